@@ -12,7 +12,7 @@ from components.settings.data import ProtectionSettings
 from components.stack import Stack
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Placement:
     """Place of a resource in the VPC.
 
@@ -24,7 +24,7 @@ class Placement:
     security_group_id: pulumi.Input[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RegionKey:
     """Another region and a KMS key in it.
 
@@ -46,7 +46,7 @@ accept the same credentials.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TargetGroups:
     """Blue and green target groups behind one listener rule. A deployment shifts traffic from one
     to the other.
@@ -66,7 +66,7 @@ class TargetGroups:
     test_rule: pulumi.Input[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DeploymentHook:
     """A Lambda function that ECS invokes after the test traffic has shifted to the new tasks of a
     service.
@@ -102,7 +102,6 @@ class Component(pulumi.ComponentResource):
         self.child = pulumi.ResourceOptions(parent=self)
 
     def after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
-        """Return the options for a resource that is created after `resources`."""
         return pulumi.ResourceOptions(parent=self, depends_on=resources)
 
     def protected_by(
@@ -112,7 +111,6 @@ class Component(pulumi.ComponentResource):
         depends_on: Sequence[pulumi.Resource] = (),
         custom_timeouts: pulumi.CustomTimeouts | None = None,
     ) -> pulumi.ResourceOptions:
-        """Return the options for a resource with this protection from deletion by Pulumi."""
         return pulumi.ResourceOptions(
             parent=self,
             protect=protection.protect,
@@ -145,6 +143,10 @@ class StackComponent(Component):
             self.settings.protection, depends_on=depends_on, custom_timeouts=custom_timeouts
         )
 
+    def named(self, resource: str, **more: str) -> dict[str, str]:
+        """Return the tags of a resource without data, with its full name."""
+        return tags("none", Name=self.names.name(resource), **more)
+
     def create_log_group(
         self, name: str, log_group_name: str, key_arn: pulumi.Input[str]
     ) -> aws.cloudwatch.LogGroup:
@@ -161,5 +163,4 @@ class StackComponent(Component):
 def with_dependencies(
     value: pulumi.Output[str], *dependencies: pulumi.Output[Any]
 ) -> pulumi.Output[str]:
-    """Return `value` as an output that also depends on the resources in `dependencies`."""
     return pulumi.Output.all(value, *dependencies).apply(lambda values: str(values[0]))

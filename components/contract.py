@@ -16,7 +16,7 @@ EXTERNAL = "operator"
 """Value of `managed` for a secret that an operator creates outside Pulumi."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ContractService:
     """A service that a process serves, with its TCP port and the paths of its liveness and
     readiness checks.
@@ -31,7 +31,7 @@ class ContractService:
     protected: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Secret:
     """An environment variable that ECS injects from Secrets Manager.
 
@@ -48,7 +48,7 @@ class Secret:
     arn: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Process:
     """A command that runs in an ECS task. A process without services is a one-off task."""
 
@@ -59,7 +59,7 @@ class Process:
     secrets: tuple[Secret, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Function:
     """A Lambda function that runs the container image and serves one service."""
 
@@ -70,7 +70,7 @@ class Function:
     variables: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Contract:
     """The runtime contract as a stack deploys it.
 

@@ -71,7 +71,6 @@ class Foundation(StackComponent):
         self.register_outputs({})
 
     def function_resources(self, name: str) -> FunctionResources:
-        """Return the resources that the function with this name uses."""
         return FunctionResources(self.role_arns[name], self.keys.logs_arn, self.topic_arn)
 
     def _buckets(self) -> None:
@@ -99,7 +98,6 @@ class Foundation(StackComponent):
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
-    """Return the definition of every role of the stack, keyed by name."""
     modules = (role_policies, backup_roles, sharing_roles, synthetic_probe, smoke_test)
     return {
         name: definition

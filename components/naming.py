@@ -36,7 +36,7 @@ logs, CloudTrail files and audit checkpoints.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Naming:
     """The names of a stack. `resource`, `kind` and `process` are hyphenated lowercase words.
 
@@ -213,5 +213,4 @@ def default_tags(settings: Settings | AccountSettings) -> dict[str, str]:
 
 
 def tags(data_class: DataClass, **more: str) -> dict[str, str]:
-    """Return the tags of a resource: its data class and additional tags such as Name."""
     return {"DataClass": data_class, **more}

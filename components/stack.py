@@ -11,7 +11,7 @@ from components.settings.model import Settings
 from components.settings.workloads import CoreSettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stack:
     """Arguments of every composite component.
 

@@ -110,7 +110,7 @@ def wait_until(child: Child, ready: Callable[[], bool], state: str, timeout_s: f
         time.sleep(_POLL_S)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProcessRecord:
     """The ID and the start time of a process. The start time is in kernel units and is compared as
     text.

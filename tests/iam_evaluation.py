@@ -42,7 +42,7 @@ class Effect(Enum):
         return self is Effect.ALLOWED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """An AWS request.
 

@@ -51,7 +51,7 @@ class ChromiumMissingError(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chromium:
     """A program, and variables for its process only."""
 

@@ -13,8 +13,6 @@ from bench.gateway.load import Requests
 
 @dataclass(frozen=True)
 class Unkey:
-    """A server with keys."""
-
     url: str
     root_key: str
     keys: list[str]

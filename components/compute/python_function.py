@@ -18,7 +18,7 @@ DEAD_LETTER_DAYS = 14
 """Maximum retention period of SQS."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FunctionResources:
     """Resources of the stack that a function uses.
 

@@ -10,7 +10,7 @@ from components.component import StackComponent
 from components.stack import Stack
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HostTarget:
     """Target of a service's DNS record.
 

@@ -319,7 +319,6 @@ def _block_labels(
 
 
 def _at_paths(host_names: Mapping[str, Sequence[str]], paths: Mapping[str, str]) -> list[Any]:
-    """Match the paths of each service that has a host name."""
     return [
         {
             "and_statement": {

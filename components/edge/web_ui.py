@@ -59,7 +59,7 @@ the bucket and this status.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WebFile:
     """An object in the bucket of the web UI.
 

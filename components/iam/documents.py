@@ -66,13 +66,11 @@ def deny_insecure_transport(actions: str | Sequence[str], resources: Sequence[st
 def deny_other_accounts(
     actions: str | Sequence[str], resources: Sequence[str], account: str
 ) -> Statement:
-    """Return a statement that denies principals in every other account."""
     conditions = {"StringNotEquals": {"aws:PrincipalAccount": account}}
     return deny("DenyOtherAccounts", actions, resources, conditions=conditions)
 
 
 def document(*statements: Statement) -> Document:
-    """Return a policy document that contains these statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 

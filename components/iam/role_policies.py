@@ -46,7 +46,7 @@ tokens only.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RoleDefinition:
     """A role. `permissions` is None for a role without permissions."""
 

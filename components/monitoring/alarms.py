@@ -12,13 +12,18 @@ from components.contract import ContractService
 from components.iam.documents import render
 from components.monitoring import metric_alarms
 from components.monitoring.dashboard import dashboard_body
-from components.monitoring.events import deployment_pattern, rotation_pattern, secret_pattern
+from components.monitoring.events import (
+    deployment_pattern,
+    pattern,
+    rotation_pattern,
+    secret_pattern,
+)
 from components.monitoring.metric_alarms import MonitoredResources, alarm_description, metric_alarm
 from components.naming import Naming, tags
 from components.stack import Stack
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EventRule:
     """An event rule that notifies the alarm topic.
 
@@ -158,45 +163,38 @@ def finding_rules() -> Iterator[EventRule]:
     """Yield the event rules for security findings. The rules match findings on all resources of the
     account and region.
     """
+    security_hub = {
+        # The other rules report the findings of these products.
+        "ProductName": [{"anything-but": ["GuardDuty", "IAM Access Analyzer"]}],
+        "RecordState": ["ACTIVE"],
+        "Severity": {"Label": ["HIGH", "CRITICAL"]},
+        # Security Hub sends a finding again after each evaluation, until its workflow status
+        # changes.
+        "Workflow": {"Status": ["NEW"]},
+    }
     yield EventRule(
         "guardduty-finding",
         "GuardDuty reports a finding of medium or higher severity.",
         "security-findings",
-        {
-            "source": ["aws.guardduty"],
-            "detail-type": ["GuardDuty Finding"],
-            "detail": {"severity": [{"numeric": [">=", 4]}]},
-        },
+        pattern("guardduty", "GuardDuty Finding", detail={"severity": [{"numeric": [">=", 4]}]}),
     )
     yield EventRule(
         "security-hub-finding",
         "Security Hub reports a new finding of high or critical severity.",
         "security-findings",
-        {
-            "source": ["aws.securityhub"],
-            "detail-type": ["Security Hub Findings - Imported"],
-            "detail": {
-                "findings": {
-                    # The other rules report the findings of these products.
-                    "ProductName": [{"anything-but": ["GuardDuty", "IAM Access Analyzer"]}],
-                    "RecordState": ["ACTIVE"],
-                    "Severity": {"Label": ["HIGH", "CRITICAL"]},
-                    # Security Hub sends a finding again after each evaluation, until its workflow
-                    # status changes.
-                    "Workflow": {"Status": ["NEW"]},
-                }
-            },
-        },
+        pattern(
+            "securityhub", "Security Hub Findings - Imported", detail={"findings": security_hub}
+        ),
     )
     yield EventRule(
         "access-analyzer-finding",
         "IAM Access Analyzer reports a resource that another account or the public can access.",
         "security-findings",
-        {
-            "source": ["aws.access-analyzer"],
-            "detail-type": ["Access Analyzer Finding"],
-            # The status of a deleted finding does not change (IAM User Guide, "Monitoring IAM
-            # Access Analyzer with Amazon EventBridge").
-            "detail": {"status": ["ACTIVE"], "isDeleted": [False]},
-        },
+        # The status of a deleted finding does not change (IAM User Guide, "Monitoring IAM Access
+        # Analyzer with Amazon EventBridge").
+        pattern(
+            "access-analyzer",
+            "Access Analyzer Finding",
+            detail={"status": ["ACTIVE"], "isDeleted": [False]},
+        ),
     )

@@ -47,7 +47,7 @@ def _placed(rows: Iterator[tuple[int, list[Widget]]]) -> Iterator[Widget]:
         top += height
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Dashboard:
     stack: Stack
     resources: MonitoredResources

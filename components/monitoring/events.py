@@ -10,32 +10,26 @@ from typing import Any
 from components.naming import Naming
 
 
+def pattern(source: str, kind: str, **more: Any) -> dict[str, Any]:
+    return {"source": [f"aws.{source}"], "detail-type": [kind], **more}
+
+
 def deployment_pattern(names: Naming, event: str) -> dict[str, Any]:
-    """Return the pattern of an event of the deployments of the stack's ECS services."""
-    return {
-        "source": ["aws.ecs"],
-        "detail-type": ["ECS Deployment State Change"],
-        "resources": [{"prefix": names.arn("ecs", f"service/{names.name('main')}/")}],
-        "detail": {"eventName": [event]},
-    }
+    services = names.arn("ecs", f"service/{names.name('main')}/")
+    return pattern(
+        "ecs",
+        "ECS Deployment State Change",
+        resources=[{"prefix": services}],
+        detail={"eventName": [event]},
+    )
 
 
 def rotation_pattern(names: Naming, event: str) -> dict[str, Any]:
-    """Return the pattern of an event of the rotation of the stack's secrets."""
     secrets = names.arn("secretsmanager", f"secret:{names.secret('')}")
-    return {
-        **secret_pattern(event),
-        "detail": {
-            "eventName": [event],
-            "additionalEventData": {"SecretId": [{"prefix": secrets}]},
-        },
-    }
+    return secret_pattern(event, additionalEventData={"SecretId": [{"prefix": secrets}]})
 
 
-def secret_pattern(event: str) -> dict[str, Any]:
+def secret_pattern(event: str, **more: Any) -> dict[str, Any]:
     """Return the pattern of an event of any secret of the account and region."""
-    return {
-        "source": ["aws.secretsmanager"],
-        "detail-type": ["AWS Service Event via CloudTrail"],
-        "detail": {"eventName": [event]},
-    }
+    detail = {"eventName": [event], **more}
+    return pattern("secretsmanager", "AWS Service Event via CloudTrail", detail=detail)

@@ -19,7 +19,7 @@ DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES = (
 """Names of the filters, metrics and alarms of secret sharing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LogFilter:
     """A metric filter and its alarm.
 

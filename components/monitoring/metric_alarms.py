@@ -43,7 +43,7 @@ Source: The Site Reliability Workbook, chapter 5, "Alerting on SLOs".
 Text = pulumi.Input[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class MonitoredResources:
     """Resources that have alarms and widgets, and whose names AWS generates.
 
@@ -63,7 +63,7 @@ class MonitoredResources:
     certificate_arn: Text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Metric:
     """A CloudWatch metric with one of its sets of dimensions and a CloudWatch statistic."""
 
@@ -74,7 +74,7 @@ class Metric:
     unit: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Expression:
     """A metric math expression.
 
@@ -87,7 +87,7 @@ class Expression:
     metrics: Mapping[str, Metric]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Alarm:
     """An alarm on a metric.
 
@@ -469,7 +469,6 @@ def _maintenance(certificate_arn: Text, names: Naming) -> Iterator[Alarm]:
 
 
 def alarm_description(description: str, runbook: str, stack: Stack) -> str:
-    """Return the description followed by the URL of the runbook."""
     return f"{description} {stack.settings.monitoring.runbooks_url}/{runbook}.md"
 
 
@@ -511,7 +510,6 @@ def metric_alarm(
 def _metric_queries(
     alarm: str, expression: Expression, period_s: int
 ) -> list[aws.cloudwatch.MetricAlarmMetricQueryArgsDict]:
-    """Return a query for each metric, and one for the expression."""
     queries: list[aws.cloudwatch.MetricAlarmMetricQueryArgsDict] = [
         {
             "id": query,

@@ -7,7 +7,6 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
 from components.settings.network import ANYWHERE, TIERS
@@ -23,7 +22,7 @@ EXTERNAL_EPHEMERAL_PORTS = ((1024, 3388), (3390, 65535))
 """Ephemeral ports for traffic from outside the VPC, except the RDP port."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """A TCP rule for a port range and a CIDR block. The block is the source for inbound rules and
     the destination for outbound rules."""
@@ -59,7 +58,7 @@ class NetworkAcls(StackComponent):
                 subnet_ids=list(subnets[tier]),
                 ingress=_numbered(inbound_rules(tier, self.settings)),
                 egress=_numbered(outbound_rules(tier, self.settings)),
-                tags=tags("none", Name=self.names.name(tier)),
+                tags=self.named(tier),
                 opts=self.child,
             )
         self.register_outputs({})

@@ -34,7 +34,7 @@ CLOUDFRONT_PREFIX_LIST = "com.amazonaws.global.cloudfront.origin-facing"
 Source: CloudFront Developer Guide, "Restrict access with VPC origins"."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Connection:
     """An allowed TCP connection. Exactly one of `target`, `cidr` and `prefix_list` is the
     destination.
@@ -82,7 +82,7 @@ class SecurityGroups(StackComponent):
                 name=self.names.name(group),
                 description=description,
                 vpc_id=vpc_id,
-                tags=tags("none", Name=self.names.name(group)),
+                tags=self.named(group),
                 opts=self.child,
             ).id
             for group, description in groups(self.settings).items()

@@ -45,7 +45,7 @@ class Vpc(StackComponent):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("gatehouse:network:Vpc", name, stack, opts)
-        names, network = self.names, self.settings.network
+        network = self.settings.network
         existing = self.settings.existing_resources.vpc_id
         self.vpc_id = pulumi.Output.from_input(existing) if existing else self._vpc()
         self.subnets = {tier: self._tier(tier) for tier in TIERS}
@@ -60,7 +60,7 @@ class Vpc(StackComponent):
                 f"edge-{zone}",
                 subnet_id=subnet,
                 internet_gateway_exclusion_mode="allow-bidirectional",
-                tags=tags("none", Name=names.name(f"edge-{zone}")),
+                tags=self.named(f"edge-{zone}"),
                 opts=self.child,
             )
         self.prefix_lists = self._gateway_endpoints(self._route_tables())
@@ -75,15 +75,12 @@ class Vpc(StackComponent):
             cidr_block=self.settings.network.cidr,
             enable_dns_hostnames=True,
             enable_dns_support=True,
-            tags=tags("none", Name=self.names.name("vpc")),
+            tags=self.named("vpc"),
             opts=self.child,
         )
         # Pulumi removes all rules of the default security group.
         aws.ec2.DefaultSecurityGroup(
-            "default",
-            vpc_id=vpc.id,
-            tags=tags("none", Name=self.names.name("default-closed")),
-            opts=self.child,
+            "default", vpc_id=vpc.id, tags=self.named("default-closed"), opts=self.child
         )
         return vpc.id
 
@@ -91,10 +88,7 @@ class Vpc(StackComponent):
         if existing := self.settings.existing_resources.internet_gateway_id:
             return existing
         return aws.ec2.InternetGateway(
-            "internet",
-            vpc_id=self.vpc_id,
-            tags=tags("none", Name=self.names.name("internet")),
-            opts=self.child,
+            "internet", vpc_id=self.vpc_id, tags=self.named("internet"), opts=self.child
         ).id
 
     def _tier(self, tier: str) -> list[pulumi.Output[str]]:
@@ -106,7 +100,7 @@ class Vpc(StackComponent):
                 cidr_block=cidr,
                 availability_zone=zone,
                 map_public_ip_on_launch=False,
-                tags=tags("none", Name=self.names.name(f"{tier}-{zone}"), Tier=tier),
+                tags=self.named(f"{tier}-{zone}", Tier=tier),
                 opts=self.child,
             ).id
             for zone, cidr in zip(network.zones, network.tier_cidrs(tier), strict=True)
@@ -147,9 +141,7 @@ class Vpc(StackComponent):
         return tables
 
     def _table(self, name: str, subnets: list[pulumi.Output[str]]) -> pulumi.Output[str]:
-        table = aws.ec2.RouteTable(
-            name, vpc_id=self.vpc_id, tags=tags("none", Name=self.names.name(name)), opts=self.child
-        )
+        table = aws.ec2.RouteTable(name, vpc_id=self.vpc_id, tags=self.named(name), opts=self.child)
         for index, subnet in enumerate(subnets):
             aws.ec2.RouteTableAssociation(
                 f"{name}-{index}", route_table_id=table.id, subnet_id=subnet, opts=self.child
@@ -160,17 +152,14 @@ class Vpc(StackComponent):
         self, zone: str, subnet: pulumi.Output[str], internet_route: aws.ec2.Route
     ) -> pulumi.Output[str]:
         address = aws.ec2.Eip(
-            f"nat-{zone}",
-            domain="vpc",
-            tags=tags("none", Name=self.names.name(f"nat-{zone}")),
-            opts=self.child,
+            f"nat-{zone}", domain="vpc", tags=self.named(f"nat-{zone}"), opts=self.child
         )
         return aws.ec2.NatGateway(
             zone,
             allocation_id=address.id,
             subnet_id=subnet,
             connectivity_type="public",
-            tags=tags("none", Name=self.names.name(f"nat-{zone}")),
+            tags=self.named(f"nat-{zone}"),
             # NAT gateway creation fails without a route to the internet gateway.
             opts=self.after(internet_route),
         ).id
@@ -193,7 +182,7 @@ class Vpc(StackComponent):
                 vpc_endpoint_type="Gateway",
                 route_table_ids=tables,
                 policy=render(policy),
-                tags=tags("none", Name=self.names.name(service)),
+                tags=self.named(service),
                 opts=self.child,
             ).prefix_list_id
             for service, policy in policies.items()

@@ -21,7 +21,7 @@ from components.iam.documents import (
     document,
     render,
 )
-from components.naming import Naming, tags
+from components.naming import Naming
 from components.stack import Stack
 
 
@@ -52,7 +52,7 @@ class VpcEndpoints(StackComponent):
                 security_group_ids=[placement.security_group_id],
                 private_dns_enabled=True,
                 policy=render(policy),
-                tags=tags("none", Name=self.names.name(service.replace(".", "-"))),
+                tags=self.named(service.replace(".", "-")),
                 opts=self.child,
             )
         self.register_outputs({})

@@ -41,7 +41,7 @@ class Mistake(NamedTuple):
     condition: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EnvironmentDefault:
     """The default of a setting in each environment."""
 
@@ -86,7 +86,7 @@ class Section(BaseModel):
         return defaults | values
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Production:
     """The values that prod accepts for a setting.
 
@@ -109,7 +109,7 @@ def prod_requires_at_least(minimum: int, unit: str) -> Production:
     return Production(f"{minimum} or more {unit}", lambda value: bool(value >= minimum))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Allowed:
     """A check of the raw value of the stack file, before Pydantic converts it.
 

@@ -18,7 +18,7 @@ Target = Mapping[str, Any]
 """Name and region of a bucket, as arguments of its resources."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BucketReplica:
     """Destination of S3 replication.
 
@@ -32,7 +32,7 @@ class BucketReplica:
     role_arn: pulumi.Input[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class BucketArgs:
     """Arguments of `Bucket`.
 
@@ -133,7 +133,6 @@ class Bucket(Component):
     def _access(
         self, name: str, target: Target, args: BucketArgs, part: pulumi.ResourceOptions
     ) -> aws.s3.BucketPolicy:
-        """Block public access, disable ACLs and set the bucket policy."""
         public_access_block = aws.s3.BucketPublicAccessBlock(
             name,
             **target,
@@ -248,7 +247,7 @@ class Bucket(Component):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Buckets:
     """Arguments of the buckets of a stack. With replication, the second region has a log and a data
     bucket as well.

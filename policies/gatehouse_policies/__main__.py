@@ -140,7 +140,6 @@ def _levels(options: argparse.Namespace) -> int:
 
 
 def run() -> None:
-    """Run a command and exit."""
     code = main()
     # Skip the last garbage collection: 0.1 s instead of 2.5 s after `check --env prod`.
     gc.freeze()

@@ -66,7 +66,7 @@ EXPORT_HINT: Final = "pulumi stack export --file state.json, and --state state.j
 _DEFAULTS: Final = Configuration()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CheckResult:
     """The findings of a check, and the parameters and statistics of the run."""
 

@@ -155,7 +155,6 @@ attribute that is replaced.
 
 
 def _state(service: str, account: str = ACCOUNT) -> Any:
-    """moto's state of a service, keyed by Region."""
     return get_backend(service)[account]
 
 

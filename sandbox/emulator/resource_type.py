@@ -42,7 +42,7 @@ KEPT: Final = "kept"
 """AWS has no call that deletes the resource: the provider only removes it from its state."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Setting:
     """Inputs that an operation of their own sets when the resource is created and when one of them
     changes.
@@ -63,7 +63,7 @@ class Setting:
     created: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ResourceType:
     """The emulation of one resource type: either `call` with its mappings, or a `create` function.
 

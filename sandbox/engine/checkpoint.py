@@ -7,7 +7,7 @@ from gatehouse_policies.program.types import Registration, Resource
 from gatehouse_policies.program.values import encode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """A resource in a checkpoint. pending_deletion: the resource was replaced, and is deleted at
     the end of the run.

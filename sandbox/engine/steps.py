@@ -19,7 +19,7 @@ Operation = Literal["same", "create", "update", "replace", "unknown", "delete", 
 _FACTS = tomllib.loads(Path(__file__).with_name("replacement.toml").read_text())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """The operation on one resource. properties: the changed inputs, or the resource option that
     replaces the resource. `unknown`: the resource is updated or replaced.

@@ -29,7 +29,7 @@ TIMEOUT_S = 20.0
 _SERVER_HEADERS = frozenset({"content-length", "connection", "transfer-encoding"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Api:
     """The deployed REST API.
 

@@ -26,8 +26,6 @@ _TIMEOUT_S = 30.0
 
 
 class ReceivedSpan(NamedTuple):
-    """A span, and the name of its service."""
-
     service: str
     name: str
     trace_id: str

@@ -18,7 +18,7 @@ from sandbox.errors import SandboxError
 _XML_ERROR = re.compile(r"<Code>(\w+)</Code><Message>(.*?)</Message>")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Credentials:
     """AWS credentials. `repr` omits the secrets."""
 
@@ -36,7 +36,7 @@ class Credentials:
         return {name: value for name, value in variables.items() if value}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Aws:
     """The emulated AWS: endpoint, region and the credentials of the operator."""
 
@@ -69,7 +69,7 @@ class Aws:
         return Credentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EcsTask:
     """One process as deployed. `secrets` maps variables to the `valueFrom` that ECS resolves.
     definition: ARN of the revision.

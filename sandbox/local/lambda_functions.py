@@ -24,7 +24,7 @@ _FUNCTIONS = REPOSITORY / "runtime" / "functions"
 _ROTATION_STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LambdaService:
     """A service with the deployed function version that its API invokes. Versions differ in their
     code or configuration. command: ends with the handler, which `api_gateway.py` runs.

@@ -25,7 +25,7 @@ _FILE = "request.json"
 _POLL_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """changes: settings such as "image.digest=sha256:..."."""
 

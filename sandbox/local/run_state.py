@@ -18,7 +18,7 @@ from sandbox.paths import is_own_file
 _DOWN_S = 40.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunState:
     """The content of the state file: the `up` process and its child processes, without the servers
     of `servers.py`.

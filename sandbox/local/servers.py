@@ -66,7 +66,7 @@ _RDS_ROLES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Postgres:
     """A running server with the database `gatehouse`, the owner role and the application role."""
 

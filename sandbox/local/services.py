@@ -29,7 +29,7 @@ _MIGRATE_S = 90.0
 _CORE_NETWORKS = "127.0.0.0/8,::1/128"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LocalServers:
     """The servers that replace RDS and ElastiCache, and the port of each service of the runtime.
 
@@ -127,7 +127,6 @@ def migrate(task: EcsTask, env: Mapping[str, str], log: Path) -> None:
 
 
 def wait_ready(child: child_processes.Child, url: str) -> None:
-    """Wait until the readiness path of a service returns 200."""
     child_processes.wait_until(child, partial(returns_200, url), f"ready at {url}", _READY_S)
 
 

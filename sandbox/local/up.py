@@ -55,7 +55,7 @@ class Stopped(BaseException):
     """SIGINT or SIGTERM was received. Not an Exception, so that no handler swallows it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Endpoints:
     """The content of `up.json`, written when every service is ready. aws: environment variables of
     an AWS client that may do everything.

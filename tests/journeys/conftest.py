@@ -23,7 +23,7 @@ UP_S_MAX = 400
 PURGE_S_MAX = 60
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Running:
     """The content of `up.json`, and its folder."""
 

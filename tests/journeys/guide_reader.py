@@ -64,13 +64,13 @@ _STEP_S = 90.0
 _POLL_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class File:
     name: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     command: str
     expected: str  # the output on the page

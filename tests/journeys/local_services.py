@@ -33,7 +33,7 @@ def generations() -> str:
 SESSION_KEY = generations()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Services:
     gateway: str
     console: str

@@ -41,13 +41,13 @@ INTERVAL_S = 10
 """The shortest checkpoint interval that the runtime accepts."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deployed:
     exports: dict[str, Any]
     pepper: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HomeStack:
     emulator: Emulator
     deployed: Deployed
@@ -123,7 +123,7 @@ def home(emulator: Emulator, folder: Path) -> Iterator[HomeStack]:
         yield stack
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Task:
     """A one-off task. bucket: the data bucket of the stack."""
 
@@ -190,7 +190,7 @@ def test_other_objects_are_denied(task: Task, command: tuple[str, ...]) -> None:
         task.run(*(argument.replace("{bucket}", task.bucket) for argument in command))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Archive:
     bucket: str
     key: str
@@ -266,7 +266,7 @@ def test_checkpoint_is_under_object_lock(home: HomeStack, archive: Archive) -> N
         s3.delete_object(**place, VersionId=stored["VersionId"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lost:
     """The lost stack, the dump of its database, and the verification of the audit trail before the
     dump.

@@ -31,7 +31,7 @@ SHORT_ATTACKS = [attack for attack in SANDBOX_ATTACKS if attack is not floods]
 PREFIX = f"gatehouse-{STACK}-"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FinishedRun:
     """Observations during and after a run.
 

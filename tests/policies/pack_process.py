@@ -35,7 +35,7 @@ _PROVIDER = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ref:
     to: str
     output: str = "id"
@@ -46,7 +46,7 @@ class Unknown:
         return "Unknown()"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Declared:
     """A resource of a program.
 
@@ -70,7 +70,7 @@ class Declared:
         return replace(self, inputs=inputs)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Diagnostic:
     """One diagnostic. name: name of the resource, "" for the stack."""
 

@@ -14,7 +14,7 @@ OTHER_ACCOUNT_ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/stranger"
 OPERATOR: str = SETTINGS["secrets"]["operators"][0]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """An IAM request and the expected decision.
 

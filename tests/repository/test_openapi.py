@@ -22,7 +22,7 @@ METHODS = {"get", "head", "post", "put", "patch", "delete", "options"}
 PROBES = {"GET /healthz", "GET /readyz", "GET /metrics"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Operation:
     """An operation with the parameters of its path. `name` is service, method and path."""
 

@@ -26,7 +26,7 @@ POSTGRES_VARIABLE = "GATEHOUSE_POSTGRES"
 _numbers = itertools.count(1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Database:
     """`app_url` has the application's role, and `owner_url` the role that runs migrations."""
 

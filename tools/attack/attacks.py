@@ -113,7 +113,7 @@ class Operation(NamedTuple):
         return head.replace(length % len(body), length % (len(body) + 1)) + b"\r\n\r\n" + body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """A gateway, and the parameters of the attacks.
 
@@ -161,7 +161,6 @@ class Target:
         requests: Iterable[tuple[Service, bytes]],
         holds: Callable[[bytes], bool],
     ) -> None:
-        """Send raw requests, and check each response."""
         limit = asyncio.Semaphore(self.at_once)
 
         async def send(service: Service, raw: bytes) -> None:

@@ -25,7 +25,7 @@ def request(method: bytes, target: bytes, *headers: str, body: bytes = b"") -> b
     return b"\r\n".join((*lines, b"Connection: close", b"", body))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Service:
     """A service at a URL. `timeout_s`: maximum wait for the beginning of a response."""
 
@@ -128,7 +128,6 @@ class RecordingCore:
 
 @asynccontextmanager
 async def recording_core() -> AsyncIterator[RecordingCore]:
-    """Run a recording Core on 127.0.0.1."""
     core = RecordingCore()
     server = await asyncio.start_server(core.serve, "127.0.0.1", 0)
     core.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

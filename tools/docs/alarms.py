@@ -25,7 +25,7 @@ _COMPARISONS = {"GreaterThanThreshold": "above", "LessThanThreshold": "below"}
 _RUNBOOK = re.compile(r"/([a-z-]+)\.md$")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Notice:
     """An alarm, an event rule, or a subscription to events of an AWS service.
 

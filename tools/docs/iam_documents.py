@@ -58,7 +58,7 @@ class Role:
     boundary: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ResourcePolicy:
     """The policy of a resource. kind: key, bucket, secret and so on. name: name of the resource in
     the program.
@@ -69,7 +69,7 @@ class ResourcePolicy:
     document: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PolicyDocuments:
     """The documents of a stack. managed: managed policies, keyed by ARN."""
 

@@ -25,7 +25,7 @@ from tools.docs.markdown import prose, table
 COLUMNS = ("key", "default", "allowed", "description")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Setting:
     """A key of a stack file. `section` is the dotted path of its section, "" for the stack as a
     whole.

@@ -168,7 +168,6 @@ class Properties:
         self.path = path
 
     def located(self, path: str) -> "Properties":
-        """The same block with another path."""
         return Properties(self._value, path)
 
     def path_of(self, key: str) -> str:

@@ -25,7 +25,7 @@ _IDENTIFIERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Resource:
     """One resource of the program.
 
@@ -94,7 +94,7 @@ def identifiers_of(properties: Mapping[str, Any]) -> frozenset[str]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Reference:
     """What the property of a source refers to.
 

@@ -80,7 +80,6 @@ class ApplicablePolicies(list[Policy]):
         return iter(self._all if selected is None else selected)
 
     def of_types(self, resource_types: set[str]) -> Sequence[Policy]:
-        """The policies that evaluate at least one of these resource types."""
         return self._of_types(frozenset(resource_types))
 
     def _select(self, resource_types: frozenset[str]) -> Sequence[Policy]:

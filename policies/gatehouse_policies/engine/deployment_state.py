@@ -14,7 +14,7 @@ from gatehouse_policies.engine.rule import Rule
 Report = Callable[[str, str | None], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Result:
     """The decision of a rule on a resource. exemption: the entry that suppresses its violations."""
 

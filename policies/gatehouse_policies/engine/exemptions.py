@@ -23,7 +23,7 @@ _OPTIONAL_KEYS = ("first_created", "renewed_by")
 _KEYS = ("control", "urn", "owner", "reason", "ticket", "created", "expires")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Exemption:
     """A valid entry. number: position in the file, from 1."""
 
@@ -49,7 +49,7 @@ class Exemption:
         return "*" in stack or "?" in stack or stack == _stack(stack_urn)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Exemptions:
     """The valid entries, and an error for each invalid entry: the control or "", and a message with
     the fix.

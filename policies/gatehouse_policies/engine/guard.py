@@ -14,7 +14,7 @@ properties.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
     """Result of one rule on one resource. The resource passes if all fields are empty.
 

@@ -32,7 +32,7 @@ _LEVELS = {"M": Level.MANDATORY, "A": Level.ADVISORY, "-": Level.DISABLED}
 _CIS = re.compile(r"\d+(\.\d+)+")  # CIS AWS Foundations, version 7.0 of the benchmark
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Violation:
     """A defect in one resource. remedy: replaces the remedy of the rule."""
 
@@ -40,7 +40,7 @@ class Violation:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Undecided:
     """A property that is required for the evaluation and unknown at preview.
 
@@ -57,7 +57,7 @@ ResourceCheck = Callable[[Resource], CheckResults]
 StackCheck = Callable[[Resource, Stack], CheckResults]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Control:
     """Metadata of a rule.
 
@@ -121,7 +121,7 @@ class Control:
         return {name: values[environment] for name, values in self.settings.items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Rule(Control):
     """A control with its check. The check of a rule with scope "stack" also reads the other
     resources of the program.
@@ -131,7 +131,7 @@ class Rule(Control):
     check: StackCheck
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Requirement:
     """A required state of a resource, from `engine/requirements.py`.
 

@@ -48,7 +48,7 @@ _RAISED = "Exception calling application: "  # prefix that gRPC adds to an excep
 _ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit)\b")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Diagnostic:
     """A violation of a rule by one resource, or by the stack.
 

@@ -10,10 +10,8 @@ from gatehouse_policies.program.types import ACCOUNT, UNKNOWN
 DEFAULT_REGION: Final = "eu-west-1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AwsLocation:
-    """Account and Region of a provider."""
-
     account: str = ACCOUNT
     region: str = DEFAULT_REGION
 

@@ -18,7 +18,7 @@ STOP_S = 15.0
 _TAIL_LINES = 6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UnixUser:
     """The user that runs a child process; -1 is the current user."""
 
@@ -29,7 +29,7 @@ class UnixUser:
 CURRENT_USER = UnixUser()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Child:
     """A started process. log: the file with the process's output; None if the caller reads the
     output.

@@ -12,7 +12,7 @@ from gatehouse_policies.program.types import UNKNOWN
 from gatehouse_policies.program.yaml_file import read_mapping, read_stack_file
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Project:
     """A Pulumi project with the configuration of one stack.
 

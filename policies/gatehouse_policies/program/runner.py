@@ -156,8 +156,6 @@ async def _program(
 
 
 class _Engine:
-    """The requests of the SDK to the engine."""
-
     def Log(self, request: Any) -> None:
         # Severities are 0 (debug) to 3 (error).
         _LOG.log(logging.DEBUG + 10 * request.severity, request.message)

@@ -15,7 +15,7 @@ import pulumi
 from gatehouse_policies.program.types import UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Property:
     """One output property: its Python type, and whether it can be unset."""
 
@@ -23,7 +23,7 @@ class Property:
     optional: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Schema:
     """One resource class, with camelCase names."""
 

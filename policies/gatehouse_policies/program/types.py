@@ -13,7 +13,7 @@ allowedAccountIds.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registration:
     """A resource registration as the Pulumi engine receives it.
 
@@ -67,7 +67,7 @@ class Registration:
         return self.secret_input_names | set(self.additional_secret_outputs)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Resource:
     """A created resource. `outputs` have camelCase names and are `UNKNOWN` if their values are
     unknown in a first preview.
@@ -78,7 +78,7 @@ class Resource:
     outputs: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deployment:
     """The result of one run of a program: the resources in order of creation, and the exports of
     the stack.

@@ -179,7 +179,6 @@ def _files(archive: Any, prefix: str) -> dict[str, bytes]:
 
 
 def asset_bytes(asset: Any) -> bytes:
-    """The content of a local asset or archive."""
     if isinstance(asset, Archive):
         return zip_bytes(asset)
     if isinstance(asset, FileAsset):

@@ -40,7 +40,7 @@ _SEVERITY_RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _OUTCOME_RANK = {"violation": 0, "broken": 0, "undecided": 1, "unused": 2, "exempted": 3}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """One result of a pack for one resource.
 
@@ -69,7 +69,7 @@ class Finding:
         return self.level == Level.MANDATORY and self.outcome not in ("exempted", "unused")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """Parameters and statistics of a check.
 

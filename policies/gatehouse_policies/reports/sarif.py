@@ -45,41 +45,28 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
         for position, id in enumerate([*(policy.id for policy in policies), *other_rules])
     }
     environment = run.environment if run.environment in ENVIRONMENTS else "prod"
-    return {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "gatehouse",
-                        "semanticVersion": "0.1.0",
-                        "rules": [
-                            *(_rule(policy, environment) for policy in policies),
-                            *map(_other_rule, other_rules.values()),
-                        ],
-                    }
-                },
-                # A run replaces earlier results with the same ID, so the ID contains the
-                # environment.
-                "automationDetails": {"id": f"policies/{run.root or '.'}/{run.environment}/"},
-                "invocations": [
-                    {
-                        "executionSuccessful": True,
-                        "exitCode": exit_code(findings),
-                        "toolExecutionNotifications": [
-                            {"level": "note", "message": {"text": text}} for text in notes
-                        ],
-                    }
-                ],
-                "originalUriBaseIds": {
-                    _ROOT: {"description": {"text": "Top folder of the repository."}}
-                },
-                "columnKind": "utf16CodeUnits",
-                "results": [_result(finding, index, run) for finding in results],
-            }
+    rules = [
+        *(_rule(policy, environment) for policy in policies),
+        *map(_other_rule, other_rules.values()),
+    ]
+    invocation = {
+        "executionSuccessful": True,
+        "exitCode": exit_code(findings),
+        "toolExecutionNotifications": [
+            {"level": "note", "message": {"text": text}} for text in notes
         ],
     }
+    report = {
+        "tool": {"driver": {"name": "gatehouse", "semanticVersion": "0.1.0", "rules": rules}},
+        # A run replaces earlier results with the same ID, so the ID contains the environment.
+        "automationDetails": {"id": f"policies/{run.root or '.'}/{run.environment}/"},
+        "invocations": [invocation],
+        "originalUriBaseIds": {_ROOT: {"description": {"text": "Top folder of the repository."}}},
+        "columnKind": "utf16CodeUnits",
+        "results": [_result(finding, index, run) for finding in results],
+    }
+    schema = "https://json.schemastore.org/sarif-2.1.0.json"
+    return {"$schema": schema, "version": "2.1.0", "runs": [report]}
 
 
 def _rule(policy: Control, environment: str) -> dict[str, Any]:

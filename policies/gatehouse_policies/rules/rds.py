@@ -266,7 +266,6 @@ _OTHER_SOURCES = ("globalClusterIdentifier", "snapshotIdentifier", "restoreToPoi
 
 
 def is_read_replica(database: Resource) -> bool:
-    """True for a database that is created as a read replica of another database."""
     return any(database.props.has(name) for name in _REPLICA_SOURCES)
 
 

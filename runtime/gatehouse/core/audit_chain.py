@@ -124,13 +124,11 @@ def public_keys(pem: bytes) -> list[PublicKey]:
 
 
 def is_signed(checkpoint: Checkpoint, keys: Iterable[PublicKey]) -> bool:
-    """True if one of the keys verifies the signature."""
     message = signed_bytes(checkpoint)
     return any(verifies(key, checkpoint.algorithm, checkpoint.signature, message) for key in keys)
 
 
 def verifies(key: PublicKey, algorithm: str, signature: bytes, message: bytes) -> bool:
-    """True if the key is of this algorithm and verifies the signature."""
     if algorithm != ECDSA_P256:
         return False
     try:

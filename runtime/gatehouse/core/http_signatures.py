@@ -15,8 +15,6 @@ A signature that names another algorithm than Ed25519 is rejected.
 Components with parameters (`;sf`, `;bs`, `;req` ...) and unknown derived components are rejected.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Sequence
@@ -58,7 +56,7 @@ class SignatureError(StrEnum):
     message: str
     fix: str
 
-    def __new__(cls, reason: str, message: str = "", fix: str = "") -> SignatureError:
+    def __new__(cls, reason: str, message: str = "", fix: str = "") -> "SignatureError":
         error = str.__new__(cls, reason)
         error._value_, error.message, error.fix = reason, message, fix
         return error

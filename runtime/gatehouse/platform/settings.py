@@ -4,8 +4,6 @@
 command line read settings. `make docs` reads the docstrings of the fields.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import re
@@ -496,7 +494,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     requests to Cores, in bytes. A Core declares the maximum size of other requests."""
 
     @model_validator(mode="after")
-    def _check_combinations(self) -> Settings:
+    def _check_combinations(self) -> "Settings":
         problems = [
             f"{_variable(setting)} requires {' and '.join(map(_variable, required))}"
             for setting, required in _REQUIRED.items()

@@ -90,8 +90,8 @@ def _notification(request: CreateRequest, notification: dict[str, Any]) -> dict[
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "guardduty.Detector": ResourceType(
-        call="guardduty.create_detector",
-        id="{DetectorId}",
+        "guardduty.create_detector",
+        "{DetectorId}",
         outputs={
             "arn": "arn:aws:guardduty:{region}:{account}:detector/{DetectorId}",
             "accountId": "{account}",
@@ -100,21 +100,21 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "guardduty.DetectorFeature": ResourceType(create=_enable_feature, update=AGAIN, delete=KEPT),
     # moto's Security Hub does not store autoEnableControls and controlFindingGenerator.
     "securityhub.Account": ResourceType(
-        call="securityhub.enable_security_hub",
-        id="{account}",
+        "securityhub.enable_security_hub",
+        "{account}",
         finish=_update_hub,
         outputs={"arn": "arn:aws:securityhub:{region}:{account}:hub/default"},
     ),
     "cfg.Recorder": ResourceType(
-        call="config.put_configuration_recorder", id="{name}", body="ConfigurationRecorder"
+        "config.put_configuration_recorder", "{name}", body="ConfigurationRecorder"
     ),
     "cfg.DeliveryChannel": ResourceType(
-        call="config.put_delivery_channel", id="{name}", body="DeliveryChannel"
+        "config.put_delivery_channel", "{name}", body="DeliveryChannel"
     ),
     "cfg.RecorderStatus": ResourceType(create=_start_recorder, update=AGAIN, delete=_stop_recorder),
     "accessanalyzer.Analyzer": ResourceType(
-        call="accessanalyzer.create_analyzer",
-        id="{analyzerName}",
+        "accessanalyzer.create_analyzer",
+        "{analyzerName}",
         outputs={"arn": "arn:aws:access-analyzer:{region}:{account}:analyzer/{analyzerName}"},
         modelled="moto has no Access Analyzer",
     ),
@@ -124,26 +124,26 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete=lambda request: request.call("ec2.disable_ebs_encryption_by_default"),
     ),
     "ec2.InstanceMetadataDefaults": ResourceType(
-        call="ec2.modify_instance_metadata_defaults",
-        id="{region}",
+        "ec2.modify_instance_metadata_defaults",
+        "{region}",
         modelled="moto has no ModifyInstanceMetadataDefaults",
     ),
     "iam.AccountPasswordPolicy": ResourceType(
-        call="iam.update_account_password_policy",
-        id="iam-account-password-policy",
+        "iam.update_account_password_policy",
+        "iam-account-password-policy",
         delete="iam.delete_account_password_policy",
         finish=lambda request, _policy: {"expirePasswords": bool(request.peek("maxPasswordAge"))},
     ),
     "cloudtrail.Trail": ResourceType(
-        call="cloudtrail.create_trail",
-        id="{TrailARN}",
+        "cloudtrail.create_trail",
+        "{TrailARN}",
         names={"cloudWatchLogsGroupArn": "CloudWatchLogsLogGroupArn"},
         finish=_configure_trail,
         settings=(Setting("cloudtrail.put_event_selectors", ("advancedEventSelectors",)),),
     ),
     "budgets.Budget": ResourceType(
-        call="budgets.create_budget",
-        id="{account}:{name}",
+        "budgets.create_budget",
+        "{account}:{name}",
         body="Budget",
         names={"ands": "And"},
         prepare=_limit_and_notifications,

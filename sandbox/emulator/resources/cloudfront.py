@@ -99,8 +99,8 @@ def _published(request: CreateRequest) -> dict[str, Any]:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "cloudfront.Distribution": ResourceType(
-        call="cloudfront.create_distribution_with_tags",
-        id="{Distribution[Id]}",
+        "cloudfront.create_distribution_with_tags",
+        "{Distribution[Id]}",
         prepare=_with_tags,
         update=_update_distribution,
         delete=_delete_distribution,
@@ -112,8 +112,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         },
     ),
     "cloudfront.Function": ResourceType(
-        call="cloudfront.create_function",
-        id="{name}",
+        "cloudfront.create_function",
+        "{name}",
         body="FunctionConfig",
         names={"code": "FunctionCode"},
         defaults={"comment": ""},
@@ -123,27 +123,25 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         outputs={"arn": "arn:aws:cloudfront::{account}:function/{name}"},
     ),
     "cloudfront.OriginAccessControl": ResourceType(
-        call="cloudfront.create_origin_access_control",
-        id="{OriginAccessControl[Id]}",
+        "cloudfront.create_origin_access_control",
+        "{OriginAccessControl[Id]}",
         body="OriginAccessControlConfig",
         outputs={"arn": "arn:aws:cloudfront::{account}:origin-access-control/{id}"},
     ),
     "cloudfront.ResponseHeadersPolicy": ResourceType(
-        call="cloudfront.create_response_headers_policy",
-        id="{name}",
+        "cloudfront.create_response_headers_policy",
+        "{name}",
         body="ResponseHeadersPolicyConfig",
         outputs={"arn": "arn:aws:cloudfront::{account}:response-headers-policy/{name}"},
         modelled="moto has no CreateResponseHeadersPolicy",
     ),
     "cloudfront.VpcOrigin": ResourceType(
-        call="cloudfront.create_vpc_origin",
-        id="vo_{vpcOriginEndpointConfig[name]}",
+        "cloudfront.create_vpc_origin",
+        "vo_{vpcOriginEndpointConfig[name]}",
         outputs={"arn": "arn:aws:cloudfront::{account}:vpcorigin/{id}"},
         modelled="moto has no CreateVpcOrigin",
     ),
-    "cloudwatch.LogDeliverySource": ResourceType(call="logs.put_delivery_source", id="{name}"),
-    "cloudwatch.LogDeliveryDestination": ResourceType(
-        call="logs.put_delivery_destination", id="{name}"
-    ),
-    "cloudwatch.LogDelivery": ResourceType(call="logs.create_delivery", id="{id}"),
+    "cloudwatch.LogDeliverySource": ResourceType("logs.put_delivery_source", "{name}"),
+    "cloudwatch.LogDeliveryDestination": ResourceType("logs.put_delivery_destination", "{name}"),
+    "cloudwatch.LogDelivery": ResourceType("logs.create_delivery", "{id}"),
 }

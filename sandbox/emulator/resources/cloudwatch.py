@@ -71,8 +71,8 @@ def _remove_target(request: ChangeRequest) -> None:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "cloudwatch.LogGroup": ResourceType(
-        call="logs.create_log_group",
-        id="{name}",
+        "logs.create_log_group",
+        "{name}",
         settings=(
             Setting(
                 "logs.put_retention_policy",
@@ -83,41 +83,37 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         ),
         outputs={"arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
     ),
-    "cloudwatch.LogResourcePolicy": ResourceType(
-        call="logs.put_resource_policy", id="{policyName}"
-    ),
+    "cloudwatch.LogResourcePolicy": ResourceType("logs.put_resource_policy", "{policyName}"),
     "cloudwatch.LogDataProtectionPolicy": ResourceType(
-        call="logs.put_data_protection_policy",
-        id="{logGroupName}",
+        "logs.put_data_protection_policy",
+        "{logGroupName}",
         names={"logGroupName": "logGroupIdentifier"},
         modelled="moto has no PutDataProtectionPolicy",
     ),
     "cloudwatch.LogMetricFilter": ResourceType(
-        call="logs.put_metric_filter",
-        id="{name}",
+        "logs.put_metric_filter",
+        "{name}",
         names={"name": "metricName", "namespace": "metricNamespace", "value": "metricValue"},
     ),
     "cloudwatch.MetricAlarm": ResourceType(
-        call="cloudwatch.put_metric_alarm",
-        id="{name}",
+        "cloudwatch.put_metric_alarm",
+        "{name}",
         prepare=_metrics,
         delete="cloudwatch.delete_alarms",
         outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}"},
     ),
     "cloudwatch.CompositeAlarm": ResourceType(
-        call="cloudwatch.put_composite_alarm",
-        id="{alarmName}",
+        "cloudwatch.put_composite_alarm",
+        "{alarmName}",
         outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{alarmName}"},
         modelled="moto has no PutCompositeAlarm",
     ),
     "cloudwatch.Dashboard": ResourceType(
-        call="cloudwatch.put_dashboard",
-        id="{dashboardName}",
+        "cloudwatch.put_dashboard",
+        "{dashboardName}",
         delete="cloudwatch.delete_dashboards",
         outputs={"dashboardArn": "arn:aws:cloudwatch::{account}:dashboard/{dashboardName}"},
     ),
-    "cloudwatch.EventRule": ResourceType(
-        call="events.put_rule", id="{name}", prepare=_validate_pattern
-    ),
+    "cloudwatch.EventRule": ResourceType("events.put_rule", "{name}", prepare=_validate_pattern),
     "cloudwatch.EventTarget": ResourceType(create=_put_target, update=AGAIN, delete=_remove_target),
 }

@@ -55,10 +55,10 @@ def _delete_repository(request: ChangeRequest) -> None:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "ecs.Cluster": ResourceType(call="ecs.create_cluster", id="{clusterArn}"),
+    "ecs.Cluster": ResourceType("ecs.create_cluster", "{clusterArn}"),
     "ecs.TaskDefinition": ResourceType(
-        call="ecs.register_task_definition",
-        id="{family}",
+        "ecs.register_task_definition",
+        "{family}",
         # The provider takes the container definitions as JSON text.
         prepare=lambda request: {
             "containerDefinitions": json.loads(request.take("containerDefinitions"))
@@ -66,20 +66,15 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete=_deregister_task,
     ),
     "ecs.Service": ResourceType(
-        call="ecs.create_service",
-        id="{serviceArn}",
-        prepare=_service_parameters,
-        delete=_delete_service,
+        "ecs.create_service", "{serviceArn}", prepare=_service_parameters, delete=_delete_service
     ),
     "appautoscaling.Target": ResourceType(
-        call="application-autoscaling.register_scalable_target", id="{resourceId}"
+        "application-autoscaling.register_scalable_target", "{resourceId}"
     ),
-    "appautoscaling.Policy": ResourceType(
-        call="application-autoscaling.put_scaling_policy", id="{name}"
-    ),
+    "appautoscaling.Policy": ResourceType("application-autoscaling.put_scaling_policy", "{name}"),
     "ecr.Repository": ResourceType(
-        call="ecr.create_repository",
-        id="{repositoryName}",
+        "ecr.create_repository",
+        "{repositoryName}",
         settings=(
             Setting(
                 "ecr.put_image_scanning_configuration",
@@ -92,9 +87,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         outputs={"repositoryUrl": "{repositoryUri}"},
     ),
     "ecr.LifecyclePolicy": ResourceType(
-        call="ecr.put_lifecycle_policy", id="{repository}", names={"policy": "lifecyclePolicyText"}
+        "ecr.put_lifecycle_policy", "{repository}", names={"policy": "lifecyclePolicyText"}
     ),
     "ecr.RepositoryPolicy": ResourceType(
-        call="ecr.set_repository_policy", id="{repository}", names={"policy": "policyText"}
+        "ecr.set_repository_policy", "{repository}", names={"policy": "policyText"}
     ),
 }

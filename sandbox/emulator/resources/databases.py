@@ -135,8 +135,8 @@ def _delete_replication_group(request: ChangeRequest) -> None:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "rds.Instance": ResourceType(
-        call="rds.create_db_instance",
-        id="{DbiResourceId}",
+        "rds.create_db_instance",
+        "{DbiResourceId}",
         names=_INSTANCE_NAMES,
         prepare=_restored,
         finish=_managed_secrets,
@@ -154,21 +154,17 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         create=_replicate_backups, modelled="moto has no StartDBInstanceAutomatedBackupsReplication"
     ),
     "rds.SubnetGroup": ResourceType(
-        call="rds.create_db_subnet_group",
-        id="{DBSubnetGroupName}",
-        outputs={"name": "{DBSubnetGroupName}"},
+        "rds.create_db_subnet_group", "{DBSubnetGroupName}", outputs={"name": "{DBSubnetGroupName}"}
     ),
     "rds.ParameterGroup": ResourceType(
-        call="rds.create_db_parameter_group",
-        id="{DBParameterGroupName}",
+        "rds.create_db_parameter_group",
+        "{DBParameterGroupName}",
         settings=(Setting("rds.modify_db_parameter_group", ("parameters",), _PARAMETER),),
     ),
-    "rds.EventSubscription": ResourceType(
-        call="rds.create_event_subscription", id="{CustSubscriptionId}"
-    ),
+    "rds.EventSubscription": ResourceType("rds.create_event_subscription", "{CustSubscriptionId}"),
     "dynamodb.Table": ResourceType(
-        call="dynamodb.create_table",
-        id="{TableName}",
+        "dynamodb.create_table",
+        "{TableName}",
         prepare=_table_parameters,
         settings=(
             Setting(
@@ -186,8 +182,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         ),
     ),
     "elasticache.SubnetGroup": ResourceType(
-        call="elasticache.create_cache_subnet_group",
-        id="{CacheSubnetGroupName}",
+        "elasticache.create_cache_subnet_group",
+        "{CacheSubnetGroupName}",
         # moto has no DeleteCacheSubnetGroup.
         delete=lambda request: moto_patches.remove(
             request, "elasticache", "cache_subnet_groups", request.old.id
@@ -195,21 +191,21 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         outputs={"name": "{CacheSubnetGroupName}"},
     ),
     "elasticache.User": ResourceType(
-        call="elasticache.create_user",
-        id="{UserId}",
+        "elasticache.create_user",
+        "{UserId}",
         # moto completes a deletion when the resource is described.
         delete=("elasticache.delete_user", "elasticache.describe_users"),
     ),
     "elasticache.UserGroup": ResourceType(
-        call="elasticache.create_user_group",
-        id="{userGroupId}",
+        "elasticache.create_user_group",
+        "{userGroupId}",
         finish=_require_users,
         outputs={"arn": "arn:aws:elasticache:{region}:{account}:usergroup:{userGroupId}"},
         modelled="moto has no CreateUserGroup",
     ),
     "elasticache.ParameterGroup": ResourceType(
-        call="elasticache.create_cache_parameter_group",
-        id="{name}",
+        "elasticache.create_cache_parameter_group",
+        "{name}",
         settings=(
             Setting(
                 "elasticache.modify_cache_parameter_group",
@@ -223,8 +219,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     # AWS returns engineVersion, parameterGroupName, securityGroupIds, subnetGroupName and
     # maintenanceWindow with the member clusters, which moto does not create.
     "elasticache.ReplicationGroup": ResourceType(
-        call="elasticache.create_replication_group",
-        id="{ReplicationGroupId}",
+        "elasticache.create_replication_group",
+        "{ReplicationGroupId}",
         names={
             "nodeType": "CacheNodeType",
             "parameterGroupName": "CacheParameterGroupName",

@@ -118,5 +118,5 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "servicediscovery.PrivateDnsNamespace": ResourceType(
         create=_create_namespace, delete=_delete_namespace, service="servicediscovery"
     ),
-    "servicediscovery.Service": ResourceType(call="servicediscovery.create_service", id="{Id}"),
+    "servicediscovery.Service": ResourceType("servicediscovery.create_service", "{Id}"),
 }

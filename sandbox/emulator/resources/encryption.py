@@ -101,8 +101,8 @@ def _configure_rotation(request: CreateRequest) -> Created:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "kms.Key": ResourceType(
-        call="kms.create_key",
-        id="{KeyId}",
+        "kms.create_key",
+        "{KeyId}",
         names={"customerMasterKeySpec": "KeySpec"},
         defaults={"keyUsage": "ENCRYPT_DECRYPT"},  # moto omits an absent value from its responses
         settings=(
@@ -123,13 +123,11 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         service="kms",
     ),
     "kms.Alias": ResourceType(
-        call="kms.create_alias",
-        id="{name}",
-        outputs={"arn": "arn:aws:kms:{region}:{account}:{name}"},
+        "kms.create_alias", "{name}", outputs={"arn": "arn:aws:kms:{region}:{account}:{name}"}
     ),
     "secretsmanager.Secret": ResourceType(
-        call="secretsmanager.create_secret",
-        id="{ARN}",
+        "secretsmanager.create_secret",
+        "{ARN}",
         prepare=_replicas,
         settings=(
             Setting("secretsmanager.update_secret", ("description", "kmsKeyId"), created=True),
@@ -138,8 +136,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete=_delete_secret,
     ),
     "secretsmanager.SecretPolicy": ResourceType(
-        call="secretsmanager.put_resource_policy",
-        id="{secretArn}",
+        "secretsmanager.put_resource_policy",
+        "{secretArn}",
         names={"secretArn": "SecretId", "policy": "ResourcePolicy"},
     ),
     # moto stores the number of days, but no schedule or duration.

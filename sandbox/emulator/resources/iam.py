@@ -30,8 +30,8 @@ def _delete_policy(request: ChangeRequest) -> None:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "iam.Role": ResourceType(
-        call="iam.create_role",
-        id="{RoleName}",
+        "iam.create_role",
+        "{RoleName}",
         settings=(
             Setting(
                 "iam.update_assume_role_policy",
@@ -54,18 +54,16 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         ),
         outputs={"name": "{RoleName}", "uniqueId": "{RoleId}"},
     ),
-    "iam.RolePolicy": ResourceType(call="iam.put_role_policy", id="{role}:{name}"),
+    "iam.RolePolicy": ResourceType("iam.put_role_policy", "{role}:{name}"),
     "iam.Policy": ResourceType(
-        call="iam.create_policy",
-        id="{Arn}",
+        "iam.create_policy",
+        "{Arn}",
         update=_update_policy,
         delete=_delete_policy,
         outputs={"name": "{PolicyName}"},
     ),
     "iam.OpenIdConnectProvider": ResourceType(
-        call="iam.create_open_id_connect_provider", id="{OpenIDConnectProviderArn}"
+        "iam.create_open_id_connect_provider", "{OpenIDConnectProviderArn}"
     ),
-    "iam.RolePolicyAttachment": ResourceType(
-        call="iam.attach_role_policy", id="{role}/{policyArn}"
-    ),
+    "iam.RolePolicyAttachment": ResourceType("iam.attach_role_policy", "{role}/{policyArn}"),
 }

@@ -120,15 +120,13 @@ def _of_waf(kind: str, **options: Any) -> ResourceType:
     def delete(request: ChangeRequest) -> None:
         request.call(f"wafv2.delete_{kind}", _versioned(request, kind))
 
-    return ResourceType(
-        call=f"wafv2.create_{kind}", id="{Id}", update=update, delete=delete, **options
-    )
+    return ResourceType(f"wafv2.create_{kind}", "{Id}", update=update, delete=delete, **options)
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "lb.LoadBalancer": ResourceType(
-        call="elbv2.create_load_balancer",
-        id="{LoadBalancerArn}",
+        "elbv2.create_load_balancer",
+        "{LoadBalancerArn}",
         names={"loadBalancerType": "Type"},
         prepare=lambda request: {
             "Scheme": "internal" if request.take("internal") else "internet-facing"
@@ -144,8 +142,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         outputs={"zoneId": "{CanonicalHostedZoneId}"},
     ),
     "lb.TargetGroup": ResourceType(
-        call="elbv2.create_target_group",
-        id="{TargetGroupArn}",
+        "elbv2.create_target_group",
+        "{TargetGroupArn}",
         prepare=_health_check,
         settings=(
             Setting(
@@ -156,19 +154,19 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         finish=lambda request, group: {"arnSuffix": group["TargetGroupArn"].rpartition(":")[2]},
     ),
     "lb.Listener": ResourceType(
-        call="elbv2.create_listener",
-        id="{ListenerArn}",
+        "elbv2.create_listener",
+        "{ListenerArn}",
         names=_ACTION,
         prepare=_certificate,
         settings=(Setting("elbv2.modify_listener_attributes", attributes=_LISTENER_ATTRIBUTES),),
     ),
     "lb.ListenerRule": ResourceType(
-        call="elbv2.create_rule", id="{RuleArn}", names=_ACTION, prepare=_conditions
+        "elbv2.create_rule", "{RuleArn}", names=_ACTION, prepare=_conditions
     ),
     # moto does not store keyAlgorithm: it returns RSA_2048 for every certificate.
     "acm.Certificate": ResourceType(
-        call="acm.request_certificate",
-        id="{CertificateArn}",
+        "acm.request_certificate",
+        "{CertificateArn}",
         finish=lambda request, row: {
             "domainValidationOptions": _validation_records(request, row["CertificateArn"])
         },
@@ -178,10 +176,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     ),
     "wafv2.IpSet": _of_waf("ip_set", names={"ipAddressVersion": "IPAddressVersion"}),
     "wafv2.WebAcl": _of_waf("web_acl"),
-    "wafv2.WebAclAssociation": ResourceType(
-        call="wafv2.associate_web_acl", id="{webAclArn},{resourceArn}"
-    ),
+    "wafv2.WebAclAssociation": ResourceType("wafv2.associate_web_acl", "{webAclArn},{resourceArn}"),
     "wafv2.WebAclLoggingConfiguration": ResourceType(
-        call="wafv2.put_logging_configuration", id="{resourceArn}", body="LoggingConfiguration"
+        "wafv2.put_logging_configuration", "{resourceArn}", body="LoggingConfiguration"
     ),
 }

@@ -16,22 +16,22 @@ def _delete_queue_policy(request: ChangeRequest) -> None:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "chatbot.SlackChannelConfiguration": ResourceType(
-        call="chatbot.create_slack_channel_configuration",
-        id="arn:aws:chatbot::{account}:chat-configuration/slack-channel/{configurationName}",
+        "chatbot.create_slack_channel_configuration",
+        "arn:aws:chatbot::{account}:chat-configuration/slack-channel/{configurationName}",
         outputs={"chatConfigurationArn": "{id}"},
         modelled="moto has no AWS Chatbot",
     ),
     "sns.Topic": ResourceType(
-        call="sns.create_topic",
-        id="{TopicArn}",
+        "sns.create_topic",
+        "{TopicArn}",
         settings=(
             Setting("sns.set_topic_attributes", attributes={"kmsMasterKeyId": "KmsMasterKeyId"}),
         ),
         outputs={"owner": "{account}"},
     ),
     "sns.TopicPolicy": ResourceType(
-        call="sns.set_topic_attributes",
-        id="{arn}",
+        "sns.set_topic_attributes",
+        "{arn}",
         names={"arn": "TopicArn"},
         prepare=lambda request: {
             "AttributeName": "Policy",
@@ -41,20 +41,20 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         outputs={"owner": "{account}"},
     ),
     "sns.TopicSubscription": ResourceType(
-        call="sns.subscribe",
-        id="{SubscriptionArn}",
+        "sns.subscribe",
+        "{SubscriptionArn}",
         prepare=lambda request: {"ReturnSubscriptionArn": True},
         delete="sns.unsubscribe",
     ),
     "sqs.Queue": ResourceType(
-        call="sqs.create_queue",
-        id="{QueueUrl}",
+        "sqs.create_queue",
+        "{QueueUrl}",
         settings=(Setting("sqs.set_queue_attributes", attributes=_QUEUE_ATTRIBUTES),),
         outputs={"arn": "arn:aws:sqs:{region}:{account}:{QueueName}", "url": "{QueueUrl}"},
     ),
     "sqs.QueuePolicy": ResourceType(
-        call="sqs.set_queue_attributes",
-        id="{queueUrl}",
+        "sqs.set_queue_attributes",
+        "{queueUrl}",
         prepare=lambda request: {"Attributes": {"Policy": request.take("policy")}},
         delete=_delete_queue_policy,
     ),

@@ -105,8 +105,8 @@ def _replace(path: str, value: Any) -> dict[str, str]:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "lambda.Function": ResourceType(
-        call="lambda.create_function",
-        id="{FunctionName}",
+        "lambda.create_function",
+        "{FunctionName}",
         body="Code",
         prepare=_code,
         settings=(
@@ -119,45 +119,43 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         update=_update_function,
     ),
     "lambda.Alias": ResourceType(
-        call="lambda.create_alias",
-        id="{AliasArn}",
+        "lambda.create_alias",
+        "{AliasArn}",
         # The URI with which API Gateway invokes the alias.
         outputs={
             "invokeArn": "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/"
             "{AliasArn}/invocations"
         },
     ),
-    "lambda.Permission": ResourceType(call="lambda.add_permission", id="{StatementId}"),
+    "lambda.Permission": ResourceType("lambda.add_permission", "{StatementId}"),
     "apigateway.RestApi": ResourceType(
-        call="apigateway.create_rest_api",
-        id="{id}",
+        "apigateway.create_rest_api",
+        "{id}",
         outputs={
             "arn": "arn:aws:apigateway:{region}::/restapis/{id}",
             "executionArn": "arn:aws:execute-api:{region}:{account}:{id}",
         },
     ),
-    "apigateway.Resource": ResourceType(call="apigateway.create_resource", id="{id}"),
-    "apigateway.RequestValidator": ResourceType(
-        call="apigateway.create_request_validator", id="{id}"
-    ),
-    "apigateway.Model": ResourceType(call="apigateway.create_model", id="{id}"),
+    "apigateway.Resource": ResourceType("apigateway.create_resource", "{id}"),
+    "apigateway.RequestValidator": ResourceType("apigateway.create_request_validator", "{id}"),
+    "apigateway.Model": ResourceType("apigateway.create_model", "{id}"),
     "apigateway.Method": ResourceType(
-        call="apigateway.put_method",
-        id="agm-{restApi}-{resourceId}-{httpMethod}",
+        "apigateway.put_method",
+        "agm-{restApi}-{resourceId}-{httpMethod}",
         names={"authorization": "authorizationType"},
     ),
     "apigateway.Integration": ResourceType(
-        call="apigateway.put_integration",
-        id="agi-{restApi}-{resourceId}-{httpMethod}",
+        "apigateway.put_integration",
+        "agi-{restApi}-{resourceId}-{httpMethod}",
         names={"timeoutMilliseconds": "timeoutInMillis"},
     ),
     "apigateway.Response": ResourceType(
-        call="apigateway.put_gateway_response", id="aggr-{restApiId}-{responseType}"
+        "apigateway.put_gateway_response", "aggr-{restApiId}-{responseType}"
     ),
-    "apigateway.Deployment": ResourceType(call="apigateway.create_deployment", id="{id}"),
+    "apigateway.Deployment": ResourceType("apigateway.create_deployment", "{id}"),
     "apigateway.Stage": ResourceType(
-        call="apigateway.create_stage",
-        id="ags-{restApi}-{stageName}",
+        "apigateway.create_stage",
+        "ags-{restApi}-{stageName}",
         names={"xrayTracingEnabled": "tracingEnabled"},
         finish=_set_access_log,
         update=_update_stage,
@@ -168,16 +166,16 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     ),
     # moto does not store endpointAccessMode.
     "apigateway.DomainName": ResourceType(
-        call="apigateway.create_domain_name",
-        id="{domainName}",
+        "apigateway.create_domain_name",
+        "{domainName}",
         outputs={
             "regionalZoneId": "{regionalHostedZoneId}",
             "arn": "arn:aws:apigateway:{region}::/domainnames/{domainName}",
         },
     ),
     "apigateway.BasePathMapping": ResourceType(
-        call="apigateway.create_base_path_mapping",
-        id="{domainName}/",
+        "apigateway.create_base_path_mapping",
+        "{domainName}/",
         names={"stageName": "stage"},
         defaults={"basePath": "(none)"},
         delete=_delete_mapping,

@@ -100,7 +100,7 @@ def _set_account_public_access_block(request: CreateRequest) -> Created:
 
 
 def _setting(operation: str, **fields: Any) -> ResourceType:
-    return ResourceType(call=f"s3.{operation}", id="{bucket}", **fields)
+    return ResourceType(f"s3.{operation}", "{bucket}", **fields)
 
 
 def _describe_vault(request: CreateRequest, _response: dict[str, Any]) -> dict[str, Any]:
@@ -158,28 +158,26 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         delete=KEPT,
     ),
     "backup.Vault": ResourceType(
-        call="backup.create_backup_vault", id="{name}", names={"kmsKeyArn": "EncryptionKeyArn"}
+        "backup.create_backup_vault", "{name}", names={"kmsKeyArn": "EncryptionKeyArn"}
     ),
     "backup.VaultLockConfiguration": ResourceType(
-        call="backup.put_backup_vault_lock_configuration",
-        id="{backupVaultName}",
-        finish=_describe_vault,
+        "backup.put_backup_vault_lock_configuration", "{backupVaultName}", finish=_describe_vault
     ),
     "backup.VaultPolicy": ResourceType(
-        call="backup.put_backup_vault_access_policy",
-        id="{backupVaultName}",
+        "backup.put_backup_vault_access_policy",
+        "{backupVaultName}",
         finish=_describe_vault,
         modelled="moto has no PutBackupVaultAccessPolicy",
     ),
     "backup.VaultNotifications": ResourceType(
-        call="backup.put_backup_vault_notifications",
-        id="{backupVaultName}",
+        "backup.put_backup_vault_notifications",
+        "{backupVaultName}",
         finish=_describe_vault,
         modelled="moto has no PutBackupVaultNotifications",
     ),
     "backup.Plan": ResourceType(
-        call="backup.create_backup_plan",
-        id="{BackupPlanId}",
+        "backup.create_backup_plan",
+        "{BackupPlanId}",
         delete=_delete_plan,
         body="BackupPlan",
         names=_BACKUP_PLAN,
@@ -187,16 +185,14 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         outputs={"version": "{VersionId}"},
     ),
     "backup.Selection": ResourceType(
-        call="backup.create_backup_selection",
-        id="{planId}-{name}",
+        "backup.create_backup_selection",
+        "{planId}-{name}",
         body="BackupSelection",
         names={"planId": "BackupPlanId"},
         finish=_require_plan,
         modelled="moto has no CreateBackupSelection",
     ),
     "backup.RegionSettings": ResourceType(
-        call="backup.update_region_settings",
-        id="{region}",
-        modelled="moto has no UpdateRegionSettings",
+        "backup.update_region_settings", "{region}", modelled="moto has no UpdateRegionSettings"
     ),
 }

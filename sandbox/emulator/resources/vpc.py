@@ -114,8 +114,8 @@ def _permission(request: CreateRequest) -> dict[str, Any]:
 
 def _rule(direction: str) -> ResourceType:
     return ResourceType(
-        call=f"ec2.authorize_security_group_{direction}",
-        id="{SecurityGroupRules[0][SecurityGroupRuleId]}",
+        f"ec2.authorize_security_group_{direction}",
+        "{SecurityGroupRules[0][SecurityGroupRuleId]}",
         tag_kind="security-group-rule",
         prepare=_permission,
         delete=lambda request: request.call(
@@ -129,8 +129,8 @@ def _rule(direction: str) -> ResourceType:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "ec2.Vpc": ResourceType(
-        call="ec2.create_vpc",
-        id="{VpcId}",
+        "ec2.create_vpc",
+        "{VpcId}",
         tag_kind="vpc",
         # The operation changes one attribute at a time.
         settings=(
@@ -139,72 +139,68 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         ),
     ),
     "ec2.Subnet": ResourceType(
-        call="ec2.create_subnet",
-        id="{SubnetId}",
+        "ec2.create_subnet",
+        "{SubnetId}",
         tag_kind="subnet",
         settings=(Setting("ec2.modify_subnet_attribute", ("mapPublicIpOnLaunch",)),),
     ),
     "ec2.InternetGateway": ResourceType(
-        call="ec2.create_internet_gateway",
-        id="{InternetGatewayId}",
+        "ec2.create_internet_gateway",
+        "{InternetGatewayId}",
         tag_kind="internet-gateway",
         settings=(Setting("ec2.attach_internet_gateway", ("vpcId",)),),
         delete=("ec2.detach_internet_gateway", "ec2.delete_internet_gateway"),
     ),
     "ec2.Eip": ResourceType(
-        call="ec2.allocate_address",
-        id="{AllocationId}",
+        "ec2.allocate_address",
+        "{AllocationId}",
         tag_kind="elastic-ip",
         delete="ec2.release_address",
     ),
     "ec2.NatGateway": ResourceType(
-        call="ec2.create_nat_gateway", id="{NatGatewayId}", tag_kind="natgateway"
+        "ec2.create_nat_gateway", "{NatGatewayId}", tag_kind="natgateway"
     ),
     "ec2.RouteTable": ResourceType(
-        call="ec2.create_route_table", id="{RouteTableId}", tag_kind="route-table"
+        "ec2.create_route_table", "{RouteTableId}", tag_kind="route-table"
     ),
     "ec2.Route": ResourceType(
-        call="ec2.create_route",
-        id="r-{routeTableId}-{destinationCidrBlock}",
-        update="ec2.replace_route",
+        "ec2.create_route", "r-{routeTableId}-{destinationCidrBlock}", update="ec2.replace_route"
     ),
-    "ec2.RouteTableAssociation": ResourceType(
-        call="ec2.associate_route_table", id="{AssociationId}"
-    ),
+    "ec2.RouteTableAssociation": ResourceType("ec2.associate_route_table", "{AssociationId}"),
     "ec2.VpcEndpoint": ResourceType(
-        call="ec2.create_vpc_endpoint",
-        id="{VpcEndpointId}",
+        "ec2.create_vpc_endpoint",
+        "{VpcEndpointId}",
         tag_kind="vpc-endpoint",
         finish=_find_prefix_list,
         delete="ec2.delete_vpc_endpoints",
         outputs={"state": "available"},
     ),
     "ec2.FlowLog": ResourceType(
-        call="ec2.create_flow_logs",
-        id="{FlowLogIds[0]}",
+        "ec2.create_flow_logs",
+        "{FlowLogIds[0]}",
         names={"iamRoleArn": "DeliverLogsPermissionArn"},
         tag_kind="vpc-flow-log",
         prepare=_flow_log_source,
     ),
     "ec2.NetworkAcl": ResourceType(
-        call="ec2.create_network_acl",
-        id="{NetworkAclId}",
+        "ec2.create_network_acl",
+        "{NetworkAclId}",
         tag_kind="network-acl",
         finish=_configure_network_acl,
         delete=_delete_network_acl,
     ),
     "ec2.VpcBlockPublicAccessExclusion": ResourceType(
-        call="ec2.create_vpc_block_public_access_exclusion",
-        id="vpcbpa-exclude-{subnetId}",
+        "ec2.create_vpc_block_public_access_exclusion",
+        "vpcbpa-exclude-{subnetId}",
         tag_kind="vpc-block-public-access-exclusion",
         modelled=_NO_BLOCKING,
     ),
     "ec2.VpcBlockPublicAccessOptions": ResourceType(
-        call="ec2.modify_vpc_block_public_access_options", id="{region}", modelled=_NO_BLOCKING
+        "ec2.modify_vpc_block_public_access_options", "{region}", modelled=_NO_BLOCKING
     ),
     "ec2.SecurityGroup": ResourceType(
-        call="ec2.create_security_group",
-        id="{GroupId}",
+        "ec2.create_security_group",
+        "{GroupId}",
         tag_kind="security-group",
         # The provider removes the default egress rule.
         finish=lambda request, group: _revoke_rules(request, group["GroupId"], "egress"),

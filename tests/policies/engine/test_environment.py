@@ -11,7 +11,7 @@ from pulumi.runtime.proto import analyzer_pb2
 
 from tests.policies.pack_process import Evaluation, RunningPack
 from tests.policies.rules.builders import changed
-from tests.policies.rules.network_programs import edge
+from tests.policies.rules.cases import COMPLIANT
 
 PACK = PACKS_FOLDER / "resilience"
 
@@ -48,7 +48,7 @@ def test_pack_without_configuration_has_levels_of_the_stack() -> None:
     }
     with RunningPack(PACK, env={**inherited, **variables}) as pack:
         info = pack.call("GetAnalyzerInfo", empty_pb2.Empty())
-        program = changed(edge(), "balancer", enableDeletionProtection=False)
+        program = changed(COMPLIANT["edge"](), "balancer", enableDeletionProtection=False)
         preview, up = (pack.check(program, known) for known in (False, True))
     names = {number: name.lower() for name, number in analyzer_pb2.EnforcementLevel.items()}
     levels = {policy.name: names[policy.enforcementLevel] for policy in info.policies}
@@ -76,6 +76,6 @@ def test_regions_of_the_settings_are_allowed(
 ) -> None:
     monkeypatch.setenv("PULUMI_PROJECT", "shop")
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps({"shop:settings": json.dumps(settings)}))
-    program = changed(edge(), "balancer", region="us-west-2")
+    program = changed(COMPLIANT["edge"](), "balancer", region="us-west-2")
     violated = {row.policy for row in Evaluation(program, known=True).diagnostics()}
     assert ("GH-PUL-003" in violated) is expected

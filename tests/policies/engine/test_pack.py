@@ -23,7 +23,7 @@ from tests.policies.pack_process import (
     urn,
 )
 from tests.policies.rules.builders import changed, container, kms, without
-from tests.policies.rules.network_programs import edge
+from tests.policies.rules.cases import COMPLIANT
 from tests.policies.rules.programs import ecs, rds, s3, secrets, stores, watch
 
 OWN_PACK = """
@@ -128,7 +128,7 @@ def test_raising_rule_is_broken_without_property_value(own: RunningPack) -> None
     ]
 
 
-PROGRAMS = [s3, secrets, ecs, edge, rds, stores, watch]
+PROGRAMS = [s3, secrets, ecs, COMPLIANT["edge"], rds, stores, watch]
 MALFORMED: list[Any] = [
     None,
     "text",
@@ -176,7 +176,7 @@ def test_pack_has_the_results_of_its_process_and_of_an_evaluation(
         without(s3(), "files-versioning"),
         changed(rds(), "database", multiAz=False),
     ]
-    programs += [changed(edge(), "balancer", dropInvalidHeaderFields=Unknown())]
+    programs += [changed(COMPLIANT["edge"](), "balancer", dropInvalidHeaderFields=Unknown())]
     with RunningPack(name) as process:
         for known in (False, True):
             results = [process.check(program, known) for program in programs]

@@ -5,12 +5,11 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.policies.pack_process import Ref
-from tests.policies.rules import account_programs, network_programs, programs
+from tests.policies.pack_process import Declared, Ref
+from tests.policies.rules import account_programs, programs
 from tests.policies.rules.builders import Program, declared, kms, replicated_key, roles
 
 ABSENT = "(none)"
@@ -106,24 +105,21 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _declared(resources: dict[str, Any]) -> Callable[[], Program]:
-    base = resources.pop("extends", "nothing")
-    return lambda: changed_program(_BASES.get(base, COMPLIANT.get(base, list))(), resources)
+    bases = resources.pop("extends", "").split()
+
+    def program() -> Program:
+        joined: dict[str, Declared] = {}
+        for base in bases:
+            for resource in (account_programs.stack if base == "stack" else COMPLIANT[base])():
+                joined.setdefault(resource.name, resource)
+        return changed_program([*joined.values()], resources)
+
+    return program
 
 
-_BASES: Mapping[str, Callable[[], Program]] = {
-    "stack": account_programs.stack,
-    "distribution": partial(network_programs.distribution, "arn:aws:wafv2:::acl"),
-}
 COMPLIANT: dict[str, Callable[[], Program]] = {
     program.__name__: program
-    for program in (
-        kms,
-        replicated_key,
-        roles,
-        account_programs.trail,
-        *programs.PROGRAMS,
-        *network_programs.PROGRAMS,
-    )
+    for program in (kms, replicated_key, roles, account_programs.trail, *programs.PROGRAMS)
 }
 COMPLIANT |= {name: _declared(resources) for name, resources in _read("programs.toml").items()}
 """Compliant programs, by name."""

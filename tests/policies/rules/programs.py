@@ -21,13 +21,14 @@ from tests.policies.rules.builders import (
     security_rule,
     tls_only,
 )
-from tests.policies.rules.network_programs import cloudfront, network
+from tests.policies.rules.network_programs import network
 
+KEY = Ref("key", "arn")
 _DATABASE: dict[str, Any] = {
     "port": 5433,
     "copyTagsToSnapshot": True,
     "storageEncrypted": True,
-    "kmsKeyId": Ref("key", "arn"),
+    "kmsKeyId": KEY,
     "iamDatabaseAuthenticationEnabled": True,
     "vpcSecurityGroupIds": [Ref("database-group")],
     "tags": TAGS,
@@ -38,7 +39,7 @@ _INSTANCE = {
     "caCertIdentifier": "rds-ca-rsa2048-g1",
     "monitoringInterval": 30,
     "performanceInsightsEnabled": True,
-    "performanceInsightsKmsKeyId": Ref("key", "arn"),
+    "performanceInsightsKmsKeyId": KEY,
     "publiclyAccessible": False,
     "multiAz": True,
     "parameterGroupName": Ref("parameters", "name"),
@@ -53,7 +54,7 @@ _PRIMARY = {
     "skipFinalSnapshot": False,
     "dbSubnetGroupName": Ref("database-subnets", "name"),
     "manageMasterUserPassword": True,
-    "masterUserSecretKmsKeyId": Ref("key", "arn"),
+    "masterUserSecretKmsKeyId": KEY,
 }
 """Properties of a database and of a cluster."""
 
@@ -115,7 +116,7 @@ def s3() -> list[Declared]:
 
 def _encrypted_and_logged(name: str) -> list[Declared]:
     bucket = {"bucket": Ref(name, "bucket")}
-    default = {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": Ref("key", "arn")}
+    default = {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": KEY}
     rules = [{"applyServerSideEncryptionByDefault": default, "bucketKeyEnabled": True}]
     return [
         declared(
@@ -193,13 +194,7 @@ def secrets() -> list[Declared]:
     }
     return [
         *kms(),
-        declared(
-            "secretsmanager.Secret",
-            "pepper",
-            name="acme/pepper",
-            kmsKeyId=Ref("key", "arn"),
-            tags=TAGS,
-        ),
+        declared("secretsmanager.Secret", "pepper", name="acme/pepper", kmsKeyId=KEY, tags=TAGS),
         declared(
             "secretsmanager.SecretPolicy",
             "pepper-policy",
@@ -282,7 +277,7 @@ def ecs() -> list[Declared]:
             "images",
             imageScanningConfiguration={"scanOnPush": True},
             imageTagMutability="IMMUTABLE",
-            encryptionConfigurations=[{"encryptionType": "KMS", "kmsKey": Ref("key", "arn")}],
+            encryptionConfigurations=[{"encryptionType": "KMS", "kmsKey": KEY}],
         ),
         declared(
             "ecr.LifecyclePolicy",
@@ -368,7 +363,7 @@ def stores() -> list[Declared]:
             "tokens",
             billingMode="PAY_PER_REQUEST",
             pointInTimeRecovery={"enabled": True},
-            serverSideEncryption={"enabled": True, "kmsKeyArn": Ref("key", "arn")},
+            serverSideEncryption={"enabled": True, "kmsKeyArn": KEY},
             deletionProtectionEnabled=True,
             ttl={"enabled": True, "attributeName": "ends"},
             tags={**TAGS, "gatehouse:purpose": "ephemeral"},
@@ -406,7 +401,7 @@ def stores() -> list[Declared]:
             engine="valkey",
             subnetGroupName=Ref("cache-subnets"),
             atRestEncryptionEnabled=True,
-            kmsKeyId=Ref("key", "arn"),
+            kmsKeyId=KEY,
             transitEncryptionEnabled=True,
             userGroupIds=["acme-users"],
             automaticFailoverEnabled=True,
@@ -434,13 +429,13 @@ def watch() -> list[Declared]:
             advancedEventSelectors=[DATA_EVENTS, MANAGEMENT_EVENTS],
             isMultiRegionTrail=True,
             enableLogFileValidation=True,
-            kmsKeyId=Ref("key", "arn"),
+            kmsKeyId=KEY,
             cloudWatchLogsGroupArn=Ref("trail-logs", "arn"),
             cloudWatchLogsRoleArn=Ref("task-role", "arn"),
         ),
         *cis_alarms(),
         *monitoring(rotate=("AWS/Lambda", "FunctionName")),
-        declared("sns.Topic", "alarms", kmsMasterKeyId=Ref("key", "arn")),
+        declared("sns.Topic", "alarms", kmsMasterKeyId=KEY),
         declared(
             "sns.TopicPolicy",
             "alarms-policy",
@@ -464,7 +459,7 @@ def watch() -> list[Declared]:
             deadLetterConfig={"targetArn": "arn:aws:sqs:::failed"},
             tracingConfig={"mode": "Active"},
             environment={"variables": {"GATEHOUSE_KEY_PREFIX": "gtk"}},
-            kmsKeyArn=Ref("key", "arn"),
+            kmsKeyArn=KEY,
             tags=TAGS,
         ),
         declared(
@@ -506,10 +501,4 @@ def aurora() -> list[Declared]:
     return [*selected, events, parameters, cluster]
 
 
-def website() -> list[Declared]:
-    files = s3()
-    names = {resource.name for resource in files}
-    return [*files, *(resource for resource in cloudfront() if resource.name not in names)]
-
-
-PROGRAMS = (s3, ephemeral, static_files, secrets, ecs, rds, aurora, stores, watch, website)
+PROGRAMS = (network, s3, ephemeral, static_files, secrets, ecs, rds, aurora, stores, watch)

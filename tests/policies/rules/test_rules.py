@@ -14,7 +14,6 @@ from gatehouse_policies.engine.guard import evaluate
 from tests.policies.pack_process import Diagnostic, Evaluation, Ref
 from tests.policies.rules.builders import Program, changed, declared, github_trust, retyped, without
 from tests.policies.rules.cases import CASES, COMPLIANT, VARIANTS, Case
-from tests.policies.rules.network_programs import edge
 from tests.policies.rules.programs import s3
 
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
@@ -111,7 +110,7 @@ def test_aliases_in_yaml_take_no_exponential_time() -> None:
 
 
 def test_alb_tokens_are_evaluated_like_lb_tokens() -> None:
-    program = retyped(edge(), lambda token: token.replace("aws:lb/", "aws:alb/"))
+    program = retyped(COMPLIANT["edge"](), lambda token: token.replace("aws:lb/", "aws:alb/"))
 
     assert check(program) == []
     violating = changed(program, "balancer", dropInvalidHeaderFields=False)

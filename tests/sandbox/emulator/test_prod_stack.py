@@ -208,7 +208,7 @@ def test_modelled_types_are_listed_with_the_reason(prod: Emulator) -> None:
     assert len(prod.modelled) == len(set(prod.modelled)) == 7
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DataBucket:
     bucket: str
     replica: str

@@ -37,7 +37,7 @@ COMMAND = re.compile(r"`((?:make|pulumi) [^`]+)`")
 EXECUTED = {"make bootstrap ENV=proddr": "tests/release/test_bootstrap.py"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Terminal:
     folder: Path
     emulator: Emulator

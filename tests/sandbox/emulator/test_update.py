@@ -48,7 +48,7 @@ NEWER: dict[str, dict[str, Any]] = {
 pytestmark = pytest.mark.requirement("TR-17")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Updated:
     """The emulator after the update, the steps of the update and of the second run, and the
     deployment.

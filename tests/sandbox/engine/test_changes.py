@@ -57,7 +57,7 @@ class Changeable(FakeProvider):
         """Nothing exists."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     deployment: Deployment
     steps: list[Step]

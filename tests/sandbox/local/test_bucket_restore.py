@@ -1,7 +1,5 @@
 """The object versions of a moment."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +20,7 @@ class FakeBucket:
             for key, version, minute, deleted in rows
         ]
 
-    def get_paginator(self, name: str) -> FakeBucket:
+    def get_paginator(self, name: str) -> "FakeBucket":
         assert name == "list_object_versions"
         return self
 

@@ -50,7 +50,6 @@ async def _user(url: str) -> str:
         await connection.close()
 
 
-@pytest.mark.asyncio
 async def test_owner_and_application_log_in_over_tcp(database: servers.Postgres) -> None:
     assert [await _user(database.owner_url), await _user(database.app_url)] == [
         "gatehouse_owner",
@@ -58,13 +57,11 @@ async def test_owner_and_application_log_in_over_tcp(database: servers.Postgres)
     ]
 
 
-@pytest.mark.asyncio
 async def test_wrong_password_is_rejected(database: servers.Postgres) -> None:
     with pytest.raises(asyncpg.InvalidPasswordError):
         await _user(database.app_url.replace(database.app_password, "wrong"))
 
 
-@pytest.mark.asyncio
 async def test_set_password_with_quotes(database: servers.Postgres) -> None:
     managed = "it's \\ \"RDS\"'s"
     database.set_password("gatehouse_owner", managed)

@@ -281,7 +281,6 @@ def unrestricted_services(document: Document) -> tuple[str, ...]:
 
 
 def is_without_tls(condition: Condition) -> bool:
-    """True for a condition that matches requests without TLS."""
     values = [value.lower() for value in condition.values]
     return (condition.operator, condition.key, values) == ("bool", "aws:securetransport", ["false"])
 

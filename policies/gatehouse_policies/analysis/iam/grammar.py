@@ -24,7 +24,7 @@ class DocumentError(ValueError):
     """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Condition:
     """One operator on one condition key.
 
@@ -44,7 +44,7 @@ Principals = tuple[tuple[str, str], ...]
 """Pairs of type (AWS, Service, Federated, CanonicalUser or *) and value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Statement:
     """One statement with every list as a tuple. An absent element is None; an empty one is an empty
     tuple.
@@ -75,7 +75,7 @@ class Statement:
         return any(value == "*" for kind, value in self.principals or () if kind in ("*", "AWS"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Document:
     """A parsed policy document. version: "" if absent, which AWS treats as 2008-10-17."""
 

@@ -58,7 +58,7 @@ class GatewaySecrets:
         return sum(hmac.compare_digest(digest, accepted) for accepted in self._digests) > 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Files:
     """Endpoints of the served directory."""
 

@@ -36,7 +36,7 @@ STEPS_MAX = 50_000
 _MODIFIED_NS_MAX = 253_402_300_799 * 10**9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """A file or directory. `size`: bytes, or 0 for a directory. `modified_ns`: nanoseconds since
     1970-01-01 UTC, at most _MODIFIED_NS_MAX.
@@ -48,7 +48,7 @@ class Entry:
     modified_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listing:
     """The content of a directory, sorted by path.
 
@@ -96,7 +96,7 @@ class _Walk:
         return self.truncated
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Directory:
     """The served directory. `root` itself may be a symbolic link."""
 

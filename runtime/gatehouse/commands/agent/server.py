@@ -52,7 +52,7 @@ HEARTBEAT_S_MIN = 1.0
 Print = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registration:
     """The requested registration. `url` is called before every heartbeat, because the address of a
     tunnel may change. settings: of the Core, see `core.cores.CoreSettings`.

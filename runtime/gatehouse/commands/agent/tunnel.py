@@ -14,7 +14,7 @@ AUTHTOKEN_VARIABLE = "NGROK_AUTHTOKEN"
 _SERVER = "connect.ngrok-agent.com:443"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NgrokTunnel:
     """domain: domain of the tunnel, or an empty string for a domain that ngrok chooses."""
 

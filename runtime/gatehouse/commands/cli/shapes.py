@@ -12,7 +12,7 @@ from msgspec import inspect
 from gatehouse.commands.cli.options import seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Form:
     """An option whose value has another form than its field. `option`: its annotation."""
 

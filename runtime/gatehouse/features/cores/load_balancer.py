@@ -13,8 +13,6 @@ the Core, so that the number of retries does not increase with the number of ins
 instance is registered again, the Core has a new budget.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -128,7 +126,7 @@ class LoadBalancer:
             raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
         return candidates[0] if len(candidates) == 1 else random.choice(candidates)  # noqa: S311 - distributes load
 
-    def send(self, core: CoreRecord, request: UpstreamRequest) -> Attempt:
+    def send(self, core: CoreRecord, request: UpstreamRequest) -> "Attempt":
         """Like `UpstreamClients.send`. When the context is entered, raises CoreOverloaded if the
         instance has too many requests in progress, and CoreCircuitOpen, without sending the
         request.

@@ -6,8 +6,6 @@ Notifications are delivered at least once. `webhook-id` is the same for all atte
 receivers can detect duplicates.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 from collections.abc import Collection, Iterable
@@ -156,7 +154,7 @@ class NotificationDispatcher:
 
     repository: NotificationRepository
     upstreams: UpstreamClients
-    topic: SnsTopic | None
+    topic: "SnsTopic | None"
     clock: Clock
     pepper: Pepper
     failing: set[str] = field(default_factory=set)

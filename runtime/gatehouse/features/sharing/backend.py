@@ -2,8 +2,6 @@
 and clock.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,8 +47,8 @@ class Backend:
     """
 
     table: Table
-    content: ContentStore
-    data_keys: DataKeys
+    content: "ContentStore"
+    data_keys: "DataKeys"
     environment: str
     clock: Clock
     creates_per_minute: int = SHARING_CREATES_PER_MINUTE
@@ -177,7 +175,6 @@ class ContentStore:
         return f"{PREFIX}{secret_id}/{version}/{item}"
 
     async def write(self, key: str, content: bytes) -> str:
-        """Write an object and return its version ID."""
         reply = await call(
             self._client.put_object,
             "S3",

@@ -39,5 +39,4 @@ def signed_text(statement: str) -> bytes:
 
 
 def is_signed(statement: str, signature: bytes, algorithm: str, keys: Iterable[PublicKey]) -> bool:
-    """True if one of the keys verifies the signature."""
     return any(verifies(key, algorithm, signature, signed_text(statement)) for key in keys)

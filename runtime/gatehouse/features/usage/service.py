@@ -8,8 +8,6 @@ process is killed, the counts since the last confirmed batch are lost. While the
 available, these are the requests from about FLUSH_S seconds.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections import Counter, deque
@@ -99,7 +97,7 @@ class UsageFlusher:
     clock: Clock
     worker_id: str
     metrics: Metrics
-    cloudwatch: UsageMetrics | None = None
+    cloudwatch: "UsageMetrics | None" = None
     _counting_since: float = field(init=False)
     _number: int = 0
     _sent: UsageBatch | None = None

@@ -2,8 +2,6 @@
 error, logs the request, and starts and stops the service.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -42,7 +40,7 @@ class _Segment:
     """
 
     routes: dict[str, Route] = field(default_factory=dict)
-    following: dict[str | None, _Segment] = field(default_factory=dict)
+    following: "dict[str | None, _Segment]" = field(default_factory=dict)
 
 
 class Routes:

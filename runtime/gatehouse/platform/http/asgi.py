@@ -178,7 +178,6 @@ def response_headers(
 
 
 def missing(defaults: Iterable[Header], headers: Iterable[Header]) -> list[Header]:
-    """The headers of `defaults` whose name is not in `headers`."""
     names = dict(headers)
     return [header for header in defaults if header[0] not in names]
 

@@ -2,8 +2,6 @@
 (platform/executions.py).
 """
 
-from __future__ import annotations
-
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -68,7 +66,7 @@ class Connection(ABC):
         """Rejects the request that is being received. Returns False if there is none."""
 
     @abstractmethod
-    def end_exchange(self, exchange: Exchange) -> None:
+    def end_exchange(self, exchange: "Exchange") -> None:
         """Called when the response is complete."""
 
 

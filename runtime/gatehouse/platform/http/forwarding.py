@@ -11,8 +11,6 @@ Header fields are forwarded unless header_names.py lists them or Connection name
 section 7.6.1). The protocol class has already rejected ambiguous fields.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote_to_bytes, urljoin
@@ -164,7 +162,10 @@ def removed(fields: Fields, headers: Iterable[tuple[str, str]]) -> list[bytes]:
 
 
 def returned(
-    headers: Sequence[tuple[str, str]], urls: CoreUrls, target: str, replaced: Iterable[bytes] = ()
+    headers: Sequence[tuple[str, str]],
+    urls: "CoreUrls",
+    target: str,
+    replaced: Iterable[bytes] = (),
 ) -> list[tuple[bytes, bytes]]:
     """Fields of a Core response that are returned to the client, with the URLs that clients use.
 

@@ -1,7 +1,5 @@
 """One request: what the client sent, the state of the response, and the fields of the log line."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -81,10 +79,10 @@ class Service:
     headers: Sequence[asgi.Header] = asgi.NO_STORE
     cursor_key: Pepper | None = None
 
-    def request(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> Request:
+    def request(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> "Request":
         return Request(self, scope, receive, send)
 
-    def error_response(self, request: Request, refused: Refused) -> asgi.Response:
+    def error_response(self, request: "Request", refused: Refused) -> asgi.Response:
         """The problem document for an error."""
         error = refused.error
         required = asgi.missing(asgi.problem_headers(error), refused.headers)
@@ -258,7 +256,6 @@ class Request:
         return Cursors(self.service.cursor_key, scope)
 
     def add_header(self, name: bytes, value: str) -> None:
-        """Adds a header to the response of the handler."""
         self._added = (*self._added, (name, value.encode("latin-1")))
 
     def set_cookie(

@@ -146,8 +146,6 @@ class _Header(NamedTuple):
 
 
 class FrameChecker:
-    """Checks the frames of one direction of a WebSocket."""
-
     def __init__(self, *, masked: bool, message_max_bytes: int) -> None:
         """masked: True for the frames of a client, which must be masked. message_max_bytes: maximum
         payload of a message.

@@ -17,8 +17,6 @@ KEY_PREFIX = "gatehouse:nonce:"
 
 
 class RedisNonces:
-    """Store of used nonces."""
-
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         # A call waits for a connection before its timeout begins, for the same time at most.

@@ -6,8 +6,6 @@ directory `static`. Requests look up files by name in a table and never build a 
 names contain a hash of the content, so browsers can cache assets indefinitely.
 """
 
-from __future__ import annotations
-
 import json
 import mimetypes
 import re
@@ -75,7 +73,7 @@ class WebFiles:
     paths: tuple[str, ...]
 
     @classmethod
-    def read(cls, folder: Path = FOLDER) -> WebFiles:
+    def read(cls, folder: Path = FOLDER) -> "WebFiles":
         """Read the built files. Raises ValueError if the folder is incomplete."""
         if not (folder / "index.html").is_file():
             return cls(None, {}, ("/",))

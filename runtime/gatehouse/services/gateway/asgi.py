@@ -1,7 +1,5 @@
 """A request to the gateway, and the services that the data path uses."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,7 +86,9 @@ class Dependencies(Pipeline):
         domain = self.cores_domain.partition(":")[0]
         return f".{domain}".encode() if domain else b""
 
-    def request(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> RequestContext:
+    def request(
+        self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
+    ) -> "RequestContext":
         return RequestContext(self, scope, receive, send)
 
     def error_response(self, request: Request, refused: Refused) -> asgi.Response:

@@ -1,7 +1,5 @@
 """Sends one request to an instance of a Core, and streams the response to the client."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
@@ -91,7 +89,7 @@ class Forwarding:
     #: True if an instance may have received a part of the request.
     is_sent: bool = False
     #: None if the request cannot be served from the cache.
-    _revalidation: Revalidation | None = None
+    _revalidation: "Revalidation | None" = None
 
     async def run(self) -> None:
         """Forwards the request to an instance, and retries once if the retry budget allows a retry.
@@ -141,7 +139,7 @@ class Forwarding:
         except ValueError as exc:
             raise BadRequest(sentence(exc)) from None
 
-    def _find_stored(self, core: CoreRecord) -> Revalidation | None:
+    def _find_stored(self, core: CoreRecord) -> "Revalidation | None":
         context, request = self.context, self.request
         cache = context.service.response_cache
         if (

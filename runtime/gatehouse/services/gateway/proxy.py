@@ -7,8 +7,6 @@ The path is forwarded as received, so that only the Core decodes the path. URLs 
 translated, so that the client never sees the address of the Core.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import time
@@ -113,7 +111,7 @@ async def _forward_verified(
     request: VerificationRequest,
     key: KeyRecord,
     limits: tuple[RateLimitState, ...],
-    handshake: Handshake | None,
+    handshake: "Handshake | None",
     framed: FramedBody | None,
 ) -> None:
     """Forwards a request for which the key was verified. Raises Refused.
@@ -182,7 +180,7 @@ def _upstream_request(
     token: str | None,
     key: KeyRecord,
     framed: FramedBody,
-    handshake: Handshake | None,
+    handshake: "Handshake | None",
 ) -> UpstreamRequest:
     """The request for every instance. Path and query are forwarded as received."""
     body, framing = framed

@@ -10,8 +10,6 @@ Frames beyond a number wait in a queue that all WebSockets of the worker share, 
 turns, so that other requests are answered between them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 from collections.abc import Callable, Collection, Iterator
@@ -62,7 +60,7 @@ _DRAINED = "the instance of the Core was drained"
 class _Side(asyncio.BufferedProtocol):
     """The connection to the client, or to the Core."""
 
-    def __init__(self, relay: Relay, message_max_bytes: int, *, is_client: bool) -> None:
+    def __init__(self, relay: "Relay", message_max_bytes: int, *, is_client: bool) -> None:
         self.checker = FrameChecker(masked=is_client, message_max_bytes=message_max_bytes)
         self.bytes = 0
         self.is_open = False
@@ -448,7 +446,6 @@ class WebSockets:
                 self._relays.pop(record.id, None)
 
     def permits(self, relay: Relay, record: KeyRecord | None) -> bool:
-        """True if a key with this record permits the WebSocket now."""
         relay.record, now = record, self.clock.now()
         return (
             evaluate(record, relay.request, possession=True, environment=self.environment, now=now)

@@ -55,8 +55,6 @@ class LinkForm:
 
 
 class Recipients:
-    """Handlers of the pages for recipients."""
-
     def __init__(self, links: LinkService, forms: FormProtection) -> None:
         self._links = links
         self._forms = forms

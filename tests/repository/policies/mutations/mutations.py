@@ -48,7 +48,7 @@ _STRANGER = {"AWS": f"arn:aws:iam::{FOREIGN_ACCOUNT}:root"}
 _CANONICAL_USER = {"CanonicalUser": "9" * 64}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Mutation:
     """A change of one place in the properties of a resource.
 

@@ -34,7 +34,7 @@ RESOURCE = "resource"
 """Place of a mutation of the whole resource."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, order=True)
 class Key:
     """A mutation of all resources of a class, such as "s3.Bucket", at one place."""
 
@@ -43,7 +43,7 @@ class Key:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Group:
     """Mutations that no rule notices. patterns: class and place with wildcards. kinds: empty for
     all kinds.
@@ -69,7 +69,7 @@ GROUPS = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     noticed: frozenset[Key]
     unnoticed: frozenset[Key]

@@ -1,7 +1,5 @@
 """ngrok tunnel of the agent, without a network."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -52,7 +50,7 @@ class Sdk:
     calls: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     closed: bool = False
 
-    async def forward(self, address: str, **options: str) -> Sdk:
+    async def forward(self, address: str, **options: str) -> "Sdk":
         self.calls.append((address, options))
         if self.error is not None:
             raise self.error

@@ -1,7 +1,5 @@
 """A gateway process, a recording Core, and a raw client."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json
@@ -189,7 +187,7 @@ class Gateway:
         await self.pool.execute(key_row(**placeholders), *values.values())
         return Key(token.id, token.text)
 
-    def on_port(self, port: int) -> Gateway:
+    def on_port(self, port: int) -> "Gateway":
         return replace(self, port=port)
 
     async def post(self, path: str, document: Any) -> Reply:
