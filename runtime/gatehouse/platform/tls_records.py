@@ -42,7 +42,7 @@ _HEADER_BYTES = 5
 #: of CPU time, because OpenSSL reads elliptic curves that the server chooses before it verifies a
 #: signature, and a chain of 16 KB takes 7 s. After a step of more than _COSTLY_S, the next one of
 #: the URL waits for a multiple of its CPU time.
-_THREADS, _NICENESS = 128, 19
+_THREADS, _NICENESS = 128, 15
 _COSTLY_S, _WAIT_FACTOR = 0.1, 10
 
 

@@ -18,10 +18,12 @@ from gatehouse.platform.settings import ConnectionSettings
 from gatehouse.platform.turns import Reads, Turns
 
 #: Maximum number of bytes of unfinished heads, and of bodies that do not arrive with the head, that
-#: the workers of a service keep in memory, for a network and in total. Each worker has an equal
-#: share. Beyond it, the oldest request of the network is rejected, or of the subject with the most
-#: bytes. Bodies that are streamed, such as requests to Cores and files, do not count.
+#: the workers of a service keep in memory: for a network or an owner, for all clients without
+#: authorization, and in total. Each worker has an equal share. Beyond it, the oldest request of the
+#: network is rejected, or of the subject with the most bytes. Bodies that are streamed, such as
+#: requests to Cores and files, do not count.
 NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
+OWNER_BODIES_BYTES_MAX = 16 * 1024 * 1024
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 
 #: Maximum number of bytes of responses that wait for clients to read, in all workers of a service.
@@ -61,9 +63,9 @@ class KeptBytes:
     def get(self, holder: Any) -> tuple[Subject, int]:
         return self._kept.get(holder, (ANYONE, 0))
 
-    def size(self, name: str) -> int:
-        """Number of bytes of the subjects that begin with a name."""
-        return sum(self._sizes.get(name, {}).values())
+    def size(self, name: str | None) -> int:
+        """Number of bytes of the subjects that begin with a name, or of all."""
+        return self.total if name is None else sum(self._sizes.get(name, {}).values())
 
     def count(self, holder: Any, subject: Subject, size: int) -> None:
         """Adds bytes, or removes them if `size` is negative. A holder has one subject at a time."""
@@ -87,9 +89,9 @@ class KeptBytes:
         """The holders of a subject, in their order."""
         return (holder for holder, (each, _) in self._kept.items() if each == subject)
 
-    def of_most(self) -> Iterator[Any]:
-        """Those of the part with the most bytes, of the name with the most bytes."""
-        name = max(self._sizes, key=self.size)
+    def of_most(self, name: str | None = None) -> Iterator[Any]:
+        """Those of the part with the most bytes, of a name or of that with the most bytes."""
+        name = max(self._sizes, key=self.size) if name is None else name
         sizes = self._sizes[name]
         return self.of((name, max(sizes, key=sizes.__getitem__)))
 
@@ -274,9 +276,10 @@ class Connections:
         while self.anonymous.size(network) * self._workers > NETWORK_BODIES_BYTES_MAX:
             text = "This address is sending too many bytes of requests at the same time."
             self._make_room(request, self.anonymous.of((network, "")), TooManyRequests(text))
-        while self.unfinished.total * self._workers > BODIES_BYTES_MAX:
-            text = "The server is receiving too many bytes of requests at the same time."
-            self._make_room(request, self.unfinished.of_most(), Unavailable(text))
+        text = "The server is receiving too many bytes of requests at the same time."
+        for name, maximum in ((subject[0], OWNER_BODIES_BYTES_MAX), (None, BODIES_BYTES_MAX)):
+            while self.unfinished.size(name) * self._workers > maximum:
+                self._make_room(request, self.unfinished.of_most(name), Unavailable(text))
 
     def _make_room(self, request: Any, oldest: Iterable[Any], error: GatehouseError) -> None:
         """Rejects the oldest unfinished request of these, or raises the error for the current."""

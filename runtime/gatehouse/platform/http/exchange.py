@@ -136,14 +136,22 @@ class Exchange(Execution):
             self._changed.set()
 
     def reject_unfinished(self, error: GatehouseError) -> bool:
-        """Rejects the request if its body has not been received. The application, which may be
-        waiting for something else, is cancelled, so that its part of the body is freed.
+        """Rejects the request if its body has not been received, or if it is not authorized. The
+        application, which may be waiting for something else, is cancelled, so that its part of the
+        body is freed.
         """
-        is_unfinished = not (self.is_received or self.disconnected)
-        is_rejected = is_unfinished and self.connection.reject_unfinished(error)
-        if is_rejected:
-            self.cancel()
-        return is_rejected
+        if self.disconnected or self.response_started:
+            return False
+        if not self.is_received:
+            if not self.connection.reject_unfinished(error):
+                return False
+        elif self.subject is ANYONE and self.is_writable:
+            self.keep_alive = False
+            self.respond(error_response(error))
+        else:
+            return False
+        self.cancel()
+        return True
 
     def disconnect(self) -> None:
         """Ends the exchange without a response. The application receives a disconnect event."""

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,8 +31,10 @@ from gatehouse.platform.http.asgi import (
     send_stream,
 )
 from gatehouse.platform.http.connections import (
+    ANYONE,
     BODIES_BYTES_MAX,
     NETWORK_BODIES_BYTES_MAX,
+    OWNER_BODIES_BYTES_MAX,
     UNSENT_BYTES_MAX,
     Connections,
     KeptBytes,
@@ -179,13 +181,13 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
     try:
         with body_memory(scope) as keep:
             async for chunk in body_chunks(scope, receive, 10_000_000):
-                if scope["path"] == "/owner" and exchange is not None:
+                if scope["path"] in ("/owner", "/held") and exchange is not None:
                     exchange.subject = ("owner", "link")
                 body += chunk
                 keep(len(chunk))
                 if scope["path"] == "/waits":
                     await asyncio.Event().wait()
-            if scope["path"] == "/held":
+            if scope["path"] in ("/held", "/late"):
                 await running.resume.wait()
     except ClientGone:
         running.gone.append(scope["path"])
@@ -686,23 +688,21 @@ def test_connections_and_bodies_count_by_network(addresses: list[str], count: in
     assert len(networks) == 3 - count
 
 
-@pytest.mark.bound("http.connections:BODIES_BYTES_MAX")
+@pytest.mark.bound("http.connections:BODIES_BYTES_MAX", "http.connections:OWNER_BODIES_BYTES_MAX")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_bytes_of_unfinished_bodies_of_a_service_are_bounded(workers: int) -> None:
     worker = Connections(NEVER, ClientAddresses(()), workers=workers)
-    with ExitStack() as bodies:
-
-        def add(number: int, size: int) -> None:
-            scope = {"client": (f"192.0.2.{number}", 1), "headers": []}
-            bodies.enter_context(worker.of_body(scope))(size)
-
-        for number in range(BODIES_BYTES_MAX // NETWORK_BODIES_BYTES_MAX):
-            add(number, NETWORK_BODIES_BYTES_MAX // workers)
-        with pytest.raises(TooManyRequests):
-            add(0, 1)
+    size = NETWORK_BODIES_BYTES_MAX // workers
+    assert BODIES_BYTES_MAX == 2 * OWNER_BODIES_BYTES_MAX == 4 * NETWORK_BODIES_BYTES_MAX
+    for number in range(2):
+        worker.count_bytes(None, f"192.0.2.{number}", size)
+        worker.count_bytes(None, "", size, ("a", str(number)))
+    for network, subject in (("192.0.2.9", ANYONE), ("", ("a", "9")), ("", ("b", ""))):
         with pytest.raises(Unavailable):
-            add(255, 1)
-    assert (worker.unfinished.total, worker.anonymous.total) == (0, 0)
+            worker.count_bytes(None, network, 1, subject)
+        worker.count_bytes(None, network, -1, subject)
+    with pytest.raises(TooManyRequests):
+        worker.count_bytes(None, "192.0.2.0", 1)
 
 
 class UnreadTransport(asyncio.Transport):
@@ -815,12 +815,12 @@ async def test_bytes_of_requests_that_have_not_begun_are_bounded(
         await until(lambda: not server.connections.unfinished.total)
 
 
-@pytest.mark.bound("http.connections:BODIES_BYTES_MAX")
+@pytest.mark.bound("http.connections:OWNER_BODIES_BYTES_MAX")
 @pytest.mark.parametrize("size", [10_000, 83_000], ids=["not begun", "begun"])
 async def test_networks_with_most_bytes_leave_memory_to_others(size: int) -> None:
     head = POST + b"Content-Length: %d\r\nX-Forwarded-For: 192.0.2.%d\r\n\r\n"
     async with running(NEVER, "127.0.0.0/8", workers=100) as server, AsyncExitStack() as clients:
-        count = BODIES_BYTES_MAX // 100 // size
+        count = OWNER_BODIES_BYTES_MAX // 100 // size
         for number in range(count):
             body = head % (size + 1, number * size // 80_000) + b"a" * size
             await clients.enter_async_context(opened(server, 1, body))
@@ -831,27 +831,30 @@ async def test_networks_with_most_bytes_leave_memory_to_others(size: int) -> Non
             assert (await reader.readuntil(b"/x 15000")).startswith(b"HTTP/1.1 200 ")
 
 
-@pytest.mark.bound("http.connections:BODIES_BYTES_MAX")
-@pytest.mark.parametrize("size", [10_000, 60_000], ids=["not begun", "begun"])
-async def test_clients_without_authorization_leave_memory_to_others(size: int) -> None:
-    """Although each of their networks has fewer bytes."""
-    head = (
-        b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nX-Forwarded-For: 192.0.2.%d\r\n\r\n"
-    )
+@pytest.mark.bound("http.connections:OWNER_BODIES_BYTES_MAX")
+@pytest.mark.parametrize(
+    ("path", "size", "rest"), [("x", 10_000, 1), ("x", 50_000, 1), ("late", 50_000, 0)]
+)
+async def test_clients_without_authorization_leave_memory_to_others(
+    path: str, size: int, rest: int
+) -> None:
+    """Also while requests that have been received wait."""
+    head = "POST /{} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ::{}\r\nContent-Length: {}\r\n\r\n"
     async with running(NEVER, "127.0.0.0/8", workers=100) as server, AsyncExitStack() as clients:
-        count = BODIES_BYTES_MAX // 100 // size
-        for number in range(count):
-            body = head % (b"/x", size + 1, number) + b"a" * size
-            await clients.enter_async_context(opened(server, 1, body))
-        await until(lambda: server.connections.unfinished.total >= size * count)
-        async with server.connection(head % (b"/owner", 100_000, 255) + b"a" * 99_999) as (
-            reader,
-            writer,
-        ):
-            await until(lambda: server.connections.unfinished.size("owner") == 99_999)
+        limit, readers = OWNER_BODIES_BYTES_MAX // 100, list[asyncio.StreamReader]()
+        for number in range(limit // size + 2):
+            body = (head.format(path, f"{number}:0:0:0:0", size + rest) + "a" * size).encode()
+            readers += await clients.enter_async_context(opened(server, 1, body))
+        assert (await readers[0].readuntil()).startswith(b"HTTP/1.1 503 ")
+        kept = server.connections.unfinished
+        await until(lambda: 0 < limit - kept.size("") < size)
+        body = (head.format("owner", "1", 160_000) + "a" * 159_999).encode()
+        async with server.connection(body) as (reader, writer):
+            await until(lambda: kept.size("owner") == 159_999)
             writer.write(b"a")
-            assert (await reader.readuntil(b"/owner 100000")).startswith(b"HTTP/1.1 200 ")
-        assert set(server.rejected) == {"unavailable"}
+            assert (await reader.readuntil(b"/owner 160000")).startswith(b"HTTP/1.1 200 ")
+        assert 0 < limit - kept.size("") < size
+        server.resume.set()
 
 
 async def test_unfinished_request_does_not_become_newer_with_further_bytes() -> None:
@@ -889,15 +892,16 @@ async def test_application_of_a_rejected_body_does_not_wait() -> None:
 
 async def test_body_counts_until_its_response_if_a_later_request_is_rejected() -> None:
     head = b"POST %b HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: %b\r\n"
-    held = head % (b"/held", b"::1") + b"Content-Length: 60000\r\n\r\n" + bytes(60_000)
+    held = head % (b"/held", b"::1") + b"Content-Length: 30000\r\n\r\n" + bytes(30_000)
     later = head % (b"/x", b"::1") + b"Content-Length: 15000\r\n\r\n" + bytes(10_000)
     async with running(NEVER, "127.0.0.0/8") as server, opened(server, 1, held + later):
-        await until(lambda: server.connections.unfinished.total > 70_000)
-        server.connections._workers = BODIES_BYTES_MAX // 71_000
-        body = head % (b"/x", b"::2:0:0:0:0") + b"Content-Length: 9000\r\n\r\n" + bytes(8000)
-        async with opened(server, 1, body):
+        await until(lambda: server.connections.unfinished.total > 40_000)
+        server.connections._workers = OWNER_BODIES_BYTES_MAX // 31_000
+        rest = b"Content-Length: 15000\r\n\r\n" + bytes(14_000)
+        bodies = [head % (b"/x", b"::%d:0:0:0:0" % number) + rest for number in (2, 3)]
+        async with opened(server, 1, bodies[0]), opened(server, 1, bodies[1]):
             await until(lambda: "unavailable" in server.rejected)
-            assert server.connections.unfinished.total >= 60_000
+            assert server.connections.unfinished.size("owner") == 30_000
             server.resume.set()
 
 
