@@ -3,7 +3,7 @@ functions and deploys the ECS services. The deployment starts with a preview and
 verification.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,7 +72,9 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
                     "deploy", stack, yes=True, without_services=True, without_aliases=functions
                 ),
             )
+            known = {(row["urn"], row.get("id")) for row in state.get("resources") or ()}
             state = _state(stack)
+            _check_rows(stack, again, state, known, operations(plan))
             mark_executed(
                 plan, lambda urn: urn.endswith(excluded_urns(functions)), state["resources"]
             )
@@ -210,10 +212,32 @@ def print_changes(state: Mapping[str, Any], planned: Mapping[str, Iterable[str]]
 def check_unchanged(stack: Stack, again: str, state: dict[str, Any]) -> None:
     """Raise DeploymentFailed if the state of the stack is another one than `state`."""
     if _state(stack) != state:
-        raise DeploymentFailed(
-            f"another command updated the stack {stack.name} after the preview. To continue, run: "
-            f"{again}"
+        raise DeploymentFailed(_changed_by_others(stack, again))
+
+
+def _check_rows(
+    stack: Stack,
+    again: str,
+    state: dict[str, Any],
+    known: Container[tuple[str, Any]],
+    planned: Mapping[str, Iterable[str]],
+) -> None:
+    """Raise DeploymentFailed if an update has added other resources than the planned ones, or
+    changed an ID: the IDs are confirmed.
+    """
+    for row in state["resources"]:
+        is_planned = any(
+            each.startswith(("create", "import")) for each in planned.get(row["urn"], ())
         )
+        if (row["urn"], row.get("id")) not in known and (row.get("delete") or not is_planned):
+            raise DeploymentFailed(_changed_by_others(stack, again))
+
+
+def _changed_by_others(stack: Stack, again: str) -> str:
+    return (
+        f"another command updated the stack {stack.name} after the preview. To continue, run: "
+        f"{again}"
+    )
 
 
 def _pulumi(

@@ -72,12 +72,10 @@ def unfinished_updates(stack: Stack) -> list[str]:
     try:
         if locks := _locks(stack):
             return [
-                pulumi_cli.printable(
-                    f"the stack {stack.name} is locked by {lock['username']}@{lock['hostname']} "
-                    f"(process {lock['pid']}) since {lock['timestamp'][:19]}. Wait until that "
-                    "update has ended. If its process no longer exists, run: pulumi cancel "
-                    f"{stack.options}"
-                )
+                f"the stack {stack.name} is locked by {_word(lock['username'])}@"
+                f"{_word(lock['hostname'])} (process {_word(lock['pid'])}) since "
+                f"{_word(lock['timestamp'][:19])}. Wait until that update has ended. If its "
+                f"process no longer exists, run: pulumi cancel {stack.options}"
                 for lock in locks
             ]
         state = pulumi_cli.deployment(stack)
@@ -85,9 +83,9 @@ def unfinished_updates(stack: Stack) -> list[str]:
         urns = [row["resource"]["urn"].rpartition("$")[2] for row in operations]
         ends = {re.sub("^urn:pulumi:[^:]+::[^:]+::", "", urn) for urn in urns}
         targets = "".join(f" --target '**{end}'" for end in sorted(ends))
-        listed = ", ".join(f"{row['type']} {row['resource']['urn']}" for row in operations)
+        listed = ", ".join(f"{_word(row['type'])} {row['resource']['urn']}" for row in operations)
         read = [
-            f"{row['urn']} ({row.get('id')})"
+            f"{_word(row['urn'])} ({_word(row.get('id'))})"
             for row in state.get("resources") or ()
             if row["urn"].endswith(tuple(ends))
         ]
@@ -97,13 +95,16 @@ def unfinished_updates(stack: Stack) -> list[str]:
     if not operations:
         return []
     return [
-        pulumi_cli.printable(
-            f"an earlier update of the stack {stack.name} was stopped during these operations: "
-            f"{listed}. Run: pulumi cancel {stack.options}; pulumi refresh {stack.options}{targets}"
-            ". Refresh asks whether the resources exist in AWS, and stores what it reads in the "
-            f"state, so these IDs must be those of the stack: {', '.join(read) or 'none'}"
-        )
+        f"an earlier update of the stack {stack.name} was stopped during these operations: "
+        f"{listed}. Run: pulumi cancel {stack.options}; pulumi refresh {stack.options}{targets}"
+        ". Refresh asks whether the resources exist in AWS, and stores what it reads in the "
+        f"state, so these IDs must be those of the stack: {', '.join(read) or 'none'}"
     ]
+
+
+def _word(text: object) -> str:
+    """Text of others in a message, in which it cannot look like a sentence or a command."""
+    return re.sub(r"[^\w.@:/|$=+-]", "\ufffd", str(text))
 
 
 def _locks(stack: Stack) -> list[dict[str, Any]]:

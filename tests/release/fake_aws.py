@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ class FakeAccount:
     pushed: images in the registry: the tags, keyed by digest. None if the repository does not
         exist.
     failures: error message of the CLI, keyed by command.
-    replaced: resources that an update has replaced after the last preview.
+    replaced: resources that an update has replaced after the last preview. ids: their IDs.
     pending: replaced resources that the engine has not deleted yet.
     resources: resources in the state, in addition to those in `pending`.
     unfinished: operations during which an earlier update was stopped.
@@ -138,6 +139,7 @@ class FakeAccount:
     )
     platforms: str = "linux/amd64, linux/arm64"
     replaced: set[str] = field(default_factory=set)
+    ids: Counter[str] = field(default_factory=Counter)
     pending: list[str] = field(default_factory=list)
     resources: list[dict[str, Any]] = field(default_factory=list)
     secrets: dict[str, Any] = field(default_factory=dict)
@@ -190,7 +192,14 @@ class FakeAccount:
                     {"type": row["urn"].split("$")[-1].split("::")[-2], **row}
                     for row in (
                         *self.resources,
-                        *({"urn": urn, "delete": True} for urn in self.pending),
+                        *(
+                            {"urn": urn, "id": str(self.ids[urn] - 1), "delete": True}
+                            for urn in self.pending
+                        ),
+                        *(
+                            {"urn": urn, "id": str(self.ids[urn])}
+                            for urn in (self._plan() if words[3] == "dev" else ())
+                        ),
                     )
                 ],
                 "pending_operations": self.unfinished,
@@ -233,6 +242,7 @@ class FakeAccount:
         if excluded:
             self.replaced = {urn for urn in self._plan() if urn.endswith("migrate")}
             self.pending += self.replaced
+            self.ids.update(self.replaced)
         else:
             plan = json.loads(Path(words[words.index("--plan") + 1]).read_text())
             if error := fake_engine.unplanned(

@@ -18,6 +18,12 @@ def test_migration_runs_before_services_change(account: FakeAccount) -> None:
 SHARING = {"function": "gatehouse-dev-sharing", "alias": "live", "alarms": [], "api": "a1b2c3d4e5"}
 
 
+MIGRATE = (
+    "urn:pulumi:dev::gatehouse::gatehouse:compute:TaskDefinition"
+    "$aws:ecs/taskDefinition:TaskDefinition::migrate"
+)
+
+
 def serverless() -> str:
     sharing = "    sharing:\n      mode: serverless\n"
     return own_stack_file().replace(
@@ -38,18 +44,14 @@ def test_function_that_fails_its_smoke_test_stops_the_deployment(account: FakeAc
 def test_ids_of_what_changes_are_printed_before_the_confirmation(account: FakeAccount) -> None:
     """Others can write the state. The preview also does not count what waits for deletion."""
     start = "urn:pulumi:dev::gatehouse::aws:"
-    migrate = (
-        "urn:pulumi:dev::gatehouse::gatehouse:compute:TaskDefinition"
-        "$aws:ecs/taskDefinition:TaskDefinition::migrate"
-    )
     deleted, same = f"{start}s3/bucket:Bucket::x", f"{start}s3/bucket:Bucket::y"
     account.resources = [
-        {"urn": migrate, "id": "gatehouse-prod-migrate"},
+        {"urn": MIGRATE, "id": "gatehouse-prod-migrate"},
         {"urn": deleted, "id": "b", "delete": True},
         {"urn": same, "id": "y"},
     ]
     printed = account.release("deploy").stdout
-    assert f", replace: {migrate} (gatehouse-prod-migrate)\n" in printed
+    assert f", replace: {MIGRATE} (gatehouse-prod-migrate)\n" in printed
     assert (f"> delete: {deleted} (b)\n" in printed, same in printed) == (True, False)
     destroyed = account.release("destroy").stdout
     assert f"> delete: {same} (y)\n" in destroyed
@@ -239,6 +241,7 @@ def test_failure_that_a_rollback_would_repeat_is_reported(
     [
         (("deploy", "--rollback"), "preview"),
         (("deploy", "--rollback"), "run gatehouse-dev-migrate:2"),
+        (("deploy", "--rollback"), "up without services"),
         (("destroy",), "preview of the destruction"),
     ],
 )
@@ -246,10 +249,13 @@ def test_state_that_others_replace_after_the_preview_is_not_used(
     account: FakeAccount, words: tuple[str, ...], step: str
 ) -> None:
     """The time in the state can stay the same."""
+    row: dict[str, Any] = {"urn": "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::x"}
+    if step.startswith("up"):  # a replacement of this resource is planned
+        row = {"urn": MIGRATE, "id": "gatehouse-prod-migrate", "delete": True}
 
     def replace(call: str, result: dict[str, Any]) -> dict[str, Any]:
         if account.steps[-1:] == [step]:
-            account.resources = [{"urn": "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::x"}]
+            account.resources = [row]
         return result
 
     account.intercept = replace
