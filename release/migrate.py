@@ -53,7 +53,6 @@ def migrate(stack: Stack, ecs: Any, output: Mapping[str, Any]) -> str:
 
 
 def _start(stack: Stack, ecs: Any, output: Mapping[str, Any]) -> str:
-    """Start the task. Returns its ARN."""
     missing = [key for key in ("taskDefinition", "subnets", "securityGroup") if not output.get(key)]
     if missing:
         raise ValueError(

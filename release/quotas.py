@@ -115,7 +115,6 @@ def _task_cpu(settings: Settings, client: Client) -> Iterator[str]:
 
 
 def _network(settings: Settings, client: Client) -> Iterator[str]:
-    """Compare the resources of EC2, VPC and RDS with their quotas."""
     ec2, zone = client("ec2"), settings.network.zones[0]
     zones = {row["SubnetId"]: row["AvailabilityZone"] for row in ec2.describe_subnets()["Subnets"]}
     subscriptions = client("rds").describe_event_subscriptions()["EventSubscriptionsList"]

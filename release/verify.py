@@ -42,7 +42,6 @@ class ServiceState:
 
     @property
     def settled(self) -> bool:
-        """True if the rollout has ended."""
         return self.rollout == "FAILED" or (
             self.rollout == "COMPLETED" and self.running >= self.desired
         )

@@ -188,7 +188,6 @@ def keys(args: Delivery) -> list[Statement]:
 
 
 def stores(args: Delivery) -> list[Statement]:
-    """Return permissions for data stores, secrets and backups."""
     names, all_names = args.names, args.names.name("*")
     database = (
         "Add* Create* Modify* Remove* RebootDBInstance DeleteDBParameterGroup "
@@ -279,7 +278,6 @@ def roles(args: Delivery) -> list[Statement]:
 
 
 def compute(args: Delivery) -> list[Statement]:
-    """Return permissions for ECS, ECR, Lambda and Cloud Map."""
     all_names = args.names.name("*")
     containers = (
         "CreateCluster CreateService DeleteCluster DeleteService StopTask TagResource "

@@ -53,7 +53,6 @@ class _Dashboard:
     resources: MonitoredResources
 
     def rows(self) -> Iterator[tuple[int, list[Widget]]]:
-        """Yield the height and the widgets of each row."""
         yield 3, [self._heading()]
         yield 4, [self._alarm_states()]
         rows = [self._load_balanced_service(service) for service in self.resources.target_groups]

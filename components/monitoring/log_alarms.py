@@ -166,7 +166,6 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
 
 
 def link_filters(denied_max: int) -> Iterator[LogFilter]:
-    """Yield the filters for the log of the sharing service."""
     yield LogFilter(
         DENIED_LINKS,
         "The sharing service denies an unusual number of attempts to use links or submission "

@@ -432,7 +432,6 @@ def event_rule_alarm(rule: str, names: Naming) -> Alarm:
 
 
 def function_alarm(function: str, description: str, runbook: str, names: Naming) -> Alarm:
-    """Return the alarm on failed invocations of a function."""
     metric = Metric(LAMBDA, "Errors", {"FunctionName": names.name(function)})
     return Alarm(f"{function}-errors", description, runbook, metric)
 

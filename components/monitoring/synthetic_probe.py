@@ -88,7 +88,6 @@ def probe_alarms(
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
-    """Return the role of the function, keyed by resource name."""
     names = stack.names
     if not stack.settings.monitoring.probe_interval_minutes:
         return {}

@@ -131,6 +131,8 @@ class RequestContext(Request):
             key_id = result.record.id
             if code is not Code.NOT_FOUND:
                 self.key_id = key_id
+            if code is Code.VALID:
+                self.count_for(key_id)
         self.code = code
         service.observer.metrics.decision(code)
         service.usage.count(key_id, core or "", code)

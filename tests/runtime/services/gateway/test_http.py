@@ -4,9 +4,12 @@ never a 500.
 
 import secrets
 from typing import Any
+from unittest.mock import MagicMock, call
 
 import pytest
+from gatehouse.core.verification import Code
 from gatehouse.platform.tracing.context import trace_id_of
+from gatehouse.services.gateway.asgi import RequestContext
 
 from tools.attack.corpora import DEEP_BODIES, MALFORMED_BODIES
 
@@ -28,6 +31,14 @@ async def test_unknown_path_is_problem_document(gateway: Any) -> None:
 
 
 @pytest.mark.requirement("TR-12")
+@pytest.mark.parametrize("code", [Code.VALID, Code.EXPIRED])
+def test_memory_counts_for_a_key_that_is_accepted(code: Code) -> None:
+    context = MagicMock()
+    result = MagicMock(code=code, record=MagicMock(id="key"))
+    RequestContext.verified(context, result)
+    assert context.count_for.mock_calls == ([call("key")] if code is Code.VALID else [])
+
+
 async def test_health_and_readiness(gateway: Any) -> None:
     assert (await gateway.get("/healthz")).json == {"status": "ok"}
     ready = await gateway.get("/readyz")
