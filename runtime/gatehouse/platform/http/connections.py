@@ -20,8 +20,9 @@ from gatehouse.platform.turns import Reads, Turns
 #: Maximum number of bytes of unfinished heads, and of bodies that do not arrive with the head, that
 #: the workers of a service keep in memory: for a network or an owner, for all clients without
 #: authorization, and in total. Each worker has an equal share. Beyond it, the oldest request of the
-#: network is rejected, or of the subject with the most bytes. Bodies that are streamed, such as
-#: requests to Cores and files, do not count.
+#: network is rejected, or of the subject with the most bytes. If these cannot be rejected, owners
+#: with less than an equal share exceed the total. Bodies that are streamed, such as requests to
+#: Cores and files, do not count.
 NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
 OWNER_BODIES_BYTES_MAX = 16 * 1024 * 1024
 BODIES_BYTES_MAX = 32 * 1024 * 1024
@@ -63,9 +64,13 @@ class KeptBytes:
     def get(self, holder: Any) -> tuple[Subject, int]:
         return self._kept.get(holder, (ANYONE, 0))
 
-    def size(self, name: str | None) -> int:
-        """Number of bytes of the subjects that begin with a name, or of all."""
-        return self.total if name is None else sum(self._sizes.get(name, {}).values())
+    def size(self, name: str) -> int:
+        """Number of bytes of the subjects that begin with a name."""
+        return sum(self._sizes.get(name, {}).values())
+
+    def share(self, name: str) -> int:
+        """Number of bytes in total if all names had as many as this one."""
+        return self.size(name) * len(self._sizes)
 
     def count(self, holder: Any, subject: Subject, size: int) -> None:
         """Adds bytes, or removes them if `size` is negative. A holder has one subject at a time."""
@@ -276,10 +281,18 @@ class Connections:
         while self.anonymous.size(network) * self._workers > NETWORK_BODIES_BYTES_MAX:
             text = "This address is sending too many bytes of requests at the same time."
             self._make_room(request, self.anonymous.of((network, "")), TooManyRequests(text))
-        text = "The server is receiving too many bytes of requests at the same time."
-        for name, maximum in ((subject[0], OWNER_BODIES_BYTES_MAX), (None, BODIES_BYTES_MAX)):
-            while self.unfinished.size(name) * self._workers > maximum:
-                self._make_room(request, self.unfinished.of_most(name), Unavailable(text))
+        error = Unavailable("The server is receiving too many bytes of requests at the same time.")
+        name = subject[0]
+        while self.unfinished.size(name) * self._workers > OWNER_BODIES_BYTES_MAX:
+            self._make_room(request, self.unfinished.of_most(name), error)
+        while self.unfinished.total * self._workers > BODIES_BYTES_MAX:
+            try:
+                self._make_room(request, self.unfinished.of_most(), error)
+            except Unavailable:
+                # Requests of others that have been received wait, such as for a Core.
+                if self.unfinished.share(name) * self._workers > BODIES_BYTES_MAX:
+                    raise
+                break
 
     def _make_room(self, request: Any, oldest: Iterable[Any], error: GatehouseError) -> None:
         """Rejects the oldest unfinished request of these, or raises the error for the current."""

@@ -140,16 +140,16 @@ class Exchange(Execution):
         application, which may be waiting for something else, is cancelled, so that its part of the
         body is freed.
         """
-        if self.disconnected or self.response_started:
+        if self.response_started:
             return False
-        if not self.is_received:
+        if not (self.is_received or self.disconnected):
             if not self.connection.reject_unfinished(error):
                 return False
-        elif self.subject is ANYONE and self.is_writable:
+        elif self.subject is not ANYONE or not (self.is_writable or self.disconnected):
+            return False
+        elif not self.disconnected:
             self.keep_alive = False
             self.respond(error_response(error))
-        else:
-            return False
         self.cancel()
         return True
 

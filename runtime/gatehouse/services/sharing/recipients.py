@@ -35,7 +35,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 def client_of(request: Request) -> Client:
-    return Client(request.client, request.request_id)
+    return Client(request.client, request.request_id, request.count_for)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +109,7 @@ class Recipients:
         if form.token is None:
             raise LinkNotFound
         passphrase = form.fields.get("passphrase", "")
-        opened = await self._links.open(form.token, passphrase, form.claim, client_of(request))
-        request.count_for(opened.secret.owner, opened.link.id)
-        return opened
+        return await self._links.open(form.token, passphrase, form.claim, client_of(request))
 
     async def _link_page(
         self,

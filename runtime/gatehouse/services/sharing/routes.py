@@ -74,7 +74,6 @@ async def open_link(request: Request, body: OpenLink, links: LinkService) -> Ope
     token, claim = _token(body), body.claim or secrets.token_hex(16)
     claim_id = claim_id_of(claim, token.path)
     opened = await links.open(token, body.passphrase, claim_id, client_of(request))
-    request.count_for(opened.secret.owner, opened.link.id)
     contents = await links.read(opened, *opened.items)
     items = [_item_view(opened, *item) for item in zip(opened.items, contents, strict=True)]
     return OpenedSecret(claim=claim, end_to_end=opened.secret.end_to_end, items=items)

@@ -92,9 +92,7 @@ class Submitters:
                     raise BadRequest
             token = _token(form, path)
             submission = submission or generated
-            claim = claim_id_of(submission, token.path)
-            secret = await self._submissions.check(token, claim, client)
-            request.count_for(secret.owner, token.path)
+            await self._submissions.check(token, claim_id_of(submission, token.path), client)
             return token, submission
 
         authorized, admitted = None, False

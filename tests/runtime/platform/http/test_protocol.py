@@ -697,10 +697,16 @@ def test_bytes_of_unfinished_bodies_of_a_service_are_bounded(workers: int) -> No
     for number in range(2):
         worker.count_bytes(None, f"192.0.2.{number}", size)
         worker.count_bytes(None, "", size, ("a", str(number)))
-    for network, subject in (("192.0.2.9", ANYONE), ("", ("a", "9")), ("", ("b", ""))):
+    others = 3 * size + 1  # more than a third
+    for network, subject, more in (
+        ("192.0.2.9", ANYONE, 1),
+        ("", ("a", "9"), 1),
+        ("", ("b", ""), others),
+    ):
         with pytest.raises(Unavailable):
-            worker.count_bytes(None, network, 1, subject)
-        worker.count_bytes(None, network, -1, subject)
+            worker.count_bytes(None, network, more, subject)
+        worker.count_bytes(None, network, -more, subject)
+    worker.count_bytes(None, "", size, ("b", ""))  # although the others cannot be rejected
     with pytest.raises(TooManyRequests):
         worker.count_bytes(None, "192.0.2.0", 1)
 
@@ -855,6 +861,21 @@ async def test_clients_without_authorization_leave_memory_to_others(
             assert (await reader.readuntil(b"/owner 160000")).startswith(b"HTTP/1.1 200 ")
         assert 0 < limit - kept.size("") < size
         server.resume.set()
+
+
+async def test_requests_without_authorization_of_clients_that_have_left_make_room() -> None:
+    head = "POST /late HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ::{}:0:0:0:0\r\n"
+    rest = "Content-Length: 50000\r\n\r\n" + "a" * 50_000
+    async with running(NEVER, "127.0.0.0/8", workers=100) as server:
+        kept, number = server.connections.unfinished, OWNER_BODIES_BYTES_MAX // 100 // 50_000
+        for index in range(number):
+            async with server.connection((head.format(index) + rest).encode()):
+                await until(lambda: kept.total == 50_000 * (index + 1))  # noqa: B023
+        await until(lambda: not server.connections.protocols)
+        async with server.connection((head.format(number) + rest).encode()) as (reader, _):
+            await until(lambda: any(not each.disconnected for each in kept._kept))
+            server.resume.set()
+            assert (await reader.readuntil(b"/late 50000")).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_unfinished_request_does_not_become_newer_with_further_bytes() -> None:
