@@ -108,7 +108,6 @@ class Contract:
 
     @property
     def ecs_services(self) -> dict[str, Process]:
-        """The tasks that run continuously, keyed by name."""
         return {name: process for name, process in self.tasks.items() if process.services}
 
     @property

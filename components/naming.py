@@ -53,7 +53,6 @@ class Naming:
         return replace(self, region=region)
 
     def of_stack(self, stack: str) -> "Naming":
-        """The names of another stack in the same account and region."""
         return replace(self, stack=stack)
 
     def name(self, resource: str) -> str:
@@ -183,7 +182,6 @@ class Naming:
         return self.arn("rds", f"db:{self.name('main')}")
 
     def log_group_arn(self, group: str) -> str:
-        """ARN of the log group with this full name."""
         return self.arn("logs", f"log-group:{group}")
 
     def table_arn(self, resource: str) -> str:

@@ -200,9 +200,7 @@ def _state(stack: Stack) -> dict[str, Any]:
 
 
 def print_changes(state: Mapping[str, Any], planned: Mapping[str, Iterable[str]]) -> None:
-    """Print the IDs of the existing resources with planned operations. The preview contains no IDs,
-    and does not count resources that wait for deletion.
-    """
+    """Print the IDs of the resources that planned operations change. The preview has none."""
     for row in state.get("resources") or ():
         changes = {"delete"} if row.get("delete") else {*planned.get(row["urn"], ())}
         if row.get("id") and (changes := changes - {"same", "read", "create"}):

@@ -228,7 +228,6 @@ def _check_examples(stack: Stack) -> str | None:
 
 
 def _examples(value: Any, key: str = "") -> Iterator[str]:
-    """The keys of the settings that have an example value."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _examples(item, f"{key}.{name}".lstrip("."))

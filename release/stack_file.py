@@ -96,7 +96,6 @@ class Stack:
 
 
 def stack_file(name: str, project: Project = GATEHOUSE) -> str:
-    """The file of a stack, relative to the root of the repository."""
     return str(Path(project.folder, f"Pulumi.{name}.yaml"))
 
 

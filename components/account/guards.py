@@ -88,7 +88,6 @@ class AccountGuards(Component):
             )
 
     def _iam_and_backup(self, name: str, guards: GuardsSettings) -> None:
-        """Set the password policy and the preferences of AWS Backup."""
         if guards.password_policy:
             # Applies to IAM users created outside this program (CIS AWS Foundations Benchmark,
             # "IAM").

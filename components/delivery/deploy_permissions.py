@@ -86,7 +86,6 @@ class Delivery:
     def regional(
         self, sid: str, service: str, actions: str, *resources: str, **arn: bool
     ) -> Statement:
-        """Allow actions as `grant`, in the stack's regions."""
         condition = self.region_condition
         return self.grant(sid, service, actions, *resources, conditions=condition, **arn)
 

@@ -70,7 +70,6 @@ def github_environments(role: str, names: Naming) -> tuple[str, ...]:
 
 
 def provider_arn(names: Naming) -> str:
-    """Return the ARN of GitHub's OIDC provider, one per account."""
     return names.any_arn("iam", f"oidc-provider/{ISSUER}")
 
 

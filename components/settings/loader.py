@@ -50,7 +50,6 @@ def file_name(stack: str) -> str:
 
 
 def account_file_name(stack: str) -> str:
-    """The stack file of a stack of the project `account`."""
     return f"account/{file_name(stack)}"
 
 
@@ -147,7 +146,6 @@ def _error(file: str, messages: list[str]) -> SettingsError:
 
 
 def production_mistakes(section: Section, path: str = "") -> Iterator[Mistake]:
-    """The settings whose values prod does not accept."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
@@ -179,7 +177,6 @@ def _message(model: type[Section], error: dict[str, Any]) -> str:
 
 
 def _allowed(model: type[Section], path: list[str]) -> str:
-    """The allowed values of the setting at a path of keys."""
     if not path[-1].isdigit():
         field = _section(model, path[:-1]).model_fields[path[-1]]
         for item in field.metadata:

@@ -156,7 +156,6 @@ class Settings(Section):
     _stack: str = PrivateAttr(default="")
 
     def model_post_init(self, context: Any) -> None:
-        """Take the name of the stack from the validation context."""
         self._stack = (context or {}).get("stack", "")
 
     @property

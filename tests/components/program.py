@@ -205,7 +205,6 @@ def write_stack(
 
 @cache
 def run_with(stack: str, settings: str, preview: bool) -> Program:
-    """Run the program with these settings as JSON."""
     deployment = run_program(
         ROOT, stack, _Provider(preview), preview=preview, config={"gatehouse:settings": settings}
     )

@@ -134,7 +134,6 @@ def drain(running: Running) -> dict[str, int]:
 
 
 def permissions(finished: FinishedRun, kind: str) -> set[tuple[str, str]]:
-    """Short names of the roles, and actions."""
     return {
         (role.removeprefix(PREFIX), action)
         for role, row in finished.roles.items()

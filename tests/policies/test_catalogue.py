@@ -130,7 +130,6 @@ def modules() -> list[list[tuple[str, str, str]]]:
 
 
 def classes(hint: str) -> set[str]:
-    """Classes of blocks in a type."""
     return set(re.findall(r"'(\w+Args)", hint))
 
 

@@ -53,7 +53,6 @@ class PreviewRole:
         return {"error": f"AccessDenied: {' '.join(denied)}"} if denied else {}
 
     def _denied(self, row: dict[str, Any]) -> Iterator[str]:
-        """The actions of a read that AWS denies."""
         kind = row["type"].split(":")[1]
         module = kind.partition("/")[0]
         for action in actions(self._actions.get(kind) or self._actions[f"{module}/*"]):

@@ -30,7 +30,6 @@ cp "$2" .venv/bin/python
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A copy of the script, with a fake uv."""
     (tmp_path / "scripts").mkdir()
     for name in ("setup.sh", "steps.sh"):
         shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts")

@@ -169,7 +169,6 @@ def migrated_database(postgres_server: servers.Postgres) -> Database:
 
 @pytest.fixture(scope="module")
 def database(postgres_server: servers.Postgres, migrated_database: Database) -> Iterator[Database]:
-    """A database with the schema of this version."""
     created = create_database(postgres_server, migrated_database.name)
     yield created
     created.psql.close()

@@ -188,7 +188,6 @@ async def open_console(
 
 
 def outcome(reply: httpx.Response) -> tuple[int, str]:
-    """Status and code of a problem document."""
     return reply.status_code, reply.json()["code"]
 
 

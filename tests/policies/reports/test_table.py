@@ -14,7 +14,6 @@ OTHER = URN.replace("::files", "::logs")
 
 
 def lines(*findings: Finding) -> list[str]:
-    """Lines of the table with single spaces."""
     return [re.sub(" +", " ", line.strip()) for line in table.text(findings, RUN).splitlines()]
 
 

@@ -283,8 +283,9 @@ class Connections:
             self._make_room(request, self.anonymous.of((network, "")), TooManyRequests(text))
         error = Unavailable("The server is receiving too many bytes of requests at the same time.")
         name = subject[0]
+        own = TooManyRequests("You are sending too many bytes of requests at the same time.")
         while self.unfinished.size(name) * self._workers > OWNER_BODIES_BYTES_MAX:
-            self._make_room(request, self.unfinished.of_most(name), error)
+            self._make_room(request, self.unfinished.of_most(name), own if name else error)
         while self.unfinished.total * self._workers > BODIES_BYTES_MAX:
             try:
                 self._make_room(request, self.unfinished.of_most(), error)

@@ -168,5 +168,4 @@ class Evaluator:
 
 
 def values_of(properties: Properties) -> dict[str, Any]:
-    """The properties that are set."""
     return {name: properties.value(name) for name in properties.names()}

@@ -74,7 +74,6 @@ class Command:
 
 
 def generations(pepper: bytes = b"p" * 32) -> str:
-    """The value of a secret with one generation."""
     encoded = base64.b64encode(pepper).decode()
     return json.dumps({"current": 1, "generations": {"1": encoded}})
 

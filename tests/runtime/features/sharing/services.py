@@ -68,7 +68,6 @@ class Sharing:
         return (await self.links.read(opened, opened.items[number]))[0]
 
     async def read(self, token: LinkToken, **options: Any) -> bytes:
-        """Open a link. Returns the text of the secret."""
         return await self.text(await self.open(token, **options))
 
     def console(self, url: str) -> dict[str, Any]:

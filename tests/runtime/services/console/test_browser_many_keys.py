@@ -50,7 +50,6 @@ def add_keys(console: Console) -> str:
 
 @asynccontextmanager
 async def counted(page: Page) -> AsyncIterator[list[str]]:
-    """Collects the API requests in the block."""
     sent: list[str] = []
 
     def add(request: object) -> None:

@@ -229,7 +229,6 @@ class Gateway:
             await self.drain(name)
 
     async def drain(self, name: str) -> None:
-        """Lets another key register a Core."""
         await self.pool.execute("UPDATE core SET draining = true WHERE name = $1", name)
 
     async def put_core(self, key: Key, name: str, members: dict[str, Any]) -> Reply:

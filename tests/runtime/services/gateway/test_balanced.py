@@ -79,7 +79,6 @@ class Gateways:
         )
 
     async def restart(self, number: int) -> int:
-        """Returns the exit status of the old process."""
         child = self.children[number]
         child.process.send_signal(signal.SIGTERM)
         status = await asyncio.to_thread(child.process.wait, 60)

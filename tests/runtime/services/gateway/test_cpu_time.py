@@ -146,7 +146,6 @@ class Caller:
         return reply
 
     async def forward(self, *, method: str) -> Reply:
-        """A request to the Core with the largest head."""
         names = [b"a_" * 60 + b"%d" % number for number in range(90)]
         cookies = b"__Host-gatehouse=a; " * 200
         headers = [

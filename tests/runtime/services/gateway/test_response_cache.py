@@ -40,7 +40,6 @@ class FileCore(Core):
         await writer.drain()
 
     def received(self, name: str) -> list[str | None]:
-        """The values of a header of all requests."""
         return [dict(headers).get(name) for _, headers, _ in self.requests]
 
     async def register(self) -> None:

@@ -16,7 +16,6 @@ SPAN = "00f067aa0ba902b7"
 
 
 def trace_context(flags: str) -> tuple[str, str]:
-    """A new trace ID and the header of a client."""
     trace_id = secrets.token_hex(16)
     return trace_id, f"traceparent: 00-{trace_id}-{SPAN}-{flags}"
 
