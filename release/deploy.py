@@ -3,7 +3,7 @@ functions and deploys the ECS services. The deployment starts with a preview and
 verification.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,7 +51,8 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
         plan = Path(folder) / "plan.json"
         state = _state(stack)
         _pulumi(stack, again, command_line("preview", stack, save_plan=plan))
-        print_changes(state, operations(plan))
+        planned = operations(plan)
+        print_changes(state, planned)
         if not confirm():
             raise CommandFailed("not confirmed; nothing was changed")
         if stack.project == ACCOUNT:
@@ -72,9 +73,8 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
                     "deploy", stack, yes=True, without_services=True, without_aliases=functions
                 ),
             )
-            known = {(row["urn"], row.get("id")) for row in state.get("resources") or ()}
-            state = _state(stack)
-            _check_rows(stack, again, state, known, operations(plan))
+            confirmed, state = state, _state(stack)
+            _check_ids(stack, again, confirmed, state, planned)
             mark_executed(
                 plan, lambda urn: urn.endswith(excluded_urns(functions)), state["resources"]
             )
@@ -213,16 +213,17 @@ def check_unchanged(stack: Stack, again: str, state: dict[str, Any]) -> None:
         raise DeploymentFailed(_changed_by_others(stack, again))
 
 
-def _check_rows(
+def _check_ids(
     stack: Stack,
     again: str,
+    confirmed: dict[str, Any],
     state: dict[str, Any],
-    known: Container[tuple[str, Any]],
     planned: Mapping[str, Iterable[str]],
 ) -> None:
-    """Raise DeploymentFailed if an update has added other resources than the planned ones, or
-    changed an ID: the IDs are confirmed.
+    """Raise DeploymentFailed if the state after an update has an ID that is neither in the
+    confirmed state nor that of a resource whose creation was planned.
     """
+    known = {(row["urn"], row.get("id")) for row in confirmed.get("resources") or ()}
     for row in state["resources"]:
         is_planned = any(
             each.startswith(("create", "import")) for each in planned.get(row["urn"], ())

@@ -80,8 +80,8 @@ def unfinished_updates(stack: Stack) -> list[str]:
             ]
         state = pulumi_cli.deployment(stack)
         operations = state.get("pending_operations") or []
-        urns = [row["resource"]["urn"].rpartition("$")[2] for row in operations]
-        ends = {re.sub("^urn:pulumi:[^:]+::[^:]+::", "", urn) for urn in urns}
+        stopped = [row["resource"] for row in operations]
+        ends = {row["urn"][row["urn"].index(f"{row['type']}::") :] for row in stopped}
         targets = "".join(f" --target '**{end}'" for end in sorted(ends))
         listed = ", ".join(f"{_word(row['type'])} {row['resource']['urn']}" for row in operations)
         read = [

@@ -3,6 +3,7 @@
 Raw requests contain `HOST`, which the runner replaces with the host of the target.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 HOST = b"gateway.test"
@@ -147,43 +148,43 @@ def costly_forms(link: bytes) -> tuple[Body, ...]:
     )
 
 
+def _framing(body: bytes, *fields: bytes) -> Iterator[tuple[bytes, bytes]]:
+    return ((field + b"\r\n", body) for field in fields)
+
+
 #: Message framing that two servers can interpret differently (RFC 9112, sections 6.3 and 11.2):
 #: header fields, and the beginning of the body. The runner appends a request for `SMUGGLED_PATH`.
 #: The gateway must reject the framing with status 400 or 501.
 SMUGGLED_PATH = b"/smuggled"
 REJECTED_FRAMING: tuple[tuple[bytes, bytes], ...] = (
-    *(
-        (field + b"\r\n", b"0\r\n\r\n")
-        for field in (
-            b"Content-Length: 6\r\nTransfer-Encoding: chunked",
-            b"Transfer-Encoding: chunked\r\nContent-Length: 6",
-            b"Transfer-Encoding: chunked\r\nContent-Length: 0",
-            b"Transfer-Encoding: chunked, identity",
-            b"Transfer-Encoding: xchunked",
-            b"Transfer-Encoding : chunked",
-            b"Transfer-Encoding:\x0bchunked",
-            b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
-            b"Transfer-Encoding:\r\n chunked",
-            b"X: 1\r\n\tTransfer-Encoding: chunked",
-            b"X: 1\nTransfer-Encoding: chunked",
-            b"X: 1\rTransfer-Encoding: chunked",
-            b"X: 1\x00\r\nTransfer-Encoding: chunked",
-        )
+    *_framing(
+        b"0\r\n\r\n",
+        b"Content-Length: 6\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 6",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 0",
+        b"Transfer-Encoding: chunked, identity",
+        b"Transfer-Encoding: xchunked",
+        b"Transfer-Encoding : chunked",
+        b"Transfer-Encoding:\x0bchunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        b"Transfer-Encoding:\r\n chunked",
+        b"X: 1\r\n\tTransfer-Encoding: chunked",
+        b"X: 1\nTransfer-Encoding: chunked",
+        b"X: 1\rTransfer-Encoding: chunked",
+        b"X: 1\x00\r\nTransfer-Encoding: chunked",
     ),
-    *(
-        (field + b"\r\n", b"")
-        for field in (
-            b"Content-Length: 0\r\nContent-Length: 44",
-            b"Content-Length: 0, 44",
-            b"Content-Length: +0",
-            b"Content-Length: -1",
-            b"Content-Length: 0x0",
-            b"Content-Length: 0 0",
-            b"Content-Length: 99999999999999999999",
-            b"Content-Length : 0",
-            b"Content-Length\r\n: 0",
-            b"Transfer-Encoding: identity",
-        )
+    *_framing(
+        b"",
+        b"Content-Length: 0\r\nContent-Length: 44",
+        b"Content-Length: 0, 44",
+        b"Content-Length: +0",
+        b"Content-Length: -1",
+        b"Content-Length: 0x0",
+        b"Content-Length: 0 0",
+        b"Content-Length: 99999999999999999999",
+        b"Content-Length : 0",
+        b"Content-Length\r\n: 0",
+        b"Transfer-Encoding: identity",
     ),
     *(
         (b"Transfer-Encoding: chunked\r\n", body)

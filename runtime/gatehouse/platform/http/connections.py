@@ -18,14 +18,17 @@ from gatehouse.platform.settings import ConnectionSettings
 from gatehouse.platform.turns import Reads, Turns
 
 #: Maximum number of bytes of unfinished heads, and of bodies that do not arrive with the head, that
-#: the workers of a service keep in memory: for a network or an owner, for all clients without
-#: authorization, and in total. Each worker has an equal share. Beyond it, the oldest request of the
-#: network is rejected, or of the subject with the most bytes. If these cannot be rejected, owners
-#: with less than an equal share exceed the total. Bodies that are streamed, such as requests to
-#: Cores and files, do not count.
-NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
-OWNER_BODIES_BYTES_MAX = 16 * 1024 * 1024
+#: the workers of a service keep in memory. Each worker has an equal share. Streamed bodies, such as
+#: those of requests to Cores and of files, do not count.
+#:
+#: BODIES: in total. Beyond it, the oldest request of the largest subject is rejected. If none can
+#: be, subjects below an equal share exceed the total. OWNER_BODIES: for an owner, and for all
+#: clients without authorization. NETWORK_BODIES: for those of a network.
 BODIES_BYTES_MAX = 32 * 1024 * 1024
+OWNER_BODIES_BYTES_MAX = BODIES_BYTES_MAX // 2
+NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
+
+_FULL = "The server is receiving too many bytes of requests at the same time."
 
 #: Maximum number of bytes of responses that wait for clients to read, in all workers of a service.
 #: Beyond it, the client that has waited for the longest time is disconnected, of the subject or
@@ -57,7 +60,7 @@ class KeptBytes:
 
     def __init__(self) -> None:
         self.total = 0
-        #: In the order in which they began to keep bytes.
+        #: Beginning with the oldest.
         self._kept: dict[Any, tuple[Subject, int]] = {}
         self._sizes: dict[str, asgi.Uses] = {}
 
@@ -91,11 +94,11 @@ class KeptBytes:
         self.count(holder, subject, -size)
 
     def of(self, subject: Subject) -> Iterator[Any]:
-        """The holders of a subject, in their order."""
+        """The holders of a subject, the oldest first."""
         return (holder for holder, (each, _) in self._kept.items() if each == subject)
 
     def of_most(self, name: str | None = None) -> Iterator[Any]:
-        """Those of the part with the most bytes, of a name or of that with the most bytes."""
+        """The holders of the largest subject of a name. None: of the name with the most bytes."""
         name = max(self._sizes, key=self.size) if name is None else name
         sizes = self._sizes[name]
         return self.of((name, max(sizes, key=sizes.__getitem__)))
@@ -256,7 +259,7 @@ class Connections:
         def keep(size: int) -> None:
             nonlocal kept, subject
             kept += size
-            if exchange is not None and exchange.subject != subject:  # the request was authorized
+            if exchange is not None and exchange.subject != subject:  # authorized now
                 self.count_bytes(exchange, network, size - kept, subject)
                 size, subject = kept, exchange.subject
             self.count_bytes(exchange, network, size, subject)
@@ -281,14 +284,14 @@ class Connections:
         while self.anonymous.size(network) * self._workers > NETWORK_BODIES_BYTES_MAX:
             text = "This address is sending too many bytes of requests at the same time."
             self._make_room(request, self.anonymous.of((network, "")), TooManyRequests(text))
-        error = Unavailable("The server is receiving too many bytes of requests at the same time.")
         name = subject[0]
-        own = TooManyRequests("You are sending too many bytes of requests at the same time.")
         while self.unfinished.size(name) * self._workers > OWNER_BODIES_BYTES_MAX:
-            self._make_room(request, self.unfinished.of_most(name), own if name else error)
+            own = TooManyRequests("You are sending too many bytes of requests at the same time.")
+            error = own if name else Unavailable(_FULL)
+            self._make_room(request, self.unfinished.of_most(name), error)
         while self.unfinished.total * self._workers > BODIES_BYTES_MAX:
             try:
-                self._make_room(request, self.unfinished.of_most(), error)
+                self._make_room(request, self.unfinished.of_most(), Unavailable(_FULL))
             except Unavailable:
                 # Requests of others that have been received wait, such as for a Core.
                 if self.unfinished.share(name) * self._workers > BODIES_BYTES_MAX:
@@ -315,8 +318,9 @@ class Connections:
             self.unsent.remove(transport)
             return
         if not counted:
-            network = self.network(transport.peer, [transport.forwarded_for])
-            subject = transport.subject if transport.subject is not ANYONE else ("", network)
+            subject = transport.subject
+            if subject is ANYONE:
+                subject = "", self.network(transport.peer, [transport.forwarded_for])
         self.unsent.count(transport, subject, max(size - counted, 0))
         while self.unsent.total * self._workers > UNSENT_BYTES_MAX:
             oldest = next(self.unsent.of_most())

@@ -142,14 +142,16 @@ class Exchange(Execution):
         """
         if self.response_started:
             return False
-        if not (self.is_received or self.disconnected):
-            if not self.connection.reject_unfinished(error):
+        if self.is_received or self.disconnected:
+            if self.subject is not ANYONE:
                 return False
-        elif self.subject is not ANYONE or not (self.is_writable or self.disconnected):
+            if self.is_writable:
+                self.keep_alive = False
+                self.respond(error_response(error))
+            elif not self.disconnected:
+                return False
+        elif not self.connection.reject_unfinished(error):
             return False
-        elif not self.disconnected:
-            self.keep_alive = False
-            self.respond(error_response(error))
         self.cancel()
         return True
 
