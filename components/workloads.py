@@ -131,7 +131,6 @@ class Workloads(StackComponent):
         self.register_outputs({})
 
     def _smoke_test_hook(self, process: Process) -> DeploymentHook | None:
-        """Return the smoke test of a service behind a load balancer."""
         hosting, urls = self._platform.web_hosting, self.contract.urls
         services = [
             service for service in process.services if service.name in self._platform.target_groups

@@ -36,7 +36,6 @@ FAILED, REJECTED, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and run the command. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--env", default="", help="name of the stack")
@@ -74,15 +73,17 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _command(options)
     except KeyboardInterrupt:
-        project = f"PROJECT={options.project} " if options.project != GATEHOUSE.name else ""
-        message = (
-            f"interrupted. To continue, run: make {options.command} {project}ENV={options.env}"
-        )
+        message = f"interrupted. To continue, run: {_again(options.command, options)}"
         return _reject(options.command, message, INTERRUPTED)
 
 
+def _again(command: str, options: argparse.Namespace) -> str:
+    project = f"PROJECT={options.project} " if options.project != GATEHOUSE.name else ""
+    digest = f" DIGEST={options.digest}" if options.digest else ""
+    return f"make {command} {project}ENV={options.env}{digest}"
+
+
 def _command(options: argparse.Namespace) -> int:
-    """Check the prerequisites and run the command. Returns the exit code."""
     try:
         if options.command == "logs" and not options.env:
             return _print(follow_files())
@@ -171,7 +172,7 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
     print_changes(state, {row["urn"]: ["delete"] for row in state.get("resources") or ()})
     if not _confirm(stack, "destroys"):
         return _reject("destroy", "not confirmed; nothing was changed")
-    check_unchanged(stack, f"make destroy {stack.target}", state)
+    check_unchanged(stack, _again("destroy", options), state)
     return pulumi_cli.run(command_line("destroy", stack, yes=True), stack.root)
 
 
@@ -205,7 +206,7 @@ def _deploy(options: argparse.Namespace, stack: Stack) -> int:
 def _causes(options: argparse.Namespace, stack: Stack) -> list[str]:
     """Why a command failed, and what to type, if no other command can succeed before."""
     if message := missing_credentials(stack):
-        return [f"{message}. Then run: make {options.command} {stack.target}"]
+        return [f"{message}. Then run: {_again(options.command, options)}"]
     return unfinished_updates(stack)
 
 
@@ -246,6 +247,7 @@ def _confirmed_deployment(
     return deploy(
         stack,
         confirm=lambda: options.yes or _confirm(stack, "changes"),
+        again=_again("deploy" if with_migration else "rollback", options),
         with_migration=with_migration,
     )
 

@@ -37,16 +37,18 @@ from release.verify import (
 SUCCESS = 0
 
 
-def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True) -> int:
+def deploy(
+    stack: Stack, *, confirm: Callable[[], bool], again: str, with_migration: bool = True
+) -> int:
     """Deploy a stack and verify it. Returns 0. Raises CommandFailed if it is not confirmed,
     ServicesFailed if the last update or the verification fails, and DeploymentFailed if another
-    step fails. A stack of the project `account` has no services, and is only updated.
+    step fails. A stack of the project `account` has no services, and is only updated. again: the
+    command that continues.
 
     The last update executes only operations from the confirmed preview. Pulumi locks the stack
     during each update, not between them, so that the deployment stops if another command has
     updated the stack in the meantime.
     """
-    again = f"make {'deploy' if with_migration else 'rollback'} {stack.target}"
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         plan = Path(folder) / "plan.json"
         state = _state(stack)

@@ -128,7 +128,6 @@ def _restored(lambda_: Any, new: FunctionVersion, previous: str) -> Iterator[Non
 
 
 def _route(lambda_: Any, new: FunctionVersion, version: str, weights: Mapping[str, float]) -> None:
-    """Set the version of the alias and the weights of additional versions."""
     routing = {"AdditionalVersionWeights": dict(weights)}
     lambda_.update_alias(
         FunctionName=new.function, Name=new.alias, FunctionVersion=version, RoutingConfig=routing

@@ -144,8 +144,6 @@ def check_health(
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Treats a redirect as an error."""
-
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
 

@@ -75,7 +75,6 @@ def _connection(env: Environment, network: int, start: bytes) -> socket.socket:
 
 
 def _settled(env: Environment) -> float:
-    """The memory in MB when the gateway is idle."""
     used_s = -1.0
     while abs(used_s - (used_s := cpu_s(env.pids["gateway"]))) > 0.1:
         time.sleep(2)

@@ -60,7 +60,6 @@ class SecretLinksTable(StackComponent):
 
 
 def _attributes() -> dict[str, str]:
-    """Return the type of each key attribute of the table and its indexes."""
     keys = {partition: "S" for partition, _ in INDEXES.values()} | {
         sort: "N" for _, sort in INDEXES.values()
     }

@@ -69,7 +69,6 @@ class Vpc(StackComponent):
         )
 
     def _vpc(self) -> pulumi.Output[str]:
-        """Create the VPC and close its default security group. Returns its ID."""
         vpc = aws.ec2.Vpc(
             "vpc",
             cidr_block=self.settings.network.cidr,

@@ -144,7 +144,6 @@ class SharingFunction(StackComponent):
     def _methods(
         self, name: str, api: aws.apigateway.RestApi, alias: aws.lambda_.Alias
     ) -> list[pulumi.Resource]:
-        """Create the methods with request validation and proxy integration."""
         proxy = aws.apigateway.Resource(
             name,
             rest_api=api.id,

@@ -149,7 +149,6 @@ class Program:
         return self.statements("iam.RolePolicy", role)
 
     def variables(self, task: str) -> dict[str, str]:
-        """The environment variables of a task's first container."""
         return {entry["name"]: entry["value"] for entry in self.containers(task)[0]["environment"]}
 
     def containers(self, task: str) -> list[dict[str, Any]]:
@@ -157,7 +156,6 @@ class Program:
         return list(json.loads(definitions))
 
     def alarms(self) -> dict[str, dict[str, Any]]:
-        """The inputs of every metric alarm, keyed by resource name."""
         return self.inputs("cloudwatch.MetricAlarm")
 
     def documents(self) -> list[tuple[str, dict[str, Any]]]:

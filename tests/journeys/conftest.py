@@ -67,7 +67,6 @@ class Running:
         secrets_manager.create_secret(Name=name, SecretString=json.dumps(document))
 
     def share(self, text: str) -> tuple[str, str]:
-        """Create a secret with one link. Returns its ID and the link."""
         response = self.manage("POST", "/v1/secrets", {"text": text})
         assert response.status_code == 201, response.text
         (link,) = response.json()["links"]

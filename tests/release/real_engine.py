@@ -333,7 +333,6 @@ class Project:
     def terminal(
         self, target: str, answers: Mapping[str, str] | None = None, **variables: int
     ) -> Terminal:
-        """Start a target of `make` in a terminal."""
         return Terminal(self.command(target, **variables), self.environment, answers or {})
 
     def pulumi(self, *words: str) -> str:

@@ -243,6 +243,7 @@ def test_failure_that_a_rollback_would_repeat_is_reported(
         (("deploy", "--rollback"), "run gatehouse-dev-migrate:2"),
         (("deploy", "--rollback"), "up without services"),
         (("destroy",), "preview of the destruction"),
+        (("rollback", "--digest", OLD), "preview"),
     ],
 )
 def test_state_that_others_replace_after_the_preview_is_not_used(
@@ -263,7 +264,7 @@ def test_state_that_others_replace_after_the_preview_is_not_used(
     assert (result.returncode, account.steps[-1], account.digest()) == (1, step, NEW)
     assert result.stderr == (
         f"{words[0]}: another command updated the stack dev after the preview. To continue, run: "
-        f"make {words[0]} ENV=dev\n"
+        f"make {words[0]} ENV=dev{''.join(f' DIGEST={word}' for word in words[2:])}\n"
     )
 
 

@@ -46,13 +46,11 @@ def source(account: str, arn: str) -> dict[str, str]:
 
 
 def _resource_policy(kind: str, name: str) -> dict[str, Any]:
-    """The policy of a resource. Raises KeyError if there is none."""
     policies = {(each.kind, each.name): each.document for each in documents().resource_policies}
     return policies[kind, name]
 
 
 def decision(request: Request) -> Effect:
-    """The decision for `request` under the stack's policy documents."""
     policies = documents()
     is_arn_or_service = ":" in request.principal or request.principal.endswith(".amazonaws.com")
     principal = request.principal if is_arn_or_service else NAMES.role_arn(request.principal)

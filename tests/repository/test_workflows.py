@@ -24,7 +24,6 @@ WORKFLOWS: dict[str, dict[Any, Any]] = {name: yaml.safe_load(text) for name, tex
 
 
 def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every job as "workflow/job"."""
     for workflow, body in WORKFLOWS.items():
         for name, job in body["jobs"].items():
             yield f"{workflow}/{name}", job

@@ -153,7 +153,6 @@ def create_database(server: servers.Postgres, template: str) -> Database:
 
 @pytest.fixture(scope="module")
 def empty_database(postgres_server: servers.Postgres) -> Iterator[Database]:
-    """A database without a schema."""
     created = create_database(postgres_server, "template0")
     yield created
     created.psql.close()

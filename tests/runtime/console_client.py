@@ -199,7 +199,6 @@ def rejected_part(reply: httpx.Response) -> tuple[int, str]:
 def assert_problem(
     reply: httpx.Response, status: int, location: str, message: str, fix: str = ""
 ) -> None:
-    """Asserts that the response is a problem document with one error."""
     problem = reply.json()
     assert reply.headers["content-type"] == "application/problem+json"
     assert (reply.status_code, problem["status"]) == (status, status)

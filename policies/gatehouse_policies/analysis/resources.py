@@ -279,7 +279,6 @@ def _index(resources: Iterable[Resource], keys: Callable[[Resource], Iterable[st
 
 
 def _found(index: _Index, keys: Iterable[str]) -> list[Resource]:
-    """The resources of these keys, in program order."""
     found = dict(entry for key in keys for entry in index.get(key, ()))
     return [found[position] for position in sorted(found)]
 

@@ -108,8 +108,6 @@ def install() -> None:
 
 
 class _Selecting:
-    """Selects the policies before the SDK handles a request."""
-
     def __init__(self, name: str, version: str, policies: list[Policy], *args: Any) -> None:
         parent: Any = super()
         parent.__init__(name, version, policies, *args)

@@ -106,7 +106,6 @@ def _stack_policy(
 
 
 def _stack(state: DeploymentState, resources: Iterable[PolicyResource]) -> Stack:
-    """The resources of a stack, without the parameters of a rule."""
     return Stack(_stack_resource(resource, state) for resource in resources)
 
 

@@ -156,7 +156,6 @@ class Pack:
         self._errors.close()
 
     def _read_port(self) -> int:
-        """Wait for the first line of standard output, and parse it."""
         deadline = time.monotonic() + _START_S
         while b"\n" not in (output := os.pread(self._output.fileno(), _PORT_BYTES_MAX, 0)):
             if self._child.process.poll() is not None:

@@ -227,7 +227,6 @@ async def _settle(settings: Settings) -> None:
 
 
 def _drain(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel the unfinished tasks of a failed run."""
     pending = asyncio.all_tasks(loop)
     for task in pending:
         task.cancel()

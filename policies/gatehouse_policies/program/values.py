@@ -208,7 +208,6 @@ def properties(values: Mapping[str, Any], secrets: Iterable[str] = ()) -> struct
 
 
 def _mark_secret(container: Any, path: list[str]) -> None:
-    """Mark the value at `path` as secret, if the path exists."""
     for depth, name in enumerate(path):
         step: Any = int(name) if isinstance(container, list) and name.isdigit() else name
         value = container.get(step) if isinstance(container, dict) else None

@@ -54,25 +54,21 @@ TRAIL_EVENTS: dict[str, dict[str, Any]] = {
         "userIdentity": {"type": "IAMUser"},
         "responseElements": {"ConsoleLogin": "Failure"},
     },
-    "cis-iam-changes": {"eventSource": "iam.amazonaws.com", "eventName": "AttachRolePolicy"},
-    "cis-trail-changes": {"eventSource": "cloudtrail.amazonaws.com", "eventName": "StopLogging"},
-    "cis-key-deletion": {"eventSource": "kms.amazonaws.com", "eventName": "ScheduleKeyDeletion"},
-    "cis-bucket-policies": {"eventSource": "s3.amazonaws.com", "eventName": "PutBucketPolicy"},
-    "cis-config-changes": {
-        "eventSource": "config.amazonaws.com",
-        "eventName": "StopConfigurationRecorder",
-    },
-    "cis-security-groups": {
-        "eventSource": "ec2.amazonaws.com",
-        "eventName": "AuthorizeSecurityGroupIngress",
-    },
-    "cis-network-acls": {"eventSource": "ec2.amazonaws.com", "eventName": "ReplaceNetworkAclEntry"},
-    "cis-gateways": {"eventSource": "ec2.amazonaws.com", "eventName": "AttachInternetGateway"},
-    "cis-routes": {"eventSource": "ec2.amazonaws.com", "eventName": "ReplaceRoute"},
-    "cis-vpcs": {"eventSource": "ec2.amazonaws.com", "eventName": "CreateVpcPeeringConnection"},
-    "cis-organization": {
-        "eventSource": "organizations.amazonaws.com",
-        "eventName": "LeaveOrganization",
+    **{
+        f"cis-{rule}": {"eventSource": f"{service}.amazonaws.com", "eventName": name}
+        for rule, service, name in (
+            ("iam-changes", "iam", "AttachRolePolicy"),
+            ("trail-changes", "cloudtrail", "StopLogging"),
+            ("key-deletion", "kms", "ScheduleKeyDeletion"),
+            ("bucket-policies", "s3", "PutBucketPolicy"),
+            ("config-changes", "config", "StopConfigurationRecorder"),
+            ("security-groups", "ec2", "AuthorizeSecurityGroupIngress"),
+            ("network-acls", "ec2", "ReplaceNetworkAclEntry"),
+            ("gateways", "ec2", "AttachInternetGateway"),
+            ("routes", "ec2", "ReplaceRoute"),
+            ("vpcs", "ec2", "CreateVpcPeeringConnection"),
+            ("organization", "organizations", "LeaveOrganization"),
+        )
     },
 }
 

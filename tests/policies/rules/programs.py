@@ -473,7 +473,6 @@ def watch() -> list[Declared]:
 
 
 def aurora() -> list[Declared]:
-    """A database cluster, and the database of `rds`."""
     cluster = declared(
         "rds.Cluster",
         "aurora",

@@ -196,7 +196,6 @@ def test_changed_log_level_applies_to_requests(out: Out, observer: Observer) -> 
 
 
 def published(out: Out) -> list[dict[str, Any]]:
-    """Published counts of requests that are not 0."""
     names = ("Requests", "FailedRequests", "SlowRequests")
     lines = [line for line in out.lines() if line["event"] == "metrics"]
     return [{name: line[name] for name in names if line[name]} for line in lines]

@@ -276,7 +276,6 @@ class LinkService:
     async def _decrypt(
         self, secret: Secret, link_id: str, keys: encryption.LinkKeys
     ) -> tuple[bytes, tuple[OpenedItem, ...]]:
-        """Return the content key and the items."""
         version = secret.current
         wrapped = secret.links[link_id].wrapped_keys.get(str(version.number))
         if wrapped is None:

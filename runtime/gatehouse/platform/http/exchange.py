@@ -79,6 +79,7 @@ class Exchange(Execution):
     application is cancelled. is_started: the application was called, or the request waits for its
     turn. begins_with_body: the application is called when the body has been received. keep_alive:
     the connection is kept after the response. subject: for which the memory of the request counts.
+    rejection: the error with which the server has rejected the request for others, or its body.
     """
 
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.
@@ -88,6 +89,7 @@ class Exchange(Execution):
     subject = ANYONE
     #: Bytes of the body that wait for the application.
     waiting_bytes = 0
+    rejection: GatehouseError | None = None
     _body_left: int | None = None
     _changed: asyncio.Event | None = None
 
@@ -146,7 +148,7 @@ class Exchange(Execution):
             if self.subject is not ANYONE:
                 return False
             if self.is_writable:
-                self.keep_alive = False
+                self.keep_alive, self.rejection = False, error
                 self.respond(error_response(error))
             elif not self.disconnected:
                 return False

@@ -680,6 +680,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
                 self.transport.close()
                 return
             self._exchanges.remove(exchange)
+            exchange.rejection = error
             exchange.disconnect()
             if exchange.response_started:
                 self.transport.transport.abort()

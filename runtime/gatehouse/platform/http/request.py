@@ -334,6 +334,8 @@ class Request:
         seconds: duration.
         """
         self.release()
+        if not self.status and self.exchange and (error := self.exchange.rejection):
+            self.status, self.code, self.detail = error.status, error.code, error.public
         self.service.observer.request(
             self.trace,
             self.method if len(self.method) <= _METHOD_CHARS_MAX else "other",

@@ -38,8 +38,6 @@ def key_id(token: str) -> str:
 
 @dataclass(frozen=True)
 class Command:
-    """Runs `gatehouse` with its own directory and environment."""
-
     folder: Path
     variables: dict[str, str]
 

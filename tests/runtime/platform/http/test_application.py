@@ -19,6 +19,7 @@ from gatehouse.platform.settings import ConnectionSettings
 
 from tests.runtime.console_client import LogRecorder
 from tests.runtime.platform.http.test_protocol import ITERATION_S, longest_iteration
+from tests.runtime.waiting import until
 from tools.fuzz.cpu_time import _Transport
 
 TEMPLATES = {
@@ -56,14 +57,13 @@ class Client:
         self.log = LogRecorder()
         observer = Observer("console", "info", "test", Stream(self.log))
         headers = [(b"cache-control", b"no-store"), (b"x-frame-options", b"DENY")]
-        routes = Routes(
-            Service(
-                observer=observer, addresses=ClientAddresses(()), clock=Clock(), headers=headers
-            )
+        addresses = ClientAddresses(())
+        self.routes = Routes(
+            Service(observer=observer, addresses=addresses, clock=Clock(), headers=headers)
         )
         for template, methods in TEMPLATES.items():
-            routes.add(template, respond, *methods)
-        self.app = Application(observer, routes=routes)
+            self.routes.add(template, respond, *methods)
+        self.app = Application(observer, routes=self.routes)
 
     async def send(
         self, method: str, path: str, event: str = "", *, body: bytes = b"", connections: Any = None
@@ -176,10 +176,33 @@ async def test_body_counts_in_memory_until_the_response() -> None:
         return request.response(200)
 
     client = Client()
-    assert client.app.routes is not None
-    client.app.routes.add("/body", measure, "POST")
+    client.routes.add("/body", measure, "POST")
     await client.send("POST", "/body", "http.request", body=b"content", connections=connections)
     assert (counted, connections.unfinished.total) == ([7], 0)
+
+
+@pytest.mark.parametrize("end", [b"", b"0\r\n\r\n"])
+async def test_request_that_is_rejected_for_others_is_logged_with_the_error(end: bytes) -> None:
+    waits = asyncio.Event()
+
+    async def wait(request: Request) -> Response:
+        waits.set()
+        await request.body(2)
+        await asyncio.Event().wait()
+        return request.response(204)
+
+    client = Client()
+    client.routes.add("/waits", wait, "POST")
+    worker = Connections(ConnectionSettings(), ClientAddresses(()))
+    protocol = HttpProtocol(client.app, worker, {})
+    protocol.connection_made(_Transport())
+    head = b"POST /waits HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    protocol.data_received(head + b"1\r\na\r\n" + end)
+    await waits.wait()
+    assert protocol._exchanges[0].reject_unfinished(Unavailable("Full."))
+    await until(lambda: client.log.entries)
+    (line,) = client.log.entries
+    assert (line["status"], line["code"], line["detail"]) == (503, "unavailable", "Full.")
 
 
 async def test_other_clients_are_served_between_requests_in_tasks() -> None:
@@ -193,12 +216,11 @@ async def test_other_clients_are_served_between_requests_in_tasks() -> None:
             done.set_result(None)
         return request.response(204)
 
-    app = Client().app
-    assert app.routes is not None
-    app.routes.add("/costly", costly, "GET")
+    client = Client()
+    client.routes.add("/costly", costly, "GET")
     worker = Connections(ConnectionSettings(), ClientAddresses(()))
     for _ in range(remaining):
-        protocol = HttpProtocol(app, worker, {})
+        protocol = HttpProtocol(client.app, worker, {})
         protocol.connection_made(_Transport())
         protocol.data_received(b"GET /costly HTTP/1.1\r\nHost: a\r\n\r\n")
     assert await longest_iteration(done) <= ITERATION_S

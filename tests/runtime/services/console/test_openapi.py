@@ -24,8 +24,6 @@ from tests.runtime.openapi_conformance import (
 
 @dataclass
 class ConsoleSchema:
-    """The OpenAPI document and a client. `tokens`: credentials by name."""
-
     schema: Any
     client: requests.Session
     tokens: dict[str, str]
@@ -65,8 +63,6 @@ def console_schema(database: Any) -> Iterator[ConsoleSchema]:
 @pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_responses_match_openapi(console_schema: ConsoleSchema, mode: GenerationMode) -> None:
-    """Each example is sent with every credential."""
-
     def send(case: Case[Any]) -> None:
         for credential, token in console_schema.tokens.items():
             with credential_in_failure(credential):

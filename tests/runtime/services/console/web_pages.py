@@ -107,7 +107,6 @@ async def enter_credential(page: Page, credential: str) -> None:
 
 
 async def tab_to(page: Page, name: str) -> None:
-    """Presses Tab until a control with this name has the focus."""
     target = page.get_by_role("link", name=name, exact=True).or_(
         page.get_by_role("button", name=name, exact=True)
     )

@@ -488,7 +488,6 @@ def gateway_process(
 
 
 def trace_settings(collector: Collector) -> dict[str, str]:
-    """Every request is traced."""
     return {
         "GATEHOUSE_TRACES_ENDPOINT": collector.endpoint,
         "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100",

@@ -108,7 +108,6 @@ def module_gateways(
 
 @pytest.fixture
 def gateways(module_gateways: Gateways) -> Gateways:
-    """Three running gateways. A test may stop them."""
     module_gateways.start_stopped()
     return module_gateways
 

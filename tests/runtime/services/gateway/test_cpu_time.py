@@ -112,7 +112,6 @@ class Caller:
         return await self.post("/v1/keys/verify", value)
 
     async def verify_signed(self) -> Reply:
-        """With the largest signed request."""
         url = "https://api.example.com/".ljust(URL_CHARS_MAX - 1, "a")
         headers = sign("GET", url, token=self.signing.token, private_key=PRIVATE_KEY)
         rest = HEADERS_CHARS_MAX - sum(len(name) + len(value) for name, value in headers.items())

@@ -36,7 +36,6 @@ async def tokens(gateway: Any) -> dict[str, str]:
 def test_responses_match_openapi(
     gateway_process: Any, tokens: dict[str, str], mode: GenerationMode
 ) -> None:
-    """Each example is sent with every credential."""
     session = requests.Session()
 
     def send(case: Case[Any]) -> None:

@@ -144,7 +144,6 @@ async def running(
 
 @pytest.fixture
 async def pair(running: Pair) -> Pair:
-    """The gateways, both of which know the Core."""
     key = await running.synchronous.create_key()
     for gateway in (running.synchronous, running.application):
         async with asyncio.timeout(_PATIENCE_S):
@@ -156,7 +155,6 @@ async def pair(running: Pair) -> Pair:
 
 @pytest.fixture
 async def key(pair: Pair) -> Key:
-    """A key whose requests the gateway forwards without a task."""
     key = await pair.synchronous.create_key(limits=[limit(100_000, 60)])
     before = pair.count()
     async with asyncio.timeout(_PATIENCE_S):
