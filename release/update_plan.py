@@ -60,6 +60,5 @@ def mark_executed(
 
 
 def _needs(resource: dict[str, Any]) -> set[str]:
-    """The URNs of the resources on which a planned resource depends."""
     goal = resource.get("goal") or {}
     return {goal.get("parent") or "", *(goal.get("dependencies") or ())}

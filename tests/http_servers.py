@@ -30,7 +30,6 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def running(server: TCPServer) -> Iterator[str]:
-    """Run a server until the end of the block. Yields its URL."""
     # `shutdown` waits for the end of an interval.
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     with server:
@@ -44,6 +43,5 @@ def running(server: TCPServer) -> Iterator[str]:
 
 @contextmanager
 def serving(handler: type[Handler]) -> Iterator[str]:
-    """Serve on a free port. Yields the URL."""
     with running(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as url:
         yield url

@@ -63,7 +63,6 @@ class Call:
 
     @property
     def full_context(self) -> dict[str, str | Sequence[str]]:
-        """The context with the keys of every request (IAM user guide)."""
         context = {key.lower(): value for key, value in self.context.items()}
         if self.action in _CONNECTIONS:
             context.pop("aws:requestedregion", None)

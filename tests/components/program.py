@@ -145,7 +145,6 @@ class Program:
         return {statement["Sid"]: statement for statement in self.policy(kind, name)["Statement"]}
 
     def permissions(self, role: str) -> dict[str, dict[str, Any]]:
-        """The statements of a role's permissions, by Sid."""
         return self.statements("iam.RolePolicy", role)
 
     def variables(self, task: str) -> dict[str, str]:

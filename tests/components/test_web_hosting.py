@@ -45,7 +45,6 @@ def behavior(path: str) -> dict[str, Any]:
 
 
 def api_paths() -> list[str]:
-    """Every path of the console except those of the web UI."""
     paths = {re.sub(r"\{\w+\}", "x", endpoint.path) for endpoint in ENDPOINTS}
     paths |= {
         START_PATH,

@@ -118,7 +118,6 @@ class Values:
     known: dict[str, str] = field(default_factory=dict)
 
     def replace(self, text: str) -> str:
-        """Replace the example values, the longest first."""
         if not self.known:
             return text
         expected = "|".join(re.escape(part) for part in sorted(self.known, key=len, reverse=True))

@@ -142,8 +142,6 @@ def containing(module: list[tuple[str, str, str]], matches: Callable[[str, str],
 
 
 def types_with(inputs: str, *, nested: bool = False) -> set[str]:
-    """Resource types of pulumi-aws with an input that matches the pattern."""
-
     def matches(name: str, hint: str) -> bool:
         return re.fullmatch(inputs, name) is not None
 

@@ -156,7 +156,6 @@ class FakeAccount:
         return release(self, self.folder, *words, **options)
 
     def refusal(self, *words: str, **options: Any) -> str:
-        """The message of a command that its prerequisites stop."""
         result = self.release(*words, **options)
         assert (result.returncode, self.steps) == (2, [])
         return result.stderr
@@ -310,7 +309,6 @@ class FakeAccount:
         return {"taskDefinition": {"containerDefinitions": containers}}
 
     def operation(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Respond to the report of an operation of `aws_provider.py`."""
         raise NotImplementedError
 
     def ecr(self, action: str, request: dict[str, Any]) -> dict[str, Any]:

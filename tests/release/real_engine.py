@@ -219,7 +219,6 @@ class Terminal:
         os.write(self._controller, keys.encode())
 
     def wait(self) -> tuple[int, str]:
-        """Returns the exit code and the output without control sequences."""
         output = ""
         with suppress(OSError):  # Linux raises EIO when no process has the terminal open any more.
             while data := os.read(self._controller, 65536):
@@ -267,7 +266,6 @@ class Project:
         return self.folder / f"Pulumi.{self.stack}.yaml"
 
     def sign_in(self) -> None:
-        """The previous ones have expired."""
         iam = self.emulator.client("iam", "us-east-1")
         self.expire_credentials()
         key = iam.create_access_key(UserName=USER)["AccessKey"]
@@ -405,7 +403,6 @@ class Project:
 
 @contextmanager
 def running(stack: str, folder: Path, *, small: bool = False) -> Iterator[Project]:
-    """A project with an empty stack, in an account of its own."""
     account = DeployedAccount()
     domain = yaml.safe_load(own_stack_file(stack))["config"]["gatehouse:settings"]["domain"]
     with (

@@ -43,7 +43,6 @@ def bootstrap(account: FakeAccount, *, extra: str = "", header: str = "", **rest
 
 
 def failure(account: FakeAccount, **options: Any) -> str:
-    """The message of a command that fails before it logs in."""
     result = bootstrap(account, **options)
     assert (result.returncode, account.steps) == (1, []), result.stderr
     return str(result.stderr)

@@ -41,8 +41,6 @@ class LogRecorder(io.BytesIO):
 
 @dataclass
 class Console:
-    """A console and a client that sends the bootstrap token."""
-
     composition: Composition
     client: httpx.AsyncClient
     log: LogRecorder
@@ -97,7 +95,6 @@ class Console:
         return await self.client.delete(path, **options)
 
     async def events(self, **query: object) -> list[dict[str, Any]]:
-        """The audit events that match a query, newest first."""
         reply = await self.get("/v1/audit-events", params=query)
         return list(reply.json()["events"])
 

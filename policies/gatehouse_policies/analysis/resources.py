@@ -209,7 +209,6 @@ class Stack:
         return self._references[key]
 
     def _sources_by_key(self, types: tuple[str, ...], prop: str) -> "_Index":
-        """The resources of these types, keyed by what their property refers to."""
         if (types, prop) not in self._sources:
             self._sources[types, prop] = _index(
                 self.of_type(types), lambda source: self._reference(source, prop).keys
@@ -218,7 +217,6 @@ class Stack:
 
     @cached_property
     def _by_key(self) -> "_Index":
-        """The resources, keyed by the strings that refer to them."""
         return _index(self.resources, lambda resource: (resource.urn, *resource.identifiers))
 
     def once(self, derive: Callable[[Resource, "Stack"], Value], resource: Resource) -> Value:

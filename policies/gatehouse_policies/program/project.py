@@ -94,7 +94,6 @@ def _project_file(directory: Path) -> Path:
 
 
 def _python_project(document: Mapping[str, Any]) -> str:
-    """The name of the project, if its program is written in Python."""
     name = document.get("name")
     if not isinstance(name, str) or not name:
         raise CheckError("Pulumi.yaml: `name` is missing. Add `name: <project>`.")

@@ -338,7 +338,6 @@ def _error(exc: BaseException, failure: CheckError | None, project: Project) -> 
 
 
 def _text(exc: BaseException, project: Project) -> str:
-    """The type and the text of an exception, and what to do about it."""
     text = " ".join(str(exc).split()) or "no message"
     if isinstance(exc, SystemExit):
         return f"the program exited with status {exc.code}."

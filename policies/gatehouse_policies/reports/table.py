@@ -73,7 +73,6 @@ def _groups(findings: Sequence[Finding]) -> Iterator[tuple[list[str], list[Findi
 
 
 def _head(names: Sequence[str], finding: Finding) -> Table:
-    """The names and the type on the left, and the source line on the right."""
     shown = ", ".join(names[:_NAMES_MAX])
     hidden = len(names) - _NAMES_MAX
     left = Text(f"{shown} and {hidden} more" if hidden > 0 else shown, style="bold")

@@ -120,7 +120,6 @@ def volumes_are_encrypted(holder: Resource, stack: Stack) -> CheckResults:
 
 
 def _devices(holder: Resource, stack: Stack) -> Iterator[Properties]:
-    """The properties of the volumes that the resource creates."""
     props = holder.props
     if holder.type in _COPIES:
         yield props
@@ -157,7 +156,6 @@ def _inherits_root_device(instance: Resource, stack: Stack) -> bool:
 
 
 def _launches(holder: Resource) -> list[Properties]:
-    """The properties of the instances that the resource launches."""
     fleet = holder.type in _FLEETS
     return holder.props.blocks("launchSpecifications") if fleet else [holder.props]
 

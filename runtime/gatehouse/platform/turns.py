@@ -5,7 +5,7 @@ event loop, so that PostgreSQL, Redis, new connections and other clients are ser
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 
 #: CPU time in seconds for which connections read in an iteration, and maximum size of further
@@ -37,7 +37,7 @@ class Turns:
         self.is_over = self._is_scheduled = False
         self._seconds, self._clock, self._resumed_max = seconds, clock, resumed_max
         self._end = 0.0
-        self.waiting: dict[str, deque[Callable[[], bool | None]]] = {}
+        self.waiting: dict[Hashable, deque[Callable[[], bool | None]]] = {}
 
     def check(self) -> bool:
         """Begins the turn, or returns True if it has ended."""
@@ -49,7 +49,7 @@ class Turns:
             self._schedule()
         return self.is_over
 
-    def wait(self, subject: str, resume: Callable[[], bool | None]) -> None:
+    def wait(self, subject: Hashable, resume: Callable[[], bool | None]) -> None:
         """Calls `resume` in a later iteration. Subjects, such as networks or keys, take turns.
         resume: returns False if nothing was resumed, which takes no turn.
         """

@@ -35,7 +35,6 @@ def shop(tmp_path: Path) -> Path:
 
 
 def check(shop: Path) -> tuple[int, list[dict[str, Any]]]:
-    """The exit code, and the SARIF results of the pack of the guide."""
     options = [
         "--program",
         str(shop),

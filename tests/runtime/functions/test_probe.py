@@ -21,8 +21,6 @@ probe = load("probe")
 
 
 class StatusHandler(http_servers.Handler):
-    """Returns the status in the path, such as /503, and records the requests."""
-
     requests: list[tuple[str, dict[str, str]]] = []  # noqa: RUF012  one server per test; the fixture clears the list
 
     def do_GET(self) -> None:

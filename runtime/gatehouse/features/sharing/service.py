@@ -242,7 +242,6 @@ class SecretService:
         return await self.table.change(secret, event, revoked, waits=False)
 
     def _secret(self, secret_id: str, links: Sequence[Link], ttl_s: float, **fields: Any) -> Secret:
-        """Return a secret without content, whose lifetime begins now."""
         now = self._clock.now()
         values = {"state": SecretState.ACTIVE, "revision": 1, "versions": (), "next_version": 1}
         return Secret(

@@ -279,15 +279,18 @@ def _media_type(message: str, fix: str) -> UnsupportedMediaType:
     )
 
 
-class Uses(dict[str, int]):
+class Uses(dict[Any, int]):
     """Counts current uses by name, such as an IP address. Names without uses take no memory."""
 
-    def add(self, name: str, number: int = 1) -> int:
+    def __missing__(self, name: Any) -> int:
+        return 0
+
+    def add(self, name: Any, number: int = 1) -> int:
         """Adds uses and returns the number of current uses."""
-        uses = self[name] = self.get(name, 0) + number
+        uses = self[name] = self[name] + number
         return uses
 
-    def remove(self, name: str, number: int = 1) -> None:
+    def remove(self, name: Any, number: int = 1) -> None:
         uses = self.pop(name, 0) - number
         if uses:
             self[name] = uses

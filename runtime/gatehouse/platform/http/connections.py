@@ -21,9 +21,10 @@ from gatehouse.platform.turns import Reads, Turns
 #: the workers of a service keep in memory. Each worker has an equal share. Streamed bodies, such as
 #: those of requests to Cores and of files, do not count.
 #:
-#: BODIES: in total. Beyond it, the oldest request of the largest subject is rejected. If none can
-#: be, subjects below an equal share exceed the total. OWNER_BODIES: for an owner, and for all
-#: clients without authorization. NETWORK_BODIES: for those of a network.
+#: BODIES: in total. Beyond it, the oldest request of the owner or network with the most bytes is
+#: rejected. If none can be, owners and networks below an equal share exceed the total.
+#: OWNER_BODIES: for an owner, for a network, and for all clients without authorization.
+#: NETWORK_BODIES: for those of a network.
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 OWNER_BODIES_BYTES_MAX = BODIES_BYTES_MAX // 2
 NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
@@ -31,7 +32,7 @@ NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
 _FULL = "The server is receiving too many bytes of requests at the same time."
 
 #: Maximum number of bytes of responses that wait for clients to read, in all workers of a service.
-#: Beyond it, the client that has waited for the longest time is disconnected, of the subject or
+#: Beyond it, the client that has waited for the longest time is disconnected, of the owner or
 #: network for which most bytes wait.
 UNSENT_BYTES_MAX = 128 * 1024 * 1024
 
@@ -54,54 +55,62 @@ KeepBytes = Callable[[int], None]
 Subject: TypeAlias = tuple[str, str]
 ANYONE: Subject = ("", "")
 
+#: See `KeptBytes`.
+Names: TypeAlias = tuple[tuple[str, ...], ...]
 
-class KeptBytes:
-    """Bytes that requests or connections keep in memory, by subject."""
+
+class KeptBytes(asgi.Uses):
+    """Bytes that requests or connections keep in memory, by ("owner", name), ("owner", name, link),
+    ("network", name) and ("network", name, owner). Whoever has many keys takes memory from clients
+    of the same network, and whoever has many addresses from clients of the same owner.
+    """
 
     def __init__(self) -> None:
         self.total = 0
-        #: Beginning with the oldest.
-        self._kept: dict[Any, tuple[Subject, int]] = {}
-        self._sizes: dict[str, asgi.Uses] = {}
+        #: Names and size. Beginning with the oldest.
+        self.holders: dict[Any, tuple[Names, int]] = {}
 
-    def get(self, holder: Any) -> tuple[Subject, int]:
-        return self._kept.get(holder, (ANYONE, 0))
-
-    def size(self, name: str) -> int:
-        """Number of bytes of the subjects that begin with a name."""
-        return sum(self._sizes.get(name, {}).values())
-
-    def share(self, name: str) -> int:
-        """Number of bytes in total if all names had as many as this one."""
-        return self.size(name) * len(self._sizes)
-
-    def count(self, holder: Any, subject: Subject, size: int) -> None:
-        """Adds bytes, or removes them if `size` is negative. A holder has one subject at a time."""
-        before, (name, part) = self.get(holder)[1], subject
+    def count(self, holder: Any, names: Names, size: int) -> None:
+        """Adds bytes, or removes them if `size` is negative. A holder has the same names until it
+        has no bytes.
+        """
+        before = self.holders.get(holder, (names, 0))[1]
         now = max(before + size, 0)
-        if now:
-            self._kept[holder] = subject, now
-        else:
-            self._kept.pop(holder, None)
-        self.total += now - before
-        sizes = self._sizes.setdefault(name, asgi.Uses())
-        sizes.remove(part, before - now)
-        if not sizes:
-            del self._sizes[name]
+        self.holders[holder] = names, now
+        self._add(names, now - before)
+        if not now:
+            del self.holders[holder]
 
-    def remove(self, holder: Any) -> None:
-        subject, size = self.get(holder)
-        self.count(holder, subject, -size)
+    def end(self, holder: Any) -> None:
+        names, size = self.holders.pop(holder, ((), 0))
+        self._add(names, -size)
 
-    def of(self, subject: Subject) -> Iterator[Any]:
-        """The holders of a subject, the oldest first."""
-        return (holder for holder, (each, _) in self._kept.items() if each == subject)
+    def _add(self, names: Names, size: int) -> None:
+        for name in names:
+            self.remove(name, -size)
+            self.remove(name[:2], -size)
+        self.total += size
 
-    def of_most(self, name: str | None = None) -> Iterator[Any]:
-        """The holders of the largest subject of a name. None: of the name with the most bytes."""
-        name = max(self._sizes, key=self.size) if name is None else name
-        sizes = self._sizes[name]
-        return self.of((name, max(sizes, key=sizes.__getitem__)))
+    def share(self, kind: str, name: str) -> int:
+        """Number of bytes in total if all names of a kind had as many as this one."""
+        number: int = sum(len(each) == 2 and each[0] == kind for each in self)
+        return self[kind, name] * number
+
+    def of(self, *name: str) -> Iterator[Any]:
+        """The holders with a name of three parts, the oldest first."""
+        return (holder for holder, (names, _) in self.holders.items() if name in names)
+
+    def of_most(self, *name: str) -> Iterator[Any]:
+        """The holders of the part with the most bytes of an owner or network. No name: of the one
+        with the most.
+        """
+        name = name or max((each for each in self if len(each) == 2), key=self.__getitem__)
+        parts = (each for each in self if len(each) == 3 and each[:2] == name)
+        return self.of(*max(parts, key=self.__getitem__))
+
+
+def names_of(subject: Subject, network: str) -> Names:
+    return ("owner", *subject), ("network", network, subject[0])
 
 
 class Connections:
@@ -134,10 +143,8 @@ class Connections:
         #: Unfinished bodies by network.
         self.bodies = asgi.Uses()
         self.bodies_total = 0
-        #: Bytes of unfinished requests, and those of ANYONE by network.
-        self.unfinished, self.anonymous = KeptBytes(), KeptBytes()
-        #: Bytes of responses that wait for clients.
-        self.unsent = KeptBytes()
+        #: Bytes of unfinished requests, and of responses that wait for clients.
+        self.unfinished, self.unsent = KeptBytes(), KeptBytes()
         #: The server waits for these connections and requests.
         self.protocols: set[Any] = set()
         self.running: set[Cancellable] = set()
@@ -154,14 +161,16 @@ class Connections:
         else:
             begin()
 
-    async def turn(self, scope: asgi.Scope) -> None:
-        """Waits for the next turn of a request that has waited for its task, its body or a Core:
-        many can end their wait at the same time.
+    async def turn(self, scope: asgi.Scope, subject: Subject = ANYONE) -> None:
+        """Waits for the next turn of a request that has waited for its task, its body or a Core, or
+        that is costly: many can continue at the same time. Subjects take turns, because a client
+        with a credential can have many addresses, and for ANYONE networks do.
         """
-        network = ""
         while self._continuing.check():
-            network, turn = network or self.network_of(scope), asyncio.Event()
-            self._continuing.wait(network, turn.set)
+            if subject is ANYONE:
+                subject = self.network_of(scope), ""
+            turn = asyncio.Event()
+            self._continuing.wait(subject, turn.set)
             await turn.wait()
 
     def open(self, address: str) -> None:
@@ -276,25 +285,26 @@ class Connections:
         request: connection or exchange, has `reject_unfinished`. None: its requests are never
             rejected for others.
         """
-        self.unfinished.count(request, subject, size)
-        if subject is ANYONE:
-            self.anonymous.count(request, (network, ""), size)
+        kept, owner, workers = self.unfinished, subject[0], self._workers
+        kept.count(request, names_of(subject, network), size)
         if size <= 0:
             return
-        while self.anonymous.size(network) * self._workers > NETWORK_BODIES_BYTES_MAX:
-            text = "This address is sending too many bytes of requests at the same time."
-            self._make_room(request, self.anonymous.of((network, "")), TooManyRequests(text))
-        name = subject[0]
-        while self.unfinished.size(name) * self._workers > OWNER_BODIES_BYTES_MAX:
+        text = "This address is sending too many bytes of requests at the same time."
+        while kept["network", network, ""] * workers > NETWORK_BODIES_BYTES_MAX:
+            self._make_room(request, kept.of("network", network, ""), TooManyRequests(text))
+        while kept["network", network] * workers > OWNER_BODIES_BYTES_MAX:
+            self._make_room(request, kept.of_most("network", network), TooManyRequests(text))
+        while kept["owner", owner] * workers > OWNER_BODIES_BYTES_MAX:
             own = TooManyRequests("You are sending too many bytes of requests at the same time.")
-            error = own if name else Unavailable(_FULL)
-            self._make_room(request, self.unfinished.of_most(name), error)
-        while self.unfinished.total * self._workers > BODIES_BYTES_MAX:
+            error = own if owner else Unavailable(_FULL)
+            self._make_room(request, kept.of_most("owner", owner), error)
+        while kept.total * workers > BODIES_BYTES_MAX:
             try:
-                self._make_room(request, self.unfinished.of_most(), Unavailable(_FULL))
+                self._make_room(request, kept.of_most(), Unavailable(_FULL))
             except Unavailable:
                 # Requests of others that have been received wait, such as for a Core.
-                if self.unfinished.share(name) * self._workers > BODIES_BYTES_MAX:
+                share = min(kept.share("owner", owner), kept.share("network", network))
+                if share * workers > BODIES_BYTES_MAX:
                     raise
                 break
 
@@ -304,8 +314,7 @@ class Connections:
             if each is request:
                 break
             if each is not None and each.reject_unfinished(error):
-                self.anonymous.remove(each)
-                self.unfinished.remove(each)
+                self.unfinished.end(each)
                 return
         raise error
 
@@ -313,16 +322,16 @@ class Connections:
         """Counts the bytes that wait for a client. 0: the client has read enough. Until then, the
         number does not decrease, because a part of a response takes memory until it is sent.
         """
-        subject, counted = self.unsent.get(transport)
         if not size:
-            self.unsent.remove(transport)
+            self.unsent.end(transport)
             return
-        if not counted:
-            subject = transport.subject
-            if subject is ANYONE:
-                subject = "", self.network(transport.peer, [transport.forwarded_for])
-        self.unsent.count(transport, subject, max(size - counted, 0))
+        names, counted = self.unsent.holders.get(transport, ((), 0))
+        if not names:
+            network = self.network(transport.peer, [transport.forwarded_for])
+            subject = transport.subject if transport.subject is not ANYONE else ("", network)
+            names = names_of(subject, network)
+        self.unsent.count(transport, names, max(size - counted, 0))
         while self.unsent.total * self._workers > UNSENT_BYTES_MAX:
             oldest = next(self.unsent.of_most())
-            self.unsent.remove(oldest)
+            self.unsent.end(oldest)
             oldest.transport.abort()

@@ -78,7 +78,8 @@ class Exchange(Execution):
     been received. disconnected: the client has disconnected. is_cancelled_on_disconnect: then the
     application is cancelled. is_started: the application was called, or the request waits for its
     turn. begins_with_body: the application is called when the body has been received. keep_alive:
-    the connection is kept after the response. subject: for which the memory of the request counts.
+    the connection is kept after the response. subject: for which the memory and the turns of the
+    request count.
     rejection: the error with which the server has rejected the request for others, or its body.
     """
 
@@ -173,7 +174,7 @@ class Exchange(Execution):
 
     async def turn(self) -> None:
         """Waits until the request continues, see `Connections.turn`."""
-        await self.connection.worker.turn(self.scope)
+        await self.connection.worker.turn(self.scope, self.subject)
 
     # Response
 

@@ -211,10 +211,9 @@ def _listed(connection: Iterable[str]) -> set[str]:
 _AUTHORITY = re.compile(r"(?:https?:)?[/\\]{2}(?:[^/\\?#]*@)?([^/\\?#@]*)", re.IGNORECASE)
 
 
-#: The attributes of a cookie that are changed: a path, which is the group, or a domain.
-_COOKIE_ATTRIBUTE = re.compile(
-    r";[ \t]*(?:path[ \t]*=[ \t]*(/[^;]*)|domain[ \t]*(?:=[^;]*|(?=;|$)))", re.IGNORECASE
-)
+#: The attributes of a cookie that are changed. The group is the path.
+_COOKIE_PATH = re.compile(r";[ \t]*path[ \t]*(?:=([^;]*)|(?=;|$))", re.IGNORECASE)
+_COOKIE_DOMAIN = re.compile(r";[ \t]*domain[ \t]*(?:=[^;]*|(?=;|$))", re.IGNORECASE)
 
 
 class CoreUrls(msgspec.Struct, frozen=True, gc=False):
@@ -289,22 +288,21 @@ class CoreUrls(msgspec.Struct, frozen=True, gc=False):
         if name.startswith(CONSOLE_COOKIE.lower()):
             return ""
 
-        def translated(attribute: re.Match[str]) -> str:
-            path = attribute[1]
+        rest = _COOKIE_DOMAIN.sub("", separator + attributes)
+        path = (_COOKIE_PATH.findall(rest) or [""])[-1].strip()  # the last is valid (RFC 6265, 5.3)
+        result = pair + _COOKIE_PATH.sub("", rest)
+        if path.startswith("/"):
             # A cookie with this prefix is valid only with `Path=/`.
-            if path is None or name.startswith("__host-"):
-                return "" if path is None else attribute[0]
-            path = self._client_path(path.strip())
-            if not _is_below(path, self.client_prefix):
-                path = self.client_prefix
-            return f"; Path={path.removesuffix('/') or '/'}"
-
-        result = pair + _COOKIE_ATTRIBUTE.sub(translated, separator + attributes)
-        if target.partition("?")[0].removeprefix(self.kept_prefix) not in ("", "/") or any(
-            attribute[1] for attribute in _COOKIE_ATTRIBUTE.finditer(value)
-        ):
+            if not name.startswith("__host-"):
+                path = self._client_path(path)
+                if not _is_below(path, self.client_prefix):
+                    path = self.client_prefix
+                path = path.removesuffix("/") or "/"
+        elif target.partition("?")[0].removeprefix(self.kept_prefix) in ("", "/"):
+            path = self.client_prefix or "/"
+        else:
             return result
-        return f"{result}; Path={self.client_prefix or '/'}"
+        return f"{result}; Path={path}"
 
     @property
     def _base_path(self) -> str:

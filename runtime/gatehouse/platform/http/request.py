@@ -226,7 +226,7 @@ class Request:
         return content
 
     def count_for(self, owner: str, link: str = "") -> None:
-        """Counts the memory of the request and its response for an owner, not for ANYONE."""
+        """Counts the memory of the request and its response, and its turns, for an owner."""
         if self.exchange is not None:
             self.exchange.subject = owner, link
 

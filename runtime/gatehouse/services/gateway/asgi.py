@@ -132,7 +132,7 @@ class RequestContext(Request):
             if code is not Code.NOT_FOUND:
                 self.key_id = key_id
             if code is Code.VALID:
-                self.count_for(key_id)
+                self.count_for(result.record.subject)
         self.code = code
         service.observer.metrics.decision(code)
         service.usage.count(key_id, core or "", code)

@@ -132,6 +132,9 @@ async def _forward_verified(
         ):
             framed = framed or await _received_body(context, authorize)
             context.release()  # the number of requests of a key is limited instead
+            if context.exchange is not None:  # comparing the names of headers is costly
+                await context.exchange.turn()
+            await authorize()
             instances = live_instances(
                 dependencies.cores.instances(path.name),
                 dependencies.verification.environment,
@@ -372,7 +375,6 @@ async def _received_body(context: RequestContext, authorize: Authorize) -> Frame
     if size > INLINE_BYTES_MAX:
         return _chunks(context, authorize), [("content-length", str(size))]
     body = await context.body(INLINE_BYTES_MAX)
-    await authorize()
     # Content-Length is sent even if it is zero, because some servers return 411 for a POST request
     # without the header.
     return _framed_body(body)

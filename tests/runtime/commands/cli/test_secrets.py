@@ -87,7 +87,6 @@ def console_url(
 
 @pytest.fixture
 def sender(operator: Command) -> Command:
-    """A command with an API key that has only the scopes for secrets."""
     scopes = [
         option
         for scope in ("create", "read", "revoke")
@@ -135,7 +134,6 @@ class Full(io.StringIO):
 
 
 def repeated(recipient: Command, link: str, failed: Result, *options: str) -> Result:
-    """Open a link again with the claim that a failed command printed."""
     [claim] = re.findall("[0-9a-f]{32}", failed.err)
     assert recipient.run("secrets", "open", stdin=link).code == 1
     return recipient.run("secrets", "open", "--claim", *options, stdin=f"{link}\n{claim}\n")

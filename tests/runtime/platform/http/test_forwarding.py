@@ -358,14 +358,16 @@ def test_backslashes_do_not_show_the_address_of_the_core(start: str) -> None:
 @pytest.mark.parametrize(
     ("urls", "value", "expected"),
     [
-        (STRIPPED, "a=1; Path=/; HttpOnly", "a=1; Path=/cores/docs; HttpOnly"),
+        (STRIPPED, "a=1; Path=/; HttpOnly", "a=1; HttpOnly; Path=/cores/docs"),
         (STRIPPED, "a=1;path = /x/y", "a=1; Path=/cores/docs/x/y"),
         (STRIPPED, "a=1; Path=/cores/docs/", "a=1; Path=/cores/docs"),
         (STRIPPED, "a=1; Path=/cores/other", "a=1; Path=/cores/docs/cores/other"),
         (STRIPPED, "a=1; Secure; DOMAIN = example.com", "a=1; Secure"),
         (STRIPPED, "domain=1; Domain=core.internal", "domain=1"),
         (STRIPPED, "__Host-a=1; Secure; Path=/", "__Host-a=1; Secure; Path=/"),
-        (STRIPPED, "a=1; Path=", "a=1; Path="),
+        (STRIPPED, "a=1; Path=", "a=1"),
+        (STRIPPED, "a=1; Path=/a; path; Path=/b", "a=1; Path=/cores/docs/b"),
+        (STRIPPED, "a=1; Path=/a; Path=b", "a=1"),
         (KEPT, "a=1; Path=/cores/docs", "a=1; Path=/cores/docs"),
         (BASE, "a=1; Path=/app", "a=1; Path=/cores/docs"),
         (BASE, "a=1; Path=/", "a=1; Path=/cores/docs"),
@@ -389,7 +391,7 @@ def test_cookie_has_the_path_of_clients_and_no_domain(
     ("urls", "target", "value", "expected"),
     [
         (STRIPPED, "/", "a=1", "a=1; Path=/cores/docs"),
-        (KEPT, "/cores/docs?b", "a=1; Secure; Path=b", "a=1; Secure; Path=b; Path=/cores/docs"),
+        (KEPT, "/cores/docs?b", "a=1; Secure; Path=b", "a=1; Secure; Path=/cores/docs"),
         (STRIPPED, "/", "a=1; Path=/x", "a=1; Path=/cores/docs/x"),
         (STRIPPED, "/x", "a=1", "a=1"),
         (HOST, "/", "a=1", "a=1; Path=/"),

@@ -38,6 +38,7 @@ from gatehouse.platform.http.connections import (
     UNSENT_BYTES_MAX,
     Connections,
     KeptBytes,
+    names_of,
 )
 from gatehouse.platform.http.exchange import (
     _COPIED_BYTES,
@@ -690,25 +691,30 @@ def test_connections_and_bodies_count_by_network(addresses: list[str], count: in
 
 @pytest.mark.bound("http.connections:BODIES_BYTES_MAX", "http.connections:OWNER_BODIES_BYTES_MAX")
 @pytest.mark.parametrize("workers", [1, 2])
-def test_bytes_of_unfinished_bodies_of_a_service_are_bounded(workers: int) -> None:
+@pytest.mark.parametrize("many", ["owners", "networks", "owners and networks"])
+def test_bytes_of_unfinished_bodies_of_a_service_are_bounded(workers: int, many: str) -> None:
     worker = Connections(NEVER, ClientAddresses(()), workers=workers)
     size = NETWORK_BODIES_BYTES_MAX // workers
     assert BODIES_BYTES_MAX == 2 * OWNER_BODIES_BYTES_MAX == 4 * NETWORK_BODIES_BYTES_MAX
     for number in range(2):
         worker.count_bytes(None, f"192.0.2.{number}", size)
-        worker.count_bytes(None, "", size, ("a", str(number)))
-    others = 2 * size  # more than a third of the total
-    for network, subject, more in (
-        ("192.0.2.9", ANYONE, 1),
-        ("", ("a", "9"), 1),
-        ("", ("b", ""), others),
+        worker.count_bytes(None, f"192.0.2.{number}", size, ("a", str(number)))
+    for network, subject, error in (
+        ("192.0.2.9", ANYONE, Unavailable),
+        ("192.0.2.9", ("a", "9"), TooManyRequests),
+        ("192.0.2.0", ANYONE, TooManyRequests),
+        ("192.0.2.0", ("b", ""), TooManyRequests),
     ):
-        with pytest.raises(TooManyRequests if subject[0] == "a" else Unavailable):
-            worker.count_bytes(None, network, more, subject)
-        worker.count_bytes(None, network, -more, subject)
-    worker.count_bytes(None, "", size, ("b", ""))  # although the others cannot be rejected
-    with pytest.raises(TooManyRequests):
-        worker.count_bytes(None, "192.0.2.0", 1)
+        with pytest.raises(error):
+            worker.count_bytes(None, network, 1, subject)
+        worker.count_bytes(None, network, -1, subject)
+    for number in range(9):
+        owner = str(number) if "owners" in many else "b"
+        address = f"192.0.2.{10 + number}" if "networks" in many else "192.0.2.3"
+        worker.count_bytes(None, address, 1, (owner, ""))
+    allowed = nullcontext() if many != "owners and networks" else pytest.raises(Unavailable)
+    with allowed:  # although the others cannot be rejected
+        worker.count_bytes(None, "192.0.2.4", size // 2, ("c", ""))
 
 
 class UnreadTransport(asyncio.Transport):
@@ -781,8 +787,11 @@ async def test_clients_of_a_link_do_not_disconnect_those_of_another() -> None:
         client.pause_writing()
         clients.append(client)
     assert [client.is_closing for client in clients] == [False, True, *[False] * 5]
+    clients[0].subject = ANYONE  # of a later request
+    clients[0].pause_writing()
     for client in clients:
         client.lost()
+    assert worker.unsent == {}
 
 
 @pytest.mark.bound("http.connections:NETWORK_BODIES_BYTES_MAX")
@@ -815,7 +824,8 @@ async def test_bytes_of_requests_that_have_not_begun_are_bounded(
     async with running(NEVER, "127.0.0.0/8", workers=100) as server:
         async with opened(server, accepted, start) as readers:
             await until(lambda: server.connections.unfinished.total > 9_800 * accepted)
-            assert server.connections.anonymous.size(network) == server.connections.unfinished.total
+            kept = server.connections.unfinished
+            assert kept["network", network] == kept.total
             async with opened(server, 1, start):
                 assert (await readers[0].readuntil()).startswith(b"HTTP/1.1 429 ")
         await until(lambda: not server.connections.unfinished.total)
@@ -853,13 +863,13 @@ async def test_clients_without_authorization_leave_memory_to_others(
             readers += await clients.enter_async_context(opened(server, 1, body))
         assert (await readers[0].readuntil()).startswith(b"HTTP/1.1 503 ")
         kept = server.connections.unfinished
-        await until(lambda: 0 < limit - kept.size("") < size)
+        await until(lambda: 0 < limit - kept["owner", ""] < size)
         body = (head.format("owner", "1", 160_000) + "a" * 159_999).encode()
         async with server.connection(body) as (reader, writer):
-            await until(lambda: kept.size("owner") == 159_999)
+            await until(lambda: kept["owner", "owner"] == 159_999)
             writer.write(b"a")
             assert (await reader.readuntil(b"/owner 160000")).startswith(b"HTTP/1.1 200 ")
-        assert 0 < limit - kept.size("") < size
+        assert 0 < limit - kept["owner", ""] < size
         server.resume.set()
 
 
@@ -873,7 +883,7 @@ async def test_requests_without_authorization_of_clients_that_have_left_make_roo
                 await until(lambda: kept.total == 50_000 * (index + 1))  # noqa: B023
         await until(lambda: not server.connections.protocols)
         async with server.connection((head.format(number) + rest).encode()) as (reader, _):
-            await until(lambda: any(not each.disconnected for each in kept._kept))
+            await until(lambda: any(not each.disconnected for each in kept.holders))
             server.resume.set()
             assert (await reader.readuntil(b"/late 50000")).startswith(b"HTTP/1.1 200 ")
 
@@ -894,11 +904,14 @@ def test_oldest_of_the_subject_with_the_most_bytes_makes_room() -> None:
     kept = KeptBytes()
     counts = [("a", "1", 3), ("a", "2", 2), ("a", "1", 2), ("b", "1", 6), ("", "", 5)]
     for holder, (owner, link, size) in enumerate(counts):
-        kept.count(holder, (owner, link), size)
+        kept.count(holder, names_of((owner, link), f"192.0.2.{holder}"), size)
     assert list(kept.of_most()) == [0, 2]
-    kept.remove(0)
-    kept.remove(0)
+    kept.end(0)
+    kept.end(0)
     assert (list(kept.of_most()), kept.total) == ([3], 15)
+    for holder in range(5, 9):
+        kept.count(holder, names_of((str(holder), ""), "192.0.2.9"), 2)
+    assert next(kept.of_most()) == 5
 
 
 async def test_application_of_a_rejected_body_does_not_wait() -> None:
@@ -922,7 +935,7 @@ async def test_body_counts_until_its_response_if_a_later_request_is_rejected() -
         bodies = [head % (b"/x", b"::%d:0:0:0:0" % number) + rest for number in (2, 3)]
         async with opened(server, 1, bodies[0]), opened(server, 1, bodies[1]):
             await until(lambda: "unavailable" in server.rejected)
-            assert server.connections.unfinished.size("owner") == 30_000
+            assert server.connections.unfinished["owner", "owner"] == 30_000
             server.resume.set()
 
 

@@ -267,7 +267,6 @@ async def fill(page: Page, act: Act, ids: dict[str, str]) -> None:
 
 
 def send_button(page: Page, act: Act) -> Locator:
-    """The button in the dialog, if a dialog is open."""
     return page.locator("dialog, #main").get_by_role("button", name=act.send, exact=True).last
 
 

@@ -186,7 +186,6 @@ _REPORTS = (
 
 @pytest.fixture(scope="module")
 async def caller(database: Database, module_services: Sharing) -> AsyncIterator[Caller]:
-    """With as many rows of the largest size as a response can contain."""
     backend = replace(module_services.backend, creates_per_minute=10_000)
     changes = {**module_services.console(URL), "sharing": backend, "trusted_proxies": PROXIES}
     async with open_console(database, **changes) as console:

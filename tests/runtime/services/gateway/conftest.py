@@ -54,7 +54,6 @@ def header_fields(lines: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def key_service(pool: Pool, confirmation_timeout_s: float = 30.0) -> KeyService:
-    """Key management on the database of the gateway, as in the console."""
     return KeyService(
         KeyRepository(pool, staleness_s=3.0),
         Clock(),

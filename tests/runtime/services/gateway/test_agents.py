@@ -64,7 +64,6 @@ async def get(gateway: Gateway, key: Key, path: str = "name.txt") -> Reply:
 
 
 async def download(gateway: Gateway, key: Key) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection from which the head of the response has been read."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     start = f"GET /cores/files/files/large.bin HTTP/1.1\r\nHost: g\r\n{key.header}\r\n"
     writer.write(f"{start}Connection: close\r\n\r\n".encode())

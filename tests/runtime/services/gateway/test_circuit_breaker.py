@@ -83,7 +83,6 @@ def retrying(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
 
 
 async def registered(gateway: Gateway, url: str) -> Key:
-    """Registers `url` as docs; returns a key with scope cores:read."""
     _, reply = await gateway.register(url, settings={"response_timeout_s": 1})
     assert reply.status == 200, reply.body
     return await gateway.create_key()
@@ -100,7 +99,6 @@ def transitions(gateway: Gateway) -> list[tuple[str, str, str]]:
 
 
 async def first_trial(gateway: Gateway, key: Key, path: str) -> Reply:
-    """The first response after the reset time."""
     async with asyncio.timeout(60):
         while (reply := await gateway.forward(key, path)).status == 503:
             await asyncio.sleep(0.05)

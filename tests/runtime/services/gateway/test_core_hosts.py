@@ -123,7 +123,6 @@ async def test_pages_of_another_core_cannot_use_a_password(
 async def registered(
     gateway: Gateway, core: Core, path: str, **settings: Any
 ) -> AsyncIterator[Any]:
-    """Registers docs below a path; yields a key."""
     async with gateway.core(f"{core.url}{path}", **settings) as key:
         url = await gateway.pool.fetchval(
             "SELECT url FROM core WHERE name = 'docs' AND NOT draining"

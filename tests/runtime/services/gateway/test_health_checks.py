@@ -35,7 +35,6 @@ class CheckedCore(Core):
 
     @property
     def forwarded(self) -> int:
-        """Number of requests other than health checks."""
         return sum(line != CHECK for line, _, _ in self.requests)
 
 
@@ -61,7 +60,6 @@ class Setup:
         )
 
     async def send(self, number: int = 20) -> tuple[int, int]:
-        """Sends requests. Returns the number of requests to each Core."""
         before = self.first.forwarded, self.second.forwarded
         for _ in range(number):
             assert (await self.gateway.get(f"/cores/{self.name}/x", self.key.header)).status == 200

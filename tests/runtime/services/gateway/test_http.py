@@ -34,7 +34,7 @@ async def test_unknown_path_is_problem_document(gateway: Any) -> None:
 @pytest.mark.parametrize("code", [Code.VALID, Code.EXPIRED])
 def test_memory_counts_for_a_key_that_is_accepted(code: Code) -> None:
     context = MagicMock()
-    result = MagicMock(code=code, record=MagicMock(id="key"))
+    result = MagicMock(code=code, record=MagicMock(subject="key"))
     RequestContext.verified(context, result)
     assert context.count_for.mock_calls == ([call("key")] if code is Code.VALID else [])
 

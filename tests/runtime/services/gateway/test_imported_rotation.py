@@ -41,7 +41,6 @@ async def pool(database: Any) -> AsyncIterator[asyncpg.Pool]:
 
 
 async def names(gateway: Gateway, *kinds: str) -> dict[str, str]:
-    """Name of the key that a gateway returns for each token."""
     return {kind: (await gateway.verify(TOKENS[kind])).json["name"] for kind in kinds or TOKENS}
 
 

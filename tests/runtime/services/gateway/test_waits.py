@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -11,7 +12,7 @@ from gatehouse.platform.db.pool import login
 
 from sandbox.local import servers
 from tests.runtime.server_processes import postgres_pids, redis_pid, suspended
-from tests.runtime.services.gateway.conftest import Gateway, limit
+from tests.runtime.services.gateway.conftest import WORK, Gateway, limit, running_gateway
 from tests.runtime.waiting import until
 
 CLIENTS = 30
@@ -22,6 +23,15 @@ PATIENT = {
     "GATEHOUSE_MAX_STALENESS_MS": "60000",
 }
 SLOW = {"response_timeout_s": 600}
+#: A request continues in each iteration of the event loop.
+SHORT_TURNS = """
+from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.turns import Turns
+def turn(self, *arguments, turn=Connections.turn):
+    self._continuing._seconds = 0
+    return turn(self, *arguments)
+Connections.turn = turn
+"""
 UNLIMITED = [limit(10**9, 1)]
 
 
@@ -81,3 +91,28 @@ async def test_health_is_served_during_every_wait(gateway: Gateway, core: Any, s
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         await until(lambda: core.disconnected.is_set())
+
+
+async def test_key_with_many_addresses_takes_turns_with_others(
+    gateway: Gateway, core: Any, database: Any, redis_url: str, tmp_path: Path
+) -> None:
+    with running_gateway(database, redis_url, tmp_path, SHORT_TURNS + WORK) as (port, pid, _, _):
+        started = gateway.on_port(port)
+        async with started.core(core.url) as key:
+            keys, writers = [key] * 40 + [await gateway.create_key()], []
+            for each in keys[-2:]:  # the gateway has both in memory
+                assert (await started.get("/cores/docs/x", each.header)).status == 200
+            core.requests.clear()
+            with suspended(pid):
+                for number, each in enumerate(keys):
+                    _, writer = await asyncio.open_connection(
+                        "127.0.0.1", port, local_addr=(f"127.0.1.{number}", 0)
+                    )
+                    raw = f"GET /cores/docs/{number} HTTP/1.1\r\nHost: a\r\n{each.header}\r\n\r\n"
+                    writer.write(raw.encode())
+                    writers.append(writer)
+            await until(lambda: len(core.requests) == len(keys))
+            for writer in writers:
+                writer.close()
+    order = [line.split()[1] for line, _, _ in core.requests]
+    assert order.index("/40") < 20, order
