@@ -148,8 +148,7 @@ async def run(request: Request, routes: Routes) -> None:
             route = routes.find(request)
             if not route.begins_without_task:
                 await in_task()
-                if request.exchange is not None:
-                    await request.exchange.turn()
+                await request.turn()
             response = await route.handler(request)
         finally:
             active.ended = True

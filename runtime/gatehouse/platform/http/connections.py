@@ -24,7 +24,7 @@ from gatehouse.platform.turns import Reads, Turns
 #: BODIES: in total. Beyond it, the oldest request of the owner or network with the most bytes is
 #: rejected. If none can be, owners and networks below an equal share exceed the total.
 #: OWNER_BODIES: for an owner, for a network, and for all clients without authorization.
-#: NETWORK_BODIES: for those of a network.
+#: NETWORK_BODIES: for the clients without authorization of a network.
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 OWNER_BODIES_BYTES_MAX = BODIES_BYTES_MAX // 2
 NETWORK_BODIES_BYTES_MAX = 8 * 1024 * 1024
@@ -50,25 +50,27 @@ TURN_S = 0.003
 #: is exceeded; the bytes count even then.
 KeepBytes = Callable[[int], None]
 
-#: For which bytes count: an owner and, of it, a link. Clients that are not authorized share one
-#: subject, so that those with many addresses take memory only from each other.
+#: For which bytes and turns count: an owner and, of it, a link. The memory of clients that are not
+#: authorized has one subject, so that those with many addresses take it only from each other.
 Subject: TypeAlias = tuple[str, str]
 ANYONE: Subject = ("", "")
 
 #: See `KeptBytes`.
-Names: TypeAlias = tuple[tuple[str, ...], ...]
+Names: TypeAlias = tuple[tuple[str, str, str], ...]
 
 
 class KeptBytes(asgi.Uses):
-    """Bytes that requests or connections keep in memory, by ("owner", name), ("owner", name, link),
-    ("network", name) and ("network", name, owner). Whoever has many keys takes memory from clients
-    of the same network, and whoever has many addresses from clients of the same owner.
+    """Bytes that requests or connections keep in memory, by ("owner", name) and ("network", name).
+    Whoever has many keys takes memory from clients of the same network, and whoever has many
+    addresses from clients of the same owner.
     """
 
     def __init__(self) -> None:
         self.total = 0
-        #: Names and size. Beginning with the oldest.
+        #: Names with their parts, and size. Beginning with the oldest.
         self.holders: dict[Any, tuple[Names, int]] = {}
+        #: By link for each owner, and by owner for each network.
+        self.parts: dict[tuple[str, str], asgi.Uses] = {}
 
     def count(self, holder: Any, names: Names, size: int) -> None:
         """Adds bytes, or removes them if `size` is negative. A holder has the same names until it
@@ -86,27 +88,30 @@ class KeptBytes(asgi.Uses):
         self._add(names, -size)
 
     def _add(self, names: Names, size: int) -> None:
-        for name in names:
-            self.remove(name, -size)
-            self.remove(name[:2], -size)
+        for kind, name, part in names:
+            self.remove((kind, name), -size)
+            parts = self.parts.setdefault((kind, name), asgi.Uses())
+            parts.remove(part, -size)
+            if not parts:
+                del self.parts[kind, name]
         self.total += size
 
     def share(self, kind: str, name: str) -> int:
         """Number of bytes in total if all names of a kind had as many as this one."""
-        number: int = sum(len(each) == 2 and each[0] == kind for each in self)
+        number: int = sum(each == kind for each, _ in self)
         return self[kind, name] * number
 
     def of(self, *name: str) -> Iterator[Any]:
-        """The holders with a name of three parts, the oldest first."""
+        """The holders with a name and part, the oldest first."""
         return (holder for holder, (names, _) in self.holders.items() if name in names)
 
     def of_most(self, *name: str) -> Iterator[Any]:
         """The holders of the part with the most bytes of an owner or network. No name: of the one
         with the most.
         """
-        name = name or max((each for each in self if len(each) == 2), key=self.__getitem__)
-        parts = (each for each in self if len(each) == 3 and each[:2] == name)
-        return self.of(*max(parts, key=self.__getitem__))
+        most: Any = name or max(self, key=self.__getitem__)
+        parts = self.parts[most]
+        return self.of(*most, max(parts, key=parts.__getitem__))
 
 
 def names_of(subject: Subject, network: str) -> Names:
@@ -161,7 +166,7 @@ class Connections:
         else:
             begin()
 
-    async def turn(self, scope: asgi.Scope, subject: Subject = ANYONE) -> None:
+    async def turn(self, scope: asgi.Scope, subject: Subject) -> None:
         """Waits for the next turn of a request that has waited for its task, its body or a Core, or
         that is costly: many can continue at the same time. Subjects take turns, because a client
         with a credential can have many addresses, and for ANYONE networks do.
@@ -290,7 +295,7 @@ class Connections:
         if size <= 0:
             return
         text = "This address is sending too many bytes of requests at the same time."
-        while kept["network", network, ""] * workers > NETWORK_BODIES_BYTES_MAX:
+        while kept.parts["network", network][""] * workers > NETWORK_BODIES_BYTES_MAX:
             self._make_room(request, kept.of("network", network, ""), TooManyRequests(text))
         while kept["network", network] * workers > OWNER_BODIES_BYTES_MAX:
             self._make_room(request, kept.of_most("network", network), TooManyRequests(text))

@@ -79,8 +79,8 @@ class Exchange(Execution):
     application is cancelled. is_started: the application was called, or the request waits for its
     turn. begins_with_body: the application is called when the body has been received. keep_alive:
     the connection is kept after the response. subject: for which the memory and the turns of the
-    request count.
-    rejection: the error with which the server has rejected the request for others, or its body.
+    request count. rejection: the error with which the server has rejected the request for others,
+    or its body.
     """
 
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.

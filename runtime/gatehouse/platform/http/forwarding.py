@@ -280,7 +280,7 @@ class CoreUrls(msgspec.Struct, frozen=True, gc=False):
         """The value of Set-Cookie for clients: without Domain, so that no other host receives the
         cookie, and with the path that clients use. A path outside of the Core becomes the prefix,
         and so does the default path of a cookie from `/cores/{name}`, which is `/cores` (RFC 6265,
-        section 5.1.4). Empty for a cookie of the console.
+        section 5.1.4). Only the last path is valid (section 5.3). Empty for a console cookie.
         """
         pair, separator, attributes = value.partition(";")
         # Some browsers send the value of a cookie without a name (`=a`) like a name.
@@ -289,7 +289,7 @@ class CoreUrls(msgspec.Struct, frozen=True, gc=False):
             return ""
 
         rest = _COOKIE_DOMAIN.sub("", separator + attributes)
-        path = (_COOKIE_PATH.findall(rest) or [""])[-1].strip()  # the last is valid (RFC 6265, 5.3)
+        path = (_COOKIE_PATH.findall(rest) or [""])[-1].strip()
         result = pair + _COOKIE_PATH.sub("", rest)
         if path.startswith("/"):
             # A cookie with this prefix is valid only with `Path=/`.

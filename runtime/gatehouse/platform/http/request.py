@@ -230,6 +230,11 @@ class Request:
         if self.exchange is not None:
             self.exchange.subject = owner, link
 
+    async def turn(self) -> None:
+        """Waits until the request continues, see `Connections.turn`."""
+        if self.exchange is not None:
+            await self.exchange.turn()
+
     def at_end(self, release: Callable[[], None]) -> None:
         """Calls a function after the response."""
         self._at_end = self._at_end or ExitStack()

@@ -160,8 +160,7 @@ class Forwarding:
         self, core: CoreRecord, headers: list[tuple[str, str]], status: int
     ) -> list[asgi.Header]:
         """Headers of the response to the client, which are costly. Waits for a turn."""
-        if self.context.exchange is not None:
-            await self.context.exchange.turn()
+        await self.context.turn()
         own = [*limit_headers(self.limits), *self.context.response_headers]
         replaced = [name for name, _ in own if name != b"vary"]
         if status in _NO_BODY:

@@ -132,9 +132,8 @@ async def _forward_verified(
         ):
             framed = framed or await _received_body(context, authorize)
             context.release()  # the number of requests of a key is limited instead
-            if context.exchange is not None:  # comparing the names of headers is costly
-                await context.exchange.turn()
-            await authorize()
+            await context.turn()  # comparing the names of headers is costly
+            await authorize()  # the request may have waited
             instances = live_instances(
                 dependencies.cores.instances(path.name),
                 dependencies.verification.environment,

@@ -1,4 +1,4 @@
-"""/healthz responds while requests wait for anything."""
+"""Requests that wait delay neither /healthz nor requests with other keys."""
 
 import asyncio
 import dataclasses
@@ -26,7 +26,6 @@ SLOW = {"response_timeout_s": 600}
 #: A request continues in each iteration of the event loop.
 SHORT_TURNS = """
 from gatehouse.platform.http.connections import Connections
-from gatehouse.platform.turns import Turns
 def turn(self, *arguments, turn=Connections.turn):
     self._continuing._seconds = 0
     return turn(self, *arguments)
