@@ -67,6 +67,7 @@ async def file_core(gateway: Gateway) -> AsyncIterator[FileCore]:
     async with serving(created.serve) as created.port:
         await created.register()
         yield created
+        await gateway.drain(created.name)
 
 
 @pytest.mark.requirement("CG-10")

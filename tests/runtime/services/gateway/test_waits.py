@@ -1,4 +1,4 @@
-"""Requests that wait delay neither /healthz nor requests with other keys."""
+"""Requests that wait delay neither /healthz nor other keys."""
 
 import asyncio
 import dataclasses
