@@ -98,7 +98,6 @@ def _find(bundled: Path) -> Chromium:
 
 
 def _install() -> None:
-    """Installs the package, unless its locked version is installed."""
     version = (LOCKED / "package-lock.json").read_text()
     stamp = _FOLDER / "installed.json"
     _FOLDER.parent.mkdir(parents=True, exist_ok=True)

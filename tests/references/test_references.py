@@ -37,7 +37,6 @@ X86_64 = pytest.mark.skipif(
 
 
 def run_tests(paths: tuple[str, ...], **variables: str) -> None:
-    """Runs tests of the runtime with variables that name a reference."""
     files = [f"tests/runtime/{path}" for path in paths]
     command = [sys.executable, "-m", "pytest", *files]
     result = processes.run(command, cwd=ROOT, env={**os.environ, **variables}, timeout=None)
@@ -50,7 +49,6 @@ def run_tests(paths: tuple[str, ...], **variables: str) -> None:
 @pytest.mark.requirement("TR-01")
 @pytest.mark.parametrize("version", ["16.14.0", "17.10.0"])
 def test_postgresql(version: str) -> None:
-    """Stacks deploy version 17, and can deploy version 16."""
     maven(
         "copy",
         f"-Dartifact=io.zonky.test.postgres:{POSTGRES}:{version}:jar",

@@ -23,7 +23,6 @@ POLICIES = {"iam.RolePolicy": "role", "ec2.VpcEndpoint": "endpoint"}
 
 
 def lines(program: Program) -> Iterator[tuple[str, str]]:
-    """The owner and the text of each statement, secret and rule."""
     for role in program.of_type("iam.Role"):
         yield f"role {role.name}", f"boundary {role.inputs.get('permissionsBoundary')}"
     for kind, owner in POLICIES.items():

@@ -321,7 +321,6 @@ def test_every_check_has_a_case() -> None:
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
 def test_prod_requires_its_own_defaults(environment: str) -> None:
-    """Each default of another environment that prod does not accept is rejected."""
     rules = dict(production_rules())
     assert len(rules) > 25
     weaker = {

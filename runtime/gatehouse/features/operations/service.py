@@ -49,7 +49,6 @@ class LogLevelService:
     configured: Level
 
     async def stored(self) -> LogLevelOverride | None:
-        """The last override, even if it has ended."""
         row = await self.pool.fetchrow(_GET, timeout_s=READ_TIMEOUT_S)
         return None if row is None else _OVERRIDE.read(row)
 

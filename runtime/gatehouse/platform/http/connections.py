@@ -69,7 +69,8 @@ class KeptBytes(asgi.Uses):
         self.total = 0
         #: Names with their parts, and size. Beginning with the oldest.
         self.holders: dict[Any, tuple[Names, int]] = {}
-        #: By link for each owner, and by owner for each network.
+        #: By link for each owner, by network for clients without authorization, and by owner for
+        #: each network.
         self.parts: dict[tuple[str, str], asgi.Uses] = {}
 
     def count(self, holder: Any, names: Names, size: int) -> None:
@@ -106,16 +107,19 @@ class KeptBytes(asgi.Uses):
         return (holder for holder, (names, _) in self.holders.items() if name in names)
 
     def of_most(self, *name: str) -> Iterator[Any]:
-        """The holders of the part with the most bytes of an owner or network. No name: of the one
-        with the most.
+        """The holders of the parts with at least an equal share of the bytes of an owner or
+        network, the oldest first. No name: of the one with the most.
         """
         most: Any = name or max(self, key=self.__getitem__)
-        parts = self.parts[most]
-        return self.of(*most, max(parts, key=parts.__getitem__))
+        parts, share = self.parts[most], self[most] / len(self.parts[most])
+        for holder, (names, _) in self.holders.items():
+            if any(each[:2] == most and parts[each[2]] >= share for each in names):
+                yield holder
 
 
 def names_of(subject: Subject, network: str) -> Names:
-    return ("owner", *subject), ("network", network, subject[0])
+    owner, link = subject
+    return ("owner", owner, link if owner else network), ("network", network, owner)
 
 
 class Connections:
@@ -332,9 +336,8 @@ class Connections:
             return
         names, counted = self.unsent.holders.get(transport, ((), 0))
         if not names:
-            network = self.network(transport.peer, [transport.forwarded_for])
-            subject = transport.subject if transport.subject is not ANYONE else ("", network)
-            names = names_of(subject, network)
+            forwarded_for = [transport.forwarded_for]
+            names = names_of(transport.subject, self.network(transport.peer, forwarded_for))
         self.unsent.count(transport, names, max(size - counted, 0))
         while self.unsent.total * self._workers > UNSENT_BYTES_MAX:
             oldest = next(self.unsent.of_most())

@@ -153,7 +153,6 @@ class Request:
 
     @property
     def is_received(self) -> bool:
-        """True if the whole request has been received."""
         return self.exchange is not None and self.exchange.is_received
 
     @property

@@ -912,6 +912,9 @@ def test_oldest_of_the_subject_with_the_most_bytes_makes_room() -> None:
     for holder in range(5, 9):
         kept.count(holder, names_of((str(holder), ""), "192.0.2.9"), 2)
     assert next(kept.of_most()) == 5
+    for holder, size in enumerate((1, 3, 3), 9):
+        kept.count(holder, names_of(ANYONE, f"192.0.2.{holder}"), size)
+    assert list(kept.of_most("owner", "")) == [4, 10, 11]
 
 
 async def test_application_of_a_rejected_body_does_not_wait() -> None:
