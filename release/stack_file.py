@@ -74,7 +74,6 @@ class Stack:
         return self.names.name("main")
 
     def client(self, service: str) -> Any:
-        """A client of an AWS service in the region of the stack."""
         create: Any = boto3.client
         return create(service, region_name=self.region or None)
 

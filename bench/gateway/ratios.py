@@ -221,7 +221,6 @@ def _measure(
 
 
 def _median(rounds: Sequence[dict[str, Measurement]], name: str) -> Measurement:
-    """The measurement of the round with the median rate."""
     return sorted((each[name] for each in rounds), key=lambda each: each.result.rps)[
         len(rounds) // 2
     ]

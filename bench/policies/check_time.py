@@ -120,7 +120,6 @@ def main(resources: int) -> None:
 
 
 def write(folder: Path, resources: int) -> Path:
-    """Write the program and its stack dev to a folder. Returns the folder."""
     services = max(1, resources // RESOURCES_PER_SERVICE)
     (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
     (folder / "Pulumi.dev.yaml").write_text("config: {}\n")

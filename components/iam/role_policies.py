@@ -124,7 +124,6 @@ def readers_of(stack: Stack, kind: str) -> tuple[str, ...]:
 
 
 def roles_of_service(contract: Contract, service: str) -> tuple[str, ...]:
-    """Return the roles of the processes and functions that run a service."""
     processes = [
         task_role(process)
         for process in contract.processes.values()

@@ -160,7 +160,6 @@ class _Dashboard:
         yield self._graph(f"{service}: concurrency", concurrency)
 
     def _key_usage(self) -> Iterator[Widget]:
-        """Metrics that the gateway publishes in embedded metric format."""
         namespace = self.stack.names.namespace
         for title, dimension, metric in (
             ("Key verifications per minute, by code", "Code", "KeyDecisions"),

@@ -295,7 +295,6 @@ def _published(stack: Stack) -> Iterator[Alarm]:
 
 
 def _ecs_service(name: str, cluster: Text, names: Naming) -> Iterator[Alarm]:
-    """Yield alarms on CPU, memory and missing tasks of an ECS service."""
     dimensions = {"ClusterName": cluster, "ServiceName": names.name(name)}
     for kind, statistic, threshold, setting in (
         ("CPU", "Average", 90, "tasks_max"),

@@ -59,7 +59,6 @@ class VpcEndpoints(StackComponent):
 
 
 def interface_policies(names: Naming) -> dict[str, Document]:
-    """Return the policies of the interface endpoints, keyed by service."""
     log_in = _allow_account(names, "LogInToEcr", "ecr:GetAuthorizationToken", ["*"])
     pull = _allow_account(
         names,

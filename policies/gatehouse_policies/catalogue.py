@@ -38,7 +38,6 @@ def rule(id: str) -> Rule:
 
 
 def find(id: str) -> Control | None:
-    """The rule or meta policy with this ID, or None."""
     return _BY_ID.get(id)
 
 

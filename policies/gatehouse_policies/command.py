@@ -57,7 +57,6 @@ def run(command: Callable[[], int], home: Path) -> int:
 
 
 def write_output(file: Path, text: str) -> None:
-    """Write to a file. Raises CheckError if the file cannot be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")

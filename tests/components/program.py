@@ -210,7 +210,6 @@ def run_with(stack: str, settings: str, preview: bool) -> Program:
 
 @cache
 def run_account(settings: str) -> Program:
-    """Run the project `account` with these settings as JSON."""
     config = {"gatehouse-account:settings": settings}
     deployment = run_program(
         ROOT / "account", "main", _Provider(preview=False), preview=False, config=config

@@ -180,8 +180,6 @@ def _pattern_of_form(value: str, kind: str) -> str:
 
 
 class GuideReader:
-    """A shell in its own folder. Variables are kept between commands."""
-
     def __init__(
         self,
         folder: Path,

@@ -254,7 +254,6 @@ class _Requests:
         )
 
     def resource(self, declared: Declared) -> Resource:
-        """The resource that a pack evaluates, without the parameters of a rule."""
         return Resource(
             urn=urn(declared),
             type=declared.type,
@@ -307,7 +306,6 @@ def _known_outputs(name: str) -> dict[str, str]:
 
 
 def _fields(resource: Declared) -> dict[str, Any]:
-    """The fields that requests for a resource and for its stack have in common."""
     options = analyzer_pb2.AnalyzerResourceOptions(protect=resource.protect)
     fields = {
         "type": resource.type,

@@ -67,7 +67,6 @@ def test_postgresql(version: str) -> None:
 
 @pytest.fixture
 def dynamodb(tmp_path: Path) -> Iterator[str]:
-    """The URL of DynamoDB Local, the implementation of AWS."""
     folder = FOLDER / "dynamodb"
     maven("copy-dependencies", f"-DoutputDirectory={folder}", "-DincludeScope=runtime")
     port, log = free_port(), tmp_path / "dynamodb.log"

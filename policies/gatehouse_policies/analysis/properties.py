@@ -195,7 +195,6 @@ class Properties:
         return self._read(key)
 
     def known(self, key: str) -> bool:
-        """True if the property is set to a known value."""
         value = self._mapping().get(key)
         return value is not None and not is_unknown(value)
 

@@ -38,7 +38,6 @@ def aws(*classes: str) -> tuple[str, ...]:
 
 
 def by_token(values: Mapping[str, Value]) -> dict[str, Value]:
-    """Values keyed by token, from values keyed by class."""
     return {token: value for name, value in values.items() for token in aws(name)}
 
 

@@ -17,8 +17,6 @@ ENVIRONMENTS = ("dev", "staging", "prod")
 
 
 class Level(StrEnum):
-    """Enforcement level of a policy, as in Pulumi."""
-
     ADVISORY = "advisory"
     MANDATORY = "mandatory"
     DISABLED = "disabled"

@@ -9,7 +9,6 @@ from gatehouse_policies.engine.pack import guarded
 
 
 def policies(name: str) -> list[Policy]:
-    """The policies of the pack "security" or "resilience"."""
     return guarded(of_pack(name), RULES if name == "security" else ())
 
 

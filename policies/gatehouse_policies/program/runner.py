@@ -356,7 +356,6 @@ def _text(exc: BaseException, project: Project) -> str:
 
 
 def _folder(project: Project) -> Path:
-    """The folder of the program, which can be the folder of Pulumi.yaml."""
     return project.program if project.program.is_dir() else project.program.parent
 
 

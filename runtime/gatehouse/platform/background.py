@@ -18,7 +18,6 @@ class Background:
         self._task = asyncio.create_task(work, name=name)
 
     async def stop(self) -> None:
-        """Cancels the task and waits until it has ended."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -14,9 +14,10 @@ from functools import partial
 READ_TURN_S = 0.005
 SMALL_READ_BYTES = 1024
 
-#: Number of functions that are resumed in an iteration. Tasks check their turn again, because they
-#: take time only later.
-_RESUMED = 64
+#: Maximum number of functions that are resumed in an iteration: twice as many as in the last one,
+#: and 1 after a turn that has ended. Tasks take time only later, and those that find the turn ended
+#: come before all others.
+_RESUMED = 16
 
 
 class Turns:
@@ -35,9 +36,17 @@ class Turns:
         later, and does not check its turn again.
         """
         self.is_over = self._is_scheduled = False
+        self._number, self._resumed = 1, 0
         self._seconds, self._clock, self._resumed_max = seconds, clock, resumed_max
         self._end = 0.0
         self.waiting: dict[Hashable, deque[Callable[[], bool | None]]] = {}
+        #: Tasks that were resumed when the turn had ended.
+        self._again: deque[asyncio.Event] = deque()
+
+    @property
+    def is_busy(self) -> bool:
+        """True if others wait, so that they come first."""
+        return bool(self._resumed or self._again or self.waiting)
 
     def check(self) -> bool:
         """Begins the turn, or returns True if it has ended."""
@@ -56,27 +65,46 @@ class Turns:
         self.waiting.setdefault(subject, deque()).append(resume)
         self._schedule()
 
+    async def take(self, subject: Hashable) -> None:
+        """Waits for a turn, see `wait`."""
+        turn = asyncio.Event()
+        self.wait(subject, turn.set)
+        await turn.wait()
+        while self.check():
+            turn.clear()
+            self._again.append(turn)
+            await turn.wait()
+
     def _schedule(self) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
+        number = 1 if 0 < self._end <= self._clock() else 2 * self._number
+        self._number = min(number, self._resumed_max)
         self._end, self.is_over, self._is_scheduled = 0.0, False, False
-        if self.waiting:
-            self._schedule()  # before tasks that are resumed, so that a new turn begins with them
-        end, resumed = self._clock() + self._seconds, 0
-        while self.waiting:
-            subject, functions = next(iter(self.waiting.items()))
-            resume = functions.popleft()
-            if not functions:
-                del self.waiting[subject]
-            if resume() is not False:
-                resumed += 1
-                if functions:
-                    self.waiting[subject] = self.waiting.pop(subject)
-            if resumed == self._resumed_max or self._clock() >= end:
+        end, self._resumed = self._clock() + self._seconds, 0
+        while self._resumed < self._number and (self._again or self.waiting):
+            self._resumed += self._resume()
+            if self._clock() >= end:
                 break
+        if self.is_busy:
+            self._schedule()  # after the tasks that were resumed
+
+    def _resume(self) -> bool:
+        if self._again:
+            self._again.popleft().set()
+            return True
+        subject, functions = next(iter(self.waiting.items()))
+        resume = functions.popleft()
+        if not functions:
+            del self.waiting[subject]
+        if resume() is False:
+            return False
+        if functions:
+            self.waiting[subject] = self.waiting.pop(subject)
+        return True
 
 
 class Reads:

@@ -13,7 +13,6 @@ Program = list[Declared]
 
 
 def declared(resource_class: str, name: str, /, **inputs: Any) -> Declared:
-    """A resource of a class such as "s3.Bucket", protected if it is stateful."""
     (type_, *_), computed, depends_on = (
         aws(resource_class),
         inputs.pop("computed", {}),

@@ -10,27 +10,26 @@ import pytest
 from gatehouse.platform.turns import _RESUMED, READ_TURN_S, Reads, Turns
 
 
-@pytest.mark.parametrize("seconds", [0.0, 60.0])
-async def test_each_task_gets_a_turn_while_others_take_theirs(seconds: float) -> None:
-    turns, remaining = Turns(seconds), 3 * _RESUMED
+@pytest.mark.parametrize(("cost_s", "others"), [(0.1, 2 * _RESUMED), (2.0, 5)])
+async def test_subjects_take_turns(cost_s: float, others: int) -> None:
+    now, of_others, remaining = 0.0, 0, 20
+    turns = Turns(1.0, lambda: now)
 
-    async def task(number: int) -> None:
-        nonlocal remaining
-        while turns.check():
-            turn = asyncio.Event()
-            turns.wait(f"network {number % 3}", turn.set)
-            await turn.wait()
-        remaining -= 1
-
-    async def other() -> None:
+    async def task(subject: int) -> None:
+        nonlocal now, of_others, remaining
         while remaining:
-            turns.check()
+            if turns.is_busy or turns.check():
+                await turns.take(subject)
+            now += cost_s
+            of_others = of_others + 1 if subject else 0
+            remaining -= not subject
+            assert of_others <= others or not remaining
             await asyncio.sleep(0)
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        group.create_task(other())
-        for number in range(remaining):
-            group.create_task(task(number))
+        for number in range(20 * _RESUMED):
+            group.create_task(task(number % 4 + 1))
+        group.create_task(task(0))
 
 
 async def test_functions_that_are_not_resumed_follow() -> None:

@@ -63,7 +63,6 @@ class DeniedAttempts:
                 await self._write(subject, RequestId(""), {"attempts": count, "window_s": WINDOW_S})
 
     async def run_once(self) -> None:
-        """Write the counts if the window has ended."""
         window = int(self.clock.now() // WINDOW_S)
         if window != self._window:
             self._window = window

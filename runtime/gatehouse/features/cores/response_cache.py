@@ -60,7 +60,6 @@ class ResponseCache:
     """LRU cache. Not thread-safe; use in a single event loop."""
 
     def __init__(self, bytes_max: int) -> None:
-        """bytes_max: total size."""
         self._entries: OrderedDict[CacheKey, CachedResponse] = OrderedDict()
         self._bytes_max = bytes_max
         self._entry_bytes_max = min(BODY_BYTES_MAX, bytes_max // 4)

@@ -119,7 +119,6 @@ class SessionRepository:
         return deleted
 
     async def replace_link(self, link: SignInLink, digest: bytes, event: AuditEvent) -> None:
-        """Store the sign-in link of an actor and delete the previous one."""
         async with self._pool.transaction() as connection:
             await connection.execute(_REPLACE_LINK, *_LINK.values(link), digest)
             await append(connection, event)

@@ -179,7 +179,6 @@ class NotificationRepository:
         return requeued
 
     async def prune(self, *, finished_before: float) -> int:
-        """Delete delivered and dead deliveries. Returns their number."""
         before = to_datetime(finished_before)
         return await prune(self._pool, "delivery", "finished_at", before=before)
 

@@ -1,6 +1,5 @@
 """The connections of a worker, and their limits."""
 
-import asyncio
 import heapq
 import time
 from collections import Counter
@@ -175,12 +174,9 @@ class Connections:
         that is costly: many can continue at the same time. Subjects take turns, because a client
         with a credential can have many addresses, and for ANYONE networks do.
         """
-        while self._continuing.check():
-            if subject is ANYONE:
-                subject = self.network_of(scope), ""
-            turn = asyncio.Event()
-            self._continuing.wait(subject, turn.set)
-            await turn.wait()
+        if self._continuing.is_busy or self._continuing.check():
+            by_network = subject is ANYONE
+            await self._continuing.take(self.network_of(scope) if by_network else subject)
 
     def open(self, address: str) -> None:
         """Counts a connection, and closes others if there are too many. Raises Unavailable or

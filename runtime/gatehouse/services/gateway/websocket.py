@@ -62,6 +62,7 @@ class _Side(asyncio.BufferedProtocol):
 
     def __init__(self, relay: "Relay", message_max_bytes: int, *, is_client: bool) -> None:
         self.checker = FrameChecker(masked=is_client, message_max_bytes=message_max_bytes)
+        self.subject = relay.subject
         self.bytes = 0
         self.is_open = False
         #: True after the gateway has begun to end the connection. Nothing more is relayed in either
@@ -93,7 +94,7 @@ class _Side(asyncio.BufferedProtocol):
         reads = self._relay.queue.reads
         self.data_received(bytes(reads.buffer[:nbytes]))
         if self._transport is not None:
-            reads.end(nbytes, self._transport, lambda: self._paused, self._relay.subject)
+            reads.end(nbytes, self._transport, lambda: self._paused, self.subject)
 
     def data_received(self, data: bytes) -> None:
         if self.is_closing or self.checker.close_code is not None:
@@ -228,29 +229,34 @@ class _Side(asyncio.BufferedProtocol):
 
 
 class FrameQueue:
-    """Forwards the frames that wait, a bounded number in each interval. The sides of all WebSockets
-    of a worker take turns. reads: of these WebSockets.
+    """Forwards the frames that wait, a bounded number in each interval. Keys take turns, and of a
+    key, the sides of its WebSockets. reads: of all WebSockets of the worker.
     """
 
     def __init__(self) -> None:
         self.reads = Reads(READ_BYTES)
-        self._sides: dict[_Side, None] = {}
+        #: By key.
+        self._sides: dict[str, dict[_Side, None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, side: _Side) -> None:
         """Adds a side at the end, unless the queue contains it."""
-        self._sides.setdefault(side)
+        self._sides.setdefault(side.subject, {}).setdefault(side)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_INTERVAL_S, self._forward)
 
     def remove(self, side: _Side) -> None:
-        self._sides.pop(side, None)
+        """The next turn is that of another key."""
+        sides = self._sides.pop(side.subject, {})
+        sides.pop(side, None)
+        if sides:
+            self._sides[side.subject] = sides
 
     def _forward(self) -> None:
         remaining = _WAITING_FRAMES_MAX
         while self._sides and remaining > 0:
-            side = next(iter(self._sides))
-            del self._sides[side]
+            side = next(iter(next(iter(self._sides.values()))))
+            self.remove(side)
             # Adds the side again if frames still wait.
             remaining -= side.forward(b"", min(remaining, _FRAMES_BATCH))
         loop = asyncio.get_running_loop()

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from gatehouse.core.clock import Clock
 from gatehouse.core.cores import CoreSettings
-from gatehouse.core.keys import KeyEnvironment
+from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord
 from gatehouse.core.verification import VerificationRequest
 from gatehouse.platform import turns
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker
@@ -27,6 +27,7 @@ from tests.runtime.key_records import RECORD
 from tests.runtime.waiting import until
 
 MESSAGE_MAX = 100_000
+OTHER = msgspec.structs.replace(RECORD, id=KeyId("abcdefghijkm"))
 CORE = msgspec.structs.replace(
     instance("a"), settings=CoreSettings(websocket_message_max_bytes=MESSAGE_MAX)
 )
@@ -108,9 +109,12 @@ class Sides:
 
 @asynccontextmanager
 async def relaying(
-    core_data: bytes = b"", client_high: int = 10**9, queue: FrameQueue | None = None
+    core_data: bytes = b"",
+    client_high: int = 10**9,
+    queue: FrameQueue | None = None,
+    record: KeyRecord = RECORD,
 ) -> AsyncIterator[Sides]:
-    relay = Relay(PATIENCE_S, RECORD, VerificationRequest(), CORE, queue or FrameQueue())
+    relay = Relay(PATIENCE_S, record, VerificationRequest(), CORE, queue or FrameQueue())
     client, core = Transport(client_high), Transport(is_core=True)
     core.reading = False
     client.side, core.side = relay.client, relay.core
@@ -220,13 +224,16 @@ async def test_websockets_of_a_worker_share_the_frames_of_a_turn() -> None:
     async with (
         relaying(queue=queue) as first,
         relaying(queue=queue) as second,
+        relaying(queue=queue, record=OTHER) as of_other_key,
         relaying(queue=queue) as other,
     ):
-        first.relay.client.data_received(data)
-        second.relay.client.data_received(data)
+        for each in (first, second, of_other_key):
+            each.relay.client.data_received(data)
         written = 0
         async with asyncio.timeout(PATIENCE_S):
             while (total := len(first.core.written) + len(second.core.written)) < 2 * len(data):
+                share = min(total, len(data))
+                assert len(of_other_key.core.written) >= share - 250 * 7
                 await asyncio.sleep(0)
                 if total == written:
                     continue
