@@ -70,8 +70,6 @@ def managed_rule_groups() -> dict[str, Any]:
 
 
 class WebAcl:
-    """Rules of a web ACL, given as the inputs of the Pulumi resource."""
-
     def __init__(self, inputs: Mapping[str, Any]) -> None:
         self.rules = sorted(inputs["rules"], key=lambda rule: rule["priority"])
         assert inputs["defaultAction"] == {"allow": {}}

@@ -29,7 +29,6 @@ def find(program: Program, name: str) -> Declared:
 
 
 def changed(program: Program, name: str, /, **inputs: Any) -> Program:
-    """The program with changed inputs of one resource. None removes an input."""
     assert any(resource.name == name for resource in program)
     return [
         resource.with_inputs(**inputs) if resource.name == name else resource
@@ -159,7 +158,6 @@ def log_group(name: str, path: str) -> Declared:
 def security_rule(
     direction: str, name: str, group: str, port: int, description: str, **peer: Any
 ) -> Declared:
-    """A rule for one TCP port. direction: Ingress or Egress."""
     return declared(
         f"vpc.SecurityGroup{direction}Rule",
         name,

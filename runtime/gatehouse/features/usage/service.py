@@ -70,7 +70,6 @@ class UsageCounter:
             counts[rest] = counts.get(rest, 0) + 1
 
     def take(self) -> dict[_Use, int]:
-        """Return the counts since the previous call."""
         counts, self._counts = self._counts, {}
         return counts
 

@@ -136,7 +136,12 @@ def test_hostile_files_are_reported(offline: Command) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), "seq": 2**70}))
     code, text = verify(offline, *PROOF)
     assert (code, "contains an invalid checkpoint" in text) == (1, True)
-    (offline.folder / "audit.ndjson").write_text('{"details":' + "[" * 100_000)
+    audit = offline.folder / "audit.ndjson"
+    exported = audit.read_text()
+    for more in ('"more":1,', '"actor_id":"a",', " "):
+        audit.write_text(exported.replace('{"seq"', f'{{{more}"seq"'))
+        assert "line 1 of audit.ndjson differs" in verify(offline)[1]
+    audit.write_text('{"details":' + "[" * 100_000)
     code, text = verify(offline)
     assert (code, "line 1 of audit.ndjson is not an audit event" in text) == (1, True)
 
