@@ -18,7 +18,6 @@ state.
 
 
 def operations(file: Path) -> dict[str, list[str]]:
-    """The planned operations of each resource by URN, such as `update`."""
     rows = json.loads(file.read_text(encoding="utf-8"))["resourcePlans"]
     return {urn: row.get("steps") or [] for urn, row in rows.items()}
 

@@ -134,7 +134,6 @@ def classes(hint: str) -> set[str]:
 
 
 def containing(module: list[tuple[str, str, str]], matches: Callable[[str, str], bool]) -> set[str]:
-    """Classes and tokens with a matching input at any depth."""
     found = {owner for owner, name, hint in module if matches(name, hint)}
     while more := {owner for owner, _, hint in module if classes(hint) & found} - found:
         found |= more

@@ -120,7 +120,6 @@ async def test_sign_in_step_up_and_sign_out(issuer_url: str, tmp_path: Path) -> 
     async with httpx.AsyncClient(trust_env=False) as browser:
 
         async def keep_cookies(_: httpx.Response) -> None:
-            """Browsers treat 127.0.0.1 like a secure origin."""
             for cookie in browser.cookies.jar:
                 cookie.secure = False
 

@@ -389,7 +389,6 @@ class FakeAccount:
         return {"State": "Active"}
 
     def _plan(self) -> dict[str, Any]:
-        """The plan of a new image: every task definition is replaced."""
         component = "urn:pulumi:dev::gatehouse::gatehouse:compute:TaskDefinition"
         names = (*SERVICES, "migrate")
         steps = ("create-replacement", "replace", "delete-replaced")

@@ -220,7 +220,6 @@ def has_elements(path: str) -> Requirement:
 
 
 def contains(path: str, *values: str) -> Requirement:
-    """The property is a list with all of these values."""
 
     def check(block: Properties, key: str, _resource: Resource) -> CheckResults:
         elements = block.texts(key)

@@ -114,7 +114,6 @@ def own_metric(alarm: Mapping[str, Any]) -> bool:
 
 
 def crossing(alarm: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
-    """Values of a minute that breach the threshold, and values that do not."""
     threshold, queries = alarm["threshold"], set(series(alarm))
     if queries == {"failed", "requests"}:
         return {"failed": 500, "requests": 1000}, {"failed": 0, "requests": 1000}

@@ -334,7 +334,6 @@ def test_prod_requires_its_own_defaults(environment: str) -> None:
 def production_rules(
     model: type[Section] = Settings, path: str = ""
 ) -> Iterator[tuple[str, tuple[Any, Production]]]:
-    """The keys that prod restricts, with their default and rule."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from production_rules(field.annotation, f"{path}{name}.")

@@ -295,7 +295,6 @@ def unreadable_resources(program: Program, delivery: Delivery) -> Iterator[str]:
 
 
 def unchangeable_resources(program: Program, delivery: Delivery) -> set[str]:
-    """The actions of changes that no policy of the deploy role contains."""
     documents = policies(delivery)
     granted = [
         statement

@@ -137,7 +137,7 @@ def verify(
         else (_checkpoints(checkpoints), trusted_keys(public_key))
     )
     if file is not None:
-        rows = sorted(_rows(read_file(file, "--file"), str(file)), key=lambda row: row.seq)
+        rows = list(_rows(read_file(file, "--file"), str(file)))
     else:
         with connect(console, token) as client:
             rows = list(_rows(b"".join(client.stream("/v1/audit-export")), "the console"))

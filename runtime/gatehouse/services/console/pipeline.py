@@ -318,10 +318,10 @@ def _text(values: Iterable[object], exempt: frozenset[str]) -> str:
         if isinstance(value, str):
             texts.append(value)
         elif isinstance(value, list | tuple):
-            waiting += value
+            waiting += filter(None, value)  # fast for many empty ones
         elif isinstance(value, dict):
             texts += value
-            waiting += [item for name, item in value.items() if name not in exempt]
+            waiting += [item for name, item in value.items() if item and name not in exempt]
     return "\n".join(texts)
 
 

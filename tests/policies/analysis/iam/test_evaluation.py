@@ -223,7 +223,6 @@ def test_operator_and_negation_differ(
 
 
 def matches_recursively(pattern: str, text: str) -> bool:
-    """Reference implementation of `*` and `?`."""
     if not pattern:
         return not text
     if pattern[0] == "*":

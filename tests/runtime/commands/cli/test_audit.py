@@ -101,10 +101,11 @@ def test_unchanged_export_matches_its_checkpoints(offline: Command) -> None:
 def test_first_changed_row_is_reported(offline: Command) -> None:
     file = offline.folder / "audit.ndjson"
     lines = file.read_text().splitlines()
-    lines[5] = lines[5].replace('"name":"x"', '"name":"y"')
-    file.write_text("\n".join(lines))
-    code, text = verify(offline, *PROOF)
-    assert (code, text.startswith("BROKEN at row 6 (of 10)")) == (1, True)
+    changed = [*lines[:5], lines[5].replace('"name":"x"', '"name":"y"'), *lines[6:]]
+    for rows in (changed, [*lines[:4], lines[5], lines[4], *lines[6:]]):
+        file.write_text("\n".join(rows))
+        code, text = verify(offline, *PROOF)
+        assert (code, text.startswith("BROKEN at row 6 (of 10)")) == (1, True)
 
 
 @pytest.mark.requirement("TR-11")

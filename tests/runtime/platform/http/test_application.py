@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.platform.http.application import Application, Routes
 from gatehouse.platform.http.asgi import BODY_MEMORY, Response, StreamedResponse
 from gatehouse.platform.http.connections import Connections
+from gatehouse.platform.http.pipeline import Pipeline
 from gatehouse.platform.http.protocol import HttpProtocol
 from gatehouse.platform.http.request import Request, Service
 from gatehouse.platform.observability import Observer, Stream
@@ -205,11 +207,20 @@ async def test_request_that_is_rejected_for_others_is_logged_with_the_error(end:
     assert (line["status"], line["code"], line["detail"]) == (503, "unavailable", "Full.")
 
 
-async def test_other_clients_are_served_between_requests_in_tasks() -> None:
+@pytest.mark.parametrize("wait_for", [1, 60])  # for the database
+async def test_other_clients_are_served_between_requests_in_tasks(wait_for: int) -> None:
     remaining, done = 60, asyncio.get_running_loop().create_future()
+    pipeline: Any = SimpleNamespace(body_max_bytes=1, lenient=True)
+    barrier = asyncio.Semaphore(0)
 
     async def costly(request: Request) -> Response:
-        nonlocal remaining
+        nonlocal remaining, wait_for
+        wait_for -= 1
+        if not wait_for:
+            for _ in range(60):
+                barrier.release()
+        await barrier.acquire()
+        await Pipeline.json_body(pipeline, request)
         hashlib.pbkdf2_hmac("sha256", b"", b"", 10_000)
         remaining -= 1
         if not remaining:
