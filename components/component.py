@@ -144,7 +144,6 @@ class StackComponent(Component):
         )
 
     def named(self, resource: str, **more: str) -> dict[str, str]:
-        """Return the tags of a resource without data, with its full name."""
         return tags("none", Name=self.names.name(resource), **more)
 
     def create_log_group(

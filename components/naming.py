@@ -154,7 +154,6 @@ class Naming:
         return self.any_arn("iam", "root")
 
     def role_arn(self, resource: str) -> str:
-        """ARN of the role `gatehouse-dev-<resource>`."""
         return self.any_arn("iam", f"role/{self.name(resource)}")
 
     @property

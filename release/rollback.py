@@ -60,7 +60,6 @@ def write_digest(file: Path, digest: str) -> None:
 
 
 def _revisions(ecs: Any, family: str) -> Iterator[str]:
-    """ARNs of the active and inactive revisions of a family, newest first."""
     arns: list[str] = []
     for status in ("ACTIVE", "INACTIVE"):
         pages = ecs.get_paginator("list_task_definitions").paginate(

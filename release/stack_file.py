@@ -79,7 +79,6 @@ class Stack:
 
     @property
     def file(self) -> str:
-        """The stack file, relative to the root of the repository."""
         return stack_file(self.name, self.project)
 
     @property

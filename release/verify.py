@@ -154,7 +154,6 @@ _OPENER = urllib.request.build_opener(
 
 
 def _request(url: str) -> str:
-    """Request a URL. Returns the problem, or "" if the response is 200."""
     try:
         with _OPENER.open(url, timeout=HEALTH_CHECK_TIMEOUT_S) as response:
             return "" if response.status == 200 else f"returned {response.status}"

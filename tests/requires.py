@@ -77,5 +77,4 @@ def as_root(*command: str | os.PathLike[str]) -> None:
 
 
 def give_away(path: os.PathLike[str]) -> None:
-    """Makes another user the owner."""
     as_root("chown", "65534:65534", path)

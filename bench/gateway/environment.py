@@ -208,11 +208,9 @@ def _processes(pid: int) -> list[psutil.Process]:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of processes in seconds."""
     times = [each.cpu_times() for each in _processes(pid)]
     return sum(each.user + each.system for each in times)
 
 
 def memory_bytes(pid: int) -> int:
-    """Proportional set size of processes."""
     return sum(each.memory_full_info().pss for each in _processes(pid))

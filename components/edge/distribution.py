@@ -137,7 +137,6 @@ class Distribution(StackComponent):
         self.register_outputs({"arn": self.arn, "domainName": self.domain_name})
 
     def _upload(self, bucket: pulumi.Input[str]) -> list[aws.s3.BucketObjectv2]:
-        """Upload the files. The index refers to assets, so it is uploaded last."""
         index, *assets = web_ui.files()
         uploaded = [self._object(file, bucket, self.child) for file in assets]
         return [*uploaded, self._object(index, bucket, self.after(*uploaded))]

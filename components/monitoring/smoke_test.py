@@ -63,7 +63,6 @@ class SmokeTest(PythonFunction):
         self.register_outputs({"function": self.function})
 
     def hook(self, checks: list[dict[str, Any]]) -> DeploymentHook:
-        """Return the lifecycle hook of a service. checks: results of `checks`."""
         name, value = TEST_HEADER
         details = pulumi.Output.json_dumps(
             {"header": {"name": name, "value": value}, "checks": checks}

@@ -352,7 +352,6 @@ def write(result: CheckResult, home: Path) -> None:
 
 
 def show(result: CheckResult) -> None:
-    """Print the table, in color on a terminal."""
     console = Console()
     if console.is_terminal:
         console.print(

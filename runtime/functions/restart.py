@@ -62,7 +62,6 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, str]:
 
 
 def is_in_progress(deployments: Sequence[Mapping[str, Any]]) -> bool:
-    """True if tasks of a service are being replaced."""
     return len(deployments) > 1 or any(
         row.get("rolloutState") == "IN_PROGRESS" for row in deployments
     )

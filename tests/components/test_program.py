@@ -21,7 +21,6 @@ protections first.
 
 
 def plain(inputs: dict[str, Any]) -> dict[str, str]:
-    """Comparable inputs: archives as paths."""
     return {k: v.path if isinstance(v, pulumi.FileArchive) else repr(v) for k, v in inputs.items()}
 
 

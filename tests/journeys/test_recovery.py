@@ -125,8 +125,6 @@ def home(emulator: Emulator, folder: Path) -> Iterator[HomeStack]:
 
 @dataclass(frozen=True)
 class Task:
-    """A one-off task. bucket: the data bucket of the stack."""
-
     emulator: Emulator
     environment: Mapping[str, str]
     bucket: str

@@ -63,7 +63,6 @@ class Declared:
     depends_on: tuple[str, ...] = ()
 
     def with_inputs(self, **changes: Any) -> "Declared":
-        """A copy with changed inputs. None removes an input."""
         inputs = {
             key: value for key, value in {**self.inputs, **changes}.items() if value is not None
         }

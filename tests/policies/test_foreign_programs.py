@@ -174,7 +174,6 @@ Write = Callable[..., Path]
 def write_program(
     folder: Path, code: str, stack: str = STACK, files: dict[str, str] | None = None
 ) -> Path:
-    """Write a program below a repository folder: code, stack file, other files."""
     program = folder / "app"
     texts = {
         "Pulumi.yaml": "name: shop\nruntime: python\n",

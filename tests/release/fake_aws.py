@@ -368,7 +368,6 @@ class FakeAccount:
         return {"code": 1, "error": "Error: no signatures\nno matching signatures\n"}
 
     def s3(self, path: str) -> bytes:
-        """A list of the locks, or a lock (S3 API reference)."""
         folder = ".pulumi/locks/organization/gatehouse/dev/"
         if "?" not in path:
             return json.dumps(self.locks[int(path.rpartition("/")[2])]).encode()

@@ -334,14 +334,12 @@ class Project:
         return Terminal(self.command(target, **variables), self.environment, answers or {})
 
     def pulumi(self, *words: str) -> str:
-        """Run a command of the CLI. Returns its output. Raises CalledProcessError."""
         command = ["pulumi", *words, "--non-interactive"]
         return processes.run(
             command, cwd=self.folder, env=self.environment, check=True, timeout=None
         ).stdout
 
     def run(self, text: str, values: Mapping[str, str] | None = None) -> str:
-        """Execute a runbook with the real CLI, and `aws rds` with the emulator."""
         folder = self.folder / "runbook"
         folder.mkdir(exist_ok=True)
         write_command(folder / "docker", self.account)

@@ -42,7 +42,6 @@ def test_empty_stack_is_deployed(project: Project) -> None:
 
 @pytest.mark.parametrize("denied", ["", "kms:GetKeyPolicy"])
 def test_refresh_under_the_preview_role_shows_no_drift(project: Project, denied: str) -> None:
-    """`make drift` fails only if the role lacks a right."""
     project.write_settings({"delivery": DELIVERY})
     project.pulumi("up", "--yes", "--skip-preview", "--stack", project.stack)
     role = project.account.service = PreviewRole(project.state(), REGION, denied)

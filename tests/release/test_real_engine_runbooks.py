@@ -127,7 +127,6 @@ def resource(project: Project, type_: str) -> dict[str, Any]:
 
 
 def changes(output: str) -> list[str]:
-    """Operations of the last preview, such as "1 to create"."""
     return re.findall(r"\d+ to \w+", output.rpartition("Resources:")[2])
 
 

@@ -112,7 +112,6 @@ def for_secret(kind: str) -> dict[str, str]:
 
 
 def for_trail(arn: str) -> dict[str, str]:
-    """The context of a KMS request that CloudTrail sends for a trail."""
     return {"aws:SourceArn": arn, "kms:EncryptionContext:aws:cloudtrail:arn": arn}
 
 
@@ -122,7 +121,6 @@ def for_topic(topic: str) -> dict[str, str]:
 
 
 def for_bucket(bucket: str) -> dict[str, str]:
-    """The context of a KMS request that S3 sends for an object of a bucket."""
     return via("s3", **{"kms:EncryptionContext:aws:s3:arn": NAMES.bucket_arn(bucket)})
 
 

@@ -56,7 +56,6 @@ def named(paths: Iterable[Path]) -> Iterator[str]:
 
 
 def candidates() -> Iterator[str]:
-    """Settings and constants whose names have the form of a bound."""
     yield from (name for name in Settings.model_fields if SETTING.fullmatch(name))
     excluded = {path for folder in FOLDERS for path in (RUNTIME / folder).rglob("*.py")}
     paths = (path for path in MODULES if path.stem not in VALUES and path not in excluded)

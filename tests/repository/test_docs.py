@@ -270,7 +270,6 @@ def test_settings_of_each_identity_provider_are_accepted() -> None:
 
 
 def contracts() -> list[list[str]]:
-    """The cells of each row of docs/external-contracts.md."""
     text = (DOCS / "external-contracts.md").read_text()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     return [row for row in rows if len(row) == 6][2:]

@@ -181,7 +181,6 @@ def _examples(media: dict[str, Any], document: dict[str, Any]) -> list[Any]:
 
 
 def _unbounded(schema: dict[str, Any], where: str, document: dict[str, Any]) -> Iterator[str]:
-    """Every place in a schema that accepts values of unlimited length or size."""
     schema = _resolved(schema, document)
     for option in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
         yield from _unbounded(option, where, document)

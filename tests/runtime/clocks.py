@@ -18,5 +18,4 @@ class ManualClock(Clock):
         self._now += seconds
 
     def correct(self, seconds: float) -> None:
-        """Sets the time, but no duration changes."""
         self._correction += seconds

@@ -57,7 +57,6 @@ class Database:
         ).stdout
 
     def sql(self, statements: str) -> str:
-        """Runs statements as the superuser."""
         return self.psql.run(statements)
 
 

@@ -125,7 +125,6 @@ class Console:
         return key_id
 
     def expire(self, key_id: str) -> None:
-        """Sets the expiry of a key to a past time, which the API does not allow."""
         self.database.sql(
             f"UPDATE api_key SET expires_at = now() - interval '1 second' WHERE id = '{key_id}'"  # noqa: S608
         )

@@ -58,7 +58,6 @@ async def register(
     url: str = "https://core.example",
     settings: dict[str, Any] | None = None,
 ) -> str:
-    """Inserts a registration as a gateway does, and returns the ID of its key."""
     key_id = await console.create_id(name="agent")
     for instance_id in instances or ("default",):
         console.sql(

@@ -15,7 +15,6 @@ def key_row(source: str = "", **columns: str) -> str:
 
 
 def core_row(source: str = "", **columns: str) -> str:
-    """An instance of a Core. $1 is the ID of the key."""
     defaults = {
         **{"name": "'docs'", "url": "''", "environment": "'test'", "lease_id": "'lease'"},
         **{"registered_by": "$1", "pepper_generation": "1", "expires_at": "now()"},

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Waits for at most 90 seconds."""
     async with asyncio.timeout(90):
         while not condition():
             await asyncio.sleep(0.001)

@@ -54,7 +54,6 @@ class UnknownPropertyError(Exception):
 
     @property
     def name(self) -> str:
-        """The name of the property without its path and index."""
         return self.path.rpartition(".")[2].partition("[")[0]
 
     @contextmanager
@@ -184,7 +183,6 @@ class Properties:
         return self.has(key) and "alias/aws/" not in self.known_text(key)
 
     def names(self) -> tuple[str, ...]:
-        """Names of the properties that are set, in program order."""
         return tuple(key for key, value in self._mapping().items() if value is not None)
 
     def plain(self) -> Any:

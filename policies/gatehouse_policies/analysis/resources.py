@@ -140,7 +140,6 @@ class Stack:
         return iter(self.resources)
 
     def of_type(self, types: Iterable[str]) -> list[Resource]:
-        """All resources of these type tokens, in program order."""
         return _found(self._by_type, types)
 
     def referencing(self, target: Resource, types: Iterable[str], prop: str) -> list[Resource]:

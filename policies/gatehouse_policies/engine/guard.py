@@ -153,5 +153,4 @@ def check_each(
 
 
 def violation_text(violation: Violation, rule: Rule) -> str:
-    """The message and remedy as a pack reports them."""
     return f"{violation.message}. Fix: {violation.remedy or rule.remedy}"

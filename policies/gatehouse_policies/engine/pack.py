@@ -198,7 +198,6 @@ class _MetaPolicies:
         return [StackPolicy(validate=report, **_metadata(rule, env)) for rule, report in reporters]
 
     def unknown(self, accepted: bool, args: StackValidationArgs, report: Report) -> None:
-        """Reports each unknown property once, with the rules that need it."""
         rules: dict[tuple[str, str, str], list[str]] = {}
         for result in self._results(args):
             undecided = ((path, "") for path in result.decision.undecided)

@@ -56,7 +56,6 @@ class Child:
         return self.process.wait()
 
     def tail(self) -> str:
-        """The last lines of the log, indented, for an error message."""
         if self.log is None or not self.log.exists():
             return "  (no output)"
         text = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]

@@ -279,7 +279,6 @@ def _empty(type_: Any, text: str) -> Any:
 
 
 def _validation_records(registration: Registration) -> list[dict[str, str]]:
-    """One DNS validation record per name of the certificate."""
     names = [
         registration.inputs.get("domainName", ""),
         *registration.inputs.get("subjectAlternativeNames", []),

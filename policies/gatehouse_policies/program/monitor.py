@@ -76,7 +76,6 @@ class Monitor:
 
     @property
     def created(self) -> tuple[Resource, ...]:
-        """All resources except the stack itself, in order of creation."""
         return tuple(self._resources_by_urn.values())
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:

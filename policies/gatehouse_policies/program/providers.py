@@ -31,7 +31,6 @@ class ProviderConfigs:
         self._inputs: dict[str, dict[str, Any]] = {}
 
     def declare(self, registration: Registration) -> None:
-        """Add a resource. Ignored unless it is a provider."""
         if registration.type.startswith(PROVIDER_PREFIX):
             self._inputs[registration.urn] = {
                 key: from_json(value) for key, value in registration.inputs.items()

@@ -64,7 +64,6 @@ def material(token: str) -> str:
 
 
 def material_of_hash(digest: bytes) -> str:
-    """Input of the HMACs for the SHA-256 hash of a token."""
     return f"{SCHEME}:{digest.hex()}"
 
 

@@ -98,7 +98,6 @@ def parse_base_url(url: str) -> BaseUrl:
 
 
 def _checked_host(host: str, *, in_brackets: bool) -> str:
-    """The host in normal form. Raises ValueError."""
     # URL parsers accept 2130706433, 0x7f.1 and 127.1 as addresses. Only the dotted-decimal form is
     # allowed for Cores.
     if in_brackets or re.fullmatch(r"0x[0-9a-f]*|[0-9]+", host.rpartition(".")[2]):

@@ -95,7 +95,6 @@ def checksum_value(characters: str) -> int:
 
 
 def has_checksum(text: str) -> bool:
-    """True if ASCII `text` ends with its checksum."""
     return checksum(text[:-CHECKSUM_CHARS]) == text[-CHECKSUM_CHARS:]
 
 

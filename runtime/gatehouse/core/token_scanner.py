@@ -136,7 +136,6 @@ def has_token(text: str) -> bool:
 
 
 def _matches(text: bytes, kinds: Collection[Kind]) -> Iterator[Match]:
-    """The tokens in any order, without their lines."""
     for body in _BODY.finditer(text):
         match = _key(text, body)
         if match is not None:

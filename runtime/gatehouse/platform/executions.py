@@ -156,3 +156,48 @@ class Slots:
                     detail=f"no free slot within {SLOT_TIMEOUT_S:g} s",
                 ) from None
             yield
+
+
+class Holder(Protocol):
+    """What has a place."""
+
+    def displace(self) -> bool:
+        """Ends, so that the place is free. False: it cannot end now."""
+
+
+class Places:
+    """Limits what a worker has in progress. If no place is free, the oldest of the subject with the
+    most makes room for a subject that has fewer.
+
+    used: number of places that are taken.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number, self.used = number, 0
+        self._holders: dict[str, dict[Holder, None]] = {}
+
+    def take(self, subject: str, holder: Holder) -> bool:
+        """Returns False if there is no place. `leave` must be called in both cases."""
+        if self.used >= self.number and not self._make_room(subject):
+            return False
+        self._holders.setdefault(subject, {})[holder] = None
+        self.used += 1
+        return True
+
+    def leave(self, subject: str, holder: Holder) -> None:
+        holders = self._holders.get(subject, {})
+        if holder in holders:
+            del holders[holder]
+            self.used -= 1
+        if not holders:
+            self._holders.pop(subject, None)
+
+    def _make_room(self, subject: str) -> bool:
+        most = max(self._holders, key=lambda each: len(self._holders[each]))
+        if len(self._holders[most]) - 1 <= len(self._holders.get(subject, ())):
+            return False
+        for holder in self._holders[most]:
+            if holder.displace():
+                self.leave(most, holder)
+                return True
+        return False

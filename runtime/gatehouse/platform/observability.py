@@ -533,7 +533,6 @@ class Observer:
             self.publish_requests()
 
     def publish_requests(self) -> None:
-        """Publishes the counts of requests since the last call."""
         counts: dict[str, float] = {
             "Requests": self._requests,
             "FailedRequests": self._failures,

@@ -282,14 +282,15 @@ class GatewaySettings(_Settings):
     clients use."""
     core_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
     """Maximum number of concurrent requests to an instance of a Core per worker, including open
-    WebSockets. Further requests are rejected with status 503 and the code `core_overloaded`."""
+    WebSockets. Further requests are rejected with status 503 and the code `core_overloaded`, unless
+    another key has more: then the oldest of the key with the most ends."""
     core_cache_max_bytes: Annotated[int, Field(ge=0, le=1_073_741_824)] = 16_777_216
     """Size of the response cache of a worker, in bytes. A cached response can have at most 1 MiB
     and at most a quarter of this size. Every cached response is revalidated with the Core before it
     is used. 0 disables the cache."""
     websockets_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
     """Maximum number of open WebSockets per worker. Further handshakes are rejected with status
-    503.
+    503, unless another key has more: then the oldest of the key with the most is closed.
     """
     core_health_interval_s: Annotated[float, Field(ge=0, le=300)] = 10.0
     """Interval between two health checks of an instance of a Core, in seconds. The workers of all

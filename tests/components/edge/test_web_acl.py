@@ -123,7 +123,6 @@ def test_console_accepts_addresses_of_its_networks_only(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "service"), SERVED)
 def test_probe_and_smoke_test_need_no_reputation(name: str, service: str) -> None:
-    """Both send requests from shared addresses of AWS."""
     for path in ("/", "/healthz/x", *HEALTH):
         request = Request(host=host(name, service), path=path, listed=True)
         rule = None if path in HEALTH else "ip-reputation/AWSManagedIPReputationList"

@@ -119,7 +119,6 @@ def _minutes(alarm: Mapping[str, Any]) -> int:
 
 
 def series(alarm: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The metrics of an alarm, keyed as in `Period`."""
     if "metricQueries" in alarm:
         return {
             query["id"]: query["metric"] for query in alarm["metricQueries"] if "metric" in query

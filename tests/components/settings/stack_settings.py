@@ -48,7 +48,6 @@ def _document(file: Path) -> dict[str, Any]:
 
 
 def mistakes(stack: str, raw: Any) -> list[str]:
-    """The messages of the SettingsError without its first line."""
     return _messages(f"Pulumi.{stack}.yaml", lambda: parse(raw, stack))
 
 

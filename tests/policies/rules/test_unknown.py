@@ -78,7 +78,6 @@ ACCEPTED: dict[tuple[str, str], str] = {
 
 
 def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The paths of all scalars, lists and objects of a value."""
     if path:
         yield path
     items: Any = (

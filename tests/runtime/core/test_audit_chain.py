@@ -33,7 +33,6 @@ def chain(length: int) -> list[AuditRow]:
 
 
 def edited(row: AuditRow, **fields: Any) -> AuditRow:
-    """The row with a changed event and the original hash."""
     return msgspec.structs.replace(row, event=msgspec.structs.replace(row.event, **fields))
 
 

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 
 def limit_of(quota: int, window_s: int, name: str = "requests", *, cost: int = 1) -> RateLimit:
-    """A limit whose whole quota can be used at once."""
     return RateLimit(name=name, quota=quota, window_s=window_s, burst=quota, cost=cost)
 
 
@@ -64,7 +63,6 @@ class Redis:
         return self.ahead(name, now)
 
     def decide(self, request: Charge, now: float) -> tuple[list[float], bool]:
-        """The states before the request, and whether it is allowed."""
         ahead = [self.ahead(name_of(limit), now) for limit in request.limits]
         allows = gcra.allows(request.limits, ahead, request.cost)
         for limit in request.limits:
@@ -123,7 +121,6 @@ class Exact:
         self.arrivals = [Fraction(0)] * len(limits)
 
     def count(self, cost: int, now: int) -> list[Fraction]:
-        """The units by which each limit is ahead."""
         ahead = []
         for index, limit in enumerate(self.limits):
             interval = Fraction(limit.window_s * 1_000_000, limit.quota)

@@ -1,10 +1,13 @@
 """Coroutines without a task, and slots for concurrent operations."""
 
 import asyncio
+from dataclasses import dataclass
 
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform.executions import WAITING_MAX, Cancellable, Execution, Slots
+from gatehouse.platform.executions import WAITING_MAX, Cancellable, Execution, Places, Slots
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.mark.bound("platform.executions:WAITING_MAX")
@@ -21,6 +24,48 @@ async def test_waiting_operations_of_a_subject_are_bounded() -> None:
         await asyncio.wait_for(operate("a"), 1)
     ends.set()
     await asyncio.gather(*running, operate("b"))
+
+
+@dataclass(eq=False)
+class _Holder:
+    can_end: bool = True
+    has_ended: bool = False
+
+    def displace(self) -> bool:
+        self.has_ended = self.can_end
+        return self.can_end
+
+
+@given(st.integers(1, 9), st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
+def test_subjects_have_equal_shares_of_places(number: int, steps: list[tuple[str, bool]]) -> None:
+    places = Places(number)
+    held: dict[str, list[_Holder]] = {"a": [], "b": [], "c": []}
+    for subject, leaves in steps:
+        own, most = held[subject], max(map(len, held.values()))
+        if leaves and own:
+            places.leave(subject, own.pop(0))
+            continue
+        oldest = [each[0] for each in held.values() if len(each) == most > len(own) + 1]
+        holder, is_full = _Holder(), places.used == number
+        has_place = places.take(subject, holder)
+        assert has_place is (not is_full or bool(oldest))
+        assert sum(each.has_ended for each in oldest) == (is_full and has_place)
+        if has_place:
+            own.append(holder)
+        else:
+            places.leave(subject, holder)
+        for name in held:
+            held[name] = [each for each in held[name] if not each.has_ended]
+        assert places.used == sum(map(len, held.values()))
+
+
+def test_holder_that_cannot_end_keeps_its_place() -> None:
+    places, fixed, other = Places(2), _Holder(can_end=False), _Holder()
+    assert places.take("a", fixed)
+    assert places.take("a", other)
+    assert places.take("b", _Holder())
+    assert (fixed.has_ended, other.has_ended) == (False, True)
+    assert places.take("a", fixed) is False
 
 
 class _Work(Execution):

@@ -132,7 +132,6 @@ def costly_heads(template: str, *fixed: asgi.Header) -> Iterator[tuple[bytes, li
 async def slow_heads(
     app: asgi.App, method: str, template: str, *fixed: asgi.Header
 ) -> list[tuple[bytes, bytes, bytes, float]]:
-    """The costly heads whose requests take more than the budget."""
     slow = []
     for target, headers in costly_heads(template, *fixed):
         reply = await cheapest(partial(send, app, method, target, headers, b"{}"))

@@ -20,6 +20,7 @@ from gatehouse.features.verification.explanation import first_failure, key_check
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.repository import KeyLoader
 from gatehouse.features.verification.service import VerificationService
+from gatehouse.platform.executions import Places
 from gatehouse.services.gateway.websocket import WebSockets
 
 from sandbox.ports import free_port
@@ -106,7 +107,7 @@ async def test_row_applies_to_verifications_and_explanations() -> None:
 
 
 async def test_row_closes_open_websockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    websockets = WebSockets(TEST, Clock(), 1, 3000, 60.0)
+    websockets = WebSockets(TEST, Clock(), Places(1), 3000, 60.0)
     with websockets.relay(
         msgspec.structs.replace(RECORD, owner="blocked"), REQUEST, instance("a")
     ) as relay:

@@ -143,7 +143,6 @@ class Pipeline:
 
 @pytest.fixture(scope="module")
 def pipeline() -> Iterator[Pipeline]:
-    """The prod stack, deployed by the deploy role under enforcement."""
     with Emulator.start() as emulator:
         started = Pipeline(emulator)
         started.deploy(SETTINGS)

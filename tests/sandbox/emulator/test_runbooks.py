@@ -43,7 +43,6 @@ class Terminal:
     emulator: Emulator
 
     def run(self, text: str, values: Mapping[str, str] | None = None, **variables: str) -> str:
-        """Execute a block of recovery.md, or a part of it. Returns the output."""
         key, secret = self.emulator.credentials
         environment = {
             **os.environ,

@@ -60,8 +60,6 @@ class GatewaySecrets:
 
 @dataclass(frozen=True)
 class Files:
-    """Endpoints of the served directory."""
-
     directory: Directory
     secrets: GatewaySecrets
     listings: SharedRuns[bytes] = field(default_factory=SharedRuns)

@@ -69,7 +69,6 @@ class Registration:
 
     @property
     def instance(self) -> str:
-        """Text that identifies the instance in messages."""
         return f"instance {self.instance_id} of {self.name}"
 
 
@@ -87,7 +86,6 @@ def open_socket(bind: str, port: int) -> socket.socket:
 
 
 def origin(sock: socket.socket) -> str:
-    """URL of a listening socket on this machine."""
     address, port = sock.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -205,7 +205,6 @@ def _checkpoints(path: Path) -> list[Checkpoint]:
 
 
 def trusted_keys(file: Path) -> list[PublicKey]:
-    """Return the keys of a PEM file."""
     content = read_file(file, "--public-key")
     try:
         return public_keys(content)

@@ -99,7 +99,6 @@ def print_items(items: Iterable[object], *columns: Column) -> None:
 
 
 def print_fields(item: msgspec.Struct, *omitted: str) -> None:
-    """Prints the fields of an item that are not empty."""
     names = [name for name in item.__struct_fields__ if name not in omitted]
     rows = [(_label(name), _text(name, getattr(item, name))) for name in names]
     print_table(("", ""), [row for row in rows if row[1]])

@@ -147,7 +147,6 @@ def _standard_input() -> bytes:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The regular files of a folder. Symbolic links are not followed."""
     try:
         for parent, folders, names in os.walk(folder, onerror=_unreadable):
             folders[:] = sorted(name for name in folders if name != ".git")

@@ -18,8 +18,6 @@ TIMEOUT_S = 3.0
 
 
 class Service(StrEnum):
-    """A service that the container image can run."""
-
     GATEWAY = "gateway"
     CONSOLE = "console"
     SHARING = "sharing"

@@ -106,7 +106,6 @@ class AuditRepository:
         return UncheckpointedRange(seq - first, seq - 1, previous, None)
 
     async def newest_seq(self) -> int:
-        """Sequence number of the last row, or 0 if the trail is empty."""
         return int(await self._pool.fetchval("SELECT coalesce(max(seq), 0) FROM audit_event"))
 
     async def last_checkpoint(self) -> Checkpoint | None:

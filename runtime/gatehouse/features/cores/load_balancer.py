@@ -23,6 +23,7 @@ from gatehouse.core.cores import CoreName, CoreRecord
 from gatehouse.core.errors import CoreCircuitOpen, CoreOverloaded, CoreTimeout, CoreUnreachable
 from gatehouse.features.cores.circuit_breaker import CircuitBreaker, CircuitState, RetryBudget
 from gatehouse.features.cores.reports import InstanceReport, RecentRequests, most_relevant
+from gatehouse.platform.executions import Places
 from gatehouse.platform.http_client.upstream import (
     Sending,
     UpstreamClients,
@@ -40,12 +41,12 @@ _FAILURES = frozenset({502, 503, 504})
 
 @dataclass(slots=True, eq=False)
 class _Instance:
-    """State of an instance. `requests`: requests in progress."""
+    """State of an instance. `requests`: requests in progress, by sender."""
 
     lease_id: str
     url: str
     circuit_breaker: CircuitBreaker
-    requests: int = 0
+    requests: Places
     recent: RecentRequests = field(default_factory=RecentRequests)
 
 
@@ -61,7 +62,7 @@ class _Core:
         self.instances = {
             key: state
             for key, state in self.instances.items()
-            if state.lease_id in leases or state.requests
+            if state.lease_id in leases or state.requests.used
         }
 
 
@@ -116,8 +117,9 @@ class LoadBalancer:
                 # avoid the instance.
                 is_safe = request.body is None and request.method in _SAFE_METHODS
                 avoidance = -1 if is_safe else 1
-            is_full = state.requests >= self.requests_max
-            rank = (is_full, core is failed, not core.healthy, avoidance, state.requests)
+            number = state.requests.used
+            is_full = number >= self.requests_max
+            rank = (is_full, core is failed, not core.healthy, avoidance, number)
             if lowest is None or rank < lowest:
                 candidates, lowest = [core], rank
             elif rank == lowest:
@@ -126,25 +128,26 @@ class LoadBalancer:
             raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
         return candidates[0] if len(candidates) == 1 else random.choice(candidates)  # noqa: S311 - distributes load
 
-    def send(self, core: CoreRecord, request: UpstreamRequest) -> "Attempt":
+    def send(
+        self, core: CoreRecord, request: UpstreamRequest, displace: Callable[[], bool] = bool
+    ) -> "Attempt":
         """Like `UpstreamClients.send`. When the context is entered, raises CoreOverloaded if the
         instance has too many requests in progress, and CoreCircuitOpen, without sending the
-        request.
+        request. displace: see `Places`.
         """
-        return Attempt(self, core, request)
+        return Attempt(self, core, request, displace)
 
-    def begin(self, core: CoreRecord, now: float) -> _Instance:
+    def begin(self, core: CoreRecord, attempt: "Attempt", sender: str, now: float) -> _Instance:
         """Counts a request to an instance. Returns its state. Raises CoreOverloaded and
         CoreCircuitOpen.
         """
         state = self._state_of(core)
-        if state.requests >= self.requests_max:
-            raise CoreOverloaded
         wait_s = state.circuit_breaker.wait_s(now)
         if wait_s > 0:
             raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
+        if not state.requests.take(sender, attempt):
+            raise CoreOverloaded
         self._cores[core.name].budget.earn()
-        state.requests += 1
         state.circuit_breaker.begin(now)
         return state
 
@@ -225,7 +228,7 @@ class LoadBalancer:
             core.budget = RetryBudget(self.retry_share)
         circuit_breaker = CircuitBreaker(self.failures_max, self.reset_s)
         state = core.instances[record.instance_id] = _Instance(
-            record.lease_id, record.url, circuit_breaker
+            record.lease_id, record.url, circuit_breaker, Places(self.requests_max)
         )
         return state
 
@@ -240,6 +243,7 @@ class Attempt:
     _balancer: LoadBalancer
     _core: CoreRecord
     _request: UpstreamRequest
+    displace: Callable[[], bool]
     is_sent: bool = False
     _response: UpstreamResponse | None = None
     _sending: Sending = field(init=False)
@@ -250,7 +254,7 @@ class Attempt:
         balancer = self._balancer
         self._sent_at = balancer.monotonic()
         core = self._core
-        self._state = balancer.begin(core, self._sent_at)
+        self._state = balancer.begin(core, self, self._request.sender, self._sent_at)
         on_connect = partial(balancer.connected, core, self._state)
         self._sending = balancer.upstream.send(
             core.url, self._request, core.registered_by, on_connect
@@ -274,7 +278,7 @@ class Attempt:
     def _end(self, exc: BaseException | None) -> None:
         state, now = self._state, self._balancer.monotonic()
         self.is_sent = self._sending.is_sent
-        state.requests -= 1
+        state.requests.leave(self._request.sender, self)
         if exc is None or self._response is not None:
             return
         circuit_breaker = state.circuit_breaker

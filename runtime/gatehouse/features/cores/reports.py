@@ -120,7 +120,6 @@ class Reports:
                 self._by_lease.setdefault(lease, []).append(report)
 
     def summary(self, core: CoreRecord) -> tuple[CircuitBreakers, RecentTraffic]:
-        """The sums for an instance."""
         reports = self._by_lease.get((core.name, core.instance_id, core.lease_id), [])
         states = Counter(report.state for report in reports)
         buckets = Counter[int]()

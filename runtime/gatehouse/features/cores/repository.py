@@ -209,7 +209,6 @@ class CoreRegistry:
         return tuple(self._cores.get(name, {}).values())
 
     def settings(self, name: str) -> CoreSettings:
-        """The settings of a Core, which all its live instances have."""
         now, last = self._now(), None
         for core in reversed(self._cores.get(name, {}).values()):
             if core.is_live(now):
@@ -251,11 +250,9 @@ class CoreRegistry:
                 instances[instance_id] = ended
 
     def empty(self) -> CoreRegistry:
-        """A registry without instances, for `replace`."""
         return CoreRegistry(self._pool, self._now)
 
     def replace(self, other: CoreRegistry) -> None:
-        """Takes over the instances of another registry."""
         self._cores, self._turns = other._cores, other._turns
 
     async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:

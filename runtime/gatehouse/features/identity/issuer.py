@@ -139,7 +139,6 @@ class IssuerDocuments:
         self._keys = _Cache(self._load_keys, clock)
 
     async def metadata(self) -> Metadata:
-        """Return the metadata. Raises Unavailable."""
         return await self._metadata.get()
 
     async def key(self, key_id: str) -> Key | None:

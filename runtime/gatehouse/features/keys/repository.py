@@ -236,7 +236,6 @@ class KeyRepository:
         return None if row is None else full_key(row)
 
     async def schemes(self) -> list[tuple[str, int]]:
-        """Scheme and ID generation of the keys, without duplicates."""
         rows = await self._pool.fetch(ID_GENERATIONS)
         return [(row["scheme"], row["id_generation"]) for row in rows]
 

@@ -109,7 +109,6 @@ async def _run(checks: ServiceHealth) -> tuple[Readiness, str]:
 
 
 async def _failure(probe: Probe) -> str:
-    """Reason why a probe failed, or an empty string if the probe succeeded."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             await probe.check()

@@ -274,7 +274,6 @@ def _headers_of_error(status: int) -> Json:
 
 
 def _titles(error: type[GatehouseError]) -> Iterator[tuple[str, str]]:
-    """Codes and titles of an error class and its subclasses."""
     yield error.code, error.title
     for subclass in error.__subclasses__():
         yield from _titles(subclass)

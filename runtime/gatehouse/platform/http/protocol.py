@@ -235,7 +235,6 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             self._parse(data)
 
     def _parse(self, data: bytes) -> None:
-        """Parses data, and starts the requests that it contains."""
         self._head_bytes += len(data)
         has_deadline = False
         try:
@@ -345,7 +344,6 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, lines)
 
     def _set_deadline(self) -> None:
-        """Sets the deadline for the next data that the client has to send."""
         if self._receiving is not None:
             if self.transport.read_paused:
                 self._body_paused = True

@@ -180,7 +180,6 @@ class Request:
 
     @property
     def now(self) -> float:
-        """The current time in Unix seconds."""
         return self.service.clock.now()
 
     def values(self, name: bytes) -> list[str]:
@@ -200,7 +199,6 @@ class Request:
         return next(iter(self.values(name)), "")
 
     def cookie(self, name: str) -> str:
-        """The value of a cookie, or an empty string."""
         cookies = "; ".join(["", *self.values(b"cookie")]).replace(";\t", "; ").replace("; ", ";")
         return cookies.partition(f";{name}=")[2].partition(";")[0].strip()
 

@@ -89,7 +89,6 @@ class Server:
             self._drained.set()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Stops the server as after a signal."""
         if number == signal.SIGINT:
             self._aborted = self._stopping.is_set() and self._drained.is_set()
             self._drained.set()
@@ -129,7 +128,6 @@ class Server:
             asyncio.get_running_loop().add_reader(sock, self._accept, sock)
 
     def _accept(self, sock: socket.socket, connections_max: int = _ACCEPTED_MAX) -> None:
-        """Accepts connections that the kernel has established."""
         loop = asyncio.get_running_loop()
         for _ in range(connections_max):
             try:

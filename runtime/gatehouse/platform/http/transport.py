@@ -119,7 +119,6 @@ class ClientTransport:
             self.transport.write(first[:_TLS_PART_BYTES])
 
     async def drain(self) -> None:
-        """Waits until the client has read enough."""
         if self._writable is not None:
             await self._writable.wait()
 
@@ -155,7 +154,6 @@ class ClientTransport:
             self.transport.close()
 
     def lost(self) -> None:
-        """Ends all waits after the connection was lost."""
         self._rest, self._ends = [], True
         self._release()
         self._cancel_timer()

@@ -165,7 +165,6 @@ class UpstreamClients:
     _retired: list[ConnectionPool] = field(default_factory=list)
 
     async def close(self) -> None:
-        """Closes all connections and cancels their requests."""
         for pool in (*self._retired, *(pinned.pool for pinned in self._pinned.values())):
             pool.close()
         self._pinned.clear()

@@ -102,7 +102,6 @@ class SpanQueue(SpanExporter):
         await asyncio.to_thread(thread.join, CLOSE_TIMEOUT_S)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Called by the background thread."""
         result = SpanExportResult.FAILURE
         with suppress(Exception):
             result = self._exporter.export(spans)

@@ -167,7 +167,6 @@ def current_request() -> ActiveRequest | None:
 
 
 def is_sampled() -> bool:
-    """True if the current task handles a sampled request."""
     active = current_request()
     return active is not None and active.trace.sampled
 

@@ -169,7 +169,6 @@ class Authenticator:
         return caller
 
     async def session(self, request: Request) -> Session | None:
-        """Return the active session of the browser."""
         async with self._slot(request):
             return await self.sessions.find(request.cookie(CONSOLE_COOKIE))
 

@@ -43,8 +43,6 @@ prerequisites.
 
 @dataclass(frozen=True, slots=True)
 class WebFile:
-    """A built file. codings: the compressed file by content coding."""
-
     content: bytes
     media_type: str
     codings: Mapping[str, bytes] = field(default_factory=dict)

@@ -41,6 +41,7 @@ from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.aws.secrets_manager import SecretsManager
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool_of
+from gatehouse.platform.executions import Places
 from gatehouse.platform.http.application import Application, Routes
 from gatehouse.platform.http.health import Probe, ServiceHealth
 from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
@@ -235,7 +236,7 @@ class _Gateway:
         return WebSockets(
             environment=settings.key_environment,
             clock=self.clock,
-            websockets_max=settings.websockets_max,
+            places=Places(settings.websockets_max),
             max_staleness_ms=settings.max_staleness_ms,
             idle_timeout_s=settings.websocket_idle_timeout_s,
         )

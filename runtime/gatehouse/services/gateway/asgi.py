@@ -21,7 +21,7 @@ from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.pipeline import Pipeline
 from gatehouse.platform.http.request import Refused, Request
-from gatehouse.services.gateway.websocket import WebSockets
+from gatehouse.services.gateway.websocket import Relay, WebSockets
 
 #: Maximum number of characters of a path that are logged, and that are searched for a token: more
 #: than a token has that begins in the first part and is encoded.
@@ -116,11 +116,25 @@ def openai_error(error: GatehouseError, code: str) -> bytes:
 class RequestContext(Request):
     """A request to the gateway.
 
-    settings: of the Core that is requested.
+    settings: of the Core that is requested. relay: of an open WebSocket. is_displaced: the request
+    ends, because another key has its place.
     """
 
     service: Dependencies
     settings: CoreSettings = DEFAULT_SETTINGS
+    relay: Relay | None = None
+    is_displaced = False
+
+    def displace(self) -> bool:
+        """Ends a request that waits for its Core or its client, see `Places`."""
+        if self.relay is not None:
+            return self.relay.displace()
+        exchange = self.exchange
+        if exchange is None or not exchange.is_cancelled_on_disconnect:
+            return False
+        self.is_displaced, exchange.is_cancelled_on_disconnect = True, False
+        exchange.cancel()
+        return True
 
     def verified(self, result: VerificationResult, core: str | None = None) -> None:
         """Records the result for the log line (with the ID of a revoked key), the metrics and the

@@ -1,5 +1,6 @@
 """Sends one request to an instance of a Core, and streams the response to the client."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gatehouse.core.cores import CoreRecord
-from gatehouse.core.errors import BadRequest, CoreUnreachable
+from gatehouse.core.errors import BadRequest, CoreOverloaded, CoreUnreachable
 from gatehouse.core.origin import parse_base_url
 from gatehouse.core.verification import RateLimitState
 from gatehouse.features.cores.credentials import Credential
@@ -98,7 +99,7 @@ class Forwarding:
         load_balancer = self.context.service.load_balancer
         core = load_balancer.select(self.instances, self.request)
         try:
-            await self._respond(core, load_balancer.send(core, self.request_to(core)))
+            await self._respond(core, self._attempt(core, self.request_to(core)))
         except CoreUnreachable:
             if self.context.status:
                 raise
@@ -107,8 +108,10 @@ class Forwarding:
             )
             if other is None:
                 raise
-            request = self.request_to(other, whole=True)
-            await self._respond(other, load_balancer.send(other, request))
+            await self._respond(other, self._attempt(other, self.request_to(other, whole=True)))
+
+    def _attempt(self, core: CoreRecord, request: UpstreamRequest) -> Attempt:
+        return self.context.service.load_balancer.send(core, request, self.context.displace)
 
     def request_to(self, core: CoreRecord, *, whole: bool = False) -> UpstreamRequest:
         """The request with the secret of an instance, the credential, and the ETag of the stored
@@ -188,6 +191,10 @@ class Forwarding:
                     await self.open_websocket(core, response, headers)
                 else:
                     await self._send_response(core, response)
+        except asyncio.CancelledError:
+            if self.context.is_displaced:
+                raise CoreOverloaded from None
+            raise
         finally:
             if exchange is not None:
                 exchange.is_cancelled_on_disconnect = False  # a refund continues

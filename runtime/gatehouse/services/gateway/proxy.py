@@ -128,7 +128,9 @@ async def _forward_verified(
     try:
         with (
             dependencies.key_requests.hold(key.subject),
-            nullcontext() if handshake is None else dependencies.websockets.hold(),
+            nullcontext()
+            if handshake is None
+            else dependencies.websockets.hold(key.subject, context),
         ):
             framed = framed or await _received_body(context, authorize)
             context.release()  # the number of requests of a key is limited instead
@@ -326,6 +328,7 @@ class _WebSocket:
             if not dependencies.websockets.permits(relay, record):
                 raise Unauthorized("The API key no longer permits this request")
             core_data = response.upgrade(relay.core)
+            context.relay = relay
             own = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
             client_data = self.handshake.accept([*headers, *own], relay.client, relay.shutdown)
             context.status = 101

@@ -23,6 +23,7 @@ from gatehouse.core.decision import evaluate
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord
 from gatehouse.core.verification import Code, VerificationRequest
+from gatehouse.platform.executions import Holder, Places
 from gatehouse.platform.http.listening import reset_at_close
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker, FrameError, close_frame
 from gatehouse.platform.http_client.connections import READ_BYTES
@@ -330,7 +331,6 @@ class Relay:
         return self.core if side is self.client else self.client
 
     def restart_idle_time(self) -> float:
-        """Returns the current time."""
         self._active_at = self._loop.time()
         return self._active_at
 
@@ -401,12 +401,16 @@ class Relay:
     def shutdown(self) -> None:
         self.close(client=(CloseCode.GOING_AWAY, "the gateway is stopping"))
 
+    def displace(self) -> bool:
+        self.close(client=(CloseCode.TRY_AGAIN_LATER, "other keys need the place"))
+        return True
+
 
 @dataclass(slots=True, eq=False)
 class WebSockets:
     """The open WebSockets of a worker.
 
-    websockets_max: maximum number of WebSockets.
+    places: for WebSockets, by key family.
     max_staleness_ms: maximum age of the key state. If the key state is older, all WebSockets are
         closed.
     idle_timeout_s: maximum time without data, unless the Core declares less.
@@ -414,26 +418,24 @@ class WebSockets:
 
     environment: KeyEnvironment
     clock: Clock
-    websockets_max: int
+    places: Places
     max_staleness_ms: int
     idle_timeout_s: float
-    _open: int = 0
     _relays: dict[KeyId, set[Relay]] = field(default_factory=dict)
     _queue: FrameQueue = field(default_factory=FrameQueue)
 
     def __len__(self) -> int:
-        return self._open
+        return self.places.used
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self, subject: str, holder: Holder) -> Iterator[None]:
         """Counts a WebSocket until the context exits. Raises Unavailable if there are too many."""
-        self._open += 1
         try:
-            if self._open > self.websockets_max:
+            if not self.places.take(subject, holder):
                 raise Unavailable("The gateway has reached its limit of open WebSockets.")
             yield
         finally:
-            self._open -= 1
+            self.places.leave(subject, holder)
 
     @contextmanager
     def relay(
@@ -494,6 +496,5 @@ class WebSockets:
 def _has_ended(
     instance: CoreRecord, find: Callable[[str, str], CoreRecord | None], now: float
 ) -> bool:
-    """True if the instance was drained and the drain time has ended."""
     current = find(instance.name, instance.instance_id)
     return current is not None and current.lease_id == instance.lease_id and current.has_ended(now)

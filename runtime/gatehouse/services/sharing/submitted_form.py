@@ -92,7 +92,6 @@ class SubmittedForm(MultipartForm):
 
     @property
     def has_content(self) -> bool:
-        """True if the text or a file has begun."""
         return any(PARTS[part.name] for part in self.parts)
 
     @property

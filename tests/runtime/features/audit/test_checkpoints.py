@@ -219,8 +219,6 @@ async def test_broken_chain_is_not_signed(setup: Setup) -> None:
 
 
 class RecordingTrail(AuditRepository):
-    """Records from which checkpoint it is read."""
-
     read: ClassVar[list[Checkpoint | None]] = []
 
     async def uncheckpointed(self, last: Checkpoint | None) -> UncheckpointedRange:

@@ -92,8 +92,6 @@ async def test_instances_share_their_settings_in_memory(module_pool: Pool, rows:
 
 
 class CountingPool(Pool):
-    """Counts the rows of Cores that a transaction reads."""
-
     rows = 1_000_000
 
     @asynccontextmanager

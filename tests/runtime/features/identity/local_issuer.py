@@ -124,7 +124,6 @@ class IssuerSetup:
     identity_provider: OidcIdentityProvider
 
     async def identify(self, *key: Any, **claims: Any) -> Identity | None:
-        """The user of a token with this key and these claims."""
         return await self.identity_provider.identify(self.provider.token(*key, **claims))
 
 

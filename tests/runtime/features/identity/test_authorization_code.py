@@ -129,7 +129,6 @@ class Visitor:
     provider: LocalIssuer
 
     async def start(self, return_to: str = "/keys?owner=a", **query: str) -> dict[str, str]:
-        """Returns the parameters of the authorization request."""
         reply = await self.client.get(
             START_PATH, params={"return_to": return_to, **query}, headers=SAME_ORIGIN
         )
@@ -151,7 +150,6 @@ class Visitor:
         return await self.client.get(CALLBACK_PATH, params=query, headers=CROSS_SITE)
 
     async def sign_out(self, site: str = "same-origin") -> str:
-        """Returns the location to which the console redirects."""
         reply = await self.client.get(SIGN_OUT_PATH, headers={"Sec-Fetch-Site": site})
         return reply.headers["location"]
 
@@ -192,7 +190,6 @@ class Setup:
         return Visitor(httpx.AsyncClient(transport=transport, base_url=ORIGIN), self.provider)
 
     def serve(self, **settings: Any) -> None:
-        """`settings`: other settings of the console."""
         changes = {
             "identity_provider": self.identity_provider,
             "clock": self.clock,

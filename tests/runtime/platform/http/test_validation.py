@@ -148,7 +148,6 @@ def test_strict_parser_returns_value_or_bad_request(raw: bytes) -> None:
 
 
 def _parse(raw: bytes) -> tuple[Any, str]:
-    """The parsed value, or the reason for its rejection."""
     try:
         return decode_json(raw, object)[1], ""
     except BadRequest as error:

@@ -165,7 +165,6 @@ class Gateway:
         return await self.request(method, f"/cores/docs/{path}", key.header, body=body)
 
     async def create_key(self, **columns: Any) -> Key:
-        """Stores a key with scope cores:read and a high rate limit."""
         environment = KeyEnvironment(columns.pop("environment", "test"))
         random = secrets.token_bytes(9), secrets.token_bytes(32)
         token = build("gtk", environment, *random, pepper=self.pepper, generation=1)
@@ -193,7 +192,6 @@ class Gateway:
         return await self.request("POST", path, body=json.dumps(document).encode())
 
     async def metric(self, name: str) -> float:
-        """The value of a metric with its labels; 0 if it is absent."""
         page = (await self.request("GET", "/metrics")).body.decode()
         return sum(
             float(line.rpartition(" ")[2])
@@ -202,7 +200,6 @@ class Gateway:
         )
 
     async def revoke(self, key: Key) -> None:
-        """Revokes a key and waits until the gateway has confirmed the revocation."""
         seq = await self.pool.fetchval(
             (
                 "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING "
@@ -238,7 +235,6 @@ class Gateway:
         return log_lines(self.log)
 
     async def lines_with(self, **members: Any) -> list[dict[str, Any]]:
-        """Log lines with these fields, as soon as one exists."""
         async with asyncio.timeout(60):
             while True:
                 result = [line for line in self.lines() if members.items() <= line.items()]
@@ -248,7 +244,6 @@ class Gateway:
 
 
 def log_lines(log: Path) -> list[dict[str, Any]]:
-    """The complete lines of a log. A process may be writing the last line."""
     return [json.loads(line) for line in log.read_text().split("\n")[:-1] if line.startswith("{")]
 
 

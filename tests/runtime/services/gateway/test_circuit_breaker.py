@@ -40,7 +40,6 @@ RETRY_SETTINGS = {"CIRCUIT_BREAKER_FAILURES": "0", "RETRY_BUDGET_PERCENT": "10"}
 def processes(
     database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Gateway]]:
-    """A gateway with each of the settings, without a database pool."""
     with ExitStack() as stack:
         gateways = {}
         each = (

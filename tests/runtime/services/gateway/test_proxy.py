@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+from contextlib import AsyncExitStack
 from typing import Any
 
 import psutil
@@ -12,7 +13,7 @@ from gatehouse.features.cores.service import core_secret
 from gatehouse.platform.http.connections import NETWORK_BODIES_BYTES_MAX
 from gatehouse.platform.tracing.context import RequestTrace, trace_id_of
 
-from tests.runtime.services.gateway.conftest import Gateway, limit, serving
+from tests.runtime.services.gateway.conftest import Gateway, limit, read_reply, serving
 from tests.runtime.waiting import until
 from tools.attack.corpora import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
 from tools.fuzz.cpu_time import adjusted
@@ -377,3 +378,23 @@ async def test_request_is_rejected_if_the_core_has_too_many_in_progress(
     assert (await first).body == b"firstsecond"
     assert (await get(client, key, "/cores/docs/third")).body == b"hello"
     assert [line for line, _, _ in core.requests] == ["GET /slow HTTP/1.1", "GET /third HTTP/1.1"]
+
+
+async def test_key_with_the_most_requests_makes_room_for_others(
+    gateway: Any, core: Any, key: Any, another: Any
+) -> None:
+    client, other = another(GATEHOUSE_CORE_REQUESTS_MAX="3"), await gateway.create_key()
+    async with AsyncExitStack() as stack:
+        readers = []
+        for path, each in (("silent", key), ("endless", key), ("silent", key), ("silent", other)):
+            head = f"GET /cores/docs/{path} HTTP/1.1\r\nHost: g\r\n{each.header}\r\n\r\n"
+            readers.append((await stack.enter_async_context(client.connection(head.encode())))[0])
+            await until(lambda: len(core.requests) == len(readers))
+        assert (await read_reply(readers[0])).outcome == (503, "core_overloaded")
+        for each in (key, other):
+            reply = await get(client, each, "/cores/docs/x")
+            assert reply.outcome == (503, "core_overloaded")
+        await readers[1].readuntil(b"first")
+        third = await gateway.create_key()
+        assert (await get(client, third, "/cores/docs/x")).status == 200
+        assert await readers[1].read() == b"\r\n"  # no end of the chunks

@@ -15,6 +15,7 @@ from gatehouse.core.cores import CoreSettings
 from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord
 from gatehouse.core.verification import VerificationRequest
 from gatehouse.platform import turns
+from gatehouse.platform.executions import Places
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker
 from gatehouse.platform.http_client.connections import READ_BYTES
 from gatehouse.platform.turns import SMALL_READ_BYTES
@@ -353,7 +354,7 @@ async def test_core_that_does_not_end_leaves_the_local_port_to_others() -> None:
 
 async def test_unknown_key_state_and_removed_key_close_websockets() -> None:
     for outdated, code in ((True, 1011), (False, 1008)):
-        websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 3000, PATIENCE_S)
+        websockets = WebSockets(KeyEnvironment.TEST, Clock(), Places(1), 3000, PATIENCE_S)
         with websockets.relay(RECORD, VerificationRequest(), instance("a")) as relay:
             transport = Transport()
             relay.client.connection_made(transport)

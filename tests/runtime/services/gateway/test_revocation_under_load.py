@@ -73,7 +73,6 @@ class Load:
             await asyncio.gather(*clients)
 
     async def _client(self, gateway: int, offset: int) -> None:
-        """Stops when its gateway stops."""
         with suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[gateway])
             for key in itertools.cycle(self.keys[offset::CLIENTS] + self.keys[:offset]):

@@ -66,8 +66,6 @@ _RESPONSES: dict[str, list[bytes]] = {
 
 @dataclass
 class ScriptedCore(Core):
-    """Responds with the entry of `_RESPONSES` in the path."""
-
     async def _respond(
         self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
     ) -> None:
@@ -99,7 +97,6 @@ class Pair:
         return self.synchronous.log.read_text().count("response without a task")
 
     async def compare(self, raw: bytes) -> None:
-        """Sends a request to both. Responses and requests to the Core are equal."""
         outcomes = []
         for gateway in (self.synchronous, self.application):
             self.core.requests.clear()
@@ -108,7 +105,6 @@ class Pair:
         assert outcomes[0] == outcomes[1]
 
     async def effects(self, gateway: Gateway) -> tuple[list[dict[str, Any]], dict[str, float]]:
-        """Log lines of requests, and counts of verifications."""
         reply = await gateway.get("/metrics")
         page = reply.body.decode()
         await gateway.lines_with(request_id=reply.header("x-request-id"))

@@ -291,7 +291,6 @@ async def raw_core(gateway: Gateway, behavior: RawCore) -> AsyncIterator[Any]:
 async def accept(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rest: bytes = b""
 ) -> None:
-    """Accepts a handshake, and sends data in the same segment."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     key = next(
         line.split(": ")[1]
@@ -629,6 +628,18 @@ async def test_open_websockets_are_bounded(key: Any, another: Any) -> None:
             await asyncio.sleep(0.005)
     async with opened(client, key):
         pass
+
+
+async def test_key_with_the_most_websockets_makes_room_for_others(
+    gateway: Gateway, key: Any, another: Any
+) -> None:
+    client, other = another(GATEHOUSE_WEBSOCKETS_MAX="2"), await gateway.create_key()
+    async with opened(client, key) as first, opened(client, key) as second:
+        async with opened(client, other):
+            assert await closed(first) == (1013, "other keys need the place")
+            assert (await attempt(client, *HANDSHAKE, key.header)).status == 503
+        await second.send("open")
+        assert await second.recv() == "open"
 
 
 async def test_idle_websocket_is_closed(sockets: SocketCore, key: Any, another: Any) -> None:

@@ -38,7 +38,6 @@ _CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
 
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
-    """Serves an application on a free port. Yields its origin."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     task = asyncio.create_task(server.serve([listener]))

@@ -123,7 +123,6 @@ def _container(settings: SharingSettings, rounds: Rounds, barrier: Barrier, resu
     app = sharing_app.build(settings)
 
     async def send(message: Message) -> str:
-        """A failed request is repeated."""
         for _ in range(_REPETITIONS_MAX):
             reply = await in_container(app, message)
             if reply.status_code != 503:

@@ -48,8 +48,6 @@ Send = Callable[[LinkToken], Awaitable[Observed]]
 
 
 class Outsider:
-    """Sends requests with links and submission links."""
-
     def __init__(self, sharing: Sharing, client: httpx.AsyncClient) -> None:
         self._sharing = sharing
         self._client = client

@@ -78,7 +78,6 @@ def without(
 
 
 async def submission(client: httpx.AsyncClient, sharing: Sharing) -> asyncio.Task[httpx.Response]:
-    """A submission, which uses DynamoDB, KMS and S3."""
     _, token, _ = await request(sharing)
     return asyncio.create_task(
         client.post(
@@ -88,7 +87,6 @@ async def submission(client: httpx.AsyncClient, sharing: Sharing) -> asyncio.Tas
 
 
 def scope_of(path: str, content_type: bytes) -> dict[str, Any]:
-    """The scope of a POST request that a test sends to the application."""
     return {
         "type": "http",
         "method": "POST",
