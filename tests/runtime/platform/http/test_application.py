@@ -220,6 +220,7 @@ async def test_other_clients_are_served_between_requests_in_tasks(wait_for: int)
             for _ in range(60):
                 barrier.release()
         await barrier.acquire()
+        request.key_id = "authenticated"
         await Pipeline.json_body(pipeline, request)
         hashlib.pbkdf2_hmac("sha256", b"", b"", 10_000)
         remaining -= 1
