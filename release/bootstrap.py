@@ -40,7 +40,6 @@ def backend_url(stack: Stack) -> str:
 
 
 def secrets_provider(stack: Stack) -> str:
-    """URL of the KMS key that encrypts the secrets of the stack."""
     return f"awskms://{ALIAS}?region={stack.region}"
 
 

@@ -22,7 +22,6 @@ class Psql:
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, statements: str) -> str:
-        """The rows, with columns separated by `|`. Raises SandboxError."""
         with self._lock:
             process = self._process = self._process or self._start()
             assert process.stdin is not None

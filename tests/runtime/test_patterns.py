@@ -86,7 +86,6 @@ def _evaluate(node: ast.expr, variables: dict[str, Any], place: str) -> Any:
 
 
 def sample(nodes: Iterable[Any]) -> str:
-    """A text that matches the nodes of a parsed expression."""
     return "".join(_sample(operation, argument) for operation, argument in nodes)
 
 

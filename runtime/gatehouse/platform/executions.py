@@ -8,8 +8,8 @@ call `in_task` first.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import Context, copy_context
 from functools import partial
 from types import coroutine
@@ -183,6 +183,16 @@ class Places:
         self._holders.setdefault(subject, {})[holder] = None
         self.used += 1
         return True
+
+    @contextmanager
+    def hold(self, subject: str, holder: Holder, what: str) -> Iterator[None]:
+        """A place until the context exits. Raises Unavailable. what: for the message."""
+        try:
+            if not self.take(subject, holder):
+                raise Unavailable(f"The gateway has reached its limit of {what}.")
+            yield
+        finally:
+            self.leave(subject, holder)
 
     def leave(self, subject: str, holder: Holder) -> None:
         holders = self._holders.get(subject, {})

@@ -66,7 +66,6 @@ class Turns:
         self._schedule()
 
     async def take(self, subject: Hashable) -> None:
-        """Waits for a turn, see `wait`."""
         turn = asyncio.Event()
         self.wait(subject, turn.set)
         await turn.wait()

@@ -45,8 +45,6 @@ ADMINISTRATOR = re.compile(
 
 
 class DeployRole:
-    """Changes resources with a role, except those that an administrator deploys."""
-
     def __init__(self, emulator: Emulator, role: str) -> None:
         self._emulator, self._operator = emulator, emulator.client
         keys = emulator.client("sts", "us-east-1").assume_role(
@@ -88,7 +86,6 @@ class DeployRole:
 
 @cache
 def declared_role(settings: str) -> Role:
-    """The deploy role of the program with these settings as JSON."""
     return collect(deployed(STACK, settings)).roles[NAME]
 
 
@@ -104,8 +101,6 @@ def permissions(settings: str) -> set[tuple[str, str]]:
 
 
 class Pipeline:
-    """An emulator with enforced IAM, and deployments by the deploy role."""
-
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
         self._checkpoint = Checkpoint()

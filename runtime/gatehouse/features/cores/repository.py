@@ -217,7 +217,6 @@ class CoreRegistry:
         return last or DEFAULT_SETTINGS
 
     def find(self, name: str, instance_id: str) -> CoreRecord | None:
-        """An instance of a Core, even if its lease has expired."""
         return self._cores.get(name, {}).get(instance_id)
 
     def has_health_checks(self) -> bool:

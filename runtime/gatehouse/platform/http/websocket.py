@@ -300,7 +300,6 @@ def _fragment_header(first: int, length: int, mask: bytes) -> bytes:
 
 
 def _close_code(payload: bytes, mask: bytes) -> int:
-    """Code in the payload of a Close frame. Raises FrameError."""
     if not payload:
         return CloseCode.NO_STATUS
     code = int.from_bytes(_masked(payload[:2], mask) if mask else payload[:2], "big")

@@ -215,7 +215,6 @@ class Connection(asyncio.BufferedProtocol):
         return self._transport is not None
 
     def close(self) -> None:
-        """Closes the connection. A request in progress fails."""
         if self._transport is not None:
             self._transport.abort()
 

@@ -71,7 +71,6 @@ class Redis:
         await self.call(self.client.exists(_PROBED))
 
     async def close(self) -> None:
-        """Closes the connections. Calls in progress raise Unavailable."""
         with suppress(Unavailable):
             await self.call(self.client.aclose())
 

@@ -179,7 +179,7 @@ class _Gateway:
                 cores_domain=settings.cores_domain,
                 usage=usage,
                 response_cache=ResponseCache(cache_bytes) if cache_bytes else None,
-                key_requests=KeyRequests(settings.key_requests_max),
+                key_requests=KeyRequests(settings.key_requests_max, settings.connections_max),
                 websockets=websockets,
                 features_off=features_off,
             )

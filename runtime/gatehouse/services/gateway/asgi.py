@@ -18,6 +18,7 @@ from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.cores.response_cache import ResponseCache
 from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification.service import VerificationService
+from gatehouse.platform.executions import Holder, Places
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.pipeline import Pipeline
 from gatehouse.platform.http.request import Refused, Request
@@ -32,23 +33,25 @@ _ENCODINGS_MAX = 2
 
 
 class KeyRequests(asgi.Uses):
-    """Limits the number of requests to Cores that a key family has in progress in a worker, and
-    thereby limits memory use.
+    """Limits the number of requests to Cores that a worker, and in it a key family, has in
+    progress, and thereby limits memory use.
     """
 
-    def __init__(self, requests_max: int) -> None:
+    def __init__(self, requests_max: int, connections_max: int) -> None:
+        """requests_max: of a key family. A quarter of the connections is left to other requests."""
         super().__init__()
-        self._requests_max = requests_max
+        self._requests_max, self._places = requests_max, Places(connections_max * 3 // 4)
 
     @contextmanager
-    def hold(self, subject: str) -> Iterator[None]:
-        """Counts a request until the context exits. Raises TooManyRequests."""
+    def hold(self, subject: str, holder: Holder) -> Iterator[None]:
+        """Counts a request until the context exits. Raises TooManyRequests and Unavailable."""
         try:
             if self.add(subject) > self._requests_max:
                 raise TooManyRequests(
                     f"The API key and its rotations have {self._requests_max} requests in progress."
                 )
-            yield
+            with self._places.hold(subject, holder, "requests in progress"):
+                yield
         finally:
             self.remove(subject)
 

@@ -127,10 +127,10 @@ async def _forward_verified(
 
     try:
         with (
-            dependencies.key_requests.hold(key.subject),
+            dependencies.key_requests.hold(key.subject, context),
             nullcontext()
             if handshake is None
-            else dependencies.websockets.hold(key.subject, context),
+            else dependencies.websockets.places.hold(key.subject, context, "open WebSockets"),
         ):
             framed = framed or await _received_body(context, authorize)
             context.release()  # the number of requests of a key is limited instead

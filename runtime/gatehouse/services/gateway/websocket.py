@@ -20,10 +20,9 @@ from typing import cast
 from gatehouse.core.clock import Clock
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.decision import evaluate
-from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord
 from gatehouse.core.verification import Code, VerificationRequest
-from gatehouse.platform.executions import Holder, Places
+from gatehouse.platform.executions import Places
 from gatehouse.platform.http.listening import reset_at_close
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker, FrameError, close_frame
 from gatehouse.platform.http_client.connections import READ_BYTES
@@ -426,16 +425,6 @@ class WebSockets:
 
     def __len__(self) -> int:
         return self.places.used
-
-    @contextmanager
-    def hold(self, subject: str, holder: Holder) -> Iterator[None]:
-        """Counts a WebSocket until the context exits. Raises Unavailable if there are too many."""
-        try:
-            if not self.places.take(subject, holder):
-                raise Unavailable("The gateway has reached its limit of open WebSockets.")
-            yield
-        finally:
-            self.places.leave(subject, holder)
 
     @contextmanager
     def relay(

@@ -216,7 +216,6 @@ class Gateway:
 
     @asynccontextmanager
     async def core(self, url: str, name: str = "docs", **settings: Any) -> AsyncIterator[Key]:
-        """Registers a Core with these settings; yields a key with scope cores:read."""
         _, reply = await self.register(url, name, settings=settings)
         assert reply.status == 200, reply.body
         try:
@@ -285,8 +284,6 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 @dataclass
 class Core:
-    """Records requests and behaves as the first segment of the path specifies."""
-
     port: int = 0
     requests: list[tuple[str, list[tuple[str, str]], bytes]] = field(default_factory=list)
     disconnected: asyncio.Event = field(default_factory=asyncio.Event)
@@ -371,7 +368,6 @@ class Core:
 
 @asynccontextmanager
 async def serving(handle: Any) -> AsyncIterator[int]:
-    """Calls `handle` with each connection to a free port. Yields the port."""
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
@@ -386,7 +382,6 @@ async def core() -> AsyncIterator[Core]:
 
 @pytest.fixture
 async def docs(gateway: Gateway, core: Core) -> AsyncIterator[Key]:
-    """Registers the recording Core as docs; yields the key of its agent."""
     agent, reply = await gateway.register(core.url)
     assert reply.status == 200, reply.body
     yield agent
@@ -543,7 +538,6 @@ def another(
 
 @pytest.fixture
 def failed_start(database: Any, redis_url: str, tmp_path: Path) -> Callable[..., tuple[int, str]]:
-    """Runs a gateway that fails to start. Returns its exit status and output."""
 
     def run(**more: str) -> tuple[int, str]:
         environment = {**gateway_environment(database.app_url, redis_url, free_port()), **more}

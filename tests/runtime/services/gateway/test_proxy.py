@@ -380,6 +380,23 @@ async def test_request_is_rejected_if_the_core_has_too_many_in_progress(
     assert [line for line, _, _ in core.requests] == ["GET /slow HTTP/1.1", "GET /third HTTP/1.1"]
 
 
+async def test_requests_of_keys_leave_connections_to_others(
+    gateway: Any, core: Any, key: Any, another: Any
+) -> None:
+    names = ("CONNECTIONS", "ADDRESS_CONNECTIONS", "ADDRESS_BODIES", "WEBSOCKETS")
+    client = another(**{f"GATEHOUSE_{name}_MAX": "16" for name in names})
+    head = f"GET /cores/docs/silent HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n".encode()
+    async with AsyncExitStack() as stack:
+        readers = []
+        for _ in range(12):
+            readers.append((await stack.enter_async_context(client.connection(head)))[0])
+            await until(lambda: len(core.requests) == len(readers))
+        assert (await get(client, key, "/cores/docs/x")).outcome == (503, "unavailable")
+        other = await gateway.create_key()
+        assert (await get(client, other, "/cores/docs/x")).status == 200
+        assert (await read_reply(readers[0])).outcome == (503, "core_overloaded")
+
+
 async def test_key_with_the_most_requests_makes_room_for_others(
     gateway: Any, core: Any, key: Any, another: Any
 ) -> None:

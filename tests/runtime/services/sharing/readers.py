@@ -180,7 +180,6 @@ def _round(process: BaseProcess, results: Any) -> list[str]:
 
 
 def race(settings: SharingSettings, rounds: Rounds, forms: Sequence[Form]) -> list[list[str]]:
-    """Outcomes of each round. `forms`: deployment form of each process."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(len(forms))
     queues = [context.Queue() for _ in forms]

@@ -36,7 +36,6 @@ NARROW: Any = {"width": 320, "height": 640}
 
 
 async def defects(page: Page) -> list[Any]:
-    """Violations, and the width if the page is wider than a narrow screen."""
     width = await page.evaluate("document.documentElement.scrollWidth")
     return [*await violations_in_both_themes(page), *([width] if width > NARROW["width"] else [])]
 

@@ -106,7 +106,6 @@ def _unknown(chars: int = PATH_CHARS) -> LinkToken:
 
 
 async def denied_links(sharing: Sharing) -> dict[str, LinkToken]:
-    """Links that look like an unknown link, by the reason of the denial."""
     tokens = {
         reason: (await sharing.create(ttl_s=300 if reason == "expired" else 7200))[1][0]
         for reason in ("expired", "unknown link", "wrong secret", "revoked", "used", "acknowledged")
@@ -172,7 +171,6 @@ def _client(address: str) -> Client:
 
 
 async def _deny(sharing: Sharing, client: Client, times: int) -> list[str]:
-    """Make concurrent attempts with unknown links. Returns the error codes."""
 
     async def attempt() -> str:
         with pytest.raises((LinkNotFound, TooManyDenied)) as raised:
