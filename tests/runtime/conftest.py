@@ -135,7 +135,6 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """The port of a server that accepts connections and never responds."""
     with silent_server() as port:
         yield port
 

@@ -14,7 +14,6 @@ def silent_server() -> Iterator[int]:
 
 @contextmanager
 def full_server() -> Iterator[int]:
-    """The port of a server that accepts no connections."""
     with socket.socket() as full, ExitStack() as stack:
         full.bind(("127.0.0.1", 0))
         full.listen(0)

@@ -41,7 +41,6 @@ DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def found() -> Iterator[tuple[str, re.Pattern[Any], str]]:
-    """Place, expression and method."""
     for path in sorted(ROOT.rglob("*.py")):
         text = path.read_text()
         if not re.search(r"\bre\b|\bmatching\(|\bpattern=", text):

@@ -8,7 +8,7 @@ from functools import cached_property
 from urllib.parse import unquote
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
-from gatehouse.core.errors import GatehouseError, TooManyRequests
+from gatehouse.core.errors import CoreOverloaded, GatehouseError, TooManyRequests
 from gatehouse.core.token import Pepper
 from gatehouse.core.token_scanner import has_token
 from gatehouse.core.verification import Code, VerificationResult
@@ -134,7 +134,7 @@ class RequestContext(Request):
             return self.relay.displace()
         exchange = self.exchange
         if exchange is None or not exchange.is_cancelled_on_disconnect:
-            return False
+            return exchange is not None and exchange.reject_unfinished(CoreOverloaded())
         self.is_displaced, exchange.is_cancelled_on_disconnect = True, False
         exchange.cancel()
         return True

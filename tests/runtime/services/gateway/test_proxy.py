@@ -385,16 +385,22 @@ async def test_requests_of_keys_leave_connections_to_others(
 ) -> None:
     names = ("CONNECTIONS", "ADDRESS_CONNECTIONS", "ADDRESS_BODIES", "WEBSOCKETS")
     client = another(**{f"GATEHOUSE_{name}_MAX": "16" for name in names})
-    head = f"GET /cores/docs/silent HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n".encode()
+    target = f"/cores/docs/silent HTTP/1.1\r\nHost: g\r\n{key.header}\r\n"
+    head, other = f"GET {target}\r\n".encode(), await gateway.create_key()
+    body = f"PUT {target}Expect: 100-continue\r\nContent-Length: 5\r\n\r\n".encode()
     async with AsyncExitStack() as stack:
-        readers = []
-        for _ in range(12):
+        readers = [(await stack.enter_async_context(client.connection(body)))[0]]
+        await readers[0].readuntil(b"100 Continue\r\n\r\n")
+        for _ in range(11):
             readers.append((await stack.enter_async_context(client.connection(head)))[0])
-            await until(lambda: len(core.requests) == len(readers))
+            await until(lambda: len(core.requests) == len(readers) - 1)
         assert (await get(client, key, "/cores/docs/x")).outcome == (503, "unavailable")
-        other = await gateway.create_key()
-        assert (await get(client, other, "/cores/docs/x")).status == 200
-        assert (await read_reply(readers[0])).outcome == (503, "core_overloaded")
+        for reader in readers[:2]:
+            assert (await get(client, other, "/cores/docs/x")).status == 200
+            assert (await read_reply(reader)).outcome == (503, "core_overloaded")
+            core.requests.clear()
+            await stack.enter_async_context(client.connection(head))
+            await until(lambda: core.requests)
 
 
 async def test_key_with_the_most_requests_makes_room_for_others(

@@ -20,7 +20,6 @@ pytestmark = [pytest.mark.requirement("SS-01"), pytest.mark.requirement("SS-13")
 
 
 def multipart(fields: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Parts in this order. A tuple is a file: name, content and media type."""
     return [(name, value if isinstance(value, tuple) else (None, value)) for name, value in fields]
 
 
