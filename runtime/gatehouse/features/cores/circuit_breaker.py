@@ -78,7 +78,6 @@ class CircuitBreaker:
         return opened
 
     def responded(self, now: float, *, failed: bool) -> None:
-        """Records the outcome of a request that had a connection."""
         self._failed_responses = self._failed_responses + 1 if failed else 0
         if self._failed_responses == self.failures_max > 0:
             self._failed_responses, self._avoided_until = 0, now + self.reset_s

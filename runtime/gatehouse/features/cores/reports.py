@@ -149,7 +149,6 @@ def bucket_of(us: int) -> int:
 
 
 def bucket_end(bucket: int) -> int:
-    """The latency in microseconds at which a bucket ends."""
     bits = bucket >> 3
     return bucket + 1 if bits < 5 else (8 | bucket & 7) + 1 << bits - 4
 

@@ -487,7 +487,6 @@ class ConnectionPool:
         return bool(self._in_use)
 
     def retire(self) -> None:
-        """Closes each connection as soon as it is idle."""
         self._retired = True
         for connection in tuple(self._idle):
             self.close_idle(connection)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gatehouse.core.cores import CoreRecord
-from gatehouse.core.errors import BadRequest, CoreOverloaded, CoreUnreachable
+from gatehouse.core.errors import BadRequest, CoreOverloaded, CoreTimeout, CoreUnreachable
 from gatehouse.core.origin import parse_base_url
 from gatehouse.core.verification import RateLimitState
 from gatehouse.features.cores.credentials import Credential
@@ -192,9 +192,11 @@ class Forwarding:
                 else:
                     await self._send_response(core, response)
         except asyncio.CancelledError:
-            if self.context.is_displaced:
-                raise CoreOverloaded from None
-            raise
+            if not self.context.is_displaced:
+                raise
+            # The Core may have processed the request.
+            error = CoreTimeout if attempt.is_sent else CoreOverloaded
+            raise error(detail="ended for another key") from None
         finally:
             if exchange is not None:
                 exchange.is_cancelled_on_disconnect = False  # a refund continues

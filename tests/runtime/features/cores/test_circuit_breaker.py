@@ -16,7 +16,6 @@ pytestmark = pytest.mark.requirement("CG-11")
 
 
 def opened() -> CircuitBreaker:
-    """Opened at 100 by three failures, with a reset time of five seconds."""
     circuit = CircuitBreaker(3, 5.0)
     assert [circuit.not_connected(100.0) for _ in range(3)] == [False, False, True]
     return circuit

@@ -70,7 +70,6 @@ def test_links_and_submissions_match_openapi(sharing: Sharing, mode: GenerationM
 
 
 async def _existing(sharing: Sharing, path: str, body: dict[str, Any]) -> dict[str, str]:
-    """Fields that replace the link in a generated body with an existing one."""
     if "/requests/" in path:
         _, submission, _ = await request(sharing)
         return {"link": submission.url("https://share.test")}
