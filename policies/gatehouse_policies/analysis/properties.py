@@ -294,7 +294,6 @@ class Properties:
         return Properties({key: value}, self.path)
 
     def document(self, key: str) -> "Properties":
-        """A document in JSON or YAML, empty if absent."""
         text = self.text(key)
         if text.lstrip()[:1] in ("", "{"):
             return self.decoded(key).block(key) if text else Properties({}, key)

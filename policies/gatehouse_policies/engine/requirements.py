@@ -213,7 +213,6 @@ def is_at_most(path: str, bound: str | int, default: float = 0) -> Requirement:
 
 
 def has_elements(path: str) -> Requirement:
-    """The property is a list that is not empty."""
     return satisfies(
         path, lambda block, key: block.size(key) > 0, "is empty", f"add an element to {path}"
     )

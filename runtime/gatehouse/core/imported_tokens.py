@@ -52,7 +52,6 @@ class ImportedKeyIds:
 
 
 def is_token(text: str) -> bool:
-    """True for 8 to 512 visible ASCII characters."""
     return TOKEN_CHARS_MIN <= len(text) <= TOKEN_CHARS_MAX and is_visible_ascii(text)
 
 

@@ -64,7 +64,6 @@ class RecentRequests:
     _intervals: deque[RequestCounts] = field(default_factory=lambda: deque(maxlen=INTERVALS))
 
     def end_interval(self) -> RequestCounts:
-        """Begins a new interval. Returns the sums of the last minute."""
         if not self.current.requests and not any(each.requests for each in self._intervals):
             return self.current  # a key can register thousands of instances
         self._intervals.append(self.current)

@@ -137,7 +137,6 @@ def _weak(method: Callable[[], None]) -> Callable[[], None]:
 
 
 def decoded(value: bytes | bytearray) -> str:
-    """Decode a name or a field of a form. Raises BadRequest."""
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

@@ -139,6 +139,8 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
         self._loop = asyncio.get_running_loop()
         #: Fields of the current head or trailers.
         self._headers: list[asgi.Header] = []
+        #: Parts of the body that the parser has found in the current slice.
+        self._body: list[bytes] = []
         #: Requests without a complete response, in order. The first one has been started, except
         #: while data is parsed.
         self._exchanges: list[Exchange] = []
@@ -291,6 +293,7 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
                 head_without_upgrade = self._head_without_upgrade()
             if head_without_upgrade:
                 self._parser.feed_data(head_without_upgrade)
+            self._pass_body()
             start += len(part)
             self._later_bytes += len(part)
             if self._is_chunked and exchange is not None and exchange is self._receiving:
@@ -487,10 +490,17 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
             self._framing_bytes -= 2 * len(body) + request_head.CHUNK_FRAMING_BYTES
         else:
             self._body_left -= len(body)
-        if self._receiving is not None:
-            self._receiving.receive_body(body)
+        self._body.append(body)
+
+    def _pass_body(self) -> None:
+        """Passes the chunks of a slice together, because each takes five times as long alone."""
+        if self._body:
+            body, self._body = b"".join(self._body), []
+            if self._receiving is not None:
+                self._receiving.receive_body(body)
 
     def on_message_complete(self) -> None:
+        self._pass_body()
         if self._receiving is not None and self._headers:  # trailers, which are discarded
             self._check_size()
             self._headers = []

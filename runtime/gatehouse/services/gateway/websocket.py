@@ -137,7 +137,6 @@ class _Side(asyncio.BufferedProtocol):
         return self.checker.frames - before
 
     def block(self) -> None:
-        """Stops reading while the other side does not read."""
         self._blocked = True
         self._relay.queue.remove(self)
         self._update_reading()
@@ -352,7 +351,6 @@ class Relay:
             self._end_close_handshake()
 
     def lost(self, side: _Side) -> None:
-        """Ends the other connection after one connection has ended."""
         other = self.other(side)
         if not other.is_open:
             if not self._ended.done():

@@ -90,7 +90,6 @@ class SignIn:
         answer(self.provider, self.sent, **claims)
 
     async def complete(self, **changes: str | None) -> str:
-        """The path to open, or the failure. changes: see `redirect`."""
         sent = redirect(self.provider, self.sent, **changes)
         try:
             _, transaction = await self.flow.complete(self.cookie, sent)

@@ -171,8 +171,6 @@ async def test_purge_deletes_the_stored_response(console: Console) -> None:
 
 
 class WaitingStore(IdempotencyStore):
-    """Stores a response when `permitted` is set."""
-
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
         self.called, self.permitted = asyncio.Event(), asyncio.Event()
@@ -191,8 +189,6 @@ class UnreliableStore(IdempotencyStore):
 
 
 class LaterClock(Clock):
-    """Is ahead by the maximum duration of a request."""
-
     def now(self) -> float:
         return super().now() + RUNNING_S_MAX
 

@@ -387,13 +387,23 @@ async def test_head_without_an_end_is_rejected(patient: Running, start: bytes) -
     assert code_of(response) == (431, "headers_too_large")
 
 
-async def test_small_chunks_with_short_extensions_are_accepted(patient: Running) -> None:
+async def test_small_chunks_with_short_extensions_are_accepted(
+    patient: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, receive_body = [], Exchange.receive_body
+
+    def receive(exchange: Exchange, data: bytes) -> None:
+        parts.append(data)
+        receive_body(exchange, data)
+
+    monkeypatch.setattr(Exchange, "receive_body", receive)
     chunks = b"1;a=b\r\nx\r\n" * 5_000 + b"0\r\n\r\n"
     last = b"GET /y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     pipelined = b"GET /y HTTP/1.1\r\nHost: a\r\n\r\n" * 300 + last
     response = await patient.send(POST + CHUNKED + chunks + pipelined)
     assert response.count(b"/x 5000") == 1
     assert response.count(b"/y 0") == 301
+    assert (b"".join(parts), len(parts) < 200) == (b"x" * 5_000, True)  # each takes time
 
 
 async def test_name_of_another_protocol_in_a_request_is_accepted(patient: Running) -> None:
@@ -718,8 +728,6 @@ def test_bytes_of_unfinished_bodies_of_a_service_are_bounded(workers: int, many:
 
 
 class UnreadTransport(asyncio.Transport):
-    """A connection whose client reads nothing."""
-
     def __init__(self, unsent: int, address: str = "192.0.2.1", *, tls: bool = False) -> None:
         super().__init__({"peername": (address, 1), "sslcontext": tls or None})
         self.unsent = unsent

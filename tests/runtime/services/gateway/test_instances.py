@@ -156,7 +156,6 @@ async def test_number_of_instances_is_limited(gateway: Gateway, agent: Key) -> N
 
 @pytest.mark.bound("core.cores:REGISTERED_MAX")
 async def test_number_of_ended_instances_is_limited(gateway: Gateway, agent: Key) -> None:
-    """A worker reads all of them when it starts."""
     await gateway.pool.execute("DELETE FROM core")
     await gateway.pool.execute(
         core_row("FROM generate_series(1, $2) AS n", instance_id="'i' || n", draining="true"),
