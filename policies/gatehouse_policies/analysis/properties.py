@@ -245,7 +245,6 @@ class Properties:
         return strings
 
     def known_text(self, key: str) -> str:
-        """A string, or "" if it is absent or unknown."""
         return self.text(key) if self.known(key) else ""
 
     def name_values(self, key: str) -> dict[str, str]:

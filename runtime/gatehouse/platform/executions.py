@@ -203,11 +203,12 @@ class Places:
             self._holders.pop(subject, None)
 
     def _make_room(self, subject: str) -> bool:
-        most = max(self._holders, key=lambda each: len(self._holders[each]))
-        if len(self._holders[most]) - 1 <= len(self._holders.get(subject, ())):
-            return False
-        for holder in self._holders[most]:
-            if holder.displace():
-                self.leave(most, holder)
-                return True
+        own = len(self._holders.get(subject, ()))
+        for each in sorted(self._holders, key=lambda name: -len(self._holders[name])):
+            if len(self._holders[each]) <= own + 1:
+                break
+            for holder in self._holders[each]:
+                if holder.displace():
+                    self.leave(each, holder)
+                    return True
         return False

@@ -60,12 +60,14 @@ def test_subjects_have_equal_shares_of_places(number: int, steps: list[tuple[str
 
 
 def test_holder_that_cannot_end_keeps_its_place() -> None:
-    places, fixed, other = Places(2), _Holder(can_end=False), _Holder()
-    assert places.take("a", fixed)
-    assert places.take("a", other)
-    assert places.take("b", _Holder())
-    assert (fixed.has_ended, other.has_ended) == (False, True)
-    assert places.take("a", fixed) is False
+    places, fixed, ended = Places(5), _Holder(can_end=False), _Holder()
+    for subject, holder in (("a", fixed), ("a", ended), ("b", _Holder()), ("b", _Holder())):
+        assert places.take(subject, holder)
+    assert places.take("a", _Holder(can_end=False))
+    assert places.take("c", _Holder())
+    assert (fixed.has_ended, ended.has_ended, places.used) == (False, True, 5)
+    assert places.take("d", _Holder())  # of "b", because those of "a" cannot end
+    assert not places.take("e", _Holder())
 
 
 class _Work(Execution):

@@ -51,8 +51,6 @@ async def test_closed_connections_take_no_turns() -> None:
 
 @dataclass
 class _Connection:
-    """A connection that always has more data."""
-
     subject: str
     read: int = 0
     is_paused: bool = False

@@ -104,7 +104,6 @@ TWO = 'topic = aws.sns.Topic("topic", name="{topic}", opts=O({options}))\n' + (
 
 
 def two(topic: str = "a", endpoint: str = "x", options: str = "") -> str:
-    """A topic, and a subscription whose topic forces its replacement."""
     return TWO.format(topic=topic, endpoint=endpoint, options=options)
 
 

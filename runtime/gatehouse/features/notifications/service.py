@@ -262,10 +262,11 @@ class NotificationDispatcher:
         parts = urlsplit(webhook.url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         request = UpstreamRequest(method="POST", target=target, headers=headers, body=body)
+        url = f"{parts.scheme}://{parts.netloc}"
         try:
             async with (
                 asyncio.timeout(TIMEOUT_S),
-                self.upstreams.send(f"{parts.scheme}://{parts.netloc}", request) as reply,
+                self.upstreams.send(url, request, webhook.created_by) as reply,
             ):
                 return "" if 200 <= reply.status < 300 else f"responded with {reply.status}"
         except (CoreTimeout, TimeoutError):

@@ -112,7 +112,6 @@ def running_console(database: Database, folder: Path, **variables: str) -> Itera
 def running_services(
     database: Database, folder: Path, *services: str, **variables: str
 ) -> Iterator[child_processes.Child]:
-    """The parent process of services whose ports are in `variables`."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")},
         "GATEHOUSE_ENVIRONMENT": "dev",

@@ -144,7 +144,6 @@ class Visitor:
     async def return_from_provider(
         self, sent: dict[str, str], **changes: str | None
     ) -> httpx.Response:
-        """Opens the callback as the identity provider does. changes: see `redirect`."""
         query = redirect(self.provider, sent, **changes)
         return await self.client.get(CALLBACK_PATH, params=query, headers=CROSS_SITE)
 

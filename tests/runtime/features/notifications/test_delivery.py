@@ -236,6 +236,32 @@ async def test_webhooks_that_do_not_respond_in_time_leave_attempts_to_others(
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_busy_webhooks_leave_attempts_to_others(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await setup.create_webhook()
+        await setup.revoke()
+    await setup.follow()
+    setup.clock.advance(1)
+    webhook_id, _ = await setup.create_webhook()
+    await setup.revoke()
+    await setup.follow()
+    setup.clock.advance(1)
+    claim, now = setup.repository.claim, setup.clock.now()
+    (first,) = await claim(now=now, size=1, each=5, busy=(), lease_s=9)
+    subjects, send = [], UpstreamClients.send
+
+    def record(clients: UpstreamClients, url: str, request: Any, subject: str) -> Any:
+        subjects.append(subject)
+        return send(clients, url, request, subject)
+
+    monkeypatch.setattr(UpstreamClients, "send", record)
+    await setup.deliver()
+    webhooks = (await setup.client.get("/v1/webhooks")).json()["webhooks"]
+    assert (first.target, {*subjects}) == (webhook_id, {each["created_by"] for each in webhooks})
+
+
 async def test_delivery_for_which_too_many_tls_handshakes_are_in_progress_is_retried(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:

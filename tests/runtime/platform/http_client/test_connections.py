@@ -59,8 +59,6 @@ class Resolver:
 
 @dataclass
 class Core:
-    """Records requests. An empty response closes the connection."""
-
     response: bytes = OK
     close: bool = False
     port: int = 0

@@ -9,8 +9,6 @@ from sandbox.local.collector import ReceivedSpan, decode, serve
 
 
 class Collector:
-    """The spans that were received. `bodies`: the exports, byte by byte."""
-
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.endpoint = ""

@@ -180,7 +180,6 @@ _SHOWN_ONCE = [
 
 @pytest.fixture
 def sharing(sharing: Sharing) -> Sharing:
-    """Without the limit for new secrets, which all tests of this file share."""
     backend = replace(sharing.backend, creates_per_minute=10_000)
     return of_backend(backend, sharing.clock, sharing.s3, sharing.dynamodb)
 

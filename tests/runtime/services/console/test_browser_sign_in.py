@@ -46,15 +46,12 @@ class Origins:
 
 @dataclass(frozen=True)
 class Servers:
-    """`applications`: the application that is served, at index 0."""
-
     origins: Origins
     applications: list[Any]
 
 
 @pytest.fixture(scope="module")
 async def servers() -> AsyncIterator[Servers]:
-    """An application and an OpenID provider, which are different sites."""
     applications: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -255,7 +255,6 @@ async def applied(pool: Any, change_seq: int) -> None:
 
 
 async def read_reply(reader: asyncio.StreamReader, *, head: bool = False) -> Reply:
-    """Reads one response (RFC 9112). `whole` is False if its body is incomplete."""
     async with asyncio.timeout(60):
         start = await reader.readuntil(b"\r\n\r\n")
         first, *lines = start.decode("latin-1").split("\r\n")[:-2]
@@ -553,7 +552,6 @@ def failed_start(database: Any, redis_url: str, tmp_path: Path) -> Callable[...,
 
 @pytest.fixture(scope="module")
 async def module_gateway(gateway_process: tuple[int, int, Path, str]) -> AsyncIterator[Gateway]:
-    """All tests of the module use its connections."""
     port, pid, log, database_url = gateway_process
     async with asyncpg.create_pool(database_url, min_size=1, max_size=4) as pool:
         yield Gateway(port, pid, pool, log)

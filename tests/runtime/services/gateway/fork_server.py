@@ -22,8 +22,6 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Forked(subprocess.Popen[bytes]):
-    """A process whose parent reports its exit status over a connection."""
-
     def __init__(self, connection: Connection) -> None:
         self.args, self.pid, self.returncode = "gateway", connection.recv(), None
         self._connection, self._lock = connection, threading.Lock()

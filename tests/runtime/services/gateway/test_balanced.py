@@ -58,8 +58,6 @@ http {{
 
 @dataclass
 class Gateways:
-    """`ports` do not change when a gateway is restarted."""
-
     environment: dict[str, str]
     folder: Path
     ports: list[int] = field(default_factory=lambda: [free_port() for _ in range(GATEWAYS)])

@@ -109,7 +109,6 @@ def transitions_metric(state: str) -> str:
 
 
 async def until_logged(gateway: Gateway, *expected: tuple[str, str, str]) -> None:
-    """Log lines are written in batches."""
     await until(lambda: tuple(transitions(gateway)[-len(expected) :]) == expected)
 
 

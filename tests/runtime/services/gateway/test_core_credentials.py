@@ -52,7 +52,6 @@ def gateway_process(
     redis_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[int, int, Path, str]]:
-    """A gateway whose logs and traces must not contain a credential."""
     port, log = free_port(), tmp_path_factory.mktemp("gateway") / "gateway.log"
     key_id, secret = emulator.credentials
     environment = gateway_environment(

@@ -172,7 +172,6 @@ async def test_reads_of_large_frames_take_turns(
 
 
 def floods(count: int) -> dict[str, bytes]:
-    """This number of frames of each unlimited type, in as few bytes as possible."""
     frames = {
         "pings": Frame(Opcode.PING, b""),
         "pongs": Frame(Opcode.PONG, b""),

@@ -271,7 +271,6 @@ SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnecti
 
 @asynccontextmanager
 async def raw_core(gateway: Gateway, behavior: RawCore) -> AsyncIterator[Any]:
-    """Registers a Core that handles its connections itself; yields a key."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
