@@ -69,7 +69,6 @@ class Naming:
 
     @property
     def namespace(self) -> str:
-        """`Gatehouse/dev`, the CloudWatch namespace of the stack's metrics."""
         return f"{PROJECT.capitalize()}/{self.stack}"
 
     def log_group(self, process: str) -> str:
@@ -97,7 +96,6 @@ class Naming:
         return self.log_group("*"), self.waf_log_group, self.database_log_group("*")
 
     def dead_letter_queue(self, function: str) -> str:
-        """`gatehouse-dev-rotate-failed`"""
         return self.name(f"{function}-failed")
 
     def cache_nodes(self, count: int) -> tuple[str, ...]:
@@ -109,7 +107,6 @@ class Naming:
         return f"/aws/rds/instance/{self.name('main')}/{kind}"
 
     def alias(self, data_class: str) -> str:
-        """`alias/gatehouse-dev-data`"""
         return f"alias/{self.name(data_class)}"
 
     def via_services(self, services: Iterable[str]) -> list[str]:

@@ -87,7 +87,6 @@ class Environment:
         return asyncio.run(self._create_keys(limits))
 
     def register_core(self, token: str, core_url: str) -> None:
-        """Inserts the Core `docs`, registered by a key."""
         asyncio.run(self._execute(_INSERT_CORE, core_url, token.split("_")[2][:12]))
 
     async def _execute(self, statement: str, *arguments: object) -> None:

@@ -71,7 +71,6 @@ class Measurement:
 
 
 def missing() -> list[str]:
-    """The required programs that are not on PATH."""
     return [name for name in ("nginx", "wrk") if shutil.which(name) is None]
 
 

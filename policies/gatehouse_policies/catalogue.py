@@ -30,7 +30,6 @@ _BY_ID: dict[str, Control] = {policy.id: policy for policy in (*META_POLICIES, *
 
 
 def rule(id: str) -> Rule:
-    """The rule with this ID. Raises KeyError for an unknown ID."""
     policy = _BY_ID[id]
     if not isinstance(policy, Rule):
         raise KeyError(id)
@@ -42,7 +41,6 @@ def find(id: str) -> Control | None:
 
 
 def of_pack(pack: str) -> tuple[Rule, ...]:
-    """The rules of "security" or "resilience", sorted by ID."""
     return tuple(rule for rule in RULES if rule.pack == pack)
 
 

@@ -71,8 +71,6 @@ class Declared:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One diagnostic. name: name of the resource, "" for the stack."""
-
     policy: str
     name: str
     level: str
@@ -85,7 +83,6 @@ class Pack(ABC):
         """Calls a method of the Analyzer protocol."""
 
     def configure(self, config: Mapping[str, Mapping[str, Any]]) -> None:
-        """Sends levels and parameters as `--policy-pack-config` does."""
         request = analyzer_pb2.ConfigureAnalyzerRequest()
         for rule, values in config.items():
             level = analyzer_pb2.EnforcementLevel.ValueType(_LEVELS[values["enforcementLevel"]])
@@ -219,8 +216,6 @@ class Evaluation:
 
 
 class _Requests:
-    """Analyzer protocol requests for a program, with resolved references."""
-
     def __init__(self, program: tuple[Declared, ...], known: bool) -> None:
         self.program = program
         self.known = known

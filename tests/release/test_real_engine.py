@@ -27,7 +27,6 @@ DELIVERY = {
 def project(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
-    """An empty stack. The tests deploy it in the order of the file."""
     with running(str(request.param), tmp_path_factory.mktemp("project")) as project:
         yield project
 

@@ -96,7 +96,6 @@ def test_interrupted_deployment_continues(project: Project, moment: int) -> None
 def test_one_of_two_simultaneous_deployments_is_rejected(
     project: Project, call: str, rejected: str, message: str
 ) -> None:
-    """The second deployment starts and ends during a call of the first."""
     results = {}
 
     def start_second(current: str) -> str:

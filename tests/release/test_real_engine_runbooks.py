@@ -114,7 +114,6 @@ class Rds:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """The deployed stack. The tests run in the order of the file."""
     with running("prod", tmp_path_factory.mktemp("project")) as project:
         project.account.service = Rds(project.emulator)
         deploy(project, RECOVERY)

@@ -12,8 +12,6 @@ from bench.gateway.load import Requests
 
 
 class WithoutServers(Environment):
-    """Keys that no database has."""
-
     def create_keys(self, limits: object) -> list[str]:
         assert isinstance(limits, list)
         return [f"token-{number}" for number in range(len(limits))]

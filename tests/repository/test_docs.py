@@ -196,7 +196,6 @@ def test_sandbox_page_lists_types_that_are_not_emulated() -> None:
 
 
 def python_of(text: str) -> list[ast.AST]:
-    """The Python blocks of a page, and the inline code that is a call."""
     blocks: list[ast.AST] = [
         ast.parse(block)
         for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
@@ -208,7 +207,6 @@ def python_of(text: str) -> list[ast.AST]:
 
 
 def resolved(name: str) -> Any:
-    """The object with a dotted name, or None if its first part is not a module."""
     modules = name.split(".")
     for length in range(len(modules), 0, -1):
         with suppress(ImportError):

@@ -158,7 +158,6 @@ def empty_database(postgres_server: servers.Postgres) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def migrated_database(postgres_server: servers.Postgres) -> Database:
-    """The template of `database`, which is copied faster than it is migrated."""
     template = create_database(postgres_server, "template0")
     asyncio.run(runner.migrate(template.owner))
     return template
@@ -173,7 +172,6 @@ def database(postgres_server: servers.Postgres, migrated_database: Database) -> 
 
 @pytest.fixture(scope="module")
 async def module_pool(database: Database) -> AsyncIterator[Pool]:
-    """All tests of the module use its connections."""
     async with opened(database.app) as pool:
         yield pool
 

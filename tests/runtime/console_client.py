@@ -138,7 +138,6 @@ def create_pool(database: Database) -> Pool:
 
 
 def composition(pool: Pool, log: LogRecorder, **changes: Any) -> Composition:
-    """The composition of a console. `changes`: settings and fields."""
     settings = load(
         {
             "GATEHOUSE_ENVIRONMENT": "test",
@@ -156,13 +155,11 @@ def composition(pool: Pool, log: LogRecorder, **changes: Any) -> Composition:
 
 
 def session_key(generations: dict[int, bytes]) -> SecretStr:
-    """The value of the setting. The last generation is the current one."""
     encoded = {str(number): base64.b64encode(key).decode() for number, key in generations.items()}
     return SecretStr(json.dumps({"current": max(generations), "generations": encoded}))
 
 
 def changed(composition: Composition, changes: dict[str, Any]) -> Composition:
-    """`changes`: settings and fields of the composition."""
     settings = {name: value for name, value in changes.items() if name in Settings.model_fields}
     fields = {name: value for name, value in changes.items() if name not in settings}
     return replace(composition, settings=composition.settings.model_copy(update=settings), **fields)

@@ -22,7 +22,6 @@ def postgres_pid(server: Postgres) -> int:
 
 
 def postgres_pids(server: Postgres) -> list[int]:
-    """The server, and the processes of its connections."""
     connections = "SELECT pid FROM pg_stat_activity WHERE datname = 'gatehouse';"
     return [postgres_pid(server), *map(int, server.sql(connections).split())]
 

@@ -73,14 +73,12 @@ class Resource:
         return self.props.known_text("region") or provider
 
     def tags(self) -> list[Properties]:
-        """The tags of the resource, and the provider's default tags."""
         blocks = [self.props.block("tags")]
         if self.provider is not None and self.provider.has("defaultTags"):
             blocks.append(self.provider.decoded("defaultTags").block("defaultTags").block("tags"))
         return blocks
 
     def tag(self, key: str) -> str:
-        """The value of a tag, "" if it is absent."""
         return next((tags.text(key) for tags in self.tags() if tags.has(key)), "")
 
 

@@ -59,7 +59,6 @@ class Exemptions:
     errors: tuple[tuple[str, str], ...] = ()
 
     def find(self, control: str, urn: str) -> Exemption | None:
-        """The first entry that exempts this resource from this control."""
         return next((entry for entry in self.active if entry.covers(control, urn)), None)
 
 

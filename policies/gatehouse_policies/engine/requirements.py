@@ -57,7 +57,6 @@ def is_not_false(path: str) -> Requirement:
 
 
 def is_not_true(path: str) -> Requirement:
-    """The property is false or absent."""
     return satisfies(path, lambda block, key: not block.flag(key), "is true", f"remove {path}=True")
 
 
@@ -189,7 +188,6 @@ def is_exactly(path: str, *values: str, default: str = "", message: str = "") ->
 
 
 def has_format(path: str, pattern: str, *, example: str, message: str) -> Requirement:
-    """The property is a text of this format. example: a text to set."""
     return satisfies(
         path,
         lambda block, key: re.fullmatch(pattern, block.text(key)) is not None,
@@ -273,7 +271,6 @@ def any_of(*requirements: Requirement, message: str) -> Requirement:
 
 
 def where(applies: Callable[[Resource], bool], *requirements: Requirement) -> Requirement:
-    """Requirements on some of the rule's resources."""
 
     def check(resource: Resource, stack: Stack) -> CheckResults:
         for requirement in requirements if applies(resource) else ():
@@ -283,7 +280,6 @@ def where(applies: Callable[[Resource], bool], *requirements: Requirement) -> Re
 
 
 def for_types(types: tuple[str, ...], *requirements: Requirement) -> Requirement:
-    """Requirements on some of the rule's resource types."""
     return where(lambda resource: resource.type in types, *requirements)
 
 

@@ -111,11 +111,9 @@ class Control:
         return _LEVELS[(self.levels or default)[ENVIRONMENTS.index(environment)]]
 
     def upstream_ids(self) -> list[str]:
-        """All upstream IDs, with CIS numbers as "CIS 3.1.4"."""
         return [f"CIS {id}" if _CIS.fullmatch(id) else id for id in self.upstream.split()]
 
     def defaults(self, environment: str) -> dict[str, float]:
-        """The numeric parameters in an environment."""
         return {name: values[environment] for name, values in self.settings.items()}
 
 

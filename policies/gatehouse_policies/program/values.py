@@ -229,5 +229,4 @@ def path_steps(path: str) -> list[str]:
 
 
 def seconds(duration: str) -> float:
-    """A Go duration such as "1h30m" in seconds."""
     return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(duration))

@@ -53,7 +53,6 @@ def table(findings: Sequence[Finding], run: Run) -> Group:
 
 
 def text(findings: Sequence[Finding], run: Run) -> str:
-    """The table without colors, for output to a file."""
     console = Console(width=WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
     with console.capture() as captured:
         console.print(table(findings, run))

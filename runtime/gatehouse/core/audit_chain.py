@@ -29,8 +29,6 @@ PublicKey = ec.EllipticCurvePublicKey
 
 
 class AuditRow(msgspec.Struct, frozen=True):
-    """A row of the chain. Hashes are 32 bytes."""
-
     seq: int
     event: AuditEvent
     previous_hash: bytes

@@ -15,7 +15,6 @@ _MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def monotonic() -> float:
-    """Seconds on a clock that is never set, for durations."""
     return time.clock_gettime(_MONOTONIC)
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterat
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import Context, copy_context
 from functools import partial
+from inspect import CORO_CLOSED, getcoroutinestate
 from types import coroutine
 from typing import Any, Generic, Literal, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -85,8 +86,11 @@ class Execution(ABC):
     def _end_task(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._waits_for = None  # the task refers to this object
-        self._coroutine.close()  # a task that is cancelled before it begins has not resumed it
-        self.ended()
+        if getcoroutinestate(self._coroutine) == CORO_CLOSED:
+            self.ended()
+        else:  # the task was cancelled before it began, and has not resumed the coroutine
+            self._error = asyncio.CancelledError()
+            self._continue(None)
 
     async def _rest(self) -> None:
         with suppress(BaseException):
@@ -175,6 +179,13 @@ class Places:
     def __init__(self, number: int) -> None:
         self.number, self.used = number, 0
         self._holders: dict[str, dict[Holder, None]] = {}
+
+    def has_place(self, subject: str) -> bool:
+        return self.used < self.number or self._most > len(self._holders.get(subject, ())) + 1
+
+    @property
+    def _most(self) -> int:
+        return max(map(len, self._holders.values()))
 
     def take(self, subject: str, holder: Holder) -> bool:
         """Returns False if there is no place. `leave` must be called in both cases."""

@@ -407,7 +407,6 @@ class Metrics:
             self._share_later()
 
     def spans(self, outcome: str, count: int) -> None:
-        """Counts spans. Thread-safe."""
         self._spans.labels(outcome).inc(count)
 
     def _share_later(self) -> None:

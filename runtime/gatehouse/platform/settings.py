@@ -247,8 +247,9 @@ class ConnectionSettings(_Settings):
     connections_max: Annotated[int, Field(ge=16, le=65_536)] = 4096
     """Maximum number of open connections per worker. A further connection closes others without a
     complete request. Of the half that has waited longest, those of the IP address (IPv6: /64) with
-    the most are closed first, and idle ones of trusted proxies last. If there are none, it is
-    rejected with status 503."""
+    the most are closed first, and idle ones of trusted proxies last. If there are few, it closes
+    those of the client addresses with more requests in progress than an equal share and than 1/64
+    of this number. If there are none, it is rejected with status 503."""
     address_connections_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
     """Maximum number of open connections per client IP address (IPv6: per /64) and worker. Further
     connections are rejected with status 429. Trusted proxies are exempt."""

@@ -104,7 +104,6 @@ class Worker:
             counter.confirm(move, ahead, now)
 
     def exchange(self, redis: Redis, now: float) -> None:
-        """Completes the exchange in progress, and another one."""
         for _ in range(2):
             self.arrive(redis, now)
             self.receive(now)
@@ -114,8 +113,6 @@ class Worker:
 
 
 class Exact:
-    """Counts every allowed request at the time at which a worker allowed it."""
-
     def __init__(self, limits: tuple[RateLimit, ...]) -> None:
         self.limits = limits
         self.arrivals = [Fraction(0)] * len(limits)

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform.executions import WAITING_MAX, Cancellable, Execution, Places, Slots
+from gatehouse.platform.executions import (
+    WAITING_MAX,
+    Cancellable,
+    Execution,
+    Places,
+    Slots,
+    in_task,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,4 +95,22 @@ async def test_coroutine_whose_wait_has_just_ended_is_cancelled() -> None:
     execution.cancel()
     await asyncio.sleep(0)
     assert continued == []
+    assert running == set()
+
+
+async def test_coroutine_whose_task_has_not_begun_is_cancelled() -> None:
+    running, ended = set[Cancellable](), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await in_task()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)  # such as for a refund
+            ended.set()
+
+    execution = _Work()
+    execution.execute(work(), running)
+    execution.cancel()
+    await asyncio.wait_for(ended.wait(), 10)
+    await asyncio.sleep(0)
     assert running == set()

@@ -229,7 +229,6 @@ def variables_of(text: str) -> set[str]:
 
 
 def escape(text: str) -> str:
-    """A pattern that matches only this text."""
     return re.sub(r"([*?])", r"[\1]", text)
 
 

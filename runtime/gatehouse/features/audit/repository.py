@@ -66,7 +66,6 @@ class AuditRepository:
         return rows[:size], rows[size - 1].seq if len(rows) > size else None
 
     async def following(self, after: int, size: int, only: SearchAudit) -> tuple[AuditRow, ...]:
-        """Up to `size` rows with sequence numbers above `after`, oldest first."""
         where = _conditions(only)
         where.add("seq > {}", after)
         statement = f"{_SELECT}{where} ORDER BY seq LIMIT {where.bind(size)}"

@@ -98,7 +98,6 @@ class RetryBudget:
     __slots__ = ("_budget", "_share")
 
     def __init__(self, share: float) -> None:
-        """share: 0 to 1; 0 allows no retries."""
         self._share = share
         self._budget = RETRY_BUDGET_MAX if share else 0.0
 

@@ -117,8 +117,7 @@ class LoadBalancer:
                 # avoid the instance.
                 is_safe = request.body is None and request.method in _SAFE_METHODS
                 avoidance = -1 if is_safe else 1
-            number = state.requests.used
-            is_full = number >= self.requests_max
+            is_full, number = not state.requests.has_place(request.sender), state.requests.used
             rank = (is_full, core is failed, not core.healthy, avoidance, number)
             if lowest is None or rank < lowest:
                 candidates, lowest = [core], rank

@@ -192,28 +192,39 @@ class Connections:
     def _close_waiting(self, error: GatehouseError) -> bool:
         """Closes connections without a complete request: of the half that has waited for the
         longest time, so that new ones have time for a request, first those of the networks with the
-        most. Those whose client still reads a response count as the newest. Returns False if there
-        are none.
+        most. Those whose client still reads a response count as the newest. If there are few,
+        closes those of the networks with the most requests in progress, if they have more than an
+        equal share. Returns False if there are none.
         """
+        number = self.settings.connections_max // 64 or 1  # several, because sorting takes 2 ms
         waiting = [each for each in self.protocols if each.is_waiting]
-        waiting.sort(key=lambda each: (each.transport.unsent_bytes() > 0, each.waits_since))
-        networks = Counter(
-            each.network
-            for each in waiting
-            # A trusted proxy limits its own connections.
-            if each.network != each.transport.network
-            or not self.addresses.trusts(each.transport.peer)
-        )
-        closed = heapq.nsmallest(
-            self.settings.connections_max // 64 or 1,  # several, because sorting takes 2 ms
-            waiting[: (len(waiting) + 1) // 2],
-            key=lambda each: -networks[each.network],
-        )
+        closed = [] if len(waiting) > number else self._largest(number, {*waiting})
+        if not closed:
+            waiting.sort(key=lambda each: (each.transport.unsent_bytes() > 0, each.waits_since))
+            networks = Counter(
+                each.network
+                for each in waiting
+                # A trusted proxy limits its own connections.
+                if each.network != each.transport.network
+                or not self.addresses.trusts(each.transport.peer)
+            )
+            oldest = waiting[: (len(waiting) + 1) // 2]
+            closed = heapq.nsmallest(number, oldest, key=lambda each: -networks[each.network])
         for each in closed:
             self.protocols.remove(each)
             self.on_reject(error, each.transport.network)
             each.transport.transport.abort()
         return bool(closed)
+
+    def _largest(self, number: int, waiting: set[Any]) -> list[Any]:
+        """At most this number of connections of the networks with more than that, and with more
+        than an equal share of the requests in progress: of those with the most, the oldest."""
+        clients = {each: each.client for each in self.protocols - waiting}
+        networks = Counter(filter(None, clients.values()))
+        size = max(networks.total() / len(networks), number) if networks else number
+        large = [each for each, client in clients.items() if networks[client] > size]
+        large.sort(key=lambda each: (-networks[clients[each]], each.waits_since))
+        return large[:number]
 
     def exceeds_limit(self, address: str, connections: int) -> bool:
         """True if the network of an address has too many connections."""

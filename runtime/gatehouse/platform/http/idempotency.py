@@ -145,7 +145,6 @@ class IdempotencyStore:
         return await self._pool.execute(_CLAIM, *_values(claim), earlier.request_id) == 1
 
     async def save(self, claim: Claim, *, target_id: str, generation: int, sealed: bytes) -> None:
-        """Store the response to the request that claimed the key."""
         await self._pool.execute(
             _SAVE, claim.lookup, claim.request_id, target_id, generation, sealed
         )

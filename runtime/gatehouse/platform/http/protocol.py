@@ -171,14 +171,23 @@ class HttpProtocol(asyncio.BufferedProtocol, Connection):
 
     @property
     def network(self) -> str:
-        """The network of the client whose body is received, or of the peer."""
         return self._body_network or self.transport.network
 
     @property
+    def client(self) -> str:
+        """The network of the client of a request in progress. Empty after an upgrade."""
+        if self._upgraded is not None:
+            return ""
+        is_proxied = self._exchanges and self.worker.addresses.trusts(self.transport.peer)
+        return self.worker.network_of(self._exchanges[0].scope) if is_proxied else self.network
+
+    @property
     def is_waiting(self) -> bool:
-        """False while a request is in progress that was received or whose response has begun."""
+        """False while a request is in progress that was received or whose response has begun,
+        unless its client only has to read the rest of a response that has ended.
+        """
         in_progress = any(each.is_received or each.response_started for each in self._exchanges)
-        return self._upgraded is None and not in_progress
+        return self._upgraded is None and (self.transport.is_closing or not in_progress)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.worker.protocols.discard(self)

@@ -171,7 +171,6 @@ class Request:
 
     @property
     def client(self) -> str:
-        """Client address, as reported by trusted proxies."""
         if self._client is None:
             peer, addresses = self.peer, self.service.addresses
             forwarded = self.values(b"x-forwarded-for") if addresses.trusts(peer) else []
@@ -195,7 +194,6 @@ class Request:
         return name in self._last_values
 
     def header(self, name: bytes) -> str:
-        """The first value of a header, or an empty string."""
         return next(iter(self.values(name)), "")
 
     def cookie(self, name: str) -> str:

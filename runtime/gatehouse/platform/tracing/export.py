@@ -84,7 +84,6 @@ class SpanQueue(SpanExporter):
         self._waiting = 0
 
     def add(self, span: FinishedSpan) -> None:
-        """Adds a span, or drops it if the queue is full. Thread-safe."""
         with self._lock:
             is_full = self._waiting >= QUEUE_SPANS_MAX
             self._waiting += not is_full

@@ -46,7 +46,6 @@ _METHODS_WITH_DESTINATION = ("COPY", "MOVE")
 
 
 def core_urls(context: RequestContext, path: CorePath, core: CoreRecord) -> CoreUrls:
-    """The URLs of an instance, for the request with this path."""
     kept_prefix = "" if context.settings.strip_prefix else path.prefix
     return CoreUrls(path.prefix, kept_prefix, public_host(context, path), core.url)
 

@@ -148,7 +148,6 @@ class _Side(asyncio.BufferedProtocol):
         self._update_reading()
 
     def start(self, data: bytes) -> None:
-        """Handles data that arrived before the relay, and begins to read."""
         self._started = True
         if data:
             self.data_received(data)
@@ -319,7 +318,6 @@ class Relay:
         client: tuple[CloseCode, str],
         core: tuple[CloseCode, str] = (CloseCode.GOING_AWAY, ""),
     ) -> None:
-        """Closes both connections with these codes and reasons."""
         self._code = self._code or client[0]
         for side, (code, reason) in ((self.client, client), (self.core, core)):
             if side.is_open and not side.is_closing:
@@ -333,7 +331,6 @@ class Relay:
         return self._active_at
 
     def forward(self, side: _Side, data: bytes, frames_max: int) -> None:
-        """Forwards data to the other side. See `FrameChecker.feed`."""
         try:
             forwarded = side.checker.feed(data, frames_max)
         except FrameError as exc:

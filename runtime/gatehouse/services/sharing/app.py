@@ -87,7 +87,6 @@ class _FunctionRoutes(Routes):
 @dataclass(frozen=True, kw_only=True)
 class _SharingPipeline(Pipeline):
     def error_response(self, request: Request, refused: Refused) -> Response:
-        """A problem document for programs, and a page for browsers."""
         if request.raw_path.startswith(b"/v1/"):
             return super().error_response(request, refused)
         error, name = refused.error, _page_name(refused.error)

@@ -29,8 +29,6 @@ A, B, C = instance("a"), instance("b"), instance("c")
 
 @dataclass
 class Upstream:
-    """Responds to every request, except on the instances in `down`."""
-
     down: set[str] = field(default_factory=set)
     status: int = 200
 
@@ -110,6 +108,9 @@ async def test_unhealthy_instance_is_selected_only_if_no_other_is_available() ->
             assert harness.selected(A, unhealthy) == {"a"}
             await stack.enter_async_context(harness.balancer.send(A, GET))
         assert harness.selected(A, unhealthy) == {"b"}
+        other = msgspec.structs.replace(GET, sender="other")  # for which a request of A can end
+        assert harness.selected(A, unhealthy, request=other) == {"a"}
+        assert harness.selected(A, B, request=other) == {"b"}
     assert harness.selected(unhealthy) == {"b"}
     assert harness.selected(instance("a", healthy=False), unhealthy) == {"a", "b"}
 

@@ -80,7 +80,6 @@ async def test_connections_established_before_the_filter_are_served_and_later_on
 
 
 async def accept_all(clients: int) -> int:
-    """Iterations of the event loop until the server has accepted the clients."""
     async with running(NEVER) as server, asyncio.timeout(PATIENCE_S):
         address, iterations = ("127.0.0.1", server.port), 0
         opened = [socket.create_connection(address) for _ in range(clients)]

@@ -593,6 +593,20 @@ async def test_connections_without_a_request_make_room(data: bytes, start: bytes
         assert (await reader.readuntil(b"/unread 0")).startswith(b"HTTP/1.1 200 ")
 
 
+async def test_requests_of_the_network_with_the_most_make_room() -> None:
+    async with running(FEW, "127.0.0.0/8") as server, AsyncExitStack() as stack:
+        readers = []
+        for address in (b"::", b"192.0.2.1", b"192.0.2.1"):
+            head = BUSY[:-2] + b"X-Forwarded-For: %b\r\n\r\n" % address
+            readers.append((await stack.enter_async_context(server.connection(head)))[0])
+            await until(lambda: len(server.connections.running) == len(readers))
+        assert await server.is_healthy()
+        assert await readers[1].read() == b""
+        server.resume.set()
+        for reader in readers[::2]:
+            assert (await reader.readuntil(b"/unread 0")).startswith(b"HTTP/1.1 200 ")
+
+
 UPLOAD = POST + b"X-Forwarded-For: 192.0.2.%d\r\n" + CHUNKED
 
 
@@ -648,6 +662,17 @@ async def test_network_with_the_most_connections_makes_room_for_others(
     for transport in transports:
         HttpProtocol(_not_called, worker, {}).connection_made(transport)
     assert [each.is_aborted for each in transports] == [n == closed for n in range(4)]
+
+
+async def test_connection_of_an_incomplete_response_that_is_not_read_makes_room() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    worker = Connections(FEW, ClientAddresses(()))
+    protocol = HttpProtocol(application, worker, {})
+    protocol.connection_made(UnreadTransport(True, "192.0.2.1", tls=True))
+    protocol.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    await until(lambda: protocol.is_waiting)
 
 
 async def _not_called(scope: Any, receive: Any, send: Any) -> None:

@@ -46,7 +46,6 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
 
 
 def client(version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
-    """Like the load balancer, it does not validate the certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("ALL:@SECLEVEL=0")
@@ -214,7 +213,6 @@ async def test_server_stops_while_the_end_of_a_connection_is_not_confirmed() -> 
 
 @asynccontextmanager
 async def unconfirmed(port: int) -> AsyncIterator[None]:
-    """A connection whose client completes the handshake, and then does not read."""
     loop = asyncio.get_running_loop()
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as sock:
         tls = client().wrap_bio(incoming := ssl.MemoryBIO(), outgoing := ssl.MemoryBIO())

@@ -758,7 +758,6 @@ async def test_number_of_urls_with_a_pool_is_bounded(
 
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
-    """TLS of a server with the name core.test, whose certificate is trusted."""
     context = server_context(tmp_path, "core.test")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
     connections._tls_context.cache_clear()

@@ -105,8 +105,6 @@ class Responses:
 
 
 class Checked:
-    """Replaces the responses of a page. `shown`: the fields that were displayed."""
-
     def __init__(self, page: Page) -> None:
         self.page = page
         self.shown: set[str] = set()

@@ -110,7 +110,6 @@ async def sign_in(page: Page, origins: Origins, path: str = "/", account: str = 
 
 
 async def sign_out(page: Page, origins: Origins, console: Console) -> None:
-    """Confirms that the user also signs out at the provider."""
     await page.get_by_role("button", name="Yes, sign me out").click()
     await shows_heading(page, "Sign in")
     assert page.url == f"{origins.console}/"

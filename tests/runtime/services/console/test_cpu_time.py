@@ -234,7 +234,6 @@ async def test_largest_request_takes_at_most_20_ms(caller: Caller, endpoint: End
 
 
 def same_readers(endpoint: Endpoint) -> object:
-    """Endpoints for which this is equal read the same parts of a head."""
     parts = endpoint.method, "{" in endpoint.path, endpoint.body is None, endpoint.query is None
     return *parts, *(header.name for header in endpoint.headers), endpoint.security
 

@@ -468,7 +468,6 @@ async def gateway_pair(
 def gateway_process(
     request: Any, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, int, Path, str]]:
-    """With the settings in GATEWAY_SETTINGS of the module, if it has any."""
     folder = tmp_path_factory.mktemp("gateway")
     settings = getattr(request.module, "GATEWAY_SETTINGS", {})
     with running_gateway(database, redis_url, folder, **settings) as process:

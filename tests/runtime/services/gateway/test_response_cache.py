@@ -12,8 +12,6 @@ from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, s
 
 @dataclass
 class FileCore(Core):
-    """A Core with changing files, which returns 304 for the current version."""
-
     gateway: Any = None
     #: A key with scopes cores:read and cores:register.
     key: Any = None

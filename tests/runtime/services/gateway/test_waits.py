@@ -35,7 +35,6 @@ UNLIMITED = [limit(10**9, 1)]
 
 
 async def assert_healthy(client: Gateway, waiting: list[asyncio.Task[Any]]) -> None:
-    """The gateway responds while all these requests wait."""
     for _ in range(5):
         assert (await client.get("/healthz")).status == 200
     assert [task for task in waiting if task.done()] == []

@@ -131,7 +131,6 @@ async def localized_page_of(
 async def violations(
     page: Page, rules: dict[str, list[str]] = AXE_RULES, part: ElementHandle | None = None
 ) -> list[str]:
-    """`part`: the only element to check, which is faster."""
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(Axe().axe_script)
     results = await page.evaluate(
