@@ -64,7 +64,6 @@ class Naming:
         return f"{self.name(resource)}-{self.account}-{self.region}"
 
     def secret(self, kind: str) -> str:
-        """`gatehouse/dev/pepper`"""
         return f"{PROJECT}/{self.stack}/{kind}"
 
     @property
@@ -72,7 +71,6 @@ class Naming:
         return f"{PROJECT.capitalize()}/{self.stack}"
 
     def log_group(self, process: str) -> str:
-        """`/gatehouse/dev/gateway`"""
         return f"/{PROJECT}/{self.stack}/{process}"
 
     @property

@@ -44,7 +44,6 @@ class Application:
 
     @property
     def url_with_key(self) -> str:
-        """The URL with the key as the password of Basic authentication."""
         return self.url.replace("://", f"://user:{self.token}@")
 
     @property

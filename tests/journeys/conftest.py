@@ -25,8 +25,6 @@ PURGE_S_MAX = 60
 
 @dataclass(frozen=True)
 class Running:
-    """The content of `up.json`, and its folder."""
-
     home: Path
     gateway: str
     console: str

@@ -113,8 +113,6 @@ def _steps(text: str) -> Iterator[tuple[str, str]]:
 
 @dataclass
 class Values:
-    """The actual values for the example values on the page."""
-
     known: dict[str, str] = field(default_factory=dict)
 
     def replace(self, text: str) -> str:

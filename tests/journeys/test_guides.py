@@ -22,7 +22,6 @@ pytestmark = requires.program("curl")
 
 @pytest.fixture
 def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
-    """A shell with the files that the pages name and the services of `make up`."""
     for name, target in {
         ".gatehouse": running.home,
         **{name: ROOT / name for name in (".venv", "docs", "runtime")},

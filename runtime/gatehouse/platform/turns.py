@@ -27,17 +27,15 @@ class Turns:
     """
 
     def __init__(
-        self,
-        seconds: float,
-        clock: Callable[[], float] = time.perf_counter,
-        resumed_max: int = _RESUMED,
+        self, seconds: float, clock: Callable[[], float] = time.perf_counter, reads: bool = False
     ) -> None:
-        """resumed_max: see _RESUMED. 1 for reads, because a connection that is resumed reads only
-        later, and does not check its turn again.
+        """reads: one is resumed for each turn that the last iteration took, because a connection
+        that is resumed reads only later, and does not check its turn again.
         """
         self.is_over = self._is_scheduled = False
-        self._number, self._resumed = 1, 0
-        self._seconds, self._clock, self._resumed_max = seconds, clock, resumed_max
+        self._number, self._resumed, self._reads = 1, 0, reads
+        self._began = 0.0
+        self._seconds, self._clock = seconds, clock
         self._end = 0.0
         self.waiting: dict[Hashable, deque[Callable[[], bool | None]]] = {}
         #: Tasks that were resumed when the turn had ended.
@@ -80,10 +78,13 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
-        number = 1 if 0 < self._end <= self._clock() else 2 * self._number
-        self._number = min(number, self._resumed_max)
+        now = self._clock()
+        number = 1 if 0 < self._end <= now else 2 * self._number
+        if self._reads:
+            number = max(int((now - self._began) / self._seconds), 1)
+        self._number, self._began = min(number, _RESUMED), now
         self._end, self.is_over, self._is_scheduled = 0.0, False, False
-        end, self._resumed = self._clock() + self._seconds, 0
+        end, self._resumed = now + self._seconds, 0
         while self._resumed < self._number and (self._again or self.waiting):
             self._resumed += self._resume()
             if self._clock() >= end:
@@ -111,7 +112,7 @@ class Reads:
 
     def __init__(self, size: int) -> None:
         self.buffer = memoryview(bytearray(size))
-        self._turns = Turns(READ_TURN_S, time.thread_time, resumed_max=1)
+        self._turns = Turns(READ_TURN_S, time.thread_time, reads=True)
         self._size = 0
 
     def begin(self, size: int) -> memoryview:

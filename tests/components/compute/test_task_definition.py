@@ -16,7 +16,6 @@ CASES = [(stack, process) for stack in STACKS for process in PROCESSES]
 
 
 def definition(stack: str, process: str) -> dict[str, Any]:
-    """The container of the process. Services also have one for the collector."""
     (container,) = (
         container for container in run(stack).containers(process) if container["name"] != COLLECTOR
     )

@@ -139,7 +139,6 @@ def host(name: str, service: str) -> str:
 
 
 def operations(service: str) -> list[tuple[str, str, dict[str, Any]]]:
-    """Method, path with values, and declaration of each documented operation."""
     found = []
     for template, methods in DOCUMENTS[service]()["paths"].items():
         path = template

@@ -32,7 +32,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def add_dependencies(venv: Path) -> None:
-    """The packages of this environment, without the repository."""
     folder = (
         venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     )

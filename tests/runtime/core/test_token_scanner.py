@@ -82,7 +82,6 @@ def test_surrounding_bytes_do_not_hide_a_key(before: bytes, after: bytes) -> Non
 
 
 def web_token(header_bytes: int) -> str:
-    """A JSON Web Token whose encoded header has this size or one more byte."""
     empty = json.dumps({"alg": "RS256", "kid": ""})
     header = empty.replace('""', f'"{"a" * (header_bytes * 3 // 4 - len(empty))}"')
     encoded = base64.urlsafe_b64encode(header.encode()).rstrip(b"=").decode()

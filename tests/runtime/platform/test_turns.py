@@ -41,7 +41,7 @@ async def test_functions_that_are_not_resumed_follow() -> None:
 
 
 async def test_closed_connections_take_no_turns() -> None:
-    turns, resumed = Turns(60.0, resumed_max=1), asyncio.Event()
+    turns, resumed = Turns(60.0, reads=True), asyncio.Event()
     for _ in range(1_000):
         turns.wait("network", lambda: False)
     turns.wait("network", resumed.set)
@@ -82,6 +82,25 @@ async def test_large_reads_do_not_wait_for_all_connections_of_others(
             reads.end(read, transport, lambda: False, connection.subject)
         await asyncio.sleep(0)
     assert sum(each.read for each in flood) < 4 * floods * other.read
+
+
+async def test_connections_wait_for_few_iterations_if_these_take_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, size = 0.0, 16_384
+    monkeypatch.setattr(time, "thread_time", lambda: now)
+    reads = Reads(size)
+    connections = [_Connection(f"network {number}") for number in range(40)]
+    for connection in connections:
+        read = len(reads.begin(size))
+        now += READ_TURN_S
+        reads.end(read, cast("Any", connection), lambda: False, connection.subject)
+    numbers = []
+    for turns in (0, 3.5, 0):
+        await asyncio.sleep(0)
+        now += turns * READ_TURN_S
+        numbers.append(sum(not each.is_paused for each in connections))
+    assert numbers == [1 + _RESUMED, 2 + _RESUMED, 5 + _RESUMED]  # the first is not paused
 
 
 async def test_connection_that_is_also_paused_otherwise_takes_no_turn(

@@ -24,8 +24,6 @@ ALL = "*"
 
 
 class RecordedMapping(dict[str, Any]):
-    """Properties of a resource. reads: receives the name of each access, or ALL."""
-
     def __init__(self, values: Mapping[str, Any], urn: str, reads: set[Read]) -> None:
         super().__init__(values)
         self._urn = urn
@@ -58,8 +56,6 @@ class RecordedMapping(dict[str, Any]):
 
 
 class RecordedStack(Stack):
-    """A stack that records each lookup of a type. reads: receives the type."""
-
     def __init__(self, resources: Iterable[Resource], reads: set[Read]) -> None:
         super().__init__(resources)
         self._reads = reads

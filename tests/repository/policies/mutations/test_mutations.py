@@ -36,8 +36,6 @@ RESOURCE = "resource"
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """A mutation of all resources of a class, such as "s3.Bucket", at one place."""
-
     resource_class: str
     place: str
     kind: str

@@ -103,7 +103,6 @@ class LocalIssuer:
         header: dict[str, Any] | None = None,
         **claims: Any,
     ) -> str:
-        """A token with these claims. A claim that is None is omitted."""
         payload = {
             "iss": self.url,
             "aud": "gatehouse",

@@ -170,7 +170,6 @@ def kill_postgres(server: servers.Postgres) -> None:
 
 
 def restart_postgres(server: servers.Postgres, log: Path) -> child_processes.Child:
-    """Restarts a killed PostgreSQL once its orphaned processes have ended."""
     data = server.folder / "data"
     command = [
         str(server.binaries / "postgres"),
