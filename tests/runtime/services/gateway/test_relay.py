@@ -158,7 +158,7 @@ async def test_data_beside_the_handshake_can_fill_the_buffer() -> None:
 async def test_reads_of_large_frames_take_turns(
     sender: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "READ_TURN_S", 0.0)
+    monkeypatch.setattr(turns, "READ_TURN_S", 1e-9)
     data, sizes = Frame(Opcode.BINARY, bytes(90_000)).serialize(mask=sender == "client"), []
     async with relaying() as sides, asyncio.timeout(PATIENCE_S):
         source, side = getattr(sides, sender), getattr(sides.relay, sender)
