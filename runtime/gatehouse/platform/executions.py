@@ -181,11 +181,8 @@ class Places:
         self._holders: dict[str, dict[Holder, None]] = {}
 
     def has_place(self, subject: str) -> bool:
-        return self.used < self.number or self._most > len(self._holders.get(subject, ())) + 1
-
-    @property
-    def _most(self) -> int:
-        return max(map(len, self._holders.values()))
+        own = len(self._holders.get(subject, ()))
+        return self.used < self.number or max(map(len, self._holders.values())) > own + 1
 
     def take(self, subject: str, holder: Holder) -> bool:
         """Returns False if there is no place. `leave` must be called in both cases."""

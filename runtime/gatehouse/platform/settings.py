@@ -280,8 +280,8 @@ class GatewaySettings(_Settings):
     key_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 128
     """Maximum number of concurrent requests to Cores per key family (a key and its rotations)
     and worker. Further requests are rejected with status 429. Limits the memory that slow
-    clients use. The requests of all keys have three quarters of `GATEHOUSE_CONNECTIONS_MAX`; then
-    the oldest of the key with the most ends for a key that has fewer."""
+    clients use. The requests of all keys can use three quarters of `GATEHOUSE_CONNECTIONS_MAX`.
+    If they do, the oldest of the key with the most ends for a key that has fewer."""
     core_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
     """Maximum number of concurrent requests to an instance of a Core per worker, including open
     WebSockets. Further requests are rejected with status 503 and the code `core_overloaded`, unless

@@ -14,9 +14,9 @@ from functools import partial
 READ_TURN_S = 0.005
 SMALL_READ_BYTES = 1024
 
-#: Maximum number of functions that are resumed in an iteration: twice as many as in the last one,
-#: and 1 after a turn that has ended. Tasks take time only later, and those that find the turn ended
-#: come before all others.
+#: Maximum number of functions that are resumed in an iteration. Tasks: twice as many as in the last
+#: one, and 1 after a turn that has ended. They take time only later, and those that find the turn
+#: ended come before all others. Reads: see `Turns`.
 _RESUMED = 16
 
 

@@ -163,7 +163,6 @@ async def run(request: Request, routes: Routes) -> None:
             request.detail = f"response aborted: {exc.code} {exc.detail}"
             # the server closes the connection, so that the client detects the incomplete response
             raise
-        await request.turn()  # many that wait can fail at the same time
         await request.fail(Refused(exc))
     except Exception as exc:
         request.detail = f"{type(exc).__name__} at {asgi.origin_of(exc)}"
