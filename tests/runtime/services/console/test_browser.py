@@ -83,6 +83,7 @@ async def test_sign_in_link_works_once(browser: Browser, origin: str, console: C
         await shows_heading(page, "API keys")
         await page.goto("about:blank")
         await page.goto(path)
+        await shows_heading(page, "Sign in")
         assert await violations_in_both_themes(page) == []
         await page.get_by_role("button", name="Sign in").click()
         await expect(page.get_by_role("alert")).to_contain_text("already used")

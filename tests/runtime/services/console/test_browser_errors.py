@@ -34,7 +34,7 @@ async def expect_report(page: Page, selector: str = "#app") -> None:
     await expect(alert.locator("code")).to_have_text(re.compile(r"^RangeError · "))
     assert MESSAGE not in await page.locator("body").inner_text()
     assert await violations_in_both_themes(page, await alert.element_handle()) == []
-    async with page.expect_navigation():
+    async with page.expect_event("load"):
         await alert.get_by_role("button", name="Reload page").click()
 
 

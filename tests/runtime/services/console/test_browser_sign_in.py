@@ -31,6 +31,7 @@ from tools import nodejs
 
 ROOT = Path(__file__).resolve().parents[4]
 SOURCES = ROOT / "runtime/web"
+SCREENS = re.compile(r"/assets/\w+Screen-[\w-]+\.js$")
 pytestmark = MARKS
 
 
@@ -104,8 +105,11 @@ def provider_link(page: Page, origins: Origins) -> Locator:
 
 
 async def sign_in(page: Page, origins: Origins, path: str = "/", account: str = "on-call") -> None:
+    # The user does not wait until the code of the page is loaded.
+    await page.route(SCREENS, lambda _: None)
     await page.goto(path)
     await provider_link(page, origins).click()
+    await page.unroute(SCREENS)
     await sign_in_at_provider(page, account)
 
 
@@ -169,6 +173,7 @@ async def test_step_up_in_a_new_tab_continues_the_action(
         browser, origins.console, "status of 401", provider=origins.provider
     ) as page:
         await sign_in(page, origins, f"/keys/{created['key']['id']}")
+        await shows_heading(page, "a key to delete")
         console.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
         await page.get_by_role("button", name="Delete").click()
         await page.get_by_label("Reason").fill("no longer used")

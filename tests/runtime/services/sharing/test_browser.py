@@ -159,7 +159,7 @@ async def test_other_states_of_the_pages_are_accessible(
 
         async def enter(passphrase: str) -> None:
             await page.fill("#passphrase", passphrase)
-            async with page.expect_navigation():
+            async with page.expect_event("load"):
                 await page.click("button[type=submit]")
 
         await page.goto(origin)
@@ -176,7 +176,7 @@ async def test_other_states_of_the_pages_are_accessible(
         sharing.clock.advance(600)
         await enter(PASSPHRASE)
         await check("text and files")
-        async with page.expect_navigation():
+        async with page.expect_event("load"):
             await page.click("#acknowledge button")
         await check("acknowledged")
         await page.goto(link)
