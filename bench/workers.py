@@ -89,14 +89,12 @@ def simulate(count: int, requests_s: float) -> tuple[int, float]:
 
 
 def families_per_report() -> float:
-    """Expected number of keys that a worker uses between two reports."""
     weights = [1 / rank for rank in range(1, KEYS + 1)]
     requests, total = REQUESTS_S * EXCHANGE_S, sum(weights)
     return float(sum(1 - (1 - weight / total) ** requests for weight in weights))
 
 
 def bytes_per_family() -> float:
-    """Memory of a worker for a key family with one limit."""
     tracemalloc.start()
     families, subjects = Families(), [f"{number:012d}" for number in range(10_000)]
     before = tracemalloc.get_traced_memory()[0]

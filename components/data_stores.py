@@ -18,8 +18,6 @@ from components.stack import Stack
 
 
 class DataStores(StackComponent):
-    """Data stores of the runtime, with their backups."""
-
     rotated_secrets: dict[str, Secret]
     """Secrets that the rotation function creates, keyed by kind."""
 

@@ -90,7 +90,6 @@ class Naming:
 
     @property
     def log_groups(self) -> tuple[str, ...]:
-        """Patterns of the full names of the log groups of the stack."""
         return self.log_group("*"), self.waf_log_group, self.database_log_group("*")
 
     def dead_letter_queue(self, function: str) -> str:

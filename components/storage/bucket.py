@@ -338,7 +338,6 @@ class Buckets:
         )
 
     def edge_logs(self) -> BucketArgs:
-        """The bucket for the logs of the distribution and its web ACL."""
         bucket = self.names.edge_log_bucket
         writers = bucket_policies.edge_log_writers(self.names, bucket)
         expire_days = self.settings.buckets.log_retention_days

@@ -211,7 +211,6 @@ class Terminal:
 
     @staticmethod
     def _start_session() -> None:
-        """Ctrl-C has its default effect, also if the tests run in the background."""
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -58,7 +58,6 @@ def test_backend_that_does_not_respond_is_reported(
 
 @pytest.mark.parametrize("command", ["preview", "destroy"])
 def test_expired_credentials_are_one_message(account: FakeAccount, command: str) -> None:
-    """The Pulumi CLI can also not read the state."""
     account.rejection = "ExpiredToken"
     error = account.refusal(command)
     assert error == (

@@ -216,7 +216,6 @@ def test_destruction_retains_the_records_of_a_stopped_stack(project: Project) ->
 
 
 def test_retained_zone_is_imported(project: Project) -> None:
-    """docs/guides/deploy.md, section 9."""
     guide = (ROOT / "docs" / "guides" / "deploy.md").read_text().replace("dev", project.stack)
     one, several = [block for block in BLOCK.findall(guide) if "pulumi import" in block]
     preview, rest = several.split("\n", 1)

@@ -270,7 +270,6 @@ def test_state_that_others_replace_after_the_preview_is_not_used(
 
 @pytest.mark.parametrize("words", [("deploy", "--yes", "--rollback"), ("rollback", "--yes")])
 def test_failed_rollback_can_be_repeated(account: FakeAccount, words: tuple[str, ...]) -> None:
-    """Another rollback from the previous image would deploy the failed one."""
     account.rolls_back = True
     result = account.release(*words)
     assert (result.returncode, account.digest()) == (1, NEW)

@@ -53,7 +53,6 @@ def test_help_is_coloured_on_a_terminal_only() -> None:
 
 @pytest.mark.requirement("CG-24")
 def test_unknown_environment_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
-    """One target runs with `make`, the commands of the others in this process."""
     result = processes.run(["make", "verify", "ENV=nowhere"], cwd=ROOT)
     assert result.returncode != 0
     messages = {"make verify": result.stderr}

@@ -76,7 +76,6 @@ class TextField:
         return bool(self.endpoint.secret_fields & set(self.place))
 
     def body(self, text: str) -> dict[str, Any]:
-        """The example of the endpoint with this text in the field."""
         example = dict(getattr(self.endpoint.body, "example", {}))
         example[self.place[0]] = _nested(self.place[1:], text)
         return example

@@ -40,7 +40,6 @@ BOUNDS = settings(
 
 
 def without_security(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without security requirements; the tests set the credential."""
     for operation in (entry for item in document["paths"].values() for entry in item.values()):
         if isinstance(operation, dict):
             operation.pop("security", None)

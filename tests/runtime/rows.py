@@ -4,7 +4,6 @@
 
 
 def key_row(source: str = "", **columns: str) -> str:
-    """An active key. $1 is the ID."""
     defaults = {
         **{"id": "$1", "digest": "decode(repeat('00', 32), 'hex')", "pepper_generation": "1"},
         **{"environment": "'test'", "state": "'active'", "name": "'n'", "owner": "'o'"},

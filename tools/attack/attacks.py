@@ -101,7 +101,6 @@ class Operation(NamedTuple):
     costly: tuple[Body, ...] = COSTLY_JSON
 
     def request(self, body: Body, size: int = 0) -> bytes:
-        """A request with a body of a size. 0: the maximum size."""
         content = body.of_size(size or self.bytes_max)
         return request(b"POST", self.path, *self.headers, body=content)
 

@@ -283,7 +283,6 @@ def _signature(data: bytes) -> None:
 
 
 def search(target: Target, seconds: float) -> list[tuple[float, Shape]]:
-    """The worst shapes after this time, the worst one first."""
     texts = (*_TEXTS, *target.texts)
 
     def piece() -> str:

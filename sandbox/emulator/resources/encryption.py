@@ -10,7 +10,6 @@ from sandbox.emulator.resource_type import AGAIN, ResourceType, Setting
 
 
 def _key_settings(*, created: bool) -> tuple[Setting, ...]:
-    """created: the creation sets the policy and the description."""
     policy = {"PolicyName": "default"}
     return (
         Setting("kms.put_key_policy", ("policy",), parameters=policy, created=created),

@@ -9,7 +9,6 @@ server = MCPServer("numbers")
 
 @server.tool()
 def add(first: int, second: int) -> int:
-    """Adds two numbers."""
     return first + second
 
 

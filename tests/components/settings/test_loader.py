@@ -39,8 +39,6 @@ def test_stack_file_is_accepted(stack: str) -> None:
 
 
 class NoResources(Mocks):
-    """Accepts the stack resource, which the SDK registers."""
-
     def new_resource(self, args: Any) -> tuple[str | None, dict[Any, Any]]:
         return args.name, {}
 

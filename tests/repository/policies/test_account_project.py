@@ -24,7 +24,6 @@ def check(folder: Path, settings: dict[str, Any]) -> policy_check.CheckResult:
 
 
 def test_no_mandatory_rule_is_violated(tmp_path: Path) -> None:
-    """Without `managed_by`, the rules require the guards."""
     budget = {"monthly_usd": 300, "emails": ["finance@acme.dev"]}
     changes = {"managed_by": "", "budget": budget}
     result = check(tmp_path, raw_account_settings(changes, guards=True))

@@ -64,7 +64,6 @@ def der(text: str) -> bytes:
 
 @pytest.mark.requirement("TR-10")
 def test_rfc_9421_b_2_6_ed25519() -> None:
-    """Uses the keys in appendix B.1.4."""
     private = der("MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF")
     public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
     components = ("date", "@method", "@path", "@authority", "content-type", "content-length")
@@ -105,7 +104,6 @@ def test_rfc_9421_2_2_7_an_absent_query_is_a_question_mark() -> None:
 
 
 def test_rfc_9421_2_1_fields_are_trimmed_and_joined() -> None:
-    """The example of section 2.1."""
     fields = (
         ("x-ows-header", "  Leading and trailing whitespace.   "),
         ("cache-control", "max-age=60 "),

@@ -104,7 +104,6 @@ def test_stopped_server_leaves_no_process_and_no_folder() -> None:
 
 
 async def test_acknowledged_transactions_survive_a_crash() -> None:
-    """The killed process makes PostgreSQL recover from the write-ahead log."""
     with servers.postgres() as server:
         writer, victim = (
             await asyncpg.connect(server.owner_url),

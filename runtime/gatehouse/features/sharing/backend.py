@@ -19,7 +19,8 @@ from gatehouse.features.sharing.deletion_receipt import LISTED_MAX, ObjectVersio
 from gatehouse.features.sharing.link_token import fingerprint, new_id
 from gatehouse.features.sharing.models import Client, ContentItem, Secret, SharingEvent
 from gatehouse.features.sharing.table import Table
-from gatehouse.platform.aws import CALLS_MAX, call, create_client, error_code
+from gatehouse.platform import aws
+from gatehouse.platform.aws import call, create_client, error_code
 from gatehouse.platform.executions import Slots
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
@@ -54,7 +55,6 @@ class Backend:
     creates_per_minute: int = SHARING_CREATES_PER_MINUTE
     argon2: Slots = field(default_factory=lambda: Slots(ARGON2_PARALLEL))
     reads: Slots = field(default_factory=lambda: Slots(READS_PARALLEL))
-    lookups: Slots = field(default_factory=lambda: Slots(CALLS_MAX))
 
     @classmethod
     def from_settings(cls, settings: SharingSettings, clock: Clock) -> Self | None:
@@ -83,11 +83,11 @@ class Backend:
         return encryption.Context(self.environment, secret.id, link_id, version, expires_at_max)
 
     async def secret(self, secret_id: str, client: Client) -> Secret | None:
-        """Read a secret for a client without an account. Those of a network use at most half of the
-        calls to AWS, so that recipients of other networks do not wait for them.
+        """Read a secret for a client without an account. From then on, its request calls AWS for
+        its address and its network, so that recipients of other networks do not wait for them.
         """
-        async with self.lookups.hold(*client.subjects):
-            return await self.table.get(secret_id)
+        aws.subjects.set(client.subjects)
+        return await self.table.get(secret_id)
 
     async def take_create(self, kind: str, owner: str) -> None:
         """Count the creation of a `kind`, such as `secret`, by an owner.

@@ -53,12 +53,6 @@ class Denials:
         """Count a denied attempt by the network of a client, and return its error. If the link
         exists, the event of the attempt is stored with the secret.
         """
-        async with self._backend.lookups.hold(*client.subjects):
-            return await self._counted(token, client, reason, exists=exists)
-
-    async def _counted(
-        self, token: LinkToken, client: Client, reason: str, *, exists: bool
-    ) -> GatehouseError:
         wait_s = await self._wait_s(f"network:{client.network}", NETWORK_DENIED_MAX)
         if wait_s is not None:
             message = f"{TooManyDenied.title}. Try again in {wait_s} s."

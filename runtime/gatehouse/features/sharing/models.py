@@ -276,7 +276,7 @@ class Client(msgspec.Struct, frozen=True):
 
     @property
     def subjects(self) -> tuple[str, str]:
-        """For which a lookup takes turns: the clients of an address leave slots to its network."""
+        """For which AWS is called: the clients of an address leave calls to its network."""
         return network_of(self.address), self.network
 
     def actor(self, kind: Literal["recipient", "submitter"], identifier: str) -> Actor:

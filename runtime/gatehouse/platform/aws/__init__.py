@@ -8,24 +8,31 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse import __version__
 from gatehouse.core.errors import Unavailable
+from gatehouse.platform.executions import Slots
 from gatehouse.platform.tracing.tracer import call_span
 
 #: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no
 #: response.
 AWS_ERRORS = (BotoCoreError, ClientError)
 
-#: Maximum number of concurrent calls of a process, and maximum wait of further calls.
+#: Maximum number of concurrent calls of a process.
 CALLS_MAX = 16
-WAIT_S = 5.0
+
+#: For whom the calls of a request are, such as the network of its client. See `Slots.hold`.
+subjects: ContextVar[tuple[str, ...]] = ContextVar("gatehouse_aws_subjects", default=())
 
 _Result = TypeVar("_Result")
 _threads = ThreadPoolExecutor(CALLS_MAX, "aws")
+#: By event loop, because each invocation of a Lambda function has its own.
+_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, Slots] = WeakKeyDictionary()
 
 
 def create_client(
@@ -69,34 +76,13 @@ async def call(operation: Callable[..., _Result], service: str, **arguments: Any
     Raises Unavailable with the boto3 error as its cause, or without a cause if the call did not
     begin in time.
     """
-    with call_span(
-        f"{service} {getattr(operation, '__name__', 'call')}", {"rpc.system": "aws-api"}
-    ):
-        return await _call(operation, service, arguments)
-
-
-async def _call(
-    operation: Callable[..., _Result], service: str, arguments: dict[str, Any]
-) -> _Result:
-    running = _threads.submit(operation, **arguments)
-    expired = False
-
-    def expire() -> None:
-        nonlocal expired
-        expired = running.cancel()  # has no effect on a call that has begun
-
-    timer = asyncio.get_running_loop().call_later(WAIT_S, expire)
-    try:
-        return await asyncio.wrap_future(running)
-    except AWS_ERRORS as exc:
-        raise Unavailable(
-            f"{service} is not available.", detail=f"{service} {error_detail(exc)}"
-        ) from exc
-    except asyncio.CancelledError:
-        if not expired:
-            raise
-        raise Unavailable(
-            f"{service} is not available.", detail=f"{service}: too many calls in progress"
-        ) from None
-    finally:
-        timer.cancel()
+    slots = _slots.setdefault(asyncio.get_running_loop(), Slots(CALLS_MAX))
+    name = f"{service} {getattr(operation, '__name__', 'call')}"
+    with call_span(name, {"rpc.system": "aws-api"}):
+        async with slots.hold(*subjects.get()):
+            try:
+                return await asyncio.wrap_future(_threads.submit(operation, **arguments))
+            except AWS_ERRORS as exc:
+                raise Unavailable(
+                    f"{service} is not available.", detail=f"{service} {error_detail(exc)}"
+                ) from exc

@@ -13,6 +13,7 @@ from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.executions import Execution, in_task
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.connections import ANYONE, Connections, KeepBytes
+from gatehouse.platform.http.listening import reset_at_close
 from gatehouse.platform.http.transport import ClientTransport
 
 #: Reading pauses when more than this number of bytes of a body waits for the application.
@@ -219,7 +220,10 @@ class Exchange(Execution):
         if self.response_complete or self.disconnected:
             return
         if self.response_started:
-            self._transport.close()  # so that the client detects the incomplete response
+            # So that the client detects the incomplete response.
+            if self._body_left is None and not self._chunked:
+                reset_at_close(self._transport.transport)
+            self._transport.close()
             return
         self.keep_alive = False
         self.respond(error_response(GatehouseError("Internal error.")))

@@ -3,6 +3,7 @@ more workers. A worker that is killed is replaced; otherwise, all processes stop
 
 import asyncio
 import contextlib
+import heapq
 import importlib
 import multiprocessing
 import multiprocessing.connection
@@ -24,7 +25,7 @@ import uvloop
 
 from gatehouse.core.addresses import ClientAddresses, network_of
 from gatehouse.core.errors import GatehouseError, SettingsError
-from gatehouse.platform.executions import Cancellable, Execution
+from gatehouse.platform.executions import Execution
 from gatehouse.platform.http.asgi import BODY_MEMORY, App, Message, Uses, origin_of
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.listening import BACKLOG, bound_socket, listen, reject_handshakes
@@ -80,7 +81,7 @@ class Server:
         self._tls = _tls(connections.settings)
         self._state = {BODY_MEMORY: connections}
         #: Accepted connections that are being opened.
-        self._opening: set[Cancellable] = set()
+        self._opening: set[Any] = set()
         self._opening_by_network = Uses()
         #: True after the application has started, and the server listens.
         self.started = False
@@ -144,9 +145,22 @@ class Server:
                 opening.ended()
                 continue
             if len(self._opening) >= self._connections.settings.connections_max:
-                self._opening.pop().cancel()  # any, because a handshake is soon completed
+                self._end_handshakes()
             connection.setblocking(False)
             opening.execute(self._open(connection), self._opening)
+
+    def _end_handshakes(self) -> None:
+        """Ends several handshakes of the networks with the most, the oldest first, because others
+        are soon completed.
+        """
+        number, networks = len(self._opening) // 64 or 1, self._opening_by_network
+
+        def order(opening: _Opening) -> tuple[int, float]:
+            return -networks[opening.network], opening.began
+
+        for each in heapq.nsmallest(number, self._opening, key=order):
+            self._opening.discard(each)
+            each.cancel()
 
     async def _open(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -192,11 +206,11 @@ class _Opening(Execution):
         """uses: counts the connections of each network that are being opened. `number`: the
         connections of this network.
         """
-        self._uses, self._network = uses, network
-        self.number = uses.add(network)
+        self._uses, self.network = uses, network
+        self.number, self.began = uses.add(network), time.monotonic()
 
     def ended(self) -> None:
-        self._uses.remove(self._network)
+        self._uses.remove(self.network)
 
 
 class _Lifespan:

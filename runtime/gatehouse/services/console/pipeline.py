@@ -33,6 +33,7 @@ from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
+from gatehouse.platform import aws
 from gatehouse.platform.executions import Slots, SubjectLimit
 from gatehouse.platform.http.application import Handler, Reply
 from gatehouse.platform.http.asgi import Response
@@ -176,6 +177,7 @@ class ConsolePipeline(Pipeline):
             )
             request.key_id = request.caller.log_id
             request.count_for(request.caller.owner)
+            aws.subjects.set((request.caller.owner,))
             check(request.caller.roles, endpoint.roles)
             await self._check_ownership(endpoint, request)
             await self._check_target(endpoint, request)

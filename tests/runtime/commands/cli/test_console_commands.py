@@ -17,7 +17,6 @@ from tests.runtime.commands.cli.conftest import key_id as token_id
 
 
 def _option(name: str, value: object) -> str:
-    """The option for a list is in the singular."""
     end = "es" if name == "addresses" else "s" if isinstance(value, list) else ""
     return f"--{name.removesuffix(end).replace('_', '-')}"
 

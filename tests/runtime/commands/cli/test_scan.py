@@ -157,7 +157,6 @@ def test_pre_commit_hook_scans_files_with_any_name(
 
 @pytest.mark.requirement("CG-14")
 def test_repository_contains_no_key(bare: Command) -> None:
-    """The command of docs/guides/leaks.md."""
     if reason := requires.missing("git"):
         pytest.skip(reason)
     git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

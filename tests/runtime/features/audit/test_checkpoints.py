@@ -227,7 +227,6 @@ class RecordingTrail(AuditRepository):
 
 
 async def test_key_is_replaced(setup: Setup) -> None:
-    """The trail is verified again, once, and from the first event."""
     await setup.append(2)
     assert await setup.checkpointer.take()
     signer, trail = kms_signer(), RecordingTrail(setup.trail._pool)

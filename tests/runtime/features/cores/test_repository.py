@@ -190,7 +190,6 @@ async def test_import_waits_for_registrations_and_changes_of_keys(
 
 
 async def test_name_that_cannot_be_looked_up_is_unavailable() -> None:
-    """An agent tries again then."""
 
     class Resolver(SystemResolver):
         async def addresses(

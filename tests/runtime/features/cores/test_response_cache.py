@@ -49,7 +49,6 @@ def test_key_of_a_response_counts_in_the_size_of_the_cache() -> None:
 
 
 def test_responses_that_are_received_have_the_size_of_the_cache_at_most() -> None:
-    """They are kept while a Core sends them, which can take minutes."""
     cache = ResponseCache(4000)
     with ExitStack() as stack:
         kept = [stack.enter_context(cache.receiving(1000)) for _ in range(10)]

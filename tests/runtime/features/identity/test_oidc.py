@@ -44,7 +44,6 @@ async def issuer() -> AsyncIterator[IssuerSetup]:
 
 
 def reading(issuer: IssuerSetup, claim: str) -> OidcIdentityProvider:
-    """Reads the roles from this claim."""
     provider = issuer.identity_provider
     return dataclasses.replace(provider, issuer=dataclasses.replace(provider.issuer, claim=claim))
 

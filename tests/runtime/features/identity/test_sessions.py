@@ -22,8 +22,6 @@ SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}
 
 
 class StubIdentityProvider(OidcIdentityProvider):
-    """Accepts one token."""
-
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
         self.proven_s_ago = 0.0
@@ -37,8 +35,6 @@ class StubIdentityProvider(OidcIdentityProvider):
 
 @dataclass
 class Browser:
-    """Stores the cookie and the CSRF token, and sends the origin."""
-
     client: httpx.AsyncClient
     cookie: str = ""
     csrf: str = ""

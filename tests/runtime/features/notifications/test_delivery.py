@@ -28,8 +28,6 @@ from tests.runtime.waiting import until
 
 @dataclass
 class Receiver:
-    """Records requests and returns `status`."""
-
     port: int = 0
     status: int = 200
     slow: bool = False
@@ -82,7 +80,6 @@ class Setup:
         self.clock.advance(behind_s + days * 86_400)
 
     async def create_webhook(self, **properties: Any) -> tuple[str, bytes]:
-        """Creates a webhook for the receiver; returns its ID and secret."""
         url = f"http://127.0.0.1:{self.receiver.port}/hook?x=1"
         reply = await self.client.post("/v1/webhooks", json={"url": url, **properties})
         assert reply.status_code == 201, reply.text

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
+
+from gatehouse.platform import aws
 
 from tests.runtime.features.sharing.services import Sharing
 
@@ -50,3 +53,16 @@ def rejected(
         yield calls
     finally:
         events.unregister(f"before-call.dynamodb.{operation}", on_call)
+
+
+@contextmanager
+def counted() -> Iterator[list[tuple[str, ...]]]:
+    """The subjects for which AWS is called, in call order."""
+    subjects, submit = list[tuple[str, ...]](), aws._threads.submit
+
+    def record(*arguments: Any, **options: Any) -> Any:
+        subjects.append(aws.subjects.get())
+        return submit(*arguments, **options)
+
+    with patch.object(aws._threads, "submit", record):
+        yield subjects

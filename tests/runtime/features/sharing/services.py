@@ -16,7 +16,6 @@ from gatehouse.features.sharing.models import Client, Secret
 from gatehouse.features.sharing.schemas import CreateSecret, NewFile
 from gatehouse.features.sharing.service import NewItem, SecretService
 from gatehouse.features.sharing.submissions import SubmissionService
-from gatehouse.platform.aws import CALLS_MAX
 from gatehouse.platform.executions import Slots
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import SharingSettings
@@ -77,12 +76,10 @@ class Sharing:
         return {"sharing": self.backend, "sharing_url": url, "clock": self.clock}
 
     def app(self, **options: Any) -> Any:
-        """`options`: other arguments of `create`."""
         defaults = {"observer": Observer("sharing", "error", "test"), "https": True}
         return create(**{**defaults, "backend": self.backend, **options})
 
     def client(self, *, address: str = CLIENT.address, **options: Any) -> httpx.AsyncClient:
-        """A client with cookies. `options`: see `app`."""
         transport = httpx.ASGITransport(self.app(**options), client=(address, 4711))
         return httpx.AsyncClient(transport=transport, base_url=ORIGIN, trust_env=False)
 
@@ -94,7 +91,6 @@ class Sharing:
 
 
 def settings(key: str) -> SharingSettings:
-    """`key`: KMS key."""
     return SharingSettings(
         environment="test",
         log_level="error",
@@ -118,7 +114,7 @@ def services(settings: SharingSettings, clock: ManualClock) -> Sharing:
 
 def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> Sharing:
     # A semaphore belongs to the event loop of a test.
-    slots = {"argon2": ARGON2_PARALLEL, "reads": READS_PARALLEL, "lookups": CALLS_MAX}
+    slots = {"argon2": ARGON2_PARALLEL, "reads": READS_PARALLEL}
     changes: dict[str, Any] = {name: Slots(number) for name, number in slots.items()}
     backend = replace(backend, **changes)
     return Sharing(

@@ -380,7 +380,6 @@ async def test_repeated_failures_are_retried_less_often_and_reported(work: Work)
 
 
 async def _after(work: Work, worker: SecretWorker) -> None:
-    """Runs a worker after the longest time between two attempts."""
     work.clock.advance(RETRY_S_MAX)
     await worker.run_once()
 

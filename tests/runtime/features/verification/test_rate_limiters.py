@@ -53,7 +53,6 @@ async def close(limits: RateLimits) -> None:
 
 
 def command(url: str, *parts: str | bytes) -> Any:
-    """Reply to an administrator, on a separate connection."""
     with Valkey.from_url(servers.administrator(url)) as client:
         return client.execute_command(*parts)
 

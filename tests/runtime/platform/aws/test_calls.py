@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,35 +10,43 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from gatehouse import __version__
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform import aws
+from gatehouse.platform import aws, executions
+
+from tests.runtime.waiting import until
 
 PATIENCE_S = 60
 
 
-@pytest.mark.bound("platform.aws:CALLS_MAX", "platform.aws:WAIT_S")
-async def test_call_that_does_not_begin_in_time_is_unavailable(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert aws._threads._max_workers == aws.CALLS_MAX
-    monkeypatch.setattr(aws, "_threads", ThreadPoolExecutor(2))
-    begun, complete = threading.Semaphore(0), threading.Event()
+@pytest.mark.bound("platform.aws:CALLS_MAX")
+async def test_calls_of_a_subject_leave_calls_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, complete = list[str](), threading.Event()
 
-    def operation(number: int) -> int:
-        begun.release()
+    def operation(subject: str) -> None:
+        begun.append(subject)
         assert complete.wait(PATIENCE_S)
-        return number
 
-    first = [asyncio.create_task(aws.call(operation, "S3", number=number)) for number in range(2)]
-    for _ in range(2):
-        assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE_S)
-    waiting = asyncio.create_task(aws.call(operation, "S3", number=2))
-    await asyncio.sleep(0)
-    monkeypatch.setattr(aws, "WAIT_S", 0.01)
+    async def call(*subjects: str) -> None:
+        aws.subjects.set(subjects)
+        await aws.call(operation, "S3", subject=subjects[0])
+
+    calls = [asyncio.create_task(call("a", "network")) for _ in range(aws.CALLS_MAX)]
+    calls += [asyncio.create_task(call("b")) for _ in range(aws.CALLS_MAX)]
+    await until(lambda: len(begun) == aws.CALLS_MAX)
+    assert Counter(begun) == {"a": aws.CALLS_MAX // 2, "b": aws.CALLS_MAX // 2}
+    monkeypatch.setattr(executions, "SLOT_TIMEOUT_S", 0.01)
     with pytest.raises(Unavailable) as raised:
-        await aws.call(operation, "S3", number=3)
-    assert raised.value.detail == "S3: too many calls in progress"
+        await call("c")
+    assert raised.value.detail == "no free slot within 0.01 s"
     complete.set()
-    assert await asyncio.gather(*first, waiting) == [0, 1, 2]
+    await asyncio.gather(*calls)
+
+
+def test_every_event_loop_has_its_own_slots() -> None:
+    async def many() -> None:
+        await asyncio.gather(*(aws.call(int, "S3") for _ in range(2 * aws.CALLS_MAX)))
+
+    for _ in range(2):
+        asyncio.run(many())
 
 
 async def test_cancelled_call_is_cancelled() -> None:

@@ -151,6 +151,14 @@ async def _costly_parts() -> AsyncIterator[bytes]:
         yield b"{}"
 
 
+async def _failing_parts() -> AsyncIterator[bytes]:
+    yield b"{"
+    raise EOFError
+
+
+_STREAMS = {"/stream": _parts, "/costly-stream": _costly_parts, "/failing-stream": _failing_parts}
+
+
 async def _application(running: Running, scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         await receive()
@@ -161,8 +169,8 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
     if scope["path"] == "/early":
         await reply(send, 401, b"{}")
         return
-    if scope["path"] in ("/stream", "/costly-stream"):
-        parts = _parts() if scope["path"] == "/stream" else _costly_parts()
+    if scope["path"] in _STREAMS:
+        parts = _STREAMS[scope["path"]]()
         await send_stream(receive, send, StreamedResponse(200, [], parts), head=False)
         return
     if scope["path"] == "/whole":
@@ -457,6 +465,15 @@ async def test_only_clients_with_http_1_1_receive_status_100(
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
 
 
+async def test_client_detects_an_incomplete_response_without_a_length() -> None:
+    """In HTTP/1.0, the end of the connection would be the end of the response."""
+    async with running(NEVER, mode="immediate") as server:
+        response = await server.send(b"GET /failing-stream HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert response.endswith(b"\r\n\r\n1\r\n{\r\n")
+        with pytest.raises(ConnectionResetError):
+            await server.send(b"GET /failing-stream HTTP/1.0\r\n\r\n")
+
+
 @pytest.mark.parametrize("path", [b"/early", b"/stream"])
 async def test_body_that_was_not_asked_for_ends_the_connection(
     patient: Running, path: bytes
@@ -510,7 +527,6 @@ async def test_idle_connection_is_closed(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_many_pipelined_requests_are_answered_in_order(mode: str) -> None:
-    """Their data arrives in one read, and is parsed in slices."""
     numbers = range(600)
     post = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n" + b"a" * 50
     async with running(NEVER, mode=mode) as server:
@@ -682,7 +698,6 @@ async def _not_called(scope: Any, receive: Any, send: Any) -> None:
 @pytest.mark.bound("address_connections_max")
 @pytest.mark.parametrize("trusted", ["", "127.0.0.0/8"])
 async def test_connections_of_an_address_are_bounded(trusted: str) -> None:
-    """Those of a trusted proxy are not."""
     few = ConnectionSettings(address_connections_max=3)
     async with running(few, trusted) as server, opened(server, 3):
         await until(lambda: len(server.connections.protocols) == 3)
@@ -1014,7 +1029,6 @@ async def test_bytes_of_pipelined_requests_are_bounded() -> None:
 async def test_other_clients_are_served_between_pipelined_requests(
     monkeypatch: pytest.MonkeyPatch, request_: bytes
 ) -> None:
-    """Each request begins in another iteration of the event loop."""
     iteration, begun, call = 0, list[int](), Exchange.call
 
     def next_iteration() -> None:

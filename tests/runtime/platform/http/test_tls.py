@@ -147,6 +147,21 @@ async def test_connections_without_a_handshake_are_bounded(limit: str, trusted: 
     assert (len(ended), ends[2] in ended) == (1, limit != "connections_max")
 
 
+@pytest.mark.bound("connections_max")
+async def test_handshakes_of_the_network_with_most_make_room() -> None:
+    limits = TLS.model_copy(update={"connections_max": 8})
+    async with running(limits) as server, asyncio.timeout(PATIENCE_S):
+        addresses = [f"127.0.0.{last}" for last in (2, 2, 2, 2, 3, 2, 2, 2, 4)]
+        opened = [
+            await asyncio.open_connection("127.0.0.1", server.port, local_addr=(address, 0))
+            for address in addresses
+        ]
+        assert await opened[0][0].read() == b""
+        assert sorted(each.network for each in server.server._opening) == sorted(addresses[1:])
+        for _, writer in opened:
+            writer.close()
+
+
 @pytest.mark.bound("http.tls:SHUTDOWN_TIMEOUT_S")
 async def test_client_that_does_not_confirm_the_end_is_disconnected() -> None:
     async with running(LIMITS) as server, unconfirmed(server.port):

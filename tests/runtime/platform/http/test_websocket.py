@@ -226,7 +226,6 @@ def pings(count: int) -> list[Frame]:
 
 @pytest.mark.parametrize("mask", [True, False])
 def test_frames_beyond_the_maximum_wait(mask: bool) -> None:
-    """The last frame is incomplete."""
     whole, last = encoded(*pings(5), mask=mask), encoded(text(b""), mask=mask)
     checker = checking(masked=mask)
     parts = [checker.feed(whole + last[:-1], 3), checker.feed(b"", 2), checker.feed(b"", 2)]

@@ -292,7 +292,6 @@ async def test_used_connection_reads_a_response_like_a_new_connection(
 
 
 async def test_connection_of_a_complete_response_takes_no_turn() -> None:
-    """The next response can be that of another sender."""
     reads, head = Reads(READ_BYTES), LENGTH % (READ_BYTES - len(LENGTH % READ_BYTES))
     reads._turns.wait("other", bool)
     connection = Connection(BatchedWrites(), reads)
@@ -696,7 +695,6 @@ async def test_error_of_a_streamed_body_ends_the_request(core: Core) -> None:
 
 @pytest.mark.parametrize("upload", [False, True])
 async def test_connection_is_freed_without_garbage_collection(core: Core, upload: bool) -> None:
-    """The client disconnects."""
     core.response = LENGTH % 50 + b"hello"
     core.after = until_end
     async with freed_connections(Connection):

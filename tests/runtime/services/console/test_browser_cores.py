@@ -63,7 +63,6 @@ async def test_circuit_breakers_and_traffic_are_shown_and_updated(
 async def test_command_for_the_registration_has_real_values(
     browser: Browser, console: Console
 ) -> None:
-    """The shell passes the entered directory and the pasted token unchanged."""
     directory = "./it's & $HOME"
     app = console.application(console_url="", gateway_url=GATEWAY)
     async with serving(app) as url, page_of(browser, url) as page:

@@ -103,7 +103,6 @@ async def test_error_outside_of_a_component_shows_a_message(browser: Browser, or
 
 
 async def test_page_that_cannot_be_loaded_shows_a_message(browser: Browser, origin: str) -> None:
-    """After a new version was deployed, and without a connection."""
     expected = "status of 404|ERR_INTERNET_DISCONNECTED|Couldn't load preload"
     async with page_of(browser, origin, expected) as page:
         await sign_in(page)

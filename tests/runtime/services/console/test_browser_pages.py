@@ -102,7 +102,6 @@ def test_list_contains_every_route() -> None:
 async def test_every_page_in_every_size_and_with_every_display_setting(
     browser: Browser, origin: str, console: Console
 ) -> None:
-    """Each page is loaded once."""
     ids = await create_data(console)
     await console.create(
         name="a key with a long name",

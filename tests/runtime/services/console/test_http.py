@@ -19,6 +19,7 @@ from gatehouse.services.console import app, pipeline
 
 from tests.runtime.conftest import lock_waits, locked
 from tests.runtime.console_client import Console
+from tests.runtime.features.sharing.aws_calls import counted
 from tests.runtime.features.sharing.services import Sharing
 from tests.runtime.tokens import unknown_token
 from tests.runtime.waiting import until
@@ -87,7 +88,9 @@ async def test_many_callers_of_a_network_leave_the_console_to_others(
         reads = [asyncio.create_task(near.get("/v1/usage", headers=caller)) for caller in callers]
         denied = await next(asyncio.as_completed(reads))
         statuses = [(await far.get("/v1/keys", headers=caller)).status_code for caller in callers]
-        secret = await near.post("/v1/secrets", json={"text": "x"}, headers=callers[0])
+        with counted() as subjects:
+            secret = await near.post("/v1/secrets", json={"text": "x"}, headers=callers[0])
+    assert {owner.partition(":")[0] for (owner,) in subjects} == {"key"}
     assert (denied.status_code, statuses) == (429, [200, 200, 200])
     assert secret.status_code == 201
     await asyncio.gather(*reads)
@@ -139,7 +142,6 @@ async def test_lists_leave_connections_to_other_requests(console: Console) -> No
 async def test_request_ends_with_its_response(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exports are sent in parts."""
     monkeypatch.setattr(pipeline, "WAIT_S", 0.1)
     auditor = console.as_((await console.create(scopes=["role:auditor"]))["token"])
     sending, is_read = asyncio.Semaphore(0), asyncio.Event()
@@ -249,7 +251,6 @@ async def test_metrics_are_computed_once_beside_other_requests(
 
 @pytest.mark.requirement("TR-12")
 async def test_health_is_served_while_requests_wait_for_the_database(console: Console) -> None:
-    """Some requests wait for a lock, and the others for a connection."""
     async with console.pool.transaction() as connection:
         await connection.execute("SELECT pg_advisory_xact_lock(7126502)")  # of audit events
         waiting = [asyncio.create_task(console.create(name=f"key {number}")) for number in range(6)]

@@ -365,7 +365,6 @@ async def test_bodies_of_requests_in_progress_do_not_count_in_memory(
 async def test_request_is_rejected_if_the_core_has_too_many_in_progress(
     core: Any, key: Any, another: Any
 ) -> None:
-    """The gateway sends one request at a time to a Core."""
     client = another(GATEHOUSE_CORE_REQUESTS_MAX="1")
     async with asyncio.timeout(60):
         first = asyncio.create_task(get(client, key, "/cores/docs/slow"))

@@ -152,7 +152,6 @@ async def test_gateways_agree_on_leases_although_their_clocks_differ(
 async def test_registrations_are_audited(
     gateway: Any, core: Any, agent: Any, module_pool: Pool
 ) -> None:
-    """Settings that are those of the live instances are not repeated."""
     for settings in ({"basic_auth": True}, {}, {}):
         new = {"url": core.url, "settings": settings}
         lease = (await gateway.put_core(agent, "docs", new)).json

@@ -202,7 +202,6 @@ async def forwarded(transport: Transport, size: int) -> list[int]:
 @pytest.mark.parametrize("sender", ["client", "core"])
 @pytest.mark.parametrize("name", floods(0))
 async def test_frames_of_a_flood_are_forwarded_in_parts(name: str, sender: str) -> None:
-    """Reading pauses until all received frames were forwarded."""
     data = floods(5_000)[name]
     async with relaying() as sides:
         source, target, side = sides.client, sides.core, sides.relay.client

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -22,10 +22,10 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import backend, encryption, table
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.sharing.links import WrongPassphrase
 from gatehouse.features.sharing.models import Client, ContentItem, Secret
 from gatehouse.features.sharing.schemas import CreateSecret
 from gatehouse.platform import executions
-from gatehouse.platform.aws import CALLS_MAX
 from gatehouse.platform.http.asgi import BODY_MEMORY
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.request import Request
@@ -34,6 +34,7 @@ from gatehouse.platform.settings import ConnectionSettings
 from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing import submitters
 
+from tests.runtime.features.sharing.aws_calls import counted
 from tests.runtime.features.sharing.services import (
     ACTOR,
     BUCKET,
@@ -441,32 +442,21 @@ async def test_requests_with_a_link_do_not_delay_those_with_other_links(sharing:
         assert ended.index(1) <= before
 
 
-@pytest.mark.parametrize("number", [1, 40])
-async def test_lookups_of_clients_leave_calls_to_others(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    """Anybody can look up links that do not exist. An address also leaves calls to its network."""
-    started, complete = list[str](), asyncio.Event()
+async def test_calls_for_clients_count_for_their_address_and_network(sharing: Sharing) -> None:
+    """Anybody can look up links that do not exist."""
+    _, (link,) = await sharing.create(uses=9, passphrase=PASSPHRASE)
 
-    async def slow(_: object, secret_id: str) -> None:
-        started.append(secret_id[0])
-        await complete.wait()
+    async def calls(token: LinkToken, passphrase: str) -> list[tuple[str, ...]]:
+        with counted() as subjects, suppress(LinkNotFound, WrongPassphrase):
+            client = Client("198.51.100.7", RequestId("req_1"))
+            opened = await sharing.links.open(token, passphrase, "claim", client)
+            await sharing.links.read(opened, *opened.items)
+        return subjects
 
-    monkeypatch.setattr(table.Table, "get", slow)
-    addresses = [("a", f"198.51.100.{index % number}") for index in range(40)]
-    addresses += [("b", "203.0.113.7"), ("c", "198.51.100.77")]
-    lookups = [
-        asyncio.create_task(
-            sharing.links.look_up(LinkToken.create(28 * name), Client(address, RequestId("req_1")))
-        )
-        for name, address in addresses
-    ]
-    await until(lambda: "b" in started)
-    assert Counter(started) == {"a": CALLS_MAX // 2, "b": 1}
-    complete.set()
-    results = await asyncio.gather(*lookups, return_exceptions=True)
-    assert {type(result) for result in results} == {LinkNotFound}
-    assert number > 1 or started.index("c") <= CALLS_MAX // 2 + 2
+    for attempt in ((LinkToken.create("b" * 28), ""), (link, "wrong"), (link, PASSPHRASE)):
+        subjects = await asyncio.create_task(calls(*attempt))
+        assert {*subjects} == {("198.51.100.7", "198.51.100.0/24")}
+        assert len(subjects) > 1
 
 
 async def test_memory_counts_for_the_owner_and_the_link(
