@@ -54,10 +54,11 @@ _OF_TARGET = (
 )
 _CLAIM = (
     "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM "
-    f"(SELECT n, t FROM (SELECT id FROM webhook UNION SELECT '{TOPIC}') AS targets "
+    "(SELECT n, t FROM "
+    f"(SELECT id, created_by AS u FROM webhook UNION SELECT '{TOPIC}', '{TOPIC}') AS targets "
     f"CROSS JOIN LATERAL ({_OF_TARGET}) AS of_target WHERE id <> ALL ($4) "
-    "ORDER BY row_number() OVER (PARTITION BY t ORDER BY at), count(*) OVER (PARTITION BY t), a, "
-    "at LIMIT $3) AS due "
+    "ORDER BY row_number() OVER (PARTITION BY t ORDER BY at), count(*) OVER (PARTITION BY u), "
+    "count(*) OVER (PARTITION BY t), a, at LIMIT $3) AS due "
     f"WHERE notification_id = n AND target = t RETURNING {_DELIVERY.select}"
 )
 

@@ -190,8 +190,8 @@ class NotificationDispatcher:
 
     async def run_once(self) -> int:
         """Read new audit rows and attempt the deliveries that are due, until there are none.
-        Targets that do not respond do not delay others. Returns the number of attempts. Raises
-        Unavailable.
+        Targets that do not respond delay those of other users by TIMEOUT_S at most. Returns the
+        number of attempts. Raises Unavailable.
         """
         attempts, running = 0, dict[asyncio.Task[None], str]()
         try:

@@ -237,7 +237,7 @@ async def test_busy_webhooks_leave_attempts_to_others(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
-        await setup.create_webhook()
+        other_id, _ = await setup.create_webhook()
         await setup.revoke()
     await setup.follow()
     setup.clock.advance(1)
@@ -247,6 +247,8 @@ async def test_busy_webhooks_leave_attempts_to_others(
     setup.clock.advance(1)
     claim, now = setup.repository.claim, setup.clock.now()
     (first,) = await claim(now=now, size=1, each=5, busy=(), lease_s=9)
+    setup.console.sql(f"UPDATE webhook SET created_by = 'b' WHERE id = '{other_id}'")  # noqa: S608
+    (second,) = await claim(now=now, size=1, each=5, busy=(), lease_s=9)
     subjects, send = [], UpstreamClients.send
 
     def record(clients: UpstreamClients, url: str, request: Any, subject: str) -> Any:
@@ -256,7 +258,8 @@ async def test_busy_webhooks_leave_attempts_to_others(
     monkeypatch.setattr(UpstreamClients, "send", record)
     await setup.deliver()
     webhooks = (await setup.client.get("/v1/webhooks")).json()["webhooks"]
-    assert (first.target, {*subjects}) == (webhook_id, {each["created_by"] for each in webhooks})
+    assert [first.target, second.target] == [webhook_id, other_id]
+    assert {*subjects} == {each["created_by"] for each in webhooks}
 
 
 async def test_delivery_for_which_too_many_tls_handshakes_are_in_progress_is_retried(
