@@ -150,9 +150,9 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z", examples=["Authorization"])] | None,
         Meta(
             description="Header in which the Core receives the credential that an operator stored "
-            "for it in AWS Secrets Manager. The gateway sends the secret of the Core in "
-            "`Gatehouse-Core-Secret`. Excludes `forward_authorization` and `forward_host`. "
-            "Default: no credential."
+            "for it, with the same header, in AWS Secrets Manager. The gateway sends the secret of "
+            "the Core in `Gatehouse-Core-Secret`. Excludes `forward_authorization` and "
+            "`forward_host`. Default: no credential."
         ),
     ] = None
     remove_headers: Annotated[

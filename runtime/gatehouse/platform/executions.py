@@ -142,18 +142,20 @@ class Slots:
         self._turns: WeakValueDictionary[str, SubjectLimit] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def hold(self, *subjects: str) -> AsyncIterator[None]:
+    async def hold(self, *subjects: str, turn: bool = False) -> AsyncIterator[None]:
         """A slot for an operation of subjects, the narrower first, so that the operations of one
         link do not wait before those of the other links of its owner. Raises Unavailable if none
-        is free in time, or if WAITING_MAX operations wait.
+        is free in time, or if WAITING_MAX operations wait. turn: only a turn among the operations
+        of the subjects.
         """
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(SLOT_TIMEOUT_S):
                     for subject in subjects:
-                        turn = self._turns.setdefault(subject, SubjectLimit(self._each))
-                        await stack.enter_async_context(turn)
-                    await stack.enter_async_context(self._slots)
+                        limit = self._turns.setdefault(subject, SubjectLimit(self._each))
+                        await stack.enter_async_context(limit)
+                    if not turn:
+                        await stack.enter_async_context(self._slots)
             except TimeoutError:
                 raise Unavailable(
                     "The service is processing too many requests. Try again.",

@@ -1,8 +1,9 @@
 """Credentials of the gateway for applications, which it adds to the requests to their Cores.
 
-The name of a secret contains the name of its Core, and its value names the URL to which it may be
-sent. A Core only declares the header for the credential, so a registration cannot make the gateway
-send another secret, or send the secret to another place.
+The name of a secret contains the name of its Core, and its value names the URL and the header in
+which it may be sent. A registration declares the header too, so that it applies before the secret
+is read. It cannot make the gateway send another secret, or send the secret to another place, such
+as to a header whose value the application returns to clients.
 """
 
 import asyncio
@@ -33,14 +34,20 @@ class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str
     value: Annotated[str, Meta(pattern=r"^[!-~]+( [!-~]+)*\Z")]
+    header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z")] = "Authorization"
 
     def __repr__(self) -> str:
         return f"Credential({self.url!r})"
 
     def value_for(self, core: CoreRecord) -> str:
-        """The value for an instance. Raises Unavailable if its URL is not below `url`."""
+        """The value for an instance. Raises Unavailable if its URL is not below `url`, or if its
+        header is another.
+        """
+        declared = core.settings.credential_header or ""
         if not f"{core.url}/".startswith(f"{self.url}/"):
             raise _unavailable(f"the secret is for {self.url}, not for {core.url}")
+        if declared.lower() != self.header.lower():
+            raise _unavailable(f"the secret is for the header {self.header}, not for {declared}")
         return self.value
 
 
@@ -49,7 +56,9 @@ def parse_credential(secret: str) -> Credential:
     try:
         credential = msgspec.json.decode(secret, type=Credential)
     except (msgspec.MsgspecError, UnicodeError):
-        raise ValueError('the value is not {"url": "...", "value": "..."}') from None
+        raise ValueError(
+            'the value is not {"url": "...", "header": "...", "value": "..."}'
+        ) from None
     try:
         url = parse_base_url(credential.url).url
     except ValueError as exc:

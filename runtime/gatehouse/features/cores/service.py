@@ -32,7 +32,7 @@ from gatehouse.core.token_scanner import CORE_PREFIX
 from gatehouse.features.cores.credentials import Credential
 from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.cores.schemas import URL_FIX, DrainCore, Lease, LeaseRequest
-from gatehouse.platform.http.forwarding import CORE_NAME
+from gatehouse.platform.http.forwarding import CORE_NAME, flaw
 from gatehouse.platform.http.header_names import is_set_by_gateway
 from gatehouse.platform.http_client.upstream import SystemResolver
 
@@ -65,6 +65,10 @@ class RegistrationService:
         if is_set_by_gateway((request.settings.credential_header or "").lower()):
             problem, fix = "is a header that the gateway sets", "use another, such as Authorization"
             raise BadRequest(errors=(Problem("body.settings.credential_header", problem, fix),))
+        # The credential is for the URL and what is below it.
+        if problem := flaw((request.settings.health_path or "").partition("?")[0].encode()):
+            problem, fix = problem.removeprefix("the path "), "send the path that the Core serves"
+            raise BadRequest(errors=(Problem("body.settings.health_path", problem, fix),))
         url = await self._checked_url(agent, request.url or "")
         now, instance_id = self.clock.now(), request.instance_id or DEFAULT_INSTANCE
         record = CoreRecord(

@@ -30,6 +30,7 @@ from gatehouse.features.sharing.models import (
     SharingEvent,
     is_expired,
 )
+from gatehouse.platform import aws
 
 NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20
@@ -166,7 +167,8 @@ class LinkService:
         secret, network = opened.secret, opened.client.network
         link = f"{secret.id} {opened.link.id}"
         async with self._backend.reads.hold(link, network, secret.owner):
-            return [await self._read(opened, item) for item in items]
+            with aws.turn_taken():
+                return [await self._read(opened, item) for item in items]
 
     async def _read(self, opened: Opened, item: OpenedItem) -> bytes:
         sealed = await self._backend.content.read(item.content)

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing.models import Secret, SharingEvent
+from gatehouse.platform import aws
 from gatehouse.platform.aws import call, create_client, error_code
 
 OWNER_INDEX = "owner-index"
@@ -170,7 +171,7 @@ class Table:
         of_link = self._locks.setdefault(f"{secret.id} {link}", asyncio.Lock())
         lock = self._locks.setdefault(secret.id, asyncio.Lock())
         waited = of_link.locked() or lock.locked()
-        async with of_link, lock:
+        async with aws.turn(), of_link, lock:
             if waited:
                 secret = await self.get(secret.id) or secret
             for attempt in range(_ATTEMPTS_MAX):

@@ -6,8 +6,9 @@ AWS.
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -76,13 +77,38 @@ async def call(operation: Callable[..., _Result], service: str, **arguments: Any
     Raises Unavailable with the boto3 error as its cause, or without a cause if the call did not
     begin in time.
     """
-    slots = _slots.setdefault(asyncio.get_running_loop(), Slots(CALLS_MAX))
     name = f"{service} {getattr(operation, '__name__', 'call')}"
     with call_span(name, {"rpc.system": "aws-api"}):
-        async with slots.hold(*subjects.get()):
+        async with _of_loop().hold(*subjects.get()):
             try:
                 return await asyncio.wrap_future(_threads.submit(operation, **arguments))
             except AWS_ERRORS as exc:
                 raise Unavailable(
                     f"{service} is not available.", detail=f"{service} {error_detail(exc)}"
                 ) from exc
+
+
+@contextmanager
+def turn_taken() -> Iterator[None]:
+    """The calls in the block wait for no others of the same subjects, because the operation has
+    waited for its turn before it took what others wait for.
+    """
+    token = subjects.set(())
+    try:
+        yield
+    finally:
+        subjects.reset(token)
+
+
+@asynccontextmanager
+async def turn() -> AsyncIterator[None]:
+    """Waits for a turn of the subjects, for an operation that holds locks while it calls AWS.
+    Raises Unavailable.
+    """
+    async with _of_loop().hold(*subjects.get(), turn=True):
+        with turn_taken():
+            yield
+
+
+def _of_loop() -> Slots:
+    return _slots.setdefault(asyncio.get_running_loop(), Slots(CALLS_MAX))

@@ -4,6 +4,7 @@ import json
 
 import msgspec
 import pytest
+from gatehouse.core.cores import CoreSettings
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.cores.credentials import Credential, parse_credential
 from gatehouse.platform.http_client.upstream import UpstreamRequest
@@ -14,9 +15,12 @@ SECRET = "k3yOfTheApplication"
 URL = "https://api.example.com"
 
 
-def value_for(url: str, core_url: str) -> str:
-    credential = parse_credential(json.dumps({"url": url, "value": SECRET}))
-    return credential.value_for(msgspec.structs.replace(instance("a"), url=core_url))
+def value_for(url: str, core_url: str, declared: str = "authorization", **secret: str) -> str:
+    credential = parse_credential(json.dumps({"url": url, "value": SECRET, **secret}))
+    settings = CoreSettings(credential_header=declared)
+    return credential.value_for(
+        msgspec.structs.replace(instance("a"), url=core_url, settings=settings)
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,15 @@ def test_credential_is_not_sent_elsewhere(url: str, core_url: str) -> None:
     assert SECRET not in f"{caught.value}{caught.value.detail}"
 
 
+def test_credential_is_sent_in_its_header() -> None:
+    """An application could return another header, such as Origin, to clients."""
+    assert value_for(URL, URL, "API-Key", header="api-key") == SECRET
+    for declared, header in (("Origin", "Authorization"), ("Authorization", "Api-Key")):
+        with pytest.raises(Unavailable, match="not available") as caught:
+            value_for(URL, URL, declared, header=header)
+        assert SECRET not in f"{caught.value}{caught.value.detail}"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -63,6 +76,7 @@ def test_credential_is_not_sent_elsewhere(url: str, core_url: str) -> None:
         json.dumps({"url": URL, "value": f"{SECRET}\n"}),
         json.dumps({"url": URL, "value": f"{SECRET}é"}),
         json.dumps({"url": URL, "value": ""}),
+        json.dumps({"url": URL, "value": SECRET, "header": f"a: {SECRET}"}),
         json.dumps({"url": f"https://user:{SECRET}@api.example.com", "value": "x"}),
         json.dumps({"url": f"{URL}/?key={SECRET}", "value": "x"}),
         "\ud800",

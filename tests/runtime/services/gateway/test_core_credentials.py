@@ -146,7 +146,7 @@ async def test_credential_replaces_the_header_of_the_client(
 
 
 async def test_core_names_the_header(gateway: Gateway, core: Core, emulator: Emulator) -> None:
-    Secret(emulator, "named").write(url=core.url, value=CANARY)
+    Secret(emulator, "named").write(url=core.url, value=CANARY, header="api-key")
     async with registered(gateway, "named", core.url, credential_header="API-Key") as client:
         own = ("api-key: own", "API_KEY: own", "X-Kept: yes", "Authorization: Basic dTpw")
         assert (await client.get(*own)).status == 200

@@ -231,6 +231,8 @@ async def test_last_registration_sets_the_settings_of_all_instances(
         ({"credential_header": "Content-Length"}, "body.settings.credential_header"),
         ({"credential_header": "transfer-encoding"}, "body.settings.credential_header"),
         ({"credential_header": "Gatehouse-Key-Id"}, "body.settings.credential_header"),
+        ({"health_path": "/../other"}, "body.settings.health_path"),
+        ({"health_path": "/a/%2e%2e;b/other?c"}, "body.settings.health_path"),
     ],
 )
 async def test_invalid_settings_are_rejected(

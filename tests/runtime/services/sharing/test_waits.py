@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import msgspec
@@ -25,7 +26,7 @@ from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.links import WrongPassphrase
 from gatehouse.features.sharing.models import Client, ContentItem, Secret
 from gatehouse.features.sharing.schemas import CreateSecret
-from gatehouse.platform import executions
+from gatehouse.platform import aws, executions
 from gatehouse.platform.http.asgi import BODY_MEMORY
 from gatehouse.platform.http.connections import Connections
 from gatehouse.platform.http.request import Request
@@ -455,8 +456,46 @@ async def test_calls_for_clients_count_for_their_address_and_network(sharing: Sh
 
     for attempt in ((LinkToken.create("b" * 28), ""), (link, "wrong"), (link, PASSPHRASE)):
         subjects = await asyncio.create_task(calls(*attempt))
-        assert {*subjects} == {("198.51.100.7", "198.51.100.0/24")}
+        # Changes and reads have waited for their turn.
+        assert {*subjects} - {()} == {("198.51.100.7", "198.51.100.0/24")}
         assert len(subjects) > 1
+
+
+async def test_clients_that_wait_for_calls_hold_no_locks(sharing: Sharing) -> None:
+    """The lookups of a network wait for AWS. Its reads hold places, so they do not wait."""
+    secret, (link,) = await sharing.create(uses=9)
+    near, far = (Client(address, RequestId("req_1")) for address in ("192.0.2.7", "198.51.100.7"))
+    opened = await sharing.links.open(link, "", "claim", near)
+    complete, started, submit = threading.Event(), list[Any](), aws._threads.submit
+
+    def wait(operation: Any, **arguments: Any) -> Any:
+        started.append(complete.wait(PATIENCE_S))
+        return operation(**arguments)
+
+    def start(operation: Any, **arguments: Any) -> Any:
+        if aws.subjects.get() == near.subjects:
+            started.append(operation)
+            return submit(partial(wait, operation), **arguments)
+        return submit(operation, **arguments)
+
+    with patch.object(aws._threads, "submit", start):
+        lookups = [
+            asyncio.create_task(sharing.links.look_up(link, near)) for _ in range(aws.CALLS_MAX)
+        ]
+        await until(lambda: len(started) == aws.CALLS_MAX // 2)
+        event = sharing.backend.event(ACTOR, AuditAction.SECRET_PURGE, secret.id)
+        changed = partial(msgspec.structs.replace, sender="b")
+
+        async def change() -> None:
+            aws.subjects.set(near.subjects)
+            await sharing.backend.table.change(secret, event, changed)
+
+        changing = asyncio.create_task(change())
+        async with asyncio.timeout(PATIENCE_S):
+            await sharing.links.read(opened, *opened.items)
+            await sharing.links.open(link, "", "other", far)
+        complete.set()
+        await asyncio.gather(*lookups, changing)
 
 
 async def test_memory_counts_for_the_owner_and_the_link(
