@@ -194,11 +194,13 @@ _LOCATIONS = ("location", "content-location")
 
 
 def _without_console_cookies(value: str) -> str:
-    cookies = [cookie.strip() for cookie in value.split(";")]
     # Browsers send a cookie without a name as its value, and some with an equals sign before it.
-    return "; ".join(
-        cookie for cookie in cookies if not cookie.lstrip("= ").startswith(CONSOLE_COOKIE)
+    kept = (
+        cookie
+        for cookie in value.split(";")
+        if CONSOLE_COOKIE not in cookie or not cookie.lstrip("= \t").startswith(CONSOLE_COOKIE)
     )
+    return ";".join(kept).strip("; \t")
 
 
 def _listed(connection: Iterable[str]) -> set[str]:
