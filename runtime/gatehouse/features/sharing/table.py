@@ -165,13 +165,13 @@ class Table:
             again with the current value if somebody else has changed the item.
         waits: False for a change that does not wait for the audit trail, because there is at most
             one such change for each item or link.
-        link: ID of the link of a client. Its changes wait for each other first, so that those of
-            other links do not wait for all of them.
+        link: ID of the link of a client. Its changes, and those for each network, wait for each
+            other first, so that others do not wait for all of them.
         """
-        of_link = self._locks.setdefault(f"{secret.id} {link}", asyncio.Lock())
-        lock = self._locks.setdefault(secret.id, asyncio.Lock())
-        waited = of_link.locked() or lock.locked()
-        async with aws.turn(), of_link, lock:
+        names = f"{secret.id} {link} {aws.subjects.get()}", f"{secret.id} {link}", secret.id
+        of_client, of_link, lock = (self._locks.setdefault(name, asyncio.Lock()) for name in names)
+        waited = any(each.locked() for each in (of_client, of_link, lock))
+        async with of_client, aws.turn(), of_link, lock:
             if waited:
                 secret = await self.get(secret.id) or secret
             for attempt in range(_ATTEMPTS_MAX):
