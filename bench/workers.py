@@ -106,7 +106,6 @@ def bytes_per_family() -> float:
 
 
 async def valkey_us_per_counter() -> float:
-    """CPU time of Valkey for a reported counter, with its part of the call."""
     with servers.redis() as url:
         redis = Redis(servers.administrator(url), "url", timeout_s=20)
         limits = RateLimits(redis)

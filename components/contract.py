@@ -254,7 +254,6 @@ def settable() -> frozenset[str]:
 
 
 def cache_access() -> str:
-    """Return the ACL rules of the Valkey user that the processes log in as."""
     return str(document()["cache"]["access"])
 
 

@@ -43,7 +43,6 @@ def reasons() -> dict[tuple[str, str], str]:
 
 
 def listed_reasons() -> dict[tuple[str, str], str]:
-    """The reasons as they are listed: "*" covers every action of a role."""
     rows = tomllib.loads(REASONS.read_text())["reason"]
     return {
         (role, action): row["why"]

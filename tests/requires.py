@@ -53,7 +53,6 @@ _PACKAGES = {
 
 
 def missing(name: str) -> str:
-    """The reason to skip a test if a program is missing; otherwise empty."""
     command = (
         f"apt-get install {_PACKAGES.get(name, name)}"
         if shutil.which("apt-get")

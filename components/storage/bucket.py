@@ -290,7 +290,6 @@ class Buckets:
         log_bucket: pulumi.Input[str],
         replica: BucketReplica | None,
     ) -> BucketArgs:
-        """The bucket for objects of the runtime, such as encrypted exports."""
         return self._args(
             self.names,
             self.names.bucket("data"),

@@ -52,7 +52,6 @@ class Permissions:
         ActionAuthenticatorMixin.request_count = 0
 
     def granted_actions(self, role: str) -> set[str]:
-        """The action patterns that the identity policies of a role allow."""
         backend = iam_backends[ACCOUNT]["aws"]
         documents: list[Any] = [
             backend.get_role_policy(role, name)[1] for name in backend.list_role_policies(role)

@@ -126,7 +126,6 @@ class Updater:
         return self._provider.invoke(token, args, provider)
 
     def add_component(self, resource: Resource) -> None:
-        """Store a component, which has no resource of its own in the provider."""
         if not resource.registration.custom:
             old = self._find(resource.registration)
             if old is not None and resource.registration.deleted_with in self._replaced:

@@ -131,7 +131,6 @@ def wait_ready(child: child_processes.Child, url: str) -> None:
 
 
 def returns_200(url: str, headers: Mapping[str, str] | None = None) -> bool:
-    """True if a GET returns 200 within two seconds."""
     try:
         # No proxy is used, because every address is on this machine.
         return (

@@ -40,7 +40,6 @@ LIMITS = {
 
 @pytest.fixture(scope="module")
 def longest(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """The prod stack with the longest names in a region with a long name."""
     prefix = "arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:gatehouse"
     secret = f"{prefix}/{STACK}/core-token-abcdef"
     changes: dict[str, Any] = {

@@ -34,7 +34,6 @@ def distribution() -> dict[str, Any]:
 
 
 def behavior(path: str) -> dict[str, Any]:
-    """The cache behavior for a path: the first match, otherwise the default."""
     matching = (
         item
         for item in distribution()["orderedCacheBehaviors"]

@@ -122,7 +122,6 @@ class Values:
         return re.sub(expected, lambda match: self.known[match[0]], text)
 
     def learn(self, expected: str, actual: str) -> None:
-        """Compare output with the page and store the values. Raises OutputDiffers."""
         groups: dict[str, str] = {}
         pattern = "".join(self._pattern(expected, groups))
         match = re.fullmatch(r"\s*" + pattern + r"\s*", actual, flags=re.DOTALL)

@@ -120,7 +120,6 @@ def use_links(running: Running) -> None:
 
 
 def drain(running: Running) -> dict[str, int]:
-    """Drain the sample Core. Returns the processes after its agent has ended."""
     command = [str(Path(sys.executable).with_name("gatehouse")), "cores", "drain", "docs"]
     credentials = {
         "GATEHOUSE_CONSOLE_URL": running.console,

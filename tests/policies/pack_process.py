@@ -191,7 +191,6 @@ class Evaluation:
                 yield rule, resource, self._decide(rule, resource, self._stack)
 
     def diagnostics(self) -> list[Diagnostic]:
-        """The violations, and a diagnostic of a meta policy for each other result."""
         return [
             Diagnostic(policy, resource.name, rule.level("prod").value, text)
             for rule, resource, decision in self.decisions()

@@ -44,7 +44,6 @@ def test_missing_cosign_is_reported(account: FakeAccount) -> None:
 def test_trusted_environments_need_protection_rules(
     account: FakeAccount, option: list[str]
 ) -> None:
-    """The deployment creates the trust in the environments."""
     account.signed_by = {IMAGE: IDENTITY}
     command = ("deploy", "--yes", *option)
     error = account.refusal(*command, stack_file=with_pipeline(), protected=False)

@@ -185,7 +185,6 @@ def outcome(reply: httpx.Response) -> tuple[int, str]:
 
 
 def rejected_part(reply: httpx.Response) -> tuple[int, str]:
-    """Status, and location of the first error in a problem document."""
     return reply.status_code, reply.json()["errors"][0]["location"]
 
 

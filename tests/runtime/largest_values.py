@@ -75,7 +75,6 @@ _WITHOUT_VALUE = (inspect.NoneType,)
 
 
 def _distinct(info: inspect.Type, count: int) -> list[Any]:
-    """This number of values, or all values of a type that has fewer."""
     plain = info.type if isinstance(info, inspect.Metadata) else info
     if isinstance(plain, inspect.LiteralType):
         return list(plain.values)[:count]

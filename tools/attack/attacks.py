@@ -106,7 +106,6 @@ class Operation(NamedTuple):
 
     @property
     def unfinished(self) -> bytes:
-        """A request whose body is shorter than its Content-Length."""
         head, _, body = self.request(self.ordinary).partition(b"\r\n\r\n")
         length = b"Content-Length: %d"
         return head.replace(length % len(body), length % (len(body) + 1)) + b"\r\n\r\n" + body
@@ -138,7 +137,6 @@ class Target:
 
     @property
     def credential(self) -> tuple[str, ...]:
-        """The header field with the API key."""
         return (f"Authorization: Bearer {self.token}",) if self.token else ()
 
     @property

@@ -13,7 +13,6 @@ from tools.docs.markdown import prose, table
 
 
 def page() -> str:
-    """One table of the controls of each pack."""
     by_severity = Counter(rule.severity for rule in RULES)
     severities = ", ".join(
         f"{by_severity[severity]} {severity}" for severity in reversed(get_args(Severity))
@@ -32,7 +31,6 @@ def page() -> str:
 
 
 def _table(controls: Iterable[Control]) -> str:
-    """ID, title, severity, and the first letter of each level."""
     rows = (
         (
             f"`{control.id}`",

@@ -46,7 +46,6 @@ KIB_PER_GIB = 1024 * 1024
 
 
 def _tasks(services: list[Registration], definitions: list[Registration]) -> Iterator[float]:
-    """USD a month of each service."""
     sizes = {
         resource.name: (
             int(resource.inputs["cpu"]) / UNITS_PER_VCPU,

@@ -84,7 +84,6 @@ def description(path: str, model: type[Section] = Settings) -> str:
 
 
 def page() -> str:
-    """The full text of docs/settings.md."""
     return markdown.page(
         "settings",
         sections=_sections(Settings, "##"),

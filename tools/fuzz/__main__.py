@@ -61,7 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fuzz(name: str, seconds: int) -> None:
-    """Fuzz one target in this process. libFuzzer ends the process."""
     import atheris
 
     with atheris.instrument_imports(include=["gatehouse"]):

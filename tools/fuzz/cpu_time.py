@@ -166,8 +166,6 @@ class _Discarded(io.BytesIO):
 
 
 class _Transport(asyncio.Transport):
-    """A transport whose client reads everything."""
-
     _is_closing = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

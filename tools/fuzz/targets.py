@@ -130,7 +130,6 @@ def fuzz_signature(data: bytes) -> None:
 
 
 def fuzz_path(data: bytes) -> None:
-    """Paths to Cores and query strings."""
     parsed = None
     with suppress(ValueError):
         parsed = forwarding.core_path(forwarding.CORES.encode() + data)
@@ -148,7 +147,6 @@ def fuzz_path(data: bytes) -> None:
 
 
 def fuzz_json(data: bytes) -> None:
-    """JSON bodies of every decoder, and JSON files of imports."""
     with suppress(GatehouseError):
         validation.decode_json(data, object)
         assert _is_strict(data), "two parsers can read this body differently"

@@ -233,7 +233,6 @@ class Properties:
         raise MalformedError(self.path_of(key), "a number", _type_name(value))
 
     def texts(self, key: str) -> list[str]:
-        """A list of strings, empty if absent."""
         path = self.path_of(key)
         strings = []
         elements = self._elements(key)
@@ -341,7 +340,6 @@ def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def texts_of(block: Properties, key: str) -> Iterator[tuple[str, str]]:
-    """The path and value of each known string at any depth of a property."""
     value = block.value(key) if block.known(key) else None
     for path, leaf in leaves(value, block.path_of(key)):
         if isinstance(leaf, str) and not is_unknown(leaf):

@@ -117,8 +117,6 @@ references, so that comparing each with all resources would take a quadratic tim
 
 
 class Stack:
-    """All resources of a program."""
-
     def __init__(self, resources: Iterable[Resource]) -> None:
         self.resources = tuple(resources)
         self._references: dict[tuple[int, str], _Reference] = {}

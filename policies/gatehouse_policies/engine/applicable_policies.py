@@ -100,7 +100,6 @@ def selection(policies: Sequence[Policy] | None) -> Iterator[None]:
 
 
 def install() -> None:
-    """Installs the selection in the SDK, once per process."""
     servicer: Any = getattr(_SDK, _SERVICER, None)
     if servicer is None or issubclass(servicer, _Selecting):
         return

@@ -176,8 +176,6 @@ class _Declaration(Control):
 
 
 class resource_rule(_Declaration):  # a decorator
-    """Declares a rule whose check reads the resource only."""
-
     scope = "resource"
 
     def __call__(self, check: ResourceCheck) -> Rule:

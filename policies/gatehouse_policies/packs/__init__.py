@@ -13,5 +13,4 @@ def policies(name: str) -> list[Policy]:
 
 
 def start(name: str) -> None:
-    """Start a pack as the Pulumi engine does. Does not return."""
     PolicyPack(PACKS[name], policies=policies(name))

@@ -99,7 +99,6 @@ def _known(urns: Any, known: Collection[str]) -> tuple[str, ...]:
 
 
 def _source(position: str) -> str:
-    """`project:///components/bucket.py#88,12` as "components/bucket.py:88"."""
     path, _, place = position.removeprefix("project:///").partition("#")
     line = place.partition(",")[0]
     return f"{path}:{line}" if path and line.isdigit() and "://" not in path else ""

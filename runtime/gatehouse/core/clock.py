@@ -44,7 +44,6 @@ class Clock:
 
 
 def to_microseconds(seconds: float) -> int:
-    """Whole microseconds, the precision of PostgreSQL's timestamptz."""
     return round(seconds * 1_000_000)
 
 

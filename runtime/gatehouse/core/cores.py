@@ -228,7 +228,6 @@ class CoreRecord(msgspec.Struct, frozen=True):
     settings: CoreSettings = DEFAULT_SETTINGS
 
     def is_live(self, now: float) -> bool:
-        """True if the instance can receive new requests."""
         return not self.draining and self.expires_at > now
 
     def has_ended(self, now: float) -> bool:

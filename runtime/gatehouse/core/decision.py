@@ -150,7 +150,6 @@ def evaluate(
 
 
 def evaluate_limits(states: Sequence[RateLimitState]) -> Code:
-    """VALID unless a rate limit is exceeded."""
     for state in states:  # faster than a generator
         if state.exceeded:
             return Code.RATE_LIMITED

@@ -97,7 +97,6 @@ class Counter(msgspec.Struct, gc=False, eq=False):
         self.learn(ahead, now)
 
     def learn(self, ahead: float, now: float) -> None:
-        """The counter in Redis is `ahead`."""
         known = now + ahead + self.sent + self.unreported(now)
         self.arrival = max(self.arrival, known)
 

@@ -99,7 +99,6 @@ def has_checksum(text: str) -> bool:
 
 
 def is_base62(text: str, chars: int) -> bool:
-    """True for a text of this length that consists of base62 characters."""
     return len(text) == chars and _BASE62.issuperset(text)
 
 

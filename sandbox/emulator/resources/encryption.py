@@ -32,7 +32,6 @@ def _replicas(request: CreateRequest) -> dict[str, Any]:
 
 
 def _update_secret(request: ChangeRequest) -> None:
-    """Change the replicas, which have calls of their own."""
     if "replicas" in request.unused_changes:
         _remove_replicas(request)
         if replicas := _replicas(request):

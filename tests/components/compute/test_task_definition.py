@@ -40,7 +40,6 @@ def test_task_has_exactly_the_variables_of_its_process(stack: str, process: str)
 
 
 def _is_set(stack: str, setting: str) -> bool:
-    """True if the stack file has the setting, such as `sharing.mode`."""
     if setting == "image":
         return False
     value: Any = raw_settings(stack)

@@ -40,7 +40,6 @@ class Request:
     listed: bool = False
 
     def part(self, name: str) -> str | None:
-        """A request component. None if a header does not exist."""
         texts = {
             "path": unquote_plus(self.path),
             "query": unquote_plus(self.query),

@@ -94,7 +94,6 @@ def alarm_states(alarm: Mapping[str, Any], values: Values, *, delay: int = 0) ->
 
 
 def _state(alarm: Mapping[str, Any], received: Values, end: int, previous: str) -> str:
-    """The state at the end of a minute, at which the periods of the alarm end."""
     minutes, count = _minutes(alarm), alarm["evaluationPeriods"]
     points = [
         _breaches(alarm, received, end - (index + 1) * minutes, end - index * minutes)

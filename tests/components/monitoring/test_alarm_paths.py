@@ -276,7 +276,6 @@ def test_restart_rules_may_invoke_the_function() -> None:
 
 
 def publishers(program: Program) -> Iterator[tuple[str, str]]:
-    """Service and source ARN of all that publishes to the topic."""
     for alarm in program.alarms().values():
         yield "cloudwatch", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{alarm['name']}"
     for target in program.of_type(EVENT_TARGET):

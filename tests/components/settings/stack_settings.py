@@ -17,7 +17,6 @@ STACKS = ("dev", "staging", "prod")
 
 
 def raw_settings(stack: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    """`gatehouse:settings` of a stack file, with other values at dotted paths."""
     return _changed(ROOT / f"Pulumi.{stack}.yaml", "gatehouse:settings", changes)
 
 

@@ -45,7 +45,6 @@ Value = tuple[str, Any]
 
 
 def actions(text: str) -> list[str]:
-    """Expand "s3:GetObject PutObject" to s3:GetObject and s3:PutObject."""
     service, found = "", []
     for word in text.split():
         service, _, name = word.rpartition(":") if ":" in word else (service, ":", word)

@@ -115,7 +115,6 @@ def test_every_rule_is_decided(form: str) -> None:
 
 
 def test_resource_names_are_known_at_preview() -> None:
-    """DNS validation records are an exception, because ACM assigns their names."""
     created = run("prod", preview=True).resources
     assert sum(any(map(is_unknown, resource.inputs.values())) for resource in created) > 100
     unnamed = {resource.type for resource in created if is_unknown(resource.inputs.get("name"))}

@@ -41,7 +41,6 @@ def run(secret: str, *steps: str, token: str = "") -> str:
 
 
 def start_rotation(manager: Any, secret: str) -> str:
-    """Create a pending version with a placeholder value and return its ID."""
     token = str(uuid.uuid4())
     manager.put_secret_value(
         SecretId=secret, ClientRequestToken=token, SecretString="{}", VersionStages=["AWSPENDING"]

@@ -136,7 +136,6 @@ async def test_durations_are_counted_in_buckets_without_a_second_metric(observer
 
 
 def test_histogram_without_private_parts_has_the_same_counts() -> None:
-    """As in a version of prometheus_client whose private parts have other names."""
     registries = []
     for is_public_only in (False, True):
         registries.append(CollectorRegistry())

@@ -133,7 +133,6 @@ def raw_statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def listed(value: Any) -> list[Any]:
-    """The elements of a value that may be a list or a single element."""
     return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 

@@ -69,7 +69,6 @@ class Files:
         return request.response(200, b'{"status":"ok"}')
 
     async def listing(self, request: Request) -> Response:
-        """GET /files: the listing of the served directory."""
         self._authenticate(request)
         return await self._listing(request, ())
 
@@ -140,7 +139,6 @@ def _digest(secret: str) -> bytes:
 
 
 def file_response(file: OpenFile, request: Request) -> StreamedResponse:
-    """Streams an open file and always closes it."""
     tag, modified = etag(file), formatdate(file.modified_ns // 1_000_000_000, usegmt=True)
     headers = {**_HEADERS, "etag": tag, "last-modified": modified}
     first, length, status = 0, file.size, 200

@@ -40,8 +40,6 @@ class UncheckpointedRange(msgspec.Struct, frozen=True):
 
 
 class AuditRepository:
-    """Methods raise Unavailable."""
-
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 

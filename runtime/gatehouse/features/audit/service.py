@@ -56,7 +56,6 @@ class DeniedAttempts:
         await self._write(subject, request_id, {"reason": reason, "attempts": 1})
 
     async def flush(self) -> None:
-        """Write the counts of the current window. Called at shutdown."""
         attempts, self._attempts = self._attempts, {}
         for subject, count in attempts.items():
             if count:

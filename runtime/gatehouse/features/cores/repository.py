@@ -425,7 +425,6 @@ class CoreRepository:
         return cores, (cores[-1].name, cores[-1].instance_id) if len(rows) > size else None
 
     async def settings(self, name: str) -> CoreSettings:
-        """The settings of a Core. Raises Unavailable."""
         row = await self._pool.fetchrow(_OF_NAME, name)
         return DEFAULT_SETTINGS if row is None else core_record(row).settings
 

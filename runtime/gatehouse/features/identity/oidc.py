@@ -125,7 +125,6 @@ def _member(claims: Any, path: str) -> Any:
 
 
 def instant(value: object) -> float:
-    """Return a claim as Unix seconds, or 0 if the claim is not a time."""
     return (
         float(value)
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**33

@@ -223,7 +223,6 @@ class KeyRepository:
         self._live_s = 2 * staleness_s
 
     async def add(self, key: Key, event: AuditEvent) -> None:
-        """Stores a new key. Raises Conflict if the ID exists."""
         async with self._pool.transaction() as connection:
             try:
                 await _insert(connection, key)

@@ -130,7 +130,6 @@ class KeyService:
         )
 
     async def get(self, id: str) -> Key:
-        """Raises NotFound, Unavailable."""
         key = await self.store.get(existing_id(id))
         if key is None:
             raise no_key()

@@ -185,7 +185,6 @@ class NotificationRepository:
         return await prune(self._pool, "delivery", "finished_at", before=before)
 
     async def add_webhook(self, webhook: Webhook, event: AuditEvent) -> None:
-        """Raises Conflict if there are WEBHOOKS_MAX."""
         async with self._pool.transaction() as connection:
             await connection.execute(_WEBHOOK.insert("webhook"), *_WEBHOOK.values(webhook))
             await append(connection, event)  # others wait, so that the number is exact

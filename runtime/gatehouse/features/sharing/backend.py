@@ -247,7 +247,6 @@ class ContentStore:
         return count, listed
 
     def _pages(self, prefix: str) -> Iterator[list[dict[str, Any]]]:
-        """The versions and delete markers of the objects below a prefix."""
         pages = self._client.get_paginator("list_object_versions")
         for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
             yield [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]

@@ -161,7 +161,6 @@ def seal(plaintext: bytes, content_key: bytes, part: str) -> bytes:
 
 
 def unseal(sealed: bytes, content_key: bytes, part: str) -> bytes:
-    """Decrypt a part of a version. Raises DecryptionFailed."""
     name = part.encode("ascii")
     try:
         return _decrypt(sealed, _derive(content_key, b"", b"gatehouse " + name), name)

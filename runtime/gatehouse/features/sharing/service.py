@@ -142,7 +142,6 @@ class SecretService:
             raise
 
     async def get(self, secret_id: str) -> Secret:
-        """Return a secret. Raises NotFound."""
         secret = await self.table.get(secret_id) if is_base62(secret_id, ID_CHARS) else None
         if secret is None:
             raise no_secret()

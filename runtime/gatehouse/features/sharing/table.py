@@ -131,7 +131,6 @@ class Table:
         return secrets
 
     async def create(self, secret: Secret, event: SharingEvent) -> None:
-        """Raises ConditionNotMet if the ID already exists."""
         try:
             await self._call(
                 self._client.put_item,

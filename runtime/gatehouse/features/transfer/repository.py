@@ -100,7 +100,6 @@ class ImportRepository:
 
 
 async def _add_keys(connection: Connection, keys: list[Key]) -> int:
-    """Inserts keys that do not exist. Returns the number of inserted keys."""
     await connection.execute(_INCOMING)
     records = [(*WRITTEN.values(key), 1, 0) for key in keys]
     columns = (*WRITTEN.columns, "version", "change_seq")

@@ -81,7 +81,6 @@ class ImportJob:
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
     def check(self) -> CheckedImport:
-        """Validates the whole file. Raises MalformedFile, Unavailable."""
         checked, rows, now = CheckedImport([], []), dict[str, int](), self.keys.clock.now()
         for entry in entries(self.text):
             try:

@@ -51,7 +51,6 @@ class ClientTransport:
         *,
         is_tls: bool = False,
     ) -> None:
-        """peer: address of the client or of a proxy."""
         self.transport, self.peer, self.network = transport, peer, network_of(peer)
         #: Last part of X-Forwarded-For of the last request.
         self.forwarded_for = b""

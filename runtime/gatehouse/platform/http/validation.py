@@ -115,7 +115,6 @@ def prepare(*kinds: Any) -> None:
 
 
 def validate(value: object, kind: type[T], location: str) -> T:
-    """Convert a JSON value. Raises BadRequest with all problems."""
     try:
         result = msgspec.convert(value, kind)
     except (msgspec.ValidationError, UnicodeEncodeError):
@@ -245,7 +244,6 @@ def _value(body: bytes) -> Any:
 
 
 def _run_checks(value: object, kind: Any, location: str) -> None:
-    """Raise BadRequest if a JSON value that matches its type fails a check."""
     if _has_checks(kind):
         problems = list(islice(_problems(value, _type_info(kind), location), PROBLEMS_MAX + 1))
         if problems:

@@ -492,7 +492,6 @@ class ConnectionPool:
             self.close_idle(connection)
 
     def close(self) -> None:
-        """Closes all connections. Requests in progress fail."""
         self.retire()
         for connection in self._in_use:
             connection.close()

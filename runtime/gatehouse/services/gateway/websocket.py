@@ -371,7 +371,6 @@ class Relay:
             side.finish()
 
     def _reject(self, side: _Side, error: FrameError) -> None:
-        """Closes both connections after an invalid frame."""
         self.other(side).write(error.forwarded)
         cause = (error.code, error.args[0])
         if side is self.client:

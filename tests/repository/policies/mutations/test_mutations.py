@@ -151,7 +151,6 @@ def test_listed_mutations_exist() -> None:
 
 
 def test_essential_mutations_are_noticed() -> None:
-    """These mutations must not be listed with a reason."""
     assert {Key(*key) for key in ESSENTIAL} - outcome().noticed == set()
 
 

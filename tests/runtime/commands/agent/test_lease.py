@@ -36,8 +36,6 @@ async def never_ending() -> AsyncIterator[bytes]:
 
 @dataclass
 class Gateway:
-    """Sends the responses in order. After the last one, it stops the agent."""
-
     responses: list[tuple[int, Any]]
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)

@@ -24,7 +24,6 @@ class Recorder:
             await self.denied.record(address, RequestId("req_1"), "unauthorized")
 
     async def rows(self) -> list[tuple[str, int]]:
-        """(address, attempts), oldest first."""
         rows, _ = await self.trail.page(
             before=None, size=500, only=SearchAudit(target_id="console")
         )

@@ -53,7 +53,6 @@ class Browser:
     async def send(
         self, method: str, path: str, *, headers: dict[str, str | None] | None = None, **more: Any
     ) -> httpx.Response:
-        """Sends a request. A header that is None is omitted."""
         sent = {
             "Cookie": f"{CONSOLE_COOKIE}={self.cookie}",
             "X-CSRF-Token": self.csrf,

@@ -88,7 +88,6 @@ async def test_link_ends_with_its_credential(setup: Setup) -> None:
 
 
 async def test_sign_out_everywhere_ends_the_link(setup: Setup, browser: Browser) -> None:
-    """Also while a sign-in waits for its body."""
     headers = setup.console.as_(await create_link(setup))
 
     async def body() -> AsyncIterator[bytes]:

@@ -12,7 +12,6 @@ from tests.runtime.features.sharing.services import Sharing
 
 @contextmanager
 def handling(sharing: Sharing, **handlers: Callable[..., None]) -> Iterator[None]:
-    """Handles events of all clients. handlers: `before` and `after` each call."""
     backend = sharing.backend
     with ExitStack() as stack:
         for client in (backend.table, backend.content, backend.data_keys):
@@ -24,7 +23,6 @@ def handling(sharing: Sharing, **handlers: Callable[..., None]) -> Iterator[None
 
 @contextmanager
 def recorded(sharing: Sharing) -> Iterator[list[str]]:
-    """Names of the operations that are called, such as `GetItem`, in call order."""
     calls: list[str] = []
 
     def on_call(*, model: Any, **_: Any) -> None:
@@ -57,7 +55,6 @@ def rejected(
 
 @contextmanager
 def counted() -> Iterator[list[tuple[str, ...]]]:
-    """The subjects for which AWS is called, in call order."""
     subjects, submit = list[tuple[str, ...]](), aws._threads.submit
 
     def record(*arguments: Any, **options: Any) -> Any:

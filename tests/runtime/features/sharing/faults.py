@@ -14,8 +14,6 @@ CALLS_MAX = 12
 
 
 class Faults:
-    """Fails call number `at`: `before` it is sent, or after AWS has executed it."""
-
     def __init__(self, at: int, *, before: bool) -> None:
         self._at = at
         self._before = before

@@ -63,7 +63,6 @@ async def test_clocks_that_differ_neither_add_uses_nor_open_ended_links(
     sharing.clock.advance(299.0)  # a second before the expiry
 
     async def attempts(name: str) -> list[bytes]:
-        """What the processes with the slow and the fast clock return."""
         texts = []
         for process in (late, early):
             try:

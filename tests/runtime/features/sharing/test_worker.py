@@ -279,8 +279,6 @@ async def test_ended_secret_is_purged(work: Work, reason: EndReason) -> None:
 
 
 class FailingContentStore(ContentStore):
-    """S3 denies the deletion of the objects of these secrets."""
-
     def __init__(self, *secret_ids: str) -> None:
         super().__init__(BUCKET)
         self.failing = set(secret_ids)

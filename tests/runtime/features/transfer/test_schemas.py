@@ -130,7 +130,6 @@ def test_any_row_is_accepted_or_rejected(row: dict[str, Any], cores: bool) -> No
 
 
 def _plain(value: Any) -> bool:
-    """Values without infinity and NaN, which JSON does not have."""
     try:
         json.dumps(value, allow_nan=False)
     except ValueError:

@@ -94,7 +94,6 @@ CACHED, WATCHED, MISSING = (KeyId(name * 6) for name in ("ca", "wa", "mi"))
 async def test_rows_are_read_in_proportion_to_the_keys_of_the_worker(
     rows: Any, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of many changed keys, one is cached, and one has an open WebSocket."""
     changed: dict[KeyId, KeyRecord | None] = {}
     changes = change_feed(
         database.app,
@@ -152,8 +151,6 @@ async def test_load_during_which_the_cache_is_discarded_reads_the_key_again(rows
     await rows.add_key(key_id)
 
     class RevokingPool:
-        """Revokes the key after the first query, before its result is stored."""
-
         queries = 0
 
         async def fetch(self, statement: str, ids: list[str]) -> Any:

@@ -94,7 +94,6 @@ async def test_workers_share_limits_in_a_cluster(cluster: list[str]) -> None:
 
 @pytest.mark.requirement("TR-09")
 async def test_only_the_shard_with_the_limits_is_ready(cluster: list[str]) -> None:
-    """A gateway uses a server, and is not ready with another shard of a cluster."""
     for url, tag in zip(cluster, SHARDS, strict=True):
         redis = Redis(url, "url", timeout_s=20)
         if tag == "0":

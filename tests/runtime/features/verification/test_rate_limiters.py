@@ -130,7 +130,6 @@ async def test_concurrent_requests_never_exceed_limit(limits: RateLimits) -> Non
 
 
 async def stored_state(redis_url: str, request: Charge) -> RateLimitState:
-    """The state of the limit in Redis, seen by another worker."""
     other = limiter(redis_url, "deny")
     (state,) = await other.take(Charge(subject=request.subject, limits=request.limits, cost=0))
     await close(other)

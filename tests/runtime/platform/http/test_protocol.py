@@ -302,7 +302,6 @@ async def test_trickled_body_is_408(hasty: Running) -> None:
 
 
 async def test_steady_body_outlasts_the_deadline() -> None:
-    """The interval is longer than a busy machine pauses the test."""
     settings = ConnectionSettings(request_timeout_s=3)
     async with running(settings, mode="task") as server:
         reader, writer = await server.connect()

@@ -101,7 +101,6 @@ class Caller:
     port: int
 
     def credential(self, key: Key) -> list[Header]:
-        """In both header fields: the Core forwards `Authorization`."""
         token = key.token.encode()
         return [(b"authorization", b"Bearer " + token), (b"x-api-key", token)]
 
