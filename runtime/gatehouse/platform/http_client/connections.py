@@ -38,7 +38,8 @@ from gatehouse.platform.turns import SMALL_READ_BYTES, Reads
 CONNECT_TIMEOUT_S = 3.0
 
 #: The next request of a worker closes connections that have been idle for longer than this time.
-#: Beyond the maximum number, the connection of a worker that has been idle for longest is closed.
+#: Beyond the maximum number, one to the URL with the most is closed, so that many requests to one
+#: Core do not close the connections to others.
 IDLE_S = 20.0
 IDLE_MAX = 256
 
@@ -479,8 +480,8 @@ class ConnectionPool:
         if self._retired:
             self.close_idle(connection)
         elif len(self._all_idle) > IDLE_MAX:
-            oldest, pool = next(iter(self._all_idle.items()))
-            pool.close_idle(oldest)
+            pools = dict.fromkeys(self._all_idle.values())
+            max(pools, key=ConnectionPool.number_idle).close_oldest()
 
     @property
     def is_used(self) -> bool:
@@ -495,6 +496,12 @@ class ConnectionPool:
         self.retire()
         for connection in self._in_use:
             connection.close()
+
+    def number_idle(self) -> int:
+        return len(self._idle)
+
+    def close_oldest(self) -> None:
+        self.close_idle(next(iter(self._idle)))
 
     def close_idle(self, connection: Connection) -> None:
         del self._idle[connection], self._all_idle[connection]
