@@ -10,7 +10,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from inspect import CORO_CLOSED, getcoroutinestate
 from types import coroutine
@@ -24,6 +24,9 @@ T = TypeVar("T")
 #: Maximum wait for a slot, and maximum number of operations of a subject that wait. An operation
 #: also waits after its client has disconnected, so the limits of connections do not bound them.
 SLOT_TIMEOUT_S, WAITING_MAX = 10.0, 1024
+
+#: For whom a request calls AWS, such as the network of its client. See `Slots.hold`.
+subjects: ContextVar[tuple[str, ...]] = ContextVar("gatehouse_subjects", default=())
 
 #: Continues the coroutine in a task.
 in_task = partial(asyncio.sleep, 0)

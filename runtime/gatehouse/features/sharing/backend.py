@@ -19,9 +19,8 @@ from gatehouse.features.sharing.deletion_receipt import LISTED_MAX, ObjectVersio
 from gatehouse.features.sharing.link_token import fingerprint, new_id
 from gatehouse.features.sharing.models import Client, ContentItem, Secret, SharingEvent
 from gatehouse.features.sharing.table import Table
-from gatehouse.platform import aws
 from gatehouse.platform.aws import call, create_client, error_code
-from gatehouse.platform.executions import Slots
+from gatehouse.platform.executions import Slots, subjects
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
 PREFIX = "secrets/"
@@ -86,7 +85,7 @@ class Backend:
         """Read a secret for a client without an account. From then on, its request calls AWS for
         its address and its network, so that recipients of other networks do not wait for them.
         """
-        aws.subjects.set(client.subjects)
+        subjects.set(client.subjects)
         return await self.table.get(secret_id)
 
     async def take_create(self, kind: str, owner: str) -> None:

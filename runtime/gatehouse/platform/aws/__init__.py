@@ -9,7 +9,6 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -17,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse import __version__
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform.executions import Slots
+from gatehouse.platform.executions import Slots, subjects
 from gatehouse.platform.tracing.tracer import call_span
 
 #: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no
@@ -26,9 +25,6 @@ AWS_ERRORS = (BotoCoreError, ClientError)
 
 #: Maximum number of concurrent calls of a process.
 CALLS_MAX = 16
-
-#: For whom the calls of a request are, such as the network of its client. See `Slots.hold`.
-subjects: ContextVar[tuple[str, ...]] = ContextVar("gatehouse_aws_subjects", default=())
 
 _Result = TypeVar("_Result")
 _threads = ThreadPoolExecutor(CALLS_MAX, "aws")

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from gatehouse.platform import aws
+from gatehouse.platform import aws, executions
 
 from tests.runtime.features.sharing.services import Sharing
 
@@ -58,7 +58,7 @@ def counted() -> Iterator[list[tuple[str, ...]]]:
     subjects, submit = list[tuple[str, ...]](), aws._threads.submit
 
     def record(*arguments: Any, **options: Any) -> Any:
-        subjects.append(aws.subjects.get())
+        subjects.append(executions.subjects.get())
         return submit(*arguments, **options)
 
     with patch.object(aws._threads, "submit", record):

@@ -26,7 +26,7 @@ async def test_calls_of_a_subject_leave_calls_to_others(monkeypatch: pytest.Monk
         assert complete.wait(PATIENCE_S)
 
     async def call(*subjects: str) -> None:
-        aws.subjects.set(subjects)
+        executions.subjects.set(subjects)
         await aws.call(operation, "S3", subject=subjects[0])
 
     calls = [asyncio.create_task(call("a", "network")) for _ in range(aws.CALLS_MAX)]

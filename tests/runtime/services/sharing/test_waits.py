@@ -461,6 +461,15 @@ async def test_calls_for_clients_count_for_their_address_and_network(sharing: Sh
         assert len(subjects) > 1
 
 
+async def test_request_calls_for_no_client_of_an_earlier_request(sharing: Sharing) -> None:
+    """The event loop can begin a request in the context of another."""
+    executions.subjects.set(("192.0.2.7",))
+    async with client_of(sharing) as client:
+        with counted() as subjects:
+            assert (await client.get("/readyz")).status_code == 200
+    assert {*subjects} == {()}
+
+
 async def test_clients_that_wait_for_calls_hold_no_locks(sharing: Sharing) -> None:
     """The lookups of a network wait for AWS. Its reads hold places, so they do not wait."""
     secret, (link,) = await sharing.create(uses=9)
@@ -473,7 +482,7 @@ async def test_clients_that_wait_for_calls_hold_no_locks(sharing: Sharing) -> No
         return operation(**arguments)
 
     def start(operation: Any, **arguments: Any) -> Any:
-        if aws.subjects.get() == near.subjects:
+        if executions.subjects.get() == near.subjects:
             started.append(operation)
             return submit(partial(wait, operation), **arguments)
         return submit(operation, **arguments)
@@ -487,7 +496,7 @@ async def test_clients_that_wait_for_calls_hold_no_locks(sharing: Sharing) -> No
         changed = partial(msgspec.structs.replace, sender="b")
 
         async def change() -> None:
-            aws.subjects.set(near.subjects)
+            executions.subjects.set(near.subjects)
             await sharing.backend.table.change(secret, event, changed)
 
         changing = asyncio.create_task(change())
