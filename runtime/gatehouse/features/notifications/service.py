@@ -274,7 +274,8 @@ class NotificationDispatcher:
         except BadRequest:
             return "not sent: the request cannot be built"
         except GatehouseError as exc:
-            return f"not reached: {exc.detail}" if "address" in exc.detail else "not reached"
+            detail = exc.detail.partition(";")[0]  # the rest is about Cores
+            return f"not reached: {detail}" if "address" in detail else "not reached"
 
 
 class SnsTopic:
