@@ -136,6 +136,8 @@ async def _forward_verified(
             context.release()  # the number of requests of a key is limited instead
             await context.turn()  # comparing the names of headers is costly
             await authorize()  # the request may have waited
+            if dependencies.cores.settings(path.name) != context.settings:
+                raise CoreNotRegistered("The settings of the Core have changed. Try again.")
             instances = live_instances(
                 dependencies.cores.instances(path.name),
                 dependencies.verification.environment,
