@@ -103,6 +103,19 @@ def without_keys(
     return [field for field in headers if token not in field[1]] if token else headers
 
 
+async def forwarded_token(context: RequestContext) -> str | None:
+    """The token in an `Authorization` that the Core would receive, if it is that of a key, also of
+    an imported one, whose token has no fixed format. Raises Unavailable.
+    """
+    value = context.header(b"authorization") if context.settings.forward_authorization else ""
+    credentials = value.partition(" ")[2].strip()
+    user, _, password = _decoded(credentials).partition(":")
+    for text in filter(None, (value, credentials, user, password)):
+        if await context.service.verification.finder.proven(text) is not None:
+            return text
+    return None
+
+
 def _user_and_password(credentials: str) -> str:
     """The text `user:password` of Basic authentication (RFC 7617). Empty if it is malformed."""
     try:

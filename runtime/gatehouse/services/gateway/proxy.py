@@ -15,6 +15,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import (
     BadRequest,
@@ -44,6 +46,7 @@ from gatehouse.platform.http_client.upstream import UpstreamRequest, UpstreamRes
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.credentials import (
     authenticate,
+    forwarded_token,
     preflight_response,
     presented_token,
     without_keys,
@@ -146,6 +149,9 @@ async def _forward_verified(
             )
             credential = await dependencies.credentials.find(path.name, context.settings)
             upstream = _upstream_request(context, path, token, key, framed, handshake)
+            if other := await forwarded_token(context):
+                headers = without_keys(context, other, upstream.headers)
+                upstream = msgspec.structs.replace(upstream, headers=headers)
             on_upgrade = (
                 None
                 if handshake is None

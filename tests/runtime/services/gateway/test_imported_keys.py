@@ -12,6 +12,7 @@ import pytest
 
 from tests.runtime.commands.cli.conftest import Command, Result, importer_command
 from tests.runtime.services.gateway.conftest import PEPPER, Gateway
+from tests.runtime.services.gateway.test_core_settings import basic
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,21 @@ async def test_imported_token_is_not_forwarded(
     reply = await gateway.get("/cores/docs/file", f"X-API-Key: {token}")
     assert reply.status == 200
     assert token not in str(core.requests)
+
+
+async def test_imported_token_is_not_forwarded_in_authorization(
+    gateway: Gateway, importer: Importer, core: Any
+) -> None:
+    """A browser adds the password for one Core to requests for others."""
+    token, other = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+    await importer.run([token])
+    async with gateway.core(core.url, "own", forward_authorization=True) as key:
+        for text in (f"Bearer {token}", token, basic(token), basic("", user=token)):
+            header = f"Authorization: {text.removeprefix('Authorization: ')}"
+            assert (await gateway.get("/cores/own/file", key.header, header)).status == 200
+            assert "authorization" not in core.last[1]
+        reply = await gateway.get("/cores/own/file", key.header, f"Authorization: Bearer {other}")
+        assert (reply.status, core.last[1]["authorization"]) == (200, f"Bearer {other}")
 
 
 async def test_imported_core_is_served_until_it_registers(
