@@ -134,8 +134,6 @@ _ONE_ENVIRONMENT = (
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type annotations
-    """Runs a file, and files that share environments or programs, in one worker."""
-
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
         if file.startswith("tests/journeys/") and file.endswith(_ONE_ENVIRONMENT):

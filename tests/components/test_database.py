@@ -35,7 +35,6 @@ def test_connections_are_logged_with_a_value_that_the_version_accepts() -> None:
 
 
 def test_recreated_stack_has_another_final_snapshot() -> None:
-    """RDS rejects a final snapshot whose name exists."""
     names = [
         final_snapshot("gatehouse-prod-main", f"subnet-{digits}")
         for digits in ("0a1b2c3d4e5f60718", "0a1b2c3d4e5f60719")

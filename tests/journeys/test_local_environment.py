@@ -22,7 +22,6 @@ def test_file_name_with_spaces_and_umlauts(running: Running) -> None:
 
 @pytest.mark.requirement("CG-02", "CG-12", "SS-13")
 def test_logs_metrics_and_audit_events_have_no_tokens_and_no_content(running: Running) -> None:
-    """Also not if a client sends them in the wrong place."""
     _, token = running.key()
     running.open(token)
     content = f"canary-{secrets.token_hex(16)}"

@@ -70,7 +70,6 @@ def services(home: Path) -> dict[str, int]:
 
 
 def use_permissions(running: Running) -> None:
-    """A new permission needs a step here or a reason in tests/permissions.toml."""
     key_id, token = running.key()
     assert running.open(token).status_code == 200
     assert running.manage("POST", f"/v1/keys/{key_id}/revoke", {}).status_code == 200

@@ -58,7 +58,6 @@ def test_ids_of_what_changes_are_printed_before_the_confirmation(account: FakeAc
 
 
 def test_traffic_of_functions_of_other_stacks_is_not_shifted(account: FakeAccount) -> None:
-    """Others can replace the state while the migration runs."""
     other = {**SHARING, "function": "gatehouse-prod-sharing", "version": "2"}
     account.functions, account.smoke_test = {"sharing": other}, 503
     result = account.release("deploy", "--yes", stack_file=serverless())

@@ -132,7 +132,6 @@ def test_state_folder_is_private(machine: Machine, script: str) -> None:
 
 
 def test_packages_are_found_in_every_locale(machine: Machine) -> None:
-    """Python reads these files in the encoding of the locale."""
     machine.run()
     (site,) = machine.folder.glob(".venv/lib/*/site-packages")
     paths = {

@@ -157,7 +157,6 @@ def test_secrets_belong_to_an_environment() -> None:
 
 @pytest.mark.requirement("ECS-01")
 def test_previews_wait_for_reviewers() -> None:
-    """The preview runs code of a pull request with credentials."""
     preview = WORKFLOWS["preview"]["jobs"]
     assert preview["preview"]["needs"] == "reviewers"
     assert preview["preview"]["environment"] == "${{ matrix.stack }}-preview"

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 
 @contextmanager
 def silent_server() -> Iterator[int]:
-    """The port of a server that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         yield int(listener.getsockname()[1])
 

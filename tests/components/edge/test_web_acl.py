@@ -343,5 +343,4 @@ def _labels(value: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", WEB_ACLS)
 def test_capacity_is_included_in_the_price(name: str) -> None:
-    """More than 1,500 WCU cost extra (AWS WAF Developer Guide)."""
     assert 925 < web_acl(name).capacity() <= 1_500

@@ -204,7 +204,6 @@ def test_secret_inputs_are_unwrapped_with_paths(write: Write) -> None:
 
 
 def test_fake_names_do_not_look_random(write: Write) -> None:
-    """The provider writes names of buckets in lower-case letters."""
     program = write("aws.s3.Bucket('Photos-V2')\naws.sqs.Queue('JobsV2')\n")
     bucket, queue = deployed(program).resources[-2:]
     assert re.fullmatch(r"photos-v2-[0-9a-f]{7}", bucket.outputs["bucket"])

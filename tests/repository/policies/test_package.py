@@ -123,7 +123,6 @@ def test_pack_folder_of_the_example_starts(name: str, environment: Path, tmp_pat
 @requires.program("git")
 @pytest.mark.parametrize("name", catalogue.PACKS)
 def test_pack_folder_of_the_example_can_be_published(name: str, tmp_path: Path) -> None:
-    """`pulumi policy publish` uploads the files that Git does not ignore."""
     pack = tmp_path / name
     shutil.copytree(ROOT / "examples" / "policy-packs" / name, pack)
     for file in ("venv/lib/site.py", "__pycache__/rules.cpython-311.pyc"):

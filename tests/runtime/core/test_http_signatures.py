@@ -131,7 +131,6 @@ def test_rfc_9421_2_1_fields_are_trimmed_and_joined() -> None:
     ],
 )
 def test_rfc_9530_digests(body: bytes, field: str) -> None:
-    """Sections 2 and B of RFC 9530, and B.2 of RFC 9421."""
     assert signature.digest_matches(field, dict(signature.digests_of(body)))
     assert not signature.digest_matches(field, dict(signature.digests_of(body + b" ")))
 

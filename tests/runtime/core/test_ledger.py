@@ -310,7 +310,6 @@ def test_expired_counters_are_removed_without_redis() -> None:
 
 @pytest.mark.bound("core.ledger:FAMILIES_MAX")
 def test_counters_are_bounded() -> None:
-    """The least recently used counters are removed, with their unsent requests."""
     families = Families()
     first, second = families.find("first"), families.find("second")
     families.unsent |= {"first": first, "second": second}

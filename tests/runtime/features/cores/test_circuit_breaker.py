@@ -89,7 +89,6 @@ def test_open_circuit_allows_one_request_per_reset_time(events: list[tuple[float
 @pytest.mark.bound("cores.circuit_breaker:RETRY_BUDGET_MAX")
 @given(st.floats(0.01, 1), st.lists(st.booleans(), max_size=300))
 def test_retries_never_exceed_budget(share: float, requests: list[bool]) -> None:
-    """`requests`: for each request, True if the request is retried."""
     budget, taken = RetryBudget(share), 0
     for retried in requests:
         budget.earn()

@@ -135,7 +135,6 @@ async def test_registration_reads_few_instances_of_other_cores(
 async def test_changes_of_keys_leave_connections_to_others(
     module_pool: Pool, rows: Rows, database: Database, table: str, number: int
 ) -> None:
-    """Registrations, and revocations of keys with their tokens."""
     cores, at, records = CoreRegistry(module_pool), NOW, []
     for each in range(number):
         key = KeyId(f"busy{number:02d}{each:06d}")

@@ -335,7 +335,6 @@ async def test_sign_in_must_be_completed_in_time(sign_in: SignIn) -> None:
 async def test_response_of_another_issuer_is_rejected(
     sign_in: SignIn, issuer_url: str | None
 ) -> None:
-    """Mix-up attack (RFC 9207)."""
     assert await sign_in.complete(iss=issuer_url) == Failure.RESPONSE
     assert sign_in.provider.exchanges == []
 

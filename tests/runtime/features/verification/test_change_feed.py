@@ -51,7 +51,6 @@ async def test_confirmed_revocation_is_in_effect(
 async def test_many_changes_are_read_together(
     rows: Any, worker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every worker of every gateway reads each change."""
     monkeypatch.setattr(feeds, "POLL_MIN_S", 1.0)
     await rows.add_key("changes00000")
     reads = list[int]()

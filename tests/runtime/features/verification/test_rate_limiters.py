@@ -236,7 +236,6 @@ async def test_killed_worker_loses_at_most_its_share(redis_url: str) -> None:
 async def test_requests_during_interruptions_of_redis_count_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Redis is interrupted repeatedly, and replies are lost."""
     monkeypatch.setattr(rate_limiters, "RETRY_S", 0.01)
     request = charge(RateLimit(name="requests", quota=200, window_s=86_400, burst=200))
     with servers.redis() as url:

@@ -97,7 +97,6 @@ async def test_concurrently_migrated_key_is_not_written(
 async def test_key_that_is_being_changed_migrates_afterwards(
     rows: Any, migration: PepperMigration
 ) -> None:
-    """Workers migrate the same keys in different orders."""
     ids = [KeyId(f"locked{number:06d}") for number in range(2)]
     await rows.pool.execute("INSERT INTO gateway_worker VALUES ('new', 0, now(), '{1,2}')")
     for key_id in ids:

@@ -90,7 +90,6 @@ async def test_change_of_a_stopped_process_ends(database: Database) -> None:
 
 
 async def test_transaction_ends_at_its_deadline(database: Database) -> None:
-    """The statements together are limited, not each statement."""
 
     async def sleep(pool: Pool) -> None:
         async with pool.transaction(deadline_s=0.3) as connection:

@@ -824,7 +824,6 @@ async def test_bytes_of_responses_that_are_not_read_are_bounded(workers: int) ->
 
 @pytest.mark.bound("http.connections:UNSENT_BYTES_MAX")
 async def test_clients_of_a_link_do_not_disconnect_those_of_another() -> None:
-    """Although each of their networks has fewer bytes."""
     worker = Connections(NEVER, ClientAddresses(()))
     clients = list[ClientTransport]()
     sizes = [UNSENT_BYTES_MAX // 4 + 1, *[UNSENT_BYTES_MAX // 8] * 6]
@@ -901,7 +900,6 @@ async def test_networks_with_most_bytes_leave_memory_to_others(size: int) -> Non
 async def test_clients_without_authorization_leave_memory_to_others(
     path: str, size: int, rest: int
 ) -> None:
-    """Also while requests that have been received wait."""
     head = "POST /{} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ::{}\r\nContent-Length: {}\r\n\r\n"
     async with running(NEVER, "127.0.0.0/8", workers=100) as server, AsyncExitStack() as clients:
         limit, readers = OWNER_BODIES_BYTES_MAX // 100, list[asyncio.StreamReader]()
@@ -1156,7 +1154,6 @@ async def test_requests_after_a_body_wait_for_earlier_responses(upgrade: bytes) 
 async def test_large_body_of_a_response_is_not_copied(
     monkeypatch: pytest.MonkeyPatch, extra: int, writes: int
 ) -> None:
-    """Unread responses with the same body need its memory once."""
     written: list[bytes] = []
     add = BatchedWrites.add
 

@@ -44,7 +44,6 @@ def decoded(data: bytes, *, mask: bool = True) -> list[Frame]:
 
 
 def messages(frames: Sequence[Frame]) -> list[tuple[Opcode, bytes]]:
-    """Control frames and reassembled messages, in the order in which they end."""
     result: list[tuple[Opcode, bytes]] = []
     parts: list[Frame] = []
     for frame in frames:

@@ -125,7 +125,6 @@ async def sign_out(page: Page, origins: Origins, console: Console) -> None:
 async def test_user_signs_in_twice_and_out(
     browser: Browser, origins: Origins, console: Console
 ) -> None:
-    """A form remains while the user signs in again in a new tab."""
     created = await console.create(name="nightly export")
     async with page_of(
         browser, origins.console, "status of 401", provider=origins.provider

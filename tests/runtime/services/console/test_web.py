@@ -193,7 +193,6 @@ def test_without_built_files_the_page_names_the_command(tmp_path: Path) -> None:
 
 @requires.WEB_UI
 def test_wheel_contains_every_built_file(tmp_path: Path) -> None:
-    """The sources are copied, so that the build does not see the repository."""
     for name in ("pyproject.toml", "README.md", "gatehouse"):
         source = ROOT / "runtime" / name
         copy = shutil.copytree if source.is_dir() else shutil.copy

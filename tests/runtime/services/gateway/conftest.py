@@ -67,8 +67,6 @@ def key_service(pool: Pool, confirmation_timeout_s: float = 30.0) -> KeyService:
 
 @dataclass(frozen=True)
 class Reply:
-    """A raw response. `whole` is False if the connection was closed early."""
-
     status: int
     headers: list[tuple[str, str]]
     body: bytes
@@ -106,8 +104,6 @@ class Key:
 
 @dataclass
 class Gateway:
-    """Client of a gateway. `create_key` stores a key as the management API does."""
-
     port: int
     pid: int
     pool: asyncpg.Pool

@@ -278,7 +278,6 @@ async def test_submissions_to_one_request_leave_memory_for_others(sharing: Shari
 
 @pytest.mark.bound("sharing.submitters:_DISCARDS_MAX")
 async def test_rejected_forms_do_not_fill_the_memory(sharing: Sharing) -> None:
-    """The rest of a rejected form is read for a bounded number of forms."""
     _, token, _ = await request(sharing)
     file = b'--X\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + bytes(
         100_000
@@ -334,7 +333,6 @@ def salt_of(secret: Secret) -> bytes:
 async def test_passphrase_checks_wait_for_memory(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A check that was not made is not counted as an attempt."""
     secrets = [
         await sharing.create(passphrase=PASSPHRASE, uses=10, recipients=["a", "b"], owner=owner)
         for owner in ("key:1", "key:2", "key:3")
