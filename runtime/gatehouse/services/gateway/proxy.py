@@ -26,6 +26,7 @@ from gatehouse.core.errors import (
     CoreOverloaded,
     CoreTimeout,
     CoreUnreachable,
+    Forbidden,
     GatehouseError,
     MethodNotAllowed,
     Unauthorized,
@@ -357,6 +358,8 @@ def _checked_path(context: RequestContext) -> CorePath:
         path = core_path(context.raw_path, context.core_of_host)
     except ValueError as exc:
         raise BadRequest(sentence(exc)) from None
+    if context.has(b"service-worker") and context.raw_path == path.prefix.encode():
+        raise Forbidden(f"A service worker of this path applies to all Cores. Use {path.prefix}/.")
     context.use(context.service.cores.settings(path.name))
     invalid = forwarding.invalid_value(context.fields)
     if invalid is not None:

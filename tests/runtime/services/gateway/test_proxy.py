@@ -153,6 +153,16 @@ async def test_response_is_forwarded_unchanged(gateway: Any, key: Any) -> None:
     assert reply.all("ratelimit") == ['"requests";r=999;t=1']
 
 
+async def test_service_worker_of_a_core_applies_to_this_core(gateway: Any, docs: Any) -> None:
+    """The scope of a script is the folder of its path (Service Workers, section 4.4)."""
+    key = await gateway.create_key()
+    for path, status in (("", 403), ("?a=/", 403), ("/", 200), ("/a.js", 200)):
+        header = "Service-Worker: script"
+        reply = await gateway.get(f"/cores/docs{path}", key.bearer, header)
+        assert reply.status == status
+        assert (await gateway.get(f"/cores/docs{path}", key.bearer)).status == 200
+
+
 @pytest.mark.parametrize("status", [204, 304, 401, 404, 429, 500, 503])
 async def test_status_of_core_is_forwarded(gateway: Any, key: Any, status: int) -> None:
     reply = await get(gateway, key, f"/cores/docs/status/{status}")
