@@ -8,13 +8,14 @@ call `in_task` first.
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from inspect import CORO_CLOSED, getcoroutinestate
 from types import coroutine
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from gatehouse.core.errors import Unavailable
@@ -25,8 +26,19 @@ T = TypeVar("T")
 #: also waits after its client has disconnected, so the limits of connections do not bound them.
 SLOT_TIMEOUT_S, WAITING_MAX = 10.0, 1024
 
-#: For whom a request calls AWS, such as the network of its client. See `Slots.hold`.
-subjects: ContextVar[tuple[str, ...]] = ContextVar("gatehouse_subjects", default=())
+
+class CallSubjects(NamedTuple):
+    """For whom a request calls AWS, such as the network of its client. See `Slots.hold`.
+
+    have_turn: the request has a turn for several calls.
+    """
+
+    names: tuple[str, ...] = ()
+    have_turn: bool = False
+
+
+NO_SUBJECTS = CallSubjects()
+call_subjects: ContextVar[CallSubjects] = ContextVar("call_subjects", default=NO_SUBJECTS)
 
 #: Continues the coroutine in a task.
 in_task = partial(asyncio.sleep, 0)
@@ -140,31 +152,62 @@ class Slots:
     """Limits concurrent operations. Those of a subject have at most half of the slots."""
 
     def __init__(self, number: int) -> None:
-        self._slots = asyncio.Semaphore(number)
+        self._free = number
+        #: What waits for a slot, by the last of its subjects, which take turns.
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._each = number // 2
         self._turns: WeakValueDictionary[str, SubjectLimit] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def hold(self, *subjects: str, turn: bool = False) -> AsyncIterator[None]:
+    async def hold(
+        self, *subjects: str, turn: bool = True, slot: bool = True
+    ) -> AsyncIterator[None]:
         """A slot for an operation of subjects, the narrower first, so that the operations of one
         link do not wait before those of the other links of its owner. Raises Unavailable if none
-        is free in time, or if WAITING_MAX operations wait. turn: only a turn among the operations
-        of the subjects.
+        is free in time, or if WAITING_MAX operations wait. turn, slot: waits for a turn among the
+        operations of the subjects, and then for a slot.
         """
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(SLOT_TIMEOUT_S):
-                    for subject in subjects:
+                    for subject in subjects if turn else ():
                         limit = self._turns.setdefault(subject, SubjectLimit(self._each))
                         await stack.enter_async_context(limit)
-                    if not turn:
-                        await stack.enter_async_context(self._slots)
+                    if slot:
+                        await self._take(subjects[-1] if subjects else "")
+                        stack.callback(self._release)
             except TimeoutError:
                 raise Unavailable(
                     "The service is processing too many requests. Try again.",
                     detail=f"no free slot within {SLOT_TIMEOUT_S:g} s",
                 ) from None
             yield
+
+    async def _take(self, subject: str) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        slot = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(subject, deque()).append(slot)
+        try:
+            await slot
+        except asyncio.CancelledError:
+            if not slot.cancelled():
+                self._release()
+            raise
+
+    def _release(self) -> None:
+        while self._waiting:
+            subject, waiting = next(iter(self._waiting.items()))
+            slot = waiting.popleft()
+            if not waiting:
+                del self._waiting[subject]
+            if not slot.done():
+                if waiting:
+                    self._waiting[subject] = self._waiting.pop(subject)
+                slot.set_result(None)
+                return
+        self._free += 1
 
 
 class Holder(Protocol):

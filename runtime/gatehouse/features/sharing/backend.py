@@ -20,7 +20,7 @@ from gatehouse.features.sharing.link_token import fingerprint, new_id
 from gatehouse.features.sharing.models import Client, ContentItem, Secret, SharingEvent
 from gatehouse.features.sharing.table import Table
 from gatehouse.platform.aws import call, create_client, error_code
-from gatehouse.platform.executions import Slots, subjects
+from gatehouse.platform.executions import CallSubjects, Slots, call_subjects
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
 PREFIX = "secrets/"
@@ -85,7 +85,7 @@ class Backend:
         """Read a secret for a client without an account. From then on, its request calls AWS for
         its address and its network, so that recipients of other networks do not wait for them.
         """
-        subjects.set(client.subjects)
+        call_subjects.set(CallSubjects(client.subjects))
         return await self.table.get(secret_id)
 
     async def take_create(self, kind: str, owner: str) -> None:

@@ -21,7 +21,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing.models import Secret, SharingEvent
 from gatehouse.platform import aws
 from gatehouse.platform.aws import call, create_client, error_code
-from gatehouse.platform.executions import subjects
+from gatehouse.platform.executions import call_subjects
 
 OWNER_INDEX = "owner-index"
 WORK_INDEX = "work-index"
@@ -168,7 +168,7 @@ class Table:
         link: ID of the link of a client. Its changes, and those for each network, wait for each
             other first, so that others do not wait for all of them.
         """
-        names = f"{secret.id} {link} {subjects.get()}", f"{secret.id} {link}", secret.id
+        names = f"{secret.id} {link} {call_subjects.get().names}", f"{secret.id} {link}", secret.id
         of_client, of_link, lock = (self._locks.setdefault(name, asyncio.Lock()) for name in names)
         waited = any(each.locked() for each in (of_client, of_link, lock))
         async with of_client, aws.turn(), of_link, lock:

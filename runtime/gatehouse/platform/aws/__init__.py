@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse import __version__
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform.executions import Slots, subjects
+from gatehouse.platform.executions import Slots, call_subjects
 from gatehouse.platform.tracing.tracer import call_span
 
 #: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no
@@ -75,7 +75,8 @@ async def call(operation: Callable[..., _Result], service: str, **arguments: Any
     """
     name = f"{service} {getattr(operation, '__name__', 'call')}"
     with call_span(name, {"rpc.system": "aws-api"}):
-        async with _of_loop().hold(*subjects.get()):
+        subjects, have_turn = call_subjects.get()
+        async with _of_loop().hold(*subjects, turn=not have_turn):
             try:
                 return await asyncio.wrap_future(_threads.submit(operation, **arguments))
             except AWS_ERRORS as exc:
@@ -89,11 +90,11 @@ def turn_taken() -> Iterator[None]:
     """The calls in the block wait for no others of the same subjects, because the operation has
     waited for its turn before it took what others wait for.
     """
-    token = subjects.set(())
+    token = call_subjects.set(call_subjects.get()._replace(have_turn=True))
     try:
         yield
     finally:
-        subjects.reset(token)
+        call_subjects.reset(token)
 
 
 @asynccontextmanager
@@ -101,7 +102,7 @@ async def turn() -> AsyncIterator[None]:
     """Waits for a turn of the subjects, for an operation that holds locks while it calls AWS.
     Raises Unavailable.
     """
-    async with _of_loop().hold(*subjects.get(), turn=True):
+    async with _of_loop().hold(*call_subjects.get().names, slot=False):
         with turn_taken():
             yield
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from gatehouse.core.errors import GatehouseError, MethodNotAllowed, NotFound
-from gatehouse.platform.executions import in_task, subjects
+from gatehouse.platform.executions import NO_SUBJECTS, call_subjects, in_task
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.request import Refused, Request, Service
 from gatehouse.platform.observability import Observer
@@ -143,7 +143,7 @@ async def run(request: Request, routes: Routes) -> None:
     """Calls the handler of a request, sends the response or an error, and logs the request."""
     started = time.perf_counter()
     active = ActiveRequest(request.service.observer.tracer, request.trace)
-    subjects.set(())  # the context can be that of another request
+    call_subjects.set(NO_SUBJECTS)  # the context can be that of another request
     try:
         try:
             route = routes.find(request)

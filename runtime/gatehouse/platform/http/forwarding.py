@@ -130,6 +130,15 @@ def _dotted(path: bytes) -> bool:
 CONSOLE_COOKIE = "__Host-gatehouse"
 
 
+#: Prefix of cookies for all paths, and the one of those of a Core that is reached by path.
+_HOST, _SECURE_HOST = "__Host-", "__Secure-Host-"
+
+
+def cookies_for_core(value: str) -> str:
+    """The header Cookie for a Core that is reached by path, see `CoreUrls.cookie`."""
+    return f"; {value}".replace(f"; {_SECURE_HOST}", f"; {_HOST}")[2:]
+
+
 def invalid_value(fields: Fields) -> bytes | None:
     """Name of a field whose value contains a byte that is not ASCII (RFC 9110, section 5.5), or
     None. The HTTP parser accepts no control characters except tabs.
@@ -289,13 +298,15 @@ class CoreUrls(msgspec.Struct, frozen=True, gc=False):
         name = pair.strip("= \t").lower()
         if name.startswith(CONSOLE_COOKIE.lower()):
             return ""
-
+        if self.client_prefix and name.startswith(_HOST.lower()):
+            # All Cores would receive it, because a cookie with this prefix is valid only with
+            # `Path=/`.
+            name = pair = _SECURE_HOST + pair.strip("= \t")[len(_HOST) :]
         rest = _COOKIE_DOMAIN.sub("", separator + attributes)
         path = (_COOKIE_PATH.findall(rest) or [""])[-1].strip()
         result = pair + _COOKIE_PATH.sub("", rest)
         if path.startswith("/"):
-            # A cookie with this prefix is valid only with `Path=/`.
-            if not name.startswith("__host-"):
+            if not name.startswith(_HOST.lower()):
                 path = self._client_path(path)
                 if not _is_below(path, self.client_prefix):
                     path = self.client_prefix

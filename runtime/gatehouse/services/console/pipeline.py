@@ -33,7 +33,7 @@ from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
-from gatehouse.platform.executions import Slots, SubjectLimit, subjects
+from gatehouse.platform.executions import CallSubjects, Slots, SubjectLimit, call_subjects
 from gatehouse.platform.http.application import Handler, Reply
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.endpoint import SIGN_IN_CODE, Endpoint, StepUp
@@ -176,7 +176,7 @@ class ConsolePipeline(Pipeline):
             )
             request.key_id = request.caller.log_id
             request.count_for(request.caller.owner)
-            subjects.set((request.caller.owner,))
+            call_subjects.set(CallSubjects((request.caller.owner,)))
             check(request.caller.roles, endpoint.roles)
             await self._check_ownership(endpoint, request)
             await self._check_target(endpoint, request)

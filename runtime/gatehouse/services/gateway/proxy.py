@@ -204,6 +204,11 @@ def _upstream_request(
         # Not forwarded without a valid `traceparent` (W3C Trace Context, section 3.3).
         headers = [field for field in headers if field[0] != "tracestate"]
     headers = without_keys(context, token, headers)
+    if path.prefix and context.has(b"cookie"):
+        headers = [
+            (name, forwarding.cookies_for_core(value) if name == "cookie" else value)
+            for name, value in headers
+        ]
     log = context.service.observer.log
     if log.writes("debug"):
         names = [context.logged(name) for name in forwarding.removed(context.fields, headers)]

@@ -58,7 +58,7 @@ def counted() -> Iterator[list[tuple[str, ...]]]:
     subjects, submit = list[tuple[str, ...]](), aws._threads.submit
 
     def record(*arguments: Any, **options: Any) -> Any:
-        subjects.append(executions.subjects.get())
+        subjects.append(executions.call_subjects.get().names)
         return submit(*arguments, **options)
 
     with patch.object(aws._threads, "submit", record):

@@ -11,6 +11,7 @@ from botocore.compat import HTTPHeaders
 from gatehouse import __version__
 from gatehouse.core.errors import Unavailable
 from gatehouse.platform import aws, executions
+from gatehouse.platform.executions import CallSubjects
 
 from tests.runtime.waiting import until
 
@@ -26,7 +27,7 @@ async def test_calls_of_a_subject_leave_calls_to_others(monkeypatch: pytest.Monk
         assert complete.wait(PATIENCE_S)
 
     async def call(*subjects: str) -> None:
-        executions.subjects.set(subjects)
+        executions.call_subjects.set(CallSubjects(subjects))
         await aws.call(operation, "S3", subject=subjects[0])
 
     calls = [asyncio.create_task(call("a", "network")) for _ in range(aws.CALLS_MAX)]

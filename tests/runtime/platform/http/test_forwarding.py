@@ -9,6 +9,7 @@ from gatehouse.platform.http.forwarding import (
     CORE_NAME,
     CorePath,
     CoreUrls,
+    cookies_for_core,
     core_path,
     flaw,
     forwarded,
@@ -364,7 +365,9 @@ def test_backslashes_do_not_show_the_address_of_the_core(start: str) -> None:
         (STRIPPED, "a=1; Path=/cores/other", "a=1; Path=/cores/docs/cores/other"),
         (STRIPPED, "a=1; Secure; DOMAIN = example.com", "a=1; Secure"),
         (STRIPPED, "domain=1; Domain=core.internal", "domain=1"),
-        (STRIPPED, "__Host-a=1; Secure; Path=/", "__Host-a=1; Secure; Path=/"),
+        (STRIPPED, "__host-A=1; Secure; Path=/", "__Secure-Host-A=1; Secure; Path=/cores/docs"),
+        (STRIPPED, "=__Host-a=1", "__Secure-Host-a=1"),
+        (HOST, "__Host-a=1; Secure; Path=/", "__Host-a=1; Secure; Path=/"),
         (STRIPPED, "a=1; Path=", "a=1"),
         (STRIPPED, "a=1; Path=/a; path; Path=/b", "a=1; Path=/cores/docs/b"),
         (STRIPPED, "a=1; Path=/a; Path=b", "a=1"),
@@ -385,6 +388,17 @@ def test_cookie_has_the_path_of_clients_and_no_domain(
 ) -> None:
     fields = [] if expected is None else [(b"set-cookie", expected.encode())]
     assert received(("set-cookie", value), urls=urls) == fields
+
+
+@pytest.mark.parametrize(
+    ("cookies", "received"),
+    [
+        ("__Secure-Host-a=1; b=2; __Secure-Host-c=3", "__Host-a=1; b=2; __Host-c=3"),
+        ("a=__Secure-Host-; __Secure-b=1", "a=__Secure-Host-; __Secure-b=1"),
+    ],
+)
+def test_core_receives_its_cookies_for_all_paths(cookies: str, received: str) -> None:
+    assert cookies_for_core(cookies) == received
 
 
 @pytest.mark.parametrize(

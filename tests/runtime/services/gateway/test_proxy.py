@@ -70,7 +70,7 @@ async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any,
         "X-Hop: 1",
         "X_Kept: no",
         "X-Goog-Authenticated-User-Email: forged",
-        "Cookie: __Host-gatehouse=session; a=1",
+        "Cookie: __Host-gatehouse=session; __Secure-Host-a=1",
         "X-Kept: yes",
     )
     reply = await get(gateway, key, "/cores/docs/x", *forged)
@@ -79,7 +79,7 @@ async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any,
         await gateway.pool.fetchrow(f"SELECT {COLUMNS} FROM core WHERE name = 'docs'")  # noqa: S608
     )
     assert headers == {
-        "cookie": "a=1",
+        "cookie": "__Host-a=1",
         "x-kept": "yes",
         "authorization": f"Bearer {core_secret(gateway.pepper, record)}",
         "gatehouse-key-id": key.id,
