@@ -107,12 +107,11 @@ class RegistrationService:
         core_name, lease_s = self._name(name), request.ttl_s
         now = self.clock.now()
         new_url, event = "", None
-        if request.url is not None:
+        instances = self.cores.instances(core_name)
+        current = next((core for core in instances if core.lease_id == lease_id), None)
+        # Other lookups do not delay a heartbeat. Each connection is checked.
+        if request.url is not None and (current is None or current.url != request.url):
             new_url = await self._checked_url(agent, request.url)
-            current = next(
-                (core for core in self.cores.instances(core_name) if core.lease_id == lease_id),
-                None,
-            )
             if current is None or current.url != new_url:
                 event = agent.event(
                     AuditAction.CORE_MOVE, target_id=name, at=now, details={"url": new_url}

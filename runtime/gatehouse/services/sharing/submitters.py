@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 
+from gatehouse.core.addresses import network_of
 from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
 from gatehouse.features.sharing.link_token import LinkToken, parse
 from gatehouse.features.sharing.links import claim_id_of
@@ -28,8 +29,9 @@ from gatehouse.services.sharing.submitted_form import (
 #: memory. A person with a link therefore cannot use the memory for the bodies of others.
 _LINK_PARALLEL = 2
 
-#: Maximum number of rejected forms whose rest a process reads at the same time.
-_DISCARDS_MAX = 16
+#: Maximum number of rejected forms whose rest a process reads at the same time, in total and for
+#: the clients of a network.
+_DISCARDS_MAX, _NETWORK_DISCARDS_MAX = 16, 4
 
 #: Fields of a rejected form that the page shows again.
 _SHOWN_FIELDS = ("submission", "link", "text")
@@ -40,7 +42,7 @@ class Submitters:
         self._submissions = submissions
         self._forms = forms
         self._links = asgi.Uses()
-        self._discards = 0
+        self._discards = asgi.Uses()
 
     async def page(self, request: Request) -> Response:
         """Show the request page, or receive the form that the page submits."""
@@ -57,12 +59,13 @@ class Submitters:
             return Pages(request).message("submitted", "submitted_text")
         fields = tuple(form.field(name) for name in _SHOWN_FIELDS)
         del form
-        if self._discards < _DISCARDS_MAX:
-            self._discards += 1
+        network, discards = network_of(request.client), self._discards
+        if sum(discards.values()) < _DISCARDS_MAX and discards[network] < _NETWORK_DISCARDS_MAX:
+            discards.add(network)
             try:
                 await discard(body)
             finally:
-                self._discards -= 1
+                discards.remove(network)
         if isinstance(error, InvalidContent):
             return await self._request_page(request, path, fields, error.text)
         raise error

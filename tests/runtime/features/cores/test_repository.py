@@ -196,7 +196,19 @@ async def test_name_that_cannot_be_looked_up_is_unavailable() -> None:
         ) -> tuple[str, ...] | None:
             return None
 
-    parts: Any = None
+    class Cores:
+        def instances(self, _: str) -> list[CoreRecord]:
+            return [msgspec.structs.replace(instance("a"), url="https://silent.test", expires_at=9)]
+
+        async def renew(self, *_: Any, **changes: Any) -> CoreRecord:
+            assert changes["url"] == ""
+            return self.instances("")[0]
+
+    parts: Any = Cores()
     service = RegistrationService(parts, Resolver(), Clock(), parts, KeyEnvironment.TEST, ())
+    agent, request = Actor("key", "a"), LeaseRequest(url="https://silent.test")
     with pytest.raises(Unavailable, match="cannot be looked up"):
-        await service.register(Actor("key", "a"), "docs", LeaseRequest(url="https://silent.test"))
+        await service.register(agent, "docs", request)
+    (current,) = parts.instances("")
+    lease = await service.renew(agent, "docs", current.lease_id, request)  # no lookup
+    assert lease.url == request.url

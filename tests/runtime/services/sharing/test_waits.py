@@ -277,7 +277,7 @@ async def test_submissions_to_one_request_leave_memory_for_others(sharing: Shari
         assert await send(token) == 404
 
 
-@pytest.mark.bound("sharing.submitters:_DISCARDS_MAX")
+@pytest.mark.bound("sharing.submitters:_DISCARDS_MAX", "sharing.submitters:_NETWORK_DISCARDS_MAX")
 async def test_rejected_forms_do_not_fill_the_memory(sharing: Sharing) -> None:
     _, token, _ = await request(sharing)
     file = b'--X\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + bytes(
@@ -286,7 +286,7 @@ async def test_rejected_forms_do_not_fill_the_memory(sharing: Sharing) -> None:
     app = sharing.app()
     reading, leaves = asyncio.Semaphore(0), asyncio.Event()
 
-    async def submit() -> None:
+    async def submit(network: int) -> None:
         messages = [{"type": "http.request", "body": bytes(file), "more_body": True}]
 
         async def receive() -> dict[str, Any]:
@@ -297,13 +297,16 @@ async def test_rejected_forms_do_not_fill_the_memory(sharing: Sharing) -> None:
             return {"type": "http.disconnect"}
 
         scope = scope_of(f"/r/{token.path}", b"multipart/form-data; boundary=X")
-        await app(scope, receive, send)
+        await app({**scope, "client": (f"192.0.2.{network}", 1)}, receive, send)
 
-    waiting = [asyncio.create_task(submit()) for _ in range(submitters._DISCARDS_MAX)]
+    each, waiting = submitters._NETWORK_DISCARDS_MAX, list[asyncio.Task[None]]()
     async with asyncio.timeout(PATIENCE_S):
-        for _ in waiting:
-            await reading.acquire()
-        await submit()  # is answered although the client has not sent the rest
+        for network in range(submitters._DISCARDS_MAX // each):
+            waiting += [asyncio.create_task(submit(network)) for _ in range(each)]
+            for _ in range(each):
+                await reading.acquire()
+            await submit(network)  # is answered although the client has not sent the rest
+        await submit(99)
         leaves.set()
         await asyncio.gather(*waiting)
 
