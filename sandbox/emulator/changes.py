@@ -114,7 +114,6 @@ def deletion(resource_type: ResourceType, request: ChangeRequest) -> str:
 
 
 def _change(resource_type: ResourceType, request: ChangeRequest) -> Mapping[str, Any]:
-    """Make the calls that change the inputs. Returns changed outputs."""
     how: Any = resource_type.update or _derived(resource_type, request)
     if how == REPLACED:
         return {}

@@ -264,7 +264,6 @@ class CreateRequest:
             raise self.error(f"property {path} must be JSON text.") from None
 
     def tag_list(self, key: str = "Key", value: str = "Value") -> list[dict[str, str]]:
-        """The merged tags as `[{"Key": ..., "Value": ...}]`."""
         return [{key: name, value: tag} for name, tag in self.tags.items()]
 
     def _operation(self, call: str) -> Any:

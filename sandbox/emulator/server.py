@@ -108,7 +108,6 @@ class Emulator:
         return emulator
 
     def stop(self) -> None:
-        """Stop the server and delete its state. Idempotent."""
         if self._server is None:
             return
         self.permissions.enforce(False)

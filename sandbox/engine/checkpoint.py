@@ -37,7 +37,6 @@ class Checkpoint:
 
     @property
     def resources(self) -> tuple[Resource, ...]:
-        """The deployed resources, without those that are pending deletion."""
         return tuple(entry.resource for entry in self.entries if not entry.pending_deletion)
 
     @property
@@ -74,5 +73,4 @@ class Checkpoint:
 
 
 def by_urn(entries: Iterable[Entry]) -> dict[str, Entry]:
-    """The entries that are not pending deletion, keyed by URN."""
     return {entry.registration.urn: entry for entry in entries if not entry.pending_deletion}

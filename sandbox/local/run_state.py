@@ -98,7 +98,6 @@ class RunStateFile:
         )
 
     def clear(self) -> None:
-        """Delete the state file, and the credentials in up.json."""
         self._file.unlink(missing_ok=True)
         for name in ("up.json", "request.json"):
             (self.home / name).unlink(missing_ok=True)

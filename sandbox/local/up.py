@@ -158,7 +158,6 @@ class _Environment:
             tick.wait(0.5)
 
     def _serve(self, request: requests.Request) -> None:
-        """Handle a request. The environment continues after an error."""
         code = 2
         self._progress.step(f"Request of another process: {request.action}")
         with request.output(self._state.home).open("a") as output, redirect_stdout(output):
@@ -396,7 +395,6 @@ class _Environment:
 
 
 def _commands(endpoints: Endpoints) -> list[str]:
-    """Shell commands for the user to run one after the other."""
     body = json.dumps(
         {
             "name": "my-first-key",

@@ -197,7 +197,6 @@ async def _stream_many(service: Service, data: bytes, connections: int) -> None:
 
 
 def _socket(target: Target) -> tuple[Service, bytes]:
-    """The gateway, and a handshake for a WebSocket to the recording Core."""
     head = [b"GET " + target.core_path + b"/x HTTP/1.1", b"Host: " + HOST, b"Upgrade: websocket"]
     head += [b"Connection: Upgrade", b"Sec-WebSocket-Version: 13"]
     head += [b"Sec-WebSocket-Key: " + base64.b64encode(bytes(16))]
@@ -206,7 +205,6 @@ def _socket(target: Target) -> tuple[Service, bytes]:
 
 
 async def _first(tasks: list[asyncio.Task[None]], target: Target) -> bool:
-    """True if one of these tasks ends in time. Cancels the others."""
     timeout_s = min(FLOOD_S, target.deadline_s)
     done, pending = await asyncio.wait(
         tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED

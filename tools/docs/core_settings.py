@@ -52,7 +52,6 @@ def identity_headers() -> str:
 
 
 def module() -> str:
-    """runtime/web/src/coreOptions.ts."""
     defaults = {field.name: field.default for field in inspect.type_info(CoreSettings).fields}  # type: ignore[attr-defined]
     lines = []
     for parameter in parameters(CoreSettings):

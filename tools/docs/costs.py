@@ -295,7 +295,6 @@ def total(stack: str) -> float:
 
 
 def page() -> str:
-    """One row for each item and a total, and the prices."""
     estimates = {stack: estimate(stack) for stack in STACKS}
     rows = [
         (

@@ -51,7 +51,6 @@ class Setting:
 
     @property
     def default(self) -> str:
-        """The default, as YAML, or one for each environment."""
         if self.field.is_required():
             return "*required*"
         if not isinstance(self.field.default, EnvironmentDefault):

@@ -22,7 +22,6 @@ _ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fuzz one target or all targets, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.fuzz", description="Fuzz the parsers of the runtime."
     )

@@ -77,8 +77,6 @@ _TEXTS = (
 
 
 class Shape(NamedTuple):
-    """The texts of a `Body`."""
-
     before: str
     unit: str
     after: str
@@ -203,7 +201,6 @@ def adjusted(cpu_s: float) -> float:
 
 
 def _reference() -> float:
-    """The CPU time of work like that of a large request."""
     started = time.thread_time()
     body = msgspec.json.encode(["é" * 50] * 25_000)
     msgspec.json.decode(body)

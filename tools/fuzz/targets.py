@@ -38,7 +38,6 @@ _ADDRESSES = ClientAddresses(
 
 
 def fuzz_token(data: bytes) -> None:
-    """Tokens of API keys, bootstrap tokens in text, and imported tokens."""
     text = data.decode("utf-8", "replace")
     candidates = [text]
     if text.isascii():
@@ -169,7 +168,6 @@ def fuzz_json(data: bytes) -> None:
 
 
 def fuzz_websocket(data: bytes) -> None:
-    """WebSocket frames. The first byte is the size of the received pieces."""
     for masked in (True, False):
         for size in {len(data) or 1, (data[0] if data else 0) + 1}:
             checker = websocket.FrameChecker(masked=masked, message_max_bytes=512)

@@ -147,7 +147,6 @@ class Monitor:
         return empty_pb2.Empty()
 
     def record_failure(self, action: Callable[[], Any]) -> Any:
-        """The result of `action`. Keeps the first error, see `failure`."""
         try:
             return action()
         except CheckError as exc:

@@ -190,7 +190,6 @@ def _locate_errors(settings: Settings, monitor: Monitor, project: Project) -> No
 
 
 def _caller(project: Project) -> str:
-    """The innermost line of the program on the stack."""
     # The frames above `_run` are those of the caller.
     frames = takewhile(lambda row: row[0].f_code is not _run.__code__, traceback.walk_stack(None))
     lines = (

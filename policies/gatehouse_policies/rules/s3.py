@@ -227,7 +227,6 @@ def _applies_to_all_objects(rule: Properties) -> bool:
 
 
 def _limits(filter: Properties) -> bool:
-    """True if a condition is set at any depth of a filter."""
     for name in filter.names():
         if isinstance(filter.value(name), Mapping):
             if _limits(filter.block(name)):

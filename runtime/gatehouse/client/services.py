@@ -88,7 +88,6 @@ class ConsoleClient(Client):
         return self._decode(response, self._send(method, path, **arguments))
 
     def stream(self, path: str, **query: str | int | None) -> Iterator[bytes]:
-        """Yields the response to GET in chunks."""
         params = {name: value for name, value in query.items() if value is not None}
         return self._stream("GET", path, params=params)
 
@@ -99,7 +98,6 @@ class SharingClient(Client):
     """
 
     def __init__(self, sharing: str, *, retries: Retries | None = None) -> None:
-        """Arguments: URL of the sharing service, and retry policy."""
         super().__init__("sharing service", sharing, {}, retries)
 
     def look_up(self, link: str) -> LinkPreview:

@@ -63,7 +63,6 @@ class BaseUrl:
 
     @property
     def address(self) -> Address | None:
-        """The host as an IP address, or None if the host is a DNS name."""
         try:
             return ipaddress.ip_address(self.host)
         except ValueError:

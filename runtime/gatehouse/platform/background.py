@@ -33,7 +33,6 @@ class PeriodicJob:
     action: Callable[[], Awaitable[object]]
 
     def start(self, observer: Observer, stack: AsyncExitStack) -> None:
-        """Runs the job until the exit stack ends."""
         background = Background()
         background.start(self.run(observer), self.name)
         stack.push_async_callback(background.stop)

@@ -45,8 +45,6 @@ in_task = partial(asyncio.sleep, 0)
 
 
 class Cancellable(Protocol):
-    """A coroutine that runs, with or without a task."""
-
     def cancel(self) -> object: ...
 
 
@@ -114,7 +112,6 @@ class Execution(ABC):
 
 @coroutine
 def _resumed(work: Coroutine[Any, Any, None]) -> Any:
-    """Awaits a coroutine that has already begun."""
     return (yield from work)
 
 

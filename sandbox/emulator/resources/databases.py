@@ -63,7 +63,6 @@ def _replicate_backups(request: CreateRequest) -> Created:
 
 
 def _modify_instance(request: ChangeRequest) -> None:
-    """Change the instance. All changes take effect immediately."""
     identifier = request.old.outputs["identifier"]
     call, logs = "rds.modify_db_instance", "enabledCloudwatchLogsExports"
     others = set(request.registration.inputs) - request.unused_changes

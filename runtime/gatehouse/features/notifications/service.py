@@ -105,7 +105,6 @@ class WebhookService:
         return secret, webhook
 
     async def delete(self, webhook_id: str, actor: Actor) -> None:
-        """Delete a webhook and its pending deliveries. Raises NotFound."""
         event = actor.event(
             AuditAction.WEBHOOK_DELETE, target_id=webhook_id[:12], at=self.clock.now(), details={}
         )

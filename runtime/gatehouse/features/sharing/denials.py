@@ -31,8 +31,6 @@ class LinkNotFound(NotFound):
 
 
 class TooManyDenied(TooManyRequests):
-    """Replaces LinkNotFound after too many denied attempts from a network."""
-
     code = "too_many_denied"
     title = "Too many attempts to use links that do not exist, were used, or have expired"
 

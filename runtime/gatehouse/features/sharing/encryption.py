@@ -140,7 +140,6 @@ def wrap(content_key: bytes, public_key: bytes, data_key: bytes, context: Contex
 
 
 def unwrap(wrapped: bytes, private_key: bytes, data_key: bytes, context: Context) -> bytes:
-    """Decrypt a content key. Raises DecryptionFailed."""
     bound = context.encode("data-key")
     try:
         inner = _decrypt(wrapped, _derive(data_key, b"", bound), bound)

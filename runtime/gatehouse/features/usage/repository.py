@@ -51,8 +51,6 @@ ON CONFLICT (key_id)
 
 
 class UsageRepository:
-    """Methods raise Unavailable."""
-
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 

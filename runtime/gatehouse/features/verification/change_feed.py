@@ -218,7 +218,6 @@ class ChangeFeed:
             self.cores.replace(cores)
 
     async def _changed_keys(self, connection: Connection, position: int) -> list[KeyId]:
-        """The changed keys that the worker must read."""
         watched, changed = self.watched_keys(), []
         async for row in _changes(connection, _VERSIONS, position, VERSION_ROWS):
             if self.cache.announce(row["id"], row["version"]) or row["id"] in watched:
@@ -250,7 +249,6 @@ class FreshnessProbe:
     max_staleness_ms: int
 
     async def check(self) -> None:
-        """Raises Unavailable."""
         if self.staleness_ms() > self.max_staleness_ms:
             raise Unavailable(
                 "The key state is too old.", detail=f"older than {self.max_staleness_ms} ms"

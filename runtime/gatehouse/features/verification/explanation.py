@@ -74,7 +74,6 @@ class ExplanationService:
     cores: CoreRepository
 
     async def explain(self, key_id: str, body: ExplainKey, *, now: float) -> Explanation:
-        """Raises NotFound, Unavailable."""
         key = await self.keys.get(key_id)
         request = VerificationRequest(
             scopes=tuple(body.scopes),

@@ -317,7 +317,6 @@ class RateLimits:
                 self._in_flight.append(_Entry(name, counters, moves, moves))
 
     def _continue(self, reply: bytes) -> None:
-        """Continues from the counters in Redis. Raises ValueError."""
         numbers = _decode_reply(reply)
         if len(numbers) != sum(len(entry.counters) for entry in self._in_flight):
             raise ValueError("unexpected reply")

@@ -62,7 +62,6 @@ def error_code(exc: Exception) -> str:
 
 
 def error_detail(exc: Exception) -> str:
-    """Class name and error code of an error, for logs."""
     return f"{type(exc).__name__} {error_code(exc)}".strip()
 
 

@@ -98,7 +98,6 @@ def _check_size(location: str, size: int, bytes_max: int) -> None:
 
 
 def _file(location: str, count: int) -> bytes:
-    """At most `count` bytes of a file."""
     try:
         with _path(location).open("rb") as file:
             return file.read(count)

@@ -339,7 +339,6 @@ class Pool:
             return await connection.fetchval(statement, *values, timeout=timeout_s)
 
     async def execute(self, statement: str, *values: Any, timeout_s: float | None = None) -> int:
-        """Executes a statement. Returns the number of changed rows."""
         async with self.connection(timeout_s=timeout_s) as connection:
             return row_count(await connection.execute(statement, *values, timeout=timeout_s))
 
@@ -388,7 +387,6 @@ class DatabaseProbe:
     name: str = "database"
 
     async def check(self) -> None:
-        """Raises Unavailable."""
         await self.pool.fetchval(READY)
 
 

@@ -45,7 +45,6 @@ class RowMapping(Generic[T]):
 
     @property
     def select(self) -> str:
-        """The columns, separated by commas, for a SELECT statement."""
         return ", ".join(self.columns)
 
     def read(self, row: Row) -> T:
@@ -53,7 +52,6 @@ class RowMapping(Generic[T]):
         return self._struct(**self.fields(row))
 
     def fields(self, row: Row) -> dict[str, Any]:
-        """Decoded field values from a row, by field name."""
         return {name: decode(row[name]) for name, _, decode in self._fields}
 
     def values(self, struct: T) -> list[Any]:
@@ -127,7 +125,6 @@ class Conditions:
         self._conditions.append(condition.format(*(self.bind(value) for value in values)))
 
     def add_equal(self, **columns: Any) -> None:
-        """Adds `column = value` for each value that is not None."""
         for column, value in columns.items():
             if value is not None:
                 self.add(f"{column} = {{}}", value)

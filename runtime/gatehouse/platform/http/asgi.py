@@ -286,7 +286,6 @@ class Uses(dict[Any, int]):
         return 0
 
     def add(self, name: Any, number: int = 1) -> int:
-        """Adds uses and returns the number of current uses."""
         uses = self[name] = self[name] + number
         return uses
 

@@ -102,7 +102,6 @@ class KeptBytes(asgi.Uses):
         return self[kind, name] * number
 
     def of(self, *name: str) -> Iterator[Any]:
-        """The holders with a name and part, the oldest first."""
         return (holder for holder, (names, _) in self.holders.items() if name in names)
 
     def of_most(self, *name: str) -> Iterator[Any]:

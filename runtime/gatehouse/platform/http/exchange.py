@@ -46,7 +46,6 @@ def response_head(status: int, date_line: bytes, lines: bytes) -> bytes:
 
 
 def error_response(error: GatehouseError) -> asgi.Response:
-    """The response to a request that no application has handled."""
     request_id = asgi.request_id()
     body = asgi.problem(error, request_id)
     own = [(b"x-request-id", request_id.encode()), *asgi.problem_headers(error)]

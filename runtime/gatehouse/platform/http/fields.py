@@ -141,7 +141,6 @@ def distinct(values: Sequence[Any]) -> str:
 
 
 def unique_items(**constraints: Any) -> Meta:
-    """Constraints for an array without duplicates."""
     return checked(distinct, extra_json_schema={"uniqueItems": True}, **constraints)
 
 

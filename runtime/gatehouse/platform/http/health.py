@@ -29,9 +29,7 @@ class Probe(Protocol):
 
     name: str
 
-    async def check(self) -> None:
-        """Return if the dependency responds, otherwise raise Unavailable."""
-        ...
+    async def check(self) -> None: ...
 
 
 Probes = Sequence[Probe]

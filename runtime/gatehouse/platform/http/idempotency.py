@@ -162,7 +162,6 @@ class IdempotencyStore:
         )
 
     async def prune(self, *, now: float) -> int:
-        """Delete expired rows. Returns the number of deleted rows."""
         return await prune(self._pool, "idempotent_request", "expires_at", before=to_datetime(now))
 
 

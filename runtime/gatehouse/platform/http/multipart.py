@@ -86,7 +86,6 @@ class MultipartForm:
             raise BadRequest("The form is not valid multipart/form-data.") from None
 
     def close(self) -> None:
-        """Raise BadRequest if the form is not complete."""
         if not self.complete:
             raise BadRequest("The form is truncated.")
 

@@ -83,7 +83,6 @@ class Service:
         return Request(self, scope, receive, send)
 
     def error_response(self, request: "Request", refused: Refused) -> asgi.Response:
-        """The problem document for an error."""
         error = refused.error
         required = asgi.missing(asgi.problem_headers(error), refused.headers)
         return request.response(

@@ -122,8 +122,6 @@ def _connection_arguments(url: str, auth: Literal["iam", "url"], cluster: str) -
 
 
 class _IamConnection(SSLConnection):
-    """Signs a token for each new connection."""
-
     def __init__(self, *, cluster: str, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._cluster = cluster

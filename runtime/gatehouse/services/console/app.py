@@ -174,7 +174,6 @@ class Composition:
         )
 
     def sessions(self) -> Sessions:
-        """Raises SettingsError."""
         settings = self.settings
         key = read_pepper(settings.session_key, "GATEHOUSE_SESSION_KEY")
         store, token = SessionRepository(self.pool), _text(settings.bootstrap_token)
@@ -183,7 +182,6 @@ class Composition:
         )
 
     def key_service(self, **fields: Any) -> KeyService:
-        """Return the service that manages keys. fields: see `KeyService`."""
         return KeyService.of(self.settings, self.pool, self.clock, self.pepper, **fields)
 
     def jobs(
