@@ -39,7 +39,6 @@ def test_missing_repository_is_reported(account: FakeAccount) -> None:
 @pytest.mark.requirement("SS-09", "TR-17")
 @pytest.mark.parametrize("tags", [[], [TAG]], ids=["first deployment", "already tagged"])
 def test_deployed_image_is_tagged(account: FakeAccount, tags: list[str]) -> None:
-    """The image role pushes other images with any tag, and no tag can be moved."""
     account.pushed = {NEW: [*tags], OLD: [] if tags else [TAG]}
     result = account.release("deploy", "--yes")
     (tag,) = account.pushed[NEW]

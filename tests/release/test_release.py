@@ -248,7 +248,6 @@ def test_failure_that_a_rollback_would_repeat_is_reported(
 def test_state_that_others_replace_after_the_preview_is_not_used(
     account: FakeAccount, words: tuple[str, ...], step: str
 ) -> None:
-    """The time in the state can stay the same."""
     row: dict[str, Any] = {"urn": "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::x"}
     if step.startswith("up"):  # a replacement of this resource is planned
         row = {"urn": MIGRATE, "id": "gatehouse-prod-migrate", "delete": True}

@@ -24,7 +24,6 @@ def test_properties_are_plain_values() -> None:
 def test_properties_are_plain_values_without_a_private_name(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An SDK whose proxies do not return the value that they wrap."""
     for kind in (proxy._DictProxy, proxy._ListProxy):
         read = kind.__getitem__
 

@@ -238,7 +238,6 @@ def test_invalid_parameter_has_its_reason(params: dict[str, Any], error: Signatu
 
 
 def test_hmac_with_the_public_key_is_rejected() -> None:
-    """The public key is not a secret (RFC 9421, section 7.3.6)."""
     request = signed()
     base = signature.signature_base(request, COVERED, PARAMETERS) or b""
     forged = hmac.digest(base64.b64decode(PUBLIC_KEY), base, "sha256")

@@ -269,7 +269,6 @@ def test_changed_limit_keeps_its_counter() -> None:
 
 
 def test_limit_with_a_shorter_window_is_not_used_up() -> None:
-    """A key whose limit of a day is used up would be denied for a day."""
     worker, minute = family(), limit_of(1000, 60)
     assert passed(worker, charge(DAY), 0.0, degraded=True) == 1000
     assert passed(worker, charge(minute), 0.0) == 100

@@ -222,7 +222,6 @@ def test_first_pepper_of_a_restored_stack_is_the_replica(
 def test_restored_stack_creates_no_pepper_without_the_replica(
     manager: Any, monkeypatch: pytest.MonkeyPatch, replica: str | None
 ) -> None:
-    """A new pepper would invalidate every API key in the restored database."""
     if replica:
         manager.create_secret(Name="gatehouse/prod/pepper", SecretString=replica)
     monkeypatch.setenv("RESTORED_PEPPER", "gatehouse/prod/pepper")

@@ -46,7 +46,6 @@ def test_invalid_variable_is_named_without_its_value(field: str) -> None:
 
 
 def test_maximum_age_of_the_key_state_exceeds_the_interval_of_polls() -> None:
-    """Otherwise, a gateway without faults would deny every key before each poll."""
     with pytest.raises(SettingsError, match="GATEHOUSE_MAX_STALENESS_MS"):
         load({**BASE, "GATEHOUSE_MAX_STALENESS_MS": str(int(POLL_S * 1000))})
 

@@ -106,7 +106,6 @@ async def test_connections_wait_for_few_iterations_if_these_take_long(
 async def test_connection_that_is_also_paused_otherwise_takes_no_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By then, another protocol, such as a WebSocket, can have paused it."""
     monkeypatch.setattr(time, "thread_time", itertools.count().__next__)
     reads, is_paused = Reads(2048), True
     connection, other = _Connection("network"), _Connection("network")

@@ -149,7 +149,6 @@ def test_replacement_with_the_same_name_is_created_after_the_deletion(stack: Sta
 
 
 def test_explicit_order_of_a_replacement_takes_precedence(stack: Stack) -> None:
-    """With the option False, AWS rejects a replacement that has the same name."""
     group = (
         'aws.ec2.SecurityGroup("group", name="a", vpc_id="{}", opts=O(delete_before_replace=False))'
     )

@@ -27,7 +27,6 @@ class Agent:
     secrets: agent_app.GatewaySecrets
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
-        """Sends `path` unchanged: httpx would normalize dot segments and escapes."""
         raw, _, query = path.encode("latin-1").partition(b"?")
         sent = {
             "authorization": f"Bearer {SECRET}",

@@ -72,7 +72,6 @@ def test_sign_in_link_starts_a_session(operator: Command, console_url: str) -> N
 def test_answers_of_a_console_do_not_control_the_terminal(
     operator: Command, monkeypatch: pytest.MonkeyPatch, command: str, shape: type[View]
 ) -> None:
-    """Control characters could write to the clipboard."""
     answer = json.dumps(example(shape))
     for name in ("id", "url", "token"):
         answer = answer.replace(f'"{name}": "', f'"{name}": "\\u001b]52;')

@@ -102,7 +102,6 @@ def recipient(tmp_path: Path) -> Command:
 
 
 def test_sender_is_shown_in_one_line(recipient: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server of a link could otherwise write a message of the command."""
     answer = json.dumps({**example(LinkPreview), "sender": "a\ngatehouse: b"})
     monkeypatch.setattr(Client, "_send", lambda *_, **__: httpx.Response(200, text=answer))
     shown = recipient.run("secrets", "open", stdin="https://share.example.com/s/a#b")

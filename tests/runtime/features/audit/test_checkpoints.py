@@ -290,7 +290,6 @@ async def test_application_role_cannot_change_checkpoints(setup: Setup) -> None:
 
 @pytest.mark.parametrize("seq", [2, 3])
 async def test_only_a_signed_checkpoint_postpones_the_next_one(setup: Setup, seq: int) -> None:
-    """A process with the rights of the application can insert checkpoints."""
     await setup.append(3)
     forged = await setup.trail.uncheckpointed(None)
     await setup.trail.add_checkpoint(

@@ -165,7 +165,6 @@ def test_database_calculates_the_hash_that_an_offline_verification_calculates(
 async def test_process_with_the_rights_of_the_application_cannot_break_the_chain(
     trail: AuditRepository, module_pool: Pool, occurred_at: str, details: str
 ) -> None:
-    """The database assigns sequence number and hashes, or rejects the event."""
     await fill(trail, 2)
     values = COLUMNS.replace("details", "$1::jsonb")
     values = values.replace("occurred_at", "$2::text::timestamptz")

@@ -60,7 +60,6 @@ def test_ended_cores_are_removed_in_turn_as_others_change() -> None:
 
 
 def test_ended_instances_take_little_memory() -> None:
-    """A key can register 256 instances of 100 Cores in ten minutes."""
     pool: Any = None
     clock = [NOW]
     cores = CoreRegistry(pool, now=lambda: clock[0])
@@ -76,7 +75,6 @@ def test_ended_instances_take_little_memory() -> None:
 
 
 async def test_instances_share_their_settings_in_memory(module_pool: Pool, rows: Rows) -> None:
-    """A key can register 6,400 instances, and settings can have 20 kB."""
     await rows.add_key("sharing00001")
     read = await module_pool.fetch(
         core_row(
@@ -108,7 +106,6 @@ class CountingPool(Pool):
 async def test_registration_reads_few_instances_of_other_cores(
     database: Database, rows: Rows
 ) -> None:
-    """Other changes of Cores and keys wait for a registration."""
     for number in range(10):
         await rows.add_key(f"agent{number:07d}")
     database.sql(

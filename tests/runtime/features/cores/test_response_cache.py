@@ -41,7 +41,6 @@ def test_cache_never_exceeds_its_bound(entries: list[tuple[int, int]]) -> None:
 
 
 def test_key_of_a_response_counts_in_the_size_of_the_cache() -> None:
-    """A client chooses the path, the query and Accept-Encoding."""
     cache = ResponseCache(400_000)
     for number in range(20):
         cache.store(("docs", "lease", f"/{number}?" + "a" * 16_000, "a" * 60_000), headers(1), b"x")

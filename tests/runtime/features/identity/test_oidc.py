@@ -245,7 +245,6 @@ async def test_large_document_of_the_provider_is_rejected(issuer: IssuerSetup) -
 
 
 async def test_compressed_document_of_the_provider_is_rejected() -> None:
-    """A few bytes could take gigabytes, also before the size is checked."""
     heads = list[bytes]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -116,7 +116,6 @@ async def test_search_that_reads_all_keys_computes_no_trigrams(
 async def test_token_in_another_format_reads_no_list_of_keys(
     module_pool: Pool, many_keys: None
 ) -> None:
-    """Clients without a credential can send such tokens to the console."""
     pool: Any = ExplainingPool(module_pool)
     assert await KeyRepository(pool, staleness_s=1).schemes() == [("own", 0)]
     steps = [node for plan in pool.plans for node in nodes(plan["Plan"])]

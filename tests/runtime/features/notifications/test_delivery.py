@@ -391,7 +391,6 @@ async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
 async def test_expiries_of_many_keys_are_announced_at_once(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that expire last would otherwise be announced too late."""
     monkeypatch.setattr(repository, "BATCH_ROWS", 2)
     setup.console.sql("DELETE FROM api_key")
     for _ in range(5):

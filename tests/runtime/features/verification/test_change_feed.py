@@ -238,7 +238,6 @@ async def test_change_is_read_again_after_an_error(rows: Any, database: Any) -> 
 async def test_changes_of_a_restored_database_are_read(
     postgres_server: servers.Postgres, migrated_database: Database
 ) -> None:
-    """The numbers of changes in the restored database are those of lost changes."""
     lost, restored = (create_database(postgres_server, migrated_database.name) for _ in range(2))
     kept_id, lost_id, cache = KeyId("kept00000000"), KeyId("lost00000000"), KeyCache(10)
     async with opened(restored.app) as pool:

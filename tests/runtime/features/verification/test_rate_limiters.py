@@ -381,7 +381,6 @@ async def test_cancelled_request_does_not_affect_others(redis_limits: RateLimits
 async def test_without_redis_states_are_degraded(
     monkeypatch: pytest.MonkeyPatch, closed_port: int
 ) -> None:
-    """The loss of Redis is reported once, and not for each attempt to reach it."""
     monkeypatch.setattr(rate_limiters, "RETRY_S", 0.001)
     reasons: list[str] = []
     redis_limits = limiter(f"redis://127.0.0.1:{closed_port}", reasons=reasons)

@@ -50,7 +50,6 @@ async def test_clock_of_a_process_follows_the_clock_of_the_server(database: Data
 
 
 async def test_internal_driver_error_is_unavailable(database: Database) -> None:
-    """asyncpg raises InternalClientError if the server closes the connection."""
     async with opened(database.app) as pool:
         with pytest.raises(Unavailable):
             async with pool.connection():
@@ -66,7 +65,6 @@ async def test_slow_statement_is_cancelled(database: Database) -> None:
 
 
 async def test_change_of_a_stopped_process_ends(database: Database) -> None:
-    """Others wait for its locks. A transaction that only reads holds none."""
     changed = []
 
     async def change(pool: Pool, *others: Pool) -> None:
@@ -140,7 +138,6 @@ async def test_exhausted_pool_is_unavailable(
 async def test_wait_ends_while_the_server_hangs(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The driver waits for the server to confirm that a statement was cancelled."""
     monkeypatch.setattr(pool_module, "RELEASE_TIMEOUT_S", 0.1)
     async with opened(replace(database.app, statement_s=600), size_max=1) as pool:
         pid = await pool.fetchval("SELECT pg_backend_pid()")

@@ -41,7 +41,6 @@ def test_check_of_the_port_accepts_no_connection(monkeypatch: pytest.MonkeyPatch
 
 @requires.LINUX
 def test_kernel_keeps_little_that_it_has_not_sent() -> None:
-    """A client that does not read makes the kernel keep up to 4 MB otherwise."""
     with listen("127.0.0.1", 0) as server, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(server.getsockname())

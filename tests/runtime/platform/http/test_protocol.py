@@ -329,7 +329,6 @@ async def test_client_that_does_not_read_is_closed(hasty: Running) -> None:
 
 
 async def test_request_waits_until_earlier_responses_are_read(patient: Running) -> None:
-    """Otherwise it would hold resources while it waits for the client."""
     reader, writer = await patient.connect(receive_buffer=4096)
     writer.write(b"GET /whole HTTP/1.1\r\nHost: a\r\n\r\n" + BUSY)
     await until(lambda: patient.connections.unsent.total)
@@ -1231,7 +1230,6 @@ async def test_body_that_stops_after_many_bytes_is_408(hasty: Running) -> None:
 async def test_body_that_the_application_does_not_read_is_bounded(
     framing: bytes, data: bytes, bodies: int, bytes_max: int
 ) -> None:
-    """If there are many such bodies, each has a part of the memory."""
     head = b"POST /unread HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + framing
     async with running(NEVER) as server:
         server.connections.bodies_total = bodies

@@ -571,7 +571,6 @@ async def test_slow_client_is_no_timeout_of_the_core(core: Core) -> None:
 
 @pytest.mark.bound("http_client.connections:_PARTS_MAX")
 async def test_small_chunks_are_read_in_small_parts(core: Core) -> None:
-    """The event loop parses all chunks of a read before it serves other clients."""
     number = 100_000
     core.response = CHUNKED + b"1\r\na\r\n" * number + b"0\r\n\r\n"
     async with asyncio.timeout(PATIENCE_S), core.send() as response:
@@ -799,7 +798,6 @@ def test_peer_cannot_choose_a_costly_key_exchange(create: Callable[[], ssl.SSLCo
 async def test_tls_records_without_data_are_bounded(
     clients: UpstreamClients, certificate: ssl.SSLContext
 ) -> None:
-    """A session ticket stands for a KeyUpdate message, which Python cannot send."""
     certificate.num_tickets = tls_records._RECORDS_MAX + 1
     core = Core(clients=clients, scheme="https")
     async with listening(core, certificate):

@@ -111,7 +111,6 @@ async def test_one_step_up_continues_all_selected_changes(
 async def test_wrong_credential_is_explained(
     browser: Browser, origin: str, console: Console
 ) -> None:
-    """Opening the console without a session is not a denied request."""
 
     async def denied() -> int:
         return len(await console.events(outcome="denied"))

@@ -66,7 +66,6 @@ async def test_lockout_is_limited_to_one_address_and_credential(
 
 @pytest.mark.parametrize("guess", ["rubbish", "rubbish.with.dots"])
 async def test_malformed_credentials_cause_no_lockout(setup: Setup, guess: str) -> None:
-    """They can be tokens of imported keys, which are locked out together."""
     assert set(await setup.guess(FAILURES_MAX + 1, guess)) == {401, 429}
     assert (await setup.get(BOOTSTRAP)).status_code == 200
 

@@ -84,7 +84,6 @@ async def test_token_in_any_text_field_is_rejected(console: Console) -> None:
 
 
 async def test_words_are_not_compared_with_imported_keys(console: Console) -> None:
-    """A response that differs would confirm a guessed token."""
     token = f"acme_{secrets.token_hex(8)}.{secrets.token_hex(16)}"
     await console.import_key(token)
     changing = [

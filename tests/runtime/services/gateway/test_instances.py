@@ -177,7 +177,6 @@ async def test_number_of_ended_instances_is_limited(gateway: Gateway, agent: Key
 
 @pytest.mark.bound("core.cores:NAMES_MAX")
 async def test_number_of_cores_of_a_key_is_limited(gateway: Gateway, agent: Key) -> None:
-    """Cores that ended more than an hour ago do not count, and are removed."""
     await gateway.pool.execute(
         core_row(
             "FROM generate_series(1, $2) AS n",

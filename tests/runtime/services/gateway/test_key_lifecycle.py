@@ -293,7 +293,6 @@ async def test_request_in_progress_ends_with_its_key(
 
 
 async def test_request_that_a_core_received_before_it_stopped_uses_credits(gateway: Any) -> None:
-    """The retry of the request finds no Core."""
 
     async def stop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

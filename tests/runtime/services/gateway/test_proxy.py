@@ -351,7 +351,6 @@ async def test_requests_in_progress_of_a_key_are_bounded(
 async def test_bodies_of_requests_in_progress_do_not_count_in_memory(
     gateway: Any, core: Any, key: Any
 ) -> None:
-    """They would count for the duration of a response, which can be minutes."""
     keys, body = (key, await gateway.create_key()), bytes(60_000)
     clients = []
     async with asyncio.timeout(60):

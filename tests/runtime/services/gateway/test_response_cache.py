@@ -85,7 +85,6 @@ async def test_unchanged_file_is_revalidated(gateway: Gateway, file_core: FileCo
 async def test_host_of_a_client_has_no_effect_on_the_responses_to_others(
     gateway: Gateway, file_core: FileCore
 ) -> None:
-    """A Core can use X-Forwarded-Host in a public response (cache poisoning)."""
     path = f"/cores/{file_core.name}/page"
     for _ in range(3):  # then the requests are sent without a task
         for host in ("evil.example", "gateway.test"):

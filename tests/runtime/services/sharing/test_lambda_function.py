@@ -130,7 +130,6 @@ async def test_spans_of_the_function_belong_to_the_trace_of_lambda(
 
 
 async def test_largest_secret_fits_in_a_request_and_a_response_of_lambda(sharing: Sharing) -> None:
-    """Lambda limits both to 6 MB (Lambda Developer Guide, "Lambda quotas")."""
     handler = lambda_handler(sharing.app())
     _, token, link = await request(sharing)
     text = "\x1f" * TEXT_BYTES_MAX  # seven characters per byte in the response

@@ -446,7 +446,6 @@ async def test_requests_with_a_link_do_not_delay_those_with_other_links(sharing:
 
 
 async def test_calls_for_clients_count_for_their_address_and_network(sharing: Sharing) -> None:
-    """Anybody can look up links that do not exist."""
     _, (link,) = await sharing.create(uses=9, passphrase=PASSPHRASE)
 
     async def calls(token: LinkToken, passphrase: str) -> list[tuple[str, ...]]:
