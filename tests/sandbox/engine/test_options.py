@@ -61,7 +61,6 @@ def test_calls_are_those_of_the_engine(tmp_path: Path) -> None:
 
 @requires.PULUMI
 def test_recorded_calls_are_those_of_the_engine(tmp_path: Path) -> None:
-    """To record them again: RECORD=1."""
     requires.current_pulumi()
     write_project(tmp_path)
     plugin = tmp_path / "bin" / "pulumi-resource-aws"

@@ -18,7 +18,7 @@ from gatehouse.core.errors import (
 )
 from gatehouse.core.http_signatures import SignatureError
 from gatehouse.core.keys import KeyRecord
-from gatehouse.core.token_scanner import find
+from gatehouse.core.token_scanner import CORE_PREFIX, find
 from gatehouse.core.verification import (
     Code,
     RateLimitState,
@@ -65,6 +65,10 @@ def presented_token(context: RequestContext) -> str | None:
     settings = context.settings
     header = context.values(settings.key_header.lower().encode("ascii"))
     authorization = context.values(b"authorization")
+    secrets = context.values(b"gatehouse-core-secret")
+    if any(CORE_PREFIX in value for value in (*secrets, *authorization)):
+        # Its address would be that of the gateway, which a key can allow.
+        raise BadRequest("A gateway sent this request to a Core whose URL is that of a gateway.")
     if len(authorization) > 1 or len(header) > 1:
         raise _ambiguous(settings, "is sent twice")
     if settings.forward_authorization:

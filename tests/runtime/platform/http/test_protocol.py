@@ -464,7 +464,6 @@ async def test_only_clients_with_http_1_1_receive_status_100(
 
 
 async def test_client_detects_an_incomplete_response_without_a_length() -> None:
-    """In HTTP/1.0, the end of the connection would be the end of the response."""
     async with running(NEVER, mode="immediate") as server:
         response = await server.send(b"GET /failing-stream HTTP/1.1\r\nHost: a\r\n\r\n")
         assert response.endswith(b"\r\n\r\n1\r\n{\r\n")

@@ -245,10 +245,21 @@ async def test_invalid_settings_are_rejected(
     )
 
 
+async def test_gateway_is_no_core(gateway: Gateway, core: Core) -> None:
+    url = f"http://127.0.0.1:{gateway.port}"
+    async with gateway.core(core.url) as key:
+        for number, settings in enumerate(({"key_header": "X-Outer"}, {**FORWARD})):
+            declared = {"key_header": "X-Outer", **settings}
+            async with gateway.core(url, f"self-{number}", **declared) as outer:
+                own = (f"X-Outer: {outer.token}", key.header)
+                reply = await gateway.get(f"/cores/self-{number}/cores/docs/x", *own)
+                assert reply.status == 400
+        assert core.requests == []
+
+
 async def test_request_is_not_sent_with_settings_that_have_changed(
     gateway: Gateway, core: Core
 ) -> None:
-    """While its body is received, the name of the Core can have another owner."""
     agent, _ = await gateway.register(core.url, settings={"remove_headers": []})
     key = await gateway.create_key()
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)

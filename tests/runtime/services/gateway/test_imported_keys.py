@@ -100,7 +100,6 @@ async def test_imported_token_is_not_forwarded(
 async def test_imported_token_is_not_forwarded_in_authorization(
     gateway: Gateway, importer: Importer, core: Any
 ) -> None:
-    """A browser adds the password for one Core to requests for others."""
     token, other = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     await importer.run([token])
     async with gateway.core(core.url, "own", forward_authorization=True) as key:
