@@ -137,7 +137,6 @@ def test_role_trusts_subjects_with_the_ids_of_its_repository() -> None:
 @pytest.mark.requirement("CG-18")
 @each_stack
 def test_stack_files_trust_no_repository(stack: str) -> None:
-    """A repository in the stack file of a fork would be able to deploy into the account."""
     assert "delivery" not in raw_settings(stack)
     program = run(stack)
     assert not [

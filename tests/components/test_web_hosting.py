@@ -66,7 +66,6 @@ def page_paths() -> list[str]:
 
 @pytest.mark.requirement("TR-17")
 def test_switch_keeps_the_priorities_of_listener_rules() -> None:
-    """AWS rejects a rule with the priority of a rule that the update deletes later."""
     before, after = (
         {rule.name: rule.inputs["priority"] for rule in deployed.of_type("lb.ListenerRule")}
         for deployed in (run(STACK), program())

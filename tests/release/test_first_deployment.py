@@ -97,7 +97,6 @@ def test_name_servers_are_printed_before_the_certificate_is_awaited(
 def test_targets_of_the_first_update_include_what_they_require(
     page: str, zone: set[str], stack: str, changes: dict[str, Any]
 ) -> None:
-    """The engine rejects a target whose parent, provider or dependency is missing."""
     patterns = [
         re.escape(target).replace(r"\*\*", ".*")
         for target in re.findall(r"--target '([^']+)'", (ROOT / "docs" / f"{page}.md").read_text())

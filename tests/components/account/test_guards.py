@@ -57,7 +57,6 @@ def test_each_guard_has_a_setting(guard: str) -> None:
 
 
 def test_guards_stay_in_aws() -> None:
-    """The provider would disable the guards, and delete the findings of the detectors."""
     program = account(guards=True)
     assert {row.type for row in guards(program).values()} == GUARD_TYPES
     assert [key for key, row in guards(program).items() if not row.retain_on_delete] == []

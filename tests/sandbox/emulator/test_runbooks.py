@@ -164,7 +164,6 @@ def test_objects_are_restored(terminal: Terminal) -> None:
 
 
 def test_every_command_of_the_runbooks_is_executed() -> None:
-    """A test uses every block, and runs every `make` and `pulumi` command in the text."""
     text = {name: BLOCK.sub("", page) for name, page in runbooks.PAGES.items()}
     assert {name for name in text if text[name] != runbooks.PAGES[name]} == {"README", "recovery"}
     files = (Path(__file__), REPOSITORY / "tests/release/test_real_engine_runbooks.py")

@@ -21,7 +21,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing.models import Secret, SharingEvent
 from gatehouse.platform import aws
 from gatehouse.platform.aws import call, create_client, error_code
-from gatehouse.platform.executions import call_subjects
+from gatehouse.platform.executions import Slots, call_subjects
 
 OWNER_INDEX = "owner-index"
 WORK_INDEX = "work-index"
@@ -71,6 +71,8 @@ class Table:
         self._client = create_client("dynamodb", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS)
         # Only one attempt, because callers repeat readiness probes.
         self._probe = create_client("dynamodb", timeout_s=_PROBE_TIMEOUT_S, attempts=1)
+        #: Each client changes a link once at a time.
+        self._changes = Slots(2)
         #: Locks of the secrets that this process changes.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -168,10 +170,11 @@ class Table:
         link: ID of the link of a client. Its changes, and those for each network, wait for each
             other first, so that others do not wait for all of them.
         """
-        names = f"{secret.id} {link} {call_subjects.get().names}", f"{secret.id} {link}", secret.id
-        of_client, of_link, lock = (self._locks.setdefault(name, asyncio.Lock()) for name in names)
-        waited = any(each.locked() for each in (of_client, of_link, lock))
-        async with of_client, aws.turn(), of_link, lock:
+        of_link = self._locks.setdefault(f"{secret.id} {link}", asyncio.Lock())
+        lock = self._locks.setdefault(secret.id, asyncio.Lock())
+        waited = of_link.locked() or lock.locked()
+        of_client = f"{secret.id} {link} {call_subjects.get().names}"
+        async with self._changes.hold(of_client, slot=False), aws.turn(), of_link, lock:
             if waited:
                 secret = await self.get(secret.id) or secret
             for attempt in range(_ATTEMPTS_MAX):

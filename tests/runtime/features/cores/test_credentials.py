@@ -56,7 +56,6 @@ def test_credential_is_not_sent_elsewhere(url: str, core_url: str) -> None:
 
 
 def test_credential_is_sent_in_its_header() -> None:
-    """An application could return another header, such as Origin, to clients."""
     assert value_for(URL, URL, "API-Key", header="api-key") == SECRET
     for declared, header in (("Origin", "Authorization"), ("Authorization", "Api-Key")):
         with pytest.raises(Unavailable, match="not available") as caught:

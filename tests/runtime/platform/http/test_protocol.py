@@ -475,7 +475,6 @@ async def test_client_detects_an_incomplete_response_without_a_length() -> None:
 async def test_body_that_was_not_asked_for_ends_the_connection(
     patient: Running, path: bytes
 ) -> None:
-    """A client that sends no body would send its next request as the body."""
     head = POST.replace(b"/x", path) + b"Expect: 100-continue\r\nContent-Length: 99\r\n\r\n"
     response = await patient.send(head + NOW)
     assert (response.count(b"HTTP/1.1 "), response.count(b"connection: close\r\n")) == (1, 1)

@@ -89,7 +89,6 @@ async def test_operator_cannot_turn_a_key_into_an_admin_key(console: Console) ->
 async def test_operator_cannot_change_an_admin_key(
     console: Console, monkeypatch: pytest.MonkeyPatch, action: str, locked: bool
 ) -> None:
-    """Neither can an operator change a key that has become one when it is locked."""
     if locked:
         monkeypatch.setattr(pipeline, "check_reach", lambda *_: None)
     headers = console.as_((await console.create(scopes=["role:operator"]))["token"])

@@ -164,7 +164,6 @@ async def _problems_of_the_focus(page: Page) -> list[str]:
 
 
 async def _problems_of_display_settings(page: Page) -> list[str]:
-    """Forced colours, reduced motion, and a zoom of 200 %, which halves the viewport."""
     found = []
     await page.emulate_media(reduced_motion="reduce")
     if await page.evaluate(_MOVING):

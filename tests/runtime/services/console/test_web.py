@@ -223,7 +223,6 @@ def test_every_result_code_has_a_label() -> None:
 
 
 def test_texts_of_templates_are_in_the_catalogue() -> None:
-    """A template contains no words outside of expressions, except for a command and an example."""
     texts: set[str] = set()
     for path in SOURCES.rglob("src/**/*.vue"):
         template = path.read_text().partition("<template>")[2].rpartition("</template>")[0]

@@ -141,7 +141,6 @@ async def test_signature_for_core_is_ignored(gateway: Any, docs: Any, core: Any)
 async def test_without_redis_signature_is_unavailable(
     another: Any, gateway: Any, docs: Any
 ) -> None:
-    """Fails closed, because a nonce cannot be checked. Other keys are not affected."""
     other = another(redis_url="redis://127.0.0.1:1")
     key, plain = await signing_key(gateway), await gateway.create_key()
     assert (await send(other, key, signed_by("GET", key))).status == 503

@@ -271,7 +271,6 @@ async def test_invalid_submission_of_a_program_names_the_field(
 async def test_link_is_checked_before_content_is_received(
     browser: httpx.AsyncClient, name: str
 ) -> None:
-    """The response to an unknown link arrives although the content has not been sent."""
     part, read = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}', list[int]()
 
     async def body() -> AsyncIterator[bytes]:

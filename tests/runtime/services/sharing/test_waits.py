@@ -461,8 +461,29 @@ async def test_calls_for_clients_count_for_their_address_and_network(sharing: Sh
         assert len(subjects) > 1
 
 
+async def test_changes_of_a_client_wait_for_a_limited_time(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, [token] = await sharing.create()
+    event = sharing.backend.event(ACTOR, AuditAction.LINK_ACKNOWLEDGE, secret.id)
+
+    async def change() -> None:
+        changed = partial(msgspec.structs.replace, sender="b")
+        await sharing.backend.table.change(secret, event, changed, link=token.link_id)
+
+    async def wait(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(table.Table, "update", wait)
+    monkeypatch.setattr(executions, "SLOT_TIMEOUT_S", 0.01)
+    first = asyncio.create_task(change())
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(Unavailable):
+            await asyncio.gather(change())
+    first.cancel()
+
+
 async def test_request_calls_for_no_client_of_an_earlier_request(sharing: Sharing) -> None:
-    """The event loop can begin a request in the context of another."""
     executions.call_subjects.set(CallSubjects(("192.0.2.7",), have_turn=True))
     async with client_of(sharing) as client:
         with counted() as subjects:
