@@ -121,7 +121,6 @@ class Naming:
         return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
 
     def arn(self, service: str, resource: str) -> str:
-        """`arn:aws:<service>:<region>:<account>:<resource>`"""
         return self.any_arn(service, resource, self.region)
 
     def any_arn(

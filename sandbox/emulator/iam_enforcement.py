@@ -47,7 +47,6 @@ class Permissions:
         self._lock = threading.Lock()
 
     def enforce(self, on: bool) -> None:
-        """Switch the evaluation of every call on or off."""
         settings.INITIAL_NO_AUTH_ACTION_COUNT = 0 if on else float("inf")
         ActionAuthenticatorMixin.request_count = 0
 

@@ -107,7 +107,6 @@ def alarm_metrics(alarms: Iterable[Registration]) -> list[dict[str, Any]]:
 
 
 def _custom_metrics(alarms: Iterable[Registration]) -> int:
-    """Number of different metrics of the stack itself in its alarms."""
     return len(
         {
             (metric["metricName"], *sorted((metric.get("dimensions") or {}).items()))

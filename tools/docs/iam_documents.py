@@ -130,5 +130,4 @@ def collect(deployment: Deployment) -> PolicyDocuments:
 
 
 def short_name(role: str) -> str:
-    """A role name without `gatehouse-<stack>-`."""
     return role.removeprefix(NAMES.name(""))

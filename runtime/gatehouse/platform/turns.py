@@ -116,7 +116,6 @@ class Reads:
         self._size = 0
 
     def begin(self, size: int) -> memoryview:
-        """The buffer for a read of at most this size."""
         self._size = min(size, SMALL_READ_BYTES) if self._turns.is_over else size
         return self.buffer[: self._size]
 

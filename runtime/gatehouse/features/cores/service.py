@@ -107,12 +107,11 @@ class RegistrationService:
         core_name, lease_s = self._name(name), request.ttl_s
         now = self.clock.now()
         new_url, event = "", None
-        instances = self.cores.instances(core_name)
-        current = next((core for core in instances if core.lease_id == lease_id), None)
-        # Other lookups do not delay a heartbeat. Each connection is checked.
-        if request.url is not None and (current is None or current.url != request.url):
-            new_url = await self._checked_url(agent, request.url)
-            if current is None or current.url != new_url:
+        if request.url is not None:
+            instances = self.cores.instances(core_name)
+            known = next((core.url for core in instances if core.lease_id == lease_id), "")
+            new_url = await self._checked_url(agent, request.url, known)
+            if new_url != known:
                 event = agent.event(
                     AuditAction.CORE_MOVE, target_id=name, at=now, details={"url": new_url}
                 )
@@ -141,14 +140,19 @@ class RegistrationService:
             raise BadRequest(errors=(Problem("path.name", "is not a valid name of a Core", fix),))
         return CoreName(name)
 
-    async def _checked_url(self, agent: Actor, url: str) -> str:
+    async def _checked_url(self, agent: Actor, url: str, known: str = "") -> str:
         """The normalized URL. Checks its form and every address behind it, to prevent server-side
         request forgery (CWE-918). Raises BadRequest and Unavailable.
+
+        known: URL that needs no lookup, so that heartbeats do not wait for those of others. Each
+            connection is checked.
         """
         try:
             parsed = parse_base_url(url)
         except ValueError as exc:
             raise _bad_url(str(exc)) from None
+        if parsed.url == known:
+            return known
         addresses = await self.resolver.addresses(parsed.host, parsed.port, agent.id)
         if addresses is None:
             raise Unavailable("The host name of the Core cannot be looked up. Try again later.")

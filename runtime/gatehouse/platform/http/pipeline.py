@@ -72,7 +72,6 @@ class Pipeline(Service):
         return call
 
     async def process(self, endpoint: Endpoint, call: Call, request: Request) -> Reply:
-        """Processes a request that needs no credential."""
         arguments: dict[str, Any] = {}
         if "body" in endpoint.arguments:
             arguments["body"], _ = await self.body(endpoint, request)
