@@ -71,8 +71,6 @@ def limit(rate: int, *, burst: int = 0, window_s: int = 1) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Environment:
-    """URLs, process IDs and credentials of a running environment."""
-
     gateway: str
     tls: str
     nginx: str

@@ -8,7 +8,6 @@ from tests.components.settings.stack_settings import STACKS
 
 
 def test_cache_evicts_nothing() -> None:
-    """Evicting a counter would reset a limit, and evicting a nonce would allow a replay."""
     (parameters,) = run("prod").of_type("elasticache.ParameterGroup")
     assert parameters.inputs["family"] == "valkey8"
     assert parameters.inputs["parameters"] == [{"name": "maxmemory-policy", "value": "noeviction"}]

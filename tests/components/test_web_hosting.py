@@ -219,7 +219,6 @@ def test_switching_updates_the_record_in_place() -> None:
 
 
 def test_switching_creates_new_target_groups() -> None:
-    """A target group can be used by one load balancer, so both pairs exist during the change."""
     names = [
         {
             group.inputs["name"]

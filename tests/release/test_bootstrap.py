@@ -333,7 +333,6 @@ def test_environment_without_protection_rules_is_an_error(
     rules: dict[str, str],
     unprotected: list[str],
 ) -> None:
-    """GitHub creates an environment without rules when a workflow of any branch names it."""
     branch = f"repos/acme/gatehouse/branches/main) echo {rules.get('branch', 'true')};;"
     lines = ['case "$2" in', branch]
     for name, rule in rules.items():

@@ -51,7 +51,6 @@ def test_missing_stack_is_reported(
 def test_backend_that_does_not_respond_is_reported(
     account: FakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The CLI waits as long as S3 does not close the connection, such as when a region is lost."""
     monkeypatch.setattr(pulumi_cli, "QUERY_TIMEOUT_S", 0)
     assert f"(the backend did not respond within 0 s). {LOG_IN}, or" in account.refusal("preview")
 

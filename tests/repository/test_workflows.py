@@ -126,9 +126,6 @@ def test_forks_get_no_role_and_no_secret() -> None:
 
 
 def test_workflows_that_need_settings_do_nothing_without_them() -> None:
-    """A skipped job skips those that need it. A condition cannot read the variables of an
-    environment.
-    """
     with_settings = {
         name for name, text in TEXTS.items() if re.search(r"\b(?:vars|secrets)\.", text)
     }

@@ -289,7 +289,6 @@ def estimate(stack: str) -> tuple[tuple[str, str, float], ...]:
 
 
 def total(stack: str) -> float:
-    """Fixed cost of a stack in USD a month."""
     return sum(usd for *_, usd in estimate(stack))
 
 

@@ -232,7 +232,6 @@ def stored() -> list[Shape]:
 
 
 def _members(kind: Any) -> Iterator[str]:
-    """The beginnings of members of a body, at any depth."""
     for part in validation.parts(msgspec.inspect.type_info(kind)):
         if isinstance(part, msgspec.inspect.StructType):
             for field in part.fields:

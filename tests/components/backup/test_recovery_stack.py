@@ -53,7 +53,6 @@ def test_recovery_requires_no_other_copy() -> None:
 def test_only_the_rotation_function_of_the_named_stack_reads_the_replica(
     home: Program, reader: str, allowed: bool
 ) -> None:
-    """The replica has the resource policy of its source (Secrets Manager User Guide)."""
     policy = home.policy("secretsmanager.SecretPolicy", "pepper")
     identity = {"Statement": [{"Effect": "Allow", "Action": "secretsmanager:*", "Resource": "*"}]}
     context = {"aws:PrincipalArn": reader, "aws:PrincipalAccount": ACCOUNT}

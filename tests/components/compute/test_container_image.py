@@ -9,7 +9,6 @@ from components.compute.container_image import lifecycle_policy
 
 @pytest.mark.requirement("ECS-01")
 def test_pushed_images_do_not_expire_deployed_images() -> None:
-    """The image role pushes images with any tag, and a rule that counts images expires others."""
     rules: Any = lifecycle_policy(10)["rules"]
     first = min(rules, key=lambda rule: rule["rulePriority"])["selection"]
     assert first["tagPatternList"] == ["deployed-*"]

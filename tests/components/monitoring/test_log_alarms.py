@@ -31,7 +31,6 @@ def test_filter_patterns_are_within_cloudwatch_limits() -> None:
 
 @pytest.mark.requirement("CG-21")
 def test_values_of_others_do_not_hide_events() -> None:
-    """The deploy role and tasks can add values to every metric, with a filter or a log line."""
     program = run("prod")
     for name, row in program.inputs("cloudwatch.LogMetricFilter").items():
         metric, alarm = row["metricTransformation"], program.alarms()[name]

@@ -172,7 +172,6 @@ def test_replacing_properties(type_: str, property_: str, expected: bool | None)
 
 
 def test_replacing_properties_of_every_resource_of_the_program_are_known() -> None:
-    """Every class that the components name. The inputs exist in the installed package."""
     classes = {}
     for file in [
         REPOSITORY / "__main__.py",

@@ -72,7 +72,6 @@ class OpenFile:
     name: str
 
     def close(self) -> None:
-        """Idempotent."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -71,7 +71,9 @@ class HealthChecks:
         headers = [("user-agent", "gatehouse"), ("accept", "*/*"), ("connection", "close")]
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                credential = await self.credentials.find(core.name, core.settings)
+                credential = await self.credentials.find(
+                    core.name, core.settings, core.registered_by
+                )
                 headers += credential_headers(self.pepper, core, credential)
                 request = UpstreamRequest("GET", core.settings.health_path or "/", headers, None)
                 async with self.upstream.send(core.url, request, core.registered_by) as response:

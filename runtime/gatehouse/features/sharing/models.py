@@ -134,7 +134,6 @@ class Link(msgspec.Struct, frozen=True):
 
     @property
     def opened_at(self) -> float | None:
-        """Time of the first use."""
         return min((claim.at for claim in self.claims.values()), default=None)
 
 

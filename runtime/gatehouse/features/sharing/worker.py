@@ -80,7 +80,6 @@ class SecretWorker:
         self._done_until = self._clock.now()
 
     async def run_once(self) -> int:
-        """Process due secrets. Returns their number."""
         started_at = self._clock.now()
         # Failed work, which waits for its next attempt, does not delay other work.
         size = BATCH + len(self._failed) + len(self._deletions)

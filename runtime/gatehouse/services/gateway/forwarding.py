@@ -72,15 +72,15 @@ def sentence(error: ValueError) -> str:
 class Forwarding:
     """One request to a Core: what an instance receives, and what the client receives.
 
-    instances: live instances of the Core. request: without the secret of an instance and the
-        credential.
+    instances: returns the live instances of the Core. request: without the secret of an instance
+        and the credential.
     authorize: called before each part of the response. open_websocket: only for a WebSocket
         handshake.
     """
 
     context: RequestContext
     path: CorePath
-    instances: list[CoreRecord]
+    instances: Callable[[], list[CoreRecord]]
     request: UpstreamRequest
     limits: tuple[RateLimitState, ...]
     credential: Credential | None
@@ -93,17 +93,18 @@ class Forwarding:
 
     async def run(self) -> None:
         """Forwards the request to an instance, and retries once if the retry budget allows a retry.
-        Raises CoreUnreachable, CoreTimeout, CoreCircuitOpen, CoreOverloaded.
+        Raises NotFound, CoreNotRegistered, CoreUnreachable, CoreTimeout, CoreCircuitOpen,
+        CoreOverloaded.
         """
         load_balancer = self.context.service.load_balancer
-        core = load_balancer.select(self.instances, self.request)
+        core = load_balancer.select(self.instances(), self.request)
         try:
             await self._respond(core, self._attempt(core, self.request_to(core)))
         except CoreUnreachable:
             if self.context.status:
                 raise
             other = load_balancer.select_for_retry(
-                self.instances, self.request, core, is_sent=self.is_sent
+                self.instances(), self.request, core, is_sent=self.is_sent
             )
             if other is None:
                 raise

@@ -129,6 +129,16 @@ async def _forward_verified(
         if time.perf_counter() - started > AUTHORIZED_S:
             await dependencies.verification.authorize(key.id, request)
 
+    def instances() -> list[CoreRecord]:
+        if dependencies.cores.settings(path.name) != context.settings:
+            raise CoreNotRegistered("The settings of the Core have changed. Try again.")
+        return live_instances(
+            dependencies.cores.instances(path.name),
+            dependencies.verification.environment,
+            dependencies.pepper,
+            now=dependencies.clock.now(),
+        )
+
     try:
         with (
             dependencies.key_requests.hold(key.subject, context),
@@ -140,15 +150,8 @@ async def _forward_verified(
             context.release()  # the number of requests of a key is limited instead
             await context.turn()  # comparing the names of headers is costly
             await authorize()  # the request may have waited
-            if dependencies.cores.settings(path.name) != context.settings:
-                raise CoreNotRegistered("The settings of the Core have changed. Try again.")
-            instances = live_instances(
-                dependencies.cores.instances(path.name),
-                dependencies.verification.environment,
-                dependencies.pepper,
-                now=dependencies.clock.now(),
-            )
-            credential = await dependencies.credentials.find(path.name, context.settings)
+            owner = next((c.registered_by for c in dependencies.cores.instances(path.name)), "")
+            credential = await dependencies.credentials.find(path.name, context.settings, owner)
             upstream = _upstream_request(context, path, token, key, framed, handshake)
             if other := await forwarded_token(context):
                 headers = without_keys(context, other, upstream.headers)

@@ -1,12 +1,14 @@
 """Secrets with the credentials of Cores, and their URLs."""
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
 from gatehouse.core.cores import CoreSettings
-from gatehouse.core.errors import Unavailable
-from gatehouse.features.cores.credentials import Credential, parse_credential
+from gatehouse.core.errors import NotFound, Unavailable
+from gatehouse.features.cores.credentials import Credential, Credentials, parse_credential
+from gatehouse.platform.executions import call_subjects
 from gatehouse.platform.http_client.upstream import UpstreamRequest
 
 from tests.runtime.core_records import instance
@@ -87,6 +89,23 @@ def test_invalid_secret_is_rejected_without_its_text(text: str) -> None:
         parse_credential(text)
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+async def test_missing_secrets_are_not_read_again_without_a_request() -> None:
+    reads = list[object]()
+
+    class Secrets:
+        async def read(self, name: str) -> str:
+            reads.append((name, *call_subjects.get().names))
+            raise NotFound
+
+    secrets: Any = Secrets()
+    credentials = Credentials(secrets, "p/", lambda: 0, lambda *_: None)
+    settings = CoreSettings(credential_header="a")
+    with pytest.raises(Unavailable):
+        await credentials.find("docs", settings, "owner")
+    await credentials.refresh(lambda _: settings)
+    assert reads == [("p/docs", "owner")]
 
 
 def test_text_of_objects_contains_no_credential() -> None:

@@ -841,8 +841,6 @@ async def test_handshakes_of_a_subject_are_bounded(
 async def test_costly_handshakes_leave_the_worker_to_others(
     clients: UpstreamClients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server chooses the elliptic curves of its certificates. Another URL of the key waits for
-    none of them."""
     begun, complete = list[object](), threading.Event()
 
     def slow(tls: ssl.SSLObject) -> tuple[OSError, float]:

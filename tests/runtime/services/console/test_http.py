@@ -120,7 +120,6 @@ async def test_guesses_of_a_network_leave_connections_to_others(
 
 
 async def test_lists_leave_connections_to_other_requests(console: Console) -> None:
-    """Several callers can read many rows, for seconds, in which a key that waits is revoked."""
     created = [await console.create(scopes=["role:auditor"]) for _ in range(3)]
     async with console.connect(database_pool_size=4) as client:
         async with locked(console.database, "usage_count"):
@@ -170,7 +169,6 @@ async def test_request_ends_with_its_response(
 async def test_response_ends_with_its_credential(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slow client would otherwise read events that follow the revocation of its key."""
     monkeypatch.setattr(routes, "_BATCH", 1)
     created = await console.create(scopes=["role:auditor"])
     parts = list[bytes]()

@@ -77,7 +77,6 @@ async def test_valid_credential_resets_the_failure_count(setup: Setup) -> None:
 
 
 async def test_guesses_lock_out_no_accepted_token(setup: Setup, console: Console) -> None:
-    """Tokens of imported keys have no ID, so a holder of one could otherwise guess others."""
     tokens = [f"imported-token-{number}" for number in range(2)]
     for token in tokens:
         await console.import_key(token)

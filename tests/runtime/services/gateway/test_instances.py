@@ -1,5 +1,6 @@
 """Several instances of a Core."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -8,6 +9,7 @@ from gatehouse.core.cores import INSTANCES_MAX, NAMES_MAX, REGISTERED_MAX
 
 from tests.runtime.rows import core_row
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, applied, serving
+from tests.runtime.waiting import until
 
 pytestmark = pytest.mark.requirement("CG-11")
 
@@ -234,6 +236,28 @@ async def test_request_is_retried_on_another_instance(
     for _ in range(20):
         assert (await gateway.forward(key, method=method)).status == 200
     assert len(up.requests) == 20
+
+
+async def test_request_is_not_retried_on_an_instance_that_has_ended(
+    gateway: Gateway, agent: Key
+) -> None:
+    received, ends = list[bytes](), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readuntil(b"\r\n\r\n"))
+        await ends.wait()
+        writer.close()
+
+    async with serving(serve) as first, serving(serve) as second:
+        for name, port in (("a", first), ("b", second)):
+            await register(gateway, agent, f"http://127.0.0.1:{port}", name)
+        request = asyncio.create_task(gateway.forward(await gateway.create_key()))
+        await until(lambda: received)
+        await gateway.drain("docs")
+        await applied(gateway.pool, await gateway.pool.fetchval("SELECT seq FROM last_change"))
+        ends.set()
+        assert (await request).status in (502, 503)
+    assert len(received) == 1
 
 
 @pytest.mark.usefixtures("up")

@@ -319,7 +319,6 @@ async def test_cost_of_a_limit_is_multiplied_by_the_cost_of_the_request(gateway:
 
 @pytest.mark.requirement("CG-06")
 async def test_request_cannot_name_limits(gateway: Any) -> None:
-    """The holder of a key can neither lower the cost of its limits nor add counters to Redis."""
     key = await gateway.create_key()
     reply = await gateway.verify(key.token, limits=[{"name": "requests", "cost": 0}])
     assert (reply.status, reply.json["errors"][0]["location"]) == (400, "body.limits")

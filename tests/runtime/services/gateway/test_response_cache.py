@@ -136,9 +136,6 @@ async def test_denied_key_gets_nothing_from_cache(gateway: Gateway, file_core: F
 
 @pytest.mark.requirement("CG-10")
 async def test_response_is_not_shared_between_keys(gateway: Gateway, file_core: FileCore) -> None:
-    """A Core may return another response to each key with the same ETag, such as the version of a
-    row.
-    """
     other = await gateway.create_key()
     file_core.more = ""
     file_core.body = b"data of the first key"

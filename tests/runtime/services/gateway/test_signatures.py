@@ -74,7 +74,6 @@ async def test_only_signed_request_reaches_core(gateway: Any, docs: Any, core: A
 
 @pytest.mark.requirement("TR-10")
 async def test_signature_is_accepted_once(gateway: Any, docs: Any, redis_url: str) -> None:
-    """Also by a gateway whose clock is a minute behind, for which a signature expires later."""
     key, now = await signing_key(gateway), time.time() - 200
     signed = sign("GET", ORIGIN + FILE, token=key.token, private_key=PRIVATE_KEY, now=now)
     replies = [await send(gateway, key, signed) for _ in range(2)]
