@@ -480,4 +480,8 @@ def _has_ended(
     instance: CoreRecord, find: Callable[[str, str], CoreRecord | None], now: float
 ) -> bool:
     current = find(instance.name, instance.instance_id)
-    return current is not None and current.lease_id == instance.lease_id and current.has_ended(now)
+    if current is None:
+        return False
+    if current.lease_id == instance.lease_id:
+        return current.has_ended(now)
+    return current.url != instance.url  # has replaced it, perhaps for another owner

@@ -717,8 +717,9 @@ async def test_websocket_is_logged_and_counted_once(gateway: Gateway, key: Any) 
 # Drain
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
 async def test_websocket_is_closed_at_the_end_of_a_drain(
-    gateway: Gateway, sockets: SocketCore
+    gateway: Gateway, sockets: SocketCore, is_replaced: bool
 ) -> None:
     agent, reply = await gateway.register(sockets.url, "live")
     key = await gateway.create_key()
@@ -728,6 +729,9 @@ async def test_websocket_is_closed_at_the_end_of_a_drain(
         await client.send("during the drain")
         assert await client.recv() == "during the drain"
         assert (await gateway.get("/cores/live/x", key.header)).status == 503
-        assert (await gateway.request("DELETE", f"{end}0", agent.header)).status == 204
+        if is_replaced:
+            assert (await gateway.register("http://127.0.0.1:1", "live"))[1].status == 200
+        else:
+            assert (await gateway.request("DELETE", f"{end}0", agent.header)).status == 204
         assert await closed(client) == (1001, "the instance of the Core was drained")
     assert await sockets.close_code() == 1001
