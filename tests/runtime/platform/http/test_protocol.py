@@ -8,7 +8,6 @@ import json
 import re
 import signal
 import socket
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -53,9 +52,9 @@ from gatehouse.platform.http.server import Server
 from gatehouse.platform.http.transport import ClientTransport
 from gatehouse.platform.settings import ConnectionSettings
 
+from tests.runtime.iterations import iterates, short_iterations
 from tests.runtime.waiting import until
 from tools.attack.corpora import MALFORMED_REQUESTS, UNFINISHED_BODIES, UNFINISHED_HEADS
-from tools.fuzz.cpu_time import adjusted
 
 #: Much longer than any deadline below.
 PATIENCE_S = 60
@@ -1045,6 +1044,7 @@ async def test_other_clients_are_served_between_pipelined_requests(
 
 
 @pytest.mark.bound("platform.turns:READ_TURN_S", "platform.turns:SMALL_READ_BYTES")
+@iterates
 async def test_other_clients_are_served_between_costly_reads() -> None:
     async with running(NEVER) as server:
         streams = [await server.connect() for _ in range(60)]
@@ -1054,13 +1054,14 @@ async def test_other_clients_are_served_between_costly_reads() -> None:
         for _, writer in streams:
             writer.write(b"1\r\na\r\n" * 10_000 + b"0\r\n\r\n")
         responses = asyncio.gather(*(reader.read() for reader, _ in streams))
-        assert await longest_iteration(responses) <= ITERATION_S
+        await short_iterations(responses)
         assert all(response.endswith(b" 10000") for response in await responses)
         for _, writer in streams:
             writer.close()
 
 
 @pytest.mark.parametrize("mode", ["task", "waiting"])
+@iterates
 async def test_other_clients_are_served_between_requests_that_end_at_once(mode: str) -> None:
     head = b"POST /costly HTTP/1.1\r\nHost: a\r\nContent-Length: 17000\r\nConnection: close\r\n\r\n"
     async with running(NEVER, mode=mode) as server, opened(server, 60, head) as readers:
@@ -1068,15 +1069,16 @@ async def test_other_clients_are_served_between_requests_that_end_at_once(mode: 
         for protocol in server.connections.protocols:
             protocol.data_received(bytes(17_000))
         responses = asyncio.gather(*(reader.read() for reader in readers))
-        assert await longest_iteration(responses) <= ITERATION_S
+        await short_iterations(responses)
         assert all(response.endswith(b" 17000") for response in await responses)
 
 
+@iterates
 async def test_other_clients_are_served_between_parts_of_responses() -> None:
     head = b"GET /costly-stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     async with running(NEVER) as server, opened(server, 60, head) as readers:
         responses = asyncio.gather(*(reader.read() for reader in readers))
-        assert await longest_iteration(responses) <= ITERATION_S
+        await short_iterations(responses)
         assert all(response.endswith(b"0\r\n\r\n") for response in await responses)
 
 
@@ -1092,20 +1094,6 @@ async def test_rejected_clients_do_not_delay_others_of_their_network() -> None:
             await asyncio.sleep(0)
         assert (await response).startswith(b"HTTP/1.1 200 OK\r\n")
     assert iterations < 100
-
-
-#: CPU time of an iteration of the event loop, which is several times shorter.
-ITERATION_S = 0.06
-
-
-async def longest_iteration(until: asyncio.Future[Any]) -> float:
-    """CPU time of the longest iteration of the event loop until a future is done."""
-    longest = 0.0
-    while not until.done():
-        started = time.thread_time()
-        await asyncio.sleep(0)
-        longest = max(longest, time.thread_time() - started)
-    return adjusted(longest)
 
 
 @pytest.mark.bound("http.connections:TURN_S")
