@@ -7,6 +7,7 @@ in the database, so consecutive checks can be sent by different workers.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,8 +21,9 @@ from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamReq
 
 #: Maximum time in seconds until the status of the response arrives.
 TIMEOUT_S = 3.0
-#: Maximum number of checks that a worker sends at the same time.
-BATCH = 32
+#: Maximum number of checks that a worker sends at the same time, and the number that ends before it
+#: reserves others.
+BATCH, FREE_MIN = 32, 8
 #: Consecutive failures after which an instance is unhealthy, and consecutive successes after which
 #: it is healthy again.
 FAILURES, SUCCESSES = 3, 2
@@ -47,16 +49,28 @@ class HealthChecks:
         """Sends the checks that are due and that no other worker has reserved. Raises
         Unavailable.
         """
-        while self.cores.has_health_checks():
-            reserved = await self.repository.reserve(interval_s=self.interval_s, size=BATCH)
-            instances = [
-                core
-                for core in (self.cores.find(*instance) for instance in reserved)
-                if core is not None and not core.draining
-            ]
-            await asyncio.gather(*(self._check(core) for core in instances))
-            if len(reserved) < BATCH:
-                return
+        running: dict[asyncio.Task[None], str] = {}
+        try:
+            while self.cores.has_health_checks():
+                free = BATCH - len(running)
+                reserved = await self.repository.reserve(
+                    Counter(running.values()), interval_s=self.interval_s, size=free
+                )
+                for instance in reserved:
+                    core = self.cores.find(*instance)
+                    if core is not None and not core.draining:
+                        running[asyncio.create_task(self._check(core))] = core.registered_by
+                is_last = len(reserved) < free
+                while running and (is_last or BATCH - len(running) < FREE_MIN):
+                    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        del running[task]
+                    await asyncio.gather(*done)
+                if is_last:
+                    return
+        finally:
+            for task in running:
+                task.cancel()
 
     async def _check(self, core: CoreRecord) -> None:
         succeeded = await self._succeeds(core)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any
@@ -141,7 +141,8 @@ _RESERVE = (
     "LEFT JOIN core_health AS last USING (name, instance_id) "
     "WHERE settings ? 'health_path' AND NOT draining AND expires_at > now() "
     "AND coalesce(last.next_at, now()) <= now() ORDER BY "
-    "row_number() OVER (PARTITION BY registered_by ORDER BY last.next_at NULLS FIRST), "
+    "row_number() OVER (PARTITION BY registered_by ORDER BY last.next_at NULLS FIRST) "
+    "+ coalesce(($4::int[])[array_position($3::text[], registered_by::text)], 0), "
     "last.next_at NULLS FIRST LIMIT $2 "
     "ON CONFLICT (name, instance_id) DO UPDATE "
     "SET next_at = excluded.next_at, lease_id = excluded.lease_id, failures = CASE "
@@ -375,11 +376,16 @@ class HealthCheckRepository:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def reserve(self, *, interval_s: float, size: int) -> list[tuple[str, str]]:
-        """Reserves at most `size` instances whose check is due. Returns the names of the Cores and
-        the IDs of the instances.
+    async def reserve(
+        self, running: Mapping[str, int], *, interval_s: float, size: int
+    ) -> list[tuple[str, str]]:
+        """Reserves at most `size` instances whose check is due, first of the keys with the fewest
+        checks. Returns the names of the Cores and the IDs of the instances.
+
+        running: number of the checks in progress, by key.
         """
-        rows = await self._pool.fetch(_RESERVE, interval_s, size, timeout_s=WRITE_TIMEOUT_S)
+        values = (interval_s, size, [*running], [*running.values()])
+        rows = await self._pool.fetch(_RESERVE, *values, timeout_s=WRITE_TIMEOUT_S)
         return [(row["name"], row["instance_id"]) for row in rows]
 
     async def count(self, core: CoreRecord, *, succeeded: bool) -> tuple[int, int]:

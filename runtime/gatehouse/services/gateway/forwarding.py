@@ -74,8 +74,8 @@ class Forwarding:
 
     instances: returns the live instances of the Core. request: without the secret of an instance
         and the credential.
-    authorize: called before each part of the response. open_websocket: only for a WebSocket
-        handshake.
+    authorize: called before the request is sent to an instance and before each part of the
+        response. open_websocket: only for a WebSocket handshake.
     """
 
     context: RequestContext
@@ -97,12 +97,14 @@ class Forwarding:
         CoreOverloaded.
         """
         load_balancer = self.context.service.load_balancer
+        await self.authorize()  # the request may have waited
         core = load_balancer.select(self.instances(), self.request)
         try:
             await self._respond(core, self._attempt(core, self.request_to(core)))
         except CoreUnreachable:
             if self.context.status:
                 raise
+            await self.authorize()
             other = load_balancer.select_for_retry(
                 self.instances(), self.request, core, is_sent=self.is_sent
             )

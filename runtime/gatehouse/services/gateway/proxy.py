@@ -149,7 +149,6 @@ async def _forward_verified(
             framed = framed or await _received_body(context, authorize)
             context.release()  # the number of requests of a key is limited instead
             await context.turn()  # comparing the names of headers is costly
-            await authorize()  # the request may have waited
             owner = next((c.registered_by for c in dependencies.cores.instances(path.name)), "")
             credential = await dependencies.credentials.find(path.name, context.settings, owner)
             upstream = _upstream_request(context, path, token, key, framed, handshake)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClie
 from tests.runtime.conftest import Rows
 from tests.runtime.console_client import LOOPBACK
 from tests.runtime.rows import core_row
+from tests.runtime.waiting import until
 
 pytestmark = pytest.mark.requirement("CG-11")
 
@@ -29,8 +30,10 @@ class Reservations(HealthCheckRepository):
         super().__init__(pool)
         self.sizes: list[int] = []
 
-    async def reserve(self, *, interval_s: float, size: int) -> list[tuple[str, str]]:
-        reserved = await super().reserve(interval_s=interval_s, size=size)
+    async def reserve(
+        self, running: Mapping[str, int], *, interval_s: float, size: int
+    ) -> list[tuple[str, str]]:
+        reserved = await super().reserve(running, interval_s=interval_s, size=size)
         self.sizes.append(len(reserved))
         return reserved
 
@@ -123,5 +126,26 @@ async def test_instances_of_each_key_are_checked_in_turn(rows: Rows, closed_port
             "INSERT INTO core_health (name, instance_id, lease_id, next_at) SELECT name, "
             "instance_id, lease_id, now() - make_interval(secs => 9 - instance_id::int) FROM core"
         )
-        reserved = await started.reservations.reserve(interval_s=60, size=2)
+        reserved = await started.reservations.reserve({}, interval_s=60, size=2)
     assert {*reserved} == {("docs", "0"), ("docs", "4")}
+
+
+async def test_slow_instances_do_not_delay_those_of_other_keys(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch, silent_port: int, closed_port: int
+) -> None:
+    monkeypatch.setattr(health_checks, "BATCH", 4)
+    monkeypatch.setattr(health_checks, "FREE_MIN", 1)
+    monkeypatch.setattr(health_checks, "TIMEOUT_S", 50)
+    async with checked(rows, silent_port, instances=16) as started:
+        await rows.add_key("other0000000")
+        await rows.pool.execute(
+            "UPDATE core SET registered_by = 'other0000000', url = $1 WHERE instance_id > '5'",
+            f"http://127.0.0.1:{closed_port}",
+        )
+        records, _ = await CoreRepository(rows.pool).page(after=None, size=16)
+        for record in records:
+            started.checks.cores.change(record)
+        checks = asyncio.create_task(started.checks.run_once())
+        await until(lambda: len(started.changes) == 4)
+        checks.cancel()
+    assert {core.instance_id for core in started.changes} == {"6", "7", "8", "9"}

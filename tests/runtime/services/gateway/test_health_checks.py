@@ -134,7 +134,7 @@ async def test_one_of_several_workers_reserves_a_check(
             "UPDATE core_health SET next_at = now() - interval '1 second' WHERE name = 'docs'"
         )
         reserved = await asyncio.gather(
-            *(repository.reserve(interval_s=3600, size=32) for _ in range(4))
+            *(repository.reserve({}, interval_s=3600, size=32) for _ in range(4))
         )
         counts.append(sum(instances.count(("docs", "a")) for instances in reserved))
     assert set(counts) <= {0, 1}  # 0: the gateway reserved the check

@@ -34,8 +34,10 @@ from tests.runtime.services.gateway.conftest import (
     serving,
 )
 from tests.runtime.tokens import unknown_token
+from tests.runtime.waiting import until
 
 TWO = limit(2)
+AUTHORIZED_AT_ONCE = f"from gatehouse.services.gateway import proxy; proxy.AUTHORIZED_S = 0; {WORK}"
 
 
 async def key_with_credits(gateway: Any, *credits: Any, **columns: Any) -> Any:
@@ -270,8 +272,7 @@ async def test_request_in_progress_ends_with_its_key(
     status: int,
     left: int,
 ) -> None:
-    at_once = f"from gatehouse.services.gateway import proxy; proxy.AUTHORIZED_S = 0; {WORK}"
-    with running_gateway(database, redis_url, tmp_path, at_once) as (port, *_):
+    with running_gateway(database, redis_url, tmp_path, AUTHORIZED_AT_ONCE) as (port, *_):
         client = gateway.on_port(port)
         async with client.core(core.url):
             key = await key_with_credits(client, 10)
@@ -290,6 +291,32 @@ async def test_request_in_progress_ends_with_its_key(
             assert start.startswith(b"HTTP/1.1 %d" % (200 if status == 200 else 100))
             assert len(core.requests) == (status == 200)
             assert await remaining_credits(gateway, key) == left
+
+
+async def test_request_is_not_retried_after_its_key_is_revoked(
+    gateway: Gateway, database: Any, redis_url: str, tmp_path: Path
+) -> None:
+    received, ends = list[bytes](), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readuntil(b"\r\n\r\n"))
+        await ends.wait()
+        writer.close()
+
+    with running_gateway(database, redis_url, tmp_path, AUTHORIZED_AT_ONCE) as (port, *_):
+        client = gateway.on_port(port)
+        async with serving(serve) as first, serving(serve) as second:
+            agent, _ = await client.register(f"http://127.0.0.1:{first}", instance_id="first")
+            other = {"url": f"http://127.0.0.1:{second}", "instance_id": "second"}
+            assert (await client.put_core(agent, "docs", other)).status == 200
+            key = await client.create_key()
+            request = asyncio.create_task(client.forward(key))
+            await until(lambda: received)
+            await gateway.revoke(key)
+            ends.set()
+            assert (await request).status == 401
+            await client.drain("docs")
+    assert len(received) == 1
 
 
 async def test_request_that_a_core_received_before_it_stopped_uses_credits(gateway: Any) -> None:
