@@ -1,6 +1,5 @@
 """A row that is added to the decision applies wherever a key is used."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,10 @@ from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.executions import Places
 from gatehouse.services.gateway.websocket import WebSockets
 
-from sandbox.ports import free_port
 from tests.runtime.console_client import Console
 from tests.runtime.core_records import instance
 from tests.runtime.key_records import RECORD
-from tests.runtime.services.gateway.conftest import (
-    WORK,
-    Core,
-    Gateway,
-    core,
-    gateway_environment,
-    start_gateway,
-)
+from tests.runtime.services.gateway.conftest import WORK, Core, Gateway, core, running_gateway
 from tests.runtime.services.gateway.test_relay import Transport
 
 __all__ = ["core"]
@@ -136,24 +127,12 @@ async def test_row_applies_to_the_console(
 async def test_row_applies_to_a_running_gateway(
     database: Any, redis_url: str, tmp_path: Path, core: Core
 ) -> None:
-    port, log = free_port(), tmp_path / "gateway.log"
-    child = start_gateway(
-        gateway_environment(database.app_url, redis_url, port), log, script=SCRIPT + WORK
-    )
-    try:
-        async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as pool:
-            gateway = Gateway(port, child.pid, pool, log)
+    with running_gateway(database, redis_url, tmp_path, SCRIPT + WORK) as (port, pid, log, url):
+        async with asyncpg.create_pool(url, min_size=1, max_size=2) as pool:
+            gateway = Gateway(port, pid, pool, log)
             assert (await gateway.register(core.url))[1].status == 200
             for owner, code, status in (("team-a", "VALID", 200), ("blocked", "FORBIDDEN", 403)):
                 key = await gateway.create_key(owner=owner)
-                credential = f"Authorization: Bearer {key.token}"
                 assert (await gateway.verify(key.token)).json["code"] == code
-                assert (
-                    await gateway.request("GET", "/v1/keys/verify", credential)
-                ).status == status
-                replies = [
-                    await gateway.request("GET", "/cores/docs/", credential) for _ in range(2)
-                ]
-                assert [reply.status for reply in replies] == [status, status]
-    finally:
-        await asyncio.to_thread(child.stop)
+                for path in ("/v1/keys/verify", "/cores/docs/", "/cores/docs/"):
+                    assert (await gateway.get(path, key.bearer)).status == status

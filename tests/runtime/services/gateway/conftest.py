@@ -383,6 +383,16 @@ async def docs(gateway: Gateway, core: Core) -> AsyncIterator[Key]:
     await gateway.drain("docs")
 
 
+@pytest.fixture
+async def agent(gateway: Gateway) -> AsyncIterator[Key]:
+    """A key with scope cores:register. All names are free again after the test."""
+    yield await gateway.create_key(scopes=["cores:register"])
+    await gateway.pool.execute(
+        "UPDATE core SET draining = true, expires_at = now() WHERE expires_at > now()"
+    )
+    await applied(gateway.pool, await gateway.pool.fetchval("SELECT seq FROM last_change"))
+
+
 def gateway_environment(
     database_url: str, redis_url: str, port: int, **more: str
 ) -> dict[str, str]:
@@ -460,16 +470,6 @@ async def gateway_pair(
             child.stop()
 
 
-@pytest.fixture(scope="module")
-def gateway_process(
-    request: Any, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[int, int, Path, str]]:
-    folder = tmp_path_factory.mktemp("gateway")
-    settings = getattr(request.module, "GATEWAY_SETTINGS", {})
-    with running_gateway(database, redis_url, folder, **settings) as process:
-        yield process
-
-
 def trace_settings(collector: Collector) -> dict[str, str]:
     return {
         "GATEHOUSE_TRACES_ENDPOINT": collector.endpoint,
@@ -484,14 +484,18 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def traced_gateway_process(
-    collector: Collector, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+def gateway_process(
+    request: Any, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, int, Path, str]]:
-    """Traces each request, exports spans at once. A module overrides `gateway_process`."""
-    folder, settings = tmp_path_factory.mktemp("gateway"), trace_settings(collector)
-    script = (
-        f"from gatehouse.platform.tracing import export; export.EXPORT_INTERVAL_S = .01; {WORK}"
-    )
+    """The gateway of a module with GATEWAY_SETTINGS, or with IS_TRACED: it traces each request and
+    exports spans at once.
+    """
+    folder, script = tmp_path_factory.mktemp("gateway"), ""
+    settings = getattr(request.module, "GATEWAY_SETTINGS", {})
+    if hasattr(request.module, "IS_TRACED"):
+        settings = trace_settings(request.getfixturevalue("collector"))
+        script = "from gatehouse.platform.tracing import export; export.EXPORT_INTERVAL_S = .01; "
+        script += WORK
     with running_gateway(database, redis_url, folder, script, **settings) as process:
         yield process
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,16 +22,7 @@ StartAgent = Callable[..., child_processes.Child]
 
 
 @pytest.fixture
-async def agent_key(gateway: Gateway) -> AsyncIterator[Key]:
-    """A key with scope cores:register. The name files is free again after the test."""
-    yield await gateway.create_key(scopes=["cores:register"])
-    await gateway.pool.execute(
-        "UPDATE core SET draining = true, expires_at = now() WHERE name = 'files'"
-    )
-
-
-@pytest.fixture
-def start_agent(gateway: Gateway, agent_key: Key, tmp_path: Path) -> Iterator[StartAgent]:
+def start_agent(gateway: Gateway, agent: Key, tmp_path: Path) -> Iterator[StartAgent]:
     """Starts `gatehouse core` for a directory with one file, and waits for its registration."""
     started: list[child_processes.Child] = []
 
@@ -46,7 +37,7 @@ def start_agent(gateway: Gateway, agent_key: Key, tmp_path: Path) -> Iterator[St
             *("--dir", str(directory), "--gateway", f"http://127.0.0.1:{gateway.port}"),
             *("--name", "files", "--instance", instance, *options),
         ]
-        environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": agent_key.token}
+        environment = {**os.environ, "GATEHOUSE_CORE_TOKEN": agent.token}
         child = child_processes.start(instance, command, log=log, env=environment)
         started.append(child)
         child_processes.wait_until(

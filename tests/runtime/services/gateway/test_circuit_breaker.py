@@ -12,14 +12,7 @@ from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.platform.db.pool import Pool
 
 from sandbox.ports import free_port
-from tests.runtime.services.gateway.conftest import (
-    Core,
-    Gateway,
-    Key,
-    Reply,
-    gateway_environment,
-    start_gateway,
-)
+from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, running_gateway
 from tests.runtime.waiting import until
 
 pytestmark = pytest.mark.requirement("CG-11")
@@ -48,13 +41,10 @@ def processes(
             ("retrying", RETRY_SETTINGS),
         )
         for name, settings in each:
-            port, log = free_port(), tmp_path_factory.mktemp(name) / "gateway.log"
             more = {f"GATEHOUSE_{variable}": value for variable, value in settings.items()}
-            child = start_gateway(
-                gateway_environment(database.app_url, redis_url, port, **more), log
-            )
-            stack.callback(child.stop)
-            gateways[name] = Gateway(port, child.pid, None, log)
+            started = running_gateway(database, redis_url, tmp_path_factory.mktemp(name), **more)
+            port, pid, log, _ = stack.enter_context(started)
+            gateways[name] = Gateway(port, pid, None, log)
         yield gateways
 
 

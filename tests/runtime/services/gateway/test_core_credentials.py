@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from sandbox.emulator.server import Emulator
-from sandbox.ports import free_port
 from tests.runtime.platform.tracing.collector import Collector
 from tests.runtime.services.gateway.conftest import (
     WORK,
@@ -19,8 +18,7 @@ from tests.runtime.services.gateway.conftest import (
     Gateway,
     Key,
     Reply,
-    gateway_environment,
-    start_gateway,
+    running_gateway,
     trace_settings,
 )
 from tests.runtime.waiting import until
@@ -52,27 +50,24 @@ def gateway_process(
     redis_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[int, int, Path, str]]:
-    port, log = free_port(), tmp_path_factory.mktemp("gateway") / "gateway.log"
     key_id, secret = emulator.credentials
-    environment = gateway_environment(
-        database.app_url,
-        redis_url,
-        port,
-        GATEHOUSE_CORE_CREDENTIALS_PREFIX=PREFIX,
-        GATEHOUSE_CORE_HEALTH_INTERVAL_S="0.2",
-        GATEHOUSE_LOG_LEVEL="debug",
-        AWS_ENDPOINT_URL=emulator.endpoint,
-        AWS_ACCESS_KEY_ID=key_id,
-        AWS_SECRET_ACCESS_KEY=secret,
-        AWS_REGION=REGION,
+    settings = {
+        "GATEHOUSE_CORE_CREDENTIALS_PREFIX": PREFIX,
+        "GATEHOUSE_CORE_HEALTH_INTERVAL_S": "0.2",
+        "GATEHOUSE_LOG_LEVEL": "debug",
+        "AWS_ENDPOINT_URL": emulator.endpoint,
+        "AWS_ACCESS_KEY_ID": key_id,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_REGION": REGION,
         **trace_settings(collector),
-    )
-    child = start_gateway(environment, log, script=INTERVALS + WORK)
-    yield port, child.pid, log, database.app_url
-    assert child.stop() == 0
-    assert '"event":"headers removed"' in log.read_text()
+    }
+    folder = tmp_path_factory.mktemp("gateway")
+    with running_gateway(database, redis_url, folder, INTERVALS + WORK, **settings) as process:
+        yield process
+    log = (folder / "gateway.log").read_text()
+    assert '"event":"headers removed"' in log
     assert collector.spans
-    assert CANARY not in log.read_text() + repr(collector.spans)
+    assert CANARY not in log + repr(collector.spans)
 
 
 @dataclass

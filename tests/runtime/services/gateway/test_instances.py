@@ -26,16 +26,6 @@ async def cores() -> AsyncIterator[list[Core]]:
         yield started
 
 
-@pytest.fixture
-async def agent(gateway: Gateway) -> AsyncIterator[Key]:
-    """A key with scope cores:register. The name docs is free again after the test."""
-    yield await gateway.create_key(scopes=["cores:register"])
-    await gateway.pool.execute(
-        "UPDATE core SET draining = true, expires_at = now() WHERE name = 'docs'"
-    )
-    await applied(gateway.pool, await gateway.pool.fetchval("SELECT seq FROM last_change"))
-
-
 async def register(
     gateway: Gateway, agent: Key, url: str, instance_id: str | None, status: int = 200
 ) -> Reply:

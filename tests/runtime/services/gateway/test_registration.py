@@ -2,7 +2,6 @@
 
 import base64
 import hmac
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,6 @@ from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.platform.db.pool import Pool
 
 from tests.runtime.services.gateway.conftest import WORK, running_gateway
-
-
-@pytest.fixture
-async def agent(gateway: Any) -> AsyncIterator[Any]:
-    yield await gateway.create_key(scopes=["cores:register"])
-    await gateway.pool.execute("UPDATE core SET draining = true WHERE NOT draining")
 
 
 @pytest.mark.requirement("CG-03")

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ from gatehouse.services.gateway.routes import ENDPOINTS
 from tests.runtime.canaries import TOKENS, query_fields, text_fields, tokens
 from tests.runtime.platform.tracing.collector import Collector
 
+IS_TRACED = True
 HEADERS = (
     *(
         "User-Agent",
@@ -26,13 +26,6 @@ HEADERS = (
     ),
     *("Traceparent", "Tracestate", "X-Amzn-Trace-Id", "Baggage"),
 )
-
-
-@pytest.fixture(scope="module")
-def gateway_process(
-    traced_gateway_process: tuple[int, int, Path, str],
-) -> tuple[int, int, Path, str]:
-    return traced_gateway_process
 
 
 def path(endpoint: Endpoint, value: str = "unknown") -> str:

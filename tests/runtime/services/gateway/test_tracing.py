@@ -3,7 +3,6 @@
 import json
 import re
 import secrets
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,19 +11,13 @@ from sandbox.local.collector import ReceivedSpan
 from tests.runtime.platform.tracing.collector import Collector, running_collector
 from tests.runtime.services.gateway.conftest import trace_settings
 
+IS_TRACED = True
 SPAN = "00f067aa0ba902b7"
 
 
 def trace_context(flags: str) -> tuple[str, str]:
     trace_id = secrets.token_hex(16)
     return trace_id, f"traceparent: 00-{trace_id}-{SPAN}-{flags}"
-
-
-@pytest.fixture(scope="module")
-def gateway_process(
-    traced_gateway_process: tuple[int, int, Path, str],
-) -> tuple[int, int, Path, str]:
-    return traced_gateway_process
 
 
 def request_id_of(reply: Any) -> str:
