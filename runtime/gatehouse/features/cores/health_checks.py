@@ -21,9 +21,10 @@ from gatehouse.platform.http_client.upstream import UpstreamClients, UpstreamReq
 
 #: Maximum time in seconds until the status of the response arrives.
 TIMEOUT_S = 3.0
-#: Maximum number of checks that a worker sends at the same time, and the number that ends before it
-#: reserves others.
-BATCH, FREE_MIN = 32, 8
+#: Maximum number of checks that a worker sends at the same time.
+BATCH = 32
+#: Maximum time in seconds that a worker waits for the end of its checks before it reserves others.
+PAUSE_S = 0.1
 #: Consecutive failures after which an instance is unhealthy, and consecutive successes after which
 #: it is healthy again.
 FAILURES, SUCCESSES = 3, 2
@@ -61,8 +62,8 @@ class HealthChecks:
                     if core is not None and not core.draining:
                         running[asyncio.create_task(self._check(core))] = core.registered_by
                 is_last = len(reserved) < free
-                while running and (is_last or BATCH - len(running) < FREE_MIN):
-                    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                if running:
+                    done, _ = await asyncio.wait(running, timeout=None if is_last else PAUSE_S)
                     for task in done:
                         del running[task]
                     await asyncio.gather(*done)

@@ -134,7 +134,6 @@ async def test_slow_instances_do_not_delay_those_of_other_keys(
     rows: Rows, monkeypatch: pytest.MonkeyPatch, silent_port: int, closed_port: int
 ) -> None:
     monkeypatch.setattr(health_checks, "BATCH", 4)
-    monkeypatch.setattr(health_checks, "FREE_MIN", 1)
     monkeypatch.setattr(health_checks, "TIMEOUT_S", 50)
     async with checked(rows, silent_port, instances=16) as started:
         await rows.add_key("other0000000")
