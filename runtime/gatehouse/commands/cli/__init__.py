@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from gatehouse.commands.cli.output import FAILED, USAGE, fail, stop
+from gatehouse.commands.cli.output import FAILED, fail, reject, stop
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.startup import no_collection
 
@@ -60,7 +60,7 @@ def main() -> NoReturn:
     on standard error.
     """
     if None in (sys.stdin, sys.stdout, sys.stderr):
-        stop("standard input, standard output and standard error must be open", code=USAGE)
+        reject("standard input, standard output and standard error must be open")
     arguments = sys.argv[1:]
     if not arguments or arguments in GROUPS:
         arguments = [*arguments, "--help"]
@@ -75,7 +75,7 @@ def main() -> NoReturn:
         message = exc.format_message().replace("Value error, ", "").rstrip(".")
         context = getattr(exc, "ctx", None)
         command = "gatehouse" if context is None else context.command_path
-        stop(f"{message}{'' if message.endswith('?') else '.'} See: {command} --help", code=USAGE)
+        reject(f"{message}{'' if message.endswith('?') else '.'} See: {command} --help")
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader has closed the pipe (`| head`)

@@ -25,13 +25,13 @@ from gatehouse.commands.cli.options import (
 )
 from gatehouse.commands.cli.output import (
     FAILED,
-    USAGE,
     Column,
     JsonOption,
     note,
     print_items,
     print_json,
     read_file,
+    reject,
     stop,
 )
 from gatehouse.commands.cli.shapes import parameters, request
@@ -102,9 +102,9 @@ def export(
                 out.flush()
                 os.link(out.name, file)
         except FileExistsError:
-            stop(f"{file} exists: choose another name", code=USAGE)
+            reject(f"{file} exists: choose another name")
         except OSError as exc:
-            stop(f"{file} cannot be written: {exc.strerror}", code=USAGE)
+            reject(f"{file} cannot be written: {exc.strerror}")
     note(f"Wrote {file}.")
 
 
@@ -130,7 +130,7 @@ def verify(
     Truncation and a complete rewrite are detected only with --checkpoints and --public-key.
     """
     if (checkpoints is None) is not (public_key is None):
-        stop("--checkpoints and --public-key must be used together", code=USAGE)
+        reject("--checkpoints and --public-key must be used together")
     proofs = (
         None
         if checkpoints is None or public_key is None
@@ -200,7 +200,7 @@ def _checkpoints(path: Path) -> list[Checkpoint]:
             f"is wrong"
         )
     if not checkpoints:
-        stop(f"--checkpoints {path} contains no checkpoint", code=USAGE)
+        reject(f"--checkpoints {path} contains no checkpoint")
     return checkpoints
 
 
@@ -209,7 +209,7 @@ def trusted_keys(file: Path) -> list[PublicKey]:
     try:
         return public_keys(content)
     except ValueError:
-        stop(f"--public-key {file} contains no ECDSA P-256 public key in PEM format", code=USAGE)
+        reject(f"--public-key {file} contains no ECDSA P-256 public key in PEM format")
 
 
 def _rows(lines: bytes, source: str) -> Iterator[AuditRow]:

@@ -20,7 +20,7 @@ from gatehouse.commands.cli.options import (
     read_token,
     with_options,
 )
-from gatehouse.commands.cli.output import USAGE, note, stop
+from gatehouse.commands.cli.output import note, reject
 from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.cores import CoreSettings
 from gatehouse.core.errors import Unavailable
@@ -133,13 +133,12 @@ def core(
         for option in ("forward_authorization", "credential_header"):
             if settings[option]:
                 name = option.replace("_", "-")
-                stop(f"--dir and --{name} are mutually exclusive", code=USAGE)
+                reject(f"--dir and --{name} are mutually exclusive")
         settings["health_path"] = settings["health_path"] or HEALTH_PATH
     if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
-        stop(
+        reject(
             "--instance must be 1 to 63 letters, digits, dots, hyphens and underscores, such "
-            "as docs-1",
-            code=USAGE,
+            "as docs-1"
         )
     tunnel = _tunnel(ngrok_domain, url, url_file) if ngrok else None
     secret = read_token(token, "GATEHOUSE_CORE_TOKEN")
@@ -168,13 +167,12 @@ def core(
 
 def _tunnel(domain: str, url: str, url_file: Path | None) -> NgrokTunnel:
     if url or url_file:
-        stop("--ngrok, --url and --url-file are mutually exclusive", code=USAGE)
+        reject("--ngrok, --url and --url-file are mutually exclusive")
     authtoken = os.environ.get(AUTHTOKEN_VARIABLE, "").strip()
     if not authtoken:
-        stop(
+        reject(
             f"--ngrok requires the environment variable {AUTHTOKEN_VARIABLE}. Copy the authtoken "
-            "from https://dashboard.ngrok.com/get-started/your-authtoken",
-            code=USAGE,
+            "from https://dashboard.ngrok.com/get-started/your-authtoken"
         )
     return NgrokTunnel(authtoken, domain)
 
@@ -183,24 +181,18 @@ def _check_options(
     directory: Path | None, gateway: str, name: str, url: str, url_file: Path | None, bind: str
 ) -> None:
     if directory is None and not (url or url_file):
-        stop("use --dir to serve a directory, or --url to register a service", code=USAGE)
+        reject("use --dir to serve a directory, or --url to register a service")
     if directory is not None and not directory.is_dir():
-        stop(f"--dir {directory} is not a directory", code=USAGE)
+        reject(f"--dir {directory} is not a directory")
     if not CORE_NAME.fullmatch(name):
-        stop(
-            "--name must be 1 to 40 lowercase letters, digits and inner hyphens, such as docs",
-            code=USAGE,
-        )
+        reject("--name must be 1 to 40 lowercase letters, digits and inner hyphens, such as docs")
     _check_url("--gateway", gateway)
     if url and url_file:
-        stop("--url and --url-file are mutually exclusive", code=USAGE)
+        reject("--url and --url-file are mutually exclusive")
     if url:
         _check_url("--url", url)
     elif url_file is None and bind not in LOOPBACK:
-        stop(
-            f"--bind {bind} requires --url, the URL at which the gateway reaches this Core",
-            code=USAGE,
-        )
+        reject(f"--bind {bind} requires --url, the URL at which the gateway reaches this Core")
 
 
 def _from_file(path: Path) -> str:
@@ -220,4 +212,4 @@ def _from_file(path: Path) -> str:
 
 def _check_url(option: str, value: str) -> None:
     if not is_url(value):
-        stop(f"{option} must be a URL such as https://gateway.example.com", code=USAGE)
+        reject(f"{option} must be a URL such as https://gateway.example.com")

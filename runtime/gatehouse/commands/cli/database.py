@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from gatehouse.commands.cli.output import FAILED, USAGE, JsonOption, note, print_json, stop
+from gatehouse.commands.cli.output import FAILED, JsonOption, note, print_json, reject
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import rfc3339
@@ -110,9 +110,9 @@ def import_(
     console (see docs/guides/migrate.md).
     """
     if restore and (cores or skip_invalid or ignore or registered_by):
-        stop("--restore can only be combined with --dry-run and --json", code=USAGE)
+        reject("--restore can only be combined with --dry-run and --json")
     if registered_by and key_id(registered_by) is None:
-        stop("--registered-by must be a key ID such as 3fGh82kLmQ0a", code=USAGE)
+        reject("--registered-by must be a key ID such as 3fGh82kLmQ0a")
     settings = configuration.load()
     content, _ = object_storage.read(location, object_storage.BYTES_MAX)
     if restore:
@@ -121,10 +121,7 @@ def import_(
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as exc:
-        stop(
-            f"{location}: byte {exc.start + 1} is not valid UTF-8; save the file as UTF-8",
-            code=USAGE,
-        )
+        reject(f"{location}: byte {exc.start + 1} is not valid UTF-8; save the file as UTF-8")
     job = partial(
         ImportJob,
         text=text,
@@ -136,7 +133,7 @@ def import_(
     try:
         asyncio.run(_import(settings, job, dry_run, skip_invalid, as_json))
     except MalformedFile as exc:
-        stop(f"{location} {exc}; nothing was written", code=USAGE)
+        reject(f"{location} {exc}; nothing was written")
 
 
 def export(

@@ -8,15 +8,7 @@ import typer
 
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import KeyIdArgument, Output, console_command, key_id
-from gatehouse.commands.cli.output import (
-    USAGE,
-    count,
-    note,
-    print_fields,
-    print_items,
-    print_text,
-    stop,
-)
+from gatehouse.commands.cli.output import count, note, print_fields, print_items, print_text, reject
 from gatehouse.commands.cli.shapes import Form, parameters, request
 from gatehouse.core import notation, token_scanner
 from gatehouse.core.keys import key_fields
@@ -44,10 +36,9 @@ _COLUMNS = key_fields(listed=True)
 def _rate_limits(texts: list[str]) -> list[object]:
     limits = [notation.rate_limit(text) for text in texts]
     if None in limits:
-        stop(
+        reject(
             f"--limit must be {notation.RATE_LIMIT_FORM}, such as 100/1m (100 units per minute)"
-            " or daily=10000/1d:500 (10000 units per day, at most 500 at once)",
-            code=USAGE,
+            " or daily=10000/1d:500 (10000 units per day, at most 500 at once)"
         )
     return [*limits]
 
@@ -57,10 +48,9 @@ def _credits(text: str) -> dict[str, Any] | None:
     if text == "none":
         return None
     if match is None:
-        stop(
+        reject(
             "--credits must be N or N:AMOUNT/PERIOD, such as 5000 (no refill)"
-            " or 5000:5000/month (refill to 5000 credits every month)",
-            code=USAGE,
+            " or 5000:5000/month (refill to 5000 credits every month)"
         )
     remaining, amount, every = match.groups()
     refill = {"refill": {"amount": int(amount), "every": every}} if amount else {}
@@ -69,7 +59,7 @@ def _credits(text: str) -> dict[str, Any] | None:
 
 def _metadata(pairs: list[str]) -> dict[str, str]:
     if not all("=" in pair for pair in pairs):
-        stop("--metadata must be NAME=VALUE, such as ticket=OPS-1234", code=USAGE)
+        reject("--metadata must be NAME=VALUE, such as ticket=OPS-1234")
     return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
@@ -218,7 +208,7 @@ def update(
     """
     changes = {**request(settings, _FORMS), **{name: [] for name in empty or ()}}
     if not changes:
-        stop("nothing to change: use at least one option, such as --owner", code=USAGE)
+        reject("nothing to change: use at least one option, such as --owner")
     path = f"{_KEYS}/{key_id(id)}"
     version = client.get(KeyView, path).version
     return _change("Updated", client.call(ChangedKey, "PATCH", path, changes, version=version))
@@ -264,7 +254,7 @@ def purge(
     """Erase all data of a deleted or revoked key, except for its ID. A purge cannot be undone."""
     key_id(id)
     if not yes:
-        stop(f"a purge cannot be undone: add --yes to purge {id}", code=USAGE)
+        reject(f"a purge cannot be undone: add --yes to purge {id}")
     body = {**request(settings), "confirm": id}
     purged = client.call(PurgedKey, "POST", f"{_KEYS}/{id}/purge", body)
     counters = (

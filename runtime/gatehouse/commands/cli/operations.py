@@ -9,7 +9,7 @@ import typer
 
 from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import Output, console_command, seconds
-from gatehouse.commands.cli.output import USAGE, Column, count, note, print_items, print_text, stop
+from gatehouse.commands.cli.output import Column, count, note, print_items, print_text, reject
 from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
@@ -112,9 +112,9 @@ def drain_core(
     """Stop sending requests to a Core or to one of its instances. The gateways close the WebSockets
     after 30 seconds. The agent completes the requests in progress and stops."""
     if not CORE_NAME.fullmatch(name):
-        stop("NAME must be the name of a Core (see `gatehouse cores list`)", code=USAGE)
+        reject("NAME must be the name of a Core (see `gatehouse cores list`)")
     if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
-        stop("--instance must be the ID of an instance (see `gatehouse cores list`)", code=USAGE)
+        reject("--instance must be the ID of an instance (see `gatehouse cores list`)")
     query = f"?instance={instance}" if instance else ""
     client.call(NoneType, "DELETE", f"/v1/cores/{name}{query}")
     drained = f"instance {instance} of {name}" if instance else f"all instances of {name}"

@@ -15,7 +15,7 @@ import typer
 
 from gatehouse.client.http import Retries
 from gatehouse.client.services import ConsoleClient
-from gatehouse.commands.cli.output import USAGE, JsonOption, print_json, stop
+from gatehouse.commands.cli.output import JsonOption, print_json, reject, stop
 from gatehouse.core import token as tokens
 from gatehouse.core.imported_tokens import TOKEN_CHARS_MAX
 from gatehouse.core.notation import duration_s, is_visible_ascii
@@ -127,9 +127,8 @@ def key_id(text: str) -> str:
     """Returns the key ID. Exits with a usage error if the text is not a key ID. The text is not
     printed, because it may be a token."""
     if tokens.key_id(text) is None:
-        stop(
-            "ID must be a key ID of 12 letters and digits (see `gatehouse keys list`), not a token",
-            code=USAGE,
+        reject(
+            "ID must be a key ID of 12 letters and digits (see `gatehouse keys list`), not a token"
         )
     return text
 
@@ -140,7 +139,7 @@ def seconds(option: str, text: str) -> int:
     """
     duration = duration_s(text)
     if duration is None:
-        stop(f"{option} must be a duration such as 90d, 12h, 30m or 45s", code=USAGE)
+        reject(f"{option} must be a duration such as 90d, 12h, 30m or 45s")
     return duration
 
 
@@ -154,13 +153,12 @@ def connect(console: str, token: str) -> ConsoleClient:
     console = console or running.get("console", "")
     token = token or (running.get("admin_token", "") if same_console else "")
     if not console:
-        stop(
+        reject(
             "no console: set GATEHOUSE_CONSOLE_URL, use --console https://console.example.com, "
-            "or run `make up`",
-            code=USAGE,
+            "or run `make up`"
         )
     if not is_url(console):
-        stop("--console must be a URL such as https://console.example.com", code=USAGE)
+        reject("--console must be a URL such as https://console.example.com")
     return ConsoleClient(console, read_token(token, "GATEHOUSE_ADMIN_TOKEN"), retries=RETRIES)
 
 
@@ -169,14 +167,11 @@ def read_token(value: str, variable: str) -> str:
     error if the token is missing or malformed."""
     token = sys.stdin.readline().strip() if value == "-" else value.strip()
     if not token:
-        stop(
-            f"no token: set {variable}, or use --token - and write it to standard input", code=USAGE
-        )
+        reject(f"no token: set {variable}, or use --token - and write it to standard input")
     if len(token) > TOKEN_CHARS_MAX or not is_visible_ascii(token):
-        stop(
+        reject(
             f"the value of --token or {variable} contains characters that are not allowed in "
-            f"a token",
-            code=USAGE,
+            f"a token"
         )
     return token
 

@@ -55,12 +55,17 @@ def stop(text: str, *, code: int = FAILED) -> NoReturn:
     sys.exit(code)
 
 
+def reject(text: str) -> NoReturn:
+    """Like `stop`, for a usage error."""
+    stop(text, code=USAGE)
+
+
 def read_file(path: Path, option: str) -> bytes:
     """The content of a file. Exits with a usage error if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as exc:
-        stop(f"{option} {path} cannot be read: {exc.strerror}", code=USAGE)
+        reject(f"{option} {path} cannot be read: {exc.strerror}")
 
 
 def note(text: str) -> None:

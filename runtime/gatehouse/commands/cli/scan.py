@@ -20,7 +20,7 @@ from gatehouse.commands.cli.output import (
     note,
     print_json,
     printable,
-    stop,
+    reject,
 )
 from gatehouse.core.token_scanner import Kind, Match, find, redacted
 
@@ -124,7 +124,7 @@ def _texts(paths: list[str]) -> Iterator[Text]:
     for path in links:  # can lead out of a repository
         note(f"skipped {path}: a symbolic link to a directory")
     if len(links) == len(paths):
-        stop("nothing was scanned: name the target of the symbolic link", code=USAGE)
+        reject("nothing was scanned: name the target of the symbolic link")
     for path in paths:
         if path in links:
             continue
@@ -142,7 +142,7 @@ def _texts(paths: list[str]) -> Iterator[Text]:
 def _standard_input() -> bytes:
     content = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
     if len(content) > FILE_BYTES_MAX:  # not skipped, because the input may be all that is scanned
-        stop(f"standard input is larger than {_FILE_SIZE}: scan it as several files", code=USAGE)
+        reject(f"standard input is larger than {_FILE_SIZE}: scan it as several files")
     return content.replace(b"\0", b"")
 
 
@@ -156,7 +156,7 @@ def _files(folder: Path) -> Iterator[Path]:
     except OSError as exc:
         _unreadable(exc)
     except RecursionError:
-        stop(f"{folder} has too many levels of directories", code=USAGE)
+        reject(f"{folder} has too many levels of directories")
 
 
 def _file(path: Path) -> Iterator[Text]:
@@ -165,7 +165,7 @@ def _file(path: Path) -> Iterator[Text]:
     except OSError as exc:
         _unreadable(exc)
     if content is None:
-        stop(f"{path} is not a regular file", code=USAGE)
+        reject(f"{path} is not a regular file")
     if len(content) > FILE_BYTES_MAX:
         note(f"skipped {path}: larger than {_FILE_SIZE}")
     else:
@@ -186,4 +186,4 @@ def _read_regular(path: Path) -> bytes | None:
 
 def _unreadable(exc: OSError) -> NoReturn:
     reason = exc.strerror or type(exc).__name__
-    stop(f"{exc.filename} cannot be read: {reason}", code=USAGE)
+    reject(f"{exc.filename} cannot be read: {reason}")

@@ -25,13 +25,13 @@ from gatehouse.commands.cli import shapes
 from gatehouse.commands.cli.audit import trusted_keys
 from gatehouse.commands.cli.options import LOOPBACK, RETRIES, Output, console_command, is_url
 from gatehouse.commands.cli.output import (
-    USAGE,
     count,
     note,
     print_fields,
     print_items,
     print_json,
     print_text,
+    reject,
     stop,
     terminal_text,
 )
@@ -119,7 +119,7 @@ def create(
     key = ""
     if encrypt:
         if file:
-            stop("--end-to-end encrypts text from standard input: remove --file", code=USAGE)
+            reject("--end-to-end encrypts text from standard input: remove --file")
         ciphertext, key = end_to_end.encrypt(_read_text().encode())
         content: dict[str, Any] = {"ciphertext_base64": base64.b64encode(ciphertext).decode()}
     else:
@@ -200,7 +200,7 @@ def update(client: ConsoleClient, id: SecretIdArgument, **settings: Any) -> Outp
     """
     changes = shapes.request(settings)
     if not changes:
-        stop("nothing to change: use at least one option, such as --uses", code=USAGE)
+        reject("nothing to change: use at least one option, such as --uses")
     secret = _changed(client, id, "PATCH", "", changes)
     return secret, lambda: print_text(
         f"Updated secret {secret.id}: uses {_uses(secret)}, expires at {secret.expires_at}."
@@ -290,7 +290,7 @@ def verify_receipt(
         deletion = msgspec.json.decode(file.read_bytes(), type=Receipt).deletion
     except msgspec.DecodeError:
         create = "gatehouse secrets receipt ID --json > FILE"
-        stop(f"{file} is not a receipt; create the file with: {create}", code=USAGE)
+        reject(f"{file} is not a receipt; create the file with: {create}")
     if deletion is None:
         stop(f"{file} contains no proof: the content was not deleted when the receipt was created")
     try:
@@ -351,10 +351,9 @@ def checked_id(text: str) -> str:
     """Return the ID of a secret. Exits with a usage error if the text is not an ID. The error omits
     the text, which may be a link."""
     if not is_base62(text, ID_CHARS):
-        stop(
+        reject(
             "ID must be a secret ID of 22 letters and digits (see `gatehouse secrets list`), not a "
-            "link",
-            code=USAGE,
+            "link"
         )
     return text
 
@@ -406,10 +405,10 @@ def _read_text() -> str:
         text = sys.stdin.read()
         text.encode()  # in some locales, Python reads any bytes as text
     except UnicodeError:
-        stop("standard input is not UTF-8 text: to share a binary file, use --file", code=USAGE)
+        reject("standard input is not UTF-8 text: to share a binary file, use --file")
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
-        stop("no content: write the secret to standard input, or use --file", code=USAGE)
+        reject("no content: write the secret to standard input, or use --file")
     return text
 
 
@@ -418,11 +417,9 @@ def _read_link() -> str:
     base, _, fragment = link.partition("#")
     parts = urlsplit(base if is_url(base) else "")
     if not parts.path.startswith("/s/") or not fragment:
-        stop(
-            "write the complete link to standard input: https://<host>/s/<id>#<secret>", code=USAGE
-        )
+        reject("write the complete link to standard input: https://<host>/s/<id>#<secret>")
     if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-        stop("the link must begin with https://", code=USAGE)
+        reject("the link must begin with https://")
     return link
 
 
@@ -438,15 +435,15 @@ def _passphrase(file: Path | None, *, ask: bool, new: bool = False) -> str:
         try:
             return file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
         except (OSError, UnicodeDecodeError):
-            stop("the file in --passphrase-file cannot be read", code=USAGE)
+            reject("the file in --passphrase-file cannot be read")
     if not ask:
         return ""
     try:
         passphrase = getpass.getpass("Passphrase: ")
         if new and getpass.getpass("Passphrase again: ") != passphrase:
-            stop("the passphrases do not match", code=USAGE)
+            reject("the passphrases do not match")
     except EOFError:
-        stop("a passphrase is required: use --passphrase-file", code=USAGE)
+        reject("a passphrase is required: use --passphrase-file")
     return passphrase
 
 
@@ -454,7 +451,7 @@ def _check_folder(folder: Path) -> None:
     try:
         TemporaryFile(dir=folder).close()
     except OSError:
-        stop(f"{folder} is not a directory in which files can be created: use --output", code=USAGE)
+        reject(f"{folder} is not a directory in which files can be created: use --output")
 
 
 def _look_up(client: SharingClient, link: str, key: str) -> bool:
@@ -466,7 +463,7 @@ def _look_up(client: SharingClient, link: str, key: str) -> bool:
         f"From {preview.sender}, created at {preview.created_at}, expires at {preview.expires_at}."
     )
     if preview.end_to_end and not key:
-        stop("the link is incomplete: the key after the dot is missing", code=USAGE)
+        reject("the link is incomplete: the key after the dot is missing")
     return preview.passphrase
 
 

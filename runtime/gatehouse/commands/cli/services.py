@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gatehouse import __version__
-from gatehouse.commands.cli.output import USAGE, JsonOption, print_json, stop
+from gatehouse.commands.cli.output import JsonOption, print_json, reject, stop
 
 TIMEOUT_S = 3.0
 
@@ -69,7 +69,7 @@ def _port(service: Service) -> int:
 
         text = str(Settings.model_fields[f"{service}_port"].default)
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        stop(f"GATEHOUSE_{service.upper()}_PORT must be a port from 1 to 65535", code=USAGE)
+        reject(f"GATEHOUSE_{service.upper()}_PORT must be a port from 1 to 65535")
     return int(text)
 
 
