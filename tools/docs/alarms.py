@@ -42,18 +42,14 @@ class Notice:
 
 def notices(stack: str) -> Iterator[Notice]:
     """Yield the alarms, event rules and subscriptions of a stack."""
-    filters = {
-        resource.registration.name
-        for resource in deployed(stack).resources
-        if resource.registration.type in aws("cloudwatch.LogMetricFilter")
-    }
+    rows = [resource.registration for resource in deployed(stack).resources]
+    filters = {row.name for row in rows if row.type in aws("cloudwatch.LogMetricFilter")}
     targets = {
-        str(resource.registration.inputs["rule"]): str(resource.registration.inputs["arn"])
-        for resource in deployed(stack).resources
-        if resource.registration.type in aws("cloudwatch.EventTarget")
+        str(row.inputs["rule"]): str(row.inputs["arn"])
+        for row in rows
+        if row.type in aws("cloudwatch.EventTarget")
     }
-    for resource in deployed(stack).resources:
-        row = resource.registration
+    for row in rows:
         if row.type in aws("cloudwatch.MetricAlarm"):
             yield Notice(
                 row.name,

@@ -58,9 +58,9 @@ def _usd(cpu_us: float) -> str:
 
 def _stack_row(stack: str, cpu_us: float) -> tuple[str, str, str, str]:
     inputs: dict[str, Any] = {
-        resource.registration.type.rpartition(":")[2]: resource.registration.inputs
-        for resource in deployed(stack).resources
-        if resource.registration.name == "gateway"
+        row.type.rpartition(":")[2]: row.inputs
+        for row in (resource.registration for resource in deployed(stack).resources)
+        if row.name == "gateway"
     }
     vcpu, target = int(inputs["TaskDefinition"]["cpu"]) / UNITS_PER_VCPU, inputs["Target"]
     tasks_max = target["maxCapacity"]

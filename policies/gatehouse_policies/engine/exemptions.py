@@ -73,21 +73,12 @@ def load(path: Path, today: date, exemptible: Mapping[str, bool]) -> Exemptions:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        return Exemptions(
-            errors=(
-                (
-                    "",
-                    f"{path.name} cannot be read ({type(error).__name__}). Fix: make it valid TOML",
-                ),
-            )
-        )
+        text = f"{path.name} cannot be read ({type(error).__name__}). Fix: make it valid TOML"
+        return Exemptions(errors=(("", text),))
     entries = raw.get("exemption", [])
     if set(raw) - {"exemption"} or not isinstance(entries, list):
-        return Exemptions(
-            errors=(
-                ("", f"{path.name} contains other keys. Fix: write [[exemption]] entries only"),
-            )
-        )
+        text = f"{path.name} contains other keys. Fix: write [[exemption]] entries only"
+        return Exemptions(errors=(("", text),))
     active: list[Exemption] = []
     errors: list[tuple[str, str]] = []
     for number, entry in enumerate(entries, start=1):

@@ -46,12 +46,9 @@ async def test_further_denials_of_a_minute_become_one_row(recorder: Recorder) ->
     recorder.clock.advance(60)
     await recorder.denied.run_once()
     assert await recorder.rows() == [("192.0.2.1", 1), ("192.0.2.1", 39)]
-
-
-async def test_flush_writes_the_current_count(recorder: Recorder) -> None:
     await recorder.deny("192.0.2.1", times=3)
     await recorder.denied.flush()
-    assert await recorder.rows() == [("192.0.2.1", 1), ("192.0.2.1", 2)]
+    assert (await recorder.rows())[2:] == [("192.0.2.1", 1), ("192.0.2.1", 2)]
 
 
 async def test_ipv6_addresses_are_counted_by_network(recorder: Recorder) -> None:

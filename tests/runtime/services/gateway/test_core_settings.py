@@ -6,9 +6,8 @@ import functools
 import os
 import subprocess
 import sys
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 from gatehouse.features.cores.repository import COLUMNS, core_record
 from gatehouse.features.cores.service import core_secret
 
+from tests.http_servers import running
 from tests.runtime.core_records import changed_settings
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, read_reply
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
@@ -278,25 +278,9 @@ async def test_request_is_not_sent_with_settings_that_have_changed(
 # Clients whose URL contains the key
 
 
-@pytest.fixture
-def serve_files(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
-    servers = []
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    def serve(folder: Path) -> str:
-        handler = functools.partial(Handler, directory=str(folder))
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_address[1]}"
-
-    yield serve
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+def files(folder: Path) -> AbstractContextManager[str]:
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    return running(ThreadingHTTPServer(("127.0.0.1", 0), handler))
 
 
 def address(gateway: Gateway, key: Key, path: str) -> str:
@@ -317,9 +301,7 @@ async def run(*command: str, cwd: Path) -> None:
 
 
 @pytest.mark.requirement("CG-04")
-async def test_git_clones_with_a_key_in_the_url(
-    gateway: Gateway, tmp_path: Path, serve_files: Callable[[Path], str]
-) -> None:
+async def test_git_clones_with_a_key_in_the_url(gateway: Gateway, tmp_path: Path) -> None:
     work, bare = tmp_path / "work", tmp_path / "site" / "repo.git"
     work.mkdir()
     (work / "file.txt").write_text("hello\n")
@@ -329,16 +311,15 @@ async def test_git_clones_with_a_key_in_the_url(
     await run("git", *author, "commit", "-qm", "first", cwd=work)
     await run("git", "clone", "-q", "--bare", str(work), str(bare), cwd=tmp_path)
     await run("git", "update-server-info", cwd=bare)
-    async with gateway.core(serve_files(bare.parent), **BASIC) as key:
-        url = address(gateway, key, "repo.git")
-        await run("git", "clone", "-q", url, "copy", cwd=tmp_path)
+    with files(bare.parent) as site:
+        async with gateway.core(site, **BASIC) as key:
+            url = address(gateway, key, "repo.git")
+            await run("git", "clone", "-q", url, "copy", cwd=tmp_path)
     assert (tmp_path / "copy" / "file.txt").read_text() == "hello\n"
 
 
 @pytest.mark.requirement("CG-04")
-async def test_pip_downloads_with_a_key_in_the_url(
-    gateway: Gateway, tmp_path: Path, serve_files: Callable[[Path], str]
-) -> None:
+async def test_pip_downloads_with_a_key_in_the_url(gateway: Gateway, tmp_path: Path) -> None:
     folder = tmp_path / "site" / "simple" / "sample"
     folder.mkdir(parents=True)
     wheel = "sample-1.0-py3-none-any.whl"
@@ -348,8 +329,9 @@ async def test_pip_downloads_with_a_key_in_the_url(
         archive.writestr("sample-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr("sample-1.0.dist-info/RECORD", "")
     (folder / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
-    async with gateway.core(serve_files(tmp_path / "site"), **BASIC) as key:
-        index = address(gateway, key, "simple/")
-        options = ("--no-deps", "--no-cache-dir", "--disable-pip-version-check", "-i", index)
-        await run(sys.executable, "-m", "pip", "download", *options, "sample", cwd=tmp_path)
+    with files(tmp_path / "site") as site:
+        async with gateway.core(site, **BASIC) as key:
+            index = address(gateway, key, "simple/")
+            options = ("--no-deps", "--no-cache-dir", "--disable-pip-version-check", "-i", index)
+            await run(sys.executable, "-m", "pip", "download", *options, "sample", cwd=tmp_path)
     assert (tmp_path / wheel).exists()
