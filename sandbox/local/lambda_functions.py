@@ -142,10 +142,6 @@ def _invoke(
 
     deployed: an export with `function` (name) and `role` (expected ARN).
     """
-    if not _FUNCTIONS.is_dir():
-        raise SandboxError(
-            f"{_FUNCTIONS.relative_to(REPOSITORY)}, the code of {title}, does not exist."
-        )
     name = str(deployed["function"])
     configuration = aws.client("lambda").get_function_configuration(FunctionName=name)
     role, handler = str(configuration["Role"]), str(configuration["Handler"])

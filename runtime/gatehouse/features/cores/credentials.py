@@ -110,13 +110,14 @@ class Credentials:
         return entry.credential
 
     async def refresh(self, settings_of: Callable[[str], CoreSettings]) -> None:
-        """Reads the credentials in use again, and removes the others."""
+        """Reads the credentials in use again, and removes those that are not or do not exist."""
         self._entries = {
             core: entry
             for core, entry in self._entries.items()
-            if entry.credential is not None and settings_of(core).credential_header
+            if (entry.credential or entry.lock.locked()) and settings_of(core).credential_header
         }
-        await asyncio.gather(*(self._read(core, entry) for core, entry in self._entries.items()))
+        known = [item for item in self._entries.items() if item[1].credential]
+        await asyncio.gather(*(self._read(core, entry) for core, entry in known))
 
     async def _read(self, core: str, entry: _Entry) -> None:
         """Keeps the last credential while Secrets Manager is not available."""

@@ -70,11 +70,11 @@ def file_name_problem(name: str) -> str:
 
 def display_name(name: str) -> str:
     """Return the name under which a recipient saves a file: without directories, characters that
-    are not visible or change the text direction, and dots at the beginning, which hide a file.
+    are not visible or change the text direction, and dots and hyphens at the beginning.
     """
     base = name.replace("\\", "/").rpartition("/")[2]
-    visible = "".join(character for character in base if character.isprintable()).strip(". ")
-    return visible.encode()[:_SAVED_NAME_BYTES_MAX].decode("utf-8", "ignore").strip(". ")
+    visible = "".join(character for character in base if character.isprintable()).lstrip(".- ")
+    return visible.encode()[:_SAVED_NAME_BYTES_MAX].decode("utf-8", "ignore").rstrip(". ")
 
 
 def different_names(files: list[dict[str, Any]]) -> str:

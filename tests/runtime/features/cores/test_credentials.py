@@ -1,5 +1,6 @@
 """Secrets with the credentials of Cores, and their URLs."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -12,6 +13,7 @@ from gatehouse.platform.executions import call_subjects
 from gatehouse.platform.http_client.upstream import UpstreamRequest
 
 from tests.runtime.core_records import instance
+from tests.runtime.waiting import until
 
 SECRET = "k3yOfTheApplication"
 URL = "https://api.example.com"
@@ -106,6 +108,26 @@ async def test_missing_secrets_are_not_read_again_without_a_request() -> None:
         await credentials.find("docs", settings, "owner")
     await credentials.refresh(lambda _: settings)
     assert reads == [("p/docs", "owner")]
+
+
+async def test_credential_that_is_read_during_a_refresh_is_kept() -> None:
+    reads, refreshed = list[str](), asyncio.Event()
+
+    class Secrets:
+        async def read(self, name: str) -> str:
+            reads.append(name)
+            await refreshed.wait()
+            return json.dumps({"url": URL, "value": SECRET})
+
+    secrets: Any = Secrets()
+    credentials = Credentials(secrets, "p/", lambda: 0, lambda *_: None)
+    settings = CoreSettings(credential_header="a")
+    first = asyncio.create_task(credentials.find("docs", settings, "owner"))
+    await until(lambda: reads)
+    await credentials.refresh(lambda _: settings)
+    refreshed.set()
+    assert await first is await credentials.find("docs", settings, "owner")
+    assert reads == ["p/docs"]
 
 
 def test_text_of_objects_contains_no_credential() -> None:

@@ -150,6 +150,7 @@ async def test_log_has_the_error_code_of_pages_and_requests_of_programs(sharing:
         ("../../etc/passwd", "passwd"),
         ("a\r\nSet-Cookie: x=1", "aSet-Cookie%3A%20x%3D1"),
         ("\u202egnp.exe", "gnp.exe"),
+        ("-rf .", "rf"),
         ("...", "secret.txt"),
     ],
 )
