@@ -28,10 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _BLOCK = re.compile(
-    (
-        r"^(?:`(?P<file>[\w./-]+)`:\n\n```\w+\n(?P<text>.*?)^```$|```console run(?: "
-        r"(?P<word>\w+))?\n(?P<run>.*?)^```$)"
-    ),
+    r"^(?:`(?P<file>[\w./-]+)`:\n\n```\w+\n(?P<text>.*?)^```$|```console run(?: "
+    r"(?P<word>\w+))?\n(?P<run>.*?)^```$)",
     re.DOTALL | re.MULTILINE,
 )
 _VALUE = re.compile(

@@ -67,80 +67,71 @@ def test_rules_of_other_packs_are_separate(file: Path) -> None:
     assert "ACME-1" not in config.of_pack("security", "dev")
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a = [", "is not valid TOML"),
-        ('regions = ["eu-west-1"]\nregions = []', "The key is set twice; delete one of the lines."),
-        (
-            "[levels]\n[stack_config]\n[levels]\n",
-            "The table is declared twice; move its keys into one table",
-        ),
-        (
-            'regions = ["eu-west-1]\n',
-            "line 1, column 23). A string probably has no closing quotation mark",
-        ),
-        ("regions:\n  - eu-west-1\n", "Write keys as key = value."),
-        ("[stack_config]\nlive = prod", "line 2, column 8). Write strings in quotation marks."),
-        (
-            "regions = []",
-            "regions is empty, so no Region is allowed. Add a Region, or delete the key",
-        ),
-        (
-            'regions = ["eu-wst-1"]',
-            "regions: 'eu-wst-1' is not the code of a Region. Write a code such as",
-        ),
-        (
-            'required_tags = ["team", "owner "]',
-            "required_tags: 'owner ' begins or ends with a space",
-        ),
-        (
-            'repositories = ["shop"]',
-            "repositories: 'shop' is not a repository. Write the owner and the name",
-        ),
-        (
-            '[levels.production]\nGH-S3-010 = "advisory"',
-            "'production' is not an environment. Write one of [levels.dev]",
-        ),
-        (
-            "[levels]\nGH-S3-010 = {}",
-            'levels.GH-S3-010 is empty. Write a level such as "advisory", or a parameter',
-        ),
-        (
-            '[levels]\ngh-s3-010 = "advisory"',
-            "levels.gh-s3-010: there is no rule gh-s3-010. Write GH-S3-010",
-        ),
-        (
-            "[levels]\nGH-RDS-003 = {days_min = nan}",
-            "levels.GH-RDS-003.days_min must be a number that is not negative",
-        ),
-        ('region = ["a"]', "unknown key 'region'. Keys: regions, required_tags"),
-        ('regions = "eu-west-1"', 'regions must be a list of strings, such as ["a", "b"]'),
-        ("levels = 1", "levels must be a table. Write [levels]"),
-        ("[levels]\nprod = 1", "levels.prod must be a table. Write [levels.prod]"),
-        (
-            '[levels]\nGH-S3-999 = "advisory"',
-            "levels.GH-S3-999: there is no rule GH-S3-999. Copy the ID from a report",
-        ),
-        (
-            '[levels.prod]\nGH-S3-010 = "off"',
-            "levels.prod.GH-S3-010: the level must be one of advisory, mandatory, disabled",
-        ),
-        ("[levels]\nGH-S3-010 = 1", 'levels.GH-S3-010 must be a level such as "advisory"'),
-        (
-            "[levels]\nGH-RDS-003 = {days_min = -1}",
-            "levels.GH-RDS-003.days_min must be a number that is not negative",
-        ),
-        (
-            "[levels]\nGH-RDS-003 = {days = 1}",
-            "GH-RDS-003 has no parameter 'days'. Parameters: enforcementLevel, days_min",
-        ),
-        (
-            "[levels]\nGH-PUL-003 = {regions = 1}",
-            "levels.GH-PUL-003.regions must be a list of strings",
-        ),
-    ],
-)
+INVALID = [
+    ("a = [", "is not valid TOML"),
+    ('regions = ["eu-west-1"]\nregions = []', "The key is set twice; delete one of the lines."),
+    (
+        "[levels]\n[stack_config]\n[levels]\n",
+        "The table is declared twice; move its keys into one table",
+    ),
+    (
+        'regions = ["eu-west-1]\n',
+        "line 1, column 23). A string probably has no closing quotation mark",
+    ),
+    ("regions:\n  - eu-west-1\n", "Write keys as key = value."),
+    ("[stack_config]\nlive = prod", "line 2, column 8). Write strings in quotation marks."),
+    ("regions = []", "regions is empty, so no Region is allowed. Add a Region, or delete the key"),
+    (
+        'regions = ["eu-wst-1"]',
+        "regions: 'eu-wst-1' is not the code of a Region. Write a code such as",
+    ),
+    ('required_tags = ["team", "owner "]', "required_tags: 'owner ' begins or ends with a space"),
+    (
+        'repositories = ["shop"]',
+        "repositories: 'shop' is not a repository. Write the owner and the name",
+    ),
+    (
+        '[levels.production]\nGH-S3-010 = "advisory"',
+        "'production' is not an environment. Write one of [levels.dev]",
+    ),
+    (
+        "[levels]\nGH-S3-010 = {}",
+        'levels.GH-S3-010 is empty. Write a level such as "advisory", or a parameter',
+    ),
+    (
+        '[levels]\ngh-s3-010 = "advisory"',
+        "levels.gh-s3-010: there is no rule gh-s3-010. Write GH-S3-010",
+    ),
+    (
+        "[levels]\nGH-RDS-003 = {days_min = nan}",
+        "levels.GH-RDS-003.days_min must be a number that is not negative",
+    ),
+    ('region = ["a"]', "unknown key 'region'. Keys: regions, required_tags"),
+    ('regions = "eu-west-1"', 'regions must be a list of strings, such as ["a", "b"]'),
+    ("levels = 1", "levels must be a table. Write [levels]"),
+    ("[levels]\nprod = 1", "levels.prod must be a table. Write [levels.prod]"),
+    (
+        '[levels]\nGH-S3-999 = "advisory"',
+        "levels.GH-S3-999: there is no rule GH-S3-999. Copy the ID from a report",
+    ),
+    (
+        '[levels.prod]\nGH-S3-010 = "off"',
+        "levels.prod.GH-S3-010: the level must be one of advisory, mandatory, disabled",
+    ),
+    ("[levels]\nGH-S3-010 = 1", 'levels.GH-S3-010 must be a level such as "advisory"'),
+    (
+        "[levels]\nGH-RDS-003 = {days_min = -1}",
+        "levels.GH-RDS-003.days_min must be a number that is not negative",
+    ),
+    (
+        "[levels]\nGH-RDS-003 = {days = 1}",
+        "GH-RDS-003 has no parameter 'days'. Parameters: enforcementLevel, days_min",
+    ),
+    ("[levels]\nGH-PUL-003 = {regions = 1}", "levels.GH-PUL-003.regions must be a list of strings"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), INVALID)
 def test_invalid_file_has_one_message(file: Path, text: str, message: str) -> None:
     with pytest.raises(CheckError) as caught:
         configuration(file, text)

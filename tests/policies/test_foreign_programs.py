@@ -414,10 +414,8 @@ def test_name_decides_in_container_definitions_with_encrypted_values(result: Che
     assert (secret.outcome, secret.level, secret.message) == (
         "violation",
         "mandatory",
-        (
-            "containerDefinitions[0].environment.DB_PASSWORD is unknown, and its name indicates a "
-            "secret"
-        ),
+        "containerDefinitions[0].environment.DB_PASSWORD is unknown, and its name indicates a "
+        "secret",
     )
     assert [item.outcome for item in of_rule(result, "GH-ECS-001", "encrypted")] == ["violation"]
 
@@ -486,57 +484,58 @@ def test_functions_of_other_providers_have_fake_results(check: Check, tmp_path: 
         return pulumi.runtime.invoke(token, {"name": "ci"}, typ=GetUserResult).value
     """
     result = check(
-        (
-            "import pulumi_forge\nuser = pulumi_forge.get_user()\nassert '@' not in user.email and "
-            "user.admin is False\n"
-        ),
+        "import pulumi_forge\nuser = pulumi_forge.get_user()\nassert '@' not in user.email and "
+        "user.admin is False\n",
         files={"pulumi_forge.py": package},
         packs=(),
     )
     assert result.run.invented == ("getUser",)
 
 
+FAILING = [
+    (
+        "import pulumi\npulumi.Config().require_int('port')\n",
+        "  shop:port: {secure: AAAB}\n",
+        {},
+        r"__main__.py:2: The program reads shop:port as an integer.*\[stack_config\]",
+    ),
+    (
+        "import json\nimport pulumi_aws as aws\n"
+        "json.loads(aws.secretsmanager.get_secret_version(secret_id='x').secret_string)\n",
+        "",
+        {},
+        r"__main__.py:3: JSONDecodeError.*The results of getSecretVersion are not real",
+    ),
+    (
+        "import pulumi_aws as aws\naws.route53.get_zone(name='x')\nlen(3)\n",
+        "",
+        {},
+        r"__main__.py:3: TypeError: .* has no len\(\)$",
+    ),
+    (
+        "import pulumi_hcloud_absent\n",
+        "",
+        {},
+        r"__main__.py:1: ModuleNotFoundError: .*-m pip install pulumi-hcloud-absent",
+    ),
+    (
+        "import mysql_absent.connector\n",
+        "",
+        {"requirements.txt": "mysql-connector-python\n"},
+        r"ModuleNotFoundError: .*-m pip install -r .*/app/requirements.txt",
+    ),
+    (
+        "",
+        "",
+        {"Pulumi.yaml": "name: shop\nruntime: yaml\n"},
+        r"runtime is 'yaml', .*pulumi stack export .*--state",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("code", "stack", "files", "message"),
-    [
-        (
-            "import pulumi\npulumi.Config().require_int('port')\n",
-            "  shop:port: {secure: AAAB}\n",
-            {},
-            r"__main__.py:2: The program reads shop:port as an integer.*\[stack_config\]",
-        ),
-        (
-            "import json\nimport pulumi_aws as aws\n"
-            "json.loads(aws.secretsmanager.get_secret_version(secret_id='x').secret_string)\n",
-            "",
-            {},
-            r"__main__.py:3: JSONDecodeError.*The results of getSecretVersion are not real",
-        ),
-        (
-            "import pulumi_aws as aws\naws.route53.get_zone(name='x')\nlen(3)\n",
-            "",
-            {},
-            r"__main__.py:3: TypeError: .* has no len\(\)$",
-        ),
-        (
-            "import pulumi_hcloud_absent\n",
-            "",
-            {},
-            r"__main__.py:1: ModuleNotFoundError: .*-m pip install pulumi-hcloud-absent",
-        ),
-        (
-            "import mysql_absent.connector\n",
-            "",
-            {"requirements.txt": "mysql-connector-python\n"},
-            r"ModuleNotFoundError: .*-m pip install -r .*/app/requirements.txt",
-        ),
-        (
-            "",
-            "",
-            {"Pulumi.yaml": "name: shop\nruntime: yaml\n"},
-            r"runtime is 'yaml', .*pulumi stack export .*--state",
-        ),
-    ],
+    FAILING,
     ids=[
         "encrypted number",
         "fake result",

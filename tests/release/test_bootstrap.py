@@ -194,10 +194,8 @@ def test_key_that_cannot_be_used_is_reported(
         ("s3:*", "bootstrap: AWS rejected DescribeKey:"),
         (
             "kms:*",
-            (
-                f"bootstrap: the bucket {BUCKET} belongs to another account, or the credentials "
-                f"may not read it."
-            ),
+            f"bootstrap: the bucket {BUCKET} belongs to another account, or the credentials "
+            f"may not read it.",
         ),
     ],
 )

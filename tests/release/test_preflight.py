@@ -358,10 +358,8 @@ def test_other_zones_are_accepted(account: FakeAccount, emulator: Emulator) -> N
         (
             "me.dev",
             False,
-            (
-                f"preview: existing_resources.zone_id: the hosted zone is me.dev, which does not "
-                f"contain the domain {DOMAIN}"
-            ),
+            f"preview: existing_resources.zone_id: the hosted zone is me.dev, which does not "
+            f"contain the domain {DOMAIN}",
         ),
         (
             "acme.dev",

@@ -76,13 +76,11 @@ def test_supported_versions_are_found_on_path(repository: Path, version: str) ->
     assert setup(repository)[::2] == (0, [f"python{version}"])
 
 
-@pytest.mark.parametrize("version", ["3.10", "3.15"])
-def test_unsupported_requested_version_is_one_line(repository: Path, version: str) -> None:
-    code, error, synced = setup(repository, PYTHON=str(interpreter(repository / "other", version)))
+@pytest.mark.parametrize("version", ["3.10", "3.15", ""])
+def test_unsupported_or_missing_requested_version_is_one_line(
+    repository: Path, version: str
+) -> None:
+    path = interpreter(repository / "other", version) if version else "/nowhere/python3"
+    code, error, synced = setup(repository, PYTHON=str(path))
     assert (code, len(error.splitlines()), synced) == (1, 1, [])
-    assert f"is not Python 3.11 to 3.14 (Python {version}.0)" in error
-
-
-def test_missing_requested_interpreter_is_one_line(repository: Path) -> None:
-    code, error, synced = setup(repository, PYTHON="/nowhere/python3")
-    assert (code, len(error.splitlines()), synced) == (1, 1, [])
+    assert not version or f"is not Python 3.11 to 3.14 (Python {version}.0)" in error

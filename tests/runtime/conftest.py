@@ -73,10 +73,8 @@ class Rows:
 
     async def revoke(self, key_id: str) -> int:
         seq = await self.pool.fetchval(
-            (
-                "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING "
-                "change_seq"
-            ),
+            "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING "
+            "change_seq",
             key_id,
         )
         return int(seq)

@@ -85,40 +85,37 @@ def test_records_of_the_lost_stack_are_replaced(restored: Program) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("change", "rejected"),
-    [
-        ({"recovery.stack": "prod"}, ["recovery.stack"]),
-        ({"recovery.stack": "prod-dr"}, ["recovery.stack"]),
-        ({"recovery.restore": {"stack": "other"}}, None),
-        (
-            {"recovery.restore": {"secrets_key_arn": RESTORE["secrets_key_arn"]}},
-            ["recovery.restore.secrets_key_arn"],
-        ),
-        (
-            {
-                **RESTORED,
-                "recovery.restore": {**RESTORE, "stack": "other"},
-                "services.console.hosting": "cloudfront",
-            },
-            ["services.console.hosting"],
-        ),
-        (
-            {**RESTORED, "recovery.restore": {**RESTORE, "stack": "prod"}},
-            ["recovery.restore.stack"],
-        ),
-        (
-            {
-                "recovery.restore": {**RESTORE, "stack": "other"},
-                "existing_resources.zone_id": "Z0123456789ABCDEFGHIJ",
-            },
-            [
-                f"recovery.restore.{name}_arn"
-                for name in ("database_backups", "database_key", "secrets_key")
-            ],
-        ),
-    ],
-)
+INVALID = [
+    ({"recovery.stack": "prod"}, ["recovery.stack"]),
+    ({"recovery.stack": "prod-dr"}, ["recovery.stack"]),
+    ({"recovery.restore": {"stack": "other"}}, None),
+    (
+        {"recovery.restore": {"secrets_key_arn": RESTORE["secrets_key_arn"]}},
+        ["recovery.restore.secrets_key_arn"],
+    ),
+    (
+        {
+            **RESTORED,
+            "recovery.restore": {**RESTORE, "stack": "other"},
+            "services.console.hosting": "cloudfront",
+        },
+        ["services.console.hosting"],
+    ),
+    ({**RESTORED, "recovery.restore": {**RESTORE, "stack": "prod"}}, ["recovery.restore.stack"]),
+    (
+        {
+            "recovery.restore": {**RESTORE, "stack": "other"},
+            "existing_resources.zone_id": "Z0123456789ABCDEFGHIJ",
+        },
+        [
+            f"recovery.restore.{name}_arn"
+            for name in ("database_backups", "database_key", "secrets_key")
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "rejected"), INVALID)
 def test_invalid_settings_are_rejected(change: dict[str, Any], rejected: list[str] | None) -> None:
     missing = [
         *(f"recovery.restore.{name}" for name in RESTORE if name != "stack"),

@@ -93,39 +93,34 @@ def test_invalid_stack_name_is_rejected(stack: str) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"cache.engine_version": "9.1", "database.engine_version": "18"},
-        {"cores": [CORE]},
-        {"cores": [CORE, {**CORE, "name": "b", "port": 9001}]},
-        {"oidc": OIDC},
-        {
-            "oidc": {
-                **OIDC,
-                "client_id": "console",
-                "client_secret_arn": SECRET,
-                "scopes": "email openid",
-            }
-        },
-        {"database.engine_version": "16"},
-        {
-            "environment_variables": [
-                "GATEHOUSE_LIMIT_ON_ERROR=deny",
-                "GATEHOUSE_FEATURES=webhooks=off",
-            ]
-        },
-        {"legacy_files": ["s3://old-bucket/api_keys.json"]},
-        {"notifications.topic_arn": "arn:aws:sns:eu-west-1:123456789012:keys"},
-        {"telemetry.collector": True},
-        {"delivery": {}},
-        {"delivery": {**DELIVERY, "state_key_arn": STATE_KEY}},
-        {"monitoring.probe_interval_minutes": 0},
-        {"network.nat": "none", "notifications.public_webhooks": False},
-        {"sharing": {"mode": "serverless", "api_gateway_log_role": True}},
-        {"services.gateway.cpu": 1024, "services.gateway.memory_mib": 4096},
-    ],
-)
+VALID = [
+    {"cache.engine_version": "9.1", "database.engine_version": "18"},
+    {"cores": [CORE]},
+    {"cores": [CORE, {**CORE, "name": "b", "port": 9001}]},
+    {"oidc": OIDC},
+    {
+        "oidc": {
+            **OIDC,
+            "client_id": "console",
+            "client_secret_arn": SECRET,
+            "scopes": "email openid",
+        }
+    },
+    {"database.engine_version": "16"},
+    {"environment_variables": ["GATEHOUSE_LIMIT_ON_ERROR=deny", "GATEHOUSE_FEATURES=webhooks=off"]},
+    {"legacy_files": ["s3://old-bucket/api_keys.json"]},
+    {"notifications.topic_arn": "arn:aws:sns:eu-west-1:123456789012:keys"},
+    {"telemetry.collector": True},
+    {"delivery": {}},
+    {"delivery": {**DELIVERY, "state_key_arn": STATE_KEY}},
+    {"monitoring.probe_interval_minutes": 0},
+    {"network.nat": "none", "notifications.public_webhooks": False},
+    {"sharing": {"mode": "serverless", "api_gateway_log_role": True}},
+    {"services.gateway.cpu": 1024, "services.gateway.memory_mib": 4096},
+]
+
+
+@pytest.mark.parametrize("changes", VALID)
 def test_valid_change_is_accepted(changes: dict[str, Any]) -> None:
     assert rejected_keys("dev", changes) == []
 
@@ -171,31 +166,36 @@ def test_ciphertext_is_not_shown() -> None:
     assert message.startswith("owner is an encrypted value; allowed: ")
 
 
+def alone(check: str, key: str, *values: Any) -> list[tuple[str, dict[str, Any], str]]:
+    """Values of a setting, or with ".0" of the item of a list, that are rejected at `key`."""
+    name, first, _ = key.partition(".0")
+    return [(check, {name: [value] if first else value}, key) for value in values]
+
+
+def core(key: str, value: Any, check: str = "cores") -> tuple[str, dict[str, Any], str]:
+    return check, {"cores": [{**CORE, key: value}]}, f"cores.0.{key}"
+
+
 # Check, changes, rejected key. Values that are valid alone.
 CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
-    ("key_environment", {"key_environment": "live"}, "key_environment"),
+    *alone("key_environment", "key_environment", "live"),
     ("zones", {"network.zones": ["eu-west-1a", "eu-central-1b"]}, "network.zones.1"),
-    ("private_networks", {"network.cidr": "10.20.1.0/16"}, "network.cidr"),
-    ("private_networks", {"network.cidr": "8.8.0.0/16"}, "network.cidr"),
-    *(
-        ("private_networks", {"network.core_networks": [network]}, "network.core_networks.0")
-        for network in ("10.0.0.0/99", "169.254.0.0/16", "127.0.0.0/8")
+    *alone("private_networks", "network.cidr", "10.20.1.0/16", "8.8.0.0/16"),
+    *alone(
+        *("private_networks", "network.core_networks.0"),
+        *("10.0.0.0/99", "169.254.0.0/16", "127.0.0.0/8"),
     ),
-    (
-        "private_networks",
-        {"notifications.webhook_networks": ["8.8.8.0/24"]},
-        "notifications.webhook_networks.0",
+    *alone("private_networks", "notifications.webhook_networks.0", "8.8.8.0/24"),
+    *alone(
+        *("console_networks", "waf.console_networks.0"),
+        *("0.0.0.0/0", "192.0.2.1/24", "2001:db8::/129"),
     ),
-    *(
-        ("console_networks", {"waf.console_networks": [network]}, "waf.console_networks.0")
-        for network in ("0.0.0.0/0", "192.0.2.1/24", "2001:db8::/129")
+    *alone("bounds", "network.core_port_max", 7000),
+    *alone(
+        *("cores_domain", "cores_domain"),
+        *("dev.gatehouse.example.com", "example.com", "cores.example.com", "x.dev.org"),
     ),
-    ("bounds", {"network.core_port_max": 7000}, "network.core_port_max"),
-    *(
-        ("cores_domain", {"cores_domain": name}, "cores_domain")
-        for name in ("dev.gatehouse.example.com", "example.com", "cores.example.com", "x.dev.org")
-    ),
-    ("recovery", {"recovery.stack": "dev"}, "recovery.stack"),
+    *alone("recovery", "recovery.stack", "dev"),
     *(
         (
             "existing_resources",
@@ -207,7 +207,7 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
             {"internet_gateway_id": "igw-0123456789abcdef0"},
         )
     ),
-    ("internet_access", {"network.nat": "none"}, "network.nat"),
+    *alone("internet_access", "network.nat", "none"),
     *(
         (
             "internet_access",
@@ -216,19 +216,15 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         )
         for more in ({"oidc": OIDC}, {"cores": [CORE]})
     ),
-    (
-        "operators",
-        {"secrets.operators": ["arn:aws:iam::999999999999:role/ops"]},
-        "secrets.operators.0",
-    ),
-    ("second_region", {"second_region": "eu-west-1"}, "second_region"),
-    ("vault_lock", {"backup.vault_lock": "GOVERNANCE"}, "backup.vault_lock"),
+    *alone("operators", "secrets.operators.0", "arn:aws:iam::999999999999:role/ops"),
+    *alone("second_region", "second_region", "eu-west-1"),
+    *alone("vault_lock", "backup.vault_lock", "GOVERNANCE"),
     ("bounds", {"database.storage_gib": 46}, "database.storage_max_gib"),
     ("bounds", {"buckets.object_lock_days": 91}, "buckets.trail_retention_days"),
-    ("task_sizes", {"services.gateway.memory_mib": 4096}, "services.gateway.memory_mib"),
+    *alone("task_sizes", "services.gateway.memory_mib", 4096),
     ("task_sizes", {"services.gateway.tasks_min": 3}, "services.gateway.tasks_max"),
     ("task_sizes", {"cores": [{**CORE, "tasks_min": 3}]}, "cores.0.tasks_max"),
-    ("task_sizes", {"cores": [{**CORE, "memory_mib": 4096}]}, "cores.0.memory_mib"),
+    core("memory_mib", 4096, "task_sizes"),
     (
         "rollout_duration",
         {"rollout": {"strategy": "canary", "bake_minutes": 30, "step_minutes": 700}},
@@ -242,23 +238,15 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         },
         "rollout.bake_minutes",
     ),
-    ("waf_limits", {"waf.console_requests_max": 30_000}, "waf.console_requests_max"),
-    ("waf_limits", {"waf.sharing_requests_max": 30_000}, "waf.sharing_requests_max"),
-    (
-        "sharing_capacity",
-        {"sharing.requests_per_second_max": 101},
-        "sharing.requests_per_second_max",
-    ),
-    ("sharing_capacity", {"sharing.api_gateway_log_role": True}, "sharing.api_gateway_log_role"),
-    ("cores", {"cores": [{**CORE, "name": "gateway"}]}, "cores.0.name"),
+    *alone("waf_limits", "waf.console_requests_max", 30_000),
+    *alone("waf_limits", "waf.sharing_requests_max", 30_000),
+    *alone("sharing_capacity", "sharing.requests_per_second_max", 101),
+    *alone("sharing_capacity", "sharing.api_gateway_log_role", True),
+    core("name", "gateway"),
     ("cores", {"cores": [CORE, {**CORE, "port": 9001}]}, "cores.1.name"),
-    ("cores", {"cores": [{**CORE, "port": 8081}]}, "cores.0.port"),
+    core("port", 8081),
     ("cores", {"cores": [CORE, {**CORE, "name": "b"}]}, "cores.1.port"),
-    (
-        "cores",
-        {"cores": [{**CORE, "token_secret_arn": SECRET_OF_PROD}]},
-        "cores.0.token_secret_arn",
-    ),
+    core("token_secret_arn", SECRET_OF_PROD),
     (
         "existing_resources",
         {"existing_resources": {"certificate_arn": CERTIFICATE.replace("eu-west-1", "us-east-1")}},
@@ -285,22 +273,13 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         {"oidc": {**OIDC, "client_id": "c", "client_secret_arn": SECRET_OF_PROD}},
         "oidc.client_secret_arn",
     ),
-    *(
-        ("environment_variables", {"environment_variables": [line]}, "environment_variables.0")
-        for line in (
-            "GATEHOUSE_OIDC_CLAIM=groups",
-            "GATEHOUSE_BIND=127.0.0.1",
-            "GATEHOUSE_NOTHING=1",
-        )
+    *alone(
+        *("environment_variables", "environment_variables.0"),
+        *("GATEHOUSE_OIDC_CLAIM=groups", "GATEHOUSE_BIND=127.0.0.1", "GATEHOUSE_NOTHING=1"),
     ),
     (
         "environment_variables",
-        {
-            "environment_variables": [
-                "GATEHOUSE_STEP_UP_MAX_AGE_S=60",
-                "GATEHOUSE_STEP_UP_MAX_AGE_S=90",
-            ]
-        },
+        {"environment_variables": [f"GATEHOUSE_STEP_UP_MAX_AGE_S={age}" for age in (60, 90)]},
         "environment_variables.1",
     ),
 ]
@@ -351,60 +330,51 @@ def test_all_mistakes_are_reported_at_once() -> None:
     assert sorted(rejected_keys("prod", changes)) == sorted(changes)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"region": "ireland"},
-            (
-                "region is 'ireland'; allowed: an AWS region such as \"eu-west-1\", outside "
-                "GovCloud (US) and China"
-            ),
-        ),
-        ({"environment": "prod"}, "environment is 'prod'; allowed: dev, the name of the stack"),
-        ({"database.multi_az": None}, "database.multi_az is empty; allowed: true or false"),
-        (
-            {"sharing.memory_mib": 128},
-            "sharing.memory_mib is 128; allowed: an integer from 256 to 3008 (MiB)",
-        ),
-        (
-            {"waf.requests_max": 1_000},
-            "waf.console_requests_max is 2000; allowed: waf.requests_max (1000) or less",
-        ),
-        (
-            {"waf.requets_max": 1},
-            "waf.requets_max is not a setting; allowed here: console_networks, "
-            "console_requests_max, requests_max, "
-            "sharing_requests_max. Did you mean requests_max?",
-        ),
-        (
-            {"waf": {1: 1}},
-            (
-                "waf.1 is not a setting; allowed here: console_networks, "
-                "console_requests_max, requests_max, "
-                "sharing_requests_max"
-            ),
-        ),
-        (
-            {"database.storage_gib": "30"},
-            (
-                "database.storage_gib is '30'; allowed: an integer from 20 to 65536 (GiB). Write "
-                "30 without quotes"
-            ),
-        ),
-        (
-            {"database.multi_az": "true"},
-            "database.multi_az is 'true'; allowed: true or false. Write true without quotes",
-        ),
-        (
-            {"owner": "x" * 500},
-            (
-                f"owner is '{'x' * 56}...; allowed: the team responsible for the stack, 2 to 64 "
-                f"characters"
-            ),
-        ),
-    ],
-)
+MESSAGES = [
+    (
+        {"region": "ireland"},
+        "region is 'ireland'; allowed: an AWS region such as \"eu-west-1\", outside "
+        "GovCloud (US) and China",
+    ),
+    ({"environment": "prod"}, "environment is 'prod'; allowed: dev, the name of the stack"),
+    ({"database.multi_az": None}, "database.multi_az is empty; allowed: true or false"),
+    (
+        {"sharing.memory_mib": 128},
+        "sharing.memory_mib is 128; allowed: an integer from 256 to 3008 (MiB)",
+    ),
+    (
+        {"waf.requests_max": 1_000},
+        "waf.console_requests_max is 2000; allowed: waf.requests_max (1000) or less",
+    ),
+    (
+        {"waf.requets_max": 1},
+        "waf.requets_max is not a setting; allowed here: console_networks, "
+        "console_requests_max, requests_max, "
+        "sharing_requests_max. Did you mean requests_max?",
+    ),
+    (
+        {"waf": {1: 1}},
+        "waf.1 is not a setting; allowed here: console_networks, "
+        "console_requests_max, requests_max, "
+        "sharing_requests_max",
+    ),
+    (
+        {"database.storage_gib": "30"},
+        "database.storage_gib is '30'; allowed: an integer from 20 to 65536 (GiB). Write "
+        "30 without quotes",
+    ),
+    (
+        {"database.multi_az": "true"},
+        "database.multi_az is 'true'; allowed: true or false. Write true without quotes",
+    ),
+    (
+        {"owner": "x" * 500},
+        f"owner is '{'x' * 56}...; allowed: the team responsible for the stack, 2 to 64 characters",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), MESSAGES)
 def test_message_names_key_value_and_allowed_values(changes: dict[str, Any], message: str) -> None:
     assert mistakes("dev", raw_settings("dev", changes))[0] == message
 
@@ -414,10 +384,8 @@ def test_missing_keys_are_named_with_allowed_values() -> None:
     del raw["owner"], raw["budget"], raw["image"]["digest"]
     assert mistakes("dev", raw) == [
         "owner is missing; allowed: the team responsible for the stack, 2 to 64 characters",
-        (
-            'image.digest is missing; allowed: "sha256:" and 64 hexadecimal digits, as printed by '
-            "docker push"
-        ),
+        'image.digest is missing; allowed: "sha256:" and 64 hexadecimal digits, as printed by '
+        "docker push",
         "budget.monthly_usd is missing; allowed: an integer from 1 to 1000000 (USD a month)",
     ]
 

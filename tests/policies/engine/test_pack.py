@@ -83,10 +83,8 @@ def test_unknown_property_is_undecided(security: Pack) -> None:
             "GH-UNDECIDED",
             "key",
             "mandatory",
-            (
-                f"GH-KMS-001 could not be decided for {urn(unknown)}: enableKeyRotation is "
-                f"unknown. Fix: {UNDECIDED.remedy}"
-            ),
+            f"GH-KMS-001 could not be decided for {urn(unknown)}: enableKeyRotation is "
+            f"unknown. Fix: {UNDECIDED.remedy}",
         )
     ]
 
@@ -200,10 +198,8 @@ def test_malformed_property_is_a_violation(security: Pack) -> None:
         "GH-ECS-001",
         "task",
         "mandatory",
-        (
-            "containerDefinitions must be JSON, not text that is not JSON. Fix: correct the type "
-            "of this property"
-        ),
+        "containerDefinitions must be JSON, not text that is not JSON. Fix: correct the type "
+        "of this property",
     ) in security.check(program)
 
 

@@ -121,12 +121,8 @@ def test_preview_keeps_dependent_values_unknown() -> None:
     assert policy.property_dependencies == {"bucket": (BUCKET,), "policy": (BUCKET,)}
     assert deployment.exports["bucket"] == "application-data"
     assert deployment.exports["topic"] == {"arn": UNKNOWN, "zones": ["a", "b"]}
-
-
-def test_preview_omits_optional_outputs() -> None:
-    outputs = resource(run(PROGRAM, "dev", PreviewProvider(), preview=True), BUCKET).outputs
-    assert outputs["bucket"] == "application-data"
-    assert outputs["arn"] == UNKNOWN
+    outputs = resource(deployment, BUCKET).outputs
+    assert (outputs["bucket"], outputs["arn"]) == ("application-data", UNKNOWN)
     assert "forceDestroy" not in outputs
 
 
@@ -137,9 +133,15 @@ def test_component_has_registered_outputs(deployment: Deployment) -> None:
 
 def test_repeated_run_is_equal_and_restores_the_process() -> None:
     before = (Path.cwd(), list(sys.path), set(sys.modules) & {"parts"}, list(sys.argv))
+    urns: list[str] = []
     first = deployed()
-    second = deployed()
+    second = run(
+        *(PROGRAM, "dev", FakeProvider()),
+        preview=False,
+        on_resource=lambda item: urns.append(item.registration.urn),
+    )
     assert first == second
+    assert urns == [item.registration.urn for item in first.resources]
     assert (Path.cwd(), list(sys.path), set(sys.modules) & {"parts"}, list(sys.argv)) == before
 
 
@@ -180,18 +182,6 @@ def test_resource_of_an_apply_is_created(write: Write) -> None:
     ]
 
 
-def test_on_resource_is_called_in_order() -> None:
-    urns: list[str] = []
-    deployment = run(
-        PROGRAM,
-        "dev",
-        FakeProvider(),
-        preview=False,
-        on_resource=lambda item: urns.append(item.registration.urn),
-    )
-    assert urns == [item.registration.urn for item in deployment.resources]
-
-
 def test_secret_inputs_are_unwrapped_with_paths(write: Write) -> None:
     program = write(
         "secret = pulumi.Output.secret('s3cr3t')\n"
@@ -221,37 +211,36 @@ def test_program_can_have_a_dynamic_provider(write: Write) -> None:
     assert set(registration.inputs) == {"arn"}
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ("if True print(1)\n", "__main__.py:3: SyntaxError: invalid syntax"),
-        (
-            "topic = aws.sns.Topic('t', name='t')\ntopic.arn.apply(lambda arn: arn['x'])\n",
-            "__main__.py:4: TypeError: string indices must be integers, not 'str'",
-        ),
-        ("aws.sns.Topic('t')\n{}['missing']\n", "__main__.py:4: KeyError: 'missing'"),
-        ("raise SystemExit(3)\n", "__main__.py:3: the program exited with status 3."),
-        (
-            "aws.sns.Topic('t')\naws.sns.Topic('t')\n",
-            "__main__.py:4: Duplicate resource URN 'urn:pulumi:dev::tiny::aws:sns/topic:Topic::t'; "
-            "try giving it a unique name (first declared at __main__.py:3).",
-        ),
-        (
-            "pulumi.runtime.invoke('aws:ec2/getNothing:getNothing', {})\n",
-            "__main__.py:3: Without an AWS account, the function aws:ec2/getNothing:getNothing is "
-            "not",
-        ),
-        (
-            "pulumi.Config().require('word')\n",
-            "__main__.py:3: Missing required configuration variable 'tiny:word' "
-            "please set a value using the command `pulumi config set tiny:word <value>`",
-        ),
-        (
-            "pulumi.CustomResource('aws:s3/buckett:Buckett', 'b', {})\n",
-            "the installed pulumi-aws has no resource type aws:s3/buckett:Buckett.",
-        ),
-    ],
-)
+ERRORS = [
+    ("if True print(1)\n", "__main__.py:3: SyntaxError: invalid syntax"),
+    (
+        "topic = aws.sns.Topic('t', name='t')\ntopic.arn.apply(lambda arn: arn['x'])\n",
+        "__main__.py:4: TypeError: string indices must be integers, not 'str'",
+    ),
+    ("aws.sns.Topic('t')\n{}['missing']\n", "__main__.py:4: KeyError: 'missing'"),
+    ("raise SystemExit(3)\n", "__main__.py:3: the program exited with status 3."),
+    (
+        "aws.sns.Topic('t')\naws.sns.Topic('t')\n",
+        "__main__.py:4: Duplicate resource URN 'urn:pulumi:dev::tiny::aws:sns/topic:Topic::t'; "
+        "try giving it a unique name (first declared at __main__.py:3).",
+    ),
+    (
+        "pulumi.runtime.invoke('aws:ec2/getNothing:getNothing', {})\n",
+        "__main__.py:3: Without an AWS account, the function aws:ec2/getNothing:getNothing is not",
+    ),
+    (
+        "pulumi.Config().require('word')\n",
+        "__main__.py:3: Missing required configuration variable 'tiny:word' "
+        "please set a value using the command `pulumi config set tiny:word <value>`",
+    ),
+    (
+        "pulumi.CustomResource('aws:s3/buckett:Buckett', 'b', {})\n",
+        "the installed pulumi-aws has no resource type aws:s3/buckett:Buckett.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), ERRORS)
 def test_error_of_a_program_has_its_line(write: Write, body: str, message: str) -> None:
     assert message in failure(write(body))
 
@@ -322,58 +311,55 @@ def test_folder_without_project_file_is_rejected(tmp_path: Path) -> None:
     assert failure(tmp_path).startswith(f"{tmp_path} has no Pulumi.yaml.")
 
 
-@pytest.mark.parametrize(
-    ("stack", "message"),
-    [
-        (
-            "config:\n\tsize: 1\n",
-            "Pulumi.dev.yaml:2: not valid YAML: found character '\\t' that cannot start",
-        ),
-        (
-            "config:\n  size: 1\n  size: 2\n",
-            "Pulumi.dev.yaml:3: not valid YAML: the key 'size' is set twice; delete one of",
-        ),
-        (
-            "config: {}\nconfig: {}\n",
-            "Pulumi.dev.yaml:2: not valid YAML: the key 'config' is set twice",
-        ),
-        (
-            "config:\n  size: *small\n",
-            "Pulumi.dev.yaml:2: not valid YAML: found undefined alias 'small'. Write the value",
-        ),
-        (
-            "config:\n  size: !!python/name:os.system\n",
-            "Pulumi.dev.yaml:2: not valid YAML: could not determine a constructor",
-        ),
-        (
-            "config: {}\n---\nconfig: {}\n",
-            "Pulumi.dev.yaml:2: not valid YAML: but found another document. Delete the line",
-        ),
-        (
-            "config:\n  size: &a [*a]\n",
-            "Pulumi.dev.yaml: size contains itself through an alias. Remove the alias.",
-        ),
-        ("config:\n  - size\n", "Pulumi.dev.yaml: `config` must be a mapping"),
-        ("Config:\n  size: 1\n", "Pulumi.dev.yaml: unknown key 'Config'. Write `config:`."),
-        ("configs:\n  size: 1\n", "Pulumi.dev.yaml: unknown key 'configs'. Write `config:`."),
-        (
-            "config:\n  a:b:c: 1\n",
-            (
-                "Pulumi.dev.yaml: 'a:b:c' is not a configuration key. Write `name`, or "
-                "`namespace:name`."
-            ),
-        ),
-        ("config:\n  ~: 1\n", "Pulumi.dev.yaml: None is not a configuration key."),
-        (
-            "config:\n  size: {secure: }\n",
-            "Pulumi.dev.yaml: size: `secure` has no ciphertext. Set the value with: pulumi config",
-        ),
-        (
-            "config:\n  tiny:password:\n    secure: AAABBB\n",
-            "Pulumi.dev.yaml: tiny:password is encrypted (`secure:`)",
-        ),
-    ],
-)
+INVALID_STACKS = [
+    (
+        "config:\n\tsize: 1\n",
+        "Pulumi.dev.yaml:2: not valid YAML: found character '\\t' that cannot start",
+    ),
+    (
+        "config:\n  size: 1\n  size: 2\n",
+        "Pulumi.dev.yaml:3: not valid YAML: the key 'size' is set twice; delete one of",
+    ),
+    (
+        "config: {}\nconfig: {}\n",
+        "Pulumi.dev.yaml:2: not valid YAML: the key 'config' is set twice",
+    ),
+    (
+        "config:\n  size: *small\n",
+        "Pulumi.dev.yaml:2: not valid YAML: found undefined alias 'small'. Write the value",
+    ),
+    (
+        "config:\n  size: !!python/name:os.system\n",
+        "Pulumi.dev.yaml:2: not valid YAML: could not determine a constructor",
+    ),
+    (
+        "config: {}\n---\nconfig: {}\n",
+        "Pulumi.dev.yaml:2: not valid YAML: but found another document. Delete the line",
+    ),
+    (
+        "config:\n  size: &a [*a]\n",
+        "Pulumi.dev.yaml: size contains itself through an alias. Remove the alias.",
+    ),
+    ("config:\n  - size\n", "Pulumi.dev.yaml: `config` must be a mapping"),
+    ("Config:\n  size: 1\n", "Pulumi.dev.yaml: unknown key 'Config'. Write `config:`."),
+    ("configs:\n  size: 1\n", "Pulumi.dev.yaml: unknown key 'configs'. Write `config:`."),
+    (
+        "config:\n  a:b:c: 1\n",
+        ("Pulumi.dev.yaml: 'a:b:c' is not a configuration key. Write `name`, or `namespace:name`."),
+    ),
+    ("config:\n  ~: 1\n", "Pulumi.dev.yaml: None is not a configuration key."),
+    (
+        "config:\n  size: {secure: }\n",
+        "Pulumi.dev.yaml: size: `secure` has no ciphertext. Set the value with: pulumi config",
+    ),
+    (
+        "config:\n  tiny:password:\n    secure: AAABBB\n",
+        "Pulumi.dev.yaml: tiny:password is encrypted (`secure:`)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("stack", "message"), INVALID_STACKS)
 def test_invalid_stack_file_has_one_message(write: Write, stack: str, message: str) -> None:
     assert failure(write("", **{"Pulumi.dev.yaml": stack})).startswith(message)
 
@@ -383,10 +369,8 @@ def test_invalid_stack_file_has_one_message(write: Write, stack: str, message: s
     [
         (
             "config: [size]\n",
-            (
-                "Pulumi.yaml: `config` must be a mapping of key to value, or of key to `type` and "
-                "`default`."
-            ),
+            "Pulumi.yaml: `config` must be a mapping of key to value, or of key to `type` and "
+            "`default`.",
         ),
         ("name: other\n", "Pulumi.yaml:3: not valid YAML: the key 'name' is set twice"),
     ],

@@ -1,9 +1,12 @@
 """A compliant program with a network."""
 
+from typing import Any
+
 from tests.policies.pack_process import ACCOUNT, Declared, Ref
 from tests.policies.rules.builders import TAGS, declared, document, kms, log_group
 
 WORLD = "0.0.0.0/0"
+ENDPOINTS = ("s3", "dynamodb", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts")
 ENDPOINT_POLICY = document(
     {
         "Effect": "Allow",
@@ -13,6 +16,13 @@ ENDPOINT_POLICY = document(
         "Condition": {"StringEquals": {"aws:PrincipalAccount": ACCOUNT}},
     }
 )
+
+
+def acl_rule(number: int, action: str, protocol: str, port: int) -> dict[str, Any]:
+    return {
+        **{"ruleNo": number, "action": action, "protocol": protocol},
+        **{"fromPort": port, "toPort": port, "cidrBlock": WORLD},
+    }
 
 
 def network() -> list[Declared]:
@@ -68,41 +78,15 @@ def network() -> list[Declared]:
                 serviceName=f"com.amazonaws.eu-west-1.{service}",
                 policy=ENDPOINT_POLICY,
             )
-            for service in (
-                "s3",
-                "dynamodb",
-                "ecr.api",
-                "ecr.dkr",
-                "logs",
-                "secretsmanager",
-                "kms",
-                "sts",
-            )
+            for service in ENDPOINTS
         ),
         declared(
             "ec2.NetworkAcl",
             "acl",
             **vpc,
             ingress=[
-                {
-                    "ruleNo": 10,
-                    "action": "deny",
-                    "protocol": "tcp",
-                    "fromPort": port,
-                    "toPort": port,
-                    "cidrBlock": WORLD,
-                }
-                for port in (22, 3389)
-            ]
-            + [
-                {
-                    "ruleNo": 20,
-                    "action": "allow",
-                    "protocol": "-1",
-                    "fromPort": 0,
-                    "toPort": 0,
-                    "cidrBlock": WORLD,
-                }
+                *(acl_rule(10, "deny", "tcp", port) for port in (22, 3389)),
+                acl_rule(20, "allow", "-1", 0),
             ],
         ),
         declared(

@@ -211,6 +211,20 @@ def secrets() -> list[Declared]:
     ]
 
 
+MASKING = {
+    "DataIdentifier": ["arn:aws:dataprotection::aws:data-identifier/AwsSecretKey"],
+    "Operation": {"Deidentify": {}},
+}
+EXPIRY = {
+    "rulePriority": 1,
+    "selection": {
+        **{"countType": "imageCountMoreThan", "countNumber": 10},
+        **{"tagStatus": "tagged", "tagPatternList": ["release-*"]},
+    },
+    "action": {"type": "expire"},
+}
+
+
 def ecs() -> list[Declared]:
     return [
         *network(),
@@ -220,19 +234,7 @@ def ecs() -> list[Declared]:
             "cloudwatch.LogDataProtectionPolicy",
             "gateway-logs-masking",
             logGroupName=Ref("gateway-logs", "name"),
-            policyDocument=json.dumps(
-                {
-                    "Version": "2021-06-01",
-                    "Statement": [
-                        {
-                            "DataIdentifier": [
-                                "arn:aws:dataprotection::aws:data-identifier/AwsSecretKey"
-                            ],
-                            "Operation": {"Deidentify": {}},
-                        }
-                    ],
-                }
-            ),
+            policyDocument=json.dumps({"Version": "2021-06-01", "Statement": [MASKING]}),
         ),
         *monitoring(service=("AWS/ECS", "ServiceName")),
         declared(
@@ -283,22 +285,7 @@ def ecs() -> list[Declared]:
             "ecr.LifecyclePolicy",
             "images-lifecycle",
             repository=Ref("images"),
-            policy=json.dumps(
-                {
-                    "rules": [
-                        {
-                            "rulePriority": 1,
-                            "selection": {
-                                "countType": "imageCountMoreThan",
-                                "countNumber": 10,
-                                "tagStatus": "tagged",
-                                "tagPatternList": ["release-*"],
-                            },
-                            "action": {"type": "expire"},
-                        }
-                    ]
-                }
-            ),
+            policy=json.dumps({"rules": [EXPIRY]}),
         ),
     ]
 

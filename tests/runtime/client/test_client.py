@@ -215,35 +215,35 @@ def test_problem_document_raises_its_error(kind: type[GatehouseError]) -> None:
     assert raised.value.errors == (errors.Problem("body.name", "is missing", "add it"),)
 
 
-@pytest.mark.parametrize(
-    ("reply", "kind", "text"),
-    [
-        (httpx.Response(200, text="<html>"), Unavailable, "returned an unexpected response"),
-        (
-            httpx.Response(404, text="nginx"),
-            errors.NotFound,
-            "the console returned 404 without a problem document",
-        ),
-        (
-            httpx.Response(302, headers={"location": "https://evil.test"}),
-            Unavailable,
-            "the console returned 302",
-        ),
-        (
-            httpx.ConnectError("refused"),
-            Unavailable,
-            "cannot reach the console at https://console.test: refused",
-        ),
-        (
-            httpx.ReadTimeout(""),
-            Unavailable,
-            "the console at https://console.test did not respond in time",
-        ),
-        (problem(418, "conflict"), Unavailable, "a detail"),
-        (problem(409, "of_a_later_version"), Conflict, "a detail"),
-        (problem(422, "idempotency_key_reused"), IdempotencyKeyReused, "a detail"),
-    ],
-)
+UNEXPECTED = [
+    (httpx.Response(200, text="<html>"), Unavailable, "returned an unexpected response"),
+    (
+        httpx.Response(404, text="nginx"),
+        errors.NotFound,
+        "the console returned 404 without a problem document",
+    ),
+    (
+        httpx.Response(302, headers={"location": "https://evil.test"}),
+        Unavailable,
+        "the console returned 302",
+    ),
+    (
+        httpx.ConnectError("refused"),
+        Unavailable,
+        "cannot reach the console at https://console.test: refused",
+    ),
+    (
+        httpx.ReadTimeout(""),
+        Unavailable,
+        "the console at https://console.test did not respond in time",
+    ),
+    (problem(418, "conflict"), Unavailable, "a detail"),
+    (problem(409, "of_a_later_version"), Conflict, "a detail"),
+    (problem(422, "idempotency_key_reused"), IdempotencyKeyReused, "a detail"),
+]
+
+
+@pytest.mark.parametrize(("reply", "kind", "text"), UNEXPECTED)
 def test_unexpected_response_is_explained(
     reply: Step, kind: type[GatehouseError], text: str
 ) -> None:

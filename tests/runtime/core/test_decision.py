@@ -54,32 +54,28 @@ def decision(
     return evaluate(record, request, possession=possession, environment=TEST, now=now)
 
 
+PROPERTIES = [
+    ({}, REQUEST, Code.VALID),
+    ({"state": KeyState.DISABLED}, REQUEST, Code.DISABLED),
+    ({"state": KeyState.REVOKED}, REQUEST, Code.REVOKED),
+    ({"state": KeyState.DELETED}, REQUEST, Code.REVOKED),
+    ({"state": KeyState.PURGED}, REQUEST, Code.REVOKED),
+    ({"environment": KeyEnvironment.LIVE}, REQUEST, Code.FORBIDDEN),
+    ({}, Request(core="payroll"), Code.FORBIDDEN),
+    ({"cores": ()}, Request(core="payroll"), Code.VALID),
+    ({}, Request(scopes=("cores:read", "files:write")), Code.INSUFFICIENT_PERMISSIONS),
+    ({"scopes": ("files:*", "*")}, Request(scopes=("files:list",)), Code.INSUFFICIENT_PERMISSIONS),
+    ({"addresses": ("192.0.2.0/24",)}, Request(address="198.51.100.1"), Code.FORBIDDEN),
+    ({"addresses": ("192.0.2.0/24",)}, Request(address="192.0.2.1"), Code.VALID),
+    ({"addresses": ("192.0.2.0/24",)}, Request(), Code.FORBIDDEN),
+    ({"methods": ("GET",)}, Request(method="POST"), Code.FORBIDDEN),
+    ({"methods": ("GET",)}, Request(method="GET"), Code.VALID),
+    ({"methods": ("GET",)}, Request(), Code.VALID),
+]
+
+
 @pytest.mark.requirement("TR-05", "TR-10")
-@pytest.mark.parametrize(
-    ("changes", "request_", "code"),
-    [
-        ({}, REQUEST, Code.VALID),
-        ({"state": KeyState.DISABLED}, REQUEST, Code.DISABLED),
-        ({"state": KeyState.REVOKED}, REQUEST, Code.REVOKED),
-        ({"state": KeyState.DELETED}, REQUEST, Code.REVOKED),
-        ({"state": KeyState.PURGED}, REQUEST, Code.REVOKED),
-        ({"environment": KeyEnvironment.LIVE}, REQUEST, Code.FORBIDDEN),
-        ({}, Request(core="payroll"), Code.FORBIDDEN),
-        ({"cores": ()}, Request(core="payroll"), Code.VALID),
-        ({}, Request(scopes=("cores:read", "files:write")), Code.INSUFFICIENT_PERMISSIONS),
-        (
-            {"scopes": ("files:*", "*")},
-            Request(scopes=("files:list",)),
-            Code.INSUFFICIENT_PERMISSIONS,
-        ),
-        ({"addresses": ("192.0.2.0/24",)}, Request(address="198.51.100.1"), Code.FORBIDDEN),
-        ({"addresses": ("192.0.2.0/24",)}, Request(address="192.0.2.1"), Code.VALID),
-        ({"addresses": ("192.0.2.0/24",)}, Request(), Code.FORBIDDEN),
-        ({"methods": ("GET",)}, Request(method="POST"), Code.FORBIDDEN),
-        ({"methods": ("GET",)}, Request(method="GET"), Code.VALID),
-        ({"methods": ("GET",)}, Request(), Code.VALID),
-    ],
-)
+@pytest.mark.parametrize(("changes", "request_", "code"), PROPERTIES)
 def test_key_property_decides(changes: dict[str, Any], request_: Request, code: Code) -> None:
     assert decision(request_, **changes) is code
 

@@ -70,8 +70,28 @@ def test_setting_that_exceeds_its_maximum_is_rejected(setting: str, maximum: str
         load({**environment, PREFIX + setting.upper(): str(value + 1)})
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("CHECKPOINT_ARCHIVE=bucket", "must be s3://bucket/prefix/ or file:/path"),
+        ("OIDC_ISSUER=http://login.example", "must be an https:// URL"),
+        ("OIDC_SCOPES=profile", ""),
+        ("OIDC_ROLES=platform=king", "must be comma-separated value=role"),
+        ("FEATURES=session=off", ".*unknown feature; the features are header-verify, proxy"),
+        ("FEATURES=sessions", ".*must be name=on or name=off"),
+        ("FEATURES=sessions=false", ".*must be name=on or name=off"),
+        ("FEATURES=proxy=on,proxy=off", ".*each name once"),
+    ],
+)
+def test_invalid_setting_is_explained(setting: str, message: str) -> None:
+    name, _, value = setting.partition("=")
+    with pytest.raises(SettingsError, match=f"{PREFIX}{name}: {message}"):
+        load({**BASE, PREFIX + name: value})
+
+
 @pytest.mark.parametrize("setting", _REQUIRED)
 def test_setting_without_the_settings_that_it_requires_is_rejected(setting: str) -> None:
     value = {"checkpoint_archive": "file:/archive", "oidc_issuer": "https://issuer.example"}
-    with pytest.raises(SettingsError, match=f"{setting.upper()} requires GATEHOUSE_"):
+    required = " and ".join(PREFIX + name.upper() for name in _REQUIRED[setting])
+    with pytest.raises(SettingsError, match=f"{setting.upper()} requires {required}"):
         load({**BASE, PREFIX + setting.upper(): value.get(setting, "any")})

@@ -82,82 +82,72 @@ def test_arbitrary_json_is_parsed_or_rejected(value: Any) -> None:
         iam.allows_everything(result)
 
 
-@pytest.mark.parametrize(
-    ("document", "error"),
-    [
-        ("{", "the policy document is not JSON"),
-        (None, "the policy document must be an object"),
-        ({}, "the policy document has no Statement"),
-        ({"Statement": ["x"]}, "Statement[0] must be an object"),
-        ({"Statement": [statement(Effect="allow")]}, "Statement[0].Effect must be Allow or Deny"),
-        (
-            {"Statement": [statement(NotAction="s3:*")]},
-            "Statement[0] has both Action and NotAction",
-        ),
-        ({"Statement": [statement(Action=None)]}, "Statement[0] has neither Action nor NotAction"),
-        (
-            {"Statement": [statement(action="*")]},
-            "Statement[0] has an element that a policy cannot have",
-        ),
-        (
-            {"Statement": [statement()], "statement": []},
-            "the policy document has an element that a policy cannot have",
-        ),
-        (
-            {"Statement": [statement(Action=[1])]},
-            "Statement[0].Action must be a string or a list of strings",
-        ),
-        (
-            {"Statement": [statement(Principal="me")]},
-            "Statement[0].Principal must be * or an object",
-        ),
-        (
-            {"Statement": [statement(Condition=["x"])]},
-            "Statement[0].Condition must map operators to keys",
-        ),
-    ],
-)
+MALFORMED = [
+    ("{", "the policy document is not JSON"),
+    (None, "the policy document must be an object"),
+    ({}, "the policy document has no Statement"),
+    ({"Statement": ["x"]}, "Statement[0] must be an object"),
+    ({"Statement": [statement(Effect="allow")]}, "Statement[0].Effect must be Allow or Deny"),
+    ({"Statement": [statement(NotAction="s3:*")]}, "Statement[0] has both Action and NotAction"),
+    ({"Statement": [statement(Action=None)]}, "Statement[0] has neither Action nor NotAction"),
+    (
+        {"Statement": [statement(action="*")]},
+        "Statement[0] has an element that a policy cannot have",
+    ),
+    (
+        {"Statement": [statement()], "statement": []},
+        "the policy document has an element that a policy cannot have",
+    ),
+    (
+        {"Statement": [statement(Action=[1])]},
+        "Statement[0].Action must be a string or a list of strings",
+    ),
+    ({"Statement": [statement(Principal="me")]}, "Statement[0].Principal must be * or an object"),
+    (
+        {"Statement": [statement(Condition=["x"])]},
+        "Statement[0].Condition must map operators to keys",
+    ),
+]
+
+
+@pytest.mark.parametrize(("document", "error"), MALFORMED)
 def test_malformed_document_is_rejected(document: Any, error: str) -> None:
     with pytest.raises(DocumentError) as caught:
         parse(document)
     assert str(caught.value) == error
 
 
-@pytest.mark.parametrize(
-    ("changes", "public"),
-    [
-        ({}, True),
-        ({"Principal": {"AWS": "*"}}, True),
-        ({"Principal": {"AWS": ["*"]}}, True),
-        ({"Principal": None, "NotPrincipal": {"AWS": "arn:aws:iam::1:root"}}, True),
-        ({"Effect": "Deny"}, False),
-        ({"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}, False),
-        ({"Principal": {"Service": "s3.amazonaws.com"}}, False),
-        ({"Condition": RESTRICTED}, False),
-        ({"Condition": {"StringEquals": {"AWS:sourceaccount": ACCOUNT}}}, False),
-        ({"Condition": {"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}}, True),
-        ({"Condition": {"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1"}}}, True),
-        ({"Condition": {"StringNotEquals": {"aws:SourceAccount": ACCOUNT}}}, True),
-        ({"Condition": {"StringLike": {"aws:PrincipalArn": "*"}}}, True),
-        (
-            {
-                "Condition": {
-                    "ArnLike": {"aws:SourceArn": f"arn:aws:cloudtrail:*:{ACCOUNT}:trail/*"}
-                }
-            },
-            False,
-        ),
-        ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::acme"}}}, False),
-        ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:*:*:storage-lens/*"}}}, True),
-        ({"Condition": {"Bool": {"aws:SecureTransport": "true"}}}, True),
-        ({"Condition": {"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}}, True),
-        ({"Condition": {"IpAddress": {"aws:SourceIp": ["0.0.0.0/8", "1.0.0.0/8"]}}}, True),
-        ({"Condition": {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}, False),
-        ({"Condition": {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}, True),
-        ({"Condition": {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}}, True),
-        ({"Condition": {"StringEquals": {"kms:CallerAccount": ACCOUNT}}}, False),
-    ],
-)
+PUBLIC = [
+    ({}, True),
+    ({"Principal": {"AWS": "*"}}, True),
+    ({"Principal": {"AWS": ["*"]}}, True),
+    ({"Principal": None, "NotPrincipal": {"AWS": "arn:aws:iam::1:root"}}, True),
+    ({"Effect": "Deny"}, False),
+    ({"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}, False),
+    ({"Principal": {"Service": "s3.amazonaws.com"}}, False),
+    ({"Condition": RESTRICTED}, False),
+    ({"Condition": {"StringEquals": {"AWS:sourceaccount": ACCOUNT}}}, False),
+    ({"Condition": {"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}}, True),
+    ({"Condition": {"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1"}}}, True),
+    ({"Condition": {"StringNotEquals": {"aws:SourceAccount": ACCOUNT}}}, True),
+    ({"Condition": {"StringLike": {"aws:PrincipalArn": "*"}}}, True),
+    (
+        {"Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:cloudtrail:*:{ACCOUNT}:trail/*"}}},
+        False,
+    ),
+    ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::acme"}}}, False),
+    ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:*:*:storage-lens/*"}}}, True),
+    ({"Condition": {"Bool": {"aws:SecureTransport": "true"}}}, True),
+    ({"Condition": {"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}}, True),
+    ({"Condition": {"IpAddress": {"aws:SourceIp": ["0.0.0.0/8", "1.0.0.0/8"]}}}, True),
+    ({"Condition": {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}, False),
+    ({"Condition": {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}, True),
+    ({"Condition": {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}}, True),
+    ({"Condition": {"StringEquals": {"kms:CallerAccount": ACCOUNT}}}, False),
+]
+
+
+@pytest.mark.parametrize(("changes", "public"), PUBLIC)
 def test_public_access(changes: dict[str, Any], public: bool) -> None:
     assert iam.allows_public(parsed(**changes)) is public
 
@@ -184,55 +174,46 @@ def test_external_id_restricts_services_that_send_it(
 STRANGERS = {"111111111111", "222222222222"}
 
 
-@pytest.mark.parametrize(
-    ("changes", "foreign"),
-    [
-        ({}, STRANGERS),
-        # A principal of another account than the condition names has no access.
-        ({"Condition": RESTRICTED}, set()),
-        (
-            {"Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}},
-            {"111111111111"},
-        ),
-        ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}}}, set()),
-        # The endpoint can be in the network of the principal.
-        ({"Condition": {"StringEquals": {"aws:SourceVpce": "vpce-1"}}}, STRANGERS),
-        ({"Condition": {"StringEquals": {"aws:VpceAccount": ACCOUNT}}}, STRANGERS),
-        ({"Condition": {"StringEquals": {"aws:VpceOrgID": "o-a1b2c3d4e5"}}}, STRANGERS),
-        (
-            {"Principal": "*", "Condition": {"StringEquals": {"aws:VpceAccount": "111111111111"}}},
-            {"111111111111"},
-        ),
-        (
-            {
-                "Principal": "*",
-                "Condition": {
-                    "ArnLike": {"s3:DataAccessPointArn": "arn:aws:s3:*:111111111111:accesspoint/*"}
-                },
+FOREIGN = [
+    ({}, STRANGERS),
+    # A principal of another account than the condition names has no access.
+    ({"Condition": RESTRICTED}, set()),
+    ({"Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}}, {"111111111111"}),
+    ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}}}, set()),
+    # The endpoint can be in the network of the principal.
+    ({"Condition": {"StringEquals": {"aws:SourceVpce": "vpce-1"}}}, STRANGERS),
+    ({"Condition": {"StringEquals": {"aws:VpceAccount": ACCOUNT}}}, STRANGERS),
+    ({"Condition": {"StringEquals": {"aws:VpceOrgID": "o-a1b2c3d4e5"}}}, STRANGERS),
+    (
+        {"Principal": "*", "Condition": {"StringEquals": {"aws:VpceAccount": "111111111111"}}},
+        {"111111111111"},
+    ),
+    (
+        {
+            "Principal": "*",
+            "Condition": {
+                "ArnLike": {"s3:DataAccessPointArn": "arn:aws:s3:*:111111111111:accesspoint/*"}
             },
-            {"111111111111"},
-        ),
-        ({"Principal": {"AWS": "AROAJQABLZS4A3QDU576Q"}}, {"AROAJQABLZS4A3QDU576Q"}),
-        (
-            {"Principal": {"Federated": "arn:aws:iam::111111111111:saml-provider/a"}},
-            {"111111111111"},
-        ),
-        (
-            {
-                "Principal": "*",
-                "Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}},
-            },
-            {"111111111111"},
-        ),
-        (
-            {
-                "Principal": {"Service": "sns.amazonaws.com"},
-                "Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:sns:*:111111111111:*"}},
-            },
-            {"111111111111"},
-        ),
-    ],
-)
+        },
+        {"111111111111"},
+    ),
+    ({"Principal": {"AWS": "AROAJQABLZS4A3QDU576Q"}}, {"AROAJQABLZS4A3QDU576Q"}),
+    ({"Principal": {"Federated": "arn:aws:iam::111111111111:saml-provider/a"}}, {"111111111111"}),
+    (
+        {"Principal": "*", "Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}},
+        {"111111111111"},
+    ),
+    (
+        {
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:sns:*:111111111111:*"}},
+        },
+        {"111111111111"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "foreign"), FOREIGN)
 def test_allowed_accounts_are_those_of_principals_and_conditions(
     changes: dict[str, Any], foreign: set[str]
 ) -> None:

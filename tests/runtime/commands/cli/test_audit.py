@@ -125,10 +125,8 @@ def test_changed_checkpoint_is_detected(offline: Command) -> None:
     code, text = verify(offline, *PROOF)
     assert (code, text) == (
         1,
-        (
-            "BROKEN at row 6 (of 10): the checkpoint of this row has no valid signature from a "
-            "trusted key"
-        ),
+        "BROKEN at row 6 (of 10): the checkpoint of this row has no valid signature from a "
+        "trusted key",
     )
 
 

@@ -214,37 +214,37 @@ def test_imported_cores_belong_to_the_given_key(importer: Command, database: Dat
     assert "has a url that must begin with https:// or http://" in bad.err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("import", "missing.json"), "gatehouse: missing.json does not exist"),
-        (("import", "s3:/x"), "gatehouse: s3:/x is not an S3 URL; use s3://bucket/key"),
-        (
-            ("import", "bad.json"),
-            "gatehouse: bad.json must be a JSON object or list; nothing was written",
-        ),
-        (
-            ("import", "latin.json"),
-            "gatehouse: latin.json: byte 3 is not valid UTF-8; save the file as UTF-8",
-        ),
-        (
-            ("import", "x", "--restore", "--cores"),
-            "gatehouse: --restore can only be combined with --dry-run and --json",
-        ),
-        (
-            ("import", "x", "--registered-by", "?"),
-            "gatehouse: --registered-by must be a key ID such as 3fGh82kLmQ0a",
-        ),
-        (
-            ("import", "bad.json", "--restore"),
-            "gatehouse: bad.json was not created by gatehouse export",
-        ),
-        (
-            ("import", "deep.json", "--restore"),
-            "gatehouse: deep.json was not created by gatehouse export",
-        ),
-    ],
-)
+UNREADABLE = [
+    (("import", "missing.json"), "gatehouse: missing.json does not exist"),
+    (("import", "s3:/x"), "gatehouse: s3:/x is not an S3 URL; use s3://bucket/key"),
+    (
+        ("import", "bad.json"),
+        "gatehouse: bad.json must be a JSON object or list; nothing was written",
+    ),
+    (
+        ("import", "latin.json"),
+        "gatehouse: latin.json: byte 3 is not valid UTF-8; save the file as UTF-8",
+    ),
+    (
+        ("import", "x", "--restore", "--cores"),
+        "gatehouse: --restore can only be combined with --dry-run and --json",
+    ),
+    (
+        ("import", "x", "--registered-by", "?"),
+        "gatehouse: --registered-by must be a key ID such as 3fGh82kLmQ0a",
+    ),
+    (
+        ("import", "bad.json", "--restore"),
+        "gatehouse: bad.json was not created by gatehouse export",
+    ),
+    (
+        ("import", "deep.json", "--restore"),
+        "gatehouse: deep.json was not created by gatehouse export",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), UNREADABLE)
 def test_unreadable_input_is_a_one_line_error(
     importer: Command, arguments: tuple[str, ...], message: str
 ) -> None:

@@ -34,7 +34,6 @@ from gatehouse.services.console.sign_in import (
     START_PATH,
     TRANSACTION_COOKIE,
 )
-from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
 from tests.runtime.clocks import ManualClock
@@ -358,10 +357,8 @@ async def test_issuer_parameter_is_optional_unless_announced(issuer: IssuerSetup
         {"aud": CLIENT_ID, "azp": "other"},
         {"iat": None},
         {"iat": NOW + SKEW_S + 5},
-        {"sub": "a\nb"},
         {"at_hash": "x"},
         {"header": {"typ": "at+jwt"}},
-        {"key": RSAKey.generate_key(2048, {"kid": "r1"})},
     ],
     ids=lambda claims: str(list(claims.items()))[:50],
 )

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from gatehouse.core.errors import SettingsError, Unavailable
+from gatehouse.core.errors import Unavailable
 from gatehouse.core.roles import Role
 from gatehouse.features.identity.issuer import (
     CACHE_S,
@@ -20,7 +20,6 @@ from gatehouse.features.identity.issuer import (
     request,
 )
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
-from gatehouse.platform.settings import load
 from gatehouse.services.console.authentication import FAILURES_MAX
 from joserfc.jwk import RSAKey
 
@@ -282,29 +281,3 @@ async def test_user_acts_in_their_own_name_within_their_roles(
             assert (await client.get("/v1/keys", headers=sent(aud="another"))).status_code == 401
         assert (await client.get("/v1/keys", headers=sent(groups=["books"]))).status_code == 200
         assert (await client.get("/v1/keys", headers=console.as_(BOOTSTRAP))).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (
-            {"OIDC_ISSUER": "https://login.example"},
-            "requires GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES",
-        ),
-        ({"OIDC_ISSUER": "http://login.example"}, "GATEHOUSE_OIDC_ISSUER: must be an https:// URL"),
-        (
-            {"OIDC_CLIENT_ID": "console"},
-            "OIDC_CLIENT_ID requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL",
-        ),
-        ({"OIDC_CLIENT_SECRET": "secret"}, "OIDC_CLIENT_SECRET requires GATEHOUSE_OIDC_CLIENT_ID"),
-        ({"OIDC_SCOPES": "profile"}, "GATEHOUSE_OIDC_SCOPES"),
-        (
-            {"OIDC_ROLES": "platform=king"},
-            "GATEHOUSE_OIDC_ROLES: must be comma-separated value=role",
-        ),
-    ],
-)
-def test_invalid_issuer_settings_are_named(more: dict[str, str], message: str) -> None:
-    base = {"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": "postgresql://u@h/d"}
-    with pytest.raises(SettingsError, match=message):
-        load({**base, **{f"GATEHOUSE_{name}": value for name, value in more.items()}})

@@ -15,7 +15,7 @@ from gatehouse.services.console.asgi import ENDPOINTS
 from pydantic import SecretStr
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.console_client import BOOTSTRAP, Console, outcome, rejected_part
+from tests.runtime.console_client import BOOTSTRAP, Console, assert_problem, outcome
 
 ORIGIN = "https://console.test"
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}
@@ -196,9 +196,12 @@ async def test_explicit_credential_needs_no_csrf_token(setup: Setup, browser: Br
     assert (await browser.client.get("/v1/sessions/current", headers=bearer)).status_code == 404
 
 
-async def test_session_cannot_create_a_session(browser: Browser) -> None:
-    reply = await browser.send("POST", "/v1/sessions")
-    assert rejected_part(reply) == (400, "header.authorization")
+@pytest.mark.parametrize("path", ["/v1/sessions", "/v1/sign-in-links"])
+async def test_session_cannot_create_a_session_or_link(browser: Browser, path: str) -> None:
+    reply = await browser.send("POST", path)
+    assert_problem(
+        reply, 400, "header.authorization", "is missing", "send Authorization: Bearer <token>"
+    )
 
 
 async def test_cross_site_sign_in_is_denied(setup: Setup) -> None:

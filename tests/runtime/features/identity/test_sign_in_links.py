@@ -13,7 +13,7 @@ from gatehouse.services.console.authentication import FAILURES_MAX
 from pydantic import SecretStr
 
 from tests.runtime.conftest import lock_waits
-from tests.runtime.console_client import BOOTSTRAP, assert_problem, outcome
+from tests.runtime.console_client import BOOTSTRAP, outcome
 from tests.runtime.features.identity.test_sessions import Browser, Setup, browser, setup
 
 __all__ = ["browser", "setup"]
@@ -67,13 +67,6 @@ async def test_code_is_accepted_for_a_sign_in_only(setup: Setup) -> None:
     for _ in range(FAILURES_MAX + 1):  # they lock out nobody in the same network
         assert (await browser.sign_in(code + "x")).status_code == 401
     assert (await browser.sign_in(code)).status_code == 201
-
-
-async def test_session_cannot_create_a_link(browser: Browser) -> None:
-    reply = await browser.send("POST", "/v1/sign-in-links")
-    assert_problem(
-        reply, 400, "header.authorization", "is missing", "send Authorization: Bearer <token>"
-    )
 
 
 async def test_link_ends_with_its_credential(setup: Setup) -> None:

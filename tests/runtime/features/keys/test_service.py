@@ -330,6 +330,10 @@ async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
     assert await listed(expires_within_s=7200) == [soon]
     assert await listed(unused_for_s=90 * 86_400) == [idle]
     assert (await listed(tag="other"), sorted(await listed())) == ([], sorted([soon, used, idle]))
+    console.expire(soon)
+    assert (await act(console, idle, "revoke")).status_code == 200
+    for state, key_id in {"active": used, "expired": soon, "revoked": idle}.items():
+        assert await listed(state=state) == [key_id]
 
 
 async def test_search_finds_part_of_the_name_or_owner_literally(console: Console) -> None:

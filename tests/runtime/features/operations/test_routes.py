@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gatehouse.core.errors import SettingsError, Unavailable
+from gatehouse.core.errors import Unavailable
 from gatehouse.core.features import FEATURES, off, switched
 from gatehouse.features.operations import service
 from gatehouse.features.operations.service import (
@@ -17,7 +17,7 @@ from gatehouse.features.operations.service import (
 )
 from gatehouse.platform.db.pool import login
 from gatehouse.platform.observability import Observer
-from gatehouse.platform.settings import Level, load
+from gatehouse.platform.settings import Level
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -131,25 +131,6 @@ async def test_disabled_feature_is_404(console: Console) -> None:
         ]
         del without.headers["Authorization"]
         assert (await without.get("/v1/keys", headers=cookie)).status_code == 401
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ("session=off", "names an unknown feature; the features are header-verify, proxy"),
-        ("sessions", "must be name=on or name=off"),
-        ("sessions=false", "must be name=on or name=off"),
-        ("proxy=on,proxy=off", "each name once"),
-    ],
-)
-def test_unknown_feature_prevents_the_start(value: str, message: str) -> None:
-    environ = {
-        "GATEHOUSE_ENVIRONMENT": "dev",
-        "GATEHOUSE_DATABASE_URL": "postgresql://u@h/d",
-        "GATEHOUSE_FEATURES": value,
-    }
-    with pytest.raises(SettingsError, match=f"GATEHOUSE_FEATURES: .*{message}"):
-        load(environ)
 
 
 @given(st.dictionaries(st.sampled_from(FEATURES), st.booleans()))

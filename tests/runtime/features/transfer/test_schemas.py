@@ -52,37 +52,33 @@ def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
     return result
 
 
+INVALID = [
+    ('"name": "a\\u0000b"', "name", "must not contain control characters or invisible characters"),
+    ('"owner": "\\ud800"', "owner", None),
+    (
+        '"expires_at": 1e400',
+        "expires_at",
+        'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds',
+    ),
+    ('"expires_at": "9999-12-31T23:59:59.9999999Z"', "expires_at", None),
+    ('"created_at": "0001-01-01T00:00:00+01:00"', "created_at", None),
+    ('"limits": "600/0"', "limits[0].window_s", None),
+    (
+        '"limits": "99999999999/60"',
+        "limits",
+        'must be requests/seconds, such as "600/60" or "daily=10000/1d"',
+    ),
+    ('"enabled": "yes"', "enabled", None),
+    ('"scopes": ["cores:read", 7]', "scopes[1]", None),
+    ('"addresses": "10.0.0.1/8"', "addresses", None),
+    ('"metadata": {"a": {"b": 1}}', "metadata.a", None),
+    ('"colour": "red"', "colour", "is not a known field"),
+    ('"enabled": false, "active": true', "enabled", "is specified twice"),
+]
+
+
 @pytest.mark.requirement("CG-09")
-@pytest.mark.parametrize(
-    ("members", "location", "message"),
-    [
-        (
-            '"name": "a\\u0000b"',
-            "name",
-            "must not contain control characters or invisible characters",
-        ),
-        ('"owner": "\\ud800"', "owner", None),
-        (
-            '"expires_at": 1e400',
-            "expires_at",
-            'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds',
-        ),
-        ('"expires_at": "9999-12-31T23:59:59.9999999Z"', "expires_at", None),
-        ('"created_at": "0001-01-01T00:00:00+01:00"', "created_at", None),
-        ('"limits": "600/0"', "limits[0].window_s", None),
-        (
-            '"limits": "99999999999/60"',
-            "limits",
-            'must be requests/seconds, such as "600/60" or "daily=10000/1d"',
-        ),
-        ('"enabled": "yes"', "enabled", None),
-        ('"scopes": ["cores:read", 7]', "scopes[1]", None),
-        ('"addresses": "10.0.0.1/8"', "addresses", None),
-        ('"metadata": {"a": {"b": 1}}', "metadata.a", None),
-        ('"colour": "red"', "colour", "is not a known field"),
-        ('"enabled": false, "active": true', "enabled", "is specified twice"),
-    ],
-)
+@pytest.mark.parametrize(("members", "location", "message"), INVALID)
 def test_invalid_setting_has_location_and_reason(
     members: str, location: str, message: str | None
 ) -> None:

@@ -12,49 +12,26 @@ from tests.runtime.clocks import ManualClock
 
 MINUTE = 1_800_014_400
 # The JSON schema of the page "Specification: Embedded metric format" in the CloudWatch user guide.
-SCHEMA = {
-    "type": "object",
-    "required": ["_aws"],
-    "properties": {
-        "_aws": {
-            "type": "object",
-            "required": ["Timestamp", "CloudWatchMetrics"],
-            "properties": {
-                "Timestamp": {"type": "integer"},
-                "CloudWatchMetrics": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["Namespace", "Dimensions", "Metrics"],
-                        "properties": {
-                            "Namespace": {"type": "string", "minLength": 1, "maxLength": 1024},
-                            "Dimensions": {
-                                "type": "array",
-                                "minItems": 1,
-                                "items": {
-                                    "type": "array",
-                                    "items": {"type": "string", "maxLength": 250},
-                                    "maxItems": 30,
-                                },
-                            },
-                            "Metrics": {
-                                "type": "array",
-                                "items": {
-                                    "type": "object",
-                                    "required": ["Name"],
-                                    "properties": {
-                                        "Name": {"type": "string"},
-                                        "Unit": {"enum": ["Count"]},
-                                    },
-                                },
-                            },
-                        },
-                    },
-                },
-            },
-        }
-    },
-}
+TEXT: dict[str, Any] = {"type": "string"}
+
+
+def objects(*required: str, **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": properties}
+
+
+def arrays(items: dict[str, Any], **limits: int) -> dict[str, Any]:
+    return {"type": "array", "items": items, **limits}
+
+
+METRIC = objects("Name", Name=TEXT, Unit={"enum": ["Count"]})
+DIRECTIVE = objects(
+    *("Namespace", "Dimensions", "Metrics"),
+    Namespace={**TEXT, "minLength": 1, "maxLength": 1024},
+    Dimensions=arrays(arrays({**TEXT, "maxLength": 250}, maxItems=30), minItems=1),
+    Metrics=arrays(METRIC),
+)
+METADATA = {"Timestamp": {"type": "integer"}, "CloudWatchMetrics": arrays(DIRECTIVE)}
+SCHEMA = objects("_aws", _aws=objects(*METADATA, **METADATA))
 
 
 class Recorder:
@@ -101,6 +78,7 @@ def test_use_is_counted_by_code_and_core() -> None:
     for line in recorder.lines:
         validate(line, SCHEMA)
         assert line["_aws"]["Timestamp"] == MINUTE * 1000
+        assert "code" not in line  # a member of request lines
 
 
 def test_late_count_belongs_to_its_minute() -> None:
@@ -135,10 +113,3 @@ def test_number_of_metrics_is_bounded() -> None:
     assert (len(cores), OTHERS in cores) == (CORES_MAX + 1, True)
     assert recorder.sums()["CoreRequests", "Core", OTHERS] == 200 - CORES_MAX
     assert "key1" not in {value for _, _, value in recorder.sums()}
-
-
-def test_line_has_no_member_code_of_request_lines() -> None:
-    recorder = Recorder()
-    recorder.add(row("NOT_FOUND"))
-    recorder.metrics.flush()
-    assert [line for line in recorder.lines if "code" in line] == []

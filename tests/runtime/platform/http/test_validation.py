@@ -73,38 +73,38 @@ async def test_json_media_type_variants_are_accepted(console: Console, media_typ
     assert reply.status_code == 201
 
 
+MALFORMED = [
+    (
+        b'\xef\xbb\xbf{"name":"a"}',
+        "begins with a byte order mark",
+        "send UTF-8 without a byte order mark (RFC 8259, section 8.1)",
+    ),
+    (b'{"name":"a","ttl_s":1e400}', "is too large", "send a number that fits in 64 bits"),
+    (
+        b'{"name":"a","ttl_s":' + b"3" * 5000 + b"}",
+        "is too large",
+        "send a number that fits in 64 bits",
+    ),
+    (b'{"ttl_s":NaN}', NOT_JSON, None),
+    ('{"name":"Zoë"}'.encode("latin-1"), NOT_UTF8, "send JSON encoded as UTF-8"),
+    (b"\xff\xfe{\x00}\x00", NOT_UTF8, "send JSON encoded as UTF-8"),
+    (b'{"name":"a","name":"b"}', 'has the name "name" twice', None),
+    (
+        b'{"name":"a","limits":[{"name":"r","quota":1,"window_s":1,"quota":2}]}',
+        'has the name "quota" twice',
+        None,
+    ),
+    (b'{"name":"a","n\\u0061me":"b"}', 'has the name "name" twice', None),
+    (b'{"name":"\\ud800 is not a character"}', NOT_JSON, None),
+    (b'{"name":"\\u0000"}', NUL, None),
+    (b'{"name":', NOT_JSON, None),
+    (b"null", "must be an object", None),
+    (b'"text"', "must be an object", None),
+]
+
+
 @pytest.mark.requirement("TR-16")
-@pytest.mark.parametrize(
-    ("content", "message", "fix"),
-    [
-        (
-            b'\xef\xbb\xbf{"name":"a"}',
-            "begins with a byte order mark",
-            "send UTF-8 without a byte order mark (RFC 8259, section 8.1)",
-        ),
-        (b'{"name":"a","ttl_s":1e400}', "is too large", "send a number that fits in 64 bits"),
-        (
-            b'{"name":"a","ttl_s":' + b"3" * 5000 + b"}",
-            "is too large",
-            "send a number that fits in 64 bits",
-        ),
-        (b'{"ttl_s":NaN}', NOT_JSON, None),
-        ('{"name":"Zoë"}'.encode("latin-1"), NOT_UTF8, "send JSON encoded as UTF-8"),
-        (b"\xff\xfe{\x00}\x00", NOT_UTF8, "send JSON encoded as UTF-8"),
-        (b'{"name":"a","name":"b"}', 'has the name "name" twice', None),
-        (
-            b'{"name":"a","limits":[{"name":"r","quota":1,"window_s":1,"quota":2}]}',
-            'has the name "quota" twice',
-            None,
-        ),
-        (b'{"name":"a","n\\u0061me":"b"}', 'has the name "name" twice', None),
-        (b'{"name":"\\ud800 is not a character"}', NOT_JSON, None),
-        (b'{"name":"\\u0000"}', NUL, None),
-        (b'{"name":', NOT_JSON, None),
-        (b"null", "must be an object", None),
-        (b'"text"', "must be an object", None),
-    ],
-)
+@pytest.mark.parametrize(("content", "message", "fix"), MALFORMED)
 async def test_malformed_json_is_rejected(
     console: Console, content: bytes, message: str, fix: str | None
 ) -> None:
@@ -172,31 +172,28 @@ class _Large(msgspec.Struct, forbid_unknown_fields=True):
     items: list[str] = []
 
 
+LARGE = [
+    (
+        b"{" + b",".join(b'"%x":1' % number for number in range(172_000)) + b"}",
+        "contains more than 10,000 strings",
+    ),
+    (b"{" + b'"text":"",' * 2 * STRINGS_MAX + b'"items":[]}', "contains more than 10,000 strings"),
+    (b'{"items":[' + b'"",' * 2 * STRINGS_MAX + b'""]}', "contains more than 10,000 strings"),
+    (b'{"items":[' + b'"\\\\",' * 2 * STRINGS_MAX + b'""]}', "contains more than 10,000 strings"),
+    (b'{"items":[' + b"[]," * 600_000 + b"[]]}", "has too many items"),
+    (b'{"' + b"a" * 1_800_000 + b'":1}', "is not a known field"),
+    (b'{"text":' + b"[" * 1_800_000, "is nested too deeply"),
+    (b'{"text":' + b"1" * 1_800_000 + b"}", "is too large"),
+    (b'"' + b'\\"' * 900_000, NOT_JSON),
+    (b'{"text":"' + b"\\ud800" * 300_000 + b'"}', NOT_JSON),
+    (b" " * 1_800_000, NOT_JSON),
+]
+
+
 @pytest.mark.bound("http.validation:STRINGS_MAX", "http.validation:_SMALL_BYTES_MAX")
 @pytest.mark.parametrize(
     ("body", "message"),
-    [
-        (
-            b"{" + b",".join(b'"%x":1' % number for number in range(172_000)) + b"}",
-            "contains more than 10,000 strings",
-        ),
-        (
-            b"{" + b'"text":"",' * 2 * STRINGS_MAX + b'"items":[]}',
-            "contains more than 10,000 strings",
-        ),
-        (b'{"items":[' + b'"",' * 2 * STRINGS_MAX + b'""]}', "contains more than 10,000 strings"),
-        (
-            b'{"items":[' + b'"\\\\",' * 2 * STRINGS_MAX + b'""]}',
-            "contains more than 10,000 strings",
-        ),
-        (b'{"items":[' + b"[]," * 600_000 + b"[]]}", "has too many items"),
-        (b'{"' + b"a" * 1_800_000 + b'":1}', "is not a known field"),
-        (b'{"text":' + b"[" * 1_800_000, "is nested too deeply"),
-        (b'{"text":' + b"1" * 1_800_000 + b"}", "is too large"),
-        (b'"' + b'\\"' * 900_000, NOT_JSON),
-        (b'{"text":"' + b"\\ud800" * 300_000 + b'"}', NOT_JSON),
-        (b" " * 1_800_000, NOT_JSON),
-    ],
+    LARGE,
     ids=[
         "names",
         "repeated names",

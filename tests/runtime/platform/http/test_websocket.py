@@ -136,15 +136,19 @@ def test_whole_frames_are_forwarded_unchanged(mask: bool) -> None:
     assert checker.close_code == 4000
 
 
-@given(st.lists(st.integers(0, 1300), max_size=12), st.booleans())
-def test_messages_survive_any_split_of_the_bytes(cuts: list[int], mask: bool) -> None:
+@given(st.lists(st.integers(0, 1300), max_size=12), st.booleans(), st.integers(1, 3) | st.just(ALL))
+def test_messages_survive_any_split_of_the_bytes(
+    cuts: list[int], mask: bool, frames_max: int
+) -> None:
     data = encoded(*FRAMES, mask=mask)
     checker = checking(masked=mask)
     bounds = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     forwarded: list[Frame] = []
     for start, end in itertools.pairwise(bounds):
         # Each part ends at the end of a frame.
-        forwarded += decoded(checker.feed(data[start:end], ALL), mask=mask)
+        forwarded += decoded(checker.feed(data[start:end], frames_max), mask=mask)
+    while checker.is_waiting:
+        forwarded += decoded(checker.feed(b"", frames_max), mask=mask)
     assert messages(forwarded) == messages(FRAMES)
 
 
@@ -239,20 +243,6 @@ def test_frames_wait_only_beyond_the_maximum(frames_max: int, waiting: bool) -> 
     checker = checking()
     assert len(decoded(checker.feed(encoded(*pings(2)), frames_max))) == min(frames_max, 2)
     assert checker.is_waiting is waiting
-
-
-@given(st.lists(st.integers(0, 1300), max_size=6), st.integers(1, 3))
-def test_waiting_frames_keep_their_order(cuts: list[int], frames_max: int) -> None:
-    data = encoded(*FRAMES)
-    checker = checking()
-    forwarded: list[Frame] = []
-    for start, end in itertools.pairwise(
-        [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    ):
-        forwarded += decoded(checker.feed(data[start:end], frames_max))
-    while checker.is_waiting:
-        forwarded += decoded(checker.feed(b"", frames_max))
-    assert messages(forwarded) == messages(FRAMES)
 
 
 @pytest.mark.bound("http.websocket:_EMPTY_FRAMES_MAX")

@@ -4,10 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import pytest
 from gatehouse.core.audit_chain import find_contradiction, public_keys
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import SettingsError
 from gatehouse.features.audit.schemas import CheckpointView, checkpoint_of
 from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.background import PeriodicJob
@@ -58,23 +56,3 @@ async def test_configured_console_creates_checkpoints(
 
 def test_console_without_signing_key_creates_no_checkpoint(console: Console) -> None:
     assert checkpoint_jobs(settings(console), console, None, ManualClock()) == []
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (
-            {"GATEHOUSE_CHECKPOINT_KEY": "alias/x"},
-            "GATEHOUSE_CHECKPOINT_KEY requires GATEHOUSE_CHECKPOINT_ARCHIVE",
-        ),
-        (
-            {"GATEHOUSE_CHECKPOINT_ARCHIVE": "bucket"},
-            "GATEHOUSE_CHECKPOINT_ARCHIVE: must be s3://bucket/prefix/ or file:/path",
-        ),
-    ],
-)
-def test_invalid_checkpoint_settings_are_named(
-    console: Console, more: dict[str, str], message: str
-) -> None:
-    with pytest.raises(SettingsError, match=message):
-        settings(console, **more)

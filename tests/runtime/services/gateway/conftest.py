@@ -197,10 +197,8 @@ class Gateway:
 
     async def revoke(self, key: Key) -> None:
         seq = await self.pool.fetchval(
-            (
-                "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING "
-                "change_seq"
-            ),
+            "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING "
+            "change_seq",
             key.id,
         )
         await applied(self.pool, seq)

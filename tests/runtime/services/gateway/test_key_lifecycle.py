@@ -475,10 +475,8 @@ async def test_purge_under_load_is_in_effect_everywhere(
     key = await gateway.create_key(limits=[TWO], name="f0rget-me")
     await gateway.verify(key.token)
     await gateway.pool.execute(
-        (
-            "UPDATE api_key SET state = 'deleted', deleted_at = now(), deleted_by = 'test', "
-            "state_before = 'active' WHERE id = $1"
-        ),
+        "UPDATE api_key SET state = 'deleted', deleted_at = now(), deleted_by = 'test', "
+        "state_before = 'active' WHERE id = $1",
         key.id,
     )
     codes: list[str] = []

@@ -48,10 +48,8 @@ _RESPONSES: dict[str, list[bytes]] = {
     "plain": [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"],
     "split": [b"HTTP/1.1 200 OK\r\nContent-", b"Length: 5\r\n\r\n", b"he", b"llo"],
     "chunked": [
-        (
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n "
-            b"world\r\n0\r\nX-Trailer: 1\r\n\r\n"
-        )
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n "
+        b"world\r\n0\r\nX-Trailer: 1\r\n\r\n"
     ],
     "chunks": [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",

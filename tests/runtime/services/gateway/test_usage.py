@@ -35,10 +35,8 @@ async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any
     await gateway.get("/cores/counted/x", header)
     await until_written(gateway, key.id, 5)
     rows = await gateway.pool.fetch(
-        (
-            "SELECT core, code, sum(count)::int AS count FROM usage_count WHERE key_id = $1 AND "
-            "width_s = 86400 GROUP BY core, code"
-        ),
+        "SELECT core, code, sum(count)::int AS count FROM usage_count WHERE key_id = $1 AND "
+        "width_s = 86400 GROUP BY core, code",
         key.id,
     )
     assert {(row["core"], row["code"]): row["count"] for row in rows} == {
