@@ -8,14 +8,13 @@ call `in_task` first.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from inspect import CORO_CLOSED, getcoroutinestate
 from types import coroutine
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from gatehouse.core.errors import Unavailable
@@ -129,29 +128,49 @@ class SharedRuns(Generic[T]):
         return await asyncio.shield(task)
 
 
-class SubjectLimit(asyncio.Semaphore):
-    """Limits the concurrent operations of a subject. waiting: number of operations that wait."""
+class SubjectLimit:
+    """Limits concurrent operations. Subjects of those that wait take turns."""
 
-    waiting = 0
+    def __init__(self, number: int) -> None:
+        self.free = number
+        self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
 
-    async def acquire(self) -> Literal[True]:
-        """Raises TimeoutError if WAITING_MAX operations wait."""
-        if self.waiting == WAITING_MAX:
+    async def take(self, subject: str = "") -> None:
+        """Raises TimeoutError if WAITING_MAX operations of the subject wait."""
+        if self.free:
+            self.free -= 1
+            return
+        waiting, turn = self._waiting.setdefault(subject, {}), asyncio.Future[None]()
+        if len(waiting) >= WAITING_MAX:
             raise TimeoutError
-        self.waiting += 1
+        waiting[turn] = None
         try:
-            return await super().acquire()
-        finally:
-            self.waiting -= 1
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                waiting.pop(turn, None)
+            else:
+                self.release()
+            raise
+
+    def release(self) -> None:
+        while self._waiting:
+            subject = next(iter(self._waiting))
+            waiting = self._waiting.pop(subject)
+            for turn in (turn for turn in waiting if not turn.done()):
+                del waiting[turn]
+                if waiting:
+                    self._waiting[subject] = waiting
+                turn.set_result(None)
+                return
+        self.free += 1
 
 
 class Slots:
     """Limits concurrent operations. Those of a subject have at most half of the slots."""
 
     def __init__(self, number: int) -> None:
-        self._free = number
-        #: What waits for a slot, by the last of its subjects, which take turns.
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._slots = SubjectLimit(number)
         self._each = number // 2
         self._turns: WeakValueDictionary[str, SubjectLimit] = WeakValueDictionary()
 
@@ -160,51 +179,28 @@ class Slots:
         self, *subjects: str, turn: bool = True, slot: bool = True
     ) -> AsyncIterator[None]:
         """A slot for an operation of subjects, the narrower first, so that the operations of one
-        link do not wait before those of the other links of its owner. Raises Unavailable if none
-        is free in time, or if WAITING_MAX operations wait. turn, slot: waits for a turn among the
-        operations of the subjects, and then for a slot.
+        link do not wait before those of the other links of its owner. The last subjects of the
+        operations that wait take turns. Raises Unavailable if none is free in time, or if
+        WAITING_MAX operations wait. turn, slot: waits for a turn among the operations of the
+        subjects, and then for a slot.
         """
+        last = subjects[-1] if subjects else ""
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(SLOT_TIMEOUT_S):
-                    for subject in subjects if turn else ():
-                        limit = self._turns.setdefault(subject, SubjectLimit(self._each))
-                        await stack.enter_async_context(limit)
-                    if slot:
-                        await self._take(subjects[-1] if subjects else "")
-                        stack.callback(self._release)
+                    limits = [
+                        self._turns.setdefault(subject, SubjectLimit(self._each))
+                        for subject in (subjects if turn else ())
+                    ]
+                    for limit in [*limits, self._slots] if slot else limits:
+                        await limit.take(last)
+                        stack.callback(limit.release)
             except TimeoutError:
                 raise Unavailable(
                     "The service is processing too many requests. Try again.",
                     detail=f"no free slot within {SLOT_TIMEOUT_S:g} s",
                 ) from None
             yield
-
-    async def _take(self, subject: str) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        slot = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(subject, deque()).append(slot)
-        try:
-            await slot
-        except asyncio.CancelledError:
-            if not slot.cancelled():
-                self._release()
-            raise
-
-    def _release(self) -> None:
-        while self._waiting:
-            subject, waiting = next(iter(self._waiting.items()))
-            slot = waiting.popleft()
-            if not waiting:
-                del self._waiting[subject]
-            if not slot.done():
-                if waiting:
-                    self._waiting[subject] = self._waiting.pop(subject)
-                slot.set_result(None)
-                return
-        self._free += 1
 
 
 class Holder(Protocol):

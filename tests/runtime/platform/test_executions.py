@@ -33,24 +33,29 @@ async def test_waiting_operations_of_a_subject_are_bounded() -> None:
     await asyncio.gather(*running, operate("b"))
 
 
-async def test_last_subjects_of_waiting_operations_take_turns() -> None:
+@pytest.mark.parametrize("turn", [True, False])
+async def test_last_subjects_of_waiting_operations_take_turns(turn: bool) -> None:
     slots, order = Slots(2), list[str]()
 
     async def operate(*subjects: str) -> None:
-        async with slots.hold(*subjects, turn=False):
+        async with slots.hold(*subjects, turn=turn):
             order.append(subjects[-1])
             await asyncio.sleep(0)
 
     names = ["a"] * 6 + ["b", "b", "c"]
-    running = [asyncio.create_task(operate(f"{index}", name)) for index, name in enumerate(names)]
-    await asyncio.sleep(0)
+    running = [
+        asyncio.create_task(operate(f"{index}", "network", name))
+        for index, name in enumerate(names)
+    ]
+    for _ in range(2):
+        await asyncio.sleep(0)
     running[2].cancel()
     running[7].cancel()
     await asyncio.gather(*running, return_exceptions=True)
-    assert order == ["a", "a", "a", "b", "c", "a", "a"]
+    assert "".join(order) == "aabcaaa"
     async with slots.hold("a"), slots.hold("b"):
-        assert slots._free == 0
-    assert slots._free == 2
+        assert slots._slots.free == 0
+    assert slots._slots.free == 2
 
 
 @dataclass(eq=False)

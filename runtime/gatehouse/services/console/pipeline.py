@@ -159,8 +159,8 @@ class ConsolePipeline(Pipeline):
             async with asyncio.timeout(WAIT_S):
                 for subject, number in numbers.items():
                     turn = self.turns.setdefault(subject, SubjectLimit(number))
-                    waits |= turn.locked()
-                    await turn.acquire()
+                    waits |= not turn.free
+                    await turn.take(request.authenticated.owner)
                     request.at_end(turn.release)
         except TimeoutError:
             raise TooManyRequests("Wait for the responses to your earlier requests.") from None

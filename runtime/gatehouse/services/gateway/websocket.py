@@ -326,6 +326,16 @@ class Relay:
     def other(self, side: _Side) -> _Side:
         return self.core if side is self.client else self.client
 
+    def has_ended(self, current: CoreRecord | None, now: float) -> bool:
+        """True if the drain of the instance has ended, or if another, perhaps of another owner, has
+        replaced it without a drain. current: the instance with its ID, if any.
+        """
+        last = self.instance
+        if current and current.lease_id != last.lease_id and current.url != last.url:
+            return last.has_ended(now) or not last.draining
+        self.instance = current or last
+        return self.instance.has_ended(now)
+
     def restart_idle_time(self) -> float:
         self._active_at = self._loop.time()
         return self._active_at
@@ -470,18 +480,7 @@ class WebSockets:
                 relay.close(
                     client=(CloseCode.INTERNAL_ERROR, "API keys cannot be verified temporarily")
                 )
-            elif _has_ended(relay.instance, find, now):
+            elif relay.has_ended(find(relay.instance.name, relay.instance.instance_id), now):
                 relay.close(
                     client=(CloseCode.GOING_AWAY, _DRAINED), core=(CloseCode.GOING_AWAY, _DRAINED)
                 )
-
-
-def _has_ended(
-    instance: CoreRecord, find: Callable[[str, str], CoreRecord | None], now: float
-) -> bool:
-    current = find(instance.name, instance.instance_id)
-    if current is None:
-        return False
-    if current.lease_id == instance.lease_id:
-        return current.has_ended(now)
-    return current.url != instance.url  # has replaced it, perhaps for another owner

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pytest
@@ -268,6 +269,31 @@ async def test_revoked_key_ends_a_websocket_whose_frames_wait() -> None:
         assert len(sides.core.written) == before + 2 + 4 + 2
         assert sides.client.reading  # so that the end of the connection is noticed
     assert not sides.relay.client.checker._held
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "has_ended"),
+    [
+        ([{}], 100, False),
+        ([{"draining": True, "expires_at": 20}], 19, False),
+        ([{"draining": True, "expires_at": 20}], 20, True),
+        ([{"draining": True, "expires_at": 20}, {"lease_id": "b", "url": "http://b"}], 19, False),
+        ([{"draining": True, "expires_at": 20}, {"lease_id": "b", "url": "http://b"}], 20, True),
+        ([{"draining": True, "expires_at": 20}, None], 20, True),
+        ([{"draining": True, "expires_at": 20}, {"lease_id": "b"}], 20, False),
+        ([{"lease_id": "b", "url": "http://b"}], 19, True),
+        ([None], 100, False),
+    ],
+)
+async def test_websocket_ends_with_the_drain_or_the_replacement_of_its_instance(
+    changes: list[dict[str, Any] | None], now: float, has_ended: bool
+) -> None:
+    async with relaying() as sides:
+        for changed in changes[:-1]:
+            sides.relay.has_ended(msgspec.structs.replace(CORE, **(changed or {})), 0)
+        last = changes[-1]
+        current = None if last is None else msgspec.structs.replace(CORE, **last)
+        assert sides.relay.has_ended(current, now) is has_ended
 
 
 async def test_each_side_receives_one_close_frame() -> None:

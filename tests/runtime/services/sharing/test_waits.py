@@ -366,6 +366,26 @@ async def test_passphrase_checks_wait_for_memory(
         assert statuses == {200: 2, 503: 5}
 
 
+async def test_passphrases_of_the_owners_of_links_take_turns_within_a_network(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, links = await sharing.create(passphrase=PASSPHRASE, recipients=[*"abcdef"], owner="key:1")
+    other, [other_link] = await sharing.create(passphrase=PASSPHRASE, owner="key:2")
+    slow = SlowKeys()
+    monkeypatch.setattr(encryption, "passphrase_key", slow.compute)
+    async with client_of(sharing) as client:
+        first = [asyncio.create_task(_open(client, link)) for link in links]
+        await until(lambda: slow.started)
+        last = asyncio.create_task(_open(client, other_link))
+        turns = sharing.backend.argon2._turns
+        await until(
+            lambda: sum(len(each) for turn in turns.values() for each in turn._waiting.values()) > 5
+        )
+        slow.complete.set()
+        assert {reply.status_code for reply in await asyncio.gather(*first, last)} == {200}
+    assert salt_of(other) in slow.started[:3]
+
+
 async def test_new_passphrases_of_a_network_leave_memory_to_others(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
