@@ -10,6 +10,7 @@ _PROTOCOL_NUMBERS = {"tcp": "6", "udp": "17"}
 _PORTS = {"fromPort": "FromPort", "toPort": "ToPort"}
 _RULE_PEERS = {
     "cidrIpv4": ("IpRanges", "CidrIp"),
+    "cidrIpv6": ("Ipv6Ranges", "CidrIpv6"),
     "prefixListId": ("PrefixListIds", "PrefixListId"),
     "referencedSecurityGroupId": ("UserIdGroupPairs", "GroupId"),
 }

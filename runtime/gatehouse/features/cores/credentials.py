@@ -110,7 +110,7 @@ class Credentials:
         return entry.credential
 
     async def refresh(self, settings_of: Callable[[str], CoreSettings]) -> None:
-        """Reads the credentials in use again, and removes those that are not or do not exist."""
+        """Reads the credentials in use again, and removes unused and missing ones."""
         self._entries = {
             core: entry
             for core, entry in self._entries.items()
