@@ -14,11 +14,11 @@ ITERATION_S = 0.06
 
 
 class LongIteration(AssertionError):
-    """An iteration of the event loop took longer than ITERATION_S."""
+    """An iteration of the event loop took too long."""
 
 
 async def short_iterations(until: asyncio.Future[Any]) -> None:
-    """Waits for a future. Raises LongIteration."""
+    """Waits for a future. Raises LongIteration if an iteration takes longer than ITERATION_S."""
     longest = 0.0
     while not until.done():
         started = time.thread_time()
@@ -28,9 +28,9 @@ async def short_iterations(until: asyncio.Future[Any]) -> None:
         raise LongIteration(longest)
 
 
-def iterates(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """Repeats a test after LongIteration, which the load of the machine can cause, up to nine
-    times.
+def repeats_long_iterations(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Repeats a test up to nine times after a LongIteration, which the load of the machine can also
+    cause.
     """
 
     @functools.wraps(test)

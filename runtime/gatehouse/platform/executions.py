@@ -128,14 +128,14 @@ class SharedRuns(Generic[T]):
         return await asyncio.shield(task)
 
 
-class SubjectLimit:
-    """Limits concurrent operations. Subjects of those that wait take turns."""
+class FairSemaphore:
+    """A semaphore for which the subjects of the operations that wait take turns."""
 
     def __init__(self, number: int) -> None:
         self.free = number
         self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
 
-    async def take(self, subject: str = "") -> None:
+    async def acquire(self, subject: str) -> None:
         """Raises TimeoutError if WAITING_MAX operations of the subject wait."""
         if self.free:
             self.free -= 1
@@ -157,7 +157,8 @@ class SubjectLimit:
         while self._waiting:
             subject = next(iter(self._waiting))
             waiting = self._waiting.pop(subject)
-            for turn in (turn for turn in waiting if not turn.done()):
+            turn = next((turn for turn in waiting if not turn.done()), None)
+            if turn is not None:
                 del waiting[turn]
                 if waiting:
                     self._waiting[subject] = waiting
@@ -170,9 +171,9 @@ class Slots:
     """Limits concurrent operations. Those of a subject have at most half of the slots."""
 
     def __init__(self, number: int) -> None:
-        self._slots = SubjectLimit(number)
+        self._slots = FairSemaphore(number)
         self._each = number // 2
-        self._turns: WeakValueDictionary[str, SubjectLimit] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, FairSemaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def hold(
@@ -189,11 +190,11 @@ class Slots:
             try:
                 async with asyncio.timeout(SLOT_TIMEOUT_S):
                     limits = [
-                        self._turns.setdefault(subject, SubjectLimit(self._each))
+                        self._turns.setdefault(subject, FairSemaphore(self._each))
                         for subject in (subjects if turn else ())
                     ]
                     for limit in [*limits, self._slots] if slot else limits:
-                        await limit.take(last)
+                        await limit.acquire(last)
                         stack.callback(limit.release)
             except TimeoutError:
                 raise Unavailable(

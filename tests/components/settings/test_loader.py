@@ -166,8 +166,8 @@ def test_ciphertext_is_not_shown() -> None:
     assert message.startswith("owner is an encrypted value; allowed: ")
 
 
-def alone(check: str, key: str, *values: Any) -> list[tuple[str, dict[str, Any], str]]:
-    """Values of a setting, or with ".0" of the item of a list, that are rejected at `key`."""
+def setting(check: str, key: str, *values: Any) -> list[tuple[str, dict[str, Any], str]]:
+    """Values of a setting that are rejected. A key that ends in ".0" is an item of a list."""
     name, first, _ = key.partition(".0")
     return [(check, {name: [value] if first else value}, key) for value in values]
 
@@ -178,24 +178,24 @@ def core(key: str, value: Any, check: str = "cores") -> tuple[str, dict[str, Any
 
 # Check, changes, rejected key. Values that are valid alone.
 CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
-    *alone("key_environment", "key_environment", "live"),
+    *setting("key_environment", "key_environment", "live"),
     ("zones", {"network.zones": ["eu-west-1a", "eu-central-1b"]}, "network.zones.1"),
-    *alone("private_networks", "network.cidr", "10.20.1.0/16", "8.8.0.0/16"),
-    *alone(
+    *setting("private_networks", "network.cidr", "10.20.1.0/16", "8.8.0.0/16"),
+    *setting(
         *("private_networks", "network.core_networks.0"),
         *("10.0.0.0/99", "169.254.0.0/16", "127.0.0.0/8"),
     ),
-    *alone("private_networks", "notifications.webhook_networks.0", "8.8.8.0/24"),
-    *alone(
+    *setting("private_networks", "notifications.webhook_networks.0", "8.8.8.0/24"),
+    *setting(
         *("console_networks", "waf.console_networks.0"),
         *("0.0.0.0/0", "192.0.2.1/24", "2001:db8::/129"),
     ),
-    *alone("bounds", "network.core_port_max", 7000),
-    *alone(
+    *setting("bounds", "network.core_port_max", 7000),
+    *setting(
         *("cores_domain", "cores_domain"),
         *("dev.gatehouse.example.com", "example.com", "cores.example.com", "x.dev.org"),
     ),
-    *alone("recovery", "recovery.stack", "dev"),
+    *setting("recovery", "recovery.stack", "dev"),
     *(
         (
             "existing_resources",
@@ -207,7 +207,7 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
             {"internet_gateway_id": "igw-0123456789abcdef0"},
         )
     ),
-    *alone("internet_access", "network.nat", "none"),
+    *setting("internet_access", "network.nat", "none"),
     *(
         (
             "internet_access",
@@ -216,12 +216,12 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         )
         for more in ({"oidc": OIDC}, {"cores": [CORE]})
     ),
-    *alone("operators", "secrets.operators.0", "arn:aws:iam::999999999999:role/ops"),
-    *alone("second_region", "second_region", "eu-west-1"),
-    *alone("vault_lock", "backup.vault_lock", "GOVERNANCE"),
+    *setting("operators", "secrets.operators.0", "arn:aws:iam::999999999999:role/ops"),
+    *setting("second_region", "second_region", "eu-west-1"),
+    *setting("vault_lock", "backup.vault_lock", "GOVERNANCE"),
     ("bounds", {"database.storage_gib": 46}, "database.storage_max_gib"),
     ("bounds", {"buckets.object_lock_days": 91}, "buckets.trail_retention_days"),
-    *alone("task_sizes", "services.gateway.memory_mib", 4096),
+    *setting("task_sizes", "services.gateway.memory_mib", 4096),
     ("task_sizes", {"services.gateway.tasks_min": 3}, "services.gateway.tasks_max"),
     ("task_sizes", {"cores": [{**CORE, "tasks_min": 3}]}, "cores.0.tasks_max"),
     core("memory_mib", 4096, "task_sizes"),
@@ -238,10 +238,10 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         },
         "rollout.bake_minutes",
     ),
-    *alone("waf_limits", "waf.console_requests_max", 30_000),
-    *alone("waf_limits", "waf.sharing_requests_max", 30_000),
-    *alone("sharing_capacity", "sharing.requests_per_second_max", 101),
-    *alone("sharing_capacity", "sharing.api_gateway_log_role", True),
+    *setting("waf_limits", "waf.console_requests_max", 30_000),
+    *setting("waf_limits", "waf.sharing_requests_max", 30_000),
+    *setting("sharing_capacity", "sharing.requests_per_second_max", 101),
+    *setting("sharing_capacity", "sharing.api_gateway_log_role", True),
     core("name", "gateway"),
     ("cores", {"cores": [CORE, {**CORE, "port": 9001}]}, "cores.1.name"),
     core("port", 8081),
@@ -273,7 +273,7 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         {"oidc": {**OIDC, "client_id": "c", "client_secret_arn": SECRET_OF_PROD}},
         "oidc.client_secret_arn",
     ),
-    *alone(
+    *setting(
         *("environment_variables", "environment_variables.0"),
         *("GATEHOUSE_OIDC_CLAIM=groups", "GATEHOUSE_BIND=127.0.0.1", "GATEHOUSE_NOTHING=1"),
     ),

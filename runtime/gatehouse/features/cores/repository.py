@@ -379,10 +379,9 @@ class HealthCheckRepository:
     async def reserve(
         self, running: Mapping[str, int], *, interval_s: float, size: int
     ) -> list[tuple[str, str]]:
-        """Reserves at most `size` instances whose check is due, first of the keys with the fewest
-        checks. Returns the names of the Cores and the IDs of the instances.
-
-        running: number of the checks in progress, by key.
+        """Reserves at most `size` instances whose check is due, first those of the keys with the
+        fewest checks in progress (`running`). Returns the names of the Cores and the IDs of the
+        instances.
         """
         values = (interval_s, size, [*running], [*running.values()])
         rows = await self._pool.fetch(_RESERVE, *values, timeout_s=WRITE_TIMEOUT_S)

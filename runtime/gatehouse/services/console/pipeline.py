@@ -33,7 +33,7 @@ from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
-from gatehouse.platform.executions import CallSubjects, Slots, SubjectLimit, call_subjects
+from gatehouse.platform.executions import CallSubjects, FairSemaphore, Slots, call_subjects
 from gatehouse.platform.http.application import Handler, Reply
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.endpoint import SIGN_IN_CODE, Endpoint, StepUp
@@ -74,7 +74,7 @@ class ConsolePipeline(Pipeline):
     idempotency: IdempotencyGuard
     web_files: WebFiles
     lists: Slots
-    turns: WeakValueDictionary[str, SubjectLimit] = field(default_factory=WeakValueDictionary)
+    turns: WeakValueDictionary[str, FairSemaphore] = field(default_factory=WeakValueDictionary)
 
     def error_response(self, request: Request, refused: Refused) -> Response:
         """A problem document. Browsers receive a page at an unknown address."""
@@ -158,9 +158,9 @@ class ConsolePipeline(Pipeline):
         try:
             async with asyncio.timeout(WAIT_S):
                 for subject, number in numbers.items():
-                    turn = self.turns.setdefault(subject, SubjectLimit(number))
+                    turn = self.turns.setdefault(subject, FairSemaphore(number))
                     waits |= not turn.free
-                    await turn.take(request.authenticated.owner)
+                    await turn.acquire(request.authenticated.owner)
                     request.at_end(turn.release)
         except TimeoutError:
             raise TooManyRequests("Wait for the responses to your earlier requests.") from None

@@ -20,7 +20,7 @@ from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.settings import ConnectionSettings
 
 from tests.runtime.console_client import LogRecorder
-from tests.runtime.iterations import iterates, short_iterations
+from tests.runtime.iterations import repeats_long_iterations, short_iterations
 from tests.runtime.waiting import until
 from tools.fuzz.cpu_time import _Transport
 
@@ -208,7 +208,7 @@ async def test_request_that_is_rejected_for_others_is_logged_with_the_error(end:
 
 
 @pytest.mark.parametrize("wait_for", [1, 60])  # for the database
-@iterates
+@repeats_long_iterations
 async def test_other_clients_are_served_between_requests_in_tasks(wait_for: int) -> None:
     remaining, done = 60, asyncio.get_running_loop().create_future()
     pipeline: Any = SimpleNamespace(body_max_bytes=1, lenient=True)

@@ -52,7 +52,7 @@ from gatehouse.platform.http.server import Server
 from gatehouse.platform.http.transport import ClientTransport
 from gatehouse.platform.settings import ConnectionSettings
 
-from tests.runtime.iterations import iterates, short_iterations
+from tests.runtime.iterations import repeats_long_iterations, short_iterations
 from tests.runtime.waiting import until
 from tools.attack.corpora import MALFORMED_REQUESTS, UNFINISHED_BODIES, UNFINISHED_HEADS
 
@@ -1044,7 +1044,7 @@ async def test_other_clients_are_served_between_pipelined_requests(
 
 
 @pytest.mark.bound("platform.turns:READ_TURN_S", "platform.turns:SMALL_READ_BYTES")
-@iterates
+@repeats_long_iterations
 async def test_other_clients_are_served_between_costly_reads() -> None:
     async with running(NEVER) as server:
         streams = [await server.connect() for _ in range(60)]
@@ -1061,7 +1061,7 @@ async def test_other_clients_are_served_between_costly_reads() -> None:
 
 
 @pytest.mark.parametrize("mode", ["task", "waiting"])
-@iterates
+@repeats_long_iterations
 async def test_other_clients_are_served_between_requests_that_end_at_once(mode: str) -> None:
     head = b"POST /costly HTTP/1.1\r\nHost: a\r\nContent-Length: 17000\r\nConnection: close\r\n\r\n"
     async with running(NEVER, mode=mode) as server, opened(server, 60, head) as readers:
@@ -1073,7 +1073,7 @@ async def test_other_clients_are_served_between_requests_that_end_at_once(mode: 
         assert all(response.endswith(b" 17000") for response in await responses)
 
 
-@iterates
+@repeats_long_iterations
 async def test_other_clients_are_served_between_parts_of_responses() -> None:
     head = b"GET /costly-stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     async with running(NEVER) as server, opened(server, 60, head) as readers:

@@ -36,7 +36,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.certificates import server_context
-from tests.runtime.iterations import iterates, short_iterations
+from tests.runtime.iterations import repeats_long_iterations, short_iterations
 from tests.runtime.platform.http.test_protocol import freed_connections
 from tests.runtime.silent_servers import full_server
 from tests.runtime.waiting import until
@@ -580,7 +580,7 @@ async def test_small_chunks_are_read_in_small_parts(core: Core) -> None:
     assert max(sizes[first + 1 :]) <= chunks_max
 
 
-@iterates
+@repeats_long_iterations
 async def test_clients_are_served_between_costly_reads_of_responses(core: Core) -> None:
     core.response = CHUNKED + b"1\r\na\r\n" * 10_000 + b"0\r\n\r\n"
     responses = asyncio.gather(*(core.fetch() for _ in range(60)))

@@ -13,7 +13,7 @@ from gatehouse.features.cores.service import core_secret
 from gatehouse.platform.http.connections import NETWORK_BODIES_BYTES_MAX
 from gatehouse.platform.tracing.context import RequestTrace, trace_id_of
 
-from tests.runtime.iterations import LongIteration, iterates
+from tests.runtime.iterations import LongIteration, repeats_long_iterations
 from tests.runtime.services.gateway.conftest import Gateway, limit, read_reply, serving
 from tests.runtime.waiting import until
 from tools.attack.corpora import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
@@ -211,7 +211,7 @@ async def test_client_disconnect_before_the_decision_ends_the_request(
 
 
 @pytest.mark.parametrize("at_once", [0, -1], ids=["whole", "body"])
-@iterates
+@repeats_long_iterations
 async def test_other_clients_are_served_between_responses(gateway: Gateway, at_once: int) -> None:
     cookie = b"Set-Cookie: a=b" + b";path=/" * 2_400
     response = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n%b\r\n\r\nx" % cookie

@@ -717,23 +717,28 @@ async def test_websocket_is_logged_and_counted_once(gateway: Gateway, key: Any) 
 # Drain
 
 
-@pytest.mark.parametrize("is_replaced", [False, True])
 async def test_websocket_is_closed_at_the_end_of_a_drain(
-    gateway: Gateway, sockets: SocketCore, is_replaced: bool
+    gateway: Gateway, sockets: SocketCore
 ) -> None:
     agent, reply = await gateway.register(sockets.url, "live")
     key = await gateway.create_key()
     async with opened(gateway, key) as client:
-        if is_replaced:  # after its lease has expired
-            await gateway.pool.execute("UPDATE core SET expires_at = now() WHERE name = 'live'")
-            assert (await gateway.register("http://127.0.0.1:1", "live"))[1].status == 200
-            assert await closed(client) == (1001, "the instance of the Core was drained")
-            return
         end = f"/v1/cores/live?lease_id={reply.json['lease_id']}&drain_s="
         assert (await gateway.request("DELETE", f"{end}3600", agent.header)).status == 204
         await client.send("during the drain")
         assert await client.recv() == "during the drain"
         assert (await gateway.get("/cores/live/x", key.header)).status == 503
         assert (await gateway.request("DELETE", f"{end}0", agent.header)).status == 204
+        assert await closed(client) == (1001, "the instance of the Core was drained")
+    assert await sockets.close_code() == 1001
+
+
+async def test_websocket_is_closed_when_another_registration_replaces_its_core(
+    gateway: Gateway, sockets: SocketCore
+) -> None:
+    await gateway.register(sockets.url, "live")
+    async with opened(gateway, await gateway.create_key()) as client:
+        await gateway.pool.execute("UPDATE core SET expires_at = now() WHERE name = 'live'")
+        assert (await gateway.register("http://127.0.0.1:1", "live"))[1].status == 200
         assert await closed(client) == (1001, "the instance of the Core was drained")
     assert await sockets.close_code() == 1001
