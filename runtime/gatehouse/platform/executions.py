@@ -8,14 +8,22 @@ call `in_task` first.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections import Counter
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Hashable,
+    Iterator,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from inspect import CORO_CLOSED, getcoroutinestate
 from types import coroutine
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
-from weakref import WeakValueDictionary
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from gatehouse.core.errors import Unavailable
 
@@ -128,80 +136,136 @@ class SharedRuns(Generic[T]):
         return await asyncio.shield(task)
 
 
-class FairSemaphore:
-    """A semaphore for which the subjects of the operations that wait take turns."""
+class Subject(NamedTuple):
+    """For whom operations are limited. maximum: number of concurrent operations."""
 
-    def __init__(self, number: int) -> None:
-        self.free = number
-        self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
+    name: str
+    maximum: float
 
-    async def acquire(self, subject: str) -> None:
-        """Raises TimeoutError if WAITING_MAX operations of the subject wait."""
-        if self.free:
-            self.free -= 1
-            return
-        waiting, turn = self._waiting.setdefault(subject, {}), asyncio.Future[None]()
-        if len(waiting) >= WAITING_MAX:
+
+#: Operations that wait: their subjects, the last first, and then their futures.
+_Waiting: TypeAlias = dict[Any, Any]
+
+
+class Slots:
+    """Limits concurrent operations. An operation takes a place of each of its subjects and of the
+    total at once, so that it has none while it waits. Those that wait take turns by their last
+    subject, then by the one before it. If the next one cannot begin yet, a place of each of its
+    subjects is kept for it, and others begin.
+
+    free: number of free places in total. each: maximum of a subject that has no other, by default
+    half of the total.
+    """
+
+    def __init__(self, number: float, each: float | None = None) -> None:
+        self.free, self._each = number, number // 2 if each is None else each
+        self._used, self._numbers = Counter[str](), Counter[str]()
+        self._waiting: _Waiting = {}
+
+    async def acquire(self, *subjects: str | Subject) -> bool:
+        """Takes places for an operation of subjects, the narrower first, so that the operations of
+        one link do not begin before those of the other links of its owner. Returns True if it had
+        to wait. Raises TimeoutError if WAITING_MAX operations of the last subject wait.
+        """
+        path, turn = self._path(subjects), asyncio.Future[None]()
+        last, waiting = path[0].name if path else "", self._waiting
+        if self._numbers[last] >= WAITING_MAX:
             raise TimeoutError
-        waiting[turn] = None
+        self._numbers[last] += 1
+        for each in (*path, turn):
+            waiting = waiting.setdefault(each, {})
+        self._begin_next()
+        waits = not turn.done()
         try:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                waiting.pop(turn, None)
+                _remove(self._waiting, [*path, turn])
+                self._begin_next()
             else:
-                self.release()
+                self.release(*subjects)
             raise
+        finally:
+            _subtract(self._numbers, last)
+        return waits
 
-    def release(self) -> None:
-        while self._waiting:
-            subject = next(iter(self._waiting))
-            waiting = self._waiting.pop(subject)
-            turn = next((turn for turn in waiting if not turn.done()), None)
-            if turn is not None:
-                del waiting[turn]
-                if waiting:
-                    self._waiting[subject] = waiting
-                turn.set_result(None)
-                return
+    def release(self, *subjects: str | Subject) -> None:
         self.free += 1
-
-
-class Slots:
-    """Limits concurrent operations. Those of a subject have at most half of the slots."""
-
-    def __init__(self, number: int) -> None:
-        self._slots = FairSemaphore(number)
-        self._each = number // 2
-        self._turns: WeakValueDictionary[str, FairSemaphore] = WeakValueDictionary()
+        for each in self._path(subjects):
+            _subtract(self._used, each.name)
+        self._begin_next()
 
     @asynccontextmanager
-    async def hold(
-        self, *subjects: str, turn: bool = True, slot: bool = True
-    ) -> AsyncIterator[None]:
-        """A slot for an operation of subjects, the narrower first, so that the operations of one
-        link do not wait before those of the other links of its owner. The last subjects of the
-        operations that wait take turns. Raises Unavailable if none is free in time, or if
-        WAITING_MAX operations wait. turn, slot: waits for a turn among the operations of the
-        subjects, and then for a slot.
+    async def hold(self, *subjects: str | Subject) -> AsyncIterator[bool]:
+        """Places for an operation, see `acquire`. Raises Unavailable if they are not free in
+        time.
         """
-        last = subjects[-1] if subjects else ""
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(SLOT_TIMEOUT_S):
-                    limits = [
-                        self._turns.setdefault(subject, FairSemaphore(self._each))
-                        for subject in (subjects if turn else ())
-                    ]
-                    for limit in [*limits, self._slots] if slot else limits:
-                        await limit.acquire(last)
-                        stack.callback(limit.release)
-            except TimeoutError:
-                raise Unavailable(
-                    "The service is processing too many requests. Try again.",
-                    detail=f"no free slot within {SLOT_TIMEOUT_S:g} s",
-                ) from None
-            yield
+        try:
+            async with asyncio.timeout(SLOT_TIMEOUT_S):
+                waited = await self.acquire(*subjects)
+        except TimeoutError:
+            raise Unavailable(
+                "The service is processing too many requests. Try again.",
+                detail=f"no free slot within {SLOT_TIMEOUT_S:g} s",
+            ) from None
+        try:
+            yield waited
+        finally:
+            self.release(*subjects)
+
+    def _path(self, subjects: Sequence[str | Subject]) -> list[Subject]:
+        return [
+            Subject(each, self._each) if isinstance(each, str) else each
+            for each in reversed(subjects)
+        ]
+
+    def _begin_next(self) -> None:
+        while self._waiting and self.free:
+            path, waiting = list[Any](), self._waiting
+            while waiting:
+                path.append(next(iter(waiting)))
+                waiting = waiting[path[-1]]
+            if not all(self._used[name] < maximum for name, maximum in path[:-1]):
+                path = self._find(self._waiting, {name for name, _ in path[:-1]})
+            if not path:
+                return
+            *subjects, turn = path
+            _remove(self._waiting, path, ends_turn=True)
+            if not turn.done():
+                turn.set_result(None)
+                self.free -= 1
+                self._used.update(each.name for each in subjects)
+
+    def _find(self, waiting: _Waiting, kept: Collection[str]) -> list[Any]:
+        """The next operation that can begin. kept: subjects of which a place is kept."""
+        for each, below in waiting.items():
+            if isinstance(each, asyncio.Future):
+                return [each]
+            if self._used[each.name] + (each.name in kept) < each.maximum:
+                path = self._find(below, kept)
+                if path:
+                    return [each, *path]
+        return []
+
+
+def _remove(waiting: _Waiting, path: list[Any], *, ends_turn: bool = False) -> None:
+    """Removes an operation, if it waits. ends_turn: its subjects follow those of the others."""
+    first, *rest = path
+    if first not in waiting:
+        return
+    below = waiting[first]
+    if rest:
+        _remove(below, rest, ends_turn=ends_turn)
+    if ends_turn or not below:
+        del waiting[first]
+        if below:
+            waiting[first] = below
+
+
+def _subtract(numbers: Counter[str], name: str) -> None:
+    numbers[name] -= 1
+    if not numbers[name]:
+        del numbers[name]
 
 
 class Holder(Protocol):

@@ -1,6 +1,7 @@
 """Coroutines without a task, and slots for concurrent operations."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
@@ -11,6 +12,7 @@ from gatehouse.platform.executions import (
     Execution,
     Places,
     Slots,
+    Subject,
     in_task,
 )
 from hypothesis import given
@@ -33,12 +35,11 @@ async def test_waiting_operations_of_a_subject_are_bounded() -> None:
     await asyncio.gather(*running, operate("b"))
 
 
-@pytest.mark.parametrize("turn", [True, False])
-async def test_last_subjects_of_waiting_operations_take_turns(turn: bool) -> None:
+async def test_last_subjects_of_waiting_operations_take_turns() -> None:
     slots, order = Slots(2), list[str]()
 
     async def operate(*subjects: str) -> None:
-        async with slots.hold(*subjects, turn=turn):
+        async with slots.hold(*subjects):
             order.append(subjects[-1])
             await asyncio.sleep(0)
 
@@ -53,9 +54,84 @@ async def test_last_subjects_of_waiting_operations_take_turns(turn: bool) -> Non
     running[7].cancel()
     await asyncio.gather(*running, return_exceptions=True)
     assert "".join(order) == "aabcaaa"
-    async with slots.hold("a"), slots.hold("b"):
-        assert slots._slots.free == 0
-    assert slots._slots.free == 2
+
+
+async def test_operations_that_wait_have_no_places() -> None:
+    """Those of an owner from many networks do not delay those of others in one of them."""
+    slots, begun, ends = Slots(4, 1), list[tuple[str, str]](), asyncio.Event()
+
+    async def operate(network: str, owner: str) -> None:
+        async with slots.hold(network, owner):
+            begun.append((network, owner))
+            await ends.wait()
+
+    waiting = [asyncio.create_task(operate(f"{number}", "a")) for number in range(9)]
+    await asyncio.sleep(0)
+    other = asyncio.create_task(operate("8", "b"))
+    await asyncio.sleep(0)
+    assert begun == [("0", "a"), ("8", "b")]
+    ends.set()
+    await asyncio.gather(*waiting, other)
+
+
+async def test_operation_begins_in_its_turn_although_others_use_its_subjects() -> None:
+    slots, begun = Slots(2, 1), list[str]()
+
+    async def operate(name: str, length: int, *subjects: str) -> None:
+        async with slots.hold(*subjects):
+            begun.append(name)
+            for _ in range(length):
+                await asyncio.sleep(0)
+
+    # "network" and "owner" are hardly ever free at the same time by themselves.
+    others = [("a", 5, "network", "other owner"), ("b", 7, "other network", "owner")]
+    running = [asyncio.create_task(operate(*each)) for each in others * 9]
+    running.append(asyncio.create_task(operate("x", 1, "network", "owner")))
+    await asyncio.gather(*running)
+    assert begun.index("x") <= 6
+
+
+_OPERATIONS = st.tuples(
+    st.sampled_from("ab"),
+    st.sampled_from("ijk"),
+    st.sampled_from("xyz"),
+    st.integers(0, 3),
+    st.booleans(),
+    st.integers(0, 4).map(bool),
+)
+
+
+@given(st.lists(_OPERATIONS, max_size=30))
+def test_every_operation_begins_within_the_limits(
+    operations: list[tuple[str, str, str, int, bool, bool]],
+) -> None:
+    async def run() -> None:
+        slots, used, tasks = Slots(3, 2), Counter[str](), list[asyncio.Task[None]]()
+
+        async def operate(link: str, network: str, owner: str, length: int) -> None:
+            async with slots.hold(Subject(link, 1), network, owner):
+                used.update((link, network, owner, "all"))
+                assert used["all"] <= 3
+                assert used[link] == 1
+                assert max(used[network], used[owner]) <= 2
+                try:
+                    for _ in range(length):
+                        await asyncio.sleep(0)
+                finally:
+                    used.subtract((link, network, owner, "all"))
+
+        for link, network, owner, length, pauses, ends in operations:
+            tasks.append(asyncio.create_task(operate(link, network, owner, length)))
+            if pauses:
+                await asyncio.sleep(0)
+            if not ends:
+                tasks[len(tasks) // 2].cancel()
+        results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
+        errors = [each for each in results if each is not None]
+        assert all(isinstance(each, asyncio.CancelledError) for each in errors)
+        assert (slots.free, slots._used, slots._numbers, slots._waiting) == (3, {}, {}, {})
+
+    asyncio.run(run())
 
 
 @dataclass(eq=False)

@@ -20,13 +20,13 @@ from typing import TypeAlias
 
 import msgspec
 
-from gatehouse.platform.http_client.connections import RESPONSE_HEADERS_MAX
+from gatehouse.platform.http_client.connections import RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX
 
 Headers: TypeAlias = list[tuple[str, str]]
 
-#: Name of the Core, lease ID, target URI (scheme and authority as sent by the client; path and
-#: query as sent to the Core), Accept-Encoding. Because of the lease ID, a new registration starts
-#: with an empty cache. Source: RFC 9111, section 2.
+#: Lease ID and URL of the instance, target URI (scheme and authority as sent by the client; path
+#: and query as sent to the Core), Accept-Encoding. A new registration or another URL therefore
+#: starts with an empty cache. Source: RFC 9111, section 2.
 CacheKey: TypeAlias = tuple[str, str, str, str]
 
 _STRONG_ETAG = re.compile(r'"[!#-~]*"')
@@ -45,6 +45,9 @@ _NOT_UPDATED = (
 
 #: Maximum size of one body, which is also at most a quarter of the total size.
 BODY_BYTES_MAX = 1_048_576
+
+#: Maximum length of `Vary` and `Cache-Control` of a stored response.
+LIST_CHARACTERS_MAX = 1000
 
 #: Approximate size of an entry without its key, body and headers, and of a header without its text.
 _ENTRY_BYTES, _HEADER_BYTES = 2048, 170
@@ -112,14 +115,13 @@ class ResponseCache:
         """
         if status != 200 or _STRONG_ETAG.fullmatch(_value(headers, "etag")) is None:
             return False
-        vary = {part.strip().lower() for part in _value(headers, "vary").split(",")} - {""}
         length = _value(headers, "content-length")
         return (
             length.isascii()
             and length.isdigit()
             and int(length[:12]) <= self._entry_bytes_max
             and _is_public(headers)
-            and vary <= {"accept-encoding"}
+            and _items(headers, "vary") <= {"accept-encoding"}
             and not any(name in {"set-cookie", "trailer"} for name, _ in headers)
         )
 
@@ -140,7 +142,7 @@ def updated_headers(
     """Headers to serve after a 304 response with the headers `not_modified`.
 
     None if the 304 response confirms a different version, makes the response private to this
-    client, or adds more headers than a response can have.
+    client, or makes the headers larger than a response can have.
     """
     etag = _value(not_modified, "etag")
     if etag and etag.removeprefix("W/") != cached.etag:
@@ -148,18 +150,24 @@ def updated_headers(
     updates = [(name, value) for name, value in not_modified if name not in _NOT_UPDATED]
     names = {name for name, _ in updates}
     updated = [(name, value) for name, value in cached.headers if name not in names] + updates
-    is_valid = len(updated) <= RESPONSE_HEADERS_MAX and _is_public(updated)
-    return updated if is_valid else None
+    size = sum(len(name) + len(value) for name, value in updated)
+    is_valid = len(updated) <= RESPONSE_HEADERS_MAX and size <= RESPONSE_HEAD_BYTES_MAX
+    return updated if is_valid and _is_public(updated) else None
 
 
 def _is_public(headers: Sequence[tuple[str, str]]) -> bool:
-    directives = {
-        part.strip().lower().partition("=")[0]
-        for part in _value(headers, "cache-control").split(",")
-    }
+    directives = _items(headers, "cache-control")
     return not directives.isdisjoint({"public", "s-maxage"}) and directives.isdisjoint(
-        {"no-store", "private"}
+        {"no-store", "private", "*"}
     )
+
+
+def _items(headers: Sequence[tuple[str, str]], name: str) -> set[str]:
+    """Items of a list in lower case, without arguments. `*`: the list is too long."""
+    value = _value(headers, name)
+    if len(value) > LIST_CHARACTERS_MAX:
+        return {"*"}
+    return {part.strip().lower().partition("=")[0] for part in value.split(",")} - {""}
 
 
 def _value(headers: Sequence[tuple[str, str]], name: str) -> str:

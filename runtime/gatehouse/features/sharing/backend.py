@@ -83,10 +83,14 @@ class Backend:
 
     async def secret(self, secret_id: str, client: Client) -> Secret | None:
         """Read a secret for a client without an account. From then on, its request calls AWS for
-        its address and its network, so that recipients of other networks do not wait for them.
+        its address, its network, and the owner of the secret, so that the recipients of others do
+        not wait for them.
         """
         call_subjects.set(CallSubjects(client.subjects))
-        return await self.table.get(secret_id)
+        secret = await self.table.get(secret_id)
+        if secret is not None:
+            call_subjects.set(CallSubjects((*client.subjects, secret.owner)))
+        return secret
 
     async def take_create(self, kind: str, owner: str) -> None:
         """Count the creation of a `kind`, such as `secret`, by an owner.

@@ -12,7 +12,6 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
-from weakref import WeakValueDictionary
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -21,7 +20,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing.models import Secret, SharingEvent
 from gatehouse.platform import aws
 from gatehouse.platform.aws import call, create_client, error_code
-from gatehouse.platform.executions import Slots, call_subjects
+from gatehouse.platform.executions import Subject
 
 OWNER_INDEX = "owner-index"
 WORK_INDEX = "work-index"
@@ -71,10 +70,6 @@ class Table:
         self._client = create_client("dynamodb", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS)
         # Only one attempt, because callers repeat readiness probes.
         self._probe = create_client("dynamodb", timeout_s=_PROBE_TIMEOUT_S, attempts=1)
-        #: Each client changes a link once at a time.
-        self._changes = Slots(2)
-        #: Locks of the secrets that this process changes.
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def check(self) -> None:
         """Read an item to check the connection and the permission of the service. Raises
@@ -167,14 +162,11 @@ class Table:
             again with the current value if somebody else has changed the item.
         waits: False for a change that does not wait for the audit trail, because there is at most
             one such change for each item or link.
-        link: ID of the link of a client. Its changes, and those for each network, wait for each
-            other first, so that others do not wait for all of them.
+        link: ID of the link of a client. The links of a secret take turns, and of a link, the
+            networks.
         """
-        of_link = self._locks.setdefault(f"{secret.id} {link}", asyncio.Lock())
-        lock = self._locks.setdefault(secret.id, asyncio.Lock())
-        waited = of_link.locked() or lock.locked()
-        of_client = f"{secret.id} {link} {call_subjects.get().names}"
-        async with self._changes.hold(of_client, slot=False), aws.turn(), of_link, lock:
+        subjects = Subject(f"{secret.id} {link}", 1), Subject(secret.id, 1)
+        async with aws.turn(*subjects) as waited:
             if waited:
                 secret = await self.get(secret.id) or secret
             for attempt in range(_ATTEMPTS_MAX):

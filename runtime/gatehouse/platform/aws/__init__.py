@@ -5,10 +5,11 @@ AWS.
 """
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse import __version__
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform.executions import Slots, call_subjects
+from gatehouse.platform.executions import Slots, Subject, call_subjects
 from gatehouse.platform.tracing.tracer import call_span
 
 #: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no
@@ -29,7 +30,7 @@ CALLS_MAX = 16
 _Result = TypeVar("_Result")
 _threads = ThreadPoolExecutor(CALLS_MAX, "aws")
 #: By event loop, because each invocation of a Lambda function has its own.
-_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, Slots] = WeakKeyDictionary()
+_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Slots, Slots]] = WeakKeyDictionary()
 
 
 def create_client(
@@ -75,7 +76,11 @@ async def call(operation: Callable[..., _Result], service: str, **arguments: Any
     name = f"{service} {getattr(operation, '__name__', 'call')}"
     with call_span(name, {"rpc.system": "aws-api"}):
         subjects, have_turn = call_subjects.get()
-        async with _of_loop().hold(*subjects, turn=not have_turn):
+        turns, calls = _of_loop()
+        async with (
+            nullcontext() if have_turn else turns.hold(*subjects),
+            calls.hold(*subjects[-1:]),
+        ):
             try:
                 return await asyncio.wrap_future(_threads.submit(operation, **arguments))
             except AWS_ERRORS as exc:
@@ -97,14 +102,18 @@ def turn_taken() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def turn() -> AsyncIterator[None]:
-    """Waits for a turn of the subjects, for an operation that holds locks while it calls AWS.
-    Raises Unavailable.
+async def turn(*subjects: Subject) -> AsyncIterator[bool]:
+    """Waits for a turn of the subjects of the request, for an operation that holds what others wait
+    for while it calls AWS. subjects: of the operation, before the last of the request. Yields True
+    if it had to wait. Raises Unavailable.
     """
-    async with _of_loop().hold(*call_subjects.get().names, slot=False):
+    (turns, _), names = _of_loop(), call_subjects.get().names
+    async with turns.hold(*names[:-1], *subjects, *names[-1:]) as waited:
         with turn_taken():
-            yield
+            yield waited
 
 
-def _of_loop() -> Slots:
-    return _slots.setdefault(asyncio.get_running_loop(), Slots(CALLS_MAX))
+def _of_loop() -> tuple[Slots, Slots]:
+    """The turns of subjects, and the slots of calls."""
+    new = Slots(math.inf, CALLS_MAX // 2), Slots(CALLS_MAX, CALLS_MAX)
+    return _slots.setdefault(asyncio.get_running_loop(), new)

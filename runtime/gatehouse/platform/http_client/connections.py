@@ -45,7 +45,7 @@ IDLE_MAX = 256
 
 #: Maximum size of the headers of a response, in bytes, as for an Application Load Balancer, and
 #: maximum number of headers.
-_RESPONSE_HEAD_BYTES_MAX = 32_768
+RESPONSE_HEAD_BYTES_MAX = 32_768
 RESPONSE_HEADERS_MAX = 200
 
 #: A response may contain as many bytes of framing (interim responses, headers, chunk extensions,
@@ -334,7 +334,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._has_head:
             return  # trailers are discarded
         self._head_bytes += len(name) + len(value)
-        if self._head_bytes > _RESPONSE_HEAD_BYTES_MAX or len(self.headers) >= RESPONSE_HEADERS_MAX:
+        if self._head_bytes > RESPONSE_HEAD_BYTES_MAX or len(self.headers) >= RESPONSE_HEADERS_MAX:
             raise CoreUnreachable(detail="the headers of the response are too large")
         text = name.decode("ascii").lower()
         if text == "content-length":
@@ -508,7 +508,7 @@ class ConnectionPool:
         connection.close()
 
     async def connect(
-        self, handshake: AbstractAsyncContextManager[None], *steps: asyncio.Semaphore
+        self, handshake: AbstractAsyncContextManager[object], *steps: asyncio.Semaphore
     ) -> Connection:
         """A new connection. handshake: limits those with TLS. steps: see `established`. Raises
         CoreUnreachable, and CoreOverloaded after the wait for others.

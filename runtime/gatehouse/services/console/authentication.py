@@ -172,7 +172,7 @@ class Authenticator:
         async with self._slot(request):
             return await self.sessions.find(request.cookie(CONSOLE_COOKIE))
 
-    def _slot(self, request: Request) -> AbstractAsyncContextManager[None]:
+    def _slot(self, request: Request) -> AbstractAsyncContextManager[object]:
         """A slot for a lookup. A credential that is checked again needs none."""
         is_proven = request.caller is not None
         return nullcontext() if is_proven else self.lookups.hold(network_of(request.client))

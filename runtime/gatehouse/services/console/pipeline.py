@@ -8,13 +8,13 @@ or stolen session. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 94
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
 from typing import Any
-from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -33,7 +33,7 @@ from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
-from gatehouse.platform.executions import CallSubjects, FairSemaphore, Slots, call_subjects
+from gatehouse.platform.executions import CallSubjects, Slots, Subject, call_subjects
 from gatehouse.platform.http.application import Handler, Reply
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.endpoint import SIGN_IN_CODE, Endpoint, StepUp
@@ -74,7 +74,7 @@ class ConsolePipeline(Pipeline):
     idempotency: IdempotencyGuard
     web_files: WebFiles
     lists: Slots
-    turns: WeakValueDictionary[str, FairSemaphore] = field(default_factory=WeakValueDictionary)
+    turns: Slots = field(default_factory=lambda: Slots(math.inf, REQUESTS_MAX))
 
     def error_response(self, request: Request, refused: Refused) -> Response:
         """A problem document. Browsers receive a page at an unknown address."""
@@ -151,20 +151,17 @@ class ConsolePipeline(Pipeline):
         its network, are processed. A request ends with its response. Returns True if the request
         had to wait. Raises TooManyRequests.
         """
-        numbers, waits = {request.authenticated.owner: REQUESTS_MAX}, False
+        subjects = [Subject(request.authenticated.owner, REQUESTS_MAX)]
         if not endpoint.content:
             network = f"{network_of(request.client)} {bool(endpoint.secret_fields)}"
-            numbers[network] = NETWORK_REQUESTS_MAX
+            subjects.insert(0, Subject(network, NETWORK_REQUESTS_MAX))
         try:
             async with asyncio.timeout(WAIT_S):
-                for subject, number in numbers.items():
-                    turn = self.turns.setdefault(subject, FairSemaphore(number))
-                    waits |= not turn.free
-                    await turn.acquire(request.authenticated.owner)
-                    request.at_end(turn.release)
+                waited = await self.turns.acquire(*subjects)
         except TimeoutError:
             raise TooManyRequests("Wait for the responses to your earlier requests.") from None
-        return waits
+        request.at_end(partial(self.turns.release, *subjects))
+        return waited
 
     async def _authorize(self, endpoint: Endpoint, request: Request) -> None:
         """Check the credential, the role and the target. Denials are recorded in the audit

@@ -158,7 +158,7 @@ class Forwarding:
         host = next(iter(context.values(b"host")), "").lower()
         uri = f"{context.scheme}://{host}{request.target}"
         encodings = ", ".join(context.values(b"accept-encoding"))
-        key = (core.name, core.lease_id, uri, encodings)
+        key = (core.lease_id, core.url, uri, encodings)
         return Revalidation(cache, key, cache.find(key))
 
     async def _returned(

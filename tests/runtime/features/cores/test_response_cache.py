@@ -5,11 +5,12 @@ from contextlib import ExitStack
 import pytest
 from gatehouse.features.cores.response_cache import (
     BODY_BYTES_MAX,
+    LIST_CHARACTERS_MAX,
     CachedResponse,
     ResponseCache,
     updated_headers,
 )
-from gatehouse.platform.http_client.connections import RESPONSE_HEADERS_MAX
+from gatehouse.platform.http_client.connections import RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,21 +30,23 @@ def headers(length: int, etag: str = '"1"') -> list[tuple[str, str]]:
 def test_cache_never_exceeds_its_bound(entries: list[tuple[int, int]]) -> None:
     cache = ResponseCache(40_000)
     for number, size in entries:
-        key = ("docs", "lease", f"/{number}", "")
+        key = ("lease", "http://docs", f"/{number}", "")
         if cache.storable(200, headers(size)):
             cache.store(key, headers(size), b"x" * size)
             assert cache.find(key) is not None
         assert cache.bytes <= 40_000
         assert len(cache) <= 40_000 // 2048
     for number in range(31):
-        cache.drop(("docs", "lease", f"/{number}", ""))
+        cache.drop(("lease", "http://docs", f"/{number}", ""))
     assert (cache.bytes, len(cache)) == (0, 0)
 
 
 def test_key_of_a_response_counts_in_the_size_of_the_cache() -> None:
     cache = ResponseCache(400_000)
     for number in range(20):
-        cache.store(("docs", "lease", f"/{number}?" + "a" * 16_000, "a" * 60_000), headers(1), b"x")
+        cache.store(
+            ("lease", "http://docs", f"/{number}?" + "a" * 16_000, "a" * 60_000), headers(1), b"x"
+        )
     assert (len(cache), cache.bytes <= 400_000) == (5, True)
 
 
@@ -67,6 +70,7 @@ def test_too_large_body_is_not_storable(total: int, body_max: int) -> None:
 
 
 @pytest.mark.requirement("CG-10")
+@pytest.mark.bound("cores.response_cache:LIST_CHARACTERS_MAX")
 @pytest.mark.parametrize(
     ("more", "etag"),
     [
@@ -81,6 +85,8 @@ def test_too_large_body_is_not_storable(total: int, body_max: int) -> None:
         ({"vary": "*"}, '"1"'),
         ({"vary": "Gatehouse-Key-Id"}, '"1"'),
         ({"set-cookie": "a=1"}, '"1"'),
+        ({"vary": "accept-encoding" + "," * LIST_CHARACTERS_MAX}, '"1"'),
+        ({"cache-control": "public" + "," * LIST_CHARACTERS_MAX}, '"1"'),
     ],
 )
 def test_response_for_one_client_is_not_storable(more: dict[str, str], etag: str) -> None:
@@ -109,8 +115,11 @@ def test_304_updates_headers_except_those_of_the_body() -> None:
     assert updated_headers(cached, []) == cached.headers
 
 
-def test_stored_response_has_a_bounded_number_of_headers() -> None:
+def test_headers_of_a_stored_response_are_bounded() -> None:
     cached = CachedResponse('"1"', headers(1), b"x")
-    fields = [("etag", '"1"'), *((f"x-{number}", "") for number in range(RESPONSE_HEADERS_MAX))]
-    assert updated_headers(cached, fields) is None
-    assert updated_headers(cached, fields[:10]) is not None
+    for fields in (
+        [(f"x-{number}", "") for number in range(RESPONSE_HEADERS_MAX)],
+        [(f"x-{number}", "x" * (RESPONSE_HEAD_BYTES_MAX // 10)) for number in range(10)],
+    ):
+        assert updated_headers(cached, fields) is None
+        assert updated_headers(cached, fields[:9]) is not None

@@ -325,7 +325,7 @@ async def test_body_can_end_with_the_connection(core: Core) -> None:
 
 @pytest.mark.bound(
     "http_client.connections:RESPONSE_HEADERS_MAX",
-    "http_client.connections:_RESPONSE_HEAD_BYTES_MAX",
+    "http_client.connections:RESPONSE_HEAD_BYTES_MAX",
     "http.request_head:LENGTH_DIGITS_MAX",
     "http_client.connections:_FRAMING_BYTES_MAX",
 )

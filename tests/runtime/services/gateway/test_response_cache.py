@@ -40,11 +40,14 @@ class FileCore(Core):
     def received(self, name: str) -> list[str | None]:
         return [dict(headers).get(name) for _, headers, _ in self.requests]
 
-    async def register(self) -> None:
+    async def register(self) -> str:
+        """Returns the ID of the lease."""
         scopes = ["cores:read", "cores:register"]
         self.key = self.key or await self.gateway.create_key(scopes=scopes)
         reply = await self.gateway.put_core(self.key, self.name, {"url": self.url})
         assert reply.status == 200, reply.body
+        lease_id: str = reply.json["lease_id"]
+        return lease_id
 
     @property
     def name(self) -> str:
@@ -212,8 +215,11 @@ async def test_streamed_file_is_cached_up_to_one_mebibyte(file_core: FileCore) -
     assert file_core.sent == [200, 304, 200, 200]
 
 
-async def test_new_registration_starts_with_empty_cache(file_core: FileCore) -> None:
+async def test_new_registration_or_url_starts_with_empty_cache(file_core: FileCore) -> None:
     await file_core.read()
-    await file_core.register()
+    lease = await file_core.register()
     await file_core.read()
-    assert file_core.sent == [200, 200]
+    moved = {"lease_id": lease, "url": file_core.url.replace("127.0.0.1", "localhost")}
+    assert (await file_core.gateway.put_core(file_core.key, file_core.name, moved)).status == 200
+    await file_core.read()
+    assert file_core.sent == [200, 200, 200]

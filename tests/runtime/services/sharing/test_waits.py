@@ -7,7 +7,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -366,24 +366,24 @@ async def test_passphrase_checks_wait_for_memory(
         assert statuses == {200: 2, 503: 5}
 
 
-async def test_passphrases_of_the_owners_of_links_take_turns_within_a_network(
+async def test_passphrases_of_the_owners_of_links_take_turns(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The links of an owner are opened from many networks, also from that of another recipient."""
     _, links = await sharing.create(passphrase=PASSPHRASE, recipients=[*"abcdef"], owner="key:1")
     other, [other_link] = await sharing.create(passphrase=PASSPHRASE, owner="key:2")
-    slow = SlowKeys()
+    slow, argon2 = SlowKeys(), sharing.backend.argon2
     monkeypatch.setattr(encryption, "passphrase_key", slow.compute)
-    async with client_of(sharing) as client:
-        first = [asyncio.create_task(_open(client, link)) for link in links]
-        await until(lambda: slow.started)
-        last = asyncio.create_task(_open(client, other_link))
-        turns = sharing.backend.argon2._turns
-        await until(
-            lambda: sum(len(each) for turn in turns.values() for each in turn._waiting.values()) > 5
-        )
+    async with AsyncExitStack() as stack, asyncio.timeout(PATIENCE_S):
+        opening = list[asyncio.Task[httpx.Response]]()
+        addresses = [*(f"10.0.{number // 2}.7" for number in range(len(links))), "10.0.2.8"]
+        for link, address in zip([*links, other_link], addresses, strict=True):
+            client = await stack.enter_async_context(sharing.client(address=address))
+            opening.append(asyncio.create_task(_open(client, link)))
+            await until(lambda: argon2._numbers.total() + len(slow.started) == len(opening))
         slow.complete.set()
-        assert {reply.status_code for reply in await asyncio.gather(*first, last)} == {200}
-    assert salt_of(other) in slow.started[:3]
+        assert {reply.status_code for reply in await asyncio.gather(*opening)} == {200}
+    assert salt_of(other) in slow.started[: backend.ARGON2_PARALLEL]
 
 
 async def test_new_passphrases_of_a_network_leave_memory_to_others(
@@ -459,14 +459,16 @@ async def test_requests_with_a_link_do_not_delay_those_with_other_links(sharing:
         await sharing.text(opened[number])
         ended.append(number)
 
-    for work, before in ((change, 1), (read, backend.READS_PARALLEL)):
+    for work, before in ((change, 2), (read, backend.READS_PARALLEL)):
         ended.clear()
         await asyncio.gather(*[work(0) for _ in range(12)], work(1))
         assert ended.index(1) <= before
 
 
-async def test_calls_for_clients_count_for_their_address_and_network(sharing: Sharing) -> None:
-    _, (link,) = await sharing.create(uses=9, passphrase=PASSPHRASE)
+async def test_calls_for_clients_count_for_their_address_network_and_owner(
+    sharing: Sharing,
+) -> None:
+    secret, (link,) = await sharing.create(uses=9, passphrase=PASSPHRASE)
 
     async def calls(token: LinkToken, passphrase: str) -> list[tuple[str, ...]]:
         with counted() as subjects, suppress(LinkNotFound, WrongPassphrase):
@@ -477,8 +479,11 @@ async def test_calls_for_clients_count_for_their_address_and_network(sharing: Sh
 
     for attempt in ((LinkToken.create("b" * 28), ""), (link, "wrong"), (link, PASSPHRASE)):
         subjects = await asyncio.create_task(calls(*attempt))
-        assert {*subjects} == {("198.51.100.7", "198.51.100.0/24")}
-        assert len(subjects) > 1
+        first, *others = subjects
+        of_client = ("198.51.100.7", "198.51.100.0/24")
+        assert first == of_client
+        of_owner = () if attempt[0] is not link else (secret.owner,)
+        assert {*others} == {(*of_client, *of_owner)}
 
 
 async def test_changes_of_a_client_wait_for_a_limited_time(
@@ -546,6 +551,33 @@ async def test_clients_that_wait_for_calls_hold_no_locks(sharing: Sharing) -> No
             await sharing.links.open(link, "", "other", far)
         complete.set()
         await asyncio.gather(*lookups, changing)
+
+
+async def test_changes_that_wait_for_a_secret_have_no_turn(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, tokens = await sharing.create(recipients=[*"abcdefghij"])
+    _, (other,) = await sharing.create()
+    client, complete, started = Client("192.0.2.7", RequestId("req_1")), asyncio.Event(), []
+    event = sharing.backend.event(ACTOR, AuditAction.LINK_ACKNOWLEDGE, secret.id)
+
+    async def update(*arguments: Any, **_: Any) -> Secret:
+        started.append(await complete.wait())
+        return secret
+
+    async def change(token: LinkToken) -> None:
+        executions.call_subjects.set(CallSubjects(client.subjects))
+        changed = partial(msgspec.structs.replace, sender="b")
+        await sharing.backend.table.change(secret, event, changed, link=token.link_id)
+
+    monkeypatch.setattr(table.Table, "update", update)
+    changing = [asyncio.create_task(change(token)) for token in tokens]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE_S):
+        assert await sharing.links.look_up(other, client)
+    assert not started
+    complete.set()
+    await asyncio.gather(*changing)
 
 
 async def test_memory_counts_for_the_owner_and_the_link(
