@@ -99,7 +99,7 @@ fuzz: ## Fuzz the parsers of the runtime (TARGET=, default: all; SECONDS= for ea
 	@PATH="$$PATH:.gatehouse/tools/bin" uv sync --locked --inexact --quiet --group fuzz
 	@$(PY) -m tools.fuzz $(or $(TARGET),all) --seconds $(or $(SECONDS),60)
 
-docs: ## Generate the reference pages in docs/, and the requirements with their tests in .gatehouse/docs/
+docs: ## Generate the reference pages in docs/
 	@scripts/setup.sh
 	@$(PY) -m tools.docs
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gatehouse.platform.settings import Settings
 
-from tools.docs.requirements import marked_tests
+from tests.repository.markers import marked_tests
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime" / "gatehouse"
 MODULES = sorted(RUNTIME.rglob("*.py"))

@@ -7,9 +7,9 @@ from pathlib import Path
 from gatehouse.platform.settings import PREFIX, Settings
 
 from components.settings.checks import CHECKS
+from tests.repository.markers import marked_tests
 from tools.docs import alarms, pages, runtime_settings, stack_settings
 from tools.docs.deployments import STACKS
-from tools.docs.requirements import marked_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("components", "policies", "release", "sandbox", "runtime")

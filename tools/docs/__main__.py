@@ -3,4 +3,4 @@
 from tools.docs import pages
 
 pages.write()
-print(f"docs: wrote docs/ and {pages.REQUIREMENTS.relative_to(pages.ROOT)}")
+print("docs: wrote docs/")

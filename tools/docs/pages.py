@@ -11,7 +11,6 @@ from tools.docs import (
     costs,
     key_form,
     permissions,
-    requirements,
     runtime_settings,
     stack_settings,
 )
@@ -32,7 +31,6 @@ COMMITTED: dict[str, Callable[[], str]] = {
 """Pages of `docs/`, sources of the web UI, and a part of the contract. 
 tests/repository/test_pages.py checks that they are current.
 """
-REQUIREMENTS = ROOT / ".gatehouse" / "docs" / "requirements.md"
 
 
 def text(name: str) -> str:
@@ -43,8 +41,6 @@ def text(name: str) -> str:
 
 
 def write() -> None:
-    """Write every page, and the requirements with their tests, which are not committed."""
+    """Write every page."""
     for name in COMMITTED:
         (ROOT / "docs" / name).write_text(text(name))
-    REQUIREMENTS.parent.mkdir(parents=True, exist_ok=True)
-    REQUIREMENTS.write_text(requirements.page())

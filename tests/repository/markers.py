@@ -1,27 +1,11 @@
-"""The requirements of tests/requirements.toml and the tests that carry their markers."""
+"""Tests with markers."""
 
 import ast
-import tomllib
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
-from tools.docs import markdown
-from tools.docs.markdown import table
-
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def requirements() -> dict[str, str]:
-    """Text of each requirement, keyed by ID, in the order of the file."""
-    return tomllib.loads((ROOT / "tests" / "requirements.toml").read_text())
-
-
-def covered() -> dict[str, list[str]]:
-    """Tests of each requirement as `path::name`, keyed by ID. A marker on a module (`pytestmark`)
-    adds the path of the file.
-    """
-    return marked_tests("requirement")
 
 
 @cache
@@ -52,17 +36,3 @@ def _arguments(node: ast.expr, marker: str) -> list[str]:
     ):
         return [str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)]
     return []
-
-
-def page() -> str:
-    tests = covered()
-    rows = (
-        (
-            requirement,
-            text,
-            "<br>".join(f"`{test.removeprefix('tests/')}`" for test in tests.get(requirement, []))
-            or "none",
-        )
-        for requirement, text in requirements().items()
-    )
-    return markdown.page("requirements", table=table(("ID", "requirement", "tests"), rows))
