@@ -167,15 +167,16 @@ class Slots:
         one link do not begin before those of the other links of its owner. Returns True if it had
         to wait. Raises TimeoutError if WAITING_MAX operations of the last subject wait.
         """
-        path, turn = self._path(subjects), asyncio.Future[None]()
-        last, waiting = path[0].name if path else "", self._waiting
+        path = self._path(subjects)
+        if self.free and self._have_places(path, _names(self._first()[:-1])):
+            self._take(path)
+            return False
+        last, turn, waiting = path[0].name if path else "", asyncio.Future[None](), self._waiting
         if self._numbers[last] >= WAITING_MAX:
             raise TimeoutError
         self._numbers[last] += 1
         for each in (*path, turn):
             waiting = waiting.setdefault(each, {})
-        self._begin_next()
-        waits = not turn.done()
         try:
             await turn
         except asyncio.CancelledError:
@@ -187,7 +188,7 @@ class Slots:
             raise
         finally:
             _subtract(self._numbers, last)
-        return waits
+        return True
 
     def release(self, *subjects: str | Subject) -> None:
         self.free += 1
@@ -197,9 +198,7 @@ class Slots:
 
     @asynccontextmanager
     async def hold(self, *subjects: str | Subject) -> AsyncIterator[bool]:
-        """Places for an operation, see `acquire`. Raises Unavailable if they are not free in
-        time.
-        """
+        """See `acquire`. Raises Unavailable if the places are not free in time."""
         try:
             async with asyncio.timeout(SLOT_TIMEOUT_S):
                 waited = await self.acquire(*subjects)
@@ -219,25 +218,36 @@ class Slots:
             for each in reversed(subjects)
         ]
 
+    def _take(self, path: Sequence[Subject]) -> None:
+        self.free -= 1
+        self._used.update(_names(path))
+
+    def _have_places(self, path: Sequence[Subject], kept: Collection[str] = ()) -> bool:
+        """kept: names of the subjects of the next operation, for which a place of each is kept."""
+        return all(self._used[name] + (name in kept) < maximum for name, maximum in path)
+
+    def _first(self) -> list[Any]:
+        """The operation whose turn is next, with its subjects."""
+        path, waiting = list[Any](), self._waiting
+        while waiting:
+            path.append(next(iter(waiting)))
+            waiting = waiting[path[-1]]
+        return path
+
     def _begin_next(self) -> None:
-        while self._waiting and self.free:
-            path, waiting = list[Any](), self._waiting
-            while waiting:
-                path.append(next(iter(waiting)))
-                waiting = waiting[path[-1]]
-            if not all(self._used[name] < maximum for name, maximum in path[:-1]):
-                path = self._find(self._waiting, {name for name, _ in path[:-1]})
+        while self.free and (path := self._first()):
+            if not self._have_places(path[:-1]):
+                path = self._find(self._waiting, _names(path[:-1]))
             if not path:
                 return
             *subjects, turn = path
             _remove(self._waiting, path, ends_turn=True)
             if not turn.done():
                 turn.set_result(None)
-                self.free -= 1
-                self._used.update(each.name for each in subjects)
+                self._take(subjects)
 
     def _find(self, waiting: _Waiting, kept: Collection[str]) -> list[Any]:
-        """The next operation that can begin. kept: subjects of which a place is kept."""
+        """The first operation that can begin."""
         for each, below in waiting.items():
             if isinstance(each, asyncio.Future):
                 return [each]
@@ -246,6 +256,10 @@ class Slots:
                 if path:
                     return [each, *path]
         return []
+
+
+def _names(path: Sequence[Subject]) -> list[str]:
+    return [name for name, _ in path]
 
 
 def _remove(waiting: _Waiting, path: list[Any], *, ends_turn: bool = False) -> None:
