@@ -9,12 +9,11 @@ of a real server per counter, and the keys that a worker uses between two report
 import asyncio
 import itertools
 import random
-import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from gatehouse.core.keys import RateLimit
-from gatehouse.core.ledger import Counter, Families, Family
+from gatehouse.core.ledger import Counter, Family
 from gatehouse.core.verification import Charge
 from gatehouse.features.verification.rate_limiters import BATCH_MAX, EXCHANGE_S, RateLimits
 from gatehouse.platform.redis.connection import Redis
@@ -94,17 +93,6 @@ def families_per_report() -> float:
     return float(sum(1 - (1 - weight / total) ** requests for weight in weights))
 
 
-def bytes_per_family() -> float:
-    tracemalloc.start()
-    families, subjects = Families(), [f"{number:012d}" for number in range(10_000)]
-    before = tracemalloc.get_traced_memory()[0]
-    for subject in subjects:
-        families.find(subject).take(Charge(subject, (LIMIT,), 1), 0.0, degraded=False)
-    used = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    return used / len(subjects)
-
-
 async def valkey_us_per_counter() -> float:
     with servers.redis() as url:
         redis = Redis(servers.administrator(url), "url", timeout_s=20)
@@ -125,7 +113,6 @@ def rows() -> Iterator[str]:
     families, us = families_per_report(), asyncio.run(valkey_us_per_counter())
     calls_s, counters_s = -(-families // BATCH_MAX) / EXCHANGE_S, families / EXCHANGE_S
     yield f"limit: {LIMIT.burst} at once; {REQUESTS_S} requests/s of a worker, {KEYS} keys (Zipf)"
-    yield f"memory of a worker: {bytes_per_family():.0f} bytes per key family"
     yield f"Valkey: {us:.1f} us of CPU time per counter"
     yield f"one shard is enough for {VALKEY_SHARE * 1e6 / us / counters_s:.0f} workers"
     columns = ("above the limit", "until all deny")

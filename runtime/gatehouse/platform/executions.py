@@ -29,8 +29,8 @@ from gatehouse.core.errors import Unavailable
 
 T = TypeVar("T")
 
-#: Maximum wait for a slot, and maximum number of operations of a subject that wait. An operation
-#: also waits after its client has disconnected, so the limits of connections do not bound them.
+#: Maximum wait for a slot, and maximum number of operations of a subject that wait, also after
+#: their clients have disconnected.
 SLOT_TIMEOUT_S, WAITING_MAX = 10.0, 1024
 
 
@@ -159,24 +159,26 @@ class Slots:
 
     def __init__(self, number: float, each: float | None = None) -> None:
         self.free, self._each = number, number // 2 if each is None else each
-        self._used, self._numbers = Counter[str](), Counter[str]()
-        self._waiting: _Waiting = {}
+        self._used, self._waiting = Counter[str](), _Waiting()
+        #: Numbers of operations that wait, by their last subjects, the last first.
+        self._numbers = Counter[tuple[Subject, ...]]()
 
     async def acquire(self, *subjects: str | Subject) -> bool:
-        """Takes places for an operation of subjects, the narrower first, so that the operations of
-        one link do not begin before those of the other links of its owner. Returns True if it had
-        to wait. Raises TimeoutError if WAITING_MAX operations of the last subject wait.
+        """Takes places for an operation of subjects, the narrower first. Returns True if it had to
+        wait. If more than WAITING_MAX operations of the last subject wait, the newest of the
+        subjects with the most raises TimeoutError.
         """
         path = self._path(subjects)
         if self.free and self._have_places(path, _names(self._first()[:-1])):
             self._take(path)
             return False
-        last, turn, waiting = path[0].name if path else "", asyncio.Future[None](), self._waiting
-        if self._numbers[last] >= WAITING_MAX:
-            raise TimeoutError
-        self._numbers[last] += 1
+        turn, waiting = asyncio.Future[None](), self._waiting
         for each in (*path, turn):
             waiting = waiting.setdefault(each, {})
+        numbered = [tuple(path[:end]) for end in range(1, len(path) + 1)] or [()]
+        self._numbers.update(numbered)
+        if self._numbers[numbered[0]] > WAITING_MAX:
+            self._end_newest([*numbered[0]])
         try:
             await turn
         except asyncio.CancelledError:
@@ -187,13 +189,12 @@ class Slots:
                 self.release(*subjects)
             raise
         finally:
-            _subtract(self._numbers, last)
+            _subtract(self._numbers, numbered)
         return True
 
     def release(self, *subjects: str | Subject) -> None:
         self.free += 1
-        for each in self._path(subjects):
-            _subtract(self._used, each.name)
+        _subtract(self._used, _names(self._path(subjects)))
         self._begin_next()
 
     @asynccontextmanager
@@ -223,11 +224,10 @@ class Slots:
         self._used.update(_names(path))
 
     def _have_places(self, path: Sequence[Subject], kept: Collection[str] = ()) -> bool:
-        """kept: names of the subjects of the next operation, for which a place of each is kept."""
+        """kept: names of subjects of which a place is kept."""
         return all(self._used[name] + (name in kept) < maximum for name, maximum in path)
 
     def _first(self) -> list[Any]:
-        """The operation whose turn is next, with its subjects."""
         path, waiting = list[Any](), self._waiting
         while waiting:
             path.append(next(iter(waiting)))
@@ -245,6 +245,18 @@ class Slots:
             if not turn.done():
                 turn.set_result(None)
                 self._take(subjects)
+
+    def _end_newest(self, path: list[Any]) -> None:
+        """path: the last subject."""
+        waiting = self._waiting
+        for each in path:
+            waiting = waiting[each]
+        while waiting:
+            path.append(max(reversed(waiting), key=lambda each: self._numbers[(*path, each)]))
+            waiting = waiting[path[-1]]
+        _remove(self._waiting, path)
+        if not path[-1].done():
+            path[-1].set_exception(TimeoutError())
 
     def _find(self, waiting: _Waiting, kept: Collection[str]) -> list[Any]:
         """The first operation that can begin."""
@@ -276,10 +288,11 @@ def _remove(waiting: _Waiting, path: list[Any], *, ends_turn: bool = False) -> N
             waiting[first] = below
 
 
-def _subtract(numbers: Counter[str], name: str) -> None:
-    numbers[name] -= 1
-    if not numbers[name]:
-        del numbers[name]
+def _subtract(numbers: Counter[T], names: Sequence[T]) -> None:
+    for name in names:
+        numbers[name] -= 1
+        if not numbers[name]:
+            del numbers[name]
 
 
 class Holder(Protocol):

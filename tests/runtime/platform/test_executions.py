@@ -21,19 +21,27 @@ from hypothesis import strategies as st
 
 
 @pytest.mark.bound("platform.executions:WAITING_MAX")
-async def test_waiting_operations_of_a_subject_are_bounded() -> None:
-    slots, ends = Slots(2), asyncio.Event()
+@pytest.mark.parametrize("subjects", [(), ("a",), ("link", "network", "a")])
+async def test_waiting_operations_of_a_subject_are_bounded(subjects: tuple[str, ...]) -> None:
+    slots, ends = Slots(1, 1), asyncio.Event()
 
-    async def operate(subject: str) -> None:
-        async with slots.hold(subject):
+    async def operate(*subjects: str) -> None:
+        async with slots.hold(*subjects):
             await ends.wait()
 
-    running = [asyncio.create_task(operate("a")) for _ in range(WAITING_MAX + 1)]
+    running = [asyncio.create_task(operate(*subjects)) for _ in range(WAITING_MAX + 1)]
     await asyncio.sleep(0)
     with pytest.raises(Unavailable):
-        await asyncio.wait_for(operate("a"), 1)
+        await asyncio.wait_for(asyncio.gather(operate(*subjects), operate(*subjects)), 1)
+    # Another network or link of the same last subject displaces one of the first.
+    others = [("another link", *subjects[1:]), ("link", "another network", "a")]
+    others *= bool(subjects[1:])
+    last = [asyncio.create_task(operate(*each)) for each in others]
+    await asyncio.sleep(0)
     ends.set()
-    await asyncio.gather(*running, operate("b"))
+    results = await asyncio.gather(*running, return_exceptions=True)
+    assert sum(isinstance(each, Unavailable) for each in results) == len(last)
+    await asyncio.gather(*last, operate("b"))
 
 
 async def test_last_subjects_of_waiting_operations_take_turns() -> None:

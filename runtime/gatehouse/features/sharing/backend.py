@@ -83,14 +83,15 @@ class Backend:
 
     async def secret(self, secret_id: str, client: Client) -> Secret | None:
         """Read a secret for a client without an account. From then on, its request calls AWS for
-        its address, its network, and the owner of the secret, so that the recipients of others do
-        not wait for them.
+        its address and its network, so that recipients of other networks do not wait for them.
         """
         call_subjects.set(CallSubjects(client.subjects))
-        secret = await self.table.get(secret_id)
-        if secret is not None:
-            call_subjects.set(CallSubjects((*client.subjects, secret.owner)))
-        return secret
+        return await self.table.get(secret_id)
+
+    def count_for_owner(self, secret: Secret, link: str, client: Client) -> None:
+        """The client has proven that it has a link, so its request also counts for the owner."""
+        client.count_for(secret.owner, link)
+        call_subjects.set(CallSubjects((*client.subjects, secret.owner)))
 
     async def take_create(self, kind: str, owner: str) -> None:
         """Count the creation of a `kind`, such as `secret`, by an owner.

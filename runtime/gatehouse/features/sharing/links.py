@@ -193,7 +193,7 @@ class LinkService:
             raise await self._denials.error(
                 token, client, "wrong link secret", exists=link is not None
             )
-        client.count_for(secret.owner, link.id)
+        self._backend.count_for_owner(secret, link.id, client)
         return secret, link
 
     def _is_open(self, secret: Secret, link: Link) -> bool:

@@ -57,7 +57,7 @@ class SubmissionService:
             raise await self._denials.error(
                 token, client, "wrong link secret", exists=request is not None
             )
-        client.count_for(secret.owner, token.path)
+        self._backend.count_for_owner(secret, token.path, client)
         if not self._is_open(secret) and request.submission != submission_id:
             raise await self._denials.error(token, client, "ended")
         return secret

@@ -162,8 +162,7 @@ class Table:
             again with the current value if somebody else has changed the item.
         waits: False for a change that does not wait for the audit trail, because there is at most
             one such change for each item or link.
-        link: ID of the link of a client. The links of a secret take turns, and of a link, the
-            networks.
+        link: ID of the link of a client.
         """
         subjects = Subject(f"{secret.id} {link}", 1), Subject(secret.id, 1)
         async with aws.turn(*subjects) as waited:

@@ -372,15 +372,20 @@ async def test_passphrases_of_the_owners_of_links_take_turns(
     """The links of an owner are opened from many networks, also from that of another recipient."""
     _, links = await sharing.create(passphrase=PASSPHRASE, recipients=[*"abcdef"], owner="key:1")
     other, [other_link] = await sharing.create(passphrase=PASSPHRASE, owner="key:2")
-    slow, argon2 = SlowKeys(), sharing.backend.argon2
+    slow = SlowKeys()
     monkeypatch.setattr(encryption, "passphrase_key", slow.compute)
+
+    def waiting() -> int:
+        """Number of links, whose path has three subjects."""
+        return sum(len(path) == 3 for path in sharing.backend.argon2._numbers)
+
     async with AsyncExitStack() as stack, asyncio.timeout(PATIENCE_S):
         opening = list[asyncio.Task[httpx.Response]]()
         addresses = [*(f"10.0.{number // 2}.7" for number in range(len(links))), "10.0.2.8"]
         for link, address in zip([*links, other_link], addresses, strict=True):
             client = await stack.enter_async_context(sharing.client(address=address))
             opening.append(asyncio.create_task(_open(client, link)))
-            await until(lambda: argon2._numbers.total() + len(slow.started) == len(opening))
+            await until(lambda: waiting() + len(slow.started) == len(opening))
         slow.complete.set()
         assert {reply.status_code for reply in await asyncio.gather(*opening)} == {200}
     assert salt_of(other) in slow.started[: backend.ARGON2_PARALLEL]
@@ -477,7 +482,8 @@ async def test_calls_for_clients_count_for_their_address_network_and_owner(
             await sharing.links.read(opened, *opened.items)
         return subjects
 
-    for attempt in ((LinkToken.create("b" * 28), ""), (link, "wrong"), (link, PASSPHRASE)):
+    unknown, wrong = LinkToken.create("b" * 28), LinkToken.create(link.path)
+    for attempt in ((unknown, ""), (wrong, PASSPHRASE), (link, "wrong"), (link, PASSPHRASE)):
         subjects = await asyncio.create_task(calls(*attempt))
         first, *others = subjects
         of_client = ("198.51.100.7", "198.51.100.0/24")
