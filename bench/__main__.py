@@ -2,13 +2,12 @@
 
 `gateway` measures the gateway under realistic load, beside nginx and, if a local server is
 configured, Unkey. `--check` fails if a ratio is lower than the stored ratio. `check` measures the
-CPU time and the memory of a policy check of a large program. `workers` simulates the rate limits of
-up to 200 workers. `memory` measures a gateway under a flood of connections.
+CPU time and the memory of a policy check of a large program. `memory` measures a gateway under a
+flood of connections.
 """
 
 import argparse
 
-from bench import workers
 from bench.gateway import memory, ratios
 from bench.policies import check_time
 
@@ -16,7 +15,7 @@ parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument(
     "name",
     nargs="?",
-    choices=("gateway", "check", "workers", "memory"),
+    choices=("gateway", "check", "memory"),
     default="gateway",
     help="benchmark (default: %(default)s)",
 )
@@ -35,8 +34,6 @@ parser.add_argument(
 options = parser.parse_args()
 if options.name == "check":
     check_time.main(options.resources)
-elif options.name == "workers":
-    workers.main()
 elif options.name == "memory":
     memory.main()
 elif missing := ratios.missing():

@@ -37,11 +37,13 @@ SLOT_TIMEOUT_S, WAITING_MAX = 10.0, 1024
 class CallSubjects(NamedTuple):
     """For whom a request calls AWS, such as the network of its client. See `Slots.hold`.
 
-    have_turn: the request has a turn for several calls.
+    have_turn: the request has a turn for several calls. have_slot: it has a place of another limit,
+    so that its calls do not wait for others.
     """
 
     names: tuple[str, ...] = ()
     have_turn: bool = False
+    have_slot: bool = False
 
 
 NO_SUBJECTS = CallSubjects()
@@ -150,15 +152,16 @@ _Waiting: TypeAlias = dict[Any, Any]
 class Slots:
     """Limits concurrent operations. An operation takes a place of each of its subjects and of the
     total at once, so that it has none while it waits. Those that wait take turns by their last
-    subject, then by the one before it. If the next one cannot begin yet, a place of each of its
-    subjects is kept for it, and others begin.
+    subject, then by the one before it. If the next one waits for a subject before its last one, a
+    place of each of its subjects is kept for it. Others begin in the meantime.
 
-    free: number of free places in total. each: maximum of a subject that has no other, by default
-    half of the total.
+    number: of places in total. free: number of free places. each: maximum of a subject that has no
+    other, by default half of the total.
     """
 
     def __init__(self, number: float, each: float | None = None) -> None:
-        self.free, self._each = number, number // 2 if each is None else each
+        self.number = self.free = number
+        self._each = number // 2 if each is None else each
         self._used, self._waiting = Counter[str](), _Waiting()
         #: Numbers of operations that wait, by their last subjects, the last first.
         self._numbers = Counter[tuple[Subject, ...]]()
@@ -169,7 +172,7 @@ class Slots:
         subjects with the most raises TimeoutError.
         """
         path = self._path(subjects)
-        if self.free and self._have_places(path, _names(self._first()[:-1])):
+        if self.free and self._have_places(path, self._kept(self._first())):
             self._take(path)
             return False
         turn, waiting = asyncio.Future[None](), self._waiting
@@ -227,6 +230,12 @@ class Slots:
         """kept: names of subjects of which a place is kept."""
         return all(self._used[name] + (name in kept) < maximum for name, maximum in path)
 
+    def _kept(self, path: list[Any]) -> list[str]:
+        """Names of the subjects of which a place is kept for the next operation. None if its last
+        subject has no place, because the operations of that subject can take long.
+        """
+        return _names(path[:-1]) if self._have_places(path[:1][: len(path) - 1]) else []
+
     def _first(self) -> list[Any]:
         path, waiting = list[Any](), self._waiting
         while waiting:
@@ -237,7 +246,7 @@ class Slots:
     def _begin_next(self) -> None:
         while self.free and (path := self._first()):
             if not self._have_places(path[:-1]):
-                path = self._find(self._waiting, _names(path[:-1]))
+                path = self._find(self._waiting, self._kept(path))
             if not path:
                 return
             *subjects, turn = path

@@ -167,7 +167,7 @@ class LinkService:
         secret, network = opened.secret, opened.client.network
         link = f"{secret.id} {opened.link.id}"
         async with self._backend.reads.hold(link, network, secret.owner):
-            with aws.turn_taken():
+            with aws.turn_taken(have_slot=True):
                 return [await self._read(opened, item) for item in items]
 
     async def _read(self, opened: Opened, item: OpenedItem) -> bytes:

@@ -24,11 +24,11 @@ from gatehouse.platform.tracing.tracer import call_span
 #: response.
 AWS_ERRORS = (BotoCoreError, ClientError)
 
-#: Maximum number of concurrent calls of a process.
+#: Maximum number of concurrent calls of a process, without those that have another limit.
 CALLS_MAX = 16
 
 _Result = TypeVar("_Result")
-_threads = ThreadPoolExecutor(CALLS_MAX, "aws")
+_threads = ThreadPoolExecutor(2 * CALLS_MAX, "aws")
 #: By event loop, because each invocation of a Lambda function has its own.
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Slots, Slots]] = WeakKeyDictionary()
 
@@ -75,11 +75,11 @@ async def call(operation: Callable[..., _Result], service: str, **arguments: Any
     """
     name = f"{service} {getattr(operation, '__name__', 'call')}"
     with call_span(name, {"rpc.system": "aws-api"}):
-        subjects, have_turn = call_subjects.get()
+        subjects, have_turn, have_slot = call_subjects.get()
         turns, calls = _of_loop()
         async with (
             nullcontext() if have_turn else turns.hold(*subjects),
-            calls.hold(*subjects[-1:]),
+            nullcontext() if have_slot else calls.hold(*subjects[-1:]),
         ):
             try:
                 return await asyncio.wrap_future(_threads.submit(operation, **arguments))
@@ -90,11 +90,12 @@ async def call(operation: Callable[..., _Result], service: str, **arguments: Any
 
 
 @contextmanager
-def turn_taken() -> Iterator[None]:
+def turn_taken(*, have_slot: bool = False) -> Iterator[None]:
     """The calls in the block wait for no others of the same subjects, because the operation has
-    waited for its turn before it took what others wait for.
+    waited for its turn before it took what others wait for. have_slot: for no others at all.
     """
-    token = call_subjects.set(call_subjects.get()._replace(have_turn=True))
+    subjects = call_subjects.get()._replace(have_turn=True, have_slot=have_slot)
+    token = call_subjects.set(subjects)
     try:
         yield
     finally:

@@ -195,7 +195,7 @@ class Connections:
         closes those of the networks with the most requests in progress, if they have more than an
         equal share. Returns False if there are none.
         """
-        number = self.settings.connections_max // 64 or 1  # several, because sorting takes 2 ms
+        number = self.settings.connections_max // 16 or 1  # many, because sorting takes 10 ms
         waiting = [each for each in self.protocols if each.is_waiting]
         closed = [] if len(waiting) > number else self._largest(number, {*waiting})
         if not closed:

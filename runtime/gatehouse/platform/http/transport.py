@@ -185,9 +185,11 @@ class ClientTransport:
         transport keeps until the kernel takes it.
         """
         unsent = self.transport.get_write_buffer_size() + sum(map(len, self._rest))
-        sock = self.transport.get_extra_info("socket")  # None after the connection was lost
-        if unsent or not self._is_tls or sock is None or sock.fileno() < 0:
+        if unsent or not self._is_tls:
             return unsent
+        sock = self.transport.get_extra_info("socket")  # None after the connection was lost
+        if sock is None or sock.fileno() < 0:
+            return 0
         poll = select.poll()
         poll.register(sock.fileno(), select.POLLOUT)
         return int(not poll.poll(0))

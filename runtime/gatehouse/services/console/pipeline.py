@@ -11,6 +11,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -123,7 +124,7 @@ class ConsolePipeline(Pipeline):
                 arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
             if endpoint.query is None or endpoint.changes_state:
                 return await call(request, **arguments)
-            async with self.lists.hold(request.authenticated.owner):
+            async with self._list(endpoint, request):
                 await self._authorize(endpoint, request)  # the request may have waited
                 return await call(request, **arguments)
 
@@ -139,12 +140,17 @@ class ConsolePipeline(Pipeline):
         change in the meantime; the response is then incomplete.
         """
         while True:
-            async with self.lists.hold(request.authenticated.owner):
+            async with self._list(endpoint, request):
                 part = await anext(parts, None)
             if part is None:
                 return
             await self._authorize(endpoint, request)
             yield part
+
+    def _list(self, endpoint: Endpoint, request: Request) -> AbstractAsyncContextManager[object]:
+        """A place for a list. The lists of a tag leave one to others: AWS can delay its own."""
+        of_tag = Subject(endpoint.tag, self.lists.number - 1)
+        return self.lists.hold(of_tag, request.authenticated.owner)
 
     async def _take_turn(self, endpoint: Endpoint, request: Request) -> bool:
         """Waits until fewer than REQUESTS_MAX requests of the caller, and NETWORK_REQUESTS_MAX of

@@ -121,7 +121,7 @@ async def test_guesses_of_a_network_leave_connections_to_others(
 
 async def test_lists_leave_connections_to_other_requests(console: Console) -> None:
     created = [await console.create(scopes=["role:auditor"]) for _ in range(3)]
-    async with console.connect(database_pool_size=4) as client:
+    async with console.connect(database_pool_size=6) as client:
         async with locked(console.database, "usage_count"):
             reads = [
                 asyncio.create_task(client.get("/v1/usage", headers=console.as_(each["token"])))
@@ -131,6 +131,7 @@ async def test_lists_leave_connections_to_other_requests(console: Console) -> No
             while await lock_waits(console.pool) < 2:
                 await asyncio.sleep(0.001)
             assert (await client.post("/v1/keys", json={"name": "a"})).status_code == 201
+            assert (await client.get("/v1/webhooks")).status_code == 200
             assert (await client.delete("/v1/cores/none")).status_code == 404
             revocation = f"/v1/keys/{created[2]['key']['id']}/revoke"
             assert (await client.post(revocation, json={"reason": "a"})).status_code == 200

@@ -464,7 +464,7 @@ async def test_requests_with_a_link_do_not_delay_those_with_other_links(sharing:
         await sharing.text(opened[number])
         ended.append(number)
 
-    for work, before in ((change, 2), (read, backend.READS_PARALLEL)):
+    for work, before in ((change, 2), (read, 2 * backend.READS_PARALLEL)):
         ended.clear()
         await asyncio.gather(*[work(0) for _ in range(12)], work(1))
         assert ended.index(1) <= before
@@ -557,6 +557,33 @@ async def test_clients_that_wait_for_calls_hold_no_locks(sharing: Sharing) -> No
             await sharing.links.open(link, "", "other", far)
         complete.set()
         await asyncio.gather(*lookups, changing)
+
+
+async def test_contents_are_read_while_calls_of_others_wait(sharing: Sharing) -> None:
+    _, (link,) = await sharing.create(uses=9)
+    clients = [
+        Client(f"10.0.{number}.7", RequestId("req_1")) for number in range(2 * aws.CALLS_MAX)
+    ]
+    opened = await sharing.links.open(link, "", "claim", clients[0])
+    complete, started, submit = threading.Event(), list[Any](), aws._threads.submit
+
+    def wait(operation: Any, **arguments: Any) -> Any:
+        assert complete.wait(PATIENCE_S)
+        return operation(**arguments)
+
+    def start(operation: Any, **arguments: Any) -> Any:
+        if executions.call_subjects.get().have_slot:
+            return submit(operation, **arguments)
+        started.append(operation)
+        return submit(partial(wait, operation), **arguments)
+
+    with patch.object(aws._threads, "submit", start):
+        lookups = [asyncio.create_task(sharing.links.look_up(link, each)) for each in clients]
+        await until(lambda: len(started) == aws.CALLS_MAX)
+        async with asyncio.timeout(PATIENCE_S):
+            assert await sharing.links.read(opened, *opened.items) == [TEXT]
+        complete.set()
+        await asyncio.gather(*lookups)
 
 
 async def test_changes_that_wait_for_a_secret_have_no_turn(
