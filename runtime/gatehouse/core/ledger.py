@@ -91,12 +91,12 @@ class Counter(msgspec.Struct, gc=False, eq=False):
         self.unsent, self.sent = 0.0, self.sent + move
         return move
 
-    def confirm(self, move: float, ahead: float, now: float) -> None:
-        """Redis has counted `move` of the sent requests, after which its counter is `ahead`."""
+    def confirm(self, move: float) -> None:
+        """Redis has counted `move` of the sent requests."""
         self.sent = max(self.sent - move, 0.0)
-        self.learn(ahead, now)
 
     def learn(self, ahead: float, now: float) -> None:
+        """Redis has replied that its counter is `ahead`, with all requests that it has counted."""
         known = now + ahead + self.sent + self.unreported(now)
         self.arrival = max(self.arrival, known)
 

@@ -101,7 +101,8 @@ class Worker:
     def receive(self, now: float) -> None:
         reply, self.reply = self.reply, []
         for counter, move, ahead in reply:
-            counter.confirm(move, ahead, now)
+            counter.confirm(move)
+            counter.learn(ahead, now)
 
     def exchange(self, redis: Redis, now: float) -> None:
         for _ in range(2):
@@ -219,7 +220,8 @@ def test_requests_in_flight_use_the_share() -> None:
     assert passed(worker, request, 0.0) == 100
     [(counter, move)] = worker.send(0.0)
     assert passed(worker, request, 0.0) == 0
-    counter.confirm(move, 100 * unit, 0.0)
+    counter.confirm(move)
+    counter.learn(100 * unit, 0.0)
     assert passed(worker, request, 0.0) == 100
 
 
@@ -243,7 +245,8 @@ def test_reply_adds_to_the_requests_that_are_not_confirmed() -> None:
     states = worker.take(request, 0.0, degraded=False)
     assert states is not None
     assert states[0].remaining == 1000 - 500 - 10 - 2
-    counter.confirm(move, 510 * unit, 0.0)
+    counter.confirm(move)
+    counter.learn(510 * unit, 0.0)
     states = worker.take(request, 0.0, degraded=False)
     assert states is not None
     assert states[0].remaining == 1000 - 500 - 10 - 3

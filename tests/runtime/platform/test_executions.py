@@ -66,7 +66,6 @@ async def test_last_subjects_of_waiting_operations_take_turns() -> None:
 
 
 async def test_operations_that_wait_have_no_places() -> None:
-    """Those of an owner from many networks do not delay those of others in one of them."""
     slots, begun, ends = Slots(4, 1), list[tuple[str, str]](), asyncio.Event()
 
     async def operate(network: str, owner: str) -> None:

@@ -322,19 +322,19 @@ class RateLimits:
             raise ValueError("unexpected reply")
         position, now = 0, time.monotonic() * 1_000_000
         in_flight, self._in_flight, self.degraded = self._in_flight, [], False
+        for entry in in_flight:  # before any counter is learned, which can contain all of them
+            if entry.charge is None:
+                for counter, move in zip(entry.counters, entry.moves, strict=True):
+                    counter.confirm(move)
         for entry in in_flight:
             ahead_us = numbers[position : position + len(entry.counters)]
             position += len(entry.counters)
-            changes = zip(entry.counters, entry.moves, ahead_us, strict=True)
             charge = entry.charge
-            if charge is None:
-                for counter, move, ahead in changes:
-                    counter.confirm(move, ahead, now)
-                continue
-            counts = gcra.allows(charge.limits, ahead_us, charge.cost)
-            for counter, move, ahead in changes:
+            counts = charge and gcra.allows(charge.limits, ahead_us, charge.cost)
+            for counter, move, ahead in zip(entry.counters, entry.moves, ahead_us, strict=True):
                 counter.learn(ahead + move if counts else ahead, now)
-            _resolve(entry, gcra.report(charge.limits, ahead_us, charge.cost))
+            if charge is not None:
+                _resolve(entry, gcra.report(charge.limits, ahead_us, charge.cost))
         if len(numbers) >= BATCH_MAX:
             self._add(None)  # more families may be waiting
 

@@ -261,22 +261,24 @@ async def test_requests_during_interruptions_of_redis_count_once(
     assert state.reset_s <= 86_400  # 200 requests
 
 
+@pytest.mark.parametrize(("quota", "count"), [(5, 8), (100, 40)])
 async def test_requests_that_wait_for_an_interrupted_redis_count_once(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, quota: int, count: int
 ) -> None:
     monkeypatch.setattr(rate_limiters, "RETRY_S", 0.01)
-    request = charge(FIVE)
+    request = charge(RateLimit(name="requests", quota=quota, window_s=86_400, burst=quota))
     with servers.redis() as url:
         pid, worker = redis_pid(url), limiter(url, timeout_s=0.05)
         await worker.start()
         with suspended(pid):
-            states = await asyncio.gather(*(worker.take(request) for _ in range(8)))
+            states = await asyncio.gather(*(worker.take(request) for _ in range(count)))
         await until(lambda: not worker.degraded)
+        states += [await worker.take(request) for _ in range(quota)]
         await close(worker)
         state = await stored_state(url, request)
-    assert sum(not each.exceeded for (each,) in states) == 5
+    assert sum(not each.exceeded for (each,) in states) == quota
     assert state.exceeded
-    assert state.reset_s <= 3600  # 5 requests
+    assert state.reset_s <= 86_400  # all requests
 
 
 @pytest.mark.requirement("TR-09")

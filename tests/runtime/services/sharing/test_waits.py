@@ -522,28 +522,36 @@ async def test_request_calls_for_no_client_of_an_earlier_request(sharing: Sharin
     assert {*subjects} == {()}
 
 
+@dataclass
+class SlowCalls:
+    """Calls of AWS that end after `complete` is set, if `is_slow` returns True."""
+
+    is_slow: Callable[[CallSubjects], bool]
+    started: int = 0
+    complete: threading.Event = field(default_factory=threading.Event)
+    submit: Callable[..., Any] = aws._threads.submit
+
+    def start(self, operation: Any, **arguments: Any) -> Any:
+        if not self.is_slow(executions.call_subjects.get()):
+            return self.submit(operation, **arguments)
+        self.started += 1
+        return self.submit(self.wait, operation, **arguments)
+
+    def wait(self, operation: Any, **arguments: Any) -> Any:
+        assert self.complete.wait(PATIENCE_S)
+        return operation(**arguments)
+
+
 async def test_clients_that_wait_for_calls_hold_no_locks(sharing: Sharing) -> None:
-    """The lookups of a network wait for AWS. Its reads hold places, so they do not wait."""
     secret, (link,) = await sharing.create(uses=9)
     near, far = (Client(address, RequestId("req_1")) for address in ("192.0.2.7", "198.51.100.7"))
     opened = await sharing.links.open(link, "", "claim", near)
-    complete, started, submit = threading.Event(), list[Any](), aws._threads.submit
-
-    def wait(operation: Any, **arguments: Any) -> Any:
-        started.append(complete.wait(PATIENCE_S))
-        return operation(**arguments)
-
-    def start(operation: Any, **arguments: Any) -> Any:
-        if executions.call_subjects.get() == CallSubjects(near.subjects):
-            started.append(operation)
-            return submit(partial(wait, operation), **arguments)
-        return submit(operation, **arguments)
-
-    with patch.object(aws._threads, "submit", start):
+    calls = SlowCalls(lambda subjects: subjects == CallSubjects(near.subjects))
+    with patch.object(aws._threads, "submit", calls.start):
         lookups = [
             asyncio.create_task(sharing.links.look_up(link, near)) for _ in range(aws.CALLS_MAX)
         ]
-        await until(lambda: len(started) == aws.CALLS_MAX // 2)
+        await until(lambda: calls.started == aws.CALLS_MAX // 2)
         event = sharing.backend.event(ACTOR, AuditAction.SECRET_PURGE, secret.id)
         changed = partial(msgspec.structs.replace, sender="b")
 
@@ -555,34 +563,22 @@ async def test_clients_that_wait_for_calls_hold_no_locks(sharing: Sharing) -> No
         async with asyncio.timeout(PATIENCE_S):
             await sharing.links.read(opened, *opened.items)
             await sharing.links.open(link, "", "other", far)
-        complete.set()
+        calls.complete.set()
         await asyncio.gather(*lookups, changing)
 
 
 async def test_contents_are_read_while_calls_of_others_wait(sharing: Sharing) -> None:
     _, (link,) = await sharing.create(uses=9)
-    clients = [
-        Client(f"10.0.{number}.7", RequestId("req_1")) for number in range(2 * aws.CALLS_MAX)
-    ]
+    count = 2 * aws.CALLS_MAX
+    clients = [Client(f"10.0.{number}.7", RequestId("req_1")) for number in range(count)]
     opened = await sharing.links.open(link, "", "claim", clients[0])
-    complete, started, submit = threading.Event(), list[Any](), aws._threads.submit
-
-    def wait(operation: Any, **arguments: Any) -> Any:
-        assert complete.wait(PATIENCE_S)
-        return operation(**arguments)
-
-    def start(operation: Any, **arguments: Any) -> Any:
-        if executions.call_subjects.get().have_slot:
-            return submit(operation, **arguments)
-        started.append(operation)
-        return submit(partial(wait, operation), **arguments)
-
-    with patch.object(aws._threads, "submit", start):
+    calls = SlowCalls(lambda subjects: not subjects.have_slot)
+    with patch.object(aws._threads, "submit", calls.start):
         lookups = [asyncio.create_task(sharing.links.look_up(link, each)) for each in clients]
-        await until(lambda: len(started) == aws.CALLS_MAX)
+        await until(lambda: calls.started == aws.CALLS_MAX)
         async with asyncio.timeout(PATIENCE_S):
             assert await sharing.links.read(opened, *opened.items) == [TEXT]
-        complete.set()
+        calls.complete.set()
         await asyncio.gather(*lookups)
 
 
