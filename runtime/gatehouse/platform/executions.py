@@ -188,7 +188,7 @@ class Slots:
             if turn.cancelled():
                 _remove(self._waiting, [*path, turn])
                 self._begin_next()
-            else:
+            elif turn.exception() is None:
                 self.release(*subjects)
             raise
         finally:

@@ -91,7 +91,8 @@ class Backend:
     def count_for_owner(self, secret: Secret, link: str, client: Client) -> None:
         """The client has proven that it has a link, so its request also counts for the owner."""
         client.count_for(secret.owner, link)
-        call_subjects.set(CallSubjects((*client.subjects, secret.owner)))
+        subjects = *client.subjects, f"{secret.id} {link}", secret.owner
+        call_subjects.set(CallSubjects(subjects))
 
     async def take_create(self, kind: str, owner: str) -> None:
         """Count the creation of a `kind`, such as `secret`, by an owner.
@@ -112,7 +113,7 @@ class Backend:
             raise RateLimited(message, retry_after_s=wait_s)
 
     async def passphrase_key(self, passphrase: str, salt: bytes, *subjects: str) -> bytes:
-        """Return the key of a passphrase. `subjects`: the link, the network of the client and the
+        """Return the key of a passphrase. `subjects`: the network of the client, the link and the
         owner, for whom keys are computed one after the other. Raises Unavailable if too many others
         are being computed.
         """

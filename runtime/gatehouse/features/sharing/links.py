@@ -157,7 +157,7 @@ class LinkService:
             keys = {} if finished else link.wrapped_keys
             return secret.with_link(msgspec.structs.replace(link, claims=claims, wrapped_keys=keys))
 
-        await self._table.change(secret, event, acknowledged, link=token.link_id)
+        await self._table.change(secret, event, acknowledged)
 
     async def read(self, opened: Opened, *items: OpenedItem) -> list[bytes]:
         """Return the plaintext of items. Raises Unavailable, including for altered content and if
@@ -166,7 +166,7 @@ class LinkService:
         """
         secret, network = opened.secret, opened.client.network
         link = f"{secret.id} {opened.link.id}"
-        async with self._backend.reads.hold(link, network, secret.owner):
+        async with self._backend.reads.hold(network, link, secret.owner):
             with aws.turn_taken(have_slot=True):
                 return [await self._read(opened, item) for item in items]
 
@@ -238,7 +238,7 @@ class LinkService:
                     message = f"Too many wrong passphrases. Try again in {wait_s} s."
                     raise TooManyAttempts(message, retry_after_s=wait_s)
                 taken.append(counter)
-            subjects = token.path, client.network, owner
+            subjects = client.network, token.path, owner
             key = await self._backend.passphrase_key(passphrase, link.salt, *subjects)
             keys = encryption.link_keys(token.secret, token.path, key)
             if not hmac.compare_digest(keys.public_key, link.public_key):
@@ -271,7 +271,7 @@ class LinkService:
             )
 
         try:
-            return await self._table.change(secret, event, claimed, link=token.link_id)
+            return await self._table.change(secret, event, claimed)
         except LinkNotFound:
             raise await self._denials.error(token, client, "ended") from None
 

@@ -153,7 +153,6 @@ class Table:
         change: Callable[[Secret], Secret],
         *,
         waits: bool = True,
-        link: str = "",
     ) -> Secret:
         """Store a change with its event, and return the current value.
 
@@ -162,10 +161,8 @@ class Table:
             again with the current value if somebody else has changed the item.
         waits: False for a change that does not wait for the audit trail, because there is at most
             one such change for each item or link.
-        link: ID of the link of a client.
         """
-        subjects = Subject(f"{secret.id} {link}", 1), Subject(secret.id, 1)
-        async with aws.turn(*subjects) as waited:
+        async with aws.turn(Subject(secret.id, 1)) as waited:
             if waited:
                 secret = await self.get(secret.id) or secret
             for attempt in range(_ATTEMPTS_MAX):

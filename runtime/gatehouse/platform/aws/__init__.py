@@ -103,13 +103,13 @@ def turn_taken(*, have_slot: bool = False) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def turn(*subjects: Subject) -> AsyncIterator[bool]:
+async def turn(subject: Subject) -> AsyncIterator[bool]:
     """Waits for a turn of the subjects of the request, for an operation that holds what others wait
-    for while it calls AWS. subjects: of the operation, before the last of the request. Yields True
+    for while it calls AWS. subject: of the operation, before the last of the request. Yields True
     if it had to wait. Raises Unavailable.
     """
     (turns, _), names = _of_loop(), call_subjects.get().names
-    async with turns.hold(*names[:-1], *subjects, *names[-1:]) as waited:
+    async with turns.hold(*names[:-1], subject, *names[-1:]) as waited:
         with turn_taken():
             yield waited
 

@@ -427,11 +427,11 @@ async def test_link_of_a_secret_that_is_purged_while_it_is_opened_is_not_found(
     secret, (token,) = await work.sharing.create()
     change = work.sharing.backend.table.change
 
-    async def purge_first(*arguments: Any, link: str) -> Any:
+    async def purge_first(*arguments: Any) -> Any:
         monkeypatch.setattr(work.sharing.backend.table, "change", change)
         await work.revoke(secret.id)
         await work.run()
-        return await change(*arguments, link=link)
+        return await change(*arguments)
 
     monkeypatch.setattr(work.sharing.backend.table, "change", purge_first)
     with pytest.raises(LinkNotFound):
