@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 
 @pytest.mark.bound("platform.executions:WAITING_MAX")
-@pytest.mark.parametrize("subjects", [(), ("a",), ("link", "network", "a")])
+@pytest.mark.parametrize("subjects", [(), ("link", "network", "a")])
 async def test_waiting_operations_of_a_subject_are_bounded(subjects: tuple[str, ...]) -> None:
     slots, ends = Slots(1, 1), asyncio.Event()
 
@@ -35,7 +35,6 @@ async def test_waiting_operations_of_a_subject_are_bounded(subjects: tuple[str, 
     await asyncio.sleep(0)
     with pytest.raises(Unavailable):
         await asyncio.wait_for(asyncio.gather(operate(*subjects), operate(*subjects)), 1)
-    # Another network or link of the same last subject displaces one of the first.
     others = [("another link", *subjects[1:]), ("link", "another network", "a")]
     others *= bool(subjects[1:])
     last = [asyncio.create_task(operate(*each)) for each in others]
@@ -98,7 +97,6 @@ async def test_operation_begins_in_its_turn_although_others_use_its_subjects(oth
         while "x" not in begun and len(begun) < 50:
             await operate(*operation)
 
-    # "network" and "owner" are hardly ever free at the same time by themselves.
     busy = [("a", 5, "network", "other owner"), ("b", 7, "other network", "owner")]
     running = [asyncio.create_task(repeat(*each)) for each in busy * others]
     running.append(asyncio.create_task(operate("x", 1, "network", "owner")))

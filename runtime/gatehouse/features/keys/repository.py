@@ -83,8 +83,11 @@ _IS_CREATED_BY = (
     "WHERE target.id = $1 AND caller.id = $2)"
 )
 #: A key that is not active can no longer renew the leases of its Cores, so their registrations end
-#: when the key becomes inactive.
-_END_REGISTRATIONS = "UPDATE core SET draining = true WHERE registered_by = $1 AND NOT draining"
+#: when the key becomes inactive, also those that are draining.
+_END_REGISTRATIONS = (
+    "UPDATE core SET draining = true, expires_at = LEAST(expires_at, now()) "
+    "WHERE registered_by = $1 AND (NOT draining OR expires_at > now())"
+)
 _UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {WRITTEN.columns[0]} = $1"
 
 _FIELDS = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from gatehouse.features.keys import repository
 from gatehouse.platform.http.websocket import accept_value
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -717,8 +718,9 @@ async def test_websocket_is_logged_and_counted_once(gateway: Gateway, key: Any) 
 # Drain
 
 
+@pytest.mark.parametrize("revoked", [False, True])
 async def test_websocket_is_closed_at_the_end_of_a_drain(
-    gateway: Gateway, sockets: SocketCore
+    gateway: Gateway, sockets: SocketCore, revoked: bool
 ) -> None:
     agent, reply = await gateway.register(sockets.url, "live")
     key = await gateway.create_key()
@@ -728,7 +730,10 @@ async def test_websocket_is_closed_at_the_end_of_a_drain(
         await client.send("during the drain")
         assert await client.recv() == "during the drain"
         assert (await gateway.get("/cores/live/x", key.header)).status == 503
-        assert (await gateway.request("DELETE", f"{end}0", agent.header)).status == 204
+        if revoked:
+            await gateway.pool.execute(repository._END_REGISTRATIONS, agent.id)
+        else:
+            assert (await gateway.request("DELETE", f"{end}0", agent.header)).status == 204
         assert await closed(client) == (1001, "the instance of the Core was drained")
     assert await sockets.close_code() == 1001
 

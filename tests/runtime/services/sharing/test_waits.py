@@ -521,8 +521,6 @@ async def test_request_calls_for_no_client_of_an_earlier_request(sharing: Sharin
 
 @dataclass
 class SlowCalls:
-    """Calls of AWS that end after `complete` is set, if `is_slow` returns True."""
-
     is_slow: Callable[[CallSubjects], bool]
     started: int = 0
     complete: threading.Event = field(default_factory=threading.Event)
