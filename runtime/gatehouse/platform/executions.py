@@ -138,8 +138,8 @@ class SharedRuns(Generic[T]):
         return await asyncio.shield(task)
 
 
-class Subject(NamedTuple):
-    """For whom operations are limited. maximum: number of concurrent operations."""
+class SubjectLimit(NamedTuple):
+    """A subject and its maximum number of concurrent operations."""
 
     name: str
     maximum: float
@@ -164,9 +164,9 @@ class Slots:
         self._each = number // 2 if each is None else each
         self._used, self._waiting = Counter[str](), _Waiting()
         #: Numbers of operations that wait, by their last subjects, the last first.
-        self._numbers = Counter[tuple[Subject, ...]]()
+        self._numbers = Counter[tuple[SubjectLimit, ...]]()
 
-    async def acquire(self, *subjects: str | Subject) -> bool:
+    async def acquire(self, *subjects: str | SubjectLimit) -> bool:
         """Takes places for an operation of subjects, the narrower first. Returns True if it had to
         wait. If more than WAITING_MAX operations of the last subject wait, the newest of the
         subjects with the most raises TimeoutError.
@@ -195,13 +195,13 @@ class Slots:
             _subtract(self._numbers, numbered)
         return True
 
-    def release(self, *subjects: str | Subject) -> None:
+    def release(self, *subjects: str | SubjectLimit) -> None:
         self.free += 1
         _subtract(self._used, _names(self._path(subjects)))
         self._begin_next()
 
     @asynccontextmanager
-    async def hold(self, *subjects: str | Subject) -> AsyncIterator[bool]:
+    async def hold(self, *subjects: str | SubjectLimit) -> AsyncIterator[bool]:
         """See `acquire`. Raises Unavailable if the places are not free in time."""
         try:
             async with asyncio.timeout(SLOT_TIMEOUT_S):
@@ -216,17 +216,17 @@ class Slots:
         finally:
             self.release(*subjects)
 
-    def _path(self, subjects: Sequence[str | Subject]) -> list[Subject]:
+    def _path(self, subjects: Sequence[str | SubjectLimit]) -> list[SubjectLimit]:
         return [
-            Subject(each, self._each) if isinstance(each, str) else each
+            SubjectLimit(each, self._each) if isinstance(each, str) else each
             for each in reversed(subjects)
         ]
 
-    def _take(self, path: Sequence[Subject]) -> None:
+    def _take(self, path: Sequence[SubjectLimit]) -> None:
         self.free -= 1
         self._used.update(_names(path))
 
-    def _have_places(self, path: Sequence[Subject], kept: Collection[str] = ()) -> bool:
+    def _have_places(self, path: Sequence[SubjectLimit], kept: Collection[str] = ()) -> bool:
         """kept: names of subjects of which a place is kept."""
         return all(self._used[name] + (name in kept) < maximum for name, maximum in path)
 
@@ -234,7 +234,8 @@ class Slots:
         """Names of the subjects of which a place is kept for the next operation. None if its last
         subject has no place, because the operations of that subject can take long.
         """
-        return _names(path[:-1]) if self._have_places(path[:1][: len(path) - 1]) else []
+        subjects = path[:-1]
+        return _names(subjects) if self._have_places(subjects[:1]) else []
 
     def _first(self) -> list[Any]:
         path, waiting = list[Any](), self._waiting
@@ -279,7 +280,7 @@ class Slots:
         return []
 
 
-def _names(path: Sequence[Subject]) -> list[str]:
+def _names(path: Sequence[SubjectLimit]) -> list[str]:
     return [name for name, _ in path]
 
 

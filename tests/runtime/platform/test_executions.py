@@ -15,7 +15,7 @@ from gatehouse.platform.executions import (
     Execution,
     Places,
     Slots,
-    Subject,
+    SubjectLimit,
     in_task,
 )
 from hypothesis import given, settings
@@ -123,7 +123,7 @@ def test_operations_begin_within_the_limits(
         slots, used, tasks = Slots(3, 2), Counter[str](), list[asyncio.Task[None]]()
 
         async def operate(link: str, network: str, owner: str, length: int) -> None:
-            async with slots.hold(Subject(link, 1), network, owner):
+            async with slots.hold(SubjectLimit(link, 1), network, owner):
                 used.update((link, network, owner, "all"))
                 assert used["all"] <= 3
                 assert used[link] == 1

@@ -20,7 +20,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing.models import Secret, SharingEvent
 from gatehouse.platform import aws
 from gatehouse.platform.aws import call, create_client, error_code
-from gatehouse.platform.executions import Subject
+from gatehouse.platform.executions import SubjectLimit
 
 OWNER_INDEX = "owner-index"
 WORK_INDEX = "work-index"
@@ -162,7 +162,7 @@ class Table:
         waits: False for a change that does not wait for the audit trail, because there is at most
             one such change for each item or link.
         """
-        async with aws.turn(Subject(secret.id, 1)) as waited:
+        async with aws.turn(SubjectLimit(secret.id, 1)) as waited:
             if waited:
                 secret = await self.get(secret.id) or secret
             for attempt in range(_ATTEMPTS_MAX):

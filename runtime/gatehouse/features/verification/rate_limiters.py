@@ -322,7 +322,7 @@ class RateLimits:
             raise ValueError("unexpected reply")
         position, now = 0, time.monotonic() * 1_000_000
         in_flight, self._in_flight, self.degraded = self._in_flight, [], False
-        for entry in in_flight:  # before any counter is learned, which can contain all of them
+        for entry in in_flight:  # first, because a counter in the reply can contain all of them
             if entry.charge is None:
                 for counter, move in zip(entry.counters, entry.moves, strict=True):
                     counter.confirm(move)

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse import __version__
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform.executions import Slots, Subject, call_subjects
+from gatehouse.platform.executions import Slots, SubjectLimit, call_subjects
 from gatehouse.platform.tracing.tracer import call_span
 
 #: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no
@@ -103,7 +103,7 @@ def turn_taken(*, have_slot: bool = False) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def turn(subject: Subject) -> AsyncIterator[bool]:
+async def turn(subject: SubjectLimit) -> AsyncIterator[bool]:
     """Waits for a turn of the subjects of the request, for an operation that holds what others wait
     for while it calls AWS. subject: of the operation, before the last of the request. Yields True
     if it had to wait. Raises Unavailable.

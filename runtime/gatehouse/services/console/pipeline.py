@@ -34,7 +34,7 @@ from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
-from gatehouse.platform.executions import CallSubjects, Slots, Subject, call_subjects
+from gatehouse.platform.executions import CallSubjects, Slots, SubjectLimit, call_subjects
 from gatehouse.platform.http.application import Handler, Reply
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.endpoint import SIGN_IN_CODE, Endpoint, StepUp
@@ -124,7 +124,7 @@ class ConsolePipeline(Pipeline):
                 arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
             if endpoint.query is None or endpoint.changes_state:
                 return await call(request, **arguments)
-            async with self._list(endpoint, request):
+            async with self._list_slot(endpoint, request):
                 await self._authorize(endpoint, request)  # the request may have waited
                 return await call(request, **arguments)
 
@@ -140,16 +140,18 @@ class ConsolePipeline(Pipeline):
         change in the meantime; the response is then incomplete.
         """
         while True:
-            async with self._list(endpoint, request):
+            async with self._list_slot(endpoint, request):
                 part = await anext(parts, None)
             if part is None:
                 return
             await self._authorize(endpoint, request)
             yield part
 
-    def _list(self, endpoint: Endpoint, request: Request) -> AbstractAsyncContextManager[object]:
-        """A place for a list. The lists of a tag leave one to others: AWS can delay its own."""
-        of_tag = Subject(endpoint.tag, self.lists.number - 1)
+    def _list_slot(
+        self, endpoint: Endpoint, request: Request
+    ) -> AbstractAsyncContextManager[object]:
+        """A slot for a list. The lists of a tag leave one to others, because AWS can delay them."""
+        of_tag = SubjectLimit(endpoint.tag, self.lists.number - 1)
         return self.lists.hold(of_tag, request.authenticated.owner)
 
     async def _take_turn(self, endpoint: Endpoint, request: Request) -> bool:
@@ -157,10 +159,10 @@ class ConsolePipeline(Pipeline):
         its network, are processed. A request ends with its response. Returns True if the request
         had to wait. Raises TooManyRequests.
         """
-        subjects = [Subject(request.authenticated.owner, REQUESTS_MAX)]
+        subjects = [SubjectLimit(request.authenticated.owner, REQUESTS_MAX)]
         if not endpoint.content:
             network = f"{network_of(request.client)} {bool(endpoint.secret_fields)}"
-            subjects.insert(0, Subject(network, NETWORK_REQUESTS_MAX))
+            subjects.insert(0, SubjectLimit(network, NETWORK_REQUESTS_MAX))
         try:
             async with asyncio.timeout(WAIT_S):
                 waited = await self.turns.acquire(*subjects)

@@ -366,11 +366,12 @@ async def test_passphrase_checks_wait_for_memory(
         assert statuses == {200: 2, 503: 5}
 
 
-async def test_passphrases_of_the_owners_of_links_take_turns(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("owner", "place"), [("key:1", 3), ("key:2", 2)])
+async def test_passphrases_of_owners_and_links_take_turns(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, owner: str, place: int
 ) -> None:
-    _, links = await sharing.create(passphrase=PASSPHRASE, recipients=[*"abcdef"], owner="key:1")
-    other, [other_link] = await sharing.create(passphrase=PASSPHRASE, owner="key:2")
+    _, [link] = await sharing.create(passphrase=PASSPHRASE, uses=6, owner="key:1")
+    other, [other_link] = await sharing.create(passphrase=PASSPHRASE, owner=owner)
     slow = SlowKeys()
     monkeypatch.setattr(encryption, "passphrase_key", slow.compute)
 
@@ -379,14 +380,15 @@ async def test_passphrases_of_the_owners_of_links_take_turns(
 
     async with AsyncExitStack() as stack, asyncio.timeout(PATIENCE_S):
         opening = list[asyncio.Task[httpx.Response]]()
-        addresses = [*(f"10.0.{number // 2}.7" for number in range(len(links))), "10.0.2.8"]
-        for link, address in zip([*links, other_link], addresses, strict=True):
-            client = await stack.enter_async_context(sharing.client(address=address))
-            opening.append(asyncio.create_task(_open(client, link)))
+        for each, network in (*((link, number) for number in range(6)), (other_link, 5)):
+            client = sharing.client(address=f"10.0.{network}.7")
+            opening.append(
+                asyncio.create_task(_open(await stack.enter_async_context(client), each))
+            )
             await until(lambda: waiting() + len(slow.started) == len(opening))
         slow.complete.set()
         assert {reply.status_code for reply in await asyncio.gather(*opening)} == {200}
-    assert salt_of(other) in slow.started[: backend.ARGON2_PARALLEL]
+    assert salt_of(other) in slow.started[:place]
 
 
 async def test_new_passphrases_of_a_network_leave_memory_to_others(
