@@ -118,7 +118,8 @@ class LoadBalancer:
                 is_safe = request.body is None and request.method in _SAFE_METHODS
                 avoidance = -1 if is_safe else 1
             is_full, number = not state.requests.has_place(request.sender), state.requests.used
-            rank = (is_full, core is failed, not core.healthy, avoidance, number)
+            has_failed = failed is not None and core.lease_id == failed.lease_id
+            rank = (is_full, has_failed, not core.healthy, avoidance, number)
             if lowest is None or rank < lowest:
                 candidates, lowest = [core], rank
             elif rank == lowest:

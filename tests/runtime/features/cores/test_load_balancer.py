@@ -151,13 +151,14 @@ async def test_trial_request_to_a_half_open_instance_can_be_retried() -> None:
 async def test_retry_uses_another_instance_and_the_budget() -> None:
     harness = Harness()
     retry, delete = harness.balancer.select_for_retry, UpstreamRequest("DELETE", "/x", [], None)
-    assert retry((A, B), GET, A, is_sent=True) == B
+    renewed = msgspec.structs.replace(A, version=2)
+    assert [retry((renewed, B), GET, A, is_sent=True) for _ in range(9)] == [B] * 9
     assert retry((A, B), POST, A, is_sent=False) is None
     assert retry((A, B), delete, A, is_sent=True) is None
     await harness.open(A)
     await harness.open(B)
     assert retry((A, B), GET, A, is_sent=True) is None
-    assert harness.retries == [True]
+    assert harness.retries == [True] * 9
 
 
 @pytest.mark.parametrize("change", [{"lease_id": "new"}, {"url": "http://moved"}])

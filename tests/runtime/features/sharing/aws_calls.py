@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any
 from unittest.mock import patch
 
@@ -53,12 +54,18 @@ def rejected(
         events.unregister(f"before-call.dynamodb.{operation}", on_call)
 
 
+#: False in the tasks of earlier tests.
+_is_counting = ContextVar("is_counting", default=False)
+
+
 @contextmanager
 def counted() -> Iterator[list[tuple[str, ...]]]:
     subjects, submit = list[tuple[str, ...]](), aws._threads.submit
+    _is_counting.set(True)
 
     def record(*arguments: Any, **options: Any) -> Any:
-        subjects.append(executions.call_subjects.get().names)
+        if _is_counting.get():
+            subjects.append(executions.call_subjects.get().names)
         return submit(*arguments, **options)
 
     with patch.object(aws._threads, "submit", record):
