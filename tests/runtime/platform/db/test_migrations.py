@@ -13,10 +13,6 @@ from tests.runtime.conftest import Database
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 
 
-async def test_second_run_has_no_steps(database: Database) -> None:
-    assert (await runner.migrate(database.owner)).steps == ()
-
-
 @pytest.mark.requirement("TR-01")
 async def test_application_can_log_in_with_iam_tokens_as_on_rds(database: Database) -> None:
     assert database.sql("SELECT pg_has_role('gatehouse_app', 'rds_iam', 'member')") == "t"

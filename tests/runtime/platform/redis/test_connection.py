@@ -17,13 +17,6 @@ from tests.runtime.silent_servers import full_server, silent_server
 
 
 @pytest.mark.requirement("TR-12")
-async def test_responding_redis_is_available(redis_url: str) -> None:
-    redis = Redis(redis_url, "url", timeout_s=20)
-    await redis.check()
-    await redis.close()
-
-
-@pytest.mark.requirement("TR-12")
 @pytest.mark.parametrize("server", [silent_server, full_server], ids=["silent", "full"])
 async def test_redis_that_does_not_respond_is_unavailable(
     server: Callable[[], AbstractContextManager[int]],

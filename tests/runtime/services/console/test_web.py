@@ -187,7 +187,6 @@ async def test_operations_are_those_of_the_openapi_document(console: Console) ->
 
 def test_without_built_files_the_page_names_the_command(tmp_path: Path) -> None:
     files = WebFiles.read(tmp_path)
-    files = WebFiles.read(tmp_path)
     assert (files.index, files.assets, files.paths) == (None, {}, ("/",))
 
 

@@ -36,7 +36,6 @@ from tests.runtime.services.gateway.conftest import Gateway, Key, gateway_enviro
 from tests.runtime.services.gateway.test_signatures import PRIVATE_KEY, signing_key
 from tools.fuzz.cpu_time import BUDGET_S, TARGET_BYTES
 
-HOST = b"gateway.test"
 _LARGEST = largest(LeaseRequest)["settings"]
 #: The largest settings of a Core, with names that are expensive to compare.
 SETTINGS = {
