@@ -29,6 +29,11 @@ REGISTERED_MAX = 4 * INSTANCES_MAX
 #: has ended.
 NAMES_MAX = 100
 
+#: Time for which WebSockets to an instance stay open after the end of its lease, and for which the
+#: database and the gateway workers keep an instance that has ended, so that its WebSockets end when
+#: its key is revoked. They keep the last instance of a Core, and imported ones, longer.
+ENDED_OF_CORE_S = 600.0
+
 #: Request headers by which an application can trust a proxy about the client: its user, address or
 #: certificate, and the method and URL of its request. `*` stands for any characters. CGI and WSGI
 #: servers read an underscore in a name as a hyphen.
@@ -231,5 +236,5 @@ class CoreRecord(msgspec.Struct, frozen=True):
         return not self.draining and self.expires_at > now
 
     def has_ended(self, now: float) -> bool:
-        """True if the instance was drained and the drain time has ended."""
-        return self.draining and self.expires_at <= now
+        """True if the WebSockets to the instance must end."""
+        return self.expires_at <= now - (0 if self.draining else ENDED_OF_CORE_S)

@@ -57,11 +57,6 @@ async def test_owner_and_application_log_in_over_tcp(database: servers.Postgres)
     ]
 
 
-async def test_wrong_password_is_rejected(database: servers.Postgres) -> None:
-    with pytest.raises(asyncpg.InvalidPasswordError):
-        await _user(database.app_url.replace(database.app_password, "wrong"))
-
-
 async def test_set_password_with_quotes(database: servers.Postgres) -> None:
     managed = "it's \\ \"RDS\"'s"
     database.set_password("gatehouse_owner", managed)

@@ -18,6 +18,7 @@ from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_datetime
 from gatehouse.core.cores import (
     DEFAULT_SETTINGS,
+    ENDED_OF_CORE_S,
     IMPORTED_INSTANCE,
     INSTANCES_MAX,
     NAMES_MAX,
@@ -45,9 +46,6 @@ WRITE_TIMEOUT_S = 5.0
 
 #: Time for which the database and the gateway workers keep an instance that has ended.
 ENDED_S = 3600.0
-#: The same time for a Core of which another instance is registered, except for imported instances.
-#: A worker that misses the end of an instance knows the end of its lease (LEASE_S_MAX).
-ENDED_OF_CORE_S = 600.0
 
 #: A worker removes the settings of instances that ended this time ago, which take more memory than
 #: the rest. An instance could be live again if the clock is set back.

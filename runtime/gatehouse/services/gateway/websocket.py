@@ -54,7 +54,7 @@ _WAITING_FRAMES_MAX = 1_000
 _FRAMES_BATCH = 250
 
 _REVOKED = "the API key no longer permits this connection"
-_DRAINED = "the instance of the Core was drained"
+_ENDED = "the instance of the Core has ended"
 
 
 class _Side(asyncio.BufferedProtocol):
@@ -327,12 +327,16 @@ class Relay:
         return self.core if side is self.client else self.client
 
     def has_ended(self, current: CoreRecord | None, now: float) -> bool:
-        """True if the drain of the instance has ended, or if another, perhaps of another owner, has
-        replaced it without a drain. current: the instance with its ID, if any.
+        """True if the instance has ended, or if another has replaced it without a drain or is of
+        another key or has ended: the row does not show then whether the key of the instance was
+        revoked. current: the instance with its ID, if any.
         """
         last = self.instance
         if current and current.lease_id != last.lease_id and current.url != last.url:
-            return last.has_ended(now) or not last.draining
+            is_of_key = current.registered_by == last.registered_by
+            return (
+                last.has_ended(now) or current.has_ended(now) or not (last.draining and is_of_key)
+            )
         self.instance = current or last
         return self.instance.has_ended(now)
 
@@ -482,5 +486,5 @@ class WebSockets:
                 )
             elif relay.has_ended(find(relay.instance.name, relay.instance.instance_id), now):
                 relay.close(
-                    client=(CloseCode.GOING_AWAY, _DRAINED), core=(CloseCode.GOING_AWAY, _DRAINED)
+                    client=(CloseCode.GOING_AWAY, _ENDED), core=(CloseCode.GOING_AWAY, _ENDED)
                 )

@@ -271,18 +271,24 @@ async def test_revoked_key_ends_a_websocket_whose_frames_wait() -> None:
     assert not sides.relay.client.checker._held
 
 
+DRAINING, REPLACED = {"draining": True, "expires_at": 20}, {"lease_id": "b", "url": "http://b"}
+
+
 @pytest.mark.parametrize(
     ("changes", "now", "has_ended"),
     [
         ([{}], 100, False),
-        ([{"draining": True, "expires_at": 20}], 19, False),
-        ([{"draining": True, "expires_at": 20}], 20, True),
-        ([{"draining": True, "expires_at": 20}, {"lease_id": "b", "url": "http://b"}], 19, False),
-        ([{"draining": True, "expires_at": 20}, {"lease_id": "b", "url": "http://b"}], 20, True),
-        ([{"draining": True, "expires_at": 20}, None], 20, True),
-        ([{"draining": True, "expires_at": 20}, {"lease_id": "b"}], 20, False),
-        ([{"lease_id": "b", "url": "http://b"}], 19, True),
-        ([None], 100, False),
+        ([DRAINING], 19, False),
+        ([DRAINING], 20, True),
+        ([DRAINING, REPLACED], 19, False),
+        ([DRAINING, REPLACED], 20, True),
+        ([DRAINING, REPLACED | {"registered_by": "y"}], 19, True),
+        ([DRAINING, REPLACED | {"draining": True, "expires_at": 19}], 19, True),
+        ([DRAINING, None], 20, True),
+        ([DRAINING, {"lease_id": "b"}], 20, False),
+        ([REPLACED], 19, True),
+        ([{"expires_at": 20}, None], 619, False),
+        ([{"expires_at": 20}, None], 620, True),
     ],
 )
 async def test_websocket_ends_with_the_drain_or_the_replacement_of_its_instance(

@@ -734,7 +734,7 @@ async def test_websocket_is_closed_at_the_end_of_a_drain(
             await gateway.pool.execute(repository._END_REGISTRATIONS, agent.id)
         else:
             assert (await gateway.request("DELETE", f"{end}0", agent.header)).status == 204
-        assert await closed(client) == (1001, "the instance of the Core was drained")
+        assert await closed(client) == (1001, "the instance of the Core has ended")
     assert await sockets.close_code() == 1001
 
 
@@ -745,5 +745,5 @@ async def test_websocket_is_closed_when_another_registration_replaces_its_core(
     async with opened(gateway, await gateway.create_key()) as client:
         await gateway.pool.execute("UPDATE core SET expires_at = now() WHERE name = 'live'")
         assert (await gateway.register("http://127.0.0.1:1", "live"))[1].status == 200
-        assert await closed(client) == (1001, "the instance of the Core was drained")
+        assert await closed(client) == (1001, "the instance of the Core has ended")
     assert await sockets.close_code() == 1001
