@@ -153,7 +153,8 @@ class Slots:
     """Limits concurrent operations. An operation takes a place of each of its subjects and of the
     total at once, so that it has none while it waits. Those that wait take turns by their last
     subject, then by the one before it. If the next one waits for a subject before its last one, a
-    place of each of its subjects is kept for it. Others begin in the meantime.
+    place of each of its subjects is kept for it. Others begin in the meantime, without losing their
+    turn: otherwise, operations of a subject that can begin would delay its others without end.
 
     number: of places in total. free: number of free places. each: maximum of a subject that has no
     other, by default half of the total.
@@ -162,7 +163,9 @@ class Slots:
     def __init__(self, number: float, each: float | None = None) -> None:
         self.number = self.free = number
         self._each = number // 2 if each is None else each
-        self._used, self._waiting = Counter[str](), _Waiting()
+        self._used = Counter[str]()
+        #: The order of the turns, and the order in which others begin in the meantime.
+        self._turns, self._others = self._waiting = _Waiting(), _Waiting()
         #: Numbers of operations that wait, by their last subjects, the last first.
         self._numbers = Counter[tuple[SubjectLimit, ...]]()
 
@@ -175,9 +178,10 @@ class Slots:
         if self.free and self._have_places(path, self._kept(self._first())):
             self._take(path)
             return False
-        turn, waiting = asyncio.Future[None](), self._waiting
-        for each in (*path, turn):
-            waiting = waiting.setdefault(each, {})
+        turn = asyncio.Future[None]()
+        for waiting in self._waiting:
+            for each in (*path, turn):
+                waiting = waiting.setdefault(each, {})
         numbered = [tuple(path[:end]) for end in range(1, len(path) + 1)] or [()]
         self._numbers.update(numbered)
         if self._numbers[numbered[0]] > WAITING_MAX:
@@ -186,7 +190,7 @@ class Slots:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                _remove(self._waiting, [*path, turn])
+                self._remove([*path, turn])
                 self._begin_next()
             elif turn.exception() is None:
                 self.release(*subjects)
@@ -238,7 +242,7 @@ class Slots:
         return _names(subjects) if self._have_places(subjects[:1]) else []
 
     def _first(self) -> list[Any]:
-        path, waiting = list[Any](), self._waiting
+        path, waiting = list[Any](), self._turns
         while waiting:
             path.append(next(iter(waiting)))
             waiting = waiting[path[-1]]
@@ -246,25 +250,30 @@ class Slots:
 
     def _begin_next(self) -> None:
         while self.free and (path := self._first()):
-            if not self._have_places(path[:-1]):
-                path = self._find(self._waiting, self._kept(path))
+            has_turn = self._have_places(path[:-1])
+            if not has_turn:
+                path = self._find(self._others, self._kept(path))
             if not path:
                 return
             *subjects, turn = path
-            _remove(self._waiting, path, ends_turn=True)
+            self._remove(path, begins=True, has_turn=has_turn)
             if not turn.done():
                 turn.set_result(None)
                 self._take(subjects)
 
+    def _remove(self, path: list[Any], *, begins: bool = False, has_turn: bool = False) -> None:
+        _remove(self._turns, path, follow=has_turn)
+        _remove(self._others, path, follow=begins)
+
     def _end_newest(self, path: list[Any]) -> None:
         """path: the last subject."""
-        waiting = self._waiting
+        waiting = self._turns
         for each in path:
             waiting = waiting[each]
         while waiting:
             path.append(max(reversed(waiting), key=lambda each: self._numbers[(*path, each)]))
             waiting = waiting[path[-1]]
-        _remove(self._waiting, path)
+        self._remove(path)
         if not path[-1].done():
             path[-1].set_exception(TimeoutError())
 
@@ -284,15 +293,15 @@ def _names(path: Sequence[SubjectLimit]) -> list[str]:
     return [name for name, _ in path]
 
 
-def _remove(waiting: _Waiting, path: list[Any], *, ends_turn: bool = False) -> None:
-    """Removes an operation, if it waits. ends_turn: its subjects follow those of the others."""
+def _remove(waiting: _Waiting, path: list[Any], *, follow: bool) -> None:
+    """Removes an operation, if it waits. follow: its subjects follow those of the others."""
     first, *rest = path
     if first not in waiting:
         return
     below = waiting[first]
     if rest:
-        _remove(below, rest, ends_turn=ends_turn)
-    if ends_turn or not below:
+        _remove(below, rest, follow=follow)
+    if follow or not below:
         del waiting[first]
         if below:
             waiting[first] = below

@@ -83,8 +83,10 @@ async def test_operations_that_wait_have_no_places() -> None:
     await asyncio.gather(*waiting, other)
 
 
-@pytest.mark.parametrize("others", [1, 2])
-async def test_operation_begins_in_its_turn_although_others_use_its_subjects(others: int) -> None:
+@pytest.mark.parametrize(("others", "owners"), [(1, "a"), (2, "a"), (2, "ac"), (4, "acde")])
+async def test_operation_begins_in_its_turn_although_others_use_its_subjects(
+    others: int, owners: str
+) -> None:
     slots, begun = Slots(2, 1), list[str]()
 
     async def operate(name: str, length: int, *subjects: str) -> None:
@@ -94,14 +96,29 @@ async def test_operation_begins_in_its_turn_although_others_use_its_subjects(oth
                 await asyncio.sleep(0)
 
     async def repeat(*operation: Any) -> None:
-        while "x" not in begun and len(begun) < 50:
+        while "x" not in begun and len(begun) < 99:
             await operate(*operation)
 
-    busy = [("a", 5, "network", "other owner"), ("b", 7, "other network", "owner")]
+    busy = [("a", 5, "network", owner) for owner in owners]
+    busy.append(("b", 7, "other network", "owner"))
     running = [asyncio.create_task(repeat(*each)) for each in busy * others]
     running.append(asyncio.create_task(operate("x", 1, "network", "owner")))
     await asyncio.gather(*running)
-    assert begun.index("x") <= 6
+    assert begun.index("x") <= 6 * len(owners)
+
+
+async def test_others_take_turns_while_the_next_operation_waits() -> None:
+    slots, order = Slots(2, 1), list[str]()
+
+    async def operate(name: str, length: int = 1, subject: str = "") -> None:
+        async with slots.hold(subject or name, name):
+            order.append(name)
+            for _ in range(length):
+                await asyncio.sleep(0)
+
+    others = [operate(name) for name in "aaaabb"]
+    await asyncio.gather(operate("x", 50, "network"), operate("y", 1, "network"), *others)
+    assert "".join(order) == "xaababay"
 
 
 _OPERATIONS = st.tuples(
@@ -143,7 +160,7 @@ def test_operations_begin_within_the_limits(
         results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
         errors = [each for each in results if each is not None]
         assert all(isinstance(each, asyncio.CancelledError | Unavailable) for each in errors)
-        assert (slots.free, slots._used, slots._numbers, slots._waiting) == (3, {}, {}, {})
+        assert (slots.free, slots._used, slots._numbers, slots._waiting) == (3, {}, {}, ({}, {}))
 
     with patch.object(executions, "WAITING_MAX", waiting_max):
         asyncio.run(run())
