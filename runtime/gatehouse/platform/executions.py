@@ -175,7 +175,7 @@ class Slots:
         subjects with the most raises TimeoutError.
         """
         path = self._path(subjects)
-        if self.free and self._have_places(path, self._kept(self._first())):
+        if self.free and self._have_places(path, _names(self._next()[:-1])):
             self._take(path)
             return False
         turn = asyncio.Future[None]()
@@ -234,25 +234,22 @@ class Slots:
         """kept: names of subjects of which a place is kept."""
         return all(self._used[name] + (name in kept) < maximum for name, maximum in path)
 
-    def _kept(self, path: list[Any]) -> list[str]:
-        """Names of the subjects of which a place is kept for the next operation. None if its last
-        subject has no place, because the operations of that subject can take long.
-        """
-        subjects = path[:-1]
-        return _names(subjects) if self._have_places(subjects[:1]) else []
-
-    def _first(self) -> list[Any]:
-        path, waiting = list[Any](), self._turns
-        while waiting:
-            path.append(next(iter(waiting)))
-            waiting = waiting[path[-1]]
-        return path
+    def _next(self) -> list[Any]:
+        """The next operation: the first one whose last subject has a place."""
+        for each, waiting in self._turns.items():
+            if isinstance(each, asyncio.Future) or self._have_places([each]):
+                path = [each]
+                while waiting:
+                    path.append(next(iter(waiting)))
+                    waiting = waiting[path[-1]]
+                return path
+        return []
 
     def _begin_next(self) -> None:
-        while self.free and (path := self._first()):
+        while self.free and (path := self._next()):
             has_turn = self._have_places(path[:-1])
             if not has_turn:
-                path = self._find(self._others, self._kept(path))
+                path = self._find(self._others, _names(path[:-1]))
             if not path:
                 return
             *subjects, turn = path
