@@ -25,7 +25,6 @@ from gatehouse.core.verification import Code, VerificationRequest
 from gatehouse.platform.executions import Places
 from gatehouse.platform.http.listening import reset_at_close
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker, FrameError, close_frame
-from gatehouse.platform.http_client.connections import READ_BYTES
 from gatehouse.platform.observability import WebSocketUse
 from gatehouse.platform.settings import BYTES_PER_S_MIN
 from gatehouse.platform.tls_records import end_turns
@@ -52,6 +51,9 @@ _FRAMES_MAX = 64
 #: next side.
 _WAITING_FRAMES_MAX = 1_000
 _FRAMES_BATCH = 250
+
+#: Size of a read, and of the data that waits for a side that does not read.
+_READ_BYTES = 16_384
 
 _REVOKED = "the API key no longer permits this connection"
 _ENDED = "the instance of the Core has ended"
@@ -85,10 +87,11 @@ class _Side(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(1)  # the kernel has a buffer. 0 would block TLS
         self.is_open = True
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._relay.queue.reads.begin(READ_BYTES)
+        return self._relay.queue.reads.begin(_READ_BYTES)
 
     def buffer_updated(self, nbytes: int) -> None:
         reads = self._relay.queue.reads
@@ -232,7 +235,7 @@ class FrameQueue:
     """
 
     def __init__(self) -> None:
-        self.reads = Reads(READ_BYTES)
+        self.reads = Reads(_READ_BYTES)
         #: By key.
         self._sides: dict[str, dict[_Side, None]] = {}
         self._timer: asyncio.TimerHandle | None = None

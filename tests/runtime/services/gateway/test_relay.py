@@ -18,7 +18,6 @@ from gatehouse.core.verification import VerificationRequest
 from gatehouse.platform import turns
 from gatehouse.platform.executions import Places
 from gatehouse.platform.http.websocket import CloseCode, FrameChecker
-from gatehouse.platform.http_client.connections import READ_BYTES
 from gatehouse.platform.turns import SMALL_READ_BYTES
 from gatehouse.services.gateway import websocket
 from gatehouse.services.gateway.websocket import FrameQueue, Relay, WebSockets
@@ -61,6 +60,9 @@ class Transport(asyncio.Transport):
         self.written += data
         if len(self.written) > self.high and self.side is not None:
             self.side.pause_writing()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 1
 
     def get_write_buffer_size(self) -> int:
         return self.buffered
@@ -155,20 +157,21 @@ async def test_data_beside_the_handshake_can_fill_the_buffer() -> None:
         assert sides.core.reading
 
 
+@pytest.mark.bound("gateway.websocket:_READ_BYTES")
 @pytest.mark.parametrize("sender", ["client", "core"])
 async def test_reads_of_large_frames_take_turns(
     sender: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns, "READ_TURN_S", 1e-9)
-    data, sizes = Frame(Opcode.BINARY, bytes(90_000)).serialize(mask=sender == "client"), []
+    data, sizes = Frame(Opcode.BINARY, bytes(40_000)).serialize(mask=sender == "client"), []
     async with relaying() as sides, asyncio.timeout(PATIENCE_S):
         source, side = getattr(sides, sender), getattr(sides.relay, sender)
-        for size in (60_000, 20_000, SMALL_READ_BYTES):
+        for size in (16_000, 16_000, SMALL_READ_BYTES):
             buffer = side.get_buffer(-1)
             sizes.append(len(buffer))
             buffer[:size], data = data[:size], data[size:]
             side.buffer_updated(size)
-        assert (sizes, source.reading) == ([READ_BYTES, READ_BYTES, SMALL_READ_BYTES], False)
+        assert (sizes, source.reading) == ([16_384, 16_384, SMALL_READ_BYTES], False)
         await until(lambda: source.reading)
 
 
