@@ -125,10 +125,12 @@ _DRAIN = (
     f"draining = true WHERE {_LEASE_OF_FAMILY} RETURNING {COLUMNS}"
 )
 
+# WebSockets stay open for some time after the end of a lease.
 _END = (
-    "UPDATE core SET draining = true, expires_at = $3 "
+    "UPDATE core SET draining = true, "
+    "expires_at = CASE WHEN expires_at > now() THEN $3 ELSE expires_at END "
     "WHERE name = $1 AND ($2::text IS NULL OR instance_id = $2) AND NOT draining "
-    "AND expires_at > now() RETURNING registered_by, instance_id"
+    f"AND expires_at > now() - interval '{ENDED_OF_CORE_S} s' RETURNING registered_by, instance_id"
 )
 # The instances of each key are checked in turn, so that instances of one key that do not respond do
 # not delay the checks of others. Only one of several workers that reserve an instance at the same
@@ -445,8 +447,8 @@ class CoreRepository:
     async def end(
         self, name: CoreName, instance_id: str | None, *, until: float, event: AuditEvent
     ) -> bool:
-        """Marks one instance or all instances of a Core as draining. Returns False if there is
-        none. Raises Unavailable.
+        """Marks one instance or all instances of a Core as draining, also those whose lease has
+        ended. Returns False if there is none. Raises Unavailable.
         """
         async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             await connection.execute(LOCK_CHANGES)

@@ -50,7 +50,9 @@ async def test_operator_drains_one_instance(console: Console) -> None:
         "wiki",
         {"instance_ids": ["a"], "registered_by": [key_id]},
     )
-    for instance, status in (("a", 404), ("c", 404), ("a b", 400), ("x" * 300, 400)):
+    console.sql("UPDATE core SET expires_at = now() - interval '9 minutes' WHERE instance_id = 'b'")
+    replies = (("a", 404), ("b", 204), ("b", 404), ("c", 404), ("a b", 400), ("x" * 300, 400))
+    for instance, status in replies:
         reply = await console.delete("/v1/cores/wiki", params={"instance": instance})
         assert reply.status_code == status
 
