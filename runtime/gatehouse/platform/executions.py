@@ -7,6 +7,7 @@ call `in_task` first.
 """
 
 import asyncio
+import itertools
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import (
@@ -15,6 +16,7 @@ from collections.abc import (
     Collection,
     Coroutine,
     Hashable,
+    Iterable,
     Iterator,
     Sequence,
 )
@@ -145,16 +147,19 @@ class SubjectLimit(NamedTuple):
     maximum: float
 
 
-#: Operations that wait: their subjects, the last first, and then their futures.
-_Waiting: TypeAlias = dict[Any, Any]
+#: The subjects of an operation, the last first.
+_Path: TypeAlias = tuple[SubjectLimit, ...]
 
 
 class Slots:
     """Limits concurrent operations. An operation takes a place of each of its subjects and of the
     total at once, so that it has none while it waits. Those that wait take turns by their last
-    subject, then by the one before it. If the next one waits for a subject before its last one, a
-    place of each of its subjects is kept for it. Others begin in the meantime, without losing their
-    turn: otherwise, operations of a subject that can begin would delay its others without end.
+    subject. Of its operations, the next one is that whose other subjects had no turn for the
+    longest time, so that neither many links of a network nor many networks of a link delay others.
+
+    If the next operation waits for a subject before its last one, a place of each of its subjects
+    is kept for it. Others begin in the meantime, without losing their turn: otherwise, operations
+    of a subject that can begin would delay its others without end.
 
     number: of places in total. free: number of free places. each: maximum of a subject that has no
     other, by default half of the total.
@@ -164,10 +169,13 @@ class Slots:
         self.number = self.free = number
         self._each = number // 2 if each is None else each
         self._used = Counter[str]()
-        #: The order of the turns, and the order in which others begin in the meantime.
-        self._turns, self._others = self._waiting = _Waiting(), _Waiting()
-        #: Numbers of operations that wait, by their last subjects, the last first.
-        self._numbers = Counter[tuple[SubjectLimit, ...]]()
+        #: Operations that wait, by their last subject and by all subjects.
+        self._waiting: dict[_Path, dict[_Path, dict[asyncio.Future[None], None]]] = {}
+        #: Of each last subject, and of each other subject of it: the number of operations that
+        #: wait, and the numbers of the last turn and of the last begin, or of the arrival.
+        self._numbers = Counter[_Path]()
+        self._turns, self._begins = dict[_Path, int](), dict[_Path, int]()
+        self._events = itertools.count()
 
     async def acquire(self, *subjects: str | SubjectLimit) -> bool:
         """Takes places for an operation of subjects, the narrower first. Returns True if it had to
@@ -175,28 +183,26 @@ class Slots:
         subjects with the most raises TimeoutError.
         """
         path = self._path(subjects)
-        if self.free and self._have_places(path, _names(self._next()[:-1])):
+        if self.free and self._have_places(path, _names(self._next() or ())):
             self._take(path)
             return False
         turn = asyncio.Future[None]()
-        for waiting in self._waiting:
-            for each in (*path, turn):
-                waiting = waiting.setdefault(each, {})
-        numbered = [tuple(path[:end]) for end in range(1, len(path) + 1)] or [()]
-        self._numbers.update(numbered)
-        if self._numbers[numbered[0]] > WAITING_MAX:
-            self._end_newest([*numbered[0]])
+        self._waiting.setdefault(path[:1], {}).setdefault(path, {})[turn] = None
+        for part in _parts(path):
+            self._numbers[part] += 1
+            if part not in self._turns:
+                self._turns[part] = self._begins[part] = next(self._events)
+        if self._numbers[path[:1]] > WAITING_MAX:
+            self._end_newest(path[:1])
         try:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._remove([*path, turn])
+                self._remove(path, turn)
                 self._begin_next()
             elif turn.exception() is None:
                 self.release(*subjects)
             raise
-        finally:
-            _subtract(self._numbers, numbered)
         return True
 
     def release(self, *subjects: str | SubjectLimit) -> None:
@@ -220,91 +226,97 @@ class Slots:
         finally:
             self.release(*subjects)
 
-    def _path(self, subjects: Sequence[str | SubjectLimit]) -> list[SubjectLimit]:
-        return [
+    def _path(self, subjects: Sequence[str | SubjectLimit]) -> _Path:
+        return tuple(
             SubjectLimit(each, self._each) if isinstance(each, str) else each
             for each in reversed(subjects)
-        ]
+        )
 
-    def _take(self, path: Sequence[SubjectLimit]) -> None:
+    def _take(self, path: _Path) -> None:
         self.free -= 1
         self._used.update(_names(path))
 
-    def _have_places(self, path: Sequence[SubjectLimit], kept: Collection[str] = ()) -> bool:
+    def _have_places(self, path: _Path, kept: Collection[str] = ()) -> bool:
         """kept: names of subjects of which a place is kept."""
         return all(self._used[name] + (name in kept) < maximum for name, maximum in path)
 
-    def _next(self) -> list[Any]:
-        """The next operation: the first one whose last subject has a place."""
-        for each, waiting in self._turns.items():
-            if isinstance(each, asyncio.Future) or self._have_places([each]):
-                path = [each]
-                while waiting:
-                    path.append(next(iter(waiting)))
-                    waiting = waiting[path[-1]]
-                return path
-        return []
+    def _next(self) -> _Path | None:
+        """The subjects of the next operation, whose last subject has a place."""
+        last = min(
+            filter(self._have_places, self._waiting), key=self._turns.__getitem__, default=None
+        )
+        return None if last is None else _longest_ago(self._turns, self._waiting[last])
+
+    def _find(self, kept: Collection[str]) -> _Path | None:
+        """The subjects of another operation that can begin."""
+        for last in sorted(self._waiting, key=self._begins.__getitem__):
+            if self._have_places(last, kept):
+                paths = [path for path in self._waiting[last] if self._have_places(path, kept)]
+                if paths:
+                    return _longest_ago(self._begins, paths)
+        return None
 
     def _begin_next(self) -> None:
-        while self.free and (path := self._next()):
-            has_turn = self._have_places(path[:-1])
-            if not has_turn:
-                path = self._find(self._others, _names(path[:-1]))
-            if not path:
+        while self.free and (path := self._next()) is not None:
+            has_turn = self._have_places(path)
+            if not has_turn and (path := self._find(_names(path))) is None:
                 return
-            *subjects, turn = path
-            self._remove(path, begins=True, has_turn=has_turn)
+            turn = next(iter(self._waiting[path[:1]][path]))
+            self._remove(path, turn)
+            event = next(self._events)
+            for part in _parts(path):
+                if part in self._numbers:
+                    self._begins[part] = event
+                    self._turns[part] = event if has_turn else self._turns[part]
             if not turn.done():
                 turn.set_result(None)
-                self._take(subjects)
+                self._take(path)
 
-    def _remove(self, path: list[Any], *, begins: bool = False, has_turn: bool = False) -> None:
-        _remove(self._turns, path, follow=has_turn)
-        _remove(self._others, path, follow=begins)
+    def _remove(self, path: _Path, turn: asyncio.Future[None]) -> None:
+        """Removes an operation, if it waits."""
+        paths = self._waiting.get(path[:1], {})
+        if turn not in paths.get(path, {}):
+            return
+        del paths[path][turn]
+        if not paths[path]:
+            del paths[path]
+        if not paths:
+            del self._waiting[path[:1]]
+        _subtract(self._numbers, _parts(path))
+        for part in _parts(path):
+            if part not in self._numbers:
+                del self._turns[part], self._begins[part]
 
-    def _end_newest(self, path: list[Any]) -> None:
-        """path: the last subject."""
-        waiting = self._turns
-        for each in path:
-            waiting = waiting[each]
-        while waiting:
-            path.append(max(reversed(waiting), key=lambda each: self._numbers[(*path, each)]))
-            waiting = waiting[path[-1]]
-        self._remove(path)
-        if not path[-1].done():
-            path[-1].set_exception(TimeoutError())
+    def _end_newest(self, last: _Path) -> None:
+        def numbers(path: _Path) -> list[int]:
+            return sorted((self._numbers[part] for part in _parts(path)), reverse=True)
 
-    def _find(self, waiting: _Waiting, kept: Collection[str]) -> list[Any]:
-        """The first operation that can begin."""
-        for each, below in waiting.items():
-            if isinstance(each, asyncio.Future):
-                return [each]
-            if self._used[each.name] + (each.name in kept) < each.maximum:
-                path = self._find(below, kept)
-                if path:
-                    return [each, *path]
-        return []
+        path = max(reversed(self._waiting[last]), key=numbers)
+        turn = next(reversed(self._waiting[last][path]))
+        self._remove(path, turn)
+        if not turn.done():
+            turn.set_exception(TimeoutError())
 
 
-def _names(path: Sequence[SubjectLimit]) -> list[str]:
+def _parts(path: _Path) -> list[_Path]:
+    """The last subject of an operation, and each of the others with it."""
+    return [path[:1], *((path[0], each) for each in path[1:])]
+
+
+def _longest_ago(events: dict[_Path, int], paths: Iterable[_Path]) -> _Path:
+    """Compares the latest events of the subjects, then those before them."""
+
+    def latest(path: _Path) -> list[int]:
+        return sorted((events[part] for part in _parts(path)), reverse=True)
+
+    return min(paths, key=latest)
+
+
+def _names(path: _Path) -> list[str]:
     return [name for name, _ in path]
 
 
-def _remove(waiting: _Waiting, path: list[Any], *, follow: bool) -> None:
-    """Removes an operation, if it waits. follow: its subjects follow those of the others."""
-    first, *rest = path
-    if first not in waiting:
-        return
-    below = waiting[first]
-    if rest:
-        _remove(below, rest, follow=follow)
-    if follow or not below:
-        del waiting[first]
-        if below:
-            waiting[first] = below
-
-
-def _subtract(numbers: Counter[T], names: Sequence[T]) -> None:
+def _subtract(numbers: Counter[T], names: Iterable[T]) -> None:
     for name in names:
         numbers[name] -= 1
         if not numbers[name]:

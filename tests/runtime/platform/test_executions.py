@@ -107,6 +107,20 @@ async def test_operation_begins_in_its_turn_although_others_use_its_subjects(
     assert begun.index("x") <= 6 * len(owners)
 
 
+@pytest.mark.parametrize("busy", ["network link{}", "network{} link"])
+async def test_no_network_or_link_has_the_turns_of_its_owner(busy: str) -> None:
+    slots, begun = Slots(2), list[str]()
+
+    async def operate(subjects: str) -> None:
+        async with slots.hold(*subjects.split(), "owner"):
+            begun.append(subjects)
+            await asyncio.sleep(0)
+
+    operations = [operate(busy.format(number)) for number in range(9)]
+    await asyncio.gather(*operations, operate("b a"))
+    assert begun.index("b a") == 2
+
+
 async def test_others_take_turns_while_the_next_operation_waits() -> None:
     slots, order = Slots(2, 1), list[str]()
 
@@ -160,7 +174,7 @@ def test_operations_begin_within_the_limits(
         results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
         errors = [each for each in results if each is not None]
         assert all(isinstance(each, asyncio.CancelledError | Unavailable) for each in errors)
-        assert (slots.free, slots._used, slots._numbers, slots._waiting) == (3, {}, {}, ({}, {}))
+        assert (slots.free, slots._used, slots._turns, slots._waiting) == (3, {}, {}, {})
 
     with patch.object(executions, "WAITING_MAX", waiting_max):
         asyncio.run(run())
