@@ -299,8 +299,8 @@ class Slots:
 
 
 def _parts(path: _Path) -> list[_Path]:
-    """The last subject of an operation, and each of the others with it."""
-    return [path[:1], *((path[0], each) for each in path[1:])]
+    """The last subject of an operation, and each of the others with it, once."""
+    return [path[:1], *dict.fromkeys((path[0], each) for each in path[1:])]
 
 
 def _longest_ago(events: dict[_Path, int], paths: Iterable[_Path]) -> _Path:

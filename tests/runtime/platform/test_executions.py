@@ -107,7 +107,7 @@ async def test_operation_begins_in_its_turn_although_others_use_its_subjects(
     assert begun.index("x") <= 6 * len(owners)
 
 
-@pytest.mark.parametrize("busy", ["network link{}", "network{} link"])
+@pytest.mark.parametrize("busy", ["network link{}", "network{} link", "same same"])
 async def test_no_network_or_link_has_the_turns_of_its_owner(busy: str) -> None:
     slots, begun = Slots(2), list[str]()
 
