@@ -18,6 +18,7 @@ from collections.abc import (
     Hashable,
     Iterable,
     Iterator,
+    Mapping,
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -169,7 +170,7 @@ class Slots:
         self.number = self.free = number
         self._each = number // 2 if each is None else each
         self._used = Counter[str]()
-        #: Operations that wait, by their last subject and by all subjects.
+        #: Operations that wait, by their last subject, in the order of its turns, and by all.
         self._waiting: dict[_Path, dict[_Path, dict[asyncio.Future[None], None]]] = {}
         #: Of each last subject, and of each other subject of it: the number of operations that
         #: wait, and the numbers of the last turn and of the last begin, or of the arrival.
@@ -242,9 +243,7 @@ class Slots:
 
     def _next(self) -> _Path | None:
         """The subjects of the next operation, whose last subject has a place."""
-        last = min(
-            filter(self._have_places, self._waiting), key=self._turns.__getitem__, default=None
-        )
+        last = next(filter(self._have_places, self._waiting), None)
         return None if last is None else _longest_ago(self._turns, self._waiting[last])
 
     def _find(self, kept: Collection[str]) -> _Path | None:
@@ -267,7 +266,10 @@ class Slots:
             for part in _parts(path):
                 if part in self._numbers:
                     self._begins[part] = event
-                    self._turns[part] = event if has_turn else self._turns[part]
+                    if has_turn:
+                        self._turns[part] = event
+            if has_turn and path[:1] in self._waiting:
+                self._waiting[path[:1]] = self._waiting.pop(path[:1])
             if not turn.done():
                 turn.set_result(None)
                 self._take(path)
@@ -282,16 +284,14 @@ class Slots:
             del paths[path]
         if not paths:
             del self._waiting[path[:1]]
-        _subtract(self._numbers, _parts(path))
-        for part in _parts(path):
+        parts = _parts(path)
+        _subtract(self._numbers, parts)
+        for part in parts:
             if part not in self._numbers:
                 del self._turns[part], self._begins[part]
 
     def _end_newest(self, last: _Path) -> None:
-        def numbers(path: _Path) -> list[int]:
-            return sorted((self._numbers[part] for part in _parts(path)), reverse=True)
-
-        path = max(reversed(self._waiting[last]), key=numbers)
+        path = max(reversed(self._waiting[last]), key=partial(_highest_first, self._numbers))
         turn = next(reversed(self._waiting[last][path]))
         self._remove(path, turn)
         if not turn.done():
@@ -303,13 +303,13 @@ def _parts(path: _Path) -> list[_Path]:
     return [path[:1], *dict.fromkeys((path[0], each) for each in path[1:])]
 
 
-def _longest_ago(events: dict[_Path, int], paths: Iterable[_Path]) -> _Path:
+def _highest_first(numbers: Mapping[_Path, int], path: _Path) -> list[int]:
+    return sorted((numbers[part] for part in _parts(path)), reverse=True)
+
+
+def _longest_ago(events: Mapping[_Path, int], paths: Iterable[_Path]) -> _Path:
     """Compares the latest events of the subjects, then those before them."""
-
-    def latest(path: _Path) -> list[int]:
-        return sorted((events[part] for part in _parts(path)), reverse=True)
-
-    return min(paths, key=latest)
+    return min(paths, key=partial(_highest_first, events))
 
 
 def _names(path: _Path) -> list[str]:

@@ -330,16 +330,14 @@ class Relay:
         return self.core if side is self.client else self.client
 
     def has_ended(self, current: CoreRecord | None, now: float) -> bool:
-        """True if the instance has ended, or if another has replaced it without a drain or is of
-        another key or has ended: the row does not show then whether the key of the instance was
-        revoked. current: the instance with its ID, if any.
+        """True if the instance has ended, or if another instance has its ID now. A drain continues
+        if the same key registered both and the other has not ended; otherwise, nothing would show
+        that the key was revoked. current: the instance with the ID, if any.
         """
         last = self.instance
         if current and current.lease_id != last.lease_id and current.url != last.url:
-            is_of_key = current.registered_by == last.registered_by
-            return (
-                last.has_ended(now) or current.has_ended(now) or not (last.draining and is_of_key)
-            )
+            drains = last.draining and last.registered_by == current.registered_by
+            return last.has_ended(now) or current.has_ended(now) or not drains
         self.instance = current or last
         return self.instance.has_ended(now)
 
