@@ -30,6 +30,8 @@ _UNRELATED_ARNS = (
 )
 _UNRELATED_ACTIONS = ("s3:GetObject", "iam:CreateRole", "dynamodb:DeleteItem", "kms:Decrypt")
 
+# Wildcards without any text between them.
+_FORMAT = re.compile(r"[*?][*?._-]*[*?]")
 # Resource types of features that most requests do not use. Metrics in CloudWatch have no ARN, but
 # data sets of OTLP metrics do; costs have no ARN, but billing views do.
 _OPTIONAL_TYPES = ("dataset", "billingview")
@@ -165,8 +167,9 @@ def _supports_resources(action: dict[str, Any]) -> bool:
 
 
 def _reaches_all(patterns: Iterable[str], service: str, action: str) -> bool:
+    # `*-*-*-*-*` matches every name of a format, such as the ID of a KMS key.
     return any(
-        matches(arn, pattern)
+        matches(arn, _FORMAT.sub("*", pattern))
         for pattern in patterns
         for arn in _arns(service, action, *_scope(pattern))
     )

@@ -50,6 +50,8 @@ def test_pattern_matches_all_actions_of_a_service(pattern: str, wildcard: bool) 
         ("logs:PutLogEvents", f"arn:aws:logs:eu-west-1:{ACCOUNT}:log-group:/acme/*", False),
         ("kms:Decrypt", "arn:aws-cn:kms:cn-north-1:*:key/*", True),
         ("kms:Decrypt", "arn:aws:kms:*:*:alias/*", True),
+        ("kms:Decrypt", "arn:aws:kms:*:*:key/*-*-*-*-*", True),
+        ("kms:Decrypt", "arn:aws:kms:*:*:key/????????-????-*", True),
         # Actions without resource-level permissions require "*".
         ("ecr:GetAuthorizationToken", "*", False),
         ("ec2:Describe*", "*", False),
