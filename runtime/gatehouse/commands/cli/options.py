@@ -35,8 +35,8 @@ ConsoleOption = Annotated[
         envvar="GATEHOUSE_CONSOLE_URL",
         show_envvar=True,
         help=(
-            f"URL of the console. Default: the URL in {UP_FILE}, which `make up` writes to "
-            f"the current directory."
+            f"URL of the console. Default without a token: the URL in {UP_FILE}, which `make up` "
+            f"writes to the current directory."
         ),
     ),
 ]
@@ -148,10 +148,10 @@ def connect(console: str, token: str) -> ConsoleClient:
     malformed.
     """
     running = _read_up_file()
-    # The token in the file belongs to the console in the file and is never sent to another console.
-    same_console = not console or console.rstrip("/") == running.get("console", "").rstrip("/")
-    console = console or running.get("console", "")
-    token = token or (running.get("admin_token", "") if same_console else "")
+    # The file is used as a whole: its token is never sent to another console, and another token is
+    # never sent to its console, which a cloned repository could name.
+    if not token and console.rstrip("/") in ("", running.get("console", "").rstrip("/")):
+        console, token = running.get("console", ""), running.get("admin_token", "")
     if not console:
         reject(
             "no console: set GATEHOUSE_CONSOLE_URL, use --console https://console.example.com, "

@@ -103,7 +103,7 @@ def test_unreachable_service_is_unhealthy(bare: Command) -> None:
     assert (result.code, "no response from 127.0.0.1:1" in result.err) == (1, True)
 
 
-def test_stored_token_is_sent_only_to_its_console(bare: Command) -> None:
+def test_stored_console_and_token_are_used_together(bare: Command) -> None:
     write_up_file(bare.folder)
     unreachable = bare.run("keys", "list")
     assert (unreachable.code, unreachable.err.split(":")[1]) == (
@@ -111,6 +111,7 @@ def test_stored_token_is_sent_only_to_its_console(bare: Command) -> None:
         " cannot reach the console at http",
     )
     assert "no token" in bare.run("keys", "list", "--console", "http://127.0.0.1:2").err
+    assert "no console" in bare.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="t").err
 
 
 def test_control_characters_are_not_printed(bare: Command) -> None:
@@ -121,7 +122,7 @@ def test_control_characters_are_not_printed(bare: Command) -> None:
 @pytest.mark.parametrize("console", ["https://other.example", "http://192.0.2.1", "//", ""])
 def test_console_of_another_machine_in_a_file_is_ignored(bare: Command, console: str) -> None:
     write_up_file(bare.folder, console)
-    result = bare.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="gtk_admin_x")
+    result = bare.run("keys", "list")
     assert (result.code, result.err[:23]) == (2, "gatehouse: no console: ")
 
 
@@ -130,7 +131,7 @@ def test_console_of_another_machine_in_a_file_is_ignored(bare: Command, console:
 def test_console_in_a_file_of_another_user_is_ignored(bare: Command, foreign: str) -> None:
     write_up_file(bare.folder)
     requires.give_away(bare.folder / foreign)
-    result = bare.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="gtk_admin_x")
+    result = bare.run("keys", "list")
     assert (result.code, result.err[:23]) == (2, "gatehouse: no console: ")
 
 
