@@ -154,10 +154,6 @@ def create_legacy_files(emulator: Emulator) -> None:
         s3.put_object(Bucket=LEGACY_BUCKET, Key=key, Body=json.dumps(TOKENS).encode())
 
 
-def test_console_has_the_legacy_files_of_the_stack(task: Task) -> None:
-    assert task.environment["GATEHOUSE_LEGACY_FILES"] == f"s3://{LEGACY_BUCKET}/{LEGACY_FILE}"
-
-
 @pytest.mark.requirement("CG-18")
 def test_import_export_and_restore_with_the_role_of_the_console(task: Task) -> None:
     task.run("import", f"s3://{LEGACY_BUCKET}/{LEGACY_FILE}")
