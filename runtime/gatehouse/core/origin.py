@@ -125,19 +125,14 @@ def rejection(addresses: Iterable[Address], networks: Sequence[Network]) -> str:
 
 def _allowed(address: Address, networks: Sequence[Network]) -> bool:
     embedded = tuple(_embedded(address))
-    candidates = (address, *embedded)
-    if any(
-        candidate in network
-        for network in networks
-        for candidate in candidates
-        if candidate.version == network.version
-    ):
-        # An allowed network may contain loopback or private addresses, but never the unspecified
-        # address or multicast.
-        return not any(
-            candidate.is_unspecified or candidate.is_multicast for candidate in candidates
-        )
-    return all(_public(candidate) for candidate in (embedded or (address,)))
+    # An allowed network may contain loopback or private addresses, but never these.
+    if any(each.is_unspecified or each.is_multicast for each in (address, *embedded)):
+        return False
+    if any(address in network for network in networks if network.version == address.version):
+        return True
+    if embedded:
+        return all(_allowed(each, networks) for each in embedded)
+    return _public(address)
 
 
 def _public(address: Address) -> bool:

@@ -113,6 +113,7 @@ NETWORKS = ("10.1.0.0/16", "127.0.0.0/8")
         ([], (), False),
         (["10.1.2.3", "127.0.0.1"], NETWORKS, True),
         (["10.2.0.1"], NETWORKS, False),
+        (["2001:0:7f00:1::f5ff:fffe"], NETWORKS, False),  # Teredo
         *(([address], ("0.0.0.0/0",), False) for address in ("0.0.0.0", "224.0.0.1")),
     ],
 )

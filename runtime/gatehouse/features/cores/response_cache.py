@@ -167,7 +167,7 @@ def _items(headers: Sequence[tuple[str, str]], name: str) -> set[str]:
     value = _value(headers, name)
     if len(value) > LIST_CHARACTERS_MAX:
         return {"*"}
-    return {part.strip().lower().partition("=")[0] for part in value.split(",")} - {""}
+    return {part.partition("=")[0].strip().lower() for part in value.split(",")} - {""}
 
 
 def _value(headers: Sequence[tuple[str, str]], name: str) -> str:
