@@ -122,7 +122,10 @@ _READ = (
     f"SELECT {_AVAILABLE} AS remaining, {_REFILLS_AT} AS refills_at FROM key_credit "
     "WHERE family_id = $1"
 )
-_REFUND = "UPDATE key_credit SET remaining = remaining + $2 WHERE family_id = $1"
+_REFUND = (
+    "UPDATE key_credit SET remaining = remaining + $2 WHERE family_id = $1 "
+    "AND refilled_at <= now() - make_interval(secs => $3)"
+)
 
 
 class CreditRepository:
@@ -160,8 +163,10 @@ class CreditRepository:
         exceeded = not deducted and (cost > 0 or row["remaining"] < 1)
         return CreditState(remaining=row["remaining"], exceeded=exceeded, refills_at=refills_at)
 
-    async def refund(self, subject: str, cost: int) -> None:
-        """Reverses `spend`, if the database is available. Never raises."""
+    async def refund(self, subject: str, cost: int, began: float) -> None:
+        """Reverses `spend`, if the database is available, unless the credits were refilled or set
+        since it began. began: `perf_counter()` before `spend`. Never raises.
+        """
         if not cost:
             return
         with contextlib.suppress(Unavailable, TimeoutError):
@@ -169,7 +174,7 @@ class CreditRepository:
                 asyncio.timeout(SPEND_TIMEOUT_S),
                 self._pool.connection(subject=subject) as connection,
             ):
-                await connection.execute(_REFUND, subject, cost)
+                await connection.execute(_REFUND, subject, cost, time.perf_counter() - began)
 
 
 FLUSH_S = 2.0

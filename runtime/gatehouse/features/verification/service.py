@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 import msgspec
 
@@ -146,11 +147,13 @@ class VerificationService:
             raise Unavailable("API keys cannot be verified temporarily.")
         return evaluate(record, request, possession=True, environment=self.environment, now=now)
 
-    async def refund(self, record: KeyRecord, cost: int) -> None:
+    async def refund(self, record: KeyRecord, cost: int, began: float) -> None:
         """Refunds the credits for a request that was allowed but not performed. The request still
-        counts against rate limits. Never raises."""
+        counts against rate limits. began: `perf_counter()` before the request was verified. Never
+        raises.
+        """
         if record.has_credits:
-            await self.credits.refund(record.subject, cost)
+            await self.credits.refund(record.subject, cost, began)
 
     async def _take_limits_and_credits(
         self,
@@ -167,6 +170,7 @@ class VerificationService:
         request against the limits. If the key or a limit no longer allows the request, the credits
         are refunded. states: of the limits before the request.
         """
+        began = perf_counter()
         balance = await self.credits.spend(charge.subject, charge.cost)
         if balance is None:
             # the credits are being removed, which the next read of the key will reflect
@@ -179,10 +183,10 @@ class VerificationService:
                 states = await self.limits.take(charge)
                 code = evaluate_limits(states)
         except Unavailable:
-            await self.credits.refund(charge.subject, charge.cost)
+            await self.credits.refund(charge.subject, charge.cost, began)
             raise
         if code is not Code.VALID:
-            await self.credits.refund(charge.subject, charge.cost)
+            await self.credits.refund(charge.subject, charge.cost, began)
             return VerificationResult(code, *time, record, states)
         return VerificationResult(code, *time, record, states, balance)
 

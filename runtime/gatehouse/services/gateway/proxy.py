@@ -103,9 +103,10 @@ async def forward(context: RequestContext) -> None:
         method=context.method,
         signed=signed,
     )
+    began = time.perf_counter()
     key, limits = await authenticate(context, token, request, path.name)
     framed = None if signed is None else _framed_body(body)
-    await _forward_verified(context, path, token, request, key, limits, handshake, framed)
+    await _forward_verified(context, path, token, request, key, limits, began, handshake, framed)
 
 
 async def _forward_verified(
@@ -115,12 +116,13 @@ async def _forward_verified(
     request: VerificationRequest,
     key: KeyRecord,
     limits: tuple[RateLimitState, ...],
+    began: float,
     handshake: "Handshake | None",
     framed: FramedBody | None,
 ) -> None:
     """Forwards a request for which the key was verified. Raises Refused.
 
-    framed: the body, if it has been read.
+    began: `perf_counter()` before that. framed: the body, if it has been read.
     """
     dependencies, started = context.service, time.perf_counter()
     sending: Forwarding | None = None
@@ -168,7 +170,7 @@ async def _forward_verified(
     except (asgi.ClientGone, asyncio.CancelledError):
         context.waited_for_core(started)
         if sending is None or not sending.is_sent:
-            await dependencies.verification.refund(key, request.cost)
+            await dependencies.verification.refund(key, request.cost, began)
         raise asgi.ClientGone from None
     except GatehouseError as exc:
         is_core_error = isinstance(
@@ -182,7 +184,7 @@ async def _forward_verified(
             # error
             raise
         if sending is None or not sending.is_sent:
-            await dependencies.verification.refund(key, request.cost)
+            await dependencies.verification.refund(key, request.cost, began)
         if is_core_error:
             dependencies.observer.metrics.core_errors.labels(exc.code).inc()
         context.detail = f"{exc.code} {exc.detail}".strip()

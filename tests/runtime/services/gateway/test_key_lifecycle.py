@@ -220,9 +220,16 @@ async def test_body_that_does_not_arrive_uses_no_credits(
         assert await remaining_credits(gateway, key) == 10
 
 
-@pytest.mark.parametrize("is_refunded", [False, True])
+@pytest.mark.parametrize(
+    ("statement", "remaining"),
+    [
+        ("", 10),
+        ("SELECT FROM key_credit FOR UPDATE", 10),
+        ("UPDATE key_credit SET refilled_at = clock_timestamp()", 9),
+    ],
+)
 async def test_client_that_leaves_before_its_core_is_connected_uses_no_credits(
-    gateway: Gateway, is_refunded: bool
+    gateway: Gateway, statement: str, remaining: int
 ) -> None:
     is_connecting, ends = asyncio.Event(), asyncio.Event()
 
@@ -238,8 +245,8 @@ async def test_client_that_leaves_before_its_core_is_connected_uses_no_credits(
         async with gateway.pool.acquire() as other, other.transaction():
             async with gateway.connection(head.encode()):
                 await is_connecting.wait()
-                if is_refunded:
-                    await other.execute("SELECT FROM key_credit FOR UPDATE")
+                if statement:
+                    await other.execute(statement)
                     ends.set()
                     while not await other.fetch("SELECT FROM pg_locks WHERE NOT granted"):
                         await asyncio.sleep(0.005)
@@ -247,7 +254,7 @@ async def test_client_that_leaves_before_its_core_is_connected_uses_no_credits(
                 await gateway.get("/healthz")
         ends.set()
         await gateway.lines_with(key_id=key.id)
-        assert await remaining_credits(gateway, key) == 10
+        assert await remaining_credits(gateway, key) == remaining
 
 
 @pytest.mark.parametrize(
