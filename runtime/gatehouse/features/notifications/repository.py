@@ -14,7 +14,13 @@ from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import rfc3339, to_datetime, to_seconds
 from gatehouse.core.errors import Conflict
 from gatehouse.features.keys.conditions import EXPIRES_AT, usable
-from gatehouse.features.notifications.models import EVENTS, TOPIC, Delivery, Webhook
+from gatehouse.features.notifications.models import (
+    EVENTS,
+    TOPIC,
+    Delivery,
+    NotificationEvent,
+    Webhook,
+)
 from gatehouse.platform.audit_log import append, append_all
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
 from gatehouse.platform.db.statements import RowMapping, prune
@@ -47,17 +53,23 @@ _ADD = (
     "VALUES ($1, $2, $3, $4, 'waiting', $5, $5) ON CONFLICT DO NOTHING"
 )
 
-_OF_TARGET = (
+_OF_EVENT = (
     "SELECT notification_id AS n, target AS t, next_at AS at, attempts AS a FROM delivery "
-    "WHERE target = id AND state = 'waiting' AND next_at <= $1 "
+    "WHERE target = id AND event = e AND state = 'waiting' AND next_at <= $1 "
     "ORDER BY next_at LIMIT $5 FOR UPDATE SKIP LOCKED"
+)
+# The events of a target take turns, so that many of one event do not delay the others.
+_OF_TARGET = (
+    "SELECT *, row_number() OVER (PARTITION BY t ORDER BY turn, at) AS place FROM "
+    "(SELECT *, row_number() OVER (PARTITION BY t, e ORDER BY at) AS turn FROM "
+    f"(SELECT id, created_by AS u FROM webhook UNION SELECT '{TOPIC}', '{TOPIC}') AS targets "
+    f"CROSS JOIN unnest($6::text[]) AS e CROSS JOIN LATERAL ({_OF_EVENT}) AS of_event "
+    "WHERE id <> ALL ($4)) AS of_events"
 )
 _CLAIM = (
     "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM "
-    "(SELECT n, t FROM "
-    f"(SELECT id, created_by AS u FROM webhook UNION SELECT '{TOPIC}', '{TOPIC}') AS targets "
-    f"CROSS JOIN LATERAL ({_OF_TARGET}) AS of_target WHERE id <> ALL ($4) "
-    "ORDER BY row_number() OVER (PARTITION BY t ORDER BY at), count(*) OVER (PARTITION BY u), "
+    f"(SELECT n, t FROM ({_OF_TARGET}) AS of_target WHERE place <= $5 "
+    "ORDER BY place, count(*) OVER (PARTITION BY u), "
     "count(*) OVER (PARTITION BY t), a, at LIMIT $3) AS due "
     f"WHERE notification_id = n AND target = t RETURNING {_DELIVERY.select}"
 )
@@ -137,8 +149,9 @@ class NotificationRepository:
         """Deliveries that are due, each reserved for one caller for `lease_s` seconds. `attempts`
         includes this attempt. each: maximum number for a target. busy: targets that are left out.
         """
-        until = to_datetime(now + lease_s)
-        rows = await self._pool.fetch(_CLAIM, to_datetime(now), until, size, list(busy), each)
+        times = to_datetime(now), to_datetime(now + lease_s)
+        events = list(NotificationEvent)
+        rows = await self._pool.fetch(_CLAIM, *times, size, list(busy), each, events)
         return tuple(_DELIVERY.read(row) for row in rows)
 
     async def attempted(

@@ -262,6 +262,18 @@ async def test_busy_webhooks_leave_attempts_to_others(
     assert {*subjects} == {each["created_by"] for each in webhooks}
 
 
+async def test_events_of_a_webhook_take_turns(setup: Setup) -> None:
+    await setup.create_webhook()
+    for _ in range(3):
+        await setup.revoke()
+    other_id = await setup.console.create_id()
+    await setup.client.post(f"/v1/keys/{other_id}/rotate", json={})
+    await setup.follow()
+    setup.clock.advance(1)
+    due = await setup.repository.claim(now=setup.clock.now(), size=9, each=2, busy=(), lease_s=9)
+    assert {each.event for each in due} == {"key.revoked", "key.rotated"}
+
+
 async def test_delivery_for_which_too_many_tls_handshakes_are_in_progress_is_retried(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:

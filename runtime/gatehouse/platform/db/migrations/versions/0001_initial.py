@@ -263,7 +263,7 @@ CREATE TABLE delivery (
     problem         text        NOT NULL DEFAULT '',
     PRIMARY KEY (notification_id, target)
 );
-CREATE INDEX delivery_due ON delivery (target, next_at) WHERE state = 'waiting';
+CREATE INDEX delivery_due ON delivery (target, event, next_at) WHERE state = 'waiting';
 CREATE INDEX delivery_state ON delivery (state, notification_id);
 CREATE INDEX delivery_finished ON delivery (finished_at);
 """
