@@ -3,10 +3,12 @@
 import base64
 import itertools
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from gatehouse.core.token import checksum
 from gatehouse.core.token_scanner import CORE_PREFIX, SESSION_PREFIX, Kind
@@ -121,3 +123,7 @@ def _places(info: inspect.Type) -> Iterator[Place]:
     elif isinstance(info, inspect.DictType):
         yield ("{name}",)
         yield from (("{}", *place) for place in _places(info.value_type))
+
+
+def url(endpoint: Endpoint, value: str = "unknown") -> str:
+    return re.sub(r"\{[^}]+\}", quote(value, safe=""), endpoint.path)

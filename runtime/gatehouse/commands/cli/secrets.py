@@ -38,6 +38,7 @@ from gatehouse.commands.cli.output import (
 from gatehouse.commands.cli.shapes import parameters
 from gatehouse.core.errors import BadRequest, Forbidden, NotFound
 from gatehouse.core.token import is_base62
+from gatehouse.features.sharing import link_token
 from gatehouse.features.sharing.deletion_receipt import is_signed
 from gatehouse.features.sharing.link_schemas import OpenedItemView, OpenedSecret
 from gatehouse.features.sharing.models import CLAIM_S, ID_CHARS
@@ -128,6 +129,8 @@ def create(
     fields = {**content, **shapes.request(settings), **({"passphrase": text} if text else {})}
     created = client.call(CreatedSecret, "POST", _PATH, fields)
     links = [(link.recipient, f"{link.url}.{key}" if key else link.url) for link in created.links]
+    if key and not all(link_token.parse(url) for _, url in links):
+        stop("the console returned an unexpected link, to which the key is not added")
 
     def show() -> None:
         note(

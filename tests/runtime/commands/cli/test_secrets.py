@@ -20,6 +20,7 @@ import uvicorn
 from gatehouse.client.http import Client
 from gatehouse.features.sharing.link_schemas import LinkPreview
 from gatehouse.features.sharing.models import ID_CHARS
+from gatehouse.features.sharing.schemas import CreatedSecret
 from gatehouse.platform.http.examples import example
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing import app as sharing_app
@@ -174,6 +175,15 @@ def test_submitted_content_reaches_neither_the_terminal_nor_hidden_files(
     monkeypatch.setattr(io, "StringIO", terminal)
     assert recipient.run("secrets", "open", stdin=retrieval).out == "a\\x1b[2J\n\tb\\x9b\n"
     assert {file.name for file in recipient.folder.iterdir()} == {"zshenv", 80 * "\u754c"}
+
+
+def test_end_to_end_key_is_not_added_to_another_url(
+    sender: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = json.dumps(example(CreatedSecret)).replace("#", "?")
+    monkeypatch.setattr(Client, "_send", lambda *_, **__: httpx.Response(200, text=answer))
+    created = sender.run("secrets", "create", "--end-to-end", stdin=TEXT)
+    assert (created.code, created.out) == (1, "")
 
 
 @pytest.mark.requirement("SS-13")

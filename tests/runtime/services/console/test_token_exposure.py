@@ -1,16 +1,14 @@
 """Issued tokens appear in no log, event, metric or table."""
 
 import json
-import re
 import secrets
-from urllib.parse import quote
 
 import httpx
 import pytest
-from gatehouse.platform.http.endpoint import CREDENTIAL, Endpoint
+from gatehouse.platform.http.endpoint import CREDENTIAL
 from gatehouse.services.console.asgi import ENDPOINTS
 
-from tests.runtime.canaries import TOKENS, query_fields, text_fields, tokens
+from tests.runtime.canaries import TOKENS, query_fields, text_fields, tokens, url
 from tests.runtime.console_client import BOOTSTRAP, Console
 
 
@@ -48,10 +46,6 @@ TEXT_FIELDS = [
     if CREDENTIAL in endpoint.security
     for field in text_fields(endpoint)
 ]
-
-
-def url(endpoint: Endpoint, value: str = "unknown") -> str:
-    return re.sub(r"\{[^}]+\}", quote(value, safe=""), endpoint.path)
 
 
 def assert_unexposed(console: Console, replies: list[httpx.Response]) -> None:

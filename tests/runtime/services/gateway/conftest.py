@@ -325,16 +325,14 @@ class Core:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000)
             await writer.drain()
             writer.close()
-        elif kind == "slow":
+        elif kind in {"slow", "endless"}:
             writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
             await writer.drain()
+            if kind == "endless":
+                await reader.read(1)  # returns when the gateway closes the connection
+                raise ConnectionResetError
             await self.resume.wait()
             writer.write(b"6\r\nsecond\r\n0\r\n\r\n")
-        elif kind == "endless":
-            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
-            await writer.drain()
-            await reader.read(1)  # returns when the gateway closes the connection
-            raise ConnectionResetError
         elif kind == "big":
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + bytes(3_000_000))
         elif kind == "odd":

@@ -56,19 +56,15 @@ async def pool(database: Any) -> AsyncIterator[asyncpg.Pool]:
         await connections.execute("UPDATE core SET draining = true")
 
 
-@pytest.fixture
-def breaking(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
-    return replace(processes["breaking"], pool=pool)
+def fixture(name: str) -> Any:
+    @pytest.fixture(name=name)
+    def gateway(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
+        return replace(processes[name], pool=pool)
+
+    return gateway
 
 
-@pytest.fixture
-def recovering(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
-    return replace(processes["recovering"], pool=pool)
-
-
-@pytest.fixture
-def retrying(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
-    return replace(processes["retrying"], pool=pool)
+breaking, recovering, retrying = map(fixture, ("breaking", "recovering", "retrying"))
 
 
 async def registered(gateway: Gateway, url: str) -> Key:
