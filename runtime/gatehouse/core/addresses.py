@@ -12,7 +12,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
-#: Texts are kept in memory.
+#: Longer text is truncated, because texts are cached.
 _CHARS_MAX = 64
 
 #: Maximum number of entries of X-Forwarded-For that are read, beginning with the last.
@@ -46,9 +46,9 @@ class ClientAddresses:
             return peer
         hops = ",".join(forwarded_for).rsplit(",", HOPS_MAX)[-HOPS_MAX:]
         for hop in filter(None, map(str.strip, reversed(hops))):
-            # An IPv4 address has only this form, and parsing it takes longer.
-            # The zone of an address is that of the proxy.
+            # A zone is only valid on the machine of the proxy.
             hop = hop.partition("%")[0][:_CHARS_MAX]
+            # An IPv4 address has only this form, and parsing it takes longer.
             address = hop if _IPV4.fullmatch(hop) else parse_address(hop)
             if address is None:
                 return peer  # this entry and all entries before it are ignored

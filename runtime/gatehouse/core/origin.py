@@ -139,11 +139,7 @@ def _public(address: Address) -> bool:
     if any(address in network for network in _NOT_PUBLIC if network.version == address.version):
         return False
     return address.is_global and not (
-        address.is_multicast
-        or address.is_reserved
-        or address.is_loopback
-        or address.is_link_local
-        or address.is_unspecified
+        address.is_reserved or address.is_loopback or address.is_link_local
     )
 
 

@@ -23,10 +23,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 #: A column of a table: the name of a field, or a label and the function that returns the text.
 Column = str | tuple[str, Callable[[Any], object]]
 
-#: Characters that control a terminal (CWE-150), such as the direction of text, and those that JSON
-#: contains unchanged or that have no encoding.
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
-_NOT_IN_JSON = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+#: Characters that control a terminal (CWE-150) or the direction of its text. JSON escapes those
+#: below 0x20 only. Surrogates have no encoding.
+_UNESCAPED = "\x7f-\x9f\u202a-\u202e\u2066-\u2069"
+_CONTROL = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{_UNESCAPED}]|\r(?!\n)")
+_NOT_IN_JSON = re.compile(f"[{_UNESCAPED}\ud800-\udfff]")
 
 #: Fields whose empty list allows everything.
 _ALL_IF_EMPTY = ("cores", "methods", "addresses")
@@ -79,7 +80,7 @@ def print_text(text: object) -> None:
 
 
 def terminal_text(text: str) -> str:
-    r"""The text with control characters as `\x1b`, except for line feeds and tabs."""
+    r"""The text with control characters as `\x1b` or `\u202e`, except for line feeds and tabs."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 

@@ -130,7 +130,7 @@ def create(
     created = client.call(CreatedSecret, "POST", _PATH, fields)
     links = [(link.recipient, f"{link.url}.{key}" if key else link.url) for link in created.links]
     if key and not all(link_token.parse(url) for _, url in links):
-        stop("the console returned an unexpected link, to which the key is not added")
+        stop("the console returned a malformed link, so the key was not added to it")
 
     def show() -> None:
         note(

@@ -120,7 +120,7 @@ async def test_chunked_body_is_streamed_to_core(gateway: Any, core: Any, key: An
 
 @pytest.mark.parametrize(
     "method",
-    [*("PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "QUERY", "PURGE", "SOURCE", "M-SEARCH")],
+    ["PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "QUERY", "PURGE", "SOURCE", "M-SEARCH"],
 )
 async def test_any_method_is_proxied(gateway: Any, core: Any, key: Any, method: str) -> None:
     assert (await get(gateway, key, "/cores/docs/x", method=method)).status == 200
