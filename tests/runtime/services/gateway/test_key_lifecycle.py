@@ -506,6 +506,23 @@ async def test_purge_under_load_is_in_effect_everywhere(
     assert "f0rget-me" not in json.dumps(after)
 
 
+@pytest.mark.requirement("CG-08")
+async def test_purge_of_a_rotated_key_does_not_renew_limits_of_its_successor(
+    gateway: Any, keys: KeyService, redis_url: str
+) -> None:
+    key = await gateway.create_key(limits=[TWO])
+    rotated = await keys.rotate(KeyId(key.id), OPERATOR, roles=OWNERS, grace_s=3600)
+    for token in (key.token, rotated.issued["token"]):
+        assert await gateway.code(token) == "VALID"
+    await keys.act(KeyId(key.id), Action.REVOKE, "", OPERATOR, OWNERS)
+    counters = RateLimits(Redis(redis_url, "url", timeout_s=10))
+    _, counters_removed = await replace(keys, forget=counters.forget).purge(
+        KeyId(key.id), key.id, "", OPERATOR, OWNERS
+    )
+    assert not counters_removed
+    assert await gateway.code(rotated.issued["token"]) == "RATE_LIMITED"
+
+
 async def count_lookups(gateway: Any) -> int:
     await gateway.pool.execute("SELECT pg_stat_force_next_flush()")
     return int(
