@@ -189,8 +189,11 @@ class UnreliableStore(IdempotencyStore):
 
 
 class LaterClock(Clock):
+    def __init__(self, later_s: float) -> None:
+        self.later_s = later_s
+
     def now(self) -> float:
-        return super().now() + RUNNING_S_MAX
+        return super().now() + self.later_s
 
 
 async def test_request_is_in_progress_until_its_response_is_stored(console: Console) -> None:
@@ -218,7 +221,7 @@ async def test_completed_request_without_response_is_not_repeated(console: Conso
     async with console.connect(idempotency_store=UnreliableStore(console.pool)) as client:
         created = (await client.post("/v1/keys", **request)).json()
     assert (await console.post("/v1/keys", **request)).json()["code"] == "request_in_progress"
-    async with console.connect(clock=LaterClock()) as client:
+    async with console.connect(clock=LaterClock(RUNNING_S_MAX)) as client:
         reply = await client.post("/v1/keys", **request)
     assert outcome(reply) == (409, "conflict")
     assert created["key"]["id"] in reply.json()["detail"]
@@ -249,13 +252,17 @@ async def test_abandoned_request_is_taken_over_after_its_timeout(console: Consol
 
 
 async def test_stored_response_expires_after_a_day(console: Console) -> None:
-    store = IdempotencyStore(console.pool)
-    first = await create_key(console, '"a-day"')
-    console.sql("UPDATE idempotent_request SET expires_at = now() - interval '1 second'")
-    assert (await create_key(console, '"a-day"')).json()["token"] != first.json()["token"]
-    console.sql("UPDATE idempotent_request SET expires_at = now() - interval '1 second'")
-    assert await store.prune(now=console.clock.now()) > 0
-    assert console.sql("SELECT count(*) FROM idempotent_request").split() == ["0"]
+    store, day = IdempotencyStore(console.pool), 86_400
+    request: dict[str, Any] = {"json": {"name": "a"}, "headers": {"Idempotency-Key": '"a-day"'}}
+    tokens = []
+    for later_s in (0, day - 60, day + 60):
+        async with console.connect(clock=LaterClock(later_s)) as client:
+            tokens.append((await client.post("/v1/keys", **request)).json()["token"])
+    assert tokens[0] == tokens[1] != tokens[2]
+    now = console.clock.now()
+    for later_s, stored in ((2 * day, "1"), (2 * day + 120, "0")):
+        await store.prune(now=now + later_s)
+        assert console.sql("SELECT count(*) FROM idempotent_request").split() == [stored]
 
 
 async def test_repeated_update_and_deletion_receive_the_first_response(console: Console) -> None:
