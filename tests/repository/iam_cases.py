@@ -347,4 +347,18 @@ SHARING_FUNCTION = [
     ),
 ]
 
-REQUESTS = [*SECRETS, *KEYS, *BUCKETS, *ROLES, *ENDPOINTS, *SHARING_FUNCTION]
+QUEUE = ("queue", "rotate"), NAMES.arn("sqs", NAMES.dead_letter_queue("rotate"))
+TOPIC = ("topic", "alarms"), NAMES.arn("sns", NAMES.name("alarms"))
+VAULT, COPY = (("vault", "main"), "*"), "backup:CopyIntoBackupVault"
+DENIALS = [
+    Request(case, principal, action, resource, EXPLICIT_DENY, {"aws:SecureTransport": tls}, on)
+    for case, principal, action, (on, resource), tls in (
+        ("other account, queue", OTHER_ACCOUNT_ROLE, "sqs:ReceiveMessage", QUEUE, "true"),
+        ("queue, plain HTTP", ADMINISTRATOR, "sqs:ReceiveMessage", QUEUE, "false"),
+        ("topic, plain HTTP", ADMINISTRATOR, "sns:Publish", TOPIC, "false"),
+        ("other account, copy of a backup", OTHER_ACCOUNT_ROLE, COPY, VAULT, "true"),
+        ("deletion of a backup", ADMINISTRATOR, "backup:DeleteRecoveryPoint", VAULT, "true"),
+    )
+]
+
+REQUESTS = [*SECRETS, *KEYS, *BUCKETS, *ROLES, *ENDPOINTS, *SHARING_FUNCTION, *DENIALS]

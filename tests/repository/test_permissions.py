@@ -3,7 +3,7 @@
 import pytest
 from gatehouse_policies.analysis.iam.grammar import raw_statements
 
-from tests.iam_evaluation import ALLOW_ALL, Call, decide
+from tests.iam_evaluation import ALLOW_ALL, Call, Effect, decide
 from tests.permission_reasons import granted, reasons
 from tests.repository.iam_cases import REQUESTS
 from tests.repository.iam_requests import ADMINISTRATOR, OTHER_ACCOUNT_ROLE, Request, decision
@@ -52,9 +52,8 @@ def test_buckets_deny_plain_http_and_other_accounts(action: str) -> None:
         for principal, tls in ((ADMINISTRATOR, "false"), (OTHER_ACCOUNT_ROLE, "true")):
             for resource in (arn, f"{arn}/x"):
                 call = Call(principal, action, resource, {"aws:SecureTransport": tls})
-                assert not decide(
-                    call, identity=[ALLOW_ALL], resource=bucket.document, owner=NAMES.account
-                ).allowed, bucket.name
+                effect = decide(call, identity=[ALLOW_ALL], resource=bucket.document)
+                assert effect is Effect.DENIED, bucket.name
 
 
 def test_reasons_are_given_for_granted_actions_only() -> None:
