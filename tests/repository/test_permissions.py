@@ -40,7 +40,7 @@ def test_no_role_trusts_a_person_or_another_account() -> None:
             ).allowed
 
 
-@pytest.mark.requirement("CG-16")
+@pytest.mark.requirement("CG-16", "ECS-02")
 @pytest.mark.parametrize(
     "action", ["s3:GetObject", "s3:PutObject", "s3:DeleteBucket", "s3:PutBucketPolicy"]
 )
