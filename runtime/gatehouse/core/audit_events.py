@@ -35,7 +35,6 @@ class AuditAction(DescribedStr):
     def __init__(self, value: str, description: str = "", target_type: str = "") -> None:
         self.target_type = target_type or value.partition(".")[0]
 
-    # The second part of an action on a key is a value of lifecycle.Action.
     KEY_CREATE = "key.create", "An API key was created."
     KEY_UPDATE = "key.update", "The properties of an API key were changed."
     KEY_DISABLE = "key.disable", "An API key was disabled."

@@ -6,11 +6,11 @@ current state is rejected. An idempotent action that leads to the current state 
 """
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
-from gatehouse.core.audit_events import Details
+from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.errors import BadRequest, Conflict, Problem
 from gatehouse.core.key_fields import Purge
 from gatehouse.core.keys import KEY_FIELDS, Credits, Key, KeyChange, KeyFields, KeyState, key_fields
@@ -31,16 +31,25 @@ RESTORE_WINDOW_S = 30 * 86_400
 
 
 class Action(StrEnum):
-    """Actions on a key. The audit action is `key.<value>`."""
+    """Actions on a key. The value is the second part of the audit action."""
 
-    UPDATE = "update"
-    DISABLE = "disable"
-    ENABLE = "enable"
-    ROTATE = "rotate"
-    REVOKE = "revoke"
-    DELETE = "delete"
-    RESTORE = "restore"
-    PURGE = "purge"
+    audit_action: AuditAction
+
+    def __new__(cls, action: str) -> Self:
+        value = action.partition(".")[2]
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.audit_action = AuditAction(action)
+        return member
+
+    UPDATE = AuditAction.KEY_UPDATE
+    DISABLE = AuditAction.KEY_DISABLE
+    ENABLE = AuditAction.KEY_ENABLE
+    ROTATE = AuditAction.KEY_ROTATE
+    REVOKE = AuditAction.KEY_REVOKE
+    DELETE = AuditAction.KEY_DELETE
+    RESTORE = AuditAction.KEY_RESTORE
+    PURGE = AuditAction.KEY_PURGE
 
 
 _ACTIVE, _DISABLED, _REVOKED = KeyState.ACTIVE, KeyState.DISABLED, KeyState.REVOKED

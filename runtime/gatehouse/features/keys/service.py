@@ -346,10 +346,7 @@ class KeyService:
             if action in _GUARDED and locked.is_last_admin and not _keeps_admin(key, changed.key):
                 raise Conflict(_LAST_ADMIN)
             event = actor.event(
-                AuditAction(f"key.{action.value}"),
-                target_id=key_id,
-                at=now,
-                details=changed.details,
+                action.audit_action, target_id=key_id, at=now, details=changed.details
             )
             return changed, event
 
