@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from functools import cache
 from ipaddress import IPv4Network
 from itertools import product
 from pathlib import Path
@@ -24,6 +25,7 @@ from components.iam.documents import Document
 from components.naming import DEPLOY, PREVIEW, WEB_UI_BUCKET, Naming
 from components.network.network_acls import inbound_rules, outbound_rules
 from components.network.security_groups import connections
+from components.settings.account import AccountSettings
 from components.settings.fields import Allowed, Section
 from components.settings.loader import SettingsError, parse
 from components.settings.model import Settings
@@ -37,8 +39,10 @@ from tests.components.program import (
     RESTORED,
     Program,
     run,
+    run_account,
 )
-from tests.components.settings.stack_settings import raw_settings
+from tests.components.settings.setting_reads import keys, recorded_reads
+from tests.components.settings.stack_settings import raw_account_settings, raw_settings
 from tests.iam_evaluation import Call, decide
 
 Value = tuple[str, Any]
@@ -57,6 +61,8 @@ PIPELINE = {
         "repository": "example/gatehouse",
         "state_bucket": "gatehouse-state",
         "state_key_arn": f"arn:aws:kms:eu-west-1:123456789012:key/mrk-{'0' * 32}",
+        "owner_id": "1",
+        "repository_id": "2",
     }
 }
 NETWORKS = {"waf.console_networks": ["192.0.2.0/24", "2001:db8::/32"]}
@@ -324,13 +330,20 @@ def key_errors(program: Program) -> Iterator[str]:
     yield from (name for name in names if not any(fnmatchcase(name, one) for one in patterns))
 
 
+@cache
+def programs() -> tuple[list[tuple[str, dict[str, Any], Program]], set[str]]:
+    """The programs of the matrix, and the settings that they read."""
+    rows = matrix()
+    with recorded_reads() as reads:
+        return [(name, changes, run(name, changes=changes)) for name, changes in rows], reads
+
+
 @pytest.mark.requirement("CG-17", "CG-18", "SS-08", "ECS-06")
 def test_resources_have_the_rights_and_paths_that_they_need() -> None:
-    rows = matrix()
+    rows, _ = programs()
     assert len(rows) >= len(FORMS)
     denied = set[str]()
-    for name, changes in rows:
-        program = run(name, changes=changes)
+    for name, changes, program in rows:
         stack = Stack.of(parse(raw_settings(name, changes), name))
         denied |= unchangeable_resources(program, Delivery(stack))
         problems = [
@@ -343,3 +356,16 @@ def test_resources_have_the_rights_and_paths_that_they_need() -> None:
         ]
         assert problems == [], (name, changes)
     assert denied == ADMINISTRATOR
+
+
+def test_program_reads_every_setting() -> None:
+    _, reads = programs()
+    assert set(keys(Settings)) - reads == set(), "no component reads these settings"
+
+
+def test_program_of_the_account_reads_every_setting_except_those_of_make_bootstrap() -> None:
+    changes = {"budget": {"monthly_usd": 100, "emails": ["a@example.com"]}}
+    settings = json.dumps(raw_account_settings(changes, guards=True))
+    with recorded_reads() as reads:
+        run_account.__wrapped__(settings)
+    assert set(keys(AccountSettings)) - reads == {"state_bucket"}
