@@ -20,9 +20,8 @@ from tests.components.program import RECOVERY, ROOT, Program, run
 from tests.components.settings.stack_settings import each_stack
 from tests.iam_evaluation import Call, decide
 
-METRICS: dict[str, Any] = tomllib.loads(
-    (ROOT / "tests/components/monitoring/cloudwatch_metrics.toml").read_text()
-)
+METRICS_FILE = "tests/components/monitoring/cloudwatch_metrics.toml"
+METRICS: dict[str, Any] = tomllib.loads((ROOT / METRICS_FILE).read_text())
 SERVICE_METRICS = (
     *("Requests", "FailedRequests", "SlowRequests", "StalenessSeconds"),
     *("CheckpointDelaySeconds", "DueSecretsSeconds"),
@@ -143,7 +142,8 @@ def test_alarm_metric_is_documented(stack: str) -> None:
         for metric in series(alarm).values():
             if metric["namespace"] == f"Gatehouse/{stack}":
                 continue
-            documented = METRICS[metric["namespace"]][metric["metricName"]]
+            documented = METRICS.get(metric["namespace"], {}).get(metric["metricName"])
+            assert documented, f"{METRICS_FILE}: add {metric['namespace']} {metric['metricName']}"
             assert sorted(metric["dimensions"]) in documented["dimensions"], name
             assert metric["stat"] in documented["statistics"], name
             assert all(metric["dimensions"].values()), name

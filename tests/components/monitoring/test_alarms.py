@@ -35,15 +35,16 @@ def test_alarm_description_links_to_its_runbook(stack: str) -> None:
     for name, text in alarms.items():
         page = re.fullmatch(rf".{{20,}} {re.escape(RUNBOOKS)}/([a-z-]+\.md)", text)
         assert page, f"{name}: {text}"
-        assert (ROOT / "docs/runbooks" / page[1]).is_file()
-        row = next(line for line in index.splitlines() if f"({page[1]})" in line)
+        assert (ROOT / "docs/runbooks" / page[1]).is_file(), f"docs/runbooks/{page[1]} is missing"
         short = name.removeprefix(f"gatehouse-{stack}-")
         patterns = [
             re.sub(r"<[a-z]+>", r"[a-z0-9-]+", cell).replace("*", ".*")
-            for cell in re.findall(r"`([^`]+)`", row)
+            for line in index.splitlines()
+            if f"({page[1]})" in line
+            for cell in re.findall(r"`([^`]+)`", line)
         ]
         assert any(re.fullmatch(pattern, short) for pattern in patterns), (
-            f"{page[1]} does not name {short}"
+            f"docs/runbooks/README.md: add `{short}` to the row of {page[1]}"
         )
 
 
