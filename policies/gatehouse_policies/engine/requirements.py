@@ -167,7 +167,10 @@ def _is_token(value: str) -> bool:
 
 
 def is_not(path: str, *values: str, default: str = "") -> Requirement:
-    """The property has none of these values. default: value of an absent property."""
+    """The property has none of these values. default: value of an absent property. A number in a
+    program is compared as text.
+    """
+    _require_strings("is_not", path, *values, default)
     return satisfies(
         path,
         lambda block, key: block.text(key, default).lower() not in values,
@@ -177,7 +180,10 @@ def is_not(path: str, *values: str, default: str = "") -> Requirement:
 
 
 def is_exactly(path: str, *values: str, default: str = "", message: str = "") -> Requirement:
-    """The property has one of these values. default: value of an absent property."""
+    """The property has one of these values. default: value of an absent property. A number in a
+    program is compared as text.
+    """
+    _require_strings("is_exactly", path, *values, default)
     remedy = f'set {path}="{values[0]}"'
     return satisfies(
         path,
@@ -217,6 +223,8 @@ def has_elements(path: str) -> Requirement:
 
 
 def contains(path: str, *values: str) -> Requirement:
+    """The property is a list with these values."""
+    _require_strings("contains", path, *values)
 
     def check(block: Properties, key: str, _resource: Resource) -> CheckResults:
         elements = block.texts(key)
@@ -319,6 +327,15 @@ def _of_other(result: str | Violation | Undecided, name: str) -> str | Violation
     if isinstance(result, Violation):
         return replace(result, message=f"{result.message} in {name}")
     return result
+
+
+def _require_strings(function: str, path: str, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(
+                f'{function}("{path}", ...): {value!r} is not a string. Write a number as text, '
+                'such as "1", and use is_true or is_false for true and false.'
+            )
 
 
 def _compared(
