@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from gatehouse.core.token_scanner import RANDOM_CHARS
 from gatehouse.features.identity.schemas import CODE_FRAGMENT
-from gatehouse.features.identity.service import LINK_S
 from gatehouse.services.console.authentication import FAILURES_MAX
 from pydantic import SecretStr
 
@@ -17,6 +16,8 @@ from tests.runtime.console_client import BOOTSTRAP, outcome
 from tests.runtime.features.identity.test_sessions import Browser, Setup, browser, setup
 
 __all__ = ["browser", "setup"]
+
+LINK_S = 300
 
 
 async def create_link(setup: Setup, token: str = BOOTSTRAP) -> str:

@@ -217,6 +217,7 @@ async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(
 
     receipt = purged.receipt
     assert receipt is not None
+    assert purged.delete_at == int(work.clock.now()) + 30 * 86_400
     statement = json.loads(receipt["statement"])
     assert sorted(item["key"] for item in statement["objects"]) == sorted(objects)
     assert (statement["secret"], statement["reason"], len(receipt["statement"]) > 4096) == (

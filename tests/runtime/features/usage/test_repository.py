@@ -8,7 +8,7 @@ import pytest
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.usage import service
 from gatehouse.features.usage.models import UsageBatch
-from gatehouse.features.usage.repository import RETENTION_S, UsageRepository
+from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.usage.service import BATCH_ROWS, UsageCounter, UsageFlusher
 from gatehouse.platform.db import statements
 from gatehouse.platform.db.pool import Pool
@@ -178,19 +178,20 @@ async def test_denied_request_is_not_the_last_use(counting: Counting) -> None:
     assert await last_used(counting) == {KEY: NOON}
 
 
-async def test_prune_deletes_old_minutes_only(
+async def test_counts_are_deleted_after_their_retention(
     counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statements, "PRUNE_ROWS", 2)
     for number in range(5):
         counting.use(1, code=f"CODE_{number}")
     await counting.flush()
-    assert await counting.repository.prune(now=NOON + RETENTION_S[60] + 60) == 5
-    assert (
-        await counting.total(60),
-        len(await counting.total(3600)),
-        len(await counting.total(86_400)),
-    ) == ([], 1, 1)
+    day = 86_400
+    for width_s, retention_days in ((60, 2), (3600, 90), (day, 3 * 366)):
+        [(after_noon, _)] = await counting.total(width_s)
+        end = NOON + after_noon + retention_days * day
+        assert await counting.repository.prune(now=end) == 0
+        assert await counting.repository.prune(now=end + 1) == 5
+        assert await counting.total(width_s) == []
 
 
 @pytest.mark.requirement("CG-08")
