@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import json
 import os
 import re
 from collections import Counter
@@ -18,7 +19,8 @@ from gatehouse_policies.catalogue import RULES
 
 from components.edge.web_acl import REDACTED_HEADERS
 from sandbox.emulator.resources import RESOURCE_TYPES
-from tests import processes, requires
+from tests import logs_insights, processes, requires
+from tests.components import program
 from tests.components.settings.stack_settings import STACKS, rejected_keys
 from tests.journeys.guide_reader import Step, Values, parse
 from tests.repository import documented_commands
@@ -87,7 +89,7 @@ def test_maps_of_the_code_name_existing_paths(page: Path) -> None:
 RECORDS = (DOCS / "decisions", DOCS / "security")
 
 
-def documented(program: Callable[[str], bool]) -> Iterator[tuple[str, Command]]:
+def documented(included: Callable[[str], bool]) -> Iterator[tuple[str, Command]]:
     pages = {
         str(page.relative_to(ROOT)): text
         for page, text in PAGES.items()
@@ -98,7 +100,7 @@ def documented(program: Callable[[str], bool]) -> Iterator[tuple[str, Command]]:
     }
     for page, text in (pages | {"gatehouse --help": documented_commands.help_texts()}).items():
         for command in documented_commands.commands(text):
-            if program(command[0]):
+            if included(command[0]):
                 yield page, command
 
 
@@ -326,6 +328,39 @@ def test_python_calls_in_documents_match_the_signatures() -> None:
                 wrong.append(f"{page.relative_to(ROOT)}: {name}: {exc}")
     assert total > 20
     assert wrong == []
+
+
+def test_queries_of_the_runbooks_and_the_dashboard_are_valid() -> None:
+    queries = [
+        " ".join(span.split())
+        for page, text in PAGES.items()
+        if page.is_relative_to(DOCS / "runbooks")
+        for span in re.findall(r"`([^`]+)`", text)
+        if logs_insights.QUERY.match(span)
+    ]
+    assert len(queries) > 5
+    for dashboard in program.run("prod").of_type("cloudwatch.Dashboard"):
+        widgets = json.loads(dashboard.inputs["dashboardBody"])["widgets"]
+        queries += [row["properties"]["query"] for row in widgets if row["type"] == "log"]
+    assert len(queries) > 7
+    assert [part for query in queries if (part := logs_insights.invalid_part(query))] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "part"),
+    [
+        ("stats count(*) as hits by code | sort hits desc | limit 5", ""),
+        ('fields @timestamp, detail as text | filter ms > 100 and code like "X"', ""),
+        ("SOURCE '/gatehouse/dev/gateway' | stats pct(ms, 99) by route", ""),
+        ("stats count(*) by code | sort by 3 desc", "sort by 3 desc"),
+        ("stats count(*) as hits by code | sort visits desc", "sort visits desc"),
+        ("filter action =", "filter action ="),
+        ("select code", "select code"),
+        ("stats count by code", "stats count by code"),
+    ],
+)
+def test_check_of_queries(query: str, part: str) -> None:
+    assert logs_insights.invalid_part(query) == part
 
 
 def test_guide_lists_the_headers_that_the_log_of_a_web_acl_omits() -> None:
