@@ -129,6 +129,19 @@ def test_pulumi_commands_in_documents_can_be_typed() -> None:
     assert rejected(found) == []
 
 
+def test_commands_in_run_blocks_are_run() -> None:
+    tests = "".join(
+        text
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if "guide_reader import" in (text := path.read_text())
+    )
+    pages = [page for page, text in PAGES.items() if re.search(r"(?m)^ *```console run", text)]
+    assert len(pages) > 10
+    assert [
+        page for page in pages if f'"{page.stem}"' not in tests and page.name not in tests
+    ] == []
+
+
 @pytest.mark.parametrize(
     ("text", "valid"),
     [
@@ -168,6 +181,20 @@ def test_pulumi_commands_in_documents_can_be_typed() -> None:
 def test_check_of_documented_commands(text: str, valid: bool) -> None:
     *_, command = documented_commands.commands(text)
     assert (rejected([("page", command)]) == []) is valid
+
+
+def test_check_of_pulumi_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "Usage:\n  pulumi stack rm [flags]\n\nFlags:\n  -s, --stack string   x\n"
+    processes.executable(tmp_path / "pulumi", f"#!/bin/sh\necho '{text}'\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for command, valid in (
+        ("pulumi stack rm dev", True),
+        ("pulumi stack rm -s <stack>", True),
+        ("pulumi stack rm --stak dev", False),
+        ("pulumi stck rm dev", False),
+    ):
+        (words,) = documented_commands.commands(f"`{command}`")
+        assert (rejected([("page", words)]) == []) is valid, command
 
 
 def test_readme_is_short_and_its_numbers_hold() -> None:
