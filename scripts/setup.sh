@@ -72,7 +72,7 @@ for site in .venv/lib/python*/site-packages; do
     [ -d "$site" ] || continue
     printf '%s\n' ../../../.. >"$site/_editable_impl_gatehouse_home.pth"
     printf '%s\n' ../../../../policies >"$site/_editable_impl_gatehouse_policies.pth"
-    printf '%s\n' ../../../../runtime >"$site/_editable_impl_gatehouse.pth"
+    printf '%s\n' ../../../../runtime >"$site/_editable_impl_gatehouse_runtime.pth"
 done
 printf '%s' "$fingerprint" >"$stamp"
 scripts/build_web.sh || :

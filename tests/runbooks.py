@@ -25,6 +25,7 @@ PAGES = {page.stem: page.read_text() for page in (REPOSITORY / "docs" / "runbook
     OBJECTS,
 ) = BLOCK.findall(PAGES["recovery"])
 (EVIDENCE,) = BLOCK.findall(PAGES["README"])
+(SQL,) = BLOCK.findall(PAGES["database"])
 
 
 def script(text: str, values: Mapping[str, str] | None = None) -> str:

@@ -63,7 +63,8 @@ class Valkey(StackComponent):
             snapshot_retention_limit=settings.snapshot_retention_days,
             snapshot_window="02:00-03:00",
             maintenance_window=self.settings.maintenance_window,
-            apply_immediately=False,
+            # With replicas, a change of the nodes interrupts the cache for seconds.
+            apply_immediately=True,
             tags=tags("internal"),
             opts=pulumi.ResourceOptions.merge(
                 self.protected(

@@ -345,7 +345,7 @@ def database_alarms(identifier: Text, instance_class: str, storage_gib: int) -> 
     # The default of max_connections (RDS User Guide, "Maximum number of database connections").
     connections_max = min(memory_bytes // 9_531_392, 5_000)
 
-    larger = "database.instance_class."
+    larger = "database.instance_class, with database.apply_immediately."
     for name, text, metric, statistic, threshold, comparison in (
         (
             "cpu",

@@ -79,9 +79,8 @@ class DatabaseSettings(Section):
     """Allows the upgrade to a new major version when `engine_version` changes. RDS takes a snapshot
     before the upgrade, and the database is unavailable during the upgrade."""
     apply_immediately: Flag = False
-    """Applies changes of the instance immediately instead of in the maintenance window. Some
-    changes restart the database.
-    """
+    """Applies changes of the instance with the deployment instead of in the maintenance window.
+    Some changes restart the database, such as a new instance_class."""
     instance_class: Annotated[
         str, string(r"db\.[a-z0-9]+\.[a-z0-9]+", 'an RDS instance class such as "db.t4g.small"')
     ]
@@ -132,7 +131,8 @@ class CacheSettings(Section):
             r"cache\.[a-z0-9]+\.[a-z0-9]+", 'an ElastiCache node type such as "cache.t4g.micro"'
         ),
     ]
-    """ElastiCache node type, which determines CPU and memory. Rate limits need little of either."""
+    """ElastiCache node type, which determines CPU and memory. Rate limits need little of either. A
+    deployment changes the nodes at once."""
     replicas: Annotated[int, integer(0, 5, "replicas"), prod_requires_at_least(1, "replicas")] = (
         by_environment(0, 1, 1)
     )

@@ -1,10 +1,14 @@
 """PostgreSQL and Valkey."""
 
+from pathlib import Path
+
 import pytest
 
 from components.database.rds_instance import final_snapshot
 from tests.components.program import OPTIONS, run
 from tests.components.settings.stack_settings import STACKS
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_cache_evicts_nothing() -> None:
@@ -44,6 +48,23 @@ def test_recreated_stack_has_another_final_snapshot() -> None:
     ]
     identifier = run("prod").get("rds.Instance", "database").inputs["finalSnapshotIdentifier"]
     assert identifier.startswith("gatehouse-prod-main-final-")
+
+
+def test_actions_of_the_runbooks_take_effect_at_once() -> None:
+    program = run("prod")
+    cache = program.get("elasticache.ReplicationGroup", "cache").inputs
+    assert cache["applyImmediately"] is True
+    assert program.get("rds.Instance", "database").inputs["applyImmediately"] is False
+    names = "database.instance_class", "database.apply_immediately"
+    for name, texts in {
+        "alarms": [
+            row.inputs["alarmDescription"] for row in program.of_type("cloudwatch.MetricAlarm")
+        ],
+        "runbook": [(ROOT / "docs/runbooks/database.md").read_text()],
+    }.items():
+        found = [text for text in texts if names[0] in text]
+        assert found, name
+        assert [text for text in found if names[1] not in text] == []
 
 
 @pytest.mark.requirement("TR-18")

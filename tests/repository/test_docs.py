@@ -3,9 +3,11 @@
 import ast
 import importlib
 import inspect
+import json
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -17,9 +19,12 @@ from gatehouse_policies.catalogue import RULES
 
 from components.edge.web_acl import REDACTED_HEADERS
 from sandbox.emulator.resources import RESOURCE_TYPES
-from tests import processes
+from tests import logs_insights, processes, requires
+from tests.components import program
 from tests.components.settings.stack_settings import STACKS, rejected_keys
 from tests.journeys.guide_reader import Step, Values, parse
+from tests.repository import documented_commands
+from tests.repository.documented_commands import Command, NotValid
 from tools.docs.deployments import deployed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,17 +85,116 @@ def test_maps_of_the_code_name_existing_paths(page: Path) -> None:
     } == set()
 
 
-def test_documents_name_existing_make_targets() -> None:
-    targets = set(
-        re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    )
-    named = {
-        name
-        for page in (README, *map(PAGES.__getitem__, MAPS))
-        for name in re.findall(r"\bmake ([a-z][a-z-]+)", page)
+#: Records of the past name commands that no longer exist.
+RECORDS = (DOCS / "decisions", DOCS / "security")
+
+
+def documented(included: Callable[[str], bool]) -> Iterator[tuple[str, Command]]:
+    pages = {
+        str(page.relative_to(ROOT)): text
+        for page, text in PAGES.items()
+        if page.parent not in RECORDS
     }
-    assert len(named) > 5
-    assert named <= targets
+    pages |= {
+        str(page.relative_to(ROOT)): page.read_text() for page in ROOT.glob("examples/**/*.md")
+    }
+    for page, text in (pages | {"gatehouse --help": documented_commands.help_texts()}).items():
+        for command in documented_commands.commands(text):
+            if included(command[0]):
+                yield page, command
+
+
+def rejected(found: Iterable[tuple[str, Command]]) -> list[str]:
+    errors = []
+    for page, command in found:
+        try:
+            documented_commands.check(command)
+        except NotValid as exc:
+            errors.append(f"{page}: {' '.join(command)}: {exc}")
+    return errors
+
+
+@pytest.mark.requirement("TR-16")
+def test_commands_in_documents_can_be_typed() -> None:
+    found = list(documented(lambda name: name != "pulumi"))
+    programs = Counter(command[0] for _, command in found)
+    assert min(programs[name] for name in ("gatehouse", "make", "aws", "pip")) >= 5
+    assert rejected(found) == []
+
+
+@requires.PULUMI
+def test_pulumi_commands_in_documents_can_be_typed() -> None:
+    found = list(documented(lambda name: name == "pulumi"))
+    assert len(found) > 20
+    assert rejected(found) == []
+
+
+def test_commands_in_run_blocks_are_run() -> None:
+    tests = "".join(
+        text
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if "guide_reader import" in (text := path.read_text())
+    )
+    pages = [page for page, text in PAGES.items() if re.search(r"(?m)^ *```console run", text)]
+    assert len(pages) > 10
+    assert [
+        page for page in pages if f'"{page.stem}"' not in tests and page.name not in tests
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("`pip wheel --no-deps policies`", False),
+        ("`pip wheel --no-deps ./policies`", True),
+        ("`.venv/bin/python -m pip install gatehouse`", False),
+        ("`pip install gatehouse-runtime`", False),
+        ("`pip install pulumi-aws`", True),
+        (
+            '`pip install "gatehouse-policies @ git+https://<address>@<tag>#subdirectory=policies"`',
+            True,
+        ),
+        ("`gatehouse core --name pypi --url http://127.0.0.1:9000`", False),
+        ("`gatehouse core --gateway URL --name pypi --url http://127.0.0.1:9000`", True),
+        ("`gatehouse core --name pypi ...`", True),
+        ("`gatehouse keys create --link`", True),
+        ("`gatehouse keys create --lnik`", False),
+        ("`gatehouse keyz list`", False),
+        ("`gatehouse keys list --state unknown`", False),
+        ("`gatehouse keys list --state revoked`", True),
+        ("`gatehouse-policies check --env dev`", True),
+        ("`gatehouse-policies check --environment dev`", False),
+        ("`make deploy`", True),
+        ("`make deploy YES=1`", False),
+        ("`make deploy ENV=dev YES=1`", True),
+        ("`make deploy ENV=dev FORCE=1`", False),
+        ("`make deliver ENV=dev`", False),
+        ("`make test TESTS=tests/nothing`", False),
+        ("`aws rds wait db-instance-available --db-instance-identifier <name>`", True),
+        ("`aws rds wait db-instance-ready --db-instance-identifier <name>`", False),
+        ("`aws rds modify-db-instance --apply-immediately`", False),
+        ("`aws rds modify-db-instance --db-instance-identifier x --apply-immediatly`", False),
+        ("`git status | make deliver`", False),
+        ("```console\n$ GATEHOUSE_X=1 make \\\n    deliver\n```", False),
+    ],
+)
+def test_check_of_documented_commands(text: str, valid: bool) -> None:
+    *_, command = documented_commands.commands(text)
+    assert (rejected([("page", command)]) == []) is valid
+
+
+def test_check_of_pulumi_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "Usage:\n  pulumi stack rm [flags]\n\nFlags:\n  -s, --stack string   x\n"
+    processes.executable(tmp_path / "pulumi", f"#!/bin/sh\necho '{text}'\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for command, valid in (
+        ("pulumi stack rm dev", True),
+        ("pulumi stack rm -s <stack>", True),
+        ("pulumi stack rm --stak dev", False),
+        ("pulumi stck rm dev", False),
+    ):
+        (words,) = documented_commands.commands(f"`{command}`")
+        assert (rejected([("page", words)]) == []) is valid, command
 
 
 def test_readme_is_short_and_its_numbers_hold() -> None:
@@ -251,6 +355,39 @@ def test_python_calls_in_documents_match_the_signatures() -> None:
                 wrong.append(f"{page.relative_to(ROOT)}: {name}: {exc}")
     assert total > 20
     assert wrong == []
+
+
+def test_queries_of_the_runbooks_and_the_dashboard_are_valid() -> None:
+    queries = [
+        " ".join(span.split())
+        for page, text in PAGES.items()
+        if page.is_relative_to(DOCS / "runbooks")
+        for span in re.findall(r"`([^`]+)`", text)
+        if logs_insights.QUERY.match(span)
+    ]
+    assert len(queries) > 5
+    for dashboard in program.run("prod").of_type("cloudwatch.Dashboard"):
+        widgets = json.loads(dashboard.inputs["dashboardBody"])["widgets"]
+        queries += [row["properties"]["query"] for row in widgets if row["type"] == "log"]
+    assert len(queries) > 7
+    assert [part for query in queries if (part := logs_insights.invalid_part(query))] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "part"),
+    [
+        ("stats count(*) as hits by code | sort hits desc | limit 5", ""),
+        ('fields @timestamp, detail as text | filter ms > 100 and code like "X"', ""),
+        ("SOURCE '/gatehouse/dev/gateway' | stats pct(ms, 99) by route", ""),
+        ("stats count(*) by code | sort by 3 desc", "sort by 3 desc"),
+        ("stats count(*) as hits by code | sort visits desc", "sort visits desc"),
+        ("filter action =", "filter action ="),
+        ("select code", "select code"),
+        ("stats count by code", "stats count by code"),
+    ],
+)
+def test_check_of_queries(query: str, part: str) -> None:
+    assert logs_insights.invalid_part(query) == part
 
 
 def test_guide_lists_the_headers_that_the_log_of_a_web_acl_omits() -> None:

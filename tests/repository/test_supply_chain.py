@@ -4,7 +4,9 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from tests import http_servers, processes
+from tests import certificates, http_servers, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "scripts" / "requirements"
@@ -85,6 +87,57 @@ def test_installers_are_pinned_by_hash() -> None:
         assert [
             name for name, digest in hashes.items() if not digest.startswith("sha512-")
         ] == [], folder
+
+
+def test_distributions_cannot_be_uploaded_by_mistake() -> None:
+    files = (ROOT / "pyproject.toml", *ROOT.glob("*/pyproject.toml"))
+    projects = [tomllib.loads(file.read_text())["project"] for file in files]
+    assert len(projects) == 3
+    for project in projects:
+        assert "Private :: Do Not Upload" in project["classifiers"], project["name"]
+        # Another project owns the name `gatehouse` on the package index.
+        assert project["name"].startswith("gatehouse-")
+    packages = [
+        file
+        for pattern in ("runtime/web", "scripts/requirements/*", "tests/compatibility/*")
+        for file in ROOT.glob(f"{pattern}/package.json")
+    ]
+    assert len(packages) == 4
+    assert [file for file in packages if not json.loads(file.read_text())["private"]] == []
+
+
+@pytest.fixture
+def build_bundle(tmp_path: Path) -> Callable[[str], bytes | None]:
+    """What the build of the image writes if AWS publishes a text. None: the build fails."""
+    target = tmp_path / "rds-ca.pem"
+    command = re.findall(r"(?ms)^RUN python( -c 'import .*?')$", source("runtime/Dockerfile"))[-1]
+    script = sys.executable + command.replace("/build/rds-ca.pem", str(target))
+
+    def build(text: str) -> bytes | None:
+        class Handler(http_servers.Handler):
+            def do_GET(self) -> None:
+                self.respond(200, text.encode())
+
+        target.unlink(missing_ok=True)
+        with http_servers.serving(Handler) as url:
+            env = {**os.environ, "RDS_CA_URL": url, "no_proxy": "*"}
+            done = processes.run(["sh", "-c", script], env=env)
+        assert (done.returncode == 0) is target.exists(), done.stderr
+        return target.read_bytes() if target.exists() else None
+
+    return build
+
+
+def test_image_builds_when_aws_publishes_new_certificate_authorities(
+    tmp_path: Path, build_bundle: Callable[[str], bytes | None]
+) -> None:
+    bundle = ""
+    for name in ("region", "new-region"):
+        certificates.server_context(tmp_path, name)
+        bundle += (tmp_path / "certificate.pem").read_text()
+        assert build_bundle(bundle) == bundle.encode()
+    for text in ("", "<html>Service unavailable</html>", bundle[:-99]):
+        assert build_bundle(text) is None
 
 
 @pytest.mark.parametrize("path", ["scripts/setup.sh", "scripts/build_web.sh", "runtime/Dockerfile"])

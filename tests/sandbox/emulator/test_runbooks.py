@@ -3,6 +3,7 @@ tests/release/test_real_engine_runbooks.py executes those with `pulumi` and `mak
 """
 
 import ast
+import json
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ from tests.runbooks import (
     OBJECTS,
     RESTORE,
     RESTORE_TABLE,
+    SQL,
     SWAP,
     restore_values,
     script,
@@ -34,7 +36,10 @@ from tests.runbooks import (
 ACCOUNT, REGION, SECOND_REGION = "123456789012", "eu-west-1", "eu-central-1"
 COMMAND = re.compile(r"`((?:make|pulumi) [^`]+)`")
 #: Commands of the runbooks that other tests execute.
-EXECUTED = {"make bootstrap ENV=proddr": "tests/release/test_bootstrap.py"}
+EXECUTED = {
+    "make bootstrap ENV=proddr": "tests/release/test_bootstrap.py",
+    "make logs ENV=prod PROCESS=migrate": "tests/release/test_preflight.py",
+}
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,35 @@ def test_role_is_blocked_and_evidence_is_kept(terminal: Terminal) -> None:
     assert rds.describe_db_snapshots(DBSnapshotIdentifier="incident-7")["DBSnapshots"]
 
 
+def test_statement_is_run_by_the_task_of_the_migration(terminal: Terminal) -> None:
+    ecs, ec2 = terminal.client("ecs"), terminal.client("ec2")
+    ecs.create_cluster(clusterName="gatehouse-prod-main")
+    ecs.register_task_definition(
+        family="gatehouse-prod-migrate",
+        networkMode="awsvpc",
+        containerDefinitions=[{"name": "migrate", "image": "gatehouse", "memory": 512}],
+    )
+    migration = {
+        "subnets": [row["SubnetId"] for row in ec2.describe_subnets()["Subnets"]],
+        "securityGroup": ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"],
+    }
+    processes.executable(terminal.folder / "pulumi", f"#!/bin/sh\necho '{json.dumps(migration)}'\n")
+    started = json.loads(terminal.run(SQL, {"statement": "SELECT 6 * 7 AS answer"}))
+    (container,) = started["tasks"][0]["overrides"]["containerOverrides"]
+    assert container["name"] == "migrate"
+    python, *arguments = container["command"]
+    assert python == "python"
+    with servers.postgres() as server:
+        environment = {
+            **os.environ,
+            "GATEHOUSE_ENVIRONMENT": "prod",
+            "GATEHOUSE_DATABASE_URL": server.owner_url,
+            "GATEHOUSE_DATABASE_AUTH": "url",
+        }
+        done = processes.run([sys.executable, *arguments], env=environment)
+    assert done.stdout == "<Record answer=42>\n", done.stderr
+
+
 @pytest.mark.requirement("ECS-11")
 def test_dump_is_restored(terminal: Terminal) -> None:
     dump, restore = DUMP.strip().splitlines()
@@ -165,7 +199,11 @@ def test_objects_are_restored(terminal: Terminal) -> None:
 
 def test_every_command_of_the_runbooks_is_executed() -> None:
     text = {name: BLOCK.sub("", page) for name, page in runbooks.PAGES.items()}
-    assert {name for name in text if text[name] != runbooks.PAGES[name]} == {"README", "recovery"}
+    assert {name for name in text if text[name] != runbooks.PAGES[name]} == {
+        "README",
+        "database",
+        "recovery",
+    }
     files = (Path(__file__), REPOSITORY / "tests/release/test_real_engine_runbooks.py")
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
     used = {node.id for node in nodes if isinstance(node, ast.Name)}

@@ -33,8 +33,7 @@ class NgrokTunnel:
             sdk = import_module("ngrok")
         except ImportError:
             raise SettingsError(
-                "--ngrok requires the package ngrok. Install it with: pip install "
-                "'gatehouse[agent]'"
+                "--ngrok requires the package ngrok. Install it with: pip install ngrok"
             ) from None
         listener = await self._forward(sdk, address)
         try:

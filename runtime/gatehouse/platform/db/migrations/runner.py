@@ -94,7 +94,8 @@ async def _outcome(connection: _Connection, *steps: Step) -> Outcome:
 
 
 @asynccontextmanager
-async def _locked_connection(login: DatabaseLogin) -> AsyncIterator[_Connection]:
+async def owner_connection(login: DatabaseLogin) -> AsyncIterator[_Connection]:
+    """A connection of the owner, with the password or the IAM token. Raises Unavailable."""
     arguments = {**login.arguments(), "command_timeout": STATEMENT_TIMEOUT_S}
     arguments["server_settings"] = {"application_name": "gatehouse migrate"}
     try:
@@ -105,14 +106,20 @@ async def _locked_connection(login: DatabaseLogin) -> AsyncIterator[_Connection]
                 raise
             connection = await asyncpg.connect(**{**arguments, "password": login.second_password})
         try:
-            await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
-            await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
-            await connection.execute("SET lock_timeout = 0")
             yield connection
         finally:
             await connection.close(timeout=login.connect_s)
     except DRIVER_ERRORS as exc:
         raise Unavailable(_explain(exc, login)) from exc
+
+
+@asynccontextmanager
+async def _locked_connection(login: DatabaseLogin) -> AsyncIterator[_Connection]:
+    async with owner_connection(login) as connection:
+        await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
+        await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
+        await connection.execute("SET lock_timeout = 0")
+        yield connection
 
 
 def _explain(exc: BaseException, login: DatabaseLogin) -> str:
