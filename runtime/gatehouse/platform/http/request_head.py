@@ -106,7 +106,11 @@ def is_upgrade(method: bytes, fields: Sequence[asgi.Header]) -> bool:
         raise BadRequest("The method CONNECT is not supported.")
     if not is_websocket(fields):
         return False
-    if any(name in (b"content-length", b"transfer-encoding") for name, _ in fields):
+    # java.net.http sends the length 0, which is no body (RFC 9110, section 8.6).
+    if any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 \t"))
+        for name, value in fields
+    ):
         raise BadRequest("A WebSocket handshake has no body.")
     return True
 

@@ -169,8 +169,8 @@ HANDSHAKE = (
 )
 
 
-def handshake(key: Any) -> bytes:
-    lines = ("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, key.header)
+def handshake(key: Any, *headers: str) -> bytes:
+    lines = ("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, key.header, *headers)
     return "\r\n".join((*lines, "", "")).encode()
 
 
@@ -188,6 +188,7 @@ async def attempt(
         (2, "Sec-WebSocket-Version: 8", 426, "upgrade_required"),
         (3, "X-None: 1", 400, "bad_request"),
         (3, HANDSHAKE[3] + "\r\nTransfer-Encoding: chunked", 400, "bad_request"),
+        (3, HANDSHAKE[3] + "\r\nContent-Length: 10", 400, "bad_request"),
     ],
 )
 async def test_malformed_handshake_is_rejected(
@@ -316,7 +317,10 @@ async def test_invalid_acceptance_is_502(gateway: Gateway, head: bytes) -> None:
     assert reply.outcome == (502, "core_unreachable")
 
 
-async def test_data_beside_the_handshake_is_not_lost(gateway: Gateway) -> None:
+@pytest.mark.parametrize("headers", [(), ("Content-Length: 0",)])
+async def test_data_beside_the_handshake_is_not_lost(
+    gateway: Gateway, headers: tuple[str, ...]
+) -> None:
     received: asyncio.Queue[bytes] = asyncio.Queue()
     hello, early = (
         Frame(Opcode.TEXT, b"hello").serialize(mask=False),
@@ -329,7 +333,7 @@ async def test_data_beside_the_handshake_is_not_lost(gateway: Gateway) -> None:
 
     async with (
         raw_core(gateway, behavior) as key,
-        gateway.connection(handshake(key) + early) as (reader, _),
+        gateway.connection(handshake(key, *headers) + early) as (reader, _),
     ):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
         assert await reader.readexactly(len(hello)) == hello
