@@ -140,7 +140,8 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         bool,
         Meta(
             description="Accept the API key as the password of Basic authentication, with any user "
-            "name. Unsafe cross-site requests of browsers are denied."
+            "name, or as the user name with an empty password. Unsafe cross-site requests of "
+            "browsers are denied."
         ),
     ] = False
     forward_authorization: Annotated[

@@ -44,10 +44,8 @@ PROBLEM_TYPE = "urn:gatehouse:problem:"
 #: Statuses of errors with the header Retry-After.
 RETRY_STATUSES = (429, 503)
 
-#: Challenges in a 401 response (RFC 9110, section 11.6.1): RFC 6750 for Authorization, and a
-#: private scheme for X-Api-Key.
+#: Challenge in a 401 response (RFC 6750, section 3).
 BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
-APIKEY_CHALLENGE = 'ApiKey realm="gatehouse"'
 _encoder = msgspec.json.Encoder()
 
 
@@ -148,10 +146,7 @@ def problem_headers(error: GatehouseError) -> list[Header]:
     Retry-After for RETRY_STATUSES and for a request in progress.
     """
     if isinstance(error, Unauthorized):
-        return [
-            (b"www-authenticate", BEARER_CHALLENGE.encode()),
-            (b"www-authenticate", APIKEY_CHALLENGE.encode()),
-        ]
+        return [(b"www-authenticate", BEARER_CHALLENGE.encode())]
     if isinstance(error, UpgradeRequired):
         return [
             (b"upgrade", b"websocket"),

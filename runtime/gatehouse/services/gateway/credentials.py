@@ -27,7 +27,7 @@ from gatehouse.core.verification import (
 )
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.asgi import APIKEY_CHALLENGE, BEARER_CHALLENGE, Header
+from gatehouse.platform.http.asgi import BEARER_CHALLENGE, Header
 from gatehouse.platform.http.request import Refused
 from gatehouse.services.gateway.asgi import RequestContext
 
@@ -80,7 +80,7 @@ def presented_token(context: RequestContext) -> str | None:
         if scheme.lower() == "bearer":
             token = value.strip()
         elif is_basic:
-            token = _user_and_password(value).partition(":")[2]
+            token = _password(value)
     if token is not None and header and token != header[0].strip():
         raise _ambiguous(settings, "is sent in two headers with different values")
     if is_basic and not header:
@@ -120,12 +120,15 @@ async def forwarded_token(context: RequestContext) -> str | None:
     return None
 
 
-def _user_and_password(credentials: str) -> str:
-    """The text `user:password` of Basic authentication (RFC 7617). Empty if it is malformed."""
+def _password(credentials: str) -> str:
+    """The password of Basic authentication (RFC 7617), or the user name if the password is empty.
+    Empty if the credentials are malformed. The user name can have any encoding.
+    """
     try:
-        return base64.b64decode(credentials.strip(), validate=True).decode()
+        user, _, password = base64.b64decode(credentials.strip(), validate=True).partition(b":")
     except ValueError:
         return ""
+    return (password or user).decode(errors="replace")
 
 
 def _decoded(credentials: str) -> str:
@@ -226,14 +229,16 @@ def _refused(result: VerificationResult, error: GatehouseError, settings: CoreSe
 
 
 def challenge(*, invalid: bool, settings: CoreSettings = DEFAULT_SETTINGS) -> list[Header]:
-    """WWW-Authenticate headers (RFC 6750, section 3). The headers contain no error code if the
-    request had no credential. A browser asks its user for a password only after the scheme Basic.
+    """WWW-Authenticate header, with one scheme, because clients choose the first that they know:
+    those of container registries, for example, request a token from the realm of Bearer.
+
+    Bearer contains no error code if the request had no credential (RFC 6750, section 3).
     """
-    error = ', error="invalid_token"' if invalid else ""
-    schemes = [BEARER_CHALLENGE + error, APIKEY_CHALLENGE]
     if settings.basic_auth:
-        schemes.insert(0, 'Basic realm="gatehouse", charset="UTF-8"')
-    return [(b"www-authenticate", scheme.encode()) for scheme in schemes]
+        scheme = 'Basic realm="gatehouse", charset="UTF-8"'
+    else:
+        scheme = BEARER_CHALLENGE + (', error="invalid_token"' if invalid else "")
+    return [(b"www-authenticate", scheme.encode())]
 
 
 def _ambiguous(settings: CoreSettings, message: str) -> BadRequest:

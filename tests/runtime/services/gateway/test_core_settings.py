@@ -17,6 +17,7 @@ import pytest
 from gatehouse.features.cores.repository import COLUMNS, core_record
 from gatehouse.features.cores.service import core_secret
 
+from tests import requires
 from tests.http_servers import running
 from tests.runtime.core_records import changed_settings
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, read_reply
@@ -42,17 +43,19 @@ async def get(
 @pytest.mark.requirement("CG-04")
 async def test_key_is_the_password_of_basic_authentication(gateway: Gateway, core: Core) -> None:
     async with gateway.core(core.url, **BASIC) as key:
-        for header in (basic(key.token), basic(key.token, user="")):
-            assert (await get(gateway, header)).status == 200
-        for header in (basic("wrong"), basic("", user=key.token), "Authorization: Basic %%%"):
-            reply = await get(gateway, header)
-            assert (reply.status, reply.all("www-authenticate")[0].partition(" ")[0]) == (
-                401,
-                "Basic",
-            )
-        reply = await get(gateway)
-        assert reply.status == 401
-        assert reply.all("www-authenticate")[0].startswith("Basic realm=")
+        latin1 = base64.b64encode(f"J\xfcrgen:{key.token}".encode("latin-1")).decode()
+        for header in (
+            *(basic(key.token), basic(key.token, user="Jürgen"), f"Authorization: Basic {latin1}"),
+            *(basic(key.token, user=""), basic("", user=key.token)),
+        ):
+            assert (await get(gateway, header)).status == 200, header
+        for headers in (
+            *((), (basic("wrong"),), (basic("wrong", user=key.token),), (basic("", user="any"),)),
+            *(("Authorization: Basic %%%",), ("Authorization: Basic /zr/",), ("X-API-Key: wrong",)),
+        ):
+            reply = await get(gateway, *headers)
+            schemes = [value.partition(" ")[0] for value in reply.all("www-authenticate")]
+            assert (reply.status, schemes) == (401, ["Basic"]), headers
     assert key.token not in str(core.requests)
     assert base64.b64encode(key.token.encode()).decode()[8:40] not in str(core.requests)
 
@@ -61,7 +64,7 @@ async def test_basic_authentication_is_off_by_default(gateway: Gateway, core: Co
     async with gateway.core(core.url) as key:
         reply = await get(gateway, basic(key.token))
         assert reply.status == 401
-        assert not any(value.startswith("Basic") for value in reply.all("www-authenticate"))
+        assert reply.all("www-authenticate") == ['Bearer realm="gatehouse"']
 
 
 CROSS_SITE: tuple[tuple[str, ...], ...] = (
@@ -316,6 +319,16 @@ async def test_git_clones_with_a_key_in_the_url(gateway: Gateway, tmp_path: Path
             url = address(gateway, key, "repo.git")
             await run("git", "clone", "-q", url, "copy", cwd=tmp_path)
     assert (tmp_path / "copy" / "file.txt").read_text() == "hello\n"
+
+
+@requires.program("wget")
+async def test_wget_answers_the_challenge(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "file.txt").write_text("hello\n")
+    with files(tmp_path / "site") as site:
+        async with gateway.core(site, **BASIC) as key:
+            await run("wget", "-q", address(gateway, key, "file.txt"), cwd=tmp_path)
+    assert (tmp_path / "file.txt").read_text() == "hello\n"
 
 
 @pytest.mark.requirement("CG-04")
