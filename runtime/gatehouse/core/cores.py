@@ -34,6 +34,9 @@ NAMES_MAX = 100
 #: its key is revoked. They keep the last instance of a Core, and imported ones, longer.
 ENDED_OF_CORE_S = 600.0
 
+#: Duration of a lease in seconds if the registration has none.
+LEASE_S_DEFAULT = 60
+
 #: Request headers by which an application can trust a proxy about the client: its user, address or
 #: certificate, and the method and URL of its request. `*` stands for any characters. CGI and WSGI
 #: servers read an underscore in a name as a hyphen.
@@ -231,6 +234,7 @@ class CoreRecord(msgspec.Struct, frozen=True):
     draining: bool  # the instance receives no new requests
     healthy: bool  # False after failed health checks
     version: int
+    lease_s: int = LEASE_S_DEFAULT  # duration of the lease when it is registered or renewed
     settings: CoreSettings = DEFAULT_SETTINGS
 
     def is_live(self, now: float) -> bool:

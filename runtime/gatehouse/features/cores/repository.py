@@ -114,8 +114,9 @@ _LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND {_OF_FAMILY}"
 # A lease that has expired is not renewed: another key may have registered the name since then.
 _RENEW = (
     "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy "
-    "OR $5 NOT IN ('', url), registered_by = $4, expires_at = $6 WHERE "
-    f"{_LEASE_OF_FAMILY} AND NOT draining AND expires_at > $7 RETURNING {COLUMNS}"
+    "OR $5 NOT IN ('', url), registered_by = $4, lease_s = coalesce($6, lease_s), "
+    "expires_at = $7::timestamptz + make_interval(secs => coalesce($6, lease_s)) WHERE "
+    f"{_LEASE_OF_FAMILY} AND NOT draining AND expires_at > $8 RETURNING {COLUMNS}"
 )
 
 _IS_DRAINED = f"SELECT EXISTS (SELECT FROM core WHERE {_LEASE_OF_FAMILY} AND draining)"
@@ -314,20 +315,22 @@ class CoreRegistry:
         name: str,
         lease_id: str,
         *,
-        expires_at: float,
+        now: float,
+        lease_s: int | None,
         url: str,
         key: KeyId,
         event: AuditEvent | None,
     ) -> CoreRecord | None:
-        """Extends a lease. None if the family of the key does not have this lease. `url`: the new
-        URL, or an empty string for the current URL. Raises CoreDrained.
+        """Extends a lease. None if the family of the key does not have this lease. `lease_s`: the
+        new duration, or None for the current duration. `url`: the new URL, or an empty string for
+        the current URL. Raises CoreDrained.
 
         `event` is None for a heartbeat, which only extends the lease.
         """
         async with self._changing(key) as (connection, family):
-            lease, values = (family, name, lease_id), (key, url, to_datetime(expires_at))
-            now = to_datetime(self._now())  # after the wait for other changes
-            row = await connection.fetchrow(_RENEW, *lease, *values, now)
+            lease, values = (family, name, lease_id), (key, url, lease_s, to_datetime(now))
+            latest = to_datetime(self._now())  # after the wait for other changes
+            row = await connection.fetchrow(_RENEW, *lease, *values, latest)
             if row is None:
                 if await connection.fetchval(_IS_DRAINED, *lease):
                     raise CoreDrained

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gatehouse.core.cores import DEFAULT_INSTANCE, CoreSettings
+from gatehouse.core.cores import DEFAULT_INSTANCE, LEASE_S_DEFAULT, CoreSettings
 from gatehouse.core.origin import URL_CHARS_MAX
 from gatehouse.core.token_scanner import CORE_PREFIX
 from gatehouse.platform.http.fields import (
@@ -154,7 +154,7 @@ class LeaseRequest(Input):
             "instance_id": "docs-1",
             "settings": {"health_path": "/healthz", "response_timeout_s": 600},
         },
-        {"lease_id": _LEASE_ID, "ttl_s": 60},
+        {"lease_id": _LEASE_ID},
     ]
 
     url: Annotated[
@@ -164,8 +164,12 @@ class LeaseRequest(Input):
         ),
     ] = None
     ttl_s: Annotated[
-        int, Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX, description="Duration of the lease in seconds.")
-    ] = 60
+        Annotated[int, Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX)] | None,
+        Meta(
+            description="Duration of the lease in seconds. Default: "
+            f"{LEASE_S_DEFAULT}; with `lease_id`, the duration until now."
+        ),
+    ] = None
     lease_id: LeaseId | None = None
     instance_id: Annotated[
         Annotated[str, Meta(pattern=INSTANCE_PATTERN)] | None,

@@ -15,7 +15,7 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.addresses import Network
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock, rfc3339
-from gatehouse.core.cores import DEFAULT_INSTANCE, CoreName, CoreRecord
+from gatehouse.core.cores import DEFAULT_INSTANCE, LEASE_S_DEFAULT, CoreName, CoreRecord
 from gatehouse.core.errors import (
     BadRequest,
     Conflict,
@@ -61,7 +61,7 @@ class RegistrationService:
         The key that owns the lease can register the instance again at any time. Raises BadRequest,
         Conflict, Unavailable.
         """
-        core_name, lease_s = self._name(name), request.ttl_s
+        core_name, lease_s = self._name(name), request.ttl_s or LEASE_S_DEFAULT
         if is_set_by_gateway((request.settings.credential_header or "").lower()):
             problem, fix = "is a header that the gateway sets", "use another, such as Authorization"
             raise BadRequest(errors=(Problem("body.settings.credential_header", problem, fix),))
@@ -83,6 +83,7 @@ class RegistrationService:
             draining=False,
             healthy=True,
             version=0,
+            lease_s=lease_s,
             settings=request.settings,
         )
         declared = msgspec.json.encode(request.settings).decode()
@@ -99,13 +100,13 @@ class RegistrationService:
                 "The Core secret is temporarily unavailable.",
                 detail="pepper generation is not available",
             )
-        return _lease(stored, lease_s, secret)
+        return _lease(stored, secret)
 
     async def renew(self, agent: Actor, name: str, lease_id: str, request: LeaseRequest) -> Lease:
-        """Extends a lease. A new URL takes effect immediately. Raises BadRequest, CoreDrained,
+        """Extends a lease, by its present duration if the request has none. A new URL takes effect
+        immediately. Raises BadRequest, CoreDrained,
         Conflict if the key no longer has this lease, and Unavailable."""
-        core_name, lease_s = self._name(name), request.ttl_s
-        now = self.clock.now()
+        core_name, now = self._name(name), self.clock.now()
         new_url, event = "", None
         if request.url is not None:
             instances = self.cores.instances(core_name)
@@ -115,13 +116,13 @@ class RegistrationService:
                 event = agent.event(
                     AuditAction.CORE_MOVE, target_id=name, at=now, details={"url": new_url}
                 )
-        key, expires_at = KeyId(agent.id), now + lease_s
+        key, lease_s = KeyId(agent.id), request.ttl_s
         stored = await self.cores.renew(
-            core_name, lease_id, expires_at=expires_at, url=new_url, key=key, event=event
+            core_name, lease_id, now=now, lease_s=lease_s, url=new_url, key=key, event=event
         )
         if stored is None:
             raise _lost(name)
-        return _lease(stored, lease_s)
+        return _lease(stored)
 
     async def drain(self, agent: Actor, name: str, request: DrainCore) -> None:
         """Marks the instance of a lease as draining. The instance receives no new requests. Raises
@@ -215,8 +216,8 @@ def live_instances(
     raise NotFound("No Core has this name.")
 
 
-def _lease(core: CoreRecord, lease_s: int, secret: str | UnsetType = UNSET) -> Lease:
-    heartbeat_s = max(1, lease_s // HEARTBEATS)
+def _lease(core: CoreRecord, secret: str | UnsetType = UNSET) -> Lease:
+    heartbeat_s = max(1, core.lease_s // HEARTBEATS)
     return Lease(
         core.name,
         core.instance_id,

@@ -2,16 +2,20 @@
 
 import base64
 import hmac
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from gatehouse.core.token_scanner import CORE_PREFIX
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.schemas import SearchAudit
+from gatehouse.features.cores.schemas import LeaseRequest
 from gatehouse.platform.db.pool import Pool
 
+from tests.runtime.core_records import changed_settings
 from tests.runtime.services.gateway.conftest import WORK, running_gateway
 
 
@@ -41,6 +45,29 @@ async def test_heartbeat_extends_lease_only(gateway: Any, core: Any, agent: Any)
     assert renewed["expires_at"] > lease["expires_at"]
     assert "core_secret" not in renewed
     assert await gateway.pool.fetchval("SELECT count(*) FROM audit_event") == rows
+
+
+@pytest.mark.requirement("CG-03")
+async def test_renewal_keeps_every_field_that_it_does_not_contain(
+    gateway: Any, core: Any, agent: Any
+) -> None:
+    fields = {"instance_id": "a", "settings": changed_settings(), "ttl_s": 300, "url": core.url}
+    lease_id = (await gateway.put_core(agent, "docs", fields)).json["lease_id"]
+    assert {*fields, "lease_id"} == {field.name for field in msgspec.structs.fields(LeaseRequest)}
+    changed = ("expires_at", "change_seq", "version")
+
+    async def row() -> dict[str, Any]:
+        values = dict(await gateway.pool.fetchrow("SELECT * FROM core WHERE name = 'docs'"))
+        return {name: value for name, value in values.items() if name not in changed}
+
+    registered = await row()
+    for ttl_s, heartbeat_s in ((None, 100), (30, 10), (None, 10)):
+        renewal = {"lease_id": lease_id} | ({} if ttl_s is None else {"ttl_s": ttl_s})
+        lease = (await gateway.put_core(agent, "docs", renewal)).json
+        left = datetime.fromisoformat(lease["expires_at"]).timestamp() - time.time()
+        assert (lease["heartbeat_s"], lease["url"]) == (heartbeat_s, core.url)
+        assert left > heartbeat_s
+        assert await row() == {**registered, "lease_s": heartbeat_s * 3}
 
 
 async def test_renewal_may_change_url(gateway: Any, core: Any, agent: Any) -> None:

@@ -125,6 +125,8 @@ CREATE TABLE core (
     registered_by     text        NOT NULL REFERENCES api_key (id),
     pepper_generation integer     NOT NULL CHECK (pepper_generation > 0),
     expires_at        timestamptz NOT NULL,
+    -- Duration of the lease, which a renewal keeps.
+    lease_s           integer     NOT NULL DEFAULT 60,
     draining          boolean     NOT NULL DEFAULT false,
     version           bigint      NOT NULL
         DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
