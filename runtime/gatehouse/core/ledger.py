@@ -2,7 +2,7 @@
 
 A worker decides from the last state that Redis reported and from the requests that it has allowed
 since then, and reports them afterwards. Until Redis confirms them, they are at most a share of
-each limit (`share_us`). Beyond the share, Redis decides. If the share is smaller than the cost of a
+each limit (`share`). Beyond the share, Redis decides. If the share is smaller than the cost of a
 request, as with a burst below 10, Redis therefore decides on each request that may be allowed.
 
 n workers exceed a limit by at most n shares. Redis allows a request only if its counter stays
@@ -10,7 +10,8 @@ within the burst, and the counter contains all confirmed requests. While the cou
 burst, the unconfirmed requests are at most n shares. While it is beyond the burst, each worker adds
 at most one share: the reply to its next report contains the counter, and the worker allows nothing
 until the counter is within the burst again. A request counts in Redis when it is reported, which is
-later than it was allowed, so the delay never makes a limit larger.
+later than it was allowed, so the delay never makes a limit larger. Requests are reported in units,
+so the bound also holds while a limit changes, with the larger of its rates, bursts and shares.
 
 Times are microseconds.
 """
@@ -32,16 +33,14 @@ UNITS_MAX = 1000
 #: family are deleted first.
 FAMILIES_MAX = 100_000
 
-#: A limit and the numbers of a request of a certain cost: the limit, `interval_us`, `move_us`,
-#: `room_us` and the burst with the rounding tolerance, and `share_us`. Unpacking a tuple takes less
-#: time than a NamedTuple.
-Step = tuple[RateLimit, float, float, float, float, float]
+#: A limit and the numbers of a request of a certain cost: the limit, `interval_us`, the units that
+#: the request uses, `room` and `share`. Unpacking a tuple takes less time than a NamedTuple.
+Step = tuple[RateLimit, float, int, int, float]
 
 
-def share_us(limit: RateLimit) -> float:
-    """How far requests that Redis has not confirmed may advance a limit."""
-    share = min(limit.burst / BURST_PART, UNITS_MAX) * gcra.interval_us(limit)
-    return share * (1 + 1e-9)  # a tenth of a burst of 10 is one request in spite of rounding
+def share(limit: RateLimit) -> float:
+    """The units that requests may use before Redis confirms them."""
+    return min(limit.burst / BURST_PART, UNITS_MAX)
 
 
 @lru_cache(maxsize=1_000)  # many keys have the same limits
@@ -50,59 +49,75 @@ def steps(limits: tuple[RateLimit, ...], cost: int) -> tuple[Step, ...]:
 
 
 def _step(limit: RateLimit, cost: int) -> Step:
-    interval, slack = gcra.interval_us(limit), gcra.SLACK_US
-    room, burst = gcra.room_us(limit, cost) + slack, limit.burst * interval + slack
-    return limit, interval, gcra.move_us(limit, cost), room, burst, share_us(limit)
+    units, room = cost * limit.cost, gcra.room(limit, cost)
+    return limit, gcra.interval_us(limit), units, room, share(limit)
 
 
 class Counter(msgspec.Struct, gc=False, eq=False):
     """State of one limit of a key family in a worker. The garbage collector tracks neither counters
     nor families, because a worker has many of them (see `KeyRecord`).
 
-    arrival: theoretical arrival time on the worker's clock, with every request that the worker
-        knows. Replies of Redis never reduce it, so a used-up limit stays used up if Redis loses
-        data.
-    unsent, sent: how far the requests advance the limit that have not been sent to Redis, and those
-        that have been sent and are not confirmed.
-    share: `share_us` of the limit.
+    interval: `interval_us` of the limit. share: units that are sent in full.
+    arrival, unit: theoretical arrival time on the worker's clock, and `unit_us` (core/gcra.py),
+        with every request that the worker knows. Replies of Redis never reduce the used units, so
+        a used-up limit stays used up if Redis loses data.
+    unsent, sent: units of the requests that have not been sent to Redis, and of those that have
+        been sent and are not confirmed.
+    asks: Redis has to decide, because its units become available again at the rate of a limit that
+        was lower.
     """
 
     name: str
+    interval: float
+    share: float
+    unit: float
     arrival: float = 0.0
     unsent: float = 0.0
     sent: float = 0.0
-    share: float = 0.0
+    asks: bool = False
 
-    def count(self, move: float, now: float) -> None:
-        arrival = self.arrival
-        self.arrival = (arrival if arrival > now else now) + move
-        self.unsent += move
+    def state(self, now: float) -> gcra.State:
+        return max(self.arrival - now, 0.0), self.unit
+
+    def change(self, state: gcra.State, now: float) -> None:
+        ahead, self.unit = gcra.checked(state, self.interval)
+        self.arrival, self.asks = now + ahead, self.unit < state[1]
+
+    def count(self, state: gcra.State, units: int, now: float) -> None:
+        """A request has used units. state: after the request."""
+        ahead, self.unit = state
+        self.arrival = now + ahead
+        self.unsent += units
 
     def unreported(self, now: float) -> float:
-        """How far the unsent requests still advance the limit. They exceed the share only if the
+        """The units of the unsent requests that are still used. They exceed the share only if the
         worker counted without Redis. Then, units have become available again in the meantime.
         """
         unsent, share = self.unsent, self.share
-        return unsent if unsent <= share else min(unsent, max(self.arrival - now, share))
+        if unsent <= share:
+            return unsent
+        return min(unsent, max((self.arrival - now) / self.unit, share))
 
     def send(self, now: float) -> float:
-        """The unsent requests become sent. Returns how far they advance the limit."""
-        move = self.unreported(now)
-        self.unsent, self.sent = 0.0, self.sent + move
-        return move
+        """The unsent requests become sent. Returns their units."""
+        units = self.unreported(now)
+        self.unsent, self.sent = 0.0, self.sent + units
+        return units
 
-    def confirm(self, move: float) -> None:
-        """Redis has counted `move` of the sent requests."""
-        self.sent = max(self.sent - move, 0.0)
+    def confirm(self, units: float) -> None:
+        """Redis has counted units of the sent requests."""
+        self.sent = max(self.sent - units, 0.0)
 
-    def learn(self, ahead: float, now: float) -> None:
-        """Redis has replied that its counter is `ahead`, with all requests that it has counted."""
-        known = now + ahead + self.sent + self.unreported(now)
-        self.arrival = max(self.arrival, known)
+    def learn(self, state: gcra.State, now: float) -> None:
+        """Redis has replied with its state, which contains all requests that it has counted."""
+        ahead, unit = state
+        known = ahead + (self.sent + self.unreported(now)) * unit
+        own = max(self.arrival - now, 0.0) * (unit / self.unit)
+        self.change((max(known, own), unit), now)
 
-    def resend(self, move: float) -> None:
+    def resend(self, units: float) -> None:
         """An unsent request counts as sent."""
-        self.unsent, self.sent = max(self.unsent - move, 0.0), self.sent + move
+        self.unsent, self.sent = max(self.unsent - units, 0.0), self.sent + units
 
 
 class Family(msgspec.Struct, gc=False, eq=False):
@@ -130,52 +145,62 @@ class Family(msgspec.Struct, gc=False, eq=False):
         """
         if charge.limits is not self._limits or charge.cost != self._cost:
             self._prepare(charge, now, degraded=degraded)
-        states, decides = [], True
-        for (limit, interval, move, room, burst, share), counter in zip(
+        after, states, decides = [], [], True
+        for (limit, interval, units, room, share), counter in zip(
             self._steps, self.current, strict=True
         ):
-            ahead_us = counter.arrival - now
-            if ahead_us < 0.0:
-                ahead_us = 0.0
-            if ahead_us > room:
-                ahead = [max(each.arrival - now, 0.0) for each in self.current]
-                return gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
-            if not move or counter.unsent + counter.sent + move > share:
+            if counter.asks and not degraded:
+                return None
+            ahead, unit = counter.arrival - now, counter.unit
+            if ahead < 0.0:
+                ahead = 0.0
+            if ahead > room * unit + gcra.SLACK_US:
+                known = [each.state(now) for each in self.current]
+                return gcra.report(charge.limits, known, charge.cost, degraded=degraded)
+            if not units or counter.unsent + counter.sent + units > share:
                 decides = degraded
-            states.append(gcra.allowed(limit, interval, burst, ahead_us + move, degraded))
+            if unit == interval:  # in most cases; a call takes longer
+                ahead += units * interval
+            else:
+                ahead, unit = gcra.counted(ahead, unit, units, interval)
+            after.append((ahead, unit))
+            states.append(gcra.allowed(limit, ahead, unit, degraded))
         if not decides:
             return None
         if charge.cost:
-            for (_, _, move, _, _, share), counter in zip(self._steps, self.current, strict=True):
-                counter.count(move, now)
-                if counter.unsent * 2 > share >= (counter.unsent - move) * 2:
+            for (_, _, units, _, share), counter, state in zip(
+                self._steps, self.current, after, strict=True
+            ):
+                counter.count(state, units, now)
+                if counter.unsent * 2 > share >= (counter.unsent - units) * 2:
                     self.is_urgent = True
             self.has_unsent = True
         return tuple(states)
 
     def send(self, now: float) -> list[tuple[Counter, float]]:
-        """The counters with unsent requests, which become sent, and how far they advance the
-        limits.
-        """
+        """The counters with unsent requests, which become sent, and the units of these."""
         self.has_unsent = self.is_urgent = False
         return [(counter, counter.send(now)) for counter in self.counters if counter.unsent]
 
     def _prepare(self, charge: Charge, now: float, *, degraded: bool) -> None:
         """Finds the counters for a charge. Removes other counters that have no effect any more."""
         known, found = {counter.name: counter for counter in self.counters}, []
-        for limit in charge.limits:
-            # A limit with another window has another counter: it could be ahead by 31 days.
-            name = sys.intern(f"{limit.name}:{limit.window_s}")
-            counter = known.pop(name, None) or Counter(name)
-            counter.share = share_us(limit)
+        self._limits, self._cost = charge.limits, charge.cost
+        self._steps = steps(charge.limits, charge.cost)
+        for limit, interval, _, _, share in self._steps:
+            name = sys.intern(limit.name)
+            counter = known.pop(name, None) or Counter(name, interval, share, interval)
+            counter.interval = interval
+            counter.share = max(share, min(counter.unsent, counter.share))
+            if interval < counter.unit:
+                counter.change(counter.state(now), now)
             found.append(counter)
         kept = [
             each
             for each in known.values()
             if each.arrival > now or each.sent or (each.unsent and not degraded)
         ]
-        self._limits, self._cost = charge.limits, charge.cost
-        self.current, self._steps = tuple(found), steps(charge.limits, charge.cost)
+        self.current = tuple(found)
         self.counters = self.current + tuple(kept)  # the same tuple if there are no others
 
 

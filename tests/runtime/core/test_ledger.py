@@ -5,15 +5,7 @@ from fractions import Fraction
 import pytest
 from gatehouse.core import gcra
 from gatehouse.core.keys import RateLimit
-from gatehouse.core.ledger import (
-    BURST_PART,
-    FAMILIES_MAX,
-    UNITS_MAX,
-    Counter,
-    Families,
-    Family,
-    share_us,
-)
+from gatehouse.core.ledger import FAMILIES_MAX, UNITS_MAX, Counter, Families, Family, share
 from gatehouse.core.verification import Charge
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,31 +36,39 @@ def passed(worker: Family, request: Charge, now: float, *, degraded: bool = Fals
         count += 1
 
 
-def name_of(limit: RateLimit) -> str:
-    return f"{limit.name}:{limit.window_s}"
-
-
 class Redis:
-    """Model of the script: theoretical arrival times by name of the limit, on another clock."""
+    """Model of the script: states by name of the limit, on another clock."""
 
     def __init__(self, clock_us: int = 0) -> None:
         self.clock_us = clock_us
-        self.arrivals: dict[str, float] = {}
+        self.arrivals: dict[str, gcra.State] = {}
 
-    def ahead(self, name: str, now: float) -> float:
-        return max(self.arrivals.get(name, 0.0) - now - self.clock_us, 0.0)
+    def read(self, name: str, interval: float, now: float) -> gcra.State:
+        arrival, unit = self.arrivals.get(name, (0.0, interval))
+        return self.write(name, gcra.checked((self.ahead(arrival, now), unit), interval), now)
 
-    def count(self, name: str, move: float, now: float) -> float:
-        self.arrivals[name] = now + self.clock_us + self.ahead(name, now) + move
-        return self.ahead(name, now)
+    def write(self, name: str, state: gcra.State, now: float) -> gcra.State:
+        self.arrivals[name] = (now + self.clock_us + state[0], state[1])
+        return state
 
-    def decide(self, request: Charge, now: float) -> tuple[list[float], bool]:
-        ahead = [self.ahead(name_of(limit), now) for limit in request.limits]
-        allows = gcra.allows(request.limits, ahead, request.cost)
-        for limit in request.limits:
-            if allows:
-                self.count(name_of(limit), gcra.move_us(limit, request.cost), now)
-        return ahead, allows
+    def ahead(self, arrival: float, now: float) -> float:
+        return max(arrival - now - self.clock_us, 0.0)
+
+    def used(self, name: str, now: float) -> float:
+        arrival, unit = self.arrivals.get(name, (0.0, 1.0))
+        return self.ahead(arrival, now) / unit
+
+    def count(self, name: str, units: float, interval: float, now: float) -> gcra.State:
+        state = self.read(name, interval, now)
+        return self.write(name, gcra.counted(*state, units, interval), now)
+
+    def decide(self, request: Charge, now: float) -> tuple[list[gcra.State], bool]:
+        limits, cost = request.limits, request.cost
+        before = [self.read(limit.name, gcra.interval_us(limit), now) for limit in limits]
+        allows = gcra.allows(limits, before, cost)
+        for limit in limits if allows else ():
+            self.count(limit.name, cost * limit.cost, gcra.interval_us(limit), now)
+        return before, allows
 
 
 class Worker:
@@ -77,17 +77,17 @@ class Worker:
     def __init__(self) -> None:
         self.family = family()
         self.report: list[tuple[Counter, float]] = []
-        self.reply: list[tuple[Counter, float, float]] = []
+        self.reply: list[tuple[Counter, float, gcra.State]] = []
 
     def take(self, request: Charge, redis: Redis, now: float) -> bool:
         states = self.family.take(request, now, degraded=False)
         if states is not None:
             return not any(state.exceeded for state in states)
         self.exchange(redis, now)
-        ahead, allows = redis.decide(request, now)
-        for limit, before, counter in zip(request.limits, ahead, self.family.current, strict=True):
-            move = gcra.move_us(limit, request.cost) if allows else 0.0
-            counter.learn(before + move, now)
+        before, allows = redis.decide(request, now)
+        for limit, state, counter in zip(request.limits, before, self.family.current, strict=True):
+            units, interval = request.cost * limit.cost, gcra.interval_us(limit)
+            counter.learn(gcra.counted(*state, units, interval) if allows else state, now)
         return allows
 
     def send(self, now: float) -> None:
@@ -96,13 +96,15 @@ class Worker:
 
     def arrive(self, redis: Redis, now: float) -> None:
         report, self.report = self.report, []
-        self.reply += [(each, move, redis.count(each.name, move, now)) for each, move in report]
+        for counter, units in report:
+            state = redis.count(counter.name, units, counter.interval, now)
+            self.reply.append((counter, units, state))
 
     def receive(self, now: float) -> None:
         reply, self.reply = self.reply, []
-        for counter, move, ahead in reply:
-            counter.confirm(move)
-            counter.learn(ahead, now)
+        for counter, units, state in reply:
+            counter.confirm(units)
+            counter.learn(state, now)
 
     def exchange(self, redis: Redis, now: float) -> None:
         for _ in range(2):
@@ -171,15 +173,75 @@ def test_workers_exceed_a_limit_by_one_share_each(
         for _ in range(count if action == "take" else 0):
             if worker.take(request, redis, now):
                 for ahead, limit in zip(exact.count(cost, now), several, strict=True):
-                    share = min(limit.burst / BURST_PART, UNITS_MAX)
-                    assert ahead <= limit.burst + WORKERS * share + 1e-3
-                    if limit.cost * cost > share:
+                    assert ahead <= limit.burst + WORKERS * share(limit) + 1e-3
+                    if limit.cost * cost > share(limit):
                         assert ahead <= limit.burst + 1e-3
     for worker in workers:
         worker.exchange(redis, now)
     for limit, arrival in zip(several, exact.arrivals, strict=True):
         # Redis counts every request, and none earlier than it was allowed.
-        assert redis.ahead(name_of(limit), now) >= arrival - now - 1
+        assert redis.used(limit.name, now) * gcra.interval_us(limit) >= arrival - now - 1
+
+
+definitions = st.builds(
+    RateLimit,
+    name=st.just("requests"),
+    quota=st.integers(1, 200),
+    window_s=st.integers(1, 60),
+    burst=st.integers(1, 80),
+)
+
+
+@pytest.mark.requirement("CG-06")
+@given(st.lists(definitions, min_size=2, max_size=4), st.integers(0, 10**14), st.data())
+def test_workers_exceed_a_changing_limit_by_one_share_each(
+    several: list[RateLimit], clock_us: int, data: st.DataObject
+) -> None:
+    """Each worker knows another definition at any time. The limit with their largest rate and burst
+    is exceeded by at most one share for each worker."""
+    fastest = min(several, key=gcra.interval_us)
+    burst, part = max(each.burst for each in several), max(share(each) for each in several)
+    redis, exact, now = Redis(clock_us), Exact((fastest,)), 0
+    workers = [Worker() for _ in range(WORKERS)]
+    for action, index, count, wait in data.draw(steps):
+        now += wait
+        worker = workers[index]
+        if action == "send":
+            worker.send(now)
+        elif action == "arrive":
+            worker.arrive(redis, now)
+        elif action == "receive":
+            worker.receive(now)
+        elif count:
+            limit = data.draw(st.sampled_from(several))
+            request = charge(limit)
+            for _ in range(count):
+                if worker.take(request, redis, now):
+                    (units,) = exact.count(1, now)
+                    assert units <= burst + WORKERS * part + 1e-3
+
+
+@given(st.lists(st.tuples(definitions, st.integers(0, 60)), min_size=1, max_size=6), definitions)
+def test_changed_limit_has_as_many_units_less_as_were_used(
+    sequence: list[tuple[RateLimit, int]], last: RateLimit
+) -> None:
+    worker, redis, count = Worker(), Redis(), 0
+    for limit, requests in sequence:
+        request = charge(limit)
+        count += sum(worker.take(request, redis, 0.0) for _ in range(requests))
+    request, left = charge(last), max(last.burst - count, 0)
+    assert [worker.take(request, redis, 0.0) for _ in range(left + 1)] == [True] * left + [False]
+    worker.exchange(redis, 0.0)
+    assert redis.used("requests", 0.0) == pytest.approx(count + left)
+
+
+def test_raised_limit_returns_units_at_its_rate_at_once() -> None:
+    """Also those that a worker knows only from Redis."""
+    low, high = (RateLimit("requests", quota, 86_400, burst=1) for quota in (1, 86_400))
+    worker, redis = Worker(), Redis()
+    assert worker.take(charge(low), redis, 0.0)
+    for now, allows in ((1e6, False), (2e6, True), (2e6, False), (3e6, True)):
+        assert worker.take(charge(high), redis, now) is allows
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=20))
@@ -190,7 +252,7 @@ def test_every_allowed_request_is_sent_once(sequence: list[tuple[int, bool]]) ->
         if sends:
             worker.exchange(redis, 0.0)
     worker.exchange(redis, 0.0)
-    assert redis.ahead("requests:86400", 0.0) == pytest.approx(allowed * gcra.interval_us(DAY))
+    assert redis.used("requests", 0.0) == pytest.approx(allowed)
     assert not any(counter.unsent or counter.sent for counter in worker.family.counters)
 
 
@@ -215,13 +277,17 @@ def test_unknown_limits_allow_their_share_at_once(
     assert passed(family(), charge(*limits, cost=cost), 0.0) == share
 
 
+def used(limit: RateLimit, units: int) -> gcra.State:
+    return units * gcra.interval_us(limit), gcra.interval_us(limit)
+
+
 def test_requests_in_flight_use_the_share() -> None:
-    worker, request, unit = family(), charge(DAY), gcra.interval_us(DAY)
+    worker, request = family(), charge(DAY)
     assert passed(worker, request, 0.0) == 100
-    [(counter, move)] = worker.send(0.0)
+    [(counter, units)] = worker.send(0.0)
     assert passed(worker, request, 0.0) == 0
-    counter.confirm(move)
-    counter.learn(100 * unit, 0.0)
+    counter.confirm(units)
+    counter.learn(used(DAY, 100), 0.0)
     assert passed(worker, request, 0.0) == 100
 
 
@@ -229,24 +295,24 @@ def test_denied_request_counts_against_no_limit() -> None:
     worker, full = family(), limit_of(100, 60, "full")
     request = charge(DAY, full)
     assert passed(worker, request, 0.0) == 10
-    worker.current[1].learn(100 * gcra.interval_us(full), 0.0)
+    worker.current[1].learn(used(full, 100), 0.0)
     before = [(counter.arrival, counter.unsent) for counter in worker.counters]
     assert passed(worker, request, 0.0) == 0
     assert [(counter.arrival, counter.unsent) for counter in worker.counters] == before
 
 
 def test_reply_adds_to_the_requests_that_are_not_confirmed() -> None:
-    worker, request, unit = family(), charge(DAY), gcra.interval_us(DAY)
+    worker, request = family(), charge(DAY)
     for _ in range(10):
         worker.take(request, 0.0, degraded=False)
-    [(counter, move)] = worker.send(0.0)
+    [(counter, units)] = worker.send(0.0)
     worker.take(request, 0.0, degraded=False)
-    counter.learn(500 * unit, 0.0)
+    counter.learn(used(DAY, 500), 0.0)
     states = worker.take(request, 0.0, degraded=False)
     assert states is not None
     assert states[0].remaining == 1000 - 500 - 10 - 2
-    counter.confirm(move)
-    counter.learn(510 * unit, 0.0)
+    counter.confirm(units)
+    counter.learn(used(DAY, 510), 0.0)
     states = worker.take(request, 0.0, degraded=False)
     assert states is not None
     assert states[0].remaining == 1000 - 500 - 10 - 3
@@ -256,32 +322,25 @@ def test_slow_requests_are_sent_in_full() -> None:
     fast, worker = limit_of(1000, 1, "second"), family()
     for number in range(30):
         worker.take(charge(fast), number * 2_000.0, degraded=False)
-    [(_, move)] = worker.send(60_000.0)
-    assert move == pytest.approx(30 * gcra.interval_us(fast))
+    [(_, units)] = worker.send(60_000.0)
+    assert units == 30
 
 
-def test_changed_limit_keeps_its_counter() -> None:
+def test_lowered_limit_sends_what_the_earlier_allowed() -> None:
     worker, smaller = family(), RateLimit(name="requests", quota=1000, window_s=86_400, burst=50)
     assert passed(worker, charge(DAY), 0.0) == 100
     states = worker.take(charge(smaller), 0.0, degraded=False)
     assert states is not None
     assert states[0].exceeded
-    [(counter, move)] = worker.send(0.0)
-    assert counter.name == "requests:86400"
-    assert move == pytest.approx(100 * gcra.interval_us(DAY))
-
-
-def test_limit_with_a_shorter_window_is_not_used_up() -> None:
-    worker, minute = family(), limit_of(1000, 60)
-    assert passed(worker, charge(DAY), 0.0, degraded=True) == 1000
-    assert passed(worker, charge(minute), 0.0) == 100
+    [(counter, units)] = worker.send(80e6)
+    assert (counter.name, units) == ("requests", 100)
 
 
 def test_renamed_limit_is_still_sent() -> None:
     worker, second = family(), limit_of(1000, 1, "second")
     worker.take(charge(second), 0.0, degraded=False)
     worker.take(charge(DAY), 10e6, degraded=False)  # the first counter has no effect any more
-    assert {counter.name for counter, _ in worker.send(10e6)} == {"second:1", "requests:86400"}
+    assert {counter.name for counter, _ in worker.send(10e6)} == {"second", "requests"}
     assert worker.send(10e6) == []
 
 
@@ -296,8 +355,9 @@ def test_requests_without_redis_are_sent_as_far_as_they_still_count(
         now += wait
         for _ in range(requests):
             worker.take(charge(minute), now, degraded=True)
-    ahead = max((counter.arrival - now for counter in worker.counters), default=0.0)
-    assert sum(move for _, move in worker.send(now)) <= max(ahead, share_us(minute))
+    left = max((counter.arrival - now for counter in worker.counters), default=0.0)
+    left_units = left / gcra.interval_us(minute)
+    assert sum(units for _, units in worker.send(now)) <= max(left_units, share(minute))
 
 
 def test_expired_counters_are_removed_without_redis() -> None:

@@ -4,9 +4,9 @@ Redis or Valkey afterwards, across workers.
 A worker reports what it has allowed after EXCHANGE_S at most, and earlier if that is half of its
 share of a limit. One script call reports many key families, and the reply contains the counters,
 from which the next decisions continue. A request that Redis must decide joins the next call. The
-script uses the clock of the server. The name of a counter consists of the name and the window of
-the limit and the ID of the key family. The name contains neither the token nor a configuration
-version, which would split the counter between workers after each change.
+script uses the clock of the server. The name of a counter consists of the name of the limit and the
+ID of the key family. The name contains neither the token nor a configuration version, which would
+split the counter between workers after each change.
 
 A call whose reply is missing is repeated with the same sequence number, so that its requests count
 once. While Redis is unavailable, the setting determines the fallback. With `deny`, requests are
@@ -54,12 +54,13 @@ FORGET_TIMEOUT_S = 10.0
 
 # KEYS[1] contains the number of the last call of the worker, and ARGV[1] the number of this call.
 # ARGV[2] contains the entries in MessagePack: whether Redis decides on the entry, or it has been
-# allowed; the number of the call in which the entry was sent first; and `move_us` and `room_us` of
-# each limit (core/gcra.py). KEYS contains the counters in the same order. The script returns
-# `ahead_us` of each limit, in MessagePack: before the entry if Redis decides, otherwise after it.
-# Times are relative to 2024, because a double represents such times to better than 0.01 us, but the
-# current Unix time only to 0.25 us. `%.4f` is used instead of tostring, which keeps only 14 digits
-# and would lose the microseconds. KEYS[2] contains the clock at the last call and the sum of the
+# allowed; the number of the call in which the entry was sent first; and the units, `room` and
+# `interval_us` of each limit (core/gcra.py, whose functions `checked` and `counted` are repeated
+# here). KEYS contains the counters in the same order, each of which is a theoretical arrival time
+# and `unit_us`. The script returns `ahead_us` and `unit_us` of each limit, in MessagePack: before
+# the entry if Redis decides, otherwise after it. Times are relative to 2024, because a double
+# represents such times to better than 0.01 us, but the current Unix time only to 0.25 us. KEYS[2]
+# contains the clock at the last call and the sum of the
 # steps by which it was set back, or a replica was behind: times continue, instead of denying
 # requests until the clock has caught up.
 SCRIPT = f"""
@@ -75,19 +76,31 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', {SEQUENCE_S})
 local result, key = {{}}, 2
 for _, entry in ipairs(cmsgpack.unpack(ARGV[2])) do
   local decides, sequence, limits = unpack(entry)
-  local counts, ahead = sequence > last, {{}}
+  local counts, states = sequence > last, {{}}
   for i, limit in ipairs(limits) do
-    ahead[i] = math.max(tonumber(redis.call('GET', KEYS[key + i]) or '0') - now, 0)
-    if decides and ahead[i] > limit[2] then counts = false end
+    local _, room, interval = unpack(limit)
+    local counter = redis.call('GET', KEYS[key + i])
+    local arrival, unit = unpack(counter and cmsgpack.unpack(counter) or {{0, interval}})
+    local ahead = math.max(arrival - now, 0)
+    local changes = interval < unit
+    if changes then ahead, unit = ahead * (interval / unit), interval end
+    states[i] = {{ahead, unit, changes}}
+    if decides and ahead > room * unit + {gcra.SLACK_US} then counts = false end
   end
   for i, limit in ipairs(limits) do
-    local moved = ahead[i] + limit[1]
-    if counts and limit[1] > 0 then
-      local expiry = math.ceil(moved / 1000) + 1000
-      redis.call('SET', KEYS[key + i], string.format('%.4f', now + moved), 'PX', expiry)
-      if not decides then ahead[i] = moved end
+    local units, _, interval = unpack(limit)
+    local ahead, unit, changes = unpack(states[i])
+    local after, unit_after = ahead, unit
+    if counts and units > 0 then
+      after, unit_after, changes = ahead * (interval / unit) + units * interval, interval, true
     end
-    result[#result + 1] = ahead[i]
+    if changes then
+      local expiry = math.ceil(after / 1000) + 1000
+      redis.call('SET', KEYS[key + i], cmsgpack.pack({{now + after, unit_after}}), 'PX', expiry)
+    end
+    if not decides then ahead, unit = after, unit_after end
+    result[#result + 1] = ahead
+    result[#result + 1] = unit
   end
   key = key + #limits
 end
@@ -104,8 +117,7 @@ _States = tuple[RateLimitState, ...] | None
 class _Entry:
     """An entry of a script call: requests of a key family.
 
-    counters, moves, rooms: counter, `move_us` and `room_us` (with the rounding tolerance) of each
-        limit.
+    counters: counter of each limit. numbers: units, `room` and `interval_us` of each limit.
     charge: the charge on which Redis decides, or None for requests that have been allowed.
     sequence: number of the call in which the entry was sent first; 0: not sent.
     decision: result of the charge. None: there is no charge.
@@ -113,8 +125,7 @@ class _Entry:
 
     subject: str
     counters: Sequence[Counter]
-    moves: Sequence[float]
-    rooms: Sequence[float]
+    numbers: Sequence[tuple[float, int, float]]
     charge: Charge | None = None
     sequence: int = 0
     decision: asyncio.Future[_States] | None = None
@@ -235,17 +246,19 @@ class RateLimits:
         """The entry for a charge on which Redis decides. `_decide` has found the counters."""
         decision: asyncio.Future[_States] = asyncio.Future()
         counters = self._families.find(charge.subject).current
-        numbers = steps(charge.limits, charge.cost)
-        moves, rooms = [step[2] for step in numbers], [step[3] for step in numbers]
-        return _Entry(charge.subject, counters, moves, rooms, charge, 0, decision), decision
+        numbers = [
+            (units, room, interval)
+            for _, interval, units, room, _ in steps(charge.limits, charge.cost)
+        ]
+        return _Entry(charge.subject, counters, numbers, charge, 0, decision), decision
 
     def _answer(self, entry: _Entry, charge: Charge) -> tuple[RateLimitState, ...]:
         """Decides on an entry for which Redis has not replied. If Redis has counted it
         nevertheless, the repeated entry does not count again."""
         states = self._decide(charge, degraded=True) or ()
         if entry.sequence and charge.cost and not any(state.exceeded for state in states):
-            for counter, move in zip(entry.counters, entry.moves, strict=True):
-                counter.resend(move)
+            for counter, (units, _, _) in zip(entry.counters, entry.numbers, strict=True):
+                counter.resend(units)
             entry.charge = None
             self._unanswered.append(entry)
         return states
@@ -300,8 +313,7 @@ class RateLimits:
             entry.sequence = entry.sequence or self._sequence
             for counter in entry.counters:  # the client takes longer to encode names
                 keys.append(f"{prefix}{counter.name}:{entry.subject}".encode())
-            limits = list(zip(entry.moves, entry.rooms, strict=True))
-            entries.append((entry.charge is not None, entry.sequence, limits))
+            entries.append((entry.charge is not None, entry.sequence, entry.numbers))
         return keys, [self._sequence, msgspec.msgpack.encode(entries)]
 
     def _send(self, subject: str | None, now: float) -> None:
@@ -313,29 +325,32 @@ class RateLimits:
             sent = unsent.pop(name).send(now) if name in unsent and count < BATCH_MAX else []
             if sent:
                 count += len(sent)
-                counters, moves = zip(*sent, strict=True)
-                self._in_flight.append(_Entry(name, counters, moves, moves))
+                numbers = [(units, 0, counter.interval) for counter, units in sent]
+                self._in_flight.append(_Entry(name, [counter for counter, _ in sent], numbers))
 
     def _continue(self, reply: bytes) -> None:
-        numbers = _decode_reply(reply)
-        if len(numbers) != sum(len(entry.counters) for entry in self._in_flight):
+        reply_numbers = _decode_reply(reply)
+        states = list(zip(reply_numbers[::2], reply_numbers[1::2], strict=True))
+        if len(states) != sum(len(entry.counters) for entry in self._in_flight):
             raise ValueError("unexpected reply")
         position, now = 0, time.monotonic() * 1_000_000
         in_flight, self._in_flight, self.degraded = self._in_flight, [], False
         for entry in in_flight:  # first, because a counter in the reply can contain all of them
             if entry.charge is None:
-                for counter, move in zip(entry.counters, entry.moves, strict=True):
-                    counter.confirm(move)
+                for counter, (units, _, _) in zip(entry.counters, entry.numbers, strict=True):
+                    counter.confirm(units)
         for entry in in_flight:
-            ahead_us = numbers[position : position + len(entry.counters)]
+            before = states[position : position + len(entry.counters)]
             position += len(entry.counters)
             charge = entry.charge
-            counts = charge and gcra.allows(charge.limits, ahead_us, charge.cost)
-            for counter, move, ahead in zip(entry.counters, entry.moves, ahead_us, strict=True):
-                counter.learn(ahead + move if counts else ahead, now)
+            counts = charge and gcra.allows(charge.limits, before, charge.cost)
+            for counter, (units, _, interval), state in zip(
+                entry.counters, entry.numbers, before, strict=True
+            ):
+                counter.learn(gcra.counted(*state, units, interval) if counts else state, now)
             if charge is not None:
-                _resolve(entry, gcra.report(charge.limits, ahead_us, charge.cost))
-        if len(numbers) >= BATCH_MAX:
+                _resolve(entry, gcra.report(charge.limits, before, charge.cost))
+        if len(states) >= BATCH_MAX:
             self._add(None)  # more families may be waiting
 
     def _fail(self, reason: str) -> None:

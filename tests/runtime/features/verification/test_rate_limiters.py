@@ -104,6 +104,82 @@ async def test_cost_zero_consumes_nothing(limits: RateLimits) -> None:
         assert (state.exceeded, state.remaining) == (False, 5)
 
 
+def limit_of(quota: int, window_s: int, burst: int = 0) -> RateLimit:
+    return RateLimit("requests", quota, window_s, burst or quota)
+
+
+DAY_S = 86_400
+
+
+@pytest.mark.requirement("CG-06")
+@pytest.mark.parametrize(
+    ("uses", "last", "left"),
+    [
+        ([(limit_of(1, DAY_S), 1)], limit_of(10, DAY_S), 9),
+        ([(limit_of(2, 3600), 2)], limit_of(1000, 3600), 998),
+        ([(limit_of(10, 3600), 9), (limit_of(20, 3600), 7)], limit_of(100, 3600), 84),
+        ([(limit_of(1000, 3600), 900)], limit_of(100, 3600), 0),
+        ([(limit_of(1000, 3600), 900)], limit_of(910, 86_400), 10),
+        ([(limit_of(1000, 3600), 900)], limit_of(1000, 3600, 901), 1),
+        ([(limit_of(50, DAY_S), 40)], limit_of(60, 31 * DAY_S), 20),
+    ],
+)
+async def test_changed_limit_has_as_many_units_less_as_were_used(
+    limits: RateLimits, uses: list[tuple[RateLimit, int]], last: RateLimit, left: int
+) -> None:
+    subject = uuid.uuid4().hex
+    for limit, units in uses:
+        (state,) = await limits.take(charge(limit, subject=subject, cost=units))
+        assert not state.exceeded
+    if left:
+        (state,) = await limits.take(charge(last, subject=subject, cost=left))
+        assert (state.exceeded, state.remaining) == (False, 0)
+    (state,) = await limits.take(charge(last, subject=subject))
+    assert (state.exceeded, state.remaining) == (True, 0)
+
+
+async def test_raised_limit_returns_units_at_its_rate_at_once(
+    redis_limits: RateLimits, redis_url: str
+) -> None:
+    low, high = limit_of(1, DAY_S), limit_of(1000, DAY_S, 1)
+    request = charge(low)
+    await redis_limits.take(request)
+    for _ in range(2):
+        (state,) = await redis_limits.take(charge(high, subject=request.subject))
+        assert state.exceeded
+        assert state.retry_after_s <= DAY_S / 1000
+    assert (await stored_state(redis_url, request)).retry_after_s <= DAY_S / 1000
+
+
+async def test_lowered_limit_denies_no_longer_than_the_earlier_limit_was_used(
+    limits: RateLimits,
+) -> None:
+    request = charge(limit_of(1000, 3600), cost=900)
+    await limits.take(request)
+    for _ in range(2):
+        (state,) = await limits.take(charge(limit_of(1, DAY_S), subject=request.subject))
+        assert (state.exceeded, state.remaining) == (True, 0)
+        assert state.retry_after_s <= 0.9 * 3600
+
+
+@pytest.mark.requirement("CG-06")
+async def test_workers_that_know_different_definitions_count_the_same_units(redis_url: str) -> None:
+    """For example, while a change of the key spreads, or two keys of a family differ."""
+    subject, workers = uuid.uuid4().hex, [limiter(redis_url), limiter(redis_url)]
+    high, low = limit_of(9, 3600), limit_of(5, DAY_S)
+    requests = [charge(limit, subject=subject) for limit in (high, low)]
+    states = [
+        (await worker.take(request))[0]
+        for _ in range(10)
+        for worker, request in zip(workers, requests, strict=True)
+    ]
+    for worker in workers:
+        await close(worker)
+    assert sum(not state.exceeded for state in states) == 9
+    assert sum(not state.exceeded for state in states[1::2]) == 2
+    assert await remaining(redis_url, requests[0]) == 0
+
+
 async def test_used_up_limit_stays_used_up_without_redis() -> None:
     with servers.redis() as url:
         pid = redis_pid(url)
@@ -303,10 +379,10 @@ async def test_counters_continue_if_the_clock_of_redis_is_set_back(
 ) -> None:
     request, hour_us = charge(FIVE), 3_600_000_000
     await redis_limits.take(request)
-    counter, clock = f"{KEY_PREFIX}{{0}}:requests:3600:{request.subject}", f"{CLOCK_PREFIX}{{0}}"
-    arrival_us = float(command(redis_url, "GET", counter)) + hour_us
+    counter, clock = f"{KEY_PREFIX}{{0}}:requests:{request.subject}", f"{CLOCK_PREFIX}{{0}}"
+    arrival_us, unit_us = msgpack.decode(command(redis_url, "GET", counter))
     before_us, lead_us = msgpack.decode(command(redis_url, "GET", clock))
-    command(redis_url, "SET", counter, str(arrival_us))
+    command(redis_url, "SET", counter, msgpack.encode((arrival_us + hour_us, unit_us)))
     command(redis_url, "SET", clock, msgpack.encode((before_us + hour_us, lead_us)))
     assert await remaining(redis_url, request) == 4
 
@@ -366,7 +442,7 @@ async def test_counter_name_has_limit_and_subject_and_expires(
 ) -> None:
     request = charge(FIVE)
     await redis_limits.take(request)
-    left = command(redis_url, "PTTL", f"{KEY_PREFIX}{{0}}:requests:3600:{request.subject}")
+    left = command(redis_url, "PTTL", f"{KEY_PREFIX}{{0}}:requests:{request.subject}")
     assert isinstance(left, int)
     assert 0 < left <= 722_000
 

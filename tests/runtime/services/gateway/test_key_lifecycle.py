@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from gatehouse.core.keys import KeyEnvironment, KeyId
+from gatehouse.core.keys import KeyEnvironment, KeyId, RateLimit
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import OWNERS
 from gatehouse.core.token import build
@@ -473,6 +473,16 @@ async def test_key_family_shares_limits(gateway: Any, keys: KeyService) -> None:
         for token in (key.token, rotated.issued["token"], key.token, rotated.issued["token"])
     ]
     assert codes == ["VALID", "VALID", "RATE_LIMITED", "RATE_LIMITED"]
+
+
+@pytest.mark.requirement("CG-06")
+async def test_raised_limit_permits_more_requests_at_once(gateway: Any, keys: KeyService) -> None:
+    key = await gateway.create_key(limits=[limit(1, 86_400)])
+    assert [await gateway.code(key.token) for _ in range(2)] == ["VALID", "RATE_LIMITED"]
+    raised = {"limits": (RateLimit("requests", 10, 86_400, 10),)}
+    await keys.update(KeyId(key.id), raised, OPERATOR, version=None, roles=OWNERS)
+    codes = [await gateway.code(key.token) for _ in range(10)]
+    assert codes == ["VALID"] * 9 + ["RATE_LIMITED"]
 
 
 @pytest.mark.requirement("CG-08")
