@@ -60,9 +60,8 @@ FORGET_TIMEOUT_S = 10.0
 # and `unit_us`. The script returns `ahead_us` and `unit_us` of each limit, in MessagePack: before
 # the entry if Redis decides, otherwise after it. Times are relative to 2024, because a double
 # represents such times to better than 0.01 us, but the current Unix time only to 0.25 us. KEYS[2]
-# contains the clock at the last call and the sum of the
-# steps by which it was set back, or a replica was behind: times continue, instead of denying
-# requests until the clock has caught up.
+# contains the clock at the last call and the sum of the steps by which it was set back, or a
+# replica was behind: times continue, instead of denying requests until the clock has caught up.
 SCRIPT = f"""
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
