@@ -1,6 +1,7 @@
 """Command line of the policy packs: `gatehouse-policies check|levels`.
 
-Exit codes: 0 success, 1 a mandatory rule is violated, 2 error.
+Exit codes: 0 success, 1 a mandatory rule is violated, 2 error, 3 a result is undecided (only with
+--fail-on-undecided).
 """
 
 import argparse
@@ -73,7 +74,7 @@ def _add_check(add_parser: AddParser) -> None:
     text = "Check a Pulumi program or an exported stack with the policy packs."
     exit_codes = (
         "Exit codes: 0 no mandatory rule is violated, 1 a mandatory rule is violated, "
-        "2 the check could not run."
+        "2 the check could not run, 3 a result is undecided (only with --fail-on-undecided)."
     )
     check = _add_command(add_parser, "check", _check, text, exit_codes)
     stack = "Stack (default: dev; with --state, the stack in the file)."
@@ -101,6 +102,11 @@ def _add_check(add_parser: AddParser) -> None:
         "(docs/guides/policies.md)."
     )
     check.add_argument("--config", type=Path, metavar="FILE", help=config)
+    check.add_argument(
+        "--fail-on-undecided",
+        action="store_true",
+        help="Exit with 3 if no mandatory rule is violated and a result is undecided.",
+    )
     check.add_argument("--ignore-exemptions", action="store_true", help="Apply no exemptions.")
 
 
@@ -120,6 +126,7 @@ def _check(options: argparse.Namespace) -> int:
         folders=folders,
         variables=variables,
         configuration=configuration.read(options.config),
+        fail_on_undecided=options.fail_on_undecided,
     )
     subject = Path.cwd() if options.state is not None else options.program
     policy_check.write(result, options.home or policy_check.reports_folder(subject.resolve()))

@@ -22,7 +22,6 @@ from rich.console import Console
 from gatehouse_policies import catalogue
 from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.engine.meta_policies import UNDECIDED
-from gatehouse_policies.engine.rule import Level
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import private_folder, write_private
 from gatehouse_policies.program import analyzer, stack_import
@@ -34,6 +33,7 @@ from gatehouse_policies.program.source_lines import repository_of
 from gatehouse_policies.program.types import Deployment, Registration
 from gatehouse_policies.reports import sarif, table
 from gatehouse_policies.reports.findings import (
+    PASSES,
     Finding,
     Run,
     exit_code,
@@ -52,8 +52,6 @@ FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
     "md": markdown,
 }
 """Reports, keyed by the suffix of their file."""
-PASSES: Final = ("unknown", "known")
-"""Runs with the unknown outputs of a first preview, and with fake IDs and ARNs."""
 _COLUMNS_MAX: Final = 120
 _FOLDER: Final = ".gatehouse"
 _LARGE: Final = 1000
@@ -75,8 +73,7 @@ class CheckResult:
 
     @property
     def exit_code(self) -> int:
-        """1 if a mandatory rule is violated; otherwise 0."""
-        return exit_code(self.findings)
+        return exit_code(self.findings, self.run)
 
     def text(self, suffix: str) -> str:
         return FORMATS[suffix](self.findings, self.run)
@@ -90,12 +87,14 @@ def check(
     folders: Sequence[Path] = PACKS,
     variables: Mapping[str, str] | None = None,
     configuration: Configuration = _DEFAULTS,
+    fail_on_undecided: bool = False,
 ) -> CheckResult:
     """Check a program with policy packs. Raises CheckError if the program or a pack cannot run.
 
     levels: environment whose levels apply, by default the environment of the stack.
     variables: result of `exemptions`.
     configuration: Regions, tags, levels and example values of the program's repository.
+    fail_on_undecided: the exit code is 3 if only undecided results remain.
     """
     started_at = time.monotonic()
     _require_provider_version()
@@ -117,7 +116,10 @@ def check(
                 name, program, stack, configuration.stack_config, faked_functions
             )
             checks.append((deployment, executor.submit(findings, packs, deployment, name)))
-        merged = merge(finding for _, future in checks for finding in future.result())
+        merged = merge(
+            (finding for _, future in checks for finding in future.result()),
+            {resource.registration.urn for resource in checks[-1][0].resources},
+        )
     run_of_check = Run(
         environment,
         max(len(deployment.resources) for deployment, _ in checks),
@@ -125,6 +127,7 @@ def check(
         _root(program),
         invented=tuple(sorted(token.rpartition(":")[2] for token in faked_functions)),
         unknown=project.unknown,
+        fail_on_undecided=fail_on_undecided,
     )
     return _result(merged, run_of_check, checks[-1][0], packs, variables, configuration)
 
@@ -203,6 +206,7 @@ def check_state(
     folders: Sequence[Path] = PACKS,
     variables: Mapping[str, str] | None = None,
     configuration: Configuration = _DEFAULTS,
+    fail_on_undecided: bool = False,
 ) -> CheckResult:
     """Check an exported stack. Raises CheckError if the file is invalid or a pack cannot run."""
     started_at = time.monotonic()
@@ -210,7 +214,13 @@ def check_state(
     with _packs(folders, project, levels, variables, configuration) as (environment, packs):
         merged = findings(packs, deployment, "state")
     duration = time.monotonic() - started_at
-    run_of_check = Run(environment, len(deployment.resources), duration, file=file.name)
+    run_of_check = Run(
+        environment,
+        len(deployment.resources),
+        duration,
+        file=file.name,
+        fail_on_undecided=fail_on_undecided,
+    )
     return _result(merged, run_of_check, deployment, packs, variables, configuration)
 
 
@@ -309,7 +319,7 @@ def _remote_component(pack: Pack, registration: Registration, pass_name: str) ->
         rule=UNDECIDED.id,
         title=UNDECIDED.title,
         pack=pack.title,
-        level=pack.levels.get(UNDECIDED.id, Level.MANDATORY),
+        level="",
         urn=registration.urn,
         resource_type=registration.type,
         message=(
@@ -317,7 +327,7 @@ def _remote_component(pack: Pack, registration: Registration, pass_name: str) ->
             "Pulumi engine creates them"
         ),
         remedy=f"run pulumi preview with the packs, or check the deployed stack: {EXPORT_HINT}",
-        severity=UNDECIDED.severity,
+        severity="",
         outcome="undecided",
         passes=(pass_name,),
         source=registration.source,

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -35,6 +35,9 @@ _BROKEN_MESSAGE = re.compile(r"^rule (?P<rule>\S+) raised ")
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
+PASSES = ("unknown", "known")
+"""Runs with the unknown outputs of a first preview, and with fake IDs and ARNs."""
+_KNOWN = PASSES[-1]
 _TYPES_MAX = 3
 _SEVERITY_RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _OUTCOME_RANK = {"violation": 0, "broken": 0, "undecided": 1, "unused": 2, "exempted": 3}
@@ -45,6 +48,7 @@ class Finding:
     """One result of a pack for one resource.
 
     rule: the control that the finding is about, even if a meta policy reported the finding.
+    level, severity: those of the control; "" if the result is undecided.
     message: the defect.
     remedy: the fix.
     passes: the runs that reported the finding, such as ("unknown", "known").
@@ -66,7 +70,7 @@ class Finding:
 
     @property
     def blocks(self) -> bool:
-        return self.level == Level.MANDATORY and self.outcome not in ("exempted", "unused")
+        return self.level == Level.MANDATORY and self.outcome in ("violation", "broken")
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Run:
     without_rules: number of resources of each type that no rule evaluates.
     configuration: name of the configuration file, "" for the defaults.
     stack: name of the Pulumi stack.
+    fail_on_undecided: True if an undecided result has an exit code of its own.
     pack_seconds: time in which each pack evaluated all passes, keyed by the name of the pack.
     """
 
@@ -95,6 +100,7 @@ class Run:
     without_rules: Mapping[str, int] = field(default_factory=dict)
     configuration: str = ""
     stack: str = ""
+    fail_on_undecided: bool = False
     pack_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -137,12 +143,12 @@ def from_diagnostic(
             rule=rule,
             title=subject.title if subject else title or rule,
             pack=catalogue.PACKS.get(pack, pack),
-            level=level,
+            level="" if outcome == "undecided" else level,
             urn=urn,
             resource_type=_type_of(urn),
             message=defect,
             remedy=fix or (reporter.remedy if reporter else ""),
-            severity=subject.severity if subject else "medium",
+            severity="" if outcome == "undecided" else subject.severity if subject else "medium",
             outcome=outcome,
             passes=tuple(passes),
             source=source,
@@ -172,28 +178,22 @@ def still_undecided(finding: Finding, levels: Mapping[str, str]) -> Finding:
         return replace(
             finding,
             outcome="violation",
-            level=levels.get(finding.rule, finding.level),
+            level=levels.get(finding.rule, Level.MANDATORY),
+            severity=control.severity,
             message=f"{match['path']} is unknown, and its name indicates a secret",
             remedy=control.remedy,
         )
     message, accepted, _ = finding.message.partition(_ACCEPTED)
-    return (
-        replace(
-            finding,
-            level=levels.get(UNDECIDED.id, finding.level),
-            message=message,
-            remedy=UNDECIDED.remedy,
-        )
-        if accepted
-        else finding
-    )
+    return replace(finding, message=message, remedy=UNDECIDED.remedy) if accepted else finding
 
 
-def merge(findings: Iterable[Finding]) -> list[Finding]:
+def merge(findings: Iterable[Finding], decided: Collection[str] = ()) -> list[Finding]:
     """Merges equal findings of several runs (outputs unknown, outputs known), sorted by severity.
 
     An undecided result is dropped if another run found a violation of the same rule by the same
-    resource. An accepted unknown property is dropped if it is also unknown with known outputs.
+    resource, or if the run with known outputs decided it.
+
+    decided: the URNs of the resources in the run with known outputs.
     """
     merged: dict[tuple[str, str, str, str, str], Finding] = {}
     for finding in findings:
@@ -215,13 +215,27 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
     remaining = [
         finding
         for finding in merged.values()
-        if finding.outcome != "undecided" or (finding.rule, finding.urn) not in violated
+        if finding.outcome != "undecided"
+        or (
+            (finding.rule, finding.urn) not in violated
+            and (finding.urn not in decided or _KNOWN in finding.passes)
+        )
     ]
     return sorted(remaining, key=_rank)
 
 
-def exit_code(findings: Iterable[Finding]) -> int:
-    return 1 if any(finding.blocks for finding in findings) else 0
+def exit_code(findings: Sequence[Finding], run: Run) -> int:
+    """1 if a mandatory rule is violated, 3 if a result is undecided and the run fails then,
+    otherwise 0.
+    """
+    if any(finding.blocks for finding in findings):
+        return 1
+    return 3 if run.fail_on_undecided and undecided(findings) else 0
+
+
+def undecided(findings: Iterable[Finding]) -> int:
+    """The number of results that are undecided: pairs of a rule and a resource."""
+    return len({(item.rule, item.urn) for item in findings if item.outcome == "undecided"})
 
 
 def by_resource(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
@@ -289,7 +303,7 @@ def _counts(findings: Sequence[Finding]) -> str:
     others = [finding for finding in findings if not finding.blocks]
     numbers = {
         "advisory": sum(finding.outcome in ("violation", "broken") for finding in others),
-        "undecided": sum(finding.outcome == "undecided" for finding in others),
+        "undecided": undecided(findings),
         "exempted": sum(finding.outcome == "exempted" for finding in others),
     }
     violations = count(len(findings) - len(others), "violation")

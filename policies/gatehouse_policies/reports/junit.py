@@ -1,5 +1,6 @@
 """Findings as JUnit XML, with one suite per pack and one test case per rule. A rule fails if it
-blocks the deployment.
+blocks the deployment, and is skipped if it is undecided for a resource. A suite counts its
+undecided results in a property.
 
 The time of the document is the time of the check in seconds, and the time of a suite is the time in
 which the pack evaluated the resources."""
@@ -11,7 +12,7 @@ from xml.etree import ElementTree
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.rule import Control, Level
-from gatehouse_policies.reports.findings import Finding, Run, count
+from gatehouse_policies.reports.findings import Finding, Run, count, undecided
 
 
 def junit(findings: Sequence[Finding], run: Run) -> str:
@@ -45,6 +46,8 @@ def _add_suite(
     suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(len(cases)), errors="0")
     # A pack evaluates all rules on a resource together, so a test case has no time of its own.
     suite.set("time", f"{run.pack_seconds.get(name, 0.0):.3f}")
+    properties = ElementTree.SubElement(suite, "properties")
+    ElementTree.SubElement(properties, "property", name="undecided", value=str(undecided(findings)))
     failures = skipped = 0
     for rule, title in cases.items():
         case = ElementTree.SubElement(
@@ -61,6 +64,10 @@ def _add_suite(
         elif rule in disabled:
             skipped += 1
             ElementTree.SubElement(case, "skipped", message=f"disabled in {run.environment}")
+        elif number := undecided(of_rule):
+            skipped += 1
+            message = f"undecided for {count(number, 'resource')}"
+            ElementTree.SubElement(case, "skipped", message=message)
         if others := [finding for finding in of_rule if not finding.blocks]:
             ElementTree.SubElement(case, "system-out").text = "\n".join(
                 _line(finding) for finding in others

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 from gatehouse_policies import catalogue
-from gatehouse_policies.engine.meta_policies import META_POLICIES
+from gatehouse_policies.engine.meta_policies import META_POLICIES, UNDECIDED
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Control, Level
-from gatehouse_policies.reports.findings import Finding, Run, exit_code
+from gatehouse_policies.reports.findings import Finding, Run, exit_code, undecided
 
 # GitHub code scanning sorts by this number: https://docs.github.com/en/code-security (SARIF support
 # for code scanning)
@@ -31,6 +31,9 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
 
     A resource without a source line, such as a default provider, is reported on the first line of
     `run.file`.
+
+    Code scanning shows the severity of a rule with each of its results. Undecided results therefore
+    belong to the rule GH-UNDECIDED, which has no severity here.
     """
     policies: list[Control] = [*catalogue.RULES, *META_POLICIES]
     other_rules = {
@@ -51,7 +54,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
     ]
     invocation = {
         "executionSuccessful": True,
-        "exitCode": exit_code(findings),
+        "exitCode": exit_code(findings, run),
         "toolExecutionNotifications": [
             {"level": "note", "message": {"text": text}} for text in notes
         ],
@@ -63,6 +66,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
         "invocations": [invocation],
         "originalUriBaseIds": {_ROOT: {"description": {"text": "Top folder of the repository."}}},
         "columnKind": "utf16CodeUnits",
+        "properties": {"undecided": undecided(findings)},
         "results": [_result(finding, index, run) for finding in results],
     }
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -71,6 +75,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
 
 def _rule(policy: Control, environment: str) -> dict[str, Any]:
     level = policy.level(environment)
+    severity = _SECURITY_SEVERITY[policy.severity]
     return {
         "id": policy.id,
         "shortDescription": {"text": policy.title},
@@ -83,7 +88,7 @@ def _rule(policy: Control, environment: str) -> dict[str, Any]:
         },
         "properties": {
             "tags": list(dict.fromkeys([policy.pack, *policy.upstream_ids()]))[:_TAGS_MAX],
-            "security-severity": _SECURITY_SEVERITY[policy.severity],
+            **({} if policy is UNDECIDED else {"security-severity": severity}),
         },
     }
 
@@ -96,19 +101,17 @@ def _other_rule(finding: Finding) -> dict[str, Any]:
 
 def _result(finding: Finding, index: dict[str, int], run: Run) -> dict[str, Any]:
     # The kind "open" is for rules without sufficient information; its level must be "none".
-    is_open = finding.outcome == "undecided" and not finding.blocks
+    is_open = finding.outcome == "undecided"
+    rule = UNDECIDED.id if is_open else finding.rule
+    subject = f"{finding.rule} {finding.message}" if is_open else finding.message
     level = "none" if is_open else "error" if finding.blocks else "warning"
     identity = f"{finding.rule}|{finding.urn}|{finding.message}"
     return {
-        "ruleId": finding.rule,
-        "ruleIndex": index[finding.rule],
+        "ruleId": rule,
+        "ruleIndex": index[rule],
         "kind": "open" if is_open else "fail",
         "level": level,
-        "message": {
-            "text": f"{finding.message}. Fix: {finding.remedy}"
-            if finding.remedy
-            else finding.message
-        },
+        "message": {"text": f"{subject}. Fix: {finding.remedy}" if finding.remedy else subject},
         # Code scanning identifies an alert by this fingerprint. Its default, a hash of the line, is
         # not unique.
         "partialFingerprints": {

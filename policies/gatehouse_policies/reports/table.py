@@ -46,7 +46,7 @@ def table(findings: Sequence[Finding], run: Run) -> Group:
     blocks: list[Any] = []
     for names, group in _groups(findings):
         blocks += [_head(names, group[0]), Padding(_rows(group), (0, 0, 1, 1))]
-    blocked = exit_code(findings) == 1
+    blocked = exit_code(findings, run) == 1
     line = Line(style="red" if blocked else "green")
     total = Text(summary(findings, run), style="bold red" if blocked else "bold green")
     return Group(*blocks, line, total, *_legend(findings))
@@ -144,7 +144,7 @@ def _legend(findings: Sequence[Finding]) -> list[Text]:
     marks = (
         ("✗", f"blocks the deployment: {blocking}", bool(severities)),
         ("!", "advisory", bool(outcomes & {"violation", "broken", "unused"})),
-        ("?", "undecided at preview", "undecided" in outcomes),
+        ("?", "undecided", "undecided" in outcomes),
         ("~", "exempted", "exempted" in outcomes),
     )
     legend = [f"{mark} {meaning}" for mark, meaning, present in marks if present]

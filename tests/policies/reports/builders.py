@@ -32,10 +32,9 @@ def broken() -> Finding:
     return violation(policy="GH-BROKEN", message=message)
 
 
-def undecided(level: str = "mandatory") -> Finding:
+def undecided() -> Finding:
     return violation(
         policy="GH-UNDECIDED",
-        level=level,
         message=(
             f"GH-S3-003 could not be decided for {URN}: policy is unknown. Fix: {UNDECIDED.remedy}"
         ),

@@ -1,9 +1,19 @@
 """Findings."""
 
-from gatehouse_policies import catalogue
-from gatehouse_policies.reports.findings import merge
+from dataclasses import replace
 
-from tests.policies.reports.builders import URN, broken, exempted, findings, undecided, violation
+from gatehouse_policies import catalogue
+from gatehouse_policies.reports.findings import exit_code, merge, summary
+
+from tests.policies.reports.builders import (
+    RUN,
+    URN,
+    broken,
+    exempted,
+    findings,
+    undecided,
+    violation,
+)
 
 
 def test_violation_has_rule_resource_and_remedy() -> None:
@@ -31,8 +41,30 @@ def test_undecided_finding_belongs_to_its_rule() -> None:
         catalogue.rule("GH-S3-003").title,
     )
     assert finding.message == "could not be decided: policy is unknown"
-    assert finding.blocks
-    assert not undecided("advisory").blocks
+    assert (finding.level, finding.severity, finding.blocks) == ("", "", False)
+
+
+def test_undecided_result_is_not_a_violation() -> None:
+    finding = undecided()
+    other_path = replace(finding, message="could not be decided: bucket is unknown")
+    findings = [finding, other_path]
+
+    assert summary(findings, RUN).endswith(": no violations, 1 undecided")
+    assert exit_code(findings, RUN) == 0
+    assert exit_code(findings, replace(RUN, fail_on_undecided=True)) == 3
+    assert exit_code([*findings, violation()], replace(RUN, fail_on_undecided=True)) == 1
+
+
+def test_known_outputs_decide_what_unknown_outputs_do_not() -> None:
+    unknown = replace(undecided(), passes=("unknown",))
+    known = replace(unknown, message="could not be decided: key is unknown", passes=("known",))
+
+    assert merge([unknown]) == [unknown]
+    assert merge([unknown], decided={URN}) == []
+    assert merge([unknown, known], decided={URN}) == [known]
+    assert merge([unknown, replace(unknown, passes=("known",))], decided={URN}) == [
+        replace(unknown, passes=("unknown", "known"))
+    ]
 
 
 def test_rules_that_need_an_unknown_property_have_a_finding_each() -> None:
@@ -66,7 +98,7 @@ def test_findings_are_sorted_by_severity() -> None:
     low = violation(policy="GH-S3-008", level="advisory", message="late. Fix: now")
 
     rules = [finding.rule for finding in merge([exempted(), low, undecided(), violation()])]
-    assert rules == ["GH-S3-001", "GH-S3-003", "GH-S3-008", "GH-S3-010"]
+    assert rules == ["GH-S3-001", "GH-S3-008", "GH-S3-003", "GH-S3-010"]
 
 
 def test_control_characters_are_replaced() -> None:

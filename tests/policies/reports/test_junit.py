@@ -9,7 +9,7 @@ from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.reports.findings import Finding
 from gatehouse_policies.reports.junit import junit
 
-from tests.policies.reports.builders import RUN, URN, violation
+from tests.policies.reports.builders import RUN, URN, undecided, violation
 
 
 def suites(finding: Finding) -> dict[str | None, ElementTree.Element]:
@@ -50,3 +50,13 @@ def test_other_pack_has_its_own_suite() -> None:
         suite.findtext("testcase/failure")
         == f"violation: {URN} (components/bucket.py:88): open. Fix: close it"
     )
+
+
+def test_undecided_rule_neither_passes_nor_fails() -> None:
+    suite = suites(undecided())["gatehouse-security"]
+    [case] = [case for case in suite.iter("testcase") if "GH-S3-003" in str(case.get("name"))]
+
+    assert (suite.get("failures"), case.find("failure")) == ("0", None)
+    assert case.find("skipped") is not None
+    properties = {item.get("name"): item.get("value") for item in suite.iter("property")}
+    assert properties == {"undecided": "1"}

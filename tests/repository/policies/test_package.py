@@ -157,7 +157,7 @@ def test_action_uses_options_of_the_command_and_pinned_actions() -> None:
     ] == []
     script = "\n".join(step.get("run", "") for step in steps)
     assert "${{" not in script
-    assert set(re.findall(r"inputs\.(\w+)", str(steps))) == set(action["inputs"])
+    assert set(re.findall(r"inputs\.([\w-]+)", str(steps))) == set(action["inputs"])
 
 
 def test_hook_runs_the_command_of_the_package() -> None:
