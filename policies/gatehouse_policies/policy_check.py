@@ -28,7 +28,7 @@ from gatehouse_policies.program import analyzer, stack_import
 from gatehouse_policies.program.analyzer import Pack
 from gatehouse_policies.program.project import Project, load
 from gatehouse_policies.program.providers import FakeProvider, PreviewProvider
-from gatehouse_policies.program.runner import no_collection, run
+from gatehouse_policies.program.runner import SOURCE_PREFIX, no_collection, run
 from gatehouse_policies.program.source_lines import repository_of
 from gatehouse_policies.program.types import Deployment, Registration
 from gatehouse_policies.reports import sarif, table
@@ -40,6 +40,7 @@ from gatehouse_policies.reports.findings import (
     from_diagnostic,
     merge,
     still_undecided,
+    type_of,
 )
 from gatehouse_policies.reports.junit import junit
 from gatehouse_policies.reports.markdown import markdown
@@ -107,19 +108,35 @@ def check(
     ):
         checks: list[tuple[Deployment, Future[list[Finding]]]] = []
         faked_functions: set[str] = set()
+        failed: list[Finding] = []
         for name in PASSES:
             if checks and len(checks[-1][0].resources) > _LARGE:
                 # A run leaves about 250 unreachable objects for each resource. The next run can
                 # reuse this memory.
                 gc.collect()
-            deployment = _run_pass(
-                name, program, stack, configuration.stack_config, faked_functions
-            )
+            applied: list[tuple[str, CheckError]] = []
+            try:
+                deployment = _run_pass(
+                    name, program, stack, configuration.stack_config, faked_functions, applied
+                )
+            except CheckError as error:
+                if not checks:
+                    raise
+                # The results of the first run are not lost.
+                failed.append(_failed(name, "", "", "the run with known outputs failed", error))
+                break
+            sources = {
+                resource.registration.urn: resource.registration.source
+                for resource in deployment.resources
+            }
+            failed += [
+                _failed(name, urn, sources.get(urn, ""), "the result of apply is unknown", error)
+                for urn, error in applied
+            ]
             checks.append((deployment, executor.submit(findings, packs, deployment, name)))
-        merged = merge(
-            (finding for _, future in checks for finding in future.result()),
-            {resource.registration.urn for resource in checks[-1][0].resources},
-        )
+        found = [finding for _, future in checks for finding in future.result()]
+        last = checks[-1][0].resources if len(checks) == len(PASSES) else ()
+        merged = merge([*found, *failed], {resource.registration.urn for resource in last})
     run_of_check = Run(
         environment,
         max(len(deployment.resources) for deployment, _ in checks),
@@ -162,28 +179,37 @@ _ERROR_OF_PROGRAM = re.compile(
 
 
 def _run_pass(
-    name: str, program: Path, stack: str, examples: Mapping[str, Any], faked_functions: set[str]
+    name: str,
+    program: Path,
+    stack: str,
+    examples: Mapping[str, Any],
+    faked_functions: set[str],
+    applied: list[tuple[str, CheckError]],
 ) -> Deployment:
-    """Run the program for one pass. A program that fails with fake results of provider functions,
-    for example because it decodes them, runs again with unknown results."""
-    provider_class = PreviewProvider if name == "unknown" else FakeProvider
-    provider = provider_class()
-    try:
+    """Run the program for one pass.
+
+    applied: receives the errors of functions of `apply` with fake values, for example because they
+        decode them. A preview calls no function with a computed value, so that its errors are those
+        of the program or of fake results of provider functions.
+    """
+
+    def run_with(provider: FakeProvider | PreviewProvider, *, lenient: bool) -> Deployment:
         # Both passes are previews, because exports of other stacks, encrypted configuration values
         # and the outputs of other providers are unknown in both, and values are unknown in a
         # preview only.
-        return run(program, stack, provider, preview=True, examples=examples)
+        on_error = (lambda *error: applied.append(error)) if lenient else None
+        return run(
+            program, stack, provider, preview=True, examples=examples, on_apply_error=on_error
+        )
+
+    provider = PreviewProvider() if name == PASSES[0] else FakeProvider()
+    try:
+        return run_with(provider, lenient=name != PASSES[0])
     except CheckError as error:
         if not provider.faked_functions:
             raise
         try:
-            return run(
-                program,
-                stack,
-                provider_class(unknown_results=True),
-                preview=True,
-                examples=examples,
-            )
+            return run_with(type(provider)(), lenient=True)
         except CheckError:
             if _ERROR_OF_PROGRAM.search(error.message):
                 raise error from None
@@ -197,6 +223,21 @@ def _run_pass(
             raise CheckError(f"{error.message} {note}.") from None
     finally:
         faked_functions |= provider.faked_functions
+
+
+def _failed(pass_name: str, urn: str, source: str, consequence: str, error: CheckError) -> Finding:
+    """The undecided result of a function or a run that fails with fake values.
+
+    source: the line that declares the resource, for an error without a line.
+    """
+    location = SOURCE_PREFIX.match(error.message)
+    return _undecided(
+        urn,
+        f"{consequence}: {error.message.removesuffix('.')}",
+        f"use a value that is known at preview, or check the deployed stack: {EXPORT_HINT}",
+        pass_name,
+        location[0].removesuffix(": ") if location else source,
+    )
 
 
 def check_state(
@@ -308,29 +349,36 @@ def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> l
         )
     )
     remote = (registration for registration in registrations.values() if registration.remote)
-    return merge(
-        [*rows, *(_remote_component(packs[0], registration, pass_name) for registration in remote)]
+    return merge([*rows, *(_remote_component(registration, pass_name) for registration in remote)])
+
+
+def _remote_component(registration: Registration, pass_name: str) -> Finding:
+    """The finding that no rule evaluates the resources of a component that a plugin creates."""
+    return _undecided(
+        registration.urn,
+        "the resources in this remote component are not evaluated, because only the Pulumi engine "
+        "creates them",
+        f"run pulumi preview with the packs, or check the deployed stack: {EXPORT_HINT}",
+        pass_name,
+        registration.source,
     )
 
 
-def _remote_component(pack: Pack, registration: Registration, pass_name: str) -> Finding:
-    """The finding that no rule evaluates the resources of a component that a plugin creates."""
+def _undecided(urn: str, message: str, remedy: str, pass_name: str, source: str) -> Finding:
+    """An undecided result that no rule reports."""
     return Finding(
         rule=UNDECIDED.id,
         title=UNDECIDED.title,
-        pack=pack.title,
+        pack=catalogue.PACKS[UNDECIDED.pack],
         level="",
-        urn=registration.urn,
-        resource_type=registration.type,
-        message=(
-            "the resources in this remote component are not evaluated, because only the "
-            "Pulumi engine creates them"
-        ),
-        remedy=f"run pulumi preview with the packs, or check the deployed stack: {EXPORT_HINT}",
+        urn=urn,
+        resource_type=type_of(urn),
+        message=message,
+        remedy=remedy,
         severity="",
         outcome="undecided",
         passes=(pass_name,),
-        source=registration.source,
+        source=source,
     )
 
 

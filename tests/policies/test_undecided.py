@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
+from gatehouse_policies.errors import CheckError
 from gatehouse_policies.policy_check import CheckResult
 
 HEAD = """
@@ -196,3 +197,46 @@ def test_undecided_result_has_its_own_exit_code(
     assert report["properties"] == {"undecided": len(open_results)}
     assert report["invocations"][0]["exitCode"] == 3
     assert f"{len(open_results)} undecided" in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("expression", "name"),
+    [
+        ("topic.arn.apply(lambda arn: 1 / 0)", "alerts"),
+        ("topic.arn.apply(lambda arn: arn.split('/')[1])", "alerts"),
+        ("pulumi.Output.all(topic.arn, topic.id).apply(json.loads)", "alerts"),
+        ("topic.arn.apply(fail)", "alerts"),
+        ("topic.arn.apply(exit)", "alerts"),
+    ],
+)
+def test_function_that_fails_with_a_fake_value_has_an_unknown_result(
+    judge: Judge, expression: str, name: str
+) -> None:
+    code = f"""
+    async def fail(arn):
+        return 1 / 0
+
+    topic = aws.sns.Topic("alerts", opts=own)
+    aws.sns.Topic("other", display_name={expression}, opts=own)
+    """
+    result = judge(code)
+    [failed] = [item for item in result.findings if item.outcome == "undecided"]
+    assert (failed.urn.rpartition("::")[2], failed.rule) == (name, "GH-UNDECIDED")
+    assert ("GH-SNS-001", "other", "violation") in outcomes(result, {"GH-SNS-001"})
+
+
+def test_function_that_fails_with_a_known_value_is_an_error(judge: Judge) -> None:
+    with pytest.raises(CheckError, match=r"__main__.py:\d+: ZeroDivisionError"):
+        judge("pulumi.Output.from_input(1).apply(lambda number: number / 0)")
+
+
+def test_results_of_the_first_run_are_kept_if_the_second_fails(judge: Judge) -> None:
+    code = """
+    topic = aws.sns.Topic("alerts", opts=own)
+    topic.arn.apply(lambda arn: pulumi.CustomResource("aws:sns/topic:Topik", "t", {}))
+    """
+    result = judge(code)
+    assert ("GH-SNS-001", "alerts", "violation") in outcomes(result, {"GH-SNS-001"})
+    assert {item.rule for item in result.findings if item.outcome == "undecided"} == {
+        "GH-UNDECIDED"
+    }

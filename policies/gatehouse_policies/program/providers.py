@@ -93,12 +93,10 @@ class ProviderConfigs:
 class _LocalProvider(ABC):
     """A provider without a server.
 
-    unknown_results: results of functions that read an account are unknown instead of fake.
-    faked_functions: tokens of these functions that the program calls.
+    faked_functions: tokens of the functions that read an account and that the program calls.
     """
 
-    def __init__(self, *, unknown_results: bool = False) -> None:
-        self._unknown_results = unknown_results
+    def __init__(self) -> None:
         self._providers = ProviderConfigs()
         self.faked_functions: set[str] = set()
 
@@ -128,8 +126,7 @@ class _LocalProvider(ABC):
     def invoke(
         self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
     ) -> dict[str, Any] | None:
-        result = invoke_or_fake(token, args, self.faked_functions, AwsLocation.of(provider))
-        return None if self._unknown_results and token in self.faked_functions else result
+        return invoke_or_fake(token, args, self.faked_functions, AwsLocation.of(provider))
 
     @abstractmethod
     def _outputs(

@@ -25,6 +25,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime import Settings, configure, run_in_stack, set_all_config
 
 from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.lenient_apply import ApplyError, lenient_apply
 from gatehouse_policies.program.monitor import Monitor
 from gatehouse_policies.program.project import Project, load
 from gatehouse_policies.program.source_lines import is_library, source_line
@@ -43,7 +44,7 @@ _LOG = logging.getLogger(__name__)
 _SINGLE_RUN = threading.Lock()
 # Iterations of the event loop without a change, after which the program waits for something else.
 _SETTLED = 50
-_SOURCE_PREFIX = re.compile(r"[^\s:]+:\d+: ")
+SOURCE_PREFIX = re.compile(r"[^\s:]+:\d+: ")
 
 
 def run(
@@ -55,13 +56,15 @@ def run(
     on_resource: Callable[[Resource], None] | None = None,
     config: Mapping[str, str] | None = None,
     examples: Mapping[str, Any] | None = None,
+    on_apply_error: Callable[[str, CheckError], None] | None = None,
 ) -> Deployment:
     """Run a program and return its deployment.
 
     program: folder with Pulumi.yaml and Pulumi.<stack>.yaml. preview: empty IDs and `UNKNOWN`
     outputs stay unknown, as in a first `pulumi preview`. on_resource: called for each resource,
     including components, in order of creation. config: values that replace values of the stack
-    file, keyed by full key. examples: see `load`; unknown values need a preview.
+    file, keyed by full key. examples: see `load`; unknown values need a preview. on_apply_error:
+    called with a URN and the exception of a function of `apply`, whose result is then unknown.
 
     Restores the working directory, `sys.path` and `sys.modules`. Raises CheckError with the file
     and line of the program.
@@ -70,9 +73,20 @@ def run(
     if config:
         project = replace(project, config={**project.config, **config})
     monitor = Monitor(project, provider, on_resource, preview=preview)
-    with _SINGLE_RUN, _program_environment(project), unknown_config(project), no_collection():
+    on_error = _located(on_apply_error, project) if on_apply_error is not None else None
+    with (
+        _SINGLE_RUN,
+        _program_environment(project),
+        unknown_config(project),
+        lenient_apply(on_error),
+        no_collection(),
+    ):
         _run_in_thread(project, monitor, preview)
     return Deployment(project.name, stack, monitor.created, monitor.exports, preview)
+
+
+def _located(report: Callable[[str, CheckError], None], project: Project) -> ApplyError:
+    return lambda urn, error: report(urn, _error(error, None, project))
 
 
 def _run_in_thread(project: Project, monitor: Monitor, preview: bool) -> None:
@@ -180,7 +194,7 @@ def _locate_errors(settings: Settings, monitor: Monitor, project: Project) -> No
             try:
                 return await function(*args, **kwargs)
             except CheckError as exc:
-                if where and not _SOURCE_PREFIX.match(exc.message):
+                if where and not SOURCE_PREFIX.match(exc.message):
                     monitor.failure = CheckError(f"{where}: {exc.message}")
                 raise
 
@@ -327,7 +341,7 @@ def _error(exc: BaseException, failure: CheckError | None, project: Project) -> 
     """
     if failure is None and isinstance(exc, CheckError):
         failure = exc
-    if failure is not None and _SOURCE_PREFIX.match(failure.message):
+    if failure is not None and SOURCE_PREFIX.match(failure.message):
         return failure
     if failure is None and isinstance(exc, SyntaxError) and exc.filename:
         where = source_line(exc.filename, exc.lineno or 0, project.root) or exc.filename

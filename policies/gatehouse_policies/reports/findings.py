@@ -145,7 +145,7 @@ def from_diagnostic(
             pack=catalogue.PACKS.get(pack, pack),
             level="" if outcome == "undecided" else level,
             urn=urn,
-            resource_type=_type_of(urn),
+            resource_type=type_of(urn),
             message=defect,
             remedy=fix or (reporter.remedy if reporter else ""),
             severity="" if outcome == "undecided" else subject.severity if subject else "medium",
@@ -317,6 +317,6 @@ def _rank(finding: Finding) -> tuple[bool, int, int, str, str]:
     return (not finding.blocks, _OUTCOME_RANK[finding.outcome], severity, finding.urn, finding.rule)
 
 
-def _type_of(urn: str) -> str:
+def type_of(urn: str) -> str:
     parts = urn.split("::")
     return parts[2].rpartition("$")[2] if len(parts) >= 4 else ""
