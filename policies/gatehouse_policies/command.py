@@ -20,6 +20,8 @@ WITHOUT_AWS_PROFILE = {
 """Variables that prevent the AWS SDKs from using the user's profile or the credentials of an EC2
 instance.
 """
+REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+"""The only variables of the AWS SDKs that a command keeps."""
 _ERROR = 2
 
 
@@ -29,7 +31,9 @@ def run(command: Callable[[], int], home: Path) -> int:
 
     home: folder in which the traceback of an unexpected error is written.
     """
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
+    for name in [
+        name for name in os.environ if name.startswith("AWS_") and name not in REGION_VARIABLES
+    ]:
         del os.environ[name]
     os.environ |= {**WITHOUT_AWS_PROFILE, "no_grpc_proxy": "127.0.0.1"}
     try:

@@ -1,6 +1,9 @@
 """Results that unknown or invented values do not decide."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from textwrap import dedent
@@ -240,3 +243,44 @@ def test_results_of_the_first_run_are_kept_if_the_second_fails(judge: Judge) -> 
     assert {item.rule for item in result.findings if item.outcome == "undecided"} == {
         "GH-UNDECIDED"
     }
+
+
+REGION = """
+import os
+import pulumi_aws as aws
+
+assert os.environ["AWS_REGION"] == os.environ["AWS_DEFAULT_REGION"] == "{program}"
+assert "AWS_PROFILE" not in os.environ
+assert aws.get_region().region == "{provider}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("stack", "variables", "program", "provider"),
+    [
+        ("config: {aws:region: us-west-2}", {}, "us-west-2", "us-west-2"),
+        ("config: {}", {"AWS_REGION": "sa-east-1"}, "sa-east-1", "sa-east-1"),
+        ("config: {}", {"AWS_DEFAULT_REGION": "sa-east-1"}, "sa-east-1", "sa-east-1"),
+        (
+            "config: {aws:region: us-west-2}",
+            {"AWS_REGION": "sa-east-1"},
+            *("sa-east-1", "us-west-2"),
+        ),
+    ],
+)
+def test_region_reaches_the_program(
+    folder: Path, stack: str, variables: dict[str, str], program: str, provider: str
+) -> None:
+    (folder / "Pulumi.dev.yaml").write_text(stack)
+    (folder / "__main__.py").write_text(REGION.format(program=program, provider=provider))
+    command = [sys.executable, "-m", "gatehouse_policies", "check", "--levels", "dev"]
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env={**plain, **variables, "AWS_PROFILE": "own"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr

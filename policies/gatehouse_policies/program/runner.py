@@ -25,6 +25,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime import Settings, configure, run_in_stack, set_all_config
 
 from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.aws_location import region_variables
 from gatehouse_policies.program.lenient_apply import ApplyError, lenient_apply
 from gatehouse_policies.program.monitor import Monitor
 from gatehouse_policies.program.project import Project, load
@@ -251,8 +252,8 @@ def _drain(loop: asyncio.AbstractEventLoop) -> None:
 
 @contextlib.contextmanager
 def _program_environment(project: Project) -> Iterator[None]:
-    """Set the working directory, `sys.path`, `sys.argv` and `sys.modules` for the program, and
-    restore them.
+    """Set the working directory, `sys.path`, `sys.argv`, `sys.modules` and the variables of the
+    Region for the program, and restore them and all variables.
     """
     folder = _folder(project)
     if not (project.program / "__main__.py").is_file() and not project.program.is_file():
@@ -261,15 +262,20 @@ def _program_environment(project: Project) -> Iterator[None]:
             f"set `main` in Pulumi.yaml."
         )
     before_folder, before_path, before_arguments = Path.cwd(), list(sys.path), list(sys.argv)
+    before_variables = dict(os.environ)
     hidden = _hide_modules(folder)
     before_modules = set(sys.modules)
     sys.path.insert(0, str(folder))
     sys.argv = [str(project.program)]
+    os.environ |= region_variables(project.config)
     os.chdir(folder)
     try:
         yield
     finally:
         os.chdir(before_folder)
+        for name in os.environ.keys() - before_variables.keys():
+            del os.environ[name]
+        os.environ |= before_variables
         sys.path[:], sys.argv = before_path, before_arguments
         _hide_modules(folder)
         _remove_modules(before_modules)
