@@ -20,17 +20,20 @@ from typing import Any, Final
 from rich.console import Console
 
 from gatehouse_policies import catalogue
+from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER
 from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.engine.meta_policies import UNDECIDED
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import private_folder, write_private
-from gatehouse_policies.program import analyzer, stack_import
+from gatehouse_policies.program import analyzer, invented, stack_import
 from gatehouse_policies.program.analyzer import Pack
+from gatehouse_policies.program.aws_location import AwsLocation
+from gatehouse_policies.program.invented import without_invented
 from gatehouse_policies.program.project import Project, load
 from gatehouse_policies.program.providers import FakeProvider, PreviewProvider
 from gatehouse_policies.program.runner import SOURCE_PREFIX, no_collection, run
 from gatehouse_policies.program.source_lines import repository_of
-from gatehouse_policies.program.types import Deployment, Registration
+from gatehouse_policies.program.types import ACCOUNT, Deployment, Registration
 from gatehouse_policies.reports import sarif, table
 from gatehouse_policies.reports.findings import (
     PASSES,
@@ -109,6 +112,7 @@ def check(
         checks: list[tuple[Deployment, Future[list[Finding]]]] = []
         faked_functions: set[str] = set()
         failed: list[Finding] = []
+        account = invented.ACCOUNT
         for name in PASSES:
             if checks and len(checks[-1][0].resources) > _LARGE:
                 # A run leaves about 250 unreachable objects for each resource. The next run can
@@ -117,7 +121,13 @@ def check(
             applied: list[tuple[str, CheckError]] = []
             try:
                 deployment = _run_pass(
-                    name, program, stack, configuration.stack_config, faked_functions, applied
+                    name,
+                    account,
+                    program,
+                    stack,
+                    configuration.stack_config,
+                    faked_functions,
+                    applied,
                 )
             except CheckError as error:
                 if not checks:
@@ -133,10 +143,13 @@ def check(
                 _failed(name, urn, sources.get(urn, ""), "the result of apply is unknown", error)
                 for urn, error in applied
             ]
-            checks.append((deployment, executor.submit(findings, packs, deployment, name)))
+            account = _account(deployment)
+            judged = without_invented(deployment)
+            checks.append((deployment, executor.submit(findings, packs, judged, name)))
         found = [finding for _, future in checks for finding in future.result()]
-        last = checks[-1][0].resources if len(checks) == len(PASSES) else ()
-        merged = merge([*found, *failed], {resource.registration.urn for resource in last})
+        last, _ = checks[-1]
+        decided = {last.stack_urn, *(resource.registration.urn for resource in last.resources)}
+        merged = merge([*found, *failed], decided if len(checks) == len(PASSES) else ())
     run_of_check = Run(
         environment,
         max(len(deployment.resources) for deployment, _ in checks),
@@ -178,8 +191,24 @@ _ERROR_OF_PROGRAM = re.compile(
 )
 
 
+def _account(deployment: Deployment) -> str:
+    """The account of a provider that does not set allowedAccountIds: that of all other providers
+    of the program. It is invented if they have several.
+    """
+    accounts = {
+        AwsLocation.of(resource.registration.inputs).account
+        for resource in deployment.resources
+        if resource.registration.type == AWS_PROVIDER
+    }
+    declared = accounts - {ACCOUNT}
+    if not declared:
+        return ACCOUNT
+    return declared.pop() if len(declared) == 1 else invented.ACCOUNT
+
+
 def _run_pass(
     name: str,
+    account: str,
     program: Path,
     stack: str,
     examples: Mapping[str, Any],
@@ -188,6 +217,7 @@ def _run_pass(
 ) -> Deployment:
     """Run the program for one pass.
 
+    account: the account of a provider that does not set allowedAccountIds.
     applied: receives the errors of functions of `apply` with fake values, for example because they
         decode them. A preview calls no function with a computed value, so that its errors are those
         of the program or of fake results of provider functions.
@@ -202,14 +232,15 @@ def _run_pass(
             program, stack, provider, preview=True, examples=examples, on_apply_error=on_error
         )
 
-    provider = PreviewProvider() if name == PASSES[0] else FakeProvider()
+    provider_class = PreviewProvider if name == PASSES[0] else FakeProvider
+    provider = provider_class(account)
     try:
         return run_with(provider, lenient=name != PASSES[0])
     except CheckError as error:
         if not provider.faked_functions:
             raise
         try:
-            return run_with(type(provider)(), lenient=True)
+            return run_with(provider_class(account), lenient=True)
         except CheckError:
             if _ERROR_OF_PROGRAM.search(error.message):
                 raise error from None

@@ -284,3 +284,108 @@ def test_region_reaches_the_program(
         check=False,
     )
     assert result.returncode == 0, result.stderr
+
+
+ALLOWED = [
+    ('{"AWS": f"arn:aws:iam::{account}:root"}', set()),
+    ('{"AWS": aws.iam.get_role(name="admin").arn}', {"undecided"}),
+    ('{"AWS": aws.iam.get_roles().arns[0]}', {"undecided"}),
+    ('{"AWS": aws.iam.get_role_output(name="admin").arn}', {"undecided"}),
+    ('{"AWS": "arn:aws:iam::111122223333:root"}', {"violation"}),
+]
+
+
+@pytest.mark.parametrize(("principal", "expected"), ALLOWED)
+def test_account_of_a_lookup_does_not_decide(
+    judge: Judge, principal: str, expected: set[str]
+) -> None:
+    code = f"""
+    account = aws.get_caller_identity().account_id
+    policy = pulumi.Output.from_input({principal}).apply(
+        lambda principal: document(allow("kms:*", "*", Principal=principal))
+    )
+    aws.kms.Key("key", policy=policy, opts=own)
+    """
+    found = outcomes(judge(code), {"GH-KMS-002"})
+    assert {outcome for _, _, outcome in found} == expected
+
+
+def test_account_of_several_providers_is_unknown(judge: Judge) -> None:
+    code = """
+    aws.Provider("other", region="eu-west-1", allowed_account_ids=["111122223333"])
+    account = aws.get_caller_identity().account_id
+    aws.kms.Key("key", policy=key_policy(f"arn:aws:iam::{account}:root"), opts=own)
+    key = aws.kms.Key("of-default")
+    aws.ebs.Volume("data", availability_zone="eu-west-1a", kms_key_id=key.arn, opts=own)
+    """
+    rules = ("GH-KMS-002", "GH-PUL-006")
+    assert outcomes(judge(code), rules) >= {("GH-KMS-002", "key", "undecided")}
+    assert ("GH-PUL-006", "data", "violation") not in outcomes(judge(code), rules)
+
+
+def test_unknown_statement_does_not_hide_another(judge: Judge) -> None:
+    code = """
+    role = aws.iam.get_role(name="admin").arn
+    of_role = allow("kms:*", "*", Principal={"AWS": role})
+    public = allow("kms:*", "*", Principal="*")
+    foreign = allow("kms:*", "*", Principal={"AWS": "arn:aws:iam::111122223333:root"})
+    aws.kms.Key("role", policy=document(of_role), opts=own)
+    aws.kms.Key("public", policy=document(of_role, public), opts=own)
+    aws.kms.Key("foreign", policy=document(foreign, of_role), opts=own)
+    """
+    assert outcomes(judge(code), {"GH-KMS-002"}) == {
+        ("GH-KMS-002", "role", "undecided"),
+        ("GH-KMS-002", "public", "violation"),
+        ("GH-KMS-002", "foreign", "violation"),
+    }
+
+
+def test_secret_output_is_not_harmless(judge: Judge) -> None:
+    code = """
+    key = aws.iam.AccessKey("key", user="deploy", opts=own)
+    variables = {"AWS_SECRET_ACCESS_KEY": key.secret}
+    code = pulumi.AssetArchive({"a.py": pulumi.StringAsset("")})
+    role = "arn:aws:iam::482912345678:role/f"
+    aws.lambda_.Function("f", role=role, code=code, environment={"variables": variables}, opts=own)
+    """
+    assert ("GH-LAM-003", "f", "violation") in outcomes(judge(code), {"GH-LAM-003"})
+
+
+def test_queue_policy_with_the_arn_of_the_queue_denies_requests_without_tls(judge: Judge) -> None:
+    code = """
+    queue = aws.sqs.Queue("orders", opts=own)
+    policy = queue.arn.apply(lambda arn: document(tls("sqs:*", arn)))
+    aws.sqs.QueuePolicy("orders", queue_url=queue.url, policy=policy, opts=own)
+    """
+    assert outcomes(judge(code), {"GH-SQS-003"}) == set()
+
+
+SHAPES = """
+dkim = aws.ses.DomainDkim("d", domain="example.com", opts=own).dkim_tokens
+dkim[2].apply(len)
+dkim.apply(lambda tokens: tokens[2])
+api = aws.apigatewayv2.Api("a", protocol_type="HTTP", opts=own)
+api.api_endpoint.apply(lambda url: url.split("//")[1])
+url = aws.lambda_.FunctionUrl("u", function_name="x", authorization_type="AWS_IAM", opts=own)
+url.function_url.apply(lambda url: url.split("//", 1)[1])
+aws.cognito.UserPool("p", opts=own).endpoint.apply(lambda endpoint: endpoint.split("/")[1])
+table = aws.dynamodb.Table(
+    "t",
+    attributes=[{"name": "id", "type": "S"}],
+    hash_key="id",
+    stream_enabled=True,
+    stream_view_type="NEW_IMAGE",
+    opts=own,
+)
+table.stream_arn.apply(lambda arn: arn.split("/stream/")[1])
+aws.ec2.Eip("e", opts=own).public_ip.apply(ipaddress.ip_address)
+ipaddress.ip_network(aws.ec2.get_subnet(id="s").cidr_block)
+network = ipaddress.ip_network(aws.ec2.get_vpc(id="v").cidr_block)
+for number, subnet in enumerate(list(network.subnets(new_prefix=24))[:2]):
+    aws.ec2.Subnet(str(number), vpc_id="v", cidr_block=str(subnet), opts=own)
+"""
+
+
+def test_outputs_have_the_form_that_aws_gives(judge: Judge) -> None:
+    failed = [item.message for item in judge(SHAPES).findings if "apply" in item.message]
+    assert failed == []

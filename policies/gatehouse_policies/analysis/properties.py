@@ -25,7 +25,8 @@ _UNKNOWNS = name_set(
 _PROVIDER_DEFAULTS = "__defaults"
 
 
-_ELEMENTS = ("", "*", "arn:aws:iam::000000000000:role/unknown")
+ELEMENTS = ("", "*", "arn:aws:iam::000000000000:role/unknown")
+"""Examples of an unknown element of a list."""
 _Assumptions = Mapping[tuple[int, str | int], tuple[Any, Any]]
 _ASSUMED: ContextVar[_Assumptions] = ContextVar("assumed", default=MappingProxyType({}))
 
@@ -237,7 +238,7 @@ class Properties:
         strings = []
         elements = self._elements(key)
         for index in range(len(elements)):
-            value = _known(elements, index, f"{path}[{index}]", elements[index], _ELEMENTS)
+            value = known_value(elements, index, f"{path}[{index}]", elements[index], ELEMENTS)
             if not isinstance(value, str):
                 raise MalformedError(f"{path}[{index}]", "a string", _type_name(value))
             strings.append(value)
@@ -316,7 +317,7 @@ class Properties:
 
     def _read(self, key: str, candidates: tuple[Any, ...] = ()) -> Any:
         mapping = self._mapping()
-        return _known(mapping, key, self.path_of(key), mapping.get(key), candidates)
+        return known_value(mapping, key, self.path_of(key), mapping.get(key), candidates)
 
     def _mapping(self) -> Mapping[str, Any]:
         if isinstance(self._value, Mapping):
@@ -346,10 +347,13 @@ def texts_of(block: Properties, key: str) -> Iterator[tuple[str, str]]:
             yield path, leaf
 
 
-def _known(
+def known_value(
     container: Any, key: str | int, path: str, value: Any, candidates: tuple[Any, ...]
 ) -> Any:
-    """The value, or the assumed value of an unknown property. Raises UnknownPropertyError."""
+    """The value, or the assumed value of an unknown property. Raises UnknownPropertyError.
+
+    container, key: the place of the value, the same in each evaluation.
+    """
     if not is_unknown(value):
         return value
     assumed = _ASSUMED.get().get((id(container), key))

@@ -18,15 +18,17 @@ class AwsLocation:
     region: str = DEFAULT_REGION
 
     @classmethod
-    def of(cls, provider: Mapping[str, Any]) -> "AwsLocation":
+    def of(cls, provider: Mapping[str, Any], default: str = ACCOUNT) -> "AwsLocation":
         """The location of a provider with these inputs: the first of allowedAccountIds, and region.
-        An unset or unknown Region is that of the environment. Other unset and unknown inputs have
-        default values."""
+        An unset or unknown Region is that of the environment.
+
+        default: the account of a provider that does not set allowedAccountIds.
+        """
         accounts = from_json(provider.get("allowedAccountIds"))
         account = (
             str(accounts[0])
             if isinstance(accounts, list) and accounts and accounts[0] != UNKNOWN
-            else ACCOUNT
+            else default
         )
         region = region_of_environment() or DEFAULT_REGION
         return cls(account, region).with_region(provider.get("region"))

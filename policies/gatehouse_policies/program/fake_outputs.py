@@ -4,17 +4,27 @@ The values are derived from the URN, or from the token and arguments of the func
 the same in every run.
 """
 
-import base64
 import collections.abc
 import hashlib
 import json
+import re
 import typing
 import uuid
 from typing import Any
 
 from gatehouse_policies.analysis.type_tokens import aws, by_token
+from gatehouse_policies.program import arn_formats
 from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.schema import Schema, properties, provider_module
+from gatehouse_policies.program.invented import (
+    ACCOUNT,
+    ADDRESS,
+    ADDRESS_V6,
+    MARKER,
+    NETWORK,
+    NETWORK_V6,
+    REGISTRY_TOKEN,
+)
+from gatehouse_policies.program.schema import Property, Schema, properties, provider_module
 from gatehouse_policies.program.types import UNKNOWN, Registration
 
 _NAME_INPUTS = (
@@ -45,57 +55,50 @@ _EC2_PREFIXES = {
     "NetworkAcl": "acl",
 }
 
-_BALANCING = "arn:aws:elasticloadbalancing:{region}:{account}:"
-_DEFAULT_ARN = "arn:aws:{module}:{region}:{account}:{kind}/{name}"
-_OIDC_PROVIDER = "arn:aws:iam::{account}:oidc-provider/{issuer}"
-_ARNS = by_token(
-    {
-        "s3.Bucket": "arn:aws:s3:::{name}",
-        "kms.Alias": "arn:aws:kms:{region}:{account}:{name}",
-        "iam.Role": "arn:aws:iam::{account}:role/{name}",
-        "iam.Policy": "arn:aws:iam::{account}:policy/{name}",
-        "iam.OpenIdConnectProvider": _OIDC_PROVIDER,
-        "iam.getOpenIdConnectProvider": _OIDC_PROVIDER,
-        "iam.SamlProvider": "arn:aws:iam::{account}:saml-provider/{name}",
-        "secretsmanager.Secret": (
-            "arn:aws:secretsmanager:{region}:{account}:secret:{name}-{digits:.6}"
-        ),
-        "rds.Instance": "arn:aws:rds:{region}:{account}:db:{name}",
-        "ecs.TaskDefinition": "arn:aws:ecs:{region}:{account}:task-definition/{name}:1",
-        "lb.LoadBalancer": _BALANCING + "loadbalancer/app/{name}/{digits:.16}",
-        "lb.TargetGroup": _BALANCING + "targetgroup/{name}/{digits:.16}",
-        "acm.Certificate": "arn:aws:acm:{region}:{account}:certificate/{uuid}",
-        "wafv2.IpSet": "arn:aws:wafv2:{region}:{account}:regional/ipset/{name}/{uuid}",
-        "wafv2.WebAcl": "arn:aws:wafv2:{region}:{account}:regional/webacl/{name}/{uuid}",
-        "cloudwatch.LogGroup": "arn:aws:logs:{region}:{account}:log-group:{name}",
-        "cloudwatch.MetricAlarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
-        "sns.Topic": "arn:aws:sns:{region}:{account}:{name}",
-        "lambda.Function": "arn:aws:lambda:{region}:{account}:function:{name}",
-    }
-)
-"""The ARN format of types that do not use `_DEFAULT_ARN`."""
-
 _DATABASE_ADDRESS = "{name}.{digits:.12}.{region}.rds.amazonaws.com"
 _OUTPUTS = by_token(
     {
         "rds.Instance": {"address": _DATABASE_ADDRESS, "endpoint": _DATABASE_ADDRESS + ":{port}"},
-        "lb.LoadBalancer": {
-            "arnSuffix": "app/{name}/{digits:.16}",
-            "dnsName": "{name}-{number}.{region}.elb.amazonaws.com",
+        "rds.Cluster": {
+            "endpoint": "{name}.cluster-{digits:.12}.{region}.rds.amazonaws.com",
+            "readerEndpoint": "{name}.cluster-ro-{digits:.12}.{region}.rds.amazonaws.com",
         },
-        "lb.TargetGroup": {"arnSuffix": "targetgroup/{name}/{digits:.16}"},
+        "apigatewayv2.Api": {"executionArn": "arn:aws:execute-api:{region}:{account}:{name}"},
+        "cloudfront.Distribution": {"domainName": "d{digits:.13}.cloudfront.net"},
+        "lambda.Function": {
+            "invokeArn": (
+                "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/"
+                "arn:aws:lambda:{region}:{account}:function:{name}/invocations"
+            ),
+            "qualifiedArn": "arn:aws:lambda:{region}:{account}:function:{name}:1",
+        },
+        "lb.LoadBalancer": {"dnsName": "{name}-{number}.{region}.elb.amazonaws.com"},
+        "s3.Bucket": {
+            "bucketDomainName": "{name}.s3.amazonaws.com",
+            "bucketRegionalDomainName": "{name}.s3.{region}.amazonaws.com",
+        },
         "elasticache.ReplicationGroup": {
             "primaryEndpointAddress": "master.{name}.{digits:.6}.cache.amazonaws.com"
         },
         "ecr.Repository": {"repositoryUrl": "{account}.dkr.ecr.{region}.amazonaws.com/{name}"},
+        "eks.Cluster": {"endpoint": "https://{digits:.16}.gr7.{region}.eks.amazonaws.com"},
         "sqs.Queue": {"url": "https://sqs.{region}.amazonaws.com/{account}/{name}"},
         "kms.Alias": {"targetKeyArn": "arn:aws:kms:{region}:{account}:key/{target}"},
     }
 )
 """The format of other outputs of a type."""
 
-_REGISTRY_TOKEN = base64.b64encode(b"AWS:fake-password").decode()
-"""User name and password of a registry. Programs decode and split them."""
+# Names of properties with a network, an address or a URL.
+_CIDR = re.compile(r"(^c|C)idr(Block)?s?$")
+_ADDRESS = re.compile(r"(^i|I)p(v4)?(Address)?(es|s)?$")
+_ADDRESS_V6 = re.compile(r"(^i|I)pv6(Address)?(es|s)?$")
+_URL = re.compile(r"(^u|U)r[il]s?$")
+# Examples in the description of an output.
+_ARN = re.compile(r"`arn:aws:([a-z0-9-]+):[a-z0-9-]*:\d*:[^`]*`")
+_DOCUMENTED = re.compile(
+    r"`((?:[a-z]+://)?)([\w{}<>-]+)(\.[^`,\s]*amazonaws\.com|\.[^`,\s]*\.on\.aws)([^`,\s]*)"
+)
+_PLACEHOLDER = re.compile(r"\{region\}|<region>|REGION|[a-z]{2}-[a-z]+-\d(?=\.)")
 
 
 def fake_outputs(
@@ -125,10 +128,10 @@ def fake_outputs(
                 collections.abc.Mapping,
             )
             outputs[key] = (
-                UNKNOWN if is_map else _output(key, property_.type, registration, name, location)
+                UNKNOWN if is_map else _output(key, property_, registration, name, location)
             )
     if registration.inputs.get("assignGeneratedIpv6CidrBlock"):
-        outputs.setdefault("ipv6CidrBlock", "2001:db8:1234:1a00::/56")
+        outputs.setdefault("ipv6CidrBlock", NETWORK_V6)
     arn = outputs.get("arn")
     by_arn = (
         isinstance(arn, str) and arn.startswith("arn:") and registration.type.startswith(_ID_IS_ARN)
@@ -158,17 +161,11 @@ def fake_result(token: str, args: dict[str, Any], location: AwsLocation) -> dict
         "",
         dict(args),
     )
-    types = {key: value.type for key, value in properties(result_class).items()}
-    result = {
-        key: _output(key, type_, lookup, kind.lower(), location) for key, type_ in types.items()
-    }
+    types = properties(result_class)
+    name = f"{kind.lower()}-{MARKER}"
+    result = {key: _output(key, type_, lookup, name, location) for key, type_ in types.items()}
     if token in aws("ecr.getAuthorizationToken", "ecr.getCredentials"):
-        result["authorizationToken"] = _REGISTRY_TOKEN
-    # Lists of IDs usually have one item per availability zone: a single item would look like an
-    # error in the program.
-    for key in ("ids", "names"):
-        if key in result:
-            result[key] = [f"{item}-{number}" for item in result[key] for number in (1, 2, 3)]
+        result["authorizationToken"] = REGISTRY_TOKEN
     if path == "iam/getPolicy":
         # The name of a policy of AWS, such as AdministratorAccess. Rules need its ARN.
         managed = (str(policy.value) for policy in getattr(module, "ManagedPolicy", ()))
@@ -177,7 +174,9 @@ def fake_result(token: str, args: dict[str, Any], location: AwsLocation) -> dict
     if kind in _EC2_PREFIXES:
         result["id"] = f"{_EC2_PREFIXES[kind]}-{_digits(lookup, 17)}"
     return result | {
-        key: _converted(value, types.get(key)) for key, value in args.items() if value is not None
+        key: _converted(value, types[key].type if key in types else None)
+        for key, value in args.items()
+        if value is not None
     }
 
 
@@ -214,14 +213,18 @@ def _is_name(key: str) -> bool:
 
 
 def _output(
-    key: str, type_: Any, registration: Registration, name: str, location: AwsLocation
+    key: str, property_: Property, registration: Registration, name: str, location: AwsLocation
 ) -> Any:
+    """The value of an output. It is invented if its form is not known."""
     if form := _OUTPUTS.get(registration.type, {}).get(key):
         return _fill(form, registration, name, location)
     if key == "domainValidationOptions" and registration.type in aws("acm.Certificate"):
         return _validation_records(registration)
     if key == "masterUserSecrets" and registration.type in aws("rds.Instance"):
         return _database_secrets(registration, location)
+    if key == "arnSuffix":
+        arn = _arn("arn", property_, registration, name, location)
+        return arn.rpartition(":")[2].removeprefix("loadbalancer/")
     if key == "region":
         return location.region
     if key in ("ownerId", "accountId", "registryId"):
@@ -229,23 +232,104 @@ def _output(
     if key == "arn" and name.startswith("arn:"):
         return name  # The ID of a resource that the program reads.
     if key.lower().endswith("arn"):
-        return _fill(_ARNS.get(registration.type, _DEFAULT_ARN), registration, name, location)
-    return _empty(type_, name if key in _NAME_INPUTS else f"{name}-{key.lower()}")
+        return _arn(key, property_, registration, name, location)
+    if key in _NAME_INPUTS or key == _own_id(registration.type):
+        return name
+    text = f"{name}-{key.lower()}-{MARKER}"
+    if property_.type is str and (form := _documented(property_.description)):
+        return form.format(text=f"{MARKER}-{_digits(registration, 6)}", region=location.region)
+    return _empty(property_.type, key, text, int(_digits(registration, 6), 16))
+
+
+def _own_id(token: str) -> str:
+    """The output with the ID of a type, such as `keyId` of a key."""
+    name = token.rpartition(":")[2]
+    return f"{name[:1].lower()}{name[1:]}Id"
+
+
+def _arn(
+    key: str, property_: Property, registration: Registration, name: str, location: AwsLocation
+) -> str:
+    token, inputs = registration.type, registration.inputs
+    kind = token.rpartition(":")[2]
+    balancer = str(inputs.get("loadBalancerType", "application"))
+    form = arn_formats.arn_format(token, key, balancer)
+    if not form:
+        if documented_arn := _ARN.search(property_.description):
+            service = documented_arn[1]
+            return f"arn:aws:{service}:{location.region}:{location.account}:{name}"
+        service = token.split(":")[1].split("/")[0]
+        place = f"{service}:{location.region}:{location.account}"
+        return f"arn:aws:{place}:{kind.lower()}/{name}-{MARKER}"
+    own = arn_formats.own_variable(form, kind, only=key != "arn")
+    fixed = {"Partition": _partition(location.region), "Region": location.region}
+    fixed |= {"Account": location.account, "AccountId": location.account}
+
+    def value(variable: str, before: str) -> str:
+        if variable in fixed:
+            return fixed[variable]
+        if variable == own:
+            return _own_name(variable, registration, name).removeprefix(before.rpartition(":")[2])
+        if variable == "Scope":
+            return "global" if inputs.get("scope") == "CLOUDFRONT" else "regional"
+        if arn_formats.is_version(variable):
+            return "1"
+        parent = inputs.get(_camel(variable)) or inputs.get(_camel(variable[:-4]))
+        if isinstance(parent, str) and parent != UNKNOWN:
+            return re.split("[:/]", parent)[-1]
+        if variable.endswith("Uuid"):
+            return _uuid(registration)
+        # An ID of AWS is random, but a name is that of another resource.
+        is_random = own and not variable.endswith("Name")
+        return _digits(registration, 16) if is_random else f"{MARKER}-{name}"
+
+    arn = arn_formats.fill(form, value)
+    return f"{arn}-{_digits(registration, 6)}" if token in aws("secretsmanager.Secret") else arn
+
+
+def _camel(variable: str) -> str:
+    return variable[:1].lower() + variable[1:]
+
+
+def _partition(region: str) -> str:
+    prefixes = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+    return next((name for prefix, name in prefixes.items() if region.startswith(prefix)), "aws")
+
+
+def _own_name(variable: str, registration: Registration, name: str) -> str:
+    """The name of a resource in its ARN: an identity provider has that of its issuer, and an IAM
+    resource has its path.
+    """
+    if variable == "OidcProviderName":
+        return str(registration.inputs.get("url", name)).removeprefix("https://")
+    if variable == "CertificateId":
+        return _uuid(registration)
+    path = registration.inputs.get("path")
+    if variable.endswith("WithPath") and isinstance(path, str) and path != UNKNOWN:
+        return f"{path.strip('/')}/{name}".lstrip("/")
+    return name.lstrip("/") if variable.endswith("WithoutLeadingSlash") else name
+
+
+def _documented(description: str) -> str:
+    """The form of a URL or host name of AWS that the description of an output contains, such as
+    `https://{text}.execute-api.{region}.amazonaws.com`; "" without one.
+    """
+    match = _DOCUMENTED.search(description)
+    if match is None:
+        return ""
+    scheme, _, domain, rest = match.groups()
+    parts = _PLACEHOLDER.sub("\0", f"{domain}{rest}")
+    return scheme + "{text}" + re.sub(r"[{}<>]", "", parts).replace("\0", "{region}")
 
 
 def _fill(form: str, registration: Registration, name: str, location: AwsLocation) -> str:
-    package, _, kind = registration.type.rpartition(":")
     return form.format(
         name=name,
         region=location.region,
         account=location.account,
-        module=package.split(":")[-1].split("/")[0],
-        kind=kind.lower(),
         digits=_digits(registration, 16),
         number=int(_digits(registration, 8), 16),
-        uuid=_uuid(registration),
         port=registration.inputs.get("port", 5432),
-        issuer=str(registration.inputs.get("url", "")).removeprefix("https://"),
         target=str(registration.inputs.get("targetKeyId", "")).rpartition("/")[2],
     )
 
@@ -258,8 +342,8 @@ def _uuid(registration: Registration) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, registration.urn))
 
 
-def _empty(type_: Any, text: str) -> Any:
-    """A value of a Python type: `text` for a string, a list of one item for a list."""
+def _empty(type_: Any, key: str, text: str, number: int) -> Any:
+    """A value of a Python type: `text` or an address for a string, three items for a list."""
     origin = typing.get_origin(type_) or type_
     if origin is bool:
         return False
@@ -267,15 +351,28 @@ def _empty(type_: Any, text: str) -> Any:
         return 0
     if origin in (list, collections.abc.Sequence):
         item = (typing.get_args(type_) or (str,))[0]
-        return [_empty(item, text)]
+        return [_empty(item, key, f"{text}-{index}", number + index) for index in (1, 2, 3)]
     if origin is str:
-        return text
+        return _shaped(key, text, number)
     if isinstance(origin, type):
         return {
-            key: _empty(inner.type, f"{text}-{key.lower()}")
+            key: _empty(inner.type, key, f"{text}-{key.lower()}", number)
             for key, inner in properties(origin).items()
         }
     return {}
+
+
+def _shaped(key: str, text: str, number: int) -> str:
+    """The text in the form that the name of the property implies."""
+    if _CIDR.search(key):
+        return NETWORK_V6 if "pv6" in key else NETWORK
+    if _ADDRESS.search(key):
+        return ADDRESS.format(number // 256 % 256, number % 256)
+    if _ADDRESS_V6.search(key):
+        return ADDRESS_V6.format(number % 65536)
+    if key.lower().endswith("arn"):
+        return f"arn:aws:service:region:{ACCOUNT}:{text}"
+    return f"https://{text}" if _URL.search(key) else text
 
 
 def _validation_records(registration: Registration) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from gatehouse_policies.program.aws_location import AwsLocation, from_json
 from gatehouse_policies.program.fake_outputs import fake_outputs
 from gatehouse_policies.program.invokes import invoke_or_fake
 from gatehouse_policies.program.schema import Schema, schema
-from gatehouse_policies.program.types import UNKNOWN, Registration
+from gatehouse_policies.program.types import ACCOUNT, UNKNOWN, Registration
 
 PROVIDER_PREFIX = "pulumi:providers:"
 STACK_REFERENCE = "pulumi:pulumi:StackReference"
@@ -39,11 +39,14 @@ class ProviderConfigs:
     def of(self, registration: Registration) -> Mapping[str, Any]:
         return self._inputs.get(registration.provider.rpartition("::")[0], {})
 
-    def location(self, registration: Registration) -> AwsLocation:
+    def location(self, registration: Registration, default: str = ACCOUNT) -> AwsLocation:
         """The account of the provider, and the Region of the resource, by default the Region of the
         provider.
+
+        default: the account of a provider that does not set allowedAccountIds.
         """
-        return AwsLocation.of(self.of(registration)).with_region(registration.inputs.get("region"))
+        location = AwsLocation.of(self.of(registration), default)
+        return location.with_region(registration.inputs.get("region"))
 
     def tags(self, registration: Registration) -> dict[str, Any]:
         """The default tags of the provider merged with the tags of the resource, as in
@@ -93,10 +96,12 @@ class ProviderConfigs:
 class _LocalProvider(ABC):
     """A provider without a server.
 
+    account: the account of a provider that does not set allowedAccountIds.
     faked_functions: tokens of the functions that read an account and that the program calls.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, account: str = ACCOUNT) -> None:
+        self._account = account
         self._providers = ProviderConfigs()
         self.faked_functions: set[str] = set()
 
@@ -126,7 +131,8 @@ class _LocalProvider(ABC):
     def invoke(
         self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
     ) -> dict[str, Any] | None:
-        return invoke_or_fake(token, args, self.faked_functions, AwsLocation.of(provider))
+        location = AwsLocation.of(provider, self._account)
+        return invoke_or_fake(token, args, self.faked_functions, location)
 
     @abstractmethod
     def _outputs(
@@ -158,4 +164,5 @@ class FakeProvider(_LocalProvider):
     def _outputs(
         self, registration: Registration, known: Schema | None
     ) -> tuple[str, dict[str, Any]]:
-        return fake_outputs(registration, known, self._providers.location(registration))
+        location = self._providers.location(registration, self._account)
+        return fake_outputs(registration, known, location)

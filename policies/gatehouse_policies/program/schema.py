@@ -17,10 +17,11 @@ from gatehouse_policies.program.types import UNKNOWN
 
 @dataclass(frozen=True)
 class Property:
-    """One output property: its Python type, and whether it can be unset."""
+    """One output property: its Python type, whether it can be unset, and its description."""
 
     type: Any
     optional: bool
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def properties(generated: type) -> dict[str, Property]:
     name.
     """
     return {
-        name: _property(typing.get_type_hints(getter).get("return", Any))
+        name: _property(typing.get_type_hints(getter).get("return", Any), getter.__doc__ or "")
         for name, getter in _getters(generated).items()
     }
 
@@ -112,9 +113,10 @@ def camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-def _property(hint: Any) -> Property:
+def _property(hint: Any, description: str) -> Property:
     if typing.get_origin(hint) is pulumi.Output:
         (hint,) = typing.get_args(hint)
     members = typing.get_args(hint)
     optional = type(None) in members
-    return Property(members[0] if optional and len(members) == 2 else hint, optional)
+    type_ = members[0] if optional and len(members) == 2 else hint
+    return Property(type_, optional, description)

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from gatehouse_policies.analysis.properties import DuplicateKeyError, unique_keys
+from gatehouse_policies.analysis.properties import (
+    ELEMENTS,
+    UNKNOWN,
+    DuplicateKeyError,
+    is_unknown,
+    known_value,
+    leaves,
+    unique_keys,
+)
 from gatehouse_policies.lists import name_set
 
 _ELEMENTS = name_set(
@@ -100,8 +108,10 @@ class Document:
 def parse(document: Any) -> Document:
     """Parses a policy document from JSON text or from the decoded object.
 
-    Raises DocumentError for a malformed document.
+    Raises DocumentError for a malformed document, and UnknownPropertyError for statements with
+    unknown parts.
     """
+    source = document
     if isinstance(document, str):
         try:
             document = json.loads(document, object_pairs_hook=unique_keys)
@@ -121,10 +131,37 @@ def parse(document: Any) -> Document:
     if not isinstance(statements, list) or not statements:
         raise DocumentError("the policy document has no Statement")
     version = document.get("Version", "")
+    statements = _known_statements(source, statements)
     return Document(
         tuple(_statement(raw, f"Statement[{index}]") for index, raw in enumerate(statements)),
         version,
     )
+
+
+def _known_statements(document: Any, statements: list[Any]) -> list[Any]:
+    """The statements, with an assumed text for each unknown part, or without the statements that
+    have unknown parts.
+    """
+    unknown = [
+        index
+        for index, raw in enumerate(statements)
+        if any(is_unknown(leaf) for _, leaf in leaves(raw, ""))
+    ]
+    if not unknown:
+        return statements
+    path = f"Statement[{unknown[0]}]"
+    assumed = known_value(document, "Statement", path, UNKNOWN, ELEMENTS)
+    if not assumed:
+        return [raw for index, raw in enumerate(statements) if index not in unknown]
+    return [_with_text(raw, assumed) for raw in statements]
+
+
+def _with_text(value: Any, text: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _with_text(item, text) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_text(item, text) for item in value]
+    return text if is_unknown(value) else value
 
 
 def raw_statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -1,0 +1,131 @@
+"""Outputs of the second run have the form that AWS gives."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pulumi_aws
+import pytest
+from gatehouse_policies.program.aws_location import AwsLocation
+from gatehouse_policies.program.fake_outputs import fake_outputs
+from gatehouse_policies.program.invented import MARKER
+from gatehouse_policies.program.schema import schema
+from gatehouse_policies.program.types import UNKNOWN, Registration
+
+PLACE = AwsLocation("482912345678", "eu-west-1")
+TOKEN = re.compile(r'@pulumi.type_token\("(aws:[^"]+)"\)\nclass \w+\(pulumi.CustomResource\)')
+
+
+def outputs(token: str, place: AwsLocation = PLACE, **inputs: Any) -> dict[str, Any]:
+    registration = Registration(f"urn:{token}", token, "orders", True, "", inputs)
+    return fake_outputs(registration, schema(token), place)[1]
+
+
+@pytest.mark.parametrize(
+    ("token", "inputs", "arn"),
+    [
+        ("sqs/queue:Queue", {"name": "q"}, r"arn:aws:sqs:eu-west-1:482912345678:q"),
+        ("sns/topic:Topic", {"name": "t"}, r"arn:aws:sns:eu-west-1:482912345678:t"),
+        ("s3/bucketV2:BucketV2", {"bucket": "b"}, r"arn:aws:s3:::b"),
+        (
+            "cloudfront/distribution:Distribution",
+            {},
+            r"arn:aws:cloudfront::482912345678:distribution/\S+",
+        ),
+        ("iam/role:Role", {"name": "r", "path": "/svc/"}, r"arn:aws:iam::482912345678:role/svc/r"),
+        (
+            "ssm/parameter:Parameter",
+            {"name": "/a/b"},
+            r"arn:aws:ssm:eu-west-1:482912345678:parameter/a/b",
+        ),
+        ("kms/alias:Alias", {"name": "alias/x"}, r"arn:aws:kms:eu-west-1:482912345678:alias/x"),
+        (
+            "secretsmanager/secret:Secret",
+            {"name": "db"},
+            r"arn:aws:secretsmanager:eu-west-1:482912345678:secret:db-\w{6}",
+        ),
+        (
+            "lb/loadBalancer:LoadBalancer",
+            {"name": "web", "loadBalancerType": "network"},
+            r"arn:aws:elasticloadbalancing:eu-west-1:482912345678:loadbalancer/net/web/\w{16}",
+        ),
+        (
+            "ecs/service:Service",
+            {"name": "api", "cluster": "arn:aws:ecs:eu-west-1:482912345678:cluster/main"},
+            r"arn:aws:ecs:eu-west-1:482912345678:service/main/api",
+        ),
+        (
+            "kinesis/firehoseDeliveryStream:FirehoseDeliveryStream",
+            {"name": "f"},
+            r"arn:aws:firehose:eu-west-1:482912345678:deliverystream/f",
+        ),
+        (
+            "sfn/stateMachine:StateMachine",
+            {"name": "m"},
+            r"arn:aws:states:eu-west-1:482912345678:stateMachine:m",
+        ),
+        (
+            "efs/fileSystem:FileSystem",
+            {},
+            r"arn:aws:elasticfilesystem:eu-west-1:482912345678:file-system/\S+",
+        ),
+        (
+            "wafv2/webAcl:WebAcl",
+            {"name": "edge", "scope": "CLOUDFRONT"},
+            r"arn:aws:wafv2:eu-west-1:482912345678:global/webacl/edge/\w+",
+        ),
+        (
+            "rds/instance:Instance",
+            {"identifier": "db"},
+            r"arn:aws:rds:eu-west-1:482912345678:db:db",
+        ),
+    ],
+)
+def test_arn_has_the_format_of_the_service(token: str, inputs: dict[str, Any], arn: str) -> None:
+    assert re.fullmatch(arn, outputs(f"aws:{token}", **inputs)["arn"])
+
+
+def test_arn_has_the_partition_of_the_region() -> None:
+    topic = outputs("aws:sns/topic:Topic", AwsLocation("482912345678", "us-gov-west-1"), name="t")
+    assert topic["arn"] == "arn:aws-us-gov:sns:us-gov-west-1:482912345678:t"
+
+
+def test_arn_of_another_resource_is_invented() -> None:
+    assert MARKER in outputs("aws:lambda/functionUrl:FunctionUrl")["functionArn"]
+    # The reference has no format for this type.
+    assert MARKER in outputs("aws:dax/cluster:Cluster")["arn"]
+
+
+def types() -> Iterator[str]:
+    for file in sorted(Path(pulumi_aws.__file__).parent.glob("*/*.py")):
+        if match := TOKEN.search(file.read_text()):
+            yield match[1]
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, key)
+    elif isinstance(value, str) and value != UNKNOWN:
+        yield key, value
+
+
+def test_outputs_of_every_type_have_a_form_that_programs_can_parse() -> None:
+    tokens = list(types())
+    assert len(tokens) > 1500
+    for token in tokens:
+        for key, text in leaves(outputs(token)):
+            assert not re.search(r"[${}<>]", text), (token, key, text)
+            if key.lower().endswith("arn"):
+                assert re.match(r"arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:\w*:\S", text), (token, key)
+            if key.endswith(("Ip", "IpAddress", "Ipv6Address")):
+                ipaddress.ip_address(text)
+            if key.endswith(("cidr", "Cidr", "cidrBlock", "CidrBlock")):
+                ipaddress.ip_network(text)
+            if key.endswith(("Url", "Uri")):
+                assert "." in text or "://" in text, (token, key, text)
