@@ -378,6 +378,10 @@ table = aws.dynamodb.Table(
     opts=own,
 )
 table.stream_arn.apply(lambda arn: arn.split("/stream/")[1])
+cluster = aws.eks.Cluster(
+    "c", role_arn="arn:aws:iam::482912345678:role/c", vpc_config={"subnet_ids": ["s"]}, opts=own
+)
+cluster.identities[0].oidcs[0].issuer.apply(lambda url: url.split("/id/")[1])
 aws.ec2.Eip("e", opts=own).public_ip.apply(ipaddress.ip_address)
 ipaddress.ip_network(aws.ec2.get_subnet(id="s").cidr_block)
 network = ipaddress.ip_network(aws.ec2.get_vpc(id="v").cidr_block)

@@ -222,6 +222,9 @@ def _output(
         return _validation_records(registration)
     if key == "masterUserSecrets" and registration.type in aws("rds.Instance"):
         return _database_secrets(registration, location)
+    if key == "identities" and registration.type in aws("eks.Cluster"):
+        path = f"id/{_digits(registration, 32).upper()}"
+        return [{"oidcs": [{"issuer": f"https://oidc.eks.{location.region}.amazonaws.com/{path}"}]}]
     if key == "arnSuffix":
         arn = _arn("arn", property_, registration, name, location)
         return arn.rpartition(":")[2].removeprefix("loadbalancer/")
