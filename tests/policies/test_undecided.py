@@ -291,6 +291,8 @@ ALLOWED = [
     ('{"AWS": aws.iam.get_role(name="admin").arn}', {"undecided"}),
     ('{"AWS": aws.iam.get_roles().arns[0]}', {"undecided"}),
     ('{"AWS": aws.iam.get_role_output(name="admin").arn}', {"undecided"}),
+    ('{"AWS": aws.ec2.get_ami(most_recent=True).owner_id}', {"undecided"}),
+    ('{"AWS": aws.organizations.get_organization().master_account_id}', {"undecided"}),
     ('{"AWS": "arn:aws:iam::111122223333:root"}', {"violation"}),
 ]
 

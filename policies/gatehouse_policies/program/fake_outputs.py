@@ -10,6 +10,7 @@ import json
 import re
 import typing
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from gatehouse_policies.analysis.type_tokens import aws, by_token
@@ -163,6 +164,10 @@ def fake_result(token: str, args: dict[str, Any], location: AwsLocation) -> dict
     )
     types = properties(result_class)
     name = f"{kind.lower()}-{MARKER}"
+    if token not in aws("iam.getOpenIdConnectProvider"):
+        # What a lookup finds can belong to another account. The ARN of an identity provider, which
+        # contains its issuer, does not.
+        location = replace(location, account=ACCOUNT)
     result = {key: _output(key, type_, lookup, name, location) for key, type_ in types.items()}
     if token in aws("ecr.getAuthorizationToken", "ecr.getCredentials"):
         result["authorizationToken"] = REGISTRY_TOKEN
