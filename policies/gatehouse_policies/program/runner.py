@@ -318,13 +318,17 @@ def _remove_modules(before: set[str]) -> None:
 
     A module in a folder that several programs share can create resources when it is imported.
     """
-    for name, module in list(sys.modules.items()):
-        if (
-            name not in before
-            and name.partition(".")[0] != _OWN_PACKAGE
-            and _is_program_module(module)
-        ):
-            del sys.modules[name]
+    # The path of a namespace package is read from its parent, so that all modules are selected
+    # before the first is removed.
+    imported = [
+        name
+        for name, module in list(sys.modules.items())
+        if name not in before
+        and name.partition(".")[0] != _OWN_PACKAGE
+        and _is_program_module(module)
+    ]
+    for name in imported:
+        sys.modules.pop(name, None)
 
 
 def _is_program_module(module: Any) -> bool:
@@ -363,14 +367,20 @@ def _text(exc: BaseException, project: Project) -> str:
     if isinstance(exc, pulumi.RunError):
         return text
     if isinstance(exc, ModuleNotFoundError) and exc.name:
-        # The name of a module and the name of the package that contains it can differ.
         files = [folder / "requirements.txt" for folder in (_folder(project), project.root)]
         requirements = next((file for file in files if file.is_file()), None)
-        package = exc.name.partition(".")[0].replace("_", "-")
-        text += (
-            f". Install the package in the environment of the check: {sys.executable} -m "
-            f"pip install {f'-r {requirements}' if requirements else package}"
-        )
+        if requirements:
+            text += (
+                f". Install the packages of the program in the environment of the check: "
+                f"{sys.executable} -m pip install -r {requirements}"
+            )
+        else:
+            # A module and the package that contains it can have different names, and the name of
+            # the module can belong to another package.
+            text += (
+                f". Install the package that contains it, which can have another name, in the "
+                f"environment of the check ({sys.executable})"
+            )
     return f"{type(exc).__name__}: {text}"
 
 
