@@ -33,6 +33,7 @@ replaces.
 
 _TABLES = ("levels", "stack_config")
 _LEVELS = tuple(level.value for level in Level)
+_REASON = "reason"
 
 # The fix for each message of the TOML parser, found by a part of the message.
 _TOML_FIXES = {
@@ -59,12 +60,14 @@ class Configuration:
     name: the file, for reports.
     rules: for each environment, the level and the parameters of each rule that the file changes, in
         the format of `--policy-pack-config`.
+    reasons: for each environment, the reasons for the levels of rules, keyed by rule.
     stack_config: example values of configuration keys that are encrypted or in Pulumi ESC.
     """
 
     name: str = ""
     rules: Mapping[str, Mapping[str, RuleConfig]] = field(default_factory=dict)
     stack_config: Mapping[str, Any] = field(default_factory=dict)
+    reasons: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def of_pack(self, pack: str, environment: str) -> dict[str, dict[str, Any]]:
         """The complete configuration of "security" or "resilience" in an environment: the defaults
@@ -120,7 +123,11 @@ def read(file: Path | None) -> Configuration:
                 for id, value in own.items()
             },
         )
-    return Configuration(place, rules, document.get("stack_config", {}))
+    reasons = {
+        environment: {id: config.pop(_REASON) for id, config in own.items() if _REASON in config}
+        for environment, own in rules.items()
+    }
+    return Configuration(place, rules, document.get("stack_config", {}), reasons)
 
 
 def _lists(document: Mapping[str, Any], place: str) -> dict[str, dict[str, Any]]:
@@ -178,6 +185,7 @@ def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
             f"{config['enforcementLevel']!r}."
         )
     control = catalogue.find(id)
+    config = _with_reason(id, config, control, place)
     if control is not None:
         _check_parameters(id, control, config, place)
     elif id.startswith("GH-"):
@@ -185,6 +193,40 @@ def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
     elif catalogue.find(id.upper()) is not None:
         raise CheckError(f"{place}: there is no rule {id}. Write {id.upper()}.")
     return config
+
+
+def _with_reason(
+    id: str, config: RuleConfig, control: Control | None, place: str
+) -> dict[str, Any]:
+    """The values with the reason for the level, "" for a level without one, so that the level of an
+    environment does not keep the reason of the common level.
+    """
+    reason = config.get(_REASON, "")
+    if not isinstance(reason, str) or (_REASON in config and not reason.strip()):
+        raise CheckError(f"{place}.{_REASON} must be a text that is not empty.")
+    if _REASON in config and "enforcementLevel" not in config:
+        raise CheckError(
+            f"{place}: {_REASON} is the reason for a level. Add enforcementLevel, or delete it."
+        )
+    if config.get("enforcementLevel") == Level.DISABLED:
+        if control is not None and not control.can_be_disabled:
+            why = (
+                "is critical and has no exemptions"
+                if isinstance(control, Rule)
+                else "reports what the other controls did not evaluate"
+            )
+            raise CheckError(
+                f'{place}: {id} cannot be disabled, because it {why}. Write "advisory", or delete '
+                f"the line."
+            )
+        if not reason:
+            raise CheckError(
+                f"{place}: a disabled control needs a reason, which every report shows. Write "
+                f'{id} = {{ enforcementLevel = "disabled", reason = "..." }}.'
+            )
+    if "enforcementLevel" not in config:
+        return dict(config)
+    return {**config, _REASON: " ".join(reason.split())}
 
 
 def _check_parameters(id: str, control: Control, config: Mapping[str, Any], place: str) -> None:
@@ -196,7 +238,7 @@ def _check_parameters(id: str, control: Control, config: Mapping[str, Any], plac
             is_number = isinstance(parameter, int | float) and not isinstance(parameter, bool)
             if not is_number or not 0 <= parameter < math.inf:
                 raise CheckError(f"{place}.{name} must be a number that is not negative.")
-        elif name != "enforcementLevel":
+        elif name not in ("enforcementLevel", _REASON):
             known = ", ".join(["enforcementLevel", *numbers, *lists])
             raise CheckError(f"{place}: {id} has no parameter {name!r}. Parameters: {known}.")
 

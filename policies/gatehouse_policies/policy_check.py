@@ -38,6 +38,7 @@ from gatehouse_policies.reports import sarif, table
 from gatehouse_policies.reports.findings import (
     PASSES,
     Finding,
+    LevelChange,
     Run,
     exit_code,
     from_diagnostic,
@@ -311,8 +312,25 @@ def _result(
         configuration=configuration.name,
         stack=deployment.stack,
         pack_seconds={catalogue.PACKS.get(pack.title, pack.title): pack.seconds for pack in packs},
+        level_changes=_level_changes(run_of_check.environment, packs, configuration),
     )
     return CheckResult(findings, complete)
+
+
+def _level_changes(
+    environment: str, packs: Sequence[Pack], configuration: Configuration
+) -> tuple[LevelChange, ...]:
+    """The levels that the configuration file sets, of the controls of all packs."""
+    changes = []
+    for id, values in sorted(configuration.rules.get(environment, {}).items()):
+        level, control = values.get("enforcementLevel", ""), catalogue.find(id)
+        default = control.level(environment).value if control else ""
+        pack = next((pack for pack in packs if id in pack.levels), None)
+        if pack is not None and level and level != default:
+            name = catalogue.PACKS.get(pack.title, pack.title)
+            reason = configuration.reasons.get(environment, {}).get(id, "")
+            changes.append(LevelChange(id, name, level, default, configuration.name, reason))
+    return tuple(changes)
 
 
 def _require_provider_version() -> None:

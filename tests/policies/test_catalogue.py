@@ -13,11 +13,11 @@ import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.analysis.policy_holders import PRINCIPALS, RESOURCE_POLICIES
 from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input
-from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.analysis.type_tokens import STACK, aws
 from gatehouse_policies.catalogue import PACKS, RULES, of_pack
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.requirements import SECRET_BLOCKS
-from gatehouse_policies.engine.rule import ENVIRONMENTS, Level
+from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, resource_rule
 from gatehouse_policies.lists import name_set
 from gatehouse_policies.program.schema import camel, schema
 from gatehouse_policies.rules.secretsmanager import ENVIRONMENT_BLOCKS
@@ -76,6 +76,11 @@ def test_metadata_is_complete() -> None:
 def test_invalid_metadata_is_rejected(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"GH-S3-001: {name} must be"):
         replace(RULES[0], id="GH-S3-001", **{name: value})
+
+
+def test_resource_rule_cannot_read_the_outputs_of_the_stack() -> None:
+    with pytest.raises(ValueError, match="only a stack rule"):
+        resource_rule("A-1", title="A", types=(STACK,), url="https://example.com")
 
 
 def test_levels_do_not_decrease_towards_prod() -> None:

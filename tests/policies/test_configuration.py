@@ -7,6 +7,7 @@ import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.configuration import LISTS, Configuration, read
+from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.rule import ENVIRONMENTS
 from gatehouse_policies.errors import CheckError
 
@@ -44,7 +45,8 @@ def test_list_replaces_the_parameter_of_its_rules(file: Path, key: str) -> None:
 def test_levels_of_an_environment_override_the_common_levels(file: Path) -> None:
     text = (
         '[levels]\nGH-S3-010 = "advisory"\nGH-RDS-003 = {days_min = '
-        '14}\n[levels.prod]\nGH-S3-010 = "disabled"\n'
+        '14}\n[levels.prod]\nGH-S3-010 = {enforcementLevel = "disabled", '
+        'reason = "no logs"}\n'
     )
     config = configuration(file, text)
     levels = {
@@ -59,6 +61,20 @@ def test_levels_of_an_environment_override_the_common_levels(file: Path) -> None
         "enforcementLevel": default,
         "days_min": 14,
     }
+
+
+def test_level_of_an_environment_has_its_own_reason(file: Path) -> None:
+    text = (
+        '[levels]\nGH-S3-010 = {enforcementLevel = "disabled", reason = "the logs\tmove"}\n'
+        '[levels.prod]\nGH-S3-010 = "advisory"\n'
+    )
+    config = configuration(file, text.replace("\t", " "))
+    assert (config.reasons["dev"], config.reasons["prod"]) == (
+        {"GH-S3-010": "the logs move"},
+        {"GH-S3-010": ""},
+    )
+    # The Pulumi CLI has no reasons.
+    assert config.of_pack("security", "dev")["GH-S3-010"] == {"enforcementLevel": "disabled"}
 
 
 def test_rules_of_other_packs_are_separate(file: Path) -> None:
@@ -126,6 +142,22 @@ INVALID = [
     (
         "[levels]\nGH-RDS-003 = {days = 1}",
         "GH-RDS-003 has no parameter 'days'. Parameters: enforcementLevel, days_min",
+    ),
+    *(
+        (
+            f'[levels]\n{id} = {{enforcementLevel = "disabled", reason = "the trial"}}',
+            f"levels.{id}: {id} cannot be disabled",
+        )
+        for id in (*(control.id for control in META_POLICIES), "GH-S3-001", "GH-KMS-002")
+    ),
+    ('[levels]\nGH-S3-010 = "disabled"', "levels.GH-S3-010: a disabled control needs a reason"),
+    (
+        '[levels.prod]\nACME-1 = {enforcementLevel = "disabled", reason = " "}',
+        "levels.prod.ACME-1.reason must be a text that is not empty",
+    ),
+    (
+        '[levels]\nGH-RDS-003 = {days_min = 14, reason = "backups"}',
+        "levels.GH-RDS-003: reason is the reason for a level. Add enforcementLevel, or delete it",
     ),
     ("[levels]\nGH-PUL-003 = {regions = 1}", "levels.GH-PUL-003.regions must be a list of strings"),
 ]

@@ -341,7 +341,7 @@ def test_configuration_of_the_repository_is_applied(write: Write, tmp_path: Path
         'regions = ["us-east-1"]\nrequired_tags = ["team"]\nharmless_names = '
         '["DEMO_PASSWORD"]\npublic_routes = ["GET /health"]\n'
         'load_balancer_groups = ["web", "listed"]\n'
-        '[levels]\nGH-SNS-001 = "disabled"\n'
+        '[levels]\nGH-SNS-001 = {enforcementLevel = "disabled", reason = "public data"}\n'
         "[levels.staging]\nGH-COST-001 = {enforcementLevel = "
         '"advisory"}\n[stack_config]\n"shop:port" = 5432\n'
     )

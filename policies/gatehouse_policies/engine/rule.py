@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, get_args
 
 from gatehouse_policies.analysis.properties import UnknownPropertyError
 from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.type_tokens import STACK
 
 ENVIRONMENTS = ("dev", "staging", "prod")
 
@@ -110,6 +111,13 @@ class Control:
         default = "MMM" if self.severity in {"critical", "high"} else "AMM"
         return _LEVELS[(self.levels or default)[ENVIRONMENTS.index(environment)]]
 
+    @property
+    def can_be_disabled(self) -> bool:
+        """False for a control about rules and exemptions, whose findings say what was not
+        evaluated.
+        """
+        return False
+
     def upstream_ids(self) -> list[str]:
         return [f"CIS {id}" if _CIS.fullmatch(id) else id for id in self.upstream.split()]
 
@@ -125,6 +133,11 @@ class Rule(Control):
 
     scope: Literal["resource", "stack"]
     check: StackCheck
+
+    @property
+    def can_be_disabled(self) -> bool:
+        """False for a critical rule that has no exemptions."""
+        return self.exemptible or self.severity != "critical"
 
 
 @dataclass(frozen=True)
@@ -177,6 +190,11 @@ class _Declaration(Control):
 
 class resource_rule(_Declaration):  # a decorator
     scope = "resource"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if STACK in self.types:
+            raise ValueError(f"{self.id}: only a stack rule receives the outputs of the stack")
 
     def __call__(self, check: ResourceCheck) -> Rule:
         return self.rule(lambda resource, _stack: check(resource))

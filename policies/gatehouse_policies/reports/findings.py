@@ -15,7 +15,7 @@ from gatehouse_policies.engine.meta_policies import (
     UNDECIDED,
     UNDECIDED_ALLOWED,
 )
-from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, Rule
+from gatehouse_policies.engine.rule import ENVIRONMENTS, Control, Level, Rule
 
 Outcome = Literal["violation", "undecided", "broken", "exempted", "unused"]
 
@@ -74,6 +74,27 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class LevelChange:
+    """A level that a configuration file sets.
+
+    default: the level of the control in the environment, "" if it is not in the catalogue.
+    source: name of the file.
+    """
+
+    rule: str
+    pack: str
+    level: str
+    default: str
+    source: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        default = f", by default {self.default}" if self.default else ""
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{self.rule} is {self.level} by {self.source}{default}{reason}"
+
+
+@dataclass(frozen=True)
 class Run:
     """Parameters and statistics of a check.
 
@@ -87,6 +108,7 @@ class Run:
     stack: name of the Pulumi stack.
     fail_on_undecided: True if an undecided result has an exit code of its own.
     pack_seconds: time in which each pack evaluated all passes, keyed by the name of the pack.
+    level_changes: levels that the configuration file sets.
     """
 
     environment: str
@@ -102,6 +124,23 @@ class Run:
     stack: str = ""
     fail_on_undecided: bool = False
     pack_seconds: Mapping[str, float] = field(default_factory=dict)
+    level_changes: Sequence[LevelChange] = ()
+
+    def level(self, control: Control) -> Level:
+        """The level of a control in this check."""
+        changed = {change.rule: change.level for change in self.level_changes}
+        environment = self.environment if self.environment in ENVIRONMENTS else "prod"
+        return Level(changed.get(control.id, control.level(environment)))
+
+    def why_disabled(self, id: str) -> str:
+        """The text for a control that is disabled, "" for another."""
+        change = next((each for each in self.level_changes if each.rule == id), None)
+        if change is not None:
+            return str(change) if change.level == Level.DISABLED else ""
+        control = catalogue.find(id)
+        if control is None or self.level(control) != Level.DISABLED:
+            return ""
+        return f"{id} is disabled in {self.environment} by default"
 
 
 def from_diagnostic(
@@ -267,9 +306,9 @@ def summary(findings: Sequence[Finding], run: Run) -> str:
     """One line with the number of rules, resources and findings, and what the rules did not
     evaluate.
     """
-    rules = (
-        catalogue.enabled(run.environment) if run.environment in ENVIRONMENTS else catalogue.RULES
-    )
+    rules = [rule for rule in catalogue.RULES if run.level(rule) is not Level.DISABLED]
+    disabled = len(catalogue.RULES) - len(rules)
+    not_evaluated = f" ({disabled} disabled)" if disabled else ""
     duration = f" in {run.seconds:.1f} s" if run.seconds else ""
     audit = ", exemptions ignored" if run.audit else ""
     audit += f", {run.configuration}" if run.configuration else ""
@@ -277,7 +316,7 @@ def summary(findings: Sequence[Finding], run: Run) -> str:
         f"; fake results of provider functions: {', '.join(run.invented)}" if run.invented else ""
     )
     unknown = f"; unknown configuration: {', '.join(run.unknown)}" if run.unknown else ""
-    scope = f"{len(rules)} rules on {run.resources} resources{audit}{duration}"
+    scope = f"{len(rules)} rules{not_evaluated} on {run.resources} resources{audit}{duration}"
     return (
         f"{run.environment}: {scope}: {_counts(findings)}{_without_rules(run)}{invented}{unknown}"
     )

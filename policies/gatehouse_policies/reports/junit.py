@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.meta_policies import META_POLICIES
-from gatehouse_policies.engine.rule import Control, Level
+from gatehouse_policies.engine.rule import Control
 from gatehouse_policies.reports.findings import Finding, Run, count, undecided
 
 
@@ -22,7 +22,8 @@ def junit(findings: Sequence[Finding], run: Run) -> str:
         name: [*catalogue.of_pack(folder), *META_POLICIES]
         for folder, name in catalogue.PACKS.items()
     }
-    suites |= {finding.pack: [] for finding in findings if finding.pack not in suites}
+    others = [*(finding.pack for finding in findings), *(each.pack for each in run.level_changes)]
+    suites |= {name: [] for name in others if name not in suites}
     for name, policies in suites.items():
         _add_suite(
             root, name, policies, [finding for finding in findings if finding.pack == name], run
@@ -42,7 +43,8 @@ def _add_suite(
         for finding in findings
         if finding.rule not in cases
     }
-    disabled = {policy.id for policy in policies if policy.level(run.environment) is Level.DISABLED}
+    changes = [change for change in run.level_changes if change.pack == name]
+    cases |= {change.rule: change.rule for change in changes if change.rule not in cases}
     suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(len(cases)), errors="0")
     # A pack evaluates all rules on a resource together, so a test case has no time of its own.
     suite.set("time", f"{run.pack_seconds.get(name, 0.0):.3f}")
@@ -61,17 +63,18 @@ def _add_suite(
                 case, "failure", type=blocking[0].severity, message=message
             )
             failure.text = "\n".join(_line(finding) for finding in blocking)
-        elif rule in disabled:
+        elif why := run.why_disabled(rule):
             skipped += 1
-            ElementTree.SubElement(case, "skipped", message=f"disabled in {run.environment}")
+            ElementTree.SubElement(case, "skipped", message=why)
         elif number := undecided(of_rule):
             skipped += 1
             message = f"undecided for {count(number, 'resource')}"
             ElementTree.SubElement(case, "skipped", message=message)
+        lines = [str(change) for change in changes if change.rule == rule]
         if others := [finding for finding in of_rule if not finding.blocks]:
-            ElementTree.SubElement(case, "system-out").text = "\n".join(
-                _line(finding) for finding in others
-            )
+            lines += map(_line, others)
+        if lines:
+            ElementTree.SubElement(case, "system-out").text = "\n".join(lines)
     suite.set("failures", str(failures))
     suite.set("skipped", str(skipped))
 

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.meta_policies import META_POLICIES, UNDECIDED
-from gatehouse_policies.engine.rule import ENVIRONMENTS, Control, Level
-from gatehouse_policies.reports.findings import Finding, Run, exit_code, undecided
+from gatehouse_policies.engine.rule import Control, Level
+from gatehouse_policies.reports.findings import Finding, LevelChange, Run, exit_code, undecided
 
 # GitHub code scanning sorts by this number: https://docs.github.com/en/code-security (SARIF support
 # for code scanning)
@@ -42,15 +42,16 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
         if catalogue.find(finding.rule) is None
     }
     notes = [finding.message for finding in findings if finding.outcome == "exempted"]
+    notes += map(str, run.level_changes)
     results = [finding for finding in findings if finding.outcome != "exempted"]
     index = {
         id: position
         for position, id in enumerate([*(policy.id for policy in policies), *other_rules])
     }
-    environment = run.environment if run.environment in ENVIRONMENTS else "prod"
     rules = [
-        *(_rule(policy, environment) for policy in policies),
+        *(_rule(policy, run.level(policy)) for policy in policies),
         *map(_other_rule, other_rules.values()),
+        *(_disabled_rule(change) for change in run.level_changes if _is_other(change)),
     ]
     invocation = {
         "executionSuccessful": True,
@@ -73,8 +74,16 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
     return {"$schema": schema, "version": "2.1.0", "runs": [report]}
 
 
-def _rule(policy: Control, environment: str) -> dict[str, Any]:
-    level = policy.level(environment)
+def _is_other(change: LevelChange) -> bool:
+    """True for a disabled rule of another pack, which has no findings."""
+    return change.level == Level.DISABLED and catalogue.find(change.rule) is None
+
+
+def _disabled_rule(change: LevelChange) -> dict[str, Any]:
+    return {"id": change.rule, "defaultConfiguration": {"enabled": False}}
+
+
+def _rule(policy: Control, level: Level) -> dict[str, Any]:
     severity = _SECURITY_SEVERITY[policy.severity]
     return {
         "id": policy.id,

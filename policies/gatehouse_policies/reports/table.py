@@ -46,6 +46,7 @@ def table(findings: Sequence[Finding], run: Run) -> Group:
     blocks: list[Any] = []
     for names, group in _groups(findings):
         blocks += [_head(names, group[0]), Padding(_rows(group), (0, 0, 1, 1))]
+    blocks += [Text(f"~ {change}", style="cyan") for change in run.level_changes]
     blocked = exit_code(findings, run) == 1
     line = Line(style="red" if blocked else "green")
     total = Text(summary(findings, run), style="bold red" if blocked else "bold green")

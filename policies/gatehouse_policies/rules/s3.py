@@ -591,7 +591,7 @@ _EXCLUDED_BY_PURPOSE = {
 }
 
 
-@resource_rule(
+@stack_rule(
     "GH-TAG-002",
     title="Tags and outputs that exclude resources from rules are reviewed",
     remedy=(
@@ -602,7 +602,7 @@ _EXCLUDED_BY_PURPOSE = {
     levels="-AA",
     url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
 )
-def exclusions_are_reviewed(resource: Resource) -> CheckResults:
+def exclusions_are_reviewed(resource: Resource, _stack: Stack) -> CheckResults:
     if resource.type == STACK:
         if resource.props.has(GUARDS_OUTPUT):
             yield (
