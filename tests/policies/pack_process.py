@@ -188,7 +188,8 @@ class Evaluation:
     def decisions(self) -> Iterator[tuple[Rule, Resource, Decision]]:
         for rule in catalogue.enabled("prod"):
             for resource in self._stack.of_type(rule.types) if rule.types else self._stack:
-                yield rule, resource, self._decide(rule, resource, self._stack)
+                if resource.managed:
+                    yield rule, resource, self._decide(rule, resource, self._stack)
 
     def diagnostics(self) -> list[Diagnostic]:
         return [

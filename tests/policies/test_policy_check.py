@@ -85,6 +85,39 @@ def test_shipped_packs_check_another_program(
     assert "GH-S3-001" in capsys.readouterr().out
 
 
+INLINE = """
+import pulumi_aws as aws
+
+sink = aws.s3.Bucket("sink", tags={"gatehouse:purpose": "log-sink"})
+key = aws.kms.Key("files", enable_key_rotation=True)
+encryption = {"sse_algorithm": "aws:kms", "kms_master_key_id": key.arn}
+aws.s3.Bucket(
+    "data",
+    versioning={"enabled": True},
+    logging={"target_bucket": sink.id},
+    server_side_encryption_configuration={
+        "rule": {"apply_server_side_encryption_by_default": encryption, "bucket_key_enabled": True}
+    },
+    lifecycle_rules=[
+        {
+            "enabled": True,
+            "noncurrent_version_expiration": {"days": 30},
+            "abort_incomplete_multipart_upload_days": 7,
+        }
+    ],
+)
+"""
+
+
+def test_settings_on_a_bucket_itself_are_read(program: Path) -> None:
+    (program / "__main__.py").write_text(INLINE)
+    findings = policy_check.check(program, "dev", levels="prod").findings
+    of_bucket = {item.rule for item in findings if item.urn.endswith("::data")}
+    settings = {f"GH-S3-{number}" for number in ("005", "007", "008", "009", "010")}
+    assert "GH-PUL-004" in of_bucket
+    assert not of_bucket & settings
+
+
 EXEMPTION = """
 [[exemption]]
 control = "GH-S3-010"

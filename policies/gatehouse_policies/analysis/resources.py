@@ -4,10 +4,11 @@ References follow property dependencies, because IDs are unknown in the first pr
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
+from gatehouse_policies.analysis.bucket_settings import separate_settings
 from gatehouse_policies.analysis.properties import (
     UNKNOWN,
     Properties,
@@ -15,8 +16,10 @@ from gatehouse_policies.analysis.properties import (
     is_unknown,
     leaves,
 )
+from gatehouse_policies.analysis.type_tokens import aws
 
 Value = TypeVar("Value")
+_BUCKETS = aws("s3.Bucket")
 
 # Output properties by which AWS resources refer to each other.
 _IDENTIFIERS = (
@@ -130,12 +133,16 @@ class Stack:
     @cached_property
     def _by_type(self) -> "_Index":
         """Rules look up a few types many times in programs with thousands of resources."""
-        return _index(self.resources, lambda resource: (resource.type,))
+        settings = (setting for item in self.resources for setting in _settings(item))
+        return _index((*self.resources, *settings), lambda resource: (resource.type,))
 
     def __iter__(self) -> Iterator[Resource]:
         return iter(self.resources)
 
     def of_type(self, types: Iterable[str]) -> list[Resource]:
+        """The resources of these types, and the settings on buckets themselves as resources of
+        their own, which are not managed.
+        """
         return _found(self._by_type, types)
 
     def referencing(self, target: Resource, types: Iterable[str], prop: str) -> list[Resource]:
@@ -253,6 +260,25 @@ class Stack:
         return {
             urn for peer in peers for urns in peer.property_dependencies.values() for urn in urns
         }
+
+
+def _settings(bucket: Resource) -> Iterator[Resource]:
+    """The settings on a bucket itself, as the separate resources that refer to the bucket."""
+    if bucket.type not in _BUCKETS or not bucket.managed:
+        return
+    inputs = bucket.props.plain()
+    for name, resource_class, prop, settings in separate_settings(inputs):
+        yield replace(
+            bucket,
+            type=aws(resource_class)[0],
+            props=Properties(settings),
+            identifiers=frozenset(),
+            managed=False,
+            property_dependencies={
+                prop: bucket.property_dependencies.get(name, ()),
+                "bucket": (bucket.urn,),
+            },
+        )
 
 
 @cache
