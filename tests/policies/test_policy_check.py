@@ -118,6 +118,71 @@ def test_settings_on_a_bucket_itself_are_read(program: Path) -> None:
     assert not of_bucket & settings
 
 
+LOGS = """
+import json
+import pulumi
+import pulumi_aws as aws
+
+own = aws.Provider("own", region="eu-west-1", allowed_account_ids=["482912345678"])
+options = pulumi.ResourceOptions(provider=own)
+
+def bucket(name, principal, *actions):
+    statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": list(actions)}
+    document = {"Version": "2012-10-17", "Statement": [{**statement, "Resource": "*"}]}
+    created = aws.s3.Bucket(name, opts=options)
+    aws.s3.BucketPolicy(name, bucket=created.id, policy=json.dumps(document), opts=options)
+
+load_balancing = aws.elb.get_service_account().arn
+bucket("logs", "156460612806", "s3:PutObject")
+bucket("logs-of-function", load_balancing, "s3:PutObject")
+bucket("trail", aws.cloudtrail.get_service_account().arn, "s3:PutObject", "s3:GetBucketAcl")
+billing = aws.get_billing_service_account().arn
+bucket("billing", billing, "s3:PutObject", "s3:GetBucketAcl", "s3:GetBucketPolicy")
+bucket("read", load_balancing, "s3:PutObject", "s3:GetObject")
+bucket("user", "arn:aws:iam::156460612806:user/x", "s3:PutObject")
+bucket("stranger", "156460612807", "s3:PutObject")
+"""
+
+
+def test_accounts_of_aws_may_deliver_logs(program: Path) -> None:
+    (program / "__main__.py").write_text(LOGS)
+    findings = policy_check.check(program, "dev", levels="prod").findings
+    reported = {item.urn.rpartition("::")[2] for item in findings if item.rule == "GH-S3-012"}
+    assert reported == {"read", "user", "stranger"}
+
+
+OUTPUTS = """
+import pulumi
+import pulumi_aws as aws
+import pulumi_random as random
+
+secret = aws.secretsmanager.Secret("db")
+named = aws.secretsmanager.Secret("api", name="Correct-Horse-7")
+parameter = aws.ssm.Parameter("p", type="SecureString", value=pulumi.Output.secret("x"))
+key = aws.kms.Key("signing")
+drawn = random.RandomString("drawn", length=20)
+pulumi.export("db_password_secret", secret.name)
+pulumi.export("db_password", secret.id)
+pulumi.export("api_password", named.name)
+pulumi.export("shop-passwords", parameter.name)
+pulumi.export("signing-private-key", key.key_id)
+pulumi.export("nested", {"password": [named.name]})
+pulumi.export("admin_password", "Correct-Horse-8")
+pulumi.export("root_password", drawn.result)
+"""
+
+
+def test_name_or_id_of_a_resource_is_no_secret(program: Path) -> None:
+    (program / "__main__.py").write_text(OUTPUTS)
+    findings = policy_check.check(program, "dev", levels="prod").findings
+    reported = [item.message for item in findings if item.rule == "GH-PUL-005" and item.blocks]
+    assert {name for name in ("admin_password", "root_password") if name in str(reported)} == {
+        "admin_password",
+        "root_password",
+    }
+    assert len(reported) == 2
+
+
 EXEMPTION = """
 [[exemption]]
 control = "GH-S3-010"

@@ -3,9 +3,10 @@ and have fake results in a check.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from gatehouse_policies.analysis.iam.delivery_accounts import BILLING, LOAD_BALANCING, TRAILS
 from gatehouse_policies.analysis.iam.grammar import DocumentError
 from gatehouse_policies.analysis.iam.rendering import policy_document
 from gatehouse_policies.analysis.type_tokens import by_token
@@ -107,6 +108,25 @@ def _managed_prefix_list(args: dict[str, Any], location: AwsLocation) -> dict[st
     }
 
 
+def _delivery_account(
+    accounts: Mapping[str, str],
+) -> Callable[[dict[str, Any], AwsLocation], dict[str, Any]]:
+    def result(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
+        region = location.with_region(args.get("region")).region
+        if region not in accounts:
+            raise CheckError(
+                f"AWS has no account that delivers logs in {region}. Allow the service principal "
+                f"instead."
+            )
+        return {**_root_of(accounts[region]), "region": region}
+
+    return result
+
+
+def _root_of(account: str) -> dict[str, Any]:
+    return {"id": account, "arn": f"arn:aws:iam::{account}:root"}
+
+
 _INVOKES: dict[str, Callable[[dict[str, Any], AwsLocation], dict[str, Any]]] = by_token(
     {
         "index.getCallerIdentity": _caller,
@@ -115,5 +135,8 @@ _INVOKES: dict[str, Callable[[dict[str, Any], AwsLocation], dict[str, Any]]] = b
         "index.getAvailabilityZones": _zones,
         "ec2.getManagedPrefixList": _managed_prefix_list,
         "iam.getPolicyDocument": _policy_document,
+        "elb.getServiceAccount": _delivery_account(LOAD_BALANCING),
+        "cloudtrail.getServiceAccount": _delivery_account(TRAILS),
+        "index.getBillingServiceAccount": lambda _args, _location: _root_of(BILLING),
     }
 )

@@ -1,7 +1,7 @@
 """Rules for the Pulumi program: provider, Regions, protection, tags and outputs."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from gatehouse_policies.analysis.iam.document import account_of
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS
@@ -321,11 +321,18 @@ def no_deprecated_types_or_inputs(resource: Resource, stack: Stack) -> CheckResu
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 )
 def outputs_have_no_secrets(root: Resource, stack: Stack) -> CheckResults:
+    public = frozenset(
+        identifier
+        for resource in stack
+        if resource.type.startswith("aws:")
+        for identifier in resource.identifiers
+    )
     for name in root.props.names():
-        yield from _find_secret(name, root.props)
+        yield from _find_secret(name, root.props, public)
 
 
-def _find_secret(name: str, block: Properties) -> CheckResults:
+def _find_secret(name: str, block: Properties, public: Set[str]) -> CheckResults:
+    """public: names, IDs and ARNs of resources, such as the name of a secret."""
     if not block.known(name):
         if name_indicates_secret(name):
             yield Undecided(f"outputs.{block.path_of(name)}")
@@ -336,8 +343,9 @@ def _find_secret(name: str, block: Properties) -> CheckResults:
     if isinstance(value, Mapping):
         nested = Properties(value, block.path_of(name))
         for key in nested.names():
-            yield from _find_secret(key, nested)
+            yield from _find_secret(key, nested, public)
     elif isinstance(value, str) and value:
-        is_named_secret = name_indicates_secret(name) and not value.startswith("arn:")
+        is_public = value.startswith("arn:") or value in public
+        is_named_secret = name_indicates_secret(name) and not is_public
         if is_named_secret or looks_secret("", value):
             yield f"the output {block.path_of(name)} probably contains a secret"

@@ -169,3 +169,12 @@ def test_deployment_has_no_fake_results() -> None:
     with pytest.raises(CheckError, match="the function aws:ec2/getVpc:getVpc is not supported"):
         invoke("aws:ec2/getVpc:getVpc", {}, LOCATION)
     assert "json" in invoke(TOKEN, {"statements": []}, LOCATION)
+
+
+def test_accounts_that_deliver_logs_are_those_of_aws() -> None:
+    location = AwsLocation(region="eu-west-1")
+    account = invoke("aws:elb/getServiceAccount:getServiceAccount", {}, location)
+    assert account["arn"] == "arn:aws:iam::156460612806:root"
+    elsewhere = {"region": "me-central-1"}
+    with pytest.raises(CheckError, match="no account that delivers logs in me-central-1"):
+        invoke("aws:elb/getServiceAccount:getServiceAccount", elsewhere, location)

@@ -13,6 +13,7 @@ from gatehouse_policies.analysis.iam.actions import (
     reaches_everything,
     unlimited_actions,
 )
+from gatehouse_policies.analysis.iam.delivery_accounts import DELIVERY_ACCOUNTS
 from gatehouse_policies.analysis.iam.grammar import (
     Condition,
     Document,
@@ -55,6 +56,9 @@ https://docs.aws.amazon.com/prescriptive-guidance/latest/least-privilege-cloudfo
 
 _ACCOUNT = re.compile(r"^\d{12}$")
 _BUCKET = re.compile(r"[^*?/]{3}[^/]*|[^*?/]+")
+_ROOT = re.compile(r"(?:arn:[^:]*:iam::)?(\d{12})(?::root)?")
+# What AWS needs for the delivery of logs to a bucket.
+_DELIVERY = frozenset({"s3:putobject", "s3:getbucketacl", "s3:getbucketpolicy"})
 _ARN_ACCOUNT = re.compile(r"^arn:[^:]*:[^:]*:[^:]*:(\d{12}):")
 
 # Condition keys that restrict a request to an account, organization, network or resource. With such
@@ -153,8 +157,18 @@ def allowed_accounts(document: Document) -> frozenset[str]:
     Statements with another restricting condition, such as on an organization, are excluded.
     """
     return frozenset(
-        account for allow in document.allows for account in _accounts_of_statement(allow)
+        account
+        for allow in document.allows
+        for account in _accounts_of_statement(allow) - _delivering(allow)
     )
+
+
+def _delivering(allow: Statement) -> frozenset[str]:
+    """The accounts of AWS that a statement allows to deliver logs, and nothing else."""
+    if not allow.actions or not _DELIVERY.issuperset(action.lower() for action in allow.actions):
+        return frozenset()
+    roots = (match for _, value in allow.principals or () if (match := _ROOT.fullmatch(value)))
+    return DELIVERY_ACCOUNTS.intersection(match[1] for match in roots)
 
 
 def _accounts_of_statement(allow: Statement) -> frozenset[str]:
