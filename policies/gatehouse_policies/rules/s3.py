@@ -111,8 +111,8 @@ def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/UsingKMSEncryption.html",
 )
 def bucket_uses_customer_key(bucket: Resource, stack: Stack) -> CheckResults:
-    if purpose(bucket) == _LOG_SINK:
-        return  # Log delivery supports SSE-S3 only.
+    if _requires_sse_s3(bucket, stack):
+        return
     configurations = stack.referencing(
         bucket, aws("s3.BucketServerSideEncryptionConfiguration"), "bucket"
     )
@@ -123,6 +123,31 @@ def bucket_uses_customer_key(bucket: Resource, stack: Stack) -> CheckResults:
         yield from check_each(rules, _check_encryption_rule)
         if not rules:
             yield f"{configuration.name} has no rule"
+
+
+# Properties with a bucket in which logs are delivered with SSE-S3 only, keyed by resource type.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html
+_SSE_S3_DELIVERIES = by_token(
+    {
+        "lb.LoadBalancer": ("accessLogs", "connectionLogs", "healthCheckLogs"),
+        "elb.LoadBalancer": ("accessLogs",),
+        "s3.BucketLogging": ("targetBucket",),
+    }
+)
+
+
+def _requires_sse_s3(bucket: Resource, stack: Stack) -> bool:
+    """True for a bucket with the tag of log buckets, or with logs that a KMS key would reject.
+
+    Network Load Balancers support KMS keys.
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/network/enable-access-logs.html
+    """
+    return purpose(bucket) == _LOG_SINK or any(
+        source.props.known_text("loadBalancerType") != "network"
+        for type_, props in _SSE_S3_DELIVERIES.items()
+        for prop in props
+        for source in stack.referencing(bucket, (type_,), prop)
+    )
 
 
 def _check_encryption_rule(rule: Properties) -> CheckResults:
@@ -366,8 +391,7 @@ def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stac
 def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckResults:
     if not _policies_meet(bucket_policy.denies_customer_provided_keys, bucket, stack):
         yield "no bucket policy denies uploads with customer-provided keys (SSE-C)"
-    # Log delivery uses SSE-S3 without a key.
-    if purpose(bucket) != _LOG_SINK and not _policies_meet(
+    if not _requires_sse_s3(bucket, stack) and not _policies_meet(
         bucket_policy.denies_other_kms_keys, bucket, stack
     ):
         yield "no bucket policy denies uploads with other KMS keys"

@@ -6,7 +6,7 @@ import pytest
 from gatehouse_policies.analysis.properties import UNKNOWN
 
 from tests.policies.pack_process import ACCOUNT, Diagnostic, Evaluation, Ref, Unknown
-from tests.policies.rules.builders import Program, changed, retyped, without
+from tests.policies.rules.builders import Program, changed, declared, retyped, without
 from tests.policies.rules.programs import s3
 
 KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/files"
@@ -104,6 +104,31 @@ def test_violation_of_a_setting_on_the_bucket_is_reported(
     assert {(item.policy, item.name) for item in diagnostics(program(**changes))} == {
         (rule, "files") for rule in rules
     }
+
+
+@pytest.mark.parametrize(
+    ("resource_class", "inputs", "is_reported"),
+    [
+        ("lb.LoadBalancer", {"accessLogs": {"bucket": Ref("files")}}, False),
+        ("alb.LoadBalancer", {"connectionLogs": {"bucket": Ref("files")}}, False),
+        ("elb.LoadBalancer", {"accessLogs": {"bucket": Ref("files")}}, False),
+        ("s3.BucketLogging", {"bucket": "other", "targetBucket": Ref("files")}, False),
+        ("s3.Bucket", {"logging": {"targetBucket": Ref("files")}}, False),
+        (
+            "lb.LoadBalancer",
+            {"loadBalancerType": "network", "accessLogs": {"bucket": Ref("files")}},
+            True,
+        ),
+        ("cloudtrail.Trail", {"s3BucketName": Ref("files")}, True),
+    ],
+)
+def test_logs_that_a_kms_key_would_reject_require_none(
+    resource_class: str, inputs: dict[str, Any], is_reported: bool
+) -> None:
+    sse_s3 = program(serverSideEncryptionConfiguration=encryption("AES256"))
+    source = declared(resource_class, "source", **inputs)
+    reported = {(item.policy, item.name) for item in diagnostics([*sse_s3, source])}
+    assert (("GH-S3-005", "files") in reported) == is_reported
 
 
 @pytest.mark.parametrize(
