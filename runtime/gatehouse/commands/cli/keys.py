@@ -33,7 +33,9 @@ _KEYS = "/v1/keys"
 _COLUMNS = key_fields(listed=True)
 
 
-def _rate_limits(texts: list[str]) -> list[object]:
+def _rate_limits(texts: list[str]) -> list[object] | None:
+    if texts == ["default"]:
+        return None
     limits = [notation.rate_limit(text) for text in texts]
     if None in limits:
         reject(
@@ -73,7 +75,8 @@ _FORMS = {
                 metavar=notation.RATE_LIMIT_FORM,
                 help="Rate limit: QUOTA units per WINDOW (a duration, default: 1m), of which at "
                 "most BURST can be used at once (default: QUOTA), such as 100/1m or "
-                "daily=10000/1d:500. NAME identifies the limit (default: requests). Repeatable.",
+                "daily=10000/1d:500. NAME identifies the limit (default: requests). Repeatable. "
+                "`default`: the default limit of the deployment.",
             ),
         ],
         _rate_limits,

@@ -154,7 +154,9 @@ class UpdateKey(_PatchedSettings, kw_only=True):
     example: ClassVar = {"owner": "billing", "limits": [RateLimitInput.example]}
 
     scopes: Scopes | UnsetType = UNSET
-    limits: Limits | UnsetType = UNSET
+    limits: Annotated[
+        Limits | UnsetType | None, Meta(description="Null: the default limit of the deployment.")
+    ] = UNSET
     expires_at: Annotated[
         Timestamp | UnsetType | None,
         Meta(

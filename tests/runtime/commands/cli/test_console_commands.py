@@ -51,6 +51,14 @@ def _texts(value: Any) -> list[str]:
     )
 
 
+def test_limits_of_a_key_return_to_the_default(operator: Command) -> None:
+    default = operator.show_key(operator.create_key())["limits"]
+    key_id = operator.create_key("--limit", "9/1h:3", "--limit", "daily=50/1d")
+    assert len(operator.show_key(key_id)["limits"]) == 2
+    assert operator.run("keys", "update", key_id, "--limit", "default").code == 0
+    assert operator.show_key(key_id)["limits"] == default
+
+
 @pytest.mark.requirement("CG-13")
 def test_sign_in_link_starts_a_session(operator: Command, console_url: str) -> None:
     url = operator.run("sessions", "link").out.strip()

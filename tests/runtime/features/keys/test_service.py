@@ -62,6 +62,14 @@ async def test_update_changes_only_the_given_properties(console: Console) -> Non
     assert (await console.get(f"/v1/keys/{before['id']}")).json() == after
 
 
+async def test_limits_of_a_key_return_to_the_default(console: Console) -> None:
+    default = (await console.create())["key"]["limits"]
+    limit = {"name": "daily", "quota": 9, "window_s": 86_400}
+    key = (await console.create(limits=[limit]))["key"]
+    assert key["limits"] != default
+    assert (await patch(console, key["id"], limits=None)).json()["key"]["limits"] == default
+
+
 async def test_second_update_of_the_same_version_is_412(console: Console) -> None:
     key = (await console.create())["key"]
     replies = await asyncio.gather(
