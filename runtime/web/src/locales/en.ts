@@ -159,6 +159,7 @@ export const en = {
   'keys.create': 'Create key',
   'keys.empty': 'There are no API keys yet.',
   'keys.expiring': 'Expire within 14 days',
+  'keys.allStates': 'All except purged',
   'keys.search': 'Search',
   'keys.unused': 'Unused for 28 days',
   'keys.selectAll': 'Select all keys on this page',
