@@ -5,11 +5,12 @@ const TOKEN = /_(?:live|test)_([0-9A-Za-z]{12})[0-9A-Za-z]/
 /** The token of an API key that is complete after spaces, line breaks and quotation marks were removed. */
 const WRAPPED_TOKEN = /_(?:live|test)_([0-9A-Za-z]{12})[0-9A-Za-z]{49}/
 /** The bootstrap token, and the secret part of a link. */
-const OTHER_SECRET = /_admin_[0-9A-Za-z]{8}|(?:#|%23)(?:sign-in=)?[0-9A-Za-z]{8}/
+const OTHER_SECRET = /_admin_[0-9A-Za-z]{20}|(?:#|%23)(?:sign-in=)?[0-9A-Za-z]{20}/
 /** The parts of names, IDs, tags and e-mail addresses are shorter. */
 const PART_CHARS_MAX = 24
-/** Tokens of imported keys are at least as long. */
+/** Lengths of the tokens of imported keys. */
 const IMPORTED_CHARS_MIN = 8
+const IMPORTED_CHARS_MAX = 512
 
 export interface Pasted {
   /** ID of the key whose token was recognized. */
@@ -21,7 +22,7 @@ export interface Pasted {
 }
 
 export function recognize(text: string): Pasted {
-  const credential = text.replace(/^[\s"'`]*(?:authorization\s*:\s*)?(?:bearer\s+)?/i, '').replace(/[\s"'`\\]+/g, '')
+  const credential = text.replace(/^[\s"'`]*(?:authorization\s*:\s*)?(?:bearer\s+)?/i, '').replace(/[\s"'`,;]+$|[\s"'`\\]+/g, '')
   const keyId = (TOKEN.exec(text) ?? WRAPPED_TOKEN.exec(credential))?.[1]
   if (keyId !== undefined) {
     return { keyId, plain: false }
@@ -30,7 +31,7 @@ export function recognize(text: string): Pasted {
     return { plain: false }
   }
   return {
-    ...(credential.length >= IMPORTED_CHARS_MIN && { token: credential }),
+    ...(credential.length >= IMPORTED_CHARS_MIN && credential.length <= IMPORTED_CHARS_MAX && { token: credential }),
     plain: text.split(/[^\p{L}\p{N}]+/u).every((part) => part.length <= PART_CHARS_MAX),
   }
 }

@@ -102,6 +102,7 @@ export const en = {
   'filter.label': 'Filter',
   'filter.all': 'All',
   'filter.show': 'Show',
+  'filter.secret': 'No key has this token. The text was not searched, because it can be a secret.',
   'filter.none': 'Nothing matches these filters.',
   'filter.clear': 'Clear filters',
   'pager.label': 'Pages',
