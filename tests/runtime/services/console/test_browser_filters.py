@@ -17,7 +17,9 @@ _ALL = re.compile(r"<option value=\"\">")
 
 
 async def create_data(console: Console) -> None:
-    """At least one row for each value of each filter."""
+    """At least one row for each value of each filter, and no others."""
+    console.sql("TRUNCATE audit_event, delivery, usage_count")
+    console.sql("DELETE FROM core; DELETE FROM api_key")
     operator = await console.create(name="operator", scopes=["role:operator"])
     key_id = await console.create_id(environment="live")
     await console.create(name="expires soon", ttl_s=86_400)
