@@ -1,6 +1,6 @@
 /** Messages and questions for the user. App.vue displays the messages, and ConsoleFrame.vue the questions. */
 import { reactive, ref } from 'vue'
-import { t } from './preferences'
+import { t, type MessageKey } from './preferences'
 
 export interface Question {
   title: string
@@ -11,8 +11,17 @@ export interface Question {
   reason?: boolean
   /** Text that the user must type to confirm. */
   confirmation?: string
+  /** The action consists of several requests and ends between two of them when the user cancels it. */
+  stoppable?: boolean
   /** The action. If it fails, the dialog shows the error and stays open with the values that the user typed. */
-  perform?: (answer: Answer) => Promise<void>
+  perform?: (answer: Answer, progress: Progress) => Promise<void>
+}
+
+/** How much of an action is done, and whether the user wants to stop it. */
+export interface Progress {
+  done: number
+  total: number
+  stopped: boolean
 }
 
 export interface Answer {
@@ -24,6 +33,8 @@ export const message = ref('')
 export const dialog = reactive<{ question: Question | null }>({ question: null })
 /** Parts of the page with values that cannot be shown again and that the user has not stored. */
 export const shownOnce = new Set<symbol>()
+/** Actions without a response, from the press of the button on. */
+export const inProgress = new Set<symbol>()
 let finish: ((confirmed: boolean) => void) | undefined
 
 /** Shows a short message and announces it to screen readers. */
@@ -46,14 +57,21 @@ export function answer(confirmed: boolean): void {
   finish = undefined
 }
 
-/** Asks before the user leaves a page with values that cannot be shown again. */
+/** Asks before the user leaves a page with an action in progress, whose result would not be shown, or with values that cannot be shown again. */
 export async function mayLeave(): Promise<boolean> {
-  const question = { title: t('once.leaveTitle'), text: t('once.leaveText'), action: t('once.leave'), danger: true }
-  return shownOnce.size === 0 || (await ask(question))
+  const leave = (text: MessageKey): Promise<boolean> => ask({ title: t('once.leaveTitle'), text: t(text), action: t('once.leave'), danger: true })
+  if (dialog.question && inProgress.size) {
+    return false // The dialog shows the action in progress.
+  }
+  answer(false) // An open question concerns the page that the user leaves.
+  if (inProgress.size && !(await leave('once.progressText'))) {
+    return false
+  }
+  return shownOnce.size === 0 || (await leave('once.leaveText'))
 }
 
 addEventListener('beforeunload', (event) => {
-  if (shownOnce.size) {
+  if (shownOnce.size || inProgress.size) {
     event.preventDefault()
   }
 })

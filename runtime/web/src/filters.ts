@@ -5,16 +5,13 @@ import { useRoute, useRouter, type LocationQueryRaw } from 'vue-router'
 export interface Filters<Name extends string> {
   values: ComputedRef<Record<Name, string>>
   cursor: ComputedRef<string | undefined>
-  /** Sets a filter to the value of the control that changed. Of an API key token, only the key ID is used. */
+  /** Sets a filter to the value of the control that changed, whose values are fixed. SearchFilter.vue is for text. */
   enter(name: Name, event: Event): void
   /** Changes filters and returns to the first page. */
   set: (changes: Partial<Record<Name, string>>) => void
   /** Returns the query for the page with this cursor. */
   page: (cursor: string | undefined) => { query: LocationQueryRaw }
 }
-
-/** The token of an API key, also if its end is missing. The first 12 characters after the environment are the key ID. */
-const TOKEN = /[a-z0-9_]*_(?:live|test)_([0-9A-Za-z]{12})[0-9A-Za-z]+/g
 
 export function useFilters<Name extends string>(names: readonly Name[]): Filters<Name> {
   const route = useRoute()
@@ -32,9 +29,7 @@ export function useFilters<Name extends string>(names: readonly Name[]): Filters
     cursor: computed(() => text('cursor') || undefined),
     set,
     enter(name, event) {
-      const control = event.target as HTMLInputElement
-      control.value = control.value.trim().replace(TOKEN, '$1')
-      set({ [name]: control.value } as Partial<Record<Name, string>>)
+      set({ [name]: (event.target as HTMLInputElement).value } as Partial<Record<Name, string>>)
     },
     page: (cursor) => ({ query: compact({ ...values.value, cursor: cursor ?? '' }) }),
   }

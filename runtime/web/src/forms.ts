@@ -4,17 +4,16 @@ import { ApiError } from './api/client'
 import { useAction, type Action } from './query'
 
 /**
- * Returns a function that generates values for a request, such as links. The values stay the same until `source` changes, so that
- * a request that is sent again after a lost response is the same request.
+ * Returns a function that generates values for a request, such as links. They are the same for the same `source`, so that a request
+ * that is sent again after a lost response is the same request.
  */
 export function useGenerated<Value>(source: () => unknown, generate: () => Promise<Value>): () => Promise<Value> {
-  let generated: { source: string; value: Promise<Value> } | undefined
+  const generated = new Map<string, Promise<Value>>()
   return () => {
     const current = JSON.stringify(source())
-    if (generated?.source !== current) {
-      generated = { source: current, value: generate() }
-    }
-    return generated.value
+    const value = generated.get(current) ?? generate()
+    generated.set(current, value)
+    return value
   }
 }
 

@@ -14,9 +14,17 @@ export interface KeyForm {
   /** Selected values by field. */
   choices: Record<FieldName, string[]>
   environment: '' | 'live' | 'test'
-  quota: string
-  window: string
+  limits: LimitForm[]
   days: string
+}
+
+/** A rate limit. Vue stores the value of a number field as a number, or as an empty text. */
+export interface LimitForm {
+  name: string
+  quota: string | number
+  window: number
+  burst: string | number
+  cost: string | number
 }
 
 const DAY_S = 86_400
@@ -43,18 +51,21 @@ export function shown(name: FieldName, value: string | readonly string[]): strin
 }
 
 export function emptyKey(): KeyForm {
-  return { texts: eachField(() => ''), choices: eachField(() => []), environment: '', quota: '', window: '60', days: '90' }
+  return { texts: eachField(() => ''), choices: eachField(() => []), environment: '', limits: [], days: '90' }
 }
 
-/** Returns the form for an existing key. Only a single limit can be edited here. Other limits are shown but not changed. */
+/** A new row of the form. The first limit has the name that the other clients use too. */
+export function emptyLimit(form: KeyForm): LimitForm {
+  return { name: form.limits.length ? '' : 'requests', quota: '', window: 60, burst: '', cost: 1 }
+}
+
+/** Returns the form for an existing key. It shows everything that it can change. */
 export function formOf(key: Key): KeyForm {
-  const limit = key.limits.length === 1 ? key.limits[0] : undefined
   return {
     texts: eachField((name) => [key[name]].flat().join(' ')),
     choices: eachField((name) => [key[name]].flat()),
     environment: '',
-    quota: limit ? String(limit.quota) : '',
-    window: limit ? String(limit.window_s) : '60',
+    limits: key.limits.map(({ name, quota, window_s: window, burst, cost }) => ({ name, quota, window, burst: burst === quota ? '' : burst, cost })),
     days: '',
   }
 }
@@ -68,10 +79,16 @@ export function fieldValues(form: KeyForm): Record<FieldName, string | string[]>
   })
 }
 
-/** The body of a change request, with the properties that were entered. */
+/** The body of a change request. Without limits, the key has the default of the deployment. */
 function body(form: KeyForm): Schemas['UpdateKey'] {
-  const limits = [{ name: 'requests', quota: Number(form.quota), window_s: Number(form.window) }]
-  return { ...fieldValues(form), ...(Number(form.quota) > 0 && { limits }) } as Schemas['UpdateKey']
+  const limits = form.limits.map(({ name, quota, window, burst, cost }) => ({
+    name: name.trim(),
+    quota: Number(quota),
+    window_s: window,
+    ...(burst !== '' && { burst: Number(burst) }),
+    cost: Number(cost),
+  }))
+  return { ...fieldValues(form), limits: limits.length ? limits : null } as Schemas['UpdateKey']
 }
 
 /** The body of a creation request. Without scopes, the console uses its default. */

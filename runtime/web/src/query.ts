@@ -2,6 +2,7 @@
 import { nextTick, onScopeDispose, shallowReactive, watch, type WatchSource } from 'vue'
 import type { ApiError } from './api/client'
 import { problemOf } from './failure'
+import { inProgress } from './feedback'
 
 /** The part of a query that does not depend on the type of its data. */
 export interface Refreshable {
@@ -93,6 +94,7 @@ export interface Action<Arguments extends unknown[]> {
  */
 export function useAction<Arguments extends unknown[]>(perform: (...values: Arguments) => Promise<void>): Action<Arguments> {
   const action = shallowReactive<Action<Arguments>>({ busy: false, error: undefined, run })
+  const self = Symbol('action')
 
   async function run(...values: Arguments): Promise<void> {
     if (action.busy) {
@@ -100,6 +102,7 @@ export function useAction<Arguments extends unknown[]>(perform: (...values: Argu
     }
     const focused = document.activeElement
     action.busy = true
+    inProgress.add(self)
     action.error = undefined
     try {
       await perform(...values)
@@ -107,6 +110,7 @@ export function useAction<Arguments extends unknown[]>(perform: (...values: Argu
       action.error = problemOf(error)
     } finally {
       action.busy = false
+      inProgress.delete(self)
       await restoreFocus(focused)
     }
   }

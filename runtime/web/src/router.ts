@@ -46,5 +46,5 @@ export const router = createRouter({
   scrollBehavior: (to, from, saved) => saved ?? (to.path !== from.path || to.query['cursor'] !== from.query['cursor'] ? { top: 0 } : false),
 })
 
-// Filters and details of a page do not leave it.
-router.beforeEach((to, from) => to.path === from.path || mayLeave())
+// Filters and details of a page do not leave it. A sign-in ends with another page.
+router.beforeEach((to, from) => to.path === from.path || from.name === 'sign-in' || mayLeave())

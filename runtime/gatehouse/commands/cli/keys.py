@@ -10,12 +10,13 @@ from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import KeyIdArgument, Output, console_command, key_id
 from gatehouse.commands.cli.output import count, note, print_fields, print_items, print_text, reject
 from gatehouse.commands.cli.shapes import Form, parameters, request
-from gatehouse.core import notation, token_scanner
+from gatehouse.core import imported_tokens, notation, token_scanner
 from gatehouse.core.keys import key_fields
 from gatehouse.features.keys.schemas import (
     ChangedKey,
     CreatedKey,
     CreateKey,
+    FoundKey,
     KeyView,
     ListKeys,
     PurgedKey,
@@ -33,7 +34,9 @@ _KEYS = "/v1/keys"
 _COLUMNS = key_fields(listed=True)
 
 
-def _rate_limits(texts: list[str]) -> list[object]:
+def _rate_limits(texts: list[str]) -> list[object] | None:
+    if texts == ["default"]:
+        return None
     limits = [notation.rate_limit(text) for text in texts]
     if None in limits:
         reject(
@@ -73,7 +76,8 @@ _FORMS = {
                 metavar=notation.RATE_LIMIT_FORM,
                 help="Rate limit: QUOTA units per WINDOW (a duration, default: 1m), of which at "
                 "most BURST can be used at once (default: QUOTA), such as 100/1m or "
-                "daily=10000/1d:500. NAME identifies the limit (default: requests). Repeatable.",
+                "daily=10000/1d:500. NAME identifies the limit (default: requests). Repeatable. "
+                "`default`: the default limit of the deployment.",
             ),
         ],
         _rate_limits,
@@ -166,10 +170,10 @@ def create(client: ConsoleClient, **settings: Any) -> Output:
 
 
 def list_(client: ConsoleClient, **settings: Any) -> Output:
-    """List keys. Of a whole token in --search, only the key ID is sent."""
+    """List keys. For a token in --search, also of an imported key, the key ID is searched."""
     query = request(settings, _FORMS)
     if "search" in query:
-        query["search"] = _without_secret(query["search"])
+        query["search"] = _without_secret(client, query["search"])
     keys = list(client.items(KeyView, _KEYS, **query))
 
     def show() -> None:
@@ -179,10 +183,14 @@ def list_(client: ConsoleClient, **settings: Any) -> Output:
     return keys, show
 
 
-def _without_secret(search: str) -> str:
+def _without_secret(client: ConsoleClient, search: str) -> str:
     """The key ID of a token, or the text if it is not a token."""
     match = next(token_scanner.find(search.encode()), None)
-    return search if match is None or match.key_id is None else match.key_id
+    if match is not None and match.key_id is not None:
+        return match.key_id
+    if not imported_tokens.is_token(search):
+        return search
+    return client.call(FoundKey, "POST", f"{_KEYS}/find", {"token": search}).id or search
 
 
 def show(client: ConsoleClient, id: KeyIdArgument) -> Output:

@@ -209,6 +209,8 @@ class KeyService:
         Raises PreconditionFailed if the key has changed since then, BadRequest if the expiry is not
         allowed, and the errors of `transition`.
         """
+        if patch.get("limits", ()) is None:
+            patch = {**patch, "limits": (self.default_limit,)}
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             if version is not None and version != key.version:

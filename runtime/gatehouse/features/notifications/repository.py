@@ -23,7 +23,7 @@ from gatehouse.features.notifications.models import (
 )
 from gatehouse.platform.audit_log import append, append_all
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
-from gatehouse.platform.db.statements import RowMapping, prune
+from gatehouse.platform.db.statements import Conditions, RowMapping, prune
 
 #: Maximum number of reminders, or of deliveries of several audit rows, per transaction.
 BATCH_ROWS = 500
@@ -167,17 +167,20 @@ class NotificationRepository:
         await self._pool.execute(_ATTEMPTED, *key, *values)
 
     async def page(
-        self, *, state: str, after: tuple[str, str], size: int
+        self, *, state: str | None, after: tuple[str, str] | None, size: int
     ) -> tuple[list[Delivery], tuple[str, str] | None]:
-        """Deliveries after the position `after`, in the order of (notification ID, target), and the
-        position of the last one, or None on the last page.
+        """Deliveries after the position `after`, newest first, and the position of the last one, or
+        None on the last page. state: None for all states.
         """
+        where = Conditions()
+        where.add_equal(state=state)
+        if after is not None:
+            where.add("(notification_id, target) < ({}, {})", *after)
         statement = (
-            f"SELECT {_DELIVERY.select} FROM delivery "
-            "WHERE state = $1 AND (notification_id, target) > ($2, $3) "
-            "ORDER BY notification_id, target LIMIT $4"
+            f"SELECT {_DELIVERY.select} FROM delivery{where} "
+            f"ORDER BY notification_id DESC, target DESC LIMIT {where.bind(size + 1)}"
         )
-        rows = await self._pool.fetch(statement, state, *after, size + 1)
+        rows = await self._pool.fetch(statement, *where.values)
         page = [_DELIVERY.read(row) for row in rows[:size]]
         return page, (page[-1].notification_id, page[-1].target) if len(rows) > size else None
 

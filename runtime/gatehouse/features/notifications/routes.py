@@ -52,10 +52,10 @@ async def list_deliveries(
 ) -> DeliveryPage:
     """List deliveries.
 
-    Returns dead deliveries by default. Use `state` to list others.
+    Returns the deliveries that match the filter, newest first.
     """
     cursors = request.cursors(f"deliveries|{query.state}")
-    after = cursors.read(query.cursor, tuple[str, str]) or ("", "")
+    after = cursors.read(query.cursor, tuple[str, str])
     page, last = await webhooks.repository.page(state=query.state, after=after, size=query.limit)
     return DeliveryPage([delivery_view(delivery) for delivery in page], cursors.write(last))
 

@@ -79,8 +79,12 @@ class ListDeliveries(Input):
     """Query parameters for listing deliveries."""
 
     state: Annotated[
-        DeliveryState, Meta(description="`dead`: abandoned after the last attempt failed.")
-    ] = "dead"
+        DeliveryState | None,
+        Meta(
+            description="Filter by state. `dead`: abandoned after the last attempt failed. "
+            "Default: all deliveries."
+        ),
+    ] = None
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
 

@@ -8,7 +8,7 @@ import type { components, operations } from './schema'
 export type Schemas = components['schemas']
 export type OperationId = keyof operations
 
-/** An operation, as described in /operations.json. `step_up`: never, always or managing. */
+/** An operation, as described in /operations.json. `step_up`: never, always or managing; null if the operation changes nothing. */
 export interface Operation {
   method: string
   path: string
@@ -45,7 +45,7 @@ export interface CallOptions<K extends OperationId> {
   signal?: AbortSignal
 }
 
-/** A problem document (RFC 9457), or a failure without a response (status 0, code `network`, `page` or `unexpected`: see failure.ts). */
+/** A problem document (RFC 9457), or a failure without a response (status 0, code `network`, `unanswered`, `page` or `unexpected`: see failure.ts). */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
@@ -69,6 +69,8 @@ let onUnauthorized: Handler = async () => false
  * returns the first response.
  */
 const pending = new Map<string, string>()
+/** The digest of the last request without a known result, by method and path, for requests that are not the same when sent twice. */
+const unanswered = new Map<string, string>()
 
 /** Loads the operations. Returns the name of the identity provider with which browsers can sign in, or null. */
 export async function loadOperations(): Promise<string | null> {
@@ -107,6 +109,7 @@ export function useCsrfToken(token: string): void {
 /** Forgets the changes without a response, which belong to the user of the session. */
 export function forgetChanges(): void {
   pending.clear()
+  unanswered.clear()
 }
 
 /** Sets the handler for 401 responses. The request is sent again if `handler` returns true. */
@@ -114,31 +117,53 @@ export function handleUnauthorized(handler: Handler): void {
   onUnauthorized = handler
 }
 
-/** Calls an operation. Sends the request again if another session has replaced the session. Throws ApiError. */
+/**
+ * Calls an operation. Sends the request again if another session has replaced the session. Throws ApiError, also once instead of sending
+ * another request while the result of the previous one is unknown, so that the user does not create two objects without knowing.
+ */
 export async function call<K extends OperationId>(id: K, options: CallOptions<K> = {}): Promise<Success<K>> {
   const target = table[id]
   if (!target) {
     throw new ApiError(404, 'not_found', '', [], '')
   }
   const sent = csrf
-  const change = target.method === 'GET' || options.credential !== undefined ? '' : await digest(target, options)
+  // An operation that changes nothing has no step-up rule.
+  const change = target.step_up === null || options.credential !== undefined ? '' : await digest(target, options)
+  const place = change && target.method === 'POST' ? address(target.path, { path: options.path }) : ''
+  if (place && (unanswered.get(place) ?? change) !== change) {
+    unanswered.delete(place)
+    throw new ApiError(0, 'unanswered', '', [], '')
+  }
   if (change && !pending.has(change)) {
     pending.set(change, crypto.randomUUID())
   }
   const key = pending.get(change)
+  const attempt = (): Promise<Success<K>> =>
+    request(target, options, key).catch((error: unknown) => {
+      if (place && error instanceof ApiError && isUnanswered(error)) {
+        unanswered.set(place, change)
+      }
+      throw error
+    })
   let result: Success<K>
   try {
-    result = await request(target, options, key)
+    result = await attempt()
   } catch (error) {
     const isDenied = error instanceof ApiError && error.status === 401 && !options.credential
     const isReplaced = csrf !== sent && csrf !== ''
     if (!isDenied || !(isReplaced || (await onUnauthorized(error, target.method)))) {
       throw error
     }
-    result = await request(target, options, key)
+    result = await attempt()
   }
   pending.delete(change)
+  unanswered.delete(place)
   return result
+}
+
+/** True if the connection was lost, or if a proxy and not the console answered. */
+function isUnanswered(error: ApiError): boolean {
+  return error.code === 'network' || (error.status >= 500 && error.code === 'error')
 }
 
 /** SHA-256 of the parts of a request that determine what it changes. */

@@ -12,8 +12,9 @@ from gatehouse.features.sharing.schemas import CreatedSecret, SecretView
 from gatehouse.platform.http.examples import example
 from gatehouse.platform.http.fields import View
 
-from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command
+from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, importer_command
 from tests.runtime.commands.cli.conftest import key_id as token_id
+from tests.runtime.conftest import Database
 
 
 def _option(name: str, value: object) -> str:
@@ -49,6 +50,38 @@ def _texts(value: Any) -> list[str]:
         if isinstance(value, dict)
         else value
     )
+
+
+def test_key_is_found_by_its_token(
+    operator: Command, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported, own = "a-token-of-another-system", operator.run("keys", "create", "--name", "own")
+    importer = importer_command(operator.folder, database.app_url, b"p" * 32)
+    (importer.folder / "api_keys.json").write_text(
+        json.dumps([{"key": imported, "name": "imported"}])
+    )
+    assert importer.run("import", "api_keys.json").code == 0
+    addresses: list[str] = []
+    send = httpx.Client.send
+
+    def record(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+        addresses.append(str(request.url))
+        return send(client, request, **options)
+
+    monkeypatch.setattr(httpx.Client, "send", record)
+    for token, name in ((imported, "imported"), (own.out.strip(), "own")):
+        found = operator.run("keys", "list", "--search", token, "--json")
+        assert [key["name"] for key in json.loads(found.out)] == [name]
+        assert len(addresses) > 0
+        assert token not in "".join(addresses)
+
+
+def test_limits_of_a_key_return_to_the_default(operator: Command) -> None:
+    default = operator.show_key(operator.create_key())["limits"]
+    key_id = operator.create_key("--limit", "9/1h:3", "--limit", "daily=50/1d")
+    assert len(operator.show_key(key_id)["limits"]) == 2
+    assert operator.run("keys", "update", key_id, "--limit", "default").code == 0
+    assert operator.show_key(key_id)["limits"] == default
 
 
 @pytest.mark.requirement("CG-13")

@@ -62,6 +62,14 @@ async def test_update_changes_only_the_given_properties(console: Console) -> Non
     assert (await console.get(f"/v1/keys/{before['id']}")).json() == after
 
 
+async def test_limits_of_a_key_return_to_the_default(console: Console) -> None:
+    default = (await console.create())["key"]["limits"]
+    limit = {"name": "daily", "quota": 9, "window_s": 86_400}
+    key = (await console.create(limits=[limit]))["key"]
+    assert key["limits"] != default
+    assert (await patch(console, key["id"], limits=None)).json()["key"]["limits"] == default
+
+
 async def test_second_update_of_the_same_version_is_412(console: Console) -> None:
     key = (await console.create())["key"]
     replies = await asyncio.gather(
@@ -395,6 +403,29 @@ async def test_search_finds_the_beginning_of_an_id_and_of_a_token_and_a_tag(
     reply = await console.get("/v1/keys", params={"search": created["token"]})
     assert reply.status_code == 400
     assert (await console.get("/v1/keys")).json()["total"] is None
+
+
+async def test_key_is_found_by_its_token_of_any_kind(console: Console) -> None:
+    created, imported = await console.create(), "a-token-of-another-system"
+    key_id, imported_id = created["key"]["id"], await console.import_key(imported)
+    revoked = await console.create()
+    await console.post(f"/v1/keys/{revoked['key']['id']}/revoke")
+    for token, found in (
+        (created["token"], key_id),
+        (revoked["token"], revoked["key"]["id"]),
+        (imported, imported_id),
+        (created["token"][:-1] + "x", None),
+        (f"{imported}x", None),
+        ("", None),
+    ):
+        reply = await console.post("/v1/keys/find", json={"token": token})
+        assert (reply.status_code, reply.json()) == (200, {"id": found})
+    assert imported not in console.log.getvalue().decode()
+    service = await console.create(scopes=["role:service"])
+    denied = await console.post(
+        "/v1/keys/find", json={"token": imported}, headers=console.as_(service["token"])
+    )
+    assert denied.status_code == 403
 
 
 async def test_explanation_lists_every_check_and_is_free(console: Console) -> None:

@@ -236,6 +236,7 @@ async def opened(page: Page, console: Console, act: Act) -> AsyncIterator[dict[s
         if await stored.count():
             await stored.first.click()
             await expect(stored).to_have_count(0)
+        await page.wait_for_function(_UNLOAD)
         await navigate(page, PREVIOUS)
     except Exception as exc:
         exc.add_note(str(act))

@@ -13,7 +13,7 @@ from gatehouse.features.sharing.links import NETWORK_ATTEMPTS_MAX, WrongPassphra
 from gatehouse.features.sharing.models import Client
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.platform.observability import Observer
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.runtime.features.sharing.services import TEXT, Sharing
 from tests.runtime.features.sharing.test_submissions import request
@@ -231,6 +231,79 @@ async def test_secret_is_submitted_with_the_keyboard(
         async with page.expect_download() as download:
             await page.click("li button")
         assert (await (await download.value).path()).read_bytes() == b"\x00\xff"
+
+
+async def _fail(page: Page, path: str, loss: str) -> None:
+    """Presses the button. The connection is lost before or after the service receives the form, or
+    the service is unavailable.
+    """
+    posts = 0
+
+    async def handle(route: Route) -> None:
+        nonlocal posts
+        if route.request.method not in ("POST", "HEAD") or posts:
+            await route.continue_()
+            return
+        posts += 1
+        if loss == "response lost":
+            await route.fetch()
+        if loss == "proxy":
+            await route.fulfill(status=502, content_type="text/html", body="<h1>Bad gateway</h1>")
+        else:
+            await route.abort()
+
+    await page.route(f"**{path}", handle)
+    if loss == "offline":
+        await page.context.set_offline(True)
+    await page.click("button[type=submit]")
+    await expect(page.locator("#connection-lost")).to_be_in_viewport(ratio=0.99)
+    await expect(page.locator("#connection-lost")).to_contain_text("The connection was lost")
+    assert await violations_in_both_themes(page) == []
+    await page.context.set_offline(False)
+
+
+_LOSSES = ["offline", "response lost", "proxy"]
+_LOST = "ERR_|status of 502"
+
+
+@pytest.mark.parametrize("loss", _LOSSES)
+async def test_submitter_without_a_connection_keeps_text_files_and_link(
+    browser: Browser, origin: str, sharing: Sharing, loss: str
+) -> None:
+    _, token, link = await request(sharing)
+    async with page_of(browser, origin, _LOST, viewport=NARROW) as page:
+        await page.goto(token.url(origin))
+        await page.fill("#text", "typed by the submitter")
+        await page.set_input_files(
+            "#file", {"name": "key.bin", "mimeType": "application/x-key", "buffer": b"\x00\xff"}
+        )
+        await _fail(page, f"/r/{token.path}", loss)
+        assert page.url == token.url(origin)
+        assert await page.input_value("#text") == "typed by the submitter"
+        await page.click("button[type=submit]")
+        await page.wait_for_selector("#submitted")
+        assert token.secret not in page.url
+        await page.goto(link.url(origin))
+        await page.click("button[type=submit]")
+        assert await page.input_value("#secret") == "typed by the submitter"
+        assert await page.locator("li button").count() == 1
+
+
+@pytest.mark.parametrize("loss", ["offline", "proxy"])
+async def test_recipient_without_a_connection_keeps_the_link(
+    browser: Browser, origin: str, sharing: Sharing, loss: str
+) -> None:
+    _, [token] = await sharing.create(passphrase=PASSPHRASE)
+    async with page_of(browser, origin, _LOST, viewport=NARROW) as page:
+        await page.goto(token.url(origin))
+        await page.fill("#passphrase", PASSPHRASE)
+        await _fail(page, f"/s/{token.path}", loss)
+        assert page.url == token.url(origin)
+        assert await page.input_value("#passphrase") == PASSPHRASE
+        await page.click("button[type=submit]")
+        await expect(page.locator("#secret")).to_have_value(TEXT.decode())
+        await expect(page.locator("#tools")).to_be_visible()
+        assert token.secret not in page.url
 
 
 async def test_secret_is_submitted_without_javascript(

@@ -7,7 +7,7 @@ const fragment = location.hash.slice(1);
 const [linkSecret, contentKey] = fragment.split(".");
 
 // Browsers do not send the part of the link after # to the server, so copy this part into the form.
-for (const form of document.querySelectorAll("form[data-link]")) {
+function prepare(form) {
   const field = form.elements.namedItem("link");
   if (field && linkSecret) {
     field.value = `${form.dataset.link}#${linkSecret}`;
@@ -15,17 +15,65 @@ for (const form of document.querySelectorAll("form[data-link]")) {
     byId("link-field").hidden = true;
   }
   form.action += fragment ? `#${fragment}` : "";
-  form.addEventListener("submit", () => {
-    // The next page gets the fragment from the form's action URL. Remove the fragment from the history.
-    history.replaceState(null, "", location.pathname);
-    for (const button of form.querySelectorAll("button[data-once]")) {
-      setTimeout(() => { button.disabled = true; });
-    }
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    byId("connection-lost").hidden = true;
+    enable(form, false);
+    (form.enctype === "multipart/form-data" ? send : open)(form);
   });
 }
 
-const remaining = byId("remaining");
-if (remaining) {
+function enable(form, enabled) {
+  form.querySelectorAll("button[data-once]").forEach((button) => { button.disabled = !enabled; });
+}
+
+// The page keeps the link and what was typed.
+function fail(form, text) {
+  const alert = byId("connection-lost");
+  alert.textContent = text ?? alert.dataset.text;
+  alert.role = "alert";
+  alert.hidden = false;
+  alert.scrollIntoView({ block: "nearest" });
+  enable(form, true);
+}
+
+// Leaves the page only if the service can be reached. A reload of the next page sends the form again, without another use.
+async function open(form) {
+  const reply = await fetch(location.pathname, { method: "HEAD", cache: "no-store" }).catch(() => undefined);
+  if (!reply || reply.status >= 500) {
+    fail(form);
+    return;
+  }
+  // The next page gets the fragment from the form's action URL. Remove the fragment from the history.
+  history.replaceState(null, "", location.pathname);
+  form.submit();
+}
+
+// Sends the form without leaving the page, until the service has received the content.
+function send(form) {
+  const request = new XMLHttpRequest();
+  request.open("POST", location.pathname);
+  request.responseType = "document";
+  request.onerror = () => fail(form);
+  request.onload = () => {
+    const page = request.response;
+    const main = page?.querySelector("main");
+    const isTemporary = request.status === 429 || request.status >= 500;
+    if (!main || (isTemporary && !main.querySelector("form[data-link]"))) {
+      fail(form, request.status === 429 ? main?.querySelector("p")?.textContent : undefined);
+      return;
+    }
+    document.title = page.title;
+    document.querySelector("main").replaceWith(main);
+    start();
+    const heading = document.querySelector("h1");
+    heading.tabIndex = -1;
+    heading.focus();
+  };
+  request.send(new FormData(form));
+}
+
+function showRemaining(remaining) {
   const end = Date.parse(remaining.dataset.end);
   const format = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "always" });
   const update = () => {
@@ -37,12 +85,6 @@ if (remaining) {
     if (seconds > 0) { setTimeout(update, seconds > 120 ? 30000 : 1000); }
   };
   update();
-}
-
-const secret = byId("secret");
-if (secret || byId("files") || byId("submitted")) {
-  // The link was used: remove the link secret from the address bar and the history.
-  history.replaceState(null, "", location.pathname);
 }
 
 const bytes = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (character) => character.charCodeAt(0));
@@ -62,7 +104,7 @@ async function acknowledge() {
   }
 }
 
-async function present() {
+async function present(secret) {
   if (secret.dataset.sealed) {
     try {
       secret.value = await decrypt(secret.dataset.sealed);
@@ -84,4 +126,16 @@ async function present() {
   await acknowledge();
 }
 
-if (secret) { present(); }
+function start() {
+  document.querySelectorAll("form[data-link]").forEach(prepare);
+  const remaining = byId("remaining");
+  if (remaining) { showRemaining(remaining); }
+  const secret = byId("secret");
+  if (secret || byId("files") || byId("submitted")) {
+    // The link was used: remove the link secret from the address bar and the history.
+    history.replaceState(null, "", location.pathname);
+  }
+  if (secret) { present(secret); }
+}
+
+start();

@@ -1,0 +1,126 @@
+"""Secrets that are pasted into a search reach no address, no history and no query of a request."""
+
+from urllib.parse import quote, unquote_plus
+
+from playwright.async_api import Browser, Page, Request, expect
+
+from tests.runtime.console_client import BOOTSTRAP, Console
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    loads_nothing,
+    navigate,
+    page_of,
+    sign_in,
+)
+
+pytestmark = MARKS
+SHORT, LONG = "customer-42-key", "4f9b" * 12
+LINK_SECRET = "LinkSecret0" * 4
+_FIELDS = (("/keys", "Search"), ("/audit", "Target ID"), ("/usage", "Key ID"))
+_REFUSED = "The text was not searched"
+#: Everything in which the browser keeps an address.
+_STORED = """JSON.stringify([history.state, location.href, document.title, { ...sessionStorage },
+  { ...localStorage }, performance.getEntries().map(({ name }) => name)])"""
+
+
+def wrapped(text: str, width: int) -> str:
+    return " ".join(text[start : start + width] for start in range(0, len(text), width))
+
+
+def forms(secret: str) -> list[str]:
+    """The forms in which a secret is pasted."""
+    return [
+        secret,
+        f'  "{secret}",',
+        f"Bearer {secret}",
+        f"Authorization: Bearer {secret}",
+        wrapped(secret, 40),
+        wrapped(secret, 9),
+    ]
+
+
+def parts(secret: str) -> list[str]:
+    return [secret[start : start + 8] for start in range(0, len(secret) - 7, 8)]
+
+
+async def paste(page: Page, label: str, text: str) -> None:
+    control = page.get_by_label(label, exact=True)
+    await control.fill(text)
+    await control.press("Enter")
+    await control.blur()
+
+
+async def test_secret_in_a_search_reaches_no_address(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    created = await console.create(name="found by its token")
+    token, key_id = created["token"], created["key"]["id"]
+    imported = {text: await console.import_key(text) for text in (SHORT, LONG)}
+    secret = token[-49:]
+    found = [
+        *((text, key_id, secret, False) for text in forms(token)),
+        (f"curl -H 'Authorization: Bearer {token}' https://gateway.test", key_id, secret, False),
+        (token[:-7], key_id, secret[:-7], False),
+        *((text, imported[SHORT], SHORT, True) for text in forms(SHORT)[:4]),
+        *((text, imported[LONG], LONG, True) for text in forms(LONG)),
+    ]
+    link = f"https://share.test/s/{'p' * 28}#{LINK_SECRET}"
+    refused = [
+        *((text, "", BOOTSTRAP[10:], False) for text in forms(BOOTSTRAP)),
+        *((text, "", LINK_SECRET, False) for text in (link, quote(link, safe=""))),
+        (f"{origin}/#sign-in={LINK_SECRET}", "", LINK_SECRET, False),
+        (secret[:40], "", secret[:40], True),
+        ("a" * 40, "", "a" * 40, True),
+    ]
+    addresses: list[str] = []
+    bodies: list[str] = []
+
+    def record(request: Request) -> None:
+        addresses.append(unquote_plus(request.url))
+        bodies.append(request.post_data or "")
+
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/keys")
+        page.on("request", record)
+        for number, (text, value, hidden, in_body) in enumerate([*found, *refused]):
+            path, label = _FIELDS[number % len(_FIELDS)]
+            await navigate(page, "/settings")
+            await navigate(page, path)
+            addresses.clear()
+            bodies.clear()
+            await paste(page, label, text)
+            if value:
+                await expect(page.get_by_label(label, exact=True)).to_have_value(value)
+                await page.wait_for_url(f"**={value}")
+            else:
+                await expect(page.get_by_role("alert")).to_contain_text(_REFUSED)
+                await expect(page.get_by_label(label, exact=True)).to_have_value("")
+                assert page.url == f"{origin}{path}"
+            await loads_nothing(page)
+            stored = await page.evaluate(_STORED)
+            for part in parts(hidden):
+                assert part not in stored, (text, part)
+                assert part not in "".join(addresses), (text, part)
+                assert in_body or part not in "".join(bodies), (text, part)
+
+
+async def test_other_text_is_searched_and_is_part_of_the_address(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    texts = (
+        "nightly export of the billing team",
+        "team@example.com",
+        "env:prod/eu-west-1",
+        "3fGh82",
+    )
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/keys")
+        for text in texts:
+            await console.create(name=text)
+            await navigate(page, "/settings")
+            await navigate(page, "/keys")
+            await paste(page, "Search", text)
+            await expect(page.locator("tbody th a")).to_have_text([text])
+            await page.reload()
+            await expect(page.locator("tbody th a")).to_have_text([text])
+            await expect(page.get_by_label("Search", exact=True)).to_have_value(text)
