@@ -411,7 +411,7 @@ async def test_receivers_are_notified_of_openings_denials_and_deletions(work: Wo
     with pytest.raises(LinkNotFound):
         await work.sharing.text(opened_secret)
     await notifications.follow(now=clock.now(), topic=True)
-    waiting, _ = await notifications.page(state="waiting", after=("", ""), size=100)
+    waiting, _ = await notifications.page(state="waiting", after=None, size=100)
     bodies = [json.loads(delivery.body) for delivery in waiting]
     own = [body for body in bodies if body["data"].get("secret_id") == secret.id]
     assert Counter(body["type"] for body in own) == {

@@ -65,7 +65,7 @@ async def rows(page: Page) -> set[str]:
     deliveries = page.locator("#main section tbody tr")
     return {
         *links,
-        *await deliveries.all_inner_texts(),
+        *(re.sub(r"\d+ \w+ ago", "", text) for text in await deliveries.all_inner_texts()),
         *await page.locator("#main details .action").all_inner_texts(),
     }
 
