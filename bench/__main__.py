@@ -1,21 +1,20 @@
 """Runs the benchmarks: `make bench`. The machine must otherwise be idle.
 
-`gateway` measures the gateway under realistic load, beside nginx and, if a local server is
-configured, Unkey. `--check` fails if a ratio is lower than the stored ratio. `check` measures the
-CPU time and the memory of a policy check of a large program. `memory` measures a gateway under a
-flood of connections.
+`gateway` measures the gateway under realistic load, beside nginx. `--check` fails if a ratio is
+lower than the stored ratio. `check` measures the CPU time and the memory of a policy check of a
+large program.
 """
 
 import argparse
 
-from bench.gateway import memory, ratios
+from bench.gateway import ratios
 from bench.policies import check_time
 
 parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument(
     "name",
     nargs="?",
-    choices=("gateway", "check", "memory"),
+    choices=("gateway", "check"),
     default="gateway",
     help="benchmark (default: %(default)s)",
 )
@@ -34,8 +33,6 @@ parser.add_argument(
 options = parser.parse_args()
 if options.name == "check":
     check_time.main(options.resources)
-elif options.name == "memory":
-    memory.main()
 elif missing := ratios.missing():
     parser.exit(2, f"The benchmark requires {' and '.join(missing)} on PATH.\n")
 else:

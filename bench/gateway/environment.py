@@ -1,5 +1,5 @@
 """Environment for the benchmarks: PostgreSQL, Redis, the gateway as in production with and without
-TLS, API keys, and nginx as a Core and for comparison.
+TLS, API keys, nginx as a Core and for comparison, and a WebSocket server as a Core.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ from sandbox.ports import free_port
 FILES = {"100KB": 100_000, "10MB": 10_000_000}
 
 _SERVE = (
-    "from gatehouse.platform import settings; "
-    "from gatehouse.platform.http import server; server.serve(['gateway'], settings.load())"
+    "from gatehouse.platform import settings, supervisor; "
+    "supervisor.serve(['gateway'], settings.load())"
 )
 _NGINX = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -57,7 +57,7 @@ http {{
 """
 _INSERT_CORE = """
 INSERT INTO core (name, url, environment, lease_id, registered_by, pepper_generation, expires_at)
-VALUES ('docs', $1, 'test', 'bench', $2, 1, now() + interval '1 hour')"""
+VALUES ($1, $2, 'test', 'bench', $3, 1, now() + interval '1 hour')"""
 _CHANGES_READ = (
     "SELECT (SELECT min(confirmed_seq) FROM gateway_worker) >= (SELECT max(change_seq) FROM "
     "api_key)"
@@ -77,6 +77,7 @@ class Environment:
     pids: Mapping[str, int]
     database_url: str
     pepper: Pepper
+    websocket_port: int
 
     def create_keys(self, limits: Sequence[Sequence[dict[str, object]]]) -> list[str]:
         """Inserts one key for each list of limits. Returns the tokens when the gateway knows about
@@ -84,8 +85,8 @@ class Environment:
         """
         return asyncio.run(self._create_keys(limits))
 
-    def register_core(self, token: str, core_url: str) -> None:
-        asyncio.run(self._execute(_INSERT_CORE, core_url, token.split("_")[2][:12]))
+    def register_core(self, token: str, name: str, url: str) -> None:
+        asyncio.run(self._execute(_INSERT_CORE, name, url, token.split("_")[2][:12]))
 
     async def _execute(self, statement: str, *arguments: object) -> None:
         connection = await asyncpg.connect(self.database_url)
@@ -115,8 +116,8 @@ class Environment:
 
 
 @contextmanager
-def environment(workers: int = 1, **settings: str) -> Iterator[Environment]:
-    """Start the environment and yield it. settings: variables of the gateways."""
+def environment(workers: int = 1) -> Iterator[Environment]:
+    """Starts the environment. The WebSocket server is started by the benchmark."""
     pepper = secrets.token_bytes(32)
     with ExitStack() as stack:
         postgres = stack.enter_context(servers.postgres())
@@ -140,9 +141,8 @@ def environment(workers: int = 1, **settings: str) -> Iterator[Environment]:
             "GATEHOUSE_TRUSTED_PROXIES": "127.0.0.0/8",
             "GATEHOUSE_BIND": "127.0.0.1",
             "GATEHOUSE_WORKERS": str(workers),
-            **settings,
         }
-        ports = {name: free_port() for name in ("gateway", "tls", "core", "nginx")}
+        ports = {name: free_port() for name in ("gateway", "tls", "core", "nginx", "websocket")}
         pids = {}
         for name in ("gateway", "tls"):
             own = {
@@ -170,8 +170,11 @@ def environment(workers: int = 1, **settings: str) -> Iterator[Environment]:
             pids,
             postgres.app_url,
             Pepper({1: pepper}, 1),
+            ports["websocket"],
         )
-        result.register_core(result.create_keys([[]])[0], core)
+        (token,) = result.create_keys([[]])
+        result.register_core(token, "docs", core)
+        result.register_core(token, "echo", f"http://127.0.0.1:{ports['websocket']}")
         yield result
 
 
@@ -199,15 +202,12 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _processes(pid: int) -> list[psutil.Process]:
-    process = psutil.Process(pid)
-    return [process, *process.children(recursive=True)]
-
-
-def cpu_s(pid: int) -> float:
-    times = [each.cpu_times() for each in _processes(pid)]
-    return sum(each.user + each.system for each in times)
-
-
-def memory_bytes(pid: int) -> int:
-    return sum(each.memory_full_info().pss for each in _processes(pid))
+def cpu_s(pid: int) -> tuple[float, float]:
+    """CPU time of a gateway, with its workers and their parent process, and that of its Envoy."""
+    process, total_s, envoy_s = psutil.Process(pid), 0.0, 0.0
+    for each in (process, *process.children(recursive=True)):
+        times = each.cpu_times()
+        total_s += times.user + times.system
+        if each.name() == "envoy":
+            envoy_s += times.user + times.system
+    return total_s, envoy_s

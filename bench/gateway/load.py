@@ -1,21 +1,29 @@
-"""Requests as a load balancer sends them, and the load generator (wrk).
+"""Requests as a load balancer sends them, and the load generators: wrk, and a client of WebSockets.
 
 Heads and bodies of two requests are never equal: an Application Load Balancer adds a trace ID to
 each request, forwards the addresses of clients, and sends the requests of many clients on each of
 its connections. Source: Elastic Load Balancing, "HTTP headers and Application Load Balancers".
 """
 
+import asyncio
 import json
 import random
 import re
+import statistics
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from zlib import crc32
 
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+
 CONNECTIONS = 64
+MESSAGE = bytes(256)
 _SCRIPT = Path(__file__).with_name("requests.lua")
 _RESULT = re.compile(r"^result (\d+) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE)
 _AGENTS = (
@@ -61,24 +69,18 @@ class Requests:
             {"token": token, "scopes": ["cores:read"], "address": self._address(token)}
             for token in tokens
         )
-        return self.posts("/v1/keys/verify", bodies)
-
-    def posts(self, path: str, bodies: Iterable[object], *headers: str) -> Path:
-        return self.write(
-            self._request("POST", path, *headers, body=json.dumps(body)) for body in bodies
+        return self._write(
+            self._request("POST", "/v1/keys/verify", body=json.dumps(body)) for body in bodies
         )
-
-    def header_verifications(self, tokens: Iterable[str]) -> Path:
-        path = "/v1/keys/verify?scope=cores:read"
-        return self.write(self._request("GET", path, self._bearer(token)) for token in tokens)
 
     def proxied(self, tokens: Iterable[str], path: str) -> Path:
         """Requests to a Core. A path that ends with a slash is continued at random."""
-        return self.write(
-            self._request("GET", self._continued(path), self._bearer(token)) for token in tokens
+        return self._write(
+            self._request("GET", self._continued(path), f"Authorization: Bearer {token}")
+            for token in tokens
         )
 
-    def write(self, requests: Iterable[bytes]) -> Path:
+    def _write(self, requests: Iterable[bytes]) -> Path:
         path = self._folder / f"{len(list(self._folder.iterdir()))}.requests"
         with path.open("wb") as file:
             for request in requests:
@@ -109,9 +111,6 @@ class Requests:
             lines += [f"Content-Length: {len(body)}", "Content-Type: application/json"]
         return "\r\n".join((f"{method} {target} HTTP/1.1", *lines, "", body)).encode()
 
-    def _bearer(self, token: str) -> str:
-        return f"Authorization: Bearer {token}"
-
     def _address(self, client: str) -> str:
         number = crc32(client.encode()) % 2**16
         return f"198.{18 + self._random.randrange(2)}.{number >> 8}.{number & 255}"
@@ -137,3 +136,42 @@ def measure(
         raise SystemExit(f"wrk did not measure {url}: {output}")
     number, duration_us, p50_us, p99_us, failed = map(int, match.groups())
     return Result(number / duration_us * 1e6, p50_us / 1000, p99_us / 1000, number, failed)
+
+
+def measure_websockets(url: str, token: str, port: int, seconds: float) -> Result:
+    """Round trips of messages on CONNECTIONS WebSockets to a Core that returns them. port: of the
+    Core.
+    """
+    return asyncio.run(_measure_websockets(url, token, port, seconds))
+
+
+async def _measure_websockets(url: str, token: str, port: int, seconds: float) -> Result:
+    times_ms: list[float] = []
+
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serve(echo, "127.0.0.1", port, compression=None))
+        key = {"Authorization": f"Bearer {token}"}
+        clients = [
+            await stack.enter_async_context(
+                connect(url, additional_headers=key, compression=None, proxy=None)
+            )
+            for _ in range(CONNECTIONS)
+        ]
+        end = time.perf_counter() + seconds
+
+        async def exchange(number: int) -> None:
+            client, began = clients[number], time.perf_counter()
+            while began < end:
+                await client.send(MESSAGE)
+                await client.recv()
+                times_ms.append((time.perf_counter() - began) * 1000)
+                began = time.perf_counter()
+
+        await asyncio.gather(*map(exchange, range(CONNECTIONS)))
+        await asyncio.gather(*(client.close() for client in clients))
+    percentiles = statistics.quantiles(times_ms, n=100)
+    return Result(len(times_ms) / seconds, percentiles[49], percentiles[98], len(times_ms), 0)

@@ -1,6 +1,6 @@
 """The ECS cluster and its Fargate services, with blue/green deployments and auto scaling."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pulumi
 import pulumi_aws as aws
@@ -49,7 +49,7 @@ class EcsService(StackComponent):
 
     name: Name of the service and of the container in its tasks.
     placement: Subnets of the app tier, and security group of the tasks.
-    target_groups: Target groups, keyed by container port; empty for a service without a load
+    target_groups: Container ports with their target groups; empty for a service without a load
         balancer.
     infrastructure_role_arn: Role that ECS assumes to shift traffic.
     rollback_alarms: Names of the alarms that roll back a deployment.
@@ -66,7 +66,7 @@ class EcsService(StackComponent):
         *,
         task_definition_arn: pulumi.Input[str],
         placement: Placement,
-        target_groups: Mapping[int, TargetGroups],
+        target_groups: Sequence[tuple[int, TargetGroups]],
         infrastructure_role_arn: pulumi.Input[str],
         rollback_alarms: Sequence[pulumi.Input[str]],
         registry_arn: pulumi.Input[str] | None,
@@ -90,7 +90,7 @@ class EcsService(StackComponent):
                 if shifts_traffic
                 else None,
             }
-            for port, groups in target_groups.items()
+            for port, groups in target_groups
         ]
         service = aws.ecs.Service(
             name,

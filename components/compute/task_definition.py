@@ -16,12 +16,15 @@ from components.iam.role_policies import COLLECTOR, COLLECTOR_METRICS_STREAM
 from components.naming import Naming, tags
 from components.stack import Stack
 
-STOP_TIMEOUT_S = DRAIN_S + REQUESTS_S + 5
-"""Time between SIGTERM and SIGKILL. After the last request, the application has five seconds to
-close its connections.
+STOP_TIMEOUT_S = DRAIN_S + REQUESTS_S + 10
+"""Time between SIGTERM and SIGKILL. After the last request, Envoy and then the workers have five
+seconds each to close their connections and to write pending data
+(`gatehouse.platform.supervisor`). Fargate allows 120 seconds.
 """
 SCRATCH = "scratch"
-"""Ephemeral volume, mounted at /tmp, the only writable path."""
+"""Ephemeral volume, mounted at /tmp, the only writable path. Contains the configuration of Envoy,
+and the sockets and pipes between Envoy and the workers.
+"""
 LINUX_PARAMETERS = {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}
 
 COLLECTOR_IMAGE = (
@@ -140,7 +143,8 @@ class TaskDefinition(StackComponent):
             "logConfiguration": _log_configuration(process, self.names, process.name, buffer_mb=25),
         }
         if process.services:
-            # The image contains no shell, so the check is a command of the application.
+            # The image contains no shell, so the check is a command of the application. Envoy
+            # forwards the request of the check to a worker, so both have to respond.
             services = (service.name for service in process.services)
             check = core.health_command if core else (process.command[0], "health", *services)
             definition["healthCheck"] = {

@@ -32,6 +32,11 @@ TEST_PRIORITY = 5
 """Difference between the priorities of the two rules of a service. The rule for test traffic is
 evaluated first.
 """
+GRPC = "grpc"
+GRPC_PRIORITY = 10
+"""Priority of the rule for gRPC requests, which is evaluated before the other rules."""
+GRPC_SERVICE = "gateway"
+"""Service that receives gRPC requests."""
 IDLE_TIMEOUT_S = 120
 DEREGISTRATION_DELAY_S = 60
 
@@ -62,6 +67,8 @@ class LoadBalancer(StackComponent):
     """CloudWatch dimension of the load balancer."""
     target_groups: dict[str, TargetGroups]
     """Target groups, keyed by service."""
+    grpc_groups: dict[str, TargetGroups]
+    """Target groups of gRPC requests, keyed by service."""
 
     def __init__(
         self,
@@ -86,6 +93,11 @@ class LoadBalancer(StackComponent):
         self.target_groups = {
             name: self._target_groups(service, self._priority(name), https)
             for name, service in services.items()
+        }
+        self.grpc_groups = {
+            name: self._target_groups(service, GRPC_PRIORITY, https, grpc=True)
+            for name, service in services.items()
+            if name == GRPC_SERVICE and self.settings.load_balancer.grpc
         }
         groups = {service: [pair.blue, pair.green] for service, pair in self.target_groups.items()}
         self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})
@@ -183,27 +195,49 @@ class LoadBalancer(StackComponent):
         return PRIORITY + list(self.contract.hosts).index(service)
 
     def _target_groups(
-        self, service: ContractService, priority: int, listener: pulumi.Output[str]
+        self,
+        service: ContractService,
+        priority: int,
+        listener: pulumi.Output[str],
+        *,
+        grpc: bool = False,
     ) -> TargetGroups:
         """Forward requests for the host name to the first target group. During a deployment, ECS
-        shifts the traffic to the other group."""
+        shifts the traffic to the other group.
+
+        grpc: Forward only gRPC requests, with HTTP/2. A target group with this version rejects
+            requests with HTTP/1.1 (status 464), so other requests need target groups with HTTP/1.1.
+            The version `GRPC` would add routing by method, but its health checks are gRPC requests.
+            Source: Elastic Load Balancing User Guide, "Target groups for your Application Load
+            Balancers", protocol version, and "Troubleshoot your Application Load Balancers".
+        """
         # The name of a target group is limited to 32 characters. An internal load balancer has one
         # service.
-        resource = "origin" if self._internal else service.name
+        resource = "origin" if self._internal else GRPC if grpc else service.name
         # Target groups and rules are replaced together, because ECS owns the actions of the rules:
         # a change that replaces a target group (protocol, port or VPC) needs other names and
         # priorities here, so that both exist during the update.
         blue, green = (
-            self._target_group(f"{colour}-{resource}", service) for colour in ("blue", "green")
+            self._target_group(f"{colour}-{resource}", service, "HTTP2" if grpc else "HTTP1")
+            for colour in ("blue", "green")
         )
         groups: list[aws.lb.ListenerRuleActionForwardTargetGroupArgsDict] = [
             {"arn": blue.arn, "weight": 100},
             {"arn": green.arn, "weight": 0},
         ]
-        host: aws.lb.ListenerRuleConditionArgsDict = {
-            "host_header": {"values": list(self.contract.host_patterns[service.name])}
-        }
-        rule = self._rule(f"forward-{resource}", listener, priority, [host], groups)
+        conditions: list[aws.lb.ListenerRuleConditionArgsDict] = [
+            {"host_header": {"values": list(self.contract.host_patterns[service.name])}}
+        ]
+        if grpc:
+            conditions.append(
+                {
+                    "http_header": {
+                        "http_header_name": "Content-Type",
+                        "values": ["application/grpc*"],
+                    }
+                }
+            )
+        rule = self._rule(f"forward-{resource}", listener, priority, conditions, groups)
         test_rule = None
         if self.settings.rollout.tests_traffic:
             # ECS tests a deployment with requests that have this header.
@@ -213,7 +247,7 @@ class LoadBalancer(StackComponent):
             }
             # In the first deployment, both rules forward to the only tasks.
             test_rule = self._rule(
-                f"test-{resource}", listener, priority - TEST_PRIORITY, [host, test], groups
+                f"test-{resource}", listener, priority - TEST_PRIORITY, [*conditions, test], groups
             )
         dimensions = [
             {"LoadBalancer": self.label, "TargetGroup": group.arn_suffix} for group in (blue, green)
@@ -246,7 +280,9 @@ class LoadBalancer(StackComponent):
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),
         ).arn
 
-    def _target_group(self, name: str, service: ContractService) -> aws.lb.TargetGroup:
+    def _target_group(
+        self, name: str, service: ContractService, version: str
+    ) -> aws.lb.TargetGroup:
         return aws.lb.TargetGroup(
             name,
             name=self.names.name(name),
@@ -256,7 +292,7 @@ class LoadBalancer(StackComponent):
             # Source: Elastic Load Balancing User Guide, "Target groups for your Application Load
             #     Balancers".
             protocol="HTTPS",
-            protocol_version="HTTP1",
+            protocol_version=version,
             target_type="ip",
             vpc_id=self._vpc_id,
             deregistration_delay=DEREGISTRATION_DELAY_S,

@@ -17,6 +17,8 @@ OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"
 LOAD_BALANCER, REST_API, LAMBDA = "AWS/ApplicationELB", "AWS/ApiGateway", "AWS/Lambda"
 CERTIFICATE_DAYS = 30
 """ACM renews certificates 60 days before they expire."""
+BUFFERED_BYTES = 1 << 20
+"""Reports about ended requests that may wait in Envoy, about 2,000."""
 DELAY_S = 300
 """Time for which work of the console may be overdue before the alarm is raised."""
 
@@ -283,6 +285,12 @@ def _published(stack: Stack) -> Iterator[Alarm]:
             "log group of the console for failed background jobs.",
         ),
         (
+            *("completions-buffered", "gateway", "CompletionsBufferedBytes", BUFFERED_BYTES),
+            *("saturation", "notBreaching"),
+            "Reports about ended requests wait in Envoy, because the workers of a gateway read "
+            "them too slowly: usage and logs are late. Raise the CPU of the gateway.",
+        ),
+        (
             *("secrets-late", "console", "DueSecretsSeconds", DELAY_S, "tokens", "breaching"),
             "The console did not delete a used or expired secret, or did not record the events of "
             "a secret, within five minutes, or no console reports a measurement.",
@@ -292,6 +300,13 @@ def _published(stack: Stack) -> Iterator[Alarm]:
         yield Alarm(
             name, description, runbook, source, threshold, evaluation=MINUTES, missing=missing
         )
+    yield Alarm(
+        "completions-lost",
+        "Reports about ended requests were lost: the requests are missing in usage and logs. Check "
+        "the log group of the gateway for restarted workers.",
+        "saturation",
+        service_metric("gateway", "CompletionsLost", stack.names),
+    )
 
 
 def _ecs_service(name: str, cluster: Text, names: Naming) -> Iterator[Alarm]:

@@ -94,6 +94,9 @@ class LoadBalancerSettings(Section):
     """Enables deletion protection for the load balancer. A replacement would have a different DNS
     name.
     """
+    grpc: Flag = False
+    """Forward gRPC requests for Cores, which the header `Content-Type` identifies, with HTTP/2. All
+    other requests are forwarded with HTTP/1.1. Requires Cores with the setting `http2`."""
 
 
 class WafSettings(Section):

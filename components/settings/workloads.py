@@ -91,7 +91,8 @@ class GatewaySettings(ServiceSettings):
     """The gateway service, which verifies keys and forwards requests to Cores."""
 
     workers: Annotated[int, integer(1, 16, "worker processes in a task")] = by_environment(1, 1, 2)
-    """Number of worker processes in a task. Use one for each vCPU."""
+    """Number of worker processes in a task, and of threads of Envoy. Use one for each vCPU, but two
+    or more if no request may fail while a worker is replaced."""
 
 
 class ConsoleSettings(ServiceSettings):

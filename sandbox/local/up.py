@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import quote
 
+from gatehouse.core.errors import SettingsError
+from gatehouse.platform.envoy import process
 from gatehouse_policies import policy_check
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import write_private
@@ -25,6 +27,7 @@ from sandbox.child_processes import Child, failure, raise_file_limit
 from sandbox.emulator.server import Emulator
 from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.update import destroy, update
+from sandbox.errors import SandboxError
 from sandbox.local import (
     collector,
     lambda_functions,
@@ -78,6 +81,10 @@ def up(stack: str, *, changes: Sequence[str] = (), home: Path = HOME) -> int:
     changes: settings such as "image.digest=sha256:...".
     """
     raise_file_limit()
+    try:
+        process.program()
+    except SettingsError as missing:
+        raise SandboxError(f"{missing.public}.") from None
     progress = Progress()
     try:
         with ExitStack() as cleanup:

@@ -95,8 +95,9 @@ CLOUDFRONT: dict[str, Any] = {
     "services.console.hosting": "cloudfront",
     "existing_resources": {"certificate_arn": CERTIFICATE},
     "image.digest": "sha256:" + "1" * 64,
+    "load_balancer.grpc": True,
 }
-"""Changes to the settings of staging: the console behind CloudFront, and another image."""
+"""Changes to the settings of staging: the console behind CloudFront, another image, and gRPC."""
 RECOVERY = {"recovery.stack": "proddr"}
 """Change to the settings of prod: data for a stack in the second region."""
 SECOND = "eu-central-1"

@@ -23,11 +23,9 @@ from tests.journeys.conftest import STACK, Environment, Running, sandbox
 from tests.permission_reasons import listed_reasons
 from tools.attack.__main__ import attack_sandbox
 from tools.attack.attacks import ATTACKS, Outcome
-from tools.attack.sandbox_attacks import SANDBOX_ATTACKS, floods
+from tools.attack.sandbox_attacks import SANDBOX_ATTACKS
 
 DRAIN_S_MAX = 120
-#: The floods take half a minute, so only `make attack` runs them.
-SHORT_ATTACKS = [attack for attack in SANDBOX_ATTACKS if attack is not floods]
 PREFIX = f"gatehouse-{STACK}-"
 
 
@@ -154,7 +152,7 @@ def finished(environment: Environment, running: Running) -> FinishedRun:
             for service, url in urls.items()
         }
         use_permissions(running)
-        attacks = asyncio.run(attack_sandbox(home, SHORT_ATTACKS))
+        attacks = asyncio.run(attack_sandbox(home))
         before, key = services(home), running.key(scopes=["cores:read"])[1]
         changes = ("--set", f"image.digest=sha256:{'b' * 64}", "--set", "sharing.mode=serverless")
         update = sandbox(home, "up", "--env", STACK, *changes)
@@ -244,7 +242,7 @@ def test_every_attack_is_rejected(finished: FinishedRun) -> None:
         (outcome.name, outcome.failures) for outcome in finished.attacks if outcome.failures
     ] == []
     assert sum(outcome.cases for outcome in finished.attacks) > 400
-    assert len(finished.attacks) == len(ATTACKS) + len(SHORT_ATTACKS)
+    assert len(finished.attacks) == len(ATTACKS) + len(SANDBOX_ATTACKS)
 
 
 def test_used_permissions_have_no_reason(finished: FinishedRun) -> None:

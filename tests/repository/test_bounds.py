@@ -21,6 +21,9 @@ VALUES = {"fields", "models", "schemas"}
 FOLDERS = ("client", "commands", "features/transfer", "platform/db")
 #: Names with the form of a bound that bound values, or work that a job divides into parts.
 OTHER = {
+    "gateway.completions:_READ_BYTES",
+    "response_timeout_s",  # of a response that Envoy has received, and the kernel cannot keep
+    "gateway.clusters:HEALTH_TIMEOUT_S",
     "audit.routes:_BATCH",
     "core.cores:INSTANCES_MAX",
     "core.http_signatures:AGE_S_MAX",
@@ -29,22 +32,13 @@ OTHER = {
     "core.keys:CREDITS_MAX",
     "core.lifecycle:GRACE_S_MAX",
     "core.lifecycle:TTL_S_MAX",
-    "http.connections:_READ_BYTES",
-    "http.websocket:_REASON_BYTES_MAX",
     "session_idle_timeout_s",
     "sharing.table:_BATCH",
     "sharing.worker:BATCH",
     "sharing.worker:RETRY_S_MAX",
 }
 #: Functions that are called with types, or without arguments.
-CONSTANT_FUNCTIONS = {
-    "_type_info",
-    "_decoder",
-    "_has_checks",
-    "_query_fields",
-    "_encoded",
-    "_tls_context",
-}
+CONSTANT_FUNCTIONS = {"_type_info", "_decoder", "_has_checks", "_query_fields", "_encoded"}
 
 
 def named(paths: Iterable[Path]) -> Iterator[str]:

@@ -86,14 +86,12 @@ def test_maps_of_the_code_name_existing_paths(page: Path) -> None:
 
 
 #: Records of the past name commands that no longer exist.
-RECORDS = (DOCS / "decisions", DOCS / "security")
+RECORDS = DOCS / "decisions"
 
 
 def documented(included: Callable[[str], bool]) -> Iterator[tuple[str, Command]]:
     pages = {
-        str(page.relative_to(ROOT)): text
-        for page, text in PAGES.items()
-        if page.parent not in RECORDS
+        str(page.relative_to(ROOT)): text for page, text in PAGES.items() if page.parent != RECORDS
     }
     pages |= {
         str(page.relative_to(ROOT)): page.read_text() for page in ROOT.glob("examples/**/*.md")

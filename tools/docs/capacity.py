@@ -21,20 +21,24 @@ def page() -> str:
     of each stack.
     """
     measured: dict[str, Any] = json.loads(_MEASURED.read_text())
-    cpu_us, of_unkey = measured["cpu_us"], measured["of_unkey"]
+    ratios, half_ms = measured["ratios"], measured["half_ms"]
     rows = [
         (
             name,
-            f"{cpu_us[name]:,} us",
-            _per_vcpu(cpu_us[name]),
-            _usd(cpu_us[name]),
-            f"{ratio:.3f}",
-            f"{of_unkey[name]:.2f}" if name in of_unkey else "",
+            f"{cpu_us:,} us",
+            f"{measured['envoy_us'][name]:,} us",
+            _per_vcpu(cpu_us),
+            _usd(cpu_us),
+            f"{ratios[name]:.3f}" if name in ratios else "",
+            " / ".join(map(str, half_ms.get(name, ()))),
         )
-        for name, ratio in measured["ratios"].items()
+        for name, cpu_us in measured["cpu_us"].items()
     ]
-    numbers = ("CPU time", "requests/s per vCPU", "USD per million", "of nginx", "of Unkey")
-    stacks = [_stack_row(stack, cpu_us["JSON, TLS"]) for stack in STACKS]
+    numbers = (
+        *("CPU time", "of Envoy", "requests/s per vCPU", "USD per million", "of nginx"),
+        "p50 / p99 at half the rate, ms",
+    )
+    stacks = [_stack_row(stack, measured["cpu_us"]["JSON, TLS"]) for stack in STACKS]
     return markdown.page(
         "capacity",
         measured_at=measured["measured_at"],

@@ -20,7 +20,7 @@ from gatehouse.features.cores.schemas import decode_lease
 from gatehouse.features.keys.schemas import CreateKey, ListKeys
 from gatehouse.features.transfer import file_formats
 from gatehouse.features.verification import schemas as verification
-from gatehouse.platform.http import forwarding, header_names, idempotency, validation, websocket
+from gatehouse.platform.http import forwarding, header_names, idempotency, validation
 from gatehouse.platform.http.asgi import check_json
 from gatehouse.platform.http.fields import Cursors, expected_version
 
@@ -30,7 +30,6 @@ _PEPPER = token.Pepper({1: bytes(range(32))}, 1)
 _KEY_ID = "3fGh82kLmQ0a"
 #: Of RFC 9421, appendix B.1.4.
 _PUBLIC_KEY = "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs="
-_URLS = forwarding.CoreUrls("/cores/docs", "", "gateway.test", "http://core.test/app")
 _NOW = 1_800_000_000.0
 _ADDRESSES = ClientAddresses(
     (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32"))
@@ -62,7 +61,7 @@ def fuzz_token(data: bytes) -> None:
 
 
 def fuzz_header(data: bytes) -> None:
-    """Header fields: forwarding in both directions, client addresses, conditions, idempotency keys
+    """Header fields: names, destinations, cookies, client addresses, conditions, idempotency keys
     and media types.
     """
     lines = [line.partition(b":") for line in data.split(b"\n")]
@@ -70,15 +69,15 @@ def fuzz_header(data: bytes) -> None:
         (name.strip().lower(), value.strip()) for name, _, value in lines if name.strip().isascii()
     ]
     names = header_names.forwarded_names()
-    if forwarding.invalid_value(fields) is None:
-        for name, value in forwarding.forwarded(fields, names):
-            assert names[name.encode()] == name
-            assert value.isascii()
-    decoded = [(name.decode("ascii"), value.decode("latin-1")) for name, value in fields]
-    for name_bytes, _ in forwarding.returned(decoded, _URLS, "/", [b"ratelimit"]):
-        assert name_bytes.decode() not in header_names.HOP_BY_HOP
-        assert name_bytes != b"ratelimit"
-    values = [value for _, value in decoded]
+    for name, _ in fields:
+        assert not names[name] or name.decode() not in header_names.HOP_BY_HOP
+    values = [value.decode("latin-1") for _, value in fields]
+    for value in values[:3]:
+        with suppress(ValueError):
+            path = forwarding.core_destination(value, ("gateway.test",), "/cores/docs", "/app")
+            assert path == "/app" or path.startswith(("/app/", "/app?", "/app#"))
+        cookies = forwarding.without_console_cookies(forwarding.cookies_for_core(value))
+        assert not cookies.startswith(forwarding.CONSOLE_COOKIE)
     ipaddress.ip_address(_ADDRESSES.client("10.0.0.1", values))
     with suppress(GatehouseError):
         check_json(values)
@@ -89,8 +88,6 @@ def fuzz_header(data: bytes) -> None:
             expected_version(value)
         with suppress(GatehouseError):
             Cursors(_PEPPER, "keys").read(value, str)
-    websocket.handshake_problem(values[:1], values[1:2])
-    websocket.acceptance_problem(decoded, "dGhlIHNhbXBsZSBub25jZQ==", ("chat",))
 
 
 def fuzz_signature(data: bytes) -> None:
@@ -167,15 +164,6 @@ def fuzz_json(data: bytes) -> None:
         file_formats.read_export(data, _PEPPER)
 
 
-def fuzz_websocket(data: bytes) -> None:
-    for masked in (True, False):
-        for size in {len(data) or 1, (data[0] if data else 0) + 1}:
-            checker = websocket.FrameChecker(masked=masked, message_max_bytes=512)
-            with suppress(websocket.FrameError):
-                for start in range(1, len(data), size):
-                    checker.feed(data[start : start + size], 8)
-
-
 def _is_strict(data: bytes) -> bool:
     """True if no object has two members with the same name."""
 
@@ -196,5 +184,4 @@ TARGETS: dict[str, Target] = {
     "signature": fuzz_signature,
     "path": fuzz_path,
     "json": fuzz_json,
-    "websocket": fuzz_websocket,
 }

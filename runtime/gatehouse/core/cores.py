@@ -104,14 +104,6 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             "slightly less than the idle timeout of the load balancer."
         ),
     ] = None
-    websocket_message_max_bytes: Annotated[
-        int,
-        Meta(
-            ge=1024,
-            le=1_073_741_824,
-            description="Maximum size of a WebSocket message in bytes, in both directions.",
-        ),
-    ] = 16_777_216
     body_max_bytes: Annotated[
         Annotated[int, Meta(ge=1, le=2**53)] | None,
         Meta(description="Maximum size of a request body in bytes. Default: no limit."),
@@ -131,6 +123,22 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             "the value before it uses it in links."
         ),
     ] = False
+    http2: Annotated[
+        bool,
+        Meta(
+            description="The Core speaks HTTP/2: with TLS, or with prior knowledge (h2c) without "
+            "TLS. Required for gRPC."
+        ),
+    ] = False
+    end_on_revocation: Annotated[
+        Literal["streams", "all", "none"],
+        Meta(
+            description="Requests in progress that end when the key no longer permits them. "
+            "streams: WebSockets and server-sent events (requests with `Accept: "
+            "text/event-stream`). all: every request. none: none, which makes WebSocket messages "
+            "faster. Other requests end with their response or with `response_timeout_s`."
+        ),
+    ] = "streams"
     key_header: Annotated[
         str,
         Meta(
@@ -162,6 +170,13 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             "for it, with the same header, in AWS Secrets Manager. The gateway sends the secret of "
             "the Core in `Gatehouse-Core-Secret`. Excludes `forward_authorization` and "
             "`forward_host`. Default: no credential."
+        ),
+    ] = None
+    identity_header: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z", examples=["X-Remote-User"])] | None,
+        Meta(
+            description="Header in which the Core receives the owner of the key, in addition to "
+            "`Gatehouse-Key-Owner`, such as an application that takes its user from a proxy."
         ),
     ] = None
     remove_headers: Annotated[
@@ -210,6 +225,9 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             raise ValueError(
                 "cannot have credential_header with forward_authorization or forward_host"
             )
+        own = {"authorization", self.key_header.lower(), (self.credential_header or "").lower()}
+        if self.identity_header and self.identity_header.lower() in own:
+            raise ValueError("cannot have identity_header for a header with a key or a secret")
 
 
 #: Settings of a Core that declares none.
@@ -232,7 +250,6 @@ class CoreRecord(msgspec.Struct, frozen=True):
     # closed
     expires_at: float
     draining: bool  # the instance receives no new requests
-    healthy: bool  # False after failed health checks
     version: int
     lease_s: int = LEASE_S_DEFAULT  # duration of the lease when it is registered or renewed
     settings: CoreSettings = DEFAULT_SETTINGS

@@ -156,6 +156,10 @@ class CoreUnreachable(GatehouseError):
     code, status, title = "core_unreachable", 502, "The Core could not be reached"
 
 
+class CoreMalformed(GatehouseError):
+    code, status, title = "core_malformed", 502, "The response of the Core is malformed"
+
+
 class CoreTimeout(GatehouseError):
     code, status, title = "core_timeout", 504, "The Core did not respond in time"
 
@@ -164,11 +168,6 @@ class CoreNotRegistered(GatehouseError):
     """The lease of the Core has expired."""
 
     code, status, title = "core_not_registered", 503, "The Core is not registered"
-
-
-class CoreCircuitOpen(GatehouseError):
-    code, status = "core_circuit_open", 503
-    title = "The circuit breaker of the Core is open after repeated failures"
 
 
 class CoreOverloaded(GatehouseError):

@@ -172,7 +172,7 @@ class Pepper:
     row depends on it.
     """
 
-    __slots__ = ("_secrets", "current", "generations")
+    __slots__ = ("_keyed", "current", "generations")
 
     def __init__(self, generations: dict[int, bytes], current: int) -> None:
         """Raises ValueError if `current` is not one of the generations or a secret is shorter than
@@ -184,21 +184,25 @@ class Pepper:
             raise ValueError("a pepper generation needs at least 32 bytes")
         self.current = current
         self.generations = tuple(sorted(generations, reverse=True))  # newest first
-        self._secrets = dict(generations)
+        #: Copying these takes less time than preparing the key for each digest.
+        self._keyed = {
+            number: hmac.new(secret, digestmod="sha256") for number, secret in generations.items()
+        }
 
     def __repr__(self) -> str:
-        return f"Pepper(generations={sorted(self._secrets)}, current={self.current})"
+        return f"Pepper(generations={sorted(self._keyed)}, current={self.current})"
 
     def hmac(self, text: str, generation: int | None = None) -> bytes:
         """HMAC-SHA256 (RFC 2104) of ASCII `text`, 32 bytes, under an available generation, by
         default the current one.
         """
-        secret = self._secrets[self.current if generation is None else generation]
-        return hmac.digest(secret, text.encode("ascii"), "sha256")
+        keyed = self._keyed[self.current if generation is None else generation].copy()
+        keyed.update(text.encode("ascii"))
+        return keyed.digest()
 
     def digest(self, text: str, generation: int) -> bytes | None:
         """Like `hmac`, for a generation of a stored value. None if it is not available."""
-        return self.hmac(text, generation) if generation in self._secrets else None
+        return self.hmac(text, generation) if generation in self._keyed else None
 
     def matches(self, text: str, digest: bytes, generation: int) -> bool:
         """True if `digest` is the digest of `text`. Compares in constant time. False if the

@@ -1,14 +1,7 @@
-"""Runs coroutines without a task, because creating, scheduling and waking a task takes longer than
-most requests.
-
-A coroutine runs at once, until it waits for a future for the first time, and continues in the
-callbacks of the futures that it waits for. Functions that need a task, such as `asyncio.timeout`,
-call `in_task` first.
-"""
+"""Limits concurrent operations, and shares their results."""
 
 import asyncio
 import itertools
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import (
     AsyncIterator,
@@ -17,16 +10,13 @@ from collections.abc import (
     Coroutine,
     Hashable,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager, contextmanager, suppress
-from contextvars import Context, ContextVar, copy_context
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
-from inspect import CORO_CLOSED, getcoroutinestate
-from types import coroutine
-from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from gatehouse.core.errors import Unavailable
 
@@ -52,79 +42,8 @@ class CallSubjects(NamedTuple):
 NO_SUBJECTS = CallSubjects()
 call_subjects: ContextVar[CallSubjects] = ContextVar("call_subjects", default=NO_SUBJECTS)
 
-#: Continues the coroutine in a task.
+#: Continues a coroutine that a gateway has begun without a task (platform/http/local_server.py).
 in_task = partial(asyncio.sleep, 0)
-
-
-class Cancellable(Protocol):
-    def cancel(self) -> object: ...
-
-
-class Execution(ABC):
-    """A coroutine that runs. `running` contains this object or the task while it waits."""
-
-    _coroutine: Coroutine[Any, Any, None]
-    _running: set[Cancellable]
-    _context: Context
-    #: A future, or the task after `in_task`.
-    _waits_for: asyncio.Future[Any] | None = None
-    _error: BaseException | None = None
-
-    @abstractmethod
-    def ended(self) -> None:
-        """Called when the coroutine has ended, also with an error."""
-
-    def execute(self, work: Coroutine[Any, Any, None], running: set[Cancellable]) -> None:
-        """Runs a coroutine until it waits or ends."""
-        self._coroutine, self._running, self._context = work, running, copy_context()
-        self._continue(None)
-
-    def cancel(self) -> None:
-        """Raises CancelledError in the coroutine if it waits, also if its wait has just ended."""
-        if self._waits_for is not None and not self._waits_for.cancel():
-            self._error = asyncio.CancelledError()
-
-    def _continue(self, _: object) -> None:
-        """Continues the coroutine. The future raises its result or error."""
-        error, self._error = self._error, None
-        resume: Any = self._coroutine.throw if error else self._coroutine.send
-        try:
-            waits_for = self._context.run(resume, error)
-        except BaseException as exc:
-            exc.__traceback__ = None  # refers to the future, which refers to the error
-            self._running.discard(self)
-            self.ended()
-            return
-        if waits_for is None:
-            self._running.discard(self)
-            rest = asyncio.get_running_loop().create_task(self._rest(), context=self._context)
-            self._running.add(rest)
-            rest.add_done_callback(self._end_task)
-            self._waits_for = rest
-            return
-        # A coroutine yields a future with this mark (documentation of `asyncio.isfuture`).
-        waits_for._asyncio_future_blocking = False  # noqa: SLF001
-        self._waits_for = waits_for
-        self._running.add(self)
-        waits_for.add_done_callback(self._continue)
-
-    def _end_task(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._waits_for = None  # the task refers to this object
-        if getcoroutinestate(self._coroutine) == CORO_CLOSED:
-            self.ended()
-        else:  # the task was cancelled before it began, and has not resumed the coroutine
-            self._error = asyncio.CancelledError()
-            self._continue(None)
-
-    async def _rest(self) -> None:
-        with suppress(BaseException):
-            await _resumed(self._coroutine)
-
-
-@coroutine
-def _resumed(work: Coroutine[Any, Any, None]) -> Any:
-    return (yield from work)
 
 
 class SharedRuns(Generic[T]):
@@ -321,63 +240,3 @@ def _subtract(numbers: Counter[T], names: Iterable[T]) -> None:
         numbers[name] -= 1
         if not numbers[name]:
             del numbers[name]
-
-
-class Holder(Protocol):
-    """What has a place."""
-
-    def displace(self) -> bool:
-        """Ends, so that the place is free. False: it cannot end now."""
-
-
-class Places:
-    """Limits what a worker has in progress. If no place is free, the oldest of the subject with the
-    most makes room for a subject that has fewer.
-
-    used: number of places that are taken.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.number, self.used = number, 0
-        self._holders: dict[str, dict[Holder, None]] = {}
-
-    def has_place(self, subject: str) -> bool:
-        own = len(self._holders.get(subject, ()))
-        return self.used < self.number or max(map(len, self._holders.values())) > own + 1
-
-    def take(self, subject: str, holder: Holder) -> bool:
-        """Returns False if there is no place. `leave` must be called in both cases."""
-        if self.used >= self.number and not self._make_room(subject):
-            return False
-        self._holders.setdefault(subject, {})[holder] = None
-        self.used += 1
-        return True
-
-    @contextmanager
-    def hold(self, subject: str, holder: Holder, what: str) -> Iterator[None]:
-        """A place until the context exits. Raises Unavailable. what: for the message."""
-        try:
-            if not self.take(subject, holder):
-                raise Unavailable(f"The gateway has reached its limit of {what}.")
-            yield
-        finally:
-            self.leave(subject, holder)
-
-    def leave(self, subject: str, holder: Holder) -> None:
-        holders = self._holders.get(subject, {})
-        if holder in holders:
-            del holders[holder]
-            self.used -= 1
-        if not holders:
-            self._holders.pop(subject, None)
-
-    def _make_room(self, subject: str) -> bool:
-        own = len(self._holders.get(subject, ()))
-        for each in sorted(self._holders, key=lambda name: -len(self._holders[name])):
-            if len(self._holders[each]) <= own + 1:
-                break
-            for holder in self._holders[each]:
-                if holder.displace():
-                    self.leave(each, holder)
-                    return True
-        return False

@@ -80,12 +80,11 @@ _encoder = msgspec.json.Encoder()
 _LEVELS: dict[Level, int] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
 
-class WebSocketUse(msgspec.Struct, frozen=True, gc=False):
-    """Use of a WebSocket, for its log line and the metrics. `close_code`: code of the first Close
-    frame; 1006 if the client disconnected without one. The numbers of bytes include the headers of
-    frames."""
+class StreamUse(msgspec.Struct, frozen=True, gc=False):
+    """Use of a WebSocket, for its log line and the metrics. The numbers of bytes include the
+    headers of frames.
+    """
 
-    close_code: int
     bytes_from_client: int
     bytes_from_core: int
 
@@ -109,7 +108,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     level: str
     ts: str
     detail: str = ""
-    websocket: WebSocketUse | None = None
+    websocket: StreamUse | None = None
 
 
 class Stream:
@@ -245,7 +244,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._routes: dict[tuple[str, str, int], Durations] = {}
-        self._by_code: Counts[Code] = Counts()
+        self._counts: Counts[tuple[Counter, str]] = Counts()
         self._shared = METRICS_FOLDER_VARIABLE in os.environ
         self._timer: asyncio.TimerHandle | None = None
         self._create_request_metrics()
@@ -293,20 +292,25 @@ class Metrics:
         self.core_errors = self._counter(
             "gatehouse_core_errors_total", "Requests to Cores that failed, by error code.", "code"
         )
-        self.circuit_breaker_transitions = self._counter(
-            "gatehouse_circuit_breaker_transitions_total",
-            "State changes of the circuit breakers of Cores, by new state (open, closed).",
-            "state",
+        self.core_responses = self._counter(
+            "gatehouse_core_responses_total", "Responses of Cores, by status class.", "status"
         )
         self.circuit_breakers_open = self._gauge(
             "gatehouse_circuit_breakers_open",
-            "Circuit breakers of Cores that are not closed, in all workers.",
+            "Instances of Cores that receive no requests for some time, after failures.",
             "livesum",
         )
-        self.core_health_transitions = self._counter(
-            "gatehouse_core_health_transitions_total",
-            "Instances of Cores that became healthy or unhealthy.",
-            "state",
+        self.unhealthy_instances = self._gauge(
+            "gatehouse_unhealthy_instances",
+            "Instances of Cores whose health checks fail.",
+            "livesum",
+        )
+        self.requests_in_progress = self._gauge(
+            "gatehouse_requests_in_progress", "Requests to Cores in progress.", "livesum"
+        )
+        self.completions_malformed = self._counter(
+            "gatehouse_completions_malformed_total",
+            "Lines of the proxy about ended requests that could not be read.",
         )
         self.core_retries = self._counter(
             "gatehouse_core_retries_total",
@@ -316,20 +320,12 @@ class Metrics:
             ),
             "outcome",
         )
-        core_cache = self._counter(
-            "gatehouse_core_cache_total",
-            "Cacheable requests to Cores: hit = revalidated with status 304, changed = new "
-            "response, miss = not in the cache.",
-            "outcome",
+        self.streams = self._gauge(
+            "gatehouse_streams",
+            "Open requests that end when their key is revoked, such as WebSockets.",
+            "livesum",
         )
-        self.core_cache = {name: core_cache.labels(name) for name in ("hit", "changed", "miss")}
-        self.websockets = self._gauge(
-            "gatehouse_websockets", "Open WebSockets in all workers.", "livesum"
-        )
-        self.websockets_closed = self._counter(
-            "gatehouse_websockets_closed_total", "Closed WebSockets, by close code.", "code"
-        )
-        self.websocket_bytes = self._counter(
+        self.stream_bytes = self._counter(
             "gatehouse_websocket_bytes_total",
             "Bytes that closed WebSockets received, by sender (client, core).",
             "sender",
@@ -401,10 +397,14 @@ class Metrics:
         self._share_later()
         return durations
 
-    def decision(self, code: Code) -> None:
-        self._by_code[code] += 1
+    def count(self, counter: Counter, label: str) -> None:
+        """Counts a request with the label of a counter."""
+        self._counts[counter, label] += 1
         if self._shared:
             self._share_later()
+
+    def decision(self, code: Code) -> None:
+        self.count(self._decisions, code)
 
     def spans(self, outcome: str, count: int) -> None:
         self._spans.labels(outcome).inc(count)
@@ -417,16 +417,13 @@ class Metrics:
         self._timer = None
         for durations in self._routes.values():
             durations.flush()
-        for code, count in self._by_code.items():
-            self._decisions.labels(code.value).inc(count)
-        self._by_code.clear()
+        for (counter, label), count in self._counts.items():
+            counter.labels(label).inc(count)
+        self._counts.clear()
 
-    def websocket_closed(self, use: WebSocketUse) -> None:
-        self.websockets_closed.labels(
-            str(use.close_code) if use.close_code < 3000 else "application"
-        ).inc()
-        self.websocket_bytes.labels("client").inc(use.bytes_from_client)
-        self.websocket_bytes.labels("core").inc(use.bytes_from_core)
+    def stream_closed(self, use: StreamUse) -> None:
+        self.stream_bytes.labels("client").inc(use.bytes_from_client)
+        self.stream_bytes.labels("core").inc(use.bytes_from_core)
 
     async def exposition(self) -> bytes:
         """The response from /metrics: metrics of this process, or of all workers of the service if
@@ -531,6 +528,11 @@ class Observer:
         if time.monotonic() - self._published_at >= self._publish_s:
             self.publish_requests()
 
+    def check_failed(self) -> None:
+        """Counts a request that the gateway could not decide on in time."""
+        self._requests += 1
+        self._failures += 1
+
     def publish_requests(self) -> None:
         counts: dict[str, float] = {
             "Requests": self._requests,
@@ -554,7 +556,7 @@ class Observer:
         key_id: str | None = None,
         code: str | None = None,
         detail: str = "",
-        websocket: WebSocketUse | None = None,
+        websocket: StreamUse | None = None,
     ) -> None:
         """Logs a request, counts it in the metrics, and records its span if it is sampled. `path`
         excludes the query, because clients may put a token into the query by mistake.

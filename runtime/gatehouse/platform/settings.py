@@ -40,10 +40,6 @@ CLI_VARIABLES = frozenset({"GATEHOUSE_ADMIN_TOKEN", "GATEHOUSE_CORE_TOKEN"})
 #: aggregate their metrics. The variable must be set before prometheus_client is imported.
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-#: Minimum number of bytes per second that a client must send or read, in addition to the connection
-#: timeouts.
-BYTES_PER_S_MIN = 1024
-
 #: Behavior of rate limits while Redis is unavailable.
 OnError = Literal["local", "deny"]
 
@@ -168,9 +164,7 @@ _REQUIRED = {
 _AT_MOST = (
     ("session_idle_timeout_s", "session_max_age_s"),
     ("step_up_max_age_s", "session_max_age_s"),
-    ("address_connections_max", "connections_max"),
-    ("address_bodies_max", "address_connections_max"),
-    ("websockets_max", "connections_max"),
+    ("streams_max", "connections_max"),
 )
 
 
@@ -209,22 +203,16 @@ class SharingSettings(_Settings):
 
 
 class ConnectionSettings(_Settings):
-    """Timeouts and limits for the connections of one worker. The Core agent uses the defaults,
-    except for the numbers of connections.
-    """
+    """Timeouts and limits for the connections of clients."""
 
-    request_timeout_s: float = Field(
-        default=10.0,
-        ge=0.1,
-        le=600,
-        description="Timeout in seconds for receiving the headers of a request. After the timeout, "
-        f"the request is rejected with status 408. A body must arrive at {BYTES_PER_S_MIN} bytes "
-        "per second or faster in each period of this length.",
-    )
+    request_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 10.0
+    """Timeout in seconds for receiving the headers of a request. After the timeout, the request is
+    rejected with status 408. A body for a Core can arrive at any rate, but not pause for longer
+    than `response_timeout_s` of the Core. Any other body must arrive within 60 seconds."""
     tls: Literal["off", "self_signed"] = "off"
-    """TLS of the services. self_signed: TLS 1.2 or 1.3, with a key and a certificate that each
-    worker creates at start and keeps in memory, for a load balancer that does not validate
-    certificates of its targets."""
+    """TLS of the services. self_signed: TLS 1.2 or 1.3, with a key and a certificate that are
+    created at each start, for a load balancer that does not validate certificates of its
+    targets."""
     response_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 30.0
     """Time in seconds after which a connection is closed if the client does not read the
     response.
@@ -245,17 +233,7 @@ class ConnectionSettings(_Settings):
     aborted.
     """
     connections_max: Annotated[int, Field(ge=16, le=65_536)] = 4096
-    """Maximum number of open connections per worker. A further connection closes others without a
-    complete request. Of the half that has waited longest, those of the IP address (IPv6: /64) with
-    the most are closed first, and idle ones of trusted proxies last. If there are few, it closes
-    those of the client addresses with more requests in progress than an equal share and than 1/64
-    of this number. If there are none, it is rejected with status 503."""
-    address_connections_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Maximum number of open connections per client IP address (IPv6: per /64) and worker. Further
-    connections are rejected with status 429. Trusted proxies are exempt."""
-    address_bodies_max: Annotated[int, Field(ge=1, le=65_536)] = 64
-    """Maximum number of request bodies that a client IP address (IPv6: a /64) can send to a worker
-    concurrently. Further requests are rejected with status 429."""
+    """Maximum number of open connections of clients. Further connections are closed."""
 
     @property
     def idle_timeout_s(self) -> int:
@@ -279,33 +257,25 @@ class GatewaySettings(_Settings):
     """Number of key records that a worker caches. The least recently used records are evicted."""
     key_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 128
     """Maximum number of concurrent requests to Cores per key family (a key and its rotations)
-    and worker. Further requests are rejected with status 429. Limits the memory that slow
-    clients use. The requests of all keys can use three quarters of `GATEHOUSE_CONNECTIONS_MAX`.
-    If they do, the oldest of the key with the most ends for a key that has fewer."""
+    and worker. Further requests are rejected with status 429."""
     core_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Maximum number of concurrent requests to an instance of a Core per worker, including open
-    WebSockets. Further requests are rejected with status 503 and the code `core_overloaded`, unless
-    another key has more: then the oldest of the key with the most ends."""
-    core_cache_max_bytes: Annotated[int, Field(ge=0, le=1_073_741_824)] = 16_777_216
-    """Size of the response cache of a worker, in bytes. A cached response can have at most 1 MiB
-    and at most a quarter of this size. Every cached response is revalidated with the Core before it
-    is used. 0 disables the cache."""
-    websockets_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Maximum number of open WebSockets per worker. Further handshakes are rejected with status
-    503, unless another key has more: then the oldest of the key with the most is closed.
-    """
+    """Maximum number of concurrent requests of a gateway to a Core for each of its instances,
+    including open WebSockets. Further requests are rejected with status 503 and the code
+    `core_overloaded`."""
+    streams_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
+    """Maximum number of open requests per worker that end when their key is revoked, such as
+    WebSockets. Further ones are rejected with status 503."""
     core_health_interval_s: Annotated[float, Field(ge=0, le=300)] = 10.0
-    """Interval between two health checks of an instance of a Core, in seconds. The workers of all
-    gateways share the checks. 0 disables the checks."""
+    """Interval in seconds between two health checks of an instance of a Core by a gateway. 0
+    disables the checks."""
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
-    """Number of consecutive failures after which a worker opens the circuit breaker of an instance
-    of a Core. After failures to connect, the instance receives no requests; if this is the case for
-    all instances, requests are rejected with status 503 and the code `core_circuit_open`. After
-    responses with 502, 503 or 504 and connections that the instance closed, requests are sent to
-    other instances, if there are any. 0 disables the circuit breaker."""
+    """Number of consecutive failures after which a gateway sends no requests to an instance of a
+    Core for some time: failed connections, connections that the instance closed, and responses with
+    502, 503 or 504. If more than half of the instances are avoided, all receive requests. 0
+    disables the circuit breaker."""
     circuit_breaker_reset_s: Annotated[float, Field(ge=0.5, le=300)] = 5.0
-    """Time in seconds for which a circuit breaker is open. After failures to connect, a trial
-    request follows."""
+    """Time in seconds for which a circuit breaker is open at first. The time grows with each
+    further time."""
     retry_budget_percent: Annotated[int, Field(ge=0, le=100)] = 10
     """Maximum percentage of requests to a Core that are retried after a failed connection. 0
     disables retries.
@@ -453,9 +423,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     that some issuers require for the claim in GATEHOUSE_OIDC_CLAIM."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Number of worker processes of a gateway, usually one per CPU. On macOS, one of them receives
-    all connections.
-    """
+    """Number of worker processes of a gateway, and of threads of Envoy, usually one per CPU."""
     features: Annotated[tuple[tuple[str, bool], ...], BeforeValidator(switched)] = Field(
         default=(),
         description="Features to enable or disable, as comma-separated name=on or name=off, such "

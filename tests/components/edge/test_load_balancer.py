@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from components.settings.loader import parse
-from tests.components.program import run
+from tests.components.program import CLOUDFRONT, run
 from tests.components.settings.stack_settings import each_stack, raw_settings
 
 
@@ -47,3 +47,28 @@ def test_metrics_path_returns_404_before_other_rules() -> None:
         {"hostHeader": {"values": hosts}},
     ]
     assert rules["metrics"]["actions"][0]["fixedResponse"]["statusCode"] == "404"
+
+
+@pytest.mark.requirement("CG-12")
+def test_grpc_requests_have_target_groups_with_http2() -> None:
+    program = run("staging", changes=CLOUDFRONT)
+    rules, groups = program.inputs("lb.ListenerRule"), program.inputs("lb.TargetGroup")
+    versions = {name: group["protocolVersion"] for name, group in groups.items()}
+    assert {name for name, version in versions.items() if version == "HTTP2"} == {
+        "blue-grpc",
+        "green-grpc",
+    }
+    assert set(versions.values()) == {"HTTP1", "HTTP2"}
+    for kind in ("forward", "test"):
+        grpc, other = rules[f"{kind}-grpc"], rules[f"{kind}-gateway"]
+        assert grpc["priority"] < other["priority"]
+        media_type = {"httpHeaderName": "Content-Type", "values": ["application/grpc*"]}
+        assert {"httpHeader": media_type} in grpc["conditions"]
+        for condition in other["conditions"]:
+            assert condition in grpc["conditions"]
+    assert rules["test-grpc"]["priority"] < rules["forward-grpc"]["priority"]
+    service = program.inputs("ecs.Service")["gateway"]
+    assert [row["containerPort"] for row in service["loadBalancers"]] == [8080, 8080]
+    arns = [row["targetGroupArn"] for row in service["loadBalancers"]]
+    assert len(set(arns)) == 2
+    assert "blue-grpc" not in run("staging").inputs("lb.TargetGroup")

@@ -24,7 +24,8 @@ METRICS_FILE = "tests/components/monitoring/cloudwatch_metrics.toml"
 METRICS: dict[str, Any] = tomllib.loads((ROOT / METRICS_FILE).read_text())
 SERVICE_METRICS = (
     *("Requests", "FailedRequests", "SlowRequests", "StalenessSeconds"),
-    *("CheckpointDelaySeconds", "DueSecretsSeconds"),
+    *("CheckpointDelaySeconds", "DueSecretsSeconds", "CompletionsBufferedBytes"),
+    "CompletionsLost",
 )
 ACCOUNT, REGION, OTHER = events.ACCOUNT, events.REGION, "999999999999"
 TOPIC = "arn:aws:mock:::alarms"

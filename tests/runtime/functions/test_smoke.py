@@ -5,10 +5,11 @@ import logging
 import ssl
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse.platform.http.tls import self_signed_context
+from gatehouse.platform.envoy import certificate
 
 from tests import http_servers
 from tests.runtime.functions.function_loader import load
@@ -120,7 +121,7 @@ def test_unreachable_address_fails(closed_port: int) -> None:
     assert smoke.handler(unreachable, None) == {"hookStatus": "FAILED"}
 
 
-def test_certificate_is_verified_for_the_host_name() -> None:
+def test_certificate_is_verified_for_the_host_name(tmp_path: Path) -> None:
     names: list[str | None] = []
 
     def on_name(
@@ -128,7 +129,9 @@ def test_certificate_is_verified_for_the_host_name() -> None:
     ) -> None:
         names.append(name)
 
-    context = self_signed_context()
+    certificate.write(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / certificate.CERTIFICATE, tmp_path / certificate.KEY)
     context.sni_callback = on_name
     server = ThreadingHTTPServer(("127.0.0.1", 0), StatusHandler)
     server.socket = context.wrap_socket(

@@ -54,9 +54,7 @@ def test_maximum_age_of_the_key_state_exceeds_the_interval_of_polls() -> None:
 EQUAL = {
     ("session_idle_timeout_s", "session_max_age_s"): (3600, {}),
     ("step_up_max_age_s", "session_max_age_s"): (600, {"session_idle_timeout_s": 60}),
-    ("address_connections_max", "connections_max"): (4096, {}),
-    ("address_bodies_max", "address_connections_max"): (1024, {}),
-    ("websockets_max", "connections_max"): (4096, {}),
+    ("streams_max", "connections_max"): (4096, {}),
 }
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import asyncpg
 import msgspec
@@ -19,14 +20,11 @@ from gatehouse.features.verification.explanation import first_failure, key_check
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.repository import KeyLoader
 from gatehouse.features.verification.service import VerificationService
-from gatehouse.platform.executions import Places
-from gatehouse.services.gateway.websocket import WebSockets
+from gatehouse.services.gateway.relay import Relay, Stream
 
 from tests.runtime.console_client import Console
-from tests.runtime.core_records import instance
 from tests.runtime.key_records import RECORD
-from tests.runtime.services.gateway.conftest import WORK, Core, Gateway, core, running_gateway
-from tests.runtime.services.gateway.test_relay import Transport
+from tests.runtime.services.gateway.conftest import SERVE, Core, Gateway, core, running_gateway
 
 __all__ = ["core"]
 
@@ -97,19 +95,19 @@ async def test_row_applies_to_verifications_and_explanations() -> None:
         )
 
 
-async def test_row_closes_open_websockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    websockets = WebSockets(TEST, Clock(), Places(1), 3000, 60.0)
-    with websockets.relay(
-        msgspec.structs.replace(RECORD, owner="blocked"), REQUEST, instance("a")
-    ) as relay:
-        transport = Transport()
-        relay.client.connection_made(transport)
-        await websockets.check(lambda: 0, lambda *_: None)
-        assert transport.closes == []
-        monkeypatch.setattr(decision, "ROWS", (*decision.ROWS, ROW))
-        await websockets.check(lambda: 0, lambda *_: None)
-        assert transport.closes == [1008]
-        relay.client.connection_lost(None)
+async def test_row_ends_relayed_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = Relay(TEST, Clock(), "", lambda *_: None, 3000, 1, 60.0)
+    relay.staleness_ms = lambda: 0
+    stream = Stream(relay)
+    stream.record = msgspec.structs.replace(RECORD, owner="blocked")
+    ended = Mock()
+    monkeypatch.setattr(stream, "end", ended)
+    assert relay.add(stream)
+    await relay.check()
+    ended.assert_not_called()
+    monkeypatch.setattr(decision, "ROWS", (*decision.ROWS, ROW))
+    await relay.check()
+    ended.assert_called_once_with(1008)
 
 
 async def test_row_applies_to_the_console(
@@ -127,7 +125,7 @@ async def test_row_applies_to_the_console(
 async def test_row_applies_to_a_running_gateway(
     database: Any, redis_url: str, tmp_path: Path, core: Core
 ) -> None:
-    with running_gateway(database, redis_url, tmp_path, SCRIPT + WORK) as (port, pid, log, url):
+    with running_gateway(database, redis_url, tmp_path, SCRIPT + SERVE) as (port, pid, log, url):
         async with asyncpg.create_pool(url, min_size=1, max_size=2) as pool:
             gateway = Gateway(port, pid, pool, log)
             assert (await gateway.register(core.url))[1].status == 200

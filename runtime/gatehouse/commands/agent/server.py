@@ -9,20 +9,20 @@ import asyncio
 import random
 import signal
 import socket
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
+import uvicorn
 
 from gatehouse.client.http import backoff_s, problem, uses_proxy
 from gatehouse.commands.agent.app import GatewaySecrets, create
 from gatehouse.commands.agent.directory import Directory
 from gatehouse.commands.agent.tunnel import NgrokTunnel
-from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import (
     Conflict,
     CoreDrained,
@@ -32,15 +32,20 @@ from gatehouse.core.errors import (
     Unauthorized,
     Unavailable,
 )
-from gatehouse.platform.http.connections import Connections
-from gatehouse.platform.http.listening import listen
-from gatehouse.platform.http.server import Server, allow_files
-from gatehouse.platform.settings import ConnectionSettings
+from gatehouse.platform.http.asgi import App
+from gatehouse.platform.startup import allow_files
 
 #: Time within which every gateway worker stops sending new requests to a draining instance. Until
 #: then, new requests are served.
 PROPAGATION_S = 1.0
 _POLL_S = 0.1
+#: Time for the rest of the responses after that.
+STOP_S = 2
+#: Maximum size of the request line and the headers, more than the gateways accept and add.
+HEAD_BYTES_MAX = 64 * 1024
+#: Longer than gateways keep idle connections, so that none sends a request on a connection that
+#: the agent closes.
+IDLE_S = 600
 #: Timeout of a request to the gateway, and maximum size of its response, which describes a lease.
 TIMEOUT_S = 10.0
 RESPONSE_BYTES_MAX = 64 * 1024
@@ -76,13 +81,19 @@ def open_socket(bind: str, port: int) -> socket.socket:
     """Returns a listening socket. Port 0 selects a free port. Raises SettingsError if the address
     cannot be used.
     """
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    dualstack = bind == "::" and socket.has_dualstack_ipv6()
     try:
-        return listen(bind, port)
-    except (OSError, OverflowError) as exc:
-        reason = getattr(exc, "strerror", None) or str(exc)
+        sock = socket.create_server((bind, port), family=family, dualstack_ipv6=dualstack)
+    except OSError as exc:
+        reason = str(exc.strerror or exc).partition(" (while")[0]
         raise SettingsError(
             f"cannot listen on {bind}:{port}: {reason}. Choose another --port or --bind"
         ) from exc
+    # Connections inherit the option, which asyncio does not set for those of this socket. A body
+    # that is written after its head would wait for the acknowledgement of the client (40 ms).
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
 def origin(sock: socket.socket) -> str:
@@ -119,13 +130,7 @@ async def run(
     """Serves on a listening socket until SIGTERM or SIGINT, or until an operator drains the
     instance. Raises the errors of `Lease.keep`."""
     gateway_secrets, stop = GatewaySecrets(), _stop_signal()
-    # Each connection can have an open file. An address has no limit of its own, because all
-    # gateways can have the same, such as that of a tunnel.
-    number = min(ConnectionSettings().connections_max, allow_files() // 2)
-    settings = ConnectionSettings(connections_max=number, address_connections_max=65_536)
-    connections = Connections(settings, ClientAddresses(()))
-    app = create(Directory(directory), gateway_secrets)
-    server = Server(app, connections, handle_signals=False)
+    server = _Server(_configuration(create(Directory(directory), gateway_secrets)))
     # Requests that arrive before the server has started wait in the socket's backlog.
     serving = asyncio.create_task(server.serve([sock]))
     serving.add_done_callback(lambda _: stop.set())
@@ -142,17 +147,43 @@ async def run(
             await asyncio.sleep(PROPAGATION_S)
             try:
                 async with asyncio.timeout(registration.drain_s):
-                    while connections.running:
+                    while server.server_state.tasks:
                         await asyncio.sleep(_POLL_S)
             except TimeoutError:
                 print_line(
                     f"the drain timeout of {registration.drain_s} s is over; requests that are "
-                    f"aborted: {len(connections.running)}"
+                    f"aborted: {len(server.server_state.tasks)}"
                 )
             await lease.release()
     finally:
-        server.stop()
+        server.should_exit = True
         await serving
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves SIGTERM and SIGINT to the agent, which drains the instance first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _configuration(app: App) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",  # httptools does not limit the size of the headers
+        h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",  # the application logs its errors
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=allow_files() // 2,  # each connection can have an open file
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=STOP_S,
+    )
 
 
 def _client(registration: Registration) -> httpx.AsyncClient:

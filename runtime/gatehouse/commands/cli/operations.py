@@ -84,12 +84,10 @@ def list_cores(client: ConsoleClient) -> Output:
 
 
 def circuit_state(circuit_breakers: CircuitBreakers) -> str:
-    """The state of the circuit breakers of all gateway workers."""
+    """The state of the circuit breakers of all gateways."""
     if circuit_breakers.open:
-        return f"open in {circuit_breakers.open} of {circuit_breakers.workers} workers"
-    if circuit_breakers.half_open:
-        return f"half open in {circuit_breakers.half_open} of {circuit_breakers.workers} workers"
-    return "closed" if circuit_breakers.workers else "unknown"
+        return f"open in {circuit_breakers.open} of {circuit_breakers.gateways} gateways"
+    return "closed" if circuit_breakers.gateways else "unknown"
 
 
 def instance_state(core: CoreView) -> str:

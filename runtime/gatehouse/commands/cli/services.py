@@ -41,11 +41,11 @@ def serve(
     names the variable and no service starts.
     """
     # Imports the server, which a health check does not need.
-    from gatehouse.platform.http import server
+    from gatehouse.platform import supervisor
     from gatehouse.platform.settings import load
 
     settings = load()
-    server.serve(tuple(service.value for service in dict.fromkeys(services)), settings)
+    supervisor.serve(tuple(service.value for service in dict.fromkeys(services)), settings)
 
 
 def health(

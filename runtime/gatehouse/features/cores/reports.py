@@ -1,4 +1,4 @@
-"""Reports of gateway workers about instances of Cores: circuit breaker, requests and latency. Pure.
+"""Reports of gateway workers about instances of Cores: health, requests and latency. Pure.
 
 Each worker counts the requests that it sends to an instance, and writes a report about the last
 minute every few seconds. The console adds the reports of all workers. Latencies are counted in
@@ -8,13 +8,12 @@ eighth of its lower bound.
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from gatehouse.core.cores import CoreRecord
-from gatehouse.features.cores.circuit_breaker import CircuitState
 from gatehouse.features.cores.schemas import CircuitBreakers, RecentTraffic
 
 #: Interval between two reports of a worker.
@@ -78,6 +77,18 @@ class RecentRequests:
         return sums
 
 
+class InstanceState(msgspec.Struct, frozen=True, array_like=True):
+    """How the proxy of a gateway uses an instance. ejected: it receives no requests for some time,
+    after failures. unhealthy: its health checks fail.
+    """
+
+    ejected: bool = False
+    unhealthy: bool = False
+
+
+_USED = InstanceState()
+
+
 class InstanceReport(msgspec.Struct, frozen=True, array_like=True):
     """Report of a worker about an instance. The lease distinguishes registrations of the
     instance.
@@ -86,50 +97,111 @@ class InstanceReport(msgspec.Struct, frozen=True, array_like=True):
     name: str
     instance_id: str
     lease_id: str
-    state: CircuitState
+    state: InstanceState
     requests: int
     failures: int
     total_us: int
     buckets: dict[int, int]
 
 
-_decode = msgspec.json.Decoder(list[InstanceReport]).decode
+class WorkerReport(msgspec.Struct, frozen=True):
+    """Report of a worker. has_states: it reports the states for its gateway."""
+
+    has_states: bool
+    instances: list[InstanceReport]
+
+
+_decode = msgspec.json.Decoder(WorkerReport).decode
+
+#: Name of a Core, and ID of an instance.
+InstanceKey = tuple[str, str]
+
+
+@dataclass(slots=True, eq=False)
+class InstanceTraffic:
+    """The requests of a worker to instances in the last minute."""
+
+    _recent: dict[InstanceKey, RecentRequests] = field(default_factory=dict)
+
+    def responded(self, core: str, instance_id: str, seconds: float) -> None:
+        self._of(core, instance_id).current.responded(seconds)
+
+    def failed(self, core: str, instance_id: str) -> None:
+        self._of(core, instance_id).current.failed()
+
+    def _of(self, core: str, instance_id: str) -> RecentRequests:
+        key = core, instance_id
+        found = self._recent.get(key)
+        if found is None:
+            found = self._recent[key] = RecentRequests()
+        return found
+
+    def end_interval(
+        self,
+        find: Callable[[str, str], CoreRecord | None],
+        states: Mapping[InstanceKey, InstanceState] | None,
+    ) -> WorkerReport:
+        """The report about the last minute. find: the current record of an instance. states: None
+        if another worker reports them.
+        """
+        reports = []
+        for key in {*self._recent, *(states or {})}:
+            core, recent = find(*key), self._recent.get(key)
+            if core is None:
+                self._recent.pop(key, None)
+                continue
+            sums = RequestCounts() if recent is None else recent.end_interval()
+            state = (states or {}).get(key, _USED)
+            if not sums.requests:
+                self._recent.pop(key, None)
+            reports.append(
+                InstanceReport(
+                    *key,
+                    core.lease_id,
+                    state,
+                    sums.requests,
+                    sums.failures,
+                    sums.total_us,
+                    sums.buckets,
+                )
+            )
+        return WorkerReport(states is not None, most_relevant(reports))
 
 
 def most_relevant(reports: Iterable[InstanceReport]) -> list[InstanceReport]:
-    """The reports that a worker writes, at most INSTANCES_MAX. Instances without requests and with
-    a closed circuit breaker are omitted."""
-    relevant = [
-        report for report in reports if report.requests or report.state is not CircuitState.CLOSED
+    """The reports that a worker writes, at most INSTANCES_MAX. Instances without requests that are
+    used normally are omitted."""
+    relevant = [report for report in reports if report.requests or report.state != _USED]
+    return sorted(relevant, key=lambda report: (report.state == _USED, -report.requests))[
+        :INSTANCES_MAX
     ]
-    return sorted(
-        relevant, key=lambda report: (report.state is CircuitState.CLOSED, -report.requests)
-    )[:INSTANCES_MAX]
 
 
 class Reports:
-    """The reports of all workers. `workers`: the reports of each worker, in JSON."""
+    """The reports of all workers, in JSON."""
 
     def __init__(self, workers: Sequence[str]) -> None:
-        self._workers = len(workers)
+        self._gateways = 0
         self._by_lease: dict[tuple[str, str, str], list[InstanceReport]] = {}
-        for worker in workers:
-            for report in _decode(worker):
+        for worker in map(_decode, workers):
+            self._gateways += worker.has_states
+            for report in worker.instances:
                 lease = (report.name, report.instance_id, report.lease_id)
                 self._by_lease.setdefault(lease, []).append(report)
 
-    def summary(self, core: CoreRecord) -> tuple[CircuitBreakers, RecentTraffic]:
+    def summary(self, core: CoreRecord) -> tuple[bool, CircuitBreakers, RecentTraffic]:
+        """Whether the instance is healthy: at most half of the gateways report that it is not."""
         reports = self._by_lease.get((core.name, core.instance_id, core.lease_id), [])
-        states = Counter(report.state for report in reports)
+        unhealthy = sum(report.state.unhealthy for report in reports)
         buckets = Counter[int]()
         for report in reports:
             buckets.update(report.buckets)
         responses = buckets.total()
         mean_us = sum(report.total_us for report in reports) / max(1, responses)
+        ejected = sum(report.state.ejected for report in reports)
         return (
-            CircuitBreakers(
-                self._workers, states[CircuitState.OPEN], states[CircuitState.HALF_OPEN]
-            ),
+            unhealthy * 2 <= self._gateways or not unhealthy,
+            CircuitBreakers(self._gateways, ejected),
             RecentTraffic(
                 requests=sum(report.requests for report in reports),
                 failures=sum(report.failures for report in reports),

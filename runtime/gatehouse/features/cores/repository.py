@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any
@@ -29,7 +29,7 @@ from gatehouse.core.cores import (
 )
 from gatehouse.core.errors import Conflict, CoreDrained
 from gatehouse.core.keys import KeyId
-from gatehouse.features.cores.reports import LIFETIME_S, InstanceReport, Reports
+from gatehouse.features.cores.reports import LIFETIME_S, Reports, WorkerReport
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row
 from gatehouse.platform.db.statements import Conditions, RowMapping
@@ -37,7 +37,7 @@ from gatehouse.platform.db.statements import Conditions, RowMapping
 _CORE = RowMapping(CoreRecord)
 
 #: Columns that a registration writes.
-LEASE = RowMapping(CoreRecord, skip={"draining", "healthy", "version"})
+LEASE = RowMapping(CoreRecord, skip={"draining", "version"})
 
 #: Columns that `core_record` reads.
 COLUMNS = _CORE.select
@@ -105,7 +105,7 @@ _HAVE_SETTINGS = f"SELECT EXISTS (SELECT FROM core WHERE {_LIVE} AND settings = 
 
 _REGISTER = (
     f"{LEASE.insert('core')} ON CONFLICT (name, instance_id) DO UPDATE "
-    "SET draining = false, healthy = true, "
+    "SET draining = false, "
     f"{', '.join(f'{column} = excluded.{column}' for column in LEASE.columns)} RETURNING {COLUMNS}"
 )
 
@@ -113,8 +113,8 @@ _LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND {_OF_FAMILY}"
 
 # A lease that has expired is not renewed: another key may have registered the name since then.
 _RENEW = (
-    "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy "
-    "OR $5 NOT IN ('', url), registered_by = $4, lease_s = coalesce($6, lease_s), "
+    "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, "
+    "registered_by = $4, lease_s = coalesce($6, lease_s), "
     "expires_at = $7::timestamptz + make_interval(secs => coalesce($6, lease_s)) WHERE "
     f"{_LEASE_OF_FAMILY} AND NOT draining AND expires_at > $8 RETURNING {COLUMNS}"
 )
@@ -132,36 +132,6 @@ _END = (
     "expires_at = CASE WHEN expires_at > now() THEN $3 ELSE expires_at END "
     "WHERE name = $1 AND ($2::text IS NULL OR instance_id = $2) AND NOT draining "
     f"AND expires_at > now() - interval '{ENDED_OF_CORE_S} s' RETURNING registered_by, instance_id"
-)
-# The instances of each key are checked in turn, so that instances of one key that do not respond do
-# not delay the checks of others. Only one of several workers that reserve an instance at the same
-# time updates the row: the others find a later `next_at`.
-_RESERVE = (
-    "INSERT INTO core_health AS health (name, instance_id, lease_id, next_at) "
-    "SELECT name, instance_id, core.lease_id, now() + make_interval(secs => $1) FROM core "
-    "LEFT JOIN core_health AS last USING (name, instance_id) "
-    "WHERE settings ? 'health_path' AND NOT draining AND expires_at > now() "
-    "AND coalesce(last.next_at, now()) <= now() ORDER BY "
-    "row_number() OVER (PARTITION BY registered_by ORDER BY last.next_at NULLS FIRST) "
-    "+ coalesce(($4::int[])[array_position($3::text[], registered_by::text)], 0), "
-    "last.next_at NULLS FIRST LIMIT $2 "
-    "ON CONFLICT (name, instance_id) DO UPDATE "
-    "SET next_at = excluded.next_at, lease_id = excluded.lease_id, failures = CASE "
-    "WHEN health.lease_id = excluded.lease_id THEN health.failures ELSE 0 END, successes = CASE "
-    "WHEN health.lease_id = excluded.lease_id THEN health.successes ELSE 0 END "
-    "WHERE health.next_at <= now() RETURNING name, instance_id"
-)
-
-_COUNT_CHECK = (
-    "UPDATE core_health SET failures = CASE WHEN $4 THEN 0 ELSE failures + 1 END, successes = CASE "
-    "WHEN $4 THEN successes + 1 ELSE 0 END WHERE name = $1 AND instance_id = $2 AND lease_id = $3 "
-    "RETURNING failures, successes"
-)
-
-_SET_HEALTHY = (
-    "UPDATE core SET healthy = $4 "
-    "WHERE name = $1 AND instance_id = $2 AND lease_id = $3 AND NOT draining AND healthy <> $4 "
-    f"RETURNING {COLUMNS}"
 )
 # The row of a worker is written by its change feed (verification/change_feed.py), and deleted when
 # the worker stops.
@@ -197,6 +167,8 @@ class CoreRegistry:
         self._now = now
         #: Instances by name and ID, in the order of their last change.
         self._cores: dict[str, dict[str, CoreRecord]] = {}
+        #: Called after a change.
+        self.on_change: Callable[[], None] = lambda: None
         #: Names and instance IDs, in the order in which they are checked for their end.
         self._turns: OrderedDict[tuple[str, str], None] = OrderedDict()
 
@@ -205,6 +177,10 @@ class CoreRegistry:
 
     def __contains__(self, name: str) -> bool:
         return name in self._cores
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the Cores."""
+        return iter(self._cores)
 
     def instances(self, name: str) -> tuple[CoreRecord, ...]:
         """The instances of a Core, including ended instances. Empty if the Core is unknown."""
@@ -220,11 +196,6 @@ class CoreRegistry:
 
     def find(self, name: str, instance_id: str) -> CoreRecord | None:
         return self._cores.get(name, {}).get(instance_id)
-
-    def has_health_checks(self) -> bool:
-        """True if the last changed instance of a Core requests health checks."""
-        cores = (next(reversed(instances.values())) for instances in self._cores.values())
-        return any(core.settings.health_path for core in cores)
 
     def change(self, record: CoreRecord) -> None:
         """Applies a committed row, unless a newer version is known. Removes this instance and some
@@ -249,12 +220,14 @@ class CoreRegistry:
             elif not (is_last or core.is_live(now - _SETTINGS_S)):
                 ended = msgspec.structs.replace(core, settings=DEFAULT_SETTINGS)
                 instances[instance_id] = ended
+        self.on_change()
 
     def empty(self) -> CoreRegistry:
         return CoreRegistry(self._pool, self._now)
 
     def replace(self, other: CoreRegistry) -> None:
         self._cores, self._turns = other._cores, other._turns
+        self.on_change()
 
     async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:
         """Registers an instance under a new lease. Ends an earlier registration of the instance or
@@ -371,45 +344,6 @@ class CoreRegistry:
         return record
 
 
-class HealthCheckRepository:
-    """State of the health checks, which the workers of all gateways share. Methods raise
-    Unavailable.
-    """
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def reserve(
-        self, running: Mapping[str, int], *, interval_s: float, size: int
-    ) -> list[tuple[str, str]]:
-        """Reserves at most `size` instances whose check is due, first those of the keys with the
-        fewest checks in progress (`running`). Returns the names of the Cores and the IDs of the
-        instances.
-        """
-        values = (interval_s, size, [*running], [*running.values()])
-        rows = await self._pool.fetch(_RESERVE, *values, timeout_s=WRITE_TIMEOUT_S)
-        return [(row["name"], row["instance_id"]) for row in rows]
-
-    async def count(self, core: CoreRecord, *, succeeded: bool) -> tuple[int, int]:
-        """Counts a check. Returns the numbers of consecutive failures and successes, which are 0 if
-        the lease has ended.
-        """
-        lease = (core.name, core.instance_id, core.lease_id)
-        row = await self._pool.fetchrow(_COUNT_CHECK, *lease, succeeded, timeout_s=WRITE_TIMEOUT_S)
-        return (0, 0) if row is None else (row["failures"], row["successes"])
-
-    async def set_healthy(self, core: CoreRecord, healthy: bool) -> CoreRecord | None:
-        """Sets the health of an instance. Returns the new record, or None if the health was the
-        same or the lease has ended.
-        """
-        async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
-            await connection.execute(LOCK_CHANGES)
-            row = await connection.fetchrow(
-                _SET_HEALTHY, core.name, core.instance_id, core.lease_id, healthy
-            )
-        return None if row is None else core_record(row)
-
-
 class CoreRepository:
     """Reads Cores and ends registrations for the management API, and stores reports."""
 
@@ -442,9 +376,9 @@ class CoreRepository:
         # In a thread, because there can be thousands.
         return await asyncio.to_thread(Reports, [row["core_reports"] for row in rows])
 
-    async def write_reports(self, worker_id: str, reports: list[InstanceReport]) -> None:
-        """Replaces the reports of a gateway worker about instances. Raises Unavailable."""
-        encoded = msgspec.json.encode(reports).decode()
+    async def write_reports(self, worker_id: str, report: WorkerReport) -> None:
+        """Replaces the report of a gateway worker about instances. Raises Unavailable."""
+        encoded = msgspec.json.encode(report).decode()
         await self._pool.execute(_WRITE_REPORTS, worker_id, encoded, timeout_s=WRITE_TIMEOUT_S)
 
     async def end(

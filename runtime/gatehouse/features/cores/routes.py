@@ -37,10 +37,11 @@ async def list_cores(
 
 
 def _view(core: CoreRecord, reports: Reports, now: float) -> CoreView:
-    circuit_breakers, last_minute = reports.summary(core)
+    healthy, circuit_breakers, last_minute = reports.summary(core)
     return view_of(
         CoreView,
         core,
+        healthy=healthy,
         live=core.is_live(now),
         circuit_breakers=circuit_breakers,
         last_minute=last_minute,

@@ -45,22 +45,22 @@ class EndCore(Input):
 
 
 class CircuitBreakers(View):
-    """Circuit breakers of an instance. Each gateway worker has one."""
+    """Circuit breakers of an instance. Each gateway has one."""
 
-    workers: Annotated[
+    gateways: Annotated[
+        int, Meta(description="Number of gateways that report the state of their circuit breakers.")
+    ]
+    open: Annotated[
         int,
         Meta(
-            description="Number of gateway workers that report the state of their circuit breakers."
+            description="Number of gateways that avoid the instance for some time, because "
+            "requests to it have failed."
         ),
-    ]
-    open: Annotated[int, Meta(description="Number of workers that avoid the instance.")]
-    half_open: Annotated[
-        int, Meta(description="Number of workers whose next request to the instance is a trial.")
     ]
 
 
 class RecentTraffic(View):
-    """Requests of all gateway workers to an instance in the last minute."""
+    """Requests of all gateways to an instance in the last minute."""
 
     requests: Annotated[
         int, Meta(description="Number of requests that were sent. Health checks are not included.")

@@ -34,7 +34,7 @@ from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.cores.schemas import URL_FIX, DrainCore, Lease, LeaseRequest
 from gatehouse.platform.http.forwarding import CORE_NAME, flaw
 from gatehouse.platform.http.header_names import is_set_by_gateway
-from gatehouse.platform.http_client.upstream import SystemResolver
+from gatehouse.platform.resolver import SystemResolver
 
 #: Number of heartbeats per lease. Two heartbeats may be lost before the lease expires.
 HEARTBEATS = 3
@@ -62,9 +62,10 @@ class RegistrationService:
         Conflict, Unavailable.
         """
         core_name, lease_s = self._name(name), request.ttl_s or LEASE_S_DEFAULT
-        if is_set_by_gateway((request.settings.credential_header or "").lower()):
-            problem, fix = "is a header that the gateway sets", "use another, such as Authorization"
-            raise BadRequest(errors=(Problem("body.settings.credential_header", problem, fix),))
+        for field in ("credential_header", "identity_header"):
+            if is_set_by_gateway((getattr(request.settings, field) or "").lower()):
+                problem, fix = "is a header that the gateway sets", "use another"
+                raise BadRequest(errors=(Problem(f"body.settings.{field}", problem, fix),))
         # The credential is for the URL and what is below it.
         if problem := flaw((request.settings.health_path or "").partition("?")[0].encode()):
             problem, fix = problem.removeprefix("the path "), "send the path that the Core serves"
@@ -81,7 +82,6 @@ class RegistrationService:
             pepper_generation=self.pepper.current,
             expires_at=now + lease_s,
             draining=False,
-            healthy=True,
             version=0,
             lease_s=lease_s,
             settings=request.settings,

@@ -14,13 +14,7 @@ from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import rfc3339, to_datetime, to_seconds
 from gatehouse.core.errors import Conflict
 from gatehouse.features.keys.conditions import EXPIRES_AT, usable
-from gatehouse.features.notifications.models import (
-    EVENTS,
-    TOPIC,
-    Delivery,
-    NotificationEvent,
-    Webhook,
-)
+from gatehouse.features.notifications.models import EVENTS, TOPIC, Delivery, Webhook
 from gatehouse.platform.audit_log import append, append_all
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
 from gatehouse.platform.db.statements import Conditions, RowMapping, prune
@@ -53,24 +47,15 @@ _ADD = (
     "VALUES ($1, $2, $3, $4, 'waiting', $5, $5) ON CONFLICT DO NOTHING"
 )
 
-_OF_EVENT = (
-    "SELECT notification_id AS n, target AS t, next_at AS at, attempts AS a FROM delivery "
-    "WHERE target = id AND event = e AND state = 'waiting' AND next_at <= $1 "
-    "ORDER BY next_at LIMIT $5 FOR UPDATE SKIP LOCKED"
-)
-# The events of a target take turns, so that many of one event do not delay the others.
-_OF_TARGET = (
-    "SELECT *, row_number() OVER (PARTITION BY t ORDER BY turn, at) AS place FROM "
-    "(SELECT *, row_number() OVER (PARTITION BY t, e ORDER BY at) AS turn FROM "
-    f"(SELECT id, created_by AS u FROM webhook UNION SELECT '{TOPIC}', '{TOPIC}') AS targets "
-    f"CROSS JOIN unnest($6::text[]) AS e CROSS JOIN LATERAL ({_OF_EVENT}) AS of_event "
-    "WHERE id <> ALL ($4)) AS of_events"
+_DUE = (
+    "SELECT notification_id AS n, target AS t FROM delivery "
+    "WHERE target = id AND state = 'waiting' AND next_at <= $1 "
+    "ORDER BY next_at LIMIT $4 FOR UPDATE SKIP LOCKED"
 )
 _CLAIM = (
     "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM "
-    f"(SELECT n, t FROM ({_OF_TARGET}) AS of_target WHERE place <= $5 "
-    "ORDER BY place, count(*) OVER (PARTITION BY u), "
-    "count(*) OVER (PARTITION BY t), a, at LIMIT $3) AS due "
+    f"(SELECT n, t FROM (SELECT id FROM webhook UNION SELECT '{TOPIC}') AS targets "
+    f"CROSS JOIN LATERAL ({_DUE}) AS due WHERE id <> ALL ($3)) AS claimed "
     f"WHERE notification_id = n AND target = t RETURNING {_DELIVERY.select}"
 )
 
@@ -144,14 +129,13 @@ class NotificationRepository:
             return len(rows)
 
     async def claim(
-        self, *, now: float, size: int, each: int, busy: Collection[str], lease_s: float
+        self, *, now: float, each: int, busy: Collection[str], lease_s: float
     ) -> tuple[Delivery, ...]:
         """Deliveries that are due, each reserved for one caller for `lease_s` seconds. `attempts`
         includes this attempt. each: maximum number for a target. busy: targets that are left out.
         """
         times = to_datetime(now), to_datetime(now + lease_s)
-        events = list(NotificationEvent)
-        rows = await self._pool.fetch(_CLAIM, *times, size, list(busy), each, events)
+        rows = await self._pool.fetch(_CLAIM, *times, list(busy), each)
         return tuple(_DELIVERY.read(row) for row in rows)
 
     async def attempted(

@@ -8,26 +8,21 @@ receivers can detect duplicates.
 
 import asyncio
 import secrets
-from collections.abc import Collection, Iterable
+import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Self
 from urllib.parse import urlsplit
+
+import httpx
 
 from gatehouse.core.actor import Actor
 from gatehouse.core.addresses import Network
 from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import (
-    BadRequest,
-    CoreTimeout,
-    GatehouseError,
-    NotFound,
-    Problem,
-    Unavailable,
-)
+from gatehouse.core.errors import BadRequest, NotFound, Problem, Unavailable
 from gatehouse.core.notation import is_visible_ascii
-from gatehouse.core.origin import parse_base_url, rejection
+from gatehouse.core.origin import BaseUrl, parse_base_url, rejection
 from gatehouse.core.token import ID_CHARS, Pepper, base62
 from gatehouse.features.notifications.models import (
     TOPIC,
@@ -39,7 +34,7 @@ from gatehouse.features.notifications.models import (
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.platform.aws import call, create_client
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients, UpstreamRequest
+from gatehouse.platform.resolver import SystemResolver
 from gatehouse.platform.settings import Settings
 
 #: Total timeout of a delivery.
@@ -49,12 +44,11 @@ _SNS_TIMEOUT_S = 3
 #: Delays before the retries in seconds, about a day in total. After the last failed attempt, a
 #: delivery is dead.
 BACKOFF_S = (5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200)
-#: Maximum number of deliveries that are attempted at the same time, in total and for a target.
-#: Targets whose last attempt failed or was slow have at most half of them.
-BATCH_SIZE, TARGET_MAX = 20, 5
+#: Maximum number of deliveries that are attempted for a target at the same time. There are at most
+#: WEBHOOKS_MAX targets and the topic.
+TARGET_MAX = 5
 
-#: Maximum time in seconds until new deliveries are read while others are attempted. An attempt that
-#: takes longer is slow.
+#: Maximum time in seconds until new deliveries are read while others are attempted.
 FOLLOW_S = 1.0
 
 #: Seconds after which a delivery is attempted again if the process was killed during an attempt.
@@ -129,9 +123,8 @@ def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
     resolved and checked for each delivery."""
     if not is_visible_ascii(url) or "\\" in url or "#" in url:
         return "must consist of visible ASCII characters, without a fragment or backslash"
-    scheme, _, rest = url.partition("://")
     try:
-        origin = parse_base_url(f"{scheme}://{rest.partition('/')[0].partition('?')[0]}")
+        origin, _ = _origin_and_target(url)
     except ValueError as exc:
         return str(exc)
     if origin.scheme != "https" and not networks:
@@ -141,32 +134,42 @@ def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
     return ""
 
 
+def _origin_and_target(url: str) -> tuple[BaseUrl, str]:
+    """Origin, and path with query. Raises ValueError with the rest of a sentence."""
+    scheme, _, rest = url.partition("://")
+    authority = rest.partition("/")[0].partition("?")[0]
+    target = rest.removeprefix(authority)
+    if not target.startswith("/"):
+        target = f"/{target}"
+    return parse_base_url(f"{scheme}://{authority}"), target
+
+
 @dataclass(frozen=True, slots=True)
 class NotificationDispatcher:
     """Sends due deliveries.
 
-    upstreams: connect to the checked IP address of a host name. Redirects are not followed.
     topic: None if not configured.
     pepper: HMAC secret from which webhook secrets are derived.
-    failing: targets whose last attempt failed or was slow.
+    networks: private networks that webhooks may use.
     """
 
     repository: NotificationRepository
-    upstreams: UpstreamClients
     topic: "SnsTopic | None"
     clock: Clock
     pepper: Pepper
-    failing: set[str] = field(default_factory=set)
+    networks: tuple[Network, ...]
+    resolver: SystemResolver = field(default_factory=SystemResolver)
+    tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
 
     @classmethod
     def of(cls, settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> Self:
         topic = settings.notification_topic
         return cls(
             NotificationRepository(pool),
-            UpstreamClients(SystemResolver(), settings.webhook_networks),
             SnsTopic(topic) if topic else None,
             clock,
             pepper,
+            settings.webhook_networks,
         )
 
     async def remind(self) -> int:
@@ -188,14 +191,13 @@ class NotificationDispatcher:
         return await self.repository.prune(finished_before=self.clock.now() - KEEP_S)
 
     async def run_once(self) -> int:
-        """Read new audit rows and attempt the deliveries that are due, until there are none.
-        Targets that do not respond delay those of other users by TIMEOUT_S at most. Returns the
-        number of attempts. Raises Unavailable.
+        """Read new audit rows and attempt the deliveries that are due, until there are none. A
+        target delays no other target. Returns the number of attempts. Raises Unavailable.
         """
         attempts, running = 0, dict[asyncio.Task[None], str]()
         try:
             while True:
-                for delivery in await self._due(running.values()):
+                for delivery in await self._due({*running.values()}):
                     running[asyncio.create_task(self._attempt(delivery))] = delivery.target
                     attempts += 1
                 if not running:
@@ -210,22 +212,14 @@ class NotificationDispatcher:
             for task in running:
                 task.cancel()
 
-    async def _due(self, running: Collection[str]) -> tuple[Delivery, ...]:
+    async def _due(self, busy: set[str]) -> tuple[Delivery, ...]:
         now = self.clock.now()
         while await self.repository.follow(now=now, topic=self.topic is not None):
             pass
-        claim = partial(self.repository.claim, now=now, each=TARGET_MAX, lease_s=LEASE_S)
-        due = await claim(size=BATCH_SIZE - len(running), busy={*running, *self.failing})
-        size = BATCH_SIZE // 2 - len(running) - len(due)
-        if self.failing and size > 0:
-            due += await claim(size=size, busy={*running, *(each.target for each in due)})
-        return due
+        return await self.repository.claim(now=now, each=TARGET_MAX, busy=busy, lease_s=LEASE_S)
 
     async def _attempt(self, delivery: Delivery) -> None:
-        began_at = self.clock.monotonic()
         problem = await self._send(delivery)
-        is_slow = self.clock.monotonic() - began_at > FOLLOW_S
-        (self.failing.add if problem or is_slow else self.failing.discard)(delivery.target)
         now, retry_at = self.clock.now(), None
         if problem and delivery.attempts <= len(BACKOFF_S):
             retry_at = now + BACKOFF_S[delivery.attempts - 1]
@@ -250,31 +244,49 @@ class NotificationDispatcher:
             )
         timestamp, body = int(self.clock.now()), delivery.body.encode()
         signature = webhook_signature(secret, delivery.notification_id, timestamp, body)
-        headers = [
-            ("content-type", "application/json"),
-            ("content-length", str(len(body))),
-            ("user-agent", "gatehouse"),
-            ("webhook-id", delivery.notification_id),
-            ("webhook-timestamp", str(timestamp)),
-            ("webhook-signature", signature),
-        ]
-        parts = urlsplit(webhook.url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        request = UpstreamRequest(method="POST", target=target, headers=headers, body=body)
-        url = f"{parts.scheme}://{parts.netloc}"
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "gatehouse",
+            "webhook-id": delivery.notification_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": signature,
+        }
         try:
-            async with (
-                asyncio.timeout(TIMEOUT_S),
-                self.upstreams.send(url, request, webhook.created_by) as reply,
-            ):
-                return "" if 200 <= reply.status < 300 else f"responded with {reply.status}"
-        except (CoreTimeout, TimeoutError):
+            async with asyncio.timeout(TIMEOUT_S):
+                status = await self._post(webhook, headers, body)
+        except TimeoutError:
             return f"no response within {TIMEOUT_S:.0f} s"
-        except BadRequest:
-            return "not sent: the request cannot be built"
-        except GatehouseError as exc:
-            detail = exc.detail.partition(";")[0]  # the rest is about Cores
-            return f"not reached: {detail}" if "address" in detail else "not reached"
+        except ValueError as exc:
+            return f"not sent: the URL {str(exc).partition(';')[0]}"  # the rest is about Cores
+        except Unavailable:
+            return "not reached: the host name cannot be looked up"
+        except (httpx.HTTPError, httpx.InvalidURL, OSError):
+            return "not reached"
+        return "" if 200 <= status < 300 else f"responded with {status}"
+
+    async def _post(self, webhook: Webhook, headers: dict[str, str], body: bytes) -> int:
+        """Sends a request to a checked address of the host, with the host name in `Host` and TLS.
+        Follows no redirect and uses no proxy. Returns the status; the body is not read.
+
+        The connection is closed afterwards, because another host can have the same address. Raises
+        ValueError if the URL is not allowed, Unavailable, and the errors of httpx.
+        """
+        origin, target = _origin_and_target(webhook.url)
+        addresses = await self.resolver.checked_addresses(origin, self.networks, webhook.id)
+        url = httpx.URL(
+            scheme=origin.scheme, host=addresses[0], port=origin.port, raw_path=target.encode()
+        )
+        async with (
+            httpx.AsyncClient(verify=self.tls, trust_env=False, timeout=None) as client,  # noqa: S113 - TIMEOUT_S
+            client.stream(
+                "POST",
+                url,
+                content=body,
+                headers={"host": origin.authority, **headers},
+                extensions={"sni_hostname": origin.host},
+            ) as response,
+        ):
+            return response.status_code
 
 
 class SnsTopic:

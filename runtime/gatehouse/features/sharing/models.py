@@ -1,6 +1,5 @@
 """Types of secrets and links. Times are Unix seconds."""
 
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Literal, Self
 
@@ -260,14 +259,10 @@ def shown_state(secret: Secret, now: float) -> str:
 
 
 class Client(msgspec.Struct, frozen=True):
-    """The client that opens a link or submits a secret, without an account.
-
-    count_for: called with the owner and the link when the client has proven that it has the link.
-    """
+    """The client that opens a link or submits a secret, without an account."""
 
     address: str
     request_id: RequestId
-    count_for: Callable[[str, str], None] = lambda owner, link: None
 
     @property
     def network(self) -> str:

@@ -167,7 +167,6 @@ class ImportJob:
             pepper_generation=self.generation,
             expires_at=now + CORE_LEASE_S,
             draining=False,
-            healthy=True,
             version=0,
         )
 

@@ -14,7 +14,7 @@ from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.schemas import Check, ExplainKey, Explanation, Outcome
-from gatehouse.platform.http.header_names import names_for
+from gatehouse.platform.http.header_names import forwarded_names
 
 
 def first_failure(checks: list[Check]) -> str:
@@ -86,7 +86,7 @@ class ExplanationService:
         checks += await self._limit_checks(key, body.cost)
         if key.credits is not None:
             checks.append(_credit_check(key.credits, body.cost))
-        names = names_for(await self.cores.settings(body.core or ""))
+        names = forwarded_names(await self.cores.settings(body.core or ""))
         removed = [name for name in body.headers if not names[name.lower().encode()]]
         return Explanation(first_failure(checks), checks, removed, decided_at=rfc3339(now))
 

@@ -52,7 +52,6 @@ class Routes:
         self.service = service
         #: Path templates.
         self.templates: set[str] = set()
-        self._hosts: dict[bytes, Route] = {}
         self._exact: dict[bytes, dict[str, Route]] = {}
         self._prefixes: dict[bytes, Route] = {}
         self._root = _Segment()
@@ -73,10 +72,6 @@ class Routes:
         if not names:
             self._exact[template.encode()] = segment.routes
 
-    def add_hosts(self, suffix: bytes, template: str, handler: Handler) -> None:
-        """Adds every path and method of the host names with this end."""
-        self._hosts[suffix] = Route(template, handler, begins_without_task=True)
-
     def add_prefix(
         self, prefix: bytes, template: str, handler: Handler, *, begins_without_task: bool = False
     ) -> None:
@@ -87,14 +82,9 @@ class Routes:
     def find(self, request: Request) -> Route:
         """The route of a request, whose template it receives. Raises NotFound."""
         routes = self._exact.get(request.raw_path, {})
-        route = self._of_host(request) if self._hosts else None
-        route = route or routes.get(request.method) or self._find(request)
+        route = routes.get(request.method) or self._find(request)
         request.template = route.template
         return route
-
-    def _of_host(self, request: Request) -> Route | None:
-        host = asgi.host_name(request.scope)
-        return next((route for end, route in self._hosts.items() if host.endswith(end)), None)
 
     def _find(self, request: Request) -> Route:
         raw_path = request.raw_path
@@ -149,7 +139,6 @@ async def run(request: Request, routes: Routes) -> None:
             route = routes.find(request)
             if not route.begins_without_task:
                 await in_task()
-                await request.turn()
             response = await route.handler(request)
         finally:
             active.ended = True
@@ -186,7 +175,7 @@ class Application:
     routes: None if the routes are known when the service has started.
     """
 
-    _observer: Observer
+    observer: Observer
     _start: Start | None = None
     routes: Routes | None = None
 
@@ -200,14 +189,14 @@ class Application:
         self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
     ) -> Coroutine[Any, Any, None]:
         """Processes a request. A server can run the coroutine without a task (see
-        `Exchange.call`). The application must have started.
+        `local_server.begin`). The application must have started.
         """
         assert self.routes is not None  # noqa: S101 - otherwise the server does not accept requests
         return run(self.routes.service.request(scope, receive, send), self.routes)
 
     async def _lifespan(self, receive: asgi.Receive, send: asgi.Send) -> None:
         await receive()
-        observer, started = self._observer, False
+        observer, started = self.observer, False
         try:
             async with AsyncExitStack() as stack:
                 if self._start is not None:

@@ -18,6 +18,7 @@ from gatehouse.core.errors import (
     GatehouseError,
     Problem,
     RequestInProgress,
+    RequestTimeout,
     Unauthorized,
     UnsupportedMediaType,
     UpgradeRequired,
@@ -46,6 +47,9 @@ RETRY_STATUSES = (429, 503)
 
 #: Challenge in a 401 response (RFC 6750, section 3).
 BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
+#: Time in seconds in which the body of a request arrives.
+BODY_S = 60.0
+_JSON_TYPES = ["application/json"]
 _encoder = msgspec.json.Encoder()
 
 
@@ -79,16 +83,6 @@ def host_of(authority: bytes) -> bytes:
     return authority.lower().partition(b":")[0].rstrip(b".")
 
 
-#: Name of the ASGI extension that accepts an upgrade of the connection. Present only in the scope
-#: of a request for an upgrade.
-UPGRADE = "gatehouse.upgrade"
-
-#: Sends a 101 response with these headers, and from then on passes the events of the connection to
-#: the protocol. Returns the data that the client sent after the request. The last argument is
-#: called when the server stops. Raises ClientGone, Unavailable.
-AcceptUpgrade = Callable[[list[Header], asyncio.BufferedProtocol, Callable[[], None]], bytes]
-
-
 class ProblemDocument(msgspec.Struct, omit_defaults=True):
     """Problem document (RFC 9457). `errors` is omitted if it is empty. `trace_id`: ID of the trace
     (W3C Trace Context).
@@ -104,11 +98,14 @@ class ProblemDocument(msgspec.Struct, omit_defaults=True):
     errors: tuple[Problem, ...] = ()
 
 
-def request_id() -> RequestId:
+def request_id(end: str = "") -> RequestId:
     """Request ID, sortable by time: 44 bits of the time in milliseconds, and 60 random bits. A
-    request ID is not secret, so the random bits are not cryptographically secure."""
+    request ID is not secret, so the random bits are not cryptographically secure. end: its last
+    hexadecimal digits.
+    """
     number = time.time_ns() // 1_000_000 << 60 | random.getrandbits(60)
-    return "req_" + number.to_bytes(13).hex()  # type: ignore[return-value]  # calling RequestId takes longer
+    text = "req_" + number.to_bytes(13).hex()
+    return text[: -len(end)] + end if end else text  # type: ignore[return-value]  # calling RequestId takes longer
 
 
 def encode(value: object) -> bytes:
@@ -141,6 +138,27 @@ def problem(
     )
 
 
+def problem_members(error: GatehouseError, request: str) -> dict[str, Any]:
+    """The members of the problem document for an error that the proxy responds with. The detail is
+    the title, if the error has none.
+    """
+    return {
+        "type": PROBLEM_TYPE + error.code.lower(),
+        "title": error.title,
+        "status": error.status,
+        "detail": error.public,
+        "code": error.code,
+        "request_id": request,
+    }
+
+
+def openai_members(error: GatehouseError, code: str) -> dict[str, Any]:
+    """The error as in the OpenAI API, whose clients show only the message of such errors."""
+    kind = "server_error" if error.status >= 500 else "invalid_request_error"
+    fields = {"message": error.public, "type": kind, "param": None}
+    return {"error": {**fields, "code": (code or error.code).lower()}}
+
+
 def problem_headers(error: GatehouseError) -> list[Header]:
     """Headers that the status of an error requires: WWW-Authenticate for 401, Upgrade for 426,
     Retry-After for RETRY_STATUSES and for a request in progress.
@@ -149,8 +167,7 @@ def problem_headers(error: GatehouseError) -> list[Header]:
         return [(b"www-authenticate", BEARER_CHALLENGE.encode())]
     if isinstance(error, UpgradeRequired):
         return [
-            (b"upgrade", b"websocket"),
-            (b"connection", b"upgrade, close"),
+            (b"upgrade", b"websocket"),  # with Connection: upgrade, Envoy would expect no body
             (b"sec-websocket-version", b"13"),
         ]
     if error.status in RETRY_STATUSES or isinstance(error, RequestInProgress):
@@ -215,23 +232,24 @@ async def send_stream(
         response.close()
 
 
-#: Name of the memory for bodies in the state (connections.py).
-BODY_MEMORY = "body_memory"
-
-
 def too_large_error(bytes_max: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
 
 
 async def body_chunks(scope: Scope, receive: Receive, bytes_max: int) -> AsyncIterator[bytes]:
-    """Yield the request body as it arrives. Raises BodyTooLarge and ClientGone."""
+    """Yield the request body as it arrives. Raises BodyTooLarge, RequestTimeout and ClientGone."""
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     if declared.isdigit() and int(declared[:20]) > bytes_max:
         raise too_large_error(bytes_max)
+    deadline = asyncio.get_running_loop().time() + BODY_S
     size = 0
     more = True
     while more:
-        message = await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise RequestTimeout from None
         if message["type"] == "http.disconnect":
             raise ClientGone
         chunk: bytes = message.get("body", b"")
@@ -254,6 +272,8 @@ def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
     """
     if len(content_types) > 1:
         raise _media_type("is sent more than once", "send it once")
+    if content_types == _JSON_TYPES:
+        return
     media_type, _, parameters = (content_types[0] if content_types else "").partition(";")
     media_type = media_type.strip().lower()
     if media_type != "application/json" and not (

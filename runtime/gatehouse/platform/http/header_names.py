@@ -7,7 +7,6 @@ connection); the Fetch, HTML and Service Workers standards (fields that apply to
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import TypeVar
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 
@@ -36,58 +35,41 @@ NOT_RETURNED = (
     *("surrogate-*", "*cdn-cache-control"),
 )
 
-_Name = TypeVar("_Name", bytes, str)
-_Encoded = TypeVar("_Encoded", bytes, str)
-
 #: Maximum number of names that are kept, of characters of a name that is kept, and of characters of
 #: a name that is forwarded.
 _NAMES_MAX = 128
 _NAME_CHARS_MAX, _FORWARDED_CHARS_MAX = 64, 128
 
 
-class Names(dict[_Name, _Encoded]):
-    """Names of fields, as bytes or text, with the other form of the name. It is empty if the field
-    is not forwarded. Names are in lowercase.
-    """
+class Names(dict[bytes, bool]):
+    """Names of fields, in lowercase, and whether the field is forwarded."""
 
-    def __init__(self, encode: Callable[[_Name], _Encoded]) -> None:
-        self._encode: Callable[[_Name], _Encoded] = encode
+    def __init__(self, is_forwarded: Callable[[str], bool]) -> None:
+        self._is_forwarded: Callable[[str], bool] = is_forwarded
 
-    def __missing__(self, name: _Name) -> _Encoded:
-        encoded = self._encode(name)
+    def __missing__(self, name: bytes) -> bool:
+        result = self._is_forwarded(name.decode("latin-1"))
         if len(name) <= _NAME_CHARS_MAX:
             if len(self) >= _NAMES_MAX:
                 self.clear()
-            self[name] = encoded
-        return encoded
+            self[name] = result
+        return result
 
 
 @lru_cache(maxsize=256)
-def forwarded_names(
-    removed: tuple[str, ...] = DEFAULT_SETTINGS.remove_headers,
-    key_header: str = DEFAULT_SETTINGS.key_header,
-    authorization: bool = DEFAULT_SETTINGS.forward_authorization,
-) -> Names[bytes, str]:
-    """Names of request fields. removed: names that are not forwarded to a Core (`_matches`).
-    key_header: name of the field with the API key. authorization: `Authorization` is
-    forwarded.
-    """
-    credentials = (key_header,) if authorization else (key_header, "authorization")
-    is_removed = _matches((*credentials, *removed))
+def forwarded_names(settings: CoreSettings = DEFAULT_SETTINGS) -> Names:
+    """Names of request fields that a Core receives with the values of the client."""
+    own = (settings.key_header, settings.credential_header, settings.identity_header)
+    removed = [name for name in own if name is not None]
+    if not settings.forward_authorization:
+        removed.append("authorization")
+    is_removed = _matches((*removed, *settings.remove_headers))
 
-    def text_of(name: bytes) -> str:
-        text = name.decode("ascii")
-        is_long = len(text) > _FORWARDED_CHARS_MAX
-        return "" if is_long or is_set_by_gateway(text) or is_removed(text) else text
+    def is_forwarded(name: str) -> bool:
+        is_long = len(name) > _FORWARDED_CHARS_MAX
+        return not (is_long or is_set_by_gateway(name) or is_removed(name))
 
-    return Names(text_of)
-
-
-def names_for(settings: CoreSettings) -> Names[bytes, str]:
-    removed = settings.remove_headers
-    if settings.credential_header is not None:
-        removed = (*removed, settings.credential_header)
-    return forwarded_names(removed, settings.key_header, settings.forward_authorization)
+    return Names(is_forwarded)
 
 
 #: Servers read all characters other than letters and digits as the same character, so that
@@ -126,10 +108,3 @@ def _matches(names: Iterable[str]) -> Callable[[str], bool]:
 
 #: True for the name of a request field that is never forwarded, in lowercase.
 is_set_by_gateway = _matches((*HOP_BY_HOP, *_OF_THE_GATEWAY))
-
-_is_not_returned = _matches(NOT_RETURNED)
-
-#: Names of response fields.
-RETURNED_NAMES: Names[str, bytes] = Names(
-    lambda name: b"" if _is_not_returned(name) else name.encode("ascii")
-)

@@ -1,7 +1,7 @@
 """The operational endpoints of a service: health, readiness of its dependencies, and metrics."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Protocol
@@ -35,6 +35,10 @@ class Probe(Protocol):
 Probes = Sequence[Probe]
 
 
+async def _no_metrics() -> bytes:
+    return b""
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
     """What the operational endpoints of a service report.
@@ -43,12 +47,14 @@ class ServiceHealth:
     optional: the service is `degraded` if one of these probes fails.
     features_off: names of disabled features.
     refresh_gauges: called before metrics are read.
+    more_metrics: returns the metrics of the proxy.
     """
 
     required: Probes = ()
     optional: Probes = ()
     features_off: frozenset[str] = frozenset()
     refresh_gauges: Callable[[], None] = lambda: None
+    more_metrics: Callable[[], Awaitable[bytes]] = _no_metrics
     runs: SharedRuns[Any] = field(default_factory=SharedRuns)
 
 
@@ -143,6 +149,7 @@ async def metrics(request: Request, checks: ServiceHealth) -> asgi.Response:
     """
     checks.refresh_gauges()
     body = await checks.runs.result("metrics", request.service.observer.metrics.exposition)
+    body += await checks.more_metrics()
     return request.response(200, body, content_type=METRICS_TYPE.encode("ascii"))
 
 

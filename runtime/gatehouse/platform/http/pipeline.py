@@ -94,8 +94,6 @@ class Pipeline(Service):
     async def json_body(self, request: Request, extra_bytes: int = 0) -> bytes:
         """The JSON body. Raises UnsupportedMediaType, BodyTooLarge and ClientGone."""
         content = await request.body(self.body_max_bytes + extra_bytes)
-        if request.key_id is not None:
-            await request.turn()  # the authentication may have waited for the database
         if content:
             asgi.check_json(request.values(b"content-type"), lenient=self.lenient)
         return content

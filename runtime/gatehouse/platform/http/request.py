@@ -1,26 +1,36 @@
 """One request: what the client sent, the state of the response, and the fields of the log line."""
 
+import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gatehouse.core.actor import Actor, RequestId, Session
-from gatehouse.core.addresses import ClientAddresses
+from gatehouse.core.addresses import ClientAddresses, network_of
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.exchange import body_memory, exchange_of
 from gatehouse.platform.http.fields import Cursors
+from gatehouse.platform.http.local_server import BODY, CONNECTION, LocalConnection
+from gatehouse.platform.http.proxy_headers import PEER, TLS
 from gatehouse.platform.http.validation import parameters
-from gatehouse.platform.observability import Observer, WebSocketUse
+from gatehouse.platform.observability import Observer, StreamUse
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
 
 #: Status in the log line of a request whose client disconnected before the response.
 CLIENT_GONE = 499
+
+#: Limits of what is read of a body after its request was rejected: bytes, the number of requests at
+#: the same time, in total and for the clients of a network, and the time in seconds until the
+#: client sends more. Envoy closes the connection if the body was not read, and a client that still
+#: sends might not read the response.
+DISCARDED_BYTES_MAX = 256 * 1024 * 1024
+DISCARDS_MAX, NETWORK_DISCARDS_MAX = 16, 4
+DISCARD_PAUSE_S = 1.0
 
 #: Length of the longest registered method. Longer methods are not logged, because they could
 #: contain a secret. Source: IANA, "Hypertext Transfer Protocol (HTTP) Method Registry".
@@ -71,6 +81,8 @@ class Service:
     addresses: determines the client address behind trusted proxies.
     headers: headers of every response, unless the response has headers of the same name.
     cursor_key: session key, which signs page cursors. None for a service without lists.
+    discards: requests whose bodies are discarded, by network.
+    worker_digits: end of the IDs of requests.
     """
 
     observer: Observer
@@ -78,6 +90,8 @@ class Service:
     clock: Clock
     headers: Sequence[asgi.Header] = asgi.NO_STORE
     cursor_key: Pepper | None = None
+    discards: asgi.Uses = field(default_factory=asgi.Uses)
+    worker_digits: str = ""
 
     def request(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> "Request":
         return Request(self, scope, receive, send)
@@ -104,6 +118,7 @@ class Request:
         response.
     caller: None until the request is authenticated.
     content: the JSON body after it has been read.
+    has_waited: the body was received later than the headers.
     response_headers: headers of every response, also of an error.
     """
 
@@ -115,9 +130,11 @@ class Request:
     code: str | None = None
     detail = ""
     core_seconds: float | None = None
-    websocket: WebSocketUse | None = None
+    stream_use: StreamUse | None = None
     caller: Caller | None = None
     content = b""
+    has_waited = False
+    _is_received = False
     response_headers: Sequence[asgi.Header] = ()
     _added: tuple[asgi.Header, ...] = ()
     _trace: RequestTrace | None = None
@@ -132,12 +149,12 @@ class Request:
         self.method: str = scope["method"]
         self.raw_path: bytes = scope["raw_path"]
         self.fields: Sequence[asgi.Header] = scope["headers"]
-        self.receive = receive
+        self._receive = receive
         self.send = send
-        self.request_id: RequestId = asgi.request_id()
-        #: None for a server that does not support complete responses.
-        self.exchange = exchange_of(scope)
-        self._last_values = dict(self.fields) if self.exchange is None else self.exchange.values
+        self.request_id: RequestId = asgi.request_id(service.worker_digits)
+        #: The connection of Envoy to a worker of the gateway. None for other services.
+        self.connection: LocalConnection | None = scope.get(CONNECTION)
+        self._first_values = dict(reversed(self.fields))
 
     @property
     def trace(self) -> RequestTrace:
@@ -151,10 +168,6 @@ class Request:
         return parent_of(self.values(b"traceparent"), self.values(b"x-amzn-trace-id"))
 
     @property
-    def is_received(self) -> bool:
-        return self.exchange is not None and self.exchange.is_received
-
-    @property
     def is_head(self) -> bool:
         return self.method == "HEAD"
 
@@ -165,15 +178,20 @@ class Request:
 
     @property
     def peer(self) -> str:
-        client = self.scope.get("client")
-        return "" if client is None else str(client[0])
+        """Address of the connection to the proxy, or to Lambda."""
+        client = self.scope.get("client")  # None for a Unix socket, to which only Envoy connects
+        return self.header(PEER) if client is None else str(client[0])
+
+    @property
+    def is_tls(self) -> bool:
+        """True if the connection to the proxy uses TLS."""
+        return self.header(TLS) not in ("", "-")
 
     @property
     def client(self) -> str:
         if self._client is None:
-            peer, addresses = self.peer, self.service.addresses
-            forwarded = self.values(b"x-forwarded-for") if addresses.trusts(peer) else []
-            self._client = addresses.client(peer, forwarded) if forwarded else peer
+            forwarded = self.values(b"x-forwarded-for")
+            self._client = self.service.addresses.client(self.peer, forwarded)
         return self._client
 
     @property
@@ -182,62 +200,75 @@ class Request:
 
     def values(self, name: bytes) -> list[str]:
         """All values of a header, in order. `name`: header name in lowercase."""
-        value = self._last_values.get(name)
+        value = self._first_values.get(name)
         if value is None:
             return []
-        if len(self._last_values) == len(self.fields):
+        if len(self._first_values) == len(self.fields):
             return [value.decode("latin-1")]
         return [value.decode("latin-1") for field, value in self.fields if field == name]
 
     def has(self, name: bytes) -> bool:
-        return name in self._last_values
+        return name in self._first_values
 
     def header(self, name: bytes) -> str:
-        return next(iter(self.values(name)), "")
+        """The first value of a header, or empty."""
+        value: bytes = self._first_values.get(name, b"")
+        return value.decode("latin-1")
 
     def cookie(self, name: str) -> str:
         cookies = "; ".join(["", *self.values(b"cookie")]).replace(";\t", "; ").replace("; ", ";")
         return cookies.partition(f";{name}=")[2].partition(";")[0].strip()
+
+    async def receive(self) -> asgi.Message:
+        message = await self._receive()
+        self._is_received = not message.get("more_body")
+        return message
+
+    async def discard(self) -> None:
+        """Reads the rest of the body, up to a limit."""
+        if self.connection is not None or self._is_received or self.has(b"expect"):
+            return
+        network, discards = network_of(self.client), self.service.discards
+        if sum(discards.values()) >= DISCARDS_MAX or discards[network] >= NETWORK_DISCARDS_MAX:
+            return
+        deadline = asyncio.get_running_loop().time() + asgi.BODY_S
+        size, more = 0, True
+        discards.add(network)
+        try:
+            async with asyncio.timeout_at(deadline):
+                while more and size < DISCARDED_BYTES_MAX:
+                    async with asyncio.timeout(DISCARD_PAUSE_S):
+                        message = await self.receive()
+                    size += len(message.get("body", b""))
+                    more = bool(message.get("more_body"))
+        except TimeoutError:
+            pass
+        finally:
+            discards.remove(network)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, of any size. Raises ClientGone."""
         return asgi.body_chunks(self.scope, self.receive, sys.maxsize)
 
     async def body(self, bytes_max: int) -> bytes:
-        """The body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker keeps too
-        many bytes of bodies in memory, and ClientGone if the client disconnects.
-        """
-        if self.exchange is None or not self.is_received:
-            self._at_end, parts = self._at_end or ExitStack(), []
-            keep = self._at_end.enter_context(body_memory(self.scope))
-            async for chunk in asgi.body_chunks(self.scope, self.receive, bytes_max):
-                parts.append(chunk)
-                keep(len(chunk))
-            return b"".join(parts)
-        content = self.exchange.take_body()
+        """The body. Raises BodyTooLarge, and ClientGone if the client disconnects."""
+        content: bytes | None = self.scope.get(BODY)
+        if content is None:
+            waits = asyncio.get_running_loop().call_soon(setattr, self, "has_waited", True)
+            content = b"".join([part async for part in self.body_parts(bytes_max)])
+            waits.cancel()  # has not been called, if no part had to be waited for
+            return content
         if len(content) > bytes_max:
             raise asgi.too_large_error(bytes_max)
         return content
 
-    def count_for(self, owner: str, link: str = "") -> None:
-        """Counts the memory of the request and its response, and its turns, for an owner."""
-        if self.exchange is not None:
-            self.exchange.subject = owner, link
-
-    async def turn(self) -> None:
-        """Waits until the request continues, see `Connections.turn`."""
-        if self.exchange is not None:
-            await self.exchange.turn()
+    def body_parts(self, bytes_max: int) -> AsyncIterator[bytes]:
+        return asgi.body_chunks(self.scope, self.receive, bytes_max)
 
     def at_end(self, release: Callable[[], None]) -> None:
         """Calls a function after the response."""
         self._at_end = self._at_end or ExitStack()
         self._at_end.callback(release)
-
-    def release(self) -> None:
-        """Calls the functions of `at_end`. The body no longer counts in the memory for bodies."""
-        if self._at_end is not None:
-            self._at_end.close()
 
     @property
     def authenticated(self) -> Caller:
@@ -308,8 +339,10 @@ class Request:
         self.status = response.status
         if isinstance(response, asgi.StreamedResponse):
             await asgi.send_stream(self.receive, self.send, response, head=self.is_head)
-        elif self.exchange is not None and self.exchange.is_writable:
-            self.exchange.respond(response)
+        elif self.connection is not None:
+            if self.connection.is_closing:
+                self.status = CLIENT_GONE
+            self.connection.respond(response)
         else:
             await asgi.send_messages(self.send, response)
 
@@ -320,8 +353,10 @@ class Request:
         self._added = ()
         return self.service.error_response(self, refused)
 
-    def fail(self, refused: Refused) -> Awaitable[None]:
-        return self.send_response(self.problem(refused))
+    async def fail(self, refused: Refused) -> None:
+        response = self.problem(refused)
+        await self.discard()
+        await self.send_response(response)
 
     @property
     def logged_path(self) -> str:
@@ -329,12 +364,9 @@ class Request:
         return self.template or "(none)"
 
     def record(self, seconds: float) -> None:
-        """Counts and logs the request after the response, when its body is no longer in memory.
-        seconds: duration.
-        """
-        self.release()
-        if not self.status and self.exchange and (error := self.exchange.rejection):
-            self.status, self.code, self.detail = error.status, error.code, error.public
+        """Counts and logs the request after the response. seconds: duration."""
+        if self._at_end is not None:
+            self._at_end.close()
         self.service.observer.request(
             self.trace,
             self.method if len(self.method) <= _METHOD_CHARS_MAX else "other",
@@ -346,5 +378,5 @@ class Request:
             key_id=self.key_id,
             code=self.code,
             detail=self.detail,
-            websocket=self.websocket,
+            websocket=self.stream_use,
         )

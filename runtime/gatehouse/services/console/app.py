@@ -45,6 +45,7 @@ from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
+from gatehouse.platform.envoy.bootstrap import Worker
 from gatehouse.platform.executions import Slots
 from gatehouse.platform.http.application import Application
 from gatehouse.platform.http.health import ServiceHealth
@@ -53,6 +54,7 @@ from gatehouse.platform.http.security_headers import security_headers
 from gatehouse.platform.observability import PUBLISH_S, Observer
 from gatehouse.platform.redis.connection import redis_of
 from gatehouse.platform.settings import Settings
+from gatehouse.platform.worker import run_asgi
 from gatehouse.services.console import asgi as console
 from gatehouse.services.console.authentication import Authenticator, Lockout
 from gatehouse.services.console.pipeline import ConsolePipeline
@@ -70,6 +72,11 @@ _NO_SHARING = (
     "Secret sharing is not configured. Set GATEHOUSE_SECRET_LINKS_TABLE, GATEHOUSE_SECRETS_BUCKET, "
     "GATEHOUSE_SECRETS_KEY and GATEHOUSE_SHARING_URL."
 )
+
+
+def run(worker: Worker, settings: Settings) -> bool:
+    """Runs the console until SIGTERM. False if it does not start. Raises SettingsError."""
+    return run_asgi(build(settings), worker)
 
 
 def build(settings: Settings) -> Application:

@@ -98,7 +98,8 @@ class ConsolePipeline(Pipeline):
     async def process(self, endpoint: Endpoint, call: Call, request: Request) -> Reply:
         await self._authorize(endpoint, request)
         _check_parameters(request)
-        waits = request.method not in ("GET", "HEAD") and not request.is_received
+        # A caller's bodies in memory are limited, because it has few turns.
+        waited = await self._take_turn(endpoint, request)
         body: Any = None
         content: object = None
         if request.method not in ("GET", "HEAD"):
@@ -109,7 +110,7 @@ class ConsolePipeline(Pipeline):
                 reject_tokens(endpoint, {"body": small_value(request.content)})
                 raise
         reject_tokens(endpoint, {"query": request.query, "body": content})
-        if await self._take_turn(endpoint, request) or waits:
+        if waited or request.has_waited:
             # The credential, its roles or the target may have changed.
             await self._authorize(endpoint, request)
         try:
@@ -180,7 +181,6 @@ class ConsolePipeline(Pipeline):
                 request, codes=SIGN_IN_CODE in endpoint.security
             )
             request.key_id = request.caller.log_id
-            request.count_for(request.caller.owner)
             call_subjects.set(CallSubjects((request.caller.owner,)))
             check(request.caller.roles, endpoint.roles)
             await self._check_ownership(endpoint, request)

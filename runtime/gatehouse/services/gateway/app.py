@@ -7,25 +7,22 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from gatehouse.core import features
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.core.cores import CoreRecord
 from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.token import Pepper, read_pepper
-from gatehouse.features.cores.circuit_breaker import CircuitState
 from gatehouse.features.cores.credentials import REFRESH_S, Credentials
-from gatehouse.features.cores.health_checks import HealthChecks
-from gatehouse.features.cores.load_balancer import LoadBalancer
-from gatehouse.features.cores.reports import REPORT_S
-from gatehouse.features.cores.repository import CoreRegistry, CoreRepository, HealthCheckRepository
-from gatehouse.features.cores.response_cache import ResponseCache
+from gatehouse.features.cores.reports import REPORT_S, InstanceTraffic
+from gatehouse.features.cores.repository import CoreRegistry, CoreRepository
 from gatehouse.features.cores.service import RegistrationService
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
@@ -39,27 +36,36 @@ from gatehouse.features.verification.repository import CreditRepository, KeyLoad
 from gatehouse.features.verification.self_revocation import SelfRevocationService
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.aws.secrets_manager import SecretsManager
-from gatehouse.platform.background import PeriodicJob
+from gatehouse.platform.background import Background, PeriodicJob
 from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool_of
-from gatehouse.platform.executions import Places
+from gatehouse.platform.envoy import process
+from gatehouse.platform.envoy.admin import Admin
+from gatehouse.platform.envoy.bootstrap import REFUSAL, Worker, log_path, socket_path, worker_digits
+from gatehouse.platform.http import asgi
 from gatehouse.platform.http.application import Application, Routes
+from gatehouse.platform.http.application import run as run_request
 from gatehouse.platform.http.health import Probe, ServiceHealth
-from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
+from gatehouse.platform.http.local_server import ExpectingConnection, LocalConnection, listen
 from gatehouse.platform.observability import PUBLISH_S, Observer, Stream
 from gatehouse.platform.redis.connection import Redis, redis_of
 from gatehouse.platform.redis.nonces import RedisNonces
+from gatehouse.platform.resolver import SystemResolver
 from gatehouse.platform.settings import Settings
-from gatehouse.services.gateway.asgi import Dependencies, KeyRequests
-from gatehouse.services.gateway.routes import create
-from gatehouse.services.gateway.websocket import CHECK_S, WebSockets
+from gatehouse.platform.worker import run_workers
+from gatehouse.services.gateway.asgi import Dependencies
+from gatehouse.services.gateway.clusters import ClusterFile
+from gatehouse.services.gateway.completions import Completions, Pipe, PipeMetrics
+from gatehouse.services.gateway.instances import InstanceStates
+from gatehouse.services.gateway.refusals import RefusalConnection
+from gatehouse.services.gateway.relay import CHECK_S, Relay
+from gatehouse.services.gateway.routes import create, create_checks
 from gatehouse.services.tracing import start_tracing
 
 
-def build(settings: Settings) -> Application:
-    """Builds the gateway. Raises SettingsError. Connections are opened when the server starts the
-    application.
-    """
-    return _Gateway(
+def run(worker: Worker, settings: Settings) -> bool:
+    """Runs a worker until SIGTERM. False if it does not start. Raises SettingsError."""
+    gateway = _Gateway(
+        worker=worker,
         settings=settings,
         pepper=read_pepper(settings.pepper, "GATEHOUSE_PEPPER"),
         login=database(settings),
@@ -72,27 +78,32 @@ def build(settings: Settings) -> Application:
             Stream(batched=True),
             namespace=settings.metrics_namespace,
         ),
-    ).application()
+    )
+    return run_workers(Application(gateway.observer), gateway.start, gateway.shut_streams)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class _Gateway:
     """Constructs the dependencies of a worker. Each method registers resources that must be closed
     with the exit stack.
     """
 
+    worker: Worker
     settings: Settings
     pepper: Pepper
     login: DatabaseLogin
     redis: Redis | None
     observer: Observer
     clock: Clock
+    _relay: Relay | None = None
 
-    def application(self) -> Application:
-        return Application(self.observer, self.start)
+    def shut_streams(self) -> None:
+        if self._relay is not None:
+            self._relay.shutdown()
 
-    async def start(self, stack: AsyncExitStack) -> Routes:
-        settings = self.settings
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Starts the worker, which then listens. Raises the errors of its dependencies."""
+        settings, folder = self.settings, self.worker.folder
         worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         pool = pool_of(settings, "gatehouse gateway", self.clock)
         await start_tracing(settings, self.observer, stack)
@@ -100,20 +111,13 @@ class _Gateway:
         stack.callback(self.observer.metrics.flush)
         await pool.open()
         cache, cores = KeyCache(settings.key_cache_size), CoreRegistry(pool, self.clock.now)
-        websockets = self._websockets()
-        changes, keys, finder = await self._keys(stack, pool, worker_id, cache, cores, websockets)
+        relay = self._relay = self._create_relay(cores)
+        changes, keys, finder = await self._keys(stack, pool, worker_id, cache, cores, relay)
+        relay.find_key, relay.staleness_ms = keys.find, changes.staleness_ms
         repository = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
-        upstream = UpstreamClients(SystemResolver(), settings.core_networks)
-        stack.push_async_callback(upstream.close)
-        load_balancer = self._load_balancer(upstream)
         credentials = Credentials(
             SecretsManager(), settings.core_credentials_prefix, time.monotonic, self._on_credential
         )
-
-        async def write_reports() -> None:
-            reports = load_balancer.end_interval(cores.instances)
-            await CoreRepository(pool).write_reports(worker_id, reports)
-
         usage, flusher = self._usage(stack, pool, worker_id, cores)
         log_levels = LogLevelService(pool, self.clock, settings.log_level)
         follower = LogLevelFollower(log_levels, self.observer.set_level)
@@ -123,24 +127,43 @@ class _Gateway:
             self.observer.publish({"StalenessSeconds": changes.staleness_ms() / 1000})
 
         verification = await self._verification(stack, pool, keys, finder, repository)
+        traffic = InstanceTraffic()
+        completions = Completions(
+            self.observer, verification, traffic, settings.key_requests_max, cores.find
+        )
+        stack.push_async_callback(completions.close)
+        admin = Admin(folder / process.ADMIN)
+        stack.push_async_callback(admin.close)
+        clusters = await self._clusters(stack, cores, credentials, admin)
+        states = None if clusters is None else InstanceStates(admin, clusters, self.observer)
+
+        pipe_metrics = PipeMetrics(completions, None if clusters is None else admin)
+
+        async def refresh_credentials() -> None:
+            await credentials.refresh(cores.settings)
+            if clusters is not None:
+                clusters.change()
+
+        async def write_reports() -> None:
+            report = traffic.end_interval(
+                cores.find, None if states is None else await states.read()
+            )
+            await CoreRepository(pool).write_reports(worker_id, report)
+
         for job in (
-            PeriodicJob(
-                "core credentials", REFRESH_S, partial(credentials.refresh, cores.settings)
-            ),
-            *self._health_checks(pool, cores, credentials, upstream),
+            PeriodicJob("core credentials", REFRESH_S, refresh_credentials),
             PeriodicJob("core reports", REPORT_S, write_reports),
             PeriodicJob("usage counts", FLUSH_S, flusher.flush),
             PeriodicJob("log level", POLL_S, follower.run_once),
             PeriodicJob("staleness", PUBLISH_S, publish_staleness),
-            PeriodicJob(
-                "websockets", CHECK_S, partial(websockets.check, changes.staleness_ms, cores.find)
-            ),
+            PeriodicJob("completions", PUBLISH_S, pipe_metrics.publish),
+            PeriodicJob("streams", CHECK_S, relay.check),
         ):
             job.start(self.observer, stack)
         features_off = features.off(settings.features)
         required, optional = self._probes(pool, changes)
         refresh_gauges = partial(
-            self._refresh_gauges, changes, cache, cores, load_balancer, flusher, websockets
+            self._refresh_gauges, changes, cache, cores, completions, flusher, relay
         )
         services = {
             VerificationService: verification,
@@ -159,33 +182,88 @@ class _Gateway:
                 environment=settings.key_environment,
                 networks=settings.core_networks,
             ),
-            ServiceHealth: ServiceHealth(required, optional, features_off, refresh_gauges),
+            ServiceHealth: ServiceHealth(
+                required, optional, features_off, refresh_gauges, admin.metrics
+            ),
         }
-        cache_bytes = settings.core_cache_max_bytes
-        routes = create(
-            Dependencies(
-                observer=self.observer,
-                addresses=ClientAddresses(settings.trusted_proxies),
-                clock=self.clock,
-                services=services,
-                body_max_bytes=settings.body_max_bytes,
-                lenient=True,
-                verification=verification,
-                cores=cores,
-                credentials=credentials,
-                load_balancer=load_balancer,
-                pepper=self.pepper,
-                public_host=urlsplit(settings.gateway_url).netloc,
-                cores_domain=settings.cores_domain,
-                usage=usage,
-                response_cache=ResponseCache(cache_bytes) if cache_bytes else None,
-                key_requests=KeyRequests(settings.key_requests_max, settings.connections_max),
-                websockets=websockets,
-                features_off=features_off,
-            )
+        dependencies = Dependencies(
+            observer=self.observer,
+            addresses=ClientAddresses(settings.trusted_proxies),
+            clock=self.clock,
+            services=services,
+            body_max_bytes=settings.body_max_bytes,
+            lenient=True,
+            verification=verification,
+            cores=cores,
+            credentials=credentials,
+            pepper=self.pepper,
+            public_host=urlsplit(settings.gateway_url).netloc,
+            cores_domain=settings.cores_domain,
+            usage=usage,
+            completions=completions,
+            clusters=clusters,
+            worker_digits=worker_digits(self.worker.number),
+            features_off=features_off,
         )
+        await self._listen(stack, dependencies, completions, relay)
         _tune_garbage_collector()
-        return routes
+
+    async def _listen(
+        self,
+        stack: AsyncExitStack,
+        dependencies: Dependencies,
+        completions: Completions,
+        relay: Relay,
+    ) -> None:
+        folder, number = self.worker.folder, self.worker.number
+        api = _connections(create(dependencies), ExpectingConnection, dependencies.body_max_bytes)
+        pipe = Pipe(log_path(folder, number), completions)
+        stack.callback(pipe.close)
+        for name, factory in (
+            ("check", _connections(create_checks(dependencies))),
+            ("relay", relay.accept),
+            (REFUSAL, RefusalConnection),
+            ("gateway", api),  # the last one, when all are ready
+        ):
+            server = await listen(socket_path(folder, name, number), factory)
+            stack.callback(server.close)
+
+    async def _clusters(
+        self, stack: AsyncExitStack, cores: CoreRegistry, credentials: Credentials, admin: Admin
+    ) -> ClusterFile | None:
+        if self.worker.number:
+            return None
+        settings = self.settings
+        clusters = ClusterFile(
+            cores,
+            credentials,
+            self.pepper,
+            settings.key_environment,
+            SystemResolver(),
+            settings.core_networks,
+            settings,
+            self.worker.folder,
+            admin,
+            self._on_clusters_failure,
+        )
+        await clusters.write()
+        cores.on_change = clusters.change
+        background = Background()
+        background.start(clusters.run(), "clusters")
+        stack.push_async_callback(background.stop)
+        return clusters
+
+    def _create_relay(self, cores: CoreRegistry) -> Relay:
+        settings = self.settings
+        return Relay(
+            environment=settings.key_environment,
+            clock=self.clock,
+            egress=str(self.worker.folder / process.EGRESS),
+            find_instance=cores.find,
+            max_staleness_ms=settings.max_staleness_ms,
+            streams_max=settings.streams_max,
+            idle_timeout_s=settings.websocket_idle_timeout_s,
+        )
 
     async def _keys(
         self,
@@ -194,7 +272,7 @@ class _Gateway:
         worker_id: str,
         cache: KeyCache,
         cores: CoreRegistry,
-        websockets: WebSockets,
+        relay: Relay,
     ) -> tuple[ChangeFeed, KeyLoader, KeyFinder[KeyRecord]]:
         prefilter, imported_ids = Prefilter(self.pepper), ImportedKeyIds(self.pepper)
         changes = ChangeFeed(
@@ -206,8 +284,8 @@ class _Gateway:
             imported_ids=imported_ids,
             generations=self.pepper.generations,
             clock=self.clock,
-            watched_keys=websockets.key_ids,
-            on_key_change=websockets.key_changed,
+            watched_keys=relay.key_ids,
+            on_key_change=relay.key_changed,
             on_interrupted=self._on_feed_interrupted,
         )
         await changes.start()
@@ -230,49 +308,6 @@ class _Gateway:
         await limits.start()
         stack.push_async_callback(limits.close)
         return limits, None if self.redis is None else RedisNonces(self.redis)
-
-    def _websockets(self) -> WebSockets:
-        settings = self.settings
-        return WebSockets(
-            environment=settings.key_environment,
-            clock=self.clock,
-            places=Places(settings.websockets_max),
-            max_staleness_ms=settings.max_staleness_ms,
-            idle_timeout_s=settings.websocket_idle_timeout_s,
-        )
-
-    def _load_balancer(self, upstream: UpstreamClients) -> LoadBalancer:
-        settings, metrics = self.settings, self.observer.metrics
-        return LoadBalancer(
-            upstream,
-            settings.core_requests_max,
-            time.monotonic,
-            failures_max=settings.circuit_breaker_failures,
-            reset_s=settings.circuit_breaker_reset_s,
-            retry_share=settings.retry_budget_percent / 100,
-            on_transition=self._on_circuit_breaker,
-            on_retry=lambda allowed: metrics.core_retries.labels(
-                "sent" if allowed else "over_budget"
-            ).inc(),
-        )
-
-    def _health_checks(
-        self, pool: Pool, cores: CoreRegistry, credentials: Credentials, upstream: UpstreamClients
-    ) -> list[PeriodicJob]:
-        interval_s = self.settings.core_health_interval_s
-        if not interval_s:
-            return []
-        checks = HealthChecks(
-            cores,
-            HealthCheckRepository(pool),
-            upstream,
-            self.pepper,
-            credentials,
-            interval_s=interval_s,
-            on_change=self._on_health,
-        )
-        # A due check is sent within half an interval, even if only one worker runs.
-        return [PeriodicJob("health checks", interval_s / 2, checks.run_once)]
 
     def _usage(
         self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: CoreRegistry
@@ -335,35 +370,25 @@ class _Gateway:
         changes: ChangeFeed,
         cache: KeyCache,
         cores: CoreRegistry,
-        load_balancer: LoadBalancer,
+        completions: Completions,
         flusher: UsageFlusher,
-        websockets: WebSockets,
+        relay: Relay,
     ) -> None:
         metrics = self.observer.metrics
         metrics.staleness.set(changes.staleness_ms() / 1000)
         metrics.cached_keys.set(len(cache))
         metrics.cores.set(len(cores))
-        metrics.circuit_breakers_open.set(load_balancer.count_open(cores.instances))
+        metrics.requests_in_progress.set(len(completions))
         metrics.usage_pending.set(flusher.pending)
-        metrics.websockets.set(len(websockets))
+        metrics.streams.set(len(relay))
 
     def _on_limiter_degraded(self, reason: str) -> None:
         self.observer.metrics.rate_limiter_degraded.inc()
         self.observer.log.warning("rate limiter degraded", reason=reason)
 
-    def _on_circuit_breaker(self, core: CoreRecord, state: CircuitState) -> None:
-        self.observer.metrics.circuit_breaker_transitions.labels(state.value).inc()
-        self.observer.log.warning(
-            "circuit breaker", core=core.name, instance=core.instance_id, state=state.value
-        )
-
-    def _on_health(self, core: CoreRecord) -> None:
-        self.observer.metrics.core_health_transitions.labels(
-            "healthy" if core.healthy else "unhealthy"
-        ).inc()
-        self.observer.log.warning(
-            "core health", core=core.name, instance=core.instance_id, healthy=core.healthy
-        )
+    def _on_clusters_failure(self, reason: str) -> None:
+        self.observer.metrics.background_job_failures.labels("clusters").inc()
+        self.observer.log.error("clusters were not written", reason=reason)
 
     def _on_credential(self, core: str, reason: str) -> None:
         self.observer.log.warning("core credential", core=core, reason=reason)
@@ -371,6 +396,23 @@ class _Gateway:
     def _on_feed_interrupted(self, reason: str) -> None:
         self.observer.metrics.change_feed_gaps.inc()
         self.observer.log.warning("change feed interrupted", reason=reason)
+
+
+def _connections(
+    routes: Routes, connection: Callable[..., LocalConnection] = LocalConnection, *options: Any
+) -> Callable[[], LocalConnection]:
+    def process_request(scope: asgi.Scope) -> Coroutine[Any, Any, None]:
+        return run_request(routes.service.request(scope, _no_body, _no_messages), routes)
+
+    return partial(connection, process_request, *options)
+
+
+async def _no_body() -> asgi.Message:
+    raise RuntimeError("the scope contains the body")
+
+
+async def _no_messages(_: asgi.Message) -> None:
+    raise RuntimeError("responses are complete")
 
 
 def _tune_garbage_collector() -> None:

@@ -1,28 +1,24 @@
 """A request to the gateway, and the services that the data path uses."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import unquote
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
-from gatehouse.core.errors import CoreOverloaded, GatehouseError, TooManyRequests
 from gatehouse.core.token import Pepper
 from gatehouse.core.token_scanner import has_token
 from gatehouse.core.verification import Code, VerificationResult
 from gatehouse.features.cores.credentials import Credentials
-from gatehouse.features.cores.load_balancer import LoadBalancer
 from gatehouse.features.cores.repository import CoreRegistry
-from gatehouse.features.cores.response_cache import ResponseCache
 from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification.service import VerificationService
-from gatehouse.platform.executions import Holder, Places
+from gatehouse.platform.envoy.bootstrap import DENIED_503
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.pipeline import Pipeline
 from gatehouse.platform.http.request import Refused, Request
-from gatehouse.services.gateway.websocket import Relay, WebSockets
+from gatehouse.services.gateway import refusals
+from gatehouse.services.gateway.clusters import ClusterFile
+from gatehouse.services.gateway.completions import Completions
 
 #: Maximum number of characters of a path that are logged, and that are searched for a token: more
 #: than a token has that begins in the first part and is encoded.
@@ -30,30 +26,6 @@ _PATH_CHARS_LOGGED, _PATH_CHARS_SEARCHED = 200, 2048
 
 #: A path that is still percent-encoded after it was decoded this number of times is not logged.
 _ENCODINGS_MAX = 2
-
-
-class KeyRequests(asgi.Uses):
-    """Limits the number of requests to Cores that a worker, and in it a key family, has in
-    progress, and thereby limits memory use.
-    """
-
-    def __init__(self, requests_max: int, connections_max: int) -> None:
-        """requests_max: of a key family. A quarter of the connections is left to other requests."""
-        super().__init__()
-        self._requests_max, self._places = requests_max, Places(connections_max * 3 // 4)
-
-    @contextmanager
-    def hold(self, subject: str, holder: Holder) -> Iterator[None]:
-        """Counts a request until the context exits. Raises TooManyRequests and Unavailable."""
-        try:
-            if self.add(subject) > self._requests_max:
-                raise TooManyRequests(
-                    f"The API key and its rotations have {self._requests_max} requests in progress."
-                )
-            with self._places.hold(subject, holder, "requests in progress"):
-                yield
-        finally:
-            self.remove(subject)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,23 +36,20 @@ class Dependencies(Pipeline):
         configured.
     cores_domain: domain below which each Core has a host name, with an optional port. Empty if
         Cores have no host names.
-    key_requests: requests to Cores that are in progress, by key family.
-    response_cache: None disables caching.
-    websockets: WebSockets that are open.
+    completions: requests to Cores that are in progress.
+    clusters: writes the clusters of Cores. None in a worker that does not.
     features_off: names of disabled features.
     """
 
     verification: VerificationService
     cores: CoreRegistry
     credentials: Credentials
-    load_balancer: LoadBalancer
     pepper: Pepper
     public_host: str
     cores_domain: str
     usage: UsageCounter
-    response_cache: ResponseCache | None
-    key_requests: KeyRequests
-    websockets: WebSockets
+    completions: Completions
+    clusters: ClusterFile | None
     features_off: frozenset[str]
 
     @cached_property
@@ -101,7 +70,7 @@ class Dependencies(Pipeline):
             return response
         own = {b"content-length", b"content-type"}
         headers = [field for field in response.headers if field[0] not in own]
-        body = openai_error(refused.error, refused.code)
+        body = asgi.encode(asgi.openai_members(refused.error, refused.code))
         return asgi.Response(
             response.status,
             asgi.response_headers(body, asgi.JSON, headers),
@@ -109,35 +78,36 @@ class Dependencies(Pipeline):
         )
 
 
-def openai_error(error: GatehouseError, code: str) -> bytes:
-    """The error as in the OpenAI API, whose clients show only the message of such errors."""
-    kind = "server_error" if error.status >= 500 else "invalid_request_error"
-    fields = {"message": error.public, "type": kind, "param": None}
-    return asgi.encode({"error": {**fields, "code": (code or error.code).lower()}})
-
-
 class RequestContext(Request):
     """A request to the gateway.
 
-    settings: of the Core that is requested. relay: of an open WebSocket. is_displaced: the request
-    ends, because another key has its place.
+    settings: of the Core that is requested.
     """
 
     service: Dependencies
     settings: CoreSettings = DEFAULT_SETTINGS
-    relay: Relay | None = None
-    is_displaced = False
 
-    def displace(self) -> bool:
-        """Ends a request that waits for its Core or its client, see `Places`."""
-        if self.relay is not None:
-            return self.relay.displace()
-        exchange = self.exchange
-        if exchange is None or not exchange.is_cancelled_on_disconnect:
-            return exchange is not None and exchange.reject_unfinished(CoreOverloaded())
-        self.is_displaced, exchange.is_cancelled_on_disconnect = True, False
-        exchange.cancel()
-        return True
+    #: True for a check (services/gateway/check.py), and after the check has allowed the request.
+    is_check = is_allowed = False
+
+    async def send_response(self, response: asgi.Response | asgi.StreamedResponse) -> None:
+        """Envoy replaces the body of a check's response with status 503, so that of a denial has
+        another status, which Envoy replaces (platform/envoy/bootstrap.py).
+        """
+        sent = response
+        if self.is_check and isinstance(response, asgi.Response) and response.status >= 400:
+            if refusals.is_needed(self):
+                sent = refusals.permission(response)
+            elif response.status == 503:
+                sent = asgi.Response(DENIED_503, response.headers, response.body)
+        await super().send_response(sent)
+        if self.status == sent.status:
+            self.status = response.status
+
+    def record(self, seconds: float) -> None:
+        """An allowed request is logged when it has ended (services/gateway/completions.py)."""
+        if not self.is_allowed:
+            super().record(seconds)
 
     def verified(self, result: VerificationResult, core: str | None = None) -> None:
         """Records the result for the log line (with the ID of a revoked key), the metrics and the
@@ -148,24 +118,16 @@ class RequestContext(Request):
             key_id = result.record.id
             if code is not Code.NOT_FOUND:
                 self.key_id = key_id
-            if code is Code.VALID:
-                self.count_for(result.record.subject)
         self.code = code
         service.observer.metrics.decision(code)
         service.usage.count(key_id, core or "", code)
 
-    @cached_property
+    @property
     def scheme(self) -> str:
         """Scheme that the client used, as reported by trusted proxies."""
-        is_trusted = self.service.addresses.trusts(self.peer)
-        proto = self.values(b"x-forwarded-proto") if is_trusted else []
-        return "https" if proto[-1:] == ["https"] else str(self.scope["scheme"])
-
-    def waited_for_core(self, started: float) -> None:
-        """Records that a Core was responsible for the response and for the time since `started`, a
-        value of `time.perf_counter()`.
-        """
-        self.core_seconds = time.perf_counter() - started
+        proto = self.values(b"x-forwarded-proto")[-1:]
+        is_https = proto == ["https"] and self.service.addresses.trusts(self.peer)
+        return "https" if is_https or self.is_tls else "http"
 
     def use(self, settings: CoreSettings) -> None:
         """Processes the request with the settings of a Core from now on. Responses have the headers

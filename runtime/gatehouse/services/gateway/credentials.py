@@ -69,14 +69,17 @@ def presented_token(context: RequestContext) -> str | None:
     if any(CORE_PREFIX in value for value in (*secrets, *authorization)):
         # Its address would be that of the gateway, which a key can allow.
         raise BadRequest("A gateway sent this request to a Core whose URL is that of a gateway.")
-    if len(authorization) > 1 or len(header) > 1:
-        raise _ambiguous(settings, "is sent twice")
     if settings.forward_authorization:
         authorization = []
+    # Envoy joins the values of a repeated header in a check only.
+    if max(len(header), len(authorization)) > 1 or any("," in value for value in header):
+        raise _ambiguous(settings, "is sent twice")
     token, is_basic = None, False
     if authorization:
         scheme, _, value = authorization[0].partition(" ")
         is_basic = scheme.lower() == "basic" and settings.basic_auth
+        if scheme.lower() in ("bearer", "basic") and "," in value:
+            raise _ambiguous(settings, "is sent twice")
         if scheme.lower() == "bearer":
             token = value.strip()
         elif is_basic:
@@ -88,30 +91,32 @@ def presented_token(context: RequestContext) -> str | None:
     return token or (header[0].strip() if header else None) or None
 
 
-def without_keys(
-    context: RequestContext, token: str | None, headers: list[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    """The forwarded headers without those that contain the key of the request, and without an
-    `Authorization` that contains any API key. token: the presented token.
+def names_with_keys(context: RequestContext, *tokens: str | None) -> set[bytes]:
+    """The names of the headers that contain the key of the request, and of an `Authorization` that
+    contains any API key. tokens: those that were presented.
     """
+    keys = [token for token in tokens if token]
+    names = set[bytes]()
+    for key in keys:  # a character of another encoding is in no header
+        encoded = key.encode("latin-1", "backslashreplace")
+        names |= {name for name, value in context.fields if encoded in value}
     if context.settings.forward_authorization:
-        headers = [
-            (name, value)
-            for name, value in headers
-            if name != "authorization"
-            or not any(
-                next(find(text.encode(), kinds=()), None) or (token and token in text)
-                for text in (value, _decoded(value.partition(" ")[2]))
-            )
-        ]
-    return [field for field in headers if token not in field[1]] if token else headers
+        value = context.header(b"authorization")
+        if any(
+            next(find(text.encode(), kinds=()), None) or any(key in text for key in keys)
+            for text in (value, _decoded(value.partition(" ")[2]))
+        ):
+            names.add(b"authorization")
+    return names
 
 
 async def forwarded_token(context: RequestContext) -> str | None:
     """The token in an `Authorization` that the Core would receive, if it is that of a key, also of
     an imported one, whose token has no fixed format. Raises Unavailable.
     """
-    value = context.header(b"authorization") if context.settings.forward_authorization else ""
+    if not context.settings.forward_authorization:
+        return None
+    value = context.header(b"authorization")
     credentials = value.partition(" ")[2].strip()
     user, _, password = _decoded(credentials).partition(":")
     for text in filter(None, (value, credentials, user, password)):

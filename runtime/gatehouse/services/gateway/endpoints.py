@@ -111,9 +111,14 @@ async def register_core(
     """
     agent = await _agent(request, name)
     lease = decode_lease(await request.service.json_body(request))
+    if lease.lease_id is not None and lease.url is None:
+        return await registration.renew(agent, name, lease.lease_id, lease)
     if lease.lease_id is None:
-        return await registration.register(agent, name, lease)
-    return await registration.renew(agent, name, lease.lease_id, lease)
+        registered = await registration.register(agent, name, lease)
+    else:
+        registered = await registration.renew(agent, name, lease.lease_id, lease)
+    await _applied(request)
+    return registered
 
 
 async def drain_core(request: RequestContext, name: str, registration: RegistrationService) -> None:
@@ -124,6 +129,13 @@ async def drain_core(request: RequestContext, name: str, registration: Registrat
     agent = await _agent(request, name)
     query = decode_query(request.scope["query_string"], DrainCore)
     await registration.drain(agent, name, query)
+    await _applied(request)
+
+
+async def _applied(request: RequestContext) -> None:
+    """Waits until Envoy uses the registered instances, in the worker that writes them."""
+    if request.service.clusters is not None:
+        await request.service.clusters.applied()
 
 
 async def _agent(request: RequestContext, name: str) -> Actor:

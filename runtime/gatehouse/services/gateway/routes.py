@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from gatehouse.core.errors import NotFound
 from gatehouse.core.features import HEADER, PROXY, SELF
 from gatehouse.features.cores.schemas import DrainCore, LeaseRequest
 from gatehouse.features.verification.schemas import VerifyQuery, VerifyReply, VerifyRequest
@@ -15,14 +14,13 @@ from gatehouse.platform.http import health, openapi
 from gatehouse.platform.http.application import Routes
 from gatehouse.platform.http.endpoint import Endpoint, Response
 from gatehouse.platform.http.fields import CoreName
-from gatehouse.platform.http.forwarding import CORES
 from gatehouse.platform.http.openapi import Api
 from gatehouse.services.gateway import endpoints
-from gatehouse.services.gateway.asgi import Dependencies, RequestContext
-from gatehouse.services.gateway.proxy import PATH, forward
+from gatehouse.services.gateway.asgi import Dependencies
+from gatehouse.services.gateway.check import check
+from gatehouse.services.gateway.completions import PATH
 
 _KEY = ("bearer", "header")
-_CORES = CORES.encode("ascii")
 _VERIFY = "/v1/keys/verify"
 #: Methods of the proxy in the OpenAPI document. The proxy also forwards other methods.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -75,7 +73,7 @@ API = Api(
             "RATE_LIMITED",
             "A rate limit of the key is exceeded. Retry after `Retry-After` seconds.",
         ),
-        502: ("core_unreachable", "The Core cannot be reached."),
+        502: ("core_unreachable", "The Core cannot be reached, or its response is malformed."),
         503: (
             "unavailable",
             "A dependency or the Core is unavailable. Retry after `Retry-After` seconds.",
@@ -120,7 +118,7 @@ ENDPOINTS = (
         _core(
             method,
             PATH,
-            forward,
+            check,
             security=(*_KEY, "basic"),
             operation_id=f"{method.lower()}_core",
             status=0,
@@ -154,20 +152,17 @@ def create(dependencies: Dependencies) -> Routes:
     enabled = [
         endpoint for endpoint in ENDPOINTS if endpoint.feature not in dependencies.features_off
     ]
-    dependencies.add(routes, [item for item in enabled if item.handler is not forward])
+    dependencies.add(routes, [item for item in enabled if item.handler is not check])
     routes.add(_VERIFY, endpoints.verify_key_options, "OPTIONS", begins_without_task=True)
-    forwards = PROXY not in dependencies.features_off
-    if forwards:
-        routes.add_prefix(_CORES, PATH, forward, begins_without_task=True)
-    if suffix := dependencies.host_suffix:
-        # No endpoint of the gateway has a host name of a Core, also if Cores are disabled.
-        routes.add_hosts(suffix, PATH, forward if forwards else _absent)
     routes.add("/openapi.json", openapi.handler(document))
     return routes
 
 
-async def _absent(_: RequestContext) -> None:
-    raise NotFound
+def create_checks(dependencies: Dependencies) -> Routes:
+    """The route of the checks of requests to Cores, which have another socket."""
+    routes = Routes(dependencies)
+    routes.add_prefix(b"", PATH, check, begins_without_task=True)
+    return routes
 
 
 def document() -> dict[str, Any]:

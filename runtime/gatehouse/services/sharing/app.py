@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
@@ -32,10 +32,20 @@ from gatehouse.services.sharing.routes import ENDPOINTS, document
 from gatehouse.services.sharing.submitters import Submitters
 from gatehouse.services.tracing import start_function_tracing, start_tracing
 
+if TYPE_CHECKING:
+    from gatehouse.platform.envoy.bootstrap import Worker
+
 _NO_PROXIES = ClientAddresses(())
 
 #: Time in seconds in which a Lambda function responds. It ends after 10 s.
 FUNCTION_S = 8.0
+
+
+def run(worker: "Worker", settings: Settings) -> bool:
+    """Runs the sharing service until SIGTERM. False if it does not start. Raises SettingsError."""
+    from gatehouse.platform.worker import run_asgi  # a Lambda function has no workers
+
+    return run_asgi(build(settings), worker)
 
 
 def build(settings: SharingSettings) -> Application:

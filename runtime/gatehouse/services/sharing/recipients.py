@@ -35,7 +35,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 def client_of(request: Request) -> Client:
-    return Client(request.client, request.request_id, request.count_for)
+    return Client(request.client, request.request_id)
 
 
 @dataclass(frozen=True, slots=True)

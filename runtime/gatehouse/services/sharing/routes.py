@@ -50,8 +50,8 @@ API = Api(
         ),
         429: (
             "rate_limited",
-            "Too many denied or failed attempts, or too many bytes of unfinished requests from "
-            "this network. Retry after `Retry-After` seconds.",
+            "Too many denied or failed attempts from this network. Retry after `Retry-After` "
+            "seconds.",
         ),
     },
 )

@@ -3,7 +3,6 @@ only in memory.
 """
 
 import re
-from collections.abc import AsyncIterator
 
 from gatehouse.core.errors import BadRequest, Problem
 from gatehouse.features.sharing.link_token import INCOMPLETE
@@ -22,9 +21,6 @@ from gatehouse.platform.http.multipart import MultipartForm, Part, decoded
 PARTS = {"csrf": 0, "submission": 0, "link": 0, "text": 1, "file": 2}
 #: Maximum size of a field other than the text.
 FIELD_BYTES_MAX = 1024
-#: Number of bytes up to which an oversized body is read and discarded, so that the browser shows
-#: the response.
-DISCARDED_BYTES_MAX = 256 * 1024 * 1024
 #: Problems with the content, by the name of the page text that explains the problem.
 _PROBLEMS = {
     "bad_link": Problem(*INCOMPLETE),
@@ -134,12 +130,3 @@ class SubmittedForm(MultipartForm):
 
     def _content(self, name: str) -> bytes | bytearray:
         return next((part.content for part in self.parts if part.name == name), b"")
-
-
-async def discard(body: AsyncIterator[bytes]) -> None:
-    """Read the rest of a body up to a limit."""
-    size = 0
-    async for chunk in body:
-        size += len(chunk)
-        if size > DISCARDED_BYTES_MAX:
-            return

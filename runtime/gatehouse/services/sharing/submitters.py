@@ -3,35 +3,24 @@ anything.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
-from gatehouse.core.addresses import network_of
 from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
 from gatehouse.features.sharing.link_token import LinkToken, parse
 from gatehouse.features.sharing.links import claim_id_of
 from gatehouse.features.sharing.submissions import SubmissionService
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import Response
-from gatehouse.platform.http.exchange import body_memory
 from gatehouse.platform.http.request import Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.services.sharing.pages import Pages
 from gatehouse.services.sharing.recipients import client_of
-from gatehouse.services.sharing.submitted_form import (
-    InvalidContent,
-    SubmittedForm,
-    discard,
-    invalid_content,
-)
+from gatehouse.services.sharing.submitted_form import InvalidContent, SubmittedForm, invalid_content
 
 #: Maximum number of submissions with files to the same request whose content a process keeps in
 #: memory. A person with a link therefore cannot use the memory for the bodies of others.
 _LINK_PARALLEL = 2
-
-#: Maximum number of rejected forms whose rest a process reads at the same time, in total and for
-#: the clients of a network.
-_DISCARDS_MAX, _NETWORK_DISCARDS_MAX = 16, 4
 
 #: Fields of a rejected form that the page shows again.
 _SHOWN_FIELDS = ("submission", "link", "text")
@@ -42,7 +31,6 @@ class Submitters:
         self._submissions = submissions
         self._forms = forms
         self._links = asgi.Uses()
-        self._discards = asgi.Uses()
 
     async def page(self, request: Request) -> Response:
         """Show the request page, or receive the form that the page submits."""
@@ -50,39 +38,30 @@ class Submitters:
         if request.method != "POST":
             return await self._request_page(request, path)
         self._forms.check_site(request)
-        form, body = SubmittedForm(request.header(b"content-type")), request.chunks()
+        form = SubmittedForm(request.header(b"content-type"))
         try:
-            await self._receive(request, body, form, path)
+            await self._receive(request, form, path)
         except GatehouseError as exc:
             error = exc.with_traceback(None)  # which refers to the content
         else:
             return Pages(request).message("submitted", "submitted_text")
         fields = tuple(form.field(name) for name in _SHOWN_FIELDS)
         del form
-        network, discards = network_of(request.client), self._discards
-        if sum(discards.values()) < _DISCARDS_MAX and discards[network] < _NETWORK_DISCARDS_MAX:
-            discards.add(network)
-            try:
-                await discard(body)
-            finally:
-                discards.remove(network)
         if isinstance(error, InvalidContent):
+            await request.discard()
             return await self._request_page(request, path, fields, error.text)
         raise error
 
     async def submit(self, request: Request) -> str:
         """Receive the form of a program. Returns the value that identifies the submission."""
         form = SubmittedForm(request.header(b"content-type"))
-        return await self._receive(request, request.chunks(), form)
+        return await self._receive(request, form)
 
-    async def _receive(
-        self, request: Request, body: AsyncIterator[bytes], form: SubmittedForm, path: str = ""
-    ) -> str:
+    async def _receive(self, request: Request, form: SubmittedForm, path: str = "") -> str:
         """Read the form and store the submission. Returns the value that identifies the submission.
         `path`: path of the request page. Empty for a program, which sends no nonce.
 
-        The link is checked before text or a file is read. The content counts in the memory for
-        bodies until it is stored.
+        The link is checked before text or a file is read.
         """
         client, generated = client_of(request), secrets.token_hex(16)
 
@@ -100,9 +79,7 @@ class Submitters:
 
         authorized, admitted = None, False
         with ExitStack() as stack:
-            keep = stack.enter_context(body_memory(request.scope))
-            async for chunk in body:
-                keep(len(chunk))
+            async for chunk in request.chunks():
                 form.write(chunk)
                 if authorized is None and form.has_content:
                     authorized = await authorize()

@@ -1,6 +1,11 @@
 """HTTP interface of the agent."""
 
+import os
+import time
+from pathlib import Path
+
 import pytest
+from gatehouse.commands.agent import app as agent_app
 
 from tests.runtime.commands.agent.conftest import SECRET, Agent
 
@@ -95,3 +100,61 @@ async def test_large_file_is_complete(agent: Agent) -> None:
     content = bytes(range(256)) * 4096
     (agent.root / "large.bin").write_bytes(content)
     assert (await agent.get("/files/large.bin")).content == content
+
+
+def old_file(root: Path, name: str, content: str, age_s: int = 60) -> None:
+    (root / name).write_text(content)
+    changed_at = int(time.time()) - age_s
+    os.utime(root / name, (changed_at, changed_at))
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The positions at which files are read."""
+    positions, pread = list[int](), os.pread
+
+    def record(fd: int, size: int, position: int) -> bytes:
+        positions.append(position)
+        return pread(fd, size, position)
+
+    monkeypatch.setattr(os, "pread", record)
+    return positions
+
+
+@pytest.mark.requirement("CG-10")
+async def test_file_is_read_once_until_it_changes(agent: Agent, reads: list[int]) -> None:
+    old_file(agent.root, "often.txt", "first", age_s=60)
+    replies = [await agent.get("/files/often.txt") for _ in range(3)]
+    part = await agent.get("/files/often.txt", Range="bytes=1-2")
+    assert ([reply.text for reply in replies], part.text) == (["first"] * 3, "ir")
+    assert len(reads) == 1
+    old_file(agent.root, "often.txt", "other", age_s=50)
+    assert (await agent.get("/files/often.txt")).text == "other"
+    (agent.root / "often.txt").unlink()
+    assert (await agent.get("/files/often.txt")).status_code == 404
+
+
+@pytest.mark.requirement("CG-10")
+async def test_file_that_has_just_changed_is_not_cached(agent: Agent) -> None:
+    (agent.root / "often.txt").write_text("first")
+    changed = (agent.root / "often.txt").stat()
+    assert (await agent.get("/files/often.txt")).text == "first"
+    (agent.root / "often.txt").write_text("other")  # within the resolution of the time
+    os.utime(agent.root / "often.txt", ns=(changed.st_mtime_ns, changed.st_mtime_ns))
+    assert (await agent.get("/files/often.txt")).text == "other"
+
+
+@pytest.mark.requirement("CG-10")
+async def test_cache_of_files_is_bounded(
+    agent: Agent, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_app, "CACHE_BYTES_MAX", 10)
+    monkeypatch.setattr(agent_app, "CACHED_FILE_BYTES_MAX", 6)
+    for name, content in {"a": "aaaaa", "b": "bbbbb", "c": "ccccc", "large": "1234567"}.items():
+        old_file(agent.root, name, content)
+    counts = []
+    for name in ("a", "b", "a", "c", "a", "b", "large", "large"):
+        reads.clear()
+        assert (await agent.get(f"/files/{name}")).status_code == 200
+        counts.append(len(reads))
+    assert counts == [1, 1, 0, 1, 0, 1, 1, 1]

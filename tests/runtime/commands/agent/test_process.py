@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.platform.http.server import allow_files
+from gatehouse.platform.startup import allow_files
 
 from sandbox import child_processes, ports
 from tests import http_servers
@@ -43,11 +43,14 @@ def gateway() -> Iterator[tuple[str, Seen]]:
         yield url, received
 
 
-def _command(root: Path, gateway: str, port: int) -> list[str]:
+OWN = {"Authorization": "Bearer s3cret"}
+
+
+def _command(root: Path, gateway: str, port: int, *options: str) -> list[str]:
     return [
         *(*CLI, "core", "--dir", str(root), "--gateway", gateway, "--name", "docs"),
         *("--instance", "one", "--port", str(port), "--ttl", "5", "--response-timeout", "10m"),
-        *("--no-strip-prefix", "--cors-origin", "https://a.test"),
+        *("--no-strip-prefix", "--cors-origin", "https://a.test", *options),
     ]
 
 
@@ -70,9 +73,8 @@ def test_agent_registers_serves_and_releases_its_lease(
         # The agent accepts the secret of the registration before it renews the lease.
         renewed = received.get(timeout=60)
         assert renewed[2]["lease_id"] == "L"
-        own = {"Authorization": "Bearer s3cret"}
         files = f"http://127.0.0.1:{port}/files"
-        assert httpx.get(f"{files}/%2541.txt", headers=own, timeout=60).text == "percent"
+        assert httpx.get(f"{files}/%2541.txt", headers=OWN, timeout=60).text == "percent"
         assert httpx.get(files, timeout=60).status_code == 401
         second = child_processes.start(
             "second", _command(root, address, port), log=tmp_path / "second", env=ENVIRONMENT
@@ -92,9 +94,17 @@ def test_agent_registers_serves_and_releases_its_lease(
     assert "s3cret" not in (tmp_path / "log").read_text()
 
 
-@pytest.mark.parametrize(("limit", "clients"), [("resource.getrlimit(files)[1]", 1025), (64, 128)])
+@pytest.mark.parametrize(
+    ("limit", "clients", "statuses"),
+    [("resource.getrlimit(files)[1]", 1025, {b"200"}), (64, 128, {b"200", b"503"})],
+)
 def test_connections_leave_file_descriptors_to_others(
-    root: Path, gateway: tuple[str, Seen], tmp_path: Path, limit: str | int, clients: int
+    root: Path,
+    gateway: tuple[str, Seen],
+    tmp_path: Path,
+    limit: str | int,
+    clients: int,
+    statuses: set[bytes],
 ) -> None:
     address, received = gateway
     files = "import resource\nfiles = resource.RLIMIT_NOFILE"
@@ -104,17 +114,47 @@ def test_connections_leave_file_descriptors_to_others(
     child = child_processes.start("core", command, log=tmp_path / "log", env=ENVIRONMENT)
     try:
         received.get(timeout=60)
+        found = set()
         with ExitStack() as stack:
             allow_files()
             for _ in range(clients):
                 client = socket.create_connection(("127.0.0.1", port), timeout=60)
                 stack.enter_context(client).sendall(b"GET /healthz HTTP/1.1\r\nHost: c\r\n\r\n")
-                assert client.recv(12) == b"HTTP/1.1 200"
-            own = {"Authorization": "Bearer s3cret"}
-            file = httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=own, timeout=60)
-            assert file.text == "percent"
+                found.add(client.recv(12)[9:])
+        file = httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=OWN, timeout=60)
     finally:
         child.stop()
+    assert (found, file.text) == (statuses, "percent")
+
+
+@pytest.mark.requirement("CG-03")
+@pytest.mark.parametrize("drain_s", [30, 0])
+def test_response_in_progress_is_completed_until_the_drain_timeout(
+    root: Path, gateway: tuple[str, Seen], tmp_path: Path, drain_s: int
+) -> None:
+    address, received = gateway
+    (root / "large").write_bytes(bytes(50_000_000))
+    port = ports.free_port()
+    command = _command(root, address, port, "--drain-timeout", str(drain_s))
+    child = child_processes.start("core", command, log=tmp_path / "log", env=ENVIRONMENT)
+    try:
+        while received.get(timeout=60)[2].get("lease_id") != "L":
+            pass
+        files = f"http://127.0.0.1:{port}/files/large"
+        with httpx.stream("GET", files, headers=OWN, timeout=60) as response:
+            child.process.send_signal(signal.SIGTERM)
+            while received.get(timeout=60)[0] != "DELETE":
+                pass
+            if drain_s:
+                size = sum(map(len, response.iter_raw()))
+                assert (response.status_code, size) == (200, 50_000_000)
+            assert child.process.wait(60) == 0
+            if not drain_s:
+                with pytest.raises(httpx.RemoteProtocolError):
+                    response.read()
+    finally:
+        child.stop()
+    assert ("requests that are aborted: 1" in (tmp_path / "log").read_text()) == (not drain_s)
 
 
 @pytest.mark.requirement("CG-03")

@@ -5,14 +5,15 @@ import math
 import msgspec
 import pytest
 from gatehouse.core.cores import CoreRecord
-from gatehouse.features.cores.circuit_breaker import CircuitState
 from gatehouse.features.cores.reports import (
     INSTANCES_MAX,
     INTERVALS,
     InstanceReport,
+    InstanceState,
     RecentRequests,
     Reports,
     RequestCounts,
+    WorkerReport,
     bucket_end,
     bucket_of,
     most_relevant,
@@ -24,9 +25,12 @@ from tests.runtime.core_records import instance
 
 pytestmark = pytest.mark.requirement("CG-11")
 
+USED, EJECTED = InstanceState(), InstanceState(ejected=True)
+UNHEALTHY = InstanceState(unhealthy=True)
+
 
 def report(
-    core: CoreRecord, state: CircuitState = CircuitState.CLOSED, latencies: tuple[float, ...] = ()
+    core: CoreRecord, state: InstanceState = USED, latencies: tuple[float, ...] = ()
 ) -> InstanceReport:
     counts = RequestCounts()
     for seconds in latencies:
@@ -44,7 +48,8 @@ def report(
 
 
 def read(workers: list[list[InstanceReport]]) -> Reports:
-    return Reports([msgspec.json.encode(worker).decode() for worker in workers])
+    """The reports of workers, each the first of a gateway."""
+    return Reports([msgspec.json.encode(WorkerReport(True, each)).decode() for each in workers])
 
 
 @given(st.integers(0, 10**9))
@@ -60,7 +65,7 @@ def test_percentile_of_several_workers_is_nearly_exact(
 ) -> None:
     core = instance("a")
     workers = [[report(core, latencies=tuple(latencies))] for latencies in (first, second)]
-    _, traffic = read(workers).summary(core)
+    _, _, traffic = read(workers).summary(core)
     exact = (
         sorted(int(seconds * 1e6) for seconds in first + second)[
             math.ceil(0.95 * len(first + second)) - 1
@@ -86,19 +91,31 @@ def test_requests_are_counted_for_a_minute() -> None:
     assert recent.end_interval() is recent.current  # without adding the intervals
 
 
-def test_states_of_all_workers_are_counted_for_the_current_lease() -> None:
+def test_states_of_all_gateways_are_counted_for_the_current_lease() -> None:
     core, other = instance("a"), instance("b")
     previous = msgspec.structs.replace(core, lease_id="previous")
-    open_, half_open = CircuitState.OPEN, CircuitState.HALF_OPEN
-    workers = [
-        [report(core, open_), report(other, open_)],
-        [report(core, half_open)],
-        [report(previous, open_)],
+    gateways = [
+        [report(core, EJECTED), report(other, EJECTED)],
+        [report(core, UNHEALTHY)],
+        [report(previous, EJECTED)],
         [],
     ]
-    states, traffic = read(workers).summary(core)
-    assert (states.workers, states.open, states.half_open) == (4, 1, 1)
+    reports = read(gateways)
+    is_healthy, states, traffic = reports.summary(core)
+    assert (is_healthy, states.gateways, states.open) == (True, 4, 1)
     assert (traffic.requests, traffic.mean_ms, traffic.p95_ms) == (0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("unhealthy", "gateways", "is_healthy"),
+    [(0, 0, True), (1, 1, False), (1, 2, True), (2, 3, False)],
+)
+def test_instance_is_unhealthy_if_most_gateways_report_it(
+    unhealthy: int, gateways: int, is_healthy: bool
+) -> None:
+    core = instance("a")
+    reports = [[report(core, UNHEALTHY)]] * unhealthy + [[]] * (gateways - unhealthy)
+    assert read(reports).summary(core)[0] is is_healthy
 
 
 @pytest.mark.bound("cores.reports:INSTANCES_MAX")
@@ -107,7 +124,7 @@ def test_number_of_reported_instances_is_bounded() -> None:
         report(instance(f"i{number}"), latencies=(0.1,) * (number % 3 + 1))
         for number in range(INSTANCES_MAX + 10)
     ]
-    opened, idle = report(instance("open"), CircuitState.OPEN), report(instance("idle"))
+    opened, idle = report(instance("open"), EJECTED), report(instance("idle"))
     written = most_relevant([*busy, opened, idle])
     assert len(written) == INSTANCES_MAX
     assert written[0] == opened

@@ -25,7 +25,7 @@ from gatehouse.features.cores.service import RegistrationService
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.transfer.repository import ImportRepository
 from gatehouse.platform.db.pool import Connection, Pool
-from gatehouse.platform.http_client.upstream import SystemResolver
+from gatehouse.platform.resolver import SystemResolver
 
 from tests.runtime.conftest import Database, Rows, lock_waits, locked
 from tests.runtime.core_records import instance

@@ -1,8 +1,7 @@
 """Cores at the console."""
 
 import pytest
-from gatehouse.features.cores.circuit_breaker import CircuitState
-from gatehouse.features.cores.reports import InstanceReport, bucket_of
+from gatehouse.features.cores.reports import InstanceReport, InstanceState, WorkerReport, bucket_of
 from gatehouse.features.cores.repository import CoreRepository
 
 from tests.runtime.console_client import Console, outcome
@@ -75,15 +74,16 @@ async def test_pages_divide_the_instances_of_a_core(console: Console) -> None:
 @pytest.mark.requirement("CG-11")
 async def test_reports_of_live_workers_are_added(console: Console) -> None:
     await register(console, "status", "a")
-    for number, state in enumerate((CircuitState.OPEN, CircuitState.CLOSED, CircuitState.OPEN)):
+    for number, ejected in enumerate((True, False, True)):
         worker = f"worker-{number}"
         console.sql(
             f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('{worker}', 0, now())"  # noqa: S608
         )
+        state = InstanceState(ejected=ejected)
         report = InstanceReport(
             "status", "a", "lease", state, 10, 2, 80_000, {bucket_of(10_000): 8}
         )
-        await CoreRepository(console.pool).write_reports(worker, [report])
+        await CoreRepository(console.pool).write_reports(worker, WorkerReport(True, [report]))
     console.sql(
         "UPDATE gateway_worker SET core_reports_at = now() - interval '1 minute' WHERE id = "
         "'worker-2'"
@@ -93,7 +93,7 @@ async def test_reports_of_live_workers_are_added(console: Console) -> None:
         "now())"
     )
     cores = {core["name"]: core for core in (await console.get("/v1/cores")).json()["cores"]}
-    assert cores["status"]["circuit_breakers"] == {"workers": 2, "open": 1, "half_open": 0}
+    assert cores["status"]["circuit_breakers"] == {"gateways": 2, "open": 1}
     assert cores["status"]["last_minute"] == {
         "requests": 20,
         "failures": 4,
@@ -101,6 +101,6 @@ async def test_reports_of_live_workers_are_added(console: Console) -> None:
         "p95_ms": 10.2,
     }
     console.sql("DELETE FROM gateway_worker")
-    await CoreRepository(console.pool).write_reports("worker-0", [])
+    await CoreRepository(console.pool).write_reports("worker-0", WorkerReport(True, []))
     cores = {core["name"]: core for core in (await console.get("/v1/cores")).json()["cores"]}
-    assert cores["status"]["circuit_breakers"]["workers"] == 0
+    assert cores["status"]["circuit_breakers"]["gateways"] == 0

@@ -3,9 +3,11 @@
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -16,11 +18,10 @@ from gatehouse.features.notifications import repository, service
 from gatehouse.features.notifications.models import webhook_signature
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.notifications.service import BACKOFF_S, NotificationDispatcher, SnsTopic
-from gatehouse.platform import executions
-from gatehouse.platform.http_client import upstream
-from gatehouse.platform.http_client.upstream import SystemResolver, UpstreamClients
+from gatehouse.platform.resolver import SystemResolver
 from moto import mock_aws
 
+from tests.certificates import server_context
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import LOOPBACK, Console, rejected_part
 from tests.runtime.waiting import until
@@ -30,6 +31,7 @@ from tests.runtime.waiting import until
 class Receiver:
     port: int = 0
     status: int = 200
+    end: str = "Content-Length: 0"
     slow: bool = False
     entries: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
 
@@ -43,8 +45,7 @@ class Receiver:
                 writer.write(b"HTTP/1.1 200 x\r\nx: ")
                 await reader.read()  # until the sender closes the connection
                 return
-            end = "Content-Length: 0\r\nConnection: close\r\n\r\n"
-            writer.write(f"HTTP/1.1 {self.status} x\r\n{end}".encode())
+            writer.write(f"HTTP/1.1 {self.status} x\r\n{self.end}\r\n\r\n".encode())
             await writer.drain()
         finally:
             writer.close()
@@ -55,18 +56,14 @@ class Setup:
     console: Console
     client: httpx.AsyncClient
     repository: NotificationRepository
-    upstreams: UpstreamClients
     clock: ManualClock
     receiver: Receiver
 
     def dispatcher(
-        self, *, topic: SnsTopic | None = None, networks: Any = LOOPBACK
+        self, *, topic: SnsTopic | None = None, networks: Any = LOOPBACK, **clients: Any
     ) -> NotificationDispatcher:
-        upstreams = self.upstreams
-        if networks != LOOPBACK:
-            upstreams = UpstreamClients(SystemResolver(), networks)
         return NotificationDispatcher(
-            self.repository, upstreams, topic, self.clock, self.console.pepper
+            self.repository, topic, self.clock, self.console.pepper, networks, **clients
         )
 
     async def follow(self) -> int:
@@ -99,9 +96,9 @@ class Setup:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
+async def receiving(tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0, ssl=tls)
     receiver.port = server.sockets[0].getsockname()[1]
     yield receiver
     server.close()
@@ -113,10 +110,8 @@ async def setup(console: Console) -> AsyncIterator[Setup]:
     repository, clock = NotificationRepository(console.pool), ManualClock(Clock().now())
     # Events before the first run are not delivered.
     await repository.follow(now=clock.now(), topic=False)
-    upstreams = UpstreamClients(SystemResolver(), LOOPBACK)
     async with receiving() as receiver, console.connect(webhook_networks=LOOPBACK) as client:
-        yield Setup(console, client, repository, upstreams, clock, receiver)
-        await upstreams.close()
+        yield Setup(console, client, repository, clock, receiver)
 
 
 @pytest.mark.requirement("TR-08")
@@ -173,116 +168,43 @@ async def test_failed_delivery_is_retried_then_dead_lettered(setup: Setup) -> No
     assert await dispatcher.run_once() == 0
 
 
-@pytest.mark.bound(
-    "notifications.service:BATCH_SIZE",
-    "notifications.service:TARGET_MAX",
-    "notifications.service:FOLLOW_S",
-)
-@pytest.mark.parametrize(("total", "each", "fast"), [(2, 5, 0), (20, 2, 6)])
+@pytest.mark.bound("notifications.service:TARGET_MAX", "notifications.service:FOLLOW_S")
 async def test_webhook_that_does_not_respond_does_not_delay_others(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch, total: int, each: int, fast: int
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"BATCH_SIZE": total, "TARGET_MAX": each, "FOLLOW_S": 0.01}.items():
+    for name, value in {"TARGET_MAX": 2, "FOLLOW_S": 0.01}.items():
         monkeypatch.setattr(service, name, value)
     setup.receiver.slow = True
-    await setup.create_webhook()
+    slow = setup.receiver
+    for _ in range(3):
+        await setup.create_webhook()
     for _ in range(3):
         await setup.revoke()
     await setup.follow()
     setup.clock.advance(1)
-    slow = setup.receiver
+    running = asyncio.create_task(setup.deliver())
+    await until(lambda: len(slow.entries) >= 6)
     async with receiving() as other:
         await replace(setup, receiver=other).create_webhook()
-        for _ in range(fast):
+        for _ in range(6):
             await setup.revoke()
-        running = asyncio.create_task(setup.deliver())
-        await until(lambda: len(slow.entries) >= 2 and len(other.entries) >= fast)
-        for _ in range(1000):
-            await asyncio.sleep(0)
+        await until(lambda: len(other.entries) >= 6)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    assert (len(slow.entries), len(other.entries)) == (2, fast)
+    assert (len(slow.entries), len(other.entries)) == (6, 6)
 
 
 @pytest.mark.bound("notifications.service:TIMEOUT_S")
-@pytest.mark.parametrize(("bound", "exceeded"), [("TIMEOUT_S", 0.01), ("FOLLOW_S", -1.0)])
-async def test_webhooks_that_do_not_respond_in_time_leave_attempts_to_others(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch, bound: str, exceeded: float
+async def test_delivery_without_a_response_in_time_is_retried(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "BATCH_SIZE", 4)
-    dispatcher = setup.dispatcher()
-    setup.receiver.slow = bound == "TIMEOUT_S"
-    for _ in range(4):
-        await setup.create_webhook()
-    await setup.revoke()
-    with monkeypatch.context() as changed:
-        changed.setattr(service, bound, exceeded)
-        assert await dispatcher.run_once() == 4
-    state = "waiting" if setup.receiver.slow else "delivered"
-    assert [delivery["attempts"] for delivery in await setup.deliveries(state)] == [1] * 4
+    monkeypatch.setattr(service, "TIMEOUT_S", 0.01)
     setup.receiver.slow = True
-    await setup.revoke()
-    await setup.follow()
-    setup.clock.advance(1)
-    async with receiving() as other:
-        await replace(setup, receiver=other).create_webhook()
-        await setup.revoke()
-        running = asyncio.create_task(dispatcher.run_once())
-        await until(lambda: other.entries)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-
-async def test_busy_webhooks_leave_attempts_to_others(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for _ in range(3):
-        other_id, _ = await setup.create_webhook()
-        await setup.revoke()
-    await setup.follow()
-    setup.clock.advance(1)
-    webhook_id, _ = await setup.create_webhook()
-    await setup.revoke()
-    await setup.follow()
-    setup.clock.advance(1)
-    claim, now = setup.repository.claim, setup.clock.now()
-    (first,) = await claim(now=now, size=1, each=5, busy=(), lease_s=9)
-    setup.console.sql(f"UPDATE webhook SET created_by = 'b' WHERE id = '{other_id}'")  # noqa: S608
-    (second,) = await claim(now=now, size=1, each=5, busy=(), lease_s=9)
-    subjects, send = [], UpstreamClients.send
-
-    def record(clients: UpstreamClients, url: str, request: Any, subject: str) -> Any:
-        subjects.append(subject)
-        return send(clients, url, request, subject)
-
-    monkeypatch.setattr(UpstreamClients, "send", record)
-    await setup.deliver()
-    webhooks = (await setup.client.get("/v1/webhooks")).json()["webhooks"]
-    assert [first.target, second.target] == [webhook_id, other_id]
-    assert {*subjects} == {each["created_by"] for each in webhooks}
-
-
-async def test_events_of_a_webhook_take_turns(setup: Setup) -> None:
     await setup.create_webhook()
-    for _ in range(3):
-        await setup.revoke()
-    other_id = await setup.console.create_id()
-    await setup.client.post(f"/v1/keys/{other_id}/rotate", json={})
-    await setup.follow()
-    setup.clock.advance(1)
-    due = await setup.repository.claim(now=setup.clock.now(), size=9, each=2, busy=(), lease_s=9)
-    assert {each.event for each in due} == {"key.revoked", "key.rotated"}
-
-
-async def test_delivery_for_which_too_many_tls_handshakes_are_in_progress_is_retried(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await setup.create_webhook(url=f"https://127.0.0.1:{setup.receiver.port}/")
     await setup.revoke()
-    monkeypatch.setattr(upstream, "HANDSHAKES_MAX", 0)
-    monkeypatch.setattr(executions, "SLOT_TIMEOUT_S", 0)
     assert await setup.deliver() == 1
-    assert [each["problem"] for each in await setup.deliveries("waiting")] == ["not reached"]
+    (waiting,) = await setup.deliveries("waiting")
+    assert waiting["problem"].startswith("no response within")
 
 
 async def test_retried_dead_letter_is_delivered(setup: Setup) -> None:
@@ -314,7 +236,7 @@ async def test_delivery_of_a_killed_process_is_resumed(setup: Setup) -> None:
     await setup.create_webhook()
     await setup.revoke()
     await setup.follow()
-    claim = setup.repository.claim(now=setup.clock.now(), size=5, each=5, busy=(), lease_s=60)
+    claim = setup.repository.claim(now=setup.clock.now(), each=5, busy=(), lease_s=60)
     assert len(await claim) == 1
     assert await setup.deliver() == 0
     setup.clock.advance(60)
@@ -330,14 +252,82 @@ async def test_concurrent_processes_deliver_each_event_once(setup: Setup) -> Non
     assert sum(counts) + await setup.deliver() == len(setup.receiver.entries) == 6
 
 
+class Names(SystemResolver):
+    """A name server with these addresses for every name."""
+
+    def __init__(self, *found: str) -> None:
+        super().__init__()
+        self.found = found
+
+    async def addresses(self, host: str, port: int, subject: str = "") -> tuple[str, ...] | None:
+        return self.found or None
+
+
+PRIVATE = "not sent: the URL resolves to an address that is not public"
+
+
 @pytest.mark.requirement("TR-08")
-async def test_hostname_with_private_address_is_not_called(setup: Setup) -> None:
-    await setup.create_webhook()
+@pytest.mark.parametrize(
+    ("networks", "found", "problem"),
+    [
+        ((), ["127.0.0.1"], PRIVATE),
+        (LOOPBACK, ["127.0.0.1", "10.0.0.1"], PRIVATE),
+        (LOOPBACK, ["169.254.169.254", "127.0.0.1"], PRIVATE),
+        (LOOPBACK, [], "not reached: the host name cannot be looked up"),
+    ],
+)
+async def test_host_name_with_an_address_that_is_not_allowed_is_not_called(
+    setup: Setup, networks: Any, found: list[str], problem: str
+) -> None:
+    await setup.create_webhook(url=f"http://hooks.test:{setup.receiver.port}/")
     await setup.revoke()
-    assert await setup.dispatcher(networks=()).run_once() == 1
+    dispatcher = setup.dispatcher(networks=networks, resolver=Names(*found))
+    assert await dispatcher.run_once() == 1
     assert setup.receiver.entries == []
-    waiting = (await setup.deliveries("waiting"))[0]
-    assert waiting["problem"].endswith("resolves to an address that is not public")
+    assert [each["problem"] for each in await setup.deliveries("waiting")] == [problem]
+
+
+@pytest.mark.requirement("TR-08")
+async def test_webhook_is_called_at_the_checked_address(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    setup.receiver.end = "Content-Length: 99999999999"
+    await setup.create_webhook(url=f"http://hooks.test:{setup.receiver.port}?x=%2f/a//b")
+    await setup.revoke()
+    assert await setup.dispatcher(resolver=Names("127.0.0.1")).run_once() == 1
+    [(start, headers, _)] = setup.receiver.entries
+    assert start == "POST /?x=%2f/a//b HTTP/1.1"
+    assert headers["host"] == f"hooks.test:{setup.receiver.port}"
+    assert len(await setup.deliveries("delivered")) == 1
+
+
+async def test_redirect_is_not_followed(setup: Setup) -> None:
+    async with receiving() as other:
+        setup.receiver.status = 307
+        setup.receiver.end = f"Location: http://127.0.0.1:{other.port}/\r\nContent-Length: 0"
+        await setup.create_webhook()
+        await setup.revoke()
+        assert await setup.deliver() == 1
+    assert other.entries == []
+    assert (await setup.deliveries("waiting"))[0]["problem"] == "responded with 307"
+
+
+@pytest.mark.requirement("TR-08")
+@pytest.mark.parametrize(("certified", "count"), [("hooks.test", 1), ("other.test", 0)])
+async def test_certificate_of_a_webhook_has_the_host_name(
+    setup: Setup, tmp_path: Path, certified: str, count: int
+) -> None:
+    server, names = server_context(tmp_path, certified), list[str | None]()
+    server.sni_callback = lambda _, name, __: names.append(name)
+    trusted = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
+    async with receiving(server) as receiver:
+        await setup.create_webhook(url=f"https://hooks.test:{receiver.port}/")
+        await setup.revoke()
+        dispatcher = setup.dispatcher(resolver=Names("127.0.0.1"), tls=trusted)
+        assert await dispatcher.run_once() == 1
+    assert (names, len(receiver.entries)) == (["hooks.test"], count)
+    assert len(await setup.deliveries("delivered" if count else "waiting")) == 1
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyId
 from gatehouse.core.token import Pepper
 from gatehouse.features.cores import repository as core_repository
-from gatehouse.features.cores.repository import CoreRegistry, CoreRepository, HealthCheckRepository
+from gatehouse.features.cores.repository import CoreRegistry, CoreRepository
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.verification import repository as verification_repository
 from gatehouse.features.verification import self_revocation
@@ -45,7 +45,6 @@ CORE_WRITES: list[Write] = [
     _registration,
     lambda pool: CoreRegistry(pool).drain("docs", "lease-a", until=0.0, key=KEY, event=EVENT),
     lambda pool: CoreRepository(pool).end(CoreName("docs"), None, until=0.0, event=EVENT),
-    lambda pool: HealthCheckRepository(pool).set_healthy(instance("a"), False),
 ]
 
 

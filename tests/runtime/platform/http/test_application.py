@@ -1,9 +1,7 @@
 """Routing, error responses and the log of an application."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,18 +9,11 @@ from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.platform.http.application import Application, Routes
-from gatehouse.platform.http.asgi import BODY_MEMORY, Response, StreamedResponse
-from gatehouse.platform.http.connections import Connections
-from gatehouse.platform.http.pipeline import Pipeline
-from gatehouse.platform.http.protocol import HttpProtocol
+from gatehouse.platform.http.asgi import Response, StreamedResponse
 from gatehouse.platform.http.request import Request, Service
 from gatehouse.platform.observability import Observer, Stream
-from gatehouse.platform.settings import ConnectionSettings
 
 from tests.runtime.console_client import LogRecorder
-from tests.runtime.iterations import repeats_long_iterations, short_iterations
-from tests.runtime.waiting import until
-from tools.fuzz.cpu_time import _Transport
 
 TEMPLATES = {
     "/": ("GET", "HEAD"),
@@ -67,9 +58,7 @@ class Client:
             self.routes.add(template, respond, *methods)
         self.app = Application(observer, routes=self.routes)
 
-    async def send(
-        self, method: str, path: str, event: str = "", *, body: bytes = b"", connections: Any = None
-    ) -> tuple[int, Any, bytes]:
+    async def send(self, method: str, path: str, event: str = "") -> tuple[int, Any, bytes]:
         """Status, headers and body. event: what the application receives after the request."""
         scope = {
             "type": "http",
@@ -78,14 +67,13 @@ class Client:
             "query_string": b"",
             "headers": [],
             "client": ("192.0.2.7", 4711),
-            "state": {BODY_MEMORY: connections},
         }
-        sent: list[Any] = []
+        sent, events = list[Any](), ["http.request", *filter(None, [event])]
 
         async def receive() -> dict[str, Any]:
-            if not event:
+            if not events:
                 await asyncio.Event().wait()
-            return {"type": event, "body": body}
+            return {"type": events.pop(0)}
 
         async def send(message: Any) -> None:
             sent.append(message)
@@ -167,73 +155,3 @@ async def test_stream_ends_when_the_client_disconnects() -> None:
     assert (await client.send("GET", "/stream"))[2] == b"firstsecond"
     assert (await client.send("GET", "/stream", "http.disconnect"))[2] == b"first"
     assert client.log.entries[-1]["detail"] == "client disconnected"
-
-
-async def test_body_counts_in_memory_until_the_response() -> None:
-    connections, counted = Connections(ConnectionSettings(), ClientAddresses(())), list[int]()
-
-    async def measure(request: Request) -> Response:
-        assert await request.body(10) == b"content"
-        counted.append(connections.unfinished.total)
-        return request.response(200)
-
-    client = Client()
-    client.routes.add("/body", measure, "POST")
-    await client.send("POST", "/body", "http.request", body=b"content", connections=connections)
-    assert (counted, connections.unfinished.total) == ([7], 0)
-
-
-@pytest.mark.parametrize("end", [b"", b"0\r\n\r\n"])
-async def test_request_that_is_rejected_for_others_is_logged_with_the_error(end: bytes) -> None:
-    waits = asyncio.Event()
-
-    async def wait(request: Request) -> Response:
-        waits.set()
-        await request.body(2)
-        await asyncio.Event().wait()
-        return request.response(204)
-
-    client = Client()
-    client.routes.add("/waits", wait, "POST")
-    worker = Connections(ConnectionSettings(), ClientAddresses(()))
-    protocol = HttpProtocol(client.app, worker, {})
-    protocol.connection_made(_Transport())
-    head = b"POST /waits HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    protocol.data_received(head + b"1\r\na\r\n" + end)
-    await waits.wait()
-    assert protocol._exchanges[0].reject_unfinished(Unavailable("Full."))
-    await until(lambda: client.log.entries)
-    (line,) = client.log.entries
-    assert (line["status"], line["code"], line["detail"]) == (503, "unavailable", "Full.")
-
-
-@pytest.mark.parametrize("wait_for", [1, 60])  # for the database
-@repeats_long_iterations
-async def test_other_clients_are_served_between_requests_in_tasks(wait_for: int) -> None:
-    remaining, done = 60, asyncio.get_running_loop().create_future()
-    pipeline: Any = SimpleNamespace(body_max_bytes=1, lenient=True)
-    barrier = asyncio.Semaphore(0)
-
-    async def costly(request: Request) -> Response:
-        nonlocal remaining, wait_for
-        wait_for -= 1
-        if not wait_for:
-            for _ in range(60):
-                barrier.release()
-        await barrier.acquire()
-        request.key_id = "authenticated"
-        await Pipeline.json_body(pipeline, request)
-        hashlib.pbkdf2_hmac("sha256", b"", b"", 10_000)
-        remaining -= 1
-        if not remaining:
-            done.set_result(None)
-        return request.response(204)
-
-    client = Client()
-    client.routes.add("/costly", costly, "GET")
-    worker = Connections(ConnectionSettings(), ClientAddresses(()))
-    for _ in range(remaining):
-        protocol = HttpProtocol(client.app, worker, {})
-        protocol.connection_made(_Transport())
-        protocol.data_received(b"GET /costly HTTP/1.1\r\nHost: a\r\n\r\n")
-    await short_iterations(done)

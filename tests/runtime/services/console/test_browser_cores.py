@@ -3,8 +3,7 @@
 import subprocess
 
 import pytest
-from gatehouse.features.cores.circuit_breaker import CircuitState
-from gatehouse.features.cores.reports import InstanceReport, bucket_of
+from gatehouse.features.cores.reports import InstanceReport, InstanceState, WorkerReport, bucket_of
 from gatehouse.features.cores.repository import CoreRepository
 from playwright.async_api import Browser, expect
 
@@ -24,7 +23,7 @@ REFRESH_MS = 5000
 GATEWAY = "https://gateway.example.com"
 
 
-async def write_report(console: Console, worker: str, state: CircuitState) -> None:
+async def write_report(console: Console, worker: str, *, ejected: bool) -> None:
     row = await console.pool.fetchrow("SELECT name, instance_id, lease_id FROM core")
     assert row is not None
     console.sql(
@@ -32,8 +31,9 @@ async def write_report(console: Console, worker: str, state: CircuitState) -> No
         f"now()) ON CONFLICT DO NOTHING"
     )
     counts = 1200, 3, 1197 * 12_400, {bucket_of(12_400): 1197}
+    state = InstanceState(ejected=ejected)
     report = InstanceReport(row["name"], row["instance_id"], row["lease_id"], state, *counts)
-    await CoreRepository(console.pool).write_reports(worker, [report])
+    await CoreRepository(console.pool).write_reports(worker, WorkerReport(True, [report]))
 
 
 async def test_circuit_breakers_and_traffic_are_shown_and_updated(
@@ -45,17 +45,14 @@ async def test_circuit_breakers_and_traffic_are_shown_and_updated(
         await sign_in(page, "/cores")
         await shows(page, "No gateway")
         await shows(page, "No requests")
-        await write_report(console, "a", CircuitState.CLOSED)
-        await write_report(console, "b", CircuitState.OPEN)
+        await write_report(console, "a", ejected=False)
+        await write_report(console, "b", ejected=True)
         await page.clock.fast_forward(REFRESH_MS)
-        await shows(page, "Open in 1 of 2 workers")
+        await shows(page, "Open in 1 of 2 gateways")
         await shows(page, "Requests: 2,400, failed: 6")
         await shows(page, "Mean 12.4\u00a0ms, 95\u00a0% within 13.3\u00a0ms")
         assert await violations_in_both_themes(page) == []
-        await write_report(console, "b", CircuitState.HALF_OPEN)
-        await page.clock.fast_forward(REFRESH_MS)
-        await shows(page, "Half open in 1 of 2 workers")
-        await write_report(console, "b", CircuitState.CLOSED)
+        await write_report(console, "b", ejected=False)
         await page.clock.fast_forward(REFRESH_MS)
         await shows(page, "Closed", exact=True)
 

@@ -14,7 +14,6 @@ from gatehouse.features.audit import routes
 from gatehouse.platform import observability
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
-from gatehouse.platform.http.request import Request
 from gatehouse.services.console import app, pipeline
 
 from tests.runtime.conftest import lock_waits, locked
@@ -37,18 +36,6 @@ async def test_database_failure_is_503_without_its_message(console: Console) -> 
         "unavailable",
     )
     assert "api_key" not in reply.text
-
-
-async def test_memory_counts_for_the_caller(
-    console: Console, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    counted = list[str]()
-    monkeypatch.setattr(Request, "count_for", lambda _, owner: counted.append(owner))
-    token = (await console.create(scopes=["role:auditor"]))["token"]
-    counted.clear()
-    for each in (token, token, str(unknown_token())):
-        await console.get("/v1/keys", headers=console.as_(each))
-    assert (len(set(counted)), counted[0].startswith("key:")) == (1, True)
 
 
 @pytest.mark.bound("console.pipeline:REQUESTS_MAX", "console.pipeline:WAIT_S")

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import secrets
+import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -33,12 +34,11 @@ PEPPER = bytes(range(32))
 OPERATOR = Actor(
     type="bootstrap", id="bootstrap", request_id=RequestId("req_test"), source_address="192.0.2.1"
 )
+#: Starts a gateway whose workers are forks of this process, which a script before it can change.
 SERVE = (
-    "from gatehouse.platform import settings; "
-    "from gatehouse.platform.http import server; server.serve(['gateway'], settings.load())"
+    "from gatehouse.platform import settings, supervisor; "
+    "supervisor.serve(['gateway'], settings.load(), 'fork')"
 )
-#: Runs a worker in the process that the script before it has changed.
-WORK = SERVE.replace("serve(['gateway'], settings.load())", "work('gateway', settings.load())")
 
 
 Start = Callable[..., tuple[child_processes.Child, int, Path]]
@@ -414,19 +414,23 @@ def gateway_environment(
 def start_gateway(
     environment: dict[str, str], log: Path, until: str = "/readyz", *, script: str = ""
 ) -> child_processes.Child:
-    """Starts a gateway and waits until `until` returns 200. By default, it has one worker without a
-    parent, which starts sooner.
-    """
-    script = script or (SERVE if "GATEHOUSE_WORKERS" in environment else WORK)
+    """Starts a gateway and waits until `until` returns 200."""
+    script = script or SERVE
+    if "GATEHOUSE_WORKERS" in environment:
+        # The metrics of several workers are shared if the modules are imported by each.
+        script = script.replace("'fork'", "'spawn'")
     child = fork_server.start(script, environment, log)
-    url = f"http://{environment['GATEHOUSE_BIND']}:{environment['GATEHOUSE_GATEWAY_PORT']}{until}"
+    scheme = "https" if "GATEHOUSE_TLS" in environment else "http"
+    address = f"{environment['GATEHOUSE_BIND']}:{environment['GATEHOUSE_GATEWAY_PORT']}"
+    url = f"{scheme}://{address}{until}"
     child_processes.wait_until(child, lambda: _is_ready(url), "ready", 60)
     return child
 
 
 def _is_ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=30):  # noqa: S310
+        context = ssl._create_unverified_context()  # noqa: S323 - self-signed
+        with urllib.request.urlopen(url, timeout=30, context=context):  # noqa: S310
             return True
     except OSError:  # no connection, no response in time, or a response other than 2xx
         return False
@@ -449,7 +453,7 @@ def running_gateway(
 async def gateway_pair(
     database: Any, redis_url: str, folder: Path, script: str, **more: str
 ) -> AsyncIterator[tuple[Gateway, Gateway]]:
-    """Two gateways on one database and Redis. script: run before WORK; `{enabled}` is True in the
+    """Two gateways on one database and Redis. script: run before SERVE; `{enabled}` is True in the
     first.
     """
     children, gateways = [], []
@@ -458,7 +462,7 @@ async def gateway_pair(
             port, log = free_port(), folder / f"{enabled}.log"
             environment = gateway_environment(database.app_url, redis_url, port, **more)
             children.append(
-                start_gateway(environment, log, script=script.format(enabled=enabled) + WORK)
+                start_gateway(environment, log, script=script.format(enabled=enabled) + SERVE)
             )
             gateways.append(Gateway(port, children[-1].pid, pool, log))
         yield gateways[0], gateways[1]
@@ -491,7 +495,7 @@ def gateway_process(
     if hasattr(request.module, "IS_TRACED"):
         settings = trace_settings(request.getfixturevalue("collector"))
         script = "from gatehouse.platform.tracing import export; export.EXPORT_INTERVAL_S = .01; "
-        script += WORK
+        script += SERVE
     with running_gateway(database, redis_url, folder, script, **settings) as process:
         yield process
 

@@ -65,7 +65,7 @@ def serve() -> str:
     """Forks for each request on standard input. Returns in the forks, with the script that they
     run.
     """
-    import gatehouse.platform.http.server
+    import gatehouse.platform.supervisor
     import gatehouse.services.gateway.app  # noqa: F401
 
     gc.freeze()

@@ -13,7 +13,7 @@ import pytest
 from sandbox.emulator.server import Emulator
 from tests.runtime.platform.tracing.collector import Collector
 from tests.runtime.services.gateway.conftest import (
-    WORK,
+    SERVE,
     Core,
     Gateway,
     Key,
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.requirement("CG-05", "CG-06")
 REGION = "eu-west-1"
 PREFIX = "gatehouse/test/core-credentials/"
 #: Text in the value of every credential.
-CANARY = "k3yOfTheApplication"
+CANARY = "k3y%OfTheApplication"
 #: The intervals of the gateway are shorter, so that a test sees new values of a secret.
 INTERVALS = (
     "from gatehouse.features.cores import credentials; credentials.RETRY_S = 0.1; "
@@ -62,7 +62,7 @@ def gateway_process(
         **trace_settings(collector),
     }
     folder = tmp_path_factory.mktemp("gateway")
-    with running_gateway(database, redis_url, folder, INTERVALS + WORK, **settings) as process:
+    with running_gateway(database, redis_url, folder, INTERVALS + SERVE, **settings) as process:
         yield process
     log = (folder / "gateway.log").read_text()
     assert '"event":"headers removed"' in log

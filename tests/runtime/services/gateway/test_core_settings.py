@@ -20,7 +20,7 @@ from gatehouse.features.cores.service import core_secret
 from tests import requires
 from tests.http_servers import running
 from tests.runtime.core_records import changed_settings
-from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, read_reply
+from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 
 BASIC: dict[str, Any] = {"basic_auth": True}
@@ -258,24 +258,6 @@ async def test_gateway_is_no_core(gateway: Gateway, core: Core) -> None:
                 reply = await gateway.get(f"/cores/self-{number}/cores/docs/x", *own)
                 assert reply.status == 400
         assert core.requests == []
-
-
-async def test_request_is_not_sent_with_settings_that_have_changed(
-    gateway: Gateway, core: Core
-) -> None:
-    agent, _ = await gateway.register(core.url, settings={"remove_headers": []})
-    key = await gateway.create_key()
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    expecting = ("Host: g", key.bearer, "X-Remote-User: a", "Expect: 100-continue")
-    head = ("POST /cores/docs/x HTTP/1.1", *expecting, "Content-Length: 2", "", "")
-    writer.write("\r\n".join(head).encode())
-    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-    await gateway.put_core(agent, "docs", {"url": core.url})
-    writer.write(b"{}")
-    assert (await read_reply(reader)).outcome == (503, "core_not_registered")
-    writer.close()
-    assert core.requests == []
-    await gateway.drain("docs")
 
 
 # Clients whose URL contains the key

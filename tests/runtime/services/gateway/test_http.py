@@ -2,14 +2,13 @@
 never a 500.
 """
 
+import json
 import secrets
 from typing import Any
-from unittest.mock import MagicMock, call
 
 import pytest
-from gatehouse.core.verification import Code
+from gatehouse.platform.envoy.bootstrap import HEADERS_MAX
 from gatehouse.platform.tracing.context import trace_id_of
-from gatehouse.services.gateway.asgi import RequestContext
 
 from tools.attack.corpora import DEEP_BODIES, MALFORMED_BODIES
 
@@ -28,15 +27,6 @@ async def test_unknown_path_is_problem_document(gateway: Any) -> None:
         "request_id": reply.header("x-request-id"),
         "trace_id": trace_id_of(reply.header("x-request-id")),
     }
-
-
-@pytest.mark.requirement("TR-12")
-@pytest.mark.parametrize("code", [Code.VALID, Code.EXPIRED])
-def test_memory_counts_for_a_key_that_is_accepted(code: Code) -> None:
-    context = MagicMock()
-    result = MagicMock(code=code, record=MagicMock(subject="key"))
-    RequestContext.verified(context, result)
-    assert context.count_for.mock_calls == ([call("key")] if code is Code.VALID else [])
 
 
 async def test_health_and_readiness(gateway: Any) -> None:
@@ -145,6 +135,28 @@ async def test_query_parameters_are_validated(gateway: Any, query: str, location
 )
 async def test_token_with_odd_characters_is_unknown(gateway: Any, header: str) -> None:
     assert (await gateway.get(VERIFY, header)).status == 401
+
+
+@pytest.mark.bound("envoy.bootstrap:HEADERS_MAX")
+async def test_too_many_headers_are_431(gateway: Any) -> None:
+    headers = [f"X-{number}: 1" for number in range(HEADERS_MAX)]
+    reply = await gateway.get("/healthz", *headers)
+    assert reply.outcome == (431, "headers_too_large")
+    assert (await gateway.get("/healthz", *headers[:-10])).status == 200
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: {}", "Transfer-Encoding: chunked"])
+async def test_expectation_is_answered_before_the_body(gateway: Any, framing: str) -> None:
+    for size, status in ((100, 200), (70_000, 413)):
+        body = json.dumps({"token": "a" * (size - 13)}).encode()
+        fields = ("Host: g", framing.format(len(body)), "Expect: 100-continue", "", "")
+        head = "\r\n".join((f"POST {VERIFY} HTTP/1.1", *fields)).encode()
+        async with gateway.connection(head) as (reader, writer):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+            chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+            writer.write(body if "Length" in framing else chunk)
+            start = await reader.readuntil(b"\r\n\r\n")
+            assert start.startswith(b"HTTP/1.1 %d " % status)
 
 
 async def test_no_internal_error_occurred(gateway: Any) -> None:

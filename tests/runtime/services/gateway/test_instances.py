@@ -3,18 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import cast
 
 import pytest
 from gatehouse.core.cores import INSTANCES_MAX, NAMES_MAX, REGISTERED_MAX
+from gatehouse.features.cores.repository import CoreRepository
+from gatehouse.platform.db.pool import Pool
 
 from tests.runtime.rows import core_row
-from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, applied, serving
+from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, serving
 from tests.runtime.waiting import until
 
 pytestmark = pytest.mark.requirement("CG-11")
 
 #: An open circuit breaker stays open for longer than a test.
-GATEWAY_SETTINGS = {"GATEHOUSE_CIRCUIT_BREAKER_RESET_S": "300"}
+GATEWAY_SETTINGS = {
+    "GATEHOUSE_CIRCUIT_BREAKER_RESET_S": "300",
+    "GATEHOUSE_CORE_HEALTH_INTERVAL_S": "0.1",
+}
 
 
 @pytest.fixture
@@ -218,14 +225,103 @@ async def up(gateway: Gateway, agent: Key, cores: list[Core], closed_port: int) 
     return core
 
 
-@pytest.mark.parametrize("method", ["GET", "DELETE", "HEAD"])
-async def test_request_is_retried_on_another_instance(
+@pytest.mark.parametrize("method", ["GET", "DELETE", "HEAD", "POST"])
+async def test_failed_connection_is_retried_on_another_instance(
     gateway: Gateway, up: Core, method: str
 ) -> None:
     key = await gateway.create_key()
     for _ in range(20):
         assert (await gateway.forward(key, method=method)).status == 200
     assert len(up.requests) == 20
+
+
+@pytest.mark.bound("circuit_breaker_failures")
+@pytest.mark.usefixtures("up")
+async def test_failing_instance_is_avoided(gateway: Gateway) -> None:
+    key = await gateway.create_key()
+    sent = 'gatehouse_core_retries_total{outcome="sent"}'
+    before = await gateway.metric(sent)
+    for _ in range(40):
+        assert (await gateway.forward(key)).status == 200
+    assert await until_metric(gateway, sent, before + 5) == before + 5
+    lines = await gateway.lines_with(event="circuit breaker", core="docs", instance="down")
+    assert lines[-1]["state"] == "open"
+    assert await gateway.metric("gatehouse_circuit_breakers_open") == 1
+    repository = CoreRepository(cast("Pool", gateway.pool))
+    cores, _ = await repository.page(after=None, size=100)
+    (down,) = [each for each in cores if each.instance_id == "down" and not each.draining]
+    async with asyncio.timeout(30):
+        while (await repository.reports()).summary(down)[1].open != 1:
+            await asyncio.sleep(0.01)
+
+
+async def until_metric(gateway: Gateway, name: str, value: float) -> float:
+    """The metric, when it has at least a value: requests are counted after their end."""
+    async with asyncio.timeout(30):
+        while (found := await gateway.metric(name)) < value:
+            await asyncio.sleep(0.01)
+    return found
+
+
+@pytest.mark.parametrize("path", ["status/502", "drop"])
+async def test_only_instance_is_not_avoided(
+    gateway: Gateway, agent: Key, cores: list[Core], path: str
+) -> None:
+    await register(gateway, agent, cores[0].url, "only")
+    key = await gateway.create_key()
+    for _ in range(10):
+        assert (await gateway.forward(key, path)).status == 502
+    await gateway.lines_with(event="circuit breaker", core="docs", instance="only", state="open")
+    assert (await gateway.forward(key)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent"),
+    [
+        ("GET", "drop", 2),
+        ("HEAD", "drop", 2),
+        ("OPTIONS", "drop", 2),
+        ("DELETE", "drop", 1),
+        ("POST", "drop", 1),
+        ("POST", "silent", 1),
+        ("GET", "status/503", 1),
+    ],
+)
+async def test_only_safe_requests_are_retried_after_they_were_sent(
+    gateway: Gateway, agent: Key, cores: list[Core], method: str, path: str, sent: int
+) -> None:
+    settings = {"response_timeout_s": 1}
+    for number, core in enumerate(cores):
+        members = {"url": core.url, "instance_id": str(number), "settings": settings}
+        assert (await gateway.put_core(agent, "docs", members)).status == 200
+    await gateway.forward(await gateway.create_key(), path, method)
+    assert [len(core.requests) for core in cores].count(1) == sent
+
+
+@pytest.mark.bound("retry_budget_percent")
+async def test_retries_have_a_budget(gateway: Gateway, agent: Key) -> None:
+    requests, fails, ends = list[bytes](), asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        await (fails if len(requests) <= 40 else ends).wait()
+        writer.transport.abort()
+
+    over_budget = 'gatehouse_core_retries_total{outcome="over_budget"}'
+    before = await gateway.metric(over_budget)
+    async with serving(serve) as port:
+        await register(gateway, agent, f"http://127.0.0.1:{port}", "only")
+        key = await gateway.create_key()
+        sent = [asyncio.create_task(gateway.forward(key)) for _ in range(40)]
+        await until(lambda: len(requests) == 40)
+        fails.set()
+        await until(lambda: sum(task.done() for task in sent) + len(requests) == 80)
+        ends.set()
+        replies = await asyncio.gather(*sent)
+    assert {reply.outcome for reply in replies} == {(502, "core_unreachable")}
+    # A tenth of the requests, or 3.
+    assert 3 <= len(requests) - 40 <= 5
+    await until_metric(gateway, over_budget, before + 80 - len(requests))
 
 
 async def test_request_is_not_retried_on_an_instance_that_has_ended(
@@ -239,28 +335,93 @@ async def test_request_is_not_retried_on_an_instance_that_has_ended(
         writer.close()
 
     async with serving(serve) as first, serving(serve) as second:
-        for name, port in (("a", first), ("b", second)):
-            await register(gateway, agent, f"http://127.0.0.1:{port}", name)
+        leases = [
+            (await register(gateway, agent, f"http://127.0.0.1:{port}", name)).json["lease_id"]
+            for name, port in (("a", first), ("b", second))
+        ]
         request = asyncio.create_task(gateway.forward(await gateway.create_key()))
         await until(lambda: received)
-        await gateway.drain("docs")
-        await applied(gateway.pool, await gateway.pool.fetchval("SELECT seq FROM last_change"))
+        for lease_id in leases:
+            await gateway.request("DELETE", f"/v1/cores/docs?lease_id={lease_id}", agent.header)
         ends.set()
         assert (await request).status in (502, 503)
     assert len(received) == 1
 
 
-@pytest.mark.usefixtures("up")
-async def test_open_circuit_breaker_affects_only_its_instance(gateway: Gateway) -> None:
-    key = await gateway.create_key()
-    before = await gateway.metric('gatehouse_core_retries_total{outcome="sent"}')
-    for _ in range(40):
-        assert (await gateway.forward(key)).status == 200
-    retries = await gateway.metric('gatehouse_core_retries_total{outcome="sent"}') - before
-    # GATEHOUSE_CIRCUIT_BREAKER_FAILURES, after which no request is sent to the instance.
-    assert retries == 5
-    lines = await gateway.lines_with(event="circuit breaker", core="docs", instance="down")
-    assert lines[-1]["state"] == "open"
+async def test_instance_with_fewer_requests_is_preferred(
+    gateway: Gateway, agent: Key, cores: list[Core]
+) -> None:
+    busy, received, ends = list[bytes](), cores[0].requests, asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        busy.append(await reader.readuntil(b"\r\n\r\n"))
+        await ends.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    key, sent = await gateway.create_key(), list[asyncio.Task[Reply]]()
+    async with serving(serve) as port:
+        await register(gateway, agent, f"http://127.0.0.1:{port}", "busy")
+        await register(gateway, agent, cores[0].url, "idle")
+        for number in range(1, 101):
+            sent.append(asyncio.create_task(gateway.forward(key)))
+            await until(lambda: len(busy) + len(received) == number)  # noqa: B023
+        # Of two random instances, the one with fewer requests is used: on average, 25 of 100.
+        assert len(busy) < 40
+        ends.set()
+        assert {reply.status for reply in await asyncio.gather(*sent)} == {200}
+
+
+@dataclass
+class CheckedCore(Core):
+    """A Core that returns `status` to health checks and 200 to every other request."""
+
+    status: int = 200
+    forwarded: int = 0
+
+    async def _respond(
+        self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
+    ) -> None:
+        is_check = path == "/health"
+        self.forwarded += not is_check
+        status = self.status if is_check else 200
+        writer.write(f"HTTP/1.1 {status} Status\r\nContent-Length: 2\r\n\r\nok".encode())
+        await writer.drain()
+
+
+async def test_unhealthy_instance_receives_no_requests_until_it_recovers(
+    gateway: Gateway, agent: Key
+) -> None:
+    cores = [CheckedCore(), CheckedCore()]
+    key, settings = await gateway.create_key(), {"health_path": "/health?full=1"}
+
+    async def send() -> list[int]:
+        for core in cores:
+            core.forwarded = 0
+        for _ in range(60):
+            assert (await gateway.forward(key)).status == 200
+        return [core.forwarded for core in cores]
+
+    async with AsyncExitStack() as stack:
+        for number, core in enumerate(cores):
+            core.port = await stack.enter_async_context(serving(core.serve))
+            members = {"url": core.url, "instance_id": str(number), "settings": settings}
+            assert (await gateway.put_core(agent, "docs", members | {"ttl_s": 300})).status == 200
+        cores[0].status = 503
+        changed = {"event": "core health", "core": "docs", "instance": "0"}
+        await gateway.lines_with(**changed, healthy=False)
+        assert await send() == [0, 60]
+        assert await gateway.metric("gatehouse_unhealthy_instances") == 1
+        cores[0].status = 201
+        await gateway.lines_with(**changed, healthy=True)
+        assert all(await send())
+        # If half of the instances or more are unhealthy, all receive requests.
+        for core in cores:
+            core.status = 503
+        await gateway.lines_with(event="core health", core="docs", instance="1", healthy=False)
+        assert all(await send())
+        checks = [dict(headers) for line, headers, _ in cores[0].requests if "/health" in line]
+    assert {check["user-agent"] for check in checks} == {"gatehouse"}
 
 
 async def test_drained_instance_receives_no_requests(

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -23,21 +22,16 @@ from gatehouse.platform.redis.connection import Redis
 
 from tests.runtime.services.gateway.conftest import (
     OPERATOR,
-    WORK,
     Gateway,
     Start,
     applied,
     key_service,
     limit,
-    read_reply,
-    running_gateway,
     serving,
 )
 from tests.runtime.tokens import unknown_token
-from tests.runtime.waiting import until
 
 TWO = limit(2)
-AUTHORIZED_AT_ONCE = f"from gatehouse.services.gateway import proxy; proxy.AUTHORIZED_S = 0; {WORK}"
 
 
 async def key_with_credits(gateway: Any, *credits: Any, **columns: Any) -> Any:
@@ -150,11 +144,6 @@ async def test_registration_ends_with_its_key(
     agent, reply = await gateway.register(core.url, name="ended")
     assert reply.status == 200, reply.body
     reader = await gateway.create_key()
-    late = json.dumps({"url": core.url}).encode()
-    head = f"PUT /v1/cores/ended HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {agent.token}\r\n"
-    incoming, outgoing = await asyncio.open_connection("127.0.0.1", gateway.port)
-    outgoing.write(f"{head}Expect: 100-continue\r\nContent-Length: {len(late)}\r\n\r\n".encode())
-    assert await incoming.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert (await gateway.get("/cores/ended/x", reader.header)).status == 200
     if action is None:
         stolen = {"token": agent.token, "reason": "stolen"}
@@ -165,9 +154,6 @@ async def test_registration_ends_with_its_key(
         while (reply := await gateway.get("/cores/ended/x", reader.header)).status == 200:
             await asyncio.sleep(0.005)
     assert reply.outcome == (503, "core_not_registered")
-    outgoing.write(late)  # of a registration that began when the key was valid
-    assert (await read_reply(incoming)).status == 409
-    outgoing.close()
     _, reply = await gateway.register(core.url, name="ended")
     assert reply.status == 200  # another key can take the name at once
     await gateway.drain("ended")
@@ -194,30 +180,8 @@ async def test_request_that_reaches_no_core_uses_no_credits(
     async with asyncio.timeout(60):
         while (reply := await gateway.get(path, key.header)).json["code"] != code:
             await asyncio.sleep(0.01)  # the registration reaches the gateway
-    assert await remaining_credits(gateway, key) == 10
-
-
-async def test_body_that_does_not_arrive_uses_no_credits(
-    gateway: Gateway, core: Any, database: Any, redis_url: str, tmp_path: Path
-) -> None:
-    script = f"from gatehouse.platform.http import connections as c; c.BODIES_BYTES_MAX = 9; {WORK}"
-    async with gateway.core(core.url):
-        key = await key_with_credits(gateway, 10)
-        lines = (" /cores/docs/x HTTP/1.1", "Host: g", key.header, "Content-Length: 9")
-        head = "\r\n".join((*lines, "Expect: 100-continue", "", "")).encode()
-        with running_gateway(database, redis_url, tmp_path, script) as (port, _, log, _):
-            small = replace(gateway, port=port, log=log)
-            async with (
-                small.connection(b"PUT" + head) as put,
-                small.connection(b"POST" + head) as post,
-            ):
-                for (reader, writer), body in (put, b"123456"), (post, b"12345"):
-                    assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
-                    writer.write(body)
-                assert b" 503 " in await put[0].read()
-            for method in ("PUT", "POST"):
-                await small.lines_with(key_id=key.id, method=method)
-        assert await remaining_credits(gateway, key) == 10
+        while await remaining_credits(gateway, key) != 10:
+            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -254,76 +218,9 @@ async def test_client_that_leaves_before_its_core_is_connected_uses_no_credits(
                 await gateway.get("/healthz")
         ends.set()
         await gateway.lines_with(key_id=key.id)
-        assert await remaining_credits(gateway, key) == remaining
-
-
-@pytest.mark.parametrize(
-    ("request_line", "length", "first", "rest", "status", "left"),
-    [
-        # A small body is sent to the Core when it has been received.
-        ("POST /cores/docs/x", "Content-Length: 3", b"", b"abc", 401, 10),
-        ("POST /cores/docs/x", "Transfer-Encoding: chunked", b"3\r\nabc\r\n", b"0\r\n\r\n", 401, 9),
-        ("GET /cores/docs/slow", "Accept: text/event-stream", b"", b"", 200, 9),
-    ],
-)
-async def test_request_in_progress_ends_with_its_key(
-    gateway: Gateway,
-    core: Any,
-    database: Any,
-    redis_url: str,
-    tmp_path: Path,
-    request_line: str,
-    length: str,
-    first: bytes,
-    rest: bytes,
-    status: int,
-    left: int,
-) -> None:
-    with running_gateway(database, redis_url, tmp_path, AUTHORIZED_AT_ONCE) as (port, *_):
-        client = gateway.on_port(port)
-        async with client.core(core.url):
-            key = await key_with_credits(client, 10)
-            lines = (f"{request_line} HTTP/1.1", "Host: a", key.header, length)
-            head = "\r\n".join((*lines, "Expect: 100-continue", "", "")).encode()
-            async with client.connection(head) as (reader, writer):
-                start = await reader.readuntil(b"\r\n\r\n")
-                writer.write(first)
-                await gateway.revoke(key)
-                core.resume.set()
-                writer.write(rest)
-                if status == 200:
-                    assert b"second" not in await reader.read()
-                else:
-                    assert (await read_reply(reader)).status == status
-            assert start.startswith(b"HTTP/1.1 %d" % (200 if status == 200 else 100))
-            assert len(core.requests) == (status == 200)
-            assert await remaining_credits(gateway, key) == left
-
-
-async def test_request_is_not_retried_after_its_key_is_revoked(
-    gateway: Gateway, database: Any, redis_url: str, tmp_path: Path
-) -> None:
-    received, ends = list[bytes](), asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        received.append(await reader.readuntil(b"\r\n\r\n"))
-        await ends.wait()
-        writer.close()
-
-    with running_gateway(database, redis_url, tmp_path, AUTHORIZED_AT_ONCE) as (port, *_):
-        client = gateway.on_port(port)
-        async with serving(serve) as first, serving(serve) as second:
-            agent, _ = await client.register(f"http://127.0.0.1:{first}", instance_id="first")
-            other = {"url": f"http://127.0.0.1:{second}", "instance_id": "second"}
-            assert (await client.put_core(agent, "docs", other)).status == 200
-            key = await client.create_key()
-            request = asyncio.create_task(client.forward(key))
-            await until(lambda: received)
-            await gateway.revoke(key)
-            ends.set()
-            assert (await request).status == 401
-            await client.drain("docs")
-    assert len(received) == 1
+        async with asyncio.timeout(60):
+            while await remaining_credits(gateway, key) != remaining:
+                await asyncio.sleep(0.005)
 
 
 async def test_request_that_a_core_received_before_it_stopped_uses_credits(gateway: Any) -> None:

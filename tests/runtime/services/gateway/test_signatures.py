@@ -129,6 +129,15 @@ async def test_too_large_signed_body_is_413(gateway: Any, docs: Any, core: Any) 
     assert core.requests == []
 
 
+async def test_size_of_signed_bodies_is_a_setting(
+    gateway: Any, another: Any, docs: Any, core: Any
+) -> None:
+    other, key = another(GATEHOUSE_BODY_MAX_BYTES="100000"), await signing_key(gateway)
+    body = bytes(80_000)
+    reply = await send(other, key, signed_by("POST", key, body), "POST", body=body)
+    assert (reply.status, len(core.last[2])) == (200, len(body))
+
+
 async def test_signature_for_core_is_ignored(gateway: Any, docs: Any, core: Any) -> None:
     key = await gateway.create_key()
     signature = {"signature-input": 'core=("@method");tag="core"', "signature": "core=:aGk=:"}

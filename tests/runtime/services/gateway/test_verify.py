@@ -183,6 +183,12 @@ async def test_same_token_in_both_headers_is_accepted(gateway: Any) -> None:
         assert (await gateway.get("/v1/keys/verify", *headers)).status == status
 
 
+async def test_repeated_header_is_rejected(gateway: Any) -> None:
+    key = await gateway.create_key()
+    for headers in ((key.header, "X-API-Key: other"), (key.bearer, "Authorization: Bearer other")):
+        assert (await gateway.get("/v1/keys/verify", *headers)).status == 400, headers
+
+
 async def test_every_401_has_one_challenge(gateway: Any) -> None:
     missing = await gateway.get("/v1/keys/verify")
     assert (missing.status, missing.all("www-authenticate")) == (401, ['Bearer realm="gatehouse"'])

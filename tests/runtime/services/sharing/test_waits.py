@@ -17,7 +17,6 @@ import httpx
 import msgspec
 import pytest
 from gatehouse.core.actor import Actor, RequestId
-from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing import backend, encryption, table
@@ -28,11 +27,8 @@ from gatehouse.features.sharing.models import Client, ContentItem, Secret
 from gatehouse.features.sharing.schemas import CreateSecret
 from gatehouse.platform import aws, executions
 from gatehouse.platform.executions import CallSubjects
-from gatehouse.platform.http.asgi import BODY_MEMORY
-from gatehouse.platform.http.connections import Connections
-from gatehouse.platform.http.request import Request
+from gatehouse.platform.http import request as http_request
 from gatehouse.platform.observability import Observer, Stream
-from gatehouse.platform.settings import ConnectionSettings
 from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing import submitters
 
@@ -215,34 +211,6 @@ async def test_client_that_leaves_before_its_body_is_complete_is_no_error(
     assert (line["status"], line["detail"]) == (499, "client disconnected")
 
 
-async def test_content_of_an_unfinished_submission_counts_in_memory(sharing: Sharing) -> None:
-    _, token, _ = await request(sharing)
-    fields = {"link": token.url(ORIGIN), "text": "some text"}
-    part = '--X\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
-    body = "".join(part.format(*field) for field in fields.items())
-    body += '--X\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nbytes'
-    connections = Connections(ConnectionSettings(), ClientAddresses(()))
-    waits, leaves = asyncio.Event(), asyncio.Event()
-    messages = [{"type": "http.request", "body": body.encode(), "more_body": True}]
-
-    async def receive() -> dict[str, Any]:
-        if messages:
-            return messages.pop()
-        waits.set()
-        await leaves.wait()
-        return {"type": "http.disconnect"}
-
-    scope = scope_of("/v1/requests/submit", b"multipart/form-data; boundary=X")
-    scope["state"] = {BODY_MEMORY: connections}
-    submitting = asyncio.create_task(sharing.app()(scope, receive, send))
-    async with asyncio.timeout(PATIENCE_S):
-        await waits.wait()
-        assert connections.unfinished.total == len(body.encode())
-        leaves.set()
-        await submitting
-    assert connections.unfinished.total == 0
-
-
 @pytest.mark.bound("sharing.submitters:_LINK_PARALLEL")
 async def test_submissions_to_one_request_leave_memory_for_others(sharing: Sharing) -> None:
     _, token, _ = await request(sharing)
@@ -277,8 +245,13 @@ async def test_submissions_to_one_request_leave_memory_for_others(sharing: Shari
         assert await send(token) == 404
 
 
-@pytest.mark.bound("sharing.submitters:_DISCARDS_MAX", "sharing.submitters:_NETWORK_DISCARDS_MAX")
-async def test_rejected_forms_do_not_fill_the_memory(sharing: Sharing) -> None:
+@pytest.mark.bound(
+    "http.request:DISCARDS_MAX", "http.request:NETWORK_DISCARDS_MAX", "http.request:DISCARD_PAUSE_S"
+)
+async def test_rejected_forms_do_not_occupy_the_service(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_request, "DISCARD_PAUSE_S", PATIENCE_S)
     _, token, _ = await request(sharing)
     file = b'--X\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + bytes(
         100_000
@@ -299,9 +272,9 @@ async def test_rejected_forms_do_not_fill_the_memory(sharing: Sharing) -> None:
         scope = scope_of(f"/r/{token.path}", b"multipart/form-data; boundary=X")
         await app({**scope, "client": (f"192.0.2.{network}", 1)}, receive, send)
 
-    each, waiting = submitters._NETWORK_DISCARDS_MAX, list[asyncio.Task[None]]()
+    each, waiting = http_request.NETWORK_DISCARDS_MAX, list[asyncio.Task[None]]()
     async with asyncio.timeout(PATIENCE_S):
-        for network in range(submitters._DISCARDS_MAX // each):
+        for network in range(http_request.DISCARDS_MAX // each):
             waiting += [asyncio.create_task(submit(network)) for _ in range(each)]
             for _ in range(each):
                 await reading.acquire()
@@ -604,18 +577,3 @@ async def test_changes_that_wait_for_a_secret_have_no_turn(
     assert not started
     complete.set()
     await asyncio.gather(*changing)
-
-
-async def test_memory_counts_for_the_owner_and_the_link(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    counted = list[tuple[str, ...]]()
-    monkeypatch.setattr(Request, "count_for", lambda _, *subject: counted.append(subject))
-    secret, (link,) = await sharing.create(uses=9)
-    for opening in OPENING.values():
-        assert (await in_container(sharing.app(), opening(link, "c" * 32))).status_code == 200
-    async with client_of(sharing) as client:
-        assert (await (await submission(client, sharing))).status_code == 200
-    assert counted[: len(OPENING)] == [(secret.owner, link.link_id)] * len(OPENING)
-    assert all(counted[-1])
-    assert len(counted) > len(OPENING)

@@ -133,7 +133,6 @@ CREATE TABLE core (
     change_seq        bigint      NOT NULL DEFAULT 0,
     instance_id       text        NOT NULL DEFAULT 'default'
         CHECK (instance_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
-    healthy           boolean     NOT NULL DEFAULT true,
     -- Of the Core, without defaults; the same in all live instances of a name.
     settings          jsonb       NOT NULL DEFAULT '{}',
     PRIMARY KEY (name, instance_id)
@@ -141,22 +140,6 @@ CREATE TABLE core (
 CREATE INDEX core_change_seq ON core (change_seq);
 CREATE INDEX core_expires_at ON core (expires_at);
 CREATE INDEX core_registered_by ON core (registered_by, name);
-CREATE INDEX core_health_path ON core (expires_at)
-    WHERE settings ? 'health_path' AND NOT draining;
-
--- State of the health checks. The state is not part of core, because each change of core is sent
--- to every gateway worker.
-CREATE TABLE core_health (
-    name        text        NOT NULL,
-    instance_id text        NOT NULL,
-    lease_id    text        NOT NULL,
-    -- A worker moves this time forward before it sends the check.
-    next_at     timestamptz NOT NULL,
-    failures    integer     NOT NULL DEFAULT 0,  -- consecutive
-    successes   integer     NOT NULL DEFAULT 0,  -- consecutive
-    PRIMARY KEY (name, instance_id),
-    FOREIGN KEY (name, instance_id) REFERENCES core ON DELETE CASCADE
-);
 
 -- One row for each gateway worker, with the last change that the worker has applied, the pepper
 -- generations that it can read, and its last report about instances of Cores.
@@ -265,7 +248,7 @@ CREATE TABLE delivery (
     problem         text        NOT NULL DEFAULT '',
     PRIMARY KEY (notification_id, target)
 );
-CREATE INDEX delivery_due ON delivery (target, event, next_at) WHERE state = 'waiting';
+CREATE INDEX delivery_due ON delivery (target, next_at) WHERE state = 'waiting';
 CREATE INDEX delivery_state ON delivery (state, notification_id);
 CREATE INDEX delivery_finished ON delivery (finished_at);
 """
@@ -481,7 +464,7 @@ END $$;
 GRANT USAGE ON SCHEMA public TO gatehouse_app;
 GRANT USAGE, SELECT ON SEQUENCE change_seq TO gatehouse_app;
 GRANT SELECT, INSERT ON audit_event, audit_checkpoint TO gatehouse_app;
-GRANT SELECT, INSERT, UPDATE ON api_key, core, core_health, notification_position TO gatehouse_app;
+GRANT SELECT, INSERT, UPDATE ON api_key, core, notification_position TO gatehouse_app;
 GRANT SELECT, UPDATE ON last_change TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     key_credit, gateway_worker, usage_count, usage_batch, key_activity,

@@ -1,0 +1,1 @@
+"""Envoy, the proxy in front of the services: its configuration and its process."""

@@ -1,0 +1,47 @@
+"""The self-signed certificate of the services behind a load balancer.
+
+An Application Load Balancer encrypts the connection but does not validate the certificate of a
+target. Source: Elastic Load Balancing, "Target groups for your Application Load Balancers", routing
+configuration.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+#: Names of the files in the folder of Envoy.
+CERTIFICATE, KEY = "certificate.pem", "key.pem"
+
+_VALIDITY = timedelta(days=3650)
+_CLOCK_SKEW = timedelta(days=1)
+
+
+def write(folder: Path) -> None:
+    """Writes a new key and its certificate, which only this user can read."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gatehouse")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + _VALIDITY)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    for file, content in (
+        (KEY, pem),
+        (CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM)),
+    ):
+        descriptor = os.open(folder / file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(content)

@@ -1,0 +1,166 @@
+"""The server of a gateway worker: HTTP/1.1 over a Unix socket to which only Envoy connects.
+
+Envoy has parsed and limited each request, sends its body at once (the buffer filter) unless the
+client expects an interim response, and sends the next request of a connection after the response.
+The server therefore needs no timeouts. A request is processed without a task until it waits,
+because creating a task takes as long as a decision.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from pathlib import Path
+from types import coroutine
+from typing import Any
+
+import httptools
+
+from gatehouse.platform.http import asgi
+
+#: Processes a request. The coroutine must not raise an exception.
+Process = Callable[[asgi.Scope], Coroutine[Any, Any, None]]
+
+#: In the scope of a request: the connection, and the body.
+CONNECTION, BODY = "gatehouse.connection", "gatehouse.body"
+
+_BACKLOG = 4096
+_STATUS_LINES = {
+    int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode("ascii")
+    for status in HTTPStatus
+}
+
+
+class LocalConnection(asyncio.Protocol):
+    """A connection of Envoy."""
+
+    __slots__ = ("_body", "_fields", "_parser", "_process", "_target", "_transport", "on_lost")
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._parser = httptools.HttpRequestParser(self)
+        self._target, self._fields, self._body = b"", list[asgi.Header](), b""
+        #: Called if Envoy ends the connection: it may not have received the last response.
+        self.on_lost: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.on_lost is not None:
+            self.on_lost()
+
+    @property
+    def is_closing(self) -> bool:
+        return bool(self._transport.is_closing())
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # a check of a WebSocket handshake
+        except httptools.HttpParserError:
+            self._transport.abort()
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name, value))
+
+    def on_body(self, part: bytes) -> None:
+        self._body += part
+
+    def on_message_complete(self) -> None:
+        path, _, query = self._target.partition(b"?")
+        scope: asgi.Scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": self._parser.get_method().decode(),
+            "raw_path": path,
+            "query_string": query,
+            "headers": self._fields,
+            CONNECTION: self,
+            BODY: self._body,
+        }
+        self._target, self._fields, self._body = b"", [], b""
+        self.on_lost = None
+        begin(self._process(scope))
+        if self._parser.should_upgrade():
+            # The parser reads no further request after a request for an upgrade.
+            self._parser = httptools.HttpRequestParser(self)
+
+    def respond(self, response: asgi.Response) -> None:
+        """Sends a response, unless Envoy has ended the connection."""
+        self._transport.write(encode_response(response))
+
+
+class ExpectingConnection(LocalConnection):
+    """A connection with requests that can have the header Expect (RFC 9110, section 10.1.1).
+    body_max_bytes: maximum size of a body, of which no more than one byte more is kept.
+    """
+
+    __slots__ = ("_body_max_bytes",)
+
+    def __init__(self, process: Process, body_max_bytes: int) -> None:
+        super().__init__(process)
+        self._body_max_bytes = body_max_bytes
+
+    def on_headers_complete(self) -> None:
+        if any(name == b"expect" for name, _ in self._fields):
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, part: bytes) -> None:
+        self._body += part[: self._body_max_bytes + 1 - len(self._body)]
+
+
+def encode_response(response: asgi.Response) -> bytes:
+    status = response.status
+    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    return b"%b%b\r\n%b" % (line, asgi.encode_headers(response.headers), response.body)
+
+
+def begin(work: Coroutine[Any, Any, None]) -> None:
+    """Runs a coroutine until it waits for the first time, and the rest in a task. Functions that
+    need a task, such as `asyncio.timeout`, call `in_task` first (platform/executions.py).
+    """
+    try:
+        waits_for = work.send(None)
+    except StopIteration:
+        return
+    task = asyncio.get_running_loop().create_task(_rest(work, waits_for))
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+#: The event loop has only weak references to tasks.
+_tasks: set[asyncio.Task[None]] = set()
+
+
+async def _rest(work: Coroutine[Any, Any, None], waits_for: object) -> None:
+    await _resumed(work, waits_for)
+
+
+@coroutine
+def _resumed(work: Coroutine[Any, Any, None], waits_for: object) -> Any:
+    """Yields what the coroutine waits for to the task, then continues it."""
+    try:
+        yield waits_for
+    except BaseException as exc:  # the task was cancelled
+        try:
+            waits_for = work.throw(exc)
+        except StopIteration:
+            return
+        yield waits_for
+    yield from work
+
+
+async def listen(path: Path, factory: Callable[[], asyncio.Protocol]) -> asyncio.AbstractServer:
+    """Serves a Unix socket that only this user can connect to. Replaces that of a worker that was
+    killed.
+    """
+    path.unlink(missing_ok=True)
+    server = await asyncio.get_running_loop().create_unix_server(
+        factory, str(path), backlog=_BACKLOG
+    )
+    path.chmod(0o600)
+    return server

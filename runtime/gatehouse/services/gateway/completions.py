@@ -1,0 +1,333 @@
+"""What happens at the end of a request to a Core: its log line, metrics, spans and refund.
+
+Envoy writes a line to a pipe at the end of each request that the worker has allowed. The check
+keeps what the line does not contain. The parent process keeps the pipe open, so a worker that
+replaces another also reads the lines of the requests that the other has allowed. A line contains
+neither a path nor a query.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gatehouse.core.cores import CoreRecord
+from gatehouse.core.errors import GatehouseError, TooManyRequests
+from gatehouse.core.keys import KeyId, KeyRecord
+from gatehouse.core.origin import parse_base_url
+from gatehouse.core.verification import VerificationRequest
+from gatehouse.features.cores.reports import InstanceTraffic
+from gatehouse.features.verification.service import VerificationService
+from gatehouse.platform.envoy.admin import Admin
+from gatehouse.platform.envoy.bootstrap import CHECK_S, CORE_ERRORS
+from gatehouse.platform.http import asgi
+from gatehouse.platform.http.forwarding import CORES
+from gatehouse.platform.http.request import Request
+from gatehouse.platform.observability import Observer, StreamUse
+
+#: Path template of requests to Cores.
+PATH = f"{CORES}{{name}}/{{path}}"
+
+#: Time in which the line of the other part of a relayed request follows.
+OTHER_PART_S = 2.0
+
+_READ_BYTES = 262_144
+_ERRORS: dict[str, GatehouseError] = {
+    flag: error for error, *flags in CORE_ERRORS for flag in flags
+}
+
+
+class Allowed(msgspec.Struct, frozen=True, gc=False):
+    """What the check knows of an allowed request. began: `perf_counter()` before the decision."""
+
+    key: KeyRecord
+    request: VerificationRequest
+    core: str
+    began: float
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """A line of the access log (platform/envoy/bootstrap.py).
+
+    kind: `request`, or `core` for its part behind the relay. flags: response flags of Envoy, comma-
+    separated. before_us: time until the first byte of the request was sent to a Core or the relay;
+    None if none was sent. core_us: time until the response began.
+    """
+
+    kind: str
+    status: int
+    ms: float = 0
+    request_id: str = ""
+    key_id: str = ""
+    flags: str = ""
+    details: str = ""
+    cause: str = ""
+    before_us: float | None = None
+    core_us: float | None = None
+    attempts: int = 0
+    instance: str = ""
+    received: int = 0
+    sent: int = 0
+
+    @property
+    def error(self) -> GatehouseError | None:
+        """The error of the Core that Envoy responded with."""
+        if self.flags in ("", "-"):
+            return None
+        flags = self.flags.split(",")
+        return next((_ERRORS[flag] for flag in _ERRORS if flag in flags), None)
+
+
+@dataclass(slots=True)
+class _InProgress:
+    context: Request
+    allowed: Allowed
+    started: float
+    is_relayed: bool
+    line: Line | None = None
+    at_core: Line | None = None
+
+
+_decode = msgspec.json.Decoder(Line).decode
+
+
+@dataclass(slots=True, eq=False)
+class Completions:
+    """The requests to Cores that a worker has allowed, until their lines have been read.
+
+    requests_max: maximum number of requests of a key and its rotations in progress. find_instance:
+    the record of an instance of a Core.
+    """
+
+    observer: Observer
+    verification: VerificationService
+    traffic: InstanceTraffic
+    requests_max: int
+    find_instance: Callable[[str, str], CoreRecord | None]
+    #: Lines that could not be read, since they were published.
+    lost: int = 0
+    _by_id: dict[str, _InProgress] = field(default_factory=dict)
+    _by_key: asgi.Uses = field(default_factory=asgi.Uses)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def begin(self, context: Request, allowed: Allowed, *, is_relayed: bool) -> None:
+        """Counts a request until Envoy reports its end. Raises TooManyRequests."""
+        subject = allowed.key.subject
+        if self._by_key[subject] >= self.requests_max:
+            raise TooManyRequests(
+                f"The API key and its rotations have {self.requests_max} requests in progress."
+            )
+        self._by_key.add(subject)
+        request_id = context.request_id
+        self._by_id[request_id] = _InProgress(context, allowed, time.perf_counter(), is_relayed)
+        if context.connection is not None:
+            context.connection.on_lost = partial(self._lost, request_id)
+            if context.connection.is_closing:
+                self._lost(request_id)
+
+    def _lost(self, request_id: str) -> None:
+        """Envoy has ended the connection of the check, because the client disconnected in the
+        meantime: nothing was forwarded, and the request has no line.
+        """
+        entry = self._by_id.get(request_id)
+        if entry is None or entry.line or time.perf_counter() - entry.started > CHECK_S:
+            return
+        self._by_key.remove(entry.allowed.key.subject)
+        self._end(entry, Line("request", 0, flags="DC"))
+
+    def read(self, data: bytes) -> None:
+        """Processes whole lines."""
+        for text in data.splitlines():
+            try:
+                line = _decode(text)
+            except msgspec.MsgspecError:
+                self.observer.metrics.completions_malformed.inc()
+                self.lost += 1
+                continue
+            entry = self._by_id.get(line.request_id)
+            if line.kind != "core":
+                self._ended(entry, line)
+            elif entry is not None:
+                entry.at_core = line
+                if entry.line is not None:
+                    self._end(entry, entry.line)
+
+    def _ended(self, entry: _InProgress | None, line: Line) -> None:
+        """The client has received the response, or has disconnected. Of a relayed request, the line
+        of its other part can follow, or none if it has no other part.
+        """
+        if entry is None:
+            self._end_unknown(line)
+            return
+        self._by_key.remove(entry.allowed.key.subject)
+        if entry.is_relayed and entry.at_core is None:
+            entry.line = line
+            asyncio.get_running_loop().call_later(OTHER_PART_S, self._end, entry, line)
+        else:
+            self._end(entry, line)
+
+    def _end(self, entry: _InProgress, line: Line) -> None:
+        allowed, context = entry.allowed, entry.context
+        if self._by_id.pop(context.request_id, None) is None:
+            return
+        at_core = (entry.at_core or Line("core", 0)) if entry.is_relayed else line
+        error, metrics = at_core.error, self.observer.metrics
+        if at_core.before_us is None:
+            self._refund(allowed.key, allowed.request.cost, allowed.began)
+        if error is not None:
+            metrics.core_errors.labels(error.code).inc()
+            cause = " ".join(text for text in (at_core.cause, at_core.details) if text)
+            context.detail = f"{error.code} {cause}".strip()
+        elif at_core.status:
+            metrics.count(metrics.core_responses, f"{at_core.status // 100}xx")
+        if at_core.attempts > 1:
+            metrics.core_retries.labels("sent").inc(at_core.attempts - 1)
+        elif "UO" in at_core.flags and at_core.flags != "UO":
+            metrics.core_retries.labels("over_budget").inc()
+        self._count_instance(allowed.core, at_core, error)
+        self._log(context, allowed.core, line, at_core, is_relayed=entry.is_relayed)
+
+    def _count_instance(self, core: str, line: Line, error: GatehouseError | None) -> None:
+        if not line.instance:
+            return
+        if error is None and line.core_us is not None:
+            self.traffic.responded(core, line.instance, line.core_us / 1_000_000)
+        elif error is not None:
+            self.traffic.failed(core, line.instance)
+
+    def _log(
+        self, context: Request, core: str, line: Line, at_core: Line, *, is_relayed: bool
+    ) -> None:
+        seconds = line.ms / 1000
+        before_s = (at_core.before_us or 0) / 1_000_000
+        context.status = line.status
+        context.core_seconds = max(0.0, seconds - before_s)
+        if is_relayed and line.status == 101:
+            context.stream_use = StreamUse(line.received, line.sent)
+            self.observer.metrics.stream_closed(context.stream_use)
+        if context.trace.sampled and at_core.before_us is not None:
+            self._add_span(context, core, at_core)
+        Request.record(context, seconds)  # that of the gateway waits for this call
+
+    def _add_span(self, context: Request, core: str, line: Line) -> None:
+        attributes: dict[str, str | int] = {
+            "http.request.method": context.method,
+            "gatehouse.core": core,
+            "gatehouse.instance": line.instance,
+        }
+        instance = self.find_instance(core, line.instance)
+        if instance is not None:
+            url = parse_base_url(instance.url)
+            attributes |= {
+                "url.full": instance.url,
+                "server.address": url.host,
+                "server.port": url.port,
+            }
+        if line.status and line.error is None:
+            attributes["http.response.status_code"] = line.status
+        trace = context.trace
+        ids = trace.trace_id, trace.client_span_id, trace.span_id
+        seconds = (line.core_us or 0) / 1_000_000 or line.ms / 1000
+        failed = not 0 < line.status < 400
+        self.observer.tracer.add(context.method, "CLIENT", ids, seconds, attributes, failed=failed)
+
+    def _end_unknown(self, line: Line) -> None:
+        """The end of a request that another worker has allowed, or whose check failed."""
+        self.observer.log.info(
+            "request ended",
+            request_id=line.request_id,
+            key_id=line.key_id,
+            status=line.status,
+            ms=line.ms,
+            detail=line.details,
+        )
+        if not line.key_id:
+            self.observer.check_failed()
+        elif line.before_us is None:
+            self._start(self._refund_key(KeyId(line.key_id)))
+
+    async def _refund_key(self, key_id: KeyId) -> None:
+        key = await self.verification.keys.find(key_id)
+        if key is not None:
+            await self.verification.refund(key, 1, time.perf_counter())
+
+    def _refund(self, key: KeyRecord, cost: int, began: float) -> None:
+        if key.has_credits:
+            self._start(self.verification.refund(key, cost, began))
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        for entry in list(self._by_id.values()):
+            if entry.line is not None:
+                self._end(entry, entry.line)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@dataclass(slots=True, eq=False)
+class PipeMetrics:
+    """Publishes the lines that were lost, and those that wait in Envoy because a worker does not
+    read its pipe. admin: None if another worker publishes the state of Envoy.
+    """
+
+    completions: Completions
+    admin: Admin | None
+    _failed: int = 0
+
+    async def publish(self) -> None:
+        completions, observer = self.completions, self.completions.observer
+        lost, completions.lost = completions.lost, 0
+        if self.admin is not None:
+            text = (await self.admin.get("/stats?filter=^filesystem.write_")).decode()
+            pairs = (line.partition(": ") for line in text.splitlines())
+            values = {name: int(value) for name, _, value in pairs}
+            failed = values.get("filesystem.write_failed", self._failed)
+            lost += failed - self._failed
+            self._failed = failed
+            buffered = values.get("filesystem.write_total_buffered", 0)
+            observer.publish({"CompletionsBufferedBytes": buffered}, "Bytes")
+        observer.publish({"CompletionsLost": lost}, "Count")
+
+
+class Pipe:
+    """Reads the lines of Envoy from a pipe."""
+
+    def __init__(self, path: Path, completions: Completions) -> None:
+        self._completions = completions
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self._rest = b""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._descriptor, self.read)
+
+    def read(self) -> bool:
+        """Processes what is in the pipe. False if it is empty."""
+        try:
+            data = os.read(self._descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            return False
+        lines, end, rest = (self._rest + data).rpartition(b"\n")
+        self._rest = rest
+        if end:
+            self._completions.read(lines)
+        return True
+
+    def close(self) -> None:
+        """Processes the last lines."""
+        while self.read():
+            pass
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)

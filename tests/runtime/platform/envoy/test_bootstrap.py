@@ -1,0 +1,63 @@
+"""Envoy accepts the configuration of each combination of services and settings."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from gatehouse.platform import settings
+from gatehouse.platform.envoy import certificate, process
+from gatehouse.platform.envoy.bootstrap import Bootstrap, Service, class_of
+
+from tests import processes
+from tests.runtime.platform.test_settings import BASE
+
+TRANSLATION = Path(process.__file__).with_name("translation.lua").read_text()
+GATEWAY, CONSOLE, SHARING = (
+    Service("gateway", 18080, workers=2),
+    Service("console", 18081),
+    Service("sharing", 18082),
+)
+
+
+def validated(folder: Path, document: bytes) -> str:
+    """The errors of Envoy. Empty if it accepts a configuration."""
+    process.write(folder / process.BOOTSTRAP, document)
+    configuration = str(folder / process.BOOTSTRAP)
+    command = [process.program(), "--mode", "validate", "--config-path", configuration]
+    done = processes.run(command, timeout=60)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("services", "variables"),
+    [
+        ([GATEWAY], {}),
+        ([GATEWAY], {"GATEHOUSE_TLS": "self_signed", "GATEHOUSE_BIND": "::"}),
+        ([GATEWAY], {"GATEHOUSE_CORES_DOMAIN": "cores.example.com:8443"}),
+        ([GATEWAY], {"GATEHOUSE_CORES_DOMAIN": "localhost", "GATEHOUSE_FEATURES": "proxy=off"}),
+        ([CONSOLE, SHARING], {"GATEHOUSE_TLS": "self_signed"}),
+        ([GATEWAY, CONSOLE, SHARING], {}),
+    ],
+    ids=["gateway", "TLS and IPv6", "domain of Cores", "without Cores", "console", "all"],
+)
+def test_envoy_accepts_the_configuration(
+    tmp_path: Path, services: list[Service], variables: dict[str, str]
+) -> None:
+    certificate.write(tmp_path)
+    (tmp_path / process.CLUSTERS).mkdir()
+    process.write_clusters(tmp_path, b'{"version_info":"0","resources":[]}')
+    bootstrap = Bootstrap(
+        tmp_path, services, settings.load(BASE | variables), TRANSLATION
+    ).document()
+    assert validated(tmp_path, msgspec.json.encode(bootstrap)) == ""
+    assert "bind_to_port" in validated(
+        tmp_path, msgspec.json.encode({**bootstrap, "bind_to_port": True})
+    )
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "method", "name"),
+    [(60, "GET", "60s"), (60, "POST", "60u"), (3, "GET", "5s"), (3600, "PUT", "3600u")],
+)
+def test_time_of_a_core_is_rounded_up(timeout_s: int, method: str, name: str) -> None:
+    assert class_of(timeout_s, method) == name

@@ -1,0 +1,233 @@
+"""URLs, cookies and header fields in responses of Cores, as clients receive them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.runtime.services.gateway.conftest import Core, Gateway, Reply, serving
+
+pytestmark = pytest.mark.requirement("CG-04")
+
+
+class EchoCore(Core):
+    """Responds with the field that the header X-Response of the request contains."""
+
+    async def _respond(
+        self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
+    ) -> None:
+        fields = [value for name, value in self.requests[-1][1] if name == "x-response"]
+        lines = "".join(f"{line}\r\n" for line in fields)
+        writer.write(f"HTTP/1.1 200 OK\r\n{lines}Content-Length: 0\r\n\r\n".encode("latin-1"))
+        await writer.drain()
+
+
+@dataclass
+class Place:
+    """How clients reach a Core. base: the path of its URL. host: of the client."""
+
+    base: str = ""
+    host: str = "gateway.test"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+CORE_HOST = "docs.cores.test"
+KEEPS = {"strip_prefix": False}
+PLACES = {
+    "stripped": Place(),
+    "kept": Place(settings=KEEPS),
+    "base": Place("/app"),
+    "kept-base": Place("/app", settings=KEEPS),
+    "host": Place(host=CORE_HOST),
+    "host-base": Place("/app", host=CORE_HOST),
+}
+
+
+@dataclass
+class Client:
+    gateway: Gateway
+    place: Place
+    core: Core
+    key: Any
+
+    async def get(self, *fields: str, path: str = "/a/b?c=d") -> Reply:
+        prefix = "" if self.place.host == CORE_HOST else "/cores/docs"
+        headers = [f"X-Response: {text.replace('CORE', self.address)}" for text in fields]
+        return await self.gateway.get(
+            f"{prefix}{path}", self.key.header, *headers, host=self.place.host
+        )
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.core.port}"
+
+
+@asynccontextmanager
+async def client(gateway: Gateway, name: str) -> AsyncIterator[Client]:
+    place, core = PLACES[name], EchoCore()
+    async with (
+        serving(core.serve) as core.port,
+        gateway.core(f"{core.url}{place.base}", **place.settings) as key,
+    ):
+        yield Client(gateway, place, core, key)
+
+
+OWN_URL = "https://gateway.test/cores/docs/login"
+OTHER_CORE = "https://gateway.test/cores/other/"
+USER_INFO = "http://CORE@elsewhere.test/"
+LOCATIONS = {
+    "stripped": [
+        ("/login?next=%2F#top", "/cores/docs/login?next=%2F#top"),
+        ("http://CORE/login", "/cores/docs/login"),
+        ("https://CORE", "/cores/docs/"),
+        ("//CORE/login", "/cores/docs/login"),
+        ("https://gateway.test/login", "/cores/docs/login"),
+        ("https://GATEWAY.test:443/login", "/cores/docs/login"),
+        (OWN_URL, OWN_URL),
+        (OTHER_CORE, OTHER_CORE),
+        ("/cores/docs/login", "/cores/docs/login"),
+        ("/cores/docs-2", "/cores/docs/cores/docs-2"),
+        # A client resolves a relative reference against the URL that it requested.
+        ("login", "login"),
+        ("../login", "../login"),
+        ("?page=2", "?page=2"),
+        ("https://elsewhere.test/login", "https://elsewhere.test/login"),
+        ("//elsewhere.test/login", "//elsewhere.test/login"),
+        ("http://127.0.0.1/login", "/cores/docs/login"),
+        ("http://user@CORE/login", "/cores/docs/login"),
+        ("http://127.0.0.1:1/login", "http://127.0.0.1:1/login"),
+        (USER_INFO, USER_INFO),
+        ("mailto:a@elsewhere.test", "mailto:a@elsewhere.test"),
+        ("ftp://[", "ftp://["),
+        # Browsers read a backslash as a slash.
+        (r"http:\\CORE\login", r"/cores/docs/\login"),
+        (r"\\CORE\login", r"/cores/docs/\login"),
+        (r"/\CORE\login", r"/cores/docs/\login"),
+        (r"https:/\CORE\login", r"/cores/docs/\login"),
+    ],
+    "kept": [
+        ("/cores/docs/login", "/cores/docs/login"),
+        ("http://CORE/cores/docs/login", "/cores/docs/login"),
+    ],
+    "base": [
+        ("/app/login", "/cores/docs/login"),
+        ("http://CORE/app", "/cores/docs"),
+        ("/outside", "/outside"),
+        ("login", "login"),
+    ],
+    "kept-base": [("http://CORE/app/cores/docs/login", "/cores/docs/login")],
+    "host": [
+        ("http://CORE/login", "/login"),
+        (f"https://{CORE_HOST}/cores/a?b", "/cores/a?b"),
+        # A path that a client would read as a host.
+        ("http://CORE//elsewhere.test/", f"//{CORE_HOST}//elsewhere.test/"),
+        (r"http://CORE/\elsewhere.test", rf"//{CORE_HOST}/\elsewhere.test"),
+        (r"http://CORE\elsewhere.test", rf"//{CORE_HOST}/\elsewhere.test"),
+    ],
+    "host-base": [("/app/login", "/login"), ("/app?page=2", "/?page=2"), ("http://CORE/app", "/")],
+}
+
+
+@pytest.mark.parametrize("place", LOCATIONS)
+async def test_location_is_a_url_of_clients(gateway: Gateway, place: str) -> None:
+    async with client(gateway, place) as core:
+        for name, number in (("Location", 1), ("Content-Location", 2)):  # one value is valid
+            for reference, expected in LOCATIONS[place]:
+                reply = await core.get(*[f"{name}: {reference}"] * number)
+                found = reply.all(name.lower())
+                assert found == [expected.replace("CORE", core.address)], reference
+
+
+COOKIES: dict[str, list[tuple[str, str | None]]] = {
+    "stripped": [
+        ("a=1; Path=/; HttpOnly", "a=1; HttpOnly; Path=/cores/docs"),
+        ("a=1;path = /x/y", "a=1; Path=/cores/docs/x/y"),
+        ("a=1; Path=/cores/docs/", "a=1; Path=/cores/docs"),
+        ("a=1; Path=/cores/other", "a=1; Path=/cores/docs/cores/other"),
+        ("a=1; Secure; DOMAIN = example.com", "a=1; Secure"),
+        ("domain=1; Domain=core.internal", "domain=1"),
+        ("__host-A=1; Secure; Path=/", "__Secure-Host-A=1; Secure; Path=/cores/docs"),
+        ("=__Host-a=1", "__Secure-Host-a=1"),
+        ("a=1; Path=", "a=1"),
+        ("a=1; Path=/a; path; Path=/b", "a=1; Path=/cores/docs/b"),
+        ("a=1; Path=/a; Path=b", "a=1"),
+        ("__Host-gatehouse=fixed; Path=/; Secure", None),
+        ("__host-Gatehouse-sign-in=fixed", None),
+        ("= __Host-gatehouse=fixed", None),
+    ],
+    "kept": [
+        ("a=1; Path=/cores/docs", "a=1; Path=/cores/docs"),
+        ("a=1; Path=/cores/other", "a=1; Path=/cores/docs"),
+    ],
+    "base": [("a=1; Path=/app", "a=1; Path=/cores/docs"), ("a=1; Path=/", "a=1; Path=/cores/docs")],
+    "host": [
+        ("a=1; Path=/; Domain=cores.test", "a=1; Path=/"),
+        ("__Host-a=1; Secure; Path=/", "__Host-a=1; Secure; Path=/"),
+    ],
+    "host-base": [("a=1; Path=/app/x", "a=1; Path=/x"), ("a=1; Path=/app/", "a=1; Path=/")],
+}
+
+
+@pytest.mark.parametrize("place", COOKIES)
+async def test_cookie_has_the_path_of_clients_and_no_domain(gateway: Gateway, place: str) -> None:
+    async with client(gateway, place) as core:
+        for value, expected in COOKIES[place]:
+            reply = await core.get(f"Set-Cookie: {value}", "Set-Cookie: last=1")
+            kept = [] if expected is None else [expected]
+            assert reply.all("set-cookie") == [*kept, "last=1"], value
+
+
+@pytest.mark.parametrize(
+    ("place", "path", "value", "expected"),
+    [
+        ("stripped", "/", "a=1", "a=1; Path=/cores/docs"),
+        ("stripped", "", "a=1", "a=1; Path=/cores/docs"),
+        ("kept", "?b", "a=1; Secure; Path=b", "a=1; Secure; Path=/cores/docs"),
+        ("stripped", "/", "a=1; Path=/x", "a=1; Path=/cores/docs/x"),
+        ("stripped", "/x", "a=1", "a=1"),
+        ("host", "/", "a=1", "a=1; Path=/"),
+    ],
+)
+async def test_cookie_without_a_path_is_not_sent_to_other_cores(
+    gateway: Gateway, place: str, path: str, value: str, expected: str
+) -> None:
+    """The default path of a cookie from `/cores/docs` is `/cores` (RFC 6265, section 5.1.4)."""
+    async with client(gateway, place) as core:
+        reply = await core.get(f"Set-Cookie: {value}", path=path)
+        assert reply.all("set-cookie") == [expected]
+
+
+NOT_RETURNED = (
+    *("strict-transport-security", "alt-svc", "clear-site-data", "service-worker-allowed"),
+    *("use-as-dictionary", "accept-ch", "origin-agent-cluster", "nel", "report-to"),
+    *("public-key-pins", "x-accel-redirect", "x-sendfile", "surrogate-control"),
+    *("cdn-cache-control", "proxy-authenticate", "x-envoy-upstream-service-time"),
+    *("gatehouse-key-id", "x-gh-urls", "x-gh-instance", "ratelimit-policy", "proxy-connection"),
+)
+RETURNED = (
+    *("content-type", "vary", "www-authenticate", "server", "via", "access-control-allow-origin"),
+    *("etag", "content-security-policy", "retry-after", "x-ratelimit-remaining"),
+    *("x-frame-options", "request-id", "x-request-id", "x_custom"),
+)
+
+
+async def test_response_header_for_proxies_or_the_whole_host_is_not_returned(
+    gateway: Gateway,
+) -> None:
+    async with client(gateway, "stripped") as core:
+        for name in NOT_RETURNED:
+            reply = await core.get(f"{name}: of the Core", "x-kept: 1")
+            assert "of the Core" not in reply.all(name), name
+            assert reply.all("x-kept") == ["1"]
+        for name in RETURNED:
+            reply = await core.get(f"{name}: caf\xe9")
+            assert reply.all(name) == ["caf\xc3\xa9"], name
+
+
+async def test_header_named_by_connection_is_for_one_connection(gateway: Gateway) -> None:
+    async with client(gateway, "stripped") as core:
+        reply = await core.get("Connection: close, X-Hop", "X-Hop: 1", "X-Kept: 1")
+        assert (reply.all("x-hop"), reply.all("x-kept")) == ([], ["1"])

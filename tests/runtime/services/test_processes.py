@@ -1,0 +1,258 @@
+"""The processes of the console and of the sharing service behind Envoy."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gatehouse.client import retrieval_links
+from gatehouse.features.sharing.models import CONTENT_JSON_BYTES_MAX, FILES_BYTES_MAX
+from gatehouse.platform.settings import Settings
+
+from sandbox import child_processes
+from sandbox.ports import free_port
+from tests.runtime.conftest import lock_waits, locked, opened
+from tests.runtime.console_client import BOOTSTRAP, outcome, session_key
+from tests.runtime.features.sharing.conftest import aws
+from tests.runtime.features.sharing.services import BUCKET, TABLE
+from tests.runtime.services.gateway import fork_server
+from tests.runtime.services.gateway.conftest import gateway_environment, log_lines
+
+__all__ = ["aws"]
+
+SERVE = (
+    "from gatehouse.platform import settings, supervisor; "
+    "supervisor.serve(['console', 'sharing'], settings.load(), 'fork')"
+)
+BODY_BYTES_MAX = Settings.model_fields["body_max_bytes"].default
+CLIENT = "198.51.100.7"
+FORWARDED = {"X-Forwarded-For": f"203.0.113.9, {CLIENT}"}
+SHARING = "https://sharing.test"
+
+
+@dataclass(frozen=True)
+class Services:
+    console: str
+    sharing: str
+
+
+@contextmanager
+def running(
+    database: Any, redis_url: str, aws: str, folder: Path, **more: str
+) -> Iterator[Services]:
+    """The services, which must stop after SIGTERM."""
+    console, sharing, log = free_port(), free_port(), folder / "log"
+    environment = {
+        **gateway_environment(database.app_url, redis_url, 0),
+        "GATEHOUSE_GATEWAY_PORT": "8080",
+        "GATEHOUSE_CONSOLE_PORT": str(console),
+        "GATEHOUSE_SHARING_PORT": str(sharing),
+        "GATEHOUSE_CONSOLE_URL": "https://console.test",
+        "GATEHOUSE_SHARING_URL": SHARING,
+        "GATEHOUSE_BOOTSTRAP_TOKEN": BOOTSTRAP,
+        "GATEHOUSE_SESSION_KEY": session_key({1: b"s" * 32}).get_secret_value(),
+        "GATEHOUSE_SECRET_LINKS_TABLE": TABLE,
+        "GATEHOUSE_SECRETS_BUCKET": BUCKET,
+        "GATEHOUSE_SECRETS_KEY": aws,
+        "GATEHOUSE_TRUSTED_PROXIES": "127.0.0.0/8",
+        "GATEHOUSE_REQUEST_TIMEOUT_S": "1",
+        **more,
+    }
+    child = fork_server.start(SERVE, environment, log)
+    found = Services(f"http://127.0.0.1:{console}", f"http://127.0.0.1:{sharing}")
+
+    def is_ready() -> bool:
+        try:
+            return all(
+                httpx.get(f"{url}/readyz", timeout=30, trust_env=False).is_success
+                for url in (found.console, found.sharing)
+            )
+        except httpx.HTTPError:
+            return False
+
+    child_processes.wait_until(child, is_ready, "ready", 60)
+    yield found
+    assert child.stop() == 0, child.tail()
+    assert "Traceback" not in log.read_text()
+    assert len([line for line in log_lines(log) if line["event"] == "stopped"]) == 2
+
+
+@pytest.fixture(scope="module")
+def services(
+    database: Any, redis_url: str, aws: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Services]:
+    folder = tmp_path_factory.mktemp("services")
+    with running(database, redis_url, aws, folder) as found:
+        yield found
+
+
+@pytest.fixture
+async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"Authorization": f"Bearer {BOOTSTRAP}", **FORWARDED}
+    async with httpx.AsyncClient(
+        base_url=services.console, headers=headers, timeout=60, trust_env=False
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def recipient(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(
+        base_url=services.sharing, headers=FORWARDED, timeout=60, trust_env=False
+    ) as client:
+        yield client
+
+
+async def raw(url: str, *parts: bytes) -> bytes:
+    """The response to a request of which the parts after the first are sent after a response or a
+    second.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    async with asyncio.timeout(60):
+        for part in parts:
+            writer.write(part)
+        reply = await reader.read()
+    writer.close()
+    return reply
+
+
+async def test_session_creates_a_key(services: Services, client: httpx.AsyncClient) -> None:
+    begun = await client.post("/v1/sessions", json={})
+    assert begun.status_code == 201, begun.text
+    assert "Secure" in begun.headers["set-cookie"]
+    headers = {
+        "Cookie": begun.headers["set-cookie"].partition(";")[0],
+        "Origin": "https://console.test",
+        "X-CSRF-Token": begun.json()["csrf_token"],
+    }
+    del client.headers["Authorization"]
+    reply = await client.post("/v1/keys", json={"name": "of a session"}, headers=headers)
+    assert reply.status_code == 201, reply.text
+    key = await client.get(f"/v1/keys/{reply.json()['key']['id']}", headers=headers)
+    changed = {"name": "changed"}
+    for etag, status in (('"0"', 412), (key.headers["etag"], 200), (key.headers["etag"], 412)):
+        result = await client.patch(
+            key.url.path, json=changed, headers={**headers, "If-Match": etag}
+        )
+        assert result.status_code == status, result.text
+
+
+async def test_responses_have_the_headers_of_a_browser_and_head_has_no_body(
+    client: httpx.AsyncClient, recipient: httpx.AsyncClient
+) -> None:
+    for each, path in ((client, "/"), (client, "/v1/keys"), (recipient, "/")):
+        got, head = await each.get(path), await each.head(path)
+        assert (got.status_code, head.status_code, head.content) == (200, 200, b"")
+        for reply in (got, head):
+            assert reply.headers["strict-transport-security"].startswith("max-age=")
+            assert "server" not in reply.headers
+        assert head.headers["content-length"] == got.headers["content-length"]
+
+
+async def test_client_address_is_that_before_the_trusted_proxies(client: httpx.AsyncClient) -> None:
+    created = await client.post(
+        "/v1/keys", json={"name": "a key"}, headers={"X-Gh-Peer": "1.1.1.1"}
+    )
+    events = (await client.get("/v1/audit-events", params={"limit": 1})).json()["events"]
+    assert created.json()["key"]["id"] in json.dumps(events[0])
+    assert CLIENT in json.dumps(events[0])
+
+
+async def test_link_is_opened(client: httpx.AsyncClient, recipient: httpx.AsyncClient) -> None:
+    reply = await client.post("/v1/secrets", json={"text": "s3cret", "ttl_s": 3600})
+    assert reply.status_code == 201, reply.text
+    link = reply.json()["links"][0]["url"]
+    assert (await recipient.get(link.partition("#")[0].replace(SHARING, ""))).status_code == 200
+    opened = await recipient.post("/v1/links/open", json={"link": link})
+    assert opened.json()["items"][0]["text"] == "s3cret"
+    again = await recipient.post("/v1/links/open", json={"link": link})
+    assert outcome(again) == (404, "link_not_found")
+
+
+async def test_largest_submission_is_received(
+    client: httpx.AsyncClient, recipient: httpx.AsyncClient
+) -> None:
+    token = retrieval_links.create()
+    document = {"purpose": "a file", "ttl_s": 3600}
+    document["retrieval_link"] = retrieval_links.parameters(token)
+    reply = await client.post("/v1/secret-requests", json=document)
+    assert reply.status_code == 201, reply.text
+    link = reply.json()["submission_link"]
+    for size, status in ((FILES_BYTES_MAX + 1, 400), (FILES_BYTES_MAX, 200)):
+        fields = {"link": link}
+        submitted = await recipient.post(
+            "/v1/requests/submit", data=fields, files={"file": ("a", b"a" * size)}
+        )
+        assert submitted.status_code == status, submitted.text
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_body_above_the_limit_is_413(client: httpx.AsyncClient, is_chunked: bool) -> None:
+    async def parts(content: bytes) -> AsyncIterator[bytes]:
+        yield content[:1000]
+        yield content[1000:]
+
+    headers = {"Content-Type": "application/json"}
+    for path, maximum in (
+        ("/v1/keys", BODY_BYTES_MAX),
+        ("/v1/secrets", BODY_BYTES_MAX + CONTENT_JSON_BYTES_MAX),
+    ):
+        for size, status in ((maximum, 400), (maximum + 1, 413)):
+            content = json.dumps({"x": ""}).encode().ljust(size)
+            reply = await client.post(
+                path, content=parts(content) if is_chunked else content, headers=headers
+            )
+            assert reply.status_code == status, reply.text
+            assert reply.headers["content-type"] == "application/problem+json"
+            assert reply.json()["code"] == ("body_too_large" if status == 413 else "bad_request")
+
+
+async def test_unauthorized_body_is_refused_before_it_is_received(services: Services) -> None:
+    head = "POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\nContent-Type: {}\r\n\r\n"
+    secret = head.format("/v1/secrets", "application/json").encode()
+    assert (await raw(services.console, secret, b"{")).startswith(b"HTTP/1.1 401 ")
+    fields = "".join(
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in (("link", f"{SHARING}/r/{'0' * 22}#{'0' * 43}"), ("text", "a"))
+    )
+    form = head.format("/v1/requests/submit", "multipart/form-data; boundary=x").encode()
+    reply = await raw(services.sharing, form, fields.encode())
+    assert re.match(rb"HTTP/1.1 40[04] ", reply), reply
+
+
+async def test_unauthorized_body_of_any_size_is_answered(
+    services: Services, recipient: httpx.AsyncClient
+) -> None:
+    reply = await recipient.post(f"{services.console}/v1/secrets", content=b"{" * 8_000_000)
+    assert reply.status_code == 401
+
+
+@pytest.mark.bound("request_timeout_s")
+async def test_headers_that_arrive_slowly_are_408(services: Services) -> None:
+    for url in (services.console, services.sharing):
+        reply = await raw(url, b"GET / HTTP/1.1\r\n")
+        assert reply.startswith(b"HTTP/1.1 408 "), reply
+        assert b"application/problem+json" in reply
+
+
+@pytest.mark.bound("stop_timeout_s", "platform.worker:_STOP_S")
+async def test_request_that_does_not_end_does_not_prevent_the_stop(
+    database: Any, redis_url: str, aws: str, tmp_path: Path
+) -> None:
+    async with locked(database, "usage_count"), opened(database.app) as pool:
+        with running(database, redis_url, aws, tmp_path, GATEHOUSE_STOP_TIMEOUT_S="1") as found:
+            headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
+            client = httpx.AsyncClient(timeout=60, trust_env=False, headers=headers)
+            waiting = asyncio.create_task(client.get(f"{found.console}/v1/usage"))
+            async with asyncio.timeout(60):
+                while not await lock_waits(pool):
+                    await asyncio.sleep(0.005)
+        with pytest.raises(httpx.HTTPError):
+            await waiting
+        await client.aclose()
