@@ -94,7 +94,9 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             ge=1,
             le=3600,
             description="Maximum time in seconds without data from the Core, before and during a "
-            "response.",
+            "response, and without data from a client that sends a body. A GET, HEAD or OPTIONS "
+            "request without a response is then sent once more. Rounded up to 1, 2, 5, 10, 30, "
+            "60, 120, 300, 600, 1800 or 3600.",
         ),
     ] = 60
     idle_timeout_s: Annotated[

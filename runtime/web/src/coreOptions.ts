@@ -2,7 +2,7 @@
 /** Options of `gatehouse core` for the settings of a Core. */
 export const CORE_OPTIONS = [
   {"option": "--health-path", "kind": "text", "help": "Path of the health checks, below the URL of the Core. A response with a status from 200 to 299 is a success. Default: no health checks."},
-  {"option": "--response-timeout", "kind": "text", "help": "Maximum time without data from the Core, before and during a response."},
+  {"option": "--response-timeout", "kind": "text", "help": "Maximum time without data from the Core, before and during a response, and without data from a client that sends a body. A GET, HEAD or OPTIONS request without a response is then sent once more. Rounded up to 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800 or 3600."},
   {"option": "--idle-timeout", "kind": "text", "help": "Maximum time without data on a WebSocket. Default and maximum: slightly less than the idle timeout of the load balancer."},
   {"option": "--body-max-bytes", "kind": "text", "help": "Maximum size of a request body in bytes. Default: no limit."},
   {"option": "--no-strip-prefix", "kind": "flag", "help": "Requests for `/cores/{name}` are forwarded without this prefix. Requests for the host name of a Core have no prefix."},
