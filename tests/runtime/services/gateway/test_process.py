@@ -178,23 +178,6 @@ async def test_requests_in_progress_are_aborted_after_the_stop_timeout(
     assert not (await slow).whole
 
 
-async def test_requests_in_progress_are_aborted_after_a_second_interrupt(
-    another: Any, core: Core
-) -> None:
-    client = another(GATEHOUSE_STOP_TIMEOUT_S="600")
-    await client.register(core.url, "aborted")
-    key = await client.create_key()
-    slow = asyncio.create_task(client.get("/cores/aborted/slow", key.header))
-    await until(lambda: core.requests)
-    client.child.process.send_signal(signal.SIGINT)
-    with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # it no longer listens
-        while (await client.get("/readyz")).status != 503:
-            pass
-    client.child.process.send_signal(signal.SIGINT)
-    assert await asyncio.to_thread(client.child.process.wait, 30) == 0
-    assert not (await slow).whole
-
-
 @pytest.mark.requirement("TR-12")
 async def test_killed_worker_fails_no_request(another: Any, core: Core) -> None:
     client = another(GATEHOUSE_WORKERS="2")
