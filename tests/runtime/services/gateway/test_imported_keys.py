@@ -117,5 +117,8 @@ async def test_imported_core_is_served_until_it_registers(
     token = secrets.token_urlsafe(24)
     await importer.run({token: {"name": "old core", "scopes": ["cores:read", "cores:register"]}})
     await importer.run({token: {"url": core.url, "name": "attic"}}, "ngrok_urls.json", "--cores")
+    async with asyncio.timeout(60):  # until Envoy has read the cluster of the Core
+        while (await gateway.get("/cores/attic/file", f"X-API-Key: {token}")).status == 503:
+            await asyncio.sleep(0.005)
     reply = await gateway.get("/cores/attic/file", f"X-API-Key: {token}")
     assert (reply.status, reply.body) == (200, b"hello")
