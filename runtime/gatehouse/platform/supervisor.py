@@ -33,13 +33,16 @@ import msgspec
 
 from gatehouse.core.errors import SettingsError
 from gatehouse.platform.envoy import certificate, process
-from gatehouse.platform.envoy.bootstrap import Bootstrap, Service, Worker, log_path, socket_path
+from gatehouse.platform.envoy.bootstrap import Bootstrap, Service, Worker, log_path
 from gatehouse.platform.envoy.process import Envoy, wait_until
 from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, Settings
 from gatehouse.platform.startup import allow_files, no_collection
 
 #: Time for a worker to start, and to close its connections and write pending data.
 _START_S, _CLOSE_S = 60.0, 5.0
+
+#: Time for clients that have connected at the end of the drain time to send a request.
+_FIRST_REQUEST_S = 0.5
 
 #: Interval at which a stopping process checks whether requests are in progress.
 _TICK_S = 0.05
@@ -50,7 +53,6 @@ _RESTART_WINDOW_S = 60.0
 
 #: Size of the pipe with the access log, which a worker that is replaced does not read for a second.
 _PIPE_BYTES = 1 << 20
-_F_SETPIPE_SZ = 1031  # linux/fcntl.h; Python has the name only from 3.10 on Linux
 
 
 def serve(services: Sequence[str], settings: Settings, start_method: str = "spawn") -> None:
@@ -147,7 +149,7 @@ class _Processes:
         self._pipes.append(descriptor)
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # the user has too many large pipes
-                fcntl.fcntl(descriptor, _F_SETPIPE_SZ, _PIPE_BYTES)
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1 if number == signal.SIGTERM else 2
@@ -172,8 +174,9 @@ class _Processes:
 
     def _wait_for(self, worker: Worker, child: BaseProcess) -> bool:
         """Waits until a worker listens. False if it ends before, or a signal arrives."""
-        path = socket_path(self.folder, worker.service, worker.number)
-        return wait_until(path.exists, _START_S, lambda: child.is_alive() and not self._signals)
+        return wait_until(
+            worker.socket.exists, _START_S, lambda: child.is_alive() and not self._signals
+        )
 
     def _watch(self, envoy: Envoy) -> bool:
         """Replaces workers that are killed. Returns True after a signal, and False if a process
@@ -223,6 +226,8 @@ class _Processes:
             while self._signals == 1 and time.monotonic() < deadline and envoy.is_running():
                 time.sleep(_TICK_S)
         envoy.post("/drain_listeners")
+        if self.settings.drain_s and self._signals == 1:
+            time.sleep(_FIRST_REQUEST_S)
         for worker, child in self._workers.values():
             if worker.service == "gateway" and child.pid is not None and child.is_alive():
                 os.kill(child.pid, signal.SIGUSR1)  # closes WebSockets

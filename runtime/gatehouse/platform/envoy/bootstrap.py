@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gatehouse.core import errors
+from gatehouse.core import errors, features
 from gatehouse.core.errors import GatehouseError
-from gatehouse.platform.envoy import process
+from gatehouse.platform.envoy import certificate, process
 from gatehouse.platform.envoy.configuration import (
     Configuration,
     add_header,
@@ -145,7 +145,9 @@ class Bootstrap:
             dynamic["dynamic_resources"] = {"cds_config": self._clusters_file}
         return {
             "node": {"id": "gatehouse", "cluster": "gatehouse"},
-            "admin": {"address": {"pipe": {"path": str(self.folder / process.ADMIN), "mode": 384}}},
+            "admin": {
+                "address": {"pipe": {"path": str(self.folder / process.ADMIN), "mode": 0o600}}
+            },
             "static_resources": {"listeners": listeners, "clusters": clusters},
             **dynamic,
             "stats_config": _STATISTICS,
@@ -213,7 +215,7 @@ class Bootstrap:
 
     @property
     def _tls(self) -> Configuration:
-        files = {"certificate_chain": "certificate.pem", "private_key": "key.pem"}
+        files = {"certificate_chain": certificate.CERTIFICATE, "private_key": certificate.KEY}
         context = {
             "alpn_protocols": ["h2", "http/1.1"],
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
@@ -322,8 +324,6 @@ class Bootstrap:
 
     @cached_property
     def _forwards(self) -> bool:
-        from gatehouse.core import features
-
         return features.PROXY not in features.off(self.settings.features)
 
     @property
@@ -367,7 +367,7 @@ class Bootstrap:
         path = str(self.folder / process.EGRESS)
         return {
             "name": "egress",
-            "address": {"pipe": {"path": path, "mode": 384}},
+            "address": {"pipe": {"path": path, "mode": 0o600}},
             "filter_chains": [{"filters": [manager]}],
             "per_connection_buffer_limit_bytes": BUFFER_BYTES,
         }
@@ -463,16 +463,27 @@ _EARLY_MUTATIONS = extension(
         set_header(TLS, "%DOWNSTREAM_TLS_VERSION%"),
         set_header(LENGTH, "%REQ(content-length)%"),
         *({"remove": name.decode()} for name in REQUEST_HEADERS if name not in (PEER, TLS, LENGTH)),
-        # The lines of ended requests contain them (services/gateway/completions.py).
-        *({"remove": name} for name in ("gatehouse-request-id", "gatehouse-key-id")),
     ],
 )
 
 
+#: Options of retries: another host of the cluster, if there is one, which is selected at random.
+_ON_OTHER_HOST: Configuration = {
+    "retry_host_predicate": [
+        extension(
+            "envoy.retry_host_predicates.previous_hosts",
+            "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+        )
+    ],
+    "host_selection_retry_max_attempts": 16,
+}
+
+
 def _worker_retries(retry_on: str) -> Configuration:
-    """Retries while a worker is replaced."""
+    """Retries while a worker is replaced. It has no requests, so it would be selected again."""
     return {
         "retry_on": retry_on,
+        **_ON_OTHER_HOST,
         "num_retries": 6,
         "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"},
     }
@@ -667,13 +678,7 @@ def _class_route(prefix: str, name: str, timeout_s: int, is_safe: bool) -> Confi
     retries: Configuration = {
         "retry_on": retry_on,
         "num_retries": 1,
-        "retry_host_predicate": [
-            extension(
-                "envoy.retry_host_predicates.previous_hosts",
-                "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-            )
-        ],
-        "host_selection_retry_max_attempts": 16,  # at random
+        **_ON_OTHER_HOST,
         "per_try_idle_timeout": seconds(timeout_s),
     }
     return {

@@ -50,7 +50,6 @@ http {{
     add_header X-Upstream $upstream_addr always;
     location / {{
       proxy_pass http://gateways; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_next_upstream error timeout non_idempotent;
     }}
   }}
 }}
