@@ -1,5 +1,6 @@
 """Environment for the benchmarks: PostgreSQL, Redis, the gateway as in production with and without
-TLS, API keys, nginx as a Core and for comparison, and a WebSocket server as a Core.
+TLS, API keys, nginx as a Core and for comparison, Envoy without any feature of the gateway, and a
+WebSocket server as a Core.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.token import Pepper, build
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import login
+from gatehouse.platform.envoy import process
+from gatehouse.platform.envoy.configuration import Configuration, extension
 
 from sandbox import child_processes
 from sandbox.local import servers
@@ -74,6 +77,7 @@ class Environment:
     gateway: str
     tls: str
     nginx: str
+    envoy: str
     pids: Mapping[str, int]
     database_url: str
     pepper: Pepper
@@ -142,8 +146,10 @@ def environment(workers: int = 1) -> Iterator[Environment]:
             "GATEHOUSE_BIND": "127.0.0.1",
             "GATEHOUSE_WORKERS": str(workers),
         }
-        ports = {name: free_port() for name in ("gateway", "tls", "core", "nginx", "websocket")}
-        pids = {}
+        ports = {
+            name: free_port() for name in ("gateway", "tls", "core", "nginx", "envoy", "websocket")
+        }
+        pids = {"envoy": _start_envoy(stack, folder, ports["envoy"], ports["core"])}
         for name in ("gateway", "tls"):
             own = {
                 "GATEHOUSE_GATEWAY_PORT": str(ports[name]),
@@ -162,11 +168,14 @@ def environment(workers: int = 1) -> Iterator[Environment]:
             child_processes.wait_until(child, lambda url=url: _is_ready(url), "ready", 60)  # type: ignore[misc]  # mypy does not infer the default
         for name in ("core", "nginx"):
             _start_nginx(stack, folder / name, ports[name], ports["core"])
-        nginx, core = (f"http://127.0.0.1:{ports[name]}" for name in ("nginx", "core"))
+        nginx, envoy, core = (
+            f"http://127.0.0.1:{ports[name]}" for name in ("nginx", "envoy", "core")
+        )
         result = Environment(
             f"http://127.0.0.1:{ports['gateway']}",
             f"https://127.0.0.1:{ports['tls']}",
             nginx,
+            envoy,
             pids,
             postgres.app_url,
             Pepper({1: pepper}, 1),
@@ -190,6 +199,39 @@ def _start_nginx(stack: ExitStack, folder: Path, port: int, core: int) -> None:
     )
     stack.callback(child.stop)
     child_processes.wait_until(child, lambda: _is_ready(f"http://127.0.0.1:{port}/"), "ready", 20)
+
+
+def _start_envoy(stack: ExitStack, folder: Path, port: int, core: int) -> int:
+    """Starts an Envoy that only forwards requests. Returns its process ID."""
+    route = {"cluster": "core", "prefix_rewrite": "/"}
+    routes = [{"match": {"prefix": "/cores/docs/"}, "route": route}]
+    manager = extension(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="plain",
+        http_filters=[
+            extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")
+        ],
+        route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+    )
+    listener = {"address": _address(port), "filter_chains": [{"filters": [manager]}]}
+    endpoint = {"endpoint": {"address": _address(core)}}
+    cluster = {
+        "name": "core",
+        "load_assignment": {"cluster_name": "core", "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+    config = folder / "plain.json"
+    config.write_text(
+        json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}})
+    )
+    options = ["--config-path", str(config), "--concurrency", "1", "--disable-hot-restart"]
+    child = child_processes.start("envoy", [process.program(), *options], log=folder / "envoy.log")
+    stack.callback(child.stop)
+    return child.pid
+
+
+def _address(port: int) -> Configuration:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
 def _is_ready(url: str) -> bool:

@@ -153,6 +153,7 @@ def rows(env: Environment, requests: Requests) -> dict[str, Row]:
         ),
         "proxy, denied": row(cache(lambda: requests.proxied(denied, CORE)), expected="401"),
         _PROXY: Row(env.nginx, proxied),
+        "Envoy without the gateway": Row(env.envoy, proxied, env.pids["envoy"], _PROXY),
         "proxy": row(proxied, baseline=_PROXY),
     }
     for name in FILES:

@@ -209,7 +209,9 @@ class LoadBalancer(StackComponent):
             requests with HTTP/1.1 (status 464), so other requests need target groups with HTTP/1.1.
             The version `GRPC` would add routing by method, but its health checks are gRPC requests.
             Source: Elastic Load Balancing User Guide, "Target groups for your Application Load
-            Balancers", protocol version, and "Troubleshoot your Application Load Balancers".
+            Balancers", protocol version, and "Troubleshoot your Application Load Balancers". A
+            service can have five target groups, also several of one port (Amazon ECS Developer
+            Guide, "Registering multiple target groups with an Amazon ECS service", 2026-11-28).
         """
         # The name of a target group is limited to 32 characters. An internal load balancer has one
         # service.

@@ -12,6 +12,7 @@ import pytest
 
 from tests.certificates import server_context
 from tests.runtime.services.gateway.conftest import SERVE, Core, Gateway, Key, running_gateway
+from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 from tests.runtime.waiting import until
 
 #: Names are resolved from a file, and again after a short time.
@@ -112,6 +113,11 @@ async def test_changed_address_takes_effect_and_streams_survive(named: Named) ->
             pass
     assert await named.code("docs") == (502, "core_unreachable")
     assert "10.0.0.9" not in named.clusters
+    key = await key_with_credits(gateway, 10)
+    assert (await gateway.get("/cores/docs/x", key.header)).outcome == (502, "core_unreachable")
+    async with asyncio.timeout(30):
+        while await remaining_credits(gateway, key) != 10:
+            pass
     server.close()
     other.close()
 

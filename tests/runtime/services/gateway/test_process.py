@@ -269,7 +269,7 @@ async def test_full_pipe_stops_no_request_and_is_visible(
     gateway: Gateway, core: Core, database: Any, redis_url: str, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
-    settings = {"GO": str(go), "GATEHOUSE_METRICS_NAMESPACE": "test"}
+    settings = {"GO": str(go), "GATEHOUSE_METRICS_NAMESPACE": "test", "TMPDIR": str(tmp_path)}
     settings["GATEHOUSE_KEY_REQUESTS_MAX"] = "1000"
     with running_gateway(database, redis_url, tmp_path, FULL_PIPE, **settings) as (port, _, log, _):
         client = dataclasses.replace(gateway, port=port, log=log)
@@ -294,6 +294,12 @@ async def test_full_pipe_stops_no_request_and_is_visible(
         assert [line["status"] for line in lines] == statuses
         assert statuses[-50:] == [200] * 50
         assert sum(_published(log, "CompletionsLost")) == 0
+        (pipe,) = tmp_path.glob("gatehouse-*/completions-0")
+        pipe.write_text('{"kind":"request","sta\n{}\n')
+        async with asyncio.timeout(30):
+            while not sum(_published(log, "CompletionsLost")):
+                await asyncio.sleep(0.01)
+        assert await client.metric("gatehouse_completions_malformed_total") == 2
 
 
 def _published(log: Path, name: str) -> list[float]:

@@ -11,6 +11,7 @@ from gatehouse.features.cores.service import core_secret
 from gatehouse.platform.tracing.context import RequestTrace, trace_id_of
 
 from tests.runtime.services.gateway.conftest import limit
+from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 from tests.runtime.waiting import until
 from tools.attack.corpora import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
 
@@ -342,11 +343,14 @@ async def test_request_is_rejected_if_the_core_has_too_many_in_progress(
     async with asyncio.timeout(60):
         first = asyncio.create_task(get(client, key, "/cores/docs/slow"))
         await until(lambda: core.requests)
-    second = await get(client, key, "/cores/docs/second")
+    with_credits = await key_with_credits(client, 10)
+    second = await get(client, with_credits, "/cores/docs/second")
     assert second.outcome == (503, "core_overloaded")
     assert (second.header("retry-after"), second.header("ratelimit") is None) == ("1", False)
     async with asyncio.timeout(60):
         while not await client.metric('gatehouse_core_errors_total{code="core_overloaded"}'):
+            pass
+        while await remaining_credits(client, with_credits) != 10:
             pass
     core.resume.set()
     assert (await first).body == b"firstsecond"
