@@ -19,9 +19,9 @@ class WithoutServers(Environment):
 
 @pytest.fixture
 def table(tmp_path: Path) -> dict[str, ratios.Row]:
-    pids = {"gateway": 1, "tls": 2}
+    pids = {"gateway": 1, "tls": 2, "envoy": 3}
     env = WithoutServers(
-        "http://a", "https://a", "http://b", pids, "", Pepper({1: bytes(32)}, 1), 3
+        "http://a", "https://a", "http://b", "http://c", pids, "", Pepper({1: bytes(32)}, 1), 3
     )
     return ratios.rows(env, Requests(tmp_path))
 
