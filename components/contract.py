@@ -22,6 +22,7 @@ class ContractService:
     readiness checks.
 
     protected: Path that returns 401 without a credential; "" if the service has no such path.
+    echo: Path to which the synthetic probe sends a request with the canary key; "" for none.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ContractService:
     health: str
     ready: str
     protected: str = ""
+    echo: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,12 @@ def read(
     raw = document()
     services = {
         name: ContractService(
-            name, row["port"], row["health"], row["ready"], row.get("protected", "")
+            name,
+            row["port"],
+            row["health"],
+            row["ready"],
+            row.get("protected", ""),
+            row.get("echo", ""),
         )
         for name, row in raw["service"].items()
     }

@@ -5,7 +5,7 @@ backups.
 import pulumi
 
 from components.backup.backup_plan import BackupPlan
-from components.component import RegionKey, StackComponent
+from components.component import RegionKey, StackComponent, with_dependencies
 from components.database.rds_instance import RdsInstance
 from components.database.secret_links_table import SecretLinksTable
 from components.database.valkey import Valkey
@@ -42,17 +42,21 @@ class DataStores(StackComponent):
             keys.secrets_arn,
             self.child,
         )
-        self.rotated_secrets = {
-            kind: Secret(
+        self.rotated_secrets = {}
+        for kind in self.contract.rotated_secrets:
+            function_arn = self.rotation_function.arn
+            if kind == role_policies.CANARY_KEY:
+                # Its token is marked under the pepper (runtime/functions/rotate.py).
+                pepper = self.rotated_secrets[role_policies.PEPPER]
+                function_arn = with_dependencies(function_arn, pepper.arn)
+            self.rotated_secrets[kind] = Secret(
                 kind,
                 stack,
                 self.child,
                 key_arn=keys.secrets_arn,
-                function_arn=self.rotation_function.arn,
+                function_arn=function_arn,
                 replica=keys.recovery if kind == role_policies.PEPPER else None,
             )
-            for kind in self.contract.rotated_secrets
-        }
         self.database = RdsInstance(
             "database",
             stack,

@@ -1,8 +1,11 @@
 """Composite component for monitoring: alarms, the synthetic probe and data protection findings."""
 
+from collections.abc import Sequence
+
 import pulumi
 
 from components.component import StackComponent
+from components.contract import ContractService
 from components.data_stores import DataStores
 from components.foundation import Foundation
 from components.monitoring import synthetic_probe
@@ -23,9 +26,7 @@ class Observability(StackComponent):
     findings_log_group: pulumi.Output[str]
     """Log group of data protection findings, which report credentials in logs."""
     probe: dict[str, pulumi.Input[object]]
-    """Name and role of the probe's function, and the URLs that the function requests. Empty if the
-    stack has no probe.
-    """
+    """Name and role of the probe's function, and its event. Empty if the stack has no probe."""
 
     def __init__(
         self,
@@ -54,15 +55,18 @@ class Observability(StackComponent):
         )
         topic_arn = foundation.topic_arn
         self.alarms = Alarms("alarms", stack, topic_arn, resources, self.child)
-        self.probe = {}
+        self.probe, self._gateway_alarms = {}, []
         if self.settings.monitoring.probe_interval_minutes:
             shared = foundation.function_resources(synthetic_probe.NAME)
             probe = SyntheticProbe(synthetic_probe.NAME, stack, shared, self.child)
-            self.probe = {
-                "function": probe.function,
-                "role": shared.role_arn,
-                "services": self.contract.health_urls,
-            }
+            self.probe = {"function": probe.function, "role": shared.role_arn, "event": probe.event}
+            self._gateway_alarms = probe.gateway_alarms
         findings = DataProtection("data-protection", stack, logs_key_arn, self.child)
         self.findings_log_group = findings.log_group
         self.register_outputs({})
+
+    def rollback_alarms(self, services: Sequence[ContractService]) -> list[pulumi.Output[str]]:
+        """Return the names of the alarms that roll back a deployment of these services."""
+        of_gateway = any(service.name == "gateway" for service in services)
+        probes = self._gateway_alarms if of_gateway else []
+        return [*self.alarms.rollback_alarms(services), *probes]

@@ -38,6 +38,12 @@ class Stack:
         )
         return cls(settings, names, contract)
 
+    @property
+    def forwards_requests(self) -> bool:
+        """Whether the gateway forwards requests to Cores."""
+        features = optional_variables(self.settings).get("GATEHOUSE_FEATURES", "")
+        return "proxy=off" not in (feature.strip() for feature in features.split(","))
+
     def has_collector(self, process: Process) -> bool:
         """Return whether an OpenTelemetry collector runs in the task. Only the ECS services of the
         runtime have a collector.

@@ -14,7 +14,7 @@ from components.edge.host_records import HostRecords, HostTarget
 from components.edge.web_acl import WebAcl
 from components.foundation import Foundation
 from components.iam import role_policies
-from components.monitoring import data_protection, smoke_test
+from components.monitoring import data_protection, smoke_test, synthetic_probe
 from components.monitoring.log_alarms import LogAlarms
 from components.monitoring.smoke_test import SmokeTest
 from components.observability import Observability
@@ -106,7 +106,7 @@ class Workloads(StackComponent):
                 placement=network.placement("app", key),
                 target_groups=platform.target_groups_of(process.services),
                 infrastructure_role_arn=roles[role_policies.ECS_INFRASTRUCTURE],
-                rollback_alarms=observability.alarms.rollback_alarms(process.services),
+                rollback_alarms=observability.rollback_alarms(process.services),
                 registry_arn=platform.service_discovery.arns.get(key),
                 smoke_test=self._smoke_test_hook(process),
             )
@@ -143,13 +143,16 @@ class Workloads(StackComponent):
         ):
             unprotected.update(service.name for service in services)
         checks: list[dict[str, Any]] = []
+        canary: dict[str, Any] | None = None
         for service in services:
             address = self._platform.load_balancer.dns_name
             if hosting and service.name in hosting.load_balancer.target_groups:
                 address = hosting.distribution.domain_name
             protected = service.name not in unprotected
             checks += smoke_test.checks(service, urls[service.name], address, protected=protected)
-        return self._smoke_test.hook(checks)
+            if service.echo:
+                canary = {**synthetic_probe.canary(self.stack), "address": address}
+        return self._smoke_test.hook(checks, canary)
 
     def _web_acl(self, logs_key_arn: pulumi.Input[str]) -> None:
         # CloudFront evaluates the requests for these services with a separate web ACL.

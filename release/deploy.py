@@ -28,6 +28,7 @@ from release.update_plan import mark_executed, operations
 from release.verify import (
     HEALTH_CHECK_ATTEMPTS,
     ServiceState,
+    check_canary,
     check_health,
     deployment_errors,
     describe_services,
@@ -95,8 +96,8 @@ def deploy(
 
 
 def verify(stack: Stack, before: dict[str, ServiceState] | None = None) -> int:
-    """Compare the running ECS services with the stack, then check the health of every URL. Raises
-    ServicesFailed, and DeploymentFailed if ECS cannot be queried."""
+    """Compare the running ECS services with the stack, then check the health of every URL and use
+    the canary key. Raises ServicesFailed, and DeploymentFailed if AWS cannot be queried."""
     _step("verifying")
     services = {
         str(row["service"]): str(row["taskDefinition"])
@@ -110,13 +111,31 @@ def verify(stack: Stack, before: dict[str, ServiceState] | None = None) -> int:
     errors += check_health(
         stack_output(stack, "urls"), attempts=1 if errors else HEALTH_CHECK_ATTEMPTS
     )
+    problems, canary = _check_canary(stack)
+    errors += problems
     if errors:
         raise ServicesFailed("\n".join(errors))
     _step(
         f"verified: {', '.join(sorted(services))} run the expected task definitions and every "
         f"URL is healthy"
     )
+    _step(canary)
     return SUCCESS
+
+
+def _check_canary(stack: Stack) -> tuple[list[str], str]:
+    """The problems of the canary key, and what was done. Raises DeploymentFailed if the probe
+    cannot be invoked.
+    """
+    try:
+        probe = stack_output(stack, "probe")
+    except ValueError:
+        return [], "the canary key was not used, because the stack has no synthetic probe"
+    with translated("cannot invoke the synthetic probe ({})", DeploymentFailed):
+        problems = check_canary(stack.client("lambda"), probe)
+    forwarded = "echo" in probe["event"]["canary"]
+    request = ", and a request with it reached the Core of the gateway" if forwarded else ""
+    return problems, f"the canary key was verified{request}"
 
 
 def _current_services(stack: Stack) -> dict[str, ServiceState]:

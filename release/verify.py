@@ -5,6 +5,7 @@ the service is steady (pulumi-aws issue 4487).
 """
 
 import http.client
+import json
 import ssl
 import time
 import urllib.error
@@ -141,6 +142,23 @@ def check_health(
         if problem:
             errors.append(f"{service}: {url}{HEALTH_PATH} {problem}")
     return errors
+
+
+def check_canary(lambda_: Any, probe: Mapping[str, Any]) -> list[str]:
+    """One message if the canary key cannot be used. The deployed probe uses it at the public URL,
+    so no other principal needs to read the token. probe: output of the stack. Raises ClientError.
+    """
+    function = str(probe["function"])
+    reply = lambda_.invoke(FunctionName=function, Payload=json.dumps(probe["event"]).encode())
+    content = json.loads(reply["Payload"].read())
+    if "FunctionError" in reply:
+        return [f"canary key: the function {function} failed; see its log group"]
+    if content.get("canary") is not True:
+        return [
+            "canary key: it could not be verified, or a request with it did not reach a Core. The "
+            f"log group of the function {function} names the problem"
+        ]
+    return []
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

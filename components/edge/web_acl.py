@@ -93,8 +93,9 @@ class WebAcl(StackComponent):
     without a User-Agent header. Requests to Cores are arbitrary, so the rule set does not apply to
     the gateway. At the APIs of the console and of secret sharing, its rules for bodies, query
     strings and clients do not block. The signatures of known exploits in paths, headers and query
-    strings apply everywhere. The synthetic probe and the smoke test request the health checks from
-    shared addresses of AWS, so neither the reputation nor the network of an address blocks these.
+    strings apply everywhere. The synthetic probe and the smoke test request the health checks, and
+    use the canary key, from shared addresses of AWS, so the reputation of an address does not block
+    these requests, and the network of an address does not block health checks.
     Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008,
         GH-WAF-001 to GH-WAF-005.
 
@@ -135,6 +136,12 @@ class WebAcl(StackComponent):
         health = _at_path(
             {path for one in self.contract.services.values() for path in (one.health, one.ready)}
         )
+        probed = health
+        if "gateway" in hosts:
+            gateway = self.contract.services["gateway"]
+            paths = _at_path({gateway.protected, gateway.echo})
+            canary = {"and_statement": {"statements": [_at_host(hosts["gateway"]), paths]}}
+            probed = _any([health, canary])
         acl = aws.wafv2.WebAcl(
             name,
             name=names.name(edge),
@@ -151,7 +158,7 @@ class WebAcl(StackComponent):
                 ),
                 *([_accept_only(names, hosts[CONSOLE], ip_sets, health)] if ip_sets else []),
                 *(
-                    _managed_rule_group(names, 10 + index, rule, group, hosts, health)
+                    _managed_rule_group(names, 10 + index, rule, group, hosts, probed)
                     for index, (rule, group) in enumerate(MANAGED.items())
                 ),
                 _block_labels(names, 20, "body-size", SIZE_RULES, _at_paths(hosts, API_PATHS), 413),
@@ -254,11 +261,11 @@ def _managed_rule_group(
     rule: str,
     group: str,
     hosts: Mapping[str, Sequence[str]],
-    health: Any,
+    probed: Any,
 ) -> Rule:
     """Apply a managed rule group with its default actions, except that the rules in COUNTED_RULES
     only count and label requests. `_block_labels` blocks the labeled requests. The core rule set
-    does not apply to requests to the gateway, and IP_REPUTATION not to health checks."""
+    does not apply to requests to the gateway, and IP_REPUTATION not to the requests `probed`."""
     namespace = _NAMESPACES.get(rule)
     counted = [
         name
@@ -266,7 +273,7 @@ def _managed_rule_group(
         if namespace and label.startswith(f"{namespace}:")
     ]
     count: Any = [{"name": name, "action_to_use": {"count": {}}} for name in counted]
-    excluded = health if rule == IP_REPUTATION else None
+    excluded = probed if rule == IP_REPUTATION else None
     if namespace == CORE_RULE_SET and "gateway" in hosts:
         excluded = _at_host(hosts["gateway"])
     return {

@@ -28,6 +28,9 @@ CHAT, TRAIL_LOG = "chat", "trail-log"
 RESTART_FUNCTION = "restart"
 ECS_INFRASTRUCTURE = "ecs-infrastructure"
 BOOTSTRAP_TOKEN = "bootstrap-token"  # noqa: S105 the kind of a secret
+CANARY_KEY = "canary-key"
+PROBE, SMOKE_TEST = CANARY_USERS = ("probe", "smoke")
+"""Functions that use the canary key."""
 PEPPER = "pepper"
 """Kind of the secret that a stack in another region needs to verify the API keys."""
 CORE_CREDENTIALS = "core-credentials/"
@@ -94,11 +97,14 @@ def function_role(function: str) -> str:
     return f"{function}-function"
 
 
-def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ...]]:
-    """Return the execution roles that read each secret in the contract, and the task role that
-    reads the credentials of Cores, keyed by the ARN pattern of the secret.
+def secret_readers(stack: Stack) -> dict[str, tuple[str, ...]]:
+    """Return the execution roles that read each secret in the contract, the functions that use the
+    canary key, and the task role that reads the credentials of Cores, keyed by the ARN pattern of
+    the secret.
     """
-    readers: dict[str, tuple[str, ...]] = {}
+    names, contract = stack.names, stack.contract
+    canary_users = tuple(name for name in CANARY_USERS if name in stack.settings.functions)
+    readers: dict[str, tuple[str, ...]] = {names.secret_arn(CANARY_KEY): canary_users}
     for process in contract.tasks.values():
         for secret in process.secrets:
             arn = _secret_arn(names, secret)
@@ -111,12 +117,13 @@ def readers_of(stack: Stack, kind: str) -> tuple[str, ...]:
     """Return ARNs of the principals that may read a secret created by the rotation function.
 
     The principals are the rotation function, the execution roles of the processes that receive the
-    secret and, for the bootstrap token, the operators, who use the token for the first sign-in.
+    secret, the functions that use the canary key and, for the bootstrap token, the operators, who
+    use the token for the first sign-in.
     The rotation function of `recovery.stack` reads the replica of the pepper, which has the same
     resource policy.
     """
     names, recovery_stack = stack.names, stack.settings.recovery.stack
-    roles = secret_readers(names, stack.contract)[names.secret_arn(kind)]
+    roles = secret_readers(stack)[names.secret_arn(kind)]
     others = stack.settings.secrets.operators if kind == BOOTSTRAP_TOKEN else ()
     if kind == PEPPER and recovery_stack:
         others = (names.of_stack(recovery_stack).role_arn(ROTATION_FUNCTION),)
@@ -158,9 +165,7 @@ def key_statements(stack: Stack) -> Mapping[str, tuple[Statement, ...]]:
                     {"AWS": [names.role_arn(role) for role in roles]},
                     of_secret(secret),
                 )
-                for number, (secret, roles) in enumerate(
-                    secret_readers(names, stack.contract).items(), start=1
-                )
+                for number, (secret, roles) in enumerate(secret_readers(stack).items(), start=1)
             ),
             allow_key_use("RotateSecrets", encrypt, rotation, of_secret(names.secret_arn("*"))),
             read_environment(
@@ -184,6 +189,14 @@ def write_log(
     ]
     group = names.log_group_arn(names.log_group(process))
     return allow("WriteLog", actions, [f"{group}:{f'log-stream:{stream}' if stream else '*'}"])
+
+
+def read_canary_key(names: Naming) -> Statement:
+    """Return the permission to read the tokens of the canary key. The policy of the KMS key allows
+    decryption.
+    """
+    secret = names.secret_arn(CANARY_KEY)
+    return allow("ReadCanaryKey", "secretsmanager:GetSecretValue", [secret])
 
 
 def send_traces() -> Statement:
@@ -290,7 +303,7 @@ def _task(stack: Stack, process: Process) -> Document | None:
             ),
         ]
     credentials = names.secret_arn(f"{CORE_CREDENTIALS}*")
-    if task_role(process) in secret_readers(names, stack.contract)[credentials]:
+    if task_role(process) in secret_readers(stack)[credentials]:
         statements.append(
             allow("ReadCoreCredentials", "secretsmanager:GetSecretValue", [credentials])
         )

@@ -42,6 +42,9 @@ alarm. A short window detects an outage, and a long window detects a small but p
 Source: The Site Reliability Workbook, chapter 5, "Alerting on SLOs".
 """
 
+CORE_ERRORS_PERCENT = 5
+"""Percentage points by which more requests to Cores can fail in new tasks than in the others."""
+
 Text = pulumi.Input[str]
 
 
@@ -184,10 +187,14 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
 
 def service_alarms(stack: Stack, resources: MonitoredResources) -> dict[str, list[Alarm]]:
     """Return the alarms that roll back a deployment, keyed by service: errors, latency and
-    saturation, in this order.
+    saturation, in this order, and for the gateway the errors of Cores.
     """
     return {
-        service: [*_burn_rates(service, stack, "5m"), _unhealthy(service, *groups)]
+        service: [
+            *_burn_rates(service, stack, "5m"),
+            _unhealthy(service, *groups),
+            *([_core_errors(stack)] if service == "gateway" else ()),
+        ]
         for service, groups in resources.target_groups.items()
     } | {
         function.service.name: [
@@ -221,6 +228,40 @@ def _burn_rates(service: str, stack: Stack, window: str) -> Iterator[Alarm]:
             round(rate * percent, 2),
             evaluation=(period_s, 1, 1),
         )
+
+
+def _core_errors(stack: Stack) -> Alarm:
+    """Return the alarm on a rise of the errors of Cores during a deployment.
+
+    It compares the new tasks with the others at the same time, because a failing Core affects both.
+    Without results of other tasks there is no data. An alarm cannot compare with an earlier time:
+    CloudWatch does not document how many data points a function such as AVG receives (User Guide,
+    "Alarm evaluation"). A threshold on the errors of all tasks would be in ALARM while a Core
+    fails, and ECS would ignore all alarms of a deployment that starts then.
+    """
+    requests_min = stack.settings.monitoring.error_alarm_threshold
+
+    def metric(name: str, tasks: str) -> Metric:
+        return Metric(stack.names.namespace, name, {"Service": "gateway", "Tasks": tasks})
+
+    rise = Expression(
+        f"IF(errors > {requests_min}, 100 * errors / results - 100 * usual / others, 0)",
+        {
+            "errors": metric("CoreErrors", "new"),
+            "results": metric("CoreResults", "new"),
+            "usual": metric("CoreErrors", "other"),
+            "others": metric("CoreResults", "other"),
+        },
+    )
+    return Alarm(
+        "core-errors",
+        f"Requests to Cores fail more often in tasks of the gateway that were started in the last "
+        f"half hour than in the others: the difference is above {CORE_ERRORS_PERCENT} percent of "
+        "the requests. A release probably breaks requests to Cores.",
+        "canary-key",
+        rise,
+        CORE_ERRORS_PERCENT,
+    )
 
 
 def service_metric(service: str, name: str, names: Naming, statistic: str = "Sum") -> Metric:

@@ -10,23 +10,31 @@ from components.component import TEST_HEADER, DeploymentHook
 from components.compute.python_function import FunctionResources, PythonFunction
 from components.contract import ContractService
 from components.iam.documents import allow, document, trust
-from components.iam.role_policies import RoleDefinition, function_definition
+from components.iam.role_policies import (
+    SMOKE_TEST,
+    RoleDefinition,
+    function_definition,
+    read_canary_key,
+)
 from components.monitoring.metric_alarms import function_alarm, metric_alarm
 from components.stack import Stack
 
-NAME = "smoke"
+NAME = SMOKE_TEST
 HOOK_ROLE = "ecs-hooks"
 TIMEOUT_S = 60
-"""The function sends at most ten requests in sequence, each with a timeout of five seconds."""
+"""The function sends at most eight requests in sequence, and two with the canary key, each with a
+timeout of five seconds.
+"""
 
 
 class SmokeTest(PythonFunction):
     """A Lambda function that ECS invokes when only test traffic reaches the new tasks of a service.
 
     Why: Health checks run in the VPC. The smoke test uses the certificate, the web ACL, the load
-    balancer and its connection to the new tasks, before a client does. A failed test rolls the
-    deployment back without an effect on clients. The function runs outside the VPC and has no
-    permissions except for its log.
+    balancer and its connection to the new tasks, before a client does. With the canary key, it
+    verifies a key and sends a request to a Core through the new tasks. A failed test rolls the
+    deployment back without an effect on clients. The function runs outside the VPC, and its only
+    permissions are for its log and the canary key.
     Cost: 0.10 USD a month for one alarm. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-005.
 
     hook_role_arn: Role that ECS assumes to invoke the function.
@@ -62,10 +70,19 @@ class SmokeTest(PythonFunction):
         self._hook_role_arn = hook_role_arn
         self.register_outputs({"function": self.function})
 
-    def hook(self, checks: list[dict[str, Any]]) -> DeploymentHook:
+    def hook(
+        self, checks: list[dict[str, Any]], canary: dict[str, Any] | None = None
+    ) -> DeploymentHook:
+        """Return the hook of a service. canary: use of the canary key; None for a service that does
+        not verify keys.
+        """
         name, value = TEST_HEADER
         details = pulumi.Output.json_dumps(
-            {"header": {"name": name, "value": value}, "checks": checks}
+            {
+                "header": {"name": name, "value": value},
+                "checks": checks,
+                **({"canary": canary} if canary else {}),
+            }
         )
         return DeploymentHook(self._function.arn, self._hook_role_arn, details)
 
@@ -96,7 +113,9 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
         return {}
     function = names.arn("lambda", f"function:{names.name(NAME)}")
     return {
-        NAME: function_definition(names, NAME, "Role of the smoke test of deployments"),
+        NAME: function_definition(
+            names, NAME, "Role of the smoke test of deployments", read_canary_key(names)
+        ),
         # The documented trust policy has no conditions. Source: ECS Developer Guide, "Permissions
         # required for Lambda functions in Amazon ECS blue/green deployments".
         HOOK_ROLE: RoleDefinition(

@@ -1,35 +1,50 @@
-"""The synthetic probe: a scheduled Lambda function that requests each service from outside the
-VPC.
+"""The synthetic probe: a scheduled Lambda function that requests each service, and uses the canary
+key, from outside the VPC.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pulumi
 
 from components.compute.python_function import FunctionResources, PythonFunction
 from components.iam.documents import allow
-from components.iam.role_policies import RoleDefinition, function_definition
+from components.iam.role_policies import (
+    CANARY_KEY,
+    PROBE,
+    RoleDefinition,
+    function_definition,
+    read_canary_key,
+)
 from components.monitoring.metric_alarms import UNDER, Alarm, Metric, function_alarm, metric_alarm
 from components.naming import Naming
 from components.stack import Stack
 
-NAME = "probe"
+NAME = PROBE
 TIMEOUT_S = 30
-"""The function requests the services in sequence, each with a timeout of five seconds."""
+"""The function requests the three services, and uses the canary key twice, in sequence, each with a
+timeout of five seconds.
+"""
 
 
 class SyntheticProbe(PythonFunction):
-    """A Lambda function that EventBridge invokes at a fixed interval, and an availability alarm for
-    each service.
+    """A Lambda function that EventBridge invokes at a fixed interval, and availability alarms for
+    each service and for the use of a key.
 
     Why: All other metrics are reported by the stack's own resources. A request from outside depends
     on DNS, the certificate, the web ACL, the load balancer and the task. A missing measurement also
-    raises the alarm. The function runs outside the VPC and has no environment variables; the event
-    contains the URLs.
-    Cost: 0.30 USD a month for each of two metrics per service, 0.10 USD per alarm, below 0.10 USD
-        for 43,000 invocations.
+    raises the alarm. With the canary key, the function verifies a key and sends a request to a Core
+    of the gateway, as clients do. It runs outside the VPC and has no environment variables; the
+    event contains the URLs and the name of the secret.
+    Cost: 0.30 USD a month for each of two metrics per service and one for the canary key, 0.10 USD
+        per alarm, below 0.10 USD for 43,000 invocations, 0.35 USD for reading the secret.
     Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-003, GH-CW-005.
     """
+
+    event: dict[str, Any]
+    """Event with which the function is invoked."""
+    gateway_alarms: list[pulumi.Output[str]]
+    """Names of the alarms that roll back a deployment of the gateway."""
 
     def __init__(
         self, name: str, stack: Stack, resources: FunctionResources, opts: pulumi.ResourceOptions
@@ -41,23 +56,36 @@ class SyntheticProbe(PythonFunction):
             resources,
             opts,
             description=(
-                "Requests each service from outside the VPC and records its "
-                "availability and response time"
+                "Requests each service and uses the canary key from outside the VPC, and records "
+                "availability and response times"
             ),
             timeout_s=TIMEOUT_S,
         )
         minutes = self.settings.monitoring.probe_interval_minutes
         urls = self.contract.health_urls
+        self.event = {"namespace": self.names.namespace, "services": urls, "canary": canary(stack)}
         self.invoke(
             name,
             "",
             "Schedule of the synthetic probe",
-            {"namespace": self.names.namespace, "services": urls},
+            self.event,
             schedule=f"rate({minutes} minute{'s' if minutes > 1 else ''})",
         )
         for alarm in probe_alarms(self.names, tuple(urls), minutes):
             metric_alarm(alarm, stack, resources.topic_arn, self)
+        alarm = canary_alarm(self.names, minutes)
+        self.gateway_alarms = [metric_alarm(alarm, stack, resources.topic_arn, self).name]
         self.register_outputs({"function": self.function})
+
+
+def canary(stack: Stack) -> dict[str, Any]:
+    """Return the name of the secret with the canary key, and the URLs at which it is used: to
+    verify it and, unless the proxy is disabled, to send a request to a Core.
+    """
+    gateway, url = stack.contract.services["gateway"], stack.contract.urls["gateway"]
+    echo = {"echo": f"{url}{gateway.echo}"} if stack.forwards_requests else {}
+    secret = stack.names.secret(CANARY_KEY)
+    return {"secret": secret, "verify": f"{url}{gateway.protected}", **echo}
 
 
 def probe_alarms(
@@ -87,6 +115,24 @@ def probe_alarms(
         )
 
 
+def canary_alarm(names: Naming, interval_minutes: int) -> Alarm:
+    """Return the alarm on the use of the canary key, after two consecutive failed or missing
+    measurements.
+    """
+    return Alarm(
+        CANARY_KEY,
+        "The canary key could not be verified, or a request with it did not reach a Core, twice in "
+        "a row, or was not measured. Clients are probably affected as well. The log group of the "
+        "probe names the problem.",
+        "canary-key",
+        Metric(names.namespace, "CanaryKeyUp", {"Service": "gateway"}, "Minimum"),
+        1,
+        UNDER,
+        evaluation=(60 * interval_minutes, 2, 2),
+        missing="breaching",
+    )
+
+
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     names = stack.names
     if not stack.settings.monitoring.probe_interval_minutes:
@@ -95,4 +141,5 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     # Amazon CloudWatch).
     namespace = {"StringEquals": {"cloudwatch:namespace": names.namespace}}
     put = allow("PutMetrics", "cloudwatch:PutMetricData", ["*"], conditions=namespace)
-    return {NAME: function_definition(names, NAME, "Role of the synthetic probe", put)}
+    read = read_canary_key(names)
+    return {NAME: function_definition(names, NAME, "Role of the synthetic probe", put, read)}

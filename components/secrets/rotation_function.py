@@ -37,12 +37,16 @@ class RotationFunction(PythonFunction):
             resources,
             opts,
             key_arn=key_arn,
-            description="Generates and rotates the pepper, the session key and the bootstrap token",
+            description=(
+                "Generates and rotates the pepper, the session key, the bootstrap token and the "
+                "canary key"
+            ),
             timeout_s=60,
             memory_mib=256,
             data_class="secret",
             variables={
                 "GATEHOUSE_KEY_PREFIX": stack.settings.key_prefix,
+                "GATEHOUSE_KEY_ENVIRONMENT": stack.settings.key_environment,
                 **(
                     {"RESTORED_PEPPER": stack.names.of_stack(restored).secret(PEPPER)}
                     if restored

@@ -1,19 +1,24 @@
-"""Synthetic probe: Lambda function that requests each service over the internet and publishes
-metrics.
+"""Synthetic probe: Lambda function that requests each service over the internet, uses the canary
+key, and publishes metrics.
 
 EventBridge invokes the function at a fixed rate with the event `{"namespace": "Gatehouse/dev",
-"services": {"gateway": "https://gateway.example.com/"}}`. The function publishes two metrics with
+"services": {"gateway": "https://gateway.example.com/"}, "canary": {"secret":
+"gatehouse/dev/canary-key", "verify": URL, "echo": URL}}`. The function publishes two metrics with
 the dimension Service: `ServiceUp`, which is 1 for status 200 and otherwise 0, and
-`ResponseSeconds`, which is the response time. An unavailable service does not cause the function to
-fail. Requests contain no credentials, and redirects are not followed.
+`ResponseSeconds`, which is the response time. With `canary`, it verifies the canary key, sends a
+request with the key to the Core of the gateway at `echo`, unless the proxy is disabled, and
+publishes `CanaryKeyUp`. What does not work does not cause the function to fail. Redirects are not
+followed, no other request contains a credential, and the token is in no log line and no result.
 
 Source: docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 """
 
+import hashlib
 import http.client
 import json
 import logging
 import os
+import secrets
 import socket
 import ssl
 import time
@@ -22,9 +27,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
-#: Timeout for each request. The function's timeout is long enough for six requests.
+#: Timeout for each request. The function's timeout is long enough for five requests.
 TIMEOUT_S = 5.0
+#: Part of the body of a response that is read.
+BODY_BYTES_MAX = 65_536
 
 log = logging.getLogger("gatehouse.probe")
 log.setLevel(logging.INFO)
@@ -35,8 +43,8 @@ class InvalidEvent(Exception):
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
-    """Request every service once and publish the metrics. Return, by service name, whether the
-    service is up.
+    """Request every service once, use the canary key and publish the metrics. Return, by service
+    name and for `canary`, whether it is up.
 
     Raises InvalidEvent, or botocore's ClientError if CloudWatch rejects the metrics.
     """
@@ -61,14 +69,74 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
             )
         )
         available[service] = up
+    if canary := event.get("canary"):
+        up = available["canary"] = check_canary(canary, {"User-Agent": "gatehouse-probe"})
+        gateway = [{"Name": "Service", "Value": "gateway"}]
+        point = {"MetricName": "CanaryKeyUp", "Value": float(up), "Unit": "None"}
+        metrics.append({**point, "Dimensions": gateway})
     boto3.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=metrics)
     return available
 
 
+def check_canary(canary: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+    """Verify the canary key, and send a request with it to the Core of the gateway. Log the result.
+    Return whether both succeeded. canary: of the event, and optionally an `address` to connect to.
+    """
+    try:
+        client = boto3.client("secretsmanager")
+        value = client.get_secret_value(SecretId=canary["secret"])["SecretString"]
+        token = value.split()[0]  # the gateways may not know the next one yet
+    except (BotoCoreError, ClientError, IndexError) as exc:
+        problem = f"{canary['secret']} cannot be read: {type(exc).__name__}"
+    else:
+        problem = _canary_problem(canary, token, headers).replace(token, "(token)")
+    line = {"event": "canary key used", "url": canary["verify"], "problem": problem}
+    log.log(logging.WARNING if problem else logging.INFO, json.dumps(line))
+    return not problem
+
+
+def _canary_problem(canary: Mapping[str, Any], token: str, headers: Mapping[str, str]) -> str:
+    address = str(canary.get("address", ""))
+    as_json = {**headers, "Content-Type": "application/json"}
+    body = json.dumps({"token": token}).encode()
+    status, error, content = exchange("POST", str(canary["verify"]), as_json, address, body)
+    reply = _members(content)
+    if status != 200 or reply.get("valid") is not True:
+        return f"verify: status {status} {error or reply.get('code', '')}"
+    if not canary.get("echo"):
+        return ""
+    echo, body = urlsplit(str(canary["echo"])), secrets.token_bytes(64)
+    with_key = {**headers, "Authorization": f"Bearer {token}"}
+    status, error, content = exchange("POST", echo.geturl(), with_key, address, body)
+    reply = _members(content)
+    if status != 200:
+        return f"echo: status {status} {error or reply.get('code', '')}"
+    digest = hashlib.sha256(body).hexdigest()
+    expected = {"sha256": digest, "host": echo.netloc, "scheme": echo.scheme}
+    wrong = [name for name, value in expected.items() if reply.get(name) != value]
+    return f"echo: wrong {', '.join(wrong)}" if wrong else ""
+
+
+def _members(content: bytes) -> Mapping[str, Any]:
+    """The members of a JSON object; none of anything else."""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return {}
+    return document if isinstance(document, Mapping) else {}
+
+
 def request(url: str, headers: Mapping[str, str], address: str = "") -> tuple[int, str]:
-    """Send one GET request over a new connection, to the address instead of the host name of the
-    URL if there is one. Return the status code and "", or 0 and the class name of the error. Raises
-    InvalidEvent if the URL is not an http or https URL.
+    """Send one GET request. See `exchange`."""
+    return exchange("GET", url, headers, address)[:2]
+
+
+def exchange(
+    method: str, url: str, headers: Mapping[str, str], address: str = "", body: bytes | None = None
+) -> tuple[int, str, bytes]:
+    """Send one request over a new connection, to the address instead of the host name of the URL if
+    there is one. Return the status code, "" and the beginning of the body, or 0 and the class name
+    of the error. Raises InvalidEvent if the URL is not an http or https URL.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -84,9 +152,10 @@ def request(url: str, headers: Mapping[str, str], address: str = "") -> tuple[in
         if trace := os.environ.get("_X_AMZN_TRACE_ID"):
             # The spans of the service belong to the trace of this invocation.
             sent["X-Amzn-Trace-Id"] = trace
-        connection.request("GET", parts.path or "/", headers=sent)
-        return connection.getresponse().status, ""
+        connection.request(method, parts.path or "/", body, sent)
+        response = connection.getresponse()
+        return response.status, "", response.read(BODY_BYTES_MAX)
     except (OSError, http.client.HTTPException) as exc:
-        return 0, type(exc).__name__
+        return 0, type(exc).__name__, b""
     finally:
         connection.close()

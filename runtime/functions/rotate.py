@@ -1,5 +1,5 @@
-"""Rotation function for Secrets Manager. Generates every value of the pepper, session key and
-bootstrap token.
+"""Rotation function for Secrets Manager. Generates every value of the pepper, session key,
+bootstrap token and canary key.
 
 Secrets Manager invokes the function once per step and retries after errors, so every step is
 idempotent. The steps are createSecret (generate a value, once per version), setSecret (no
@@ -11,6 +11,8 @@ Source: docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambd
 """
 
 import base64
+import hashlib
+import hmac
 import json
 import logging
 import os
@@ -30,9 +32,11 @@ CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
 #: generations cover eight years. Operators remove unused ones (record 7).
 GENERATIONS_MAX = {"pepper": 100, "session-key": 3}
 GENERATION_BYTES = 32
+CANARY_KEY = "canary-key"
 #: Copies of constants in runtime/gatehouse/core/token.py, because this file is deployed alone. A
 #: test compares them.
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+STEM_CHARS, MARK_CHARS = 8, 4
 TOKEN_SECRET_CHARS = 43
 CHECKSUM_CHARS = 6
 
@@ -61,10 +65,9 @@ def handler(event: dict[str, Any], context: object) -> None:
     described = client.describe_secret(SecretId=secret)
     name = str(described["Name"])
     kind = name.rpartition("/")[2]
-    if kind not in KINDS:
-        raise RotationError(
-            f"this function does not rotate {name}: the name must end in {', '.join(KINDS)}"
-        )
+    if kind not in (*KINDS, CANARY_KEY):
+        kinds = ", ".join((*KINDS, CANARY_KEY))
+        raise RotationError(f"this function does not rotate {name}: the name must end in {kinds}")
     stages: dict[str, list[str]] = described.get("VersionIdsToStages", {})
     if step != "createSecret" or stages:
         _check_version(name, token, stages)
@@ -90,7 +93,13 @@ def _create(client: Any, secret: str, token: str, kind: str, stages: dict[str, l
         return  # This is a retry. Consumers may already have read the value.
     current = _value(client, secret, VersionStage=CURRENT)
     restored = os.environ.get("RESTORED_PEPPER", "") if kind == "pepper" and current is None else ""
-    value = _restored_pepper(client, restored) if restored else KINDS[kind](current)
+    if restored:
+        value = _restored_pepper(client, restored)
+    elif kind == CANARY_KEY:
+        pepper = secret.rpartition(kind)[0].rpartition(":")[2] + "pepper"
+        value = _next_tokens(current, _value(client, pepper, VersionStage=CURRENT))
+    else:
+        value = KINDS[kind](current)
     client.put_secret_value(
         SecretId=secret, ClientRequestToken=token, SecretString=value, VersionStages=[PENDING]
     )
@@ -103,6 +112,9 @@ def _test(client: Any, secret: str, token: str, kind: str, stages: dict[str, lis
     if kind == "bootstrap-token":
         if not _is_token(pending):
             raise RotationError(f"version {token} is not a bootstrap token")
+    elif kind == CANARY_KEY:
+        if not all(map(_has_checksum, pending.split(" "))):
+            raise RotationError(f"version {token} is not a canary key")
     elif not _generations(pending):
         raise RotationError(f"version {token} is not a list of generations")
 
@@ -184,26 +196,57 @@ def _generations(text: str) -> dict[int, str]:
 
 def _new_token(current: str | None) -> str:
     """Return a random token, `<prefix>_admin_<43 base62><crc>`. `current` is ignored."""
-    prefix = os.environ.get("GATEHOUSE_KEY_PREFIX", "")
-    if not _PREFIX.fullmatch(prefix):
-        raise RotationError("GATEHOUSE_KEY_PREFIX must be the prefix of API keys, such as gtk")
-    body = "".join(secrets.choice(ALPHABET) for _ in range(TOKEN_SECRET_CHARS))
-    head = f"{prefix}_admin_{body}"
+    head = f"{_prefix()}_admin_{_random(TOKEN_SECRET_CHARS)}"
     return head + _checksum(head)
 
 
+def _prefix() -> str:
+    prefix = os.environ.get("GATEHOUSE_KEY_PREFIX", "")
+    if not _PREFIX.fullmatch(prefix):
+        raise RotationError("GATEHOUSE_KEY_PREFIX must be the prefix of API keys, such as gtk")
+    return prefix
+
+
+def _next_tokens(current: str | None, pepper: str | None) -> str:
+    """Return the latest token in `current` and a new one, separated by a space. The ID of the new
+    token is marked under the current generation of the pepper.
+    """
+    generations = _generations(pepper or "")
+    if not generations:
+        raise RotationError("the pepper has no value yet, under which the canary key is marked")
+    document = json.loads(pepper or "")
+    prefix, environment = _prefix(), os.environ["GATEHOUSE_KEY_ENVIRONMENT"]
+    stem = _random(STEM_CHARS)
+    secret = base64.b64decode(generations[document["current"]])
+    digest = hmac.digest(secret, f"key-id:{stem}".encode("ascii"), hashlib.sha256)
+    mark = _base62(int.from_bytes(digest[:16], "big") % len(ALPHABET) ** MARK_CHARS, MARK_CHARS)
+    head = f"{prefix}_{environment}_{stem}{mark}{_random(TOKEN_SECRET_CHARS)}"
+    return " ".join([*(current or "").split()[-1:], head + _checksum(head)])
+
+
 def _is_token(text: str) -> bool:
-    head, check = text[:-CHECKSUM_CHARS], text[-CHECKSUM_CHARS:]
-    body = head.rpartition("_admin_")[2]
-    return text.isascii() and len(body) == TOKEN_SECRET_CHARS and check == _checksum(head)
+    body = text[:-CHECKSUM_CHARS].rpartition("_admin_")[2]
+    return len(body) == TOKEN_SECRET_CHARS and _has_checksum(text)
+
+
+def _has_checksum(text: str) -> bool:
+    return text.isascii() and text[-CHECKSUM_CHARS:] == _checksum(text[:-CHECKSUM_CHARS])
+
+
+def _random(chars: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(chars))
 
 
 def _checksum(text: str) -> str:
-    number, digits = zlib.crc32(text.encode("ascii")), ""
+    return _base62(zlib.crc32(text.encode("ascii")), CHECKSUM_CHARS)
+
+
+def _base62(number: int, width: int) -> str:
+    digits = ""
     while number:
         number, digit = divmod(number, len(ALPHABET))
         digits = ALPHABET[digit] + digits
-    return digits.rjust(CHECKSUM_CHARS, "0")
+    return digits.rjust(width, "0")
 
 
 def _text(event: dict[str, Any], name: str) -> str:

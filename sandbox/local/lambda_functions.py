@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from components.iam.role_policies import PEPPER
 from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local.api_gateway import Api
@@ -99,7 +100,8 @@ def rotate_secrets(aws: Aws, rotation: Mapping[str, Any], log: Path) -> None:
     """
     events = [
         {"Step": step, "SecretId": arn, "ClientRequestToken": token}
-        for arn in dict(rotation["secrets"]).values()
+        # The canary key is marked under the pepper.
+        for _, arn in sorted(dict(rotation["secrets"]).items(), key=lambda item: item[0] != PEPPER)
         for token in [str(uuid.uuid4())]
         for step in _ROTATION_STEPS
     ]
@@ -111,7 +113,7 @@ def run_probe(aws: Aws, probe: Mapping[str, Any], local: LocalServers, log: Path
     local addresses.
 
     Returns the URL that the function requested for each service. Raises SandboxError if the rule
-    has no target.
+    has no target, or if the canary key cannot be used.
     """
     name = str(probe["function"])
     targets = aws.client("events").list_targets_by_rule(Rule=name)["Targets"]
@@ -127,7 +129,13 @@ def run_probe(aws: Aws, probe: Mapping[str, Any], local: LocalServers, log: Path
         service: f"{local.url(service)}{urlsplit(url).path}"
         for service, url in event["services"].items()
     }
+    canary = event["canary"]
+    for name in {"verify", "echo"} & canary.keys():
+        canary[name] = f"{local.url('gateway')}{urlsplit(canary[name]).path}"
     _invoke(aws, probe, [{**event, "services": urls}], log, "the probe")
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    if problem := next(line["problem"] for line in lines if "problem" in line):
+        raise SandboxError(f"The canary key cannot be used: {problem}.")
     return urls
 
 

@@ -201,6 +201,7 @@ class _Environment:
                 aws, exports["probe"], processes.local, self._logs / "probe.log"
             )
             progress.done(f"requested {', '.join(urls.values())}")
+            progress.done("verified the canary key, and sent a request with it to a Core")
         self._deployed = Deployed(processes, self._start_core(processes.local, processes.token))
         endpoints = self._endpoints(processes, emulator)
         self._print_summary(endpoints, emulator)

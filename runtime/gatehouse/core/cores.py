@@ -10,6 +10,10 @@ from gatehouse.core.keys import KeyEnvironment, KeyId
 CoreName = NewType("CoreName", str)  # lowercase DNS label, 1 to 40 characters
 
 
+#: The Core that each gateway serves itself, so that a request with the canary key takes the path of
+#: a request to any other Core (services/gateway/echo.py). No agent can register it.
+ECHO = CoreName("gatehouse-echo")
+
 #: ID of an instance whose registration specifies no ID.
 DEFAULT_INSTANCE = "default"
 

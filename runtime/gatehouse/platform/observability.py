@@ -67,6 +67,10 @@ PUBLISH_S = 15.0
 #: Duration in seconds, without the time of a Core, above which a request is slow.
 SLOW_S = 1.0
 
+#: Time after its start for which a worker publishes its requests to Cores as those of a new task,
+#: which an alarm compares with those of the other tasks: longer than a deployment shifts traffic.
+NEW_TASK_S = 1800.0
+
 #: Requests of load balancers and scrapers, which the metrics in CloudWatch do not count.
 _OPERATIONAL = ("/healthz", "/readyz", "/metrics")
 
@@ -481,7 +485,8 @@ class Observer:
     ) -> None:
         self._namespace, self._publish_s = namespace, publish_s
         self._requests = self._failures = self._slow = 0
-        self._published_at = time.monotonic()
+        self._core_requests = self._core_errors = 0
+        self._started_at = self._published_at = time.monotonic()
         self.service = service
         self.environment = environment
         self.metrics = Metrics()
@@ -505,13 +510,15 @@ class Observer:
         """Writes a metric line for CloudWatch, regardless of the log level."""
         self._metric_log.info(event, **members)
 
-    def publish(self, metrics: dict[str, float], unit: str = "Seconds") -> None:
-        """Publishes values of the service to CloudWatch, which its alarms evaluate."""
+    def publish(self, metrics: dict[str, float], unit: str = "Seconds", **more: str) -> None:
+        """Publishes values of the service to CloudWatch, which its alarms evaluate. more: other
+        dimensions.
+        """
         if self._namespace:
-            dimensions, sets = {"Service": self.service}, [["Service"]]
+            dimensions = {"Service": self.service, **more}
             self.metric_line(
                 embedded_metrics(
-                    self._namespace, metrics, dimensions, sets, at=time.time(), unit=unit
+                    self._namespace, metrics, dimensions, [[*dimensions]], at=time.time(), unit=unit
                 ),
                 event="metrics",
             )
@@ -525,6 +532,9 @@ class Observer:
             self._requests += 1
             self._failures += status >= 500 and core_seconds is None
             self._slow += seconds - (core_seconds or 0.0) > SLOW_S
+            if core_seconds is not None:
+                self._core_requests += 1
+                self._core_errors += status >= 500
         if time.monotonic() - self._published_at >= self._publish_s:
             self.publish_requests()
 
@@ -542,6 +552,11 @@ class Observer:
         self._requests = self._failures = self._slow = 0
         self._published_at = time.monotonic()
         self.publish(counts, "Count")
+        if self._core_requests:
+            counts = {"CoreResults": self._core_requests, "CoreErrors": self._core_errors}
+            is_new = self._published_at - self._started_at < NEW_TASK_S
+            self.publish(counts, "Count", Tasks="new" if is_new else "other")
+            self._core_requests = self._core_errors = 0
 
     def request(
         self,

@@ -362,6 +362,10 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     """
     bootstrap_token: SecretStr | None = None
     """First administrator credential for the console."""
+    canary_key: SecretStr | None = None
+    """Tokens of the canary key, with which the synthetic probe verifies a key and sends a request
+    to a Core: the one in use, and the next one after a rotation, separated by a space. The gateway
+    stores their keys. If unset, there is no canary key."""
 
     core_networks: _Networks = ()
     """Private networks in which Cores can register, as comma-separated CIDRs. Public IP addresses

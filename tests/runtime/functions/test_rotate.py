@@ -11,7 +11,9 @@ from typing import Any
 import boto3
 import pytest
 from gatehouse.core import token as apikey
+from gatehouse.core.keys import KeyEnvironment
 from moto import mock_aws
+from pydantic import SecretStr
 
 from tests.runtime.functions.function_loader import load
 
@@ -25,6 +27,7 @@ rotate = load("rotate")
 def manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setenv("GATEHOUSE_KEY_PREFIX", "gtk")
+    monkeypatch.setenv("GATEHOUSE_KEY_ENVIRONMENT", "test")
     with mock_aws():
         yield boto3.client("secretsmanager")
 
@@ -70,6 +73,39 @@ def test_bootstrap_token_has_format_and_checksum_of_runtime(manager: Any) -> Non
     assert re.fullmatch(r"gtk_admin_[0-9A-Za-z]{49}", token)
     assert apikey.checksum(token[:-6]) == token[-6:]
     assert rotate._new_token(token) != token
+
+
+def read_pepper(manager: Any) -> apikey.Pepper:
+    text = value(manager, "gatehouse/dev/pepper")
+    return apikey.read_pepper(SecretStr(text), "GATEHOUSE_PEPPER")
+
+
+@pytest.mark.requirement("ECS-06")
+def test_canary_key_has_a_token_of_the_runtime_and_the_next_one(manager: Any) -> None:
+    run(create_secret(manager, "pepper"))
+    secret = create_secret(manager, "canary-key")
+    tokens = list[str]()
+    run(secret)
+    text = value(manager, secret)
+    for _ in range(3):
+        assert text.split(" ")[:-1] == tokens[-1:]
+        tokens.append(text.split(" ")[-1])
+        text = rotate._next_tokens(text, value(manager, "gatehouse/dev/pepper"))
+    assert len(set(tokens)) == 3
+    for text in tokens:
+        token = apikey.parse(text, "gtk")
+        assert token is not None
+        assert token.environment is KeyEnvironment.TEST
+        assert apikey.is_marked(token.id, read_pepper(manager))
+
+
+def test_canary_key_waits_for_the_pepper(manager: Any) -> None:
+    create_secret(manager, "pepper")
+    secret = create_secret(manager, "canary-key")
+    with pytest.raises(rotate.RotationError, match="the pepper has no value yet"):
+        run(secret)
+    run("gatehouse/dev/pepper")
+    run(secret)
 
 
 @pytest.mark.parametrize(("kind", "generations_max"), [("pepper", 100), ("session-key", 3)])
@@ -195,8 +231,12 @@ def test_log_contains_no_secret_value(manager: Any, caplog: pytest.LogCaptureFix
 
 
 def test_token_format_matches_the_runtime() -> None:
-    assert (rotate.ALPHABET, rotate.TOKEN_SECRET_CHARS, rotate.CHECKSUM_CHARS) == (
+    assert (rotate.ALPHABET, rotate.STEM_CHARS, rotate.MARK_CHARS) == (
         apikey.ALPHABET,
+        apikey.STEM_CHARS,
+        apikey.MARK_CHARS,
+    )
+    assert (rotate.TOKEN_SECRET_CHARS, rotate.CHECKSUM_CHARS) == (
         apikey.SECRET_CHARS,
         apikey.CHECKSUM_CHARS,
     )

@@ -167,6 +167,8 @@ class CoreRegistry:
         self._now = now
         #: Instances by name and ID, in the order of their last change.
         self._cores: dict[str, dict[str, CoreRecord]] = {}
+        #: Cores of the gateway itself, which are in no table.
+        self._own: dict[str, CoreRecord] = {}
         #: Called after a change.
         self.on_change: Callable[[], None] = lambda: None
         #: Names and instance IDs, in the order in which they are checked for their end.
@@ -179,11 +181,19 @@ class CoreRegistry:
         return name in self._cores
 
     def __iter__(self) -> Iterator[str]:
-        """The names of the Cores."""
-        return iter(self._cores)
+        """The names of the Cores, and of those of the gateway itself."""
+        return iter((*self._cores, *self._own))
+
+    def serve(self, record: CoreRecord) -> None:
+        """Adds a Core of the gateway itself. It takes precedence over registrations of its name, is
+        not counted, and has no usage.
+        """
+        self._own[record.name] = record
 
     def instances(self, name: str) -> tuple[CoreRecord, ...]:
         """The instances of a Core, including ended instances. Empty if the Core is unknown."""
+        if name in self._own:
+            return (self._own[name],)
         return tuple(self._cores.get(name, {}).values())
 
     def settings(self, name: str) -> CoreSettings:

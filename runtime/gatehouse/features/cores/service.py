@@ -15,7 +15,7 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.addresses import Network
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock, rfc3339
-from gatehouse.core.cores import DEFAULT_INSTANCE, LEASE_S_DEFAULT, CoreName, CoreRecord
+from gatehouse.core.cores import DEFAULT_INSTANCE, ECHO, LEASE_S_DEFAULT, CoreName, CoreRecord
 from gatehouse.core.errors import (
     BadRequest,
     Conflict,
@@ -139,6 +139,9 @@ class RegistrationService:
         if CORE_NAME.fullmatch(name) is None:
             fix = "use 1 to 40 lowercase letters, digits and inner hyphens, such as docs"
             raise BadRequest(errors=(Problem("path.name", "is not a valid name of a Core", fix),))
+        if name == ECHO:
+            problem = "is the name of the Core that the gateway serves itself"
+            raise BadRequest(errors=(Problem("path.name", problem, "use another"),))
         return CoreName(name)
 
     async def _checked_url(self, agent: Actor, url: str, known: str = "") -> str:

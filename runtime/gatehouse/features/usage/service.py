@@ -11,7 +11,7 @@ available, these are the requests from about FLUSH_S seconds.
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -48,14 +48,18 @@ class UsageCounter:
     is_core: True if a Core of this name is registered. Other names are not counted, because clients
         can invent any number of names.
     size_max: maximum number of combinations of key, Core and code.
+    uncounted: IDs of the keys whose requests are not usage: the canary key.
     """
 
     is_core: Callable[[str], bool]
     size_max: int = PENDING_MAX
+    uncounted: Collection[str] = ()
     _counts: dict[_Use, int] = field(default_factory=dict)
 
     def count(self, key_id: str, core: str, code: str) -> None:
         """Count one request. `key_id` is empty unless possession of the key was proven."""
+        if key_id in self.uncounted:
+            return
         counts = self._counts
         use = (key_id, core, code)
         count = counts.get(use)

@@ -1,4 +1,5 @@
-"""The self-signed certificate of the services behind a load balancer.
+"""Self-signed certificates: of the services behind a load balancer, and of the Core of the gateway
+itself.
 
 An Application Load Balancer encrypts the connection but does not validate the certificate of a
 target. Source: Elastic Load Balancing, "Target groups for your Application Load Balancers", routing
@@ -21,12 +22,15 @@ _VALIDITY = timedelta(days=3650)
 _CLOCK_SKEW = timedelta(days=1)
 
 
-def write(folder: Path) -> None:
-    """Writes a new key and its certificate, which only this user can read."""
+def write(folder: Path, host: str = "", *, prefix: str = "") -> str:
+    """Writes a new key and its certificate, which only this user can read. Returns the certificate.
+
+    host: DNS name in the certificate. prefix: of the names of the files.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gatehouse")])
     now = datetime.now(UTC)
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -34,14 +38,15 @@ def write(folder: Path) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCK_SKEW)
         .not_valid_after(now + _VALIDITY)
-        .sign(key, hashes.SHA256())
     )
+    if host:
+        names = x509.SubjectAlternativeName([x509.DNSName(host)])
+        builder = builder.add_extension(names, critical=False)
+    certificate = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     plain = serialization.NoEncryption()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    for file, content in (
-        (KEY, pem),
-        (CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM)),
-    ):
-        descriptor = os.open(folder / file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for file, content in ((KEY, pem), (CERTIFICATE, certificate)):
+        descriptor = os.open(folder / (prefix + file), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as opened:
             opened.write(content)
+    return certificate.decode("ascii")

@@ -7,6 +7,7 @@ because creating a task takes as long as a decision.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from pathlib import Path
@@ -154,13 +155,15 @@ def _resumed(work: Coroutine[Any, Any, None], waits_for: object) -> Any:
     yield from work
 
 
-async def listen(path: Path, factory: Callable[[], asyncio.Protocol]) -> asyncio.AbstractServer:
+async def listen(
+    path: Path, factory: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None = None
+) -> asyncio.AbstractServer:
     """Serves a Unix socket that only this user can connect to. Replaces that of a worker that was
     killed.
     """
     path.unlink(missing_ok=True)
     server = await asyncio.get_running_loop().create_unix_server(
-        factory, str(path), backlog=_BACKLOG
+        factory, str(path), backlog=_BACKLOG, ssl=tls
     )
     path.chmod(0o600)
     return server

@@ -8,7 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from gatehouse.core import features
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
+from gatehouse.core.errors import GatehouseError
 from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.token import Pepper, read_pepper
@@ -24,8 +25,10 @@ from gatehouse.features.cores.credentials import REFRESH_S, Credentials
 from gatehouse.features.cores.reports import REPORT_S, InstanceTraffic
 from gatehouse.features.cores.repository import CoreRegistry, CoreRepository
 from gatehouse.features.cores.service import RegistrationService
+from gatehouse.features.keys.canary import CanaryKey, canary_key
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.keys.service import KeyService
 from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.usage.service import FLUSH_S, UsageCounter, UsageFlusher, UsageMetrics
@@ -52,14 +55,18 @@ from gatehouse.platform.redis.nonces import RedisNonces
 from gatehouse.platform.resolver import SystemResolver
 from gatehouse.platform.settings import Settings
 from gatehouse.platform.worker import run_workers
+from gatehouse.services.gateway import echo
 from gatehouse.services.gateway.asgi import Dependencies
-from gatehouse.services.gateway.clusters import ClusterFile
+from gatehouse.services.gateway.clusters import ClusterFile, OwnServer
 from gatehouse.services.gateway.completions import Completions, Pipe, PipeMetrics
 from gatehouse.services.gateway.instances import InstanceStates
 from gatehouse.services.gateway.refusals import RefusalConnection
 from gatehouse.services.gateway.relay import CHECK_S, Relay
 from gatehouse.services.gateway.routes import create, create_checks
 from gatehouse.services.tracing import start_tracing
+
+#: Interval at which the canary key is stored, and its earlier keys are revoked.
+CANARY_S = 60.0
 
 
 def run(worker: Worker, settings: Settings) -> bool:
@@ -118,7 +125,8 @@ class _Gateway:
         credentials = Credentials(
             SecretsManager(), settings.core_credentials_prefix, time.monotonic, self._on_credential
         )
-        usage, flusher = self._usage(stack, pool, worker_id, cores)
+        canary = await self._canary_key(stack, pool)
+        usage, flusher = self._usage(stack, pool, worker_id, cores, canary)
         log_levels = LogLevelService(pool, self.clock, settings.log_level)
         follower = LogLevelFollower(log_levels, self.observer.set_level)
         await follower.run_once()
@@ -134,7 +142,8 @@ class _Gateway:
         stack.push_async_callback(completions.close)
         admin = Admin(folder / process.ADMIN)
         stack.push_async_callback(admin.close)
-        clusters = await self._clusters(stack, cores, credentials, admin)
+        own = await self._echo(stack, cores, canary)
+        clusters = await self._clusters(stack, cores, credentials, admin, own)
         states = None if clusters is None else InstanceStates(admin, clusters, self.observer)
 
         pipe_metrics = PipeMetrics(completions, None if clusters is None else admin)
@@ -228,8 +237,37 @@ class _Gateway:
             server = await listen(socket_path(folder, name, number), factory)
             stack.callback(server.close)
 
+    async def _canary_key(self, stack: AsyncExitStack, pool: Pool) -> CanaryKey:
+        settings = self.settings
+        secret = "" if settings.canary_key is None else settings.canary_key.get_secret_value()
+        canary = canary_key(KeyService.of(settings, pool, self.clock, self.pepper), secret)
+        if settings.canary_key is not None and not canary.tokens:
+            self.observer.log.warning("no canary key", reason="not a token of this deployment")
+        if canary.tokens and self.worker.number == 0:
+            with suppress(GatehouseError):  # stored later, while the database is not available
+                await canary.store()
+            PeriodicJob("canary key", CANARY_S, canary.maintain).start(self.observer, stack)
+        return canary
+
+    async def _echo(
+        self, stack: AsyncExitStack, cores: CoreRegistry, canary: CanaryKey
+    ) -> OwnServer | None:
+        """Adds the Core for the canary key. The first worker serves it."""
+        if not canary.tokens or features.PROXY in features.off(self.settings.features):
+            return None
+        core = echo.record(self.pepper, self.settings.key_environment)
+        cores.serve(core)
+        if self.worker.number:
+            return None
+        return await echo.serve(stack, self.worker.folder, self.pepper, core)
+
     async def _clusters(
-        self, stack: AsyncExitStack, cores: CoreRegistry, credentials: Credentials, admin: Admin
+        self,
+        stack: AsyncExitStack,
+        cores: CoreRegistry,
+        credentials: Credentials,
+        admin: Admin,
+        own: OwnServer | None,
     ) -> ClusterFile | None:
         if self.worker.number:
             return None
@@ -245,6 +283,7 @@ class _Gateway:
             self.worker.folder,
             admin,
             self._on_clusters_failure,
+            own,
         )
         await clusters.write()
         cores.on_change = clusters.change
@@ -310,10 +349,15 @@ class _Gateway:
         return limits, None if self.redis is None else RedisNonces(self.redis)
 
     def _usage(
-        self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: CoreRegistry
+        self,
+        stack: AsyncExitStack,
+        pool: Pool,
+        worker_id: str,
+        cores: CoreRegistry,
+        canary: CanaryKey,
     ) -> tuple[UsageCounter, UsageFlusher]:
         namespace = self.settings.metrics_namespace
-        usage = UsageCounter(cores.__contains__)
+        usage = UsageCounter(cores.__contains__, uncounted=canary.ids)
         cloudwatch = UsageMetrics(namespace, self.clock, self.observer.metric_line)
         if namespace:
             stack.callback(cloudwatch.flush)

@@ -60,6 +60,17 @@ def cluster_name(core: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnServer:
+    """The server of the Core of the gateway itself: its host name, which is not resolved, its
+    socket, and its certificate as PEM.
+    """
+
+    host: str
+    path: str
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """An instance that can receive requests. headers: with its secret and credential."""
 
@@ -83,7 +94,7 @@ class _Pinned:
 class ClusterFile:
     """The clusters of the Cores in a registry. networks: private networks in which Cores are
     allowed. folder: of the Envoy process. on_failure: called with the reason why the file was not
-    written.
+    written. own: the server of the Core of the gateway itself; None if there is none.
     """
 
     cores: CoreRegistry
@@ -96,6 +107,7 @@ class ClusterFile:
     folder: Path
     admin: Admin
     on_failure: Callable[[str], None]
+    own: OwnServer | None = None
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
     _encoded: dict[str, tuple[_State, bytes]] = field(default_factory=dict)
     _version: str = ""
@@ -226,6 +238,8 @@ class ClusterFile:
         """The checked address of an instance. Empty if it has none. While the name server does not
         respond, the address remains in use.
         """
+        if self.own is not None and url.host == self.own.host:
+            return self.own.path
         known, now = self._pinned.get(url.authority), time.monotonic()
         if known is not None and now - known.checked_at < PIN_S:
             return known.address
@@ -269,11 +283,16 @@ class ClusterFile:
         if is_tls:
             hosts = dict.fromkeys(each.url.host for each in instances)
             cluster["transport_socket_matches"] = [
-                _tls(host, is_http2=settings.http2) for host in hosts
+                _tls(host, self._authorities(host), is_http2=settings.http2) for host in hosts
             ]
         if settings.health_path and self.settings.core_health_interval_s and instances:
             cluster["health_checks"] = [self._health_check(settings, instances)]
         return cluster
+
+    def _authorities(self, host: str) -> Configuration:
+        if self.own is not None and host == self.own.host:
+            return {"inline_string": self.own.certificate}
+        return {"filename": certificate_file()}
 
     def _thresholds(self, instances: int) -> Configuration:
         settings = self.settings
@@ -338,6 +357,11 @@ class ClusterFile:
 
 def _endpoint(instance: Instance, settings: CoreSettings) -> Configuration:
     url, record = instance.url, instance.record
+    address: Configuration = {
+        "socket_address": {"address": instance.address, "port_value": url.port}
+    }
+    if instance.address.startswith("/"):
+        address = {"pipe": {"path": instance.address}}
     metadata: dict[str, Any] = {"instance": record.instance_id}
     metadata |= {f"header_{number}": value for number, (_, value) in enumerate(instance.headers)}
     filter_metadata: dict[str, Any] = {"gatehouse": metadata}
@@ -345,7 +369,7 @@ def _endpoint(instance: Instance, settings: CoreSettings) -> Configuration:
         filter_metadata["envoy.transport_socket_match"] = {"host": url.host}
     return {
         "endpoint": {
-            "address": {"socket_address": {"address": instance.address, "port_value": url.port}},
+            "address": address,
             # Without a name here, Envoy sends the Host of the client.
             **({} if record.settings.forward_host else {"hostname": url.authority}),
             **(
@@ -356,7 +380,7 @@ def _endpoint(instance: Instance, settings: CoreSettings) -> Configuration:
     }
 
 
-def _tls(host: str, *, is_http2: bool) -> Configuration:
+def _tls(host: str, authorities: Configuration, *, is_http2: bool) -> Configuration:
     san = {"san_type": "DNS", "matcher": {"exact": host}}
     try:
         ipaddress.ip_address(host)
@@ -366,10 +390,7 @@ def _tls(host: str, *, is_http2: bool) -> Configuration:
         sni = {"sni": host}
     context = {
         "alpn_protocols": ["h2" if is_http2 else "http/1.1"],
-        "validation_context": {
-            "trusted_ca": {"filename": certificate_file()},
-            "match_typed_subject_alt_names": [san],
-        },
+        "validation_context": {"trusted_ca": authorities, "match_typed_subject_alt_names": [san]},
     }
     return {
         "name": host,

@@ -1,0 +1,277 @@
+"""The canary key at a gateway with Envoy: it is verified, a request with it reaches the Core of the
+gateway, and a release that breaks this path fails the smoke test of its deployment.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import boto3
+import pytest
+from gatehouse.core.cores import ECHO
+from gatehouse.core.keys import KeyEnvironment
+from gatehouse.core.token import Pepper, build
+from moto import mock_aws
+
+from components import contract
+from release.verify import ServiceState, deployment_errors
+from sandbox.child_processes import Child
+from sandbox.ports import free_port
+from tests.components.program import run
+from tests.runtime.functions.function_loader import load
+from tests.runtime.services.gateway.conftest import (
+    PEPPER,
+    SERVE,
+    Gateway,
+    gateway_environment,
+    start_gateway,
+)
+from tests.runtime.services.gateway.test_usage import until_written, written
+
+ECHO_PATH = contract.read().services["gateway"].echo
+SECRET = "gatehouse/dev/canary-key"
+Release = Callable[..., Gateway]
+smoke, probe = load("smoke"), load("probe")
+
+#: What a release changes, as code that runs before the gateway starts.
+_RELEASES = {
+    "it sends the host of the client": (
+        "from gatehouse.services.gateway import clusters\n"
+        "known = clusters._endpoint\n"
+        "def endpoint(instance, settings):\n"
+        "    changed = known(instance, settings)\n"
+        "    changed['endpoint'].pop('hostname')\n"
+        "    return changed\n"
+        "clusters._endpoint = endpoint\n"
+    ),
+    "it verifies another name in the certificate": (
+        "from gatehouse.services.gateway import clusters\n"
+        "known = clusters._tls\n"
+        "clusters._tls = lambda host, *rest, **more: {**known('x' + host, *rest, **more), "
+        "'name': host, 'match': {'host': host}}\n"
+    ),
+    "its clusters are not valid": (
+        "from gatehouse.services.gateway import clusters\nclusters.CONNECT_S = -1.0\n"
+    ),
+    "it sends no secret": (
+        "from gatehouse.services.gateway import clusters\n"
+        "clusters._own_headers = lambda settings: []\n"
+    ),
+    "it forwards the token": (
+        "from gatehouse.services.gateway import check\n"
+        "known = check._headers\n"
+        "def headers(context, *rest):\n"
+        "    token = context.header(b'authorization').encode()\n"
+        "    return [*known(context, *rest), (b'gatehouse-key-owner', token)]\n"
+        "check._headers = headers\n"
+    ),
+    "it keeps the prefix of the path": (
+        "from gatehouse.services.gateway import check\n"
+        "known = check._headers\n"
+        "def headers(context, path, *rest):\n"
+        "    changed = dict(known(context, path, *rest))\n"
+        "    changed[check.proxy_headers.PATH] = path.full.encode()\n"
+        "    return list(changed.items())\n"
+        "check._headers = headers\n"
+    ),
+    "it reports another public host": (
+        "from gatehouse.services.gateway import check\n"
+        "check.public_host = lambda context, path: 'other.test'\n"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Token:
+    id: str
+    text: str
+
+
+def new_token() -> Token:
+    pepper = Pepper({1: PEPPER}, 1)
+    random = token_bytes(12), token_bytes(32)
+    token = build("gtk", KeyEnvironment.TEST, *random, pepper=pepper, generation=1)
+    return Token(token.id, token.text)
+
+
+@pytest.fixture
+def token() -> Token:
+    return new_token()
+
+
+@pytest.fixture
+def secret(token: Token, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with mock_aws():
+        client = boto3.client("secretsmanager")
+        client.create_secret(Name=SECRET, SecretString=token.text)
+        yield client
+
+
+@pytest.fixture
+async def released(
+    database: Any, redis_url: str, tmp_path: Path, token: Token
+) -> AsyncIterator[Release]:
+    """Starts gateways: `released(script, GATEHOUSE_CANARY_KEY=...)`."""
+    children: list[Child] = []
+    pool = await asyncpg.create_pool(database.app_url, min_size=1, max_size=2)
+
+    def start(script: str = "", **more: str) -> Gateway:
+        port, log = free_port(), tmp_path / f"{len(children)}.log"
+        settings = {
+            "GATEHOUSE_CANARY_KEY": token.text,
+            "GATEHOUSE_GATEWAY_URL": f"http://gateway.test:{port}",
+            **more,
+        }
+        environment = gateway_environment(database.app_url, redis_url, port, **settings)
+        children.append(start_gateway(environment, log, script=script + SERVE))
+        return Gateway(port, children[-1].pid, pool, log)
+
+    yield start
+    for child in children:
+        child.stop()
+    await pool.close()
+
+
+def hook_details(gateway: Gateway) -> dict[str, Any]:
+    """The details of the hook in prod, with the address of the gateway."""
+    inputs = run("prod").get("ecs.Service", "gateway").inputs
+    (hook,) = inputs["deploymentConfiguration"]["lifecycleHooks"]
+    details: dict[str, Any] = json.loads(hook["hookDetails"])
+    canary = details["canary"] | {"secret": SECRET}
+    for row, names in (
+        *((check, ("url",)) for check in details["checks"]),
+        (canary, ("verify", "echo")),
+    ):
+        row["address"] = "127.0.0.1"
+        for name in names:
+            row[name] = f"http://gateway.test:{gateway.port}{urlsplit(row[name]).path}"
+    return {**details, "canary": canary}
+
+
+def deployed(gateway: Gateway, previous: str, new: str) -> ServiceState:
+    """The state of the service after ECS has invoked the smoke test until it has decided. ECS rolls
+    back a deployment whose hook returns FAILED. Source: ECS Developer Guide, "Lifecycle hooks for
+    Amazon ECS service deployments".
+    """
+    details = hook_details(gateway)
+    while (result := smoke.handler({"hookDetails": details}, None))["hookStatus"] == "IN_PROGRESS":
+        details = result["hookDetails"]
+    reason = "Service deployment rolled back because the lifecycle hook failed."
+    if result["hookStatus"] == "FAILED":
+        return ServiceState("ecs-svc/1", previous, "COMPLETED", 1, 1, reason)
+    return ServiceState("ecs-svc/2", new, "COMPLETED", 1, 1)
+
+
+def rolled_back(gateway: Gateway) -> list[str]:
+    before = {"gateway": ServiceState("ecs-svc/1", "gateway:1", "COMPLETED", 1, 1)}
+    after = {"gateway": deployed(gateway, "gateway:1", "gateway:2")}
+    return deployment_errors(before, after, {"gateway": "gateway:2"})
+
+
+@pytest.mark.requirement("SS-08")
+def test_release_that_forwards_requests_is_deployed(secret: Any, released: Release) -> None:
+    assert rolled_back(released()) == []
+
+
+@pytest.mark.requirement("SS-08")
+@pytest.mark.parametrize("what", _RELEASES)
+def test_release_that_breaks_the_proxy_is_rolled_back(
+    what: str, secret: Any, released: Release
+) -> None:
+    gateway = released(_RELEASES[what])
+    (error,) = rolled_back(gateway)
+    assert error.startswith("gateway: ECS rolled the deployment back. The service runs gateway:1")
+    # The other checks do not see it.
+    details = hook_details(gateway)
+    del details["canary"]
+    assert smoke.handler({"hookDetails": details}, None) == {"hookStatus": "SUCCEEDED"}
+
+
+async def test_key_can_only_call_the_core_of_the_gateway(token: Token, released: Release) -> None:
+    gateway = released()
+    header = f"Authorization: Bearer {token.text}"
+    reply = await gateway.request("POST", ECHO_PATH, header, body=b"x")
+    assert (reply.status, reply.json["host"]) == (200, f"gateway.test:{gateway.port}")
+    assert token.text not in reply.body.decode()
+    assert "gatehouse_core_" not in reply.body.decode()
+    assert (await gateway.request("GET", "/cores/docs/", header)).outcome == (403, "FORBIDDEN")
+    assert (await gateway.request("GET", ECHO_PATH, header)).status == 405
+    assert (await gateway.request("POST", f"/cores/{ECHO}/", header, body=b"")).status == 404
+
+
+async def test_request_without_the_key_is_denied(released: Release) -> None:
+    gateway = released()
+    for headers in ((), (f"Authorization: Bearer {new_token().text}",)):
+        reply = await gateway.request("POST", ECHO_PATH, *headers, body=b"x")
+        assert reply.status == 401
+
+
+async def test_use_of_the_key_is_no_usage(secret: Any, token: Token, released: Release) -> None:
+    gateway = released()
+    canary = hook_details(gateway)["canary"]
+    assert await asyncio.to_thread(probe.check_canary, canary, {})
+    before = await written(gateway, "")
+    await gateway.verify(new_token().text)
+    await until_written(gateway, "", before + 1)
+    assert await written(gateway, token.id) == 0
+
+
+async def test_token_is_in_no_log_and_no_event(
+    secret: Any, token: Token, released: Release
+) -> None:
+    gateway = released()
+    canary = hook_details(gateway)["canary"]
+    assert await asyncio.to_thread(probe.check_canary, canary, {})
+    assert token.text not in gateway.log.read_text()
+    events = await gateway.pool.fetch("SELECT * FROM audit_event WHERE target_id = $1", token.id)
+    assert [event["action"] for event in events] == ["key.create"]
+    assert token.text not in str(events)
+
+
+async def test_rotation_revokes_the_earlier_key(token: Token, released: Release) -> None:
+    second, third = new_token(), new_token()
+    ids = [token.id, second.id, third.id]
+
+    async def states() -> list[str]:
+        query = "SELECT id, state FROM api_key WHERE id = ANY($1)"
+        found = dict(await gateway.pool.fetch(query, ids))
+        return [found.get(key_id, "") for key_id in ids]
+
+    gateway = released()
+    released(GATEHOUSE_CANARY_KEY=f"{token.text} {second.text}")
+    assert await states() == ["active", "active", ""]
+    often = "from gatehouse.services.gateway import app; app.CANARY_S = .02\n"
+    released(often, GATEHOUSE_CANARY_KEY=f"{second.text} {third.text}")
+    async with asyncio.timeout(60):
+        while await states() != ["revoked", "active", "active"]:
+            await asyncio.sleep(0.02)
+
+
+async def test_name_of_the_core_is_reserved(gateway: Gateway) -> None:
+    key = await gateway.create_key(scopes=["cores:register"])
+    body = json.dumps({"url": "http://127.0.0.1:9"}).encode()
+    reply = await gateway.request("PUT", f"/v1/cores/{ECHO}", key.header, body=body)
+    assert reply.status == 400
+    (error,) = reply.json["errors"]
+    assert "path.name" in error.values()
+
+
+def test_without_the_proxy_the_key_is_only_verified(secret: Any, released: Release) -> None:
+    gateway = released(GATEHOUSE_FEATURES="proxy=off")
+    canary = hook_details(gateway)["canary"]
+    assert not probe.check_canary(canary, {})
+    assert probe.check_canary({**canary, "echo": ""}, {})
+
+
+async def test_token_of_another_deployment_is_reported(token: Token, released: Release) -> None:
+    gateway = released(GATEHOUSE_CANARY_KEY="acme" + token.text.removeprefix("gtk"))
+    assert '"no canary key"' in gateway.log.read_text()
+    query = "SELECT id FROM api_key WHERE id = $1"
+    assert not await gateway.pool.fetch(query, token.id)
