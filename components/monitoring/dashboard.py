@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.iam.role_policies import ROTATION_FUNCTION
+from components.iam.role_policies import CANARY_KEY, ROTATION_FUNCTION
 from components.iam.sharing_roles import STAGE
 from components.monitoring.log_alarms import DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES
 from components.monitoring.metric_alarms import (
@@ -96,6 +96,8 @@ class _Dashboard:
                 for window in BURN_RATES
             ),
             *([f"{service}-unreachable" for service in self._services] if self._has_probe else ()),
+            *([CANARY_KEY] if self._has_probe else ()),
+            "core-errors",
             *(f"{name}-5xx" for name in self.resources.load_balancers),
             *("database-cpu", "database-storage", "table-throttled"),
             *("certificate-expiry", f"{ROTATION_FUNCTION}-errors"),
@@ -129,14 +131,15 @@ class _Dashboard:
 
     def _synthetic_probe(self) -> Iterator[Widget]:
         namespace = self.stack.names.namespace
-        for metric, stat, title, maximum in (
-            ("ServiceUp", "Minimum", "Synthetic probe: availability (1 is up)", 1),
-            ("ResponseSeconds", "Maximum", "Synthetic probe: response time in seconds", None),
+        canary = _series((namespace, "CanaryKeyUp", "Service", "gateway"), CANARY_KEY, "Minimum")
+        for metric, stat, title, maximum, more in (
+            ("ServiceUp", "Minimum", "Synthetic probe: availability (1 is up)", 1, [canary]),
+            ("ResponseSeconds", "Maximum", "Synthetic probe: response time in seconds", None, []),
         ):
             series = [
                 _series((namespace, metric, "Service", name), name, stat) for name in self._services
             ]
-            yield self._graph(title, series, maximum=maximum)
+            yield self._graph(title, [*series, *more], maximum=maximum)
 
     def _function(self, service: str) -> Iterator[Widget]:
         name = self.stack.names.name(service)
@@ -168,6 +171,12 @@ class _Dashboard:
             search = f"SEARCH('{{{namespace},{dimension}}} MetricName=\"{metric}\"', 'Sum', 60)"
             series = [{"expression": search, "label": "", "id": metric.lower()}]
             yield self._graph(title, [series], stacked=True)
+        tasks = ("new", "other")
+        errors = [
+            _series((namespace, "CoreErrors", "Service", "gateway", "Tasks", kind), kind, "Sum")
+            for kind in tasks
+        ]
+        yield self._graph("Failed requests to Cores per minute, by age of the tasks", errors)
 
     def _gateway_logs(self) -> Iterator[Widget]:
         names = self.stack.names

@@ -94,9 +94,9 @@ class MonitoringSettings(Section):
     """
     probe_interval_minutes: Annotated[
         int, choice(0, 1, 2, 5, 10, 15), Production("1, 2 or 5", lambda minutes: 0 < minutes <= 5)
-    ] = by_environment(5, 5, 1)
-    """Interval of the synthetic probe in minutes. Two consecutive failures raise an alarm. 0
-    disables the probe.
+    ] = 1
+    """Interval of the synthetic probe, which also uses the canary key, in minutes. Two consecutive
+    failures raise an alarm. 0 disables the probe.
     """
 
 

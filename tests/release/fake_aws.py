@@ -102,6 +102,7 @@ class FakeAccount:
     migration: exit code of the migration; None if the container did not start.
     functions: output of the functions of the stack. Their aliases route to version 1.
     smoke_test: status that the new version of a function returns.
+    canary: result of the probe for the canary key; None if the stack has no probe.
     pushed: images in the registry: the tags, keyed by digest. None if the repository does not
         exist.
     failures: error message of the CLI, keyed by command.
@@ -134,6 +135,7 @@ class FakeAccount:
     undeployed: tuple[str, ...] = ()
     functions: dict[str, Any] = field(default_factory=dict)
     smoke_test: int = 200
+    canary: bool | None = None
     pushed: dict[str, list[str]] | None = field(
         default_factory=lambda: {OLD: [f"{DEPLOYED_TAG}{'a' * 32}"]}
     )
@@ -256,7 +258,7 @@ class FakeAccount:
                 }
             self.pending = []
         if self.recovers and self.steps.count("up") == 2:
-            self.rolls_back = False
+            self.rolls_back, self.canary = False, None if self.canary is None else True
         if not excluded and not self.rolls_back:
             self.running = dict.fromkeys(SERVICES, self.expected)
         return {"code": 0, "text": ""}
@@ -382,6 +384,9 @@ class FakeAccount:
         if "/aliases/" in path:
             return {"Name": "live", "FunctionVersion": "1"}
         if "/invocations" in path:
+            if "-probe/" in path:
+                self.steps.append("invoke the probe")
+                return {"canary": self.canary}
             self.steps.append(f"invoke {path.partition('Qualifier=')[2]}")
             return {"statusCode": self.smoke_test}
         assert "/configuration" in path, path
@@ -414,6 +419,9 @@ class FakeAccount:
                 service: f"{self.url}/{service}" for service in ("gateway", "console", "sharing")
             },
         }
+        if self.canary is not None:
+            canary = {"secret": "gatehouse/dev/canary-key", "echo": f"{self.url}/echo"}
+            outputs["probe"] = {"function": "gatehouse-dev-probe", "event": {"canary": canary}}
         return outputs | {
             name: {"gateway": {"taskDefinition": UNKNOWN}} for name in self.undeployed
         }

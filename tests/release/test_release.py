@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.release.fake_aws import LOCK, NEW, OLD, FakeAccount, own_stack_file
+from tests.release.fake_aws import LOCK, NEW, OLD, SERVICES, FakeAccount, own_stack_file
 
 
 @pytest.mark.requirement("TR-17")
@@ -204,6 +204,25 @@ def test_previous_image_is_deployed_if_the_services_fail(
         if rollback
         else "deploy: To deploy the previous image, run: make rollback ENV=dev\n"
     )
+
+
+@pytest.mark.requirement("SS-08")
+def test_verification_uses_the_canary_key(account: FakeAccount) -> None:
+    account.running, account.canary = dict.fromkeys(SERVICES, account.expected), True
+    result = account.release("verify")
+    assert result.returncode == 0
+    assert "the canary key was verified, and a request with it reached the Core" in result.stdout
+    account.canary = None
+    assert "the canary key was not used" in account.release("verify").stdout
+
+
+@pytest.mark.requirement("SS-08")
+def test_previous_image_is_deployed_if_the_canary_key_cannot_be_used(account: FakeAccount) -> None:
+    account.canary, account.recovers = False, True
+    result = account.release("deploy", "--yes", "--rollback")
+    assert result.returncode == 1
+    assert "log group of the function gatehouse-dev-probe names the problem" in result.stderr
+    assert account.digest() == OLD
 
 
 EXPIRED = (

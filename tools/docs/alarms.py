@@ -100,7 +100,8 @@ def _kind(row: Registration, filters: set[str]) -> str:
         return "metric"
     if row.name in filters:
         return "log"
-    return "probe" if row.inputs.get("metricName") == "ServiceUp" else "service"
+    of_probe = row.inputs.get("metricName") in ("ServiceUp", "CanaryKeyUp")
+    return "probe" if of_probe else "service"
 
 
 def _metric(alarm: Mapping[str, Any]) -> str:

@@ -482,8 +482,10 @@ class Observer:
         *,
         namespace: str = "",
         publish_s: float = PUBLISH_S,
+        new_task_s: float = NEW_TASK_S,
     ) -> None:
         self._namespace, self._publish_s = namespace, publish_s
+        self._new_task_s = new_task_s
         self._requests = self._failures = self._slow = 0
         self._core_requests = self._core_errors = 0
         self._started_at = self._published_at = time.monotonic()
@@ -554,7 +556,7 @@ class Observer:
         self.publish(counts, "Count")
         if self._core_requests:
             counts = {"CoreResults": self._core_requests, "CoreErrors": self._core_errors}
-            is_new = self._published_at - self._started_at < NEW_TASK_S
+            is_new = self._published_at - self._started_at < self._new_task_s
             self.publish(counts, "Count", Tasks="new" if is_new else "other")
             self._core_requests = self._core_errors = 0
 

@@ -16,10 +16,14 @@ def service(stack: str, name: str) -> dict[str, Any]:
     return run(stack).get("ecs.Service", name).inputs
 
 
-def checks(stack: str, name: str, changes: dict[str, Any]) -> list[dict[str, Any]]:
+def details(stack: str, name: str, changes: dict[str, Any]) -> dict[str, Any]:
     inputs = run(stack, changes=changes).get("ecs.Service", name).inputs
     (hook,) = inputs["deploymentConfiguration"]["lifecycleHooks"]
-    return list(json.loads(hook["hookDetails"])["checks"])
+    return dict(json.loads(hook["hookDetails"]))
+
+
+def checks(stack: str, name: str, changes: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(details(stack, name, changes)["checks"])
 
 
 @pytest.mark.requirement("SS-09")
@@ -82,7 +86,7 @@ def test_stack_without_smoke_test_has_no_test_traffic() -> None:
 @each_stack
 @pytest.mark.parametrize("name", SERVICES)
 def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:
-    alarms = service(stack, name)["alarms"]
+    alarms, rises = service(stack, name)["alarms"], ("core-errors", "canary-key")
     services = {"gateway": ["gateway"], "console": ["console", "sharing"]}[name]
     services = [service for service in services if service not in run(stack).exports["functions"]]
     assert (alarms["enable"], alarms["rollback"]) == (True, True)
@@ -90,8 +94,30 @@ def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:
         f"gatehouse-{stack}-{service}-{what}"
         for service in services
         for what in ("errors-5m", "latency-5m", "unhealthy")
-    ]
+    ] + [f"gatehouse-{stack}-{alarm}" for alarm in rises if name == "gateway"]
     assert service(stack, name)["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
+
+
+@pytest.mark.requirement("SS-08")
+def test_smoke_test_of_the_gateway_uses_the_canary_key() -> None:
+    url = "https://gateway.gatehouse.example.com"
+    found = details("prod", "gateway", {})
+    assert found["canary"] == {
+        "secret": "gatehouse/prod/canary-key",
+        "verify": f"{url}/v1/keys/verify",
+        "echo": f"{url}/cores/gatehouse-echo/check",
+        "address": found["checks"][0]["address"],
+    }
+    assert "canary" not in details("prod", "console", {})
+
+
+def test_canary_key_is_only_verified_without_the_proxy() -> None:
+    off = {"environment_variables": ["GATEHOUSE_FEATURES=webhooks=off,proxy=off"]}
+    assert details("prod", "gateway", off)["canary"].keys() == {"secret", "verify", "address"}
+    probe = json.loads(
+        run("prod", changes=off).get("cloudwatch.EventTarget", "probe").inputs["input"]
+    )
+    assert probe["canary"].keys() == {"secret", "verify"}
 
 
 def test_smoke_test_needs_no_feature() -> None:

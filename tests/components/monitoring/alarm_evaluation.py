@@ -151,9 +151,13 @@ def _result(alarm: Mapping[str, Any], values: Mapping[str, float]) -> float | No
     if missing := set(re.findall(r"\b[a-z]+\b", text)) - set(values):
         assert missing <= set(series(alarm)), f"{query['expression']}: not evaluated"
         return None
-    if condition := re.fullmatch(r"IF\((\w+) > (\d+), 100 \* (\w+) / (\w+), 0\)", text):
-        dividend, divisor = values[condition[3]], values[condition[4]]
-        return 100 * dividend / divisor if values[condition[1]] > float(condition[2]) else 0
+    share = r"100 \* (\w+) / (\w+)"
+    if condition := re.fullmatch(rf"IF\((\w+) > (\d+), {share}(?: - {share})?, 0\)", text):
+        name, limit, *terms = condition.groups()
+        if values[name] <= float(limit):
+            return 0
+        shares = [100 * values[one] / values[of] for one, of in (terms[:2], terms[2:]) if one]
+        return shares[0] - sum(shares[1:])
     if total := re.fullmatch(r"([\d.]+) \+ ([\d.]+) \+ 0 \* due", text):
         return sum(map(float, total.groups()))
     if difference := re.fullmatch(r"(\w+) - (\w+)", text):

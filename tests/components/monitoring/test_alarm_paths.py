@@ -25,8 +25,9 @@ METRICS: dict[str, Any] = tomllib.loads((ROOT / METRICS_FILE).read_text())
 SERVICE_METRICS = (
     *("Requests", "FailedRequests", "SlowRequests", "StalenessSeconds"),
     *("CheckpointDelaySeconds", "DueSecretsSeconds", "CompletionsBufferedBytes"),
-    "CompletionsLost",
+    *("CompletionsLost", "CoreResults", "CoreErrors"),
 )
+PROBE_METRICS = ("ServiceUp", "CanaryKeyUp")
 ACCOUNT, REGION, OTHER = events.ACCOUNT, events.REGION, "999999999999"
 TOPIC = "arn:aws:mock:::alarms"
 EVENT_RULE, EVENT_TARGET = "cloudwatch.EventRule", "cloudwatch.EventTarget"
@@ -121,6 +122,9 @@ def crossing(alarm: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, floa
         return {"desired": 2, "running": 1}, {"desired": 2, "running": 2}
     if queries == {"read", "write", "due"}:
         return {"read": 20, "due": 0}, {"due": 0}
+    if queries == {"errors", "results", "usual", "others"}:
+        normal = {"errors": 10.0, "results": 1000, "usual": 90, "others": 9000}
+        return {**normal, "errors": 500}, normal
     (query, *_) = series(alarm)
     over = alarm["comparisonOperator"] == "GreaterThanThreshold"
     return {query: threshold + (1 if over else -1)}, {query: 0 if over else threshold}
@@ -176,9 +180,9 @@ def test_own_metric_has_a_publisher(stack: str) -> None:
         # The probe and the services publish these metrics with this dimension
         # (tests/runtime/functions/test_probe.py, tests/runtime/platform/test_observability.py).
         assert metric["dimensions"]["Service"] in probed["services"]
-        assert name[1] in {"ServiceUp", *SERVICE_METRICS}
+        assert name[1] in {*PROBE_METRICS, *SERVICE_METRICS}
     assert set(filters) <= names
-    assert {"ServiceUp", *SERVICE_METRICS} <= {name for _, name in names}
+    assert {*PROBE_METRICS, *SERVICE_METRICS} <= {name for _, name in names}
 
 
 @pytest.mark.requirement("ECS-05")
@@ -241,6 +245,23 @@ def test_burn_rates_detect_outages_and_permanent_increases(objective: str) -> No
     assert raised(small, 10) == [False, False]
     assert raised(long["threshold"] / 2, 120) == [False, False]
     assert raised(100, 5, requests=1) == [False, False], "too few requests"
+
+
+@pytest.mark.requirement("SS-08")
+def test_rise_of_core_errors_is_that_of_new_tasks_only() -> None:
+    alarm = run("prod").alarms()["core-errors"]
+    healthy = {"errors": 0.0, "results": 1_000.0, "usual": 0.0, "others": 9_000.0}
+
+    def raised(**failing: float) -> bool:
+        phases = (healthy, 10), ({**healthy, **failing}, 10)
+        return "ALARM" in alarm_states(alarm, timeline(alarm, *phases))
+
+    assert raised(errors=1_000), "a release that breaks the proxy, in a canary deployment"
+    assert not raised(errors=500, usual=4_500), "a failing Core"
+    assert not raised(errors=0, usual=9_000), "a release that repairs the proxy"
+    assert not raised(errors=1, results=1), "too few requests"
+    only_new = timeline(alarm, ({"errors": 900.0, "results": 1_000.0}, 20))
+    assert "ALARM" not in alarm_states(alarm, only_new), "there is nothing to compare with"
 
 
 @pytest.mark.alarm_path("event", "invocation")

@@ -1,5 +1,7 @@
 """The synthetic probe against local servers."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -80,6 +82,91 @@ def test_probe_publishes_metrics_per_service(
         for name in services
         for value in minimum(cloudwatch, name, "ResponseSeconds")
     )
+
+
+TOKEN, NEXT_TOKEN, SECRET = "gtk_test_token", "gtk_test_next", "gatehouse/dev/canary-key"
+
+
+class GatewayHandler(http_servers.Handler):
+    """Verifies the token of the fixture, and responds like the Core of the gateway. changes: of the
+    responses, keyed by path.
+    """
+
+    changes: dict[str, dict[str, Any]] = {}  # noqa: RUF012  the fixture clears it
+
+    def do_GET(self) -> None:
+        self.respond(200, b"")
+
+    def do_POST(self) -> None:
+        body = self.body()
+        if self.path == "/verify":
+            valid = json.loads(body) == {"token": TOKEN}
+            reply = {"valid": valid, "code": "VALID" if valid else "NOT_FOUND"}
+        else:
+            has_key = self.headers["Authorization"] == f"Bearer {TOKEN}"
+            reply = {"sha256": hashlib.sha256(body).hexdigest()} if has_key else {}
+            reply |= {"host": self.headers["Host"], "scheme": "http"}
+        reply |= self.changes.get(self.path, {})
+        self.respond(reply.pop("status", 200), json.dumps(reply).encode())
+
+
+@pytest.fixture
+def canary(cloudwatch: Any) -> Iterator[dict[str, Any]]:
+    """The event of a stack with a canary key."""
+    GatewayHandler.changes.clear()
+    manager = boto3.client("secretsmanager")
+    manager.create_secret(Name=SECRET, SecretString=f"{TOKEN} {NEXT_TOKEN}")
+    with http_servers.serving(GatewayHandler) as url:
+        yield {
+            "namespace": NAMESPACE,
+            "services": {"gateway": f"{url}/200"},
+            "canary": {"secret": SECRET, "verify": f"{url}/verify", "echo": f"{url}/echo"},
+        }
+
+
+@pytest.mark.requirement("ECS-09")
+def test_probe_uses_the_older_token_of_the_canary_key(
+    cloudwatch: Any, canary: dict[str, Any]
+) -> None:
+    assert probe.handler(canary, None) == {"gateway": True, "canary": True}
+    assert minimum(cloudwatch, "gateway", "CanaryKeyUp") == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "problem"),
+    [
+        ("/verify", {"status": 503}, "verify: status 503 VALID"),
+        ("/verify", {"valid": False, "code": "REVOKED"}, "verify: status 200 REVOKED"),
+        ("/echo", {"status": 421, "code": "wrong_host"}, "echo: status 421 wrong_host"),
+        ("/echo", {"sha256": "", "host": "other.test"}, "echo: wrong sha256, host"),
+        ("/echo", {"status": 400, "code": f"leaks {TOKEN}"}, "echo: status 400 leaks (token)"),
+    ],
+)
+def test_problem_of_the_canary_key_is_logged_without_its_token(
+    cloudwatch: Any,
+    canary: dict[str, Any],
+    path: str,
+    change: dict[str, Any],
+    problem: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    GatewayHandler.changes[path] = change
+    assert probe.handler(canary, None) == {"gateway": True, "canary": False}
+    assert minimum(cloudwatch, "gateway", "CanaryKeyUp") == [0.0]
+    (line,) = (record.message for record in caplog.records if record.levelname == "WARNING")
+    assert json.loads(line)["problem"] == problem
+    assert TOKEN not in caplog.text
+
+
+def test_secret_that_cannot_be_read_is_a_problem(canary: dict[str, Any]) -> None:
+    canary["canary"]["secret"] = "gatehouse/dev/other"
+    assert probe.handler(canary, None) == {"gateway": True, "canary": False}
+
+
+def test_key_is_only_verified_without_an_echo(canary: dict[str, Any]) -> None:
+    GatewayHandler.changes["/echo"] = {"status": 500}
+    del canary["canary"]["echo"]
+    assert probe.handler(canary, None) == {"gateway": True, "canary": True}
 
 
 def test_redirect_is_not_followed_and_counts_as_down(cloudwatch: Any, service: str) -> None:

@@ -196,7 +196,7 @@ def test_changed_log_level_applies_to_requests(out: Out, observer: Observer) -> 
 
 def published(out: Out) -> list[dict[str, Any]]:
     names = ("Requests", "FailedRequests", "SlowRequests")
-    lines = [line for line in out.lines() if line["event"] == "metrics"]
+    lines = [line for line in out.lines() if "Requests" in line]
     return [{name: line[name] for name in names if line[name]} for line in lines]
 
 
@@ -221,10 +221,32 @@ def test_failed_and_slow_requests_are_those_of_the_service(
     log_request(observer, status, seconds=seconds, core_seconds=core_seconds)
     observer.publish_requests()
     assert published(out) == [{"Requests": 1, **expected}]
-    (line,) = (line for line in out.lines() if line["event"] == "metrics")
+    (line,) = (line for line in out.lines() if "Requests" in line)
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert (directive["Namespace"], directive["Dimensions"]) == ("Gatehouse/test", [["Service"]])
     assert line["Service"] == "gateway"
+
+
+@pytest.mark.alarm_triggered("core-errors")
+@pytest.mark.requirement("SS-08")
+def test_results_of_cores_are_published_by_age_of_the_task(out: Out) -> None:
+    namespace = "Gatehouse/test"
+    for new_task_s in (1800.0, 0.0):
+        observer = Observer(
+            "gateway", "error", "test", Stream(out), namespace=namespace, new_task_s=new_task_s
+        )
+        for status, core_seconds in ((200, 0.1), (502, 0.1), (404, 0.1), (503, None)):
+            log_request(observer, status, core_seconds=core_seconds)
+        observer.publish_requests()
+        observer.publish_requests()  # nothing since then
+    lines = [line for line in out.lines() if "CoreResults" in line]
+    assert [(line["Tasks"], line["CoreResults"], line["CoreErrors"]) for line in lines] == [
+        ("new", 3, 1),
+        ("other", 3, 1),
+    ]
+    for line in lines:
+        (directive,) = line["_aws"]["CloudWatchMetrics"]
+        assert directive["Dimensions"] == [["Service", "Tasks"]]
 
 
 def test_health_checks_are_not_counted_but_publish_counts(out: Out) -> None:

@@ -180,6 +180,7 @@ def test_release_that_forwards_requests_is_deployed(secret: Any, released: Relea
     assert rolled_back(released()) == []
 
 
+@pytest.mark.alarm_triggered("canary-key")
 @pytest.mark.requirement("SS-08")
 @pytest.mark.parametrize("what", _RELEASES)
 def test_release_that_breaks_the_proxy_is_rolled_back(
