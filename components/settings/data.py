@@ -48,11 +48,13 @@ class KmsKeysSettings(Section):
 
 
 class SecretsSettings(Section):
-    """The secrets that the rotation function creates: pepper, session key and bootstrap token."""
+    """The secrets that the rotation function creates: pepper, session key, bootstrap token and
+    canary key.
+    """
 
     rotation_days: Annotated[int, integer(1, 30, "days")] = 30
-    """Days between rotations. The latest 100 generations of the pepper and the latest 3 of the
-    session key remain valid.
+    """Days between rotations. The latest 100 generations of the pepper, the latest 3 of the session
+    key and the latest 2 tokens of the canary key remain valid.
     """
     recovery_window_days: Annotated[
         int,

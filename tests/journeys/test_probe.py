@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.journeys.conftest import Running
+from tests.journeys.conftest import UP_OUTPUT, Running
 
 
 @pytest.mark.requirement("ECS-09")
@@ -13,8 +13,12 @@ def test_probe_gets_200_from_every_service(running: Running) -> None:
         json.loads(line[line.index("{") :])
         for line in (running.home / "logs" / "probe.log").read_text().splitlines()
     ]
-    assert {line["service"]: line["status"] for line in lines} == {
-        "gateway": 200,
-        "console": 200,
-        "sharing": 200,
-    }
+    statuses = {line["service"]: line["status"] for line in lines if "service" in line}
+    assert statuses == {"gateway": 200, "console": 200, "sharing": 200}
+    assert [line["problem"] for line in lines if line["event"] == "canary key used"] == [""]
+
+
+@pytest.mark.requirement("ECS-09", "SS-08")
+def test_up_reports_the_use_of_the_canary_key(running: Running) -> None:
+    output = (running.home / UP_OUTPUT).read_text()
+    assert "verified the canary key, and sent a request with it to a Core" in output

@@ -86,6 +86,12 @@ SECRETS = [
             (ADMINISTRATOR, "pepper", EXPLICIT_DENY),
             (OPERATOR, "bootstrap-token", ALLOWED),
             (OPERATOR, "session-key", EXPLICIT_DENY),
+            ("gateway-execution", "canary-key", ALLOWED),
+            ("probe", "canary-key", ALLOWED),
+            ("smoke", "canary-key", ALLOWED),
+            ("probe", "pepper", EXPLICIT_DENY),
+            ("gateway-task", "canary-key", EXPLICIT_DENY),
+            (OPERATOR, "canary-key", EXPLICIT_DENY),
         )
     ),
     on_secret(
@@ -140,6 +146,7 @@ secrets_key, data_key, logs_key, backup_key = (
 )
 PEPPER = via("secretsmanager", **for_secret("pepper"))
 SESSION_KEY = via("secretsmanager", **for_secret("session-key"))
+CANARY_KEY = via("secretsmanager", **for_secret("canary-key"))
 CORE_CREDENTIAL = via("secretsmanager", **for_secret("core-credentials/docs"))
 KEYS = [
     secrets_key("pepper decrypted for ECS", "gateway-execution", DECRYPT, ALLOWED, PEPPER),
@@ -153,6 +160,8 @@ KEYS = [
     secrets_key(
         "session key for the gateway", "gateway-execution", DECRYPT, IMPLICIT_DENY, SESSION_KEY
     ),
+    secrets_key("probe, canary key", "probe", DECRYPT, ALLOWED, CANARY_KEY),
+    secrets_key("probe, pepper", "probe", DECRYPT, IMPLICIT_DENY, PEPPER),
     secrets_key("gateway task, pepper", "gateway-task", DECRYPT, IMPLICIT_DENY, PEPPER),
     secrets_key("gateway task, credential", "gateway-task", DECRYPT, ALLOWED, CORE_CREDENTIAL),
     secrets_key(

@@ -21,7 +21,7 @@ from gatehouse.features.keys.service import KeyService
 
 NAME, OWNER = "canary key", "gatehouse"
 _ACTOR = Actor("system", "gateway")
-_REVOKED_MAX = 100
+_PAGE_KEYS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class CanaryKey:
         if oldest is None:
             return
         only = KeyFilter(owner=OWNER, state="active")
-        keys, _ = await self.service.store.page(after=None, size=_REVOKED_MAX, only=only)
+        keys, _ = await self.service.store.page(after=None, size=_PAGE_KEYS, only=only)
         for key in keys:
             if key.created_by == _ACTOR.label and key.created_at < oldest.created_at:
                 reason, roles = "the canary key was rotated", frozenset({Role.OWNER})

@@ -84,6 +84,8 @@ def respond(scope: asgi.Scope, authorization: bytes) -> asgi.Response:
         return _response(404, code="wrong_path")
     if scope["method"] != "POST":
         return _response(405, code="wrong_method")
+    if len(scope[BODY]) > BODY_BYTES_MAX:
+        return _response(413, code="body_too_large")
     if any(has_token(value.decode("latin-1")) for value in others.values()):
         return _response(400, code="has_token")
     return _response(

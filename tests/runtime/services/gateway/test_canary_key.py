@@ -17,6 +17,7 @@ import pytest
 from gatehouse.core.cores import ECHO
 from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.token import Pepper, build
+from gatehouse.services.gateway import echo
 from moto import mock_aws
 
 from components import contract
@@ -195,6 +196,7 @@ def test_release_that_breaks_the_proxy_is_rolled_back(
     assert smoke.handler({"hookDetails": details}, None) == {"hookStatus": "SUCCEEDED"}
 
 
+@pytest.mark.bound("gateway.echo:BODY_BYTES_MAX")
 async def test_key_can_only_call_the_core_of_the_gateway(token: Token, released: Release) -> None:
     gateway = released()
     header = f"Authorization: Bearer {token.text}"
@@ -204,6 +206,9 @@ async def test_key_can_only_call_the_core_of_the_gateway(token: Token, released:
     assert "gatehouse_core_" not in reply.body.decode()
     assert (await gateway.request("GET", "/cores/docs/", header)).outcome == (403, "FORBIDDEN")
     assert (await gateway.request("GET", ECHO_PATH, header)).status == 405
+    large = bytes(echo.BODY_BYTES_MAX + 1)
+    assert (await gateway.request("POST", ECHO_PATH, header, body=large)).status == 413
+    assert (await gateway.request("POST", ECHO_PATH, header, body=large[1:])).status == 200
     assert (await gateway.request("POST", f"/cores/{ECHO}/", header, body=b"")).status == 404
 
 
