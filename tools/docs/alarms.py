@@ -115,7 +115,9 @@ def _metric(alarm: Mapping[str, Any]) -> str:
     for name, metric in metrics.items():
         # The namespace of the program's own metrics contains the name of the stack.
         namespace = re.sub(r"^Gatehouse/.*", "Gatehouse", metric["namespace"])
-        text = re.sub(rf"\b{name}\b", f"`{namespace} {metric['metricName']}`", text)
+        tasks = dict(metric.get("dimensions") or {}).get("Tasks")
+        label = f"`{namespace} {metric['metricName']}{f' ({tasks} tasks)' if tasks else ''}`"
+        text = re.sub(rf"\b{name}\b", label, text)
     first = next(iter(metrics.values()))
     breaching, periods = int(alarm["datapointsToAlarm"]), int(alarm["evaluationPeriods"])
     minutes = int(first["period"]) * periods // 60
