@@ -85,7 +85,7 @@ def canary(stack: Stack) -> dict[str, Any]:
     gateway, url = stack.contract.services["gateway"], stack.contract.urls["gateway"]
     echo = {"echo": f"{url}{gateway.echo}"} if stack.forwards_requests else {}
     secret = stack.names.secret(CANARY_KEY)
-    return {"secret": secret, "verify": f"{url}{gateway.protected}", **echo}
+    return {"name": secret, "verify": f"{url}{gateway.protected}", **echo}
 
 
 def probe_alarms(

@@ -2,7 +2,7 @@
 key, and publishes metrics.
 
 EventBridge invokes the function at a fixed rate with the event `{"namespace": "Gatehouse/dev",
-"services": {"gateway": "https://gateway.example.com/"}, "canary": {"secret":
+"services": {"gateway": "https://gateway.example.com/"}, "canary": {"name":
 "gatehouse/dev/canary-key", "verify": URL, "echo": URL}}`. The function publishes two metrics with
 the dimension Service: `ServiceUp`, which is 1 for status 200 and otherwise 0, and
 `ResponseSeconds`, which is the response time. With `canary`, it verifies the canary key, sends a
@@ -84,10 +84,10 @@ def check_canary(canary: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
     """
     try:
         client = boto3.client("secretsmanager")
-        value = client.get_secret_value(SecretId=canary["secret"])["SecretString"]
+        value = client.get_secret_value(SecretId=canary["name"])["SecretString"]
         token = value.split()[0]  # the gateways may not know the next one yet
     except (BotoCoreError, ClientError, IndexError) as exc:
-        problem = f"{canary['secret']} cannot be read: {type(exc).__name__}"
+        problem = f"{canary['name']} cannot be read: {type(exc).__name__}"
     else:
         problem = _canary_problem(canary, token, headers).replace(token, "(token)")
     line = {"event": "canary key used", "url": canary["verify"], "problem": problem}

@@ -420,7 +420,7 @@ class FakeAccount:
             },
         }
         if self.canary is not None:
-            canary = {"secret": "gatehouse/dev/canary-key", "echo": f"{self.url}/echo"}
+            canary = {"name": "gatehouse/dev/canary-key", "echo": f"{self.url}/echo"}
             outputs["probe"] = {"function": "gatehouse-dev-probe", "event": {"canary": canary}}
         return outputs | {
             name: {"gateway": {"taskDefinition": UNKNOWN}} for name in self.undeployed

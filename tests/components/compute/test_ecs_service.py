@@ -103,7 +103,7 @@ def test_smoke_test_of_the_gateway_uses_the_canary_key() -> None:
     url = "https://gateway.gatehouse.example.com"
     found = details("prod", "gateway", {})
     assert found["canary"] == {
-        "secret": "gatehouse/prod/canary-key",
+        "name": "gatehouse/prod/canary-key",
         "verify": f"{url}/v1/keys/verify",
         "echo": f"{url}/cores/gatehouse-echo/check",
         "address": found["checks"][0]["address"],
@@ -113,11 +113,11 @@ def test_smoke_test_of_the_gateway_uses_the_canary_key() -> None:
 
 def test_canary_key_is_only_verified_without_the_proxy() -> None:
     off = {"environment_variables": ["GATEHOUSE_FEATURES=webhooks=off,proxy=off"]}
-    assert details("prod", "gateway", off)["canary"].keys() == {"secret", "verify", "address"}
+    assert details("prod", "gateway", off)["canary"].keys() == {"name", "verify", "address"}
     probe = json.loads(
         run("prod", changes=off).get("cloudwatch.EventTarget", "probe").inputs["input"]
     )
-    assert probe["canary"].keys() == {"secret", "verify"}
+    assert probe["canary"].keys() == {"name", "verify"}
 
 
 def test_smoke_test_needs_no_feature() -> None:

@@ -120,7 +120,7 @@ def canary(cloudwatch: Any) -> Iterator[dict[str, Any]]:
         yield {
             "namespace": NAMESPACE,
             "services": {"gateway": f"{url}/200"},
-            "canary": {"secret": SECRET, "verify": f"{url}/verify", "echo": f"{url}/echo"},
+            "canary": {"name": SECRET, "verify": f"{url}/verify", "echo": f"{url}/echo"},
         }
 
 
@@ -159,7 +159,7 @@ def test_problem_of_the_canary_key_is_logged_without_its_token(
 
 
 def test_secret_that_cannot_be_read_is_a_problem(canary: dict[str, Any]) -> None:
-    canary["canary"]["secret"] = "gatehouse/dev/other"
+    canary["canary"]["name"] = "gatehouse/dev/other"
     assert probe.handler(canary, None) == {"gateway": True, "canary": False}
 
 

@@ -66,21 +66,23 @@ class Deployed:
         arn = aws["secretsmanager"].create_secret(
             Name=f"{self.name}/pepper", SecretString=self.secret
         )["ARN"]
+        canary = aws["secretsmanager"].create_secret(
+            Name=f"{self.name}/canary-key", SecretString="tokens"
+        )["ARN"]
         if self.may_read:
             statement = {
                 "Effect": "Allow",
                 "Action": "secretsmanager:GetSecretValue",
-                "Resource": arn,
+                "Resource": [arn, canary],
             }
             document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
             aws["iam"].put_role_policy(
                 RoleName=f"{self.name}-execution", PolicyName="read", PolicyDocument=document
             )
-        injected = (
-            [{"name": "GATEHOUSE_PEPPER", "valueFrom": arn + self.value_from_suffix}]
-            if self.inject
-            else []
-        )
+        injected = [{"name": "GATEHOUSE_CANARY_KEY", "valueFrom": canary}]
+        if self.inject:
+            value_from = arn + self.value_from_suffix
+            injected.insert(0, {"name": "GATEHOUSE_PEPPER", "valueFrom": value_from})
         definition = aws["ecs"].register_task_definition(
             family=self.name,
             taskRoleArn=roles["task"],
@@ -190,7 +192,8 @@ def test_json_key_of_a_secret_is_resolved(deployed: Deployed) -> None:
         ":password::",
     )
     assert ecs_task.resolve_secrets(deployed.aws(), deployed.gateway()) == {
-        "GATEHOUSE_PEPPER": "pw"
+        "GATEHOUSE_CANARY_KEY": "tokens",
+        "GATEHOUSE_PEPPER": "pw",
     }
 
 

@@ -145,7 +145,7 @@ def hook_details(gateway: Gateway) -> dict[str, Any]:
     inputs = run("prod").get("ecs.Service", "gateway").inputs
     (hook,) = inputs["deploymentConfiguration"]["lifecycleHooks"]
     details: dict[str, Any] = json.loads(hook["hookDetails"])
-    canary = details["canary"] | {"secret": SECRET}
+    canary = details["canary"] | {"name": SECRET}
     for row, names in (
         *((check, ("url",)) for check in details["checks"]),
         (canary, ("verify", "echo")),
