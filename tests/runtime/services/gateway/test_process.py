@@ -49,7 +49,7 @@ from tests.runtime.waiting import until
         ),
         (
             "GATEHOUSE_DATABASE_URL",
-            "postgresql://nobody:canary@127.0.0.1:1/none",
+            "postgresql://nobody:pa55word@127.0.0.1:1/none",
             "cannot connect to PostgreSQL at 127.0.0.1:1",
         ),
     ],
@@ -60,7 +60,7 @@ def test_failed_start_is_explained(
     status, text = failed_start(**{variable: value})
     assert status == 1
     assert message in text
-    assert "canary" not in text
+    assert "pa55word" not in text
     assert "c2hvcnQ" not in text
 
 
