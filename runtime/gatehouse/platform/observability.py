@@ -345,6 +345,11 @@ class Metrics:
             "Age of the key state on which verifications are based.",
             "livemax",
         )
+        self.database_age = self._gauge(
+            "gatehouse_database_age_seconds",
+            "Time since the key state was last read from the database.",
+            "livemax",
+        )
         self.cached_keys = self._gauge(
             "gatehouse_cached_keys", "Cached key records in all workers.", "livesum"
         )

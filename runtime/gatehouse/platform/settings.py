@@ -450,8 +450,12 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
 
     max_staleness_ms: Annotated[int, Field(ge=1500, le=60_000)] = 3000
     """Maximum age of the key state in a gateway, in milliseconds. A gateway with an older key state
-    denies every key. This is also the maximum time that a revocation waits for the gateways. A
-    higher value tolerates longer database failovers."""
+    denies every key. This is also the maximum time that a revocation waits for the gateways."""
+    database_outage_max_s: Annotated[int, Field(ge=0, le=3600)] = 900
+    """Maximum time in seconds for which a gateway uses its key state while it cannot read
+    PostgreSQL but can read the revocations that are announced in Redis or Valkey. Requires
+    GATEHOUSE_REDIS_URL. The leases of Cores do not end during this time, also without Redis. The
+    gateways and the console must have the same value. 0 disables both."""
     limit_timeout_ms: Annotated[int, Field(ge=5, le=5000)] = 250
     """Timeout for Redis calls, in milliseconds. After a timeout, GATEHOUSE_LIMIT_ON_ERROR
     applies.
@@ -467,6 +471,11 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     body_max_bytes: Annotated[int, Field(ge=1024, le=10_485_760)] = 65_536
     """Maximum size of request bodies to the management API and the verify endpoints, and of signed
     requests to Cores, in bytes. A Core declares the maximum size of other requests."""
+
+    @property
+    def announced_outage_s(self) -> int:
+        """Maximum time in seconds for which gateways verify keys without PostgreSQL."""
+        return self.database_outage_max_s if self.redis_url else 0
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "Settings":

@@ -96,7 +96,7 @@ async def test_row_applies_to_verifications_and_explanations() -> None:
 
 
 async def test_row_ends_relayed_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    relay = Relay(TEST, Clock(), "", lambda *_: None, 3000, 1, 60.0)
+    relay = Relay(TEST, Clock(), "", lambda *_: None, Clock().now, 3000, 1, 60.0)
     relay.staleness_ms = lambda: 0
     stream = Stream(relay)
     stream.record = msgspec.structs.replace(RECORD, owner="blocked")

@@ -22,6 +22,7 @@ from gatehouse.features.keys.schemas import (
     PurgedKey,
     PurgeKey,
     ReasonBody,
+    RevokedKey,
     RotatedKey,
     RotateKey,
     UpdateKey,
@@ -227,11 +228,10 @@ def revoke(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
     bound is reached.
     """
     path = f"{_KEYS}/{key_id(id)}/revoke"
-    revoked = client.call(ChangedKey, "POST", path, request(settings))
+    revoked = client.call(RevokedKey, "POST", path, request(settings))
     key = revoked.key
-    return revoked, lambda: print_text(
-        f"Revoked {key.id} ({key.name}) at {key.revoked_at}. {_propagation(revoked.effective)}"
-    )
+    text = id if key is None else f"{key.id} ({key.name}) at {key.revoked_at}"
+    return revoked, lambda: print_text(f"Revoked {text}. {_propagation(revoked.effective)}")
 
 
 def rotate(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
@@ -322,6 +322,15 @@ def _change(done: str, changed: ChangedKey) -> Output:
 
 
 def _propagation(effective: str) -> str:
-    return "In effect at every gateway" + (
-        "." if effective == "everywhere" else " within the propagation bound."
-    )
+    return _PROPAGATION[effective]
+
+
+#: Sentences for the values of `effective`.
+_PROPAGATION = {
+    "everywhere": "In effect at every gateway.",
+    "within_bound": "In effect at every gateway within the propagation bound.",
+    "within_outage_bound": "A gateway that cannot read the database may apply the change only "
+    "after GATEHOUSE_DATABASE_OUTAGE_MAX_S.",
+    "announced": "The database is not available. In effect within the propagation bound at every "
+    "gateway that can read Redis; stored when the database is available.",
+}

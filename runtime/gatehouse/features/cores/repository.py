@@ -139,6 +139,17 @@ _WRITE_REPORTS = (
     "UPDATE gateway_worker SET core_reports = $2, core_reports_at = now() WHERE id = $1"
 )
 
+#: Extends the leases that were live when a gateway worker last read the registry, if none has read
+#: it for some seconds: agents could not renew them. Changes no lease again that was just extended.
+EXTEND_LEASES = (
+    "UPDATE core SET expires_at = clock_timestamp() + make_interval(secs => lease_s) "
+    "FROM (SELECT max(seen_at) AS read_at FROM gateway_worker) AS last "
+    "WHERE NOT draining AND expires_at > read_at "
+    "AND expires_at < clock_timestamp() + make_interval(secs => lease_s / 2.0) "
+    "AND clock_timestamp() - read_at BETWEEN make_interval(secs => $1) "
+    "AND make_interval(secs => $2)"
+)
+
 _OF_NAME = f"SELECT {COLUMNS} FROM core WHERE name = $1 ORDER BY draining, expires_at DESC LIMIT 1"
 
 _REPORTS = (
@@ -164,7 +175,9 @@ class CoreRegistry:
 
     def __init__(self, pool: Pool, now: Callable[[], float] = time.time) -> None:
         self._pool = pool
-        self._now = now
+        #: The time until which leases are judged. It does not pass while the registry cannot be
+        #: read, because agents cannot renew their leases then.
+        self.now = now
         #: Instances by name and ID, in the order of their last change.
         self._cores: dict[str, dict[str, CoreRecord]] = {}
         #: Cores of the gateway itself, which are in no table.
@@ -197,7 +210,7 @@ class CoreRegistry:
         return tuple(self._cores.get(name, {}).values())
 
     def settings(self, name: str) -> CoreSettings:
-        now, last = self._now(), None
+        now, last = self.now(), None
         for core in reversed(self._cores.get(name, {}).values()):
             if core.is_live(now):
                 return core.settings
@@ -218,7 +231,7 @@ class CoreRegistry:
         instances.pop(record.instance_id, None)
         instances[record.instance_id] = record
         self._turns[turn] = None
-        now = self._now()
+        now = self.now()
         for name, instance_id in {turn, *islice(self._turns, _CHECKED)}:
             self._turns.move_to_end((name, instance_id))  # so that all are checked in turn
             instances = self._cores[name]
@@ -233,7 +246,7 @@ class CoreRegistry:
         self.on_change()
 
     def empty(self) -> CoreRegistry:
-        return CoreRegistry(self._pool, self._now)
+        return CoreRegistry(self._pool, self.now)
 
     def replace(self, other: CoreRegistry) -> None:
         self._cores, self._turns = other._cores, other._turns
@@ -246,7 +259,7 @@ class CoreRegistry:
         Raises Conflict if a key of another family has a live lease on the name, or if the Core has
         too many instances, or the key too many Cores or instances.
         """
-        at = to_datetime(now)
+        at = to_datetime(min(now, self.now()))
         async with self._changing(record.registered_by) as (connection, family):
             if await connection.fetchval(_HAS_OTHER_OWNER, family, record.name, at):
                 raise Conflict(
@@ -312,7 +325,7 @@ class CoreRegistry:
         """
         async with self._changing(key) as (connection, family):
             lease, values = (family, name, lease_id), (key, url, lease_s, to_datetime(now))
-            latest = to_datetime(self._now())  # after the wait for other changes
+            latest = to_datetime(self.now())  # after the wait for other changes
             row = await connection.fetchrow(_RENEW, *lease, *values, latest)
             if row is None:
                 if await connection.fetchval(_IS_DRAINED, *lease):

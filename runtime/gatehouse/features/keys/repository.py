@@ -140,8 +140,8 @@ _SET_CREDITS = (
 _POLL_MIN_S, _POLL_MAX_S = 0.005, 0.05
 
 _LAGGING = (
-    "SELECT EXISTS (SELECT FROM gateway_worker "
-    "WHERE confirmed_seq < $1 AND seen_at > clock_timestamp() - make_interval(secs => $2))"
+    "SELECT max(seen_at) > clock_timestamp() - make_interval(secs => $2) FROM gateway_worker "
+    "WHERE confirmed_seq < $1 AND seen_at > clock_timestamp() - make_interval(secs => $3)"
 )
 
 _WRITABLE = (
@@ -220,10 +220,13 @@ class KeyRepository:
     """Methods except `effective` raise Unavailable. Every write method stores the change and an
     audit event in one transaction."""
 
-    def __init__(self, pool: Pool, *, staleness_s: float) -> None:
-        """`staleness_s`: the propagation bound (GATEHOUSE_MAX_STALENESS_MS)."""
+    def __init__(self, pool: Pool, *, staleness_s: float, outage_s: float = 0) -> None:
+        """staleness_s: the propagation bound (GATEHOUSE_MAX_STALENESS_MS). outage_s: maximum time
+        for which gateway workers use the key state without the database.
+        """
         self._pool = pool
         self._live_s = 2 * staleness_s
+        self._outage_s = outage_s
 
     async def add(self, key: Key, event: AuditEvent) -> None:
         async with self._pool.transaction() as connection:
@@ -331,21 +334,24 @@ class KeyRepository:
         return generation
 
     async def effective(self, change_seq: int, *, timeout_s: float) -> Effective:
-        """Returns `everywhere` when every live gateway worker has applied the change, or
-        `within_bound` after a timeout or database failure.
+        """Returns `everywhere` when every live gateway worker has applied the change. Otherwise,
+        after a timeout or database failure, returns the bound within which a worker applies the
+        change that reads neither the database nor an announcement.
 
-        A worker that has not written its row for longer than the propagation bound denies all keys.
-        After twice the bound, this method no longer waits for the worker.
+        A worker that has not written its row for longer than the propagation bound denies all keys,
+        or uses announcements. After twice the bound, this method no longer waits for the worker.
         """
         wait_s = _POLL_MIN_S
+        bound: Effective = "within_outage_bound" if self._outage_s else "within_bound"
+        last = change_seq, self._live_s, max(self._live_s, self._outage_s)
         try:
             async with asyncio.timeout(timeout_s):
-                while await self._pool.fetchval(_LAGGING, change_seq, self._live_s):
+                while is_lagging := await self._pool.fetchval(_LAGGING, *last):
                     await asyncio.sleep(wait_s)
                     wait_s = min(2 * wait_s, _POLL_MAX_S)
         except (TimeoutError, Unavailable):
-            return "within_bound"
-        return "everywhere"
+            return bound
+        return "everywhere" if is_lagging is None else bound
 
 
 def _conditions(only: KeyFilter, id_start: str | None, sort: KeySort = "id") -> Conditions:

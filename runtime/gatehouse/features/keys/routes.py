@@ -32,6 +32,7 @@ from gatehouse.features.keys.schemas import (
     PurgedKey,
     PurgeKey,
     ReasonBody,
+    RevokedKey,
     RotatedKey,
     RotateKey,
     UpdateKey,
@@ -152,6 +153,19 @@ async def purge_key(request: Request, id: str, body: PurgeKey, keys: KeyService)
     return PurgedKey(changed.key.id, purged_at, changed.effective, counters_removed)
 
 
+async def revoke_key(request: Request, id: str, body: ReasonBody, keys: KeyService) -> RevokedKey:
+    """Revoke a key.
+
+    A revocation cannot be undone. Responds when every live gateway worker denies the key, or when
+    the propagation bound is reached. While the database is not available, an owner with the
+    bootstrap token or a JWT can revoke keys: `effective` is `announced` and `key` is null.
+    Idempotent.
+    """
+    roles = request.authenticated.roles
+    key, effective = await keys.revoke(existing_id(id), body.reason, request.actor, roles)
+    return RevokedKey(None if key is None else key_view(key, keys.prefix), effective)
+
+
 def _changed(keys: KeyService, changed: Changed) -> ChangedKey:
     return ChangedKey(key_view(changed.key, keys.prefix), changed.effective)
 
@@ -222,11 +236,14 @@ ENDPOINTS = (
         "The gateway denies the key until it is enabled again. Idempotent.",
     ),
     _action(Action.ENABLE, OPERATORS, "A disabled key becomes active. Idempotent."),
-    _action(
-        Action.REVOKE,
-        KEY_MANAGERS,
-        """A revocation cannot be undone. Responds when every live gateway worker denies the key, or
-        when the propagation bound is reached. Idempotent.""",
+    _key(
+        "POST",
+        f"{_KEY}/revoke",
+        revoke_key,
+        roles=KEY_MANAGERS,
+        step_up=_MANAGING,
+        errors=(404,),
+        is_idempotent=True,
     ),
     _key(
         "POST",

@@ -23,6 +23,7 @@ from gatehouse.features.keys.fields import (
     StateFilter,
     Ttl,
 )
+from gatehouse.platform.http.examples import example
 from gatehouse.platform.http.fields import (
     LIMITS_MAX,
     PAGE_SIZE,
@@ -413,6 +414,15 @@ class KeyPage(View):
 
 class ChangedKey(View):
     key: KeyView
+    effective: Effective
+
+
+class RevokedKey(View):
+    """The revoked key. `key`: null while the database is not available."""
+
+    example: ClassVar = {"key": example(KeyView)}
+
+    key: KeyView | None
     effective: Effective
 
 

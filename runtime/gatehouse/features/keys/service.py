@@ -33,8 +33,10 @@ from gatehouse.core.keys import (
     no_key,
 )
 from gatehouse.core.lifecycle import Action
-from gatehouse.core.roles import Role, check_reach
+from gatehouse.core.roles import OWNERS, Role, check, check_reach
 from gatehouse.core.token import ParsedToken, Pepper, build, key_id
+from gatehouse.core.token_scanner import redacted
+from gatehouse.features.keys.announcements import Announcements
 from gatehouse.features.keys.fields import DEFAULT_SCOPES
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.schemas import CreateKey, KeyFilter, settings_of
@@ -47,6 +49,8 @@ from gatehouse.platform.settings import Settings
 #: defective.
 _ID_ATTEMPTS = 2
 _ID_BYTES = 12
+#: Maximum duration of a revocation in the database.
+REVOKE_TIMEOUT_S = 5.0
 _SECRET_BYTES = 32
 
 #: Actions that are rejected on the last key that can manage keys.
@@ -98,6 +102,7 @@ class KeyService:
     confirmation_timeout_s: maximum time that a change waits for confirmation by the gateways.
     environment, default_limit: of keys for which the request specifies none.
     deliver: creates links to tokens. None if secret sharing is not configured.
+    announcements: of changes that gateways cannot read in the database. None without Redis.
     forget: removes the rate-limit counters of a key family. None if each gateway worker counts
         separately.
     """
@@ -110,6 +115,7 @@ class KeyService:
     environment: KeyEnvironment
     default_limit: RateLimit
     deliver: Deliver | None = None
+    announcements: Announcements | None = None
     forget: Callable[[str], Awaitable[bool]] | None = None
 
     @classmethod
@@ -119,7 +125,9 @@ class KeyService:
         """The service of a deployment. fields: other fields of the class."""
         staleness_s = settings.max_staleness_ms / 1000
         return cls(
-            store=KeyRepository(pool, staleness_s=staleness_s),
+            store=KeyRepository(
+                pool, staleness_s=staleness_s, outage_s=settings.announced_outage_s
+            ),
             clock=clock,
             pepper=pepper,
             prefix=settings.key_prefix,
@@ -235,6 +243,28 @@ class KeyService:
             return lifecycle.state_change(key, action, state, now, by=actor.label, reason=reason)
 
         return await self.transition(key_id, action, actor, change, roles)
+
+    async def revoke(
+        self, key_id: KeyId, reason: str, actor: Actor, roles: frozenset[Role]
+    ) -> tuple[Key | None, Effective]:
+        """Revokes a key, also while the database is not available: gateways then deny the key, and
+        the result contains no key. Only an owner can do that, because the scopes of the key are not
+        known. Raises the errors of `act`, and Unavailable, in which case nothing was revoked.
+        """
+        try:
+            changed = await self.act(key_id, Action.REVOKE, reason, actor, roles)
+        except Unavailable:
+            if self.announcements is None:
+                raise
+            check(roles, OWNERS)
+            event = actor.event(
+                Action.REVOKE.audit_action,
+                target_id=key_id,
+                at=self.clock.now(),
+                details={"reason": redacted(reason)},
+            )
+            return None, await self.announcements.announce_revocation(event)
+        return changed.key, changed.effective
 
     async def rotate(
         self,
@@ -352,13 +382,16 @@ class KeyService:
             )
             return changed, event
 
-        written = await self.store.alter(key_id, update)
+        deadline_s = REVOKE_TIMEOUT_S if action is Action.REVOKE else None
+        written = await self.store.alter(key_id, update, deadline_s=deadline_s)
         if written is None:
             raise no_key()
         key, change_seq = written
-        return Changed(
-            key, await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s)
-        )
+        effective = await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s)
+        # The rotation of a key also ends others of its family, which are not announced.
+        if self.announcements is not None and action is not Action.ROTATE:
+            effective = await self.announcements.announce(key, effective)
+        return Changed(key, effective)
 
     async def writable_generation(self) -> int:
         """The newest pepper generation that every live gateway can read. During a rollout, this is

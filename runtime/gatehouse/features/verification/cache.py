@@ -6,7 +6,8 @@ of its row, or by the record of a revoked or purged key. The record of a revoked
 only by a higher version that is also revoked, or by the record of a purged key, which no record in
 another state replaces. A change that arrives while a load of the same key is in progress is stored
 until the load ends, because the load may have read the row before the change. A load during which
-the cache was cleared is repeated for the same reason.
+the cache was cleared is repeated for the same reason. A key whose revocation was announced while
+the database was not available is revoked, whatever the database contains, until its row is.
 
 A limited number of unknown IDs is cached too, each until a row with the ID is announced.
 """
@@ -14,6 +15,8 @@ A limited number of unknown IDs is cached too, each until a row with the ID is a
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from gatehouse.core.keys import KeyId, KeyRecord, KeyState
 from gatehouse.core.token import Pepper, is_marked
@@ -33,6 +36,8 @@ class KeyCache:
         self._records: OrderedDict[KeyId, KeyRecord] = OrderedDict()
         self._absent: OrderedDict[KeyId, None] = OrderedDict()
         self._loading: dict[KeyId, KeyRecord | None] = {}
+        #: Keys whose revocation was announced and is not yet in the database.
+        self._revoked: set[KeyId] = set()
         self._records_max = records_max
         self._absent_max = absent_max
 
@@ -78,7 +83,7 @@ class KeyCache:
                 self._absent.popitem(last=False)
             return None
         self._store(newest)
-        return newest
+        return self._records[newest.id]
 
     def abandon_load(self, key_ids: Iterable[KeyId]) -> None:
         """Ends a load without a result. Call this method if the database query failed."""
@@ -90,23 +95,46 @@ class KeyCache:
         `change`. Any other key is read from the database on the next use."""
         self._absent.pop(key_id, None)
         current = self._records.get(key_id)
-        return key_id in self._loading or (current is not None and current.version < version)
+        is_cached = key_id in self._loading or key_id in self._revoked
+        return is_cached or (current is not None and current.version < version)
 
     def change(self, record: KeyRecord) -> None:
         """Applies a changed row if the key is cached or being loaded."""
+        if record.state in _FINAL:
+            self._revoked.discard(record.id)
         if record.id in self._loading:
             self._loading[record.id] = _newer(self._loading[record.id], record)
         current = self._records.get(record.id)
         if current is not None:
             self._store(_newer(current, record) or record)
 
+    def revoke(self, key_id: KeyId) -> None:
+        """Revokes a key whose row is not revoked yet."""
+        self._revoked.add(key_id)
+        record = self._records.get(key_id)
+        if record is not None:
+            self._store(record)
+
+    @property
+    def revoked(self) -> list[KeyId]:
+        """Keys that are revoked, but not in the database as far as this cache knows."""
+        return list(self._revoked)
+
     def clear(self) -> None:
-        """Removes all entries. Loads in progress are repeated (`is_loading`)."""
+        """Removes all entries but announced revocations. Loads in progress are repeated
+        (`is_loading`).
+        """
         self._records.clear()
         self._absent.clear()
         self._loading.clear()
 
+    def clear_absent(self) -> None:
+        """Removes the unknown IDs, because keys can be created that are not announced."""
+        self._absent.clear()
+
     def _store(self, record: KeyRecord) -> None:
+        if record.id in self._revoked and record.state not in _FINAL:
+            record = replace(record, state=KeyState.REVOKED)
         self._absent.pop(record.id, None)
         self._records[record.id] = record
         self._records.move_to_end(record.id)

@@ -28,7 +28,13 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyId, KeyRecord
 from gatehouse.features.cores.repository import COLUMNS as CORE_COLUMNS
-from gatehouse.features.cores.repository import CoreRegistry, core_record
+from gatehouse.features.cores.repository import (
+    EXTEND_LEASES,
+    LOCK_CHANGES,
+    CoreRegistry,
+    core_record,
+)
+from gatehouse.features.keys.announcements import Announcement
 from gatehouse.features.keys.repository import ID_GENERATIONS, RECORD_COLUMNS, key_record
 from gatehouse.features.verification.cache import KeyCache, Prefilter
 from gatehouse.platform.background import Background
@@ -53,7 +59,10 @@ VERSION_ROWS = 1000
 RECORD_ROWS = 100
 
 #: Number of seconds after which the row of a worker that was killed is removed.
-DEAD_WORKER_S = 600
+DEAD_WORKER_S = 7200
+
+#: Number of seconds without a poll of any worker after which the leases of Cores are extended.
+UNREAD_S = 3.0
 
 _LAST = "SELECT seq FROM last_change"
 
@@ -94,6 +103,7 @@ class ChangeFeed:
         not cached.
     on_key_change: called with the ID and the row of a key that may have changed, before the change
         is confirmed. None: the key does not exist.
+    outage_max_s: maximum time without the registry by which the leases of Cores are extended.
     on_interrupted: called with the name of the error whenever the connection is replaced.
     """
 
@@ -105,6 +115,7 @@ class ChangeFeed:
     imported_ids: ImportedKeyIds
     generations: Sequence[int]
     clock: Clock = field(default_factory=Clock)
+    outage_max_s: float = 0.0
     watched_keys: Callable[[], Collection[KeyId]] = tuple
     on_key_change: Callable[[KeyId, KeyRecord | None], None] = lambda *_: None
     on_interrupted: Callable[[str], None] = lambda _: None
@@ -116,8 +127,10 @@ class ChangeFeed:
     _fresh_since: float | None = None
     _polled_at: float = 0.0
 
-    def staleness_ms(self) -> int:
-        """Age of the key state in milliseconds. The value is very large before `start`."""
+    def age_ms(self) -> int:
+        """Age of the state that was read, in milliseconds. The value is very large before
+        `start`.
+        """
         if self._fresh_since is None:
             return 1_000_000_000
         return int((monotonic() - self._fresh_since) * 1000)
@@ -158,6 +171,7 @@ class ChangeFeed:
                 await self._poll()
             except Exception as exc:  # without the feed, every request is denied
                 self.on_interrupted(type(exc).__name__)
+                self.cache.clear_absent()
                 await self._disconnect()
                 await asyncio.sleep(RECONNECT_S)
                 self._wake.set()
@@ -174,6 +188,9 @@ class ChangeFeed:
         self._connection = connection
         connection.add_termination_listener(lambda _: self._wake.set())
         await connection.add_listener(CHANGE_CHANNEL, lambda *_: self._wake.set())
+        async with connection.transaction():
+            await connection.execute(LOCK_CHANGES)
+            await connection.execute(EXTEND_LEASES, UNREAD_S, self.outage_max_s)
         remove_stopped = (
             "DELETE FROM gateway_worker WHERE seen_at < now() - make_interval(secs => $1)"
         )
@@ -209,7 +226,7 @@ class ChangeFeed:
             changed = await self._changed_keys(connection, position)
         if changed is None:
             self.cache.clear()
-            changed = list(self.watched_keys())
+            changed = list({*self.watched_keys(), *self.cache.revoked})
         for start in range(0, len(changed), RECORD_ROWS):
             await self._read_keys(connection, changed[start : start + RECORD_ROWS])
         async for row in _changes(connection, _CORES, position, RECORD_ROWS):
@@ -239,20 +256,65 @@ class ChangeFeed:
             connection.terminate()
 
 
-@dataclass(frozen=True)
-class FreshnessProbe:
-    """Readiness probe of the key state, which must be recent enough for decisions."""
+@dataclass(slots=True, eq=False)
+class Freshness:
+    """The age of a worker's key state, from the change feed and from the announcements in Valkey.
 
-    name = "keys"
+    announced_max_ms: maximum age of what the feed has read while announcements are used; 0: they
+        are not used. leases_max_ms: maximum time for which the leases of Cores do not end.
+    announcements_age_ms: time since the last read of the announcements.
+    """
 
-    staleness_ms: Callable[[], int]
+    clock: Clock
     max_staleness_ms: int
+    announced_max_ms: int
+    leases_max_ms: int
+    feed_age_ms: Callable[[], int] = lambda: 1_000_000_000
+    announcements_age_ms: Callable[[], int] = lambda: 1_000_000_000
+
+    def staleness_ms(self) -> int:
+        """Time in milliseconds during which a key may have been revoked without this worker knowing
+        it. While PostgreSQL is not available, keys only change by announced revocations.
+        """
+        age_ms = self.feed_age_ms()
+        if self.max_staleness_ms < age_ms <= self.announced_max_ms:
+            return min(age_ms, self.announcements_age_ms())
+        return age_ms
+
+    def lease_time(self) -> float:
+        """The time until which the leases of Cores are judged: the current time, or less while the
+        registry cannot be read.
+        """
+        away_ms = min(self.feed_age_ms(), self.leases_max_ms) - self.max_staleness_ms
+        return self.clock.now() - max(0, away_ms) / 1000
+
+
+@dataclass(slots=True, eq=False)
+class FreshnessProbe:
+    """Readiness probe of a state that must be recent enough for decisions."""
+
+    name: str
+    age_ms: Callable[[], int]
+    age_max_ms: int
 
     async def check(self) -> None:
-        if self.staleness_ms() > self.max_staleness_ms:
-            raise Unavailable(
-                "The key state is too old.", detail=f"older than {self.max_staleness_ms} ms"
-            )
+        if self.age_ms() > self.age_max_ms:
+            raise Unavailable("The state is too old.", detail=f"older than {self.age_max_ms} ms")
+
+
+def apply_announcement(
+    announcement: Announcement,
+    cache: KeyCache,
+    on_key_change: Callable[[KeyId, KeyRecord | None], None],
+) -> None:
+    """Applies a change that was announced in Valkey. on_key_change: as in `ChangeFeed`."""
+    record, revocation = announcement.record, announcement.revocation
+    if revocation is not None:
+        cache.revoke(KeyId(revocation.target_id))
+        on_key_change(KeyId(revocation.target_id), None)
+    if record is not None:
+        cache.change(record)
+        on_key_change(record.id, cache.find(record.id) or record)
 
 
 async def _changes(

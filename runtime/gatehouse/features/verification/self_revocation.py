@@ -6,16 +6,16 @@ from gatehouse.core import lifecycle
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import Clock
+from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyChange, KeyId, KeyRecord, KeyState, LockedKey
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.token_scanner import redacted
+from gatehouse.features.keys.announcements import Announcements
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.keys.service import REVOKE_TIMEOUT_S
 from gatehouse.features.verification.cache import KeyCache
 from gatehouse.platform.http.fields import Effective
-
-#: Maximum duration of the change. If it fails, nothing is revoked and the client retries.
-REVOKE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class SelfRevocationService:
 
     cache: key cache of this worker, which is updated immediately.
     confirmation_timeout_s: maximum time that a revocation waits for the other gateway workers.
+    announcements: of changes that gateways cannot read in the database. None without Redis.
     """
 
     finder: KeyFinder[KeyRecord]
@@ -31,6 +32,7 @@ class SelfRevocationService:
     cache: KeyCache
     clock: Clock
     confirmation_timeout_s: float
+    announcements: Announcements | None
 
     async def revoke(
         self, token: str, reason: str, *, request_id: RequestId, source_address: str
@@ -59,11 +61,19 @@ class SelfRevocationService:
             change = lifecycle.state_change(key, action, state, now, by=actor.label, reason=reason)
             return change, event
 
-        written = await self.repository.alter(record.id, revoke, deadline_s=REVOKE_TIMEOUT_S)
+        try:
+            written = await self.repository.alter(record.id, revoke, deadline_s=REVOKE_TIMEOUT_S)
+        except Unavailable:
+            if self.announcements is None:
+                raise
+            return record.id, await self.announcements.announce_revocation(event)
         if written is None or written[0].state is not KeyState.REVOKED:
             return None
         revoked, change_seq = written
         self.cache.change(revoked)
-        return revoked.id, await self.repository.effective(
+        effective = await self.repository.effective(
             change_seq, timeout_s=self.confirmation_timeout_s
         )
+        if self.announcements is not None:
+            effective = await self.announcements.announce(revoked, effective)
+        return revoked.id, effective

@@ -62,6 +62,8 @@ class Endpoint:
     security: names of the accepted security schemes, as alternatives.
     step_up: step-up rule. Required unless the endpoint changes nothing.
     read_only: True if the operation changes nothing, although its method could.
+    is_idempotent: True if a repeated request has the effect and the response of one request. The
+        response is not stored for the Idempotency-Key, so the database is not required.
     feature: name of the feature to which the endpoint belongs; empty if the endpoint always exists.
     status: status of a successful response; 0 if a Core determines it.
     errors: error statuses in addition to the statuses that all endpoints can return.
@@ -89,6 +91,7 @@ class Endpoint:
     security: tuple[str, ...] = (CREDENTIAL, SESSION)
     step_up: StepUp | None = None
     read_only: bool = False
+    is_idempotent: bool = False
     feature: str = ""
     status: int = 200
     errors: tuple[int, ...] = ()

@@ -164,11 +164,15 @@ Instant = Annotated[
 
 Environment = Literal["test", "live"]
 Effective = Annotated[
-    Literal["everywhere", "within_bound"],
+    Literal["everywhere", "within_bound", "within_outage_bound", "announced"],
     Meta(
         description="Propagation of the change. `everywhere`: every live gateway worker has "
         "confirmed the change. `within_bound`: the change takes effect on every worker within the "
-        "propagation bound of the deployment."
+        "propagation bound of the deployment (`GATEHOUSE_MAX_STALENESS_MS`). "
+        "`within_outage_bound`: a worker that cannot read the database may apply the change only "
+        "after `GATEHOUSE_DATABASE_OUTAGE_MAX_S`. `announced`: the database is not available; "
+        "every worker that can read Redis applies the revocation within the propagation bound, "
+        "and the revocation is stored when the database is available."
     ),
 ]
 

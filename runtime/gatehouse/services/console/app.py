@@ -1,7 +1,7 @@
 """Composition root of the console."""
 
 import secrets
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from gatehouse.core import features
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import NotFound
+from gatehouse.core.errors import NotFound, Unavailable
 from gatehouse.core.token import Pepper, read_pepper
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import (
@@ -28,6 +28,7 @@ from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.repository import SessionRepository
 from gatehouse.features.identity.service import Sessions
+from gatehouse.features.keys.announcements import COMMIT_S, Announcements
 from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.notifications.repository import NotificationRepository
@@ -120,7 +121,9 @@ class Composition:
         provider = self._identity_provider()
         redis = redis_of(settings)
         limits = RateLimits(redis, on_error=settings.limit_on_error)
+        announcements = self._announcements()
         keys = self.key_service(
+            announcements=announcements,
             deliver=sharing.deliver if isinstance(sharing, SecretService) else None,
             forget=limits.forget,
         )
@@ -162,12 +165,15 @@ class Composition:
         jobs = [
             PeriodicJob("denied attempts", WINDOW_S, denied.run_once),
             *self.jobs(keys, sessions, store),
+            *_announcement_jobs(announcements, keys),
         ]
 
         async def start(stack: AsyncExitStack) -> None:
             await start_tracing(settings, self.observer, stack)
             if redis is not None:
                 stack.push_async_callback(redis.close)
+            if announcements is not None:
+                stack.push_async_callback(announcements.redis.close)
             for stop in (limits.close, self.pool.close, denied.flush):
                 stack.push_async_callback(stop)
             for job in jobs:
@@ -278,6 +284,14 @@ class Composition:
             Sessions: sessions,
         }
 
+    def _announcements(self) -> Announcements | None:
+        settings = self.settings
+        outage_max_s = settings.announced_outage_s
+        redis = redis_of(settings) if outage_max_s else None
+        return (
+            None if redis is None else Announcements(redis, self.pepper, self.clock, outage_max_s)
+        )
+
     def _log_levels(self) -> LogLevelService:
         return LogLevelService(self.pool, self.clock, self.settings.log_level)
 
@@ -327,6 +341,19 @@ class Composition:
         return AuthorizationCodeFlow(
             provider, client, self.clock, key, secrets.token_bytes, settings.step_up_max_age_s
         )
+
+
+def _announcement_jobs(announcements: Announcements | None, keys: KeyService) -> list[PeriodicJob]:
+    """Return the job that writes announced revocations to the database."""
+    if announcements is None:
+        return []
+
+    async def run() -> None:
+        with suppress(Unavailable):  # reported by /readyz
+            await announcements.read()
+            await announcements.commit(keys.store)
+
+    return [PeriodicJob("announced revocations", COMMIT_S, run)]
 
 
 def _text(secret: SecretStr | None) -> str | None:

@@ -245,7 +245,7 @@ class ConsolePipeline(Pipeline):
         same Idempotency-Key.
         """
         key = idempotency_key(request.values(HEADER.name.lower().encode()))
-        if key is None or not endpoint.changes_state:
+        if key is None or endpoint.is_idempotent or not endpoint.changes_state:
             return await handle()
 
         response: Reply | None = None

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from gatehouse.core import features
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import GatehouseError
+from gatehouse.core.errors import GatehouseError, Unavailable
 from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.token import Pepper, read_pepper
@@ -25,6 +25,7 @@ from gatehouse.features.cores.credentials import REFRESH_S, Credentials
 from gatehouse.features.cores.reports import REPORT_S, InstanceTraffic
 from gatehouse.features.cores.repository import CoreRegistry, CoreRepository
 from gatehouse.features.cores.service import RegistrationService
+from gatehouse.features.keys.announcements import COMMIT_S, READ_S, Announcements
 from gatehouse.features.keys.canary import CanaryKey, canary_key
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
@@ -33,7 +34,12 @@ from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogL
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.usage.service import FLUSH_S, UsageCounter, UsageFlusher, UsageMetrics
 from gatehouse.features.verification.cache import KeyCache, Prefilter
-from gatehouse.features.verification.change_feed import ChangeFeed, FreshnessProbe
+from gatehouse.features.verification.change_feed import (
+    ChangeFeed,
+    Freshness,
+    FreshnessProbe,
+    apply_announcement,
+)
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader, PepperMigration
 from gatehouse.features.verification.self_revocation import SelfRevocationService
@@ -117,11 +123,21 @@ class _Gateway:
         stack.push_async_callback(pool.close)
         stack.callback(self.observer.metrics.flush)
         await pool.open()
-        cache, cores = KeyCache(settings.key_cache_size), CoreRegistry(pool, self.clock.now)
+        freshness = Freshness(
+            self.clock,
+            settings.max_staleness_ms,
+            1000 * settings.announced_outage_s,
+            1000 * settings.database_outage_max_s,
+        )
+        cache = KeyCache(settings.key_cache_size)
+        cores = CoreRegistry(pool, freshness.lease_time)
         relay = self._relay = self._create_relay(cores)
-        changes, keys, finder = await self._keys(stack, pool, worker_id, cache, cores, relay)
-        relay.find_key, relay.staleness_ms = keys.find, changes.staleness_ms
-        repository = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
+        keys, finder = await self._keys(stack, pool, worker_id, cache, cores, relay, freshness)
+        relay.find_key, relay.staleness_ms = keys.find, freshness.staleness_ms
+        repository = KeyRepository(
+            pool, staleness_s=settings.max_staleness_ms / 1000, outage_s=settings.announced_outage_s
+        )
+        announcements = await self._announcements(stack, repository, cache, relay, freshness)
         credentials = Credentials(
             SecretsManager(), settings.core_credentials_prefix, time.monotonic, self._on_credential
         )
@@ -132,7 +148,12 @@ class _Gateway:
         await follower.run_once()
 
         async def publish_staleness() -> None:
-            self.observer.publish({"StalenessSeconds": changes.staleness_ms() / 1000})
+            self.observer.publish(
+                {
+                    "StalenessSeconds": freshness.staleness_ms() / 1000,
+                    "DatabaseAgeSeconds": freshness.feed_age_ms() / 1000,
+                }
+            )
 
         verification = await self._verification(stack, pool, keys, finder, repository)
         traffic = InstanceTraffic()
@@ -170,9 +191,9 @@ class _Gateway:
         ):
             job.start(self.observer, stack)
         features_off = features.off(settings.features)
-        required, optional = self._probes(pool, changes)
+        required, optional = self._probes(pool, freshness)
         refresh_gauges = partial(
-            self._refresh_gauges, changes, cache, cores, completions, flusher, relay
+            self._refresh_gauges, freshness, cache, cores, completions, flusher, relay
         )
         services = {
             VerificationService: verification,
@@ -182,6 +203,7 @@ class _Gateway:
                 cache=cache,
                 clock=self.clock,
                 confirmation_timeout_s=settings.max_staleness_ms / 1000,
+                announcements=announcements,
             ),
             RegistrationService: RegistrationService(
                 cores=cores,
@@ -299,6 +321,7 @@ class _Gateway:
             clock=self.clock,
             egress=str(self.worker.folder / process.EGRESS),
             find_instance=cores.find,
+            lease_time=cores.now,
             max_staleness_ms=settings.max_staleness_ms,
             streams_max=settings.streams_max,
             idle_timeout_s=settings.websocket_idle_timeout_s,
@@ -312,7 +335,8 @@ class _Gateway:
         cache: KeyCache,
         cores: CoreRegistry,
         relay: Relay,
-    ) -> tuple[ChangeFeed, KeyLoader, KeyFinder[KeyRecord]]:
+        freshness: Freshness,
+    ) -> tuple[KeyLoader, KeyFinder[KeyRecord]]:
         prefilter, imported_ids = Prefilter(self.pepper), ImportedKeyIds(self.pepper)
         changes = ChangeFeed(
             self.login,
@@ -323,20 +347,61 @@ class _Gateway:
             imported_ids=imported_ids,
             generations=self.pepper.generations,
             clock=self.clock,
+            outage_max_s=self.settings.database_outage_max_s,
             watched_keys=relay.key_ids,
             on_key_change=relay.key_changed,
             on_interrupted=self._on_feed_interrupted,
         )
         await changes.start()
+        freshness.feed_age_ms = changes.age_ms
         stack.push_async_callback(changes.close)
-        keys = KeyLoader(pool, cache, changes.staleness_ms)
+        keys = KeyLoader(pool, cache, freshness.staleness_ms)
         stack.push_async_callback(keys.close)
 
         async def known_ids() -> ImportedKeyIds:
             return imported_ids
 
         sources = keys.find, known_ids, cache.find, prefilter.plausible
-        return changes, keys, KeyFinder(self.pepper, self.settings.key_prefix, *sources)
+        return keys, KeyFinder(self.pepper, self.settings.key_prefix, *sources)
+
+    async def _announcements(
+        self,
+        stack: AsyncExitStack,
+        repository: KeyRepository,
+        cache: KeyCache,
+        relay: Relay,
+        freshness: Freshness,
+    ) -> Announcements | None:
+        """The announcements, which are read before the first request. None if they are not used."""
+        settings = self.settings
+        redis = redis_of(settings) if settings.announced_outage_s else None
+        if redis is None:
+            return None
+        stack.push_async_callback(redis.close)
+        announcements = Announcements(
+            redis,
+            self.pepper,
+            self.clock,
+            settings.announced_outage_s,
+            partial(apply_announcement, cache=cache, on_key_change=relay.key_changed),
+        )
+        freshness.announcements_age_ms = announcements.age_ms
+
+        async def read() -> None:
+            with suppress(Unavailable):  # reported by /readyz
+                await announcements.read()
+
+        async def commit() -> None:
+            if freshness.feed_age_ms() <= settings.max_staleness_ms:
+                await announcements.commit(repository)
+
+        await read()
+        for name, interval_s, action in (
+            ("announcements", READ_S, read),
+            ("announced revocations", COMMIT_S, commit),
+        ):
+            PeriodicJob(name, interval_s, action).start(self.observer, stack)
+        return announcements
 
     async def _redis_clients(self, stack: AsyncExitStack) -> tuple[RateLimits, RedisNonces | None]:
         if self.redis is not None:
@@ -372,18 +437,19 @@ class _Gateway:
         stack.push_async_callback(flusher.close)
         return usage, flusher
 
-    def _probes(self, pool: Pool, changes: ChangeFeed) -> tuple[list[Probe], list[Probe]]:
-        """Required probes, and optional probes whose failure only degrades the gateway."""
-        required: list[Probe] = [
-            DatabaseProbe(pool),
-            FreshnessProbe(changes.staleness_ms, self.settings.max_staleness_ms),
-        ]
-        redis: list[Probe] = [] if self.redis is None else [self.redis]
-        return (
-            ([*required, *redis], [])
-            if self.settings.limit_on_error == "deny"
-            else (required, redis)
-        )
+    def _probes(self, pool: Pool, freshness: Freshness) -> tuple[list[Probe], list[Probe]]:
+        """Required probes, and optional probes whose failure only degrades the gateway: it can
+        decide while the key state is fresh.
+        """
+        bound_ms = self.settings.max_staleness_ms
+        required: list[Probe] = [FreshnessProbe("keys", freshness.staleness_ms, bound_ms)]
+        optional: list[Probe] = [DatabaseProbe(pool)]
+        if self.settings.announced_outage_s:
+            age_ms = freshness.announcements_age_ms
+            optional.append(FreshnessProbe("announcements", age_ms, bound_ms))
+        if self.redis is not None:
+            (required if self.settings.limit_on_error == "deny" else optional).append(self.redis)
+        return required, optional
 
     async def _verification(
         self,
@@ -411,7 +477,7 @@ class _Gateway:
 
     def _refresh_gauges(
         self,
-        changes: ChangeFeed,
+        freshness: Freshness,
         cache: KeyCache,
         cores: CoreRegistry,
         completions: Completions,
@@ -419,7 +485,8 @@ class _Gateway:
         relay: Relay,
     ) -> None:
         metrics = self.observer.metrics
-        metrics.staleness.set(changes.staleness_ms() / 1000)
+        metrics.staleness.set(freshness.staleness_ms() / 1000)
+        metrics.database_age.set(freshness.feed_age_ms() / 1000)
         metrics.cached_keys.set(len(cache))
         metrics.cores.set(len(cores))
         metrics.requests_in_progress.set(len(completions))

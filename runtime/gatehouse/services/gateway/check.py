@@ -105,7 +105,7 @@ async def check(context: RequestContext) -> asgi.Response:
             dependencies.cores.instances(path.name),
             dependencies.verification.environment,
             dependencies.pepper,
-            now=dependencies.clock.now(),
+            now=dependencies.cores.now(),
         )[-1]
         if settings.credential_header is not None:
             credential = await dependencies.credentials.find(

@@ -169,7 +169,7 @@ class ClusterFile:
 
     async def write(self) -> bool:
         """Writes the file. Returns False if it already contains the clusters."""
-        now = time.time()
+        now = self.cores.now()
         names = list(self.cores)
         instances = await asyncio.gather(*(self._instances(name, now) for name in names))
         encoded = []

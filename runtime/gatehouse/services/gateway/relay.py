@@ -238,6 +238,7 @@ class Relay:
     """The relayed requests of a worker.
 
     egress: socket of Envoy for requests to Cores. find_key: the current record of a key.
+    lease_time: the time until which the leases of instances are judged.
     streams_max: maximum number of requests. idle_timeout_s: maximum time without data, unless the
     Core declares less.
     """
@@ -246,6 +247,7 @@ class Relay:
     clock: Clock
     egress: str
     find_instance: Callable[[str, str], CoreRecord | None]
+    lease_time: Callable[[], float]
     max_staleness_ms: int
     streams_max: int
     idle_timeout_s: float
@@ -291,7 +293,7 @@ class Relay:
         """Ends requests that their key no longer permits, for example because it has expired, that
         are idle, and those to ended instances. Ends all if the key state is too old.
         """
-        is_stale, now = self.staleness_ms() > self.max_staleness_ms, self.clock.now()
+        is_stale, now = self.staleness_ms() > self.max_staleness_ms, self.lease_time()
         active_min = asyncio.get_running_loop().time()
         for stream in self._streams():
             current = stream.core and self.find_instance(stream.core_name, stream.core.instance_id)

@@ -219,6 +219,8 @@ export const en = {
   'keys.saved': 'The key was changed.',
   'keys.effective.everywhere': 'The change is effective on every gateway.',
   'keys.effective.within_bound': 'The change takes effect within the propagation bound.',
+  'keys.effective.within_outage_bound': 'A gateway that cannot read the database may apply the change only after the outage bound.',
+  'keys.effective.announced': 'The database is not available. The change takes effect within the propagation bound and is stored later.',
   'keys.disable': 'Disable',
   'keys.disableTitle': 'Disable {name}?',
   'keys.disableText': 'The gateway denies disabled keys. Disabled keys can be enabled again.',

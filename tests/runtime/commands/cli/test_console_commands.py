@@ -7,7 +7,7 @@ import httpx
 import pytest
 from gatehouse.client.http import Client
 from gatehouse.features.keys.fields import KeySettings
-from gatehouse.features.keys.schemas import ChangedKey, RotatedKey
+from gatehouse.features.keys.schemas import RevokedKey, RotatedKey
 from gatehouse.features.sharing.schemas import CreatedSecret, SecretView
 from gatehouse.platform.http.examples import example
 from gatehouse.platform.http.fields import View
@@ -96,7 +96,7 @@ def test_sign_in_link_starts_a_session(operator: Command, console_url: str) -> N
 @pytest.mark.parametrize(
     ("command", "shape"),
     [
-        ("keys revoke 3fGh82kLmQ0a", ChangedKey),
+        ("keys revoke 3fGh82kLmQ0a", RevokedKey),
         ("keys rotate 3fGh82kLmQ0a", RotatedKey),
         ("secrets revoke 5tRw0aB9xK2m7HqYc1dZ8e", SecretView),
         ("secrets create", CreatedSecret),

@@ -37,7 +37,7 @@ async def worker(database: Database, module_pool: Pool) -> AsyncIterator[Worker]
     cache, cores = KeyCache(1000), CoreRegistry(module_pool)
     changes = change_feed(database.app, module_pool, "worker-1", cache, cores)
     await changes.start()
-    keys = KeyLoader(module_pool, cache, changes.staleness_ms)
+    keys = KeyLoader(module_pool, cache, changes.age_ms)
     yield Worker(cache, cores, changes, keys)
     await keys.close()
     await changes.close()

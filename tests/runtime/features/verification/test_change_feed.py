@@ -114,7 +114,7 @@ async def test_rows_are_read_in_proportion_to_the_keys_of_the_worker(
     for key_id in CACHED, WATCHED:
         await rows.add_key(key_id)
     await changes.start()
-    keys = KeyLoader(rows.pool, cache, changes.staleness_ms)
+    keys = KeyLoader(rows.pool, cache, changes.age_ms)
     statements: list[str] = []
     assert changes._connection is not None
     changes._connection.add_query_logger(lambda query: statements.append(query.query))
@@ -176,7 +176,7 @@ async def test_load_during_which_the_cache_is_discarded_reads_the_key_again(rows
 
 async def test_stopped_worker_removes_its_row(rows: Any, database: Any) -> None:
     changes = change_feed(database.app, rows.pool, "short")
-    assert changes.staleness_ms() > 60_000
+    assert changes.age_ms() > 60_000
     await changes.start()
     assert await rows.pool.fetchval("SELECT count(*) FROM gateway_worker WHERE id = 'short'") == 1
     await changes.close()
@@ -191,9 +191,7 @@ async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: A
     key_id = KeyId("cutoff000000")
     await rows.add_key(key_id)
     cache.begin_load([key_id])
-    cache.end_load(
-        key_id, await KeyLoader(rows.pool, KeyCache(10), changes.staleness_ms).find(key_id)
-    )
+    cache.end_load(key_id, await KeyLoader(rows.pool, KeyCache(10), changes.age_ms).find(key_id))
     database.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
         "'gatehouse gateway changes';"
@@ -254,7 +252,7 @@ async def test_changes_of_a_restored_database_are_read(
             await Rows(pool).add_key(key_id)
         changes = change_feed(lost.app, pool, "own", cache)
         await changes.start()
-        keys = KeyLoader(pool, cache, changes.staleness_ms)
+        keys = KeyLoader(pool, cache, changes.age_ms)
         assert None not in [await keys.find(key_id) for key_id in (kept_id, lost_id)]
         await keys.close()
     postgres_server.sql(
@@ -291,11 +289,11 @@ async def test_hanging_database_is_unavailable() -> None:
         async with opened(app) as pool:
             changes = change_feed(app, pool, "hung")
             await changes.start()
-            keys = KeyLoader(pool, KeyCache(10), changes.staleness_ms)
+            keys = KeyLoader(pool, KeyCache(10), changes.age_ms)
             with suspended(*postgres_pids(server)):
                 with pytest.raises(Unavailable, match="Key records are temporarily unavailable"):
                     await keys.find(KeyId("hung00000000"))
-                assert changes.staleness_ms() > 1000
+                assert changes.age_ms() > 1000
                 with pytest.raises(Unavailable, match="Credits are temporarily unavailable"):
                     await CreditRepository(pool).spend("hung00000000", 1)
             await changes.close()

@@ -424,7 +424,8 @@ async def test_without_database_keys_are_denied_after_bound(
 ) -> None:
     with servers.postgres() as server:
         await runner.migrate(login(server.owner_url, "url"))
-        _, port, _ = start(server.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS="1500")
+        settings = {"GATEHOUSE_MAX_STALENESS_MS": "1500", "GATEHOUSE_DATABASE_OUTAGE_MAX_S": "0"}
+        _, port, _ = start(server.app_url, redis_url, **settings)
         async with asyncpg.create_pool(server.app_url, min_size=1, max_size=1) as pool:
             client = dataclasses.replace(gateway, port=port, pool=pool)
             unlimited = [limit(10**9, 1)]
