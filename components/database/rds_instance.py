@@ -21,13 +21,14 @@ INSIGHTS_DAYS = {"standard": 7, "advanced": 465}
 with CloudWatch Database Insights"."""
 EVENTS = {
     "db-instance": [
-        *("availability", "configuration change", "deletion", "failover", "failure"),
+        *("configuration change", "deletion", "failure"),
         *("low storage", "maintenance"),
     ],
     "db-parameter-group": ["configuration change"],
     "db-security-group": ["configuration change", "failure"],
 }
-"""Event categories, keyed by source type."""
+"""Event categories, keyed by source type. An alarm reports that the database is not available,
+also during a failover."""
 
 
 class RdsInstance(StackComponent):

@@ -300,16 +300,16 @@ class LoadBalancer(StackComponent):
             deregistration_delay=DEREGISTRATION_DELAY_S,
             health_check={
                 "enabled": True,
-                "path": service.ready,
+                "path": service.health,
                 "port": "traffic-port",
                 "protocol": "HTTPS",
                 "matcher": "200",
                 "interval": 15,
                 "timeout": 5,
                 "healthy_threshold": 2,
-                # ECS replaces tasks that fail this check, and readiness depends on the data stores.
-                # 150 seconds exceed the duration of an RDS or ElastiCache failover.
-                "unhealthy_threshold": 10,
+                # ECS replaces tasks that fail this check. Therefore, it does not depend on the data
+                # stores: an outage of the database would replace all tasks.
+                "unhealthy_threshold": 2,
             },
             tags=tags("none"),
             opts=self.child,

@@ -9,7 +9,15 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.monitoring.metric_alarms import Alarm, Metric, metric_alarm
+from components.monitoring.metric_alarms import (
+    DATABASE_PRESENT,
+    Alarm,
+    Expression,
+    Metric,
+    database_age,
+    metric_alarm,
+)
+from components.naming import Naming
 from components.stack import Stack
 
 DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES = (
@@ -28,12 +36,15 @@ class LogFilter:
     pattern: Filter pattern. Source: CloudWatch Logs User Guide, "Filter pattern syntax for metric
         filters".
     threshold: Number of matching lines in five minutes above which the alarm is raised.
+    needs_database: Whether an outage of the database, which has an alarm of its own, causes
+        matching lines. They are then not counted.
     """
 
     name: str
     description: str
     pattern: str
     threshold: int = 0
+    needs_database: bool = False
 
 
 class LogAlarms(StackComponent):
@@ -100,8 +111,19 @@ class LogAlarms(StackComponent):
             },
             opts=self.child,
         )
-        alarm = Alarm(name, log_filter.description, runbook, metric, log_filter.threshold)
+        alarm = Alarm(
+            name,
+            log_filter.description,
+            runbook,
+            _without_outage(metric, self.names) if log_filter.needs_database else metric,
+            log_filter.threshold,
+        )
         metric_alarm(alarm, self.stack, topic_arn, metric_filter)
+
+
+def _without_outage(metric: Metric, names: Naming) -> Expression:
+    metrics = {"lines": metric, "database": database_age(names)}
+    return Expression(f"IF({DATABASE_PRESENT}, lines, 0)", metrics)
 
 
 def account_filters() -> Iterator[LogFilter]:
@@ -162,6 +184,7 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
         "is current or because a dependency is unavailable.",
         '{ $.code = "UNAVAILABLE" }',
         threshold=10,
+        needs_database=True,
     )
 
 
@@ -193,6 +216,7 @@ USAGE_NOT_WRITTEN = LogFilter(
     "if a task stops.",
     '{ ($.event = "background job failed") && ($.job = "usage counts") }',
     threshold=60,
+    needs_database=True,
 )
 AUDIT_CHAIN_BROKEN = LogFilter(
     "audit-chain-broken",
@@ -208,6 +232,7 @@ SECRETS_NOT_DELETED = LogFilter(
     '{ ($.event = "background job failed") && '
     '(($.job = "secrets") || ($.job = "orphaned secrets")) }',
     threshold=5,
+    needs_database=True,
 )
 
 

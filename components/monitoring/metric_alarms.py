@@ -22,6 +22,11 @@ BUFFERED_BYTES = 1 << 20
 DELAY_S = 300
 """Time for which work of the console may be overdue before the alarm is raised."""
 
+DATABASE_AWAY_S, DATABASE_PRESENT_S = 30, 5
+"""Time without the database after which its alarm is raised, and after which the alarms on the
+consequences are not. A gateway reads the database every second.
+"""
+
 ONCE, MINUTES = (300, 1, 1), (60, 3, 5)
 """Evaluation of an alarm: length of a period in seconds, number of periods that breach the
 threshold, and number of periods that are evaluated. The latest minute of a metric can be missing
@@ -213,10 +218,11 @@ def _burn_rates(service: str, stack: Stack, window: str) -> Iterator[Alarm]:
     period_s, rate = BURN_RATES[window]
     for objective, (name, percent, symptom) in BUDGETS.items():
         share = Expression(
-            f"IF(failed > {requests_min}, 100 * failed / requests, 0)",
+            f"IF(failed > {requests_min} AND {DATABASE_PRESENT}, 100 * failed / requests, 0)",
             {
                 "failed": service_metric(service, name, stack.names),
                 "requests": service_metric(service, "Requests", stack.names),
+                "database": database_age(stack.names),
             },
         )
         yield Alarm(
@@ -264,6 +270,15 @@ def _core_errors(stack: Stack) -> Alarm:
     )
 
 
+DATABASE_PRESENT = f"FILL(database, 0) < {DATABASE_PRESENT_S}"
+"""Condition of an expression with the metric `database`, for alarms on consequences of an outage of
+the database, which has an alarm of its own."""
+
+
+def database_age(names: Naming) -> Metric:
+    return service_metric("gateway", "DatabaseAgeSeconds", names, "Maximum")
+
+
 def service_metric(service: str, name: str, names: Naming, statistic: str = "Sum") -> Metric:
     return Metric(names.namespace, name, {"Service": service}, statistic)
 
@@ -275,8 +290,8 @@ def _unhealthy(service: str, blue: TargetGroupDimensions, green: TargetGroupDime
     groups = {"blue": blue, "green": green}
     return Alarm(
         f"{service}-unhealthy",
-        f"A target of the {service} service fails its health check. The response from /readyz "
-        "names the failing dependency.",
+        f"A task of the {service} service does not respond to its health check, and ECS replaces "
+        "it. Check the log group of the service.",
         "errors",
         Expression(
             "MAX([FILL(blue, 0), FILL(green, 0)])",
@@ -341,6 +356,15 @@ def _published(stack: Stack) -> Iterator[Alarm]:
         yield Alarm(
             name, description, runbook, source, threshold, evaluation=MINUTES, missing=missing
         )
+    yield Alarm(
+        "database-unavailable",
+        "Gateways cannot read the database. They use the key state that they have, and announced "
+        "revocations; the console is not available. Check the RDS events.",
+        "database",
+        database_age(stack.names),
+        DATABASE_AWAY_S,
+        evaluation=(60, 1, 2),
+    )
     yield Alarm(
         "completions-lost",
         "Reports about ended requests were lost: the requests are missing in usage and logs. Check "
@@ -572,6 +596,7 @@ def _metric_queries(
                 "metric_name": metric.name,
                 "dimensions": dict(metric.dimensions),
                 "stat": metric.statistic,
+                "unit": metric.unit,
                 "period": period_s,
             },
             "return_data": False,

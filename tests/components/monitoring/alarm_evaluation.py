@@ -151,10 +151,12 @@ def _result(alarm: Mapping[str, Any], values: Mapping[str, float]) -> float | No
     if missing := set(re.findall(r"\b[a-z]+\b", text)) - set(values):
         assert missing <= set(series(alarm)), f"{query['expression']}: not evaluated"
         return None
-    share = r"100 \* (\w+) / (\w+)"
-    if condition := re.fullmatch(rf"IF\((\w+) > (\d+), {share}(?: - {share})?, 0\)", text):
-        name, limit, *terms = condition.groups()
-        if values[name] <= float(limit):
+    if lines := re.fullmatch(r"IF\(([\d.]+) < (\d+), lines, 0\)", text):
+        return values["lines"] if float(lines[1]) < float(lines[2]) else 0
+    share, condition = r"100 \* (\w+) / (\w+)", r"(\w+) > (\d+)(?: AND ([\d.]+) < (\d+))?"
+    if parts := re.fullmatch(rf"IF\({condition}, {share}(?: - {share})?, 0\)", text):
+        name, limit, age, age_max, *terms = parts.groups()
+        if values[name] <= float(limit) or float(age or 0) >= float(age_max or 1):
             return 0
         shares = [100 * values[one] / values[of] for one, of in (terms[:2], terms[2:]) if one]
         return shares[0] - sum(shares[1:])

@@ -23,7 +23,7 @@ from tests.iam_evaluation import Call, decide
 METRICS_FILE = "tests/components/monitoring/cloudwatch_metrics.toml"
 METRICS: dict[str, Any] = tomllib.loads((ROOT / METRICS_FILE).read_text())
 SERVICE_METRICS = (
-    *("Requests", "FailedRequests", "SlowRequests", "StalenessSeconds"),
+    *("Requests", "FailedRequests", "SlowRequests", "StalenessSeconds", "DatabaseAgeSeconds"),
     *("CheckpointDelaySeconds", "DueSecretsSeconds", "CompletionsBufferedBytes"),
     *("CompletionsLost", "CoreResults", "CoreErrors"),
 )
@@ -116,7 +116,9 @@ def own_metric(alarm: Mapping[str, Any]) -> bool:
 
 def crossing(alarm: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
     threshold, queries = alarm["threshold"], set(series(alarm))
-    if queries == {"failed", "requests"}:
+    if queries == {"lines", "database"}:
+        return {"lines": threshold + 1, "database": 1}, {"lines": 0, "database": 1}
+    if queries == {"failed", "requests", "database"}:
         return {"failed": 500, "requests": 1000}, {"failed": 0, "requests": 1000}
     if queries == {"desired", "running"}:
         return {"desired": 2, "running": 1}, {"desired": 2, "running": 2}
@@ -223,6 +225,31 @@ def test_alarm_fires_and_recovers(stack: str, delay: int) -> None:
         assert silent[-1] == ("ALARM" if alarm["treatMissingData"] == "breaching" else "OK"), name
         assert alarm["actionsEnabled"] is True
         assert alarm["alarmActions"] == alarm["okActions"] == ["arn:aws:mock:::alarms"], name
+
+
+@pytest.mark.requirement("TR-18")
+@each_stack
+def test_failover_of_the_database_raises_one_alarm(stack: str) -> None:
+    """Two minutes in which every request fails that needs the database, as do its jobs."""
+    normal = {"requests": 10_000.0, "DatabaseAgeSeconds": 1.0, "StalenessSeconds": 1.0}
+    outage = {**normal, "failed": 5_000, "lines": 10_000, "DatabaseAgeSeconds": 90.0}
+    raised = set()
+    for name, alarm in run(stack).alarms().items():
+        if not own_metric(alarm):
+            continue
+        sources = {
+            query: query if query in outage else str(metric["metricName"])
+            for query, metric in series(alarm).items()
+        }
+        phases = [
+            ({query: {"ServiceUp": 1.0, **values}.get(source, 0.0) for query, source in pairs}, end)
+            for pairs in [sources.items()]
+            for values, end in ((normal, 60), (outage, 2), (normal, 60))
+        ]
+        states = alarm_states(alarm, timeline(alarm, *phases))
+        if "ALARM" in states[len(states) // 4 :]:
+            raised.add(name)
+    assert raised == {"database-unavailable"}
 
 
 @pytest.mark.parametrize("objective", ["errors", "latency"])

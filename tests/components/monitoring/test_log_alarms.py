@@ -15,7 +15,7 @@ from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.tracing.context import RequestTrace
 
 from components.monitoring import log_alarms
-from tests.components.monitoring.alarm_evaluation import alarm_states, matches
+from tests.components.monitoring.alarm_evaluation import alarm_states, matches, series
 from tests.components.program import run
 
 
@@ -34,11 +34,13 @@ def test_values_of_others_do_not_hide_events() -> None:
     program = run("prod")
     for name, row in program.inputs("cloudwatch.LogMetricFilter").items():
         metric, alarm = row["metricTransformation"], program.alarms()[name]
+        sources = series(alarm)
+        source = sources.get("lines") or sources[""]
         values = [*[float(metric["value"])] * (int(alarm["threshold"]) + 1), -1e9]
-        value = sum(values) if alarm["statistic"] == "Sum" else len(values)
+        value = sum(values) if source["stat"] == "Sum" else len(values)
         assert value > alarm["threshold"], name
-        assert alarm["statistic"] in ("Sum", "SampleCount")
-        assert alarm.get("unit") == metric.get("unit") == "Count", name
+        assert source["stat"] in ("Sum", "SampleCount")
+        assert source.get("unit") == metric.get("unit") == "Count", name
         # Otherwise, each minute without events would be a sample.
         assert "defaultValue" not in metric
 
@@ -68,7 +70,11 @@ def raised(line: bytes, filters: Iterable[log_alarms.LogFilter]) -> set[str]:
         if not matches(row.pattern, event):
             continue
         alarm = alarms[row.name]
-        assert alarm_states(alarm, {"": [alarm["threshold"] + 1] * 10})[-1] == "ALARM"
+        values = {query: [alarm["threshold"] + 1] * 10 for query in series(alarm)}
+        if row.needs_database:
+            assert alarm_states(alarm, {**values, "database": [60] * 10})[-1] == "OK"
+            values["database"] = [1] * 10
+        assert alarm_states(alarm, values)[-1] == "ALARM"
         names.add(row.name)
     return names
 
