@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyId, KeyRecord, KeyState
+from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.verification import change_feed as feeds
 from gatehouse.features.verification import repository
 from gatehouse.features.verification.cache import KeyCache
@@ -267,6 +268,40 @@ async def test_changes_of_a_restored_database_are_read(
         await confirmed(Rows(pool), "own", seq)
     await changes.close()
     assert len(cache) == 0
+
+
+@pytest.mark.requirement("CG-03")
+@pytest.mark.parametrize(
+    ("away_s", "expected"),
+    [(1, "ended"), (120, "live"), (1200, "ended")],
+    ids=["other workers read the registry", "outage", "longer than the setting"],
+)
+async def test_leases_are_extended_by_an_outage(
+    rows: Any, database: Database, away_s: int, expected: str
+) -> None:
+    await rows.add_key("agent0000000")
+    database.sql("DELETE FROM core; DELETE FROM gateway_worker;")
+    ends = {"live": away_s - 1, "ended": away_s + 1, "draining": away_s - 1, "recent": -50}
+    for name, ended_s in ends.items():
+        ended_at, draining = f"now() - interval '{ended_s} s'", str(name == "draining")
+        core = core_row(name="$2", expires_at=ended_at, lease_s="60", draining=draining)
+        await rows.pool.execute(core, "agent0000000", name)
+    await rows.pool.execute(
+        "INSERT INTO gateway_worker (id, confirmed_seq, seen_at) "
+        "VALUES ('other', 0, now() - make_interval(secs => $1))",
+        float(away_s),
+    )
+    cores = CoreRegistry(rows.pool)
+    changes = change_feed(database.app, rows.pool, "first", cores=cores, outage_max_s=900.0)
+    await changes.start()
+    await changes.close()
+    live = {name for name in ends for core in cores.instances(name) if core.is_live(cores.now())}
+    assert live == {"recent", *({"live"} if expected == "live" else ())}
+    versions = [cores.instances(name)[0].version for name in ends]
+    again = change_feed(database.app, rows.pool, "second", cores=cores, outage_max_s=900.0)
+    await again.start()
+    await again.close()
+    assert [cores.instances(name)[0].version for name in ends] == versions
 
 
 async def test_start_without_schema_names_migrate(empty_database: Any) -> None:

@@ -4,10 +4,11 @@ own, which are suspended: they neither respond nor close connections.
 
 import asyncio
 import itertools
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -18,9 +19,19 @@ from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import Pool, login
 
 from sandbox.local import servers
+from tests.components.monitoring.alarm_evaluation import alarm_states, matches, series
+from tests.components.program import run
 from tests.runtime.console_client import BOOTSTRAP, LogRecorder, composition
-from tests.runtime.server_processes import postgres_pids, suspended
-from tests.runtime.services.gateway.conftest import PEPPER, Core, Gateway, Key, Start, limit
+from tests.runtime.server_processes import postgres_pids, redis_pid, suspended
+from tests.runtime.services.gateway.conftest import (
+    PEPPER,
+    Core,
+    Gateway,
+    Key,
+    Start,
+    limit,
+    serving,
+)
 
 STALENESS_MS = 1500
 LEASE_S = 5
@@ -161,7 +172,10 @@ async def run_outage(setup: Setup, core: Core, seconds: float) -> Load:
             assert revoked.json() == {"key": None, "effective": "announced"}
             for key in (held, managed):
                 await setup.denied(key)
-            assert (await setup.gateway.verify(unknown.token)).outcome == (503, "UNAVAILABLE")
+            replies = await asyncio.gather(
+                *(setup.gateway.verify(unknown.token) for _ in range(20))
+            )
+            assert {reply.outcome for reply in replies} == {(503, "UNAVAILABLE")}
             ready = await setup.gateway.get("/readyz")
             assert (ready.status, ready.json["status"]) == (200, "degraded")
             assert ready.json["checks"]["database"] == "degraded"
@@ -185,6 +199,145 @@ async def run_outage(setup: Setup, core: Core, seconds: float) -> Load:
     return load
 
 
+@pytest.mark.requirement("TR-08", "TR-12", "CG-15")
 async def test_known_keys_and_cores_outlive_the_database(setup: Setup, core: Core) -> None:
     load = await run_outage(setup, core, LEASE_S + 5)
     assert load.outcomes.keys() == {("verify", 200, "VALID"), ("core", 200, "")}
+
+
+@pytest.mark.requirement("TR-08", "TR-12")
+async def test_without_both_servers_keys_are_denied(setup: Setup) -> None:
+    key, gateway = await setup.known_key(), setup.gateway
+    async with asyncio.timeout(90):
+        with suspended(*postgres_pids(setup.server)):
+            await setup.away(2 * STALENESS_MS / 1000)
+            assert await gateway.code(key.token) == "VALID"
+            with suspended(redis_pid(setup.redis_url)):
+                while await gateway.code(key.token) == "VALID":
+                    await asyncio.sleep(0.05)
+                assert (await gateway.verify(key.token)).outcome == (503, "UNAVAILABLE")
+                ready = await gateway.get("/readyz")
+                assert (ready.status, ready.json["checks"]["keys"]) == (503, "unavailable")
+                assert (await gateway.get("/healthz")).status == 200
+            while await gateway.code(key.token) != "VALID":
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.requirement("TR-12")
+async def test_outage_longer_than_the_setting_denies_keys(start: Start, setup: Setup) -> None:
+    bound_s, key = 3, await setup.known_key()
+    _, port, _ = start(
+        setup.server.app_url,
+        setup.redis_url,
+        GATEHOUSE_MAX_STALENESS_MS=str(STALENESS_MS),
+        GATEHOUSE_DATABASE_OUTAGE_MAX_S=str(bound_s),
+    )
+    gateway = setup.gateway.on_port(port)
+    assert await gateway.code(key.token) == "VALID"
+    async with asyncio.timeout(90):
+        with suspended(*postgres_pids(setup.server)):
+            while await gateway.metric("gatehouse_database_age_seconds") <= bound_s:
+                await asyncio.sleep(0.05)
+            assert (await gateway.verify(key.token)).outcome == (503, "UNAVAILABLE")
+
+
+@dataclass
+class Link:
+    """Forwards connections to PostgreSQL until it is cut."""
+
+    port: int
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    is_cut: bool = False
+
+    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_cut:
+            writer.close()
+            return
+        other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writers += [writer, other_writer]
+        await asyncio.gather(_copy(reader, other_writer), _copy(other_reader, writer))
+
+    def cut(self) -> None:
+        self.is_cut = True
+        for writer in self.writers:
+            writer.transport.abort()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+    writer.close()
+
+
+@pytest.mark.requirement("TR-06", "TR-08")
+async def test_gateway_without_database_denies_keys_that_others_revoke(
+    start: Start, setup: Setup
+) -> None:
+    """One gateway is separated from PostgreSQL, while the other and the console are connected."""
+    link, server = Link(setup.server.port), setup.server
+    async with serving(link.forward) as port:
+        url = server.app_url.replace(f":{server.port}/", f":{port}/")
+        bound = str(STALENESS_MS)
+        _, port, _ = start(url, setup.redis_url, GATEHOUSE_MAX_STALENESS_MS=bound)
+        gateway = setup.gateway.on_port(port)
+        keys = [await setup.known_key() for _ in range(3)]
+        for key in keys:
+            assert await gateway.code(key.token) == "VALID"
+        link.cut()
+        async with asyncio.timeout(90):
+            while await gateway.metric("gatehouse_database_age_seconds") < STALENESS_MS / 1000:
+                await asyncio.sleep(0.05)
+            for key, action in zip(keys, ("revoke", "disable"), strict=False):
+                reply = await setup.console.post(f"/v1/keys/{key.id}/{action}", json={})
+                assert reply.json()["effective"] == "within_bound"
+                while await gateway.code(key.token) == "VALID":
+                    await asyncio.sleep(0.05)
+        codes = [await gateway.code(key.token) for key in keys]
+        assert codes == ["NOT_FOUND", "DISABLED", "VALID"]
+
+
+@pytest.mark.slow
+async def test_outage_of_two_minutes_raises_one_alarm(setup: Setup, core: Core) -> None:
+    """Also evaluates the alarms of prod with the lines that the gateways have logged."""
+    load = await run_outage(setup, core, 120)
+    print(dict(load.outcomes))
+    assert load.outcomes.keys() == {("verify", 200, "VALID"), ("core", 200, "")}
+    lines = [line for gateway in setup.gateways for line in gateway.lines()]
+    assert raised_alarms(lines) == {"database-unavailable"}
+
+
+def raised_alarms(lines: list[dict[str, Any]]) -> set[str]:
+    """The alarms of prod on the gateway."""
+    program, raised = run("prod"), set()
+    patterns = {
+        row.name: row.inputs["pattern"] for row in program.of_type("cloudwatch.LogMetricFilter")
+    }
+    for name, alarm in program.alarms().items():
+        sources = series(alarm)
+        if {row["namespace"] for row in sources.values()} != {"Gatehouse/prod"} or any(
+            row.get("dimensions") not in ({}, None, {"Service": "gateway"})
+            for row in sources.values()
+        ):
+            continue
+        values = {query: _minutes(lines, row, patterns) for query, row in sources.items()}
+        if "ALARM" in alarm_states(alarm, values)[-30:]:
+            raised.add(name)
+    return raised
+
+
+def _minutes(
+    lines: list[dict[str, Any]], metric: Mapping[str, Any], patterns: Mapping[str, str]
+) -> list[float | None]:
+    """The value of a metric in each minute, preceded and followed by ten minutes like the first."""
+    name, points = metric["metricName"], defaultdict[int, list[float]](list)
+    for line in lines:
+        minute = int(datetime.fromisoformat(line["ts"]).timestamp() // 60)
+        points[minute] += []
+        if name in patterns:
+            points[minute] += [1.0] if matches(patterns[name], line) else []
+        elif name in line and line.get("Service") == "gateway":
+            points[minute].append(float(line[name]))
+    combine = max if metric["stat"] == "Maximum" else sum
+    rows = [combine(values) if values else None for _, values in sorted(points.items())]
+    return [*[rows[0]] * 10, *rows, *[rows[0]] * 10]
