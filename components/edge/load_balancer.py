@@ -309,7 +309,7 @@ class LoadBalancer(StackComponent):
                 "healthy_threshold": 2,
                 # ECS replaces tasks that fail this check. Therefore, it does not depend on the data
                 # stores: an outage of the database would replace all tasks.
-                "unhealthy_threshold": 2,
+                "unhealthy_threshold": 4,
             },
             tags=tags("none"),
             opts=self.child,

@@ -72,3 +72,12 @@ def test_grpc_requests_have_target_groups_with_http2() -> None:
     arns = [row["targetGroupArn"] for row in service["loadBalancers"]]
     assert len(set(arns)) == 2
     assert "blue-grpc" not in run("staging").inputs("lb.TargetGroup")
+
+
+@pytest.mark.requirement("TR-12", "ECS-09")
+@each_stack
+def test_health_checks_do_not_depend_on_data_stores(stack: str) -> None:
+    """ECS replaces the tasks that fail the check."""
+    groups = run(stack).inputs("lb.TargetGroup")
+    assert groups
+    assert {group["healthCheck"]["path"] for group in groups.values()} == {"/healthz"}

@@ -1,6 +1,7 @@
 """Announcements of changes in Valkey, with a real server."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -8,17 +9,21 @@ import pytest
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import Unavailable
-from gatehouse.core.keys import KeyId, KeyState
+from gatehouse.core.errors import Forbidden, Unavailable
+from gatehouse.core.keys import Key, KeyId, KeyState, RateLimit
+from gatehouse.core.roles import OWNERS, Role
 from gatehouse.core.sealing import seal
 from gatehouse.core.token import Pepper
 from gatehouse.features.keys import announcements as module
+from gatehouse.features.keys import service
 from gatehouse.features.keys.announcements import NAME, PURPOSE, Announcement, Announcements
 from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.keys.service import KeyService
 from gatehouse.platform.redis.connection import Redis
 
-from tests.runtime.conftest import Rows, silent_server
+from tests.runtime.conftest import Database, Rows, locked, opened
 from tests.runtime.key_records import RECORD
+from tests.runtime.silent_servers import silent_server
 
 PEPPER = Pepper({1: bytes(32), 2: b"2" * 32}, 2)
 Process = Callable[..., Announcements]
@@ -80,7 +85,7 @@ async def test_revocation_is_received_by_every_process(process: Process) -> None
 async def test_change_is_announced_only_if_it_is_not_confirmed(process: Process) -> None:
     console, gateway = process(), process()
     fields: dict[str, Any] = {"created_at": 1.0, "created_by": "test", "version": 7}
-    key = msgspec.convert({**msgspec.structs.asdict(RECORD), **fields}, module.Key)
+    key = msgspec.convert({**msgspec.structs.asdict(RECORD), **fields}, Key)
     assert await console.announce(key, "everywhere") == "everywhere"
     await gateway.read()
     assert received(gateway) == []
@@ -94,7 +99,7 @@ async def test_without_valkey_the_bound_is_that_of_an_outage(closed_port: int) -
     redis = Redis(f"redis://127.0.0.1:{closed_port}", "url", timeout_s=1)
     announcements = Announcements(redis, PEPPER, Clock(), 900)
     fields: dict[str, Any] = {"created_at": 1.0, "created_by": "test"}
-    key = msgspec.convert({**msgspec.structs.asdict(RECORD), **fields}, module.Key)
+    key = msgspec.convert({**msgspec.structs.asdict(RECORD), **fields}, Key)
     assert await announcements.announce(key, "within_outage_bound") == "within_outage_bound"
     with pytest.raises(Unavailable):
         await announcements.announce_revocation(revocation())
@@ -190,3 +195,39 @@ async def test_announced_revocations_are_written_once(process: Process, rows: Ro
         [active, deleted, missing],
     )
     assert [tuple(event) for event in events] == [(active, "key.revoke", "ada", "req_1")]
+
+
+@pytest.mark.bound("keys.announcements:COMMIT_TIMEOUT_S")
+async def test_commit_does_not_wait_for_a_locked_table(
+    process: Process, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMMIT_TIMEOUT_S", 0.2)
+    console = process()
+    await console.announce_revocation(revocation())
+    async with opened(database.app) as pool, locked(database, "api_key"):
+        with pytest.raises(Unavailable):
+            await console.commit(KeyRepository(pool, staleness_s=3))
+
+
+@pytest.mark.bound("keys.service:REVOKE_TIMEOUT_S")
+async def test_owner_can_revoke_without_the_database(
+    process: Process, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator cannot, because the scopes of the key are not known."""
+    monkeypatch.setattr(service, "REVOKE_TIMEOUT_S", 0.2)
+    console, gateway, actor = process(), process(), Actor("person", "ada")
+    async with opened(database.app) as pool, locked(database, "api_key"):
+        keys = KeyService(
+            KeyRepository(pool, staleness_s=3),
+            *(Clock(), PEPPER, "gtk", 3.0, RECORD.environment, RateLimit("requests", 1, 1, 1)),
+            announcements=console,
+        )
+        with pytest.raises(Forbidden):
+            await keys.revoke(RECORD.id, "", actor, frozenset({Role.OPERATOR}))
+        await gateway.read()
+        assert revoked(gateway) == set()
+        assert await keys.revoke(RECORD.id, "", actor, OWNERS) == (None, "announced")
+        await gateway.read()
+        assert revoked(gateway) == {RECORD.id}
+        with pytest.raises(Unavailable):
+            await replace(keys, announcements=None).revoke(RECORD.id, "", actor, OWNERS)

@@ -278,8 +278,8 @@ async def test_gateway_without_database_denies_keys_that_others_revoke(
     link, server = Link(setup.server.port), setup.server
     async with serving(link.forward) as port:
         url = server.app_url.replace(f":{server.port}/", f":{port}/")
-        bound = str(STALENESS_MS)
-        _, port, _ = start(url, setup.redis_url, GATEHOUSE_MAX_STALENESS_MS=bound)
+        settings = {"GATEHOUSE_MAX_STALENESS_MS": str(STALENESS_MS)}
+        _, port, _ = await asyncio.to_thread(start, url, setup.redis_url, **settings)
         gateway = setup.gateway.on_port(port)
         keys = [await setup.known_key() for _ in range(3)]
         for key in keys:
