@@ -14,8 +14,8 @@ from gatehouse.core.origin import BaseUrl, rejection
 
 RESOLVE_TIMEOUT_S = 3.0
 
-#: Maximum number of lookups in progress of a resolver, in total and for a subject, such as a key.
-LOOKUPS_MAX, SUBJECT_LOOKUPS_MAX = 64, 16
+#: Maximum number of lookups in progress of a resolver.
+LOOKUPS_MAX = 64
 
 #: Maximum number of addresses of a name. Further ones, of which a response of a name server can
 #: contain thousands, are neither checked nor used.
@@ -32,38 +32,35 @@ class SystemResolver:
     """
 
     def __init__(self) -> None:
-        #: The lookups in progress, each with the subject that it counts for.
-        self._lookups: dict[tuple[str, int], tuple[str, _Lookup]] = {}
+        #: The lookups in progress.
+        self._lookups: dict[tuple[str, int], _Lookup] = {}
 
-    async def addresses(self, host: str, port: int, subject: str = "") -> tuple[str, ...] | None:
+    async def addresses(self, host: str, port: int) -> tuple[str, ...] | None:
         """Distinct addresses of a host name, in the resolver's order, at most ADDRESSES_MAX. Empty
         if the name does not exist. None if that is not known within RESOLVE_TIMEOUT_S, or if
-        LOOKUPS_MAX lookups of other names are in progress, or SUBJECT_LOOKUPS_MAX for the subject.
+        LOOKUPS_MAX lookups of other names are in progress.
         """
         if is_address(host):
             return (host,)
         if (host, port) not in self._lookups:
-            subjects = [each for each, _ in self._lookups.values()]
-            if len(subjects) >= LOOKUPS_MAX or subjects.count(subject) >= SUBJECT_LOOKUPS_MAX:
+            if len(self._lookups) >= LOOKUPS_MAX:
                 return None
             loop = asyncio.get_running_loop()
             arguments = (loop, host, port)
             threading.Thread(target=self._look_up, args=arguments, daemon=True).start()
-            self._lookups[host, port] = subject, loop.create_future()
-        lookup = self._lookups[host, port][1]
+            self._lookups[host, port] = loop.create_future()
+        lookup = self._lookups[host, port]
         await asyncio.wait((lookup,), timeout=RESOLVE_TIMEOUT_S)
         return lookup.result() if lookup.done() else None
 
-    async def checked_addresses(
-        self, url: BaseUrl, networks: Sequence[Network], subject: str = ""
-    ) -> tuple[str, ...]:
+    async def checked_addresses(self, url: BaseUrl, networks: Sequence[Network]) -> tuple[str, ...]:
         """Addresses of the host of a URL. A client must connect to one of them, because the name
         can have another address a moment later (DNS rebinding).
 
         Raises Unavailable if they are unknown, and ValueError with the rest of a sentence, such as
         `has a host name that does not resolve`, unless all are public or in the networks.
         """
-        addresses = await self.addresses(url.host, url.port, subject)
+        addresses = await self.addresses(url.host, url.port)
         if addresses is None:
             raise Unavailable("The host name cannot be looked up. Try again later.")
         if error := rejection(map(ipaddress.ip_address, addresses), networks):
@@ -86,4 +83,4 @@ class SystemResolver:
             loop.call_soon_threadsafe(self._end, (host, port), found)
 
     def _end(self, name: tuple[str, int], found: tuple[str, ...] | None) -> None:
-        self._lookups.pop(name)[1].set_result(found)
+        self._lookups.pop(name).set_result(found)

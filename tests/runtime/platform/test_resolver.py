@@ -70,17 +70,15 @@ async def test_addresses_of_a_name_are_bounded(names: NameServer) -> None:
     assert found == tuple(f"127.0.0.{number + 1}" for number in range(resolvers.ADDRESSES_MAX))
 
 
-@pytest.mark.bound("platform.resolver:LOOKUPS_MAX", "platform.resolver:SUBJECT_LOOKUPS_MAX")
-async def test_names_without_a_response_do_not_delay_others(
+@pytest.mark.bound("platform.resolver:LOOKUPS_MAX")
+async def test_lookups_in_progress_are_bounded(
     names: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolvers, "LOOKUPS_MAX", 20)
     resolver = SystemResolver()
     silent = [f"silent-{number % 19}.test" for number in range(100)]
-    monkeypatch.setattr(resolvers, "SUBJECT_LOOKUPS_MAX", 10)
-    first = [resolver.addresses(name, 80, "a") for name in silent]
-    second = [resolver.addresses(name, 80, "b") for name in silent]
-    assert {*await asyncio.gather(*first, *second)} == {None}
+    found = await asyncio.gather(*(resolver.addresses(name, 80) for name in silent))
+    assert {*found} == {None}
     assert len(names.names) == 19
     monkeypatch.setattr(resolvers, "RESOLVE_TIMEOUT_S", PATIENCE_S)
     assert await resolver.addresses("core.test", 80) == ("127.0.0.1",)

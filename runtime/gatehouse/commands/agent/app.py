@@ -17,11 +17,11 @@ from gatehouse.commands.agent.directory import Directory, Entry, OpenFile, decod
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock, rfc3339
 from gatehouse.core.errors import MethodNotAllowed, NotFound, Unauthorized
-from gatehouse.platform.executions import SharedRuns, Slots
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.application import Application, Reply, Routes
 from gatehouse.platform.http.asgi import Response, StreamedResponse
 from gatehouse.platform.http.request import Refused, Request, Service
+from gatehouse.platform.limits import Limit
 from gatehouse.platform.observability import Observer
 
 #: Maximum number of entries of a listing.
@@ -94,8 +94,7 @@ class Files:
     directory: Directory
     secrets: GatewaySecrets
     cache: FileCache = field(default_factory=FileCache)
-    listings: SharedRuns[bytes] = field(default_factory=SharedRuns)
-    slots: Slots = field(default_factory=lambda: Slots(LISTINGS_PARALLEL))
+    listings: Limit = field(default_factory=lambda: Limit(LISTINGS_PARALLEL))
 
     async def healthz(self, request: Request) -> Response:
         return request.response(200, b'{"status":"ok"}')
@@ -133,14 +132,10 @@ class Files:
         return content
 
     async def _listing(self, request: Request, path: tuple[str, ...]) -> Response:
-        key_id = request.header(b"gatehouse-key-id")
-        body = await self.listings.result((key_id, path), lambda: self._read(key_id, path))
+        async with self.listings:
+            body = await asyncio.to_thread(self._encoded_listing, path)
         headers = [(b"cache-control", b"public, no-cache")]
         return request.response(200, body, headers=headers)
-
-    async def _read(self, key_id: str, path: tuple[str, ...]) -> bytes:
-        async with self.slots.hold(key_id):
-            return await asyncio.to_thread(self._encoded_listing, path)
 
     def _encoded_listing(self, path: tuple[str, ...]) -> bytes:
         listing = self.directory.listing(path, max_entries=MAX_ENTRIES)

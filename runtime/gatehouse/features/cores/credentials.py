@@ -19,7 +19,6 @@ from gatehouse.core.cores import CoreRecord, CoreSettings
 from gatehouse.core.errors import NotFound, Unavailable
 from gatehouse.core.origin import parse_base_url
 from gatehouse.platform.aws.secrets_manager import SecretsManager
-from gatehouse.platform.executions import CallSubjects, call_subjects, in_task
 
 #: Interval between two reads of a credential, and minimum interval while there is none.
 REFRESH_S = 60.0
@@ -90,9 +89,9 @@ class Credentials:
     on_failure: Callable[[str, str], None]
     _entries: dict[str, _Entry] = field(default_factory=dict)
 
-    async def find(self, core: str, settings: CoreSettings, owner: str) -> Credential | None:
-        """The credential of a Core. None if its settings require none. Raises Unavailable. owner:
-        the key that registered the Core, for which AWS is called.
+    async def find(self, core: str, settings: CoreSettings) -> Credential | None:
+        """The credential of a Core. None if its settings require none. Raises
+        Unavailable.
         """
         if settings.credential_header is None:
             return None
@@ -100,8 +99,6 @@ class Credentials:
         if entry is None:
             entry = self._entries[core] = _Entry()
         if entry.credential is None:
-            await in_task()
-            call_subjects.set(CallSubjects((owner,)))
             async with entry.lock:
                 if self.monotonic() - entry.read_at >= RETRY_S:
                     await self._read(core, entry)

@@ -354,7 +354,7 @@ class CoreRegistry:
         """A transaction that locks the key and all changes of Cores, and the family of the key.
         Raises Conflict if the key is no longer active: the request may have waited for its body.
         """
-        async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S, subject=key) as connection:
+        async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             family: str | None = await connection.fetchval(LOCK_KEYS, [key])
             if family is None:
                 raise Conflict("The key is no longer active.")

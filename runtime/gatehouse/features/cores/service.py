@@ -157,7 +157,7 @@ class RegistrationService:
             raise _bad_url(str(exc)) from None
         if parsed.url == known:
             return known
-        addresses = await self.resolver.addresses(parsed.host, parsed.port, agent.id)
+        addresses = await self.resolver.addresses(parsed.host, parsed.port)
         if addresses is None:
             raise Unavailable("The host name of the Core cannot be looked up. Try again later.")
         candidates = [ipaddress.ip_address(address) for address in addresses]

@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import httpx
@@ -21,7 +21,6 @@ from joserfc.jwk import ECKey, RSAKey
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.roles import Role
-from gatehouse.platform.executions import SharedRuns
 from gatehouse.platform.http.trusted_certificates import tls_context
 
 #: Timeout of each step of a request to the issuer. A complete request takes at most twice as long.
@@ -91,7 +90,7 @@ class _Cache(Generic[_Document]):
     document: _Document | None = None
     fetched_at: float = -STALE_S
     tried_at: float = -STALE_S
-    fetches: SharedRuns[None] = field(default_factory=SharedRuns)
+    _fetching: asyncio.Task[None] | None = None
 
     async def get(
         self, is_sufficient: Callable[[_Document], bool] = lambda document: True
@@ -101,10 +100,12 @@ class _Cache(Generic[_Document]):
         """
         waited = self.clock.monotonic() - self.tried_at >= REFETCH_S
         if waited and not self._is_usable(is_sufficient, CACHE_S):
+            if self._fetching is None or self._fetching.done():
+                self._fetching = asyncio.create_task(self._fetch())
             wait_s = WAIT_S if self._is_usable(is_sufficient, STALE_S) else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await self.fetches.result("document", self._fetch)
+                    await asyncio.shield(self._fetching)
         if self.document is None or self.clock.monotonic() - self.fetched_at >= STALE_S:
             raise Unavailable(
                 "Sign-in with the identity provider is temporarily unavailable.",

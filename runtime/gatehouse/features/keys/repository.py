@@ -300,14 +300,13 @@ class KeyRepository:
         self, key_id: KeyId, work: Update, *, deadline_s: float | None = None
     ) -> tuple[Key, int] | None:
         """Locks the key and its family and writes the change that `work` returns. If `work` raises
-        an error, nothing changes. deadline_s: maximum duration. Changes of a key wait for each
-        other before they take a connection.
+        an error, nothing changes. deadline_s: maximum duration.
 
         Returns the key and its change number, or None if the key does not exist. `work` returns
         None to change nothing.
         """
         select = f"{_SELECT} WHERE id = $1"
-        async with self._pool.transaction(deadline_s=deadline_s, subject=key_id) as connection:
+        async with self._pool.transaction(deadline_s=deadline_s) as connection:
             # Lock all generations in the same order. A rotation changes several rows, and different
             # orders could cause a deadlock.
             if key_id not in {row["id"] for row in await connection.fetch(_LOCK_FAMILY, key_id)}:

@@ -272,7 +272,7 @@ class NotificationDispatcher:
         ValueError if the URL is not allowed, Unavailable, and the errors of httpx.
         """
         origin, target = _origin_and_target(webhook.url)
-        addresses = await self.resolver.checked_addresses(origin, self.networks, webhook.id)
+        addresses = await self.resolver.checked_addresses(origin, self.networks)
         url = httpx.URL(
             scheme=origin.scheme, host=addresses[0], port=origin.port, raw_path=target.encode()
         )

@@ -17,10 +17,10 @@ from gatehouse.core.errors import RateLimited, Unavailable
 from gatehouse.features.sharing import encryption
 from gatehouse.features.sharing.deletion_receipt import LISTED_MAX, ObjectVersion
 from gatehouse.features.sharing.link_token import fingerprint, new_id
-from gatehouse.features.sharing.models import Client, ContentItem, Secret, SharingEvent
+from gatehouse.features.sharing.models import ContentItem, Secret, SharingEvent
 from gatehouse.features.sharing.table import Table
 from gatehouse.platform.aws import call, create_client, error_code
-from gatehouse.platform.executions import CallSubjects, Slots, call_subjects
+from gatehouse.platform.limits import Limit
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
 PREFIX = "secrets/"
@@ -52,8 +52,8 @@ class Backend:
     environment: str
     clock: Clock
     creates_per_minute: int = SHARING_CREATES_PER_MINUTE
-    argon2: Slots = field(default_factory=lambda: Slots(ARGON2_PARALLEL))
-    reads: Slots = field(default_factory=lambda: Slots(READS_PARALLEL))
+    argon2: Limit = field(default_factory=lambda: Limit(ARGON2_PARALLEL))
+    reads: Limit = field(default_factory=lambda: Limit(READS_PARALLEL))
 
     @classmethod
     def from_settings(cls, settings: SharingSettings, clock: Clock) -> Self | None:
@@ -81,18 +81,6 @@ class Backend:
         expires_at_max = int(secret.expires_at_max)
         return encryption.Context(self.environment, secret.id, link_id, version, expires_at_max)
 
-    async def secret(self, secret_id: str, client: Client) -> Secret | None:
-        """Read a secret for a client without an account. From then on, its request calls AWS for
-        its address and its network, so that recipients of other networks do not wait for them.
-        """
-        call_subjects.set(CallSubjects(client.subjects))
-        return await self.table.get(secret_id)
-
-    def count_for_owner(self, secret: Secret, link: str, client: Client) -> None:
-        """The client has proven that it has a link, so its request also counts for the owner."""
-        subjects = *client.subjects, f"{secret.id} {link}", secret.owner
-        call_subjects.set(CallSubjects(subjects))
-
     async def take_create(self, kind: str, owner: str) -> None:
         """Count the creation of a `kind`, such as `secret`, by an owner.
 
@@ -111,12 +99,11 @@ class Backend:
             )
             raise RateLimited(message, retry_after_s=wait_s)
 
-    async def passphrase_key(self, passphrase: str, salt: bytes, *subjects: str) -> bytes:
-        """Return the key of a passphrase. `subjects`: the network of the client, the link and the
-        owner, for whom keys are computed one after the other. Raises Unavailable if too many others
-        are being computed.
+    async def passphrase_key(self, passphrase: str, salt: bytes) -> bytes:
+        """Return the key of a passphrase. Raises Unavailable if too many others are being
+        computed.
         """
-        async with self.argon2.hold(*subjects):
+        async with self.argon2:
             return await asyncio.to_thread(encryption.passphrase_key, passphrase, salt)
 
     def event(

@@ -30,7 +30,6 @@ from gatehouse.features.sharing.models import (
     SharingEvent,
     is_expired,
 )
-from gatehouse.platform import aws
 
 NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20
@@ -95,7 +94,7 @@ class LinkService:
         self._clock = backend.clock
         self._denials = Denials(backend, "recipient", AuditAction.LINK_DENIED)
 
-    async def find(self, path: str, client: Client) -> tuple[Secret, Link]:
+    async def find(self, path: str) -> tuple[Secret, Link]:
         """Return the secret and the link for the public part of a link, so that the link's page can
         be displayed. Consumes no use.
 
@@ -103,7 +102,7 @@ class LinkService:
         """
         if not is_base62(path, PATH_CHARS):
             raise LinkNotFound
-        secret = await self._backend.secret(path[:ID_CHARS], client)
+        secret = await self._backend.table.get(path[:ID_CHARS])
         link = None if secret is None else secret.links.get(path[ID_CHARS:])
         if secret is None or link is None or not self._is_open(secret, link):
             raise LinkNotFound
@@ -129,7 +128,7 @@ class LinkService:
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
             raise await self._denials.error(token, client, "ended")
-        keys = await self._link_keys(secret.owner, link, token, passphrase, client)
+        keys = await self._link_keys(link, token, passphrase, client)
         secret = await self._claim(secret, claim_id, token, client)
         content_key, items = await self._decrypt(secret, link.id, keys)
         return Opened(secret, secret.links[link.id], claim_id, client, content_key, items)
@@ -164,11 +163,8 @@ class LinkService:
         too many others are being read, and LinkNotFound if the content has been deleted in the
         meantime.
         """
-        secret, network = opened.secret, opened.client.network
-        link = f"{secret.id} {opened.link.id}"
-        async with self._backend.reads.hold(network, link, secret.owner):
-            with aws.turn_taken(have_slot=True):
-                return [await self._read(opened, item) for item in items]
+        async with self._backend.reads:
+            return [await self._read(opened, item) for item in items]
 
     async def _read(self, opened: Opened, item: OpenedItem) -> bytes:
         sealed = await self._backend.content.read(item.content)
@@ -185,7 +181,7 @@ class LinkService:
 
         Raises LinkNotFound, TooManyDenied.
         """
-        secret = await self._backend.secret(token.secret_id, client)
+        secret = await self._backend.table.get(token.secret_id)
         link = None if secret is None else secret.links.get(token.link_id)
         verifier = None if link is None else link.verifier
         correct = encryption.matches(token.secret, token.path, verifier)
@@ -193,7 +189,6 @@ class LinkService:
             raise await self._denials.error(
                 token, client, "wrong link secret", exists=link is not None
             )
-        self._backend.count_for_owner(secret, link.id, client)
         return secret, link
 
     def _is_open(self, secret: Secret, link: Link) -> bool:
@@ -213,7 +208,7 @@ class LinkService:
         return secret.state == SecretState.ACTIVE and unexpired and link.state == LinkState.ACTIVE
 
     async def _link_keys(
-        self, owner: str, link: Link, token: LinkToken, passphrase: str, client: Client
+        self, link: Link, token: LinkToken, passphrase: str, client: Client
     ) -> encryption.LinkKeys:
         """Return the keys of the link. Attempts are counted before the passphrase is checked,
         including parallel guesses.
@@ -238,8 +233,7 @@ class LinkService:
                     message = f"Too many wrong passphrases. Try again in {wait_s} s."
                     raise TooManyAttempts(message, retry_after_s=wait_s)
                 taken.append(counter)
-            subjects = client.network, token.path, owner
-            key = await self._backend.passphrase_key(passphrase, link.salt, *subjects)
+            key = await self._backend.passphrase_key(passphrase, link.salt)
             keys = encryption.link_keys(token.secret, token.path, key)
             if not hmac.compare_digest(keys.public_key, link.public_key):
                 taken.clear()

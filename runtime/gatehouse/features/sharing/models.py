@@ -268,11 +268,6 @@ class Client(msgspec.Struct, frozen=True):
     def network(self) -> str:
         return network_of(self.address, v4=24, v6=48)
 
-    @property
-    def subjects(self) -> tuple[str, str]:
-        """For which AWS is called: the clients of an address leave calls to its network."""
-        return network_of(self.address), self.network
-
     def actor(self, kind: Literal["recipient", "submitter"], identifier: str) -> Actor:
         """`identifier`: ID of the link or of the requested secret."""
         return Actor(kind, identifier, self.request_id, self.address)

@@ -25,7 +25,6 @@ from gatehouse.features.sharing.models import (
     TTL_S_MIN,
     USES_DEFAULT,
     VERSIONS_MAX,
-    Client,
     ContentItem,
     EndReason,
     Link,
@@ -253,13 +252,12 @@ class SecretService:
     async def _links(
         self, secret_id: str, new: CreateSecret, owner: str, actor: Actor
     ) -> tuple[list[LinkToken], list[Link]]:
-        subjects = owner, Client(actor.source_address, actor.request_id).network
         tokens: list[LinkToken] = []
         links: list[Link] = []
         salt = key = b""
         if new.passphrase:  # the same for all links
             salt = secrets.token_bytes(encryption.SALT_BYTES)
-            key = await self._backend.passphrase_key(new.passphrase, salt, *subjects)
+            key = await self._backend.passphrase_key(new.passphrase, salt)
         for recipient in new.recipients or ("",):
             token = LinkToken.create(secret_id + new_id(LINK_CHARS))
             keys = encryption.link_keys(token.secret, token.path, key)

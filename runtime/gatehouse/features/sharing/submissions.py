@@ -34,13 +34,13 @@ class SubmissionService:
         self._secrets = SecretService(backend, "")
         self._denials = Denials(backend, "submitter", AuditAction.REQUEST_DENIED)
 
-    async def find(self, path: str, client: Client) -> tuple[Secret, SecretRequest]:
+    async def find(self, path: str) -> tuple[Secret, SecretRequest]:
         """Return the requested secret for the public part of a submission link, so that the request
         page can be displayed. Changes nothing.
 
         Raises LinkNotFound, also if nothing can be submitted.
         """
-        secret = await self._backend.secret(path, client) if is_base62(path, ID_CHARS) else None
+        secret = await self._backend.table.get(path) if is_base62(path, ID_CHARS) else None
         if secret is None or secret.request is None or not self._is_open(secret):
             raise LinkNotFound
         return secret, secret.request
@@ -49,7 +49,7 @@ class SubmissionService:
         """Return the requested secret that a client with the complete link can submit, or has
         submitted. Raises LinkNotFound, TooManyDenied.
         """
-        secret = await self._backend.secret(token.path, client)
+        secret = await self._backend.table.get(token.path)
         request = None if secret is None else secret.request
         verifier = None if request is None else request.verifier
         correct = encryption.matches(token.secret, token.path, verifier)
@@ -57,7 +57,6 @@ class SubmissionService:
             raise await self._denials.error(
                 token, client, "wrong link secret", exists=request is not None
             )
-        self._backend.count_for_owner(secret, token.path, client)
         if not self._is_open(secret) and request.submission != submission_id:
             raise await self._denials.error(token, client, "ended")
         return secret

@@ -18,9 +18,7 @@ from botocore.exceptions import ClientError
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.sharing.models import Secret, SharingEvent
-from gatehouse.platform import aws
 from gatehouse.platform.aws import call, create_client, error_code
-from gatehouse.platform.executions import SubjectLimit
 
 OWNER_INDEX = "owner-index"
 WORK_INDEX = "work-index"
@@ -162,23 +160,20 @@ class Table:
         waits: False for a change that does not wait for the audit trail, because there is at most
             one such change for each item or link.
         """
-        async with aws.turn(SubjectLimit(secret.id, 1)) as waited:
-            if waited:
-                secret = await self.get(secret.id) or secret
-            for attempt in range(_ATTEMPTS_MAX):
-                changed = change(secret)
-                if changed is secret:
-                    return secret
-                changed = msgspec.structs.replace(changed, writes=secret.writes + 1)
-                try:
-                    return await self.update(secret, changed, event, waits=waits)
-                except ConditionNotMet as failed:
-                    current = None if failed.item is None else _secret(failed.item)
-                if attempt:
-                    pause_s = min(_PAUSE_S * 2**attempt, _PAUSE_MAX_S)
-                    await asyncio.sleep(pause_s * random.random())  # noqa: S311 - is no secret
-                    current = await self.get(secret.id)  # has changed during the pause
-                secret = current or secret
+        for attempt in range(_ATTEMPTS_MAX):
+            changed = change(secret)
+            if changed is secret:
+                return secret
+            changed = msgspec.structs.replace(changed, writes=secret.writes + 1)
+            try:
+                return await self.update(secret, changed, event, waits=waits)
+            except ConditionNotMet as failed:
+                current = None if failed.item is None else _secret(failed.item)
+            if attempt:
+                pause_s = min(_PAUSE_S * 2**attempt, _PAUSE_MAX_S)
+                await asyncio.sleep(pause_s * random.random())  # noqa: S311 - is no secret
+                current = await self.get(secret.id)  # has changed during the pause
+            secret = current or secret
         raise Unavailable(
             "The secret is being changed by other requests. Try again.",
             detail="sharing: concurrent changes",

@@ -146,10 +146,7 @@ class CreditRepository:
         Raises Unavailable, in which case it is unknown whether `cost` was deducted.
         """
         try:
-            async with (
-                asyncio.timeout(SPEND_TIMEOUT_S),
-                self._pool.connection(subject=subject) as connection,
-            ):
+            async with asyncio.timeout(SPEND_TIMEOUT_S), self._pool.connection() as connection:
                 row = await connection.fetchrow(_SPEND, subject, cost) if cost else None
                 deducted = row is not None
                 row = row or await connection.fetchrow(_READ, subject)
@@ -170,10 +167,7 @@ class CreditRepository:
         if not cost:
             return
         with contextlib.suppress(Unavailable, TimeoutError):
-            async with (
-                asyncio.timeout(SPEND_TIMEOUT_S),
-                self._pool.connection(subject=subject) as connection,
-            ):
+            async with asyncio.timeout(SPEND_TIMEOUT_S), self._pool.connection() as connection:
                 await connection.execute(_REFUND, subject, cost, time.perf_counter() - began)
 
 

@@ -25,7 +25,6 @@ from gatehouse.core.verification import (
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader
-from gatehouse.platform.executions import in_task
 from gatehouse.platform.redis.nonces import RedisNonces
 
 #: Time of a decision (Unix seconds) and age of the key state at that time (milliseconds). Waiting
@@ -90,7 +89,6 @@ class VerificationService:
         charge = Charge(record.subject, record.limits or self.default_limits, request.cost)
         try:
             if record.has_credits or (record.public_key and request.signed is not None):
-                await in_task()  # for the timeouts of the database and of Redis
                 result = await self._check_others(record, request, charge, time)
                 if result is not None:
                     return result

@@ -5,11 +5,9 @@ AWS.
 """
 
 import asyncio
-import math
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -17,20 +15,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse import __version__
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform.executions import Slots, SubjectLimit, call_subjects
+from gatehouse.platform.limits import Limit
 from gatehouse.platform.tracing.tracer import call_span
 
 #: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no
 #: response.
 AWS_ERRORS = (BotoCoreError, ClientError)
 
-#: Maximum number of concurrent calls of a process, without those that have another limit.
+#: Maximum number of concurrent calls of a process.
 CALLS_MAX = 16
 
 _Result = TypeVar("_Result")
-_threads = ThreadPoolExecutor(2 * CALLS_MAX, "aws")
-#: By event loop, because each invocation of a Lambda function has its own.
-_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Slots, Slots]] = WeakKeyDictionary()
+_threads = ThreadPoolExecutor(CALLS_MAX, "aws")
+#: A semaphore belongs to an event loop.
+_limits: WeakKeyDictionary[asyncio.AbstractEventLoop, Limit] = WeakKeyDictionary()
 
 
 def create_client(
@@ -75,46 +73,10 @@ async def call(operation: Callable[..., _Result], service: str, **arguments: Any
     """
     name = f"{service} {getattr(operation, '__name__', 'call')}"
     with call_span(name, {"rpc.system": "aws-api"}):
-        subjects, have_turn, have_slot = call_subjects.get()
-        turns, calls = _of_loop()
-        async with (
-            nullcontext() if have_turn else turns.hold(*subjects),
-            nullcontext() if have_slot else calls.hold(*subjects[-1:]),
-        ):
+        async with _limits.setdefault(asyncio.get_running_loop(), Limit(CALLS_MAX)):
             try:
                 return await asyncio.wrap_future(_threads.submit(operation, **arguments))
             except AWS_ERRORS as exc:
                 raise Unavailable(
                     f"{service} is not available.", detail=f"{service} {error_detail(exc)}"
                 ) from exc
-
-
-@contextmanager
-def turn_taken(*, have_slot: bool = False) -> Iterator[None]:
-    """The calls in the block wait for no others of the same subjects, because the operation has
-    waited for its turn before it took what others wait for. have_slot: for no others at all.
-    """
-    subjects = call_subjects.get()._replace(have_turn=True, have_slot=have_slot)
-    token = call_subjects.set(subjects)
-    try:
-        yield
-    finally:
-        call_subjects.reset(token)
-
-
-@asynccontextmanager
-async def turn(subject: SubjectLimit) -> AsyncIterator[bool]:
-    """Waits for a turn of the subjects of the request, for an operation that holds what others wait
-    for while it calls AWS. subject: of the operation, before the last of the request. Yields True
-    if it had to wait. Raises Unavailable.
-    """
-    (turns, _), names = _of_loop(), call_subjects.get().names
-    async with turns.hold(*names[:-1], subject, *names[-1:]) as waited:
-        with turn_taken():
-            yield waited
-
-
-def _of_loop() -> tuple[Slots, Slots]:
-    """The turns of subjects, and the slots of calls."""
-    new = Slots(math.inf, CALLS_MAX // 2), Slots(CALLS_MAX, CALLS_MAX)
-    return _slots.setdefault(asyncio.get_running_loop(), new)

@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
-from weakref import WeakValueDictionary
 
 import asyncpg
 from asyncpg.connection import LoggedQuery
@@ -228,9 +227,6 @@ class Pool:
         self._size_max = size_max
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        #: Of transactions with a subject, which wait for each other's locks.
-        self._changes = asyncio.Semaphore(max(1, size_max // 2))
 
     async def open(self) -> None:
         """Opens a connection. If the login fails, raises Unavailable with a message that states
@@ -248,35 +244,23 @@ class Pool:
             await self._pool.close()
 
     @asynccontextmanager
-    async def connection(
-        self, *, timeout_s: float | None = None, subject: str = "", is_change: bool = False
-    ) -> AsyncIterator[Connection]:
+    async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
         """A connection without a transaction. `timeout_s`: maximum wait for the connection. Raises
         Unavailable.
-
-        subject: has one connection at a time, so that the requests of one subject leave connections
-            to others. Empty: any number of connections. is_change: all changes together have half
-            of the connections.
         """
         try:
             pool = self._pool or await self._opened()
-            async with AsyncExitStack() as stack:
-                async with asyncio.timeout(ACQUIRE_TIMEOUT_S if timeout_s is None else timeout_s):
-                    if subject:
-                        turn = self._turns.setdefault(subject, asyncio.Lock())
-                        await stack.enter_async_context(turn)
-                    if is_change:
-                        await stack.enter_async_context(self._changes)
-                    connection = await pool.acquire()
-                try:
-                    yield connection
-                except asyncpg.ReadOnlySQLTransactionError:
-                    connection.terminate()  # another server may be the primary now
-                    raise
-                finally:
-                    # A connection that cannot be reset is closed.
-                    with suppress(*DRIVER_ERRORS):
-                        await pool.release(connection, timeout=RELEASE_TIMEOUT_S)
+            async with asyncio.timeout(ACQUIRE_TIMEOUT_S if timeout_s is None else timeout_s):
+                connection = await pool.acquire()
+            try:
+                yield connection
+            except asyncpg.ReadOnlySQLTransactionError:
+                connection.terminate()  # another server may be the primary now
+                raise
+            finally:
+                # A connection that cannot be reset is closed.
+                with suppress(*DRIVER_ERRORS):
+                    await pool.release(connection, timeout=RELEASE_TIMEOUT_S)
         except DRIVER_ERRORS as exc:
             raise Unavailable("The database is not available.", detail=type(exc).__name__) from exc
 
@@ -288,7 +272,6 @@ class Pool:
         deadline_s: float | None = None,
         snapshot: bool = False,
         readonly: bool = False,
-        subject: str = "",
     ) -> AsyncIterator[Connection]:
         """A connection in a transaction. The transaction is committed at the end of the block and
         rolled back after an exception. Raises Unavailable.
@@ -299,12 +282,9 @@ class Pool:
         timeout_s: maximum wait for a connection. deadline_s: the same, and the maximum duration of
             the transaction. At the deadline, the connection is closed, and a statement that is
             waiting for the server raises Unavailable.
-        subject: of a change, see `connection`.
         """
         isolation = "repeatable_read" if snapshot else "read_committed"
-        async with self.connection(
-            timeout_s=deadline_s or timeout_s, subject=subject, is_change=bool(subject)
-        ) as connection:
+        async with self.connection(timeout_s=deadline_s or timeout_s) as connection:
             deadline = (
                 None
                 if deadline_s is None

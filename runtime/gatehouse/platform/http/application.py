@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import unquote
 
 from gatehouse.core.errors import GatehouseError, MethodNotAllowed, NotFound
-from gatehouse.platform.executions import NO_SUBJECTS, call_subjects, in_task
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.request import Refused, Request, Service
 from gatehouse.platform.observability import Observer
@@ -23,14 +22,11 @@ Handler = Callable[[Any], Awaitable[Reply | None]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The handler of a method of a path. `names`: names of the parameters, by their segments.
-    begins_without_task: the handler calls `in_task` itself.
-    """
+    """The handler of a method of a path. `names`: names of the parameters, by their segments."""
 
     template: str
     handler: Handler
     names: tuple[tuple[int, str], ...] = ()
-    begins_without_task: bool = False
 
 
 @dataclass(slots=True)
@@ -56,9 +52,7 @@ class Routes:
         self._prefixes: dict[bytes, Route] = {}
         self._root = _Segment()
 
-    def add(
-        self, template: str, handler: Handler, *methods: str, begins_without_task: bool = False
-    ) -> None:
+    def add(self, template: str, handler: Handler, *methods: str) -> None:
         """Adds a path. By default, GET and HEAD."""
         self.templates.add(template)
         segment, texts = self._root, template.split("/")
@@ -67,17 +61,15 @@ class Routes:
             segment = segment.following.setdefault(name, _Segment())
         names = tuple((index, text[1:-1]) for index, text in enumerate(texts) if text[:1] == "{")
         for method in methods or ("GET", "HEAD"):
-            route = Route(template, handler, names, begins_without_task)
+            route = Route(template, handler, names)
             segment.routes.setdefault(method, route)
         if not names:
             self._exact[template.encode()] = segment.routes
 
-    def add_prefix(
-        self, prefix: bytes, template: str, handler: Handler, *, begins_without_task: bool = False
-    ) -> None:
+    def add_prefix(self, prefix: bytes, template: str, handler: Handler) -> None:
         """Adds all paths that begin with a prefix and have no other route, for every method."""
         self.templates.add(template)
-        self._prefixes[prefix] = Route(template, handler, begins_without_task=begins_without_task)
+        self._prefixes[prefix] = Route(template, handler)
 
     def find(self, request: Request) -> Route:
         """The route of a request, whose template it receives. Raises NotFound."""
@@ -133,12 +125,9 @@ async def run(request: Request, routes: Routes) -> None:
     """Calls the handler of a request, sends the response or an error, and logs the request."""
     started = time.perf_counter()
     active = ActiveRequest(request.service.observer.tracer, request.trace)
-    call_subjects.set(NO_SUBJECTS)  # the context can be that of another request
     try:
         try:
             route = routes.find(request)
-            if not route.begins_without_task:
-                await in_task()
             response = await route.handler(request)
         finally:
             active.ended = True
@@ -188,9 +177,7 @@ class Application:
     def begin(
         self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
     ) -> Coroutine[Any, Any, None]:
-        """Processes a request. A server can run the coroutine without a task (see
-        `local_server.begin`). The application must have started.
-        """
+        """Processes a request. The application must have started."""
         assert self.routes is not None  # noqa: S101 - otherwise the server does not accept requests
         return run(self.routes.service.request(scope, receive, send), self.routes)
 

@@ -294,22 +294,6 @@ def _media_type(message: str, fix: str) -> UnsupportedMediaType:
     )
 
 
-class Uses(dict[Any, int]):
-    """Counts current uses by name, such as an IP address. Names without uses take no memory."""
-
-    def __missing__(self, name: Any) -> int:
-        return 0
-
-    def add(self, name: Any, number: int = 1) -> int:
-        uses = self[name] = self[name] + number
-        return uses
-
-    def remove(self, name: Any, number: int = 1) -> None:
-        uses = self.pop(name, 0) - number
-        if uses:
-            self[name] = uses
-
-
 class ClientGone(Exception):
     """The client disconnected before the request was complete."""
 

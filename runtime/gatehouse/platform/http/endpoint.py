@@ -79,7 +79,6 @@ class Endpoint:
     services: types of the services that the handler takes, by parameter: all parameters except
         `request`, `query`, `body` and the parameters of the path.
     arguments: `query` and `body`, if the handler takes them.
-    begins_without_task: the handler calls `in_task` (platform/executions.py) itself.
     """
 
     method: str
@@ -102,7 +101,6 @@ class Endpoint:
     headers: tuple[Header, ...] = ()
     secret_fields: frozenset[str] = frozenset()
     body_extra_bytes: int = 0
-    begins_without_task: bool = False
     operation_id: str = ""
     summary: str = ""
     description: str = ""

@@ -2,15 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
 
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform.executions import SharedRuns
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.endpoint import Endpoint, Response
 from gatehouse.platform.http.request import Request
@@ -55,7 +54,6 @@ class ServiceHealth:
     features_off: frozenset[str] = frozenset()
     refresh_gauges: Callable[[], None] = lambda: None
     more_metrics: Callable[[], Awaitable[bytes]] = _no_metrics
-    runs: SharedRuns[Any] = field(default_factory=SharedRuns)
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -91,11 +89,6 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
 
 async def readiness(checks: ServiceHealth) -> tuple[Readiness, str]:
     """Run all probes concurrently. The second value describes the failures, for the log."""
-    report: tuple[Readiness, str] = await checks.runs.result("readiness", lambda: _run(checks))
-    return report
-
-
-async def _run(checks: ServiceHealth) -> tuple[Readiness, str]:
     probes: list[tuple[Probe, Literal["degraded", "unavailable"]]] = [
         *((probe, "unavailable") for probe in checks.required),
         *((probe, "degraded") for probe in checks.optional),
@@ -148,7 +141,7 @@ async def metrics(request: Request, checks: ServiceHealth) -> asgi.Response:
     balancer does not route this path.
     """
     checks.refresh_gauges()
-    body = await checks.runs.result("metrics", request.service.observer.metrics.exposition)
+    body = await request.service.observer.metrics.exposition()
     body += await checks.more_metrics()
     return request.response(200, body, content_type=METRICS_TYPE.encode("ascii"))
 

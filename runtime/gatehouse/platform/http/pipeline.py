@@ -43,12 +43,7 @@ class Pipeline(Service):
         """Adds the routes of endpoints. Raises LookupError if a service is missing."""
         for endpoint in endpoints:
             methods = ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,)
-            routes.add(
-                endpoint.path,
-                self.handler(endpoint),
-                *methods,
-                begins_without_task=endpoint.begins_without_task,
-            )
+            routes.add(endpoint.path, self.handler(endpoint), *methods)
 
     def handler(self, endpoint: Endpoint) -> Handler:
         call = self.call(endpoint)
@@ -71,7 +66,7 @@ class Pipeline(Service):
 
         return call
 
-    async def process(self, endpoint: Endpoint, call: Call, request: Request) -> Reply:
+    async def process(self, endpoint: Endpoint, call: Call, request: Request) -> Reply | None:
         arguments: dict[str, Any] = {}
         if "body" in endpoint.arguments:
             arguments["body"], _ = await self.body(endpoint, request)

@@ -2,13 +2,13 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gatehouse.core.actor import Actor, RequestId, Session
-from gatehouse.core.addresses import ClientAddresses, network_of
+from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.roles import Role
@@ -24,12 +24,10 @@ from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent
 #: Status in the log line of a request whose client disconnected before the response.
 CLIENT_GONE = 499
 
-#: Limits of what is read of a body after its request was rejected: bytes, the number of requests at
-#: the same time, in total and for the clients of a network, and the time in seconds until the
-#: client sends more. Envoy closes the connection if the body was not read, and a client that still
-#: sends might not read the response.
+#: Number of bytes that are read of a body after its request was rejected, and the time in seconds
+#: until the client sends more. Envoy closes the connection if the body was not read, and a client
+#: that still sends might not read the response.
 DISCARDED_BYTES_MAX = 256 * 1024 * 1024
-DISCARDS_MAX, NETWORK_DISCARDS_MAX = 16, 4
 DISCARD_PAUSE_S = 1.0
 
 #: Length of the longest registered method. Longer methods are not logged, because they could
@@ -81,7 +79,6 @@ class Service:
     addresses: determines the client address behind trusted proxies.
     headers: headers of every response, unless the response has headers of the same name.
     cursor_key: session key, which signs page cursors. None for a service without lists.
-    discards: requests whose bodies are discarded, by network.
     worker_digits: end of the IDs of requests.
     """
 
@@ -90,7 +87,6 @@ class Service:
     clock: Clock
     headers: Sequence[asgi.Header] = asgi.NO_STORE
     cursor_key: Pepper | None = None
-    discards: asgi.Uses = field(default_factory=asgi.Uses)
     worker_digits: str = ""
 
     def request(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> "Request":
@@ -118,7 +114,6 @@ class Request:
         response.
     caller: None until the request is authenticated.
     content: the JSON body after it has been read.
-    has_waited: the body was received later than the headers.
     response_headers: headers of every response, also of an error.
     """
 
@@ -133,13 +128,11 @@ class Request:
     stream_use: StreamUse | None = None
     caller: Caller | None = None
     content = b""
-    has_waited = False
     _is_received = False
     response_headers: Sequence[asgi.Header] = ()
     _added: tuple[asgi.Header, ...] = ()
     _trace: RequestTrace | None = None
     _client: str | None = None
-    _at_end: ExitStack | None = None
 
     def __init__(
         self, service: Service, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
@@ -228,23 +221,14 @@ class Request:
         """Reads the rest of the body, up to a limit."""
         if self.connection is not None or self._is_received or self.has(b"expect"):
             return
-        network, discards = network_of(self.client), self.service.discards
-        if sum(discards.values()) >= DISCARDS_MAX or discards[network] >= NETWORK_DISCARDS_MAX:
-            return
-        deadline = asyncio.get_running_loop().time() + asgi.BODY_S
         size, more = 0, True
-        discards.add(network)
-        try:
-            async with asyncio.timeout_at(deadline):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(asgi.BODY_S):
                 while more and size < DISCARDED_BYTES_MAX:
                     async with asyncio.timeout(DISCARD_PAUSE_S):
                         message = await self.receive()
                     size += len(message.get("body", b""))
                     more = bool(message.get("more_body"))
-        except TimeoutError:
-            pass
-        finally:
-            discards.remove(network)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, of any size. Raises ClientGone."""
@@ -254,21 +238,13 @@ class Request:
         """The body. Raises BodyTooLarge, and ClientGone if the client disconnects."""
         content: bytes | None = self.scope.get(BODY)
         if content is None:
-            waits = asyncio.get_running_loop().call_soon(setattr, self, "has_waited", True)
-            content = b"".join([part async for part in self.body_parts(bytes_max)])
-            waits.cancel()  # has not been called, if no part had to be waited for
-            return content
+            return b"".join([part async for part in self.body_parts(bytes_max)])
         if len(content) > bytes_max:
             raise asgi.too_large_error(bytes_max)
         return content
 
     def body_parts(self, bytes_max: int) -> AsyncIterator[bytes]:
         return asgi.body_chunks(self.scope, self.receive, bytes_max)
-
-    def at_end(self, release: Callable[[], None]) -> None:
-        """Calls a function after the response."""
-        self._at_end = self._at_end or ExitStack()
-        self._at_end.callback(release)
 
     @property
     def authenticated(self) -> Caller:
@@ -365,8 +341,6 @@ class Request:
 
     def record(self, seconds: float) -> None:
         """Counts and logs the request after the response. seconds: duration."""
-        if self._at_end is not None:
-            self._at_end.close()
         self.service.observer.request(
             self.trace,
             self.method if len(self.method) <= _METHOD_CHARS_MAX else "other",

@@ -10,7 +10,6 @@ import hashlib
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyId
-from gatehouse.platform.executions import Slots
 from gatehouse.platform.redis.connection import CONNECTIONS_MAX, Redis
 
 KEY_PREFIX = "gatehouse:nonce:"
@@ -20,7 +19,7 @@ class RedisNonces:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         # A call waits for a connection before its timeout begins, for the same time at most.
-        self._slots = Slots(CONNECTIONS_MAX)
+        self._calls = asyncio.Semaphore(CONNECTIONS_MAX)
 
     async def is_new(self, key_id: KeyId, nonce: str, *, keep_s: int) -> bool:
         """Returns False if the key has already used the nonce. Otherwise, stores the nonce for
@@ -29,7 +28,7 @@ class RedisNonces:
         name = f"{KEY_PREFIX}{key_id}:{hashlib.sha256(nonce.encode()).hexdigest()}"
         client = self._redis.client
         try:
-            async with asyncio.timeout(2 * self._redis.timeout_s), self._slots.hold(key_id):
+            async with asyncio.timeout(2 * self._redis.timeout_s), self._calls:
                 if not keep_s:
                     return not await self._redis.call(client.exists(name))
                 return bool(await self._redis.call(client.set(name, b"", ex=keep_s, nx=True)))

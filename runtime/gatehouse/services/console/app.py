@@ -47,7 +47,6 @@ from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
 from gatehouse.platform.envoy.bootstrap import Worker
-from gatehouse.platform.executions import Slots
 from gatehouse.platform.http.application import Application
 from gatehouse.platform.http.health import ServiceHealth
 from gatehouse.platform.http.idempotency import IdempotencyGuard, IdempotencyStore
@@ -129,7 +128,6 @@ class Composition:
         )
         denied = DeniedAttempts(AuditRepository(self.pool), self.clock, service="console")
         store = self.idempotency_store or IdempotencyStore(self.pool)
-        half = max(2, settings.database_pool_size // 2)
         authenticator = Authenticator(
             keys=keys,
             finder=finder_of(keys.store, self.pepper, keys.prefix),
@@ -139,7 +137,6 @@ class Composition:
             origin=_origin(settings.console_url),
             accepts_sessions=accepts_sessions,
             identity_provider=provider,
-            lookups=Slots(half),
         )
         helpers = [] if redis is None else [redis]
         pipeline = ConsolePipeline(
@@ -158,7 +155,6 @@ class Composition:
             denied=denied,
             idempotency=IdempotencyGuard(store, self.clock, self.pepper),
             web_files=WebFiles.read(),
-            lists=Slots(half),
         )
         # The number of denied requests is written at the end of each window, even if no further
         # request arrives.

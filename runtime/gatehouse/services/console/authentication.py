@@ -14,7 +14,6 @@ import hashlib
 import hmac
 import math
 from collections import OrderedDict
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn
 
@@ -41,7 +40,6 @@ from gatehouse.features.identity.service import Sessions
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
-from gatehouse.platform.executions import Slots
 from gatehouse.platform.http.asgi import Header
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.request import Caller, Request
@@ -116,8 +114,6 @@ class Authenticator:
         Host header.
     accepts_sessions: False if the feature is disabled.
     identity_provider: validates JWTs. None when it is not configured.
-    lookups: for the lookups of keys, sessions and links, which need no valid credential. They leave
-        connections to the database to others.
     """
 
     keys: KeyService
@@ -128,7 +124,6 @@ class Authenticator:
     origin: str
     accepts_sessions: bool
     identity_provider: OidcIdentityProvider | None
-    lookups: Slots
 
     async def authenticate(self, request: Request, *, codes: bool = False) -> Caller:
         """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, Unavailable,
@@ -169,13 +164,7 @@ class Authenticator:
         return caller
 
     async def session(self, request: Request) -> Session | None:
-        async with self._slot(request):
-            return await self.sessions.find(request.cookie(CONSOLE_COOKIE))
-
-    def _slot(self, request: Request) -> AbstractAsyncContextManager[object]:
-        """A slot for a lookup. A credential that is checked again needs none."""
-        is_proven = request.caller is not None
-        return nullcontext() if is_proven else self.lookups.hold(network_of(request.client))
+        return await self.sessions.find(request.cookie(CONSOLE_COOKIE))
 
     def _check_site(self, request: Request) -> None:
         """Raise CrossSite if the browser reports another origin, or no origin for a request that
@@ -213,8 +202,7 @@ class Authenticator:
         if is_bootstrap:
             actor = _actor(request, "bootstrap", "bootstrap")
             return Caller(actor, frozenset({Role.OWNER}), "bootstrap", request.now, actor.label)
-        async with self._slot(request):
-            key = await self.finder.proven(token)
+        key = await self.finder.proven(token)
         if key is None or not self._is_usable(request, key):
             raise Unauthorized("The bearer token is invalid.")
         await self._take_limits(request, key)
@@ -223,8 +211,7 @@ class Authenticator:
         )
 
     async def _from_code(self, request: Request, token: str) -> Caller:
-        async with self._slot(request):
-            link = await self.sessions.link(token)
+        link = await self.sessions.link(token)
         caller = None if link is None else await self._holder(request, link)
         if caller is None:
             raise Unauthorized(INVALID_LINK)

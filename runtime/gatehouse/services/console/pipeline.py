@@ -7,11 +7,8 @@ operations in a browser session require a recent sign-in, which limits the misus
 or stolen session. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 9470 (challenge).
 """
 
-import asyncio
-import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -20,21 +17,18 @@ from typing import Any
 import msgspec
 
 from gatehouse.core import token_scanner
-from gatehouse.core.addresses import network_of
 from gatehouse.core.errors import (
     BadRequest,
     Forbidden,
     NotFound,
     RateLimited,
     StepUpRequired,
-    TooManyRequests,
     Unauthorized,
 )
 from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
-from gatehouse.platform.executions import CallSubjects, Slots, SubjectLimit, call_subjects
 from gatehouse.platform.http.application import Handler, Reply
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.endpoint import SIGN_IN_CODE, Endpoint, StepUp
@@ -48,6 +42,7 @@ from gatehouse.platform.http.idempotency import (
 from gatehouse.platform.http.pipeline import Call, Pipeline
 from gatehouse.platform.http.request import Refused, Request
 from gatehouse.platform.http.validation import decode_query, invalid, small_value, strings
+from gatehouse.platform.limits import RequestLimits
 from gatehouse.services.console.authentication import Authenticator, challenge
 from gatehouse.services.console.web import WebFiles
 
@@ -55,27 +50,22 @@ from gatehouse.services.console.web import WebFiles
 _STORED_HEADERS = (b"etag", b"location")
 
 
-#: Maximum number of requests of a caller that are processed at the same time, which is less than
-#: the number of connections to the database. Further requests wait for up to WAIT_S.
-REQUESTS_MAX = 3
-WAIT_S = 10.0
-#: The same for the callers of a network. Requests with the content of secrets, which wait for
-#: memory, count separately, and exports, which clients can read slowly, do not count.
-NETWORK_REQUESTS_MAX = 20
+#: Maximum number of requests in progress of a process, and of a caller, which is less than the
+#: number of connections to the database. A request ends with its response.
+REQUESTS_MAX, CALLER_REQUESTS_MAX = 40, 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsolePipeline(Pipeline):
-    """Processes the requests of a console. turns: of the callers whose requests are processed.
-    lists: for requests that can read many rows. They leave connections to the database to others.
-    """
+    """Processes the requests of a console. limits: of the requests with a credential."""
 
     authenticator: Authenticator
     denied: DeniedAttempts
     idempotency: IdempotencyGuard
     web_files: WebFiles
-    lists: Slots
-    turns: Slots = field(default_factory=lambda: Slots(math.inf, REQUESTS_MAX))
+    limits: RequestLimits = field(
+        default_factory=lambda: RequestLimits(REQUESTS_MAX, CALLER_REQUESTS_MAX)
+    )
 
     def error_response(self, request: Request, refused: Refused) -> Response:
         """A problem document. Browsers receive a page at an unknown address."""
@@ -95,11 +85,18 @@ class ConsolePipeline(Pipeline):
             return super().handler(endpoint)
         return partial(self.process, endpoint, self.call(endpoint))
 
-    async def process(self, endpoint: Endpoint, call: Call, request: Request) -> Reply:
+    async def process(self, endpoint: Endpoint, call: Call, request: Request) -> Reply | None:
+        """Processes a request and sends the response."""
         await self._authorize(endpoint, request)
         _check_parameters(request)
-        # A caller's bodies in memory are limited, because it has few turns.
-        waited = await self._take_turn(endpoint, request)
+        # This also limits the bodies in memory.
+        async with self.limits.request(request.authenticated.owner) as waited:
+            await request.send_response(await self._respond(endpoint, call, request, waited))
+        return None
+
+    async def _respond(
+        self, endpoint: Endpoint, call: Call, request: Request, waited: bool
+    ) -> Reply:
         body: Any = None
         content: object = None
         if request.method not in ("GET", "HEAD"):
@@ -110,7 +107,7 @@ class ConsolePipeline(Pipeline):
                 reject_tokens(endpoint, {"body": small_value(request.content)})
                 raise
         reject_tokens(endpoint, {"query": request.query, "body": content})
-        if waited or request.has_waited:
+        if waited or request.content:
             # The credential, its roles or the target may have changed.
             await self._authorize(endpoint, request)
         try:
@@ -123,11 +120,7 @@ class ConsolePipeline(Pipeline):
             arguments = {} if endpoint.body is None else {"body": body}
             if endpoint.query is not None:
                 arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
-            if endpoint.query is None or endpoint.changes_state:
-                return await call(request, **arguments)
-            async with self._list_slot(endpoint, request):
-                await self._authorize(endpoint, request)  # the request may have waited
-                return await call(request, **arguments)
+            return await call(request, **arguments)
 
         reply = await self._run_once(endpoint, request, content, handle)
         if isinstance(reply, Response):
@@ -140,37 +133,9 @@ class ConsolePipeline(Pipeline):
         """The parts of a response. A client can read slowly, and the credential or its roles may
         change in the meantime; the response is then incomplete.
         """
-        while True:
-            async with self._list_slot(endpoint, request):
-                part = await anext(parts, None)
-            if part is None:
-                return
+        async for part in parts:
             await self._authorize(endpoint, request)
             yield part
-
-    def _list_slot(
-        self, endpoint: Endpoint, request: Request
-    ) -> AbstractAsyncContextManager[object]:
-        """A slot for a list. The lists of a tag leave one to others, because AWS can delay them."""
-        of_tag = SubjectLimit(endpoint.tag, self.lists.number - 1)
-        return self.lists.hold(of_tag, request.authenticated.owner)
-
-    async def _take_turn(self, endpoint: Endpoint, request: Request) -> bool:
-        """Waits until fewer than REQUESTS_MAX requests of the caller, and NETWORK_REQUESTS_MAX of
-        its network, are processed. A request ends with its response. Returns True if the request
-        had to wait. Raises TooManyRequests.
-        """
-        subjects = [SubjectLimit(request.authenticated.owner, REQUESTS_MAX)]
-        if not endpoint.content:
-            network = f"{network_of(request.client)} {bool(endpoint.secret_fields)}"
-            subjects.insert(0, SubjectLimit(network, NETWORK_REQUESTS_MAX))
-        try:
-            async with asyncio.timeout(WAIT_S):
-                waited = await self.turns.acquire(*subjects)
-        except TimeoutError:
-            raise TooManyRequests("Wait for the responses to your earlier requests.") from None
-        request.at_end(partial(self.turns.release, *subjects))
-        return waited
 
     async def _authorize(self, endpoint: Endpoint, request: Request) -> None:
         """Check the credential, the role and the target. Denials are recorded in the audit
@@ -181,7 +146,6 @@ class ConsolePipeline(Pipeline):
                 request, codes=SIGN_IN_CODE in endpoint.security
             )
             request.key_id = request.caller.log_id
-            call_subjects.set(CallSubjects((request.caller.owner,)))
             check(request.caller.roles, endpoint.roles)
             await self._check_ownership(endpoint, request)
             await self._check_target(endpoint, request)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 from gatehouse.core.actor import Actor
-from gatehouse.core.addresses import network_of
 from gatehouse.core.errors import GatehouseError, Unavailable
 from gatehouse.features.identity.authorization_code import (
     CALLBACK_PATH,
@@ -21,11 +20,11 @@ from gatehouse.features.identity.authorization_code import (
 )
 from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.routes import set_session_cookie
-from gatehouse.platform.executions import Slots
 from gatehouse.platform.http.application import Routes
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.request import Request
+from gatehouse.platform.limits import Limit
 from gatehouse.services.console.pipeline import ConsolePipeline
 
 PAGE = "/sign-in"
@@ -33,8 +32,7 @@ START_PATH = "/sign-in/start"
 SIGN_OUT_PATH = "/sign-out"
 TRANSACTION_COOKIE = f"{CONSOLE_COOKIE}-sign-in"
 
-#: Maximum number of sign-ins for which the identity provider is asked at the same time. Those of a
-#: network have at most half of them. Repeated callbacks of a sign-in wait behind those of others.
+#: Maximum number of sign-ins for which the identity provider is asked at the same time.
 EXCHANGES_PARALLEL = 6
 
 
@@ -53,7 +51,7 @@ def add_sign_in(
 class SignInPages:
     flow: AuthorizationCodeFlow
     pipeline: ConsolePipeline
-    slots: Slots = field(default_factory=lambda: Slots(EXCHANGES_PARALLEL))
+    exchanges: Limit = field(default_factory=lambda: Limit(EXCHANGES_PARALLEL))
 
     async def start(self, request: Request) -> Response:
         """Redirect to the identity provider.
@@ -114,8 +112,8 @@ class SignInPages:
         query = dict(request.query)
         if len(query) != len(request.query):
             raise SignInFailed(Failure.RESPONSE, "the response contains a parameter more than once")
-        cookie, network = request.cookie(TRANSACTION_COOKIE), network_of(request.client)
-        async with self.slots.hold(f"{network} {cookie}", network):
+        cookie = request.cookie(TRANSACTION_COOKIE)
+        async with self.exchanges:
             identity, transaction = await self.flow.complete(cookie, query)
         await self._begin(request, identity, transaction)
         return _redirect(request, transaction.return_to)

@@ -108,9 +108,7 @@ async def check(context: RequestContext) -> asgi.Response:
             now=dependencies.cores.now(),
         )[-1]
         if settings.credential_header is not None:
-            credential = await dependencies.credentials.find(
-                path.name, settings, core.registered_by
-            )
+            credential = await dependencies.credentials.find(path.name, settings)
             credential_headers(dependencies.pepper, core, credential)
         other = await forwarded_token(context)
         is_relayed = _is_relayed(context, settings, is_websocket)

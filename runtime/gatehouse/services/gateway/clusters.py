@@ -227,7 +227,7 @@ class ClusterFile:
                 continue
             settings = record.settings
             try:
-                credential = await self.credentials.find(name, settings, record.registered_by)
+                credential = await self.credentials.find(name, settings)
                 headers = credential_headers(self.pepper, record, credential)
             except GatehouseError:
                 continue  # the check denies the request with the reason
@@ -244,9 +244,7 @@ class ClusterFile:
         if known is not None and now - known.checked_at < PIN_S:
             return known.address
         try:
-            addresses = await self.resolver.checked_addresses(
-                url, self.networks, record.registered_by
-            )
+            addresses = await self.resolver.checked_addresses(url, self.networks)
         except Unavailable:
             return known.address if known else ""
         except ValueError:

@@ -9,6 +9,7 @@ neither a path nor a query.
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +27,6 @@ from gatehouse.features.cores.reports import InstanceTraffic
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import CHECK_S, CORE_ERRORS
-from gatehouse.platform.http import asgi
 from gatehouse.platform.http.forwarding import CORES
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.observability import Observer, StreamUse
@@ -113,7 +113,7 @@ class Completions:
     #: Lines that could not be read, since they were published.
     lost: int = 0
     _by_id: dict[str, _InProgress] = field(default_factory=dict)
-    _by_key: asgi.Uses = field(default_factory=asgi.Uses)
+    _by_key: Counter[str] = field(default_factory=Counter)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __len__(self) -> int:
@@ -126,7 +126,7 @@ class Completions:
             raise TooManyRequests(
                 f"The API key and its rotations have {self.requests_max} requests in progress."
             )
-        self._by_key.add(subject)
+        self._by_key[subject] += 1
         request_id = context.request_id
         self._by_id[request_id] = _InProgress(context, allowed, time.perf_counter(), is_relayed)
         if context.connection is not None:
@@ -141,8 +141,13 @@ class Completions:
         entry = self._by_id.get(request_id)
         if entry is None or entry.line or time.perf_counter() - entry.started > CHECK_S:
             return
-        self._by_key.remove(entry.allowed.key.subject)
+        self._release(entry.allowed.key.subject)
         self._end(entry, Line("request", 0, flags="DC"))
+
+    def _release(self, subject: str) -> None:
+        self._by_key[subject] -= 1
+        if not self._by_key[subject]:
+            del self._by_key[subject]
 
     def read(self, data: bytes) -> None:
         """Processes whole lines."""
@@ -168,7 +173,7 @@ class Completions:
         if entry is None:
             self._end_unknown(line)
             return
-        self._by_key.remove(entry.allowed.key.subject)
+        self._release(entry.allowed.key.subject)
         if entry.is_relayed and entry.at_core is None:
             entry.line = line
             asyncio.get_running_loop().call_later(OTHER_PART_S, self._end, entry, line)

@@ -90,7 +90,6 @@ ENDPOINTS = (
         "POST",
         _VERIFY,
         endpoints.verify_key,
-        begins_without_task=True,
         body=VerifyRequest,
         response=VerifyReply,
         response_description="The decision.",
@@ -106,7 +105,6 @@ ENDPOINTS = (
         "GET",
         _VERIFY,
         endpoints.verify_key_header,
-        begins_without_task=True,
         security=_KEY,
         feature=HEADER,
         query=VerifyQuery,
@@ -153,7 +151,7 @@ def create(dependencies: Dependencies) -> Routes:
         endpoint for endpoint in ENDPOINTS if endpoint.feature not in dependencies.features_off
     ]
     dependencies.add(routes, [item for item in enabled if item.handler is not check])
-    routes.add(_VERIFY, endpoints.verify_key_options, "OPTIONS", begins_without_task=True)
+    routes.add(_VERIFY, endpoints.verify_key_options, "OPTIONS")
     routes.add("/openapi.json", openapi.handler(document))
     return routes
 
@@ -161,7 +159,7 @@ def create(dependencies: Dependencies) -> Routes:
 def create_checks(dependencies: Dependencies) -> Routes:
     """The route of the checks of requests to Cores, which have another socket."""
     routes = Routes(dependencies)
-    routes.add_prefix(b"", PATH, check, begins_without_task=True)
+    routes.add_prefix(b"", PATH, check)
     return routes
 
 

@@ -80,9 +80,7 @@ def build(settings: SharingSettings) -> Application:
 class _FunctionRoutes(Routes):
     """The routes of a Lambda function, which respond before the function ends."""
 
-    def add(
-        self, template: str, handler: Handler, *methods: str, begins_without_task: bool = False
-    ) -> None:
+    def add(self, template: str, handler: Handler, *methods: str) -> None:
         async def respond(request: Request) -> Any:
             running = asyncio.ensure_future(handler(request))
             await asyncio.wait({running}, timeout=FUNCTION_S)

@@ -122,7 +122,7 @@ class Recipients:
         exc: GatehouseError | None = None,
     ) -> Response:
         pages = Pages(request)
-        secret, link = await self._links.find(path, client_of(request))
+        secret, link = await self._links.find(path)
         hidden = [("csrf", self._forms.nonce(request)), ("claim", new_nonce())]
         text = pages.texts[error] if error else ""
         if isinstance(exc, TooManyAttempts):

@@ -3,6 +3,7 @@ anything.
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -10,7 +11,6 @@ from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
 from gatehouse.features.sharing.link_token import LinkToken, parse
 from gatehouse.features.sharing.links import claim_id_of
 from gatehouse.features.sharing.submissions import SubmissionService
-from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.request import Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
@@ -30,7 +30,7 @@ class Submitters:
     def __init__(self, submissions: SubmissionService, forms: FormProtection) -> None:
         self._submissions = submissions
         self._forms = forms
-        self._links = asgi.Uses()
+        self._links = Counter[str]()
 
     async def page(self, request: Request) -> Response:
         """Show the request page, or receive the form that the page submits."""
@@ -85,8 +85,9 @@ class Submitters:
                     authorized = await authorize()
                 if authorized is not None and form.files and not admitted:
                     admitted, (link, _) = True, authorized
-                    stack.callback(self._links.remove, link.path)
-                    if self._links.add(link.path) > _LINK_PARALLEL:
+                    stack.callback(self._release, link.path)
+                    self._links[link.path] += 1
+                    if self._links[link.path] > _LINK_PARALLEL:
                         raise TooManyRequests("Other submissions to this request are in progress.")
                 if form.complete:
                     break
@@ -96,13 +97,18 @@ class Submitters:
             await self._submissions.submit(token, form.items, submission_id, client)
         return submission
 
+    def _release(self, link: str) -> None:
+        self._links[link] -= 1
+        if not self._links[link]:
+            del self._links[link]
+
     async def _request_page(
         self, request: Request, path: str, fields: Sequence[str] = ("", "", ""), problem: str = ""
     ) -> Response:
         """The page with the values of _SHOWN_FIELDS. problem: name of the text that explains why
         the form was rejected.
         """
-        secret, requested = await self._submissions.find(path, client_of(request))
+        secret, requested = await self._submissions.find(path)
         nonce, (submission, link, text) = self._forms.nonce(request), fields
         return Pages(request).page(
             "request",

@@ -6,15 +6,13 @@ import threading
 import unicodedata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from unittest.mock import patch
 from urllib.parse import quote
 
 import pytest
-from gatehouse.commands.agent import directory
+from gatehouse.commands.agent import app, directory
 from gatehouse.commands.agent.directory import MAX_LEVELS, Directory, Listing, OpenFile, decode_path
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadRequest, NotFound
-from gatehouse.platform.executions import SharedRuns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -254,40 +252,22 @@ def test_valid_names_survive_an_encoding_round_trip(parts: list[str]) -> None:
     assert decode_path("/".join(quote(part, safe="") for part in parts).encode()) == tuple(parts)
 
 
-def slow_listings(monkeypatch: pytest.MonkeyPatch, release: threading.Event) -> list[object]:
-    """The paths of the listings that have begun. Those below /files wait for `release`."""
-    paths, listing = list[object](), Directory.listing
+async def test_listings_in_progress_are_bounded(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, listing, release = list[object](), Directory.listing, threading.Event()
 
     def waits(directory: Directory, path: tuple[str, ...], *, max_entries: int) -> Listing:
         paths.append(path)
-        if path:
-            release.wait(60)
+        assert release.wait(60)
         return listing(directory, path, max_entries=max_entries)
 
     monkeypatch.setattr(Directory, "listing", waits)
-    return paths
-
-
-async def test_requests_at_the_same_time_share_a_listing(
-    agent: Agent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths, result = slow_listings(monkeypatch, release := threading.Event()), SharedRuns.result
-    with patch.object(SharedRuns, "result", autospec=True, side_effect=result) as joined:
-        requests = [asyncio.create_task(agent.get("/files/empty")) for _ in range(20)]
-        await until(lambda: joined.call_count >= 20)
+    count = app.LISTINGS_PARALLEL + 1
+    requests = [asyncio.create_task(agent.get("/files")) for _ in range(count)]
+    await until(lambda: len(paths) >= app.LISTINGS_PARALLEL)
+    assert (await agent.get("/healthz")).status_code == 200
+    assert len(paths) == app.LISTINGS_PARALLEL
     release.set()
     assert {reply.status_code for reply in await asyncio.gather(*requests)} == {200}
-    assert paths == [("empty",)]
-
-
-async def test_listings_of_a_key_do_not_delay_those_of_others(
-    agent: Agent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = slow_listings(monkeypatch, release := threading.Event())
-    folders, key = (FOLDER, f"{FOLDER}/tief", "empty"), {"Gatehouse-Key-Id": "first"}
-    requests = [asyncio.create_task(agent.get(f"/files/{name}", **key)) for name in folders]
-    await until(lambda: paths)
-    other = await agent.get("/files", **{"Gatehouse-Key-Id": "second"})
-    assert (other.status_code, len(paths)) == (200, 2)
-    release.set()
-    assert {reply.status_code for reply in await asyncio.gather(*requests)} == {200}
+    assert len(paths) == count

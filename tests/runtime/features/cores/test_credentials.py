@@ -9,7 +9,6 @@ import pytest
 from gatehouse.core.cores import CoreSettings
 from gatehouse.core.errors import NotFound, Unavailable
 from gatehouse.features.cores.credentials import Credential, Credentials, parse_credential
-from gatehouse.platform.executions import call_subjects
 
 from tests.runtime.core_records import instance
 from tests.runtime.waiting import until
@@ -93,20 +92,20 @@ def test_invalid_secret_is_rejected_without_its_text(text: str) -> None:
 
 
 async def test_missing_secrets_are_not_read_again_without_a_request() -> None:
-    reads = list[object]()
+    reads = list[str]()
 
     class Secrets:
         async def read(self, name: str) -> str:
-            reads.append((name, *call_subjects.get().names))
+            reads.append(name)
             raise NotFound
 
     secrets: Any = Secrets()
     credentials = Credentials(secrets, "p/", lambda: 0, lambda *_: None)
     settings = CoreSettings(credential_header="a")
     with pytest.raises(Unavailable):
-        await credentials.find("docs", settings, "owner")
+        await credentials.find("docs", settings)
     await credentials.refresh(lambda _: settings)
-    assert reads == [("p/docs", "owner")]
+    assert reads == ["p/docs"]
 
 
 async def test_credential_that_is_read_during_a_refresh_is_kept() -> None:
@@ -121,11 +120,11 @@ async def test_credential_that_is_read_during_a_refresh_is_kept() -> None:
     secrets: Any = Secrets()
     credentials = Credentials(secrets, "p/", lambda: 0, lambda *_: None)
     settings = CoreSettings(credential_header="a")
-    first = asyncio.create_task(credentials.find("docs", settings, "owner"))
+    first = asyncio.create_task(credentials.find("docs", settings))
     await until(lambda: reads)
     await credentials.refresh(lambda _: settings)
     refreshed.set()
-    assert await first is await credentials.find("docs", settings, "owner")
+    assert await first is await credentials.find("docs", settings)
     assert reads == ["p/docs"]
 
 

@@ -27,7 +27,7 @@ from gatehouse.features.transfer.repository import ImportRepository
 from gatehouse.platform.db.pool import Connection, Pool
 from gatehouse.platform.resolver import SystemResolver
 
-from tests.runtime.conftest import Database, Rows, lock_waits, locked
+from tests.runtime.conftest import Database, Rows, lock_waits
 from tests.runtime.core_records import instance
 from tests.runtime.key_records import RECORD
 from tests.runtime.rows import core_row
@@ -125,32 +125,6 @@ async def test_registration_reads_few_instances_of_other_cores(
     await pool.close()
     await rows.pool.execute("DELETE FROM core")
     assert pool.rows < 100
-
-
-@pytest.mark.parametrize("number", [1, 30])
-@pytest.mark.parametrize("table", ["core", "api_key"])
-async def test_changes_of_keys_leave_connections_to_others(
-    module_pool: Pool, rows: Rows, database: Database, table: str, number: int
-) -> None:
-    cores, at, records = CoreRegistry(module_pool), NOW, []
-    for each in range(number):
-        key = KeyId(f"busy{number:02d}{each:06d}")
-        await rows.add_key(key)
-        fields = {"name": CoreName(key), "registered_by": key, "expires_at": at + 60}
-        records.append(msgspec.structs.replace(instance("a"), **fields))
-    event = Actor("key", "a").event(AuditAction.CORE_REGISTER, target_id="a", at=at, details={})
-    keys = KeyRepository(module_pool, staleness_s=3)
-
-    async def change(record: CoreRecord) -> object:
-        if table == "core":
-            return await cores.register(record, now=at, event=event)
-        return await keys.alter(record.registered_by, lambda _: None, deadline_s=5)
-
-    async with locked(database, table):
-        changes = [asyncio.create_task(change(record)) for record in records for _ in range(2)]
-        await asyncio.sleep(0)
-        assert await module_pool.fetchval("SELECT 1", timeout_s=1) == 1
-    assert None not in await asyncio.gather(*changes)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from gatehouse.features.identity.authorization_code import (
     local_path,
 )
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
-from gatehouse.platform import executions
+from gatehouse.platform import limits
 from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.services.console.authentication import FAILURES_MAX
 from gatehouse.services.console.sign_in import (
@@ -46,7 +46,6 @@ from tests.runtime.features.identity.local_issuer import (
     base64url,
     running_issuer,
 )
-from tests.runtime.waiting import until
 
 ORIGIN = "https://console.test"
 CLIENT_ID, SECRET, CODE = "gatehouse console", "canary/of the+client", "canary-of-the-code"
@@ -527,32 +526,16 @@ async def test_step_up_requires_a_new_authentication_of_the_same_user(
 
 
 @pytest.mark.bound("console.sign_in:EXCHANGES_PARALLEL")
-async def test_sign_ins_in_progress_of_a_network_are_bounded(
+async def test_sign_ins_in_progress_are_bounded(
     setup: Setup, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executions, "SLOT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(limits, "WAIT_S", 0.1)
     sent, setup.provider.silent = await visitor.start(), True
     callbacks = [asyncio.create_task(visitor.return_from_provider(sent)) for _ in range(9)]
-    ended = [await reply for reply in islice(asyncio.as_completed(callbacks), 6)]
+    rejected = islice(asyncio.as_completed(callbacks), 9 - EXCHANGES_PARALLEL)
+    ended = [await reply for reply in rejected]
     assert {failure(reply) for reply in ended} == {Failure.UNAVAILABLE}
-    assert setup.provider.requests.count("/token") == EXCHANGES_PARALLEL // 2
-    for callback in callbacks:
-        callback.cancel()
-
-
-async def test_repeated_callbacks_do_not_delay_another_browser(
-    setup: Setup, visitor: Visitor
-) -> None:
-    other = setup.visitor()
-    own, sent = await other.start(), await visitor.start()
-    setup.provider.silent = True
-    callbacks = [asyncio.create_task(visitor.return_from_provider(sent)) for _ in range(12)]
-    await until(lambda: setup.provider.requests.count("/token") >= EXCHANGES_PARALLEL // 2)
-    setup.provider.silent = False
-    callback = asyncio.create_task(other.return_from_provider(own, code="other"))
-    callbacks[0].cancel()
-    await callback
-    assert [form["code"] for _, form in setup.provider.exchanges].index("other") < 3
+    assert setup.provider.requests.count("/token") == EXCHANGES_PARALLEL
     for callback in callbacks:
         callback.cancel()
 

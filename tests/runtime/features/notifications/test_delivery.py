@@ -259,7 +259,7 @@ class Names(SystemResolver):
         super().__init__()
         self.found = found
 
-    async def addresses(self, host: str, port: int, subject: str = "") -> tuple[str, ...] | None:
+    async def addresses(self, host: str, port: int) -> tuple[str, ...] | None:
         return self.found or None
 
 

@@ -2,11 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
 from typing import Any
-from unittest.mock import patch
-
-from gatehouse.platform import aws, executions
 
 from tests.runtime.features.sharing.services import Sharing
 
@@ -52,21 +48,3 @@ def rejected(
         yield calls
     finally:
         events.unregister(f"before-call.dynamodb.{operation}", on_call)
-
-
-#: False in the tasks of earlier tests.
-_is_counting = ContextVar("is_counting", default=False)
-
-
-@contextmanager
-def counted() -> Iterator[list[tuple[str, ...]]]:
-    subjects, submit = list[tuple[str, ...]](), aws._threads.submit
-    _is_counting.set(True)
-
-    def record(*arguments: Any, **options: Any) -> Any:
-        if _is_counting.get():
-            subjects.append(executions.call_subjects.get().names)
-        return submit(*arguments, **options)
-
-    with patch.object(aws._threads, "submit", record):
-        yield subjects

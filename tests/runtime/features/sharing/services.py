@@ -16,7 +16,7 @@ from gatehouse.features.sharing.models import Client, Secret
 from gatehouse.features.sharing.schemas import CreateSecret, NewFile
 from gatehouse.features.sharing.service import NewItem, SecretService
 from gatehouse.features.sharing.submissions import SubmissionService
-from gatehouse.platform.executions import Slots
+from gatehouse.platform.limits import Limit
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing.app import create
@@ -114,9 +114,7 @@ def services(settings: SharingSettings, clock: ManualClock) -> Sharing:
 
 def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> Sharing:
     # A semaphore belongs to the event loop of a test.
-    slots = {"argon2": ARGON2_PARALLEL, "reads": READS_PARALLEL}
-    changes: dict[str, Any] = {name: Slots(number) for name, number in slots.items()}
-    backend = replace(backend, **changes)
+    backend = replace(backend, argon2=Limit(ARGON2_PARALLEL), reads=Limit(READS_PARALLEL))
     return Sharing(
         backend,
         SecretService(backend, ""),

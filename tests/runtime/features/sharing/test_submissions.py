@@ -74,7 +74,7 @@ async def test_revoked_request_receives_nothing(sharing: Sharing) -> None:
         with pytest.raises(LinkNotFound):
             await submit(sharing, token)
         with pytest.raises(LinkNotFound):
-            await sharing.submissions.find(token.path, CLIENT)
+            await sharing.submissions.find(token.path)
         assert (await sharing.secrets.get(created.id)).end_reason == "revoked"
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,39 +9,30 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from gatehouse import __version__
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform import aws, executions
-from gatehouse.platform.executions import CallSubjects
-
-from tests.runtime.waiting import until
+from gatehouse.platform import aws, limits
 
 PATIENCE_S = 60
 
 
-@pytest.mark.bound("platform.aws:CALLS_MAX")
-async def test_calls_of_a_subject_leave_calls_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, complete = list[str](), threading.Event()
+@pytest.mark.bound("platform.aws:CALLS_MAX", "platform.limits:WAIT_S")
+async def test_calls_in_progress_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, complete = threading.Semaphore(0), threading.Event()
 
-    def operation(subject: str) -> None:
-        begun.append(subject)
+    def operation() -> None:
+        begun.release()
         assert complete.wait(PATIENCE_S)
 
-    async def call(*subjects: str) -> None:
-        executions.call_subjects.set(CallSubjects(subjects))
-        await aws.call(operation, "S3", subject=subjects[0])
-
-    calls = [asyncio.create_task(call("a", "network")) for _ in range(aws.CALLS_MAX)]
-    calls += [asyncio.create_task(call("b")) for _ in range(aws.CALLS_MAX)]
-    await until(lambda: len(begun) == aws.CALLS_MAX)
-    assert Counter(begun) == {"a": aws.CALLS_MAX // 2, "b": aws.CALLS_MAX // 2}
-    monkeypatch.setattr(executions, "SLOT_TIMEOUT_S", 0.01)
-    with pytest.raises(Unavailable) as raised:
-        await call("c")
-    assert raised.value.detail == "no free slot within 0.01 s"
+    calls = [asyncio.create_task(aws.call(operation, "S3")) for _ in range(aws.CALLS_MAX)]
+    for _ in calls:
+        assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE_S)
+    monkeypatch.setattr(limits, "WAIT_S", 0.01)
+    with pytest.raises(Unavailable):
+        await aws.call(operation, "S3")
     complete.set()
     await asyncio.gather(*calls)
 
 
-def test_every_event_loop_has_its_own_slots() -> None:
+def test_every_event_loop_can_make_the_calls() -> None:
     async def many() -> None:
         await asyncio.gather(*(aws.call(int, "S3") for _ in range(2 * aws.CALLS_MAX)))
 

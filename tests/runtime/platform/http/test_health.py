@@ -26,19 +26,3 @@ async def test_dependency_that_does_not_respond_is_unavailable(
     assert (required.status, required.checks) == ("unavailable", {"silent": "unavailable"})
     assert (optional.status, optional.checks) == ("degraded", {"silent": "degraded"})
     assert detail.startswith("silent: no response within")
-
-
-async def test_requests_at_the_same_time_share_a_run_of_the_probes() -> None:
-    class Counted:
-        name, runs = "counted", 0
-
-        async def check(self) -> None:
-            self.runs += 1
-            await asyncio.sleep(0)
-
-    probe = Counted()
-    checks = ServiceHealth([probe])
-    await asyncio.gather(*(readiness(checks) for _ in range(100)))
-    assert probe.runs == 1
-    await readiness(checks)
-    assert probe.runs == 2

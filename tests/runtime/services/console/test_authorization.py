@@ -1,6 +1,7 @@
 """Roles at the console."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 import pytest
 from gatehouse.core.roles import Role, manages, roles_of
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
+from gatehouse.platform.limits import RequestLimits
 from gatehouse.services.console import pipeline
 from gatehouse.services.console.asgi import ENDPOINTS
-from gatehouse.services.console.pipeline import ConsolePipeline
 
 from tests.runtime.conftest import locked
 from tests.runtime.console_client import Console, outcome
@@ -131,22 +132,22 @@ async def test_rights_are_those_after_the_body(
 async def test_rights_are_those_after_the_wait_for_other_requests(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take, began = ConsolePipeline._take_turn, asyncio.Semaphore(0)
+    begin, began = RequestLimits.request, asyncio.Semaphore(0)
 
-    async def counted(*arguments: Any) -> bool:
+    def counted(limits: RequestLimits, owner: str) -> Any:
         began.release()
-        return await take(*arguments)
+        return begin(limits, owner)
 
-    monkeypatch.setattr(pipeline, "REQUESTS_MAX", 1)
-    monkeypatch.setattr(ConsolePipeline, "_take_turn", counted)
+    monkeypatch.setattr(RequestLimits, "request", counted)
     auditor = await console.create(scopes=["role:auditor"])
     async with locked(console.database, "usage_count"):
         get = partial(console.get, "/v1/usage", headers=console.as_(auditor["token"]))
-        reads = [asyncio.create_task(get()) for _ in range(2)]
+        reads = [asyncio.create_task(get()) for _ in range(pipeline.CALLER_REQUESTS_MAX + 1)]
         for _ in reads:
             await began.acquire()
         await console.post(f"/v1/keys/{auditor['key']['id']}/revoke")
-    assert sorted([(await read).status_code for read in reads]) == [200, 401]
+    statuses = Counter([(await read).status_code for read in reads])
+    assert statuses == {200: pipeline.CALLER_REQUESTS_MAX, 401: 1}
 
 
 async def test_auditor_explains_an_admin_key(console: Console) -> None:

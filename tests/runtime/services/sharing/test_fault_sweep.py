@@ -12,7 +12,7 @@ from gatehouse.features.sharing.models import SecretState
 from gatehouse.features.sharing.service import NewItem
 
 from tests.runtime.features.sharing.faults import CALLS_MAX, faults
-from tests.runtime.features.sharing.services import ACTOR, CLIENT, TEXT, Sharing
+from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing
 from tests.runtime.features.sharing.test_worker import Work, work
 from tests.runtime.services.sharing.readers import CANARY, OPENING, in_container
 
@@ -35,7 +35,7 @@ async def test_failed_deletion_is_completed_by_the_next_run(work: Work, *, befor
                     await work.worker().run_once()
             except Unavailable:
                 with pytest.raises(LinkNotFound):
-                    await work.sharing.links.find(token.path, CLIENT)
+                    await work.sharing.links.find(token.path)
         occurred += fault.occurred
         work.sharing.clock.advance(600)  # later than the next attempt
         await work.run()
