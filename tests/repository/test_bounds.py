@@ -38,7 +38,7 @@ OTHER = {
     "sharing.worker:RETRY_S_MAX",
 }
 #: Functions that are called with types, or without arguments.
-CONSTANT_FUNCTIONS = {"_type_info", "_decoder", "_has_checks", "_query_fields", "_encoded"}
+CONSTANT_FUNCTIONS = {"_type_info", "_decoder", "_has_checks", "_arrays", "_encoded"}
 
 
 def named(paths: Iterable[Path]) -> Iterator[str]:

@@ -9,9 +9,6 @@ from typing import ClassVar
 
 import msgspec
 
-#: Maximum number of problems in a response. If there are more, the last entry says so.
-PROBLEMS_MAX = 20
-
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One invalid part of a request: location (such as `body.limits[0].quota`), error message and

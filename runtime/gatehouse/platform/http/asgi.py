@@ -13,7 +13,6 @@ import msgspec
 
 from gatehouse.core.actor import RequestId
 from gatehouse.core.errors import (
-    PROBLEMS_MAX,
     BodyTooLarge,
     GatehouseError,
     Problem,
@@ -120,10 +119,6 @@ def problem(
 
     trace_id: by default, the trace ID of a request without a trace context.
     """
-    errors = error.errors
-    if len(errors) > PROBLEMS_MAX:
-        more = Problem("", "more problems are not listed", "correct the listed problems first")
-        errors = (*errors[: PROBLEMS_MAX - 1], more)
     return encode(
         ProblemDocument(
             type=PROBLEM_TYPE + (code or error.code).lower(),
@@ -133,7 +128,7 @@ def problem(
             code=code or error.code,
             request_id=request,
             trace_id=trace_id or trace_id_of(request),
-            errors=errors,
+            errors=error.errors,
         )
     )
 

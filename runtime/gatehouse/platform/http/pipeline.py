@@ -13,7 +13,13 @@ from gatehouse.platform.http.application import Handler, Reply, Routes
 from gatehouse.platform.http.endpoint import Endpoint, resolve
 from gatehouse.platform.http.fields import Input
 from gatehouse.platform.http.request import Request, Service
-from gatehouse.platform.http.validation import decode_large, decode_query, invalid, validate
+from gatehouse.platform.http.validation import (
+    decode_body,
+    decode_query,
+    invalid,
+    json_value,
+    validate,
+)
 
 #: Calls the handler of an endpoint with these arguments in addition to its services and the
 #: parameters of the path.
@@ -80,7 +86,7 @@ class Pipeline(Service):
         kind = _NoBody if endpoint.body is None else endpoint.body
         request.content = await self.json_body(request, endpoint.body_extra_bytes)
         if request.content:
-            return await decode_large(request.content, kind)
+            return decode_body(request.content, kind), json_value(request.content)
         try:
             return validate({}, kind, "body"), None
         except BadRequest:

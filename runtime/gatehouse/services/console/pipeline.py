@@ -41,7 +41,7 @@ from gatehouse.platform.http.idempotency import (
 )
 from gatehouse.platform.http.pipeline import Call, Pipeline
 from gatehouse.platform.http.request import Refused, Request
-from gatehouse.platform.http.validation import decode_query, invalid, small_value, strings
+from gatehouse.platform.http.validation import decode_query, invalid, json_value, strings
 from gatehouse.platform.limits import RequestLimits
 from gatehouse.services.console.authentication import Authenticator, challenge
 from gatehouse.services.console.web import WebFiles
@@ -104,7 +104,7 @@ class ConsolePipeline(Pipeline):
                 body, content = await self.body(endpoint, request)
             except BadRequest:
                 # A token that is in a wrong place is the more important problem.
-                reject_tokens(endpoint, {"body": small_value(request.content)})
+                reject_tokens(endpoint, {"body": json_value(request.content)})
                 raise
         reject_tokens(endpoint, {"query": request.query, "body": content})
         if waited or request.content:

@@ -117,7 +117,7 @@ def test_answers_of_a_console_do_not_control_the_terminal(
 def test_validation_error_is_one_line_with_a_fix(operator: Command) -> None:
     result = operator.run("keys", "create", "--name", "x", "--scope", "NO")
     assert result.code == 2
-    assert "body.scopes[0]: does not match the required pattern" in result.err
+    assert "body.scopes[0]: must be a string matching regex" in result.err
 
 
 def test_denied_credential_is_not_printed(operator: Command) -> None:

@@ -71,7 +71,7 @@ INVALID = [
     ('"enabled": "yes"', "enabled", None),
     ('"scopes": ["cores:read", 7]', "scopes[1]", None),
     ('"addresses": "10.0.0.1/8"', "addresses", None),
-    ('"metadata": {"a": {"b": 1}}', "metadata.a", None),
+    ('"metadata": {"a": {"b": 1}}', "metadata[...]", None),
     ('"colour": "red"', "colour", "is not a known field"),
     ('"enabled": false, "active": true', "enabled", "is specified twice"),
 ]

@@ -116,14 +116,14 @@ async def test_number_of_points_is_bounded(console: Console, used_key: str) -> N
     ("query", "location", "message"),
     [
         ({"width": "week"}, "query.width", "is not one of the allowed values"),
-        ({"by": "owner"}, "query.by", "does not match the required pattern"),
+        ({"by": "owner"}, "query.by", "must be a string matching regex"),
         ({"since": "2031-01-01T00:00:00Z"}, "query.since", "is not before `until`"),
         (
             {"width": "minute", "since": "2020-01-01T00:00:00Z"},
             "query.since",
             "covers more than 1500 buckets",
         ),
-        ({"key": "gtk_test_whole"}, "query.key", "does not match the required pattern"),
+        ({"key": "gtk_test_whole"}, "query.key", "must be a string matching regex"),
     ],
 )
 async def test_invalid_usage_query_has_a_fix(
@@ -131,4 +131,5 @@ async def test_invalid_usage_query_has_a_fix(
 ) -> None:
     reply = await console.get("/v1/usage", params=query)
     error = reply.json()["errors"][0]
-    assert (reply.status_code, error["location"], error["message"]) == (400, location, message)
+    assert (reply.status_code, error["location"]) == (400, location)
+    assert error["message"].startswith(message)
