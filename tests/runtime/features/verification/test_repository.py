@@ -10,9 +10,9 @@ from gatehouse.core.token import Pepper, build, is_marked
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.verification import repository
 from gatehouse.features.verification.cache import Prefilter
-from gatehouse.features.verification.repository import CreditRepository, PepperMigration
+from gatehouse.features.verification.repository import PepperMigration
 
-from tests.runtime.conftest import lock_waits, locked
+from tests.runtime.conftest import lock_waits
 
 BOTH = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
 
@@ -56,15 +56,6 @@ async def test_key_migrates_once_all_gateways_read_generation(
         "2",
         False,
     )
-
-
-async def test_credits_of_one_key_leave_connections_to_others(rows: Any, database: Any) -> None:
-    credits, pool = CreditRepository(rows.pool), rows.pool
-    async with locked(database, "key_credit"):
-        spends = [asyncio.create_task(credits.spend("busy00000000", 1)) for _ in range(50)]
-        await asyncio.sleep(0)
-        assert await pool.fetchval("SELECT 1", timeout_s=repository.SPEND_TIMEOUT_S / 2) == 1
-    assert await asyncio.gather(*spends) == [None] * 50
 
 
 @pytest.mark.bound("verification.repository:QUEUE_MAX")
