@@ -16,11 +16,11 @@ from urllib.parse import quote
 from gatehouse.commands.agent.directory import Directory, Entry, OpenFile, decode_path
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock, rfc3339
-from gatehouse.core.errors import MethodNotAllowed, NotFound, Unauthorized
+from gatehouse.core.errors import NotFound, Unauthorized
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.application import Application, Reply, Routes
-from gatehouse.platform.http.asgi import Response, StreamedResponse
-from gatehouse.platform.http.request import Refused, Request, Service
+from gatehouse.platform.http.application import Application, Routes
+from gatehouse.platform.http.asgi import Response
+from gatehouse.platform.http.request import Refused, Reply, Request, Service
 from gatehouse.platform.limits import Limit
 from gatehouse.platform.observability import Observer
 
@@ -105,8 +105,6 @@ class Files:
 
     async def content(self, request: Request) -> Reply:
         """GET /files/{path}: the content of a file, or the listing of a directory."""
-        if request.method not in ("GET", "HEAD"):
-            raise Refused(MethodNotAllowed("Use GET or HEAD."), headers=[(b"allow", b"GET, HEAD")])
         self._authenticate(request)
         raw_path = request.raw_path.removeprefix(_PREFIX)
         path = decode_path(raw_path)
@@ -165,7 +163,7 @@ def create(directory: Directory, secrets: GatewaySecrets) -> Application:
     files, routes = Files(directory, secrets), Routes(service)
     routes.add(HEALTH_PATH, files.healthz)
     routes.add("/files", files.listing)
-    routes.add_prefix(_PREFIX, "/files/{path}", files.content)
+    routes.add("/files/{path:path}", files.content)
     return Application(service.observer, routes=routes)
 
 
@@ -178,7 +176,7 @@ def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def file_response(file: OpenFile, content: bytes | None, request: Request) -> StreamedResponse:
+def file_response(file: OpenFile, content: bytes | None, request: Request) -> Reply:
     """content: None if it has to be read."""
     tag, modified = etag(file), formatdate(file.modified_ns // 1_000_000_000, usegmt=True)
     headers = {**_HEADERS, "etag": tag, "last-modified": modified}
@@ -195,27 +193,31 @@ def file_response(file: OpenFile, content: bytes | None, request: Request) -> St
             headers["content-range"] = f"bytes {positions}/{file.size}"
         headers["content-length"] = str(length)
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    if request.is_head or not length:
+        file.close()
     parts = _chunks(file, content, first, length)
-    response = request.stream(parts, status=status, headers=encoded)
-    return response._replace(close=file.close)
+    return request.streamed(parts, status=status, headers=encoded)
 
 
 async def _chunks(
     file: OpenFile, content: bytes | None, position: int, length: int
 ) -> AsyncIterator[bytes]:
     end = position + length
-    while position < end:
-        size = min(CHUNK_BYTES, end - position)
-        if content is None:
-            chunk = await asyncio.to_thread(os.pread, file.fd, size, position)
-        else:
-            chunk = content[position : position + size]
-        if not chunk:
-            # The body is shorter than Content-Length. Only closing the connection signals this to
-            # the client.
-            raise ConnectionAbortedError("the file was truncated while it was sent")
-        position += len(chunk)
-        yield chunk
+    try:
+        while position < end:
+            size = min(CHUNK_BYTES, end - position)
+            if content is None:
+                chunk = await asyncio.to_thread(os.pread, file.fd, size, position)
+            else:
+                chunk = content[position : position + size]
+            if not chunk:
+                # The body is shorter than Content-Length. Only closing the connection signals this
+                # to the client.
+                raise ConnectionAbortedError("the file was truncated while it was sent")
+            position += len(chunk)
+            yield chunk
+    finally:
+        file.close()
 
 
 def etag(file: OpenFile) -> str:

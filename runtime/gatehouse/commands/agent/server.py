@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import msgspec
 import uvicorn
+from starlette.types import ASGIApp
 
 from gatehouse.client.http import backoff_s, problem, uses_proxy
 from gatehouse.commands.agent.app import GatewaySecrets, create
@@ -32,7 +33,6 @@ from gatehouse.core.errors import (
     Unauthorized,
     Unavailable,
 )
-from gatehouse.platform.http.asgi import App
 from gatehouse.platform.startup import allow_files
 
 #: Time within which every gateway worker stops sending new requests to a draining instance. Until
@@ -168,7 +168,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _configuration(app: App) -> uvicorn.Config:
+def _configuration(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="h11",  # httptools does not limit the size of the headers

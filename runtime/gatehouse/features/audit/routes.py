@@ -18,10 +18,9 @@ from gatehouse.features.audit.schemas import (
     audit_view,
 )
 from gatehouse.features.audit.service import CheckpointReader
-from gatehouse.platform.http.asgi import StreamedResponse
 from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.examples import example
-from gatehouse.platform.http.request import Request
+from gatehouse.platform.http.request import Reply, Request
 
 #: Number of events that are read and sent at a time.
 _BATCH = 200
@@ -46,9 +45,7 @@ async def list_audit(request: Request, query: ListAudit, audit: AuditRepository)
     return AuditEventPage([audit_view(row) for row in rows], cursors.write(next_before))
 
 
-async def export_audit(
-    request: Request, query: SearchAudit, audit: AuditRepository
-) -> StreamedResponse:
+async def export_audit(request: Request, query: SearchAudit, audit: AuditRepository) -> Reply:
     """Export audit events.
 
     Downloads all matching events, oldest first. `gatehouse audit verify --file` verifies an export
@@ -61,7 +58,7 @@ async def export_audit(
         (b"content-type", _MEDIA_TYPE.encode()),
         (b"content-disposition", b'attachment; filename="audit.ndjson"'),
     ]
-    return request.stream(_lines(audit, query, first), headers=headers)
+    return request.streamed(_lines(audit, query, first), headers=headers)
 
 
 async def show_audit_status(request: Request, checkpoints: CheckpointReader) -> AuditStatus:

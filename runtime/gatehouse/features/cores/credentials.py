@@ -99,6 +99,7 @@ class Credentials:
         if entry is None:
             entry = self._entries[core] = _Entry()
         if entry.credential is None:
+            await asyncio.sleep(0)  # a gateway continues in a task, which timeouts require
             async with entry.lock:
                 if self.monotonic() - entry.read_at >= RETRY_S:
                     await self._read(core, entry)

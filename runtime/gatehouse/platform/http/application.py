@@ -1,142 +1,90 @@
-"""The ASGI application of a service: finds the handler of a request, sends the response or an
-error, logs the request, and starts and stops the service.
+"""The ASGI application of a service: sends the response to a request or an error, logs the request,
+and starts and stops the service.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route, Router
+from starlette.types import Receive, Scope, Send
 
 from gatehouse.core.errors import GatehouseError, MethodNotAllowed, NotFound
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.request import Refused, Request, Service
+from gatehouse.platform.http.request import Refused, Reply, Request, Service
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.tracing.tracer import ActiveRequest
 
-Reply = asgi.Response | asgi.StreamedResponse
 #: Returns the response, or None if it has been sent. The parameter is a request of the service.
 Handler = Callable[[Any], Awaitable[Reply | None]]
+#: Starts a service. The exit stack stops it.
+Start = Callable[[AsyncExitStack], Awaitable[None]]
+
+_REQUEST = "gatehouse.request"
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """The handler of a method of a path. `names`: names of the parameters, by their segments."""
+class _Endpoint:
+    """ASGI application of a path and some of its methods."""
 
     template: str
     handler: Handler
-    names: tuple[tuple[int, str], ...] = ()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request: Request = scope[_REQUEST]
+        request.template = self.template
+        response = await self.handler(request)
+        if response is not None:
+            await request.send_response(response)
 
 
-@dataclass(slots=True)
-class _Segment:
-    """Routes whose path ends with a segment, by method, and the segments that follow it. None: a
-    parameter.
-    """
-
-    routes: dict[str, Route] = field(default_factory=dict)
-    following: "dict[str | None, _Segment]" = field(default_factory=dict)
-
-
+@dataclass(eq=False)
 class Routes:
-    """Finds a route by the path as it was received and the method, in a time that does not depend
-    on the number of routes. Of several routes, one without parameters comes first.
-    """
+    """The handlers of a service, by path and method. A path without parameters comes first."""
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        #: Path templates.
-        self.templates: set[str] = set()
-        self._exact: dict[bytes, dict[str, Route]] = {}
-        self._prefixes: dict[bytes, Route] = {}
-        self._root = _Segment()
+    service: Service
+    _routes: list[Route] = field(default_factory=list)
 
-    def add(self, template: str, handler: Handler, *methods: str) -> None:
-        """Adds a path. By default, GET and HEAD."""
-        self.templates.add(template)
-        segment, texts = self._root, template.split("/")
-        for text in texts:
-            name = None if text.startswith("{") else text
-            segment = segment.following.setdefault(name, _Segment())
-        names = tuple((index, text[1:-1]) for index, text in enumerate(texts) if text[:1] == "{")
-        for method in methods or ("GET", "HEAD"):
-            route = Route(template, handler, names)
-            segment.routes.setdefault(method, route)
-        if not names:
-            self._exact[template.encode()] = segment.routes
+    def add(self, path: str, handler: Handler, *methods: str) -> None:
+        """Adds a path, in the syntax of Starlette. By default, for GET and HEAD."""
+        endpoint = _Endpoint(path.replace(":path}", "}"), handler)
+        self._routes.append(Route(path, endpoint, methods=methods or ("GET",)))
 
-    def add_prefix(self, prefix: bytes, template: str, handler: Handler) -> None:
-        """Adds all paths that begin with a prefix and have no other route, for every method."""
-        self.templates.add(template)
-        self._prefixes[prefix] = Route(template, handler)
+    @property
+    def templates(self) -> set[str]:
+        return {route.path for route in self._routes}
 
-    def find(self, request: Request) -> Route:
-        """The route of a request, whose template it receives. Raises NotFound."""
-        routes = self._exact.get(request.raw_path, {})
-        route = routes.get(request.method) or self._find(request)
-        request.template = route.template
-        return route
+    def router(self) -> Callable[[Request], Awaitable[None]]:
+        """Sends the response to a request. Raises HTTPException for an unknown path or method."""
+        routes = sorted(self._routes, key=lambda route: route.path.count("{"))
+        router = Router(routes, redirect_slashes=False)
 
-    def _find(self, request: Request) -> Route:
-        raw_path = request.raw_path
-        for prefix, route in self._prefixes.items():
-            if raw_path.startswith(prefix):
-                return route
-        texts, segments = raw_path.decode("latin-1").split("/"), [self._root]
-        for text in texts:
-            names = (text, None) if text else (text,)
-            segments = [
-                segment.following[name]
-                for segment in segments
-                for name in names
-                if name in segment.following
-            ]
-            if not segments:
-                raise NotFound
-        routes = {
-            method: route
-            for segment in reversed(segments)
-            for method, route in segment.routes.items()
-        }
-        if not routes:
-            raise NotFound
-        found = routes.get(request.method)
-        if found is None:
-            request.template = next(iter(routes.values())).template
-            return Route(request.template, _other_method(", ".join(sorted({*routes, "OPTIONS"}))))
-        request.path_parameters = {name: unquote(texts[index]) for index, name in found.names}
-        return found
+        async def respond(request: Request) -> None:
+            request.scope.update({"app": self, _REQUEST: request})
+            await router(request.scope, request.receive, request.send)
+
+        return respond
 
 
-def _other_method(allowed: str) -> Handler:
-    """The response to OPTIONS, and to a method that a path does not have."""
-
-    async def respond(request: Request) -> asgi.Response:
-        headers = [(b"allow", allowed.encode())]
-        if request.method == "OPTIONS":
-            return request.response(204, headers=headers)
-        raise Refused(MethodNotAllowed(f"Allowed methods: {allowed}."), headers=headers)
-
-    return respond
-
-
-async def run(request: Request, routes: Routes) -> None:
-    """Calls the handler of a request, sends the response or an error, and logs the request."""
+async def run(request: Request, respond: Callable[[Any], Awaitable[None]]) -> None:
+    """Sends the response to a request or an error, and logs the request."""
     started = time.perf_counter()
     active = ActiveRequest(request.service.observer.tracer, request.trace)
     try:
         try:
-            route = routes.find(request)
-            response = await route.handler(request)
+            await respond(request)
         finally:
             active.ended = True
-        if response is not None:
-            await request.send_response(response)
     except Refused as exc:
         await request.fail(exc)
-    except asgi.ClientGone:
+    except ClientDisconnect:
         request.detail = "client disconnected"
+    except HTTPException as exc:
+        await _not_routed(request, exc)
     except GatehouseError as exc:
         if request.status:
             request.detail = f"response aborted: {exc.code} {exc.detail}"
@@ -153,51 +101,56 @@ async def run(request: Request, routes: Routes) -> None:
         request.record(time.perf_counter() - started)
 
 
-#: Starts a service. The exit stack stops it. Returns the routes, unless the application has them.
-Start = Callable[[AsyncExitStack], Awaitable[Routes | None]]
+async def _not_routed(request: Request, exc: HTTPException) -> None:
+    """The response for an unknown path, to OPTIONS, and for a method that a path does not have."""
+    if exc.headers is None:
+        await request.fail(Refused(NotFound()))
+        return
+    request.template = request.scope["route"].path
+    matching = [
+        route.methods
+        for route in request.scope["router"].routes
+        if route.matches(request.scope)[0] is Match.PARTIAL
+    ]
+    allowed = ", ".join(sorted({"OPTIONS"}.union(*matching)))
+    headers = [(b"allow", allowed.encode())]
+    if request.method == "OPTIONS":
+        await request.send_response(request.response(204, headers=headers))
+    else:
+        error = MethodNotAllowed(f"Allowed methods: {allowed}.")
+        await request.fail(Refused(error, headers=headers))
 
 
-@dataclass(eq=False)
 class Application:
-    """ASGI application of a service. A failed start is logged in one line and ends the process.
+    """ASGI application of a service. A failed start is logged in one line and ends the process."""
 
-    routes: None if the routes are known when the service has started.
-    """
+    def __init__(
+        self, observer: Observer, start: Start | None = None, routes: Routes | None = None
+    ) -> None:
+        self.observer, self._start, self.routes = observer, start, routes
+        self._respond = None if routes is None else routes.router()
+        self._lifespan = Router(lifespan=self._running)
 
-    observer: Observer
-    _start: Start | None = None
-    routes: Routes | None = None
-
-    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        else:
-            await self.begin(scope, receive, send)
+            await self._lifespan(scope, receive, send)
+            return
+        assert self.routes is not None  # noqa: S101 - a gateway worker has no ASGI server
+        assert self._respond is not None  # noqa: S101
+        await run(self.routes.service.request(scope, receive, send), self._respond)
 
-    def begin(
-        self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
-    ) -> Coroutine[Any, Any, None]:
-        """Processes a request. The application must have started."""
-        assert self.routes is not None  # noqa: S101 - otherwise the server does not accept requests
-        return run(self.routes.service.request(scope, receive, send), self.routes)
-
-    async def _lifespan(self, receive: asgi.Receive, send: asgi.Send) -> None:
-        await receive()
-        observer, started = self.observer, False
+    @asynccontextmanager
+    async def _running(self, _: object) -> AsyncIterator[None]:
+        observer, event = self.observer, "not started"
         try:
             async with AsyncExitStack() as stack:
                 if self._start is not None:
-                    self.routes = await self._start(stack) or self.routes
-                started = True
-                await send({"type": "lifespan.startup.complete"})
+                    await self._start(stack)
                 observer.log.info("started")
-                await receive()
+                event = "stopped with an error"
+                yield
         except GatehouseError as exc:
-            event = "stopped with an error" if started else "not started"
             observer.log.error(event, reason=exc.public)
-            if not started:
-                await send({"type": "lifespan.startup.failed", "message": ""})
-                return
+            raise
         observer.publish_requests()
         observer.log.info("stopped")
-        await send({"type": "lifespan.shutdown.complete"})

@@ -1,15 +1,14 @@
-"""ASGI functions that all services share: types, request IDs, responses, problem documents and
-request bodies.
-"""
+"""Request IDs, responses and problem documents of all services."""
 
-import asyncio
 import random
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
 
 import msgspec
+from starlette import responses
+from starlette.types import Scope
 
 from gatehouse.core.actor import RequestId
 from gatehouse.core.errors import (
@@ -17,18 +16,12 @@ from gatehouse.core.errors import (
     GatehouseError,
     Problem,
     RequestInProgress,
-    RequestTimeout,
     Unauthorized,
     UnsupportedMediaType,
     UpgradeRequired,
 )
 from gatehouse.platform.tracing.context import trace_id_of
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 JSON = b"application/json"
 #: Default headers of responses.
@@ -52,21 +45,26 @@ _JSON_TYPES = ["application/json"]
 _encoder = msgspec.json.Encoder()
 
 
-class Response(msgspec.Struct, frozen=True):
-    """A complete response. `body` is empty in the response to a HEAD request."""
+class Response(responses.Response):
+    """A complete response with encoded headers."""
 
-    status: int
-    headers: list[Header]
     body: bytes
 
+    def __init__(self, status_code: int, raw_headers: list[Header], body: bytes = b"") -> None:
+        self.status_code, self.raw_headers, self.body = status_code, raw_headers, body
+        self.background = None
 
-class StreamedResponse(NamedTuple):
-    """A response whose body is sent in parts. `close`: called after the response."""
 
-    status: int
-    headers: list[Header]
-    parts: AsyncIterator[bytes]
-    close: Callable[[], None] = lambda: None
+class StreamedResponse(responses.StreamingResponse):
+    """A response whose body is sent in parts, with encoded headers."""
+
+    body_iterator: AsyncIterator[bytes]
+
+    def __init__(
+        self, status_code: int, raw_headers: list[Header], parts: AsyncIterator[bytes]
+    ) -> None:
+        self.status_code, self.raw_headers, self.body_iterator = status_code, raw_headers, parts
+        self.background = None
 
 
 def encode_headers(headers: Iterable[Header]) -> bytes:
@@ -189,71 +187,8 @@ def missing(defaults: Iterable[Header], headers: Iterable[Header]) -> list[Heade
     return [header for header in defaults if header[0] not in names]
 
 
-async def reply(send: Send, status: int, body: bytes) -> None:
-    await send_messages(send, Response(status, response_headers(body, JSON, ()), body))
-
-
-async def send_messages(send: Send, response: Response) -> None:
-    await send(
-        {"type": "http.response.start", "status": response.status, "headers": response.headers}
-    )
-    await send({"type": "http.response.body", "body": response.body})
-
-
-async def send_stream(
-    receive: Receive, send: Send, response: StreamedResponse, *, head: bool
-) -> None:
-    """Send a response in parts. Raises ClientGone if the client disconnects. `head`: send only the
-    headers, as the response to a HEAD request.
-    """
-
-    async def disconnected() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    gone = asyncio.create_task(disconnected())
-    try:
-        await send(
-            {"type": "http.response.start", "status": response.status, "headers": response.headers}
-        )
-        if not head:
-            async for part in response.parts:
-                if gone.done():
-                    raise ClientGone
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-    finally:
-        gone.cancel()
-        response.close()
-
-
 def too_large_error(bytes_max: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
-
-
-async def body_chunks(scope: Scope, receive: Receive, bytes_max: int) -> AsyncIterator[bytes]:
-    """Yield the request body as it arrives. Raises BodyTooLarge, RequestTimeout and ClientGone."""
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    if declared.isdigit() and int(declared[:20]) > bytes_max:
-        raise too_large_error(bytes_max)
-    deadline = asyncio.get_running_loop().time() + BODY_S
-    size = 0
-    more = True
-    while more:
-        try:
-            async with asyncio.timeout_at(deadline):
-                message = await receive()
-        except TimeoutError:
-            raise RequestTimeout from None
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        if size > bytes_max:
-            raise too_large_error(bytes_max)
-        more = message.get("more_body", False)
-        if chunk:
-            yield chunk
 
 
 def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
@@ -287,10 +222,6 @@ def _media_type(message: str, fix: str) -> UnsupportedMediaType:
     return UnsupportedMediaType(
         "The request cannot be read.", errors=(Problem("header.content-type", message, fix),)
     )
-
-
-class ClientGone(Exception):
-    """The client disconnected before the request was complete."""
 
 
 def origin_of(exc: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 Envoy has parsed and limited each request, sends its body at once (the buffer filter) unless the
 client expects an interim response, and sends the next request of a connection after the response.
-The server therefore needs no timeouts.
+The server therefore needs no timeouts. A request is processed without a task until it waits,
+because a task costs a third of a decision (docs/decisions/0073-one-web-layer.md).
 """
 
 import asyncio
@@ -10,14 +11,17 @@ import ssl
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from pathlib import Path
+from types import coroutine
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
+from starlette.types import Scope
 
 from gatehouse.platform.http import asgi
 
 #: Processes a request. The coroutine must not raise an exception.
-Process = Callable[[asgi.Scope], Coroutine[Any, Any, None]]
+Process = Callable[[Scope], Coroutine[Any, Any, None]]
 
 #: In the scope of a request: the connection, and the body.
 CONNECTION, BODY = "gatehouse.connection", "gatehouse.body"
@@ -71,10 +75,11 @@ class LocalConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         path, _, query = self._target.partition(b"?")
-        scope: asgi.Scope = {
+        scope: Scope = {
             "type": "http",
             "http_version": "1.1",
             "method": self._parser.get_method().decode(),
+            "path": unquote(path.decode("latin-1")),
             "raw_path": path,
             "query_string": query,
             "headers": self._fields,
@@ -113,19 +118,44 @@ class ExpectingConnection(LocalConnection):
 
 
 def encode_response(response: asgi.Response) -> bytes:
-    status = response.status
+    status = response.status_code
     line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-    return b"%b%b\r\n%b" % (line, asgi.encode_headers(response.headers), response.body)
+    return b"%b%b\r\n%b" % (line, asgi.encode_headers(response.raw_headers), response.body)
 
 
 def begin(work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.get_running_loop().create_task(work)
+    """Runs a coroutine until it waits, and the rest in a task. What needs a task,
+    such as `asyncio.timeout`, therefore follows `await asyncio.sleep(0)`.
+    """
+    try:
+        waits_for = work.send(None)
+    except StopIteration:
+        return
+    task = asyncio.get_running_loop().create_task(_rest(work, waits_for))
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
 
 
 #: The event loop has only weak references to tasks.
 _tasks: set[asyncio.Task[None]] = set()
+
+
+async def _rest(work: Coroutine[Any, Any, None], waits_for: object) -> None:
+    await _resumed(work, waits_for)
+
+
+@coroutine
+def _resumed(work: Coroutine[Any, Any, None], waits_for: object) -> Any:
+    """Yields what the coroutine waits for to the task, then continues it."""
+    try:
+        yield waits_for
+    except BaseException as exc:  # the task was cancelled
+        try:
+            waits_for = work.throw(exc)
+        except StopIteration:
+            return
+        yield waits_for
+    yield from work
 
 
 async def listen(

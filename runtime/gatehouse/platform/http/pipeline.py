@@ -9,10 +9,10 @@ from typing import Any
 
 from gatehouse.core.errors import BadRequest, GatehouseError
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.application import Handler, Reply, Routes
+from gatehouse.platform.http.application import Handler, Routes
 from gatehouse.platform.http.endpoint import Endpoint, resolve
 from gatehouse.platform.http.fields import Input
-from gatehouse.platform.http.request import Request, Service
+from gatehouse.platform.http.request import Reply, Request, Service
 from gatehouse.platform.http.validation import (
     decode_body,
     decode_query,
@@ -24,8 +24,6 @@ from gatehouse.platform.http.validation import (
 #: Calls the handler of an endpoint with these arguments in addition to its services and the
 #: parameters of the path.
 Call = Callable[..., Awaitable[Reply]]
-
-_REPLY = (asgi.Response, asgi.StreamedResponse)
 
 
 class _NoBody(Input):
@@ -48,8 +46,7 @@ class Pipeline(Service):
     def add(self, routes: Routes, endpoints: Iterable[Endpoint]) -> None:
         """Adds the routes of endpoints. Raises LookupError if a service is missing."""
         for endpoint in endpoints:
-            methods = ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,)
-            routes.add(endpoint.path, self.handler(endpoint), *methods)
+            routes.add(endpoint.path, self.handler(endpoint), endpoint.method)
 
     def handler(self, endpoint: Endpoint) -> Handler:
         call = self.call(endpoint)
@@ -66,7 +63,7 @@ class Pipeline(Service):
             if missing is not None:
                 raise missing.with_traceback(None)
             result = await function(request, **request.path_parameters, **arguments)
-            if isinstance(result, _REPLY):
+            if isinstance(result, Reply):
                 return result
             return request.response(status, b"" if result is None else asgi.encode(result))
 
@@ -93,8 +90,8 @@ class Pipeline(Service):
             raise invalid("body", "is missing", "send a JSON object") from None
 
     async def json_body(self, request: Request, extra_bytes: int = 0) -> bytes:
-        """The JSON body. Raises UnsupportedMediaType, BodyTooLarge and ClientGone."""
-        content = await request.body(self.body_max_bytes + extra_bytes)
+        """The JSON body. Raises UnsupportedMediaType, BodyTooLarge and ClientDisconnect."""
+        content = await request.read_body(self.body_max_bytes + extra_bytes)
         if content:
             asgi.check_json(request.values(b"content-type"), lenient=self.lenient)
         return content

@@ -1,16 +1,17 @@
 """One request: what the client sent, the state of the response, and the fields of the log line."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import MappingProxyType
+
+from starlette.requests import Request as StarletteRequest
+from starlette.types import Message, Receive, Scope, Send
 
 from gatehouse.core.actor import Actor, RequestId, Session
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import GatehouseError
+from gatehouse.core.errors import GatehouseError, RequestTimeout
 from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper
 from gatehouse.platform.http import asgi
@@ -20,6 +21,9 @@ from gatehouse.platform.http.proxy_headers import PEER, TLS
 from gatehouse.platform.http.validation import parameters
 from gatehouse.platform.observability import Observer, StreamUse
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
+
+#: A complete response or one in parts.
+Reply = asgi.Response | asgi.StreamedResponse
 
 #: Status in the log line of a request whose client disconnected before the response.
 CLIENT_GONE = 499
@@ -89,7 +93,7 @@ class Service:
     cursor_key: Pepper | None = None
     worker_digits: str = ""
 
-    def request(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> "Request":
+    def request(self, scope: Scope, receive: Receive, send: Send) -> "Request":
         return Request(self, scope, receive, send)
 
     def error_response(self, request: "Request", refused: Refused) -> asgi.Response:
@@ -103,11 +107,10 @@ class Service:
         )
 
 
-class Request:
+class Request(StarletteRequest):
     """A request of a service.
 
     template: path template of the endpoint; empty until it is known.
-    path_parameters: decoded parameters of the path, by name.
     status: 0 until the response has started.
     key_id, code, detail: fields of the log line.
     core_seconds: time for which a Core was responsible; None if the service itself produced the
@@ -119,7 +122,6 @@ class Request:
 
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.
     template = ""
-    path_parameters: Mapping[str, str] = MappingProxyType({})
     status = 0
     key_id: str | None = None
     code: str | None = None
@@ -128,26 +130,24 @@ class Request:
     stream_use: StreamUse | None = None
     caller: Caller | None = None
     content = b""
+    _is_sent = False
     _is_received = False
     response_headers: Sequence[asgi.Header] = ()
     _added: tuple[asgi.Header, ...] = ()
     _trace: RequestTrace | None = None
     _client: str | None = None
 
-    def __init__(
-        self, service: Service, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
-    ) -> None:
+    def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, self._receive_in_time, send)
         self.service = service
-        self.scope = scope
-        self.method: str = scope["method"]
         self.raw_path: bytes = scope["raw_path"]
         self.fields: Sequence[asgi.Header] = scope["headers"]
-        self._receive = receive
-        self.send = send
+        self._next_message = receive
         self.request_id: RequestId = asgi.request_id(service.worker_digits)
         #: The connection of Envoy to a worker of the gateway. None for other services.
         self.connection: LocalConnection | None = scope.get(CONNECTION)
         self._first_values = dict(reversed(self.fields))
+        self._deadline: float | None = None
 
     @property
     def trace(self) -> RequestTrace:
@@ -170,6 +170,11 @@ class Request:
         return parameters(self.scope["query_string"])
 
     @property
+    def path_parameters(self) -> Mapping[str, str]:
+        """Decoded parameters of the path, by name."""
+        return self.path_params
+
+    @property
     def peer(self) -> str:
         """Address of the connection to the proxy, or to Lambda."""
         client = self.scope.get("client")  # None for a Unix socket, to which only Envoy connects
@@ -181,7 +186,7 @@ class Request:
         return self.header(TLS) not in ("", "-")
 
     @property
-    def client(self) -> str:
+    def client(self) -> str:  # type: ignore[override]  # behind trusted proxies
         if self._client is None:
             forwarded = self.values(b"x-forwarded-for")
             self._client = self.service.addresses.client(self.peer, forwarded)
@@ -191,7 +196,7 @@ class Request:
     def now(self) -> float:
         return self.service.clock.now()
 
-    def values(self, name: bytes) -> list[str]:
+    def values(self, name: bytes) -> list[str]:  # type: ignore[override]  # of a mapping
         """All values of a header, in order. `name`: header name in lowercase."""
         value = self._first_values.get(name)
         if value is None:
@@ -209,11 +214,18 @@ class Request:
         return value.decode("latin-1")
 
     def cookie(self, name: str) -> str:
-        cookies = "; ".join(["", *self.values(b"cookie")]).replace(";\t", "; ").replace("; ", ";")
-        return cookies.partition(f";{name}=")[2].partition(";")[0].strip()
+        return self.cookies.get(name, "")
 
-    async def receive(self) -> asgi.Message:
-        message = await self._receive()
+    async def _receive_in_time(self) -> Message:
+        """A part of the body. Raises RequestTimeout if the body is not complete within BODY_S."""
+        loop = asyncio.get_running_loop()
+        if self._deadline is None:
+            self._deadline = loop.time() + asgi.BODY_S
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._next_message()
+        except TimeoutError:
+            raise RequestTimeout from None
         self._is_received = not message.get("more_body")
         return message
 
@@ -222,29 +234,28 @@ class Request:
         if self.connection is not None or self._is_received or self.has(b"expect"):
             return
         size, more = 0, True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(asgi.BODY_S):
-                while more and size < DISCARDED_BYTES_MAX:
-                    async with asyncio.timeout(DISCARD_PAUSE_S):
-                        message = await self.receive()
-                    size += len(message.get("body", b""))
-                    more = bool(message.get("more_body"))
+        with suppress(TimeoutError, RequestTimeout):
+            while more and size < DISCARDED_BYTES_MAX:
+                async with asyncio.timeout(DISCARD_PAUSE_S):
+                    message = await self._receive_in_time()
+                size += len(message.get("body", b""))
+                more = bool(message.get("more_body"))
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, of any size. Raises ClientGone."""
-        return asgi.body_chunks(self.scope, self.receive, sys.maxsize)
-
-    async def body(self, bytes_max: int) -> bytes:
-        """The body. Raises BodyTooLarge, and ClientGone if the client disconnects."""
-        content: bytes | None = self.scope.get(BODY)
-        if content is None:
-            return b"".join([part async for part in self.body_parts(bytes_max)])
-        if len(content) > bytes_max:
+    async def read_body(self, bytes_max: int) -> bytes:
+        """The body. Raises BodyTooLarge, RequestTimeout, and ClientDisconnect."""
+        content: bytes = self.scope.get(BODY, b"")
+        size, declared = len(content), self.header(b"content-length")
+        if size > bytes_max or (declared.isdigit() and int(declared[:20]) > bytes_max):
             raise asgi.too_large_error(bytes_max)
-        return content
-
-    def body_parts(self, bytes_max: int) -> AsyncIterator[bytes]:
-        return asgi.body_chunks(self.scope, self.receive, bytes_max)
+        if self.connection is not None:
+            return content
+        parts = list[bytes]()
+        async for part in self.stream():
+            parts.append(part)
+            size += len(part)
+            if size > bytes_max:
+                raise asgi.too_large_error(bytes_max)
+        return b"".join(parts)
 
     @property
     def authenticated(self) -> Caller:
@@ -298,29 +309,35 @@ class Request:
         )
         return asgi.Response(status, all_headers, b"" if self.is_head else body)
 
-    def stream(
+    def streamed(
         self, parts: AsyncIterator[bytes], *, status: int = 200, headers: Iterable[asgi.Header] = ()
-    ) -> asgi.StreamedResponse:
+    ) -> Reply:
         """Like `response`, with a body in parts."""
         own = self._own_headers(headers)
-        return asgi.StreamedResponse(
-            status, [*asgi.missing(self.service.headers, own), *own], parts
-        )
+        all_headers = [*asgi.missing(self.service.headers, own), *own]
+        if self.is_head:
+            return asgi.Response(status, all_headers)
+        return asgi.StreamedResponse(status, all_headers, parts)
 
     def _own_headers(self, headers: Iterable[asgi.Header]) -> list[asgi.Header]:
         request_id = (b"x-request-id", self.request_id.encode())
         return [request_id, *headers, *self.response_headers, *self._added]
 
-    async def send_response(self, response: asgi.Response | asgi.StreamedResponse) -> None:
-        self.status = response.status
-        if isinstance(response, asgi.StreamedResponse):
-            await asgi.send_stream(self.receive, self.send, response, head=self.is_head)
-        elif self.connection is not None:
-            if self.connection.is_closing:
-                self.status = CLIENT_GONE
-            self.connection.respond(response)
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
         else:
-            await asgi.send_messages(self.send, response)
+            self._is_sent = not message.get("more_body")
+        await self._send(message)
+
+    async def send_response(self, response: Reply) -> None:
+        if self.connection is None:
+            await response(self.scope, self._next_message, self.send)
+            if not self._is_sent:
+                self.detail = "client disconnected"
+        elif isinstance(response, asgi.Response):
+            self.status = CLIENT_GONE if self.connection.is_closing else response.status_code
+            self.connection.respond(response)
 
     def problem(self, refused: Refused) -> asgi.Response:
         """The response to an error, which is also logged."""

@@ -41,7 +41,7 @@ _MESSAGES = (
         "remove it, or correct its name",
     ),
     (r"Invalid base64", "is not base64", "send standard base64 (RFC 4648, section 4) with padding"),
-    (r"(?:Number|Integer value) out of range", "is too large", "send a number of 64 bits"),
+    (r"(?:Number|Integer value) out of range", "is too large", "send a number that fits in 64 bits"),
 )
 _EXPECTED = re.compile(r"Expected `([^`]+)`(.*)", re.DOTALL)
 _NAMES = {

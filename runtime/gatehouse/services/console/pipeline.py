@@ -29,8 +29,8 @@ from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
-from gatehouse.platform.http.application import Handler, Reply
-from gatehouse.platform.http.asgi import Response
+from gatehouse.platform.http.application import Handler
+from gatehouse.platform.http.asgi import Response, StreamedResponse
 from gatehouse.platform.http.endpoint import SIGN_IN_CODE, Endpoint, StepUp
 from gatehouse.platform.http.idempotency import (
     HEADER,
@@ -40,7 +40,7 @@ from gatehouse.platform.http.idempotency import (
     idempotency_key,
 )
 from gatehouse.platform.http.pipeline import Call, Pipeline
-from gatehouse.platform.http.request import Refused, Request
+from gatehouse.platform.http.request import Refused, Reply, Request
 from gatehouse.platform.http.validation import decode_query, invalid, json_value, strings
 from gatehouse.platform.limits import RequestLimits
 from gatehouse.services.console.authentication import Authenticator, challenge
@@ -123,9 +123,9 @@ class ConsolePipeline(Pipeline):
             return await call(request, **arguments)
 
         reply = await self._run_once(endpoint, request, content, handle)
-        if isinstance(reply, Response):
-            return reply
-        return reply._replace(parts=self._authorized(endpoint, request, reply.parts))
+        if isinstance(reply, StreamedResponse):
+            reply.body_iterator = self._authorized(endpoint, request, reply.body_iterator)
+        return reply
 
     async def _authorized(
         self, endpoint: Endpoint, request: Request, parts: AsyncIterator[bytes]
@@ -218,10 +218,12 @@ class ConsolePipeline(Pipeline):
             nonlocal response
             response = await handle()
             assert isinstance(response, Response)  # noqa: S101 - only responses to GET are streamed
-            headers = {name: value for name, value in response.headers if name in _STORED_HEADERS}
+            headers = {
+                name: value for name, value in response.raw_headers if name in _STORED_HEADERS
+            }
             target_id = headers.get(b"location", b"").decode().rpartition("/")[2]
             return StoredResponse(
-                response.status,
+                response.status_code,
                 list(headers.items()),
                 response.body,
                 target_id=target_id or request.path_parameters.get("id", ""),

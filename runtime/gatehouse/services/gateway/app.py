@@ -7,12 +7,14 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
+
+from starlette.types import Message, Scope
 
 from gatehouse.core import features
 from gatehouse.core.addresses import ClientAddresses
@@ -50,8 +52,7 @@ from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, Pool, datab
 from gatehouse.platform.envoy import process
 from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import REFUSAL, Worker, log_path, socket_path, worker_digits
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.application import Application, Routes
+from gatehouse.platform.http.application import Application
 from gatehouse.platform.http.application import run as run_request
 from gatehouse.platform.http.health import Probe, ServiceHealth
 from gatehouse.platform.http.local_server import ExpectingConnection, LocalConnection, listen
@@ -68,7 +69,7 @@ from gatehouse.services.gateway.completions import Completions, Pipe, PipeMetric
 from gatehouse.services.gateway.instances import InstanceStates
 from gatehouse.services.gateway.refusals import RefusalConnection
 from gatehouse.services.gateway.relay import CHECK_S, Relay
-from gatehouse.services.gateway.routes import create, create_checks
+from gatehouse.services.gateway.routes import respond_to_api, respond_to_check
 from gatehouse.services.tracing import start_tracing
 
 #: Interval at which the canary key is stored, and its earlier keys are revoked.
@@ -247,11 +248,16 @@ class _Gateway:
         relay: Relay,
     ) -> None:
         folder, number = self.worker.folder, self.worker.number
-        api = _connections(create(dependencies), ExpectingConnection, dependencies.body_max_bytes)
+        api = _connections(
+            dependencies,
+            respond_to_api(dependencies),
+            ExpectingConnection,
+            dependencies.body_max_bytes,
+        )
         pipe = Pipe(log_path(folder, number), completions)
         stack.callback(pipe.close)
         for name, factory in (
-            ("check", _connections(create_checks(dependencies))),
+            ("check", _connections(dependencies, respond_to_check)),
             ("relay", relay.accept),
             (REFUSAL, RefusalConnection),
             ("gateway", api),  # the last one, when all are ready
@@ -510,19 +516,22 @@ class _Gateway:
 
 
 def _connections(
-    routes: Routes, connection: Callable[..., LocalConnection] = LocalConnection, *options: Any
+    dependencies: Dependencies,
+    respond: Callable[[Any], Awaitable[None]],
+    connection: Callable[..., LocalConnection] = LocalConnection,
+    *options: Any,
 ) -> Callable[[], LocalConnection]:
-    def process_request(scope: asgi.Scope) -> Coroutine[Any, Any, None]:
-        return run_request(routes.service.request(scope, _no_body, _no_messages), routes)
+    def process_request(scope: Scope) -> Coroutine[Any, Any, None]:
+        return run_request(dependencies.request(scope, _no_body, _no_messages), respond)
 
     return partial(connection, process_request, *options)
 
 
-async def _no_body() -> asgi.Message:
+async def _no_body() -> Message:
     raise RuntimeError("the scope contains the body")
 
 
-async def _no_messages(_: asgi.Message) -> None:
+async def _no_messages(_: Message) -> None:
     raise RuntimeError("responses are complete")
 
 

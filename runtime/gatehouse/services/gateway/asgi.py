@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import unquote
 
+from starlette.types import Receive, Scope, Send
+
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.core.token import Pepper
 from gatehouse.core.token_scanner import has_token
@@ -15,7 +17,7 @@ from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.envoy.bootstrap import DENIED_503
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.pipeline import Pipeline
-from gatehouse.platform.http.request import Refused, Request
+from gatehouse.platform.http.request import Refused, Reply, Request
 from gatehouse.services.gateway import refusals
 from gatehouse.services.gateway.clusters import ClusterFile
 from gatehouse.services.gateway.completions import Completions
@@ -58,9 +60,7 @@ class Dependencies(Pipeline):
         domain = self.cores_domain.partition(":")[0]
         return f".{domain}".encode() if domain else b""
 
-    def request(
-        self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
-    ) -> "RequestContext":
+    def request(self, scope: Scope, receive: Receive, send: Send) -> "RequestContext":
         return RequestContext(self, scope, receive, send)
 
     def error_response(self, request: Request, refused: Refused) -> asgi.Response:
@@ -69,10 +69,10 @@ class Dependencies(Pipeline):
         if not isinstance(request, RequestContext) or request.settings.error_format != "openai":
             return response
         own = {b"content-length", b"content-type"}
-        headers = [field for field in response.headers if field[0] not in own]
+        headers = [field for field in response.raw_headers if field[0] not in own]
         body = asgi.encode(asgi.openai_members(refused.error, refused.code))
         return asgi.Response(
-            response.status,
+            response.status_code,
             asgi.response_headers(body, asgi.JSON, headers),
             b"" if request.is_head else body,
         )
@@ -90,19 +90,19 @@ class RequestContext(Request):
     #: True for a check (services/gateway/check.py), and after the check has allowed the request.
     is_check = is_allowed = False
 
-    async def send_response(self, response: asgi.Response | asgi.StreamedResponse) -> None:
+    async def send_response(self, response: Reply) -> None:
         """Envoy replaces the body of a check's response with status 503, so that of a denial has
         another status, which Envoy replaces (platform/envoy/bootstrap.py).
         """
         sent = response
-        if self.is_check and isinstance(response, asgi.Response) and response.status >= 400:
+        if self.is_check and isinstance(response, asgi.Response) and response.status_code >= 400:
             if refusals.is_needed(self):
                 sent = refusals.permission(response)
-            elif response.status == 503:
-                sent = asgi.Response(DENIED_503, response.headers, response.body)
+            elif response.status_code == 503:
+                sent = asgi.Response(DENIED_503, response.raw_headers, response.body)
         await super().send_response(sent)
-        if self.status == sent.status:
-            self.status = response.status
+        if self.status == sent.status_code:
+            self.status = response.status_code
 
     def record(self, seconds: float) -> None:
         """An allowed request is logged when it has ended (services/gateway/completions.py)."""

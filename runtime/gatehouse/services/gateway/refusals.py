@@ -63,5 +63,5 @@ class RefusalConnection(LocalConnection):
             self._fields = []
 
 
-async def _no_process(_: asgi.Scope) -> None:
+async def _no_process(_: object) -> None:
     raise RuntimeError("the request was denied")

@@ -2,6 +2,8 @@
 declaration.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -16,7 +18,7 @@ from gatehouse.platform.http.endpoint import Endpoint, Response
 from gatehouse.platform.http.fields import CoreName
 from gatehouse.platform.http.openapi import Api
 from gatehouse.services.gateway import endpoints
-from gatehouse.services.gateway.asgi import Dependencies
+from gatehouse.services.gateway.asgi import Dependencies, RequestContext
 from gatehouse.services.gateway.check import check
 from gatehouse.services.gateway.completions import PATH
 
@@ -156,11 +158,21 @@ def create(dependencies: Dependencies) -> Routes:
     return routes
 
 
-def create_checks(dependencies: Dependencies) -> Routes:
-    """The route of the checks of requests to Cores, which have another socket."""
-    routes = Routes(dependencies)
-    routes.add_prefix(b"", PATH, check)
-    return routes
+def respond_to_api(dependencies: Dependencies) -> Callable[[RequestContext], Awaitable[None]]:
+    respond = create(dependencies).router()
+
+    async def begin(request: RequestContext) -> None:
+        if request.raw_path != _VERIFY.encode():
+            await asyncio.sleep(0)  # continues in a task (platform/http/local_server.py)
+        await respond(request)
+
+    return begin
+
+
+async def respond_to_check(request: RequestContext) -> None:
+    """Sends the response to a check of a request to a Core. Checks have a socket of their own."""
+    request.template = PATH
+    await request.send_response(await check(request))
 
 
 def document() -> dict[str, Any]:

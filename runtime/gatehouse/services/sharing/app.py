@@ -80,7 +80,7 @@ def build(settings: SharingSettings) -> Application:
 class _FunctionRoutes(Routes):
     """The routes of a Lambda function, which respond before the function ends."""
 
-    def add(self, template: str, handler: Handler, *methods: str) -> None:
+    def add(self, path: str, handler: Handler, *methods: str) -> None:
         async def respond(request: Request) -> Any:
             running = asyncio.ensure_future(handler(request))
             await asyncio.wait({running}, timeout=FUNCTION_S)
@@ -89,7 +89,7 @@ class _FunctionRoutes(Routes):
                 raise Unavailable(detail=f"no response within {FUNCTION_S:g} s")
             return running.result()
 
-        super().add(template, respond, *methods)
+        super().add(path, respond, *methods)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,7 @@ from urllib.parse import quote
 
 from mangum import Mangum
 from mangum.types import LambdaContext
-
-from gatehouse.platform.http import asgi
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 #: Set by Lambda for each invocation (Lambda Developer Guide, "Using Lambda environment variables").
 TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
@@ -35,7 +34,7 @@ class UnsupportedEvent(Exception):
     """The event is not a proxy event from a REST API. The message contains no values."""
 
 
-def lambda_handler(app: asgi.App) -> Handler:
+def lambda_handler(app: ASGIApp) -> Handler:
     """Return the Lambda handler for an application. The handler raises UnsupportedEvent."""
     # The application needs no startup events, and a Lambda function has no shutdown event.
     serve = Mangum(_with_raw_path(app), lifespan="off")  # type: ignore[arg-type]  # Mangum declares other types for the same protocol
@@ -50,10 +49,10 @@ def lambda_handler(app: asgi.App) -> Handler:
     return handler
 
 
-def _with_raw_path(app: asgi.App) -> asgi.App:
+def _with_raw_path(app: ASGIApp) -> ASGIApp:
     """Add `raw_path`, which Mangum does not set, to the scope of each request."""
 
-    async def application(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
         raw_path = quote(scope["path"], safe="/%:@!$&'()*+,;=").encode()
         await app({**scope, "raw_path": raw_path}, receive, send)
 

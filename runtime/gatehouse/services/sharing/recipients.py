@@ -168,7 +168,7 @@ async def _form(request: Request) -> dict[str, str]:
     """Return the fields of a form. Raises BadRequest for another content type, and for unknown,
     repeated or too many fields.
     """
-    content = await request.body(BODY_BYTES_MAX)
+    content = await request.read_body(BODY_BYTES_MAX)
     media_type = request.header(b"content-type").partition(";")[0].strip().lower()
     if media_type != _FORM or query_flaw(content):
         raise BadRequest

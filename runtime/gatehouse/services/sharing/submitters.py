@@ -79,7 +79,7 @@ class Submitters:
 
         authorized, admitted = None, False
         with ExitStack() as stack:
-            async for chunk in request.chunks():
+            async for chunk in request.stream():
                 form.write(chunk)
                 if authorized is None and form.has_content:
                     authorized = await authorize()

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from gatehouse.commands.agent import app as agent_app
 from gatehouse.commands.agent.directory import Directory
-from gatehouse.platform.http.asgi import App
+from starlette.types import ASGIApp
 
 SECRET = "core-secret"
 
@@ -22,7 +22,7 @@ SECRET = "core-secret"
 @dataclass
 class Agent:
     root: Path
-    app: App
+    app: ASGIApp
     client: httpx.AsyncClient
     secrets: agent_app.GatewaySecrets
 

@@ -93,7 +93,7 @@ async def test_head_has_content_length_and_no_body(agent: Agent) -> None:
 
 async def test_write_methods_are_rejected(agent: Agent) -> None:
     reply = await agent.client.put(FILE, content=b"x")
-    assert (reply.status_code, reply.headers["allow"]) == (405, "GET, HEAD")
+    assert (reply.status_code, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 async def test_large_file_is_complete(agent: Agent) -> None:

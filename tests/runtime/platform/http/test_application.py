@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.platform.http.application import Application, Routes
-from gatehouse.platform.http.asgi import Response, StreamedResponse
-from gatehouse.platform.http.request import Request, Service
+from gatehouse.platform.http.request import Reply, Request, Service
 from gatehouse.platform.observability import Observer, Stream
 
 from tests.runtime.console_client import LogRecorder
@@ -34,14 +34,14 @@ async def parts() -> AsyncIterator[bytes]:
     yield b"second"
 
 
-async def respond(request: Request) -> Response | StreamedResponse:
+async def respond(request: Request) -> Reply:
     request.add_header(b"etag", '"1"')
     if request.template == "/unavailable":
         raise Unavailable("The database is unavailable.", detail="for the log")
     if request.template == "/defect":
         raise ValueError("gtk_test_canary")
     if request.template == "/stream":
-        return request.stream(parts())
+        return request.streamed(parts())
     return request.response(200, str(dict(request.path_parameters)).encode())
 
 
@@ -63,6 +63,7 @@ class Client:
         scope = {
             "type": "http",
             "method": method,
+            "path": unquote(path),
             "raw_path": path.encode(),
             "query_string": b"",
             "headers": [],
@@ -90,7 +91,7 @@ class Client:
         ("GET", "/v1/sessions/current", "/v1/sessions/current", {}),
         ("DELETE", "/v1/sessions/current", "/v1/sessions/{session}", {"session": "current"}),
         ("GET", "/v1/sessions/{session}", "/v1/sessions/{session}", {"session": "{session}"}),
-        ("POST", "/v1/keys/a%2fb%20c/revoke", "/v1/keys/{id}/revoke", {"id": "a/b c"}),
+        ("POST", "/v1/keys/a%20c/revoke", "/v1/keys/{id}/revoke", {"id": "a c"}),
         ("POST", "/s/a/items/7", "/s/{link}/items/{item}", {"link": "a", "item": "7"}),
     ],
 )

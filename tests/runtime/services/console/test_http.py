@@ -10,8 +10,8 @@ import pytest
 from gatehouse.core.errors import Unauthorized
 from gatehouse.features.audit import routes
 from gatehouse.platform import limits
-from gatehouse.platform.http import asgi
 from gatehouse.services.console import app, pipeline
+from starlette.types import Scope
 
 from tests.runtime.conftest import locked
 from tests.runtime.console_client import Console
@@ -94,7 +94,7 @@ async def test_response_ends_with_its_credential(
     assert len(parts) == 1
 
 
-def _export(headers: dict[str, str]) -> asgi.Scope:
+def _export(headers: dict[str, str]) -> Scope:
     return {
         **{"type": "http", "http_version": "1.1", "method": "GET", "scheme": "https", "state": {}},
         **{"path": "/v1/audit-export", "raw_path": b"/v1/audit-export", "query_string": b""},

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from gatehouse.platform.http.asgi import App
 from gatehouse.services.console.authentication import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
+from starlette.types import ASGIApp
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
@@ -16,7 +16,7 @@ GUESS = "gtk_admin_wrong"
 
 @dataclass
 class Setup:
-    app: App
+    app: ASGIApp
     clock: ManualClock
 
     async def get(self, token: str, address: str = "198.51.100.1") -> httpx.Response:

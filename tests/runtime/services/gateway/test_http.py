@@ -78,14 +78,10 @@ def _errors(reply: Any) -> tuple[str, str, str]:
 
 
 @pytest.mark.requirement("TR-16")
-@pytest.mark.parametrize(("body", "expected"), MALFORMED_BODIES)
-async def test_invalid_request_is_explained(
-    gateway: Any, body: bytes, expected: tuple[str, str, str]
-) -> None:
-    location, message, fix = _errors(await gateway.request("POST", VERIFY, body=body))
-    assert (location, message) == expected[:2]
-    assert fix
-    assert fix == expected[2] or not expected[2]
+@pytest.mark.parametrize(("body", "location"), MALFORMED_BODIES)
+async def test_invalid_request_is_explained(gateway: Any, body: bytes, location: str) -> None:
+    found, message, fix = _errors(await gateway.request("POST", VERIFY, body=body))
+    assert (found, bool(message), bool(fix)) == (location, True, True)
 
 
 @pytest.mark.parametrize("body", DEEP_BODIES)

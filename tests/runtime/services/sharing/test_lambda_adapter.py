@@ -39,7 +39,7 @@ def _handler() -> Handler:
     observer = Observer("sharing", "error", "test")
     routes = Routes(Service(observer=observer, addresses=ClientAddresses(()), clock=Clock()))
     routes.add("/cookies", _cookies)
-    routes.add_prefix(b"/", "/{path}", _echo)
+    routes.add("/{path:path}", _echo)
     return lambda_handler(Application(observer, routes=routes))
 
 

@@ -69,6 +69,7 @@ def scope_of(path: str, content_type: bytes) -> dict[str, Any]:
     return {
         "type": "http",
         "method": "POST",
+        "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
         "headers": [(b"content-type", content_type)],
