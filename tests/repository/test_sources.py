@@ -35,7 +35,6 @@ TESTED = {
 TESTED_ELSEWHERE = {
     "policies/gatehouse_policies/packs/resilience": "policies/engine/test_pack.py",
     "policies/gatehouse_policies/packs/security": "policies/engine/test_pack.py",
-    "runtime/gatehouse/platform/db/migrations/versions": "runtime/platform/db/test_migrations.py",
     "sandbox/emulator/resources": "sandbox/emulator/test_prod_stack.py",
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "common", "misc", "manager"}

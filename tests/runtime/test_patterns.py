@@ -27,7 +27,7 @@ CATEGORIES = {"CATEGORY_DIGIT": "0", "CATEGORY_WORD": "a", "CATEGORY_SPACE": " "
 #: are plain text.
 LOCAL = "<local>"
 LOCAL_MODULES = {
-    "gatehouse.platform.http.header_names",
+    "gatehouse.core.header_names",
     "gatehouse.platform.http.validation",
     "gatehouse.platform.settings",
     "gatehouse.features.sharing.link_token",

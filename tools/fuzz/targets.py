@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import unquote_to_bytes
 
-from gatehouse.core import http_signatures, imported_tokens, token
+from gatehouse.core import forwarding, header_names, http_signatures, imported_tokens, token
 from gatehouse.core import token_scanner as scanner
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError
@@ -19,7 +19,7 @@ from gatehouse.features.cores.schemas import decode_lease
 from gatehouse.features.keys.schemas import CreateKey, ListKeys
 from gatehouse.features.transfer import file_formats
 from gatehouse.features.verification import schemas as verification
-from gatehouse.platform.http import forwarding, header_names, idempotency, validation
+from gatehouse.platform.http import idempotency, validation
 from gatehouse.platform.http.asgi import check_json
 from gatehouse.platform.http.fields import Cursors, expected_version
 

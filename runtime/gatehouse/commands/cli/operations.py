@@ -12,11 +12,11 @@ from gatehouse.commands.cli.options import Output, console_command, seconds
 from gatehouse.commands.cli.output import Column, count, note, print_items, print_text, reject
 from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.forwarding import CORE_NAME
 from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
 from gatehouse.features.identity.schemas import CreatedSignInLink
 from gatehouse.features.operations.schemas import LogLevel
 from gatehouse.features.usage.schemas import ReadUsage, UsageSeries
-from gatehouse.platform.http.forwarding import CORE_NAME
 from gatehouse.platform.settings import Level
 
 _BAR_WIDTH = 30

@@ -7,13 +7,13 @@ from typing import NewType
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.cores import CoreName, CoreRecord
 from gatehouse.core.errors import NotFound
+from gatehouse.core.forwarding import CORE_NAME
 from gatehouse.core.roles import AUDITORS, OPERATORS
 from gatehouse.features.cores.reports import Reports
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.cores.schemas import DRAIN_S_DEFAULT, CorePage, CoreView, EndCore, ListCores
 from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.http.fields import view_of
-from gatehouse.platform.http.forwarding import CORE_NAME
 from gatehouse.platform.http.request import Request
 
 #: Public URL of the gateway. Empty if it is not configured.

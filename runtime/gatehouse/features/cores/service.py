@@ -24,6 +24,8 @@ from gatehouse.core.errors import (
     Problem,
     Unavailable,
 )
+from gatehouse.core.forwarding import CORE_NAME, flaw
+from gatehouse.core.header_names import is_set_by_gateway
 from gatehouse.core.keys import KeyEnvironment, KeyId
 from gatehouse.core.notation import base64url
 from gatehouse.core.origin import parse_base_url, rejection
@@ -32,8 +34,6 @@ from gatehouse.core.token_scanner import CORE_PREFIX
 from gatehouse.features.cores.credentials import Credential
 from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.cores.schemas import URL_FIX, DrainCore, Lease, LeaseRequest
-from gatehouse.platform.http.forwarding import CORE_NAME, flaw
-from gatehouse.platform.http.header_names import is_set_by_gateway
 from gatehouse.platform.resolver import SystemResolver
 
 #: Number of heartbeats per lease. Two heartbeats may be lost before the lease expires.

@@ -6,6 +6,7 @@ from gatehouse.core.actor import ActorType, Session
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Forbidden, NotFound
 from gatehouse.core.features import SESSIONS
+from gatehouse.core.forwarding import CONSOLE_COOKIE
 from gatehouse.core.roles import ANY_ROLE, Role
 from gatehouse.core.token import key_id
 from gatehouse.features.identity.schemas import (
@@ -19,7 +20,6 @@ from gatehouse.features.identity.schemas import (
 )
 from gatehouse.features.identity.service import Sessions, StartedSession
 from gatehouse.platform.http.endpoint import CREDENTIAL, SIGN_IN_CODE, Endpoint, StepUp
-from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.validation import invalid
 

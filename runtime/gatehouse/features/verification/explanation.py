@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from gatehouse.core import decision
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Unavailable
+from gatehouse.core.header_names import forwarded_names
 from gatehouse.core.keys import Credits, Key, KeyEnvironment, KeyRecord, RateLimit
 from gatehouse.core.verification import Charge, Code, RateLimitState, VerificationRequest
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.schemas import Check, ExplainKey, Explanation, Outcome
-from gatehouse.platform.http.header_names import forwarded_names
 
 
 def first_failure(checks: list[Check]) -> str:

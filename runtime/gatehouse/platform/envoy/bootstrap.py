@@ -14,6 +14,7 @@ from typing import Any
 
 from gatehouse.core import errors, features
 from gatehouse.core.errors import GatehouseError
+from gatehouse.core.header_names import NOT_RETURNED
 from gatehouse.platform.envoy import certificate, process
 from gatehouse.platform.envoy.configuration import (
     Configuration,
@@ -26,7 +27,6 @@ from gatehouse.platform.envoy.configuration import (
     typed,
 )
 from gatehouse.platform.http import asgi, proxy_headers
-from gatehouse.platform.http.header_names import NOT_RETURNED
 from gatehouse.platform.http.proxy_headers import (
     CLASS,
     CLUSTER,

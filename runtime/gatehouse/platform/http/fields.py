@@ -13,10 +13,10 @@ from msgspec import Meta
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import PreconditionFailed, PreconditionRequired, Problem
+from gatehouse.core.forwarding import CORE_NAME
 from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
 from gatehouse.platform.http.endpoint import Header
-from gatehouse.platform.http.forwarding import CORE_NAME
 from gatehouse.platform.http.validation import checked, invalid, matching
 
 _View = TypeVar("_View", bound=msgspec.Struct)

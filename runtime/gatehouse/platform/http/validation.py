@@ -16,7 +16,7 @@ import msgspec
 from msgspec import inspect
 
 from gatehouse.core.errors import BadRequest, Problem
-from gatehouse.platform.http.forwarding import query_flaw
+from gatehouse.core.forwarding import query_flaw
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ _MESSAGES = (
         "remove it, or correct its name",
     ),
     (r"Invalid base64", "is not base64", "send standard base64 (RFC 4648, section 4) with padding"),
-    (r"(?:Number|Integer value) out of range", "is too large", "send a number that fits in 64 bits"),
+    (r"\w+ (?:value )?out of range", "is too large", "send a number that fits in 64 bits"),
 )
 _EXPECTED = re.compile(r"Expected `([^`]+)`(.*)", re.DOTALL)
 _NAMES = {

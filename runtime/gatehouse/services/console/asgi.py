@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+from gatehouse.core.forwarding import CONSOLE_COOKIE
 from gatehouse.features.audit.routes import ENDPOINTS as AUDIT
 from gatehouse.features.cores.routes import ENDPOINTS as CORES
 from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow
@@ -16,7 +17,6 @@ from gatehouse.features.verification.routes import ENDPOINTS as VERIFICATION
 from gatehouse.platform.http import health, openapi
 from gatehouse.platform.http.application import Application, Routes, Start
 from gatehouse.platform.http.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, Endpoint
-from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.idempotency import HEADER
 from gatehouse.platform.http.openapi import Api
 from gatehouse.services.console.pipeline import ConsolePipeline

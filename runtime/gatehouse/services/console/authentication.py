@@ -31,6 +31,7 @@ from gatehouse.core.errors import (
     StepUpRequired,
     Unauthorized,
 )
+from gatehouse.core.forwarding import CONSOLE_COOKIE
 from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyId
 from gatehouse.core.roles import Role, roles_of
 from gatehouse.core.verification import Charge, Code, VerificationRequest
@@ -41,7 +42,6 @@ from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.http.asgi import Header
-from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.request import Caller, Request
 from gatehouse.platform.http.validation import invalid
 

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from gatehouse.core.actor import Actor
 from gatehouse.core.errors import GatehouseError, Unavailable
+from gatehouse.core.forwarding import CONSOLE_COOKIE
 from gatehouse.features.identity.authorization_code import (
     CALLBACK_PATH,
     TRANSACTION_S,
@@ -22,7 +23,6 @@ from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.routes import set_session_cookie
 from gatehouse.platform.http.application import Routes
 from gatehouse.platform.http.asgi import Response
-from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.limits import Limit
 from gatehouse.services.console.pipeline import ConsolePipeline

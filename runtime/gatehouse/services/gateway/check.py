@@ -24,6 +24,15 @@ from gatehouse.core.errors import (
     UpgradeRequired,
 )
 from gatehouse.core.features import WEBSOCKET
+from gatehouse.core.forwarding import (
+    PROXY_METHODS,
+    CorePath,
+    cookies_for_core,
+    core_destination,
+    core_path,
+    without_console_cookies,
+)
+from gatehouse.core.header_names import forwarded_names
 from gatehouse.core.http_signatures import digests_of, is_signed
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.verification import SignedRequest, VerificationRequest
@@ -33,15 +42,6 @@ from gatehouse.platform.envoy.bootstrap import WEBSOCKET as WEBSOCKET_CLASS
 from gatehouse.platform.envoy.bootstrap import class_of
 from gatehouse.platform.http import asgi, proxy_headers
 from gatehouse.platform.http.asgi import Header
-from gatehouse.platform.http.forwarding import (
-    PROXY_METHODS,
-    CorePath,
-    cookies_for_core,
-    core_destination,
-    core_path,
-    without_console_cookies,
-)
-from gatehouse.platform.http.header_names import forwarded_names
 from gatehouse.platform.http.local_server import BODY
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.clusters import cluster_name

@@ -19,6 +19,7 @@ import msgspec
 from gatehouse.core.addresses import Network
 from gatehouse.core.cores import CoreRecord, CoreSettings
 from gatehouse.core.errors import GatehouseError, Unavailable
+from gatehouse.core.header_names import NOT_RETURNED
 from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.origin import BaseUrl, parse_base_url
 from gatehouse.core.token import Pepper
@@ -30,7 +31,6 @@ from gatehouse.platform.envoy import process
 from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.configuration import Configuration, extension, seconds, typed
 from gatehouse.platform.http import asgi
-from gatehouse.platform.http.header_names import NOT_RETURNED
 from gatehouse.platform.http.proxy_headers import PATH
 from gatehouse.platform.resolver import SystemResolver
 from gatehouse.platform.settings import Settings

@@ -20,6 +20,7 @@ import msgspec
 
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import GatehouseError, TooManyRequests
+from gatehouse.core.forwarding import CORES
 from gatehouse.core.keys import KeyId, KeyRecord
 from gatehouse.core.origin import parse_base_url
 from gatehouse.core.verification import VerificationRequest
@@ -27,7 +28,6 @@ from gatehouse.features.cores.reports import InstanceTraffic
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import CHECK_S, CORE_ERRORS
-from gatehouse.platform.http.forwarding import CORES
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.observability import Observer, StreamUse
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from gatehouse.core.errors import BadRequest, GatehouseError, NotFound
+from gatehouse.core.forwarding import query_flaw
 from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken, parse
 from gatehouse.features.sharing.links import (
@@ -22,7 +23,6 @@ from gatehouse.features.sharing.models import Client
 from gatehouse.features.sharing.schemas import display_name
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import Response
-from gatehouse.platform.http.forwarding import query_flaw
 from gatehouse.platform.http.request import Request
 from gatehouse.platform.http.security_headers import download_headers
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce

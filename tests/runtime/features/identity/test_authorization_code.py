@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import httpx
 import pytest
+from gatehouse.core.forwarding import CONSOLE_COOKIE
 from gatehouse.core.token import Pepper
 from gatehouse.features.identity.authorization_code import (
     CALLBACK_PATH,
@@ -26,7 +27,6 @@ from gatehouse.features.identity.authorization_code import (
 )
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
 from gatehouse.platform import limits
-from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.services.console.authentication import FAILURES_MAX
 from gatehouse.services.console.sign_in import (
     EXCHANGES_PARALLEL,

@@ -5,12 +5,12 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.core.forwarding import CONSOLE_COOKIE
 from gatehouse.core.roles import Role
 from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.service import SESSIONS_MAX, Sessions
 from gatehouse.platform.http.endpoint import StepUp
-from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.services.console.asgi import ENDPOINTS
 from pydantic import SecretStr
 

@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.forwarding import CONSOLE_COOKIE
 from gatehouse.features.cores.schemas import LeaseRequest
 from gatehouse.features.keys.schemas import CreateKey
 from gatehouse.features.sharing.models import FILES_BYTES_MAX, RECIPIENTS_MAX
@@ -17,7 +18,6 @@ from gatehouse.features.sharing.schemas import FILES_MAX, CreateSecret, SecretCo
 from gatehouse.features.usage.schemas import BUCKETS_MAX
 from gatehouse.platform.http.endpoint import Endpoint
 from gatehouse.platform.http.fields import PAGE_SIZE_MAX
-from gatehouse.platform.http.forwarding import CONSOLE_COOKIE
 from gatehouse.services.console.asgi import ENDPOINTS
 
 from tests.runtime.conftest import Database

@@ -1,15 +1,13 @@
 """Migrates the database schema to the latest revision, one process at a time.
 
-A revision is a module in `versions`, named after its number. `SQL` contains its statements, and the
-docstring begins with its title. The table `schema_revision` contains the applied revisions.
+A revision is a file in `versions`, named after its number. Its first line is a comment with its
+title. The table `schema_revision` contains the applied revisions.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any
 
 import asyncpg
@@ -49,24 +47,24 @@ async def migrate(login: DatabaseLogin) -> Outcome:
     """Migrate to the latest revision. Raises Unavailable, and Conflict if the database is at an
     unknown revision.
     """
-    steps, modules = [], _modules()
+    steps, revisions = [], _revisions()
     async with _locked_connection(login) as connection:
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_revision (revision text PRIMARY KEY)"
         )
         applied = await _applied(connection)
-        unknown = applied - modules.keys()
+        unknown = applied - revisions.keys()
         if unknown:
             raise Conflict(
                 f"the database is at revision {max(unknown)}, which this version of Gatehouse does "
                 f"not know: use a newer version"
             )
-        for revision in sorted(modules.keys() - applied):
-            module = modules[revision]
+        for revision in sorted(revisions.keys() - applied):
+            statements = revisions[revision].read_text("utf-8")
             async with connection.transaction():
-                await connection.execute(module.SQL)
+                await connection.execute(statements)
                 await connection.execute("INSERT INTO schema_revision VALUES ($1)", revision)
-            steps.append(Step(revision, module.__doc__.partition("\n")[0]))
+            steps.append(Step(revision, statements.partition("\n")[0].strip("- ")))
         return await _outcome(connection, *steps)
 
 
@@ -76,9 +74,8 @@ async def status(login: DatabaseLogin) -> Outcome:
         return await _outcome(connection)
 
 
-def _modules() -> dict[str, Any]:
-    names = [module.name for module in iter_modules([str(_VERSIONS)])]
-    return {name[:4]: import_module(f"{__package__}.versions.{name}") for name in names}
+def _revisions() -> dict[str, Path]:
+    return {path.name[:4]: path for path in _VERSIONS.glob("*.sql")}
 
 
 async def _applied(connection: _Connection) -> set[str]:
@@ -89,7 +86,7 @@ async def _applied(connection: _Connection) -> set[str]:
 
 async def _outcome(connection: _Connection, *steps: Step) -> Outcome:
     applied = await _applied(connection)
-    pending = sorted(_modules().keys() - applied)
+    pending = sorted(_revisions().keys() - applied)
     return Outcome(steps, max(applied, default=BASE), tuple(pending))
 
 

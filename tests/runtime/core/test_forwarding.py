@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from gatehouse.core.cores import CoreSettings
-from gatehouse.platform.http.forwarding import (
+from gatehouse.core.forwarding import (
     CORE_NAME,
     CorePath,
     cookies_for_core,
@@ -15,7 +15,7 @@ from gatehouse.platform.http.forwarding import (
     flaw,
     without_console_cookies,
 )
-from gatehouse.platform.http.header_names import _NAMES_MAX, forwarded_names
+from gatehouse.core.header_names import _NAMES_MAX, forwarded_names
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,7 +151,7 @@ def test_long_name_is_not_forwarded() -> None:
     assert [names[b"a" * size] for size in (128, 129)] == [True, False]
 
 
-@pytest.mark.bound("http.header_names:_NAMES_MAX")
+@pytest.mark.bound("core.header_names:_NAMES_MAX")
 def test_names_in_memory_are_bounded() -> None:
     names = forwarded_names(CoreSettings(remove_headers=("x-a",)))
     for number in range(3 * _NAMES_MAX):

@@ -1,15 +1,13 @@
-"""Initial schema.
+-- Initial schema.
+--
+-- Two roles: the owner runs migrations, and `gatehouse_app` runs the gateway and the console. The
+-- application can append to the audit trail, but cannot change or delete audit events or checkpoints.
+--
+-- Every change to a key or Core takes the next number in one sequence. The last number is stored in
+-- `last_change`, and announced with NOTIFY gatehouse_change. The advisory lock in the triggers makes
+-- transactions commit in the order of their numbers, so a gateway that has read change n has read all
+-- earlier changes.
 
-Two roles: the owner runs migrations, and `gatehouse_app` runs the gateway and the console. The
-application can append to the audit trail, but cannot change or delete audit events or checkpoints.
-
-Every change to a key or Core takes the next number in one sequence. The last number is stored in
-`last_change`, and announced with NOTIFY gatehouse_change. The advisory lock in the triggers makes
-transactions commit in the order of their numbers, so a gateway that has read change n has read all
-earlier changes.
-"""
-
-_KEYS_AND_CORES = """
 -- All substrings of three characters, in lower case. Used by the index for searches, because the
 -- extension pg_trgm is not available in every installation of PostgreSQL.
 CREATE FUNCTION trigrams(value text) RETURNS text[]
@@ -97,7 +95,7 @@ CREATE INDEX api_key_state ON api_key (state, id);
 CREATE INDEX api_key_id_generation ON api_key (scheme, id_generation);
 CREATE INDEX api_key_tags ON api_key USING gin (tags) WITH (gin_pending_list_limit = 256);
 CREATE INDEX api_key_search ON api_key USING gin (
-    trigrams('  ' || name || E'\\n  ' || owner || E'\\n##' || left(id, 3)))
+    trigrams('  ' || name || E'\n  ' || owner || E'\n##' || left(id, 3)))
     WITH (gin_pending_list_limit = 256);  -- kB; a longer list makes searches slow
 CREATE INDEX api_key_order_name ON api_key (lower(name), id);
 CREATE INDEX api_key_order_created ON api_key (created_at, id);
@@ -151,9 +149,7 @@ CREATE TABLE gateway_worker (
     core_reports    jsonb       NOT NULL DEFAULT '[]',
     core_reports_at timestamptz  -- NULL until the worker has written a report
 );
-"""
 
-_AUDIT = """
 CREATE TABLE audit_event (
     seq            bigint      PRIMARY KEY,
     -- Python can represent these times to the microsecond.
@@ -186,11 +182,7 @@ CREATE TABLE audit_checkpoint (
     algorithm text        NOT NULL,
     signature bytea       NOT NULL
 );
-"""
 
-# None of these tables references `api_key`, so that writing usage data never waits for a lock on a
-# key.
-_USE_OF_KEYS = """
 CREATE TABLE usage_count (
     width_s   integer     NOT NULL CHECK (width_s IN (60, 3600, 86400)),
     key_id    text        NOT NULL,  -- empty: the token did not prove possession of a key
@@ -219,9 +211,7 @@ CREATE TABLE key_alert (
     raised_at timestamptz NOT NULL,
     PRIMARY KEY (key_id, kind)
 );
-"""
 
-_NOTIFICATIONS = """
 CREATE TABLE webhook (
     id                text        PRIMARY KEY CHECK (id ~ '^[0-9A-Za-z]{12}$'),
     url               text        NOT NULL,
@@ -251,16 +241,12 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_due ON delivery (target, next_at) WHERE state = 'waiting';
 CREATE INDEX delivery_state ON delivery (state, notification_id);
 CREATE INDEX delivery_finished ON delivery (finished_at);
-"""
 
-_IMPORTS = """
 CREATE TABLE legacy_file_removal (
     key_id    text        PRIMARY KEY,
     queued_at timestamptz NOT NULL DEFAULT now()
 );
-"""
 
-_CONSOLE = """
 CREATE TABLE idempotent_request (
     -- Hash of the caller and the Idempotency-Key.
     lookup      bytea       PRIMARY KEY CHECK (octet_length(lookup) = 32),
@@ -321,9 +307,7 @@ CREATE TABLE log_level (
     until  timestamptz NOT NULL,
     set_by text        NOT NULL
 );
-"""
 
-_FUNCTIONS = """
 -- If the tables were copied without the sequence, it continues after their numbers. Otherwise,
 -- gateways would miss changes. Only the owner can set a sequence.
 CREATE FUNCTION number_change() RETURNS trigger LANGUAGE plpgsql
@@ -402,7 +386,7 @@ BEGIN
     SELECT seq + 1, hash INTO NEW.seq, NEW.previous_hash FROM audit_event ORDER BY seq DESC LIMIT 1;
     NEW.seq := coalesce(NEW.seq, 1);
     NEW.previous_hash := coalesce(NEW.previous_hash, sha256('gatehouse-audit-1 genesis'));
-    NEW.hash := 'gatehouse-audit-1\\000'::bytea || NEW.previous_hash || int8send(NEW.seq)
+    NEW.hash := 'gatehouse-audit-1\000'::bytea || NEW.previous_hash || int8send(NEW.seq)
         || int8send((extract(epoch FROM NEW.occurred_at) * 1000000)::bigint);
     FOREACH content IN ARRAY ARRAY[
         NEW.actor_type, NEW.actor_id, NEW.action, NEW.target_type, NEW.target_id,
@@ -448,9 +432,7 @@ BEGIN
 END $$;
 CREATE TRIGGER api_key_purged AFTER UPDATE ON api_key FOR EACH ROW
     WHEN (NEW.state = 'purged' AND OLD.state <> 'purged') EXECUTE FUNCTION forget_purged_key();
-"""
 
-_RIGHTS = """
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'gatehouse_app') THEN
@@ -472,16 +454,3 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     sign_in_link, log_level, sharing_event
     TO gatehouse_app;
 GRANT DELETE ON core TO gatehouse_app;
-"""
-
-
-SQL = (
-    _KEYS_AND_CORES
-    + _AUDIT
-    + _USE_OF_KEYS
-    + _NOTIFICATIONS
-    + _IMPORTS
-    + _CONSOLE
-    + _FUNCTIONS
-    + _RIGHTS
-)
