@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, BinaryIO, ClassVar, Literal
 
 import msgspec
@@ -251,149 +252,107 @@ class Metrics:
         self._counts: Counts[tuple[Counter, str]] = Counts()
         self._shared = METRICS_FOLDER_VARIABLE in os.environ
         self._timer: asyncio.TimerHandle | None = None
-        self._create_request_metrics()
-        self._create_core_metrics()
-        self._create_key_metrics()
-        self._create_console_metrics()
-
-    def _create_request_metrics(self) -> None:
-        description = "Duration of requests, by service, route and status class."
-        labels = ("service", "route", "status")
+        count = self._counter
+        last, total = partial(self._gauge, "livemax"), partial(self._gauge, "livesum")
         self._requests = Histogram(
             "gatehouse_request_seconds",
-            description,
-            labels,
+            "Duration of requests, by service, route and status class.",
+            ("service", "route", "status"),
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self._decisions = self._counter(
-            "gatehouse_decisions_total", "Verifications of API keys, by outcome code.", "code"
-        )
+        self._decisions = count("decisions", "Verifications of API keys, by outcome code.", "code")
         for code in Code:
             self._decisions.labels(code.value)
-        self.rate_limiter_degraded = self._counter(
-            "gatehouse_rate_limiter_degraded_total",
+        self.rate_limiter_degraded = count(
+            "rate_limiter_degraded",
             "Redis failures after which the rate limiter used its fallback.",
         )
-        self._spans = self._counter(
-            "gatehouse_trace_spans_total",
-            (
-                "Spans of traces: exported, failed = not accepted by the collector, dropped = the "
-                "queue was full."
-            ),
+        self._spans = count(
+            "trace_spans",
+            "Spans of traces: exported, failed = not accepted by the collector, dropped = the "
+            "queue was full.",
             "outcome",
         )
-        self._gauge(
-            "gatehouse_worker_restarts",
+        last(
+            "worker_restarts",
             "Workers of the service that were killed and replaced since the container started.",
-            "livemax",
         ).set(self.restarts)
-
-    def _create_core_metrics(self) -> None:
-        self.cores = self._gauge(
-            "gatehouse_cores", "Known Cores, including those whose lease has expired.", "livemax"
+        self.cores = last("cores", "Known Cores, including those whose lease has expired.")
+        self.core_errors = count(
+            "core_errors", "Requests to Cores that failed, by error code.", "code"
         )
-        self.core_errors = self._counter(
-            "gatehouse_core_errors_total", "Requests to Cores that failed, by error code.", "code"
+        self.core_responses = count(
+            "core_responses", "Responses of Cores, by status class.", "status"
         )
-        self.core_responses = self._counter(
-            "gatehouse_core_responses_total", "Responses of Cores, by status class.", "status"
-        )
-        self.circuit_breakers_open = self._gauge(
-            "gatehouse_circuit_breakers_open",
+        self.circuit_breakers_open = total(
+            "circuit_breakers_open",
             "Instances of Cores that receive no requests for some time, after failures.",
-            "livesum",
         )
-        self.unhealthy_instances = self._gauge(
-            "gatehouse_unhealthy_instances",
-            "Instances of Cores whose health checks fail.",
-            "livesum",
+        self.unhealthy_instances = total(
+            "unhealthy_instances", "Instances of Cores whose health checks fail."
         )
-        self.requests_in_progress = self._gauge(
-            "gatehouse_requests_in_progress", "Requests to Cores in progress.", "livesum"
-        )
-        self.completions_malformed = self._counter(
-            "gatehouse_completions_malformed_total",
+        self.requests_in_progress = total("requests_in_progress", "Requests to Cores in progress.")
+        self.completions_malformed = count(
+            "completions_malformed",
             "Lines of the proxy about ended requests that could not be read.",
         )
-        self.core_retries = self._counter(
-            "gatehouse_core_retries_total",
-            (
-                "Retryable requests to Cores: sent = retried, over_budget = not retried because "
-                "the retry budget was used up."
-            ),
+        self.core_retries = count(
+            "core_retries",
+            "Retryable requests to Cores: sent = retried, over_budget = not retried because "
+            "the retry budget was used up.",
             "outcome",
         )
-        self.streams = self._gauge(
-            "gatehouse_streams",
-            "Open requests that end when their key is revoked, such as WebSockets.",
-            "livesum",
+        self.streams = total(
+            "streams", "Open requests that end when their key is revoked, such as WebSockets."
         )
-        self.stream_bytes = self._counter(
-            "gatehouse_websocket_bytes_total",
+        self.stream_bytes = count(
+            "websocket_bytes",
             "Bytes that closed WebSockets received, by sender (client, core).",
             "sender",
         )
-
-    def _create_key_metrics(self) -> None:
-        self.change_feed_gaps = self._counter(
-            "gatehouse_change_feed_gaps_total",
+        self.change_feed_gaps = count(
+            "change_feed_gaps",
             "Interruptions of the change feed after which its connection was replaced.",
         )
-        self.staleness = self._gauge(
-            "gatehouse_staleness_seconds",
-            "Age of the key state on which verifications are based.",
-            "livemax",
+        self.staleness = last(
+            "staleness_seconds", "Age of the key state on which verifications are based."
         )
-        self.database_age = self._gauge(
-            "gatehouse_database_age_seconds",
-            "Time since the key state was last read from the database.",
-            "livemax",
+        self.database_age = last(
+            "database_age_seconds", "Time since the key state was last read from the database."
         )
-        self.cached_keys = self._gauge(
-            "gatehouse_cached_keys", "Cached key records in all workers.", "livesum"
+        self.cached_keys = total("cached_keys", "Cached key records in all workers.")
+        self.usage_written = count(
+            "usage_written", "Verifications that are counted in the database."
         )
-        self.usage_written = self._counter(
-            "gatehouse_usage_written_total", "Verifications that are counted in the database."
+        self.usage_pending = total(
+            "usage_pending",
+            "Usage counts in memory only (by key, Core, code and minute), which would be lost "
+            "if the workers were killed.",
         )
-        self.usage_pending = self._gauge(
-            "gatehouse_usage_pending",
-            (
-                "Usage counts in memory only (by key, Core, code and minute), which would be lost "
-                "if the workers were killed."
-            ),
-            "livesum",
+        self.background_job_failures = count(
+            "background_job_failures", "Failed runs of background jobs, by job.", "job"
         )
-
-    def _create_console_metrics(self) -> None:
-        self.background_job_failures = self._counter(
-            "gatehouse_background_job_failures_total",
-            "Failed runs of background jobs, by job.",
-            "job",
+        self.secrets_due = last(
+            "secrets_due_seconds",
+            "Time in seconds since the oldest waiting secret became due for deletion or for "
+            "the recording of its events.",
         )
-        self.secrets_due = self._gauge(
-            "gatehouse_secrets_due_seconds",
-            (
-                "Time in seconds since the oldest waiting secret became due for deletion or for "
-                "the recording of its events."
-            ),
-            "livemax",
-        )
-        self.audit_chain_broken = self._counter(
-            "gatehouse_audit_chain_broken_total",
+        self.audit_chain_broken = count(
+            "audit_chain_broken",
             "Checkpoints that were not created because the audit chain is broken.",
         )
-        self.checkpoint = self._gauge(
-            "gatehouse_audit_checkpoint_timestamp_seconds",
-            "Time of the last checkpoint of the audit chain.",
-            "livemax",
+        self.checkpoint = last(
+            "audit_checkpoint_timestamp_seconds", "Time of the last checkpoint of the audit chain."
         )
 
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
-        return Counter(name, description, labels, registry=self.registry)
+        return Counter(f"gatehouse_{name}_total", description, labels, registry=self.registry)
 
-    def _gauge(self, name: str, description: str, mode: Literal["livesum", "livemax"]) -> Gauge:
-        return Gauge(name, description, registry=self.registry, multiprocess_mode=mode)
+    def _gauge(self, mode: Literal["livesum", "livemax"], name: str, description: str) -> Gauge:
+        return Gauge(
+            f"gatehouse_{name}", description, registry=self.registry, multiprocess_mode=mode
+        )
 
     def durations(self, service: str, route: str, status: int) -> Durations:
         """The durations of the requests to a route with the class of a status."""

@@ -138,7 +138,7 @@ async def test_invalid_registration_is_rejected(
     )
 
 
-@pytest.mark.parametrize("name", ["Docs", "a.b", "-x", "a%20b", "x" * 41, "a%2Fb"])
+@pytest.mark.parametrize("name", ["Docs", "a.b", "-x", "a%20b", "x" * 41])
 async def test_invalid_core_name_is_rejected(
     gateway: Any, core: Any, agent: Any, name: str
 ) -> None:
