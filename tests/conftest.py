@@ -76,7 +76,7 @@ _WAITING = (
             "commands/agent/",
             "services/console/test_browser",
             "services/gateway/",
-            "platform/http/",
+            "platform/web/",
         )
     ),
     *("tests/release/", "tests/repository/test_attack.py", "tests/repository/test_supply_chain.py"),

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from gatehouse.platform.http import openapi
-from gatehouse.platform.http.fields import PAGE_SIZE, PAGE_SIZE_MAX
+from gatehouse.platform.web import openapi
+from gatehouse.platform.web.fields import PAGE_SIZE, PAGE_SIZE_MAX
 from gatehouse.services.console.asgi import document as console_document
 from gatehouse.services.gateway.routes import document as gateway_document
 from gatehouse.services.sharing.routes import document as sharing_document

@@ -9,8 +9,8 @@ from typing import Any
 
 from gatehouse.features.keys import fields as keys
 from gatehouse.features.sharing import request_schemas, schemas
-from gatehouse.platform.http import fields
-from gatehouse.platform.http.validation import Check
+from gatehouse.platform.web import fields
+from gatehouse.platform.web.validation import Check
 from msgspec import inspect
 
 #: Repetitions in a pattern without a maximum.

@@ -28,7 +28,7 @@ CATEGORIES = {"CATEGORY_DIGIT": "0", "CATEGORY_WORD": "a", "CATEGORY_SPACE": " "
 LOCAL = "<local>"
 LOCAL_MODULES = {
     "gatehouse.core.header_names",
-    "gatehouse.platform.http.validation",
+    "gatehouse.platform.web.validation",
     "gatehouse.platform.settings",
     "gatehouse.features.sharing.link_token",
 }

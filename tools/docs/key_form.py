@@ -7,7 +7,7 @@ from typing import Any
 
 from gatehouse.core.keys import KEY_FIELDS, key_fields
 from gatehouse.features.keys.schemas import CreateKey
-from gatehouse.platform.http.fields import single_line
+from gatehouse.platform.web.fields import single_line
 from msgspec import inspect
 
 

@@ -19,9 +19,9 @@ from gatehouse.features.cores.schemas import decode_lease
 from gatehouse.features.keys.schemas import CreateKey, ListKeys
 from gatehouse.features.transfer import file_formats
 from gatehouse.features.verification import schemas as verification
-from gatehouse.platform.http import idempotency, validation
-from gatehouse.platform.http.asgi import check_json
-from gatehouse.platform.http.fields import Cursors, expected_version
+from gatehouse.platform.web import idempotency, validation
+from gatehouse.platform.web.asgi import check_json
+from gatehouse.platform.web.fields import Cursors, expected_version
 
 Target = Callable[[bytes], None]
 

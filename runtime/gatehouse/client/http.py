@@ -20,7 +20,7 @@ import msgspec
 
 from gatehouse import __version__
 from gatehouse.core.errors import BadRequest, GatehouseError, Problem, Unavailable
-from gatehouse.platform.http.trusted_certificates import tls_context
+from gatehouse.platform.trusted_certificates import tls_context
 
 #: A revocation waits for every gateway, up to the propagation bound, which can be up to one minute.
 TIMEOUT_S = 75.0

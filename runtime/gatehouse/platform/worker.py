@@ -14,8 +14,8 @@ import uvloop
 
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.envoy.bootstrap import Worker
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.application import Application
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.application import Application
 
 #: An idle connection of Envoy is kept longer than Envoy keeps it.
 _KEEP_ALIVE_S = 3700

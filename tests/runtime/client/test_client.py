@@ -21,7 +21,7 @@ from gatehouse.core.errors import (
 )
 from gatehouse.features.cores.schemas import CorePage, CoreView
 from gatehouse.features.keys.schemas import ChangedKey, CreatedKey, KeyView
-from gatehouse.platform.http.examples import example
+from gatehouse.platform.web.examples import example
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -17,12 +17,12 @@ from gatehouse.commands.agent.directory import Directory, Entry, OpenFile, decod
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock, rfc3339
 from gatehouse.core.errors import NotFound, Unauthorized
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.application import Application, Routes
-from gatehouse.platform.http.asgi import Response
-from gatehouse.platform.http.request import Refused, Reply, Request, Service
 from gatehouse.platform.limits import Limit
 from gatehouse.platform.observability import Observer
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.application import Application, Routes
+from gatehouse.platform.web.asgi import Response
+from gatehouse.platform.web.request import Refused, Reply, Request, Service
 
 #: Maximum number of entries of a listing.
 MAX_ENTRIES = 5000

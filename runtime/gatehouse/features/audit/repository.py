@@ -16,7 +16,7 @@ from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.platform.audit_log import COLUMNS, TEXT_COLUMNS, append
 from gatehouse.platform.db.pool import Pool, Row
 from gatehouse.platform.db.statements import Conditions, RowMapping
-from gatehouse.platform.http.fields import unix_seconds
+from gatehouse.platform.web.fields import unix_seconds
 
 #: Number of rows that are read and hashed at a time.
 BATCH_ROWS = 200

@@ -18,9 +18,9 @@ from gatehouse.features.audit.schemas import (
     audit_view,
 )
 from gatehouse.features.audit.service import CheckpointReader
-from gatehouse.platform.http.endpoint import Endpoint
-from gatehouse.platform.http.examples import example
-from gatehouse.platform.http.request import Reply, Request
+from gatehouse.platform.web.endpoint import Endpoint
+from gatehouse.platform.web.examples import example
+from gatehouse.platform.web.request import Reply, Request
 
 #: Number of events that are read and sent at a time.
 _BATCH = 200

@@ -11,7 +11,7 @@ from msgspec import Meta
 from gatehouse.core.audit_chain import ECDSA_P256, AuditRow, Checkpoint
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_seconds
-from gatehouse.platform.http.fields import (
+from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     Cursor,
     Input,
@@ -22,7 +22,7 @@ from gatehouse.platform.http.fields import (
     View,
     view_of,
 )
-from gatehouse.platform.http.validation import matching
+from gatehouse.platform.web.validation import matching
 
 
 class SearchAudit(Input, kw_only=True):

@@ -12,9 +12,9 @@ from gatehouse.core.roles import AUDITORS, OPERATORS
 from gatehouse.features.cores.reports import Reports
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.cores.schemas import DRAIN_S_DEFAULT, CorePage, CoreView, EndCore, ListCores
-from gatehouse.platform.http.endpoint import Endpoint, StepUp
-from gatehouse.platform.http.fields import view_of
-from gatehouse.platform.http.request import Request
+from gatehouse.platform.web.endpoint import Endpoint, StepUp
+from gatehouse.platform.web.fields import view_of
+from gatehouse.platform.web.request import Request
 
 #: Public URL of the gateway. Empty if it is not configured.
 GatewayUrl = NewType("GatewayUrl", str)

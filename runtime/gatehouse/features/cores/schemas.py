@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from gatehouse.core.cores import DEFAULT_INSTANCE, LEASE_S_DEFAULT, CoreSettings
 from gatehouse.core.origin import URL_CHARS_MAX
 from gatehouse.core.token_scanner import CORE_PREFIX
-from gatehouse.platform.http.fields import (
+from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     Cursor,
     Environment,
@@ -20,7 +20,7 @@ from gatehouse.platform.http.fields import (
     PageSize,
     View,
 )
-from gatehouse.platform.http.validation import decode_body, invalid
+from gatehouse.platform.web.validation import decode_body, invalid
 
 #: Default and maximum drain time in seconds, in which requests in progress complete.
 DRAIN_S_DEFAULT = 30

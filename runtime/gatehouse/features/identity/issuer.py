@@ -21,7 +21,7 @@ from joserfc.jwk import ECKey, RSAKey
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.roles import Role
-from gatehouse.platform.http.trusted_certificates import tls_context
+from gatehouse.platform.trusted_certificates import tls_context
 
 #: Timeout of each step of a request to the issuer. A complete request takes at most twice as long.
 TIMEOUT_S = 3.0

@@ -19,9 +19,9 @@ from gatehouse.features.identity.schemas import (
     session_view,
 )
 from gatehouse.features.identity.service import Sessions, StartedSession
-from gatehouse.platform.http.endpoint import CREDENTIAL, SIGN_IN_CODE, Endpoint, StepUp
-from gatehouse.platform.http.request import Request
-from gatehouse.platform.http.validation import invalid
+from gatehouse.platform.web.endpoint import CREDENTIAL, SIGN_IN_CODE, Endpoint, StepUp
+from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.validation import invalid
 
 
 async def sign_in(request: Request, sessions: Sessions) -> CurrentSession:

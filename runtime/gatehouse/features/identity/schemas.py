@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from gatehouse.core.actor import ActorType, Session
 from gatehouse.core.clock import rfc3339
-from gatehouse.platform.http.fields import Input, Instant, View, view_of
+from gatehouse.platform.web.fields import Input, Instant, View, view_of
 
 #: Beginning of the fragment of a sign-in link. The web UI (runtime/web/src/signInLink.ts) reads the
 #: code after it.

@@ -28,8 +28,8 @@ from gatehouse.core.lifecycle import Action
 from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
 from gatehouse.features.keys.repository import KeyRepository
-from gatehouse.platform.http.fields import Effective
 from gatehouse.platform.redis.connection import Redis
+from gatehouse.platform.web.fields import Effective
 
 #: A sorted set of announcements. The score is the time at which the announcement ends.
 NAME = "gatehouse:announcements:{0}"

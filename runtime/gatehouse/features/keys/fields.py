@@ -12,7 +12,7 @@ from gatehouse.core.addresses import network
 from gatehouse.core.http_signatures import read_public_key
 from gatehouse.core.keys import key_fields
 from gatehouse.core.lifecycle import TTL_S_MAX
-from gatehouse.platform.http.fields import (
+from gatehouse.platform.web.fields import (
     CORES_MAX,
     SCOPES_MAX,
     CoreName,
@@ -23,7 +23,7 @@ from gatehouse.platform.http.fields import (
     single_line,
     unique_items,
 )
-from gatehouse.platform.http.validation import checked, matching
+from gatehouse.platform.web.validation import checked, matching
 
 NAME_CHARS_MAX = 100
 

@@ -40,9 +40,9 @@ from gatehouse.features.keys.schemas import (
     settings_of,
 )
 from gatehouse.features.keys.service import Changed, KeyService, existing_id
-from gatehouse.platform.http.endpoint import Endpoint, StepUp
-from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version
-from gatehouse.platform.http.request import Request
+from gatehouse.platform.web.endpoint import Endpoint, StepUp
+from gatehouse.platform.web.fields import IF_MATCH, etag, expected_version
+from gatehouse.platform.web.request import Request
 
 
 async def create_key(request: Request, body: CreateKey, keys: KeyService) -> CreatedKey:

@@ -23,8 +23,8 @@ from gatehouse.features.keys.fields import (
     StateFilter,
     Ttl,
 )
-from gatehouse.platform.http.examples import example
-from gatehouse.platform.http.fields import (
+from gatehouse.platform.web.examples import example
+from gatehouse.platform.web.fields import (
     LIMITS_MAX,
     PAGE_SIZE,
     Cost,
@@ -46,7 +46,7 @@ from gatehouse.platform.http.fields import (
     unix_seconds,
     view_of,
 )
-from gatehouse.platform.http.validation import checked
+from gatehouse.platform.web.validation import checked
 
 
 class RateLimitInput(Input):

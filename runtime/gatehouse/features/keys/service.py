@@ -41,9 +41,9 @@ from gatehouse.features.keys.fields import DEFAULT_SCOPES
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.schemas import CreateKey, KeyFilter, settings_of
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.http.fields import Effective
-from gatehouse.platform.http.validation import invalid
 from gatehouse.platform.settings import Settings
+from gatehouse.platform.web.fields import Effective
+from gatehouse.platform.web.validation import invalid
 
 #: IDs contain 47 random bits. Two collisions in a row mean that the source of randomness is
 #: defective.

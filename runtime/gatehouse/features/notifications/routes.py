@@ -15,8 +15,8 @@ from gatehouse.features.notifications.schemas import (
     webhook_view,
 )
 from gatehouse.features.notifications.service import WebhookService
-from gatehouse.platform.http.endpoint import Endpoint, StepUp
-from gatehouse.platform.http.request import Request
+from gatehouse.platform.web.endpoint import Endpoint, StepUp
+from gatehouse.platform.web.request import Request
 
 
 async def create_webhook(

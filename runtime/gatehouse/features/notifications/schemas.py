@@ -12,7 +12,7 @@ from gatehouse.features.notifications.models import (
     NotificationEvent,
     Webhook,
 )
-from gatehouse.platform.http.fields import (
+from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     Cursor,
     Input,

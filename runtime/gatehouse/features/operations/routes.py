@@ -6,8 +6,8 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.roles import AUDITORS, OPERATORS
 from gatehouse.features.operations.schemas import LogLevel, SetLogLevel
 from gatehouse.features.operations.service import LogLevelOverride, LogLevelService
-from gatehouse.platform.http.endpoint import Endpoint, StepUp
-from gatehouse.platform.http.request import Request
+from gatehouse.platform.web.endpoint import Endpoint, StepUp
+from gatehouse.platform.web.request import Request
 
 
 async def show_log_level(request: Request, log_levels: LogLevelService) -> LogLevel:

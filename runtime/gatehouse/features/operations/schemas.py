@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from gatehouse.platform.http.fields import Input, Instant, View
 from gatehouse.platform.settings import Level
+from gatehouse.platform.web.fields import Input, Instant, View
 
 
 class SetLogLevel(Input):

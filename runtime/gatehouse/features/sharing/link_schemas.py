@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from gatehouse.features.sharing.models import PASSPHRASE_CHARS_MAX, Link, Secret
 from gatehouse.features.sharing.schemas import FILES_MAX, NewLink
-from gatehouse.platform.http.fields import Input, Instant, View, view_of
+from gatehouse.platform.web.fields import Input, Instant, View, view_of
 
 #: Maximum length of a link, with the content key of an end-to-end link.
 _LINK_CHARS_MAX = 512

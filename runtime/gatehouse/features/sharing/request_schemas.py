@@ -20,9 +20,9 @@ from gatehouse.features.sharing.schemas import (
     Sender,
     Ttl,
 )
-from gatehouse.platform.http.examples import example
-from gatehouse.platform.http.fields import Input, View, multi_line
-from gatehouse.platform.http.validation import checked, matching
+from gatehouse.platform.web.examples import example
+from gatehouse.platform.web.fields import Input, View, multi_line
+from gatehouse.platform.web.validation import checked, matching
 
 PURPOSE_CHARS_MAX = 500
 

@@ -35,10 +35,10 @@ from gatehouse.features.sharing.schemas import (
     secret_view,
 )
 from gatehouse.features.sharing.service import SecretService, content_items, no_secret
-from gatehouse.platform.http.endpoint import Endpoint, StepUp
-from gatehouse.platform.http.fields import IF_MATCH, etag, expected_version
-from gatehouse.platform.http.request import Request
-from gatehouse.platform.http.validation import invalid
+from gatehouse.platform.web.endpoint import Endpoint, StepUp
+from gatehouse.platform.web.fields import IF_MATCH, etag, expected_version
+from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.validation import invalid
 
 
 async def create_secret(

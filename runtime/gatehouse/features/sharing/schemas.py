@@ -25,7 +25,7 @@ from gatehouse.features.sharing.models import (
     Secret,
     shown_state,
 )
-from gatehouse.platform.http.fields import (
+from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     Cursor,
     Input,
@@ -39,7 +39,7 @@ from gatehouse.platform.http.fields import (
     unique_items,
     view_of,
 )
-from gatehouse.platform.http.validation import checked, matching
+from gatehouse.platform.web.validation import checked, matching
 
 NAME_CHARS_MAX = 100
 FILES_MAX = 10

@@ -41,8 +41,8 @@ from gatehouse.features.sharing.models import (
 from gatehouse.features.sharing.request_schemas import CreateSecretRequest
 from gatehouse.features.sharing.schemas import OCTETS, CreateSecret, SecretContent, UpdateSecret
 from gatehouse.features.sharing.table import ConditionNotMet
-from gatehouse.platform.http.fields import unix_seconds
-from gatehouse.platform.http.validation import invalid
+from gatehouse.platform.web.fields import unix_seconds
+from gatehouse.platform.web.validation import invalid
 
 TEXT_TYPE = "text/plain; charset=utf-8"
 _CHANGED = "The secret has changed since it was read. Read it again, then retry."

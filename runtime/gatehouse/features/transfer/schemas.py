@@ -20,8 +20,8 @@ from gatehouse.core.token import parse
 from gatehouse.features.keys.fields import KeySettings, Name, Scopes
 from gatehouse.features.keys.schemas import Limits
 from gatehouse.features.transfer.file_formats import Entry
-from gatehouse.platform.http.fields import CoreName, Environment, Input
-from gatehouse.platform.http.validation import invalid, strings, validate
+from gatehouse.platform.web.fields import CoreName, Environment, Input
+from gatehouse.platform.web.validation import invalid, strings, validate
 
 _Row = TypeVar("_Row", bound=msgspec.Struct)
 

@@ -28,8 +28,8 @@ from gatehouse.features.transfer.file_formats import Entry, entries
 from gatehouse.features.transfer.repository import ExportRepository, ImportRepository
 from gatehouse.features.transfer.schemas import parse_core, parse_key
 from gatehouse.platform.db.pool import Pool, database
-from gatehouse.platform.http.validation import invalid
 from gatehouse.platform.settings import Settings
+from gatehouse.platform.web.validation import invalid
 
 BATCH_ROWS = 1000
 

@@ -15,10 +15,10 @@ from gatehouse.features.usage.schemas import (
     ReadUsage,
     UsageSeries,
 )
-from gatehouse.platform.http.endpoint import Endpoint
-from gatehouse.platform.http.fields import unix_seconds
-from gatehouse.platform.http.request import Request
-from gatehouse.platform.http.validation import invalid
+from gatehouse.platform.web.endpoint import Endpoint
+from gatehouse.platform.web.fields import unix_seconds
+from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.validation import invalid
 
 _COLUMNS = {"key": "key_id", "core": "core", "code": "code"}
 _HOUR_S = 3600

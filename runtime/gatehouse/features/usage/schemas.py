@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from gatehouse.core.verification import Code
-from gatehouse.platform.http.fields import Input, Instant, Timestamp, View
-from gatehouse.platform.http.validation import matching
+from gatehouse.platform.web.fields import Input, Instant, Timestamp, View
+from gatehouse.platform.web.validation import matching
 
 WIDTHS_S = {"minute": 60, "hour": 3600, "day": 86_400}
 

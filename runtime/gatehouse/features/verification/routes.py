@@ -3,8 +3,8 @@
 from gatehouse.core.roles import KEY_READERS
 from gatehouse.features.verification.explanation import ExplanationService
 from gatehouse.features.verification.schemas import ExplainKey, Explanation
-from gatehouse.platform.http.endpoint import Endpoint
-from gatehouse.platform.http.request import Request
+from gatehouse.platform.web.endpoint import Endpoint
+from gatehouse.platform.web.request import Request
 
 
 async def explain_key(

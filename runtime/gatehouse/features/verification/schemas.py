@@ -25,7 +25,7 @@ from gatehouse.core.verification import (
     VerificationResult,
 )
 from gatehouse.features.keys.fields import Method as KeyMethod
-from gatehouse.platform.http.fields import (
+from gatehouse.platform.web.fields import (
     COST_MAX,
     SCOPES_MAX,
     CoreName,
@@ -37,7 +37,7 @@ from gatehouse.platform.http.fields import (
     Scope,
     View,
 )
-from gatehouse.platform.http.validation import decode_body, decode_query, invalid, matching
+from gatehouse.platform.web.validation import decode_body, decode_query, invalid, matching
 
 URL_CHARS_MAX = 8192
 HEADERS_MAX = 100

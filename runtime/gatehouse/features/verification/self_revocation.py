@@ -15,7 +15,7 @@ from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.service import REVOKE_TIMEOUT_S
 from gatehouse.features.verification.cache import KeyCache
-from gatehouse.platform.http.fields import Effective
+from gatehouse.platform.web.fields import Effective
 
 
 @dataclass(frozen=True, slots=True)

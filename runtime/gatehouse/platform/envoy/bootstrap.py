@@ -15,6 +15,7 @@ from typing import Any
 from gatehouse.core import errors, features
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.header_names import NOT_RETURNED
+from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy import certificate, process
 from gatehouse.platform.envoy.configuration import (
     Configuration,
@@ -26,8 +27,7 @@ from gatehouse.platform.envoy.configuration import (
     socket_cluster,
     typed,
 )
-from gatehouse.platform.http import asgi, proxy_headers
-from gatehouse.platform.http.proxy_headers import (
+from gatehouse.platform.proxy_headers import (
     CLASS,
     CLUSTER,
     FORMAT,
@@ -42,6 +42,7 @@ from gatehouse.platform.http.proxy_headers import (
     URLS,
 )
 from gatehouse.platform.settings import Settings
+from gatehouse.platform.web import asgi
 
 #: Time without data from a Core, or from a client that sends a body, for which there are routes.
 #: That of a Core is rounded up. The first is the default of Cores.

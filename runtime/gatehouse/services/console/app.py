@@ -47,13 +47,13 @@ from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
 from gatehouse.platform.envoy.bootstrap import Worker
-from gatehouse.platform.http.application import Application
-from gatehouse.platform.http.health import ServiceHealth
-from gatehouse.platform.http.idempotency import IdempotencyGuard, IdempotencyStore
-from gatehouse.platform.http.security_headers import security_headers
 from gatehouse.platform.observability import PUBLISH_S, Observer
 from gatehouse.platform.redis.connection import redis_of
 from gatehouse.platform.settings import Settings
+from gatehouse.platform.web.application import Application
+from gatehouse.platform.web.health import ServiceHealth
+from gatehouse.platform.web.idempotency import IdempotencyGuard, IdempotencyStore
+from gatehouse.platform.web.security_headers import security_headers
 from gatehouse.platform.worker import run_asgi
 from gatehouse.services.console import asgi as console
 from gatehouse.services.console.authentication import Authenticator, Lockout

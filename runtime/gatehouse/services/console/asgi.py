@@ -14,11 +14,11 @@ from gatehouse.features.operations.routes import ENDPOINTS as OPERATIONS
 from gatehouse.features.sharing.routes import ENDPOINTS as SECRETS
 from gatehouse.features.usage.routes import ENDPOINTS as USAGE
 from gatehouse.features.verification.routes import ENDPOINTS as VERIFICATION
-from gatehouse.platform.http import health, openapi
-from gatehouse.platform.http.application import Application, Routes, Start
-from gatehouse.platform.http.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, Endpoint
-from gatehouse.platform.http.idempotency import HEADER
-from gatehouse.platform.http.openapi import Api
+from gatehouse.platform.web import health, openapi
+from gatehouse.platform.web.application import Application, Routes, Start
+from gatehouse.platform.web.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, Endpoint
+from gatehouse.platform.web.idempotency import HEADER
+from gatehouse.platform.web.openapi import Api
 from gatehouse.services.console.pipeline import ConsolePipeline
 from gatehouse.services.console.sign_in import add_sign_in
 from gatehouse.services.console.web import operations

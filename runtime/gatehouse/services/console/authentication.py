@@ -41,9 +41,9 @@ from gatehouse.features.identity.service import Sessions
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
-from gatehouse.platform.http.asgi import Header
-from gatehouse.platform.http.request import Caller, Request
-from gatehouse.platform.http.validation import invalid
+from gatehouse.platform.web.asgi import Header
+from gatehouse.platform.web.request import Caller, Request
+from gatehouse.platform.web.validation import invalid
 
 REALM = "gatehouse"
 CSRF_HEADER = "X-CSRF-Token"

@@ -29,20 +29,20 @@ from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
-from gatehouse.platform.http.application import Handler
-from gatehouse.platform.http.asgi import Response, StreamedResponse
-from gatehouse.platform.http.endpoint import SIGN_IN_CODE, Endpoint, StepUp
-from gatehouse.platform.http.idempotency import (
+from gatehouse.platform.limits import RequestLimits
+from gatehouse.platform.web.application import Handler
+from gatehouse.platform.web.asgi import Response, StreamedResponse
+from gatehouse.platform.web.endpoint import SIGN_IN_CODE, Endpoint, StepUp
+from gatehouse.platform.web.idempotency import (
     HEADER,
     REPLAYED,
     IdempotencyGuard,
     StoredResponse,
     idempotency_key,
 )
-from gatehouse.platform.http.pipeline import Call, Pipeline
-from gatehouse.platform.http.request import Refused, Reply, Request
-from gatehouse.platform.http.validation import decode_query, invalid, json_value, strings
-from gatehouse.platform.limits import RequestLimits
+from gatehouse.platform.web.pipeline import Call, Pipeline
+from gatehouse.platform.web.request import Refused, Reply, Request
+from gatehouse.platform.web.validation import decode_query, invalid, json_value, strings
 from gatehouse.services.console.authentication import Authenticator, challenge
 from gatehouse.services.console.web import WebFiles
 

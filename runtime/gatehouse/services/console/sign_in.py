@@ -21,10 +21,10 @@ from gatehouse.features.identity.authorization_code import (
 )
 from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.routes import set_session_cookie
-from gatehouse.platform.http.application import Routes
-from gatehouse.platform.http.asgi import Response
-from gatehouse.platform.http.request import Request
 from gatehouse.platform.limits import Limit
+from gatehouse.platform.web.application import Routes
+from gatehouse.platform.web.asgi import Response
+from gatehouse.platform.web.request import Request
 from gatehouse.services.console.pipeline import ConsolePipeline
 
 PAGE = "/sign-in"

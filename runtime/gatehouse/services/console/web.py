@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gatehouse.core.errors import NotFound
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.application import Handler, Routes
-from gatehouse.platform.http.asgi import Header, Response
-from gatehouse.platform.http.endpoint import Endpoint
-from gatehouse.platform.http.request import Request
-from gatehouse.platform.http.security_headers import WEB_UI
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.application import Handler, Routes
+from gatehouse.platform.web.asgi import Header, Response
+from gatehouse.platform.web.endpoint import Endpoint
+from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.security_headers import WEB_UI
 
 FOLDER = Path(__file__).parent / "static"
 

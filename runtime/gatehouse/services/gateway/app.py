@@ -52,15 +52,15 @@ from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, Pool, datab
 from gatehouse.platform.envoy import process
 from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import REFUSAL, Worker, log_path, socket_path, worker_digits
-from gatehouse.platform.http.application import Application
-from gatehouse.platform.http.application import run as run_request
-from gatehouse.platform.http.health import Probe, ServiceHealth
-from gatehouse.platform.http.local_server import ExpectingConnection, LocalConnection, listen
 from gatehouse.platform.observability import PUBLISH_S, Observer, Stream
 from gatehouse.platform.redis.connection import Redis, redis_of
 from gatehouse.platform.redis.nonces import RedisNonces
 from gatehouse.platform.resolver import SystemResolver
 from gatehouse.platform.settings import Settings
+from gatehouse.platform.web.application import Application
+from gatehouse.platform.web.application import run as run_request
+from gatehouse.platform.web.health import Probe, ServiceHealth
+from gatehouse.platform.web.local_server import ExpectingConnection, LocalConnection, listen
 from gatehouse.platform.worker import run_workers
 from gatehouse.services.gateway import echo
 from gatehouse.services.gateway.asgi import Dependencies

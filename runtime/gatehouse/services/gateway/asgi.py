@@ -15,9 +15,9 @@ from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.envoy.bootstrap import DENIED_503
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.pipeline import Pipeline
-from gatehouse.platform.http.request import Refused, Reply, Request
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.pipeline import Pipeline
+from gatehouse.platform.web.request import Refused, Reply, Request
 from gatehouse.services.gateway import refusals
 from gatehouse.services.gateway.clusters import ClusterFile
 from gatehouse.services.gateway.completions import Completions

@@ -38,11 +38,12 @@ from gatehouse.core.keys import KeyRecord
 from gatehouse.core.verification import SignedRequest, VerificationRequest
 from gatehouse.features.cores.service import credential_headers, live_instances
 from gatehouse.features.verification.schemas import limit_headers
+from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy.bootstrap import WEBSOCKET as WEBSOCKET_CLASS
 from gatehouse.platform.envoy.bootstrap import class_of
-from gatehouse.platform.http import asgi, proxy_headers
-from gatehouse.platform.http.asgi import Header
-from gatehouse.platform.http.local_server import BODY
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.asgi import Header
+from gatehouse.platform.web.local_server import BODY
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.clusters import cluster_name
 from gatehouse.services.gateway.completions import Allowed

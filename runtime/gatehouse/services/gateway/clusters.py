@@ -30,10 +30,10 @@ from gatehouse.platform.envoy import configuration as envoy
 from gatehouse.platform.envoy import process
 from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.configuration import Configuration, extension, seconds, typed
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.proxy_headers import PATH
+from gatehouse.platform.proxy_headers import PATH
 from gatehouse.platform.resolver import SystemResolver
 from gatehouse.platform.settings import Settings
+from gatehouse.platform.web import asgi
 
 #: Time for which a checked address is used before the host name is resolved again.
 PIN_S = 60.0

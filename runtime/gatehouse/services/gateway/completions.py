@@ -28,8 +28,8 @@ from gatehouse.features.cores.reports import InstanceTraffic
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import CHECK_S, CORE_ERRORS
-from gatehouse.platform.http.request import Request
 from gatehouse.platform.observability import Observer, StreamUse
+from gatehouse.platform.web.request import Request
 
 #: Path template of requests to Cores.
 PATH = f"{CORES}{{name}}/{{path}}"

@@ -26,9 +26,9 @@ from gatehouse.core.verification import (
     VerificationResult,
 )
 from gatehouse.features.verification.schemas import limit_headers
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.asgi import BEARER_CHALLENGE, Header
-from gatehouse.platform.http.request import Refused
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.asgi import BEARER_CHALLENGE, Header
+from gatehouse.platform.web.request import Refused
 from gatehouse.services.gateway.asgi import RequestContext
 
 _DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {

@@ -14,14 +14,16 @@ import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from starlette.types import Scope
+
 from gatehouse.core.cores import ECHO, CoreRecord
 from gatehouse.core.keys import KeyEnvironment, KeyId
 from gatehouse.core.token import Pepper
 from gatehouse.core.token_scanner import has_token
 from gatehouse.features.cores.service import credential_headers
 from gatehouse.platform.envoy import certificate
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.local_server import BODY, CONNECTION, ExpectingConnection, listen
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.local_server import BODY, CONNECTION, ExpectingConnection, listen
 from gatehouse.services.gateway.clusters import OwnServer
 
 #: Host name in the certificate, which no name server knows.
@@ -57,7 +59,7 @@ async def serve(stack: AsyncExitStack, folder: Path, pepper: Pepper, core: CoreR
     )
     ((_, authorization),) = credential_headers(pepper, core, None)
 
-    async def process(scope: asgi.Scope) -> None:
+    async def process(scope: Scope) -> None:
         scope[CONNECTION].respond(respond(scope, authorization.encode()))
 
     def connection() -> asyncio.Protocol:
@@ -69,7 +71,7 @@ async def serve(stack: AsyncExitStack, folder: Path, pepper: Pepper, core: CoreR
     return OwnServer(HOST, str(path), pem)
 
 
-def respond(scope: asgi.Scope, authorization: bytes) -> asgi.Response:
+def respond(scope: Scope, authorization: bytes) -> asgi.Response:
     """200 for a request with the secret of the Core, its host and its path, and without a token of
     the client; otherwise a status that says what is wrong. authorization: with the secret.
     """

@@ -13,9 +13,9 @@ from gatehouse.features.verification import schemas
 from gatehouse.features.verification.schemas import SelfRevocationRequest, SelfRevocationResponse
 from gatehouse.features.verification.self_revocation import SelfRevocationService
 from gatehouse.features.verification.service import VerificationService
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.request import Refused
-from gatehouse.platform.http.validation import decode_query
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.request import Refused
+from gatehouse.platform.web.validation import decode_query
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.credentials import (
     authenticate,

@@ -7,10 +7,11 @@ it and then responds. The response is in a header of the request, so that any wo
 
 import base64
 
+from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy.bootstrap import BUFFER_BYTES, REFUSAL, SAFE_METHODS, class_of
-from gatehouse.platform.http import asgi, proxy_headers
-from gatehouse.platform.http.local_server import LocalConnection, encode_response
-from gatehouse.platform.http.request import Request
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.local_server import LocalConnection, encode_response
+from gatehouse.platform.web.request import Request
 
 #: Of a larger body, the rest is not read. Maximum time without data from the client.
 BYTES_MAX = 64 << 20

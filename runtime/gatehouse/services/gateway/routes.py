@@ -12,11 +12,11 @@ import msgspec
 from gatehouse.core.features import HEADER, PROXY, SELF
 from gatehouse.features.cores.schemas import DrainCore, LeaseRequest
 from gatehouse.features.verification.schemas import VerifyQuery, VerifyReply, VerifyRequest
-from gatehouse.platform.http import health, openapi
-from gatehouse.platform.http.application import Routes
-from gatehouse.platform.http.endpoint import Endpoint, Response
-from gatehouse.platform.http.fields import CoreName
-from gatehouse.platform.http.openapi import Api
+from gatehouse.platform.web import health, openapi
+from gatehouse.platform.web.application import Routes
+from gatehouse.platform.web.endpoint import Endpoint, Response
+from gatehouse.platform.web.fields import CoreName
+from gatehouse.platform.web.openapi import Api
 from gatehouse.services.gateway import endpoints
 from gatehouse.services.gateway.asgi import Dependencies, RequestContext
 from gatehouse.services.gateway.check import check
@@ -163,7 +163,7 @@ def respond_to_api(dependencies: Dependencies) -> Callable[[RequestContext], Awa
 
     async def begin(request: RequestContext) -> None:
         if request.raw_path != _VERIFY.encode():
-            await asyncio.sleep(0)  # continues in a task (platform/http/local_server.py)
+            await asyncio.sleep(0)  # continues in a task (platform/web/local_server.py)
         await respond(request)
 
     return begin

@@ -15,16 +15,16 @@ from gatehouse.features.sharing.backend import Backend
 from gatehouse.features.sharing.denials import TooManyDenied
 from gatehouse.features.sharing.links import LinkService
 from gatehouse.features.sharing.submissions import SubmissionService
-from gatehouse.platform.http import asgi, health, openapi
-from gatehouse.platform.http.application import Application, Handler, Routes, Start
-from gatehouse.platform.http.asgi import Response
-from gatehouse.platform.http.endpoint import Endpoint
-from gatehouse.platform.http.health import ServiceHealth
-from gatehouse.platform.http.pipeline import Pipeline
-from gatehouse.platform.http.request import Refused, Request
-from gatehouse.platform.http.security_headers import security_headers
 from gatehouse.platform.observability import PUBLISH_S, Observer
 from gatehouse.platform.settings import Settings, SharingSettings
+from gatehouse.platform.web import asgi, health, openapi
+from gatehouse.platform.web.application import Application, Handler, Routes, Start
+from gatehouse.platform.web.asgi import Response
+from gatehouse.platform.web.endpoint import Endpoint
+from gatehouse.platform.web.health import ServiceHealth
+from gatehouse.platform.web.pipeline import Pipeline
+from gatehouse.platform.web.request import Refused, Request
+from gatehouse.platform.web.security_headers import security_headers
 from gatehouse.services.sharing.form_protection import FormProtection
 from gatehouse.services.sharing.pages import STATIC, Pages
 from gatehouse.services.sharing.recipients import BODY_BYTES_MAX, Recipients

@@ -6,7 +6,7 @@ import hmac
 import secrets
 
 from gatehouse.core.errors import CrossSite
-from gatehouse.platform.http.request import Request
+from gatehouse.platform.web.request import Request
 
 _NONCE_BYTES = 24
 

@@ -21,10 +21,10 @@ from gatehouse.features.sharing.links import (
 )
 from gatehouse.features.sharing.models import Client
 from gatehouse.features.sharing.schemas import display_name
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.asgi import Response
-from gatehouse.platform.http.request import Request
-from gatehouse.platform.http.security_headers import download_headers
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.asgi import Response
+from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.security_headers import download_headers
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.services.sharing.pages import Pages
 

@@ -19,12 +19,12 @@ from gatehouse.features.sharing.links import LinkService, Opened, OpenedItem, cl
 from gatehouse.features.sharing.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
 from gatehouse.features.sharing.request_schemas import CreatedSecretRequest
 from gatehouse.features.sharing.schemas import FILES_MAX
-from gatehouse.platform.http import openapi
-from gatehouse.platform.http.endpoint import Endpoint
-from gatehouse.platform.http.multipart import MEDIA_TYPE
-from gatehouse.platform.http.openapi import Api
-from gatehouse.platform.http.request import Request
-from gatehouse.platform.http.validation import invalid
+from gatehouse.platform.web import openapi
+from gatehouse.platform.web.endpoint import Endpoint
+from gatehouse.platform.web.openapi import Api
+from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.uploads import MEDIA_TYPE
+from gatehouse.platform.web.validation import invalid
 from gatehouse.services.sharing.recipients import client_of
 from gatehouse.services.sharing.submitted_form import FIELD_BYTES_MAX
 from gatehouse.services.sharing.submitters import Submitters

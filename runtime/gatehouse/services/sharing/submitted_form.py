@@ -15,7 +15,7 @@ from gatehouse.features.sharing.schemas import (
     file_name_problem,
 )
 from gatehouse.features.sharing.service import NewItem
-from gatehouse.platform.http.multipart import MultipartForm, Part, decoded
+from gatehouse.platform.web.uploads import MultipartForm, Part, decoded
 
 #: Order of the parts of a form: fields, then the text, then the files.
 PARTS = {"csrf": 0, "submission": 0, "link": 0, "text": 1, "file": 2}

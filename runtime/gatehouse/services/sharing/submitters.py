@@ -11,8 +11,8 @@ from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
 from gatehouse.features.sharing.link_token import LinkToken, parse
 from gatehouse.features.sharing.links import claim_id_of
 from gatehouse.features.sharing.submissions import SubmissionService
-from gatehouse.platform.http.asgi import Response
-from gatehouse.platform.http.request import Request
+from gatehouse.platform.web.asgi import Response
+from gatehouse.platform.web.request import Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.services.sharing.pages import Pages
 from gatehouse.services.sharing.recipients import client_of

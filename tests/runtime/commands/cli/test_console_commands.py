@@ -9,8 +9,8 @@ from gatehouse.client.http import Client
 from gatehouse.features.keys.fields import KeySettings
 from gatehouse.features.keys.schemas import RevokedKey, RotatedKey
 from gatehouse.features.sharing.schemas import CreatedSecret, SecretView
-from gatehouse.platform.http.examples import example
-from gatehouse.platform.http.fields import View
+from gatehouse.platform.web.examples import example
+from gatehouse.platform.web.fields import View
 
 from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, importer_command
 from tests.runtime.commands.cli.conftest import key_id as token_id

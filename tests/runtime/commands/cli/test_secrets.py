@@ -21,8 +21,8 @@ from gatehouse.client.http import Client
 from gatehouse.features.sharing.link_schemas import LinkPreview
 from gatehouse.features.sharing.models import ID_CHARS
 from gatehouse.features.sharing.schemas import CreatedSecret
-from gatehouse.platform.http.examples import example
 from gatehouse.platform.settings import SharingSettings
+from gatehouse.platform.web.examples import example
 from gatehouse.services.sharing import app as sharing_app
 
 from sandbox import ports

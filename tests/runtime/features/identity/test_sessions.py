@@ -10,7 +10,7 @@ from gatehouse.core.roles import Role
 from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.service import SESSIONS_MAX, Sessions
-from gatehouse.platform.http.endpoint import StepUp
+from gatehouse.platform.web.endpoint import StepUp
 from gatehouse.services.console.asgi import ENDPOINTS
 from pydantic import SecretStr
 

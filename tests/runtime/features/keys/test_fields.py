@@ -27,8 +27,8 @@ from gatehouse.features.keys.fields import KeySettings
 from gatehouse.features.keys.repository import WRITTEN
 from gatehouse.features.keys.schemas import CreateKey, KeyView, check_fields
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.http.examples import example
-from gatehouse.platform.http.validation import strings
+from gatehouse.platform.web.examples import example
+from gatehouse.platform.web.validation import strings
 
 from tests.runtime.console_client import Console
 from tools.docs import key_form

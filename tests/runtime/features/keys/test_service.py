@@ -10,7 +10,7 @@ import pytest
 from gatehouse.core.lifecycle import GENERATIONS_MAX
 from gatehouse.core.token import Pepper
 from gatehouse.features.keys.fields import KeySettings
-from gatehouse.platform.http.validation import strings
+from gatehouse.platform.web.validation import strings
 
 from tests.runtime.console_client import Console, outcome, rejected_part
 from tests.runtime.core_records import register

@@ -11,8 +11,8 @@ from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken, parse
 from gatehouse.features.sharing.request_schemas import CreateSecretRequest
 from gatehouse.features.sharing.service import NewItem
-from gatehouse.platform.http.fields import multi_line
-from gatehouse.platform.http.validation import validate
+from gatehouse.platform.web.fields import multi_line
+from gatehouse.platform.web.validation import validate
 
 from tests.runtime.console_client import Console
 from tests.runtime.features.sharing.members import URL, Member

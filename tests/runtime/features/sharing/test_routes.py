@@ -14,7 +14,7 @@ from gatehouse.features.sharing.denials import LinkNotFound
 from gatehouse.features.sharing.link_token import LinkToken, parse
 from gatehouse.features.sharing.models import CONTENT_JSON_BYTES_MAX, FILES_BYTES_MAX
 from gatehouse.features.sharing.schemas import CreatedSecret, CreateSecret
-from gatehouse.platform.http.validation import validate
+from gatehouse.platform.web.validation import validate
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import (

@@ -14,8 +14,8 @@ from gatehouse.features.verification.cache import KeyCache
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import login
-from gatehouse.platform.http import asgi
 from gatehouse.platform.tracing.tracer import ActiveRequest, FinishedSpan, Tracer
+from gatehouse.platform.web import asgi
 
 from sandbox.local import servers
 from tests.runtime.conftest import Database, Rows, create_database, lock_waits, locked, opened

@@ -5,8 +5,8 @@ import time
 
 import msgspec
 import pytest
-from gatehouse.platform.http import asgi
 from gatehouse.platform.tracing.context import XRAY_CHARS_MAX, RequestTrace, TraceParent, parent_of
+from gatehouse.platform.web import asgi
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 ROOT = "1-5759e988-bd862e3fe1be46a994272793"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from gatehouse.core.roles import Role, manages, roles_of
-from gatehouse.platform.http.endpoint import Endpoint, StepUp
 from gatehouse.platform.limits import RequestLimits
+from gatehouse.platform.web.endpoint import Endpoint, StepUp
 from gatehouse.services.console import pipeline
 from gatehouse.services.console.asgi import ENDPOINTS
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse.platform.http.fields import IF_MATCH
+from gatehouse.platform.web.fields import IF_MATCH
 from gatehouse.services.console.asgi import ENDPOINTS
 from playwright.async_api import Browser, Locator, Page, Request, Route, expect
 

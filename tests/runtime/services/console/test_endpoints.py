@@ -16,8 +16,8 @@ from gatehouse.features.keys.schemas import CreateKey
 from gatehouse.features.sharing.models import FILES_BYTES_MAX, RECIPIENTS_MAX
 from gatehouse.features.sharing.schemas import FILES_MAX, CreateSecret, SecretContent
 from gatehouse.features.usage.schemas import BUCKETS_MAX
-from gatehouse.platform.http.endpoint import Endpoint
-from gatehouse.platform.http.fields import PAGE_SIZE_MAX
+from gatehouse.platform.web.endpoint import Endpoint
+from gatehouse.platform.web.fields import PAGE_SIZE_MAX
 from gatehouse.services.console.asgi import ENDPOINTS
 
 from tests.runtime.conftest import Database

@@ -5,7 +5,7 @@ import secrets
 
 import httpx
 import pytest
-from gatehouse.platform.http.endpoint import CREDENTIAL
+from gatehouse.platform.web.endpoint import CREDENTIAL
 from gatehouse.services.console.asgi import ENDPOINTS
 
 from tests.runtime.canaries import TOKENS, query_fields, text_fields, tokens, url

@@ -16,9 +16,9 @@ from gatehouse.features.sharing.routes import ENDPOINTS as SECRET_ENDPOINTS
 from gatehouse.features.sharing.schemas import NewFile
 from gatehouse.features.sharing.service import NewItem
 from gatehouse.features.sharing.worker import SecretWorker
-from gatehouse.platform.http.examples import example as shape_example
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.tracing.tracer import FinishedSpan, Tracer
+from gatehouse.platform.web.examples import example as shape_example
 from gatehouse.services.sharing.submitted_form import PARTS
 
 from tests.runtime.conftest import Database

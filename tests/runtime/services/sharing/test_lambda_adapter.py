@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.platform.http.application import Application, Routes
-from gatehouse.platform.http.asgi import Response
-from gatehouse.platform.http.request import Request, Service
 from gatehouse.platform.observability import Observer
+from gatehouse.platform.web.application import Application, Routes
+from gatehouse.platform.web.asgi import Response
+from gatehouse.platform.web.request import Request, Service
 from gatehouse.services.sharing.lambda_adapter import Handler, UnsupportedEvent, lambda_handler
 from mangum.types import LambdaContext
 

@@ -9,7 +9,7 @@ import pytest
 from gatehouse.features.sharing.link_token import LinkToken
 from gatehouse.features.sharing.models import FILES_BYTES_MAX
 from gatehouse.features.sharing.schemas import FILES_MAX
-from gatehouse.platform.http import request as http_request
+from gatehouse.platform.web import request as http_request
 from gatehouse.services.sharing.submitted_form import FIELD_BYTES_MAX
 
 from tests.runtime.features.sharing.services import ORIGIN, TEXT, Sharing
@@ -200,7 +200,7 @@ async def test_size_of_a_field_is_bounded(
     )
 
 
-@pytest.mark.bound("http.request:DISCARDED_BYTES_MAX")
+@pytest.mark.bound("web.request:DISCARDED_BYTES_MAX")
 async def test_rest_of_a_rejected_form_is_read_up_to_a_bound(
     browser: httpx.AsyncClient, sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

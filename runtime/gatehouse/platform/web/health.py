@@ -10,10 +10,10 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.endpoint import Endpoint, Response
-from gatehouse.platform.http.request import Request
 from gatehouse.platform.observability import METRICS_TYPE
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.endpoint import Endpoint, Response
+from gatehouse.platform.web.request import Request
 
 #: A slower probe counts as failed. Health checks by load balancers time out after about five
 #: seconds.

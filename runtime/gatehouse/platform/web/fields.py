@@ -16,8 +16,8 @@ from gatehouse.core.errors import PreconditionFailed, PreconditionRequired, Prob
 from gatehouse.core.forwarding import CORE_NAME
 from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
-from gatehouse.platform.http.endpoint import Header
-from gatehouse.platform.http.validation import checked, invalid, matching
+from gatehouse.platform.web.endpoint import Header
+from gatehouse.platform.web.validation import checked, invalid, matching
 
 _View = TypeVar("_View", bound=msgspec.Struct)
 T = TypeVar("T")

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 from gatehouse.core.errors import BadRequest
-from gatehouse.platform.http.endpoint import Endpoint
-from gatehouse.platform.http.fields import single_line
-from gatehouse.platform.http.validation import (
+from gatehouse.platform.web.endpoint import Endpoint
+from gatehouse.platform.web.fields import single_line
+from gatehouse.platform.web.validation import (
     PARAMETERS_MAX,
     checked,
     decode_body,
@@ -69,7 +69,7 @@ async def test_json_media_type_variants_are_accepted(console: Console, media_typ
     assert reply.status_code == 201
 
 
-@pytest.mark.bound("http.validation:PARAMETERS_MAX")
+@pytest.mark.bound("web.validation:PARAMETERS_MAX")
 async def test_number_of_parameters_is_bounded(console: Console) -> None:
     reply = await console.get("/v1/keys?" + "&" * PARAMETERS_MAX)
     message = f"has more than {PARAMETERS_MAX} parameters"

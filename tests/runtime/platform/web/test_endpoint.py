@@ -3,7 +3,7 @@
 from typing import Any, NewType
 
 import pytest
-from gatehouse.platform.http.endpoint import Endpoint, resolve
+from gatehouse.platform.web.endpoint import Endpoint, resolve
 
 Url = NewType("Url", str)
 

@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any
 
 from gatehouse.core.errors import BadRequest, GatehouseError
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.application import Handler, Routes
-from gatehouse.platform.http.endpoint import Endpoint, resolve
-from gatehouse.platform.http.fields import Input
-from gatehouse.platform.http.request import Reply, Request, Service
-from gatehouse.platform.http.validation import (
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.application import Handler, Routes
+from gatehouse.platform.web.endpoint import Endpoint, resolve
+from gatehouse.platform.web.fields import Input
+from gatehouse.platform.web.request import Reply, Request, Service
+from gatehouse.platform.web.validation import (
     decode_body,
     decode_query,
     invalid,

@@ -30,8 +30,8 @@ from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.db.statements import RowMapping, prune
-from gatehouse.platform.http.endpoint import Header
-from gatehouse.platform.http.validation import invalid
+from gatehouse.platform.web.endpoint import Header
+from gatehouse.platform.web.validation import invalid
 
 REPLAY_S = 86_400
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, get_type_hints
 
 from gatehouse.core.roles import Role
-from gatehouse.platform.http import asgi
+from gatehouse.platform.web import asgi
 
 #: Security schemes of the management API. An endpoint that accepts a credential declares the roles
 #: that may call it.

@@ -14,13 +14,13 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import GatehouseError, RequestTimeout
 from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.fields import Cursors
-from gatehouse.platform.http.local_server import BODY, CONNECTION, LocalConnection
-from gatehouse.platform.http.proxy_headers import PEER, TLS
-from gatehouse.platform.http.validation import parameters
 from gatehouse.platform.observability import Observer, StreamUse
+from gatehouse.platform.proxy_headers import PEER, TLS
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.fields import Cursors
+from gatehouse.platform.web.local_server import BODY, CONNECTION, LocalConnection
+from gatehouse.platform.web.validation import parameters
 
 #: A complete response or one in parts.
 Reply = asgi.Response | asgi.StreamedResponse

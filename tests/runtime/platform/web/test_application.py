@@ -9,9 +9,9 @@ import pytest
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform.http.application import Application, Routes
-from gatehouse.platform.http.request import Reply, Request, Service
 from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.web.application import Application, Routes
+from gatehouse.platform.web.request import Reply, Request, Service
 
 from tests.runtime.console_client import LogRecorder
 

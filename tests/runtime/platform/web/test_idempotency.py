@@ -11,7 +11,7 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.http.idempotency import RUNNING_S_MAX, IdempotencyStore
+from gatehouse.platform.web.idempotency import RUNNING_S_MAX, IdempotencyStore
 
 from tests.runtime.console_client import Console, assert_problem, outcome
 
@@ -228,7 +228,7 @@ async def test_completed_request_without_response_is_not_repeated(console: Conso
     assert await count(console, "lost") == 1
 
 
-@pytest.mark.bound("http.idempotency:RUNNING_S_MAX")
+@pytest.mark.bound("web.idempotency:RUNNING_S_MAX")
 async def test_abandoned_request_is_taken_over_after_its_timeout(console: Console) -> None:
     async def reply() -> httpx.Response:
         return await create_key(console, '"gone"', owner="gone")

@@ -14,10 +14,10 @@ from starlette.routing import Match, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from gatehouse.core.errors import GatehouseError, MethodNotAllowed, NotFound
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.request import Refused, Reply, Request, Service
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.tracing.tracer import ActiveRequest
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.request import Refused, Reply, Request, Service
 
 #: Returns the response, or None if it has been sent. The parameter is a request of the service.
 Handler = Callable[[Any], Awaitable[Reply | None]]

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from gatehouse.platform.http import health
-from gatehouse.platform.http.health import ServiceHealth, readiness
+from gatehouse.platform.web import health
+from gatehouse.platform.web.health import ServiceHealth, readiness
 
 
 class Silent:
@@ -14,7 +14,7 @@ class Silent:
         await asyncio.Event().wait()
 
 
-@pytest.mark.bound("http.health:PROBE_TIMEOUT_S")
+@pytest.mark.bound("web.health:PROBE_TIMEOUT_S")
 async def test_dependency_that_does_not_respond_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

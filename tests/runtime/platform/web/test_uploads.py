@@ -4,7 +4,7 @@ from weakref import ref
 
 import pytest
 from gatehouse.core.errors import BadRequest
-from gatehouse.platform.http.multipart import MultipartForm, Part
+from gatehouse.platform.web.uploads import MultipartForm, Part
 from hypothesis import given
 from hypothesis import strategies as st
 

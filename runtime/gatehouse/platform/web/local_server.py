@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import httptools
 from starlette.types import Scope
 
-from gatehouse.platform.http import asgi
+from gatehouse.platform.web import asgi
 
 #: Processes a request. The coroutine must not raise an exception.
 Process = Callable[[Scope], Coroutine[Any, Any, None]]

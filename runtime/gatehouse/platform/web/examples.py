@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from gatehouse.platform.http.fields import REQUEST_ID
+from gatehouse.platform.web.fields import REQUEST_ID
 
 _KEY = "3fGh82kLmQ0a"
 #: Values of fields by name.

@@ -13,13 +13,13 @@ from msgspec import UNSET, inspect
 
 from gatehouse import __version__
 from gatehouse.core.errors import GatehouseError
-from gatehouse.platform.http import asgi
-from gatehouse.platform.http.endpoint import CREDENTIAL, Endpoint, Header
-from gatehouse.platform.http.examples import example
-from gatehouse.platform.http.fields import REQUEST_ID
-from gatehouse.platform.http.request import Request
-from gatehouse.platform.http.validation import parts, published
 from gatehouse.platform.tracing.context import trace_id_of
+from gatehouse.platform.web import asgi
+from gatehouse.platform.web.endpoint import CREDENTIAL, Endpoint, Header
+from gatehouse.platform.web.examples import example
+from gatehouse.platform.web.fields import REQUEST_ID
+from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.validation import parts, published
 
 Json = dict[str, Any]
 
