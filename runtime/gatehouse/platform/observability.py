@@ -270,8 +270,7 @@ class Metrics:
         )
         self._spans = count(
             "trace_spans",
-            "Spans of traces: exported, failed = not accepted by the collector, dropped = the "
-            "queue was full.",
+            "Spans of traces: exported, failed = not accepted by the collector.",
             "outcome",
         )
         last(

@@ -2,7 +2,8 @@
 function (UDP).
 
 A collector that is slow or cannot be reached never delays a request, because spans wait for a
-background thread in a queue of limited size. Spans that are lost are counted in a metric.
+background thread in a queue of limited size. Spans that the collector does not
+accept are counted in a metric.
 
 Source of the format for the X-Ray daemon: AWS Distro for OpenTelemetry Python,
 `OTLPUdpSpanExporter`.
@@ -16,7 +17,6 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 import requests
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -31,7 +31,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from gatehouse import __version__
 from gatehouse.platform.tracing.tracer import FinishedSpan
 
-#: Maximum number of spans that wait. Further spans are dropped.
+#: Maximum number of spans that wait. With further spans, the oldest are dropped.
 QUEUE_SPANS_MAX = 2048
 
 #: Interval between two exports, maximum number of spans in an export, and deadline of an export
@@ -39,9 +39,6 @@ QUEUE_SPANS_MAX = 2048
 EXPORT_INTERVAL_S = 1.0
 BATCH_SPANS_MAX = 256
 EXPORT_TIMEOUT_S = 5.0
-
-#: Maximum number of bytes that are read of the body of a response.
-RESPONSE_BYTES_MAX = 4096
 
 #: Maximum time in which the last spans are exported when the process stops.
 CLOSE_TIMEOUT_S = 2.0
@@ -58,8 +55,7 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _FAILED, _UNSET = Status(StatusCode.ERROR), Status(StatusCode.UNSET)
 
 
-#: Counts spans by outcome: exported, failed (the collector did not accept them) or dropped (the
-#: queue was full).
+#: Counts spans by outcome: exported, or failed (the collector did not accept them).
 Count = Callable[[str, int], None]
 
 
@@ -80,17 +76,9 @@ class SpanQueue(SpanExporter):
             max_export_batch_size=BATCH_SPANS_MAX,
         )
         self._count = count
-        self._lock = threading.Lock()
-        self._waiting = 0
 
     def add(self, span: FinishedSpan) -> None:
-        with self._lock:
-            is_full = self._waiting >= QUEUE_SPANS_MAX
-            self._waiting += not is_full
-        if is_full:
-            self._count("dropped", 1)
-        else:
-            self._processor.on_end(readable_span(span, self._resource))
+        self._processor.on_end(readable_span(span, self._resource))
 
     async def close(self) -> None:
         """Exports the spans that wait, within CLOSE_TIMEOUT_S."""
@@ -104,8 +92,6 @@ class SpanQueue(SpanExporter):
         result = SpanExportResult.FAILURE
         with suppress(Exception):
             result = self._exporter.export(spans)
-        with self._lock:
-            self._waiting -= len(spans)
         is_exported = result is SpanExportResult.SUCCESS
         self._count("exported" if is_exported else "failed", len(spans))
         return result
@@ -151,22 +137,10 @@ def immediate_export(
     return add
 
 
-class _Session(requests.Session):
-    """Reads only the beginning of a response, because nothing uses its body. The body may be large,
-    compressed or never end.
-    """
-
-    def request(self, *arguments: Any, **options: Any) -> requests.Response:
-        response = super().request(*arguments, **{**options, "stream": True})
-        response.raw.read1(RESPONSE_BYTES_MAX)
-        response.close()
-        return response
-
-
 def collector_exporter(endpoint: str) -> SpanExporter:
     """Exporter for the URL of a collector. The variables OTEL_EXPORTER_OTLP_HEADERS and
     OTEL_EXPORTER_OTLP_CERTIFICATE of OpenTelemetry apply."""
-    session = _Session()
+    session = requests.Session()
     # The collector is a sidecar or in the same network. Proxy variables are for requests to the
     # internet.
     session.trust_env = False

@@ -62,10 +62,18 @@ class Routes:
         """Sends the response to a request. Raises HTTPException for an unknown path or method."""
         routes = sorted(self._routes, key=lambda route: route.path.count("{"))
         router = Router(routes, redirect_slashes=False)
+        #: Saves the router, which takes a tenth of the time of a verification.
+        exact = {
+            (route.path, method): route.app
+            for route in reversed(routes)
+            for method in route.methods or ()
+            if not route.param_convertors
+        }
 
         async def respond(request: Request) -> None:
             request.scope.update({"app": self, _REQUEST: request})
-            await router(request.scope, request.receive, request.send)
+            app = exact.get((request.scope["path"], request.method), router)
+            await app(request.scope, request.receive, request.send)
 
         return respond
 

@@ -3,7 +3,7 @@
 Envoy has parsed and limited each request, sends its body at once (the buffer filter) unless the
 client expects an interim response, and sends the next request of a connection after the response.
 The server therefore needs no timeouts. A request is processed without a task until it waits,
-because a task costs a third of a decision (docs/decisions/0073-one-web-layer.md).
+because a task takes a sixth of the time (docs/decisions/0018).
 """
 
 import asyncio

@@ -27,7 +27,7 @@ Json = dict[str, Any]
 ERRORS: dict[int, tuple[str, str]] = {
     400: (
         "bad_request",
-        "The request is malformed. `errors` lists each problem with its location and a fix.",
+        "The request is malformed. `errors` has the first problem with its location and a fix.",
     ),
     401: (
         "unauthorized",
