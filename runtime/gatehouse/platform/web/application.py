@@ -51,8 +51,9 @@ class Routes:
 
     def add(self, path: str, handler: Handler, *methods: str) -> None:
         """Adds a path, in the syntax of Starlette. By default, for GET and HEAD."""
-        endpoint = _Endpoint(path.replace(":path}", "}"), handler)
-        self._routes.append(Route(path, endpoint, methods=methods or ("GET",)))
+        route = Route(path, _Endpoint(path.replace(":path}", "}"), handler))
+        route.methods = {*(methods or ("GET", "HEAD"))}
+        self._routes.append(route)
 
     @property
     def templates(self) -> set[str]:

@@ -46,7 +46,8 @@ class Pipeline(Service):
     def add(self, routes: Routes, endpoints: Iterable[Endpoint]) -> None:
         """Adds the routes of endpoints. Raises LookupError if a service is missing."""
         for endpoint in endpoints:
-            routes.add(endpoint.path, self.handler(endpoint), endpoint.method)
+            methods = ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,)
+            routes.add(endpoint.path, self.handler(endpoint), *methods)
 
     def handler(self, endpoint: Endpoint) -> Handler:
         call = self.call(endpoint)
