@@ -30,7 +30,7 @@ LOCAL_MODULES = {
     "gatehouse.platform.http.header_names",
     "gatehouse.platform.http.validation",
     "gatehouse.platform.settings",
-    "gatehouse.features.sharing.link_token",
+    "gatehouse.features.secrets.link_token",
 }
 #: Functions whose first argument is an expression, and the method with which it is compared.
 FUNCTIONS = {

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from gatehouse.features.sharing.request_schemas import RetrievalLink
+from gatehouse.features.requests.schemas import RetrievalLink
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table

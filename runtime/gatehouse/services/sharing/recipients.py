@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from gatehouse.core.errors import BadRequest, GatehouseError, NotFound
-from gatehouse.features.sharing.denials import LinkNotFound
-from gatehouse.features.sharing.link_token import LinkToken, parse
-from gatehouse.features.sharing.links import (
+from gatehouse.features.secrets.denials import LinkNotFound
+from gatehouse.features.secrets.link_token import LinkToken, parse
+from gatehouse.features.secrets.links import (
     LinkService,
     Opened,
     OpenedItem,
@@ -18,8 +18,8 @@ from gatehouse.features.sharing.links import (
     WrongPassphrase,
     claim_id_of,
 )
-from gatehouse.features.sharing.models import Client
-from gatehouse.features.sharing.schemas import display_name
+from gatehouse.features.secrets.models import Client
+from gatehouse.features.secrets.schemas import display_name
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.forwarding import query_flaw

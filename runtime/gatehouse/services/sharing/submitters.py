@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
-from gatehouse.features.sharing.link_token import LinkToken, parse
-from gatehouse.features.sharing.links import claim_id_of
-from gatehouse.features.sharing.submissions import SubmissionService
+from gatehouse.features.requests.service import RequestService
+from gatehouse.features.secrets.link_token import LinkToken, parse
+from gatehouse.features.secrets.links import claim_id_of
 from gatehouse.platform.http import asgi
 from gatehouse.platform.http.asgi import Response
 from gatehouse.platform.http.request import Request
@@ -27,8 +27,8 @@ _SHOWN_FIELDS = ("submission", "link", "text")
 
 
 class Submitters:
-    def __init__(self, submissions: SubmissionService, forms: FormProtection) -> None:
-        self._submissions = submissions
+    def __init__(self, requests: RequestService, forms: FormProtection) -> None:
+        self._requests = requests
         self._forms = forms
         self._links = asgi.Uses()
 
@@ -74,7 +74,7 @@ class Submitters:
                     raise BadRequest
             token = _token(form, path)
             submission = submission or generated
-            await self._submissions.check(token, claim_id_of(submission, token.path), client)
+            await self._requests.check(token, claim_id_of(submission, token.path), client)
             return token, submission
 
         authorized, admitted = None, False
@@ -93,7 +93,7 @@ class Submitters:
             form.close()
             token, submission = authorized or await authorize()
             submission_id = claim_id_of(submission, token.path)
-            await self._submissions.submit(token, form.items, submission_id, client)
+            await self._requests.submit(token, form.items, submission_id, client)
         return submission
 
     async def _request_page(
@@ -102,7 +102,7 @@ class Submitters:
         """The page with the values of _SHOWN_FIELDS. problem: name of the text that explains why
         the form was rejected.
         """
-        secret, requested = await self._submissions.find(path, client_of(request))
+        secret, requested = await self._requests.find(path, client_of(request))
         nonce, (submission, link, text) = self._forms.nonce(request), fields
         return Pages(request).page(
             "request",

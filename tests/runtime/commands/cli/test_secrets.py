@@ -18,9 +18,8 @@ import httpx
 import pytest
 import uvicorn
 from gatehouse.client.http import Client
-from gatehouse.features.sharing.link_schemas import LinkPreview
-from gatehouse.features.sharing.models import ID_CHARS
-from gatehouse.features.sharing.schemas import CreatedSecret
+from gatehouse.features.secrets.models import ID_CHARS
+from gatehouse.features.secrets.schemas import CreatedSecret, LinkPreview
 from gatehouse.platform.http.examples import example
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing import app as sharing_app
@@ -28,8 +27,8 @@ from gatehouse.services.sharing import app as sharing_app
 from sandbox import ports
 from tests.runtime.commands.cli.conftest import Command, Result, running_console
 from tests.runtime.conftest import Database
-from tests.runtime.features.sharing.conftest import aws
-from tests.runtime.features.sharing.services import BUCKET, REGION, TABLE
+from tests.runtime.features.secrets.conftest import aws
+from tests.runtime.features.secrets.services import BUCKET, REGION, TABLE
 
 __all__ = ["aws"]
 TEXT = "correct horse battery staple"
@@ -162,7 +161,7 @@ def test_use_is_not_lost_if_the_content_cannot_be_written(
     assert (recipient.folder / "a").exists() == ("--json" not in options)
 
 
-@pytest.mark.bound("sharing.schemas:_SAVED_NAME_BYTES_MAX")
+@pytest.mark.bound("secrets.schemas:_SAVED_NAME_BYTES_MAX")
 def test_submitted_content_reaches_neither_the_terminal_nor_hidden_files(
     sender: Command, recipient: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

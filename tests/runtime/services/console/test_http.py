@@ -18,8 +18,8 @@ from gatehouse.services.console import app, pipeline
 
 from tests.runtime.conftest import lock_waits, locked
 from tests.runtime.console_client import Console
-from tests.runtime.features.sharing.aws_calls import counted
-from tests.runtime.features.sharing.services import Sharing
+from tests.runtime.features.secrets.aws_calls import counted
+from tests.runtime.features.secrets.services import Sharing
 from tests.runtime.tokens import unknown_token
 from tests.runtime.waiting import until
 

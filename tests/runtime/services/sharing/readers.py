@@ -16,13 +16,13 @@ from urllib.parse import urlencode
 
 import httpx
 import msgspec
-from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing.lambda_adapter import lambda_handler
 from mangum.types import LambdaContext
 
-from tests.runtime.features.sharing.services import ORIGIN
+from tests.runtime.features.secrets.services import ORIGIN
 from tests.runtime.services.sharing.api_gateway_events import encoded, event
 
 #: Content of the secrets. A denied request must not return it.

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 import schemathesis
-from gatehouse.features.sharing.links import claim_id_of
+from gatehouse.features.secrets.links import claim_id_of
 from schemathesis import Case, GenerationMode
 from schemathesis.python.asgi import get_client
 from schemathesis.specs.openapi.checks import allow_header_conformance
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import BOOTSTRAP, LogRecorder, composition, create_pool
-from tests.runtime.features.sharing.services import Sharing
-from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secrets.services import Sharing
 from tests.runtime.openapi_conformance import EXAMPLES, failures, validate, without_security
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from gatehouse.core.errors import BadRequest, PreconditionFailed
-from gatehouse.features.sharing.denials import LinkNotFound
-from gatehouse.features.sharing.schemas import UpdateSecret
-from gatehouse.features.sharing.service import NewItem
+from gatehouse.features.secrets.denials import LinkNotFound
+from gatehouse.features.secrets.schemas import UpdateSecret
+from gatehouse.features.secrets.service import NewItem
 
-from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing, settings
-from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secrets.services import ACTOR, TEXT, Sharing, settings
 from tests.runtime.services.sharing.readers import (
     CANARY,
     OPENING,

@@ -9,14 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.schemas import FILES_MAX
-from gatehouse.features.sharing.service import NewItem
+from gatehouse.features.secrets.link_token import LinkToken
+from gatehouse.features.secrets.schemas import FILES_MAX
+from gatehouse.features.secrets.service import NewItem
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.services.sharing.pages import TEXTS, language
 
-from tests.runtime.features.sharing.services import ORIGIN, TEXT, Sharing
-from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secrets.services import ORIGIN, TEXT, Sharing
 
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 PASSPHRASE = "a long passphrase"

@@ -6,14 +6,14 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.models import FILES_BYTES_MAX
-from gatehouse.features.sharing.schemas import FILES_MAX
+from gatehouse.features.secrets.link_token import LinkToken
+from gatehouse.features.secrets.models import FILES_BYTES_MAX
+from gatehouse.features.secrets.schemas import FILES_MAX
 from gatehouse.platform.http import request as http_request
 from gatehouse.services.sharing.submitted_form import FIELD_BYTES_MAX
 
-from tests.runtime.features.sharing.services import ORIGIN, TEXT, Sharing
-from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secrets.services import ORIGIN, TEXT, Sharing
 from tests.runtime.services.sharing.test_recipients import SAME_ORIGIN, hidden
 
 pytestmark = [pytest.mark.requirement("SS-01"), pytest.mark.requirement("SS-13")]
