@@ -109,12 +109,12 @@ def _stop_signal() -> asyncio.Event:
 
 async def register(registration: Registration, print_line: Print) -> None:
     """Registers a service until SIGTERM or SIGINT, or until an operator drains the instance. The
-    gateways then send no new requests. Raises the errors of `Lease.keep`.
+    gateways then send no new requests. Raises the errors of `Lease.run`.
     """
     stop = _stop_signal()
     async with _client(registration) as client:
         lease = Lease(registration, GatewaySecrets(), print_line, client)
-        await lease.keep(stop)
+        await lease.run(stop)
         await lease.drain()
 
 
@@ -126,7 +126,7 @@ async def run(
     tunnel: NgrokTunnel | None = None,
 ) -> None:
     """Serves on a listening socket until SIGTERM or SIGINT, or until an operator drains the
-    instance. Raises the errors of `Lease.keep`."""
+    instance. Raises the errors of `Lease.run`."""
     gateway_secrets, stop = GatewaySecrets(), _stop_signal()
     server = _Server(_configuration(create(directory, gateway_secrets)))
     # Requests that arrive before the server has started wait in the socket's backlog.
@@ -140,7 +140,7 @@ async def run(
                     registration, url=await stack.enter_async_context(tunnel.open(origin(sock)))
                 )
             lease = Lease(registration, gateway_secrets, print_line, client)
-            await lease.keep(stop)
+            await lease.run(stop)
             await lease.drain()
             await asyncio.sleep(PROPAGATION_S)
             try:
@@ -213,7 +213,7 @@ class Lease:
     client: httpx.AsyncClient
     _lease: _Lease | None = None
 
-    async def keep(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set or an operator drains the instance.
 
         Raises Unauthorized, Forbidden or Conflict without retrying, because a retry cannot succeed.

@@ -33,7 +33,7 @@ class RetrievalLink(Input, kw_only=True):
     this link.
 
     The client generates a random `path` and a random link secret, derives `verifier` and
-    `public_key` from these values (see `link_keys` in docs/sharing-vectors.json), and keeps the
+    `public_key` from these values (see `link_keys` in docs/sharing-vectors.json), and stores the
     link `https://<host>/s/<path>#<link secret>`.
     """
 

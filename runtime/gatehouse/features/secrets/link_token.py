@@ -1,10 +1,10 @@
 """Creates and parses links.
 
-    https://share.example.com/s/5tRw0aB9xK2m7HqYc1dZ8eUfGh#<43 base62 characters>
-                                |                     |    |
-                                |                     |    `- link secret, 256 bits
-                                |                     `------ link ID, 6 characters
-                                `---------------------------- secret ID, 22 characters
+    https://sharing.example.com/s/5tRw0aB9xK2m7HqYc1dZ8eUfGh#<43 base62 characters>
+                                  |                     |    |
+                                  |                     |    `- link secret, 256 bits
+                                  |                     `------ link ID, 6 characters
+                                  `---------------------------- secret ID, 22 characters
 
 The path contains only the IDs, so access logs, traces and referrers never contain a link secret
 (docs/decisions/0020). A submission link has the same format: /r/<request ID, 22 characters>#<link
@@ -44,7 +44,7 @@ class LinkToken(msgspec.Struct, frozen=True):
     """A well-formed link or submission link.
 
     path: the public part: secret ID and link ID, or request ID.
-    secret: the link secret, kept only during the request and never logged.
+    secret: the link secret, exists only during the request and is never logged.
     """
 
     path: str

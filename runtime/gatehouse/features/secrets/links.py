@@ -64,7 +64,7 @@ class OpenedItem:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An opened secret. `content_key` is kept only during the request."""
+    """An opened secret. `content_key` exists only during the request."""
 
     secret: Secret
     link: Link

@@ -95,7 +95,7 @@ class SecretService:
 
     @asynccontextmanager
     async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> AsyncIterator[str]:
-        """Share text through one link, which can be opened once within three days. The link is
+        """Deliver text through one link, which can be opened once within three days. The link is
         revoked if the body of the `async with` statement raises an exception. Raises RateLimited.
         """
         secret, [token] = await self.create(CreateSecret(text=text, label=label), owner, actor)
@@ -265,11 +265,13 @@ class SecretService:
 
         def with_version(secret: Secret) -> Secret:
             versions = (version, *secret.versions)[:VERSIONS_MAX]
-            kept = {str(version.number) for version in versions}
+            numbers = {str(version.number) for version in versions}
             links = dict(secret.links)
             for link_id, key in wrapped.items():
                 keys = {
-                    name: key for name, key in links[link_id].wrapped_keys.items() if name in kept
+                    name: key
+                    for name, key in links[link_id].wrapped_keys.items()
+                    if name in numbers
                 }
                 links[link_id] = msgspec.structs.replace(
                     links[link_id], wrapped_keys={**keys, str(number): key}

@@ -1,4 +1,4 @@
-"""Reads the multipart/form-data body of a submission as it arrives. The text and the files are kept
+"""Reads the multipart/form-data body of a submission as it arrives. The text and the files exist
 only in memory.
 """
 

@@ -18,7 +18,7 @@ from gatehouse.services.sharing.pages import Pages
 from gatehouse.services.sharing.recipients import client_of
 from gatehouse.services.sharing.submitted_form import InvalidContent, SubmittedForm, invalid_content
 
-#: Maximum number of submissions with files to the same request whose content a process keeps in
+#: Maximum number of submissions with files to the same request whose content a process has in
 #: memory. A person with a link therefore cannot use the memory for the bodies of others.
 _LINK_PARALLEL = 2
 

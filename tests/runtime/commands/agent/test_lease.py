@@ -67,7 +67,7 @@ class Gateway:
 
     async def run(self, url: Callable[[], str] = lambda: "http://core:1") -> None:
         async with self.lease(url) as lease:
-            await lease.keep(self.stop)
+            await lease.run(self.stop)
             await lease.drain()
             await lease.release()
 

@@ -104,7 +104,7 @@ def recipient(tmp_path: Path) -> Command:
 def test_sender_is_shown_in_one_line(recipient: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = json.dumps({**example(LinkPreview), "sender": "a\ngatehouse: b"})
     monkeypatch.setattr(Client, "_send", lambda *_, **__: httpx.Response(200, text=answer))
-    shown = recipient.run("secrets", "open", stdin="https://share.example.com/s/a#b")
+    shown = recipient.run("secrets", "open", stdin="https://sharing.example.com/s/a#b")
     assert "From a\ufffdgatehouse: b, created" in shown.err
 
 
@@ -265,7 +265,7 @@ def test_no_canary_of_a_command_is_in_messages_logs_or_tables(
         "items": stored,
     }
     for canary in (*canaries.values(), link.partition("#")[2], submission.partition("#")[2]):
-        assert [place for place, text in searched.items() if canary in text] == []
+        assert [output for output, text in searched.items() if canary in text] == []
 
 
 @pytest.mark.parametrize(

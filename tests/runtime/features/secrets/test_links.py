@@ -1,6 +1,7 @@
 """Exactly N uses; no plaintext afterwards."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -22,15 +23,68 @@ from gatehouse.features.secrets.service import NewItem
 
 from tests.runtime.features.secrets.services import ACTOR, CLIENT, TEXT, Sharing
 
+pytestmark = pytest.mark.requirement("SS-03")
 PASSPHRASE = "a long passphrase"
 
 
-async def test_many_clients_open_a_link_at_the_same_time(sharing: Sharing) -> None:
-    _, [token] = await sharing.create(uses=40)
-    opened = await asyncio.gather(*(sharing.open(token) for _ in range(40)))
-    assert [await sharing.text(content) for content in opened] == [TEXT] * 40
-    with pytest.raises(LinkNotFound):
-        await sharing.open(token)
+async def test_nothing_is_opened_after_the_revocation_returned(sharing: Sharing) -> None:
+    for _ in range(2):
+        secret, [token] = await sharing.create(uses=100)
+        revoked = asyncio.Event()
+        late: list[bool] = []
+
+        async def read(
+            token: Any = token, revoked: asyncio.Event = revoked, late: list[bool] = late
+        ) -> None:
+            for _ in range(4):
+                began_late = revoked.is_set()
+                try:
+                    await sharing.open(token)
+                except LinkNotFound:
+                    return
+                late.append(began_late)
+
+        async def revoke(secret_id: str = secret.id, revoked: asyncio.Event = revoked) -> None:
+            await sharing.secrets.revoke(secret_id, ACTOR)
+            revoked.set()
+
+        await asyncio.gather(*(read() for _ in range(4)), revoke())
+        assert not any(late)
+        with pytest.raises(LinkNotFound):
+            await sharing.open(token)
+
+
+async def test_changes_during_openings_neither_add_uses_nor_mix_versions(sharing: Sharing) -> None:
+    secret, [token] = await sharing.create(uses=6)
+    texts: list[bytes] = []
+
+    async def read() -> None:
+        with suppress(LinkNotFound):
+            texts.append(await sharing.read(token))
+
+    changes = await asyncio.gather(
+        *(read() for _ in range(4)),
+        sharing.secrets.update(secret.id, UpdateSecret(uses=3), None, ACTOR),
+        sharing.secrets.replace_content(secret.id, [NewItem(b"new")], None, ACTOR),
+        *(read() for _ in range(4)),
+        return_exceptions=True,
+    )
+    failed = [change for change in changes if isinstance(change, Exception)]
+    # A change is denied if another change or a use was written first.
+    assert {type(error) for error in failed} <= {BadRequest, PreconditionFailed}
+    stored = await sharing.secrets.get(secret.id)
+    link = stored.links[token.link_id]
+    assert link.uses_max in (6, 3)
+    assert len(texts) == link.uses == len(link.claims) == link.uses_max
+    assert set(texts) <= {TEXT, b"new"}
+    assert stored.revision == 3 - len(failed)
+
+
+async def test_same_claim_of_many_requests_takes_one_use(sharing: Sharing) -> None:
+    secret, [token] = await sharing.create(uses=5)
+    opened = await asyncio.gather(*(sharing.open(token, claim="c" * 32) for _ in range(10)))
+    assert {await sharing.text(result) for result in opened} == {TEXT}
+    assert (await sharing.secrets.get(secret.id)).links[token.link_id].uses == 1
 
 
 @pytest.mark.bound("secrets.links:NETWORK_ATTEMPTS_MAX")

@@ -165,7 +165,7 @@ async def test_statement_about_many_object_versions_is_bounded(
     items = [NewItem(TEXT, f"file-{number}") for number in range(9)]
     for _ in range(VERSIONS_MAX):
         current = await work.sharing.secrets.replace_content(secret.id, items, None, ACTOR)
-    kept = [item.key for version in current.versions for item in version.items]
+    keys = [item.key for version in current.versions for item in version.items]
     count = len(work.objects(secret.id))
     await work.revoke(secret.id)
     workers = [work.worker() for _ in range(3)]  # of which one deletes the versions
@@ -175,8 +175,8 @@ async def test_statement_about_many_object_versions_is_bounded(
     receipt = (await work.sharing.secrets.get(secret.id)).receipt
     assert receipt is not None
     statement = json.loads(receipt["statement"])
-    assert statement["object_versions"] == count > len(kept)
-    assert [each["key"] for each in statement["objects"]] == kept[:7]
+    assert statement["object_versions"] == count > len(keys)
+    assert [each["key"] for each in statement["objects"]] == keys[:7]
 
 
 async def test_many_object_versions_do_not_delay_other_secrets(work: Work) -> None:

@@ -183,13 +183,13 @@ def race(settings: SharingSettings, rounds: Rounds, forms: Sequence[Form]) -> li
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(len(forms))
     queues = [context.Queue() for _ in forms]
-    shares = [
+    parts = [
         [messages[number :: len(forms)] for messages in rounds] for number in range(len(forms))
     ]
     targets = {"container": _container, "function": _function}
     processes = [
-        context.Process(target=targets[form], args=(settings, share, barrier, results))
-        for form, share, results in zip(forms, shares, queues, strict=True)
+        context.Process(target=targets[form], args=(settings, part, barrier, results))
+        for form, part, results in zip(forms, parts, queues, strict=True)
     ]
     for process in processes:
         process.start()

@@ -72,9 +72,9 @@ def test_links_and_submissions_match_openapi(sharing: Sharing, mode: GenerationM
 async def _existing(sharing: Sharing, path: str, body: dict[str, Any]) -> dict[str, str]:
     if "/requests/" in path:
         _, submission, _ = await request(sharing)
-        return {"link": submission.url("https://share.test")}
+        return {"link": submission.url("https://sharing.test")}
     _, [token] = await sharing.create()
-    fields = {"link": token.url("https://share.test")}
+    fields = {"link": token.url("https://sharing.test")}
     if path == "/v1/links/acknowledge":
         await sharing.open(token, claim=claim_id_of(body["claim"], token.path))
     return fields
