@@ -46,6 +46,8 @@ class Setting:
         checks = (getattr(item, "func", None) for item in self.field.metadata)
         words = next(check.words for check in checks if isinstance(check, Allowed))
         words = words.removeprefix("an integer from ").replace("true or false", "Boolean")
+        if self.default == _yaml(None):
+            words = words.removesuffix(", or empty")
         rules = [rule.allowed for rule in self.field.metadata if isinstance(rule, Production)]
         return words + "".join(f". In {PROD}: {rule}" for rule in rules)
 
@@ -98,13 +100,11 @@ def page() -> str:
 
 def _sections(model: type[Section], heading: str) -> str:
     rows: dict[str, list[tuple[str, ...]]] = {}
+    first: dict[tuple[str, str], str] = {}
     for setting in settings(model):
-        row = (
-            f"`{setting.key}`",
-            setting.default,
-            prose(setting.allowed),
-            prose(setting.description),
-        )
+        key = first.setdefault((setting.name, setting.description), setting.key)
+        text = setting.description if key == setting.key else f"As `{key}`."
+        row = (f"`{setting.key}`", setting.default, prose(setting.allowed), prose(text))
         rows.setdefault(setting.section, []).append(row)
     return "\n".join(
         f"{heading} {f'`{path}`' if path else 'General'}\n\n"
