@@ -60,10 +60,7 @@ class Setting:
         values = [_yaml(self.field.default.of(environment)) for environment in ENVIRONMENTS]
         if len(set(values)) == 1:
             return values[0]
-        return "<br>".join(
-            f"{environment}: {value}"
-            for environment, value in zip(ENVIRONMENTS, values, strict=True)
-        )
+        return "<br>".join(values)
 
 
 def settings(model: type[Section] = Settings, path: str = "") -> Iterator[Setting]:
