@@ -1,14 +1,14 @@
 """docs/settings.md: every key of a stack file, from the settings model."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from components.settings.account import ACCOUNT_CHECKS, AccountSettings
-from components.settings.checks import CHECKS, MEMORY_MIB
+from components.settings.account import AccountSettings
+from components.settings.checks import MEMORY_MIB
 from components.settings.descriptions import field_descriptions
 from components.settings.fields import (
     ENVIRONMENTS,
@@ -85,13 +85,11 @@ def page() -> str:
     return markdown.page(
         "settings",
         sections=_sections(Settings, "##"),
-        rules=_rules(CHECKS),
         sizes=table(
             ("cpu", "memory_mib"),
             ((str(cpu), f"{low} to {high}") for cpu, (low, high) in MEMORY_MIB.items()),
         ),
         account_sections=_sections(AccountSettings, "###"),
-        account_rules=_rules(ACCOUNT_CHECKS),
     )
 
 
@@ -108,10 +106,6 @@ def _sections(model: type[Section], heading: str) -> str:
         f"{prose(description(path, model))}\n\n{table(COLUMNS, lines)}\n"
         for path, lines in rows.items()
     )
-
-
-def _rules(checks: Iterable[Callable[..., object]]) -> str:
-    return "\n".join(f"- {prose(inspect.getdoc(check) or '')}" for check in checks)
 
 
 def _section(field: FieldInfo) -> type[Section] | None:
