@@ -89,7 +89,7 @@ def page() -> str:
             ("cpu", "memory_mib"),
             ((str(cpu), f"{low} to {high}") for cpu, (low, high) in MEMORY_MIB.items()),
         ),
-        account_sections=_sections(AccountSettings, "###"),
+        account_sections=_sections(AccountSettings, "###").rstrip(),
     )
 
 
