@@ -46,6 +46,7 @@ PAGES = {
     for path in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "SECURITY.md", *MAPS)
 }
 README_LINES_MAX = 120
+WORDS_MAX = {"docs/*.md": 60_000, "*.md": 66_000}
 COMMAND_S_MAX = 120
 INDEXED_FOLDERS = ("decisions", "guides", "runbooks")
 
@@ -199,6 +200,13 @@ def test_check_of_pulumi_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_readme_is_short_and_its_numbers_hold() -> None:
     assert len(README.splitlines()) <= README_LINES_MAX
     assert int(re.findall(r"More than (\d+) controls", README)[0]) < len(RULES)
+
+
+@pytest.mark.parametrize(("pattern", "maximum"), WORDS_MAX.items())
+def test_documents_are_short(pattern: str, maximum: int) -> None:
+    listed = processes.run(["git", "ls-files", "-z", pattern], cwd=ROOT).stdout.split("\0")[:-1]
+    assert len(listed) > 50
+    assert sum(len((ROOT / name).read_text().split()) for name in listed) <= maximum
 
 
 def test_contributing_lists_the_folders_of_the_repository_and_the_floors() -> None:
