@@ -10,9 +10,58 @@ import pytest
 from gatehouse.platform.envoy.bootstrap import HEADERS_MAX
 from gatehouse.platform.tracing.context import trace_id_of
 
-from tools.attack.corpora import DEEP_BODIES, MALFORMED_BODIES
-
 VERIFY = "/v1/keys/verify"
+_DEEP = b"[" * 20_000 + b"]" * 20_000
+
+
+def _twice(name: str) -> tuple[str, str, str]:
+    return "body", f'has the name "{name}" twice', "send each name once per object"
+
+
+#: Malformed bodies of `POST /v1/keys/verify`, with location, message and, unless empty, the fix in
+#: the response with status 400.
+MALFORMED_BODIES: tuple[tuple[bytes, tuple[str, str, str]], ...] = (
+    (b'{"token":"a","token":"b"}', _twice("token")),
+    (b'{"token":"a","tok\\u0065n":"b"}', _twice("token")),
+    (b'{"token":"a","cost" : 1,"cost"\n:2}', _twice("cost")),
+    (
+        b'{"token":"a","request":{"method":"GET","method":"PUT","url":"http://a/","headers":[]}}',
+        _twice("method"),
+    ),
+    (b'\xef\xbb\xbf{"token":"a"}', ("body", "begins with a byte order mark", "")),
+    ('{"token":"\u00eb"}'.encode("latin-1"), ("body", "is not UTF-8 text", "")),
+    (b'{"token":"\\ud800"}', ("body", "is not valid JSON", "")),
+    (b'{"token":"a"', ("body at line 1, column 13", "is not valid JSON", "")),
+    (b"", ("body at line 1, column 1", "is not valid JSON", "")),
+    (b'{"token":"a","cost":NaN}', ("body", "is not valid JSON", "")),
+    (
+        b'{"token":"a","cost":1e400}',
+        ("body.cost", "is too large", "send a number that fits in 64 bits"),
+    ),
+    (b'{"token":"a","cost":' + b"9" * 400 + b"}", ("body.cost", "is too large", "")),
+    (b'{"token":"a","cost":true}', ("body.cost", "must be an integer", "send an integer")),
+    (b'{"token":["a"]}', ("body.token", "must be a string", "send a string")),
+    (b"null", ("body", "must be an object", "send an object")),
+    (b"{}", ("body.token", "is missing", "")),
+    (b'{"token": "x", "scope": "a"}', ("body.scope", "is not a known field", "")),
+    (b'{"token": "x", "scopes": "a"}', ("body.scopes", "must be an array", "")),
+    (
+        b'{"token": "x", "scopes": ["A"]}',
+        ("body.scopes[0]", "does not match the required pattern", ""),
+    ),
+    (b'{"token": "x", "cost": -1}', ("body.cost", "is too small", "")),
+    (b'{"token": "' + b"x" * 600 + b'"}', ("body.token", "is too long", "")),
+    (
+        b'{"token":"a","core":"Docs\\u0000"}',
+        ("body.core", "does not match the required pattern", ""),
+    ),
+)
+#: How deeply Python parses a document depends on its version.
+DEEP_BODIES = (
+    b'{"token":"a","scopes":' + _DEEP + b"}",
+    b'{"token":"a","deep":' + _DEEP + b"}",
+    _DEEP,
+)
 
 
 async def test_unknown_path_is_problem_document(gateway: Any) -> None:
