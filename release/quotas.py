@@ -29,7 +29,7 @@ EVENT_SUBSCRIPTIONS = "L-A59F4C87"
 SET_NAT = "set network.nat to one or none"
 
 TRAILS_MAX, LOG_POLICIES_MAX = 5, 10
-"""Quotas of a region that AWS does not raise (docs/external-contracts.md)."""
+"""Quotas of a region that AWS does not raise (tests/external_contracts.toml)."""
 
 Client = Callable[[str], Any]
 

@@ -1,5 +1,5 @@
-"""Shifts traffic to a new version of a Lambda function. After a smoke test, the version receives a
-share of the requests, and then all requests.
+"""Shifts traffic to a new version of a Lambda function. After a smoke test, the version receives
+part of the requests, and then all requests.
 
 The alias determines which versions receive the requests. The alias is restored if an alarm is
 raised or an error occurs. Before and after each call, the alias has the state that the Pulumi
@@ -16,9 +16,9 @@ from typing import Any, Self
 from release.errors import DeploymentFailed
 
 CANARY_WEIGHT = 0.1
-"""Share of the requests that the new version receives first."""
+"""Part of the requests that the new version receives first."""
 BAKE_S = 300.0
-"""Duration for which the new version receives this share. The alarms evaluate one-minute
+"""Duration for which the new version receives this part. The alarms evaluate one-minute
 periods.
 """
 POLL_S = 15.0

@@ -108,7 +108,11 @@ def _rank(file: str) -> int:
     ):
         return 0
     is_short = file.startswith("tests/runtime/") and not file.startswith(
-        ("tests/runtime/services/console/", "tests/runtime/features/sharing/")
+        (
+            "tests/runtime/services/console/",
+            "tests/runtime/features/secrets/",
+            "tests/runtime/features/requests/",
+        )
     )
     return 2 if is_short and not file.startswith(_WAITING) else 1
 

@@ -41,7 +41,7 @@ class EcsService(StackComponent):
     auto scaling.
 
     Why: A deployment rolls back if an alarm is raised, and with the rolling strategy also if tasks
-    do not become healthy (docs/external-contracts.md). With every other strategy, the previous
+    do not become healthy (tests/external_contracts.toml). With every other strategy, the previous
     tasks are still running at that point. A service without target groups always uses the rolling
     strategy.
     Cost: about 9 USD a month for 0.25 vCPU and 0.5 GB on ARM, twice that during a deployment.

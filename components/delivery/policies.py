@@ -29,7 +29,7 @@ def trust_policy(args: Delivery, environments: Sequence[str]) -> Document:
 
     The subject of a job with an environment contains the environment instead of the branch or pull
     request, and, for repositories created or renamed since 2026-07-15, the IDs of the owner and the
-    repository (docs/external-contracts.md). The protection rules of the environment on GitHub
+    repository (tests/external_contracts.toml). The protection rules of the environment on GitHub
     define who can start the job.
     """
     delivery = args.settings.delivery

@@ -168,7 +168,7 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
         "logs:PutRetentionPolicy",
     )
     regional = {"StringEquals": {"aws:RequestedRegion": regions}}
-    # Requests without most global condition keys (docs/external-contracts.md).
+    # Requests without most global condition keys (tests/external_contracts.toml).
     logins = ["elasticache:Connect", "rds-db:connect"]
     targets = ("elasticache:{}:*", f"rds-db:{{}}:*/{DATABASE}_*")
     connections = [f"arn:aws:{row.format(region)}" for row in targets for region in regions]

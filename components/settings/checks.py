@@ -1,4 +1,4 @@
-"""Rules that involve more than one setting. docs/settings.md lists the docstring of each rule."""
+"""Rules that involve more than one setting."""
 
 import ipaddress
 from collections.abc import Callable, Iterator

@@ -43,8 +43,7 @@ class KmsKeysSettings(Section):
     deletion_window_days: Annotated[int, integer(7, 30, "days"), prod_requires(30, "days")] = (
         by_environment(7, 7, 30)
     )
-    """Waiting period in days between the request to delete a key and its deletion. The deletion
-    makes data encrypted under the key unreadable."""
+    """Waiting period in days between the request to delete a key and its deletion."""
 
 
 class SecretsSettings(Section):
@@ -61,8 +60,9 @@ class SecretsSettings(Section):
         choice(0, *range(7, 31), words="0, or an integer from 7 to 30 (days)"),
         prod_requires(30, "days"),
     ] = by_environment(0, 7, 30)
-    """Number of days during which a deleted secret can be restored. During this time, a stack with
-    the same name cannot be created. 0 deletes secrets immediately."""
+    """Days during which a deleted secret can be restored, and a stack with the same name cannot be
+    created. 0 deletes secrets immediately.
+    """
     operators: Annotated[
         tuple[str, ...], strings(ROLE_ARN, 1, 10, "IAM role ARNs; the role name can contain *")
     ]
@@ -101,7 +101,7 @@ class DatabaseSettings(Section):
     )
     """Number of days to retain automated backups. Point-in-time recovery covers this period."""
     deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
-    """Enables deletion protection: RDS rejects every request to delete the instance."""
+    """Enables deletion protection."""
     final_snapshot: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
     """Takes a final snapshot when the instance is deleted."""
     monitoring_interval_s: Annotated[
@@ -114,7 +114,8 @@ class DatabaseSettings(Section):
         by_environment("standard", "standard", "advanced")
     )
     """CloudWatch Database Insights mode. `standard` retains query statistics for 7 days at no
-    charge. `advanced` retains them for 15 months, and also records execution plans and locks."""
+    charge, `advanced` for 15 months, with execution plans and locks.
+    """
 
 
 class CacheSettings(Section):
@@ -155,7 +156,7 @@ class SecretLinksTableSettings(Section):
     )
     """Point-in-time recovery period in days."""
     deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
-    """Enables deletion protection: DynamoDB rejects every request to delete the table."""
+    """Enables deletion protection."""
 
 
 class BucketsSettings(Section):
@@ -204,7 +205,7 @@ class BackupSettings(Section):
         choice("none", "GOVERNANCE", "COMPLIANCE"),
         Production("GOVERNANCE or COMPLIANCE", lambda mode: mode != "none"),
     ] = by_environment("none", "none", "GOVERNANCE")
-    """AWS Backup Vault Lock mode. With `none`, the vaults are not locked. With `GOVERNANCE`, only
-    principals that may remove the lock can delete a backup early. With `COMPLIANCE`, after three
-    days no principal, including AWS and the root user, can delete a backup early or remove the
-    lock."""
+    """AWS Backup Vault Lock mode. With `GOVERNANCE`, only principals that may remove the lock can
+    delete a backup early. With `COMPLIANCE`, after three days no principal can, including AWS
+    and the root user.
+    """

@@ -41,9 +41,9 @@ class Settings(Section):
     """Settings that apply to the entire stack."""
 
     environment: Annotated[str, choice(*ENVIRONMENTS)]
-    """Environment of the stack, which determines the default values and the enforcement levels of
-    the policy packs. The rules for prod are stricter. Required unless the stack is named dev,
-    staging or prod; the name is then the environment."""
+    """Determines the default values, rules and levels of the policy packs. Required unless the
+    stack is named dev, staging or prod; the name is then the environment.
+    """
     owner: Annotated[str, OWNER]
     """Team responsible for the stack: the value of the tag Owner on every resource."""
     cost_centre: Annotated[str, COST_CENTRE]
@@ -67,9 +67,9 @@ class Settings(Section):
             'a domain such as "gatehouse.example.com"',
         ),
     ]
-    """Domain of the stack. The host names of the services are the subdomains gateway, console and
-    sharing. The stack creates a Route 53 hosted zone for the domain, which you delegate once from
-    the parent zone, or uses `existing_resources.zone_id`."""
+    """Domain of the stack, with the subdomains gateway, console and sharing. The stack creates a
+    Route 53 hosted zone for it, which you delegate, or uses `existing_resources.zone_id`.
+    """
     cores_domain: Annotated[
         str | None,
         optional(
@@ -77,9 +77,9 @@ class Settings(Section):
             'a domain such as "cores.gatehouse.example.com"',
         ),
     ] = None
-    """Domain below which each Core has a host name, in addition to its path at the gateway. With
-    cores.gatehouse.example.com, requests for docs.cores.gatehouse.example.com are sent to the Core
-    docs. If empty, Cores are available only at their path."""
+    """Domain below which each Core has a host name, in addition to its path at the gateway. If
+    empty, Cores are available only at their path.
+    """
     key_prefix: Annotated[
         str,
         string(
@@ -88,7 +88,7 @@ class Settings(Section):
             "key prefix of another issuer (ghp, gho, ghu, ghs, ghr, sk, pk, rk, xox)",
         ),
     ] = "gtk"
-    """Prefix of every API key. Users and secret scanners identify API keys by this prefix."""
+    """Prefix of every API key. Secret scanners identify API keys by this prefix."""
     key_environment: Annotated[str, choice("test", "live"), prod_requires("live")] = by_environment(
         "test", "test", "live"
     )
@@ -104,9 +104,9 @@ class Settings(Section):
     ] = by_environment(30, 90, 400)
     """Number of days to retain log events in CloudWatch Logs."""
     reserve_function_concurrency: Annotated[Flag, prod_requires(True)] = True
-    """Reserve concurrency for each Lambda function of the stack, so that the function neither
-    exhausts the concurrency of the account nor depends on other functions. Disable the setting
-    until AWS has raised the quota of a new account."""
+    """Reserve concurrency for each Lambda function of the stack. Disable the setting until AWS has
+    raised the quota of a new account.
+    """
     protection: data.ProtectionSettings
     network: NetworkSettings
     kms_keys: data.KmsKeysSettings

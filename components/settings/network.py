@@ -109,9 +109,10 @@ class WafSettings(Section):
     console_requests_max: Annotated[int, REQUESTS] = by_environment(2_000, 5_000, 20_000)
     """Maximum number of requests from one IP address to the console in five minutes."""
     console_networks: Annotated[tuple[str, ...], NETWORKS] = ()
-    """Networks from which requests to the web UI and the API of the console are accepted, such as
-    those of your VPN and of pipelines. Other requests, except health checks, receive status code
-    403. If empty, all networks are accepted."""
+    """Networks from which requests to the console are accepted, such as those of your VPN and of
+    pipelines. Other requests, except health checks, receive 403. If empty, all networks are
+    accepted.
+    """
     sharing_requests_max: Annotated[int, REQUESTS] = by_environment(1_000, 1_000, 2_000)
     """Maximum number of requests from one IP address to the sharing service in five minutes. A low
     limit slows down attempts to guess links."""

@@ -104,8 +104,9 @@ class BudgetSettings(Section):
     """Budget of the stack."""
 
     monthly_usd: Annotated[int, integer(1, 1_000_000, "USD a month")]
-    """Monthly budget in USD. Notifications are sent at 80 and 100 percent of the budget, and when
-    the forecast exceeds the budget."""
+    """Monthly budget in USD. Notifications are sent at 80 and 100 percent, and when the forecast
+    exceeds it.
+    """
 
 
 class ExistingResourcesSettings(Section):
@@ -129,10 +130,11 @@ class ExistingResourcesSettings(Section):
         str | None,
         optional(r"vpc-[0-9a-f]{8,17}", "the ID of a VPC, such as vpc-0123456789abcdef0"),
     ] = None
-    """VPC in which the stack creates its own subnets, route tables, network ACLs, NAT gateways and
-    endpoints. `network.cidr` is a block of the VPC in which no subnet exists. DNS support and DNS
-    host names are enabled, and the VPC has no interface endpoints with private DNS names for the
-    services that the stack uses. If empty, the stack creates a VPC."""
+    """VPC in which the stack creates its own subnets. `network.cidr` is a block of the VPC in which
+    no subnet exists. DNS support and DNS host names are enabled, and the VPC has no interface
+    endpoints with private DNS names for the services that the stack uses. If empty, the stack
+    creates a VPC.
+    """
     internet_gateway_id: Annotated[
         str | None,
         optional(

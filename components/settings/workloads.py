@@ -103,9 +103,8 @@ class ConsoleSettings(ServiceSettings):
     cpu: Cpu = 256
     memory_mib: MemoryMib = 1024
     hosting: Annotated[str, choice("container", CLOUDFRONT)] = "container"
-    """`container`: the console's tasks serve the files of the web UI. `cloudfront`: a CloudFront
-    distribution serves the files from S3 and forwards all other requests to the tasks through an
-    internal load balancer, which has no public address.
+    """`container`: the console's tasks serve the files of the web UI. `cloudfront`: CloudFront
+    serves them from S3 and forwards all other requests through an internal load balancer.
     """
 
 
@@ -160,9 +159,9 @@ class RolloutSettings(Section):
         choice(ROLLING, "blue_green", "canary"),
         Production("blue_green or canary", lambda strategy: strategy != ROLLING),
     ] = by_environment(ROLLING, "canary", "canary")
-    """Deployment strategy. `rolling` replaces tasks one by one. The other strategies start all new
-    tasks before they shift traffic: `blue_green` shifts all traffic at once, `canary` shifts one
-    part first. An alarm rolls the deployment back."""
+    """`rolling` replaces tasks one by one. `blue_green` and `canary` start all new tasks first,
+    then shift all traffic at once, or one part first. An alarm rolls the deployment back.
+    """
     bake_minutes: Annotated[int, integer(0, 1440, "minutes")] = by_environment(0, 5, 15)
     """Number of minutes that the old tasks keep running after all traffic has shifted. A rollback
     during this time takes seconds."""
@@ -237,17 +236,15 @@ class SharingSettings(Section):
     """The sharing service."""
 
     mode: Annotated[str, choice("container", SERVERLESS)] = "container"
-    """`container`: the sharing service runs in the console's tasks behind the load balancer.
-    `serverless`: the sharing service runs as a Lambda function behind a REST API, with separate
-    permissions and almost no cost while idle."""
+    """`container`: in the console's tasks. `serverless`: as a Lambda function behind a REST API,
+    with separate permissions and almost no cost while idle.
+    """
     memory_mib: Annotated[int, integer(256, 3008, "MiB")] = 1024
     """Memory of the function in MiB. Lambda allocates CPU in proportion to the memory."""
     reserved_concurrency: Annotated[int, integer(2, 500, "concurrent requests")] = by_environment(
         10, 10, 50
     )
-    """Reserved concurrency of the function. The function never exceeds this concurrency, and no
-    other function can use it.
-    """
+    """Reserved concurrency of the function."""
     requests_per_second_max: Annotated[int, integer(1, 10_000, "requests per second")] = (
         by_environment(50, 50, 200)
     )

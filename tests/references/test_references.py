@@ -26,7 +26,8 @@ POSTGRES_TESTS = (
     *(f"features/{name}" for name in ("audit", "keys", "usage", "verification")),
 )
 SHARING_TESTS = (
-    "features/sharing",
+    "features/secrets",
+    "features/requests",
     *(f"services/sharing/test_{name}.py" for name in ("races", "recipients", "submitters")),
 )
 

@@ -33,9 +33,9 @@ OTHER = {
     "core.lifecycle:GRACE_S_MAX",
     "core.lifecycle:TTL_S_MAX",
     "session_idle_timeout_s",
-    "sharing.table:_BATCH",
-    "sharing.worker:BATCH",
-    "sharing.worker:RETRY_S_MAX",
+    "secrets.table:_BATCH",
+    "secrets.worker:BATCH",
+    "secrets.worker:RETRY_S_MAX",
 }
 #: Functions that are called with types, or without arguments.
 CONSTANT_FUNCTIONS = {"_type_info", "_decoder", "_has_checks", "_arrays", "_encoded"}

@@ -88,7 +88,7 @@ def test_no_work_is_left_undone() -> None:
 
 
 def test_engine_installs_packages_with_uv() -> None:
-    """With another toolchain, `pulumi preview` on a fresh clone finds no packages (record 22)."""
+    """With another toolchain, `pulumi preview` on a fresh clone finds no packages."""
     projects = [
         path
         for pattern in ("Pulumi.yaml", "examples/*/Pulumi.yaml", "policies/*/PulumiPolicy.yaml")

@@ -8,7 +8,8 @@ from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
 from gatehouse.features.keys import fields as keys
-from gatehouse.features.sharing import request_schemas, schemas
+from gatehouse.features.requests import schemas as requests
+from gatehouse.features.secrets import schemas as secrets
 from gatehouse.platform.web import fields
 from gatehouse.platform.web.validation import Check
 from msgspec import inspect
@@ -25,8 +26,8 @@ _CHECKED: Mapping[Check, Callable[[Any], Any]] = {
         for number in range(info.max_length)
     ],
     keys._public_key: lambda info: "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=",
-    request_schemas._public_key_problem: lambda info: base64.b64encode(bytes([9] * 32)).decode(),
-    schemas._text_size: lambda info: "a" * info.max_length,
+    requests._public_key_problem: lambda info: base64.b64encode(bytes([9] * 32)).decode(),
+    secrets._text_size: lambda info: "a" * info.max_length,
 }
 
 

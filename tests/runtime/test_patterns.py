@@ -30,7 +30,7 @@ LOCAL_MODULES = {
     "gatehouse.core.header_names",
     "gatehouse.platform.web.validation",
     "gatehouse.platform.settings",
-    "gatehouse.features.sharing.link_token",
+    "gatehouse.features.secrets.link_token",
 }
 #: Functions whose first argument is an expression, and the method with which it is compared.
 FUNCTIONS = {

@@ -35,13 +35,9 @@ def page() -> str:
     setters = {row["name"]: f"`{row['setting']}`" for row in variables["optional"]}
     settable = dict.fromkeys(chain.from_iterable(variables["settable"].values()))
     setters |= dict.fromkeys(settable, "`environment_variables`")
-    stand_ins = ", ".join(
-        f"`{row['name']}`" for row in variables["variable"] if row.get("stand_in")
-    )
     return markdown.page(
         "settings-runtime",
         deployed=table(COLUMNS, (_row(row["name"]) for row in variables["variable"])),
-        stand_ins=stand_ins,
         secrets=table(COLUMNS, (_row(row["name"]) for row in variables["secret"])),
         optional=table(
             (*COLUMNS, "set by"),

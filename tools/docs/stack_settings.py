@@ -1,14 +1,14 @@
 """docs/settings.md: every key of a stack file, from the settings model."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from components.settings.account import ACCOUNT_CHECKS, AccountSettings
-from components.settings.checks import CHECKS, MEMORY_MIB
+from components.settings.account import AccountSettings
+from components.settings.checks import MEMORY_MIB
 from components.settings.descriptions import field_descriptions
 from components.settings.fields import (
     ENVIRONMENTS,
@@ -46,6 +46,8 @@ class Setting:
         checks = (getattr(item, "func", None) for item in self.field.metadata)
         words = next(check.words for check in checks if isinstance(check, Allowed))
         words = words.removeprefix("an integer from ").replace("true or false", "Boolean")
+        if self.default == _yaml(None):
+            words = words.removesuffix(", or empty")
         rules = [rule.allowed for rule in self.field.metadata if isinstance(rule, Production)]
         return words + "".join(f". In {PROD}: {rule}" for rule in rules)
 
@@ -58,10 +60,7 @@ class Setting:
         values = [_yaml(self.field.default.of(environment)) for environment in ENVIRONMENTS]
         if len(set(values)) == 1:
             return values[0]
-        return "<br>".join(
-            f"{environment}: {value}"
-            for environment, value in zip(ENVIRONMENTS, values, strict=True)
-        )
+        return "<br>".join(values)
 
 
 def settings(model: type[Section] = Settings, path: str = "") -> Iterator[Setting]:
@@ -86,35 +85,27 @@ def page() -> str:
     return markdown.page(
         "settings",
         sections=_sections(Settings, "##"),
-        rules=_rules(CHECKS),
         sizes=table(
             ("cpu", "memory_mib"),
             ((str(cpu), f"{low} to {high}") for cpu, (low, high) in MEMORY_MIB.items()),
         ),
-        account_sections=_sections(AccountSettings, "###"),
-        account_rules=_rules(ACCOUNT_CHECKS),
+        account_sections=_sections(AccountSettings, "###").rstrip(),
     )
 
 
 def _sections(model: type[Section], heading: str) -> str:
     rows: dict[str, list[tuple[str, ...]]] = {}
+    first: dict[tuple[str, str], str] = {}
     for setting in settings(model):
-        row = (
-            f"`{setting.key}`",
-            setting.default,
-            prose(setting.allowed),
-            prose(setting.description),
-        )
+        key = first.setdefault((setting.name, setting.description), setting.key)
+        text = setting.description if key == setting.key else f"As `{key}`."
+        row = (f"`{setting.key}`", setting.default, prose(setting.allowed), prose(text))
         rows.setdefault(setting.section, []).append(row)
     return "\n".join(
         f"{heading} {f'`{path}`' if path else 'General'}\n\n"
         f"{prose(description(path, model))}\n\n{table(COLUMNS, lines)}\n"
         for path, lines in rows.items()
     )
-
-
-def _rules(checks: Iterable[Callable[..., object]]) -> str:
-    return "\n".join(f"- {prose(inspect.getdoc(check) or '')}" for check in checks)
 
 
 def _section(field: FieldInfo) -> type[Section] | None:

@@ -7,8 +7,8 @@ submitted secrets.
 
 import base64
 
-from gatehouse.features.sharing.encryption import link_keys
-from gatehouse.features.sharing.link_token import PATH_CHARS, LinkToken, new_id
+from gatehouse.features.secrets.encryption import link_keys
+from gatehouse.features.secrets.link_token import PATH_CHARS, LinkToken, new_id
 
 
 def create() -> LinkToken:

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from gatehouse.client.http import Client, Retries
-from gatehouse.features.sharing.link_schemas import LinkPreview, OpenedSecret
+from gatehouse.features.secrets.schemas import LinkPreview, OpenedSecret
 
 _Response = TypeVar("_Response")
 

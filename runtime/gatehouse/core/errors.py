@@ -87,12 +87,6 @@ class CrossSite(Forbidden):
     code, status, title = "cross_site", 403, "The request may originate from another site"
 
 
-class NotServed(Forbidden):
-    """A Core does not serve this kind of file: a symbolic link or a device."""
-
-    code, status, title = "not_served", 403, "The file is not served"
-
-
 class NotFound(GatehouseError):
     code, status, title = "not_found", 404, "The resource does not exist"
 

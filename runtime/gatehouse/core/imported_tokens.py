@@ -6,11 +6,7 @@ The database stores an HMAC of the hash, so guesses cannot be verified with a co
 even for short tokens.
 """
 
-import base64
-import binascii
 import hashlib
-import re
-from collections.abc import Iterable, Iterator
 
 from gatehouse.core.keys import OWN_SCHEME, KeyId
 from gatehouse.core.notation import is_visible_ascii
@@ -20,7 +16,6 @@ from gatehouse.core.token import ALPHABET, STEM_CHARS, Pepper, base62, mark
 SCHEME = "sha256"
 TOKEN_CHARS_MIN = 8
 TOKEN_CHARS_MAX = 512
-_HASH_BYTES = 32
 
 
 class ImportedKeyIds:
@@ -59,11 +54,7 @@ def material(token: str) -> str:
     """Input of the HMACs for a token: of its ID and of its digest. The input is ASCII and never the
     token itself.
     """
-    return material_of_hash(hashlib.sha256(token.encode()).digest())
-
-
-def material_of_hash(digest: bytes) -> str:
-    return f"{SCHEME}:{digest.hex()}"
+    return f"{SCHEME}:{hashlib.sha256(token.encode()).hexdigest()}"
 
 
 def imported_key_id(material: str, pepper: Pepper, generation: int) -> KeyId:
@@ -75,25 +66,6 @@ def imported_key_id(material: str, pepper: Pepper, generation: int) -> KeyId:
     return KeyId(stem + mark(stem, pepper, generation))
 
 
-def ids_of(materials: Iterable[str], pepper: Pepper) -> Iterator[KeyId]:
-    """Key IDs for the materials, under every available pepper generation."""
-    for text in materials:
-        for generation in pepper.generations:
-            yield imported_key_id(text, pepper, generation)
-
-
-def read_hash(text: str) -> bytes:
-    """Parses a SHA-256 hash in hexadecimal or base64 into bytes. Raises ValueError with the rest of
-    a sentence if the hash is malformed.
-    """
-    try:
-        if re.fullmatch(rf"[0-9A-Fa-f]{{{2 * _HASH_BYTES}}}", text):
-            return bytes.fromhex(text)
-        digest = base64.b64decode(
-            text.translate(str.maketrans("-_", "+/")) + "=" * (-len(text) % 4), validate=True
-        )
-    except (binascii.Error, ValueError):
-        digest = b""
-    if len(digest) != _HASH_BYTES:
-        raise ValueError("is not a SHA-256 hash in hexadecimal (64 characters) or base64")
-    return digest
+def ids_of(material: str, pepper: Pepper) -> list[KeyId]:
+    """Key IDs for the material of a token, under every available pepper generation."""
+    return [imported_key_id(material, pepper, generation) for generation in pepper.generations]

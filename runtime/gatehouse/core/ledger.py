@@ -1,17 +1,19 @@
 """Counts requests in a worker before Redis counts them. Pure: the caller passes the time.
 
 A worker decides from the last state that Redis reported and from the requests that it has allowed
-since then, and reports them afterwards. Until Redis confirms them, they are at most a share of
-each limit (`share`). Beyond the share, Redis decides. If the share is smaller than the cost of a
-request, as with a burst below 10, Redis therefore decides on each request that may be allowed.
+since then, and reports them afterwards. Until Redis confirms them, they are at most an allowance of
+each limit (`allowance`). Beyond the allowance, Redis decides. If the allowance is smaller than the
+cost of a request, as with a burst below 10, Redis therefore decides on each request that may be
+allowed.
 
-n workers exceed a limit by at most n shares. Redis allows a request only if its counter stays
+n workers exceed a limit by at most n allowances. Redis allows a request only if its counter stays
 within the burst, and the counter contains all confirmed requests. While the counter is within the
-burst, the unconfirmed requests are at most n shares. While it is beyond the burst, each worker adds
-at most one share: the reply to its next report contains the counter, and the worker allows nothing
-until the counter is within the burst again. A request counts in Redis when it is reported, which is
-later than it was allowed, so the delay never makes a limit larger. Requests are reported in units,
-so the bound also holds while a limit changes, with the larger of its rates, bursts and shares.
+burst, the unconfirmed requests are at most n allowances. While it is beyond the burst, each worker
+adds at most one allowance: the reply to its next report contains the counter, and the worker allows
+nothing until the counter is within the burst again. A request counts in Redis when it is reported,
+which is later than it was allowed, so the delay never makes a limit larger. Requests are reported
+in units, so the bound also holds while a limit changes, with the larger of its rates, bursts and
+allowances.
 
 Times are microseconds.
 """
@@ -26,7 +28,7 @@ from gatehouse.core import gcra
 from gatehouse.core.keys import RateLimit
 from gatehouse.core.verification import Charge, RateLimitState
 
-#: The share of a worker is 1 / BURST_PART of the burst, and at most UNITS_MAX units.
+#: The allowance of a worker is 1 / BURST_PART of the burst, and at most UNITS_MAX units.
 BURST_PART = 10
 UNITS_MAX = 1000
 #: Maximum number of key families with counters in a worker. The counters of the least recently used
@@ -34,11 +36,11 @@ UNITS_MAX = 1000
 FAMILIES_MAX = 100_000
 
 #: A limit and the numbers of a request of a certain cost: the limit, `interval_us`, the units that
-#: the request uses, `room` and `share`. Unpacking a tuple takes less time than a NamedTuple.
+#: the request uses, `room` and `allowance`. Unpacking a tuple takes less time than a NamedTuple.
 Step = tuple[RateLimit, float, int, int, float]
 
 
-def share(limit: RateLimit) -> float:
+def allowance(limit: RateLimit) -> float:
     """The units that requests may use before Redis confirms them."""
     return min(limit.burst / BURST_PART, UNITS_MAX)
 
@@ -50,14 +52,14 @@ def steps(limits: tuple[RateLimit, ...], cost: int) -> tuple[Step, ...]:
 
 def _step(limit: RateLimit, cost: int) -> Step:
     units, room = cost * limit.cost, gcra.room(limit, cost)
-    return limit, gcra.interval_us(limit), units, room, share(limit)
+    return limit, gcra.interval_us(limit), units, room, allowance(limit)
 
 
 class Counter(msgspec.Struct, gc=False, eq=False):
     """State of one limit of a key family in a worker. The garbage collector tracks neither counters
     nor families, because a worker has many of them (see `KeyRecord`).
 
-    interval: `interval_us` of the limit. share: units that are sent in full.
+    interval: `interval_us` of the limit. allowance: units that are sent in full.
     arrival, unit: theoretical arrival time on the worker's clock, and `unit_us` (core/gcra.py),
         with every request that the worker knows. Replies of Redis never reduce the used units, so
         a used-up limit stays used up if Redis loses data.
@@ -69,7 +71,7 @@ class Counter(msgspec.Struct, gc=False, eq=False):
 
     name: str
     interval: float
-    share: float
+    allowance: float
     unit: float
     arrival: float = 0.0
     unsent: float = 0.0
@@ -90,13 +92,13 @@ class Counter(msgspec.Struct, gc=False, eq=False):
         self.unsent += units
 
     def unreported(self, now: float) -> float:
-        """The units of the unsent requests that are still used. They exceed the share only if the
-        worker counted without Redis. Then, units have become available again in the meantime.
+        """The units of the unsent requests that are still used. They exceed the allowance only if
+        the worker counted without Redis. Then, units have become available again in the meantime.
         """
-        unsent, share = self.unsent, self.share
-        if unsent <= share:
+        unsent, allowance = self.unsent, self.allowance
+        if unsent <= allowance:
             return unsent
-        return min(unsent, max((self.arrival - now) / self.unit, share))
+        return min(unsent, max((self.arrival - now) / self.unit, allowance))
 
     def send(self, now: float) -> float:
         """The unsent requests become sent. Returns their units."""
@@ -124,7 +126,7 @@ class Family(msgspec.Struct, gc=False, eq=False):
     """The counters of a key family in a worker.
 
     current: the counters for the last charge, because most charges of a family are the same.
-    has_unsent: requests have not been sent. is_urgent: they have used half of the share.
+    has_unsent: requests have not been sent. is_urgent: they have used half of the allowance.
     """
 
     subject: str
@@ -146,7 +148,7 @@ class Family(msgspec.Struct, gc=False, eq=False):
         if charge.limits is not self._limits or charge.cost != self._cost:
             self._prepare(charge, now, degraded=degraded)
         after, states, decides = [], [], True
-        for (limit, interval, units, room, share), counter in zip(
+        for (limit, interval, units, room, allowance), counter in zip(
             self._steps, self.current, strict=True
         ):
             if counter.asks and not degraded:
@@ -157,7 +159,7 @@ class Family(msgspec.Struct, gc=False, eq=False):
             if ahead > room * unit + gcra.SLACK_US:
                 known = [each.state(now) for each in self.current]
                 return gcra.report(charge.limits, known, charge.cost, degraded=degraded)
-            if not units or counter.unsent + counter.sent + units > share:
+            if not units or counter.unsent + counter.sent + units > allowance:
                 decides = degraded
             if unit == interval:  # in most cases; a call takes longer
                 ahead += units * interval
@@ -168,11 +170,11 @@ class Family(msgspec.Struct, gc=False, eq=False):
         if not decides:
             return None
         if charge.cost:
-            for (_, _, units, _, share), counter, state in zip(
+            for (_, _, units, _, allowance), counter, state in zip(
                 self._steps, self.current, after, strict=True
             ):
                 counter.count(state, units, now)
-                if counter.unsent * 2 > share >= (counter.unsent - units) * 2:
+                if counter.unsent * 2 > allowance >= (counter.unsent - units) * 2:
                     self.is_urgent = True
             self.has_unsent = True
         return tuple(states)
@@ -187,11 +189,11 @@ class Family(msgspec.Struct, gc=False, eq=False):
         known, found = {counter.name: counter for counter in self.counters}, []
         self._limits, self._cost = charge.limits, charge.cost
         self._steps = steps(charge.limits, charge.cost)
-        for limit, interval, _, _, share in self._steps:
+        for limit, interval, _, _, allowance in self._steps:
             name = sys.intern(limit.name)
-            counter = known.pop(name, None) or Counter(name, interval, share, interval)
+            counter = known.pop(name, None) or Counter(name, interval, allowance, interval)
             counter.interval = interval
-            counter.share = max(share, min(counter.unsent, counter.share))
+            counter.allowance = max(allowance, min(counter.unsent, counter.allowance))
             if interval < counter.unit:
                 counter.change(counter.state(now), now)
             found.append(counter)

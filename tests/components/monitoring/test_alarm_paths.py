@@ -242,7 +242,13 @@ def test_failover_of_the_database_raises_one_alarm(stack: str) -> None:
             for query, metric in series(alarm).items()
         }
         phases = [
-            ({query: {"ServiceUp": 1.0, **values}.get(source, 0.0) for query, source in pairs}, end)
+            (
+                {
+                    query: {"ServiceUp": 1.0, "CanaryKeyUp": 1.0, **values}.get(source, 0.0)
+                    for query, source in pairs
+                },
+                end,
+            )
             for pairs in [sources.items()]
             for values, end in ((normal, 60), (outage, 2), (normal, 60))
         ]

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 from gatehouse.core import gcra
 from gatehouse.core.keys import RateLimit
-from gatehouse.core.ledger import FAMILIES_MAX, UNITS_MAX, Counter, Families, Family, share
+from gatehouse.core.ledger import FAMILIES_MAX, UNITS_MAX, Counter, Families, Family, allowance
 from gatehouse.core.verification import Charge
 from hypothesis import given
 from hypothesis import strategies as st
@@ -173,8 +173,8 @@ def test_workers_exceed_a_limit_by_one_share_each(
         for _ in range(count if action == "take" else 0):
             if worker.take(request, redis, now):
                 for ahead, limit in zip(exact.count(cost, now), several, strict=True):
-                    assert ahead <= limit.burst + WORKERS * share(limit) + 1e-3
-                    if limit.cost * cost > share(limit):
+                    assert ahead <= limit.burst + WORKERS * allowance(limit) + 1e-3
+                    if limit.cost * cost > allowance(limit):
                         assert ahead <= limit.burst + 1e-3
     for worker in workers:
         worker.exchange(redis, now)
@@ -198,9 +198,9 @@ def test_workers_exceed_a_changing_limit_by_one_share_each(
     several: list[RateLimit], clock_us: int, data: st.DataObject
 ) -> None:
     """Each worker knows another definition at any time. The limit with their largest rate and burst
-    is exceeded by at most one share for each worker."""
+    is exceeded by at most one allowance for each worker."""
     fastest = min(several, key=gcra.interval_us)
-    burst, part = max(each.burst for each in several), max(share(each) for each in several)
+    burst, part = max(each.burst for each in several), max(allowance(each) for each in several)
     redis, exact, now = Redis(clock_us), Exact((fastest,)), 0
     workers = [Worker() for _ in range(WORKERS)]
     for action, index, count, wait in data.draw(steps):
@@ -258,23 +258,23 @@ def test_every_allowed_request_is_sent_once(sequence: list[tuple[int, bool]]) ->
 
 @pytest.mark.bound("core.ledger:UNITS_MAX")
 @pytest.mark.parametrize(
-    ("limits", "cost", "share"),
+    ("limits", "cost", "allowance"),
     [
         ([DAY], 1, 100),
         ([DAY], 50, 2),
         ([DAY], 101, 0),
         ([DAY], 0, 0),
         ([limit_of(9, 86_400)], 1, 0),
-        ([DAY, limit_of(100, 3600, "hour")], 1, 10),  # the smallest share of several limits
+        ([DAY, limit_of(100, 3600, "hour")], 1, 10),  # the smallest allowance of several limits
         ([DAY, limit_of(9, 3600, "hour")], 1, 0),
         ([DAY, limit_of(9, 3600, "free", cost=0)], 1, 0),  # a limit that counts nothing
         ([limit_of(1_000_000, 60)], 1, UNITS_MAX),
     ],
 )
 def test_unknown_limits_allow_their_share_at_once(
-    limits: list[RateLimit], cost: int, share: int
+    limits: list[RateLimit], cost: int, allowance: int
 ) -> None:
-    assert passed(family(), charge(*limits, cost=cost), 0.0) == share
+    assert passed(family(), charge(*limits, cost=cost), 0.0) == allowance
 
 
 def used(limit: RateLimit, units: int) -> gcra.State:
@@ -357,7 +357,7 @@ def test_requests_without_redis_are_sent_as_far_as_they_still_count(
             worker.take(charge(minute), now, degraded=True)
     left = max((counter.arrival - now for counter in worker.counters), default=0.0)
     left_units = left / gcra.interval_us(minute)
-    assert sum(units for _, units in worker.send(now)) <= max(left_units, share(minute))
+    assert sum(units for _, units in worker.send(now)) <= max(left_units, allowance(minute))
 
 
 def test_expired_counters_are_removed_without_redis() -> None:

@@ -12,15 +12,15 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.client import retrieval_links
-from gatehouse.features.sharing.models import CONTENT_JSON_BYTES_MAX, FILES_BYTES_MAX
+from gatehouse.features.secrets.models import CONTENT_JSON_BYTES_MAX, FILES_BYTES_MAX
 from gatehouse.platform.settings import Settings
 
 from sandbox import child_processes
 from sandbox.ports import free_port
 from tests.runtime.conftest import lock_waits, locked, opened
 from tests.runtime.console_client import BOOTSTRAP, outcome, session_key
-from tests.runtime.features.sharing.conftest import aws
-from tests.runtime.features.sharing.services import BUCKET, TABLE
+from tests.runtime.features.secrets.conftest import aws
+from tests.runtime.features.secrets.services import BUCKET, TABLE
 from tests.runtime.services.gateway import fork_server
 from tests.runtime.services.gateway.conftest import gateway_environment, log_lines
 

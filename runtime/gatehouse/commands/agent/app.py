@@ -1,49 +1,55 @@
-"""ASGI application of the Core agent. Serves listings and files (RFC 9110), but only for requests
-that contain the gateway's secret."""
+"""ASGI application of the Core agent: lists and serves the files of one directory, but only for
+requests that contain the gateway's secret.
 
-import asyncio
+Symbolic links, devices, and names that begin with a dot are neither listed nor served.
+"""
+
 import hashlib
 import hmac
 import mimetypes
 import os
-import re
-from collections import OrderedDict
-from collections.abc import AsyncIterator
+import stat
+import time
+from collections import deque
 from dataclasses import dataclass, field
-from email.utils import formatdate, parsedate_to_datetime
-from urllib.parse import quote
+from functools import lru_cache, partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
-from gatehouse.commands.agent.directory import Directory, Entry, OpenFile, decode_path
-from gatehouse.core.addresses import ClientAddresses
-from gatehouse.core.clock import Clock, rfc3339
-from gatehouse.core.errors import NotFound, Unauthorized
-from gatehouse.platform.limits import Limit
-from gatehouse.platform.observability import Observer
-from gatehouse.platform.web import asgi
-from gatehouse.platform.web.application import Application, Routes
-from gatehouse.platform.web.asgi import Response
-from gatehouse.platform.web.request import Refused, Reply, Request, Service
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-#: Maximum number of entries of a listing.
-MAX_ENTRIES = 5000
-#: Number of listings that are read at the same time. Those of a key have at most half of them.
-LISTINGS_PARALLEL = 2
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import GatehouseError, MethodNotAllowed, NotFound, Unauthorized
+from gatehouse.platform.web.asgi import problem_members
+
 #: Path of the health checks.
 HEALTH_PATH = "/healthz"
-_PREFIX = b"/files/"
-CHUNK_BYTES = 65_536
-#: Maximum size of a file whose content is cached, and of the cache.
-CACHED_FILE_BYTES_MAX, CACHE_BYTES_MAX = 1024 * 1024, 64 * 1024 * 1024
+#: Maximum number of names that are read for a listing.
+NAMES_MAX = 5000
+#: Maximum size of a file whose content is cached, and maximum number of cached files.
+CACHED_FILE_BYTES_MAX, CACHED_FILES_MAX = 1024 * 1024, 64
 #: A file that has changed later is not cached, because the next change could leave the ETag as it
 #: is: timestamps of file systems have a resolution of milliseconds, sometimes of a second.
 CACHED_AGE_S = 3.0
-_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 #: The content is not trusted, so browsers must neither execute the content nor guess its type.
 _HEADERS = {
-    "accept-ranges": "bytes",
     "cache-control": "public, no-cache",
     "content-security-policy": "default-src 'none'; sandbox",
+    "x-content-type-options": "nosniff",
 }
+_OCTETS = "application/octet-stream"
+#: 9999-12-31T23:59:59Z. File systems store later times.
+_MODIFIED_AT_MAX = 253_402_300_799
 
 
 @dataclass(slots=True)
@@ -64,228 +70,165 @@ class GatewaySecrets:
         return sum(hmac.compare_digest(digest, accepted) for accepted in self._digests) > 0
 
 
-@dataclass(slots=True)
-class FileCache:
-    """The content of the files that were requested last. Each request opens the file, and content
-    with another ETag is not served.
-    """
+class Files(StaticFiles):
+    """Serves files and listings of directories (RFC 9110)."""
 
-    _files: OrderedDict[tuple[str, ...], tuple[str, bytes]] = field(default_factory=OrderedDict)
-    _size: int = 0
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory=directory, check_dir=False)
+        self._root = directory
+        self._content = lru_cache(CACHED_FILES_MAX)(_read)
 
-    def get(self, path: tuple[str, ...], tag: str) -> bytes | None:
-        stored_tag, content = self._files.get(path, ("", b""))
-        if stored_tag != tag:
-            return None
-        self._files.move_to_end(path)
-        return content
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        _, status = await to_thread.run_sync(self.lookup_path, path)
+        if status and stat.S_ISDIR(status.st_mode) and scope["method"] in ("GET", "HEAD"):
+            return JSONResponse(await to_thread.run_sync(self._listing, path), headers=_HEADERS)
+        response = await super().get_response(path, scope)
+        if isinstance(response, FileResponse) and _is_cached(response, scope):
+            read = partial(self._content, str(response.path), response.headers["etag"])
+            content = await to_thread.run_sync(read)
+            headers = {**response.headers, "content-length": str(len(content))}
+            return Response(content, headers=headers)
+        return response
 
-    def add(self, path: tuple[str, ...], tag: str, content: bytes) -> None:
-        _, previous = self._files.pop(path, ("", b""))
-        self._files[path] = tag, content
-        self._size += len(content) - len(previous)
-        while self._size > CACHE_BYTES_MAX:
-            _, (_, oldest) = self._files.popitem(last=False)
-            self._size -= len(oldest)
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        expected = str(Path(os.path.realpath(self._root), path))
+        try:
+            full_path, status = super().lookup_path(path)
+        except (OSError, ValueError):  # inaccessible, too long, or with NUL
+            return "", None
+        is_hidden = any(name.startswith(".") for name in path.split("/")) and path != "."
+        if is_hidden or full_path != expected or not os.access(full_path, os.R_OK):
+            return "", None
+        return full_path, status
 
+    def file_response(
+        self, full_path: Any, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        # Replacing a file changes the inode.
+        fields = stat_result.st_mtime_ns, stat_result.st_size, stat_result.st_ino
+        name = Path(full_path).name
+        media_type, encoding = mimetypes.guess_type(name)
+        response = FileResponse(
+            full_path,
+            headers={**_HEADERS, "etag": '"{:x}-{:x}-{:x}"'.format(*fields)},
+            media_type=_OCTETS if media_type is None or encoding else media_type,
+            filename=name,
+            stat_result=stat_result,
+        )
+        if self.is_not_modified(response.headers, Headers(scope=scope)):
+            return NotModifiedResponse(response.headers)
+        return response
 
-@dataclass(frozen=True)
-class Files:
-    directory: Directory
-    secrets: GatewaySecrets
-    cache: FileCache = field(default_factory=FileCache)
-    listings: Limit = field(default_factory=lambda: Limit(LISTINGS_PARALLEL))
-
-    async def healthz(self, request: Request) -> Response:
-        return request.response(200, b'{"status":"ok"}')
-
-    async def listing(self, request: Request) -> Response:
-        self._authenticate(request)
-        return await self._listing(request, ())
-
-    async def content(self, request: Request) -> Reply:
-        """GET /files/{path}: the content of a file, or the listing of a directory."""
-        self._authenticate(request)
-        raw_path = request.raw_path.removeprefix(_PREFIX)
-        path = decode_path(raw_path)
-        file = await asyncio.to_thread(self.directory.open, path)
-        if file is None:
-            return await self._listing(request, path)
-        if raw_path.endswith(b"/"):
-            file.close()
-            raise NotFound("This is a file. Remove the slash at the end of the URL.")
-        content = await self._cached(path, file, request.now) if request.method == "GET" else None
-        return file_response(file, content, request)
-
-    async def _cached(self, path: tuple[str, ...], file: OpenFile, now: float) -> bytes | None:
-        """The content of a file, which is then in the cache. None if it is not cached."""
-        tag = etag(file)
-        content = self.cache.get(path, tag)
-        age_s = now - file.modified_ns / 1_000_000_000
-        if content is None and file.size <= CACHED_FILE_BYTES_MAX and age_s > CACHED_AGE_S:
-            content = await asyncio.to_thread(os.pread, file.fd, file.size, 0)
-            if len(content) < file.size:  # it was truncated
-                return None
-            self.cache.add(path, tag, content)
-        return content
-
-    async def _listing(self, request: Request, path: tuple[str, ...]) -> Response:
-        async with self.listings:
-            body = await asyncio.to_thread(self._encoded_listing, path)
-        headers = [(b"cache-control", b"public, no-cache")]
-        return request.response(200, body, headers=headers)
-
-    def _encoded_listing(self, path: tuple[str, ...]) -> bytes:
-        listing = self.directory.listing(path, max_entries=MAX_ENTRIES)
-        body = {
-            "path": "/".join(path),
-            "entries": [_entry(entry) for entry in listing.entries],
-            "truncated": listing.truncated,
-            "omitted": listing.omitted,
+    def _listing(self, path: str) -> dict[str, Any]:
+        """Return the files and directories below a directory, sorted by path, until NAMES_MAX names
+        have been read.
+        """
+        names_read, entries, queue = 0, list[dict[str, Any]](), deque([path])
+        while queue and names_read <= NAMES_MAX:
+            directory = queue.popleft()
+            try:
+                scan = os.scandir(self._root / directory)
+            except OSError:  # removed or made inaccessible after its parent was read
+                continue
+            with scan:
+                for entry in scan:
+                    names_read += 1
+                    if names_read > NAMES_MAX:
+                        break
+                    described = _entry(str(Path(directory, entry.name)), entry)
+                    if described is not None:
+                        entries.append(described)
+                        if described["type"] == "directory":
+                            queue.append(described["path"])
+        return {
+            "path": "" if path == "." else path,
+            "entries": sorted(entries, key=lambda entry: entry["path"]),
+            "truncated": names_read > NAMES_MAX,
         }
-        return asgi.encode(body)
 
-    def _authenticate(self, request: Request) -> None:
-        values = request.values(b"authorization")
-        scheme, _, secret = (values[0] if len(values) == 1 else "").partition(" ")
-        if scheme.lower() != "bearer" or not self.secrets.matches(secret.strip()):
+
+class _Authentication:
+    """Denies requests without the gateway's secret."""
+
+    def __init__(self, app: ASGIApp, secrets: GatewaySecrets) -> None:
+        self._app = app
+        self._secrets = secrets
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scheme, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
+        app = self._app
+        if scheme.lower() != "bearer" or not self._secrets.matches(secret.strip()):
             error = Unauthorized("Only the gateway can use this Core.")
-            raise Refused(error, headers=[(b"www-authenticate", b'Bearer realm="core"')])
+            app = _problem(error, {"www-authenticate": 'Bearer realm="core"'})
+        await app(scope, receive, send)
 
 
-def create(directory: Directory, secrets: GatewaySecrets) -> Application:
-    service = Service(
-        observer=Observer("core", "error", ""),
-        addresses=ClientAddresses(()),
-        clock=Clock(),
-        headers=(*asgi.NO_STORE, (b"x-content-type-options", b"nosniff")),
+def create(directory: Path, secrets: GatewaySecrets) -> Starlette:
+    files = Files(directory)
+
+    async def health(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def root(request: Request) -> Response:
+        return await files.get_response(".", request.scope)
+
+    authentication = [Middleware(_Authentication, secrets=secrets)]
+    return Starlette(
+        routes=[
+            Route(HEALTH_PATH, health),
+            Route("/files", root, middleware=authentication),
+            Mount("/files", files, middleware=authentication),
+        ],
+        exception_handlers={HTTPException: _error_response},
     )
-    files, routes = Files(directory, secrets), Routes(service)
-    routes.add(HEALTH_PATH, files.healthz)
-    routes.add("/files", files.listing)
-    routes.add("/files/{path:path}", files.content)
-    return Application(service.observer, routes=routes)
 
 
-def _entry(entry: Entry) -> dict[str, str | int]:
-    modified_at = rfc3339(entry.modified_ns // 1_000_000_000)
-    return {"path": entry.path, "type": entry.type, "size": entry.size, "modified_at": modified_at}
+def _is_cached(response: FileResponse, scope: Scope) -> bool:
+    status = response.stat_result
+    return (
+        status is not None
+        and status.st_size <= CACHED_FILE_BYTES_MAX
+        and time.time() - status.st_mtime > CACHED_AGE_S
+        and scope["method"] == "GET"
+        and "range" not in Headers(scope=scope)
+    )
+
+
+def _read(path: str, etag: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _entry(path: str, entry: os.DirEntry[str]) -> dict[str, Any] | None:
+    """None for a name that is not served, or not valid UTF-8, which a URL cannot contain."""
+    try:
+        path.encode()
+        is_directory, is_file = (
+            entry.is_dir(follow_symlinks=False),
+            entry.is_file(follow_symlinks=False),
+        )
+        status = entry.stat(follow_symlinks=False)
+    except (OSError, UnicodeEncodeError):
+        return None
+    if entry.name.startswith(".") or not (is_directory or is_file):
+        return None
+    return {
+        "path": path,
+        "type": "directory" if is_directory else "file",
+        "size": 0 if is_directory else status.st_size,
+        "modified_at": rfc3339(min(max(int(status.st_mtime), 0), _MODIFIED_AT_MAX)),
+    }
 
 
 def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def file_response(file: OpenFile, content: bytes | None, request: Request) -> Reply:
-    """content: None if it has to be read."""
-    tag, modified = etag(file), formatdate(file.modified_ns // 1_000_000_000, usegmt=True)
-    headers = {**_HEADERS, "etag": tag, "last-modified": modified}
-    first, length, status = 0, file.size, 200
-    if not_modified(request, tag, file.modified_ns):
-        length, status = 0, 304
-    else:
-        headers["content-type"] = content_type(file.name)
-        headers["content-disposition"] = disposition(file.name)
-        part = byte_range(request, tag, modified, file.size)
-        if part is not None:
-            first, length, status = part.start, len(part), 206 if part else 416
-            positions = f"{part[0]}-{part[-1]}" if part else "*"
-            headers["content-range"] = f"bytes {positions}/{file.size}"
-        headers["content-length"] = str(length)
-    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    if request.is_head or not length:
-        file.close()
-    parts = _chunks(file, content, first, length)
-    return request.streamed(parts, status=status, headers=encoded)
+def _error_response(_: Request, exc: Exception) -> Response:
+    if isinstance(exc, HTTPException) and exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return _problem(MethodNotAllowed("Use GET or HEAD."), exc.headers)
+    return _problem(NotFound("The file does not exist."))
 
 
-async def _chunks(
-    file: OpenFile, content: bytes | None, position: int, length: int
-) -> AsyncIterator[bytes]:
-    end = position + length
-    try:
-        while position < end:
-            size = min(CHUNK_BYTES, end - position)
-            if content is None:
-                chunk = await asyncio.to_thread(os.pread, file.fd, size, position)
-            else:
-                chunk = content[position : position + size]
-            if not chunk:
-                # The body is shorter than Content-Length. Only closing the connection signals this
-                # to the client.
-                raise ConnectionAbortedError("the file was truncated while it was sent")
-            position += len(chunk)
-            yield chunk
-    finally:
-        file.close()
-
-
-def etag(file: OpenFile) -> str:
-    """Strong validator. Writing to the file changes the modification time; replacing the file
-    changes the inode.
-    """
-    return f'"{file.modified_ns:x}-{file.size:x}-{file.inode:x}"'
-
-
-def content_type(name: str) -> str:
-    """Media type for a file name. Text is declared as UTF-8. A compressed file has the media type
-    of the compression format.
-    """
-    guessed, encoding = mimetypes.guess_type(name, strict=True)
-    if encoding is not None:
-        return {
-            "gzip": "application/gzip",
-            "bzip2": "application/x-bzip2",
-            "xz": "application/x-xz",
-        }.get(encoding, "application/octet-stream")
-    if guessed is None:
-        return "application/octet-stream"
-    return f"{guessed}; charset=utf-8" if guessed.startswith("text/") else guessed
-
-
-def disposition(name: str) -> str:
-    """Content-Disposition value: `attachment` with the plain and the extended file name (RFC 6266,
-    RFC 8187).
-    """
-    plain = re.sub(r"[^ !#-\[\]-~]", "_", name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-
-
-def not_modified(request: Request, tag: str, modified_ns: int) -> bool:
-    """Evaluates If-None-Match or, if that header is missing, If-Modified-Since (RFC 9110, section
-    13.2.2).
-    """
-    tags = request.header(b"if-none-match")
-    if tags:
-        return tags.strip() == "*" or tag in {
-            value.strip().removeprefix("W/") for value in tags.split(",")
-        }
-    since = _date(request.header(b"if-modified-since"))
-    return since is not None and modified_ns // 1_000_000_000 <= since
-
-
-def byte_range(request: Request, tag: str, modified: str, size: int) -> range | None:
-    """The positions of the requested bytes; empty if the file has none of them.
-
-    None for the whole file: if the request contains no range, several ranges or a malformed range,
-    or if If-Range does not match.
-    """
-    match = _RANGE.fullmatch(request.header(b"range").replace(" ", ""))
-    condition = request.header(b"if-range")
-    if match is None or condition not in ("", tag, modified):
-        return None
-    first, last = match.groups()
-    if not first:
-        if not last:
-            return None
-        return range(max(0, size - int(last)), size)
-    if last and int(last) < int(first):
-        return None
-    return range(int(first), min(int(last) + 1, size) if last else size)
-
-
-def _date(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
+def _problem(error: GatehouseError, headers: Any = None) -> Response:
+    members = problem_members(error, "")
+    return JSONResponse(members, error.status, headers, "application/problem+json")

@@ -22,7 +22,6 @@ from starlette.types import ASGIApp
 
 from gatehouse.client.http import backoff_s, problem, uses_proxy
 from gatehouse.commands.agent.app import GatewaySecrets, create
-from gatehouse.commands.agent.directory import Directory
 from gatehouse.commands.agent.tunnel import NgrokTunnel
 from gatehouse.core.errors import (
     Conflict,
@@ -46,9 +45,8 @@ HEAD_BYTES_MAX = 64 * 1024
 #: Longer than gateways keep idle connections, so that none sends a request on a connection that
 #: the agent closes.
 IDLE_S = 600
-#: Timeout of a request to the gateway, and maximum size of its response, which describes a lease.
+#: Timeout of a request to the gateway.
 TIMEOUT_S = 10.0
-RESPONSE_BYTES_MAX = 64 * 1024
 #: Wait times between attempts to reach the gateway.
 WAIT_S, WAIT_S_MAX = 1.0, 30.0
 #: Minimum interval between heartbeats that a gateway can choose.
@@ -111,12 +109,12 @@ def _stop_signal() -> asyncio.Event:
 
 async def register(registration: Registration, print_line: Print) -> None:
     """Registers a service until SIGTERM or SIGINT, or until an operator drains the instance. The
-    gateways then send no new requests. Raises the errors of `Lease.keep`.
+    gateways then send no new requests. Raises the errors of `Lease.run`.
     """
     stop = _stop_signal()
     async with _client(registration) as client:
         lease = Lease(registration, GatewaySecrets(), print_line, client)
-        await lease.keep(stop)
+        await lease.run(stop)
         await lease.drain()
 
 
@@ -128,9 +126,9 @@ async def run(
     tunnel: NgrokTunnel | None = None,
 ) -> None:
     """Serves on a listening socket until SIGTERM or SIGINT, or until an operator drains the
-    instance. Raises the errors of `Lease.keep`."""
+    instance. Raises the errors of `Lease.run`."""
     gateway_secrets, stop = GatewaySecrets(), _stop_signal()
-    server = _Server(_configuration(create(Directory(directory), gateway_secrets)))
+    server = _Server(_configuration(create(directory, gateway_secrets)))
     # Requests that arrive before the server has started wait in the socket's backlog.
     serving = asyncio.create_task(server.serve([sock]))
     serving.add_done_callback(lambda _: stop.set())
@@ -142,7 +140,7 @@ async def run(
                     registration, url=await stack.enter_async_context(tunnel.open(origin(sock)))
                 )
             lease = Lease(registration, gateway_secrets, print_line, client)
-            await lease.keep(stop)
+            await lease.run(stop)
             await lease.drain()
             await asyncio.sleep(PROPAGATION_S)
             try:
@@ -207,7 +205,7 @@ class _Lease(msgspec.Struct):
 
 @dataclass(slots=True)
 class Lease:
-    """Keeps the lease. Prints a line whenever the state of the lease changes."""
+    """Renews the lease. Prints a line whenever the state of the lease changes."""
 
     registration: Registration
     secrets: GatewaySecrets
@@ -215,7 +213,7 @@ class Lease:
     client: httpx.AsyncClient
     _lease: _Lease | None = None
 
-    async def keep(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set or an operator drains the instance.
 
         Raises Unauthorized, Forbidden or Conflict without retrying, because a retry cannot succeed.
@@ -319,16 +317,10 @@ class Lease:
     async def _send(self, method: str, **arguments: Any) -> httpx.Response:
         """Sends a request. The timeout is TIMEOUT_S. Raises Unavailable for temporary failures."""
         address = f"{self.registration.gateway}/v1/cores/{self.registration.name}"
-        headers = {
-            "Authorization": f"Bearer {self.registration.token}",
-            "Accept-Encoding": "identity",
-        }
+        headers = {"Authorization": f"Bearer {self.registration.token}"}
         try:
-            async with (
-                asyncio.timeout(TIMEOUT_S),
-                self.client.stream(method, address, headers=headers, **arguments) as streamed,
-            ):
-                reply = await _received(streamed)
+            async with asyncio.timeout(TIMEOUT_S):
+                reply = await self.client.request(method, address, headers=headers, **arguments)
         except (httpx.HTTPError, TimeoutError) as exc:
             raise Unavailable(
                 f"cannot reach the gateway at {self.registration.gateway} ({type(exc).__name__})"
@@ -336,18 +328,6 @@ class Lease:
         if reply.is_success:
             return reply
         raise _error(reply)
-
-
-async def _received(streamed: httpx.Response) -> httpx.Response:
-    """The response with its body. Raises HTTPError if it is compressed or too large."""
-    if "content-encoding" in streamed.headers:  # a few bytes could take gigabytes
-        raise httpx.DecodingError("the response is compressed")
-    content = bytearray()
-    async for part in streamed.aiter_bytes():
-        content += part
-        if len(content) > RESPONSE_BYTES_MAX:
-            raise httpx.ReadError("the response is too large")
-    return httpx.Response(streamed.status_code, headers=streamed.headers, content=bytes(content))
 
 
 def _error(reply: httpx.Response) -> GatehouseError:

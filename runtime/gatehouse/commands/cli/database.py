@@ -95,22 +95,27 @@ def import_(
         ),
     ] = False,
     ignore: Annotated[
-        list[str] | None, typer.Option(help="JSON member to ignore; repeatable.")
+        list[str] | None, typer.Option(help="Field of a key to ignore; repeatable.")
     ] = None,
     registered_by: Annotated[
         str,
-        typer.Option(metavar="ID", help="With --cores: ID of the key that registers the Cores."),
+        typer.Option(
+            metavar="ID",
+            help="With --cores and names of Cores: ID of the key that registers the Cores.",
+        ),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Import keys or Cores from another system: api_keys.json, ngrok_urls.json or hashes. A
-    repeated run resumes the import.
+    """Import keys or Cores of a legacy system: api_keys.json or ngrok_urls.json. A repeated run
+    resumes the import.
 
     The command connects to the database. Run the command with the environment variables of the
     console (see docs/guides/migrate.md).
     """
     if restore and (cores or skip_invalid or ignore or registered_by):
         reject("--restore can only be combined with --dry-run and --json")
+    if cores and ignore:
+        reject("--cores and --ignore are mutually exclusive")
     if registered_by and key_id(registered_by) is None:
         reject("--registered-by must be a key ID such as 3fGh82kLmQ0a")
     settings = configuration.load()

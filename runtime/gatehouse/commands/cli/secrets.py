@@ -38,16 +38,17 @@ from gatehouse.commands.cli.output import (
 from gatehouse.commands.cli.shapes import parameters
 from gatehouse.core.errors import BadRequest, Forbidden, NotFound
 from gatehouse.core.token import is_base62
-from gatehouse.features.sharing import link_token
-from gatehouse.features.sharing.deletion_receipt import is_signed
-from gatehouse.features.sharing.link_schemas import OpenedItemView, OpenedSecret
-from gatehouse.features.sharing.models import CLAIM_S, ID_CHARS
-from gatehouse.features.sharing.request_schemas import CreatedSecretRequest, CreateSecretRequest
-from gatehouse.features.sharing.schemas import (
+from gatehouse.features.requests.schemas import CreatedSecretRequest, CreateSecretRequest
+from gatehouse.features.secrets import link_token
+from gatehouse.features.secrets.deletion_receipt import is_signed
+from gatehouse.features.secrets.models import CLAIM_S, ID_CHARS
+from gatehouse.features.secrets.schemas import (
     CreatedSecret,
     CreateSecret,
     LinkReceipt,
     ListOwned,
+    OpenedItemView,
+    OpenedSecret,
     Receipt,
     SecretView,
     UpdateSecret,

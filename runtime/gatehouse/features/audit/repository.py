@@ -10,7 +10,7 @@ import json
 import msgspec
 
 from gatehouse.core.audit_chain import GENESIS, AuditRow, Checkpoint, first_break
-from gatehouse.core.audit_events import AuditAction, AuditEvent
+from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_datetime, to_seconds
 from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.platform.audit_log import COLUMNS, TEXT_COLUMNS, append
@@ -20,8 +20,6 @@ from gatehouse.platform.web.fields import unix_seconds
 
 #: Number of rows that are read and hashed at a time.
 BATCH_ROWS = 200
-#: Maximum number of events of a target that are counted.
-COUNTED_MAX = 10_000
 ALL_EVENTS = SearchAudit()
 _SELECT = f"SELECT {COLUMNS} FROM audit_event"
 
@@ -68,19 +66,6 @@ class AuditRepository:
         where.add("seq > {}", after)
         statement = f"{_SELECT}{where} ORDER BY seq LIMIT {where.bind(size)}"
         return tuple(_row(row) for row in await self._pool.fetch(statement, *where.values))
-
-    async def count_by_detail(
-        self, target_id: str, action: AuditAction, detail: str
-    ) -> dict[str, int]:
-        """Number of events for a target, of the first COUNTED_MAX, by the value of a detail, such
-        as the denied attempts by link.
-        """
-        statement = (
-            "SELECT value, count(*) AS number FROM (SELECT coalesce(details ->> $3, '') AS value "
-            "FROM audit_event WHERE target_id = $1 AND action = $2 LIMIT $4) AS first GROUP BY 1"
-        )
-        values = target_id, action.value, detail, COUNTED_MAX
-        return {row["value"]: row["number"] for row in await self._pool.fetch(statement, *values)}
 
     async def uncheckpointed(self, last: Checkpoint | None) -> UncheckpointedRange:
         """Read and verify all rows after checkpoint `last`, or all rows if `last` is None.

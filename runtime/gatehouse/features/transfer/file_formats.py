@@ -1,8 +1,7 @@
-"""File formats for imports from other systems and for sealed exports.
+"""File formats for imports from legacy systems and for sealed exports.
 
-`api_keys.json` contains an object whose member names are tokens, or a list of objects.
-`ngrok_urls.json` contains an object whose values are URLs. The object or list can also be the value
-of one of CONTAINERS in another object, whose other members are ignored.
+`api_keys.json` is an object whose names are tokens, and whose values are attributes of keys.
+`ngrok_urls.json` is an object whose names are tokens or names of Cores, and whose values are URLs.
 
 A sealed export consists of a line of plain text, and a nonce and zlib-compressed JSON lines
 encrypted with AES-256-GCM, which can be opened only with the pepper:
@@ -17,7 +16,7 @@ import json
 import re
 import secrets
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -25,16 +24,12 @@ import msgspec
 from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
 
-CONTAINERS = ("keys", "api_keys", "urls", "ngrok_urls")
-
 
 class Entry(msgspec.Struct, frozen=True):
-    """An entry. row: its number in the file, from 1. name: name of the object member, or None for
-    an item of a list.
-    """
+    """A member of the object. row: its number in the file, from 1."""
 
     row: int
-    name: str | None
+    name: str
     value: Any
 
 
@@ -43,34 +38,29 @@ class MalformedFile(ValueError):
 
 
 def entries(text: str) -> list[Entry]:
-    """Entries in the order of the file. Raises MalformedFile."""
-    return list(_entries(_container(_parsed(text))))
+    """Return the entries in the order of the file. Raises MalformedFile."""
+    return [Entry(row, *member) for row, member in enumerate(_parsed(text).items(), 1)]
 
 
-def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
-    """Removes entries from a JSON file. Returns the file, otherwise unchanged, and the number of
+def without(text: str, is_removed: Callable[[str], bool]) -> tuple[str, int]:
+    """Remove entries by their names. Returns the file, otherwise unchanged, and the number of
     removed entries. Raises MalformedFile, and ValueError for a number that JSON cannot represent.
     """
     document = _parsed(text)
-    container = _container(document)
-    removed = {entry.row: entry.name for entry in _entries(container) if is_removed(entry)}
-    if not removed:
+    remaining = {name: value for name, value in document.items() if not is_removed(name)}
+    count = len(document) - len(remaining)
+    if not count:
         return text, 0
-    if isinstance(container, list):
-        container[:] = [item for row, item in enumerate(container, 1) if row not in removed]
-    else:
-        for name in removed.values():
-            del container[name]
     indent = re.search(r"\n([ \t]+)\S", text)
     written = json.dumps(
-        document, ensure_ascii=False, allow_nan=False, indent=indent[1] if indent else None
+        remaining, ensure_ascii=False, allow_nan=False, indent=indent[1] if indent else None
     )
     # UTF-8 has no unpaired surrogates, so they remain escaped.
     written = re.sub(r"[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", written)
-    return written + ("\n" if text.endswith("\n") else ""), len(removed)
+    return written + ("\n" if text.endswith("\n") else ""), count
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> dict[str, Any]:
     try:
         document = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_members)
     except json.JSONDecodeError as exc:
@@ -81,25 +71,9 @@ def _parsed(text: str) -> Any:
         raise MalformedFile("contains a number with too many digits") from None
     except RecursionError:
         raise MalformedFile("is nested too deeply") from None
-    if not isinstance(document, dict | list):
-        raise MalformedFile("must be a JSON object or list")
+    if not isinstance(document, dict):
+        raise MalformedFile("must be a JSON object")
     return document
-
-
-def _container(document: Any) -> Any:
-    """The object or list that contains the entries."""
-    if isinstance(document, list):
-        return document
-    found = [name for name in CONTAINERS if isinstance(document.get(name), dict | list)]
-    if len(found) > 1:
-        raise MalformedFile(f"has more than one of the members {', '.join(found)}")
-    return document[found[0]] if found else document
-
-
-def _entries(container: Any) -> Iterator[Entry]:
-    if isinstance(container, list):
-        return (Entry(row, None, item) for row, item in enumerate(container, 1))
-    return (Entry(row, *item) for row, item in enumerate(container.items(), 1))
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,12 +12,11 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import BadRequest, GatehouseError, NotFound, Unavailable
-from gatehouse.core.imported_tokens import ids_of
+from gatehouse.core.imported_tokens import ids_of, is_token, material
 from gatehouse.core.keys import KeyId
 from gatehouse.core.token import Pepper
 from gatehouse.features.transfer.file_formats import without
 from gatehouse.features.transfer.repository import RemovalRepository
-from gatehouse.features.transfer.schemas import materials_of
 from gatehouse.platform.aws import object_storage
 
 #: Maximum size of a legacy file, which is parsed in the memory of the console. 100,000 entries are
@@ -69,10 +68,7 @@ class LegacyFileSync:
         """Removes the entries of purged keys from a file and returns their number."""
         try:
             content, tag = self.read(location, FILE_BYTES_MAX)
-            text, count = without(
-                content.decode(),
-                lambda entry: any(id in purged for id in ids_of(materials_of(entry), self.pepper)),
-            )
+            text, count = without(content.decode(), lambda name: self._is_one_of(name, purged))
         except NotFound:
             return 0
         except (BadRequest, ValueError) as exc:  # too large, MalformedFile, or not UTF-8
@@ -86,3 +82,6 @@ class LegacyFileSync:
                 location, text.encode(), only_if=tag or None, content_type="application/json"
             )
         return count
+
+    def _is_one_of(self, token: str, key_ids: Collection[KeyId]) -> bool:
+        return is_token(token) and any(id in key_ids for id in ids_of(material(token), self.pepper))

@@ -62,7 +62,8 @@ class ImportJob:
     generation: pepper generation for new digests, which every live gateway worker can read.
     cores: True if the entries are URLs of Cores.
     ignored: members that are ignored.
-    registered_by: ID of the key that registers Cores whose row specifies no key.
+    registered_by: ID of the key that registers the Cores, if the file contains their names and not
+        tokens.
     materials: inputs of the HMACs for the IDs that were derived.
     """
 
@@ -127,7 +128,7 @@ class ImportJob:
         return {
             other: id
             for id in self.materials.keys() & ids
-            for other in imported_tokens.ids_of([self.materials[id]], self.keys.pepper)
+            for other in imported_tokens.ids_of(self.materials[id], self.keys.pepper)
             if other != id
         }
 
@@ -139,7 +140,7 @@ class ImportJob:
     def _key(self, entry: Entry, now: float) -> Key:
         keys, generation = self.keys, self.generation
         row = parse_key(entry, self.ignored, keys.prefix)
-        material = row.material()
+        material = imported_tokens.material(entry.name)
         return keys.new_key(
             row,
             now,
@@ -153,10 +154,12 @@ class ImportJob:
 
     def _core(self, entry: Entry, now: float) -> CoreRecord:
         named = bool(self.registered_by)
-        row = parse_core(entry, self.ignored, self.keys.prefix, named=named)
-        key_id = KeyId(self.registered_by)
-        if row.key is not None:
-            key_id = self._key_id(imported_tokens.material(row.key))
+        row = parse_core(entry, self.keys.prefix, named=named)
+        key_id = (
+            KeyId(self.registered_by)
+            if named
+            else self._key_id(imported_tokens.material(entry.name))
+        )
         return CoreRecord(
             name=CoreName(row.core_name or f"core-{key_id[:8].lower()}"),
             instance_id=IMPORTED_INSTANCE,

@@ -48,6 +48,7 @@ _NAMES = {
     "int": "an integer",
     "float": "a number",
     "str": "a string",
+    "bytes": "base64",
     "bool": "true or false",
     "array": "an array",
     "object": "an object",

@@ -34,10 +34,12 @@ from gatehouse.features.keys.service import KeyService
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.notifications.service import NotificationDispatcher, WebhookService
 from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
-from gatehouse.features.sharing.backend import Backend
-from gatehouse.features.sharing.service import SecretService
-from gatehouse.features.sharing.worker import INTERVAL_S as SECRETS_INTERVAL_S
-from gatehouse.features.sharing.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, SecretWorker
+from gatehouse.features.requests.service import RequestService
+from gatehouse.features.secrets.backend import Backend
+from gatehouse.features.secrets.repository import SecretEventRepository
+from gatehouse.features.secrets.service import SecretService
+from gatehouse.features.secrets.worker import INTERVAL_S as SECRETS_INTERVAL_S
+from gatehouse.features.secrets.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, SecretWorker
 from gatehouse.features.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.features.transfer.repository import RemovalRepository
 from gatehouse.features.usage.repository import UsageRepository
@@ -116,14 +118,14 @@ class Composition:
         """Return the console application. Raises SettingsError."""
         settings, features_off = self.settings, features.off(self.settings.features)
         accepts_sessions = features.SESSIONS not in features_off
-        sessions, sharing = self.sessions(), self._secret_sharing()
+        sessions, (secrets, requests) = self.sessions(), self._secret_sharing()
         provider = self._identity_provider()
         redis = redis_of(settings)
         limits = RateLimits(redis, on_error=settings.limit_on_error)
         announcements = self._announcements()
         keys = self.key_service(
             announcements=announcements,
-            deliver=sharing.deliver if isinstance(sharing, SecretService) else None,
+            deliver=secrets.deliver if isinstance(secrets, SecretService) else None,
             forget=limits.forget,
         )
         denied = DeniedAttempts(AuditRepository(self.pool), self.clock, service="console")
@@ -147,7 +149,8 @@ class Composition:
             cursor_key=sessions.key,
             services={
                 **self._services(keys, sessions, limits),
-                SecretService: sharing,
+                SecretService: secrets,
+                RequestService: requests,
                 ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers),
             },
             body_max_bytes=settings.body_max_bytes,
@@ -255,11 +258,12 @@ class Composition:
         if self.sharing is None:
             return []
         worker = SecretWorker(self.sharing, self.pool, self.signer, self.observer)
+        events = SecretEventRepository(self.pool)
         return [
             PeriodicJob("secrets", SECRETS_INTERVAL_S, worker.run_once),
             PeriodicJob("due secrets", REPORT_INTERVAL_S, worker.report),
             PeriodicJob("orphaned secrets", ORPHAN_INTERVAL_S, worker.remove_orphans),
-            PeriodicJob("recorded secret events", PRUNE_INTERVAL_S, worker.prune),
+            PeriodicJob("recorded secret events", PRUNE_INTERVAL_S, events.prune),
         ]
 
     def _services(
@@ -271,6 +275,7 @@ class Composition:
             KeyService: keys,
             ExplanationService: ExplanationService(keys, limits, cores),
             AuditRepository: AuditRepository(self.pool),
+            SecretEventRepository: SecretEventRepository(self.pool),
             CheckpointReader: CheckpointReader(AuditRepository(self.pool), self.signer),
             UsageRepository: UsageRepository(self.pool),
             WebhookService: WebhookService(notifications, self.clock, self.pepper, networks),
@@ -291,12 +296,13 @@ class Composition:
     def _log_levels(self) -> LogLevelService:
         return LogLevelService(self.pool, self.clock, self.settings.log_level)
 
-    def _secret_sharing(self) -> SecretService | NotFound:
-        """Return the error of requests instead if secret sharing is not configured."""
+    def _secret_sharing(self) -> tuple[SecretService, RequestService] | tuple[NotFound, NotFound]:
+        """Return the error of their endpoints instead if secret sharing is not configured."""
         if self.sharing is None:
             self.observer.log.info("secret sharing disabled", reason=_NO_SHARING)
-            return NotFound(_NO_SHARING)
-        return SecretService(self.sharing, self.settings.sharing_url)
+            return NotFound(_NO_SHARING), NotFound(_NO_SHARING)
+        secrets = SecretService(self.sharing, self.settings.sharing_url)
+        return secrets, RequestService(self.sharing, secrets)
 
     def _notification_jobs(self) -> list[PeriodicJob]:
         dispatcher = NotificationDispatcher.of(self.settings, self.pool, self.clock, self.pepper)

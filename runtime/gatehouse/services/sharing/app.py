@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import CrossSite, GatehouseError, MethodNotAllowed, NotFound, Unavailable
-from gatehouse.features.sharing.backend import Backend
-from gatehouse.features.sharing.denials import TooManyDenied
-from gatehouse.features.sharing.links import LinkService
-from gatehouse.features.sharing.submissions import SubmissionService
+from gatehouse.features.requests.service import RequestService
+from gatehouse.features.secrets.backend import Backend
+from gatehouse.features.secrets.denials import TooManyDenied
+from gatehouse.features.secrets.links import LinkService
+from gatehouse.features.secrets.service import SecretService
 from gatehouse.platform.observability import PUBLISH_S, Observer
 from gatehouse.platform.settings import Settings, SharingSettings
 from gatehouse.platform.web import asgi, health, openapi
@@ -126,7 +127,7 @@ def create(
     endpoints: Iterable[Endpoint] = (*health.ENDPOINTS, *metrics)
     if backend is not None:
         forms, links = FormProtection(https=https), LinkService(backend)
-        submitters = Submitters(SubmissionService(backend), forms)
+        submitters = Submitters(RequestService(backend, SecretService(backend, "")), forms)
         services |= {LinkService: links, Submitters: submitters}
         endpoints = (*endpoints, *ENDPOINTS)
     pipeline = _SharingPipeline(

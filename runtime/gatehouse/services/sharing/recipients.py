@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl
 
 from gatehouse.core.errors import BadRequest, GatehouseError, NotFound
 from gatehouse.core.forwarding import query_flaw
-from gatehouse.features.sharing.denials import LinkNotFound
-from gatehouse.features.sharing.link_token import LinkToken, parse
-from gatehouse.features.sharing.links import (
+from gatehouse.features.secrets.denials import LinkNotFound
+from gatehouse.features.secrets.link_token import LinkToken, parse
+from gatehouse.features.secrets.links import (
     LinkService,
     Opened,
     OpenedItem,
@@ -19,8 +19,8 @@ from gatehouse.features.sharing.links import (
     WrongPassphrase,
     claim_id_of,
 )
-from gatehouse.features.sharing.models import Client
-from gatehouse.features.sharing.schemas import display_name
+from gatehouse.features.secrets.models import Client
+from gatehouse.features.secrets.schemas import display_name
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.asgi import Response
 from gatehouse.platform.web.request import Request

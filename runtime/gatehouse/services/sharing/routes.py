@@ -4,21 +4,20 @@ import secrets
 from functools import partial
 from typing import Any
 
-from gatehouse.features.sharing.link_schemas import (
+from gatehouse.features.requests.schemas import CreatedSecretRequest, SubmittedSecret
+from gatehouse.features.secrets.link_token import INCOMPLETE, LinkToken, parse
+from gatehouse.features.secrets.links import LinkService, Opened, OpenedItem, claim_id_of
+from gatehouse.features.secrets.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
+from gatehouse.features.secrets.schemas import (
+    FILES_MAX,
     AcknowledgeLink,
     LinkPreview,
     LookUpLink,
     OpenedItemView,
     OpenedSecret,
     OpenLink,
-    SubmittedSecret,
     link_preview,
 )
-from gatehouse.features.sharing.link_token import INCOMPLETE, LinkToken, parse
-from gatehouse.features.sharing.links import LinkService, Opened, OpenedItem, claim_id_of
-from gatehouse.features.sharing.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
-from gatehouse.features.sharing.request_schemas import CreatedSecretRequest
-from gatehouse.features.sharing.schemas import FILES_MAX
 from gatehouse.platform.web import openapi
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.openapi import Api

@@ -1,20 +1,20 @@
-"""Reads the multipart/form-data body of a submission as it arrives. The text and the files are kept
+"""Reads the multipart/form-data body of a submission as it arrives. The text and the files exist
 only in memory.
 """
 
 import re
 
 from gatehouse.core.errors import BadRequest, Problem
-from gatehouse.features.sharing.link_token import INCOMPLETE
-from gatehouse.features.sharing.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
-from gatehouse.features.sharing.schemas import (
+from gatehouse.features.secrets.link_token import INCOMPLETE
+from gatehouse.features.secrets.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
+from gatehouse.features.secrets.schemas import (
     FILE_NAME_CHARS_MAX,
     FILES_MAX,
     MEDIA_TYPE,
     OCTETS,
     file_name_problem,
 )
-from gatehouse.features.sharing.service import NewItem
+from gatehouse.features.secrets.service import NewItem
 from gatehouse.platform.web.uploads import MultipartForm, Part, decoded
 
 #: Order of the parts of a form: fields, then the text, then the files.

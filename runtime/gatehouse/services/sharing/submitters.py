@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
-from gatehouse.features.sharing.link_token import LinkToken, parse
-from gatehouse.features.sharing.links import claim_id_of
-from gatehouse.features.sharing.submissions import SubmissionService
+from gatehouse.features.requests.service import RequestService
+from gatehouse.features.secrets.link_token import LinkToken, parse
+from gatehouse.features.secrets.links import claim_id_of
 from gatehouse.platform.web.asgi import Response
 from gatehouse.platform.web.request import Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
@@ -18,7 +18,7 @@ from gatehouse.services.sharing.pages import Pages
 from gatehouse.services.sharing.recipients import client_of
 from gatehouse.services.sharing.submitted_form import InvalidContent, SubmittedForm, invalid_content
 
-#: Maximum number of submissions with files to the same request whose content a process keeps in
+#: Maximum number of submissions with files to the same request whose content a process has in
 #: memory. A person with a link therefore cannot use the memory for the bodies of others.
 _LINK_PARALLEL = 2
 
@@ -27,8 +27,8 @@ _SHOWN_FIELDS = ("submission", "link", "text")
 
 
 class Submitters:
-    def __init__(self, submissions: SubmissionService, forms: FormProtection) -> None:
-        self._submissions = submissions
+    def __init__(self, requests: RequestService, forms: FormProtection) -> None:
+        self._requests = requests
         self._forms = forms
         self._links = Counter[str]()
 
@@ -74,7 +74,7 @@ class Submitters:
                     raise BadRequest
             token = _token(form, path)
             submission = submission or generated
-            await self._submissions.check(token, claim_id_of(submission, token.path), client)
+            await self._requests.check(token, claim_id_of(submission, token.path), client)
             return token, submission
 
         authorized, admitted = None, False
@@ -94,7 +94,7 @@ class Submitters:
             form.close()
             token, submission = authorized or await authorize()
             submission_id = claim_id_of(submission, token.path)
-            await self._submissions.submit(token, form.items, submission_id, client)
+            await self._requests.submit(token, form.items, submission_id, client)
         return submission
 
     def _release(self, link: str) -> None:
@@ -108,7 +108,7 @@ class Submitters:
         """The page with the values of _SHOWN_FIELDS. problem: name of the text that explains why
         the form was rejected.
         """
-        secret, requested = await self._submissions.find(path)
+        secret, requested = await self._requests.find(path)
         nonce, (submission, link, text) = self._forms.nonce(request), fields
         return Pages(request).page(
             "request",

@@ -7,13 +7,12 @@ import socket
 from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote
 
 import httpx
 import pytest
 from gatehouse.commands.agent import app as agent_app
-from gatehouse.commands.agent.directory import Directory
 from starlette.types import ASGIApp
 
 SECRET = "core-secret"
@@ -25,6 +24,16 @@ class Agent:
     app: ASGIApp
     client: httpx.AsyncClient
     secrets: agent_app.GatewaySecrets
+
+    @classmethod
+    def of(cls, root: Path, secrets: agent_app.GatewaySecrets) -> Self:
+        app = agent_app.create(root, secrets)
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="http://core.test",
+            headers={"Authorization": f"Bearer {SECRET}"},
+        )
+        return cls(root, app, client, secrets)
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         raw, _, query = path.encode("latin-1").partition(b"?")
@@ -90,10 +99,6 @@ def root(tmp_path: Path) -> Path:
 async def agent(root: Path) -> AsyncIterator[Agent]:
     secrets = agent_app.GatewaySecrets()
     secrets.accept(SECRET)
-    served = agent_app.create(Directory(root), secrets)
-    transport = httpx.ASGITransport(served)
-    headers = {"Authorization": f"Bearer {SECRET}"}
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://core.test", headers=headers
-    ) as client:
-        yield Agent(root, served, client, secrets)
+    agent = Agent.of(root, secrets)
+    async with agent.client:
+        yield agent

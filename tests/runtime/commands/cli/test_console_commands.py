@@ -8,7 +8,7 @@ import pytest
 from gatehouse.client.http import Client
 from gatehouse.features.keys.fields import KeySettings
 from gatehouse.features.keys.schemas import RevokedKey, RotatedKey
-from gatehouse.features.sharing.schemas import CreatedSecret, SecretView
+from gatehouse.features.secrets.schemas import CreatedSecret, SecretView
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import View
 

@@ -18,9 +18,8 @@ import httpx
 import pytest
 import uvicorn
 from gatehouse.client.http import Client
-from gatehouse.features.sharing.link_schemas import LinkPreview
-from gatehouse.features.sharing.models import ID_CHARS
-from gatehouse.features.sharing.schemas import CreatedSecret
+from gatehouse.features.secrets.models import ID_CHARS
+from gatehouse.features.secrets.schemas import CreatedSecret, LinkPreview
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.platform.web.examples import example
 from gatehouse.services.sharing import app as sharing_app
@@ -28,8 +27,8 @@ from gatehouse.services.sharing import app as sharing_app
 from sandbox import ports
 from tests.runtime.commands.cli.conftest import Command, Result, running_console
 from tests.runtime.conftest import Database
-from tests.runtime.features.sharing.conftest import aws
-from tests.runtime.features.sharing.services import BUCKET, REGION, TABLE
+from tests.runtime.features.secrets.conftest import aws
+from tests.runtime.features.secrets.services import BUCKET, REGION, TABLE
 
 __all__ = ["aws"]
 TEXT = "correct horse battery staple"
@@ -105,7 +104,7 @@ def recipient(tmp_path: Path) -> Command:
 def test_sender_is_shown_in_one_line(recipient: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = json.dumps({**example(LinkPreview), "sender": "a\ngatehouse: b"})
     monkeypatch.setattr(Client, "_send", lambda *_, **__: httpx.Response(200, text=answer))
-    shown = recipient.run("secrets", "open", stdin="https://share.example.com/s/a#b")
+    shown = recipient.run("secrets", "open", stdin="https://sharing.example.com/s/a#b")
     assert "From a\ufffdgatehouse: b, created" in shown.err
 
 
@@ -162,7 +161,7 @@ def test_use_is_not_lost_if_the_content_cannot_be_written(
     assert (recipient.folder / "a").exists() == ("--json" not in options)
 
 
-@pytest.mark.bound("sharing.schemas:_SAVED_NAME_BYTES_MAX")
+@pytest.mark.bound("secrets.schemas:_SAVED_NAME_BYTES_MAX")
 def test_submitted_content_reaches_neither_the_terminal_nor_hidden_files(
     sender: Command, recipient: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,7 +265,7 @@ def test_no_canary_of_a_command_is_in_messages_logs_or_tables(
         "items": stored,
     }
     for canary in (*canaries.values(), link.partition("#")[2], submission.partition("#")[2]):
-        assert [place for place, text in searched.items() if canary in text] == []
+        assert [output for output, text in searched.items() if canary in text] == []
 
 
 @pytest.mark.parametrize(

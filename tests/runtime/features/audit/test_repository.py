@@ -5,9 +5,8 @@ import contextlib
 
 import msgspec
 import pytest
-from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
+from gatehouse.core.audit_events import AuditEvent, Details
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.audit import repository
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.platform.audit_log import COLUMNS, append
@@ -58,17 +57,6 @@ async def verify(trail: AuditRepository) -> tuple[int, int | None]:
     """Number of rows before the first row that breaks the chain, and its sequence number."""
     checked = await trail.uncheckpointed(None)
     return checked.rows, checked.broken
-
-
-@pytest.mark.bound("audit.repository:COUNTED_MAX")
-async def test_number_of_counted_events_is_bounded(
-    trail: AuditRepository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(repository, "COUNTED_MAX", 3)
-    for _ in range(5):
-        await trail.append(event(1))
-    counts = await trail.count_by_detail(event(1).target_id, AuditAction.KEY_CREATE, "part")
-    assert counts == {"0.1": 3}
 
 
 async def test_concurrent_writers_append_without_gaps(trail: AuditRepository) -> None:

@@ -1,6 +1,5 @@
 """Legacy files in S3: purged keys are removed, also during concurrent writes."""
 
-import hashlib
 import json
 import secrets
 from collections.abc import Callable
@@ -51,28 +50,17 @@ async def purge(console: Console, key_id: str) -> None:
 @pytest.mark.requirement("CG-09", "CG-08")
 async def test_purged_key_is_removed_from_every_legacy_file(console: Console, bucket: Any) -> None:
     removed, remaining = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
-    kept = {"hash": "f" * 64, "algorithm": "sha256"}
-    hashed = {"hash": hashlib.sha256(removed.encode()).hexdigest(), "algorithm": "sha256"}
     put(bucket, "api_keys.json", {remaining: {"name": "unchanged"}, removed: {"name": "removed"}})
-    put(bucket, "hashes.json", [{**hashed, "uses": 4}, kept])
-    put(
-        bucket,
-        "config/ngrok_urls.json",
-        {
-            "urls": [
-                {"api_key": removed, "url": "https://a.example"},
-                {"key": remaining, "url": "b"},
-            ]
-        },
-    )
+    urls = {remaining: "https://b.example", removed: "https://a.example", "docs": "https://c"}
+    put(bucket, "config/ngrok_urls.json", urls)
     key_id = await console.import_key(removed)
-    files = file_sync(console, locations=(KEYS, URLS, f"s3://{BUCKET}/hashes.json", f"{KEYS}.old"))
+    files = file_sync(console, locations=(KEYS, URLS, f"{KEYS}.old"))
     assert await files.run_once() == 0
     await purge(console, key_id)
     assert await files.run_once() == 1
     assert get(bucket, "api_keys.json") == {remaining: {"name": "unchanged"}}
-    assert get(bucket, "hashes.json") == [kept]
-    assert get(bucket, "config/ngrok_urls.json") == {"urls": [{"key": remaining, "url": "b"}]}
+    del urls[removed]
+    assert get(bucket, "config/ngrok_urls.json") == urls
     assert (await actions(console, key_id))[-1] == "key.legacy-files-removed"
     assert await files.run_once() == 0
 

@@ -1,4 +1,4 @@
-"""Rows of imported files: any row is accepted or rejected, and never quoted."""
+"""Entries of imported files: any entry is accepted or rejected, and never quoted."""
 
 import json
 from typing import Any
@@ -6,23 +6,16 @@ from typing import Any
 import pytest
 from gatehouse.core.errors import BadRequest
 from gatehouse.features.transfer.file_formats import entries
-from gatehouse.features.transfer.schemas import (
-    ALIASES,
-    CORE_ALIASES,
-    ImportedCore,
-    ImportedKey,
-    parse_core,
-    parse_key,
-)
+from gatehouse.features.transfer.schemas import ALIASES, ImportedKey, parse_core, parse_key
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.runtime.tokens import unknown_token
 
+pytestmark = pytest.mark.requirement("CG-09")
 TOKEN = "old-token-000001-abcdef"
-NAMES = sorted(
-    {*ALIASES, *CORE_ALIASES, *ImportedKey.__struct_fields__, *ImportedCore.__struct_fields__}
-)
+NAMES = sorted({*ALIASES, *ImportedKey.__struct_fields__})
+DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
 ANY = st.recursive(
     st.none()
     | st.booleans()
@@ -39,12 +32,12 @@ ANY = st.recursive(
 )
 
 
-def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
+def problems(document: str, *, cores: bool = False, named: bool = False) -> list[tuple[str, str]]:
     result: list[tuple[str, str]] = []
-    for entry in entries(f"[{row}]"):
+    for entry in entries(document):
         try:
             if cores:
-                parse_core(entry, frozenset(), "gtk", named=False)
+                parse_core(entry, "gtk", named=named)
             else:
                 parse_key(entry, frozenset(), "gtk")
         except BadRequest as error:
@@ -52,77 +45,81 @@ def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
     return result
 
 
-INVALID = [
-    ('"name": "a\\u0000b"', "name", "must not contain control characters or invisible characters"),
-    ('"owner": "\\ud800"', "owner", None),
-    (
-        '"expires_at": 1e400',
-        "expires_at",
-        'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds',
-    ),
-    ('"expires_at": "9999-12-31T23:59:59.9999999Z"', "expires_at", None),
-    ('"created_at": "0001-01-01T00:00:00+01:00"', "created_at", None),
-    ('"limits": "600/0"', "limits[0].window_s", None),
-    (
-        '"limits": "99999999999/60"',
-        "limits",
-        'must be requests/seconds, such as "600/60" or "daily=10000/1d"',
-    ),
-    ('"enabled": "yes"', "enabled", None),
-    ('"scopes": ["cores:read", 7]', "scopes[1]", None),
-    ('"addresses": "10.0.0.1/8"', "addresses", None),
-    ('"metadata": {"a": {"b": 1}}', "metadata[...]", None),
-    ('"colour": "red"', "colour", "is not a known field"),
-    ('"enabled": false, "active": true', "enabled", "is specified twice"),
-]
-
-
-@pytest.mark.requirement("CG-09")
-@pytest.mark.parametrize(("members", "location", "message"), INVALID)
-def test_invalid_setting_has_location_and_reason(
-    members: str, location: str, message: str | None
+@pytest.mark.parametrize(
+    ("attributes", "location", "message"),
+    [
+        ('{"name": "a\\u0000b"}', "name", "must not contain control characters"),
+        ('{"owner": "\\ud800"}', "owner", ""),
+        ('{"expires_at": 1e400}', "expires_at", DATE_MESSAGE),
+        ('{"expires": "tomorrow"}', "expires_at", DATE_MESSAGE),
+        ('{"expires_at": "9999-12-31T23:59:59.9999999Z"}', "expires_at", ""),
+        ('{"created": "0001-01-01T00:00:00+01:00"}', "created_at", ""),
+        ('{"rate_limit": "600/0"}', "limits[0].window_s", ""),
+        ('{"rate_limit": "99999999999/60"}', "limits", "must be requests/seconds"),
+        ('{"rate_limit": true}', "limits", ""),
+        ('{"enabled": "yes"}', "enabled", ""),
+        ('{"scopes": ["cores:read", 7]}', "scopes[1]", ""),
+        ('{"scopes": ["admin"]}', "", "has a scope that manages keys"),
+        ('{"scopes": ["role:operator"]}', "", "has a scope that manages keys"),
+        ('{"addresses": "10.0.0.1/8"}', "addresses", ""),
+        ('{"metadata": {"a": {"b": 1}}}', "metadata[...]", ""),
+        ('{"colour": "red"}', "colour", "is not a known field"),
+        ('{"key": "another-token"}', "key", "is not a known field"),
+        ('{"enabled": false, "active": true}', "enabled", "is specified twice"),
+        (f'{{"name": "with {TOKEN}"}}', "name", "contains a token"),
+        ('{"notes": "was OWN"}', "notes", "contains a token"),
+        ('{"metadata": {"a": "OWN"}}', "metadata", "contains a token"),
+        ('"billing"', "", "must be an object"),
+        ("7", "", "must be an object"),
+    ],
+)
+def test_invalid_attributes_have_location_and_reason(
+    attributes: str, location: str, message: str
 ) -> None:
-    ((where, what),) = _problems(f'{{"key": "{TOKEN}", {members}}}')
-    assert where == location
-    assert what == message or message is None
+    attributes = attributes.replace("OWN", unknown_token().text)
+    ((where, what),) = problems(f'{{"{TOKEN}": {attributes}}}')
+    assert (where, what[: len(message)]) == (location, message)
     assert TOKEN not in what
 
 
-@pytest.mark.requirement("CG-09")
-def test_text_with_a_token_is_invalid() -> None:
-    own = unknown_token().text
-    rows: list[tuple[dict[str, Any], str]] = [
-        ({"key": TOKEN, "name": f"with {TOKEN}"}, "name"),
-        ({"key": TOKEN, "notes": f"was {own}"}, "notes"),
-        ({"key": TOKEN, "metadata": {"token": own}}, "metadata"),
-    ]
-    for row, field in rows:
-        assert _problems(json.dumps(row)) == [(field, "contains a token")]
-
-
-@pytest.mark.requirement("CG-09")
+@pytest.mark.parametrize("cores", [False, True])
 @pytest.mark.parametrize(
-    ("row", "location", "message"),
+    ("token", "message"),
     [
-        ({"key": "with a space in it"}, "", "has a key that is not 8 to 512 visible ASCII"),
-        ({}, "", "requires either a key or a hash"),
-        ({"hash": "zz", "algorithm": "sha256"}, "", "has a hash that is not a SHA-256 hash in hex"),
-        ({"hash": "a" * 64, "algorithm": "md5"}, "algorithm", "is not one of the allowed values"),
-        ({"key": TOKEN, "scopes": ["admin"]}, "", "has a scope that manages keys"),
-        ({"key": TOKEN, "scopes": ["role:operator"]}, "", "has a scope that manages keys"),
+        ("short", "has a key that is not 8 to 512 visible ASCII characters"),
+        ("with a space in it", "has a key that is not 8 to 512 visible ASCII characters"),
+        ("OWN", "has a key in the format of this deployment's own keys"),
+    ],
+    ids=["short", "space", "own"],
+)
+def test_name_that_is_no_token_of_a_legacy_system_is_invalid(
+    token: str, message: str, *, cores: bool
+) -> None:
+    token = unknown_token().text if token == "OWN" else token
+    value: object = "https://a.example" if cores else {}
+    ((where, what),) = problems(json.dumps({token: value}), cores=cores)
+    assert (where, what[: len(message)]) == ("", message)
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "location", "message"),
+    [
+        ("docs", "ftp://x", "", "has a url that must begin with https:// or http://"),
+        ("docs", {"url": "https://a.example"}, "", "must be a URL"),
+        ("Docs", "https://a.example", "core_name", ""),
     ],
 )
-def test_row_without_one_valid_key_is_rejected(
-    row: dict[str, Any], location: str, message: str
+def test_invalid_core_has_location_and_reason(
+    name: str, url: Any, location: str, message: str
 ) -> None:
-    ((where, what),) = _problems(json.dumps(row))
+    ((where, what),) = problems(json.dumps({name: url}), cores=True, named=True)
     assert (where, what[: len(message)]) == (location, message)
 
 
-@given(st.dictionaries(st.sampled_from(NAMES), ANY, max_size=6), st.booleans())
-def test_any_row_is_accepted_or_rejected(row: dict[str, Any], cores: bool) -> None:
+@given(st.dictionaries(st.sampled_from(NAMES), ANY, max_size=6), st.booleans(), st.booleans())
+def test_any_entry_is_accepted_or_rejected(row: dict[str, Any], cores: bool, named: bool) -> None:
     assume(_plain(row))
-    assert TOKEN not in str(_problems(json.dumps({"key": TOKEN, **row}), cores=cores))
+    assert TOKEN not in str(problems(json.dumps({TOKEN: row}), cores=cores, named=named))
 
 
 def _plain(value: Any) -> bool:

@@ -395,7 +395,7 @@ async def test_setting_deny_denies_until_redis_is_available(
     with servers.redis() as url:
         pid, worker = redis_pid(url), limiter(url, "deny", timeout_s=0.05)
         with suspended(pid):
-            assert not (await worker.take(request))[0].exceeded  # within the share
+            assert not (await worker.take(request))[0].exceeded  # within the allowance
             await until(lambda: worker.degraded)
             with pytest.raises(Unavailable):
                 await worker.take(request)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.runtime.console_client import Console
-from tests.runtime.features.sharing.conftest import aws, module_services, sharing
+from tests.runtime.features.secrets.conftest import aws, module_services, sharing
 from tests.runtime.services.sharing.chromium import browser, serving
 
 __all__ = ["aws", "browser", "module_services", "sharing"]

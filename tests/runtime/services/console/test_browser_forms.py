@@ -17,7 +17,7 @@ from playwright.async_api import Browser, Locator, Page, Request, Route, expect
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.features.sharing.services import Sharing, of_backend
+from tests.runtime.features.secrets.services import Sharing, of_backend
 from tests.runtime.services.console.test_browser_pages import create_data
 from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import (

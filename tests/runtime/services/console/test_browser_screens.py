@@ -7,14 +7,14 @@ import pytest
 from gatehouse.client import end_to_end
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
-from gatehouse.features.sharing.link_token import parse
-from gatehouse.features.sharing.service import NewItem
+from gatehouse.features.secrets.link_token import parse
+from gatehouse.features.secrets.service import NewItem
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console
 from tests.runtime.features.audit.test_checkpoints import kms_signer
-from tests.runtime.features.sharing.services import CLIENT, TEXT, Sharing
+from tests.runtime.features.secrets.services import CLIENT, TEXT, Sharing
 from tests.runtime.services.console.web_pages import MARKS, page_of, shows, sign_in, violations
 
 pytestmark = MARKS
@@ -50,7 +50,7 @@ async def test_secret_is_requested_submitted_and_opened(
         assert link is not None
         assert not [line for line in sent if link.secret in line]
         assert await violations(page) == []
-        await sharing.submissions.submit(submission, [NewItem(TEXT)], "a" * 32, CLIENT)
+        await sharing.requests.submit(submission, [NewItem(TEXT)], "a" * 32, CLIENT)
         await page.get_by_role("button", name="I have stored the retrieval link").click()
         await expect(page.locator(".badge", has_text="Active").first).to_be_visible()
         heading = page.get_by_role("heading", name="Password of the staging database")

@@ -13,8 +13,8 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.forwarding import CONSOLE_COOKIE
 from gatehouse.features.cores.schemas import LeaseRequest
 from gatehouse.features.keys.schemas import CreateKey
-from gatehouse.features.sharing.models import FILES_BYTES_MAX, RECIPIENTS_MAX
-from gatehouse.features.sharing.schemas import FILES_MAX, CreateSecret, SecretContent
+from gatehouse.features.secrets.models import FILES_BYTES_MAX, RECIPIENTS_MAX
+from gatehouse.features.secrets.schemas import FILES_MAX, CreateSecret, SecretContent
 from gatehouse.features.usage.schemas import BUCKETS_MAX
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.fields import PAGE_SIZE_MAX
@@ -22,8 +22,8 @@ from gatehouse.services.console.asgi import ENDPOINTS
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console
-from tests.runtime.features.sharing.members import URL
-from tests.runtime.features.sharing.services import Sharing
+from tests.runtime.features.secrets.members import URL
+from tests.runtime.features.secrets.services import Sharing
 from tests.runtime.largest_values import largest
 
 _numbers = itertools.count(1)

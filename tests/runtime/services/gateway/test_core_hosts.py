@@ -9,7 +9,7 @@ import pytest
 from tests.runtime.services.gateway.conftest import Core, Gateway, Reply
 from tests.runtime.services.gateway.test_core_settings import basic
 from tests.runtime.services.gateway.test_transparent_proxy import Application, core, key
-from tools.attack.corpora import AMBIGUOUS_PATHS
+from tools.attack.cases import AMBIGUOUS_PATHS
 
 __all__ = ["core", "key"]
 
@@ -166,7 +166,7 @@ async def test_requests_are_sent_below_the_path_of_the_url(
 
 async def test_no_request_leaves_the_path_of_the_url(gateway: Gateway, core: Core) -> None:
     async with registered(gateway, core, "/app/v2") as key:
-        for raw, _ in AMBIGUOUS_PATHS:
+        for raw in AMBIGUOUS_PATHS:
             path = raw.decode("latin-1").removeprefix("/cores/docs")
             await get(gateway, key, f"/cores/docs{path}", host="gateway.test")
             await get(gateway, key, path or "/")

@@ -10,9 +10,38 @@ import pytest
 from gatehouse.platform.envoy.bootstrap import HEADERS_MAX
 from gatehouse.platform.tracing.context import trace_id_of
 
-from tools.attack.corpora import DEEP_BODIES, MALFORMED_BODIES
-
 VERIFY = "/v1/keys/verify"
+_DEEP = b"[" * 20_000 + b"]" * 20_000
+
+
+#: Malformed bodies of `POST /v1/keys/verify`, with location, message and, unless empty, the fix in
+#: the response with status 400.
+MALFORMED_BODIES: tuple[tuple[bytes, str], ...] = (
+    (b'\xef\xbb\xbf{"token":"a"}', "body"),
+    ('{"token":"\u00eb"}'.encode("latin-1"), "body"),
+    (b'{"token":"\\ud800"}', "body"),
+    (b'{"token":"a"', "body"),
+    (b"", "body"),
+    (b'{"token":"a","cost":NaN}', "body"),
+    (b'{"token":"a","cost":1e400}', "body.cost"),
+    (b'{"token":"a","cost":' + b"9" * 400 + b"}", "body.cost"),
+    (b'{"token":"a","cost":true}', "body.cost"),
+    (b'{"token":["a"]}', "body.token"),
+    (b"null", "body"),
+    (b"{}", "body.token"),
+    (b'{"token": "x", "scope": "a"}', "body.scope"),
+    (b'{"token": "x", "scopes": "a"}', "body.scopes"),
+    (b'{"token": "x", "scopes": ["A"]}', "body.scopes[0]"),
+    (b'{"token": "x", "cost": -1}', "body.cost"),
+    (b'{"token": "' + b"x" * 600 + b'"}', "body.token"),
+    (b'{"token":"a","core":"Docs\\u0000"}', "body.core"),
+)
+#: How deeply Python parses a document depends on its version.
+DEEP_BODIES = (
+    b'{"token":"a","scopes":' + _DEEP + b"}",
+    b'{"token":"a","deep":' + _DEEP + b"}",
+    _DEEP,
+)
 
 
 async def test_unknown_path_is_problem_document(gateway: Any) -> None:

@@ -13,7 +13,7 @@ from gatehouse.platform.tracing.context import RequestTrace, trace_id_of
 from tests.runtime.services.gateway.conftest import limit
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 from tests.runtime.waiting import until
-from tools.attack.corpora import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
+from tools.attack.cases import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ async def test_rate_limited_request_does_not_reach_core(gateway: Any, core: Any,
     assert len(core.requests) == 2
 
 
-@pytest.mark.parametrize("raw", [raw for raw, _ in AMBIGUOUS_PATHS])
+@pytest.mark.parametrize("raw", AMBIGUOUS_PATHS)
 async def test_ambiguous_path_is_400(gateway: Any, core: Any, key: Any, raw: bytes) -> None:
     reply = await get(gateway, key, raw.decode("utf-8"))
     assert reply.outcome == (400, "bad_request")

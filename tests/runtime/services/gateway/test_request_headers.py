@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from tests.runtime.core.test_forwarding import RESERVED_REQUEST_NAMES
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key
-from tools.attack.corpora import RESERVED_REQUEST_NAMES
 
 pytestmark = pytest.mark.requirement("CG-05")
 

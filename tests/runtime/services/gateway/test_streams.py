@@ -456,7 +456,7 @@ async def test_streams_end_when_the_key_state_is_outdated(
 ) -> None:
     with servers.postgres() as server:
         await runner.migrate(login(server.owner_url, "url"))
-        _, port, log = start(server.app_url, redis_url)
+        _, port, log = start(server.app_url, redis_url, GATEHOUSE_DATABASE_OUTAGE_MAX_S="0")
         async with asyncpg.create_pool(server.app_url, min_size=1, max_size=1) as pool:
             client = dataclasses.replace(gateway, port=port, pool=pool, log=log)
             await client.register(core.url, "events")

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.runtime.features.sharing.conftest import aws, module_services, sharing
-from tests.runtime.features.sharing.services import Sharing
+from tests.runtime.features.secrets.conftest import aws, module_services, sharing
+from tests.runtime.features.secrets.services import Sharing
 
 __all__ = ["aws", "module_services", "sharing"]
 

@@ -16,13 +16,13 @@ from urllib.parse import urlencode
 
 import httpx
 import msgspec
-from gatehouse.features.sharing.link_token import LinkToken
+from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing.lambda_adapter import lambda_handler
 from mangum.types import LambdaContext
 
-from tests.runtime.features.sharing.services import ORIGIN
+from tests.runtime.features.secrets.services import ORIGIN
 from tests.runtime.services.sharing.api_gateway_events import encoded, event
 
 #: Content of the secrets. A denied request must not return it.
@@ -183,13 +183,13 @@ def race(settings: SharingSettings, rounds: Rounds, forms: Sequence[Form]) -> li
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(len(forms))
     queues = [context.Queue() for _ in forms]
-    shares = [
+    parts = [
         [messages[number :: len(forms)] for messages in rounds] for number in range(len(forms))
     ]
     targets = {"container": _container, "function": _function}
     processes = [
-        context.Process(target=targets[form], args=(settings, share, barrier, results))
-        for form, share, results in zip(forms, shares, queues, strict=True)
+        context.Process(target=targets[form], args=(settings, part, barrier, results))
+        for form, part, results in zip(forms, parts, queues, strict=True)
     ]
     for process in processes:
         process.start()

@@ -5,11 +5,11 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.features.sharing.table import Table
+from gatehouse.features.secrets.table import Table
 from gatehouse.platform.observability import Observer
 from gatehouse.services.sharing.app import create
 
-from tests.runtime.features.sharing.services import ORIGIN, Sharing
+from tests.runtime.features.secrets.services import ORIGIN, Sharing
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gatehouse.core.actor import RequestId
-from gatehouse.features.sharing.links import NETWORK_ATTEMPTS_MAX, WrongPassphrase
-from gatehouse.features.sharing.models import Client
-from gatehouse.features.sharing.service import NewItem
+from gatehouse.features.secrets.links import NETWORK_ATTEMPTS_MAX, WrongPassphrase
+from gatehouse.features.secrets.models import Client
+from gatehouse.features.secrets.service import NewItem
 from gatehouse.platform.observability import Observer
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.runtime.features.sharing.services import TEXT, Sharing
-from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secrets.services import TEXT, Sharing
 from tests.runtime.services.sharing.chromium import (
     LOCALES,
     browser,

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.client import retrieval_links
-from gatehouse.features.sharing.link_schemas import OpenLink
-from gatehouse.features.sharing.routes import ENDPOINTS as SECRET_ENDPOINTS
-from gatehouse.features.sharing.schemas import NewFile
-from gatehouse.features.sharing.service import NewItem
-from gatehouse.features.sharing.worker import SecretWorker
+from gatehouse.features.requests.routes import ENDPOINTS as REQUEST_ENDPOINTS
+from gatehouse.features.secrets.routes import ENDPOINTS as SECRET_ENDPOINTS
+from gatehouse.features.secrets.schemas import NewFile, OpenLink
+from gatehouse.features.secrets.service import NewItem
+from gatehouse.features.secrets.worker import SecretWorker
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.tracing.tracer import FinishedSpan, Tracer
 from gatehouse.platform.web.examples import example as shape_example
@@ -23,8 +23,8 @@ from gatehouse.services.sharing.submitted_form import PARTS
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import open_console
-from tests.runtime.features.sharing.services import BUCKET, ORIGIN, TABLE, Sharing
-from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secrets.services import BUCKET, ORIGIN, TABLE, Sharing
 
 pytestmark = pytest.mark.requirement("SS-13")
 #: Where a canary may be stored: the plain metadata of a secret.
@@ -161,7 +161,7 @@ async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables
     sent = errors = 0
     async with open_console(database, **sharing.console(ORIGIN)) as console:
         secret, _ = await sharing.create(owner="bootstrap")
-        for endpoint in SECRET_ENDPOINTS:
+        for endpoint in (*SECRET_ENDPOINTS, *REQUEST_ENDPOINTS):
             fields = () if endpoint.body is None else endpoint.body.__struct_fields__
             example = {} if endpoint.body is None else shape_example(endpoint.body, complete=False)
             assert endpoint.secret_fields <= {*fields, *NewFile.__struct_fields__, "passphrase"}

@@ -11,21 +11,21 @@ import msgspec
 import pytest
 from gatehouse.core.actor import RequestId
 from gatehouse.core.audit_events import AuditAction
-from gatehouse.features.sharing import denials
-from gatehouse.features.sharing.denials import (
+from gatehouse.features.secrets import denials
+from gatehouse.features.secrets.denials import (
     ATTEMPT_WINDOW_S,
     NETWORK_DENIED_MAX,
     LinkNotFound,
     TooManyDenied,
 )
-from gatehouse.features.sharing.link_token import PATH_CHARS, LinkToken, new_id
-from gatehouse.features.sharing.models import ID_CHARS, LINK_CHARS, Client
+from gatehouse.features.secrets.link_token import PATH_CHARS, LinkToken, new_id
+from gatehouse.features.secrets.models import ID_CHARS, LINK_CHARS, Client
 from gatehouse.platform.tracing.context import trace_id_of
 from gatehouse.services.sharing.form_protection import new_nonce
 
-from tests.runtime.features.sharing.aws_calls import recorded
-from tests.runtime.features.sharing.services import ACTOR, CLIENT, ORIGIN, TABLE, TEXT, Sharing
-from tests.runtime.features.sharing.test_submissions import request, submit
+from tests.runtime.features.requests.test_service import request, submit
+from tests.runtime.features.secrets.aws_calls import recorded
+from tests.runtime.features.secrets.services import ACTOR, CLIENT, ORIGIN, TABLE, TEXT, Sharing
 
 pytestmark = pytest.mark.requirement("SS-05")
 PASSPHRASE = "a long passphrase"
@@ -194,7 +194,7 @@ async def _denied_events(sharing: Sharing, token: LinkToken) -> int:
     return [event.audit_event.action for event in events].count(AuditAction.LINK_DENIED)
 
 
-@pytest.mark.bound("sharing.denials:NETWORK_DENIED_MAX")
+@pytest.mark.bound("secrets.denials:NETWORK_DENIED_MAX")
 async def test_denied_attempts_of_a_network_are_limited_exactly(sharing: Sharing) -> None:
     network, another = _client("192.0.2.1"), _client("198.18.0.1")
     _count(sharing, network.network, NETWORK_DENIED_MAX - 5)
@@ -205,7 +205,7 @@ async def test_denied_attempts_of_a_network_are_limited_exactly(sharing: Sharing
     assert await _deny(sharing, network, 1) == ["link_not_found"]
 
 
-@pytest.mark.bound("sharing.denials:DENIED_EVENTS_MAX")
+@pytest.mark.bound("secrets.denials:DENIED_EVENTS_MAX")
 async def test_recorded_denied_attempts_of_a_link_are_bounded(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

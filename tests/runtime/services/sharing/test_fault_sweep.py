@@ -7,13 +7,13 @@ from functools import partial
 
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.sharing.denials import LinkNotFound
-from gatehouse.features.sharing.models import SecretState
-from gatehouse.features.sharing.service import NewItem
+from gatehouse.features.secrets.denials import LinkNotFound
+from gatehouse.features.secrets.models import SecretState
+from gatehouse.features.secrets.service import NewItem
 
-from tests.runtime.features.sharing.faults import CALLS_MAX, faults
-from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing
-from tests.runtime.features.sharing.test_worker import Work, work
+from tests.runtime.features.secrets.faults import CALLS_MAX, faults
+from tests.runtime.features.secrets.services import ACTOR, TEXT, Sharing
+from tests.runtime.features.secrets.test_worker import Work, work
 from tests.runtime.services.sharing.readers import CANARY, OPENING, in_container
 
 __all__ = ["work"]

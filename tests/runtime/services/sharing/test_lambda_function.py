@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.core.errors import SettingsError
-from gatehouse.features.sharing.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
-from gatehouse.features.sharing.schemas import FILE_NAME_CHARS_MAX, FILES_MAX
+from gatehouse.features.secrets.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
+from gatehouse.features.secrets.schemas import FILE_NAME_CHARS_MAX, FILES_MAX
 from gatehouse.platform.settings import PREFIX, SharingSettings, load_sharing
 from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing.lambda_adapter import TRACE_VARIABLE, lambda_handler
@@ -23,8 +23,8 @@ from mangum.types import LambdaContext
 
 from sandbox.local.collector import decode
 from tests.repository.test_contract import CONTRACT
-from tests.runtime.features.sharing.services import Sharing
-from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secrets.services import Sharing
 from tests.runtime.services.sharing.api_gateway_events import HOST, encoded, event
 
 pytestmark = pytest.mark.requirement("SS-06")

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 import schemathesis
-from gatehouse.features.sharing.links import claim_id_of
+from gatehouse.features.secrets.links import claim_id_of
 from schemathesis import Case, GenerationMode
 from schemathesis.python.asgi import get_client
 from schemathesis.specs.openapi.checks import allow_header_conformance
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import BOOTSTRAP, LogRecorder, composition, create_pool
-from tests.runtime.features.sharing.services import Sharing
-from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secrets.services import Sharing
 from tests.runtime.openapi_conformance import EXAMPLES, failures, validate, without_security
 
 
@@ -72,9 +72,9 @@ def test_links_and_submissions_match_openapi(sharing: Sharing, mode: GenerationM
 async def _existing(sharing: Sharing, path: str, body: dict[str, Any]) -> dict[str, str]:
     if "/requests/" in path:
         _, submission, _ = await request(sharing)
-        return {"link": submission.url("https://share.test")}
+        return {"link": submission.url("https://sharing.test")}
     _, [token] = await sharing.create()
-    fields = {"link": token.url("https://share.test")}
+    fields = {"link": token.url("https://sharing.test")}
     if path == "/v1/links/acknowledge":
         await sharing.open(token, claim=claim_id_of(body["claim"], token.path))
     return fields

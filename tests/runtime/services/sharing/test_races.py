@@ -5,17 +5,11 @@ never more than N succeed. `GATEHOUSE_RACE_ROUNDS=200` runs 200 rounds with 64 r
 import asyncio
 import os
 import time
-from contextlib import suppress
-from typing import Any
 
 import pytest
-from gatehouse.core.errors import BadRequest, PreconditionFailed
-from gatehouse.features.sharing.denials import LinkNotFound
-from gatehouse.features.sharing.schemas import UpdateSecret
-from gatehouse.features.sharing.service import NewItem
 
-from tests.runtime.features.sharing.services import ACTOR, TEXT, Sharing, settings
-from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secrets.services import Sharing, settings
 from tests.runtime.services.sharing.readers import (
     CANARY,
     OPENING,
@@ -91,63 +85,3 @@ async def test_other_routes_return_no_content(sharing: Sharing, route: str) -> N
             reply = await in_container(app, Message(method, path, message.headers, message.body))
             assert (reply.status_code < 500, CANARY in reply.text) == (True, False), method
     assert (await sharing.secrets.get(secret.id)).links[token.link_id].uses == 0
-
-
-async def test_nothing_is_opened_after_the_revocation_returned(sharing: Sharing) -> None:
-    for _ in range(2):
-        secret, [token] = await sharing.create(uses=100)
-        revoked = asyncio.Event()
-        late: list[bool] = []
-
-        async def read(
-            token: Any = token, revoked: asyncio.Event = revoked, late: list[bool] = late
-        ) -> None:
-            for _ in range(4):
-                began_late = revoked.is_set()
-                try:
-                    await sharing.open(token)
-                except LinkNotFound:
-                    return
-                late.append(began_late)
-
-        async def revoke(secret_id: str = secret.id, revoked: asyncio.Event = revoked) -> None:
-            await sharing.secrets.revoke(secret_id, ACTOR)
-            revoked.set()
-
-        await asyncio.gather(*(read() for _ in range(4)), revoke())
-        assert not any(late)
-        with pytest.raises(LinkNotFound):
-            await sharing.open(token)
-
-
-async def test_changes_during_openings_neither_add_uses_nor_mix_versions(sharing: Sharing) -> None:
-    secret, [token] = await sharing.create(uses=6)
-    texts: list[bytes] = []
-
-    async def read() -> None:
-        with suppress(LinkNotFound):
-            texts.append(await sharing.read(token))
-
-    changes = await asyncio.gather(
-        *(read() for _ in range(4)),
-        sharing.secrets.update(secret.id, UpdateSecret(uses=3), None, ACTOR),
-        sharing.secrets.replace_content(secret.id, [NewItem(b"new")], None, ACTOR),
-        *(read() for _ in range(4)),
-        return_exceptions=True,
-    )
-    failed = [change for change in changes if isinstance(change, Exception)]
-    # A change is denied if another change or a use was written first.
-    assert {type(error) for error in failed} <= {BadRequest, PreconditionFailed}
-    stored = await sharing.secrets.get(secret.id)
-    link = stored.links[token.link_id]
-    assert link.uses_max in (6, 3)
-    assert len(texts) == link.uses == len(link.claims) == link.uses_max
-    assert set(texts) <= {TEXT, b"new"}
-    assert stored.revision == 3 - len(failed)
-
-
-async def test_same_claim_of_many_requests_takes_one_use(sharing: Sharing) -> None:
-    secret, [token] = await sharing.create(uses=5)
-    opened = await asyncio.gather(*(sharing.open(token, claim="c" * 32) for _ in range(10)))
-    assert {await sharing.text(result) for result in opened} == {TEXT}
-    assert (await sharing.secrets.get(secret.id)).links[token.link_id].uses == 1

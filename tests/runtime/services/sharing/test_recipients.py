@@ -1,6 +1,5 @@
 """Recipient pages and the link API over HTTP: only a POST request counts as a use."""
 
-import gzip
 import html
 import io
 import json
@@ -9,14 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.schemas import FILES_MAX
-from gatehouse.features.sharing.service import NewItem
+from gatehouse.features.secrets.link_token import LinkToken
+from gatehouse.features.secrets.service import NewItem
 from gatehouse.platform.observability import Observer, Stream
-from gatehouse.services.sharing.pages import TEXTS, language
 
-from tests.runtime.features.sharing.services import ORIGIN, TEXT, Sharing
-from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.features.secrets.services import ORIGIN, TEXT, Sharing
 
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 PASSPHRASE = "a long passphrase"
@@ -65,35 +61,6 @@ async def test_form_reveals_the_text_once(browser: httpx.AsyncClient, sharing: S
     assert "<img" not in reply.text
     assert reply.headers["cache-control"] == "no-store"
     assert (await browser.get(f"/s/{token.path}")).status_code == 404
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_reading_the_page_changes_nothing(
-    browser: httpx.AsyncClient, sharing: Sharing, method: str
-) -> None:
-    secret, [token] = await sharing.create(label="canary", recipients=("canary",))
-    before = await sharing.secrets.get(secret.id)
-    reply = await browser.request(method, f"/s/{token.path}")
-    assert (reply.status_code, await sharing.secrets.get(secret.id)) == (200, before)
-    assert "Ada" in reply.text or method == "HEAD"
-    assert "canary" not in reply.text + (await submit(browser, token)).text
-
-
-async def test_request_of_another_site_is_denied(
-    browser: httpx.AsyncClient, sharing: Sharing
-) -> None:
-    _, [token] = await sharing.create()
-    replies = [
-        await submit(browser, token, headers={"Sec-Fetch-Site": site})
-        for site in ("cross-site", "none")
-    ]
-    replies += [await submit(browser, token, form={"csrf": csrf}) for csrf in ("x" * 32, "")]
-    form = hidden((await browser.get(f"/s/{token.path}")).text) | {"link": url(token)}
-    browser.cookies.clear()  # the page sets the cookie
-    replies.append(await browser.post(f"/s/{token.path}", data=form, headers=SAME_ORIGIN))
-    assert [reply.status_code for reply in replies] == [403] * 5
-    assert not [reply for reply in replies if token.secret in reply.text]
-    assert await uses(sharing, token) == 0
 
 
 async def test_passphrase_errors_are_shown_on_the_page(
@@ -204,35 +171,6 @@ async def test_malformed_form_is_rejected_with_a_page(
     assert await uses(sharing, token) == 0
 
 
-@pytest.mark.parametrize("language", TEXTS)
-async def test_pages_have_a_strict_policy_and_fit_the_budget(
-    sharing: Sharing, language: str
-) -> None:
-    files = [NewItem(b"content", f"{number}{'x' * 200}.bin") for number in range(FILES_MAX - 1)]
-    _, [token] = await sharing.create(items=[NewItem(TEXT), *files], passphrase=PASSPHRASE)
-    _, submission, _ = await request(sharing)
-    async with sharing.client() as browser:
-        browser.headers["Accept-Language"] = language
-        pages = [
-            await browser.get(path)
-            for path in ("/", f"/s/{token.path}", f"/r/{submission.path}", "/s/unknown")
-        ]
-        pages += [
-            await submit(browser, token, "wrong passphrase"),
-            await submit(browser, token, PASSPHRASE),
-        ]
-        static = [await browser.get(path) for path in ("/share.css", "/share.js")]
-    assert [page.status_code for page in pages] == [200, 200, 200, 404, 403, 200]
-    static_bytes = sum(len(gzip.compress(part.content)) for part in static)
-    for page in pages:
-        policy = page.headers["content-security-policy"]
-        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
-        assert "unsafe" not in policy
-        assert "trusted-types 'none'" in policy
-        assert re.findall(r'(?:href|src)="([^"]+)"', page.text) == ["/share.css", "/share.js"]
-        assert len(gzip.compress(page.content)) + static_bytes < 12_000
-
-
 async def test_program_opens_a_link(browser: httpx.AsyncClient, sharing: Sharing) -> None:
     _, [token] = await sharing.create(
         items=[NewItem(TEXT), NewItem(b"\x00\xff", "key.bin")], passphrase=PASSPHRASE
@@ -265,23 +203,3 @@ async def test_malformed_request_of_a_program_names_the_field(browser: httpx.Asy
         reply = await browser.post(f"/v1/links/{action}", json=body)
         (problem,) = reply.json()["errors"]
         assert (reply.status_code, problem["location"]) == (400, location)
-
-
-def test_languages_have_the_same_texts_and_placeholders() -> None:
-    placeholders = {name: re.findall(r"{\w+}", text) for name, text in TEXTS["en"].items()}
-    assert set(TEXTS) == {"en", "de"}
-    assert {name: re.findall(r"{\w+}", text) for name, text in TEXTS["de"].items()} == placeholders
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        ("", "en"),
-        ("de-CH,de;q=0.9,en;q=0.8", "de"),
-        ("fr, en;q=0.5, de;q=0.4", "en"),
-        ("de;q=x", "en"),
-        ("," * 999, "en"),
-    ],
-)
-def test_language_follows_the_browser(header: str, expected: str) -> None:
-    assert language(header) == expected

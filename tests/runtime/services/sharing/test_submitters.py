@@ -6,14 +6,14 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.models import FILES_BYTES_MAX
-from gatehouse.features.sharing.schemas import FILES_MAX
+from gatehouse.features.secrets.link_token import LinkToken
+from gatehouse.features.secrets.models import FILES_BYTES_MAX
+from gatehouse.features.secrets.schemas import FILES_MAX
 from gatehouse.platform.web import request as http_request
 from gatehouse.services.sharing.submitted_form import FIELD_BYTES_MAX
 
-from tests.runtime.features.sharing.services import ORIGIN, TEXT, Sharing
-from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secrets.services import ORIGIN, TEXT, Sharing
 from tests.runtime.services.sharing.test_recipients import SAME_ORIGIN, hidden
 
 pytestmark = [pytest.mark.requirement("SS-01"), pytest.mark.requirement("SS-13")]
@@ -63,35 +63,6 @@ async def test_form_submits_text_and_files_once(
     assert (await browser.get(f"/r/{token.path}")).status_code == 404
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_reading_the_page_changes_nothing(
-    browser: httpx.AsyncClient, sharing: Sharing, method: str
-) -> None:
-    created, token, _ = await request(
-        sharing, requester="Grace <b>", purpose="<i>first\nsecond", label="label-canary"
-    )
-    reply = await browser.request(method, f"/r/{token.path}")
-    assert (reply.status_code, await sharing.secrets.get(created.id)) == (200, created)
-    if method == "GET":
-        assert "Grace &lt;b&gt;" in reply.text
-        assert "&lt;i&gt;first\nsecond" in reply.text
-        assert "2027-01-15 09:00 UTC" in reply.text
-        assert "canary" not in reply.text
-
-
-async def test_submission_of_another_site_is_denied(
-    browser: httpx.AsyncClient, sharing: Sharing
-) -> None:
-    _, token, _ = await request(sharing)
-    replies = [
-        await submit(browser, token, text="text", headers={"Sec-Fetch-Site": "cross-site"}),
-        await submit(browser, token, text="text", form={"csrf": "x" * 32}),
-    ]
-    assert [reply.status_code for reply in replies] == [403, 403]
-    assert not [reply for reply in replies if token.secret in reply.text]
-    assert await received(sharing, token) == 0
-
-
 @pytest.mark.parametrize(
     ("files", "text", "message"),
     [
@@ -121,10 +92,10 @@ async def test_invalid_content_is_one_message_and_stores_nothing(
     message: str,
 ) -> None:
     _, token, link = await request(sharing)
-    reply = await submit(browser, token, *files, text=text or ("kept text" if files else ""))
+    reply = await submit(browser, token, *files, text=text or ("sent text" if files else ""))
     assert (reply.status_code, reply.text.count('role="alert"')) == (400, 1)
     assert message in reply.text
-    assert ("kept text</textarea>" in reply.text) == bool(files)
+    assert ("sent text</textarea>" in reply.text) == bool(files)
     assert (
         await received(sharing, token),
         [key for key in sharing.object_versions() if link.secret_id in key],

@@ -13,16 +13,16 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.sharing import backend, encryption, table
-from gatehouse.features.sharing.link_token import LinkToken
-from gatehouse.features.sharing.models import ContentItem
+from gatehouse.features.secrets import backend, encryption, table
+from gatehouse.features.secrets.link_token import LinkToken
+from gatehouse.features.secrets.models import ContentItem
 from gatehouse.platform import limits
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing import submitters
 
-from tests.runtime.features.sharing.services import BUCKET, ORIGIN, TABLE, TEXT, Sharing, of_backend
-from tests.runtime.features.sharing.test_submissions import request
+from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secrets.services import BUCKET, ORIGIN, TABLE, TEXT, Sharing, of_backend
 from tests.runtime.services.sharing.readers import OPENING, in_container
 from tests.runtime.silent_servers import full_server, silent_server
 from tests.runtime.waiting import until
@@ -82,7 +82,7 @@ async def send(message: Any) -> None:
 
 
 @pytest.mark.bound(
-    "sharing.backend:_TIMEOUT_S", "sharing.backend:_READ_TIMEOUT_S", "sharing.table:_TIMEOUT_S"
+    "secrets.backend:_TIMEOUT_S", "secrets.backend:_READ_TIMEOUT_S", "secrets.table:_TIMEOUT_S"
 )
 @pytest.mark.parametrize(
     ("dependency", "server", "module", "bound", "error"),
@@ -137,7 +137,7 @@ async def test_page_that_is_not_ready_in_time_can_be_reloaded(
         assert TEXT.decode() in (await in_container(sharing.app(), message)).text
 
 
-@pytest.mark.bound("sharing.table:_PROBE_TIMEOUT_S")
+@pytest.mark.bound("secrets.table:_PROBE_TIMEOUT_S")
 async def test_readiness_does_not_wait_for_a_silent_table(
     silent_port: int, monkeypatch: pytest.MonkeyPatch, aws: str
 ) -> None:
@@ -249,7 +249,7 @@ async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:
     )
 
 
-@pytest.mark.bound("sharing.backend:ARGON2_PARALLEL")
+@pytest.mark.bound("secrets.backend:ARGON2_PARALLEL")
 async def test_passphrase_checks_wait_for_memory(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +272,7 @@ async def test_passphrase_checks_wait_for_memory(
     assert len(slow.started) == backend.ARGON2_PARALLEL
 
 
-@pytest.mark.bound("sharing.backend:READS_PARALLEL")
+@pytest.mark.bound("secrets.backend:READS_PARALLEL")
 async def test_contents_that_are_read_wait_for_memory(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
