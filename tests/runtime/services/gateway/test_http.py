@@ -63,7 +63,10 @@ async def test_health_and_readiness(gateway: Any) -> None:
     ready = await gateway.get("/readyz")
     assert (ready.status, ready.json) == (
         200,
-        {"status": "ready", "checks": {"database": "ok", "keys": "ok", "redis": "ok"}},
+        {
+            "status": "ready",
+            "checks": {"announcements": "ok", "database": "ok", "keys": "ok", "redis": "ok"},
+        },
     )
     head = await gateway.request("HEAD", "/healthz")
     assert (head.status, head.header("content-length"), head.body) == (200, "15", b"")
