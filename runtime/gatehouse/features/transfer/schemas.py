@@ -114,7 +114,7 @@ def _validated(fields: dict[str, Any], shape: type[_Row]) -> _Row:
 def _check_token(token: str, prefix: str) -> None:
     if not imported_tokens.is_token(token):
         message = "has a key that is not 8 to 512 visible ASCII characters without a space"
-        raise invalid("", message, _GUIDE)
+        raise invalid("", message, "")
     if parse(token, prefix) is not None:
         fix = "restore an export with gatehouse import --restore"
         raise invalid("", "has a key in the format of this deployment's own keys", fix)

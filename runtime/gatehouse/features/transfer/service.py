@@ -29,7 +29,6 @@ from gatehouse.features.transfer.repository import ExportRepository, ImportRepos
 from gatehouse.features.transfer.schemas import parse_core, parse_key
 from gatehouse.platform.db.pool import Pool, database
 from gatehouse.platform.settings import Settings
-from gatehouse.platform.web.validation import invalid
 
 BATCH_ROWS = 1000
 
@@ -82,20 +81,14 @@ class ImportJob:
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
     def check(self) -> CheckedImport:
-        checked, rows, now = CheckedImport([], []), dict[str, int](), self.keys.clock.now()
+        checked, now = CheckedImport([], []), self.keys.clock.now()
         for entry in entries(self.text):
             try:
                 record = self._core(entry, now) if self.cores else self._key(entry, now)
-                name = record.name if isinstance(record, CoreRecord) else record.id
-                if name in rows:
-                    subject = "Core" if self.cores else "key"
-                    message = f"is the same {subject} as row {rows[name]}"
-                    raise invalid("", message, "remove one of them")
             except BadRequest as exc:
                 checked.invalid.append(InvalidRow(entry.row, exc.errors))
-                continue
-            rows[name] = entry.row
-            checked.valid.append(record)
+            else:
+                checked.valid.append(record)
         return checked
 
     async def write(self, checked: CheckedImport, actor: Actor) -> int:

@@ -57,9 +57,7 @@ def test_key_is_found_by_its_token(
 ) -> None:
     imported, own = "a-token-of-another-system", operator.run("keys", "create", "--name", "own")
     importer = importer_command(operator.folder, database.app_url, b"p" * 32)
-    (importer.folder / "api_keys.json").write_text(
-        json.dumps([{"key": imported, "name": "imported"}])
-    )
+    (importer.folder / "api_keys.json").write_text(json.dumps({imported: {"name": "imported"}}))
     assert importer.run("import", "api_keys.json").code == 0
     addresses: list[str] = []
     send = httpx.Client.send
