@@ -12,26 +12,15 @@ import asyncpg
 import pytest
 
 from tests.runtime.services.gateway.conftest import PEPPER, Gateway
-from tests.runtime.services.gateway.test_imported_keys import Importer, hash_of, importer
+from tests.runtime.services.gateway.test_imported_keys import Importer, importer
 
 __all__ = ["importer"]
 
 GENERATIONS = {"1": base64.b64encode(PEPPER).decode(), "2": base64.b64encode(PEPPER[::-1]).decode()}
 ROTATED = json.dumps({"current": 2, "generations": GENERATIONS})
 
-#: Tokens, keyed by kind of imported row.
-TOKENS = {
-    "token": "theirs-in-clear-0001",
-    "sha256": "theirs-hashed-0002",
-    "unused sha256": "theirs-hashed-0003",
-}
-
-
-def rows() -> list[dict[str, str]]:
-    return [
-        {"name": "token", "key": TOKENS["token"]},
-        *({"name": kind, "hash": hash_of(TOKENS[kind])} for kind in list(TOKENS)[1:]),
-    ]
+#: Tokens of imported keys by name.
+TOKENS = {"first": "theirs-0001", "second": "theirs-0002", "unused": "theirs-0003"}
 
 
 @pytest.fixture
@@ -40,21 +29,21 @@ async def pool(database: Any) -> AsyncIterator[asyncpg.Pool]:
         yield connections
 
 
-async def names(gateway: Gateway, *kinds: str) -> dict[str, str]:
-    return {kind: (await gateway.verify(TOKENS[kind])).json["name"] for kind in kinds or TOKENS}
+async def names(gateway: Gateway, *keys: str) -> dict[str, str]:
+    return {key: (await gateway.verify(TOKENS[key])).json["name"] for key in keys or TOKENS}
 
 
 @pytest.mark.requirement("TR-04", "TR-06", "CG-09")
 async def test_keys_survive_pepper_rotation(
     start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, importer: Importer
 ) -> None:
-    expected = {kind: kind for kind in TOKENS}
-    used = [kind for kind in TOKENS if kind != "unused sha256"]
+    expected = {name: name for name in TOKENS}
+    used = [name for name in TOKENS if name != "unused"]
     old_process, old_port, old_log = start(database.app_url, redis_url)
     old = Gateway(old_port, old_process.pid, pool, old_log)
-    await importer.run(rows())
+    await importer.run({token: {"name": name} for name, token in TOKENS.items()})
     key = await old.create_key()
-    assert await names(old, *used) == {kind: kind for kind in used}
+    assert await names(old, *used) == {name: name for name in used}
 
     new_process, new_port, new_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
     new = Gateway(new_port, new_process.pid, pool, new_log)
@@ -74,7 +63,7 @@ async def test_keys_survive_pepper_rotation(
     assert (await new.verify(key.token)).json["valid"]
     assert await pool.fetchval("SELECT count(*) FROM audit_event WHERE action = 'pepper.rewrap'")
     assert await names(new) == expected
-    assert await new.code(TOKENS["sha256"] + "x") == "NOT_FOUND"
+    assert await new.code(TOKENS["first"] + "x") == "NOT_FOUND"
 
     restarted_process, restarted_port, restarted_log = start(
         database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED
