@@ -13,7 +13,7 @@ from pathlib import Path
 _RUNTIME = Path(__file__).parent.parent.parent / "runtime" / "gatehouse"
 FOLDER = _RUNTIME / "services" / "console" / "static"
 """The files that `scripts/setup.sh` builds from `runtime/web`."""
-HEADERS = _RUNTIME / "platform" / "http" / "security_headers.toml"
+HEADERS = _RUNTIME / "platform" / "web" / "security_headers.toml"
 INDEX = "index.html"
 COMPRESSED = (".br", ".gz")
 """Suffixes of the compressed files, from which the console responds. CloudFront compresses
