@@ -14,7 +14,7 @@ PY := .venv/bin/python
 CHECKS = check/types check/web $(ENVIRONMENTS:%=check/stack-%) $(ACCOUNT_STACKS:%=check/account-%) check/imports check/format check/workflows
 # Prints the output of each check as one block. GNU Make 3.81, the version of macOS, does not support the option.
 OUTPUT_SYNC = $(if $(filter output-sync,$(.FEATURES)),--output-sync)
-NPM_FOLDERS = runtime/web scripts/requirements/chromium tests/compatibility/clients tests/compatibility/applications
+NPM_FOLDERS = runtime/web scripts/requirements/chromium tests/compatibility/clients tests/compatibility/applications clients/typescript
 PROJECT_OPTION = $(if $(PROJECT),--project "$(PROJECT)")
 
 help: ## List the targets

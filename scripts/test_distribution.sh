@@ -19,7 +19,7 @@ policies)
     ;;
 runtime)
     install --group dev
-    install --resolution "$2" --reinstall-package gatehouse-runtime --reinstall-package gatehouse-policies "./runtime[server]" ./policies
+    install --resolution "$2" --reinstall-package gatehouse-runtime --reinstall-package gatehouse-policies ./clients/python "./runtime[server]" ./policies
     options="--numprocesses auto"
     ;;
 esac

@@ -1,4 +1,4 @@
-"""Caddy and HAProxy as in the guide (nginx: tests/journeys)."""
+"""Envoy, Caddy and HAProxy as in the guide (nginx: tests/journeys)."""
 
 import re
 import sys
@@ -6,17 +6,22 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
+from gatehouse.platform.envoy import process
 
 from sandbox import child_processes
 from sandbox.ports import PLAIN_HTTP, free_port
 from tests import http_servers, requires
 from tests.journeys.conftest import Running
 
-GUIDE = Path(__file__).parents[2] / "docs/guides/integrate.md"
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs/guides/integrate.md"
+EXAMPLES = ROOT / "examples/proxies"
 #: The files of the guide, by name.
 FILES = dict(
     re.findall(r"^`([\w.]+)`:\n\n```\w*\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
 )
+FILES["envoy.yaml"] = (EXAMPLES / "envoy.yaml").read_text()
 
 #: The key ID as CGI, WSGI and PHP read it.
 AS_CGI = """def as_cgi(headers):
@@ -42,8 +47,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.requirement("TR-16")]
             "8092",
             marks=requires.program("haproxy"),
         ),
+        pytest.param(
+            ("envoy", "-c", "envoy.yaml", "--use-dynamic-base-id", "--concurrency", "1"),
+            ("envoy.yaml",),
+            "8093",
+        ),
     ],
-    ids=["caddy", "haproxy"],
+    ids=["caddy", "haproxy", "envoy"],
 )
 def test_reverse_proxy(
     running: Running, tmp_path: Path, command: tuple[str, ...], names: tuple[str, ...], port: str
@@ -53,12 +63,16 @@ def test_reverse_proxy(
     for name in (*names, "service.py"):
         text = FILES[name].replace("127.0.0.1:8080", f"127.0.0.1:{gateway}")
         text = text.replace("127.0.0.1:9000", f"127.0.0.1:{service}")
+        text = text.replace("port_value: 8080", f"port_value: {gateway}")
+        text = text.replace("port_value: 9000", f"port_value: {service}")
         text = text.replace("self.headers['Gatehouse-Key-Id']", "as_cgi(self.headers)")
         (tmp_path / name).write_text(text.replace(port, str(own)))
     with (tmp_path / "service.py").open("r+") as file:
         text = file.read()
         file.seek(0)
         file.write(AS_CGI + text)
+    if command[0] == "envoy":
+        command = (process.program(), *command[1:])
     log = tmp_path / "log"
     children = [
         child_processes.start(name, arguments, log=log, cwd=tmp_path)
@@ -70,7 +84,7 @@ def test_reverse_proxy(
     key_id, token = running.key(
         scopes=["orders:read"],
         methods=["GET"],
-        limits=[{"name": "requests", "quota": 2, "window_s": 3600}],
+        limits=[{"name": "requests", "quota": 3, "window_s": 3600}],
     )
 
     def request(method: str = "GET", *keys: str) -> httpx.Response:
@@ -78,7 +92,10 @@ def test_reverse_proxy(
         url = f"http://127.0.0.1:{own}/orders"
         headers += [(name, "forged") for name in ("Gatehouse-Key-Id", "Gatehouse_Key_Id")]
         headers.append(("Connection", "close, Gatehouse-Key-Id"))
-        return httpx.request(method, url, headers=headers, timeout=30, verify=PLAIN_HTTP)
+        body = b"not JSON" if method == "POST" else None
+        return httpx.request(
+            method, url, headers=headers, content=body, timeout=30, verify=PLAIN_HTTP
+        )
 
     def is_ready() -> bool:
         try:
@@ -89,6 +106,14 @@ def test_reverse_proxy(
     try:
         child_processes.wait_until(children[1], is_ready, "ready", 60)
         assert request("POST", token).status_code == 403
+        writer_id, writer = running.key(scopes=["orders:read"], methods=["POST"])
+        written = request("POST", writer)
+        assert (written.status_code, written.text) == (
+            200,
+            f"/orders for key {writer_id}; its token: None\n",
+        )
+        assert request("GET", writer).status_code == 403
+        assert request("HEAD", token).status_code == 501  # of the service, which has no HEAD
         twice = request("GET", "one", "two")
         assert twice.status_code == 400
         assert twice.json()["code"] == "bad_request"
@@ -100,6 +125,15 @@ def test_reverse_proxy(
     finally:
         for child in children:
             child.stop()
+
+
+def test_examples_decide_at_the_endpoint_and_fail_closed() -> None:
+    texts = {path.stem: path.read_text() for path in EXAMPLES.glob("*.yaml")}
+    assert len(texts) == 4
+    for name, text in texts.items():
+        assert all(isinstance(document, dict) for document in yaml.safe_load_all(text)), name
+        assert re.search(r"/v1/keys/authorize[/?]scope=orders:read\b", text), name
+        assert not re.search(r"(?i)(failopen|failure_mode_allow): true", text), name
 
 
 @requires.program("haproxy")

@@ -24,7 +24,7 @@ pytestmark = requires.program("curl")
 def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
     for name, target in {
         ".gatehouse": running.home,
-        **{name: ROOT / name for name in (".venv", "docs", "runtime")},
+        **{name: ROOT / name for name in (".venv", "clients", "docs", "runtime")},
     }.items():
         (tmp_path / name).symlink_to(target)
     replacements = {
@@ -38,6 +38,7 @@ def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
         "127.0.0.1:8090": f"127.0.0.1:{free_port()}",
         "127.0.0.1:9000": f"127.0.0.1:{free_port()}",
     }
+    replacements["--port 9000"] = f"--port {replacements['127.0.0.1:9000'].rpartition(':')[2]}"
     reader = GuideReader(tmp_path, {"LANG": "C.UTF-8"}, replacements, PAUSE_S)
     yield reader
     reader.close()
@@ -48,11 +49,16 @@ def test_quick_start(reader: GuideReader) -> None:
     assert reader.run((ROOT / "README.md").read_text()) > 9
 
 
+def test_page_for_developers_of_a_service_is_short() -> None:
+    assert len((GUIDES / "protect-a-service.md").read_text().split()) <= 700
+
+
 @pytest.mark.requirement("TR-16", "TR-07", "TR-09", "TR-18", "CG-03", "CG-04", "CG-23", "SS-14")
 @pytest.mark.parametrize(
     ("name", "commands"),
     [
         ("integrate", 30),
+        ("protect-a-service", 9),
         ("operate", 40),
         ("secure", 15),
         ("sessions", 3),

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.client import retrieval_links
+from gatehouse.commands.cli import retrieval_links
 
 from sandbox.local.run_state import RunStateFile
 from sandbox.ports import PLAIN_HTTP

@@ -33,8 +33,12 @@ def repository(tmp_path: Path) -> Path:
     (tmp_path / "scripts").mkdir()
     for name in ("setup.sh", "steps.sh"):
         shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts")
-    for name in ("uv.lock", "pyproject.toml", "policies/pyproject.toml", "runtime/pyproject.toml"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in (
+        "uv.lock",
+        *("pyproject.toml", "clients/python/pyproject.toml", "policies/pyproject.toml"),
+        "runtime/pyproject.toml",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     processes.executable(tmp_path / "bin" / "uv", UV)
     return tmp_path

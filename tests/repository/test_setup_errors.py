@@ -43,12 +43,14 @@ class Machine:
         self.folder, self.programs, self.home = folder / "Über uns", folder / "bin", folder / "home"
         shutil.copytree(ROOT / "scripts", self.folder / "scripts")
         (self.folder / "runtime" / "web").mkdir(parents=True)
+        (self.folder / "clients/python").mkdir(parents=True)
         (self.folder / "policies").mkdir()
         self.programs.mkdir()
         self.home.mkdir()
         for path in (
             "uv.lock",
             "pyproject.toml",
+            "clients/python/pyproject.toml",
             "policies/pyproject.toml",
             "runtime/pyproject.toml",
             "runtime/web/package-lock.json",
@@ -151,7 +153,8 @@ def test_packages_are_found_in_every_locale(machine: Machine) -> None:
     paths = {
         (site / file.read_text(encoding="ascii").strip()).resolve() for file in site.glob("*.pth")
     }
-    assert paths == {machine.folder, machine.folder / "policies", machine.folder / "runtime"}
+    folders = ("", "clients/python", "policies", "runtime")
+    assert paths == {machine.folder / folder for folder in folders}
 
 
 def test_caches_are_local_if_the_home_directory_cannot_be_written(machine: Machine) -> None:

@@ -9,6 +9,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
+    "clients/python",
     "components",
     "policies",
     "sandbox",
@@ -24,6 +25,7 @@ SOURCES = {
 }
 #: Folders of the product, and the folders of their tests.
 TESTED = {
+    "clients/python/gatehouse_client": "tests/clients/python",
     "components": "tests/components",
     "policies/gatehouse_policies": "tests/policies",
     "release": "tests/release",

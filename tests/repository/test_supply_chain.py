@@ -90,19 +90,28 @@ def test_installers_are_pinned_by_hash() -> None:
 
 
 def test_distributions_cannot_be_uploaded_by_mistake() -> None:
-    files = (ROOT / "pyproject.toml", *ROOT.glob("*/pyproject.toml"))
+    files = [
+        file
+        for pattern in ("", "*/", "clients/*/")
+        for file in ROOT.glob(f"{pattern}pyproject.toml")
+    ]
     projects = [tomllib.loads(file.read_text())["project"] for file in files]
-    assert len(projects) == 3
+    assert len(projects) == 4
     for project in projects:
         assert "Private :: Do Not Upload" in project["classifiers"], project["name"]
         # Another project owns the name `gatehouse` on the package index.
         assert project["name"].startswith("gatehouse-")
     packages = [
         file
-        for pattern in ("runtime/web", "scripts/requirements/*", "tests/compatibility/*")
+        for pattern in (
+            "clients/*",
+            "runtime/web",
+            "scripts/requirements/*",
+            "tests/compatibility/*",
+        )
         for file in ROOT.glob(f"{pattern}/package.json")
     ]
-    assert len(packages) == 4
+    assert len(packages) == 5
     assert [file for file in packages if not json.loads(file.read_text())["private"]] == []
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from tools.docs import (
     alarms,
     capacity,
+    client_types,
     controls,
     core_settings,
     costs,
@@ -27,8 +28,10 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "../runtime/contract.toml": runtime_settings.contract_file,
     "../runtime/web/src/coreOptions.ts": core_settings.module,
     "../runtime/web/src/keyFields.ts": key_form.module,
+    "../clients/python/gatehouse_client/models.py": client_types.python,
+    "../clients/typescript/src/types.ts": client_types.typescript,
 }
-"""Pages of `docs/`, sources of the web UI, and a part of the contract. 
+"""Pages of `docs/`, sources of the web UI and of the clients, and a part of the contract.
 tests/repository/test_pages.py checks that they are current.
 """
 

@@ -92,7 +92,10 @@ ROWS: tuple[Row, ...] = (
         "method",
         Code.FORBIDDEN,
         lambda record, request, _environment, _now: (
-            not record.methods or request.method is None or request.method in record.methods
+            not record.methods
+            or request.method is None
+            or request.method in record.methods
+            or (request.method == "HEAD" and "GET" in record.methods)
         ),
         lambda record, _now: " ".join(record.methods) or "any method",
         lambda request, _environment: request.method or "",

@@ -229,10 +229,6 @@ def digests_of(body: bytes) -> tuple[tuple[str, bytes], ...]:
     return (("sha-256", hashlib.sha256(body).digest()), ("sha-512", hashlib.sha512(body).digest()))
 
 
-def digest_text(body: bytes) -> str:
-    return http_sf.ser({"sha-256": hashlib.sha256(body).digest()})
-
-
 def digest_matches(field: str, digests: dict[str, bytes]) -> bool:
     """True if the header contains at least one supported digest and all supported digests match.
     Other digests are ignored.

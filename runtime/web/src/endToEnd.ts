@@ -1,4 +1,4 @@
-/** End-to-end encryption of text, in the format of runtime/gatehouse/client/end_to_end.py. */
+/** End-to-end encryption of text, in the format of runtime/gatehouse/commands/cli/end_to_end.py. */
 import { encoder, toBase64 } from './bytes'
 
 const NONCE_BYTES = 12

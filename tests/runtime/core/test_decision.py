@@ -70,6 +70,8 @@ PROPERTIES = [
     ({"addresses": ("192.0.2.0/24",)}, Request(), Code.FORBIDDEN),
     ({"methods": ("GET",)}, Request(method="POST"), Code.FORBIDDEN),
     ({"methods": ("GET",)}, Request(method="GET"), Code.VALID),
+    ({"methods": ("GET",)}, Request(method="HEAD"), Code.VALID),
+    ({"methods": ("HEAD",)}, Request(method="GET"), Code.FORBIDDEN),
     ({"methods": ("GET",)}, Request(), Code.VALID),
 ]
 

@@ -158,7 +158,7 @@ def signed(
         method="POST",
         path="/cores/docs/a",
         query="b=c",
-        fields=(("content-digest", signature.digest_text(BODY)), ("x-more", "1")),
+        fields=(("content-digest", http_sf.ser(dict(signature.digests_of(BODY)))), ("x-more", "1")),
         has_body=True,
         digests=signature.digests_of(BODY),
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.client import retrieval_links
+from gatehouse.commands.cli import retrieval_links
 from gatehouse.features.secrets.models import CONTENT_JSON_BYTES_MAX, FILES_BYTES_MAX
 from gatehouse.platform.settings import Settings
 

@@ -18,9 +18,10 @@ from typing import Any
 import httpx
 import msgspec
 import uvicorn
+from gatehouse_client.errors import problem
+from gatehouse_client.transport import backoff_s, uses_proxy
 from starlette.types import ASGIApp
 
-from gatehouse.client.http import backoff_s, problem, uses_proxy
 from gatehouse.commands.agent.app import GatewaySecrets, create
 from gatehouse.commands.agent.tunnel import NgrokTunnel
 from gatehouse.core.errors import (
@@ -332,13 +333,13 @@ class Lease:
 
 def _error(reply: httpx.Response) -> GatehouseError:
     error = problem(reply, "gateway")
-    text = error.public
+    text = error.message
     for entry in error.errors[:1]:
         text = f"{text.removesuffix('.')}: {entry.location} {entry.message}; {entry.fix}"
     if reply.status_code == 401:
         return Unauthorized(f"the gateway denied the token: {text}")
-    if isinstance(error, CoreDrained):
-        return error
+    if error.code == CoreDrained.code:
+        return CoreDrained(text)
     if reply.status_code == 409:
         return Conflict(text)
     if reply.status_code in {429, 500, 502, 503, 504}:

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from gatehouse_client import ConsoleClient
 
-from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import (
     ConsoleOption,
     Output,

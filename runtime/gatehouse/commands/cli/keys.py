@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from gatehouse_client import ConsoleClient
 
-from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import KeyIdArgument, Output, console_command, key_id
 from gatehouse.commands.cli.output import count, note, print_fields, print_items, print_text, reject
 from gatehouse.commands.cli.shapes import Form, parameters, request

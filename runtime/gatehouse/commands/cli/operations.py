@@ -6,8 +6,8 @@ from types import NoneType
 from typing import Annotated, Any
 
 import typer
+from gatehouse_client import ConsoleClient
 
-from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.options import Output, console_command, seconds
 from gatehouse.commands.cli.output import Column, count, note, print_items, print_text, reject
 from gatehouse.commands.cli.shapes import parameters, request

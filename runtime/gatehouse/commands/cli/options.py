@@ -6,17 +6,19 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
+import gatehouse_client
 import typer
+from gatehouse_client import ApiError, ConsoleClient, Retries
 
-from gatehouse.client.http import Retries
-from gatehouse.client.services import ConsoleClient
 from gatehouse.commands.cli.output import JsonOption, print_json, reject, stop
 from gatehouse.core import token as tokens
+from gatehouse.core.errors import BadRequest, GatehouseError, Problem
 from gatehouse.core.imported_tokens import TOKEN_CHARS_MAX
 from gatehouse.core.notation import duration_s, is_visible_ascii
 from gatehouse.core.origin import parse_base_url
@@ -86,7 +88,7 @@ def console_command(
         as_json: JsonOption = False,
         **arguments: Any,
     ) -> None:
-        with connect(console, token) as client:
+        with api_errors(), connect(console, token) as client:
             value, show = command(client, **arguments)
         if as_json:
             print_json(value)
@@ -97,6 +99,17 @@ def console_command(
     run.__doc__ = command.__doc__
     name = name or command.__name__.rstrip("_").replace("_", "-")
     app.command(name=name, help=help or None)(with_options(run, parameters))
+
+
+@contextmanager
+def api_errors() -> Iterator[None]:
+    """Raises the error of a client as a GatehouseError, which the command prints."""
+    try:
+        yield
+    except ApiError as exc:
+        kind = BadRequest if isinstance(exc, gatehouse_client.BadRequest) else GatehouseError
+        problems = (Problem(item.location, item.message, item.fix) for item in exc.errors)
+        raise kind(exc.message, errors=tuple(problems)) from exc
 
 
 def with_options(

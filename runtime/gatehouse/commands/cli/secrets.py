@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from inspect import Parameter
 from pathlib import Path
 from secrets import token_hex
@@ -18,12 +19,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 import typer
+from gatehouse_client import ConsoleClient, Forbidden, NotFound, SharingClient
+from gatehouse_client.models import OpenedItemView, OpenedSecret
 
-from gatehouse.client import end_to_end, retrieval_links
-from gatehouse.client.services import ConsoleClient, SharingClient
-from gatehouse.commands.cli import shapes
+from gatehouse.commands.cli import end_to_end, retrieval_links, shapes
 from gatehouse.commands.cli.audit import trusted_keys
-from gatehouse.commands.cli.options import LOOPBACK, RETRIES, Output, console_command, is_url
+from gatehouse.commands.cli.options import (
+    LOOPBACK,
+    RETRIES,
+    Output,
+    api_errors,
+    console_command,
+    is_url,
+)
 from gatehouse.commands.cli.output import (
     count,
     note,
@@ -36,7 +44,7 @@ from gatehouse.commands.cli.output import (
     terminal_text,
 )
 from gatehouse.commands.cli.shapes import parameters
-from gatehouse.core.errors import BadRequest, Forbidden, NotFound
+from gatehouse.core.errors import BadRequest
 from gatehouse.core.token import is_base62
 from gatehouse.features.requests.schemas import CreatedSecretRequest, CreateSecretRequest
 from gatehouse.features.secrets import link_token
@@ -47,8 +55,6 @@ from gatehouse.features.secrets.schemas import (
     CreateSecret,
     LinkReceipt,
     ListOwned,
-    OpenedItemView,
-    OpenedSecret,
     Receipt,
     SecretView,
     UpdateSecret,
@@ -336,7 +342,7 @@ def open_(
     link, key = end_to_end.split_link(_read_link())
     claim = _read_line("Claim: ") if repeat else token_hex(16)
     _check_folder(output)  # before the link is used
-    with SharingClient(link.partition("/s/")[0], retries=RETRIES) as client:
+    with api_errors(), SharingClient(link.partition("/s/")[0], retries=RETRIES) as client:
         ask = not repeat and _look_up(client, link, key)
         passphrase = _passphrase(passphrase_file, ask=ask)
         with _repeatable(claim):
@@ -464,11 +470,16 @@ def _look_up(client: SharingClient, link: str, key: str) -> bool:
     """
     preview = client.look_up(link)
     note(
-        f"From {preview.sender}, created at {preview.created_at}, expires at {preview.expires_at}."
+        f"From {preview.sender}, created at {_timestamp(preview.created_at)}, expires at "
+        f"{_timestamp(preview.expires_at)}."
     )
     if preview.end_to_end and not key:
         reject("the link is incomplete: the key after the dot is missing")
     return preview.passphrase
+
+
+def _timestamp(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _opened(client: SharingClient, link: str, passphrase: str, claim: str) -> OpenedSecret:

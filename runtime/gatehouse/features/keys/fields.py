@@ -113,7 +113,7 @@ class KeySettings(Input, kw_only=True):
         list[Method],
         unique_items(
             max_length=len(get_args(Method)),
-            description="HTTP methods that the key allows. Empty: every method.",
+            description="HTTP methods that the key allows. GET includes HEAD. Empty: every method.",
         ),
     ] = []
     addresses: Annotated[

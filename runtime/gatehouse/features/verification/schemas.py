@@ -147,7 +147,7 @@ class VerifyRequest(Input):
 
 
 class VerifyQuery(Input):
-    """Query parameters of GET /v1/keys/verify."""
+    """Parameters of /v1/keys/authorize."""
 
     scope: Annotated[
         Scopes,
@@ -162,7 +162,8 @@ class VerifyQuery(Input):
     method: Annotated[
         Method | None,
         Meta(
-            description="HTTP method in uppercase. Default: the header `X-Forwarded-Method`.",
+            description="HTTP method in uppercase. Default: that of the request; for GET, that in "
+            "`X-Forwarded-Method` or `X-Original-Method`.",
             examples=["GET"],
         ),
     ] = None
@@ -344,8 +345,8 @@ def decode(body: bytes, client: Callable[[], str]) -> tuple[str, VerificationReq
 
 
 def decode_parameters(query: bytes, client: str, method: str | None = None) -> VerificationRequest:
-    """The verification request in the query string of GET /v1/keys/verify. `method`: the method if
-    the query has none. Raises BadRequest.
+    """The verification request in the parameters of /v1/keys/authorize. `method`: the method if
+    they have none. Raises BadRequest.
     """
     if not query:
         return VerificationRequest(address=client, method=method)

@@ -198,7 +198,7 @@ def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
     A charset other than UTF-8 is rejected: RFC 8259, section 11, defines no charset parameter, and
     the body would be decoded incorrectly.
 
-    lenient: also accept a missing header and the form type, which `curl -d` sends by default.
+    lenient: also accept a missing header, and the types that `curl -d` and `fetch` send by default.
     """
     if len(content_types) > 1:
         raise _media_type("is sent more than once", "send it once")
@@ -207,7 +207,7 @@ def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
     media_type, _, parameters = (content_types[0] if content_types else "").partition(";")
     media_type = media_type.strip().lower()
     if media_type != "application/json" and not (
-        lenient and media_type in ("", "application/x-www-form-urlencoded")
+        lenient and media_type in ("", "application/x-www-form-urlencoded", "text/plain")
     ):
         raise _media_type("is not application/json", "send Content-Type: application/json")
     for parameter in parameters.lower().split(";") if parameters else ():

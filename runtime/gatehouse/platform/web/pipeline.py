@@ -36,7 +36,7 @@ class Pipeline(Service):
 
     services: services that handlers take, by type (see `resolve`).
     body_max_bytes: maximum size of a JSON body, without `body_extra_bytes` of the endpoint.
-    lenient: Content-Type may be missing, or be the form type, which `curl -d` sends by default.
+    lenient: Content-Type may be missing, or be a type that `curl -d` or `fetch` sends by default.
     """
 
     services: Mapping[Any, object]

@@ -29,6 +29,16 @@ _PATH_CHARS_LOGGED, _PATH_CHARS_SEARCHED = 200, 2048
 #: A path that is still percent-encoded after it was decoded this number of times is not logged.
 _ENCODINGS_MAX = 2
 
+#: Headers that a page can read in a response to a request with credentials, for which `*` is the
+#: name of a header (Fetch Standard, section 3.3.5), in addition to those that it can always read.
+_EXPOSED_HEADERS = b", ".join(
+    (
+        *(b"RateLimit", b"RateLimit-Policy", b"Retry-After", b"WWW-Authenticate", b"X-Request-ID"),
+        *(b"ETag", b"Location", b"Link", b"Allow", b"Content-Disposition", b"Content-Encoding"),
+        *(b"Content-Range", b"Accept-Ranges", b"Age", b"Date", b"Vary"),
+    )
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dependencies(Pipeline):
@@ -140,14 +150,15 @@ class RequestContext(Request):
     def _cors_headers(self) -> list[asgi.Header]:
         allowed = self.settings.cors_origins
         headers, origin = [(b"vary", b"Origin")], ", ".join(self.values(b"origin"))
+        exposed = _EXPOSED_HEADERS
         if origin in allowed:
             headers.append((b"access-control-allow-credentials", b"true"))
         elif origin and "*" in allowed:
-            origin = "*"
+            origin, exposed = "*", b"*"
         else:
             return headers
         headers.append((b"access-control-allow-origin", origin.encode("ascii")))
-        headers.append((b"access-control-expose-headers", b"*"))
+        headers.append((b"access-control-expose-headers", exposed))
         return headers
 
     @property

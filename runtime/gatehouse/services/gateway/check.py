@@ -50,6 +50,7 @@ from gatehouse.services.gateway.completions import Allowed
 from gatehouse.services.gateway.credentials import (
     authenticate,
     forwarded_token,
+    key_headers,
     names_with_keys,
     preflight_response,
     presented_token,
@@ -213,7 +214,7 @@ def _headers(
             proxy_headers.URLS,
             " ".join(text or "-" for text in (path.prefix, core_prefix, host, authority, is_root)),
         ),
-        (b"gatehouse-key-id", key.id),
+        *key_headers(key),
         (b"gatehouse-request-id", context.request_id),
         (b"traceparent", context.trace.traceparent),
         (b"x-forwarded-for", client),
@@ -225,8 +226,6 @@ def _headers(
     headers.append((b"forwarded", forwarded))
     if settings.strip_prefix and path.prefix:
         headers.append((b"x-forwarded-prefix", path.prefix))
-    if key.owner and key.owner.isascii() and key.owner.isprintable():
-        headers.append((b"gatehouse-key-owner", key.owner))
     if is_relayed:
         headers.append((proxy_headers.RELAY, "1"))
     if settings.error_format != "problem":

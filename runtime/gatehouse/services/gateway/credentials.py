@@ -2,6 +2,7 @@
 
 import base64
 import re
+from urllib.parse import quote
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.core.decision import for_public
@@ -51,6 +52,9 @@ _ACCEPT_SIGNATURE: Header = (
     b"accept-signature",
     b'gatehouse=("@method" "@target-uri" "content-digest");created;nonce;keyid;tag="gatehouse"',
 )
+
+#: Characters of an owner or a name that a header contains unchanged.
+_UNENCODED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 #: Methods with which a page of another site changes nothing (RFC 9110, section 9.2.1).
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -205,6 +209,18 @@ async def authenticate(
     if denial is None and result.record is not None:
         return result.record, result.limits
     raise _refused(result, denial or Unauthorized(), context.settings)
+
+
+def key_headers(key: KeyRecord) -> list[tuple[bytes, str]]:
+    """What a service learns about the key of a request. In an owner and a name, `%` and characters
+    other than visible ASCII and spaces are percent-encoded as UTF-8. They can be empty: a proxy
+    then also replaces the value of a client.
+    """
+    return [
+        (b"gatehouse-key-id", key.id),
+        (b"gatehouse-key-owner", quote(key.owner, safe=_UNENCODED)),
+        (b"gatehouse-key-name", quote(key.name, safe=_UNENCODED)),
+    ]
 
 
 def _denial(result: VerificationResult) -> GatehouseError | None:

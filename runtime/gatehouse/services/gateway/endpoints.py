@@ -5,7 +5,7 @@ in the API reference.
 from gatehouse.core.actor import Actor
 from gatehouse.core.cores import CoreSettings
 from gatehouse.core.decision import for_public
-from gatehouse.core.errors import Unauthorized
+from gatehouse.core.errors import NotFound, Unauthorized
 from gatehouse.core.verification import Code, VerificationRequest, VerificationResult
 from gatehouse.features.cores.schemas import DrainCore, Lease, decode_lease
 from gatehouse.features.cores.service import RegistrationService
@@ -20,11 +20,13 @@ from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.credentials import (
     authenticate,
     challenge,
+    key_headers,
     preflight_response,
     presented_token,
 )
 
 REGISTER_SCOPE = "cores:register"
+AUTHORIZE = "/v1/keys/authorize"
 
 #: Settings of a verification that a page sends. A page of any origin can verify a key that it has:
 #: the browser adds no credential.
@@ -67,19 +69,52 @@ def decision(
 async def verify_key_header(request: RequestContext) -> asgi.Response:
     """Verify the key in the request headers.
 
-    Returns the result as the HTTP status. Intended for reverse proxies, such as nginx with
-    `auth_request`. The client IP address is the IP address of the caller, as reported by trusted
-    proxies.
+    The same as `/v1/keys/authorize`, for the method GET only. Pages of other origins can read the
+    response.
     """
     if request.has(b"origin"):
         request.use(_OF_PAGES)
+    return await _authorize(request, request.scope["query_string"])
+
+
+async def authorize_key(request: RequestContext) -> asgi.Response:
+    """Decide on a request to a service.
+
+    Returns the decision as the HTTP status, and the headers that a service needs. Intended for
+    reverse proxies, such as Envoy with `ext_authz` and nginx with `auth_request`. Accepts every
+    method and ignores the body. The method of the request to the service is the parameter `method`,
+    the method of this request if it is not GET, `X-Forwarded-Method` or `X-Original-Method`. The
+    client IP address is that of the caller, as reported by trusted proxies. A proxy that appends
+    the path of the request sends the parameters before it:
+    `/v1/keys/authorize/scope=orders:read/orders/17`.
+    """
+    appended = request.raw_path.removeprefix(AUTHORIZE.encode())
+    parameters, query = appended[1:].partition(b"/")[0], request.scope["query_string"]
+    if appended and not (appended.startswith(b"/") and b"=" in parameters):
+        raise NotFound(
+            f"Before the path of the request, send the parameters: {AUTHORIZE}/scope=orders:read"
+        )
+    return await _authorize(request, parameters if appended else query)
+
+
+async def _authorize(request: RequestContext, query: bytes) -> asgi.Response:
+    """The decision on the key in the headers. query: the parameters, which the proxy sets."""
+    parameters = schemas.decode_parameters(query, request.client, _forwarded_method(request))
     token = presented_token(request)
-    # A proxy may add the header to that of the client. Several values match no method of a key.
-    query, method = request.scope["query_string"], ",".join(request.values(b"x-forwarded-method"))
-    parameters = schemas.decode_parameters(query, request.client, method or None)
     key, limits = await authenticate(request, token, parameters, parameters.core)
-    key_id = (b"gatehouse-key-id", key.id.encode())
-    return request.response(200, headers=[*schemas.limit_headers(limits), key_id])
+    headers = [(name, value.encode("ascii")) for name, value in key_headers(key)]
+    return request.response(200, headers=[*schemas.limit_headers(limits), *headers])
+
+
+def _forwarded_method(request: RequestContext) -> str:
+    """The method of the request to the service. A proxy may add its header to that of the client.
+    Several values match no method of a key.
+    """
+    if request.method not in ("GET", "HEAD"):
+        return request.method
+    names = (b"x-forwarded-method", b"x-original-method")
+    values = [value for name in names for value in request.values(name)]
+    return ",".join(values) or request.method
 
 
 async def revoke_self(

@@ -30,8 +30,8 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 API = Api(
     title="Gatehouse gateway",
     description="Verifies API keys and forwards requests to Cores. Errors are problem documents "
-    "(RFC 9457). Request bodies are JSON, encoded as UTF-8. Content-Type can be omitted, and the "
-    "default Content-Type of curl is accepted.",
+    "(RFC 9457). Request bodies are JSON, encoded as UTF-8. Content-Type can be omitted, and those "
+    "that curl and fetch send by default are accepted.",
     security_schemes={
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
         "header": {
@@ -113,6 +113,16 @@ ENDPOINTS = (
         response_description="The key is valid.",
         errors=(400, 401, 402, 403, 429, 503),
     ),
+    _key(
+        "GET",
+        endpoints.AUTHORIZE,
+        endpoints.authorize_key,
+        security=_KEY,
+        feature=HEADER,
+        query=VerifyQuery,
+        response_description="The request is allowed.",
+        errors=(400, 401, 402, 403, 429, 503),
+    ),
     _key("POST", "/v1/keys/revoke-self", endpoints.revoke_self, feature=SELF, errors=(401, 503)),
     *(
         _core(
@@ -161,7 +171,14 @@ def create(dependencies: Dependencies) -> Routes:
 def respond_to_api(dependencies: Dependencies) -> Callable[[RequestContext], Awaitable[None]]:
     respond = create(dependencies).router()
 
+    decides = HEADER not in dependencies.features_off
+    authorize = endpoints.AUTHORIZE.encode()
+
     async def begin(request: RequestContext) -> None:
+        if decides and request.raw_path.startswith(authorize):  # with any method and path after it
+            request.template = endpoints.AUTHORIZE
+            await request.send_response(await endpoints.authorize_key(request))
+            return
         if request.raw_path != _VERIFY.encode():
             await asyncio.sleep(0)  # continues in a task (platform/web/local_server.py)
         await respond(request)

@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.client.http import backoff_s
 from gatehouse.commands.agent import server
 from gatehouse.commands.agent.app import GatewaySecrets
 from gatehouse.commands.agent.server import WAIT_S, WAIT_S_MAX, Lease, Registration
 from gatehouse.core.errors import Conflict, Forbidden, Unauthorized
+from gatehouse_client.transport import backoff_s
 from hypothesis import given
 from hypothesis import strategies as st
 

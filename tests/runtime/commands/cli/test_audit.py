@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from gatehouse.client.services import ConsoleClient
 from gatehouse.core.audit_chain import (
     ECDSA_P256,
     GENESIS,
@@ -21,6 +20,7 @@ from gatehouse.core.audit_chain import (
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.audit.schemas import audit_view, checkpoint_view
+from gatehouse_client import ConsoleClient
 
 from tests.runtime.commands.cli.conftest import Command
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.client.http import Client
 from gatehouse.features.keys.fields import KeySettings
 from gatehouse.features.keys.schemas import RevokedKey, RotatedKey
 from gatehouse.features.secrets.schemas import CreatedSecret, SecretView
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import View
+from gatehouse_client.transport import Client
 
 from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, importer_command
 from tests.runtime.commands.cli.conftest import key_id as token_id

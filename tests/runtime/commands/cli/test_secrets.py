@@ -17,12 +17,12 @@ import boto3
 import httpx
 import pytest
 import uvicorn
-from gatehouse.client.http import Client
 from gatehouse.features.secrets.models import ID_CHARS
 from gatehouse.features.secrets.schemas import CreatedSecret, LinkPreview
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.platform.web.examples import example
 from gatehouse.services.sharing import app as sharing_app
+from gatehouse_client.transport import Client
 
 from sandbox import ports
 from tests.runtime.commands.cli.conftest import Command, Result, running_console

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gatehouse.client.http import problem
-from gatehouse.core.errors import Unavailable
+from gatehouse_client.errors import Unavailable, problem
 
 from tests import requires
 from tests.runtime.commands.cli.conftest import Command

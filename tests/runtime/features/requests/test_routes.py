@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from gatehouse.client import retrieval_links
+from gatehouse.commands.cli import retrieval_links
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadRequest
 from gatehouse.core.roles import Role

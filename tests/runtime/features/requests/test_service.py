@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from gatehouse.client import retrieval_links
+from gatehouse.commands.cli import retrieval_links
 from gatehouse.core.actor import Actor
 from gatehouse.core.errors import Conflict, Unavailable
 from gatehouse.features.requests.schemas import CreateSecretRequest

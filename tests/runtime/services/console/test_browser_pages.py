@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from gatehouse.client import retrieval_links
+from gatehouse.commands.cli import retrieval_links
 from gatehouse.services.console.web import FOLDER
 from playwright.async_api import Browser, Page, ViewportSize, expect
 

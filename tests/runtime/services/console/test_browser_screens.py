@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from gatehouse.client import end_to_end
+from gatehouse.commands.cli import end_to_end
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.features.secrets.link_token import parse

@@ -123,7 +123,12 @@ async def test_deeply_nested_request_is_rejected(gateway: Any, body: bytes) -> N
 
 @pytest.mark.parametrize(
     "header",
-    [(), ("Content-Type: application/x-www-form-urlencoded",), ("Content-Type: application/json",)],
+    [
+        (),
+        ("Content-Type: application/x-www-form-urlencoded",),
+        ("Content-Type: text/plain;charset=UTF-8",),
+        ("Content-Type: application/json",),
+    ],
 )
 async def test_curl_form_content_type_is_accepted(gateway: Any, header: tuple[str, ...]) -> None:
     assert (await gateway.request("POST", VERIFY, *header, body=b'{"token":"a"}')).json[

@@ -15,9 +15,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.client.signing import SignedAuth, sign
 from gatehouse.core.http_signatures import AGE_S_MAX
 from gatehouse.platform.redis.nonces import KEY_PREFIX
+from gatehouse_client.signing import SignedAuth, sign
 from valkey import Valkey
 
 from sandbox.local.servers import administrator

@@ -299,10 +299,15 @@ async def test_pages_of_declared_origins_use_a_core(gateway: Gateway, core: Appl
             replies[0].header("access-control-allow-headers"),
             replies[0].header("access-control-allow-credentials"),
         ) == ("PUT", "x-api-key", "true")
+        # With credentials, `*` is the name of a header.
+        exposed = (replies[2].header("access-control-expose-headers") or "").lower().split(", ")
+        assert {"ratelimit", "retry-after", "www-authenticate", "x-request-id"} < set(exposed)
+        assert "*" not in exposed
     assert [line for line, _, _ in core.requests] == ["GET /x HTTP/1.1"] * 2
     async with gateway.core(core.url, cors_origins=["*"]) as key:
         reply = await gateway.get("/cores/docs/cors", f"Origin: {page}", key.header)
         assert reply.all("access-control-allow-origin") == ["*"]
+        assert reply.header("access-control-expose-headers") == "*"
         assert sorted(",".join(reply.all("vary")).split(",")) == ["Accept", "Origin"]
         reply = await gateway.request("OPTIONS", "/cores/docs/x", f"Origin: {page}", *preflight)
         assert reply.header("access-control-allow-origin") == "*"

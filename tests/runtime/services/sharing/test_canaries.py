@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.client import retrieval_links
+from gatehouse.commands.cli import retrieval_links
 from gatehouse.features.requests.routes import ENDPOINTS as REQUEST_ENDPOINTS
 from gatehouse.features.secrets.routes import ENDPOINTS as SECRET_ENDPOINTS
 from gatehouse.features.secrets.schemas import NewFile, OpenLink

@@ -1,28 +1,27 @@
 """Signs requests (RFC 9421, Ed25519) for keys that require signatures. Provides a function and an
-`auth` class for httpx.
+`auth` class for httpx. Requires the extra `signing`.
 
 import httpx
-from gatehouse.client.signing import SignedAuth
+from gatehouse_client.signing import SignedAuth
 
 auth = SignedAuth(token, Path("private.pem").read_text())
 httpx.get("https://gateway.example.com/cores/docs/report.txt", auth=auth)
 """
 
+import base64
+import hashlib
 import secrets
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-import http_sf
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from gatehouse.core import http_signatures as signature
-from gatehouse.core.token import BODY_CHARS, ID_CHARS
-from gatehouse.core.verification import SignedRequest
-
-LABEL = "gatehouse"
+#: The end of a token: the ID of the key, a secret and a checksum.
+_BODY_CHARS, _ID_CHARS = 61, 12
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def sign(
@@ -41,34 +40,22 @@ def sign(
     passphrase. now: creation time of the signature in Unix seconds. nonce: 16 to 128 characters,
     unique for each request. Raises ValueError for a malformed token or private key.
     """
-    parts = httpx.URL(url)
-    fields = {"content-digest": signature.digest_text(body)} if body else {}
-    request = SignedRequest(
-        method=method.upper(),
-        scheme=parts.scheme,
-        authority=parts.netloc.decode("ascii"),
-        path=parts.raw_path.partition(b"?")[0].decode("ascii") or "/",
-        query=parts.query.decode("ascii"),
-        fields=tuple(fields.items()),
-        has_body=bool(body),
-        digests=(),
-    )
-    components = ("@method", "@target-uri", *fields)
-    params = {
-        "created": int(time.time() if now is None else now),
-        "nonce": nonce or secrets.token_urlsafe(16),
-        "keyid": _key_id(token),
-        "tag": signature.TAG,
-    }
-    base = signature.signature_base(request, components, params)
-    if base is None:
-        raise ValueError("the request cannot be signed: the URL must be ASCII, percent-encoded")
+    fields = {"content-digest": _digest(body)} if body else {}
+    covered = {"@method": method.upper(), "@target-uri": _target(url), **fields}
+    names = " ".join(f'"{name}"' for name in covered)
+    created, nonce = int(time.time() if now is None else now), nonce or secrets.token_urlsafe(16)
+    params = f'created={created};nonce="{nonce}";keyid="{_key_id(token)}";tag="gatehouse"'
+    lines = [f'"{name}": {value}' for name, value in covered.items()]
+    base = "\n".join([*lines, f'"@signature-params": ({names});{params}'])
     key = load_pem_private_key(private_key.encode(), None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError("the private key is not an Ed25519 key")
-    signature_input = f"{LABEL}={signature.input_text(components, params)}"
-    value = http_sf.ser({LABEL: key.sign(base)})
-    return {**fields, "signature-input": signature_input, "signature": value}
+    signature = base64.b64encode(key.sign(base.encode("ascii"))).decode()
+    return {
+        **fields,
+        "signature-input": f"gatehouse=({names});{params}",
+        "signature": f"gatehouse=:{signature}:",
+    }
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,9 +82,26 @@ class SignedAuth(httpx.Auth):
         yield request
 
 
+def _target(url: str) -> str:
+    """The URL without the default port, and with the host in lowercase (RFC 9421, section 2.2.3).
+    Raises ValueError.
+    """
+    parts = httpx.URL(url)
+    path = parts.raw_path.decode("ascii")
+    if not (parts.scheme in _DEFAULT_PORTS and parts.host and path.isprintable()):
+        raise ValueError("the request cannot be signed: the URL must be absolute")
+    authority = parts.netloc.decode("ascii").lower().removesuffix(_DEFAULT_PORTS[parts.scheme])
+    return f"{parts.scheme}://{authority}{path}"
+
+
+def _digest(body: bytes) -> str:
+    """Content-Digest (RFC 9530)."""
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
+
+
 def _key_id(token: str) -> str:
     """Returns the key ID in a token with any prefix. Raises ValueError for any other text."""
     body = token.rpartition("_")[2]
-    if len(body) != BODY_CHARS:
+    if len(body) != _BODY_CHARS:
         raise ValueError("the token is not a Gatehouse API key")
-    return body[:ID_CHARS]
+    return body[:_ID_CHARS]

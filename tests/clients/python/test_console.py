@@ -1,33 +1,37 @@
-"""The Python clients."""
+"""Retries, errors and lists of the Python client."""
 
 import gzip
 from dataclasses import dataclass, field
 from types import ModuleType
 
-import gatehouse.client
+import gatehouse_client
 import httpx
 import pytest
-from gatehouse.client import http
-from gatehouse.client.http import Retries, retry_after_s
-from gatehouse.client.services import ConsoleClient
-from gatehouse.core import errors
-from gatehouse.core.errors import (
+from gatehouse.core import errors as runtime
+from gatehouse.features.cores.schemas import CorePage, CoreView
+from gatehouse.features.keys.schemas import KeyView as Example
+from gatehouse.platform.web.examples import example
+from gatehouse_client import (
+    ApiError,
+    AsyncConsoleClient,
     BadRequest,
     Conflict,
-    GatehouseError,
-    IdempotencyKeyReused,
-    RateLimited,
+    ConsoleClient,
+    NotFound,
+    Problem,
+    Retries,
+    TooManyRequests,
     Unavailable,
+    transport,
 )
-from gatehouse.features.cores.schemas import CorePage, CoreView
-from gatehouse.features.keys.schemas import ChangedKey, CreatedKey, KeyView
-from gatehouse.platform.web.examples import example
+from gatehouse_client.errors import retry_after_s
+from gatehouse_client.models import ChangedKey, CreatedKey, KeyView
 from hypothesis import given
 from hypothesis import strategies as st
 
 ONCE = Retries(attempts=1)
 TOKEN, KEY = "gtk_admin_canary", "/v1/keys/3fGh82kLmQ0a"
-CREATED = {"token": "gtk_test_x", "key": example(KeyView)}
+CREATED = {"token": "gtk_test_x", "key": example(Example)}
 Step = httpx.Response | Exception
 
 
@@ -43,6 +47,9 @@ class Server:
         if isinstance(step, Exception):
             raise step
         return step
+
+    async def respond_later(self, request: httpx.Request) -> httpx.Response:
+        return self.respond(request)
 
     @property
     def retries(self) -> Retries:
@@ -83,10 +90,10 @@ def test_read_is_retried_with_backoff() -> None:
             UNAVAILABLE,
             httpx.ReadTimeout("x"),
             problem(502, "core_unreachable"),
-            httpx.Response(200, json=example(KeyView)),
+            httpx.Response(200, json=example(Example)),
         ]
     )
-    assert server.console().get(KeyView, KEY).name == example(KeyView)["name"]
+    assert server.console().get(KeyView, KEY).name == example(Example)["name"]
     assert server.waits == [0.25, 0.5, 1.0]
 
 
@@ -136,7 +143,7 @@ def test_request_in_progress_is_awaited() -> None:
 )
 def test_client_error_is_not_retried(step: httpx.Response) -> None:
     server = Server([step])
-    with pytest.raises(GatehouseError):
+    with pytest.raises(ApiError):
         create(server.console())
     assert (len(server.requests), server.waits) == (1, [])
 
@@ -150,7 +157,7 @@ def test_client_error_is_not_retried(step: httpx.Response) -> None:
 def test_large_response_is_not_received(
     monkeypatch: pytest.MonkeyPatch, status: int, headers: dict[str, str], content: bytes
 ) -> None:
-    monkeypatch.setattr(http, "RESPONSE_BYTES_MAX", 1000)
+    monkeypatch.setattr(transport, "RESPONSE_BYTES_MAX", 1000)
 
     def respond(_: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers=headers, stream=httpx.ByteStream(content))
@@ -166,7 +173,7 @@ def test_large_response_is_not_received(
 
 
 def test_update_is_retried_only_if_never_sent() -> None:
-    changed = httpx.Response(200, json={"key": example(KeyView), "effective": "everywhere"})
+    changed = httpx.Response(200, json={"key": example(Example), "effective": "everywhere"})
     lost = Server([httpx.ReadTimeout("x"), changed])
     with pytest.raises(Unavailable):
         lost.console().call(ChangedKey, "PATCH", KEY, {}, version=3)
@@ -177,12 +184,12 @@ def test_update_is_retried_only_if_never_sent() -> None:
 
 def test_retry_after_is_honoured_up_to_the_bound() -> None:
     server = Server(
-        [problem(429, "rate_limited", retry_after="7"), httpx.Response(200, json=example(KeyView))]
+        [problem(429, "rate_limited", retry_after="7"), httpx.Response(200, json=example(Example))]
     )
     server.console().get(KeyView, KEY)
     assert server.waits == [7.0]
     hourly = Server([problem(429, "rate_limited", "wait an hour", retry_after="3600")])
-    with pytest.raises(RateLimited, match="wait an hour"):
+    with pytest.raises(TooManyRequests, match="wait an hour"):
         hourly.console().get(KeyView, KEY)
     assert hourly.waits == []
 
@@ -197,29 +204,38 @@ def test_last_error_is_raised_after_all_attempts() -> None:
     assert len(server.requests) == 5
 
 
-def subclasses(kind: type[GatehouseError]) -> list[type[GatehouseError]]:
+def subclasses(kind: type[runtime.GatehouseError]) -> list[type[runtime.GatehouseError]]:
     return [item for sub in kind.__subclasses__() for item in (sub, *subclasses(sub))]
 
 
 @pytest.mark.requirement("TR-03")
 @pytest.mark.parametrize(
     "kind",
-    sorted(set(subclasses(GatehouseError)) - {errors.SettingsError}, key=str),
+    sorted(set(subclasses(runtime.GatehouseError)) - {runtime.SettingsError}, key=str),
     ids=lambda item: item.code,
 )
-def test_problem_document_raises_its_error(kind: type[GatehouseError]) -> None:
+def test_problem_document_raises_the_error_of_its_status(
+    kind: type[runtime.GatehouseError],
+) -> None:
     server = Server([problem(kind.status, kind.code, "an explanation")])
-    with pytest.raises(kind) as raised:
+    with pytest.raises(ApiError) as raised:
         server.console(ONCE).get(KeyView, KEY)
-    assert (type(raised.value), raised.value.public) == (kind, "an explanation")
-    assert raised.value.errors == (errors.Problem("body.name", "is missing", "add it"),)
+    error = raised.value
+    assert (error.message, error.code, error.status) == ("an explanation", kind.code, kind.status)
+    assert (error.request_id, error.errors) == (
+        "req_1",
+        (Problem("body.name", "is missing", "add it"),),
+    )
+    # A usage error of the command line is one of the same requests.
+    assert isinstance(error, BadRequest) == issubclass(kind, runtime.BadRequest)
+    assert isinstance(error, Unavailable) == (kind.status >= 500)
 
 
 UNEXPECTED = [
     (httpx.Response(200, text="<html>"), Unavailable, "returned an unexpected response"),
     (
         httpx.Response(404, text="nginx"),
-        errors.NotFound,
+        NotFound,
         "the console returned 404 without a problem document",
     ),
     (
@@ -237,20 +253,17 @@ UNEXPECTED = [
         Unavailable,
         "the console at https://console.test did not respond in time",
     ),
-    (problem(418, "conflict"), Unavailable, "a detail"),
+    (problem(418, "conflict"), ApiError, "a detail"),
     (problem(409, "of_a_later_version"), Conflict, "a detail"),
-    (problem(422, "idempotency_key_reused"), IdempotencyKeyReused, "a detail"),
 ]
 
 
 @pytest.mark.parametrize(("reply", "kind", "text"), UNEXPECTED)
-def test_unexpected_response_is_explained(
-    reply: Step, kind: type[GatehouseError], text: str
-) -> None:
+def test_unexpected_response_is_explained(reply: Step, kind: type[ApiError], text: str) -> None:
     server = Server([reply])
     with pytest.raises(kind, match=text) as raised:
         server.console(ONCE).get(KeyView, KEY)
-    assert TOKEN not in str(raised.value) + raised.value.detail
+    assert TOKEN not in repr(raised.value) + str(raised.value)
 
 
 def test_all_pages_are_read() -> None:
@@ -273,10 +286,10 @@ def test_all_pages_are_read() -> None:
 def test_all_lists_the_exported_names() -> None:
     names = {
         name
-        for name, value in vars(gatehouse.client).items()
+        for name, value in vars(gatehouse_client).items()
         if name[0] != "_" and not isinstance(value, ModuleType)
     }
-    assert names == set(gatehouse.client.__all__)
+    assert names == set(gatehouse_client.__all__)
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
@@ -295,3 +308,44 @@ def test_wait_is_between_retry_after_and_the_bound(
     else:
         assert wait_s is not None
         assert (retry_after or 0) <= wait_s <= retries.wait_s_max
+
+
+async def test_asynchronous_client_sends_the_same_requests() -> None:
+    page = {"keys": [example(Example)], "next_cursor": None}
+    server = Server(
+        [
+            problem(503, "unavailable"),
+            httpx.Response(201, json=CREATED),
+            httpx.Response(200, json=page),
+        ]
+    )
+    retries = Retries(wait_s=0, wait_s_max=0)
+    handler = httpx.MockTransport(server.respond_later)
+    async with AsyncConsoleClient(
+        "https://console.test", TOKEN, retries=retries, transport=handler
+    ) as console:
+        created = await console.create_key(name="a", idempotency_key="order-4711")
+        keys = [key async for key in console.keys(owner="b")]
+    assert created.token == "gtk_test_x"
+    assert "gtk_test_x" not in repr(created)
+    assert [key.id for key in keys] == [example(Example)["id"]]
+    assert [(request.method, request.url.raw_path.decode()) for request in server.requests] == [
+        ("POST", "/v1/keys"),
+        ("POST", "/v1/keys"),
+        ("GET", "/v1/keys?owner=b"),
+    ]
+    assert server.requests[1].headers["idempotency-key"] == '"order-4711"'
+
+
+def test_methods_of_both_clients_are_the_same() -> None:
+    for name in ("ConsoleClient", "GatewayClient", "SharingClient"):
+        synchronous, asynchronous = (
+            {
+                method
+                for method in vars(getattr(gatehouse_client, prefix + name))
+                if method[0] != "_"
+            }
+            for prefix in ("", "Async")
+        )
+        assert len(synchronous) > 1
+        assert synchronous == asynchronous

@@ -1,0 +1,116 @@
+"""ASGI middleware, for Starlette, FastAPI and other frameworks.
+
+    app.add_middleware(KeyMiddleware, gateway=AsyncGatewayClient(url), scopes=["orders:read"])
+
+The decision is `request.scope["gatehouse"]`, a `Verification`.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from gatehouse_client.errors import ApiError
+from gatehouse_client.gateway import AsyncGatewayClient, Verification
+from gatehouse_client.middleware import (
+    Denial,
+    Scopes,
+    allowed,
+    client_address,
+    denial,
+    presented_token,
+    required,
+)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: The name of the decision in the scope.
+DECISION = "gatehouse"
+_POLICY_VIOLATION = 1008
+_LOG = logging.getLogger("gatehouse_client")
+
+
+class KeyMiddleware:
+    """Requires an API key for every HTTP request and WebSocket handshake.
+
+    scopes: that a request needs, for example `["orders:read"]`, or a function of its method and
+        path, which returns None if the request needs no key.
+
+    The address of the client is that of the server (`scope["client"]`): run the server so that it
+    reads X-Forwarded-For of your proxy only, with uvicorn `--forwarded-allow-ips`.
+    """
+
+    def __init__(self, app: App, gateway: AsyncGatewayClient, scopes: Scopes = ()) -> None:
+        self._app = app
+        self._gateway = gateway
+        self._scopes = scopes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            return await self._app(scope, receive, send)
+        scopes = required(self._scopes, scope.get("method", "GET"), scope["path"])
+        if scopes is None:
+            return await self._app(scope, receive, send)
+        try:
+            scope[DECISION] = await verify(self._gateway, scope, scopes)
+        except Denial as exc:
+            return await respond(exc, scope, receive, send)
+        return await self._app(scope, receive, with_headers(scope, send))
+
+
+async def verify(gateway: AsyncGatewayClient, scope: Scope, scopes: Iterable[str]) -> Verification:
+    """The decision on the key of a request. Raises Denial."""
+    token = presented_token(_values(scope, b"authorization"), _values(scope, b"x-api-key"))
+    client = scope.get("client")
+    try:
+        verification = await gateway.verify(
+            token,
+            scopes=scopes,
+            address=client_address(client[0]) if client else None,
+            method=scope.get("method", "GET"),
+        )
+    except ApiError as exc:
+        _LOG.error("a key was not verified: %s", exc)
+        raise denial(exc) from None
+    return allowed(verification)
+
+
+def with_headers(scope: Scope, send: Send) -> Send:
+    """Adds the rate limits of the decision to the response, unless the application has set them."""
+
+    async def send_with_headers(message: Message) -> None:
+        decision = scope.get(DECISION)
+        if decision is not None and message["type"] in ("http.response.start", "websocket.accept"):
+            headers = list(message.get("headers") or ())
+            names = {name.lower() for name, _ in headers}
+            own = ((name.lower().encode(), value) for name, value in decision.headers.items())
+            headers += [(name, value.encode()) for name, value in own if name not in names]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_with_headers
+
+
+async def respond(exc: Denial, scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends the response to a denied request. A server without the extension for responses to
+    handshakes responds with 403.
+    """
+    prefix = ""
+    if scope["type"] == "websocket":
+        await receive()  # websocket.connect
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+            return
+        prefix = "websocket."
+    headers = [(name.lower().encode(), value.encode()) for name, value in exc.all_headers.items()]
+    start = {"type": f"{prefix}http.response.start", "status": exc.status, "headers": headers}
+    body = b"" if scope.get("method") == "HEAD" else exc.body
+    await send(start)
+    await send({"type": f"{prefix}http.response.body", "body": body})
+
+
+def _values(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]

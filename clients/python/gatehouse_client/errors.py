@@ -1,0 +1,130 @@
+"""Errors of the clients, from the problem documents of the services (RFC 9457).
+
+    ApiError
+      BadRequest            400, 408, 413, 414, 415, 431: the request is malformed
+      Unauthorized          401: the credential is missing or not valid
+      Forbidden             403
+      NotFound              404
+      Conflict              409
+      PreconditionFailed    412: the resource has changed since it was read
+      TooManyRequests       429
+      Unavailable           there is no valid response, or the status is 5xx
+
+No error contains a token.
+"""
+
+import httpx
+import msgspec
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One invalid part of a request: location (such as `body.limits[0].quota`), error message and
+    suggested fix.
+    """
+
+    location: str
+    message: str
+    fix: str = ""
+
+
+class ApiError(Exception):
+    """A request that failed. Raised directly for a status without a class of its own.
+
+    message: for users. code: stable code of the problem document, empty without one. status: 0 if
+    there is no response. request_id: to give to the operator. retry_after_s: Retry-After, if any.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        status: int = 0,
+        request_id: str = "",
+        errors: tuple[Problem, ...] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.status = status
+        self.request_id = request_id
+        self.errors = errors
+        self.retry_after_s = retry_after_s
+
+
+class BadRequest(ApiError):
+    pass
+
+
+class Unauthorized(ApiError):
+    pass
+
+
+class Forbidden(ApiError):
+    pass
+
+
+class NotFound(ApiError):
+    pass
+
+
+class Conflict(ApiError):
+    pass
+
+
+class PreconditionFailed(ApiError):
+    pass
+
+
+class TooManyRequests(ApiError):
+    pass
+
+
+class Unavailable(ApiError):
+    pass
+
+
+_KINDS: dict[int, type[ApiError]] = {
+    **dict.fromkeys((400, 408, 413, 414, 415, 431), BadRequest),
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    412: PreconditionFailed,
+    429: TooManyRequests,
+}
+
+
+class _Document(msgspec.Struct):
+    """The members of a problem document that clients of all versions use."""
+
+    code: str
+    detail: str = ""
+    request_id: str = ""
+    errors: tuple[Problem, ...] = ()
+
+
+def problem(reply: httpx.Response, service: str) -> ApiError:
+    """The error for a response that is not successful. service: its name, such as `console`."""
+    status = reply.status_code
+    kind = _KINDS.get(status, ApiError if 400 <= status < 500 else Unavailable)
+    try:
+        document = msgspec.json.decode(reply.content, type=_Document)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        text = f"the {service} returned {status} without a problem document: check its URL"
+        return kind(text, status=status, retry_after_s=retry_after_s(reply))
+    return kind(
+        document.detail or f"the {service} returned {status} ({document.code})",
+        code=document.code,
+        status=status,
+        request_id=document.request_id,
+        errors=document.errors,
+        retry_after_s=retry_after_s(reply),
+    )
+
+
+def retry_after_s(reply: httpx.Response) -> float | None:
+    """Retry-After in seconds, or None if the header is missing or not a number."""
+    text = reply.headers.get("retry-after", "").strip()
+    return float(text[:9]) if text.isascii() and text.isdecimal() else None

@@ -1,0 +1,19 @@
+"""The base of the responses of the services."""
+
+import msgspec
+
+#: Fields that contain a secret, which must not reach a log.
+_SECRET = frozenset({"token", "link", "url", "text", "content_base64"})
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """A response. Unknown fields are ignored, so that a later version of the service can add some.
+    The representation contains no secret.
+    """
+
+    def __repr__(self) -> str:
+        fields = (
+            f"{name}=..." if name in _SECRET else f"{name}={getattr(self, name)!r}"
+            for name in self.__struct_fields__
+        )
+        return f"{type(self).__name__}({', '.join(fields)})"

@@ -1,0 +1,85 @@
+"""Clients for the sharing service, for holders of links. They send links only in request bodies."""
+
+import secrets
+
+import httpx
+
+from gatehouse_client.models import LinkPreview, OpenedSecret
+from gatehouse_client.transport import ANY_ERROR, AsyncClient, Client, Retries
+
+TIMEOUT_S = 30.0
+
+
+class SharingClient(Client):
+    """Opens secrets. sharing: URL of the service, the start of every link."""
+
+    def __init__(
+        self,
+        sharing: str,
+        *,
+        retries: Retries | None = None,
+        timeout_s: float = TIMEOUT_S,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(
+            "sharing service",
+            sharing,
+            {},
+            retries or Retries(),
+            timeout_s=timeout_s,
+            transport=transport,
+        )
+
+    def look_up(self, link: str) -> LinkPreview:
+        """Information about a link, without consuming a use. Raises NotFound."""
+        return self._decode(LinkPreview, self._post("lookup", link=link))
+
+    def open(self, link: str, passphrase: str = "", claim: str | None = None) -> OpenedSecret:
+        """Consumes one use and returns the content. Another call with the same claim consumes no
+        use. claim: at least 16 random bytes as text. Default: a random one.
+        """
+        claim = claim or secrets.token_urlsafe(16)
+        reply = self._post("open", link=link, passphrase=passphrase, claim=claim)
+        return self._decode(OpenedSecret, reply)
+
+    def acknowledge(self, link: str, claim: str) -> None:
+        """Confirms that the content was received. Idempotent."""
+        self._post("acknowledge", link=link, claim=claim)
+
+    def _post(self, action: str, **body: str) -> httpx.Response:
+        return self._send("POST", f"/v1/links/{action}", ANY_ERROR, json=body)
+
+
+class AsyncSharingClient(AsyncClient):
+    """As `SharingClient`, for asyncio."""
+
+    def __init__(
+        self,
+        sharing: str,
+        *,
+        retries: Retries | None = None,
+        timeout_s: float = TIMEOUT_S,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(
+            "sharing service",
+            sharing,
+            {},
+            retries or Retries(),
+            timeout_s=timeout_s,
+            transport=transport,
+        )
+
+    async def look_up(self, link: str) -> LinkPreview:
+        return self._decode(LinkPreview, await self._post("lookup", link=link))
+
+    async def open(self, link: str, passphrase: str = "", claim: str | None = None) -> OpenedSecret:
+        claim = claim or secrets.token_urlsafe(16)
+        reply = await self._post("open", link=link, passphrase=passphrase, claim=claim)
+        return self._decode(OpenedSecret, reply)
+
+    async def acknowledge(self, link: str, claim: str) -> None:
+        await self._post("acknowledge", link=link, claim=claim)
+
+    async def _post(self, action: str, **body: str) -> httpx.Response:
+        return await self._send("POST", f"/v1/links/{action}", ANY_ERROR, json=body)

@@ -1,0 +1,72 @@
+"""The wheel of the Python client."""
+
+import email
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests import processes
+
+ROOT = Path(__file__).resolve().parents[3]
+BUILD = "import sys, hatchling.build; print(hatchling.build.build_wheel(sys.argv[1]))"
+LOCKED = {
+    package["name"]: package for package in tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+}
+PACKAGES_MAX, BYTES_MAX = 10, 70_000
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("package")
+    command = [sys.executable, "-c", BUILD, str(folder)]
+    built = processes.run(command, cwd=ROOT / "clients/python", check=True)
+    return zipfile.ZipFile(folder / built.stdout.split()[-1])
+
+
+def requirements(wheel: zipfile.ZipFile) -> list[str]:
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    return email.message_from_bytes(wheel.read(name)).get_all("Requires-Dist") or []
+
+
+def test_wheel_contains_the_modules_and_their_types(wheel: zipfile.ZipFile) -> None:
+    sources = {
+        f"gatehouse_client/{path.name}"
+        for path in (ROOT / "clients/python/gatehouse_client").iterdir()
+        if path.suffix == ".py" or path.name == "py.typed"
+    }
+    assert len(sources) > 10
+    assert {name for name in wheel.namelist() if ".dist-info/" not in name} == sources
+
+
+def test_installation_brings_few_packages(wheel: zipfile.ZipFile) -> None:
+    direct = [Requirement(text) for text in requirements(wheel)]
+    names = [item.name for item in direct if item.marker is None]
+    assert sorted(names) == ["httpx", "msgspec"]
+    # Markers are ignored: the packages of any machine and version of Python count.
+    packages = {"gatehouse-client"}
+    while names:
+        name = names.pop()
+        if name not in packages:
+            packages.add(name)
+            dependencies: list[dict[str, Any]] = LOCKED[name].get("dependencies", [])
+            names += [dependency["name"] for dependency in dependencies]
+    assert len(packages) <= PACKAGES_MAX, sorted(packages)
+
+
+def test_client_needs_no_web_framework() -> None:
+    program = (
+        "import sys, gatehouse_client, gatehouse_client.asgi, gatehouse_client.wsgi; "
+        "print({'fastapi', 'starlette', 'flask', 'django', 'cryptography', 'gatehouse'}"
+        " & set(sys.modules))"
+    )
+    assert processes.run([sys.executable, "-c", program], check=True).stdout == "set()\n"
+
+
+def test_package_is_small() -> None:
+    sources = (ROOT / "clients/python").rglob("*.py")
+    assert sum(path.stat().st_size for path in sources) <= BYTES_MAX

@@ -1,0 +1,164 @@
+"""Verification with the Python client, at a running gateway and without one."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from gatehouse.core.verification import Code, VerificationResult
+from gatehouse.services.gateway.credentials import _denial
+from gatehouse_client import ApiError, AsyncGatewayClient, BadRequest, GatewayClient, Unauthorized
+from gatehouse_client.gateway import STATUS
+
+from tests import http_servers
+from tests.runtime.services.gateway.conftest import Gateway, limit
+
+pytestmark = pytest.mark.requirement("TR-07")
+
+
+def client(gateway: Gateway) -> GatewayClient:
+    return GatewayClient(f"http://127.0.0.1:{gateway.port}")
+
+
+async def test_result_has_the_fields_of_the_key(gateway: Gateway) -> None:
+    key = await gateway.create_key(scopes=["orders:read"], owner="shop", limits=[limit(5)])
+    with client(gateway) as synchronous:
+        result = synchronous.verify(key.token, scopes=["orders:read"])
+    async with AsyncGatewayClient(f"http://127.0.0.1:{gateway.port}") as asynchronous:
+        other = await asynchronous.verify(key.token, scopes=["orders:read"])
+    assert (result.valid, result.code, result.status) == (True, "VALID", 200)
+    assert (result.key_id, result.owner, result.scopes) == (key.id, "shop", ["orders:read"])
+    assert [(item.limits[0].limit, item.limits[0].remaining) for item in (result, other)] == [
+        (5, 4),
+        (5, 3),
+    ]
+    assert result.headers["RateLimit-Policy"] == '"requests";q=5;w=3600'
+    assert key.token not in repr(result)
+
+
+async def test_denial_has_the_headers_of_its_status(gateway: Gateway) -> None:
+    key = await gateway.create_key(scopes=["orders:read"], methods=["GET"], limits=[limit(1)])
+    with client(gateway) as verifier:
+        unknown = verifier.verify("nonsense")
+        scope = verifier.verify(key.token, scopes=["orders:write"])
+        method = verifier.verify(key.token, method="POST")
+        results = [verifier.verify(key.token, address="192.0.2.7", method="GET") for _ in "ab"]
+    assert (unknown.status, unknown.headers) == (
+        401,
+        {"WWW-Authenticate": 'Bearer realm="gatehouse", error="invalid_token"'},
+    )
+    assert [(item.status, item.code) for item in (scope, method)] == [
+        (403, "INSUFFICIENT_PERMISSIONS"),
+        (403, "FORBIDDEN"),
+    ]
+    assert [item.status for item in results] == [200, 429]
+    assert int(results[1].headers["Retry-After"]) > 0
+    assert '"requests";r=0' in results[1].headers["RateLimit"]
+
+
+async def test_malformed_request_is_an_error_although_the_client_fails_open(
+    gateway: Gateway,
+) -> None:
+    with (
+        GatewayClient(f"http://127.0.0.1:{gateway.port}", fail_open=True) as verifier,
+        pytest.raises(BadRequest) as raised,
+    ):
+        verifier.verify("x" * 10_000)
+    assert raised.value.errors[0].location == "body.token"
+    assert "xxxx" not in str(raised.value)
+
+
+async def test_holder_revokes_a_key(gateway: Gateway) -> None:
+    key = await gateway.create_key()
+    with client(gateway) as verifier:
+        assert verifier.revoke_self(key.token, "leaked").effective == "everywhere"
+        assert verifier.verify(key.token).code == "NOT_FOUND"
+        with pytest.raises(Unauthorized):
+            verifier.revoke_self(key.token)
+
+
+@pytest.mark.parametrize("fail_open", [False, True])
+@pytest.mark.parametrize("port", ["closed_port", "silent_port"])
+async def test_unavailable_gateway_is_decided_by_the_fail_mode(
+    request: pytest.FixtureRequest, port: str, fail_open: bool
+) -> None:
+    url = f"http://127.0.0.1:{request.getfixturevalue(port)}"
+    with GatewayClient(url, timeout_s=0.2, fail_open=fail_open) as verifier:
+        result = verifier.verify("gtk_test_x")
+    async with AsyncGatewayClient(url, timeout_s=0.2, fail_open=fail_open) as asynchronous:
+        other = await asynchronous.verify("gtk_test_x")
+    for item in (result, other):
+        assert (item.valid, item.code, item.key_id) == (fail_open, "UNAVAILABLE", None)
+        assert item.status == (200 if fail_open else 503)
+        assert item.headers == ({} if fail_open else {"Retry-After": "1"})
+
+
+def test_another_server_is_an_error_although_the_client_fails_open() -> None:
+    class Other(http_servers.Handler):
+        def do_POST(self) -> None:
+            self.respond(200 if self.path.startswith("/ok") else 404, b"<html>")
+
+    with http_servers.serving(Other) as url:
+        for path in ("/ok", "/missing"):
+            with (
+                GatewayClient(url + path, fail_open=True) as verifier,
+                pytest.raises(ApiError, match=r"unexpected response|check its URL"),
+            ):
+                verifier.verify("gtk_test_x")
+
+
+@contextmanager
+def recorded(*closed: int) -> Iterator[tuple[str, list[int]]]:
+    """A server that reads requests and closes the connections with these numbers instead of
+    responding. Yields its URL and the number of the connection of each request.
+    """
+    requests: list[int] = []
+    body = b'{"code": "unavailable", "detail": "x"}'
+    response = b"HTTP/1.1 503 S\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    def serve(listener: socket.socket) -> None:
+        for number in range(100):
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as reader:
+                while line := reader.readline():
+                    length = 0
+                    while line.strip():
+                        if line.lower().startswith(b"content-length:"):
+                            length = int(line.partition(b":")[2])
+                        line = reader.readline()
+                    reader.read(length)
+                    requests.append(number)
+                    if number in closed:
+                        break
+                    connection.sendall(response)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", requests
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def test_connection_is_reused_and_a_lost_one_is_replaced() -> None:
+    with recorded(0) as (url, requests), GatewayClient(url) as verifier:
+        for _ in range(2):
+            assert verifier.verify("gtk_test_x").code == "UNAVAILABLE"
+    # The lost connection, its replacement with one retry after 503, and the same connection again.
+    assert requests[0] == 0
+    assert set(requests[1:]) == {1}
+
+
+def test_statuses_are_those_of_the_gateway() -> None:
+    codes = {code for code in Code if code is not Code.REVOKED}
+    errors = {
+        code: _denial(VerificationResult(code, staleness_ms=0, decided_at=0.0)) for code in codes
+    }
+    expected = {
+        code.value: 200 if error is None else error.status for code, error in errors.items()
+    }
+    assert expected == STATUS
