@@ -81,6 +81,7 @@ class DeployedAccount(FakeAccount):
     on_call: Callable[[str], str] = _succeed
     service: Callable[[dict[str, Any]], dict[str, Any]] = lambda row: {}
     desired: dict[str, int] = field(default_factory=dict)
+    canary: bool | None = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def operation(self, row: dict[str, Any]) -> dict[str, Any]:
