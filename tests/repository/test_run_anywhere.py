@@ -1,0 +1,387 @@
+"""The files in examples/run-anywhere: their structure, their variables, and the processes that they
+start.
+"""
+
+import configparser
+import json
+import os
+import re
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import httpx
+import pytest
+import yaml
+from botocore.validate import validate_parameters
+from gatehouse.platform.settings import PREFIX, load
+
+from components import contract
+from sandbox import child_processes
+from sandbox.local import servers
+from sandbox.ports import HOST, free_port
+from tests import processes
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "examples/run-anywhere"
+COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+MANIFESTS = list(yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text()))
+ECS = json.loads((FOLDER / "ecs-task-definition.json").read_text())
+CONTRACT = contract.document()
+COMMANDS = Path(sys.executable).parent
+#: Variables without which a process stops or does not do its work. The settings check the others.
+REQUIRED = {
+    "gateway": {"GATEHOUSE_REDIS_URL", "GATEHOUSE_PEPPER"},
+    "console": {
+        "GATEHOUSE_REDIS_URL",
+        "GATEHOUSE_PEPPER",
+        "GATEHOUSE_SESSION_KEY",
+        "GATEHOUSE_BOOTSTRAP_TOKEN",
+    },
+    "migrate": {"GATEHOUSE_DATABASE_URL"},
+}
+_REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)(?:(:-|:\?)([^}]*))?\})")
+
+
+def interpolated(text: str, variables: Mapping[str, str]) -> str:
+    """The text with the values that Docker Compose inserts."""
+
+    def value(match: re.Match[str]) -> str:
+        dollar, name, operator, default = match.groups()
+        if dollar:
+            return "$"
+        if operator == ":?" and not variables.get(name):
+            raise ValueError(f"required variable {name} is missing a value")
+        return variables.get(name) or default or ""
+
+    return _REFERENCE.sub(value, text)
+
+
+def compose_environment(service: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a container. A variable without a value has that of the caller, if any."""
+    rows = COMPOSE["services"][service]["environment"].items()
+    return {
+        name: interpolated(text, variables) if text is not None else variables[name]
+        for name, text in rows
+        if text is not None or name in variables
+    }
+
+
+def create_env() -> str:
+    return processes.run([sys.executable, FOLDER / "create_env.py"], check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def variables() -> dict[str, str]:
+    return dict(line.split("=", 1) for line in create_env().splitlines())
+
+
+def settings_of(process: str, environment: Mapping[str, str]) -> None:
+    """Asserts that the process accepts the variables, reads all of them and needs no others."""
+    own = {name: text for name, text in environment.items() if name.startswith(PREFIX)}
+    load(re_filled(own))
+    assert set(own) >= REQUIRED.get(process, set())
+    rows = [row for part in ("variable", "secret", "optional") for row in CONTRACT[part]]
+    reads = {"sharing": "console"}.get(process, process)
+    declared = {row["name"] for row in rows if reads in row["processes"]}
+    # Without IAM, all processes have a password.
+    assert set(own) - declared - {"GATEHOUSE_DATABASE_PASSWORD"} == set()
+
+
+def re_filled(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables with values instead of <...>."""
+    values = {"GATEHOUSE_TRUSTED_PROXIES": "10.0.0.0/16"}
+    return {
+        name: values[name] if "<" in text and name in values else re.sub(r"<[^>]+>", "x", text)
+        for name, text in environment.items()
+    }
+
+
+@pytest.mark.parametrize("process", ["gateway", "console", "sharing", "migrate"])
+def test_compose_sets_the_variables_of_each_process(
+    process: str, variables: dict[str, str]
+) -> None:
+    service = COMPOSE["services"][process]
+    settings_of(process, compose_environment(process, variables))
+    command = {"migrate": ["gatehouse", "migrate"]}.get(process, ["gatehouse", "serve", process])
+    assert service["command"] == command
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]
+    assert service["cap_drop"] == ["ALL"]
+    if process != "migrate":
+        port = CONTRACT["service"][process]["port"]
+        assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+        assert service["healthcheck"]["test"] == ["CMD", "gatehouse", "health", process]
+
+
+def test_compose_starts_only_with_all_secrets(variables: dict[str, str]) -> None:
+    needed = set(re.findall(r"\$\{(\w+):\?\}", (FOLDER / "compose.yaml").read_text()))
+    assert len(needed) > 5
+    assert needed <= set(variables)
+    for name in needed:
+        rest = {key: text for key, text in variables.items() if key != name}
+        with pytest.raises(ValueError, match=name):
+            [compose_environment(service, rest) for service in COMPOSE["services"] if
+             "environment" in COMPOSE["services"][service]]
+
+
+def test_files_contain_no_secret(variables: dict[str, str]) -> None:
+    secret = re.compile(r"PASSWORD|PEPPER|SESSION_KEY|TOKEN|REDIS_URL|ACCESS_KEY")
+    for service in COMPOSE["services"].values():
+        for name, text in service.get("environment", {}).items():
+            if secret.search(name):
+                assert text is None or re.fullmatch(r"\$\{\w+:\?\}", text), name
+    for container in kubernetes_containers().values():
+        for row in container["env"]:
+            assert ("valueFrom" in row) == bool(secret.search(row["name"])), row["name"]
+    for container in ECS["containerDefinitions"]:
+        assert [row for row in container["environment"] if secret.search(row["name"])] == []
+    assert len({*variables.values()}) == len(variables)
+    assert create_env().splitlines()[1:] != list(variables)
+
+
+def test_cache_user_has_the_permissions_of_a_deployment() -> None:
+    assert CONTRACT["cache"]["access"] in COMPOSE["services"]["valkey"]["command"][-1]
+
+
+def pods() -> dict[str, Any]:
+    workloads = [row for row in MANIFESTS if row["kind"] in {"Deployment", "Job"}]
+    return {row["metadata"]["name"]: row["spec"]["template"]["spec"] for row in workloads}
+
+
+def kubernetes_containers() -> dict[str, Any]:
+    return {row["name"]: row for pod in pods().values() for row in pod["containers"]}
+
+
+@pytest.mark.parametrize("process", ["gateway", "console", "migrate"])
+def test_kubernetes_runs_each_process(process: str, variables: dict[str, str]) -> None:
+    pod = pods()[f"gatehouse-{process}"]
+    (container,) = pod["containers"]
+    (settings,) = (row["data"] for row in MANIFESTS if row["kind"] == "ConfigMap")
+    environment = dict(settings) if "envFrom" in container else {}
+    for row in container["env"]:
+        source = row.get("valueFrom", {}).get("secretKeyRef")
+        environment[row["name"]] = variables[source["key"]] if source else row["value"]
+    settings_of(process, environment)
+    assert pod["enableServiceLinks"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+    assert pod["volumes"] == [{"name": "tmp", "emptyDir": {}}]
+    if process == "migrate":
+        return
+    service = CONTRACT["service"][process]
+    assert container["ports"] == [{"name": "http", "containerPort": service["port"]}]
+    assert container["livenessProbe"]["httpGet"]["path"] == service["health"]
+    assert container["readinessProbe"]["httpGet"]["path"] == service["ready"]
+    (published,) = (
+        row["spec"]
+        for row in MANIFESTS
+        if row["kind"] == "Service" and row["metadata"]["name"] == f"gatehouse-{process}"
+    )
+    (deployment,) = (
+        row["spec"]
+        for row in MANIFESTS
+        if row["kind"] == "Deployment" and row["metadata"]["name"] == f"gatehouse-{process}"
+    )
+    assert published["selector"] == deployment["selector"]["matchLabels"]
+    assert published["selector"] == deployment["template"]["metadata"]["labels"]
+    stop_s = int(settings["GATEHOUSE_DRAIN_S"]) + load(re_filled(environment)).stop_timeout_s
+    assert pod["terminationGracePeriodSeconds"] > stop_s
+
+
+@pytest.mark.parametrize("process", ["gateway", "console", "migrate"])
+def test_ecs_task_runs_each_process(process: str, variables: dict[str, str]) -> None:
+    (container,) = (row for row in ECS["containerDefinitions"] if row["name"] == process)
+    environment = {row["name"]: row["value"] for row in container["environment"]}
+    for row in container["secrets"]:
+        key = row["valueFrom"].removeprefix("<ARN of the secret>:").removesuffix("::")
+        environment[row["name"]] = variables[key]
+    settings_of(process, environment)
+    (mount,) = container["mountPoints"]
+    assert mount["containerPath"] == "/tmp"
+    assert {"name": mount["sourceVolume"]} in ECS["volumes"]
+    assert container["readonlyRootFilesystem"] is True
+
+
+def test_ecs_task_definition_is_accepted_by_the_api_model() -> None:
+    model = botocore.session.get_session().get_service_model("ecs")
+    shape = model.operation_model("RegisterTaskDefinition").input_shape
+    assert shape is not None
+    validate_parameters(ECS, shape)
+
+
+def test_systemd_unit_starts_docker_compose() -> None:
+    unit = configparser.ConfigParser()
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(FOLDER / "gatehouse.service")
+    assert unit["Service"]["ExecStart"].startswith("/usr/bin/docker compose up --detach")
+    assert unit["Service"]["WorkingDirectory"] == "/etc/gatehouse"
+
+
+# --- The processes of compose.yaml, on PostgreSQL and Valkey of this machine ---
+
+
+@dataclass(frozen=True)
+class Stores:
+    """`administrator` creates the roles, and is not a superuser, as with managed databases."""
+
+    postgres: servers.Postgres
+    valkey_port: int
+
+    def environment(self, service: str, variables: Mapping[str, str]) -> dict[str, str]:
+        environment = compose_environment(service, variables)
+        for name, (host, port) in {
+            "GATEHOUSE_DATABASE_URL": ("postgres:5432", self.postgres.port),
+            "GATEHOUSE_REDIS_URL": ("valkey:6379", self.valkey_port),
+        }.items():
+            if name in environment:
+                assert f"@{host}/" in environment[name]
+                environment[name] = environment[name].replace(host, f"{HOST}:{port}")
+        return {**child_processes.plain_environment(), **environment}
+
+
+@contextmanager
+def valkey(variables: Mapping[str, str], folder: Path) -> Iterator[int]:
+    """The server that the command of compose.yaml starts, on another port."""
+    port = free_port()
+    binary = servers._redis_binary()
+    processes.executable(
+        folder / "bin/valkey-server",
+        f'#!/bin/sh\nexec {binary} "$@" --port {port} --bind {HOST} --dir {folder}\n',
+    )
+    service = COMPOSE["services"]["valkey"]
+    environment = {
+        "PATH": f"{folder}/bin:{os.environ['PATH']}",
+        **compose_environment("valkey", variables),
+    }
+    command = [interpolated(part, {}) for part in service["command"]]
+    child = child_processes.start(
+        "valkey", command, log=folder / "valkey.log", env=environment, cwd=folder
+    )
+    try:
+        child_processes.wait_until(child, lambda: servers._redis_ready(port), "ready", 30)
+        yield port
+    finally:
+        child.stop()
+
+
+@pytest.fixture(scope="module")
+def stores(
+    variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stores]:
+    folder = tmp_path_factory.mktemp("stores")
+    with servers.postgres() as server, valkey(variables, folder) as port:
+        password = secrets.token_hex(16)
+        server.sql(
+            f"DROP DATABASE {servers.DATABASE}; DROP ROLE {servers.OWNER_ROLE}, "
+            f"{servers.APP_ROLE}, rds_superuser, rds_iam;"
+            f"CREATE ROLE administrator LOGIN CREATEROLE CREATEDB PASSWORD '{password}';"
+        )
+        environment = {
+            **os.environ,
+            **{name: variables[name] for name in ("OWNER_PASSWORD", "APP_PASSWORD")},
+            "PGPASSWORD": password,
+        }
+        url = f"postgresql://administrator@{HOST}:{server.port}/postgres"
+        command = [server.binaries / "psql", url, "--no-psqlrc", "--set=ON_ERROR_STOP=1"]
+        result = processes.run([*command, f"--file={FOLDER / 'roles.sql'}"], env=environment)
+        assert result.returncode == 0, result.stderr
+        yield Stores(server, port)
+
+
+@pytest.fixture(scope="module")
+def urls(
+    stores: Stores, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """The gateway and the console, after the migration, with the environment of compose.yaml."""
+    folder = tmp_path_factory.mktemp("processes")
+
+    def command(service: str) -> list[str]:
+        program, *arguments = COMPOSE["services"][service]["command"]
+        return [str(COMMANDS / program), *arguments]
+
+    migrate = stores.environment("migrate", variables)
+    child_processes.run("migrate", command("migrate"), env=migrate, log=folder / "migrate.log")
+    children, found = [], {}
+    try:
+        for service in ("gateway", "console"):
+            port = free_port()
+            environment = {
+                **stores.environment(service, variables),
+                "GATEHOUSE_BIND": HOST,
+                f"GATEHOUSE_{service.upper()}_PORT": str(port),
+            }
+            log = folder / f"{service}.log"
+            child = child_processes.start(service, command(service), log=log, env=environment)
+            children.append(child)
+            found[service] = url = f"http://{HOST}:{port}"
+            child_processes.wait_until(child, lambda url=url: is_ready(url), "ready", 60)  # type: ignore[misc]
+        yield found
+    finally:
+        codes = [child.stop() for child in children]
+    assert codes == [0, 0]
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=30, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.mark.requirement("TR-17")
+def test_processes_of_compose_verify_and_revoke_a_key(
+    urls: dict[str, str], variables: dict[str, str]
+) -> None:
+    authorization = {"Authorization": f"Bearer {variables['GATEHOUSE_BOOTSTRAP_TOKEN']}"}
+    with httpx.Client(timeout=60, trust_env=False) as client:
+        ready = client.get(f"{urls['gateway']}/readyz").json()
+        assert ready["status"] == "ok", ready
+        keys = f"{urls['console']}/v1/keys"
+        reply = client.post(keys, json={"name": "a key"}, headers=authorization)
+        assert reply.status_code == 201, reply.text
+        key = reply.json()
+
+        def verify() -> dict[str, Any]:
+            body = {"token": key["token"]}
+            result = client.post(f"{urls['gateway']}/v1/keys/verify", json=body)
+            document: dict[str, Any] = result.json()
+            return document
+
+        assert verify()["code"] == "VALID"
+        identifier = key["key"]["id"]
+        revoked = client.post(f"{keys}/{identifier}/revoke", json={}, headers=authorization)
+        assert revoked.is_success, revoked.text
+        assert verify()["valid"] is False
+        refused = client.post(keys, json={"name": "a key"}, headers={"Authorization": "Bearer x"})
+        assert refused.status_code == 401
+
+
+def test_console_without_aws_offers_no_secrets(
+    urls: dict[str, str], variables: dict[str, str]
+) -> None:
+    headers = {"Authorization": f"Bearer {variables['GATEHOUSE_BOOTSTRAP_TOKEN']}"}
+    reply = httpx.post(
+        f"{urls['console']}/v1/secrets", json={"text": "x"}, headers=headers, trust_env=False
+    )
+    assert reply.status_code == 503, reply.text
+
+
+def test_users_of_the_stores_have_no_more_permissions_than_needed(
+    stores: Stores, variables: dict[str, str]
+) -> None:
+    roles = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'gatehouse%' AND (rolsuper OR "
+    roles += "rolcreaterole OR rolcreatedb)"
+    assert stores.postgres.sql(roles) == ""
+    assert stores.postgres.sql("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = "
+        "'gatehouse'") == "gatehouse_owner"
