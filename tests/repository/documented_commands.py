@@ -37,7 +37,7 @@ _PLACEHOLDER = re.compile(r"<[^<>\n|]*>")
 _VALUE, _REST = "VALUE", "..."
 _ASSIGNMENT = re.compile(r"[A-Z_]+=")
 #: Options of every command of the AWS CLI that are used on the pages.
-_AWS_OPTIONS = {"region", "profile", "query", "output"}
+_AWS_OPTIONS = {"cli-input-json", "region", "profile", "query", "output"}
 
 
 class NotValid(Exception):

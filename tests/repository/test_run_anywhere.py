@@ -29,6 +29,7 @@ from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples/run-anywhere"
+GUIDE = ROOT / "docs/guides/run-anywhere.md"
 COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 MANIFESTS = list(yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text()))
 ECS = json.loads((FOLDER / "ecs-task-definition.json").read_text())
@@ -72,19 +73,20 @@ def compose_environment(service: str, variables: Mapping[str, str]) -> dict[str,
     }
 
 
-def create_env() -> str:
-    return processes.run([sys.executable, FOLDER / "create_env.py"], check=True).stdout
+def create_env() -> dict[str, str]:
+    printed = processes.run([sys.executable, FOLDER / "create_env.py"], check=True).stdout
+    return dict(line.split("=", 1) for line in printed.splitlines())
 
 
 @pytest.fixture(scope="module")
 def variables() -> dict[str, str]:
-    return dict(line.split("=", 1) for line in create_env().splitlines())
+    return create_env()
 
 
-def settings_of(process: str, environment: Mapping[str, str]) -> None:
+def assert_settings(process: str, environment: Mapping[str, str]) -> None:
     """Asserts that the process accepts the variables, reads all of them and needs no others."""
     own = {name: text for name, text in environment.items() if name.startswith(PREFIX)}
-    load(re_filled(own))
+    load(filled(own))
     assert set(own) >= REQUIRED.get(process, set())
     rows = [row for part in ("variable", "secret", "optional") for row in CONTRACT[part]]
     reads = {"sharing": "console"}.get(process, process)
@@ -93,7 +95,7 @@ def settings_of(process: str, environment: Mapping[str, str]) -> None:
     assert set(own) - declared - {"GATEHOUSE_DATABASE_PASSWORD"} == set()
 
 
-def re_filled(environment: Mapping[str, str]) -> dict[str, str]:
+def filled(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables with values instead of <...>."""
     values = {"GATEHOUSE_TRUSTED_PROXIES": "10.0.0.0/16"}
     return {
@@ -107,7 +109,7 @@ def test_compose_sets_the_variables_of_each_process(
     process: str, variables: dict[str, str]
 ) -> None:
     service = COMPOSE["services"][process]
-    settings_of(process, compose_environment(process, variables))
+    assert_settings(process, compose_environment(process, variables))
     command = {"migrate": ["gatehouse", "migrate"]}.get(process, ["gatehouse", "serve", process])
     assert service["command"] == command
     assert service["read_only"] is True
@@ -123,11 +125,25 @@ def test_compose_starts_only_with_all_secrets(variables: dict[str, str]) -> None
     needed = set(re.findall(r"\$\{(\w+):\?\}", (FOLDER / "compose.yaml").read_text()))
     assert len(needed) > 5
     assert needed <= set(variables)
+    services = [name for name, row in COMPOSE["services"].items() if "environment" in row]
     for name in needed:
         rest = {key: text for key, text in variables.items() if key != name}
         with pytest.raises(ValueError, match=name):
-            [compose_environment(service, rest) for service in COMPOSE["services"] if
-             "environment" in COMPOSE["services"][service]]
+            [compose_environment(service, rest) for service in services]
+
+
+def test_command_of_the_guide_creates_a_private_file_once(tmp_path: Path) -> None:
+    (line,) = re.findall(r"(?m)^\$ (\(umask.*\))$", GUIDE.read_text())
+    program = "docker run --rm --interactive gatehouse python"
+    assert program in line
+    command = ["bash", "-c", line.replace(program, sys.executable)]
+    (tmp_path / "create_env.py").write_text((FOLDER / "create_env.py").read_text())
+    assert processes.run(command, cwd=tmp_path).returncode == 0
+    created = (tmp_path / ".env").read_text()
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    assert created.count("\n") > 5
+    assert processes.run(command, cwd=tmp_path).returncode != 0
+    assert (tmp_path / ".env").read_text() == created
 
 
 def test_files_contain_no_secret(variables: dict[str, str]) -> None:
@@ -142,7 +158,8 @@ def test_files_contain_no_secret(variables: dict[str, str]) -> None:
     for container in ECS["containerDefinitions"]:
         assert [row for row in container["environment"] if secret.search(row["name"])] == []
     assert len({*variables.values()}) == len(variables)
-    assert create_env().splitlines()[1:] != list(variables)
+    again = create_env()
+    assert {name for name in variables if variables[name] == again[name]} == {"COMPOSE_PROFILES"}
 
 
 def test_cache_user_has_the_permissions_of_a_deployment() -> None:
@@ -167,7 +184,7 @@ def test_kubernetes_runs_each_process(process: str, variables: dict[str, str]) -
     for row in container["env"]:
         source = row.get("valueFrom", {}).get("secretKeyRef")
         environment[row["name"]] = variables[source["key"]] if source else row["value"]
-    settings_of(process, environment)
+    assert_settings(process, environment)
     assert pod["enableServiceLinks"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"] == {
@@ -195,7 +212,7 @@ def test_kubernetes_runs_each_process(process: str, variables: dict[str, str]) -
     )
     assert published["selector"] == deployment["selector"]["matchLabels"]
     assert published["selector"] == deployment["template"]["metadata"]["labels"]
-    stop_s = int(settings["GATEHOUSE_DRAIN_S"]) + load(re_filled(environment)).stop_timeout_s
+    stop_s = int(settings["GATEHOUSE_DRAIN_S"]) + load(filled(environment)).stop_timeout_s
     assert pod["terminationGracePeriodSeconds"] > stop_s
 
 
@@ -206,7 +223,7 @@ def test_ecs_task_runs_each_process(process: str, variables: dict[str, str]) -> 
     for row in container["secrets"]:
         key = row["valueFrom"].removeprefix("<ARN of the secret>:").removesuffix("::")
         environment[row["name"]] = variables[key]
-    settings_of(process, environment)
+    assert_settings(process, environment)
     (mount,) = container["mountPoints"]
     assert mount["containerPath"] == "/tmp"
     assert {"name": mount["sourceVolume"]} in ECS["volumes"]
@@ -233,7 +250,7 @@ def test_systemd_unit_starts_docker_compose() -> None:
 
 @dataclass(frozen=True)
 class Stores:
-    """`administrator` creates the roles, and is not a superuser, as with managed databases."""
+    """PostgreSQL after roles.sql, and Valkey as compose.yaml starts it."""
 
     postgres: servers.Postgres
     valkey_port: int
@@ -276,11 +293,10 @@ def valkey(variables: Mapping[str, str], folder: Path) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def stores(
-    variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stores]:
+def stores(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
     folder = tmp_path_factory.mktemp("stores")
     with servers.postgres() as server, valkey(variables, folder) as port:
+        # Not a superuser, as with managed databases.
         password = secrets.token_hex(16)
         server.sql(
             f"DROP DATABASE {servers.DATABASE}; DROP ROLE {servers.OWNER_ROLE}, "
@@ -345,8 +361,10 @@ def test_processes_of_compose_verify_and_revoke_a_key(
 ) -> None:
     authorization = {"Authorization": f"Bearer {variables['GATEHOUSE_BOOTSTRAP_TOKEN']}"}
     with httpx.Client(timeout=60, trust_env=False) as client:
-        ready = client.get(f"{urls['gateway']}/readyz").json()
-        assert ready["status"] == "ok", ready
+        for url in urls.values():
+            checks = client.get(f"{url}/readyz").json()["checks"]
+            assert {"database", "redis"} <= set(checks)
+            assert set(checks.values()) == {"ok"}
         keys = f"{urls['console']}/v1/keys"
         reply = client.post(keys, json={"name": "a key"}, headers=authorization)
         assert reply.status_code == 201, reply.text
@@ -374,7 +392,8 @@ def test_console_without_aws_offers_no_secrets(
     reply = httpx.post(
         f"{urls['console']}/v1/secrets", json={"text": "x"}, headers=headers, trust_env=False
     )
-    assert reply.status_code == 503, reply.text
+    assert reply.status_code == 404, reply.text
+    assert "GATEHOUSE_SECRET_LINKS_TABLE" in reply.json()["detail"]
 
 
 def test_users_of_the_stores_have_no_more_permissions_than_needed(
@@ -383,5 +402,9 @@ def test_users_of_the_stores_have_no_more_permissions_than_needed(
     roles = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'gatehouse%' AND (rolsuper OR "
     roles += "rolcreaterole OR rolcreatedb)"
     assert stores.postgres.sql(roles) == ""
-    assert stores.postgres.sql("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = "
-        "'gatehouse'") == "gatehouse_owner"
+    assert (
+        stores.postgres.sql(
+            "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'gatehouse'"
+        )
+        == "gatehouse_owner"
+    )
