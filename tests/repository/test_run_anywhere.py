@@ -309,7 +309,7 @@ def stores(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
             "PGPASSWORD": password,
         }
         url = f"postgresql://administrator@{HOST}:{server.port}/postgres"
-        command = [server.binaries / "psql", url, "--no-psqlrc", "--set=ON_ERROR_STOP=1"]
+        command = [str(server.binaries / "psql"), url, "--no-psqlrc", "--set=ON_ERROR_STOP=1"]
         result = processes.run([*command, f"--file={FOLDER / 'roles.sql'}"], env=environment)
         assert result.returncode == 0, result.stderr
         yield Stores(server, port)
