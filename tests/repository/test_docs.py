@@ -175,6 +175,8 @@ def test_commands_in_run_blocks_are_run() -> None:
         ("`aws rds wait db-instance-ready --db-instance-identifier <name>`", False),
         ("`aws rds modify-db-instance --apply-immediately`", False),
         ("`aws rds modify-db-instance --db-instance-identifier x --apply-immediatly`", False),
+        ("`aws ecs register-task-definition --cli-input-json file://task.json`", True),
+        ("`aws ecs register-task-definition --family x`", False),
         ("`git status | make deliver`", False),
         ("```console\n$ GATEHOUSE_X=1 make \\\n    deliver\n```", False),
     ],

@@ -72,7 +72,7 @@ def test_image_workflow_rejects_a_base_image_without_digest(tmp_path: Path) -> N
 @pytest.mark.requirement("CG-14")
 def test_installers_are_pinned_by_hash() -> None:
     files = sorted(REQUIREMENTS.glob("*.txt"))
-    assert [file.stem for file in files] == ["node", "uv"]
+    assert [file.stem for file in files] == ["compose-schema", "kubernetes-schema", "node", "uv"]
     for file in files:
         entry = "".join(
             line for line in file.read_text().splitlines(keepends=True) if not line.startswith("#")
