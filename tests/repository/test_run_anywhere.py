@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ from sandbox import child_processes
 from sandbox.local import servers
 from sandbox.ports import HOST, free_port
 from tests import processes
+from tests.runtime.features.secrets.conftest import aws
+from tests.runtime.features.secrets.services import BUCKET, TABLE
+
+__all__ = ["aws"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples/run-anywhere"
@@ -46,6 +51,7 @@ REQUIRED = {
     },
     "migrate": {"GATEHOUSE_DATABASE_URL"},
 }
+PASSWORDS = ("OWNER_PASSWORD", "APP_PASSWORD")
 _REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)(?:(:-|:\?)([^}]*))?\})")
 
 
@@ -305,7 +311,7 @@ def stores(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
         )
         environment = {
             **os.environ,
-            **{name: variables[name] for name in ("OWNER_PASSWORD", "APP_PASSWORD")},
+            **{name: variables[name] for name in PASSWORDS},
             "PGPASSWORD": password,
         }
         url = f"postgresql://administrator@{HOST}:{server.port}/postgres"
@@ -315,37 +321,56 @@ def stores(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
         yield Stores(server, port)
 
 
+def command(service: str) -> list[str]:
+    program, *arguments = COMPOSE["services"][service]["command"]
+    return [str(COMMANDS / program), *arguments]
+
+
 @pytest.fixture(scope="module")
-def urls(
+def migrated(
     stores: Stores, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Stores:
+    environment = stores.environment("migrate", variables)
+    log = tmp_path_factory.mktemp("migrate") / "log"
+    child_processes.run("migrate", command("migrate"), env=environment, log=log)
+    return stores
+
+
+@contextmanager
+def serving(
+    stores: Stores, variables: Mapping[str, str], folder: Path, *services: str, **more: str
 ) -> Iterator[dict[str, str]]:
-    """The gateway and the console, after the migration, with the environment of compose.yaml."""
-    folder = tmp_path_factory.mktemp("processes")
-
-    def command(service: str) -> list[str]:
-        program, *arguments = COMPOSE["services"][service]["command"]
-        return [str(COMMANDS / program), *arguments]
-
-    migrate = stores.environment("migrate", variables)
-    child_processes.run("migrate", command("migrate"), env=migrate, log=folder / "migrate.log")
-    children, found = [], {}
+    """The services with the environment of compose.yaml, on other ports. They must stop after
+    SIGTERM.
+    """
+    children, urls = [], {}
     try:
-        for service in ("gateway", "console"):
+        for service in services:
             port = free_port()
             environment = {
                 **stores.environment(service, variables),
                 "GATEHOUSE_BIND": HOST,
                 f"GATEHOUSE_{service.upper()}_PORT": str(port),
+                **more,
             }
             log = folder / f"{service}.log"
             child = child_processes.start(service, command(service), log=log, env=environment)
             children.append(child)
-            found[service] = url = f"http://{HOST}:{port}"
-            child_processes.wait_until(child, lambda url=url: is_ready(url), "ready", 60)  # type: ignore[misc]
-        yield found
+            urls[service] = f"http://{HOST}:{port}"
+            child_processes.wait_until(child, partial(is_ready, urls[service]), "ready", 60)
+        yield urls
     finally:
         codes = [child.stop() for child in children]
-    assert codes == [0, 0]
+    assert codes == [0] * len(services)
+
+
+@pytest.fixture(scope="module")
+def urls(
+    migrated: Stores, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    folder = tmp_path_factory.mktemp("services")
+    with serving(migrated, variables, folder, "gateway", "console") as urls:
+        yield urls
 
 
 def is_ready(url: str) -> bool:
@@ -394,6 +419,44 @@ def test_console_without_aws_offers_no_secrets(
     )
     assert reply.status_code == 404, reply.text
     assert "GATEHOUSE_SECRET_LINKS_TABLE" in reply.json()["detail"]
+
+
+def test_sharing_profile_hands_over_a_secret(
+    migrated: Stores, variables: dict[str, str], aws: str, tmp_path: Path
+) -> None:
+    credentials = ("AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    with_aws = {
+        **variables,
+        "SECRET_LINKS_TABLE": TABLE,
+        "SECRETS_BUCKET": BUCKET,
+        "SECRETS_KEY": aws,
+        **{name: os.environ[name] for name in credentials},
+    }
+    headers = {"Authorization": f"Bearer {variables['GATEHOUSE_BOOTSTRAP_TOKEN']}"}
+    endpoint = {"AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"]}
+    with (
+        serving(migrated, with_aws, tmp_path, "console", "sharing", **endpoint) as urls,
+        httpx.Client(timeout=60, trust_env=False) as client,
+    ):
+        document = {"text": "s3cret", "ttl_s": 3600}
+        reply = client.post(f"{urls['console']}/v1/secrets", json=document, headers=headers)
+        assert reply.status_code == 201, reply.text
+        link = {"link": reply.json()["links"][0]["url"]}
+        opened = client.post(f"{urls['sharing']}/v1/links/open", json=link)
+        assert opened.json()["items"][0]["text"] == "s3cret"
+
+
+@pytest.mark.parametrize("name", ["OWNER_PASSWORD", "APP_PASSWORD"])
+def test_roles_are_not_created_without_passwords(
+    stores: Stores, variables: dict[str, str], name: str
+) -> None:
+    environment = {**os.environ, **{row: variables[row] for row in PASSWORDS if row != name}}
+    statements = (FOLDER / "roles.sql").read_text().replace("gatehouse_", f"{name.lower()}_")
+    psql = stores.postgres.psql("postgres")
+    assert processes.run(psql, input=statements, env=environment).returncode != 0
+    roles = stores.postgres.sql("SELECT rolname FROM pg_roles").splitlines()
+    assert "gatehouse_app" in roles
+    assert f"{name.lower()}_app" not in roles
 
 
 def test_users_of_the_stores_have_no_more_permissions_than_needed(
