@@ -14,8 +14,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
+#: Age of a state that was never read: longer than any bound.
+NEVER_MS = 1_000_000_000
+
+
 def monotonic() -> float:
     return time.clock_gettime(_MONOTONIC)
+
+
+def age_ms(since: float | None) -> int:
+    """Time in milliseconds since a time of `monotonic`. NEVER_MS for None."""
+    return NEVER_MS if since is None else int((monotonic() - since) * 1000)
 
 
 #: Seconds by which a clock may differ from the clock that it follows.

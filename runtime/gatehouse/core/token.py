@@ -143,11 +143,18 @@ def build(
     )
 
 
+def id_generation(key_id: str, pepper: Pepper) -> int | None:
+    """The available pepper generation under which the ID has a valid mark. None if there is none.
+    Compares in constant time.
+    """
+    stem, presented = key_id[:STEM_CHARS], key_id[STEM_CHARS:]
+    marks = [(each, mark(stem, pepper, each)) for each in pepper.generations]
+    return next((each for each, valid in marks if hmac.compare_digest(valid, presented)), None)
+
+
 def is_marked(key_id: str, pepper: Pepper) -> bool:
     """True if the ID has a valid mark under any available generation. Compares in constant time."""
-    stem, presented = key_id[:STEM_CHARS], key_id[STEM_CHARS:]
-    marks = [mark(stem, pepper, generation) for generation in pepper.generations]
-    return any(hmac.compare_digest(expected, presented) for expected in marks)
+    return id_generation(key_id, pepper) is not None
 
 
 def mark(stem: str, pepper: Pepper, generation: int) -> str:

@@ -21,13 +21,13 @@ import msgspec
 from gatehouse.core import lifecycle
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditEvent
-from gatehouse.core.clock import Clock, monotonic
+from gatehouse.core.clock import Clock, age_ms, monotonic
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import Key, KeyChange, KeyId, KeyRecord, LockedKey
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
-from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository
 from gatehouse.platform.redis.connection import Redis
 from gatehouse.platform.web.fields import Effective
 
@@ -36,7 +36,6 @@ NAME = "gatehouse:announcements:{0}"
 PURPOSE = "key announcement"
 READ_S = 0.5
 COMMIT_S = 1.0
-COMMIT_TIMEOUT_S = 5.0
 #: Timeout of a call, which includes the time for opening a connection with an IAM token.
 CALL_TIMEOUT_S = 1.0
 
@@ -81,9 +80,7 @@ class Announcements:
 
     def age_ms(self) -> int:
         """Time in milliseconds since the start of the last successful read."""
-        if self._read_since is None:
-            return 1_000_000_000
-        return int((monotonic() - self._read_since) * 1000)
+        return age_ms(self._read_since)
 
     async def read(self) -> None:
         """Reads new announcements, and adds those that are missing. Raises Unavailable."""
@@ -92,8 +89,7 @@ class Announcements:
         pipeline.zremrangebyscore(NAME, "-inf", now)
         pipeline.zrange(NAME, 0, ANNOUNCEMENTS_MAX)
         _, members = await self._call(pipeline.execute())
-        if len(members) > ANNOUNCEMENTS_MAX:
-            raise Unavailable("There are too many announcements.", detail="announcements: too many")
+        _check_number(len(members))
         known, present = self._known, set(members)
         lost = {
             sealed: announcement.ends_at
@@ -136,7 +132,7 @@ class Announcements:
             event = None if announcement is None else announcement.revocation
             if event is not None and event.target_id not in self._committed:
                 key_id = KeyId(event.target_id)
-                await keys.alter(key_id, _revoking(event), deadline_s=COMMIT_TIMEOUT_S)
+                await keys.alter(key_id, revoking(event), deadline_s=REVOKE_TIMEOUT_S)
                 self._committed.add(key_id)
 
     async def _add(self, announcement: Announcement) -> None:
@@ -149,8 +145,7 @@ class Announcements:
             for generation in self.pepper.generations
         }
         client = self.redis.client
-        if await self._call(client.zcard(NAME)) + len(sealed) > ANNOUNCEMENTS_MAX:
-            raise Unavailable("There are too many announcements.", detail="announcements: too many")
+        _check_number(await self._call(client.zcard(NAME)) + len(sealed))
         await self._call(client.zadd(NAME, dict.fromkeys(sealed, announcement.ends_at)))
         self._known.update(sealed)
         self.on_announced(announcement)
@@ -171,8 +166,16 @@ class Announcements:
         return None
 
 
-def _revoking(event: AuditEvent) -> Callable[[LockedKey], tuple[KeyChange, AuditEvent] | None]:
-    """The change that writes an announced revocation, or nothing if the key cannot be revoked."""
+def _check_number(announcements: int) -> None:
+    """Raises Unavailable if there are too many."""
+    if announcements > ANNOUNCEMENTS_MAX:
+        raise Unavailable("There are too many announcements.", detail="announcements: too many")
+
+
+def revoking(event: AuditEvent) -> Callable[[LockedKey], tuple[KeyChange, AuditEvent] | None]:
+    """The change of the revocation that an audit event describes, or nothing if the key cannot be
+    revoked.
+    """
 
     def revoke(locked: LockedKey) -> tuple[KeyChange, AuditEvent] | None:
         key, action = locked.key, Action.REVOKE

@@ -15,7 +15,7 @@ from gatehouse.core.errors import Conflict
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.core.lifecycle import Action, creation_details
 from gatehouse.core.roles import Role
-from gatehouse.core.token import STEM_CHARS, ParsedToken, Pepper, mark, parse
+from gatehouse.core.token import ParsedToken, id_generation, is_marked, parse
 from gatehouse.features.keys.schemas import CreateKey, KeyFilter
 from gatehouse.features.keys.service import KeyService
 
@@ -69,7 +69,7 @@ class CanaryKey:
             id=token.id,
             digest=service.pepper.hmac(token.text, generation),
             pepper_generation=generation,
-            id_generation=_id_generation(token, service.pepper),
+            id_generation=id_generation(token.id, service.pepper),
             created_by=_ACTOR.label,
         )
         event = _ACTOR.event(
@@ -87,13 +87,5 @@ def canary_key(service: KeyService, secret: str) -> CanaryKey:
     change of the key prefix, until the secret is rotated.
     """
     parsed = (parse(text, service.prefix) for text in secret.split())
-    tokens = (each for each in parsed if each and _id_generation(each, service.pepper))
+    tokens = (each for each in parsed if each and is_marked(each.id, service.pepper))
     return CanaryKey(service, tuple(tokens))
-
-
-def _id_generation(token: ParsedToken, pepper: Pepper) -> int | None:
-    """The pepper generation under which the ID is marked; None if it is not available."""
-    stem, presented = token.id[:STEM_CHARS], token.id[STEM_CHARS:]
-    return next(
-        (each for each in pepper.generations if mark(stem, pepper, each) == presented), None
-    )

@@ -55,6 +55,9 @@ from gatehouse.platform.web.fields import Effective
 #: family, and before the locks of the change trigger (7126501) and the audit trail (7126502).
 ADMIN_LOCK = 7126503
 
+#: Maximum duration of a revocation in the database.
+REVOKE_TIMEOUT_S = 5.0
+
 
 #: The skipped fields have no column, because credits and the last use are in other tables, or are
 #: not written: the database increments `version`.

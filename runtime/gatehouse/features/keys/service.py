@@ -38,7 +38,7 @@ from gatehouse.core.token import ParsedToken, Pepper, build, key_id
 from gatehouse.core.token_scanner import redacted
 from gatehouse.features.keys.announcements import Announcements
 from gatehouse.features.keys.fields import DEFAULT_SCOPES
-from gatehouse.features.keys.repository import KeyRepository
+from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository
 from gatehouse.features.keys.schemas import CreateKey, KeyFilter, settings_of
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.settings import Settings
@@ -49,8 +49,6 @@ from gatehouse.platform.web.validation import invalid
 #: defective.
 _ID_ATTEMPTS = 2
 _ID_BYTES = 12
-#: Maximum duration of a revocation in the database.
-REVOKE_TIMEOUT_S = 5.0
 _SECRET_BYTES = 32
 
 #: Actions that are rejected on the last key that can manage keys.

@@ -23,7 +23,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from gatehouse.core.clock import Clock, monotonic, to_seconds
+from gatehouse.core.clock import NEVER_MS, Clock, age_ms, monotonic, to_seconds
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyId, KeyRecord
@@ -131,9 +131,7 @@ class ChangeFeed:
         """Age of the state that was read, in milliseconds. The value is very large before
         `start`.
         """
-        if self._fresh_since is None:
-            return 1_000_000_000
-        return int((monotonic() - self._fresh_since) * 1000)
+        return age_ms(self._fresh_since)
 
     async def start(self) -> None:
         """Starts the change feed, and returns when the key state is fresh. Raises Unavailable if
@@ -269,8 +267,8 @@ class Freshness:
     max_staleness_ms: int
     announced_max_ms: int
     leases_max_ms: int
-    feed_age_ms: Callable[[], int] = lambda: 1_000_000_000
-    announcements_age_ms: Callable[[], int] = lambda: 1_000_000_000
+    feed_age_ms: Callable[[], int] = lambda: NEVER_MS
+    announcements_age_ms: Callable[[], int] = lambda: NEVER_MS
 
     def staleness_ms(self) -> int:
         """Time in milliseconds during which a key may have been revoked without this worker knowing

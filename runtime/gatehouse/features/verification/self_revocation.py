@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass
 
-from gatehouse.core import lifecycle
 from gatehouse.core.actor import Actor, RequestId
-from gatehouse.core.audit_events import AuditAction, AuditEvent
+from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.keys import KeyChange, KeyId, KeyRecord, KeyState, LockedKey
-from gatehouse.core.lifecycle import Action
+from gatehouse.core.keys import KeyId, KeyRecord, KeyState
 from gatehouse.core.token_scanner import redacted
-from gatehouse.features.keys.announcements import Announcements
+from gatehouse.features.keys.announcements import Announcements, revoking
 from gatehouse.features.keys.possession import KeyFinder
-from gatehouse.features.keys.repository import KeyRepository
-from gatehouse.features.keys.service import REVOKE_TIMEOUT_S
+from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository
 from gatehouse.features.verification.cache import KeyCache
 from gatehouse.platform.web.fields import Effective
 
@@ -45,24 +42,19 @@ class SelfRevocationService:
         record, reason = await self.finder.proven(token), redacted(reason)
         if record is None or record.state not in (KeyState.ACTIVE, KeyState.DISABLED):
             return None
-        now = self.clock.now()
         actor = Actor(
             type="key", id=record.id, request_id=request_id, source_address=source_address
         )
         event = actor.event(
-            AuditAction.KEY_SELF_REVOKE, target_id=record.id, at=now, details={"reason": reason}
+            AuditAction.KEY_SELF_REVOKE,
+            target_id=record.id,
+            at=self.clock.now(),
+            details={"reason": reason},
         )
-
-        def revoke(locked: LockedKey) -> tuple[KeyChange, AuditEvent] | None:
-            key, action = locked.key, Action.REVOKE
-            state = lifecycle.next_state(key.state, action)
-            if state is None or state is key.state:
-                return None
-            change = lifecycle.state_change(key, action, state, now, by=actor.label, reason=reason)
-            return change, event
-
         try:
-            written = await self.repository.alter(record.id, revoke, deadline_s=REVOKE_TIMEOUT_S)
+            written = await self.repository.alter(
+                record.id, revoking(event), deadline_s=REVOKE_TIMEOUT_S
+            )
         except Unavailable:
             if self.announcements is None:
                 raise

@@ -197,11 +197,11 @@ async def test_announced_revocations_are_written_once(process: Process, rows: Ro
     assert [tuple(event) for event in events] == [(active, "key.revoke", "ada", "req_1")]
 
 
-@pytest.mark.bound("keys.announcements:COMMIT_TIMEOUT_S")
+@pytest.mark.bound("keys.repository:REVOKE_TIMEOUT_S")
 async def test_commit_does_not_wait_for_a_locked_table(
     process: Process, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "COMMIT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(module, "REVOKE_TIMEOUT_S", 0.2)
     console = process()
     await console.announce_revocation(revocation())
     async with opened(database.app) as pool, locked(database, "api_key"):
@@ -209,7 +209,7 @@ async def test_commit_does_not_wait_for_a_locked_table(
             await console.commit(KeyRepository(pool, staleness_s=3))
 
 
-@pytest.mark.bound("keys.service:REVOKE_TIMEOUT_S")
+@pytest.mark.bound("keys.repository:REVOKE_TIMEOUT_S")
 async def test_owner_can_revoke_without_the_database(
     process: Process, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from gatehouse.core.keys import KeyId
 from gatehouse.core.token import Pepper
 from gatehouse.features.cores import repository as core_repository
 from gatehouse.features.cores.repository import CoreRegistry, CoreRepository
-from gatehouse.features.keys import service as key_service
+from gatehouse.features.keys import repository as key_repository
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.verification import repository as verification_repository
 from gatehouse.features.verification.repository import PepperMigration
@@ -33,7 +33,7 @@ Write = Callable[[Pool], Awaitable[Any]]
 
 def _self_revocation(pool: Pool) -> Awaitable[Any]:
     repository = KeyRepository(pool, staleness_s=1.0)
-    return repository.alter(KEY, lambda _: None, deadline_s=key_service.REVOKE_TIMEOUT_S)
+    return repository.alter(KEY, lambda _: None, deadline_s=key_repository.REVOKE_TIMEOUT_S)
 
 
 def _registration(pool: Pool) -> Awaitable[Any]:
@@ -48,11 +48,11 @@ CORE_WRITES: list[Write] = [
 ]
 
 
-@pytest.mark.bound("keys.service:REVOKE_TIMEOUT_S", "cores.repository:WRITE_TIMEOUT_S")
+@pytest.mark.bound("keys.repository:REVOKE_TIMEOUT_S", "cores.repository:WRITE_TIMEOUT_S")
 @pytest.mark.parametrize(
     ("write", "module", "bound", "table"),
     [
-        (_self_revocation, key_service, "REVOKE_TIMEOUT_S", "api_key"),
+        (_self_revocation, key_repository, "REVOKE_TIMEOUT_S", "api_key"),
         *((write, core_repository, "WRITE_TIMEOUT_S", "core") for write in CORE_WRITES),
     ],
 )
