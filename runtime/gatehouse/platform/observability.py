@@ -2,7 +2,7 @@
 and secrets are never logged.
 
 Lines are written to standard output. Several workers aggregate their metrics through files in a
-folder. http/server.py specifies the folder before a worker imports prometheus_client.
+folder. platform/supervisor.py specifies the folder before a worker imports prometheus_client.
 """
 
 import asyncio

@@ -185,7 +185,7 @@ class CoreRegistry:
         #: Called after a change.
         self.on_change: Callable[[], None] = lambda: None
         #: Names and instance IDs, in the order in which they are checked for their end.
-        self._turns: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._to_check: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._cores)
@@ -225,19 +225,19 @@ class CoreRegistry:
         others if they ended long ago.
         """
         instances = self._cores.setdefault(record.name, {})
-        current, turn = instances.get(record.instance_id), (record.name, record.instance_id)
+        current, changed = instances.get(record.instance_id), (record.name, record.instance_id)
         if current is not None and record.version < current.version:
             return
         instances.pop(record.instance_id, None)
         instances[record.instance_id] = record
-        self._turns[turn] = None
+        self._to_check[changed] = None
         now = self.now()
-        for name, instance_id in {turn, *islice(self._turns, _CHECKED)}:
-            self._turns.move_to_end((name, instance_id))  # so that all are checked in turn
+        for name, instance_id in {changed, *islice(self._to_check, _CHECKED)}:
+            self._to_check.move_to_end((name, instance_id))  # so that all are checked
             instances = self._cores[name]
             core, is_last = instances[instance_id], instance_id == next(reversed(instances))
             if core.expires_at < now - (ENDED_S if is_last else ENDED_OF_CORE_S):
-                del instances[instance_id], self._turns[name, instance_id]
+                del instances[instance_id], self._to_check[name, instance_id]
                 if not instances:
                     del self._cores[name]
             elif not (is_last or core.is_live(now - _SETTINGS_S)):
@@ -249,7 +249,7 @@ class CoreRegistry:
         return CoreRegistry(self._pool, self.now)
 
     def replace(self, other: CoreRegistry) -> None:
-        self._cores, self._turns = other._cores, other._turns
+        self._cores, self._to_check = other._cores, other._to_check
         self.on_change()
 
     async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:

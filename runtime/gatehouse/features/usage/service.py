@@ -30,7 +30,7 @@ PENDING_MAX = 100_000
 BATCH_ROWS = 250
 
 #: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The attempts should end
-#: before http/server.py kills the worker.
+#: before the parent process kills the worker.
 STOP_ATTEMPTS = 4
 STOP_INTERVAL_S = 0.5
 METRICS_INTERVAL_S = 10.0

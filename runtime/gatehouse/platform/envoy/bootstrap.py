@@ -258,31 +258,23 @@ class Bootstrap:
             },
             max_request_headers_kb=HEADERS_KB_MAX,
             request_headers_timeout=seconds(settings.request_timeout_s),
-            # That of a route applies only from the next event on (envoyproxy/envoy, issue 36742).
-            stream_idle_timeout=seconds(max(TIMEOUTS_S)),
             stream_flush_timeout=seconds(settings.response_timeout_s),
             # The connection of a WebSocket ends after this time.
             delayed_close_timeout="1s",
             drain_timeout="5s",
             use_remote_address=True,
             xff_num_trusted_hops=1,  # the workers decide which X-Forwarded-Proto is trusted
-            skip_xff_append=True,
             internal_address_config={
                 "cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]
             },
-            normalize_path=False,
-            merge_slashes=False,
-            path_with_escaped_slashes_action="KEEP_UNCHANGED",
-            server_header_transformation="PASS_THROUGH",
-            generate_request_id=False,
             # The Core responds to `Expect`, after the check.
             proxy_100_continue=is_gateway,
             upgrade_configs=[{"upgrade_type": "websocket"}] if is_gateway else [],
             early_header_mutation_extensions=[_EARLY_MUTATIONS],
-            local_reply_config={"mappers": _local_replies()},
             http_filters=[*filters, _ROUTER],
             route_config=self._gateway_routes if is_gateway else _routes(service.name),
             access_log=self._access_logs("request") if is_gateway else [],
+            **_all_listeners(),
         )
 
     # Gateway
@@ -338,17 +330,9 @@ class Bootstrap:
             delayed_close_timeout="0s",
             common_http_protocol_options={"max_headers_count": 2 * HEADERS_MAX},
             max_request_headers_kb=2 * HEADERS_KB_MAX,
-            stream_idle_timeout=seconds(max(TIMEOUTS_S)),
             use_remote_address=False,
-            skip_xff_append=True,
-            normalize_path=False,
-            merge_slashes=False,
-            path_with_escaped_slashes_action="KEEP_UNCHANGED",
-            server_header_transformation="PASS_THROUGH",
-            generate_request_id=False,
             proxy_100_continue=True,
             upgrade_configs=[{"upgrade_type": "websocket"}],
-            local_reply_config={"mappers": _local_replies()},
             http_filters=[_ROUTER],
             route_config={
                 "virtual_hosts": [
@@ -364,6 +348,7 @@ class Bootstrap:
                 "validate_clusters": False,
             },
             access_log=self._access_logs("core"),
+            **_all_listeners(),
         )
         path = str(self.folder / process.EGRESS)
         return {
@@ -703,6 +688,21 @@ def _class_route(prefix: str, name: str, timeout_s: int, is_safe: bool) -> Confi
         "response_headers_to_remove": list(_NOT_RETURNED),
         "response_headers_to_add": [add_header(b"x-request-id", _REQUEST_ID)],
         **_off(_BUFFER),
+    }
+
+
+def _all_listeners() -> Configuration:
+    """Options of every listener. Paths and headers stay as the client has sent them."""
+    return {
+        "normalize_path": False,
+        "merge_slashes": False,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        "skip_xff_append": True,
+        "server_header_transformation": "PASS_THROUGH",
+        "generate_request_id": False,
+        # That of a route applies only from the next event on (envoyproxy/envoy, issue 36742).
+        "stream_idle_timeout": seconds(max(TIMEOUTS_S)),
+        "local_reply_config": {"mappers": _local_replies()},
     }
 
 

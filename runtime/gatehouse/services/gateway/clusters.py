@@ -29,8 +29,9 @@ from gatehouse.features.cores.service import credential_headers, live_instances
 from gatehouse.platform.envoy import configuration as envoy
 from gatehouse.platform.envoy import process
 from gatehouse.platform.envoy.admin import Admin
+from gatehouse.platform.envoy.bootstrap import BUFFER_BYTES
 from gatehouse.platform.envoy.configuration import Configuration, extension, seconds, typed
-from gatehouse.platform.proxy_headers import PATH
+from gatehouse.platform.proxy_headers import INTERNAL, PATH
 from gatehouse.platform.resolver import SystemResolver
 from gatehouse.platform.settings import Settings
 from gatehouse.platform.web import asgi
@@ -47,10 +48,11 @@ IDLE_S, IDLE_TLS_S, IDLE_HTTP2_S = 1.5, 4.0, 60.0
 
 CONNECT_S, HEALTH_TIMEOUT_S = 5.0, 3.0
 
+_INTERNAL = f"{INTERNAL.decode()}*"
 #: Headers of responses that are not returned. Routes remove those with an exact name, because each
 #: byte of a cluster takes time at each change.
-_NOT_RETURNED = (*(name for name in NOT_RETURNED if "*" in name), "ratelimit*", "x-gh-*")
-_NOT_IN_TRAILERS = ("gatehouse-*", "x-forwarded*", "forwarded", "authorization", "x-gh-*")
+_NOT_RETURNED = (*(name for name in NOT_RETURNED if "*" in name), "ratelimit*", _INTERNAL)
+_NOT_IN_TRAILERS = ("gatehouse-*", "x-forwarded*", "forwarded", "authorization", _INTERNAL)
 
 _CERTIFICATE_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
@@ -268,7 +270,7 @@ class ClusterFile:
             type="STATIC",
             metadata={"filter_metadata": {"gatehouse": {"error_format": settings.error_format}}},
             connect_timeout=seconds(CONNECT_S),
-            per_connection_buffer_limit_bytes=65_536,
+            per_connection_buffer_limit_bytes=BUFFER_BYTES,
             lb_policy="LEAST_REQUEST",
             load_assignment={
                 "cluster_name": full_name,
