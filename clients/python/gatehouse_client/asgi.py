@@ -5,13 +5,13 @@
 The decision is `request.scope["gatehouse"]`, a `Verification`.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from gatehouse_client.errors import ApiError
 from gatehouse_client.gateway import AsyncGatewayClient, Verification
 from gatehouse_client.middleware import (
+    DECISION,
     Denial,
     Scopes,
     allowed,
@@ -27,10 +27,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: The name of the decision in the scope.
-DECISION = "gatehouse"
 _POLICY_VIOLATION = 1008
-_LOG = logging.getLogger("gatehouse_client")
 
 
 class KeyMiddleware:
@@ -73,7 +70,6 @@ async def verify(gateway: AsyncGatewayClient, scope: Scope, scopes: Iterable[str
             method=scope.get("method", "GET"),
         )
     except ApiError as exc:
-        _LOG.error("a key was not verified: %s", exc)
         raise denial(exc) from None
     return allowed(verification)
 

@@ -17,7 +17,7 @@ from fastapi.security.base import SecurityBase
 
 from gatehouse_client import asgi
 from gatehouse_client.gateway import AsyncGatewayClient, Verification
-from gatehouse_client.middleware import Denial
+from gatehouse_client.middleware import DECISION, Denial
 
 
 class RequireKey(SecurityBase):
@@ -42,7 +42,7 @@ class RequireKey(SecurityBase):
             decision = await asgi.verify(self._gateway, request.scope, security_scopes.scopes)
         except Denial as exc:
             raise _Denied(exc) from None
-        request.scope[asgi.DECISION] = decision
+        request.scope[DECISION] = decision
         return decision
 
 

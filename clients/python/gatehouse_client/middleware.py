@@ -3,6 +3,7 @@ the response to a denied request, a problem document (RFC 9457).
 """
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -14,8 +15,11 @@ from gatehouse_client.gateway import Verification, challenge
 #: needs no key.
 Scopes = Sequence[str] | Callable[[str, str], Sequence[str] | None]
 
+#: The name of the decision in the scope (ASGI) or the environment (WSGI) of a request.
+DECISION = "gatehouse"
+_LOG = logging.getLogger("gatehouse_client")
 _MISSING = (
-    "An API key is required: send the API key once: as `Authorization: Bearer <key>` or as "
+    "An API key is required: send it once, as `Authorization: Bearer <key>` or as "
     "`X-API-Key: <key>`"
 )
 _TEXTS = {
@@ -113,8 +117,9 @@ def allowed(verification: Verification) -> Verification:
 
 def denial(error: ApiError) -> Denial:
     """The response if the gateway made no decision: 400 if the token is malformed. Any other error
-    is one of the configuration, of which the client learns nothing.
+    is one of the configuration, of which the client learns nothing. The error is logged.
     """
+    _LOG.error("a key was not verified: %s", error)
     locations = {problem.location for problem in error.errors}
     if isinstance(error, BadRequest) and "body.token" in locations:
         return Denial(400, error.code, "The API key is malformed.", {}, error.request_id)

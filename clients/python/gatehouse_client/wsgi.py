@@ -6,7 +6,6 @@
 The decision is `request.environ["gatehouse"]`, a `Verification`.
 """
 
-import logging
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gatehouse_client.errors import ApiError
 from gatehouse_client.gateway import GatewayClient, Verification
 from gatehouse_client.middleware import (
+    DECISION,
     Denial,
     Scopes,
     allowed,
@@ -25,10 +25,6 @@ from gatehouse_client.middleware import (
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-#: The name of the decision in the environment.
-DECISION = "gatehouse"
-_LOG = logging.getLogger("gatehouse_client")
 
 
 class KeyMiddleware:
@@ -78,7 +74,6 @@ class KeyMiddleware:
                 method=environ["REQUEST_METHOD"],
             )
         except ApiError as exc:
-            _LOG.error("a key was not verified: %s", exc)
             raise denial(exc) from None
         return allowed(verification)
 

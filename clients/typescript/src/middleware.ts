@@ -100,7 +100,7 @@ function presentedToken({ authorization, apiKey }: KeyRequest): string | Denial 
   const [token = ""] = values;
   if (!values.some(Boolean)) {
     const detail =
-      "An API key is required: send the API key once: as `Authorization: Bearer <key>` or as `X-API-Key: <key>`";
+      "An API key is required: send it once, as `Authorization: Bearer <key>` or as `X-API-Key: <key>`";
     return new Denial(401, "unauthorized", detail, { "WWW-Authenticate": challenge(false) });
   }
   const ambiguous = authorization.length > 1 || apiKey.length > 1 || new Set(values).size > 1;

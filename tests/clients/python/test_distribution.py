@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gatehouse_client.transport import VERSION
 from packaging.requirements import Requirement
 
 from tests import processes
@@ -28,9 +29,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(folder / built.stdout.split()[-1])
 
 
+def metadata(wheel: zipfile.ZipFile, name: str) -> list[str]:
+    (file,) = (file for file in wheel.namelist() if file.endswith(".dist-info/METADATA"))
+    return email.message_from_bytes(wheel.read(file)).get_all(name) or []
+
+
 def requirements(wheel: zipfile.ZipFile) -> list[str]:
-    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
-    return email.message_from_bytes(wheel.read(name)).get_all("Requires-Dist") or []
+    return metadata(wheel, "Requires-Dist")
+
+
+def test_user_agent_has_the_version_of_the_wheel(wheel: zipfile.ZipFile) -> None:
+    assert metadata(wheel, "Version") == [VERSION]
 
 
 def test_wheel_contains_the_modules_and_their_types(wheel: zipfile.ZipFile) -> None:

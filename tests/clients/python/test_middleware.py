@@ -22,6 +22,7 @@ from flask import Flask
 from flask import request as flask_request
 from gatehouse_client import AsyncGatewayClient, GatewayClient, Verification, asgi, wsgi
 from gatehouse_client.fastapi import RequireKey
+from gatehouse_client.middleware import DECISION
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -43,7 +44,7 @@ def scopes_of(method: str, path: str) -> list[str] | None:
 
 def starlette_app(url: str) -> Any:
     async def orders(request: Request) -> Response:
-        decision: Verification | None = request.scope.get(asgi.DECISION)
+        decision: Verification | None = request.scope.get(DECISION)
         return Response(f"orders of {decision and decision.owner}")
 
     routes = [Route(name, orders, methods=["GET", "POST"]) for name in ("/orders", "/health")]
@@ -85,7 +86,7 @@ def flask_app(url: str) -> Any:
     @app.route("/orders", methods=["GET", "POST"])
     @app.route("/health")
     def orders() -> str:
-        decision = flask_request.environ.get(wsgi.DECISION)
+        decision = flask_request.environ.get(DECISION)
         return f"orders of {decision and decision.owner}"
 
     app.wsgi_app = wsgi.KeyMiddleware(app.wsgi_app, GatewayClient(url), scopes_of)  # type: ignore[method-assign]
@@ -93,7 +94,7 @@ def flask_app(url: str) -> Any:
 
 
 def _orders(request: HttpRequest) -> HttpResponse:
-    decision = request.META.get(wsgi.DECISION)
+    decision = request.META.get(DECISION)
     return HttpResponse(f"orders of {decision and decision.owner}", content_type="text/plain")
 
 
@@ -208,7 +209,7 @@ async def test_service_without_a_gateway_denies(
 async def test_websocket_needs_a_key(gateway: Gateway) -> None:
     async def feed(websocket: WebSocket) -> None:
         await websocket.accept()
-        await websocket.send_text(websocket.scope[asgi.DECISION].owner)
+        await websocket.send_text(websocket.scope[DECISION].owner)
         await websocket.close()
 
     key = await gateway.create_key(owner="shop", limits=[limit(5)])

@@ -272,4 +272,4 @@ def _fix(settings: CoreSettings) -> str:
     if settings.basic_auth:
         places.append("as the password of Basic authentication")
     places.append(f"as `{settings.key_header}: <key>`")
-    return f"send the API key once: {' or '.join(places)}"
+    return f"send it once, {' or '.join(places)}"
