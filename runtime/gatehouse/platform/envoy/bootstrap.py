@@ -16,7 +16,7 @@ from gatehouse.core import errors, features
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.header_names import NOT_RETURNED
 from gatehouse.platform import proxy_headers
-from gatehouse.platform.envoy import certificate, process
+from gatehouse.platform.envoy import certificate, process, upstream
 from gatehouse.platform.envoy.configuration import (
     Configuration,
     add_header,
@@ -541,7 +541,12 @@ _HEALTH = _filter(
     headers=[{"name": ":path", "string_match": {"exact": asgi.READY_PATH}}],
 )
 
-_ROUTER = _filter("router", "router.v3.Router", suppress_envoy_headers=True)
+_ROUTER = _filter(
+    "router",
+    "router.v3.Router",
+    suppress_envoy_headers=True,
+    upstream_http_filters=upstream.DEFAULT,
+)
 
 
 def _routes(cluster: str) -> Configuration:

@@ -58,6 +58,12 @@ def protocol_options(**fields: Any) -> Configuration:
     return {name: typed(name.removeprefix("envoy."), **fields)}
 
 
+#: The last filter of a request to a cluster. As the only one, it replaces those of the router.
+CODEC = extension(
+    "envoy.filters.http.upstream_codec", "extensions.filters.http.upstream_codec.v3.UpstreamCodec"
+)
+
+
 def socket_cluster(name: str, paths: Sequence[str], *, is_relay: bool = False) -> Configuration:
     """A cluster of workers, each behind a Unix socket. A worker that does not respond receives no
     requests for a short time, while it is replaced. is_relay: each request has a connection of its
@@ -104,5 +110,6 @@ def socket_cluster(name: str, paths: Sequence[str], *, is_relay: bool = False) -
         "typed_extension_protocol_options": protocol_options(
             common_http_protocol_options=common,
             explicit_http_config={"http_protocol_options": {"enable_trailers": is_relay}},
+            http_filters=[CODEC],
         ),
     }

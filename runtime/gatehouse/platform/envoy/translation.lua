@@ -75,8 +75,7 @@ local function cookie(value, urls)
     if not is_host then
       path = client_path(path, urls)
       if not below(path, urls.client) then path = urls.client end
-      path = path:gsub("/$", "")
-      if path == "" then path = "/" end
+      path = path:match("^(.+)/$") or (path == "" and "/" or path)
     end
   elseif urls.path == "/" then
     -- The default path of a cookie from /cores/docs would be /cores (RFC 6265, section 5.1.4).

@@ -19,7 +19,6 @@ import msgspec
 from gatehouse.core.addresses import Network
 from gatehouse.core.cores import CoreRecord, CoreSettings
 from gatehouse.core.errors import GatehouseError, Unavailable
-from gatehouse.core.header_names import NOT_RETURNED
 from gatehouse.core.keys import KeyEnvironment
 from gatehouse.core.origin import BaseUrl, parse_base_url
 from gatehouse.core.token import Pepper
@@ -27,11 +26,10 @@ from gatehouse.features.cores.credentials import Credentials
 from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.cores.service import credential_headers, live_instances
 from gatehouse.platform.envoy import configuration as envoy
-from gatehouse.platform.envoy import process
+from gatehouse.platform.envoy import process, upstream
 from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import BUFFER_BYTES
 from gatehouse.platform.envoy.configuration import Configuration, extension, seconds, typed
-from gatehouse.platform.proxy_headers import INTERNAL, PATH
 from gatehouse.platform.resolver import SystemResolver
 from gatehouse.platform.settings import Settings
 from gatehouse.platform.web import asgi
@@ -47,12 +45,6 @@ COLLECT_S, CHECK_S, APPLIED_S = 0.01, 0.5, 5.0
 IDLE_S, IDLE_TLS_S, IDLE_HTTP2_S = 1.5, 4.0, 60.0
 
 CONNECT_S, HEALTH_TIMEOUT_S = 5.0, 3.0
-
-_INTERNAL = f"{INTERNAL.decode()}*"
-#: Headers of responses that are not returned. Routes remove those with an exact name, because each
-#: byte of a cluster takes time at each change.
-_NOT_RETURNED = (*(name for name in NOT_RETURNED if "*" in name), "ratelimit*", _INTERNAL)
-_NOT_IN_TRAILERS = ("gatehouse-*", "x-forwarded*", "forwarded", "authorization", _INTERNAL)
 
 _CERTIFICATE_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
@@ -411,6 +403,8 @@ def _protocol_options(settings: CoreSettings, *, is_tls: bool) -> Configuration:
         if settings.http2
         else {"http_protocol_options": {"enable_trailers": False}}
     )
+    filters = upstream.filters(settings)
+    own = {} if filters == upstream.DEFAULT else {"http_filters": filters}
     return envoy.protocol_options(
         common_http_protocol_options={
             "idle_timeout": seconds(idle_s),
@@ -418,47 +412,8 @@ def _protocol_options(settings: CoreSettings, *, is_tls: bool) -> Configuration:
             "max_response_headers_kb": 96,
         },
         explicit_http_config=protocol,
-        http_filters=_upstream_filters(settings),
+        **own,
     )
-
-
-def _upstream_filters(settings: CoreSettings) -> list[Configuration]:
-    """The filters of a request to an instance, and of its response."""
-    own = [
-        envoy.set_header(name.encode(), f"%UPSTREAM_METADATA(gatehouse:header_{number})%")
-        for number, name in enumerate(_own_headers(settings))
-    ]
-    if settings.identity_header:
-        name = settings.identity_header.lower()
-        own.append(envoy.set_header(name.encode(), "%REQ(gatehouse-key-owner)%"))
-    cors = ("access-control-*",) if settings.cors_origins else ()
-    mutations = {
-        "request_mutations": [{"remove": PATH.decode()}, *own],
-        "response_mutations": [envoy.remove_headers((*_NOT_RETURNED, *cors))],
-    }
-    if settings.http2:
-        mutations["request_trailers_mutations"] = [envoy.remove_headers(_NOT_IN_TRAILERS)]
-    mutation = "extensions.filters.http.header_mutation.v3.HeaderMutation"
-    filters = [extension("headers", mutation, mutations=mutations)]
-    if settings.body_max_bytes is not None:
-        filters.append(
-            extension(
-                "body_size",
-                "extensions.filters.http.body_size_limit.v3.BodySizeLimit",
-                max_request_bytes=settings.body_max_bytes,
-            )
-        )
-    codec = "extensions.filters.http.upstream_codec.v3.UpstreamCodec"
-    return [*filters, extension("envoy.filters.http.upstream_codec", codec)]
-
-
-def _own_headers(settings: CoreSettings) -> list[str]:
-    """The names of the headers of `credential_headers`, in its order."""
-    if settings.credential_header is not None:
-        return ["gatehouse-core-secret", settings.credential_header.lower()]
-    if settings.forward_authorization:
-        return ["gatehouse-core-secret"]
-    return ["authorization"]
 
 
 def certificate_file() -> str:

@@ -62,7 +62,7 @@ _RELEASES = {
     ),
     "it sends no secret": (
         "from gatehouse.services.gateway import clusters\n"
-        "clusters._own_headers = lambda settings: []\n"
+        "clusters.upstream.filters = lambda settings: [clusters.upstream.CODEC]\n"
     ),
     "it forwards the token": (
         "from gatehouse.services.gateway import check\n"
