@@ -16,8 +16,8 @@ from urllib.parse import unquote
 import httptools
 from starlette.types import Scope
 
+from gatehouse.platform.eager_tasks import begin
 from gatehouse.platform.web import asgi
-from gatehouse.platform.web.eager_tasks import begin
 
 #: Processes a request. The coroutine must not raise an exception.
 Process = Callable[[Scope], Coroutine[Any, Any, None]]
