@@ -69,6 +69,7 @@ class AuditAction(DescribedStr):
     REGISTRY_EXPORT = "registry.export", "All API keys were exported to an encrypted file."
     REGISTRY_RESTORE = "registry.restore", "API keys were restored from an encrypted file."
     LOG_LEVEL_SET = "log-level.set", "The log level was changed."
+    FEATURE_SWITCH = "feature.switch", "A feature was switched on or off."
     SECRET_CREATE = "secret.create", "A secret was created."
     SECRET_UPDATE = "secret.update", "The expiry, uses, label or note of a secret was changed."
     SECRET_REPLACE = "secret.replace", "The content of a secret was replaced with a new version."

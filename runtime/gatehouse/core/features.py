@@ -1,6 +1,8 @@
-"""Features that a deployment can disable with GATEHOUSE_FEATURES."""
+"""Features that a deployment can disable with GATEHOUSE_FEATURES, and an operator at run time."""
 
 from collections.abc import Iterable
+
+from gatehouse.core.errors import Unavailable
 
 #: Browsers sign in and use a session cookie. If this feature is disabled, every request must
 #: contain a credential.
@@ -43,3 +45,20 @@ def switched(text: str) -> tuple[tuple[str, bool], ...]:
 def off(switches: Iterable[tuple[str, bool]]) -> frozenset[str]:
     """Names of the disabled features."""
     return frozenset(name for name, enabled in switches if not enabled)
+
+
+class Features:
+    """The features of a process. off: names of those that are disabled now."""
+
+    def __init__(self, switches: Iterable[tuple[str, bool]] = ()) -> None:
+        """switches: of the settings, which an operator cannot enable."""
+        self.configured_off = self.off = off(switches)
+
+    def switch_off(self, names: Iterable[str]) -> None:
+        """Disables the features that an operator has switched off, and enables all others."""
+        self.off = self.configured_off.union(names)
+
+    def check(self, name: str) -> None:
+        """Raises Unavailable if a feature is disabled."""
+        if name in self.off:
+            raise Unavailable(f"The feature {name} is switched off.")

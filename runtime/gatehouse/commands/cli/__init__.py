@@ -28,6 +28,7 @@ COMMANDS = {
     "export": "database",
     "sessions": "operations",
     "log-level": "operations",
+    "features": "operations",
     "scan": "scan",
     "health": "services",
     "version": "services",

@@ -3,7 +3,7 @@
 import re
 import time
 from types import NoneType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from gatehouse_client import ConsoleClient
@@ -12,10 +12,11 @@ from gatehouse.commands.cli.options import Output, console_command, seconds
 from gatehouse.commands.cli.output import Column, count, note, print_items, print_text, reject
 from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.features import FEATURES
 from gatehouse.core.forwarding import CORE_NAME
 from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
 from gatehouse.features.identity.schemas import CreatedSignInLink
-from gatehouse.features.operations.schemas import LogLevel
+from gatehouse.features.operations.schemas import FeatureList, FeatureView, LogLevel
 from gatehouse.features.usage.schemas import ReadUsage, UsageSeries
 from gatehouse.platform.settings import Level
 
@@ -24,6 +25,10 @@ _BAR_WIDTH = 30
 
 def register(app: typer.Typer) -> None:
     console_command(app, log_level)
+    features = typer.Typer(help="List the features, and switch them off and on.")
+    console_command(features, list_features, "list")
+    console_command(features, switch_feature, "switch")
+    app.add_typer(features, name="features")
     console_command(app, usage, options=parameters(ReadUsage, "since", "until"))
     cores = typer.Typer(help="List and drain the instances of Cores.")
     console_command(cores, list_cores, "list")
@@ -65,6 +70,37 @@ def log_level(
             f"{current.configured}"
         )
     return current, lambda: print_text(text)
+
+
+def list_features(client: ConsoleClient) -> Output:
+    """List the features, and who switched them last."""
+    known = client.get(FeatureList, "/v1/features")
+    columns: tuple[Column, ...] = (
+        ("feature", lambda feature: feature.name),
+        ("state", feature_state),
+        *("changed_at", "changed_by"),
+    )
+    return known, lambda: print_items(known.features, *columns)
+
+
+def feature_state(feature: FeatureView) -> str:
+    if not feature.configured:
+        return "off (GATEHOUSE_FEATURES)"
+    return "on" if feature.enabled else "off"
+
+
+def switch_feature(
+    client: ConsoleClient,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the feature.")],
+    state: Annotated[Literal["on", "off"], typer.Argument(help="New state of the feature.")],
+) -> Output:
+    """Switch a feature off or on, on all gateway and console workers within three seconds. Requests
+    for a feature that is off result in 503."""
+    if name not in FEATURES:
+        reject(f"NAME must be one of {', '.join(FEATURES)}")
+    enabled = state == "on"
+    client.call(NoneType, "PUT", f"/v1/features/{name}", {"enabled": enabled})
+    return {"name": name, "enabled": enabled}, lambda: print_text(f"{name} is {state}.")
 
 
 def list_cores(client: ConsoleClient) -> Output:

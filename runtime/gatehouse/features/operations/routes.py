@@ -1,11 +1,18 @@
-"""Endpoints for the log level."""
+"""Endpoints for the log level and features."""
 
 from functools import partial
 
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.roles import AUDITORS, OPERATORS
-from gatehouse.features.operations.schemas import LogLevel, SetLogLevel
-from gatehouse.features.operations.service import LogLevelOverride, LogLevelService
+from gatehouse.core.features import FEATURES
+from gatehouse.core.roles import AUDITORS, OPERATORS, OWNERS
+from gatehouse.features.operations.schemas import (
+    FeatureList,
+    FeatureView,
+    LogLevel,
+    SetLogLevel,
+    SwitchFeature,
+)
+from gatehouse.features.operations.service import FeatureService, LogLevelOverride, LogLevelService
 from gatehouse.platform.web.endpoint import Endpoint, StepUp
 from gatehouse.platform.web.request import Request
 
@@ -37,10 +44,51 @@ def _view(log_levels: LogLevelService, override: LogLevelOverride | None) -> Log
     )
 
 
+async def list_features(request: Request, features: FeatureService) -> FeatureList:
+    """List features.
+
+    Returns the features that this deployment can switch off.
+    """
+    switches, configured_off = await features.stored(), features.features.configured_off
+    return FeatureList(
+        [
+            FeatureView(
+                name,
+                enabled=name not in configured_off and (switch is None or switch.enabled),
+                configured=name not in configured_off,
+                changed_at=None if switch is None else rfc3339(switch.changed_at),
+                changed_by=None if switch is None else switch.changed_by,
+            )
+            for name, switch in ((name, switches.get(name)) for name in sorted(FEATURES))
+        ]
+    )
+
+
+async def switch_feature(
+    request: Request, feature: str, body: SwitchFeature, features: FeatureService
+) -> None:
+    """Switch a feature off or on.
+
+    Takes effect on every gateway and console worker within three seconds. Requests for a feature
+    that is off result in 503.
+    """
+    await features.switch(feature, request.actor, enabled=body.enabled)
+
+
 _operation = partial(Endpoint, tag="operations")
 
 ENDPOINTS = (
     _operation("GET", "/v1/log-level", show_log_level, roles=AUDITORS),
     # Step-up is required because the level `error` would hide requests from the log.
     _operation("PUT", "/v1/log-level", set_log_level, roles=OPERATORS, step_up=StepUp.ALWAYS),
+    _operation("GET", "/v1/features", list_features, roles=AUDITORS),
+    _operation(
+        "PUT",
+        "/v1/features/{feature}",
+        switch_feature,
+        roles=OWNERS,
+        status=204,
+        errors=(404, 409),
+        step_up=StepUp.ALWAYS,
+    ),
 )

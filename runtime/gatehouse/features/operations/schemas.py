@@ -1,6 +1,6 @@
-"""Request and response shapes of the log level."""
+"""Request and response shapes of the log level and of features."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
@@ -36,3 +36,33 @@ class LogLevel(View):
         ),
     ]
     set_by: str | None
+
+
+class SwitchFeature(Input):
+    """The new state of a feature."""
+
+    example: ClassVar = {"enabled": False}
+
+    enabled: bool
+
+
+class FeatureView(View):
+    """A feature of the gateway or the console."""
+
+    example: ClassVar = {"name": "proxy", "enabled": True, "configured": True}
+
+    name: str
+    enabled: Annotated[bool, Meta(description="False if requests for the feature result in 503.")]
+    configured: Annotated[
+        bool, Meta(description="False if GATEHOUSE_FEATURES disables the feature on this console.")
+    ]
+    changed_at: Annotated[
+        Instant | None, Meta(description="Time of the last change. Null if there was none.")
+    ]
+    changed_by: str | None
+
+
+class FeatureList(View):
+    """The features of the gateway and the console."""
+
+    features: list[FeatureView]

@@ -1,4 +1,4 @@
-"""Temporary log level of all gateway and console workers, stored in PostgreSQL."""
+"""Temporary log level and feature switches of all gateway and console workers, in PostgreSQL."""
 
 import contextlib
 from collections.abc import Callable
@@ -9,14 +9,15 @@ import msgspec
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import Unavailable
+from gatehouse.core.errors import Conflict, NotFound, Unavailable
+from gatehouse.core.features import FEATURES, Features
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.db.statements import RowMapping
 from gatehouse.platform.settings import Level
 
-#: Interval at which every worker reads the log level. A change to the log level takes effect within
-#: this interval.
+#: Interval at which every worker reads the log level and the features, and in which changes take
+#: effect.
 POLL_S = 3.0
 READ_TIMEOUT_S = 2.0
 
@@ -93,3 +94,59 @@ class LogLevelFollower:
         if level != self._applied:
             self._applied = level
             self._apply(level)
+
+
+class FeatureSwitch(msgspec.Struct, frozen=True):
+    """The last change of a feature by an operator."""
+
+    name: str
+    enabled: bool
+    changed_at: float  # Unix seconds
+    changed_by: str
+
+
+_SWITCH = RowMapping(FeatureSwitch)
+_SWITCHES = f"SELECT {_SWITCH.select} FROM feature_switch"  # noqa: S608 - the columns are fields of the struct
+_SWITCH_ONE = (
+    f"{_SWITCH.insert('feature_switch')} ON CONFLICT (name) DO UPDATE SET enabled = "
+    "EXCLUDED.enabled, changed_at = EXCLUDED.changed_at, changed_by = EXCLUDED.changed_by"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureService:
+    """Switches features of all gateway and console workers off and on. Methods raise
+    Unavailable.
+    """
+
+    pool: Pool
+    clock: Clock
+    features: Features
+
+    async def stored(self) -> dict[str, FeatureSwitch]:
+        rows = await self.pool.fetch(_SWITCHES, timeout_s=READ_TIMEOUT_S)
+        return {switch.name: switch for switch in map(_SWITCH.read, rows)}
+
+    async def switch(self, name: str, actor: Actor, *, enabled: bool) -> None:
+        """Raises NotFound, and Conflict if the settings disable the feature."""
+        if name not in FEATURES:
+            raise NotFound(f"No feature has this name. The features are {', '.join(FEATURES)}.")
+        if enabled and name in self.features.configured_off:
+            raise Conflict("GATEHOUSE_FEATURES disables this feature.")
+        now = self.clock.now()
+        async with self.pool.transaction() as connection:
+            switch = FeatureSwitch(name, enabled, now, actor.label)
+            await connection.execute(_SWITCH_ONE, *_SWITCH.values(switch))
+            event = actor.event(
+                AuditAction.FEATURE_SWITCH, target_id=name, at=now, details={"enabled": enabled}
+            )
+            await append(connection, event)
+        await self.apply()
+
+    async def apply(self) -> None:
+        """Applies the switches to this process. While the database is unavailable, the last
+        switches remain in effect.
+        """
+        with contextlib.suppress(Unavailable):
+            switches = (await self.stored()).values()
+            self.features.switch_off(each.name for each in switches if not each.enabled)

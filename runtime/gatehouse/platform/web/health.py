@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, ClassVar, Literal, Protocol
 
@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.core.errors import Unavailable
+from gatehouse.core.features import Features
 from gatehouse.platform.observability import METRICS_TYPE
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.endpoint import Endpoint, Response
@@ -44,14 +45,14 @@ class ServiceHealth:
 
     required: the service is not ready if one of these probes fails.
     optional: the service is `degraded` if one of these probes fails.
-    features_off: names of disabled features.
+    features: of the service.
     refresh_gauges: called before metrics are read.
     more_metrics: returns the metrics of the proxy.
     """
 
     required: Probes = ()
     optional: Probes = ()
-    features_off: frozenset[str] = frozenset()
+    features: Features = field(default_factory=Features)
     refresh_gauges: Callable[[], None] = lambda: None
     more_metrics: Callable[[], Awaitable[bytes]] = _no_metrics
 
@@ -102,7 +103,7 @@ async def readiness(checks: ServiceHealth) -> tuple[Readiness, str]:
     if any(failures):
         status = "unavailable" if "unavailable" in states.values() else "degraded"
     detail = "; ".join(failure for failure in failures if failure)
-    return Readiness(status, states, tuple(sorted(checks.features_off))), detail
+    return Readiness(status, states, tuple(sorted(checks.features.off))), detail
 
 
 async def _failure(probe: Probe) -> str:

@@ -3,11 +3,12 @@ with the services that it takes.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from gatehouse.core.errors import BadRequest, GatehouseError
+from gatehouse.core.features import Features
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.application import Handler, Routes
 from gatehouse.platform.web.endpoint import Endpoint, resolve
@@ -36,18 +37,27 @@ class Pipeline(Service):
 
     services: services that handlers take, by type (see `resolve`).
     body_max_bytes: maximum size of a JSON body, without `body_extra_bytes` of the endpoint.
+    features: of the service.
     lenient: Content-Type may be missing, or be a type that `curl -d` or `fetch` sends by default.
     """
 
     services: Mapping[Any, object]
     body_max_bytes: int
+    features: Features = field(default_factory=Features)
     lenient: bool = False
 
     def add(self, routes: Routes, endpoints: Iterable[Endpoint]) -> None:
         """Adds the routes of endpoints. Raises LookupError if a service is missing."""
         for endpoint in endpoints:
             methods = ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,)
-            routes.add(endpoint.path, self.handler(endpoint), *methods)
+            handler = self.handler(endpoint)
+            if endpoint.feature:
+                handler = partial(self._if_enabled, endpoint.feature, handler)
+            routes.add(endpoint.path, handler, *methods)
+
+    async def _if_enabled(self, feature: str, handler: Handler, request: Request) -> Reply | None:
+        self.features.check(feature)
+        return await handler(request)
 
     def handler(self, endpoint: Endpoint) -> Handler:
         call = self.call(endpoint)

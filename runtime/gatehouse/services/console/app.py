@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from gatehouse.core import features
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import NotFound, Unavailable
+from gatehouse.core.features import SESSIONS, Features
 from gatehouse.core.token import Pepper, read_pepper
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import (
@@ -33,7 +33,12 @@ from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.notifications.service import NotificationDispatcher, WebhookService
-from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
+from gatehouse.features.operations.service import (
+    POLL_S,
+    FeatureService,
+    LogLevelFollower,
+    LogLevelService,
+)
 from gatehouse.features.requests.service import RequestService
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.repository import SecretEventRepository
@@ -116,8 +121,8 @@ class Composition:
 
     def application(self) -> Application:
         """Return the console application. Raises SettingsError."""
-        settings, features_off = self.settings, features.off(self.settings.features)
-        accepts_sessions = features.SESSIONS not in features_off
+        settings, features = self.settings, Features(self.settings.features)
+        accepts_sessions = SESSIONS not in features.configured_off
         sessions, (secrets, requests) = self.sessions(), self._secret_sharing()
         provider = self._identity_provider()
         redis = redis_of(settings)
@@ -128,6 +133,7 @@ class Composition:
             deliver=secrets.deliver if isinstance(secrets, SecretService) else None,
             forget=limits.forget,
         )
+        switches = FeatureService(self.pool, self.clock, features)
         denied = DeniedAttempts(AuditRepository(self.pool), self.clock, service="console")
         store = self.idempotency_store or IdempotencyStore(self.pool)
         authenticator = Authenticator(
@@ -137,7 +143,7 @@ class Composition:
             lockout=Lockout(self.clock),
             limits=limits,
             origin=_origin(settings.console_url),
-            accepts_sessions=accepts_sessions,
+            features=features,
             identity_provider=provider,
         )
         helpers = [] if redis is None else [redis]
@@ -151,8 +157,10 @@ class Composition:
                 **self._services(keys, sessions, limits),
                 SecretService: secrets,
                 RequestService: requests,
-                ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers),
+                ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers, features),
+                FeatureService: switches,
             },
+            features=features,
             body_max_bytes=settings.body_max_bytes,
             authenticator=authenticator,
             denied=denied,
@@ -163,6 +171,7 @@ class Composition:
         # request arrives.
         jobs = [
             PeriodicJob("denied attempts", WINDOW_S, denied.run_once),
+            PeriodicJob("features", POLL_S, switches.apply),
             *self.jobs(keys, sessions, store),
             *_announcement_jobs(announcements, keys),
         ]
@@ -180,7 +189,6 @@ class Composition:
 
         return console.create(
             pipeline,
-            features_off=features_off,
             sign_in_flow=self._sign_in_flow(provider, sessions.key) if accepts_sessions else None,
             start=start,
         )

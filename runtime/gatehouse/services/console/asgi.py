@@ -79,6 +79,7 @@ API = Api(
         "destination": ("ID of the webhook, or `topic` for the SNS topic.", _ID, "8kLm20pQxT4v"),
         "session": ("ID of the session, or `current`.", _ID, "5tRw0aB9xK2m"),
         "name": ("Name of the Core.", _ID, "docs"),
+        "feature": ("Name of the feature.", _ID, "proxy"),
         "instance": ("ID of the instance.", _ID, "docs-1"),
     },
     common_errors={CREDENTIAL: (400, 401, 403, 429, 503)},
@@ -88,18 +89,14 @@ API = Api(
 
 
 def create(
-    pipeline: ConsolePipeline,
-    *,
-    features_off: frozenset[str],
-    sign_in_flow: AuthorizationCodeFlow | None,
-    start: Start,
+    pipeline: ConsolePipeline, *, sign_in_flow: AuthorizationCodeFlow | None, start: Start
 ) -> Application:
     """Create the console application.
 
-    features_off: names of disabled features.
     sign_in_flow: sign-in of browsers with the identity provider. None when it is not configured.
     start: see `Application`.
     """
+    features_off = pipeline.features.configured_off
     routes, endpoints = Routes(pipeline), enabled(features_off)
     pipeline.web_files.add(routes)
     provider = None if sign_in_flow is None else urlsplit(sign_in_flow.provider.issuer.url).netloc

@@ -31,6 +31,7 @@ from gatehouse.core.errors import (
     StepUpRequired,
     Unauthorized,
 )
+from gatehouse.core.features import SESSIONS, Features
 from gatehouse.core.forwarding import CONSOLE_COOKIE
 from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyId
 from gatehouse.core.roles import Role, roles_of
@@ -112,7 +113,7 @@ class Authenticator:
         count against the same limits.
     origin: origin of the console, such as https://console.example.com. Empty: the origin from the
         Host header.
-    accepts_sessions: False if the feature is disabled.
+    features: of the console.
     identity_provider: validates JWTs. None when it is not configured.
     """
 
@@ -122,7 +123,7 @@ class Authenticator:
     lockout: Lockout
     limits: RateLimits
     origin: str
-    accepts_sessions: bool
+    features: Features
     identity_provider: OidcIdentityProvider | None
 
     async def authenticate(self, request: Request, *, codes: bool = False) -> Caller:
@@ -140,7 +141,7 @@ class Authenticator:
             self._check_site(request)
         # A credential takes precedence over the cookie.
         cookie = "" if request.values(b"authorization") else request.cookie(CONSOLE_COOKIE)
-        if cookie and self.accepts_sessions:
+        if cookie and SESSIONS not in self.features.off:
             return await self._from_session(request, cookie)
         token = _bearer(request)  # a request without a credential is no guess
         address, principal = request.client, self._claimed_principal(request)

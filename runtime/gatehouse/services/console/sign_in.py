@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from gatehouse.core.actor import Actor
 from gatehouse.core.errors import GatehouseError, Unavailable
+from gatehouse.core.features import SESSIONS
 from gatehouse.core.forwarding import CONSOLE_COOKIE
 from gatehouse.features.identity.authorization_code import (
     CALLBACK_PATH,
@@ -60,6 +61,7 @@ class SignInPages:
         session of a user unnoticed. Query parameters: `return_to`, the path to open after the
         sign-in; `step_up`, to authenticate the current user again.
         """
+        self.pipeline.features.check(SESSIONS)
         query = dict(request.query)
         if request.header(b"sec-fetch-site") != "same-origin":
             return _redirect(request, PAGE)

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from starlette.types import Message, Scope
 
-from gatehouse.core import features
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import GatehouseError, Unavailable
+from gatehouse.core.features import PROXY, Features, off
 from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.token import Pepper, read_pepper
@@ -32,7 +32,12 @@ from gatehouse.features.keys.canary import CanaryKey, canary_key
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.service import KeyService
-from gatehouse.features.operations.service import POLL_S, LogLevelFollower, LogLevelService
+from gatehouse.features.operations.service import (
+    POLL_S,
+    FeatureService,
+    LogLevelFollower,
+    LogLevelService,
+)
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.usage.service import FLUSH_S, UsageCounter, UsageFlusher, UsageMetrics
 from gatehouse.features.verification.cache import KeyCache, Prefilter
@@ -191,7 +196,10 @@ class _Gateway:
             PeriodicJob("streams", CHECK_S, relay.check),
         ):
             job.start(self.observer, stack)
-        features_off = features.off(settings.features)
+        features = Features(settings.features)
+        switches = FeatureService(pool, self.clock, features)
+        await switches.apply()
+        PeriodicJob("features", POLL_S, switches.apply).start(self.observer, stack)
         required, optional = self._probes(pool, freshness)
         refresh_gauges = partial(
             self._refresh_gauges, freshness, cache, cores, completions, flusher, relay
@@ -215,7 +223,7 @@ class _Gateway:
                 networks=settings.core_networks,
             ),
             ServiceHealth: ServiceHealth(
-                required, optional, features_off, refresh_gauges, admin.metrics
+                required, optional, features, refresh_gauges, admin.metrics
             ),
         }
         dependencies = Dependencies(
@@ -235,7 +243,7 @@ class _Gateway:
             completions=completions,
             clusters=clusters,
             worker_digits=worker_digits(self.worker.number),
-            features_off=features_off,
+            features=features,
         )
         await self._listen(stack, dependencies, completions, relay)
         _tune_garbage_collector()
@@ -281,7 +289,7 @@ class _Gateway:
         self, stack: AsyncExitStack, cores: CoreRegistry, canary: CanaryKey
     ) -> OwnServer | None:
         """Adds the Core for the canary key. The first worker serves it."""
-        if not canary.tokens or features.PROXY in features.off(self.settings.features):
+        if not canary.tokens or PROXY in off(self.settings.features):
             return None
         core = echo.record(self.pepper, self.settings.key_environment)
         cores.serve(core)

@@ -50,7 +50,6 @@ class Dependencies(Pipeline):
         Cores have no host names.
     completions: requests to Cores that are in progress.
     clusters: writes the clusters of Cores. None in a worker that does not.
-    features_off: names of disabled features.
     """
 
     verification: VerificationService
@@ -62,7 +61,6 @@ class Dependencies(Pipeline):
     usage: UsageCounter
     completions: Completions
     clusters: ClusterFile | None
-    features_off: frozenset[str]
 
     @cached_property
     def host_suffix(self) -> bytes:

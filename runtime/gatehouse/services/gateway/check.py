@@ -23,7 +23,7 @@ from gatehouse.core.errors import (
     TargetTooLong,
     UpgradeRequired,
 )
-from gatehouse.core.features import WEBSOCKET
+from gatehouse.core.features import PROXY, WEBSOCKET
 from gatehouse.core.forwarding import (
     PROXY_METHODS,
     CorePath,
@@ -83,6 +83,7 @@ _WEBSOCKET_KEY_CHARS, _WEBSOCKET_VERSION = 24, "13"
 async def check(context: RequestContext) -> asgi.Response:
     """Raises Refused and GatehouseError if the request is denied."""
     context.is_check = True
+    context.service.features.check(PROXY)
     path = _checked_path(context)
     settings = context.settings
     is_websocket = _is_websocket(context)
@@ -156,7 +157,7 @@ def _is_websocket(context: RequestContext) -> bool:
     """
     if context.header(b"upgrade").lower() != "websocket":
         return False
-    if WEBSOCKET in context.service.features_off or context.method != "GET":
+    if WEBSOCKET in context.service.features.off or context.method != "GET":
         raise BadRequest("A WebSocket handshake is a GET request.")
     if len(context.header(b"sec-websocket-key").strip()) != _WEBSOCKET_KEY_CHARS:
         raise BadRequest("Sec-WebSocket-Key is not 16 bytes in base64.")

@@ -160,7 +160,9 @@ ENDPOINTS = (
 def create(dependencies: Dependencies) -> Routes:
     routes = Routes(dependencies)
     enabled = [
-        endpoint for endpoint in ENDPOINTS if endpoint.feature not in dependencies.features_off
+        endpoint
+        for endpoint in ENDPOINTS
+        if endpoint.feature not in dependencies.features.configured_off
     ]
     dependencies.add(routes, [item for item in enabled if item.handler is not check])
     routes.add(_VERIFY, endpoints.verify_key_options, "OPTIONS")
@@ -171,12 +173,13 @@ def create(dependencies: Dependencies) -> Routes:
 def respond_to_api(dependencies: Dependencies) -> Callable[[RequestContext], Awaitable[None]]:
     respond = create(dependencies).router()
 
-    decides = HEADER not in dependencies.features_off
+    decides = HEADER not in dependencies.features.configured_off
     authorize = endpoints.AUTHORIZE.encode()
 
     async def begin(request: RequestContext) -> None:
         if decides and request.raw_path.startswith(authorize):  # with any method and path after it
             request.template = endpoints.AUTHORIZE
+            dependencies.features.check(HEADER)
             await request.send_response(await endpoints.authorize_key(request))
             return
         if request.raw_path != _VERIFY.encode():

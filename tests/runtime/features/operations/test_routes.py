@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.features import FEATURES, off, switched
+from gatehouse.core.features import FEATURES, Features, off, switched
 from gatehouse.features.operations import service
 from gatehouse.features.operations.service import (
+    FeatureService,
     LogLevelFollower,
     LogLevelOverride,
     LogLevelService,
@@ -131,6 +132,69 @@ async def test_disabled_feature_is_404(console: Console) -> None:
         ]
         del without.headers["Authorization"]
         assert (await without.get("/v1/keys", headers=cookie)).status_code == 401
+
+
+@pytest.mark.requirement("TR-02")
+async def test_feature_is_switched_off_and_on_at_run_time(console: Console) -> None:
+    features = Features((("proxy", False),))
+    service = FeatureService(console.pool, console.clock, features)
+    await service.apply()
+    assert features.off == {"proxy"}
+    for enabled, off_now in ((False, {"proxy", "webhooks"}), (True, {"proxy"})):
+        reply = await console.request("PUT", "/v1/features/webhooks", json={"enabled": enabled})
+        assert reply.status_code == 204
+        await service.apply()
+        assert features.off == off_now
+        listed = (await console.get("/v1/features")).json()["features"]
+        (shown,) = (each for each in listed if each["name"] == "webhooks")
+        assert (shown["enabled"], shown["configured"], shown["changed_by"]) == (
+            *(enabled, True),
+            "bootstrap",
+        )
+        event = (await console.events())[0]
+        assert (event["action"], event["target_id"], event["details"]) == (
+            *("feature.switch", "webhooks"),
+            {"enabled": enabled},
+        )
+
+
+@pytest.mark.requirement("TR-02")
+async def test_requests_for_a_feature_that_is_switched_off_result_in_503(console: Console) -> None:
+    signed_in = await console.post("/v1/sessions")
+    cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
+    async with console.connect() as client:
+        for name in ("webhooks", "sessions"):
+            await client.put(f"/v1/features/{name}", json={"enabled": False})
+        console.sql("DELETE FROM feature_switch")  # other tests read the table
+        for path in ("/v1/webhooks", "/v1/sessions"):
+            reply = await client.get(path)
+            assert (reply.status_code, reply.json()["code"]) == (503, "unavailable")
+        assert (await client.get("/readyz")).json()["features_off"] == ["sessions", "webhooks"]
+        del client.headers["Authorization"]
+        assert (await client.get("/v1/keys", headers=cookie)).status_code == 401
+    assert (await console.get("/v1/webhooks")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("proxies", {"enabled": False}, 404),
+        ("webhooks", {}, 400),
+        ("webhooks", {"enabled": "off"}, 400),
+    ],
+)
+async def test_invalid_switch_of_a_feature_is_rejected(
+    console: Console, path: str, body: dict[str, Any], status: int
+) -> None:
+    reply = await console.request("PUT", f"/v1/features/{path}", json=body)
+    assert reply.status_code == status
+    assert not console.sql("SELECT name FROM feature_switch")
+
+
+async def test_feature_that_the_settings_disable_cannot_be_switched_on(console: Console) -> None:
+    async with console.connect(features=(("webhooks", False),)) as without:
+        reply = await without.put("/v1/features/webhooks", json={"enabled": True})
+        assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
 
 
 @given(st.dictionaries(st.sampled_from(FEATURES), st.booleans()))

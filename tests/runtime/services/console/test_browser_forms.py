@@ -163,6 +163,7 @@ ACTS = [
     Act("WebhookScreen", "retry_delivery", "/webhooks", "Retry"),
     Act("CoreListScreen", "end_core", "/cores", "Drain", open=("Drain",)),
     Act("SettingsScreen", "set_log_level", "/settings", "Change", values={"Duration": "600"}),
+    Act("SettingsScreen", "switch_feature", "/settings", "Switch off", open=("Switch off",)),
     Act("SessionScreen", "end_session", "/sessions", "End session"),
 ]
 #: Acts whose requests contain generated values or files, that send several requests, or that send a

@@ -56,6 +56,7 @@ class Caller:
         for name in ("id", "secret", "link", "webhook", "session"):
             if f"{{{name}}}" in path:
                 path = path.replace(f"{{{name}}}", await getattr(self, name)())
+        path = path.replace("{feature}", "self-revocation")
         if "{name}" in path:
             path = path.format(name=(core := self.core()), instance=core)
         if "{notification}" in path:

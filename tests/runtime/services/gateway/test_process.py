@@ -506,3 +506,34 @@ async def test_disabled_features_are_not_served(another: Any) -> None:
         "proxy",
         "self-revocation",
     ]
+
+
+@pytest.mark.requirement("TR-02")
+async def test_features_are_switched_at_run_time(another: Any, database: Any, core: Any) -> None:
+    client = another()
+    agent, _ = await client.register(core.url)
+    key = await client.create_key()
+
+    async def statuses() -> list[int]:
+        return [
+            (await client.forward(key)).status,
+            (await client.get("/v1/keys/authorize", key.header)).status,
+            (await client.put_core(agent, "docs", {"url": core.url})).status,
+        ]
+
+    async def until_they_are(expected: list[int]) -> None:
+        async with asyncio.timeout(30):
+            while await statuses() != expected:
+                await asyncio.sleep(0.05)
+
+    await until_they_are([200, 200, 200])
+    database.sql(
+        "INSERT INTO feature_switch (name, enabled, changed_at, changed_by) "
+        "VALUES ('proxy', false, now(), 'test'), ('header-verify', false, now(), 'test')"
+    )
+    try:
+        await until_they_are([503, 503, 503])
+        assert (await client.verify(key.token)).json["valid"]
+    finally:
+        database.sql("DELETE FROM feature_switch")
+    await until_they_are([200, 200, 200])

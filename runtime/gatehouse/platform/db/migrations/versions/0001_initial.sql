@@ -308,6 +308,13 @@ CREATE TABLE log_level (
     set_by text        NOT NULL
 );
 
+CREATE TABLE feature_switch (
+    name       text        PRIMARY KEY,
+    enabled    boolean     NOT NULL,
+    changed_at timestamptz NOT NULL,
+    changed_by text        NOT NULL
+);
+
 -- If the tables were copied without the sequence, it continues after their numbers. Otherwise,
 -- gateways would miss changes. Only the owner can set a sequence.
 CREATE FUNCTION number_change() RETURNS trigger LANGUAGE plpgsql
@@ -451,6 +458,6 @@ GRANT SELECT, UPDATE ON last_change TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     key_credit, gateway_worker, usage_count, usage_batch, key_activity,
     key_alert, webhook, delivery, legacy_file_removal, idempotent_request, console_session,
-    sign_in_link, log_level, sharing_event
+    sign_in_link, log_level, feature_switch, sharing_event
     TO gatehouse_app;
 GRANT DELETE ON core TO gatehouse_app;
