@@ -1,6 +1,6 @@
 # Gatehouse. `make` lists the targets. Every target that needs the virtual environment creates it first.
 .DEFAULT_GOAL := help
-.PHONY: help init up destroy-local down test compatibility references check audit attack fuzz docs bench bootstrap image deploy verify rollback preview drift destroy logs api-keys clean
+.PHONY: help init up destroy-local down test compatibility references check audit attack fuzz release release-check docs site bench bootstrap image deploy verify rollback preview drift destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 # Without bytecode, each run of the program would compile the AWS SDK (3 s).
 unexport PYTHONDONTWRITEBYTECODE
@@ -14,7 +14,7 @@ PY := .venv/bin/python
 CHECKS = check/types check/web $(ENVIRONMENTS:%=check/stack-%) $(ACCOUNT_STACKS:%=check/account-%) check/imports check/format check/workflows
 # Prints the output of each check as one block. GNU Make 3.81, the version of macOS, does not support the option.
 OUTPUT_SYNC = $(if $(filter output-sync,$(.FEATURES)),--output-sync)
-NPM_FOLDERS = runtime/web scripts/requirements/chromium tests/compatibility/clients tests/compatibility/applications clients/typescript
+NPM_FOLDERS = runtime/web scripts/requirements/chromium scripts/requirements/site tests/compatibility/clients tests/compatibility/applications clients/typescript
 PROJECT_OPTION = $(if $(PROJECT),--project "$(PROJECT)")
 
 help: ## List the targets
@@ -24,6 +24,12 @@ help: ## List the targets
 	@echo
 	@echo "  ENV=$(subst $() ,|,$(ENVIRONMENTS)) selects the stack (default: dev)"
 	@echo "  PROJECT=account ENV=$(subst $() ,|,$(ACCOUNT_STACKS)) selects the project with the guards of an AWS account"
+	@echo
+	@echo "Examples:"
+	@echo '  $$ make up DETACH=1'
+	@echo '  $$ make test TESTS=tests/runtime/features/keys'
+	@echo '  $$ make check ENV=prod'
+	@echo '  $$ make deploy ENV=dev'
 
 init: ## Create the virtual environment from uv.lock and install the git hooks
 	@scripts/setup.sh
@@ -84,7 +90,7 @@ check/format:
 check/workflows:
 	@.venv/bin/zizmor --offline --quiet .github
 
-audit: ## Compare uv.lock and package-lock.json with vulnerability databases
+audit: ## Compare uv.lock and package-lock.json with vulnerability databases (OSV_URL=, default: api.osv.dev)
 	@scripts/setup.sh
 	@PATH=".gatehouse/tools/bin:$$PATH" uv audit --frozen --preview-features audit-command $(if $(OSV_URL),--service-url "$(OSV_URL)")
 	@for folder in $(NPM_FOLDERS); do echo "$$folder/package-lock.json"; \
@@ -99,9 +105,25 @@ fuzz: ## Fuzz the parsers of the runtime (TARGET=, default: all; SECONDS= for ea
 	@PATH="$$PATH:.gatehouse/tools/bin" uv sync --locked --inexact --quiet --group fuzz
 	@$(PY) -m tools.fuzz $(or $(TARGET),all) --seconds $(or $(SECONDS),60)
 
+release: ## Release a version: checks, tests, changelog, version, commit and tag (VERSION= is required)
+	@scripts/setup.sh
+	@$(PY) -m tools.new_release check "$(VERSION)"
+	@$(MAKE) check
+	@$(MAKE) test
+	@$(MAKE) release-check
+	@PATH="$$PATH:$(CURDIR)/.gatehouse/tools/bin" $(PY) -m tools.new_release create "$(VERSION)"
+
+release-check: ## Build the distributions into dist/, install each in a new environment and run a command of it
+	@scripts/setup.sh
+	@PATH="$$PATH:$(CURDIR)/.gatehouse/tools/bin" $(PY) -m tools.distributions
+
 docs: ## Generate the reference pages in docs/
 	@scripts/setup.sh
 	@$(PY) -m tools.docs
+
+site: ## Build the documentation site into .gatehouse/site/html (requires npm)
+	@scripts/setup.sh
+	@$(PY) -m tools.site
 
 bench: ## Run the benchmarks of the gateway (CHECK=1 compares the throughput ratios with the stored ratios; needs nginx and wrk)
 	@scripts/setup.sh
@@ -149,7 +171,7 @@ api-keys: ## List the API keys of the local environment; NAME="my app" creates o
 
 clean: ## Stop the local environment and delete all generated files (.venv, caches, .gatehouse)
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down >/dev/null 2>&1 || true; fi
-	@rm -rf .venv policies/.venv .gatehouse account/.gatehouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv policies/.venv dist .gatehouse account/.gatehouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@rm -rf runtime/web/node_modules runtime/gatehouse/services/console/static
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "clean: done"

@@ -6,11 +6,9 @@ calls, prints the path of Chromium, with exit code 1 if there is none.
 """
 
 import asyncio
-import fcntl
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -98,54 +96,17 @@ def _find(bundled: Path) -> Chromium:
 
 
 def _install() -> None:
-    version = (LOCKED / "package-lock.json").read_text()
-    stamp = _FOLDER / "installed.json"
-    _FOLDER.parent.mkdir(parents=True, exist_ok=True)
-    # Several test processes start Chromium at the same time.
-    with (_FOLDER.parent / "chromium.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if stamp.is_file() and stamp.read_text() == version:
-            return
-        shutil.rmtree(_FOLDER, ignore_errors=True)
-        shutil.copytree(LOCKED, _FOLDER)
-        options = (
-            "--ignore-scripts",
-            "--fetch-retries=1",
-            "--fetch-retry-mintimeout=1000",
-            "--fetch-timeout=30000",
-        )
-        _run("npm", "ci", *options, "--cache", str(_FOLDER / "cache"))
-        _run("node", "--input-type=module", "--eval", _UNPACK)
-        for folder in ("node_modules", "cache"):
-            shutil.rmtree(_FOLDER / folder)
-        (_FOLDER / "fonts.conf").write_text(_FONTS)
-        stamp.write_text(version)
+    try:
+        nodejs.install(LOCKED, _FOLDER, _unpack)
+    except nodejs.InstallationError as error:
+        message = f"Chromium is not installed, and {error}. Run: {_PLAYWRIGHT}"
+        raise ChromiumMissingError(message) from error
 
 
-def _run(*command: str) -> None:
-    environment = {
-        **nodejs.environment(),
-        "TMPDIR": str(_FOLDER),
-        "AWS_EXECUTION_ENV": "AWS_Lambda_nodejs22.x",
-    }
-    log = _FOLDER.parent / "chromium.log"
-    with log.open("w") as sink:
-        try:
-            subprocess.run(
-                command,
-                cwd=_FOLDER,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                check=True,
-            )
-        except (OSError, subprocess.CalledProcessError) as error:
-            message = (
-                f"Chromium is not installed, and its npm package cannot be installed "
-                f"(see {log}). Run: {_PLAYWRIGHT}"
-            )
-            raise ChromiumMissingError(message) from error
+def _unpack(folder: Path) -> None:
+    variables = {"TMPDIR": str(folder), "AWS_EXECUTION_ENV": "AWS_Lambda_nodejs22.x"}
+    nodejs.run(folder, "node", "--input-type=module", "--eval", _UNPACK, **variables)
+    (folder / "fonts.conf").write_text(_FONTS)
 
 
 async def main() -> int:

@@ -18,6 +18,13 @@ from gatehouse_policies.engine.rule import ENVIRONMENTS
 
 AddParser = Callable[..., argparse.ArgumentParser]
 """`add_parser` of the commands."""
+_CHECK_EPILOG = """\
+Exit codes: 0 no mandatory rule is violated, 1 a mandatory rule is violated,
+2 the check could not run, 3 a result is undecided (only with
+--fail-on-undecided).
+
+Example: gatehouse-policies check --program infrastructure --env prod"""
+_LEVELS_EPILOG = "Example: gatehouse-policies levels prod policy-packs"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,10 +48,10 @@ def parser() -> argparse.ArgumentParser:
     _add_check(commands.add_parser)
 
     text = (
-        "Write the levels and parameters of both packs to DIR/<pack>.json, for "
+        "Write the levels and parameters of both packs to DIR/<pack>.json, for\n"
         "--policy-pack-config of the Pulumi CLI."
     )
-    levels = _add_command(commands.add_parser, "levels", _levels, text)
+    levels = _add_command(commands.add_parser, "levels", _levels, text, _LEVELS_EPILOG)
     levels.add_argument(
         "--config",
         type=Path,
@@ -52,7 +59,10 @@ def parser() -> argparse.ArgumentParser:
         help="Configuration file whose values replace the defaults.",
     )
     levels.add_argument(
-        "environment", choices=ENVIRONMENTS, metavar="ENVIRONMENT", help="dev, staging or prod"
+        "environment",
+        choices=ENVIRONMENTS,
+        metavar="ENVIRONMENT",
+        help="Environment: dev, staging or prod.",
     )
     levels.add_argument("folder", type=Path, metavar="DIR", help="Folder of the two files.")
     return root
@@ -65,18 +75,15 @@ def _add_command(
     text: str,
     epilog: str = "",
 ) -> argparse.ArgumentParser:
-    command = add_parser(name, help=text, description=text, epilog=epilog)
+    form = argparse.RawDescriptionHelpFormatter
+    command = add_parser(name, help=text, description=text, epilog=epilog, formatter_class=form)
     command.set_defaults(command=run)
     return command
 
 
 def _add_check(add_parser: AddParser) -> None:
     text = "Check a Pulumi program or an exported stack with the policy packs."
-    exit_codes = (
-        "Exit codes: 0 no mandatory rule is violated, 1 a mandatory rule is violated, "
-        "2 the check could not run, 3 a result is undecided (only with --fail-on-undecided)."
-    )
-    check = _add_command(add_parser, "check", _check, text, exit_codes)
+    check = _add_command(add_parser, "check", _check, text, _CHECK_EPILOG)
     stack = "Stack (default: dev; with --state, the stack in the file)."
     check.add_argument("--env", default="", metavar="STACK", help=stack)
     subject = check.add_mutually_exclusive_group()

@@ -2,4 +2,6 @@
 one container.
 """
 
-__version__ = "0.1.0"
+from importlib.metadata import version
+
+__version__ = version("gatehouse-runtime")

@@ -107,11 +107,11 @@ def help_texts() -> str:
         for inner in getattr(command, "commands", {}).values():
             yield from texts(inner)
 
-    return "\n\n".join(texts(typer.main.get_command(cli.build())))
+    return "\n\n".join(texts(cli.command_line()))
 
 
 def _gatehouse(words: list[str], complete: bool) -> None:
-    current: Any = typer.main.get_command(cli.build())
+    current: Any = cli.command_line()
     context = current.make_context("gatehouse", [], resilient_parsing=True)
     while words and words[0] in getattr(current, "commands", {}):
         current = current.commands[words[0]]

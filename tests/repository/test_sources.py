@@ -121,3 +121,28 @@ def test_types_of_every_aws_service_of_the_program_are_checked() -> None:
     assert {f"pulumi_aws.{service}.*" for service in used} == {
         module for module in modules if module.endswith(".*")
     }
+
+
+GITHUB = ROOT / ".github"
+
+
+def test_issue_forms_have_the_keys_that_github_requires() -> None:
+    forms = [path for path in (GITHUB / "ISSUE_TEMPLATE").glob("*.yml") if path.stem != "config"]
+    assert len(forms) == 2
+    for path in forms:
+        form = yaml.safe_load(path.read_text())
+        assert form["name"]
+        assert form["description"]
+        fields = [row for row in form["body"] if row["type"] != "markdown"]
+        assert all(row["attributes"]["label"] for row in fields)
+        assert len({row["id"] for row in fields}) == len(fields) > 1
+        assert any(row.get("validations", {}).get("required") for row in fields)
+
+
+def test_code_owners_name_no_account() -> None:
+    """GitHub would request reviews of a stranger in each copy of the repository."""
+    rules = (GITHUB / "CODEOWNERS").read_text().splitlines()
+    assert [line for line in rules if line and not line.startswith("#")] == []
+    paths = [line.split()[1] for line in rules if line.startswith("# /")]
+    assert len(paths) > 3
+    assert [path for path in paths if not (ROOT / path.strip("/")).is_dir()] == []

@@ -18,7 +18,7 @@ from tests import certificates, http_servers, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "scripts" / "requirements"
-NPM_FOLDERS = ("runtime/web", "scripts/requirements/chromium")
+NPM_FOLDERS = ("runtime/web", "scripts/requirements/chromium", "scripts/requirements/site")
 
 
 def source(path: str) -> str:
@@ -111,7 +111,7 @@ def test_distributions_cannot_be_uploaded_by_mistake() -> None:
         )
         for file in ROOT.glob(f"{pattern}/package.json")
     ]
-    assert len(packages) == 5
+    assert len(packages) == 6
     assert [file for file in packages if not json.loads(file.read_text())["private"]] == []
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Literal, get_args, get_origin
 
-import typer
 from annotated_types import Ge, Le, MaxLen, MinLen
 from gatehouse.commands import cli
 from gatehouse.core.keys import RateLimit
@@ -122,7 +121,7 @@ def _options() -> Iterator[tuple[str, ...]]:
     commands.
     """
     commands: dict[tuple[str, str, str], list[str]] = {}
-    for command, option in _walk(typer.main.get_command(cli.build()), "gatehouse"):
+    for command, option in _walk(cli.command_line(), "gatehouse"):
         if isinstance(option.envvar, str):
             commands.setdefault((option.envvar, option.opts[0], option.help or ""), []).append(
                 f"`{command}`"

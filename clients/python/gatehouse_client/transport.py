@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -21,7 +22,7 @@ import msgspec
 
 from gatehouse_client.errors import ApiError, BadRequest, Unavailable, problem
 
-VERSION = "0.1.0"
+VERSION = version("gatehouse-client")
 CONNECT_TIMEOUT_S = 5.0
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 IDEMPOTENCY_KEY = "Idempotency-Key"

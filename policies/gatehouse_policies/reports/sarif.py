@@ -6,6 +6,7 @@ Source: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 import hashlib
 import posixpath
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ _SECURITY_SEVERITY = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": 
 # Maximum number of tags per rule that GitHub accepts (same page).
 _TAGS_MAX = 20
 _ROOT = "%SRCROOT%"
+_VERSION = version("gatehouse-policies")
 
 
 def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
         ],
     }
     report = {
-        "tool": {"driver": {"name": "gatehouse", "semanticVersion": "0.1.0", "rules": rules}},
+        "tool": {"driver": {"name": "gatehouse", "semanticVersion": _VERSION, "rules": rules}},
         # A run replaces earlier results with the same ID, so the ID contains the environment.
         "automationDetails": {"id": f"policies/{run.root or '.'}/{run.environment}/"},
         "invocations": [invocation],

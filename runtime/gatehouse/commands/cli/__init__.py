@@ -5,10 +5,11 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
+from gatehouse.commands.cli import help_texts
 from gatehouse.commands.cli.output import FAILED, fail, reject, stop
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.startup import no_collection
@@ -40,9 +41,9 @@ INTERRUPTED = 130
 _HELP = "Manage API keys, share secrets, operate a Gatehouse deployment and run its services."
 
 
-def build(command: str = "") -> typer.Typer:
-    """Returns the command line with one command, or with all commands if the command does not
-    exist.
+def command_line(command: str = "") -> Any:
+    """Returns the command line of Typer with one command, or with all commands if the command does
+    not exist.
     """
     app = typer.Typer(
         name="gatehouse",
@@ -53,7 +54,9 @@ def build(command: str = "") -> typer.Typer:
     app.callback(help=_HELP)(lambda: None)
     for module in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
         importlib.import_module(f"gatehouse.commands.cli.{module}").register(app)
-    return app
+    root = typer.main.get_command(app)
+    help_texts.prepare(root)
+    return root
 
 
 def main() -> NoReturn:
@@ -67,16 +70,16 @@ def main() -> NoReturn:
         arguments = [*arguments, "--help"]
     try:
         with no_collection():
-            app = build(arguments[0])
-        code = app(arguments, prog_name="gatehouse", standalone_mode=False)
+            command = command_line(arguments[0])
+        code = command(arguments, prog_name="gatehouse", standalone_mode=False)
         sys.stdout.flush()
     except GatehouseError as exc:
         fail(exc)
     except typer.TyperException as exc:
         message = exc.format_message().replace("Value error, ", "").rstrip(".")
         context = getattr(exc, "ctx", None)
-        command = "gatehouse" if context is None else context.command_path
-        reject(f"{message}{'' if message.endswith('?') else '.'} See: {command} --help")
+        path = "gatehouse" if context is None else context.command_path
+        reject(f"{message}{'' if message.endswith('?') else '.'} See: {path} --help")
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader has closed the pipe (`| head`)

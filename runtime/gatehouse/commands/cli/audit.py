@@ -70,7 +70,10 @@ def list_(
     ] = 50,
     **filters: Any,
 ) -> Output:
-    """List audit events, newest first."""
+    """List audit events, newest first.
+
+    Example: gatehouse audit list --action 'key.*' --since 2026-11-01T00:00:00Z
+    """
     events = client.items(AuditEventView, "/v1/audit-events", **request(filters))
     shown = list(islice(events, limit))
     columns: tuple[Column, ...] = (
@@ -91,7 +94,10 @@ def export(
     token: TokenOption = "",
     **filters: Any,
 ) -> None:
-    """Download the audit trail, oldest first. An export without filters can be verified offline."""
+    """Download the audit trail, oldest first. An export without filters can be verified offline.
+
+    Example: gatehouse audit export audit.ndjson
+    """
     with connect(console, token) as client:
         try:
             # Other users cannot read the file, which appears when it is complete.
@@ -128,6 +134,8 @@ def verify(
     or moved.
 
     Truncation and a complete rewrite are detected only with --checkpoints and --public-key.
+
+    Example: gatehouse audit verify --file audit.ndjson
     """
     if (checkpoints is None) is not (public_key is None):
         reject("--checkpoints and --public-key must be used together")

@@ -127,6 +127,8 @@ def core(
 
     GET /files lists the directory, and GET /files/<path> returns a file. Files and directories
     whose names begin with a dot, symbolic links, devices, FIFOs and sockets are not served.
+
+    Example: gatehouse core --gateway http://127.0.0.1:8080 --name docs --dir .
     """
     _check_options(directory, gateway, name, url, url_file, bind)
     if directory is not None:

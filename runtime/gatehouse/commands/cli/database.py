@@ -57,6 +57,8 @@ def migrate(
 
     GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must specify the
     database owner.
+
+    Example: gatehouse migrate --check
     """
     access = database(configuration.load())
     outcome = asyncio.run(runner.status(access) if check else runner.migrate(access))
@@ -111,6 +113,8 @@ def import_(
 
     The command connects to the database. Run the command with the environment variables of the
     console (see docs/guides/migrate.md).
+
+    Example: gatehouse import api_keys.json --dry-run
     """
     if restore and (cores or skip_invalid or ignore or registered_by):
         reject("--restore can only be combined with --dry-run and --json")
@@ -150,6 +154,8 @@ def export(
 ) -> None:
     """Export the key registry, encrypted under the pepper. Without the pepper, the export can be
     neither read nor restored.
+
+    Example: gatehouse export --to keys.export
     """
     settings = configuration.load()
     rows, size = asyncio.run(_export(settings, to))

@@ -151,14 +151,15 @@ def register(app: typer.Typer) -> None:
         console_command(keys, command, options=options)
     for name, done, help in _ACTIONS:
         options = parameters(ReasonBody)
-        console_command(keys, _action(name, done), name, help=help, options=options)
+        text = f"{help}\n\nExample: gatehouse keys {name} 3fGh82kLmQ0a"
+        console_command(keys, _action(name, done), name, help=text, options=options)
     app.add_typer(keys, name="keys")
 
 
 def create(client: ConsoleClient, **settings: Any) -> Output:
     """Create a key and print its token to standard output. The token is shown only once.
 
-    Without --scope, the key has the scope cores:read.
+    Example: gatehouse keys create --name reports --limit 100/1m --ttl 90d
     """
     created = client.call(CreatedKey, "POST", _KEYS, request(settings, _FORMS))
     action = "Send the link to the user of the key" if created.link else "Store the token now"
@@ -171,7 +172,10 @@ def create(client: ConsoleClient, **settings: Any) -> Output:
 
 
 def list_(client: ConsoleClient, **settings: Any) -> Output:
-    """List keys. For a token in --search, also of an imported key, the key ID is searched."""
+    """List keys. For a token in --search, also of an imported key, the key ID is searched.
+
+    Example: gatehouse keys list --state active --expires-within 14d
+    """
     query = request(settings, _FORMS)
     if "search" in query:
         query["search"] = _without_secret(client, query["search"])
@@ -195,7 +199,10 @@ def _without_secret(client: ConsoleClient, search: str) -> str:
 
 
 def show(client: ConsoleClient, id: KeyIdArgument) -> Output:
-    """Show a key."""
+    """Show a key.
+
+    Example: gatehouse keys show 3fGh82kLmQ0a
+    """
     key = client.get(KeyView, f"{_KEYS}/{key_id(id)}")
     return key, lambda: print_fields(key)
 
@@ -214,6 +221,8 @@ def update(
     """Change a key. A list replaces the current list. Omitted settings stay unchanged.
 
     Fails if the key is changed concurrently.
+
+    Example: gatehouse keys update 3fGh82kLmQ0a --owner payments --limit 500/1m
     """
     changes = {**request(settings, _FORMS), **{name: [] for name in empty or ()}}
     if not changes:
@@ -226,6 +235,8 @@ def update(
 def revoke(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
     """Revoke a key permanently. Returns when every gateway denies the key, or when the propagation
     bound is reached.
+
+    Example: gatehouse keys revoke 3fGh82kLmQ0a --reason "found in a log"
     """
     path = f"{_KEYS}/{key_id(id)}/revoke"
     revoked = client.call(RevokedKey, "POST", path, request(settings))
@@ -236,7 +247,10 @@ def revoke(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
 
 def rotate(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
     """Replace the token of a key and print the new token, which is shown only once. The old token
-    works until the grace period ends."""
+    works until the grace period ends.
+
+    Example: gatehouse keys rotate 3fGh82kLmQ0a --grace 7d
+    """
     path = f"{_KEYS}/{key_id(id)}/rotate"
     rotated = client.call(RotatedKey, "POST", path, request(settings, _FORMS))
     key, previous = rotated.key, rotated.previous
@@ -259,7 +273,10 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Confirm. A purge cannot be undone.")] = False,
     **settings: Any,
 ) -> Output:
-    """Erase all data of a deleted or revoked key, except for its ID. A purge cannot be undone."""
+    """Erase all data of a deleted or revoked key, except for its ID. A purge cannot be undone.
+
+    Example: gatehouse keys purge 3fGh82kLmQ0a --yes
+    """
     key_id(id)
     if not yes:
         reject(f"a purge cannot be undone: add --yes to purge {id}")
@@ -279,6 +296,8 @@ def explain(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output
     """Show the decision that the gateway would make on a request with a key, check by check.
 
     Does not count against rate limits or consume credits.
+
+    Example: gatehouse keys explain 3fGh82kLmQ0a --core docs --method GET
     """
     path = f"{_KEYS}/{key_id(id)}/explain"
     explanation = client.call(Explanation, "POST", path, request(settings))

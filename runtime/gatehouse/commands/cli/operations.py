@@ -57,6 +57,8 @@ def log_level(
 ) -> Output:
     """Show or set the log level of all gateway and console workers. Changes take effect within
     three seconds.
+
+    Example: gatehouse log-level debug --for 10m
     """
     change, path = {"level": level, "for_s": seconds("--for", for_)}, "/v1/log-level"
     current = (
@@ -73,7 +75,10 @@ def log_level(
 
 
 def list_features(client: ConsoleClient) -> Output:
-    """List the features, and who switched them last."""
+    """List the features, and who switched them last.
+
+    Example: gatehouse features list
+    """
     known = client.get(FeatureList, "/v1/features")
     columns: tuple[Column, ...] = (
         ("feature", lambda feature: feature.name),
@@ -95,7 +100,10 @@ def switch_feature(
     state: Annotated[Literal["on", "off"], typer.Argument(help="New state of the feature.")],
 ) -> Output:
     """Switch a feature off or on, on all gateway and console workers within three seconds. Requests
-    for a feature that is off result in 503."""
+    for a feature that is off result in 503.
+
+    Example: gatehouse features switch webhooks off
+    """
     if name not in FEATURES:
         reject(f"NAME must be one of {', '.join(FEATURES)}")
     enabled = state == "on"
@@ -104,7 +112,10 @@ def switch_feature(
 
 
 def list_cores(client: ConsoleClient) -> Output:
-    """List the instances of Cores, ordered by the name of the Core and the ID of the instance."""
+    """List the instances of Cores, ordered by the name of the Core and the ID of the instance.
+
+    Example: gatehouse cores list
+    """
     cores = list(client.items(CoreView, "/v1/cores"))
     columns: tuple[Column, ...] = (
         ("core", lambda core: core.name),
@@ -144,7 +155,10 @@ def drain_core(
     ] = "",
 ) -> Output:
     """Stop sending requests to a Core or to one of its instances. The gateways close the WebSockets
-    after 30 seconds. The agent completes the requests in progress and stops."""
+    after 30 seconds. The agent completes the requests in progress and stops.
+
+    Example: gatehouse cores drain docs
+    """
     if not CORE_NAME.fullmatch(name):
         reject("NAME must be the name of a Core (see `gatehouse cores list`)")
     if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
@@ -159,7 +173,10 @@ def drain_core(
 
 def create_sign_in_link(client: ConsoleClient) -> Output:
     """Create a link that signs a browser in with your credential, once and within five minutes.
-    Your previous sign-in link stops working."""
+    Your previous sign-in link stops working.
+
+    Example: gatehouse sessions link
+    """
     url = client.url + client.call(CreatedSignInLink, "POST", "/v1/sign-in-links").path
     return {"url": url}, lambda: print_text(url)
 
@@ -171,7 +188,10 @@ def usage(
     ] = "",
     **filters: Any,
 ) -> Output:
-    """Show the number of requests per minute, hour or day."""
+    """Show the number of requests per minute, hour or day.
+
+    Example: gatehouse usage --width hour --by core --last 24h
+    """
     query = request(filters)
     if last:
         query["since"] = rfc3339(max(0.0, time.time() - seconds("--last", last)))

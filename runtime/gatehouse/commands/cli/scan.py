@@ -75,6 +75,8 @@ def scan(
 
     Prints FILE:LINE and the token without its secret. Exit codes: 0 no tokens, 1 tokens found, 2 a
     file cannot be read.
+
+    Example: gatehouse scan . --exclude 'tests/*.json'
     """
     found = (
         (name, match)

@@ -77,7 +77,7 @@ FileOption = Annotated[
     ),
 ]
 PassphraseFileOption = Annotated[
-    Path | None, typer.Option(help="File whose first line is the passphrase.")
+    Path | None, typer.Option(metavar="FILE", help="File whose first line is the passphrase.")
 ]
 
 
@@ -123,6 +123,8 @@ def create(
     """Create a secret from standard input and print its links, which are shown only once.
 
     One line feed at the end of standard input is removed.
+
+    Example: gatehouse secrets create --ttl 12h --uses 1 < password.txt
     """
     key = ""
     if encrypt:
@@ -158,6 +160,8 @@ def request(client: ConsoleClient, **settings: Any) -> Output:
     Send the submission link to the person who has the secret, and keep the retrieval link. To open
     the submitted secret, run `gatehouse secrets open` with the retrieval link. Nobody else can open
     the secret.
+
+    Example: gatehouse secrets request --purpose "database password"
     """
     link = retrieval_links.create()
     fields = {**shapes.request(settings), "retrieval_link": retrieval_links.parameters(link)}
@@ -181,7 +185,10 @@ def request(client: ConsoleClient, **settings: Any) -> Output:
 
 
 def list_(client: ConsoleClient, **filters: Any) -> Output:
-    """List secrets, newest first."""
+    """List secrets, newest first.
+
+    Example: gatehouse secrets list
+    """
     secrets = list(client.items(SecretView, _PATH, **shapes.request(filters)))
 
     def show() -> None:
@@ -192,7 +199,10 @@ def list_(client: ConsoleClient, **filters: Any) -> Output:
 
 
 def show(client: ConsoleClient, id: SecretIdArgument) -> Output:
-    """Show the metadata of a secret."""
+    """Show the metadata of a secret.
+
+    Example: gatehouse secrets show 8Wq2LrT5xKc9VbN4mZs7Pd
+    """
     secret = _secret(client, id)
 
     def print_all() -> None:
@@ -207,6 +217,8 @@ def update(client: ConsoleClient, id: SecretIdArgument, **settings: Any) -> Outp
     """Change the expiry, uses or label of a secret. Omitted values stay unchanged.
 
     Fails if the secret is changed concurrently.
+
+    Example: gatehouse secrets update 8Wq2LrT5xKc9VbN4mZs7Pd --uses 3
     """
     changes = shapes.request(settings)
     if not changes:
@@ -220,6 +232,8 @@ def update(client: ConsoleClient, id: SecretIdArgument, **settings: Any) -> Outp
 def replace(client: ConsoleClient, id: SecretIdArgument, file: FileOption = None) -> Output:
     """Replace the content of a secret with standard input or files. The links stay the same and
     open the new version.
+
+    Example: gatehouse secrets replace 8Wq2LrT5xKc9VbN4mZs7Pd < password.txt
     """
     return _versioned(_changed(client, id, "PUT", "/content", _content(file)))
 
@@ -238,6 +252,8 @@ def restore_version(
     that version.
 
     Fails if the secret is changed concurrently.
+
+    Example: gatehouse secrets restore-version 8Wq2LrT5xKc9VbN4mZs7Pd 1
     """
     return _versioned(_changed(client, id, "POST", "/restore-version", {"version": version}))
 
@@ -252,7 +268,10 @@ def revoke(
         ),
     ] = "",
 ) -> Output:
-    """Revoke a secret, or one of its links, permanently."""
+    """Revoke a secret, or one of its links, permanently.
+
+    Example: gatehouse secrets revoke 8Wq2LrT5xKc9VbN4mZs7Pd
+    """
     if link:
         path = f"{_PATH}/{checked_id(id)}/links/{link}/revoke"
         secret = client.call(SecretView, "POST", path)
@@ -262,7 +281,10 @@ def revoke(
 
 
 def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
-    """Show when links were opened and, after the content is deleted, the proof of deletion."""
+    """Show when links were opened and, after the content is deleted, the proof of deletion.
+
+    Example: gatehouse secrets receipt 8Wq2LrT5xKc9VbN4mZs7Pd --json > r.json
+    """
     value = client.get(Receipt, f"{_PATH}/{checked_id(id)}/receipt")
 
     def show() -> None:
@@ -294,6 +316,8 @@ def verify_receipt(
 ) -> None:
     """Verify the proof of deletion in a receipt, offline. Exits with code 1 if the proof has no
     valid signature.
+
+    Example: gatehouse secrets verify-receipt receipt.json --public-key keys.pem
     """
     keys = trusted_keys(public_key)
     try:
@@ -338,6 +362,8 @@ def open_(
 
     Prints text to standard output and writes files to the output directory, by default the current
     directory. If this fails, prints a claim with which the link can be opened again.
+
+    Example: gatehouse secrets open < link.txt
     """
     link, key = end_to_end.split_link(_read_link())
     claim = _read_line("Claim: ") if repeat else token_hex(16)

@@ -39,6 +39,8 @@ def serve(
 
     Configuration is read from GATEHOUSE_* environment variables. If a variable is invalid, an error
     names the variable and no service starts.
+
+    Example: gatehouse serve gateway
     """
     # Imports the server, which a health check does not need.
     from gatehouse.platform import supervisor
@@ -55,7 +57,10 @@ def health(
     ],
 ) -> None:
     """Check the liveness of services on this machine. Exits with code 0 if every /healthz endpoint
-    returns 200, otherwise with code 1."""
+    returns 200, otherwise with code 1.
+
+    Example: gatehouse health gateway
+    """
     for service in services:
         _check(service, _port(service))
     print("healthy")
@@ -96,7 +101,10 @@ def _check(service: Service, port: int) -> None:
 
 
 def version(as_json: JsonOption = False) -> None:
-    """Print the versions of Gatehouse and Python."""
+    """Print the versions of Gatehouse and Python.
+
+    Example: gatehouse version --json
+    """
     versions = {"gatehouse": __version__, "python": platform.python_version()}
     if as_json:
         print_json(versions)

@@ -27,7 +27,10 @@ def parameters(
     in the singular, `_s` becomes a duration, and `_id` is left out.
     """
     fields = inspect.type_info(shape).fields  # type: ignore[attr-defined]  # a struct has fields
-    return [_parameter(field, forms or {}) for field in fields if field.name not in omitted]
+    options = {f"`{field.name}`": f"`{_flag(field.name)}`" for field in fields}
+    return [
+        _parameter(field, forms or {}, options) for field in fields if field.name not in omitted
+    ]
 
 
 def request(options: Mapping[str, Any], forms: Mapping[str, Form] | None = None) -> dict[str, Any]:
@@ -45,9 +48,14 @@ def _parsed(name: str, value: Any, forms: Mapping[str, Form]) -> Any:
     return seconds(_flag(name), value) if name.endswith("_s") else value
 
 
-def _parameter(field: inspect.Field, forms: Mapping[str, Form]) -> Parameter:
+def _parameter(
+    field: inspect.Field, forms: Mapping[str, Form], options: Mapping[str, str]
+) -> Parameter:
+    """`options`: names of fields in descriptions, and the options that replace them."""
     kind, text = _kind(field.type)
     name, help = _flag(field.name), text.replace(", in seconds", "").replace(" in seconds", "")
+    for member, option in options.items():
+        help = help.replace(member, option)
     value: Any
     match kind:
         case _ if field.name in forms:

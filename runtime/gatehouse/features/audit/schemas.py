@@ -42,7 +42,9 @@ class SearchAudit(Input, kw_only=True):
         Annotated[str, Meta(max_length=200)] | None,
         Meta(description="Actor: a key ID, `bootstrap`, or the subject of a JWT."),
     ] = None
-    outcome: Literal["success", "denied"] | None = None
+    outcome: Annotated[
+        Literal["success", "denied"] | None, Meta(description="Outcome of the action.")
+    ] = None
     since: Annotated[
         Timestamp | None, Meta(description="Events at or after this RFC 3339 timestamp.")
     ] = None

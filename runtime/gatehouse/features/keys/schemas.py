@@ -113,7 +113,9 @@ class CreateKey(KeySettings, kw_only=True):
         Environment | None,
         Meta(description="Environment of the key. Default: the environment of the deployment."),
     ] = None
-    scopes: Annotated[Scopes | None, Meta(description='Default: `["cores:read"]`.')] = None
+    scopes: Annotated[
+        Scopes | None, Meta(description='Scopes of the key. Default: `["cores:read"]`.')
+    ] = None
     limits: Annotated[
         Limits | None, Meta(description="Default: the default limit of the deployment.")
     ] = None

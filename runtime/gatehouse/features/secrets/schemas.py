@@ -117,7 +117,7 @@ Ttl = Annotated[
     Meta(
         ge=TTL_S_MIN,
         le=TTL_S_MAX,
-        description=f"Lifetime in seconds. Default: {TTL_S_DEFAULT} (three days).",
+        description=f"Lifetime in seconds. Default: {TTL_S_DEFAULT // 86_400} days.",
     ),
 ]
 Uses = Annotated[

@@ -276,9 +276,7 @@ class ExplainKey(Input, kw_only=True):
         str, Meta(max_length=64, description="IP address of the client. Empty: not checked.")
     ] = ""
     method: Annotated[KeyMethod | None, Meta(description="HTTP method of the request.")] = None
-    cost: Annotated[
-        int, Meta(ge=0, le=COST_MAX, description="`cost` of the verification request.")
-    ] = 1
+    cost: Annotated[int, Meta(ge=0, le=COST_MAX, description="Units that the request uses.")] = 1
     headers: Annotated[
         list[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z", examples=["X-Remote-User"])]],
         Meta(max_length=100, description="Names of the headers of the request."),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-import typer
 from gatehouse.commands import cli
 from gatehouse.commands.cli import options, secrets
 
@@ -59,7 +58,7 @@ def _arguments(parameters: list[Any], tested: Any) -> Iterator[str]:
 
 
 def parameters() -> Iterator[Parameter]:
-    for path, command in _commands(typer.main.get_command(cli.build()), ()):
+    for path, command in _commands(cli.command_line(), ()):
         for tested in command.params:
             if not getattr(tested, "is_flag", False) and tested.name != "help":
                 yield Parameter(path, tested.name, tuple(_arguments(command.params, tested)))
@@ -87,7 +86,7 @@ def test_every_command_is_run_by_a_test_or_a_guide() -> None:
     tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("*.py"))
     guides = "".join(path.read_text() for path in (ROOT / "docs/guides").glob("*.md"))
     runs = "".join(re.findall(r"```console run.*?```", guides, re.DOTALL))
-    commands = [path for path, _ in _commands(typer.main.get_command(cli.build()), ())]
+    commands = [path for path, _ in _commands(cli.command_line(), ())]
     assert len(commands) > 30
     assert [
         path
