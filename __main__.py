@@ -51,7 +51,6 @@ roles = foundation.role_arns
 pulumi.export("environment", settings.environment)
 pulumi.export("region", settings.region)
 pulumi.export("account", settings.account)
-pulumi.export("accountGuards", settings.account_guards)
 pulumi.export("cluster", platform.cluster.name)
 pulumi.export(
     "services",

@@ -27,4 +27,3 @@ AccountGuards("guards", names, settings, log_bucket.name if log_bucket else None
 
 pulumi.export("account", settings.account)
 pulumi.export("region", settings.region)
-pulumi.export("accountGuards", settings.managed_by)

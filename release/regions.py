@@ -1,24 +1,22 @@
 """Finds settings whose AWS region does not exist."""
 
 import difflib
+import tomllib
 from functools import cache
 
 import boto3
 import botocore
-from gatehouse_policies.lists import ALLOWED_REGIONS
 
 from components.settings.fields import shown
-from release.stack_file import Stack
+from release.stack_file import ROOT, Stack
 
 _KEYS = ("region", "second_region")
-_NEW = (
-    "If AWS opened the region recently, add it to policies/gatehouse_policies/allowed_regions.toml"
-)
+_NEW = "If AWS opened the region recently, add it to policies.toml"
+ALLOWED_REGIONS: list[str] = tomllib.loads((ROOT / "policies.toml").read_text())["regions"]
 
 
 def unknown_regions(stack: Stack) -> list[str]:
-    """One message for each region in the settings that neither botocore nor allowed_regions.toml of
-    the policies lists.
+    """One message for each region in the settings that neither botocore nor policies.toml lists.
 
     A region that is newer than botocore therefore needs one line in a file, and no new version of a
     library.

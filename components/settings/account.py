@@ -7,7 +7,6 @@ from components.settings.fields import (
     ACCOUNT_ID,
     COST_CENTRE,
     EMAILS,
-    MANAGER,
     OWNER,
     STATE_BUCKET,
     Flag,
@@ -77,9 +76,6 @@ class AccountSettings(Section):
     """AWS account ID. The provider rejects credentials for any other account."""
     region: Annotated[str, aws_region("eu-west-1")]
     """AWS region of the guards."""
-    managed_by: Annotated[str, MANAGER] = ""
-    """Who manages the other guards: another stack as project/stack, or `external` if
-    they are managed outside Pulumi. If empty, the policy packs report missing guards."""
     state_bucket: Annotated[str | None, STATE_BUCKET] = None
     """S3 bucket of the Pulumi state, if it is not the bucket that `make bootstrap` creates by
     default.

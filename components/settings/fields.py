@@ -211,11 +211,6 @@ COST_CENTRE = string(r"[A-Za-z0-9-]{2,32}", "2 to 32 letters, digits or hyphens,
 ACCOUNT_ID = string(r"\d{12}", "the 12 digits of the AWS account, in quotes")
 STATE_BUCKET = optional(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")
 EMAILS = strings(r"[^@\s]+@[^@\s]+\.[^@\s]+", 0, 10, "e-mail addresses")
-MANAGER = string(
-    r"|external|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}",
-    'project/stack, such as "gatehouse-account/main", external, or ""',
-)
-"""Who manages the guards of the account that a stack does not create."""
 
 
 def aws_region(example: str) -> BeforeValidator:

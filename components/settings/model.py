@@ -14,7 +14,6 @@ from components.settings.fields import (
     ACCOUNT_ID,
     COST_CENTRE,
     ENVIRONMENTS,
-    MANAGER,
     OWNER,
     Allowed,
     Flag,
@@ -147,10 +146,6 @@ class Settings(Section):
     waf: WafSettings
     monitoring: operations.MonitoringSettings
     budget: operations.BudgetSettings
-    account_guards: Annotated[str, MANAGER] = ""
-    """Who manages the guards of the account, such as GuardDuty: a stack of the project `account` as
-    project/stack, or `external` if they are managed outside Pulumi, such as by AWS Control Tower.
-    If empty, the policy packs report missing guards."""
     delivery: operations.DeliverySettings
 
     _stack: str = PrivateAttr(default="")

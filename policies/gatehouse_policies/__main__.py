@@ -1,4 +1,4 @@
-"""Command line of the policy packs: `gatehouse-policies check|levels`.
+"""Command line of the policy packs: `gatehouse-policies check|baseline|levels`.
 
 Exit codes: 0 success, 1 a mandatory rule is violated, 2 error, 3 a result is undecided (only with
 --fail-on-undecided).
@@ -11,19 +11,27 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gatehouse_policies import command, configuration
 from gatehouse_policies.catalogue import PACKS
-from gatehouse_policies.engine.rule import ENVIRONMENTS
+from gatehouse_policies.configuration import Configuration
+from gatehouse_policies.engine.rule import ENVIRONMENTS, SEVERITIES
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.gate import Gate
+
+if TYPE_CHECKING:
+    from gatehouse_policies.policy_check import CheckResult
 
 AddParser = Callable[..., argparse.ArgumentParser]
 """`add_parser` of the commands."""
 _CHECK_EPILOG = """\
 Exit codes: 0 no mandatory rule is violated, 1 a mandatory rule is violated,
-2 the check could not run, 3 a result is undecided (only with
---fail-on-undecided).
+2 the check could not run, 3 a result is undecided or a resource is not
+evaluated (only with --fail-on-undecided and --fail-on-unevaluated).
 
 Example: gatehouse-policies check --program infrastructure --env prod"""
+_BASELINE_EPILOG = "Example: gatehouse-policies baseline --env prod baseline.json"
 _LEVELS_EPILOG = "Example: gatehouse-policies levels prod policy-packs"
 
 
@@ -46,6 +54,16 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     commands = root.add_subparsers(required=True, metavar="<command>", title="commands")
     _add_check(commands.add_parser)
+
+    text = (
+        "Check a program, and write its findings to FILE, so that\n"
+        "`check --baseline FILE` reports other findings only. Entries of other stacks\n"
+        "are kept."
+    )
+    baseline = _add_command(commands.add_parser, "baseline", _baseline, text, _BASELINE_EPILOG)
+    _add_subject(baseline)
+    file = "JSON file of the baseline (default: the file in the configuration)."
+    baseline.add_argument("file", type=Path, nargs="?", metavar="FILE", help=file)
 
     text = (
         "Write the levels and parameters of both packs to DIR/<pack>.json, for\n"
@@ -84,9 +102,42 @@ def _add_command(
 def _add_check(add_parser: AddParser) -> None:
     text = "Check a Pulumi program or an exported stack with the policy packs."
     check = _add_command(add_parser, "check", _check, text, _CHECK_EPILOG)
+    _add_subject(check)
+    compared = check.add_mutually_exclusive_group()
+    baseline = (
+        "Findings in this file do not fail the check. `gatehouse-policies baseline` writes it."
+    )
+    compared.add_argument("--baseline", type=Path, metavar="FILE", help=baseline)
+    revision = (
+        "Findings of the program in this Git revision, such as origin/main, do not fail the check."
+    )
+    compared.add_argument("--diff", default="", metavar="REVISION", help=revision)
+    fail_on = "Lowest severity of a mandatory violation that fails the check (default: low)."
+    check.add_argument(
+        "--fail-on", default="", choices=SEVERITIES, metavar="SEVERITY", help=fail_on
+    )
+    for name, verb in (("--only", "Evaluate only"), ("--skip", "Do not evaluate")):
+        text = f'{verb} controls with this ID or pattern, such as "GH-S3-*". Can be repeated.'
+        check.add_argument(name, action="append", default=[], metavar="ID", help=text)
+    check.add_argument(
+        "--fail-on-undecided",
+        action="store_true",
+        help="Exit with 3 if no mandatory rule is violated and a result is undecided.",
+    )
+    check.add_argument(
+        "--fail-on-unevaluated",
+        action="store_true",
+        help="Exit with 3 if no mandatory rule is violated and no rule evaluates a resource or "
+        "command.",
+    )
+    check.add_argument("--ignore-exemptions", action="store_true", help="Apply no exemptions.")
+
+
+def _add_subject(command: argparse.ArgumentParser) -> None:
+    """The options that name what is checked, and with which packs."""
     stack = "Stack (default: dev; with --state, the stack in the file)."
-    check.add_argument("--env", default="", metavar="STACK", help=stack)
-    subject = check.add_mutually_exclusive_group()
+    command.add_argument("--env", default="", metavar="STACK", help=stack)
+    subject = command.add_mutually_exclusive_group()
     program = "Folder of a Pulumi program in Python (default: the current folder)."
     subject.add_argument("--program", type=Path, default=Path.cwd(), metavar="DIR", help=program)
     state = "Check the output of `pulumi stack export` instead of a program."
@@ -95,54 +146,99 @@ def _add_check(add_parser: AddParser) -> None:
         "Environment whose enforcement levels apply: dev, staging or prod (default: from "
         "the stack)."
     )
-    check.add_argument("--levels", default="", choices=ENVIRONMENTS, metavar="NAME", help=levels)
+    command.add_argument("--levels", default="", choices=ENVIRONMENTS, metavar="NAME", help=levels)
     packs = "Folder of an additional policy pack. Can be repeated."
-    check.add_argument("--pack", type=Path, action="append", default=[], metavar="DIR", help=packs)
-    check.add_argument(
+    command.add_argument(
+        "--pack", type=Path, action="append", default=[], metavar="DIR", help=packs
+    )
+    command.add_argument(
         "--exemptions",
         type=Path,
         metavar="FILE",
-        help="Exemptions file (default: the file of the packs).",
+        help="File with exemptions (default: the configuration file).",
     )
     config = (
-        "Configuration file: Regions, required tags, public routes and levels "
-        "(docs/guides/policies.md)."
+        "Configuration file (docs/guides/policies.md). Default: policies.toml in the folder of the "
+        "program, or in a folder above it in the repository."
     )
-    check.add_argument("--config", type=Path, metavar="FILE", help=config)
-    check.add_argument(
-        "--fail-on-undecided",
-        action="store_true",
-        help="Exit with 3 if no mandatory rule is violated and a result is undecided.",
-    )
-    check.add_argument("--ignore-exemptions", action="store_true", help="Apply no exemptions.")
+    command.add_argument("--config", type=Path, metavar="FILE", help=config)
 
 
 def _check(options: argparse.Namespace) -> int:
     """Imports the modules here, so that the other commands do not load Pulumi."""
+    from gatehouse_policies import baseline, policy_check
+    from gatehouse_policies.program.revision import program_at
+
+    gate = Gate(
+        tuple(options.only),
+        tuple(options.skip),
+        options.fail_on,
+        options.fail_on_undecided,
+        options.fail_on_unevaluated,
+    )
+    config = _configuration(options)
+    folder = _folder(options)
+    result = _run_check(options, config, gate)
+    file = options.baseline or config.baseline
+    if options.diff:
+        with program_at(options.diff, folder) as program:
+            options.program = program
+            earlier = _run_check(options, config, gate).findings
+        result = result.compared_with(baseline.of_findings(options.diff, earlier))
+    elif file is not None:
+        run = result.run
+        result = result.compared_with(baseline.read(file, run.project, run.stack))
+    policy_check.write(result, options.home or policy_check.reports_folder(folder))
+    policy_check.show(result)
+    return result.exit_code
+
+
+def _baseline(options: argparse.Namespace) -> int:
+    from gatehouse_policies import baseline
+
+    options.ignore_exemptions = False
+    config = _configuration(options)
+    file = options.file or config.baseline
+    if file is None:
+        raise CheckError("Specify the file of the baseline, such as policies.baseline.json.")
+    result = _run_check(options, config, Gate())
+    stack = (result.run.project, result.run.stack)
+    command.write_output(file, baseline.text(file, *stack, result.findings))
+    entries = baseline.read(file, *stack).entries.total()
+    print(f"wrote {file}: {entries} findings of {'/'.join(stack)}")
+    return 0
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    """The folder of the program; for an exported stack, the current folder."""
+    return Path.cwd() if options.state is not None else Path(options.program).resolve()
+
+
+def _configuration(options: argparse.Namespace) -> Configuration:
+    return configuration.read(options.config or configuration.find(_folder(options)))
+
+
+def _run_check(options: argparse.Namespace, config: Configuration, gate: Gate) -> "CheckResult":
     from gatehouse_policies import policy_check
 
-    variables = policy_check.exemptions(options.exemptions, options.ignore_exemptions)
-    folders = (*policy_check.PACKS, *options.pack)
     run_check = (
         partial(policy_check.check_state, options.state)
         if options.state is not None
         else partial(policy_check.check, options.program.resolve(), options.env or "dev")
     )
-    result = run_check(
+    return run_check(
         levels=options.levels,
-        folders=folders,
-        variables=variables,
-        configuration=configuration.read(options.config),
-        fail_on_undecided=options.fail_on_undecided,
+        folders=(*policy_check.PACKS, *options.pack),
+        variables=policy_check.exemptions(
+            options.exemptions or config.exemptions, options.ignore_exemptions
+        ),
+        configuration=config,
+        gate=gate,
     )
-    subject = Path.cwd() if options.state is not None else options.program
-    policy_check.write(result, options.home or policy_check.reports_folder(subject.resolve()))
-    policy_check.show(result)
-    return result.exit_code
 
 
 def _levels(options: argparse.Namespace) -> int:
-    config = configuration.read(options.config)
+    config = configuration.read(options.config or configuration.find(Path.cwd()))
     for pack in PACKS:
         target = options.folder / f"{pack}.json"
         text = (

@@ -1,5 +1,5 @@
 """Reads the configuration file of a repository that uses the packs: its Regions, tags, public
-routes, levels and stacks.
+routes, levels, stacks, baseline and exemptions.
 
 Values of the file replace the defaults of the rules. Values that the file does not set keep their
 defaults.
@@ -8,8 +8,9 @@ defaults.
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,34 @@ LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         (rule, "harmless") for rule in ("GH-ECS-005", "GH-LAM-003", "GH-SM-008")
     ),
     "repositories": (("GH-IAM-005", "repositories"),),
+    "accounts": (("GH-PUL-002", "accounts"),),
     "load_balancer_groups": (("GH-VPC-004", "load_balancer_groups"),),
+    "account_stacks": tuple(
+        (rule, "account_stacks")
+        for rule in ("GH-ACC-001", "GH-COST-001", "GH-S3-002", "GH-VPC-011")
+    ),
 }
 """Keys of the file that are lists of strings, each with the rules and parameters that the list
 replaces.
 """
 
-_TABLES = ("levels", "stack_config")
+FILE_NAME = "policies.toml"
+"""The file that is read if none is specified."""
+KEYS = (
+    *(
+        *LISTS,
+        "strict",
+        "environments",
+        "levels",
+        "new_controls",
+        "stack_config",
+        "baseline",
+        "exemption",
+    ),
+    "no_code_exemptions",
+)
+_TABLES = ("environments", "levels", "new_controls", "stack_config")
+_ADVISORY_DAYS_MAX = 90
 _LEVELS = tuple(level.value for level in Level)
 _REASON = "reason"
 
@@ -48,6 +70,8 @@ _TOML_FIXES = {
 _REGION = re.compile(
     r"[a-z]{2,4}(-[a-z]{2,4})?-(north|south|east|west|central|northeast|northwest|southeast|southwest)-[1-9]"
 )
+_STACK = re.compile(r"[^/\s]+/[^/\s]+")
+_ACCOUNT = re.compile(r"\d{12}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
 
 RuleConfig = Mapping[str, Any]
@@ -62,12 +86,23 @@ class Configuration:
         the format of `--policy-pack-config`.
     reasons: for each environment, the reasons for the levels of rules, keyed by rule.
     stack_config: example values of configuration keys that are encrypted or in Pulumi ESC.
+    baseline: file with the findings that do not fail a check.
+    exemptions: the file, if it has exemptions.
+    no_code_exemptions: patterns of the controls that comments in a program do not exempt.
+    strict: True to evaluate the controls that most teams do not require.
+    environments: the environment of stacks, by "project/stack" or by the name of the stack. If it
+        is not None, stacks that are not in it have the levels of prod.
     """
 
     name: str = ""
     rules: Mapping[str, Mapping[str, RuleConfig]] = field(default_factory=dict)
     stack_config: Mapping[str, Any] = field(default_factory=dict)
     reasons: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    baseline: Path | None = None
+    exemptions: Path | None = None
+    no_code_exemptions: tuple[str, ...] = ()
+    strict: bool = False
+    environments: Mapping[str, str] | None = None
 
     def of_pack(self, pack: str, environment: str) -> dict[str, dict[str, Any]]:
         """The complete configuration of "security" or "resilience" in an environment: the defaults
@@ -75,7 +110,54 @@ class Configuration:
         """
         config = catalogue.level_config(pack, environment)
         changes = self.rules.get(environment, {})
-        return {id: {**values, **changes.get(id, {})} for id, values in config.items()}
+        skipped = {
+            rule.id: {"enforcementLevel": Level.DISABLED.value}
+            for rule in catalogue.of_pack(pack)
+            if self._skips(rule, changes)
+        }
+        return {
+            id: {**values, **changes.get(id, {}), **skipped.get(id, {})}
+            for id, values in config.items()
+        }
+
+    def environment(self, project: str, stack: str, declared: str) -> str:
+        """The environment of a stack. declared: the one that the configuration of the stack sets,
+        which the owners of a program can change.
+        """
+        if self.environments is None:
+            return declared
+        names = (f"{project}/{stack}", stack)
+        found = (self.environments[name] for name in names if name in self.environments)
+        return next(found, ENVIRONMENTS[-1])
+
+    def not_configured(self, environment: str) -> dict[str, str]:
+        """The key that each rule needs which evaluates nothing without values of the file. A level
+        in the file enables a strict rule as well.
+        """
+        changes = self.rules.get(environment, {})
+        rules = (rule.configured(changes.get(rule.id, {})) for rule in catalogue.RULES)
+        needs = {rule.id: rule.needs for rule in rules if not rule.is_configured}
+        return needs | {rule.id: "strict" for rule in catalogue.RULES if self._skips(rule, changes)}
+
+    def _skips(self, rule: Rule, changes: Mapping[str, RuleConfig]) -> bool:
+        enabled = self.strict or "enforcementLevel" in changes.get(rule.id, {})
+        return rule.strict and not enabled
+
+    def applied(self, rule: Rule, environment: str) -> Rule:
+        """The rule with the level and parameters of the file."""
+        changes = self.rules.get(environment, {})
+        config = changes.get(rule.id, {})
+        if self._skips(rule, changes):
+            config = {**config, "enforcementLevel": Level.DISABLED.value}
+        return rule.configured(config)
+
+
+def find(folder: Path) -> Path | None:
+    """The file of a program: in its folder, or in a folder above it in the same repository."""
+    folders = [folder.resolve(), *folder.resolve().parents]
+    top = next((index for index, each in enumerate(folders) if (each / ".git").exists()), 0)
+    files = (each / FILE_NAME for each in folders[: top + 1])
+    return next((file for file in files if file.is_file()), None)
 
 
 def read(file: Path | None) -> Configuration:
@@ -98,14 +180,18 @@ def read(file: Path | None) -> Configuration:
         )
         raise CheckError(f"{file} is not valid TOML: {error}. {fix}") from error
     place = file.name
-    if unknown := sorted(set(document) - set(LISTS) - set(_TABLES)):
-        raise CheckError(
-            f"{place}: unknown key {unknown[0]!r}. Keys: {', '.join([*LISTS, *_TABLES])}."
-        )
+    if unknown := sorted(set(document) - set(KEYS)):
+        raise CheckError(f"{place}: unknown key {unknown[0]!r}. Keys: {', '.join(KEYS)}.")
     for name in _TABLES:
         if not isinstance(document.get(name, {}), dict):
             raise CheckError(f"{place}: {name} must be a table. Write [{name}].")
     levels = document.get("levels", {})
+    added = new_controls(
+        document.get("new_controls", {}),
+        f"{place}: new_controls",
+        catalogue.RULES,
+        datetime.now(UTC).date(),
+    )
     lists = _lists(document, place)
     common = {id: value for id, value in levels.items() if id not in ENVIRONMENTS}
     rules = {}
@@ -117,6 +203,7 @@ def read(file: Path | None) -> Configuration:
             )
         rules[environment] = _merged(
             lists,
+            {id: _rule_config(id, value, place) for id, value in added.items()},
             {id: _rule_config(id, value, f"{place}: levels.{id}") for id, value in common.items()},
             {
                 id: _rule_config(id, value, f"{place}: levels.{environment}.{id}")
@@ -127,7 +214,61 @@ def read(file: Path | None) -> Configuration:
         environment: {id: config.pop(_REASON) for id, config in own.items() if _REASON in config}
         for environment, own in rules.items()
     }
-    return Configuration(place, rules, document.get("stack_config", {}), reasons)
+    baseline = document.get("baseline", "")
+    if not isinstance(baseline, str):
+        raise CheckError(f'{place}: baseline must be the path of a file, such as "baseline.json".')
+    for stack, environment in document.get("environments", {}).items():
+        if environment not in ENVIRONMENTS:
+            raise CheckError(
+                f"{place}: environments.{stack} must be {', '.join(ENVIRONMENTS)}, not "
+                f"{environment!r}."
+            )
+    if not isinstance(document.get("strict", False), bool):
+        raise CheckError(f"{place}: strict must be true or false.")
+    return Configuration(
+        place,
+        rules,
+        document.get("stack_config", {}),
+        reasons,
+        file.parent / baseline if baseline else None,
+        file if "exemption" in document else None,
+        tuple(_strings(document.get("no_code_exemptions", []), f"{place}: no_code_exemptions")),
+        document.get("strict", False),
+        document.get("environments"),
+    )
+
+
+def new_controls(
+    table: Mapping[str, Any], place: str, rules: Sequence[Rule], today: date
+) -> dict[str, dict[str, str]]:
+    """The level and its reason of each rule that was added after a date, until another date.
+
+    Rules that are added with a new version of the packs therefore do not fail a check at once.
+    Raises CheckError for a table without two dates, or for an end that is too late.
+    """
+    if not table:
+        return {}
+    if table.keys() != {"after", "advisory_until"} or {type(day) for day in table.values()} != {
+        date
+    }:
+        raise CheckError(
+            f"{place} must have the two dates after and advisory_until. Write after = 2026-12-01, "
+            f"without quotes."
+        )
+    after, until = table["after"], table["advisory_until"]
+    if (until - today).days > _ADVISORY_DAYS_MAX:
+        raise CheckError(
+            f"{place}.advisory_until is more than {_ADVISORY_DAYS_MAX} days from now. Write an "
+            f"earlier date."
+        )
+    return {
+        rule.id: {
+            "enforcementLevel": Level.ADVISORY.value,
+            _REASON: f"added on {rule.introduced}, advisory until {until}",
+        }
+        for rule in rules
+        if rule.introduced and rule.introduced > after and until >= today
+    }
 
 
 def _lists(document: Mapping[str, Any], place: str) -> dict[str, dict[str, Any]]:
@@ -151,6 +292,15 @@ def _check_items(key: str, items: list[str], place: str) -> None:
         if key == "regions" and not _REGION.fullmatch(item):
             raise CheckError(
                 f'{place}: {item!r} is not the code of a Region. Write a code such as "eu-west-1".'
+            )
+        if key == "account_stacks" and not _STACK.fullmatch(item):
+            raise CheckError(
+                f"{place}: {item!r} is not a stack. Write the project and the stack, such as "
+                f'"account/main".'
+            )
+        if key == "accounts" and not _ACCOUNT.fullmatch(item):
+            raise CheckError(
+                f"{place}: {item!r} is not an account. Write its 12 digits in quotation marks."
             )
         if key == "repositories" and not _REPOSITORY.fullmatch(item):
             raise CheckError(

@@ -2,8 +2,6 @@
 an exported stack.
 """
 
-import dataclasses
-import gc
 import json
 import re
 import sys
@@ -12,28 +10,31 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 
-from gatehouse_policies import catalogue
-from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER
+from gatehouse_policies import catalogue, code_exemptions
+from gatehouse_policies.baseline import Baseline
 from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.engine.meta_policies import UNDECIDED
+from gatehouse_policies.engine.rule import Level
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import private_folder, write_private
+from gatehouse_policies.gate import Gate
 from gatehouse_policies.program import analyzer, invented, stack_import
 from gatehouse_policies.program.analyzer import Pack
-from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.invented import without_invented
+from gatehouse_policies.program.isolated import Outcome, ProgramProcess, Request
+from gatehouse_policies.program.messages import Messages
 from gatehouse_policies.program.project import Project, load
-from gatehouse_policies.program.providers import FakeProvider, PreviewProvider
-from gatehouse_policies.program.runner import SOURCE_PREFIX, no_collection, run
+from gatehouse_policies.program.python_names import in_python
+from gatehouse_policies.program.runner import SOURCE_PREFIX
 from gatehouse_policies.program.source_lines import repository_of
-from gatehouse_policies.program.types import ACCOUNT, Deployment, Registration
+from gatehouse_policies.program.types import Registration
 from gatehouse_policies.reports import sarif, table
 from gatehouse_policies.reports.findings import (
     PASSES,
@@ -43,6 +44,7 @@ from gatehouse_policies.reports.findings import (
     exit_code,
     from_diagnostic,
     merge,
+    rank,
     still_undecided,
     type_of,
 )
@@ -59,14 +61,11 @@ FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
 """Reports, keyed by the suffix of their file."""
 _COLUMNS_MAX: Final = 120
 _FOLDER: Final = ".gatehouse"
-_LARGE: Final = 1000
-"""Number of resources above which a garbage collection (0.3 s for each thousand resources) is
-worthwhile.
-"""
 _IGNORE_EXEMPTIONS: Final = "GATEHOUSE_IGNORE_EXEMPTIONS"
 _PROVIDER_MAJOR: Final = "7"
 EXPORT_HINT: Final = "pulumi stack export --file state.json, and --state state.json"
 _DEFAULTS: Final = Configuration()
+_GATE: Final = Gate()
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,12 @@ class CheckResult:
     def exit_code(self) -> int:
         return exit_code(self.findings, self.run)
 
+    def compared_with(self, baseline: Baseline) -> "CheckResult":
+        """The result in which findings of the baseline do not fail the check."""
+        found, absent = baseline.apply(self.findings)
+        absent = 0 if self.run.gate.is_partial else absent
+        return CheckResult(found, replace(self.run, baseline=baseline.name, absent=absent))
+
     def text(self, suffix: str) -> str:
         return FORMATS[suffix](self.findings, self.run)
 
@@ -92,73 +97,86 @@ def check(
     folders: Sequence[Path] = PACKS,
     variables: Mapping[str, str] | None = None,
     configuration: Configuration = _DEFAULTS,
-    fail_on_undecided: bool = False,
+    gate: Gate = _GATE,
 ) -> CheckResult:
     """Check a program with policy packs. Raises CheckError if the program or a pack cannot run.
 
     levels: environment whose levels apply, by default the environment of the stack.
     variables: result of `exemptions`.
     configuration: Regions, tags, levels and example values of the program's repository.
-    fail_on_undecided: the exit code is 3 if only undecided results remain.
+    gate: the controls to evaluate, and the violations that fail the check.
     """
     started_at = time.monotonic()
     _require_provider_version()
     project = load(program, stack, examples=configuration.stack_config)
-    # The packs check one pass in separate processes while the program runs for the next pass.
+    # The packs check one pass while the program runs for the next pass.
     with (
-        no_collection(),
-        _packs(folders, project, levels, variables, configuration) as (environment, packs),
+        _packs(folders, project, levels, variables, configuration, gate) as (environment, packs),
         ThreadPoolExecutor(max_workers=1) as executor,
+        ProgramProcess() as process,
     ):
-        checks: list[tuple[Deployment, Future[list[Finding]]]] = []
-        faked_functions: set[str] = set()
+        checks: list[tuple[Messages, Future[list[Finding]]]] = []
+        functions: set[str] = set()
         failed: list[Finding] = []
-        account = invented.ACCOUNT
+        request = Request(
+            str(program), stack, False, invented.ACCOUNT, False, configuration.stack_config
+        )
         for name in PASSES:
-            if checks and len(checks[-1][0].resources) > _LARGE:
-                # A run leaves about 250 unreachable objects for each resource. The next run can
-                # reuse this memory.
-                gc.collect()
-            applied: list[tuple[str, CheckError]] = []
-            try:
-                deployment = _run_pass(
-                    name,
-                    account,
-                    program,
-                    stack,
-                    configuration.stack_config,
-                    faked_functions,
-                    applied,
-                )
-            except CheckError as error:
+            request = replace(request, known=name != PASSES[0], lenient=name != PASSES[0])
+            outcome = _run_pass(process, request)
+            functions |= {*outcome.functions}
+            if outcome.messages is None:
+                error = CheckError(outcome.error)
                 if not checks:
-                    raise
+                    raise error
                 # The results of the first run are not lost.
                 failed.append(_failed(name, "", "", "the run with known outputs failed", error))
                 break
-            sources = {
-                resource.registration.urn: resource.registration.source
-                for resource in deployment.resources
-            }
+            sources = {item.urn: item.source for item in outcome.messages.registrations}
             failed += [
-                _failed(name, urn, sources.get(urn, ""), "the result of apply is unknown", error)
-                for urn, error in applied
+                _failed(
+                    name,
+                    urn,
+                    sources.get(urn, ""),
+                    "the result of apply is unknown",
+                    CheckError(text),
+                )
+                for urn, text in outcome.applied
             ]
-            account = _account(deployment)
-            judged = without_invented(deployment)
-            checks.append((deployment, executor.submit(findings, packs, judged, name)))
+            request = replace(request, account=outcome.account)
+            checks.append(
+                (outcome.messages, executor.submit(findings, packs, outcome.messages, name))
+            )
         found = [finding for _, future in checks for finding in future.result()]
         last, _ = checks[-1]
-        decided = {last.stack_urn, *(resource.registration.urn for resource in last.resources)}
-        merged = merge([*found, *failed], decided if len(checks) == len(PASSES) else ())
+        merged = merge([*found, *failed], last.urns if len(checks) == len(PASSES) else ())
+        if _IGNORE_EXEMPTIONS not in (variables or {}):
+            others = {id: True for pack in packs for id in pack.levels if not catalogue.find(id)}
+            declared = {item.source for checked, _ in checks for item in checked.registrations}
+            merged = code_exemptions.apply(
+                merged,
+                declared,
+                project.root,
+                datetime.now(UTC).date(),
+                configuration.no_code_exemptions,
+                others,
+            )
+    merged = [
+        replace(
+            finding,
+            message=in_python(finding.message, finding.resource_type),
+            remedy=in_python(finding.remedy, finding.resource_type),
+        )
+        for finding in merged
+    ]
     run_of_check = Run(
         environment,
-        max(len(deployment.resources) for deployment, _ in checks),
+        max(len(messages.registrations) for messages, _ in checks),
         time.monotonic() - started_at,
         _root(program),
-        invented=tuple(sorted(token.rpartition(":")[2] for token in faked_functions)),
+        invented=tuple(sorted(token.rpartition(":")[2] for token in functions)),
         unknown=project.unknown,
-        fail_on_undecided=fail_on_undecided,
+        gate=gate,
     )
     return _result(merged, run_of_check, checks[-1][0], packs, variables, configuration)
 
@@ -170,14 +188,26 @@ def _packs(
     levels: str,
     variables: Mapping[str, str] | None,
     configuration: Configuration,
+    gate: Gate,
 ) -> Iterator[tuple[str, tuple[Pack, ...]]]:
     """The environment whose levels apply, and the running packs. Raises CheckError if the
-    configuration changes a rule that no pack has.
+    configuration or the gate names a rule that no pack has.
     """
-    environment = levels or project.environment
+    environment = levels or configuration.environment(
+        project.name, project.stack, project.environment
+    )
     changes = configuration.rules.get(environment, {})
-    with analyzer.packs(folders, project, environment, variables, changes) as packs:
+    skipped = configuration.not_configured(environment)
+    with analyzer.packs(
+        folders,
+        project,
+        environment,
+        variables,
+        changes,
+        lambda id: gate.selects(id) and id not in skipped,
+    ) as packs:
         yield environment, packs
+        gate.require_known(id for pack in packs for id in pack.levels)
         for id in changes:
             if not any(id in pack.levels for pack in packs) and catalogue.find(id) is None:
                 raise CheckError(
@@ -192,69 +222,24 @@ _ERROR_OF_PROGRAM = re.compile(
 )
 
 
-def _account(deployment: Deployment) -> str:
-    """The account of a provider that does not set allowedAccountIds: that of all other providers
-    of the program. It is invented if they have several.
+def _run_pass(process: ProgramProcess, request: Request) -> Outcome:
+    """Run the program for one pass. A preview calls no function of `apply` with a computed value,
+    so that its errors are those of the program or of fake results of provider functions.
     """
-    accounts = {
-        AwsLocation.of(resource.registration.inputs).account
-        for resource in deployment.resources
-        if resource.registration.type == AWS_PROVIDER
-    }
-    declared = accounts - {ACCOUNT}
-    if not declared:
-        return ACCOUNT
-    return declared.pop() if len(declared) == 1 else invented.ACCOUNT
-
-
-def _run_pass(
-    name: str,
-    account: str,
-    program: Path,
-    stack: str,
-    examples: Mapping[str, Any],
-    faked_functions: set[str],
-    applied: list[tuple[str, CheckError]],
-) -> Deployment:
-    """Run the program for one pass.
-
-    account: the account of a provider that does not set allowedAccountIds.
-    applied: receives the errors of functions of `apply` with fake values, for example because they
-        decode them. A preview calls no function with a computed value, so that its errors are those
-        of the program or of fake results of provider functions.
-    """
-
-    def run_with(provider: FakeProvider | PreviewProvider, *, lenient: bool) -> Deployment:
-        # Both passes are previews, because exports of other stacks, encrypted configuration values
-        # and the outputs of other providers are unknown in both, and values are unknown in a
-        # preview only.
-        on_error = (lambda *error: applied.append(error)) if lenient else None
-        return run(
-            program, stack, provider, preview=True, examples=examples, on_apply_error=on_error
-        )
-
-    provider_class = PreviewProvider if name == PASSES[0] else FakeProvider
-    provider = provider_class(account)
-    try:
-        return run_with(provider, lenient=name != PASSES[0])
-    except CheckError as error:
-        if not provider.faked_functions:
-            raise
-        try:
-            return run_with(provider_class(account), lenient=True)
-        except CheckError:
-            if _ERROR_OF_PROGRAM.search(error.message):
-                raise error from None
-            functions = ", ".join(
-                sorted(token.rpartition(":")[2] for token in provider.faked_functions)
-            )
-            note = (
-                f"The results of {functions} are not real in a check; read them with the "
-                f"output form, such as get_zone_output"
-            )
-            raise CheckError(f"{error.message} {note}.") from None
-    finally:
-        faked_functions |= provider.faked_functions
+    outcome = process.run(request)
+    if not outcome.error or not outcome.functions:
+        return outcome
+    second = process.run(replace(request, lenient=True))
+    if not second.error:
+        return second
+    if _ERROR_OF_PROGRAM.search(outcome.error):
+        return outcome
+    names = ", ".join(token.rpartition(":")[2] for token in outcome.functions)
+    note = (
+        f"The results of {names} are not real in a check; read them with the output form, such as "
+        f"get_zone_output"
+    )
+    return replace(outcome, error=f"{outcome.error} {note}.")
 
 
 def _failed(pass_name: str, urn: str, source: str, consequence: str, error: CheckError) -> Finding:
@@ -279,42 +264,49 @@ def check_state(
     folders: Sequence[Path] = PACKS,
     variables: Mapping[str, str] | None = None,
     configuration: Configuration = _DEFAULTS,
-    fail_on_undecided: bool = False,
+    gate: Gate = _GATE,
 ) -> CheckResult:
     """Check an exported stack. Raises CheckError if the file is invalid or a pack cannot run."""
     started_at = time.monotonic()
     project, deployment = stack_import.read(file)
-    with _packs(folders, project, levels, variables, configuration) as (environment, packs):
-        merged = findings(packs, deployment, "state")
+    with _packs(folders, project, levels, variables, configuration, gate) as (environment, packs):
+        messages = Messages.of(deployment)
+        merged = findings(packs, messages, "state")
     duration = time.monotonic() - started_at
-    run_of_check = Run(
-        environment,
-        len(deployment.resources),
-        duration,
-        file=file.name,
-        fail_on_undecided=fail_on_undecided,
-    )
-    return _result(merged, run_of_check, deployment, packs, variables, configuration)
+    run_of_check = Run(environment, len(deployment.resources), duration, file=file.name, gate=gate)
+    return _result(merged, run_of_check, messages, packs, variables, configuration)
 
 
 def _result(
     findings: list[Finding],
     run_of_check: Run,
-    deployment: Deployment,
+    messages: Messages,
     packs: Sequence[Pack],
     variables: Mapping[str, str] | None,
     configuration: Configuration,
 ) -> CheckResult:
-    complete = dataclasses.replace(
+    complete = replace(
         run_of_check,
         audit=_IGNORE_EXEMPTIONS in (variables or {}),
-        without_rules=_types_without_rules(deployment),
+        without_rules=_types_without_rules(messages),
+        not_configured=configuration.not_configured(run_of_check.environment),
         configuration=configuration.name,
-        stack=deployment.stack,
+        unevaluated=messages.unevaluated,
+        project=messages.project,
+        stack=messages.stack_name,
         pack_seconds={catalogue.PACKS.get(pack.title, pack.title): pack.seconds for pack in packs},
         level_changes=_level_changes(run_of_check.environment, packs, configuration),
     )
-    return CheckResult(findings, complete)
+    gate = complete.gate
+    failing = (
+        finding
+        if gate.fails(finding.rule, finding.severity)
+        else replace(finding, level=Level.ADVISORY)
+        for finding in findings
+        # A partial check does not know which exemptions are not used.
+        if not (gate.is_partial and finding.outcome == "unused")
+    )
+    return CheckResult(sorted(failing, key=rank), complete)
 
 
 def _level_changes(
@@ -346,16 +338,12 @@ def _require_provider_version() -> None:
         )
 
 
-def _types_without_rules(deployment: Deployment) -> dict[str, int]:
+def _types_without_rules(messages: Messages) -> dict[str, int]:
     """The number of resources of each type that no rule of the two packs evaluates. Resources that
     are only read do not count.
     """
     evaluated = {type for rule in catalogue.RULES for type in rule.types}
-    managed = (
-        item.registration
-        for item in deployment.resources
-        if item.registration.custom and not item.registration.external
-    )
+    managed = (item for item in messages.registrations if item.custom and not item.external)
     types = (item.type for item in managed if not item.type.startswith("pulumi:"))
     counts = Counter(type for type in types if type not in evaluated)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
@@ -376,12 +364,10 @@ def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
     return {"GATEHOUSE_EXEMPTIONS": str(file.resolve())}
 
 
-def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> list[Finding]:
+def findings(packs: Sequence[Pack], messages: Messages, pass_name: str) -> list[Finding]:
     """The findings of the packs for a deployment, most severe first."""
-    registrations = {
-        resource.registration.urn: resource.registration for resource in deployment.resources
-    }
-    diagnostics = analyzer.analyze(packs, deployment)
+    registrations = {item.urn: item for item in messages.registrations}
+    diagnostics = analyzer.analyze(packs, messages)
     levels = {pack.title: pack.levels for pack in packs}  # complete after the packs have answered
     rows = (
         finding if pass_name == PASSES[0] else still_undecided(finding, levels.get(row.pack, {}))
@@ -394,6 +380,7 @@ def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> l
             urn=row.urn,
             passes=(pass_name,),
             title=row.description,
+            severity=row.severity,
             source=registrations[row.urn].source if row.urn in registrations else "",
         )
     )

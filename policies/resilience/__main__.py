@@ -1,5 +1,7 @@
 """Resilience pack: availability, recovery, cost, tags and observability."""
 
+from pathlib import Path
+
 from gatehouse_policies.packs import start
 
-start("resilience")
+start("resilience", Path(__file__).parents[2] / "policies.toml")

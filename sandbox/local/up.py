@@ -15,10 +15,11 @@ from urllib.parse import quote
 
 from gatehouse.core.errors import SettingsError
 from gatehouse.platform.envoy import process
-from gatehouse_policies import policy_check
+from gatehouse_policies import configuration, policy_check
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import write_private
 from gatehouse_policies.program import analyzer
+from gatehouse_policies.program.messages import Messages
 from gatehouse_policies.program.project import load
 from gatehouse_policies.program.types import Deployment
 from gatehouse_policies.reports.findings import Run, summary
@@ -269,7 +270,11 @@ class _Environment:
         project = load(REPOSITORY, stack)
         config = {SETTINGS: apply_changes(project.config.get(SETTINGS, "{}"), changes)}
         # The packs start while the stack is deployed.
-        with analyzer.packs(policy_check.PACKS, project, project.environment) as packs:
+        rules = configuration.read(REPOSITORY / configuration.FILE_NAME).rules
+        environment = project.environment
+        with analyzer.packs(
+            policy_check.PACKS, project, environment, changes=rules[environment]
+        ) as packs:
             for pack in packs:
                 self._state.add(f"policy pack {pack.name}", pack.pid)
             progress.step("Deploying to the AWS emulator")
@@ -293,7 +298,7 @@ class _Environment:
         return emulator, deployment
 
     def _check(self, packs: Sequence[analyzer.Pack], deployment: Deployment) -> None:
-        findings = policy_check.findings(packs, deployment, "known")
+        findings = policy_check.findings(packs, Messages.of(deployment), "known")
         run = Run(deployment.stack, len(deployment.resources))
         result = policy_check.CheckResult(findings, run)
         show = self._progress.fail if result.exit_code else self._progress.done

@@ -20,6 +20,7 @@ from gatehouse_policies import catalogue, packs
 from gatehouse_policies.analysis.properties import UNKNOWN, Properties
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.catalogue import PACKS, PACKS_FOLDER, level_config
+from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.engine.guard import Decision, evaluate, violation_text
 from gatehouse_policies.engine.rule import Rule
 from google.protobuf import struct_pb2
@@ -33,6 +34,17 @@ _PROVIDER = {
     "allowedAccountIds": f'["{ACCOUNT}"]',
     "defaultTags": '{"tags": {"Team": "platform"}}',
 }
+
+_STACKS = {"account_stacks": ("gatehouse/prod",)}
+CONFIGURED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "GH-ACC-001": _STACKS,
+    "GH-COST-001": _STACKS,
+    "GH-PUL-003": {"regions": ("eu-west-1", "eu-central-1")},
+    "GH-S3-002": _STACKS,
+    "GH-TAG-001": {"tags": ("Owner", "DataClass")},
+    "GH-VPC-011": _STACKS,
+}
+"""What the configuration file of the programs sets."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +172,7 @@ class ImportedPack(Pack):
         sdk: Any = pulumi_policy.policy
         level = pulumi_policy.EnforcementLevel.ADVISORY
         # The first pack installs the selection of policies in the SDK, so policies come first.
-        policies = packs.policies(pack)
+        policies = packs.policies(pack, Configuration())
         self._servicer = sdk._PolicyAnalyzerServicer(PACKS[pack], "0.0.1", policies, level)
         self.configure(level_config(pack, "prod"))
 
@@ -211,7 +223,8 @@ class Evaluation:
         return self._decide(rule, resource, Stack(resources))
 
     def _decide(self, rule: Rule, resource: Resource, stack: Stack) -> Decision:
-        subject = replace(resource, settings=rule.defaults("prod"), lists=rule.lists)
+        lists = {**rule.lists, **CONFIGURED.get(rule.id, {})}
+        subject = replace(resource, settings=rule.defaults("prod"), lists=lists)
         return evaluate(rule, subject, stack if rule.scope == "stack" else Stack([subject]))
 
 

@@ -52,6 +52,12 @@ def test_every_rule_has_its_own_id_and_is_in_one_pack() -> None:
     assert sorted(rule.id for pack in PACKS for rule in of_pack(pack)) == ids
 
 
+def test_control_that_is_not_in_the_first_version_has_a_date() -> None:
+    first = (Path(__file__).parent / "first_controls.txt").read_text().split()
+    dated = {rule.id for rule in RULES if rule.introduced}
+    assert dated == {rule.id for rule in RULES} - set(first), "set introduced in the declaration"
+
+
 def test_metadata_is_complete() -> None:
     incomplete = [
         rule.id

@@ -1,12 +1,14 @@
 """The configuration file changes levels and parameters."""
 
 import json
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.__main__ import main
-from gatehouse_policies.configuration import LISTS, Configuration, read
+from gatehouse_policies.configuration import LISTS, Configuration, find, new_controls, read
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.rule import ENVIRONMENTS
 from gatehouse_policies.errors import CheckError
@@ -22,12 +24,19 @@ def configuration(file: Path, text: str) -> Configuration:
     return read(file)
 
 
-def test_empty_file_changes_nothing(file: Path) -> None:
-    for pack in catalogue.PACKS:
-        for environment in ENVIRONMENTS:
-            assert configuration(file, "").of_pack(pack, environment) == catalogue.level_config(
-                pack, environment
-            )
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("pack", catalogue.PACKS)
+def test_strict_controls_are_the_only_ones_without_their_level(
+    file: Path, pack: str, environment: str
+) -> None:
+    levels = catalogue.level_config(pack, environment)
+    strict = {rule.id for rule in catalogue.of_pack(pack) if rule.strict}
+    assert strict
+    assert configuration(file, "strict = true").of_pack(pack, environment) == levels
+    disabled = {"enforcementLevel": "disabled"}
+    assert configuration(file, "").of_pack(pack, environment) == {
+        id: values | (disabled if id in strict else {}) for id, values in levels.items()
+    }
 
 
 @pytest.mark.parametrize("key", LISTS)
@@ -35,6 +44,8 @@ def test_list_replaces_the_parameter_of_its_rules(file: Path, key: str) -> None:
     values = {
         "regions": ["eu-west-1", "eusc-de-east-1"],
         "repositories": ["acme/shop", "acme/a.b"],
+        "account_stacks": ["account/main", "acme/live"],
+        "accounts": ["482912345678"],
     }.get(key, ["one", "two"])
     config = configuration(file, f"{key} = {json.dumps(values)}\n")
     for id, parameter in LISTS[key]:
@@ -106,6 +117,17 @@ INVALID = [
         'repositories = ["shop"]',
         "repositories: 'shop' is not a repository. Write the owner and the name",
     ),
+    ('account_stacks = ["main"]', "account_stacks: 'main' is not a stack. Write the project and"),
+    ("new_controls = {after = 2026-12-01}", "new_controls must have the two dates after and"),
+    ('new_controls = {after = "a", advisory_until = "b"}', "new_controls must have the two dates"),
+    (
+        "new_controls = {after = 2026-12-01, advisory_until = 9999-01-01}",
+        "new_controls.advisory_until is more than 90 days from now. Write an earlier date",
+    ),
+    ('accounts = ["1234"]', "accounts: '1234' is not an account. Write its 12 digits"),
+    ('[environments]\nlive = "live"', "environments.live must be dev, staging, prod, not 'live'"),
+    ("strict = 1", "strict must be true or false"),
+    ("baseline = 1", "baseline must be the path of a file"),
     (
         '[levels.production]\nGH-S3-010 = "advisory"',
         "'production' is not an environment. Write one of [levels.dev]",
@@ -187,6 +209,53 @@ def test_missing_file_is_an_error(file: Path) -> None:
         CheckError, match=r"cannot be read: No such file or directory. Specify a TOML file"
     ):
         read(file)
+
+
+def test_file_of_a_program_is_in_its_repository(tmp_path: Path) -> None:
+    outside, program = tmp_path / "policies.toml", tmp_path / "repository" / "shop" / "infra"
+    program.mkdir(parents=True)
+    outside.touch()
+    assert find(program) is None
+    (tmp_path / "repository" / ".git").mkdir()
+    assert find(program) is None
+    (tmp_path / "repository" / "policies.toml").touch()
+    assert find(program) == tmp_path / "repository" / "policies.toml"
+    (program / "policies.toml").touch()
+    assert find(program) == program / "policies.toml"
+
+
+def test_paths_are_relative_to_the_file(file: Path) -> None:
+    config = configuration(file, 'baseline = "known/prod.json"\n')
+    assert (config.baseline, config.exemptions) == (file.parent / "known" / "prod.json", None)
+    assert configuration(file, "[[exemption]]\n").exemptions == file
+
+
+def test_new_controls_are_advisory_until_a_date() -> None:
+    first = replace(catalogue.rule("GH-S3-010"), introduced=None)
+    old = replace(catalogue.rule("GH-S3-001"), introduced=date(2026, 12, 1))
+    new = replace(catalogue.rule("GH-S3-003"), introduced=date(2026, 12, 2))
+    table = {"after": date(2026, 12, 1), "advisory_until": date(2027, 1, 31)}
+
+    def levels(today: date) -> dict[str, dict[str, str]]:
+        return new_controls(table, "new_controls", [first, old, new], today)
+
+    assert levels(date(2027, 1, 31)) == {
+        "GH-S3-003": {
+            "enforcementLevel": "advisory",
+            "reason": "added on 2026-12-02, advisory until 2027-01-31",
+        }
+    }
+    assert levels(date(2027, 2, 1)) == {}
+
+
+def test_control_without_its_list_evaluates_nothing(file: Path) -> None:
+    needed = {"GH-PUL-003": "regions", "GH-TAG-001": "tags"}
+    assert needed.items() <= configuration(file, "").not_configured("prod").items()
+    text = 'regions = ["eu-west-1"]\n[levels.prod]\nGH-TAG-001 = {tags = ["team"]}\n'
+    config = configuration(file, text)
+    assert "GH-PUL-003" not in config.not_configured("prod")
+    assert "GH-TAG-001" not in config.not_configured("prod")
+    assert "GH-TAG-001" in config.not_configured("dev")
 
 
 def test_levels_for_the_engine_are_written(

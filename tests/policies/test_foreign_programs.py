@@ -197,7 +197,9 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> CheckResult:
     program = write_program(tmp_path_factory.mktemp("any"), ANY, STACK + ENCRYPTED)
-    return policy_check.check(program, "dev", levels="prod")
+    config = program / "policies.toml"
+    config.write_text('regions = ["eu-west-1"]\n')
+    return policy_check.check(program, "dev", levels="prod", configuration=read(config))
 
 
 @pytest.fixture
@@ -340,7 +342,7 @@ def test_configuration_of_the_repository_is_applied(write: Write, tmp_path: Path
     file.write_text(
         'regions = ["us-east-1"]\nrequired_tags = ["team"]\nharmless_names = '
         '["DEMO_PASSWORD"]\npublic_routes = ["GET /health"]\n'
-        'load_balancer_groups = ["web", "listed"]\n'
+        'load_balancer_groups = ["web", "listed"]\naccount_stacks = ["shop/dev"]\n'
         '[levels]\nGH-SNS-001 = {enforcementLevel = "disabled", reason = "public data"}\n'
         "[levels.staging]\nGH-COST-001 = {enforcementLevel = "
         '"advisory"}\n[stack_config]\n"shop:port" = 5432\n'
@@ -403,8 +405,13 @@ def test_reports_are_in_the_folder_of_the_program(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program = write("")
+    # Found without an option.
+    (program.parent / "policies.toml").write_text('account_stacks = ["shop/dev"]\n')
     assert main(["check", "--program", str(program), "--env", "dev", "--levels", "prod"]) == 1
     assert "GH-ACC-001" in capsys.readouterr().out
+    (program.parent / "policies.toml").write_text('account_stacks = ["shop/live"]\n')
+    assert main(["check", "--program", str(program), "--env", "dev", "--levels", "prod"]) == 0
+    capsys.readouterr()
     folder = program / ".gatehouse"
     assert {file.name for file in (folder / "check").iterdir()} == {
         f"dev.prod.{suffix}" for suffix in ("txt", "sarif", "xml", "md")
@@ -433,7 +440,7 @@ def test_name_decides_in_container_definitions_with_encrypted_values(result: Che
     assert (secret.outcome, secret.level, secret.message) == (
         "violation",
         "mandatory",
-        "containerDefinitions[0].environment.DB_PASSWORD is unknown, and its name indicates a "
+        "container_definitions[0].environment.DB_PASSWORD is unknown, and its name indicates a "
         "secret",
     )
     assert [item.outcome for item in of_rule(result, "GH-ECS-001", "encrypted")] == ["violation"]

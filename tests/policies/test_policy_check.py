@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
+from gatehouse_policies.configuration import read
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.reports.findings import Run
 
@@ -116,6 +117,43 @@ def test_settings_on_a_bucket_itself_are_read(program: Path) -> None:
     settings = {f"GH-S3-{number}" for number in ("005", "007", "008", "009", "010")}
     assert "GH-PUL-004" in of_bucket
     assert not of_bucket & settings
+
+
+SEVERITIES = """
+import pulumi_aws as aws
+
+new = aws.s3.Bucket("new")
+opened = aws.s3.Bucket("opened")
+aws.s3.BucketPublicAccessBlock("opened", bucket=opened.id, block_public_acls=False)
+"""
+
+
+def test_message_can_have_another_severity_than_its_rule(program: Path) -> None:
+    (program / "__main__.py").write_text(SEVERITIES)
+    findings = policy_check.check(program, "dev", levels="prod").findings
+    severities = {
+        (item.urn.rpartition("::")[2], item.severity)
+        for item in findings
+        if item.rule == "GH-S3-001"
+    }
+    assert severities == {("new", "low"), ("opened", "critical")}
+
+
+def test_strict_controls_need_a_key(program: Path, tmp_path: Path) -> None:
+    config = tmp_path / "policies.toml"
+
+    def rules(text: str) -> set[str]:
+        config.write_text(text)
+        result = policy_check.check(program, "dev", levels="prod", configuration=read(config))
+        assert ("GH-S3-013" in result.run.not_configured) is ("GH-S3-013" not in result_ids(result))
+        return result_ids(result)
+
+    def result_ids(result: policy_check.CheckResult) -> set[str]:
+        return {item.rule for item in result.findings}
+
+    assert not {"GH-S3-013", "GH-PUL-001"} & rules("")
+    assert {"GH-S3-013", "GH-PUL-001"} <= rules("strict = true")
+    assert "GH-S3-013" in rules('[levels]\nGH-S3-013 = "advisory"')
 
 
 LOGS = """

@@ -26,7 +26,7 @@ def test_unknown_region_is_reported_with_the_nearest_one(
         f"Pulumi.dev.yaml: {key} is '{region}', which is no AWS region in botocore "
     )
     assert f"did you mean {nearest}" in message
-    assert message.endswith("add it to policies/gatehouse_policies/allowed_regions.toml")
+    assert message.endswith("add it to policies.toml")
 
 
 def test_region_that_is_newer_than_botocore_is_allowed_in_a_file(

@@ -58,6 +58,7 @@ def repository(tmp_path: Path) -> Path:
     """A repository with one release, one change after it, and no dependencies."""
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / "tools/new_release.py", tmp_path / "tools")
+    shutil.copy(ROOT / ".gitignore", tmp_path)
     (tmp_path / "changes").mkdir()
     shutil.copy(ROOT / "changes/README.md", tmp_path / "changes")
     (tmp_path / "changes/+drain.fixed.md").write_text("Cores: streams end.\n")

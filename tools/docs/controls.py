@@ -36,7 +36,8 @@ def _table(controls: Iterable[Control]) -> str:
             f"`{control.id}`",
             prose(control.title),
             control.severity,
-            "/".join(control.level(environment).value[0] for environment in ENVIRONMENTS),
+            "/".join(control.level(environment).value[0] for environment in ENVIRONMENTS)
+            + ("*" if control.strict else ""),
         )
         for control in controls
     )

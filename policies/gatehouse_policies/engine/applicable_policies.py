@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pulumi_policy.policy
+from pulumi.runtime.proto import analyzer_pb2
 from pulumi_policy import Policy, PolicyResource, StackValidationArgs, StackValidationPolicy
 
 _SDK: Any = pulumi_policy.policy
@@ -61,6 +63,7 @@ class ApplicablePolicies(list[Policy]):
         resource.
     record_inputs: called with the URN and the names of the inputs of each resource that the program
         manages.
+    severities: the severity of a violation that is not that of its policy, by policy and message.
     """
 
     def __init__(
@@ -68,9 +71,11 @@ class ApplicablePolicies(list[Policy]):
         policies: Sequence[Policy],
         types: Mapping[str, Sequence[str]],
         record_inputs: Callable[[str, Iterable[str]], None] = lambda _urn, _names: None,
+        severities: Mapping[tuple[str, str], str] = MappingProxyType({}),
     ) -> None:
         super().__init__(policies)
         self.record_inputs = record_inputs
+        self.severities = severities
         self._all = tuple(policies)
         self._types = types
         self._of_types = lru_cache(maxsize=1024)(self._select)
@@ -119,7 +124,7 @@ class _Selecting:
         # Policies do not receive every resource, so the inputs are recorded here.
         self._applicable.record_inputs(request.urn, list(request.properties.fields))
         with selection(self._applicable.of_types({request.type})):
-            return self._parent.Analyze(request, context)
+            return self._with_severities(self._parent.Analyze(request, context))
 
     def AnalyzeStack(self, request: Any, context: Any) -> Any:
         if self._applicable is None:
@@ -135,7 +140,19 @@ class _Selecting:
             with selection(
                 self._applicable.of_types({resource.resource_type for resource in decoded})
             ):
-                return self._parent.AnalyzeStack(type(request)(), context)
+                return self._with_severities(self._parent.AnalyzeStack(type(request)(), context))
         finally:
             _RESOURCES.reset(token)
             _CACHE.reset(cache)
+
+    def _with_severities(self, response: Any) -> Any:
+        """The response, in which a violation has its own severity. The SDK sets that of the
+        policy.
+        """
+        severities = self._applicable.severities if self._applicable is not None else {}
+        for diagnostic in response.diagnostics if severities else ():
+            text = diagnostic.message.removeprefix(f"{diagnostic.description}\n")
+            if severity := severities.get((diagnostic.policyName, text)):
+                name = f"POLICY_SEVERITY_{severity.upper()}"
+                diagnostic.severity = analyzer_pb2.PolicySeverity.Value(name)
+        return response

@@ -32,6 +32,8 @@ class DeploymentState:
         self._lock = Lock()
         self._inputs: dict[str, frozenset[str]] = {}
         self._results: dict[tuple[str, str], Result] = {}
+        #: The severity of a violation that is not that of its rule, by rule and text.
+        self.severities: dict[tuple[str, str], str] = {}
 
     def record_inputs(self, urn: str, properties: Iterable[str]) -> None:
         """Records which properties the program sets before the provider adds computed
@@ -71,7 +73,10 @@ class DeploymentState:
             if decision != Decision():
                 self._results[rule.id, urn] = Result(rule.id, urn, decision, exemption)
         for violation in decision.violations if exemption is None else ():
-            report(violation_text(violation, rule), urn)
+            text = violation_text(violation, rule)
+            if violation.severity:
+                self.severities[rule.id, text] = violation.severity
+            report(text, urn)
 
     def results(self, urns: Collection[str]) -> list[Result]:
         """The latest results for these resources, except resources that pass."""

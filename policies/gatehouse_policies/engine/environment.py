@@ -38,6 +38,11 @@ def of_process() -> str:
     )
 
 
+def stack_of_process() -> tuple[str, str]:
+    """The names of the project and of the stack that the engine analyzes."""
+    return os.environ.get("PULUMI_PROJECT", ""), os.environ.get("PULUMI_STACK", "")
+
+
 def regions_of_process() -> frozenset[str]:
     """The Regions that the object `<project>:settings` of the stack names: `region` and
     `second_region`.

@@ -1,6 +1,4 @@
-"""Exemptions of resources from controls, read from `exemptions.toml`, with owner, reason, ticket
-and expiry date.
-"""
+"""Exemptions of resources from controls, with owner, reason, ticket and expiry date."""
 
 import re
 import tomllib
@@ -43,10 +41,10 @@ class Exemption:
         parts = zip(urn.rpartition("::"), self.urn.rpartition("::"), strict=True)
         return control == self.control and all(fnmatchcase(*part) for part in parts)
 
-    def applies_to_stack(self, stack_urn: str) -> bool:
-        """True unless the entry's URN names a different Pulumi stack than `stack_urn`."""
-        stack = _stack(self.urn)
-        return "*" in stack or "?" in stack or stack == _stack(stack_urn)
+    def applies_to_stack(self, urn: str) -> bool:
+        """True unless the entry's URN names another stack or project than the URN of a resource."""
+        parts = zip(urn.split("::")[:2], self.urn.split("::")[:-1], strict=False)
+        return all(fnmatchcase(part, pattern) or "*" in pattern for part, pattern in parts)
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,8 @@ class Exemptions:
 
 
 def load(path: Path, today: date, exemptible: Mapping[str, bool]) -> Exemptions:
-    """Reads the file. Returns no exemptions if the file does not exist, and an error if it cannot
-    be read.
+    """Reads the file, which can also be a configuration file. Returns no exemptions if the file
+    does not exist, and an error if it cannot be read.
 
     exemptible: for each known control, whether it allows exemptions.
     """
@@ -76,15 +74,15 @@ def load(path: Path, today: date, exemptible: Mapping[str, bool]) -> Exemptions:
         text = f"{path.name} cannot be read ({type(error).__name__}). Fix: make it valid TOML"
         return Exemptions(errors=(("", text),))
     entries = raw.get("exemption", [])
-    if set(raw) - {"exemption"} or not isinstance(entries, list):
-        text = f"{path.name} contains other keys. Fix: write [[exemption]] entries only"
+    if (raw and not entries) or not isinstance(entries, list):
+        text = f"{path.name} has no [[exemption]]. Fix: write each entry as [[exemption]]"
         return Exemptions(errors=(("", text),))
     active: list[Exemption] = []
     errors: list[tuple[str, str]] = []
     for number, entry in enumerate(entries, start=1):
         if (
             defect := _shape_error(entry)
-            or _control_error(entry, exemptible)
+            or control_error(entry["control"], exemptible)
             or _date_error(entry, today)
         ):
             control = entry.get("control") if isinstance(entry, dict) else ""
@@ -112,11 +110,8 @@ def _shape_error(entry: Any) -> str:
     for key in (*_KEYS[5:], "first_created"):
         if type(entry.get(key, entry["created"])) is not date:
             return f"has no valid date in {key}. Fix: write {key} = 2026-01-31, without quotes"
-    if len(_WORD.findall(entry["reason"])) < REASON_WORDS_MIN:
-        return (
-            f"has a reason with fewer than {REASON_WORDS_MIN} words. Fix: explain why the "
-            f"control cannot be met"
-        )
+    if error := reason_error(entry["reason"]):
+        return error
     if not isinstance(entry.get("renewed_by", ""), str):
         return "has no text in renewed_by. Fix: write the person or team that approved the renewal"
     # A pattern without a name covers every resource, such as urn:*, ?* or urn:pulumi:dev::shop::*.
@@ -128,13 +123,24 @@ def _shape_error(entry: Any) -> str:
     return ""
 
 
-def _control_error(entry: Mapping[str, Any], exemptible: Mapping[str, bool]) -> str:
-    if entry["control"] in _META_POLICIES:
+def reason_error(reason: str) -> str:
+    """Why the reason is not accepted, with the fix; "" if it is."""
+    if len(_WORD.findall(reason)) >= REASON_WORDS_MIN:
+        return ""
+    return (
+        f"has a reason with fewer than {REASON_WORDS_MIN} words. Fix: explain why the "
+        f"control cannot be met"
+    )
+
+
+def control_error(control: str, exemptible: Mapping[str, bool]) -> str:
+    """Why the control cannot be exempted, with the fix; "" if it can."""
+    if control in _META_POLICIES:
         return (
-            f"names {entry['control']}, which reports on other controls. Fix: name the "
+            f"names {control}, which reports on other controls. Fix: name the "
             f"control of the finding"
         )
-    allowed = exemptible.get(entry["control"])
+    allowed = exemptible.get(control)
     if allowed is None:
         return "names an unknown control. Fix: copy the ID from a report"
     if not allowed:
@@ -154,11 +160,6 @@ def _date_error(entry: Mapping[str, Any], today: date) -> str:
         )
     if expires <= created:
         return "expires before its creation date. Fix: set expires after created"
-    if (expires - created).days > DAYS_MAX:
-        return (
-            f"is valid for {(expires - created).days} days; the maximum is {DAYS_MAX}. Fix: "
-            f"set an earlier expires date"
-        )
     first = entry.get("first_created", created)
     if first > created:
         return (
@@ -172,11 +173,18 @@ def _date_error(entry: Mapping[str, Any], today: date) -> str:
             f"{TOTAL_DAYS_MAX}"
         )
         return f"{total} unless another owner renews it. Fix: meet the control, or set renewed_by"
-    if expires < today:
+    return period_error(created, expires, today)
+
+
+def period_error(created: date, expires: date, today: date) -> str:
+    """Why the period is too long or over, with the fix; "" if it is neither."""
+    if (expires - created).days > DAYS_MAX:
         return (
-            f"expired on {expires}. Fix: meet the control and remove the entry, or renew "
-            f"the approval"
+            f"is valid for {(expires - created).days} days; the maximum is {DAYS_MAX}. Fix: "
+            f"set an earlier end"
         )
+    if expires < today:
+        return f"expired on {expires}. Fix: meet the control and remove the exemption, or renew it"
     return ""
 
 
@@ -184,10 +192,3 @@ def _label(number: int, entry: Any) -> str:
     known = entry if isinstance(entry, dict) else {}
     details = [known[key] for key in ("control", "ticket") if isinstance(known.get(key), str)]
     return f"exemption {number} ({', '.join(details)})" if details else f"exemption {number}"
-
-
-def _stack(urn: str) -> str:
-    """The name of the Pulumi stack in a URN of the form
-    urn:pulumi:<stack>::<project>::<types>::<name>.
-    """
-    return urn.partition("::")[0].rpartition(":")[2]

@@ -23,14 +23,13 @@ EXEMPTION_USED = _notice(
     "GH-EXEMPT-USED",
     title="Exemptions in use are reported",
     remedy=(
-        "bring the resource into compliance before the exemption expires, then remove the "
-        "entry from the exemptions file"
+        "bring the resource into compliance before the exemption expires, then remove the exemption"
     ),
 )
 EXEMPTION_INVALID = _meta_policy(
     "GH-EXEMPT-INVALID",
     title="Exemptions are valid",
-    remedy="correct the entry in the exemptions file",
+    remedy="correct the exemption",
     severity="high",
 )
 UNDECIDED = _meta_policy(
@@ -48,7 +47,7 @@ UNDECIDED_ALLOWED = _notice(
     ),
 )
 
-UNUSED_REMEDY = "remove the entry from the exemptions file, or correct its urn"
+UNUSED_REMEDY = "remove the exemption, or correct what it names"
 """The fix for an exemption that no resource uses, which GH-EXEMPT-USED reports too."""
 
 META_POLICIES = (BROKEN, EXEMPTION_USED, EXEMPTION_INVALID, UNDECIDED, UNDECIDED_ALLOWED)

@@ -29,25 +29,31 @@ from gatehouse_policies.engine.exemptions import Exemptions, load
 from gatehouse_policies.engine.guard import evaluate
 from gatehouse_policies.engine.rule import Control, Rule
 
-EXEMPTIONS_FILE = Path(__file__).parents[1] / "exemptions.toml"
 
-
-def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Policy]:
+def guarded(
+    rules: Sequence[Rule],
+    catalogue: Iterable[Rule] = (),
+    exemptions: Path | None = None,
+    stack_environment: str = "",
+) -> list[Policy]:
     """One policy for each rule, followed by the meta policies, which must come last.
 
     Without a pack configuration, each rule has the level and settings for the stack's environment.
 
     catalogue: the rules of all packs, set only for the pack that reports exemptions from unknown
         controls.
+    exemptions: TOML file with [[exemption]] entries.
+    stack_environment: the environment whose levels apply, by default that of the stack.
 
-    Environment variables: `GATEHOUSE_EXEMPTIONS` is the path of an exemptions file that replaces
-    the default file. With `GATEHOUSE_IGNORE_EXEMPTIONS=1`, exemptions are ignored, for an audit.
+    Environment variables: `GATEHOUSE_EXEMPTIONS` is the path of a file that replaces `exemptions`.
+    With `GATEHOUSE_IGNORE_EXEMPTIONS=1`, exemptions are ignored, for an audit.
     """
     applicable_policies.install()
-    stack_environment = environment.of_process()
+    stack_environment = stack_environment or environment.of_process()
     own = frozenset(rule.id for rule in rules)
     everywhere = {rule.id: rule.exemptible for rule in catalogue}
-    state = DeploymentState(_exemptions(everywhere | {rule.id: rule.exemptible for rule in rules}))
+    exemptible = everywhere | {rule.id: rule.exemptible for rule in rules}
+    state = DeploymentState(_exemptions(exemptions, exemptible))
     policies = [
         _resource_policy(rule, state, stack_environment)
         for rule in rules
@@ -65,15 +71,16 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
         lambda control: control in own or (bool(everywhere) and control not in everywhere),
     ).policies(stack_environment)
     return ApplicablePolicies(
-        policies, {rule.id: rule.types for rule in rules}, state.record_inputs
+        policies, {rule.id: rule.types for rule in rules}, state.record_inputs, state.severities
     )
 
 
-def _exemptions(exemptible: Mapping[str, bool]) -> Exemptions:
-    if os.environ.get("GATEHOUSE_IGNORE_EXEMPTIONS") == "1":
+def _exemptions(file: Path | None, exemptible: Mapping[str, bool]) -> Exemptions:
+    other = os.environ.get("GATEHOUSE_EXEMPTIONS")
+    file = Path(other) if other else file
+    if file is None or os.environ.get("GATEHOUSE_IGNORE_EXEMPTIONS") == "1":
         return Exemptions()
-    path = Path(os.environ.get("GATEHOUSE_EXEMPTIONS") or EXEMPTIONS_FILE)
-    return load(path, datetime.now(UTC).date(), exemptible)
+    return load(file, datetime.now(UTC).date(), exemptible)
 
 
 def _resource_policy(rule: Rule, state: DeploymentState, env: str) -> Policy:

@@ -292,7 +292,11 @@ def for_types(types: tuple[str, ...], *requirements: Requirement) -> Requirement
 
 
 def has_resource(
-    resource_class: str, prop: str, *requirements: Requirement, missing: str, owner: str = ""
+    resource_class: str,
+    prop: str,
+    *requirements: Requirement,
+    missing: str | Violation,
+    owner: str = "",
 ) -> Requirement:
     """Another resource refers to the resource, and meets the requirements. For stack rules.
 

@@ -7,8 +7,9 @@ in `rules`.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from datetime import date
 from enum import StrEnum
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from gatehouse_policies.analysis.properties import UnknownPropertyError
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -27,16 +28,24 @@ class Level(StrEnum):
 Severity = Literal["low", "medium", "high", "critical"]
 
 
+SEVERITIES: tuple[str, ...] = get_args(Severity)
+"""From the lowest to the highest."""
+
 _LEVELS = {"M": Level.MANDATORY, "A": Level.ADVISORY, "-": Level.DISABLED}
 _CIS = re.compile(r"\d+(\.\d+)+")  # CIS AWS Foundations, version 7.0 of the benchmark
 
 
 @dataclass(frozen=True)
 class Violation:
-    """A defect in one resource. remedy: replaces the remedy of the rule."""
+    """A defect in one resource. remedy, severity: replace those of the rule."""
 
     message: str
     remedy: str = ""
+    severity: str = ""
+
+    def __post_init__(self) -> None:
+        if self.severity not in ("", *SEVERITIES):
+            raise ValueError(f"severity must be {', '.join(SEVERITIES)}")
 
 
 @dataclass(frozen=True)
@@ -73,11 +82,15 @@ class Control:
     url: documentation of the AWS or Pulumi feature.
     upstream: space-separated IDs of the same control in other catalogues (Security Hub, CIS,
         Checkov, cdk-nag).
-    exemptible: False if `exemptions.toml` must not exempt a resource.
+    exemptible: False if no exemption is allowed.
     settings: numeric parameters per environment, such as {"days_min": {"dev": 7, "staging": 7,
         "prod": 35}}.
     lists: parameters that are lists of strings, the same in every environment. Pack configuration
         overrides settings and lists.
+    needs: the list without whose values the control evaluates nothing, such as "regions".
+    strict: True for a practice that most teams do not require. It is evaluated if the configuration
+        file sets `strict`.
+    introduced: the date on which a control was added after the first version, such as 2026-12-01.
     unknown_allowed: properties that may be unknown at preview, each with the reason. Includes the
         nested properties.
     decided_by_name: pattern of the paths of unknown properties, such as
@@ -98,14 +111,17 @@ class Control:
     exemptible: bool = True
     settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    needs: str = ""
+    strict: bool = False
+    introduced: date | None = None
     unknown_allowed: Mapping[str, str] = field(default_factory=dict)
     decided_by_name: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch("([MA-]{3})?", self.levels):
             raise ValueError(f'{self.id}: levels must be three of M, A and -, such as "-AM"')
-        if self.severity not in get_args(Severity):
-            raise ValueError(f"{self.id}: severity must be {', '.join(get_args(Severity))}")
+        if self.severity not in SEVERITIES:
+            raise ValueError(f"{self.id}: severity must be {', '.join(SEVERITIES)}")
 
     def level(self, environment: str) -> Level:
         default = "MMM" if self.severity in {"critical", "high"} else "AMM"
@@ -139,6 +155,25 @@ class Rule(Control):
         """False for a critical rule that has no exemptions."""
         return self.exemptible or self.severity != "critical"
 
+    @property
+    def is_configured(self) -> bool:
+        return not self.needs or bool(self.lists[self.needs])
+
+    def configured(self, config: Mapping[str, Any]) -> "Rule":
+        """The rule with a level and parameters in the format of `--policy-pack-config`."""
+        levels = {level.value: letter for letter, level in _LEVELS.items()}
+        return replace(
+            self,
+            levels=levels[config["enforcementLevel"]] * len(ENVIRONMENTS)
+            if "enforcementLevel" in config
+            else self.levels,
+            lists={name: tuple(config.get(name, values)) for name, values in self.lists.items()},
+            settings={
+                name: dict.fromkeys(ENVIRONMENTS, config[name]) if name in config else values
+                for name, values in self.settings.items()
+            },
+        )
+
 
 @dataclass(frozen=True)
 class Requirement:
@@ -154,7 +189,10 @@ class Requirement:
     def violations(self, resource: Resource, stack: Stack) -> CheckResults:
         """The results of the check. A violation has the remedy of the requirement."""
         for result in self.check(resource, stack):
-            yield Violation(result, self.remedy) if isinstance(result, str) else result
+            result = Violation(result) if isinstance(result, str) else result
+            if isinstance(result, Violation) and not result.remedy:
+                result = replace(result, remedy=self.remedy)
+            yield result
 
 
 def joined_remedies(requirements: Iterable[Requirement]) -> str:

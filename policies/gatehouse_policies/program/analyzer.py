@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -30,7 +30,6 @@ from gatehouse_policies.program import child_process, policy_config
 from gatehouse_policies.program.messages import Messages
 from gatehouse_policies.program.policy_config import RuleConfigs
 from gatehouse_policies.program.project import Project
-from gatehouse_policies.program.types import Deployment
 
 _START_S = 60.0
 _CALL_S = 120.0
@@ -52,7 +51,8 @@ _ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit)\b")
 class Diagnostic:
     """A violation of a rule by one resource, or by the stack.
 
-    level: advisory or mandatory. message: without the description of the rule.
+    level: advisory or mandatory. message: without the description of the rule. severity: "" if the
+    pack does not set it.
     """
 
     rule: str
@@ -61,6 +61,7 @@ class Diagnostic:
     urn: str
     description: str
     message: str
+    severity: str = ""
 
 
 class Pack:
@@ -74,11 +75,13 @@ class Pack:
         environment: str,
         variables: Mapping[str, str],
         changes: RuleConfigs,
+        selects: Callable[[str], bool],
     ) -> None:
         if not (folder / "PulumiPolicy.yaml").is_file():
             raise CheckError(f"{folder.name} is not a policy pack: it has no PulumiPolicy.yaml.")
         self.name = self.title = folder.name
         self._changes = (_levels(folder, environment), changes)
+        self._selects = selects
         self._project = project
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
@@ -122,7 +125,7 @@ class Pack:
         self._call("ConfigureStack", stack, optional=True)
         info = self._call("GetAnalyzerInfo", empty_pb2.Empty())
         self.title = str(info.name)
-        config = policy_config.configuration(info, *self._changes)
+        config = policy_config.configuration(info, *self._changes, selects=self._selects)
         self.levels = {
             name: policy_config.level_name(row.enforcementLevel) for name, row in config.items()
         }
@@ -138,11 +141,11 @@ class Pack:
 
     def _analyze(self, messages: Messages) -> list[Diagnostic]:
         diagnostics = []
-        for registration, request in messages.inputs:
+        for request in messages.requests:
             response = self._call("Analyze", request)
-            diagnostics += [_diagnostic(row, registration.urn) for row in response.diagnostics]
+            diagnostics += [_diagnostic(row, request.urn) for row in response.diagnostics]
         response = self._call("AnalyzeStack", messages.stack, optional=True)
-        known = {resource.registration.urn for resource in messages.resources}
+        known = messages.urns
         rows = response.diagnostics if response else ()
         return diagnostics + [
             _diagnostic(row, row.urn if row.urn in known else messages.root) for row in rows
@@ -215,24 +218,27 @@ def packs(
     environment: str,
     variables: Mapping[str, str] | None = None,
     changes: RuleConfigs | None = None,
+    selects: Callable[[str], bool] = lambda _id: True,
 ) -> Iterator[tuple[Pack, ...]]:
     """Start all packs, and stop them on exit. Raises CheckError for a folder without a pack.
 
     variables: additional environment variables of the packs, such as the file of exemptions.
     changes: levels and parameters of rules, which override those of the packs.
+    selects: False for a rule that is disabled.
     """
     with ExitStack() as stack:
         started = []
         for folder in folders:
-            pack = Pack(folder.resolve(), project, environment, variables or {}, changes or {})
+            pack = Pack(
+                folder.resolve(), project, environment, variables or {}, changes or {}, selects
+            )
             stack.callback(pack.stop)
             started.append(pack)
         yield tuple(started)
 
 
-def analyze(running: Sequence[Pack], deployment: Deployment) -> list[Diagnostic]:
+def analyze(running: Sequence[Pack], messages: Messages) -> list[Diagnostic]:
     """Return the diagnostics of all packs for a deployment. The packs run in parallel."""
-    messages = Messages(deployment)
     with ThreadPoolExecutor(max_workers=max(1, len(running))) as pool:
         return list(chain.from_iterable(pool.map(lambda pack: pack.analyze(messages), running)))
 
@@ -282,4 +288,7 @@ def _diagnostic(row: proto.AnalyzeDiagnostic, urn: str) -> Diagnostic:
         urn,
         row.description,
         message,
+        ""
+        if row.severity == 0
+        else proto.PolicySeverity.Name(row.severity).rpartition("_")[2].lower(),
     )

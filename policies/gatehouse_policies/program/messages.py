@@ -3,20 +3,94 @@
 Source: sdk/go/common/resource/plugin/rpc.go and analyzer_plugin.go of pulumi/pulumi.
 """
 
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
 from pulumi.runtime.proto import analyzer_pb2 as proto
 
 from gatehouse_policies.program.types import Deployment, Registration, Resource
 from gatehouse_policies.program.values import properties, seconds
 
+_FACTS = ("urn", "type", "name", "custom", "parent", "external", "remote", "source")
 
+
+@dataclass(frozen=True)
 class Messages:
-    """The messages of one deployment, encoded once for all packs."""
+    """The messages of one deployment, encoded once for all packs.
 
+    root: URN of the stack.
+    registrations: the resources. Read from a file, they have no inputs and options.
+    requests: for Analyze: the stack, then the inputs of each resource before it is created. As in
+        the engine, resources that are only read are in `stack` only (step_generator.go).
+    stack: for AnalyzeStack: outputs, parents and dependencies of every resource.
+    unevaluated: what no rule evaluates, one sentence for each.
+    """
+
+    project: str
+    stack_name: str
+    root: str
+    registrations: tuple[Registration, ...]
+    requests: tuple[proto.AnalyzeRequest, ...]
+    stack: proto.AnalyzeStackRequest
+    unevaluated: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> "Messages":
+        encoder = _Encoder(deployment)
+        resources = (_stack(deployment), *deployment.resources)
+        return cls(
+            deployment.project,
+            deployment.stack,
+            deployment.stack_urn,
+            tuple(resource.registration for resource in deployment.resources),
+            tuple(
+                encoder.analyze_request(resource.registration)
+                for resource in resources
+                if not resource.registration.external
+            ),
+            proto.AnalyzeStackRequest(resources=map(encoder.stack_resource, resources)),
+            tuple(_unevaluated(deployment)),
+        )
+
+    @property
+    def urns(self) -> set[str]:
+        return {self.root, *(registration.urn for registration in self.registrations)}
+
+    def write(self, file: Path) -> None:
+        """Write the messages for `read` in another process."""
+        names = {"project": self.project, "stack_name": self.stack_name, "root": self.root}
+        facts = [{name: getattr(item, name) for name in _FACTS} for item in self.registrations]
+        header = json.dumps([names, facts, self.unevaluated, len(self.requests)]).encode()
+        messages = (message.SerializeToString() for message in (*self.requests, self.stack))
+        with file.open("wb") as out:
+            for part in (header, *messages):
+                out.write(len(part).to_bytes(8, "big") + part)
+
+    @classmethod
+    def read(cls, file: Path) -> "Messages":
+        with file.open("rb") as source:
+
+            def part() -> bytes:
+                return source.read(int.from_bytes(source.read(8), "big"))
+
+            names, facts, unevaluated, count = json.loads(part())
+            registrations = tuple(Registration(**item, inputs={}) for item in facts)
+            requests = tuple(proto.AnalyzeRequest.FromString(part()) for _ in range(count))
+            stack = proto.AnalyzeStackRequest.FromString(part())
+        return cls(
+            **names,
+            registrations=registrations,
+            requests=requests,
+            stack=stack,
+            unevaluated=tuple(unevaluated),
+        )
+
+
+class _Encoder:
     def __init__(self, deployment: Deployment) -> None:
-        self.root = deployment.stack_urn
-        #: The resources that the engine passes to a pack: the stack with its exports, then the
-        #: resources of the program.
-        self.resources = (_stack(deployment), *deployment.resources)
+        self._root = deployment.stack_urn
         used = {_provider_urn(resource.registration) for resource in deployment.resources}
         self._providers = {
             provider.urn: proto.AnalyzerProviderResource(
@@ -28,19 +102,8 @@ class Messages:
             for provider in (resource.registration for resource in deployment.resources)
             if provider.urn in used
         }
-        #: Each resource with the message for Analyze: its inputs before it is created. As in the
-        #: engine, resources that are only read are part of `stack` only (step_generator.go).
-        self.inputs = [
-            (resource.registration, self._analyze_request(resource.registration))
-            for resource in self.resources
-            if not resource.registration.external
-        ]
-        #: The message for AnalyzeStack: outputs, parents and dependencies of every resource.
-        self.stack = proto.AnalyzeStackRequest(
-            resources=[self._stack_resource(resource) for resource in self.resources]
-        )
 
-    def _analyze_request(self, registration: Registration) -> proto.AnalyzeRequest:
+    def analyze_request(self, registration: Registration) -> proto.AnalyzeRequest:
         return proto.AnalyzeRequest(
             urn=registration.urn,
             type=registration.type,
@@ -50,7 +113,7 @@ class Messages:
             provider=self._providers.get(_provider_urn(registration)),
         )
 
-    def _stack_resource(self, resource: Resource) -> proto.AnalyzerResource:
+    def stack_resource(self, resource: Resource) -> proto.AnalyzerResource:
         registration = resource.registration
         secrets = [*registration.secret_inputs, *registration.additional_secret_outputs]
         return proto.AnalyzerResource(
@@ -83,7 +146,25 @@ class Messages:
         )
 
     def _parent(self, registration: Registration) -> str:
-        return registration.parent or ("" if registration.urn == self.root else self.root)
+        return registration.parent or ("" if registration.urn == self._root else self._root)
+
+
+_RUNS_CODE = ("command:", "pulumi-python:dynamic")
+"""Types of resources that run a command or Python code, which can change anything."""
+
+
+def _unevaluated(deployment: Deployment) -> Iterator[str]:
+    yield from deployment.environment_calls
+    for registration in (resource.registration for resource in deployment.resources):
+        place = f"{registration.source} " if registration.source else ""
+        if registration.type.startswith(_RUNS_CODE):
+            yield f"{place}{registration.name} ({registration.type}) runs code"
+        if registration.ignore_changes:
+            names = ", ".join(registration.ignore_changes)
+            yield (
+                f"{place}{registration.name} ignores changes of {names}, so that the deployed "
+                f"values can differ"
+            )
 
 
 def _stack(deployment: Deployment) -> Resource:

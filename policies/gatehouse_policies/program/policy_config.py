@@ -3,7 +3,7 @@
 Merged as in the engine (pkg/resource/analyzer/config.go).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from google.protobuf import json_format, struct_pb2
@@ -18,11 +18,16 @@ def level_name(level: int) -> str:
     return proto.EnforcementLevel.Name(proto.EnforcementLevel.ValueType(level)).lower()
 
 
-def configuration(info: proto.AnalyzerInfo, *changes: RuleConfigs) -> dict[str, proto.PolicyConfig]:
+def configuration(
+    info: proto.AnalyzerInfo,
+    *changes: RuleConfigs,
+    selects: Callable[[str], bool] = lambda _id: True,
+) -> dict[str, proto.PolicyConfig]:
     """The message for Configure: every rule with its level and properties, including defaults.
 
     changes: override the values of the pack and of the changes before. Rules of other packs are
         ignored.
+    selects: False for a rule that is disabled.
     """
     result = {
         policy.name: proto.PolicyConfig(
@@ -42,6 +47,9 @@ def configuration(info: proto.AnalyzerInfo, *changes: RuleConfigs) -> dict[str, 
             if level := properties.pop("enforcementLevel", ""):
                 result[name].enforcementLevel = proto.EnforcementLevel.Value(level.upper())
             result[name].properties.update(properties)
+    for name, config in result.items():
+        if not selects(name):
+            config.enforcementLevel = proto.DISABLED
     return result
 
 

@@ -26,6 +26,7 @@ from pulumi.runtime import Settings, configure, run_in_stack, set_all_config
 
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.aws_location import region_variables
+from gatehouse_policies.program.environment_calls import recorded_calls
 from gatehouse_policies.program.lenient_apply import ApplyError, lenient_apply
 from gatehouse_policies.program.monitor import Monitor
 from gatehouse_policies.program.project import Project, load
@@ -80,10 +81,11 @@ def run(
         _program_environment(project),
         unknown_config(project),
         lenient_apply(on_error),
+        recorded_calls(project.root) as calls,
         no_collection(),
     ):
         _run_in_thread(project, monitor, preview)
-    return Deployment(project.name, stack, monitor.created, monitor.exports, preview)
+    return Deployment(project.name, stack, monitor.created, monitor.exports, preview, tuple(calls))
 
 
 def _located(report: Callable[[str, CheckError], None], project: Project) -> ApplyError:

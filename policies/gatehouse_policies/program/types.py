@@ -82,6 +82,8 @@ class Resource:
 class Deployment:
     """The result of one run of a program: the resources in order of creation, and the exports of
     the stack.
+
+    environment_calls: where the program asks which environment runs it.
     """
 
     project: str
@@ -89,6 +91,7 @@ class Deployment:
     resources: tuple[Resource, ...]
     exports: dict[str, Any]
     preview: bool
+    environment_calls: tuple[str, ...] = ()
 
     @property
     def stack_urn(self) -> str:

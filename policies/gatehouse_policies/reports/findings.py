@@ -16,6 +16,7 @@ from gatehouse_policies.engine.meta_policies import (
     UNDECIDED_ALLOWED,
 )
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Control, Level, Rule
+from gatehouse_policies.gate import Gate
 
 Outcome = Literal["violation", "undecided", "broken", "exempted", "unused"]
 
@@ -35,6 +36,8 @@ _BROKEN_MESSAGE = re.compile(r"^rule (?P<rule>\S+) raised ")
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
+# Lines of a program, addresses of objects, and the version in the name of a default provider.
+_VOLATILE = re.compile(r"[^\s:]+:\d+: |0x[0-9a-f]+|(?<=^default)_\d\w*$")
 PASSES = ("unknown", "known")
 """Runs with the unknown outputs of a first preview, and with fake IDs and ARNs."""
 _KNOWN = PASSES[-1]
@@ -53,6 +56,7 @@ class Finding:
     remedy: the fix.
     passes: the runs that reported the finding, such as ("unknown", "known").
     source: "file:line" in the program, or "".
+    baseline: "new" or "unchanged" in a check with a baseline, as `baselineState` in SARIF.
     """
 
     rule: str
@@ -67,10 +71,32 @@ class Finding:
     outcome: Outcome
     passes: tuple[str, ...] = ()
     source: str = ""
+    baseline: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """True if the baseline contains the finding."""
+        return self.baseline == "unchanged"
 
     @property
     def blocks(self) -> bool:
-        return self.level == Level.MANDATORY and self.outcome in ("violation", "broken")
+        is_violation = self.outcome in ("violation", "broken")
+        return is_violation and self.level == Level.MANDATORY and not self.is_known
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """What the same finding has in other commits, and in other stacks of the project: control,
+        type and name of the resource, and message. Lines are left out, and the name of the stack is
+        replaced.
+        """
+        stack = self.urn.partition("::")[0].rpartition(":")[2]
+        name, message = (
+            _VOLATILE.sub("", text) for text in (resource_name(self.urn), self.message)
+        )
+        if stack:
+            own = re.compile(rf"(?<![^\W_]){re.escape(stack)}(?![^\W_])")
+            name, message = (own.sub("<stack>", text) for text in (name, message))
+        return (self.rule, self.resource_type, name, message)
 
 
 @dataclass(frozen=True)
@@ -104,9 +130,14 @@ class Run:
     invented: provider functions that returned fake values.
     unknown: configuration keys whose values are encrypted or in Pulumi ESC.
     without_rules: number of resources of each type that no rule evaluates.
+    unevaluated: what no rule evaluates, such as the command of a resource, one sentence for each.
+    not_configured: the key of the configuration file that each control needs which evaluates
+        nothing without it.
     configuration: name of the configuration file, "" for the defaults.
-    stack: name of the Pulumi stack.
-    fail_on_undecided: True if an undecided result has an exit code of its own.
+    project, stack: names of the Pulumi project and stack.
+    gate: the options that select controls and findings.
+    baseline: file or revision of the baseline, "" without one.
+    absent: number of entries of the baseline that no finding matches.
     pack_seconds: time in which each pack evaluated all passes, keyed by the name of the pack.
     level_changes: levels that the configuration file sets.
     """
@@ -120,20 +151,36 @@ class Run:
     invented: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     without_rules: Mapping[str, int] = field(default_factory=dict)
+    unevaluated: Sequence[str] = ()
+    not_configured: Mapping[str, str] = field(default_factory=dict)
     configuration: str = ""
+    project: str = ""
     stack: str = ""
-    fail_on_undecided: bool = False
+    gate: Gate = field(default_factory=Gate)
+    baseline: str = ""
+    absent: int = 0
     pack_seconds: Mapping[str, float] = field(default_factory=dict)
     level_changes: Sequence[LevelChange] = ()
 
+    @property
+    def notes(self) -> list[str]:
+        """What every report says besides the findings."""
+        return [*map(str, self.level_changes), *(f"not evaluated: {x}" for x in self.unevaluated)]
+
     def level(self, control: Control) -> Level:
         """The level of a control in this check."""
+        if not self.gate.selects(control.id) or control.id in self.not_configured:
+            return Level.DISABLED
         changed = {change.rule: change.level for change in self.level_changes}
         environment = self.environment if self.environment in ENVIRONMENTS else "prod"
         return Level(changed.get(control.id, control.level(environment)))
 
     def why_disabled(self, id: str) -> str:
         """The text for a control that is disabled, "" for another."""
+        if not self.gate.selects(id):
+            return f"{id} is not selected by --only and --skip"
+        if key := self.not_configured.get(id):
+            return f"{id} needs {key} in the configuration file"
         change = next((each for each in self.level_changes if each.rule == id), None)
         if change is not None:
             return str(change) if change.level == Level.DISABLED else ""
@@ -153,6 +200,7 @@ def from_diagnostic(
     passes: Iterable[str] = (),
     source: str = "",
     title: str = "",
+    severity: str = "",
 ) -> list[Finding]:
     """Converts a diagnostic from a pack. A diagnostic about an unknown property becomes one finding
     for each rule that needs the property.
@@ -161,6 +209,7 @@ def from_diagnostic(
     policy, message, urn: fields of the diagnostic.
     level: "advisory" or "mandatory".
     title: title of a policy that is not in the catalogue.
+    severity: severity of the diagnostic, "" for that of the policy.
     """
     message, urn, source = (_UNPRINTABLE.sub("\ufffd", text) for text in (message, urn, source))
     reporter = catalogue.find(policy)
@@ -187,13 +236,24 @@ def from_diagnostic(
             resource_type=type_of(urn),
             message=defect,
             remedy=fix or (reporter.remedy if reporter else ""),
-            severity="" if outcome == "undecided" else subject.severity if subject else "medium",
+            severity=_severity(outcome, severity, subject),
             outcome=outcome,
             passes=tuple(passes),
             source=source,
         )
         for rule, subject in ((rule, catalogue.find(rule)) for rule in rules)
     ]
+
+
+def _severity(outcome: Outcome, severity: str, subject: Control | None) -> str:
+    """The severity of a violation is that of its diagnostic, because it can differ from that of its
+    policy. Meta policies report about rules, which have severities of their own.
+    """
+    if outcome == "undecided":
+        return ""
+    if outcome == "violation" and severity:
+        return severity
+    return subject.severity if subject else severity or "medium"
 
 
 def still_undecided(finding: Finding, levels: Mapping[str, str]) -> Finding:
@@ -260,27 +320,37 @@ def merge(findings: Iterable[Finding], decided: Collection[str] = ()) -> list[Fi
             and (finding.urn not in decided or _KNOWN in finding.passes)
         )
     ]
-    return sorted(remaining, key=_rank)
+    return sorted(remaining, key=rank)
 
 
 def exit_code(findings: Sequence[Finding], run: Run) -> int:
-    """1 if a mandatory rule is violated, 3 if a result is undecided and the run fails then,
-    otherwise 0.
+    """1 if a mandatory rule is violated, 3 if a result is undecided or something is not evaluated
+    and the run fails then, otherwise 0.
     """
     if any(finding.blocks for finding in findings):
         return 1
-    return 3 if run.fail_on_undecided and undecided(findings) else 0
+    if run.gate.fail_on_unevaluated and (run.unevaluated or run.without_rules):
+        return 3
+    return 3 if run.gate.fail_on_undecided and undecided(findings) else 0
 
 
 def undecided(findings: Iterable[Finding]) -> int:
-    """The number of results that are undecided: pairs of a rule and a resource."""
-    return len({(item.rule, item.urn) for item in findings if item.outcome == "undecided"})
+    """The number of results that are undecided and not in the baseline: pairs of a rule and a
+    resource.
+    """
+    return len(
+        {
+            (item.rule, item.urn)
+            for item in findings
+            if item.outcome == "undecided" and not item.is_known
+        }
+    )
 
 
 def by_resource(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
     """Groups findings by URN. Groups and findings are sorted by severity."""
     groups: dict[str, list[Finding]] = {}
-    for finding in sorted(findings, key=_rank):
+    for finding in sorted(findings, key=rank):
         groups.setdefault(finding.urn, []).append(finding)
     return groups
 
@@ -311,15 +381,14 @@ def summary(findings: Sequence[Finding], run: Run) -> str:
     not_evaluated = f" ({disabled} disabled)" if disabled else ""
     duration = f" in {run.seconds:.1f} s" if run.seconds else ""
     audit = ", exemptions ignored" if run.audit else ""
-    audit += f", {run.configuration}" if run.configuration else ""
+    audit += "".join(f", {text}" for text in (run.configuration, str(run.gate)) if text)
     invented = (
         f"; fake results of provider functions: {', '.join(run.invented)}" if run.invented else ""
     )
     unknown = f"; unknown configuration: {', '.join(run.unknown)}" if run.unknown else ""
     scope = f"{len(rules)} rules{not_evaluated} on {run.resources} resources{audit}{duration}"
-    return (
-        f"{run.environment}: {scope}: {_counts(findings)}{_without_rules(run)}{invented}{unknown}"
-    )
+    counts = _counts(findings, run)
+    return f"{run.environment}: {scope}: {counts}{_without_rules(run)}{invented}{unknown}"
 
 
 def _without_rules(run: Run) -> str:
@@ -338,20 +407,24 @@ def count(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
-def _counts(findings: Sequence[Finding]) -> str:
-    others = [finding for finding in findings if not finding.blocks]
+def _counts(findings: Sequence[Finding], run: Run) -> str:
+    new = [finding for finding in findings if not finding.is_known]
+    others = [finding for finding in new if not finding.blocks]
     numbers = {
         "advisory": sum(finding.outcome in ("violation", "broken") for finding in others),
         "undecided": undecided(findings),
         "exempted": sum(finding.outcome == "exempted" for finding in others),
     }
-    violations = count(len(findings) - len(others), "violation")
+    violations = count(len(new) - len(others), "violation")
+    if run.baseline:
+        numbers[f"in the baseline {run.baseline}"] = len(findings) - len(new)
+        numbers["of the baseline no longer found"] = run.absent
     return ", ".join(
         [violations, *(f"{number} {name}" for name, number in numbers.items() if number)]
     )
 
 
-def _rank(finding: Finding) -> tuple[bool, int, int, str, str]:
+def rank(finding: Finding) -> tuple[bool, int, int, str, str]:
     severity = _SEVERITY_RANK.get(finding.severity, len(_SEVERITY_RANK))
     return (not finding.blocks, _OUTCOME_RANK[finding.outcome], severity, finding.urn, finding.rule)
 

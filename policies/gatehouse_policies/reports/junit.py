@@ -49,6 +49,8 @@ def _add_suite(
     # A pack evaluates all rules on a resource together, so a test case has no time of its own.
     suite.set("time", f"{run.pack_seconds.get(name, 0.0):.3f}")
     properties = ElementTree.SubElement(suite, "properties")
+    for text in run.unevaluated:
+        ElementTree.SubElement(properties, "property", name="not evaluated", value=text)
     ElementTree.SubElement(properties, "property", name="undecided", value=str(undecided(findings)))
     failures = skipped = 0
     for rule, title in cases.items():
@@ -81,7 +83,8 @@ def _add_suite(
 
 def _line(finding: Finding) -> str:
     source = f" ({finding.source})" if finding.source else ""
+    known = "in the baseline, " if finding.is_known else ""
     return (
-        f"{finding.outcome}: {finding.urn or 'stack'}{source}: {finding.message}. Fix: "
+        f"{known}{finding.outcome}: {finding.urn or 'stack'}{source}: {finding.message}. Fix: "
         f"{finding.remedy}"
     )

@@ -24,9 +24,9 @@ def markdown(findings: Sequence[Finding], run: Run) -> str:
     line.
     """
     lines = [f"# Policy check: {run.environment}", "", f"{summary(findings, run)}.", ""]
-    lines += [f"- {_cell(str(change))}" for change in run.level_changes]
-    lines += [""] if run.level_changes else []
-    groups = by_resource(findings)
+    lines += [f"- {_cell(note)}" for note in run.notes]
+    lines += [""] if run.notes else []
+    groups = by_resource([finding for finding in findings if not finding.is_known])
     for number, (urn, group) in enumerate(groups.items()):
         if sum(len(line) + 1 for line in lines) > COMMENT_CHARS_MAX:
             lines.append(

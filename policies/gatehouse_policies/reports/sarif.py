@@ -5,6 +5,7 @@ Source: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 
 import hashlib
 import posixpath
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -44,7 +45,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
         if catalogue.find(finding.rule) is None
     }
     notes = [finding.message for finding in findings if finding.outcome == "exempted"]
-    notes += map(str, run.level_changes)
+    notes += run.notes
     results = [finding for finding in findings if finding.outcome != "exempted"]
     index = {
         id: position
@@ -69,8 +70,8 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
         "invocations": [invocation],
         "originalUriBaseIds": {_ROOT: {"description": {"text": "Top folder of the repository."}}},
         "columnKind": "utf16CodeUnits",
-        "properties": {"undecided": undecided(findings)},
-        "results": [_result(finding, index, run) for finding in results],
+        "properties": {"undecided": undecided(findings), "absent": run.absent},
+        "results": _results(results, index, run),
     }
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
     return {"$schema": schema, "version": "2.1.0", "runs": [report]}
@@ -110,13 +111,26 @@ def _other_rule(finding: Finding) -> dict[str, Any]:
     return rule | ({"help": {"text": f"Fix: {finding.remedy}"}} if finding.remedy else {})
 
 
-def _result(finding: Finding, index: dict[str, int], run: Run) -> dict[str, Any]:
+def _results(findings: Sequence[Finding], index: dict[str, int], run: Run) -> list[dict[str, Any]]:
+    """The results. Findings with the same identity, for example of resources with the same name in
+    two components, are counted.
+    """
+    seen: Counter[str] = Counter()
+    rows = []
+    for finding in findings:
+        digest = hashlib.sha256("\0".join(finding.identity).encode()).hexdigest()[:32]
+        seen[digest] += 1
+        rows.append(_result(finding, f"{digest}:{seen[digest]}", index, run))
+    return rows
+
+
+def _result(finding: Finding, fingerprint: str, index: dict[str, int], run: Run) -> dict[str, Any]:
     # The kind "open" is for rules without sufficient information; its level must be "none".
     is_open = finding.outcome == "undecided"
     rule = UNDECIDED.id if is_open else finding.rule
     subject = f"{finding.rule} {finding.message}" if is_open else finding.message
     level = "none" if is_open else "error" if finding.blocks else "warning"
-    identity = f"{finding.rule}|{finding.urn}|{finding.message}"
+    state = {"baselineState": finding.baseline} if finding.baseline else {}
     return {
         "ruleId": rule,
         "ruleIndex": index[rule],
@@ -126,12 +140,14 @@ def _result(finding: Finding, index: dict[str, int], run: Run) -> dict[str, Any]
         # Code scanning identifies an alert by this fingerprint. Its default, a hash of the line, is
         # not unique.
         "partialFingerprints": {
-            "primaryLocationLineHash": f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}:1",
-            "ruleAndResource/v1": identity,
+            "primaryLocationLineHash": fingerprint,
+            "ruleAndResource/v2": fingerprint,
         },
+        **state,
         "properties": {
             "pack": finding.pack,
             "outcome": finding.outcome,
+            "severity": finding.severity,
             "passes": list(finding.passes),
         },
         "locations": [_location(finding, run)],

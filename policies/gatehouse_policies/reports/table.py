@@ -41,16 +41,18 @@ _NAMES_MAX = 3
 
 def table(findings: Sequence[Finding], run: Run) -> Group:
     """A rich renderable: one block per resource, or per group of resources with the same findings,
-    then the summary.
+    then the summary. Findings of the baseline are counted only.
     """
     blocks: list[Any] = []
-    for names, group in _groups(findings):
+    for names, group in _groups([finding for finding in findings if not finding.is_known]):
         blocks += [_head(names, group[0]), Padding(_rows(group), (0, 0, 1, 1))]
-    blocks += [Text(f"~ {change}", style="cyan") for change in run.level_changes]
+    blocks += [Text(f"~ {note}", style="cyan") for note in run.notes]
     blocked = exit_code(findings, run) == 1
     line = Line(style="red" if blocked else "green")
     total = Text(summary(findings, run), style="bold red" if blocked else "bold green")
-    return Group(*blocks, line, total, *_legend(findings))
+    return Group(
+        *blocks, line, total, *_legend([finding for finding in findings if not finding.is_known])
+    )
 
 
 def text(findings: Sequence[Finding], run: Run) -> str:

@@ -1,9 +1,8 @@
 """Rules for the AWS account: public access block, security services and cost monitoring.
 
-An account needs these resources only once. If another stack manages them, the output
-`accountGuards` names that stack as "project/stack", and the resources are evaluated when that stack
-is checked. If they are managed outside Pulumi, such as by AWS Control Tower, the output is
-"external".
+An account needs these resources only once, and they can be managed outside Pulumi, such as by AWS
+Control Tower. Missing ones are therefore reported only for a stack that the key `account_stacks` of
+the configuration file lists.
 """
 
 from functools import partial
@@ -18,27 +17,24 @@ from gatehouse_policies.engine.requirements import (
     where,
 )
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
-from gatehouse_policies.rules.s3 import GUARDS_OUTPUT, PUBLIC_ACCESS_FLAGS
+from gatehouse_policies.rules.s3 import PUBLIC_ACCESS_FLAGS
 
-_account_rule = partial(stack_rule, types=(STACK,))
+ACCOUNT_STACKS: dict[str, tuple[str, ...]] = {"account_stacks": ()}
+"""The parameter with the stacks that manage an account, as "project/stack"."""
+
+_account_rule = partial(stack_rule, types=(STACK,), lists=ACCOUNT_STACKS)
 
 
-def guards_are_external(root: Resource) -> bool:
-    """True if the output names another stack or "external". The name of the stack itself does not
-    count.
-    """
-    stack, project, *_ = root.urn.removeprefix("urn:pulumi:").split("::")
-    return root.props.text(GUARDS_OUTPUT) not in ("", f"{project}/{stack}")
+def manages_account(resource: Resource) -> bool:
+    """True for a resource of a stack that manages its account."""
+    stack, project, *_ = resource.urn.removeprefix("urn:pulumi:").split("::")
+    return f"{project}/{stack}" in resource.lists["account_stacks"]
 
 
 @_account_rule(
     "GH-S3-002",
     title="S3 Block Public Access is enabled for the account",
-    remedy=(
-        "add an aws.s3.AccountPublicAccessBlock with all four settings True, or set the stack "
-        "output "
-        f'{GUARDS_OUTPUT} to the stack that manages it, or to "external"'
-    ),
+    remedy="add an aws.s3.AccountPublicAccessBlock with all four settings True",
     severity="high",
     levels="AMM",
     upstream="S3.1 3.1.4",
@@ -46,8 +42,8 @@ def guards_are_external(root: Resource) -> bool:
 )
 def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
     blocks = stack.of_type(aws("s3.AccountPublicAccessBlock"))
-    if not blocks and stack.of_type(aws("s3.Bucket")) and not guards_are_external(root):
-        yield "the program has buckets but no AccountPublicAccessBlock"
+    if not blocks and manages_account(root):
+        yield "the program has no AccountPublicAccessBlock"
     for block in blocks:
         for flag in PUBLIC_ACCESS_FLAGS:
             if not block.props.flag(flag):
@@ -66,17 +62,15 @@ _BASELINE = {
 @_account_rule(
     "GH-ACC-001",
     title="AWS Config, GuardDuty, Security Hub and IAM Access Analyzer are enabled",
-    remedy=(
-        f"add the resource, or set the stack output {GUARDS_OUTPUT} to the stack that "
-        f'manages it, or to "external"'
-    ),
+    remedy="add the resource, or remove the stack from account_stacks in the configuration file",
     severity="high",
     levels="-AM",
+    needs="account_stacks",
     upstream="Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/fsbp-standard.html",
 )
 def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
-    if guards_are_external(root):
+    if not manages_account(root):
         return
     for service, resource_class in _BASELINE.items():
         if not stack.of_type(aws(resource_class)):
@@ -149,10 +143,9 @@ def recorder_is_complete(recorder: Resource, stack: Stack) -> CheckResults:
     url="https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html",
 )
 def costs_are_monitored(root: Resource, stack: Stack) -> CheckResults:
-    if guards_are_external(root) and not stack.of_type(aws("budgets.Budget")):
-        return
-    notified = set()
-    for budget in stack.of_type(aws("budgets.Budget")):
+    budgets = stack.of_type(aws("budgets.Budget"))
+    notified = set() if budgets or manages_account(root) else {"ACTUAL", "FORECASTED"}
+    for budget in budgets:
         for notification in budget.props.blocks("notifications"):
             subscribers = ("subscriberEmailAddresses", "subscriberSnsTopicArns")
             if any(map(notification.has, subscribers)):

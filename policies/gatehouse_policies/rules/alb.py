@@ -298,6 +298,7 @@ def _max_age_s(header: str) -> int:
 responses_have_security_headers = _listener_rule(
     "GH-ALB-010",
     title="HTTPS listeners add security headers to every response",
+    strict=True,
     severity="low",
     levels="AAM",
     url=f"{_GUIDE}/header-modification.html",

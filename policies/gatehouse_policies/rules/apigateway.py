@@ -164,6 +164,7 @@ def _accepts_current_tls(path: str) -> Requirement:
 custom_domain_uses_current_tls = resource_rule(
     "GH-API-004",
     title="APIs use a custom domain name with TLS 1.2 or later",
+    strict=True,
     types=aws(
         "apigateway.RestApi", "apigatewayv2.Api", "apigateway.DomainName", "apigatewayv2.DomainName"
     ),

@@ -51,6 +51,7 @@ def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
 @stack_rule(
     "GH-BAK-003",
     title="Backup plans create daily backups, retain them and copy them to another Region",
+    strict=True,
     remedy=(
         "add a rule with a daily schedule, a sufficient lifecycle.deleteAfter, and "
         "copyActions to another Region"
@@ -122,6 +123,7 @@ _ARN_OF_ALL = by_token(
 @stack_rule(
     "GH-BAK-004",
     title="Databases, tables, buckets and file systems are in a backup selection",
+    strict=True,
     remedy=(
         "add the resource or one of its tags to an aws.backup.Selection, or enable an "
         "aws.efs.BackupPolicy for a file system"

@@ -122,6 +122,7 @@ _BALANCER_NAMESPACES = {"network": "AWS/NetworkELB", "gateway": "AWS/GatewayELB"
     title=(
         "Load balancers, services, data stores and functions have an alarm and a dashboard widget"
     ),
+    strict=True,
     remedy=(
         "add an aws.cloudwatch.MetricAlarm for this resource, and show its metrics on an "
         "aws.cloudwatch.Dashboard"
@@ -180,6 +181,7 @@ def _names(dimensions: Properties, resource: Resource) -> bool:
 @stack_rule(
     "GH-CW-006",
     title="Log groups of ECS tasks mask credentials",
+    strict=True,
     remedy=(
         "add an aws.cloudwatch.LogDataProtectionPolicy for the log group, with a Deidentify "
         "statement for a credential (AwsSecretKey, ...) or a custom data identifier"

@@ -254,6 +254,7 @@ def _assigns_secret(line: str) -> bool:
 detailed_monitoring_is_enabled = stack_rule(
     "GH-EC2-006",
     title="EC2 instances have detailed monitoring enabled",
+    strict=True,
     severity="low",
     types=_LAUNCHERS,
     levels="-AA",
@@ -270,6 +271,7 @@ detailed_monitoring_is_enabled = stack_rule(
 @stack_rule(
     "GH-EC2-007",
     title="EC2 instances have termination protection enabled",
+    strict=True,
     remedy="set disableApiTermination=True",
     severity="low",
     types=aws("ec2.Instance"),

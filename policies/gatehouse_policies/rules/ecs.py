@@ -388,6 +388,7 @@ failed_deployments_roll_back = resource_rule(
 @stack_rule(
     "GH-ECS-013",
     title="ECS services run at least two tasks and scale automatically",
+    strict=True,
     remedy=(
         "add an aws.appautoscaling.Target with a Policy, increase desiredCount and minCapacity, "
         "and use at least two subnets"

@@ -20,7 +20,7 @@ from gatehouse_policies.analysis.policy_holders import (
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
@@ -297,7 +297,7 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
     if is_permissions_boundary(holder, stack):
         return
     if holder.type in aws("iam.Role") and not holder.props.has("permissionsBoundary"):
-        yield "permissionsBoundary is not set"
+        yield Violation("permissionsBoundary is not set", severity="low")
     for document in identity_documents(holder):
         for allow in document.allows:
             limited = any(

@@ -161,6 +161,7 @@ def _restricts_service(condition: Condition) -> bool:
 @resource_rule(
     "GH-KMS-006",
     title="Key policies separate key administrators from key users",
+    strict=True,
     remedy=(
         "grant administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use "
         "(kms:Decrypt, ...) to different principals"
@@ -194,6 +195,7 @@ def _allow_statements(key: Resource) -> tuple[Statement, ...]:
 keys_have_alias_and_description = stack_rule(
     "GH-KMS-008",
     title="KMS keys have an alias and a description, and resources do not use AWS managed keys",
+    strict=True,
     severity="low",
     types=aws(
         *("kms.Key", "secretsmanager.Secret", "rds.Instance", "rds.Cluster", "cloudtrail.Trail"),
@@ -223,6 +225,7 @@ keys_have_alias_and_description = stack_rule(
 multi_region_keys_have_replica = stack_rule(
     "GH-KMS-009",
     title="Multi-Region KMS keys have a replica in the program",
+    strict=True,
     remedy="add an aws.kms.ReplicaKey, or remove multiRegion",
     severity="low",
     types=aws("kms.Key"),

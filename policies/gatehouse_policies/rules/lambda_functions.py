@@ -146,6 +146,7 @@ _SYNCHRONOUS = name_set("apigateway.amazonaws.com elasticloadbalancing.amazonaws
 @stack_rule(
     "GH-LAM-005",
     title="Lambda functions have a dead-letter queue, reserved concurrency and tracing",
+    strict=True,
     remedy=(
         "set deadLetterConfig or an on-failure destination, reservedConcurrentExecutions, "
         'and tracingConfig.mode="Active"'

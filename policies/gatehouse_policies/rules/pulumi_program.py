@@ -18,8 +18,14 @@ from gatehouse_policies.analysis.type_tokens import (
 )
 from gatehouse_policies.engine.environment import regions_of_process
 from gatehouse_policies.engine.requirements import is_not_true
-from gatehouse_policies.engine.rule import CheckResults, Undecided, resource_rule, stack_rule
-from gatehouse_policies.lists import ALLOWED_REGIONS, REQUIRED_TAGS, name_set
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    Undecided,
+    Violation,
+    resource_rule,
+    stack_rule,
+)
+from gatehouse_policies.lists import name_set
 from gatehouse_policies.rules.rds import is_read_replica
 
 _OPTIONS = "https://www.pulumi.com/docs/iac/concepts/resources/options"
@@ -57,6 +63,7 @@ _WITHOUT_REGION = tuple(
 @resource_rule(
     "GH-PUL-001",
     title="Resources with data are protected from deletion",
+    strict=True,
     remedy="set ResourceOptions(protect=True)",
     severity="high",
     types=STATEFUL,
@@ -72,15 +79,28 @@ def stateful_resources_are_protected(resource: Resource) -> CheckResults:
 @resource_rule(
     "GH-PUL-002",
     title="AWS providers set allowedAccountIds",
-    remedy="create an aws.Provider with allowedAccountIds and pass it to every resource",
-    severity="high",
+    remedy=(
+        "set aws:allowedAccountIds in the stack file, or create an aws.Provider with "
+        "allowedAccountIds and pass it to every resource"
+    ),
     types=(AWS_PROVIDER,),
     levels="AMM",
+    lists={"accounts": ()},
     url=f"{_OPTIONS}/provider/",
 )
 def provider_restricts_accounts(provider: Resource) -> CheckResults:
-    if not provider.props.decoded("allowedAccountIds").size("allowedAccountIds"):
+    decoded = provider.props.decoded("allowedAccountIds")
+    if not decoded.size("allowedAccountIds"):
         yield "the provider does not set allowedAccountIds"
+    elif provider.lists["accounts"]:
+        for account in decoded.texts("allowedAccountIds"):
+            if account not in provider.lists["accounts"]:
+                yield Violation(
+                    f"allowedAccountIds contains {account}, which is not in accounts of the "
+                    f"configuration file",
+                    "remove the account, or add it to accounts in the configuration file",
+                    "critical",
+                )
 
 
 @resource_rule(
@@ -94,7 +114,8 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
         "ec2.Vpc",
     ),
     pack="resilience",
-    lists={"tags": tuple(REQUIRED_TAGS)},
+    lists={"tags": ()},
+    needs="tags",
     url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
 )
 def required_tags_are_set(resource: Resource) -> CheckResults:
@@ -102,7 +123,8 @@ def required_tags_are_set(resource: Resource) -> CheckResults:
     for tag in resource.lists["tags"]:
         if tag not in tags:
             yield f"the tag {tag} is missing"
-    if resource.type in _TAGGED_WITH_DATA_CLASS and resource.tag("DataClass") == "none":
+    classified = "DataClass" in resource.lists["tags"] and resource.type in _TAGGED_WITH_DATA_CLASS
+    if classified and resource.tag("DataClass") == "none":
         yield "the tag DataClass is none, but the resource contains data"
 
 
@@ -112,11 +134,13 @@ def required_tags_are_set(resource: Resource) -> CheckResults:
     remedy="use an allowed Region, or add the Region to `regions` in the configuration file",
     severity="high",
     types=(),
-    lists={"regions": tuple(ALLOWED_REGIONS)},
+    lists={"regions": ()},
+    needs="regions",
     url="https://www.pulumi.com/registry/packages/aws/how-to-guides/enhanced-region-support/",
 )
 def region_is_allowed(resource: Resource) -> CheckResults:
-    if not resource.type.startswith("aws:") and resource.type != AWS_PROVIDER:
+    is_aws = resource.type.startswith("aws:") or resource.type == AWS_PROVIDER
+    if not resource.lists["regions"] or not is_aws:
         return
     own = resource.props.text("region")
     allowed = {*resource.lists["regions"], *regions_of_process()}

@@ -13,7 +13,7 @@ from gatehouse_policies.analysis.policy_holders import (
 )
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import STACK, aws, by_token
+from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import (
     allows_known_accounts,
@@ -24,7 +24,7 @@ from gatehouse_policies.engine.requirements import (
     is_not_true,
     is_true,
 )
-from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonS3/latest/userguide"
 _POLICY_HOLDERS = aws("s3.BucketPolicy", "s3.Bucket")
@@ -41,7 +41,6 @@ STATIC_FILES = "static-files"
 # final.
 EPHEMERAL = "ephemeral"
 # Output that names the stack that manages the account (rules/account.py).
-GUARDS_OUTPUT = "accountGuards"
 
 
 PUBLIC_ACCESS_FLAGS = (
@@ -63,7 +62,12 @@ public_access_is_blocked = stack_rule(
         "s3.BucketPublicAccessBlock",
         "bucket",
         *map(is_true, PUBLIC_ACCESS_FLAGS),
-        missing="the bucket has no BucketPublicAccessBlock",
+        # New buckets block public access and have no ACLs:
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/create-bucket-faq.html
+        missing=Violation(
+            "the bucket has no BucketPublicAccessBlock, so the default of new buckets applies",
+            severity="low",
+        ),
         owner="s3.Bucket",
     )
 )
@@ -92,6 +96,7 @@ def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
 @_bucket_rule(
     "GH-S3-004",
     title="S3 buckets require TLS 1.2 or later",
+    strict=True,
     remedy='deny s3:* to "*" on the bucket and its objects if s3:TlsVersion is NumericLessThan 1.2',
     url=f"{_GUIDE}/amazon-s3-policy-keys.html#example-object-tls-version",
 )
@@ -117,7 +122,10 @@ def bucket_uses_customer_key(bucket: Resource, stack: Stack) -> CheckResults:
         bucket, aws("s3.BucketServerSideEncryptionConfiguration"), "bucket"
     )
     if not configurations:
-        yield "the bucket has no encryption configuration"
+        yield Violation(
+            "the bucket has no encryption configuration, so S3 managed keys are used",
+            severity="low",
+        )
     for configuration in configurations:
         rules = configuration.props.blocks("rules")
         yield from check_each(rules, _check_encryption_rule)
@@ -183,6 +191,7 @@ versioning_is_enabled = _bucket_rule(
 @_bucket_rule(
     "GH-S3-008",
     title="S3 buckets have a lifecycle rule that expires noncurrent versions",
+    strict=True,
     remedy=(
         "add an enabled rule with noncurrentVersionExpiration to an "
         "aws.s3.BucketLifecycleConfiguration for the bucket"
@@ -320,7 +329,10 @@ _OWNER_ENFORCED = has_resource(
     "s3.BucketOwnershipControls",
     "bucket",
     is_exactly("rule.objectOwnership", "BucketOwnerEnforced"),
-    missing="object ownership is not BucketOwnerEnforced",
+    missing=Violation(
+        "the bucket has no BucketOwnershipControls, so the default of new buckets applies",
+        severity="low",
+    ),
     owner="s3.Bucket",
 )
 
@@ -380,6 +392,7 @@ def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stac
 @_bucket_rule(
     "GH-S3-006",
     title="S3 bucket policies deny uploads with other encryption keys",
+    strict=True,
     remedy=(
         "deny s3:PutObject on the objects if "
         "s3:x-amz-server-side-encryption-customer-algorithm is present, and if "
@@ -400,6 +413,7 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
 @_bucket_rule(
     "GH-S3-013",
     title="S3 buckets are replicated to another Region",
+    strict=True,
     remedy=(
         "add an aws.s3.BucketReplicationConfig for the bucket with a destination in another Region"
     ),
@@ -478,6 +492,7 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
 @_bucket_rule(
     "GH-S3-017",
     title="S3 buckets restrict the deletion of object versions",
+    strict=True,
     remedy="deny s3:DeleteObjectVersion to everyone in the bucket policy, or enable Object Lock",
     severity="low",
     # CIS requires MFA delete, which needs the root user's device and allows no lifecycle
@@ -615,25 +630,17 @@ _EXCLUDED_BY_PURPOSE = {
 }
 
 
-@stack_rule(
+@resource_rule(
     "GH-TAG-002",
-    title="Tags and outputs that exclude resources from rules are reviewed",
-    remedy=(
-        "confirm in a review that the tag or output is correct; the finding remains as a reminder"
-    ),
+    title="Tags that exclude resources from rules are reviewed",
+    remedy="confirm in a review that the tag is correct; the finding remains as a reminder",
     severity="low",
-    types=(*aws("s3.Bucket", "dynamodb.Table"), STACK),
+    types=aws("s3.Bucket", "dynamodb.Table"),
     levels="-AA",
     url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
 )
-def exclusions_are_reviewed(resource: Resource, _stack: Stack) -> CheckResults:
-    if resource.type == STACK:
-        if resource.props.has(GUARDS_OUTPUT):
-            yield (
-                f"the output {GUARDS_OUTPUT} excludes the stack from GH-ACC-001, GH-S3-002 "
-                f"and GH-VPC-011"
-            )
-    elif excluded := _EXCLUDED_BY_PURPOSE.get(purpose(resource)):
+def exclusions_are_reviewed(resource: Resource) -> CheckResults:
+    if excluded := _EXCLUDED_BY_PURPOSE.get(purpose(resource)):
         yield f'the tag {_PURPOSE_TAG}="{purpose(resource)}" excludes the resource from {excluded}'
 
 

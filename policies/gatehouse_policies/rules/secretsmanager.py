@@ -97,6 +97,7 @@ secret_policy_is_not_public = resource_rule(
 @stack_rule(
     "GH-SM-007",
     title="Secrets have a resource policy that denies access to other principals",
+    strict=True,
     remedy=(
         "add an aws.secretsmanager.SecretPolicy that denies secretsmanager:GetSecretValue "
         "to all other principals"

@@ -12,7 +12,7 @@ from gatehouse_policies.analysis.policy_holders import (
 )
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import STACK, aws, by_token
+from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import (
     any_of,
@@ -34,7 +34,7 @@ from gatehouse_policies.engine.rule import (
     resource_rule,
     stack_rule,
 )
-from gatehouse_policies.rules.account import guards_are_external
+from gatehouse_policies.rules.account import ACCOUNT_STACKS, manages_account
 
 _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
 _DEFAULT_GROUPS = aws("ec2.DefaultSecurityGroup")
@@ -190,6 +190,7 @@ def _is_for_aws_service(endpoint: Resource) -> bool:
 @stack_rule(
     "GH-VPC-009",
     title="VPC endpoints have a restrictive endpoint policy",
+    strict=True,
     remedy=(
         "set an endpoint policy that names resources, or has conditions on "
         "aws:PrincipalAccount and aws:ResourceAccount"
@@ -290,6 +291,7 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
 @resource_rule(
     "GH-VPC-005",
     title="Security groups do not allow all outbound traffic",
+    strict=True,
     remedy="limit each egress rule to a port and to a security group or prefix list",
     types=(*_GROUPS, *aws("ec2.SecurityGroupRule", "vpc.SecurityGroupEgressRule")),
     upstream="CKV_AWS_382",
@@ -313,6 +315,7 @@ def _rules(holder: Resource, direction: str) -> list[Properties]:
 @stack_rule(
     "GH-VPC-006",
     title="Security group rules have a description and are separate resources",
+    strict=True,
     remedy="set description, and use SecurityGroupIngressRule and SecurityGroupEgressRule only",
     severity="low",
     types=aws("ec2.SecurityGroup") + _SEPARATE_RULES,
@@ -368,6 +371,7 @@ def _ingress(rules: list[Resource]) -> list[Properties]:
 @_vpc_rule(
     "GH-VPC-008",
     title="VPCs have endpoints for the AWS services in use",
+    strict=True,
     remedy="add an aws.ec2.VpcEndpoint for the service",
     upstream="EC2.55 EC2.56 6.8",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html",
@@ -392,11 +396,13 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
     ),
     severity="low",
     levels="-AA",
+    lists=ACCOUNT_STACKS,
+    needs="account_stacks",
     upstream="EC2.172",
     url=f"{_GUIDE}/security-vpc-bpa.html",
 )
 def vpc_public_access_is_blocked(vpc: Resource, stack: Stack) -> CheckResults:
-    if any(map(guards_are_external, stack.of_type((STACK,)))):
+    if not manages_account(vpc):
         return  # The setting applies to an account and Region.
     options = stack.of_type(aws("ec2.VpcBlockPublicAccessOptions"))
     modes = {option.props.text("internetGatewayBlockMode") for option in options}

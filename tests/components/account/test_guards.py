@@ -45,7 +45,7 @@ def test_every_guard_is_off_by_default() -> None:
         json.dumps({k: v for k, v in raw_account_settings().items() if k != "guards"})
     )
     assert [row.type for row in program.resources if row.type.startswith("aws:")] == []
-    exports = {"account": ACCOUNT, "region": REGION, "accountGuards": "external"}
+    exports = {"account": ACCOUNT, "region": REGION}
     assert program.exports == exports
 
 
@@ -104,7 +104,6 @@ def test_budget_covers_the_whole_account() -> None:
 @each_stack
 def test_other_stacks_create_no_guards(stack: str) -> None:
     assert guards(run(stack)) == {}
-    assert run(stack).exports["accountGuards"] == "external"
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,6 @@ INVALID: dict[str, tuple[Any, ...]] = {
     "oidc.scopes": ("profile", "openid  email", None),
     "legacy_files": (["s3://old-bucket/*.json"],),
     "environment_variables": (["PATH=/bin"],),
-    "account_guards": ("prod", True),
     "delivery.repository": ("https://github.com/example/gatehouse", "example/*"),
     "unknown": (True,),
 }

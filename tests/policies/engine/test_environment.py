@@ -4,7 +4,8 @@ import json
 import os
 
 import pytest
-from gatehouse_policies.catalogue import PACKS_FOLDER, level_config
+from gatehouse_policies.catalogue import PACKS_FOLDER
+from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.engine.environment import of_stack
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import analyzer_pb2
@@ -55,7 +56,7 @@ def test_pack_without_configuration_has_levels_of_the_stack() -> None:
     assert len(levels) > 20
     assert levels == {
         name: values["enforcementLevel"]
-        for name, values in level_config("resilience", "staging").items()
+        for name, values in Configuration().of_pack("resilience", "staging").items()
     }
     for diagnostics in (preview, up):
         found = [

@@ -99,11 +99,11 @@ INVALID = [
     ({"urn": '"*"'}, EVERY_RESOURCE),
     (
         {"created": "2026-03-01"},
-        "is valid for 122 days; the maximum is 90. Fix: set an earlier expires date",
+        "is valid for 122 days; the maximum is 90. Fix: set an earlier end",
     ),
     (
         {"created": "2026-04-01", "expires": "2026-05-31"},
-        "expired on 2026-05-31. Fix: meet the control and remove the entry, or renew the approval",
+        "expired on 2026-05-31. Fix: meet the control and remove the exemption, or renew it",
     ),
     (
         {"created": "2026-06-02"},

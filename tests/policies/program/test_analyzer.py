@@ -7,6 +7,7 @@ import pytest
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program import analyzer
 from gatehouse_policies.program.analyzer import Diagnostic, Pack
+from gatehouse_policies.program.messages import Messages
 from gatehouse_policies.program.project import Project
 from gatehouse_policies.program.types import UNKNOWN, Deployment, Registration, Resource
 
@@ -74,7 +75,7 @@ def deployment() -> Deployment:
 
 def analyze(pack: Path, project: Project, deployment: Deployment) -> list[Diagnostic]:
     with analyzer.packs([pack], project, "dev") as running:
-        return analyzer.analyze(running, deployment)
+        return analyzer.analyze(running, Messages.of(deployment))
 
 
 def messages(diagnostics: list[Diagnostic], rule: str) -> list[str]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from gatehouse_policies import catalogue
+from gatehouse_policies.gate import Gate
 from gatehouse_policies.reports.findings import exit_code, merge, summary
 
 from tests.policies.reports.builders import (
@@ -51,8 +52,8 @@ def test_undecided_result_is_not_a_violation() -> None:
 
     assert summary(findings, RUN).endswith(": no violations, 1 undecided")
     assert exit_code(findings, RUN) == 0
-    assert exit_code(findings, replace(RUN, fail_on_undecided=True)) == 3
-    assert exit_code([*findings, violation()], replace(RUN, fail_on_undecided=True)) == 1
+    assert exit_code(findings, replace(RUN, gate=Gate(fail_on_undecided=True))) == 3
+    assert exit_code([*findings, violation()], replace(RUN, gate=Gate(fail_on_undecided=True))) == 1
 
 
 def test_known_outputs_decide_what_unknown_outputs_do_not() -> None:

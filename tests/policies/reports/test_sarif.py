@@ -53,7 +53,10 @@ def test_outcome_sets_kind_and_level() -> None:
     assert [(result["kind"], result["level"]) for result in results] == [
         *(("fail", "error"), ("fail", "warning"), ("open", "none"), ("fail", "error"))
     ]
-    assert (results[2]["ruleId"], run["properties"]) == ("GH-UNDECIDED", {"undecided": 1})
+    assert (results[2]["ruleId"], run["properties"]) == (
+        "GH-UNDECIDED",
+        {"undecided": 1, "absent": 0},
+    )
     assert results[2]["message"]["text"].startswith("GH-S3-003 could not be decided: policy is")
     # Code scanning would open an alert for a suppressed result.
     [invocation] = run["invocations"]
@@ -68,7 +71,7 @@ def test_findings_on_one_line_have_different_fingerprints() -> None:
     )["results"]
     hashes = [result["partialFingerprints"]["primaryLocationLineHash"] for result in results]
     assert len(set(hashes)) == len(results) == 3
-    assert all(re.fullmatch(r"[0-9a-f]{16}:1", text) for text in hashes)
+    assert all(re.fullmatch(r"[0-9a-f]{32}:1", text) for text in hashes)
 
 
 @pytest.mark.requirement("PP-04")

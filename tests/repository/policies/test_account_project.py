@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from gatehouse_policies import policy_check
+from gatehouse_policies import configuration, policy_check
 
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import raw_account_settings
@@ -20,18 +20,20 @@ def check(folder: Path, settings: dict[str, Any]) -> policy_check.CheckResult:
     (folder / "Pulumi.main.yaml").write_text(
         yaml.safe_dump({"config": {"gatehouse-account:settings": settings}})
     )
-    return policy_check.check(folder, "main")
+    (folder / "policies.toml").write_text('account_stacks = ["gatehouse-account/main"]\n')
+    configured = configuration.read(folder / "policies.toml")
+    return policy_check.check(folder, "main", configuration=configured)
 
 
 def test_no_mandatory_rule_is_violated(tmp_path: Path) -> None:
     budget = {"monthly_usd": 300, "emails": ["finance@acme.dev"]}
-    changes = {"managed_by": "", "budget": budget}
+    changes = {"budget": budget}
     result = check(tmp_path, raw_account_settings(changes, guards=True))
     assert (result.run.environment, result.run.resources) == ("prod", 27)
     assert [(row.rule, row.message) for row in result.findings if row.blocks] == []
 
 
 def test_missing_guards_are_reported(tmp_path: Path) -> None:
-    changes = {"managed_by": "", "guards.guardduty": False, "guards.security_hub": False}
+    changes = {"guards.guardduty": False, "guards.security_hub": False}
     result = check(tmp_path, raw_account_settings(changes, guards=True))
     assert {row.rule for row in result.findings if row.blocks} == {"GH-ACC-001", "GH-COST-001"}

@@ -3,22 +3,26 @@
 import json
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+from gatehouse_policies import configuration
 from gatehouse_policies.analysis import type_tokens
 from gatehouse_policies.analysis.properties import Properties, is_unknown, plain
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.catalogue import RULES, rule
 from gatehouse_policies.engine.guard import Decision, evaluate
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Level
-from gatehouse_policies.lists import ALLOWED_REGIONS, REQUIRED_TAGS
 from gatehouse_policies.program import types
 
 from tests.components.program import RESTORED, run
 from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
 
+CONFIGURED = configuration.read(Path(__file__).resolve().parents[3] / "policies.toml")
+OWN_RULES = tuple(rule.configured(CONFIGURED.rules["prod"].get(rule.id, {})) for rule in RULES)
+"""The rules with the lists of this repository."""
 ADVISORY = {"GH-RDS-014", "GH-S3-017", "GH-TAG-002"}
 CHANGES: dict[str, dict[str, Any]] = {
     "container": {},
@@ -51,7 +55,7 @@ def decisions(form: str) -> dict[tuple[str, str], Decision]:
         (rule.id, resource.name): evaluate(
             rule, replace(resource, settings=rule.defaults("prod"), lists=rule.lists), stack
         )
-        for rule in RULES
+        for rule in OWN_RULES
         for resource in stack
         if not rule.types or resource.type in rule.types
     }
@@ -131,7 +135,7 @@ def test_default_tags_are_the_required_tags() -> None:
     assert providers
     for props in providers:
         assert set(props.decoded("defaultTags").block("defaultTags").block("tags").names()) == set(
-            REQUIRED_TAGS
+            CONFIGURED.rules["prod"]["GH-TAG-001"]["tags"]
         )
 
 
@@ -142,7 +146,7 @@ def test_regions_are_allowed() -> None:
         if resource.props.has("region")
     }
     assert len(regions) == 2
-    assert regions <= set(ALLOWED_REGIONS)
+    assert regions <= set(CONFIGURED.rules["prod"]["GH-PUL-003"]["regions"])
 
 
 def provider_inputs(resource: Resource) -> Properties | None:

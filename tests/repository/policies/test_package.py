@@ -9,14 +9,17 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 from gatehouse_policies import catalogue
+from google.protobuf import empty_pb2, json_format
 
 from tests import processes, requires
 from tests.journeys.guide_reader import GuideReader
+from tests.policies.pack_process import RunningPack
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = ROOT / "docs" / "guides" / "policies.md"
@@ -58,7 +61,7 @@ def repository(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = {git: wheel.as_uri(), "-m venv": "-m venv --without-pip"}
     reader = GuideReader(folder, environ, texts)
     try:
-        assert reader.run(GUIDE.read_text()) == 5
+        assert reader.run(GUIDE.read_text()) == 6
     finally:
         reader.close()
     return folder
@@ -120,6 +123,22 @@ def test_pack_folder_of_the_example_starts(name: str, environment: Path, tmp_pat
     assert "gatehouse-policies" in (pack / "requirements.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    "folder", [ROOT / "policies" / "resilience", ROOT / "examples" / "policy-packs" / "resilience"]
+)
+def test_pack_in_the_engine_has_the_lists_of_the_configuration(folder: Path) -> None:
+    document = next(
+        file for file in (folder / "policies.toml", ROOT / "policies.toml") if file.is_file()
+    )
+    tags = tomllib.loads(document.read_text())["required_tags"]
+    assert tags
+    with RunningPack(folder) as pack:
+        info = pack.call("GetAnalyzerInfo", empty_pb2.Empty())
+    [policy] = [policy for policy in info.policies if policy.name == "GH-TAG-001"]
+    properties = json_format.MessageToDict(policy.configSchema.properties)
+    assert properties["tags"]["default"] == tags
+
+
 @requires.program("git")
 @pytest.mark.parametrize("name", catalogue.PACKS)
 def test_pack_folder_of_the_example_can_be_published(name: str, tmp_path: Path) -> None:
@@ -131,7 +150,9 @@ def test_pack_folder_of_the_example_can_be_published(name: str, tmp_path: Path) 
     subprocess.run(["git", "init", "--quiet", str(pack)], check=True)
     listed = ["git", "-C", str(pack), "ls-files", "--others", "--exclude-standard"]
     files = processes.run(listed, check=True).stdout.split()
-    assert sorted(files) == [".gitignore", "PulumiPolicy.yaml", "__main__.py", "requirements.txt"]
+    assert sorted(files) == [
+        *(".gitignore", "PulumiPolicy.yaml", "__main__.py", "policies.toml", "requirements.txt")
+    ]
     project = yaml.safe_load((pack / "PulumiPolicy.yaml").read_text())
     assert re.fullmatch(r"[a-zA-Z0-9-_.]{1,100}", project["version"])
     # Folders above the pack, and paths in the requirements, do not exist on the machine that

@@ -9,13 +9,14 @@ from typing import Any
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER
-from gatehouse_policies.catalogue import RULES
 from gatehouse_policies.engine.guard import evaluate
 from gatehouse_policies.engine.rule import Level, Rule
 
+from tests.repository.policies.test_own_stack import OWN_RULES
+
 Evaluation = tuple[str, str]
 """The ID of a rule, and the URN of the resource that it evaluates."""
-_RULES = {rule.id: rule for rule in RULES}
+_RULES = {rule.id: rule for rule in OWN_RULES}
 Finding = tuple[str, str, str]
 """A control, the URN of the resource, and the message."""
 Read = tuple[str, str]
@@ -90,7 +91,7 @@ class Evaluator:
         }
         reads: set[Read] = set()
         recorded = [self._recorded(resource, reads) for resource in self._resources]
-        for rule in RULES:
+        for rule in OWN_RULES:
             if rule.level("prod") is Level.DISABLED:
                 continue
             for resource in recorded:

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource
-from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER, STACK, aws
-from gatehouse_policies.rules.s3 import GUARDS_OUTPUT
+from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER, aws
 
 from tests.repository.policies.mutations.evaluation import Evaluator, values_of
 from tests.repository.policies.mutations.mutations import mutations
@@ -179,15 +178,3 @@ def test_tag_that_excludes_resources_from_rules_is_reported(purpose: str) -> Non
     assert any(evaluator().new_findings(data, replace(data, props=tagged))) == (
         purpose != "replica"
     )
-
-
-def test_output_that_excludes_the_stack_from_rules_is_reported() -> None:
-    root = next(item for item in own_resources() if item.type == STACK)
-    outputs = values_of(root.props)
-    managed_here = replace(
-        root,
-        props=Properties({name: value for name, value in outputs.items() if name != GUARDS_OUTPUT}),
-    )
-    changed = replace(root, props=Properties({**outputs, GUARDS_OUTPUT: "external"}))
-    new = Evaluator([managed_here]).new_findings(managed_here, changed)
-    assert {control for control, _, _ in new} == {"GH-TAG-002"}

@@ -1,0 +1,61 @@
+"""Messages have the names of a Python program."""
+
+import pytest
+from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER, aws
+from gatehouse_policies.catalogue import RULES
+from gatehouse_policies.program.python_names import in_python
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "ec2.Instance",
+            'metadataOptions.httpTokens is not "httpTokens"',
+            'metadata_options.http_tokens is not "httpTokens"',
+        ),
+        # The keys of a JSON document are those of the service.
+        (
+            "ecs.TaskDefinition",
+            "containerDefinitions[0].readonlyRootFilesystem and cpuArchitecture",
+            "container_definitions[0].readonlyRootFilesystem and cpu_architecture",
+        ),
+        # A remedy can name another type.
+        (
+            "s3.Bucket",
+            "add an aws.s3.BucketPublicAccessBlock, set blockPublicAcls=True",
+            "add an aws.s3.BucketPublicAccessBlock, set block_public_acls=True",
+        ),
+        (
+            "sqs.Queue",
+            "deny if aws:secureTransport is false",
+            "deny if aws:secureTransport is false",
+        ),
+        ("sqs.Queue", "notAnInput", "notAnInput"),
+    ],
+)
+def test_inputs_have_their_python_names(name: str, text: str, expected: str) -> None:
+    assert in_python(text, aws(name)[0]) == expected
+
+
+def test_provider_and_unknown_types() -> None:
+    text = "set aws:allowedAccountIds, or allowedAccountIds of the aws.Provider"
+    assert in_python(text, AWS_PROVIDER) == (
+        "set aws:allowedAccountIds, or allowed_account_ids of the aws.Provider"
+    )
+    for token in (
+        "random:index/randomId:RandomId",
+        "aws:nowhere/x:X",
+        "",
+        "aws:s3/nothing:Nothing",
+    ):
+        assert in_python("byteLength", token) == "byteLength"
+
+
+def test_remedies_of_rules_have_python_names() -> None:
+    changed = [
+        rule.id
+        for rule in RULES
+        if rule.types and in_python(rule.remedy, rule.types[0]) != rule.remedy
+    ]
+    assert len(changed) > 80
