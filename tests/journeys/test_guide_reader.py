@@ -26,18 +26,6 @@ def test_output_is_compared(tmp_path: Path) -> None:
         read(tmp_path, "```console run\n$ echo more\n```\n")
 
 
-def test_exit_code_is_compared(tmp_path: Path) -> None:
-    with pytest.raises(OutputDiffers, match="exit code 3"):
-        read(tmp_path, "```console run\n$ exit 3\n```\n")
-    error = (
-        "```console run\n$ echo 'gatehouse: no such key' >&2; exit {code}\ngatehouse: no "
-        "such key\n```\n"
-    )
-    assert read(tmp_path, error.format(code=1)) == 1
-    with pytest.raises(OutputDiffers, match="exit code 0"):
-        read(tmp_path, error.format(code=0))
-
-
 def test_token_and_id_are_replaced() -> None:
     values = Values()
     values.learn(f"created:\n{EXPECTED}", f"created:\n{ACTUAL}\n")

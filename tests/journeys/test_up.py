@@ -206,14 +206,6 @@ def test_drained_core_ends_its_agent_and_nothing_else(finished: FinishedRun) -> 
     assert finished.drained == others
 
 
-@pytest.mark.requirement("SS-06", "SS-13")
-def test_unknown_method_gets_the_gateway_response(finished: FinishedRun) -> None:
-    response = finished.gateway_response
-    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, POST")
-    assert response.headers["referrer-policy"] == "no-referrer"
-    assert response.json() == {"message": "Method not allowed."}
-
-
 @pytest.mark.requirement("TR-17")
 def test_destroy_deletes_every_resource(finished: FinishedRun) -> None:
     assert "aws:ec2/vpc:Vpc" in finished.destroyed

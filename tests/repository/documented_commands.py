@@ -14,7 +14,6 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,8 +24,6 @@ from botocore.exceptions import DataNotFoundError, UnknownServiceError
 from gatehouse.commands import cli
 from gatehouse_policies.__main__ import parser as policies_parser
 from pip._internal.commands import create_command
-
-from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -243,21 +240,10 @@ def _aws(words: list[str], complete: bool) -> None:
         raise NotValid(f"missing: {missing}")
 
 
-def _pulumi(words: list[str], complete: bool) -> None:
-    names = list(takewhile(lambda word: re.fullmatch("[a-z-]+", word), words))
-    done = processes.run(["pulumi", *names, "--help"])
-    if f"pulumi {names[0]}" not in done.stdout:
-        raise NotValid("no such command")
-    options = {word.partition("=")[0] for word in words if word.startswith("-")}
-    if unknown := options - set(re.findall(r"(?<!\S)--?[a-z-]+", done.stdout)):
-        raise NotValid(f"no such option: {unknown}")
-
-
 _RULES: dict[str, Callable[[list[str], bool], None]] = {
     "gatehouse": _gatehouse,
     "gatehouse-policies": _policies,
     "make": _make,
     "pip": _pip,
     "aws": _aws,
-    "pulumi": _pulumi,
 }

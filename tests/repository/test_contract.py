@@ -15,7 +15,6 @@ from components.settings.loader import SettingsError as StackFileError
 from components.settings.loader import parse
 from components.settings.workloads import SHARING_TIMEOUT_S
 from tests.components.settings.stack_settings import raw_settings
-from tools.docs import stack_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACT = contract.document()
@@ -34,23 +33,6 @@ def test_contract_declares_every_runtime_setting() -> None:
     assert settings == _names("variable") | _names("secret") | _names("optional")
 
 
-def test_stack_file_sets_no_secret_and_no_required_variable() -> None:
-    """The contract declares the process of a secret, and of a variable that every stack sets."""
-    fields = {PREFIX + name.upper(): field for name, field in Settings.model_fields.items()}
-    assert [
-        name
-        for name in contract.settable()
-        if fields[name].is_required() or "SecretStr" in str(fields[name].annotation)
-    ] == []
-
-
-def test_variables_name_processes_of_the_contract() -> None:
-    rows = [row for section in ("variable", "secret", "optional") for row in CONTRACT[section]]
-    assert [
-        row["name"] for row in rows if not set(row["processes"]) <= set(CONTRACT["process"])
-    ] == []
-
-
 def test_every_optional_variable_is_read() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "runtime" / "gatehouse").rglob("*.py"))
     fields = {name: name.removeprefix(PREFIX).lower() for name in _names("optional")}
@@ -59,11 +41,6 @@ def test_every_optional_variable_is_read() -> None:
         for name, field in fields.items()
         if f".{field}" not in sources and not field.endswith("_port")
     ] == []
-
-
-def test_optional_variables_name_stack_settings() -> None:
-    keys = {setting.key for setting in stack_settings.settings()} | {"image"}
-    assert {row["setting"] for row in CONTRACT["optional"] if "setting" in row} - keys == set()
 
 
 def test_services_have_their_own_ports() -> None:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from gatehouse.platform.web import openapi
-from gatehouse.platform.web.fields import PAGE_SIZE, PAGE_SIZE_MAX
 from gatehouse.services.console.asgi import document as console_document
 from gatehouse.services.gateway.routes import document as gateway_document
 from gatehouse.services.sharing.routes import document as sharing_document
@@ -215,28 +213,3 @@ def _unbounded(schema: dict[str, Any], where: str, document: dict[str, Any]) -> 
             yield from _unbounded(member, f"{where}.{pattern}", document)
         for name, member in schema.get("properties", {}).items():
             yield from _unbounded(member, f"{where}.{name}", document)
-
-
-def test_lists_have_the_same_page_size() -> None:
-    pages = {
-        operation.name: parameter["schema"]
-        for operation in OPERATIONS
-        for parameter in operation.body["parameters"]
-        if parameter["name"] == "limit" and "cursor" in _names(operation)
-    }
-    assert len(pages) == 5
-    for schema in pages.values():
-        assert {name: schema[name] for name in ("default", "minimum", "maximum")} == {
-            "default": PAGE_SIZE,
-            "minimum": 1,
-            "maximum": PAGE_SIZE_MAX,
-        }
-
-
-def _names(operation: Operation) -> set[str]:
-    return {parameter["name"] for parameter in operation.body["parameters"]}
-
-
-def test_document_is_built_before_the_first_request() -> None:
-    with pytest.raises(ZeroDivisionError):
-        openapi.handler(lambda: {"": 1 / 0})

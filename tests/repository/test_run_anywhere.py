@@ -2,7 +2,6 @@
 start.
 """
 
-import configparser
 import json
 import os
 import re
@@ -127,17 +126,6 @@ def test_compose_sets_the_variables_of_each_process(
         assert service["healthcheck"]["test"] == ["CMD", "gatehouse", "health", process]
 
 
-def test_compose_starts_only_with_all_secrets(variables: dict[str, str]) -> None:
-    needed = set(re.findall(r"\$\{(\w+):\?\}", (FOLDER / "compose.yaml").read_text()))
-    assert len(needed) > 5
-    assert needed <= set(variables)
-    services = [name for name, row in COMPOSE["services"].items() if "environment" in row]
-    for name in needed:
-        rest = {key: text for key, text in variables.items() if key != name}
-        with pytest.raises(ValueError, match=name):
-            [compose_environment(service, rest) for service in services]
-
-
 def test_command_of_the_guide_creates_a_private_file_once(tmp_path: Path) -> None:
     (line,) = re.findall(r"(?m)^\$ (\(umask.*\))$", GUIDE.read_text())
     program = "docker run --rm --interactive gatehouse python"
@@ -166,10 +154,6 @@ def test_files_contain_no_secret(variables: dict[str, str]) -> None:
     assert len({*variables.values()}) == len(variables)
     again = create_env()
     assert {name for name in variables if variables[name] == again[name]} == {"COMPOSE_PROFILES"}
-
-
-def test_cache_user_has_the_permissions_of_a_deployment() -> None:
-    assert CONTRACT["cache"]["access"] in COMPOSE["services"]["valkey"]["command"][-1]
 
 
 def pods() -> dict[str, Any]:
@@ -241,14 +225,6 @@ def test_ecs_task_definition_is_accepted_by_the_api_model() -> None:
     shape = model.operation_model("RegisterTaskDefinition").input_shape
     assert shape is not None
     validate_parameters(ECS, shape)
-
-
-def test_systemd_unit_starts_docker_compose() -> None:
-    unit = configparser.ConfigParser()
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read(FOLDER / "gatehouse.service")
-    assert unit["Service"]["ExecStart"].startswith("/usr/bin/docker compose up --detach")
-    assert unit["Service"]["WorkingDirectory"] == "/etc/gatehouse"
 
 
 # --- The processes of compose.yaml, on PostgreSQL and Valkey of this machine ---
@@ -444,30 +420,3 @@ def test_sharing_profile_hands_over_a_secret(
         link = {"link": reply.json()["links"][0]["url"]}
         opened = client.post(f"{urls['sharing']}/v1/links/open", json=link)
         assert opened.json()["items"][0]["text"] == "s3cret"
-
-
-@pytest.mark.parametrize("name", ["OWNER_PASSWORD", "APP_PASSWORD"])
-def test_roles_are_not_created_without_passwords(
-    stores: Stores, variables: dict[str, str], name: str
-) -> None:
-    environment = {**os.environ, **{row: variables[row] for row in PASSWORDS if row != name}}
-    statements = (FOLDER / "roles.sql").read_text().replace("gatehouse_", f"{name.lower()}_")
-    psql = stores.postgres.psql("postgres")
-    assert processes.run(psql, input=statements, env=environment).returncode != 0
-    roles = stores.postgres.sql("SELECT rolname FROM pg_roles").splitlines()
-    assert "gatehouse_app" in roles
-    assert f"{name.lower()}_app" not in roles
-
-
-def test_users_of_the_stores_have_no_more_permissions_than_needed(
-    stores: Stores, variables: dict[str, str]
-) -> None:
-    roles = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'gatehouse%' AND (rolsuper OR "
-    roles += "rolcreaterole OR rolcreatedb)"
-    assert stores.postgres.sql(roles) == ""
-    assert (
-        stores.postgres.sql(
-            "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'gatehouse'"
-        )
-        == "gatehouse_owner"
-    )

@@ -78,13 +78,3 @@ def test_supported_versions_are_found_on_path(repository: Path, version: str) ->
     for other in {"3.11", "3.12", "3.13", "3.14"} - {version}:
         interpreter(repository / "bin", "3.15", f"python{other}")
     assert setup(repository)[::2] == (0, [f"python{version}"])
-
-
-@pytest.mark.parametrize("version", ["3.10", "3.15", ""])
-def test_unsupported_or_missing_requested_version_is_one_line(
-    repository: Path, version: str
-) -> None:
-    path = interpreter(repository / "other", version) if version else "/nowhere/python3"
-    code, error, synced = setup(repository, PYTHON=str(path))
-    assert (code, len(error.splitlines()), synced) == (1, 1, [])
-    assert not version or f"is not Python 3.11 to 3.14 (Python {version}.0)" in error

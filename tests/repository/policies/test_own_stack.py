@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from gatehouse_policies import configuration
 from gatehouse_policies.analysis import type_tokens
-from gatehouse_policies.analysis.properties import Properties, is_unknown, plain
+from gatehouse_policies.analysis.properties import Properties, plain
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.catalogue import RULES, rule
 from gatehouse_policies.engine.guard import Decision, evaluate
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Level
 from gatehouse_policies.program import types
 
-from tests.components.program import RESTORED, run
+from tests.components.program import RESTORED
 from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
 
@@ -116,13 +116,6 @@ def test_every_rule_is_decided(form: str) -> None:
         for key, decision in results.items()
         if decision.broken or decision.undecided or decision.allowed
     ] == []
-
-
-def test_resource_names_are_known_at_preview() -> None:
-    created = run("prod", preview=True).resources
-    assert sum(any(map(is_unknown, resource.inputs.values())) for resource in created) > 100
-    unnamed = {resource.type for resource in created if is_unknown(resource.inputs.get("name"))}
-    assert unnamed == {"aws:route53/record:Record"}
 
 
 @pytest.mark.requirement("CG-19", "ECS-07")

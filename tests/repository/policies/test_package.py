@@ -167,28 +167,6 @@ def test_pack_folder_of_the_example_can_be_published(name: str, tmp_path: Path) 
     assert re.match(r"gatehouse-policies @ git\+https://", requirements[0])
 
 
-def test_action_uses_options_of_the_command_and_pinned_actions() -> None:
-    action = yaml.safe_load((ROOT / "policies" / "action.yml").read_text())
-    steps = action["runs"]["steps"]
-    assert action["runs"]["using"] == "composite"
-    assert [
-        step["uses"]
-        for step in steps
-        if "uses" in step and not re.search(r"@[0-9a-f]{40}$", step["uses"])
-    ] == []
-    script = "\n".join(step.get("run", "") for step in steps)
-    assert "${{" not in script
-    assert set(re.findall(r"inputs\.([\w-]+)", str(steps))) == set(action["inputs"])
-
-
-def test_hook_runs_the_command_of_the_package() -> None:
-    hooks = {
-        hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    }
-    assert hooks["gatehouse-policies"]["entry"] == "gatehouse-policies check"
-    assert hooks["gatehouse-policies"]["pass_filenames"] is False
-
-
 @pytest.mark.requirement("PP-02")
 def test_jobs_of_the_guide_pass_with_the_action(
     repository: Path, environment: Path, tmp_path: Path

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gatehouse_policies import configuration
-from gatehouse_policies.__main__ import main, parser
+from gatehouse_policies.__main__ import main
 from gatehouse_policies.catalogue import RULES
 from gatehouse_policies.engine import exemptions
 
@@ -91,10 +91,3 @@ def test_configuration_of_the_guide_is_valid(tmp_path: Path) -> None:
     # An unknown key, rule or parameter is an error. The example shows every key.
     assert set(tomllib.loads(text)) == {*configuration.KEYS} - {"exemption"}
     assert configuration.read(file).stack_config == {"shop:port": 5432}
-
-
-def test_commands_of_the_guide_are_valid() -> None:
-    commands = re.findall(r"^\$ .*/gatehouse-policies ([^#|\n]*)", GUIDE, flags=re.MULTILINE)
-    assert len(commands) >= 10
-    for command in commands:
-        parser().parse_args(command.split())

@@ -136,12 +136,6 @@ def test_revoked_key_is_not_found_in_public() -> None:
     )
 
 
-@pytest.mark.parametrize("code", [code for code in Code if code is not Code.REVOKED])
-def test_other_results_are_public_unchanged(code: Code) -> None:
-    result = VerificationResult(code=code, record=RECORD, limits=(), decided_at=NOW, staleness_ms=4)
-    assert for_public(result) is result
-
-
 @given(records, requests)
 def test_explanation_agrees_with_decision(record: KeyRecord, request_: Request) -> None:
     checks = key_checks(record, request_, environment=TEST, now=NOW)

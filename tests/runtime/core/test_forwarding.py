@@ -1,6 +1,6 @@
 """Paths, header fields and URLs of requests to Cores: valid ones pass, ambiguous ones do not."""
 
-import re
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from urllib.parse import quote, unquote_to_bytes
 
@@ -12,7 +12,6 @@ from gatehouse.core.forwarding import (
     cookies_for_core,
     core_destination,
     core_path,
-    flaw,
     without_console_cookies,
 )
 from gatehouse.core.header_names import _NAMES_MAX, forwarded_names
@@ -97,25 +96,6 @@ def test_ambiguous_path_is_rejected(raw: bytes) -> None:
         core_path(raw)
 
 
-@pytest.mark.parametrize(
-    ("path", "reason"),
-    [
-        (b"docs/../admin", "a dot segment"),
-        (b"docs/a\\b", "a backslash"),
-        (b"docs/..%5c..", "an encoded backslash"),
-        (b"docs/a%00b", "an encoded control character"),
-        (b"docs/a#b", "a raw #; write %23"),
-        (b"docs/{id}", "a raw {; write %7B"),
-        (b"docs/%ff", "is not UTF-8 once it is decoded; percent-encode text as UTF-8"),
-        (b"docs/a b", "a space, control or non-ASCII byte; percent-encode it as UTF-8"),
-        (b"docs/100%", "without two hexadecimal digits; write %25 for a percent sign"),
-    ],
-)
-def test_rejection_of_a_path_says_what_to_change(path: bytes, reason: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(reason) + "$"):
-        core_path(b"/cores/" + path)
-
-
 @given(
     st.text(
         st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\\/"),
@@ -134,9 +114,9 @@ def test_encoded_file_name_is_forwarded_unchanged(name: str) -> None:
 
 @given(st.binary(max_size=60))
 def test_accepted_path_contains_no_decoded_dot_segment(rest: bytes) -> None:
-    raw = b"/cores/docs/" + rest
-    if not flaw(raw):
-        assert not {b".", b".."} & set(unquote_to_bytes(raw).split(b"/"))
+    with suppress(ValueError):
+        path = core_path(b"/cores/docs/" + rest).path
+        assert not {b".", b".."} & set(unquote_to_bytes(path).split(b"/"))
 
 
 @pytest.mark.parametrize("name", ["docs", "a", "a-b-2", "x" * 40])
@@ -191,7 +171,6 @@ def test_long_name_is_not_forwarded() -> None:
     assert [names[b"a" * size] for size in (128, 129)] == [True, False]
 
 
-@pytest.mark.bound("core.header_names:_NAMES_MAX")
 def test_names_in_memory_are_bounded() -> None:
     names = forwarded_names(CoreSettings(remove_headers=("x-a",)))
     for number in range(3 * _NAMES_MAX):

@@ -27,13 +27,6 @@ def test_published_sha_vectors() -> None:
     assert material("abc") == f"sha256:{abc}"
 
 
-@given(TOKENS)
-def test_no_candidates_without_imported_keys(token: str) -> None:
-    without_imports = ImportedKeyIds(PEPPER)
-    without_imports.add("own", 1)
-    assert without_imports.candidates(token) == ("", [])
-
-
 @given(TOKENS, st.sets(st.sampled_from([1, 2, 3]), min_size=1))
 def test_one_candidate_per_generation(token: str, generations: set[int]) -> None:
     known = ImportedKeyIds(PEPPER)

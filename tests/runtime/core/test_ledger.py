@@ -221,29 +221,6 @@ def test_workers_exceed_a_changing_limit_by_one_share_each(
                     assert units <= burst + WORKERS * part + 1e-3
 
 
-@given(st.lists(st.tuples(definitions, st.integers(0, 60)), min_size=1, max_size=6), definitions)
-def test_changed_limit_has_as_many_units_less_as_were_used(
-    sequence: list[tuple[RateLimit, int]], last: RateLimit
-) -> None:
-    worker, redis, count = Worker(), Redis(), 0
-    for limit, requests in sequence:
-        request = charge(limit)
-        count += sum(worker.take(request, redis, 0.0) for _ in range(requests))
-    request, left = charge(last), max(last.burst - count, 0)
-    assert [worker.take(request, redis, 0.0) for _ in range(left + 1)] == [True] * left + [False]
-    worker.exchange(redis, 0.0)
-    assert redis.used("requests", 0.0) == pytest.approx(count + left)
-
-
-def test_raised_limit_returns_units_at_its_rate_at_once() -> None:
-    """Also those that a worker knows only from Redis."""
-    low, high = (RateLimit("requests", quota, 86_400, burst=1) for quota in (1, 86_400))
-    worker, redis = Worker(), Redis()
-    assert worker.take(charge(low), redis, 0.0)
-    for now, allows in ((1e6, False), (2e6, True), (2e6, False), (3e6, True)):
-        assert worker.take(charge(high), redis, now) is allows
-
-
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=20))
 def test_every_allowed_request_is_sent_once(sequence: list[tuple[int, bool]]) -> None:
     worker, redis, allowed = Worker(), Redis(), 0
@@ -256,7 +233,6 @@ def test_every_allowed_request_is_sent_once(sequence: list[tuple[int, bool]]) ->
     assert not any(counter.unsent or counter.sent for counter in worker.family.counters)
 
 
-@pytest.mark.bound("core.ledger:UNITS_MAX")
 @pytest.mark.parametrize(
     ("limits", "cost", "allowance"),
     [
@@ -336,14 +312,6 @@ def test_lowered_limit_sends_what_the_earlier_allowed() -> None:
     assert (counter.name, units) == ("requests", 100)
 
 
-def test_renamed_limit_is_still_sent() -> None:
-    worker, second = family(), limit_of(1000, 1, "second")
-    worker.take(charge(second), 0.0, degraded=False)
-    worker.take(charge(DAY), 10e6, degraded=False)  # the first counter has no effect any more
-    assert {counter.name for counter, _ in worker.send(10e6)} == {"second", "requests"}
-    assert worker.send(10e6) == []
-
-
 @given(st.lists(st.integers(0, 3_600_000_000), max_size=30), st.integers(1, 100))
 def test_requests_without_redis_are_sent_as_far_as_they_still_count(
     waits: list[int], requests: int
@@ -370,7 +338,6 @@ def test_expired_counters_are_removed_without_redis() -> None:
     assert len(worker.counters) <= 3
 
 
-@pytest.mark.bound("core.ledger:FAMILIES_MAX")
 def test_counters_are_bounded() -> None:
     families = Families()
     first, second = families.find("first"), families.find("second")

@@ -22,7 +22,6 @@ async def test_requests_of_an_owner_leave_requests_to_others() -> None:
     assert not requests._owners
 
 
-@pytest.mark.bound("platform.limits:WAIT_S", "console.pipeline:REQUESTS_MAX")
 async def test_wait_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "WAIT_S", 0.01)
     requests, limit = RequestLimits(1, 2), Limit(1)

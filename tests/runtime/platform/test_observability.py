@@ -3,17 +3,14 @@
 import io
 import json
 import os
-import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
-from gatehouse.platform.observability import FLUSH_LINES, Logger, Observer, Stream, add_observations
+from gatehouse.platform.observability import FLUSH_LINES, Logger, Observer, Stream
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent
 from gatehouse.platform.tracing.tracer import ActiveRequest, Tracer
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from tests.runtime.waiting import until
 
@@ -88,11 +85,6 @@ def test_request_line_has_the_format_of_other_lines(out: Out, observer: Observer
     }
 
 
-async def test_line_without_batching_is_written_immediately(out: Out) -> None:
-    log_request(Observer("gateway", "info", "dev", Stream(out)))
-    assert len(out.lines()) == 1
-
-
 async def test_concurrent_lines_are_one_write(out: Out, observer: Observer) -> None:
     for number in range(50):
         log_request(observer, trace=msgspec.structs.replace(TRACE, request_id=f"req_{number}"))
@@ -117,7 +109,6 @@ async def test_other_line_flushes_waiting_lines(out: Out, observer: Observer) ->
     ]
 
 
-@pytest.mark.bound("platform.observability:FLUSH_LINES")
 async def test_many_lines_are_written_immediately(out: Out, observer: Observer) -> None:
     for _ in range(FLUSH_LINES):
         log_request(observer)
@@ -135,24 +126,6 @@ async def test_durations_are_counted_in_buckets_without_a_second_metric(observer
     assert "_created" not in text
 
 
-def test_histogram_without_private_parts_has_the_same_counts() -> None:
-    registries = []
-    for is_public_only in (False, True):
-        registries.append(CollectorRegistry())
-        histogram: Any = Histogram("h", "h", buckets=(0.25, 1.0), registry=registries[-1])
-        if is_public_only:
-            histogram = SimpleNamespace(observe=histogram.observe)
-        add_observations(histogram, (2, 0, 1), (0.25, 0.0, 4.5))
-    texts = [re.sub("h_created .*", "", generate_latest(each).decode()) for each in registries]
-    assert texts[0] == texts[1]
-    assert "h_sum 4.75" in texts[0]
-
-
-def test_line_without_event_loop_is_written_immediately(out: Out, observer: Observer) -> None:
-    log_request(observer)
-    assert len(out.lines()) == 1
-
-
 @pytest.mark.requirement("TR-14")
 @pytest.mark.parametrize(
     ("level", "written"), [("info", [200, 503, 502]), ("warning", [503, 502]), ("error", [502])]
@@ -162,16 +135,6 @@ def test_lines_below_log_level_are_omitted(level: Any, written: list[int], out: 
     for status in (200, 503, 502):
         log_request(observer, status)
     assert [line["status"] for line in out.lines()] == written
-
-
-@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
-def test_other_lines_below_log_level_are_omitted(level: Any, out: Out) -> None:
-    log = Logger(level, Stream(out), environment="dev")
-    for name in ("info", "warning", "error"):
-        getattr(log, name)(name, count=1)
-    names = ["info", "warning", "error"][{"debug": 0, "info": 0, "warning": 1, "error": 2}[level] :]
-    expected = [{"environment": "dev", "count": 1, "event": name, "level": name} for name in names]
-    assert [line | {"ts": ""} for line in out.lines()] == [line | {"ts": ""} for line in expected]
 
 
 def test_lines_of_a_request_have_its_ids(out: Out) -> None:
@@ -256,10 +219,3 @@ def test_health_checks_are_not_counted_but_publish_counts(out: Out) -> None:
     for route in ("/healthz", "/readyz", "/metrics"):
         log_request(observer, 503, route=route)
     assert published(out) == [{}, {}, {}]
-
-
-def test_service_without_a_namespace_publishes_nothing(out: Out) -> None:
-    observer = Observer("gateway", "info", "test", Stream(out), publish_s=0)
-    log_request(observer)
-    observer.publish_requests()
-    assert published(out) == []

@@ -46,7 +46,6 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
     server.release.set()
 
 
-@pytest.mark.bound("platform.resolver:RESOLVE_TIMEOUT_S")
 async def test_name_that_does_not_resolve_in_time_is_unavailable(names: NameServer) -> None:
     async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(Unavailable):
@@ -64,13 +63,11 @@ async def test_every_address_of_a_name_is_checked(names: NameServer) -> None:
         await resolver.checked_addresses(url, LOOPBACK)
 
 
-@pytest.mark.bound("platform.resolver:ADDRESSES_MAX")
 async def test_addresses_of_a_name_are_bounded(names: NameServer) -> None:
     found = await SystemResolver().addresses("many.test", 80)
     assert found == tuple(f"127.0.0.{number + 1}" for number in range(resolvers.ADDRESSES_MAX))
 
 
-@pytest.mark.bound("platform.resolver:LOOKUPS_MAX")
 async def test_lookups_in_progress_are_bounded(
     names: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from gatehouse.platform.settings import Settings
 from sandbox import child_processes
 from sandbox.ports import free_port
 from tests.runtime.conftest import lock_waits, locked, opened
-from tests.runtime.console_client import BOOTSTRAP, outcome, session_key
+from tests.runtime.console_client import BOOTSTRAP, session_key
 from tests.runtime.features.secrets.conftest import aws
 from tests.runtime.features.secrets.services import BUCKET, TABLE
 from tests.runtime.services.gateway import fork_server
@@ -164,17 +164,6 @@ async def test_client_address_is_that_before_the_trusted_proxies(client: httpx.A
     assert CLIENT in json.dumps(events[0])
 
 
-async def test_link_is_opened(client: httpx.AsyncClient, recipient: httpx.AsyncClient) -> None:
-    reply = await client.post("/v1/secrets", json={"text": "s3cret", "ttl_s": 3600})
-    assert reply.status_code == 201, reply.text
-    link = reply.json()["links"][0]["url"]
-    assert (await recipient.get(link.partition("#")[0].replace(SHARING, ""))).status_code == 200
-    opened = await recipient.post("/v1/links/open", json={"link": link})
-    assert opened.json()["items"][0]["text"] == "s3cret"
-    again = await recipient.post("/v1/links/open", json={"link": link})
-    assert outcome(again) == (404, "link_not_found")
-
-
 async def test_largest_submission_is_received(
     client: httpx.AsyncClient, recipient: httpx.AsyncClient
 ) -> None:
@@ -226,14 +215,6 @@ async def test_unauthorized_body_is_refused_before_it_is_received(services: Serv
     assert re.match(rb"HTTP/1.1 40[04] ", reply), reply
 
 
-async def test_unauthorized_body_of_any_size_is_answered(
-    services: Services, recipient: httpx.AsyncClient
-) -> None:
-    reply = await recipient.post(f"{services.console}/v1/secrets", content=b"{" * 8_000_000)
-    assert reply.status_code == 401
-
-
-@pytest.mark.bound("request_timeout_s")
 async def test_headers_that_arrive_slowly_are_408(services: Services) -> None:
     for url in (services.console, services.sharing):
         reply = await raw(url, b"GET / HTTP/1.1\r\n")
@@ -241,7 +222,6 @@ async def test_headers_that_arrive_slowly_are_408(services: Services) -> None:
         assert b"application/problem+json" in reply
 
 
-@pytest.mark.bound("stop_timeout_s", "platform.worker:_STOP_S")
 async def test_request_that_does_not_end_does_not_prevent_the_stop(
     database: Any, redis_url: str, aws: str, tmp_path: Path
 ) -> None:

@@ -128,13 +128,6 @@ def test_calls_are_recorded_and_another_action_or_resource_is_denied(
     assert reads(client, "app/two")
 
 
-def test_deny_overrides_allow(emulator: Emulator, role: str, one: str) -> None:
-    statements = (statement("Allow", "secretsmanager:*"), statement("Deny", READ, one))
-    client = caller(emulator, role, "secretsmanager", *statements)
-    assert not reads(client)
-    assert emulator.permissions.granted_actions(role) == {"secretsmanager:*"}
-
-
 @pytest.mark.parametrize(
     ("effect", "condition"),
     [
@@ -218,17 +211,6 @@ def test_s3_objects_and_deletion_of_versions(emulator: Emulator, role: str) -> N
     assert [version["Key"] for version in remaining] == ["closed/a.txt"]
 
 
-def test_unknown_access_key_is_denied(emulator: Emulator) -> None:
-    emulator.permissions.enforce(True)
-    client = session("AKIAWRONG", "wrong").client(
-        "secretsmanager", region_name=REGION, endpoint_url=emulator.endpoint
-    )
-    with pytest.raises(ClientError, match=r"InvalidClientTokenId|UnrecognizedClient"):
-        client.get_secret_value(SecretId="app/one")
-    assert reads(emulator.client("secretsmanager", REGION))
-    assert emulator.permissions.used_actions == {}
-
-
 @pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize(
     ("boundary", "readable"),
@@ -255,3 +237,21 @@ def test_boundary_limits_the_role_and_grants_nothing(
     assert reads(client) is readable
     assert denied(client.put_secret_value, SecretId=one, SecretString="other")
     assert emulator.permissions.unevaluated_conditions == []
+
+
+def test_deny_overrides_allow(emulator: Emulator, role: str, one: str) -> None:
+    statements = (statement("Allow", "secretsmanager:*"), statement("Deny", READ, one))
+    client = caller(emulator, role, "secretsmanager", *statements)
+    assert not reads(client)
+    assert emulator.permissions.granted_actions(role) == {"secretsmanager:*"}
+
+
+def test_unknown_access_key_is_denied(emulator: Emulator) -> None:
+    emulator.permissions.enforce(True)
+    client = session("AKIAWRONG", "wrong").client(
+        "secretsmanager", region_name=REGION, endpoint_url=emulator.endpoint
+    )
+    with pytest.raises(ClientError, match=r"InvalidClientTokenId|UnrecognizedClient"):
+        client.get_secret_value(SecretId="app/one")
+    assert reads(emulator.client("secretsmanager", REGION))
+    assert emulator.permissions.used_actions == {}

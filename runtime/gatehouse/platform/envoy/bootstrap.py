@@ -414,6 +414,7 @@ _LOG_FIELDS = {
     "before_us": "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)%",
     "core_us": "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:us)%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "upstream_sent": "%UPSTREAM_WIRE_BYTES_SENT%",
     "instance": "%UPSTREAM_METADATA(gatehouse:instance)%",
     "received": "%BYTES_RECEIVED%",
     "sent": "%BYTES_SENT%",

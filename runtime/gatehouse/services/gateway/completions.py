@@ -56,8 +56,9 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     """A line of the access log (platform/envoy/bootstrap.py).
 
     kind: `request`, or `core` for its part behind the relay. flags: response flags of Envoy, comma-
-    separated. before_us: time until the first byte of the request was sent to a Core or the relay;
-    None if none was sent. core_us: time until the response began.
+    separated. before_us: time until the first byte of the last attempt was sent to a Core or the
+    relay; None if none was sent. core_us: time until the response began. upstream_sent: bytes that
+    all attempts have sent.
     """
 
     kind: str
@@ -71,9 +72,15 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     before_us: float | None = None
     core_us: float | None = None
     attempts: int = 0
+    upstream_sent: int = 0
     instance: str = ""
     received: int = 0
     sent: int = 0
+
+    @property
+    def is_sent(self) -> bool:
+        """True if a Core may have received a part of the request."""
+        return self.before_us is not None or self.upstream_sent > 0
 
     @property
     def error(self) -> GatehouseError | None:
@@ -186,7 +193,7 @@ class Completions:
             return
         at_core = (entry.at_core or Line("core", 0)) if entry.is_relayed else line
         error, metrics = at_core.error, self.observer.metrics
-        if at_core.before_us is None:
+        if not at_core.is_sent:
             self._refund(allowed.key, allowed.request.cost, allowed.began)
         if error is not None:
             metrics.core_errors.labels(error.code).inc()
@@ -257,7 +264,7 @@ class Completions:
         )
         if not line.key_id:
             self.observer.check_failed()
-        elif line.before_us is None:
+        elif not line.is_sent:
             self._start(self._refund_key(KeyId(line.key_id)))
 
     async def _refund_key(self, key_id: KeyId) -> None:

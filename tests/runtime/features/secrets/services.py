@@ -3,20 +3,19 @@ seconds of CPU time in each process.
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 import boto3
 import httpx
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.features.requests.service import RequestService
-from gatehouse.features.secrets.backend import ARGON2_PARALLEL, READS_PARALLEL, Backend
+from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.features.secrets.links import LinkService, Opened
 from gatehouse.features.secrets.models import Client, Secret
 from gatehouse.features.secrets.schemas import CreateSecret, NewFile
 from gatehouse.features.secrets.service import NewItem, SecretService
-from gatehouse.platform.limits import Limit
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing.app import create
@@ -114,7 +113,12 @@ def services(settings: SharingSettings, clock: ManualClock) -> Sharing:
 
 def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> Sharing:
     # A semaphore belongs to the event loop of a test.
-    backend = replace(backend, argon2=Limit(ARGON2_PARALLEL), reads=Limit(READS_PARALLEL))
+    limits: dict[str, Any] = {
+        field.name: field.default_factory()
+        for field in fields(backend)
+        if field.default_factory is not MISSING
+    }
+    backend = replace(backend, **limits)
     secrets = SecretService(backend, "")
     return Sharing(
         backend,

@@ -1,22 +1,61 @@
 """The work of a denial."""
 
 from dataclasses import replace
+from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import msgspec
 import pytest
 from gatehouse.core import http_signatures
+from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.imported_tokens import ImportedKeyIds
-from gatehouse.core.keys import KeyState
+from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState, RateLimit
 from gatehouse.core.token import Pepper, build, checksum
-from gatehouse.core.verification import Code, CreditState
-from gatehouse.features.verification.cache import Prefilter
+from gatehouse.core.verification import Code, CreditState, VerificationRequest
+from gatehouse.features.keys.possession import KeyFinder
+from gatehouse.features.verification.cache import KeyCache, Prefilter
+from gatehouse.features.verification.rate_limiters import RateLimits
+from gatehouse.features.verification.repository import KeyLoader
+from gatehouse.features.verification.service import VerificationService
 
 from tests.runtime.key_records import RECORD
-from tests.runtime.services.test_decision_rows import PEPPER, REQUEST, TEST, service_with
 
 SECRET = bytes(reversed(range(32)))
+PEPPER = Pepper({1: bytes(32)}, 1)
+TEST = KeyEnvironment.TEST
+LIMIT = RateLimit(name="requests", quota=1000, window_s=1, burst=1000)
+REQUEST = VerificationRequest(scopes=("cores:read",))
+_UNUSED: Any = None
+
+
+def service_with(owner: str) -> tuple[VerificationService, str, KeyRecord]:
+    token = build("gtk", TEST, bytes(12), bytes(32), pepper=PEPPER, generation=1)
+    assert token is not None
+    record = msgspec.structs.replace(
+        RECORD, id=token.id, digest=PEPPER.digest(token.text, 1) or b"", owner=owner
+    )
+    cache = KeyCache(10)
+    cache.begin_load([token.id])
+    cache.end_load(token.id, record)
+    keys = KeyLoader(_UNUSED, cache, lambda: 0)
+
+    async def imported_ids() -> ImportedKeyIds:
+        return ImportedKeyIds(PEPPER)
+
+    service = VerificationService(
+        keys=keys,
+        finder=KeyFinder(PEPPER, "gtk", keys.find, imported_ids, cache.find),
+        limits=RateLimits(),
+        credits=_UNUSED,
+        nonces=None,
+        on_old_pepper=lambda *_: None,
+        clock=Clock(),
+        environment=TEST,
+        default_limits=(LIMIT,),
+        max_staleness_ms=5000,
+    )
+    return service, token.text, record
 
 
 class CountingPepper(Pepper):

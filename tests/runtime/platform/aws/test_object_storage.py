@@ -39,7 +39,6 @@ def test_file_is_not_written_through_a_link(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
-@pytest.mark.bound("aws.object_storage:_TIMEOUT_S", "aws.object_storage:_READ_TIMEOUT_S")
 @pytest.mark.parametrize(
     ("server", "bound"), [(full_server, "_TIMEOUT_S"), (silent_server, "_READ_TIMEOUT_S")]
 )

@@ -11,7 +11,6 @@ from tests.runtime.silent_servers import silent_server
 pytestmark = pytest.mark.usefixtures("aws_credentials")
 
 
-@pytest.mark.bound("aws.secrets_manager:_TIMEOUT_S")
 async def test_silent_server_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secrets_manager, "_TIMEOUT_S", 0.1)
     with silent_server() as port:
@@ -25,10 +24,3 @@ async def test_missing_secret_is_not_found() -> None:
     with mock_aws(), pytest.raises(NotFound) as caught:
         await SecretsManager().read("docs")
     assert caught.value.detail == "ResourceNotFoundException"
-
-
-async def test_missing_region_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_REGION")
-    with pytest.raises(Unavailable) as caught:
-        await SecretsManager().read("docs")
-    assert caught.value.detail == "Secrets Manager NoRegionError"

@@ -25,10 +25,6 @@ def test_repr_does_not_contain_the_password() -> None:
     assert "hidden" not in repr(login(URL, "password", "hidden"))
 
 
-def test_separate_password_replaces_the_one_in_the_url() -> None:
-    assert login("postgresql://a:in-url@h/d", "password", "injected").password == "injected"
-
-
 @pytest.mark.parametrize(
     ("url", "message"),
     [
@@ -52,11 +48,6 @@ def test_verify_full_checks_the_host_name() -> None:
     context = login(f"{URL}?sslmode=verify-full", "url").arguments()["ssl"]
     assert isinstance(context, ssl.SSLContext)
     assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
-
-
-def test_unreadable_certificate_authorities_are_named() -> None:
-    with pytest.raises(SettingsError, match="the certificates in /nowhere cannot be read"):
-        login(f"{URL}?sslmode=verify-full&sslrootcert=/nowhere", "url").arguments()
 
 
 @pytest.mark.parametrize("mode", ["", "?sslmode=disable", "?sslmode=prefer"])

@@ -12,13 +12,10 @@ from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.cores import CoreName
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyId
-from gatehouse.core.token import Pepper
 from gatehouse.features.cores import repository as core_repository
 from gatehouse.features.cores.repository import CoreRegistry, CoreRepository
 from gatehouse.features.keys import repository as key_repository
 from gatehouse.features.keys.repository import KeyRepository
-from gatehouse.features.verification import repository as verification_repository
-from gatehouse.features.verification.repository import PepperMigration
 from gatehouse.platform.db.pool import Pool
 
 from tests.runtime.conftest import Database, Rows, locked, opened
@@ -48,7 +45,6 @@ CORE_WRITES: list[Write] = [
 ]
 
 
-@pytest.mark.bound("keys.repository:REVOKE_TIMEOUT_S", "cores.repository:WRITE_TIMEOUT_S")
 @pytest.mark.parametrize(
     ("write", "module", "bound", "table"),
     [
@@ -74,23 +70,3 @@ async def test_write_that_waits_for_a_lock_is_unavailable(
     ):
         with pytest.raises(Unavailable):
             await write(pool)
-
-
-@pytest.mark.bound("verification.repository:WRITE_TIMEOUT_S")
-async def test_migration_that_waits_for_a_lock_is_repeated(
-    database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(verification_repository, "WRITE_TIMEOUT_S", 0.5)
-    await rows.add_key(KEY)
-    await rows.pool.execute("INSERT INTO gateway_worker VALUES ('new', 0, now(), '{1,2}')")
-    async with opened(replace(database.app, statement_s=600)) as pool, asyncio.timeout(PATIENCE_S):
-        migration = PepperMigration(
-            pool, KeyRepository(pool, staleness_s=30), Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
-        )
-        migration.add(KEY, "the token", 1)
-        async with locked(database, "api_key"):
-            assert await migration.flush() == 0
-        monkeypatch.setattr(verification_repository, "WRITE_TIMEOUT_S", 60.0)
-        migration.add(KEY, "the token", 1)
-        assert await migration.flush() == 1
-        await migration.close()

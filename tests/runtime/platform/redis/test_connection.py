@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 from gatehouse.core.errors import SettingsError, Unavailable
-from gatehouse.platform.redis.connection import CONNECTIONS_MAX, Redis, iam_token
+from gatehouse.platform.redis.connection import CONNECTIONS_MAX, Redis
 from valkey import Valkey
 
 from sandbox.local import servers
@@ -30,7 +30,6 @@ async def test_redis_that_does_not_respond_is_unavailable(
     assert error.value.detail == "TimeoutError"
 
 
-@pytest.mark.bound("redis.connection:CONNECTIONS_MAX")
 async def test_calls_share_the_connections(redis_url: str) -> None:
     redis = Redis(redis_url, "url", timeout_s=20)
     ids = await asyncio.gather(
@@ -99,18 +98,6 @@ def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-
-
-@pytest.mark.requirement("ECS-01")
-@pytest.mark.usefixtures("aws_credentials")
-def test_iam_token_is_presigned_connect_request() -> None:
-    token = iam_token("Gatehouse-Dev-Cache", "gateway")
-    assert token.startswith(
-        "gatehouse-dev-cache/?Action=connect&User=gateway&X-Amz-Algorithm=AWS4-HMAC-SHA256"
-    )
-    assert "eu-west-1%2Felasticache%2Faws4_request" in token
-    assert "X-Amz-Expires=900" in token
-    assert "X-Amz-Signature=" in token
 
 
 @pytest.mark.requirement("ECS-01")

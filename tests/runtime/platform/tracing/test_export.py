@@ -14,7 +14,6 @@ from gatehouse.platform.tracing import export
 from gatehouse.platform.tracing.export import (
     BATCH_SPANS_MAX,
     CLOSE_TIMEOUT_S,
-    DAEMON_MESSAGE_BYTES_MAX,
     QUEUE_SPANS_MAX,
     DaemonExporter,
     SpanQueue,
@@ -105,7 +104,6 @@ async def test_spans_reach_the_collector(collector: Collector) -> None:
     assert counts == {"exported": 1}
 
 
-@pytest.mark.bound("tracing.export:QUEUE_SPANS_MAX", "tracing.export:BATCH_SPANS_MAX")
 async def test_spans_beyond_the_queue_are_dropped(blocked: Blocked) -> None:
     counts = Counts()
     queue = queue_of(blocked, counts)
@@ -119,7 +117,6 @@ async def test_spans_beyond_the_queue_are_dropped(blocked: Blocked) -> None:
     assert max(blocked.sizes) <= BATCH_SPANS_MAX
 
 
-@pytest.mark.bound("tracing.export:CLOSE_TIMEOUT_S")
 async def test_collector_that_does_not_respond_delays_neither_requests_nor_the_end(
     blocked: Blocked,
 ) -> None:
@@ -132,7 +129,6 @@ async def test_collector_that_does_not_respond_delays_neither_requests_nor_the_e
     assert not blocked.resume.is_set()
 
 
-@pytest.mark.bound("tracing.export:EXPORT_TIMEOUT_S")
 async def test_export_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "EXPORT_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -156,14 +152,3 @@ def test_lambda_sends_spans_to_the_xray_daemon_immediately() -> None:
     assert payload[:3] == b"T1S"
     (received,) = decode(base64.b64decode(payload[3:]))
     assert (received.service, received.trace_id) == ("gatehouse-sharing", f"{5:032x}")
-
-
-@pytest.mark.bound("tracing.export:DAEMON_MESSAGE_BYTES_MAX")
-def test_message_to_the_xray_daemon_is_bounded() -> None:
-    large = span(attributes={"x": "x" * DAEMON_MESSAGE_BYTES_MAX})
-    exporter, spans = (
-        DaemonExporter("127.0.0.1:9"),
-        [readable_span(large, resource("sharing", "test"))],
-    )
-    assert exporter.export(spans) is SpanExportResult.FAILURE
-    exporter.shutdown()

@@ -54,7 +54,6 @@ def test_decision_of_the_caller_takes_precedence(
     assert {(trace.trace_id, trace.parent_id) for trace in traces} == {(TRACE, SPAN)}
 
 
-@pytest.mark.bound("tracing.tracer:REQUESTED_PER_S_MAX")
 def test_traces_that_callers_request_are_bounded() -> None:
     now = 1.0
     tracer, parent, last = (
@@ -68,12 +67,6 @@ def test_traces_that_callers_request_are_bounded() -> None:
     )
     now = 2.0
     assert tracer.begin(last, parent).sampled
-
-
-def test_tracing_without_a_collector_samples_nothing() -> None:
-    tracer = Tracer()
-    assert not tracer.begin(request_id(0), None).sampled
-    assert not tracer.begin(request_id(0), TraceParent(TRACE, SPAN, True)).sampled
 
 
 async def test_calls_are_spans_of_the_request_until_it_ends() -> None:
@@ -135,10 +128,3 @@ def test_spans_of_requests_have_the_attributes_of_the_semantic_conventions() -> 
         "http.response.status_code": 503,
         "error.type": "503",
     }
-
-
-def test_request_to_a_core_without_a_response_has_an_error_type() -> None:
-    spans: list[FinishedSpan] = []
-    values = {"http.request.method": "PURGE"}
-    Tracer(spans.append).add("PURGE", "CLIENT", (TRACE, SPAN, SPAN), 0.1, values, failed=True)
-    assert [(span.name, span.attributes["error.type"]) for span in spans] == [("HTTP", "_OTHER")]

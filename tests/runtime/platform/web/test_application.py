@@ -149,10 +149,3 @@ async def test_error_is_a_problem_document(path: str, status: int, detail: str) 
     assert headers[b"x-request-id"] in body
     assert b"canary" not in body + client.log.getvalue()
     assert client.log.entries[-1]["detail"].startswith(detail)
-
-
-async def test_stream_ends_when_the_client_disconnects() -> None:
-    client = Client()
-    assert (await client.send("GET", "/stream"))[2] == b"firstsecond"
-    assert (await client.send("GET", "/stream", "http.disconnect"))[2] == b"first"
-    assert client.log.entries[-1]["detail"] == "client disconnected"

@@ -14,7 +14,6 @@ class Silent:
         await asyncio.Event().wait()
 
 
-@pytest.mark.bound("web.health:PROBE_TIMEOUT_S")
 async def test_dependency_that_does_not_respond_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -52,7 +52,3 @@ async def test_configured_console_creates_checkpoints(
     created = [checkpoint_of(view) for view in views]
     assert [item.seq for item in created] == [max(hashes)]
     assert find_contradiction(hashes, created, public_keys(await signer.public_key())) is None
-
-
-def test_console_without_signing_key_creates_no_checkpoint(console: Console) -> None:
-    assert checkpoint_jobs(settings(console), console, None, ManualClock()) == []

@@ -108,23 +108,6 @@ async def test_one_step_up_continues_all_selected_changes(
         await expect(page.get_by_text("Revoked", exact=True)).to_have_count(7 + 1)
 
 
-async def test_wrong_credential_is_explained(
-    browser: Browser, origin: str, console: Console
-) -> None:
-
-    async def denied() -> int:
-        return len(await console.events(outcome="denied"))
-
-    before = await denied()
-    async with page_of(browser, origin, "status of 401") as page:
-        await page.goto("/keys")
-        await expect(page.get_by_label("Credential")).to_be_focused()
-        assert await denied() == before
-        await enter_credential(page, "wrong")
-        await expect(page.get_by_role("alert")).to_contain_text("invalid")
-        assert await page.get_by_label("Credential").input_value() == ""
-
-
 async def test_auditor_sees_no_action_that_is_denied(
     browser: Browser, origin: str, console: Console
 ) -> None:

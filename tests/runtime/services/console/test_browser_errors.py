@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console_client import Console
@@ -19,11 +18,6 @@ pytestmark = MARKS
 MESSAGE = "canary-of-the-error"
 UNEXPECTED = "An unexpected error occurred."
 NOT_LOADED = "The page could not be loaded."
-FAULTS = [
-    f"setTimeout(() => {{ throw new RangeError('{MESSAGE}') }})",
-    f"void Promise.reject(new RangeError('{MESSAGE}'))",
-    f"console.error('{MESSAGE}')",
-]
 SCREEN = re.compile(r"/assets/KeyListScreen-[\w-]+\.js$")
 
 
@@ -36,17 +30,6 @@ async def expect_report(page: Page, selector: str = "#app") -> None:
     assert await violations_in_both_themes(page, await alert.element_handle()) == []
     async with page.expect_event("load"):
         await alert.get_by_role("button", name="Reload page").click()
-
-
-async def test_test_fails_on_an_error_of_a_page(browser: Browser, origin: str) -> None:
-    async def cause(fault: str) -> None:
-        event = "console" if fault.startswith("console") else "weberror"
-        async with page_of(browser, origin) as page, page.context.expect_event(event):
-            await page.evaluate(f"() => {{ {fault} }}")
-
-    for fault in FAULTS:
-        with pytest.raises(AssertionError, match=MESSAGE):
-            await cause(fault)
 
 
 async def test_panel_or_page_that_throws_shows_a_message_and_the_rest_remains(
@@ -78,28 +61,6 @@ async def test_panel_or_page_that_throws_shows_a_message_and_the_rest_remains(
         await page.go_back()
         await page.unroute(SCREEN)
         await expect_report(page, "main")
-
-
-async def test_error_outside_of_a_component_shows_a_message(browser: Browser, origin: str) -> None:
-    async with page_of(browser, origin, MESSAGE) as page:
-        await sign_in(page, "/keys/new")
-        for fault in FAULTS[:2]:
-            await page.get_by_label("Name").fill("not saved")
-            await page.evaluate(f"() => {{ {fault} }}")
-            await expect(page.get_by_role("alert")).to_contain_text(UNEXPECTED)
-            assert await page.get_by_label("Name").input_value() == "not saved"
-            await expect_report(page)
-        await page.wait_for_load_state("networkidle")
-        await page.get_by_label("Name").fill("not saved")
-        # The request of the form fails, and no other one of the page.
-        await page.evaluate(
-            f"() => {{ const original = window.Headers; window.Headers = class {{ constructor() {{ "
-            f"window.Headers = original; throw new RangeError('{MESSAGE}') }} }}; "
-            f"document.activeElement.form.requestSubmit() }}"
-        )
-        await expect(page.locator("form").get_by_role("alert")).to_contain_text(UNEXPECTED)
-        assert await page.get_by_label("Name").input_value() == "not saved"
-        await expect_report(page, "form")
 
 
 async def test_page_that_cannot_be_loaded_shows_a_message(browser: Browser, origin: str) -> None:

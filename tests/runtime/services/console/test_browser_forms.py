@@ -1,8 +1,9 @@
-"""Every form and button that changes something: lost responses, ended sessions, concurrent changes,
-and values that are shown once. A change that is missing in ACTS fails
+"""Every form and button that changes something: failures, lost responses, ended sessions,
+concurrent changes, and values that are shown once. A change that is missing in ACTS fails
 `test_list_contains_every_change`.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +24,6 @@ from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import (
     MARKS,
     enter_credential,
-    loads_nothing,
     navigate,
     page_of,
     shows,
@@ -40,6 +40,13 @@ LOST = r"ERR_(FAILED|CONNECTION)|status of [45]\d\d"
 #: The page before and after each form: "Page not found", which loads nothing.
 PREVIOUS = "/none"
 CHANGES = {endpoint.operation_id: endpoint for endpoint in ENDPOINTS if endpoint.changes_state}
+
+_PROBLEM = {
+    "status": 503,
+    "code": "unavailable",
+    "detail": "The database is unavailable.",
+    "request_id": "req_0199f3a8c0d1b6e5f4a3928170",
+}
 
 #: Sign-in and sign-out: the session and its cookie are what they change.
 SESSION = {("session", "sign_in"), ("session", "end_session"), ("session", "end_sessions")}
@@ -296,6 +303,7 @@ async def test_every_form_keeps_its_values_and_makes_each_change_once(
                     await _end_session(page, console, act)
                 if act in _WITH_VERSION:
                     await _change_concurrently(page, console, act, ids)
+                await _fail(page, act)
                 await _lose_and_repeat(page, console, act)
                 if act in _WITH_VERSION:
                     await _both_changes_are_stored(console, act, ids)
@@ -335,6 +343,58 @@ async def _both_changes_are_stored(console: Console, act: Act, ids: dict[str, st
     shown: dict[str, Any] = (await console.get("/v1" + act.path.format(**ids))).json()
     other = shown["tags"] if act.operation == "update_key" else shown["links"][0]["uses_max"]
     assert ("typed" in shown.values(), other) == (True, *_other_change(act).values())
+
+
+@asynccontextmanager
+async def held(
+    page: Page, *, fail: bool = False, lose: bool = False
+) -> AsyncIterator[asyncio.Event]:
+    """Changes get no response until the event is set. fail: they then fail. lose: the console makes
+    them, and the connection is lost.
+    """
+    released = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        if not is_change(route.request):
+            await route.continue_()
+            return
+        await released.wait()
+        if fail:
+            await route.fulfill(status=503, json=_PROBLEM, content_type="application/problem+json")
+        elif lose:
+            await route.fetch()
+            await route.abort()
+        else:
+            await route.continue_()
+
+    await page.route("**/v1/**", hold)
+    yield released
+    released.set()
+    await page.unroute("**/v1/**", hold)
+
+
+async def _fail(page: Page, act: Act) -> None:
+    """A change in flight cannot be cancelled, and its failure is visible on a small screen."""
+    dialogs = await page.get_by_role("dialog").count()
+    await page.set_viewport_size({"width": 375, "height": 667})
+    async with held(page, fail=True) as released:
+        await send_button(page, act).click()
+        await expect(send_button(page, act)).to_be_disabled()
+        assert not await page.evaluate(_UNLOAD)
+        if act.source != "KeyListScreen":  # several requests, which can be stopped
+            cancel = page.locator("dialog, #main").get_by_role("button", name="Cancel")
+            assert [await each.is_enabled() for each in await cancel.all()] in ([], [False])
+            links = page.locator("#main").get_by_role("link", name="Cancel")
+            await expect(links).to_have_count(0)
+            await page.keyboard.press("Escape")
+            await page.keyboard.press("Escape")
+            await expect(page.get_by_role("dialog")).to_have_count(dialogs)
+        released.set()
+        alert = page.get_by_role("alert").filter(has_text="The database is unavailable.")
+        await expect(alert).to_be_in_viewport(ratio=0.99)
+        await expect(page.get_by_role("dialog")).to_have_count(dialogs)
+        await expect(send_button(page, act)).to_be_enabled()
+    await page.set_viewport_size({"width": 1280, "height": 800})
 
 
 async def _lose_and_repeat(page: Page, console: Console, act: Act) -> None:
@@ -419,24 +479,6 @@ async def test_another_user_sees_nothing_of_the_page(
         await page.get_by_role("button", name="Sign out").click()
         await enter_credential(page, BOOTSTRAP)
         await expect(page.get_by_label("Text", exact=True)).to_have_value("")
-
-
-async def test_list_continues_after_the_sign_in(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    await console.create(name="nightly export")
-    async with page_of(browser, origin, "status of 401") as page:
-        await sign_in(page, "/keys")
-        await expect(page.get_by_role("link", name="nightly export").first).to_be_visible()
-        console.sql("DELETE FROM console_session")
-        await page.get_by_label("Search", exact=True).fill("nightly")
-        await page.keyboard.press("Enter")
-        await shows(page, "The session has ended.")
-        await enter_credential(page, BOOTSTRAP)
-        await loads_nothing(page)
-        await expect(page.get_by_role("link", name="nightly export").first).to_be_visible()
-        assert page.url.endswith("/keys?search=nightly")
-        assert await page.title() == "API keys – Gatehouse console"
 
 
 async def test_lost_response_to_a_sign_out_ends_the_session_at_the_second_press(

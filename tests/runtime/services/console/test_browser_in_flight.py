@@ -1,27 +1,11 @@
-"""Between the press of a button and the result: Cancel, leaving the page, failures and lost
-responses. The forms are those of test_browser_forms.py.
+"""Between the press of a button and the result: Cancel, leaving the page, and lost responses. The
+forms are those of test_browser_forms.py.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from playwright.async_api import Browser, Page, Route, ViewportSize, expect
+from playwright.async_api import Browser, expect
 
 from tests.runtime.console_client import Console
-from tests.runtime.services.console.test_browser_forms import (
-    _UNLOAD,
-    ACTS,
-    LOST,
-    PREVIOUS,
-    Act,
-    end_sessions,
-    is_change,
-    opened,
-    send_button,
-    sharing,
-)
-from tests.runtime.services.console.test_browser_screens import console
+from tests.runtime.services.console.test_browser_forms import LOST, held
 from tests.runtime.services.console.web_pages import (
     MARKS,
     loads_nothing,
@@ -32,79 +16,7 @@ from tests.runtime.services.console.web_pages import (
     sign_in,
 )
 
-__all__ = ["console", "sharing"]
-
 pytestmark = MARKS
-_SIZES: list[ViewportSize] = [{"width": 1280, "height": 800}, {"width": 375, "height": 667}]
-_PROBLEM = {
-    "status": 503,
-    "code": "unavailable",
-    "detail": "The database is unavailable.",
-    "request_id": "req_0199f3a8c0d1b6e5f4a3928170",
-}
-
-
-@asynccontextmanager
-async def held(
-    page: Page, *, fail: bool = False, lose: bool = False
-) -> AsyncIterator[asyncio.Event]:
-    """Changes get no response until the event is set. fail: they then fail. lose: the console makes
-    them, and the connection is lost.
-    """
-    released = asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        if not is_change(route.request):
-            await route.continue_()
-            return
-        await released.wait()
-        if fail:
-            await route.fulfill(status=503, json=_PROBLEM, content_type="application/problem+json")
-        elif lose:
-            await route.fetch()
-            await route.abort()
-        else:
-            await route.continue_()
-
-    await page.route("**/v1/**", hold)
-    yield released
-    released.set()
-    await page.unroute("**/v1/**", hold)
-
-
-async def test_action_in_flight_offers_no_cancel_and_its_failure_is_in_the_window(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    await end_sessions(console)
-    async with page_of(browser, origin, LOST) as page:
-        await sign_in(page, PREVIOUS)
-        for act in ACTS:
-            async with opened(page, console, act):
-                for size in _SIZES:
-                    await page.set_viewport_size(size)
-                    await _fail(page, act)
-
-
-async def _fail(page: Page, act: Act) -> None:
-    is_stoppable = act.source == "KeyListScreen"
-    dialogs = await page.get_by_role("dialog").count()
-    async with held(page, fail=True) as released:
-        await send_button(page, act).click()
-        await expect(send_button(page, act)).to_be_disabled()
-        assert not await page.evaluate(_UNLOAD)
-        if not is_stoppable:
-            cancel = page.locator("dialog, #main").get_by_role("button", name="Cancel")
-            links = page.locator("#main").get_by_role("link", name="Cancel")
-            assert [await each.is_enabled() for each in await cancel.all()] in ([], [False])
-            await expect(links).to_have_count(0)
-            await page.keyboard.press("Escape")
-            await page.keyboard.press("Escape")
-            await expect(page.get_by_role("dialog")).to_have_count(dialogs)
-        released.set()
-        alert = page.get_by_role("alert").filter(has_text="The database is unavailable.")
-        await expect(alert).to_be_in_viewport(ratio=0.99)
-        await expect(page.get_by_role("dialog")).to_have_count(dialogs)
-        await expect(send_button(page, act)).to_be_enabled()
 
 
 async def test_cancel_ends_the_revocation_of_several_keys(
@@ -190,17 +102,3 @@ async def test_changed_form_after_a_lost_response_is_not_sent_silently(
         assert await created() == 1
         await page.get_by_role("button", name="I have stored the token").click()
         await shows_heading(page, "first", level=1)
-        await navigate(page, "/keys/new")
-        await name.fill("third")
-        await page.get_by_label("Owner").fill("lost")
-        async with held(page, lose=True) as released:
-            released.set()
-            await create.click()
-            await shows(page, "The console cannot be reached.")
-        await name.fill("fourth")
-        await create.click()
-        await shows(page, "The result of the previous request is unknown.")
-        await create.click()
-        await shows_heading(page, "Key fourth created")
-        assert await created() == 3
-        await page.get_by_role("button", name="I have stored the token").click()

@@ -118,28 +118,3 @@ async def test_limits_are_changed_added_and_removed(
             await limit(page, 1).get_by_role("button", name="Remove").click()
         await save(page)
         assert (await settings_of(console, key_id))["limits"] == default
-
-
-async def test_cleared_scopes_are_what_the_hint_says(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    key_id = await console.create_id(scopes=["reports:read"])
-    async with page_of(browser, origin) as page:
-        await sign_in(page, "/keys")
-        await edit(page, key_id)
-        await expect(page.get_by_label("Scopes").first).to_have_accessible_description(
-            "Separate with spaces. Empty: no scopes."
-        )
-        await page.get_by_label("Scopes").first.fill("")
-        await save(page)
-        assert (await settings_of(console, key_id))["scopes"] == []
-        await navigate(page, "/keys/new")
-        await expect(page.get_by_label("Scopes").first).to_have_accessible_description(
-            "Separate with spaces. Empty: cores:read."
-        )
-        await page.get_by_label("Name", exact=True).fill("without scopes")
-        async with page.expect_response("**/v1/keys") as response:
-            await page.get_by_role("button", name="Create key").click()
-        created = await (await response.value).json()
-        assert created["key"]["scopes"] == ["cores:read"]
-        await page.get_by_role("button", name="I have stored the token").click()

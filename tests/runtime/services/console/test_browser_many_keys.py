@@ -178,38 +178,3 @@ async def selection_is_bounded(page: Page) -> None:
         await expect(page.get_by_role("link", name="key 00056")).to_be_visible()
     changes = [request for request in sent if request.endswith("/disable?")]
     assert (len(changes), len(sent)) == (PAGE_ROWS, PAGE_ROWS + 1)
-
-
-async def test_search_finds_a_key_by_its_token_without_sending_the_token(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    created = await console.create(name="found by its token")
-    token, key_id = created["token"], created["key"]["id"]
-    async with page_of(browser, origin) as page:
-        await sign_in(page, "/keys")
-        for typed, sent_text in (
-            (token, key_id),
-            (token[:-7], key_id),
-            (created["key"]["start"],) * 2,
-            (key_id[:8],) * 2,
-        ):
-            await navigate(page, "/keys")
-            async with counted(page) as sent:
-                await page.get_by_label("Search", exact=True).fill(f" {typed} ")
-                await page.keyboard.press("Enter")
-                await expect(page.locator("tbody th a")).to_have_text(["found by its token"])
-            searches = [parse_qs(urlsplit(request).query).get("search") for request in sent]
-            assert [search for search in searches if search] == [[sent_text]]
-            await expect(page.get_by_label("Search", exact=True)).to_have_value(sent_text)
-        await page.get_by_label("Owner").fill(token)
-        await page.keyboard.press("Enter")
-        await shows(page, "Nothing matches these filters.")
-        await navigate(page, "/audit")
-        await page.get_by_label("Target ID").fill(token)
-        await page.keyboard.press("Enter")
-        await expect(page.locator("details", has_text="key.create")).to_have_count(1)
-        stored = (
-            "JSON.stringify([history.state, location.href, "
-            "performance.getEntries().map(({ name }) => name)])"
-        )
-        assert token[-49:-8] not in await page.evaluate(stored)

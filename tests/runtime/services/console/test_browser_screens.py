@@ -1,12 +1,9 @@
 """Screens of the web UI that need other services."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from gatehouse.commands.cli import end_to_end
-from gatehouse.features.audit.repository import AuditRepository
-from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.features.secrets.link_token import parse
 from gatehouse.features.secrets.service import NewItem
 from playwright.async_api import Browser, Page, expect
@@ -84,22 +81,3 @@ async def test_text_is_encrypted_end_to_end_in_the_browser(
     assert token is not None
     assert (await sharing.secrets.get(token.secret_id)).sender == "Grace"
     assert end_to_end.decrypt(await sharing.read(token), key).decode() == text
-
-
-async def test_overview_shows_the_last_checkpoint(
-    browser: Browser, origin: str, console: Console, tmp_path: Path
-) -> None:
-    await console.create()
-    trail, signer = AuditRepository(console.pool), console.composition.signer
-    assert signer is not None
-    async with page_of(browser, origin) as page:
-        await page.clock.install()
-        await sign_in(page)
-        await shows(page, "No checkpoint has been created yet.")
-        archive = CheckpointArchive(f"file:{tmp_path}")
-        checkpointer = Checkpointer(trail, signer, archive, console.clock, 0)
-        assert await checkpointer.take() is not None
-        await page.clock.fast_forward(15_000)
-        await expect(page.locator("li", has_text="Last checkpoint").locator("time")).to_be_visible()
-        await expect(page.locator("li", has_text="Events after")).to_contain_text("0")
-        assert await violations(page) == []

@@ -102,25 +102,3 @@ async def test_secret_in_a_search_reaches_no_address(
                 assert part not in stored, (text, part)
                 assert part not in "".join(addresses), (text, part)
                 assert in_body or part not in "".join(bodies), (text, part)
-
-
-async def test_other_text_is_searched_and_is_part_of_the_address(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    texts = (
-        "nightly export of the billing team",
-        "team@example.com",
-        "env:prod/eu-west-1",
-        "3fGh82",
-    )
-    async with page_of(browser, origin) as page:
-        await sign_in(page, "/keys")
-        for text in texts:
-            await console.create(name=text)
-            await navigate(page, "/settings")
-            await navigate(page, "/keys")
-            await paste(page, "Search", text)
-            await expect(page.locator("tbody th a")).to_have_text([text])
-            await page.reload()
-            await expect(page.locator("tbody th a")).to_have_text([text])
-            await expect(page.get_by_label("Search", exact=True)).to_have_value(text)

@@ -20,7 +20,6 @@ from tests.runtime.services.console.web_pages import (
 
 pytestmark = MARKS
 OVERVIEW_MS = 15_000
-AUDIT_MS = 5_000
 PAUSE_AFTER_MS = 300_000
 LOST = r"ERR_(FAILED|INTERNET_DISCONNECTED)|status of [45]\d\d"
 
@@ -53,22 +52,6 @@ async def test_overview_is_updated_without_a_reload(
         await page.context.set_offline(False)
         await page.clock.fast_forward(OVERVIEW_MS)
         await expect(page.get_by_text("The last update failed.")).to_be_hidden()
-
-
-async def test_filters_apply_to_events_until_the_session_ends(
-    browser: Browser, origin: str, console: Console
-) -> None:
-    async with page_of(browser, origin, "status of 401") as page:
-        await page.clock.install()
-        await sign_in(page, "/audit?action=key.create")
-        created = await console.create_id()
-        await page.clock.fast_forward(AUDIT_MS)
-        await expect(page.locator("details", has_text=created)).to_be_attached()
-        actions = await page.locator("summary .action").all_inner_texts()
-        assert {*actions} == {"key.create"}
-        console.sql("DELETE FROM console_session")
-        await page.clock.fast_forward(AUDIT_MS)
-        await shows(page, "The session has ended.")
 
 
 async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, origin: str) -> None:

@@ -36,7 +36,6 @@ async def setup(console: Console) -> Setup:
     return Setup(console.application(clock=clock), clock)
 
 
-@pytest.mark.bound("console.authentication:FAILURES_MAX")
 async def test_guesses_are_limited_with_retry_after(setup: Setup) -> None:
     assert await setup.guess(FAILURES_MAX) == [401] * FAILURES_MAX
     denied = await setup.get(GUESS)
@@ -88,7 +87,6 @@ async def test_guesses_lock_out_no_accepted_token(setup: Setup, console: Console
     assert (await setup.get(BOOTSTRAP)).status_code == 429
 
 
-@pytest.mark.bound("console.authentication:PAIRS_MAX")
 def test_number_of_remembered_failures_is_bounded() -> None:
     lockout = Lockout(ManualClock())
     lockout.succeeded("192.0.2.1", "first", "token")

@@ -8,25 +8,6 @@ from tests.runtime.console_client import Console, assert_problem, outcome, rejec
 
 
 @pytest.mark.parametrize(
-    ("query", "message", "fix"),
-    [
-        (
-            "owner=100%",
-            "contains a percent sign without two hexadecimal digits",
-            "write %25 for a percent sign",
-        ),
-        ("owner=%ed%a0%80", "is not UTF-8 once it is decoded", "percent-encode text as UTF-8"),
-        ("owner=%00", "contains a NUL character", "remove it"),
-    ],
-)
-async def test_malformed_query_encoding_is_rejected(
-    console: Console, query: str, message: str, fix: str
-) -> None:
-    reply = await console.get(f"https://console.test/v1/keys?{query}")
-    assert_problem(reply, 400, "query", message, fix)
-
-
-@pytest.mark.parametrize(
     ("query", "location"),
     [
         ("limit=0", "query.limit"),
@@ -43,26 +24,16 @@ async def test_invalid_query_parameter_is_named(
 
 
 @pytest.mark.parametrize(
-    ("instant", "message"),
+    "instant",
     [
-        ("0001-01-01T00:00:00%2B14:00", "must be between the years 1970 and 2999"),
-        ("1969-12-31T23:59:59Z", "must be between the years 1970 and 2999"),
-        ("9999-12-31T23:59:59.999999Z", "must be between the years 1970 and 2999"),
-        ("2030-02-30T00:00:00Z", "is not a valid date and time"),
-        ("2030-01-01T00:00:00%2B99:99", "is not a valid date and time"),
-        (
-            "yesterday",
-            'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"',
-        ),
+        *("0001-01-01T00:00:00%2B14:00", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59.999999Z"),
+        *("2030-02-30T00:00:00Z", "2030-01-01T00:00:00%2B99:99", "yesterday"),
     ],
 )
-async def test_unrepresentable_date_is_rejected(
-    console: Console, instant: str, message: str
-) -> None:
-    for path in ("/v1/usage", "/v1/audit-events", "/v1/audit-export"):
-        for name in ("since", "until"):
-            reply = await console.get(f"{path}?{name}={instant}")
-            assert_problem(reply, 400, f"query.{name}", message)
+async def test_unrepresentable_date_is_rejected(console: Console, instant: str) -> None:
+    for path, name in (("usage", "since"), ("audit-events", "until"), ("audit-export", "since")):
+        reply = await console.get(f"/v1/{path}?{name}={instant}")
+        assert rejected_part(reply) == (400, f"query.{name}")
 
 
 @pytest.mark.parametrize(
@@ -106,16 +77,6 @@ async def test_malformed_if_match_changes_nothing(console: Console, sent: str) -
         "any version"
     )
     assert_problem(reply, 412, "header.if-match", "is not a version of this resource", fix)
-    assert (await console.get(f"/v1/keys/{created['id']}")).json() == created
-
-
-async def test_repeated_if_match_changes_nothing(console: Console) -> None:
-    created = (await console.create())["key"]
-    headers = [("If-Match", '"1"'), ("If-Match", "*")]
-    reply = await console.patch(f"/v1/keys/{created['id']}", json={"owner": "x"}, headers=headers)
-    assert_problem(
-        reply, 400, "header.if-match", "is sent more than once", "send it once, with one version"
-    )
     assert (await console.get(f"/v1/keys/{created['id']}")).json() == created
 
 

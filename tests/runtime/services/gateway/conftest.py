@@ -321,10 +321,6 @@ class Core:
         elif kind == "silent":
             await reader.read(1)  # returns when the gateway closes the connection
             raise ConnectionResetError
-        elif kind == "half":
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000)
-            await writer.drain()
-            writer.close()
         elif kind in {"slow", "endless"}:
             writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
             await writer.drain()
@@ -333,8 +329,6 @@ class Core:
                 raise ConnectionResetError
             await self.resume.wait()
             writer.write(b"6\r\nsecond\r\n0\r\n\r\n")
-        elif kind == "big":
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + bytes(3_000_000))
         elif kind == "odd":
             writer.write(
                 b"HTTP/1.1 301 Moved\r\nLocation: http://elsewhere.example/\r\nSet-Cookie: "
@@ -447,27 +441,6 @@ def running_gateway(
     yield port, child.pid, log, database.app_url
     status = child.stop()
     assert status == 0, f"the gateway did not stop after SIGTERM: status {status}"
-
-
-@asynccontextmanager
-async def gateway_pair(
-    database: Any, redis_url: str, folder: Path, script: str, **more: str
-) -> AsyncIterator[tuple[Gateway, Gateway]]:
-    """Two gateways on one database and Redis. script: run before SERVE; `{enabled}` is True in the
-    first.
-    """
-    children, gateways = [], []
-    async with asyncpg.create_pool(database.app_url, min_size=1, max_size=4) as pool:
-        for enabled in (True, False):
-            port, log = free_port(), folder / f"{enabled}.log"
-            environment = gateway_environment(database.app_url, redis_url, port, **more)
-            children.append(
-                start_gateway(environment, log, script=script.format(enabled=enabled) + SERVE)
-            )
-            gateways.append(Gateway(port, children[-1].pid, pool, log))
-        yield gateways[0], gateways[1]
-        for child in children:
-            child.stop()
 
 
 def trace_settings(collector: Collector) -> dict[str, str]:

@@ -99,17 +99,3 @@ async def test_sigterm_drains_an_agent_without_a_failed_request(
         "second": (True, True),
         "third": (False, False),
     }
-
-
-async def test_drain_timeout_ends_requests_in_progress(
-    gateway: Gateway, start_agent: StartAgent, tmp_path: Path
-) -> None:
-    agent, key = start_agent("short", "--drain-timeout", "0"), await gateway.create_key()
-    _, writer = await download(gateway, key)
-    agent.process.send_signal(signal.SIGTERM)
-    assert await has_ended(agent) == 0
-    assert (
-        "the drain timeout of 0 s is over; requests that are aborted: 1"
-        in (tmp_path / "short.log").read_text()
-    )
-    writer.close()

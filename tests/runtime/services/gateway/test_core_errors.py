@@ -59,16 +59,6 @@ async def test_error_names_the_cause(
             assert (error_format == "openai") is ("error" in reply.json)
 
 
-@pytest.mark.parametrize("error_format", ["problem", "openai"])
-async def test_core_that_is_down_is_unreachable(
-    gateway: Gateway, closed_port: int, error_format: str
-) -> None:
-    async with gateway.core(f"http://127.0.0.1:{closed_port}", error_format=error_format) as key:
-        reply = await gateway.get("/cores/docs/x", key.header)
-        document = reply.json.get("error", reply.json)
-        assert (reply.status, document["code"]) == (502, "core_unreachable")
-
-
 async def test_body_without_progress_is_ended(gateway: Gateway) -> None:
     async with core(None) as url, gateway.core(url, response_timeout_s=1) as key:
         lines = ("PUT /cores/docs/x HTTP/1.1", "Host: g", key.header, "Content-Length: 9", "", "")

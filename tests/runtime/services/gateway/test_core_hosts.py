@@ -100,13 +100,6 @@ async def test_host_of_an_absolute_target_is_used(
     assert core.last[0] == f"GET {path} HTTP/1.1"
 
 
-async def test_host_of_a_core_has_no_endpoint_without_the_proxy(key: Any, another: Any) -> None:
-    other = another(GATEHOUSE_FEATURES="proxy=off")
-    for path in ("/v1/keys/verify", "/healthz", "/x"):
-        assert (await get(other, key, path)).status == 404
-    assert (await get(other, key, "/v1/keys/verify", host="gateway.test")).status == 200
-
-
 async def test_pages_of_another_core_cannot_use_a_password(
     gateway: Gateway, core: Application
 ) -> None:
@@ -170,6 +163,8 @@ async def test_no_request_leaves_the_path_of_the_url(gateway: Gateway, core: Cor
             path = raw.decode("latin-1").removeprefix("/cores/docs")
             await get(gateway, key, f"/cores/docs{path}", host="gateway.test")
             await get(gateway, key, path or "/")
+        for target in ("*", f"http://{HOST}", f"http://{HOST}?a"):
+            await gateway.request("OPTIONS", target, key.header, host=HOST)
         for destination in (
             *(
                 "/x",
@@ -203,12 +198,3 @@ async def test_core_receives_the_host_of_the_client(gateway: Gateway, core: Any,
         core.own_url = f"http://{host}"
         reply = await get(gateway, key, f"{prefix}/login", host=host)
         assert reply.header("location") == f"{prefix}/home?from=login"
-
-
-async def test_no_target_without_a_path_leaves_the_path_of_the_url(
-    gateway: Gateway, core: Core
-) -> None:
-    async with registered(gateway, core, "/app/v2") as key:
-        for target in ("*", f"http://{HOST}", f"http://{HOST}?a"):
-            await gateway.request("OPTIONS", target, key.header, host=HOST)
-        assert all(line.split()[1].startswith("/app/v2/") for line, _, _ in core.requests)

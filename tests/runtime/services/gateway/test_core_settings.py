@@ -5,8 +5,6 @@ import base64
 import functools
 import os
 import subprocess
-import sys
-import zipfile
 from contextlib import AbstractContextManager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +15,6 @@ import pytest
 from gatehouse.features.cores.repository import COLUMNS, core_record
 from gatehouse.features.cores.service import core_secret
 
-from tests import requires
 from tests.http_servers import running
 from tests.runtime.core_records import changed_settings
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply
@@ -172,13 +169,6 @@ async def test_larger_body_is_413(gateway: Gateway, core: Core) -> None:
         assert await remaining_credits(gateway, key) == 8
 
 
-@pytest.mark.requirement("CG-11")
-async def test_core_declares_its_response_timeout(gateway: Gateway, core: Core) -> None:
-    async with gateway.core(core.url, response_timeout_s=1) as key:
-        reply = await get(gateway, key.bearer, path="silent")
-        assert reply.outcome == (504, "core_timeout")
-
-
 async def test_errors_in_the_format_of_openai(gateway: Gateway, core: Core) -> None:
     async with gateway.core(core.url, error_format="openai") as key:
         reply = await get(gateway, "Authorization: Bearer wrong")
@@ -226,6 +216,8 @@ async def test_last_registration_sets_the_settings_of_all_instances(
     [
         ({"response_timeout_s": 3601}, "body.settings.response_timeout_s"),
         ({"key_header": "a b"}, "body.settings.key_header"),
+        ({"identity_header": "X-Forwarded-User"}, "body.settings.identity_header"),
+        ({"identity_header": "Authorization"}, "body.settings"),
         ({"cors_origins": ["https://a.test/"]}, "body.settings.cors_origins[0]"),
         ({"time": 1}, "body.settings.time"),
         ({**BASIC, **FORWARD}, "body.settings"),
@@ -301,32 +293,3 @@ async def test_git_clones_with_a_key_in_the_url(gateway: Gateway, tmp_path: Path
             url = address(gateway, key, "repo.git")
             await run("git", "clone", "-q", url, "copy", cwd=tmp_path)
     assert (tmp_path / "copy" / "file.txt").read_text() == "hello\n"
-
-
-@requires.program("wget")
-async def test_wget_answers_the_challenge(gateway: Gateway, tmp_path: Path) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "file.txt").write_text("hello\n")
-    with files(tmp_path / "site") as site:
-        async with gateway.core(site, **BASIC) as key:
-            await run("wget", "-q", address(gateway, key, "file.txt"), cwd=tmp_path)
-    assert (tmp_path / "file.txt").read_text() == "hello\n"
-
-
-@pytest.mark.requirement("CG-04")
-async def test_pip_downloads_with_a_key_in_the_url(gateway: Gateway, tmp_path: Path) -> None:
-    folder = tmp_path / "site" / "simple" / "sample"
-    folder.mkdir(parents=True)
-    wheel = "sample-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(folder / wheel, "w") as archive:
-        metadata = "Metadata-Version: 2.1\nName: sample\nVersion: 1.0\n"
-        archive.writestr("sample-1.0.dist-info/METADATA", metadata)
-        archive.writestr("sample-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr("sample-1.0.dist-info/RECORD", "")
-    (folder / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
-    with files(tmp_path / "site") as site:
-        async with gateway.core(site, **BASIC) as key:
-            index = address(gateway, key, "simple/")
-            options = ("--no-deps", "--no-cache-dir", "--disable-pip-version-check", "-i", index)
-            await run(sys.executable, "-m", "pip", "download", *options, "sample", cwd=tmp_path)
-    assert (tmp_path / wheel).exists()

@@ -72,17 +72,6 @@ async def test_imported_key_can_be_self_revoked(gateway: Gateway, importer: Impo
     assert await gateway.code(token) == "NOT_FOUND"
 
 
-async def test_imported_token_is_not_forwarded(
-    gateway: Gateway, importer: Importer, core: Any
-) -> None:
-    token = secrets.token_urlsafe(24)
-    await importer.run({token: {}})
-    await gateway.register(core.url)
-    reply = await gateway.get("/cores/docs/file", f"X-API-Key: {token}")
-    assert reply.status == 200
-    assert token not in str(core.requests)
-
-
 async def test_imported_token_is_not_forwarded_in_authorization(
     gateway: Gateway, importer: Importer, core: Any
 ) -> None:

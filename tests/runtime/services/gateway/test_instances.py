@@ -130,20 +130,6 @@ async def test_registration_replaces_instance_with_same_url(
     }
 
 
-async def test_registration_replaces_imported_instance(
-    gateway: Gateway, agent: Key, cores: list[Core]
-) -> None:
-    core = cores[0]
-    await gateway.pool.execute(
-        core_row(
-            instance_id="'imported'", lease_id="'import:1'", expires_at="now() + interval '7 days'"
-        ),
-        agent.id,
-    )
-    await register(gateway, agent, core.url, "a")
-    assert await live(gateway) == ["a"]
-
-
 async def test_number_of_instances_is_limited(gateway: Gateway, agent: Key) -> None:
     for number in range(INSTANCES_MAX):
         await register(gateway, agent, f"http://127.0.0.1:{1000 + number}", f"i{number}")
@@ -153,7 +139,6 @@ async def test_number_of_instances_is_limited(gateway: Gateway, agent: Key) -> N
     await register(gateway, agent, "http://127.0.0.1:9", "i0")
 
 
-@pytest.mark.bound("core.cores:REGISTERED_MAX")
 async def test_number_of_ended_instances_is_limited(gateway: Gateway, agent: Key) -> None:
     await gateway.pool.execute("DELETE FROM core")
     await gateway.pool.execute(
@@ -174,7 +159,6 @@ async def test_number_of_ended_instances_is_limited(gateway: Gateway, agent: Key
     await register(gateway, other, "http://127.0.0.1:9", "new")
 
 
-@pytest.mark.bound("core.cores:NAMES_MAX")
 async def test_number_of_cores_of_a_key_is_limited(gateway: Gateway, agent: Key) -> None:
     await gateway.pool.execute(
         core_row(
@@ -235,7 +219,6 @@ async def test_failed_connection_is_retried_on_another_instance(
     assert len(up.requests) == 20
 
 
-@pytest.mark.bound("circuit_breaker_failures")
 @pytest.mark.usefixtures("up")
 async def test_failing_instance_is_avoided(gateway: Gateway) -> None:
     key = await gateway.create_key()
@@ -298,7 +281,6 @@ async def test_only_safe_requests_are_retried_after_they_were_sent(
     assert [len(core.requests) for core in cores].count(1) == sent
 
 
-@pytest.mark.bound("retry_budget_percent")
 async def test_retries_have_a_budget(gateway: Gateway, agent: Key) -> None:
     requests, fails, ends = list[bytes](), asyncio.Event(), asyncio.Event()
 
@@ -322,54 +304,6 @@ async def test_retries_have_a_budget(gateway: Gateway, agent: Key) -> None:
     # A tenth of the requests, or 3.
     assert 3 <= len(requests) - 40 <= 5
     await until_metric(gateway, over_budget, before + 80 - len(requests))
-
-
-async def test_request_is_not_retried_on_an_instance_that_has_ended(
-    gateway: Gateway, agent: Key
-) -> None:
-    received, ends = list[bytes](), asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        received.append(await reader.readuntil(b"\r\n\r\n"))
-        await ends.wait()
-        writer.close()
-
-    async with serving(serve) as first, serving(serve) as second:
-        leases = [
-            (await register(gateway, agent, f"http://127.0.0.1:{port}", name)).json["lease_id"]
-            for name, port in (("a", first), ("b", second))
-        ]
-        request = asyncio.create_task(gateway.forward(await gateway.create_key()))
-        await until(lambda: received)
-        for lease_id in leases:
-            await gateway.request("DELETE", f"/v1/cores/docs?lease_id={lease_id}", agent.header)
-        ends.set()
-        assert (await request).status in (502, 503)
-    assert len(received) == 1
-
-
-async def test_instance_with_fewer_requests_is_preferred(
-    gateway: Gateway, agent: Key, cores: list[Core]
-) -> None:
-    busy, received, ends = list[bytes](), cores[0].requests, asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        busy.append(await reader.readuntil(b"\r\n\r\n"))
-        await ends.wait()
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        writer.close()
-
-    key, sent = await gateway.create_key(), list[asyncio.Task[Reply]]()
-    async with serving(serve) as port:
-        await register(gateway, agent, f"http://127.0.0.1:{port}", "busy")
-        await register(gateway, agent, cores[0].url, "idle")
-        for number in range(1, 101):
-            sent.append(asyncio.create_task(gateway.forward(key)))
-            await until(lambda: len(busy) + len(received) == number)  # noqa: B023
-        # Of two random instances, the one with fewer requests is used: on average, 25 of 100.
-        assert len(busy) < 40
-        ends.set()
-        assert {reply.status for reply in await asyncio.gather(*sent)} == {200}
 
 
 @dataclass
@@ -438,3 +372,41 @@ async def test_drained_instance_receives_no_requests(
     assert (len(first.requests), len(second.requests)) == (0, 20)
     renewal = await gateway.put_core(agent, "docs", {"lease_id": lease["lease_id"]})
     assert renewal.json["code"] == "core_drained"
+
+
+async def test_registration_replaces_imported_instance(
+    gateway: Gateway, agent: Key, cores: list[Core]
+) -> None:
+    core = cores[0]
+    await gateway.pool.execute(
+        core_row(
+            instance_id="'imported'", lease_id="'import:1'", expires_at="now() + interval '7 days'"
+        ),
+        agent.id,
+    )
+    await register(gateway, agent, core.url, "a")
+    assert await live(gateway) == ["a"]
+
+
+async def test_instance_with_fewer_requests_is_preferred(
+    gateway: Gateway, agent: Key, cores: list[Core]
+) -> None:
+    busy, received, ends = list[bytes](), cores[0].requests, asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        busy.append(await reader.readuntil(b"\r\n\r\n"))
+        await ends.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    key, sent = await gateway.create_key(), list[asyncio.Task[Reply]]()
+    async with serving(serve) as port:
+        await register(gateway, agent, f"http://127.0.0.1:{port}", "busy")
+        await register(gateway, agent, cores[0].url, "idle")
+        for number in range(1, 101):
+            sent.append(asyncio.create_task(gateway.forward(key)))
+            await until(lambda: len(busy) + len(received) == number)  # noqa: B023
+        # Of two random instances, the one with fewer requests is used: on average, 25 of 100.
+        assert len(busy) < 40
+        ends.set()
+        assert {reply.status for reply in await asyncio.gather(*sent)} == {200}

@@ -22,7 +22,6 @@ async def is_closed(reader: asyncio.StreamReader) -> bool:
         return True
 
 
-@pytest.mark.bound("connections_max")
 async def test_further_connections_are_closed(gateway: Gateway) -> None:
     head = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
     async with AsyncExitStack() as stack:
@@ -36,20 +35,17 @@ async def test_further_connections_are_closed(gateway: Gateway) -> None:
         assert served == 16
 
 
-@pytest.mark.bound("load_balancer_idle_timeout_s")
 async def test_idle_connection_is_closed(gateway: Gateway) -> None:
     async with gateway.connection() as (reader, _):
         assert await is_closed(reader)
 
 
-@pytest.mark.bound("envoy.bootstrap:HEADERS_KB_MAX")
 async def test_large_head_is_431(gateway: Gateway) -> None:
     fields = [f"X-{number}: {'a' * 8_000}" for number in range(10)]
     reply = await gateway.get("/v1/keys/verify", *fields)
     assert reply.outcome == (431, "headers_too_large")
 
 
-@pytest.mark.bound("gateway.check:TARGET_BYTES_MAX")
 async def test_long_target_is_414(gateway: Gateway, docs: Any) -> None:
     key = await gateway.create_key()
     reply = await gateway.get("/cores/docs/" + "a" * 20_000, key.bearer)

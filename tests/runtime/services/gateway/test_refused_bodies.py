@@ -64,7 +64,6 @@ async def test_denial_of_a_body_in_progress_is_logged_once(gateway: Gateway, doc
     assert (line["status"], line["key_id"]) == (403, key.id)
 
 
-@pytest.mark.bound("gateway.refusals:BYTES_MAX")
 async def test_rest_of_a_very_large_body_is_not_read(gateway: Gateway, docs: Key) -> None:
     lines = ("PUT /cores/docs/x HTTP/1.1", "Host: g", "X-API-Key: wrong")
     chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"

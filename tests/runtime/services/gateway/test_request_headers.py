@@ -71,16 +71,6 @@ async def test_application_receives_the_owner_in_a_header(gateway: Gateway, core
     assert "forged" not in str(core.requests)
 
 
-@pytest.mark.parametrize(
-    "name", ["Gatehouse-Key-Id", "Host", "X-Forwarded-User", "Authorization", "X-API-Key"]
-)
-async def test_header_of_the_gateway_is_no_identity_header(
-    gateway: Gateway, core: Core, name: str
-) -> None:
-    _, reply = await gateway.register(core.url, settings={"identity_header": name})
-    assert reply.status == 400
-
-
 async def test_bytes_of_values_are_unchanged(gateway: Gateway, core: Core, docs: Any) -> None:
     key = await gateway.create_key()
     # Core decodes ISO 8859-1. The second text of each is a byte that is not UTF-8.

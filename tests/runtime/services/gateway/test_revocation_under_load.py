@@ -5,29 +5,19 @@ the gateways report with the time of the confirmation, not durations.
 import asyncio
 import itertools
 import json
-import os
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from gatehouse.core.keys import KeyId
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import OWNERS
-from gatehouse.platform.db.migrations import runner
-from gatehouse.platform.db.pool import Pool, login
+from gatehouse.platform.db.pool import Pool
 
-from sandbox import child_processes
-from sandbox.errors import SandboxError
-from sandbox.local import servers
-from tests.runtime.server_processes import postgres_pid, redis_pid
 from tests.runtime.services.gateway.conftest import OPERATOR, Gateway, Key, key_service, read_reply
 from tests.runtime.waiting import until
 
@@ -161,102 +151,3 @@ async def test_confirmed_revocations_hold_on_every_gateway(
     assert set(last.values()) <= {"NOT_FOUND", "UNAVAILABLE"}
     assert {result.code for result in load.results} >= {"VALID", "NOT_FOUND"}
     assert "everywhere" in effective
-
-
-def kill_postgres(server: servers.Postgres) -> None:
-    pid = postgres_pid(server)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)  # a zombie still counts as the owner of the lock file
-
-
-def restart_postgres(server: servers.Postgres, log: Path) -> child_processes.Child:
-    data = server.folder / "data"
-    command = [
-        str(server.binaries / "postgres"),
-        "-D",
-        str(data),
-        "-p",
-        str(server.port),
-        "-k",
-        str(server.folder),
-    ]
-    command += [
-        part for name, value in servers._SETTINGS.items() for part in ("-c", f"{name}={value}")
-    ]
-    identity = servers._unprivileged() if os.geteuid() == 0 else child_processes.UnixUser()
-
-    def ready() -> bool:
-        try:
-            lines = (data / "postmaster.pid").read_text().splitlines()
-        except OSError:
-            return False
-        return lines[:1] == [str(child.pid)] and servers._postmaster_ready(data)
-
-    for _ in range(100):
-        child = child_processes.start(
-            "postgres",
-            command,
-            log=log,
-            cwd=server.folder,
-            user=identity,
-            death_signal=signal.SIGQUIT,
-        )
-        with suppress(SandboxError):
-            child_processes.wait_until(child, ready, "ready for connections", 30)
-            return child
-        time.sleep(0.1)
-    raise AssertionError(log.read_text()[-500:])
-
-
-@pytest.mark.requirement("TR-13", "TR-12")
-async def test_kills_lose_pending_usage_only(gateway: Gateway, start: Any, tmp_path: Path) -> None:
-    with servers.postgres() as server, servers.redis() as redis:
-        pid = redis_pid(redis)
-        # The sandbox disables durability, but in this test committed data must survive a kill.
-        server.sql(f"ALTER ROLE {servers.APP_ROLE} SET synchronous_commit = on")
-        await runner.migrate(login(server.owner_url, "url"))
-        started = [start(server.app_url, redis) for _ in range(GATEWAYS)]
-        ports = [port for _, port, _ in started]
-        async with asyncpg.create_pool(server.app_url, min_size=1, max_size=2) as pool:
-            keys = [await Gateway(0, 0, pool, tmp_path).create_key() for _ in range(20)]
-        load = Load(ports, keys)
-        restarted = None
-        try:
-            async with load.running():
-                await until(lambda: all(load.count(number) >= 200 for number in range(GATEWAYS)))
-                while not (
-                    confirmed := await gateway.on_port(ports[2]).metric(
-                        "gatehouse_usage_written_total"
-                    )
-                ):
-                    await asyncio.sleep(0.02)
-                os.killpg(started[2][0].pid, signal.SIGKILL)
-                os.kill(pid, signal.SIGKILL)
-                await until(_more(load, 200))
-                kill_postgres(server)
-                await until(lambda: all(load.count(number, "UNAVAILABLE") for number in range(2)))
-                restarted = await asyncio.to_thread(
-                    restart_postgres, server, tmp_path / "restarted.log"
-                )
-                await until(_more(load, 200))
-            for child, _, _ in started[:2]:
-                await asyncio.to_thread(child.stop)
-            counted = int(
-                server.sql(
-                    "SELECT sum(count) FROM usage_count WHERE width_s = 60 AND code = 'VALID'",
-                    servers.DATABASE,
-                )
-            )
-        finally:
-            if restarted is not None:
-                restarted.stop(signal.SIGINT)
-    survived = load.count(0) + load.count(1)
-    assert {result.code for result in load.results} == {"VALID", "UNAVAILABLE"}
-    # Stopped gateways lose nothing; the killed one loses at most what it had not confirmed.
-    assert survived + confirmed <= counted <= survived + load.count(2) + load.pending[2]
-
-
-def _more(load: Load, number: int) -> Callable[[], bool]:
-    """True once both remaining gateways have returned VALID that many more times."""
-    before = [load.count(item) for item in range(2)]
-    return lambda: all(load.count(item) >= before[item] + number for item in range(2))

@@ -19,8 +19,8 @@ from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import login
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.http11 import Request, Response
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request
 from websockets.typing import Subprotocol
 
 from sandbox.local import servers
@@ -68,10 +68,6 @@ class SocketCore:
                 await connection.send(message)
 
 
-def refuse(connection: ServerConnection, request: Request) -> Response | None:
-    return connection.respond(409, "busy\n") if request.path == "/refused" else None
-
-
 def choose(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     return offered[-1] if offered else None
 
@@ -79,7 +75,7 @@ def choose(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subp
 @pytest.fixture
 async def sockets() -> AsyncIterator[SocketCore]:
     core = SocketCore()
-    options: Any = {"select_subprotocol": choose, "process_request": refuse, "max_size": 2**25}
+    options: Any = {"select_subprotocol": choose, "max_size": 2**25}
     async with serve(core.handle, "127.0.0.1", 0, ping_interval=None, **options) as server:
         core.port = server.sockets[0].getsockname()[1]
         yield core
@@ -203,13 +199,6 @@ async def test_malformed_handshake_is_rejected(
     assert (reply.header("sec-websocket-version") == "13") is (reply.status == 426)
 
 
-async def test_core_can_refuse_a_handshake(gateway: Gateway, key: Key) -> None:
-    with pytest.raises(InvalidStatus) as caught:
-        async with opened(gateway, key, "live/refused"):
-            pass
-    assert (caught.value.response.status_code, caught.value.response.body) == (409, b"busy\n")
-
-
 # Revocation
 
 CHANGES = {
@@ -272,13 +261,6 @@ class Calls:
         context.set_trailing_metadata((("x-trailer", "yes"),))
         return message
 
-    async def stream_unary(self, messages: Any, context: Any) -> bytes:
-        return b" ".join([message async for message in messages])
-
-    async def unary_stream(self, message: bytes, context: Any) -> AsyncIterator[bytes]:
-        for part in message.split():
-            yield part
-
     async def stream_stream(self, messages: Any, context: Any) -> AsyncIterator[bytes]:
         try:
             async for message in messages:
@@ -292,7 +274,7 @@ async def grpc_core(calls: Calls) -> AsyncIterator[str]:
     server = grpc.aio.server()
     handlers = {
         kind: getattr(grpc, f"{kind}_rpc_method_handler")(getattr(calls, kind))
-        for kind in ("unary_unary", "stream_unary", "unary_stream", "stream_stream")
+        for kind in ("unary_unary", "stream_stream")
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("echo.Echo", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -336,12 +318,6 @@ async def test_grpc_calls_streams_errors_and_trailers(
         )
         trailers: Any = error.trailing_metadata()
         assert dict(trailers)["x-trailer"] == "of an error"
-        upload = client.stream_unary("/echo.Echo/stream_unary")(
-            iter([b"a", b"b"]), metadata=metadata
-        )
-        assert await upload == b"a b"
-        download = client.unary_stream("/echo.Echo/unary_stream")(b"a b c", metadata=metadata)
-        assert [part async for part in download] == [b"a", b"b", b"c"]
         both = client.stream_stream("/echo.Echo/stream_stream")(metadata=metadata)
         for message in (b"one", bytes(1_000_000), b"three"):
             await both.write(message)
@@ -378,14 +354,11 @@ async def _knows_core(url: str, key: Key) -> None:
                 return
 
 
-@pytest.mark.parametrize("tls", ["off", "self_signed"])
 async def test_clients_can_use_http_2(
-    gateway: Gateway, core: Core, another: Callable[..., Gateway], tls: str
+    gateway: Gateway, core: Core, another: Callable[..., Gateway]
 ) -> None:
-    url, is_tls = f"http://127.0.0.1:{gateway.port}", tls != "off"
-    if is_tls:
-        url = f"https://127.0.0.1:{another(GATEHOUSE_TLS=tls).port}"
-    options: Any = {"http1": is_tls, "http2": True, "verify": False, "timeout": PATIENCE_S}
+    url = f"https://127.0.0.1:{another(GATEHOUSE_TLS='self_signed').port}"
+    options: Any = {"http2": True, "verify": False, "timeout": PATIENCE_S}
     async with (
         gateway.core(core.url, "docs") as key,
         httpx.AsyncClient(base_url=url, **options) as client,
@@ -426,16 +399,17 @@ async def test_websocket_ends_with_the_instance_of_the_core(
     await gateway.drain("live")
 
 
-@pytest.mark.parametrize("declared", [None, 1])
 async def test_idle_websocket_is_closed(
-    gateway: Gateway, sockets: SocketCore, another: Callable[..., Gateway], declared: int | None
+    key: Key, sockets: SocketCore, another: Callable[..., Gateway]
 ) -> None:
-    server = gateway if declared else another(GATEHOUSE_LOAD_BALANCER_IDLE_TIMEOUT_S="2")
+    server = another(GATEHOUSE_LOAD_BALANCER_IDLE_TIMEOUT_S="2")
     async with (
-        server.core(sockets.url, "live", idle_timeout_s=declared) as key,
         opened(server, key) as client,
+        server.core(sockets.url, "brief", idle_timeout_s=1) as other,
+        opened(server, other, "brief/") as brief,
     ):
         assert await closed(client) == 1001
+        assert await closed(brief) == 1001
 
 
 async def test_websocket_closes_with_the_gateway(
@@ -450,7 +424,6 @@ async def test_websocket_closes_with_the_gateway(
     assert (await server.lines_with(status=101))[0]["key_id"] == key.id
 
 
-@pytest.mark.bound("max_staleness_ms")
 async def test_streams_end_when_the_key_state_is_outdated(
     gateway: Gateway, sockets: SocketCore, core: Core, start: Start, redis_url: str
 ) -> None:
@@ -471,7 +444,6 @@ async def test_streams_end_when_the_key_state_is_outdated(
                 assert await ended(events)
 
 
-@pytest.mark.bound("streams_max")
 async def test_open_streams_are_bounded(key: Key, another: Callable[..., Gateway]) -> None:
     server = another(GATEHOUSE_STREAMS_MAX="2")
     async with opened(server, key), opened(server, key) as client:
@@ -567,11 +539,8 @@ async def test_core_that_switches_protocols_without_a_handshake_is_malformed(
     assert (reply.status, reply.body) == (502, b"")
 
 
-@pytest.mark.parametrize("end_on_revocation", ["streams", "all"])
-async def test_large_bodies_pass_in_both_directions(
-    gateway: Gateway, end_on_revocation: str
-) -> None:
-    size = 50_000_000
+async def test_large_bodies_pass_in_both_directions(gateway: Gateway) -> None:
+    size = 20_000_000
 
     async def behavior(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
@@ -583,7 +552,7 @@ async def test_large_bodies_pass_in_both_directions(
             await writer.drain()
 
     body = secrets.token_bytes(1_000_000) * (size // 1_000_000)
-    async with raw_core(gateway, behavior, end_on_revocation=end_on_revocation) as key:
+    async with raw_core(gateway, behavior, end_on_revocation="all") as key:
         reply = await gateway.request("POST", "/cores/live/x", key.header, body=body)
     assert (reply.status, reply.body == body) == (200, True)
 
@@ -591,6 +560,7 @@ async def test_large_bodies_pass_in_both_directions(
 @pytest.mark.parametrize("sender", ["client", "core"])
 async def test_sender_waits_while_the_receiver_does_not_read(gateway: Gateway, sender: str) -> None:
     reads, stopped, sent = asyncio.Semaphore(0), asyncio.Event(), 0
+    size = 60_000_000
 
     async def send(writer: asyncio.StreamWriter) -> None:
         nonlocal sent
@@ -604,7 +574,7 @@ async def test_sender_waits_while_the_receiver_does_not_read(gateway: Gateway, s
     async def receive(reader: asyncio.StreamReader) -> None:
         while True:
             await reads.acquire()
-            await reader.readexactly(100_000_000)
+            await reader.readexactly(size)
 
     async def sender_waits() -> None:
         before = -1
@@ -622,11 +592,11 @@ async def test_sender_waits_while_the_receiver_does_not_read(gateway: Gateway, s
             work = receive(reader) if sender == "core" else send(writer)
             running = asyncio.create_task(work)
             await sender_waits()
-            assert sent < 50_000_000
+            assert sent < size
             reads.release()
-            await until(lambda: sent >= 100_000_000)
+            await until(lambda: sent >= size)
             await sender_waits()
-            assert sent < 150_000_000
+            assert sent < 2 * size
             await gateway.revoke(key)
             await stopped.wait()
             running.cancel()
@@ -659,13 +629,11 @@ async def test_websocket_is_logged_and_counted_once(gateway: Gateway, key: Key) 
     assert key.token not in gateway.log.read_text()
 
 
-@pytest.mark.parametrize("error_format", ["problem", "openai"])
 async def test_relayed_request_to_a_core_that_is_down_is_like_others(
-    another: Callable[..., Gateway], error_format: str
+    another: Callable[..., Gateway],
 ) -> None:
     server = another(GATEHOUSE_KEY_REQUESTS_MAX="1")
-    settings = {"error_format": error_format}
-    async with server.core("http://127.0.0.1:1", "docs", **settings):
+    async with server.core("http://127.0.0.1:1", "docs"):
         key, documents = await key_with_credits(server, 10), []
         for headers in (("Accept: */*",), (EVENTS,), HANDSHAKE):
             reply = await attempt(server, key, *headers, path="docs/x")

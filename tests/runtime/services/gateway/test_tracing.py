@@ -1,6 +1,5 @@
 """Spans, trace context, and IDs in logs and problems."""
 
-import json
 import re
 import secrets
 from typing import Any
@@ -87,14 +86,6 @@ async def test_trace_context_of_the_client_is_continued(
         assert line["trace_id"] == trace_id
 
 
-async def test_trace_id_of_the_load_balancer_is_used(gateway: Any, collector: Collector) -> None:
-    key = await gateway.create_key()
-    root = "X-Amzn-Trace-Id: Root=1-5759e988-bd862e3fe1be46a994272793"
-    reply = await gateway.get("/v1/keys/verify", root, key.bearer)
-    span = server_span(collector.wait(request_id_of(reply)))
-    assert (span.trace_id, span.parent_id) == ("5759e988bd862e3fe1be46a994272793", "")
-
-
 async def test_request_that_the_client_does_not_sample_has_no_span(
     gateway: Any, core: Any, docs: Any, collector: Collector
 ) -> None:
@@ -140,15 +131,6 @@ async def test_cores_receive_the_trace_context(
         assert client.attributes["server.port"] == int(port)
 
 
-async def test_tracestate_of_the_client_is_forwarded(gateway: Any, core: Any, docs: Any) -> None:
-    key = await gateway.create_key()
-    trace_id, header = trace_context("01")
-    for _ in range(3):
-        await gateway.get("/cores/docs/path", header, "tracestate: a=1", key.bearer)
-        assert core.last[1]["tracestate"] == "a=1"
-        assert core.last[1]["traceparent"].startswith(f"00-{trace_id}-2")
-
-
 async def test_span_of_a_failed_request_to_a_core_is_marked(
     gateway: Any, docs: Any, collector: Collector
 ) -> None:
@@ -157,15 +139,6 @@ async def test_span_of_a_failed_request_to_a_core_is_marked(
     spans = collector.wait(request_id_of(reply), "GET")
     assert (reply.status, server_span(spans).failed) == (502, True)
     assert all(span.failed for span in spans if span.name == "GET")
-
-
-async def test_problem_document_contains_the_trace_id(gateway: Any) -> None:
-    trace_id, header = trace_context("01")
-    reply = await gateway.get("/unknown", header)
-    assert json.loads(reply.body)["trace_id"] == trace_id
-    reply = await gateway.get("/unknown")
-    (line,) = await gateway.lines_with(request_id=request_id_of(reply), event="request")
-    assert json.loads(reply.body)["trace_id"] == line["trace_id"]
 
 
 async def test_last_spans_are_exported_when_the_gateway_stops(another: Any) -> None:

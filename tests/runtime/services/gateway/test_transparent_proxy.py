@@ -1,17 +1,12 @@
 """Clients and applications that do not know the gateway."""
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
-import boto3
 import httpx
 import pytest
-from botocore.config import Config
-from moto.server import ThreadedMotoServer
 
-from sandbox.ports import free_port
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, serving
 
 pytestmark = pytest.mark.requirement("CG-04")
@@ -71,15 +66,6 @@ async def client(gateway: Gateway, key: Key) -> AsyncIterator[httpx.AsyncClient]
         yield created
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    port = free_port()
-    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
-
-
 async def test_session_and_redirects_stay_at_the_gateway(
     client: httpx.AsyncClient, core: Application
 ) -> None:
@@ -115,66 +101,6 @@ async def test_webdav_destination_is_a_url_of_the_core(
     )
 
 
-async def test_session_id_of_mcp_passes_in_both_directions(
-    client: httpx.AsyncClient, core: Application
-) -> None:
-    for _ in range(3):  # then the request is forwarded without a task
-        response = await client.get("mcp", headers={"Mcp-Session-Id": "5f1c"})
-        assert response.headers["mcp-session-id"] == "5f1c"
-        assert core.last[1]["mcp-session-id"] == "5f1c"
-        assert len(response.headers.get_list("date")) == 1
-        assert (b"content-disposition", b"attachment; filename=caf\xe9.txt") in [
-            (name.lower(), value) for name, value in response.headers.raw
-        ]
-
-
-async def test_request_id_of_a_core_is_returned(
-    client: httpx.AsyncClient, gateway: Gateway
-) -> None:
-    response = await client.get("openai")
-    assert response.headers.get_list("x-request-id") == ["req-of-the-core"]
-    (own,) = response.headers.get_list("gatehouse-request-id")
-    assert await gateway.lines_with(request_id=own)
-    response = await client.get("x")
-    assert response.headers["x-request-id"] == response.headers["gatehouse-request-id"]
-
-
-async def test_s3_copy_keeps_content_and_metadata(gateway: Gateway, s3_server: str) -> None:
-    _, registered = await gateway.register(s3_server, "s3")
-    assert registered.status == 200, registered.body
-    key = await gateway.create_key()
-
-    def copy() -> tuple[bytes, dict[str, str]]:
-        s3 = boto3.client(
-            "s3",
-            endpoint_url=f"http://127.0.0.1:{gateway.port}/cores/s3",
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0}),
-        )
-
-        def add_key(request: Any, **_: object) -> None:
-            request.headers["X-API-Key"] = key.token
-
-        s3.meta.events.register("before-send.s3", add_key)
-        s3.create_bucket(Bucket="bucket")
-        s3.put_object(Bucket="bucket", Key="a", Body=b"content", Metadata={"owner": "shop"})
-        s3.copy_object(Bucket="bucket", Key="b", CopySource={"Bucket": "bucket", "Key": "a"})
-        stored = s3.get_object(Bucket="bucket", Key="b")
-        return stored["Body"].read(), stored["Metadata"]
-
-    assert await asyncio.to_thread(copy) == (b"content", {"owner": "shop"})
-
-
-@pytest.mark.parametrize("length", [256, 1_024, 9_000])
-async def test_long_path_segment_reaches_the_core(
-    client: httpx.AsyncClient, core: Application, length: int
-) -> None:
-    assert (await client.get("a" * length)).status_code == 200
-    assert core.last[0] == f"GET /{'a' * length} HTTP/1.1"
-
-
 @pytest.mark.parametrize(
     "upgrade",
     [
@@ -208,20 +134,6 @@ async def test_upgrade_other_than_websocket_is_ignored(
     for _, headers, _ in core.requests:
         names = {name for name, _ in headers}
         assert names.isdisjoint({"upgrade", "http2-settings", "connection"})
-
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-async def test_curl_with_http2_receives_http_1_1(
-    gateway: Gateway, core: Application, key: Key
-) -> None:
-    url, header = f"http://127.0.0.1:{gateway.port}/cores/docs/x", key.header
-    process = await asyncio.create_subprocess_exec(
-        *("curl", "-sS", "--noproxy", "*", "--http2", "-d", "order", "-H", header),
-        *("-w", " %{http_code} %{http_version}", url),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate()
-    assert (output, core.last[2]) == (b"body 200 1.1", b"order")
 
 
 async def test_expectation_is_answered_by_the_core(gateway: Gateway) -> None:

@@ -57,13 +57,6 @@ async def test_rate_limit_headers(gateway: Any) -> None:
     assert reply.header("ratelimit") == '"requests";r=2;t=1200, "daily";r=9;t=8640'
 
 
-@pytest.mark.parametrize("token", ["", "nonsense", "gtk_test_" + "0" * 61, "ghp_abc", "gtk_test_ü"])
-async def test_malformed_token_is_not_found(gateway: Any, token: str) -> None:
-    result = (await gateway.verify(token)).json
-    assert (result["valid"], result["code"]) == (False, "NOT_FOUND")
-    assert [result[name] for name in NULL_FIELDS] == [None] * 6
-
-
 async def test_wrong_secret_looks_like_unknown_key(gateway: Any) -> None:
     known, other = await gateway.create_key(), await gateway.create_key()
     await gateway.pool.execute("UPDATE api_key SET digest = $2 WHERE id = $1", known.id, bytes(32))
@@ -130,12 +123,6 @@ async def test_revoked_key_looks_unknown_on_next_request(gateway: Any) -> None:
     assert [result[name] for name in NULL_FIELDS] == [None] * 6
 
 
-@pytest.mark.bound("body_max_bytes")
-async def test_too_large_body_is_rejected(gateway: Any) -> None:
-    reply = await gateway.request("POST", "/v1/keys/verify", body=b" " * 70_000)
-    assert reply.outcome == (413, "body_too_large")
-
-
 @pytest.mark.requirement("TR-07")
 async def test_header_verification_returns_the_decision_as_the_status(gateway: Any) -> None:
     key = await gateway.create_key(limits=[ONE])
@@ -177,16 +164,14 @@ async def test_forwarded_method_is_verified(
 
 
 async def test_same_token_in_both_headers_is_accepted(gateway: Any) -> None:
-    token = (await gateway.create_key()).token
-    for other, status in ((token, 200), (f"{token}x", 400)):
-        headers = (f"Authorization: Bearer {token}", f"X-API-Key: {other}")
-        assert (await gateway.get("/v1/keys/verify", *headers)).status == status
-
-
-async def test_repeated_header_is_rejected(gateway: Any) -> None:
     key = await gateway.create_key()
-    for headers in ((key.header, "X-API-Key: other"), (key.bearer, "Authorization: Bearer other")):
-        assert (await gateway.get("/v1/keys/verify", *headers)).status == 400, headers
+    for headers, status in (
+        ((key.bearer, key.header), 200),
+        ((key.bearer, f"{key.header}x"), 400),
+        ((key.header, "X-API-Key: other"), 400),
+        ((key.bearer, "Authorization: Bearer other"), 400),
+    ):
+        assert (await gateway.get("/v1/keys/verify", *headers)).status == status
 
 
 async def test_every_401_has_one_challenge(gateway: Any) -> None:

@@ -99,16 +99,6 @@ async def page_of(
     assert not unexpected, unexpected
 
 
-#: Languages that browsers report, the language of the page, and a time zone.
-LOCALES = [
-    pytest.param(["en-US@posix"], "en", "Pacific/Kiritimati", id="posix"),
-    pytest.param(["c"], "en", "America/St_Johns", id="c"),
-    pytest.param([], "en", "UTC", id="none"),
-    pytest.param(["fr-CH", "fr"], "en", "America/St_Johns", id="without-texts"),
-    pytest.param(["", "de_DE", "de-DE"], "de", "Pacific/Kiritimati", id="second-valid"),
-]
-
-
 @asynccontextmanager
 async def localized_page_of(
     browser: Browser, origin: str, languages: list[str], zone: str

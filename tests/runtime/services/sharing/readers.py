@@ -2,15 +2,12 @@
 
 import asyncio
 import base64
+import itertools
 import json
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
-from multiprocessing.synchronize import Barrier
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -28,7 +25,7 @@ from tests.runtime.services.sharing.api_gateway_events import encoded, event
 #: Content of the secrets. A denied request must not return it.
 CANARY = "canary7Hq1dZ8eUfGh"
 Form = Literal["container", "function"]
-#: Instances of the function in a process.
+#: Instances of the function.
 _INSTANCES = 3
 #: Repetitions of a failing request. After the last repetition, the failure is the outcome.
 _REPETITIONS_MAX = 50
@@ -40,10 +37,6 @@ class Message:
     path: str
     headers: dict[str, str]
     body: bytes
-
-
-#: Messages that are sent at the same time, by round.
-Rounds = Sequence[Sequence[Message]]
 
 
 def _form(suffix: str) -> Callable[[LinkToken, str], Message]:
@@ -119,92 +112,37 @@ def outcome(reply: httpx.Response) -> str:
     )
 
 
-def _container(settings: SharingSettings, rounds: Rounds, barrier: Barrier, results: Any) -> None:
-    app = sharing_app.build(settings)
-
-    async def send(message: Message) -> str:
-        for _ in range(_REPETITIONS_MAX):
-            reply = await in_container(app, message)
-            if reply.status_code != 503:
-                break
-        return outcome(reply)
-
-    async def send_all() -> None:
-        for messages in rounds:
-            barrier.wait()
-            results.put(list(await asyncio.gather(*map(send, messages))))
-
-    asyncio.run(send_all())
-
-
-def _function(settings: SharingSettings, rounds: Rounds, barrier: Barrier, results: Any) -> None:
-    """Each thread is an instance of the function with its own clients and event loop."""
+async def race(
+    settings: SharingSettings, messages: Sequence[Message], forms: Sequence[Form]
+) -> list[str]:
+    """The outcomes of messages that are sent at the same time, to one container and to instances of
+    the function, each with its own clients.
+    """
     # At the first use of a type, msgspec builds its description without a lock. In a deployment,
     # one thread uses the types.
     for model in msgspec.Struct.__subclasses__():
         with suppress(TypeError):
             msgspec.json.Decoder(model)
+    app = sharing_app.build(settings)
     instances: SimpleQueue[Any] = SimpleQueue()
     for _ in range(_INSTANCES):
         instances.put(lambda_handler(sharing_app.build(settings)))
 
-    def send(message: Message) -> str:
+    def call(message: Message) -> httpx.Response:
         handler = instances.get()
         try:
-            for _ in range(_REPETITIONS_MAX):
-                reply = in_function(handler, message)
-                if reply.status_code != 503:
-                    break
-            return outcome(reply)
+            return in_function(handler, message)
         finally:
             instances.put(handler)
 
-    with ThreadPoolExecutor(_INSTANCES) as threads:
-        for messages in rounds:
-            barrier.wait()
-            results.put(list(threads.map(send, messages)))
+    async def send(message: Message, form: Form) -> str:
+        for _ in range(_REPETITIONS_MAX):
+            if form == "container":
+                reply = await in_container(app, message)
+            else:
+                reply = await asyncio.to_thread(call, message)
+            if reply.status_code != 503:
+                break
+        return outcome(reply)
 
-
-def _round(process: BaseProcess, results: Any) -> list[str]:
-    """Outcomes of the next round of a process. Fails if it has ended; the others would wait
-    forever.
-    """
-    while True:
-        running = process.is_alive()
-        try:
-            outcomes: list[str] = results.get(timeout=1)
-        except Empty:
-            assert running, f"a process of readers ended with exit code {process.exitcode}"
-        else:
-            return outcomes
-
-
-def race(settings: SharingSettings, rounds: Rounds, forms: Sequence[Form]) -> list[list[str]]:
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(len(forms))
-    queues = [context.Queue() for _ in forms]
-    parts = [
-        [messages[number :: len(forms)] for messages in rounds] for number in range(len(forms))
-    ]
-    targets = {"container": _container, "function": _function}
-    processes = [
-        context.Process(target=targets[form], args=(settings, part, barrier, results))
-        for form, part, results in zip(forms, parts, queues, strict=True)
-    ]
-    for process in processes:
-        process.start()
-    try:
-        outcomes = [
-            [
-                result
-                for process, results in zip(processes, queues, strict=True)
-                for result in _round(process, results)
-            ]
-            for _ in rounds
-        ]
-        for process in processes:
-            process.join(60)
-    finally:
-        for process in processes:
-            process.kill()
-    return outcomes
+    return await asyncio.gather(*map(send, messages, itertools.cycle(forms)))

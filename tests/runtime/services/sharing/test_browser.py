@@ -18,7 +18,6 @@ from playwright.async_api import Browser, Page, Route, expect
 from tests.runtime.features.requests.test_service import request
 from tests.runtime.features.secrets.services import TEXT, Sharing
 from tests.runtime.services.sharing.chromium import (
-    LOCALES,
     browser,
     localized_page_of,
     page_of,
@@ -96,13 +95,15 @@ async def test_link_is_opened_without_javascript(
         await expect(page.locator("h1")).to_have_text("Vielen Dank")
 
 
-@pytest.mark.parametrize(("languages", "language", "zone"), [LOCALES[0], LOCALES[-1]])
+@pytest.mark.parametrize(
+    ("languages", "language"), [(["en-US@posix"], "en"), (["", "de_DE", "de-DE"], "de")]
+)
 async def test_pages_work_with_every_language_that_browsers_report(
-    browser: Browser, origin: str, sharing: Sharing, languages: list[str], language: str, zone: str
+    browser: Browser, origin: str, sharing: Sharing, languages: list[str], language: str
 ) -> None:
     _, [token] = await sharing.create()
     _, requested, _ = await request(sharing)
-    async with localized_page_of(browser, origin, languages, zone) as page:
+    async with localized_page_of(browser, origin, languages, "Pacific/Kiritimati") as page:
         await page.goto(token.url(origin))
         await expect(page.locator("html")).to_have_attribute("lang", language)
         await expect(page.locator("#remaining")).to_have_text(re.compile(r"^\(in \d+ \w+\)$"))
@@ -130,18 +131,6 @@ async def test_end_to_end_secret_is_decrypted_in_the_browser(
         await expect(page.locator("#secret")).to_have_value(TEXT.decode())
         assert await defects(page) == []
         assert not [line for line in sent if encoded in line.replace("%3D", "=")]
-
-
-async def test_end_to_end_secret_with_a_wrong_key_is_reported(
-    browser: Browser, origin: str, sharing: Sharing
-) -> None:
-    _, [token] = await sharing.create(items=[], ciphertext_base64=os.urandom(60))
-    async with page_of(browser, origin) as page:
-        await page.goto(f"{token.url(origin)}.{'A' * 43}")
-        await page.click("button[type=submit]")
-        await page.wait_for_selector("#decrypt-failed[role=alert]")
-        assert await violations_in_both_themes(page) == []
-        assert await page.input_value("#secret") == ""
 
 
 async def test_other_states_of_the_pages_are_accessible(
@@ -262,11 +251,10 @@ async def _fail(page: Page, path: str, loss: str) -> None:
     await page.context.set_offline(False)
 
 
-_LOSSES = ["offline", "response lost", "proxy"]
 _LOST = "ERR_|status of 502"
 
 
-@pytest.mark.parametrize("loss", _LOSSES)
+@pytest.mark.parametrize("loss", ["response lost", "proxy"])
 async def test_submitter_without_a_connection_keeps_text_files_and_link(
     browser: Browser, origin: str, sharing: Sharing, loss: str
 ) -> None:
@@ -289,15 +277,14 @@ async def test_submitter_without_a_connection_keeps_text_files_and_link(
         assert await page.locator("li button").count() == 1
 
 
-@pytest.mark.parametrize("loss", ["offline", "proxy"])
 async def test_recipient_without_a_connection_keeps_the_link(
-    browser: Browser, origin: str, sharing: Sharing, loss: str
+    browser: Browser, origin: str, sharing: Sharing
 ) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
     async with page_of(browser, origin, _LOST, viewport=NARROW) as page:
         await page.goto(token.url(origin))
         await page.fill("#passphrase", PASSPHRASE)
-        await _fail(page, f"/s/{token.path}", loss)
+        await _fail(page, f"/s/{token.path}", "offline")
         assert page.url == token.url(origin)
         assert await page.input_value("#passphrase") == PASSPHRASE
         await page.click("button[type=submit]")

@@ -194,7 +194,6 @@ async def _denied_events(sharing: Sharing, token: LinkToken) -> int:
     return [event.audit_event.action for event in events].count(AuditAction.LINK_DENIED)
 
 
-@pytest.mark.bound("secrets.denials:NETWORK_DENIED_MAX")
 async def test_denied_attempts_of_a_network_are_limited_exactly(sharing: Sharing) -> None:
     network, another = _client("192.0.2.1"), _client("198.18.0.1")
     _count(sharing, network.network, NETWORK_DENIED_MAX - 5)
@@ -205,7 +204,6 @@ async def test_denied_attempts_of_a_network_are_limited_exactly(sharing: Sharing
     assert await _deny(sharing, network, 1) == ["link_not_found"]
 
 
-@pytest.mark.bound("secrets.denials:DENIED_EVENTS_MAX")
 async def test_recorded_denied_attempts_of_a_link_are_bounded(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

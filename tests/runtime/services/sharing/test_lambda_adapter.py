@@ -20,25 +20,13 @@ CONTEXT: Any = LambdaContext
 
 
 async def _echo(request: Request) -> Response:
-    content = {
-        "peer": request.peer,
-        "path": request.raw_path.decode(),
-        "cookies": {name: request.cookie(name) for name in ("a", "b")},
-        "twice": request.header(b"x-twice"),
-    }
+    content = {"peer": request.peer, "path": request.raw_path.decode()}
     return request.response(200, json.dumps(content).encode())
-
-
-async def _cookies(request: Request) -> Response:
-    request.set_cookie("first", "1")
-    request.set_cookie("second", "2")
-    return request.response(200, b"two", content_type=b"text/plain")
 
 
 def _handler() -> Handler:
     observer = Observer("sharing", "error", "test")
     routes = Routes(Service(observer=observer, addresses=ClientAddresses(()), clock=Clock()))
-    routes.add("/cookies", _cookies)
     routes.add("/{path:path}", _echo)
     return lambda_handler(Application(observer, routes=routes))
 
@@ -59,27 +47,6 @@ def test_peer_is_source_ip_of_api_gateway() -> None:
 
 def test_path_is_the_path_of_the_event() -> None:
     assert echo(event(path="/s/a%20b/ä"))["path"] == "/s/a%20b/%C3%A4"
-
-
-def test_cookies_of_several_header_fields_are_joined() -> None:
-    assert echo(event(headers={"Cookie": ["a=1", "b=2"]}))["cookies"] == {"a": "1", "b": "2"}
-
-
-def test_port_that_a_client_sends_is_not_read() -> None:
-    assert echo(event(headers={"X-Forwarded-Port": ["443, none"]}))["peer"] == CALLER
-
-
-def test_repeated_header_has_all_values() -> None:
-    assert echo(event(headers={"X-Twice": ["one", "two"]}))["twice"] == "one, two"
-
-
-def test_response_cookies_are_separate_headers() -> None:
-    response = HANDLER(event(path="/cookies"), CONTEXT)
-    assert [cookie.partition(";")[0] for cookie in response["multiValueHeaders"]["set-cookie"]] == [
-        "first=1",
-        "second=2",
-    ]
-    assert "set-cookie" not in response["headers"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -81,15 +80,10 @@ async def send(message: Any) -> None:
     """Ignore a part of a response."""
 
 
-@pytest.mark.bound(
-    "secrets.backend:_TIMEOUT_S", "secrets.backend:_READ_TIMEOUT_S", "secrets.table:_TIMEOUT_S"
-)
 @pytest.mark.parametrize(
     ("dependency", "server", "module", "bound", "error"),
     [
-        ("DynamoDB", full_server, table, "_TIMEOUT_S", "ConnectTimeoutError"),
         ("DynamoDB", silent_server, table, "_TIMEOUT_S", "ReadTimeoutError"),
-        ("KMS", full_server, backend, "_TIMEOUT_S", "ConnectTimeoutError"),
         ("KMS", silent_server, backend, "_TIMEOUT_S", "ReadTimeoutError"),
         ("S3", full_server, backend, "_TIMEOUT_S", "ConnectTimeoutError"),
         ("S3", silent_server, backend, "_READ_TIMEOUT_S", "ReadTimeoutError"),
@@ -116,55 +110,18 @@ async def test_aws_service_that_does_not_respond_is_unavailable(
     assert raised.value.detail == f"{dependency} {error}"
 
 
-@pytest.mark.bound("sharing.app:FUNCTION_S")
-@pytest.mark.parametrize("dependency", ["S3", "KMS", "DynamoDB"])
 async def test_page_that_is_not_ready_in_time_can_be_reloaded(
-    sharing: Sharing, silent_port: int, monkeypatch: pytest.MonkeyPatch, dependency: str
+    sharing: Sharing, silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sharing_app, "FUNCTION_S", 0.1)
-    for module, bound in (
-        (backend, "_READ_TIMEOUT_S"),
-        (backend, "_TIMEOUT_S"),
-        (table, "_TIMEOUT_S"),
-    ):
-        monkeypatch.setattr(module, bound, 600.0)
+    monkeypatch.setattr(backend, "_READ_TIMEOUT_S", 600.0)
     _, [token] = await sharing.create()
     message = OPENING["/s/{link}"](token, "a" * 32)
     async with asyncio.timeout(PATIENCE_S):
-        waiting = without(sharing, dependency, silent_port, monkeypatch)
+        waiting = without(sharing, "S3", silent_port, monkeypatch)
         reply = await in_container(waiting.app(is_function=True), message)
         assert (reply.status_code, "Reload this page" in reply.text) == (503, True)
         assert TEXT.decode() in (await in_container(sharing.app(), message)).text
-
-
-@pytest.mark.bound("secrets.table:_PROBE_TIMEOUT_S")
-async def test_readiness_does_not_wait_for_a_silent_table(
-    silent_port: int, monkeypatch: pytest.MonkeyPatch, aws: str
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
-    monkeypatch.setattr(table, "_PROBE_TIMEOUT_S", 0.1)
-    async with asyncio.timeout(PATIENCE_S):
-        with pytest.raises(Unavailable) as raised:
-            await table.Table(TABLE).check()
-    assert raised.value.detail == "DynamoDB ReadTimeoutError"
-
-
-async def test_health_is_served_while_a_request_waits_for_aws(
-    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(table, "_TIMEOUT_S", 600.0)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.setblocking(False)
-        async with client_of(
-            without(sharing, "DynamoDB", silent.getsockname()[1], monkeypatch)
-        ) as client:
-            waiting = await submission(client, sharing)
-            connection, _ = await asyncio.get_running_loop().sock_accept(silent)
-            for _ in range(5):
-                assert (await client.get("/healthz")).status_code == 200
-            assert not waiting.done()
-            connection.close()
-            assert (await waiting).status_code == 503
 
 
 @pytest.mark.parametrize(
@@ -192,7 +149,6 @@ async def test_client_that_leaves_before_its_body_is_complete_is_no_error(
     assert (line["status"], line["detail"]) == (499, "client disconnected")
 
 
-@pytest.mark.bound("sharing.submitters:_LINK_PARALLEL")
 async def test_submissions_to_one_request_leave_memory_for_others(sharing: Sharing) -> None:
     _, token, _ = await request(sharing)
     _, other, _ = await request(sharing)
@@ -249,7 +205,6 @@ async def _open(client: httpx.AsyncClient, token: LinkToken) -> httpx.Response:
     )
 
 
-@pytest.mark.bound("secrets.backend:ARGON2_PARALLEL")
 async def test_passphrase_checks_wait_for_memory(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +227,6 @@ async def test_passphrase_checks_wait_for_memory(
     assert len(slow.started) == backend.ARGON2_PARALLEL
 
 
-@pytest.mark.bound("secrets.backend:READS_PARALLEL")
 async def test_contents_that_are_read_wait_for_memory(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
