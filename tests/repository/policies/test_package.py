@@ -145,7 +145,7 @@ def test_pack_folder_of_the_example_can_be_published(name: str, tmp_path: Path) 
     pack = tmp_path / name
     shutil.copytree(ROOT / "examples" / "policy-packs" / name, pack)
     for file in ("venv/lib/site.py", "__pycache__/rules.cpython-311.pyc"):
-        (pack / file).parent.mkdir(parents=True)
+        (pack / file).parent.mkdir(parents=True, exist_ok=True)
         (pack / file).touch()
     subprocess.run(["git", "init", "--quiet", str(pack)], check=True)
     listed = ["git", "-C", str(pack), "ls-files", "--others", "--exclude-standard"]
