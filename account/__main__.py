@@ -20,9 +20,7 @@ opts = pulumi.ResourceOptions(provider=provider)
 
 log_bucket = None
 if settings.guards.config_recorder:
-    log_bucket = Bucket.log_bucket(
-        "config", config_bucket(names, settings.config_retention_days), opts
-    )
+    log_bucket = Bucket.log_bucket("config", config_bucket(names), opts)
 AccountGuards("guards", names, settings, log_bucket.name if log_bucket else None, opts)
 
 pulumi.export("account", settings.account)

@@ -7,18 +7,14 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from components.context import Stack
 from components.naming import tags
 from components.settings.data import ProtectionSettings
-from components.stack import Stack
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Place of a resource in the VPC.
-
-    subnet_ids: Subnets of the resource.
-    security_group_id: Security group of the resource.
-    """
+    """Place of a resource in the VPC."""
 
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
@@ -26,11 +22,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class RegionKey:
-    """Another region and a KMS key in it.
-
-    region: AWS region.
-    key_arn: KMS key in the region.
-    """
+    """Another region and a KMS key in it."""
 
     region: str
     key_arn: pulumi.Input[str]
@@ -53,8 +45,6 @@ class TargetGroups:
 
     blue, green: ARNs of the target groups. The ARNs resolve after the rule exists, because ECS
         rejects a target group that is not associated with a load balancer.
-    rule: ARN of the listener rule.
-    dimensions: CloudWatch dimensions of both target groups.
     test_rule: ARN of the listener rule for requests with `TEST_HEADER`; None if the load balancer
         has no such rule.
     """
@@ -70,10 +60,6 @@ class TargetGroups:
 class DeploymentHook:
     """A Lambda function that ECS invokes after the test traffic has shifted to the new tasks of a
     service.
-
-    function_arn: Function.
-    role_arn: Role that ECS assumes to invoke the function.
-    details: JSON object that ECS passes to the function.
     """
 
     function_arn: pulumi.Input[str]
@@ -92,13 +78,11 @@ class Component(pulumi.ComponentResource):
     """Options for a resource in this component."""
 
     def __init__(
-        self,
-        token: str,
-        name: str,
-        opts: pulumi.ResourceOptions,
-        inputs: Mapping[str, Any] | None = None,
+        self, name: str, opts: pulumi.ResourceOptions, inputs: Mapping[str, Any] | None = None
     ) -> None:
-        super().__init__(token, name, inputs, opts)
+        kind = type(self)
+        area = kind.__module__.split(".")[1]
+        super().__init__(f"gatehouse:{area}:{kind.__name__}", name, inputs, opts)
         self.child = pulumi.ResourceOptions(parent=self)
 
     def after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
@@ -114,7 +98,7 @@ class Component(pulumi.ComponentResource):
         return pulumi.ResourceOptions(
             parent=self,
             protect=protection.protect,
-            retain_on_delete=protection.retain_on_delete,
+            retain_on_delete=protection.protect,
             depends_on=depends_on,
             custom_timeouts=custom_timeouts,
         )
@@ -125,13 +109,12 @@ class StackComponent(Component):
 
     def __init__(
         self,
-        token: str,
         name: str,
         stack: Stack,
         opts: pulumi.ResourceOptions,
         inputs: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(token, name, opts, inputs)
+        super().__init__(name, opts, inputs)
         self.stack, self.settings, self.names = stack, stack.settings, stack.names
         self.contract = stack.contract
 

@@ -76,11 +76,9 @@ class Function:
 class Contract:
     """The runtime contract as a stack deploys it.
 
-    user: Numeric "uid:gid" of the container.
     processes: Processes of the runtime, keyed by name.
     functions: Functions that the stack deploys, keyed by name.
     cores: Cores of the stack as processes, keyed by name.
-    domain: Domain of the services.
     cores_domain: Domain below which each Core has a host name; "" without host names of Cores.
     replaceable: Variables that contain AWS addresses, which the sandbox replaces.
     secret_variables: Optional variables that ECS can inject from a secret that an operator creates.

@@ -38,12 +38,7 @@ logs, CloudTrail files and audit checkpoints.
 
 @dataclass(frozen=True)
 class Naming:
-    """The names of a stack. `resource`, `kind` and `process` are hyphenated lowercase words.
-
-    stack: Second part of every name, after gatehouse-.
-    account: AWS account ID.
-    region: AWS region.
-    """
+    """The names of a stack. `resource`, `kind` and `process` are hyphenated lowercase words."""
 
     stack: str
     account: str

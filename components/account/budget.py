@@ -4,8 +4,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.naming import PROJECT, tags
-from components.stack import Stack
 
 ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 """Notification type and threshold in percent of the budget."""
@@ -37,14 +37,12 @@ class Budget(StackComponent):
 
     Why: Recursive invocations and stolen credentials are often noticed first in the cost of a
     stack. Activate the cost allocation tags Project and Environment once in the payer account.
-    Cost: none for the first two budgets of an account, then 0.62 USD a month.
-    Controls: GH-COST-001.
     """
 
     def __init__(
         self, name: str, stack: Stack, topic_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
     ) -> None:
-        super().__init__("gatehouse:account:Budget", name, stack, opts)
+        super().__init__(name, stack, opts)
         aws.budgets.Budget(
             name,
             name=self.names.name("monthly"),

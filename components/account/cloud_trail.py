@@ -6,9 +6,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.iam import role_policies, sharing_policies
 from components.naming import tags
-from components.stack import Stack
 
 
 class CloudTrail(StackComponent):
@@ -16,13 +16,8 @@ class CloudTrail(StackComponent):
     locked bucket and to CloudWatch Logs.
 
     Why: The bucket is the audit record; alarms read the log group.
-    Cost: the first trail of an account is free; 0.10 USD per 100,000 data events and 0.57 USD per
-        GB of logs.
-    Controls: GH-CT-001 to GH-CT-006.
 
-    logs_key_arn: KMS key of the trail and of its log group.
     bucket: Name of the bucket. Resolves after the bucket policy exists.
-    role_arn: Role that delivers events to the log group.
     """
 
     def __init__(
@@ -35,7 +30,7 @@ class CloudTrail(StackComponent):
         bucket: pulumi.Input[str],
         role_arn: pulumi.Input[str],
     ) -> None:
-        super().__init__("gatehouse:account:CloudTrail", name, stack, opts)
+        super().__init__(name, stack, opts)
         group = self.create_log_group(name, self.names.log_group("trail"), logs_key_arn)
         trail = aws.cloudtrail.Trail(
             name,
@@ -59,7 +54,7 @@ class CloudTrail(StackComponent):
             opts=self.protected(),
         )
         self.arn, self.log_group = trail.arn, group.name
-        self.register_outputs({"arn": self.arn})
+        self.register_outputs({})
 
 
 def _data_events(stack: Stack) -> Iterator[aws.cloudtrail.TrailAdvancedEventSelectorArgsDict]:

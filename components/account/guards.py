@@ -28,9 +28,6 @@ class AccountGuards(Component):
     these resources. The provider removes or resets most guards when it deletes them (EBS
     encryption, VPC Block Public Access), or deletes their findings (GuardDuty, Security Hub), so
     Pulumi retains all of them.
-    Cost: for a small account, about 10 USD a month for AWS Config, 5 to 20 USD for GuardDuty and 5
-        USD for Security Hub.
-    Controls: GH-S3-002, GH-VPC-011, GH-ACC-001, GH-ACC-002, GH-COST-001.
 
     log_bucket: Bucket for the deliveries of AWS Config; None without `guards.config_recorder`.
     """
@@ -43,7 +40,7 @@ class AccountGuards(Component):
         log_bucket: pulumi.Input[str] | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:account:AccountGuards", name, opts)
+        super().__init__(name, opts)
         self._names = names
         # The guards stay in AWS when Pulumi deletes them.
         self._retained = pulumi.ResourceOptions(parent=self, retain_on_delete=True)

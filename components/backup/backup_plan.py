@@ -6,10 +6,10 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import RegionKey, StackComponent
+from components.context import Stack
 from components.iam.backup_roles import VAULT, vault_policy
 from components.iam.documents import render
 from components.naming import tags
-from components.stack import Stack
 
 SCHEDULE = "cron(0 5 * * ? *)"
 """Daily at 05:00 UTC. RDS rejects backups in the hour before its backup or maintenance window."""
@@ -29,13 +29,7 @@ class BackupPlan(StackComponent):
     Why: Point-in-time recovery ends when the database, table or bucket is deleted. The backups in
     the vaults are separate, use another key, and are protected from deletion by the vault policy
     and the lock.
-    Cost: 0.05 USD per GB and month for the bucket, 0.095 USD for the database, the same in the
-    second region, and 0.02 USD per copied GB. Controls: GH-BAK-001 to GH-BAK-004.
 
-    key_arn: KMS key of the vault.
-    role_arn: Role that AWS Backup assumes.
-    topic_arn: Topic for vault notifications.
-    resources: ARNs of the protected resources.
     replica: Destination of the copies and KMS key of its vault; None if no copies are made.
     """
 
@@ -51,7 +45,7 @@ class BackupPlan(StackComponent):
         resources: Sequence[pulumi.Input[str]],
         replica: RegionKey | None,
     ) -> None:
-        super().__init__("gatehouse:backup:BackupPlan", name, stack, opts)
+        super().__init__(name, stack, opts)
         vault = self._vault("main", key_arn, None)
         aws.backup.VaultNotifications(
             "main",

@@ -6,15 +6,15 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent, with_dependencies
+from components.context import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import repository_policy
 from components.iam.sharing_roles import function_arns
 from components.naming import tags
-from components.stack import Stack
 
 RUNTIME = "runtime"
 """Resource name of the repository for the image of Gatehouse."""
-UNTAGGED_DAYS, DEPLOYED_DAYS = 7, 3650
+RELEASES, UNTAGGED_DAYS, DEPLOYED_DAYS = 50, 7, 3650
 
 
 class ContainerImage(StackComponent):
@@ -22,7 +22,6 @@ class ContainerImage(StackComponent):
     Gatehouse (`RUNTIME`) or of a Core.
 
     Why: Tasks reference the image by digest, so the tested image is the deployed image.
-    Cost: 0.10 USD per GB and month. Controls: GH-ECR-001 to GH-ECR-005, GH-ECS-014.
     """
 
     url: str
@@ -35,7 +34,7 @@ class ContainerImage(StackComponent):
     def __init__(
         self, name: str, stack: Stack, key_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
     ) -> None:
-        super().__init__("gatehouse:compute:ContainerImage", name, stack, opts)
+        super().__init__(name, stack, opts)
         settings = self.settings
         image = settings.core_tasks[name].image_digest if name != RUNTIME else settings.image.digest
         functions = function_arns(self.names, self.contract) if name == RUNTIME else ()
@@ -49,7 +48,7 @@ class ContainerImage(StackComponent):
             tags=tags("internal"),
             opts=self.protected(),
         )
-        releases = settings.image.retained_images if name == RUNTIME else 0
+        releases = RELEASES if name == RUNTIME else 0
         lifecycle = json.dumps(lifecycle_policy(releases))
         aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle, opts=self.child)
         self.repository = repository.name
@@ -64,7 +63,7 @@ class ContainerImage(StackComponent):
             self.lambda_reference = with_dependencies(
                 pulumi.Output.from_input(self.reference), policy.id
             )
-        self.register_outputs({"repository": self.repository, "reference": self.reference})
+        self.register_outputs({})
 
 
 def lifecycle_policy(images_max: int) -> dict[str, object]:

@@ -6,9 +6,16 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import DeploymentHook, Placement, StackComponent, TargetGroups
+from components.context import Stack
 from components.naming import tags
-from components.settings.workloads import ROLLING, RolloutSettings
-from components.stack import Stack
+from components.settings.workloads import (
+    BAKE_MINUTES,
+    CPU_TARGET_PERCENT,
+    ROLLING,
+    STEP_MINUTES,
+    STEP_PERCENT,
+    RolloutSettings,
+)
 
 HEALTH_CHECK_GRACE_S = 60
 START_MINUTES = 20
@@ -20,11 +27,10 @@ class EcsCluster(StackComponent):
 
     Why: Fargate runs the tasks, so there are no hosts to patch. Container Insights records CPU,
         memory and network per task.
-    Cost: about 5 USD a month and 4 USD per task for metrics. Controls: GH-ECS-009, GH-ECS-010.
     """
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:compute:EcsCluster", name, stack, opts)
+        super().__init__(name, stack, opts)
         cluster = aws.ecs.Cluster(
             name,
             name=self.names.name("main"),
@@ -33,7 +39,7 @@ class EcsCluster(StackComponent):
             opts=self.child,
         )
         self.name, self.arn = cluster.name, cluster.arn
-        self.register_outputs({"name": self.name, "arn": self.arn})
+        self.register_outputs({})
 
 
 class EcsService(StackComponent):
@@ -44,16 +50,9 @@ class EcsService(StackComponent):
     do not become healthy (tests/external_contracts.toml). With every other strategy, the previous
     tasks are still running at that point. A service without target groups always uses the rolling
     strategy.
-    Cost: about 9 USD a month for 0.25 vCPU and 0.5 GB on ARM, twice that during a deployment.
-    Controls: GH-ECS-007, GH-ECS-008, GH-ECS-010, GH-ECS-012, GH-ECS-013.
 
-    name: Name of the service and of the container in its tasks.
-    placement: Subnets of the app tier, and security group of the tasks.
     target_groups: Container ports with their target groups; empty for a service without a load
         balancer.
-    infrastructure_role_arn: Role that ECS assumes to shift traffic.
-    rollback_alarms: Names of the alarms that roll back a deployment.
-    registry_arn: Cloud Map service that registers the tasks.
     smoke_test: Test of the new tasks before production traffic shifts; None for no test.
     """
 
@@ -72,7 +71,7 @@ class EcsService(StackComponent):
         registry_arn: pulumi.Input[str] | None,
         smoke_test: DeploymentHook | None,
     ) -> None:
-        super().__init__("gatehouse:compute:EcsService", name, stack, opts)
+        super().__init__(name, stack, opts)
         rollout, scaling = self.settings.rollout, self.settings.scaling(name)
         shifts_traffic = bool(target_groups) and rollout.strategy != ROLLING
         timeout = f"{START_MINUTES + (rollout.minutes if shifts_traffic else 0)}m"
@@ -152,7 +151,7 @@ class EcsService(StackComponent):
             scalable_dimension=target.scalable_dimension,
             resource_id=target.resource_id,
             target_tracking_scaling_policy_configuration={
-                "target_value": scaling.cpu_target_percent,
+                "target_value": CPU_TARGET_PERCENT,
                 "scale_in_cooldown": 300,
                 "scale_out_cooldown": 30,
                 "predefined_metric_specification": {
@@ -161,7 +160,7 @@ class EcsService(StackComponent):
             },
             opts=self.child,
         )
-        self.register_outputs({"name": self.name})
+        self.register_outputs({})
 
 
 def _deployment_configuration(
@@ -169,12 +168,12 @@ def _deployment_configuration(
 ) -> aws.ecs.ServiceDeploymentConfigurationArgsDict:
     configuration: aws.ecs.ServiceDeploymentConfigurationArgsDict = {
         "strategy": rollout.strategy.upper(),
-        "bake_time_in_minutes": str(rollout.bake_minutes),
+        "bake_time_in_minutes": str(BAKE_MINUTES),
     }
     if rollout.strategy == "canary":
         configuration["canary_configuration"] = {
-            "canary_percent": float(rollout.step_percent),
-            "canary_bake_time_in_minutes": str(rollout.step_minutes),
+            "canary_percent": float(STEP_PERCENT),
+            "canary_bake_time_in_minutes": str(STEP_MINUTES),
         }
     if smoke_test:
         configuration["lifecycle_hooks"] = [

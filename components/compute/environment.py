@@ -2,9 +2,9 @@
 
 import pulumi
 
+from components.context import Stack, optional_variables
 from components.iam import object_policies, role_policies, sharing_policies
 from components.settings.data import CACHE_PORT, DATABASE_PORT
-from components.stack import Stack, optional_variables
 
 DRAIN_S = 10
 """Time for which a stopping task accepts requests. ECS can send SIGTERM before the load balancer

@@ -8,10 +8,10 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent, with_dependencies
+from components.context import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import queue_policy
 from components.naming import DataClass, tags
-from components.stack import Stack
 
 CODE = "runtime/functions"
 DEAD_LETTER_DAYS = 14
@@ -20,12 +20,7 @@ DEAD_LETTER_DAYS = 14
 
 @dataclass(frozen=True)
 class FunctionResources:
-    """Resources of the stack that a function uses.
-
-    role_arn: Execution role of the function.
-    logs_key_arn: KMS key of the log group.
-    topic_arn: Topic of the alarms.
-    """
+    """Resources of the stack that a function uses."""
 
     role_arn: pulumi.Input[str]
     logs_key_arn: pulumi.Input[str]
@@ -38,13 +33,10 @@ class PythonFunction(StackComponent):
 
     key_arn: KMS key for the environment variables and the dead-letter queue; None for the default
         keys of Lambda and SQS.
-    data_class: Value of the tag DataClass.
-    variables: Environment variables.
     """
 
     def __init__(
         self,
-        token: str,
         name: str,
         stack: Stack,
         resources: FunctionResources,
@@ -58,7 +50,7 @@ class PythonFunction(StackComponent):
         variables: Mapping[str, str] | None = None,
     ) -> None:
         # SQS rejects a policy that names a role which does not exist yet.
-        super().__init__(token, name, stack, opts, {"roleArn": resources.role_arn})
+        super().__init__(name, stack, opts, {"roleArn": resources.role_arn})
         group = self.create_log_group(name, self.names.log_group(name), resources.logs_key_arn)
         queue = aws.sqs.Queue(
             name,

@@ -11,10 +11,10 @@ import pulumi_aws as aws
 
 from components.component import StackComponent
 from components.compute.environment import DRAIN_S, REQUESTS_S
+from components.context import Stack
 from components.contract import Process, Secret
 from components.iam.role_policies import COLLECTOR, COLLECTOR_METRICS_STREAM
 from components.naming import Naming, tags
-from components.stack import Stack
 
 STOP_TIMEOUT_S = DRAIN_S + REQUESTS_S + 10
 """Time between SIGTERM and SIGKILL. After the last request, Envoy and then the workers have five
@@ -46,17 +46,8 @@ class TaskDefinition(StackComponent):
 
     Why: Environment variables and secrets come from the contract only. Secrets are referenced by
         ARN.
-    Cost: none. Running tasks are billed with `EcsService`, and a migration costs less than 0.01
-    USD. Controls: GH-ECS-001 to GH-ECS-006, GH-ECS-011, GH-ECS-014 to GH-ECS-016, GH-CW-001,
-    GH-CW-002, GH-CW-006.
 
-    image: Image reference by digest.
-    variables: Values of the environment variables.
     secret_arns: ARN of each secret, keyed by kind.
-    task_role_arn: Role of the application.
-    execution_role_arn: Role of the ECS agent.
-    logs_key_arn: KMS key of the log group.
-    data_protection_policy: Data protection policy of the log group.
     """
 
     def __init__(
@@ -74,7 +65,7 @@ class TaskDefinition(StackComponent):
         data_protection_policy: Mapping[str, Any],
     ) -> None:
         name = process.name
-        super().__init__("gatehouse:compute:TaskDefinition", name, stack, opts)
+        super().__init__(name, stack, opts)
         group = self.create_log_group(name, self.names.log_group(name), logs_key_arn)
         data_protection = aws.cloudwatch.LogDataProtectionPolicy(
             name,
@@ -107,7 +98,7 @@ class TaskDefinition(StackComponent):
             opts=self.after(group, data_protection),
         )
         self.definition_arn, self.log_group = task.arn, group.name
-        self.register_outputs({"definitionArn": self.definition_arn})
+        self.register_outputs({})
 
     def _container(
         self,

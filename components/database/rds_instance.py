@@ -4,10 +4,10 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Placement, RegionKey, StackComponent
+from components.context import Stack
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
 from components.naming import tags
 from components.settings.data import DATABASE_PORT
-from components.stack import Stack
 
 TIMEOUTS = pulumi.CustomTimeouts(create="120m", update="90m", delete="60m")
 """The creation can be the restore of a large database in the second region, within the recovery
@@ -38,17 +38,9 @@ class RdsInstance(StackComponent):
 
     Why: The application logs in with IAM tokens, and RDS manages the master user password in
     Secrets Manager, so the program contains no password.
-    Cost: from 13 USD a month (db.t4g.micro) to about 260 USD (db.m7g.large, Multi-AZ), plus 0.12
-    USD per GB; advanced Database Insights 18 USD for two vCPUs. Controls: GH-RDS-001 to GH-RDS-013,
-    GH-RDS-015 to GH-RDS-017.
 
-    placement: Subnets of the data tier, and security group of the instance.
     key_arn: KMS key for storage, snapshots and Performance Insights. A restored database keeps the
         key of its backups.
-    secrets_key_arn: KMS key for the master user password.
-    logs_key_arn: KMS key of the log groups.
-    monitoring_role_arn: Role for Enhanced Monitoring.
-    topic_arn: Topic for RDS events.
     backup_replica: Region to which the automated backups are replicated, and their KMS key; None
         without replication.
     """
@@ -67,7 +59,7 @@ class RdsInstance(StackComponent):
         topic_arn: pulumi.Input[str],
         backup_replica: RegionKey | None = None,
     ) -> None:
-        super().__init__("gatehouse:database:RdsInstance", name, stack, opts)
+        super().__init__(name, stack, opts)
         settings, restore = self.settings.database, self.settings.recovery.restore
         parameters = self._parameter_group(name)
         source = restore.database_backups_arn
@@ -111,9 +103,9 @@ class RdsInstance(StackComponent):
             final_snapshot_identifier=pulumi.Output.from_input(placement.subnet_ids[0]).apply(
                 lambda subnet_id: final_snapshot(stack.names.name("main"), subnet_id)
             ),
-            deletion_protection=settings.deletion_protection,
+            deletion_protection=self.settings.protection.deletion_protection,
             auto_minor_version_upgrade=True,
-            allow_major_version_upgrade=settings.allow_major_upgrade,
+            allow_major_version_upgrade=True,
             apply_immediately=settings.apply_immediately,
             enabled_cloudwatch_logs_exports=list(LOGS),
             performance_insights_enabled=True,
@@ -154,13 +146,7 @@ class RdsInstance(StackComponent):
         self.owner_secret_arn = instance.master_user_secrets.apply(
             lambda secrets: str(secrets[0].secret_arn) if secrets else ""
         )
-        self.register_outputs(
-            {
-                "identifier": self.identifier,
-                "endpoint": self.endpoint,
-                "ownerSecretArn": self.owner_secret_arn,
-            }
-        )
+        self.register_outputs({})
 
     def _parameter_group(self, name: str) -> aws.rds.ParameterGroup:
         version = self.settings.database.engine_version

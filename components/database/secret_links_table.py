@@ -4,9 +4,12 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.iam.sharing_policies import INDEXES, TABLE
 from components.naming import tags
-from components.stack import Stack
+
+RECOVERY_DAYS = 35
+"""Point-in-time recovery period, the longest that DynamoDB offers."""
 
 
 class SecretLinksTable(StackComponent):
@@ -21,15 +24,12 @@ class SecretLinksTable(StackComponent):
 
     Why: A conditional update lets only one of several concurrent attempts use a link for the last
         time.
-    Cost: 1.4 USD per million writes to the table or an index and 0.23 USD per GB for point-in-time
-        recovery; none when idle.
-    Controls: GH-DDB-001 to GH-DDB-006.
     """
 
     def __init__(
         self, name: str, stack: Stack, key_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
     ) -> None:
-        super().__init__("gatehouse:database:SecretLinksTable", name, stack, opts)
+        super().__init__(name, stack, opts)
         table = aws.dynamodb.Table(
             name,
             name=self.names.name(TABLE),
@@ -46,17 +46,14 @@ class SecretLinksTable(StackComponent):
                 for index, (partition, sort) in INDEXES.items()
             ],
             ttl={"attribute_name": "delete_at", "enabled": True},
-            point_in_time_recovery={
-                "enabled": True,
-                "recovery_period_in_days": self.settings.secret_links_table.recovery_days,
-            },
+            point_in_time_recovery={"enabled": True, "recovery_period_in_days": RECOVERY_DAYS},
             server_side_encryption={"enabled": True, "kms_key_arn": key_arn},
-            deletion_protection_enabled=self.settings.secret_links_table.deletion_protection,
+            deletion_protection_enabled=self.settings.protection.deletion_protection,
             tags=tags("confidential", **{"gatehouse:purpose": "ephemeral"}),
             opts=self.protected(),
         )
         self.table, self.arn = table.name, table.arn
-        self.register_outputs({"table": self.table, "arn": self.arn})
+        self.register_outputs({})
 
 
 def _attributes() -> dict[str, str]:

@@ -4,10 +4,10 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Placement, StackComponent
+from components.context import Stack
 from components.contract import cache_access
 from components.naming import DataClass, tags
 from components.settings.data import CACHE_PORT
-from components.stack import Stack
 
 
 class Valkey(StackComponent):
@@ -18,8 +18,6 @@ class Valkey(StackComponent):
     no password. The user group has the engine `redis`, because a group of engine `valkey` rejects
     users without a password even if they are disabled (ElastiCache User Guide, "Role-Based Access
     Control (RBAC)"). Both engines work with Valkey.
-    Cost: from 12 USD a month (cache.t4g.micro) to about 230 USD (two cache.m7g.large). Controls:
-        GH-EC-001 to GH-EC-007.
     """
 
     def __init__(
@@ -30,7 +28,7 @@ class Valkey(StackComponent):
         key_arn: pulumi.Input[str],
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:database:Valkey", name, stack, opts)
+        super().__init__(name, stack, opts)
         names, settings = self.names, self.settings.cache
         subnets = aws.elasticache.SubnetGroup(
             name,
@@ -81,7 +79,7 @@ class Valkey(StackComponent):
             cluster.replication_group_id,
             cluster.primary_endpoint_address,
         )
-        self.register_outputs({"replicationGroup": self.replication_group, "address": self.address})
+        self.register_outputs({})
 
     def _parameter_group(self, name: str) -> aws.elasticache.ParameterGroup:
         family = f"valkey{self.settings.cache.engine_version.split('.')[0]}"

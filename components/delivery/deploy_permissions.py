@@ -4,10 +4,10 @@ Each statement is limited to ARNs with the stack's name or to resources with the
 Actions that support neither are limited to the stack's regions.
 """
 
+from components.context import Stack
 from components.iam.documents import Conditions, Statement, allow
 from components.iam.sharing_policies import OPEN
 from components.naming import ALARM_TOPIC, PROJECT, WEB_UI_BUCKET
-from components.stack import Stack
 
 GLOBAL_REGION = "us-east-1"
 """Value of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer. Source: the
@@ -77,7 +77,6 @@ class Delivery:
 
         resources: Resources of the service in the account, such as "db:gatehouse-dev-*", and full
             ARNs. If no resources are specified, the statement allows all resources.
-        arn: Keyword arguments for `arns`.
         """
         full = [name for name in resources if name.startswith("arn:")]
         own = self.arns(service, *(name for name in resources if name not in full), **arn)

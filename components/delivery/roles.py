@@ -4,11 +4,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.delivery import policies
 from components.delivery.deploy_permissions import Delivery
 from components.iam.documents import Document, render
 from components.naming import DEPLOY, PREVIEW, tags
-from components.stack import Stack
 
 ROLES = {
     PREVIEW: (
@@ -19,8 +19,7 @@ ROLES = {
     policies.IMAGE: ("Pushes images of Gatehouse to the repository of the stack", 3600),
 }
 """Description and maximum session duration in seconds of each role. .github/workflows/release.yml
-requests the whole duration, and `DELIVERY_ROLLOUT_MAX_MINUTES` in components/settings/checks.py
-limits the rollouts accordingly."""
+requests the whole duration, in which a deployment with its rollout ends."""
 
 
 class DeliveryRoles(StackComponent):
@@ -29,15 +28,14 @@ class DeliveryRoles(StackComponent):
 
     Why: The pipeline needs no long-lived credentials. A preview cannot read secrets, objects or log
     events. A deployment cannot create roles without the stack's permissions boundary, extend its
-    own permissions, change CloudTrail trails or backup vaults, or delete data stores. Cost: none.
-    Controls: GH-IAM-001 to GH-IAM-005, GH-IAM-007.
+    own permissions, change CloudTrail trails or backup vaults, or delete data stores.
     """
 
     roles: dict[str, pulumi.Output[str]]
     """ARNs of the roles preview, deploy and image, keyed by role name."""
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:delivery:DeliveryRoles", name, stack, opts)
+        super().__init__(name, stack, opts)
         self.roles = {}
         if self.settings.delivery.create_oidc_provider:
             aws.iam.OpenIdConnectProvider(
@@ -49,7 +47,7 @@ class DeliveryRoles(StackComponent):
             )
         if self.settings.delivery.repository:
             self._create_roles(Delivery(stack))
-        self.register_outputs({"roles": self.roles})
+        self.register_outputs({})
 
     def _create_roles(self, delivery: Delivery) -> None:
         description = "Permissions boundary of the pipeline roles"

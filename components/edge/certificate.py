@@ -7,9 +7,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.naming import CLOUDFRONT_REGION, tags
 from components.settings.workloads import CONSOLE
-from components.stack import Stack
 
 RECORD_TTL_S = 300
 
@@ -23,7 +23,6 @@ class Certificate(StackComponent):
     domain. A certificate has at most 10 names without a quota increase. Source: ACM User Guide,
     "ACM public certificate characteristics and limitations", "DNS validation" and "Quotas"
     (2026-11-23).
-    Cost: 0.50 USD a month for the zone. Controls: GH-ACM-001.
     """
 
     zone_id: pulumi.Output[str]
@@ -36,7 +35,7 @@ class Certificate(StackComponent):
     """ARN of the certificate for CloudFront. Resolves after the certificate is issued."""
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:edge:Certificate", name, stack, opts)
+        super().__init__(name, stack, opts)
         self._zone(name)
         records: list[aws.route53.Record] = []
         if existing := self.settings.existing_resources.certificate_arn:
@@ -45,9 +44,7 @@ class Certificate(StackComponent):
             self.arn, records = self._certificate(name)
         if self.settings.services.cloudfront:
             self.cloudfront_arn = self._cloudfront(records)
-        self.register_outputs(
-            {"zoneId": self.zone_id, "nameServers": self.name_servers, "arn": self.arn}
-        )
+        self.register_outputs({})
 
     def _zone(self, name: str) -> None:
         if existing := self.settings.existing_resources.zone_id:

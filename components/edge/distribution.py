@@ -9,11 +9,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.edge import web_ui
 from components.edge.load_balancer import LoadBalancer
 from components.naming import CLOUDFRONT_REGION, tags
 from components.settings.workloads import CONSOLE
-from components.stack import Stack
 
 FILES = "files"
 """ID of the origin of the files. The other origin is `CONSOLE`."""
@@ -68,15 +68,6 @@ class Distribution(StackComponent):
     Why: The files are served near the user and do not depend on the tasks. Both origins share one
     host name, so the web UI works without CORS and with the cookies of the API. A VPC origin needs
     no secret header: the load balancer has no public address.
-    Cost: no fixed cost. 0.085 USD per GB and 0.01 USD per 10,000 requests after the free 1 TB and
-        10 million requests a month.
-    Controls: GH-CF-001 to GH-CF-009.
-
-    certificate_arn: Certificate of the host name in `CLOUDFRONT_REGION`.
-    web_acl_arn: Web ACL for CloudFront.
-    bucket: Name of the bucket with the files of the web UI.
-    load_balancer: The internal load balancer.
-    log_bucket_arn: Bucket for access logs.
     """
 
     def __init__(
@@ -91,7 +82,7 @@ class Distribution(StackComponent):
         bucket: pulumi.Input[str],
         log_bucket_arn: pulumi.Input[str],
     ) -> None:
-        super().__init__("gatehouse:edge:Distribution", name, stack, opts)
+        super().__init__(name, stack, opts)
         uploaded = self._upload(bucket)
         headers = self._headers_policy(name)
         service = self.contract.services[CONSOLE]
@@ -134,7 +125,7 @@ class Distribution(StackComponent):
             distribution.domain_name,
             distribution.hosted_zone_id,
         )
-        self.register_outputs({"arn": self.arn, "domainName": self.domain_name})
+        self.register_outputs({})
 
     def _upload(self, bucket: pulumi.Input[str]) -> list[aws.s3.BucketObjectv2]:
         index, *assets = web_ui.files()

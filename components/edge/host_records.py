@@ -7,7 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.stack import Stack
+from components.context import Stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,6 @@ class HostTarget:
 
     name, zone_id: Domain name and hosted zone of the load balancer, of the distribution, or of the
         domain of a REST API.
-    evaluate_target_health: Whether Route 53 checks the health of the target.
     runs_in: The resource that runs the service. The record is updated after this resource.
     """
 
@@ -35,7 +34,6 @@ class HostRecords(StackComponent):
     wildcard record applies to names without a record, with any number of labels; the gateway
     responds with 404 to names that are not a Core. Source: Route 53 Developer Guide, "DNS domain
     name format" (2026-11-23).
-    Cost: none. Queries for alias records of AWS resources are free. Controls: none.
     """
 
     def __init__(
@@ -46,7 +44,7 @@ class HostRecords(StackComponent):
         targets: Mapping[str, HostTarget],
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:edge:HostRecords", name, stack, opts)
+        super().__init__(name, stack, opts)
         records = [
             ("cores" if "*" in host else service, host, target)
             for service, target in targets.items()

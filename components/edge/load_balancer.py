@@ -12,10 +12,10 @@ from components.component import (
     TargetGroups,
     with_dependencies,
 )
+from components.context import Stack
 from components.contract import ContractService
 from components.iam.bucket_policies import LOAD_BALANCER_PREFIXES
 from components.naming import tags
-from components.stack import Stack
 
 ACCESS_LOG_PREFIX, CONNECTION_LOG_PREFIX = LOAD_BALANCER_PREFIXES
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
@@ -51,14 +51,8 @@ class LoadBalancer(StackComponent):
     the Cores, because ECS shifts the traffic of one rule. `*` matches any number of labels. A
     condition has at most three values, and a rule at most five. Source: Elastic Load Balancing User
     Guide, "Listener rules" and "Condition types for listener rules" (2026-11-23).
-    Cost: about 20 USD a month, plus 6 USD per capacity unit. Controls: GH-ALB-001 to GH-ALB-007,
-        GH-ALB-009, GH-ALB-010.
 
     services: Services, keyed by name.
-    vpc_id: VPC of the target groups.
-    placement: Subnets, and security group of the load balancer.
-    certificate_arn: Certificate of all host names.
-    log_bucket: Bucket for access and connection logs.
     internal: Whether the load balancer has only private addresses, as the origin of a CloudFront
         distribution.
     """
@@ -83,7 +77,7 @@ class LoadBalancer(StackComponent):
         log_bucket: pulumi.Input[str],
         internal: bool = False,
     ) -> None:
-        super().__init__("gatehouse:edge:LoadBalancer", name, stack, opts)
+        super().__init__(name, stack, opts)
         self._internal, self._vpc_id = internal, vpc_id
         load_balancer = self._load_balancer(name, placement, log_bucket)
         https = self._listeners(load_balancer.arn, certificate_arn, services)
@@ -99,8 +93,7 @@ class LoadBalancer(StackComponent):
             for name, service in services.items()
             if name == GRPC_SERVICE and self.settings.load_balancer.grpc
         }
-        groups = {service: [pair.blue, pair.green] for service, pair in self.target_groups.items()}
-        self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})
+        self.register_outputs({})
 
     def _load_balancer(
         self, name: str, placement: Placement, log_bucket: pulumi.Input[str]
@@ -119,7 +112,7 @@ class LoadBalancer(StackComponent):
             xff_header_processing_mode="preserve" if self._internal else "append",
             enable_http2=True,
             enable_waf_fail_open=False,
-            enable_deletion_protection=self.settings.load_balancer.deletion_protection,
+            enable_deletion_protection=self.settings.protection.deletion_protection,
             idle_timeout=IDLE_TIMEOUT_S,
             access_logs={"bucket": log_bucket, "prefix": ACCESS_LOG_PREFIX, "enabled": True},
             connection_logs={

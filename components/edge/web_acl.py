@@ -9,11 +9,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
 from components.naming import CLOUDFRONT_REGION, Naming, tags
 from components.settings.workloads import CONSOLE
-from components.stack import Stack
 
 IP_REPUTATION = "ip-reputation"
 MANAGED = {
@@ -96,11 +96,8 @@ class WebAcl(StackComponent):
     strings apply everywhere. The synthetic probe and the smoke test request the health checks, and
     use the canary key, from shared addresses of AWS, so the reputation of an address does not block
     these requests, and the network of an address does not block health checks.
-    Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008,
-        GH-WAF-001 to GH-WAF-005.
 
     hosts: Host name of each service, and the wildcard name of the Cores for the gateway.
-    logs_key_arn: KMS key of the log group.
     protected_arns: Load balancer and stages of REST APIs, keyed by resource name; empty for a web
         ACL of a distribution.
     log_bucket_arn: Bucket for the log of a web ACL of a distribution. A log group would have to be
@@ -118,7 +115,7 @@ class WebAcl(StackComponent):
         protected_arns: Mapping[str, pulumi.Input[str]],
         log_bucket_arn: pulumi.Input[str] | None = None,
     ) -> None:
-        super().__init__("gatehouse:edge:WebAcl", name, stack, opts)
+        super().__init__(name, stack, opts)
         names, waf = self.names, self.settings.waf
         region = CLOUDFRONT_REGION if log_bucket_arn else None
         limits = {
@@ -202,7 +199,7 @@ class WebAcl(StackComponent):
             redacted_fields=_redacted_fields(),
             opts=log_opts,
         )
-        self.register_outputs({"arn": self.arn})
+        self.register_outputs({})
 
     def _ip_sets(
         self, resource: str, name: str, networks: Sequence[str]

@@ -61,12 +61,7 @@ the bucket and this status.
 
 @dataclass(frozen=True)
 class WebFile:
-    """An object in the bucket of the web UI.
-
-    key: Key of the object.
-    path: Path of the built file.
-    content_type, cache_control: Headers of the response.
-    """
+    """An object in the bucket of the web UI."""
 
     key: str
     path: Path

@@ -6,11 +6,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import RegionKey, StackComponent
+from components.context import Stack
 from components.iam.documents import render
 from components.iam.key_policies import KeyStatements, key_policy, recovery_policy, replica_policy
 from components.iam.role_policies import ROTATION_FUNCTION
 from components.naming import DataClass, tags
-from components.stack import Stack
 
 KEYS: Mapping[str, tuple[DataClass, str]] = {
     "data": ("confidential", "database, cache, secret links, files and images"),
@@ -21,10 +21,9 @@ KEYS: Mapping[str, tuple[DataClass, str]] = {
     "audit": ("log", "signatures of audit checkpoints"),
 }
 """Data class of each key, and description of the data that the key protects."""
-ROTATION_DAYS = 365
-"""Days between automatic rotations of the key material. Earlier key material remains available for
-decryption.
-"""
+ROTATION_DAYS, DELETION_DAYS = 365, 30
+"""Days between automatic rotations of the key material, and between the request to delete a key and
+its deletion. Earlier key material remains available for decryption."""
 
 
 class KmsKeys(StackComponent):
@@ -34,11 +33,6 @@ class KmsKeys(StackComponent):
     Why: Copies of disks, snapshots and logs are unreadable without the key. The key policy is the
     single list of principals that can decrypt: no identity policy of the stack grants access to its
     keys.
-    Cost: 1 USD per key and month, 0.03 USD per 10,000 requests, 0.15 USD per 10,000 signatures.
-    Controls: GH-KMS-001 to GH-KMS-006, GH-KMS-008, GH-KMS-009.
-
-    statements: Key policy statements of the principals that use the keys.
-    role_arns: ARNs of the stack's roles.
     """
 
     replica_arn: pulumi.Output[str] | None
@@ -56,7 +50,7 @@ class KmsKeys(StackComponent):
     ) -> None:
         # KMS rejects a policy that names a role which does not exist yet.
         inputs = {"roleArns": role_arns}
-        super().__init__("gatehouse:encryption:KmsKeys", name, stack, opts, inputs)
+        super().__init__(name, stack, opts, inputs)
         keys = {key: self._key(key, statements) for key in KEYS}
         arns = {name: key.arn for name, key in keys.items()}
         self.data_arn, self.secrets_arn, self.logs_arn = arns["data"], arns["secrets"], arns["logs"]
@@ -65,9 +59,7 @@ class KmsKeys(StackComponent):
             self._replica(keys["backup"], statements) if self.settings.replica_region else None
         )
         self.recovery = self._recovery() if self.settings.recovery_region else None
-        self.register_outputs(
-            {f"{name}Arn": arn for name, arn in arns.items()} | {"replicaArn": self.replica_arn}
-        )
+        self.register_outputs({})
 
     def _key(self, name: str, statements: KeyStatements) -> aws.kms.Key:
         data_class, description = KEYS[name]
@@ -81,7 +73,7 @@ class KmsKeys(StackComponent):
             enable_key_rotation=None if asymmetric else True,
             rotation_period_in_days=None if asymmetric else ROTATION_DAYS,
             multi_region=True if name == "backup" and self.settings.replica_region else None,
-            deletion_window_in_days=self.settings.kms_keys.deletion_window_days,
+            deletion_window_in_days=DELETION_DAYS,
             policy=render(key_policy(name, self.stack, statements)),
             tags=tags(data_class),
             opts=self.protected(),
@@ -99,7 +91,7 @@ class KmsKeys(StackComponent):
             region=self.settings.replica_region,
             primary_key_arn=key.arn,
             description=f"Gatehouse {self.names.stack}: {description}, second region",
-            deletion_window_in_days=self.settings.kms_keys.deletion_window_days,
+            deletion_window_in_days=DELETION_DAYS,
             policy=render(replica_policy(self.stack, statements)),
             tags=tags(data_class),
             opts=self.protected(),
@@ -123,7 +115,7 @@ class KmsKeys(StackComponent):
             description=f"Gatehouse {self.names.stack}: replica of the pepper",
             enable_key_rotation=True,
             rotation_period_in_days=ROTATION_DAYS,
-            deletion_window_in_days=self.settings.kms_keys.deletion_window_days,
+            deletion_window_in_days=DELETION_DAYS,
             policy=render(recovery_policy(self.stack, ROTATION_FUNCTION)),
             tags=tags("secret"),
             opts=self.protected(),

@@ -4,6 +4,7 @@ they need.
 
 from collections.abc import Mapping
 
+from components.context import Stack
 from components.iam.documents import (
     Document,
     Statement,
@@ -21,7 +22,6 @@ from components.iam.key_policies import (
 )
 from components.iam.role_policies import RoleDefinition
 from components.naming import Naming
-from components.stack import Stack
 
 REPLICATION = "replication"
 BACKUP = "backup"

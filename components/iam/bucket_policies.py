@@ -25,7 +25,6 @@ def bucket_policy(
 ) -> Document:
     """Return the policy of a bucket.
 
-    bucket: Full name of the bucket.
     encrypted_by_key: Whether the default encryption uses a customer managed key. Requests that
         specify an encryption are denied, and requests that specify none use the default (S3 User
         Guide, "Setting default server-side encryption behavior for Amazon S3 buckets").

@@ -25,7 +25,6 @@ def allow(
     """Return an Allow statement.
 
     actions: A list of actions, or the actions of one service as text: "s3:GetObject PutObject".
-    principal: Principals of a resource policy.
     """
     statement: Statement = {"Sid": sid, "Effect": "Allow"}
     if principal is not None:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.context import Stack
 from components.iam.documents import Document, Statement, action_list, allow_key_use, document
 from components.naming import DEPLOY, PREVIEW, WEB_UI_BUCKET, Naming
-from components.stack import Stack
 
 SERVICES: Mapping[str, tuple[str, ...]] = {
     "data": ("rds", "dynamodb", "elasticache", "ecr", "s3"),
@@ -94,9 +94,6 @@ def bucket_key_use(
 
     With an S3 Bucket Key, the encryption context is the bucket ARN instead of the object ARN (S3
     User Guide, "Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys").
-
-    bucket: Resource name of the bucket.
-    principal: ARNs of roles.
     """
     conditions = caller_conditions(names, "s3", context={"aws:s3:arn": names.bucket_arn(bucket)})
     return allow_key_use(sid, actions, {"AWS": principal}, conditions)

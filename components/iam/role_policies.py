@@ -5,6 +5,7 @@ assume.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from components.context import Stack
 from components.contract import Contract, Process, Secret
 from components.iam import object_policies, sharing_policies
 from components.iam.documents import (
@@ -18,7 +19,6 @@ from components.iam.documents import (
 )
 from components.iam.key_policies import caller_conditions, read_environment
 from components.naming import Naming
-from components.stack import Stack
 
 COLLECTOR = "collector"
 """Name of the OpenTelemetry collector: container, repository and log stream prefix."""

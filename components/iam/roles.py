@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent, with_dependencies
+from components.context import Stack
 from components.iam.documents import (
     Conditions,
     Document,
@@ -20,7 +21,6 @@ from components.iam.role_policies import DATABASE, OWNER_OF_PASSWORD, PEPPER, Ro
 from components.iam.sharing_roles import API_LOG_GROUPS
 from components.naming import Naming, tags
 from components.settings.model import Settings
-from components.stack import Stack
 
 USED = tuple(
     action
@@ -89,11 +89,10 @@ class PermissionsBoundary(StackComponent):
     other regions, change AWS audit services, delete backups, weaken the protection of keys,
     buckets, secrets and logs, or access most resources of others. The boundary also limits
     permissions granted by key policies.
-    Cost: none. Controls: GH-IAM-007.
     """
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:iam:PermissionsBoundary", name, stack, opts)
+        super().__init__(name, stack, opts)
         policy = aws.iam.Policy(
             name,
             name=self.names.name("boundary"),
@@ -103,7 +102,7 @@ class PermissionsBoundary(StackComponent):
             opts=self.child,
         )
         self.arn = policy.arn
-        self.register_outputs({"arn": self.arn})
+        self.register_outputs({})
 
 
 class Roles(StackComponent):
@@ -111,7 +110,6 @@ class Roles(StackComponent):
 
     Why: A compromised application is limited to the permissions of its own role. No AWS managed
     policies are attached, because they grant access to all resources.
-    Cost: none. Controls: GH-IAM-001 to GH-IAM-004, GH-IAM-007, GH-IAM-008, GH-KMS-007, GH-ECS-011.
     """
 
     arns: dict[str, pulumi.Output[str]]
@@ -125,12 +123,12 @@ class Roles(StackComponent):
         boundary_arn: pulumi.Input[str],
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:iam:Roles", name, stack, opts)
+        super().__init__(name, stack, opts)
         self.arns = {
             role: self._role(role, definition, boundary_arn)
             for role, definition in definitions.items()
         }
-        self.register_outputs({"arns": self.arns})
+        self.register_outputs({})
 
     def _role(
         self, name: str, definition: RoleDefinition, boundary_arn: pulumi.Input[str]

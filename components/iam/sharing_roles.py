@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
+from components.context import Stack
 from components.contract import Contract
 from components.iam import sharing_policies
 from components.iam.documents import Document, Statement, allow, document, trust
 from components.iam.key_policies import read_environment
 from components.iam.role_policies import RoleDefinition, function_role, send_traces, write_log
 from components.naming import PROJECT, Naming
-from components.stack import Stack
 
 API_LOG_ROLE = "api-log"
 STAGE = "live"

@@ -1,6 +1,6 @@
 """The alarms and event rules of a stack, and the dashboard."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
-from components.contract import ContractService
+from components.context import Stack
 from components.iam.documents import render
 from components.monitoring import metric_alarms
 from components.monitoring.dashboard import dashboard_body
@@ -20,15 +20,12 @@ from components.monitoring.events import (
 )
 from components.monitoring.metric_alarms import MonitoredResources, alarm_description, metric_alarm
 from components.naming import Naming, tags
-from components.stack import Stack
 
 
 @dataclass(frozen=True)
 class EventRule:
     """An event rule that notifies the alarm topic.
 
-    name: Resource name.
-    description: Condition that the rule reports.
     runbook: File name in docs/runbooks, without extension.
     pattern: Event pattern. Source: EventBridge User Guide, "Amazon EventBridge event patterns".
     """
@@ -45,11 +42,6 @@ class Alarms(StackComponent):
 
     Why: Operators are notified before users report a problem, with a link to the runbook. The
     alarms of a service also roll back its deployment.
-    Cost: 0.10 USD per alarm metric, 0.30 USD per metric of a service and 3 USD for the dashboard,
-        each month.
-    Controls: GH-CW-003, GH-CW-005.
-
-    topic_arn: Topic that all alarms and rules notify.
     """
 
     service_alarms: dict[str, list[pulumi.Output[str]]]
@@ -63,7 +55,7 @@ class Alarms(StackComponent):
         resources: MonitoredResources,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:monitoring:Alarms", name, stack, opts)
+        super().__init__(name, stack, opts)
         names, settings = self.names, self.settings
         rules = [
             *event_rules(names),
@@ -86,13 +78,7 @@ class Alarms(StackComponent):
         aws.cloudwatch.Dashboard(
             name, dashboard_name=names.name("overview"), dashboard_body=body, opts=self.child
         )
-        self.register_outputs({"serviceAlarms": self.service_alarms})
-
-    def rollback_alarms(self, services: Sequence[ContractService]) -> list[pulumi.Output[str]]:
-        """Return the names of the alarms that roll back a deployment of these services."""
-        return [
-            alarm for service in services for alarm in self.service_alarms.get(service.name, [])
-        ]
+        self.register_outputs({})
 
     def _event_rule(self, event: EventRule) -> None:
         rule = aws.cloudwatch.EventRule(

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.context import Stack
 from components.iam.role_policies import CANARY_KEY, ROTATION_FUNCTION
 from components.iam.sharing_roles import STAGE
 from components.monitoring.log_alarms import DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES
@@ -16,7 +17,6 @@ from components.monitoring.metric_alarms import (
     MonitoredResources,
     Text,
 )
-from components.stack import Stack
 
 COLUMNS = 24
 """Width of the CloudWatch dashboard grid."""
@@ -75,7 +75,7 @@ class _Dashboard:
 
     @property
     def _has_probe(self) -> bool:
-        return bool(self.stack.settings.monitoring.probe_interval_minutes)
+        return self.stack.settings.monitoring.probe
 
     def _heading(self) -> Widget:
         runbooks = self.stack.settings.monitoring.runbooks_url

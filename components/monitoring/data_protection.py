@@ -9,9 +9,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
-from components.stack import Stack
 
 TOKEN_CHARS = 43
 KEY_BODY_CHARS = 61
@@ -35,13 +35,12 @@ class DataProtection(StackComponent):
 
     Why: A masked credential was logged by mistake, and its source must be corrected. A finding
     contains the log stream and the position, but not the value.
-    Cost: 0.12 USD per GB of scanned logs. Controls: GH-CW-001, GH-CW-002, GH-CW-006.
     """
 
     def __init__(
         self, name: str, stack: Stack, logs_key_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
     ) -> None:
-        super().__init__("gatehouse:monitoring:DataProtection", name, stack, opts)
+        super().__init__(name, stack, opts)
         group = self.create_log_group(name, self.names.log_group(LOG_GROUP), logs_key_arn)
         if not self.settings.existing_resources.log_policies:
             groups = self.names.of_stack("*").log_group(LOG_GROUP)
@@ -53,7 +52,7 @@ class DataProtection(StackComponent):
                 opts=self.child,
             )
         self.log_group = group.name
-        self.register_outputs({"logGroup": self.log_group})
+        self.register_outputs({})
 
 
 def custom_identifiers(key_prefix: str) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.monitoring.metric_alarms import (
     DATABASE_PRESENT,
     Alarm,
@@ -18,7 +19,6 @@ from components.monitoring.metric_alarms import (
     metric_alarm,
 )
 from components.naming import Naming
-from components.stack import Stack
 
 DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES = (
     *("links-denied", "links-locked"),
@@ -31,8 +31,6 @@ DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES = (
 class LogFilter:
     """A metric filter and its alarm.
 
-    name: Name of the filter, the metric and the alarm.
-    description: Condition that the alarm reports.
     pattern: Filter pattern. Source: CloudWatch Logs User Guide, "Filter pattern syntax for metric
         filters".
     threshold: Number of matching lines in five minutes above which the alarm is raised.
@@ -54,10 +52,7 @@ class LogAlarms(StackComponent):
 
     Why: CloudTrail records the changes that precede or constitute an incident; the alarms notify
         operators.
-    Cost: 0.30 USD per metric with data and 0.10 USD per alarm, each month. Controls: GH-CT-006,
-        GH-CW-003.
 
-    topic_arn: Topic of the alarms.
     log_groups: Log group of the gateway, the console, the sharing service and, if the stack has a
         trail, CloudTrail ("trail").
     """
@@ -70,7 +65,7 @@ class LogAlarms(StackComponent):
         log_groups: Mapping[str, pulumi.Input[str]],
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:monitoring:LogAlarms", name, stack, opts)
+        super().__init__(name, stack, opts)
         monitoring = self.settings.monitoring
         gateway = gateway_filters(monitoring.denied_requests_alarm_threshold)
         links = link_filters(monitoring.denied_links_alarm_threshold)

@@ -8,9 +8,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import TargetGroupDimensions
+from components.context import Stack
 from components.iam.role_policies import ROTATION_FUNCTION
 from components.naming import REPLICATION_RULE, Naming, tags
-from components.stack import Stack
 
 GIB = 1024**3
 OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"
@@ -59,9 +59,7 @@ class MonitoredResources:
 
     load_balancers: CloudWatch dimension of each load balancer, keyed by resource name.
     target_groups: CloudWatch dimensions of both target groups of a service, keyed by service.
-    cluster, database, table: Names of the ECS cluster, DB instance and secret links table.
     nat_gateways: IDs of the NAT gateways, keyed by zone.
-    certificate_arn: Certificate of the load balancer.
     """
 
     load_balancers: Mapping[str, Text]
@@ -101,8 +99,6 @@ class Expression:
 class Alarm:
     """An alarm on a metric.
 
-    name: Resource name.
-    description: Condition, and the first action that the operator takes.
     runbook: File name in docs/runbooks, without extension.
     threshold: Value that the metric crosses in the periods of `evaluation` before the alarm is
         raised.
@@ -309,8 +305,7 @@ def _function(service: str, names: Naming) -> Iterator[Alarm]:
     function = {"FunctionName": names.name(service)}
     yield Alarm(
         f"{service}-throttles",
-        f"The {service} function reached its reserved concurrency. Raise "
-        "sharing.reserved_concurrency.",
+        f"The {service} function reached its reserved concurrency. Check for a flood of requests.",
         "saturation",
         Metric(LAMBDA, "Throttles", function),
         evaluation=MINUTES,

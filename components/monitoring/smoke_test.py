@@ -8,6 +8,7 @@ import pulumi
 
 from components.component import TEST_HEADER, DeploymentHook
 from components.compute.python_function import FunctionResources, PythonFunction
+from components.context import Stack
 from components.contract import ContractService
 from components.iam.documents import allow, document, trust
 from components.iam.role_policies import (
@@ -17,7 +18,6 @@ from components.iam.role_policies import (
     read_canary_key,
 )
 from components.monitoring.metric_alarms import function_alarm, metric_alarm
-from components.stack import Stack
 
 NAME = SMOKE_TEST
 HOOK_ROLE = "ecs-hooks"
@@ -35,9 +35,6 @@ class SmokeTest(PythonFunction):
     verifies a key and sends a request to a Core through the new tasks. A failed test rolls the
     deployment back without an effect on clients. The function runs outside the VPC, and its only
     permissions are for its log and the canary key.
-    Cost: 0.10 USD a month for one alarm. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-005.
-
-    hook_role_arn: Role that ECS assumes to invoke the function.
     """
 
     def __init__(
@@ -49,7 +46,6 @@ class SmokeTest(PythonFunction):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__(
-            "gatehouse:monitoring:SmokeTest",
             name,
             stack,
             resources,
@@ -68,7 +64,7 @@ class SmokeTest(PythonFunction):
         )
         metric_alarm(alarm, stack, resources.topic_arn, self)
         self._hook_role_arn = hook_role_arn
-        self.register_outputs({"function": self.function})
+        self.register_outputs({})
 
     def hook(
         self, checks: list[dict[str, Any]], canary: dict[str, Any] | None = None

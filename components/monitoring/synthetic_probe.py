@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 
 from components.compute.python_function import FunctionResources, PythonFunction
+from components.context import Stack
 from components.iam.documents import allow
 from components.iam.role_policies import (
     CANARY_KEY,
@@ -18,7 +19,6 @@ from components.iam.role_policies import (
 )
 from components.monitoring.metric_alarms import UNDER, Alarm, Metric, function_alarm, metric_alarm
 from components.naming import Naming
-from components.stack import Stack
 
 NAME = PROBE
 TIMEOUT_S = 30
@@ -36,9 +36,6 @@ class SyntheticProbe(PythonFunction):
     raises the alarm. With the canary key, the function verifies a key and sends a request to a Core
     of the gateway, as clients do. It runs outside the VPC and has no environment variables; the
     event contains the URLs and the name of the secret.
-    Cost: 0.30 USD a month for each of two metrics per service and one for the canary key, 0.10 USD
-        per alarm, below 0.10 USD for 43,000 invocations, 0.35 USD for reading the secret.
-    Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-003, GH-CW-005.
     """
 
     event: dict[str, Any]
@@ -50,7 +47,6 @@ class SyntheticProbe(PythonFunction):
         self, name: str, stack: Stack, resources: FunctionResources, opts: pulumi.ResourceOptions
     ) -> None:
         super().__init__(
-            "gatehouse:monitoring:SyntheticProbe",
             name,
             stack,
             resources,
@@ -61,21 +57,16 @@ class SyntheticProbe(PythonFunction):
             ),
             timeout_s=TIMEOUT_S,
         )
-        minutes = self.settings.monitoring.probe_interval_minutes
         urls = self.contract.health_urls
         self.event = {"namespace": self.names.namespace, "services": urls, "canary": canary(stack)}
         self.invoke(
-            name,
-            "",
-            "Schedule of the synthetic probe",
-            self.event,
-            schedule=f"rate({minutes} minute{'s' if minutes > 1 else ''})",
+            name, "", "Schedule of the synthetic probe", self.event, schedule="rate(1 minute)"
         )
-        for alarm in probe_alarms(self.names, tuple(urls), minutes):
+        for alarm in probe_alarms(self.names, tuple(urls)):
             metric_alarm(alarm, stack, resources.topic_arn, self)
-        alarm = canary_alarm(self.names, minutes)
+        alarm = canary_alarm(self.names)
         self.gateway_alarms = [metric_alarm(alarm, stack, resources.topic_arn, self).name]
-        self.register_outputs({"function": self.function})
+        self.register_outputs({})
 
 
 def canary(stack: Stack) -> dict[str, Any]:
@@ -88,9 +79,7 @@ def canary(stack: Stack) -> dict[str, Any]:
     return {"name": secret, "verify": f"{url}{gateway.protected}", **echo}
 
 
-def probe_alarms(
-    names: Naming, services: tuple[str, ...], interval_minutes: int
-) -> Iterator[Alarm]:
+def probe_alarms(names: Naming, services: tuple[str, ...]) -> Iterator[Alarm]:
     """Yield an alarm for each service, raised after two consecutive failed or missing measurements,
     and one for the probe.
     """
@@ -110,12 +99,12 @@ def probe_alarms(
             Metric(names.namespace, "ServiceUp", {"Service": service}, "Minimum"),
             1,
             UNDER,
-            evaluation=(60 * interval_minutes, 2, 2),
+            evaluation=(60, 2, 2),
             missing="breaching",
         )
 
 
-def canary_alarm(names: Naming, interval_minutes: int) -> Alarm:
+def canary_alarm(names: Naming) -> Alarm:
     """Return the alarm on the use of the canary key, after two consecutive failed or missing
     measurements.
     """
@@ -128,14 +117,14 @@ def canary_alarm(names: Naming, interval_minutes: int) -> Alarm:
         Metric(names.namespace, "CanaryKeyUp", {"Service": "gateway"}, "Minimum"),
         1,
         UNDER,
-        evaluation=(60 * interval_minutes, 2, 2),
+        evaluation=(60, 2, 2),
         missing="breaching",
     )
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     names = stack.names
-    if not stack.settings.monitoring.probe_interval_minutes:
+    if not stack.settings.monitoring.probe:
         return {}
     # PutMetricData does not support resource-level permissions (Service Authorization Reference,
     # Amazon CloudWatch).

@@ -4,10 +4,10 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import alarm_topic_policy
 from components.naming import ALARM_TOPIC, CHAT_REGION, tags
-from components.stack import Stack
 
 
 class AlarmTopic(StackComponent):
@@ -16,7 +16,6 @@ class AlarmTopic(StackComponent):
 
     Why: Some services report failovers, failed backups and unexpected cost only through
     notifications. Operators subscribe once and receive everything.
-    Cost: below 1 USD a month. Controls: GH-SNS-001, GH-RDS-017, GH-COST-001.
 
     chat_role_arn: Role of the Slack channel; None without a channel.
     """
@@ -33,7 +32,7 @@ class AlarmTopic(StackComponent):
         chat_role_arn: pulumi.Input[str] | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:monitoring:AlarmTopic", name, stack, opts)
+        super().__init__(name, stack, opts)
         topic = aws.sns.Topic(
             name,
             name=self.names.name(ALARM_TOPIC),
@@ -78,4 +77,4 @@ class AlarmTopic(StackComponent):
             )
         policy = render(alarm_topic_policy(self.names))
         self.arn = aws.sns.TopicPolicy(name, arn=topic.arn, policy=policy, opts=self.child).arn
-        self.register_outputs({"arn": self.arn})
+        self.register_outputs({})

@@ -7,10 +7,10 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
-from components.settings.network import ANYWHERE, TIERS
-from components.stack import Stack
+from components.settings.network import ANYWHERE, CORE_PORTS, TIERS
 
 EPHEMERAL_PORTS = (1024, 65535)
 """Source ports of clients, NAT gateways and load balancers. Source: VPC User Guide, "Ephemeral
@@ -39,7 +39,6 @@ class NetworkAcls(StackComponent):
 
     Why: Network ACLs are a second layer that is independent of the security groups. Network ACLs
     are stateless, so return traffic requires separate rules.
-    Cost: none. Controls: GH-VPC-007.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class NetworkAcls(StackComponent):
         subnets: Mapping[str, list[pulumi.Output[str]]],
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:network:NetworkAcls", name, stack, opts)
+        super().__init__(name, stack, opts)
         for tier in TIERS:
             aws.ec2.NetworkAcl(
                 tier,
@@ -126,5 +125,4 @@ def outbound_rules(tier: str, settings: Settings) -> Iterator[Rule]:
     if tier == "edge":
         return
     yield Rule(network.cidr, *EPHEMERAL_PORTS)
-    ports = (network.core_port_min, network.core_port_max)
-    yield from (Rule(cidr, *ports) for cidr in network.core_networks)
+    yield from (Rule(cidr, *CORE_PORTS) for cidr in network.core_networks)

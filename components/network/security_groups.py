@@ -8,13 +8,13 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.contract import Contract
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
-from components.settings.network import ANYWHERE
+from components.settings.network import ANYWHERE, CORE_PORTS
 from components.settings.workloads import CLOUDFRONT, CONSOLE
-from components.stack import Stack
 
 GROUPS = {
     "edge": "Load balancer: accepts HTTP and HTTPS from the internet",
@@ -40,9 +40,6 @@ class Connection:
     destination.
 
     source: A security group, "" for the internet, or CLOUDFRONT for the addresses of CloudFront.
-    description: Description of the security group rules.
-    target: A security group.
-    prefix_list: The service of a gateway endpoint.
     to_port: Last port of a range; 0 for a single port.
     """
 
@@ -61,7 +58,6 @@ class SecurityGroups(StackComponent):
 
     Why: Rules reference groups instead of addresses, so tasks accept connections from the load
     balancer only and data stores from tasks only. `connections` lists all allowed connections.
-    Cost: none. Controls: GH-VPC-004 to GH-VPC-006, GH-RDS-016.
     """
 
     groups: dict[str, pulumi.Output[str]]
@@ -75,7 +71,7 @@ class SecurityGroups(StackComponent):
         prefix_lists: Mapping[str, pulumi.Input[str]],
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:network:SecurityGroups", name, stack, opts)
+        super().__init__(name, stack, opts)
         self.groups = {
             group: aws.ec2.SecurityGroup(
                 group,
@@ -89,7 +85,7 @@ class SecurityGroups(StackComponent):
         }
         for connection in connections(self.settings, self.contract):
             self._rules(connection, prefix_lists)
-        self.register_outputs({"groups": self.groups})
+        self.register_outputs({})
 
     def _rules(self, connection: Connection, prefix_lists: Mapping[str, pulumi.Input[str]]) -> None:
         """Create the egress rule of the source and the ingress rule of the target."""
@@ -175,7 +171,7 @@ def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
     yield Connection(
         "gateway", "Gateway to Cores at public addresses over HTTPS", 443, cidr=ANYWHERE
     )
-    ports = (settings.network.core_port_min, settings.network.core_port_max)
+    ports = CORE_PORTS
     for cidr in settings.network.core_networks:
         yield Connection(
             "gateway",

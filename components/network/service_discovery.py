@@ -4,8 +4,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.naming import tags
-from components.stack import Stack
 
 TTL_S = 10
 """TTL of the DNS records: the maximum time for which a client uses the address of a stopped
@@ -18,7 +18,6 @@ class ServiceDiscovery(StackComponent):
     the tasks.
 
     Why: Cores have no load balancer and no public address. Their names resolve inside the VPC only.
-    Cost: 0.60 USD a month, none without a Core. Controls: none.
     """
 
     arns: dict[str, pulumi.Output[str]]
@@ -27,9 +26,9 @@ class ServiceDiscovery(StackComponent):
     def __init__(
         self, name: str, stack: Stack, vpc_id: pulumi.Input[str], opts: pulumi.ResourceOptions
     ) -> None:
-        super().__init__("gatehouse:network:ServiceDiscovery", name, stack, opts)
+        super().__init__(name, stack, opts)
         self.arns = self._services(name, vpc_id) if self.settings.cores else {}
-        self.register_outputs({"arns": self.arns})
+        self.register_outputs({})
 
     def _services(self, name: str, vpc_id: pulumi.Input[str]) -> dict[str, pulumi.Output[str]]:
         namespace = aws.servicediscovery.PrivateDnsNamespace(

@@ -6,12 +6,12 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.iam import object_policies
 from components.iam.documents import render
 from components.naming import tags
 from components.network.vpc_endpoints import dynamodb_policy, s3_policy
 from components.settings.network import ANYWHERE, TIERS
-from components.stack import Stack
 
 
 class Vpc(StackComponent):
@@ -20,11 +20,6 @@ class Vpc(StackComponent):
 
     Why: Each tier accepts connections from the previous tier only, and the data tier has no route
         out of the VPC.
-    Cost: about 35 USD a month per NAT gateway, plus traffic; flow logs 0.57 USD per GB.
-    Controls: GH-VPC-001 to GH-VPC-003, GH-VPC-008 to GH-VPC-011.
-
-    logs_key_arn: KMS key of the flow logs.
-    log_role_arn: Role that publishes flow logs.
     """
 
     subnets: dict[str, list[pulumi.Output[str]]]
@@ -44,7 +39,7 @@ class Vpc(StackComponent):
         log_role_arn: pulumi.Input[str],
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:network:Vpc", name, stack, opts)
+        super().__init__(name, stack, opts)
         network = self.settings.network
         existing = self.settings.existing_resources.vpc_id
         self.vpc_id = pulumi.Output.from_input(existing) if existing else self._vpc()
@@ -64,9 +59,7 @@ class Vpc(StackComponent):
                 opts=self.child,
             )
         self.prefix_lists = self._gateway_endpoints(self._route_tables())
-        self.register_outputs(
-            {"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists}
-        )
+        self.register_outputs({})
 
     def _vpc(self) -> pulumi.Output[str]:
         vpc = aws.ec2.Vpc(

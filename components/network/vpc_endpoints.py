@@ -11,6 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Placement, StackComponent
+from components.context import Stack
 from components.iam import object_policies, sharing_policies
 from components.iam.documents import (
     ANYONE,
@@ -22,7 +23,6 @@ from components.iam.documents import (
     render,
 )
 from components.naming import Naming
-from components.stack import Stack
 
 
 class VpcEndpoints(StackComponent):
@@ -30,7 +30,6 @@ class VpcEndpoints(StackComponent):
 
     Why: Tasks without internet access can start, write logs and read secrets. The endpoint policies
     prevent data exfiltration with credentials of another account.
-    Cost: about 8 USD a month per service and zone. Controls: GH-VPC-008, GH-VPC-009.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class VpcEndpoints(StackComponent):
         placement: Placement,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("gatehouse:network:VpcEndpoints", name, stack, opts)
+        super().__init__(name, stack, opts)
         for service, policy in interface_policies(self.names).items():
             aws.ec2.VpcEndpoint(
                 service,

@@ -5,6 +5,7 @@ from typing import Any
 import pulumi
 
 from components.compute.python_function import FunctionResources, PythonFunction
+from components.context import Stack
 from components.contract import Contract
 from components.monitoring.events import deployment_pattern, rotation_pattern
 from components.monitoring.metric_alarms import (
@@ -14,7 +15,6 @@ from components.monitoring.metric_alarms import (
     metric_alarm,
 )
 from components.naming import Naming
-from components.stack import Stack
 
 FIRST_SERVICE = "console"
 """Restarted before the other services: consoles must know a pepper generation before gateways use
@@ -29,15 +29,12 @@ class RestartFunction(PythonFunction):
     Why: ECS injects secrets when a task starts, so a task uses the previous value until it is
     replaced. EventBridge invokes the function after each rotation and after each completed
     deployment. Each restart is a deployment with its alarms and rollback.
-    Cost: 0.10 USD a month for each of three alarms. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005,
-        GH-CW-005.
     """
 
     def __init__(
         self, name: str, stack: Stack, resources: FunctionResources, opts: pulumi.ResourceOptions
     ) -> None:
         super().__init__(
-            "gatehouse:secrets:RestartFunction",
             name,
             stack,
             resources,
@@ -65,7 +62,7 @@ class RestartFunction(PythonFunction):
             alarms.append(event_rule_alarm(f"{name}-{rule}", self.names))
         for alarm in alarms:
             metric_alarm(alarm, stack, resources.topic_arn, self)
-        self.register_outputs({"function": self.function})
+        self.register_outputs({})
 
 
 def event_patterns(names: Naming) -> dict[str, dict[str, Any]]:

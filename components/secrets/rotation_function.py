@@ -4,8 +4,8 @@ import pulumi
 
 from components.component import with_dependencies
 from components.compute.python_function import FunctionResources, PythonFunction
+from components.context import Stack
 from components.iam.role_policies import PEPPER
-from components.stack import Stack
 
 
 class RotationFunction(PythonFunction):
@@ -14,7 +14,6 @@ class RotationFunction(PythonFunction):
     Why: Secret values are generated inside AWS. The function runs outside the VPC because it calls
     only Secrets Manager; inside the VPC, the function would need permission to create network
     interfaces.
-    Cost: below 0.01 USD a month. Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-SM-002.
     """
 
     arn: pulumi.Output[str]
@@ -31,7 +30,6 @@ class RotationFunction(PythonFunction):
         restored = stack.settings.recovery.restore.stack
         # An event contains the secret's name, version and rotation step, but no value.
         super().__init__(
-            "gatehouse:secrets:RotationFunction",
             name,
             stack,
             resources,
@@ -58,4 +56,4 @@ class RotationFunction(PythonFunction):
             name, "AllowSecretsManager", "secretsmanager", source_account=self.names.account
         )
         self.arn = with_dependencies(self._function.arn, permission.id)
-        self.register_outputs({"arn": self.arn, "function": self.function})
+        self.register_outputs({})

@@ -4,11 +4,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import RegionKey, StackComponent
+from components.context import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import secret_policy
 from components.iam.role_policies import readers_of
 from components.naming import tags
-from components.stack import Stack
 
 
 class Secret(StackComponent):
@@ -18,10 +18,8 @@ class Secret(StackComponent):
     Why: The value exists only in Secrets Manager. No person knows the value, and no file or Pulumi
     state contains it. Enabling the rotation creates the first value. The pepper contains up to 100
     generations (see `runtime/functions/rotate.py`).
-    Cost: 0.40 USD a month, and as much for a replica. Controls: GH-SM-001 to GH-SM-006.
 
     kind: Kind of secret, which determines how the rotation function generates the value.
-    key_arn: KMS key of the secret.
     function_arn: Rotation function. Resolves after Secrets Manager is allowed to invoke the
         function.
     replica: Region of a replica and the KMS key of the replica; None without a replica.
@@ -42,7 +40,7 @@ class Secret(StackComponent):
         function_arn: pulumi.Input[str],
         replica: RegionKey | None,
     ) -> None:
-        super().__init__("gatehouse:secrets:Secret", kind, stack, opts)
+        super().__init__(kind, stack, opts)
         secret = aws.secretsmanager.Secret(
             kind,
             name=self.names.secret(kind),
@@ -78,4 +76,4 @@ class Secret(StackComponent):
             opts=self.after(policy),
         )
         self.arn = rotation.secret_id
-        self.register_outputs({"arn": self.arn})
+        self.register_outputs({})

@@ -80,10 +80,6 @@ class AccountSettings(Section):
     """S3 bucket of the Pulumi state, if it is not the bucket that `make bootstrap` creates by
     default.
     """
-    config_retention_days: Annotated[int, integer(90, 3650, "days")] = 400
-    """Number of days to retain the deliveries of AWS Config in the bucket that the stack creates
-    for them.
-    """
     guards: GuardsSettings
     budget: AccountBudgetSettings
 

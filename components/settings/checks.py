@@ -6,16 +6,9 @@ from collections.abc import Callable, Iterator
 from components import contract
 from components.settings.fields import PROD, Mistake
 from components.settings.model import Settings
-from components.settings.workloads import ScalingSettings, TaskSize
+from components.settings.workloads import ScalingSettings
 
 _PRIVATE = [*map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))]
-ROLLOUT_MAX_MINUTES = 720
-"""Maximum duration of a rollout, during which the stack's state is locked."""
-DELIVERY_ROLLOUT_MAX_MINUTES = 75
-"""Maximum duration of a rollout by the pipeline, whose AWS credentials are valid for two hours. The
-other steps of a deployment take up to 45 minutes."""
-REQUESTS_PER_SECOND_EACH = 10
-"""Requests per second for each unit of a function's concurrency, at 100 ms for a request."""
 MEMORY_MIB = {
     256: (512, 2048),
     512: (1024, 4096),
@@ -76,29 +69,18 @@ def console_networks(settings: Settings) -> Iterator[Mistake]:
 
 
 def bounds(settings: Settings) -> Iterator[Mistake]:
-    """`network.core_port_max` is at least `network.core_port_min`, `database.storage_max_gib` is at
-    least 10 percent more than `database.storage_gib`, and `buckets.trail_retention_days` is at
-    least `buckets.object_lock_days`."""
-    network, database, buckets = settings.network, settings.database, settings.buckets
-    for key, value, minimum_key, minimum in (
-        ("network.core_port_max", network.core_port_max, "core_port_min", network.core_port_min),
-        # RDS requires this difference (RDS User Guide, "Managing capacity automatically with Amazon
-        # RDS storage autoscaling").
-        (
-            "database.storage_max_gib",
-            database.storage_max_gib,
-            "1.1 times database.storage_gib",
-            -(-database.storage_gib * 11 // 10),
-        ),
-        (
-            "buckets.trail_retention_days",
-            buckets.trail_retention_days,
-            "buckets.object_lock_days",
-            buckets.object_lock_days,
-        ),
-    ):
-        if value < minimum:
-            yield Mistake(key, f"{minimum_key} ({minimum}) or more")
+    """`database.storage_max_gib` is at least 10 percent more than `database.storage_gib`, and
+    `buckets.trail_retention_days` is at least `buckets.object_lock_days`."""
+    database, buckets = settings.database, settings.buckets
+    # RDS requires this difference (RDS User Guide, "Managing capacity automatically with Amazon RDS
+    # storage autoscaling").
+    minimum = -(-database.storage_gib * 11 // 10)
+    if database.storage_max_gib < minimum:
+        allowed = f"1.1 times database.storage_gib ({minimum}) or more"
+        yield Mistake("database.storage_max_gib", allowed)
+    if buckets.trail_retention_days < buckets.object_lock_days:
+        allowed = f"buckets.object_lock_days ({buckets.object_lock_days}) or more"
+        yield Mistake("buckets.trail_retention_days", allowed)
 
 
 def internet_access(settings: Settings) -> Iterator[Mistake]:
@@ -188,8 +170,7 @@ def task_sizes(settings: Settings) -> Iterator[Mistake]:
         "services.console": services.console,
     }
     scaling |= {f"cores.{index}": core for index, core in enumerate(settings.cores)}
-    sizes: dict[str, TaskSize] = {**scaling, "services.migrate": services.migrate}
-    for key, size in sizes.items():
+    for key, size in scaling.items():
         low, high = MEMORY_MIB[size.cpu]
         steps = size.memory_mib <= 1024 or size.memory_mib % 1024 == 0
         if not (low <= size.memory_mib <= high and steps):
@@ -201,20 +182,6 @@ def task_sizes(settings: Settings) -> Iterator[Mistake]:
             yield Mistake(f"{key}.tasks_max", f"tasks_min ({service.tasks_min}) or more")
 
 
-def rollout_duration(settings: Settings) -> Iterator[Mistake]:
-    """A rollout takes at most 12 hours or, with `delivery.repository`, 75 minutes: the credentials
-    of the pipeline expire after two hours."""
-    rollout, by_pipeline = settings.rollout, bool(settings.delivery.repository)
-    maximum = DELIVERY_ROLLOUT_MAX_MINUTES if by_pipeline else ROLLOUT_MAX_MINUTES
-    if rollout.minutes > maximum:
-        yield Mistake(
-            "rollout.bake_minutes",
-            f"a rollout of at most {maximum} minutes, including the steps. The rollout takes "
-            f"{rollout.minutes}",
-            "with delivery.repository" if by_pipeline else "",
-        )
-
-
 def waf_limits(settings: Settings) -> Iterator[Mistake]:
     """The rate limit of a service does not exceed `waf.requests_max`."""
     maximum = settings.waf.requests_max
@@ -223,17 +190,9 @@ def waf_limits(settings: Settings) -> Iterator[Mistake]:
             yield Mistake(f"waf.{service}_requests_max", f"waf.requests_max ({maximum}) or less")
 
 
-def sharing_capacity(settings: Settings) -> Iterator[Mistake]:
-    """The sharing API admits no more requests than its function can serve. Only a stack with a
-    sharing API sets `sharing.api_gateway_log_role`."""
+def sharing_mode(settings: Settings) -> Iterator[Mistake]:
+    """Only a stack with a sharing API sets `sharing.api_gateway_log_role`."""
     sharing = settings.sharing
-    capacity = sharing.reserved_concurrency * REQUESTS_PER_SECOND_EACH
-    if sharing.requests_per_second_max > capacity:
-        yield Mistake(
-            "sharing.requests_per_second_max",
-            f"{REQUESTS_PER_SECOND_EACH} times sharing.reserved_concurrency ({capacity}) or less, "
-            "the capacity of the function",
-        )
     if sharing.api_gateway_log_role and not sharing.functions:
         yield Mistake("sharing.api_gateway_log_role", "false", f"with sharing.mode {sharing.mode}")
 
@@ -332,7 +291,7 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
     *(key_environment, zones, private_networks, bounds, internet_access, operators),
-    *(second_region, recovery, cores_domain, vault_lock, task_sizes, rollout_duration, waf_limits),
-    *(sharing_capacity, cores, existing_resources, delivery, oidc, console_networks),
+    *(second_region, recovery, cores_domain, vault_lock, task_sizes, waf_limits),
+    *(sharing_mode, cores, existing_resources, delivery, oidc, console_networks),
     environment_variables,
 )

@@ -1,15 +1,19 @@
-"""Settings of keys, secrets, data stores and backups."""
+"""Settings of secrets, data stores, backups, and the recovery in another region."""
 
 from typing import Annotated
 
 from components.settings.fields import (
     ARN,
+    KMS_KEY,
+    STACK_NAME,
+    STACK_NAME_WORDS,
     Flag,
     Production,
     Section,
     by_environment,
     choice,
     integer,
+    optional,
     prod_requires,
     prod_requires_at_least,
     string,
@@ -28,22 +32,12 @@ class ProtectionSettings(Section):
     as well."""
 
     protect: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
-    """Sets the Pulumi option `protect`: an operation that would delete or replace a resource fails.
-    To remove a single resource, such as the log group of a deleted Core, run `pulumi state
-    unprotect <URN>` first."""
-    retain_on_delete: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
-    """Sets the Pulumi option `retainOnDelete`: a resource that is removed from the program is not
-    deleted from AWS.
-    """
-
-
-class KmsKeysSettings(Section):
-    """The KMS keys of the stack."""
-
-    deletion_window_days: Annotated[int, integer(7, 30, "days"), prod_requires(30, "days")] = (
-        by_environment(7, 7, 30)
-    )
-    """Waiting period in days between the request to delete a key and its deletion."""
+    """Sets the Pulumi options `protect` and `retainOnDelete`: an operation that would delete or
+    replace a resource fails. To remove a single resource, such as the log group of a deleted Core,
+    run `pulumi state unprotect <URN>` first. The resource then stays in AWS."""
+    deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
+    """Enables deletion protection of AWS for the database, the secret links table and the load
+    balancers."""
 
 
 class SecretsSettings(Section):
@@ -76,10 +70,8 @@ class DatabaseSettings(Section):
         str, string("1[6-9]", 'a PostgreSQL major version from 16, in quotes, such as "17"')
     ] = "17"
     """Major version of PostgreSQL. RDS chooses the minor version and upgrades it in the maintenance
-    window."""
-    allow_major_upgrade: Flag = False
-    """Allows the upgrade to a new major version when `engine_version` changes. RDS takes a snapshot
-    before the upgrade, and the database is unavailable during the upgrade."""
+    window. If you raise the major version, RDS takes a snapshot before the upgrade, and the
+    database is unavailable during the upgrade."""
     apply_immediately: Flag = False
     """Applies changes of the instance with the deployment instead of in the maintenance window.
     Some changes restart the database, such as a new instance_class."""
@@ -100,8 +92,6 @@ class DatabaseSettings(Section):
         by_environment(7, 14, 35)
     )
     """Number of days to retain automated backups. Point-in-time recovery covers this period."""
-    deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
-    """Enables deletion protection."""
     final_snapshot: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
     """Takes a final snapshot when the instance is deleted."""
     monitoring_interval_s: Annotated[
@@ -146,17 +136,6 @@ class CacheSettings(Section):
         int, integer(0, 35, "days"), prod_requires_at_least(7, "days")
     ] = by_environment(1, 7, 14)
     """Number of days to retain daily snapshots. 0 disables snapshots."""
-
-
-class SecretLinksTableSettings(Section):
-    """The Amazon DynamoDB table for secret links."""
-
-    recovery_days: Annotated[int, integer(1, 35, "days"), prod_requires(35, "days")] = (
-        by_environment(7, 14, 35)
-    )
-    """Point-in-time recovery period in days."""
-    deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
-    """Enables deletion protection."""
 
 
 class BucketsSettings(Section):
@@ -209,3 +188,40 @@ class BackupSettings(Section):
     delete a backup early. With `COMPLIANCE`, after three days no principal can, including AWS
     and the root user.
     """
+
+
+class RestoreSettings(Section):
+    """Creates the stack from the data that another stack keeps in `region`. The stack output
+    `recovery` of the other stack contains these settings. Set all of them before the first
+    deployment and keep them, because RDS can change neither the source nor the KMS key of a
+    database."""
+
+    stack: Annotated[str | None, optional(STACK_NAME, STACK_NAME_WORDS)] = None
+    """Name of the other stack. The rotation function copies the pepper from the replica of that
+    stack's secret, and the DNS records of this stack replace those of the other stack. If empty,
+    the stack is created without data."""
+    database_backups_arn: Annotated[
+        str | None,
+        optional(
+            rf"{ARN}:rds:[a-z0-9-]+:\d{{12}}:auto-backup:ab-[a-z0-9]+",
+            "the ARN of replicated automated backups of RDS",
+        ),
+    ] = None
+    """Automated backups from which the database is restored, to the latest restorable time."""
+    database_key_arn: Annotated[str | None, KMS_KEY] = None
+    """KMS key of these backups, which is also the key of the restored database."""
+    secrets_key_arn: Annotated[str | None, KMS_KEY] = None
+    """KMS key of the replica of the pepper."""
+
+
+class RecoverySettings(Section):
+    """Recovery from the loss of a region (docs/runbooks/recovery.md, "Recover in the second
+    region").
+    """
+
+    stack: Annotated[str | None, optional(STACK_NAME, STACK_NAME_WORDS)] = None
+    """Name of the stack that replaces this stack in `second_region` if `region` is lost. If set,
+    this stack keeps there a replica of the pepper, which only the rotation function of the named
+    stack can read, and the automated backups of the database. If empty, the pepper is lost with the
+    region, and every API key must be issued again."""
+    restore: RestoreSettings

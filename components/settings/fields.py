@@ -210,6 +210,10 @@ OWNER = string(r"[A-Za-z0-9 ._@-]{2,64}", "the team responsible for the stack, 2
 COST_CENTRE = string(r"[A-Za-z0-9-]{2,32}", "2 to 32 letters, digits or hyphens, in quotes")
 ACCOUNT_ID = string(r"\d{12}", "the 12 digits of the AWS account, in quotes")
 STATE_BUCKET = optional(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")
+KMS_KEY = optional(
+    rf"{ARN}:kms:[a-z0-9-]+:\d{{12}}:key/[A-Za-z0-9-]{{36,40}}",
+    "the ARN of a KMS key (not of an alias)",
+)
 EMAILS = strings(r"[^@\s]+@[^@\s]+\.[^@\s]+", 0, 10, "e-mail addresses")
 
 

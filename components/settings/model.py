@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PrivateAttr
 
-from components.settings import data, operations, recovery, workloads
+from components.settings import data, operations, workloads
 from components.settings.fields import (
     ACCOUNT_ID,
     COST_CENTRE,
@@ -108,14 +108,12 @@ class Settings(Section):
     """
     protection: data.ProtectionSettings
     network: NetworkSettings
-    kms_keys: data.KmsKeysSettings
     secrets: data.SecretsSettings
     database: data.DatabaseSettings
     cache: data.CacheSettings
-    secret_links_table: data.SecretLinksTableSettings
     buckets: data.BucketsSettings
     backup: data.BackupSettings
-    recovery: recovery.RecoverySettings
+    recovery: data.RecoverySettings
     image: workloads.ImageSettings
     services: workloads.ServicesSettings
     rollout: workloads.RolloutSettings
@@ -205,10 +203,7 @@ class Settings(Section):
     @property
     def functions(self) -> tuple[str, ...]:
         """The functions in `runtime/functions` that the stack has."""
-        unused = {
-            "probe": not self.monitoring.probe_interval_minutes,
-            "smoke": not self.rollout.tests_traffic,
-        }
+        unused = {"probe": not self.monitoring.probe, "smoke": not self.rollout.tests_traffic}
         return tuple(name for name in workloads.FUNCTION_CONCURRENCY if not unused.get(name))
 
     @property
@@ -219,7 +214,7 @@ class Settings(Section):
         if not self.reserve_function_concurrency:
             return {}
         functions = {name: workloads.FUNCTION_CONCURRENCY[name] for name in self.functions}
-        return functions | dict.fromkeys(self.sharing.functions, self.sharing.reserved_concurrency)
+        return functions | dict.fromkeys(self.sharing.functions, workloads.SHARING_CONCURRENCY)
 
     @property
     def internet_access(self) -> tuple[str, ...]:

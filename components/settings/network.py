@@ -10,7 +10,6 @@ from components.settings.fields import (
     by_environment,
     choice,
     integer,
-    prod_requires,
     string,
     strings,
 )
@@ -21,7 +20,9 @@ PRIVATE_NETWORKS = strings(IPV4_NETWORK, 0, 10, "IPv4 networks")
 NETWORKS = strings(
     rf"{IPV4_NETWORK}|[0-9a-f:]*:[0-9a-f:]*/\d{{1,3}}", 0, 100, "IPv4 or IPv6 networks"
 )
-TCP_PORT = integer(1024, 65535, "a TCP port")
+CORE_PORTS = (1024, 65535)
+"""Ports on which the gateway connects to `core_networks`. It connects to public IP addresses only
+on port 443."""
 ANYWHERE = "0.0.0.0/0"
 TIERS = {"edge": 0, "data": 8, "app": 1}
 """First block of each subnet tier. In a /16, edge and data are /24 blocks of the first /20; app
@@ -65,15 +66,8 @@ class NetworkSettings(Section):
     ] = by_environment("one", "all", "all")
     """Zones with interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone)."""
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
-    """Private networks in which a registered Core may have its IP address. Public IP addresses are
-    always allowed.
-    """
-    core_port_min: Annotated[int, TCP_PORT] = 8000
-    """Lowest port on which the gateway connects to core_networks. It connects to public IP
-    addresses only on port 443.
-    """
-    core_port_max: Annotated[int, TCP_PORT] = 8999
-    """Highest port on which the gateway connects to core_networks."""
+    """Private networks in which a registered Core may have its IP address. The gateway connects to
+    them on ports from 1024. Public IP addresses are always allowed, on port 443."""
 
     def tier_cidrs(self, tier: str) -> list[str]:
         """Return the CIDR blocks of a tier, one for each zone in the order of `zones`."""
@@ -90,10 +84,6 @@ class NetworkSettings(Section):
 class LoadBalancerSettings(Section):
     """The Application Load Balancer."""
 
-    deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
-    """Enables deletion protection for the load balancer. A replacement would have a different DNS
-    name.
-    """
     grpc: Flag = False
     """Forward gRPC requests for Cores, which the header `Content-Type` identifies, with HTTP/2. All
     other requests are forwarded with HTTP/1.1. Requires Cores with the setting `http2`."""

@@ -7,24 +7,21 @@ from typing import Annotated
 from components.settings.fields import (
     ARN,
     EMAILS,
+    KMS_KEY,
     STATE_BUCKET,
     Flag,
     Production,
     Section,
     by_environment,
-    choice,
     integer,
     optional,
+    prod_requires,
     string,
     strings,
 )
 from components.settings.network import PRIVATE_NETWORKS
 from components.settings.workloads import EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS
 
-KMS_KEY = optional(
-    rf"{ARN}:kms:[a-z0-9-]+:\d{{12}}:key/[A-Za-z0-9-]{{36,40}}",
-    "the ARN of a KMS key (not of an alias)",
-)
 GITHUB_ID = optional(r"[1-9][0-9]{0,19}", "the numeric ID on GitHub, in quotes")
 CERTIFICATE = optional(
     rf"{ARN}:acm:[a-z0-9-]+:\d{{12}}:certificate/[a-f0-9-]{{36}}", "the ARN of an ACM certificate"
@@ -92,12 +89,9 @@ class MonitoringSettings(Section):
     """Alarm threshold for the number of 5xx responses that the load balancer generates in five
     minutes, and the number of failed or slow requests of a service below which no alarm is raised.
     """
-    probe_interval_minutes: Annotated[
-        int, choice(0, 1, 2, 5, 10, 15), Production("1, 2 or 5", lambda minutes: 0 < minutes <= 5)
-    ] = 1
-    """Interval of the synthetic probe, which also uses the canary key, in minutes. Two consecutive
-    failures raise an alarm. 0 disables the probe.
-    """
+    probe: Annotated[Flag, prod_requires(True)] = True
+    """Runs the synthetic probe, which requests each service and uses the canary key every minute.
+    Two consecutive failures raise an alarm."""
 
 
 class BudgetSettings(Section):
@@ -142,9 +136,6 @@ class ExistingResourcesSettings(Section):
         ),
     ] = None
     """Internet gateway of the VPC in `vpc_id`."""
-    access_log_bucket: Annotated[str | None, STATE_BUCKET] = None
-    """S3 bucket in `region` for the access logs of the load balancers, encrypted with SSE-S3, whose
-    policy allows Elastic Load Balancing to write. If empty, the stack uses its own bucket."""
     trail: Flag = False
     """The account has a CloudTrail trail with alarms, for example that of another stack: AWS allows
     five trails in a region. The stack creates neither. That trail records data events only of the

@@ -18,12 +18,20 @@ from components.settings.fields import (
 )
 
 ROLLING = "rolling"
+STEP_PERCENT, STEP_MINUTES = 10, 10
+"""Percentage of the traffic in the first step of `canary`, and minutes until the second step. The
+alarms monitor the new tasks meanwhile."""
+BAKE_MINUTES = 15
+"""Minutes that the old tasks keep running after all traffic has shifted. A rollback during this
+time takes seconds."""
+CPU_TARGET_PERCENT = 60
+"""Average CPU utilization at which auto scaling keeps a service."""
 SERVERLESS = "serverless"
 CLOUDFRONT = "cloudfront"
 CONSOLE = "console"
 """Name of the console service in the runtime contract."""
-SHARING_TIMEOUT_S = 10
-"""Timeout of the sharing function."""
+SHARING_TIMEOUT_S, SHARING_MEMORY_MIB, SHARING_CONCURRENCY = 10, 1024, 50
+"""Timeout, memory and reserved concurrency of the sharing function."""
 SHA256 = r"sha256:[0-9a-f]{64}"
 DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
 EXTERNAL_ARN_PATTERN = (
@@ -59,9 +67,6 @@ class ImageSettings(Section):
     digest: Annotated[str, DIGEST]
     """Digest of the image to run. Push the image first. Use the digest of the image, not of an
     image index, because Lambda does not support image indexes."""
-    retained_images: Annotated[int, integer(2, 1000, "images")] = by_environment(10, 20, 50)
-    """Number of releases (tags release-*) that the repository retains. It retains deployed images
-    (tags deployed-*), which a rollback can deploy, for ten years."""
 
 
 class TaskSize(Section):
@@ -77,8 +82,6 @@ class ScalingSettings(TaskSize):
     tasks_min: TasksMin
     tasks_max: Annotated[int, integer(1, 100, "tasks")]
     """Maximum number of tasks, which limits the cost and the number of database connections."""
-    cpu_target_percent: Annotated[int, integer(10, 90, "percent")] = 60
-    """Auto scaling target for the average CPU utilization in percent."""
 
 
 class ServiceSettings(ScalingSettings):
@@ -108,23 +111,17 @@ class ConsoleSettings(ServiceSettings):
     """
 
 
-class MigrateSettings(TaskSize):
-    """The one-off task that migrates the database schema."""
-
-    cpu: Cpu = 256
-    memory_mib: MemoryMib = 512
-
-
 class ServicesSettings(Section):
-    """Capacity and size of the processes of the runtime contract."""
+    """Capacity and size of the services."""
 
     gateway: GatewaySettings
     console: ConsoleSettings
-    migrate: MigrateSettings
 
     @property
     def sizes(self) -> dict[str, TaskSize]:
-        return {"gateway": self.gateway, "console": self.console, "migrate": self.migrate}
+        """Size of the task of each process. `migrate` migrates the database schema."""
+        migrate = TaskSize(cpu=256, memory_mib=512)
+        return {"gateway": self.gateway, "console": self.console, "migrate": migrate}
 
     @property
     def cloudfront(self) -> bool:
@@ -152,7 +149,8 @@ FUNCTION_CONCURRENCY = {
 
 
 class RolloutSettings(Section):
-    """The deployment strategy of the ECS services."""
+    """The deployment strategy of the ECS services. `canary` shifts 10 percent of the traffic first
+    and the rest after 10 minutes. The old tasks keep running for 15 minutes after that."""
 
     strategy: Annotated[
         str,
@@ -161,17 +159,6 @@ class RolloutSettings(Section):
     ] = by_environment(ROLLING, "canary", "canary")
     """`rolling` replaces tasks one by one. `blue_green` and `canary` start all new tasks first,
     then shift all traffic at once, or one part first. An alarm rolls the deployment back.
-    """
-    bake_minutes: Annotated[int, integer(0, 1440, "minutes")] = by_environment(0, 5, 15)
-    """Number of minutes that the old tasks keep running after all traffic has shifted. A rollback
-    during this time takes seconds."""
-    step_percent: Annotated[int, integer(3, 50, "percent of the traffic")] = by_environment(
-        10, 25, 10
-    )
-    """Percentage of the traffic in the first step of `canary`."""
-    step_minutes: Annotated[int, integer(1, 1440, "minutes")] = by_environment(1, 2, 10)
-    """Number of minutes between the two steps of `canary`, during which the alarms monitor the new
-    tasks.
     """
     smoke_test: Flag = by_environment(False, True, True)
     """Test the new tasks with requests through the load balancer before production traffic shifts
@@ -186,8 +173,8 @@ class RolloutSettings(Section):
     @property
     def minutes(self) -> int:
         """Minutes for shifting the traffic and baking, excluding the time to start the tasks."""
-        step_minutes = self.step_minutes if self.strategy == "canary" else 0
-        return 0 if self.strategy == ROLLING else step_minutes + self.bake_minutes
+        step_minutes = STEP_MINUTES if self.strategy == "canary" else 0
+        return 0 if self.strategy == ROLLING else step_minutes + BAKE_MINUTES
 
 
 class TelemetrySettings(Section):
@@ -239,18 +226,6 @@ class SharingSettings(Section):
     """`container`: in the console's tasks. `serverless`: as a Lambda function behind a REST API,
     with separate permissions and almost no cost while idle.
     """
-    memory_mib: Annotated[int, integer(256, 3008, "MiB")] = 1024
-    """Memory of the function in MiB. Lambda allocates CPU in proportion to the memory."""
-    reserved_concurrency: Annotated[int, integer(2, 500, "concurrent requests")] = by_environment(
-        10, 10, 50
-    )
-    """Reserved concurrency of the function."""
-    requests_per_second_max: Annotated[int, integer(1, 10_000, "requests per second")] = (
-        by_environment(50, 50, 200)
-    )
-    """Maximum number of requests per second from all callers. API Gateway responds to requests over
-    the limit with status code
-    429. The limit for POST requests is a tenth of this value."""
     api_gateway_log_role: Flag = False
     """Sets the role with which API Gateway writes the logs of every REST API in the account and
     region. Enable this setting in exactly one stack for each account and region."""

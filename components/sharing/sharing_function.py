@@ -6,19 +6,21 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.context import Stack
 from components.contract import Function
 from components.iam.documents import render
 from components.iam.role_policies import function_role
 from components.iam.sharing_roles import API_LOG_ROLE, STAGE, access_log
 from components.naming import tags
-from components.settings.workloads import SHARING_TIMEOUT_S
+from components.settings.workloads import SHARING_MEMORY_MIB, SHARING_TIMEOUT_S
 from components.sharing import rest_api
-from components.stack import Stack
 
 TLS_POLICY = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
 """TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange. Source: API Gateway Developer
 Guide, "Security policies for REST APIs in API Gateway"."""
 ALIAS = "live"
+REQUESTS_PER_SECOND = 200
+"""Of all callers. API Gateway responds to requests over the limit with status code 429."""
 
 
 class SharingFunction(StackComponent):
@@ -30,19 +32,11 @@ class SharingFunction(StackComponent):
     database nor the cache. `make deploy` shifts traffic to a new version gradually. `pulumi up`
     shifts all traffic at once. X-Ray and load balancers record full paths, so a path must never
     contain the secret part of a link.
-    Cost: 0.80 USD a month for alarms when idle; for a million requests, 3.50 USD for the API, 0.20
-    USD plus about 1 USD of duration for the function, and 0.60 USD for AWS WAF.
-    Controls: GH-API-001 to GH-API-005, GH-LAM-003 to GH-LAM-005, GH-CW-001, GH-CW-002.
 
-    definition: The function in the contract.
     image: Image reference, which resolves after Lambda has permission to pull the image. Lambda
         requires the digest of a single-architecture image, not of an image index.
-    variables: Values of the environment variables.
     role_arns: ARNs of the function's role and, if this stack creates it, of the API log role, keyed
         by resource name.
-    key_arn: KMS key that encrypts the environment variables.
-    logs_key_arn: KMS key of the log groups.
-    certificate_arn: Certificate for the host name.
     """
 
     log_group: pulumi.Output[str]
@@ -73,7 +67,7 @@ class SharingFunction(StackComponent):
         certificate_arn: pulumi.Input[str],
     ) -> None:
         name = definition.name
-        super().__init__("gatehouse:sharing:SharingFunction", name, stack, opts)
+        super().__init__(name, stack, opts)
         self._service = definition.service.name
         group = self.create_log_group(name, self.names.log_group(name), logs_key_arn)
         self.log_group = group.name
@@ -90,7 +84,7 @@ class SharingFunction(StackComponent):
             },
             architectures=["arm64"],
             timeout=SHARING_TIMEOUT_S,
-            memory_size=self.settings.sharing.memory_mib,
+            memory_size=SHARING_MEMORY_MIB,
             reserved_concurrent_executions=self.settings.function_concurrency.get(name),
             kms_key_arn=key_arn,
             environment={"variables": dict(variables)},
@@ -137,9 +131,7 @@ class SharingFunction(StackComponent):
         self.domain_name, self.domain_zone_id = domain.regional_domain_name, domain.regional_zone_id
         self.version = function.version
         self.function_name, self.api, self.stage_arn = function.name, api.id, stage.arn
-        self.register_outputs(
-            {"functionName": self.function_name, "api": self.api, "stageArn": self.stage_arn}
-        )
+        self.register_outputs({})
 
     def _methods(
         self, name: str, api: aws.apigateway.RestApi, alias: aws.lambda_.Alias
@@ -264,7 +256,7 @@ class SharingFunction(StackComponent):
         """Limit the requests per second of all callers. The limit for writes is one tenth of the
         general limit.
         """
-        limit = self.settings.sharing.requests_per_second_max
+        limit = REQUESTS_PER_SECOND
         for resource, path, rate in (
             (name, "*/*", limit),
             (f"{name}-writes", rest_api.WRITES, max(1, limit // 10)),

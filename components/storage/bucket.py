@@ -14,18 +14,15 @@ from components.naming import REPLICATION_RULE, WEB_UI_BUCKET, DataClass, Naming
 from components.settings.data import ProtectionSettings
 from components.settings.model import Settings
 
+CONFIG_DAYS = 400
+"""Days for which the deliveries of AWS Config are retained."""
 Target = Mapping[str, Any]
 """Name and region of a bucket, as arguments of its resources."""
 
 
 @dataclass(frozen=True)
 class BucketReplica:
-    """Destination of S3 replication.
-
-    bucket_arn: Bucket in the other region.
-    key_arn: KMS key in the other region.
-    role_arn: Role of S3 replication.
-    """
+    """Destination of S3 replication."""
 
     bucket_arn: pulumi.Input[str]
     key_arn: pulumi.Input[str]
@@ -36,18 +33,10 @@ class BucketReplica:
 class BucketArgs:
     """Arguments of `Bucket`.
 
-    bucket_name: Full name of the bucket.
-    policy: Bucket policy.
-    data_class: Value of the tag DataClass.
-    protection: Deletion protection by Pulumi.
     key_arn: KMS key of the objects; None for SSE-S3, which only log buckets use.
     log_bucket: Name of the bucket for server access logs; None for a log bucket.
-    noncurrent_days: Days until noncurrent versions expire.
-    incomplete_upload_days: Days until incomplete multipart uploads are aborted.
     expire_days: Days until objects expire; None for never.
     lock_days: Default retention of object lock; None for no object lock.
-    lock_mode: Retention mode of object lock.
-    force_destroy: Whether the bucket is emptied before it is deleted.
     purpose: Value of the tag gatehouse:purpose, by which policies recognize log buckets and buckets
         whose deletions are final.
     region: Region of the bucket; None for the region of the stack.
@@ -76,9 +65,6 @@ class Bucket(Component):
     policy.
 
     Why: A secure bucket consists of eight resources; this component always creates all of them.
-    Cost: 0.023 USD per GB and month, also for noncurrent versions; the S3 Bucket Key reduces KMS
-    requests to less than one per thousand objects. A replica doubles the storage cost and adds
-    0.035 USD per GB. Controls: GH-S3-001, GH-S3-003 to GH-S3-016.
     """
 
     name: pulumi.Output[str]
@@ -89,7 +75,7 @@ class Bucket(Component):
     """
 
     def __init__(self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("gatehouse:storage:Bucket", name, opts)
+        super().__init__(name, opts)
         bucket = aws.s3.Bucket(
             name,
             bucket=args.bucket_name,
@@ -118,7 +104,7 @@ class Bucket(Component):
                 opts=part,
             )
         self.name, self.arn = policy.bucket, with_dependencies(bucket.arn, versioning.id)
-        self.register_outputs({"name": self.name, "arn": self.arn})
+        self.register_outputs({})
 
     @classmethod
     def log_bucket(cls, name: str, args: BucketArgs, opts: pulumi.ResourceOptions) -> "Bucket":
@@ -383,7 +369,7 @@ class Buckets:
         )
 
 
-def config_bucket(names: Naming, retention_days: int) -> BucketArgs:
+def config_bucket(names: Naming) -> BucketArgs:
     """Return the arguments of the bucket that receives the deliveries of AWS Config. The bucket and
     its content stay in AWS when Pulumi deletes the bucket."""
     bucket = names.bucket("config")
@@ -392,6 +378,6 @@ def config_bucket(names: Naming, retention_days: int) -> BucketArgs:
         bucket_name=bucket,
         policy=bucket_policies.bucket_policy(names, bucket, *writers, encrypted_by_key=False),
         data_class="log",
-        protection=ProtectionSettings(protect=True, retain_on_delete=True),
-        expire_days=retention_days,
+        protection=ProtectionSettings(protect=True),
+        expire_days=CONFIG_DAYS,
     )

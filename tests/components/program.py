@@ -73,18 +73,14 @@ OPTIONS: dict[str, Any] = {
     "cores": [CORE],
     "cores_domain": CORES_DOMAIN,
     "database.engine_version": "18",
-    "database.allow_major_upgrade": True,
     "cache.allow_upgrade": True,
     "rollout": {"strategy": "canary", "smoke_test": True},
 }
 """Changes to the settings of dev: external systems, a Core, and another rollout."""
 CLOSED: dict[str, Any] = {
     "notifications": {"public_webhooks": False, "webhook_networks": ["10.30.0.0/16"]},
-    "existing_resources": {
-        **{"zone_id": ZONE, **VPC, "trail": True, "log_policies": True},
-        "access_log_bucket": "balancer-logs",
-    },
-    "monitoring.probe_interval_minutes": 0,
+    "existing_resources": {"zone_id": ZONE, **VPC, "trail": True, "log_policies": True},
+    "monitoring.probe": False,
     "reserve_function_concurrency": False,
     "recovery.stack": "devdr",
     "rollout": {"strategy": "blue_green", "smoke_test": False},

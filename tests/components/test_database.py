@@ -24,8 +24,6 @@ def test_major_version_has_its_own_parameter_group() -> None:
     for deployed, family in ((run("dev"), "postgres17"), (program, "postgres18")):
         group = deployed.get("rds.ParameterGroup", "database").inputs
         assert (group["name"], group["family"]) == (f"gatehouse-dev-main-{family}", family)
-    assert program.get("rds.Instance", "database").inputs["allowMajorVersionUpgrade"] is True
-    assert run("dev").get("rds.Instance", "database").inputs["allowMajorVersionUpgrade"] is False
 
 
 def test_connections_are_logged_with_a_value_that_the_version_accepts() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from components.context import Stack
 from components.delivery import policies
 from components.delivery.deploy_permissions import Delivery
 from components.delivery.policies import IMAGE
@@ -11,7 +12,6 @@ from components.iam.documents import render
 from components.iam.roles import boundary_policy
 from components.naming import DEPLOY, PREVIEW
 from components.settings.loader import parse
-from components.stack import Stack
 from tests.components.program import POLICY_CHARACTERS_MAX, VPC, run
 from tests.components.settings.stack_settings import each_stack, raw_settings
 from tests.iam_evaluation import ALLOW_ALL, Call, Effect, RawDocument, decide

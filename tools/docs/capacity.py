@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from components.settings.workloads import ScalingSettings
+from components.settings.workloads import CPU_TARGET_PERCENT
 from sandbox.paths import REPOSITORY
 from tools.docs import markdown
 from tools.docs.costs import GIB, UNITS_PER_VCPU, VCPU
@@ -12,7 +12,7 @@ from tools.docs.markdown import table
 
 _MEASURED = REPOSITORY / "bench" / "gateway" / "ratios.json"
 #: Average CPU utilization for which the capacity is computed.
-UTILIZATION: float = ScalingSettings.model_fields["cpu_target_percent"].default / 100
+UTILIZATION = CPU_TARGET_PERCENT / 100
 GIB_PER_VCPU = 2
 
 

@@ -16,8 +16,8 @@ from gatehouse.platform.settings import PREFIX, ConsoleSettings, GatewaySettings
 from pydantic.fields import FieldInfo
 
 from components import contract
-from components.settings.descriptions import field_descriptions
 from tools.docs import core_settings, markdown
+from tools.docs.descriptions import field_descriptions
 from tools.docs.markdown import prose, table
 
 _WRITTEN = "Written by `make docs`. ---\n"

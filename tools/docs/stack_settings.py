@@ -9,7 +9,6 @@ from pydantic.fields import FieldInfo
 
 from components.settings.account import AccountSettings
 from components.settings.checks import MEMORY_MIB
-from components.settings.descriptions import field_descriptions
 from components.settings.fields import (
     ENVIRONMENTS,
     PROD,
@@ -20,6 +19,7 @@ from components.settings.fields import (
 )
 from components.settings.model import Settings
 from tools.docs import markdown
+from tools.docs.descriptions import field_descriptions
 from tools.docs.markdown import prose, table
 
 COLUMNS = ("key", "default", "allowed", "description")

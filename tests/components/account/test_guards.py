@@ -110,7 +110,6 @@ def test_other_stacks_create_no_guards(stack: str) -> None:
     ("changes", "key"),
     [
         ({"state_bucket": "s3://state"}, "state_bucket"),
-        ({"config_retention_days": 30}, "config_retention_days"),
         ({"guards.guardduty": "create"}, "guards.guardduty"),
         ({"budget": {"monthly_usd": 100}}, "budget.emails"),
         ({"domain": "gatehouse.acme.dev"}, "domain"),

@@ -29,10 +29,10 @@ def checks(stack: str, name: str, changes: dict[str, Any]) -> list[dict[str, Any
 @pytest.mark.requirement("SS-09")
 def test_traffic_shifts_in_the_steps_of_the_environment() -> None:
     assert "deploymentConfiguration" not in service("dev", "gateway")
-    for stack, bake, percent, step in (("staging", "5", 25, "2"), ("prod", "15", 10, "10")):
+    for stack in ("staging", "prod"):
         canary = service(stack, "gateway")["deploymentConfiguration"]
-        assert (canary["strategy"], canary["bakeTimeInMinutes"]) == ("CANARY", bake)
-        steps = {"canaryPercent": percent, "canaryBakeTimeInMinutes": step}
+        assert (canary["strategy"], canary["bakeTimeInMinutes"]) == ("CANARY", "15")
+        steps = {"canaryPercent": 10, "canaryBakeTimeInMinutes": "10"}
         assert canary["canaryConfiguration"] == steps
 
 

@@ -3,7 +3,7 @@
 from tests.components.program import CLOSED, run
 
 
-def test_interval_0_disables_the_probe() -> None:
+def test_probe_can_be_disabled() -> None:
     program = run("dev", changes=CLOSED)
     assert not [
         a for a in program.resources if a.name == "probe" or a.name.endswith("-unreachable")

@@ -55,14 +55,12 @@ def test_flow_logs_of_an_existing_vpc_cover_only_the_subnets_of_the_stack() -> N
     assert (own.name, own.inputs["vpcId"]) == ("flow", "vpc-id")
 
 
-def test_stack_uses_the_trail_the_log_policies_and_the_log_bucket_of_the_account() -> None:
+def test_stack_uses_the_trail_and_the_log_policies_of_the_account() -> None:
     program = run("dev", changes=CLOSED)
     absent = aws("cloudtrail.Trail", "cloudwatch.LogResourcePolicy")
     assert types(program).isdisjoint(absent)
     assert types(run("dev")).issuperset(absent)
     assert [name for name in program.alarms() if name.startswith("cis-")] == []
-    (balancer,) = program.of_type("lb.LoadBalancer")
-    assert balancer.inputs["accessLogs"]["bucket"] == "balancer-logs"
     policies = run("dev").of_type("cloudwatch.LogResourcePolicy")
     for policy, group in zip(policies, ("/gatehouse/*/findings", "aws-waf-logs-"), strict=True):
         assert f"log-group:{group}" in policy.inputs["policyDocument"]

@@ -113,7 +113,7 @@ VALID = [
     {"telemetry.collector": True},
     {"delivery": {}},
     {"delivery": {**DELIVERY, "state_key_arn": STATE_KEY}},
-    {"monitoring.probe_interval_minutes": 0},
+    {"monitoring.probe": False},
     {"network.nat": "none", "notifications.public_webhooks": False},
     {"sharing": {"mode": "serverless", "api_gateway_log_role": True}},
     {"services.gateway.cpu": 1024, "services.gateway.memory_mib": 4096},
@@ -189,7 +189,6 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         *("console_networks", "waf.console_networks.0"),
         *("0.0.0.0/0", "192.0.2.1/24", "2001:db8::/129"),
     ),
-    *setting("bounds", "network.core_port_max", 7000),
     *setting(
         *("cores_domain", "cores_domain"),
         *("dev.gatehouse.example.com", "example.com", "cores.example.com", "x.dev.org"),
@@ -224,23 +223,9 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("task_sizes", {"services.gateway.tasks_min": 3}, "services.gateway.tasks_max"),
     ("task_sizes", {"cores": [{**CORE, "tasks_min": 3}]}, "cores.0.tasks_max"),
     core("memory_mib", 4096, "task_sizes"),
-    (
-        "rollout_duration",
-        {"rollout": {"strategy": "canary", "bake_minutes": 30, "step_minutes": 700}},
-        "rollout.bake_minutes",
-    ),
-    (
-        "rollout_duration",
-        {
-            "delivery": {"repository": "acme/gatehouse"},
-            "rollout": {"strategy": "canary", "bake_minutes": 80},
-        },
-        "rollout.bake_minutes",
-    ),
     *setting("waf_limits", "waf.console_requests_max", 30_000),
     *setting("waf_limits", "waf.sharing_requests_max", 30_000),
-    *setting("sharing_capacity", "sharing.requests_per_second_max", 101),
-    *setting("sharing_capacity", "sharing.api_gateway_log_role", True),
+    *setting("sharing_mode", "sharing.api_gateway_log_role", True),
     core("name", "gateway"),
     ("cores", {"cores": [CORE, {**CORE, "port": 9001}]}, "cores.1.name"),
     core("port", 8081),
@@ -338,8 +323,8 @@ MESSAGES = [
     ({"environment": "prod"}, "environment is 'prod'; allowed: dev, the name of the stack"),
     ({"database.multi_az": None}, "database.multi_az is empty; allowed: true or false"),
     (
-        {"sharing.memory_mib": 128},
-        "sharing.memory_mib is 128; allowed: an integer from 256 to 3008 (MiB)",
+        {"secrets.rotation_days": 31},
+        "secrets.rotation_days is 31; allowed: an integer from 1 to 30 (days)",
     ),
     (
         {"waf.requests_max": 1_000},

@@ -19,6 +19,7 @@ from gatehouse_policies.analysis.iam.grammar import parse as parse_policy
 from gatehouse_policies.program.types import Registration
 from pydantic import BeforeValidator
 
+from components.context import Stack
 from components.delivery.deploy_permissions import GLOBAL_REGION, Delivery
 from components.delivery.policies import attached_policies, boundary, policies
 from components.iam.documents import Document
@@ -29,7 +30,6 @@ from components.settings.account import AccountSettings
 from components.settings.fields import Allowed, Section
 from components.settings.loader import SettingsError, parse
 from components.settings.model import Settings
-from components.stack import Stack
 from tests.components.program import (
     CLOSED,
     CLOUDFRONT,

@@ -1,12 +1,7 @@
-"""A stack of an older commit is updated to the current program, destroyed and deployed again.
-docs/decisions/0056-updates-in-the-sandbox.md describes the choice of the commit.
-"""
+"""A stack of another program is updated to the current program, destroyed and deployed again."""
 
-import io
 import json
 import shutil
-import subprocess
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +19,15 @@ from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import CORE, raw_settings
 
 REGION = "eu-west-1"
-OLDER_COMMIT = "1b4510e943d7ec32fe787c3e3212a7793af51594"
-PROGRAM = (
-    "__main__.py",
-    "Pulumi.yaml",
-    "Pulumi.dev.yaml",
-    "components",
-    "runtime/contract.toml",
-    "runtime/functions",
-)
+PROGRAM = ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "components", "runtime/contract.toml")
+BALANCER = "components/edge/load_balancer.py"
+RENAMED = {
+    'f"{colour}-{resource}"': 'f"{resource}-{colour}"',
+    'f"forward-{resource}"': 'f"{resource}"',
+    "PRIORITY = 20": "PRIORITY = 10",
+}
+"""Names of the target groups and rules of the other program. Its rules have another priority,
+because both rules exist during the update."""
 OLDER: dict[str, dict[str, Any]] = {
     "image": {"digest": f"sha256:{'a' * 64}"},
     "database": {"instance_class": "db.t4g.small"},
@@ -40,7 +35,7 @@ OLDER: dict[str, dict[str, Any]] = {
 }
 # Settings that are empty or disabled in every stack file.
 NEWER: dict[str, dict[str, Any]] = {
-    "rollout": {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_minutes": 10},
+    "rollout": {"strategy": "canary"},
     "telemetry": {"collector": True},
     "waf": {"console_networks": ["192.0.2.0/24", "2001:db8::/32"]},
 }
@@ -51,13 +46,9 @@ pytestmark = pytest.mark.requirement("TR-17")
 @dataclass(frozen=True)
 class Updated:
     """The emulator after the update, the steps of the update and of the second run, and the
-    deployment.
-
-    program: the folder of the older program; the repository if the clone does not have the older
-        commit.
+    deployments.
     """
 
-    program: Path
     emulator: Emulator
     checkpoint: Checkpoint
     updated: list[Step]
@@ -69,10 +60,8 @@ class Updated:
         return self.emulator.client(service, REGION)
 
 
-def settings(
-    changes: dict[str, dict[str, Any]], program: Path = REPOSITORY, **more: Any
-) -> dict[str, str]:
-    raw = json.loads(load(program, "dev").config["gatehouse:settings"])
+def settings(changes: dict[str, dict[str, Any]], **more: Any) -> dict[str, str]:
+    raw = json.loads(load(REPOSITORY, "dev").config["gatehouse:settings"])
     return {
         "gatehouse:settings": json.dumps(
             {**raw, **{key: {**raw.get(key, {}), **row} for key, row in changes.items()}, **more}
@@ -81,16 +70,16 @@ def settings(
 
 
 def older_program(folder: Path) -> Path:
-    """The program of the older commit, or the repository in a clone without it, such as a shallow
-    one.
-    """
-    command = ["git", "archive", "--format=zip", OLDER_COMMIT, *PROGRAM]
-    if shutil.which("git") is None:
-        return REPOSITORY
-    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False, timeout=60)
-    if result.returncode:
-        return REPOSITORY
-    zipfile.ZipFile(io.BytesIO(result.stdout)).extractall(folder)
+    for name in PROGRAM:
+        source = REPOSITORY / name
+        (folder / name).parent.mkdir(exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    (folder / "runtime/functions").symlink_to(REPOSITORY / "runtime/functions")
+    text = (folder / BALANCER).read_text()
+    for now, before in RENAMED.items():
+        assert now in text
+        text = text.replace(now, before)
+    (folder / BALANCER).write_text(text)
     return folder
 
 
@@ -99,22 +88,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Updated]:
     program = older_program(tmp_path_factory.mktemp("older"))
     checkpoint, updated, repeated = Checkpoint(), list[Step](), list[Step]()
     with Emulator.start() as emulator:
-        config = settings(OLDER, program, owner="previous-team", log_retention_days=7)
+        config = settings(OLDER, owner="previous-team", log_retention_days=7)
         old = update(program, "dev", emulator, checkpoint, report=lambda step: None, config=config)
         config = settings(NEWER, cores=[CORE])
         new = update(REPOSITORY, "dev", emulator, checkpoint, report=updated.append, config=config)
         update(REPOSITORY, "dev", emulator, checkpoint, report=repeated.append, config=config)
-        yield Updated(program, emulator, checkpoint, updated, repeated, old, new)
+        yield Updated(emulator, checkpoint, updated, repeated, old, new)
 
 
-def test_resources_of_an_older_commit_are_renamed_replaced_and_deleted(stack: Updated) -> None:
-    if stack.program == REPOSITORY:
-        pytest.skip(
-            f"the commit {OLDER_COMMIT[:12]} is missing. Run the tests in a clone: git fetch "
-            f"--unshallow"
-        )
+def test_resources_are_renamed_replaced_and_deleted(stack: Updated) -> None:
     steps = {(step.type, step.name): step.operation for step in stack.updated}
-    assert steps["aws:lb/targetGroup:TargetGroup", "gateway"] == "delete"
+    assert steps["aws:lb/targetGroup:TargetGroup", "gateway-blue"] == "delete"
     assert steps["aws:lb/targetGroup:TargetGroup", "blue-gateway"] == "create"
     assert {"create", "update", "replace", "delete"} <= set(steps.values())
     assert len(stack.old.resources) > 300
