@@ -11,10 +11,18 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 
-_INTERNET_PREFIX_MIN = {4: 8, 6: 28}
-"""Minimum prefix length, keyed by IP version. Ranges with a shorter prefix count as the internet,
-because 0.0.0.0/1 and 128.0.0.0/1 together cover the entire internet. No cloud provider or content
-delivery network publishes a shorter one."""
+_ADDRESSES_MAX = {4: 2**24, 6: 2**100}
+"""Maximum number of public addresses, keyed by IP version, of ranges that do not count as the
+internet: one /8 or /28. No cloud provider or content delivery network publishes a larger range."""
+_PRIVATE = [
+    ipaddress.ip_network(text)
+    for text in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"),
+        *("fc00::/7", "fe80::/10"),
+    )
+]
+# Types of error messages, such as those of path MTU discovery (RFC 792, RFC 4443).
+_ICMP_ERRORS = {"icmp": (3, 11, 12), "1": (3, 11, 12), "icmpv6": range(1, 5), "58": range(1, 5)}
 
 PREFIX_LISTS = aws("ec2.ManagedPrefixList")
 PREFIX_LIST_ENTRIES = aws("ec2.ManagedPrefixListEntry")
@@ -63,19 +71,26 @@ def allows_internet(rule: Properties, *others: str) -> bool:
 
 def is_internet(*addresses: str) -> bool:
     """True for the whole internet or a comparably large range, which several can form together."""
-    networks = [network for address in addresses for network in _networks(address)]
+    public = [
+        network
+        for address in addresses
+        for network in _networks(address)
+        if not any(_contains(private, network) for private in _PRIVATE)
+    ]
     return any(
-        network.prefixlen < _INTERNET_PREFIX_MIN[version]
-        for version in (4, 6)
-        for network in ipaddress.collapse_addresses(
-            network for network in networks if network.version == version
+        sum(
+            network.num_addresses
+            for network in ipaddress.collapse_addresses(
+                network for network in public if network.version == version
+            )
         )
+        > maximum
+        for version, maximum in _ADDRESSES_MAX.items()
     )
 
 
-def is_small_network(*addresses: str) -> bool:
-    """True for address ranges that are together not comparable with the internet."""
-    return all(map(_networks, addresses)) and not is_internet(*addresses)
+def _contains(network: Any, other: Any) -> bool:
+    return bool(network.version == other.version and other.subnet_of(network))
 
 
 def _networks(address: str) -> list[Any]:
@@ -91,6 +106,11 @@ def single_tcp_port(rule: Properties) -> int:
     """
     first, last = rule.number("fromPort", -1), rule.number("toPort", -1)
     return int(first) if _protocol(rule) in ("tcp", "6") and first == last else -1
+
+
+def is_error_message(rule: Properties) -> bool:
+    """True for a rule for error messages of ICMP, without which path MTU discovery fails."""
+    return rule.number("fromPort", -1) in _ICMP_ERRORS.get(_protocol(rule), ())
 
 
 def allows_all_ports(rule: Properties) -> bool:

@@ -1,14 +1,21 @@
 """Returns the IAM policy documents that resources contain."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
+from typing import Any
 
-from gatehouse_policies.analysis.iam.document import account_of, allowed_accounts, allows_public
 from gatehouse_policies.analysis.iam.grammar import Document, parse
-from gatehouse_policies.analysis.properties import Properties, texts_of
+from gatehouse_policies.analysis.iam.strangers import NETWORK, access, owner_of
+from gatehouse_policies.analysis.properties import (
+    Properties,
+    UnknownPropertyError,
+    contents,
+    is_policy,
+    is_unknown,
+)
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws, by_token
-from gatehouse_policies.lists import name_set
+from gatehouse_policies.analysis.type_tokens import aws
 
 # Property with the ARNs of the attached policies, keyed by resource type.
 ATTACHED_POLICIES = {
@@ -25,69 +32,6 @@ ATTACHED_POLICIES = {
         "policyArns",
     ),
 }
-
-
-RESOURCE_POLICIES = by_token(
-    {
-        **dict.fromkeys(
-            name_set(
-                "acmpca.Policy apigateway.DomainName apigateway.RestApi apigateway.RestApiPolicy "
-                "backup.VaultPolicy bedrock.AgentcoreResourcePolicy cloudwatch.EventBusPolicy "
-                "codebuild.ResourcePolicy dsql.ClusterPolicy dynamodb.ResourcePolicy "
-                "ecrpublic.RepositoryPolicy efs.FileSystemPolicy glacier.VaultLock "
-                "glue.ResourcePolicy kinesis.ResourcePolicy lambda.ResourcePolicy "
-                "mediastore.ContainerPolicy msk.ClusterPolicy networkfirewall.ResourcePolicy "
-                "oam.SinkPolicy opensearchingest.ResourcePolicy pinpoint.Smsvoicev2ResourcePolicy "
-                "redshift.ResourcePolicy redshiftserverless.ResourcePolicy s3.AccessPoint "
-                "s3.FilesFileSystemPolicy s3.VectorsVectorBucketPolicy "
-                "s3control.AccessGrantsInstanceResourcePolicy s3control.AccessPointPolicy "
-                "s3control.BucketPolicy s3control.ObjectLambdaAccessPointPolicy "
-                "schemas.RegistryPolicy ses.IdentityPolicy sesv2.EmailIdentityPolicy "
-                "vpclattice.AuthPolicy vpclattice.ResourcePolicy"
-            ),
-            "policy",
-        ),
-        "amp.ResourcePolicy": "policyDocument",
-        "cloudsearch.DomainServiceAccessPolicy": "accessPolicy",
-        "cloudwatch.LogDeliveryDestinationPolicy": "deliveryDestinationPolicy",
-        "cloudwatch.LogDestinationPolicy": "accessPolicy",
-        "codeartifact.DomainPermissions": "policyDocument",
-        "codeartifact.RepositoryPermissionsPolicy": "policyDocument",
-        "glacier.Vault": "accessPolicy",
-        "s3control.MultiRegionAccessPointPolicy": "details.policy",
-        "s3tables.TableBucketPolicy": "resourcePolicy",
-        "s3tables.TablePolicy": "resourcePolicy",
-        "sagemaker.ModelPackageGroupPolicy": "resourcePolicy",
-        "xray.ResourcePolicy": "policyDocument",
-    }
-)
-"""Path of the resource policy, keyed by resource type, for types without a rule of their own."""
-
-PRINCIPALS = by_token(
-    {
-        "cfg.AggregateAuthorization": "accountId",
-        "cloudwatch.EventPermission": "principal",
-        "directoryservice.SharedDirectory": "target",
-        "ec2.NetworkInterfacePermission": "awsAccountId",
-        "ec2.VpcEndpointService": "allowedPrincipals",
-        "ec2.VpcEndpointServiceAllowedPrinciple": "principalArn",
-        "eks.AccessEntry": "principalArn",
-        "globalaccelerator.CrossAccountAttachment": "principals",
-        "lakeformation.Permissions": "principal",
-        "lambda.LayerVersionPermission": "principal",
-        "opensearch.AuthorizeVpcEndpointAccess": "account",
-        "opensearch.ServerlessAccessPolicy": "policy",
-        "ram.PrincipalAssociation": "principal",
-        "ram.ResourceShareAssociationsExclusive": "principals",
-        "redshift.DataShareAuthorization": "consumerIdentifier",
-        "redshift.EndpointAuthorization": "account",
-        "s3control.AccessGrant": "grantee",
-        "securitylake.Subscriber": "subscriberIdentity",
-        "servicecatalog.PortfolioShare": "principalId",
-        "signer.SigningProfilePermission": "principal",
-    }
-)
-"""Property with the principals to which a resource is shared, keyed by resource type."""
 
 
 def identity_documents(resource: Resource) -> list[Document]:
@@ -126,6 +70,16 @@ def resource_documents(
     return [document for holder in holders for document in own_documents(holder)]
 
 
+def effective_documents(
+    resource: Resource, stack: Stack, types: tuple[str, ...], prop: str
+) -> list[Document]:
+    """As `resource_documents`, but the separate policies replace that of the resource. Of several,
+    any can be the last that is written.
+    """
+    separate = stack.referencing(resource, types, prop)
+    return [document for holder in separate or [resource] for document in own_documents(holder)]
+
+
 def is_evaluated_elsewhere(
     resource: Resource,
     stack: Stack,
@@ -150,49 +104,123 @@ default.
 """
 
 
-def foreign_access(document: Document, holder: Resource, subject: str) -> Iterator[str]:
-    """A message for each account that the document allows and that is neither in allowedAccountIds
-    nor in the list `accounts`.
+def public_or_foreign_access(
+    document: Document, holder: Resource, subject: str, free: str = ""
+) -> Iterator[str]:
+    """A message if the document allows everyone, and for each account, organization and user that
+    it allows and that is neither in allowedAccountIds nor in the list `accounts`.
 
-    subject: the document in the message, such as "the key policy".
+    subject: the document in the message, such as "the key policy". free: pattern of the condition
+    keys that every request passes.
 
     Raises UnknownPropertyError if the provider does not set allowedAccountIds.
     """
-    yield from foreign_accounts(allowed_accounts(document), holder, subject)
-
-
-def public_or_foreign_access(document: Document, holder: Resource, subject: str) -> Iterator[str]:
-    """As `foreign_access`, and a message if the document allows everyone."""
-    if allows_public(document):
+    allowed = access(document, free)
+    if allowed.everyone:
         yield f'{subject} allows everyone ("*") without a restricting condition'
-    yield from foreign_access(document, holder, subject)
+    if allowed.named():
+        yield from foreign(allowed.others(holder.own_accounts()), subject)
 
 
-def foreign_accounts(accounts: Iterable[str], holder: Resource, subject: str) -> Iterator[str]:
-    """As `foreign_access`, for accounts that were read from elsewhere, or ""."""
-    named = set(accounts) - {""}
-    for account in sorted(named - holder.own_accounts()) if named else ():
-        yield (
-            f"{subject} allows account {account}, which is not in allowedAccountIds of the provider"
-        )
-
-
-def shared_principals(holder: Resource) -> Iterator[str]:
-    """A message for a principal of `PRINCIPALS` that is everyone, or an account that
-    `foreign_access` reports. An organization is not reported, and an unknown principal is a
-    resource of the program.
+def foreign(parties: Iterable[str], subject: str) -> Iterator[str]:
+    """A message for each account, organization and user that is not known. Networks are those of
+    GH-IAM-011, which knows the networks of the program.
     """
-    prop = PRINCIPALS[holder.type]
-    is_document = holder.type in aws("opensearch.ServerlessAccessPolicy")
-    block = holder.props.decoded(prop) if is_document else holder.props
-    principals = [
-        text for path, text in texts_of(block, prop) if not is_document or ".Principal[" in path
+    for party in parties:
+        if party.startswith(NETWORK):
+            continue
+        if _ORGANIZATION.match(party):
+            yield f"{subject} allows the organization {party}, which is not in the list `accounts`"
+        else:
+            yield (
+                f"{subject} allows account {party}, which is not in allowedAccountIds of the "
+                f"provider"
+            )
+
+
+def foreign_networks(document: Document, holder: Resource, stack: Stack) -> Iterator[str]:
+    """A message for each VPC and VPC endpoint that a document requires, and that is neither of the
+    program nor in the list `accounts`.
+    """
+    networks = [name for name in access(document).named() if name.startswith(NETWORK)]
+    own = [
+        name
+        for name in networks
+        if (id := name.removeprefix(NETWORK)) in stack.identifiers or id in holder.lists["accounts"]
     ]
-    limited = holder.props.has("organizationId") or holder.props.has("condition")
-    if "*" in principals and not limited:
-        yield f"{prop} allows everyone"
-    accounts = (account_of(text) for text in principals if ":organizations:" not in text)
-    yield from foreign_accounts(accounts, holder, prop)
+    if len(own) < len(networks):
+        for party in access(document).others({*own, *holder.own_accounts()}):
+            if party.startswith(NETWORK):
+                yield (
+                    f"a policy allows {party.removeprefix(NETWORK)}, which is not of the program "
+                    f"and not in the list `accounts`"
+                )
+
+
+_ORGANIZATION = re.compile(r"o-[a-z0-9]+")
+# The registry of an image, and the URL of a queue.
+_HOST = re.compile(r"(?:^|//)(\d{12})\.\S+\.amazonaws\.|\.amazonaws\.com(?:\.cn)?/(\d{12})(?=/|$)")
+
+
+def parties_of(text: str) -> tuple[str, ...]:
+    """The accounts and organizations that the value of an input names: as an ID, in an ARN, or in
+    the address of a registry or queue.
+    """
+    if _ORGANIZATION.fullmatch(text) or (owner := owner_of(text)):
+        return (text,) if _ORGANIZATION.fullmatch(text) else (owner,)
+    return tuple(first or second for first, second in _HOST.findall(text))
+
+
+def values_of(resource: Resource) -> Iterator[tuple[str, str]]:
+    """The path and value of each known text in the inputs of a resource, except those of policy
+    documents, and those whose names the program chooses: environments and tags.
+    """
+    for path, value in _contents(resource):
+        is_text = isinstance(value, str) and not is_unknown(value) and not is_policy(value)
+        if is_text and not _CHOSEN.search(path):
+            yield path, value
+
+
+def documents_of(resource: Resource) -> Iterator[Document]:
+    """The policy documents in the inputs of a resource of any type.
+
+    Raises UnknownPropertyError if another document is unknown, and DocumentError for a malformed
+    one.
+    """
+    unknown = []
+    for path, value in _contents(resource):
+        if is_policy(value):
+            yield parse(value)
+        elif isinstance(value, str) and is_document_input(resource.type, path):
+            if is_unknown(value):
+                unknown.append(path)
+            elif value.startswith("{"):
+                yield parse(value)
+    if unknown:
+        raise UnknownPropertyError(unknown[0])
+
+
+def is_document_input(type_: str, path: str) -> bool:
+    """True if an input has a policy document of IAM, by its name in the schema of pulumi-aws."""
+    return _POLICY.fullmatch(path) is not None and not _OTHER_POLICIES.match(type_)
+
+
+def _contents(resource: Resource) -> Iterator[tuple[str, Any]]:
+    for name in resource.props.names():
+        yield from contents(resource.props.plain()[name], name)
+
+
+_CHOSEN = re.compile(r"(^|\.)(environment\w*|variables|tags(All)?)[.\[]", re.IGNORECASE)
+# Names of inputs with policy documents, and types whose inputs of these names are other documents.
+# tests/policies/test_schema.py compares them with the schema.
+_POLICY = re.compile(
+    r"(.*\.)?(body|details|(\w+P|p)olicyDocument|policy|accessPolicies"
+    r"|(access|deliveryDestination|inline|repository|resource|session)Policy)"
+)
+_OTHER_POLICIES = re.compile(
+    "aws:(apigatewayv2/|cloudwatch/log(Account|DataProtection|Index)|ecr/lifecycle|eks/|networkmanager/"
+    "|opensearch/serverless|resiliencehub/|ses/receipt|sns/data|verifiedaccess/).*"
+)
 
 
 def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:

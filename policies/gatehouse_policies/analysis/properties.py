@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -338,6 +339,41 @@ def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             pending += reversed([(f"{path}.{key}", inner) for key, inner in value.items()])
         else:
             yield path, value
+
+
+def contents(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """As `leaves`, also of JSON text and OpenAPI documents, but a policy document is one value."""
+    pending = [(path, value)]
+    while pending:
+        path, value = pending.pop()
+        decoded = _decoded(value) if isinstance(value, str) else value
+        if isinstance(decoded, list):
+            pending += reversed([(f"{path}[{i}]", element) for i, element in enumerate(decoded)])
+        elif isinstance(decoded, Mapping) and not is_policy(decoded):
+            pending += reversed([(f"{path}.{key}", inner) for key, inner in decoded.items()])
+        else:
+            yield path, value
+
+
+def is_policy(value: Any) -> bool:
+    """True for a policy document of IAM, as an object or as text."""
+    decoded = _decoded(value) if isinstance(value, str) else value
+    statements = decoded.get("Statement") if isinstance(decoded, Mapping) else None
+    listed = statements if isinstance(statements, list) else [statements]
+    return any(isinstance(each, Mapping) and "Effect" in each for each in listed)
+
+
+@lru_cache(maxsize=4096)
+def _decoded(text: str) -> Any:
+    """The value of JSON text, and of an OpenAPI document in YAML; other text unchanged. The same
+    object for the same text, which must not be modified.
+    """
+    try:
+        if text.lstrip()[:1] in ("{", "["):
+            return json.loads(text)
+        return yaml.safe_load(text) if "x-amazon-apigateway-policy" in text else text
+    except (ValueError, yaml.YAMLError):
+        return text
 
 
 def texts_of(block: Properties, key: str) -> Iterator[tuple[str, str]]:

@@ -136,6 +136,10 @@ class Stack:
         settings = (setting for item in self.resources for setting in _settings(item))
         return _index((*self.resources, *settings), lambda resource: (resource.type,))
 
+    @cached_property
+    def identifiers(self) -> frozenset[str]:
+        return frozenset(name for resource in self.resources for name in resource.identifiers)
+
     def __iter__(self) -> Iterator[Resource]:
         return iter(self.resources)
 

@@ -1,62 +1,89 @@
 """Schedule expressions of AWS services."""
 
 import re
+from datetime import date, timedelta
+from itertools import pairwise
 
 from gatehouse_policies.analysis.properties import MalformedError
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_DAYS_PER_MONTH = 30
-_VALID_MONTH = "a cron expression with a valid month"
+_WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+_START = date(2025, 1, 1)
+_MONTH = 30
+"""Days of a month. A schedule that runs in every month has a gap of at most one month."""
 
 
 def longest_gap_days(expression: str) -> float:
-    """The longest time between two runs of a cron expression, in days. A schedule that ends has an
-    infinite gap.
-
-    The result is a number of months of 30 days. A schedule that runs in every month has a gap of at
-    most one month.
+    """The longest time between two runs of a cron expression, in days. A schedule that ends, or
+    that runs less than once a year, has an infinite gap.
 
     Raises MalformedError for another expression.
 
     https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_schedule.html
     """
     match = re.fullmatch(r"cron\((.+)\)", expression)
-    fields = match[1].split() if match else []
+    fields = match[1].upper().split() if match else []
     if len(fields) != 6:
         raise _malformed("a rate or a cron expression with six fields")
-    if fields[5] != "*":
+    _, _, month_days, month, weekdays, year = fields
+    months = _values(month, _MONTHS, "a cron expression with a valid month")
+    all_days = (_START + timedelta(days) for days in range(2 * 365))
+    runs = [
+        day
+        for day in all_days
+        if day.month in months and _runs(day, month_days) and _runs_on_weekday(day, weekdays)
+    ]
+    if year != "*" or len(runs) < 2:
         return float("inf")
-    months = sorted(_months(fields[3]))
-    gaps = (
-        later - earlier
-        for earlier, later in zip(months, [*months[1:], months[0] + len(_MONTHS)], strict=True)
-    )
-    return max(gaps) * _DAYS_PER_MONTH
+    gap = max((later - earlier).days for earlier, later in pairwise(runs))
+    return gap if gap > _MONTH + 1 else min(gap, _MONTH)
 
 
-def _months(field: str) -> set[int]:
-    """The months (0 to 11) of a month field: names, numbers, ranges, steps, and lists of these."""
-    months: set[int] = set()
-    for part in field.upper().split(","):
+def _runs(day: date, field: str) -> bool:
+    """True if a field of days of the month contains the day. L is the last day; 15W is the weekday
+    next to day 15.
+    """
+    is_last = (day + timedelta(1)).day == 1
+    values = re.sub(r"(\d+)W", r"\1", field)
+    return is_last if "L" in values else day.day in _values(values, (), _DAY, 31)
+
+
+def _runs_on_weekday(day: date, field: str) -> bool:
+    """True if a field of weekdays contains the day. 2#1 is the first Monday, and 2L the last."""
+    weekday, _, number = field.partition("#")
+    is_week = not number or number == str((day.day + 6) // 7)
+    if len(weekday) > 1 and weekday.endswith("L"):
+        weekday, is_week = weekday[:-1], (day + timedelta(7)).month != day.month
+    return is_week and day.isoweekday() % 7 + 1 in _values(weekday, _WEEKDAYS, _DAY)
+
+
+_DAY = "a cron expression with valid days"
+
+
+def _values(field: str, names: tuple[str, ...], expected: str, count: int = 0) -> set[int]:
+    """The numbers in a field, from 1: names, numbers, ranges, steps, and lists of these."""
+    count = count or len(names)
+    values: set[int] = set()
+    for part in field.split(","):
         match = re.fullmatch(r"([*?]|[A-Z0-9]+)(?:-([A-Z0-9]+))?(?:/(\d+))?", part)
         if match is None:
-            raise _malformed(_VALID_MONTH)
+            raise _malformed(expected)
         first, last, step = match.groups()
-        start = 0 if first in "*?" else _month(first)
+        start = 1 if first in "*?" else _number(first, names, count, expected)
         open_ended = first in "*?" or step is not None
-        end = _month(last) if last else len(_MONTHS) - 1 if open_ended else start
-        months |= set(range(start, end + 1, max(int(step or 1), 1)))
-    if not months:
-        raise _malformed(_VALID_MONTH)
-    return months
+        end = _number(last, names, count, expected) if last else count if open_ended else start
+        values |= set(range(start, end + 1, max(int(step or 1), 1)))
+    if not values:
+        raise _malformed(expected)
+    return values
 
 
-def _month(text: str) -> int:
-    if text in _MONTHS:
-        return _MONTHS.index(text)
-    if text.isdigit() and 1 <= int(text) <= len(_MONTHS):
-        return int(text) - 1
-    raise _malformed(_VALID_MONTH)
+def _number(text: str, names: tuple[str, ...], count: int, expected: str) -> int:
+    if text in names:
+        return names.index(text) + 1
+    if text.isdigit() and 1 <= int(text) <= count:
+        return int(text)
+    raise _malformed(expected)
 
 
 def _malformed(expected: str) -> MalformedError:

@@ -34,7 +34,7 @@ _SECRET_KEYS = name_set(
 )
 # Words before `key` whose keys are not secret even if they are random.
 _HARMLESS_KEYS = name_set(
-    "site kms primary foreign partition sort range hash cache object bucket s3 host "
+    "kms primary foreign partition sort range hash cache object bucket s3 host "
     "idempotency routing schema sequence group index row tag metric"
 )
 # Words after a secret that do not change what the setting holds.
@@ -55,7 +55,7 @@ _DESCRIBING_ENDINGS = name_set(
 # Endings of names whose values are random but public.
 _PUBLIC_WORDS = name_set(
     "sha sha1 sha256 hash digest checksum fingerprint commit revision version id ids uuid etag "
-    "build arn image thumbprint public publishable certificate cert integrity nonce"
+    "build arn image thumbprint public publishable site certificate cert integrity nonce"
 )
 # Values that a setting with the name of a secret can have although it holds none: switches,
 # numbers, durations, references.

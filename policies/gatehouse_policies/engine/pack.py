@@ -99,15 +99,14 @@ def _stack_policy(
     rule: Rule, state: DeploymentState, stack_of: Callable[[list[PolicyResource]], Stack], env: str
 ) -> Policy:
     def validate(args: StackValidationArgs, report: Report) -> None:
-        if not any(resource.resource_type in rule.types for resource in args.resources):
+        if rule.types and not any(each.resource_type in rule.types for each in args.resources):
             return  # Decoding all resources is expensive, and most programs do not use most types.
         stack = cached(stack_of, args.resources)
         parameters = _parameters(rule, args.get_config(), env)
-        if any(parameters.values()):
-            stack = Stack(replace(resource, **parameters) for resource in stack)
-        for resource in stack.of_type(rule.types):
+        for resource in stack.of_type(rule.types) if rule.types else stack:
             if resource.managed:
-                state.record(rule, resource.urn, evaluate(rule, resource, stack), report)
+                subject = replace(resource, **parameters)
+                state.record(rule, resource.urn, evaluate(rule, subject, stack), report)
 
     return StackPolicy(validate=validate, **_metadata(rule, env))
 

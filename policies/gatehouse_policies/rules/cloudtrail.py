@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from gatehouse_policies.analysis.iam import document as iam_document
+from gatehouse_policies.analysis.iam.strangers import access
 from gatehouse_policies.analysis.policy_holders import resource_documents
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -148,5 +148,5 @@ def trail_bucket_is_restricted(trail: Resource, stack: Stack) -> CheckResults:
         if not stack.referencing(bucket, aws("s3.BucketLogging"), "bucket"):
             yield f"the bucket {bucket.name} of the trail has no access logging"
         for document in resource_documents(bucket, stack, aws("s3.BucketPolicy"), "bucket"):
-            if "cloudtrail.amazonaws.com" in iam_document.unrestricted_services(document):
+            if "cloudtrail.amazonaws.com" in access(document).services:
                 yield f"the policy of {bucket.name} allows CloudTrail without aws:SourceArn"

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from gatehouse_policies.analysis.iam.document import unrestricted_services
 from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.iam.strangers import access
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS, public_or_foreign_access
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -252,7 +252,7 @@ def _masks(policy: Properties) -> bool:
 def log_resource_policy_is_restricted(holder: Resource) -> CheckResults:
     document = parse(holder.props.value("policyDocument"))
     yield from public_or_foreign_access(document, holder, "the resource policy")
-    for service in unrestricted_services(document):
+    for service in access(document).services:
         yield (
             f"the resource policy allows {service} without a condition on aws:SourceAccount "
             f"or aws:SourceArn"

@@ -6,7 +6,6 @@ import re
 import zlib
 from collections.abc import Iterator
 
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_accounts
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import arguments_look_secret, looks_secret
@@ -289,27 +288,17 @@ def termination_protection_is_enabled(instance: Resource, stack: Stack) -> Check
 
 @resource_rule(
     "GH-EC2-008",
-    title="Machine images and snapshots are not shared publicly or with unknown accounts",
-    remedy="share it with accounts in the list `accounts` of the rule, or with an organization",
+    title="Machine images are not shared publicly",
+    remedy="share it with named accounts, or with an organization",
     severity="critical",
-    types=aws(
-        *("ec2.AmiLaunchPermission", "ec2.SnapshotCreateVolumePermission", "dlm.LifecyclePolicy"),
-        "imagebuilder.DistributionConfiguration",
-    ),
-    lists=ACCOUNTS,
+    types=aws("ec2.AmiLaunchPermission", "imagebuilder.DistributionConfiguration"),
     upstream="CKV_AWS_205",
     url=f"{_GUIDE}/sharing-amis.html",
 )
 def image_is_not_public(permission: Resource) -> CheckResults:
     if permission.props.text("group") == "all":
         yield "the image is public"
-    accounts = [permission.props.text("accountId")]
     for distribution in permission.props.blocks("distributions"):
-        image = distribution.block("amiDistributionConfiguration")
-        launch = image.block("launchPermission")
+        launch = distribution.block("amiDistributionConfiguration").block("launchPermission")
         if "all" in launch.texts("userGroups"):
             yield "the image is public"
-        accounts += [*launch.texts("userIds"), *image.texts("targetAccountIds")]
-    for schedule in permission.props.block("policyDetails").blocks("schedules"):
-        accounts += schedule.block("shareRule").texts("targetAccounts")
-    yield from foreign_accounts(accounts, permission, "the permission")

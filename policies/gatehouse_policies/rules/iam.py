@@ -1,50 +1,44 @@
 """Rules for IAM: users, roles, trust policies and identity policies."""
 
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 
 from gatehouse_policies.analysis.iam import document as iam_document
-from gatehouse_policies.analysis.iam.actions import is_narrowing
-from gatehouse_policies.analysis.iam.grammar import parse
+from gatehouse_policies.analysis.iam import federation
+from gatehouse_policies.analysis.iam.actions import is_narrowing, reaches_a_role
+from gatehouse_policies.analysis.iam.grammar import Document, DocumentError, parse
+from gatehouse_policies.analysis.iam.strangers import access
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     ATTACHED_POLICIES,
-    PRINCIPALS,
-    RESOURCE_POLICIES,
-    foreign_access,
+    documents_of,
+    foreign_networks,
     identity_documents,
     is_of_program,
     is_permissions_boundary,
-    own_documents,
     public_or_foreign_access,
-    shared_principals,
+    values_of,
 )
+from gatehouse_policies.analysis.properties import UnknownPropertyError
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.analysis.type_tokens import KEYS, aws
 from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
 _IDENTITY_POLICIES = aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role")
 
-# AWS managed policies that serve one function of an AWS service, or that grant read access to
-# configuration but not to data.
-_MANAGED_ALLOWED = name_set(
-    "SecurityAudit job-function/ViewOnlyAccess AWSXRayDaemonWriteAccess "
-    "service-role/AWSBackupServiceRolePolicyForBackup "
-    "service-role/AWSBackupServiceRolePolicyForRestores AWSBackupServiceRolePolicyForS3Backup "
-    "AWSBackupServiceRolePolicyForS3Restore service-role/AWS_ConfigRole "
-    "service-role/AWSConfigRoleForOrganizations service-role/AmazonRDSEnhancedMonitoringRole "
-    "service-role/AmazonAPIGatewayPushToCloudWatchLogs "
-    "AmazonECSInfrastructureRolePolicyForLoadBalancers service-role/AWSLambdaBasicExecutionRole "
-    "service-role/AWSLambdaVPCAccessExecutionRole "
-    # Amazon EKS requires these policies on the roles of clusters, nodes, Pods and add-ons.
-    # https://docs.aws.amazon.com/eks/latest/userguide/security-iam-awsmanpol.html
-    "AmazonEKSClusterPolicy AmazonEKSComputePolicy AmazonEKSBlockStoragePolicy "
-    "AmazonEKSLoadBalancingPolicy AmazonEKSNetworkingPolicy AmazonEKSVPCResourceController "
-    "AmazonEKSWorkerNodePolicy AmazonEKSWorkerNodeMinimalPolicy AmazonEKS_CNI_Policy "
-    "AmazonEKSFargatePodExecutionRolePolicy AmazonEC2ContainerRegistryReadOnly "
-    "AmazonEC2ContainerRegistryPullOnly service-role/AmazonEBSCSIDriverPolicy "
-    "service-role/AmazonEFSCSIDriverPolicy"
+# AWS managed policies that allow all actions of a service, or reading the data of all resources.
+# Most have a name that says so; the second part are the others, as of March 2026.
+# https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html
+_WIDE_POLICIES = re.compile(
+    r"(.*/)?(.*(FullAccess|Fullaccess|Admin|PowerUser|ReadOnlyAccess|ReadWrite).*"
+    r"|A(WS|ws|mazon)(CodeStarService|DataPipeline|GlueService|OpsWorks|SSMAutomation)Role"
+    r"|AWS(AgentlessDiscoveryService|ElasticBeanstalk(Service|ManagedUpdates.*)|LambdaExecute)"
+    r"|AmazonE(C2RoleforDataPipeline|lasticMapReduceforEC2)Role|Aw?sGlueSession.*"
+    r"|AWS(DeepRacer.*AccessPolicy|Greengrass.*|ResourceExplorerOrganizationsAccess)"
+    r"|DataScientist|SageMakerStudio.*(Execution|Learning)Policy|ServerMigrationConnector)"
 )
 # Permission sets give people access, for which AWS has managed policies of other scopes.
 # https://docs.aws.amazon.com/singlesignon/latest/userguide/permissionsetpredefined.html
@@ -83,14 +77,16 @@ def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
     "GH-IAM-002",
     title="IAM policies use wildcards only where AWS requires them",
     remedy="list the required actions and the ARNs of their resources",
-    types=_IDENTITY_POLICIES,
+    types=(),
     upstream="IAM.21 IAM5",
     url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
 )
 def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
-    if is_permissions_boundary(policy, stack):
+    if policy.type in _IDENTITY_POLICIES and is_permissions_boundary(policy, stack):
         return
-    for document in identity_documents(policy):
+    for document in _identity_documents(policy):
+        if iam_document.allows_administration(document):
+            continue  # GH-IAM-001
         wildcards = iam_document.service_wildcards(document)
         for action in wildcards:
             yield f"a statement allows {action}"
@@ -105,9 +101,23 @@ def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
 
 #: Actions that GH-KMS-007 or GH-IAM-007 evaluates.
 _EVALUATED_ELSEWHERE = frozenset(
-    action.lower()
-    for action in (*iam_document.DECRYPTION, *iam_document.PRIVILEGE_ESCALATION, "iam:PassRole")
+    action.lower() for action in (*iam_document.DECRYPTION, "iam:PassRole")
 )
+# Types with policies that grant nothing, or that people use.
+_OTHER_SCOPES = re.compile(r"aws:(organizations|ssoadmin|ec2/vpcEndpoint)")
+
+
+def _identity_documents(holder: Resource) -> Iterator[Document]:
+    """The documents of a resource that name no principal, such as those of sessions and devices."""
+    if holder.type in _IDENTITY_POLICIES:
+        yield from identity_documents(holder)
+    elif holder.type.startswith("aws:") and not _OTHER_SCOPES.match(holder.type):
+        with suppress(UnknownPropertyError, DocumentError):
+            for document in documents_of(holder):
+                if all(
+                    each.principals is each.not_principals is None for each in document.statements
+                ):
+                    yield document
 
 
 @stack_rule(
@@ -128,7 +138,7 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     is_person = holder.type.startswith("aws:ssoadmin/")
     for arn in arns:
         managed = _MANAGED.fullmatch(arn)
-        if not managed or managed[1] in _MANAGED_ALLOWED:
+        if not managed or not _WIDE_POLICIES.fullmatch(managed[1]):
             continue
         if not is_person or managed[1] in _ADMINISTRATION:
             yield f"{prop} contains the AWS managed policy {managed[1]}"
@@ -151,54 +161,25 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
 )
 def trust_policy_is_restricted(role: Resource, stack: Stack) -> CheckResults:
     document = parse(role.props.value("assumeRolePolicy"))
-    for service in iam_document.unrestricted_services(document):
+    for service in access(document).services:
         if service not in _SERVICES_WITHOUT_SOURCE:
             yield f"the trust policy allows {service} without aws:SourceAccount or aws:SourceArn"
-    yield from iam_document.federation_defects(document)
+    yield from federation.federation_defects(document)
     yield from public_or_foreign_access(document, role, "the trust policy")
 
 
-# Services whose documented trust policies have no source condition in any feature. A source
-# condition can deny their requests.
+# Services whose documented trust policies have no source condition, in all or some features. Such a
+# condition can deny their requests. As of November 2026:
 # https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-required-policy-for-cloudwatch-logs.html
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/AmazonECSInfrastructureRolePolicyForLoadBalancers.html
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html
-_SERVICES_WITHOUT_DOCUMENTED_SOURCE = frozenset(
+_SERVICES_WITHOUT_SOURCE = frozenset(
     f"{service}.amazonaws.com"
-    for service in ("apigateway", "cloudtrail", "ec2", "ecs", "edgelambda", "s3")
+    for service in name_set(
+        "apigateway backup chatbot cloudtrail ec2 ecs edgelambda lambda pods.eks rds s3"
+    )
 )
-# Services whose documented trust policies differ: some have a source condition, others have none.
-_SERVICES_WITHOUT_SOURCE = _SERVICES_WITHOUT_DOCUMENTED_SOURCE | {
-    f"{service}.amazonaws.com" for service in ("backup", "chatbot", "lambda", "pods.eks", "rds")
-}
-
-
-@resource_rule(
-    "GH-IAM-009",
-    title="Trust policies require a source only from services that document it",
-    remedy=(
-        "remove aws:SourceAccount and aws:SourceArn from the statement, and restrict who "
-        "can pass the role with iam:PassRole"
-    ),
-    severity="high",
-    types=aws("iam.Role"),
-    levels="AMM",
-    url=f"{_GUIDE}/confused-deputy.html",
-)
-def trust_policy_requires_documented_source(role: Resource) -> CheckResults:
-    for allow in parse(role.props.value("assumeRolePolicy")).allows:
-        keys = [
-            condition.key
-            for condition in allow.conditions
-            if condition.key in ("aws:sourceaccount", "aws:sourcearn")
-        ]
-        for kind, service in allow.principals or ():
-            if keys and kind == "Service" and service in _SERVICES_WITHOUT_DOCUMENTED_SOURCE:
-                yield (
-                    f"the trust policy requires a source from {service}, whose documented "
-                    f"trust policies have no such condition"
-                )
 
 
 @resource_rule(
@@ -219,8 +200,8 @@ def trust_policy_requires_documented_source(role: Resource) -> CheckResults:
 )
 def github_trust_is_restricted(role: Resource) -> CheckResults:
     document = parse(role.props.value("assumeRolePolicy"))
-    yield from iam_document.github_trust_defects(document)
-    for repository in iam_document.github_repositories(document):
+    yield from federation.github_trust_defects(document)
+    for repository in federation.github_repositories(document):
         if repository.partition("/")[0].lower() in _EXAMPLE_OWNERS:
             yield (
                 f"the trust policy allows {repository}, the repository of an example, which "
@@ -283,11 +264,10 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
 
 @stack_rule(
     "GH-IAM-007",
-    title="Roles have a permissions boundary and no unrestricted privilege escalation actions",
+    title="Roles have a permissions boundary, and pass roles to named services only",
     remedy=(
         "set permissionsBoundary on the role; add StringEquals iam:PassedToService to the "
-        "iam:PassRole statement; name the ARNs "
-        "of the resources of the other actions, or add a condition such as iam:PermissionsBoundary"
+        "iam:PassRole statement"
     ),
     types=_IDENTITY_POLICIES,
     levels="AAM",
@@ -298,45 +278,63 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
         return
     if holder.type in aws("iam.Role") and not holder.props.has("permissionsBoundary"):
         yield Violation("permissionsBoundary is not set", severity="low")
+    if holder.type in aws("iam.Role") and _limits_nothing(holder, stack):
+        yield "permissionsBoundary is a policy that allows every action, so it limits nothing"
     for document in identity_documents(holder):
-        for allow in document.allows:
+        for allow in () if iam_document.allows_administration(document) else document.allows:
             limited = any(
                 condition.key == "iam:passedtoservice" and is_narrowing(condition)
                 for condition in allow.conditions
             )
-            if allow.covers_action("iam:PassRole") and not limited:
+            if allow.covers_action("iam:PassRole") and reaches_a_role(allow) and not limited:
                 yield "a statement allows iam:PassRole without iam:PassedToService"
-        for action in iam_document.escalating_actions(document):
-            yield f"a statement allows {action} on all resources without a condition"
 
 
-_SERVICE_POLICIES = RESOURCE_POLICIES | dict.fromkeys(
-    aws(
-        *("sns.TopicPolicy", "sns.Topic", "sqs.QueuePolicy", "sqs.Queue"),
-        *("s3.BucketPolicy", "s3.Bucket"),
-    ),
-    "policy",
-)
+def _limits_nothing(role: Resource, stack: Stack) -> bool:
+    boundaries = stack.referenced_by(role, "permissionsBoundary", aws("iam.Policy"))
+    documents = [document for policy in boundaries for document in identity_documents(policy)]
+    managed = _MANAGED.fullmatch(role.props.known_text("permissionsBoundary"))
+    return (managed is not None and managed[1] in _ADMINISTRATION) or any(
+        iam_document.allows_everything(document) and not document.denies for document in documents
+    )
+
+
 # Services that GH-CT-006 evaluates, or whose documented resource policies have no source condition.
 # https://docs.aws.amazon.com/glue/latest/dg/cross-account-access.html
 _SERVICES_WITHOUT_POLICY_SOURCE = ("cloudtrail.amazonaws.com", "ram.amazonaws.com")
+# Types whose services GH-IAM-004, GH-KMS-005 and GH-CW-007 evaluate.
+_SERVICES_EVALUATED = aws("iam.Role", "kms.KeyPolicy", "cloudwatch.LogResourcePolicy") + KEYS
 
 
 @resource_rule(
     "GH-IAM-010",
     title="Resource policies restrict AWS services by source",
     remedy="add a condition on aws:SourceAccount or aws:SourceArn to the statement of the service",
-    types=tuple(_SERVICE_POLICIES),
+    types=(),
     url=f"{_GUIDE}/confused-deputy.html",
 )
 def service_access_has_source(holder: Resource) -> CheckResults:
-    for document in own_documents(holder, _SERVICE_POLICIES[holder.type]):
-        for service in iam_document.unrestricted_services(document):
+    if not holder.type.startswith("aws:") or holder.type in _SERVICES_EVALUATED:
+        return
+    for document in documents_of(holder):
+        for service in access(document).services:
             if service not in _SERVICES_WITHOUT_POLICY_SOURCE:
                 yield (
                     f"the policy allows {service} without a condition on aws:SourceAccount or "
                     f"aws:SourceArn"
                 )
+
+
+# Types whose policies other rules evaluate, except their networks.
+_POLICIES_EVALUATED = KEYS + aws(
+    *("cloudwatch.LogResourcePolicy", "ec2.VpcEndpoint", "ec2.VpcEndpointPolicy"),
+    *("ecr.RegistryPolicy", "ecr.RepositoryCreationTemplate", "ecr.RepositoryPolicy", "iam.Role"),
+    *("elasticsearch.Domain", "elasticsearch.DomainPolicy", "kms.KeyPolicy", "opensearch.Domain"),
+    *("opensearch.DomainPolicy", "s3.Bucket", "s3.BucketPolicy", "secretsmanager.Secret"),
+    *("secretsmanager.SecretPolicy", "sns.Topic", "sns.TopicPolicy", "sqs.Queue"),
+    "sqs.QueuePolicy",
+)
+_EVERYONE = re.compile(r"principals?|grantee", re.IGNORECASE)
 
 
 @stack_rule(
@@ -347,24 +345,36 @@ def service_access_has_source(holder: Resource) -> CheckResults:
         "account to the list `accounts` of the rule"
     ),
     severity="high",
-    types=(*RESOURCE_POLICIES, *PRINCIPALS, *aws("ram.ResourceShare")),
+    types=(),
     lists=ACCOUNTS,
     upstream="2.21",
     url=f"{_GUIDE}/access_policies_identity-vs-resource.html",
 )
 def resource_is_not_shared(holder: Resource, stack: Stack) -> CheckResults:
-    if holder.type in PRINCIPALS:
-        yield from shared_principals(holder)
-    elif holder.type in RESOURCE_POLICIES:
-        for document in own_documents(holder, RESOURCE_POLICIES[holder.type]):
-            if holder.type in _APIS:
-                document = iam_document.without_denied(document, "execute-api:Invoke")
-            limited = _is_limited_to_vpc(holder, stack) or _is_limited_api(holder, stack)
-            access = foreign_access if limited else public_or_foreign_access
-            yield from access(document, holder, "the resource policy")
+    if not holder.type.startswith("aws:"):
+        return
+    # GH-LAM-004 evaluates permissions.
+    limited = any(map(holder.props.has, ("organizationId", "condition")))
+    limited = limited or holder.type in aws("lambda.Permission")
+    for path, value in values_of(holder):
+        if value == "*" and _EVERYONE.search(path.rpartition(".")[2]) and not limited:
+            yield f"{path} allows everyone"
     # Partners in the list `accounts` can be outside the organization.
-    elif holder.props.flag("allowExternalPrincipals") and not holder.lists["accounts"]:
+    is_share = holder.type in aws("ram.ResourceShare")
+    if is_share and not holder.lists["accounts"] and holder.props.flag("allowExternalPrincipals"):
         yield "allowExternalPrincipals is true, so the share can leave the organization"
+    for document in documents_of(holder):
+        yield from foreign_networks(document, holder, stack)
+        if holder.type not in _POLICIES_EVALUATED:
+            yield from _foreign_access(document, holder, stack)
+
+
+def _foreign_access(document: Document, holder: Resource, stack: Stack) -> CheckResults:
+    free = "s3:.*accesspoint.*" if "AccessPoint" in holder.type else ""
+    limited = _is_limited_to_vpc(holder, stack) or _is_limited_api(holder, stack)
+    for message in public_or_foreign_access(document, holder, "the resource policy", free):
+        if not (limited and access(document, free).everyone and "everyone" in message):
+            yield message
 
 
 def _is_limited_to_vpc(holder: Resource, stack: Stack) -> bool:
@@ -372,7 +382,8 @@ def _is_limited_to_vpc(holder: Resource, stack: Stack) -> bool:
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-vpc.html
     """
-    points = (holder, *stack.referenced_by(holder, "accessPointArn", aws("s3.AccessPoint")))
+    own = [holder] if holder.type in aws("s3.AccessPoint") else []
+    points = (*own, *stack.referenced_by(holder, "accessPointArn", aws("s3.AccessPoint")))
     return any(point.props.has("vpcConfiguration") for point in points)
 
 

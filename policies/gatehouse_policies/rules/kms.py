@@ -1,11 +1,10 @@
 """Rules for KMS keys and key policies."""
 
 from gatehouse_policies.analysis.iam import document as iam_document
-from gatehouse_policies.analysis.iam.actions import is_narrowing
-from gatehouse_policies.analysis.iam.grammar import Condition, Statement
+from gatehouse_policies.analysis.iam.grammar import Statement
+from gatehouse_policies.analysis.iam.strangers import access
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
-    foreign_accounts,
     identity_documents,
     is_evaluated_elsewhere,
     is_permissions_boundary,
@@ -60,16 +59,13 @@ rotation_is_enabled = resource_rule(
         'statements with the principal "*"'
     ),
     severity="critical",
-    types=KEYS + _POLICIES + aws("kms.Grant"),
+    types=KEYS + _POLICIES,
     exemptible=False,
     lists=ACCOUNTS,
     upstream="KMS.5 2.21 CKV_AWS_33 CKV2_AWS_64",
     url=f"{_GUIDE}/key-policies.html",
 )
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
-    if key.type in aws("kms.Grant"):
-        yield from _foreign_grantees(key)
-        return
     if is_evaluated_elsewhere(key, stack, _POLICIES, "keyId", KEYS):
         return
     documents = resource_documents(key, stack, _POLICIES, "keyId")
@@ -77,12 +73,6 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
         yield "the key has no key policy, so it has the default key policy"
     for document in documents:
         yield from public_or_foreign_access(document, key, "the key policy")
-
-
-def _foreign_grantees(grant: Resource) -> CheckResults:
-    # An unknown principal is a role of the program.
-    principals = map(grant.props.known_text, ("granteePrincipal", "retiringPrincipal"))
-    yield from foreign_accounts(map(iam_document.account_of, principals), grant, "the grant")
 
 
 deletion_window_is_sufficient = resource_rule(
@@ -117,6 +107,8 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
     if is_permissions_boundary(policy, stack):
         return
     for document in identity_documents(policy):
+        if iam_document.allows_everything(document):
+            continue  # GH-IAM-001
         if iam_document.allows_decryption_with_all_keys(document):
             yield "a statement allows kms:Decrypt or kms:ReEncryptFrom on all keys"
 
@@ -134,28 +126,9 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
     url=f"{_GUIDE}/least-privilege.html",
 )
 def service_access_has_source_condition(key: Resource) -> CheckResults:
-    for allow in _allow_statements(key):
-        if any(_restricts_service(condition) for condition in allow.conditions):
-            continue
-        for kind, service in allow.principals or ():
-            if kind == "Service":
-                yield f"the key policy allows {service} without a source condition"
-
-
-_SOURCE_KEYS = ("aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths")
-
-
-def _restricts_service(condition: Condition) -> bool:
-    source = condition.key in (*_SOURCE_KEYS, "kms:viaservice", "kms:calleraccount")
-    source = source or condition.key.startswith("kms:encryptioncontext:")
-    positive = condition.operator in iam_document.POSITIVE_OPERATORS
-    # An ARN without an account, such as arn:aws:logs:*:*:*, is that of any account.
-    is_specific = (
-        iam_document.is_specific("aws:sourcearn", value)
-        for value in condition.values
-        if value.startswith("arn:")
-    )
-    return source and positive and is_narrowing(condition) and all(is_specific)
+    for document in own_documents(key):
+        for service in access(document).services:
+            yield f"the key policy allows {service} without a source condition"
 
 
 @resource_rule(
@@ -264,7 +237,8 @@ def event_rules_can_use_the_key_of_the_topic(topic: Resource, stack: Stack) -> C
                 and allow.covers_action("kms:GenerateDataKey")
             ]
             if allows and all(
-                any(each.key in _SOURCE_KEYS for each in allow.conditions) for allow in allows
+                any(each.key.startswith("aws:source") for each in allow.conditions)
+                for allow in allows
             ):
                 yield (
                     f"the policy of the key {key.name} requires a source from "

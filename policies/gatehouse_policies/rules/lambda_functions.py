@@ -1,7 +1,9 @@
 """Rules for Lambda functions, permissions and function URLs."""
 
-from gatehouse_policies.analysis.iam import document as iam_document
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_accounts
+from gatehouse_policies.analysis.iam.grammar import Condition, Document, Statement
+from gatehouse_policies.analysis.iam.strangers import access, owner_of
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign
+from gatehouse_policies.analysis.properties import UNKNOWN
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import looks_secret, name_indicates_secret
 from gatehouse_policies.analysis.type_tokens import aws
@@ -65,24 +67,50 @@ def invocation_is_restricted(resource: Resource, stack: Stack) -> CheckResults:
         if resource.props.text("authorizationType") != "AWS_IAM":
             yield "authorizationType is not AWS_IAM, so anyone can call the URL"
         return
-    principal = resource.props.text("principal")
-    # An unknown source is a resource of the program.
-    sources = (
-        resource.props.text(name)
-        for name in ("sourceAccount", "sourceArn")
-        if resource.props.known(name)
-    )
-    accounts = map(iam_document.account_of, (principal, *sources))
-    yield from foreign_accounts(accounts, resource, "the permission")
-    if iam_document.account_of(principal):
-        return  # A principal that is the ARN or ID of an account needs no source condition.
     # An event source token is the ID of an Alexa skill.
-    if any(map(resource.props.has, ("sourceAccount", "principalOrgId", "eventSourceToken"))):
+    if resource.props.has("eventSourceToken"):
         return
-    if not resource.props.has("sourceArn"):
-        yield "the permission has no sourceArn, sourceAccount or principalOrgId"
-    elif not _names_account(resource, stack):
-        yield "sourceArn names no account"
+    statement = _statement(resource, stack)
+    allowed = access(Document((statement,)))
+    if allowed.everyone or allowed.services:
+        has_source = resource.props.has("sourceArn")
+        yield (
+            "sourceArn names no account"
+            if has_source
+            else "the permission has no sourceArn, sourceAccount or principalOrgId"
+        )
+    elif allowed.named():
+        yield from foreign(allowed.others(resource.own_accounts()), "the permission")
+
+
+# Inputs of a permission, and the conditions of the statement that Lambda adds to the policy of the
+# function: https://docs.aws.amazon.com/lambda/latest/api/API_AddPermission.html
+_CONDITIONS = {
+    "sourceAccount": ("stringequals", "aws:sourceaccount"),
+    "sourceArn": ("arnlike", "aws:sourcearn"),
+    "principalOrgId": ("stringequals", "aws:principalorgid"),
+}
+
+
+def _statement(permission: Resource, stack: Stack) -> Statement:
+    """The statement of a permission. An unknown source is a resource of the program."""
+    principal = permission.props.text("principal")
+    kind = "Service" if "." in principal and ":" not in principal else "AWS"
+    conditions = [
+        Condition(operator, key, (permission.props.known_text(name) or UNKNOWN,))
+        for name, (operator, key) in _CONDITIONS.items()
+        if permission.props.has(name) and (name != "sourceArn" or _names_account(permission, stack))
+    ]
+    return Statement(
+        True,
+        ("lambda:InvokeFunction",),
+        None,
+        None,
+        None,
+        ((kind, principal),),
+        None,
+        tuple(conditions),
+    )
 
 
 def _names_account(permission: Resource, stack: Stack) -> bool:
@@ -92,7 +120,7 @@ def _names_account(permission: Resource, stack: Stack) -> bool:
     if stack.referenced_by(permission, "sourceArn", aws("s3.Bucket")):
         return True
     known = permission.props.known("sourceArn")
-    return not known or bool(iam_document.account_of(permission.props.text("sourceArn")))
+    return not known or bool(owner_of(permission.props.text("sourceArn")))
 
 
 # Supported runtimes as of November 2026.

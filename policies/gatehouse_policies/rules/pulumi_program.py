@@ -1,11 +1,10 @@
 """Rules for the Pulumi program: provider, Regions, protection, tags and outputs."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 
-from gatehouse_policies.analysis.iam.document import account_of
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS
-from gatehouse_policies.analysis.properties import Properties, texts_of
+from gatehouse_policies.analysis.policy_holders import ACCOUNTS, parties_of, values_of
+from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import looks_secret, name_indicates_secret
 from gatehouse_policies.analysis.type_tokens import (
@@ -14,7 +13,6 @@ from gatehouse_policies.analysis.type_tokens import (
     STACK,
     STATEFUL,
     aws,
-    by_token,
 )
 from gatehouse_policies.engine.environment import regions_of_process
 from gatehouse_policies.engine.requirements import is_not_true
@@ -156,99 +154,49 @@ def region_is_allowed(resource: Resource) -> CheckResults:
         and not resource.type.startswith(_WITHOUT_REGION)
     ):
         yield "region of the provider is not in the list of allowed Regions"
-    *path, key = _REPLICAS.get(resource.type, "").split(".")
-    for replica in _blocks_at(resource.props, path) if key else ():
-        if replica.has(key) and replica.text(key) not in allowed:
-            yield f"{replica.path_of(key)} is not in the list of allowed Regions"
-    for rule in resource.props.blocks("rules") if resource.type in aws("backup.Plan") else ():
-        for copy in rule.blocks("copyActions"):
-            # An unknown ARN belongs to a vault of the program, which is evaluated.
-            region = copy.known_text("destinationVaultArn").split(":")[3:4]
-            if region and region[0] not in allowed:
-                yield f"{copy.path_of('destinationVaultArn')} is not in an allowed Region"
+    for path, value in values_of(resource):
+        place = _REGION.fullmatch(value) if path != "region" else None
+        if place and (place[1] or place[2]) not in {*allowed, place[2] and _GLOBAL_REGION}:
+            yield f"{path} is not in the list of allowed Regions"
 
 
-def _blocks_at(block: Properties, path: Sequence[str]) -> Iterator[Properties]:
-    """The blocks at a path, whose properties are objects or lists of objects."""
-    if not path:
-        yield block
-        return
-    for inner in block.blocks(path[0]):
-        yield from _blocks_at(inner, path[1:])
-
-
-# Path of the Regions of replicas and copies, keyed by resource type.
-_REPLICAS = by_token(
-    {
-        "dynamodb.Table": "replicas.regionName",
-        "dynamodb.GlobalTable": "replicas.regionName",
-        "secretsmanager.Secret": "replicas.region",
-        "ecr.ReplicationConfiguration": "replicationConfiguration.rules.destinations.region",
-        "efs.ReplicationConfiguration": "destination.region",
-        "dlm.LifecyclePolicy": "policyDetails.schedules.crossRegionCopyRules.target",
-        "imagebuilder.DistributionConfiguration": "distributions.region",
-        "rds.ClusterSnapshotCopy": "destinationRegion",
-        "rds.SnapshotCopy": "destinationRegion",
-        "redshift.SnapshotCopy": "destinationRegion",
-    }
+_GLOBAL_REGION = "us-east-1"
+# A Region, or the ARN of a resource in it. Distributions refer to resources in the global Region.
+_REGION = re.compile(
+    r"([a-z]{2,4}(?:-[a-z]{2,4})?-[a-z]+-\d)|arn:[\w-]+:[\w-]+:([a-z]+-[a-z-]+-\d):.*"
 )
-
-
-# Paths, in any resource, of properties that name the destination of data, and of those that name a
-# KMS key if their value is the ARN of one.
-_DESTINATION = re.compile(
-    r"destination|sink|topicArn|snsTopic|(alarm|ok|data)Actions", re.IGNORECASE
-)
-_KEY, _KEY_ARN = re.compile(r"key|kms", re.IGNORECASE), re.compile(r"arn:[\w-]+:kms:")
-# Such properties with other names, keyed by resource type. Nested values are evaluated as well.
-_KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = by_token(
-    {
-        "cloudtrail.Trail": ("cloudWatchLogsGroupArn",),
-        "lambda.Function": ("deadLetterConfig",),
-        "cloudwatch.EventTarget": ("arn", "deadLetterConfig"),
-        "cloudwatch.MetricStream": ("firehoseArn",),
-        "pipes.Pipe": ("target",),
-        "scheduler.Schedule": ("target",),
-        "sns.TopicSubscription": ("endpoint",),
-        "s3.BucketNotification": ("lambdaFunctions", "queues"),
-        "dynamodb.KinesisStreamingDestination": ("streamArn",),
-        "dynamodb.TableExport": ("s3BucketOwner",),
-    }
-)
+# Inputs that name accounts to exclude them, and the owner of a bucket to verify it.
+_NOT_SHARED = re.compile(r"exclu|expected\w*owner", re.IGNORECASE)
 
 
 @resource_rule(
     "GH-PUL-006",
-    title="KMS keys and destinations of data are in allowed accounts",
+    title="Accounts and organizations in inputs are known, such as those of keys, code and peers",
     remedy=(
-        "use a key or destination in an account of allowedAccountIds, or add the account to "
-        "the list `accounts` of the rule"
+        "use an account of allowedAccountIds, or add the account or organization to the list "
+        "`accounts` of the rule"
     ),
     severity="high",
     types=(),
     lists=ACCOUNTS,
     url="https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html",
 )
-def keys_and_destinations_are_in_own_accounts(resource: Resource) -> CheckResults:
-    if not resource.type.startswith("aws:"):
-        return
-    for name in resource.props.names():
-        if name in ("environment", "tags"):
-            continue  # The program chooses the names in these properties.
-        everything = name in _KEYS_AND_DESTINATIONS.get(resource.type, ())
+def accounts_are_known(resource: Resource) -> CheckResults:
+    if not resource.type.startswith("aws:") or resource.type in aws("lambda.Permission"):
+        return  # GH-LAM-004 evaluates permissions.
+    for path, value in values_of(resource):
+        if _NOT_SHARED.search(path):
+            continue
         # An ARN that is unknown in a preview belongs to a resource of the program, or is decided in
         # the next preview.
-        props = resource.props
-        if resource.type in aws("cloudwatch.LogAccountPolicy") and name == "policyDocument":
-            props = props.decoded(name)
-        for path, value in texts_of(props, name):
-            is_key = _KEY.search(path) and _KEY_ARN.match(value)
-            if not (everything or is_key or _DESTINATION.search(path)):
+        for party in parties_of(value):
+            if party in resource.own_accounts():
                 continue
-            account = account_of(value)
-            if account and account not in resource.own_accounts():
+            if party.startswith("o-"):
+                yield f"{path} is of the organization {party}, which is not in the list `accounts`"
+            else:
                 yield (
-                    f"{path} is in account {account}, which is not in allowedAccountIds of "
+                    f"{path} is in account {party}, which is not in allowedAccountIds of "
                     f"the provider"
                 )
 

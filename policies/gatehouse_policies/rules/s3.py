@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from gatehouse_policies.analysis.iam import bucket_policy
+from gatehouse_policies.analysis.iam import denials
 from gatehouse_policies.analysis.iam.grammar import Document
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
+    effective_documents,
     is_of_program,
     own_documents,
-    resource_documents,
 )
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -87,7 +87,7 @@ public_access_is_blocked = stack_rule(
 def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     if not _policies(bucket, stack):
         yield "the bucket has no bucket policy, so HTTP is accepted"
-    elif not _policies_meet(bucket_policy.denies_plain_http, bucket, stack):
+    elif not _policies_meet(denials.denies_plain_http, bucket, stack):
         yield (
             "the bucket policy does not deny requests without TLS on the bucket and on its objects"
         )
@@ -101,7 +101,7 @@ def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/amazon-s3-policy-keys.html#example-object-tls-version",
 )
 def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
-    if not _policies_meet(bucket_policy.denies_tls_below_1_2, bucket, stack):
+    if not _policies_meet(denials.denies_tls_below_1_2, bucket, stack):
         yield "no bucket policy denies TLS below 1.2 on the bucket and on its objects"
 
 
@@ -362,7 +362,7 @@ bucket_policy_is_not_public = resource_rule(
     url="https://repost.aws/knowledge-center/s3-accidentally-denied-access",
 )
 def bucket_policy_can_be_changed(holder: Resource) -> CheckResults:
-    if any(map(bucket_policy.denies_policy_changes, own_documents(holder))):
+    if any(map(denials.denies_policy_changes, own_documents(holder))):
         yield "a statement denies policy changes to all principals"
 
 
@@ -378,15 +378,16 @@ bucket_is_not_force_destroyed = resource_rule(
 
 
 def _policies(bucket: Resource, stack: Stack) -> list[Document]:
-    return resource_documents(bucket, stack, aws("s3.BucketPolicy"), "bucket")
+    return effective_documents(bucket, stack, aws("s3.BucketPolicy"), "bucket")
 
 
 def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stack: Stack) -> bool:
-    """True if a bucket policy passes the test, which receives the bucket name, or "" if the name is
-    unknown.
+    """True if the bucket policy passes the test, which receives the bucket name, or "" if the name
+    is unknown. Of several policies, any can be the last.
     """
     name = bucket.props.known_text("bucket")
-    return any(test(document, name) for document in _policies(bucket, stack))
+    documents = _policies(bucket, stack)
+    return bool(documents) and all(test(document, name) for document in documents)
 
 
 @_bucket_rule(
@@ -402,10 +403,10 @@ def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stac
     url=f"{_GUIDE}/UsingKMSEncryption.html#require-sse-kms",
 )
 def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckResults:
-    if not _policies_meet(bucket_policy.denies_customer_provided_keys, bucket, stack):
+    if not _policies_meet(denials.denies_customer_provided_keys, bucket, stack):
         yield "no bucket policy denies uploads with customer-provided keys (SSE-C)"
     if not _requires_sse_s3(bucket, stack) and not _policies_meet(
-        bucket_policy.denies_other_kms_keys, bucket, stack
+        denials.denies_other_kms_keys, bucket, stack
     ):
         yield "no bucket policy denies uploads with other KMS keys"
 
@@ -510,7 +511,7 @@ def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResul
         if versioning.props.block("versioningConfiguration").text("mfaDelete") == "Enabled":
             return
     if not _locks(bucket, stack) and not _policies_meet(
-        bucket_policy.denies_version_deletion, bucket, stack
+        denials.denies_version_deletion, bucket, stack
     ):
         yield (
             "the bucket has no Object Lock, no MFA delete and no policy that denies "

@@ -1,8 +1,9 @@
 """Rules for SNS topics."""
 
-from gatehouse_policies.analysis.iam.document import denies_requests_without_tls
+from gatehouse_policies.analysis.iam.denials import denies_requests_without_tls
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
+    effective_documents,
     is_evaluated_elsewhere,
     public_or_foreign_access,
     resource_documents,
@@ -44,7 +45,9 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
         yield "kmsMasterKeyId is an AWS managed key, which CloudWatch alarms cannot use"
     documents = resource_documents(topic, stack, policies, "arn")
     name = topic.props.known_text("arn" if topic.type in policies else "name").rpartition(":")[2]
-    if not any(denies_requests_without_tls(item, "sns:Publish", name=name) for item in documents):
+    effective = effective_documents(topic, stack, policies, "arn")
+    denied = [denies_requests_without_tls(item, "sns:Publish", name=name) for item in effective]
+    if not denied or not all(denied):
         yield "no topic policy denies requests without TLS"
     for document in documents:
         for message in public_or_foreign_access(document, topic, "the topic policy"):

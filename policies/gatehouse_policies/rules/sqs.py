@@ -2,9 +2,10 @@
 
 from functools import partial
 
-from gatehouse_policies.analysis.iam.document import denies_requests_without_tls
+from gatehouse_policies.analysis.iam.denials import denies_requests_without_tls
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
+    effective_documents,
     is_evaluated_elsewhere,
     public_or_foreign_access,
     resource_documents,
@@ -62,9 +63,10 @@ def queue_policy_is_not_public(queue: Resource, stack: Stack) -> CheckResults:
     url=f"{_GUIDE}/sqs-security-best-practices.html#enforce-encryption-data-in-transit",
 )
 def queue_requires_tls(queue: Resource, stack: Stack) -> CheckResults:
-    documents = resource_documents(queue, stack, aws("sqs.QueuePolicy"), "queueUrl")
+    documents = effective_documents(queue, stack, aws("sqs.QueuePolicy"), "queueUrl")
     name = queue.props.known_text("name")
-    if not any(denies_requests_without_tls(item, *_ACTIONS, name=name) for item in documents):
+    denied = [denies_requests_without_tls(item, *_ACTIONS, name=name) for item in documents]
+    if not denied or not all(denied):
         yield "no queue policy denies requests without TLS"
 
 

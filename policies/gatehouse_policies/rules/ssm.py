@@ -1,6 +1,5 @@
 """Rules for AWS Systems Manager: parameters and documents."""
 
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign_accounts
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.secret_detection import looks_secret
@@ -46,13 +45,10 @@ parameter_uses_customer_key = resource_rule(
 
 @resource_rule(
     "GH-SSM-003",
-    title="SSM documents are not shared publicly or with unknown accounts",
-    remedy=(
-        "remove permissions, or share the document with accounts in the list `accounts` of the rule"
-    ),
+    title="SSM documents are not shared publicly",
+    remedy="remove permissions, or name the accounts",
     severity="high",
     types=aws("ssm.Document"),
-    lists=ACCOUNTS,
     upstream="SSM.4 CKV_AWS_303",
     url=f"{_GUIDE}/documents-ssm-sharing.html",
 )
@@ -61,10 +57,8 @@ def document_is_not_public(document: Resource) -> CheckResults:
     # that is separated by commas.
     permissions = document.props.block("permissions")
     ids = permissions.text("account_ids") or permissions.text("accountIds")
-    accounts = {account.strip().lower() for account in ids.split(",")}
-    if "all" in accounts:
+    if "all" in {account.strip().lower() for account in ids.split(",")}:
         yield "the document is public"
-    yield from foreign_accounts(filter(str.isdigit, accounts), document, "permissions")
 
 
 @resource_rule(

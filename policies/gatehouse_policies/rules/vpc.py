@@ -1,16 +1,19 @@
 """Rules for VPCs: security groups, network ACLs, subnets, endpoints and flow logs."""
 
 import re
+from dataclasses import replace
 from functools import partial
 
 from gatehouse_policies.analysis import network_reachability as network
-from gatehouse_policies.analysis.iam.actions import is_narrowing, reaches_everything
+from gatehouse_policies.analysis.iam.actions import reaches_all_resources
+from gatehouse_policies.analysis.iam.grammar import Statement
+from gatehouse_policies.analysis.iam.strangers import THROUGH_ENDPOINT, limits_of
 from gatehouse_policies.analysis.policy_holders import (
     is_evaluated_elsewhere,
     is_of_program,
     resource_documents,
 )
-from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.guard import check_each
@@ -138,7 +141,8 @@ def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
         names = [name for name in ("prefixListId", "prefixListIds") if rule.has(name)]
         prop = names[0] if rule is holder.props and names else "ingress"
         lists = stack.referenced_by(holder, prop, network.PREFIX_LISTS) if names else ()
-        if not network.allows_internet(rule, *network.entry_ranges(lists, stack)):
+        ranges = network.entry_ranges(lists, stack)
+        if network.is_error_message(rule) or not network.allows_internet(rule, *ranges):
             return
         if network.single_tcp_port(rule) not in (80, 443):
             yield f"{rule.path or 'the rule'} allows the internet on ports other than 80 and 443"
@@ -151,7 +155,12 @@ def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
                 f"belong to a load balancer"
             )
 
-    yield from check_each(_rules(holder, "ingress"), check)
+    rules = _rules(holder, "ingress")
+    yield from check_each(rules, check)
+    others = [rule for rule in rules if network.single_tcp_port(rule) not in (80, 443)]
+    ranges = [address for rule in others for address in network.address_ranges(rule)]
+    if network.is_internet(*ranges) and not any(map(network.allows_internet, others)):
+        yield "the rules together allow the internet on ports other than 80 and 443"
 
 
 def _groups(holder: Resource, stack: Stack) -> list[Resource]:
@@ -174,8 +183,6 @@ def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
 
 
 _ENDPOINT_POLICIES = aws("ec2.VpcEndpointPolicy")
-# The resources of a type in every account. ARNs of buckets have no account.
-_EVERY_ACCOUNT = re.compile(r"arn:[^:]*:(s3:::|[^:]*:[^:]*:\*:([^:/]*[:/])?)[*?]")
 
 
 def _is_for_aws_service(endpoint: Resource) -> bool:
@@ -206,12 +213,24 @@ def endpoint_policy_is_restrictive(endpoint: Resource, stack: Stack) -> CheckRes
     if not documents and _is_for_aws_service(endpoint):
         yield "policy is not set, so the endpoint allows all requests"
     for allow in (allow for document in documents for allow in document.allows):
-        narrowed = any(map(is_narrowing, allow.conditions))
-        wide = reaches_everything(allow) or any(map(_EVERY_ACCOUNT.match, allow.resources or ()))
-        if allow.applies_to_everyone() and wide and not narrowed:
+        clauses = tuple((condition, True) for condition in allow.conditions)
+        if (
+            allow.applies_to_everyone()
+            and limits_of(clauses, THROUGH_ENDPOINT) == ()
+            and _reaches_other_accounts(allow)
+        ):
             yield (
                 "a statement of the policy allows everyone to use all resources without a condition"
             )
+
+
+def _reaches_other_accounts(allow: Statement) -> bool:
+    """True if a statement applies to all resources of other accounts. ARNs of buckets have no
+    account.
+    """
+    foreign = (each for each in allow.resources or () if not re.search(r":\d{12}:", each))
+    elsewhere = replace(allow, resources=None if allow.resources is None else tuple(foreign))
+    return any(reaches_all_resources(elsewhere, action) for action in allow.actions or ("*",))
 
 
 interface_endpoint_is_effective = resource_rule(
@@ -414,19 +433,47 @@ def vpc_public_access_is_blocked(vpc: Resource, stack: Stack) -> CheckResults:
         yield "no exclusion allows traffic to the load balancer"
 
 
+# Types with lists of networks that may connect (tests/policies/test_schema.py).
+_WITH_ALLOWED_NETWORKS = aws(
+    *("codepipeline.Webhook", "lightsail.InstancePublicPorts", "medialive.InputSecurityGroup"),
+    *("sagemaker.Workforce", "workspaces.IpGroup", "workspacesweb.IpAccessSettings"),
+)
+_NETWORKS = re.compile(r"(cidrs?|ipv6Cidrs|ipRange|allowedIpRange|source|\])(\[\d+\])?$")
+
+
+def _allows_internet(resource: Resource, _stack: Stack) -> CheckResults:
+    ports = resource.props.blocks("portInfos")
+    web = [each.path for each in ports if network.single_tcp_port(each) in (80, 443)]
+    networks = []
+    for name in resource.props.names():
+        for path, value in leaves(resource.props.value(name), name):
+            if not _NETWORKS.search(path) or path.startswith(tuple(web)):
+                continue
+            if is_unknown(value):
+                yield Undecided(path)
+            elif isinstance(value, str):
+                networks.append(value)
+    if network.is_internet(*networks):
+        yield "the allowed networks contain the internet"
+
+
 resource_is_not_public = resource_rule(
     "GH-VPC-013",
-    title="Brokers, replication instances and other data stores are not publicly accessible",
+    title="Brokers, data stores and lists of allowed networks are not open to the internet",
     severity="high",
     # The types with these properties that GH-RDS-001 and GH-RS-003 do not evaluate.
     types=aws(
         *("dms.InstanceProfile", "dms.ReplicationInstance", "lightsail.Database", "mq.Broker"),
         *("m2.Environment", "neptune.ClusterInstance", "neptunegraph.Graph"),
         *("timestreaminfluxdb.DbCluster", "timestreaminfluxdb.DbInstance"),
-    ),
+    )
+    + _WITH_ALLOWED_NETWORKS,
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/dms-controls.html#dms-1",
 ).requires(
     for_types(aws("dms.InstanceProfile"), is_false("publiclyAccessible")),
     is_not_true("publiclyAccessible"),
     is_not_true("publicConnectivity"),
+    for_types(
+        _WITH_ALLOWED_NETWORKS, Requirement(_allows_internet, "name the networks of clients")
+    ),
 )

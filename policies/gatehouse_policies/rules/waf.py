@@ -1,7 +1,8 @@
 """Rules for AWS WAF web ACLs."""
 
+import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
@@ -114,21 +115,69 @@ def _rules(acl: Resource, stack: Stack) -> list[Properties]:
 
 
 def _selects_requests(statement: Properties) -> bool:
-    """True if a scope-down statement limits a statement to some requests, instead of excluding
-    some.
+    """True if ordinary requests do not match a scope-down statement."""
+    scope = statement.block("scopeDownStatement")
+    return bool(scope.names()) and not all(_matches(scope, request) for request in _REQUESTS)
+
+
+# Ordinary requests: values of the fields that statements inspect.
+_HEADERS = {"host": "www.example.com", "user-agent": "Mozilla/5.0"}
+_REQUESTS: tuple[dict[str, str], ...] = (
+    {"method": "GET", "uriPath": "/k3x9v7", "queryString": "", "body": "", **_HEADERS},
+    {"method": "POST", "uriPath": "/q8/w2z5", "queryString": "p=1", "body": "{}", **_HEADERS},
+)
+_COUNTRIES_MAX = 125
+"""Half of the countries. A statement with more of them matches most requests."""
+_COMPARISONS = {
+    **{"EQ": operator.eq, "NE": operator.ne, "LE": operator.le},
+    **{"LT": operator.lt, "GE": operator.ge, "GT": operator.gt},
+}
+_POSITIONS: dict[str, Callable[[str, str], bool]] = {
+    "EXACTLY": str.__eq__,
+    "STARTS_WITH": str.startswith,
+    "ENDS_WITH": str.endswith,
+}
+
+
+def _matches(statement: Properties, request: Mapping[str, str]) -> bool:
+    """True if an ordinary request matches the statement. It comes from no listed address or
+    country, and has no labels.
     """
-    return _selects_some(statement.block("scopeDownStatement"))
+    for name, combine in (("andStatement", all), ("orStatement", any)):
+        if statement.has(name):
+            inner = statement.block(name).blocks("statements")
+            return combine(_matches(each, request) for each in inner)
+    if statement.has("notStatement"):
+        return not _matches(statement.block("notStatement").block("statement"), request)
+    if statement.has("geoMatchStatement"):
+        return statement.block("geoMatchStatement").size("countryCodes") > _COUNTRIES_MAX
+    for name in ("byteMatchStatement", "regexMatchStatement", "sizeConstraintStatement"):
+        if statement.has(name) and statement.block(name).names():
+            return _matches_field(statement.block(name), request)
+    return False
+
+
+def _matches_field(statement: Properties, request: Mapping[str, str]) -> bool:
+    field = statement.block("fieldToMatch")
+    key = next(iter(field.names()), "")
+    key = field.block(key).text("name").lower() if key == "singleHeader" else key
+    value = request.get(key, "")
+    if statement.has("comparisonOperator"):
+        compare = _COMPARISONS[statement.text("comparisonOperator")]
+        return bool(compare(len(value), statement.number("size")))
+    if statement.has("regexString"):
+        return re.search(statement.text("regexString"), value) is not None
+    position = _POSITIONS.get(statement.text("positionalConstraint"), str.__contains__)
+    return position(value, statement.text("searchString"))
 
 
 def _selects_some(statement: Properties, *kinds: str) -> bool:
-    """True if a statement requires one of some kinds of statements, by default any kind."""
-    if statement.has("notStatement"):
-        return not (kinds or _selects_some(statement.block("notStatement").block("statement")))
+    """True if a statement requires one of some kinds of statements."""
     for name, combine in (("andStatement", any), ("orStatement", all)):
         if statement.has(name):
             inner = statement.block(name).blocks("statements")
             return combine(_selects_some(each, *kinds) for each in inner)
-    return any(map(statement.has, kinds)) if kinds else bool(statement.names())
+    return any(map(statement.has, kinds))
 
 
 def _protected_apis(acl: Resource, stack: Stack) -> list[str]:

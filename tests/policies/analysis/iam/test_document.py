@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from gatehouse_policies.analysis.iam import document as iam
-from gatehouse_policies.analysis.iam.bucket_policy import denies_plain_http, denies_policy_changes
+from gatehouse_policies.analysis.iam.denials import denies_plain_http, denies_policy_changes
 from gatehouse_policies.analysis.iam.grammar import Document, DocumentError, parse
+from gatehouse_policies.analysis.iam.strangers import access
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,7 +78,7 @@ def test_arbitrary_json_is_parsed_or_rejected(value: Any) -> None:
             result = parse(document)
         except DocumentError:
             continue
-        iam.allows_public(result)
+        access(result)
         denies_plain_http(result)
         iam.allows_everything(result)
 
@@ -115,116 +116,6 @@ def test_malformed_document_is_rejected(document: Any, error: str) -> None:
     with pytest.raises(DocumentError) as caught:
         parse(document)
     assert str(caught.value) == error
-
-
-PUBLIC = [
-    ({}, True),
-    ({"Principal": {"AWS": "*"}}, True),
-    ({"Principal": {"AWS": ["*"]}}, True),
-    ({"Principal": None, "NotPrincipal": {"AWS": "arn:aws:iam::1:root"}}, True),
-    ({"Effect": "Deny"}, False),
-    ({"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}, False),
-    ({"Principal": {"Service": "s3.amazonaws.com"}}, False),
-    ({"Condition": RESTRICTED}, False),
-    ({"Condition": {"StringEquals": {"AWS:sourceaccount": ACCOUNT}}}, False),
-    ({"Condition": {"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}}, True),
-    ({"Condition": {"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1"}}}, True),
-    ({"Condition": {"StringNotEquals": {"aws:SourceAccount": ACCOUNT}}}, True),
-    ({"Condition": {"StringLike": {"aws:PrincipalArn": "*"}}}, True),
-    (
-        {"Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:cloudtrail:*:{ACCOUNT}:trail/*"}}},
-        False,
-    ),
-    ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::acme"}}}, False),
-    ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:*:*:storage-lens/*"}}}, True),
-    ({"Condition": {"Bool": {"aws:SecureTransport": "true"}}}, True),
-    ({"Condition": {"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}}, True),
-    ({"Condition": {"IpAddress": {"aws:SourceIp": ["0.0.0.0/8", "1.0.0.0/8"]}}}, True),
-    ({"Condition": {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}, False),
-    ({"Condition": {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}, True),
-    ({"Condition": {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}}, True),
-    ({"Condition": {"StringEquals": {"kms:CallerAccount": ACCOUNT}}}, False),
-]
-
-
-@pytest.mark.parametrize(("changes", "public"), PUBLIC)
-def test_public_access(changes: dict[str, Any], public: bool) -> None:
-    assert iam.allows_public(parsed(**changes)) is public
-
-
-@pytest.mark.parametrize(
-    ("service", "condition", "unrestricted"),
-    [
-        ("cognito-idp.amazonaws.com", {"StringEquals": {"sts:ExternalId": "8f3c"}}, False),
-        ("cognito-idp.amazonaws.com", {"StringEquals": {"aws:SourceAccount": ACCOUNT}}, False),
-        ("cognito-idp.amazonaws.com", {"StringEqualsIfExists": {"sts:ExternalId": "8f3c"}}, True),
-        ("cognito-idp.amazonaws.com", None, True),
-        ("sns.amazonaws.com", {"StringEquals": {"sts:ExternalId": "8f3c"}}, True),
-    ],
-)
-def test_external_id_restricts_services_that_send_it(
-    service: str, condition: dict[str, Any] | None, unrestricted: bool
-) -> None:
-    document = parsed(
-        Principal={"Service": service}, Action="sts:AssumeRole", Resource=None, Condition=condition
-    )
-    assert iam.unrestricted_services(document) == ((service,) if unrestricted else ())
-
-
-STRANGERS = {"111111111111", "222222222222"}
-
-
-FOREIGN = [
-    ({}, STRANGERS),
-    # A principal of another account than the condition names has no access.
-    ({"Condition": RESTRICTED}, set()),
-    ({"Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}}, {"111111111111"}),
-    ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}}}, set()),
-    # The endpoint can be in the network of the principal.
-    ({"Condition": {"StringEquals": {"aws:SourceVpce": "vpce-1"}}}, STRANGERS),
-    ({"Condition": {"StringEquals": {"aws:VpceAccount": ACCOUNT}}}, STRANGERS),
-    ({"Condition": {"StringEquals": {"aws:VpceOrgID": "o-a1b2c3d4e5"}}}, STRANGERS),
-    (
-        {"Principal": "*", "Condition": {"StringEquals": {"aws:VpceAccount": "111111111111"}}},
-        {"111111111111"},
-    ),
-    (
-        {
-            "Principal": "*",
-            "Condition": {
-                "ArnLike": {"s3:DataAccessPointArn": "arn:aws:s3:*:111111111111:accesspoint/*"}
-            },
-        },
-        {"111111111111"},
-    ),
-    ({"Principal": {"AWS": "AROAJQABLZS4A3QDU576Q"}}, {"AROAJQABLZS4A3QDU576Q"}),
-    ({"Principal": {"Federated": "arn:aws:iam::111111111111:saml-provider/a"}}, {"111111111111"}),
-    (
-        {"Principal": "*", "Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}},
-        {"111111111111"},
-    ),
-    (
-        {
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:sns:*:111111111111:*"}},
-        },
-        {"111111111111"},
-    ),
-]
-
-
-@pytest.mark.parametrize(("changes", "foreign"), FOREIGN)
-def test_allowed_accounts_are_those_of_principals_and_conditions(
-    changes: dict[str, Any], foreign: set[str]
-) -> None:
-    principals = [
-        "111111111111",
-        f"arn:aws:iam::{ACCOUNT}:role/a",
-        "arn:aws:iam::222222222222:role/b",
-    ]
-    document = parsed(**{"Principal": {"AWS": principals}, **changes})
-
-    assert iam.allowed_accounts(document) - {ACCOUNT} == foreign
 
 
 def without_tls(**changes: Any) -> Document:

@@ -1,0 +1,143 @@
+"""Requests of strangers."""
+
+from typing import Any
+
+import pytest
+from gatehouse_policies.analysis.iam.grammar import escape, matches
+from gatehouse_policies.analysis.iam.strangers import access, common
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.policies.analysis.iam.test_document import ACCOUNT, RESTRICTED, parsed
+
+ORGANIZATION = "o-a1b2c3d4e5"
+PUBLIC = [
+    ({}, True),
+    ({"Principal": {"AWS": "*"}}, True),
+    ({"Principal": {"AWS": ["*"]}}, True),
+    ({"Principal": None, "NotPrincipal": {"AWS": "arn:aws:iam::1:root"}}, True),
+    ({"Effect": "Deny"}, False),
+    ({"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}, False),
+    ({"Principal": {"Service": "s3.amazonaws.com"}}, False),
+    ({"Condition": RESTRICTED}, False),
+    ({"Condition": {"StringEquals": {"AWS:sourceaccount": ACCOUNT}}}, False),
+    ({"Condition": {"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}}, True),
+    ({"Condition": {"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1"}}}, True),
+    ({"Condition": {"StringNotEquals": {"aws:SourceAccount": ACCOUNT}}}, True),
+    ({"Condition": {"StringLike": {"aws:PrincipalArn": "*"}}}, True),
+    (
+        {"Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:cloudtrail:*:{ACCOUNT}:trail/*"}}},
+        False,
+    ),
+    ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::acme"}}}, False),
+    ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:*:*:storage-lens/*"}}}, True),
+    ({"Condition": {"Bool": {"aws:SecureTransport": "true"}}}, True),
+    ({"Condition": {"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}}, True),
+    ({"Condition": {"IpAddress": {"aws:SourceIp": ["0.0.0.0/8", "1.0.0.0/8"]}}}, True),
+    ({"Condition": {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}, False),
+    ({"Condition": {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}, True),
+    ({"Condition": {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}}, True),
+    ({"Condition": {"StringEquals": {"kms:CallerAccount": ACCOUNT}}}, False),
+]
+
+
+@pytest.mark.parametrize(("changes", "public"), PUBLIC)
+def test_public_access(changes: dict[str, Any], public: bool) -> None:
+    assert access(parsed(**changes)).everyone is public
+
+
+@pytest.mark.parametrize(
+    ("service", "condition", "unrestricted"),
+    [
+        ("cognito-idp.amazonaws.com", {"StringEquals": {"sts:ExternalId": "8f3c"}}, False),
+        ("cognito-idp.amazonaws.com", {"StringEquals": {"aws:SourceAccount": ACCOUNT}}, False),
+        ("cognito-idp.amazonaws.com", {"StringEqualsIfExists": {"sts:ExternalId": "8f3c"}}, True),
+        ("cognito-idp.amazonaws.com", None, True),
+        ("firehose.amazonaws.com", {"StringLike": {"sts:ExternalId": "*"}}, True),
+    ],
+)
+def test_external_id_restricts_services(
+    service: str, condition: dict[str, Any] | None, unrestricted: bool
+) -> None:
+    document = parsed(
+        Principal={"Service": service}, Action="sts:AssumeRole", Resource=None, Condition=condition
+    )
+    assert access(document).services == ((service,) if unrestricted else ())
+
+
+STRANGERS = {"111111111111", "222222222222"}
+
+
+FOREIGN = [
+    ({}, STRANGERS),
+    # A principal of another account than the condition names has no access.
+    ({"Condition": RESTRICTED}, set()),
+    ({"Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}}, {"111111111111"}),
+    ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": ORGANIZATION}}}, set()),
+    # The endpoint can be in the network of the principal.
+    ({"Condition": {"StringEquals": {"aws:SourceVpce": "vpce-1"}}}, STRANGERS),
+    ({"Condition": {"StringEquals": {"aws:VpceAccount": ACCOUNT}}}, STRANGERS),
+    ({"Condition": {"StringEquals": {"aws:VpceOrgID": ORGANIZATION}}}, STRANGERS),
+    (
+        {"Principal": "*", "Condition": {"StringEquals": {"aws:VpceAccount": "111111111111"}}},
+        {"111111111111"},
+    ),
+    (
+        {
+            "Principal": "*",
+            "Condition": {
+                "ArnLike": {"s3:DataAccessPointArn": "arn:aws:s3:*:111111111111:accesspoint/*"}
+            },
+        },
+        {"111111111111"},
+    ),
+    ({"Principal": {"AWS": "AROAJQABLZS4A3QDU576Q"}}, {"AROAJQABLZS4A3QDU576Q"}),
+    ({"Principal": {"Federated": "arn:aws:iam::111111111111:saml-provider/a"}}, {"111111111111"}),
+    (
+        {"Principal": "*", "Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}},
+        {"111111111111"},
+    ),
+    (
+        {
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:sns:*:111111111111:*"}},
+        },
+        {"111111111111"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "foreign"), FOREIGN)
+def test_others_are_those_of_principals_and_conditions(
+    changes: dict[str, Any], foreign: set[str]
+) -> None:
+    principals = [
+        "111111111111",
+        f"arn:aws:iam::{ACCOUNT}:role/a",
+        "arn:aws:iam::222222222222:role/b",
+    ]
+    document = parsed(**{"Principal": {"AWS": principals}, **changes})
+
+    assert {*access(document).others({ACCOUNT, ORGANIZATION})} == foreign
+
+
+WILDCARDS = st.lists(st.sampled_from(["", "", "?", "*"]), min_size=30, max_size=30)
+
+
+@given(st.text("abc:/", min_size=1, max_size=30), WILDCARDS, WILDCARDS)
+@settings(max_examples=300, deadline=None)
+def test_patterns_of_one_text_have_a_common_text(
+    text: str, some: list[str], others: list[str]
+) -> None:
+    patterns = [
+        "".join(wildcard or letter for letter, wildcard in zip(text, wildcards, strict=False))
+        for wildcards in (some, others)
+    ]
+    found = common(*patterns)
+    assert all(matches(found, pattern) for pattern in patterns)
+
+
+@given(st.text("ab", min_size=1, max_size=8), st.text("ab", min_size=1, max_size=8))
+@settings(max_examples=100, deadline=None)
+def test_different_texts_have_no_common_text(text: str, other: str) -> None:
+    assert common(escape(text), escape(other)) == (text if text == other else "")
