@@ -1,3 +1,1 @@
-"""Commands that release to AWS with the Pulumi CLI: preview, deploy, verify, rollback, destroy and
-logs.
-"""
+"""Commands that release to AWS with the Pulumi CLI."""

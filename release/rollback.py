@@ -1,88 +1,130 @@
-"""Finds the previously deployed image and writes its digest into a stack file."""
+"""Rolls back to an earlier image: stops what ECS deploys, then deploys the image at once."""
 
-import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
-from gatehouse_policies.files import write_private
+import yaml
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_LINE = re.compile(r"^(\s+digest:\s*[\"']?)sha256:[0-9a-f]{64}", re.MULTILINE)
+from components.settings.loader import parse
+from components.settings.workloads import ROLLING
+from release.deploy import deploy
+from release.errors import AWS_ERRORS, CommandFailed, step
+from release.image import is_deployed, unverified_signature
+from release.stack_file import DIGEST, Stack, read_stack, write_digest
+from release.state import State, read_state
+
 REVISIONS_MAX = 50
-"""Maximum number of task definition revisions to search. Each revision requires one API call."""
+STOPPABLE = ["PENDING", "IN_PROGRESS", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS"]
+"""A deployment is IN_PROGRESS until the old tasks stop after the bake time.
+
+Source: ECS Developer Guide, "Stopping Amazon ECS service deployments".
+"""
+STOP_TIMEOUT_S, POLL_S = 600, 10
 
 
-def previous_digest(
-    ecs: Any, definition: str, current: str, is_deployed: Callable[[str], bool]
-) -> str:
-    """The digest of the newest revision of a task definition family whose image is not `current`
-    and was deployed successfully.
+def rollback(
+    stack: Stack, state: State, digest: str, confirm: Callable[[], bool], *, unsigned: bool
+) -> None:
+    """Write a digest, by default of the previous image, to the stack file and deploy it, without a
+    migration and without a canary. Raises as `deploy`, and ValueError if there is no such image.
 
-    definition: ARN of the service's task definition.
-    current: digest in the stack file.
-    is_deployed: whether an image was deployed successfully (`image.is_deployed`). A failed
-        deployment leaves a revision with its image.
-    The search includes deregistered revisions. Raises ValueError if there is no such revision.
+    Schema changes are backward compatible, so an earlier image runs with the newer schema.
     """
-    family = definition.rpartition("/")[2].partition(":")[0]
-    rejected = {"", current}
-    for arn in _revisions(ecs, family):
-        digest = _digest(
-            ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"],
-            family.rpartition("-")[2],
-        )
-        if digest not in rejected:
-            if is_deployed(digest):
-                return digest
-            rejected.add(digest)
-    raise ValueError(
-        f"{family} has no earlier deployment of another image that succeeded. Use DIGEST=sha256:..."
-    )
+    services = state.output("services")
+    process, service = next(iter(services.items()))
+    digest = digest or previous_digest(stack, process, service["taskDefinition"])
+    if not DIGEST.fullmatch(digest) or digest == stack.image_digest:
+        raise ValueError(f"{digest} is not a digest, or is that of {stack.file} (make deploy)")
+    if stop_deployments(stack, [row["service"] for row in services.values()], confirm):
+        state = read_state(stack)  # the command that waited for them may have ended
+    if message := state.unfinished(stack.options):
+        raise CommandFailed(message)
+    write_digest(stack.path, digest)
+    step(f"{stack.file}: image.digest {stack.image_digest} -> {digest}. Commit the change.")
+    try:
+        target = read_stack(stack.name, stack.root)
+        # Others can set the tags of images, and register task definitions.
+        if not unsigned and (problem := unverified_signature(target)):
+            raise CommandFailed(problem)
+        with _at_once(target) as target:
+            deploy(target, state, confirm, with_migration=False)
+    except (CommandFailed, ValueError, KeyboardInterrupt, *AWS_ERRORS):
+        # Otherwise, the next rollback would take the image that this one replaces.
+        write_digest(stack.path, stack.image_digest)
+        step(f"{stack.file}: image.digest {digest} -> {stack.image_digest}")
+        raise
 
 
-def write_digest(file: Path, digest: str) -> None:
-    """Replace `image.digest` in a stack file. Raises ValueError unless the file contains exactly
-    one digest.
+def stop_deployments(
+    stack: Stack,
+    services: Sequence[str],
+    confirm: Callable[[], bool],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Let ECS roll back the deployments in progress, and wait. The previous tasks still run, so
+    clients reach them within seconds. Returns whether there were any.
     """
-    if not _DIGEST.fullmatch(digest):
-        raise ValueError(f"{digest!r} is not a digest; expected sha256:<64 hex digits>")
-    text = file.read_text(encoding="utf-8")
-    changed, count = _LINE.subn(rf"\g<1>{digest}", text)
-    if count != 1:
-        raise ValueError(
-            f"{file.name}: expected one line `digest: sha256:...`, got {count}; set "
-            f"image.digest manually"
-        )
-    mode = file.stat().st_mode
-    write_private(file.resolve(), changed)
-    file.chmod(mode)  # it contains no secret, and others read it
+    ecs = stack.client("ecs")
+
+    def in_progress() -> dict[str, str]:
+        filters = {"cluster": stack.cluster, "status": STOPPABLE}
+        pages = [ecs.list_service_deployments(service=name, **filters) for name in services]
+        rows = [row for page in pages for row in page["serviceDeployments"]]
+        return {row["serviceDeploymentArn"]: row["serviceArn"] for row in rows}
+
+    if not (deployments := in_progress()):
+        return False
+    step(f"stopping the deployments of {', '.join(deployments.values())}")
+    if not confirm():
+        raise CommandFailed("not confirmed; nothing was changed")
+    for arn in deployments:
+        try:
+            ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK")
+        except ecs.exceptions.ConflictException as exc:  # it has ended
+            step(str(exc))
+    for _ in range(STOP_TIMEOUT_S // POLL_S):
+        if not in_progress():
+            return True
+        sleep(POLL_S)
+    raise CommandFailed(f"ECS has not rolled back {', '.join(in_progress().values())}")
 
 
-def _revisions(ecs: Any, family: str) -> Iterator[str]:
-    arns: list[str] = []
-    for status in ("ACTIVE", "INACTIVE"):
-        pages = ecs.get_paginator("list_task_definitions").paginate(
-            familyPrefix=family, status=status, sort="DESC"
-        )
-        # The prefix also matches longer family names.
-        arns += [
-            arn
-            for page in pages
-            for arn in page["taskDefinitionArns"]
-            if arn.rpartition("/")[2].partition(":")[0] == family
-        ]
-    yield from sorted(arns, key=lambda arn: int(arn.rpartition(":")[2]), reverse=True)[
-        :REVISIONS_MAX
-    ]
+@contextmanager
+def _at_once(stack: Stack) -> Iterator[Stack]:
+    """The stack with a configuration that shifts all traffic at once, for one update."""
+    if parse(stack.settings, stack.name).rollout.strategy == ROLLING:
+        yield stack
+        return
+    document = yaml.safe_load(stack.path.read_text(encoding="utf-8"))
+    settings = document["config"][f"{stack.project.name}:settings"]
+    at_once = {"strategy": "blue_green", "bake_minutes": 0}
+    settings["rollout"] = (settings.get("rollout") or {}) | at_once
+    with TemporaryDirectory(prefix="gatehouse-") as folder:
+        file = Path(folder) / stack.path.name
+        file.write_text(yaml.safe_dump(document), encoding="utf-8")
+        yield replace(stack, config_file=file)
 
 
-def _digest(definition: dict[str, Any], process: str) -> str:
-    """The digest of the image of the container of a process, which runs the Gatehouse image; "" if
-    it has none.
+def previous_digest(stack: Stack, process: str, definition: str) -> str:
+    """The digest of the newest revision of a task definition, also a deregistered one, whose image
+    is not that of the stack file and was deployed successfully. Raises ValueError if there is none.
+
+    definition: ARN of the newest revision, which a failed deployment leaves with its image.
     """
-    image = next(
-        (row["image"] for row in definition["containerDefinitions"] if row["name"] == process), ""
-    )
-    match = _DIGEST.search(str(image))
-    return match[0] if match else ""
+    ecs, rejected = stack.client("ecs"), {"", stack.image_digest}
+    family, _, newest = definition.rpartition(":")
+    for revision in range(int(newest), max(0, int(newest) - REVISIONS_MAX), -1):
+        found = ecs.describe_task_definition(taskDefinition=f"{family}:{revision}")
+        containers = found["taskDefinition"]["containerDefinitions"]
+        # AWS adds containers.
+        images = [row["image"] for row in containers if row["name"] == process]
+        digest = "".join(images).rpartition("@")[2]
+        if digest not in rejected and is_deployed(stack, digest):
+            return digest
+        rejected.add(digest)
+    raise ValueError(f"{process} has no earlier image that was deployed. Use DIGEST=sha256:...")

@@ -1,5 +1,6 @@
-"""Reads the values of a stack file that a release needs."""
+"""The values of a stack file that a release needs."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,52 +8,39 @@ from typing import Any
 
 import boto3
 from gatehouse_policies.errors import CheckError
+from gatehouse_policies.files import write_private
 from gatehouse_policies.program.yaml_file import read_stack_file
 
 from components.naming import Naming
 
 ROOT = Path(__file__).resolve().parent.parent
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGEST_LINE = re.compile(rf"^(\s+digest:\s*[\"']?){DIGEST.pattern}", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A Pulumi project of the repository.
-
-    name: name in Pulumi.yaml, the namespace of its settings.
-    folder: folder in the repository, "" for the root.
-    argument: argument of `make` that selects the project, "" for the project in the root.
-    """
+    """A Pulumi project: name in Pulumi.yaml, and folder in the repository."""
 
     name: str
     folder: str = ""
-    argument: str = ""
 
-    @property
-    def repository(self) -> str:
-        """Relative path from the folder of the project to the root of the repository, "" in the
-        root.
-        """
-        return "../" if self.folder else ""
+    def target(self, stack: str) -> str:
+        """The arguments of `make` that select a stack, such as "ENV=dev"."""
+        return f"PROJECT={self.folder} ENV={stack}" if self.folder else f"ENV={stack}"
 
 
-GATEHOUSE = Project("gatehouse")
-ACCOUNT = Project("gatehouse-account", "account", "PROJECT=account")
-PROJECTS = {GATEHOUSE.name: GATEHOUSE, "account": ACCOUNT}
+GATEHOUSE, ACCOUNT = Project("gatehouse"), Project("gatehouse-account", "account")
+PROJECTS = {GATEHOUSE.name: GATEHOUSE, ACCOUNT.folder: ACCOUNT}
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The values of a stack file that a release needs.
+    """A stack and its file.
 
-    name: name of the stack.
-    account: AWS account ID, 12 digits.
-    region: AWS region.
-    image_digest: digest of the container image, or "".
-    settings: `gatehouse:settings`, or `gatehouse-account:settings`.
     secrets_provider: URL of the KMS key that encrypts the secrets of the stack, or "".
-    has_salt: True if the secrets of the stack are encrypted with a passphrase.
-    project: project of the stack.
     root: folder of the project, in which the Pulumi CLI runs.
+    config_file: configuration that replaces the stack file for one update.
     """
 
     name: str
@@ -61,9 +49,9 @@ class Stack:
     image_digest: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     secrets_provider: str = ""
-    has_salt: bool = False
     project: Project = GATEHOUSE
     root: Path = ROOT
+    config_file: Path | None = None
 
     @property
     def names(self) -> Naming:
@@ -73,58 +61,48 @@ class Stack:
     def cluster(self) -> str:
         return self.names.name("main")
 
+    @property
+    def path(self) -> Path:
+        return self.root / f"Pulumi.{self.name}.yaml"
+
+    @property
+    def file(self) -> str:
+        """The stack file, relative to the root of the repository."""
+        return str(Path(self.project.folder, self.path.name))
+
+    @property
+    def target(self) -> str:
+        return self.project.target(self.name)
+
+    @property
+    def options(self) -> str:
+        """The options of the Pulumi CLI that select the stack."""
+        folder = f"--cwd {self.project.folder} " if self.project.folder else ""
+        return f"{folder}--stack {self.name}"
+
     def client(self, service: str) -> Any:
         create: Any = boto3.client
         return create(service, region_name=self.region or None)
 
-    @property
-    def file(self) -> str:
-        return stack_file(self.name, self.project)
-
-    @property
-    def target(self) -> str:
-        """The arguments of `make` that select the stack, such as "ENV=dev"."""
-        return f"{self.project.argument} ENV={self.name}".lstrip()
-
-    @property
-    def options(self) -> str:
-        """The options of the Pulumi CLI that select the stack, such as "--stack dev"."""
-        folder = f"--cwd {self.project.folder} " if self.project.folder else ""
-        return f"{folder}--stack {self.name}"
-
-
-def stack_file(name: str, project: Project = GATEHOUSE) -> str:
-    return str(Path(project.folder, f"Pulumi.{name}.yaml"))
-
-
-def known_stacks(root: Path = ROOT) -> list[str]:
-    """The names of the `Pulumi.<name>.yaml` files in the folder of a project."""
-    return sorted(path.name.split(".")[1] for path in root.glob("Pulumi.*.yaml"))
-
 
 def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> Stack:
-    """Read a stack file. Raises ValueError if it does not exist, is not valid YAML or has no
-    settings.
+    """Raises ValueError if the stack file does not exist, is not valid YAML or has no settings.
 
     root: folder of the project.
     """
-    stacks = known_stacks(root)
+    stacks = sorted(path.name.split(".")[1] for path in root.glob("Pulumi.*.yaml"))
     if name not in stacks:
-        problem = f"no stack {name!r}" if name else "no stack specified"
-        known = ", ".join(f"{project.argument} ENV={stack}".lstrip() for stack in stacks)
-        raise ValueError(f"{problem}; use one of: {known}")
+        known = ", ".join(map(project.target, stacks))
+        raise ValueError(f"no stack {name!r}; use one of: {known}")
+    path = root / f"Pulumi.{name}.yaml"
     try:
-        document = read_stack_file(root / f"Pulumi.{name}.yaml", stack_file(name, project))
+        document = read_stack_file(path, str(Path(project.folder, path.name)))
     except CheckError as exc:
         raise ValueError(exc.message) from None
     config = document.get("config")
     settings = config.get(f"{project.name}:settings") if isinstance(config, dict) else None
-    if settings is None:
-        raise ValueError(f"{stack_file(name, project)} has no {project.name}:settings")
     if not isinstance(settings, dict):
-        raise ValueError(
-            f"{stack_file(name, project)}: {project.name}:settings is not a mapping of settings"
-        )
+        raise ValueError(f"{path.name} has no mapping {project.name}:settings")
     image = settings.get("image")
     return Stack(
         name,
@@ -133,7 +111,16 @@ def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> St
         image_digest=str(image.get("digest", "")) if isinstance(image, dict) else "",
         settings=settings,
         secrets_provider=str(document.get("secretsprovider", "")),
-        has_salt="encryptionsalt" in document,
         project=project,
         root=root,
     )
+
+
+def write_digest(file: Path, digest: str) -> None:
+    """Raises ValueError unless the stack file contains exactly one digest."""
+    changed, count = _DIGEST_LINE.subn(rf"\g<1>{digest}", file.read_text(encoding="utf-8"))
+    if count != 1:
+        raise ValueError(f"{file.name}: {count} lines `digest: sha256:...` instead of one")
+    mode = file.stat().st_mode
+    write_private(file.resolve(), changed)
+    file.chmod(mode)  # it contains no secret, and others read it

@@ -1,98 +1,76 @@
-"""Shifts traffic to a new version of a Lambda function. After a smoke test, the version receives
-part of the requests, and then all requests.
-
-The alias determines which versions receive the requests. The alias is restored if an alarm is
-raised or an error occurs. Before and after each call, the alias has the state that the Pulumi
-program declares.
+"""Shifts traffic to a new version of a Lambda function: a smoke test, then part of the requests,
+then all. The alias determines which versions receive the requests. Before and after a shift, it has
+the state that the Pulumi program declares.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from release.errors import DeploymentFailed
+from components import contract
+from release.errors import CommandFailed, step
+from release.stack_file import Stack
 
 CANARY_WEIGHT = 0.1
 """Part of the requests that the new version receives first."""
 BAKE_S = 300.0
-"""Duration for which the new version receives this part. The alarms evaluate one-minute
-periods.
-"""
+"""Duration of this part. The alarms evaluate one-minute periods."""
 POLL_S = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionVersion:
-    """A published version of a function, from the stack output `functions`.
-
-    alias: the alias that receives the requests. alarms: names of the alarms that trigger a
-        rollback.
-    """
-
-    function: str
-    version: str
-    alias: str
-    alarms: tuple[str, ...]
-
-    @classmethod
-    def of(cls, output: Mapping[str, Any]) -> Self:
-        return cls(
-            str(output["function"]),
-            str(output["version"]),
-            str(output["alias"]),
-            tuple(output["alarms"]),
-        )
-
-
 def shift_traffic(
-    lambda_: Any,
-    cloudwatch: Any,
-    new: FunctionVersion,
-    path: str,
+    stack: Stack,
+    name: str,
+    output: Mapping[str, Any],
     *,
     sleep: Callable[[float], None] = time.sleep,
-) -> str:
-    """Shift the requests of the alias to a version. Returns the previous version. Raises
-    DeploymentFailed if the previous version receives all requests, ClientError or WaiterError.
+) -> None:
+    """Shift the requests of a function to its newly published version. Raises CommandFailed if the
+    previous version receives all requests, ClientError and WaiterError.
 
-    path: path of the service that returns 200 if its dependencies are available.
-    Alarms that are already in state ALARM are ignored, so that a version that fixes their cause can
-    be deployed.
+    output: function, version, alias and names of the rollback alarms, from the stack output
+        `functions`. Alarms that are already in state ALARM are ignored, so that a version that
+        fixes their cause can be deployed.
     """
-    previous = str(lambda_.get_alias(FunctionName=new.function, Name=new.alias)["FunctionVersion"])
-    if previous == new.version:
-        return previous
-    lambda_.get_waiter("published_version_active").wait(
-        FunctionName=new.function, Qualifier=new.version
-    )
-    problem = smoke_test(lambda_, new, path)
-    if problem:
-        raise DeploymentFailed(
-            f"{new.function}: version {new.version} failed its smoke test: {problem}."
-        )
-    ignored = alarms_in_alarm(cloudwatch, new.alarms)
-    with _restored(lambda_, new, previous):
-        _route(lambda_, new, previous, {new.version: CANARY_WEIGHT})
+    function, version, alias = (str(output[key]) for key in ("function", "version", "alias"))
+    if function != stack.names.name(name):  # the state may have changed
+        raise CommandFailed(f"the function {name} of the stack {stack.name} has another name")
+    aws_lambda, cloudwatch = stack.client("lambda"), stack.client("cloudwatch")
+
+    def route(to: str, weights: Mapping[str, float]) -> None:
+        routing = {"FunctionVersion": to, "RoutingConfig": {"AdditionalVersionWeights": weights}}
+        aws_lambda.update_alias(FunctionName=function, Name=alias, **routing)
+
+    def in_alarm() -> set[str]:
+        names = output["alarms"]
+        rows = cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"] if names else []
+        return {row["AlarmName"] for row in rows if row["StateValue"] == "ALARM"}
+
+    previous = str(aws_lambda.get_alias(FunctionName=function, Name=alias)["FunctionVersion"])
+    if previous == version:
+        return
+    step(f"shifting the traffic of {function} from version {previous} to {version}")
+    aws_lambda.get_waiter("published_version_active").wait(FunctionName=function, Qualifier=version)
+    event = _event(contract.read(functions=(name,)).functions[name].service.ready)
+    reply = aws_lambda.invoke(FunctionName=function, Qualifier=version, Payload=event)
+    if (content := json.loads(reply["Payload"].read())).get("statusCode") != 200:
+        raise CommandFailed(f"version {version} of {function} failed its smoke test: {content}")
+    ignored = in_alarm()
+    try:
+        route(previous, {version: CANARY_WEIGHT})
         for _ in range(round(BAKE_S / POLL_S)):
             sleep(POLL_S)
-            raised = alarms_in_alarm(cloudwatch, new.alarms) - ignored
-            if raised:
-                names = ", ".join(sorted(raised))
-                raise DeploymentFailed(
-                    f"{new.function}: version {new.version} raised alarms: {names}. Version "
-                    f"{previous} receives all requests."
-                )
-        _route(lambda_, new, new.version, {})
-    return previous
+            if raised := in_alarm() - ignored:
+                raise CommandFailed(f"version {version} of {function} raised {sorted(raised)}")
+        route(version, {})
+    except BaseException:
+        route(previous, {})
+        raise
 
 
-def smoke_test(lambda_: Any, new: FunctionVersion, path: str) -> str:
-    """Invoke a version with a request for `path`, as API Gateway does. Returns the problem, or
-    "".
-    """
+def _event(path: str) -> bytes:
+    """A request as API Gateway sends it."""
     event = {
         "resource": "/{proxy+}",
         "path": path,
@@ -103,32 +81,4 @@ def smoke_test(lambda_: Any, new: FunctionVersion, path: str) -> str:
         "body": None,
         "isBase64Encoded": False,
     }
-    reply = lambda_.invoke(
-        FunctionName=new.function, Qualifier=new.version, Payload=json.dumps(event).encode()
-    )
-    if "FunctionError" in reply:
-        return f"the function failed ({reply['FunctionError']}); see its log group"
-    status = json.loads(reply["Payload"].read()).get("statusCode")
-    return "" if status == 200 else f"{path} returned {status}"
-
-
-def alarms_in_alarm(cloudwatch: Any, names: tuple[str, ...]) -> set[str]:
-    alarms = cloudwatch.describe_alarms(AlarmNames=list(names))["MetricAlarms"] if names else []
-    return {alarm["AlarmName"] for alarm in alarms if alarm["StateValue"] == "ALARM"}
-
-
-@contextmanager
-def _restored(lambda_: Any, new: FunctionVersion, previous: str) -> Iterator[None]:
-    """Route all requests to the previous version again if the block fails or is interrupted."""
-    try:
-        yield
-    except BaseException:
-        _route(lambda_, new, previous, {})
-        raise
-
-
-def _route(lambda_: Any, new: FunctionVersion, version: str, weights: Mapping[str, float]) -> None:
-    routing = {"AdditionalVersionWeights": dict(weights)}
-    lambda_.update_alias(
-        FunctionName=new.function, Name=new.alias, FunctionVersion=version, RoutingConfig=routing
-    )
+    return json.dumps(event).encode()

@@ -1,124 +1,74 @@
-"""Verifies that ECS runs the expected task definitions and that every public URL is healthy.
+"""Verifies that ECS runs the expected task definitions, that every public URL is healthy, and that
+the canary key works.
 
-`pulumi up` succeeds even if ECS rolled the deployment back, because the provider only waits until
-the service is steady (pulumi-aws issue 4487).
+`pulumi up` succeeds even if ECS rolled the deployment back (pulumi-aws issue 4487).
 """
 
-import http.client
 import json
-import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import httpx
+from botocore.exceptions import WaiterError
+
+from release.errors import ServicesFailed, step
+from release.stack_file import Stack
+from release.state import State, read_state
 
 HEALTH_PATH = "/healthz"
 HEALTH_CHECK_TIMEOUT_S = 10.0
 HEALTH_CHECK_ATTEMPTS = 6
 """A new target is in service after at most two health checks by the load balancer."""
+POLL_S = 10
+ROLLOUT = {"Delay": POLL_S, "MaxAttempts": 90}
 
-ROLLOUT_TIMEOUT_S = 900.0
-POLL_S = 10.0
+
+def verify(stack: Stack) -> None:
+    """Raises ServicesFailed, ValueError for a stack that is not deployed, and ClientError."""
+    step("verifying")
+    state = read_state(stack)
+    rows = state.output("services").values()
+    expected = {str(row["service"]): str(row["taskDefinition"]) for row in rows}
+    errors = rollout_errors(stack.client("ecs"), stack.cluster, expected)
+    # Even if a deployment failed, report whether the services are available to clients.
+    attempts = 1 if errors else HEALTH_CHECK_ATTEMPTS
+    errors += check_health(state.output("urls"), attempts=attempts) + _check_canary(stack, state)
+    if errors:
+        raise ServicesFailed("\n".join(errors))
+    step(f"verified: {', '.join(sorted(expected))} run the expected version and are healthy")
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceState:
-    """The PRIMARY deployment of an ECS service.
-
-    deployment: ID of the deployment.
-    definition: ARN of the task definition.
-    rollout: COMPLETED, IN_PROGRESS or FAILED.
-    running, desired: number of running and desired tasks.
-    reason: reason for the rollout state, or "".
+def rollout_errors(ecs: Any, cluster: str, expected: Mapping[str, str]) -> list[str]:
+    """Wait until every rollout has ended. Returns one message for each service that does not run
+    the expected task definition. expected: ARN by service.
     """
-
-    deployment: str
-    definition: str
-    rollout: str
-    running: int
-    desired: int
-    reason: str = ""
-
-    @property
-    def settled(self) -> bool:
-        return self.rollout == "FAILED" or (
-            self.rollout == "COMPLETED" and self.running >= self.desired
-        )
-
-
-def describe_services(ecs: Any, cluster: str, services: list[str]) -> dict[str, ServiceState]:
-    """The active services by name; empty if the cluster does not exist. Raises ClientError."""
+    services = {"cluster": cluster, "services": list(expected)}
     try:
-        response = ecs.describe_services(cluster=cluster, services=services)
-    except ecs.exceptions.ClusterNotFoundException:
-        return {}
-    return {
-        row["serviceName"]: _state(row)
-        for row in response["services"]
-        if row.get("status") == "ACTIVE"
-    }
+        ecs.get_waiter("services_stable").wait(**services, WaiterConfig=ROLLOUT)
+    except WaiterError as exc:
+        step(str(exc))
+    rows = {row["serviceName"]: row for row in ecs.describe_services(**services)["services"]}
+    errors = {name: rollout_error(rows.get(name, {}), arn) for name, arn in expected.items()}
+    return [f"{name}: {error}" for name, error in errors.items() if error]
 
 
-def wait_for_rollouts(
-    ecs: Any,
-    cluster: str,
-    services: list[str],
-    *,
-    timeout_s: float = ROLLOUT_TIMEOUT_S,
-    sleep: Callable[[float], None] = time.sleep,
-) -> dict[str, ServiceState]:
-    """Wait until every rollout has ended or the timeout expires. Returns the services. Raises
-    ClientError.
+def rollout_error(service: Mapping[str, Any], expected: str) -> str:
+    """Why a service does not run the expected task definition, or "". service: a row of
+    DescribeServices.
     """
-    waited_s = 0.0
-    while True:
-        states = describe_services(ecs, cluster, services)
-        if waited_s >= timeout_s or all(state.settled for state in states.values()):
-            return states
-        sleep(POLL_S)
-        waited_s += POLL_S
-
-
-def deployment_errors(
-    before: Mapping[str, ServiceState],
-    after: Mapping[str, ServiceState],
-    expected: Mapping[str, str],
-) -> list[str]:
-    """One message for each service that does not run the expected task definition. expected: task
-    definition ARN by service.
-    """
-    errors = []
-    for service, definition in expected.items():
-        state = after.get(service)
-        if state is None:
-            errors.append(f"{service}: the ECS service does not exist")
-        elif state.definition != definition:
-            errors.append(
-                f"{service}: ECS rolled the deployment back. The service runs "
-                f"{_revision(state.definition)} instead of "
-                f"{_revision(definition)}. {state.reason or 'No reason given.'} See the events "
-                f"of the service and run: make logs"
-            )
-        elif state.rollout == "FAILED":
-            errors.append(
-                (
-                    f"{service}: the deployment of {_revision(definition)} failed. {state.reason}"
-                ).rstrip()
-            )
-        elif not state.settled:
-            errors.append(
-                f"{service}: the deployment of {_revision(definition)} is still in progress: "
-                f"{state.running} of {state.desired} tasks"
-            )
-        elif (
-            service in before
-            and before[service].definition != definition
-            and before[service].deployment == state.deployment
-        ):
-            errors.append(f"{service}: no new deployment was started for {_revision(definition)}")
-    return errors
+    rows: list[dict[str, Any]] = service.get("deployments", [])
+    primary = next((row for row in rows if row["status"] == "PRIMARY"), {})
+    reasons = "; ".join(filter(None, (row.get("rolloutStateReason") for row in rows)))
+    # Deployment controllers other than ECS report no rollout state.
+    rollout = primary.get("rolloutState", "COMPLETED")
+    running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)
+    if primary.get("taskDefinition") == expected and rollout == "COMPLETED" and running >= desired:
+        return ""
+    return (
+        f"ECS runs {primary.get('taskDefinition', 'no task')} ({rollout}, {running} of {desired} "
+        f"tasks) instead of {expected}. {reasons} See the events of the service, and make logs"
+    )
 
 
 def check_health(
@@ -127,77 +77,37 @@ def check_health(
     attempts: int = HEALTH_CHECK_ATTEMPTS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
-    """One message for each service whose health path does not return 200. urls: public URL by
-    service.
-    """
+    """One message for each service whose health path does not return 200. urls: by service."""
     errors = []
     for service, url in urls.items():
-        problem = ""
         for attempt in range(attempts):
             if attempt:
                 sleep(POLL_S)
-            problem = _request(url.rstrip("/") + HEALTH_PATH)
-            if not problem:
+            if not (problem := _request(url.rstrip("/") + HEALTH_PATH)):
                 break
-        if problem:
+        else:
             errors.append(f"{service}: {url}{HEALTH_PATH} {problem}")
     return errors
 
 
-def check_canary(lambda_: Any, probe: Mapping[str, Any]) -> list[str]:
-    """One message if the canary key cannot be used. The deployed probe uses it at the public URL,
-    so no other principal needs to read the token. probe: output of the stack. Raises ClientError.
-    """
-    function = str(probe["function"])
-    reply = lambda_.invoke(FunctionName=function, Payload=json.dumps(probe["event"]).encode())
-    content = json.loads(reply["Payload"].read())
-    if "FunctionError" in reply:
-        return [f"canary key: the function {function} failed; see its log group"]
-    if content.get("canary") is not True:
-        return [
-            "canary key: it could not be verified, or a request with it did not reach a Core. The "
-            f"log group of the function {function} names the problem"
-        ]
-    return []
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(
-    _NoRedirect, urllib.request.HTTPSHandler(context=ssl.create_default_context())
-)
-
-
 def _request(url: str) -> str:
     try:
-        with _OPENER.open(url, timeout=HEALTH_CHECK_TIMEOUT_S) as response:
-            return "" if response.status == 200 else f"returned {response.status}"
-    except urllib.error.HTTPError as error:
-        return f"returned {error.code}"
-    except (OSError, http.client.HTTPException) as error:
-        return f"did not respond ({getattr(error, 'reason', '') or type(error).__name__})"
+        status = httpx.get(url, timeout=HEALTH_CHECK_TIMEOUT_S).status_code
+    except httpx.HTTPError as error:
+        return f"did not respond ({type(error).__name__}: {error})"
+    return "" if status == 200 else f"returned {status}"
 
 
-def _state(row: Mapping[str, Any]) -> ServiceState:
-    primary: Mapping[str, Any] = next(
-        (item for item in row["deployments"] if item["status"] == "PRIMARY"), {}
-    )
-    failed = next(
-        (item for item in row["deployments"] if item.get("rolloutState") == "FAILED"), primary
-    )
-    return ServiceState(
-        deployment=str(primary.get("id", "")),
-        definition=str(primary.get("taskDefinition", "")),
-        # Deployment controllers other than ECS report no rollout state.
-        rollout=str(primary.get("rolloutState", "COMPLETED")),
-        running=int(primary.get("runningCount", 0)),
-        desired=int(primary.get("desiredCount", 0)),
-        reason=str(failed.get("rolloutStateReason", "")),
-    )
-
-
-def _revision(arn: str) -> str:
-    return arn.rpartition("/")[2] or "no task definition"
+def _check_canary(stack: Stack, state: State) -> list[str]:
+    """One message if the canary key cannot be used. The deployed probe uses it at the public URL,
+    so no other principal needs to read the token.
+    """
+    if not (probe := state.output("probe", {})):
+        step("the canary key was not used, because the stack has no synthetic probe")
+        return []
+    function, event = str(probe["function"]), json.dumps(probe["event"])
+    reply = stack.client("lambda").invoke(FunctionName=function, Payload=event.encode())
+    if json.loads(reply["Payload"].read()).get("canary") is True:
+        step("the canary key was verified, and requests with it reach the Core of the gateway")
+        return []
+    return [f"canary key: the log group of the function {function} names the problem"]

@@ -1,18 +1,34 @@
 #!/usr/bin/env bash
-# Signs a container image, and copies it with its signatures between registries without changing a digest. Every command can be
-# repeated: signatures and tags that exist are not written again, because the tags of the registries are immutable.
+# Builds a container image, signs it, and copies it with its signatures between registries without changing a digest. Every command
+# can be repeated: signatures and tags that exist are not written again, because the tags of the registries are immutable.
 #
+#   registry.sh build <registry/repository> <region>                # logs in, and prints the digest
 #   registry.sh sign <registry/repository> <identity> <digest>...
 #   registry.sh save <registry/repository> <directory> <tag>...     # the directory becomes an OCI image layout
 #   registry.sh load <directory> <registry/repository>
 #
-# The identity is the URL of the GitHub workflow that signs. Log in to the registry first (docker login).
+# The identity is the URL of the GitHub workflow that signs. Before the other commands, log in to the registry (docker login).
 set -euo pipefail
 
 issuer=https://token.actions.githubusercontent.com
 image_copy=(skopeo copy --all --preserve-digests)
 
 fail() { printf 'registry: %s\n' "$1" >&2; exit 1; }
+
+build() {
+    local repository=$1 region=$2 metadata tag
+    docker buildx inspect --bootstrap | grep --quiet linux/arm64 \
+        || fail 'docker buildx cannot build for linux/arm64. Run: docker run --privileged --rm tonistiigi/binfmt --install arm64'
+    aws ecr get-login-password --region "$region" | docker login --username AWS --password-stdin "${repository%%/*}" >&2
+    # Tags are immutable, so a second build of a commit has another tag.
+    tag="release-$(git rev-parse --short=12 HEAD || echo local)-$(date -u +%Y%m%d%H%M%S)"
+    metadata=$(mktemp)
+    # AWS Lambda does not accept an image index, which attestations would create.
+    docker buildx build --push --file runtime/Dockerfile --platform linux/arm64 --provenance=false --sbom=false \
+        --tag "$repository:$tag" --metadata-file "$metadata" . >&2
+    jq --raw-output '."containerimage.digest"' "$metadata"
+    rm "$metadata"
+}
 
 sign() {
     local repository=$1 identity=$2 digest
@@ -59,6 +75,6 @@ load() {
 }
 
 case "${1:-}" in
-    sign | save | load) "$@" ;;
-    *) fail "unknown command '${1:-}'; use sign, save or load" ;;
+    build | sign | save | load) "$@" ;;
+    *) fail "unknown command '${1:-}'; use build, sign, save or load" ;;
 esac

@@ -278,8 +278,8 @@ def roles(args: Delivery) -> list[Statement]:
 def compute(args: Delivery) -> list[Statement]:
     all_names = args.names.name("*")
     containers = (
-        "CreateCluster CreateService DeleteCluster DeleteService StopTask TagResource "
-        "UntagResource UpdateCluster* UpdateService"
+        "CreateCluster CreateService DeleteCluster DeleteService StopServiceDeployment StopTask "
+        "TagResource UntagResource UpdateCluster* UpdateService"
     )
     scaling = (
         "DeleteScalingPolicy DeregisterScalableTarget PutScalingPolicy RegisterScalableTarget "
@@ -297,7 +297,7 @@ def compute(args: Delivery) -> list[Statement]:
     discovery = "Create* Delete* TagResource UntagResource Update*"
     tasks, clusters = f"task-definition/{all_names}:*", args.arns("ecs", f"cluster/{all_names}")
     own_cluster = {"ArnLike": {"ecs:cluster": clusters}}
-    kinds = (f"{kind}/{all_names}" for kind in ("service", "task"))
+    kinds = (f"{kind}/{all_names}" for kind in ("service", "service-deployment", "task"))
     return [
         args.grant("Containers", "ecs", containers, *clusters, *kinds, tasks),
         # The resource is the task definition, also in a cluster with instances of others.

@@ -9,7 +9,7 @@ import pytest
 from components.contract import read
 from components.naming import Naming
 from components.sharing import rest_api
-from release.pulumi_cli import excluded_urns
+from release.pulumi_cli import without_services
 from tests.components.program import CLOSED, CLOUDFRONT, ROOT, Program, run
 from tests.iam_evaluation import Call, Effect, decide
 
@@ -143,7 +143,7 @@ def test_deployment_knows_alias_and_alarms_of_the_function() -> None:
     )
     assert set(output["alarms"]) == {NAMES.name(f"sharing-{alarm}") for alarm in alarms}
     alias = program().get("lambda.Alias", "sharing")
-    assert excluded_urns(("sharing",))[-1] == f"{alias.type}::{alias.name}"
+    assert without_services(["sharing"])[-1] == f"**{alias.type}::{alias.name}"
 
 
 def test_api_change_triggers_new_deployment(monkeypatch: pytest.MonkeyPatch) -> None:

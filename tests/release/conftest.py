@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.release.fake_aws import FakeAccount, serving
+from tests.release.fake_aws import serving
+from tests.release.fake_cli import FakePulumi, deployed
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Iterator[FakeAccount]:
-    fake = FakeAccount(folder=tmp_path)
+def account(tmp_path: Path) -> Iterator[FakePulumi]:
+    """An account whose stack dev runs the image OLD."""
+    fake = FakePulumi(folder=tmp_path)
     with serving(fake):
-        yield fake
+        yield deployed(fake)

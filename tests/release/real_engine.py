@@ -27,7 +27,8 @@ from release.pulumi_cli import PACKS
 from sandbox.emulator.server import Emulator
 from tests import processes
 from tests.release import https_services
-from tests.release.fake_aws import ROOT, FakeAccount, own_stack_file, serving, write_command
+from tests.release.fake_aws import ROOT, FakeAccount, serving
+from tests.release.fake_cli import own_stack_file, write_command
 from tests.runbooks import script
 
 REGION, USER = "eu-west-1", "deployer"
@@ -73,14 +74,12 @@ class DeployedAccount(FakeAccount):
         "".
     service: called with each operation and read. Returns the `id` and the `outputs` of resources
         that it knows.
-    desired: the number of tasks of each ECS service that `aws ecs update-service` has set.
     """
 
     operations: list[dict[str, Any]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     on_call: Callable[[str], str] = _succeed
     service: Callable[[dict[str, Any]], dict[str, Any]] = lambda row: {}
-    desired: dict[str, int] = field(default_factory=dict)
     canary: bool | None = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -101,8 +100,19 @@ class DeployedAccount(FakeAccount):
                 created = [other for other in self.operations if other["operation"] == "create"]
                 row["number"] = 1 + sum(other["urn"] == row["urn"] for other in created)
                 self.operations.append(row)
+                self._apply(row)
         result = {} if row["preview"] or error else self.service(row)
         return {"error": error, "number": row.get("number", 0), **result}
+
+    def _apply(self, row: dict[str, Any]) -> None:
+        inputs, operation = row["inputs"], row["operation"]
+        if row["type"] == TASK_DEFINITION and operation == "create":
+            arn = f"{row['arn'].rpartition(':')[0]}:{row['number']}"
+            self.definitions[arn] = json.loads(inputs["containerDefinitions"])
+        elif row["type"] == SERVICE and operation == "delete":
+            self.running.pop(inputs["name"], None)
+        elif row["type"] == SERVICE:
+            self.set_service(inputs["name"], inputs["taskDefinition"])
 
     def _call(self, call: str) -> str:
         self.calls.append(call)
@@ -114,79 +124,17 @@ class DeployedAccount(FakeAccount):
         yield
         self.on_call = _succeed
 
-    def services(self) -> dict[str, str]:
-        definitions = self._definitions()
-        rows = [
-            row
-            for row in self.operations
-            if row["type"] == SERVICE and row["operation"] != "delete"
-        ]
-        images = {}
-        for row in rows:
-            image = self._image(definitions[row["inputs"]["taskDefinition"]])
-            images[row["urn"].rpartition("::")[2]] = image
-        return images
-
     def ecs(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         self._call(action)
-        if action == "RunTask":
-            return {"tasks": [{"taskArn": "arn:aws:ecs:eu-west-1:1:task/main/abc"}], "failures": []}
-        if action == "UpdateService":
-            self.desired[request["service"]] = request["desiredCount"]
-            return {"service": {}}
-        if action == "ListTaskDefinitions":
-            family = f"/{request['familyPrefix']}:"
-            arns = [arn for arn in self._definitions() if family in arn]
-            return {"taskDefinitionArns": arns if request["status"] == "ACTIVE" else []}
-        if action == "DescribeTaskDefinition":
-            containers = json.loads(
-                self._definitions()[request["taskDefinition"]]["containerDefinitions"]
-            )
-            return {"taskDefinition": {"containerDefinitions": containers}}
         return super().ecs(action, request)
 
-    def lambda_(self, path: str) -> dict[str, Any]:
+    def aws_lambda(self, path: str) -> dict[str, Any]:
         if "/aliases/" not in path:
-            return super().lambda_(path)
+            return super().aws_lambda(path)
         versions = [
             row["inputs"]["functionVersion"] for row in self.operations if row["type"] == ALIAS
         ]
         return {"Name": "live", "FunctionVersion": versions[-1]}
-
-    def _definitions(self) -> dict[str, dict[str, Any]]:
-        created = [
-            row
-            for row in self.operations
-            if row["type"] == TASK_DEFINITION and row["operation"] == "create"
-        ]
-        return {
-            f"{row['arn'].rpartition(':')[0]}:{row['number']}": row["inputs"] for row in created
-        }
-
-    def _image(self, definition: Mapping[str, Any]) -> str:
-        match = re.search(r"sha256:\w+", definition["containerDefinitions"])
-        return match[0] if match else ""
-
-    def _service(self, name: str) -> dict[str, Any]:
-        rows = [
-            row
-            for row in self.operations
-            if row["type"] == SERVICE and row["inputs"].get("name") == name
-        ]
-        history = [row["inputs"]["taskDefinition"] for row in rows if row["operation"] != "delete"]
-        if not history or rows[-1]["operation"] == "delete":
-            return {"serviceName": name, "status": "INACTIVE", "deployments": []}
-        previous = next((arn for arn in reversed(history) if arn != history[-1]), history[-1])
-        definition = previous if self.rolls_back else history[-1]
-        primary = {
-            "status": "PRIMARY",
-            "id": f"ecs-svc/{definition}",
-            "taskDefinition": definition,
-            "rolloutState": "COMPLETED",
-            "runningCount": self.desired.get(name, 1),
-            "desiredCount": self.desired.get(name, 1),
-        }
-        return {"serviceName": name, "status": "ACTIVE", "deployments": [primary]}
 
 
 class Terminal:
@@ -427,7 +375,7 @@ def repeat(project: Project) -> None:
 
 def assert_deployed(project: Project) -> None:
     assert project.unfinished() == {}
-    assert set(project.account.services().values()) == {project.digest}
+    assert project.account.images() == {project.digest}
 
 
 def interrupt(

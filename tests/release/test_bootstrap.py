@@ -1,4 +1,4 @@
-"""`make bootstrap`: state bucket, KMS key, stack, and the settings of a pipeline."""
+"""`make bootstrap`: state bucket, KMS key, stack, and the rules of a pipeline."""
 
 import json
 import os
@@ -14,15 +14,16 @@ from release.bootstrap import ALIAS
 from sandbox.emulator.server import Emulator
 from tests import processes
 from tests.release.fake_aws import ACCOUNT as OTHER_ACCOUNT
-from tests.release.fake_aws import FakeAccount, own_stack_file, serving
+from tests.release.fake_aws import ROOT, serving
+from tests.release.fake_cli import FakePulumi, own_stack_file
+from tests.release.test_deploy import account_project
 from tests.repository.test_workflows import TEXTS
 
 pytestmark = pytest.mark.requirement("TR-17")
 REGION = "eu-west-1"
 BUCKET = f"gatehouse-pulumi-state-{ACCOUNT}-{REGION}"
 URL = f"s3://{BUCKET}?region={REGION}"
-STACK_FILE = own_stack_file().replace(OTHER_ACCOUNT, ACCOUNT)
-DELIVERY = "    delivery:\n      repository: acme/gatehouse\n      state_bucket: acme-state\n"
+DELIVERY = {"repository": "acme/gatehouse", "state_bucket": "acme-state"}
 
 
 @pytest.fixture
@@ -32,43 +33,39 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def account(emulator: Emulator, tmp_path: Path) -> Iterator[FakeAccount]:
-    fake = FakeAccount(folder=tmp_path, emulator=emulator, stacks=())
+def account(emulator: Emulator, tmp_path: Path) -> Iterator[FakePulumi]:
+    fake = FakePulumi(folder=tmp_path, emulator=emulator, stacks=())
     with serving(fake):
         yield fake
 
 
-def bootstrap(account: FakeAccount, *, extra: str = "", header: str = "", **rest: Any) -> Any:
-    return account.release("bootstrap", stack_file=header + STACK_FILE + extra, **rest)
+def bootstrap(account: FakePulumi, header: str = "", **options: Any) -> Any:
+    settings = options.pop("settings", {})
+    text = own_stack_file(**settings).replace(OTHER_ACCOUNT, ACCOUNT)
+    return account.release("bootstrap", stack_file=header + text, **options)
 
 
-def failure(account: FakeAccount, **options: Any) -> str:
+def failure(account: FakePulumi, **options: Any) -> str:
     result = bootstrap(account, **options)
     assert (result.returncode, account.steps) == (1, []), result.stderr
     return str(result.stderr)
 
 
-def install_gh(account: FakeAccount, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
-    processes.executable(account.folder / "gh", "\n".join(["#!/bin/sh", *lines]))
-    monkeypatch.setenv("PATH", f"{account.folder}{os.pathsep}{os.environ['PATH']}")
-
-
 def configuration(emulator: Emulator, bucket: str = BUCKET) -> dict[str, Any]:
     s3 = emulator.client("s3", REGION)
-    encryption = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"][
-        "Rules"
-    ]
+    rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    block = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    lifecycle = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     return {
         "versioning": s3.get_bucket_versioning(Bucket=bucket)["Status"],
-        "public access": set(
-            s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()
-        ),
-        "encryption": encryption[0]["ApplyServerSideEncryptionByDefault"],
+        "public access": set(block.values()),
+        "encryption": rules[0]["ApplyServerSideEncryptionByDefault"],
         "statements": json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"],
+        "expiration": lifecycle[0]["NoncurrentVersionExpiration"]["NoncurrentDays"],
     }
 
 
-def test_creates_bucket_key_and_stack(account: FakeAccount, emulator: Emulator) -> None:
+def test_creates_bucket_key_and_stack(account: FakePulumi, emulator: Emulator) -> None:
     result = bootstrap(account)
     assert result.returncode == 0, result.stderr
     kms = emulator.client("kms", REGION)
@@ -80,268 +77,186 @@ def test_creates_bucket_key_and_stack(account: FakeAccount, emulator: Emulator) 
         "versioning": "Enabled",
         "public access": {True},
         "encryption": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key},
+        "expiration": 90,
     }
-    assert (statement["Effect"], statement["Principal"], statement["Action"]) == (
-        "Deny",
-        "*",
-        ["s3:*"],
-    )
+    deny = ("Deny", "*", ["s3:*"])
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == deny
     assert statement["Resource"] == [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     provider = f"awskms://{ALIAS}?region={REGION}"
     assert account.steps == [f"login {URL}", f"stack init dev --secrets-provider {provider}"]
+    roles = emulator.client("iam", REGION).list_roles()["Roles"]
+    assert [role["Path"] for role in roles] == ["/aws-service-role/ecs.amazonaws.com/"]
     assert f"state_bucket: {BUCKET}\n" in result.stdout
     assert f"state_key_arn: {key}\n" in result.stdout
 
 
-def test_second_run_changes_nothing(account: FakeAccount, emulator: Emulator) -> None:
+def test_second_run_changes_nothing(account: FakePulumi, emulator: Emulator) -> None:
     first = bootstrap(account)
     before = configuration(emulator)
     second = bootstrap(account, header="secretsprovider: awskms://x\n")
     assert (first.returncode, second.returncode) == (0, 0), second.stderr
     assert configuration(emulator) == before
     assert len(emulator.client("kms", REGION).list_keys()["Keys"]) == 1
-    assert [step for step in account.steps if step.startswith("stack init")] == account.steps[1:2]
-    reports = [line for line in second.stdout.splitlines() if line.startswith("> ")]
-    assert reports == [
-        f"> the KMS key {ALIAS} exists",
-        f"> the bucket {BUCKET} exists",
-        "> the service-linked role of ECS exists",
-        f"> logged in: pulumi login '{URL}'",
-        "> the stack dev exists",
-    ]
+    assert len(emulator.client("iam", REGION).list_roles()["Roles"]) == 1
+    assert [step.split()[0] for step in account.steps] == ["login", "stack", "login"]
 
 
-def test_existing_bucket_keeps_its_policy_and_lifecycle(
-    account: FakeAccount, emulator: Emulator
+@pytest.mark.parametrize("versioning", ["Enabled", "Suspended", None])
+def test_existing_bucket_is_not_changed(
+    account: FakePulumi, emulator: Emulator, versioning: str | None
 ) -> None:
     s3 = emulator.client("s3", REGION)
     s3.create_bucket(Bucket="acme-state", CreateBucketConfiguration={"LocationConstraint": REGION})
-    own = {
-        "Sid": "Own",
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": "s3:DeleteBucket",
-        "Resource": "arn:aws:s3:::acme-state",
-    }
-    s3.put_bucket_policy(
-        Bucket="acme-state", Policy=json.dumps({"Version": "2012-10-17", "Statement": [own]})
-    )
-    result = bootstrap(account, extra=DELIVERY)
-    assert "> the bucket acme-state exists" in result.stdout, result.stderr
-    bucket = configuration(emulator, "acme-state")
-    assert [row["Sid"] for row in bucket["statements"]] == ["Own", "DenyInsecureTransport"]
-    assert "Lifecycle" not in str(s3.list_objects_v2(Bucket="acme-state"))
-    with pytest.raises(s3.exceptions.ClientError, match="NoSuchLifecycleConfiguration"):
-        s3.get_bucket_lifecycle_configuration(Bucket="acme-state")
+    if versioning:
+        s3.put_bucket_versioning(
+            Bucket="acme-state", VersioningConfiguration={"Status": versioning}
+        )
+    bootstrap(account, settings={"delivery": DELIVERY})
+    accepted = [f"login s3://acme-state?region={REGION}"]
+    assert account.steps[:1] == (accepted if versioning == "Enabled" else [])
+    with pytest.raises(s3.exceptions.ClientError, match="NoSuchBucketPolicy"):
+        s3.get_bucket_policy(Bucket="acme-state")
 
 
-@pytest.mark.parametrize(
-    ("region", "encryption", "message"),
-    [
-        (
-            "eu-central-1",
-            None,
-            "the bucket acme-state is in eu-central-1, but the stack is in eu-west-1",
-        ),
-        (
-            REGION,
-            {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "arn:x"},
-            "is encrypted with the KMS key arn:x",
-        ),
-        (REGION, {"SSEAlgorithm": "aws:kms"}, "is encrypted with the KMS key aws/s3"),
-    ],
-)
-def test_unsuitable_bucket_is_rejected(
-    account: FakeAccount,
-    emulator: Emulator,
-    region: str,
-    encryption: dict[str, str] | None,
-    message: str,
-) -> None:
-    s3 = emulator.client("s3", region)
-    s3.create_bucket(Bucket="acme-state", CreateBucketConfiguration={"LocationConstraint": region})
-    if encryption:
-        rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": encryption}]}
-        s3.put_bucket_encryption(Bucket="acme-state", ServerSideEncryptionConfiguration=rules)
-    error = failure(account, extra=DELIVERY)
-    assert message in error
-    assert "Set another name in delivery.state_bucket" in error
-    assert s3.get_bucket_versioning(Bucket="acme-state").get("Status") is None
-
-
-@pytest.mark.parametrize(
-    ("change", "state", "command"),
-    [
-        ("schedule_key_deletion", "PendingDeletion", "cancel-key-deletion"),
-        ("disable_key", "Disabled", "enable-key"),
-    ],
-)
-def test_key_that_cannot_be_used_is_reported(
-    account: FakeAccount, emulator: Emulator, change: str, state: str, command: str
-) -> None:
-    kms = emulator.client("kms", REGION)
-    key = kms.create_key()["KeyMetadata"]["KeyId"]
-    kms.create_alias(AliasName=ALIAS, TargetKeyId=key)
-    getattr(kms, change)(KeyId=key)
-    text = f"is in the state {state}. To use it, run: aws kms {command} --key-id"
-    assert text in failure(account)
-
-
-@pytest.mark.parametrize(
-    ("action", "message"),
-    [
-        ("s3:*", "bootstrap: AWS rejected DescribeKey:"),
-        (
-            "kms:*",
-            f"bootstrap: the bucket {BUCKET} belongs to another account, or the credentials "
-            f"may not read it.",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("action", "missing"), [("s3:*", "DescribeKey"), ("kms:*", "HeadBucket")])
 def test_missing_permission_is_reported(
-    account: FakeAccount, emulator: Emulator, action: str, message: str
+    account: FakePulumi, emulator: Emulator, action: str, missing: str
 ) -> None:
     iam = emulator.client("iam", REGION)
     iam.create_user(UserName="reader")
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}],
-    }
-    iam.put_user_policy(UserName="reader", PolicyName="reader", PolicyDocument=json.dumps(policy))
+    statement = {"Effect": "Allow", "Action": action, "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="reader", PolicyName="reader", PolicyDocument=policy)
     key = iam.create_access_key(UserName="reader")["AccessKey"]
     emulator.permissions.enforce(True)
     emulator.credentials = (key["AccessKeyId"], key["SecretAccessKey"])
-    error = failure(account)
-    assert message in error
-    assert "Use the credentials of an administrator" in error
+    assert missing in failure(account)
 
 
-def test_stack_with_a_passphrase_is_reported(account: FakeAccount) -> None:
-    account.stacks = ("dev",)
-    result = bootstrap(account, header="encryptionsalt: v1:x\n")
-    assert result.returncode == 0, result.stderr
-    assert (
-        f"run: pulumi stack change-secrets-provider 'awskms://{ALIAS}?region={REGION}' --stack dev"
-        in result.stdout
-    )
-    assert result.stdout.count("gh secret set PULUMI_CONFIG_PASSPHRASE ") == 4
-
-
-def test_failure_of_the_cli_is_reported(account: FakeAccount) -> None:
+def test_failure_of_the_cli_is_reported(account: FakePulumi) -> None:
     account.failures = {"login": "error: unable to open bucket"}
     assert failure(account) == "bootstrap: pulumi login failed: error: unable to open bucket\n"
 
 
-def test_missing_prerequisites_are_reported_together(account: FakeAccount) -> None:
-    missing: dict[str, Any] = {"cli": False, "credentials": False}
+def test_missing_prerequisites_are_reported_together(account: FakePulumi) -> None:
     url = "https://api.pulumi.com"
-    error = account.refusal("bootstrap", stack_file=STACK_FILE, backend_url=url, **missing)
-    cli, backend, credentials = error.splitlines()
-    assert "the Pulumi CLI is not on PATH. Install it: https://www.pulumi.com/docs/install/" in cli
-    assert f"PULUMI_BACKEND_URL is {url}" in backend
-    assert "no AWS credentials. Run: aws sso login, or set AWS_PROFILE" in credentials
+    options: dict[str, Any] = {"credentials": False, "PULUMI_BACKEND_URL": url}
+    credentials, backend = account.refusal("bootstrap", **options).splitlines()
+    assert "aws sso login" in credentials
+    assert f"PULUMI_BACKEND_URL={url}" in backend
 
 
-def test_other_account_is_rejected(account: FakeAccount, emulator: Emulator) -> None:
-    assert (
-        f"the AWS credentials are for account {ACCOUNT}, but the stack dev is in account "
-        f"{OTHER_ACCOUNT}"
-    ) in account.refusal("bootstrap")
+def test_other_account_is_rejected(account: FakePulumi, emulator: Emulator) -> None:
+    error = account.refusal("bootstrap")
+    assert f"for account {ACCOUNT}, but the stack dev is in account {OTHER_ACCOUNT}" in error
     assert emulator.client("s3", REGION).list_buckets()["Buckets"] == []
 
 
-def test_variables_of_the_workflows_are_printed(account: FakeAccount) -> None:
-    result = bootstrap(account, extra=DELIVERY)
-    commands = re.findall(
-        r"^gh variable set (\S+) --repo acme/gatehouse --env (\S+) --body '(\S+)'$",
-        result.stdout,
-        re.M,
-    )
-    printed = {(environment, name) for name, environment, _ in commands}
-    suffixes = {"release": "", "preview": "-preview", "drift": "-drift", "image": "-image"}
-    used = {
-        (f"dev{suffix}", name)
-        for workflow, suffix in suffixes.items()
-        for name in re.findall(r"\bvars\.(\w+)", TEXTS[workflow])
-        if name not in ("ARTIFACT_ATTESTATIONS", "AWS_DELIVERY")
-    }
-    assert used <= printed
-    assert {environment for environment, _ in printed} == {
-        f"dev{suffix}" for suffix in suffixes.values()
-    }
-    assert result.stdout.endswith(
-        "\ngh variable set AWS_DELIVERY --repo acme/gatehouse --body 'true'\n"
-    )
-    assert (
-        "AWS_DEPLOY_ROLE",
-        "dev",
-        f"arn:aws:iam::{ACCOUNT}:role/gatehouse-dev-deploy",
-    ) in commands
-    assert ("PULUMI_BACKEND_URL", "dev-drift", f"s3://acme-state?region={REGION}") in commands
-    created = re.findall(
-        r"^gh api --method PUT repos/acme/gatehouse/environments/(\S+) -F", result.stdout, re.M
-    )
-    assert created == ["dev", "dev-preview", "dev-drift", "dev-image"]
-
-
-def test_ids_of_the_repository_are_read_with_gh(
-    account: FakeAccount, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.requirement("CG-21")
+@pytest.mark.parametrize(
+    ("settings", "roles"),
+    [({}, []), ({"guards.config_recorder": True}, ["/aws-service-role/config.amazonaws.com/"])],
+)
+def test_bootstrap_of_the_account(
+    account: FakePulumi, emulator: Emulator, settings: dict[str, Any], roles: list[str]
 ) -> None:
-    without = bootstrap(account, extra=DELIVERY).stdout
-    assert 'repository_id: "<gh api repos/acme/gatehouse --jq .id>"' in without
-    install_gh(account, monkeypatch, '[ "$2" = repos/acme/gatehouse ] && printf "123\\n456\\n"')
-    printed = bootstrap(account, extra=DELIVERY).stdout
-    assert 'owner_id: "123"\n      repository_id: "456"' in printed
+    changes = {"account": ACCOUNT, "state_bucket": "acme-state-of-account", **settings}
+    result = account_project(account, "bootstrap", **changes)
+    assert result.returncode == 0, result.stderr
+    assert account.steps == [f"login s3://acme-state-of-account?region={REGION}"]
+    created = emulator.client("iam", REGION).list_roles()["Roles"]
+    assert [role["Path"] for role in created] == roles
 
 
-#: Environments that jobs of the branch main use, and the environment of pull requests.
-MAIN = "branch main"
-PROTECTED = {"dev": MAIN, "dev-drift": MAIN, "dev-image": MAIN, "dev-preview": "reviewers"}
+#: A GitHub CLI whose repository is a folder: environments with their rules and variables.
+GH = r"""#!/bin/bash
+cd FOLDER
+rules() { mkdir -p "${1##*/}"; echo "$2" > "${1##*/}/rules"; }
+branches() { path=${1%/*}; echo "${path##*/}/branches"; }
+case "$*" in
+"variable set AWS_DELIVERY "*) ;;
+"variable set "*) echo "$3=$9" >> "$7/variables" ;;
+"api user "*) echo 7 ;;
+"api repos/acme/gatehouse --jq "*) echo 'owner_id: "1"' ;;
+"api repos/acme/gatehouse/branches/main "*) cat main ;;
+*" --method PUT "*"deployment_branch_policy"*) rules "$5" branch_policy ;;
+*" --method PUT "*"reviewers[][id]=7"*) rules "$5" required_reviewers ;;
+*" --method POST "*"-f name=main") echo branch main >> "$(branches "$5")" ;;
+*" --jq .branch_policies[].name") touch "$(branches "$2")"; sed 's/.* //' "$(branches "$2")" ;;
+*"/deployment-branch-policies "*) cat "$(branches "$2")" ;;
+*) cat "${2##*/}/rules" ;;
+esac
+"""
+
+
+@pytest.fixture
+def repository(account: FakePulumi, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A protected repository on GitHub, without environments."""
+    folder = account.folder / "github"
+    folder.mkdir()
+    (folder / "main").write_text("true\n")
+    processes.executable(account.folder / "gh", GH.replace("FOLDER", str(folder)))
+    monkeypatch.setenv("PATH", f"{account.folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+def set_up(account: FakePulumi) -> None:
+    """Run the command that a failed `make bootstrap` prints, twice."""
+    settings: dict[str, Any] = {"settings": {"delivery": DELIVERY}}
+    result = bootstrap(account, **settings)
+    assert result.returncode == 1
+    (command,) = re.findall(r"run: (scripts/pipeline\.sh .*)", result.stderr)
+    for _ in range(2):
+        processes.run(["bash", "-c", command], cwd=ROOT, check=True)
+    assert bootstrap(account, **settings).returncode == 0
+
+
+def test_environments_and_variables_are_created(account: FakePulumi, repository: Path) -> None:
+    set_up(account)
+    suffixes = {"release": "", "preview": "-preview", "drift": "-drift", "image": "-image"}
+    values = {
+        path.name: dict(
+            line.split("=", 1) for line in (path / "variables").read_text().splitlines()
+        )
+        for path in repository.iterdir()
+        if path.is_dir()
+    }
+    assert set(values) == {f"dev{suffix}" for suffix in suffixes.values()}
+    for workflow, suffix in suffixes.items():
+        used = {*re.findall(r"\bvars\.(\w+)", TEXTS[workflow])}
+        assert used - {"ARTIFACT_ATTESTATIONS", "AWS_DELIVERY"} <= values[f"dev{suffix}"].keys()
+    role = f"arn:aws:iam::{ACCOUNT}:role/gatehouse-dev-deploy"
+    assert values["dev"]["AWS_DEPLOY_ROLE"] == role
+    assert values["dev-drift"]["PULUMI_BACKEND_URL"] == f"s3://acme-state?region={REGION}"
 
 
 @pytest.mark.parametrize(
-    ("rules", "unprotected"),
+    ("environment", "rules", "branches", "accepted"),
     [
-        (PROTECTED, []),
-        (PROTECTED | {"dev-drift": "none"}, ["dev-drift"]),
-        (PROTECTED | {"dev-drift": "branch main branch *"}, ["dev-drift"]),
-        (PROTECTED | {"dev-drift": "tag main"}, ["dev-drift"]),
-        (PROTECTED | {"dev-drift": "reviewers"}, ["dev-drift"]),
-        (PROTECTED | {"dev-preview": MAIN}, []),
-        (PROTECTED | {"dev-preview": "none"}, ["dev-preview"]),
-        ({"dev": MAIN, "dev-image": MAIN}, ["dev-preview", "dev-drift"]),
-        (PROTECTED | {"branch": "false"}, ["main"]),
-    ],
-    ids=[
-        "all",
-        "no rule",
-        "other branches",
-        "a tag",
-        "no branch",
-        "no previews of pull requests",
-        "no reviewers",
-        "no environment",
-        "no protected branch",
+        ("dev-drift", "", "branch main", False),
+        ("dev-drift", "branch_policy", "branch main\nbranch *", False),
+        ("dev-drift", "branch_policy", "tag main", False),
+        ("dev-drift", "required_reviewers", "", False),
+        ("dev-preview", "branch_policy", "branch main", True),  # no previews of pull requests
+        ("dev-preview", "", "", False),
+        ("main", "false", "", False),
     ],
 )
 def test_environment_without_protection_rules_is_an_error(
-    account: FakeAccount,
-    monkeypatch: pytest.MonkeyPatch,
-    rules: dict[str, str],
-    unprotected: list[str],
+    account: FakePulumi,
+    repository: Path,
+    environment: str,
+    rules: str,
+    branches: str,
+    accepted: bool,
 ) -> None:
-    branch = f"repos/acme/gatehouse/branches/main) echo {rules.get('branch', 'true')};;"
-    lines = ['case "$2" in', branch]
-    for name, rule in rules.items():
-        kind = "required_reviewers" if rule == "reviewers" else "branch_policy"
-        path = f"repos/acme/gatehouse/environments/{name}"
-        lines.append(f"{path}) echo {'' if rule == 'none' else kind};;")
-        branches = "" if kind == "required_reviewers" else rule
-        lines.append(f"{path}/deployment-branch-policies) printf '%s\\n' '{branches}';;")
-    install_gh(account, monkeypatch, *lines, "*) exit 1;;", "esac")
-    result = bootstrap(account, extra=DELIVERY)
-    assert result.returncode == (1 if unprotected else 0), result.stderr
-    problems = re.findall(r"the (?:GitHub environment|branch) (\S+)", result.stderr)
-    assert [name for name in problems if name != "main,"] == unprotected
-    assert result.stderr.count("gh api --method PUT ") == len({*unprotected} - {"main"})
+    set_up(account)
+    if environment == "main":
+        (repository / environment).write_text(rules)
+    else:
+        (repository / environment / "rules").write_text(rules)
+        (repository / environment / "branches").write_text(branches)
+    result = bootstrap(account, settings={"delivery": DELIVERY})
+    assert (result.returncode == 0) is accepted, result.stderr
+    assert (environment in result.stderr) is not accepted

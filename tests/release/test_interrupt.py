@@ -36,9 +36,11 @@ import os, signal, sys
 from pathlib import Path
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from release import __main__ as command, pulumi_cli
-command._command = lambda options: pulumi_cli.run(["./pulumi"], Path())
-os.chdir("{folder}")
-pulumi_cli.interrupt_on_signals()
+from release.stack_file import Stack
+os.environ["PATH"] = "{folder}" + os.pathsep + os.environ["PATH"]
+stack = Stack("dev", "", "", "", root=Path("{folder}"))
+command._command = lambda options: pulumi_cli.run(stack, "up")
+pulumi_cli.prepare_process()
 sys.exit(command.main(sys.argv[3:]))
 """
 NEXT = "deploy: interrupted. To continue, run: make deploy ENV=dev"

@@ -13,10 +13,9 @@ from gatehouse.services.sharing.app import create
 from gatehouse.services.sharing.lambda_adapter import lambda_handler
 from mangum.types import LambdaContext
 
-from release.errors import DeploymentFailed
-from release.pulumi_cli import command_line, excluded_urns
+from release.errors import CommandFailed
 from release.stack_file import Stack
-from release.traffic import BAKE_S, CANARY_WEIGHT, POLL_S, FunctionVersion, shift_traffic
+from release.traffic import BAKE_S, CANARY_WEIGHT, POLL_S, shift_traffic
 from sandbox.emulator.server import Emulator
 
 pytestmark = pytest.mark.requirement("SS-06", "SS-09")
@@ -45,6 +44,17 @@ class Functions:
         return {"Payload": io.BytesIO(json.dumps(self.payload).encode()), **failed}
 
 
+@dataclass(frozen=True)
+class Clients(Stack):
+    """A stack whose clients are those of moto."""
+
+    functions: Any = None
+    cloudwatch: Any = None
+
+    def client(self, service: str) -> Any:
+        return {"lambda": self.functions, "cloudwatch": self.cloudwatch}[service]
+
+
 @dataclass
 class Account:
     """An alias that routes to version 1, and version 2. weights: of the alias at each poll."""
@@ -55,21 +65,23 @@ class Account:
 
     def alias(self) -> tuple[str, dict[str, float]]:
         alias = self.functions.get_alias(FunctionName=FUNCTION, Name=ALIAS)
-        return alias["FunctionVersion"], (alias.get("RoutingConfig") or {}).get(
-            "AdditionalVersionWeights", {}
-        )
+        routing = alias.get("RoutingConfig") or {}
+        return alias["FunctionVersion"], routing.get("AdditionalVersionWeights", {})
 
     def raise_alarm(self, name: str) -> None:
         self.cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="test")
 
-    def shift(self, version: str = "2", on_poll: Callable[[int], None] = lambda poll: None) -> str:
+    def shift(self, version: str = "2", on_poll: Callable[[int], None] = lambda poll: None) -> None:
         def sleep(seconds: float) -> None:
             assert seconds == POLL_S
             self.weights.append(self.alias()[1])
             on_poll(len(self.weights))
 
-        new = FunctionVersion(FUNCTION, version, ALIAS, ALARMS)
-        return shift_traffic(self.functions, self.cloudwatch, new, "/readyz", sleep=sleep)
+        output = {"function": FUNCTION, "version": version, "alias": ALIAS, "alarms": [*ALARMS]}
+        stack = Clients(
+            "dev", "1", REGION, "", functions=self.functions, cloudwatch=self.cloudwatch
+        )
+        shift_traffic(stack, "sharing", output, sleep=sleep)
 
 
 @pytest.fixture
@@ -111,7 +123,7 @@ def account() -> Iterator[Account]:
 
 
 def test_new_version_is_tested_then_receives_a_share_then_all_requests(account: Account) -> None:
-    assert account.shift() == "1"
+    account.shift()
     assert [version for version, _ in account.functions.invoked] == ["2"]
     assert account.weights == [{"2": CANARY_WEIGHT}] * round(BAKE_S / POLL_S)
     assert account.alias() == ("2", {})
@@ -127,25 +139,20 @@ def test_smoke_test_is_a_request_of_api_gateway(account: Account) -> None:
 
 @pytest.mark.parametrize(
     ("payload", "failure", "message"),
-    [
-        ({"statusCode": 503}, "", "/readyz returned 503"),
-        ({}, "Unhandled", r"the function failed \(Unhandled\)"),
-    ],
+    [({"statusCode": 503}, "", "503"), ({"errorType": "KeyError"}, "Unhandled", "KeyError")],
 )
 def test_version_that_fails_its_smoke_test_receives_no_request(
     account: Account, payload: dict[str, Any], failure: str, message: str
 ) -> None:
     account.functions.payload, account.functions.failure = payload, failure
-    with pytest.raises(DeploymentFailed, match=message):
+    with pytest.raises(CommandFailed, match=message):
         account.shift()
     assert (account.weights, account.alias()) == ([], ("1", {}))
 
 
 @pytest.mark.parametrize("poll", [1, 7, round(BAKE_S / POLL_S)])
 def test_alarm_routes_all_requests_to_the_previous_version(account: Account, poll: int) -> None:
-    with pytest.raises(
-        DeploymentFailed, match=rf"raised alarms: {ALARMS[1]}\. Version 1 receives all requests"
-    ):
+    with pytest.raises(CommandFailed, match=ALARMS[1]):
         account.shift(
             on_poll=lambda number: account.raise_alarm(ALARMS[1]) if number == poll else None
         )
@@ -168,13 +175,5 @@ def test_alarm_that_was_raised_before_does_not_stop_a_deployment(account: Accoun
 
 
 def test_unchanged_version_is_not_shifted(account: Account) -> None:
-    assert account.shift(version="1") == "1"
+    account.shift(version="1")
     assert (account.functions.invoked, account.weights) == ([], [])
-
-
-def test_first_update_excludes_the_alias_and_what_depends_on_it() -> None:
-    stack = Stack("dev", "123456789012", REGION, "")
-    words = command_line("deploy", stack, without_services=True, without_aliases=("sharing",))
-    assert "**aws:lambda/alias:Alias::sharing" in words
-    assert excluded_urns(("sharing",))[-1] == "aws:lambda/alias:Alias::sharing"
-    assert "lambda/alias" not in str(command_line("deploy", stack, without_services=True))

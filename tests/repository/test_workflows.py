@@ -12,7 +12,7 @@ import yaml
 from components.delivery.roles import ROLES
 from components.naming import DEPLOY
 from components.settings.workloads import BAKE_MINUTES, STEP_MINUTES
-from release.signature import WORKFLOW
+from release.image import WORKFLOW
 from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,7 +21,7 @@ from gatehouse.services.gateway import echo
 from moto import mock_aws
 
 from components import contract
-from release.verify import ServiceState, deployment_errors
+from release.verify import rollout_error
 from sandbox.child_processes import Child
 from sandbox.ports import free_port
 from tests.components.program import run
@@ -138,24 +138,17 @@ def hook_details(gateway: Gateway) -> dict[str, Any]:
     return {**details, "canary": canary}
 
 
-def deployed(gateway: Gateway, previous: str, new: str) -> ServiceState:
-    """The state of the service after ECS has invoked the smoke test until it has decided. ECS rolls
-    back a deployment whose hook returns FAILED. Source: ECS Developer Guide, "Lifecycle hooks for
-    Amazon ECS service deployments".
+def rolled_back(gateway: Gateway) -> str:
+    """Why the service does not run its new version after ECS has invoked the smoke test until it
+    has decided. ECS rolls back a deployment whose hook returns FAILED. Source: ECS Developer Guide,
+    "Lifecycle hooks for Amazon ECS service deployments".
     """
     details = hook_details(gateway)
     while (result := smoke.handler({"hookDetails": details}, None))["hookStatus"] == "IN_PROGRESS":
         details = result["hookDetails"]
-    reason = "Service deployment rolled back because the lifecycle hook failed."
-    if result["hookStatus"] == "FAILED":
-        return ServiceState("ecs-svc/1", previous, "COMPLETED", 1, 1, reason)
-    return ServiceState("ecs-svc/2", new, "COMPLETED", 1, 1)
-
-
-def rolled_back(gateway: Gateway) -> list[str]:
-    before = {"gateway": ServiceState("ecs-svc/1", "gateway:1", "COMPLETED", 1, 1)}
-    after = {"gateway": deployed(gateway, "gateway:1", "gateway:2")}
-    return deployment_errors(before, after, {"gateway": "gateway:2"})
+    definition = "gateway:1" if result["hookStatus"] == "FAILED" else "gateway:2"
+    primary = {"status": "PRIMARY", "taskDefinition": definition, "rolloutState": "COMPLETED"}
+    return rollout_error({"deployments": [primary]}, "gateway:2")
 
 
 @pytest.mark.requirement("SS-08")
@@ -164,7 +157,7 @@ async def test_release_that_forwards_requests_is_deployed(
 ) -> None:
     """The use of the canary key is neither counted nor logged."""
     gateway = released()
-    assert await asyncio.to_thread(rolled_back, gateway) == []
+    assert await asyncio.to_thread(rolled_back, gateway) == ""
     before = await written(gateway, "")
     await gateway.verify(new_token().text)
     await until_written(gateway, "", before + 1)
@@ -181,8 +174,7 @@ def test_release_that_breaks_the_proxy_is_rolled_back(
     what: str, secret: Any, released: Release
 ) -> None:
     gateway = released(_RELEASES[what])
-    (error,) = rolled_back(gateway)
-    assert error.startswith("gateway: ECS rolled the deployment back. The service runs gateway:1")
+    assert rolled_back(gateway).startswith("ECS runs gateway:1 ")
     # The other checks do not see it.
     details = hook_details(gateway)
     del details["canary"]

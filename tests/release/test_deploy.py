@@ -1,0 +1,268 @@
+"""Order of a deployment, failures of each step, and destruction."""
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import yaml
+
+from release.pulumi_cli import without_services
+from tests.components.program import ROOT, run
+from tests.components.settings.stack_settings import raw_account_settings
+from tests.release.fake_aws import ACCOUNT, NEW, OLD
+from tests.release.fake_cli import MIGRATE, FakePulumi, name, own_stack_file
+
+INFRASTRUCTURE = ["preview", "up without services", "run gatehouse-dev-migrate:2"]
+SHARING = {"function": name("sharing"), "alias": "live", "alarms": []}
+SERVERLESS = own_stack_file(sharing={"mode": "serverless"})
+
+
+@pytest.mark.requirement("TR-17")
+def test_migration_runs_before_services_change(account: FakePulumi) -> None:
+    result = account.release("deploy", "--yes")
+    assert (result.returncode, account.steps) == (0, [*INFRASTRUCTURE, "up"]), result.stderr
+    assert account.images() == {NEW}
+
+
+@pytest.mark.parametrize("migration", [1, None])
+def test_failed_migration_leaves_services_unchanged(
+    account: FakePulumi, migration: int | None
+) -> None:
+    account.migration = migration
+    assert account.release("deploy", "--yes", "--rollback").returncode == 1
+    assert (account.steps, account.images()) == (INFRASTRUCTURE, {OLD})
+
+
+@pytest.mark.parametrize(
+    ("call", "result"),
+    [
+        ("RunTask", {"tasks": [], "failures": [{"reason": "RESOURCE:MEMORY"}]}),
+        ("RunTask", {"__type": "AccessDeniedException", "message": "denied"}),
+        ("preview", {"code": 255}),
+    ],
+)
+def test_failed_step_leaves_services_unchanged(
+    account: FakePulumi, call: str, result: dict[str, Any]
+) -> None:
+    account.intercept = lambda current, reply: result if current == call else reply
+    assert account.release("deploy", "--yes").returncode == 1
+    assert account.images() == {OLD}
+
+
+@pytest.mark.parametrize("stdin", ["", "prod\n"])
+def test_unconfirmed_deployment_changes_nothing(account: FakePulumi, stdin: str) -> None:
+    assert account.release("deploy", stdin=stdin).returncode == 1
+    assert account.steps == ["preview"]
+
+
+def test_ids_of_what_changes_are_printed_before_the_confirmation(account: FakePulumi) -> None:
+    """Others can write the state. The preview also does not count what waits for deletion."""
+    start = "urn:pulumi:dev::gatehouse::aws:"
+    deleted, same = f"{start}s3/bucket:Bucket::x", f"{start}s3/bucket:Bucket::y"
+    account.resources = [
+        {"urn": MIGRATE, "id": "gatehouse-prod-migrate"},
+        {"urn": deleted, "id": "b", "delete": True},
+        {"urn": same, "id": "y"},
+    ]
+    printed = account.release("deploy").stdout
+    assert f", replace: {MIGRATE} (gatehouse-prod-migrate)\n" in printed
+    assert (f"> delete: {deleted} (b)\n" in printed, same in printed) == (True, False)
+    assert f"> delete: {same} (y)\n" in account.release("destroy").stdout
+
+
+@pytest.mark.requirement("SS-06", "SS-09")
+@pytest.mark.parametrize(
+    ("functions", "status", "steps"),
+    [
+        # The image is unchanged, and the function does not exist yet.
+        ({"version": "1"}, 200, ["up without services and aliases", INFRASTRUCTURE[2], "up"]),
+        ({}, 200, [*INFRASTRUCTURE[1:], "up"]),
+        ({"version": "2"}, 503, ["up without services and aliases", INFRASTRUCTURE[2], "invoke 2"]),
+        # The state names the function of another stack.
+        (
+            {"version": "2", "function": "gatehouse-prod-sharing"},
+            503,
+            ["up without services and aliases", INFRASTRUCTURE[2]],
+        ),
+    ],
+)
+def test_services_change_after_the_functions(
+    account: FakePulumi, functions: dict[str, str], status: int, steps: list[str]
+) -> None:
+    account.smoke_test = status
+    account.outputs["functions"] = {"sharing": {**SHARING, **functions}} if functions else {}
+    result = account.release("deploy", "--yes", stack_file=SERVERLESS)
+    assert (result.returncode, account.steps) == (status != 200, ["preview", *steps])
+
+
+@pytest.mark.requirement("SS-08", "SS-09")
+@pytest.mark.parametrize("rollback", [False, True])
+@pytest.mark.parametrize(
+    ("failure", "value"), [("rolls_back", True), ("failed_updates", 1), ("canary", False)]
+)
+def test_previous_image_is_deployed_if_the_services_fail(
+    account: FakePulumi, failure: str, value: object, rollback: bool
+) -> None:
+    account.recovers = rollback
+    setattr(account, failure, value)
+    result = account.release("deploy", "--yes", *(["--rollback"] if rollback else []))
+    updates = [step for step in account.steps if not step.startswith("invoke")]
+    assert (result.returncode, updates) == (
+        1,
+        [*INFRASTRUCTURE, "up", *["preview", "up"] * rollback],
+    )
+    assert account.digest() == (OLD if rollback else NEW)
+    assert ("run: make rollback ENV=dev" in result.stderr) is not rollback
+    if rollback:
+        assert account.images() == {OLD}
+
+
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        (("deploy", "--rollback"), "preview"),
+        (("deploy", "--rollback"), "run gatehouse-dev-migrate:2"),
+        (("destroy",), "preview of the destruction"),
+        (("rollback", "--digest", OLD), "preview"),
+    ],
+)
+def test_state_that_others_replace_after_the_preview_is_not_used(
+    account: FakePulumi, words: tuple[str, ...], step: str
+) -> None:
+    def replace(call: str, result: dict[str, Any]) -> dict[str, Any]:
+        if account.steps[-1:] == [step]:
+            account.resources = [{"urn": "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::x"}]
+        return result
+
+    account.intercept = replace
+    result = account.release(*words, stdin="dev\n")
+    assert (result.returncode, account.steps[-1], account.digest()) == (1, step, NEW)
+
+
+def test_stack_file_that_changes_after_the_preview_is_not_used(account: FakePulumi) -> None:
+    def change(call: str, result: dict[str, Any]) -> dict[str, Any]:
+        if call == "preview":
+            file = account.folder / "Pulumi.dev.yaml"
+            file.write_text(file.read_text().replace(NEW, OLD))
+        return result
+
+    account.intercept = change
+    assert account.release("deploy", "--yes").returncode == 1
+    assert account.steps == ["preview"]
+
+
+@pytest.mark.parametrize(
+    ("preview", "stdin", "code", "steps"),
+    [
+        (0, "dev\n", 0, ["preview of the destruction", "destroy"]),
+        (0, "yes\n", 2, ["preview of the destruction"]),
+        (255, "dev\n", 255, ["preview of the destruction"]),  # a protected resource
+    ],
+)
+def test_stack_is_destroyed_after_a_preview_and_a_confirmation(
+    account: FakePulumi, preview: int, stdin: str, code: int, steps: list[str]
+) -> None:
+    account.preview = preview
+    result = account.release("destroy", stdin=stdin)
+    assert (result.returncode, account.steps) == (code, steps)
+
+
+def excluded(words: Sequence[str]) -> set[str]:
+    """URNs that options exclude, with their dependents."""
+    patterns = [after for option, after in pairwise(words) if option == "--exclude"]
+    urns: set[str] = set()
+    for resource in run("dev").resources:
+        if any(fnmatch.fnmatch(resource.urn, pattern) for pattern in patterns) or (
+            not urns.isdisjoint((resource.parent, *resource.dependencies))
+        ):
+            urns.add(resource.urn)
+    return urns
+
+
+def test_first_step_excludes_services_their_task_definitions_and_their_dns_records() -> None:
+    urns = excluded(without_services())
+    types = {urn.split("::")[2].rpartition("$")[2] for urn in urns}
+    records = {urn.rpartition("::")[2] for urn in urns if ":route53/record:" in urn}
+    assert records == {"gateway", "console", "sharing"}
+    assert {type for type in types if type.startswith("aws:")} == {
+        "aws:ecs/taskDefinition:TaskDefinition",
+        "aws:ecs/service:Service",
+        "aws:appautoscaling/target:Target",
+        "aws:appautoscaling/policy:Policy",
+        "aws:route53/record:Record",
+    }
+    definitions = {urn.rpartition("::")[2] for urn in urns if "$aws:ecs/taskDefinition:" in urn}
+    assert definitions == {"gateway", "console"}, "the migration is deployed"
+
+
+@pytest.mark.parametrize(
+    ("page", "zone"),
+    [("guides/deploy", {"aws:route53/zone:Zone"}), ("runbooks/recovery", set[str]())],
+)
+@pytest.mark.parametrize(
+    ("stack", "changes"),
+    [
+        ("dev", {}),
+        ("prod", {"delivery": {"repository": "example/gatehouse", "state_bucket": "state"}}),
+    ],
+    ids=["without a pipeline", "with a pipeline"],
+)
+def test_targets_of_the_first_update_include_what_they_require(
+    page: str, zone: set[str], stack: str, changes: dict[str, Any]
+) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    found = re.findall(r"--target '([^']+)'", text)
+    patterns = [re.escape(target).replace(r"\*\*", ".*") for target in found]
+    assert len(patterns) >= 7
+    targets = {
+        resource.urn: resource
+        for resource in run(stack, changes=changes).resources
+        if any(re.fullmatch(pattern, resource.urn) for pattern in patterns)
+    }
+    types = {resource.type for resource in targets.values()}
+    created = {"aws:ecr/repository:Repository", "aws:kms/key:Key", "aws:iam/role:Role"}
+    assert created | zone <= types
+    assert not types & {
+        "aws:rds/instance:Instance",
+        "aws:ecs/service:Service",
+        "aws:acm/certificateValidation:CertificateValidation",
+    }
+    for resource in targets.values():
+        provider = resource.provider.rpartition("::")[0]
+        required = {*resource.dependencies, resource.parent, provider} - {""}
+        missing = {
+            urn for urn in required if urn not in targets and "pulumi:pulumi:Stack" not in urn
+        }
+        assert missing == set(), resource.urn
+
+
+def account_project(fake: FakePulumi, *words: str, **changes: Any) -> Any:
+    file = fake.folder / "account" / "Pulumi.main.yaml"
+    file.parent.mkdir()
+    settings = raw_account_settings({"account": ACCOUNT, **changes})
+    file.write_text(yaml.safe_dump({"config": {"gatehouse-account:settings": settings}}))
+    fake.stacks = ("main",)
+    return fake.release(*words, "--project", "account", stack="main")
+
+
+@pytest.mark.requirement("CG-21", "TR-17")
+@pytest.mark.parametrize(("words", "steps"), [(("--yes",), ["preview", "up"]), ((), ["preview"])])
+def test_account_is_deployed_without_services(
+    account: FakePulumi, words: tuple[str, ...], steps: list[str]
+) -> None:
+    result = account_project(account, "deploy", *words)
+    assert (result.returncode, account.steps) == (0 if words else 1, steps), result.stderr
+
+
+@pytest.mark.requirement("CG-21")
+@pytest.mark.parametrize(
+    ("command", "changes"), [("image", {}), ("rollback", {}), ("destroy", {"guards": "create"})]
+)
+def test_command_that_the_account_cannot_run_is_rejected(
+    account: FakePulumi, command: str, changes: dict[str, Any]
+) -> None:
+    result = account_project(account, command, **changes)
+    assert (result.returncode, account.steps) == (2, [])
