@@ -1,7 +1,7 @@
 """Follows the logs of a deployed stack or of the local environment."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from release.stack_file import ROOT, Stack
@@ -19,7 +19,7 @@ def files_command(folder: Path = ROOT / ".gatehouse" / "logs") -> list[str]:
     raise ValueError("the sandbox is not running (make up). For a stack: make logs ENV=dev")
 
 
-def follow(command: list[str]) -> Iterator[str]:
+def follow(command: list[str]) -> Generator[str, None, None]:
     """The lines of a command, which ends when the user interrupts this one."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as process:
         try:
