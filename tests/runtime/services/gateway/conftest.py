@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import asyncpg
@@ -356,6 +357,15 @@ async def serving(handle: Any) -> AsyncIterator[int]:
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
+
+
+@pytest.fixture
+def socket_folder() -> Iterator[Path]:
+    """A temporary folder for the sockets of a gateway, whose paths must be short. That of pytest
+    contains the names of the user and of the test.
+    """
+    with TemporaryDirectory(prefix="gh-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -65,23 +65,30 @@ class Named:
 
 @pytest.fixture
 async def named(
-    gateway: Gateway, database: Any, redis_url: str, tmp_path: Path
+    gateway: Gateway, database: Any, redis_url: str, socket_folder: Path
 ) -> AsyncIterator[Named]:
     settings = {
-        "NAMES": str(tmp_path / "names.json"),
-        "TMPDIR": str(tmp_path),
-        "SSL_CERT_FILE": str(tmp_path / "ca.pem"),
+        "NAMES": str(socket_folder / "names.json"),
+        "TMPDIR": str(socket_folder),
+        "SSL_CERT_FILE": str(socket_folder / "ca.pem"),
     }
     for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        server_context(tmp_path / name, f"{name}.test")
-    trusted = [(tmp_path / name / "certificate.pem").read_text() for name in ("first", "second")]
-    (tmp_path / "ca.pem").write_text("".join(trusted))
-    (tmp_path / "names.json").write_text("{}")
-    with running_gateway(database, redis_url, tmp_path, NAMES, **settings) as (port, pid, log, _):
+        (socket_folder / name).mkdir()
+        server_context(socket_folder / name, f"{name}.test")
+    trusted = [
+        (socket_folder / name / "certificate.pem").read_text() for name in ("first", "second")
+    ]
+    (socket_folder / "ca.pem").write_text("".join(trusted))
+    (socket_folder / "names.json").write_text("{}")
+    with running_gateway(database, redis_url, socket_folder, NAMES, **settings) as (
+        port,
+        pid,
+        log,
+        _,
+    ):
         client = replace(gateway, port=port, pid=pid, log=log)
         agent = await client.create_key(scopes=["cores:register"])
-        yield Named(client, agent, await client.create_key(), tmp_path)
+        yield Named(client, agent, await client.create_key(), socket_folder)
         await client.pool.execute("UPDATE core SET draining = true, expires_at = now()")
 
 

@@ -178,9 +178,9 @@ async def test_requests_in_progress_are_aborted_after_the_stop_timeout(
 
 @pytest.mark.requirement("TR-12")
 async def test_killed_worker_is_replaced_and_fails_no_request(
-    another: Any, core: Core, tmp_path: Path
+    another: Any, core: Core, socket_folder: Path
 ) -> None:
-    client = another(GATEHOUSE_WORKERS="2", TMPDIR=str(tmp_path))
+    client = another(GATEHOUSE_WORKERS="2", TMPDIR=str(socket_folder))
     await client.register(core.url, "killed")
     key = await client.create_key(limits=[limit(10**9, 1)])
     statuses, stopped = list[int](), asyncio.Event()
@@ -201,7 +201,7 @@ async def test_killed_worker_is_replaced_and_fails_no_request(
         count = len(statuses)
         await until(lambda: len(statuses) > count + 100)  # noqa: B023
         killed = worker_processes(client.child.pid)[0]
-        for file in tmp_path.glob(f"*/metrics/counter_{killed.pid}.db"):
+        for file in socket_folder.glob(f"*/metrics/counter_{killed.pid}.db"):
             file.with_name(f"summary_{killed.pid}.db").touch()  # killed while it creates a file
         killed.kill()
         await until(lambda: _events(client.log, "started") == 2 + restarts)  # noqa: B023
@@ -270,12 +270,18 @@ completions.Pipe.read = read_later
 
 
 async def test_full_pipe_stops_no_request_and_is_visible(
-    gateway: Gateway, core: Core, database: Any, redis_url: str, tmp_path: Path
+    gateway: Gateway, core: Core, database: Any, redis_url: str, socket_folder: Path
 ) -> None:
-    go = tmp_path / "go"
-    settings = {"GO": str(go), "GATEHOUSE_METRICS_NAMESPACE": "test", "TMPDIR": str(tmp_path)}
+    go = socket_folder / "go"
+    settings = {"GO": str(go), "GATEHOUSE_METRICS_NAMESPACE": "test"}
+    settings["TMPDIR"] = str(socket_folder)
     settings["GATEHOUSE_KEY_REQUESTS_MAX"] = "1000"
-    with running_gateway(database, redis_url, tmp_path, FULL_PIPE, **settings) as (port, _, log, _):
+    with running_gateway(database, redis_url, socket_folder, FULL_PIPE, **settings) as (
+        port,
+        _,
+        log,
+        _,
+    ):
         client = dataclasses.replace(gateway, port=port, log=log)
         await client.register(core.url, "piped")
         key = await client.create_key()
@@ -298,7 +304,7 @@ async def test_full_pipe_stops_no_request_and_is_visible(
         assert [line["status"] for line in lines] == statuses
         assert statuses[-50:] == [200] * 50
         assert sum(_published(log, "CompletionsLost")) == 0
-        (pipe,) = tmp_path.glob("gatehouse-*/completions-0")
+        (pipe,) = socket_folder.glob("gatehouse-*/completions-0")
         pipe.write_text('{"kind":"request","sta\n{}\n')
         async with asyncio.timeout(30):
             while not sum(_published(log, "CompletionsLost")):
