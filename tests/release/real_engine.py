@@ -450,7 +450,8 @@ def _write_program(folder: Path) -> None:
         project.write_text(
             yaml.safe_dump(yaml.safe_load((ROOT / name).read_text()) | {"runtime": python})
         )
-    (folder / "runtime").symlink_to(ROOT / "runtime")  # the code of the functions
+    for name in ("runtime", "policies.toml"):  # the code of the functions, and what the packs read
+        (folder / name).symlink_to(ROOT / name)
     for name, text in (("pulumi-resource-aws", _PROVIDER), ("release", _RELEASE)):
         script = text.format(root=ROOT, python=sys.executable, folder=folder)
         processes.executable(folder / "bin" / name, script)
