@@ -22,11 +22,9 @@ from release.state import State, read_state
 from release.verify import verify
 
 ACCOUNT_COMMANDS = ("bootstrap", "preview", "drift", "deploy", "destroy")
-"""Commands of the project `account`."""
 COMMANDS = (*ACCOUNT_COMMANDS, "image", "verify", "rollback", "logs")
 CHANGING_COMMANDS = ("bootstrap", "image", "preview", "deploy", "rollback")
-"""Commands that require valid settings. The others must work with the settings of a stack that was
-deployed with another version."""
+"""They require valid settings. The others work with those of a stack of another version."""
 FAILED, REJECTED, INTERRUPTED = 1, 2, 130
 
 

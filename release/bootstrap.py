@@ -66,8 +66,7 @@ def _key(kms: Any) -> str:
 
 
 def _service_linked_role(stack: Stack) -> None:
-    """ECS creates its role together with the first cluster, but rejects services until IAM has
-    propagated it. AWS Config does not create its role.
+    """AWS Config does not create its role, and ECS so late that it rejects the first services.
 
     Sources: "Using service-linked roles" in the guides of Amazon ECS and AWS Config.
     """
@@ -93,7 +92,6 @@ def _bucket(s3: Any, stack: Stack, key_arn: str) -> None:
             f"{exc}: the bucket {owned['Bucket']} is in another account or region, or the "
             "credentials are not those of an administrator. Set another name (state_bucket)"
         ) from exc
-    # The last step of its creation.
     if s3.get_bucket_versioning(**owned).get("Status") != "Enabled":
         raise CommandFailed(f"the bucket {owned['Bucket']} exists without versioning. Delete it")
     return None

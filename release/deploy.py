@@ -18,11 +18,9 @@ from release.verify import verify
 def deploy(
     stack: Stack, state: State, confirm: Callable[[], bool], *, with_migration: bool = True
 ) -> None:
-    """Deploy a stack and verify it. Raises CommandFailed if it is not confirmed or a step fails,
-    ServicesFailed if the last update or the verification fails, and ClientError. A stack of the
-    project `account` has no services, and is only updated.
-
-    Pulumi locks the stack during each update, not between them.
+    """Deploy a stack and verify it; update one without services (project `account`). Raises
+    CommandFailed if it is not confirmed or a step fails, ServicesFailed if the last update or the
+    verification fails, and ClientError. Pulumi locks the stack only during each update.
     """
     _preview(stack, state)
     if not confirm():
@@ -51,9 +49,6 @@ def _preview(stack: Stack, state: State) -> None:
 
 
 def _deploy_infrastructure(stack: Stack, state: State) -> None:
-    """Deploy everything except the ECS services and deployed functions, migrate the database, and
-    shift the traffic of the functions.
-    """
     functions = [name for name, row in state.output("functions", {}).items() if "alias" in row]
     step("deploying everything except the ECS services")
     update(stack, "up", *CONFIRMED, *without_services(functions))

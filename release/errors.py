@@ -6,9 +6,7 @@ AWS_ERRORS = (ClientError, BotoCoreError)
 
 
 class CommandFailed(Exception):
-    """A command failed; what was done before stays. A command that is rejected before it changes
-    anything raises ValueError.
-    """
+    """What was done before stays. Before anything is changed, ValueError is raised instead."""
 
 
 class ServicesFailed(CommandFailed):
@@ -20,7 +18,7 @@ def step(text: str) -> None:
 
 
 def printable(line: str) -> str:
-    """A line without control characters, which text of others can contain."""
+    """Without control characters, which text of others can contain."""
     return "".join(char if char.isprintable() else "\ufffd" for char in line.expandtabs())
 
 

@@ -52,7 +52,7 @@ def _is_protected(repository: str, environment: str) -> bool:
 
 
 def _github(path: str, fields: str) -> list[str]:
-    """Fields of a response. Empty if `gh` is not installed or not signed in, or on an error."""
+    """Empty if `gh` is not installed or not signed in, or on an error."""
     command = ["gh", "api", path, "--jq", fields]
     try:
         return subprocess.run(

@@ -15,11 +15,11 @@ DEPLOYED_TAG = "deployed-"
 """Prefix of the tag of a deployed image (components/compute/container_image.py)."""
 ISSUER = "https://token.actions.githubusercontent.com"
 WORKFLOW = ".github/workflows/image.yml@refs/heads/main"
-"""Workflow and branch that sign images. The certificate of a signature contains both."""
+"""Signs images. The certificate of a signature contains both."""
 
 
 def push_image(stack: Stack) -> str:
-    """Build and push the image, and write its digest into the stack file. Returns the digest."""
+    """Build and push the image. Returns its digest, which is in the stack file then."""
     repository = f"{stack.names.registry}/{_repository(stack)}"
     command = [str(ROOT / "scripts" / "registry.sh"), "build", repository, stack.region]
     built = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
@@ -30,9 +30,7 @@ def push_image(stack: Stack) -> str:
 
 
 def mark_deployed(stack: Stack) -> None:
-    """Tag the image, so that the lifecycle policy of the repository does not expire it. The tag is
-    random, because whoever pushes images can take others.
-    """
+    """Tag the image, so that the repository does not expire it. Others cannot guess the tag."""
     if is_deployed(stack, stack.image_digest):
         return
     ecr = stack.client("ecr")

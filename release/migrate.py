@@ -7,7 +7,7 @@ from release.errors import CommandFailed, step
 from release.stack_file import Stack
 
 CONTAINER = "migrate"
-"""Container whose exit code is the result. AWS adds others, such as the agent of GuardDuty."""
+"""AWS adds others, such as the agent of GuardDuty."""
 WAIT = {"Delay": 5, "MaxAttempts": 180}
 
 

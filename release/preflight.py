@@ -3,21 +3,25 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from gatehouse_policies.analysis.properties import leaves
 
 from components.naming import PROJECT
+from components.settings.loader import parse
+from components.settings.workloads import ROLLING
 from release.bootstrap import backend_url
 from release.errors import AWS_ERRORS, last_line
 from release.github import unprotected_environments
 from release.image import unverified_signature
 from release.pulumi_cli import query
-from release.quotas import exceeded_quotas
 from release.stack_file import GATEHOUSE, Stack
 
 _EXAMPLE = re.compile(r"123456789012|\bexample(\.(com|net|org)\b|/)|^gatehouse-pulumi-state$")
 """Example account, domains, repository and state bucket of the stack files in the repository."""
 _NO_DIGEST = "sha256:" + "0" * 64
+FARGATE_CPU = "L-3032A538"
+"""Source: AWS Fargate service quotas, "Fargate On-Demand vCPU resource count"."""
 
 
 def missing_prerequisites(command: str, stack: Stack, *, unsigned: bool = False) -> list[str]:
@@ -30,7 +34,7 @@ def missing_prerequisites(command: str, stack: Stack, *, unsigned: bool = False)
     if any(messages) or stack.project != GATEHOUSE:
         return [message for message in messages if message]
     if command in ("preview", "deploy"):
-        messages += [_zone(stack), *exceeded_quotas(stack)]
+        messages += [_zone(stack), _low_quota(stack)]
     if command == "deploy":
         # The deployment creates the trust in the environments, and their rules can be removed.
         messages.append(unprotected_environments(stack))
@@ -99,5 +103,28 @@ def _zone(stack: Stack) -> str:
             return (
                 f"the account has a hosted zone for {domain} already. Set {key}: "
                 f"{zone['Id'].rpartition('/')[2]} in {stack.file}, or delete the zone"
+            )
+    return ""
+
+
+def _low_quota(stack: Stack) -> str:
+    """A message if a deployment needs more vCPUs than the quota, as in a new account: a service
+    without them fails only after 20 minutes. AWS reports other quotas in the first minutes.
+    """
+    settings = parse(stack.settings, stack.name)
+    # A deployment starts all new tasks before it stops the others.
+    factor = 2 if settings.rollout.strategy != ROLLING else 1
+    services = (*settings.services.scaling, *settings.core_tasks)
+    cpu = sum(settings.scaling(name).tasks_min * settings.task_size(name).cpu for name in services)
+    needed = -(-(cpu * factor + settings.task_size("migrate").cpu) // 1024)
+    with suppress(*AWS_ERRORS):  # a pipeline cannot read quotas
+        quotas = stack.client("service-quotas")
+        quota = quotas.get_service_quota(ServiceCode="fargate", QuotaCode=FARGATE_CPU)["Quota"]
+        if needed > quota["Value"]:
+            return (
+                f"account {stack.account} has a low quota of AWS Fargate. Run: aws service-quotas "
+                f"request-service-quota-increase --service-code fargate --quota-code {FARGATE_CPU} "
+                f"--desired-value {2 * needed} --region {stack.region}, or lower tasks_min or cpu: "
+                f"a deployment runs {needed} vCPUs"
             )
     return ""

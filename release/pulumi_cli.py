@@ -24,8 +24,7 @@ def packs(stack: Stack) -> list[str]:
 
 def without_services(aliases: Sequence[str] = ()) -> list[str]:
     """Options that leave the ECS services, which depend on their task definitions, and `aliases` of
-    functions as they are. The packs do not run, because the engine passes no inputs for excluded
-    resources that do not exist yet, and the packs reject such resources.
+    functions as they are. The packs reject excluded resources, which have no inputs yet.
     """
     processes = contract.read().ecs_services
     urns = [f"aws:ecs/taskDefinition:TaskDefinition::{process}" for process in processes]
@@ -41,10 +40,9 @@ def update(
 
 
 def run(stack: Stack, command: str, *options: str) -> int:
-    """The exit code of a command. Raises KeyboardInterrupt after the end of the CLI, which finishes
-    the operations in progress, saves the state and releases the lock after the first signal, and
-    stops at once after the second (pkg/backend/cancellation_scope.go). Therefore, it has a process
-    group of its own, and receives one SIGTERM.
+    """The exit code of a command. Raises KeyboardInterrupt after the end of the CLI, which saves
+    the state after the first signal, and stops at once after the second
+    (pkg/backend/cancellation_scope.go). Therefore, it has a process group of its own.
     """
     words = ["pulumi", command, "--stack", stack.name, "--non-interactive", *options]
     if stack.config_file:

@@ -30,9 +30,8 @@ def rollback(
     stack: Stack, state: State, digest: str, confirm: Callable[[], bool], *, unsigned: bool
 ) -> None:
     """Write a digest, by default of the previous image, to the stack file and deploy it, without a
-    migration and without a canary. Raises as `deploy`, and ValueError if there is no such image.
-
-    Schema changes are backward compatible, so an earlier image runs with the newer schema.
+    canary and without a migration: an earlier image runs with the newer schema. Raises as `deploy`,
+    and ValueError if there is no such image.
     """
     services = state.output("services")
     process, service = next(iter(services.items()))
@@ -66,8 +65,8 @@ def stop_deployments(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Let ECS roll back the deployments in progress, and wait. The previous tasks still run, so
-    clients reach them within seconds. Returns whether there were any.
+    """Let ECS roll back the deployments in progress, whose previous tasks still run, and wait.
+    Returns whether there were any.
     """
     ecs = stack.client("ecs")
 
@@ -111,10 +110,10 @@ def _at_once(stack: Stack) -> Iterator[Stack]:
 
 
 def previous_digest(stack: Stack, process: str, definition: str) -> str:
-    """The digest of the newest revision of a task definition, also a deregistered one, whose image
-    is not that of the stack file and was deployed successfully. Raises ValueError if there is none.
+    """The newest digest in the revisions of a task definition that is not that of the stack file,
+    and was deployed successfully. Raises ValueError if there is none.
 
-    definition: ARN of the newest revision, which a failed deployment leaves with its image.
+    definition: ARN of the newest revision, which a failed deployment leaves.
     """
     ecs, rejected = stack.client("ecs"), {"", stack.image_digest}
     family, _, newest = definition.rpartition(":")

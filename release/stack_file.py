@@ -20,7 +20,7 @@ _DIGEST_LINE = re.compile(rf"^(\s+digest:\s*[\"']?){DIGEST.pattern}", re.MULTILI
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A Pulumi project: name in Pulumi.yaml, and folder in the repository."""
+    """name: in Pulumi.yaml. folder: in the repository."""
 
     name: str
     folder: str = ""
@@ -36,9 +36,7 @@ PROJECTS = {GATEHOUSE.name: GATEHOUSE, ACCOUNT.folder: ACCOUNT}
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A stack and its file.
-
-    secrets_provider: URL of the KMS key that encrypts the secrets of the stack, or "".
+    """secrets_provider: URL of the KMS key that encrypts the secrets of the stack, or "".
     root: folder of the project, in which the Pulumi CLI runs.
     config_file: configuration that replaces the stack file for one update.
     """
@@ -67,7 +65,7 @@ class Stack:
 
     @property
     def file(self) -> str:
-        """The stack file, relative to the root of the repository."""
+        """Relative to the root of the repository."""
         return str(Path(self.project.folder, self.path.name))
 
     @property
@@ -76,7 +74,7 @@ class Stack:
 
     @property
     def options(self) -> str:
-        """The options of the Pulumi CLI that select the stack."""
+        """Of the Pulumi CLI, to select the stack."""
         folder = f"--cwd {self.project.folder} " if self.project.folder else ""
         return f"{folder}--stack {self.name}"
 
@@ -86,10 +84,7 @@ class Stack:
 
 
 def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> Stack:
-    """Raises ValueError if the stack file does not exist, is not valid YAML or has no settings.
-
-    root: folder of the project.
-    """
+    """Raises ValueError if the stack file does not exist, is not valid YAML or has no settings."""
     stacks = sorted(path.name.split(".")[1] for path in root.glob("Pulumi.*.yaml"))
     if name not in stacks:
         known = ", ".join(map(project.target, stacks))

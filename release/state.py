@@ -1,9 +1,10 @@
-"""The state of a stack. Whoever can write it decides what the engine runs with the credentials of
-the next command, so a state with parts that the program does not create is rejected.
+"""The state of a stack. It decides what the engine runs with the credentials of the next command,
+so a state with parts that the program does not create is rejected.
 """
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,6 @@ _PROVIDER_INPUTS = {
     *("skipCredentialsValidation", "skipRegionValidation", "version", "__internal"),
 }
 """With others, such as `endpoints`, even a preview can send local files elsewhere."""
-_CONTROL = re.compile(r"(?<!\\)(?:\\\\)*\\(?:[bfr]|u(?:00[0189]|007f|202[a-e]|206[6-9]))|<\{%")
-"""Escaped control characters except tabs and line feeds in JSON text, and color tags of the CLI
-(sdk/go/common/diag/colors). The CLI prints them, and they hide other text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +42,7 @@ class State:
         if all(leaf is not None and leaf != UNKNOWN for _, leaf in leaves(value, name)):
             return value
         if default is None:
-            raise ValueError(
-                f"the stack has no output {name!r}, so it is not deployed (make deploy)"
-            )
+            raise ValueError(f"the stack has no output {name!r}: it is not deployed (make deploy)")
         return default
 
     def print_changes(self, operations: Mapping[str, Iterable[str]]) -> None:
@@ -62,7 +58,8 @@ class State:
         """
         rows = self.deployment.get("pending_operations") or []
         # Unlike a URN, the pattern of a target need not be in the state.
-        targets = "".join(f" --target '**{row['resource']['urn']}'" for row in rows)
+        urns = [row["resource"]["urn"] for row in rows]
+        targets = "".join(f" --target {shlex.quote(f'**{urn}')}" for urn in urns)
         return targets and (
             "another update is running, or was stopped. If none runs, run: pulumi cancel "
             f"{options}; pulumi refresh {options}{targets}. Refresh changes the state"
@@ -88,27 +85,20 @@ def read_state(stack: Stack) -> State:
 
 
 def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
-    if _CONTROL.search(json.dumps(state)):
-        yield "has control characters or color tags"
     secrets = state.get("secrets_providers") or {}
     kind, key = secrets.get("type"), {"url": stack.secrets_provider, "encryptedkey": ""}
-    # The URL can name a server, to which the CLI sends requests or a token of the administrator.
-    # The CLI ignores the case of the names.
+    # The URL can name a server, which receives requests or a token. The CLI ignores case.
     if (kind == "service" and stack.secrets_provider) or (
         kind == "cloud" and secrets["state"] | {"encryptedkey": ""} != key
     ):
         yield f"names another key for secrets than {stack.file}"
     if parts := state.keys() - _PARTS:
         yield f"has parts that the program does not have: {', '.join(sorted(parts))[:200]}"
-    # With other separators, such as ":dev", the engine finds the type in another place
-    # (sdk/go/common/resource/urn).
+    # The engine splits URNs the same way (sdk/go/common/resource/urn).
     start = re.escape(f"urn:pulumi:{stack.name}::{stack.project.name}::")
     form = re.compile(rf"{start}(?:[^:$]+(?::[^:$]+)*\$)*([^:$]+:[^:$]+:[^:$]+)::.*", re.DOTALL)
     providers: dict[str, str] = {}
     pending = [each["resource"] for each in state.get("pending_operations") or ()]
-    # Messages contain them in commands.
-    if not all(re.fullmatch(r"[\w:/$.-]+", each["urn"]) for each in pending):
-        yield "is malformed"
     for row in (*(state.get("resources") or ()), *pending):
         urn = printable(row["urn"])[:200]
         if not (match := form.fullmatch(row["urn"])):
@@ -122,10 +112,8 @@ def _changes_of_others(stack: Stack, state: dict[str, Any]) -> Iterator[str]:
         # The engine would run the plugin of the type, or read another stack.
         elif row.get("custom") and providers.get(row.get("provider", "")) != package:
             yield f"has a resource without a provider: {urn}"
-        if row["type"] != match[1] or "\n" in row.get("id", ""):
+        if row["type"] != match[1]:
             yield "is malformed"
-        if row.get("refreshBeforeUpdate"):
-            yield f"reads a resource before an update: {urn}"
 
 
 def _are_of_program(inputs: dict[str, Any]) -> bool:

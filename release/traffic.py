@@ -1,6 +1,5 @@
 """Shifts traffic to a new version of a Lambda function: a smoke test, then part of the requests,
-then all. The alias determines which versions receive the requests. Before and after a shift, it has
-the state that the Pulumi program declares.
+then all. Before and after a shift, the alias has the state that the Pulumi program declares.
 """
 
 import json
@@ -13,9 +12,8 @@ from release.errors import CommandFailed, step
 from release.stack_file import Stack
 
 CANARY_WEIGHT = 0.1
-"""Part of the requests that the new version receives first."""
 BAKE_S = 300.0
-"""Duration of this part. The alarms evaluate one-minute periods."""
+"""The alarms evaluate one-minute periods."""
 POLL_S = 15.0
 
 
@@ -29,9 +27,8 @@ def shift_traffic(
     """Shift the requests of a function to its newly published version. Raises CommandFailed if the
     previous version receives all requests, ClientError and WaiterError.
 
-    output: function, version, alias and names of the rollback alarms, from the stack output
-        `functions`. Alarms that are already in state ALARM are ignored, so that a version that
-        fixes their cause can be deployed.
+    output: a row of the stack output `functions`. Alarms that are in state ALARM before are
+        ignored, so that a version that fixes their cause can be deployed.
     """
     function, version, alias = (str(output[key]) for key in ("function", "version", "alias"))
     if function != stack.names.name(name):  # the state may have changed
@@ -71,14 +68,7 @@ def shift_traffic(
 
 def _event(path: str) -> bytes:
     """A request as API Gateway sends it."""
-    event = {
-        "resource": "/{proxy+}",
-        "path": path,
-        "httpMethod": "GET",
-        "headers": {"Host": "localhost"},
-        "multiValueHeaders": {"Host": ["localhost"]},
-        "requestContext": {"identity": {"sourceIp": "127.0.0.1"}},
-        "body": None,
-        "isBase64Encoded": False,
-    }
-    return json.dumps(event).encode()
+    headers = {"headers": {"Host": "localhost"}, "multiValueHeaders": {"Host": ["localhost"]}}
+    client = {"requestContext": {"identity": {"sourceIp": "127.0.0.1"}}}
+    event = {"resource": "/{proxy+}", "path": path, "httpMethod": "GET", **headers, **client}
+    return json.dumps({**event, "body": None, "isBase64Encoded": False}).encode()

@@ -31,7 +31,7 @@ def verify(stack: Stack) -> None:
     rows = state.output("services").values()
     expected = {str(row["service"]): str(row["taskDefinition"]) for row in rows}
     errors = rollout_errors(stack.client("ecs"), stack.cluster, expected)
-    # Even if a deployment failed, report whether the services are available to clients.
+    # Report whether clients reach the services even if a deployment failed.
     attempts = 1 if errors else HEALTH_CHECK_ATTEMPTS
     errors += check_health(state.output("urls"), attempts=attempts) + _check_canary(stack, state)
     if errors:
@@ -40,8 +40,8 @@ def verify(stack: Stack) -> None:
 
 
 def rollout_errors(ecs: Any, cluster: str, expected: Mapping[str, str]) -> list[str]:
-    """Wait until every rollout has ended. Returns one message for each service that does not run
-    the expected task definition. expected: ARN by service.
+    """Wait until every rollout has ended. expected: ARN of the task definition by service. Returns
+    one message for each service that runs another.
     """
     services = {"cluster": cluster, "services": list(expected)}
     try:
@@ -54,9 +54,7 @@ def rollout_errors(ecs: Any, cluster: str, expected: Mapping[str, str]) -> list[
 
 
 def rollout_error(service: Mapping[str, Any], expected: str) -> str:
-    """Why a service does not run the expected task definition, or "". service: a row of
-    DescribeServices.
-    """
+    """Why a service (a row of DescribeServices) does not run the expected task definition."""
     rows: list[dict[str, Any]] = service.get("deployments", [])
     primary = next((row for row in rows if row["status"] == "PRIMARY"), {})
     reasons = "; ".join(filter(None, (row.get("rolloutStateReason") for row in rows)))
@@ -77,7 +75,7 @@ def check_health(
     attempts: int = HEALTH_CHECK_ATTEMPTS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
-    """One message for each service whose health path does not return 200. urls: by service."""
+    """One message for each service whose health path does not return 200."""
     errors = []
     for service, url in urls.items():
         for attempt in range(attempts):
@@ -99,15 +97,13 @@ def _request(url: str) -> str:
 
 
 def _check_canary(stack: Stack, state: State) -> list[str]:
-    """One message if the canary key cannot be used. The deployed probe uses it at the public URL,
-    so no other principal needs to read the token.
-    """
+    """One message if the canary key cannot be used. Only the deployed probe can read its token."""
     if not (probe := state.output("probe", {})):
-        step("the canary key was not used, because the stack has no synthetic probe")
+        step("the canary key was not used: the stack has no synthetic probe")
         return []
     function, event = str(probe["function"]), json.dumps(probe["event"])
     reply = stack.client("lambda").invoke(FunctionName=function, Payload=event.encode())
     if json.loads(reply["Payload"].read()).get("canary") is True:
-        step("the canary key was verified, and requests with it reach the Core of the gateway")
+        step("the canary key was verified, and requests with it reach a Core")
         return []
     return [f"canary key: the log group of the function {function} names the problem"]

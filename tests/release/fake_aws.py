@@ -64,7 +64,6 @@ class FakeAccount:
     platforms: str = "linux/amd64, linux/arm64"
     zones: list[tuple[str, str, bool]] = field(default_factory=list)
     vcpus: int = 1000
-    executions: int = 1000
     rejection: str = ""
     intercept: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda call, result: result
 
@@ -175,8 +174,6 @@ class FakeAccount:
         return {"image": {}}
 
     def aws_lambda(self, path: str) -> dict[str, Any]:
-        if "/account-settings" in path:
-            return {"AccountLimit": {"ConcurrentExecutions": self.executions}}
         if "/aliases/" in path:
             return {"Name": "live", "FunctionVersion": "1"}
         if "/invocations" not in path:

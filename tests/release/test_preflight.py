@@ -140,26 +140,14 @@ def test_certificate_never_waits_for_another_zone(
 
 
 @pytest.mark.parametrize(
-    ("stack", "vcpus", "executions", "settings", "request_code"),
-    [
-        ("prod", 1000, 109, {}, ""),
-        ("prod", 1000, 108, {}, "lambda --quota-code L-B99A9384"),
-        ("prod", 6, 1000, {}, "fargate --quota-code L-3032A538"),
-        ("dev", 6, 1000, {}, ""),
-        ("dev", 1000, 10, {}, "lambda --quota-code L-B99A9384"),
-        ("dev", 1000, 10, {"reserve_function_concurrency": False}, ""),
-    ],
+    ("stack", "vcpus", "request_code"),
+    [("prod", 1000, ""), ("prod", 6, "fargate --quota-code L-3032A538"), ("dev", 6, "")],
 )
 def test_quota_that_is_too_low_is_reported(
-    account: FakePulumi,
-    stack: str,
-    vcpus: int,
-    executions: int,
-    settings: dict[str, Any],
-    request_code: str,
+    account: FakePulumi, stack: str, vcpus: int, request_code: str
 ) -> None:
-    account.vcpus, account.executions, account.stacks = vcpus, executions, (stack,)
-    text = own_stack_file(stack, **settings)
+    account.vcpus, account.stacks = vcpus, (stack,)
+    text = own_stack_file(stack)
     (account.folder / f"Pulumi.{stack}.yaml").write_text(
         text.replace(f"sha256:{'0' * 64}", f"sha256:{'b' * 64}")
     )
