@@ -188,6 +188,7 @@ class GuideReader:
             **environ,
             "HOME": str(folder),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "GATEHOUSE_OUTPUT": "table",  # as in a terminal
         }
         self._state = folder / ".state"
         self._values = Values(dict(replacements))

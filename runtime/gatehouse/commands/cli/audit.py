@@ -17,6 +17,7 @@ from gatehouse_client import ConsoleClient
 from gatehouse.commands.cli.options import (
     ConsoleOption,
     Output,
+    ProfileOption,
     TokenOption,
     connect,
     console_command,
@@ -92,13 +93,14 @@ def export(
     file: Annotated[Path, typer.Argument(help="Output file; must not exist.")],
     console: ConsoleOption = "",
     token: TokenOption = "",
+    profile: ProfileOption = "",
     **filters: Any,
 ) -> None:
     """Download the audit trail, oldest first. An export without filters can be verified offline.
 
     Example: gatehouse audit export audit.ndjson
     """
-    with connect(console, token) as client:
+    with connect(console, token, profile) as client:
         try:
             # Other users cannot read the file, which appears when it is complete.
             with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.") as out:
@@ -128,6 +130,7 @@ def verify(
     ] = None,
     console: ConsoleOption = "",
     token: TokenOption = "",
+    profile: ProfileOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Verify every hash in the audit trail locally. Exits with code 1 if a row was changed, removed
@@ -147,7 +150,7 @@ def verify(
     if file is not None:
         rows = list(_rows(read_file(file, "--file"), str(file)))
     else:
-        with connect(console, token) as client:
+        with connect(console, token, profile) as client:
             rows = list(_rows(b"".join(client.stream("/v1/audit-export")), "the console"))
     try:
         broken = first_break(rows)

@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -13,10 +14,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import gatehouse_client
+import msgspec
 import typer
 from gatehouse_client import ApiError, ConsoleClient, Retries
 
-from gatehouse.commands.cli.output import JsonOption, print_json, reject, stop
+from gatehouse.commands.cli.output import (
+    JsonOption,
+    OutputOption,
+    print_json,
+    reject,
+    set_form,
+    stop,
+)
 from gatehouse.core import token as tokens
 from gatehouse.core.errors import BadRequest, GatehouseError, Problem
 from gatehouse.core.imported_tokens import TOKEN_CHARS_MAX
@@ -53,6 +62,16 @@ TokenOption = Annotated[
         "Prefer the environment variable: other users of this machine can read command lines.",
     ),
 ]
+ProfileOption = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        envvar="GATEHOUSE_PROFILE",
+        show_envvar=True,
+        help="A deployment in ~/.config/gatehouse/profiles.toml: a table of this name with "
+        "`console` and `token`. Only you may be able to read the file.",
+    ),
+]
 KeyIdArgument = Annotated[
     str,
     typer.Argument(
@@ -76,7 +95,7 @@ def console_command(
     help: str = "",
     options: Sequence[inspect.Parameter] = (),
 ) -> None:
-    """Registers a command of the console, with the options --console, --token and --json.
+    """Registers a command of the console, with the options of a connection, --output and --json.
 
     The command receives a client as its first argument. name: by default, that of the function.
     options: parameters that the command receives as `**settings`.
@@ -85,12 +104,15 @@ def console_command(
     def run(
         console: ConsoleOption = "",
         token: TokenOption = "",
+        profile: ProfileOption = "",
         as_json: JsonOption = False,
+        output: OutputOption = None,
         **arguments: Any,
     ) -> None:
-        with api_errors(), connect(console, token) as client:
+        set_form(output)
+        with api_errors(), connect(console, token, profile) as client:
             value, show = command(client, **arguments)
-        if as_json:
+        if as_json or output == "json":
             print_json(value)
         else:
             show()
@@ -156,10 +178,18 @@ def seconds(option: str, text: str) -> int:
     return duration
 
 
-def connect(console: str, token: str) -> ConsoleClient:
+def connect(console: str, token: str, profile: str = "") -> ConsoleClient:
     """Returns a client. Exits with a usage error if the address or the credential is missing or
     malformed.
     """
+    if profile:
+        if console or token:
+            reject(
+                f"--profile {profile} cannot be used with --console, --token or their variables "
+                "GATEHOUSE_CONSOLE_URL and GATEHOUSE_ADMIN_TOKEN"
+            )
+        selected = _read_profile(profile)
+        console, token = selected.console, selected.token
     running = _read_up_file()
     # The file is used as a whole: its token is never sent to another console, and another token is
     # never sent to its console, which a cloned repository could name.
@@ -195,6 +225,33 @@ def is_url(text: str) -> bool:
         return bool(parse_base_url(text))
     except ValueError:
         return False
+
+
+class _Profile(msgspec.Struct):
+    console: str
+    token: str
+
+
+def _read_profile(name: str) -> _Profile:
+    """Exits with a usage error that never contains the credential."""
+    folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    path = folder / "gatehouse" / "profiles.toml"
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+                reject(f"others can read or change {path}: run `chmod 600 {path}`")
+            profiles = tomllib.load(file)
+    except OSError as exc:
+        reject(f"the profiles cannot be read from {path}: {exc.strerror}")
+    except ValueError:
+        reject(f"{path} is not valid TOML")
+    if name not in profiles:
+        reject(f"{path} has no profile {name}. Profiles: {', '.join(profiles) or 'none'}")
+    try:
+        return msgspec.convert(profiles[name], _Profile)
+    except msgspec.ValidationError:
+        reject(f"the profile {name} in {path} must have `console` and `token`, both text")
 
 
 def _read_up_file() -> dict[str, str]:

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 import typer
@@ -19,6 +19,20 @@ FAILED = 1
 USAGE = 2
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OutputOption = Annotated[
+    Literal["json", "tsv", "table"] | None,
+    typer.Option(
+        "--output",
+        envvar="GATEHOUSE_OUTPUT",
+        show_envvar=True,
+        help="Form of the output: json, tsv (tab-separated values without a header) or table. "
+        "Default: table in a terminal, otherwise tsv.",
+    ),
+]
+#: The form of tables that --output sets.
+_form: str | None = None
+#: Columns whose text is never shorter than this are folded in a narrow terminal.
+_FOLDED_CHARS_MIN = 12
 
 #: A column of a table: the name of a field, or a label and the function that returns the text.
 Column = str | tuple[str, Callable[[Any], object]]
@@ -89,6 +103,12 @@ def print_json(value: Any) -> None:
     print(_NOT_IN_JSON.sub(lambda match: json.dumps(match[0])[1:-1], text))
 
 
+def set_form(form: str | None) -> None:
+    """Sets the form of all tables that the command prints: tsv, table, or None for the default."""
+    global _form
+    _form = form
+
+
 def print_items(items: Iterable[object], *columns: Column) -> None:
     """Prints a table of items, such as `print_items(keys, "id", ("uses", uses))`."""
     labels = [_label(column) if isinstance(column, str) else column[0] for column in columns]
@@ -130,24 +150,38 @@ def _text(name: str, value: object) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table that fits the terminal. If the output is not a terminal, the table is at most
-    200 characters wide.
-
-    Cells are plain text, never markup.
+    """Prints a table that fits the terminal: text is folded, IDs are not, and the last columns are
+    omitted if they do not fit. Programs receive tab-separated values. Cells are plain text, never
+    markup.
     """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if _form == "tsv" or (_form is None and not sys.stdout.isatty()):
+        print("".join("\t".join(row) + "\n" for row in cells), end="")
+        return
     # Most commands, such as the container health check, print no table.
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(printable(cell) for cell in row))
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = 200
+    widths = [max(map(cell_len, each)) for each in zip(columns, *cells, strict=True)]
+    least = [
+        width if "id" in column.split() else min(width, max(len(column), _FOLDED_CHARS_MIN))
+        for column, width in zip(columns, widths, strict=True)
+    ]
+    shown = len(columns)
+    while shown > 1 and sum(least[:shown]) + 3 * shown + 1 > console.width:
+        shown -= 1
+    table = Table(header_style="bold")
+    for column, width in zip(columns[:shown], least, strict=False):
+        table.add_column(column, overflow="fold", min_width=width)
+    for row in cells:
+        table.add_row(*row[:shown])
     console.print(table)
+    if omitted := columns[shown:]:
+        note(f"Columns that do not fit: {', '.join(omitted)} (--output json prints all).")
 
 
 def count(number: int, noun: str) -> str:
