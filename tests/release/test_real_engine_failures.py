@@ -35,7 +35,7 @@ def test_failed_migration_changes_no_service(project: Project) -> None:
     project.account.migration = 1
     code, output = project.make("deploy", YES=1)
     project.account.migration = 0
-    assert (code, "migrate exited with 1" in output) == (2, True)
+    assert (code, "the migration failed (exit code 1)" in output) == (2, True)
     assert project.account.images() == running
     assert set(project.unfinished().values()) == {"pending deletion"}
     deploy(project)
@@ -86,7 +86,7 @@ def test_interrupted_deployment_continues(project: Project, moment: int) -> None
     ("call", "rejected", "message"),
     [
         ("create TaskDefinition migrate", "second", "another update is running"),
-        ("preview create TaskDefinition migrate", "first", "another command updated the stack"),
+        ("preview create TaskDefinition migrate", "first", "was changed after the preview"),
     ],
 )
 def test_one_of_two_simultaneous_deployments_is_rejected(

@@ -140,7 +140,7 @@ def test_state_owns_the_restored_database(project: Project) -> None:
     assert isinstance(rds, Rds)
     old = resource(project, INSTANCE)["id"]
     project.run(STOP_WRITES)
-    assert project.account.desired == {"gatehouse-prod-console": 0}
+    assert project.account.desired["gatehouse-prod-console"] == 0
     values = restore_values(project.emulator.client, REGION)
     project.run(RESTORE, values)
     new = rds.set_id(REGION, f"{NAME}-restored")
@@ -155,7 +155,7 @@ def test_state_owns_the_restored_database(project: Project) -> None:
     assert f"[id={new}]" in previewed
     before = len(project.account.operations)
     project.run(DEPLOY, {"services.console.tasks_min": "3"})
-    assert project.account.desired == {"gatehouse-prod-console": 3}
+    assert project.account.desired["gatehouse-prod-console"] == 3
     operations = {(row["operation"], row["type"]) for row in project.account.operations[before:]}
     assert operations == {("update", INSTANCE), ("create", BACKUPS)}
     assert resource(project, INSTANCE)["id"] == new
@@ -188,6 +188,7 @@ def test_second_stack_restores_the_data(project: Project) -> None:
     }
     changed["network"] |= {"zones": [f"{SECOND_REGION}{letter}" for letter in "abc"]}
     changed["services"]["console"] |= {"hosting": "container"}
+    project.account.zones = [(changed["domain"], "Gatehouse prod", False)]
     file = project.folder / "Pulumi.proddr.yaml"
     file.write_text(yaml.safe_dump({"config": document["config"]}))
     project.run("make bootstrap ENV=proddr")
