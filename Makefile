@@ -30,6 +30,7 @@ help: ## List the targets
 	@echo '  $$ make test TESTS=tests/runtime/features/keys'
 	@echo '  $$ make check ENV=prod'
 	@echo '  $$ make deploy ENV=dev'
+	@echo '  $$ make api-keys ENV=prod ROTATE=3fGh82kLmQ0a'
 
 init: ## Create the virtual environment from uv.lock and install the git hooks
 	@scripts/setup.sh
@@ -165,9 +166,9 @@ logs: ## Follow the logs of the local environment, or of AWS with ENV= (PROCESS=
 	@scripts/setup.sh
 	@exec $(PY) -m release logs --env "$(ENV)" $(if $(PROCESS),--process "$(PROCESS)")
 
-api-keys: ## List the API keys of the local environment; NAME="my app" creates one
+api-keys: ## List the API keys of the local environment, or of AWS with ENV= (CREATE=name, ROTATE=ID or REVOKE=ID changes a key, YES=1)
 	@scripts/setup.sh
-	@.venv/bin/gatehouse keys $(if $(NAME),create --name "$(NAME)",list)
+	@exec $(PY) -m release api-keys --env "$(ENV)" $(if $(CREATE),--create="$(CREATE)") $(if $(ROTATE),--rotate="$(ROTATE)") $(if $(REVOKE),--revoke="$(REVOKE)") $(if $(filter-out 0,$(YES)),--yes)
 
 clean: ## Stop the local environment and delete all generated files (.venv, caches, .gatehouse)
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down >/dev/null 2>&1 || true; fi

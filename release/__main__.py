@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components import contract
 from components.settings.loader import SettingsError, parse, parse_account
-from release import logs
+from release import api_keys, logs
 from release.bootstrap import bootstrap, state_bucket
 from release.deploy import check_unchanged, deploy
 from release.errors import AWS_ERRORS, CommandFailed, ServicesFailed, printable, step
@@ -23,7 +23,7 @@ from release.verify import verify
 
 ACCOUNT_COMMANDS = ("bootstrap", "preview", "drift", "deploy", "destroy")
 """Commands of the project `account`."""
-COMMANDS = (*ACCOUNT_COMMANDS, "image", "verify", "rollback", "logs")
+COMMANDS = (*ACCOUNT_COMMANDS, "image", "verify", "rollback", "logs", "api-keys")
 CHANGING_COMMANDS = ("bootstrap", "image", "preview", "deploy", "rollback")
 """Commands that require valid settings. The others must work with the settings of a stack that was
 deployed with another version."""
@@ -38,8 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
     add("--project", default=GATEHOUSE.name, choices=PROJECTS)
     add("--process", default="gateway", choices=processes, help="logs: process to follow")
     add("--digest", default="", help="rollback: image digest (default: the previous image)")
+    for action in ("create", "rotate", "revoke"):
+        add(f"--{action}", default="", help=f"api-keys: key to {action}")
     for option, meaning in {
-        "yes": "deploy, rollback: skip the confirmation prompt",
+        "yes": "deploy, rollback, api-keys: skip the confirmation prompt",
         "diff": "preview: print the changed properties",
         "rollback": "deploy: roll back if the services fail",
         "unsigned": "deploy, rollback: accept an unsigned image",
@@ -65,6 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _command(options: argparse.Namespace) -> int:
     if options.command == "logs" and not options.env:
         return _print(logs.follow(logs.files_command()))
+    if options.command == "api-keys":
+        return _api_keys(options)
     project = PROJECTS[options.project]
     if project == ACCOUNT and options.command not in ACCOUNT_COMMANDS:
         raise ValueError(f"PROJECT=account has only the commands {', '.join(ACCOUNT_COMMANDS)}")
@@ -88,6 +92,16 @@ def _command(options: argparse.Namespace) -> int:
             return 0
         case _:
             return _with_state(options, stack, read_state(stack))
+
+
+def _api_keys(options: argparse.Namespace) -> int:
+    arguments = api_keys.arguments(options.create, options.rotate, options.revoke)
+    stack = read_stack(options.env, options.root) if options.env else None
+    environment, action = api_keys.variables(stack, options.root), arguments[0]
+    confirmed = stack is None or action in ("list", "create") or options.yes
+    if stack and not confirmed and not _confirm(stack, f"{action}s a key of"):
+        raise ValueError("not confirmed; nothing was changed")
+    return api_keys.run(arguments, environment, options.root)
 
 
 def _bootstrap(stack: Stack) -> int:

@@ -15,7 +15,7 @@ from release.pulumi_cli import query
 from release.quotas import exceeded_quotas
 from release.stack_file import GATEHOUSE, Stack
 
-_EXAMPLE = re.compile(r"123456789012|\bexample(\.(com|net|org)\b|/)|^gatehouse-pulumi-state$")
+EXAMPLE = re.compile(r"123456789012|\bexample(\.(com|net|org)\b|/)|^gatehouse-pulumi-state$")
 """Example account, domains, repository and state bucket of the stack files in the repository."""
 _NO_DIGEST = "sha256:" + "0" * 64
 
@@ -75,7 +75,7 @@ def _values(command: str, stack: Stack) -> Iterator[str]:
     if command not in ("preview", "deploy"):
         return
     found = leaves(stack.settings, "")
-    keys = [key.lstrip(".") for key, value in found if _EXAMPLE.search(str(value))]
+    keys = [key.lstrip(".") for key, value in found if EXAMPLE.search(str(value))]
     if keys:
         yield f"{stack.file} has example values. Set your own, or remove: {', '.join(keys)}"
     if stack.project == GATEHOUSE and stack.image_digest in ("", _NO_DIGEST):
