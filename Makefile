@@ -30,6 +30,7 @@ help: ## List the targets
 	@echo '  $$ make test TESTS=tests/runtime/features/keys'
 	@echo '  $$ make check ENV=prod'
 	@echo '  $$ make deploy ENV=dev'
+	@echo '  $$ make api-keys ENV=prod ROTATE=3fGh82kLmQ0a'
 
 init: ## Create the virtual environment from uv.lock and install the git hooks
 	@scripts/setup.sh
@@ -165,9 +166,12 @@ logs: ## Follow the logs of the local environment, or of AWS with ENV= (PROCESS=
 	@scripts/setup.sh
 	@exec $(PY) -m release logs --env "$(ENV)" $(if $(PROCESS),--process "$(PROCESS)")
 
-api-keys: ## List the API keys of the local environment; NAME="my app" creates one
+KEY_ACTIONS = $(if $(CREATE),create) $(if $(ROTATE),rotate) $(if $(REVOKE),revoke)
+
+api-keys: ## List the API keys of the local environment, or with ENV= of a profile (CREATE=name, ROTATE=ID or REVOKE=ID changes one)
+	$(if $(word 2,$(KEY_ACTIONS)),$(error api-keys: use only one of CREATE=, ROTATE= and REVOKE=))
 	@scripts/setup.sh
-	@.venv/bin/gatehouse keys $(if $(NAME),create --name "$(NAME)",list)
+	@$(if $(ENV),,unset GATEHOUSE_PROFILE;) exec .venv/bin/gatehouse keys $(or $(strip $(KEY_ACTIONS)),list) $(if $(ENV),--profile "$(ENV)") $(if $(CREATE),--name "$(CREATE)") $(if $(ROTATE)$(REVOKE),-- "$(ROTATE)$(REVOKE)")
 
 clean: ## Stop the local environment and delete all generated files (.venv, caches, .gatehouse)
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down >/dev/null 2>&1 || true; fi

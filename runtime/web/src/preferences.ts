@@ -76,6 +76,16 @@ export function formatNumber(value: number): string {
   return numbers.format(value)
 }
 
+/** Returns a change such as "+12%", or "0%". */
+export function formatChange(ratio: number): string {
+  return new Intl.NumberFormat(locale, { style: 'percent', signDisplay: 'exceptZero' }).format(ratio)
+}
+
+/** Returns a percentage such as "85%". */
+export function formatPercent(percent: number): string {
+  return new Intl.NumberFormat(locale, { style: 'percent' }).format(percent / 100)
+}
+
 /** Returns the total of a list, such as `500+`: the API counts up to 500 entries. */
 export function formatTotal(total: number): string {
   return formatNumber(total) + (total < 500 ? '' : '+')

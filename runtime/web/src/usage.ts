@@ -1,6 +1,7 @@
 /** Calculates sums of usage counters. */
 import type { Schemas } from './api/client'
 import { en, type MessageKey } from './locales/en'
+import { formatChange } from './preferences'
 
 type Point = Schemas['UsagePointView']
 
@@ -19,6 +20,11 @@ export function totalsBy(points: Point[], dimension: 'key' | 'core' | 'code'): {
     }
   }
   return [...sums].map(([name, count]) => ({ name, count })).sort((a, b) => b.count - a.count)
+}
+
+/** The change of the requests since the week before, such as "+12%". Undefined if there is nothing to compare. */
+export function weekChange({ week_before: week }: Schemas['UsageSeries']): string | undefined {
+  return week?.total_before ? formatChange(week.total / week.total_before - 1) : undefined
 }
 
 /** The number of requests in buckets that start at `time` (in milliseconds) or later. */

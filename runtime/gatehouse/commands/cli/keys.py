@@ -8,7 +8,15 @@ import typer
 from gatehouse_client import ConsoleClient
 
 from gatehouse.commands.cli.options import KeyIdArgument, Output, console_command, key_id
-from gatehouse.commands.cli.output import count, note, print_fields, print_items, print_text, reject
+from gatehouse.commands.cli.output import (
+    Column,
+    count,
+    note,
+    print_fields,
+    print_items,
+    print_text,
+    reject,
+)
 from gatehouse.commands.cli.shapes import Form, parameters, request
 from gatehouse.core import imported_tokens, notation, token_scanner
 from gatehouse.core.keys import key_fields
@@ -27,6 +35,7 @@ from gatehouse.features.keys.schemas import (
     RotateKey,
     UpdateKey,
 )
+from gatehouse.features.usage.schemas import LimitUses, ListLimitUse
 from gatehouse.features.verification.schemas import ExplainKey, Explanation
 
 CREDITS_FORM = "N[:AMOUNT/PERIOD]"
@@ -145,6 +154,7 @@ def register(app: typer.Typer) -> None:
         (rotate, RotateKey, ()),
         (purge, PurgeKey, ("confirm",)),
         (explain, ExplainKey, ()),
+        (limits, ListLimitUse, ()),
     )
     for command, shape, omitted in commands:
         options = parameters(shape, *omitted, forms=_FORMS) if shape else []
@@ -318,6 +328,26 @@ def explain(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output
         print_text(explanation.code)
 
     return explanation, show
+
+
+def limits(client: ConsoleClient, **filters: Any) -> Output:
+    """List the keys near their limits: the rate limits and credits of which at least 80 % are used.
+
+    Example: gatehouse keys limits --percent 95
+    """
+    uses = client.get(LimitUses, "/v1/usage/limits", **request(filters))
+
+    def show() -> None:
+        columns: tuple[Column, ...] = (
+            ("limit", lambda use: use.name or "credits"),
+            ("used", lambda use: f"{use.percent} %"),
+            ("units", lambda use: f"{use.used} of {use.allowed}"),
+            "since",
+        )
+        print_items(uses.limits, "key", *columns)
+        note(count(len(uses.limits), "limit"))
+
+    return uses, show
 
 
 def _action(name: str, done: str) -> Callable[..., Output]:

@@ -204,5 +204,8 @@ def usage(
         columns = (*dimensions, ("requests", lambda point: point.count), bar)
         print_items(series.points, ("from", lambda point: point.at), *columns)
         note(f"{count(series.total, 'request')} from {series.since} to {series.until}")
+        if before := series.week_before:
+            earlier = f"{before.total} until {before.until}, {before.total_before} one week earlier"
+            note(f"In complete buckets: {earlier}")
 
     return series, show

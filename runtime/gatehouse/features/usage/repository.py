@@ -6,9 +6,10 @@ from datetime import timedelta
 from msgspec.structs import astuple, replace
 
 from gatehouse.core.clock import rfc3339, to_datetime
+from gatehouse.core.keys import KeyState
 from gatehouse.core.verification import Code
 from gatehouse.features.usage.models import UsageBatch
-from gatehouse.features.usage.schemas import UsagePointView
+from gatehouse.features.usage.schemas import LimitUse, UsagePointView
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.db.statements import Conditions, prune
 
@@ -47,6 +48,45 @@ INSERT INTO key_activity (key_id, last_used_at)
 SELECT key_id, $2 FROM unnest($1::text[]) AS row (key_id) ORDER BY key_id
 ON CONFLICT (key_id)
     DO UPDATE SET last_used_at = greatest(key_activity.last_used_at, EXCLUDED.last_used_at)
+"""
+
+# $1: current time in Unix seconds. $2: minimum percentage. $3: key, or null. $4: maximum number of
+# rows. Only limits of families with a request in the period are evaluated. A refill that is due is
+# applied at the next use, so the credits are then unused.
+_LIMIT_USE = f"""
+WITH recent AS (
+    SELECT family_id, max(last_used_at) AS last_used_at
+    FROM key_activity JOIN api_key ON id = key_id
+    WHERE $3::text IS NULL OR family_id = (SELECT family_id FROM api_key WHERE id = $3)
+    GROUP BY family_id
+), newest AS (
+    SELECT * FROM api_key JOIN recent USING (family_id)
+    WHERE state = '{KeyState.ACTIVE}' AND successor_id IS NULL
+        AND coalesce(expires_at, 'infinity') > to_timestamp($1)
+), limit_use AS (
+    SELECT id, 'rate_limit' AS kind, item.name, quota, window_s, since,
+        units * cost AS used, quota * ($1 - since) / window_s AS allowed
+    FROM newest
+    CROSS JOIN LATERAL jsonb_to_recordset(limits)
+        AS item (name text, quota bigint, window_s integer, cost bigint)
+    CROSS JOIN LATERAL (SELECT CASE WHEN window_s <= 3600 THEN 60 WHEN window_s <= 86400 THEN 3600
+        ELSE 86400 END AS width_s) AS bucket
+    CROSS JOIN LATERAL (SELECT floor(($1 - window_s) / width_s) * width_s AS since) AS period
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(count), 0) AS units
+        FROM api_key AS member JOIN usage_count ON key_id = member.id
+        WHERE member.family_id = newest.family_id AND usage_count.width_s = bucket.width_s
+            AND starts_at >= to_timestamp(since) AND code = '{Code.VALID}') AS usage
+    WHERE $3::text IS NOT NULL OR last_used_at >= to_timestamp(since)
+    UNION ALL
+    SELECT id, 'credits', '', refill_amount, NULL, extract(epoch FROM refilled_at)::float8,
+        CASE WHEN refilled_at < date_trunc(refill_every, to_timestamp($1), 'UTC') THEN 0
+        ELSE greatest(refill_amount - remaining, 0) END, refill_amount
+    FROM newest JOIN key_credit USING (family_id) WHERE has_credits AND refill_amount IS NOT NULL
+)
+SELECT *, floor(100 * used / allowed)::bigint AS percent FROM limit_use
+WHERE 100 * used >= $2::integer * allowed
+ORDER BY used / allowed DESC, id, kind, name LIMIT $4
 """
 
 
@@ -124,6 +164,27 @@ class UsageRepository:
         return [
             (row["key_id"], row["count"])
             for row in await self._pool.fetch(statement, *where.values)
+        ]
+
+    async def limit_use(
+        self, *, now: float, percent_min: int, key_id: str | None, limit: int
+    ) -> list[LimitUse]:
+        """Return the rate limits and credits of which a key has used at least this percentage, the
+        most used first. key_id: only those of the family of this key."""
+        rows = await self._pool.fetch(_LIMIT_USE, now, percent_min, key_id, limit)
+        return [
+            LimitUse(
+                row["id"],
+                row["kind"],
+                row["name"],
+                row["quota"],
+                row["window_s"],
+                rfc3339(row["since"]),
+                int(row["used"]),
+                int(row["allowed"]),
+                row["percent"],
+            )
+            for row in rows
         ]
 
     async def prune(self, *, now: float) -> int:

@@ -1,8 +1,10 @@
 """Endpoints for usage."""
 
+from functools import partial
+
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.roles import READERS
-from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
+from gatehouse.features.usage.repository import POINTS_MAX, RETENTION_S, UsageRepository
 from gatehouse.features.usage.schemas import (
     BUCKETS_DEFAULT,
     BUCKETS_MAX,
@@ -11,9 +13,12 @@ from gatehouse.features.usage.schemas import (
     WIDTHS_S,
     KeyTotal,
     KeyTotals,
+    LimitUses,
     ListKeyUsage,
+    ListLimitUse,
     ReadUsage,
     UsageSeries,
+    WeekBefore,
 )
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.fields import unix_seconds
@@ -22,6 +27,7 @@ from gatehouse.platform.web.validation import invalid
 
 _COLUMNS = {"key": "key_id", "core": "core", "code": "code"}
 _HOUR_S = 3600
+_WEEK_S = 7 * 86_400
 
 
 async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository) -> UsageSeries:
@@ -38,24 +44,28 @@ async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository)
             f"covers more than {BUCKETS_MAX} buckets",
             "send a later timestamp or a larger width",
         )
-    points = await usage.series(
-        width_s=width_s,
-        since=since,
-        until=until,
-        by=frozenset(_COLUMNS[dimension] for dimension in query.by.split(",") if dimension),
-        key_id=query.key,
-        core=query.core,
-        code=query.code,
+    series = partial(
+        usage.series, width_s=width_s, key_id=query.key, core=query.core, code=query.code
     )
+    columns = frozenset(_COLUMNS[dimension] for dimension in query.by.split(",") if dimension)
+    points = await series(since=since, until=until, by=columns)
     if len(points) > POINTS_MAX:
         fix = "send a shorter time range or fewer dimensions, or filter by key"
         raise invalid("query", f"selects more than {POINTS_MAX} points", fix)
+    complete, week_before = until // width_s * width_s, None
+    known_since = request.now - RETENTION_S[width_s]
+    if query.compare and since < complete and since - _WEEK_S >= known_since:
+        earlier = await series(since=since - _WEEK_S, until=complete - _WEEK_S)
+        end = rfc3339(complete)
+        total = sum(point.count for point in points if point.at < end)
+        week_before = WeekBefore(end, total, sum(point.count for point in earlier))
     return UsageSeries(
         width_s=width_s,
         since=rfc3339(since),
         until=rfc3339(until),
         total=sum(point.count for point in points),
         points=points,
+        week_before=week_before,
     )
 
 
@@ -88,6 +98,19 @@ async def list_key_usage(
     )
 
 
+async def list_limit_use(
+    request: Request, query: ListLimitUse, usage: UsageRepository
+) -> LimitUses:
+    """List the keys near their limits.
+
+    Returns the rate limits and credits of which at least 80 % are used, or another percentage.
+    """
+    uses = await usage.limit_use(
+        now=request.now, percent_min=query.percent, key_id=query.key, limit=query.limit
+    )
+    return LimitUses(uses)
+
+
 def _time_range(
     request: Request, query: ReadUsage | ListKeyUsage, default_s: float
 ) -> tuple[float, float]:
@@ -102,4 +125,5 @@ def _time_range(
 ENDPOINTS = (
     Endpoint("GET", "/v1/usage", read_usage, tag="usage", roles=READERS),
     Endpoint("GET", "/v1/usage/keys", list_key_usage, tag="usage", roles=READERS),
+    Endpoint("GET", "/v1/usage/limits", list_limit_use, tag="usage", roles=READERS),
 )

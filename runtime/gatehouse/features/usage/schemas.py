@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from gatehouse.core.verification import Code
+from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import Input, Instant, Timestamp, View
 from gatehouse.platform.web.validation import matching
 
@@ -61,6 +62,9 @@ class ReadUsage(Input, kw_only=True):
     code: Annotated[
         Code | None, Meta(description="Filter by result code, such as `RATE_LIMITED`.")
     ] = None
+    compare: Annotated[
+        bool, Meta(description="Compare the complete buckets with those one week earlier.")
+    ] = False
 
 
 #: Maximum time range of a list of keys, and the range if `since` is omitted.
@@ -122,15 +126,87 @@ class UsagePointView(View):
     count: int
 
 
+class WeekBefore(View):
+    """The requests in the complete buckets of a series, and in the buckets one week earlier."""
+
+    example: ClassVar = {"total": 120, "total_before": 100}
+
+    until: Annotated[Instant, Meta(description="End of the last complete bucket.")]
+    total: int
+    total_before: int
+
+
 class UsageSeries(View, kw_only=True):
     """Counts by bucket, oldest first. A bucket without requests has no point. The current second is
     not included.
     """
 
-    example: ClassVar = {"width_s": 3600, "until": "2030-06-01T10:00:00Z"}
+    example: ClassVar = {
+        "width_s": 3600,
+        "until": "2030-06-01T10:00:00Z",
+        "week_before": example(WeekBefore),
+    }
 
     width_s: int
     since: Instant
     until: Instant
     total: int
     points: list[UsagePointView]
+    week_before: Annotated[
+        WeekBefore | None,
+        Meta(
+            description="Null unless the request contains `compare=true`, and if no bucket is "
+            "complete or the buckets one week earlier are older than the retention, which applies "
+            "to all minute buckets."
+        ),
+    ] = None
+
+
+#: Percentage of a limit from which a key is near the limit.
+NEAR_LIMIT_PERCENT = 80
+
+
+class ListLimitUse(Input, kw_only=True):
+    """Query parameters of the list of used limits."""
+
+    percent: Annotated[
+        int, Meta(ge=0, le=1000, description="Minimum percentage of the limit that is used.")
+    ] = NEAR_LIMIT_PERCENT
+    key: Annotated[
+        Annotated[str, matching(r"[0-9A-Za-z]{12}")] | None,
+        Meta(description="Filter by the ID of a key, for whose family all limits are counted."),
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of limits.")] = 100
+
+
+class LimitUse(View):
+    """The use of a rate limit or of the credits of an active key. All keys in the family of the key
+    count.
+
+    For a rate limit, `used` is the number of `VALID` requests since `since`, multiplied by the
+    `cost` of the limit. The costs of verification requests do not count. `allowed` is the part of
+    the quota for this time. `since` is one window ago, rounded down to a minute for windows up to
+    an hour, to an hour for windows up to a day, and to a day for longer windows. A burst can be
+    denied at a lower percentage; the explanation of a key shows what the limit allows now.
+
+    For credits with a refill, `allowed` is the amount of the refill, and `used` is the part of it
+    that is no longer available. Credits without a refill are not listed.
+    """
+
+    example: ClassVar = {"name": "requests", "quota": 600, "window_s": 60, "percent": 85}
+
+    key: Annotated[str, Meta(description="ID of the newest key in the family.")]
+    kind: Literal["rate_limit", "credits"]
+    name: Annotated[str, Meta(description="Name of the rate limit. Empty for credits.")]
+    quota: Annotated[int, Meta(description="Units per window, or the amount of the refill.")]
+    window_s: Annotated[int | None, Meta(description="Window of the rate limit. Null for credits.")]
+    since: Annotated[Instant, Meta(description="Start of the time for which the use is counted.")]
+    used: int
+    allowed: int
+    percent: Annotated[int, Meta(description="`used` as a percentage of `allowed`, rounded down.")]
+
+
+class LimitUses(View):
+    """Used limits, in descending order of the percentage."""
+
+    limits: list[LimitUse]

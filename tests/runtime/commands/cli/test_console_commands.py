@@ -123,6 +123,22 @@ def test_denied_credential_is_not_printed(operator: Command) -> None:
     assert (result.code, result.err) == (1, "gatehouse: The bearer token is invalid.\n")
 
 
+@pytest.mark.requirement("TR-09", "TR-13")
+def test_use_of_limits_and_of_the_week_before(operator: Command, database: Database) -> None:
+    key_id = operator.create_key("--limit", "10/1d", "--credits", "1:4/month")
+    database.sql(
+        f"INSERT INTO key_activity VALUES ('{key_id}', now()); "  # noqa: S608
+        f"INSERT INTO usage_count SELECT 3600, '{key_id}', date_trunc('hour', now() "
+        "- interval '1 hour' - day * interval '1 day'), '', 'VALID', 9 - day "
+        "FROM unnest(ARRAY[0, 7]) AS day"
+    )
+    near = operator.run("keys", "limits", "--percent", "76", "--key", key_id)
+    assert (key_id in near.out, "credits" in near.out, near.err) == (True, False, "1 limit\n")
+    usage = operator.run("usage", "--compare", "--key", key_id)
+    assert "In complete buckets: 9 until " in usage.err
+    assert ", 2 one week earlier" in usage.err
+
+
 def test_token_is_read_from_standard_input(operator: Command) -> None:
     result = operator.run(
         "keys", "list", "--json", "--token", "-", stdin=f"{BOOTSTRAP}\n", GATEHOUSE_ADMIN_TOKEN=""

@@ -1,13 +1,16 @@
 """Use of keys in PostgreSQL."""
 
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
+from gatehouse.core.clock import to_datetime
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.usage import service
-from gatehouse.features.usage.models import UsageBatch
+from gatehouse.features.usage.models import UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.usage.service import BATCH_ROWS, UsageCounter, UsageFlusher
 from gatehouse.platform.db import statements
@@ -16,6 +19,7 @@ from gatehouse.platform.observability import Observer
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database, Rows
+from tests.runtime.rows import key_row
 
 NOON = 1_800_014_400.0  # 2027-01-15 12:00:00 UTC
 KEY = "3fGh82kLmQ0a"
@@ -71,7 +75,8 @@ async def last_used(counting: Counting) -> dict[str, float]:
 
 @pytest.fixture
 def counting(database: Database, module_pool: Pool) -> Counting:
-    database.sql("TRUNCATE usage_count, usage_batch, key_activity")
+    tables = "usage_count, usage_batch, key_activity, api_key, key_credit"
+    database.sql(f"TRUNCATE {tables} CASCADE")
     clock, counter = ManualClock(NOON), UsageCounter(lambda name: name == "docs")
     repository = UnreliableRepository(module_pool)
     metrics = Observer("gateway", "error", "test").metrics
@@ -253,3 +258,97 @@ async def test_memory_is_bounded_and_every_request_counted(
     assert await counting.total(60) == [(0, 16), (60, 12)]
     others = "SELECT sum(count) FROM usage_count WHERE width_s = 60 AND key_id = ''"
     assert await counting.pool.fetchval(others) == 6 + 12
+
+
+OLD, NEW = "old000000000", "new000000000"
+#: Time of the report: 90 seconds after the start of the minute window below.
+AT = NOON + 90
+
+
+@pytest.mark.requirement("TR-09")
+@pytest.mark.parametrize(
+    ("limit", "counts", "used", "allowed", "percent"),
+    [
+        # quota, window and cost; counts by the seconds after NOON
+        ((100, 60, 1), {0: 119, -60: 500}, 119, 150, 79),
+        ((100, 60, 5), {0: 30}, 150, 150, 100),
+        ((3600, 3600, 1), {-3600 + 60: 3570, -3600: 500}, 3570, 3630, 98),
+        ((86_400, 86_400, 1), {-86_400: 80_000, 60: 10_000, -86_460: 5}, 90_000, 86_490, 104),
+        ((7, 604_800, 1), {-7 * 86_400: 4, -8 * 86_400: 9}, 4, 7, 53),
+    ],
+)
+async def test_use_of_a_limit_is_counted_for_its_window(
+    counting: Counting,
+    limit: tuple[int, int, int],
+    counts: dict[int, int],
+    used: int,
+    allowed: int,
+    percent: int,
+) -> None:
+    quota, window_s, cost = limit
+    await add_family(counting, name="l", quota=quota, window_s=window_s, cost=cost)
+    for number, (seconds, count) in enumerate(counts.items()):
+        rows = [(NEW if number else OLD, "VALID", count), (NEW, "RATE_LIMITED", 7)]
+        await add(counting, NOON + seconds, *rows)
+    (use,) = await counting.repository.limit_use(now=AT, percent_min=1, key_id=None, limit=9)
+    assert (use.key, use.used, use.allowed, use.percent) == (NEW, used, allowed, percent)
+    for percent_min, listed in ((percent, 1), (percent + 1, 0)):
+        uses = await counting.repository.limit_use(
+            now=AT, percent_min=percent_min, key_id=OLD, limit=9
+        )
+        assert len(uses) == listed
+
+
+@pytest.mark.requirement("TR-09")
+async def test_limits_that_are_not_used_are_not_listed(counting: Counting) -> None:
+    await add_family(counting, name="l", quota=1, window_s=60, cost=1)
+    await add(counting, NOON - 300, (NEW, "VALID", 50))
+    find = partial(counting.repository.limit_use, now=AT, percent_min=0, limit=9)
+    assert await find(key_id=None) == []
+    assert [use.used for use in await find(key_id=NEW)] == [0]
+    await add(counting, NOON, (NEW, "VALID", 50))
+    assert len(await find(key_id=None)) == 1
+    for change in ("state = 'disabled'", "state = 'active', expires_at = to_timestamp(1)"):
+        await counting.pool.execute(f"UPDATE api_key SET {change}")  # noqa: S608
+        assert await find(key_id=None) == []
+
+
+@pytest.mark.requirement("TR-09")
+@pytest.mark.parametrize(
+    ("refilled_at", "refill", "used"),
+    [
+        (NOON - 43_200, (100, "day"), [90]),
+        (NOON - 43_201, (100, "day"), [0]),  # the next use refills the credits
+        (NOON, (5, "day"), [0]),  # more remain than a refill adds
+        (NOON, (None, None), []),
+    ],
+)
+async def test_use_of_credits_since_the_refill(
+    counting: Counting, refilled_at: float, refill: tuple[int | None, str | None], used: list[int]
+) -> None:
+    await add_family(counting)
+    await add(counting, NOON, (NEW, "VALID", 1))
+    await counting.pool.execute(
+        "INSERT INTO key_credit VALUES ($1, 10, $2, $3, $4)", OLD, *refill, to_datetime(refilled_at)
+    )
+    uses = await counting.repository.limit_use(now=AT, percent_min=0, key_id=None, limit=9)
+    assert [(use.kind, use.used) for use in uses] == [("credits", number) for number in used]
+
+
+async def add_family(counting: Counting, **limit: object) -> None:
+    """Adds a key with this limit, or with none, that was rotated once."""
+    columns = {"limits": "$2::jsonb", "family_id": "$3", "has_credits": "true"}
+    limits = json.dumps([limit] if limit else [])
+    for key_id, successor in ((OLD, f"'{NEW}'"), (NEW, "NULL")):
+        row = key_row(**columns, successor_id=successor)
+        await counting.pool.execute(row, key_id, limits, OLD)
+
+
+async def add(counting: Counting, at: float, *rows: tuple[str, str, int]) -> None:
+    """Adds a batch with rows (key, code, count)."""
+    minute = int(at)
+    await counting.repository.add(
+        UsageBatch(
+            f"w{at}", 1, at, tuple(UsageRow(key, "", code, minute, n) for key, code, n in rows)
+        )
+    )

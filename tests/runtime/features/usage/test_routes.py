@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+from gatehouse.core.clock import rfc3339
 from gatehouse.features.usage.models import UsageBatch, UsageRow
 from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
 
@@ -70,6 +71,58 @@ async def test_keys_with_the_most_requests_are_listed(console: Console, used_key
     rows = (UsageRow("", "", "NOT_FOUND", MINUTE, 50),)
     await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, rows))
     assert await keys(result="denied") == [(used_key, 2)]
+
+
+@pytest.mark.requirement("TR-13")
+@pytest.mark.parametrize(
+    ("width", "query", "compared"),
+    [
+        ("hour", {}, (6, 4)),
+        ("hour", {"code": "RATE_LIMITED"}, (4, 0)),
+        ("hour", {"compare": "false"}, None),
+        ("day", {}, None),  # no complete bucket
+        ("minute", {}, None),  # deleted after two days
+    ],
+)
+async def test_usage_is_compared_with_the_week_before(
+    console: Console, width: str, query: dict[str, str], compared: tuple[int, int] | None
+) -> None:
+    console.sql("TRUNCATE usage_count, usage_batch")
+    until, hour, week = MINUTE // 86_400 * 86_400 - 41_400, 3600, 7 * 86_400  # 12:30 of yesterday
+    rows = [
+        UsageRow("key", "docs", code, until - ago, count)
+        for ago, code, count in (
+            (60, "VALID", 1),
+            (hour, "VALID", 2),
+            (hour, "RATE_LIMITED", 4),
+            (week, "VALID", 8),
+            (week + hour, "VALID", 4),
+            (week + 2 * hour, "VALID", 16),
+        )
+    ]
+    await UsageRepository(console.pool).add(UsageBatch("w", 1, NOW, tuple(rows)))
+    times = {"since": rfc3339(until - hour), "until": rfc3339(until)}
+    found = await series(console, width=width, by="code", **{"compare": "true", **times, **query})
+    before = found["week_before"]
+    assert (before and (before["total"], before["total_before"])) == compared
+
+
+@pytest.mark.requirement("TR-09")
+async def test_keys_near_their_limits_are_listed(console: Console, used_key: str) -> None:
+    async def limits(**query: str) -> list[tuple[str, str, int]]:
+        reply = await console.get("/v1/usage/limits", params=query)
+        assert reply.status_code == 200, reply.text
+        return [(use["key"], use["kind"], use["used"]) for use in reply.json()["limits"]]
+
+    near = await console.create_id(
+        credits={"remaining": 1, "refill": {"amount": 9, "every": "day"}}
+    )
+    row = UsageRow(near, "docs", "VALID", MINUTE, 1)
+    await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, (row,)))
+    assert await limits() == [(near, "credits", 8)]
+    assert await limits(percent="89") == []
+    assert ("rate_limit", used_key) in [(kind, key) for key, kind, _ in await limits(percent="0")]
+    assert [key for key, _, _ in await limits(percent="0", key=used_key)] == [used_key]
 
 
 @pytest.mark.parametrize(

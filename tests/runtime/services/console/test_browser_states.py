@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from gatehouse.features.usage.models import UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
 from playwright.async_api import Browser, Route, expect
@@ -11,6 +12,7 @@ from tests.runtime.services.console.web_pages import (
     MARKS,
     enter_credential,
     loads_nothing,
+    navigate,
     page_of,
     shows,
     shows_heading,
@@ -52,6 +54,33 @@ async def test_overview_is_updated_without_a_reload(
         await page.context.set_offline(False)
         await page.clock.fast_forward(OVERVIEW_MS)
         await expect(page.get_by_text("The last update failed.")).to_be_hidden()
+
+
+@pytest.mark.requirement("TR-09", "TR-13")
+async def test_use_of_limits_and_change_since_the_week_before(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    limits = [{"name": "daily", "quota": 1000, "window_s": 86_400}]
+    refill = {"remaining": 5, "refill": {"amount": 100, "every": "month"}}
+    key_id = await console.create_id(name="nightly export", limits=limits, credits=refill)
+    hour = int(console.clock.now() // 3600) * 3600
+    rows = [
+        UsageRow(key_id, "", "VALID", hour - 3600 - weeks * 604_800, count)
+        for weeks, count in ((0, 870), (1, 580))
+    ]
+    batch = UsageBatch("worker", 2, console.clock.now(), tuple(rows))
+    await UsageRepository(console.pool).add(batch)
+    async with page_of(browser, origin) as page:
+        await sign_in(page)
+        await shows(page, "+50%")
+        for limit, percent in (("Credits", "95%"), ("daily", "8")):
+            row = page.get_by_role("listitem").filter(has_text=f"nightly export {limit}")
+            await expect(row).to_contain_text(percent)
+        await navigate(page, "/usage")
+        await shows(page, "870, one week earlier: 580 (+50%)")
+        await navigate(page, f"/keys/{key_id}")
+        await shows(page, "Credits: 95% 95 of 100 since")
+        assert await violations_in_both_themes(page) == []
 
 
 async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, origin: str) -> None:

@@ -162,8 +162,9 @@ async def caller(database: Database, module_services: Sharing) -> AsyncIterator[
 #: The query with the largest response. Other lists have no parameters.
 QUERIES = {
     "list_keys": f"limit={PAGE_SIZE_MAX}&sort=name&total=true",
-    "read_usage": "width=minute&by=key,core,code&since={since}&until={until}",
+    "read_usage": "width=minute&by=key,core,code&compare=true&since={since}&until={until}",
     "list_key_usage": "limit=100&since={since}&until={until}",
+    "list_limit_use": "limit=100&percent=0",
     "end_sessions": "everybody=true",
     **dict.fromkeys(
         ("list_audit", "list_deliveries", "list_cores", "list_secrets"), f"limit={PAGE_SIZE_MAX}"
