@@ -286,7 +286,7 @@ def _connect_to_database(names: Naming, user: str = DATABASE_USER) -> Statement:
 
 def _task(stack: Stack, process: Process) -> Document | None:
     """Return the permissions of the application for data stores, secrets, checkpoints, exports,
-    legacy files and the notification topic and, if a collector runs in the task, for telemetry.
+    legacy files, the notification topic, e-mails and, if a collector runs in the task, telemetry.
     Returns None for a process without permissions, such as a Core."""
     names, settings = stack.names, stack.settings
     statements: list[Statement] = []
@@ -323,6 +323,21 @@ def _task(stack: Stack, process: Process) -> Document | None:
         if settings.notifications.topic_arn:
             statements.append(
                 allow("PublishNotifications", "sns:Publish", [settings.notifications.topic_arn])
+            )
+        if settings.notifications.email_sender:
+            # SES also authorizes the recipient, if it is an identity of the account, as it must be
+            # in the sandbox of SES (github.com/cloudposse/terraform-aws-ses/issues/40, 2026-11-29).
+            # The condition decides who can be the sender (SES Developer Guide, "Identity and access
+            # management in Amazon SES").
+            statements.append(
+                allow(
+                    "SendEmails",
+                    "ses:SendEmail",
+                    [names.arn("ses", "identity/*")],
+                    conditions={
+                        "StringEquals": {"ses:FromAddress": settings.notifications.email_sender}
+                    },
+                )
             )
     return document(*statements) if statements else None
 

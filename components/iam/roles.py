@@ -45,6 +45,7 @@ USED = tuple(
         "s3:DeleteObjectVersion Get* List* PutBucketNotification PutInventoryConfiguration "
         "PutObject Replicate*",
         "secretsmanager:DescribeSecret GetSecretValue PutSecretValue UpdateSecretVersionStage",
+        "ses:SendEmail",
         "sns:Publish",
         "sqs:SendMessage",
         "tag:GetResources",

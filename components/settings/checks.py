@@ -84,7 +84,7 @@ def bounds(settings: Settings) -> Iterator[Mistake]:
 
 
 def internet_access(settings: Settings) -> Iterator[Mistake]:
-    """Cores, the collector, OIDC, public webhooks and the SNS topic require a NAT gateway."""
+    """Cores, the collector, OIDC and notifications outside the VPC require a NAT gateway."""
     reasons = (*(("cores",) if settings.cores else ()), *settings.internet_access)
     if settings.network.nat == "none" and reasons:
         yield Mistake(

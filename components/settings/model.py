@@ -224,5 +224,6 @@ class Settings(Section):
             "oidc.issuer": self.oidc.issuer,
             "notifications.public_webhooks": self.notifications.public_webhooks,
             "notifications.topic_arn": self.notifications.topic_arn,
+            "notifications.email_sender": self.notifications.email_sender,
         }
         return tuple(key for key, reason in reasons.items() if reason)

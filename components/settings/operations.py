@@ -210,7 +210,7 @@ class OidcSettings(Section):
 
 
 class NotificationsSettings(Section):
-    """Webhooks and the SNS topic for API key events."""
+    """Webhooks, e-mails and the SNS topic for API key events."""
 
     public_webhooks: Flag = True
     """Allows the console to connect to public IP addresses, over HTTPS only. If false, webhooks to
@@ -227,3 +227,10 @@ class NotificationsSettings(Section):
     """SNS topic to which the console publishes the same events. The topic must be in the stack's
     region, and its KMS key must allow access by the console's task role. If empty, no topic is
     used."""
+    email_sender: Annotated[
+        str | None,
+        optional(r"[a-z0-9._+-]{1,64}@[a-z0-9-]+(\.[a-z0-9-]+)+", "an e-mail address in lowercase"),
+    ] = None
+    """E-mail address from which the console sends e-mails to the contacts of keys. The address or
+    its domain must be a verified identity of Amazon SES in the stack's region. While the account is
+    in the SES sandbox, recipients must be verified too. If empty, no e-mails are sent."""

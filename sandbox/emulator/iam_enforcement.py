@@ -33,11 +33,11 @@ _IAM_ACTION = {"budgets:CreateBudget": "budgets:ModifyBudget"}
 class Permissions:
     """Replaces moto's evaluation, which ignores resources and most condition operators.
 
-    moto has no request context, so only conditions on `aws:RequestedRegion`, and for KMS on the
-    encryption context and the account, are evaluated. With any other condition, an Allow statement
-    applies and a Deny statement does not; `unevaluated_conditions` lists the condition. If the
-    request names a resource, the resource is compared; otherwise, a statement for any resource
-    applies.
+    moto has no request context, so only conditions on `aws:RequestedRegion`, for KMS on the
+    encryption context and the account, and for SES on the sender, are evaluated. With any other
+    condition, an Allow statement applies and a Deny statement does not; `unevaluated_conditions`
+    lists the condition. If the request names a resource, the resource is compared; otherwise, a
+    statement for any resource applies.
     """
 
     def __init__(self) -> None:
@@ -167,6 +167,8 @@ def _conditions_hold(conditions: Sequence[Condition], call: Any, action: str) ->
         pairs = _body(call).get("EncryptionContext") or {}
         context |= {f"{_ENCRYPTION_CONTEXT}{name}".lower(): value for name, value in pairs.items()}
         context["kms:calleraccount"] = ACCOUNT
+    if action == "ses:SendEmail":
+        context["ses:fromaddress"] = str(_body(call).get("FromEmailAddress"))
     known = [
         one for one in conditions if one.key in context or one.key.startswith(_ENCRYPTION_CONTEXT)
     ]

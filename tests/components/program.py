@@ -66,7 +66,7 @@ OPTIONS: dict[str, Any] = {
         "client_secret_arn": CLIENT_SECRET,
         "scopes": "openid groups",
     },
-    "notifications": {"topic_arn": TOPIC},
+    "notifications": {"topic_arn": TOPIC, "email_sender": "keys@example.com"},
     "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
     "monitoring.pager_url": "https://events.pagerduty.com/integration/key/enqueue",
     "environment_variables": ["GATEHOUSE_CORE_REQUESTS_MAX=50", "GATEHOUSE_FEATURES=webhooks=off"],

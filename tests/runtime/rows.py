@@ -2,6 +2,8 @@
 "FROM x". The values of columns are SQL expressions.
 """
 
+from gatehouse.features.keys.fields import KeySettings
+
 
 def key_row(source: str = "", **columns: str) -> str:
     defaults = {
@@ -19,6 +21,16 @@ def core_row(source: str = "", **columns: str) -> str:
         **{"registered_by": "$1", "pepper_generation": "1", "expires_at": "now()"},
     }
     return _insert("core", defaults | columns, source)
+
+
+def contact_row() -> str:
+    """The webhook that is the contact of the key in the examples of the API. Can be repeated."""
+    values = {
+        **{"id": f"'{KeySettings.example['contact']}'", "url": "'https://hooks.example.com'"},
+        **{"events": "'{}'", "contact_only": "true", "pepper_generation": "1"},
+        **{"created_at": "now()", "created_by": "'test'"},
+    }
+    return _insert("webhook", values, "ON CONFLICT DO NOTHING")
 
 
 def _insert(table: str, values: dict[str, str], source: str) -> str:

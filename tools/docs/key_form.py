@@ -7,8 +7,10 @@ from typing import Any
 
 from gatehouse.core.keys import KEY_FIELDS, key_fields
 from gatehouse.features.keys.schemas import CreateKey
-from gatehouse.platform.web.fields import single_line
 from msgspec import inspect
+
+#: Maximum number of characters from which a text has a control with several lines.
+LINES_CHARS = 500
 
 
 def module() -> str:
@@ -47,15 +49,13 @@ def _control(name: str, info: inspect.Type) -> dict[str, Any] | None:
     """Properties of the control for a field, or None if the field is neither text nor a list of
     texts.
     """
-    checks = []
     while isinstance(info, inspect.Metadata | inspect.UnionType):
-        checks += [(info.extra or {}).get("check")] if isinstance(info, inspect.Metadata) else []
         info = info.type if isinstance(info, inspect.Metadata) else info.types[0]
     field = KEY_FIELDS[name]
     control: dict[str, Any]
     match info:
         case inspect.StrType(max_length=int() as length):
-            control = {"kind": "text" if single_line in checks else "lines", "length": length}
+            control = {"kind": "text" if length < LINES_CHARS else "lines", "length": length}
         case inspect.ListType(item_type=inspect.LiteralType(values=values)):
             control = {"kind": "choices", "choices": list(values)}
         case inspect.ListType(item_type=inspect.StrType() | inspect.Metadata()):

@@ -43,6 +43,7 @@ class CreateKey(TypedDict):
     tags: NotRequired[list[str]]
     metadata: NotRequired[dict[str, str]]
     notes: NotRequired[str]
+    contact: NotRequired[str]
     environment: NotRequired[Literal["live", "test"] | None]
     scopes: NotRequired[list[str] | None]
     limits: NotRequired[list[RateLimitInput] | None]
@@ -64,6 +65,7 @@ class UpdateKey(TypedDict):
     tags: NotRequired[list[str]]
     metadata: NotRequired[dict[str, str]]
     notes: NotRequired[str]
+    contact: NotRequired[str]
     scopes: NotRequired[list[str]]
     limits: NotRequired[list[RateLimitInput] | None]
     expires_at: NotRequired[str | None]
@@ -193,6 +195,7 @@ class KeyView(Response, frozen=True, kw_only=True):
     tags: list[str]
     metadata: dict[str, str]
     notes: str
+    contact: str
     id: str
     environment: str
     state: str

@@ -142,6 +142,8 @@ class Key(KeyRecord, frozen=True, kw_only=True):
     tags: Annotated[tuple[str, ...], replace(SETTING, search="item")] = ()
     metadata: Annotated[dict[str, str], replace(FREE_TEXT, purged={})] = {}
     notes: Annotated[str, FREE_TEXT] = ""
+    #: E-mail address or ID of a webhook of the holder, to which events of the key are sent.
+    contact: Annotated[str, FREE_TEXT] = ""
     credits: Annotated[Credits | None, replace(SETTING, purged=None, imported=False)] = None
     #: Position in the key family; incremented by each rotation.
     generation: Annotated[int, IDENTITY] = 1

@@ -101,6 +101,8 @@ _CHECKPOINT_ARCHIVE = _matching(
     "must be s3://bucket/prefix/ or file:/path",
 )
 
+_SENDER = _matching(r"[^@\s<>,]+@[^@\s<>,]+", "must be an e-mail address, such as keys@example.com")
+
 
 def _parse_oidc_roles(value: str) -> dict[str, Role]:
     pairs = [part.rpartition("=") for part in value.split(",")]
@@ -389,6 +391,9 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     """ARN of an SNS topic to which all notifications about keys, secrets and secret requests are
     published.
     """
+    notification_sender: Annotated[str, _SENDER] = ""
+    """E-mail address from which Amazon SES sends e-mails to the contacts of keys. If unset, the
+    contact of a key cannot be an e-mail address."""
     webhook_networks: _Networks = ()
     """Private networks in which webhook endpoints are allowed, even without TLS, as comma-separated
     CIDRs. Public https:// URLs are always allowed."""

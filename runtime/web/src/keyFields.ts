@@ -10,6 +10,7 @@ export const KEY_FIELDS = {
   public_key: {"kind": "lines", "length": 512, "section": "access", "listed": false},
   tags: {"kind": "words", "section": "purpose", "listed": false},
   notes: {"kind": "lines", "length": 2000, "section": "purpose", "listed": false},
+  contact: {"kind": "text", "length": 254, "section": "purpose", "listed": false},
 } as const
 
 /** Fields that a search compares with its text. */

@@ -32,6 +32,7 @@ def test_console_gets_settings_of_external_systems() -> None:
     }
     assert program.variables("console")["GATEHOUSE_LEGACY_FILES"] == ",".join(LEGACY_FILES)
     assert program.variables("console")["GATEHOUSE_NOTIFICATION_TOPIC"] == TOPIC
+    assert program.variables("console")["GATEHOUSE_NOTIFICATION_SENDER"] == "keys@example.com"
     assert not [
         name for name in program.variables("gateway") if re.search("OIDC|LEGACY|NOTIFICATION", name)
     ]

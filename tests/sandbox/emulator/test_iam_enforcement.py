@@ -189,6 +189,26 @@ def test_kms_encryption_context(emulator: Emulator, role: str) -> None:
     assert emulator.permissions.unevaluated_conditions == []
 
 
+def test_sender_of_an_email(emulator: Emulator, role: str) -> None:
+    emulator.client("sesv2", REGION).create_email_identity(EmailIdentity="example.com")
+    condition = {"StringEquals": {"ses:FromAddress": "keys@example.com"}}
+    identities = f"arn:aws:ses:{REGION}:{ACCOUNT}:identity/*"
+    client = caller(
+        emulator,
+        role,
+        "sesv2",
+        statement("Allow", "ses:SendEmail", identities, Condition=condition),
+    )
+    text = {"Data": "text"}
+    request = {
+        "Destination": {"ToAddresses": ["holder@example.org"]},
+        "Content": {"Simple": {"Subject": text, "Body": {"Text": text}}},
+    }
+    assert client.send_email(FromEmailAddress="keys@example.com", **request)["MessageId"]
+    assert denied(client.send_email, FromEmailAddress="other@example.com", **request)
+    assert emulator.permissions.unevaluated_conditions == []
+
+
 def test_s3_objects_and_deletion_of_versions(emulator: Emulator, role: str) -> None:
     buckets = emulator.client("s3", REGION)
     buckets.create_bucket(Bucket="papers", CreateBucketConfiguration={"LocationConstraint": REGION})

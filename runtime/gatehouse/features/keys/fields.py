@@ -4,6 +4,7 @@
 one field per line. The decisions on each field are in `core/keys.py`.
 """
 
+import re
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from msgspec import Meta
@@ -12,6 +13,7 @@ from gatehouse.core.addresses import network
 from gatehouse.core.http_signatures import read_public_key
 from gatehouse.core.keys import key_fields
 from gatehouse.core.lifecycle import TTL_S_MAX
+from gatehouse.core.token import ID_CHARS
 from gatehouse.platform.web.fields import (
     CORES_MAX,
     SCOPES_MAX,
@@ -26,6 +28,11 @@ from gatehouse.platform.web.fields import (
 from gatehouse.platform.web.validation import checked, matching
 
 NAME_CHARS_MAX = 100
+#: ID of a webhook, or an address in ASCII, as Amazon SES requires it (a domain name in Punycode).
+_CONTACT = re.compile(
+    rf"[0-9A-Za-z]{{{ID_CHARS}}}|"
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}"
+)
 
 KeySort = Literal[
     "id",
@@ -61,6 +68,11 @@ def _public_key(text: str) -> str:
     return ""
 
 
+def _contact(text: str) -> str:
+    message = "must be an e-mail address such as holder@example.com, or the ID of a webhook"
+    return "" if not text or _CONTACT.fullmatch(text) else message
+
+
 Name = Annotated[
     str,
     checked(
@@ -89,6 +101,7 @@ class KeySettings(Input, kw_only=True):
         "tags": ["nightly"],
         "metadata": {"ticket": "OPS-1234"},
         "notes": "Requested by the billing team.",
+        "contact": "8dKs02mXwP4t",
     }
 
     name: Name
@@ -151,6 +164,15 @@ class KeySettings(Input, kw_only=True):
     notes: Annotated[
         str,
         checked(multi_line, max_length=2000, description="Free text. Do not store secrets here."),
+    ] = ""
+    contact: Annotated[
+        str,
+        checked(
+            _contact,
+            max_length=254,
+            description="E-mail address of the holder, or ID of a webhook, that receives the "
+            "events of the key: rotation, revocation, reminders of its expiry. Empty: none.",
+        ),
     ] = ""
 
 

@@ -99,6 +99,7 @@ class KeyService:
     prefix: prefix of this deployment's tokens.
     confirmation_timeout_s: maximum time that a change waits for confirmation by the gateways.
     environment, default_limit: of keys for which the request specifies none.
+    contact_problem: reason why a contact cannot receive notifications, or an empty string.
     deliver: creates links to tokens. None if secret sharing is not configured.
     announcements: of changes that gateways cannot read in the database. None without Redis.
     forget: removes the rate-limit counters of a key family. None if each gateway worker counts
@@ -112,6 +113,7 @@ class KeyService:
     confirmation_timeout_s: float
     environment: KeyEnvironment
     default_limit: RateLimit
+    contact_problem: Callable[[str], Awaitable[str]] | None = None
     deliver: Deliver | None = None
     announcements: Announcements | None = None
     forget: Callable[[str], Awaitable[bool]] | None = None
@@ -149,6 +151,7 @@ class KeyService:
         has created too many links, and Unavailable.
         """
         self._check_delivery(new.delivery)
+        await self._check_contact(new.contact)
         now, generation = self.clock.now(), await self.writable_generation()
         lifetime = {} if new.ttl_s is None else {"expires_at": now + new.ttl_s}
         for _ in range(_ID_ATTEMPTS):
@@ -215,6 +218,7 @@ class KeyService:
         Raises PreconditionFailed if the key has changed since then, BadRequest if the expiry is not
         allowed, and the errors of `transition`.
         """
+        await self._check_contact(patch.get("contact", ""))
         if patch.get("limits", ()) is None:
             patch = {**patch, "limits": (self.default_limit,)}
 
@@ -412,6 +416,12 @@ class KeyService:
             raise invalid(
                 "body.delivery", "requires secret sharing, which is not configured", "send `token`"
             )
+
+    async def _check_contact(self, contact: str) -> None:
+        """Raises BadRequest if the contact cannot receive notifications, and Unavailable."""
+        if contact and self.contact_problem and (message := await self.contact_problem(contact)):
+            fix = "send the ID of a webhook, an e-mail address that can receive e-mails, or nothing"
+            raise invalid("body.contact", message, fix)
 
     @asynccontextmanager
     async def _issued(

@@ -26,7 +26,11 @@ class NotificationEvent(DescribedStr):
         "An API key was revoked by an administrator or by a holder of its token.",
     )
     KEY_ROTATED = "key.rotated", "An API key was replaced by a successor."
-    KEY_EXPIRES_SOON = "key.expires_soon", "An API key expires within 30 days, 7 days or 1 day."
+    KEY_EXPIRES_SOON = (
+        "key.expires_soon",
+        "An API key expires within 30 days, 7 days or 1 day, or the grace period ends of a key "
+        "that was used after its rotation.",
+    )
     SECRET_OPENED = "secret.opened", "A use of a link to a secret was consumed."
     SECRET_DENIED = "secret.denied", "An attempt to open a link to a secret was denied."
     REQUEST_SUBMITTED = "request.submitted", "A secret was submitted to a secret request."
@@ -45,9 +49,9 @@ EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.SECRET_PURGE: NotificationEvent.SECRET_PURGED,
 }
 
-#: Target of deliveries to the SNS topic. The target of a webhook is its ID, which has 12
-#: characters.
-TOPIC = "topic"
+#: Targets of deliveries to the SNS topic, and by e-mail to the contacts of keys. The target of a
+#: webhook is its ID, which has 12 characters.
+TOPIC, EMAIL = "topic", "email"
 DeliveryState = Literal["waiting", "delivered", "dead"]
 
 
@@ -60,6 +64,7 @@ class Webhook(msgspec.Struct, frozen=True):
     pepper_generation: int  # pepper generation under which the webhook secret is derived
     created_at: float
     created_by: str
+    contact_only: bool = False  # receives only events of keys whose contact is the webhook
 
 
 class Delivery(msgspec.Struct, frozen=True):

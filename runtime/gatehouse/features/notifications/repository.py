@@ -14,7 +14,8 @@ from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import rfc3339, to_datetime, to_seconds
 from gatehouse.core.errors import Conflict
 from gatehouse.features.keys.conditions import EXPIRES_AT, usable
-from gatehouse.features.notifications.models import EVENTS, TOPIC, Delivery, Webhook
+from gatehouse.features.notifications.emails import Holder
+from gatehouse.features.notifications.models import EMAIL, EVENTS, TOPIC, Delivery, Webhook
 from gatehouse.platform.audit_log import append, append_all
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
 from gatehouse.platform.db.statements import Conditions, RowMapping, prune
@@ -29,6 +30,8 @@ _DELIVERY = RowMapping(Delivery)
 
 _WEBHOOK = RowMapping(Webhook)
 
+_HOLDER = RowMapping(Holder)
+
 # Only one process at a time follows the trail. Other processes skip the locked row.
 _POSITION = "SELECT seq FROM notification_position FOR UPDATE SKIP LOCKED"
 
@@ -38,7 +41,8 @@ _START = (
 )
 
 _NEW = (
-    "SELECT seq, occurred_at, actor_type, actor_id, action, target_id, outcome, details, hash "
+    "SELECT seq, occurred_at, actor_type, actor_id, action, target_id, outcome, details, hash, "
+    "(SELECT contact FROM api_key WHERE id = target_id) "
     "FROM audit_event WHERE seq > $1 ORDER BY seq LIMIT $2"
 )
 
@@ -54,7 +58,7 @@ _DUE = (
 )
 _CLAIM = (
     "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM "
-    f"(SELECT n, t FROM (SELECT id FROM webhook UNION SELECT '{TOPIC}') AS targets "
+    f"(SELECT n, t FROM (SELECT id FROM webhook UNION VALUES ('{TOPIC}'), ('{EMAIL}')) AS targets "
     f"CROSS JOIN LATERAL ({_DUE}) AS due WHERE id <> ALL ($3)) AS claimed "
     f"WHERE notification_id = n AND target = t RETURNING {_DELIVERY.select}"
 )
@@ -69,12 +73,14 @@ _REQUEUE = (
     "WHERE notification_id = $1 AND target = $2 AND state = 'dead'"
 )
 
-# If the expiry changes after a reminder, another reminder is sent. Rotated keys are excluded
-# because they are meant to expire.
+# If the expiry changes after a reminder, another reminder is sent. Rotated keys are excluded unless
+# they are still in use, because they are meant to expire.
 _EXPIRING = (
     "SELECT id, name, owner, expires_at FROM api_key "
-    f"WHERE {usable('$1')} AND successor_id IS NULL AND {EXPIRES_AT} <= $2 "
-    "AND expires_at - created_at >= 2 * ($2::timestamptz - $1::timestamptz) AND NOT EXISTS "
+    f"WHERE {usable('$1')} AND {EXPIRES_AT} <= $2 AND (successor_id IS NULL OR EXISTS "
+    "(SELECT FROM key_activity WHERE key_id = id AND last_used_at > rotated_at)) "
+    "AND expires_at - coalesce(rotated_at, created_at) >= "
+    "2 * ($2::timestamptz - $1::timestamptz) AND NOT EXISTS "
     "(SELECT FROM key_alert WHERE key_id = id AND kind = ANY ($3) AND raised_at = expires_at) "
     "ORDER BY expires_at LIMIT $4 FOR UPDATE OF api_key SKIP LOCKED"
 )
@@ -95,8 +101,8 @@ class NotificationRepository:
         """Append key.expires_soon for active keys that expire within `days`, once for each
         combination of key, expiry and `days`.
 
-        Excludes keys with a reminder for one of the days in `covered`, and keys whose lifetime is
-        shorter than twice `days`. Returns the number of keys.
+        Excludes keys with a reminder for one of the days in `covered`, and keys whose lifetime or
+        grace period is shorter than twice `days`. Returns the number of keys.
         """
         action, start = AuditAction.KEY_EXPIRES_SOON, to_datetime(now)
         kinds = [f"{action}:{number}" for number in covered]
@@ -110,9 +116,9 @@ class NotificationRepository:
             await append_all(connection, (_reminder(row, now, days) for row in rows))
         return len(rows)
 
-    async def follow(self, *, now: float, topic: bool) -> int:
-        """Create deliveries for new audit rows. `topic`: also create deliveries for the SNS topic.
-        Returns the number of rows that were read."""
+    async def follow(self, *, now: float, services: Collection[str] = ()) -> int:
+        """Create deliveries for new audit rows, to webhooks and to the configured ones of TOPIC and
+        EMAIL. Returns the number of rows that were read."""
         async with self._pool.transaction() as connection:
             await connection.execute(_START)
             position = await connection.fetchval(_POSITION)
@@ -123,7 +129,7 @@ class NotificationRepository:
             rows = await connection.fetch(_NEW, position, size)
             if not rows:
                 return 0
-            if deliveries := _deliveries(webhooks, rows, now, topic=topic):
+            if deliveries := _deliveries(webhooks, rows, now, services):
                 await connection.executemany(_ADD, deliveries)
             await connection.execute("UPDATE notification_position SET seq = $1", rows[-1]["seq"])
             return len(rows)
@@ -197,6 +203,13 @@ class NotificationRepository:
         )
         return None if row is None else _WEBHOOK.read(row)
 
+    async def holder(self, key_id: str) -> Holder | None:
+        """The holder of a key, if the contact of the key is an e-mail address."""
+        row = await self._pool.fetchrow(
+            f"SELECT {_HOLDER.select} FROM api_key WHERE id = $1 AND contact LIKE '%@%'", key_id
+        )
+        return None if row is None else _HOLDER.read(row)
+
     async def webhooks(self) -> tuple[Webhook, ...]:
         return await _webhooks(self._pool)
 
@@ -232,16 +245,20 @@ def _reminder(row: Row, now: float, days: int) -> AuditEvent:
 
 
 def _deliveries(
-    webhooks: Collection[Webhook], rows: list[Row], now: float, *, topic: bool
+    webhooks: Collection[Webhook], rows: list[Row], now: float, services: Collection[str]
 ) -> list[tuple[Any, ...]]:
     deliveries: list[tuple[Any, ...]] = []
     for row in filter(_is_sent, rows):
         event = EVENTS[row["action"]]
         body = _body(row, event)
+        contact = row["contact"] or ""
         targets = [
-            webhook.id for webhook in webhooks if not webhook.events or event in webhook.events
+            webhook.id
+            for webhook in webhooks
+            if (not webhook.events or event in webhook.events)
+            and (not webhook.contact_only or contact == webhook.id)
         ]
-        targets += [TOPIC] if topic else []
+        targets += [name for name in services if name == TOPIC or "@" in contact]
         # After a restore of the database, other events have the same numbers.
         id = f"msg_{row['seq']:012d}{row['hash'].hex()[:12]}"
         deliveries += [(id, target, event, body, to_datetime(now)) for target in targets]

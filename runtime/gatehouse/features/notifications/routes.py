@@ -26,7 +26,9 @@ async def create_webhook(
 
     The secret of the webhook is returned only in this response.
     """
-    secret, webhook = await webhooks.create(body.url, body.events, request.actor)
+    secret, webhook = await webhooks.create(
+        body.url, body.events, request.actor, contact_only=body.contact_only
+    )
     request.add_header(b"location", "/v1/webhooks")
     return CreatedWebhook(webhook_secret_text(secret), webhook_view(webhook))
 

@@ -44,6 +44,10 @@ class CreateWebhook(Input):
         list[NotificationEvent],
         Meta(max_length=20, description="Events to send. Empty: all events."),
     ] = []
+    contact_only: Annotated[
+        bool,
+        Meta(description="Send only events of keys whose `contact` is the ID of this webhook."),
+    ] = False
 
 
 class WebhookView(View, kw_only=True):
@@ -54,6 +58,7 @@ class WebhookView(View, kw_only=True):
         str, Meta(description="The URL without its path and query, which may contain a secret.")
     ]
     events: list[NotificationEvent]
+    contact_only: bool
     created_at: Instant
     created_by: str
 
@@ -99,7 +104,7 @@ class DeliveryView(View, kw_only=True):
 
     notification_id: str
     destination: Annotated[
-        str, Meta(description="ID of the webhook, or `topic` for the SNS topic.")
+        str, Meta(description="ID of the webhook, `topic` for the SNS topic, or `email`.")
     ]
     event: NotificationEvent
     state: DeliveryState

@@ -7,11 +7,12 @@ receivers can detect duplicates.
 """
 
 import asyncio
+import json
 import secrets
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,9 +25,12 @@ from gatehouse.core.errors import BadRequest, NotFound, Problem, Unavailable
 from gatehouse.core.notation import is_visible_ascii
 from gatehouse.core.origin import BaseUrl, parse_base_url, rejection
 from gatehouse.core.token import ID_CHARS, Pepper, base62
+from gatehouse.features.notifications.emails import Email, email
 from gatehouse.features.notifications.models import (
+    EMAIL,
     TOPIC,
     Delivery,
+    NotificationEvent,
     Webhook,
     webhook_secret,
     webhook_signature,
@@ -39,7 +43,7 @@ from gatehouse.platform.settings import Settings
 
 #: Total timeout of a delivery.
 TIMEOUT_S = 10.0
-_SNS_TIMEOUT_S = 3
+_AWS_TIMEOUT_S = 3
 
 #: Delays before the retries in seconds, about a day in total. After the last failed attempt, a
 #: delivery is dead.
@@ -68,14 +72,26 @@ class WebhookService:
 
     pepper: HMAC secret from which webhook secrets are derived.
     networks: private networks that webhooks may use.
+    sends_email: True if the deployment has a sender of e-mails.
     """
 
     repository: NotificationRepository
     clock: Clock
     pepper: Pepper
     networks: tuple[Network, ...]
+    sends_email: bool = False
 
-    async def create(self, url: str, events: Iterable[str], actor: Actor) -> tuple[bytes, Webhook]:
+    async def contact_problem(self, contact: str) -> str:
+        """Reason why the contact of a key cannot receive notifications, or an empty string."""
+        if "@" in contact:
+            missing = "is an e-mail address, but GATEHOUSE_NOTIFICATION_SENDER is not set"
+            return "" if self.sends_email else missing
+        known = await self.repository.webhook(contact) is not None
+        return "" if known else "is not the ID of a webhook"
+
+    async def create(
+        self, url: str, events: Iterable[str], actor: Actor, *, contact_only: bool
+    ) -> tuple[bytes, Webhook]:
         """Create a webhook. Returns its secret, which is not stored. Raises BadRequest if the URL
         is not accepted, and Conflict if there are too many webhooks.
         """
@@ -92,7 +108,8 @@ class WebhookService:
                 "Webhook creation is temporarily unavailable.",
                 detail="the current pepper generation is not configured",
             )
-        webhook = Webhook(id, url, tuple(dict.fromkeys(events)), generation, now, actor.label)
+        distinct = tuple(dict.fromkeys(events))
+        webhook = Webhook(id, url, distinct, generation, now, actor.label, contact_only)
         details: Details = {"host": urlsplit(url).hostname or "", "events": list(webhook.events)}
         event = actor.event(AuditAction.WEBHOOK_CREATE, target_id=id, at=now, details=details)
         await self.repository.add_webhook(webhook, event)
@@ -148,13 +165,14 @@ def _origin_and_target(url: str) -> tuple[BaseUrl, str]:
 class NotificationDispatcher:
     """Sends due deliveries.
 
-    topic: None if not configured.
+    topic, sender: None if not configured.
     pepper: HMAC secret from which webhook secrets are derived.
     networks: private networks that webhooks may use.
     """
 
     repository: NotificationRepository
     topic: "SnsTopic | None"
+    sender: "EmailSender | None"
     clock: Clock
     pepper: Pepper
     networks: tuple[Network, ...]
@@ -163,10 +181,11 @@ class NotificationDispatcher:
 
     @classmethod
     def of(cls, settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> Self:
-        topic = settings.notification_topic
+        topic, sender = settings.notification_topic, settings.notification_sender
         return cls(
             NotificationRepository(pool),
             SnsTopic(topic) if topic else None,
+            EmailSender(sender) if sender else None,
             clock,
             pepper,
             settings.webhook_networks,
@@ -214,7 +233,9 @@ class NotificationDispatcher:
 
     async def _due(self, busy: set[str]) -> tuple[Delivery, ...]:
         now = self.clock.now()
-        while await self.repository.follow(now=now, topic=self.topic is not None):
+        services = {TOPIC: self.topic, EMAIL: self.sender}
+        configured = [name for name, service in services.items() if service is not None]
+        while await self.repository.follow(now=now, services=configured):
             pass
         return await self.repository.claim(now=now, each=TARGET_MAX, busy=busy, lease_s=LEASE_S)
 
@@ -233,6 +254,8 @@ class NotificationDispatcher:
             if self.topic is None:
                 return "no topic is configured"
             return await self.topic.publish(delivery)
+        if delivery.target == EMAIL:
+            return await self._send_email(delivery)
         webhook = await self.repository.webhook(delivery.target)
         if webhook is None:
             return "the webhook was deleted"
@@ -264,6 +287,18 @@ class NotificationDispatcher:
             return "not reached"
         return "" if 200 <= status < 300 else f"responded with {status}"
 
+    async def _send_email(self, delivery: Delivery) -> str:
+        """Sends an e-mail to the contact that the key has now. Returns as `_send`."""
+        body = json.loads(delivery.body)
+        holder = await self.repository.holder(body["data"]["key_id"])
+        if holder is None:
+            return "the key no longer has an e-mail address"
+        if self.sender is None:
+            return "GATEHOUSE_NOTIFICATION_SENDER is not set"
+        event = NotificationEvent(delivery.event)
+        message = email(event, body["timestamp"], body["data"], holder)
+        return await self.sender.send(holder.contact, message)
+
     async def _post(self, webhook: Webhook, headers: dict[str, str], body: bytes) -> int:
         """Sends a request to a checked address of the host, with the host name in `Host` and TLS.
         Follows no redirect and uses no proxy. Returns the status; the body is not read.
@@ -294,21 +329,52 @@ class SnsTopic:
 
     def __init__(self, arn: str) -> None:
         self._arn = arn
-        self._client = create_client("sns", timeout_s=_SNS_TIMEOUT_S, attempts=1)
+        self._client = create_client("sns", timeout_s=_AWS_TIMEOUT_S, attempts=1)
 
     async def publish(self, delivery: Delivery) -> str:
         """Publishes a notification. Returns an empty string on success, otherwise the reason for
         the failure. Never raises.
         """
-        try:
-            await call(
-                self._client.publish,
-                "SNS",
-                TopicArn=self._arn,
-                Subject=f"Gatehouse: {delivery.event}",
-                Message=delivery.body,
-                MessageAttributes={"event": {"DataType": "String", "StringValue": delivery.event}},
-            )
-        except Unavailable as exc:
-            return f"not published: {exc.detail}"
-        return ""
+        attribute = {"DataType": "String", "StringValue": delivery.event}
+        return await _problem(
+            self._client.publish,
+            "SNS",
+            TopicArn=self._arn,
+            Subject=f"Gatehouse: {delivery.event}",
+            Message=delivery.body,
+            MessageAttributes={"event": attribute},
+        )
+
+
+class EmailSender:
+    """Sends e-mails with Amazon SES. Requires ses:SendEmail, and in SES a verified identity for the
+    address of the sender. SES builds the message, so that no text can become a header.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._client = create_client("sesv2", timeout_s=_AWS_TIMEOUT_S, attempts=1)
+
+    async def send(self, recipient: str, message: Email) -> str:
+        """Sends an e-mail to one address. Returns as `SnsTopic.publish`. Never raises."""
+        return await _problem(
+            self._client.send_email,
+            "SES",
+            FromEmailAddress=self._address,
+            Destination={"ToAddresses": [recipient]},
+            Content={
+                "Simple": {
+                    "Subject": {"Data": message.subject, "Charset": "UTF-8"},
+                    "Body": {"Text": {"Data": message.text, "Charset": "UTF-8"}},
+                }
+            },
+        )
+
+
+async def _problem(operation: Callable[..., Any], service: str, **arguments: Any) -> str:
+    """The reason why a call of AWS failed, or an empty string."""
+    try:
+        await call(operation, service, **arguments)
+    except Unavailable as exc:
+        return f"not sent: {exc.detail}"
+    return ""

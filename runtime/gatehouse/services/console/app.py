@@ -202,6 +202,7 @@ class Composition:
         )
 
     def key_service(self, **fields: Any) -> KeyService:
+        fields["contact_problem"] = self._webhooks().contact_problem
         return KeyService.of(self.settings, self.pool, self.clock, self.pepper, **fields)
 
     def jobs(
@@ -277,7 +278,6 @@ class Composition:
     def _services(
         self, keys: KeyService, sessions: Sessions, limits: RateLimits
     ) -> dict[Any, object]:
-        notifications, networks = NotificationRepository(self.pool), self.settings.webhook_networks
         cores = CoreRepository(self.pool)
         return {
             KeyService: keys,
@@ -286,12 +286,17 @@ class Composition:
             SecretEventRepository: SecretEventRepository(self.pool),
             CheckpointReader: CheckpointReader(AuditRepository(self.pool), self.signer),
             UsageRepository: UsageRepository(self.pool),
-            WebhookService: WebhookService(notifications, self.clock, self.pepper, networks),
+            WebhookService: self._webhooks(),
             CoreRepository: cores,
             GatewayUrl: self.settings.gateway_url.rstrip("/"),
             LogLevelService: self._log_levels(),
             Sessions: sessions,
         }
+
+    def _webhooks(self) -> WebhookService:
+        networks, sender = self.settings.webhook_networks, self.settings.notification_sender
+        repository = NotificationRepository(self.pool)
+        return WebhookService(repository, self.clock, self.pepper, networks, bool(sender))
 
     def _announcements(self) -> Announcements | None:
         settings = self.settings

@@ -15,6 +15,7 @@ from gatehouse_client.transport import Client
 from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, importer_command
 from tests.runtime.commands.cli.conftest import key_id as token_id
 from tests.runtime.conftest import Database
+from tests.runtime.rows import contact_row
 
 
 def _option(name: str, value: object) -> str:
@@ -24,7 +25,10 @@ def _option(name: str, value: object) -> str:
 
 @pytest.mark.requirement("CG-01")
 @pytest.mark.parametrize("command", ["create", "update"])
-def test_every_setting_has_an_option_and_is_shown(operator: Command, command: str) -> None:
+def test_every_setting_has_an_option_and_is_shown(
+    operator: Command, database: Database, command: str
+) -> None:
+    database.sql(contact_row())
     example = KeySettings.example
     options = [
         f"{_option(name, value)}={text}"

@@ -30,7 +30,9 @@ from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.validation import strings
 
+from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console
+from tests.runtime.rows import contact_row
 from tools.docs import key_form
 
 UPDATED = key_fields(set_by="update")
@@ -91,6 +93,11 @@ def test_every_setting_has_an_example_other_than_its_default() -> None:
     assert [
         name for name, value in defaults.items() if KeySettings.example.get(name, value) == value
     ] == []
+
+
+@pytest.fixture(autouse=True)
+def contact(database: Database) -> None:
+    database.sql(contact_row())
 
 
 @pytest.mark.requirement("TR-11")

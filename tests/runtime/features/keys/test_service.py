@@ -14,6 +14,7 @@ from gatehouse.platform.web.validation import strings
 
 from tests.runtime.console_client import Console, outcome, rejected_part
 from tests.runtime.core_records import register
+from tests.runtime.rows import contact_row
 
 
 async def act(console: Console, key_id: str, action: str, **properties: Any) -> httpx.Response:
@@ -38,6 +39,7 @@ EVERYTHING: dict[str, Any] = {
 
 
 async def test_update_changes_only_the_given_properties(console: Console) -> None:
+    console.sql(contact_row())
     before = (await console.create(**EVERYTHING))["key"]
     limit = {"name": "burst", "quota": 9, "window_s": 60, "burst": 3, "cost": 2}
     reply = await patch(
@@ -230,6 +232,7 @@ async def test_only_one_concurrent_rotation_succeeds(console: Console) -> None:
 
 @pytest.mark.requirement("CG-08")
 async def test_purge_leaves_only_the_id_and_the_audit_trail(console: Console) -> None:
+    console.sql(contact_row())
     created = await console.create(name="nam3-word", **EVERYTHING)
     key_id = created["key"]["id"]
     console.sql(

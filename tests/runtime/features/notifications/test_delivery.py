@@ -17,9 +17,15 @@ from gatehouse.core.clock import Clock
 from gatehouse.features.notifications import repository, service
 from gatehouse.features.notifications.models import webhook_signature
 from gatehouse.features.notifications.repository import NotificationRepository
-from gatehouse.features.notifications.service import BACKOFF_S, NotificationDispatcher, SnsTopic
+from gatehouse.features.notifications.service import (
+    BACKOFF_S,
+    EmailSender,
+    NotificationDispatcher,
+    SnsTopic,
+)
 from gatehouse.platform.resolver import SystemResolver
 from moto import mock_aws
+from moto.ses.models import ses_backends
 
 from tests.certificates import server_context
 from tests.runtime.clocks import ManualClock
@@ -60,14 +66,20 @@ class Setup:
     receiver: Receiver
 
     def dispatcher(
-        self, *, topic: SnsTopic | None = None, networks: Any = LOOPBACK, **clients: Any
+        self,
+        *,
+        topic: SnsTopic | None = None,
+        sender: EmailSender | None = None,
+        networks: Any = LOOPBACK,
+        **clients: Any,
     ) -> NotificationDispatcher:
+        pepper = self.console.pepper
         return NotificationDispatcher(
-            self.repository, topic, self.clock, self.console.pepper, networks, **clients
+            self.repository, topic, sender, self.clock, pepper, networks, **clients
         )
 
     async def follow(self) -> int:
-        return await self.repository.follow(now=self.clock.now(), topic=False)
+        return await self.repository.follow(now=self.clock.now())
 
     async def deliver(self) -> int:
         return await self.dispatcher().run_once()
@@ -109,9 +121,19 @@ async def setup(console: Console) -> AsyncIterator[Setup]:
     console.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
     repository, clock = NotificationRepository(console.pool), ManualClock(Clock().now())
     # Events before the first run are not delivered.
-    await repository.follow(now=clock.now(), topic=False)
+    await repository.follow(now=clock.now())
     async with receiving() as receiver, console.connect(webhook_networks=LOOPBACK) as client:
         yield Setup(console, client, repository, clock, receiver)
+
+
+@pytest.fixture
+async def emails(setup: Setup, aws_credentials: None) -> AsyncIterator[list[Any]]:
+    """The e-mails that were sent. The console accepts addresses as contacts."""
+    console = setup.console.connect(notification_sender="keys@example.com")
+    with mock_aws():
+        boto3.client("sesv2", "eu-central-1").create_email_identity(EmailIdentity="example.com")
+        async with console as setup.client:
+            yield ses_backends["123456789012"]["eu-central-1"].sent_messages
 
 
 @pytest.mark.requirement("TR-08")
@@ -426,19 +448,19 @@ async def test_expiry_of_a_short_lived_or_not_usable_key_is_not_announced(
     assert await setup.dispatcher().remind() == 0
 
 
-@pytest.mark.bound("notifications.service:_SNS_TIMEOUT_S")
+@pytest.mark.bound("notifications.service:_AWS_TIMEOUT_S")
 @pytest.mark.requirement("TR-08")
 async def test_delivery_to_a_silent_sns_is_retried(
     setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch, aws_credentials: None
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
-    monkeypatch.setattr(service, "_SNS_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(service, "_AWS_TIMEOUT_S", 0.1)
     await setup.revoke()
     async with asyncio.timeout(60):
         topic = SnsTopic("arn:aws:sns:eu-central-1:123456789012:notifications")
         await setup.dispatcher(topic=topic).run_once()
     assert [item["problem"] for item in await setup.deliveries("waiting")] == [
-        "not published: SNS ReadTimeoutError"
+        "not sent: SNS ReadTimeoutError"
     ]
 
 
@@ -461,4 +483,87 @@ async def test_sns_publication_is_retried_if_topic_is_missing(
         await setup.revoke()
         await setup.dispatcher(topic=SnsTopic(f"{arn}-gone")).run_once()
         (waiting,) = await setup.deliveries("waiting")
-        assert waiting["problem"].startswith("not published: SNS NotFound")
+        assert waiting["problem"].startswith("not sent: SNS NotFound")
+
+
+@pytest.mark.requirement("TR-08")
+async def test_holder_is_told_by_email_that_the_key_was_rotated(
+    setup: Setup, emails: list[Any]
+) -> None:
+    body = {"name": "invoices", "contact": "holder@example.org"}
+    created = (await setup.client.post("/v1/keys", json=body)).json()
+    path = f"/v1/keys/{created['key']['id']}/rotate"
+    rotated = (await setup.client.post(path, json={"grace_s": 3600, "reason": "yearly"})).json()
+    dispatcher = setup.dispatcher(sender=EmailSender("keys@example.com"))
+    assert await dispatcher.run_once() == 1
+    (message,) = emails
+    assert message.source == "keys@example.com"
+    assert message.destinations["ToAddresses"] == ["holder@example.org"]
+    assert message.subject == f"Gatehouse: API key {created['key']['id']} was rotated"
+    for part in (rotated["previous"]["expires_at"], rotated["key"]["id"], "invoices", "yearly"):
+        assert part in message.body
+    for token in (created["token"], rotated["token"]):
+        assert token not in message.body
+    # A delivery reads the contact of the key when it is sent: a purged key has none.
+    await setup.client.post(path.replace("rotate", "revoke"), json={})
+    purge = {"confirm": created["key"]["id"]}
+    assert (await setup.client.post(path.replace("rotate", "purge"), json=purge)).is_success
+    assert await dispatcher.run_once() == 0
+    assert len(emails) == 1
+
+
+async def test_email_that_ses_rejects_is_retried(setup: Setup, emails: list[Any]) -> None:
+    body = {"name": "n", "contact": "holder@example.org"}
+    key = (await setup.client.post("/v1/keys", json=body)).json()["key"]
+    await setup.client.post(f"/v1/keys/{key['id']}/revoke", json={})
+    await setup.dispatcher(sender=EmailSender("keys@other.example")).run_once()
+    (waiting,) = await setup.deliveries("waiting")
+    assert (waiting["destination"], waiting["problem"]) == (
+        "email",
+        "not sent: SES MessageRejected MessageRejected",
+    )
+    assert emails == []
+
+
+@pytest.mark.requirement("TR-08")
+async def test_contact_only_webhook_receives_the_events_of_its_keys(setup: Setup) -> None:
+    webhook_id, _ = await setup.create_webhook(contact_only=True)
+    await setup.revoke()
+    key_id = await setup.console.create_id(contact=webhook_id)
+    reply = await setup.client.post(f"/v1/keys/{key_id}/rotate", json={})
+    assert await setup.deliver() == 1
+    ((_, _, body),) = setup.receiver.entries
+    data = json.loads(body)["data"]
+    assert (data["key_id"], data["details"]["successor_id"]) == (key_id, reply.json()["key"]["id"])
+
+
+@pytest.mark.parametrize(
+    "contact",
+    [
+        "aaaaaaaaaaaa",
+        "holder@example.org",  # no sender is set
+        "https://hooks.example.com",
+        "a@b.example\r\nBcc: c@d.example",
+        "a@b.example,c@d.example",
+    ],
+)
+async def test_contact_that_cannot_be_told_is_rejected(console: Console, contact: str) -> None:
+    reply = await console.post("/v1/keys", json={"name": "n", "contact": contact})
+    assert rejected_part(reply) == (400, "body.contact")
+    key_id = await console.create_id()
+    changed = await console.patch(
+        f"/v1/keys/{key_id}", json={"contact": contact}, headers={"If-Match": "*"}
+    )
+    assert rejected_part(changed) == (400, "body.contact")
+
+
+async def test_end_of_a_grace_period_is_announced_if_the_key_is_in_use(setup: Setup) -> None:
+    setup.console.sql("DELETE FROM api_key")
+    old, unused = [await setup.console.create_id() for _ in range(2)]
+    for key_id in (old, unused):
+        await setup.client.post(f"/v1/keys/{key_id}/rotate", json={"grace_s": 3 * 86_400})
+    columns = "(key_id, last_used_at)"
+    setup.console.sql(f"INSERT INTO key_activity {columns} VALUES ('{old}', now())")  # noqa: S608
+    setup.advance_days(2.5)
+    dispatcher = setup.dispatcher()
+    assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.audit.repository import AuditRepository
+from gatehouse.features.notifications.models import TOPIC
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.secrets import backend as backend_module
 from gatehouse.features.secrets import repository
@@ -415,7 +416,7 @@ async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work
 
 async def test_receivers_are_notified_of_openings_denials_and_deletions(work: Work) -> None:
     notifications, clock = NotificationRepository(work.pool), work.clock
-    while await notifications.follow(now=clock.now(), topic=True):
+    while await notifications.follow(now=clock.now(), services=[TOPIC]):
         pass
     secret, (token,) = await work.sharing.create()
     opened_secret = await work.sharing.open(token)
@@ -425,7 +426,7 @@ async def test_receivers_are_notified_of_openings_denials_and_deletions(work: Wo
     await work.run()
     with pytest.raises(LinkNotFound):
         await work.sharing.text(opened_secret)
-    await notifications.follow(now=clock.now(), topic=True)
+    await notifications.follow(now=clock.now(), services=[TOPIC])
     waiting, _ = await notifications.page(state="waiting", after=None, size=100)
     bodies = [json.loads(delivery.body) for delivery in waiting]
     own = [body for body in bodies if body["data"].get("secret_id") == secret.id]

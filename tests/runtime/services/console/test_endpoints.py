@@ -151,9 +151,8 @@ _DELIVERY = (
 @pytest.fixture(scope="module")
 async def caller(database: Database, module_services: Sharing) -> AsyncIterator[Caller]:
     backend = replace(module_services.backend, creates_per_minute=10_000)
-    async with open_console(
-        database, **{**module_services.console(URL), "sharing": backend}
-    ) as console:
+    changes = {"sharing": backend, "notification_sender": "keys@example.com"}
+    async with open_console(database, **{**module_services.console(URL), **changes}) as console:
         caller = Caller(console, database)
         await caller.id()
         yield caller
