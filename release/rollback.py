@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from components.settings.loader import parse
-from components.settings.workloads import ROLLING
+from components.settings.workloads import AT_ONCE, ROLLING
 from release.deploy import deploy
 from release.errors import AWS_ERRORS, CommandFailed, step
 from release.image import is_deployed, unverified_signature
@@ -95,14 +95,13 @@ def stop_deployments(
 
 @contextmanager
 def _at_once(stack: Stack) -> Iterator[Stack]:
-    """The stack with a configuration that shifts all traffic at once, for one update."""
+    """The stack with another strategy for one update."""
     if parse(stack.settings, stack.name).rollout.strategy == ROLLING:
         yield stack
         return
     document = yaml.safe_load(stack.path.read_text(encoding="utf-8"))
     settings = document["config"][f"{stack.project.name}:settings"]
-    at_once = {"strategy": "blue_green", "bake_minutes": 0}
-    settings["rollout"] = (settings.get("rollout") or {}) | at_once
+    settings["rollout"] = (settings.get("rollout") or {}) | {"strategy": AT_ONCE}
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         file = Path(folder) / stack.path.name
         file.write_text(yaml.safe_dump(document), encoding="utf-8")

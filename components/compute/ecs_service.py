@@ -9,7 +9,6 @@ from components.component import DeploymentHook, Placement, StackComponent, Targ
 from components.context import Stack
 from components.naming import tags
 from components.settings.workloads import (
-    BAKE_MINUTES,
     CPU_TARGET_PERCENT,
     ROLLING,
     STEP_MINUTES,
@@ -167,8 +166,8 @@ def _deployment_configuration(
     rollout: RolloutSettings, smoke_test: DeploymentHook | None
 ) -> aws.ecs.ServiceDeploymentConfigurationArgsDict:
     configuration: aws.ecs.ServiceDeploymentConfigurationArgsDict = {
-        "strategy": rollout.strategy.upper(),
-        "bake_time_in_minutes": str(BAKE_MINUTES),
+        "strategy": "CANARY" if rollout.strategy == "canary" else "BLUE_GREEN",
+        "bake_time_in_minutes": str(rollout.bake_minutes),
     }
     if rollout.strategy == "canary":
         configuration["canary_configuration"] = {

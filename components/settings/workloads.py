@@ -17,7 +17,7 @@ from components.settings.fields import (
     strings,
 )
 
-ROLLING = "rolling"
+ROLLING, AT_ONCE = "rolling", "at_once"
 STEP_PERCENT, STEP_MINUTES = 10, 10
 """Percentage of the traffic in the first step of `canary`, and minutes until the second step. The
 alarms monitor the new tasks meanwhile."""
@@ -154,11 +154,12 @@ class RolloutSettings(Section):
 
     strategy: Annotated[
         str,
-        choice(ROLLING, "blue_green", "canary"),
-        Production("blue_green or canary", lambda strategy: strategy != ROLLING),
+        choice(ROLLING, "blue_green", "canary", AT_ONCE),
+        Production("another strategy than rolling", lambda strategy: strategy != ROLLING),
     ] = by_environment(ROLLING, "canary", "canary")
     """`rolling` replaces tasks one by one. `blue_green` and `canary` start all new tasks first,
     then shift all traffic at once, or one part first. An alarm rolls the deployment back.
+    `make rollback` uses `at_once`: `blue_green` after which the old tasks stop.
     """
     smoke_test: Flag = by_environment(False, True, True)
     """Test the new tasks with requests through the load balancer before production traffic shifts
@@ -174,7 +175,12 @@ class RolloutSettings(Section):
     def minutes(self) -> int:
         """Minutes for shifting the traffic and baking, excluding the time to start the tasks."""
         step_minutes = STEP_MINUTES if self.strategy == "canary" else 0
-        return 0 if self.strategy == ROLLING else step_minutes + BAKE_MINUTES
+        return step_minutes + self.bake_minutes
+
+    @property
+    def bake_minutes(self) -> int:
+        """Minutes for which the old tasks keep running after all traffic was shifted."""
+        return 0 if self.strategy in (ROLLING, AT_ONCE) else BAKE_MINUTES
 
 
 class TelemetrySettings(Section):

@@ -15,6 +15,7 @@ import boto3
 import pytest
 import yaml
 
+from components.settings.loader import parse
 from release.__main__ import main
 from sandbox.emulator.server import Emulator
 from sandbox.emulator.sessions import session
@@ -166,6 +167,7 @@ class FakePulumi(FakeAccount):
         settings = yaml.safe_load(file.read_text())["config"].get("gatehouse:settings")
         self.updates.append(settings)
         if words[words.index("--stack") + 1] == "dev":
+            parse(settings, "dev")  # as the program does
             self.deploy(settings["image"]["digest"])
         return {}
 

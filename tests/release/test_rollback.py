@@ -100,10 +100,10 @@ def test_deployment_that_ecs_does_not_roll_back_is_an_error(
 @pytest.mark.parametrize(
     ("settings", "rollout"),
     [
-        ({"rollout": {"strategy": "canary"}}, {"strategy": "blue_green", "bake_minutes": 0}),
+        ({"rollout": {"strategy": "canary"}}, {"strategy": "at_once"}),
         (
             {"rollout": {"strategy": "blue_green", "smoke_test": True}},
-            {"strategy": "blue_green", "smoke_test": True, "bake_minutes": 0},
+            {"strategy": "at_once", "smoke_test": True},
         ),
         ({}, None),  # rolling, the default of dev
     ],
