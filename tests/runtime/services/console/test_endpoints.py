@@ -4,6 +4,7 @@ import base64
 import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -152,7 +153,9 @@ _DELIVERY = (
 async def caller(database: Database, module_services: Sharing) -> AsyncIterator[Caller]:
     backend = replace(module_services.backend, creates_per_minute=10_000)
     async with open_console(
-        database, **{**module_services.console(URL), "sharing": backend}
+        database,
+        **{**module_services.console(URL), "sharing": backend},
+        logs=f"file:{Path(__file__).parent}",
     ) as console:
         caller = Caller(console, database)
         await caller.id()
@@ -165,6 +168,7 @@ QUERIES = {
     "read_usage": "width=minute&by=key,core,code&compare=true&since={since}&until={until}",
     "list_key_usage": "limit=100&since={since}&until={until}",
     "list_limit_use": "limit=100&percent=0",
+    "search_logs": f"limit=100&search={'x' * 60}&request_id={'r' * 64}&key={'k' * 64}",
     "end_sessions": "everybody=true",
     **dict.fromkeys(
         ("list_audit", "list_deliveries", "list_cores", "list_secrets"), f"limit={PAGE_SIZE_MAX}"
