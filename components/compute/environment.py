@@ -85,6 +85,7 @@ def _common(stack: Stack, database: pulumi.Input[str], cache: pulumi.Input[str])
         "GATEHOUSE_CORE_CREDENTIALS_PREFIX": names.secret(role_policies.CORE_CREDENTIALS),
         "GATEHOUSE_TRUSTED_PROXIES": ",".join(settings.network.tier_cidrs("edge")),
         "GATEHOUSE_LOG_LEVEL": settings.log_level,
+        "GATEHOUSE_LOGS": f"cloudwatch:{','.join(role_policies.searched_logs(stack))}",
         # The application treats an empty value as unset.
         "GATEHOUSE_TRACES_ENDPOINT": TRACES_ENDPOINT if settings.telemetry.collector else "",
         "GATEHOUSE_TRACES_SAMPLE_PERCENT": str(settings.telemetry.traces_sample_percent),

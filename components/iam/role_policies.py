@@ -199,6 +199,14 @@ def read_canary_key(names: Naming) -> Statement:
     return allow("ReadCanaryKey", "secretsmanager:GetSecretValue", [secret])
 
 
+def searched_logs(stack: Stack) -> tuple[str, ...]:
+    """Return the log groups that users of the console can search: those of the services."""
+    processes = (*stack.contract.ecs_services, *stack.contract.functions)
+    return tuple(
+        stack.names.log_group(name) for name in processes if name not in stack.contract.cores
+    )
+
+
 def send_traces() -> Statement:
     """Return the permission to send traces. The actions do not support resource-level
     permissions.
@@ -320,6 +328,10 @@ def _task(stack: Stack, process: Process) -> Document | None:
         ]
     if sharing_policies.CREATE in (service.name for service in process.services):
         statements += object_policies.console_statements(names, settings.legacy_files)
+        groups = [names.log_group_arn(group) for group in searched_logs(stack)]
+        statements.append(
+            allow("SearchLogs", "logs:FilterLogEvents", [f"{arn}:*" for arn in groups])
+        )
         if settings.notifications.topic_arn:
             statements.append(
                 allow("PublishNotifications", "sns:Publish", [settings.notifications.topic_arn])

@@ -72,7 +72,11 @@ def interface_policies(names: Naming) -> dict[str, Document]:
     statements = {
         "ecr.api": [log_in, pull],
         "ecr.dkr": [log_in, pull],
-        "logs": [_allow_account(names, "Write", "logs:CreateLogStream PutLogEvents", log_groups)],
+        "logs": [
+            _allow_account(
+                names, "UseLogs", "logs:CreateLogStream PutLogEvents FilterLogEvents", log_groups
+            )
+        ],
         "secretsmanager": [
             _allow_account(names, "Read", "secretsmanager:GetSecretValue DescribeSecret", secrets)
         ],

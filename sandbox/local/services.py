@@ -33,13 +33,14 @@ _CORE_NETWORKS = "127.0.0.0/8,::1/128"
 class LocalServers:
     """The servers that replace RDS and ElastiCache, and the port of each service of the runtime.
 
-    traces_url: URL of the local collector, or empty to send no traces.
+    traces_url: URL of the local collector, or empty to send no traces. logs: folder of the logs.
     """
 
     database: Postgres
     redis_url: str
     ports: Mapping[str, int]
     traces_url: str = ""
+    logs: Path = Path("logs")
 
     def url(self, service: str) -> str:
         return f"http://{HOST}:{self.ports[service]}"
@@ -192,6 +193,7 @@ def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:
         "GATEHOUSE_DRAIN_S": "0",
         "GATEHOUSE_TRACES_ENDPOINT": local.traces_url,
         "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100",
+        "GATEHOUSE_LOGS": f"file:{local.logs.absolute()}",
     }
 
 

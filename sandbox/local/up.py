@@ -324,7 +324,7 @@ class _Environment:
         self._progress.done(
             f"collector of traces, which writes each span to {self._logs / 'traces.log'}"
         )
-        return LocalServers(database, redis_url, {}, traces_url)
+        return LocalServers(database, redis_url, {}, traces_url, self._logs)
 
     def _start_core(self, local: LocalServers, token: str) -> Child:
         self._progress.step("Starting a sample Core with an API key")

@@ -39,12 +39,27 @@ def test_logs_metrics_and_audit_events_have_no_tokens_and_no_content(running: Ru
     ]
     texts += [
         running.manage("GET", path).text
-        for path in ("/v1/audit-events?limit=100", "/v1/keys", f"/v1/secrets/{secret_id}")
+        for path in (
+            "/v1/log-lines?limit=100",
+            "/v1/audit-events?limit=100",
+            "/v1/keys",
+            f"/v1/secrets/{secret_id}",
+        )
     ]
     assert len(texts) > 6
     for text in texts:
         for canary in (token[-40:-6], content, link_token[-24:], running.admin_token):
             assert canary not in text
+
+
+@pytest.mark.requirement("TR-14")
+def test_log_line_of_a_request_is_found(running: Running) -> None:
+    key_id, token = running.key()
+    request_id = running.open(token).headers["x-request-id"]
+    path = f"/v1/log-lines?request_id={request_id}&key={key_id}"
+    # The line is written shortly after the response.
+    pages = (running.manage("GET", path).json()["lines"] for _ in range(200))
+    assert [line["service"] for line in next(filter(None, pages))] == ["gateway"]
 
 
 @pytest.mark.requirement("CG-18", "ECS-01")

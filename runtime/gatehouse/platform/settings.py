@@ -102,6 +102,10 @@ _CHECKPOINT_ARCHIVE = _matching(
 )
 
 _SENDER = _matching(r"[^@\s<>,]+@[^@\s<>,]+", "must be an e-mail address, such as keys@example.com")
+_LOGS = _matching(
+    r"cloudwatch:[A-Za-z0-9_./#-]+(,[A-Za-z0-9_./#-]+)*|file:/.+",
+    "must be cloudwatch: with comma-separated log groups, or file:/path",
+)
 
 
 def _parse_oidc_roles(value: str) -> dict[str, Role]:
@@ -387,6 +391,10 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     checkpoint_archive: Annotated[str, _CHECKPOINT_ARCHIVE] = ""
     """Archive of checkpoints, outside the database: s3://bucket/prefix/ with Object Lock, or
     file:/path. Required with GATEHOUSE_CHECKPOINT_KEY."""
+    logs: Annotated[str, _LOGS] = ""
+    """Logs that users of the console can search: cloudwatch: with comma-separated log groups, such
+    as cloudwatch:/gatehouse/prod/gateway,/gatehouse/prod/console, or file:/path of a local folder
+    with *.log files. If unset, logs cannot be searched in the console."""
     notification_topic: str = ""
     """ARN of an SNS topic to which all notifications about keys, secrets and secret requests are
     published.

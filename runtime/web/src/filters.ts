@@ -34,3 +34,9 @@ export function useFilters<Name extends string>(names: readonly Name[]): Filters
     page: (cursor) => ({ query: compact({ ...values.value, cursor: cursor ?? '' }) }),
   }
 }
+
+/** Converts the value of a datetime-local field, which is in the browser's time zone, to an API timestamp. */
+export function instant(local: string): string | undefined {
+  const time = new Date(local)
+  return local && !Number.isNaN(time.getTime()) ? time.toISOString() : undefined
+}

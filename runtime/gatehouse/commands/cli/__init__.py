@@ -29,13 +29,14 @@ COMMANDS = {
     "export": "database",
     "sessions": "operations",
     "log-level": "operations",
+    "logs": "operations",
     "features": "operations",
     "scan": "scan",
     "health": "services",
     "version": "services",
 }
 #: Commands that consist only of subcommands. Without a subcommand, these commands show the help.
-GROUPS = (["cores"], ["keys"], ["secrets"], ["audit"], ["sessions"])
+GROUPS = (["cores"], ["keys"], ["secrets"], ["audit"], ["logs"], ["sessions"])
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130
 _HELP = "Manage API keys, share secrets, operate a Gatehouse deployment and run its services."

@@ -1,7 +1,11 @@
-"""Commands that inspect and adjust a running deployment: log level, Cores, sessions and usage."""
+"""Commands that inspect and adjust a running deployment: logs, log level, Cores, sessions and
+usage.
+"""
 
 import re
 import time
+from datetime import datetime
+from itertools import islice
 from types import NoneType
 from typing import Annotated, Any, Literal
 
@@ -16,7 +20,13 @@ from gatehouse.core.features import FEATURES
 from gatehouse.core.forwarding import CORE_NAME
 from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
 from gatehouse.features.identity.schemas import CreatedSignInLink
-from gatehouse.features.operations.schemas import FeatureList, FeatureView, LogLevel
+from gatehouse.features.operations.schemas import (
+    FeatureList,
+    FeatureView,
+    LogLevel,
+    LogLine,
+    SearchLogs,
+)
 from gatehouse.features.usage.schemas import ReadUsage, UsageSeries
 from gatehouse.platform.settings import Level
 
@@ -25,6 +35,12 @@ _BAR_WIDTH = 30
 
 def register(app: typer.Typer) -> None:
     console_command(app, log_level)
+    logs = typer.Typer(help="Search the logs of the services.")
+    logs.callback()(lambda: None)
+    console_command(
+        logs, search_logs, "search", options=parameters(SearchLogs, "cursor", "limit", "since")
+    )
+    app.add_typer(logs, name="logs")
     features = typer.Typer(help="List the features, and switch them off and on.")
     console_command(features, list_features, "list")
     console_command(features, switch_feature, "switch")
@@ -72,6 +88,43 @@ def log_level(
             f"{current.configured}"
         )
     return current, lambda: print_text(text)
+
+
+def search_logs(
+    client: ConsoleClient,
+    limit: Annotated[
+        int, typer.Option("--count", "-n", min=1, max=10_000, help="Maximum number of lines.")
+    ] = 50,
+    last: Annotated[
+        str, typer.Option(help="Time range before `--until`, such as 90m, 24h or 7d.")
+    ] = "1h",
+    **filters: Any,
+) -> Output:
+    """Search the logs of the gateway, the console and the sharing service. Prints the newest lines.
+
+    Example: gatehouse logs search --level warning --last 24h
+    """
+    query = request(filters)
+    until = datetime.fromisoformat(query["until"]).timestamp() if "until" in query else time.time()
+    query["since"] = rfc3339(max(0.0, until - seconds("--last", last)))
+    query["until"] = rfc3339(until)
+    lines = list(islice(client.items(LogLine, "/v1/log-lines", **query), limit))[::-1]
+    columns: tuple[Column, ...] = (
+        ("time", lambda line: line.at),
+        *("level", "service", "event"),
+        ("fields", lambda line: " ".join(f"{name}={text}" for name, text in log_fields(line))),
+    )
+
+    def show() -> None:
+        print_items(lines, *columns)
+        note(count(len(lines), "line"))
+
+    return lines, show
+
+
+def log_fields(line: LogLine) -> list[tuple[str, object]]:
+    named = {"request_id": line.request_id, "key_id": line.key_id, **line.fields}
+    return [(name, value) for name, value in named.items() if value not in (None, "")]
 
 
 def list_features(client: ConsoleClient) -> Output:

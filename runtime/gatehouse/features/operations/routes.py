@@ -1,20 +1,29 @@
-"""Endpoints for the log level and features."""
+"""Endpoints for the log level, logs and features."""
 
 from functools import partial
+from typing import Any
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.features import FEATURES
 from gatehouse.core.roles import AUDITORS, OPERATORS, OWNERS
+from gatehouse.features.operations.log_search import LogQuery, LogStore
 from gatehouse.features.operations.schemas import (
+    LOGS_S_DEFAULT,
+    LOGS_S_MAX,
     FeatureList,
     FeatureView,
     LogLevel,
+    LogLine,
+    LogPage,
+    SearchLogs,
     SetLogLevel,
     SwitchFeature,
 )
 from gatehouse.features.operations.service import FeatureService, LogLevelOverride, LogLevelService
 from gatehouse.platform.web.endpoint import Endpoint, StepUp
+from gatehouse.platform.web.fields import unix_seconds
 from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.validation import invalid
 
 
 async def show_log_level(request: Request, log_levels: LogLevelService) -> LogLevel:
@@ -41,6 +50,49 @@ def _view(log_levels: LogLevelService, override: LogLevelOverride | None) -> Log
         return LogLevel(configured, configured, until=None, set_by=None)
     return LogLevel(
         override.level, configured, until=rfc3339(override.until), set_by=override.set_by
+    )
+
+
+async def search_logs(request: Request, query: SearchLogs, logs: LogStore) -> LogPage:
+    """Search the logs.
+
+    Returns lines of the gateway, the console and the sharing service, newest first.
+    """
+    cursors = request.cursors(f"logs|{query.search}|{query.level}|{query.request_id}|{query.key}")
+    since, until = cursors.read(query.cursor, tuple[int, int]) or _time_range(request, query)
+    filters = LogQuery(since, until, query.level, query.search, query.request_id, query.key)
+    found = await logs.search(filters, query.limit)
+    more = (since, found.searched_since) if found.searched_since > since else None
+    return LogPage(
+        [_log_line(**line) for line in found.lines],
+        rfc3339(found.searched_since / 1000, "milliseconds"),
+        cursors.write(more),
+    )
+
+
+def _time_range(request: Request, query: SearchLogs) -> tuple[int, int]:
+    until = request.now if query.until is None else unix_seconds(query.until)
+    since = until - LOGS_S_DEFAULT if query.since is None else unix_seconds(query.since)
+    if since >= until:
+        raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
+    if until - since > LOGS_S_MAX:
+        days = LOGS_S_MAX // 86_400
+        raise invalid("query.since", f"is more than {days} days before `until`", "search less")
+    return int(since * 1000), int(until * 1000) + 1
+
+
+def _log_line(
+    *, ts: str, level: str, event: object = "", service: object = "", **others: Any
+) -> LogLine:
+    request_id, key_id = others.pop("request_id", None), others.pop("key_id", None)
+    return LogLine(
+        at=ts,
+        level=level,
+        service=str(service),
+        event=str(event),
+        request_id=request_id and str(request_id),
+        key_id=key_id and str(key_id),
+        fields=others,
     )
 
 
@@ -81,6 +133,7 @@ ENDPOINTS = (
     _operation("GET", "/v1/log-level", show_log_level, roles=AUDITORS),
     # Step-up is required because the level `error` would hide requests from the log.
     _operation("PUT", "/v1/log-level", set_log_level, roles=OPERATORS, step_up=StepUp.ALWAYS),
+    _operation("GET", "/v1/log-lines", search_logs, roles=AUDITORS, errors=(404,)),
     _operation("GET", "/v1/features", list_features, roles=AUDITORS),
     _operation(
         "PUT",

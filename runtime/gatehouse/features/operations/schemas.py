@@ -1,11 +1,22 @@
-"""Request and response shapes of the log level and of features."""
+"""Request and response shapes of the log level, of log lines and of features."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
 from gatehouse.platform.settings import Level
-from gatehouse.platform.web.fields import Input, Instant, View
+from gatehouse.platform.web.fields import (
+    PAGE_SIZE,
+    REQUEST_ID,
+    Cursor,
+    Input,
+    Instant,
+    NextCursor,
+    PageSize,
+    Timestamp,
+    View,
+)
+from gatehouse.platform.web.validation import matching
 
 
 class SetLogLevel(Input):
@@ -36,6 +47,71 @@ class LogLevel(View):
         ),
     ]
     set_by: str | None
+
+
+#: Time before `until` for which logs are searched if `since` is omitted, and the maximum time.
+LOGS_S_DEFAULT, LOGS_S_MAX = 3600, 31 * 86_400
+_Id = Annotated[str, matching(r"[0-9A-Za-z_-]{0,64}")]
+
+
+class SearchLogs(Input, kw_only=True):
+    """Query parameters of a search in the logs."""
+
+    search: Annotated[
+        str,
+        matching(
+            r"[^\x00-\x1f\x7f\"*\\]{0,60}",
+            max_length=60,
+            description="Part of the event, the error, the service, the route or the path, at most "
+            "60 characters without quotation marks, asterisks and backslashes. Case matters.",
+        ),
+    ] = ""
+    level: Annotated[Level, Meta(description="Minimum level.")] = "debug"
+    request_id: Annotated[_Id, Meta(description="Filter by request ID.")] = ""
+    key: Annotated[_Id, Meta(description="Filter by the ID of a key.")] = ""
+    since: Annotated[
+        Timestamp | None,
+        Meta(
+            description="Start of the time range, as an RFC 3339 timestamp, at most "
+            f"{LOGS_S_MAX // 86_400} days before `until`. Default: one hour before `until`."
+        ),
+    ] = None
+    until: Annotated[Timestamp | None, Meta(description="End of the time range. Default: now.")] = (
+        None
+    )
+    cursor: Cursor | None = None
+    limit: PageSize = PAGE_SIZE
+
+
+class LogLine(View, kw_only=True):
+    """A line in the log of a service."""
+
+    example: ClassVar = {
+        "level": "warning",
+        "service": "gateway",
+        "event": "request",
+        "request_id": REQUEST_ID,
+        "fields": {"status": 429},
+    }
+
+    at: Instant
+    level: str
+    service: str
+    event: str
+    request_id: str | None
+    key_id: str | None
+    fields: Annotated[dict[str, Any], Meta(description="All other members of the line.")]
+
+
+class LogPage(View):
+    """Log lines, newest first. A page can have fewer lines than `limit`, or a few more, although
+    there is a next page, because the time for a page is limited."""
+
+    lines: list[LogLine]
+    searched_since: Annotated[
+        Instant, Meta(description="Start of the time that this page and earlier pages cover.")
+    ]
+    next_cursor: NextCursor
 
 
 class SwitchFeature(Input):

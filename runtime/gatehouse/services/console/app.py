@@ -33,6 +33,7 @@ from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.notifications.service import NotificationDispatcher, WebhookService
+from gatehouse.features.operations.log_search import LogStore, log_store
 from gatehouse.features.operations.service import (
     POLL_S,
     FeatureService,
@@ -75,6 +76,7 @@ NOTIFICATION_INTERVAL_S = 1.0
 REMIND_INTERVAL_S = 300.0
 IDEMPOTENCY_INTERVAL_S = 600.0
 LEGACY_FILES_INTERVAL_S = 30.0
+_NO_LOGS = "Logs cannot be searched. Set GATEHOUSE_LOGS of the console (docs/settings-runtime.md)."
 _NO_SHARING = (
     "Secret sharing is not configured. Set GATEHOUSE_SECRET_LINKS_TABLE, GATEHOUSE_SECRETS_BUCKET, "
     "GATEHOUSE_SECRETS_KEY and GATEHOUSE_SHARING_URL."
@@ -290,6 +292,7 @@ class Composition:
             CoreRepository: cores,
             GatewayUrl: self.settings.gateway_url.rstrip("/"),
             LogLevelService: self._log_levels(),
+            LogStore: log_store(self.settings.logs) if self.settings.logs else NotFound(_NO_LOGS),
             Sessions: sessions,
         }
 

@@ -1,6 +1,7 @@
 """Commands against a running console."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +13,12 @@ from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import View
 from gatehouse_client.transport import Client
 
-from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, importer_command
+from tests.runtime.commands.cli.conftest import (
+    BOOTSTRAP,
+    Command,
+    importer_command,
+    running_console,
+)
 from tests.runtime.commands.cli.conftest import key_id as token_id
 from tests.runtime.conftest import Database
 from tests.runtime.rows import contact_row
@@ -141,6 +147,24 @@ def test_use_of_limits_and_of_the_week_before(operator: Command, database: Datab
     usage = operator.run("usage", "--compare", "--key", key_id)
     assert "In complete buckets: 9 until " in usage.err
     assert ", 2 one week earlier" in usage.err
+
+
+@pytest.mark.requirement("TR-14")
+def test_logs_are_searched(database: Database, tmp_path: Path) -> None:
+    with running_console(database, tmp_path, GATEHOUSE_LOGS=f"file:{tmp_path}") as url:
+        operator = Command(
+            tmp_path, {"GATEHOUSE_CONSOLE_URL": url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP}
+        )
+        key_id = operator.create_key()
+        (tmp_path / "console.log").write_text((tmp_path / "log").read_text())
+        found = operator.run("logs", "search", "--search", "/v1/keys", "--last", "10m")
+        assert ("POST" in found.out, found.err) == (True, "1 line\n")
+        assert operator.run("logs", "search", "--key", key_id).err == "0 lines\n"
+        lines = json.loads(operator.run("logs", "search", "-n", "3", "--json").out)
+        assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
+        assert len(lines) == 3
+        wrong = operator.run("logs", "search", "--search", 'a"b')
+        assert (wrong.code, wrong.err.startswith("gatehouse: ")) == (2, True)
 
 
 def test_token_is_read_from_standard_input(operator: Command) -> None:

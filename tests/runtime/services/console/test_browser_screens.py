@@ -1,9 +1,13 @@
 """Screens of the web UI that need other services."""
 
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from gatehouse.commands.cli import end_to_end
+from gatehouse.core.clock import rfc3339
 from gatehouse.features.secrets.link_token import parse
 from gatehouse.features.secrets.service import NewItem
 from playwright.async_api import Browser, Page, expect
@@ -12,15 +16,24 @@ from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console
 from tests.runtime.features.audit.test_checkpoints import kms_signer
 from tests.runtime.features.secrets.services import CLIENT, TEXT, Sharing
-from tests.runtime.services.console.web_pages import MARKS, page_of, shows, sign_in, violations
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    page_of,
+    shows,
+    sign_in,
+    violations,
+    violations_in_both_themes,
+)
 
 pytestmark = MARKS
 SHARING_URL = "https://sharing.test"
 
 
 @pytest.fixture
-async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
-    changes = {**sharing.console(SHARING_URL), "signer": kms_signer()}
+async def console(database: Database, sharing: Sharing, tmp_path: Path) -> AsyncIterator[Console]:
+    """A console with every part. The log files are in `tmp_path`."""
+    logs = {"logs": f"file:{tmp_path}"}
+    changes = {**sharing.console(SHARING_URL), "signer": kms_signer(), **logs}
     async with open_console(database, **changes) as started:
         yield started
 
@@ -81,3 +94,40 @@ async def test_text_is_encrypted_end_to_end_in_the_browser(
     assert token is not None
     assert (await sharing.secrets.get(token.secret_id)).sender == "Grace"
     assert end_to_end.decrypt(await sharing.read(token), key).decode() == text
+
+
+@pytest.mark.requirement("TR-14")
+async def test_logs_are_searched(
+    browser: Browser, origin: str, console: Console, tmp_path: Path
+) -> None:
+    now = console.clock.now()
+    lines: list[dict[str, Any]] = [
+        {"level": "info", "event": "request", "route": "/v1/keys/verify", "status": 200},
+        {"level": "warning", "event": "usage is late", "key_id": "3fGh82kLmQ0a"},
+        {"level": "error", "event": "request", "error": "Unavailable", "request_id": "req_1"},
+        *({"level": "debug", "event": "cache", "number": number} for number in range(60)),
+    ]
+    texts = [
+        json.dumps({"service": "gateway", "ts": rfc3339(now - 90 - index), **line})
+        for index, line in enumerate(lines)
+    ]
+    (tmp_path / "gateway.log").write_text("\n".join(texts))
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/logs")
+        rows = page.locator("main details")
+        await expect(rows).to_have_count(50)
+        await page.get_by_role("link", name="Next page").click()
+        await expect(rows).to_have_count(13)
+        await page.get_by_label("Minimum level").select_option("warning")
+        await expect(rows).to_have_count(2)
+        await page.get_by_label("Text").fill("late")
+        await page.keyboard.press("Enter")
+        await expect(rows).to_have_count(1)
+        await page.get_by_label("Text").fill("")
+        await page.keyboard.press("Enter")
+        await rows.filter(has_text="Unavailable").locator("summary").click()
+        await page.get_by_role("link", name="req_1").click()
+        await expect(rows).to_have_count(1)
+        assert page.url.endswith("/logs?request_id=req_1")
+        await rows.locator("summary").click()
+        assert await violations_in_both_themes(page) == []

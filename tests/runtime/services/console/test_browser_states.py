@@ -83,6 +83,13 @@ async def test_use_of_limits_and_change_since_the_week_before(
         assert await violations_in_both_themes(page) == []
 
 
+@pytest.mark.requirement("TR-14")
+async def test_logs_without_the_setting_say_what_to_set(browser: Browser, origin: str) -> None:
+    async with page_of(browser, origin, "status of 404") as page:
+        await sign_in(page, "/logs")
+        await shows(page, "Logs cannot be searched. Set GATEHOUSE_LOGS")
+
+
 async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, origin: str) -> None:
     async with page_of(browser, origin) as page:
         await page.clock.install()

@@ -4,6 +4,7 @@ import base64
 import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -151,7 +152,11 @@ _DELIVERY = (
 @pytest.fixture(scope="module")
 async def caller(database: Database, module_services: Sharing) -> AsyncIterator[Caller]:
     backend = replace(module_services.backend, creates_per_minute=10_000)
-    changes = {"sharing": backend, "notification_sender": "keys@example.com"}
+    changes = {
+        "sharing": backend,
+        "notification_sender": "keys@example.com",
+        "logs": f"file:{Path(__file__).parent}",
+    }
     async with open_console(database, **{**module_services.console(URL), **changes}) as console:
         caller = Caller(console, database)
         await caller.id()
@@ -164,6 +169,7 @@ QUERIES = {
     "read_usage": "width=minute&by=key,core,code&compare=true&since={since}&until={until}",
     "list_key_usage": "limit=100&since={since}&until={until}",
     "list_limit_use": "limit=100&percent=0",
+    "search_logs": f"limit=100&search={'x' * 60}&request_id={'r' * 64}&key={'k' * 64}",
     "end_sessions": "everybody=true",
     **dict.fromkeys(
         ("list_audit", "list_deliveries", "list_cores", "list_secrets"), f"limit={PAGE_SIZE_MAX}"

@@ -42,6 +42,7 @@ PAGES = {
     "request-new": "/secrets/request",
     "request": "/secrets/{request}",
     "audit": "/audit",
+    "logs": "/logs",
     "webhooks": "/webhooks",
     "sessions": "/sessions",
     "settings": "/settings",
