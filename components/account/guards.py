@@ -9,7 +9,7 @@ from components.account.budget import notifications
 from components.component import Component
 from components.iam.bucket_policies import CONFIG_PREFIX
 from components.naming import Naming, tags
-from components.settings.account import AccountSettings, GuardsSettings
+from components.settings.account import AccountBudgetSettings, AccountSettings, GuardsSettings
 
 FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MALWARE_PROTECTION")
 """GuardDuty features in addition to CloudTrail, VPC flow logs and DNS logs."""
@@ -22,7 +22,7 @@ creates it.
 class AccountGuards(Component):
     """The guards of an account and region that the settings enable: public access blocks, default
     encryption, IMDSv2, password policy, AWS Backup, GuardDuty, Security Hub, AWS Config, IAM Access
-    Analyzer and a budget.
+    Analyzer, a budget and reports of cost anomalies.
 
     Why: The settings also protect resources of other programs, and the detectors report changes to
     these resources. The provider removes or resets most guards when it deletes them (EBS
@@ -62,7 +62,38 @@ class AccountGuards(Component):
                 tags=tags("internal"),
                 opts=self.child,
             )
+        if settings.budget.anomaly_usd:
+            self._anomalies(name, settings.budget)
         self.register_outputs({})
+
+    def _anomalies(self, name: str, budget: AccountBudgetSettings) -> None:
+        """Report unusual costs by e-mail. Immediate reports require an SNS topic (Cost Explorer API
+        Reference, AnomalySubscription, 2026-11-29).
+        """
+        monitor = budget.anomaly_monitor_arn or (
+            aws.costexplorer.AnomalyMonitor(
+                name,
+                name=self._names.name("services"),
+                monitor_type="DIMENSIONAL",
+                monitor_dimension="SERVICE",
+                opts=self._retained,
+            ).arn
+        )
+        aws.costexplorer.AnomalySubscription(
+            name,
+            name=self._names.name("anomalies"),
+            frequency="DAILY",
+            monitor_arn_lists=[monitor],
+            subscribers=[{"type": "EMAIL", "address": address} for address in budget.emails],
+            threshold_expression={
+                "dimension": {
+                    "key": "ANOMALY_TOTAL_IMPACT_ABSOLUTE",
+                    "match_options": ["GREATER_THAN_OR_EQUAL"],
+                    "values": [str(budget.anomaly_usd)],
+                }
+            },
+            opts=self.child,
+        )
 
     def _storage_and_compute(self, name: str, guards: GuardsSettings) -> None:
         if guards.s3_public_access_block:

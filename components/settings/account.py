@@ -5,6 +5,7 @@ from typing import Annotated
 
 from components.settings.fields import (
     ACCOUNT_ID,
+    ARN,
     COST_CENTRE,
     EMAILS,
     OWNER,
@@ -14,6 +15,7 @@ from components.settings.fields import (
     Section,
     aws_region,
     integer,
+    optional,
 )
 
 
@@ -56,13 +58,24 @@ class GuardsSettings(Section):
 
 
 class AccountBudgetSettings(Section):
-    """Budget for all costs of the account. Set it in one stack of each account."""
+    """Budget and anomalies for all costs of the account. Set them in one stack of each account."""
 
     monthly_usd: Annotated[int, integer(0, 1_000_000, "USD a month")] = 0
     """Monthly budget in USD. Notifications are sent at 80 and 100 percent of the budget, and when
     the forecast exceeds it. If 0, the stack creates no budget."""
     emails: Annotated[tuple[str, ...], EMAILS] = ()
     """E-mail addresses that receive the notifications."""
+    anomaly_usd: Annotated[int, integer(0, 1_000_000, "USD")] = 0
+    """Total impact in USD from which AWS Cost Anomaly Detection reports unusual costs of an AWS
+    service, once a day. If 0, the stack reports no anomalies."""
+    anomaly_monitor_arn: Annotated[
+        str | None,
+        optional(
+            rf"{ARN}:ce::\d{{12}}:anomalymonitor/[0-9a-f-]{{36}}", "the ARN of an anomaly monitor"
+        ),
+    ] = None
+    """Monitor of AWS services that the account has already. An account can have one, and AWS often
+    creates it (`aws ce get-anomaly-monitors`). If empty, the stack creates the monitor."""
 
 
 class AccountSettings(Section):
@@ -85,10 +98,11 @@ class AccountSettings(Section):
 
 
 def account_budget(settings: AccountSettings) -> Iterator[Mistake]:
-    """A budget has at least one e-mail address."""
+    """A budget and the report of anomalies have at least one e-mail address."""
     budget = settings.budget
-    if budget.monthly_usd and not budget.emails:
-        yield Mistake("budget.emails", "1 to 10 e-mail addresses", "with budget.monthly_usd")
+    for name in ("monthly_usd", "anomaly_usd"):
+        if getattr(budget, name) and not budget.emails:
+            yield Mistake("budget.emails", "1 to 10 e-mail addresses", f"with budget.{name}")
 
 
 ACCOUNT_CHECKS: tuple[Callable[[AccountSettings], Iterator[Mistake]], ...] = (account_budget,)

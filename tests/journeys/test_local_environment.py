@@ -1,12 +1,15 @@
 """Verification, logs and IAM of the services of `make up`."""
 
 import secrets
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import httpx
 import pytest
 
-from tests.journeys.conftest import ROOT, Running
+from tests.journeys.conftest import PURGE_S_MAX, ROOT, STACK, Running, sandbox
 
 FILE = "Berichte 2026/Übersicht für März.txt"
 FILE_ENCODED = "/files/Berichte%202026/%C3%9Cbersicht%20f%C3%BCr%20M%C3%A4rz.txt"
@@ -75,3 +78,34 @@ def test_iam_is_enforced_while_services_are_ready(running: Running) -> None:
         unauthenticated.list_tables()
     for url in (running.gateway, running.console):
         assert httpx.get(url + "/readyz", timeout=30).status_code == 200
+
+
+@pytest.fixture
+def ses(running: Running) -> Iterator[Any]:
+    """Amazon SES. The console has a sender, as an update of the stack configures it."""
+    update = ("up", "--env", STACK)
+    updated = sandbox(running.home, *update, "--set", "notifications.email_sender=keys@example.com")
+    assert updated.returncode == 0, updated.stdout + updated.stderr
+    names = {name.lower(): value for name, value in running.aws.items() if "KEY" in name}
+    options: dict[str, Any] = {
+        "endpoint_url": running.emulator,
+        "region_name": running.aws["AWS_REGION"],
+        **names,
+    }
+    boto3.client("sesv2", **options).create_email_identity(EmailIdentity="example.com")
+    yield boto3.client("ses", **options)
+    assert sandbox(running.home, *update).returncode == 0
+
+
+@pytest.mark.requirement("TR-08")
+def test_holder_receives_an_email_with_the_permissions_of_the_task(
+    running: Running, ses: Any
+) -> None:
+    key_id, _ = running.key(contact="holder@example.org")
+    assert running.manage("POST", f"/v1/keys/{key_id}/rotate", {}).status_code == 201
+    deadline, states = time.monotonic() + PURGE_S_MAX, list[str]()
+    while states != ["delivered"] and time.monotonic() < deadline:
+        deliveries = running.manage("GET", "/v1/deliveries").json()["deliveries"]
+        states = [row["state"] for row in deliveries if row["destination"] == "email"]
+    assert states == ["delivered"]
+    assert ses.get_send_quota()["SentLast24Hours"] == 1

@@ -150,6 +150,7 @@ def test_version_that_fails_its_smoke_test_receives_no_request(
     assert (account.weights, account.alias()) == ([], ("1", {}))
 
 
+@pytest.mark.requirement("TR-17")
 @pytest.mark.parametrize("poll", [1, 7, round(BAKE_S / POLL_S)])
 def test_alarm_routes_all_requests_to_the_previous_version(account: Account, poll: int) -> None:
     with pytest.raises(CommandFailed, match=ALARMS[1]):

@@ -12,6 +12,7 @@ from tools.docs import (
     costs,
     key_form,
     permissions,
+    requirements,
     runtime_settings,
     stack_settings,
 )
@@ -22,6 +23,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "settings-runtime.md": runtime_settings.page,
     "policies.md": controls.page,
     "permissions.md": permissions.page,
+    "requirements.md": requirements.page,
     "alarms.md": alarms.page,
     "costs.md": costs.page,
     "capacity.md": capacity.page,

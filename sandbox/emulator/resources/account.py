@@ -141,6 +141,22 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         finish=_configure_trail,
         settings=(Setting("cloudtrail.put_event_selectors", ("advancedEventSelectors",)),),
     ),
+    "costexplorer.AnomalyMonitor": ResourceType(
+        "ce.create_anomaly_monitor",
+        "{name}",
+        body="AnomalyMonitor",
+        names={"name": "MonitorName"},
+        outputs={"arn": "arn:aws:ce::{account}:anomalymonitor/{name}"},
+        modelled="moto has no CreateAnomalyMonitor",
+    ),
+    "costexplorer.AnomalySubscription": ResourceType(
+        "ce.create_anomaly_subscription",
+        "{name}",
+        body="AnomalySubscription",
+        names={"name": "SubscriptionName", "monitorArnLists": "MonitorArnList"},
+        outputs={"arn": "arn:aws:ce::{account}:anomalysubscription/{name}"},
+        modelled="moto has no CreateAnomalySubscription",
+    ),
     "budgets.Budget": ResourceType(
         "budgets.create_budget",
         "{account}:{name}",

@@ -101,6 +101,24 @@ def test_budget_covers_the_whole_account() -> None:
     )
 
 
+@pytest.mark.requirement("SS-11")
+@pytest.mark.parametrize(
+    "existing", ["", f"arn:aws:ce::{ACCOUNT}:anomalymonitor/00000000-0000-0000-0000-000000000000"]
+)
+def test_cost_anomalies_are_reported_daily(existing: str) -> None:
+    budget = {"anomaly_usd": 50, "emails": ["finance@acme.dev"]}
+    program = account(budget={**budget, "anomaly_monitor_arn": existing} if existing else budget)
+    monitors = [row.inputs for row in program.of_type("costexplorer.AnomalyMonitor")]
+    assert [row["monitorDimension"] for row in monitors] == ([] if existing else ["SERVICE"])
+    report = program.get("costexplorer.AnomalySubscription", "guards").inputs
+    assert (report["frequency"], report["subscribers"]) == (
+        "DAILY",
+        [{"type": "EMAIL", "address": "finance@acme.dev"}],
+    )
+    assert report["monitorArnLists"] == [existing or "arn:aws:mock:::guards"]
+    assert report["thresholdExpression"]["dimension"]["values"] == ["50"]
+
+
 @each_stack
 def test_other_stacks_create_no_guards(stack: str) -> None:
     assert guards(run(stack)) == {}
@@ -112,6 +130,7 @@ def test_other_stacks_create_no_guards(stack: str) -> None:
         ({"state_bucket": "s3://state"}, "state_bucket"),
         ({"guards.guardduty": "create"}, "guards.guardduty"),
         ({"budget": {"monthly_usd": 100}}, "budget.emails"),
+        ({"budget": {"anomaly_usd": 100}}, "budget.emails"),
         ({"domain": "gatehouse.acme.dev"}, "domain"),
     ],
 )

@@ -364,7 +364,7 @@ def test_program_reads_every_setting() -> None:
 
 
 def test_program_of_the_account_reads_every_setting_except_those_of_make_bootstrap() -> None:
-    changes = {"budget": {"monthly_usd": 100, "emails": ["a@example.com"]}}
+    changes = {"budget": {"monthly_usd": 100, "anomaly_usd": 50, "emails": ["a@example.com"]}}
     settings = json.dumps(raw_account_settings(changes, guards=True))
     with recorded_reads() as reads:
         run_account.__wrapped__(settings)

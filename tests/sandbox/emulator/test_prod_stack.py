@@ -259,7 +259,7 @@ def test_lost_bucket_is_restored_from_the_replica(data: DataBucket) -> None:
     assert data.s3.head_object(Bucket=data.bucket, Key="empty")["Metadata"] == {"from": "eu-west-1"}
 
 
-@pytest.mark.requirement("CG-13", "CG-18", "TR-17")
+@pytest.mark.requirement("CG-13", "CG-18", "SS-12", "TR-17")
 def test_deploy_role_moves_the_console_behind_cloudfront(
     pipeline: Pipeline, prod: Emulator
 ) -> None:
