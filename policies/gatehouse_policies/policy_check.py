@@ -48,6 +48,7 @@ from gatehouse_policies.reports.findings import (
     still_undecided,
     type_of,
 )
+from gatehouse_policies.reports.html import html
 from gatehouse_policies.reports.junit import junit
 from gatehouse_policies.reports.markdown import markdown
 
@@ -57,6 +58,7 @@ FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
     "sarif": lambda findings, run: json.dumps(sarif.document(findings, run), indent=2) + "\n",
     "xml": junit,
     "md": markdown,
+    "html": html,
 }
 """Reports, keyed by the suffix of their file."""
 _COLUMNS_MAX: Final = 120
@@ -434,8 +436,9 @@ def reports_folder(parent: Path) -> Path:
 
 
 def write(result: CheckResult, home: Path) -> None:
-    """Write the reports `<home>/check/<stack>.{txt,sarif,xml,md}`, or `<stack>.<environment>.*`
-    with the levels of another environment."""
+    """Write the reports `<home>/check/<stack>.<suffix of the format>`. With the levels of another
+    environment, the name is `<stack>.<environment>`.
+    """
     folder = private_folder(private_folder(home) / "check")
     run = result.run
     name = (

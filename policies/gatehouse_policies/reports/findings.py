@@ -178,7 +178,7 @@ class Run:
     def why_disabled(self, id: str) -> str:
         """The text for a control that is disabled, "" for another."""
         if not self.gate.selects(id):
-            return f"{id} is not selected by --only and --skip"
+            return f"{id} is not selected by --only, --skip and --framework"
         if key := self.not_configured.get(id):
             return f"{id} needs {key} in the configuration file"
         change = next((each for each in self.level_changes if each.rule == id), None)
