@@ -21,6 +21,7 @@ from rich.console import Console
 from gatehouse_policies import catalogue, code_exemptions
 from gatehouse_policies.baseline import Baseline
 from gatehouse_policies.configuration import Configuration
+from gatehouse_policies.engine.exemptions import PREFIX, controls
 from gatehouse_policies.engine.meta_policies import UNDECIDED
 from gatehouse_policies.engine.rule import Level
 from gatehouse_policies.errors import CheckError
@@ -63,6 +64,7 @@ FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
 """Reports, keyed by the suffix of their file."""
 _COLUMNS_MAX: Final = 120
 _FOLDER: Final = ".gatehouse"
+_EXEMPTIONS: Final = "GATEHOUSE_EXEMPTIONS"
 _IGNORE_EXEMPTIONS: Final = "GATEHOUSE_IGNORE_EXEMPTIONS"
 _PROVIDER_MAJOR: Final = "7"
 EXPORT_HINT: Final = "pulumi stack export --file state.json, and --state state.json"
@@ -210,12 +212,15 @@ def _packs(
     ) as packs:
         yield environment, packs
         gate.require_known(id for pack in packs for id in pack.levels)
-        for id in changes:
-            if not any(id in pack.levels for pack in packs) and catalogue.find(id) is None:
-                raise CheckError(
-                    f"{configuration.name}: no pack has the rule {id}. Add the pack with --pack "
-                    f"DIR, or correct the ID."
-                )
+        file = Path((variables or {}).get(_EXEMPTIONS, "/"))
+        exempted = [id for id in controls(file) if not id.startswith(PREFIX)]
+        for name, ids in ((configuration.name, changes), (file.name, exempted)):
+            for id in ids:
+                if not any(id in pack.levels for pack in packs) and catalogue.find(id) is None:
+                    raise CheckError(
+                        f"{name}: no pack has the rule {id}. Add the pack with --pack DIR, or "
+                        f"correct the ID."
+                    )
 
 
 # Fake results have the types and names of the schema, but other values than real results.
@@ -298,6 +303,11 @@ def _result(
         stack=messages.stack_name,
         pack_seconds={catalogue.PACKS.get(pack.title, pack.title): pack.seconds for pack in packs},
         level_changes=_level_changes(run_of_check.environment, packs, configuration),
+        other_rules=sum(
+            catalogue.find(id) is None and level != Level.DISABLED
+            for pack in packs
+            for id, level in pack.levels.items()
+        ),
     )
     gate = complete.gate
     failing = (
@@ -363,7 +373,7 @@ def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
             f"The file {file} does not exist. Specify a file with [[exemption]] entries: "
             f"--exemptions FILE"
         )
-    return {"GATEHOUSE_EXEMPTIONS": str(file.resolve())}
+    return {_EXEMPTIONS: str(file.resolve())}
 
 
 def findings(packs: Sequence[Pack], messages: Messages, pass_name: str) -> list[Finding]:

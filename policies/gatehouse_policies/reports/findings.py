@@ -140,6 +140,7 @@ class Run:
     absent: number of entries of the baseline that no finding matches.
     pack_seconds: time in which each pack evaluated all passes, keyed by the name of the pack.
     level_changes: levels that the configuration file sets.
+    other_rules: number of enabled rules of other packs.
     """
 
     environment: str
@@ -161,6 +162,7 @@ class Run:
     absent: int = 0
     pack_seconds: Mapping[str, float] = field(default_factory=dict)
     level_changes: Sequence[LevelChange] = ()
+    other_rules: int = 0
 
     @property
     def notes(self) -> list[str]:
@@ -386,7 +388,8 @@ def summary(findings: Sequence[Finding], run: Run) -> str:
         f"; fake results of provider functions: {', '.join(run.invented)}" if run.invented else ""
     )
     unknown = f"; unknown configuration: {', '.join(run.unknown)}" if run.unknown else ""
-    scope = f"{len(rules)} rules{not_evaluated} on {run.resources} resources{audit}{duration}"
+    number = len(rules) + run.other_rules
+    scope = f"{number} rules{not_evaluated} on {run.resources} resources{audit}{duration}"
     counts = _counts(findings, run)
     return f"{run.environment}: {scope}: {counts}{_without_rules(run)}{invented}{unknown}"
 
