@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -39,8 +39,8 @@ _UNPRINTABLE = re.compile(
 # Lines of a program, addresses of objects, and the version in the name of a default provider.
 _VOLATILE = re.compile(r"[^\s:]+:\d+: |0x[0-9a-f]+|(?<=^default)_\d\w*$")
 PASSES = ("unknown", "known")
-"""Runs with the unknown outputs of a first preview, and with fake IDs and ARNs."""
-_KNOWN = PASSES[-1]
+"""Runs with the unknown outputs of a first preview, and with fake IDs and ARNs. A check uses the
+first only if a program fails in the second."""
 _TYPES_MAX = 3
 _SEVERITY_RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _OUTCOME_RANK = {"violation": 0, "broken": 0, "undecided": 1, "unused": 2, "exempted": 3}
@@ -288,13 +288,9 @@ def still_undecided(finding: Finding, levels: Mapping[str, str]) -> Finding:
     return replace(finding, message=message, remedy=UNDECIDED.remedy) if accepted else finding
 
 
-def merge(findings: Iterable[Finding], decided: Collection[str] = ()) -> list[Finding]:
-    """Merges equal findings of several runs (outputs unknown, outputs known), sorted by severity.
-
-    An undecided result is dropped if another run found a violation of the same rule by the same
-    resource, or if the run with known outputs decided it.
-
-    decided: the URNs of the resources in the run with known outputs.
+def merge(findings: Iterable[Finding]) -> list[Finding]:
+    """Merges equal findings, sorted by severity. An undecided result is dropped if the same rule
+    reports a violation of the same resource.
     """
     merged: dict[tuple[str, str, str, str, str], Finding] = {}
     for finding in findings:
@@ -307,21 +303,16 @@ def merge(findings: Iterable[Finding], decided: Collection[str] = ()) -> list[Fi
         )
         first = merged.get(key, finding)
         if _ACCEPTED in first.message and _ACCEPTED not in finding.message:
-            first = replace(finding, passes=first.passes)
-        passes = tuple(dict.fromkeys((*first.passes, *finding.passes)))
-        merged[key] = replace(first, passes=passes, source=first.source or finding.source)
+            first = finding
+        merged[key] = replace(first, source=first.source or finding.source)
     violated = {
         (finding.rule, finding.urn) for finding in merged.values() if finding.outcome == "violation"
     }
-    remaining = [
+    remaining = (
         finding
         for finding in merged.values()
-        if finding.outcome != "undecided"
-        or (
-            (finding.rule, finding.urn) not in violated
-            and (finding.urn not in decided or _KNOWN in finding.passes)
-        )
-    ]
+        if finding.outcome != "undecided" or (finding.rule, finding.urn) not in violated
+    )
     return sorted(remaining, key=rank)
 
 
