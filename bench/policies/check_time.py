@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
+from bench.policies import terraform
+
 RESOURCES_PER_SERVICE = 21
 _PROGRAM = """import json
 
@@ -102,26 +104,43 @@ for number in range(SERVICES):
 """
 
 
-def main(resources: int) -> None:
-    """Check a program with this number of resources. Prints the CPU time of all processes, the
-    duration and the memory of the largest process."""
+def main(resources: int, checkov: str = "") -> None:
+    """Check a program with this number of resources, then the same resources with the program
+    `checkov`. Prints the CPU time of all processes, the duration and the memory of the largest
+    process of each.
+    """
     with tempfile.TemporaryDirectory() as folder:
         program = write(Path(folder), resources)
         command = [sys.executable, "-m", "gatehouse_policies", "check"]
-        command += ["--program", str(program), "--levels", "prod"]
-        started_at = time.monotonic()
-        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+        output, used = _run([*command, "--program", str(program), "--levels", "prod"])
+        print(" ".join(output[output.rindex("prod: ") :].split()))
+        print(f"gatehouse-policies: {used}")
+        if checkov:
+            file = Path(folder) / "plan.json"
+            file.write_text(terraform.plan(_services(resources)))
+            options = ["--quiet", "--compact", "--framework", "terraform_plan"]
+            output, used = _run([checkov, *options, "--skip-download", "--file", str(file)])
+            print(" ".join(line for line in output.splitlines() if line.startswith("Passed")))
+            print(f"Checkov: {used}")
+
+
+def _run(command: list[str]) -> tuple[str, str]:
+    started_at, before = time.monotonic(), getrusage(RUSAGE_CHILDREN)
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
     used = getrusage(RUSAGE_CHILDREN)
-    print(" ".join(output[output.rindex("prod: ") :].split()))
-    print(
-        f"{used.ru_utime + used.ru_stime:.1f} s of CPU time, "
-        f"{time.monotonic() - started_at:.1f} s, {used.ru_maxrss / 1024:.0f} MB"
-    )
+    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    # The maximum is that of all children so far.
+    memory = f"{used.ru_maxrss / 1024:.0f} MB" if used.ru_maxrss > before.ru_maxrss else "less"
+    return output, f"{cpu:.1f} s of CPU time, {time.monotonic() - started_at:.1f} s, {memory}"
+
+
+def _services(resources: int) -> int:
+    return max(1, resources // RESOURCES_PER_SERVICE)
 
 
 def write(folder: Path, resources: int) -> Path:
-    services = max(1, resources // RESOURCES_PER_SERVICE)
     (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
     (folder / "Pulumi.dev.yaml").write_text("config: {}\n")
-    (folder / "__main__.py").write_text(_PROGRAM.replace("SERVICES", str(services)))
+    text = _PROGRAM.replace("SERVICES", str(_services(resources)))
+    (folder / "__main__.py").write_text(text)
     return folder

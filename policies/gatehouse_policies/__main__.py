@@ -1,4 +1,4 @@
-"""Command line of the policy packs: `gatehouse-policies check|baseline|levels`.
+"""Command line of the policy packs: `gatehouse-policies check|baseline|list|explain|levels`.
 
 Exit codes: 0 success, 1 a mandatory rule is violated, 2 error, 3 a result is undecided (only with
 --fail-on-undecided).
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gatehouse_policies import command, configuration
+from gatehouse_policies import command, configuration, frameworks
 from gatehouse_policies.catalogue import PACKS
 from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.engine.rule import ENVIRONMENTS, SEVERITIES
@@ -32,6 +32,8 @@ evaluated (only with --fail-on-undecided and --fail-on-unevaluated).
 
 Example: gatehouse-policies check --program infrastructure --env prod"""
 _BASELINE_EPILOG = "Example: gatehouse-policies baseline --env prod baseline.json"
+_LIST_EPILOG = "Example: gatehouse-policies list --framework pci-dss"
+_EXPLAIN_EPILOG = "Example: gatehouse-policies explain GH-S3-001"
 _LEVELS_EPILOG = "Example: gatehouse-policies levels prod policy-packs"
 
 
@@ -64,6 +66,15 @@ def parser() -> argparse.ArgumentParser:
     _add_subject(baseline)
     file = "JSON file of the baseline (default: the file in the configuration)."
     baseline.add_argument("file", type=Path, nargs="?", metavar="FILE", help=file)
+
+    text = "List the controls."
+    listing = _add_command(commands.add_parser, "list", _list, text, _LIST_EPILOG)
+    listing.add_argument("--json", action="store_true", help="Write JSON with all fields.")
+    _add_framework(listing, "List only")
+
+    text = "Show the rationale, the fix with an example, and the sources of a control."
+    explain = _add_command(commands.add_parser, "explain", _explain, text, _EXPLAIN_EPILOG)
+    explain.add_argument("id", metavar="ID", help="ID of the control, such as GH-S3-001.")
 
     text = (
         "Write the levels and parameters of both packs to DIR/<pack>.json, for\n"
@@ -119,6 +130,7 @@ def _add_check(add_parser: AddParser) -> None:
     for name, verb in (("--only", "Evaluate only"), ("--skip", "Do not evaluate")):
         text = f'{verb} controls with this ID or pattern, such as "GH-S3-*". Can be repeated.'
         check.add_argument(name, action="append", default=[], metavar="ID", help=text)
+    _add_framework(check, "Evaluate only")
     check.add_argument(
         "--fail-on-undecided",
         action="store_true",
@@ -131,6 +143,12 @@ def _add_check(add_parser: AddParser) -> None:
         "command.",
     )
     check.add_argument("--ignore-exemptions", action="store_true", help="Apply no exemptions.")
+
+
+def _add_framework(command: argparse.ArgumentParser, verb: str) -> None:
+    names = frameworks.frameworks()
+    text = f"{verb} controls that are mapped to the framework: {', '.join(names)}."
+    command.add_argument("--framework", default="", choices=names, metavar="NAME", help=text)
 
 
 def _add_subject(command: argparse.ArgumentParser) -> None:
@@ -172,6 +190,7 @@ def _check(options: argparse.Namespace) -> int:
     gate = Gate(
         tuple(options.only),
         tuple(options.skip),
+        options.framework,
         options.fail_on,
         options.fail_on_undecided,
         options.fail_on_unevaluated,
@@ -235,6 +254,21 @@ def _run_check(options: argparse.Namespace, config: Configuration, gate: Gate) -
         configuration=config,
         gate=gate,
     )
+
+
+def _list(options: argparse.Namespace) -> int:
+    from gatehouse_policies import explain
+
+    rules = explain.selected(options.framework)
+    sys.stdout.write(explain.as_json(rules) if options.json else explain.as_text(rules))
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from gatehouse_policies import explain
+
+    sys.stdout.write(explain.explanation(options.id))
+    return 0
 
 
 def _levels(options: argparse.Namespace) -> int:

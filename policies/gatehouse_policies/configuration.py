@@ -26,7 +26,9 @@ LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
         (rule, "harmless") for rule in ("GH-ECS-005", "GH-LAM-003", "GH-SM-008")
     ),
     "repositories": (("GH-IAM-005", "repositories"),),
-    "accounts": (("GH-PUL-002", "accounts"),),
+    "accounts": tuple(
+        (rule.id, "accounts") for rule in catalogue.RULES if "accounts" in rule.lists
+    ),
     "load_balancer_groups": (("GH-VPC-004", "load_balancer_groups"),),
     "account_stacks": tuple(
         (rule, "account_stacks")
@@ -71,7 +73,7 @@ _REGION = re.compile(
     r"[a-z]{2,4}(-[a-z]{2,4})?-(north|south|east|west|central|northeast|northwest|southeast|southwest)-[1-9]"
 )
 _STACK = re.compile(r"[^/\s]+/[^/\s]+")
-_ACCOUNT = re.compile(r"\d{12}")
+_ACCOUNT = re.compile(r"\d{12}|o-[a-z0-9]{10,32}|vpce?-[0-9a-f]{8,17}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
 
 RuleConfig = Mapping[str, Any]
@@ -300,7 +302,8 @@ def _check_items(key: str, items: list[str], place: str) -> None:
             )
         if key == "accounts" and not _ACCOUNT.fullmatch(item):
             raise CheckError(
-                f"{place}: {item!r} is not an account. Write its 12 digits in quotation marks."
+                f"{place}: {item!r} is not an account. Write its 12 digits in quotation marks, or "
+                f"the ID of an organization, a VPC or a VPC endpoint."
             )
         if key == "repositories" and not _REPOSITORY.fullmatch(item):
             raise CheckError(

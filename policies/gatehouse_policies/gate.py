@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from gatehouse_policies import catalogue
+from gatehouse_policies import catalogue, frameworks
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.rule import SEVERITIES
 from gatehouse_policies.errors import CheckError
@@ -18,6 +18,7 @@ class Gate:
 
     only, skip: patterns of the IDs of controls, such as "GH-S3-*". Without `only`, every control is
         selected.
+    framework: the framework that a control must be mapped to, "" for every control.
     fail_on: the lowest severity of a violation that fails the check, "" for every severity.
     fail_on_undecided: True if an undecided result has an exit code of its own.
     fail_on_unevaluated: True if a resource that no control evaluates has this exit code too.
@@ -25,6 +26,7 @@ class Gate:
 
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    framework: str = ""
     fail_on: str = ""
     fail_on_undecided: bool = False
     fail_on_unevaluated: bool = False
@@ -39,12 +41,15 @@ class Gate:
 
     @property
     def is_partial(self) -> bool:
-        return bool(self.only or self.skip)
+        return bool(self.only or self.skip or self.framework)
 
     def selects(self, id: str) -> bool:
         """True if the check evaluates the control. Meta policies are always evaluated."""
         if id in _META_POLICIES:
             return True
+        control = catalogue.find(id)
+        if self.framework and not (control and self.framework in frameworks.of_control(control)):
+            return False
         return _matches(id, self.only or ("*",)) and not _matches(id, self.skip)
 
     def fails(self, rule: str, severity: str) -> bool:
@@ -70,6 +75,8 @@ class Gate:
     def __str__(self) -> str:
         parts = [f"only {', '.join(self.only)}" if self.only else ""]
         parts += [f"without {', '.join(self.skip)}" if self.skip else ""]
+        if self.framework:
+            parts.append(f"only {frameworks.frameworks()[self.framework].name}")
         parts += [f"fails on {self.fail_on} or higher" if self.fail_on else ""]
         return ", ".join(filter(None, parts))
 

@@ -1,6 +1,4 @@
-"""`gatehouse-policies check`: runs policy packs on a program (with unknown and known outputs) or on
-an exported stack.
-"""
+"""`gatehouse-policies check`: runs policy packs on a program or on an exported stack."""
 
 import json
 import re
@@ -8,7 +6,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,12 +18,13 @@ from rich.console import Console
 from gatehouse_policies import catalogue, code_exemptions
 from gatehouse_policies.baseline import Baseline
 from gatehouse_policies.configuration import Configuration
+from gatehouse_policies.engine.exemptions import PREFIX, controls
 from gatehouse_policies.engine.meta_policies import UNDECIDED
 from gatehouse_policies.engine.rule import Level
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import private_folder, write_private
 from gatehouse_policies.gate import Gate
-from gatehouse_policies.program import analyzer, invented, stack_import
+from gatehouse_policies.program import analyzer, stack_import
 from gatehouse_policies.program.analyzer import Pack
 from gatehouse_policies.program.isolated import Outcome, ProgramProcess, Request
 from gatehouse_policies.program.messages import Messages
@@ -34,7 +32,7 @@ from gatehouse_policies.program.project import Project, load
 from gatehouse_policies.program.python_names import in_python
 from gatehouse_policies.program.runner import SOURCE_PREFIX
 from gatehouse_policies.program.source_lines import repository_of
-from gatehouse_policies.program.types import Registration
+from gatehouse_policies.program.types import ACCOUNT, Registration
 from gatehouse_policies.reports import sarif, table
 from gatehouse_policies.reports.findings import (
     PASSES,
@@ -48,19 +46,22 @@ from gatehouse_policies.reports.findings import (
     still_undecided,
     type_of,
 )
+from gatehouse_policies.reports.html import html
 from gatehouse_policies.reports.junit import junit
 from gatehouse_policies.reports.markdown import markdown
 
 PACKS: Final = tuple(catalogue.PACKS_FOLDER / name for name in catalogue.PACKS)
 FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
     "txt": table.text,
-    "sarif": lambda findings, run: json.dumps(sarif.document(findings, run), indent=2) + "\n",
+    "sarif": lambda findings, run: json.dumps(sarif.document(findings, run)) + "\n",
     "xml": junit,
     "md": markdown,
+    "html": html,
 }
 """Reports, keyed by the suffix of their file."""
 _COLUMNS_MAX: Final = 120
 _FOLDER: Final = ".gatehouse"
+_EXEMPTIONS: Final = "GATEHOUSE_EXEMPTIONS"
 _IGNORE_EXEMPTIONS: Final = "GATEHOUSE_IGNORE_EXEMPTIONS"
 _PROVIDER_MAJOR: Final = "7"
 EXPORT_HINT: Final = "pulumi stack export --file state.json, and --state state.json"
@@ -109,50 +110,22 @@ def check(
     started_at = time.monotonic()
     _require_provider_version()
     project = load(program, stack, examples=configuration.stack_config)
-    # The packs check one pass while the program runs for the next pass.
     with (
         _packs(folders, project, levels, variables, configuration, gate) as (environment, packs),
-        ThreadPoolExecutor(max_workers=1) as executor,
         ProgramProcess() as process,
     ):
-        checks: list[tuple[Messages, Future[list[Finding]]]] = []
-        functions: set[str] = set()
-        failed: list[Finding] = []
-        request = Request(
-            str(program), stack, False, invented.ACCOUNT, False, configuration.stack_config
-        )
-        for name in PASSES:
-            request = replace(request, known=name != PASSES[0], lenient=name != PASSES[0])
-            outcome = _run_pass(process, request)
-            functions |= {*outcome.functions}
-            if outcome.messages is None:
-                error = CheckError(outcome.error)
-                if not checks:
-                    raise error
-                # The results of the first run are not lost.
-                failed.append(_failed(name, "", "", "the run with known outputs failed", error))
-                break
-            sources = {item.urn: item.source for item in outcome.messages.registrations}
-            failed += [
-                _failed(
-                    name,
-                    urn,
-                    sources.get(urn, ""),
-                    "the result of apply is unknown",
-                    CheckError(text),
-                )
-                for urn, text in outcome.applied
-            ]
-            request = replace(request, account=outcome.account)
-            checks.append(
-                (outcome.messages, executor.submit(findings, packs, outcome.messages, name))
-            )
-        found = [finding for _, future in checks for finding in future.result()]
-        last, _ = checks[-1]
-        merged = merge([*found, *failed], last.urns if len(checks) == len(PASSES) else ())
+        outcome, pass_name, failed = _run_program(process, program, stack, configuration)
+        messages = outcome.messages
+        assert messages is not None  # noqa: S101  a run without messages raises an error
+        sources = {item.urn: item.source for item in messages.registrations}
+        failed += [
+            _failed(pass_name, urn, sources.get(urn, ""), "the result of apply is unknown", text)
+            for urn, text in outcome.applied
+        ]
+        merged = merge([*findings(packs, messages, pass_name), *failed])
         if _IGNORE_EXEMPTIONS not in (variables or {}):
             others = {id: True for pack in packs for id in pack.levels if not catalogue.find(id)}
-            declared = {item.source for checked, _ in checks for item in checked.registrations}
+            declared = {*sources.values()}
             merged = code_exemptions.apply(
                 merged,
                 declared,
@@ -171,14 +144,14 @@ def check(
     ]
     run_of_check = Run(
         environment,
-        max(len(messages.registrations) for messages, _ in checks),
+        len(messages.registrations),
         time.monotonic() - started_at,
         _root(program),
-        invented=tuple(sorted(token.rpartition(":")[2] for token in functions)),
+        invented=tuple(sorted(token.rpartition(":")[2] for token in outcome.functions)),
         unknown=project.unknown,
         gate=gate,
     )
-    return _result(merged, run_of_check, checks[-1][0], packs, variables, configuration)
+    return _result(merged, run_of_check, messages, packs, variables, configuration)
 
 
 @contextmanager
@@ -208,12 +181,15 @@ def _packs(
     ) as packs:
         yield environment, packs
         gate.require_known(id for pack in packs for id in pack.levels)
-        for id in changes:
-            if not any(id in pack.levels for pack in packs) and catalogue.find(id) is None:
-                raise CheckError(
-                    f"{configuration.name}: no pack has the rule {id}. Add the pack with --pack "
-                    f"DIR, or correct the ID."
-                )
+        file = Path((variables or {}).get(_EXEMPTIONS, "/"))
+        exempted = [id for id in controls(file) if not id.startswith(PREFIX)]
+        for name, ids in ((configuration.name, changes), (file.name, exempted)):
+            for id in ids:
+                if not any(id in pack.levels for pack in packs) and catalogue.find(id) is None:
+                    raise CheckError(
+                        f"{name}: no pack has the rule {id}. Add the pack with --pack DIR, or "
+                        f"correct the ID."
+                    )
 
 
 # Fake results have the types and names of the schema, but other values than real results.
@@ -222,9 +198,31 @@ _ERROR_OF_PROGRAM = re.compile(
 )
 
 
-def _run_pass(process: ProgramProcess, request: Request) -> Outcome:
-    """Run the program for one pass. A preview calls no function of `apply` with a computed value,
-    so that its errors are those of the program or of fake results of provider functions.
+def _run_program(
+    process: ProgramProcess, program: Path, stack: str, configuration: Configuration
+) -> tuple[Outcome, str, list[Finding]]:
+    """Run the program with known outputs. If that fails, or a function of `apply` does, run it with
+    the unknown outputs of a first preview, in which fake values do not fail. Raises CheckError if
+    this run fails too. Otherwise, a failure is an undecided result.
+    """
+    request = Request(str(program), stack, True, ACCOUNT, True, configuration.stack_config)
+    known = process.run(request)
+    if known.account:
+        known = process.run(replace(request, account=known.account))
+    if known.messages is not None and not known.applied:
+        return known, PASSES[1], []
+    outcome = _run_preview(process, replace(request, known=False, lenient=False))
+    if outcome.messages is None:
+        raise CheckError(outcome.error)
+    if known.messages is not None:
+        return known, PASSES[1], []
+    consequence = "the run with known outputs failed"
+    return outcome, PASSES[0], [_failed(PASSES[0], "", "", consequence, known.error)]
+
+
+def _run_preview(process: ProgramProcess, request: Request) -> Outcome:
+    """A preview calls no function of `apply` with a computed value, so that its errors are those of
+    the program or of fake results of provider functions.
     """
     outcome = process.run(request)
     if not outcome.error or not outcome.functions:
@@ -242,15 +240,15 @@ def _run_pass(process: ProgramProcess, request: Request) -> Outcome:
     return replace(outcome, error=f"{outcome.error} {note}.")
 
 
-def _failed(pass_name: str, urn: str, source: str, consequence: str, error: CheckError) -> Finding:
+def _failed(pass_name: str, urn: str, source: str, consequence: str, error: str) -> Finding:
     """The undecided result of a function or a run that fails with fake values.
 
     source: the line that declares the resource, for an error without a line.
     """
-    location = SOURCE_PREFIX.match(error.message)
+    location = SOURCE_PREFIX.match(error)
     return _undecided(
         urn,
-        f"{consequence}: {error.message.removesuffix('.')}",
+        f"{consequence}: {error.removesuffix('.')}",
         f"use a value that is known at preview, or check the deployed stack: {EXPORT_HINT}",
         pass_name,
         location[0].removesuffix(": ") if location else source,
@@ -296,6 +294,11 @@ def _result(
         stack=messages.stack_name,
         pack_seconds={catalogue.PACKS.get(pack.title, pack.title): pack.seconds for pack in packs},
         level_changes=_level_changes(run_of_check.environment, packs, configuration),
+        other_rules=sum(
+            catalogue.find(id) is None and level != Level.DISABLED
+            for pack in packs
+            for id, level in pack.levels.items()
+        ),
     )
     gate = complete.gate
     failing = (
@@ -361,7 +364,7 @@ def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
             f"The file {file} does not exist. Specify a file with [[exemption]] entries: "
             f"--exemptions FILE"
         )
-    return {"GATEHOUSE_EXEMPTIONS": str(file.resolve())}
+    return {_EXEMPTIONS: str(file.resolve())}
 
 
 def findings(packs: Sequence[Pack], messages: Messages, pass_name: str) -> list[Finding]:
@@ -434,8 +437,9 @@ def reports_folder(parent: Path) -> Path:
 
 
 def write(result: CheckResult, home: Path) -> None:
-    """Write the reports `<home>/check/<stack>.{txt,sarif,xml,md}`, or `<stack>.<environment>.*`
-    with the levels of another environment."""
+    """Write the reports `<home>/check/<stack>.<suffix of the format>`. With the levels of another
+    environment, the name is `<stack>.<environment>`.
+    """
     folder = private_folder(private_folder(home) / "check")
     run = result.run
     name = (

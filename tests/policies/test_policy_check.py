@@ -68,7 +68,7 @@ def test_violation_has_line_and_passes(program: Path, pack: Path) -> None:
         "T-TOPIC",
         "mandatory",
         "__main__.py:6",
-        ("unknown", "known"),
+        ("known",),
     )
     assert finding.urn == "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts"
 

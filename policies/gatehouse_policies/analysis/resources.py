@@ -58,17 +58,15 @@ class Resource:
     def own_accounts(self) -> frozenset[str]:
         """The provider's allowedAccountIds, and the rule's list `accounts`.
 
-        Raises UnknownPropertyError if allowedAccountIds is not set, so that a rule about external
-        accounts is undecided instead of passing.
+        Raises UnknownPropertyError if both are empty, so that a rule about external accounts is
+        undecided instead of passing.
         """
-        accounts = (
-            self.provider.decoded("allowedAccountIds").texts("allowedAccountIds")
-            if self.provider
-            else []
-        )
+        accounts = {*self.lists.get("accounts", ())}
+        if self.provider and self.provider.has("allowedAccountIds"):
+            accounts |= {*self.provider.decoded("allowedAccountIds").texts("allowedAccountIds")}
         if not accounts:
             raise UnknownPropertyError("provider.allowedAccountIds")
-        return frozenset(accounts) | frozenset(self.lists.get("accounts", ()))
+        return frozenset(accounts)
 
     def region(self) -> str:
         """The Region of the resource, "" if it is unknown."""

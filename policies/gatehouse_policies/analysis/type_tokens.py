@@ -1,5 +1,6 @@
 """Type tokens of pulumi-aws."""
 
+import keyword
 from collections.abc import Mapping
 from functools import cache
 from typing import TypeVar
@@ -35,6 +36,15 @@ def aws(*classes: str) -> tuple[str, ...]:
         elif module == "lb":
             tokens.append(_token("alb", class_name))
     return tuple(tokens)
+
+
+def class_name(token: str) -> str:
+    """The class in a Python program: aws.s3.Bucket for `aws:s3/bucket:Bucket`."""
+    parts = token.split(":")
+    if parts[0] != "aws" or len(parts) != 3:
+        return token
+    module = parts[1].partition("/")[0]
+    return f"aws.{module}{'_' if keyword.iskeyword(module) else ''}.{parts[2]}"
 
 
 def by_token(values: Mapping[str, Value]) -> dict[str, Value]:

@@ -10,6 +10,8 @@ from gatehouse_policies.engine.rule import ENVIRONMENTS
 
 CONFIG_KEY = "environment"
 PROD = ENVIRONMENTS[-1]
+VARIABLE = "GATEHOUSE_ENVIRONMENT"
+"""Set by a check, whose option or configuration file can select another environment."""
 
 
 def of_stack(project: str, stack: str, config: Mapping[str, str]) -> str:
@@ -33,6 +35,8 @@ def of_process() -> str:
     sets for a pack.
     """
     variables = os.environ
+    if variables.get(VARIABLE) in ENVIRONMENTS:
+        return variables[VARIABLE]
     return of_stack(
         variables.get("PULUMI_PROJECT", ""), variables.get("PULUMI_STACK", ""), _configuration()
     )

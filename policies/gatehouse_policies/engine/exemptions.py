@@ -11,6 +11,8 @@ from typing import Any
 
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 
+PREFIX = "GH-"
+"""Of the controls of the packs security and resilience."""
 DAYS_MAX = 90
 TOTAL_DAYS_MAX = 180
 REASON_WORDS_MIN = 4
@@ -64,7 +66,8 @@ def load(path: Path, today: date, exemptible: Mapping[str, bool]) -> Exemptions:
     """Reads the file, which can also be a configuration file. Returns no exemptions if the file
     does not exist, and an error if it cannot be read.
 
-    exemptible: for each known control, whether it allows exemptions.
+    exemptible: for each known control, whether it allows exemptions. Entries of controls of other
+        packs are not read.
     """
     if not path.exists():
         return Exemptions()
@@ -80,6 +83,9 @@ def load(path: Path, today: date, exemptible: Mapping[str, bool]) -> Exemptions:
     active: list[Exemption] = []
     errors: list[tuple[str, str]] = []
     for number, entry in enumerate(entries, start=1):
+        own = isinstance(entry, dict) and str(entry.get("control", ""))
+        if own and own not in exemptible and not own.startswith(PREFIX):
+            continue  # a control of another pack, which reads the same file
         if (
             defect := _shape_error(entry)
             or control_error(entry["control"], exemptible)
@@ -92,6 +98,15 @@ def load(path: Path, today: date, exemptible: Mapping[str, bool]) -> Exemptions:
         else:
             active.append(Exemption(number=number, **{key: entry[key] for key in _KEYS}))
     return Exemptions(tuple(active), tuple(errors))
+
+
+def controls(path: Path) -> list[str]:
+    """The controls that the entries name; none if the file cannot be read."""
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("exemption", [])
+    except (OSError, ValueError):
+        return []
+    return [str(entry.get("control", "")) for entry in entries if isinstance(entry, dict)]
 
 
 def _shape_error(entry: Any) -> str:

@@ -13,10 +13,7 @@ _notice = partial(_meta_policy, severity="low", levels="AAA")
 BROKEN = _meta_policy(
     "GH-BROKEN",
     title="Rules run without errors",
-    remedy=(
-        "fix the rule in policies/gatehouse_policies/rules; the resource is not evaluated "
-        "until then"
-    ),
+    remedy="correct the function of the rule; the resource is not evaluated until then",
     severity="high",
 )
 EXEMPTION_USED = _notice(

@@ -25,6 +25,7 @@ from pulumi.runtime.proto import analyzer_pb2 as proto
 from pulumi.runtime.proto import analyzer_pb2_grpc
 
 from gatehouse_policies import catalogue
+from gatehouse_policies.engine.environment import VARIABLE
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program import child_process, policy_config
 from gatehouse_policies.program.messages import Messages
@@ -94,7 +95,7 @@ class Pack:
             # As in the Python language host (pulumi-language-python/main.go, RunPlugin).
             [_python(folder), "-u", "-m", "pulumi.policy", _ENGINE_ADDRESS, str(folder)],
             cwd=folder,
-            env={**_ALLOCATOR, **os.environ, **variables, **_environment(project)},
+            env={**_ALLOCATOR, **os.environ, **variables, **_environment(project, environment)},
             stdout=self._output,
             stderr=self._errors,
         )
@@ -243,9 +244,9 @@ def analyze(running: Sequence[Pack], messages: Messages) -> list[Diagnostic]:
         return list(chain.from_iterable(pool.map(lambda pack: pack.analyze(messages), running)))
 
 
-def _environment(project: Project) -> dict[str, str]:
+def _environment(project: Project, environment: str) -> dict[str, str]:
     """The variables that the language host sets for a pack (pulumi-language-python/main.go,
-    AwaitConfiguration).
+    AwaitConfiguration), and the environment whose levels apply.
     """
     return {
         "PULUMI_ORGANIZATION": "organization",
@@ -253,6 +254,7 @@ def _environment(project: Project) -> dict[str, str]:
         "PULUMI_STACK": project.stack,
         "PULUMI_DRY_RUN": "true",
         "PULUMI_CONFIG": json.dumps(project.config),
+        VARIABLE: environment,
     }
 
 

@@ -26,12 +26,6 @@ from gatehouse_policies.program.providers import FakeProvider, PreviewProvider
 from gatehouse_policies.program.runner import run
 from gatehouse_policies.program.types import ACCOUNT, Deployment
 
-_LARGE = 1000
-"""Number of resources above which a garbage collection (0.3 s for each thousand resources) is
-worthwhile: a run leaves about 250 unreachable objects for each resource, whose memory the next run
-can use.
-"""
-
 
 @dataclass(frozen=True)
 class Request:
@@ -56,7 +50,7 @@ class Outcome:
     error: the message of the error, "" without one.
     applied: the URN and the message of each function of `apply` that failed.
     functions: the provider functions with fake results.
-    account: the account of the next run.
+    account: the account that results must contain, if the run had another one; otherwise "".
     """
 
     messages: Messages | None = None
@@ -112,13 +106,16 @@ class ProgramProcess:
 
 def main() -> None:
     """Answer each line of standard input with a line. What the program prints goes to standard
-    error.
+    error, and it cannot close the input: `exit` does.
     """
-    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
+    with (
+        os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8") as requests,
+        os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers,
+    ):
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         # A collection traverses the millions of objects in pulumi-aws.
         gc.disable()
-        for line in sys.stdin:
+        for line in requests:
             file, request = json.loads(line)
             answers.write(json.dumps(_answer(Request(**request), Path(file))) + "\n")
             answers.flush()
@@ -133,9 +130,8 @@ def _answer(request: Request, file: Path) -> dict[str, Any]:
         applied.append((urn, error.message))
 
     try:
-        # Both runs are previews, because exports of other stacks, encrypted configuration values
-        # and the outputs of other providers are unknown in both, and values are unknown in a
-        # preview only.
+        # A run with known outputs is a preview as well, because exports of other stacks, encrypted
+        # configuration values and the outputs of other providers are unknown in a preview only.
         deployment = run(
             Path(request.program),
             request.stack,
@@ -144,11 +140,9 @@ def _answer(request: Request, file: Path) -> dict[str, Any]:
             examples=request.examples,
             on_apply_error=record if request.lenient else None,
         )
-        answer["account"] = _account(deployment)
+        account = _account(deployment)
+        answer["account"] = account if provider.uses_account and account != request.account else ""
         Messages.of(without_invented(deployment)).write(file)
-        if len(deployment.resources) > _LARGE:
-            del deployment
-            gc.collect()
     except CheckError as error:
         answer["error"] = error.message
     except Exception:

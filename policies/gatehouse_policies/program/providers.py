@@ -98,12 +98,14 @@ class _LocalProvider(ABC):
 
     account: the account of a provider that does not set allowedAccountIds.
     faked_functions: tokens of the functions that read an account and that the program calls.
+    uses_account: True if a result contains `account`.
     """
 
     def __init__(self, account: str = ACCOUNT) -> None:
         self._account = account
         self._providers = ProviderConfigs()
         self.faked_functions: set[str] = set()
+        self.uses_account = False
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Return the ID and the outputs. Raises CheckError for an AWS type that does not exist."""
@@ -132,7 +134,12 @@ class _LocalProvider(ABC):
         self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
     ) -> dict[str, Any] | None:
         location = AwsLocation.of(provider, self._account)
+        self._record(token, location)
         return invoke_or_fake(token, args, self.faked_functions, location)
+
+    def _record(self, token: str, location: AwsLocation) -> None:
+        if token.startswith("aws:") and location.account == self._account:
+            self.uses_account = True
 
     @abstractmethod
     def _outputs(
@@ -165,4 +172,5 @@ class FakeProvider(_LocalProvider):
         self, registration: Registration, known: Schema | None
     ) -> tuple[str, dict[str, Any]]:
         location = self._providers.location(registration, self._account)
+        self._record(registration.type, location)
         return fake_outputs(registration, known, location)

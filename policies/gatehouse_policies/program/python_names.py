@@ -36,6 +36,11 @@ def in_python(text: str, token: str) -> str:
     return _WORD.sub(replaced, text) if known else text
 
 
+def python_name(name: str, token: str) -> str:
+    """The Python name of an input of a type, or of a property of a block in it."""
+    return _names(token).get(name, name)
+
+
 @functools.cache
 def _names(token: str) -> Mapping[str, str]:
     """The Python name of each input of a type, and of the blocks in it, keyed by camel case."""

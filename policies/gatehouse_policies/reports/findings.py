@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -39,8 +39,8 @@ _UNPRINTABLE = re.compile(
 # Lines of a program, addresses of objects, and the version in the name of a default provider.
 _VOLATILE = re.compile(r"[^\s:]+:\d+: |0x[0-9a-f]+|(?<=^default)_\d\w*$")
 PASSES = ("unknown", "known")
-"""Runs with the unknown outputs of a first preview, and with fake IDs and ARNs."""
-_KNOWN = PASSES[-1]
+"""Runs with the unknown outputs of a first preview, and with fake IDs and ARNs. A check uses the
+first only if a program fails in the second."""
 _TYPES_MAX = 3
 _SEVERITY_RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _OUTCOME_RANK = {"violation": 0, "broken": 0, "undecided": 1, "unused": 2, "exempted": 3}
@@ -140,6 +140,7 @@ class Run:
     absent: number of entries of the baseline that no finding matches.
     pack_seconds: time in which each pack evaluated all passes, keyed by the name of the pack.
     level_changes: levels that the configuration file sets.
+    other_rules: number of enabled rules of other packs.
     """
 
     environment: str
@@ -161,6 +162,7 @@ class Run:
     absent: int = 0
     pack_seconds: Mapping[str, float] = field(default_factory=dict)
     level_changes: Sequence[LevelChange] = ()
+    other_rules: int = 0
 
     @property
     def notes(self) -> list[str]:
@@ -178,7 +180,7 @@ class Run:
     def why_disabled(self, id: str) -> str:
         """The text for a control that is disabled, "" for another."""
         if not self.gate.selects(id):
-            return f"{id} is not selected by --only and --skip"
+            return f"{id} is not selected by --only, --skip and --framework"
         if key := self.not_configured.get(id):
             return f"{id} needs {key} in the configuration file"
         change = next((each for each in self.level_changes if each.rule == id), None)
@@ -286,13 +288,9 @@ def still_undecided(finding: Finding, levels: Mapping[str, str]) -> Finding:
     return replace(finding, message=message, remedy=UNDECIDED.remedy) if accepted else finding
 
 
-def merge(findings: Iterable[Finding], decided: Collection[str] = ()) -> list[Finding]:
-    """Merges equal findings of several runs (outputs unknown, outputs known), sorted by severity.
-
-    An undecided result is dropped if another run found a violation of the same rule by the same
-    resource, or if the run with known outputs decided it.
-
-    decided: the URNs of the resources in the run with known outputs.
+def merge(findings: Iterable[Finding]) -> list[Finding]:
+    """Merges equal findings, sorted by severity. An undecided result is dropped if the same rule
+    reports a violation of the same resource.
     """
     merged: dict[tuple[str, str, str, str, str], Finding] = {}
     for finding in findings:
@@ -305,21 +303,16 @@ def merge(findings: Iterable[Finding], decided: Collection[str] = ()) -> list[Fi
         )
         first = merged.get(key, finding)
         if _ACCEPTED in first.message and _ACCEPTED not in finding.message:
-            first = replace(finding, passes=first.passes)
-        passes = tuple(dict.fromkeys((*first.passes, *finding.passes)))
-        merged[key] = replace(first, passes=passes, source=first.source or finding.source)
+            first = finding
+        merged[key] = replace(first, source=first.source or finding.source)
     violated = {
         (finding.rule, finding.urn) for finding in merged.values() if finding.outcome == "violation"
     }
-    remaining = [
+    remaining = (
         finding
         for finding in merged.values()
-        if finding.outcome != "undecided"
-        or (
-            (finding.rule, finding.urn) not in violated
-            and (finding.urn not in decided or _KNOWN in finding.passes)
-        )
-    ]
+        if finding.outcome != "undecided" or (finding.rule, finding.urn) not in violated
+    )
     return sorted(remaining, key=rank)
 
 
@@ -386,7 +379,8 @@ def summary(findings: Sequence[Finding], run: Run) -> str:
         f"; fake results of provider functions: {', '.join(run.invented)}" if run.invented else ""
     )
     unknown = f"; unknown configuration: {', '.join(run.unknown)}" if run.unknown else ""
-    scope = f"{len(rules)} rules{not_evaluated} on {run.resources} resources{audit}{duration}"
+    number = len(rules) + run.other_rules
+    scope = f"{number} rules{not_evaluated} on {run.resources} resources{audit}{duration}"
     counts = _counts(findings, run)
     return f"{run.environment}: {scope}: {counts}{_without_rules(run)}{invented}{unknown}"
 

@@ -4,7 +4,8 @@ one table per resource.
 
 from collections.abc import Sequence
 
-from gatehouse_policies import catalogue
+from gatehouse_policies import catalogue, frameworks
+from gatehouse_policies.reports.compliance import requirements
 from gatehouse_policies.reports.findings import (
     Finding,
     Run,
@@ -26,6 +27,7 @@ def markdown(findings: Sequence[Finding], run: Run) -> str:
     lines = [f"# Policy check: {run.environment}", "", f"{summary(findings, run)}.", ""]
     lines += [f"- {_cell(note)}" for note in run.notes]
     lines += [""] if run.notes else []
+    lines += _framework(findings, run)
     groups = by_resource([finding for finding in findings if not finding.is_known])
     for number, (urn, group) in enumerate(groups.items()):
         if sum(len(line) + 1 for line in lines) > COMMENT_CHARS_MAX:
@@ -50,6 +52,19 @@ def markdown(findings: Sequence[Finding], run: Run) -> str:
             )
         lines.append("")
     return "\n".join(lines)
+
+
+def _framework(findings: Sequence[Finding], run: Run) -> list[str]:
+    """The requirements of the framework that selects the controls."""
+    framework = frameworks.frameworks().get(run.gate.framework)
+    if framework is None:
+        return []
+    rows = (
+        f"| {each.id} | {each.state} | {', '.join(map(_link, each.controls))} |"
+        for each in requirements(framework, findings, run)
+    )
+    head = ["| requirement | result | controls |", "| --- | --- | --- |"]
+    return [f"## {framework.name}", "", *head, *rows, ""]
 
 
 def _link(rule: str) -> str:

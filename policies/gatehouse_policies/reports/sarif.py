@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
-from gatehouse_policies import catalogue
+from gatehouse_policies import catalogue, frameworks
 from gatehouse_policies.engine.meta_policies import META_POLICIES, UNDECIDED
 from gatehouse_policies.engine.rule import Control, Level
 from gatehouse_policies.reports.findings import Finding, LevelChange, Run, exit_code, undecided
@@ -63,7 +63,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
             {"level": "note", "message": {"text": text}} for text in notes
         ],
     }
-    report = {
+    report: dict[str, Any] = {
         "tool": {"driver": {"name": "gatehouse", "semanticVersion": _VERSION, "rules": rules}},
         # A run replaces earlier results with the same ID, so the ID contains the environment.
         "automationDetails": {"id": f"policies/{run.root or '.'}/{run.environment}/"},
@@ -72,7 +72,11 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
         "columnKind": "utf16CodeUnits",
         "properties": {"undecided": undecided(findings), "absent": run.absent},
         "results": _results(results, index, run),
+        "taxonomies": _taxonomies(),
     }
+    report["tool"]["driver"]["supportedTaxonomies"] = [
+        {"name": row["name"], "index": index} for index, row in enumerate(report["taxonomies"])
+    ]
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
     return {"$schema": schema, "version": "2.1.0", "runs": [report]}
 
@@ -91,18 +95,50 @@ def _rule(policy: Control, level: Level) -> dict[str, Any]:
     return {
         "id": policy.id,
         "shortDescription": {"text": policy.title},
-        "fullDescription": {"text": policy.title},
+        "fullDescription": {"text": frameworks.rationales().get(policy.id, policy.title)},
         "help": {"text": f"Fix: {policy.remedy}"},
         "helpUri": policy.url,
         "defaultConfiguration": {
             "enabled": level is not Level.DISABLED,
             "level": "error" if level is Level.MANDATORY else "warning",
         },
+        **({"relationships": taxa} if (taxa := _relationships(policy)) else {}),
         "properties": {
             "tags": list(dict.fromkeys([policy.pack, *policy.upstream_ids()]))[:_TAGS_MAX],
             **({} if policy is UNDECIDED else {"security-severity": severity}),
         },
     }
+
+
+def _relationships(policy: Control) -> list[dict[str, Any]]:
+    """The requirements of frameworks that a rule covers."""
+    return [
+        {
+            "target": {"id": id, "toolComponent": {"name": frameworks.frameworks()[name].title}},
+            "kinds": ["relevant"],
+        }
+        for name, requirements in frameworks.of_control(policy).items()
+        for id in requirements
+    ]
+
+
+def _taxonomies() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": framework.title,
+            "version": framework.version,
+            "releaseDateUtc": framework.date.isoformat(),
+            "informationUri": framework.source,
+            "taxa": [
+                {"id": id}
+                for id in sorted(
+                    {id for rule in catalogue.RULES for id in framework.of(rule)},
+                    key=framework.order,
+                )
+            ],
+        }
+        for framework in frameworks.frameworks().values()
+    ]
 
 
 def _other_rule(finding: Finding) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.rule import Rule as Line
 from rich.table import Table
 from rich.text import Text
 
+from gatehouse_policies.analysis.type_tokens import class_name
 from gatehouse_policies.reports.findings import (
     Finding,
     Run,
@@ -78,7 +79,7 @@ def _head(names: Sequence[str], finding: Finding) -> Table:
     shown = ", ".join(names[:_NAMES_MAX])
     hidden = len(names) - _NAMES_MAX
     left = Text(f"{shown} and {hidden} more" if hidden > 0 else shown, style="bold")
-    left.append(f"  {_class(finding.resource_type)}", style="dim not bold")
+    left.append(f"  {class_name(finding.resource_type)}", style="dim not bold")
     head = Table.grid(expand=True, padding=(0, 2))
     head.add_column(overflow="fold", ratio=1)
     head.add_column(no_wrap=True, justify="right")
@@ -111,16 +112,6 @@ def _merged(group: Sequence[Finding]) -> list[tuple[Finding, list[str], list[str
         key = (*rules, finding.outcome, finding.level, finding.remedy)
         rows.setdefault(key, (finding, rules, []))[2].append(finding.message)
     return list(rows.values())
-
-
-def _class(token: str) -> str:
-    """Class name in a program: aws.s3.Bucket for `aws:s3/bucket:Bucket`."""
-    parts = token.split(":")
-    return (
-        f"aws.{parts[1].partition('/')[0]}.{parts[2]}"
-        if parts[0] == "aws" and len(parts) == 3
-        else token
-    )
 
 
 def _mark(finding: Finding) -> Text:

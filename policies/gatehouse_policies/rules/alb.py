@@ -253,9 +253,9 @@ def targets_have_health_check_and_tls(group: Resource, stack: Stack) -> CheckRes
         return
     health = group.props.block("healthCheck")
     protocol = _protocol(group, "")
-    if not health.flag("enabled", group.props.has("healthCheck")) or (
-        protocol in ("HTTP", "HTTPS") and not health.has("path")
-    ):
+    if not health.flag("enabled", True):
+        yield "healthCheck is disabled"
+    elif protocol in ("HTTP", "HTTPS") and not health.has("path"):
         yield "healthCheck has no path"
     plain = protocol == "HTTP" or (protocol == "TCP" and not _passes_tls_through(group, stack))
     if group.settings["tls_required"] and plain:

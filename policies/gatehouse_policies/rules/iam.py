@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import date
 
 from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam import federation
@@ -23,7 +24,8 @@ from gatehouse_policies.analysis.policy_holders import (
 from gatehouse_policies.analysis.properties import UnknownPropertyError
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import KEYS, aws
-from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
+from gatehouse_policies.engine.requirements import is_set
+from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
 
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
@@ -90,15 +92,20 @@ def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
         wildcards = iam_document.service_wildcards(document)
         for action in wildcards:
             yield f"a statement allows {action}"
-        for action in iam_document.actions_on_all_resources(document):
-            if (
-                action not in wildcards
-                and not _LAMBDA_IN_VPC.fullmatch(action)
-                and action.lower() not in _EVALUATED_ELSEWHERE
-            ):
-                yield f"a statement allows {action} on all resources without a condition"
+        actions = [
+            action
+            for action in iam_document.actions_on_all_resources(document)
+            if action not in wildcards
+            and not _LAMBDA_IN_VPC.fullmatch(action)
+            and action.lower() not in _EVALUATED_ELSEWHERE
+        ]
+        if actions:
+            listed = ", ".join(actions[:_ACTIONS_MAX])
+            more = f" and {len(actions) - _ACTIONS_MAX} more" if len(actions) > _ACTIONS_MAX else ""
+            yield f"a statement allows {listed}{more} on all resources without a condition"
 
 
+_ACTIONS_MAX = 3
 #: Actions that GH-KMS-007 or GH-IAM-007 evaluates.
 _EVALUATED_ELSEWHERE = frozenset(
     action.lower() for action in (*iam_document.DECRYPTION, "iam:PassRole")
@@ -264,20 +271,15 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
 
 @stack_rule(
     "GH-IAM-007",
-    title="Roles have a permissions boundary, and pass roles to named services only",
-    remedy=(
-        "set permissionsBoundary on the role; add StringEquals iam:PassedToService to the "
-        "iam:PassRole statement"
-    ),
+    title="Roles are passed to named services only, and permissions boundaries limit roles",
+    remedy="add StringEquals iam:PassedToService to the iam:PassRole statement",
     types=_IDENTITY_POLICIES,
     levels="AAM",
-    url=f"{_GUIDE}/access_policies_boundaries.html",
+    url=f"{_GUIDE}/id_roles_use_passrole.html",
 )
 def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResults:
     if is_permissions_boundary(holder, stack):
         return
-    if holder.type in aws("iam.Role") and not holder.props.has("permissionsBoundary"):
-        yield Violation("permissionsBoundary is not set", severity="low")
     if holder.type in aws("iam.Role") and _limits_nothing(holder, stack):
         yield "permissionsBoundary is a policy that allows every action, so it limits nothing"
     for document in identity_documents(holder):
@@ -288,6 +290,18 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
             )
             if allow.covers_action("iam:PassRole") and reaches_a_role(allow) and not limited:
                 yield "a statement allows iam:PassRole without iam:PassedToService"
+
+
+role_has_boundary = resource_rule(
+    "GH-IAM-012",
+    title="Roles have a permissions boundary",
+    strict=True,
+    severity="low",
+    types=aws("iam.Role"),
+    levels="AAM",
+    introduced=date(2026, 11, 29),
+    url=f"{_GUIDE}/access_policies_boundaries.html",
+).requires(is_set("permissionsBoundary"))
 
 
 def _limits_nothing(role: Resource, stack: Stack) -> bool:

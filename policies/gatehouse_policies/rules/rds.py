@@ -354,6 +354,7 @@ certificate_is_current = _instance_rule(
 
 @_database_stack_rule(
     "GH-RDS-017",
+    strict=True,
     title="RDS databases have an event subscription",
     remedy=(
         "add an aws.rds.EventSubscription with an SNS topic and this sourceType, or without "

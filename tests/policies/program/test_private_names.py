@@ -51,6 +51,7 @@ elif not folder.startswith("pulumi_policy") or "pulumi.policy" in sys.orig_argv:
 """
 NAMES = [
     "pulumi.runtime._context",
+    "pulumi.runtime.resource._get_stack_trace",
     "pulumi.runtime.Settings.outputs",
     "pulumi.runtime.Settings.rpc_manager",
     f"pulumi_policy.policy.{applicable_policies._SERVICER}",

@@ -56,16 +56,10 @@ def test_undecided_result_is_not_a_violation() -> None:
     assert exit_code([*findings, violation()], replace(RUN, gate=Gate(fail_on_undecided=True))) == 1
 
 
-def test_known_outputs_decide_what_unknown_outputs_do_not() -> None:
-    unknown = replace(undecided(), passes=("unknown",))
-    known = replace(unknown, message="could not be decided: key is unknown", passes=("known",))
-
-    assert merge([unknown]) == [unknown]
-    assert merge([unknown], decided={URN}) == []
-    assert merge([unknown, known], decided={URN}) == [known]
-    assert merge([unknown, replace(unknown, passes=("known",))], decided={URN}) == [
-        replace(unknown, passes=("unknown", "known"))
-    ]
+def test_violation_decides_what_another_property_does_not() -> None:
+    assert merge([undecided(), undecided()]) == [undecided()]
+    same = violation(policy="GH-S3-003", message="no TLS. Fix: deny it")
+    assert merge([undecided(), same]) == [same]
 
 
 def test_rules_that_need_an_unknown_property_have_a_finding_each() -> None:

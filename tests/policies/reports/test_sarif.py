@@ -127,3 +127,19 @@ def test_report_contains_every_rule_once() -> None:
     assert sorted(ids) == sorted(
         [*(rule.id for rule in catalogue.RULES), *(policy.id for policy in META_POLICIES)]
     )
+
+
+@pytest.mark.requirement("PP-04")
+def test_rules_refer_to_requirements_of_frameworks() -> None:
+    run = run_of([])
+    taxa = {
+        taxonomy["name"]: {taxon["id"] for taxon in taxonomy["taxa"]}
+        for taxonomy in run["taxonomies"]
+    }
+    targets = [
+        relation["target"]
+        for rule in run["tool"]["driver"]["rules"]
+        for relation in rule.get("relationships", ())
+    ]
+    assert {"id": "S3.8", "toolComponent": {"name": "PCI DSS"}} in targets
+    assert all(target["id"] in taxa[target["toolComponent"]["name"]] for target in targets)

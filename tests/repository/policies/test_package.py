@@ -179,17 +179,21 @@ def test_jobs_of_the_guide_pass_with_the_action(
     projects = job["strategy"]["matrix"]["project"]
     assert len(projects) == 2
     (tmp_path / "gatehouse-policies").symlink_to(environment)
+    gh, calls = tmp_path / "gh", tmp_path / "calls"
+    gh.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
+    gh.chmod(0o700)
     for project in projects:
         values = (
             {name: row.get("default", "") for name, row in action["inputs"].items()}
             | inputs
-            | {"program": project}
+            | {"program": project, "comment": "true", "pull_request": "7"}
         )
         summary = tmp_path / f"{project}.md"
         files = {
             "RUNNER_TEMP": str(tmp_path),
             "GITHUB_STEP_SUMMARY": str(summary),
-            "PATH": "/usr/bin:/bin",
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "GITHUB_REPOSITORY": "acme/shop",
         }
         variables = {name.upper(): value for name, value in values.items()}
         command = ["bash", "-e", "-c", action["runs"]["steps"][-1]["run"]]
@@ -198,3 +202,5 @@ def test_jobs_of_the_guide_pass_with_the_action(
         report = json.loads((repository / "policies.sarif").read_text())["runs"][0]
         assert report["automationDetails"]["id"] == f"policies/{project}/prod/"
         assert "no violations" in summary.read_text()
+        assert summary.read_text() in (tmp_path / "comment.md").read_text()
+        assert "api --method POST repos/acme/shop/issues/7/comments" in calls.read_text()

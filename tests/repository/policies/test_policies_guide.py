@@ -2,16 +2,20 @@
 
 import json
 import re
+import sys
 import tomllib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse_policies import configuration
+from gatehouse_policies import configuration, policy_check
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.catalogue import RULES
 from gatehouse_policies.engine import exemptions
+from gatehouse_policies.engine.rule import Level
+
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = (ROOT / "docs" / "guides" / "policies.md").read_text()
@@ -42,8 +46,6 @@ def check(shop: Path) -> tuple[int, list[dict[str, Any]]]:
         "dev",
         "--levels",
         "prod",
-        "--config",
-        str(shop / "guard" / "levels.toml"),
         "--pack",
         str(shop / "guard"),
     ]
@@ -71,6 +73,37 @@ def test_rule_report_and_remedy_of_the_guide(
         PROGRAM.replace("'orders'", "'orders', kms_master_key_id='alias/orders'")
     )
     assert check(shop)[1] == []
+
+
+def test_test_of_the_guide_passes(shop: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_rules.py"]
+    result = processes.run(command, cwd=shop / "guard")
+    assert (result.returncode, "1 passed" in result.stdout) == (0, True), result.stdout
+
+
+@pytest.mark.requirement("PP-02")
+def test_own_rule_is_exempted_and_counted(shop: Path) -> None:
+    today = datetime.now(UTC).date()
+    entry = {
+        **{"control": "ACME-SNS-001", "urn": "urn:*::orders", "owner": "shop", "ticket": "S-1"},
+        "reason": "the topic is deleted next month",
+    }
+    lines = [f'{key} = "{value}"' for key, value in entry.items()]
+    lines += [f"created = {today}", f"expires = {today + timedelta(days=30)}"]
+    (shop / "policies.toml").write_text("\n".join(["[[exemption]]", *lines]))
+    result = policy_check.check(
+        shop,
+        "dev",
+        levels="prod",
+        folders=(*policy_check.PACKS, shop / "guard"),
+        variables=policy_check.exemptions(shop / "policies.toml", False),
+    )
+    outcomes = {item.rule: item.outcome for item in result.findings}
+    assert (outcomes["ACME-SNS-001"], "GH-EXEMPT-INVALID" in outcomes) == ("exempted", False)
+    enabled = [rule for rule in RULES if result.run.level(rule) != Level.DISABLED]
+    assert f"{len(enabled) + 1} rules" in result.text("txt")
+    # Without the pack, nothing applies the exemption.
+    assert main(["check", "--program", str(shop), "--config", str(shop / "policies.toml")]) == 2
 
 
 def test_exemption_of_the_guide_is_valid(tmp_path: Path) -> None:

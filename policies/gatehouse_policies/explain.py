@@ -1,0 +1,153 @@
+"""`gatehouse-policies list` and `explain`: the controls, their sources and an example."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from difflib import get_close_matches
+from typing import Any
+
+from gatehouse_policies import catalogue, frameworks
+from gatehouse_policies.analysis.type_tokens import aws, class_name
+from gatehouse_policies.engine.exemptions import DAYS_MAX
+from gatehouse_policies.engine.rule import ENVIRONMENTS, Rule
+from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.python_names import in_python, python_name
+from gatehouse_policies.program.schema import schema
+
+_CLASS = re.compile(r"\baws\.([a-z]\w*\.[A-Z]\w+)")
+_SETTING = re.compile(r'(remove )?\b([a-z]\w*(?:(?:\[\])?\.\w+)*)=("[^"]*"|True|False|\d+)')
+
+
+def selected(framework: str = "") -> list[Rule]:
+    """The controls that are mapped to a framework, or all."""
+    return [
+        rule
+        for rule in catalogue.RULES
+        if not framework or framework in frameworks.of_control(rule)
+    ]
+
+
+def as_json(rules: Iterable[Rule]) -> str:
+    return json.dumps([_row(rule) for rule in rules], indent=2) + "\n"
+
+
+def as_text(rules: Iterable[Rule]) -> str:
+    """One line for each control: ID, severity, levels in dev, staging and prod, title."""
+    return "".join(
+        f"{rule.id:<11} {rule.severity:<8}  {_levels(rule):<5} {rule.title}\n" for rule in rules
+    )
+
+
+def _levels(rule: Rule) -> str:
+    levels = (rule.level(environment).value[0] for environment in ENVIRONMENTS)
+    return "/".join(levels) + ("*" if rule.strict else "")
+
+
+def _row(rule: Rule) -> dict[str, Any]:
+    values = asdict(rule, dict_factory=dict)
+    names = ("id", "title", "severity", "pack", "types", "remedy", "url", "exemptible", "strict")
+    return {
+        **{name: values[name] for name in names},
+        "needs": rule.needs,
+        "levels": {name: rule.level(name).value for name in ENVIRONMENTS},
+        "parameters": {**values["settings"], **values["lists"]},
+        "introduced": rule.introduced.isoformat() if rule.introduced else "",
+        "rationale": frameworks.rationales()[rule.id],
+        "upstream": rule.upstream_ids(),
+        "frameworks": frameworks.of_control(rule),
+    }
+
+
+def explanation(id: str) -> str:
+    """The rationale, the fix with an example, the parameters and the sources of a control. Raises
+    CheckError for an unknown control.
+    """
+    rule = catalogue.find(id.upper())
+    if not isinstance(rule, Rule):
+        close = get_close_matches(id.upper(), [each.id for each in catalogue.RULES], 1)
+        hint = f"Write {close[0]}." if close else "`gatehouse-policies list` shows all controls."
+        raise CheckError(f"There is no control {id}. {hint}")
+    types = dict.fromkeys(class_name(token) for token in rule.types)
+    levels = ", ".join(f"{name} {rule.level(name).value}" for name in ENVIRONMENTS)
+    strict = "; needs strict = true in the configuration file" if rule.strict else ""
+    needs = f"; needs {rule.needs} in the configuration file" if rule.needs else ""
+    token = rule.types[0] if rule.types else ""
+    exempt = f"# gatehouse:exempt {rule.id} until <date>: <reason>"
+    parts = [
+        f"{rule.id}  {rule.title}",
+        f"Severity {rule.severity}; {levels}{strict}{needs}.\n{frameworks.rationales()[rule.id]}",
+        f"Evaluates: {', '.join(types) or 'resources of every type'}",
+        f"Fix: {in_python(rule.remedy, token)}",
+        _example(rule),
+        "\n".join([*map(_parameter, rule.settings.items()), *map(_list, rule.lists)]),
+        f"Exemption: {exempt} (at most {DAYS_MAX} days)"
+        if rule.exemptible
+        else "Exemption: not possible",
+        "\n".join([f"Source: {rule.url}", *_sources(rule)]),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _sources(rule: Rule) -> list[str]:
+    """The other catalogues with the control, and the requirements of frameworks."""
+    rows = [f"Also known as: {', '.join(rule.upstream_ids())}"] if rule.upstream else []
+    for id, requirements in frameworks.of_control(rule).items():
+        framework = frameworks.frameworks()[id]
+        source = f"({framework.source}, {framework.date})"
+        rows.append(f"{framework.name}: {', '.join(requirements)} {source}")
+    return rows
+
+
+def _parameter(setting: tuple[str, Any]) -> str:
+    name, values = setting
+    defaults = ", ".join(f"{environment} {value:g}" for environment, value in values.items())
+    return f"Parameter {name}: {defaults}"
+
+
+def _list(name: str) -> str:
+    return f"Parameter {name}: a list, set in the configuration file"
+
+
+def _example(rule: Rule) -> str:
+    """A resource with the values that the remedy names; "" if it names none."""
+    settings = {path: value for absent, path, value in _SETTING.findall(rule.remedy) if not absent}
+    named = [aws(name)[0] for name in _CLASS.findall(rule.remedy)]
+    for token in (*named, *rule.types):
+        known = schema(token)
+        inputs = known.inputs if known is not None else frozenset[str]()
+        own = {
+            path: value for path, value in settings.items() if re.split(r"[.\[]", path)[0] in inputs
+        }
+        if own:
+            return f"Example:\n{_resource(token, own)}"
+    return ""
+
+
+def _resource(token: str, settings: dict[str, str]) -> str:
+    tree: dict[str, Any] = {}
+    for path, value in settings.items():
+        *parents, last = path.split(".")
+        block = tree
+        for parent in parents:
+            block = block.setdefault(parent, {})
+        block[last] = value
+    lines = [f"    {python_name(n, token)}={_code(v, token)}," for n, v in _plain(tree)]
+    return "\n".join([f'{class_name(token)}(\n    "example",', *lines, ")"])
+
+
+def _plain(tree: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The members of an object; those whose name ends with [] are lists of one element."""
+    return [
+        (name.removesuffix("[]"), [value] if name.endswith("[]") else value)
+        for name, value in tree.items()
+    ]
+
+
+def _code(value: Any, token: str) -> str:
+    if isinstance(value, list):
+        return f"[{_code(value[0], token)}]"
+    if isinstance(value, dict):
+        members = (f'"{python_name(n, token)}": {_code(v, token)}' for n, v in _plain(value))
+        return f"{{{', '.join(members)}}}"
+    return str(value)
