@@ -3,7 +3,7 @@
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Placement, RegionKey, StackComponent
+from components.component import Placement, RegionKey, StackComponent, Topics
 from components.context import Stack
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
 from components.naming import tags
@@ -56,7 +56,7 @@ class RdsInstance(StackComponent):
         secrets_key_arn: pulumi.Input[str],
         logs_key_arn: pulumi.Input[str],
         monitoring_role_arn: pulumi.Input[str],
-        topic_arn: pulumi.Input[str],
+        topics: Topics,
         backup_replica: RegionKey | None = None,
     ) -> None:
         super().__init__(name, stack, opts)
@@ -124,7 +124,7 @@ class RdsInstance(StackComponent):
                 custom_timeouts=TIMEOUTS,
             ),
         )
-        self._event_subscriptions(topic_arn, instance.identifier, parameters.name)
+        self._event_subscriptions(topics.notices["database"], instance.identifier, parameters.name)
         self.replicated_backups_arn: pulumi.Output[str] | None = None
         if backup_replica is not None:
             # Replicates snapshots and transaction logs.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import StackComponent
+from components.component import StackComponent, Topics
 from components.context import Stack
 from components.monitoring.metric_alarms import (
     DATABASE_PRESENT,
@@ -18,7 +18,7 @@ from components.monitoring.metric_alarms import (
     database_age,
     metric_alarm,
 )
-from components.naming import Naming
+from components.naming import PAGES, TICKETS, Naming
 
 DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES = (
     *("links-denied", "links-locked"),
@@ -34,6 +34,7 @@ class LogFilter:
     pattern: Filter pattern. Source: CloudWatch Logs User Guide, "Filter pattern syntax for metric
         filters".
     threshold: Number of matching lines in five minutes above which the alarm is raised.
+    severity: Topic that is notified.
     needs_database: Whether an outage of the database, which has an alarm of its own, causes
         matching lines. They are then not counted.
     """
@@ -43,6 +44,7 @@ class LogFilter:
     pattern: str
     threshold: int = 0
     needs_database: bool = False
+    severity: str = TICKETS
 
 
 class LogAlarms(StackComponent):
@@ -61,7 +63,7 @@ class LogAlarms(StackComponent):
         self,
         name: str,
         stack: Stack,
-        topic_arn: pulumi.Input[str],
+        topics: Topics,
         log_groups: Mapping[str, pulumi.Input[str]],
         opts: pulumi.ResourceOptions,
     ) -> None:
@@ -78,15 +80,11 @@ class LogAlarms(StackComponent):
             ([SECRETS_NOT_DELETED], "tokens", "console"),
         ):
             for log_filter in filters if group in log_groups else ():
-                self._alarm(log_filter, runbook, log_groups[group], topic_arn)
+                self._alarm(log_filter, runbook, log_groups[group], topics)
         self.register_outputs({})
 
     def _alarm(
-        self,
-        log_filter: LogFilter,
-        runbook: str,
-        group: pulumi.Input[str],
-        topic_arn: pulumi.Input[str],
+        self, log_filter: LogFilter, runbook: str, group: pulumi.Input[str], topics: Topics
     ) -> None:
         name, namespace = log_filter.name, self.names.namespace
         # Each matching line is a sample. Others can add negative values to the metric, and values
@@ -112,8 +110,9 @@ class LogAlarms(StackComponent):
             runbook,
             _without_outage(metric, self.names) if log_filter.needs_database else metric,
             log_filter.threshold,
+            severity=log_filter.severity,
         )
-        metric_alarm(alarm, self.stack, topic_arn, metric_filter)
+        metric_alarm(alarm, self.stack, topics, metric_filter)
 
 
 def _without_outage(metric: Metric, names: Naming) -> Expression:
@@ -127,27 +126,29 @@ def account_filters() -> Iterator[LogFilter]:
     """
     yield LogFilter(
         "cis-unauthorized-calls",
-        "Many API calls in the account are denied.",
+        f"Many API calls in the account are denied. {ACCOUNT_ACTION}",
         '{ ($.errorCode = "*UnauthorizedOperation") || ($.errorCode = "AccessDenied*") }',
         threshold=20,
     )
     yield LogFilter(
         "cis-no-mfa",
-        "An IAM user signed in to the AWS console without MFA.",
+        f"An IAM user signed in to the AWS console without MFA. {ACCOUNT_ACTION}",
         '{ ($.eventName = "ConsoleLogin") && ($.additionalEventData.MFAUsed != "Yes") '
         '&& ($.userIdentity.type = "IAMUser") && ($.responseElements.ConsoleLogin = "Success") }',
+        severity=PAGES,
     )
     yield LogFilter(
         "cis-root",
-        "The root user of the account was used.",
+        f"The root user of the account was used. {ACCOUNT_ACTION}",
         (
             '{ $.userIdentity.type = "Root" && $.userIdentity.invokedBy NOT EXISTS && $.eventType '
             '!= "AwsServiceEvent" }'
         ),
+        severity=PAGES,
     )
     yield LogFilter(
         "cis-sign-in-failures",
-        "Sign-ins to the AWS console fail repeatedly.",
+        f"Sign-ins to the AWS console fail repeatedly. {ACCOUNT_ACTION}",
         '{ ($.eventName = "ConsoleLogin") && ($.errorMessage = "Failed authentication") }',
         threshold=3,
     )
@@ -159,14 +160,15 @@ def account_filters() -> Iterator[LogFilter]:
             if source
             else f"{{ {events} }}"
         )
-        yield LogFilter(name, description, pattern)
+        yield LogFilter(name, f"{description} {ACCOUNT_ACTION}", pattern)
 
 
 def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     yield LogFilter(
         "keys-rejected",
         "The gateway denies an unusual number of requests because of their API keys. Possible "
-        "causes: guessing, a leaked key or a misconfigured client.",
+        "causes: guessing, a leaked key or a misconfigured client. Find the addresses in the log "
+        "group of the gateway.",
         (
             '{ ($.code = "NOT_FOUND") || ($.code = "FORBIDDEN") || ($.code = "EXPIRED") || ($.code '
             '= "DISABLED") }'
@@ -176,7 +178,7 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     yield LogFilter(
         "keys-unavailable",
         "The gateway denies requests with valid keys, because it cannot confirm that its key cache "
-        "is current or because a dependency is unavailable.",
+        "is current or because a dependency is unavailable. Check the database and the cache.",
         '{ $.code = "UNAVAILABLE" }',
         threshold=10,
         needs_database=True,
@@ -187,7 +189,8 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
     yield LogFilter(
         DENIED_LINKS,
         "The sharing service denies an unusual number of attempts to use links or submission "
-        "links. Possible causes: guessing, or a client that retries links that no longer work.",
+        "links. Possible causes: guessing, or a client that retries links that no longer work. "
+        "Find the addresses in the log group of the service.",
         (
             '{ ($.service = "sharing") && (($.code = "link_not_found") || ($.code = '
             '"too_many_denied")) }'
@@ -198,7 +201,8 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
         LOCKED_LINKS,
         "Someone who has a link is guessing the passphrase of the link. After 5 incorrect "
         "passphrases from one network, or 20 in "
-        "total, further attempts are denied for up to ten minutes.",
+        "total, further attempts are denied for up to ten minutes. Find the link in the log group "
+        "of the service.",
         '{ ($.service = "sharing") && ($.code = "too_many_attempts") }',
         threshold=5,
     )
@@ -208,7 +212,7 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
 USAGE_NOT_WRITTEN = LogFilter(
     "usage-not-written",
     "Gateways fail to write usage counts to the database. The counts wait in memory and are lost "
-    "if a task stops.",
+    "if a task stops. Check the database.",
     '{ ($.event = "background job failed") && ($.job = "usage counts") }',
     threshold=60,
     needs_database=True,
@@ -218,12 +222,13 @@ AUDIT_CHAIN_BROKEN = LogFilter(
     "An event of the audit trail was changed or removed, so no further checkpoint is signed. Treat "
     "this alarm as a security incident.",
     '{ $.event = "audit trail broken" }',
+    severity=PAGES,
 )
 # The jobs delete secrets and record the events of secrets.
 SECRETS_NOT_DELETED = LogFilter(
     SECRET_FAILURES,
     "The console fails to delete used or expired secrets or to record their events. Links to these "
-    "secrets no longer work.",
+    "secrets no longer work. Check the log group of the console.",
     '{ ($.event = "background job failed") && '
     '(($.job = "secrets") || ($.job = "orphaned secrets")) }',
     threshold=5,
@@ -231,6 +236,7 @@ SECRETS_NOT_DELETED = LogFilter(
 )
 
 
+ACCOUNT_ACTION = "Find the caller in the trail, and compare the call with planned changes."
 ACCOUNT_CHANGES = {
     "cis-iam-changes": (
         "An IAM policy changed.",

@@ -18,7 +18,7 @@ from components.iam.role_policies import (
     read_canary_key,
 )
 from components.monitoring.metric_alarms import UNDER, Alarm, Metric, function_alarm, metric_alarm
-from components.naming import Naming
+from components.naming import PAGES, Naming
 
 NAME = PROBE
 TIMEOUT_S = 30
@@ -40,6 +40,7 @@ class SyntheticProbe(PythonFunction):
 
     event: dict[str, Any]
     """Event with which the function is invoked."""
+    alarms: list[pulumi.Resource]
     gateway_alarms: list[pulumi.Output[str]]
     """Names of the alarms that roll back a deployment of the gateway."""
 
@@ -62,10 +63,9 @@ class SyntheticProbe(PythonFunction):
         self.invoke(
             name, "", "Schedule of the synthetic probe", self.event, schedule="rate(1 minute)"
         )
-        for alarm in probe_alarms(self.names, tuple(urls)):
-            metric_alarm(alarm, stack, resources.topic_arn, self)
-        alarm = canary_alarm(self.names)
-        self.gateway_alarms = [metric_alarm(alarm, stack, resources.topic_arn, self).name]
+        alarms = *probe_alarms(self.names, tuple(urls)), canary_alarm(self.names)
+        created = [metric_alarm(alarm, stack, resources.topics, self) for alarm in alarms]
+        self.alarms, self.gateway_alarms = list(created), [created[-1].name]
         self.register_outputs({})
 
 
@@ -101,6 +101,7 @@ def probe_alarms(names: Naming, services: tuple[str, ...]) -> Iterator[Alarm]:
             UNDER,
             evaluation=(60, 2, 2),
             missing="breaching",
+            severity=None if service == "gateway" else PAGES,
         )
 
 
@@ -111,14 +112,15 @@ def canary_alarm(names: Naming) -> Alarm:
     return Alarm(
         CANARY_KEY,
         "The canary key could not be verified, or a request with it did not reach a Core, twice in "
-        "a row, or was not measured. Clients are probably affected as well. The log group of the "
-        "probe names the problem.",
+        "a row, or was not measured. Clients are probably affected as well. Check the log group of "
+        "the probe, which names the problem.",
         "canary-key",
         Metric(names.namespace, "CanaryKeyUp", {"Service": "gateway"}, "Minimum"),
         1,
         UNDER,
         evaluation=(60, 2, 2),
         missing="breaching",
+        severity=None,
     )
 
 
