@@ -18,12 +18,14 @@ from components.monitoring.events import (
     rotation_pattern,
     secret_pattern,
 )
+from components.monitoring.log_alarms import log_alarms
 from components.monitoring.metric_alarms import (
     MonitoredResources,
     composite_alarm,
     composite_alarms,
     metric_alarm,
 )
+from components.monitoring.synthetic_probe import probe_alarms
 from components.naming import PAGES, TICKETS, Naming, tags
 
 
@@ -95,8 +97,7 @@ class Alarms(StackComponent):
             *(recovery_rules() if settings.recovery.stack else ()),
             *(finding_rules() if settings.monitoring.security_findings else ()),
         ]
-        self.created = []
-        for alarm in (
+        own = [
             *metric_alarms.resource_alarms(stack, resources),
             *(
                 metric_alarms.event_alarm(
@@ -104,16 +105,27 @@ class Alarms(StackComponent):
                 )
                 for rule in rules
             ),
-        ):
-            self.created.append(metric_alarm(alarm, stack, topics, self))
+        ]
+        self.created = [metric_alarm(alarm, stack, topics, self) for alarm in own]
         self.service_alarms = {}
         for service, definitions in metric_alarms.service_alarms(stack, resources).items():
             alarms = [metric_alarm(alarm, stack, topics, self) for alarm in definitions]
             self.service_alarms[service] = [alarm.name for alarm in alarms]
             self.created += alarms
+            own += definitions
         for rule in rules:
             self._event_rule(rule, topics.notices["event"])
-        body = pulumi.Output.json_dumps(dashboard_body(stack, resources))
+        shown = [
+            *own,
+            *(
+                probe_alarms(names, tuple(self.contract.health_urls))
+                if settings.monitoring.probe
+                else ()
+            ),
+            *(alarm for _, _, alarm in log_alarms(stack)),
+        ]
+        composites = list(composite_alarms(stack, self.service_alarms))
+        body = pulumi.Output.json_dumps(dashboard_body(stack, resources, shown, composites))
         aws.cloudwatch.Dashboard(
             name, dashboard_name=names.name("overview"), dashboard_body=body, opts=self.child
         )

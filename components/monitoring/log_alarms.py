@@ -20,6 +20,7 @@ from components.monitoring.metric_alarms import (
 )
 from components.naming import PAGES, TICKETS, Naming
 
+UNIT = "Count"
 DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES = (
     *("links-denied", "links-locked"),
     "secrets-not-deleted",
@@ -68,29 +69,14 @@ class LogAlarms(StackComponent):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__(name, stack, opts)
-        monitoring = self.settings.monitoring
-        gateway = gateway_filters(monitoring.denied_requests_alarm_threshold)
-        links = link_filters(monitoring.denied_links_alarm_threshold)
-        for filters, runbook, group in (
-            (account_filters(), "account-activity", "trail"),
-            (gateway, "rejected-keys", "gateway"),
-            ([USAGE_NOT_WRITTEN], "database", "gateway"),
-            (links, "links", "sharing"),
-            ([AUDIT_CHAIN_BROKEN], "audit-chain", "console"),
-            ([SECRETS_NOT_DELETED], "tokens", "console"),
-        ):
-            for log_filter in filters if group in log_groups else ():
-                self._alarm(log_filter, runbook, log_groups[group], topics)
+        for log_filter, group, alarm in log_alarms(stack):
+            self._alarm(log_filter, log_groups[group], alarm, topics)
         self.register_outputs({})
 
     def _alarm(
-        self, log_filter: LogFilter, runbook: str, group: pulumi.Input[str], topics: Topics
+        self, log_filter: LogFilter, group: pulumi.Input[str], alarm: Alarm, topics: Topics
     ) -> None:
-        name, namespace = log_filter.name, self.names.namespace
-        # Each matching line is a sample. Others can add negative values to the metric, and values
-        # in other units, for which an alarm without a unit is undefined (CloudWatch API Reference,
-        # "PutMetricAlarm").
-        metric = Metric(namespace, name, {}, "SampleCount", "Count")
+        name = log_filter.name
         metric_filter = aws.cloudwatch.LogMetricFilter(
             name,
             name=self.names.name(name),
@@ -98,21 +84,43 @@ class LogAlarms(StackComponent):
             pattern=log_filter.pattern,
             metric_transformation={
                 "name": name,
-                "namespace": namespace,
+                "namespace": self.names.namespace,
                 "value": "1",
-                "unit": metric.unit,
+                "unit": UNIT,
             },
             opts=self.child,
         )
-        alarm = Alarm(
-            name,
-            log_filter.description,
-            runbook,
-            _without_outage(metric, self.names) if log_filter.needs_database else metric,
-            log_filter.threshold,
-            severity=log_filter.severity,
-        )
         metric_alarm(alarm, self.stack, topics, metric_filter)
+
+
+def log_alarms(stack: Stack) -> Iterator[tuple[LogFilter, str, Alarm]]:
+    """Yield each filter, the kind of its log group, and its alarm."""
+    monitoring = stack.settings.monitoring
+    gateway = gateway_filters(monitoring.denied_requests_alarm_threshold)
+    links = link_filters(monitoring.denied_links_alarm_threshold)
+    has_trail = not stack.settings.existing_resources.trail
+    for filters, runbook, group in (
+        (account_filters() if has_trail else (), "account-activity", "trail"),
+        (gateway, "rejected-keys", "gateway"),
+        ([USAGE_NOT_WRITTEN], "database", "gateway"),
+        (links, "links", "sharing"),
+        ([AUDIT_CHAIN_BROKEN], "audit-chain", "console"),
+        ([SECRETS_NOT_DELETED], "tokens", "console"),
+    ):
+        for row in filters:
+            # Each matching line is a sample. Others can add negative values to the metric, and
+            # values in other units, for which an alarm without a unit is undefined (CloudWatch API
+            # Reference, "PutMetricAlarm").
+            metric = Metric(stack.names.namespace, row.name, {}, "SampleCount", UNIT)
+            source = _without_outage(metric, stack.names) if row.needs_database else metric
+            yield (
+                row,
+                group,
+                Alarm(
+                    *(row.name, row.description, runbook, source, row.threshold),
+                    severity=row.severity,
+                ),
+            )
 
 
 def _without_outage(metric: Metric, names: Naming) -> Expression:

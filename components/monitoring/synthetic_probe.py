@@ -63,7 +63,7 @@ class SyntheticProbe(PythonFunction):
         self.invoke(
             name, "", "Schedule of the synthetic probe", self.event, schedule="rate(1 minute)"
         )
-        alarms = *probe_alarms(self.names, tuple(urls)), canary_alarm(self.names)
+        alarms = probe_alarms(self.names, tuple(urls))
         created = [metric_alarm(alarm, stack, resources.topics, self) for alarm in alarms]
         self.alarms, self.gateway_alarms = list(created), [created[-1].name]
         self.register_outputs({})
@@ -80,9 +80,8 @@ def canary(stack: Stack) -> dict[str, Any]:
 
 
 def probe_alarms(names: Naming, services: tuple[str, ...]) -> Iterator[Alarm]:
-    """Yield an alarm for each service, raised after two consecutive failed or missing measurements,
-    and one for the probe.
-    """
+    """Yield an alarm for the probe, and one for each service and for the use of the canary key,
+    raised after two consecutive failed or missing measurements. The canary key is the last."""
     yield function_alarm(
         NAME,
         "The synthetic probe failed. Services may be reported as unreachable although they are "
@@ -103,13 +102,7 @@ def probe_alarms(names: Naming, services: tuple[str, ...]) -> Iterator[Alarm]:
             missing="breaching",
             severity=None if service == "gateway" else PAGES,
         )
-
-
-def canary_alarm(names: Naming) -> Alarm:
-    """Return the alarm on the use of the canary key, after two consecutive failed or missing
-    measurements.
-    """
-    return Alarm(
+    yield Alarm(
         CANARY_KEY,
         "The canary key could not be verified, or a request with it did not reach a Core, twice in "
         "a row, or was not measured. Clients are probably affected as well. Check the log group of "

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from gatehouse.platform.observability import RequestLine
 
 from components.monitoring.metric_alarms import GIB, database_alarms, memory_gib
-from tests.components.monitoring.alarm_evaluation import all_alarms, notifications
+from tests.components.monitoring.alarm_evaluation import all_alarms, notifications, series
 from tests.components.monitoring.test_alarm_paths import EVENTS
 from tests.components.program import OPTIONS, RECOVERY, ROOT, Program, run
 from tests.components.settings.stack_settings import each_stack, raw_settings
@@ -68,14 +69,81 @@ def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
         assert program.variables(process)["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
 
 
+@pytest.mark.requirement("ECS-08", "TR-13")
 @each_stack
-def test_dashboard_shows_existing_alarms(stack: str) -> None:
+def test_dashboard_shows_what_pages(stack: str) -> None:
     program = run(stack)
-    names = {alarm["name"] for alarm in program.alarms().values()}
     (board,) = program.of_type("cloudwatch.Dashboard")
-    document = json.loads(board.inputs["dashboardBody"])
-    (states,) = (widget for widget in document["widgets"] if widget["type"] == "alarm")
-    assert {arn.rpartition(":")[2] for arn in states["properties"]["alarms"]} <= names
+    widgets = json.loads(board.inputs["dashboardBody"])["widgets"]
+    (states,) = (row["properties"] for row in widgets if row["type"] == "alarm")
+    prefix = f"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:gatehouse-{stack}-"
+    assert set(states["alarms"]) == {prefix + name for name in PAGES}
+    graphs = [row["properties"] for row in widgets if row["type"] == "metric"]
+    assert len(widgets) <= 500, "CloudWatch User Guide, CloudWatch quotas"
+
+    rules = " ".join(
+        row["alarmRule"]
+        for name, row in program.inputs("cloudwatch.CompositeAlarm").items()
+        if name in PAGES
+    )
+    shown = 0
+    for name, alarm in program.alarms().items():
+        if name not in PAGES and f'"{alarm["name"]}"' not in rules:
+            continue
+        shown += 1
+        (graph,) = (row for row in graphs if alarm_is_in(row, alarm))
+        lines = [line["value"] for line in graph["annotations"]["horizontal"]]
+        assert alarm["threshold"] in lines, name
+        deployments = {row[5] for row in graph["metrics"] if "DeploymentCount" in row}
+        services = program.inputs("ecs.Service").values()
+        assert deployments == {service["name"] for service in services}, name
+    assert shown > 20
+
+
+def alarm_is_in(graph: Mapping[str, Any], alarm: Mapping[str, Any]) -> bool:
+    """Whether a graph has the metrics of the alarm, and its expression, with the same period."""
+    ids, plain = {}, set()
+    for row in graph["metrics"]:
+        if len(row) == 1:
+            continue
+        *names, options = row
+        dimensions = tuple(sorted(zip(names[2::2], names[3::2], strict=True)))
+        metric = names[0], names[1], dimensions, options.get("stat"), options.get("period")
+        plain.add(metric)
+        ids[metric] = options.get("id")
+    expected = {
+        query: (
+            *(metric["namespace"], metric["metricName"]),
+            *(tuple(sorted(dict(metric.get("dimensions") or {}).items())), metric["stat"]),
+            metric["period"],
+        )
+        for query, metric in series(alarm).items()
+    }
+    if not set(expected.values()) <= plain:
+        return False
+    if "metricQueries" not in alarm:
+        return True
+    (text,) = (row["expression"] for row in alarm["metricQueries"] if row["returnData"])
+    for query, metric in expected.items():
+        text = re.sub(rf"\b{query}\b", str(ids[metric]), text)
+    return text in [row[0]["expression"] for row in graph["metrics"] if len(row) == 1]
+
+
+@pytest.mark.requirement("TR-13")
+def test_dashboard_shows_errors_and_latency_of_each_core() -> None:
+    (board,) = run("prod").of_type("cloudwatch.Dashboard")
+    widgets = json.loads(board.inputs["dashboardBody"])["widgets"]
+    (query,) = (
+        row["properties"]["query"]
+        for row in widgets
+        if row["properties"].get("title", "").startswith("Cores")
+    )
+    assert set(re.findall(r"\b(event|path|status|ms)\b", query)) <= set(
+        RequestLine.__struct_fields__
+    )
+    assert re.search(
+        r"sum\(floor\(status / 500\)\) as errors, .*pct\(ms, 99\) as p99 by core", query
+    )
 
 
 @pytest.mark.parametrize(
