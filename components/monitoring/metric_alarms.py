@@ -11,6 +11,7 @@ from components.component import TargetGroupDimensions, Topics
 from components.context import Stack
 from components.iam.role_policies import CANARY_KEY, ROTATION_FUNCTION
 from components.naming import PAGES, REPLICATION_RULE, TICKETS, Naming, tags
+from components.settings.data import DatabaseSettings
 
 GIB = 1024**3
 OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"
@@ -65,6 +66,11 @@ SUPPRESSION_WAIT_S, SUPPRESSION_EXTENSION_S = 120, 180
 """Time that a composite alarm waits for its suppressor, and time for which it stays silent after
 the suppressor has ended."""
 
+LARGER_DATABASE = "database.instance_class, with database.apply_immediately."
+SWAP_MAX_BYTES, CREDITS_MIN = 256 << 20, 30
+"""Use of swap space, and CPU credits, a minute of a vCPU each, at which an alarm is raised. RDS
+publishes credits every five minutes (RDS User Guide, "Amazon CloudWatch metrics for Amazon RDS",
+read 2026-11-29)."""
 ERRORS_ACTION = "Check the dashboard for a deployment, and the log group of the service."
 GATEWAY_DOWN = "gateway-down"
 CORE_ERRORS_PERCENT = 5
@@ -195,9 +201,7 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
     )
     for service in stack.contract.ecs_services:
         yield from _ecs_service(service, resources.cluster, names)
-    yield from database_alarms(
-        resources.database, settings.database.instance_class, settings.database.storage_gib
-    )
+    yield from database_alarms(resources.database, settings.database)
     for zone, nat_gateway in resources.nat_gateways.items():
         yield Alarm(
             f"nat-{zone}-ports",
@@ -483,55 +487,53 @@ def _ecs_service(name: str, cluster: Text, names: Naming) -> Iterator[Alarm]:
     )
 
 
-def memory_gib(instance_class: str) -> int:
-    """Return the memory of an RDS instance class: t4g and m classes have 4 GiB for each vCPU of a
-    size, r and x2g classes more.
-
-    Source: RDS User Guide, "Hardware specifications for DB instance classes". A class with more
-        memory raises alarms earlier.
-    """
-    _, family, size = instance_class.split(".")
-    multiple = size.removesuffix("xlarge")
-    sizes = {"micro": 1, "small": 2, "medium": 4, "large": 8}
-    memory = sizes[size] if size in sizes else 16 * int(multiple or 1)
-    return memory * 2 if family.startswith("r") else memory
-
-
-def database_alarms(identifier: Text, instance_class: str, storage_gib: int) -> Iterator[Alarm]:
+def database_alarms(identifier: Text, database: DatabaseSettings) -> Iterator[Alarm]:
     """Yield alarms on CPU, connections, memory and storage of the DB instance."""
-    memory_bytes = memory_gib(instance_class) * GIB
-    # The default of max_connections (RDS User Guide, "Maximum number of database connections").
-    connections_max = min(memory_bytes // 9_531_392, 5_000)
-
-    larger = "database.instance_class, with database.apply_immediately."
+    memory_bytes = database.memory_gib * GIB
+    credits_ = (
+        (
+            "credits",
+            "The database has almost no CPU credits left: it is throttled, or surplus credits are "
+            f"charged. Raise {LARGER_DATABASE}",
+            *("CPUCreditBalance", "Minimum", CREDITS_MIN, UNDER),
+        ),
+    )
     for name, text, metric, statistic, threshold, comparison in (
         (
             "cpu",
             f"CPU utilization of the database is high. Check Performance Insights, then raise "
-            f"{larger}",
+            f"{LARGER_DATABASE}",
             *("CPUUtilization", "Average", 85, OVER),
         ),
         (
             "connections",
             "The database has more than 80 percent of its maximum number of connections. Raise "
-            f"{larger}",
-            *("DatabaseConnections", "Maximum", connections_max * 80 // 100, OVER),
+            f"{LARGER_DATABASE}",
+            *("DatabaseConnections", "Maximum", database.connections_max * 80 // 100, OVER),
         ),
         (
             "memory",
-            f"The database has less than 5 percent of its memory available. Raise {larger}",
+            "The database has less than 5 percent of its memory available. Raise "
+            + LARGER_DATABASE,
             *("FreeableMemory", "Minimum", memory_bytes // 20, UNDER),
         ),
+        (
+            "swap",
+            "The database swaps memory to its storage. Raise " + LARGER_DATABASE,
+            *("SwapUsage", "Maximum", SWAP_MAX_BYTES, OVER),
+        ),
+        *(credits_ if database.is_burstable else ()),
         (
             "storage",
             "The free storage of the database is less than 10 percent of database.storage_gib. "
             "Raise database.storage_max_gib.",
-            *("FreeStorageSpace", "Minimum", storage_gib * GIB / 10, UNDER),
+            *("FreeStorageSpace", "Minimum", database.storage_gib * GIB / 10, UNDER),
         ),
     ):
         source = Metric("AWS/RDS", metric, {"DBInstanceIdentifier": identifier}, statistic)
         yield Alarm(
-            *(f"database-{name}", text, "database", source, threshold, comparison, MINUTES),
+            *(f"database-{name}", text, "database", source, threshold, comparison),
+            evaluation=(300, 2, 3) if name == "credits" else MINUTES,
             severity=PAGES if name == "storage" else TICKETS,
         )
 

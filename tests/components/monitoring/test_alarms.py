@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from gatehouse.platform.observability import RequestLine
 
-from components.monitoring.metric_alarms import GIB, database_alarms, memory_gib
+from components.monitoring.metric_alarms import GIB
 from tests.components.monitoring.alarm_evaluation import all_alarms, notifications, series
 from tests.components.monitoring.test_alarm_paths import EVENTS
 from tests.components.program import OPTIONS, RECOVERY, ROOT, Program, run
@@ -149,7 +149,7 @@ def test_dashboard_shows_errors_and_latency_of_each_core() -> None:
 @pytest.mark.parametrize(
     ("instance_class", "memory"),
     [
-        ("db.t4g.micro", 1),
+        ("db.t4g.small", 2),
         ("db.t4g.medium", 4),
         ("db.m7g.large", 8),
         ("db.m7g.xlarge", 16),
@@ -157,10 +157,17 @@ def test_dashboard_shows_errors_and_latency_of_each_core() -> None:
     ],
 )
 def test_memory_of_instance_classes(instance_class: str, memory: int) -> None:
-    assert memory_gib(instance_class) == memory
-    alarms = {alarm.name: alarm for alarm in database_alarms("x", instance_class, 20)}
-    assert alarms["database-memory"].threshold == memory * GIB // 20
-    assert 0 < alarms["database-connections"].threshold <= 4_000
+    program = run("dev", changes={"database.instance_class": instance_class})
+    alarms = program.alarms()
+    assert alarms["database-memory"]["threshold"] == memory * GIB // 20
+    (maximum,) = (
+        int(row["value"])
+        for row in program.get("rds.ParameterGroup", "database").inputs["parameters"]
+        if row["name"] == "max_connections"
+    )
+    assert maximum == min(80 * memory, 5_000)
+    assert alarms["database-connections"]["threshold"] == maximum * 80 // 100
+    assert ("database-credits" in alarms) is instance_class.startswith("db.t4g.")
 
 
 PAGES = {
