@@ -28,6 +28,18 @@ class RegionKey:
     key_arn: pulumi.Input[str]
 
 
+@dataclass(frozen=True)
+class Topics:
+    """ARNs of the topics of the stack.
+
+    alarms: Topics for alarms, keyed by severity.
+    notices: Topics for notices of AWS services, keyed by kind. An alarm counts their messages.
+    """
+
+    alarms: Mapping[str, pulumi.Input[str]]
+    notices: Mapping[str, pulumi.Input[str]]
+
+
 TargetGroupDimensions = Mapping[str, pulumi.Input[str]]
 """CloudWatch dimensions of a target group: LoadBalancer and TargetGroup."""
 

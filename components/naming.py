@@ -20,8 +20,10 @@ CLOUDFRONT_REGION = "us-east-1"
 Developer Guide, "AWS services that you can use with CloudFront"."""
 CHAT_REGION = "us-east-2"
 """Region of the API of Amazon Q Developer in chat applications, a global service."""
-ALARM_TOPIC = "alarms"
-"""Resource name of the alarm topic and of its Slack channel."""
+PAGES, TICKETS = "pages", "tickets"
+"""Resource names of the topics for alarms, which are also the severities of an alarm."""
+NOTICES = {"event": "events", "database": "events.rds", "backup": "backup", "budget": "budgets"}
+"""The AWS service that publishes to a topic for notices, keyed by kind of notice."""
 WEB_UI_BUCKET = "web-ui"
 """Resource name of the bucket for the files of the console's web UI."""
 PREVIEW, DEPLOY = "preview", "deploy"
@@ -86,6 +88,14 @@ class Naming:
     @property
     def log_groups(self) -> tuple[str, ...]:
         return self.log_group("*"), self.waf_log_group, self.database_log_group("*")
+
+    def notice_topic(self, kind: str) -> str:
+        return self.name(f"{kind}-notices")
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The names of all topics."""
+        return *map(self.name, (PAGES, TICKETS)), *map(self.notice_topic, NOTICES)
 
     def dead_letter_queue(self, function: str) -> str:
         return self.name(f"{function}-failed")

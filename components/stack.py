@@ -38,13 +38,13 @@ from components.iam.documents import Statement
 from components.iam.role_policies import RoleDefinition
 from components.iam.roles import PermissionsBoundary, Roles
 from components.monitoring import data_protection, smoke_test, synthetic_probe
-from components.monitoring.alarms import Alarms
+from components.monitoring.alarms import Alarms, CompositeAlarms
 from components.monitoring.data_protection import DataProtection
 from components.monitoring.log_alarms import LogAlarms
 from components.monitoring.metric_alarms import MonitoredResources
 from components.monitoring.smoke_test import SmokeTest
 from components.monitoring.synthetic_probe import SyntheticProbe
-from components.monitoring.topics import AlarmTopic
+from components.monitoring.topics import AlarmTopics
 from components.network.network_acls import NetworkAcls
 from components.network.security_groups import ORIGIN, SecurityGroups
 from components.network.service_discovery import ServiceDiscovery
@@ -79,7 +79,7 @@ class StackResources:
         self._host_records()
         self._log_alarms()
         # The guards of the account belong to the project in account/.
-        Budget("budget", stack, self.topic_arn, opts)
+        Budget("budget", stack, self.topics, opts)
 
     def _roles_and_keys(self) -> None:
         stack, opts = self.stack, self.opts
@@ -89,7 +89,8 @@ class StackResources:
         principals = {**self.roles, **self.delivery.roles}
         self.keys = KmsKeys("kms-keys", stack, key_users(stack), principals, opts)
         chat_role_arn = self.roles.get(role_policies.CHAT)
-        self.topic_arn = AlarmTopic("alarms", stack, self.keys.logs_arn, chat_role_arn, opts).arn
+        topics = AlarmTopics("alarms", stack, self.keys.logs_arn, chat_role_arn, opts)
+        self.topics = topics.topics
 
     def _buckets(self) -> None:
         keys, buckets, opts = self.keys, Buckets(self.settings, self.names), self.opts
@@ -162,7 +163,7 @@ class StackResources:
             secrets_key_arn=keys.secrets_arn,
             logs_key_arn=keys.logs_arn,
             monitoring_role_arn=self.roles["database-monitor"],
-            topic_arn=self.topic_arn,
+            topics=self.topics,
             backup_replica=replica(settings.recovery_region),
         )
         placement = self._placement("data", "cache")
@@ -174,7 +175,7 @@ class StackResources:
             opts,
             key_arn=keys.backup_arn,
             role_arn=self.roles[backup_roles.BACKUP],
-            topic_arn=self.topic_arn,
+            topics=self.topics,
             resources=(self.database.arn, self.table.arn, self.data_bucket.arn),
             replica=replica(settings.replica_region if settings.backup.cross_region_copy else ""),
         )
@@ -255,11 +256,16 @@ class StackResources:
             nat_gateways=self.vpc.nat_gateways,
             certificate_arn=self.certificate.arn,
         )
-        self.alarms = Alarms("alarms", self.stack, self.topic_arn, resources, self.opts)
+        self.alarms = Alarms("alarms", self.stack, self.topics, resources, self.opts)
         self.probe = None
         if self.settings.monitoring.probe:
             function = self._function_resources(synthetic_probe.NAME)
             self.probe = SyntheticProbe(synthetic_probe.NAME, self.stack, function, self.opts)
+        others = [*self.alarms.created, *(self.probe.alarms if self.probe else ())]
+        CompositeAlarms(
+            *("composite-alarms", self.stack, self.topics, others),
+            *(self.alarms.service_alarms, self.opts),
+        )
         logs_key_arn = self.keys.logs_arn
         findings = DataProtection("data-protection", self.stack, logs_key_arn, self.opts)
         self.findings_log_group = findings.log_group
@@ -415,13 +421,13 @@ class StackResources:
         }
         if self.trail:
             log_groups["trail"] = self.trail.log_group
-        LogAlarms("log-alarms", self.stack, self.topic_arn, log_groups, self.opts)
+        LogAlarms("log-alarms", self.stack, self.topics, log_groups, self.opts)
 
     def _placement(self, tier: str, group: str) -> Placement:
         return Placement(self.vpc.subnets[tier], self.security_groups[group])
 
     def _function_resources(self, name: str) -> FunctionResources:
-        return FunctionResources(self.roles[name], self.keys.logs_arn, self.topic_arn)
+        return FunctionResources(self.roles[name], self.keys.logs_arn, self.topics)
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs of the stack."""

@@ -5,7 +5,8 @@
 import re
 
 _FIELD = r"(?!(?:by|as|and|or|not|like|asc|desc)\b)[@A-Za-z_][\w.]*"
-_CALL = rf"[a-z_]+\((?:\*|{_FIELD}(?:, ?\d+)?)\)"
+_FLOOR = rf"floor\({_FIELD} / \d+\)"
+_CALL = rf"[a-z_]+\((?:\*|{_FLOOR}|{_FIELD}(?:, ?\d+)?)\)"
 _AGGREGATE = rf"{_CALL}(?: as {_FIELD})?"
 _NAMED = rf"(?:{_CALL}|{_FIELD})(?: as {_FIELD})?"
 _VALUE = r'(?:"[^"]*"|\d+)'
@@ -22,6 +23,7 @@ _COMMANDS = {
     "fields": _list(_NAMED),
     "filter": rf"{_CONDITION}(?: (?:and|or) {_CONDITION})*",
     "stats": rf"{_list(_AGGREGATE)}(?: by {_list(_NAMED)})?",
+    "parse": rf'{_FIELD} "[^"*]*\*[^"*]*" as {_FIELD}',
     "sort": _list(_SORTED),
     "limit": r"\d+",
 }

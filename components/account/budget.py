@@ -3,7 +3,7 @@
 import pulumi
 import pulumi_aws as aws
 
-from components.component import StackComponent
+from components.component import StackComponent, Topics
 from components.context import Stack
 from components.naming import PROJECT, tags
 
@@ -40,7 +40,7 @@ class Budget(StackComponent):
     """
 
     def __init__(
-        self, name: str, stack: Stack, topic_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
+        self, name: str, stack: Stack, topics: Topics, opts: pulumi.ResourceOptions
     ) -> None:
         super().__init__(name, stack, opts)
         aws.budgets.Budget(
@@ -58,7 +58,7 @@ class Budget(StackComponent):
                     for key, value in (("Project", PROJECT), ("Environment", self.names.stack))
                 ]
             },
-            notifications=notifications(topic_arns=[topic_arn]),
+            notifications=notifications(topic_arns=[topics.notices[name]]),
             tags=tags("internal"),
             opts=self.child,
         )

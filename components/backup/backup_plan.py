@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_aws as aws
 
-from components.component import RegionKey, StackComponent
+from components.component import RegionKey, StackComponent, Topics
 from components.context import Stack
 from components.iam.backup_roles import VAULT, vault_policy
 from components.iam.documents import render
@@ -41,7 +41,7 @@ class BackupPlan(StackComponent):
         *,
         key_arn: pulumi.Input[str],
         role_arn: pulumi.Input[str],
-        topic_arn: pulumi.Input[str],
+        topics: Topics,
         resources: Sequence[pulumi.Input[str]],
         replica: RegionKey | None,
     ) -> None:
@@ -50,7 +50,7 @@ class BackupPlan(StackComponent):
         aws.backup.VaultNotifications(
             "main",
             backup_vault_name=vault.name,
-            sns_topic_arn=topic_arn,
+            sns_topic_arn=topics.notices["backup"],
             backup_vault_events=list(NOTIFIED_EVENTS),
             opts=self.child,
         )

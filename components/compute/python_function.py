@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import StackComponent, with_dependencies
+from components.component import StackComponent, Topics, with_dependencies
 from components.context import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import queue_policy
@@ -24,7 +24,7 @@ class FunctionResources:
 
     role_arn: pulumi.Input[str]
     logs_key_arn: pulumi.Input[str]
-    topic_arn: pulumi.Input[str]
+    topics: Topics
 
 
 class PythonFunction(StackComponent):

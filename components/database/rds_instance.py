@@ -3,7 +3,7 @@
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Placement, RegionKey, StackComponent
+from components.component import Placement, RegionKey, StackComponent, Topics
 from components.context import Stack
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
 from components.naming import tags
@@ -56,7 +56,7 @@ class RdsInstance(StackComponent):
         secrets_key_arn: pulumi.Input[str],
         logs_key_arn: pulumi.Input[str],
         monitoring_role_arn: pulumi.Input[str],
-        topic_arn: pulumi.Input[str],
+        topics: Topics,
         backup_replica: RegionKey | None = None,
     ) -> None:
         super().__init__(name, stack, opts)
@@ -69,6 +69,9 @@ class RdsInstance(StackComponent):
             identifier=self.names.name("main"),
             engine="postgres",
             engine_version=settings.engine_version,
+            # The default enrols the database in Extended Support, which AWS charges for (RDS API,
+            # "CreateDBInstance", EngineLifecycleSupport, read 2026-11-29).
+            engine_lifecycle_support="open-source-rds-extended-support-disabled",
             instance_class=settings.instance_class,
             allocated_storage=settings.storage_gib,
             max_allocated_storage=settings.storage_max_gib,
@@ -124,7 +127,7 @@ class RdsInstance(StackComponent):
                 custom_timeouts=TIMEOUTS,
             ),
         )
-        self._event_subscriptions(topic_arn, instance.identifier, parameters.name)
+        self._event_subscriptions(topics.notices["database"], instance.identifier, parameters.name)
         self.replicated_backups_arn: pulumi.Output[str] | None = None
         if backup_replica is not None:
             # Replicates snapshots and transaction logs.
@@ -153,6 +156,7 @@ class RdsInstance(StackComponent):
         family = f"postgres{version}"
         # From PostgreSQL 18, the parameter is a list of events, for which RDS rejects "1".
         connections = "all" if int(version) >= 18 else "1"
+        connections_max = str(self.settings.database.connections_max)
         return aws.rds.ParameterGroup(
             name,
             # A new family requires a new group, which RDS must create before it upgrades the
@@ -161,12 +165,13 @@ class RdsInstance(StackComponent):
             description="Requires TLS and logs connections and slow queries",
             family=family,
             parameters=[
-                {"name": name, "value": value, "apply_method": "immediate"}
-                for name, value in (
-                    ("rds.force_ssl", "1"),
-                    ("log_connections", connections),
-                    ("log_disconnections", "1"),
-                    ("log_min_duration_statement", str(SLOW_QUERY_MS)),
+                {"name": name, "value": value, "apply_method": method}
+                for name, value, method in (
+                    ("rds.force_ssl", "1", "immediate"),
+                    ("log_connections", connections, "immediate"),
+                    ("log_disconnections", "1", "immediate"),
+                    ("log_min_duration_statement", str(SLOW_QUERY_MS), "immediate"),
+                    ("max_connections", connections_max, "pending-reboot"),
                 )
             ],
             tags=tags("internal"),

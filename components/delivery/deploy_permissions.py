@@ -7,7 +7,7 @@ Actions that support neither are limited to the stack's regions.
 from components.context import Stack
 from components.iam.documents import Conditions, Statement, allow
 from components.iam.sharing_policies import OPEN
-from components.naming import ALARM_TOPIC, PROJECT, WEB_UI_BUCKET
+from components.naming import PAGES, PROJECT, TICKETS, WEB_UI_BUCKET
 
 GLOBAL_REGION = "us-east-1"
 """Value of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer. Source: the
@@ -421,10 +421,10 @@ def monitoring(args: Delivery) -> list[Statement]:
         "CreateLogDelivery DeleteLogDelivery DeleteResourcePolicy GetLogDelivery "
         "PutResourcePolicy UpdateLogDelivery"
     )
-    alarms = "DeleteAlarms PutMetricAlarm TagResource UntagResource"
+    alarms = "DeleteAlarms PutCompositeAlarm PutMetricAlarm TagResource UntagResource"
     # CloudWatch takes other actions with permissions of its own, such as stopping an instance.
-    topic = names.arn("sns", names.name(ALARM_TOPIC))
-    notify = {"ForAllValues:StringEquals": {"cloudwatch:AlarmActions": topic}}
+    topics = [names.arn("sns", names.name(topic)) for topic in (PAGES, TICKETS)]
+    notify = {"ForAllValues:StringEquals": {"cloudwatch:AlarmActions": topics}}
     events = (
         "DeleteRule DisableRule EnableRule PutRule PutTargets RemoveTargets TagResource "
         "UntagResource"

@@ -16,52 +16,43 @@ from components.iam.documents import (
 )
 from components.iam.key_policies import USE
 from components.iam.sharing_roles import STAGE
-from components.naming import ALARM_TOPIC, Naming
+from components.naming import NOTICES, Naming
 
-NOTIFYING_SERVICES = [f"{service}.amazonaws.com" for service in ("events.rds", "backup", "budgets")]
-"""Services that publish for the account: RDS events, AWS Backup and AWS Budgets."""
 TOPIC_PUBLISHERS = {
-    "Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com", *NOTIFYING_SERVICES]
+    "Service": [f"{service}.amazonaws.com" for service in ("cloudwatch", *NOTICES.values())]
 }
 
 
-def alarm_topic_policy(names: Naming) -> Document:
-    """Allow CloudWatch alarms and EventBridge rules of the stack, and `NOTIFYING_SERVICES` for the
-    account, to publish over TLS.
+def topic_policy(names: Naming, topic: str, notice: str | None = None) -> Document:
+    """Allow CloudWatch alarms of the stack to publish to a topic over TLS.
+
+    topic: name of the topic.
+    notice: Kind of notice if it is a topic for notices, to which an AWS service publishes: event
+        rules of the stack, or a service for the account.
     """
-    arn = names.arn("sns", names.name(ALARM_TOPIC))
-    alarms = names.arn("cloudwatch", f"alarm:{names.name('*')}")
-    rules = names.arn("events", f"rule/{names.name('*')}")
-    publish, account = "sns:Publish", names.account
+    publish, arn, account = "sns:Publish", names.arn("sns", topic), names.account
+    service = NOTICES[notice] if notice else "cloudwatch"
+    source = {
+        "cloudwatch": {
+            "account": account,
+            "source_arn": names.arn("cloudwatch", f"alarm:{names.name('*')}"),
+        },
+        "events": {"source_arn": names.arn("events", f"rule/{names.name('*')}")},
+    }.get(service, {"account": account})
     return document(
         deny_insecure_transport(publish, [arn]),
-        allow_service(
-            "cloudwatch",
-            "AllowCloudWatchAlarms",
-            publish,
-            [arn],
-            account=account,
-            source_arn=alarms,
-        ),
-        allow_service("events", "AllowEventBridgeRules", publish, [arn], source_arn=rules),
-        allow(
-            "AllowServiceNotifications",
-            publish,
-            [arn],
-            principal={"Service": NOTIFYING_SERVICES},
-            conditions={"StringEquals": {"aws:SourceAccount": account}},
-        ),
+        allow_service(service, "AllowPublish", publish, [arn], **source),
     )
 
 
 def log_key_statements(names: Naming, *, has_trail: bool) -> tuple[Statement, ...]:
     """Return the statements for the policy of the key for logs, which allow CloudWatch Logs to
     encrypt the log groups of the stack, CloudTrail to encrypt its trail, and the publishers of the
-    topic to encrypt messages. Only an administrator can change the policy, so it must not depend on
-    settings that a deployment of the pipeline can change, such as the Cores.
+    topics to encrypt messages. Only an administrator can change the policy, so it must not depend
+    on settings that a deployment of the pipeline can change, such as the Cores.
     """
     groups = [names.log_group_arn(group) for group in names.log_groups]
-    topic_arn = names.arn("sns", names.name(ALARM_TOPIC))
+    topic_arns = [names.arn("sns", topic) for topic in names.topics]
     cloud_trail = {"Service": "cloudtrail.amazonaws.com"}
     source = names.arn("cloudtrail", f"trail/{names.name('trail')}")
     trail = {"StringEquals": {"aws:SourceArn": source}}
@@ -88,7 +79,7 @@ def log_key_statements(names: Naming, *, has_trail: bool) -> tuple[Statement, ..
             "AllowTopicPublishers",
             "kms:Decrypt GenerateDataKey*",
             TOPIC_PUBLISHERS,
-            {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic_arn}},
+            {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic_arns}},
         ),
     )
 

@@ -1,13 +1,13 @@
 """The alarms and event rules of a stack, and the dashboard."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import StackComponent
+from components.component import StackComponent, Topics
 from components.context import Stack
 from components.iam.documents import render
 from components.monitoring import metric_alarms
@@ -18,13 +18,20 @@ from components.monitoring.events import (
     rotation_pattern,
     secret_pattern,
 )
-from components.monitoring.metric_alarms import MonitoredResources, alarm_description, metric_alarm
-from components.naming import Naming, tags
+from components.monitoring.log_alarms import log_alarms
+from components.monitoring.metric_alarms import (
+    MonitoredResources,
+    composite_alarm,
+    composite_alarms,
+    metric_alarm,
+)
+from components.monitoring.synthetic_probe import probe_alarms
+from components.naming import PAGES, TICKETS, Naming, tags
 
 
 @dataclass(frozen=True)
 class EventRule:
-    """An event rule that notifies the alarm topic.
+    """An event rule with an alarm on its events.
 
     runbook: File name in docs/runbooks, without extension.
     pattern: Event pattern. Source: EventBridge User Guide, "Amazon EventBridge event patterns".
@@ -34,6 +41,32 @@ class EventRule:
     description: str
     runbook: str
     pattern: dict[str, Any]
+    severity: str = TICKETS
+
+
+class CompositeAlarms(StackComponent):
+    """Composite alarms, which notify once for several symptoms of a cause.
+
+    others: Alarms to which the rules refer.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stack: Stack,
+        topics: Topics,
+        others: Sequence[pulumi.Resource],
+        services: Iterable[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__(name, stack, opts)
+        created: dict[str, pulumi.Resource] = {}
+        for alarm in composite_alarms(stack, services):
+            suppressor = [created[alarm.suppressor]] if alarm.suppressor in created else []
+            created[alarm.name] = composite_alarm(
+                alarm, stack, topics, self, [*others, *suppressor]
+            )
+        self.register_outputs({})
 
 
 class Alarms(StackComponent):
@@ -46,12 +79,14 @@ class Alarms(StackComponent):
 
     service_alarms: dict[str, list[pulumi.Output[str]]]
     """Names of the alarms that roll back a deployment, keyed by service."""
+    created: list[pulumi.Resource]
+    """Alarms to which composite alarms can refer."""
 
     def __init__(
         self,
         name: str,
         stack: Stack,
-        topic_arn: pulumi.Input[str],
+        topics: Topics,
         resources: MonitoredResources,
         opts: pulumi.ResourceOptions,
     ) -> None:
@@ -62,35 +97,51 @@ class Alarms(StackComponent):
             *(recovery_rules() if settings.recovery.stack else ()),
             *(finding_rules() if settings.monitoring.security_findings else ()),
         ]
-        self._topic_arn = topic_arn
-        for alarm in (
+        own = [
             *metric_alarms.resource_alarms(stack, resources),
-            *(metric_alarms.event_rule_alarm(rule.name, names) for rule in rules),
-        ):
-            metric_alarm(alarm, stack, self._topic_arn, self)
+            *(
+                metric_alarms.event_alarm(
+                    rule.name, rule.description, rule.runbook, rule.severity, names
+                )
+                for rule in rules
+            ),
+        ]
+        self.created = [metric_alarm(alarm, stack, topics, self) for alarm in own]
         self.service_alarms = {}
         for service, definitions in metric_alarms.service_alarms(stack, resources).items():
-            alarms = [metric_alarm(alarm, stack, self._topic_arn, self) for alarm in definitions]
+            alarms = [metric_alarm(alarm, stack, topics, self) for alarm in definitions]
             self.service_alarms[service] = [alarm.name for alarm in alarms]
+            self.created += alarms
+            own += definitions
         for rule in rules:
-            self._event_rule(rule)
-        body = pulumi.Output.json_dumps(dashboard_body(stack, resources))
+            self._event_rule(rule, topics.notices["event"])
+        shown = [
+            *own,
+            *(
+                probe_alarms(names, tuple(self.contract.health_urls))
+                if settings.monitoring.probe
+                else ()
+            ),
+            *(alarm for _, _, alarm in log_alarms(stack)),
+        ]
+        composites = list(composite_alarms(stack, self.service_alarms))
+        body = pulumi.Output.json_dumps(dashboard_body(stack, resources, shown, composites))
         aws.cloudwatch.Dashboard(
             name, dashboard_name=names.name("overview"), dashboard_body=body, opts=self.child
         )
         self.register_outputs({})
 
-    def _event_rule(self, event: EventRule) -> None:
+    def _event_rule(self, event: EventRule, topic_arn: pulumi.Input[str]) -> None:
         rule = aws.cloudwatch.EventRule(
             event.name,
             name=self.names.name(event.name),
-            description=alarm_description(event.description, event.runbook, self.stack),
+            description=event.description,
             event_pattern=render(event.pattern),
             tags=tags("none"),
             opts=self.child,
         )
         aws.cloudwatch.EventTarget(
-            event.name, rule=rule.name, arn=self._topic_arn, target_id="alarms", opts=self.child
+            event.name, rule=rule.name, arn=topic_arn, target_id="notices", opts=self.child
         )
 
 
@@ -99,13 +150,15 @@ def event_rules(names: Naming) -> Iterator[EventRule]:
     vaults = names.arn("backup", f"backup-vault:{names.name('')}")
     yield EventRule(
         "deployment-failed",
-        "A deployment failed and ECS rolls it back.",
+        "A deployment failed and ECS rolls it back. Check the events of the service.",
         "errors",
         deployment_pattern(names, "SERVICE_DEPLOYMENT_FAILED"),
+        PAGES,
     )
     yield EventRule(
         "rotation-failed",
-        "Secrets Manager could not rotate a secret. The previous value remains in use.",
+        "Secrets Manager could not rotate a secret. The previous value remains in use. Check the "
+        "log group of the rotation function.",
         "rotation-failure",
         rotation_pattern(names, "RotationFailed"),
     )
@@ -113,7 +166,7 @@ def event_rules(names: Naming) -> Iterator[EventRule]:
         "backup-failed",
         (
             "A backup job or the copy of a backup failed, expired or was aborted. The latest "
-            "recovery point is from an earlier job."
+            "recovery point is from an earlier job. Read the status message of the job."
         ),
         "backup-failure",
         {
@@ -138,7 +191,7 @@ def recovery_rules() -> Iterator[EventRule]:
         "secret-replication-failed",
         (
             "Secrets Manager could not replicate a secret to the second region. A stack there "
-            "cannot verify keys with a new pepper."
+            "cannot verify keys with a new pepper. Check the KMS key of the secret there."
         ),
         "backup-failure",
         secret_pattern("ReplicationFailed"),
@@ -160,13 +213,13 @@ def finding_rules() -> Iterator[EventRule]:
     }
     yield EventRule(
         "guardduty-finding",
-        "GuardDuty reports a finding of medium or higher severity.",
+        "GuardDuty reports a finding of medium or higher severity. Open the finding in GuardDuty.",
         "security-findings",
         pattern("guardduty", "GuardDuty Finding", detail={"severity": [{"numeric": [">=", 4]}]}),
     )
     yield EventRule(
         "security-hub-finding",
-        "Security Hub reports a new finding of high or critical severity.",
+        "Security Hub reports a new finding of high or critical severity. Open the finding there.",
         "security-findings",
         pattern(
             "securityhub", "Security Hub Findings - Imported", detail={"findings": security_hub}
@@ -174,7 +227,8 @@ def finding_rules() -> Iterator[EventRule]:
     )
     yield EventRule(
         "access-analyzer-finding",
-        "IAM Access Analyzer reports a resource that another account or the public can access.",
+        "IAM Access Analyzer reports a resource that another account or the public can access. "
+        "Open the finding there.",
         "security-findings",
         # The status of a deleted finding does not change (IAM User Guide, "Monitoring IAM Access
         # Analyzer with Amazon EventBridge").

@@ -1,35 +1,44 @@
 """The CloudWatch dashboard of a stack."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from components.context import Stack
-from components.iam.role_policies import CANARY_KEY, ROTATION_FUNCTION
 from components.iam.sharing_roles import STAGE
-from components.monitoring.log_alarms import DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES
 from components.monitoring.metric_alarms import (
-    BUDGETS,
-    BURN_RATES,
     LAMBDA,
     LOAD_BALANCER,
+    OVER,
     REST_API,
+    Alarm,
+    CompositeAlarm,
+    Expression,
+    Metric,
     MonitoredResources,
     Text,
 )
+from components.naming import PAGES
 
-COLUMNS = 24
-"""Width of the CloudWatch dashboard grid."""
+COLUMNS, WIDGETS_IN_ROW = 24, 3
+"""Width of the CloudWatch dashboard grid, and number of graphs of alarms next to each other."""
 
 Widget = dict[str, Any]
 Series = list[Any]
 
 
-def dashboard_body(stack: Stack, resources: MonitoredResources) -> dict[str, Any]:
-    """Return the dashboard document: alarm states first, then services, then saturation and
-    maintenance.
+def dashboard_body(
+    stack: Stack,
+    resources: MonitoredResources,
+    alarms: Sequence[Alarm],
+    composites: Sequence[CompositeAlarm],
+) -> dict[str, Any]:
+    """Return the dashboard document: the states and metrics of the alarms that page, then traffic,
+    then the metrics of all other alarms, by runbook.
     """
-    dashboard = _Dashboard(stack, resources)
+    dashboard = _Dashboard(stack, resources, {alarm.name: alarm for alarm in alarms}, composites)
     return {
         "start": "-PT3H",
         "periodOverride": "inherit",
@@ -51,61 +60,90 @@ def _placed(rows: Iterator[tuple[int, list[Widget]]]) -> Iterator[Widget]:
 class _Dashboard:
     stack: Stack
     resources: MonitoredResources
+    alarms: Mapping[str, Alarm]
+    composites: Sequence[CompositeAlarm]
 
     def rows(self) -> Iterator[tuple[int, list[Widget]]]:
-        yield 3, [self._heading()]
+        graphs = self._alarm_graphs()
+        pages = [graph for names, graph in graphs if self._paging & set(names)]
+        others = [graph for names, graph in graphs if not self._paging & set(names)]
+        yield 2, [self._heading()]
         yield 4, [self._alarm_states()]
-        rows = [self._load_balanced_service(service) for service in self.resources.target_groups]
-        if self._has_probe:
-            rows.append(self._synthetic_probe())
-        rows.append(self._key_usage())
-        rows += [self._function(service) for service in self._functions]
-        rows += [self._gateway_logs(), self._secret_links(), self._ecs_services()]
-        rows += [self._stores(), self._maintenance()]
-        for row in rows:
-            yield 6, list(row)
+        yield from _graph_rows(pages)
+        for service in self.resources.target_groups:
+            yield 6, list(self._load_balanced_service(service))
+        for function in self.stack.contract.functions.values():
+            yield 6, list(self._function(function.service.name))
+        yield 6, list(self._key_usage())
+        yield 6, list(self._gateway_logs())
+        yield from _graph_rows(others)
 
     @property
-    def _functions(self) -> list[str]:
-        return [function.service.name for function in self.stack.contract.functions.values()]
-
-    @property
-    def _services(self) -> list[str]:
-        return [*self.resources.target_groups, *self._functions]
-
-    @property
-    def _has_probe(self) -> bool:
-        return self.stack.settings.monitoring.probe
+    def _paging(self) -> set[str]:
+        """The alarms that page, and those in the rules of composite alarms that do."""
+        names = {name for name, alarm in self.alarms.items() if alarm.severity == PAGES}
+        for composite in self.composites:
+            if composite.severity == PAGES:
+                names.update(name for row in composite.any_of for name in row)
+        return names
 
     def _heading(self) -> Widget:
-        runbooks = self.stack.settings.monitoring.runbooks_url
         text = (
             f"# Gatehouse {self.stack.names.stack}\n"
-            "Alarms in state ALARM have notified the operators. Sections: services, API key usage, "
-            f"secret links, saturation, maintenance. [Runbooks]({runbooks})"
+            "Pages and their metrics with thresholds (grey: deployments in progress, right axis), "
+            "traffic, then the metrics of all other alarms. "
+            f"[Runbooks]({self.stack.settings.monitoring.runbooks_url})"
         )
         return {"type": "text", "properties": {"markdown": text}}
 
     def _alarm_states(self) -> Widget:
         names = self.stack.names
-        alarms = [
-            *(
-                f"{service}-{objective}-{window}"
-                for service in self._services
-                for objective in BUDGETS
-                for window in BURN_RATES
-            ),
-            *([f"{service}-unreachable" for service in self._services] if self._has_probe else ()),
-            *([CANARY_KEY] if self._has_probe else ()),
-            "core-errors",
-            *(f"{name}-5xx" for name in self.resources.load_balancers),
-            *("database-cpu", "database-storage", "table-throttled"),
-            *("certificate-expiry", f"{ROTATION_FUNCTION}-errors"),
-            *("key-state-stale", "audit-chain-broken", "checkpoints-late", "requests-blocked"),
-            *(DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES, "secrets-late"),
-        ]
+        defined: list[Alarm | CompositeAlarm] = [*self.composites, *self.alarms.values()]
+        alarms = [alarm.name for alarm in defined if alarm.severity == PAGES]
         arns = [names.arn("cloudwatch", f"alarm:{names.name(alarm)}") for alarm in alarms]
-        return {"type": "alarm", "properties": {"title": "Alarms", "alarms": arns}}
+        return {"type": "alarm", "properties": {"title": "Pages", "alarms": arns}}
+
+    def _alarm_graphs(self) -> list[tuple[list[str], Widget]]:
+        """Return the names of alarms and their graph. Alarms with the same runbook and unit are in
+        one graph: those on one metric of several resources, and the windows of a burn rate.
+        """
+        groups: dict[tuple[object, ...], list[Alarm]] = defaultdict(list)
+        for alarm in self.alarms.values():
+            metric = alarm.metric
+            if isinstance(metric, Expression):
+                first = next(iter(metric.metrics.values()))
+                kind: object = (first.name, first.dimensions.get("Service"))
+            else:
+                is_counted = metric.dimensions == {}  # by a metric filter
+                kind = is_counted or (metric.namespace, metric.name)
+            groups[alarm.runbook, kind, alarm.name in self._paging].append(alarm)
+        return [
+            ([alarm.name for alarm in rows], self._alarm_graph(rows)) for rows in groups.values()
+        ]
+
+    def _alarm_graph(self, alarms: Sequence[Alarm]) -> Widget:
+        series = [row for index, alarm in enumerate(alarms) for row in _alarm_series(alarm, index)]
+        names = [alarm.name for alarm in alarms]
+        title = names[0] if len(names) == 1 else f"{alarms[0].runbook}: {', '.join(names)}"
+        thresholds = {(alarm.threshold, alarm.comparison): alarm.name for alarm in alarms}
+        lines = [
+            {"label": f"{'above' if comparison == OVER else 'below'}: {name}", "value": threshold}
+            for (threshold, comparison), name in thresholds.items()
+        ]
+        graph = self._graph(title, [*series, *self._deployments()])
+        graph["properties"] |= {"annotations": {"horizontal": lines}}
+        return graph
+
+    def _deployments(self) -> Iterator[Series]:
+        """Yield the number of deployments of each service: two while one is in progress (CloudWatch
+        User Guide, "Amazon ECS Container Insights metrics", read 2026-11-29).
+        """
+        names, cluster = self.stack.names, self.resources.cluster
+        for service in self.stack.contract.ecs_services:
+            metric = ("ECS/ContainerInsights", "DeploymentCount", "ClusterName", cluster)
+            series = _series((*metric, "ServiceName", names.name(service)), service, "Maximum")
+            series[-1] |= {"yAxis": "right", "color": "#aaaaaa", "label": f"deployments {service}"}
+            yield series
 
     def _load_balanced_service(self, service: str) -> Iterator[Widget]:
         def series(*metrics: tuple[str, str, str]) -> list[Series]:
@@ -126,20 +164,8 @@ class _Dashboard:
         )
         latency = series(("TargetResponseTime", "p50", "p50"), ("TargetResponseTime", "p99", "p99"))
         yield self._graph(f"{service}: requests per minute", requests, stacked=True)
-        yield self._graph(f"{service}: errors per minute", errors)
-        yield self._graph(f"{service}: latency in seconds", latency)
-
-    def _synthetic_probe(self) -> Iterator[Widget]:
-        namespace = self.stack.names.namespace
-        canary = _series((namespace, "CanaryKeyUp", "Service", "gateway"), CANARY_KEY, "Minimum")
-        for metric, stat, title, maximum, more in (
-            ("ServiceUp", "Minimum", "Synthetic probe: availability (1 is up)", 1, [canary]),
-            ("ResponseSeconds", "Maximum", "Synthetic probe: response time in seconds", None, []),
-        ):
-            series = [
-                _series((namespace, metric, "Service", name), name, stat) for name in self._services
-            ]
-            yield self._graph(title, [*series, *more], maximum=maximum)
+        yield self._graph(f"{service}: errors per minute, also of Cores", errors)
+        yield self._graph(f"{service}: latency in seconds, also of Cores", latency)
 
     def _function(self, service: str) -> Iterator[Widget]:
         name = self.stack.names.name(service)
@@ -171,18 +197,18 @@ class _Dashboard:
             search = f"SEARCH('{{{namespace},{dimension}}} MetricName=\"{metric}\"', 'Sum', 60)"
             series = [{"expression": search, "label": "", "id": metric.lower()}]
             yield self._graph(title, [series], stacked=True)
-        tasks = ("new", "other")
-        errors = [
-            _series((namespace, "CoreErrors", "Service", "gateway", "Tasks", kind), kind, "Sum")
-            for kind in tasks
-        ]
-        yield self._graph("Failed requests to Cores per minute, by age of the tasks", errors)
 
     def _gateway_logs(self) -> Iterator[Widget]:
         names = self.stack.names
         denied = 'filter event = "request" and code != "VALID" | stats count(*) as requests by code'
+        cores = (
+            'filter event = "request" and path like "/cores/" | parse path "/cores/*/" as core | '
+            "stats count(*) as requests, sum(floor(status / 500)) as errors, pct(ms, 50) as p50, "
+            "pct(ms, 99) as p99 by core | sort errors desc"
+        )
         errors = 'filter level = "error" | sort ts desc | limit 20'
         for title, view, query in (
+            ("Cores: requests, errors, latency in ms", "table", cores),
             ("Denied requests by code", "bar", denied),
             ("Errors of the gateway", "table", errors),
         ):
@@ -190,79 +216,14 @@ class _Dashboard:
             properties = {"title": title, "region": names.region, "view": view, "query": source}
             yield {"type": "log", "properties": properties}
 
-    def _secret_links(self) -> Iterator[Widget]:
-        """Metrics from the metric filters for the logs of the sharing service and the console."""
-
-        def series(metric: str, label: str, stat: str) -> Series:
-            return _series((self.stack.names.namespace, metric), label, stat)
-
-        denied = [
-            series(DENIED_LINKS, "denied", "Sum"),
-            series(LOCKED_LINKS, "too many wrong passphrases", "Sum"),
-        ]
-        due = (self.stack.names.namespace, "DueSecretsSeconds", "Service", "console")
-        late = [_series(due, "oldest", "Maximum")]
-        failures = [series(SECRET_FAILURES, "failures", "Sum")]
-        yield self._graph("Secret links: denied requests per minute", denied)
-        yield self._graph("Secrets: delay of the oldest due deletion in seconds", late)
-        yield self._graph("Secrets: failed background jobs per minute", failures)
-
-    def _ecs_services(self) -> Iterator[Widget]:
-        names, cluster = self.stack.names, ("ClusterName", self.resources.cluster)
-        for kind in ("CPU", "Memory"):
-            metric = ("AWS/ECS", f"{kind}Utilization", *cluster, "ServiceName")
-            series = [
-                _series((*metric, names.name(service)), service)
-                for service in self.stack.contract.ecs_services
-            ]
-            yield self._graph(f"{kind} of ECS services in percent", series, maximum=100)
-
-    def _stores(self) -> Iterator[Widget]:
-        cpu, connections = (
-            _series(("AWS/RDS", metric, "DBInstanceIdentifier", self.resources.database), label)
-            for metric, label in (("CPUUtilization", "CPU"), ("DatabaseConnections", "connections"))
-        )
-        nodes = [
-            _series(("AWS/ElastiCache", "EngineCPUUtilization", "CacheClusterId", node), node)
-            for node in self.stack.names.cache_nodes(1 + self.stack.settings.cache.replicas)
-        ]
-        yield self._graph("Database: CPU in percent", [cpu], maximum=100)
-        yield self._graph("Database: connections", [connections])
-        yield self._graph("Cache: CPU in percent", nodes, maximum=100)
-
-    def _maintenance(self) -> Iterator[Widget]:
-        names, table = self.stack.names, ("TableName", self.resources.table)
-        function = ("FunctionName", names.name(ROTATION_FUNCTION))
-        queue = ("QueueName", names.dead_letter_queue(ROTATION_FUNCTION))
-        throttles = [
-            _series(("AWS/DynamoDB", f"{kind}ThrottleEvents", *table), f"{kind.lower()}s", "Sum")
-            for kind in ("Read", "Write")
-        ]
-        invocations = [
-            _series((LAMBDA, metric, *function), metric.lower(), "Sum")
-            for metric in ("Invocations", "Errors")
-        ]
-        messages = ("AWS/SQS", "ApproximateNumberOfMessagesVisible", *queue)
-        dead_letters = [_series(messages, "messages", "Maximum")]
-        yield self._graph("Secret links table: throttled requests per minute", throttles)
-        yield self._graph("Secret rotation: invocations per minute", invocations)
-        yield self._graph("Secret rotation: dead-letter queue", dead_letters)
-
-    def _graph(
-        self,
-        title: str,
-        metrics: Sequence[Series],
-        *,
-        maximum: int | None = None,
-        stacked: bool = False,
-    ) -> Widget:
+    def _graph(self, title: str, metrics: Sequence[Series], *, stacked: bool = False) -> Widget:
         properties = {
             "title": title,
             "region": self.stack.names.region,
             "view": "timeSeries",
             "period": 60,
             "metrics": list(metrics),
-            "yAxis": {"left": {"min": 0, **({"max": maximum} if maximum else {})}},
+            "yAxis": {"left": {"min": 0}},
             "stacked": stacked,
         }
         return {"type": "metric", "properties": properties}
@@ -273,3 +234,27 @@ def _series(metric: Sequence[Text], label: str, stat: str = "") -> Series:
     dimension.
     """
     return [*metric, {"stat": stat, "label": label} if stat else {"label": label}]
+
+
+def _graph_rows(graphs: Sequence[Widget]) -> Iterator[tuple[int, list[Widget]]]:
+    for start in range(0, len(graphs), WIDGETS_IN_ROW):
+        yield 6, list(graphs[start : start + WIDGETS_IN_ROW])
+
+
+def _alarm_series(alarm: Alarm, index: int) -> Iterator[Series]:
+    """Yield the series of an alarm's metric or expression. `index` makes the IDs unique."""
+    metric, period = alarm.metric, alarm.evaluation[0]
+
+    def series(source: Metric, **options: Any) -> Series:
+        dimensions = [text for dimension in source.dimensions.items() for text in dimension]
+        options |= {"stat": source.statistic, "period": period}
+        return [source.namespace, source.name, *dimensions, options]
+
+    if isinstance(metric, Metric):
+        yield series(metric, label=alarm.name)
+        return
+    ids = {query: f"{query}{index}" for query in metric.metrics}
+    text = re.sub(r"\b[a-z]+\b", lambda word: ids.get(word[0], word[0]), metric.text)
+    yield [{"expression": text, "id": f"alarm{index}", "label": alarm.name, "period": period}]
+    for query, source in metric.metrics.items():
+        yield series(source, id=ids[query], visible=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import StackComponent
+from components.component import StackComponent, Topics
 from components.context import Stack
 from components.monitoring.metric_alarms import (
     DATABASE_PRESENT,
@@ -18,8 +18,9 @@ from components.monitoring.metric_alarms import (
     database_age,
     metric_alarm,
 )
-from components.naming import Naming
+from components.naming import PAGES, TICKETS, Naming
 
+UNIT = "Count"
 DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES = (
     *("links-denied", "links-locked"),
     "secrets-not-deleted",
@@ -34,6 +35,7 @@ class LogFilter:
     pattern: Filter pattern. Source: CloudWatch Logs User Guide, "Filter pattern syntax for metric
         filters".
     threshold: Number of matching lines in five minutes above which the alarm is raised.
+    severity: Topic that is notified.
     needs_database: Whether an outage of the database, which has an alarm of its own, causes
         matching lines. They are then not counted.
     """
@@ -43,6 +45,7 @@ class LogFilter:
     pattern: str
     threshold: int = 0
     needs_database: bool = False
+    severity: str = TICKETS
 
 
 class LogAlarms(StackComponent):
@@ -61,38 +64,19 @@ class LogAlarms(StackComponent):
         self,
         name: str,
         stack: Stack,
-        topic_arn: pulumi.Input[str],
+        topics: Topics,
         log_groups: Mapping[str, pulumi.Input[str]],
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__(name, stack, opts)
-        monitoring = self.settings.monitoring
-        gateway = gateway_filters(monitoring.denied_requests_alarm_threshold)
-        links = link_filters(monitoring.denied_links_alarm_threshold)
-        for filters, runbook, group in (
-            (account_filters(), "account-activity", "trail"),
-            (gateway, "rejected-keys", "gateway"),
-            ([USAGE_NOT_WRITTEN], "database", "gateway"),
-            (links, "links", "sharing"),
-            ([AUDIT_CHAIN_BROKEN], "audit-chain", "console"),
-            ([SECRETS_NOT_DELETED], "tokens", "console"),
-        ):
-            for log_filter in filters if group in log_groups else ():
-                self._alarm(log_filter, runbook, log_groups[group], topic_arn)
+        for log_filter, group, alarm in log_alarms(stack):
+            self._alarm(log_filter, log_groups[group], alarm, topics)
         self.register_outputs({})
 
     def _alarm(
-        self,
-        log_filter: LogFilter,
-        runbook: str,
-        group: pulumi.Input[str],
-        topic_arn: pulumi.Input[str],
+        self, log_filter: LogFilter, group: pulumi.Input[str], alarm: Alarm, topics: Topics
     ) -> None:
-        name, namespace = log_filter.name, self.names.namespace
-        # Each matching line is a sample. Others can add negative values to the metric, and values
-        # in other units, for which an alarm without a unit is undefined (CloudWatch API Reference,
-        # "PutMetricAlarm").
-        metric = Metric(namespace, name, {}, "SampleCount", "Count")
+        name = log_filter.name
         metric_filter = aws.cloudwatch.LogMetricFilter(
             name,
             name=self.names.name(name),
@@ -100,20 +84,43 @@ class LogAlarms(StackComponent):
             pattern=log_filter.pattern,
             metric_transformation={
                 "name": name,
-                "namespace": namespace,
+                "namespace": self.names.namespace,
                 "value": "1",
-                "unit": metric.unit,
+                "unit": UNIT,
             },
             opts=self.child,
         )
-        alarm = Alarm(
-            name,
-            log_filter.description,
-            runbook,
-            _without_outage(metric, self.names) if log_filter.needs_database else metric,
-            log_filter.threshold,
-        )
-        metric_alarm(alarm, self.stack, topic_arn, metric_filter)
+        metric_alarm(alarm, self.stack, topics, metric_filter)
+
+
+def log_alarms(stack: Stack) -> Iterator[tuple[LogFilter, str, Alarm]]:
+    """Yield each filter, the kind of its log group, and its alarm."""
+    monitoring = stack.settings.monitoring
+    gateway = gateway_filters(monitoring.denied_requests_alarm_threshold)
+    links = link_filters(monitoring.denied_links_alarm_threshold)
+    has_trail = not stack.settings.existing_resources.trail
+    for filters, runbook, group in (
+        (account_filters() if has_trail else (), "account-activity", "trail"),
+        (gateway, "rejected-keys", "gateway"),
+        ([USAGE_NOT_WRITTEN], "database", "gateway"),
+        (links, "links", "sharing"),
+        ([AUDIT_CHAIN_BROKEN], "audit-chain", "console"),
+        ([SECRETS_NOT_DELETED], "tokens", "console"),
+    ):
+        for row in filters:
+            # Each matching line is a sample. Others can add negative values to the metric, and
+            # values in other units, for which an alarm without a unit is undefined (CloudWatch API
+            # Reference, "PutMetricAlarm").
+            metric = Metric(stack.names.namespace, row.name, {}, "SampleCount", UNIT)
+            source = _without_outage(metric, stack.names) if row.needs_database else metric
+            yield (
+                row,
+                group,
+                Alarm(
+                    *(row.name, row.description, runbook, source, row.threshold),
+                    severity=row.severity,
+                ),
+            )
 
 
 def _without_outage(metric: Metric, names: Naming) -> Expression:
@@ -127,27 +134,29 @@ def account_filters() -> Iterator[LogFilter]:
     """
     yield LogFilter(
         "cis-unauthorized-calls",
-        "Many API calls in the account are denied.",
+        f"Many API calls in the account are denied. {ACCOUNT_ACTION}",
         '{ ($.errorCode = "*UnauthorizedOperation") || ($.errorCode = "AccessDenied*") }',
         threshold=20,
     )
     yield LogFilter(
         "cis-no-mfa",
-        "An IAM user signed in to the AWS console without MFA.",
+        f"An IAM user signed in to the AWS console without MFA. {ACCOUNT_ACTION}",
         '{ ($.eventName = "ConsoleLogin") && ($.additionalEventData.MFAUsed != "Yes") '
         '&& ($.userIdentity.type = "IAMUser") && ($.responseElements.ConsoleLogin = "Success") }',
+        severity=PAGES,
     )
     yield LogFilter(
         "cis-root",
-        "The root user of the account was used.",
+        f"The root user of the account was used. {ACCOUNT_ACTION}",
         (
             '{ $.userIdentity.type = "Root" && $.userIdentity.invokedBy NOT EXISTS && $.eventType '
             '!= "AwsServiceEvent" }'
         ),
+        severity=PAGES,
     )
     yield LogFilter(
         "cis-sign-in-failures",
-        "Sign-ins to the AWS console fail repeatedly.",
+        f"Sign-ins to the AWS console fail repeatedly. {ACCOUNT_ACTION}",
         '{ ($.eventName = "ConsoleLogin") && ($.errorMessage = "Failed authentication") }',
         threshold=3,
     )
@@ -159,14 +168,15 @@ def account_filters() -> Iterator[LogFilter]:
             if source
             else f"{{ {events} }}"
         )
-        yield LogFilter(name, description, pattern)
+        yield LogFilter(name, f"{description} {ACCOUNT_ACTION}", pattern)
 
 
 def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     yield LogFilter(
         "keys-rejected",
         "The gateway denies an unusual number of requests because of their API keys. Possible "
-        "causes: guessing, a leaked key or a misconfigured client.",
+        "causes: guessing, a leaked key or a misconfigured client. Find the addresses in the log "
+        "group of the gateway.",
         (
             '{ ($.code = "NOT_FOUND") || ($.code = "FORBIDDEN") || ($.code = "EXPIRED") || ($.code '
             '= "DISABLED") }'
@@ -176,7 +186,7 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     yield LogFilter(
         "keys-unavailable",
         "The gateway denies requests with valid keys, because it cannot confirm that its key cache "
-        "is current or because a dependency is unavailable.",
+        "is current or because a dependency is unavailable. Check the database and the cache.",
         '{ $.code = "UNAVAILABLE" }',
         threshold=10,
         needs_database=True,
@@ -187,7 +197,8 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
     yield LogFilter(
         DENIED_LINKS,
         "The sharing service denies an unusual number of attempts to use links or submission "
-        "links. Possible causes: guessing, or a client that retries links that no longer work.",
+        "links. Possible causes: guessing, or a client that retries links that no longer work. "
+        "Find the addresses in the log group of the service.",
         (
             '{ ($.service = "sharing") && (($.code = "link_not_found") || ($.code = '
             '"too_many_denied")) }'
@@ -198,7 +209,8 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
         LOCKED_LINKS,
         "Someone who has a link is guessing the passphrase of the link. After 5 incorrect "
         "passphrases from one network, or 20 in "
-        "total, further attempts are denied for up to ten minutes.",
+        "total, further attempts are denied for up to ten minutes. Find the link in the log group "
+        "of the service.",
         '{ ($.service = "sharing") && ($.code = "too_many_attempts") }',
         threshold=5,
     )
@@ -208,7 +220,7 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
 USAGE_NOT_WRITTEN = LogFilter(
     "usage-not-written",
     "Gateways fail to write usage counts to the database. The counts wait in memory and are lost "
-    "if a task stops.",
+    "if a task stops. Check the database.",
     '{ ($.event = "background job failed") && ($.job = "usage counts") }',
     threshold=60,
     needs_database=True,
@@ -218,12 +230,13 @@ AUDIT_CHAIN_BROKEN = LogFilter(
     "An event of the audit trail was changed or removed, so no further checkpoint is signed. Treat "
     "this alarm as a security incident.",
     '{ $.event = "audit trail broken" }',
+    severity=PAGES,
 )
 # The jobs delete secrets and record the events of secrets.
 SECRETS_NOT_DELETED = LogFilter(
     SECRET_FAILURES,
     "The console fails to delete used or expired secrets or to record their events. Links to these "
-    "secrets no longer work.",
+    "secrets no longer work. Check the log group of the console.",
     '{ ($.event = "background job failed") && '
     '(($.job = "secrets") || ($.job = "orphaned secrets")) }',
     threshold=5,
@@ -231,6 +244,7 @@ SECRETS_NOT_DELETED = LogFilter(
 )
 
 
+ACCOUNT_ACTION = "Find the caller in the trail, and compare the call with planned changes."
 ACCOUNT_CHANGES = {
     "cis-iam-changes": (
         "An IAM policy changed.",

@@ -1,16 +1,17 @@
-"""Defines the metric alarms of a stack and creates a CloudWatch alarm from each definition."""
+"""Defines the alarms of a stack and creates a CloudWatch alarm from each definition."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import TargetGroupDimensions
+from components.component import TargetGroupDimensions, Topics
 from components.context import Stack
-from components.iam.role_policies import ROTATION_FUNCTION
-from components.naming import REPLICATION_RULE, Naming, tags
+from components.iam.role_policies import CANARY_KEY, ROTATION_FUNCTION
+from components.naming import PAGES, REPLICATION_RULE, TICKETS, Naming, tags
+from components.settings.data import DatabaseSettings
 
 GIB = 1024**3
 OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"
@@ -41,12 +42,37 @@ BUDGETS = {
 percentage, and the symptom. The metrics exclude the errors and the time of Cores
 (`gatehouse.platform.observability`).
 """
-BURN_RATES = {"5m": (300, 14.4), "1h": (3600, 6.0)}
+BURN_RATES = {
+    "5m": (300, 14.4),
+    "1h": (3600, 14.4),
+    "30m": (1800, 6.0),
+    "6h": (21600, 6.0),
+    "3d": (86400, 1.0),
+}
 """Windows in seconds and the multiple of the permitted percentage in a window that raises the
-alarm. A short window detects an outage, and a long window detects a small but permanent increase.
+alarm. The last one is exceeded on each of three days. CloudWatch evaluates at most seven days of an
+alarm whose period is an hour or more (CloudWatch User Guide, "Alarms", read 2026-11-29).
 Source: The Site Reliability Workbook, chapter 5, "Alerting on SLOs".
 """
+BURN_RATE_PAIRS = (("5m", "1h"), ("30m", "6h"))
+"""Short and long windows that both exceed their rates. The long window requires that the loss is
+large, and the short one that it goes on. Only the short window leaves out outages of the database,
+so that an outage does not hide later errors in the long one."""
+SLOW_BURN, ROLLBACK_BURN_RATE = "3d", "5m"
+"""Windows of the alarm without a pair, and of the alarms that roll back a deployment."""
+PAGING_BURN_RATES = {"errors": None, "latency": "gateway"}
+"""Objectives whose burn rates page, for one service only or for all (None)."""
+SUPPRESSION_WAIT_S, SUPPRESSION_EXTENSION_S = 120, 180
+"""Time that a composite alarm waits for its suppressor, and time for which it stays silent after
+the suppressor has ended."""
 
+LARGER_DATABASE = "database.instance_class, with database.apply_immediately."
+SWAP_MAX_BYTES, CREDITS_MIN = 256 << 20, 30
+"""Use of swap space, and CPU credits, a minute of a vCPU each, at which an alarm is raised. RDS
+publishes credits every five minutes (RDS User Guide, "Amazon CloudWatch metrics for Amazon RDS",
+read 2026-11-29)."""
+ERRORS_ACTION = "Check the dashboard for a deployment, and the log group of the service."
+GATEWAY_DOWN = "gateway-down"
 CORE_ERRORS_PERCENT = 5
 """Percentage points by which more requests to Cores can fail in new tasks than in the others."""
 
@@ -104,6 +130,7 @@ class Alarm:
         raised.
     missing: Treatment of missing data: "notBreaching" for metrics that require traffic, "breaching"
         for metrics with a fixed interval.
+    severity: Topic that is notified. None: only a composite alarm or a deployment uses the state.
     """
 
     name: str
@@ -114,6 +141,23 @@ class Alarm:
     comparison: str = OVER
     evaluation: tuple[int, int, int] = ONCE
     missing: str = "notBreaching"
+    severity: str | None = TICKETS
+
+
+@dataclass(frozen=True)
+class CompositeAlarm:
+    """An alarm on the states of others, which send no notifications of their own.
+
+    any_of: It is raised if all alarms of one of the rows are.
+    suppressor: While this alarm is raised, the composite alarm sends no notifications.
+    """
+
+    name: str
+    description: str
+    runbook: str
+    any_of: Sequence[Sequence[str]]
+    severity: str = PAGES
+    suppressor: str | None = None
 
 
 def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Alarm]:
@@ -123,8 +167,11 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
     settings, names = stack.settings, stack.names
     functions = [function.service.name for function in stack.contract.functions.values()]
     for service in (*resources.target_groups, *functions):
-        yield from _burn_rates(service, stack, "1h")
+        for window in BURN_RATES:
+            if window != ROLLBACK_BURN_RATE:
+                yield from _burn_rates(service, stack, window)
     yield from _published(stack)
+    yield from _notices(names)
     for name, label in resources.load_balancers.items():
         balancer = {"LoadBalancer": label}
         yield Alarm(
@@ -147,16 +194,14 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
     yield Alarm(
         "requests-blocked",
         "The web ACL blocks an unusual number of requests. Possible causes: an attack, or a rule "
-        "that blocks requests of your clients.",
+        "that blocks requests of your clients. Check the sampled requests of the web ACL.",
         "blocked-requests",
         Metric("AWS/WAFV2", "BlockedRequests", web_acl),
         settings.monitoring.denied_requests_alarm_threshold,
     )
     for service in stack.contract.ecs_services:
         yield from _ecs_service(service, resources.cluster, names)
-    yield from database_alarms(
-        resources.database, settings.database.instance_class, settings.database.storage_gib
-    )
+    yield from database_alarms(resources.database, settings.database)
     for zone, nat_gateway in resources.nat_gateways.items():
         yield Alarm(
             f"nat-{zone}-ports",
@@ -192,14 +237,14 @@ def service_alarms(stack: Stack, resources: MonitoredResources) -> dict[str, lis
     """
     return {
         service: [
-            *_burn_rates(service, stack, "5m"),
+            *_burn_rates(service, stack, ROLLBACK_BURN_RATE),
             _unhealthy(service, *groups),
             *([_core_errors(stack)] if service == "gateway" else ()),
         ]
         for service, groups in resources.target_groups.items()
     } | {
         function.service.name: [
-            *_burn_rates(function.service.name, stack, "5m"),
+            *_burn_rates(function.service.name, stack, ROLLBACK_BURN_RATE),
             *_function(function.service.name, stack.names),
         ]
         for function in stack.contract.functions.values()
@@ -212,24 +257,60 @@ def _burn_rates(service: str, stack: Stack, window: str) -> Iterator[Alarm]:
     """
     requests_min = stack.settings.monitoring.error_alarm_threshold
     period_s, rate = BURN_RATES[window]
+    short, slow = window in [pair[0] for pair in BURN_RATE_PAIRS], window == SLOW_BURN
+    condition = f" AND {DATABASE_PRESENT}" if short else ""
     for objective, (name, percent, symptom) in BUDGETS.items():
-        share = Expression(
-            f"IF(failed > {requests_min} AND {DATABASE_PRESENT}, 100 * failed / requests, 0)",
-            {
-                "failed": service_metric(service, name, stack.names),
-                "requests": service_metric(service, "Requests", stack.names),
-                "database": database_age(stack.names),
-            },
-        )
+        metrics = {
+            "failed": service_metric(service, name, stack.names),
+            "requests": service_metric(service, "Requests", stack.names),
+        }
+        if short:
+            metrics["database"] = database_age(stack.names)
+        share = round(rate * percent, 2)
+        period = "a day, on three days," if slow else window
         yield Alarm(
             f"{service}-{objective}-{window}",
-            f"The {service} service {symptom}. More than {round(rate * percent, 2)} percent of its "
-            f"requests within {window} are affected; failed and slow Cores are not counted.",
+            f"The {service} service {symptom}. More than {share} percent of its requests within "
+            f"{period} are affected; failed and slow Cores are not counted. {ERRORS_ACTION}",
             objective,
+            Expression(
+                f"IF(failed > {requests_min}{condition}, 100 * failed / requests, 0)", metrics
+            ),
             share,
-            round(rate * percent, 2),
-            evaluation=(period_s, 1, 1),
+            evaluation=(period_s, 3, 3) if slow else (period_s, 1, 1),
+            severity=TICKETS if slow else None,
         )
+
+
+def composite_alarms(stack: Stack, services: Iterable[str]) -> Iterator[CompositeAlarm]:
+    """Yield the alarms that notify for several symptoms of one cause.
+
+    services: Names of the services that have objectives.
+    """
+    probed = stack.settings.monitoring.probe
+    symptoms = ["key-state-stale", *([CANARY_KEY, "gateway-unreachable"] if probed else ())]
+    yield CompositeAlarm(
+        GATEWAY_DOWN,
+        "The gateway does not verify keys: it does not respond, denies the canary key, or its key "
+        "state is stale. Check the tasks of the gateway, then the database.",
+        "unreachable",
+        [[symptom] for symptom in symptoms],
+    )
+    for service in services:
+        for objective, (_, _, symptom) in BUDGETS.items():
+            down = f"{service}-unreachable" if probed else None
+            yield CompositeAlarm(
+                f"{service}-{objective}",
+                f"The {service} service {symptom}, so that the permitted number of a month is used "
+                f"up within days. {ERRORS_ACTION}",
+                objective,
+                [
+                    [f"{service}-{objective}-{window}" for window in pair]
+                    for pair in BURN_RATE_PAIRS
+                ],
+                PAGES if PAGING_BURN_RATES[objective] in (None, service) else TICKETS,
+                GATEWAY_DOWN if service == "gateway" else down,
+            )
 
 
 def _core_errors(stack: Stack) -> Alarm:
@@ -259,7 +340,7 @@ def _core_errors(stack: Stack) -> Alarm:
         "core-errors",
         f"Requests to Cores fail more often in tasks of the gateway that were started in the last "
         f"half hour than in the others: the difference is above {CORE_ERRORS_PERCENT} percent of "
-        "the requests. A release probably breaks requests to Cores.",
+        "the requests. A release probably breaks requests to Cores. Roll it back if ECS does not.",
         "canary-key",
         rise,
         CORE_ERRORS_PERCENT,
@@ -327,7 +408,8 @@ def _published(stack: Stack) -> Iterator[Alarm]:
         (
             *("key-state-stale", "gateway", "StalenessSeconds", 3, "rejected-keys", "breaching"),
             "Gateways verify keys against a state that is older than the propagation bound, and "
-            "deny every key, or no gateway reports the age of its state.",
+            "deny every key, or no gateway reports the age of its state. Check the tasks of the "
+            "gateway, then the database.",
         ),
         (
             *("checkpoints-late", "console", "CheckpointDelaySeconds", DELAY_S, "audit-chain"),
@@ -344,12 +426,16 @@ def _published(stack: Stack) -> Iterator[Alarm]:
         (
             *("secrets-late", "console", "DueSecretsSeconds", DELAY_S, "tokens", "breaching"),
             "The console did not delete a used or expired secret, or did not record the events of "
-            "a secret, within five minutes, or no console reports a measurement.",
+            "a secret, within five minutes, or no console reports a measurement. Check the log "
+            "group of the console for failed background jobs.",
         ),
     ):
         source = service_metric(service, metric, stack.names, "Maximum")
         yield Alarm(
-            name, description, runbook, source, threshold, evaluation=MINUTES, missing=missing
+            *(name, description, runbook, source, threshold),
+            evaluation=MINUTES,
+            missing=missing,
+            severity=None if name == "key-state-stale" else TICKETS,
         )
     yield Alarm(
         "database-unavailable",
@@ -359,6 +445,7 @@ def _published(stack: Stack) -> Iterator[Alarm]:
         database_age(stack.names),
         DATABASE_AWAY_S,
         evaluation=(60, 1, 2),
+        severity=PAGES,
     )
     yield Alarm(
         "completions-lost",
@@ -400,54 +487,55 @@ def _ecs_service(name: str, cluster: Text, names: Naming) -> Iterator[Alarm]:
     )
 
 
-def memory_gib(instance_class: str) -> int:
-    """Return the memory of an RDS instance class: t4g and m classes have 4 GiB for each vCPU of a
-    size, r and x2g classes more.
-
-    Source: RDS User Guide, "Hardware specifications for DB instance classes". A class with more
-        memory raises alarms earlier.
-    """
-    _, family, size = instance_class.split(".")
-    multiple = size.removesuffix("xlarge")
-    sizes = {"micro": 1, "small": 2, "medium": 4, "large": 8}
-    memory = sizes[size] if size in sizes else 16 * int(multiple or 1)
-    return memory * 2 if family.startswith("r") else memory
-
-
-def database_alarms(identifier: Text, instance_class: str, storage_gib: int) -> Iterator[Alarm]:
+def database_alarms(identifier: Text, database: DatabaseSettings) -> Iterator[Alarm]:
     """Yield alarms on CPU, connections, memory and storage of the DB instance."""
-    memory_bytes = memory_gib(instance_class) * GIB
-    # The default of max_connections (RDS User Guide, "Maximum number of database connections").
-    connections_max = min(memory_bytes // 9_531_392, 5_000)
-
-    larger = "database.instance_class, with database.apply_immediately."
+    memory_bytes = database.memory_gib * GIB
+    credits_ = (
+        (
+            "credits",
+            "The database has almost no CPU credits left: it is throttled, or surplus credits are "
+            f"charged. Raise {LARGER_DATABASE}",
+            *("CPUCreditBalance", "Minimum", CREDITS_MIN, UNDER),
+        ),
+    )
     for name, text, metric, statistic, threshold, comparison in (
         (
             "cpu",
             f"CPU utilization of the database is high. Check Performance Insights, then raise "
-            f"{larger}",
+            f"{LARGER_DATABASE}",
             *("CPUUtilization", "Average", 85, OVER),
         ),
         (
             "connections",
             "The database has more than 80 percent of its maximum number of connections. Raise "
-            f"{larger}",
-            *("DatabaseConnections", "Maximum", connections_max * 80 // 100, OVER),
+            f"{LARGER_DATABASE}",
+            *("DatabaseConnections", "Maximum", database.connections_max * 80 // 100, OVER),
         ),
         (
             "memory",
-            f"The database has less than 5 percent of its memory available. Raise {larger}",
+            "The database has less than 5 percent of its memory available. Raise "
+            + LARGER_DATABASE,
             *("FreeableMemory", "Minimum", memory_bytes // 20, UNDER),
         ),
+        (
+            "swap",
+            "The database swaps memory to its storage. Raise " + LARGER_DATABASE,
+            *("SwapUsage", "Maximum", SWAP_MAX_BYTES, OVER),
+        ),
+        *(credits_ if database.is_burstable else ()),
         (
             "storage",
             "The free storage of the database is less than 10 percent of database.storage_gib. "
             "Raise database.storage_max_gib.",
-            *("FreeStorageSpace", "Minimum", storage_gib * GIB / 10, UNDER),
+            *("FreeStorageSpace", "Minimum", database.storage_gib * GIB / 10, UNDER),
         ),
     ):
         source = Metric("AWS/RDS", metric, {"DBInstanceIdentifier": identifier}, statistic)
-        yield Alarm(f"database-{name}", text, "database", source, threshold, comparison, MINUTES)
+        yield Alarm(
+            *(f"database-{name}", text, "database", source, threshold, comparison),
+            evaluation=(300, 2, 3) if name == "credits" else MINUTES,
+            severity=PAGES if name == "storage" else TICKETS,
+        )
 
 
 def _cache_node(node: str, names: Naming) -> Iterator[Alarm]:
@@ -494,8 +582,42 @@ def _table(table: Text, names: Naming) -> Alarm:
     )
 
 
-def event_rule_alarm(rule: str, names: Naming) -> Alarm:
-    """Return the alarm for an event rule. `rule` is the resource name of the rule."""
+def _notices(names: Naming) -> Iterator[Alarm]:
+    """Yield the alarms on notices of AWS services that have no events."""
+    for kind, runbook, description in (
+        (
+            *("database", "database"),
+            "RDS reports low storage, a failure, maintenance or a change of the database. Read the "
+            "message with `aws rds describe-events --duration 60`.",
+        ),
+        (
+            *("backup", "backup-failure"),
+            "AWS Backup reports a completed restore, a changed recovery point, or S3 objects that "
+            "it could not back up. Check the jobs of AWS Backup.",
+        ),
+        (
+            *("budget", "budget"),
+            "The costs of the stack, or their forecast, exceed a threshold of its budget. Check "
+            "the budget in the Billing console, then the costs by service.",
+        ),
+    ):
+        yield Alarm(
+            f"{kind}-notice",
+            description,
+            runbook,
+            Metric("AWS/SNS", "NumberOfMessagesPublished", {"TopicName": names.notice_topic(kind)}),
+        )
+
+
+def event_alarm(rule: str, description: str, runbook: str, severity: str, names: Naming) -> Alarm:
+    """Return the alarm on the events of a rule. Failed invocations of its target count as well
+    (EventBridge User Guide, "Monitoring Amazon EventBridge", read 2026-11-29)."""
+    metric = Metric("AWS/Events", "Invocations", {"RuleName": names.name(rule)})
+    return Alarm(rule, description, runbook, metric, severity=severity)
+
+
+def undelivered_alarm(rule: str, names: Naming) -> Alarm:
+    """Return the alarm for an event rule that invokes a function."""
     return Alarm(
         f"{rule}-undelivered",
         f"EventBridge could not deliver an event of the rule {rule}. Check the policy of its "
@@ -518,7 +640,8 @@ def _maintenance(certificate_arn: Text, names: Naming) -> Iterator[Alarm]:
     queue = {"QueueName": names.dead_letter_queue(ROTATION_FUNCTION)}
     yield Alarm(
         "certificate-expiry",
-        f"The certificate expires in less than {CERTIFICATE_DAYS} days and ACM has not renewed it.",
+        f"The certificate expires in less than {CERTIFICATE_DAYS} days and ACM has not renewed it. "
+        "Check its validation records.",
         "certificate-expiry",
         Metric("AWS/CertificateManager", "DaysToExpiry", certificate, "Minimum"),
         CERTIFICATE_DAYS,
@@ -534,21 +657,72 @@ def _maintenance(certificate_arn: Text, names: Naming) -> Iterator[Alarm]:
     )
     yield Alarm(
         "rotation-dead-letters",
-        "The dead-letter queue of the rotation function contains failed events. Each event "
-        "names its secret.",
+        "The dead-letter queue of the rotation function contains failed events. Read the events, "
+        "which name their secrets.",
         "rotation-failure",
         Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue, "Maximum"),
     )
 
 
-def alarm_description(description: str, runbook: str, stack: Stack) -> str:
-    return f"{description} {stack.settings.monitoring.runbooks_url}/{runbook}.md"
+def alarm_description(
+    description: str, runbook: str, stack: Stack, severity: str | None = None
+) -> str:
+    """Return the text of a notification: severity, owner, symptom, first action, runbook."""
+    head = f"{severity.removesuffix('s').upper()} for {stack.settings.owner}: " if severity else ""
+    return f"{head}{description} {stack.settings.monitoring.runbooks_url}/{runbook}.md"
+
+
+def _notifications(alarm: Alarm | CompositeAlarm, stack: Stack, topics: Topics) -> dict[str, Any]:
+    """Return the arguments with which the topic of the severity receives the states ALARM and
+    OK."""
+    actions = [topics.alarms[alarm.severity]] if alarm.severity else []
+    return {
+        "alarm_description": alarm_description(
+            alarm.description, alarm.runbook, stack, alarm.severity
+        ),
+        "actions_enabled": True,
+        "alarm_actions": actions,
+        "ok_actions": actions,
+        "tags": tags("none", Severity=alarm.severity or "none"),
+    }
+
+
+def composite_alarm(
+    alarm: CompositeAlarm,
+    stack: Stack,
+    topics: Topics,
+    parent: pulumi.Resource,
+    others: Sequence[pulumi.Resource],
+) -> aws.cloudwatch.CompositeAlarm:
+    """Create the composite alarm after the alarms in its rule (CloudWatch API Reference,
+    "PutCompositeAlarm")."""
+
+    def states(row: Sequence[str]) -> str:
+        return " AND ".join(f'ALARM("{stack.names.name(name)}")' for name in row)
+
+    suppressor: aws.cloudwatch.CompositeAlarmActionsSuppressorArgsDict | None = (
+        {
+            "alarm": stack.names.name(alarm.suppressor),
+            "wait_period": SUPPRESSION_WAIT_S,
+            "extension_period": SUPPRESSION_EXTENSION_S,
+        }
+        if alarm.suppressor
+        else None
+    )
+    return aws.cloudwatch.CompositeAlarm(
+        alarm.name,
+        alarm_name=stack.names.name(alarm.name),
+        alarm_rule=" OR ".join(f"({states(row)})" for row in alarm.any_of),
+        actions_suppressor=suppressor,
+        **_notifications(alarm, stack, topics),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=others),
+    )
 
 
 def metric_alarm(
-    alarm: Alarm, stack: Stack, topic_arn: Text, parent: pulumi.Resource
+    alarm: Alarm, stack: Stack, topics: Topics, parent: pulumi.Resource
 ) -> aws.cloudwatch.MetricAlarm:
-    """Create the CloudWatch alarm. The topic receives the states ALARM and OK."""
+    """Create the CloudWatch alarm."""
     metric, (period_s, breaching, periods) = alarm.metric, alarm.evaluation
     source: dict[str, Any] = (
         {"metric_queries": _metric_queries(alarm.name, metric, period_s)}
@@ -565,17 +739,13 @@ def metric_alarm(
     return aws.cloudwatch.MetricAlarm(
         alarm.name,
         name=stack.names.name(alarm.name),
-        alarm_description=alarm_description(alarm.description, alarm.runbook, stack),
         **source,
         evaluation_periods=periods,
         datapoints_to_alarm=breaching,
         threshold=alarm.threshold,
         comparison_operator=alarm.comparison,
         treat_missing_data=alarm.missing,
-        actions_enabled=True,
-        alarm_actions=[topic_arn],
-        ok_actions=[topic_arn],
-        tags=tags("none"),
+        **_notifications(alarm, stack, topics),
         opts=pulumi.ResourceOptions(parent=parent),
     )
 

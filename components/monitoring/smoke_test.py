@@ -62,7 +62,7 @@ class SmokeTest(PythonFunction):
             "errors",
             self.names,
         )
-        metric_alarm(alarm, stack, resources.topic_arn, self)
+        metric_alarm(alarm, stack, resources.topics, self)
         self._hook_role_arn = hook_role_arn
         self.register_outputs({})
 

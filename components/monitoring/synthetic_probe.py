@@ -18,7 +18,7 @@ from components.iam.role_policies import (
     read_canary_key,
 )
 from components.monitoring.metric_alarms import UNDER, Alarm, Metric, function_alarm, metric_alarm
-from components.naming import Naming
+from components.naming import PAGES, Naming
 
 NAME = PROBE
 TIMEOUT_S = 30
@@ -40,6 +40,7 @@ class SyntheticProbe(PythonFunction):
 
     event: dict[str, Any]
     """Event with which the function is invoked."""
+    alarms: list[pulumi.Resource]
     gateway_alarms: list[pulumi.Output[str]]
     """Names of the alarms that roll back a deployment of the gateway."""
 
@@ -62,10 +63,9 @@ class SyntheticProbe(PythonFunction):
         self.invoke(
             name, "", "Schedule of the synthetic probe", self.event, schedule="rate(1 minute)"
         )
-        for alarm in probe_alarms(self.names, tuple(urls)):
-            metric_alarm(alarm, stack, resources.topic_arn, self)
-        alarm = canary_alarm(self.names)
-        self.gateway_alarms = [metric_alarm(alarm, stack, resources.topic_arn, self).name]
+        alarms = probe_alarms(self.names, tuple(urls))
+        created = [metric_alarm(alarm, stack, resources.topics, self) for alarm in alarms]
+        self.alarms, self.gateway_alarms = list(created), [created[-1].name]
         self.register_outputs({})
 
 
@@ -80,9 +80,8 @@ def canary(stack: Stack) -> dict[str, Any]:
 
 
 def probe_alarms(names: Naming, services: tuple[str, ...]) -> Iterator[Alarm]:
-    """Yield an alarm for each service, raised after two consecutive failed or missing measurements,
-    and one for the probe.
-    """
+    """Yield an alarm for the probe, and one for each service and for the use of the canary key,
+    raised after two consecutive failed or missing measurements. The canary key is the last."""
     yield function_alarm(
         NAME,
         "The synthetic probe failed. Services may be reported as unreachable although they are "
@@ -101,24 +100,20 @@ def probe_alarms(names: Naming, services: tuple[str, ...]) -> Iterator[Alarm]:
             UNDER,
             evaluation=(60, 2, 2),
             missing="breaching",
+            severity=None if service == "gateway" else PAGES,
         )
-
-
-def canary_alarm(names: Naming) -> Alarm:
-    """Return the alarm on the use of the canary key, after two consecutive failed or missing
-    measurements.
-    """
-    return Alarm(
+    yield Alarm(
         CANARY_KEY,
         "The canary key could not be verified, or a request with it did not reach a Core, twice in "
-        "a row, or was not measured. Clients are probably affected as well. The log group of the "
-        "probe names the problem.",
+        "a row, or was not measured. Clients are probably affected as well. Check the log group of "
+        "the probe, which names the problem.",
         "canary-key",
         Metric(names.namespace, "CanaryKeyUp", {"Service": "gateway"}, "Minimum"),
         1,
         UNDER,
         evaluation=(60, 2, 2),
         missing="breaching",
+        severity=None,
     )
 
 

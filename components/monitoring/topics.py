@@ -1,27 +1,28 @@
-"""The SNS topic of a stack."""
+"""The SNS topics of a stack."""
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import StackComponent
+from components.component import StackComponent, Topics
 from components.context import Stack
 from components.iam.documents import render
-from components.iam.resource_policies import alarm_topic_policy
-from components.naming import ALARM_TOPIC, CHAT_REGION, tags
+from components.iam.resource_policies import topic_policy
+from components.naming import CHAT_REGION, NOTICES, PAGES, TICKETS, tags
 
 
-class AlarmTopic(StackComponent):
-    """An encrypted topic for alarms, events, and notifications from RDS, AWS Backup and AWS
-    Budgets, with subscriptions by e-mail, a pager and a Slack channel.
+class AlarmTopics(StackComponent):
+    """Encrypted topics for alarms of both severities, with subscriptions by e-mail, a pager and a
+    Slack channel, and for notices of AWS services.
 
-    Why: Some services report failovers, failed backups and unexpected cost only through
-    notifications. Operators subscribe once and receive everything.
+    Why: Only alarms that need a person at once reach the pager. Pagers and chats discard messages
+    in the formats of other AWS services, so nobody subscribes to notices: alarms count them
+    (record 90).
 
     chat_role_arn: Role of the Slack channel; None without a channel.
     """
 
-    arn: pulumi.Output[str]
-    """ARN of the topic. Resolves after the topic policy exists, because AWS services check when
+    topics: Topics
+    """The ARNs of the topics resolve after their policies exist, because AWS services check when
     they are configured whether they can publish."""
 
     def __init__(
@@ -33,48 +34,56 @@ class AlarmTopic(StackComponent):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__(name, stack, opts)
-        topic = aws.sns.Topic(
-            name,
-            name=self.names.name(ALARM_TOPIC),
-            kms_master_key_id=key_arn,
-            tags=tags("internal"),
-            opts=self.child,
-        )
-        for index, address in enumerate(self.settings.monitoring.emails):
-            aws.sns.TopicSubscription(
-                f"{name}-{index}",
-                topic=topic.arn,
-                protocol="email",
-                endpoint=address,
-                opts=self.child,
-            )
-        if url := self.settings.monitoring.pager_url:
-            aws.sns.TopicSubscription(
-                f"{name}-pager",
-                topic=topic.arn,
-                protocol="https",
-                endpoint=url,
-                endpoint_auto_confirms=True,
-                opts=self.child,
-            )
-        if chat_role_arn and self.settings.monitoring.slack_channel:
-            workspace, _, channel = self.settings.monitoring.slack_channel.partition("/")
+        monitoring, names = self.settings.monitoring, self.names
+        alarms = {
+            severity: self._topic(severity, names.name(severity), key_arn)
+            for severity in (PAGES, TICKETS)
+        }
+        for severity, arn in alarms.items():
+            for index, address in enumerate(monitoring.emails):
+                self._subscription(f"{severity}-{index}", arn, "email", address)
+        if url := monitoring.pager_url:
+            self._subscription("pager", alarms[PAGES], "https", url)
+        if chat_role_arn and monitoring.slack_channel:
+            workspace, _, channel = monitoring.slack_channel.partition("/")
             aws.chatbot.SlackChannelConfiguration(
                 name,
                 region=CHAT_REGION,
-                configuration_name=self.names.name(ALARM_TOPIC),
+                configuration_name=names.name(name),
                 slack_team_id=workspace,
                 slack_channel_id=channel,
                 iam_role_arn=chat_role_arn,
                 # Members of the channel cannot run commands. The default is AdministratorAccess.
-                guardrail_policy_arns=[
-                    self.names.any_arn("iam", "policy/AWSDenyAll", account="aws")
-                ],
-                sns_topic_arns=[topic.arn],
+                guardrail_policy_arns=[names.any_arn("iam", "policy/AWSDenyAll", account="aws")],
+                sns_topic_arns=list(alarms.values()),
                 logging_level="ERROR",
                 tags=tags("none"),
                 opts=self.child,
             )
-        policy = render(alarm_topic_policy(self.names))
-        self.arn = aws.sns.TopicPolicy(name, arn=topic.arn, policy=policy, opts=self.child).arn
+        notices = {
+            kind: self._topic(kind, names.notice_topic(kind), key_arn, notice=kind)
+            for kind in NOTICES
+        }
+        self.topics = Topics(alarms, notices)
         self.register_outputs({})
+
+    def _topic(
+        self, name: str, topic_name: str, key_arn: pulumi.Input[str], notice: str | None = None
+    ) -> pulumi.Output[str]:
+        topic = aws.sns.Topic(
+            name, name=topic_name, kms_master_key_id=key_arn, tags=tags("internal"), opts=self.child
+        )
+        policy = render(topic_policy(self.names, topic_name, notice))
+        return aws.sns.TopicPolicy(name, arn=topic.arn, policy=policy, opts=self.child).arn
+
+    def _subscription(
+        self, name: str, topic_arn: pulumi.Input[str], protocol: str, endpoint: str
+    ) -> None:
+        aws.sns.TopicSubscription(
+            name,
+            topic=topic_arn,
+            protocol=protocol,
+            endpoint=endpoint,
+            endpoint_auto_confirms=True if protocol == "https" else None,
+            opts=self.child,
+        )

@@ -10,9 +10,9 @@ from components.contract import Contract
 from components.monitoring.events import deployment_pattern, rotation_pattern
 from components.monitoring.metric_alarms import (
     alarm_description,
-    event_rule_alarm,
     function_alarm,
     metric_alarm,
+    undelivered_alarm,
 )
 from components.naming import Naming
 
@@ -59,9 +59,9 @@ class RestartFunction(PythonFunction):
         for rule, pattern in event_patterns(self.names).items():
             event = restart_event(self.names, self.contract)
             self.invoke(name, rule, description, event, pattern=pattern)
-            alarms.append(event_rule_alarm(f"{name}-{rule}", self.names))
+            alarms.append(undelivered_alarm(f"{name}-{rule}", self.names))
         for alarm in alarms:
-            metric_alarm(alarm, stack, resources.topic_arn, self)
+            metric_alarm(alarm, stack, resources.topics, self)
         self.register_outputs({})
 
 

@@ -63,6 +63,9 @@ class SecretsSettings(Section):
     """IAM roles that may read the bootstrap token, which is required for the first sign-in."""
 
 
+CONNECTIONS_PER_GIB = 80
+
+
 class DatabaseSettings(Section):
     """The Amazon RDS for PostgreSQL instance."""
 
@@ -76,11 +79,14 @@ class DatabaseSettings(Section):
     """Applies changes of the instance with the deployment instead of in the maintenance window.
     Some changes restart the database, such as a new instance_class."""
     instance_class: Annotated[
-        str, string(r"db\.[a-z0-9]+\.[a-z0-9]+", 'an RDS instance class such as "db.t4g.small"')
+        str,
+        string(
+            r"db\.[a-z0-9]+\.(?!nano|micro)[a-z0-9]+",
+            'an RDS instance class with 2 GiB or more, such as "db.t4g.small"',
+        ),
     ]
-    """RDS instance class, which determines CPU and memory. A Multi-AZ standby has the same
-    class.
-    """
+    """RDS instance class, which determines CPU and memory. IAM logins do not fit into 1 GiB. A
+    Multi-AZ standby has the same class."""
     storage_gib: Annotated[int, integer(20, 65536, "GiB")]
     """Initial size of the gp3 storage in GiB. RDS cannot reduce the storage."""
     storage_max_gib: Annotated[int, integer(20, 65536, "GiB")]
@@ -106,6 +112,32 @@ class DatabaseSettings(Section):
     """CloudWatch Database Insights mode. `standard` retains query statistics for 7 days at no
     charge, `advanced` for 15 months, with execution plans and locks.
     """
+
+    @property
+    def memory_gib(self) -> int:
+        """Memory of the instance class: t4g and m classes have 4 GiB for each vCPU of a size, r and
+        x2g classes more.
+
+        Source: RDS User Guide, "Hardware specifications for DB instance classes". A class with more
+            memory raises alarms earlier.
+        """
+        _, family, size = self.instance_class.split(".")
+        multiple = size.removesuffix("xlarge")
+        sizes = {"micro": 1, "small": 2, "medium": 4, "large": 8}
+        memory = sizes[size] if size in sizes else 16 * int(multiple or 1)
+        return memory * 2 if family.startswith("r") else memory
+
+    @property
+    def connections_max(self) -> int:
+        """The parameter max_connections. The default of RDS leaves less memory for IAM database
+        authentication, which needs 300 to 1,000 MiB (RDS User Guide, "IAM database authentication
+        for MariaDB, MySQL, and PostgreSQL", read 2026-11-29).
+        """
+        return min(CONNECTIONS_PER_GIB * self.memory_gib, 5_000)
+
+    @property
+    def is_burstable(self) -> bool:
+        return self.instance_class.startswith("db.t")
 
 
 class CacheSettings(Section):

@@ -43,9 +43,8 @@ class MonitoringSettings(Section):
     emails: Annotated[
         tuple[str, ...], EMAILS, Production("at least one e-mail address, to receive alarms", bool)
     ] = ()
-    """E-mail addresses that receive notifications about alarms and recoveries. Each recipient must
-    confirm the subscription.
-    """
+    """E-mail addresses that receive pages and tickets. Each recipient must confirm two
+    subscriptions."""
     slack_channel: Annotated[
         str | None,
         optional(
@@ -53,14 +52,13 @@ class MonitoringSettings(Section):
             "the IDs of a Slack workspace and channel, such as T0123ABCD/C0123ABCD",
         ),
     ] = None
-    """Slack channel that receives alarms and events from Amazon Q Developer in chat applications,
-    which drops messages of other formats, so set `emails` or `pager_url` as well. Authorize the
-    workspace once in its console, and invite the app to the channel. Each stack of an account needs
-    a channel of its own, because AWS accepts a channel once."""
+    """Slack channel that receives pages and tickets from Amazon Q Developer in chat applications.
+    Authorize the workspace once in its console, and invite the app to the channel. Each stack of an
+    account needs a channel of its own, because AWS accepts a channel once."""
     pager_url: Annotated[str | None, HTTPS_URL] = None
-    """HTTPS endpoint of a pager, such as PagerDuty or Opsgenie, that receives the same
-    notifications and confirms its subscription itself. Whoever knows the URL can raise incidents.
-    """
+    """HTTPS endpoint of a pager for CloudWatch alarms, such as that of PagerDuty or Opsgenie, which
+    receives pages only and confirms its subscription itself. Whoever knows the URL can raise
+    incidents."""
     runbooks_url: Annotated[
         str,
         string(
@@ -70,7 +68,7 @@ class MonitoringSettings(Section):
     ]
     """URL at which your team can read docs/runbooks. Every alarm contains a link to its runbook."""
     security_findings: Flag = by_environment(False, False, True)
-    """Notifies the alarm topic of findings of GuardDuty (severity 4.0 or higher), Security Hub
+    """Raises alarms on findings of GuardDuty (severity 4.0 or higher), Security Hub
     (HIGH and CRITICAL) and IAM Access Analyzer in the account and region."""
     denied_requests_alarm_threshold: Annotated[
         int, integer(1, 1_000_000, "denied requests in five minutes")

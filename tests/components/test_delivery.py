@@ -74,7 +74,7 @@ SERVICE = NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway")
 TASK = NAMES.arn("ecs", "task-definition/gatehouse-prod-migrate:1")
 ALARM = NAMES.arn("cloudwatch", "alarm:gatehouse-prod-links")
 ACTIONS = "cloudwatch:AlarmActions"
-TOPIC = NAMES.arn("sns", "gatehouse-prod-alarms")
+TOPIC = NAMES.arn("sns", "gatehouse-prod-tickets")
 
 
 def effect(
@@ -179,7 +179,11 @@ ALLOWED: dict[str, list[tuple[Any, ...]]] = {
             {**IN_REGION, **TAGGED, "kms:ResourceAliases": NAMES.alias("data")},
         ),
         ("logs:PutMetricFilter", NAMES.log_group_arn(NAMES.log_group("gateway"))),
-        ("cloudwatch:PutMetricAlarm", ALARM, {**IN_REGION, ACTIONS: TOPIC}),
+        (
+            "cloudwatch:PutMetricAlarm cloudwatch:PutCompositeAlarm",
+            ALARM,
+            {**IN_REGION, ACTIONS: TOPIC},
+        ),
         ("ecs:RunTask", TASK, {**IN_REGION, "ecs:cluster": CLUSTER}),
         ("ec2:CreateSecurityGroup", NAMES.arn("ec2", f"vpc/{VPC['vpc_id']}")),
         ("apigateway:SetWebACL wafv2:AssociateWebACL", f"{REST_API}/restapis/x/stages/live"),

@@ -1,11 +1,11 @@
-"""docs/alarms.md: the alarms, event rules and notices of the stacks."""
+"""docs/alarms.md: the alarms and event rules of the stacks."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gatehouse_policies.analysis.type_tokens import aws, by_token
+from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.program.types import Registration
 
 from tools.docs import markdown
@@ -17,9 +17,9 @@ KINDS = {
     "service": "alarm on a metric that a service publishes",
     "log": "alarm on a metric filter",
     "probe": "alarm on the synthetic probe",
-    "event": "event rule that notifies operators",
+    "event": "alarm on events or notices of AWS services",
+    "composite": "alarm on the states of other alarms",
     "invocation": "event rule that invokes a function",
-    "subscription": "notification of an AWS service",
 }
 _COMPARISONS = {"GreaterThanThreshold": "above", "LessThanThreshold": "below"}
 _RUNBOOK = re.compile(r"/([a-z-]+)\.md$")
@@ -27,21 +27,23 @@ _RUNBOOK = re.compile(r"/([a-z-]+)\.md$")
 
 @dataclass(frozen=True)
 class Notice:
-    """An alarm, an event rule, or a subscription to events of an AWS service.
+    """An alarm, or an event rule that invokes a function.
 
     kind: key of `KINDS`.
     watches: the metric with its threshold, or the condition in words.
-    runbook: file name in docs/runbooks, without extension; "" if the notice names none.
+    runbook: file name in docs/runbooks, without extension.
+    severity: page, ticket, or none.
     """
 
     name: str
     kind: str
     watches: str
     runbook: str
+    severity: str = "none"
 
 
 def notices(stack: str) -> Iterator[Notice]:
-    """Yield the alarms, event rules and subscriptions of a stack."""
+    """Yield the alarms of a stack, and the event rules without one."""
     rows = [resource.registration for resource in deployed(stack).resources]
     filters = {row.name for row in rows if row.type in aws("cloudwatch.LogMetricFilter")}
     targets = {
@@ -52,25 +54,30 @@ def notices(stack: str) -> Iterator[Notice]:
     for row in rows:
         if row.type in aws("cloudwatch.MetricAlarm"):
             yield Notice(
-                row.name,
-                _kind(row, filters),
-                _metric(row.inputs),
-                _runbook(row.inputs["alarmDescription"]),
+                row.name, _kind(row, filters), _metric(row.inputs), *_runbook_and_severity(row)
             )
-        elif row.type in aws("cloudwatch.EventRule") and "eventPattern" in row.inputs:
-            kind = "event" if ":sns:" in targets[row.inputs["name"]] else "invocation"
+        elif row.type in aws("cloudwatch.CompositeAlarm"):
+            rule = re.sub(
+                rf'ALARM\("gatehouse-{stack}-([\w-]+)"\)', r"`\1`", row.inputs["alarmRule"]
+            )
+            text = rule.replace(" AND ", " and ").replace(" OR ", " or ")
+            yield Notice(row.name, "composite", text, *_runbook_and_severity(row))
+        elif (
+            row.type in aws("cloudwatch.EventRule")
+            and "eventPattern" in row.inputs
+            and ":sns:" not in targets[row.inputs["name"]]
+        ):
             description = row.inputs["description"]
-            yield Notice(
-                row.name, kind, prose(description.rpartition(" ")[0]), _runbook(description)
-            )
-        elif row.type in _SUBSCRIPTIONS:
-            yield _SUBSCRIPTIONS[row.type](row)
+            text = prose(description.rpartition(" ")[0])
+            yield Notice(row.name, "invocation", text, _runbook(description))
 
 
 def page() -> str:
     return markdown.page(
         "alarms",
-        notices=table(("name", "condition", "runbook", "stacks"), (_row(*row) for row in _rows())),
+        notices=table(
+            ("name", "severity", "condition", "runbook", "stacks"), (_row(*row) for row in _rows())
+        ),
     )
 
 
@@ -83,12 +90,12 @@ def _rows() -> list[tuple[Notice, list[str]]]:
     return sorted(found.values(), key=lambda row: (list(KINDS).index(row[0].kind), row[0].name))
 
 
-def _row(notice: Notice, stacks: list[str]) -> tuple[str, str, str, str]:
-    runbook = f"[{notice.runbook}](runbooks/{notice.runbook}.md)" if notice.runbook else "-"
+def _row(notice: Notice, stacks: list[str]) -> tuple[str, ...]:
     return (
         f"`{notice.name}`",
+        notice.severity.replace("none", "-"),
         notice.watches,
-        runbook,
+        f"[{notice.runbook}](runbooks/{notice.runbook}.md)",
         "all" if len(stacks) == len(STACKS) else ", ".join(stacks),
     )
 
@@ -97,7 +104,8 @@ def _kind(row: Registration, filters: set[str]) -> str:
     metrics = [query.get("metric", {}) for query in row.inputs.get("metricQueries", ())]
     namespaces = [str(metric.get("namespace", "")) for metric in (row.inputs, *metrics)]
     if not any(namespace.startswith("Gatehouse/") for namespace in namespaces):
-        return "metric"
+        notified = row.inputs.get("metricName") in ("Invocations", "NumberOfMessagesPublished")
+        return "event" if notified else "metric"
     if row.name in filters:
         return "log"
     of_probe = row.inputs.get("metricName") in ("ServiceUp", "CanaryKeyUp")
@@ -121,44 +129,19 @@ def _metric(alarm: Mapping[str, Any]) -> str:
     first = next(iter(metrics.values()))
     breaching, periods = int(alarm["datapointsToAlarm"]), int(alarm["evaluationPeriods"])
     minutes = int(first["period"]) * periods // 60
-    duration = "1 day" if minutes == 24 * 60 else f"{minutes} min"
+    days = minutes // (24 * 60)
+    duration = f"{days} day{'s' if days > 1 else ''}" if days else f"{minutes} min"
     share = f"{breaching} of " if breaching < periods else ""
     comparison = f"{_COMPARISONS[alarm['comparisonOperator']]} {float(alarm['threshold']):.12g}"
     missing = ", or no data" if alarm["treatMissingData"] == "breaching" else ""
     return f"{text} {first['stat']} {comparison} for {share}{duration}{missing}"
 
 
+def _runbook_and_severity(row: Registration) -> tuple[str, str]:
+    severity = row.inputs["tags"]["Severity"].removesuffix("s")
+    return _runbook(row.inputs["alarmDescription"]), severity
+
+
 def _runbook(description: str) -> str:
-    match = _RUNBOOK.search(description)
-    return match[1] if match else ""
-
-
-def _rds(row: Registration) -> Notice:
-    return Notice(
-        row.name,
-        "subscription",
-        f"RDS events: {', '.join(row.inputs['eventCategories'])}",
-        "database",
-    )
-
-
-def _vault(row: Registration) -> Notice:
-    events = ", ".join(f"`{event}`" for event in row.inputs["backupVaultEvents"])
-    return Notice(
-        f"backup-vault-{row.name}", "subscription", f"AWS Backup events: {events}", "backup-failure"
-    )
-
-
-def _budget(row: Registration) -> Notice:
-    thresholds = ", ".join(
-        f"{rule['notificationType'].lower()} {rule['threshold']} %"
-        for rule in row.inputs["notifications"]
-    )
-    return Notice(
-        row.name, "subscription", f"costs of the month against budget.monthly_usd: {thresholds}", ""
-    )
-
-
-_SUBSCRIPTIONS: dict[str, Callable[[Registration], Notice]] = by_token(
-    {"rds.EventSubscription": _rds, "backup.VaultNotifications": _vault, "budgets.Budget": _budget}
-)
+    (runbook,) = _RUNBOOK.findall(description)
+    return str(runbook)

@@ -266,6 +266,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
             len(alarm_metrics(alarms)) + SCALING_ALARMS * len(policies), FIXED["alarm"]
         ),
     ),
+    ("composite alarms", ("cloudwatch.CompositeAlarm",), lambda n: _each(n, FIXED["composite"])),
     (
         "custom metrics of the alarms",
         ("cloudwatch.MetricAlarm",),

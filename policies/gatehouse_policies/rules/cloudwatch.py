@@ -10,7 +10,7 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import is_at_least, is_not_false, is_set
-from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, joined_remedies, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
 
@@ -35,14 +35,33 @@ log_group_uses_customer_key = resource_rule(
 ).requires(is_set("kmsKeyId"))
 
 
-alarm_has_action = resource_rule(
+_ACTIONS = is_set("alarmActions"), is_not_false("actionsEnabled")
+
+
+@stack_rule(
     "GH-CW-003",
-    title="Alarms have an action",
+    title="Alarms have an action, or a composite alarm with an action refers to them",
+    remedy=joined_remedies(_ACTIONS),
     types=aws("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm"),
     pack="resilience",
     upstream="CloudWatch.15 CloudWatch.17 CKV_AWS_319",
     url=f"{_GUIDE}/monitoring/alarm-actions.html",
-).requires(is_set("alarmActions"), is_not_false("actionsEnabled"))
+)
+def alarm_has_action(alarm: Resource, stack: Stack) -> CheckResults:
+    has_action, is_enabled = _ACTIONS
+    # Composite alarms reduce noise: the alarms in their rules need no actions (CloudWatch User
+    # Guide, "Create a composite alarm", read 2026-11-29).
+    if alarm.props.has("alarmActions") or not _is_in_composite_alarm(alarm, stack):
+        yield from has_action.check(alarm, stack)
+    yield from is_enabled.check(alarm, stack)
+
+
+def _is_in_composite_alarm(alarm: Resource, stack: Stack) -> bool:
+    return any(
+        any(f'("{name}")' in composite.props.text("alarmRule") for name in alarm.identifiers)
+        for composite in stack.of_type(aws("cloudwatch.CompositeAlarm"))
+        if composite.props.has("alarmActions")
+    )
 
 
 # Metric filters of the CIS AWS Foundations Benchmark, section 5: number, subject, and terms that

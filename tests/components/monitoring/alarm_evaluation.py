@@ -14,6 +14,8 @@ from typing import Any
 
 from moto.events.models import EventPattern
 
+from tests.components.program import Program
+
 Values = Mapping[str, Sequence[float | None]]
 """Value of each minute, keyed by the ID of the metric query, or by "" for an alarm on a single
 metric. None: the metric has no data in this minute.
@@ -79,18 +81,44 @@ def _is_true(
 
 def alarm_states(alarm: Mapping[str, Any], values: Values, *, delay: int = 0) -> list[str]:
     """Return the states of a metric alarm: ALARM, OK or INSUFFICIENT_DATA, evaluated about five
-    times in a period.
+    times in a period, and in the last minute.
 
     delay: minutes after which CloudWatch receives a value.
     """
     minutes = _minutes(alarm)
     count = min(len(row) for row in values.values())
     states, state = [], "INSUFFICIENT_DATA"
-    for now in range(0, count, max(1, minutes // 5)):
+    for now in sorted({*range(0, count, max(1, minutes // 5)), count - 1}):
         received = {query: row[: max(0, now + 1 - delay)] for query, row in values.items()}
         state = _state(alarm, received, now + 1, state)
         states.append(state)
     return states
+
+
+def all_alarms(program: Program) -> dict[str, dict[str, Any]]:
+    return {**program.alarms(), **program.inputs("cloudwatch.CompositeAlarm")}
+
+
+def notifications(program: Program, raised: set[str]) -> dict[str, set[str]]:
+    """Return the alarms that notify the topic of each severity while these metric alarms are
+    raised (CloudWatch User Guide, "Create a composite alarm" and "Alarm suppression").
+    """
+    names = {name: row.get("name") or row["alarmName"] for name, row in all_alarms(program).items()}
+    active = {names[name] for name in raised}
+    composites = program.inputs("cloudwatch.CompositeAlarm")
+    for row in composites.values():
+        rule = re.sub(r'ALARM\("([^"]+)"\)', lambda m: str(m[1] in active), row["alarmRule"])
+        rule = rule.replace("AND", "and").replace("OR", "or")
+        assert re.fullmatch(r"(True|False|and|or|[() ])+", rule), f"{rule}: not evaluated"
+        if eval(rule):  # noqa: S307 - of True and False only
+            active.add(row["alarmName"])
+    topics: dict[str, set[str]] = {"pages": set(), "tickets": set()}
+    for name, row in all_alarms(program).items():
+        suppressor = row.get("actionsSuppressor", {}).get("alarm")
+        if names[name] in active and suppressor not in active:
+            for topic in row["alarmActions"]:
+                topics[topic.rpartition(":")[2]].add(name)
+    return topics
 
 
 def _state(alarm: Mapping[str, Any], received: Values, end: int, previous: str) -> str:
