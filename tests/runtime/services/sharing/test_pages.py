@@ -15,7 +15,13 @@ from gatehouse.services.sharing.pages import TEXTS, language
 from tests.runtime.features.requests.test_service import request
 from tests.runtime.features.secrets.services import ORIGIN, TEXT, Sharing
 from tests.runtime.services.sharing import test_submitters
-from tests.runtime.services.sharing.test_recipients import PASSPHRASE, SAME_ORIGIN, hidden, submit
+from tests.runtime.services.sharing.test_recipients import (
+    PASSPHRASE,
+    SAME_ORIGIN,
+    hidden,
+    number,
+    submit,
+)
 
 pytestmark = pytest.mark.requirement("SS-13")
 Submit = Callable[..., Awaitable[httpx.Response]]
@@ -65,7 +71,8 @@ async def test_form_of_another_site_is_denied(
         {"form": {"csrf": ""}},
     ]
     replies = [await submit_form(browser, token, **content, **form) for form in forms]
-    form = hidden((await browser.get(path)).text) | {"link": token.url(ORIGIN), **content}
+    form = hidden(page := (await browser.get(path)).text) | number(page)
+    form |= {"link": token.url(ORIGIN), **content}
     browser.cookies.clear()  # the page sets the cookie
     encoded: dict[str, Any] = (
         {"files": test_submitters.multipart([*form.items()])} if kind == "r" else {"data": form}
