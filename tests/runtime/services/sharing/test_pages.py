@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.core.actor import Actor
 from gatehouse.features.secrets.link_token import LinkToken
-from gatehouse.features.secrets.schemas import FILES_MAX
+from gatehouse.features.secrets.schemas import FILES_MAX, CreateSecret
 from gatehouse.features.secrets.service import NewItem
 from gatehouse.services.sharing.pages import TEXTS, language
 
@@ -55,6 +56,31 @@ async def test_reading_a_page_changes_nothing(
         assert "Ada &lt;b&gt;" in reply.text
         assert ("&lt;i&gt;first\nsecond" in reply.text) == (kind == "r")
         assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC", reply.text)
+
+
+@pytest.mark.parametrize(
+    ("creator", "name", "verified"),
+    [
+        ("person", "", True),
+        ("person", "Ada (verified)", False),
+        ("person", "person:grace", False),
+        ("key", "", False),
+        ("key", "person:ada", False),
+    ],
+)
+async def test_only_the_identity_of_a_signed_in_person_is_verified(
+    browser: httpx.AsyncClient, sharing: Sharing, creator: Any, name: str, verified: bool
+) -> None:
+    actor = Actor(creator, "ada")
+    new = CreateSecret(text="text", sender=name)
+    _, [token] = await sharing.secrets.create(new, actor.label, actor)
+    page = (await browser.get(f"/s/{token.path}")).text
+    lookup = await browser.post("/v1/links/lookup", json={"link": token.url(ORIGIN)})
+    assert (TEXTS["en"]["verified"] in page, TEXTS["en"]["unverified"] in page) == (
+        verified,
+        not verified,
+    )
+    assert ("<dd>ada<br>" in page, lookup.json()["sender_verified"]) == (verified, verified)
 
 
 @pytest.mark.parametrize("kind", ["s", "r"])
