@@ -155,9 +155,14 @@ async def test_end_to_end_secret_is_decrypted_in_the_browser(
     async with page_of(browser, origin, viewport=NARROW) as page:
         sent: list[str] = []
         page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
+        await page.goto(token.url(origin))
+        await reveal(page)
+        await expect(page.locator("#connection-lost")).to_contain_text("The link is incomplete")
+        await page.goto("about:blank")
         await page.goto(f"{token.url(origin)}.{encoded}")
         await reveal(page)
         await expect(page.locator("#secret")).to_have_value(TEXT.decode())
+        assert encoded not in page.url
         assert await defects(page) == []
         assert not [line for line in sent if encoded in line.replace("%3D", "=")]
 
@@ -375,8 +380,9 @@ async def test_text_is_hidden_and_copied_without_the_clipboard_api(
 
 
 @pytest.mark.parametrize("kind", ["text", "text with a null character", "end to end"])
+@pytest.mark.parametrize("is_acknowledged", [True, False])
 async def test_text_is_saved_with_its_bytes(
-    browser: Browser, origin: str, sharing: Sharing, kind: str
+    browser: Browser, origin: str, sharing: Sharing, kind: str, is_acknowledged: bool
 ) -> None:
     text = LINES + ("\0" if "null" in kind else "")
     encoded, ciphertext = sealed(text.encode())
@@ -384,13 +390,16 @@ async def test_text_is_saved_with_its_bytes(
         _, [token] = await sharing.create(items=[], ciphertext_base64=ciphertext)
     else:
         _, [token] = await sharing.create(text.encode())
-    async with page_of(browser, origin, permissions=["clipboard-read", "clipboard-write"]) as page:
+    permissions = ["clipboard-read", "clipboard-write"]
+    async with page_of(browser, origin, "ERR_FAILED", permissions=permissions) as page:
+        if not is_acknowledged:
+            await page.route("**/acknowledge", lambda route: route.abort())
         await page.goto(f"{token.url(origin)}.{encoded}")
         await reveal(page)
         await page.click("#copy")
         await expect(page.locator("#note")).to_have_text("Copied")
         if "null" not in kind:
-            await expect(page.locator("#acknowledge")).to_be_hidden()
+            await expect(page.locator("#acknowledge")).to_be_visible(visible=not is_acknowledged)
             assert await page.evaluate("navigator.clipboard.readText()") == text
         assert await saved(page, "#save button") == ("secret.txt", text.encode())
 

@@ -21,6 +21,8 @@ function prepare(form) {
     event.preventDefault();
     if (form.id === "save" && isLocal) {
       save(new Blob([text]), form.dataset.name);
+    } else if (form.dataset.incomplete && contentKey?.length !== 43) {
+      fail(form, form.dataset.incomplete); // before the link is used
     } else if (!busy) {
       send(form);
     }
@@ -118,7 +120,8 @@ async function acknowledge() {
   const form = byId("acknowledge");
   if (form.dataset.automatic !== undefined) {
     const reply = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }).catch(() => undefined);
-    form.hidden = isLocal = reply?.ok ?? false;
+    form.hidden = reply?.ok ?? false;
+    isLocal ||= form.hidden;
   }
 }
 
@@ -145,6 +148,7 @@ async function present(secret) {
       return;
     }
     isLocal = true;
+    removeFragment();
     byId("encrypted").hidden = true;
     byId("save").hidden = false;
   }
@@ -171,16 +175,18 @@ async function present(secret) {
   await acknowledge();
 }
 
+// The content is on the page, so remove the link secret from the address bar and the history.
+function removeFragment() {
+  history.replaceState(null, "", location.pathname);
+}
+
 function start() {
   document.querySelectorAll("form").forEach(prepare);
   document.querySelectorAll("time").forEach(showLocalTime);
   const remaining = byId("remaining");
   if (remaining) { showRemaining(remaining); }
   const secret = byId("secret");
-  if (secret || byId("files") || byId("submitted")) {
-    // The link was used: remove the link secret from the address bar and the history.
-    history.replaceState(null, "", location.pathname);
-  }
+  if ((secret && !secret.dataset.sealed) || byId("files") || byId("submitted")) { removeFragment(); }
   if (secret) { present(secret); }
 }
 
