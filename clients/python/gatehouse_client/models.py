@@ -315,6 +315,7 @@ class LinkPreview(Response, frozen=True, kw_only=True):
     """Response of POST /v1/links/lookup."""
 
     sender: str
+    sender_verified: bool
     created_at: datetime
     expires_at: datetime
     uses: int

@@ -122,7 +122,8 @@ def create(
 ) -> Output:
     """Create a secret from standard input and print its links, which are shown only once.
 
-    One line feed at the end of standard input is removed.
+    One line end (LF or CR LF) at the end of standard input is removed. With --file, the recipient
+    gets the exact bytes.
 
     Example: gatehouse secrets create --ttl 12h --uses 1 < password.txt
     """
@@ -438,9 +439,8 @@ def _read_text() -> str:
     if sys.stdin.isatty():
         note("Type the secret, then press Ctrl-D on a new line:")
     try:
-        text = sys.stdin.read()
-        text.encode()  # in some locales, Python reads any bytes as text
-    except UnicodeError:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
         reject("standard input is not UTF-8 text: to share a binary file, use --file")
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
@@ -496,8 +496,8 @@ def _look_up(client: SharingClient, link: str, key: str) -> bool:
     """
     preview = client.look_up(link)
     note(
-        f"From {preview.sender}, created at {_timestamp(preview.created_at)}, expires at "
-        f"{_timestamp(preview.expires_at)}."
+        f"From {preview.sender} ({'' if preview.sender_verified else 'not '}verified), created at "
+        f"{_timestamp(preview.created_at)}, expires at {_timestamp(preview.expires_at)}."
     )
     if preview.end_to_end and not key:
         reject("the link is incomplete: the key after the dot is missing")
@@ -578,9 +578,12 @@ def _save(item: OpenedItemView, content: bytes, folder: Path) -> None:
 
 def _new_file(folder: Path, sent_name: str) -> tuple[Path, int]:
     """Create a file and return its path and descriptor. The name that the sender chose leads to no
-    other directory and is not hidden. Existing files are never replaced, and symbolic links are
-    never followed."""
-    name = Path(display_name(sent_name) or "secret.txt")
+    other directory, and to no hidden file in the home directory, where shells and other programs
+    run or read such files. Existing files are never replaced, and symbolic links are never
+    followed."""
+    name = Path(display_name(sent_name))
+    if folder.resolve() == Path.home().resolve():
+        name = Path(display_name(name.name.lstrip(".")))
     for number in range(1000):
         path = folder / (f"{name.stem}-{number}{name.suffix}" if number else name.name)
         try:

@@ -86,7 +86,7 @@ class Backend:
 
         The count is exact across all processes. Raises RateLimited, Unavailable.
         """
-        wait_s = await self.table.take_attempt(
+        wait_s, _ = await self.table.take_attempt(
             f"create:{kind}:{owner}",
             limit=self.creates_per_minute,
             window_s=_MINUTE_S,

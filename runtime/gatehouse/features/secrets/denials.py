@@ -68,9 +68,10 @@ class Denials:
         )
 
     async def _wait_s(self, counter: str, limit: int) -> int | None:
-        return await self._backend.table.take_attempt(
+        wait_s, _ = await self._backend.table.take_attempt(
             f"denied:{counter}",
             limit=limit,
             window_s=ATTEMPT_WINDOW_S,
             now=self._backend.clock.now(),
         )
+        return wait_s

@@ -41,6 +41,11 @@ class PassphraseRequired(Forbidden):
 
 class WrongPassphrase(Forbidden):
     code, title = "wrong_passphrase", "The passphrase is wrong"
+    tries_left = 0
+
+
+class NotConfirmed(Forbidden):
+    code, title = "not_confirmed", "The link was not opened by a person"
 
 
 class TooManyAttempts(TooManyRequests):
@@ -118,16 +123,26 @@ class LinkService:
         return secret, link
 
     async def open(
-        self, token: LinkToken, passphrase: str, claim_id: str, client: Client
+        self,
+        token: LinkToken,
+        passphrase: str,
+        claim_id: str,
+        client: Client,
+        *,
+        confirmed: bool = True,
     ) -> Opened:
         """Consume one use of a link and return the content. A repeated claim returns the content
-        without consuming another use.
+        without consuming another use. `confirmed`: the client is a program that opens the link on
+        purpose, or a person. A passphrase also shows this.
 
-        Raises LinkNotFound, TooManyDenied, PassphraseRequired, WrongPassphrase, TooManyAttempts.
+        Raises LinkNotFound, TooManyDenied, PassphraseRequired, WrongPassphrase, TooManyAttempts,
+        NotConfirmed.
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
             raise await self._denials.error(token, client, "ended")
+        if not (link.salt or confirmed):
+            raise NotConfirmed
         keys = await self._link_keys(link, token, passphrase, client)
         secret = await self._claim(secret, claim_id, token, client)
         content_key, items = await self._decrypt(secret, link.id, keys)
@@ -223,23 +238,26 @@ class LinkService:
             f"passphrase:{token.path}:{client.network}": NETWORK_ATTEMPTS_MAX,
             f"passphrase:{token.path}": LINK_ATTEMPTS_MAX,
         }
-        now, taken = self._clock.now(), list[str]()
+        now, taken, left = self._clock.now(), list[str](), LINK_ATTEMPTS_MAX
         try:
             for counter, limit in counters.items():
-                wait_s = await self._table.take_attempt(
+                wait_s, remaining = await self._table.take_attempt(
                     counter, limit=limit, window_s=ATTEMPT_WINDOW_S, now=now
                 )
                 if wait_s is not None:
                     message = f"Too many wrong passphrases. Try again in {wait_s} s."
                     raise TooManyAttempts(message, retry_after_s=wait_s)
                 taken.append(counter)
+                left = min(left, remaining)
             key = await self._backend.passphrase_key(passphrase, link.salt)
             keys = encryption.link_keys(token.secret, token.path, key)
             if not hmac.compare_digest(keys.public_key, link.public_key):
                 taken.clear()
                 event = self._denials.event(token, client, "wrong passphrase")
                 await self._table.record(token.secret_id, event)
-                raise WrongPassphrase
+                error = WrongPassphrase(f"{WrongPassphrase.title}. Tries left: {left}.")
+                error.tries_left = left
+                raise error
         finally:  # only wrong passphrases count
             for counter in taken:
                 await self._table.return_attempt(counter, window_s=ATTEMPT_WINDOW_S, now=now)

@@ -201,6 +201,13 @@ class Secret(msgspec.Struct, frozen=True):
     def current(self) -> Version:
         return self.versions[0]
 
+    @property
+    def sender_verified(self) -> bool:
+        """The sender is the identity with which a person signed in at the identity provider. Every
+        other name is text that anyone with an API key can choose.
+        """
+        return self.sender == self.owner and self.owner.startswith("person:")
+
     def with_link(self, link: Link, **fields: Any) -> Self:
         """Return the secret with a changed link, and with other values of these fields."""
         return msgspec.structs.replace(self, links={**self.links, link.id: link}, **fields)

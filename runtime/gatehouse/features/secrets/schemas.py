@@ -47,6 +47,9 @@ NAME_CHARS_MAX = 100
 FILES_MAX = 10
 FILE_NAME_CHARS_MAX = 255
 OCTETS = "application/octet-stream"
+#: Zero-width non-joiner and joiner, which some scripts and emoji need (Unicode Standard, 23.2).
+_JOINERS = "\u200c\u200d"
+_WITHOUT_JOINERS = {ord(joiner): None for joiner in _JOINERS}
 #: File systems allow 255 bytes, which include a number that makes the name unique.
 _SAVED_NAME_BYTES_MAX = 240
 
@@ -67,16 +70,17 @@ def _text_size(text: str) -> str:
 def file_name_problem(name: str) -> str:
     if name in (".", "..") or "/" in name or "\\" in name:
         return "must be a file name without a directory"
-    return single_line(name)
+    return single_line(name.translate(_WITHOUT_JOINERS))
 
 
 def display_name(name: str) -> str:
-    """Return the name under which a recipient saves a file: without directories, characters that
-    are not visible or change the text direction, and dots and hyphens at the beginning.
+    """Return the name under which a recipient saves an item: without directories, characters that
+    are not visible or change the text direction, and hyphens at the beginning.
     """
     base = name.replace("\\", "/").rpartition("/")[2]
-    visible = "".join(character for character in base if character.isprintable()).lstrip(".- ")
-    return visible.encode()[:_SAVED_NAME_BYTES_MAX].decode("utf-8", "ignore").rstrip(". ")
+    visible = "".join(char for char in base if char.isprintable() or char in _JOINERS)
+    start = visible.lstrip(f"- {_JOINERS}").encode()[:_SAVED_NAME_BYTES_MAX]
+    return start.decode("utf-8", "ignore").rstrip(f". {_JOINERS}") or "secret.txt"
 
 
 def different_names(files: list[dict[str, Any]]) -> str:
@@ -99,8 +103,9 @@ Sender = Annotated[
         single_line,
         max_length=NAME_CHARS_MAX,
         description=(
-            "Your name, which recipients or submitters see. Default: the credential, such as "
-            "`key:3fGh82kLmQ0a`."
+            "Your name, which recipients or submitters see as not verified. Default: your "
+            "identity, such as `key:3fGh82kLmQ0a`. They see that the identity of a person who "
+            "signed in is verified."
         ),
     ),
 ]
@@ -563,6 +568,13 @@ class LinkPreview(View, kw_only=True):
     example: ClassVar = {"sender": "Ada"}
 
     sender: str
+    sender_verified: Annotated[
+        bool,
+        Meta(
+            description="The sender is the identity with which a person signed in. False: the name "
+            "is not verified."
+        ),
+    ]
     created_at: Instant
     expires_at: Instant
     uses: int

@@ -262,18 +262,19 @@ class Table:
 
     async def take_attempt(
         self, counter: str, *, limit: int, window_s: float, now: float
-    ) -> int | None:
+    ) -> tuple[int | None, int]:
         """Count an attempt. Returns None if the attempt is allowed, otherwise the whole seconds
-        until the next attempt is allowed.
+        until the next attempt is allowed; and the number of attempts left.
 
         A window begins at a multiple of its length. The count is exact even for concurrent
         attempts.
         """
         ends_at = _window_end(now, window_s)
         try:
-            await self._call(
+            reply = await self._call(
                 self._client.update_item,
                 Key=_counter_key(counter, ends_at),
+                ReturnValues="UPDATED_NEW",
                 UpdateExpression="ADD attempts :one SET delete_at = :delete",
                 ConditionExpression="attribute_not_exists(id) OR attempts < :limit",
                 ExpressionAttributeValues={
@@ -283,8 +284,8 @@ class Table:
                 },
             )
         except ConditionNotMet:
-            return math.ceil(ends_at - now)
-        return None
+            return math.ceil(ends_at - now), 0
+        return None, limit - int(reply["Attributes"]["attempts"]["N"])
 
     async def return_attempt(self, counter: str, *, window_s: float, now: float) -> None:
         """Reverse `take_attempt` for an attempt at `now` that does not count, for example because

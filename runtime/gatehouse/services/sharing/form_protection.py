@@ -1,7 +1,8 @@
 """Protects forms against cross-site requests with Sec-Fetch-Site and a nonce that is in a cookie
-and in the form.
+and in the form, and against programs that submit every form with a number to type.
 """
 
+import hashlib
 import hmac
 import secrets
 
@@ -46,3 +47,8 @@ class FormProtection:
 
 def new_nonce() -> str:
     return secrets.token_urlsafe(_NONCE_BYTES)
+
+
+def number_to_type(nonce: str) -> str:
+    """Return the two digits that a person types into a form, by the nonce of the form."""
+    return str(10 + hashlib.sha256(nonce.encode()).digest()[0] * 90 // 256)

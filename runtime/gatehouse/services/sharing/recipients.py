@@ -12,6 +12,7 @@ from gatehouse.features.secrets.denials import LinkNotFound
 from gatehouse.features.secrets.link_token import LinkToken, parse
 from gatehouse.features.secrets.links import (
     LinkService,
+    NotConfirmed,
     Opened,
     OpenedItem,
     PassphraseRequired,
@@ -25,12 +26,12 @@ from gatehouse.platform.web import asgi
 from gatehouse.platform.web.asgi import Response
 from gatehouse.platform.web.request import Request
 from gatehouse.platform.web.security_headers import download_headers
-from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
+from gatehouse.services.sharing.form_protection import FormProtection, new_nonce, number_to_type
 from gatehouse.services.sharing.pages import Pages
 
 #: Maximum size of a form or a JSON body.
 BODY_BYTES_MAX = 8192
-_FORM_FIELDS = frozenset({"link", "passphrase", "csrf", "claim"})
+_FORM_FIELDS = frozenset({"link", "passphrase", "number", "csrf", "claim"})
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -44,11 +45,13 @@ class LinkForm:
 
     token: None if the link is incomplete or belongs to another page.
     claim: the claim ID.
+    confirmed: the form contains the number on its page.
     """
 
     fields: dict[str, str]
     token: LinkToken | None
     claim: str
+    confirmed: bool
 
     def __repr__(self) -> str:
         return "LinkForm(...)"
@@ -68,15 +71,13 @@ class Recipients:
             return await self._link_page(request, path, error="bad_link", status=400)
         try:
             opened = await self._open(request, form)
-        except (PassphraseRequired, WrongPassphrase, TooManyAttempts) as exc:
+        except (PassphraseRequired, WrongPassphrase, TooManyAttempts, NotConfirmed) as exc:
             request.code = exc.code
             return await self._link_page(
                 request, path, value=form.fields["link"], error=exc.code, status=exc.status, exc=exc
             )
-        item = next((item for item in opened.items if not item.name), None)
-        if item is None and len(opened.items) == 1:
-            return await self._file(request, opened, opened.items[0])
-        text = b"" if item is None else (await self._links.read(opened, item))[0]
+        items = [item for item in opened.items if not item.name]
+        text = b"".join(await self._links.read(opened, *items))
         sealed = opened.secret.end_to_end
         return Pages(request).page(
             "revealed",
@@ -84,7 +85,7 @@ class Recipients:
             opened=opened,
             path=path,
             fields=form.fields.items(),
-            has_text=item is not None,
+            has_text=bool(items),
             shown="" if sealed else text.decode("utf-8", "replace"),
             sealed=base64.b64encode(text).decode() if sealed else "",
         )
@@ -109,7 +110,10 @@ class Recipients:
         if form.token is None:
             raise LinkNotFound
         passphrase = form.fields.get("passphrase", "")
-        return await self._links.open(form.token, passphrase, form.claim, client_of(request))
+        client, confirmed = client_of(request), form.confirmed
+        return await self._links.open(
+            form.token, passphrase, form.claim, client, confirmed=confirmed
+        )
 
     async def _link_page(
         self,
@@ -123,10 +127,13 @@ class Recipients:
     ) -> Response:
         pages = Pages(request)
         secret, link = await self._links.find(path)
-        hidden = [("csrf", self._forms.nonce(request)), ("claim", new_nonce())]
+        claim = new_nonce()
+        hidden = [("csrf", self._forms.nonce(request)), ("claim", claim)]
         text = pages.texts[error] if error else ""
         if isinstance(exc, TooManyAttempts):
             text = text.format(minutes=math.ceil(exc.retry_after_s / 60))
+        if isinstance(exc, WrongPassphrase):
+            text = text.format(count=exc.tries_left)
         headers = [] if exc is None else asgi.problem_headers(exc)
         return pages.page(
             "link",
@@ -138,6 +145,7 @@ class Recipients:
             path=path,
             fields=hidden,
             value=value,
+            number=number_to_type(claim),
             error=text,
         )
 
@@ -151,16 +159,21 @@ class Recipients:
         path = request.path_parameters["link"]
         token = parse(fields.get("link", ""))
         claim = claim_id_of(fields["claim"], path)
-        return LinkForm(fields, token if token is not None and token.path == path else None, claim)
+        confirmed = fields.get("number") == number_to_type(fields["claim"])
+        if token is not None and token.path != path:
+            token = None
+        return LinkForm(fields, token, claim, confirmed)
 
     async def _file(self, request: Request, opened: Opened, item: OpenedItem) -> Response:
         """Return a file as a download. Browsers never display the file, regardless of its name or
         type. Raises Unavailable if the content cannot be read.
         """
-        name = display_name(item.name) or "secret.txt"
         [content] = await self._links.read(opened, item)
         return request.response(
-            200, content, content_type=b"application/octet-stream", headers=download_headers(name)
+            200,
+            content,
+            content_type=b"application/octet-stream",
+            headers=download_headers(display_name(item.name)),
         )
 
 

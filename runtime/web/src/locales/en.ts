@@ -364,7 +364,7 @@ export const en = {
   'secrets.endToEnd': 'Encrypt end to end',
   'secrets.endToEndHint':
     'This browser encrypts the text. The key is part of the link and is not sent to the server. Recipients need JavaScript or the command line.',
-  'secrets.senderHint': 'Your name, shown to the recipients. Empty: the ID of your credential.',
+  'secrets.senderHint': 'Your name, shown to the recipients as not verified. Empty: your identity, shown as verified if you signed in with OpenID Connect.',
   'secrets.encryption': 'Encryption',
   'secrets.endToEndYes': 'End to end',
   'secrets.endToEndNo': 'On the server',
@@ -418,7 +418,7 @@ export const en = {
   'requests.purpose': 'Purpose',
   'requests.purposeHint': 'Describe the secret that you need and the reason. Everyone who opens the page sees the purpose.',
   'requests.requester': 'Requester',
-  'requests.requesterHint': 'Your name, shown to the submitter. Empty: the ID of your credential.',
+  'requests.requesterHint': 'Your name, shown to the submitter as not verified. Empty: your identity, shown as verified if you signed in with OpenID Connect.',
   'requests.ttl': 'Secret request expires after',
   'requests.labelHint': 'For your own use. Not shown to submitters.',
   'requests.created': 'Secret request created',

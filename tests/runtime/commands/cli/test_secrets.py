@@ -105,11 +105,11 @@ def test_sender_is_shown_in_one_line(recipient: Command, monkeypatch: pytest.Mon
     answer = json.dumps({**example(LinkPreview), "sender": "a\ngatehouse: b"})
     monkeypatch.setattr(Client, "_send", lambda *_, **__: httpx.Response(200, text=answer))
     shown = recipient.run("secrets", "open", stdin="https://sharing.example.com/s/a#b")
-    assert "From a\ufffdgatehouse: b, created" in shown.err
+    assert "From a\ufffdgatehouse: b (not verified), created" in shown.err
 
 
 def test_files_are_written_once_and_private(sender: Command, recipient: Command) -> None:
-    source = sender.folder / "source" / "key.pem"
+    source = sender.folder / "source" / ".env"
     source.parent.mkdir()
     source.write_bytes(bytes(range(256)))
     large = source.with_name("large.bin")
@@ -117,7 +117,7 @@ def test_files_are_written_once_and_private(sender: Command, recipient: Command)
     link = sender.run(
         "secrets", "create", "--file", str(source), "--file", str(large), "--uses", "2"
     ).out.strip()
-    for names in (("key.pem", "large.bin"), ("key-1.pem", "large-1.bin")):
+    for names in ((".env", "large.bin"), (".env-1", "large-1.bin")):
         opened = recipient.run("secrets", "open", stdin=link)
         assert (opened.code, opened.out) == (0, "")
         assert [(recipient.folder / name).read_bytes() for name in names] == [
@@ -125,6 +125,16 @@ def test_files_are_written_once_and_private(sender: Command, recipient: Command)
             large.read_bytes(),
         ]
         assert {stat.S_IMODE((recipient.folder / name).stat().st_mode) for name in names} == {0o600}
+
+
+@pytest.mark.parametrize("options", [(), ("--end-to-end",)])
+def test_text_loses_one_line_end_only(
+    sender: Command, recipient: Command, options: tuple[str, ...]
+) -> None:
+    for end in ("\n", "\r\n", ""):
+        text = "\ufefffirst\r\nsecond\n\rthird\r\n" if end else "\r\n first"
+        link = sender.run("secrets", "create", *options, stdin=text + end).out.strip()
+        assert recipient.run("secrets", "open", stdin=link).out == text
 
 
 class Full(io.StringIO):
@@ -162,7 +172,7 @@ def test_use_is_not_lost_if_the_content_cannot_be_written(
 
 
 @pytest.mark.bound("secrets.schemas:_SAVED_NAME_BYTES_MAX")
-def test_submitted_content_reaches_neither_the_terminal_nor_hidden_files(
+def test_submitted_content_reaches_no_terminal_and_no_hidden_file_at_home(
     sender: Command, recipient: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submission, retrieval = sender.run("secrets", "request", "--purpose", "p").out.split()[1::2]
@@ -172,7 +182,8 @@ def test_submitted_content_reaches_neither_the_terminal_nor_hidden_files(
     assert httpx.post(url, data=form, files=files, timeout=60).status_code == 200
     terminal = type("Terminal", (io.StringIO,), {"isatty": lambda _: True})
     monkeypatch.setattr(io, "StringIO", terminal)
-    assert recipient.run("secrets", "open", stdin=retrieval).out == "a\\x1b[2J\n\tb\\x9b\n"
+    opened = recipient.run("secrets", "open", stdin=retrieval, HOME=str(recipient.folder))
+    assert opened.out == "a\\x1b[2J\n\tb\\x9b\n"
     assert {file.name for file in recipient.folder.iterdir()} == {"zshenv", 80 * "\u754c"}
 
 

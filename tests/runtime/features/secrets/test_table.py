@@ -68,7 +68,8 @@ async def test_wait_for_an_attempt_is_rounded_up_to_whole_seconds(sharing: Shari
     table, counter, began_at = sharing.backend.table, new_id(), 1_800_000_000
 
     async def take(elapsed_s: float) -> int | None:
-        return await table.take_attempt(counter, limit=1, window_s=60.0, now=began_at + elapsed_s)
+        now = began_at + elapsed_s
+        return (await table.take_attempt(counter, limit=1, window_s=60.0, now=now))[0]
 
     assert await take(0) is None
     assert [await take(elapsed_s) for elapsed_s in (0.25, 0.75, 45, 59.25, 59.75)] == [

@@ -16,6 +16,7 @@ import msgspec
 from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.services.sharing import app as sharing_app
+from gatehouse.services.sharing.form_protection import number_to_type
 from gatehouse.services.sharing.lambda_adapter import lambda_handler
 from mangum.types import LambdaContext
 
@@ -42,7 +43,12 @@ class Message:
 def _form(suffix: str) -> Callable[[LinkToken, str], Message]:
     def message(token: LinkToken, claim: str) -> Message:
         nonce = "n" * 32
-        fields = {"csrf": nonce, "claim": claim, "link": token.url(ORIGIN)}
+        fields = {
+            "csrf": nonce,
+            "claim": claim,
+            "link": token.url(ORIGIN),
+            "number": number_to_type(claim),
+        }
         headers = {
             "Cookie": f"__Host-csrf={nonce}",
             "Sec-Fetch-Site": "same-origin",

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gatehouse.core.actor import RequestId
@@ -32,6 +33,8 @@ PASSPHRASE = "a long passphrase"
 
 
 NARROW: Any = {"width": 320, "height": 640}
+#: Text whose bytes browsers change: line ends, a mark at the beginning, and a null character.
+LINES = "\ufefffirst\r\nsecond\nthird\rfourth\r\n"
 
 
 async def defects(page: Page) -> list[Any]:
@@ -47,27 +50,52 @@ async def origin(sharing: Sharing) -> AsyncIterator[str]:
         yield url
 
 
+async def reveal(page: Page) -> None:
+    """Open the link as a person does, who types the number on the page."""
+    label = await page.inner_text("label[for=number]")
+    await page.fill("#number", "".join(re.findall(r"\d", label)))
+    await page.click("button[type=submit]")
+
+
+async def saved(page: Page, button: str) -> tuple[str, bytes]:
+    async with page.expect_download() as download:
+        await page.click(button)
+    file = await download.value
+    return file.suggested_filename, (await file.path()).read_bytes()
+
+
+def sealed(text: bytes) -> tuple[str, bytes]:
+    """Returns the content key in a link, and the ciphertext."""
+    key, nonce = os.urandom(32), os.urandom(12)
+    ciphertext = nonce + AESGCM(key).encrypt(nonce, text, b"gatehouse-e2e-v1")
+    return base64.urlsafe_b64encode(key).decode().rstrip("="), ciphertext
+
+
 async def test_link_is_opened_copied_and_acknowledged(
     browser: Browser, origin: str, sharing: Sharing
 ) -> None:
     secret, [token] = await sharing.create()
-    async with page_of(browser, origin, "status of 404", viewport=NARROW) as page:
+    async with page_of(browser, origin, "status of 403", viewport=NARROW) as page:
         await page.goto(token.url(origin))
         assert not await page.is_visible("#link")
         assert await defects(page) == []
         await page.keyboard.press("Tab")
+        await page.keyboard.type("00")
         await page.keyboard.press("Enter")
-        await page.wait_for_selector("#secret")
+        await expect(page.locator("[role=alert]")).to_be_focused()
+        assert page.url == token.url(origin)
+        assert await defects(page) == []
+        await page.keyboard.press("Tab")
+        await page.keyboard.type((await page.inner_text("label[for=number]"))[-2:])
+        await page.keyboard.press("Enter")
+        await expect(page.locator("h1")).to_be_focused()
         assert await page.input_value("#secret") == TEXT.decode()
-        assert token.secret not in page.url
         await page.wait_for_selector("#acknowledge", state="hidden")
-        await page.click("#hide")
-        assert await page.get_attribute("#hide", "aria-pressed") == "true"
         assert await violations_in_both_themes(page) == []
         assert await page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
-        await page.evaluate("history.back()")
-        await page.wait_for_selector("#secret", state="detached")
-        assert token.secret not in page.url
+        tools = await page.context.new_cdp_session(page)
+        visited = (await tools.send("Page.getNavigationHistory"))["entries"]
+        assert [entry["url"] for entry in visited] == ["about:blank", f"{origin}/s/{token.path}"]
     link = (await sharing.secrets.get(secret.id)).links[token.link_id]
     assert (
         link.uses,
@@ -84,13 +112,15 @@ async def test_link_is_opened_without_javascript(
         browser, origin, "status of 403", java_script_enabled=False, locale="de-DE"
     ) as page:
         await page.goto(token.url(origin))
+        await expect(page.locator("time").first).to_contain_text("UTC")
         await page.fill("#link", token.url(origin))
         await page.fill("#passphrase", "wrong passphrase")
         await page.click("button[type=submit]")
-        await expect(page.locator("[role=alert]")).to_contain_text("falsch")
+        await expect(page.locator("[role=alert]")).to_contain_text("Verbleibende Versuche: 4")
         await page.fill("#passphrase", PASSPHRASE)
         await page.click("button[type=submit]")
         assert await page.input_value("#secret") == TEXT.decode()
+        assert await saved(page, "#save button") == ("secret.txt", TEXT)
         await page.click("#acknowledge button")
         await expect(page.locator("h1")).to_have_text("Vielen Dank")
 
@@ -107,7 +137,8 @@ async def test_pages_work_with_every_language_that_browsers_report(
         await page.goto(token.url(origin))
         await expect(page.locator("html")).to_have_attribute("lang", language)
         await expect(page.locator("#remaining")).to_have_text(re.compile(r"^\(in \d+ \w+\)$"))
-        await page.click("button[type=submit]")
+        await expect(page.locator("time").first).to_contain_text("GMT+14")
+        await reveal(page)
         await expect(page.locator("#secret")).to_have_value(TEXT.decode())
         await expect(page.locator("#acknowledge")).to_be_hidden()
         await page.goto(requested.url(origin))
@@ -119,16 +150,19 @@ async def test_pages_work_with_every_language_that_browsers_report(
 async def test_end_to_end_secret_is_decrypted_in_the_browser(
     browser: Browser, origin: str, sharing: Sharing
 ) -> None:
-    key, nonce = os.urandom(32), os.urandom(12)
-    sealed = nonce + AESGCM(key).encrypt(nonce, TEXT, b"gatehouse-e2e-v1")
-    _, [token] = await sharing.create(items=[], ciphertext_base64=sealed)
-    encoded = base64.urlsafe_b64encode(key).decode().rstrip("=")
+    encoded, ciphertext = sealed(TEXT)
+    _, [token] = await sharing.create(items=[], ciphertext_base64=ciphertext)
     async with page_of(browser, origin, viewport=NARROW) as page:
         sent: list[str] = []
         page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
+        await page.goto(token.url(origin))
+        await reveal(page)
+        await expect(page.locator("#connection-lost")).to_contain_text("The link is incomplete")
+        await page.goto("about:blank")
         await page.goto(f"{token.url(origin)}.{encoded}")
-        await page.click("button[type=submit]")
+        await reveal(page)
         await expect(page.locator("#secret")).to_have_value(TEXT.decode())
+        assert encoded not in page.url
         assert await defects(page) == []
         assert not [line for line in sent if encoded in line.replace("%3D", "=")]
 
@@ -148,25 +182,28 @@ async def test_other_states_of_the_pages_are_accessible(
 
         async def enter(passphrase: str) -> None:
             await page.fill("#passphrase", passphrase)
-            async with page.expect_event("load"):
+            async with page.expect_response(lambda reply: reply.request.method == "POST"):
                 await page.click("button[type=submit]")
+            await expect(page.locator("[role=alert], #files").last).to_be_visible()
 
         await page.goto(origin)
         await check("start")
         await page.goto(link)
         await enter("wrong passphrase")
+        await expect(page.locator("[role=alert]")).to_contain_text("Tries left: 4")
+        await expect(page.locator("[role=alert]")).to_be_focused()
         await check("wrong passphrase")
         for _ in range(NETWORK_ATTEMPTS_MAX - 1):
             with pytest.raises(WrongPassphrase):
                 await sharing.open(token, passphrase="wrong passphrase", client=local)
         await enter(PASSPHRASE)
-        assert "10" in await page.inner_text("[role=alert]")
+        await expect(page.locator("[role=alert]")).to_contain_text("10")
         await check("locked")
         sharing.clock.advance(600)
         await enter(PASSPHRASE)
         await check("text and files")
-        async with page.expect_event("load"):
-            await page.click("#acknowledge button")
+        await page.click("#acknowledge button")
+        await expect(page.locator("h1")).to_have_text("Thank you")
         await check("acknowledged")
         await page.goto(link)
         await page.reload()
@@ -186,11 +223,9 @@ async def test_hostile_text_and_file_name_are_inert(
     )
     async with page_of(browser, origin) as page:
         await page.goto(token.url(origin))
-        await page.click("button[type=submit]")
-        assert await page.input_value("#secret") == hostile
-        async with page.expect_download() as download:
-            await page.click("li button")
-        assert (await (await download.value).path()).read_bytes() == b"<svg onload=alert(1)>"
+        await reveal(page)
+        await expect(page.locator("#secret")).to_have_value(hostile)
+        assert (await saved(page, "li button"))[1] == b"<svg onload=alert(1)>"
         assert await page.title() == await page.inner_text("h1")
 
 
@@ -215,11 +250,10 @@ async def test_secret_is_submitted_with_the_keyboard(
         assert token.secret not in page.url
         assert await page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
         await page.goto(link.url(origin))
-        await page.click("button[type=submit]")
-        assert await page.input_value("#secret") == TEXT.decode()
-        async with page.expect_download() as download:
-            await page.click("li button")
-        assert (await (await download.value).path()).read_bytes() == b"\x00\xff"
+        assert "request:" not in await page.inner_text("dl")
+        await reveal(page)
+        await expect(page.locator("#secret")).to_have_value(TEXT.decode())
+        assert await saved(page, "li button") == ("key.bin", b"\x00\xff")
 
 
 async def _fail(page: Page, path: str, loss: str) -> None:
@@ -230,7 +264,7 @@ async def _fail(page: Page, path: str, loss: str) -> None:
 
     async def handle(route: Route) -> None:
         nonlocal posts
-        if route.request.method not in ("POST", "HEAD") or posts:
+        if route.request.method != "POST" or posts:
             await route.continue_()
             return
         posts += 1
@@ -246,6 +280,7 @@ async def _fail(page: Page, path: str, loss: str) -> None:
         await page.context.set_offline(True)
     await page.click("button[type=submit]")
     await expect(page.locator("#connection-lost")).to_be_in_viewport(ratio=0.99)
+    await expect(page.locator("#connection-lost")).to_be_focused()
     await expect(page.locator("#connection-lost")).to_contain_text("The connection was lost")
     assert await violations_in_both_themes(page) == []
     await page.context.set_offline(False)
@@ -272,19 +307,20 @@ async def test_submitter_without_a_connection_keeps_text_files_and_link(
         await page.wait_for_selector("#submitted")
         assert token.secret not in page.url
         await page.goto(link.url(origin))
-        await page.click("button[type=submit]")
-        assert await page.input_value("#secret") == "typed by the submitter"
+        await reveal(page)
+        await expect(page.locator("#secret")).to_have_value("typed by the submitter")
         assert await page.locator("li button").count() == 1
 
 
+@pytest.mark.parametrize("loss", ["offline", "response lost", "proxy"])
 async def test_recipient_without_a_connection_keeps_the_link(
-    browser: Browser, origin: str, sharing: Sharing
+    browser: Browser, origin: str, sharing: Sharing, loss: str
 ) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
     async with page_of(browser, origin, _LOST, viewport=NARROW) as page:
         await page.goto(token.url(origin))
         await page.fill("#passphrase", PASSPHRASE)
-        await _fail(page, f"/s/{token.path}", "offline")
+        await _fail(page, f"/s/{token.path}", loss)
         assert page.url == token.url(origin)
         assert await page.input_value("#passphrase") == PASSPHRASE
         await page.click("button[type=submit]")
@@ -310,3 +346,99 @@ async def test_secret_is_submitted_without_javascript(
         await page.click("button[type=submit]")
         await expect(page.locator("h1")).to_have_text("Vielen Dank")
     assert await sharing.read(link) == b"erste Zeile\nzweite"
+
+
+@pytest.mark.parametrize("can_copy", [True, False])
+async def test_text_is_hidden_and_copied_without_the_clipboard_api(
+    browser: Browser, origin: str, sharing: Sharing, can_copy: bool
+) -> None:
+    _, [token] = await sharing.create(LINES.encode())
+    async with page_of(browser, origin) as page:
+        await page.add_init_script(
+            "Object.defineProperty(navigator, 'clipboard', { value: undefined });"
+            "addEventListener('copy', ({ clipboardData }) => {"
+            "  window.copied = clipboardData.getData('text/plain'); });"
+            + ("" if can_copy else "document.execCommand = () => false;")
+        )
+        await page.goto(token.url(origin))
+        await reveal(page)
+        await page.click("#hide")
+        assert await page.input_value("#secret") == "\u2022" * 8
+        await expect(page.locator("#hide")).to_have_text("Show")
+        await page.click("#copy")
+        if can_copy:
+            await expect(page.locator("#note")).to_have_text("Copied")
+            assert await page.evaluate("copied") == LINES
+            await expect(page.locator("#copy")).to_be_focused()
+        else:
+            await expect(page.locator("#note")).to_contain_text("Ctrl+C")
+            selected = await page.evaluate("document.getSelection().toString()")
+            assert selected == LINES.replace("\r\n", "\n").replace("\r", "\n")
+        await expect(page.locator("#hide")).to_have_text("Hide")
+        await expect(page.locator("#status")).to_contain_text("cannot be used again")
+        assert await violations_in_both_themes(page) == []
+
+
+@pytest.mark.parametrize("kind", ["text", "text with a null character", "end to end"])
+@pytest.mark.parametrize("is_acknowledged", [True, False])
+async def test_text_is_saved_with_its_bytes(
+    browser: Browser, origin: str, sharing: Sharing, kind: str, is_acknowledged: bool
+) -> None:
+    text = LINES + ("\0" if "null" in kind else "")
+    encoded, ciphertext = sealed(text.encode())
+    if kind == "end to end":
+        _, [token] = await sharing.create(items=[], ciphertext_base64=ciphertext)
+    else:
+        _, [token] = await sharing.create(text.encode())
+    permissions = ["clipboard-read", "clipboard-write"]
+    async with page_of(browser, origin, "ERR_FAILED", permissions=permissions) as page:
+        if not is_acknowledged:
+            await page.route("**/acknowledge", lambda route: route.abort())
+        await page.goto(f"{token.url(origin)}.{encoded}")
+        await reveal(page)
+        await page.click("#copy")
+        await expect(page.locator("#note")).to_have_text("Copied")
+        if "null" not in kind:
+            await expect(page.locator("#acknowledge")).to_be_visible(visible=not is_acknowledged)
+            assert await page.evaluate("navigator.clipboard.readText()") == text
+        assert await saved(page, "#save button") == ("secret.txt", text.encode())
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+async def test_scanner_that_clicks_does_not_use_the_link(
+    browser: Browser, origin: str, sharing: Sharing, scripts: bool
+) -> None:
+    """One scanner runs the scripts of the page, clicks every button and sends every form. The other
+    requests the page and sends every form with its default values and the link.
+    """
+    _, [token] = await sharing.create()
+    link = token.url(origin)
+    if scripts:
+        async with page_of(browser, origin, "status of 403") as page:
+            await page.goto(link)
+            for button in await page.query_selector_all("button, [role=button], a"):
+                await button.click()
+            await page.evaluate(
+                "document.forms[0].dispatchEvent(new Event('submit', { cancelable: true }))"
+            )
+            await expect(page.locator("[role=alert]")).to_be_visible()
+            async with page.expect_navigation():
+                await page.evaluate("document.forms[0].submit()")
+    else:
+        async with httpx.AsyncClient(base_url=origin, trust_env=False) as client:
+            page_text = (await client.get(f"/s/{token.path}")).text
+            assert (await client.head(f"/s/{token.path}")).status_code == 200
+            forms = re.findall(r'<form method="post" action="([^"]+)"', page_text)
+            fields = dict(re.findall(r'<input [^>]*name="(\w+)"[^>]*? value="([^"]*)"', page_text))
+            assert (len(forms), {*fields}) == (1, {"csrf", "claim", "link"})
+            for action in (*forms, f"{forms[0]}/items/0"):
+                for number in ("", "1"):
+                    reply = await client.post(
+                        action, data={**fields, "link": link, "number": number}
+                    )
+                    assert reply.status_code == 403
+    assert (await sharing.secrets.get(token.secret_id)).links[token.link_id].uses == 0
+    async with page_of(browser, origin) as page:
+        await page.goto(link)
+        await reveal(page)
+        await expect(page.locator("#secret")).to_have_value(TEXT.decode())

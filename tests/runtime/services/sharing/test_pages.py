@@ -7,15 +7,22 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.core.actor import Actor
 from gatehouse.features.secrets.link_token import LinkToken
-from gatehouse.features.secrets.schemas import FILES_MAX
+from gatehouse.features.secrets.schemas import FILES_MAX, CreateSecret
 from gatehouse.features.secrets.service import NewItem
 from gatehouse.services.sharing.pages import TEXTS, language
 
 from tests.runtime.features.requests.test_service import request
 from tests.runtime.features.secrets.services import ORIGIN, TEXT, Sharing
 from tests.runtime.services.sharing import test_submitters
-from tests.runtime.services.sharing.test_recipients import PASSPHRASE, SAME_ORIGIN, hidden, submit
+from tests.runtime.services.sharing.test_recipients import (
+    PASSPHRASE,
+    SAME_ORIGIN,
+    hidden,
+    number,
+    submit,
+)
 
 pytestmark = pytest.mark.requirement("SS-13")
 Submit = Callable[..., Awaitable[httpx.Response]]
@@ -51,6 +58,31 @@ async def test_reading_a_page_changes_nothing(
         assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC", reply.text)
 
 
+@pytest.mark.parametrize(
+    ("creator", "name", "verified"),
+    [
+        ("person", "", True),
+        ("person", "Ada (verified)", False),
+        ("person", "person:grace", False),
+        ("key", "", False),
+        ("key", "person:ada", False),
+    ],
+)
+async def test_only_the_identity_of_a_signed_in_person_is_verified(
+    browser: httpx.AsyncClient, sharing: Sharing, creator: Any, name: str, verified: bool
+) -> None:
+    actor = Actor(creator, "ada")
+    new = CreateSecret(text="text", sender=name)
+    _, [token] = await sharing.secrets.create(new, actor.label, actor)
+    page = (await browser.get(f"/s/{token.path}")).text
+    lookup = await browser.post("/v1/links/lookup", json={"link": token.url(ORIGIN)})
+    assert (TEXTS["en"]["verified"] in page, TEXTS["en"]["unverified"] in page) == (
+        verified,
+        not verified,
+    )
+    assert ("<dd>ada<br>" in page, lookup.json()["sender_verified"]) == (verified, verified)
+
+
 @pytest.mark.parametrize("kind", ["s", "r"])
 async def test_form_of_another_site_is_denied(
     browser: httpx.AsyncClient, sharing: Sharing, kind: str
@@ -65,7 +97,8 @@ async def test_form_of_another_site_is_denied(
         {"form": {"csrf": ""}},
     ]
     replies = [await submit_form(browser, token, **content, **form) for form in forms]
-    form = hidden((await browser.get(path)).text) | {"link": token.url(ORIGIN), **content}
+    form = hidden(page := (await browser.get(path)).text) | number(page)
+    form |= {"link": token.url(ORIGIN), **content}
     browser.cookies.clear()  # the page sets the cookie
     encoded: dict[str, Any] = (
         {"files": test_submitters.multipart([*form.items()])} if kind == "r" else {"data": form}

@@ -3,6 +3,7 @@
 import html
 import re
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -22,6 +23,12 @@ def hidden(page: str) -> dict[str, str]:
     }
 
 
+def number(page: str) -> dict[str, str]:
+    """The number that the page asks for, if it does."""
+    match = re.search(r'<label for="number">[^<]*(\d\d)', page)
+    return {} if match is None else {"number": match[1]}
+
+
 def shown(page: str) -> str:
     match = re.search(r"<textarea[^>]*>\n(.*)</textarea>", page, re.DOTALL)
     assert match is not None
@@ -38,6 +45,7 @@ async def submit(
     page = await browser.get(f"/s/{token.path}")
     form = {
         **hidden(page.text),
+        **number(page.text),
         "link": url(token),
         **({"passphrase": passphrase} if passphrase else {}),
         **changes.pop("form", {}),
@@ -88,6 +96,8 @@ async def test_passphrase_errors_are_shown_on_the_page(
         ("../../etc/passwd", "passwd"),
         ("a\r\nSet-Cookie: x=1", "aSet-Cookie%3A%20x%3D1"),
         ("\u202egnp.exe", "gnp.exe"),
+        (".env", ".env"),
+        ("\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", quote("نمی\u200cخواهم")),
         ("-rf .", "rf"),
         ("...", "secret.txt"),
     ],
@@ -97,7 +107,8 @@ async def test_file_is_always_an_attachment(
 ) -> None:
     content = b"<script>alert(1)</script>" * 10_000
     _, [token] = await sharing.create(items=[NewItem(content, name, "text/html")])
-    reply = await submit(browser, token)
+    form = hidden((await submit(browser, token)).text)
+    reply = await browser.post(f"/s/{token.path}/items/0", data=form, headers=SAME_ORIGIN)
     assert (reply.status_code, reply.content) == (200, content)
     assert reply.headers["content-disposition"] == f"attachment; filename*=UTF-8''{expected}"
     assert reply.headers["content-type"] == "application/octet-stream"

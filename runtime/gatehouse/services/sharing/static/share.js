@@ -1,81 +1,100 @@
-// Enhances the recipient pages, which also work without this script: fills in the link, copies or hides the text, shows the
-// remaining time, and decrypts end-to-end content.
+// Enhances the pages, which also work without this script: fills in the link, stays on the page until the service has
+// answered, copies, hides and saves the text, shows local times, and decrypts end-to-end content.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
-const fragment = location.hash.slice(1);
-const [linkSecret, contentKey] = fragment.split(".");
+const language = document.documentElement.lang;
+const [linkSecret, contentKey] = location.hash.slice(1).split(".");
+let text; // the text of the secret, with its line ends
+let isLocal = false; // only this page has the text
+let busy = false;
 
-// Browsers do not send the part of the link after # to the server, so copy this part into the form.
 function prepare(form) {
-  const field = form.elements.namedItem("link");
-  if (field && linkSecret) {
+  // Browsers do not send the part of the link after # to the server, so copy this part into the form.
+  if (form.dataset.link && linkSecret) {
+    const field = form.elements.namedItem("link");
     field.value = `${form.dataset.link}#${linkSecret}`;
     field.required = false;
     byId("link-field").hidden = true;
   }
-  form.action += fragment ? `#${fragment}` : "";
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    byId("connection-lost").hidden = true;
-    enable(form, false);
-    (form.enctype === "multipart/form-data" ? send : open)(form);
+    if (form.id === "save" && isLocal) {
+      save(new Blob([text]), form.dataset.name);
+    } else if (form.dataset.incomplete && contentKey?.length !== 43) {
+      fail(form, form.dataset.incomplete); // before the link is used
+    } else if (!busy) {
+      send(form);
+    }
   });
 }
 
-function enable(form, enabled) {
-  form.querySelectorAll("button[data-once]").forEach((button) => { button.disabled = !enabled; });
+function wait(waits) {
+  busy = waits;
+  document.querySelector("main").ariaBusy = String(waits);
 }
 
 // The page keeps the link and what was typed.
-function fail(form, text) {
+function fail(form, problem) {
+  wait(false);
   const alert = byId("connection-lost");
-  alert.textContent = text ?? alert.dataset.text;
-  alert.role = "alert";
+  alert.textContent = problem ?? alert.dataset.text;
   alert.hidden = false;
-  alert.scrollIntoView({ block: "nearest" });
-  enable(form, true);
+  form.append(alert);
+  alert.focus();
 }
 
-// Leaves the page only if the service can be reached. A reload of the next page sends the form again, without another use.
-async function open(form) {
-  const reply = await fetch(location.pathname, { method: "HEAD", cache: "no-store" }).catch(() => undefined);
-  if (!reply || reply.status >= 500) {
-    fail(form);
-    return;
-  }
-  // The next page gets the fragment from the form's action URL. Remove the fragment from the history.
-  history.replaceState(null, "", location.pathname);
-  form.submit();
-}
-
-// Sends the form without leaving the page, until the service has received the content.
+// Sends a form without leaving the page. The answer is a page, or a file to save.
 function send(form) {
   const request = new XMLHttpRequest();
-  request.open("POST", location.pathname);
+  request.open("POST", form.action);
   request.responseType = "document";
+  request.onreadystatechange = () => {
+    if (request.readyState === 2 && request.getResponseHeader("content-disposition")) { request.responseType = "blob"; }
+  };
   request.onerror = () => fail(form);
   request.onload = () => {
-    const page = request.response;
-    const main = page?.querySelector("main");
-    const isTemporary = request.status === 429 || request.status >= 500;
-    if (!main || (isTemporary && !main.querySelector("form[data-link]"))) {
-      fail(form, request.status === 429 ? main?.querySelector("p")?.textContent : undefined);
+    const { response, status } = request;
+    if (response instanceof Blob) {
+      wait(false);
+      save(response, decodeURIComponent(request.getResponseHeader("content-disposition").split("''")[1]));
       return;
     }
-    document.title = page.title;
+    const main = response?.querySelector("main");
+    if (!main || (status >= 400 && !main.querySelector("form") && !(status === 404 && form.dataset.link))) {
+      fail(form, status < 500 ? main?.querySelector("p").textContent : undefined);
+      return;
+    }
+    wait(false);
+    document.title = response.title;
     document.querySelector("main").replaceWith(main);
     start();
-    const heading = document.querySelector("h1");
-    heading.tabIndex = -1;
-    heading.focus();
+    const target = main.querySelector("[autofocus]") ?? main.querySelector("h1");
+    target.tabIndex = -1;
+    target.focus();
   };
-  request.send(new FormData(form));
+  byId("connection-lost").hidden = true;
+  wait(true);
+  const fields = new FormData(form);
+  request.send(form.enctype === "multipart/form-data" ? fields : new URLSearchParams(fields));
+}
+
+function save(blob, name) {
+  const anchor = document.createElement("a");
+  anchor.href = URL.createObjectURL(blob);
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 60000);
+}
+
+function showLocalTime(time) {
+  const parts = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZoneName: "short" };
+  time.textContent = new Intl.DateTimeFormat(language, parts).format(new Date(time.dateTime));
 }
 
 function showRemaining(remaining) {
   const end = Date.parse(remaining.dataset.end);
-  const format = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "always" });
+  const format = new Intl.RelativeTimeFormat(language, { numeric: "always" });
   const update = () => {
     const seconds = Math.max(0, Math.round((end - Date.now()) / 1000));
     const [amount, unit] = seconds >= 172800 ? [seconds / 86400, "day"] : seconds >= 7200 ? [seconds / 3600, "hour"]
@@ -93,48 +112,81 @@ async function decrypt(sealed) {
   const key = await crypto.subtle.importKey("raw", bytes(contentKey), "AES-GCM", false, ["decrypt"]);
   const data = bytes(sealed);
   const parameters = { name: "AES-GCM", iv: data.slice(0, 12), additionalData: new TextEncoder().encode("gatehouse-e2e-v1") };
-  return new TextDecoder("utf-8", { fatal: true }).decode(await crypto.subtle.decrypt(parameters, key, data.slice(12)));
+  return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await crypto.subtle.decrypt(parameters, key, data.slice(12)));
 }
 
+// Acknowledges a text. The service may then delete it.
 async function acknowledge() {
   const form = byId("acknowledge");
-  if (form && form.dataset.automatic !== undefined) {
-    const reply = await fetch(form.action.split("#")[0], { method: "POST", body: new URLSearchParams(new FormData(form)) });
-    form.hidden = reply.ok;
+  if (form.dataset.automatic !== undefined) {
+    const reply = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }).catch(() => undefined);
+    form.hidden = reply?.ok ?? false;
+    isLocal ||= form.hidden;
   }
 }
 
+// For browsers and pages without the clipboard API.
+function copySelected(secret) {
+  const copy = (event) => {
+    event.clipboardData.setData("text/plain", text);
+    event.preventDefault();
+  };
+  secret.select();
+  document.addEventListener("copy", copy);
+  const copied = document.execCommand("copy");
+  document.removeEventListener("copy", copy);
+  return copied;
+}
+
 async function present(secret) {
+  text = secret.defaultValue; // unlike `value`, with CR LF
   if (secret.dataset.sealed) {
     try {
-      secret.value = await decrypt(secret.dataset.sealed);
-      byId("encrypted").hidden = true;
+      text = secret.value = await decrypt(secret.dataset.sealed);
     } catch {
       byId("decrypt-failed").hidden = false;
       return;
     }
+    isLocal = true;
+    removeFragment();
+    byId("encrypted").hidden = true;
+    byId("save").hidden = false;
   }
+  const [copy, hide] = [byId("copy"), byId("hide")];
+  let isHidden = false;
+  const toggle = () => {
+    isHidden = !isHidden;
+    secret.value = isHidden ? "\u2022".repeat(8) : text;
+    [hide.textContent, hide.dataset.other] = [hide.dataset.other, hide.textContent];
+  };
+  hide.addEventListener("click", toggle);
+  copy.addEventListener("click", async () => {
+    let copied = true;
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      if (isHidden) { toggle(); }
+      copied = copySelected(secret);
+      if (copied) { copy.focus(); }
+    }
+    byId("note").textContent = copied ? copy.dataset.done : copy.dataset.manual;
+  });
   byId("tools").hidden = false;
-  byId("copy").addEventListener("click", async () => {
-    await navigator.clipboard.writeText(secret.value);
-    byId("status").textContent = byId("copy").dataset.done;
-  });
-  byId("hide").addEventListener("click", (event) => {
-    const hidden = secret.classList.toggle("hidden");
-    event.currentTarget.setAttribute("aria-pressed", String(hidden));
-  });
   await acknowledge();
 }
 
+// The content is on the page, so remove the link secret from the address bar and the history.
+function removeFragment() {
+  history.replaceState(null, "", location.pathname);
+}
+
 function start() {
-  document.querySelectorAll("form[data-link]").forEach(prepare);
+  document.querySelectorAll("form").forEach(prepare);
+  document.querySelectorAll("time").forEach(showLocalTime);
   const remaining = byId("remaining");
   if (remaining) { showRemaining(remaining); }
   const secret = byId("secret");
-  if (secret || byId("files") || byId("submitted")) {
-    // The link was used: remove the link secret from the address bar and the history.
-    history.replaceState(null, "", location.pathname);
-  }
+  if ((secret && !secret.dataset.sealed) || byId("files") || byId("submitted")) { removeFragment(); }
   if (secret) { present(secret); }
 }
 
