@@ -59,7 +59,8 @@ class MonitoringSettings(Section):
     a channel of its own, because AWS accepts a channel once."""
     pager_url: Annotated[str | None, HTTPS_URL] = None
     """HTTPS endpoint of a pager, such as PagerDuty or Opsgenie, that receives the same
-    notifications and confirms its subscription itself. Whoever knows the URL can raise incidents.
+    notifications and confirms its subscription itself. Its host must be in `hosts` of
+    `policies.toml`. Whoever knows the URL can raise incidents.
     """
     runbooks_url: Annotated[
         str,
