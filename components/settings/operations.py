@@ -57,8 +57,8 @@ class MonitoringSettings(Section):
     account needs a channel of its own, because AWS accepts a channel once."""
     pager_url: Annotated[str | None, HTTPS_URL] = None
     """HTTPS endpoint of a pager for CloudWatch alarms, such as that of PagerDuty or Opsgenie, which
-    receives pages only and confirms its subscription itself. Whoever knows the URL can raise
-    incidents."""
+    receives pages only and confirms its subscription itself. Its host must be in `hosts` of
+    `policies.toml`. Whoever knows the URL can raise incidents."""
     runbooks_url: Annotated[
         str,
         string(

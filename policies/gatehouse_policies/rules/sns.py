@@ -1,5 +1,7 @@
 """Rules for SNS topics."""
 
+from urllib.parse import urlsplit
+
 from gatehouse_policies.analysis.iam.denials import denies_requests_without_tls
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
@@ -25,7 +27,7 @@ from gatehouse_policies.engine.rule import CheckResults, Violation, stack_rule
         "aws.sns.TopicPolicy"
     ),
     types=aws("sns.Topic", "sns.TopicPolicy", "sns.TopicSubscription"),
-    lists=ACCOUNTS,
+    lists={**ACCOUNTS, "hosts": ()},
     upstream="SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 SNS3",
     url="https://docs.aws.amazon.com/sns/latest/dg/sns-security-best-practices.html",
 )
@@ -33,6 +35,9 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
     if topic.type in aws("sns.TopicSubscription"):
         if topic.props.text("protocol") == "http":
             yield Violation("protocol is http", 'set protocol="https"')
+        elif host := _unknown_host(topic):
+            fix = "add the host to `hosts` in the configuration file, or remove the subscription"
+            yield Violation(f"messages go to {host}, which is not in the list `hosts`", fix)
         return
     policies = aws("sns.TopicPolicy")
     if is_evaluated_elsewhere(topic, stack, policies, "arn", aws("sns.Topic")):
@@ -53,3 +58,13 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
         for message in public_or_foreign_access(document, topic, "the topic policy"):
             fix = "name the principals, or add the account to the list `accounts` of the rule"
             yield Violation(message, fix)
+
+
+def _unknown_host(subscription: Resource) -> str:
+    """The host of an HTTPS endpoint that is neither an output of the program nor declared."""
+    props = subscription.props
+    if props.text("protocol") != "https" or subscription.property_dependencies.get("endpoint"):
+        return ""
+    host = urlsplit(props.text("endpoint")).hostname or ""
+    own = subscription.lists["hosts"]
+    return "" if any(host == name or host.endswith(f".{name}") for name in own) else host

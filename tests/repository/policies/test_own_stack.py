@@ -32,7 +32,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "recovery.stack": "proddr",
         "delivery": DELIVERY,
         "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
-        "monitoring.pager_url": "https://events.example.com/key/enqueue",
+        "monitoring.pager_url": "https://events.pagerduty.com/integration/key/enqueue",
         "waf.console_networks": ["192.0.2.0/24", "2001:db8::/32"],
     },
     "restored": RESTORED,

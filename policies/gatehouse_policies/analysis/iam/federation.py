@@ -1,7 +1,7 @@
 """Trust policies for identity providers: whose tokens may assume a role."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gatehouse_policies.analysis.iam.actions import is_narrowing
 from gatehouse_policies.analysis.iam.grammar import Condition, Document, Statement
@@ -13,6 +13,8 @@ _AUDIENCES = {
     ":saml-provider/": "saml:aud",
     "cognito-identity.amazonaws.com": "cognito-identity.amazonaws.com:aud",
 }
+# https://docs.aws.amazon.com/cognito/latest/developerguide/role-trust-and-permissions.html
+_GUESTS = {"cognito-identity.amazonaws.com:amr": "unauthenticated"}
 # The audience of all tokens for AWS.
 _AWS_AUDIENCE = "sts.amazonaws.com"
 # Issuers whose tokens name the customer in the subject (sub). Without a subject that names one, any
@@ -48,6 +50,11 @@ def federation_defects(document: Document) -> tuple[str, ...]:
                 defects.append(
                     f"the trust policy does not require the audience ({audience}) of the "
                     f"identity provider"
+                )
+            elif audience.startswith("cognito") and _matches(allow, _GUESTS):
+                defects.append(
+                    "the trust policy allows guests: it does not require "
+                    "cognito-identity.amazonaws.com:amr to be authenticated"
                 )
             elif (
                 issuer.partition("/")[0].endswith(_SHARED_ISSUERS) or issuer.startswith("oidc.eks.")
@@ -132,7 +139,12 @@ def _accepts(allow: Statement, issuer: str, subject: str) -> bool:
         "repository_owner": repository.partition("/")[0],
     }
     context = {f"{issuer}:{name}": value for name, value in claims.items()}
-    return subject != "" and all(
+    return subject != "" and _matches(allow, context)
+
+
+def _matches(allow: Statement, context: Mapping[str, str]) -> bool:
+    """True if no condition on these keys rejects a token with these values."""
+    return all(
         result_of(condition, context) is not False
         for condition in allow.conditions
         if condition.key in context
