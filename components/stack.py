@@ -124,8 +124,9 @@ class StackResources:
         groups = SecurityGroups("security-groups", stack, vpc_id, self.vpc.prefix_lists, opts)
         self.security_groups = groups.groups
         NetworkAcls("network-acls", stack, vpc_id, subnets, opts)
-        endpoints = Placement(self.vpc.endpoint_subnets, self.security_groups["endpoints"])
-        VpcEndpoints("vpc-endpoints", stack, vpc_id, endpoints, opts)
+        if self.vpc.endpoint_subnets:
+            endpoints = Placement(self.vpc.endpoint_subnets, self.security_groups["endpoints"])
+            VpcEndpoints("vpc-endpoints", stack, vpc_id, endpoints, opts)
         self.service_discovery = ServiceDiscovery("service-discovery", stack, vpc_id, opts)
 
     def _secrets(self) -> None:
@@ -262,10 +263,11 @@ class StackResources:
             function = self._function_resources(synthetic_probe.NAME)
             self.probe = SyntheticProbe(synthetic_probe.NAME, self.stack, function, self.opts)
         others = [*self.alarms.created, *(self.probe.alarms if self.probe else ())]
-        CompositeAlarms(
-            *("composite-alarms", self.stack, self.topics, others),
-            *(self.alarms.service_alarms, self.opts),
-        )
+        if self.settings.monitoring.creates_alarms:
+            CompositeAlarms(
+                *("composite-alarms", self.stack, self.topics, others),
+                *(self.alarms.service_alarms, self.opts),
+            )
         logs_key_arn = self.keys.logs_arn
         findings = DataProtection("data-protection", self.stack, logs_key_arn, self.opts)
         self.findings_log_group = findings.log_group
@@ -294,6 +296,8 @@ class StackResources:
         if self.distribution:
             # CloudFront evaluates the requests for the console with a web ACL of its own.
             del hosts[CONSOLE]
+        if not self.settings.waf.enabled:
+            return
         stages = {name: function.stage_arn for name, function in self.functions.items()}
         WebAcl(
             "web-acl",
@@ -421,7 +425,8 @@ class StackResources:
         }
         if self.trail:
             log_groups["trail"] = self.trail.log_group
-        LogAlarms("log-alarms", self.stack, self.topics, log_groups, self.opts)
+        if self.settings.monitoring.creates_alarms:
+            LogAlarms("log-alarms", self.stack, self.topics, log_groups, self.opts)
 
     def _placement(self, tier: str, group: str) -> Placement:
         return Placement(self.vpc.subnets[tier], self.security_groups[group])
@@ -442,6 +447,7 @@ class StackResources:
                 "taskDefinition": self.tasks["migrate"].definition_arn,
                 "subnets": self.vpc.subnets["app"],
                 "securityGroup": self.security_groups["migrate"],
+                "assignPublicIp": "ENABLED" if settings.network.has_public_tasks else "DISABLED",
             },
             "rotation": {
                 "function": self.rotation_function.function,

@@ -20,7 +20,10 @@ def migrate(stack: Stack, output: Mapping[str, Any]) -> None:
     if f"/{stack.names.name(CONTAINER)}:" not in definition:  # the state may have changed
         raise CommandFailed(f"the migration of the stack {stack.name} has another task definition")
     ecs = stack.client("ecs")
-    groups = {"securityGroups": [output["securityGroup"]], "assignPublicIp": "DISABLED"}
+    groups = {
+        "securityGroups": [output["securityGroup"]],
+        "assignPublicIp": output.get("assignPublicIp", "DISABLED"),
+    }
     network = {"subnets": output["subnets"], **groups}
     response = ecs.run_task(
         cluster=stack.cluster,

@@ -22,7 +22,7 @@ START_MINUTES = 20
 
 
 class EcsCluster(StackComponent):
-    """An ECS cluster with enhanced Container Insights.
+    """An ECS cluster with Container Insights.
 
     Why: Fargate runs the tasks, so there are no hosts to patch. Container Insights records CPU,
         memory and network per task.
@@ -33,7 +33,7 @@ class EcsCluster(StackComponent):
         cluster = aws.ecs.Cluster(
             name,
             name=self.names.name("main"),
-            settings=[{"name": "containerInsights", "value": "enhanced"}],
+            settings=[{"name": "containerInsights", "value": self.settings.telemetry.insights}],
             tags=tags("none"),
             opts=self.child,
         )
@@ -101,7 +101,7 @@ class EcsService(StackComponent):
             network_configuration={
                 "subnets": list(placement.subnet_ids),
                 "security_groups": [placement.security_group_id],
-                "assign_public_ip": False,
+                "assign_public_ip": self.settings.network.has_public_tasks,
             },
             load_balancers=load_balancers or None,
             service_registries={"registry_arn": registry_arn} if registry_arn else None,

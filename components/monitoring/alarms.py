@@ -103,7 +103,7 @@ class Alarms(StackComponent):
                 metric_alarms.event_alarm(
                     rule.name, rule.description, rule.runbook, rule.severity, names
                 )
-                for rule in rules
+                for rule in (rules if settings.monitoring.creates_alarms else ())
             ),
         ]
         self.created = [metric_alarm(alarm, stack, topics, self) for alarm in own]
@@ -113,7 +113,7 @@ class Alarms(StackComponent):
             self.service_alarms[service] = [alarm.name for alarm in alarms]
             self.created += alarms
             own += definitions
-        for rule in rules:
+        for rule in rules if settings.monitoring.creates_alarms else ():
             self._event_rule(rule, topics.notices["event"])
         shown = [
             *own,
@@ -125,6 +125,8 @@ class Alarms(StackComponent):
             *(alarm for _, _, alarm in log_alarms(stack)),
         ]
         composites = list(composite_alarms(stack, self.service_alarms))
+        if not settings.monitoring.creates_alarms:
+            shown, composites = own, []
         body = pulumi.Output.json_dumps(dashboard_body(stack, resources, shown, composites))
         aws.cloudwatch.Dashboard(
             name, dashboard_name=names.name("overview"), dashboard_body=body, opts=self.child

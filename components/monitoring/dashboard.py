@@ -139,6 +139,8 @@ class _Dashboard:
         User Guide, "Amazon ECS Container Insights metrics", read 2026-11-29).
         """
         names, cluster = self.stack.names, self.resources.cluster
+        if self.stack.settings.telemetry.insights == "disabled":
+            return
         for service in self.stack.contract.ecs_services:
             metric = ("ECS/ContainerInsights", "DeploymentCount", "ClusterName", cluster)
             series = _series((*metric, "ServiceName", names.name(service)), service, "Maximum")

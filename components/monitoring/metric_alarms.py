@@ -165,6 +165,8 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
     (`service_alarms`).
     """
     settings, names = stack.settings, stack.names
+    if not settings.monitoring.creates_alarms:
+        return
     functions = [function.service.name for function in stack.contract.functions.values()]
     for service in (*resources.target_groups, *functions):
         for window in BURN_RATES:
@@ -190,17 +192,19 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
             "saturation",
             Metric(LOAD_BALANCER, "RejectedConnectionCount", balancer),
         )
-    web_acl = {"WebACL": names.name("edge"), "Region": names.region, "Rule": "ALL"}
-    yield Alarm(
-        "requests-blocked",
-        "The web ACL blocks an unusual number of requests. Possible causes: an attack, or a rule "
-        "that blocks requests of your clients. Check the sampled requests of the web ACL.",
-        "blocked-requests",
-        Metric("AWS/WAFV2", "BlockedRequests", web_acl),
-        settings.monitoring.denied_requests_alarm_threshold,
-    )
+    if settings.waf.enabled:
+        web_acl = {"WebACL": names.name("edge"), "Region": names.region, "Rule": "ALL"}
+        yield Alarm(
+            "requests-blocked",
+            "The web ACL blocks an unusual number of requests. Possible causes: an attack, or a "
+            "rule that blocks requests of your clients. Check the sampled requests of the web ACL.",
+            "blocked-requests",
+            Metric("AWS/WAFV2", "BlockedRequests", web_acl),
+            settings.monitoring.denied_requests_alarm_threshold,
+        )
+    has_insights = settings.telemetry.insights != "disabled"
     for service in stack.contract.ecs_services:
-        yield from _ecs_service(service, resources.cluster, names)
+        yield from _ecs_service(service, resources.cluster, names, has_insights=has_insights)
     yield from database_alarms(resources.database, settings.database)
     for zone, nat_gateway in resources.nat_gateways.items():
         yield Alarm(
@@ -456,7 +460,7 @@ def _published(stack: Stack) -> Iterator[Alarm]:
     )
 
 
-def _ecs_service(name: str, cluster: Text, names: Naming) -> Iterator[Alarm]:
+def _ecs_service(name: str, cluster: Text, names: Naming, *, has_insights: bool) -> Iterator[Alarm]:
     dimensions = {"ClusterName": cluster, "ServiceName": names.name(name)}
     for kind, statistic, threshold, setting in (
         ("CPU", "Average", 90, "tasks_max"),
@@ -470,6 +474,8 @@ def _ecs_service(name: str, cluster: Text, names: Naming) -> Iterator[Alarm]:
             threshold,
             evaluation=MINUTES,
         )
+    if not has_insights:
+        return
     # Container Insights publishes both counts every minute. A deployment starts new tasks before it
     # stops others, and auto scaling needs a few minutes to start tasks. Source: CloudWatch User
     # Guide, "Amazon ECS Container Insights metrics".

@@ -132,8 +132,9 @@ class SecurityGroups(StackComponent):
 
 def groups(settings: Settings) -> dict[str, str]:
     """Return the description of each security group of the stack, keyed by name."""
+    endpoints = {} if has_endpoints(settings) else {"endpoints": ""}
     return (
-        GROUPS
+        {name: text for name, text in GROUPS.items() if name not in endpoints}
         | dict.fromkeys(settings.core_tasks, "ECS tasks of a Core")
         | (
             {ORIGIN: "Internal load balancer: accepts HTTPS from CloudFront"}
@@ -141,6 +142,18 @@ def groups(settings: Settings) -> dict[str, str]:
             else {}
         )
     )
+
+
+def has_endpoints(settings: Settings) -> bool:
+    return settings.network.endpoint_zones != "none"
+
+
+def _to_aws(source: str, sender: str, settings: Settings) -> Connection:
+    """Return the connection to AWS services: to the interface endpoints, or to their public
+    addresses."""
+    if has_endpoints(settings):
+        return Connection(source, f"{sender} to the interface endpoints", 443, "endpoints")
+    return Connection(source, f"{sender} to AWS services and others over HTTPS", 443, cidr=ANYWHERE)
 
 
 def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
@@ -163,14 +176,15 @@ def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
         yield Connection(name, f"{name} tasks to the database", DATABASE_PORT, "database")
         if process.services:
             yield Connection(name, f"{name} tasks to the cache", CACHE_PORT, "cache")
-        yield Connection(name, f"{name} tasks to the interface endpoints", 443, "endpoints")
+        yield _to_aws(name, f"{name} tasks", settings)
         yield Connection(name, f"{name} tasks to the S3 gateway endpoint", 443, prefix_list="s3")
     yield Connection(
         "console", "Console to the DynamoDB gateway endpoint", 443, prefix_list="dynamodb"
     )
-    yield Connection(
-        "gateway", "Gateway to Cores at public addresses over HTTPS", 443, cidr=ANYWHERE
-    )
+    if has_endpoints(settings):
+        yield Connection(
+            "gateway", "Gateway to Cores at public addresses over HTTPS", 443, cidr=ANYWHERE
+        )
     ports = CORE_PORTS
     for cidr in settings.network.core_networks:
         yield Connection(
@@ -180,7 +194,7 @@ def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
             cidr=cidr,
             to_port=ports[1],
         )
-    if settings.internet_access:
+    if settings.internet_access and has_endpoints(settings):
         description = "Console to webhook receivers, identity provider and AWS services over HTTPS"
         yield Connection("console", description, 443, cidr=ANYWHERE)
     for cidr in settings.notifications.webhook_networks:
@@ -189,6 +203,7 @@ def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
         )
     for name, core in settings.core_tasks.items():
         yield Connection("gateway", "Gateway to a Core in the stack", core.port, name)
-        yield Connection(name, "Core to the interface endpoints", 443, "endpoints")
+        if has_endpoints(settings):
+            yield _to_aws(name, "Core", settings)
         yield Connection(name, "Core to the S3 gateway endpoint", 443, prefix_list="s3")
         yield Connection(name, "Core to the public host name of the gateway", 443, cidr=ANYWHERE)

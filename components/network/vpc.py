@@ -45,17 +45,23 @@ class Vpc(StackComponent):
         self.vpc_id = pulumi.Output.from_input(existing) if existing else self._vpc()
         self.subnets = {tier: self._tier(tier) for tier in TIERS}
         self._flow_logs(logs_key_arn, log_role_arn)
-        self.endpoint_subnets = self.subnets["app"][
-            : 1 if network.endpoint_zones == "one" else None
-        ]
+        count = {"none": 0, "one": 1, "all": None}[network.endpoint_zones]
+        self.endpoint_subnets = self.subnets["app"][:count]
         # The exclusions have no effect while VPC Block Public Access is disabled (VPC User Guide,
         # "Create and delete exclusions").
-        for zone, subnet in zip(network.zones, self.subnets["edge"], strict=True):
+        public_subnets = [
+            (tier, zone, subnet)
+            for tier in (("edge", "app") if network.has_public_tasks else ("edge",))
+            for zone, subnet in zip(network.zones, self.subnets[tier], strict=True)
+        ]
+        for tier, zone, subnet in public_subnets:
             aws.ec2.VpcBlockPublicAccessExclusion(
-                f"edge-{zone}",
+                f"{tier}-{zone}",
                 subnet_id=subnet,
-                internet_gateway_exclusion_mode="allow-bidirectional",
-                tags=self.named(f"edge-{zone}"),
+                internet_gateway_exclusion_mode="allow-bidirectional"
+                if tier == "edge"
+                else "allow-egress",
+                tags=self.named(f"{tier}-{zone}"),
                 opts=self.child,
             )
         self.prefix_lists = self._gateway_endpoints(self._route_tables())
@@ -122,12 +128,14 @@ class Vpc(StackComponent):
         for index, (zone, subnet) in enumerate(zip(zones, self.subnets["app"], strict=True)):
             table = self._table(f"app-{zone}", [subnet])
             tables.append(table)
-            if nats:
+            is_public = self.settings.network.has_public_tasks
+            if nats or is_public:
                 aws.ec2.Route(
                     f"app-{zone}",
                     route_table_id=table,
                     destination_cidr_block=ANYWHERE,
-                    nat_gateway_id=nats[index % len(nats)],
+                    gateway_id=gateway if is_public else None,
+                    nat_gateway_id=nats[index % len(nats)] if nats else None,
                     opts=self.child,
                 )
         return tables

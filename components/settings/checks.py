@@ -84,14 +84,17 @@ def bounds(settings: Settings) -> Iterator[Mistake]:
 
 
 def internet_access(settings: Settings) -> Iterator[Mistake]:
-    """Cores, the collector, OIDC and notifications outside the VPC require a NAT gateway."""
+    """Cores, the collector, OIDC and notifications outside the VPC require internet access, as do
+    tasks without interface endpoints."""
     reasons = (*(("cores",) if settings.cores else ()), *settings.internet_access)
     if settings.network.nat == "none" and reasons:
         yield Mistake(
             "network.nat",
-            "one or per_zone, which provide internet access",
+            "one, per_zone or public_addresses, which provide internet access",
             f"with {' and '.join(reasons)}",
         )
+    if settings.network.nat == "none" and settings.network.endpoint_zones == "none":
+        yield Mistake("network.endpoint_zones", "one or all", "with network.nat none")
 
 
 def operators(settings: Settings) -> Iterator[Mistake]:

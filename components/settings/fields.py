@@ -10,6 +10,8 @@ from typing import Annotated, Any, NamedTuple, TypeVar, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, model_validator
 
 PROD = "prod"
+STANDARD, SMALL = "standard", "small"
+"""Profiles of a stack."""
 ENVIRONMENTS = ("dev", "staging", PROD)
 STACK_NAME = r"(?!(account|pulumi)$)[a-z][a-z0-9]{1,7}"
 """The maximum length follows from the names of target groups, such as
@@ -43,27 +45,35 @@ class Mistake(NamedTuple):
 
 @dataclass(frozen=True)
 class EnvironmentDefault:
-    """The default of a setting in each environment."""
+    """The default of a setting in each environment, and in the profile `small` of any environment;
+    None: the profile has the default of the environment."""
 
     dev: Any
     staging: Any
     prod: Any
+    small: Any = None
 
-    def of(self, environment: str) -> Any:
+    def of(self, environment: str, profile: str = STANDARD) -> Any:
         """The default in `environment`. Raises AttributeError for an unknown environment."""
-        return getattr(self, environment)
+        is_small = profile == SMALL and self.small is not None
+        return self.small if is_small else getattr(self, environment)
 
 
-def by_environment(dev: T, staging: T, prod: T) -> T:
-    """The default of a field in each environment."""
-    return cast(T, EnvironmentDefault(dev, staging, prod))
+def by_environment(dev: T, staging: T, prod: T, *, small: T | None = None) -> T:
+    """The default of a field in each environment and, if it differs, in the profile `small`."""
+    return cast(T, EnvironmentDefault(dev, staging, prod, small))
+
+
+def by_profile(standard: T, *, small: T) -> T:
+    """The default of a field in each profile."""
+    return by_environment(standard, standard, standard, small=small)
 
 
 class Section(BaseModel):
     """A section of the settings. Unknown keys are rejected, and values are immutable.
 
-    The defaults are those for `environment` in the validation context, or those for prod if there
-    is no context.
+    The defaults are those for `environment` and `profile` in the validation context, or those for
+    prod if there is no context.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,11 +86,12 @@ class Section(BaseModel):
         """
         if not isinstance(values, dict):
             return values
-        environment = (info.context or {}).get("environment", PROD)
+        context = info.context or {}
+        environment, profile = context.get("environment", PROD), context.get("profile", STANDARD)
         defaults: dict[str, Any] = {}
         for name, field in cls.model_fields.items():
             if isinstance(field.default, EnvironmentDefault):
-                defaults[name] = field.default.of(environment)
+                defaults[name] = field.default.of(environment, profile)
             elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
                 defaults[name] = {}
         return defaults | values

@@ -16,6 +16,7 @@ from components.settings.fields import (
     PROD,
     STACK_NAME,
     STACK_NAME_WORDS,
+    STANDARD,
     Allowed,
     Mistake,
     Production,
@@ -70,7 +71,11 @@ def parse(raw: Any, stack: str) -> Settings:
             file, [f"environment is {shown(environment)}; allowed: {stack}, the name of the stack"]
         )
     values = {"environment": stack, **raw} if stack in ENVIRONMENTS else dict(raw)
-    context = {"environment": environment if environment in ENVIRONMENTS else PROD, "stack": stack}
+    context = {
+        "environment": environment if environment in ENVIRONMENTS else PROD,
+        "profile": str(raw.get("profile", STANDARD)),
+        "stack": stack,
+    }
     settings = _validated(Settings, values, file, context)
     mistakes = list(production_mistakes(settings) if settings.environment == PROD else ())
     mistakes += [mistake for check in CHECKS for mistake in check(settings)]

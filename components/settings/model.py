@@ -15,6 +15,8 @@ from components.settings.fields import (
     COST_CENTRE,
     ENVIRONMENTS,
     OWNER,
+    SMALL,
+    STANDARD,
     Allowed,
     Flag,
     Section,
@@ -42,6 +44,9 @@ class Settings(Section):
     environment: Annotated[str, choice(*ENVIRONMENTS)]
     """Determines the default values, rules and levels of the policy packs. Required unless the
     stack is named dev, staging or prod; the name is then the environment.
+    """
+    profile: Annotated[str, choice(STANDARD, SMALL), prod_requires(STANDARD)] = STANDARD
+    """`small` changes defaults, so that a stack costs less ([costs.md](costs.md#profile-small)).
     """
     owner: Annotated[str, OWNER]
     """Team responsible for the stack: the value of the tag Owner on every resource."""

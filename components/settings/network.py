@@ -8,8 +8,10 @@ from components.settings.fields import (
     Production,
     Section,
     by_environment,
+    by_profile,
     choice,
     integer,
+    prod_requires,
     string,
     strings,
 )
@@ -24,6 +26,7 @@ CORE_PORTS = (1024, 65535)
 """Ports on which the gateway connects to `core_networks`. It connects to public IP addresses only
 on port 443."""
 ANYWHERE = "0.0.0.0/0"
+PUBLIC_ADDRESSES = "public_addresses"
 TIERS = {"edge": 0, "data": 8, "app": 1}
 """First block of each subnet tier. In a /16, edge and data are /24 blocks of the first /20; app
 uses the following /20 blocks. In smaller networks, the blocks are smaller, with at least 64
@@ -49,22 +52,24 @@ class NetworkSettings(Section):
     """Availability Zones of the subnets. The stack tolerates the loss of one zone."""
     nat: Annotated[
         str,
-        choice("none", "one", "per_zone"),
+        choice("none", "one", "per_zone", PUBLIC_ADDRESSES),
         Production(
             "none or per_zone; a single NAT gateway fails if its zone fails",
-            lambda nat: nat != "one",
+            lambda nat: nat in ("none", "per_zone"),
         ),
-    ] = by_environment("one", "one", "per_zone")
+    ] = by_environment("one", "one", "per_zone", small=PUBLIC_ADDRESSES)
     """NAT gateways for the app tier: `none` (no internet access), `one`, or `per_zone` (tolerates
-    the loss of a zone)."""
+    the loss of a zone). With `public_addresses`, tasks have public IP addresses instead; their
+    security groups accept connections from the load balancer only."""
     endpoint_zones: Annotated[
         str,
-        choice("one", "all"),
+        choice("none", "one", "all"),
         Production(
             "all; an endpoint in one zone fails if the zone fails", lambda zones: zones == "all"
         ),
-    ] = by_environment("one", "all", "all")
-    """Zones with interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone)."""
+    ] = by_environment("one", "all", "all", small="none")
+    """Zones with interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone). With
+    `none`, tasks reach AWS services over the internet, with TLS."""
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks in which a registered Core may have its IP address. The gateway connects to
     them on ports from 1024. Public IP addresses are always allowed, on port 443."""
@@ -78,7 +83,11 @@ class NetworkSettings(Section):
 
     @property
     def nat_count(self) -> int:
-        return {"none": 0, "one": 1, "per_zone": len(self.zones)}[self.nat]
+        return {"one": 1, "per_zone": len(self.zones)}.get(self.nat, 0)
+
+    @property
+    def has_public_tasks(self) -> bool:
+        return self.nat == PUBLIC_ADDRESSES
 
 
 class LoadBalancerSettings(Section):
@@ -94,6 +103,8 @@ class WafSettings(Section):
     code 429.
     """
 
+    enabled: Annotated[Flag, prod_requires(True)] = by_profile(True, small=False)
+    """Creates the web ACLs."""
     requests_max: Annotated[int, REQUESTS] = by_environment(20_000, 50_000, 200_000)
     """Maximum number of requests from one IP address to all services in five minutes."""
     console_requests_max: Annotated[int, REQUESTS] = by_environment(2_000, 5_000, 20_000)

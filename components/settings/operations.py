@@ -13,6 +13,7 @@ from components.settings.fields import (
     Production,
     Section,
     by_environment,
+    by_profile,
     integer,
     optional,
     prod_requires,
@@ -59,6 +60,9 @@ class MonitoringSettings(Section):
     """HTTPS endpoint of a pager for CloudWatch alarms, such as that of PagerDuty or Opsgenie, which
     receives pages only and confirms its subscription itself. Its host must be in `hosts` of
     `policies.toml`. Whoever knows the URL can raise incidents."""
+    unread_alarms: Annotated[Flag, prod_requires(True)] = by_profile(True, small=False)
+    """Creates alarms also if there is no subscriber: no e-mail address, channel or pager. The
+    alarms that roll back a deployment always exist."""
     runbooks_url: Annotated[
         str,
         string(
@@ -90,6 +94,10 @@ class MonitoringSettings(Section):
     probe: Annotated[Flag, prod_requires(True)] = True
     """Runs the synthetic probe, which requests each service and uses the canary key every minute.
     Two consecutive failures raise an alarm."""
+
+    @property
+    def creates_alarms(self) -> bool:
+        return self.unread_alarms or bool(self.emails or self.slack_channel or self.pager_url)
 
 
 class BudgetSettings(Section):

@@ -10,6 +10,7 @@ from components.settings.fields import (
     Production,
     Section,
     by_environment,
+    by_profile,
     choice,
     integer,
     prod_requires_at_least,
@@ -193,6 +194,11 @@ class TelemetrySettings(Section):
     """Percentage of requests that are traced if the collector runs and the caller has made no
     decision.
     """
+    insights: Annotated[str, choice("disabled", "enhanced")] = by_profile(
+        "enhanced", small="disabled"
+    )
+    """Container Insights of the ECS cluster. `disabled` omits the alarms on missing tasks, and the
+    deployments on the dashboard."""
 
 
 class CoreSettings(ScalingSettings):

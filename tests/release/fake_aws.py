@@ -112,7 +112,7 @@ class FakeAccount:
             case "RunTask":
                 self.steps.append(f"run {request['taskDefinition'].rpartition('/')[2]}")
                 network = request["networkConfiguration"]["awsvpcConfiguration"]
-                assert network["assignPublicIp"] == "DISABLED"
+                assert network["assignPublicIp"] in ("DISABLED", "ENABLED")
                 assert (network["subnets"], network["securityGroups"]) != ([], [])
                 return {"tasks": [{"taskArn": "arn:aws:ecs:eu-west-1:1:task/main/abc"}]}
             case "DescribeTasks":

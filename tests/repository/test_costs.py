@@ -1,5 +1,6 @@
 """Estimated monthly costs of the stacks (docs/costs.md)."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from gatehouse.platform.observability import Metrics
 from gatehouse_policies.program.types import Registration
 
 from sandbox.paths import REPOSITORY
-from tools.docs.costs import PRICES, collector_metrics, insights_metrics, series, total
+from tools.docs.costs import PRICES, SMALL_STACK, collector_metrics, insights_metrics, series, total
 from tools.docs.deployments import STACKS, deployed
 
 
@@ -23,6 +24,15 @@ def test_budget_exceeds_the_fixed_costs(stack: str) -> None:
         "gatehouse:settings"
     ]
     assert settings["budget"]["monthly_usd"] > total(stack)
+
+
+def test_comments_of_stack_files_agree_with_the_table() -> None:
+    for stack in STACKS:
+        text = (REPOSITORY / f"Pulumi.{stack}.yaml").read_text()
+        amounts = re.findall(r"about (\d+) USD|`profile: small` (\d+)", text)
+        expected = [total(stack), total(SMALL_STACK)] if stack == "dev" else []
+        assert [int("".join(row)) for row in amounts] == [round(usd, -1) for usd in expected]
+    assert total(SMALL_STACK) < total("dev") / 2
 
 
 def _services(stack: str) -> tuple[list[Registration], list[Registration]]:

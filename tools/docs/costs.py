@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from gatehouse.platform.observability import Metrics
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.program.types import Registration
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from components.contract import read
 from components.iam.role_policies import COLLECTOR
+from sandbox.paths import REPOSITORY
 from tools.docs import markdown
 from tools.docs.deployments import STACKS, deployed
 from tools.docs.markdown import table
@@ -217,9 +219,23 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     ),
     (
         "Container Insights, metrics",
-        ("ecs.Service", "ecs.TaskDefinition"),
-        lambda services, definitions: _counted(
-            insights_metrics(services, definitions), METRICS["insights"]
+        ("ecs.Service", "ecs.TaskDefinition", "ecs.Cluster"),
+        lambda services, definitions, clusters: (
+            _counted(insights_metrics(services, definitions), METRICS["insights"])
+            if clusters[0].inputs["settings"][0]["value"] == "enhanced"
+            else ("", 0.0)
+        ),
+    ),
+    (
+        "public addresses of tasks",
+        ("ecs.Service",),
+        lambda services: _counted(
+            sum(
+                row.inputs["desiredCount"]
+                for row in services
+                if row.inputs["networkConfiguration"]["assignPublicIp"]
+            ),
+            NETWORK["address"] * HOURS,
         ),
     ),
     (
@@ -277,10 +293,17 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
 )
 
 
+SMALL_STACK = "dev, profile: small"
+COLUMNS = (SMALL_STACK, *STACKS)
+
+
 @cache
-def estimate(stack: str) -> tuple[tuple[str, str, float], ...]:
+def estimate(column: str) -> tuple[tuple[str, str, float], ...]:
     """Item, quantity and USD a month. Raises KeyError for an instance class without a price."""
-    resources = [resource.registration for resource in deployed(stack).resources]
+    stack, _, profile = column.partition(", profile: ")
+    config = yaml.safe_load((REPOSITORY / f"Pulumi.{stack}.yaml").read_text())["config"]
+    settings = json.dumps({**config["gatehouse:settings"], "profile": profile}) if profile else ""
+    resources = [resource.registration for resource in deployed(stack, settings).resources]
     by_type = {
         kind: [resource for resource in resources if resource.type in aws(kind)]
         for _, kinds, _ in ROWS
@@ -289,23 +312,23 @@ def estimate(stack: str) -> tuple[tuple[str, str, float], ...]:
     return tuple((item, *count(*(by_type[kind] for kind in kinds))) for item, kinds, count in ROWS)
 
 
-def total(stack: str) -> float:
-    return sum(usd for *_, usd in estimate(stack))
+def total(column: str) -> float:
+    return sum(usd for *_, usd in estimate(column))
 
 
 def page() -> str:
-    estimates = {stack: estimate(stack) for stack in STACKS}
+    estimates = {column: estimate(column) for column in COLUMNS}
     rows = [
         (
             item,
             *(
                 f"{estimates[stack][index][1]}: {estimates[stack][index][2]:.0f}".removeprefix(": ")
-                for stack in STACKS
+                for stack in COLUMNS
             ),
         )
         for index, (item, _, _) in enumerate(ROWS)
     ]
-    totals = ("**total, about**", *(f"**{round(total(stack), -1):.0f}**" for stack in STACKS))
+    totals = ("**total, about**", *(f"**{round(total(column), -1):.0f}**" for column in COLUMNS))
     return markdown.page(
         "costs",
         hours=HOURS,
@@ -315,7 +338,7 @@ def page() -> str:
         log=f"{million_requests()[1]:.2f}",
         million=f"{sum(million_requests()):.1f}",
         standard=f"{standard_insights(len(SERVICES)):.0f}",
-        table=table(("item (quantity: USD a month)", *STACKS), [*rows, totals]),
+        table=table(("item (quantity: USD a month)", *COLUMNS), [*rows, totals]),
         prices=table(("item", "USD", "per", "source"), _price_rows()),
     )
 

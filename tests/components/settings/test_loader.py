@@ -206,6 +206,15 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         )
     ),
     *setting("internet_access", "network.nat", "none"),
+    (
+        "internet_access",
+        {
+            "network.nat": "none",
+            "network.endpoint_zones": "none",
+            "notifications.public_webhooks": False,
+        },
+        "network.endpoint_zones",
+    ),
     *(
         (
             "internet_access",
@@ -333,13 +342,13 @@ MESSAGES = [
     (
         {"waf.requets_max": 1},
         "waf.requets_max is not a setting; allowed here: console_networks, "
-        "console_requests_max, requests_max, "
+        "console_requests_max, enabled, requests_max, "
         "sharing_requests_max. Did you mean requests_max?",
     ),
     (
         {"waf": {1: 1}},
         "waf.1 is not a setting; allowed here: console_networks, "
-        "console_requests_max, requests_max, "
+        "console_requests_max, enabled, requests_max, "
         "sharing_requests_max",
     ),
     (

@@ -1,6 +1,8 @@
 """The own prod stack: compliant, tagged, in allowed Regions."""
 
 import json
+import re
+import tomllib
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +18,7 @@ from gatehouse_policies.engine.guard import Decision, evaluate
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Level
 from gatehouse_policies.program import types
 
+from sandbox.paths import REPOSITORY
 from tests.components.program import RESTORED
 from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
@@ -116,6 +119,24 @@ def test_every_rule_is_decided(form: str) -> None:
         for key, decision in results.items()
         if decision.broken or decision.undecided or decision.allowed
     ] == []
+
+
+@pytest.mark.requirement("SS-11")
+def test_profile_small_accepts_the_controls_of_its_page() -> None:
+    (block,) = re.findall(r"```toml\n(.+?)```", (REPOSITORY / "docs/costs.md").read_text(), re.S)
+    settings = json.dumps(raw_settings("dev", {"profile": "small"}))
+    stack = Stack(resources(deployed("dev", settings)))
+    violated = {
+        each.id
+        for each in (row.configured(CONFIGURED.rules["dev"].get(row.id, {})) for row in RULES)
+        if each.level("dev") is Level.MANDATORY
+        for resource in stack
+        if not each.types or resource.type in each.types
+        if evaluate(
+            each, replace(resource, settings=each.defaults("dev"), lists=each.lists), stack
+        ).violations
+    }
+    assert violated == set(tomllib.loads(block)["levels"]["dev"])
 
 
 @pytest.mark.requirement("CG-19", "ECS-07")
