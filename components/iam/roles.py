@@ -49,7 +49,7 @@ USED = tuple(
         "sns:Publish",
         "sqs:SendMessage",
         "tag:GetResources",
-        "xray:PutTelemetryRecords PutTraceSegments",
+        "xray:PutT*",
     )
     for action in action_list(actions)
 )
