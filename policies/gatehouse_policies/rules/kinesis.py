@@ -4,7 +4,6 @@ Service for Apache Flink.
 
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
-    any_of,
     in_order,
     is_customer_key,
     is_exactly,
@@ -40,32 +39,4 @@ firehose_uses_customer_key = resource_rule(
     when=lambda stream: (
         not any(stream.props.has(f"{source}SourceConfiguration") for source in ("kinesis", "msk"))
     ),
-)
-
-
-video_stream_uses_customer_key = resource_rule(
-    "GH-KIN-003",
-    title="Kinesis video streams are encrypted with a customer managed key",
-    types=aws("kinesis.VideoStream"),
-    upstream="CKV_AWS_177",
-    url="https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/how-kms.html",
-).requires(is_customer_key("kmsKeyId"))
-
-
-_CHECKPOINTS = "applicationConfiguration.flinkApplicationConfiguration.checkpointConfiguration"
-application_has_checkpoints = resource_rule(
-    "GH-KIN-004",
-    title="Applications of Managed Service for Apache Flink have checkpoints enabled",
-    types=aws("kinesisanalyticsv2.Application"),
-    levels="-AA",
-    pack="resilience",
-    upstream="KDA3",
-    url="https://docs.aws.amazon.com/managed-flink/latest/java/how-fault.html",
-).requires(
-    any_of(
-        is_true(f"{_CHECKPOINTS}.checkpointingEnabled"),
-        # With this type, checkpoints are enabled whatever the other properties are.
-        is_exactly(f"{_CHECKPOINTS}.configurationType", "DEFAULT", default="DEFAULT"),
-        message=f"{_CHECKPOINTS}.checkpointingEnabled is not true",
-    )
 )
