@@ -25,7 +25,11 @@ class Stack:
             external_secrets=external_secrets(settings),
         )
         cores = {core.process_name: _core(core) for core in settings.cores}
-        names = Naming(settings.stack, settings.account, settings.region)
+        existing = settings.existing_resources
+        names = Naming(
+            *(settings.stack, settings.account, settings.region),
+            *(existing.role_path, existing.permissions_boundary_arn),
+        )
         contract = replace(
             contract, cores=cores, domain=settings.domain, cores_domain=settings.cores_domain or ""
         )

@@ -40,11 +40,17 @@ logs, CloudTrail files and audit checkpoints.
 
 @dataclass(frozen=True)
 class Naming:
-    """The names of a stack. `resource`, `kind` and `process` are hyphenated lowercase words."""
+    """The names of a stack. `resource`, `kind` and `process` are hyphenated lowercase words.
+
+    role_path: Path of the IAM roles.
+    permissions_boundary: ARN of a boundary that exists; None for that of the stack.
+    """
 
     stack: str
     account: str
     region: str
+    role_path: str = "/"
+    permissions_boundary: str | None = None
 
     def in_region(self, region: str) -> "Naming":
         return replace(self, region=region)
@@ -152,12 +158,13 @@ class Naming:
         return self.any_arn("iam", "root")
 
     def role_arn(self, resource: str) -> str:
-        return self.any_arn("iam", f"role/{self.name(resource)}")
+        return self.any_arn("iam", f"role{self.role_path}{self.name(resource)}")
 
     @property
     def boundary_arn(self) -> str:
-        """ARN of `gatehouse-dev-boundary`, the permissions boundary of every role of the stack."""
-        return self.any_arn("iam", f"policy/{self.name('boundary')}")
+        """ARN of the permissions boundary of every role of the stack, by default
+        `gatehouse-dev-boundary`."""
+        return self.permissions_boundary or self.any_arn("iam", f"policy/{self.name('boundary')}")
 
     def bucket_arn(self, resource: str) -> str:
         return self.s3_arn(self.bucket(resource))
@@ -204,6 +211,11 @@ def default_tags(settings: Settings | AccountSettings) -> dict[str, str]:
         "CostCentre": settings.cost_centre,
         "ManagedBy": "pulumi",
         "DataClass": "none",
+        **(
+            dict(entry.split("=", 1) for entry in settings.tags)
+            if isinstance(settings, Settings)
+            else {}
+        ),
     }
 
 

@@ -84,8 +84,10 @@ class StackResources:
     def _roles_and_keys(self) -> None:
         stack, opts = self.stack, self.opts
         self.delivery = DeliveryRoles("delivery", stack, opts)
-        boundary = PermissionsBoundary("permissions-boundary", stack, opts)
-        self.roles = Roles("roles", stack, role_definitions(stack), boundary.arn, opts).arns
+        boundary: pulumi.Input[str] = self.names.boundary_arn
+        if not self.names.permissions_boundary:
+            boundary = PermissionsBoundary("permissions-boundary", stack, opts).arn
+        self.roles = Roles("roles", stack, role_definitions(stack), boundary, opts).arns
         principals = {**self.roles, **self.delivery.roles}
         self.keys = KmsKeys("kms-keys", stack, key_users(stack), principals, opts)
         chat_role_arn = self.roles.get(role_policies.CHAT)
@@ -415,7 +417,13 @@ class StackResources:
                 evaluate_target_health=False,
                 runs_in=self.functions[name],
             )
-        HostRecords("hosts", self.stack, self.certificate.zone_id, targets, self.opts)
+        self.records = {
+            host: target.name
+            for service, target in targets.items()
+            for host in self.contract.host_patterns[service]
+        }
+        if not self.settings.existing_resources.foreign_zone:
+            HostRecords("hosts", self.stack, self.certificate.zone_id, targets, self.opts)
 
     def _log_alarms(self) -> None:
         log_groups = {
@@ -468,6 +476,7 @@ class StackResources:
                 "logs": self.log_bucket.name,
                 "trail": self.trail_bucket.name,
             },
+            "records": self.records,
             "zoneId": self.certificate.zone_id,
             "nameServers": self.certificate.name_servers,
             "dashboardUrl": self.names.console_url(

@@ -61,13 +61,14 @@ class DeliveryRoles(StackComponent):
             role = aws.iam.Role(
                 role_name,
                 name=self.names.name(role_name),
+                path=self.names.role_path,
                 description=description,
                 assume_role_policy=render(
                     policies.trust_policy(
                         delivery, policies.github_environments(role_name, self.names)
                     )
                 ),
-                permissions_boundary=boundary.arn,
+                permissions_boundary=self.names.permissions_boundary or boundary.arn,
                 max_session_duration=session_s,
                 tags=tags("internal"),
                 opts=self.child,

@@ -47,9 +47,10 @@ class Certificate(StackComponent):
         self.register_outputs({})
 
     def _zone(self, name: str) -> None:
-        if existing := self.settings.existing_resources.zone_id:
+        existing = self.settings.existing_resources
+        if existing.zone_id or existing.foreign_zone:
             self.zone_id, self.name_servers = (
-                pulumi.Output.from_input(existing),
+                pulumi.Output.from_input(existing.zone_id or ""),
                 pulumi.Output.from_input([]),
             )
             return

@@ -102,7 +102,7 @@ class LoadBalancer(StackComponent):
             name,
             name=self.names.name(name),
             load_balancer_type="application",
-            internal=self._internal,
+            internal=self._internal or self.settings.load_balancer.internal,
             subnets=list(placement.subnet_ids),
             security_groups=[placement.security_group_id],
             drop_invalid_header_fields=True,

@@ -137,6 +137,7 @@ class Roles(StackComponent):
         role = aws.iam.Role(
             name,
             name=self.names.name(name),
+            path=self.names.role_path,
             description=definition.description,
             assume_role_policy=render(definition.trust_policy),
             permissions_boundary=boundary_arn,

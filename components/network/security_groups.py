@@ -37,9 +37,10 @@ Source: CloudFront Developer Guide, "Restrict access with VPC origins"."""
 @dataclass(frozen=True)
 class Connection:
     """An allowed TCP connection. Exactly one of `target`, `cidr` and `prefix_list` is the
-    destination.
+    destination. With a `target` and no `source`, `cidr` is the network of the clients.
 
-    source: A security group, "" for the internet, or CLOUDFRONT for the addresses of CloudFront.
+    source: A security group, "" for addresses outside the stack, or CLOUDFRONT for the addresses of
+        CloudFront.
     to_port: Last port of a range; 0 for a single port.
     """
 
@@ -89,10 +90,10 @@ class SecurityGroups(StackComponent):
 
     def _rules(self, connection: Connection, prefix_lists: Mapping[str, pulumi.Input[str]]) -> None:
         """Create the egress rule of the source and the ingress rule of the target."""
-        destination = (
-            connection.target or connection.prefix_list or connection.cidr.replace("/", "-")
-        )
-        rule = f"{connection.source or 'internet'}-to-{destination}-{connection.port}"
+        network = connection.cidr.replace("/", "-")
+        destination = connection.target or connection.prefix_list or network
+        origin = network if connection.target and network else "internet"
+        rule = f"{connection.source or origin}-to-{destination}-{connection.port}"
         source, target = (
             self.groups.get(group) for group in (connection.source, connection.target)
         )
@@ -119,7 +120,7 @@ class SecurityGroups(StackComponent):
                 rule,
                 security_group_id=target,
                 referenced_security_group_id=source,
-                cidr_ipv4=ANYWHERE if not connection.source else None,
+                cidr_ipv4=None if connection.source else connection.cidr or ANYWHERE,
                 prefix_list_id=self._cloudfront_prefix_list() if from_cloudfront else None,
                 **common,
             )
@@ -160,8 +161,11 @@ def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
     """Yield every connection that services, Cores and external systems of the stack
     require.
     """
-    yield Connection("", "HTTPS from the internet", 443, "edge")
-    yield Connection("", "HTTP from the internet, redirected to HTTPS", 80, "edge")
+    if not settings.load_balancer.internal:
+        yield Connection("", "HTTPS from the internet", 443, "edge")
+        yield Connection("", "HTTP from the internet, redirected to HTTPS", 80, "edge")
+    for cidr in settings.load_balancer.client_networks:
+        yield Connection("", "HTTPS from clients in a private network", 443, "edge", cidr=cidr)
     if settings.services.cloudfront:
         yield Connection(CLOUDFRONT, "HTTPS from CloudFront", 443, ORIGIN)
     for process in contract.processes.values():

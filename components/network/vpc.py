@@ -49,10 +49,12 @@ class Vpc(StackComponent):
         self.endpoint_subnets = self.subnets["app"][:count]
         # The exclusions have no effect while VPC Block Public Access is disabled (VPC User Guide,
         # "Create and delete exclusions").
+        exclusions = network.public_access_exclusions and self.settings.has_internet_gateway
         public_subnets = [
             (tier, zone, subnet)
             for tier in (("edge", "app") if network.has_public_tasks else ("edge",))
             for zone, subnet in zip(network.zones, self.subnets[tier], strict=True)
+            if exclusions
         ]
         for tier, zone, subnet in public_subnets:
             aws.ec2.VpcBlockPublicAccessExclusion(
@@ -108,19 +110,22 @@ class Vpc(StackComponent):
         """Route edge to the internet gateway and app to NAT gateways. Returns the route tables of
         the app tier.
         """
-        gateway = self._internet_gateway()
         edge = self._table("edge", self.subnets["edge"])
-        internet_route = aws.ec2.Route(
-            "edge",
-            route_table_id=edge,
-            destination_cidr_block=ANYWHERE,
-            gateway_id=gateway,
-            opts=self.child,
-        )
+        gateway, routes = None, list[aws.ec2.Route]()
+        if self.settings.has_internet_gateway:
+            gateway = self._internet_gateway()
+            route = aws.ec2.Route(
+                "edge",
+                route_table_id=edge,
+                destination_cidr_block=ANYWHERE,
+                gateway_id=gateway,
+                opts=self.child,
+            )
+            routes.append(route)
         self._table("data", self.subnets["data"])
         zones, nat_count = self.settings.network.zones, self.settings.network.nat_count
         self.nat_gateways = {
-            zone: self._nat(zone, subnet, internet_route)
+            zone: self._nat(zone, subnet, routes)
             for zone, subnet in list(zip(zones, self.subnets["edge"], strict=True))[:nat_count]
         }
         nats = list(self.nat_gateways.values())
@@ -149,7 +154,7 @@ class Vpc(StackComponent):
         return table.id
 
     def _nat(
-        self, zone: str, subnet: pulumi.Output[str], internet_route: aws.ec2.Route
+        self, zone: str, subnet: pulumi.Output[str], internet_routes: list[aws.ec2.Route]
     ) -> pulumi.Output[str]:
         address = aws.ec2.Eip(
             f"nat-{zone}", domain="vpc", tags=self.named(f"nat-{zone}"), opts=self.child
@@ -161,7 +166,7 @@ class Vpc(StackComponent):
             connectivity_type="public",
             tags=self.named(f"nat-{zone}"),
             # NAT gateway creation fails without a route to the internet gateway.
-            opts=self.after(internet_route),
+            opts=self.after(*internet_routes),
         ).id
 
     def _gateway_endpoints(self, tables: list[pulumi.Output[str]]) -> dict[str, pulumi.Output[str]]:

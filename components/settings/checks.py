@@ -40,6 +40,7 @@ def private_networks(settings: Settings) -> Iterator[Mistake]:
     """
     lists = {
         "network.core_networks": settings.network.core_networks,
+        "load_balancer.client_networks": settings.load_balancer.client_networks,
         "notifications.webhook_networks": settings.notifications.webhook_networks,
     }
     rows = [(f"{key}.{index}", cidr) for key in lists for index, cidr in enumerate(lists[key])]
@@ -93,7 +94,11 @@ def internet_access(settings: Settings) -> Iterator[Mistake]:
             "one, per_zone or public_addresses, which provide internet access",
             f"with {' and '.join(reasons)}",
         )
-    if settings.network.nat == "none" and settings.network.endpoint_zones == "none":
+    if (
+        settings.network.nat == "none"
+        and settings.network.endpoint_zones == "none"
+        and not settings.existing_resources.vpc_id
+    ):
         yield Mistake("network.endpoint_zones", "one or all", "with network.nat none")
 
 
@@ -215,6 +220,28 @@ def cores(settings: Settings) -> Iterator[Mistake]:
         yield from _own_secret(settings, f"{key}.token_secret_arn", core.token_secret_arn)
 
 
+def internal_load_balancer(settings: Settings) -> Iterator[Mistake]:
+    """An internal load balancer has client networks, and nothing that runs outside the VPC. Other
+    stacks in prod have the synthetic probe."""
+    balancer, internal = settings.load_balancer, "with load_balancer.internal"
+    if not balancer.internal:
+        if balancer.client_networks:
+            yield Mistake(
+                "load_balancer.client_networks", "empty", "without load_balancer.internal"
+            )
+        if settings.environment == PROD and not settings.monitoring.probe:
+            yield Mistake("monitoring.probe", "true", "in prod")
+        return
+    if not balancer.client_networks:
+        yield Mistake("load_balancer.client_networks", "1 to 10 IPv4 networks", internal)
+    if settings.monitoring.probe:
+        yield Mistake("monitoring.probe", "false", internal)
+    if settings.rollout.smoke_test:
+        yield Mistake("rollout.smoke_test", "false", internal)
+    if settings.services.cloudfront:
+        yield Mistake("services.console.hosting", "container", internal)
+
+
 def existing_resources(settings: Settings) -> Iterator[Mistake]:
     """An existing certificate belongs to `account` and `region`.
     `existing_resources.vpc_id` and `existing_resources.internet_gateway_id` are set together."""
@@ -223,8 +250,13 @@ def existing_resources(settings: Settings) -> Iterator[Mistake]:
     if existing.certificate_arn and existing.certificate_arn.split(":")[3:5] != owner:
         allowed = f"ARNs of {settings.region} and account {settings.account}"
         yield Mistake("existing_resources.certificate_arn", allowed)
+    if existing.foreign_zone and not existing.certificate_arn:
+        key, allowed = "existing_resources.certificate_arn", "the ARN of an ACM certificate"
+        yield Mistake(key, allowed, "with existing_resources.foreign_zone")
+    if existing.foreign_zone and existing.zone_id:
+        yield Mistake("existing_resources.zone_id", "empty", "with existing_resources.foreign_zone")
     key = "existing_resources.internet_gateway_id"
-    if existing.vpc_id and not existing.internet_gateway_id:
+    if existing.vpc_id and not existing.internet_gateway_id and settings.has_internet_gateway:
         yield Mistake(key, "the VPC's internet gateway", "with existing_resources.vpc_id")
     if existing.internet_gateway_id and not existing.vpc_id:
         yield Mistake(key, "empty", "without existing_resources.vpc_id")
@@ -296,5 +328,5 @@ CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
     *(key_environment, zones, private_networks, bounds, internet_access, operators),
     *(second_region, recovery, cores_domain, vault_lock, task_sizes, waf_limits),
     *(sharing_mode, cores, existing_resources, delivery, oidc, console_networks),
-    environment_variables,
+    *(environment_variables, internal_load_balancer),
 )

@@ -27,6 +27,7 @@ from components.settings.fields import (
     prod_requires,
     prod_requires_at_least,
     string,
+    strings,
 )
 from components.settings.network import LoadBalancerSettings, NetworkSettings, WafSettings
 
@@ -52,6 +53,17 @@ class Settings(Section):
     """Team responsible for the stack: the value of the tag Owner on every resource."""
     cost_centre: Annotated[str, COST_CENTRE]
     """Cost centre of the stack: the value of the tag CostCentre on every resource."""
+    tags: Annotated[
+        tuple[str, ...],
+        strings(
+            r"(?!aws:|(Project|Environment|Owner|CostCentre|ManagedBy|DataClass)=)"
+            r"[\w .:/+@-]{1,128}=[\w .:/=+@-]{0,256}",
+            0,
+            20,
+            "entries of the form Key=Value, except the tags of Gatehouse",
+        ),
+    ] = ()
+    """Further tags of every resource, such as those that a tag policy requires."""
     account: Annotated[str, ACCOUNT_ID]
     """AWS account ID. The provider rejects credentials for any other account."""
     region: Annotated[str, aws_region("eu-west-1")]
@@ -169,6 +181,11 @@ class Settings(Section):
         before.
         """
         return f"{self.maintenance_day}:03:30-{self.maintenance_day}:04:30"
+
+    @property
+    def has_internet_gateway(self) -> bool:
+        network = self.network
+        return not self.load_balancer.internal or network.nat_count > 0 or network.has_public_tasks
 
     @property
     def replica_region(self) -> str:

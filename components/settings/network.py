@@ -31,6 +31,10 @@ TIERS = {"edge": 0, "data": 8, "app": 1}
 """First block of each subnet tier. In a /16, edge and data are /24 blocks of the first /20; app
 uses the following /20 blocks. In smaller networks, the blocks are smaller, with at least 64
 addresses."""
+SMALL_TIERS = {"app": (26, 0), "edge": (27, 8), "data": (27, 12)}
+"""Prefix length and first block of each subnet tier in a network smaller than /20. A load balancer
+requires a /27 (Elastic Load Balancing User Guide, "Subnets for your load balancer", read
+2026-11-29)."""
 REQUESTS = integer(100, 2_000_000, "requests in five minutes from one IP address")
 
 
@@ -39,7 +43,9 @@ class NetworkSettings(Section):
 
     cidr: Annotated[
         str,
-        string(rf"{CIDR}/(1[6-9]|20)", 'an IPv4 network from /16 to /20, such as "10.20.0.0/16"'),
+        string(
+            rf"{CIDR}/(1[6-9]|2[0-3])", 'an IPv4 network from /16 to /23, such as "10.20.0.0/16"'
+        ),
     ]
     """IPv4 CIDR block of the VPC. The block must not overlap with peered networks and cannot be
     changed in place.
@@ -65,11 +71,16 @@ class NetworkSettings(Section):
         str,
         choice("none", "one", "all"),
         Production(
-            "all; an endpoint in one zone fails if the zone fails", lambda zones: zones == "all"
+            "all, or none; an endpoint in one zone fails if the zone fails",
+            lambda zones: zones != "one",
         ),
     ] = by_environment("one", "all", "all", small="none")
     """Zones with interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone). With
     `none`, tasks reach AWS services over the internet, with TLS."""
+    public_access_exclusions: Flag = True
+    """Excludes the subnets of an internet-facing load balancer from VPC Block Public Access.
+    Disable this setting if your organization forbids exclusions and does not block public
+    access."""
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks in which a registered Core may have its IP address. The gateway connects to
     them on ports from 1024. Public IP addresses are always allowed, on port 443."""
@@ -77,6 +88,10 @@ class NetworkSettings(Section):
     def tier_cidrs(self, tier: str) -> list[str]:
         """Return the CIDR blocks of a tier, one for each zone in the order of `zones`."""
         network, first = ipaddress.IPv4Network(self.cidr), TIERS[tier]
+        if network.prefixlen > 20:
+            prefix, first = SMALL_TIERS[tier]
+            small = list(network.subnets(new_prefix=prefix))
+            return [str(block) for block in small[first : first + len(self.zones)]]
         bits = min(8, 26 - network.prefixlen)
         blocks = list(network.subnets(prefixlen_diff=bits - 4 if tier == "app" else bits))
         return [str(block) for block in blocks[first : first + len(self.zones)]]
@@ -96,6 +111,12 @@ class LoadBalancerSettings(Section):
     grpc: Flag = False
     """Forward gRPC requests for Cores, which the header `Content-Type` identifies, with HTTP/2. All
     other requests are forwarded with HTTP/1.1. Requires Cores with the setting `http2`."""
+    internal: Flag = False
+    """Gives the load balancer private addresses only, for clients in `client_networks`. The stack
+    then has no synthetic probe and no smoke test, which run outside the VPC, and without NAT
+    gateways no internet gateway. A change replaces the load balancer."""
+    client_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
+    """Private networks from which an internal load balancer accepts requests."""
 
 
 class WafSettings(Section):

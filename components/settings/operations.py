@@ -91,9 +91,10 @@ class MonitoringSettings(Section):
     """Alarm threshold for the number of 5xx responses that the load balancer generates in five
     minutes, and the number of failed or slow requests of a service below which no alarm is raised.
     """
-    probe: Annotated[Flag, prod_requires(True)] = True
+    probe: Flag = True
     """Runs the synthetic probe, which requests each service and uses the canary key every minute.
-    Two consecutive failures raise an alarm."""
+    Two consecutive failures raise an alarm. Required in prod, unless the load balancer is
+    internal."""
 
     @property
     def creates_alarms(self) -> bool:
@@ -122,6 +123,9 @@ class ExistingResourcesSettings(Section):
     ] = None
     """Public hosted zone in which the stack creates its records. The name of the zone is `domain`
     or a parent domain. If empty, the stack creates a zone for `domain`, which you delegate."""
+    foreign_zone: Flag = False
+    """Another account or provider has the zone: the stack creates neither zone nor records. The
+    stack output `records` has the records to create. Requires `certificate_arn`."""
     certificate_arn: Annotated[str | None, CERTIFICATE] = None
     """ACM certificate in `region` for the subdomains gateway, console and sharing of `domain`, such
     as a wildcard certificate, and for the wildcard name of `cores_domain`. A wildcard name covers
@@ -131,9 +135,9 @@ class ExistingResourcesSettings(Section):
         optional(r"vpc-[0-9a-f]{8,17}", "the ID of a VPC, such as vpc-0123456789abcdef0"),
     ] = None
     """VPC in which the stack creates its own subnets. `network.cidr` is a block of the VPC in which
-    no subnet exists. DNS support and DNS host names are enabled, and the VPC has no interface
-    endpoints with private DNS names for the services that the stack uses. If empty, the stack
-    creates a VPC.
+    no subnet exists. DNS support and DNS host names are enabled. If the VPC has interface
+    endpoints with private DNS names for the services that the stack uses, set
+    `network.endpoint_zones` to none. If empty, the stack creates a VPC.
     """
     internet_gateway_id: Annotated[
         str | None,
@@ -142,6 +146,17 @@ class ExistingResourcesSettings(Section):
         ),
     ] = None
     """Internet gateway of the VPC in `vpc_id`."""
+    permissions_boundary_arn: Annotated[
+        str | None,
+        optional(rf"{ARN}:iam::\d{{12}}:policy/[\w+=,.@/-]+", "the ARN of a managed policy"),
+    ] = None
+    """Permissions boundary of every role, such as that which your organization requires. It
+    replaces the boundaries of the stack and of the pipeline, so it should deny what these deny
+    ([permissions.md](permissions.md))."""
+    role_path: Annotated[
+        str, string(r"/([\w+=,.@-]+/){0,5}", "a path that begins and ends with a slash")
+    ] = "/"
+    """Path of the IAM roles."""
     trail: Flag = False
     """The account has a CloudTrail trail with alarms, for example that of another stack: AWS allows
     five trails in a region. The stack creates neither. That trail records data events only of the

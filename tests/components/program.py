@@ -87,6 +87,28 @@ CLOSED: dict[str, Any] = {
     "sharing.mode": "serverless",
 }
 """Changes to the settings of dev: existing resources, and options that are switched off."""
+COMPANY: dict[str, Any] = {
+    "tags": ["cost:unit=42", "Team=Platform"],
+    "network.cidr": "10.20.0.0/23",
+    "network.nat": "none",
+    "network.endpoint_zones": "none",
+    "network.public_access_exclusions": False,
+    "load_balancer": {"internal": True, "client_networks": ["10.0.0.0/8"]},
+    "existing_resources": {
+        "foreign_zone": True,
+        "certificate_arn": CERTIFICATE,
+        "vpc_id": VPC["vpc_id"],
+        "permissions_boundary_arn": "arn:aws:iam::123456789012:policy/company/Boundary",
+        "role_path": "/company/",
+        "trail": True,
+        "log_policies": True,
+    },
+    "monitoring.probe": False,
+    "rollout.smoke_test": False,
+    "notifications.public_webhooks": False,
+    "telemetry.collector": False,
+}
+"""Changes to the settings of any stack: the rules of a company for its accounts."""
 CLOUDFRONT: dict[str, Any] = {
     "services.console.hosting": "cloudfront",
     "existing_resources": {"certificate_arn": CERTIFICATE},

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.program.types import Registration
 
+from components.contract import read
 from tools.docs import markdown
 from tools.docs.deployments import STACKS, deployed
 from tools.docs.markdown import prose, table
@@ -22,6 +23,7 @@ KINDS = {
     "invocation": "event rule that invokes a function",
 }
 _COMPARISONS = {"GreaterThanThreshold": "above", "LessThanThreshold": "below"}
+_SERVICE = re.compile(rf"\b({'|'.join(read().services)})-(?=\w)")
 _RUNBOOK = re.compile(r"/([a-z-]+)\.md$")
 
 
@@ -82,12 +84,28 @@ def page() -> str:
 
 
 def _rows() -> list[tuple[Notice, list[str]]]:
+    """Return each alarm with its stacks. An alarm that every service has is one row."""
     found: dict[str, tuple[Notice, list[str]]] = {}
     for stack in STACKS:
         for notice in notices(stack):
             previous = found[notice.name][1] if notice.name in found else []
             found[notice.name] = notice, [*previous, stack]
+    services = [*read().services]
+    for name in [name for name in found if name.startswith(f"{services[0]}-")]:
+        same = [f"{service}-{name.partition('-')[2]}" for service in services]
+        rows = [
+            (replace(row[0], name=_service(row[0].name), watches=_service(row[0].watches)), row[1])
+            for row in map(found.get, same)
+            if row
+        ]
+        if len(rows) == len(services) and all(row == rows[0] for row in rows):
+            found = {key: row for key, row in found.items() if key not in same}
+            found[rows[0][0].name] = rows[0]
     return sorted(found.values(), key=lambda row: (list(KINDS).index(row[0].kind), row[0].name))
+
+
+def _service(text: str) -> str:
+    return _SERVICE.sub("<service>-", text)
 
 
 def _row(notice: Notice, stacks: list[str]) -> tuple[str, ...]:

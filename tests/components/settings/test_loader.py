@@ -205,6 +205,14 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
             {"internet_gateway_id": "igw-0123456789abcdef0"},
         )
     ),
+    *(
+        ("internal_load_balancer", {"load_balancer": balancer, **more}, key)
+        for balancer, more, key in (
+            ({"internal": True}, {"monitoring.probe": False}, "load_balancer.client_networks"),
+            ({"internal": True, "client_networks": ["10.0.0.0/8"]}, {}, "monitoring.probe"),
+            ({"client_networks": ["10.0.0.0/8"]}, {}, "load_balancer.client_networks"),
+        )
+    ),
     *setting("internet_access", "network.nat", "none"),
     (
         "internet_access",

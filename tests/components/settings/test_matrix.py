@@ -33,6 +33,7 @@ from components.settings.model import Settings
 from tests.components.program import (
     CLOSED,
     CLOUDFRONT,
+    COMPANY,
     OPTIONS,
     POLICY_CHARACTERS_MAX,
     RECOVERY,
@@ -71,6 +72,7 @@ FORMS: list[tuple[str, dict[str, Any]]] = [
     ("staging", CLOUDFRONT | NETWORKS),
     ("prod", RECOVERY),
     ("dev", CLOSED),
+    ("dev", COMPANY),
     ("prod", RESTORED),
 ]
 TIERS = {"edge": "edge", "database": "data", "cache": "data"}
@@ -239,7 +241,7 @@ def unreadable_environments(program: Program, stack: Stack) -> Iterator[str]:
         )
         # AWS does not document whether the ARN of a published version contains its number.
         for context, (name, limits) in product((arn, f"{arn}:1"), readers):
-            caller = f"arn:aws:iam::{stack.names.account}:role/{name}"
+            caller = f"arn:aws:iam::{stack.names.account}:role{stack.names.role_path}{name}"
             keys = {
                 "kms:CallerAccount": stack.names.account,
                 "kms:EncryptionContext:aws:lambda:FunctionArn": context,

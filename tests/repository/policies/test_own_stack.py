@@ -19,7 +19,7 @@ from gatehouse_policies.engine.rule import ENVIRONMENTS, Level
 from gatehouse_policies.program import types
 
 from sandbox.paths import REPOSITORY
-from tests.components.program import RESTORED
+from tests.components.program import COMPANY, RESTORED
 from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
 
@@ -39,6 +39,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "waf.console_networks": ["192.0.2.0/24", "2001:db8::/32"],
     },
     "restored": RESTORED,
+    "company": COMPANY,
 }
 
 
