@@ -45,7 +45,7 @@ PAGES = {
     path: path.read_text()
     for path in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "SECURITY.md", *MAPS)
 }
-WORDS_MAX = {"docs/*.md": 64_500, "*.md": 71_500}
+WORDS_MAX = {"docs/*.md": 62_700, "*.md": 69_500}
 README_LINES_MAX = 130
 COMMAND_S_MAX = 120
 INDEXED_FOLDERS = ("decisions", "guides", "runbooks")
@@ -146,7 +146,9 @@ def test_readme_is_short_and_its_numbers_hold() -> None:
 def test_documents_are_short(pattern: str, maximum: int) -> None:
     listed = processes.run(["git", "ls-files", "-z", pattern], cwd=ROOT).stdout.split("\0")[:-1]
     assert len(listed) > 50
-    assert sum(len((ROOT / name).read_text().split()) for name in listed) <= maximum
+    parts = [part for name in listed for part in (ROOT / name).read_text().split()]
+    words = [part for part in parts if any(map(str.isalnum, part))]  # "|" is no word
+    assert len(words) <= maximum
 
 
 @pytest.mark.requirement("TR-16")

@@ -9,14 +9,13 @@ from release.stack_file import ROOT
 from tests import processes
 from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, key_id
 
-pytestmark = pytest.mark.requirement("CG-24")
-
 
 def make(operator: Command, *words: str, **variables: str) -> CompletedProcess[str]:
     environment = {**os.environ, "XDG_CONFIG_HOME": str(operator.folder), **variables}
     return processes.run(["make", "api-keys", *words], cwd=ROOT, env=environment)
 
 
+@pytest.mark.requirement("CG-24")
 def test_keys_are_managed(operator: Command, console_url: str) -> None:
     profiles = operator.folder / "gatehouse" / "profiles.toml"
     profiles.parent.mkdir()

@@ -25,7 +25,6 @@ from moto import mock_aws
 
 from tests.runtime.console_client import Console
 
-pytestmark = pytest.mark.requirement("TR-14")
 GROUPS = ("/gatehouse/dev/gateway", "/gatehouse/dev/console")
 #: CloudWatch accepts lines of the last 14 days.
 NOON = int(time.time()) * 1000 - 60_000
@@ -218,6 +217,7 @@ def test_longest_pattern_is_within_the_limit() -> None:
     assert selects(filter_pattern(longest), {}) is False
 
 
+@pytest.mark.requirement("TR-14")
 async def test_endpoint_returns_pages(console: Console, tmp_path: Path) -> None:
     now = int(console.clock.now() * 1000)
     lines = [
