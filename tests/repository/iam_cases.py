@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 
+from components.naming import PAGES
 from tests.iam_evaluation import Effect
 from tests.repository.iam_requests import (
     ADMINISTRATOR,
@@ -219,7 +220,7 @@ KEYS = [
         # management").
         for publisher in (CLOUDWATCH, EVENTBRIDGE)
         for action in (DECRYPT, DATA_KEY)
-        for topic, expected in (("alarms", ALLOWED), ("others", IMPLICIT_DENY))
+        for topic, expected in ((PAGES, ALLOWED), ("others", IMPLICIT_DENY))
     ),
 ]
 
@@ -357,7 +358,7 @@ SHARING_FUNCTION = [
 ]
 
 QUEUE = ("queue", "rotate"), NAMES.arn("sqs", NAMES.dead_letter_queue("rotate"))
-TOPIC = ("topic", "alarms"), NAMES.arn("sns", NAMES.name("alarms"))
+TOPIC = ("topic", PAGES), NAMES.arn("sns", NAMES.name(PAGES))
 VAULT, COPY = (("vault", "main"), "*"), "backup:CopyIntoBackupVault"
 DENIALS = [
     Request(case, principal, action, resource, EXPLICIT_DENY, {"aws:SecureTransport": tls}, on)

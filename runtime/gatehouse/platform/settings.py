@@ -34,7 +34,9 @@ Level = Literal["debug", "info", "warning", "error"]
 PREFIX = "GATEHOUSE_"
 
 #: Variables of the command line (cli/), which are not settings of a service.
-CLI_VARIABLES = frozenset({"GATEHOUSE_ADMIN_TOKEN", "GATEHOUSE_CORE_TOKEN"})
+CLI_VARIABLES = frozenset(
+    f"GATEHOUSE_{name}" for name in ("ADMIN_TOKEN", "CORE_TOKEN", "OUTPUT", "PROFILE")
+)
 
 #: Variable of prometheus_client that specifies the folder in which the workers of a service
 #: aggregate their metrics. The variable must be set before prometheus_client is imported.

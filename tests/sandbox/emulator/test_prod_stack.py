@@ -188,7 +188,7 @@ def test_secret_policy_and_rotation(prod: Emulator) -> None:
 
 def test_modelled_types_are_listed_with_the_reason(prod: Emulator) -> None:
     assert "aws:backup/selection:Selection: moto has no CreateBackupSelection" in prod.modelled
-    assert len(prod.modelled) == len(set(prod.modelled)) == 7
+    assert len(prod.modelled) == len(set(prod.modelled)) == 8
 
 
 @dataclass(frozen=True)

@@ -117,8 +117,9 @@ async def test_keys_near_their_limits_are_listed(console: Console, used_key: str
     near = await console.create_id(
         credits={"remaining": 1, "refill": {"amount": 9, "every": "day"}}
     )
-    row = UsageRow(near, "docs", "VALID", MINUTE, 1)
-    await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, (row,)))
+    now = time.time()  # the windows end now
+    rows = [UsageRow(key, "docs", "VALID", int(now // 60) * 60, 1) for key in (near, used_key)]
+    await UsageRepository(console.pool).add(UsageBatch("w", 2, now, tuple(rows)))
     assert await limits() == [(near, "credits", 8)]
     assert await limits(percent="89") == []
     assert ("rate_limit", used_key) in [(kind, key) for key, kind, _ in await limits(percent="0")]

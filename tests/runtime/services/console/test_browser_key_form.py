@@ -71,7 +71,9 @@ async def test_form_leaves_every_value_unchanged_that_the_user_does_not_change(
     browser: Browser, origin: str, console: Console
 ) -> None:
     example = {name: KeyView.example[name] for name in FIELDS if name in KeyView.example}
-    values = [{**example, "limits": _LIMITS}, *bodies()]
+    webhook = await console.post("/v1/webhooks", json={"url": "https://hooks.example.com/a"})
+    contact = webhook.json()["webhook"]["id"]
+    values = [{**example, "limits": _LIMITS, "contact": contact}, *bodies()]
     accepted: set[str] = set()
     async with page_of(browser, origin) as page:
         await sign_in(page, "/keys")
