@@ -31,7 +31,7 @@ OutputOption = Annotated[
 ]
 #: The form of tables that --output sets.
 _form: str | None = None
-#: Columns whose text is never shorter than this are folded in a narrow terminal.
+#: Minimum width of a column whose text is folded in a narrow terminal.
 _FOLDED_CHARS_MIN = 12
 
 #: A column of a table: the name of a field, or a label and the function that returns the text.
