@@ -1,15 +1,21 @@
 """The TypeScript client and its middleware, with the test runner of Node.js."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 
+from sandbox import child_processes
+from sandbox.ports import PLAIN_HTTP, free_port
 from tests import processes, requires
 from tests.journeys.conftest import Running
 
-CLIENT = Path(__file__).parents[2] / "clients/typescript"
+ROOT = Path(__file__).parents[2]
+CLIENT = ROOT / "clients/typescript"
+GUIDE = ROOT / "docs/guides/protect-a-service.md"
 BYTES_MAX = 25_000
 
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("TR-07", "TR-16")]
@@ -41,6 +47,46 @@ def test_typescript_client(running: Running, tmp_path: Path) -> None:
     module = ("node", "--input-type=module", "--eval", program)
     result = processes.run(module, cwd=folder, env=environment, timeout=None)
     assert result.stdout == "VALID\n", result.stderr
+
+
+@requires.program("npm")
+def test_express_service_of_the_guide(running: Running, tmp_path: Path) -> None:
+    shutil.copytree(
+        CLIENT,
+        tmp_path / "clients/typescript",
+        ignore=shutil.ignore_patterns("node_modules", "dist"),
+    )
+    (tmp_path / "package.json").write_text("{}")
+    commands = re.findall(r"^\$ (npm .*)$", GUIDE.read_text(), re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        result = processes.run(("sh", "-c", command), cwd=tmp_path, timeout=None)
+        assert result.returncode == 0, f"{command}\n{result.stderr}"
+    file = r"^`orders.mjs`:\n\n```js\n(.*?)^```$"
+    (text,) = re.findall(file, GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "orders.mjs").write_text(text)
+    port = free_port()
+    environment = {**os.environ, "GATEWAY": running.gateway, "PORT": str(port)}
+    service = child_processes.start(
+        "service", ("node", "orders.mjs"), log=tmp_path / "log", cwd=tmp_path, env=environment
+    )
+
+    def post(**headers: str) -> httpx.Response:
+        url = f"http://127.0.0.1:{port}/orders"
+        return httpx.post(url, headers=headers, verify=PLAIN_HTTP)
+
+    def is_ready() -> bool:
+        try:
+            return post().status_code == 401
+        except httpx.HTTPError:
+            return False
+
+    try:
+        child_processes.wait_until(service, is_ready, "ready", 60)
+        token = running.key(scopes=["orders:read"], owner="shop")[1]
+        assert post(Authorization=f"Bearer {token}").json() == {"orders_of": "shop"}
+    finally:
+        service.stop()
 
 
 def test_typescript_client_is_small_and_has_no_dependencies() -> None:
