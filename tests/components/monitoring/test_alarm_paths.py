@@ -206,7 +206,6 @@ def test_account_filter_matches_documented_trail_event(name: str) -> None:
     assert not matches(filters[name], harmless)
 
 
-@pytest.mark.requirement("ECS-09")
 @pytest.mark.alarm_path("metric", "service", "log", "probe")
 @pytest.mark.parametrize("delay", [0, 2])
 @each_stack

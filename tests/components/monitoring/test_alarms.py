@@ -146,6 +146,7 @@ def test_dashboard_shows_errors_and_latency_of_each_core() -> None:
     )
 
 
+@pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize(
     ("instance_class", "memory"),
     [

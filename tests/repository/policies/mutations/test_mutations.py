@@ -176,6 +176,19 @@ ESSENTIAL = [
     ("lb.Listener", "sslPolicy", "replaced"),
     ("cloudtrail.Trail", "enableLogFileValidation", "flipped"),
     ("backup.Vault", "kmsKeyArn", "foreign"),
+    ("backup.Selection", "resource", "removed"),
+    ("backup.Plan", "rules.*", "removed"),
+    ("rds.Instance", "backupRetentionPeriod", "0"),
+    ("rds.Instance", "manageMasterUserPassword", "flipped"),
+    ("dynamodb.Table", "pointInTimeRecovery.enabled", "flipped"),
+    ("s3.BucketServerSideEncryptionConfiguration", "resource", "removed"),
+    ("s3.BucketLogging", "resource", "removed"),
+    ("s3.BucketLifecycleConfiguration", "resource", "removed"),
+    ("s3.BucketVersioning", "versioningConfiguration.status", "replaced"),
+    ("wafv2.WebAclAssociation", "resource", "removed"),
+    ("cloudtrail.Trail", "enableLogging", "flipped"),
+    ("cloudtrail.Trail", "advancedEventSelectors.*", "removed"),
+    ("ecr.Repository", "imageScanningConfiguration.scanOnPush", "flipped"),
 ]
 
 
