@@ -47,7 +47,7 @@ def run_tests(paths: tuple[str, ...], **variables: str) -> None:
 
 @X86_64
 @requires.program("mvn")
-@pytest.mark.requirement("TR-01", "TR-15")
+@pytest.mark.requirement("TR-01")
 @pytest.mark.parametrize("version", ["16.14.0", "17.10.0"])
 def test_postgresql(version: str) -> None:
     maven(

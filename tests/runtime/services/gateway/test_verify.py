@@ -13,7 +13,7 @@ NULL_FIELDS = ("key_id", "name", "owner", "environment", "scopes", "expires_at")
 ONE = limit(3)
 
 
-@pytest.mark.requirement("TR-07")
+@pytest.mark.requirement("TR-07", "TR-15")
 async def test_valid_key_is_described(gateway: Any) -> None:
     key = await gateway.create_key(
         expires_at=datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC), limits=[ONE]
