@@ -98,7 +98,7 @@ def can_assume(
     return decide(call, resource=trust, resource_decides=True).allowed
 
 
-@pytest.mark.requirement("ECS-01")
+@pytest.mark.requirement("ECS-01", "SS-08")
 @pytest.mark.parametrize(
     ("role", "environment"),
     [(DEPLOY, "prod"), (PREVIEW, "prod-preview"), (PREVIEW, "prod-drift"), (IMAGE, "prod-image")],

@@ -65,6 +65,7 @@ def configuration(emulator: Emulator, bucket: str = BUCKET) -> dict[str, Any]:
     }
 
 
+@pytest.mark.requirement("ECS-07")
 def test_creates_bucket_key_and_stack(account: FakePulumi, emulator: Emulator) -> None:
     result = bootstrap(account)
     assert result.returncode == 0, result.stderr

@@ -20,7 +20,7 @@ SHARING = {"function": name("sharing"), "alias": "live", "alarms": []}
 SERVERLESS = own_stack_file(sharing={"mode": "serverless"})
 
 
-@pytest.mark.requirement("TR-17")
+@pytest.mark.requirement("TR-17", "CG-24")
 def test_migration_runs_before_services_change(account: FakePulumi) -> None:
     result = account.release("deploy", "--yes")
     assert (result.returncode, account.steps) == (0, [*INFRASTRUCTURE, "up"]), result.stderr

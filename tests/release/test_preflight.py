@@ -63,6 +63,7 @@ def test_region_without_an_endpoint_is_reported(account: FakePulumi) -> None:
 EXAMPLES = {"repository": "example/gatehouse", "state_bucket": "gatehouse-pulumi-state"}
 
 
+@pytest.mark.requirement("CG-24")
 @pytest.mark.parametrize(
     ("text", "keys"),
     [
@@ -104,6 +105,7 @@ def test_malformed_stack_file_is_one_message(
     assert line.startswith("preview: Pulumi.dev.yaml")
 
 
+@pytest.mark.requirement("CG-24")
 @pytest.mark.parametrize(
     ("program", "command"), [("pulumi", "preview"), ("aws", "logs"), ("cosign", "deploy")]
 )

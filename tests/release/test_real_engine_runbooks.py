@@ -216,6 +216,7 @@ def test_destruction_retains_the_records_of_a_stopped_stack(project: Project) ->
     assert not [name for name in deleted if name.startswith("aws:route53/")]
 
 
+@pytest.mark.requirement("ECS-07")
 def test_retained_zone_is_imported(project: Project) -> None:
     guide = (ROOT / "docs" / "guides" / "deploy.md").read_text().replace("dev", project.stack)
     one, several = [block for block in BLOCK.findall(guide) if "pulumi import" in block]

@@ -76,6 +76,7 @@ PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|md|toml|json|ts|yaml))`
 IN_A_FEATURE = {"models.py", "schemas.py", "service.py", "repository.py", "routes.py"}
 
 
+@pytest.mark.requirement("TR-15")
 @pytest.mark.parametrize("page", MAPS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_maps_of_the_code_name_existing_paths(page: Path) -> None:
     names = set(PATH.findall(PAGES[page])) - IN_A_FEATURE
@@ -103,7 +104,7 @@ def documented() -> Iterator[tuple[str, Command]]:
             yield page, command
 
 
-@pytest.mark.requirement("TR-16")
+@pytest.mark.requirement("TR-16", "SS-11")
 def test_commands_in_documents_can_be_typed() -> None:
     programs, errors = Counter[str](), []
     for page, command in documented():
@@ -129,6 +130,7 @@ def test_commands_in_run_blocks_are_run() -> None:
     ] == []
 
 
+@pytest.mark.requirement("TR-15")
 def test_readme_is_short_and_its_numbers_hold() -> None:
     assert len(README.splitlines()) <= README_LINES_MAX
     assert int(re.findall(r"More than (\d+) controls", README)[0]) < len(RULES)
@@ -167,6 +169,7 @@ def test_commands_of_contributing_run() -> None:
         Values().learn(step.expected, done.stdout)
 
 
+@pytest.mark.requirement("SS-14")
 def test_tests_named_in_documents_exist() -> None:
     missing, total = [], 0
     for page, text in PAGES.items():
@@ -207,6 +210,19 @@ def test_index_lists_every_document() -> None:
     assert {DOCS / folder for folder in INDEXED_FOLDERS} <= {
         page if page.is_dir() else page.parent for page in listed
     }
+
+
+@pytest.mark.requirement("CG-23", "ECS-13")
+def test_recovery_of_each_event_has_targets_and_a_drill_times() -> None:
+    page = PAGES[DOCS / "runbooks/recovery.md"]
+    tables = [
+        [line.strip("| ").split(" | ") for line in text.split("\n\n")[0].splitlines()[2:]]
+        for text in (page[page.index("| event |") :], page[page.index("| date |") :])
+    ]
+    events, drills = tables
+    assert len(events) > 7
+    assert [row for row in events if len(row) != 4 or not re.search(r"\d|minutes", row[3])] == []
+    assert [row for row in drills if re.match(r"\d{4}-", row[0]) and re.match(r"\d", row[-1])]
 
 
 def test_sandbox_page_lists_types_that_are_not_emulated() -> None:
@@ -317,6 +333,7 @@ def test_external_contract_has_sources_dates_use_and_test(row: dict[str, Any]) -
         assert re.search(rf"\b{name}\b", (ROOT / file).read_text()), f"{file} has no {name}"
 
 
+@pytest.mark.requirement("SS-14")
 @pytest.mark.slow
 def test_dates_of_external_contracts_and_reviews_have_not_passed() -> None:
     today = datetime.now(UTC).date()

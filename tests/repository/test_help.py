@@ -1,9 +1,13 @@
 """The help of `gatehouse`, `gatehouse-policies` and `make`."""
 
 import argparse
+import os
+import pty
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +119,23 @@ def test_every_command_has_an_example_that_can_be_typed(
             documented_commands.check(command)
 
 
+@pytest.mark.requirement("CG-24")
+@pytest.mark.parametrize(("variables", "colored"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_help_of_make_has_colors_in_a_terminal(variables: dict[str, str], colored: bool) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | variables
+    terminal, output = pty.openpty()
+    text = b""
+    with subprocess.Popen(["make", "help"], cwd=ROOT, stdout=output, env=env):
+        os.close(output)
+        with suppress(OSError):  # Linux: EIO after the end of the process
+            while part := os.read(terminal, 4096):
+                text += part
+    os.close(terminal)
+    assert b"api-keys" in text
+    assert (b"\x1b[36mapi-keys" in text) is colored
+
+
+@pytest.mark.requirement("CG-24")
 def test_help_of_make_names_the_variables_of_each_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     own = set(re.findall(r"^([A-Z_]+) *:?=", makefile, re.MULTILINE)) | {"MAKE", "MAKEFILE_LIST"}

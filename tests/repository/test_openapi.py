@@ -94,7 +94,7 @@ def test_examples_match_their_schemas() -> None:
         )
 
 
-@pytest.mark.requirement("TR-16")
+@pytest.mark.requirement("TR-16", "TR-03")
 def test_errors_are_problem_documents() -> None:
     assert OPERATIONS
     for operation in OPERATIONS:

@@ -13,7 +13,7 @@ from tools.docs.permissions import RESOURCE_POLICIES
 REASON_CHARS_MIN = 20
 
 
-@pytest.mark.requirement("CG-17", "CG-18", "ECS-01")
+@pytest.mark.requirement("CG-17", "CG-18", "ECS-01", "CG-16", "ECS-02", "ECS-03")
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: request.case)
 def test_request_is_decided_as_expected(request_: Request) -> None:
     assert decision(request_) is request_.expected

@@ -158,6 +158,7 @@ def test_release_that_is_not_possible_changes_nothing(
     )
 
 
+@pytest.mark.requirement("CG-25")
 def test_pending_changes_can_be_collected() -> None:
     """Raises an error if a name in changes/ has no known type."""
     command = [

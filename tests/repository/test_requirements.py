@@ -1,16 +1,14 @@
-"""`requirement` markers name requirements of tests/requirements.toml, which names some of them."""
+"""Each bullet of tests/requirements.toml is shown by a test with its requirement as a marker. Its
+page is a link of docs/requirements.md, which tests/repository/test_docs.py checks.
+"""
 
-import tomllib
+from tests.repository.markers import marked_tests
+from tools.docs.requirements import bullets
 
-from tests.repository.markers import ROOT, marked_tests
 
-
-def test_markers_name_every_requirement_and_no_other() -> None:
-    requirements = tomllib.loads((ROOT / "tests/requirements.toml").read_text())
-    shown = requirements.pop("shown")
-    assert len(requirements) > 50
+def test_each_bullet_is_shown_by_a_marked_test() -> None:
+    assert len(bullets()) > 235
     marked = marked_tests("requirement")
-    assert set(marked) == set(requirements) == set(shown)
-    tests = {id: f"tests/{test}" for id, (_, test) in shown.items()}
-    unmarked = {id: test for id, test in tests.items() if test not in marked[id]}
-    assert unmarked == {}, "these tests have no marker of the requirement that they show"
+    assert set(marked) == {bullet.id for bullet in bullets()}
+    unmarked = [each for each in bullets() if f"tests/{each.test}" not in marked[each.id]]
+    assert unmarked == [], "these tests are missing, or have no marker of the requirement"

@@ -127,7 +127,7 @@ def recorded_requests(page: Page) -> list[str]:
     return urls
 
 
-@pytest.mark.requirement("TR-16")
+@pytest.mark.requirement("TR-16", "CG-23")
 async def test_pages_are_accessible_and_request_no_other_host(url: str) -> None:
     async with chromium.playwright() as playwright:
         browser = await chromium.launch(playwright.chromium)

@@ -71,6 +71,15 @@ def test_workflows_have_least_privilege() -> None:
     }
 
 
+@pytest.mark.requirement("CG-24", "SS-07")
+def test_every_push_is_checked_and_tested() -> None:
+    check = WORKFLOWS["check"]
+    assert (check[True]["push"]["branches"], "pull_request" in check[True]) == (["main"], True)
+    assert ".ci/run" in [step.get("run") for step in check["jobs"]["check"]["steps"]]
+    commands = (ROOT / ".ci/run").read_text().splitlines()
+    assert {"make check", "CI=true make test"} <= set(commands)
+
+
 @pytest.mark.requirement("ECS-01")
 def test_aws_access_uses_oidc_roles() -> None:
     assert [

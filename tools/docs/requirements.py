@@ -1,21 +1,42 @@
-"""docs/requirements.md: where each requirement is shown."""
+"""docs/requirements.md: the page and the test that show each bullet of a requirement."""
 
 import tomllib
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tools.docs import markdown
 
-REQUIREMENTS = Path(__file__).resolve().parents[2] / "tests/requirements.toml"
+FILE = Path(__file__).resolve().parents[2] / "tests/requirements.toml"
+
+
+@dataclass(frozen=True)
+class Bullet:
+    """page: path below docs/, with an anchor. test: `path::name`, path below tests/."""
+
+    id: str
+    text: str
+    page: str
+    test: str
+
+
+@cache
+def bullets() -> tuple[Bullet, ...]:
+    return tuple(
+        Bullet(id, text, *((row["page"], shown) if isinstance(shown, str) else shown))
+        for id, row in tomllib.loads(FILE.read_text()).items()
+        for text, shown in row.items()
+        if text != "page"
+    )
 
 
 def page() -> str:
-    texts = tomllib.loads(REQUIREMENTS.read_text())
-    shown: dict[str, list[str]] = texts.pop("shown")
     rows = []
-    for id, text in texts.items():
-        document, test = shown[id]
-        file, _, name = test.partition("::")
-        name = name or Path(file).stem
-        title = Path(document.partition("#")[0]).stem
-        rows.append((id, text, f"[{title}]({document})", f"[`{name}`](../tests/{file})"))
-    return markdown.page("requirements", table=markdown.table(("ID", "text", "page", "test"), rows))
+    for bullet in bullets():
+        file, _, name = bullet.test.partition("::")
+        title = Path(bullet.page.partition("#")[0]).stem
+        links = f"[{title}]({bullet.page})", f"[`{name}`](../tests/{file})"
+        rows.append((bullet.id, bullet.text, *links))
+    return markdown.page(
+        "requirements", table=markdown.table(("ID", "bullet", "page", "test"), rows)
+    )

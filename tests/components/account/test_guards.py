@@ -86,6 +86,7 @@ def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:
     ]
 
 
+@pytest.mark.requirement("SS-11")
 def test_budget_covers_the_whole_account() -> None:
     budget = account(budget={"monthly_usd": 300, "emails": ["finance@acme.dev"]}).get(
         "budgets.Budget", "guards"

@@ -47,12 +47,12 @@ def test_staging_and_prod_have_a_collector_that_receives_traces(
         assert variables["GATEHOUSE_TRACES_ENDPOINT"] == (TRACES_ENDPOINT if has_collector else "")
         assert variables["GATEHOUSE_TRACES_SAMPLE_PERCENT"] == "1"
         assert [sidecar["image"] for sidecar in sidecars] == [COLLECTOR_IMAGE] * has_collector
-    receivers = collector_configuration(
+    document = collector_configuration(
         read().processes["gateway"], Naming(stack, "123456789012", "eu-west-1")
-    )["receivers"]
-    assert (
-        f"http://{receivers['otlp']['protocols']['http']['endpoint']}/v1/traces" == TRACES_ENDPOINT
     )
+    endpoint = document["receivers"]["otlp"]["protocols"]["http"]["endpoint"]
+    assert f"http://{endpoint}/v1/traces" == TRACES_ENDPOINT
+    assert document["service"]["pipelines"]["traces"]["exporters"] == ["awsxray"]
 
 
 def test_guide_lists_spans_of_every_process_and_function() -> None:

@@ -22,6 +22,7 @@ def definition(stack: str, process: str) -> dict[str, Any]:
     return dict(container)
 
 
+@pytest.mark.requirement("ECS-01")
 @pytest.mark.parametrize(("stack", "process"), CASES)
 def test_task_has_exactly_the_variables_of_its_process(stack: str, process: str) -> None:
     variables = [entry["name"] for entry in definition(stack, process)["environment"]]

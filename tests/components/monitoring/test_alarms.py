@@ -129,7 +129,7 @@ def alarm_is_in(graph: Mapping[str, Any], alarm: Mapping[str, Any]) -> bool:
     return text in [row[0]["expression"] for row in graph["metrics"] if len(row) == 1]
 
 
-@pytest.mark.requirement("TR-13")
+@pytest.mark.requirement("TR-13", "TR-18")
 def test_dashboard_shows_errors_and_latency_of_each_core() -> None:
     (board,) = run("prod").of_type("cloudwatch.Dashboard")
     widgets = json.loads(board.inputs["dashboardBody"])["widgets"]
@@ -146,6 +146,7 @@ def test_dashboard_shows_errors_and_latency_of_each_core() -> None:
     )
 
 
+@pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize(
     ("instance_class", "memory"),
     [

@@ -103,7 +103,7 @@ def resource(item: types.Resource, inputs: dict[str, dict[str, Any]]) -> Resourc
     )
 
 
-@pytest.mark.requirement("PP-02", "ECS-02")
+@pytest.mark.requirement("PP-02", "ECS-02", "CG-14", "SS-06")
 @FORMS
 def test_only_advisory_rules_are_violated(form: str) -> None:
     assert {id for (id, _), decision in decisions(form).items() if decision.violations} == ADVISORY

@@ -164,7 +164,7 @@ def published(out: Out) -> list[dict[str, Any]]:
 
 
 @pytest.mark.alarm_triggered("*-errors-5m", "*-errors-1h", "*-latency-5m", "*-latency-1h")
-@pytest.mark.requirement("ECS-09")
+@pytest.mark.requirement("ECS-09", "TR-13")
 @pytest.mark.parametrize(
     ("status", "seconds", "core_seconds", "expected"),
     [

@@ -173,6 +173,7 @@ def test_backup_key_has_a_policy_per_region(prod: Emulator) -> None:
         assert f"s3.{other}.amazonaws.com" not in policy
 
 
+@pytest.mark.requirement("ECS-06")
 def test_secret_policy_and_rotation(prod: Emulator) -> None:
     manager, name = prod.client("secretsmanager", REGION), {"SecretId": "gatehouse/prod/pepper"}
     secret = manager.describe_secret(**name)

@@ -101,7 +101,7 @@ def test_database_is_restored_with_the_properties_of_the_stack(terminal: Termina
     assert restored["BackupRetentionPeriod"] == 35
 
 
-@pytest.mark.requirement("SS-09")
+@pytest.mark.requirement("SS-09", "TR-18")
 def test_role_is_blocked_and_evidence_is_kept(terminal: Terminal) -> None:
     iam, rds = terminal.client("iam"), terminal.client("rds")
     iam.create_role(RoleName="stolen", AssumeRolePolicyDocument="{}")
@@ -142,7 +142,7 @@ def test_statement_is_run_by_the_task_of_the_migration(terminal: Terminal) -> No
     assert done.stdout == "<Record answer=42>\n", done.stderr
 
 
-@pytest.mark.requirement("ECS-11")
+@pytest.mark.requirement("ECS-11", "TR-18")
 def test_dump_is_restored(terminal: Terminal) -> None:
     dump, restore = DUMP.strip().splitlines()
     with servers.postgres() as server:
@@ -197,6 +197,7 @@ def test_objects_are_restored(terminal: Terminal) -> None:
     assert "Contents" not in s3.list_objects_v2(Bucket="data")
 
 
+@pytest.mark.requirement("CG-23", "SS-14")
 def test_every_command_of_the_runbooks_is_executed() -> None:
     text = {name: BLOCK.sub("", page) for name, page in runbooks.PAGES.items()}
     assert {name for name in text if text[name] != runbooks.PAGES[name]} == {

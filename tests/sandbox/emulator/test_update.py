@@ -137,6 +137,7 @@ def test_data_is_neither_replaced_nor_deleted(stack: Updated) -> None:
     )
 
 
+@pytest.mark.requirement("ECS-07")
 def test_stack_is_destroyed_and_deployed_again(stack: Updated) -> None:
     destroy(stack.emulator, stack.checkpoint, lambda step: None)
     assert stack.checkpoint.resources == ()

@@ -149,6 +149,19 @@ def test_listed_mutations_exist() -> None:
     } - used == set()
 
 
+@pytest.mark.requirement(
+    "CG-14",
+    "CG-16",
+    "CG-17",
+    "CG-20",
+    "ECS-02",
+    "ECS-04",
+    "ECS-05",
+    "ECS-06",
+    "ECS-11",
+    "SS-10",
+    "TR-01",
+)
 def test_essential_mutations_are_noticed() -> None:
     assert {Key(*key) for key in ESSENTIAL} - outcome().noticed == set()
 
@@ -163,6 +176,19 @@ ESSENTIAL = [
     ("lb.Listener", "sslPolicy", "replaced"),
     ("cloudtrail.Trail", "enableLogFileValidation", "flipped"),
     ("backup.Vault", "kmsKeyArn", "foreign"),
+    ("backup.Selection", "resource", "removed"),
+    ("backup.Plan", "rules.*", "removed"),
+    ("rds.Instance", "backupRetentionPeriod", "0"),
+    ("rds.Instance", "manageMasterUserPassword", "flipped"),
+    ("dynamodb.Table", "pointInTimeRecovery.enabled", "flipped"),
+    ("s3.BucketServerSideEncryptionConfiguration", "resource", "removed"),
+    ("s3.BucketLogging", "resource", "removed"),
+    ("s3.BucketLifecycleConfiguration", "resource", "removed"),
+    ("s3.BucketVersioning", "versioningConfiguration.status", "replaced"),
+    ("wafv2.WebAclAssociation", "resource", "removed"),
+    ("cloudtrail.Trail", "enableLogging", "flipped"),
+    ("cloudtrail.Trail", "advancedEventSelectors.*", "removed"),
+    ("ecr.Repository", "imageScanningConfiguration.scanOnPush", "flipped"),
 ]
 
 

@@ -224,6 +224,7 @@ async def test_write_methods_are_rejected(agent: Agent, path: str) -> None:
     assert {*reply.headers["allow"].split(", ")} == {"GET", "HEAD"}
 
 
+@pytest.mark.requirement("CG-05")
 async def test_large_file_is_complete(agent: Agent) -> None:
     content = bytes(range(256)) * 8192
     (agent.root / "large.bin").write_bytes(content)

@@ -141,6 +141,7 @@ def test_key_in_own_format_with_a_wrong_checksum_is_imported(importer: Command) 
     assert import_file(importer, {foreign: {}}).code == 0
 
 
+@pytest.mark.requirement("CG-02")
 def test_stored_import_cannot_be_verified_without_the_pepper(
     importer: Command, database: Database
 ) -> None:

@@ -187,6 +187,7 @@ async def test_event_is_read_as_it_was_written(trail: AuditRepository) -> None:
     assert rows[0].event == event(7)
 
 
+@pytest.mark.requirement("TR-11")
 @pytest.mark.parametrize(
     ("only", "expected"),
     [

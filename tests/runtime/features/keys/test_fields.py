@@ -150,6 +150,7 @@ def test_web_form_has_a_label_for_every_field() -> None:
     assert [name for name in names if f"'field.{name}':" not in catalogue] == [], TEXTS.name
 
 
+@pytest.mark.requirement("TR-01")
 async def test_every_field_has_a_column(module_pool: Pool) -> None:
     rows = await module_pool.fetch(
         "SELECT column_name FROM information_schema.columns WHERE table_name = 'api_key'"

@@ -94,6 +94,7 @@ async def test_empty_update_is_rejected(console: Console, properties: dict[str, 
     assert (await patch(console, key["id"], **properties)).status_code == 400
 
 
+@pytest.mark.requirement("TR-06")
 async def test_disable_and_enable_are_idempotent(console: Console) -> None:
     key_id = await console.create_id()
     for what, state in (
@@ -145,7 +146,7 @@ async def test_action_not_allowed_in_state_is_409(console: Console, first: str, 
     assert reply.json()["detail"].startswith("The key is ")
 
 
-@pytest.mark.requirement("CG-15", "TR-08")
+@pytest.mark.requirement("CG-15", "TR-08", "TR-11")
 async def test_rotated_key_is_valid_during_its_grace_period(console: Console) -> None:
     created = await console.create(
         scopes=["admin"], ttl_s=86_400, **{name: EVERYTHING[name] for name in ("tags", "credits")}
@@ -165,6 +166,7 @@ async def test_rotated_key_is_valid_during_its_grace_period(console: Console) ->
         created["key"]["credits"],
         ["admin"],
     )
+    assert await actions(console, old["id"]) == ["key.create", "key.rotate"]
     for token in (created["token"], rotated["token"]):
         assert (await console.get("/v1/keys", headers=console.as_(token))).status_code == 200
     assert (await act(console, old["id"], "revoke")).status_code == 200
@@ -408,6 +410,7 @@ async def test_search_finds_the_beginning_of_an_id_and_of_a_token_and_a_tag(
     assert (await console.get("/v1/keys")).json()["total"] is None
 
 
+@pytest.mark.requirement("TR-06")
 async def test_key_is_found_by_its_token_of_any_kind(console: Console) -> None:
     created, imported = await console.create(), "a-token-of-another-system"
     key_id, imported_id = created["key"]["id"], await console.import_key(imported)

@@ -109,6 +109,7 @@ CASES: tuple[tuple[dict[str, Any], list[int]], ...] = (
 )
 
 
+@pytest.mark.requirement("TR-14")
 @pytest.mark.parametrize(("filters", "expected"), CASES)
 async def test_lines_are_found_newest_first(
     logs: Logs, filters: dict[str, Any], expected: list[int]
@@ -120,6 +121,7 @@ async def test_lines_are_found_newest_first(
     assert found.searched_since == filters.get("since", NOON - HOUR)
 
 
+@pytest.mark.requirement("TR-14")
 async def test_pages_contain_each_line_once(logs: Logs) -> None:
     """Lines of the same millisecond are on one page."""
     logs.write(

@@ -41,7 +41,7 @@ class Sender(Member):
         return created["secret"], tokens
 
 
-@pytest.mark.requirement("SS-01")
+@pytest.mark.requirement("SS-01", "SS-03")
 async def test_secret_is_created_opened_changed_and_revoked(
     console: Console, sharing: Sharing
 ) -> None:

@@ -76,6 +76,7 @@ async def limits(request: pytest.FixtureRequest) -> AsyncIterator[RateLimits]:
     await close(redis_limits)
 
 
+@pytest.mark.requirement("TR-09")
 async def test_burst_is_allowed_then_retry_after_is_set(limits: RateLimits) -> None:
     request = charge(FIVE)
     for left in (4, 3, 2, 1, 0):

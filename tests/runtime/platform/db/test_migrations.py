@@ -31,6 +31,7 @@ async def test_application_role_cannot_migrate(empty_database: Database) -> None
         await runner.migrate(empty_database.app)
 
 
+@pytest.mark.requirement("TR-01")
 async def test_concurrent_runs_migrate_once(empty_database: Database) -> None:
     first, second = await asyncio.gather(
         runner.migrate(empty_database.owner), runner.migrate(empty_database.owner)

@@ -128,7 +128,7 @@ PROBLEMS: list[tuple[dict[str, Any], str, str | None, str | None]] = [
 ]
 
 
-@pytest.mark.requirement("TR-16")
+@pytest.mark.requirement("TR-16", "TR-03")
 @pytest.mark.parametrize(("fields", "location", "message", "fix"), PROBLEMS)
 def test_problem_has_a_location_and_a_fix(
     fields: dict[str, Any], location: str, message: str | None, fix: str | None

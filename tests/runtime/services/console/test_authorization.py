@@ -34,6 +34,7 @@ def test_roles_equal_the_independent_table() -> None:
     assert len(WITH_ROLES) > 40
 
 
+@pytest.mark.requirement("CG-08")
 @pytest.mark.parametrize("role", list(Role))
 async def test_role_may_call_its_endpoints_only(console: Console, role: Role) -> None:
     token = (await console.create(scopes=[role.scope]))["token"]

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.runtime.console_client import BOOTSTRAP, Console
@@ -21,6 +22,7 @@ from tests.runtime.services.console.web_pages import (
 pytestmark = MARKS
 
 
+@pytest.mark.requirement("CG-13")
 async def test_key_is_created_and_revoked_by_keyboard(
     browser: Browser, origin: str, console: Console
 ) -> None:
@@ -45,6 +47,8 @@ async def test_key_is_created_and_revoked_by_keyboard(
         await page.keyboard.type("end of the test")
         await page.keyboard.press("Enter")
         await shows(page, "Revoked", exact=True)
+        await navigate(page, "/audit")
+        await shows(page, "key.revoke", exact=True)
     key = (await console.get(f"/v1/keys/{key_id}")).json()
     assert (key["state"], key["revoke_reason"]) == ("revoked", "end of the test")
 

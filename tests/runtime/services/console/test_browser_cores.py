@@ -36,6 +36,7 @@ async def write_report(console: Console, worker: str, *, ejected: bool) -> None:
     await CoreRepository(console.pool).write_reports(worker, WorkerReport(True, [report]))
 
 
+@pytest.mark.requirement("CG-13")
 async def test_circuit_breakers_and_traffic_are_shown_and_updated(
     browser: Browser, origin: str, console: Console
 ) -> None:

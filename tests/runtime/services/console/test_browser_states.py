@@ -78,6 +78,7 @@ async def test_use_of_limits_and_change_since_the_week_before(
             await expect(row).to_contain_text(percent)
         await navigate(page, "/usage")
         await shows(page, "870, one week earlier: 580 (+50%)")
+        await expect(page.locator("svg .bar").first).to_be_attached()
         await navigate(page, f"/keys/{key_id}")
         await shows(page, "Credits: 95% 95 of 100 since")
         assert await violations_in_both_themes(page) == []

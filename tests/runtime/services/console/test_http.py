@@ -17,6 +17,7 @@ from tests.runtime.conftest import locked
 from tests.runtime.console_client import Console
 
 
+@pytest.mark.requirement("TR-03")
 async def test_database_failure_is_503_without_its_message(console: Console) -> None:
     console.sql("ALTER TABLE api_key RENAME COLUMN owner TO canary")
     try:

@@ -12,7 +12,7 @@ from tests.runtime.canaries import TOKENS, query_fields, text_fields, tokens, ur
 from tests.runtime.console_client import BOOTSTRAP, Console
 
 
-@pytest.mark.requirement("CG-02")
+@pytest.mark.requirement("CG-02", "CG-01")
 async def test_issued_token_appears_only_in_its_response(console: Console) -> None:
     admin = (await console.create(name="canary", scopes=["admin"]))["token"]
     reader = (await console.create(name="canary"))["token"]

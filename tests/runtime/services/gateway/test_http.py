@@ -44,6 +44,7 @@ async def test_unknown_path_is_problem_document(gateway: Any) -> None:
     }
 
 
+@pytest.mark.requirement("TR-12")
 async def test_health_and_readiness(gateway: Any) -> None:
     assert (await gateway.get("/healthz")).json == {"status": "ok"}
     ready = await gateway.get("/readyz")
@@ -94,7 +95,7 @@ def _errors(reply: Any) -> tuple[str, str, str]:
     return error["location"], error["message"], error["fix"]
 
 
-@pytest.mark.requirement("TR-16")
+@pytest.mark.requirement("TR-16", "TR-10")
 @pytest.mark.parametrize(("body", "location"), MALFORMED_BODIES)
 async def test_invalid_request_is_explained(gateway: Any, body: bytes, location: str) -> None:
     found, message, fix = _errors(await gateway.request("POST", VERIFY, body=body))
@@ -122,6 +123,7 @@ async def test_query_parameters_are_validated(gateway: Any, query: str, location
     assert _errors(reply)[0] == location
 
 
+@pytest.mark.requirement("TR-07")
 @pytest.mark.parametrize(
     "header",
     [

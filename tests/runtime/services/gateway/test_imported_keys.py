@@ -86,6 +86,7 @@ async def test_imported_token_is_not_forwarded_in_authorization(
         assert (reply.status, core.last[1]["authorization"]) == (200, f"Bearer {other}")
 
 
+@pytest.mark.requirement("CG-09")
 async def test_imported_core_is_served_until_it_registers(
     gateway: Gateway, importer: Importer, core: Any
 ) -> None:

@@ -202,7 +202,7 @@ async def test_token_in_query_is_ignored(gateway: Any, key: Any) -> None:
     assert (await gateway.get(f"/cores/docs/x?api_key={key.token}&key={key.token}")).status == 401
 
 
-@pytest.mark.requirement("CG-12")
+@pytest.mark.requirement("CG-12", "TR-10", "TR-11")
 async def test_request_line_has_no_token_or_query(gateway: Any, key: Any) -> None:
     reply = await get(gateway, key, f"/cores/docs/files/report.txt?token={key.token}")
     await get(gateway, key, f"/cores/docs/{key.token}")

@@ -211,7 +211,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.requirement("TR-08")
+@pytest.mark.requirement("TR-08", "CG-07")
 @pytest.mark.parametrize("change", CHANGES)
 async def test_streams_end_when_the_key_no_longer_permits_them(
     gateway: Gateway, sockets: SocketCore, core: Core, key: Key, change: str

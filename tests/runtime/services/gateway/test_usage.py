@@ -23,7 +23,7 @@ async def until_written(gateway: Gateway, key_id: str, count: int) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.requirement("TR-13")
+@pytest.mark.requirement("TR-13", "TR-09")
 async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any) -> None:
     await gateway.register(core.url, "counted")
     key = await gateway.create_key(limits=[limit(4)])

@@ -13,7 +13,7 @@ NULL_FIELDS = ("key_id", "name", "owner", "environment", "scopes", "expires_at")
 ONE = limit(3)
 
 
-@pytest.mark.requirement("TR-07")
+@pytest.mark.requirement("TR-07", "TR-15")
 async def test_valid_key_is_described(gateway: Any) -> None:
     key = await gateway.create_key(
         expires_at=datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC), limits=[ONE]
@@ -48,6 +48,7 @@ async def test_valid_key_is_described(gateway: Any) -> None:
     }
 
 
+@pytest.mark.requirement("TR-09")
 async def test_rate_limit_headers(gateway: Any) -> None:
     key = await gateway.create_key(
         limits=[ONE, {"name": "daily", "quota": 10, "window_s": 86400, "burst": 10}]
@@ -70,6 +71,7 @@ async def test_wrong_secret_looks_like_unknown_key(gateway: Any) -> None:
     assert results[0]["code"] == "NOT_FOUND"
 
 
+@pytest.mark.requirement("TR-07")
 @pytest.mark.parametrize(
     ("columns", "members", "code"),
     [

@@ -71,6 +71,7 @@ def sealed(text: bytes) -> tuple[str, bytes]:
     return base64.urlsafe_b64encode(key).decode().rstrip("="), ciphertext
 
 
+@pytest.mark.requirement("SS-12")
 async def test_link_is_opened_copied_and_acknowledged(
     browser: Browser, origin: str, sharing: Sharing
 ) -> None:

@@ -131,6 +131,7 @@ async def _denied_alike(
             assert await send(token) == expected, reason
 
 
+@pytest.mark.requirement("SS-07")
 async def test_denied_links_have_the_same_response_and_calls(
     sharing: Sharing, outsider: Outsider
 ) -> None:

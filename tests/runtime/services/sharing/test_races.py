@@ -41,6 +41,7 @@ WITHOUT_CONTENT = (
 )
 
 
+@pytest.mark.requirement("SS-04")
 async def test_clients_of_all_routes_get_and_submit_content_as_often_as_allowed(
     sharing: Sharing, aws: str
 ) -> None:
