@@ -134,10 +134,9 @@ class TaskDefinition(StackComponent):
             "logConfiguration": _log_configuration(process, self.names, process.name, buffer_mb=25),
         }
         if process.services:
-            # The image contains no shell, so the check is a command of the application. Envoy
-            # forwards the request of the check to a worker, so both have to respond.
-            services = (service.name for service in process.services)
-            check = core.health_command if core else (process.command[0], "health", *services)
+            # Envoy forwards the request of the check to a worker, so both have to respond.
+            ports = (str(service.port) for service in process.services)
+            check = core.health_command if core else ("healthcheck", *ports)
             definition["healthCheck"] = {
                 "command": ["CMD", *check],
                 "interval": 15,
