@@ -12,7 +12,7 @@ import yaml
 from components.settings.loader import parse
 from components.settings.workloads import AT_ONCE, ROLLING
 from release.deploy import deploy
-from release.errors import AWS_ERRORS, CommandFailed, step
+from release.errors import CommandFailed, step
 from release.image import is_deployed, unverified_signature
 from release.stack_file import DIGEST, Stack, read_stack, write_digest
 from release.state import State, read_state
@@ -51,7 +51,7 @@ def rollback(
             raise CommandFailed(problem)
         with _at_once(target) as target:
             deploy(target, state, confirm, with_migration=False)
-    except (CommandFailed, ValueError, KeyboardInterrupt, *AWS_ERRORS):
+    except BaseException:
         # Otherwise, the next rollback would take the image that this one replaces.
         write_digest(stack.path, stack.image_digest)
         step(f"{stack.file}: image.digest {digest} -> {stack.image_digest}")

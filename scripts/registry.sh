@@ -3,6 +3,7 @@
 # can be repeated: signatures and tags that exist are not written again, because the tags of the registries are immutable.
 #
 #   registry.sh build <registry/repository> <region>                # logs in, and prints the digest
+#   registry.sh collector <registry/repository>                     # copies the image of the OpenTelemetry collector
 #   registry.sh sign <registry/repository> <identity> <digest>...
 #   registry.sh save <registry/repository> <directory> <tag>...     # the directory becomes an OCI image layout
 #   registry.sh load <directory> <registry/repository>
@@ -26,8 +27,18 @@ build() {
     # AWS Lambda does not accept an image index, which attestations would create.
     docker buildx build --push --file runtime/Dockerfile --platform linux/arm64 --provenance=false --sbom=false \
         --tag "$repository:$tag" --metadata-file "$metadata" . >&2
+    collector "$repository"
     jq --raw-output '."containerimage.digest"' "$metadata"
     rm "$metadata"
+}
+
+collector() {
+    local repository=$1 source tag
+    source=$(awk '$1 == "FROM" && $4 == "collector" { print $2 }' runtime/Dockerfile)
+    tag=collector-${source##*:}
+    # A copy, not an index of its own, so that the digest is the same.
+    docker buildx imagetools inspect "$repository:$tag" >/dev/null 2>&1 \
+        || docker buildx imagetools create --prefer-index=false --tag "$repository:$tag" "$source" >&2
 }
 
 sign() {
@@ -75,6 +86,6 @@ load() {
 }
 
 case "${1:-}" in
-    build | sign | save | load) "$@" ;;
-    *) fail "unknown command '${1:-}'; use build, sign, save or load" ;;
+    build | collector | sign | save | load) "$@" ;;
+    *) fail "unknown command '${1:-}'; use build, collector, sign, save or load" ;;
 esac

@@ -3,13 +3,16 @@ collector as a sidecar.
 """
 
 import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from components.component import StackComponent
+from components.compute.container_image import RUNTIME
 from components.compute.environment import DRAIN_S, REQUESTS_S
 from components.context import Stack
 from components.contract import Process, Secret
@@ -27,13 +30,9 @@ and the sockets and pipes between Envoy and the workers.
 """
 LINUX_PARAMETERS = {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}
 
-COLLECTOR_IMAGE = (
-    "public.ecr.aws/aws-observability/aws-otel-collector"
-    "@sha256:8aa9ea5f67b8d318f7d6af24677e3c70f7098bc0631147cb5fa91addbe980b06"
-)
-"""Published image index (amd64 and arm64) of the AWS Distro for OpenTelemetry collector, version
-0.43.3.
-"""
+DOCKERFILE = Path(__file__).parents[2] / "runtime" / "Dockerfile"
+(COLLECTOR_DIGEST,) = re.findall(r"(?m)^FROM \S+@(\S+) AS collector$", DOCKERFILE.read_text())
+"""Digest of the image index (amd64 and arm64) of the AWS Distro for OpenTelemetry collector."""
 COLLECTOR_USER = "4317:4317"
 """Numeric user ID, which differs from that of the application container."""
 COLLECTOR_MEMORY_MIB = 64
@@ -134,10 +133,9 @@ class TaskDefinition(StackComponent):
             "logConfiguration": _log_configuration(process, self.names, process.name, buffer_mb=25),
         }
         if process.services:
-            # The image contains no shell, so the check is a command of the application. Envoy
-            # forwards the request of the check to a worker, so both have to respond.
-            services = (service.name for service in process.services)
-            check = core.health_command if core else (process.command[0], "health", *services)
+            # Envoy forwards the request of the check to a worker, so both have to respond.
+            ports = (str(service.port) for service in process.services)
+            check = core.health_command if core else ("healthcheck", *ports)
             definition["healthCheck"] = {
                 "command": ["CMD", *check],
                 "interval": 15,
@@ -157,7 +155,7 @@ def collector_container(process: Process, names: Naming) -> dict[str, Any]:
     configuration = json.dumps(collector_configuration(process, names), separators=(",", ":"))
     return {
         "name": COLLECTOR,
-        "image": COLLECTOR_IMAGE,
+        "image": f"{names.registry}/{names.name(RUNTIME)}@{COLLECTOR_DIGEST}",
         "essential": False,
         "user": COLLECTOR_USER,
         "privileged": False,

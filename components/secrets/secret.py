@@ -60,17 +60,15 @@ class Secret(StackComponent):
             block_public_policy=True,
             opts=self.child,
         )
-        days = self.settings.secrets.rotation_days
         rotation = aws.secretsmanager.SecretRotation(
             kind,
             secret_id=secret.arn,
             rotation_lambda_arn=function_arn,
             rotate_immediately=True,
-            # The window of a rate begins at midnight UTC (Secrets Manager User Guide, "Schedule
-            # expressions") and ends before the maintenance window. A rotation ends with
-            # deployments of the services.
+            # The window of a rate would begin at midnight UTC. A window has to end on the same UTC
+            # day (Secrets Manager User Guide, "Schedule expressions", 2026-11-29).
             rotation_rules={
-                "schedule_expression": f"rate({days} day{'s' if days > 1 else ''})",
+                "schedule_expression": self.settings.secrets.rotation_schedule,
                 "duration": "3h",
             },
             opts=self.after(policy),

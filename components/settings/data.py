@@ -45,9 +45,16 @@ class SecretsSettings(Section):
     canary key.
     """
 
-    rotation_days: Annotated[int, integer(1, 30, "days")] = 30
-    """Days between rotations. The latest 100 generations of the pepper, the latest 3 of the session
-    key and the latest 2 tokens of the canary key remain valid.
+    rotation_schedule: Annotated[
+        str,
+        string(
+            r"cron\(0 (1?\d|2[01])( \S+){3} \*\)",
+            "a cron expression of Secrets Manager that opens at one hour from 0 to 21 (UTC)",
+        ),
+    ] = "cron(0 9 ? * TUE#1 *)"
+    """Start of the rotations in UTC, each within three hours: they end with deployments of the
+    services. Default: the first Tuesday of a month at 9:00. The latest 100 generations of the
+    pepper, the latest 3 of the session key and the latest 2 tokens of the canary key remain valid.
     """
     recovery_window_days: Annotated[
         int,

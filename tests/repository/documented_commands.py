@@ -190,14 +190,21 @@ def _pip(words: list[str], complete: bool) -> None:
         _, requirements = create_command(words[0]).parser.parse_args(words[1:])
     except SystemExit as exc:
         raise NotValid("pip rejects the options") from exc
+    installed, needed = set[str](), set[str]()
     for requirement in requirements if words[0] in ("install", "wheel", "download") else []:
         name = re.split(r"[\[<>=~ ]", requirement)[0]
+        if (file := ROOT / name / "pyproject.toml").is_file():
+            project = tomllib.loads(file.read_text())["project"]
+            installed.add(project["name"])
+            needed |= {each for each in project["dependencies"] if each.startswith("gatehouse-")}
         if not (
             requirement.startswith(("./", "/", _VALUE))
             or " @ " in requirement
             or name in _locked_packages()
         ):
             raise NotValid(f"pip looks {name} up in the package index; write ./{name} for a path")
+    if missing := needed - installed:
+        raise NotValid(f"pip looks {missing} up in the package index; add their folders")
 
 
 @cache

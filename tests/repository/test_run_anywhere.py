@@ -123,7 +123,7 @@ def test_compose_sets_the_variables_of_each_process(
     if process != "migrate":
         port = CONTRACT["service"][process]["port"]
         assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
-        assert service["healthcheck"]["test"] == ["CMD", "gatehouse", "health", process]
+        assert service["healthcheck"]["test"] == ["CMD", "healthcheck", str(port)]
 
 
 def test_command_of_the_guide_creates_a_private_file_once(tmp_path: Path) -> None:

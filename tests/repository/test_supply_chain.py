@@ -31,10 +31,12 @@ def test_base_images_are_pinned_by_digest() -> None:
     )
     stages = {stage for _, stage in references}
     images = [image for image, _ in references if image not in stages]
-    assert [image.partition("@")[0] for image in images] == ["python:3.12-slim", "node:22-slim"]
-    assert [
-        image for image in images if not re.fullmatch(r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}", image)
-    ] == []
+    assert [image.partition("@")[0] for image in images] == [
+        "python:3.12-slim",
+        "public.ecr.aws/aws-observability/aws-otel-collector",
+        "node:22-slim",
+    ]
+    assert [image for image in images if not re.search(r"@sha256:[0-9a-f]{64}$", image)] == []
     # The directive names an image with a mutable tag that replaces the parser of BuildKit.
     assert "syntax=" not in source("runtime/Dockerfile")
 

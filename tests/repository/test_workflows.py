@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,16 @@ def test_deployments_verify_the_signature() -> None:
     assert "UNSIGNED" not in scripts("release")
     versions = set(re.findall(r"cosign/v2/cmd/cosign@(v[\d.]+)", "".join(TEXTS.values())))
     assert len(versions) == 1
+
+
+@pytest.mark.requirement("CG-14")
+def test_changes_to_lock_files_are_audited() -> None:
+    listed = processes.run(["git", "ls-files", "uv.lock", "*package-lock.json"], cwd=ROOT)
+    files = listed.stdout.split()
+    assert len(files) > 5
+    for event in ("push", "pull_request"):
+        paths = WORKFLOWS["audit"][True][event]["paths"]
+        assert [file for file in files if not any(fnmatch(file, path) for path in paths)] == []
 
 
 def test_scripts_are_valid_and_name_executable_files() -> None:

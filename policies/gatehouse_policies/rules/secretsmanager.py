@@ -61,7 +61,7 @@ rotation_is_enabled = stack_rule(
     title="Secrets rotate within the maximum period",
     remedy="set rotationRules.automaticallyAfterDays to at most the maximum for this environment",
     types=aws("secretsmanager.SecretRotation"),
-    settings={"days_max": {"dev": 90, "staging": 90, "prod": 30}},
+    settings={"days_max": {"dev": 90, "staging": 90, "prod": 35}},
     upstream="SecretsManager.4 CKV_AWS_304",
     url=f"{_GUIDE}/rotate-secrets_schedule.html",
 )

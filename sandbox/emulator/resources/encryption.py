@@ -4,6 +4,8 @@ rotation.
 
 from typing import Any
 
+from gatehouse_policies.analysis.schedules import longest_gap_days
+
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
 from sandbox.emulator.resource_type import AGAIN, ResourceType, Setting
@@ -90,9 +92,8 @@ def _configure_rotation(request: CreateRequest) -> Created:
     request.check("secretsmanager.rotate_secret", parameters)
     request.call("secretsmanager.describe_secret", SecretId=secret)
     rules = parameters["RotationRules"]
-    # A schedule is a rate in days.
-    rate = rules.get("ScheduleExpression", f"rate({rules.get('AutomaticallyAfterDays')} days)")
-    days = int(rate.removeprefix("rate(").partition(" ")[0])
+    schedule = rules.get("ScheduleExpression")
+    days = int(longest_gap_days(schedule)) if schedule else rules["AutomaticallyAfterDays"]
     moto_patches.set_secret_rotation(request, secret, function, days)
     return secret, {"rotationEnabled": True}
 

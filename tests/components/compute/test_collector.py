@@ -5,7 +5,7 @@ import re
 import pytest
 
 from components.compute.environment import TRACES_ENDPOINT
-from components.compute.task_definition import COLLECTOR_IMAGE, collector_configuration
+from components.compute.task_definition import COLLECTOR_DIGEST, collector_configuration
 from components.contract import read
 from components.naming import Naming
 from tests.components.program import ROOT, run
@@ -46,7 +46,9 @@ def test_staging_and_prod_have_a_collector_that_receives_traces(
         variables = {entry["name"]: entry["value"] for entry in application["environment"]}
         assert variables["GATEHOUSE_TRACES_ENDPOINT"] == (TRACES_ENDPOINT if has_collector else "")
         assert variables["GATEHOUSE_TRACES_SAMPLE_PERCENT"] == "1"
-        assert [sidecar["image"] for sidecar in sidecars] == [COLLECTOR_IMAGE] * has_collector
+        repository = application["image"].partition("@")[0]
+        collector = f"{repository}@{COLLECTOR_DIGEST}"
+        assert [sidecar["image"] for sidecar in sidecars] == [collector] * has_collector
     document = collector_configuration(
         read().processes["gateway"], Naming(stack, "123456789012", "eu-west-1")
     )

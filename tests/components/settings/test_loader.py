@@ -133,7 +133,7 @@ INVALID: dict[str, tuple[Any, ...]] = {
     "log_retention_days": (31,),
     "protection.protect": ("yes", 1),
     "network.zones": (["eu-west-1a"], ["eu-west-1a", "eu-west-1a"], "eu-west-1a"),
-    "secrets.rotation_days": (31, True),
+    "secrets.rotation_schedule": ("rate(30 days)", "cron(0 22 1 * ? *)", "cron(5 9 1 * ? *)"),
     "secrets.recovery_window_days": (1, 6, 31, False),
     "database.engine_version": (17, "15", "17.4"),
     "database.storage_max_gib": (20.5,),
@@ -341,8 +341,9 @@ MESSAGES = [
     ({"environment": "prod"}, "environment is 'prod'; allowed: dev, the name of the stack"),
     ({"database.multi_az": None}, "database.multi_az is empty; allowed: true or false"),
     (
-        {"secrets.rotation_days": 31},
-        "secrets.rotation_days is 31; allowed: an integer from 1 to 30 (days)",
+        {"secrets.rotation_schedule": 30},
+        "secrets.rotation_schedule is 30; allowed: a cron expression of Secrets Manager that opens "
+        "at one hour from 0 to 21 (UTC)",
     ),
     (
         {"waf.requests_max": 1_000},

@@ -179,7 +179,7 @@ def test_secret_policy_and_rotation(prod: Emulator) -> None:
     secret = manager.describe_secret(**name)
     assert (secret["RotationEnabled"], secret["RotationRules"]["AutomaticallyAfterDays"]) == (
         True,
-        30,
+        35,
     )
     assert secret["RotationLambdaARN"].endswith(":function:gatehouse-prod-rotate")
     assert secret["KmsKeyId"] == key(prod, "secrets")["Arn"]

@@ -14,8 +14,7 @@ from gatehouse.commands.cli.output import FAILED, fail, reject, stop
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.startup import no_collection
 
-#: The module that registers each command. Only one is imported, so that the health check of the
-#: container takes a third of the CPU time.
+#: The module that registers each command. Only one is imported, so that a command starts quickly.
 COMMANDS = {
     "serve": "services",
     "migrate": "database",
@@ -32,7 +31,6 @@ COMMANDS = {
     "logs": "operations",
     "features": "operations",
     "scan": "scan",
-    "health": "services",
     "version": "services",
 }
 #: Commands that consist only of subcommands. Without a subcommand, these commands show the help.

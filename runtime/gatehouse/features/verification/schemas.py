@@ -162,8 +162,8 @@ class VerifyQuery(Input):
     method: Annotated[
         Method | None,
         Meta(
-            description="HTTP method in uppercase. Default: that of the request; for GET, that in "
-            "`X-Forwarded-Method` or `X-Original-Method`.",
+            description="HTTP method in uppercase. Default: that of the request; for GET and HEAD, "
+            "that in `X-Forwarded-Method` or `X-Original-Method`, if present.",
             examples=["GET"],
         ),
     ] = None

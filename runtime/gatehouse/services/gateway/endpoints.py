@@ -83,9 +83,9 @@ async def authorize_key(request: RequestContext) -> asgi.Response:
     Returns the decision as the HTTP status, and the headers that a service needs. Intended for
     reverse proxies, such as Envoy with `ext_authz` and nginx with `auth_request`. Accepts every
     method and ignores the body. The method of the request to the service is the parameter `method`,
-    the method of this request if it is not GET, `X-Forwarded-Method` or `X-Original-Method`. The
-    client IP address is that of the caller, as reported by trusted proxies. A proxy that appends
-    the path of the request sends the parameters before it:
+    by default that of this request; for GET and HEAD, that in `X-Forwarded-Method` or
+    `X-Original-Method`, if present. The client IP address is that of the caller, as reported by
+    trusted proxies. A proxy that appends the path of the request sends the parameters before it:
     `/v1/keys/authorize/scope=orders:read/orders/17`.
     """
     appended = request.raw_path.removeprefix(AUTHORIZE.encode())

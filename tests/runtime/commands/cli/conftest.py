@@ -7,11 +7,9 @@ import io
 import json
 import os
 import secrets
-import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,8 +18,10 @@ import pytest
 from gatehouse.commands.cli import main
 
 from sandbox import child_processes, ports
+from tests import processes
 from tests.runtime.conftest import Database
 
+HEALTH_CHECK = Path(__file__).parents[4] / "runtime/healthcheck.sh"
 BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)
 
 
@@ -127,21 +127,13 @@ def running_services(
     command = [sys.executable, "-c", main_script, "serve", *services]
     child = child_processes.start("console", command, log=folder / "log", env=environment)
     try:
-        probe = Command(folder, variables)
-        for service in services:
-            child_processes.wait_until(child, partial(_is_healthy, probe, service), "healthy", 60)
+        probe = [HEALTH_CHECK, *(variables[f"GATEHOUSE_{name.upper()}_PORT"] for name in services)]
+        child_processes.wait_until(
+            child, lambda: processes.run(probe, env=environment).returncode == 0, "healthy", 60
+        )
         yield child
     finally:
         child.stop()
-
-
-def _is_healthy(probe: Command, service: str) -> bool:
-    port = int(probe.variables[f"GATEHOUSE_{service.upper()}_PORT"])
-    with socket.socket() as connection:
-        # Takes less CPU time than the command, which would run dozens of times.
-        if connection.connect_ex(("127.0.0.1", port)) != 0:
-            return False
-    return probe.run("health", service).code == 0
 
 
 @pytest.fixture

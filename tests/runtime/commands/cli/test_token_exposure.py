@@ -15,7 +15,7 @@ from tests.runtime.commands.cli.conftest import Command
 
 ROOT = Path(__file__).parents[4]
 #: Commands that run until they are stopped.
-SERVICES = ("serve", "core", "health")
+SERVICES = ("serve", "core")
 UNREACHABLE = {"--console": "http://127.0.0.1:1", "--gateway": "http://127.0.0.1:1", "--token": "t"}
 
 

@@ -97,11 +97,6 @@ def test_help_is_shown_without_a_subcommand(bare: Command, arguments: tuple[str,
     assert "Usage: gatehouse" in result.out
 
 
-def test_unreachable_service_is_unhealthy(bare: Command) -> None:
-    result = bare.run("health", "gateway", GATEHOUSE_GATEWAY_PORT="1")
-    assert (result.code, "no response from 127.0.0.1:1" in result.err) == (1, True)
-
-
 def test_stored_console_and_token_are_used_together(bare: Command) -> None:
     write_up_file(bare.folder)
     unreachable = bare.run("keys", "list")

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -38,6 +39,7 @@ from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, 
 from tests.runtime.waiting import until
 
 PATIENCE_S = 60
+HEALTH_CHECK = Path(__file__).parents[4] / "runtime/healthcheck.sh"
 HANDSHAKE = (
     "Connection: keep-alive, Upgrade",
     "Upgrade: websocket",
@@ -374,6 +376,17 @@ async def test_clients_can_use_http_2(
             *(client.get(f"/cores/docs/{number}", headers=fields) for number in range(50))
         )
     assert {(reply.http_version, reply.text) for reply in replies} == {("HTTP/2", "hello")}
+    port = url.rpartition(":")[2]
+    for ports, tls, code in (
+        ([port], "self_signed", 0),
+        ([port], "off", 1),
+        ([port, "1"], "self_signed", 1),
+        (["1"], "off", 1),
+    ):
+        health = await asyncio.create_subprocess_exec(
+            HEALTH_CHECK, *ports, env={**os.environ, "GATEHOUSE_TLS": tls}
+        )
+        assert await health.wait() == code, (ports, tls)
 
 
 # End
