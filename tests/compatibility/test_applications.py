@@ -14,10 +14,7 @@ from tests.runtime.services.sharing.chromium import browser
 
 __all__ = ["browser"]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.requirement("CG-04", "CG-05", "CG-06", "CG-10", "CG-11", "TR-16"),
-]
+pytestmark = pytest.mark.slow
 Start = Callable[..., Application]
 
 

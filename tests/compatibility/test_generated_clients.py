@@ -19,7 +19,7 @@ CLIENTS = Path(__file__).parent / "clients"
 DOCUMENTS = {"console": console, "gateway": gateway, "sharing": sharing}
 OAPI_CODEGEN = "github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2"
 
-pytestmark = [pytest.mark.slow, pytest.mark.requirement("TR-16")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

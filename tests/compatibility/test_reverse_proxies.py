@@ -29,7 +29,7 @@ AS_CGI = """def as_cgi(headers):
     return ", ".join(value for name, value in fields if name == "gatehouse-key-id")
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.requirement("TR-16")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(

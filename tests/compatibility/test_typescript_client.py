@@ -18,7 +18,7 @@ CLIENT = ROOT / "clients/typescript"
 GUIDE = ROOT / "docs/guides/protect-a-service.md"
 BYTES_MAX = 25_000
 
-pytestmark = [pytest.mark.slow, pytest.mark.requirement("TR-07", "TR-16")]
+pytestmark = pytest.mark.slow
 
 
 @requires.program("npm")

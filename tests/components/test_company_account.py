@@ -4,8 +4,6 @@ import json
 import re
 from ipaddress import IPv4Network
 
-import pytest
-
 from tests.components.program import COMPANY, run
 from tests.components.settings.stack_settings import each_stack
 
@@ -16,7 +14,6 @@ FORBIDDEN = (
 )
 
 
-@pytest.mark.requirement("ECS-14", "ECS-12")
 @each_stack
 def test_stack_respects_the_rules_of_a_company(stack: str) -> None:
     program = run(stack, changes=COMPANY)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from components.database.rds_instance import final_snapshot
 from tests.components.program import OPTIONS, run
 from tests.components.settings.stack_settings import STACKS
@@ -65,7 +63,6 @@ def test_actions_of_the_runbooks_take_effect_at_once() -> None:
         assert [text for text in found if names[1] not in text] == []
 
 
-@pytest.mark.requirement("TR-18")
 def test_updates_reach_staging_before_prod_and_do_not_replace_the_cache() -> None:
     windows = {}
     for stack in STACKS:

@@ -98,7 +98,6 @@ def can_assume(
     return decide(call, resource=trust, resource_decides=True).allowed
 
 
-@pytest.mark.requirement("ECS-01", "SS-08")
 @pytest.mark.parametrize(
     ("role", "environment"),
     [(DEPLOY, "prod"), (PREVIEW, "prod-preview"), (PREVIEW, "prod-drift"), (IMAGE, "prod-image")],
@@ -122,7 +121,6 @@ def test_role_trusts_its_environments_of_one_repository(role: str, environment: 
     )
 
 
-@pytest.mark.requirement("ECS-01", "TR-17")
 def test_role_trusts_subjects_with_the_ids_of_its_repository() -> None:
     settings = {"repository": "example/gatehouse", "owner_id": "12", "repository_id": "34"}
     delivery = pipeline("prod", {"delivery": settings})
@@ -134,7 +132,6 @@ def test_role_trusts_subjects_with_the_ids_of_its_repository() -> None:
         assert not can_assume(DEPLOY, f"{other}:environment:prod", delivery=delivery)
 
 
-@pytest.mark.requirement("CG-18")
 @each_stack
 def test_stack_files_trust_no_repository(stack: str) -> None:
     assert "delivery" not in raw_settings(stack)
@@ -350,7 +347,6 @@ DENIED: dict[str, list[tuple[Any, ...]]] = {
 """Actions that each role can or cannot take, with resource and context (`IN_REGION` by default)."""
 
 
-@pytest.mark.requirement("ECS-01", "CG-18", "SS-06")
 @pytest.mark.parametrize(
     ("role", "actions", "resource", "context", "expected"),
     [
@@ -368,7 +364,6 @@ def test_role_can_only_take_actions_of_its_job(
         assert (call is Effect.ALLOWED) is expected, action
 
 
-@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize(
     "action",
     [

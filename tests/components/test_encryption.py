@@ -1,12 +1,9 @@
 """KMS keys: who may use them."""
 
-import pytest
-
 from tests.components.program import run
 from tests.components.settings.stack_settings import each_stack
 
 
-@pytest.mark.requirement("TR-11")
 @each_stack
 def test_only_console_signs_checkpoints_with_ecdsa(stack: str) -> None:
     (sign,) = (
@@ -26,7 +23,6 @@ def test_only_console_signs_checkpoints_with_ecdsa(stack: str) -> None:
     )
 
 
-@pytest.mark.requirement("CG-17", "CG-18")
 def test_only_key_policies_grant_the_use_of_keys() -> None:
     policies = run("prod").of_type("iam.RolePolicy")
     assert len(policies) > 10

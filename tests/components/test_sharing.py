@@ -13,7 +13,6 @@ from release.pulumi_cli import without_services
 from tests.components.program import CLOSED, CLOUDFRONT, ROOT, Program, run
 from tests.iam_evaluation import Call, Effect, decide
 
-pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
 NAMES = Naming(STACK, "123456789012", "eu-west-1")
 
@@ -105,7 +104,6 @@ def is_allowed(role: str, action: str, resource: str, **changed: str) -> bool:
     )
 
 
-@pytest.mark.requirement("CG-18", "SS-05", "SS-06")
 @pytest.mark.parametrize(
     ("role", "duties"), [("console-task", CREATE | DELETE), ("sharing-function", OPEN | RECEIVE)]
 )
@@ -114,7 +112,6 @@ def test_role_can_do_its_duty_and_no_other(role: str, duties: set[tuple[str, str
     assert {call for call in calls if is_allowed(role, *call)} == duties
 
 
-@pytest.mark.requirement("CG-17", "SS-02")
 @pytest.mark.parametrize("changed", [{"purpose": "other"}, {"environment": "prod"}])
 def test_content_keys_require_the_encryption_context(changed: dict[str, str]) -> None:
     assert is_allowed("sharing-function", "kms:Decrypt", "sharing")
@@ -133,7 +130,6 @@ def test_container_form_opens_links_with_console_role() -> None:
     assert "OpenContent" in run("dev").permissions("console-task")
 
 
-@pytest.mark.requirement("SS-09")
 def test_deployment_knows_alias_and_alarms_of_the_function() -> None:
     output = program().exports["functions"]["sharing"]
     alarms = ("errors-5m", "latency-5m", "throttles", "function-errors")
@@ -161,7 +157,6 @@ def request(auth_type: str, **values: str) -> Call:
     return Call(NAMES.role_arn("sharing-function"), action, OBJECT, context | values)
 
 
-@pytest.mark.requirement("CG-18", "SS-04")
 @pytest.mark.parametrize(
     ("call", "effect"),
     [

@@ -21,7 +21,6 @@ def test_destroy_leaves_protected_buckets_with_their_configuration() -> None:
     ] == []
 
 
-@pytest.mark.requirement("SS-02")
 @each_stack
 def test_deletion_from_secrets_bucket_is_final(stack: str) -> None:
     program = run(stack)
@@ -44,7 +43,6 @@ def test_deletion_from_secrets_bucket_is_final(stack: str) -> None:
     assert not [arn for arn in selection.inputs["resources"] if "secrets" in arn]
 
 
-@pytest.mark.requirement("ECS-12")
 @pytest.mark.parametrize("bucket", ["data", "replica-data"])
 def test_replication_waits_for_versioning_of_both_buckets(bucket: str) -> None:
     program = run("prod")

@@ -18,7 +18,6 @@ from tests import processes
 from tests.components.program import CLOUDFRONT, Program, run
 from tools import nodejs
 
-pytestmark = pytest.mark.requirement("CG-13")
 STACK = "staging"
 HOST = "console.staging.gatehouse.example.com"
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
@@ -64,7 +63,6 @@ def page_paths() -> list[str]:
     return [re.sub(r":\w+", "x", route["path"]) for route in routes]
 
 
-@pytest.mark.requirement("TR-17")
 def test_switch_keeps_the_priorities_of_listener_rules() -> None:
     before, after = (
         {rule.name: rule.inputs["priority"] for rule in deployed.of_type("lb.ListenerRule")}

@@ -44,7 +44,6 @@ def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
     reader.close()
 
 
-@pytest.mark.requirement("TR-16", "CG-01", "CG-04", "CG-06", "TR-06", "TR-11")
 def test_quick_start(reader: GuideReader) -> None:
     assert reader.run((ROOT / "README.md").read_text()) > 9
 
@@ -53,7 +52,6 @@ def test_page_for_developers_of_a_service_is_short() -> None:
     assert len((GUIDES / "protect-a-service.md").read_text().split()) <= 700
 
 
-@pytest.mark.requirement("TR-16", "TR-07", "TR-09", "TR-18", "CG-03", "CG-04", "CG-23", "SS-14")
 @pytest.mark.parametrize(
     ("name", "commands"),
     [

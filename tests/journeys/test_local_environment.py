@@ -15,7 +15,6 @@ FILE = "Berichte 2026/Übersicht für März.txt"
 FILE_ENCODED = "/files/Berichte%202026/%C3%9Cbersicht%20f%C3%BCr%20M%C3%A4rz.txt"
 
 
-@pytest.mark.requirement("CG-05")
 def test_file_name_with_spaces_and_umlauts(running: Running) -> None:
     _, token = running.key()
     response = running.open(token, FILE_ENCODED)
@@ -23,7 +22,6 @@ def test_file_name_with_spaces_and_umlauts(running: Running) -> None:
     assert response.content == (ROOT / "examples" / "core-files" / FILE).read_bytes()
 
 
-@pytest.mark.requirement("CG-02", "CG-12", "SS-13")
 def test_logs_metrics_and_audit_events_have_no_tokens_and_no_content(running: Running) -> None:
     _, token = running.key()
     running.open(token)
@@ -55,7 +53,6 @@ def test_logs_metrics_and_audit_events_have_no_tokens_and_no_content(running: Ru
             assert canary not in text
 
 
-@pytest.mark.requirement("TR-14")
 def test_log_line_of_a_request_is_found(running: Running) -> None:
     key_id, token = running.key()
     request_id = running.open(token).headers["x-request-id"]
@@ -65,7 +62,6 @@ def test_log_line_of_a_request_is_found(running: Running) -> None:
     assert [line["service"] for line in next(filter(None, pages))] == ["gateway"]
 
 
-@pytest.mark.requirement("CG-18", "ECS-01")
 def test_iam_is_enforced_while_services_are_ready(running: Running) -> None:
     unauthenticated = boto3.client(
         "dynamodb",
@@ -97,7 +93,6 @@ def ses(running: Running) -> Iterator[Any]:
     assert sandbox(running.home, *update).returncode == 0
 
 
-@pytest.mark.requirement("TR-08")
 def test_holder_receives_an_email_with_the_permissions_of_the_task(
     running: Running, ses: Any
 ) -> None:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from sandbox.local import servers
 from tests import requires
 from tests.journeys.guide_reader import GuideReader
@@ -13,7 +11,6 @@ from tests.journeys.test_guides import GUIDES, PAUSE_S
 pytestmark = requires.program("curl")
 
 
-@pytest.mark.requirement("TR-16")
 def test_migration_guide(tmp_path: Path) -> None:
     with servers.postgres(tmp_path / "postgres.log") as server:
         migrate(server, tmp_path / "migrate.log")

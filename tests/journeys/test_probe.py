@@ -2,12 +2,9 @@
 
 import json
 
-import pytest
-
 from tests.journeys.conftest import UP_OUTPUT, Running
 
 
-@pytest.mark.requirement("ECS-09")
 def test_probe_gets_200_from_every_service(running: Running) -> None:
     lines = [
         json.loads(line[line.index("{") :])
@@ -18,7 +15,6 @@ def test_probe_gets_200_from_every_service(running: Running) -> None:
     assert [line["problem"] for line in lines if line["event"] == "canary key used"] == [""]
 
 
-@pytest.mark.requirement("ECS-09", "SS-08")
 def test_up_reports_the_use_of_the_canary_key(running: Running) -> None:
     output = (running.home / UP_OUTPUT).read_text()
     assert "verified the canary key, and sent a request with it to a Core" in output

@@ -154,7 +154,6 @@ def create_legacy_files(emulator: Emulator) -> None:
         s3.put_object(Bucket=LEGACY_BUCKET, Key=key, Body=json.dumps(TOKENS).encode())
 
 
-@pytest.mark.requirement("CG-18")
 def test_import_export_and_restore_with_the_role_of_the_console(task: Task) -> None:
     task.run("import", f"s3://{LEGACY_BUCKET}/{LEGACY_FILE}")
     export = f"s3://{task.bucket}/exports/2030-01-01"
@@ -170,7 +169,6 @@ def test_import_export_and_restore_with_the_role_of_the_console(task: Task) -> N
     assert {"s3:GetObject", "s3:PutObject"} <= task.emulator.permissions.used_actions[ROLE]
 
 
-@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize(
     "command",
     [
@@ -227,14 +225,12 @@ def archive(home: HomeStack, folder: Path) -> Archive:
     return Archive(bucket, key, checkpoint, [call for call in calls if "console-task" in call])
 
 
-@pytest.mark.requirement("TR-11", "CG-18")
 def test_task_role_is_sufficient(home: HomeStack, archive: Archive) -> None:
     used = home.emulator.permissions.used_actions[ROLE]
     assert {"kms:Sign", "kms:GetPublicKey", "s3:PutObject"} <= used
     assert archive.denied == []
 
 
-@pytest.mark.requirement("TR-11")
 def test_checkpoint_is_signed_by_the_audit_key(home: HomeStack, archive: Archive) -> None:
     checkpoint, kms = archive.checkpoint, home.client("kms")
     alias = f"alias/gatehouse-{STACK}-audit"
@@ -250,7 +246,6 @@ def test_checkpoint_is_signed_by_the_audit_key(home: HomeStack, archive: Archive
     assert kms.verify(KeyId=alias, Message=signed_bytes(checkpoint), **signature)["SignatureValid"]
 
 
-@pytest.mark.requirement("TR-11", "CG-16")
 def test_checkpoint_is_under_object_lock(home: HomeStack, archive: Archive) -> None:
     s3, place = home.client("s3"), {"Bucket": archive.bucket, "Key": archive.key}
     stored = s3.head_object(**place)
@@ -307,7 +302,6 @@ def database(folder: Path) -> Iterator[servers.Postgres]:
         yield server
 
 
-@pytest.mark.requirement("ECS-11", "ECS-13")
 def test_truncated_dump_is_rejected(lost: Lost, database: servers.Postgres, tmp_path: Path) -> None:
     truncated = tmp_path / "truncated.dump"
     truncated.write_bytes(lost.dump.read_bytes()[:-2000])
@@ -319,7 +313,6 @@ def test_truncated_dump_is_rejected(lost: Lost, database: servers.Postgres, tmp_
     )
 
 
-@pytest.mark.requirement("ECS-11", "ECS-13")
 def test_stack_in_the_second_region_has_the_keys_and_the_audit_trail_of_the_dump(
     emulator: Emulator, lost: Lost, database: servers.Postgres, folder: Path
 ) -> None:

@@ -2,14 +2,11 @@
 
 import json
 
-import pytest
-
 from tests.journeys.conftest import Running
 
 TEXT = "correct horse battery staple"
 
 
-@pytest.mark.requirement("SS-01", "SS-02")
 def test_secret_is_opened_once_deleted_and_recorded(running: Running) -> None:
     secret_id, link = running.share(TEXT)
     opened = running.open_link(link)

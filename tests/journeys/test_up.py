@@ -190,7 +190,6 @@ def test_up_serves_every_service_until_down(finished: FinishedRun) -> None:
     assert "up.json" not in finished.files
 
 
-@pytest.mark.requirement("TR-17")
 def test_second_up_updates_the_running_stack(finished: FinishedRun) -> None:
     assert "aws:ecs/taskDefinition:TaskDefinition  gateway" in finished.update
     assert finished.before.keys() == {"gateway", "console", "core"}
@@ -206,19 +205,16 @@ def test_drained_core_ends_its_agent_and_nothing_else(finished: FinishedRun) -> 
     assert finished.drained == others
 
 
-@pytest.mark.requirement("TR-17")
 def test_destroy_deletes_every_resource(finished: FinishedRun) -> None:
     assert "aws:ec2/vpc:Vpc" in finished.destroyed
     assert "state.json" not in finished.files
 
 
-@pytest.mark.requirement("CG-18", "ECS-01")
 def test_no_call_is_denied(finished: FinishedRun) -> None:
     assert finished.denied == []
     assert any(row["used"] for row in finished.roles.values())
 
 
-@pytest.mark.requirement("CG-18")
 def test_unused_permissions_have_a_reason(finished: FinishedRun) -> None:
     without = [
         permission for permission in permissions(finished, "unused") if not has_reason(*permission)
@@ -226,7 +222,6 @@ def test_unused_permissions_have_a_reason(finished: FinishedRun) -> None:
     assert without == [], "use the permission, remove it, or add a reason to tests/permissions.toml"
 
 
-@pytest.mark.requirement("CG-14")
 def test_every_attack_is_rejected(finished: FinishedRun) -> None:
     assert [
         (outcome.name, outcome.failures) for outcome in finished.attacks if outcome.failures

@@ -49,7 +49,6 @@ def comments(path: Path, text: str, *denied: str) -> list[Comment]:
     return list(read(file, "app.py", TODAY, denied, KNOWN))
 
 
-@pytest.mark.requirement("PP-04")
 def test_comment_exempts_the_resources_of_its_statement(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
     (tmp_path / "Pulumi.prod.yaml").write_text("config:\n  aws:region: eu-west-1\n")

@@ -51,7 +51,6 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> CheckResult:
     return policy_check.check(folder, "staging", folders=folders, configuration=configuration)
 
 
-@pytest.mark.requirement("PP-04")
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_report_has_a_line_for_each_changed_level(result: CheckResult, suffix: str) -> None:
     text = " ".join(result.text(suffix).split())
@@ -64,7 +63,6 @@ def test_report_has_a_line_for_each_changed_level(result: CheckResult, suffix: s
     assert "GH-S3-003 is" not in text  # the default
 
 
-@pytest.mark.requirement("PP-04")
 def test_disabled_control_is_skipped_in_junit(result: CheckResult) -> None:
     root = ElementTree.fromstring(result.text("xml"))  # noqa: S314  our own output
     cases = {str(case.get("name")).split()[0]: case for case in root.iter("testcase")}
@@ -78,7 +76,6 @@ def test_disabled_control_is_skipped_in_junit(result: CheckResult) -> None:
         assert int(suite.get("tests", "")) == len(suite.findall("testcase"))
 
 
-@pytest.mark.requirement("PP-04")
 def test_disabled_control_is_not_enabled_in_sarif(result: CheckResult) -> None:
     [run] = document(result.findings, result.run)["runs"]
     rules = {

@@ -58,7 +58,6 @@ def check(program: Path, stack: str) -> CheckResult:
     return policy_check.check(program, stack, configuration=read(program / "policies.toml"))
 
 
-@pytest.mark.requirement("PP-04")
 def test_what_no_rule_evaluates_is_in_every_report(program: Path) -> None:
     result = check(program, "live")
     assert sorted(result.run.unevaluated) == sorted(NOTES)

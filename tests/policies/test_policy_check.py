@@ -233,7 +233,6 @@ expires = {expires}
 """
 
 
-@pytest.mark.requirement("PP-04")
 def test_exempted_violation_does_not_block(program: Path, tmp_path: Path) -> None:
     today = datetime.now(UTC).date()
     file = tmp_path / "own.toml"
@@ -271,7 +270,6 @@ def test_missing_exemptions_file_is_rejected(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.requirement("PP-02")
 def test_report_lists_fake_function_results(program: Path, pack: Path) -> None:
     (program / "__main__.py").write_text(
         PROGRAM + "vpc = aws.ec2.get_vpc(default=True)\naws.ec2.Subnet('s', vpc_id=vpc.id)\n"

@@ -147,7 +147,6 @@ aws.s3.BucketPolicy("site", bucket=bucket.id, policy=policy, opts=own)
 """
 
 
-@pytest.mark.requirement("PP-02")
 @pytest.mark.parametrize(
     ("code", "rules"),
     [

@@ -47,7 +47,6 @@ def run_tests(paths: tuple[str, ...], **variables: str) -> None:
 
 @X86_64
 @requires.program("mvn")
-@pytest.mark.requirement("TR-01")
 @pytest.mark.parametrize("version", ["16.14.0", "17.10.0"])
 def test_postgresql(version: str) -> None:
     maven(
@@ -85,13 +84,11 @@ def dynamodb(tmp_path: Path) -> Iterator[str]:
 
 @requires.program("java")
 @requires.program("mvn")
-@pytest.mark.requirement("SS-04")
 def test_dynamodb(dynamodb: str) -> None:
     run_tests(SHARING_TESTS, AWS_ENDPOINT_URL_DYNAMODB=dynamodb)
 
 
 @requires.program("go")
-@pytest.mark.requirement("SS-02")
 def test_minio() -> None:
     subprocess.run(("go", "install", MODULE), env={**os.environ, "GOBIN": str(FOLDER)}, check=True)
     run_tests(SHARING_TESTS, **{MINIO_VARIABLE: str(FOLDER / "minio")})

@@ -19,7 +19,6 @@ from tests.release.fake_cli import FakePulumi, own_stack_file
 from tests.release.test_deploy import account_project
 from tests.repository.test_workflows import TEXTS
 
-pytestmark = pytest.mark.requirement("TR-17")
 REGION = "eu-west-1"
 BUCKET = f"gatehouse-pulumi-state-{ACCOUNT}-{REGION}"
 URL = f"s3://{BUCKET}?region={REGION}"
@@ -65,7 +64,6 @@ def configuration(emulator: Emulator, bucket: str = BUCKET) -> dict[str, Any]:
     }
 
 
-@pytest.mark.requirement("ECS-07")
 def test_creates_bucket_key_and_stack(account: FakePulumi, emulator: Emulator) -> None:
     result = bootstrap(account)
     assert result.returncode == 0, result.stderr
@@ -154,7 +152,6 @@ def test_other_account_is_rejected(account: FakePulumi, emulator: Emulator) -> N
     assert emulator.client("s3", REGION).list_buckets()["Buckets"] == []
 
 
-@pytest.mark.requirement("CG-21")
 @pytest.mark.parametrize(
     ("settings", "roles"),
     [({}, []), ({"guards.config_recorder": True}, ["/aws-service-role/config.amazonaws.com/"])],

@@ -20,7 +20,6 @@ SHARING = {"function": name("sharing"), "alias": "live", "alarms": []}
 SERVERLESS = own_stack_file(sharing={"mode": "serverless"})
 
 
-@pytest.mark.requirement("TR-17", "CG-24")
 def test_migration_runs_before_services_change(account: FakePulumi) -> None:
     result = account.release("deploy", "--yes")
     assert (result.returncode, account.steps) == (0, [*INFRASTRUCTURE, "up"]), result.stderr
@@ -73,7 +72,6 @@ def test_ids_of_what_changes_are_printed_before_the_confirmation(account: FakePu
     assert f"> delete: {same} (y)\n" in account.release("destroy").stdout
 
 
-@pytest.mark.requirement("SS-06", "SS-09")
 @pytest.mark.parametrize(
     ("functions", "status", "steps"),
     [
@@ -98,7 +96,6 @@ def test_services_change_after_the_functions(
     assert (result.returncode, account.steps) == (status != 200, ["preview", *steps])
 
 
-@pytest.mark.requirement("SS-08", "SS-09")
 @pytest.mark.parametrize("rollback", [False, True])
 @pytest.mark.parametrize(
     ("failure", "value"), [("rolls_back", True), ("failed_updates", 1), ("canary", False)]
@@ -248,7 +245,6 @@ def account_project(fake: FakePulumi, *words: str, **changes: Any) -> Any:
     return fake.release(*words, "--project", "account", stack="main")
 
 
-@pytest.mark.requirement("CG-21", "TR-17")
 @pytest.mark.parametrize(("words", "steps"), [(("--yes",), ["preview", "up"]), ((), ["preview"])])
 def test_account_is_deployed_without_services(
     account: FakePulumi, words: tuple[str, ...], steps: list[str]
@@ -257,7 +253,6 @@ def test_account_is_deployed_without_services(
     assert (result.returncode, account.steps) == (0 if words else 1, steps), result.stderr
 
 
-@pytest.mark.requirement("CG-21")
 @pytest.mark.parametrize(
     ("command", "changes"), [("image", {}), ("rollback", {}), ("destroy", {"guards": "create"})]
 )

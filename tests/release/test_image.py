@@ -19,7 +19,6 @@ IDENTITY = "https://github.com/acme/gatehouse/.github/workflows/image.yml@refs/h
 PIPELINE = own_stack_file(delivery={"repository": "acme/gatehouse"})
 
 
-@pytest.mark.requirement("TR-17")
 def test_image_is_built_for_arm_and_its_digest_written(account: FakePulumi) -> None:
     aws = '[ "$4" = eu-west-1 ] && echo registry-password\n'
     processes.executable(account.folder / "bin" / "aws", f"#!/bin/bash\n{aws}")
@@ -38,7 +37,6 @@ def test_builder_without_arm_builds_nothing(account: FakePulumi) -> None:
     assert (result.returncode, account.steps, account.digest()) == (1, [], NEW)
 
 
-@pytest.mark.requirement("SS-09", "TR-17")
 @pytest.mark.parametrize("tags", [[], [TAG]], ids=["first deployment", "already tagged"])
 def test_deployed_image_is_tagged(account: FakePulumi, tags: list[str]) -> None:
     account.pushed = {NEW: [*tags], OLD: [TAG]}
@@ -54,7 +52,6 @@ def test_failed_deployment_does_not_tag_the_image(account: FakePulumi) -> None:
     assert NEW not in account.pushed
 
 
-@pytest.mark.requirement("TR-17", "SS-08")
 @pytest.mark.parametrize(
     ("signed", "identity", "accepted"),
     [

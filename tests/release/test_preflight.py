@@ -51,7 +51,6 @@ def test_unknown_profile_is_one_message(command: str, expected: str) -> None:
     assert expected in result.stderr
 
 
-@pytest.mark.requirement("CG-24")
 def test_region_without_an_endpoint_is_reported(account: FakePulumi) -> None:
     closed = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
     (line,) = account.refusal("bootstrap", **closed).splitlines()
@@ -63,7 +62,6 @@ def test_region_without_an_endpoint_is_reported(account: FakePulumi) -> None:
 EXAMPLES = {"repository": "example/gatehouse", "state_bucket": "gatehouse-pulumi-state"}
 
 
-@pytest.mark.requirement("CG-24")
 @pytest.mark.parametrize(
     ("text", "keys"),
     [
@@ -85,7 +83,6 @@ def test_missing_image_is_rejected(account: FakePulumi) -> None:
     assert "image.digest" in account.refusal("deploy", stack_file=file)
 
 
-@pytest.mark.requirement("CG-24")
 @pytest.mark.parametrize(
     "text",
     [
@@ -105,7 +102,6 @@ def test_malformed_stack_file_is_one_message(
     assert line.startswith("preview: Pulumi.dev.yaml")
 
 
-@pytest.mark.requirement("CG-24")
 @pytest.mark.parametrize(
     ("program", "command"), [("pulumi", "preview"), ("aws", "logs"), ("cosign", "deploy")]
 )

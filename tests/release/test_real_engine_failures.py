@@ -41,7 +41,6 @@ def test_failed_migration_changes_no_service(project: Project) -> None:
     deploy(project)
 
 
-@pytest.mark.requirement("SS-08", "TR-17")
 def test_failed_verification_deploys_the_previous_image(project: Project) -> None:
     def recover(call: str) -> str:
         if call == "preview create TaskDefinition gateway":  # first of the deployment

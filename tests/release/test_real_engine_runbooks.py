@@ -134,7 +134,6 @@ def settings(project: Project, changes: dict[str, Any]) -> None:
     project.write_settings(RECOVERY | changes)
 
 
-@pytest.mark.requirement("ECS-11", "CG-23")
 def test_state_owns_the_restored_database(project: Project) -> None:
     rds = project.account.service
     assert isinstance(rds, Rds)
@@ -173,7 +172,6 @@ def test_release_is_rolled_back_and_verified(project: Project) -> None:
     project.run("make verify ENV=prod")
 
 
-@pytest.mark.requirement("ECS-13")
 def test_second_stack_restores_the_data(project: Project) -> None:
     document = yaml.safe_load(project.file.read_text())
     changed = document["config"]["gatehouse:settings"]
@@ -216,7 +214,6 @@ def test_destruction_retains_the_records_of_a_stopped_stack(project: Project) ->
     assert not [name for name in deleted if name.startswith("aws:route53/")]
 
 
-@pytest.mark.requirement("ECS-07")
 def test_retained_zone_is_imported(project: Project) -> None:
     guide = (ROOT / "docs" / "guides" / "deploy.md").read_text().replace("dev", project.stack)
     one, several = [block for block in BLOCK.findall(guide) if "pulumi import" in block]

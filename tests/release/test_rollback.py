@@ -10,8 +10,6 @@ from release.stack_file import Stack
 from tests.release.fake_aws import ACCOUNT, FAILED, NEW, OLD
 from tests.release.fake_cli import FakePulumi, deployed, name, own_stack_file
 
-pytestmark = pytest.mark.requirement("SS-09", "TR-17")
-
 
 @pytest.fixture
 def account(account: FakePulumi) -> FakePulumi:

@@ -18,7 +18,6 @@ from release.stack_file import Stack
 from release.traffic import BAKE_S, CANARY_WEIGHT, POLL_S, shift_traffic
 from sandbox.emulator.server import Emulator
 
-pytestmark = pytest.mark.requirement("SS-06", "SS-09")
 REGION, FUNCTION, ALIAS = "eu-west-1", "gatehouse-dev-sharing", "live"
 ALARMS = (f"{FUNCTION}-errors-5m", f"{FUNCTION}-function-errors")
 
@@ -150,7 +149,6 @@ def test_version_that_fails_its_smoke_test_receives_no_request(
     assert (account.weights, account.alias()) == ([], ("1", {}))
 
 
-@pytest.mark.requirement("TR-17")
 @pytest.mark.parametrize("poll", [1, 7, round(BAKE_S / POLL_S)])
 def test_alarm_routes_all_requests_to_the_previous_version(account: Account, poll: int) -> None:
     with pytest.raises(CommandFailed, match=ALARMS[1]):

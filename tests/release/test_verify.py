@@ -65,7 +65,6 @@ def test_rollout_is_waited_for_until_the_timeout(
     assert len(errors) == (1 if tasks else 0)
 
 
-@pytest.mark.requirement("SS-08", "CG-24")
 @pytest.mark.parametrize(
     ("canary", "unhealthy", "code"),
     [(True, (), 0), (None, (), 0), (False, (), 1), (True, ("console",), 1)],

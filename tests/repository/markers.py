@@ -10,27 +10,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @cache
 def marked_tests(marker: str) -> dict[str, list[str]]:
-    """Tests with a marker, also that of their module, as `path::name`, keyed by each argument of
-    the marker.
-    """
+    """Tests with a marker as `path::name`, keyed by each argument of the marker."""
     tests: dict[str, list[str]] = defaultdict(list)
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         name, text = str(path.relative_to(ROOT)), path.read_text()
-        body = ast.parse(text).body if f"mark.{marker}(" in text else []
-        functions = [
-            node
-            for node in body
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            and node.name.startswith("test_")
-        ]
-        marks = [(mark, [test]) for test in functions for mark in test.decorator_list]
-        for node in body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
-                values = node.value.elts if isinstance(node.value, ast.List) else [node.value]
-                marks += [(value, functions) for value in values]
-        for mark, marked in marks:
-            for argument in _arguments(mark, marker):
-                tests[argument] += [f"{name}::{test.name}" for test in marked]
+        for node in ast.walk(ast.parse(text)) if f"mark.{marker}(" in text else ():
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                for decorator in node.decorator_list:
+                    for argument in _arguments(decorator, marker):
+                        tests[argument].append(f"{name}::{node.name}")
+            elif isinstance(node, ast.Assign) and any(
+                getattr(target, "id", "") == "pytestmark" for target in node.targets
+            ):
+                for value in node.value.elts if isinstance(node.value, ast.List) else [node.value]:
+                    for argument in _arguments(value, marker):
+                        tests[argument].append(name)
     return dict(tests)
 
 

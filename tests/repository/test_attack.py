@@ -66,7 +66,6 @@ def test_scan_of_a_hostile_repository_runs_nothing(broken: BrokenServer) -> None
     assert attack(hostile_repositories, target).failures == []
 
 
-@pytest.mark.requirement("CG-24")
 def test_broken_deployment_fails_with_exit_code_1(
     broken: BrokenServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,7 +62,6 @@ def test_task_has_time_to_complete_its_requests() -> None:
     assert FUNCTION_S < SHARING_TIMEOUT_S  # of the Lambda function
 
 
-@pytest.mark.requirement("TR-04")
 @pytest.mark.parametrize(
     ("prefix", "accepted"),
     [

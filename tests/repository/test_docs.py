@@ -76,7 +76,6 @@ PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|md|toml|json|ts|yaml))`
 IN_A_FEATURE = {"models.py", "schemas.py", "service.py", "repository.py", "routes.py"}
 
 
-@pytest.mark.requirement("TR-15")
 @pytest.mark.parametrize("page", MAPS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_maps_of_the_code_name_existing_paths(page: Path) -> None:
     names = set(PATH.findall(PAGES[page])) - IN_A_FEATURE
@@ -104,7 +103,6 @@ def documented() -> Iterator[tuple[str, Command]]:
             yield page, command
 
 
-@pytest.mark.requirement("TR-16", "SS-11")
 def test_commands_in_documents_can_be_typed() -> None:
     programs, errors = Counter[str](), []
     for page, command in documented():
@@ -130,7 +128,6 @@ def test_commands_in_run_blocks_are_run() -> None:
     ] == []
 
 
-@pytest.mark.requirement("TR-15")
 def test_readme_is_short_and_its_numbers_hold() -> None:
     assert len(README.splitlines()) <= README_LINES_MAX
     assert int(re.findall(r"More than (\d+) controls", README)[0]) < len(RULES)
@@ -153,7 +150,6 @@ def test_documents_are_short(pattern: str, maximum: int) -> None:
     assert len(words) <= maximum
 
 
-@pytest.mark.requirement("TR-16")
 def test_commands_of_contributing_run() -> None:
     steps = [step for step in parse(PAGES[ROOT / "CONTRIBUTING.md"]) if isinstance(step, Step)]
     assert len(steps) >= 3
@@ -169,7 +165,6 @@ def test_commands_of_contributing_run() -> None:
         Values().learn(step.expected, done.stdout)
 
 
-@pytest.mark.requirement("SS-14")
 def test_tests_named_in_documents_exist() -> None:
     missing, total = [], 0
     for page, text in PAGES.items():
@@ -197,7 +192,6 @@ def test_metrics_named_in_documents_exist() -> None:
     assert named - known == set()
 
 
-@pytest.mark.requirement("SS-14")
 def test_index_lists_every_document() -> None:
     listed = {(DOCS / link).resolve() for link in re.findall(r"\]\(([^)#]+)\)", INDEX)}
     documents = {
@@ -212,7 +206,6 @@ def test_index_lists_every_document() -> None:
     }
 
 
-@pytest.mark.requirement("CG-23", "ECS-13")
 def test_recovery_of_each_event_has_targets_and_a_drill_times() -> None:
     page = PAGES[DOCS / "runbooks/recovery.md"]
     tables = [
@@ -278,7 +271,6 @@ def calls(text: str) -> Iterator[tuple[str, ast.Call]]:
                 yield ".".join(filter(None, (imports[root], rest))), node
 
 
-@pytest.mark.requirement("TR-16")
 def test_python_calls_in_documents_match_the_signatures() -> None:
     wrong, total = [], 0
     for page, text in PAGES.items():
@@ -333,7 +325,6 @@ def test_external_contract_has_sources_dates_use_and_test(row: dict[str, Any]) -
         assert re.search(rf"\b{name}\b", (ROOT / file).read_text()), f"{file} has no {name}"
 
 
-@pytest.mark.requirement("SS-14")
 @pytest.mark.slow
 def test_dates_of_external_contracts_and_reviews_have_not_passed() -> None:
     today = datetime.now(UTC).date()

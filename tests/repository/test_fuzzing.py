@@ -17,7 +17,6 @@ def test_every_target_has_a_corpus() -> None:
     assert [name for name in NAMES if folders.count(name) < 7] == []
 
 
-@pytest.mark.requirement("CG-14")
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_corpus_shows_no_defect(path: Path) -> None:
     TARGETS[path.parent.name](path.read_bytes())

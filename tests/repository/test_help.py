@@ -119,7 +119,6 @@ def test_every_command_has_an_example_that_can_be_typed(
             documented_commands.check(command)
 
 
-@pytest.mark.requirement("CG-24")
 @pytest.mark.parametrize(("variables", "colored"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_help_of_make_has_colors_in_a_terminal(variables: dict[str, str], colored: bool) -> None:
     env = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | variables
@@ -135,7 +134,6 @@ def test_help_of_make_has_colors_in_a_terminal(variables: dict[str, str], colore
     assert (b"\x1b[36mapi-keys" in text) is colored
 
 
-@pytest.mark.requirement("CG-24")
 def test_help_of_make_names_the_variables_of_each_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     own = set(re.findall(r"^([A-Z_]+) *:?=", makefile, re.MULTILINE)) | {"MAKE", "MAKEFILE_LIST"}

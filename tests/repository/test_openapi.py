@@ -58,7 +58,6 @@ def test_document_is_openapi_3_1(service: str) -> None:
     OpenAPIV31SpecValidator(DOCUMENTS[service]).validate()
 
 
-@pytest.mark.requirement("TR-16")
 def test_operations_have_summary_and_description() -> None:
     assert len(OPERATIONS) > 40
     for operation in OPERATIONS:
@@ -68,7 +67,6 @@ def test_operations_have_summary_and_description() -> None:
         assert description != summary, operation.name
 
 
-@pytest.mark.requirement("TR-16")
 def test_examples_match_their_schemas() -> None:
     assert OPERATIONS
     for operation in OPERATIONS:
@@ -94,7 +92,6 @@ def test_examples_match_their_schemas() -> None:
         )
 
 
-@pytest.mark.requirement("TR-16", "TR-03")
 def test_errors_are_problem_documents() -> None:
     assert OPERATIONS
     for operation in OPERATIONS:
@@ -118,7 +115,6 @@ def test_errors_are_problem_documents() -> None:
                 ), operation.name
 
 
-@pytest.mark.requirement("TR-16")
 def test_inputs_are_bounded() -> None:
     unbounded = []
     for operation in OPERATIONS:
@@ -136,7 +132,6 @@ def test_inputs_are_bounded() -> None:
     assert unbounded == []
 
 
-@pytest.mark.requirement("TR-16")
 def test_schemas_have_the_forms_that_generators_read() -> None:
     """Generators read an enumeration without a type as any value, or reject `items: false`."""
     schemas = list(_mappings(DOCUMENTS))
@@ -147,7 +142,6 @@ def test_schemas_have_the_forms_that_generators_read() -> None:
     assert [schema for schema in schemas if schema.get("items") is False] == []
 
 
-@pytest.mark.requirement("TR-16")
 def test_responses_to_requests_that_can_be_repeated_document_retry_after() -> None:
     for operation in OPERATIONS:
         for status in {"429", "503"} & set(operation.body["responses"]):

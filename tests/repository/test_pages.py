@@ -3,7 +3,6 @@
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import pytest
 from gatehouse.platform.settings import PREFIX, Settings
 
 from tests.repository.markers import marked_tests
@@ -20,7 +19,6 @@ def test_generated_pages_are_current() -> None:
     assert outdated == [], "run: make docs"
 
 
-@pytest.mark.requirement("SS-14")
 def test_every_stack_setting_is_documented() -> None:
     settings = list(stack_settings.settings())
     assert len(settings) > 100

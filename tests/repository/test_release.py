@@ -26,7 +26,6 @@ TOWNCRIER = PROJECT[PROJECT.index("[tool.towncrier]") : PROJECT.index("[tool.uv]
 Release = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.mark.requirement("CG-25")
 @pytest.mark.parametrize("member", MEMBERS)
 def test_distributions_have_the_version_of_the_repository(member: str, tmp_path: Path) -> None:
     project = re.sub(r'(?m)^version = ".+"$', 'version = "9.8.7"', PROJECT)
@@ -38,7 +37,6 @@ def test_distributions_have_the_version_of_the_repository(member: str, tmp_path:
     assert processes.run(command, cwd=tmp_path / member, check=True).stdout == "9.8.7\n"
 
 
-@pytest.mark.requirement("CG-25")
 def test_programs_report_the_version_of_the_repository() -> None:
     report = sarif.document([], RUN)["runs"][0]
     assert {
@@ -89,7 +87,6 @@ def release(folder: Path, action: str, version: str) -> subprocess.CompletedProc
     return processes.run(command, cwd=folder, env={**os.environ, "PATH": path})
 
 
-@pytest.mark.requirement("CG-25")
 def test_release_writes_changelog_version_commit_and_tag(repository: Path) -> None:
     result = release(repository, "create", "0.10.0")
     assert result.returncode == 0, result.stderr
@@ -129,7 +126,6 @@ def without_fragments(folder: Path) -> None:
     commit(folder)
 
 
-@pytest.mark.requirement("CG-25")
 @pytest.mark.parametrize(
     ("prepare", "version", "message"),
     [
@@ -158,7 +154,6 @@ def test_release_that_is_not_possible_changes_nothing(
     )
 
 
-@pytest.mark.requirement("CG-25")
 def test_pending_changes_can_be_collected() -> None:
     """Raises an error if a name in changes/ has no known type."""
     command = [

@@ -356,7 +356,6 @@ def is_ready(url: str) -> bool:
         return False
 
 
-@pytest.mark.requirement("TR-17")
 def test_processes_of_compose_verify_and_revoke_a_key(
     urls: dict[str, str], variables: dict[str, str]
 ) -> None:

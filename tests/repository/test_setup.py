@@ -71,7 +71,6 @@ def test_requested_interpreter_is_used_although_another_is_on_path(repository: P
     assert setup(repository, PYTHON="python3")[2] == ["python3.14", "python3"]
 
 
-@pytest.mark.requirement("CG-24")
 @pytest.mark.parametrize("version", ["3.11", "3.14"])
 def test_supported_versions_are_found_on_path(repository: Path, version: str) -> None:
     interpreter(repository / "bin", "3.10", "python3")
@@ -81,7 +80,6 @@ def test_supported_versions_are_found_on_path(repository: Path, version: str) ->
     assert setup(repository)[::2] == (0, [f"python{version}"])
 
 
-@pytest.mark.requirement("CG-24")
 def test_clean_deletes_generated_files_only(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     folders = (".venv", ".gatehouse", "dist", "tests/__pycache__", "runtime/web/node_modules")

@@ -38,7 +38,6 @@ def pages(site: Path) -> dict[Path, str]:
     return found
 
 
-@pytest.mark.requirement("TR-16")
 def test_links_have_targets(site: Path, pages: dict[Path, str]) -> None:
     anchors = {path: {*map(unescape, _ID.findall(text))} for path, text in pages.items()}
     broken, total = [], 0
@@ -68,7 +67,6 @@ def test_navigation_contains_every_page(site: Path, pages: dict[Path, str]) -> N
     assert {str(path.relative_to(site)) for path in {*pages} - linked} - without_entry == set()
 
 
-@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("service", build.SERVICES)
 def test_reference_has_every_operation_and_schema(site: Path, service: str) -> None:
     text = (site / f"docs/api/{service}.html").read_text()
@@ -127,7 +125,6 @@ def recorded_requests(page: Page) -> list[str]:
     return urls
 
 
-@pytest.mark.requirement("TR-16", "CG-23")
 async def test_pages_are_accessible_and_request_no_other_host(url: str) -> None:
     async with chromium.playwright() as playwright:
         browser = await chromium.launch(playwright.chromium)

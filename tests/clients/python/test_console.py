@@ -206,7 +206,6 @@ def subclasses(kind: type[runtime.GatehouseError]) -> list[type[runtime.Gatehous
     return [item for sub in kind.__subclasses__() for item in (sub, *subclasses(sub))]
 
 
-@pytest.mark.requirement("TR-03")
 @pytest.mark.parametrize(
     "kind",
     sorted(set(subclasses(runtime.GatehouseError)) - {runtime.SettingsError}, key=str),

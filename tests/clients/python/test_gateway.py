@@ -14,8 +14,6 @@ from gatehouse_client.gateway import STATUS
 from tests import http_servers
 from tests.runtime.services.gateway.conftest import Gateway, limit
 
-pytestmark = pytest.mark.requirement("TR-07")
-
 
 def client(gateway: Gateway) -> GatewayClient:
     return GatewayClient(f"http://127.0.0.1:{gateway.port}")

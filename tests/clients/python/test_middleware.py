@@ -31,8 +31,6 @@ from starlette.websockets import WebSocket
 
 from tests.runtime.services.gateway.conftest import Gateway, Key, limit
 
-pytestmark = pytest.mark.requirement("TR-07")
-
 #: Sends a request to a service.
 Send = Callable[..., Any]
 

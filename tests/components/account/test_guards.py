@@ -14,7 +14,6 @@ from tests.components.settings.stack_settings import (
     raw_account_settings,
 )
 
-pytestmark = pytest.mark.requirement("CG-21")
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 TYPES = {
     "s3_public_access_block": aws("s3.AccountPublicAccessBlock"),
@@ -86,7 +85,6 @@ def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:
     ]
 
 
-@pytest.mark.requirement("SS-11")
 def test_budget_covers_the_whole_account() -> None:
     budget = account(budget={"monthly_usd": 300, "emails": ["finance@acme.dev"]}).get(
         "budgets.Budget", "guards"
@@ -102,7 +100,6 @@ def test_budget_covers_the_whole_account() -> None:
     )
 
 
-@pytest.mark.requirement("SS-11")
 @pytest.mark.parametrize(
     "existing", ["", f"arn:aws:ce::{ACCOUNT}:anomalymonitor/00000000-0000-0000-0000-000000000000"]
 )

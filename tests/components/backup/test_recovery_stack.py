@@ -40,7 +40,6 @@ def test_recovery_requires_no_other_copy() -> None:
     assert program.exports["recovery"]["stack"] == "dev"
 
 
-@pytest.mark.requirement("ECS-06", "ECS-13")
 @pytest.mark.parametrize(
     ("reader", "allowed"),
     [
@@ -61,7 +60,6 @@ def test_only_the_rotation_function_of_the_named_stack_reads_the_replica(
     assert decide(call, identity=[identity], resource=policy, owner=ACCOUNT).allowed is allowed
 
 
-@pytest.mark.requirement("ECS-13")
 def test_database_is_restored_under_the_key_of_its_backups(restored: Program) -> None:
     inputs = restored.get(INSTANCE, "database").inputs
     point = {
@@ -75,7 +73,6 @@ def test_database_is_restored_under_the_key_of_its_backups(restored: Program) ->
     assert run("prod").get(INSTANCE, "database").inputs.get("restoreToPointInTime") is None
 
 
-@pytest.mark.requirement("ECS-13")
 def test_records_of_the_lost_stack_are_replaced(restored: Program) -> None:
     records = restored.of_type("route53.Record")
     assert len(records) == 6  # a record and a validation record for each host name

@@ -33,7 +33,6 @@ def test_collector_scrapes_services_and_listens_on_localhost(process: str) -> No
         assert set(pipeline["exporters"]) <= set(document["exporters"])
 
 
-@pytest.mark.requirement("ECS-10")
 @pytest.mark.parametrize(
     ("stack", "has_collector"), [("dev", False), ("staging", True), ("prod", True)]
 )

@@ -2,12 +2,9 @@
 
 from typing import Any
 
-import pytest
-
 from components.compute.container_image import lifecycle_policy
 
 
-@pytest.mark.requirement("ECS-01")
 def test_pushed_images_do_not_expire_deployed_images() -> None:
     rules: Any = lifecycle_policy(10)["rules"]
     first = min(rules, key=lambda rule: rule["rulePriority"])["selection"]

@@ -20,7 +20,6 @@ def container() -> dict[str, Any]:
     return dict(definition)
 
 
-@pytest.mark.requirement("ECS-14")
 def test_core_container_has_hardening_of_the_gateway() -> None:
     (gateway,) = program().containers("gateway")
     core = container()
@@ -39,7 +38,6 @@ def test_core_container_has_hardening_of_the_gateway() -> None:
     assert "command" not in core
 
 
-@pytest.mark.requirement("ECS-14")
 def test_core_gets_registration_variables() -> None:
     assert program().variables("core-files") == {
         "CORE_NAME": "files",
@@ -48,7 +46,6 @@ def test_core_gets_registration_variables() -> None:
     }
 
 
-@pytest.mark.requirement("ECS-14")
 def test_core_has_no_public_address() -> None:
     service = program().get("ecs.Service", "core-files").inputs
     assert "loadBalancers" not in service
@@ -57,7 +54,6 @@ def test_core_has_no_public_address() -> None:
     assert "deploymentConfiguration" not in service, "no load balancer"
 
 
-@pytest.mark.requirement("ECS-14", "CG-18")
 @pytest.mark.parametrize(
     ("secret", "process"),
     [(TOKEN, "core-files"), (CLIENT_SECRET, "console")],
@@ -79,7 +75,6 @@ def test_gateway_allows_app_subnets_as_core_networks() -> None:
     assert run("dev").variables("gateway")["GATEHOUSE_CORE_NETWORKS"] == ""
 
 
-@pytest.mark.requirement("ECS-14")
 def test_cores_have_host_names() -> None:
     wildcard, gateway = f"*.{CORES_DOMAIN}", "gateway.dev.gatehouse.example.com"
     certificate = program().get("acm.Certificate", "certificate").inputs
@@ -107,7 +102,6 @@ def test_cores_have_no_host_names_by_default() -> None:
     assert "*" not in str(run("dev").get("acm.Certificate", "certificate").inputs)
 
 
-@pytest.mark.requirement("ECS-04")
 def test_web_acl_treats_hosts_of_cores_like_the_gateway() -> None:
     acl = WebAcl(program().get("wafv2.WebAcl", "web-acl").inputs)
     for name in (f"docs.{CORES_DOMAIN}", f"Docs.{CORES_DOMAIN}:443"):

@@ -26,7 +26,6 @@ def checks(stack: str, name: str, changes: dict[str, Any]) -> list[dict[str, Any
     return list(details(stack, name, changes)["checks"])
 
 
-@pytest.mark.requirement("SS-09")
 def test_traffic_shifts_in_the_steps_of_the_environment() -> None:
     assert "deploymentConfiguration" not in service("dev", "gateway")
     for stack in ("staging", "prod"):
@@ -36,7 +35,6 @@ def test_traffic_shifts_in_the_steps_of_the_environment() -> None:
         assert canary["canaryConfiguration"] == steps
 
 
-@pytest.mark.requirement("SS-08")
 @pytest.mark.parametrize("stack", ["staging", "prod"])
 def test_smoke_test_runs_before_production_traffic_shifts(stack: str) -> None:
     program = run(stack)
@@ -82,7 +80,6 @@ def test_stack_without_smoke_test_has_no_test_traffic() -> None:
     assert "testListenerRule" not in inputs["loadBalancers"][0]["advancedConfiguration"]
 
 
-@pytest.mark.requirement("SS-09")
 @each_stack
 @pytest.mark.parametrize("name", SERVICES)
 def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:
@@ -98,7 +95,6 @@ def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:
     assert service(stack, name)["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
 
 
-@pytest.mark.requirement("SS-08")
 def test_smoke_test_of_the_gateway_uses_the_canary_key() -> None:
     url = "https://gateway.gatehouse.example.com"
     found = details("prod", "gateway", {})

@@ -22,7 +22,6 @@ def definition(stack: str, process: str) -> dict[str, Any]:
     return dict(container)
 
 
-@pytest.mark.requirement("ECS-01")
 @pytest.mark.parametrize(("stack", "process"), CASES)
 def test_task_has_exactly_the_variables_of_its_process(stack: str, process: str) -> None:
     variables = [entry["name"] for entry in definition(stack, process)["environment"]]
@@ -49,13 +48,11 @@ def _is_set(stack: str, setting: str) -> bool:
     return value is not None
 
 
-@pytest.mark.requirement("SS-13")
 @pytest.mark.parametrize("process", ["gateway", "console"])
 def test_services_behind_the_load_balancer_serve_tls(process: str) -> None:
     assert run("prod").variables(process)["GATEHOUSE_TLS"] == "self_signed"
 
 
-@pytest.mark.requirement("TR-17")
 @each_stack
 def test_previous_task_definition_revision_is_retained(stack: str) -> None:
     assert [

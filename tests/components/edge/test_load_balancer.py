@@ -17,7 +17,6 @@ def waf_rules(stack: str) -> dict[str, dict[str, Any]]:
     return rules
 
 
-@pytest.mark.requirement("ECS-04")
 @pytest.mark.parametrize("service", ["console", "sharing"])
 @each_stack
 def test_waf_limits_requests_per_service(stack: str, service: str) -> None:
@@ -49,7 +48,6 @@ def test_metrics_path_returns_404_before_other_rules() -> None:
     assert rules["metrics"]["actions"][0]["fixedResponse"]["statusCode"] == "404"
 
 
-@pytest.mark.requirement("CG-12")
 def test_grpc_requests_have_target_groups_with_http2() -> None:
     program = run("staging", changes=CLOUDFRONT)
     rules, groups = program.inputs("lb.ListenerRule"), program.inputs("lb.TargetGroup")
@@ -74,7 +72,6 @@ def test_grpc_requests_have_target_groups_with_http2() -> None:
     assert "blue-grpc" not in run("staging").inputs("lb.TargetGroup")
 
 
-@pytest.mark.requirement("TR-12", "ECS-09")
 @each_stack
 def test_health_checks_do_not_depend_on_data_stores(stack: str) -> None:
     """ECS replaces the tasks that fail the check."""

@@ -209,7 +209,6 @@ def blocked(name: str, requests: list[Request]) -> dict[str, str]:
     return {request: rule for request, rule in results.items() if rule is not None}
 
 
-@pytest.mark.requirement("ECS-04", "SS-06")
 @pytest.mark.parametrize(("name", "service"), SERVED)
 def test_documented_requests_pass(name: str, service: str) -> None:
     requests = own_requests(name, service)
@@ -217,7 +216,6 @@ def test_documented_requests_pass(name: str, service: str) -> None:
     assert blocked(name, requests) == {}
 
 
-@pytest.mark.requirement("ECS-04", "CG-02")
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "PROPFIND", "MKCOL"])
 def test_requests_to_cores_are_arbitrary(method: str) -> None:
     at = host("prod", "gateway")
@@ -239,7 +237,6 @@ def test_requests_to_cores_are_arbitrary(method: str) -> None:
     assert blocked("prod", requests) == {}
 
 
-@pytest.mark.requirement("SS-06")
 @pytest.mark.parametrize("name", [name for name, service in SERVED if service == "sharing"])
 def test_forms_with_secrets_are_arbitrary_text(name: str) -> None:
     at = host(name, "sharing")
@@ -251,7 +248,6 @@ def test_forms_with_secrets_are_arbitrary_text(name: str) -> None:
     assert blocked(name, requests) == {}
 
 
-@pytest.mark.requirement("ECS-04")
 @pytest.mark.parametrize(
     "query",
     ["search=app.log", "search=http://10.0.3.7", f"code={'c' * 3_000}&state=s", "path=../x"],
@@ -261,7 +257,6 @@ def test_query_strings_of_console_pages_are_arbitrary(path: str, query: str) -> 
     assert blocked("prod", [Request(host=host("prod", "console"), path=path, query=query)]) == {}
 
 
-@pytest.mark.requirement("ECS-04")
 @pytest.mark.parametrize("name", WEB_ACLS)
 @pytest.mark.parametrize("text", [text for text in BODY_TEXTS if text not in FILES])
 def test_bodies_are_inspected_elsewhere(name: str, text: str) -> None:
@@ -275,7 +270,6 @@ def test_bodies_are_inspected_elsewhere(name: str, text: str) -> None:
     assert {acl.blocked_by(request) for request in requests} == {expected}
 
 
-@pytest.mark.requirement("ECS-04")
 @pytest.mark.parametrize("service", ["console", "sharing"])
 def test_other_parts_are_inspected(service: str) -> None:
     acl, at = web_acl("prod"), host("prod", service)
@@ -299,7 +293,6 @@ def test_other_parts_are_inspected(service: str) -> None:
     assert [(request, acl.blocked_by(request)) for request, _ in expected] == expected
 
 
-@pytest.mark.requirement("ECS-04")
 def test_unused_query_strings_are_inspected() -> None:
     acl = web_acl("prod")
     queries = [f"q={text}" for text in TEXTS]
@@ -307,7 +300,6 @@ def test_unused_query_strings_are_inspected() -> None:
     assert {acl.blocked_by(request) for request in requests} == {"query"}
 
 
-@pytest.mark.requirement("ECS-04")
 def test_exploits_of_known_vulnerabilities_do_not_reach_cores() -> None:
     acl, at = web_acl("prod"), host("prod", "gateway")
     requests = [

@@ -44,7 +44,6 @@ def effect(action: str, context: dict[str, Any] = HOME, resource: str = "*") -> 
     return decide(call, identity=[ALLOW_ALL], limits=[BOUNDARY])
 
 
-@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize(
     ("stack", "region", "changes"),
     [*((stack, NAMES.region, {}) for stack in STACKS), ("prod", SECOND, RESTORED)],
@@ -78,7 +77,6 @@ def test_boundary_allows_every_granted_action(
     assert not_allowed == set()
 
 
-@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize(
     "call",
     [
@@ -106,7 +104,6 @@ def test_boundary_denies_action_of_administrator(call: str) -> None:
     assert effect(action, resource=resource or "*") is Effect.DENIED
 
 
-@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize(
     ("action", "region", "expected"),
     [
@@ -121,7 +118,6 @@ def test_boundary_limits_to_used_actions_and_regions(
     assert effect(action, {"aws:RequestedRegion": region}) is expected
 
 
-@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize(
     ("action", "name"),
     [("rds-db:connect", "dbuser:db-1/gatehouse_x"), ("elasticache:Connect", "x:gatehouse-dev-x")],

@@ -189,7 +189,6 @@ def test_own_metric_has_a_publisher(stack: str) -> None:
     assert {*PROBE_METRICS, *SERVICE_METRICS} <= {name for _, name in names}
 
 
-@pytest.mark.requirement("ECS-05", "CG-21")
 @pytest.mark.alarm_path("log")
 @pytest.mark.parametrize("name", TRAIL_EVENTS)
 def test_account_filter_matches_documented_trail_event(name: str) -> None:
@@ -227,7 +226,6 @@ def test_alarm_fires_and_recovers(stack: str, delay: int) -> None:
         assert silent[-1] == ("ALARM" if alarm["treatMissingData"] == "breaching" else "OK"), name
 
 
-@pytest.mark.requirement("TR-18", "TR-12")
 @each_stack
 def test_failover_of_the_database_notifies_once(stack: str) -> None:
     """Two minutes in which every request fails that needs the database, as do its jobs."""
@@ -260,7 +258,6 @@ def test_failover_of_the_database_notifies_once(stack: str) -> None:
     assert not notified["tickets"]
 
 
-@pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize("objective", ["errors", "latency"])
 def test_burn_rates_detect_outages_and_permanent_increases(objective: str) -> None:
     program, name = run("prod"), f"gateway-{objective}"
@@ -291,7 +288,6 @@ def test_burn_rates_detect_outages_and_permanent_increases(objective: str) -> No
     assert notified(1_000, 20, requests=0) == set(), "too few requests"
 
 
-@pytest.mark.requirement("SS-08")
 def test_rise_of_core_errors_is_that_of_new_tasks_only() -> None:
     alarm = run("prod").alarms()["core-errors"]
     healthy = {"errors": 0.0, "results": 1_000.0, "usual": 0.0, "others": 9_000.0}

@@ -31,7 +31,6 @@ def descriptions(stack: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.requirement("ECS-09")
 @each_stack
 def test_alarm_description_links_to_its_runbook(stack: str) -> None:
     index = (ROOT / "docs/runbooks/README.md").read_text()
@@ -52,7 +51,6 @@ def test_alarm_description_links_to_its_runbook(stack: str) -> None:
         )
 
 
-@pytest.mark.requirement("CG-22", "ECS-08", "TR-13")
 @each_stack
 def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
     program = run(stack)
@@ -69,7 +67,6 @@ def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
         assert program.variables(process)["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
 
 
-@pytest.mark.requirement("ECS-08", "TR-13")
 @each_stack
 def test_dashboard_shows_what_pages(stack: str) -> None:
     program = run(stack)
@@ -129,7 +126,6 @@ def alarm_is_in(graph: Mapping[str, Any], alarm: Mapping[str, Any]) -> bool:
     return text in [row[0]["expression"] for row in graph["metrics"] if len(row) == 1]
 
 
-@pytest.mark.requirement("TR-13", "TR-18")
 def test_dashboard_shows_errors_and_latency_of_each_core() -> None:
     (board,) = run("prod").of_type("cloudwatch.Dashboard")
     widgets = json.loads(board.inputs["dashboardBody"])["widgets"]
@@ -146,7 +142,6 @@ def test_dashboard_shows_errors_and_latency_of_each_core() -> None:
     )
 
 
-@pytest.mark.requirement("ECS-09")
 @pytest.mark.parametrize(
     ("instance_class", "memory"),
     [
@@ -180,7 +175,6 @@ PAGES = {
 FIRST_ACTIONS = "Check|Find|Open|Raise|Read|Roll|Treat"
 
 
-@pytest.mark.requirement("TR-18", "ECS-09")
 @each_stack
 def test_notification_names_severity_owner_and_first_action(stack: str) -> None:
     program = run(stack)
@@ -211,7 +205,6 @@ def deployments_with_alarms(program: Program) -> list[dict[str, Any]]:
     return [row for row in program.inputs("ecs.Service").values() if row.get("alarms")]
 
 
-@pytest.mark.requirement("TR-18")
 def test_gateway_that_is_down_notifies_once() -> None:
     program = run("prod")
     symptoms = {"gateway-unreachable", "canary-key", "key-state-stale"}
@@ -269,7 +262,6 @@ def opsgenie(notification: Mapping[str, str]) -> tuple[str, str, str] | None:
     return f"{message['AlarmName']}/{message['Region']}", action, message["AlarmDescription"]
 
 
-@pytest.mark.requirement("TR-18")
 @pytest.mark.parametrize("pager", [pagerduty, opsgenie])
 def test_pagers_accept_every_notification(
     pager: Callable[[Mapping[str, str]], tuple[str, str, str] | None],
@@ -295,7 +287,6 @@ def test_pagers_accept_every_notification(
         assert alarms[f"{kind}-notice"]["dimensions"] == {"TopicName": topic}
 
 
-@pytest.mark.requirement("TR-18")
 def test_only_alarms_reach_people() -> None:
     program = run("dev", changes=OPTIONS | {"monitoring.emails": ["team@example.com"]})
     url = OPTIONS["monitoring.pager_url"]

@@ -21,7 +21,6 @@ def masked(prefix: str, line: str) -> str:
     return line
 
 
-@pytest.mark.requirement("CG-12")
 @given(
     PREFIXES,
     st.sampled_from(KeyEnvironment),

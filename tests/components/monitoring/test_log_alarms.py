@@ -29,7 +29,6 @@ def test_filter_patterns_are_within_cloudwatch_limits() -> None:
         assert len(pattern) <= 1024, f"{name}: the maximum is 1024 characters"
 
 
-@pytest.mark.requirement("CG-21")
 def test_values_of_others_do_not_hide_events() -> None:
     program = run("prod")
     for name, row in program.inputs("cloudwatch.LogMetricFilter").items():
@@ -46,7 +45,6 @@ def test_values_of_others_do_not_hide_events() -> None:
 
 
 @pytest.mark.alarm_triggered("keys-rejected", "keys-unavailable")
-@pytest.mark.requirement("CG-21")
 @pytest.mark.parametrize("code", Code)
 def test_denied_requests_are_counted_by_verification_code(code: Code) -> None:
     line = logged(
@@ -105,7 +103,6 @@ def request(error: type[GatehouseError] | None) -> Callable[[Observer], None]:
 
 
 @pytest.mark.alarm_triggered("links-denied", "links-locked")
-@pytest.mark.requirement("SS-10")
 @pytest.mark.parametrize(
     ("error", "alarms"),
     [
@@ -126,7 +123,6 @@ def test_denied_links_are_counted_by_error_code(
 
 
 @pytest.mark.alarm_triggered("secrets-not-deleted", "usage-not-written")
-@pytest.mark.requirement("SS-10")
 @pytest.mark.parametrize(
     ("job", "alarms"),
     [
@@ -153,7 +149,6 @@ async def test_failed_jobs_are_counted(job: str, alarms: set[str]) -> None:
     assert raised(line, [log_alarms.SECRETS_NOT_DELETED, log_alarms.USAGE_NOT_WRITTEN]) == alarms
 
 
-@pytest.mark.requirement("SS-10")
 @pytest.mark.parametrize(
     ("stack", "process"), [("dev", "console"), ("staging", "sharing"), ("prod", "console")]
 )

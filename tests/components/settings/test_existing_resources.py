@@ -1,6 +1,5 @@
 """Resources that the account has already (`existing_resources`)."""
 
-import pytest
 from gatehouse_policies.analysis.type_tokens import aws
 
 from tests.components.program import CERTIFICATE, CLOSED, CLOUDFRONT, VPC, ZONE, Program, run
@@ -32,7 +31,6 @@ def test_existing_certificate_is_used_and_cloudfront_has_its_own() -> None:
     assert len([record for record in records if record.inputs["type"] == "CNAME"]) == 1
 
 
-@pytest.mark.requirement("ECS-07")
 def test_subnets_are_created_in_the_existing_vpc() -> None:
     program = run("dev", changes=CLOSED)
     absent = aws("ec2.Vpc", "ec2.InternetGateway", "ec2.DefaultSecurityGroup")

@@ -32,7 +32,6 @@ OIDC = {
 }
 
 
-@pytest.mark.requirement("CG-26", "TR-02")
 @each_stack
 def test_stack_file_is_accepted(stack: str) -> None:
     assert parse(raw_settings(stack), stack).environment == stack
@@ -297,7 +296,6 @@ def test_every_check_has_a_case() -> None:
     assert {check.__name__ for check in CHECKS} == {check for check, *_ in CONFLICTS}
 
 
-@pytest.mark.requirement("TR-17")
 @pytest.mark.parametrize("environment", ["dev", "staging"])
 def test_prod_requires_its_own_defaults(environment: str) -> None:
     rules = dict(production_rules())

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import pytest
 from gatehouse_policies.analysis.iam.grammar import parse as parse_policy
 from gatehouse_policies.program.types import Registration
 from pydantic import BeforeValidator
@@ -340,7 +339,6 @@ def programs() -> tuple[list[tuple[str, dict[str, Any], Program]], set[str]]:
         return [(name, changes, run(name, changes=changes)) for name, changes in rows], reads
 
 
-@pytest.mark.requirement("CG-17", "CG-18", "SS-08", "ECS-06")
 def test_resources_have_the_rights_and_paths_that_they_need() -> None:
     rows, _ = programs()
     assert len(rows) >= len(FORMS)

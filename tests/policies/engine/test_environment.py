@@ -36,7 +36,6 @@ def test_environment_of_a_stack(stack: str, config: dict[str, str], expected: st
     assert of_stack("shop", stack, config) == expected
 
 
-@pytest.mark.requirement("PP-01", "PP-02")
 def test_pack_without_configuration_has_levels_of_the_stack() -> None:
     """The pack is started and called as by the engine. In a preview, outputs are unknown."""
     variables = {
@@ -67,7 +66,6 @@ def test_pack_without_configuration_has_levels_of_the_stack() -> None:
         assert found == [("balancer", "advisory")]
 
 
-@pytest.mark.requirement("CG-26")
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [({}, True), ({"region": "us-west-2"}, False), ({"second_region": "us-west-2"}, False)],

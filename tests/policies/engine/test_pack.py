@@ -279,7 +279,6 @@ def check_with(
         return pack.check(program)
 
 
-@pytest.mark.requirement("PP-04")
 def test_exemption_suppresses_violation_and_is_reported(tmp_path: Path) -> None:
     rotated = kms_key(enableKeyRotation=False)
     dates = dates_from_today(-1, 30)
@@ -295,7 +294,6 @@ def test_exemption_suppresses_violation_and_is_reported(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.requirement("PP-04")
 def test_expired_exemption_is_a_violation(tmp_path: Path) -> None:
     dates = dates_from_today(-40, -1)
 
@@ -309,7 +307,6 @@ def test_expired_exemption_is_a_violation(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.requirement("PP-04")
 def test_unused_exemption_is_a_warning(tmp_path: Path) -> None:
     diagnostics = check_with(exemption(**dates_from_today(-1, 30)), tmp_path, kms())
 
@@ -334,7 +331,6 @@ def test_audit_ignores_exemptions(tmp_path: Path) -> None:
     assert [diagnostic.policy for diagnostic in diagnostics] == ["GH-KMS-001"]
 
 
-@pytest.mark.requirement("PP-04")
 def test_rule_of_another_pack_can_be_exempted(own_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "exemptions.toml"
     file.write_text(

@@ -125,7 +125,6 @@ def test_documents_are_parsed_by_the_policies(statements: list[dict[str, Any]]) 
     assert len(parse(policy_document({"statements": statements})["json"]).allows) == len(statements)
 
 
-@pytest.mark.requirement("PP-02")
 def test_lookups_have_fake_results_and_are_recorded() -> None:
     faked: set[str] = set()
     vpc = invoke_or_fake("aws:ec2/getVpc:getVpc", {"default": True}, faked, LOCATION)

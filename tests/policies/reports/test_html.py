@@ -3,7 +3,6 @@
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import pytest
 from gatehouse_policies.gate import Gate
 from gatehouse_policies.reports.html import html
 
@@ -29,7 +28,6 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-@pytest.mark.requirement("PP-04")
 def test_page_has_findings_and_frameworks() -> None:
     page = Page(html([violation(), undecided(), exempted()], RUN))
     assert page.open == []

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from xml.etree import ElementTree
 
-import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.reports.findings import Finding
@@ -17,7 +16,6 @@ def suites(finding: Finding) -> dict[str | None, ElementTree.Element]:
     return {suite.get("name"): suite for suite in root}
 
 
-@pytest.mark.requirement("PP-04")
 def test_suite_has_a_case_per_rule_and_fails_the_violated_one() -> None:
     security, resilience = (
         suites(violation())["gatehouse-security"],

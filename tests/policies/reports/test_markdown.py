@@ -2,14 +2,12 @@
 
 import re
 
-import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.reports.markdown import markdown
 
 from tests.policies.reports.builders import RUN, URN, violation
 
 
-@pytest.mark.requirement("PP-04")
 def test_finding_is_a_row_with_a_link() -> None:
     page, rule = markdown([violation()], RUN), catalogue.rule("GH-S3-001")
 

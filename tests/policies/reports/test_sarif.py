@@ -19,7 +19,6 @@ def run_of(findings: Sequence[Finding], **changes: str) -> dict[str, Any]:
     return run
 
 
-@pytest.mark.requirement("PP-04")
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod", "elsewhere"])
 def test_rules_meet_the_limits_of_code_scanning(environment: str) -> None:
     other_pack = violation(
@@ -44,7 +43,6 @@ def test_rules_meet_the_limits_of_code_scanning(environment: str) -> None:
         assert re.fullmatch(r"https://[^ ]+", rule["helpUri"]), rule["id"]
 
 
-@pytest.mark.requirement("PP-04")
 def test_outcome_sets_kind_and_level() -> None:
     findings = [violation(), violation(level="advisory"), undecided(), exempted(), broken()]
     run = run_of(findings)
@@ -74,7 +72,6 @@ def test_findings_on_one_line_have_different_fingerprints() -> None:
     assert all(re.fullmatch(r"[0-9a-f]{32}:1", text) for text in hashes)
 
 
-@pytest.mark.requirement("PP-04")
 def test_result_has_rule_resource_and_line() -> None:
     run = run_of([violation()])
 
@@ -129,7 +126,6 @@ def test_report_contains_every_rule_once() -> None:
     )
 
 
-@pytest.mark.requirement("PP-04")
 def test_rules_refer_to_requirements_of_frameworks() -> None:
     run = run_of([])
     taxa = {

@@ -3,7 +3,6 @@
 import re
 from dataclasses import replace
 
-import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.reports import table
 from gatehouse_policies.reports.findings import Finding
@@ -17,7 +16,6 @@ def lines(*findings: Finding) -> list[str]:
     return [re.sub(" +", " ", line.strip()) for line in table.text(findings, RUN).splitlines()]
 
 
-@pytest.mark.requirement("PP-04")
 def test_block_has_resource_source_rule_message_and_remedy() -> None:
     shown = lines(violation())
 

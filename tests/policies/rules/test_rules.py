@@ -25,7 +25,6 @@ def check(program: Program, known: bool = False) -> list[Diagnostic]:
     return Evaluation(program, known).diagnostics()
 
 
-@pytest.mark.requirement("PP-03")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule} {case.message}")
 def test_violation_is_reported_by_one_rule(case: Case) -> None:
     level = catalogue.rule(case.rule).level("prod")
@@ -45,7 +44,6 @@ def test_violation_is_reported_by_one_rule(case: Case) -> None:
         )
 
 
-@pytest.mark.requirement("PP-03")
 @PASSES
 @pytest.mark.parametrize("program", COMPLIANT.values(), ids=COMPLIANT.keys())
 def test_compliant_program_passes(program: Callable[[], Program], known: bool) -> None:
@@ -61,7 +59,6 @@ def test_compliant_variant_passes(program: Program) -> None:
     assert [diagnostic for diagnostic in diagnostics if diagnostic.policy not in REMINDERS] == []
 
 
-@pytest.mark.requirement("PP-03")
 def test_every_rule_has_a_violation_case() -> None:
     assert {rule.id for rule in catalogue.RULES} == {case.rule for case in CASES}
 

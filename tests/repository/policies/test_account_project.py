@@ -3,14 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from gatehouse_policies import configuration, policy_check
 
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import raw_account_settings
-
-pytestmark = pytest.mark.requirement("CG-21")
 
 
 def check(folder: Path, settings: dict[str, Any]) -> policy_check.CheckResult:

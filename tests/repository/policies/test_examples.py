@@ -17,7 +17,6 @@ def leaky() -> CheckResult:
     return check(EXAMPLES / "leaky", "dev", levels="prod")
 
 
-@pytest.mark.requirement("PP-02")
 def test_leaky_program_violates_its_controls(leaky: CheckResult) -> None:
     violated = {
         finding.rule

@@ -103,7 +103,6 @@ def resource(item: types.Resource, inputs: dict[str, dict[str, Any]]) -> Resourc
     )
 
 
-@pytest.mark.requirement("PP-02", "ECS-02", "CG-14", "SS-06")
 @FORMS
 def test_only_advisory_rules_are_violated(form: str) -> None:
     assert {id for (id, _), decision in decisions(form).items() if decision.violations} == ADVISORY
@@ -122,7 +121,6 @@ def test_every_rule_is_decided(form: str) -> None:
     ] == []
 
 
-@pytest.mark.requirement("SS-11")
 def test_profile_small_accepts_the_controls_of_its_page() -> None:
     (block,) = re.findall(r"```toml\n(.+?)```", (REPOSITORY / "docs/costs.md").read_text(), re.S)
     settings = json.dumps(raw_settings("dev", {"profile": "small"}))
@@ -140,7 +138,6 @@ def test_profile_small_accepts_the_controls_of_its_page() -> None:
     assert violated == set(tomllib.loads(block)["levels"]["dev"])
 
 
-@pytest.mark.requirement("CG-19", "ECS-07")
 def test_default_tags_are_the_required_tags() -> None:
     providers = [
         props

@@ -167,7 +167,6 @@ def test_pack_folder_of_the_example_can_be_published(name: str, tmp_path: Path) 
     assert re.match(r"gatehouse-policies @ git\+https://", requirements[0])
 
 
-@pytest.mark.requirement("PP-02")
 def test_jobs_of_the_guide_pass_with_the_action(
     repository: Path, environment: Path, tmp_path: Path
 ) -> None:

@@ -61,7 +61,6 @@ UNCHANGED = [
 ]
 
 
-@pytest.mark.requirement("CG-05")
 @pytest.mark.parametrize(("raw", "name", "path"), UNCHANGED)
 def test_path_is_forwarded_unchanged(raw: bytes, name: str, path: str) -> None:
     assert core_path(raw) == CorePath(name, path, raw.decode())

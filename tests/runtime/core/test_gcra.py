@@ -3,7 +3,6 @@
 from fractions import Fraction
 
 import msgspec
-import pytest
 from gatehouse.core import gcra
 from gatehouse.core.keys import RateLimit
 from gatehouse.core.verification import RateLimitState
@@ -44,7 +43,6 @@ def state_of(ahead: Fraction, limit: RateLimit) -> gcra.State:
     return float(ahead), gcra.interval_us(limit)
 
 
-@pytest.mark.requirement("TR-15")
 @given(st.lists(limits, min_size=1, max_size=3, unique_by=lambda limit: limit.name), steps)
 def test_limits_match_exact_model(several: list[RateLimit], times: list[tuple[int, int]]) -> None:
     model, now = Model(several), 0

@@ -62,7 +62,6 @@ def der(text: str) -> bytes:
     return base64.b64decode(text)[-32:]
 
 
-@pytest.mark.requirement("TR-10")
 def test_rfc_9421_b_2_6_ed25519() -> None:
     private = der("MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF")
     public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")

@@ -151,7 +151,6 @@ steps = st.lists(
 )
 
 
-@pytest.mark.requirement("CG-06")
 @given(several_limits.map(tuple), st.integers(1, 2), st.integers(0, 10**14), steps)
 def test_workers_exceed_a_limit_by_one_share_each(
     several: tuple[RateLimit, ...],
@@ -192,7 +191,6 @@ definitions = st.builds(
 )
 
 
-@pytest.mark.requirement("CG-06")
 @given(st.lists(definitions, min_size=2, max_size=4), st.integers(0, 10**14), st.data())
 def test_workers_exceed_a_changing_limit_by_one_share_each(
     several: list[RateLimit], clock_us: int, data: st.DataObject

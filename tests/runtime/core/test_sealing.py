@@ -22,7 +22,6 @@ def nonce(size: int) -> bytes:
 SEALED = seal(SECRET, PURPOSE, PEPPER, 1, nonce, context="family")
 
 
-@pytest.mark.requirement("CG-02")
 def test_sealed_value_is_opened_by_its_generation() -> None:
     assert unseal(SEALED, PURPOSE, PEPPER, 1, context="family") == SECRET
     assert SECRET not in SEALED

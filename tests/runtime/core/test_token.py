@@ -15,7 +15,6 @@ from tests.runtime.tokens import unknown_token
 TOKEN = unknown_token().text
 
 
-@pytest.mark.requirement("TR-04")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -28,7 +27,6 @@ def test_checksum_of_published_values(text: str, expected: str) -> None:
     assert checksum(text) == expected
 
 
-@pytest.mark.requirement("TR-06")
 @pytest.mark.parametrize(
     "secret", [bytes(range(40)), b"k" * 131], ids=["short", "longer than a block"]
 )
@@ -61,7 +59,6 @@ def test_pepper_repr_hides_secrets() -> None:
     assert "kkk" not in repr(Pepper({1: b"k" * 32}, 1))
 
 
-@pytest.mark.requirement("TR-04")
 @given(
     st.binary(min_size=9, max_size=16),
     st.binary(min_size=32, max_size=32),
@@ -78,7 +75,6 @@ def test_built_token_is_parsed_back(
     assert len(parsed.id) == 12
 
 
-@pytest.mark.requirement("TR-04")
 @given(st.integers(0, len(TOKEN) - 1), st.sampled_from(ALPHABET + "_-ü "))
 def test_changed_character_fails_checksum(position: int, character: str) -> None:
     changed = TOKEN[:position] + character + TOKEN[position + 1 :]

@@ -17,7 +17,6 @@ def token(prefix: str = "gtk", environment: str = "test") -> str:
     return unknown_token(prefix, environment).text
 
 
-@pytest.mark.requirement("CG-14")
 def test_keys_are_reported_with_line_and_without_secret() -> None:
     first, second = token(), token("acme_sk", "live")
     text = f"a = 1\nkey = '{first}'\n\n{second} {first}\n".encode()

@@ -62,7 +62,6 @@ def minimum(cloudwatch: Any, service: str, metric: str = "ServiceUp") -> list[fl
 
 
 @pytest.mark.alarm_triggered("*-unreachable")
-@pytest.mark.requirement("ECS-09")
 def test_probe_publishes_metrics_per_service(
     cloudwatch: Any, service: str, closed_port: int
 ) -> None:
@@ -124,7 +123,6 @@ def canary(cloudwatch: Any) -> Iterator[dict[str, Any]]:
         }
 
 
-@pytest.mark.requirement("ECS-09")
 def test_probe_uses_the_older_token_of_the_canary_key(
     cloudwatch: Any, canary: dict[str, Any]
 ) -> None:
@@ -187,7 +185,6 @@ def test_probe_sends_no_credentials(cloudwatch: Any, service: str) -> None:
     }
 
 
-@pytest.mark.requirement("ECS-10")
 def test_probe_continues_the_trace_of_the_invocation(
     cloudwatch: Any, service: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,7 +55,6 @@ def value(manager: Any, secret: str, stage: str = "AWSCURRENT") -> str:
     return str(manager.get_secret_value(SecretId=secret, VersionStage=stage)["SecretString"])
 
 
-@pytest.mark.requirement("ECS-06")
 @pytest.mark.parametrize("kind", ["pepper", "session-key"])
 def test_first_rotation_creates_generation_1(manager: Any, kind: str) -> None:
     secret = create_secret(manager, kind)
@@ -65,7 +64,6 @@ def test_first_rotation_creates_generation_1(manager: Any, kind: str) -> None:
     assert len(base64.b64decode(document["generations"]["1"])) == 32
 
 
-@pytest.mark.requirement("ECS-06")
 def test_bootstrap_token_has_format_and_checksum_of_runtime(manager: Any) -> None:
     secret = create_secret(manager, "bootstrap-token")
     run(secret)
@@ -80,7 +78,6 @@ def read_pepper(manager: Any) -> apikey.Pepper:
     return apikey.read_pepper(SecretStr(text), "GATEHOUSE_PEPPER")
 
 
-@pytest.mark.requirement("ECS-06")
 def test_canary_key_has_a_token_of_the_runtime_and_the_next_one(manager: Any) -> None:
     run(create_secret(manager, "pepper"))
     secret = create_secret(manager, "canary-key")
@@ -243,7 +240,6 @@ def test_token_format_matches_the_runtime() -> None:
     assert rotate._checksum("gtk_live_abcdefghijklmnopqrstuvwxyz0123") == "0AftsS"
 
 
-@pytest.mark.requirement("ECS-06", "ECS-13")
 def test_first_pepper_of_a_restored_stack_is_the_replica(
     manager: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,7 +253,6 @@ def test_first_pepper_of_a_restored_stack_is_the_replica(
     assert json.loads(value(manager, secrets["session-key"]))["current"] == 1
 
 
-@pytest.mark.requirement("ECS-13")
 @pytest.mark.parametrize("replica", [None, "not a list of generations"])
 def test_restored_stack_creates_no_pepper_without_the_replica(
     manager: Any, monkeypatch: pytest.MonkeyPatch, replica: str | None

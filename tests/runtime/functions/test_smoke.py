@@ -17,8 +17,6 @@ from tests.runtime.functions.function_loader import load
 smoke = load("smoke")
 HEADER = {"name": "X-Gatehouse-Test-Traffic", "value": "1"}
 
-pytestmark = pytest.mark.requirement("SS-08")
-
 
 class StatusHandler(http_servers.Handler):
     """Returns the status in the path, or 404 to requests without the header of the test traffic."""
@@ -77,7 +75,6 @@ def test_expected_responses_continue_the_deployment(port: int) -> None:
     assert set(StatusHandler.hosts) == {f"gateway.example.com:{port}"}
 
 
-@pytest.mark.requirement("ECS-10")
 def test_request_continues_the_trace_of_the_invocation(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,7 +60,6 @@ def observer(out: Out) -> Observer:
     return Observer("gateway", "info", "dev", Stream(out, batched=True))
 
 
-@pytest.mark.requirement("CG-12", "TR-14")
 def test_request_line_has_the_format_of_other_lines(out: Out, observer: Observer) -> None:
     log_request(observer, 502, detail="the Core is unavailable")
     observer.log.error("request")
@@ -126,7 +125,6 @@ async def test_durations_are_counted_in_buckets_without_a_second_metric(observer
     assert "_created" not in text
 
 
-@pytest.mark.requirement("TR-14")
 @pytest.mark.parametrize(
     ("level", "written"), [("info", [200, 503, 502]), ("warning", [503, 502]), ("error", [502])]
 )
@@ -148,7 +146,6 @@ def test_lines_of_a_request_have_its_ids(out: Out) -> None:
     assert ids == [("req_1", TRACE.trace_id), ("req_2", TRACE.trace_id), (None, None)]
 
 
-@pytest.mark.requirement("TR-14")
 def test_changed_log_level_applies_to_requests(out: Out, observer: Observer) -> None:
     observer.set_level("error")
     log_request(observer)
@@ -164,7 +161,6 @@ def published(out: Out) -> list[dict[str, Any]]:
 
 
 @pytest.mark.alarm_triggered("*-errors-5m", "*-errors-1h", "*-latency-5m", "*-latency-1h")
-@pytest.mark.requirement("ECS-09", "TR-13")
 @pytest.mark.parametrize(
     ("status", "seconds", "core_seconds", "expected"),
     [
@@ -191,7 +187,6 @@ def test_failed_and_slow_requests_are_those_of_the_service(
 
 
 @pytest.mark.alarm_triggered("core-errors")
-@pytest.mark.requirement("SS-08")
 def test_results_of_cores_are_published_by_age_of_the_task(out: Out) -> None:
     namespace = "Gatehouse/test"
     for new_task_s in (1800.0, 0.0):

@@ -14,7 +14,6 @@ from sandbox.engine.update import destroy, update
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import raw_account_settings
 
-pytestmark = pytest.mark.requirement("CG-21")
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 BUDGET = {"monthly_usd": 300, "anomaly_usd": 50, "emails": ["finance@acme.dev"]}
 

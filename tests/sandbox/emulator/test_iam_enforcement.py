@@ -231,7 +231,6 @@ def test_s3_objects_and_deletion_of_versions(emulator: Emulator, role: str) -> N
     assert [version["Key"] for version in remaining] == ["closed/a.txt"]
 
 
-@pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize(
     ("boundary", "readable"),
     [

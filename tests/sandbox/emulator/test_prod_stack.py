@@ -149,7 +149,6 @@ def prod(pipeline: Pipeline) -> Emulator:
     return pipeline.emulator
 
 
-@pytest.mark.requirement("CG-18")
 def test_deploy_role_is_sufficient(prod: Emulator) -> None:
     assert prod.permissions.denied == []
     assert len(prod.permissions.used_actions["pipeline-0"]) > 80
@@ -160,7 +159,6 @@ def key(prod: Emulator, name: str, region: str = REGION) -> dict[str, Any]:
     return dict(described["KeyMetadata"])
 
 
-@pytest.mark.requirement("CG-17")
 def test_backup_key_has_a_policy_per_region(prod: Emulator) -> None:
     primary, copy = (key(prod, "backup", region) for region in (REGION, SECOND_REGION))
     assert primary["KeyId"] == copy["KeyId"]
@@ -173,7 +171,6 @@ def test_backup_key_has_a_policy_per_region(prod: Emulator) -> None:
         assert f"s3.{other}.amazonaws.com" not in policy
 
 
-@pytest.mark.requirement("ECS-06")
 def test_secret_policy_and_rotation(prod: Emulator) -> None:
     manager, name = prod.client("secretsmanager", REGION), {"SecretId": "gatehouse/prod/pepper"}
     secret = manager.describe_secret(**name)
@@ -227,7 +224,6 @@ def write_objects(data: DataBucket) -> dict[str, bytes]:
     return expected
 
 
-@pytest.mark.requirement("CG-20", "ECS-13")
 def test_restore_undoes_changes_only(data: DataBucket) -> None:
     expected = write_objects(data)
     versions = bucket_restore.versions_at(data.s3, data.bucket)
@@ -242,7 +238,6 @@ def test_restore_undoes_changes_only(data: DataBucket) -> None:
     assert data.contents() == expected
 
 
-@pytest.mark.requirement("CG-20", "ECS-13")
 def test_lost_bucket_is_restored_from_the_replica(data: DataBucket) -> None:
     expected = write_objects(data)
     # The emulator does not replicate objects.
@@ -260,7 +255,6 @@ def test_lost_bucket_is_restored_from_the_replica(data: DataBucket) -> None:
     assert data.s3.head_object(Bucket=data.bucket, Key="empty")["Metadata"] == {"from": "eu-west-1"}
 
 
-@pytest.mark.requirement("CG-13", "CG-18", "SS-12", "TR-17")
 def test_deploy_role_moves_the_console_behind_cloudfront(
     pipeline: Pipeline, prod: Emulator
 ) -> None:

@@ -78,7 +78,6 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
         yield Terminal(tmp_path, emulator)
 
 
-@pytest.mark.requirement("ECS-11", "CG-23")
 def test_database_is_restored_with_the_properties_of_the_stack(terminal: Terminal) -> None:
     rds = terminal.client("rds")
     values = restore_values(terminal.client, REGION)
@@ -101,7 +100,6 @@ def test_database_is_restored_with_the_properties_of_the_stack(terminal: Termina
     assert restored["BackupRetentionPeriod"] == 35
 
 
-@pytest.mark.requirement("SS-09", "TR-18")
 def test_role_is_blocked_and_evidence_is_kept(terminal: Terminal) -> None:
     iam, rds = terminal.client("iam"), terminal.client("rds")
     iam.create_role(RoleName="stolen", AssumeRolePolicyDocument="{}")
@@ -142,7 +140,6 @@ def test_statement_is_run_by_the_task_of_the_migration(terminal: Terminal) -> No
     assert done.stdout == "<Record answer=42>\n", done.stderr
 
 
-@pytest.mark.requirement("ECS-11", "TR-18")
 def test_dump_is_restored(terminal: Terminal) -> None:
     dump, restore = DUMP.strip().splitlines()
     with servers.postgres() as server:
@@ -156,14 +153,12 @@ def test_dump_is_restored(terminal: Terminal) -> None:
         assert server.sql("SELECT number FROM example", "gatehouse") == "7"
 
 
-@pytest.mark.requirement("ECS-13")
 def test_copies_in_the_second_region_are_shown(terminal: Terminal) -> None:
     secrets = terminal.client("secretsmanager", SECOND_REGION)
     secrets.create_secret(Name="gatehouse/prod/pepper", SecretString="x")
     assert "AWSCURRENT" in terminal.run(COPIES)
 
 
-@pytest.mark.requirement("ECS-13", "SS-02")
 def test_lost_items_of_the_table_are_restored(terminal: Terminal) -> None:
     dynamodb, table = terminal.client("dynamodb"), "gatehouse-prod-tokens"
     dynamodb.create_table(
@@ -185,7 +180,6 @@ def test_lost_items_of_the_table_are_restored(terminal: Terminal) -> None:
     assert dynamodb.list_tables()["TableNames"] == [table]
 
 
-@pytest.mark.requirement("CG-20", "ECS-13")
 def test_objects_are_restored(terminal: Terminal) -> None:
     s3 = terminal.client("s3")
     location = {"LocationConstraint": REGION}
@@ -197,7 +191,6 @@ def test_objects_are_restored(terminal: Terminal) -> None:
     assert "Contents" not in s3.list_objects_v2(Bucket="data")
 
 
-@pytest.mark.requirement("CG-23", "SS-14")
 def test_every_command_of_the_runbooks_is_executed() -> None:
     text = {name: BLOCK.sub("", page) for name, page in runbooks.PAGES.items()}
     assert {name for name in text if text[name] != runbooks.PAGES[name]} == {

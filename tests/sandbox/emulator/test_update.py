@@ -40,8 +40,6 @@ NEWER: dict[str, dict[str, Any]] = {
     "waf": {"console_networks": ["192.0.2.0/24", "2001:db8::/32"]},
 }
 
-pytestmark = pytest.mark.requirement("TR-17")
-
 
 @dataclass(frozen=True)
 class Updated:
@@ -137,7 +135,6 @@ def test_data_is_neither_replaced_nor_deleted(stack: Updated) -> None:
     )
 
 
-@pytest.mark.requirement("ECS-07")
 def test_stack_is_destroyed_and_deployed_again(stack: Updated) -> None:
     destroy(stack.emulator, stack.checkpoint, lambda step: None)
     assert stack.checkpoint.resources == ()

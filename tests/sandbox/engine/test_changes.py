@@ -94,7 +94,6 @@ def registrations(run: Run) -> list[Registration]:
     return [resource.registration for resource in run.deployment.resources]
 
 
-@pytest.mark.requirement("TR-17")
 def test_new_image_changes_tasks_functions_and_services_only(runs: dict[str, Run]) -> None:
     steps = runs["image"].steps
     assert {(step.type, step.name, step.operation) for step in steps} == {
@@ -113,7 +112,6 @@ def test_new_image_changes_tasks_functions_and_services_only(runs: dict[str, Run
     assert before == after != {}, "a preview has a line for each component whose inputs change"
 
 
-@pytest.mark.requirement("SS-06", "SS-09")
 @pytest.mark.parametrize(
     ("mode", "created", "deleted"),
     [("serverless", "aws:apigateway/", "aws:lb/"), ("container", "aws:lb/", "aws:apigateway/")],

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.update import destroy, update
 from tests import processes, requires
@@ -19,7 +17,6 @@ from tests.release.real_engine import DeployedAccount, engine_environment
 from tests.sandbox.engine.option_programs import GROUPS, programs
 from tests.sandbox.engine.test_update import Memory
 
-pytestmark = pytest.mark.requirement("TR-17")
 RECORDED = Path(__file__).with_name("option_calls.json")
 _PROVIDER = """#!/bin/sh
 PYTHONPATH={root} exec {python} -m tests.sandbox.engine.option_provider "$@"

@@ -15,8 +15,6 @@ from sandbox.engine.steps import Step
 from sandbox.engine.update import NotUpdatable, destroy, update
 from sandbox.errors import SandboxError
 
-pytestmark = pytest.mark.requirement("TR-17")
-
 
 class Memory:
     """Records its calls. `refused`: operations that fail, such as "delete queue"."""

@@ -11,7 +11,6 @@ from gatehouse.platform.tracing.tracer import FinishedSpan
 from sandbox.local.collector import BODY_BYTES_MAX, write_traces
 
 
-@pytest.mark.requirement("ECS-10")
 def test_spans_are_written_as_lines(tmp_path: Path) -> None:
     log = tmp_path / "traces.log"
     ids = "5759e988bd862e3fe1be46a994272793", "00f067aa0ba902b7", "53995c3f42cd8ad8"

@@ -3,15 +3,12 @@
 import itertools
 from pathlib import Path
 
-import pytest
-
 from release import logs
 from sandbox.local import log_rotation
 
 SIZE_MAX_BYTES = 1000
 
 
-@pytest.mark.requirement("TR-14")
 def test_large_file_is_copied_and_emptied_while_it_is_open(tmp_path: Path) -> None:
     log, small = tmp_path / "gateway.log", tmp_path / "console.log"
     small.write_text("x" * SIZE_MAX_BYTES)
@@ -29,7 +26,6 @@ def test_large_file_is_copied_and_emptied_while_it_is_open(tmp_path: Path) -> No
     assert log.with_name("gateway.log.1").read_text() == "3" * (SIZE_MAX_BYTES + 1)
 
 
-@pytest.mark.requirement("CG-24")
 def test_followed_logs_continue_after_a_rotation(tmp_path: Path) -> None:
     log = tmp_path / "gateway.log"
     log.write_text("first line\nsecond line\n")

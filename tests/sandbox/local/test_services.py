@@ -159,7 +159,6 @@ def test_process_is_started_as_deployed_with_local_addresses(
     assert env["AWS_ENDPOINT_URL"] == deployed.emulator.endpoint
 
 
-@pytest.mark.requirement("CG-18", "ECS-06", "TR-02")
 def test_execution_role_reads_the_secrets(deployed: Deployed) -> None:
     task = deployed.gateway()
     deployed.emulator.permissions.enforce(True)

@@ -43,7 +43,6 @@ async def test_healthz_needs_no_secret(agent: Agent) -> None:
     assert (await agent.get("/healthz", Authorization="")).json() == {"status": "ok"}
 
 
-@pytest.mark.requirement("CG-04")
 async def test_listing_has_path_type_size_and_time(agent: Agent) -> None:
     listing = (await agent.get("/files")).json()
     assert [entry["path"] for entry in listing["entries"]] == [
@@ -62,7 +61,6 @@ async def test_listing_has_path_type_size_and_time(agent: Agent) -> None:
     assert (listing["path"], listing["truncated"]) == ("", False)
 
 
-@pytest.mark.requirement("CG-04")
 @pytest.mark.parametrize("url", [f"/files/{FOLDER}/", f"/files/{FOLDER}"])
 async def test_subdirectory_is_listed_by_its_path(agent: Agent, url: str) -> None:
     listing = (await agent.get(url)).json()
@@ -106,7 +104,6 @@ async def test_file_with_an_impossible_time_is_listed() -> None:
     assert times == ["9999-12-31T23:59:59Z", "1970-01-01T00:00:00Z"]
 
 
-@pytest.mark.requirement("CG-05")
 async def test_name_with_special_characters_is_served(agent: Agent) -> None:
     reply = await agent.get(f"/files/{FOLDER}/{quote('Grüße & 100%.txt')}")
     assert reply.content == "Grüße\n".encode()
@@ -117,7 +114,6 @@ async def test_name_with_special_characters_is_served(agent: Agent) -> None:
     assert disposition == "attachment; filename*=utf-8''Gr%C3%BC%C3%9Fe%20%26%20100%25.txt"
 
 
-@pytest.mark.requirement("CG-05")
 async def test_path_is_decoded_once(agent: Agent) -> None:
     assert (await agent.get("/files/%2541.txt")).text == "percent"
     assert (await agent.get("/files/%41.txt")).status_code == 404
@@ -174,7 +170,6 @@ def test_no_path_leaves_the_directory(root: Path, path: str) -> None:
     assert not any(text in reply.text for text in ("outside", "near", "hidden"))
 
 
-@pytest.mark.requirement("CG-10")
 async def test_unchanged_file_is_not_modified(agent: Agent) -> None:
     first = await agent.get(FILE)
     again = await agent.get(FILE, **{"If-None-Match": f'"other", W/{first.headers["etag"]}'})
@@ -184,7 +179,6 @@ async def test_unchanged_file_is_not_modified(agent: Agent) -> None:
     assert dated.status_code == 304
 
 
-@pytest.mark.requirement("CG-10")
 async def test_changed_or_replaced_file_has_another_etag(agent: Agent) -> None:
     file, changed = agent.root / "page.html", agent.root / "new"
     first = (await agent.get(FILE)).headers["etag"]
@@ -224,7 +218,6 @@ async def test_write_methods_are_rejected(agent: Agent, path: str) -> None:
     assert {*reply.headers["allow"].split(", ")} == {"GET", "HEAD"}
 
 
-@pytest.mark.requirement("CG-05")
 async def test_large_file_is_complete(agent: Agent) -> None:
     content = bytes(range(256)) * 8192
     (agent.root / "large.bin").write_bytes(content)
@@ -232,7 +225,6 @@ async def test_large_file_is_complete(agent: Agent) -> None:
     assert (await agent.get("/files/large.bin")).content == content
 
 
-@pytest.mark.requirement("CG-10")
 @pytest.mark.bound("agent.app:CACHED_AGE_S", "agent.app:CACHED_FILE_BYTES_MAX")
 @pytest.mark.parametrize(
     ("age_s", "size", "cached"), [(60, 5, True), (1, 5, False), (60, 9, False)]
@@ -256,7 +248,6 @@ async def test_small_file_that_has_not_just_changed_is_cached(
     assert (await agent.get("/files/often.txt")).status_code == 404
 
 
-@pytest.mark.requirement("CG-10")
 @pytest.mark.bound("agent.app:CACHED_FILES_MAX")
 async def test_number_of_cached_files_is_bounded(root: Path, agent: Agent) -> None:
     names = [f"file-{number}" for number in range(agent_app.CACHED_FILES_MAX + 1)]

@@ -72,7 +72,6 @@ class Gateway:
             await lease.release()
 
 
-@pytest.mark.requirement("CG-03")
 async def test_lease_is_acquired_renewed_and_released() -> None:
     gateway = Gateway([(200, GRANTED), (200, RENEWED)])
     await gateway.run()
@@ -94,7 +93,6 @@ async def test_gateway_cannot_choose_an_interval_without_bounds(heartbeat_s: flo
         assert await lease._heartbeat() == 10
 
 
-@pytest.mark.requirement("CG-03")
 async def test_heartbeat_sends_a_changed_url() -> None:
     addresses = iter(["http://core:1", "http://core:2"])
     gateway = Gateway([(200, GRANTED), (200, RENEWED)])

@@ -54,7 +54,6 @@ def _command(root: Path, gateway: str, port: int, *options: str) -> list[str]:
     ]
 
 
-@pytest.mark.requirement("CG-03")
 def test_agent_registers_serves_and_releases_its_lease(
     root: Path, gateway: tuple[str, Seen], tmp_path: Path
 ) -> None:
@@ -127,7 +126,6 @@ def test_connections_leave_file_descriptors_to_others(
     assert (found, file.text) == (statuses, "percent")
 
 
-@pytest.mark.requirement("CG-03")
 @pytest.mark.parametrize("drain_s", [30, 0])
 def test_response_in_progress_is_completed_until_the_drain_timeout(
     root: Path, gateway: tuple[str, Seen], tmp_path: Path, drain_s: int
@@ -157,7 +155,6 @@ def test_response_in_progress_is_completed_until_the_drain_timeout(
     assert ("requests that are aborted: 1" in (tmp_path / "log").read_text()) == (not drain_s)
 
 
-@pytest.mark.requirement("CG-03")
 def test_agent_registers_a_service_that_runs_already(
     gateway: tuple[str, Seen], tmp_path: Path
 ) -> None:

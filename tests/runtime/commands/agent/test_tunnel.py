@@ -15,8 +15,6 @@ from gatehouse.core.origin import BaseUrl, parse_base_url
 
 from tests import processes
 
-pytestmark = pytest.mark.requirement("CG-03")
-
 AUTHTOKEN = "2abcDEFghiJKLmnoPQRstuVWXyz_0123456789ABCDEFGHIJK"
 
 

@@ -15,7 +15,6 @@ def make(operator: Command, *words: str, **variables: str) -> CompletedProcess[s
     return processes.run(["make", "api-keys", *words], cwd=ROOT, env=environment)
 
 
-@pytest.mark.requirement("CG-24")
 def test_keys_are_managed(operator: Command, console_url: str) -> None:
     profiles = operator.folder / "gatehouse" / "profiles.toml"
     profiles.parent.mkdir()

@@ -89,7 +89,6 @@ def test_interrupted_export_leaves_no_file(bare: Command, monkeypatch: pytest.Mo
     assert (file.read_bytes(), stat.S_IMODE(file.stat().st_mode)) == (b"{}\n{}\n", 0o600)
 
 
-@pytest.mark.requirement("TR-11")
 def test_unchanged_export_matches_its_checkpoints(offline: Command) -> None:
     code, text = verify(offline, *PROOF)
     assert code == 0
@@ -97,7 +96,6 @@ def test_unchanged_export_matches_its_checkpoints(offline: Command) -> None:
     assert text.endswith("2 checkpoints match, the last at row 9")
 
 
-@pytest.mark.requirement("TR-11")
 def test_first_changed_row_is_reported(offline: Command) -> None:
     file = offline.folder / "audit.ndjson"
     lines = file.read_text().splitlines()
@@ -108,7 +106,6 @@ def test_first_changed_row_is_reported(offline: Command) -> None:
         assert (code, text.startswith("BROKEN at row 6 (of 10)")) == (1, True)
 
 
-@pytest.mark.requirement("TR-11")
 def test_truncation_is_detected_only_with_checkpoints(offline: Command) -> None:
     write(offline.folder, trail(10)[:6])
     assert verify(offline)[0] == 0

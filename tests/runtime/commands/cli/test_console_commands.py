@@ -29,7 +29,6 @@ def _option(name: str, value: object) -> str:
     return f"--{name.removesuffix(end).replace('_', '-')}"
 
 
-@pytest.mark.requirement("CG-01")
 @pytest.mark.parametrize("command", ["create", "update"])
 def test_every_setting_has_an_option_and_is_shown(
     operator: Command, database: Database, command: str
@@ -92,7 +91,6 @@ def test_limits_of_a_key_return_to_the_default(operator: Command) -> None:
     assert operator.show_key(key_id)["limits"] == default
 
 
-@pytest.mark.requirement("CG-13")
 def test_sign_in_link_starts_a_session(operator: Command, console_url: str) -> None:
     url = operator.run("sessions", "link").out.strip()
     assert url.startswith(f"{console_url}/#sign-in=")
@@ -133,7 +131,6 @@ def test_denied_credential_is_not_printed(operator: Command) -> None:
     assert (result.code, result.err) == (1, "gatehouse: The bearer token is invalid.\n")
 
 
-@pytest.mark.requirement("TR-09", "TR-13")
 def test_use_of_limits_and_of_the_week_before(operator: Command, database: Database) -> None:
     key_id = operator.create_key("--limit", "10/1d", "--credits", "1:4/month")
     database.sql(
@@ -149,7 +146,6 @@ def test_use_of_limits_and_of_the_week_before(operator: Command, database: Datab
     assert ", 2 one week earlier" in usage.err
 
 
-@pytest.mark.requirement("TR-14")
 def test_logs_are_searched(database: Database, tmp_path: Path) -> None:
     with running_console(database, tmp_path, GATEHOUSE_LOGS=f"file:{tmp_path}") as url:
         operator = Command(

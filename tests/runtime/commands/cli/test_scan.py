@@ -27,7 +27,6 @@ def write_tokens(folder: Path, *names: str) -> None:
         (folder / name).write_text(token())
 
 
-@pytest.mark.requirement("CG-14")
 def test_key_is_reported_with_location_and_without_secret(bare: Command, tmp_path: Path) -> None:
     key = token()
     (tmp_path / "a b").mkdir()
@@ -136,7 +135,6 @@ def test_usage_error_is_one_line_with_exit_code_2(
     assert (done.code, done.err) == (2, f"gatehouse: {message}\n")
 
 
-@pytest.mark.requirement("CG-25")
 @pytest.mark.parametrize("names", [["--exclude=*", "a"], ["--help", "a"], ["-"]])
 def test_pre_commit_hook_scans_files_with_any_name(
     bare: Command, tmp_path: Path, names: list[str]
@@ -155,7 +153,6 @@ def test_pre_commit_hook_scans_files_with_any_name(
     assert (done.code, done.out.count("\n")) == (1, len(names)), done.err
 
 
-@pytest.mark.requirement("CG-14")
 def test_repository_contains_no_key(bare: Command) -> None:
     if reason := requires.missing("git"):
         pytest.skip(reason)

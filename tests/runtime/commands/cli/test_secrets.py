@@ -196,7 +196,6 @@ def test_end_to_end_key_is_not_added_to_another_url(
     assert (created.code, created.out) == (1, "")
 
 
-@pytest.mark.requirement("SS-13")
 def test_end_to_end_key_is_never_sent(sender: Command, recipient: Command) -> None:
     link = sender.run("secrets", "create", "--end-to-end", "--uses", "2", stdin=TEXT).out.strip()
     base, _, key = link.rpartition(".")
@@ -211,7 +210,6 @@ def test_end_to_end_key_is_never_sent(sender: Command, recipient: Command) -> No
     assert (replaced.code, replaced.out, "is not encrypted" in replaced.err) == (2, "", True)
 
 
-@pytest.mark.requirement("SS-13")
 def test_no_canary_of_a_command_is_in_messages_logs_or_tables(
     sender: Command, recipient: Command, database: Database, console_folder: Path
 ) -> None:

@@ -64,7 +64,6 @@ def parameters() -> Iterator[Parameter]:
                 yield Parameter(path, tested.name, tuple(_arguments(command.params, tested)))
 
 
-@pytest.mark.requirement("CG-02")
 def test_token_in_any_argument_is_not_printed(
     bare: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,7 +51,6 @@ def tokens(number: int) -> dict[str, dict[str, str]]:
     return {f"old-token-{index:06d}-abcdef": {"name": f"client {index}"} for index in range(number)}
 
 
-@pytest.mark.requirement("CG-09")
 def test_interrupted_import_resumes(importer: Command, database: Database) -> None:
     # The third batch of 1000 rows fails: PostgreSQL rejects one of its rows.
     database.sql(
@@ -122,7 +121,6 @@ def test_messages_do_not_contain_tokens(importer: Command) -> None:
             assert (done.code > 0, secret in done.out + done.err) == (True, False)
 
 
-@pytest.mark.requirement("CG-09")
 def test_valid_rows_are_imported_with_skip_invalid(importer: Command, database: Database) -> None:
     assert import_file(importer, tokens(2), "--dry-run").err == "Dry run: nothing was written.\n"
     rows: dict[str, Any] = {"a-right-key-1": {}, "short": {}, "a-right-key-2": {}}
@@ -141,7 +139,6 @@ def test_key_in_own_format_with_a_wrong_checksum_is_imported(importer: Command) 
     assert import_file(importer, {foreign: {}}).code == 0
 
 
-@pytest.mark.requirement("CG-02")
 def test_stored_import_cannot_be_verified_without_the_pepper(
     importer: Command, database: Database
 ) -> None:
@@ -222,7 +219,6 @@ def test_unreadable_input_is_a_one_line_error(
     assert (done.code > 0, done.err) == (True, message + "\n")
 
 
-@pytest.mark.requirement("CG-02")
 def test_export_in_s3_restores_lost_keys(
     importer: Command, database: Database, bucket: Any
 ) -> None:
@@ -266,7 +262,6 @@ def test_export_in_s3_restores_lost_keys(
     assert database.sql(trail) == "registry.export registry.export registry.restore"
 
 
-@pytest.mark.requirement("CG-02")
 @pytest.mark.bound("aws.object_storage:BYTES_MAX")
 def test_export_needs_its_pepper_and_keeps_purged_keys_purged(
     importer: Command, database: Database, monkeypatch: pytest.MonkeyPatch

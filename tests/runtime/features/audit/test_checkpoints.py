@@ -156,7 +156,6 @@ def setup(database: Database, module_pool: Pool, aws: None, tmp_path: Path) -> S
     return Setup(checkpointer, trail, archive, signer, clock, database, broken)
 
 
-@pytest.mark.requirement("TR-11")
 async def test_checkpoint_is_due_by_the_age_of_the_last_one(setup: Setup) -> None:
     setup.clock.advance(600)
     assert await setup.checkpointer.run_once() is None
@@ -178,7 +177,6 @@ async def test_checkpoint_is_due_by_the_age_of_the_last_one(setup: Setup) -> Non
     assert await setup.findings() is None
 
 
-@pytest.mark.requirement("TR-11")
 async def test_truncated_trail_is_detected(setup: Setup) -> None:
     await setup.append(10)
     await setup.checkpointer.take()
@@ -189,7 +187,6 @@ async def test_truncated_trail_is_detected(setup: Setup) -> None:
     assert setup.broken == [8]
 
 
-@pytest.mark.requirement("TR-11")
 async def test_rewritten_trail_is_detected(setup: Setup) -> None:
     await setup.append(10)
     await setup.checkpointer.take()
@@ -256,7 +253,6 @@ async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path:
 
 
 @pytest.mark.bound("aws.signing_key:_TIMEOUT_S")
-@pytest.mark.requirement("TR-11")
 async def test_silent_kms_delays_the_checkpoint(
     setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch, aws_credentials: None
 ) -> None:
@@ -324,7 +320,6 @@ async def test_concurrent_checkpoint_is_stored_once(setup: Setup) -> None:
     assert (await setup.trail.uncheckpointed(None)).last_hash == first.hash != GENESIS
 
 
-@pytest.mark.requirement("TR-11")
 async def test_status_shows_the_last_checkpoint(
     database: Database, aws: None, tmp_path: Path
 ) -> None:

@@ -76,7 +76,6 @@ async def test_rolled_back_event_leaves_no_gap(module_pool: Pool, trail: AuditRe
     assert await verify(trail) == (1, None)
 
 
-@pytest.mark.requirement("TR-11")
 @pytest.mark.parametrize(
     ("statement", "broken"),
     [
@@ -127,7 +126,6 @@ def test_database_calculates_the_hash_that_an_offline_verification_calculates(
     assert asyncio.run(append_and_verify()) == (1, None)
 
 
-@pytest.mark.requirement("TR-11")
 @pytest.mark.parametrize(
     ("occurred_at", "details"),
     [
@@ -187,7 +185,6 @@ async def test_event_is_read_as_it_was_written(trail: AuditRepository) -> None:
     assert rows[0].event == event(7)
 
 
-@pytest.mark.requirement("TR-11")
 @pytest.mark.parametrize(
     ("only", "expected"),
     [

@@ -3,14 +3,12 @@
 import json
 
 import msgspec
-import pytest
 from gatehouse.core.audit_chain import first_break
 from gatehouse.features.audit.schemas import AuditEventView, audit_row
 
 from tests.runtime.console_client import Console, rejected_part
 
 
-@pytest.mark.requirement("TR-11")
 async def test_every_change_is_audited_with_actor_and_address(console: Console) -> None:
     key = (await console.create(name="audited"))["key"]
     event = (await console.events(target_id=key["id"]))[0]
@@ -35,7 +33,6 @@ async def test_audit_cursor_of_another_filter_is_rejected(console: Console) -> N
     assert rejected_part(reply) == (400, "query.cursor")
 
 
-@pytest.mark.requirement("TR-11")
 async def test_ndjson_export_of_the_trail_is_verified(console: Console) -> None:
     await console.create(name="Prüfung \U0001f511")
     reply = await console.get("/v1/audit-export")

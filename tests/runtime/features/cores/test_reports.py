@@ -23,8 +23,6 @@ from hypothesis import strategies as st
 
 from tests.runtime.core_records import instance
 
-pytestmark = pytest.mark.requirement("CG-11")
-
 USED, EJECTED = InstanceState(), InstanceState(ejected=True)
 UNHEALTHY = InstanceState(unhealthy=True)
 

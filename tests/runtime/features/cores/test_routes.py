@@ -8,7 +8,6 @@ from tests.runtime.console_client import Console, outcome
 from tests.runtime.core_records import register
 
 
-@pytest.mark.requirement("CG-03")
 async def test_operator_ends_a_registration(console: Console) -> None:
     key_id = await register(console, "docs")
     operator = (await console.create(name="operator", scopes=["role:operator"]))["token"]
@@ -71,7 +70,6 @@ async def test_pages_divide_the_instances_of_a_core(console: Console) -> None:
     assert [instance for name, instance in found if name == "paged"] == ["a", "b", "c"]
 
 
-@pytest.mark.requirement("CG-11")
 async def test_reports_of_live_workers_are_added(console: Console) -> None:
     await register(console, "status", "a")
     for number, ejected in enumerate((True, False, True)):

@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-import pytest
 from gatehouse.commands.cli.shapes import parameters
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.services.gateway.routes import document
@@ -33,7 +32,6 @@ def test_defaults_are_valid_and_not_stored() -> None:
     assert msgspec.convert(msgspec.to_builtins(values), CoreSettings) == DEFAULT_SETTINGS
 
 
-@pytest.mark.requirement("CG-03")
 async def test_console_shows_every_setting_that_is_not_the_default(console: Console) -> None:
     settings = changed_settings()
     assert settings.keys() == set(NAMES) - EXCLUDING.keys()

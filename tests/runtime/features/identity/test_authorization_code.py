@@ -211,7 +211,6 @@ def visitor(setup: Setup) -> Visitor:
     return setup.visitor()
 
 
-@pytest.mark.requirement("CG-13")
 async def test_sign_in_starts_a_session_with_the_roles_of_the_user(
     setup: Setup, visitor: Visitor
 ) -> None:

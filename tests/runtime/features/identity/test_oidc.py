@@ -47,7 +47,6 @@ def reading(issuer: IssuerSetup, claim: str) -> OidcIdentityProvider:
     return dataclasses.replace(provider, issuer=dataclasses.replace(provider.issuer, claim=claim))
 
 
-@pytest.mark.requirement("ECS-06")
 async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) -> None:
     longest = "alice".ljust(255, "0")  # OpenID Connect Core 1.0, section 2
     person = await issuer.identify(groups=["on-call", "books", "golf"], sub=longest)

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
-import pytest
 from gatehouse.core.token_scanner import RANDOM_CHARS
 from gatehouse.features.identity.schemas import CODE_FRAGMENT
 from gatehouse.services.console.authentication import FAILURES_MAX
@@ -26,7 +25,6 @@ async def create_link(setup: Setup, token: str = BOOTSTRAP) -> str:
     return str(reply.json()["path"]).removeprefix(f"/{CODE_FRAGMENT}")
 
 
-@pytest.mark.requirement("CG-13")
 async def test_link_starts_one_session_of_its_creator(setup: Setup) -> None:
     operator = await setup.console.create(scopes=["role:operator"])
     code = await create_link(setup, operator["token"])

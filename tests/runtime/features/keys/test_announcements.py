@@ -69,7 +69,6 @@ def revoked(announcements: Announcements) -> set[str]:
     return {event.target_id for event in events if event is not None}
 
 
-@pytest.mark.requirement("TR-08")
 async def test_revocation_is_received_by_every_process(process: Process) -> None:
     console, gateway, later = process(), process(), process(Pepper({1: bytes(32)}, 1))
     await gateway.read()
@@ -117,7 +116,6 @@ async def test_silent_valkey_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> 
             await Announcements(redis, PEPPER, Clock(), 900).read()
 
 
-@pytest.mark.requirement("TR-08")
 async def test_forged_and_outdated_announcements_are_ignored(
     process: Process, redis: Redis
 ) -> None:
@@ -168,7 +166,6 @@ async def test_number_of_announcements_is_bounded(
         await gateway.read()
 
 
-@pytest.mark.requirement("TR-11")
 async def test_announced_revocations_are_written_once(process: Process, rows: Rows) -> None:
     active, deleted, missing = (KeyId(name * 3) for name in ("acti", "dele", "miss"))
     for key_id in (active, deleted):

@@ -100,7 +100,6 @@ def contact(database: Database) -> None:
     database.sql(contact_row())
 
 
-@pytest.mark.requirement("TR-11")
 async def test_audit_trail_records_only_values_without_personal_data(console: Console) -> None:
     key = (await console.create(**EXAMPLES))["key"]
     changes = {name: EXAMPLES[name] for name in UPDATED}
@@ -116,7 +115,6 @@ async def test_audit_trail_records_only_values_without_personal_data(console: Co
         assert [text for text in texts if text in events.text] == [], name
 
 
-@pytest.mark.requirement("CG-08")
 async def test_purge_erases_every_field_that_is_not_kept(console: Console) -> None:
     key_id = await console.create_id(**EXAMPLES)
     await console.delete(f"/v1/keys/{key_id}")
@@ -150,7 +148,6 @@ def test_web_form_has_a_label_for_every_field() -> None:
     assert [name for name in names if f"'field.{name}':" not in catalogue] == [], TEXTS.name
 
 
-@pytest.mark.requirement("TR-01")
 async def test_every_field_has_a_column(module_pool: Pool) -> None:
     rows = await module_pool.fetch(
         "SELECT column_name FROM information_schema.columns WHERE table_name = 'api_key'"

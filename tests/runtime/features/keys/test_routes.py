@@ -10,7 +10,6 @@ from gatehouse.core import token as apikey
 from tests.runtime.console_client import Console
 
 
-@pytest.mark.requirement("CG-01")
 async def test_created_key_has_token_and_location(console: Console) -> None:
     limit = {"name": "burst", "quota": 10, "window_s": 60, "burst": 5, "cost": 1}
     properties = {

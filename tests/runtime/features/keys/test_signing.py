@@ -19,7 +19,6 @@ def pem(key: Any) -> str:
     return str(key.public_bytes(serialization.Encoding.PEM, form).decode())
 
 
-@pytest.mark.requirement("TR-10")
 @pytest.mark.parametrize("text", [TEXT, pem(PUBLIC)], ids=["base64", "pem"])
 async def test_public_key_is_read_as_base64_or_pem(console: Any, text: str) -> None:
     created = (await console.create(public_key=text))["key"]

@@ -136,7 +136,6 @@ async def emails(setup: Setup, aws_credentials: None) -> AsyncIterator[list[Any]
             yield ses_backends["123456789012"]["eu-central-1"].sent_messages
 
 
-@pytest.mark.requirement("TR-08")
 async def test_revocation_is_delivered_with_signature(setup: Setup) -> None:
     _, secret = await setup.create_webhook()
     key_id = await setup.revoke()
@@ -170,7 +169,6 @@ async def test_webhooks_and_the_deliveries_of_a_transaction_are_bounded(
     assert await setup.deliver() == 2
 
 
-@pytest.mark.requirement("TR-08")
 async def test_failed_delivery_is_retried_then_dead_lettered(setup: Setup) -> None:
     await setup.create_webhook()
     await setup.revoke()
@@ -288,7 +286,6 @@ class Names(SystemResolver):
 PRIVATE = "not sent: the URL resolves to an address that is not public"
 
 
-@pytest.mark.requirement("TR-08")
 @pytest.mark.parametrize(
     ("networks", "found", "problem"),
     [
@@ -309,7 +306,6 @@ async def test_host_name_with_an_address_that_is_not_allowed_is_not_called(
     assert [each["problem"] for each in await setup.deliveries("waiting")] == [problem]
 
 
-@pytest.mark.requirement("TR-08")
 async def test_webhook_is_called_at_the_checked_address(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,7 +331,6 @@ async def test_redirect_is_not_followed(setup: Setup) -> None:
     assert (await setup.deliveries("waiting"))[0]["problem"] == "responded with 307"
 
 
-@pytest.mark.requirement("TR-08")
 @pytest.mark.parametrize(("certified", "count"), [("hooks.test", 1), ("other.test", 0)])
 async def test_certificate_of_a_webhook_has_the_host_name(
     setup: Setup, tmp_path: Path, certified: str, count: int
@@ -391,7 +386,6 @@ async def test_webhook_is_listed_without_secret_and_deleted(setup: Setup) -> Non
     assert {"webhook.create", "webhook.delete"} <= actions
 
 
-@pytest.mark.requirement("TR-08")
 async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
     setup.console.sql("DELETE FROM api_key")
     await setup.create_webhook(events=["key.expires_soon"])
@@ -449,7 +443,6 @@ async def test_expiry_of_a_short_lived_or_not_usable_key_is_not_announced(
 
 
 @pytest.mark.bound("notifications.service:_AWS_TIMEOUT_S")
-@pytest.mark.requirement("TR-08")
 async def test_delivery_to_a_silent_sns_is_retried(
     setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch, aws_credentials: None
 ) -> None:
@@ -464,7 +457,6 @@ async def test_delivery_to_a_silent_sns_is_retried(
     ]
 
 
-@pytest.mark.requirement("TR-08")
 async def test_sns_publication_is_retried_if_topic_is_missing(
     setup: Setup, aws_credentials: None
 ) -> None:
@@ -486,7 +478,6 @@ async def test_sns_publication_is_retried_if_topic_is_missing(
         assert waiting["problem"].startswith("not sent: SNS NotFound")
 
 
-@pytest.mark.requirement("TR-08")
 async def test_holder_is_told_by_email_that_the_key_was_rotated(
     setup: Setup, emails: list[Any]
 ) -> None:
@@ -525,7 +516,6 @@ async def test_email_that_ses_rejects_is_retried(setup: Setup, emails: list[Any]
     assert emails == []
 
 
-@pytest.mark.requirement("TR-08")
 async def test_contact_only_webhook_receives_the_events_of_its_keys(setup: Setup) -> None:
     webhook_id, _ = await setup.create_webhook(contact_only=True)
     await setup.revoke()

@@ -109,7 +109,6 @@ CASES: tuple[tuple[dict[str, Any], list[int]], ...] = (
 )
 
 
-@pytest.mark.requirement("TR-14")
 @pytest.mark.parametrize(("filters", "expected"), CASES)
 async def test_lines_are_found_newest_first(
     logs: Logs, filters: dict[str, Any], expected: list[int]
@@ -121,7 +120,6 @@ async def test_lines_are_found_newest_first(
     assert found.searched_since == filters.get("since", NOON - HOUR)
 
 
-@pytest.mark.requirement("TR-14")
 async def test_pages_contain_each_line_once(logs: Logs) -> None:
     """Lines of the same millisecond are on one page."""
     logs.write(
@@ -219,7 +217,6 @@ def test_longest_pattern_is_within_the_limit() -> None:
     assert selects(filter_pattern(longest), {}) is False
 
 
-@pytest.mark.requirement("TR-14")
 async def test_endpoint_returns_pages(console: Console, tmp_path: Path) -> None:
     now = int(console.clock.now() * 1000)
     lines = [

@@ -28,7 +28,6 @@ from tests.runtime.conftest import Database, locked, opened
 from tests.runtime.console_client import Console
 
 
-@pytest.mark.requirement("TR-14")
 async def test_log_level_reverts_after_its_duration(console: Console) -> None:
     clock = ManualClock(console.clock.now())
     applied: list[Level] = []
@@ -103,7 +102,6 @@ async def test_invalid_log_level_is_rejected(console: Console, properties: dict[
     assert (await console.request("PUT", "/v1/log-level", json=properties)).status_code == 400
 
 
-@pytest.mark.requirement("TR-14")
 def test_changed_log_level_filters_later_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, write_through=True))
@@ -118,7 +116,6 @@ def test_changed_log_level_filters_later_lines(monkeypatch: pytest.MonkeyPatch) 
     assert {line["environment"] for line in lines} == {"dev"}
 
 
-@pytest.mark.requirement("TR-02")
 async def test_disabled_feature_is_404(console: Console) -> None:
     signed_in = await console.post("/v1/sessions")
     cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
@@ -134,7 +131,6 @@ async def test_disabled_feature_is_404(console: Console) -> None:
         assert (await without.get("/v1/keys", headers=cookie)).status_code == 401
 
 
-@pytest.mark.requirement("TR-02")
 async def test_feature_is_switched_off_and_on_at_run_time(console: Console) -> None:
     features = Features((("proxy", False),))
     service = FeatureService(console.pool, console.clock, features)
@@ -158,7 +154,6 @@ async def test_feature_is_switched_off_and_on_at_run_time(console: Console) -> N
         )
 
 
-@pytest.mark.requirement("TR-02")
 async def test_requests_for_a_feature_that_is_switched_off_result_in_503(console: Console) -> None:
     signed_in = await console.post("/v1/sessions")
     cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
@@ -204,7 +199,6 @@ def test_features_setting_is_parsed(requested: dict[str, bool]) -> None:
     assert set(off(switched(written))) == {name for name, on in requested.items() if not on}
 
 
-@pytest.mark.requirement("TR-12")
 async def test_service_without_optional_dependency_is_degraded(console: Console) -> None:
     with servers.redis() as url:
         client = console.connect(redis_url=url, redis_auth="url")
@@ -219,7 +213,6 @@ async def test_service_without_optional_dependency_is_degraded(console: Console)
     )
 
 
-@pytest.mark.requirement("TR-12")
 async def test_service_without_required_dependency_is_unavailable(
     console: Console, closed_port: int
 ) -> None:

@@ -18,7 +18,6 @@ from tests.runtime.console_client import Console
 from tests.runtime.features.secrets.members import URL, Member
 from tests.runtime.features.secrets.services import CLIENT, TEXT, Sharing
 
-pytestmark = pytest.mark.requirement("SS-01")
 PURPOSE = "Password of the staging database\nfor the migration"
 LINK = retrieval_links.create()
 
@@ -76,7 +75,6 @@ async def test_request_is_created_answered_and_shown(console: Console, sharing: 
             await sharing.open(denied)
 
 
-@pytest.mark.requirement("SS-05")
 async def test_requests_of_others_are_hidden_and_administrators_see_metadata(
     console: Console, sharing: Sharing
 ) -> None:

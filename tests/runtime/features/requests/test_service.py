@@ -19,7 +19,6 @@ from gatehouse.features.secrets.service import NewItem
 from tests.runtime.features.secrets.faults import CALLS_MAX, faults
 from tests.runtime.features.secrets.services import ACTOR, CLIENT, TEXT, Sharing
 
-pytestmark = pytest.mark.requirement("SS-01")
 LIFETIME_S = 3600
 
 
@@ -125,7 +124,6 @@ async def test_request_cannot_take_the_id_of_another_secret(sharing: Sharing) ->
     assert await sharing.read(owner_link) == b"theirs"
 
 
-@pytest.mark.requirement("SS-03")
 @pytest.mark.parametrize("before", [True, False])
 async def test_failed_submission_is_not_counted_or_received_as_a_whole(
     sharing: Sharing, *, before: bool

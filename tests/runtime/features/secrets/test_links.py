@@ -23,7 +23,6 @@ from gatehouse.features.secrets.service import NewItem
 
 from tests.runtime.features.secrets.services import ACTOR, CLIENT, TEXT, Sharing
 
-pytestmark = pytest.mark.requirement("SS-03")
 PASSPHRASE = "a long passphrase"
 
 

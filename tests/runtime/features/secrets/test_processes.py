@@ -15,7 +15,6 @@ from tests.runtime.clocks import ManualClock
 from tests.runtime.features.secrets.processes import CLAIM, open_until_decryption
 from tests.runtime.features.secrets.services import ACTOR, TEXT, Sharing, services, settings
 
-pytestmark = pytest.mark.requirement("SS-03")
 SKEW_S = 120.0
 
 

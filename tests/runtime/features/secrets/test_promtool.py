@@ -11,7 +11,6 @@ from tests.runtime.features.secrets.services import Sharing
 
 @pytest.mark.slow
 @requires.program("promtool")
-@pytest.mark.requirement("TR-13")
 async def test_promtool(console: Console, sharing: Sharing) -> None:
     await console.create()
     async with sharing.client() as client:

@@ -13,7 +13,6 @@ from tests.runtime.clocks import ManualClock
 from tests.runtime.features.requests.test_service import request
 from tests.runtime.features.secrets.services import BUCKET, TABLE, Sharing, services
 
-pytestmark = pytest.mark.requirement("SS-05")
 CREATES_PER_MINUTE = 3
 
 

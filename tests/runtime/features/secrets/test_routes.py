@@ -41,7 +41,6 @@ class Sender(Member):
         return created["secret"], tokens
 
 
-@pytest.mark.requirement("SS-01", "SS-03")
 async def test_secret_is_created_opened_changed_and_revoked(
     console: Console, sharing: Sharing
 ) -> None:
@@ -87,7 +86,6 @@ async def test_secret_is_created_opened_changed_and_revoked(
     ).status_code == 409
 
 
-@pytest.mark.requirement("SS-02")
 async def test_new_version_is_opened_and_an_earlier_one_restored(
     console: Console, sharing: Sharing
 ) -> None:
@@ -131,7 +129,6 @@ async def test_end_to_end_content_is_stored_as_it_was_sent(
     )
 
 
-@pytest.mark.requirement("SS-03")
 async def test_state_is_shown_before_the_content_is_deleted(
     console: Console, sharing: Sharing
 ) -> None:
@@ -201,7 +198,6 @@ async def test_api_key_is_accepted_as_content_only(console: Console, sharing: Sh
         assert rejected_part(reply) == (400, f"body.{field}")
 
 
-@pytest.mark.requirement("SS-05")
 async def test_role_decides_about_secrets_of_others(console: Console, sharing: Sharing) -> None:
     sender = await Sender.of(console)
     readers = {Role.OWNER, Role.OPERATOR, Role.AUDITOR}
@@ -257,7 +253,6 @@ async def test_pages_contain_every_secret_once(console: Console, sharing: Sharin
     assert seen[0] in created[3:]
 
 
-@pytest.mark.requirement("SS-01")
 async def test_repeated_create_returns_the_same_links(console: Console, sharing: Sharing) -> None:
     sender, once = (
         await Sender.of(console),
@@ -279,7 +274,6 @@ async def test_repeated_create_returns_the_same_links(console: Console, sharing:
     assert first.json()["secret"]["id"] in stored
 
 
-@pytest.mark.requirement("SS-03")
 @pytest.mark.parametrize("before", [True, False])
 async def test_failed_create_is_repeated_and_ends_in_one_secret(
     console: Console, sharing: Sharing, *, before: bool

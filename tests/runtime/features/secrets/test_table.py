@@ -35,8 +35,6 @@ from gatehouse.features.secrets.table import PENDING_MAX, ConditionNotMet
 from tests.runtime.features.secrets.aws_calls import recorded, rejected
 from tests.runtime.features.secrets.services import ACTOR, TABLE, TEXT, Sharing
 
-pytestmark = pytest.mark.requirement("SS-03")
-
 
 async def test_repeated_creation_finds_its_own_item(sharing: Sharing) -> None:
     table = sharing.backend.table

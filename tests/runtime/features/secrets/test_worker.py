@@ -116,7 +116,6 @@ async def test_events_that_are_added_during_a_run_are_recorded_in_it(work: Work)
     assert (await work.sharing.backend.table.with_events(secret.id) or (None, None))[1] == []
 
 
-@pytest.mark.requirement("SS-10")
 async def test_events_reach_the_audit_trail_and_the_receipt_once(work: Work) -> None:
     sharing = work.sharing
     secret, (token, _) = await sharing.create(recipients=["Grace", "Alan"])
@@ -204,7 +203,6 @@ async def test_many_object_versions_do_not_delay_other_secrets(work: Work) -> No
     assert work.objects(large.id) == []
 
 
-@pytest.mark.requirement("SS-02")
 async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(
     work: Work, tmp_path: Path
 ) -> None:
@@ -275,7 +273,6 @@ def _verify(folder: Path, receipt: Receipt, public_keys: bytes) -> Result:
     )
 
 
-@pytest.mark.requirement("SS-03")
 @pytest.mark.parametrize("reason", [EndReason.EXPIRED, EndReason.USED])
 async def test_ended_secret_is_purged(work: Work, reason: EndReason) -> None:
     secret, (token,) = await work.sharing.create()

@@ -8,7 +8,6 @@ from gatehouse.features.transfer.file_formats import MalformedFile, entries, wit
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytestmark = pytest.mark.requirement("CG-09")
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

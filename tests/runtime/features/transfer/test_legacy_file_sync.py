@@ -47,7 +47,6 @@ async def purge(console: Console, key_id: str) -> None:
     ).status_code == 200
 
 
-@pytest.mark.requirement("CG-09", "CG-08")
 async def test_purged_key_is_removed_from_every_legacy_file(console: Console, bucket: Any) -> None:
     removed, remaining = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
     put(bucket, "api_keys.json", {remaining: {"name": "unchanged"}, removed: {"name": "removed"}})
@@ -65,7 +64,6 @@ async def test_purged_key_is_removed_from_every_legacy_file(console: Console, bu
     assert await files.run_once() == 0
 
 
-@pytest.mark.requirement("CG-09")
 async def test_concurrent_change_of_legacy_file_is_preserved(console: Console, bucket: Any) -> None:
     removed = secrets.token_urlsafe(20)
     put(bucket, "api_keys.json", {removed: {}, "first-other-key": {}})

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from tests.runtime.tokens import unknown_token
 
-pytestmark = pytest.mark.requirement("CG-09")
 TOKEN = "old-token-000001-abcdef"
 NAMES = sorted({*ALIASES, *ImportedKey.__struct_fields__})
 DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'

@@ -63,7 +63,6 @@ def row(
     return UsageRow(key, core, code, minute, count)
 
 
-@pytest.mark.requirement("CG-22")
 def test_use_is_counted_by_code_and_core() -> None:
     recorder = Recorder()
     recorder.add(row(count=5), row("RATE_LIMITED", 2), row("NOT_FOUND", 3, key="", core=""))

@@ -84,7 +84,6 @@ def counting(database: Database, module_pool: Pool) -> Counting:
     return Counting(counter, flusher, repository, clock, module_pool)
 
 
-@pytest.mark.requirement("TR-13")
 async def test_requests_are_counted_by_minute_hour_and_day(counting: Counting) -> None:
     for _ in range(3):
         counting.use(2)
@@ -199,7 +198,6 @@ async def test_counts_are_deleted_after_their_retention(
         assert await counting.total(width_s) == []
 
 
-@pytest.mark.requirement("CG-08")
 async def test_use_after_a_purge_is_counted_for_no_key(
     counting: Counting, database: Database
 ) -> None:
@@ -265,7 +263,6 @@ OLD, NEW = "old000000000", "new000000000"
 AT = NOON + 90
 
 
-@pytest.mark.requirement("TR-09")
 @pytest.mark.parametrize(
     ("limit", "counts", "used", "allowed", "percent"),
     [
@@ -299,7 +296,6 @@ async def test_use_of_a_limit_is_counted_for_its_window(
         assert len(uses) == listed
 
 
-@pytest.mark.requirement("TR-09")
 async def test_limits_that_are_not_used_are_not_listed(counting: Counting) -> None:
     await add_family(counting, name="l", quota=1, window_s=60, cost=1)
     await add(counting, NOON - 300, (NEW, "VALID", 50))
@@ -313,7 +309,6 @@ async def test_limits_that_are_not_used_are_not_listed(counting: Counting) -> No
         assert await find(key_id=None) == []
 
 
-@pytest.mark.requirement("TR-09")
 @pytest.mark.parametrize(
     ("refilled_at", "refill", "used"),
     [

@@ -35,7 +35,6 @@ async def series(console: Console, **query: str) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.requirement("TR-13")
 @pytest.mark.parametrize("width", ["minute", "hour", "day"])
 async def test_usage_is_summed_or_grouped(console: Console, used_key: str, width: str) -> None:
     whole = await series(console, width=width)
@@ -56,7 +55,6 @@ async def test_usage_is_filtered(console: Console, used_key: str) -> None:
     assert (await series(console, until="2020-01-01T00:00:00Z"))["total"] == 0
 
 
-@pytest.mark.requirement("TR-13")
 async def test_keys_with_the_most_requests_are_listed(console: Console, used_key: str) -> None:
     async def keys(**query: str) -> list[tuple[str, int]]:
         reply = await console.get("/v1/usage/keys", params=query)
@@ -73,7 +71,6 @@ async def test_keys_with_the_most_requests_are_listed(console: Console, used_key
     assert await keys(result="denied") == [(used_key, 2)]
 
 
-@pytest.mark.requirement("TR-13")
 @pytest.mark.parametrize(
     ("width", "query", "compared"),
     [
@@ -107,7 +104,6 @@ async def test_usage_is_compared_with_the_week_before(
     assert (before and (before["total"], before["total_before"])) == compared
 
 
-@pytest.mark.requirement("TR-09")
 async def test_keys_near_their_limits_are_listed(console: Console, used_key: str) -> None:
     async def limits(**query: str) -> list[tuple[str, str, int]]:
         reply = await console.get("/v1/usage/limits", params=query)

@@ -28,7 +28,6 @@ def test_empty_load_does_not_hide_new_key() -> None:
     assert not cache.absent(RECORD.id)
 
 
-@pytest.mark.requirement("TR-06")
 def test_late_load_does_not_restore_revoked_key() -> None:
     cache = KeyCache(1)
     cache.begin_load([RECORD.id])  # the database reads the row while it is active

@@ -34,7 +34,6 @@ async def test_new_key_is_found_after_a_miss(rows: Any, worker: Any) -> None:
     assert await worker.keys.find(key_id) is not None
 
 
-@pytest.mark.requirement("TR-08")
 @pytest.mark.parametrize("copied", [False, True], ids=["", "tables copied without the sequence"])
 async def test_confirmed_revocation_is_in_effect(
     database: Database, rows: Any, worker: Any, copied: bool
@@ -96,7 +95,6 @@ CACHED, WATCHED, MISSING = (KeyId(name * 6) for name in ("ca", "wa", "mi"))
 
 
 @pytest.mark.bound("verification.change_feed:CHANGES_MAX")
-@pytest.mark.requirement("TR-08")
 async def test_rows_are_read_in_proportion_to_the_keys_of_the_worker(
     rows: Any, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +149,6 @@ async def test_rows_are_read_in_proportion_to_the_keys_of_the_worker(
     await changes.close()
 
 
-@pytest.mark.requirement("TR-06", "TR-08")
 async def test_load_during_which_the_cache_is_discarded_reads_the_key_again(rows: Any) -> None:
     key_id = KeyId("reload000000")
     await rows.add_key(key_id)
@@ -240,7 +237,6 @@ async def test_change_is_read_again_after_an_error(rows: Any, database: Any) -> 
     assert errors == ["ValueError"]
 
 
-@pytest.mark.requirement("TR-08")
 async def test_changes_of_a_restored_database_are_read(
     postgres_server: servers.Postgres, migrated_database: Database
 ) -> None:
@@ -270,7 +266,6 @@ async def test_changes_of_a_restored_database_are_read(
     assert len(cache) == 0
 
 
-@pytest.mark.requirement("CG-03")
 @pytest.mark.parametrize(
     ("away_s", "expected"),
     [(1, "ended"), (120, "live"), (1200, "ended")],

@@ -71,7 +71,6 @@ async def allowed(worker: RateLimits, charge: Charge, requests: int) -> int:
     return count
 
 
-@pytest.mark.requirement("CG-06", "TR-09")
 async def test_workers_share_limits_in_a_cluster(cluster: list[str]) -> None:
     for tag in SHARDS:
         clients = [ClusterClient(cluster[0]) for _ in range(WORKERS)]
@@ -92,7 +91,6 @@ async def test_workers_share_limits_in_a_cluster(cluster: list[str]) -> None:
     assert sizes == [3 + WORKERS] * len(SHARDS)
 
 
-@pytest.mark.requirement("TR-09")
 async def test_only_the_shard_with_the_limits_is_ready(cluster: list[str]) -> None:
     for url, tag in zip(cluster, SHARDS, strict=True):
         redis = Redis(url, "url", timeout_s=20)

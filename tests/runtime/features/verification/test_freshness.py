@@ -134,7 +134,6 @@ class TwoSources(RuleBasedStateMachine):
 TestTwoSources = TwoSources.TestCase
 
 
-@pytest.mark.requirement("TR-06", "TR-08")
 def test_announced_revocation_outlives_a_new_connection() -> None:
     cache = KeyCache(10)
     cache.begin_load([RECORD.id])

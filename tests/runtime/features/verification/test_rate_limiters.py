@@ -76,7 +76,6 @@ async def limits(request: pytest.FixtureRequest) -> AsyncIterator[RateLimits]:
     await close(redis_limits)
 
 
-@pytest.mark.requirement("TR-09")
 async def test_burst_is_allowed_then_retry_after_is_set(limits: RateLimits) -> None:
     request = charge(FIVE)
     for left in (4, 3, 2, 1, 0):
@@ -112,7 +111,6 @@ def limit_of(quota: int, window_s: int, burst: int = 0) -> RateLimit:
 DAY_S = 86_400
 
 
-@pytest.mark.requirement("CG-06")
 @pytest.mark.parametrize(
     ("uses", "last", "left"),
     [
@@ -163,7 +161,6 @@ async def test_lowered_limit_denies_no_longer_than_the_earlier_limit_was_used(
         assert state.retry_after_s <= 0.9 * 3600
 
 
-@pytest.mark.requirement("CG-06")
 async def test_workers_that_know_different_definitions_count_the_same_units(redis_url: str) -> None:
     """For example, while a change of the key spreads, or two keys of a family differ."""
     subject, workers = uuid.uuid4().hex, [limiter(redis_url), limiter(redis_url)]
@@ -199,7 +196,6 @@ async def test_used_up_limit_stays_used_up_without_redis() -> None:
     assert [(state.exceeded, state.degraded) for state in after] == [(True, True)] * 3
 
 
-@pytest.mark.requirement("CG-06", "TR-09")
 async def test_concurrent_requests_never_exceed_limit(limits: RateLimits) -> None:
     request = charge(RateLimit(name="requests", quota=100, window_s=3600, burst=100))
     states = await asyncio.gather(*(limits.take(request) for _ in range(500)))
@@ -217,7 +213,6 @@ async def remaining(redis_url: str, request: Charge) -> int:
     return (await stored_state(redis_url, request)).remaining
 
 
-@pytest.mark.requirement("CG-06")
 async def test_small_limits_are_exact(redis_url: str) -> None:
     nine = RateLimit(name="requests", quota=9, window_s=86_400, burst=9)
     request, workers = charge(nine), [limiter(redis_url), limiter(redis_url)]
@@ -228,7 +223,6 @@ async def test_small_limits_are_exact(redis_url: str) -> None:
     assert [state.remaining for state in states[:9]] == list(range(8, -1, -1))
 
 
-@pytest.mark.requirement("CG-06", "TR-09")
 async def test_workers_exceed_a_limit_by_a_tenth_of_the_burst_each(redis_url: str) -> None:
     request, workers = charge(THOUSAND), [limiter(redis_url) for _ in range(3)]
 
@@ -294,7 +288,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.requirement("CG-06")
 async def test_killed_worker_loses_at_most_its_share(redis_url: str) -> None:
     request = charge(THOUSAND)
     arguments = (sys.executable, "-c", WORKER, redis_url, request.subject)
@@ -309,7 +302,6 @@ async def test_killed_worker_loses_at_most_its_share(redis_url: str) -> None:
     assert allowed - 100 <= counted <= min(allowed + 1, 1000)
 
 
-@pytest.mark.requirement("TR-09")
 async def test_requests_during_interruptions_of_redis_count_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -358,7 +350,6 @@ async def test_requests_that_wait_for_an_interrupted_redis_count_once(
     assert state.reset_s <= 86_400  # all requests
 
 
-@pytest.mark.requirement("TR-09")
 async def test_used_up_limit_stays_used_up_if_redis_loses_its_data(
     redis_limits: RateLimits, redis_url: str
 ) -> None:
@@ -374,7 +365,6 @@ async def test_used_up_limit_stays_used_up_if_redis_loses_its_data(
     assert await remaining(redis_url, request) == 999
 
 
-@pytest.mark.requirement("TR-09")
 async def test_counters_continue_if_the_clock_of_redis_is_set_back(
     redis_limits: RateLimits, redis_url: str
 ) -> None:
@@ -477,7 +467,6 @@ async def test_without_redis_states_are_degraded(
 
 
 @pytest.mark.bound("limit_timeout_ms")
-@pytest.mark.requirement("TR-09")
 @pytest.mark.parametrize("kill_signal", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 async def test_redis_failure_fails_no_request(kill_signal: signal.Signals) -> None:
     with servers.redis() as url:

@@ -56,7 +56,6 @@ def test_iam_token_requires_tls(mode: str) -> None:
         login(URL + mode, "iam")
 
 
-@pytest.mark.requirement("ECS-01")
 async def test_iam_password_is_a_token_for_host_and_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")

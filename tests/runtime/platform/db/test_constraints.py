@@ -57,7 +57,6 @@ _ERASED = [
 ]
 
 
-@pytest.mark.requirement("CG-08")
 def test_purged_key_has_no_data(database: Database) -> None:
     empty = f"BEGIN; {insert('purgedkey001', 'active')}"
     assert database.sql(f"{empty} {_PURGE}") == "1"

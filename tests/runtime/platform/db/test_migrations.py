@@ -13,7 +13,6 @@ from tests.runtime.conftest import Database
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 
 
-@pytest.mark.requirement("TR-01")
 async def test_application_can_log_in_with_iam_tokens_as_on_rds(database: Database) -> None:
     assert database.sql("SELECT pg_has_role('gatehouse_app', 'rds_iam', 'member')") == "t"
 
@@ -31,7 +30,6 @@ async def test_application_role_cannot_migrate(empty_database: Database) -> None
         await runner.migrate(empty_database.app)
 
 
-@pytest.mark.requirement("TR-01")
 async def test_concurrent_runs_migrate_once(empty_database: Database) -> None:
     first, second = await asyncio.gather(
         runner.migrate(empty_database.owner), runner.migrate(empty_database.owner)
@@ -41,7 +39,6 @@ async def test_concurrent_runs_migrate_once(empty_database: Database) -> None:
     assert first.revision == second.revision
 
 
-@pytest.mark.requirement("TR-01")
 async def test_second_password_is_used_if_the_first_is_rejected(empty_database: Database) -> None:
     """On RDS, the owner can be a member of rds_iam, whose members log in with tokens only."""
     rejected = replace(empty_database.owner, password="rejected")
@@ -86,7 +83,6 @@ async def test_unreachable_server_is_named(url: str, message: str) -> None:
         await runner.migrate(login(url, "url"))
 
 
-@pytest.mark.requirement("TR-11")
 @pytest.mark.parametrize(
     "statement",
     [

@@ -108,7 +108,6 @@ async def test_silent_server_is_unavailable(silent_port: int) -> None:
         await pool.open()
 
 
-@pytest.mark.requirement("TR-01")
 async def test_exhausted_pool_is_unavailable(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +149,6 @@ async def test_exception_rolls_a_transaction_back(database: Database) -> None:
         assert await pool.fetchval("SELECT count(*) FROM key_activity WHERE key_id = 'x'") == 0
 
 
-@pytest.mark.requirement("TR-01")
 async def test_readiness_requires_the_schema(database: Database, empty_database: Database) -> None:
     async with opened(database.app) as pool:
         await DatabaseProbe(pool).check()

@@ -16,7 +16,6 @@ from tests.certificates import server_context
 from tests.runtime.silent_servers import full_server, silent_server
 
 
-@pytest.mark.requirement("TR-12")
 @pytest.mark.parametrize("server", [silent_server, full_server], ids=["silent", "full"])
 async def test_redis_that_does_not_respond_is_unavailable(
     server: Callable[[], AbstractContextManager[int]],
@@ -53,7 +52,6 @@ async def test_late_reply_is_not_the_reply_to_another_call(redis_url: str) -> No
     assert replies == [str(number).encode() for number in range(20)]
 
 
-@pytest.mark.requirement("TR-12")
 async def test_connection_to_a_server_that_became_a_replica_is_replaced() -> None:
     with servers.redis() as url:
         redis = Redis(url, "url", timeout_s=20)
@@ -100,7 +98,6 @@ def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
 
 
-@pytest.mark.requirement("ECS-01")
 @pytest.mark.usefixtures("aws_credentials")
 async def test_connection_verifies_the_server_and_logs_in_with_a_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,6 @@ def new_nonce() -> str:
     return secrets.token_hex(16)
 
 
-@pytest.mark.requirement("TR-10")
 async def test_concurrent_nonce_of_a_key_is_accepted_once(workers: list[RedisNonces]) -> None:
     nonce = new_nonce()
     results = await asyncio.gather(

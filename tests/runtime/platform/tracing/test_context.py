@@ -12,7 +12,6 @@ ROOT = "1-5759e988-bd862e3fe1be46a994272793"
 ROOT_ID = "5759e988bd862e3fe1be46a994272793"
 
 
-@pytest.mark.requirement("ECS-10")
 @pytest.mark.parametrize(
     ("value", "sampled"),
     [
@@ -84,7 +83,6 @@ def test_xray_header_is_read(value: str, expected: TraceParent | None) -> None:
     assert parent_of([], [value]) == expected
 
 
-@pytest.mark.requirement("ECS-10")
 def test_derived_ids_are_valid_and_begin_with_the_time() -> None:
     before = int(time.time())
     request_ids = {asgi.request_id() for _ in range(100)}

@@ -74,7 +74,6 @@ def queue_of(exporter: SpanExporter, counts: Counts) -> SpanQueue:
     return SpanQueue(exporter, service="gateway", environment="test", count=counts)
 
 
-@pytest.mark.requirement("ECS-10")
 async def test_spans_reach_the_collector(collector: Collector) -> None:
     counts = Counts()
     queue = queue_of(collector_exporter(collector.endpoint), counts)
@@ -140,7 +139,6 @@ async def test_export_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
         await queue.close()
 
 
-@pytest.mark.requirement("SS-10")
 def test_lambda_sends_spans_to_the_xray_daemon_immediately() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))

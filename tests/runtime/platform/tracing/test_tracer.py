@@ -24,7 +24,6 @@ def request_id(digits: int) -> RequestId:
     return RequestId(f"req_0199f3a8c0d{digits:015x}")
 
 
-@pytest.mark.requirement("ECS-10")
 @pytest.mark.parametrize("percent", [0.0, 0.01, 1.0, 50.0, 99.99, 100.0])
 def test_share_of_sampled_requests_equals_the_setting(percent: float) -> None:
     tracer, bound = Tracer(lambda span: None, percent), round(percent / 100 * 16**15)
@@ -100,7 +99,6 @@ async def test_calls_are_spans_of_the_request_until_it_ends() -> None:
     assert not is_sampled()
 
 
-@pytest.mark.requirement("ECS-10")
 def test_spans_of_requests_have_the_attributes_of_the_semantic_conventions() -> None:
     spans: list[FinishedSpan] = []
     server: Attributes = {"url.scheme": "https", "server.address": "g.example", "server.port": 443}

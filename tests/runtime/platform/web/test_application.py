@@ -136,7 +136,6 @@ async def test_head_has_the_length_and_no_body() -> None:
     assert (await Client().send("HEAD", "/stream"))[2] == b""
 
 
-@pytest.mark.requirement("TR-03")
 @pytest.mark.parametrize(
     ("path", "status", "detail"),
     [("/unavailable", 503, "for the log"), ("/defect", 500, "ValueError at test_application.py")],

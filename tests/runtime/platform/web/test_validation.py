@@ -26,7 +26,6 @@ JSON = {"Content-Type": "application/json"}
 CANARY = "gtk_test_canary_canary_canary"
 
 
-@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize(
     ("media_type", "message"),
     [
@@ -128,7 +127,6 @@ PROBLEMS: list[tuple[dict[str, Any], str, str | None, str | None]] = [
 ]
 
 
-@pytest.mark.requirement("TR-16", "TR-03")
 @pytest.mark.parametrize(("fields", "location", "message", "fix"), PROBLEMS)
 def test_problem_has_a_location_and_a_fix(
     fields: dict[str, Any], location: str, message: str | None, fix: str | None

@@ -47,7 +47,6 @@ async def test_admin_key_manages_keys_in_its_own_name(console: Console) -> None:
     assert reply.json()["key"]["created_by"] == f"key:{admin['key']['id']}"
 
 
-@pytest.mark.requirement("TR-04", "TR-05")
 @pytest.mark.parametrize(
     ("properties", "change"),
     [
@@ -73,7 +72,6 @@ async def test_decision_of_the_gateway_applies_to_credentials(
         assert reply.status_code == status
 
 
-@pytest.mark.requirement("TR-04")
 async def test_rate_limits_of_a_key_apply_at_the_console(console: Console) -> None:
     limits = [{"name": "requests", "quota": 2, "window_s": 3600}]
     reader = await console.create(name="limited", scopes=["role:operator"], limits=limits)
@@ -85,7 +83,6 @@ async def test_rate_limits_of_a_key_apply_at_the_console(console: Console) -> No
     assert (await console.get("/v1/keys")).status_code == 200
 
 
-@pytest.mark.requirement("TR-04")
 async def test_rate_limits_of_a_key_apply_to_its_sessions(console: Console) -> None:
     limits = [{"name": "requests", "quota": 2, "window_s": 3600}]
     reader = await console.create(name="limited", scopes=["role:operator"], limits=limits)

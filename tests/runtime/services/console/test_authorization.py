@@ -34,7 +34,6 @@ def test_roles_equal_the_independent_table() -> None:
     assert len(WITH_ROLES) > 40
 
 
-@pytest.mark.requirement("CG-08")
 @pytest.mark.parametrize("role", list(Role))
 async def test_role_may_call_its_endpoints_only(console: Console, role: Role) -> None:
     token = (await console.create(scopes=[role.scope]))["token"]
@@ -171,7 +170,6 @@ def test_roles_are_combined_and_admin_is_owner() -> None:
     assert manages(["role:of-tomorrow"])
 
 
-@pytest.mark.requirement("TR-04")
 async def test_service_reaches_only_keys_that_it_created(console: Console) -> None:
     async def status(method: str, path: str, token: str) -> int:
         body: dict[str, str] | None = {} if method == "POST" else None

@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from playwright.async_api import Browser, expect
 
 from tests.runtime.console_client import BOOTSTRAP, Console
@@ -22,7 +21,6 @@ from tests.runtime.services.console.web_pages import (
 pytestmark = MARKS
 
 
-@pytest.mark.requirement("CG-13")
 async def test_key_is_created_and_revoked_by_keyboard(
     browser: Browser, origin: str, console: Console
 ) -> None:

@@ -2,7 +2,6 @@
 
 import subprocess
 
-import pytest
 from gatehouse.features.cores.reports import InstanceReport, InstanceState, WorkerReport, bucket_of
 from gatehouse.features.cores.repository import CoreRepository
 from playwright.async_api import Browser, expect
@@ -18,7 +17,7 @@ from tests.runtime.services.console.web_pages import (
 )
 from tests.runtime.services.sharing.chromium import serving
 
-pytestmark = [*MARKS, pytest.mark.requirement("CG-11")]
+pytestmark = MARKS
 REFRESH_MS = 5000
 GATEWAY = "https://gateway.example.com"
 
@@ -36,7 +35,6 @@ async def write_report(console: Console, worker: str, *, ejected: bool) -> None:
     await CoreRepository(console.pool).write_reports(worker, WorkerReport(True, [report]))
 
 
-@pytest.mark.requirement("CG-13")
 async def test_circuit_breakers_and_traffic_are_shown_and_updated(
     browser: Browser, origin: str, console: Console
 ) -> None:

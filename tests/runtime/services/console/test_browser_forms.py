@@ -289,7 +289,6 @@ def changes(console: Console) -> str:
     )
 
 
-@pytest.mark.requirement("SS-12")
 async def test_every_form_keeps_its_values_and_makes_each_change_once(
     browser: Browser, origin: str, console: Console
 ) -> None:

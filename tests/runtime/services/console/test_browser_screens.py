@@ -42,7 +42,6 @@ async def shown_value(page: Page, label: str) -> str:
     return await page.get_by_label(label, exact=True).input_value()
 
 
-@pytest.mark.requirement("SS-12")
 async def test_secret_is_requested_submitted_and_opened(
     browser: Browser, origin: str, sharing: Sharing
 ) -> None:
@@ -70,7 +69,6 @@ async def test_secret_is_requested_submitted_and_opened(
     assert await sharing.read(link) == TEXT
 
 
-@pytest.mark.requirement("SS-12")
 async def test_text_is_encrypted_end_to_end_in_the_browser(
     browser: Browser, origin: str, sharing: Sharing
 ) -> None:
@@ -96,7 +94,6 @@ async def test_text_is_encrypted_end_to_end_in_the_browser(
     assert end_to_end.decrypt(await sharing.read(token), key).decode() == text
 
 
-@pytest.mark.requirement("TR-14")
 async def test_logs_are_searched(
     browser: Browser, origin: str, console: Console, tmp_path: Path
 ) -> None:

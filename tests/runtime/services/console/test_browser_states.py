@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from gatehouse.features.usage.models import UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
 from playwright.async_api import Browser, Route, expect
@@ -56,7 +55,6 @@ async def test_overview_is_updated_without_a_reload(
         await expect(page.get_by_text("The last update failed.")).to_be_hidden()
 
 
-@pytest.mark.requirement("TR-09", "TR-13")
 async def test_use_of_limits_and_change_since_the_week_before(
     browser: Browser, origin: str, console: Console
 ) -> None:
@@ -84,7 +82,6 @@ async def test_use_of_limits_and_change_since_the_week_before(
         assert await violations_in_both_themes(page) == []
 
 
-@pytest.mark.requirement("TR-14")
 async def test_logs_without_the_setting_say_what_to_set(browser: Browser, origin: str) -> None:
     async with page_of(browser, origin, "status of 404") as page:
         await sign_in(page, "/logs")

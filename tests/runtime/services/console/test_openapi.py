@@ -60,7 +60,6 @@ def console_schema(database: Any) -> Iterator[ConsoleSchema]:
         yield ConsoleSchema(schema, client, tokens, log)
 
 
-@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_responses_match_openapi(console_schema: ConsoleSchema, mode: GenerationMode) -> None:
     def send(case: Case[Any]) -> None:

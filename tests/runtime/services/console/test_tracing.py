@@ -2,14 +2,11 @@
 
 import json
 
-import pytest
-
 from tests.runtime.console_client import Console
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
-@pytest.mark.requirement("ECS-10")
 async def test_requests_and_their_statements_are_spans(console: Console) -> None:
     headers = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
     reply = await console.get(f"/v1/keys/{12 * '0'}", headers=headers)

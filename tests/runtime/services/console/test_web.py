@@ -15,8 +15,6 @@ from gatehouse.services.console.web import FOLDER, WebFiles
 from tests import requires
 from tests.runtime.console_client import Console
 
-pytestmark = pytest.mark.requirement("CG-13")
-
 ROOT = Path(__file__).resolve().parents[4]
 FIRST_LOAD_MAX, CHUNK_MAX, STYLE_MAX = 61 * 1024, 25 * 1024, 12 * 1024
 

@@ -24,7 +24,7 @@ __all__ = [
     "violations_in_both_themes",
 ]
 
-MARKS = [pytest.mark.requirement("CG-13"), requires.WEB_UI]
+MARKS = [requires.WEB_UI]
 
 #: Paths of the pages, with parameters for the IDs of sample data.
 PAGES = {

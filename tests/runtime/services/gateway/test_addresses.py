@@ -92,7 +92,6 @@ async def named(
         await client.pool.execute("UPDATE core SET draining = true, expires_at = now()")
 
 
-@pytest.mark.requirement("CG-03")
 async def test_changed_address_takes_effect_and_streams_survive(named: Named) -> None:
     first, second = Core(), Core()
     server = await asyncio.start_server(first.serve, "127.0.0.1", 0)
@@ -129,7 +128,6 @@ async def test_changed_address_takes_effect_and_streams_survive(named: Named) ->
     other.close()
 
 
-@pytest.mark.requirement("CG-03")
 async def test_certificates_of_instances_must_have_their_names(named: Named) -> None:
     named.resolve(first="127.0.0.1", second="127.0.0.2", wrong="127.0.0.1")
     names, cores = list[str | None](), [Core(), Core()]

@@ -12,8 +12,6 @@ import pytest
 from sandbox import child_processes
 from tests.runtime.services.gateway.conftest import Gateway, Key, Reply
 
-pytestmark = pytest.mark.requirement("CG-03", "CG-11")
-
 PATIENCE_S = 60
 # More than the buffers between the agent and a client that does not read.
 FILE_BYTES = 64 * 1024 * 1024

@@ -10,8 +10,6 @@ from tests.runtime.services.gateway.conftest import Core, Gateway, limit
 AUTHORIZE = "/v1/keys/authorize"
 ORDERS = f"{AUTHORIZE}/scope=orders:read"
 
-pytestmark = pytest.mark.requirement("TR-07")
-
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
 async def test_every_method_and_body_is_decided(gateway: Gateway, method: str) -> None:

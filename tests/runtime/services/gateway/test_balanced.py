@@ -128,7 +128,6 @@ class Clients:
             await asyncio.sleep(PAUSE_S)
 
 
-@pytest.mark.requirement("TR-15")
 async def test_rolling_restart_fails_no_request(
     gateway: Gateway, gateways: Gateways, core: Core
 ) -> None:

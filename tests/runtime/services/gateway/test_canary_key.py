@@ -151,7 +151,6 @@ def rolled_back(gateway: Gateway) -> str:
     return rollout_error({"deployments": [primary]}, "gateway:2")
 
 
-@pytest.mark.requirement("SS-08")
 async def test_release_that_forwards_requests_is_deployed(
     secret: Any, token: Token, released: Release
 ) -> None:
@@ -168,7 +167,6 @@ async def test_release_that_forwards_requests_is_deployed(
 
 
 @pytest.mark.alarm_triggered("canary-key")
-@pytest.mark.requirement("SS-08", "TR-17")
 @pytest.mark.parametrize("what", _RELEASES)
 def test_release_that_breaks_the_proxy_is_rolled_back(
     what: str, secret: Any, released: Release

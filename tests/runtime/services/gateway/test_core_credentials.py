@@ -23,8 +23,6 @@ from tests.runtime.services.gateway.conftest import (
 )
 from tests.runtime.waiting import until
 
-pytestmark = pytest.mark.requirement("CG-05", "CG-06")
-
 REGION = "eu-west-1"
 PREFIX = "gatehouse/test/core-credentials/"
 #: Text in the value of every credential.

@@ -8,8 +8,6 @@ import pytest
 
 from tests.runtime.services.gateway.conftest import Gateway, read_reply, serving
 
-pytestmark = pytest.mark.requirement("CG-11")
-
 MALFORMED = (
     b"nonsense\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",

@@ -13,7 +13,6 @@ from tools.attack.cases import AMBIGUOUS_PATHS
 
 __all__ = ["core", "key"]
 
-pytestmark = pytest.mark.requirement("CG-04", "ECS-14")
 
 HOST = "docs.cores.test"
 

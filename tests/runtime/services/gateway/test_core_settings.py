@@ -37,7 +37,6 @@ async def get(
 # Where clients put a key
 
 
-@pytest.mark.requirement("CG-04")
 async def test_key_is_the_password_of_basic_authentication(gateway: Gateway, core: Core) -> None:
     async with gateway.core(core.url, **BASIC) as key:
         latin1 = base64.b64encode(f"J\xfcrgen:{key.token}".encode("latin-1")).decode()
@@ -84,7 +83,6 @@ OWN: tuple[tuple[str, ...], ...] = (
 )
 
 
-@pytest.mark.requirement("CG-06")
 async def test_cross_site_request_with_a_password_is_denied(gateway: Gateway, core: Core) -> None:
     async with gateway.core(core.url, **BASIC, cors_origins=["https://listed.test", "*"]) as key:
         for headers in CROSS_SITE:
@@ -121,7 +119,6 @@ async def test_core_names_the_header_of_the_key(gateway: Gateway, core: Core) ->
     assert key.token not in str(core.requests)
 
 
-@pytest.mark.requirement("CG-06")
 async def test_core_receives_the_authorization_of_its_application(
     gateway: Gateway, core: Core
 ) -> None:
@@ -184,7 +181,6 @@ async def test_errors_in_the_format_of_openai(gateway: Gateway, core: Core) -> N
         assert (reply.status, reply.json["error"]["type"]) == (502, "server_error")
 
 
-@pytest.mark.requirement("CG-03")
 async def test_every_setting_is_stored_and_read(gateway: Gateway, core: Core) -> None:
     settings = changed_settings()
     async with gateway.core(core.url, **settings):
@@ -277,7 +273,6 @@ async def run(*command: str, cwd: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.requirement("CG-04")
 async def test_git_clones_with_a_key_in_the_url(gateway: Gateway, tmp_path: Path) -> None:
     work, bare = tmp_path / "work", tmp_path / "site" / "repo.git"
     work.mkdir()

@@ -32,7 +32,6 @@ def importer(tmp_path: Path, database: Any) -> Importer:
     return Importer(importer_command(tmp_path, database.app_url, PEPPER))
 
 
-@pytest.mark.requirement("CG-09")
 async def test_key_of_api_keys_json_is_valid(gateway: Gateway, importer: Importer) -> None:
     token = secrets.token_urlsafe(24)
     assert await gateway.code(token) == "NOT_FOUND"
@@ -86,7 +85,6 @@ async def test_imported_token_is_not_forwarded_in_authorization(
         assert (reply.status, core.last[1]["authorization"]) == (200, f"Bearer {other}")
 
 
-@pytest.mark.requirement("CG-09")
 async def test_imported_core_is_served_until_it_registers(
     gateway: Gateway, importer: Importer, core: Any
 ) -> None:

@@ -33,7 +33,6 @@ async def names(gateway: Gateway, *keys: str) -> dict[str, str]:
     return {key: (await gateway.verify(TOKENS[key])).json["name"] for key in keys or TOKENS}
 
 
-@pytest.mark.requirement("TR-04", "TR-06", "CG-09")
 async def test_keys_survive_pepper_rotation(
     start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, importer: Importer
 ) -> None:

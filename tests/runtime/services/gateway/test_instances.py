@@ -15,8 +15,6 @@ from tests.runtime.rows import core_row
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, serving
 from tests.runtime.waiting import until
 
-pytestmark = pytest.mark.requirement("CG-11")
-
 #: An open circuit breaker stays open for longer than a test.
 GATEWAY_SETTINGS = {
     "GATEHOUSE_CIRCUIT_BREAKER_RESET_S": "300",
@@ -50,7 +48,6 @@ async def live(gateway: Gateway) -> list[str]:
     return [row["instance_id"] for row in await gateway.pool.fetch(statement)]
 
 
-@pytest.mark.requirement("CG-03")
 async def test_key_adds_instances(gateway: Gateway, agent: Key, cores: list[Core]) -> None:
     replies = [
         await register(gateway, agent, core.url, f"i{number}") for number, core in enumerate(cores)
@@ -97,7 +94,6 @@ async def test_rotated_key_uses_leases_of_its_family(
     assert await live(gateway) == ["a", "b"]  # the renewal moved the lease to the rotated key
 
 
-@pytest.mark.requirement("CG-03")
 async def test_registration_replaces_instance_with_same_id(
     gateway: Gateway, agent: Key, cores: list[Core]
 ) -> None:

@@ -64,7 +64,6 @@ async def empty_gateway(
         yield Gateway(port, 0, pool, log)
 
 
-@pytest.mark.requirement("TR-10")
 async def test_unlisted_address_is_forbidden(gateway: Any) -> None:
     inside = await gateway.create_key(addresses=["127.0.0.0/8", "2001:db8::/48"])
     outside = await gateway.create_key(addresses=["192.0.2.0/24"])
@@ -76,7 +75,6 @@ async def test_unlisted_address_is_forbidden(gateway: Any) -> None:
         assert reply.status == 403
 
 
-@pytest.mark.requirement("TR-10")
 async def test_only_trusted_proxy_is_believed(another: Any) -> None:
     gateway = another(GATEHOUSE_TRUSTED_PROXIES="127.0.0.0/8")
     key = await gateway.create_key(addresses=["192.0.2.0/24"])
@@ -99,7 +97,6 @@ async def test_unlisted_method_is_forbidden(gateway: Any, core: Any) -> None:
         assert reply.status == status
 
 
-@pytest.mark.requirement("TR-09")
 async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
     key = await key_with_credits(gateway, 20)
     codes = await asyncio.gather(*(gateway.code(key.token) for _ in range(48)))
@@ -135,7 +132,6 @@ async def test_credits_are_refilled_per_period(gateway: Any) -> None:
     assert await remaining_credits(gateway, key) == 3
 
 
-@pytest.mark.requirement("CG-03")
 @pytest.mark.parametrize("action", [Action.REVOKE, Action.DISABLE, Action.DELETE, None])
 async def test_registration_ends_with_its_key(
     gateway: Any, core: Any, keys: KeyService, action: Action | None
@@ -158,7 +154,6 @@ async def test_registration_ends_with_its_key(
     await gateway.drain("ended")
 
 
-@pytest.mark.requirement("CG-07")
 @pytest.mark.parametrize(
     ("path", "code"),
     [
@@ -240,7 +235,6 @@ async def test_request_that_a_core_received_before_it_stopped_uses_credits(gatew
     assert await remaining_credits(gateway, key) == 9
 
 
-@pytest.mark.requirement("TR-11")
 async def test_self_revocation_is_audited(gateway: Any) -> None:
     key = await gateway.create_key()
     body = {"token": key.token, "reason": "pasted into a chat"}
@@ -293,7 +287,6 @@ async def test_well_formed_guesses_cost_no_lookup(empty_gateway: Any) -> None:
     assert (codes, await count_lookups(gateway) - before) == ({"NOT_FOUND"}, 0)
 
 
-@pytest.mark.requirement("CG-15", "TR-08")
 async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyService) -> None:
     key = await gateway.create_key(limits=[limit(10**6, 1)])
     tokens, ended = [key.token], False
@@ -325,7 +318,6 @@ async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyServi
     assert await gateway.code(key.token) == "NOT_FOUND"
 
 
-@pytest.mark.requirement("CG-08")
 async def test_purge_under_load_is_in_effect_everywhere(
     gateway: Any, keys: KeyService, redis_url: str
 ) -> None:
@@ -356,7 +348,6 @@ async def test_purge_under_load_is_in_effect_everywhere(
     assert "f0rget-me" not in json.dumps(after)
 
 
-@pytest.mark.requirement("CG-08")
 async def test_purge_of_a_rotated_key_does_not_renew_limits_of_its_successor(
     gateway: Any, keys: KeyService, redis_url: str
 ) -> None:

@@ -31,7 +31,6 @@ async def tokens(gateway: Any) -> dict[str, str]:
     return {"anonymous": "", **created}
 
 
-@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_responses_match_openapi(
     gateway_process: Any, tokens: dict[str, str], mode: GenerationMode

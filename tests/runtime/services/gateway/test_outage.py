@@ -210,13 +210,11 @@ async def run_outage(setup: Setup, core: Core, seconds: float) -> Load:
     return load
 
 
-@pytest.mark.requirement("TR-08", "TR-12", "CG-15")
 async def test_known_keys_and_cores_outlive_the_database(setup: Setup, core: Core) -> None:
     load = await run_outage(setup, core, LEASE_S + 5)
     assert load.outcomes.keys() == {("verify", 200, "VALID"), ("core", 200, "")}
 
 
-@pytest.mark.requirement("TR-08", "TR-12")
 async def test_without_both_servers_keys_are_denied(setup: Setup) -> None:
     key, gateway = await setup.known_key(), setup.gateway
     async with asyncio.timeout(90):
@@ -263,7 +261,6 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-@pytest.mark.requirement("TR-06", "TR-08")
 async def test_gateway_without_database_denies_keys_that_others_revoke(
     start: Start, setup: Setup
 ) -> None:

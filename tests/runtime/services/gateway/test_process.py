@@ -36,7 +36,6 @@ from tests.runtime.silent_servers import full_server
 from tests.runtime.waiting import until
 
 
-@pytest.mark.requirement("TR-02")
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
@@ -130,7 +129,6 @@ def envoy_process(pid: int) -> psutil.Process:
     return found
 
 
-@pytest.mark.requirement("TR-12")
 async def test_killed_envoy_ends_the_container(another: Any) -> None:
     client = another()
     workers = worker_processes(client.child.pid)
@@ -139,7 +137,6 @@ async def test_killed_envoy_ends_the_container(another: Any) -> None:
     assert [worker for worker in workers if worker.is_running()] == []
 
 
-@pytest.mark.requirement("TR-15")
 async def test_sigterm_drains(another: Any, core: Core) -> None:
     client = another(GATEHOUSE_DRAIN_S="10")
     await client.register(core.url, "drained")
@@ -176,7 +173,6 @@ async def test_requests_in_progress_are_aborted_after_the_stop_timeout(
     assert not (await slow).whole
 
 
-@pytest.mark.requirement("TR-12")
 async def test_killed_worker_is_replaced_and_fails_no_request(
     another: Any, core: Core, socket_folder: Path
 ) -> None:
@@ -236,7 +232,6 @@ def full_port() -> Iterator[int]:
         yield port
 
 
-@pytest.mark.requirement("TR-12")
 async def test_replacement_of_a_killed_worker_refunds_its_requests(
     another: Any, full_port: int
 ) -> None:
@@ -362,7 +357,6 @@ def test_workers_that_are_killed_repeatedly_end_the_container(
         child.stop()
 
 
-@pytest.mark.requirement("TR-09")
 async def test_killed_redis_fails_no_request(another: Any) -> None:
     with servers.redis() as url:
         pid = redis_pid(url)
@@ -401,7 +395,6 @@ async def test_without_redis_refuse_setting_is_unavailable(another: Any, closed_
     assert (ready.status, ready.json["checks"]["redis"]) == (503, "unavailable")
 
 
-@pytest.mark.requirement("TR-12")
 async def test_without_database_keys_are_denied_after_bound(
     gateway: Any, start: Any, redis_url: str
 ) -> None:
@@ -441,7 +434,6 @@ async def test_without_database_keys_are_denied_after_bound(
         assert (await client.get("/healthz")).status == 200
 
 
-@pytest.mark.requirement("TR-13", "TR-14")
 async def test_workers_share_limits_metrics_and_log_level(another: Any, database: Any) -> None:
     settings = {"GATEHOUSE_WORKERS": "2", "GATEHOUSE_LOG_LEVEL": "error"}
     client = another(**settings)
@@ -474,7 +466,6 @@ def _levels(log: Path) -> list[str]:
     return [line["level_now"] for line in log_lines(log) if line["event"] == "log level"]
 
 
-@pytest.mark.requirement("TR-02")
 async def test_disabled_features_are_not_served(another: Any) -> None:
     off = "proxy=off,header-verify=off,self-revocation=off"
     client = another(GATEHOUSE_FEATURES=off)
@@ -495,7 +486,6 @@ async def test_disabled_features_are_not_served(another: Any) -> None:
     ]
 
 
-@pytest.mark.requirement("TR-02")
 async def test_features_are_switched_at_run_time(another: Any, database: Any, core: Any) -> None:
     client = another()
     agent, _ = await client.register(core.url)

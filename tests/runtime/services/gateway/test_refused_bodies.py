@@ -10,8 +10,6 @@ from gatehouse.services.gateway import refusals
 
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key
 
-pytestmark = pytest.mark.requirement("CG-04")
-
 SIZE = 32 << 20
 
 

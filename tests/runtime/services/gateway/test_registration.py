@@ -20,7 +20,6 @@ from tests.runtime.core_records import changed_settings
 from tests.runtime.services.gateway.conftest import SERVE, running_gateway
 
 
-@pytest.mark.requirement("CG-03")
 async def test_registration_returns_lease_and_secret(gateway: Any, core: Any, agent: Any) -> None:
     reply = await gateway.put_core(agent, "docs", {"url": core.url + "/", "ttl_s": 30})
     lease = reply.json
@@ -36,7 +35,6 @@ async def test_registration_returns_lease_and_secret(gateway: Any, core: Any, ag
     )
 
 
-@pytest.mark.requirement("CG-03")
 async def test_renewal_keeps_every_field_that_it_does_not_contain(
     gateway: Any, core: Any, agent: Any
 ) -> None:
@@ -161,7 +159,6 @@ async def test_gateways_agree_on_leases_although_their_clocks_differ(
     assert (await gateway.register(core.url))[1].status == 409
 
 
-@pytest.mark.requirement("TR-11")
 async def test_registrations_are_audited(
     gateway: Any, core: Any, agent: Any, module_pool: Pool
 ) -> None:

@@ -7,8 +7,6 @@ import pytest
 from tests.runtime.core.test_forwarding import RESERVED_REQUEST_NAMES
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key
 
-pytestmark = pytest.mark.requirement("CG-05")
-
 #: Of the connection to the gateway.
 CONNECTION = {
     *("host", "content-length", "content_length", "connection", "transfer-encoding", "upgrade"),

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import pytest
 from gatehouse.core.keys import KeyId
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import OWNERS
@@ -96,7 +95,6 @@ def decided_since(results: list[Result], confirmed_at: dict[str, float]) -> set[
     }
 
 
-@pytest.mark.requirement("TR-08", "CG-15")
 async def test_confirmed_revocations_hold_on_every_gateway(
     gateway: Gateway, start: Any, database: Any, redis_url: str
 ) -> None:

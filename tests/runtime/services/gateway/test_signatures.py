@@ -57,7 +57,6 @@ def reason(reply: Any) -> str:
     return str(reply.json["detail"]).rpartition(": ")[2]
 
 
-@pytest.mark.requirement("TR-10")
 async def test_only_signed_request_reaches_core(gateway: Any, docs: Any, core: Any) -> None:
     key = await signing_key(gateway)
     assert (await send(gateway, key, signed_by("GET", key))).status == 200
@@ -70,7 +69,6 @@ async def test_only_signed_request_reaches_core(gateway: Any, docs: Any, core: A
     assert len(core.requests) == 1
 
 
-@pytest.mark.requirement("TR-10")
 async def test_signature_is_accepted_once(gateway: Any, docs: Any, redis_url: str) -> None:
     key, now = await signing_key(gateway), time.time() - 200
     signed = sign("GET", ORIGIN + FILE, token=key.token, private_key=PRIVATE_KEY, now=now)
@@ -91,7 +89,6 @@ async def test_forged_signature_consumes_no_nonce(gateway: Any, docs: Any) -> No
     assert (await send(gateway, key, signed)).status == 200
 
 
-@pytest.mark.requirement("TR-10")
 async def test_signed_body_is_verified_before_forwarding(
     gateway: Any, docs: Any, core: Any
 ) -> None:
@@ -121,7 +118,6 @@ async def test_signature_for_core_is_ignored(gateway: Any, docs: Any, core: Any)
     assert core.last[1]["signature"] == "core=:aGk=:"
 
 
-@pytest.mark.requirement("TR-10")
 async def test_without_redis_signature_is_unavailable(
     another: Any, gateway: Any, docs: Any
 ) -> None:
@@ -144,7 +140,6 @@ def described(method: str, headers: dict[str, str], body: bytes | None = None) -
     }
 
 
-@pytest.mark.requirement("TR-10")
 async def test_verify_checks_described_request(gateway: Any) -> None:
     key = await signing_key(gateway)
     signed = sign("POST", URL, b"hello", token=key.token, private_key=PRIVATE_KEY)
@@ -185,7 +180,6 @@ async def test_invalid_request_description_is_rejected(
     assert (reply.status, reply.json["errors"][0]["location"]) == (400, location)
 
 
-@pytest.mark.requirement("TR-10")
 async def test_httpx_auth_signs_every_request(gateway: Any, docs: Any, core: Any) -> None:
     key = await signing_key(gateway)
     url = f"http://127.0.0.1:{gateway.port}/cores/docs"
@@ -240,7 +234,6 @@ async def run(*arguments: str, token: str, private_key: Path) -> tuple[int, str]
     return child.returncode or 0, written.decode()
 
 
-@pytest.mark.requirement("TR-10", "TR-16")
 @requires.program("curl")
 @requires.program("openssl")
 async def test_signing_script_of_guide_works(

@@ -155,7 +155,6 @@ async def ended(reader: asyncio.StreamReader) -> bool:
 # Handshake
 
 
-@pytest.mark.requirement("CG-04")
 async def test_messages_flow_in_both_directions(
     gateway: Gateway, sockets: SocketCore, key: Key
 ) -> None:
@@ -213,7 +212,6 @@ CHANGES = {
 }
 
 
-@pytest.mark.requirement("TR-08", "CG-07")
 @pytest.mark.parametrize("change", CHANGES)
 async def test_streams_end_when_the_key_no_longer_permits_them(
     gateway: Gateway, sockets: SocketCore, core: Core, key: Key, change: str
@@ -619,7 +617,6 @@ async def test_sender_waits_while_the_receiver_does_not_read(gateway: Gateway, s
 # Completion
 
 
-@pytest.mark.requirement("CG-12")
 async def test_websocket_is_logged_and_counted_once(gateway: Gateway, key: Key) -> None:
     counter = 'gatehouse_websocket_bytes_total{sender="core"}'
     before = await gateway.metric(counter)

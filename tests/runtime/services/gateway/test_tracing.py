@@ -29,7 +29,6 @@ def server_span(spans: list[ReceivedSpan]) -> ReceivedSpan:
     return span
 
 
-@pytest.mark.requirement("ECS-10")
 async def test_verifications_have_a_span_and_the_trace_id_of_their_log_line(
     gateway: Any, collector: Collector
 ) -> None:
@@ -59,7 +58,6 @@ async def test_verifications_have_a_span_and_the_trace_id_of_their_log_line(
         assert (span.ms >= 0, span.parent_id) == (True, "")
 
 
-@pytest.mark.requirement("ECS-10")
 async def test_statement_of_a_request_is_part_of_its_trace(
     gateway: Any, collector: Collector
 ) -> None:
@@ -72,7 +70,6 @@ async def test_statement_of_a_request_is_part_of_its_trace(
 
 
 @pytest.mark.parametrize("target", ["/v1/keys/verify", "/cores/docs/path?token=1", "/unknown"])
-@pytest.mark.requirement("ECS-10")
 async def test_trace_context_of_the_client_is_continued(
     gateway: Any, docs: Any, collector: Collector, target: str
 ) -> None:
@@ -102,7 +99,6 @@ async def test_request_that_the_client_does_not_sample_has_no_span(
 
 
 @pytest.mark.parametrize("size", [0, 100, 3_000_000])
-@pytest.mark.requirement("ECS-10")
 async def test_cores_receive_the_trace_context(
     gateway: Any, core: Any, docs: Any, collector: Collector, size: int
 ) -> None:

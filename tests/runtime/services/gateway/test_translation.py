@@ -10,8 +10,6 @@ import pytest
 
 from tests.runtime.services.gateway.conftest import Core, Gateway, Reply, serving
 
-pytestmark = pytest.mark.requirement("CG-04")
-
 
 class EchoCore(Core):
     """Responds with the field that the header X-Response of the request contains."""

@@ -9,8 +9,6 @@ import pytest
 
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, serving
 
-pytestmark = pytest.mark.requirement("CG-04")
-
 _CLOSE = "Connection: close\r\n\r\n"
 
 

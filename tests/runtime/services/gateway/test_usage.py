@@ -5,8 +5,6 @@ import json
 import signal
 from typing import Any
 
-import pytest
-
 from tests.runtime.services.gateway.conftest import Gateway, limit
 
 
@@ -23,7 +21,6 @@ async def until_written(gateway: Gateway, key_id: str, count: int) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.requirement("TR-13", "TR-09")
 async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any) -> None:
     await gateway.register(core.url, "counted")
     key = await gateway.create_key(limits=[limit(4)])
@@ -51,7 +48,6 @@ async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any
     assert used
 
 
-@pytest.mark.requirement("TR-13")
 async def test_stopped_gateway_loses_no_count(gateway: Gateway, another: Any) -> None:
     client = another()
     key = await client.create_key()
@@ -61,7 +57,6 @@ async def test_stopped_gateway_loses_no_count(gateway: Gateway, another: Any) ->
     assert await written(gateway, key.id) == 100
 
 
-@pytest.mark.requirement("CG-22", "TR-14")
 async def test_usage_lines_ignore_log_level(another: Any) -> None:
     expected = {"GATEHOUSE_LOG_LEVEL": "error", "GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/test"}
     client = another(**expected)
@@ -79,7 +74,6 @@ async def test_usage_lines_ignore_log_level(another: Any) -> None:
     assert key.token not in client.log.read_text()
 
 
-@pytest.mark.requirement("ECS-09")
 async def test_failed_core_is_no_failure_of_the_gateway(
     another: Any, core: Any, closed_port: int
 ) -> None:

@@ -28,7 +28,6 @@ from tests.runtime.services.sharing.chromium import (
 
 __all__ = ["browser"]
 
-pytestmark = [pytest.mark.requirement("SS-01"), pytest.mark.requirement("SS-13")]
 PASSPHRASE = "a long passphrase"
 
 
@@ -71,7 +70,6 @@ def sealed(text: bytes) -> tuple[str, bytes]:
     return base64.urlsafe_b64encode(key).decode().rstrip("="), ciphertext
 
 
-@pytest.mark.requirement("SS-12")
 async def test_link_is_opened_copied_and_acknowledged(
     browser: Browser, origin: str, sharing: Sharing
 ) -> None:

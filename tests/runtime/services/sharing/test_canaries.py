@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import httpx
-import pytest
 from gatehouse.commands.cli import retrieval_links
 from gatehouse.features.requests.routes import ENDPOINTS as REQUEST_ENDPOINTS
 from gatehouse.features.secrets.routes import ENDPOINTS as SECRET_ENDPOINTS
@@ -26,7 +25,6 @@ from tests.runtime.console_client import open_console
 from tests.runtime.features.requests.test_service import request
 from tests.runtime.features.secrets.services import BUCKET, ORIGIN, TABLE, Sharing
 
-pytestmark = pytest.mark.requirement("SS-13")
 #: Where a canary may be stored: the plain metadata of a secret.
 METADATA = {
     "label": "canary-label",
@@ -45,7 +43,6 @@ HEADERS = {
 PLAIN = [f"canary-{field}" for field in ("label", "sender", "recipients", "purpose", "requester")]
 
 
-@pytest.mark.requirement("SS-04", "SS-07")
 async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing) -> None:
     log = io.BytesIO()
     observer, spans = Observer("sharing", "debug", "test", Stream(log)), list[FinishedSpan]()

@@ -27,7 +27,6 @@ from tests.runtime.features.requests.test_service import request, submit
 from tests.runtime.features.secrets.aws_calls import recorded
 from tests.runtime.features.secrets.services import ACTOR, CLIENT, ORIGIN, TABLE, TEXT, Sharing
 
-pytestmark = pytest.mark.requirement("SS-05")
 PASSPHRASE = "a long passphrase"
 ADDRESS, NETWORK = "203.0.113.9", "203.0.113.0/24"
 _VARYING = frozenset({"x-request-id", "date"})
@@ -131,7 +130,6 @@ async def _denied_alike(
             assert await send(token) == expected, reason
 
 
-@pytest.mark.requirement("SS-07")
 async def test_denied_links_have_the_same_response_and_calls(
     sharing: Sharing, outsider: Outsider
 ) -> None:

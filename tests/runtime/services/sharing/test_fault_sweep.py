@@ -17,12 +17,10 @@ from tests.runtime.features.secrets.test_worker import Work, work
 from tests.runtime.services.sharing.readers import CANARY, OPENING, in_container
 
 __all__ = ["work"]
-pytestmark = pytest.mark.requirement("SS-03")
 CLAIM = "a" * 32
 NEW_TEXT = b"another content"
 
 
-@pytest.mark.requirement("SS-02")
 @pytest.mark.parametrize("before", [True, False])
 async def test_failed_deletion_is_completed_by_the_next_run(work: Work, *, before: bool) -> None:
     occurred = 0

@@ -15,7 +15,6 @@ from mangum.types import LambdaContext
 
 from tests.runtime.services.sharing.api_gateway_events import CALLER, event
 
-pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
 
 

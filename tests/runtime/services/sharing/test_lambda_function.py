@@ -26,7 +26,6 @@ from tests.runtime.features.requests.test_service import request
 from tests.runtime.features.secrets.services import Sharing
 from tests.runtime.services.sharing.api_gateway_events import HOST, encoded, event
 
-pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
 ORIGIN = f"https://{HOST}"
 ENVIRON = {"GATEHOUSE_ENVIRONMENT": "staging", "GATEHOUSE_SHARING_URL": f"https://{HOST}"}
@@ -46,7 +45,6 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     sys.modules.pop("gatehouse.services.sharing.lambda_handler", None)
 
 
-@pytest.mark.requirement("SS-13")
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("HEAD", "/"), ("GET", "/s/x")])
 async def test_function_returns_response_of_container(
     function: Any, method: str, path: str
@@ -89,7 +87,6 @@ async def _call(function: Any, request: dict[str, Any]) -> dict[str, Any]:
     return response
 
 
-@pytest.mark.requirement("ECS-10", "SS-10")
 async def test_spans_of_the_function_belong_to_the_trace_of_lambda(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -17,7 +17,6 @@ from tests.runtime.features.secrets.services import Sharing
 from tests.runtime.openapi_conformance import EXAMPLES, failures, validate, without_security
 
 
-@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_secrets_match_openapi(database: Database, sharing: Sharing, mode: GenerationMode) -> None:
     log = LogRecorder()
@@ -42,7 +41,6 @@ def test_secrets_match_openapi(database: Database, sharing: Sharing, mode: Gener
         assert failures(schema, mode, send, EXAMPLES or 2) == []
 
 
-@pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_links_and_submissions_match_openapi(sharing: Sharing, mode: GenerationMode) -> None:
     app: Any = sharing.app()

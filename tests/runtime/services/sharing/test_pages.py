@@ -24,7 +24,6 @@ from tests.runtime.services.sharing.test_recipients import (
     submit,
 )
 
-pytestmark = pytest.mark.requirement("SS-13")
 Submit = Callable[..., Awaitable[httpx.Response]]
 
 

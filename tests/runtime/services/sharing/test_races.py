@@ -19,7 +19,6 @@ from tests.runtime.services.sharing.readers import (
     submission,
 )
 
-pytestmark = pytest.mark.requirement("SS-03")
 ROUNDS = int(os.environ.get("GATEHOUSE_RACE_ROUNDS", "2"))
 FORMS: list[Form] = ["container", "function"]
 CLIENTS = 16
@@ -41,7 +40,6 @@ WITHOUT_CONTENT = (
 )
 
 
-@pytest.mark.requirement("SS-04")
 async def test_clients_of_all_routes_get_and_submit_content_as_often_as_allowed(
     sharing: Sharing, aws: str
 ) -> None:

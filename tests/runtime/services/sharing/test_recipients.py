@@ -116,7 +116,6 @@ async def test_file_is_always_an_attachment(
     assert reply.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.requirement("SS-01")
 async def test_text_with_files_is_shown_with_a_download_for_each(
     browser: httpx.AsyncClient, sharing: Sharing
 ) -> None:

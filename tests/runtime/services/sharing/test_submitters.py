@@ -15,8 +15,6 @@ from tests.runtime.features.requests.test_service import request
 from tests.runtime.features.secrets.services import ORIGIN, TEXT, Sharing
 from tests.runtime.services.sharing.test_recipients import SAME_ORIGIN, hidden
 
-pytestmark = [pytest.mark.requirement("SS-01"), pytest.mark.requirement("SS-13")]
-
 
 def multipart(fields: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return [(name, value if isinstance(value, tuple) else (None, value)) for name, value in fields]

@@ -26,7 +26,6 @@ from tests.runtime.services.sharing.readers import OPENING, in_container
 from tests.runtime.silent_servers import full_server, silent_server
 from tests.runtime.waiting import until
 
-pytestmark = pytest.mark.requirement("TR-12")
 PASSPHRASE = "a long passphrase"
 PATIENCE_S = 60
 Server = Callable[[], AbstractContextManager[int]]
