@@ -53,7 +53,7 @@ def _row(rule: Rule) -> dict[str, Any]:
         "levels": {name: rule.level(name).value for name in ENVIRONMENTS},
         "parameters": {**values["settings"], **values["lists"]},
         "introduced": rule.introduced.isoformat() if rule.introduced else "",
-        "rationale": frameworks.rationales()[rule.id],
+        "rationale": rule.rationale,
         "upstream": rule.upstream_ids(),
         "frameworks": frameworks.of_control(rule),
     }
@@ -76,7 +76,7 @@ def explanation(id: str) -> str:
     exempt = f"# gatehouse:exempt {rule.id} until <date>: <reason>"
     parts = [
         f"{rule.id}  {rule.title}",
-        f"Severity {rule.severity}; {levels}{strict}{needs}.\n{frameworks.rationales()[rule.id]}",
+        f"Severity {rule.severity}; {levels}{strict}{needs}.\n{rule.rationale}",
         f"Evaluates: {', '.join(types) or 'resources of every type'}",
         f"Fix: {in_python(rule.remedy, token)}",
         _example(rule),

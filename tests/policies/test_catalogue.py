@@ -168,7 +168,7 @@ def test_every_property_with_user_data_has_a_rule() -> None:
 
 
 def test_every_publicly_accessible_type_of_pulumi_aws_has_a_rule() -> None:
-    rules = map(catalogue.rule, ("GH-RDS-001", "GH-RS-003", "GH-VPC-013"))
+    rules = map(catalogue.rule, ("GH-RDS-001", "GH-VPC-013"))
     types = types_with("public(lyAccessible|Connectivity)")
     assert {type_ for rule in rules for type_ in rule.types} >= types
 

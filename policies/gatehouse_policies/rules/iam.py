@@ -28,7 +28,6 @@ from gatehouse_policies.engine.requirements import is_set
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
 
-_GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
 _IDENTITY_POLICIES = aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role")
 
 # AWS managed policies that allow all actions of a service, or reading the data of all resources.
@@ -56,13 +55,9 @@ _LAMBDA_IN_VPC = re.compile(
 
 @resource_rule(
     "GH-IAM-001",
-    title="IAM policies do not allow full administrative privileges",
-    remedy="list the required actions and the ARNs of their resources",
     severity="critical",
     types=(*_IDENTITY_POLICIES, *aws("ssoadmin.PermissionSetInlinePolicy")),
     exemptible=False,
-    upstream="IAM.1 2.14 CKV_AWS_62 CKV_AWS_63 CKV2_AWS_40 IAM5",
-    url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
 )
 def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
     for document in identity_documents(policy):
@@ -75,14 +70,7 @@ def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
             )
 
 
-@stack_rule(
-    "GH-IAM-002",
-    title="IAM policies use wildcards only where AWS requires them",
-    remedy="list the required actions and the ARNs of their resources",
-    types=(),
-    upstream="IAM.21 IAM5",
-    url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
-)
+@stack_rule("GH-IAM-002", types=())
 def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
     if policy.type in _IDENTITY_POLICIES and is_permissions_boundary(policy, stack):
         return
@@ -127,15 +115,7 @@ def _identity_documents(holder: Resource) -> Iterator[Document]:
                     yield document
 
 
-@stack_rule(
-    "GH-IAM-003",
-    title="Roles and permission sets use AWS managed policies of limited scope only",
-    remedy="replace the attachment with an aws.iam.RolePolicy with the required actions and ARNs",
-    severity="high",
-    types=tuple(ATTACHED_POLICIES),
-    upstream="2.14 CKV_AWS_274 CKV2_AWS_56 IAM4",
-    url=f"{_GUIDE}/access_policies_managed-vs-inline.html",
-)
+@stack_rule("GH-IAM-003", severity="high", types=tuple(ATTACHED_POLICIES))
 def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckResults:
     prop = ATTACHED_POLICIES[holder.type]
     own = is_of_program(holder, stack, "policyArn", aws("iam.Policy"))
@@ -151,21 +131,7 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
             yield f"{prop} contains the AWS managed policy {managed[1]}"
 
 
-@stack_rule(
-    "GH-IAM-004",
-    title="Trust policies restrict principals and prevent the confused deputy problem",
-    remedy=(
-        "name the principal, require the audience of the identity provider, and add "
-        "aws:SourceAccount or aws:SourceArn (or sts:ExternalId for Amazon Cognito) to statements "
-        "for AWS services whose documented trust policies have these keys"
-    ),
-    severity="high",
-    types=aws("iam.Role"),
-    levels="AMM",
-    lists=ACCOUNTS,
-    upstream="CKV_AWS_60 CKV_AWS_61",
-    url=f"{_GUIDE}/confused-deputy.html",
-)
+@stack_rule("GH-IAM-004", severity="high", types=aws("iam.Role"), levels="AMM", lists=ACCOUNTS)
 def trust_policy_is_restricted(role: Resource, stack: Stack) -> CheckResults:
     document = parse(role.props.value("assumeRolePolicy"))
     for service in access(document).services:
@@ -191,19 +157,12 @@ _SERVICES_WITHOUT_SOURCE = frozenset(
 
 @resource_rule(
     "GH-IAM-005",
-    title="Trust policies for GitHub OIDC require one repository and environment or ref",
-    remedy=(
-        'use StringEquals with aud "sts.amazonaws.com" and sub '
-        '"repo:ORG/REPO:environment:ENV" of your own repository'
-    ),
     # Repositories (owner/name) that roles may trust. Empty: every repository except those of
     # examples.
     lists={"repositories": ()},
     severity="critical",
     types=aws("iam.Role"),
     exemptible=False,
-    upstream="CKV_AWS_393 CKV_AWS_358",
-    url=f"{_GUIDE}/id_roles_providers_create_oidc_secure-by-default.html",
 )
 def github_trust_is_restricted(role: Resource) -> CheckResults:
     document = parse(role.props.value("assumeRolePolicy"))
@@ -230,8 +189,6 @@ _WITH_USERS = aws("iam.GroupMembership", "iam.PolicyAttachment")
 
 @resource_rule(
     "GH-IAM-006",
-    title="The program does not create IAM users or their credentials",
-    remedy="remove the resource; use IAM Identity Center for people and roles for workloads",
     severity="high",
     # All types with a property that names users.
     types=aws(
@@ -241,25 +198,13 @@ _WITH_USERS = aws("iam.GroupMembership", "iam.PolicyAttachment")
         "iam.UserPoliciesExclusive",
     )
     + _WITH_USERS,
-    upstream="IAM.2 2.13 2.19 CKV_AWS_273 CKV_AWS_40",
-    url=f"{_GUIDE}/best-practices.html#bp-users-federation-idp",
 )
 def no_iam_users(user: Resource) -> CheckResults:
     if user.type not in _WITH_USERS or user.props.size("users"):
         yield f"the program creates an IAM {user.type.rpartition(':')[2]}"
 
 
-@stack_rule(
-    "GH-IAM-008",
-    title="Roles do not mix inline policy lists with policy resources",
-    remedy=(
-        "remove inlinePolicies and managedPolicyArns from the role, and use RolePolicy and "
-        "RolePolicyAttachment"
-    ),
-    types=aws("iam.Role"),
-    levels="MMM",
-    url="https://www.pulumi.com/registry/packages/aws/api-docs/iam/role/",
-)
+@stack_rule("GH-IAM-008", types=aws("iam.Role"), levels="MMM")
 def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
     if role.props.has("inlinePolicies") and stack.referencing(role, aws("iam.RolePolicy"), "role"):
         yield "the role sets inlinePolicies and also has RolePolicy resources"
@@ -269,14 +214,7 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
         yield "the role sets managedPolicyArns and also has RolePolicyAttachment resources"
 
 
-@stack_rule(
-    "GH-IAM-007",
-    title="Roles are passed to named services only, and permissions boundaries limit roles",
-    remedy="add StringEquals iam:PassedToService to the iam:PassRole statement",
-    types=_IDENTITY_POLICIES,
-    levels="AAM",
-    url=f"{_GUIDE}/id_roles_use_passrole.html",
-)
+@stack_rule("GH-IAM-007", types=_IDENTITY_POLICIES, levels="AAM")
 def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResults:
     if is_permissions_boundary(holder, stack):
         return
@@ -294,13 +232,11 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
 
 role_has_boundary = resource_rule(
     "GH-IAM-012",
-    title="Roles have a permissions boundary",
     strict=True,
     severity="low",
     types=aws("iam.Role"),
     levels="AAM",
     introduced=date(2026, 11, 29),
-    url=f"{_GUIDE}/access_policies_boundaries.html",
 ).requires(is_set("permissionsBoundary"))
 
 
@@ -320,13 +256,7 @@ _SERVICES_WITHOUT_POLICY_SOURCE = ("cloudtrail.amazonaws.com", "ram.amazonaws.co
 _SERVICES_EVALUATED = aws("iam.Role", "kms.KeyPolicy", "cloudwatch.LogResourcePolicy") + KEYS
 
 
-@resource_rule(
-    "GH-IAM-010",
-    title="Resource policies restrict AWS services by source",
-    remedy="add a condition on aws:SourceAccount or aws:SourceArn to the statement of the service",
-    types=(),
-    url=f"{_GUIDE}/confused-deputy.html",
-)
+@resource_rule("GH-IAM-010", types=())
 def service_access_has_source(holder: Resource) -> CheckResults:
     if not holder.type.startswith("aws:") or holder.type in _SERVICES_EVALUATED:
         return
@@ -351,19 +281,7 @@ _POLICIES_EVALUATED = KEYS + aws(
 _EVERYONE = re.compile(r"principals?|grantee", re.IGNORECASE)
 
 
-@stack_rule(
-    "GH-IAM-011",
-    title="Resource policies and shares do not allow public or unknown cross-account access",
-    remedy=(
-        "name the principals, add a condition on their account or organization, or add the "
-        "account to the list `accounts` of the rule"
-    ),
-    severity="high",
-    types=(),
-    lists=ACCOUNTS,
-    upstream="2.21",
-    url=f"{_GUIDE}/access_policies_identity-vs-resource.html",
-)
+@stack_rule("GH-IAM-011", severity="high", types=(), lists=ACCOUNTS)
 def resource_is_not_shared(holder: Resource, stack: Stack) -> CheckResults:
     if not holder.type.startswith("aws:"):
         return
