@@ -149,7 +149,7 @@ def foreign_networks(document: Document, holder: Resource, stack: Stack) -> Iter
         if (id := name.removeprefix(NETWORK)) in stack.identifiers or id in holder.lists["accounts"]
     ]
     if len(own) < len(networks):
-        for party in access(document).others({*own, *holder.own_accounts()}):
+        for party in access(document).others(holder.own_accounts(*own)):
             if party.startswith(NETWORK):
                 yield (
                     f"a policy allows {party.removeprefix(NETWORK)}, which is not of the program "

@@ -315,7 +315,7 @@ def has_resource(
             return
         others = stack.referencing(resource, aws(resource_class), prop)
         if not others:
-            yield missing
+            yield missing if isinstance(missing, Violation) else Violation(missing, added.remedy)
         for other in others:
             subject = replace(other, settings=resource.settings, lists=resource.lists)
             for requirement in requirements:
@@ -323,6 +323,8 @@ def has_resource(
                     yield _of_other(result, other.name)
 
     added = Requirement(check, f"add an aws.{resource_class}")
+    settings = [each for each in requirements if not each.remedy.startswith("remove ")]
+    added = replace(added, remedy=joined_remedies((added, *settings)))
     return replace(added, remedy=joined_remedies((added, *requirements)))
 
 

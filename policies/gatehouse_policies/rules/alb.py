@@ -14,7 +14,7 @@ from gatehouse_policies.engine.requirements import (
     is_true,
     satisfies,
 )
-from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 
 _balancer_rule = partial(resource_rule, types=aws("lb.LoadBalancer"))
 _listener_rule = partial(resource_rule, types=aws("lb.Listener"))
@@ -173,21 +173,25 @@ def targets_have_health_check_and_tls(group: Resource, stack: Stack) -> CheckRes
     health = group.props.block("healthCheck")
     protocol = _protocol(group, "")
     if not health.flag("enabled", True):
-        yield "healthCheck is disabled"
+        yield Violation("healthCheck is disabled", "remove healthCheck.enabled=False")
     elif protocol in ("HTTP", "HTTPS") and not health.has("path"):
-        yield "healthCheck has no path"
-    plain = protocol == "HTTP" or (protocol == "TCP" and not _passes_tls_through(group, stack))
+        yield Violation("healthCheck has no path", "set healthCheck.path")
+    plain = protocol in ("HTTP", "TCP") and not _passes_traffic_through(group, stack)
     if group.settings["tls_required"] and plain:
         yield "protocol does not use TLS"
 
 
-def _passes_tls_through(group: Resource, stack: Stack) -> bool:
-    """True for an Application Load Balancer as the target, and for targets that decrypt the traffic
-    of TCP listeners, whose ports GH-ALB-012 evaluates.
+def _passes_traffic_through(group: Resource, stack: Stack) -> bool:
+    """True for an Application Load Balancer as the target, and for targets of listeners without
+    TLS, which GH-ALB-001, GH-ALB-011 and GH-ALB-012 evaluate.
     """
     listeners = stack.referencing(group, aws("lb.Listener"), "defaultActions")
+    for rule in stack.referencing(group, aws("lb.ListenerRule"), "actions"):
+        listeners += stack.referenced_by(rule, "listenerArn", aws("lb.Listener"))
     protocols = {_protocol(listener) for listener in listeners}
-    return group.props.text("targetType") == "alb" or protocols == {"TCP"}
+    return group.props.text("targetType") == "alb" or bool(
+        protocols and protocols <= {"HTTP", "TCP"}
+    )
 
 
 classic_load_balancers_use_tls = resource_rule(

@@ -85,7 +85,11 @@ viewer_tls_is_current = _any_distribution_rule("GH-CF-003", severity="high").req
         "viewerCertificate.minimumProtocolVersion",
         *_STRONG_POLICIES,
         message="is older than TLSv1.2_2021",
-    )
+    ),
+    # CloudFront ignores the version with its own certificate, which GH-CF-009 reports.
+    when=lambda each: (
+        not each.props.block("viewerCertificate").flag("cloudfrontDefaultCertificate")
+    ),
 )
 
 

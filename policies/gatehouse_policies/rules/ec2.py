@@ -133,9 +133,13 @@ def _have_subnets(launcher: Resource, stack: Stack) -> CheckResults:
         launcher.type in _INSTANCES and not (inherited and props.has("launchTemplate"))
     ):
         launches.append(props)
+    name = "vpcZoneIdentifiers" if launcher.type in _GROUPS else "subnetId"
     for launch in launches:
         if not any(map(launch.has, _SETS_ADDRESS)):
-            yield f"{launch.path_of('subnetId')} is not set, so the default VPC assigns an address"
+            yield Violation(
+                f"{launch.path_of(name)} is not set, so the default VPC assigns an address",
+                f"set {launch.path_of(name)}",
+            )
 
 
 instance_has_no_public_address = stack_rule(

@@ -25,7 +25,7 @@ from gatehouse_policies.analysis.properties import UnknownPropertyError
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import KEYS, aws
 from gatehouse_policies.engine.requirements import is_set
-from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
 
 _IDENTITY_POLICIES = aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role")
@@ -135,10 +135,28 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
 def trust_policy_is_restricted(role: Resource, stack: Stack) -> CheckResults:
     document = parse(role.props.value("assumeRolePolicy"))
     for service in access(document).services:
-        if service not in _SERVICES_WITHOUT_SOURCE:
-            yield f"the trust policy allows {service} without aws:SourceAccount or aws:SourceArn"
+        if service not in _SERVICES_WITHOUT_SOURCE and not _is_execution_role(role, service, stack):
+            yield Violation(
+                f"the trust policy allows {service} without aws:SourceAccount or aws:SourceArn",
+                "add a condition on aws:SourceAccount to the statement of the service",
+                severity="medium",
+            )
     yield from federation.federation_defects(document)
     yield from public_or_foreign_access(document, role, "the trust policy")
+
+
+def _is_execution_role(role: Resource, service: str, stack: Stack) -> bool:
+    """True for a role with which Amazon ECS only starts tasks, whose documented trust policy has no
+    source condition.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
+    """
+    tasks = aws("ecs.TaskDefinition")
+    return (
+        service == "ecs-tasks.amazonaws.com"
+        and bool(stack.referencing(role, tasks, "executionRoleArn"))
+        and not stack.referencing(role, tasks, "taskRoleArn")
+    )
 
 
 # Services whose documented trust policies have no source condition, in all or some features. Such a

@@ -64,20 +64,10 @@ def stateful_resources_are_protected(resource: Resource) -> CheckResults:
         yield "protect is not set"
 
 
-@resource_rule("GH-PUL-002", types=(AWS_PROVIDER,), levels="AMM", lists={"accounts": ()})
+@resource_rule("GH-PUL-002", strict=True, types=(AWS_PROVIDER,), levels="AMM")
 def provider_restricts_accounts(provider: Resource) -> CheckResults:
-    decoded = provider.props.decoded("allowedAccountIds")
-    if not decoded.size("allowedAccountIds"):
+    if not provider.props.decoded("allowedAccountIds").size("allowedAccountIds"):
         yield "the provider does not set allowedAccountIds"
-    elif provider.lists["accounts"]:
-        for account in decoded.texts("allowedAccountIds"):
-            if account not in provider.lists["accounts"]:
-                yield Violation(
-                    f"allowedAccountIds contains {account}, which is not in accounts of the "
-                    f"configuration file",
-                    "remove the account, or add it to accounts in the configuration file",
-                    "critical",
-                )
 
 
 @resource_rule(
@@ -138,6 +128,15 @@ _NOT_SHARED = re.compile(r"exclu|expected\w*owner", re.IGNORECASE)
 
 @resource_rule("GH-PUL-006", severity="high", types=(), lists=ACCOUNTS)
 def accounts_are_known(resource: Resource) -> CheckResults:
+    if resource.type == AWS_PROVIDER and resource.lists["accounts"]:
+        for account in resource.props.decoded("allowedAccountIds").texts("allowedAccountIds"):
+            if account not in resource.lists["accounts"]:
+                yield Violation(
+                    f"allowedAccountIds contains {account}, which is not in accounts of the "
+                    f"configuration file",
+                    "remove the account, or add it to accounts in the configuration file",
+                    "critical",
+                )
     if not resource.type.startswith("aws:") or resource.type in aws("lambda.Permission"):
         return  # GH-LAM-004 evaluates permissions.
     for path, value in values_of(resource):

@@ -87,7 +87,7 @@ deletion_protection_is_enabled = _database_rule(
 )
 
 
-iam_authentication_is_enabled = _database_rule("GH-RDS-006").requires(
+iam_authentication_is_enabled = _database_rule("GH-RDS-006", strict=True).requires(
     is_true("iamDatabaseAuthenticationEnabled"),
     # These engines do not support it.
     when=lambda database: (
@@ -147,18 +147,19 @@ minor_upgrades_are_automatic = _instance_rule("GH-RDS-010").requires(
 master_password_is_managed = _database_rule(
     "GH-RDS-012", severity="critical", exemptible=False
 ).requires(
-    sets_no_secret(),
-    # A replica has the users of its source. AWS manages no password in a global database.
-    where(
-        lambda each: not (is_read_replica(each) or each.props.has("globalClusterIdentifier")),
-        uses_customer_key("masterUserSecretKmsKeyId", "manageMasterUserPassword"),
-    ),
+    in_order(
+        sets_no_secret(),
+        # A replica has the users of its source. AWS manages no password in a global database.
+        where(
+            lambda each: not (is_read_replica(each) or each.props.has("globalClusterIdentifier")),
+            uses_customer_key("masterUserSecretKmsKeyId", "manageMasterUserPassword"),
+        ),
+    )
 )
 
 
 @_database_stack_rule("GH-RDS-016", severity="high")
 def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResults:
-    subnet_groups = stack.referenced_by(database, "dbSubnetGroupName", aws("rds.SubnetGroup"))
     # The group "default" is in the default VPC. A replica is in the group of its source.
     is_set = database.props.has("dbSubnetGroupName") or is_read_replica(database)
     if not is_set or database.props.known_text("dbSubnetGroupName").lower() == "default":
@@ -166,13 +167,6 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
             "dbSubnetGroupName is not set or default, so the database is in the default VPC",
             "set dbSubnetGroupName",
         )
-    for subnet in (
-        subnet
-        for group in subnet_groups
-        for subnet in stack.referenced_by(group, "subnetIds", network.SUBNETS)
-    ):
-        if network.is_public_subnet(subnet, stack):
-            yield f"the subnet {subnet.name} is public"
     if not database.props.size("vpcSecurityGroupIds"):
         yield Violation(
             "vpcSecurityGroupIds is empty, so the default security group applies",
@@ -180,7 +174,8 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
         )
     for group in stack.referenced_by(database, "vpcSecurityGroupIds", aws("ec2.SecurityGroup")):
         for location, rule in network.ingress_rules(group, stack):
-            if network.address_ranges(rule):
+            # GH-VPC-004 reports the internet.
+            if network.address_ranges(rule) and not network.allows_internet(rule):
                 yield f"{location} allows an address range"
 
 

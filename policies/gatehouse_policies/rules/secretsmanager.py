@@ -26,7 +26,6 @@ from gatehouse_policies.engine.requirements import (
     is_not_set,
     is_true,
     sets_no_secret,
-    where,
 )
 from gatehouse_policies.engine.rule import CheckResults, Undecided, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
@@ -110,14 +109,12 @@ _WITH_RULES = program_sets_no_secret_value.types + aws(
 program_sets_no_password = resource_rule(
     "GH-SM-009", severity="high", types=(), levels="AMM"
 ).requires(
-    where(
-        lambda resource: (
-            resource.type.startswith(("aws:", AWS_PROVIDER))
-            and resource.type not in _WITH_RULES
-            and resource.props.known_text("authType") != "SECRET_ARN"  # Amazon DocumentDB
-        ),
-        sets_no_secret(),
-    )
+    sets_no_secret(),
+    when=lambda resource: (
+        resource.type.startswith(("aws:", AWS_PROVIDER))
+        and resource.type not in _WITH_RULES
+        and resource.props.known_text("authType") != "SECRET_ARN"  # Amazon DocumentDB
+    ),
 )
 
 

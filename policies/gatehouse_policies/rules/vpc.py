@@ -251,14 +251,19 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
         block.has("subnets") for block in holder.props.blocks(prop)
     ):
         yield f"{prop} has no subnets, so the tasks use the default VPC"
+    public, routed = list[str](), list[str]()
     for subnet in stack.referenced_by(holder, prop, network.SUBNETS):
         if network.is_public_subnet(subnet, stack):
-            yield f"the subnet {subnet.name} is public"
+            public.append(subnet.name)
         elif holder.type in _SUBNET_GROUPS and any(
             stack.once(network.routes_to_nat_gateway, table)
             for table in network.route_tables(subnet, stack)
         ):
-            yield f"the subnet {subnet.name} of a data store has a route to a NAT gateway"
+            routed.append(subnet.name)
+    if public:
+        yield f"subnets are public: {', '.join(public)}"
+    if routed:
+        yield f"subnets of a data store have a route to a NAT gateway: {', '.join(routed)}"
 
 
 @resource_rule(
