@@ -7,6 +7,7 @@ the configuration file lists.
 
 from functools import partial
 
+from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws
 from gatehouse_policies.engine.requirements import (
@@ -14,6 +15,7 @@ from gatehouse_policies.engine.requirements import (
     is_exactly,
     is_not_false,
     is_true,
+    satisfies,
     where,
 )
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
@@ -37,9 +39,9 @@ def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
     if not blocks and manages_account(root):
         yield "the program has no AccountPublicAccessBlock"
     for block in blocks:
-        for flag in PUBLIC_ACCESS_FLAGS:
-            if not block.props.flag(flag):
-                yield f"{flag} is not true in {block.name}"
+        flags = [flag for flag in PUBLIC_ACCESS_FLAGS if not block.props.flag(flag)]
+        if flags:
+            yield f"{', '.join(flags)} is not true in {block.name}"
 
 
 _BASELINE = {
@@ -62,11 +64,26 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
 
 _PUBLIC_SHARING = "/ssm/documents/console/public-sharing-permission"
 
+
+def _names_findings(filter: Properties) -> bool:
+    """True if a filter of GuardDuty selects findings by other values than their severity."""
+    return any(
+        criterion.text("field") != "severity"
+        and (criterion.has("equals") or criterion.has("matches"))
+        for criterion in filter.block("findingCriteria").blocks("criterions")
+    )
+
+
 protections_are_enabled = resource_rule(
     "GH-ACC-003",
     severity="high",
     types=aws(
-        *("cfg.RecorderStatus", "guardduty.Detector", "ebs.EncryptionByDefault"),
+        *(
+            "cfg.RecorderStatus",
+            "guardduty.Detector",
+            "guardduty.Filter",
+            "ebs.EncryptionByDefault",
+        ),
         *("ebs.SnapshotBlockPublicAccess", "ec2.ImageBlockPublicAccess"),
         *("ec2.InstanceMetadataDefaults", "emr.BlockPublicAccessConfiguration"),
         "ssm.ServiceSetting",
@@ -75,6 +92,15 @@ protections_are_enabled = resource_rule(
 ).requires(
     for_types(aws("cfg.RecorderStatus"), is_true("isEnabled")),
     for_types(aws("guardduty.Detector"), is_not_false("enable")),
+    for_types(
+        aws("guardduty.Filter"),
+        satisfies(
+            "action",
+            lambda each, key: each.text(key) != "ARCHIVE" or _names_findings(each),
+            "archives findings of all kinds and resources",
+            "limit the filter to kinds or resources with equals or matches",
+        ),
+    ),
     for_types(aws("ebs.EncryptionByDefault"), is_not_false("enabled")),
     for_types(
         aws("ebs.SnapshotBlockPublicAccess"),

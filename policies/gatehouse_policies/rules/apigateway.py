@@ -66,7 +66,8 @@ def _receives_authorized_messages(route: Resource, key: str, stack: Stack) -> bo
     return not apis or any(item.props.text("routeKey") == "$connect" for item in routes)
 
 
-_BODY_METHODS = name_set("get put post delete patch head trace x-amazon-apigateway-any-method")
+_ANY_METHOD = "x-amazon-apigateway-any-method"
+_BODY_METHODS = name_set(f"get put post delete patch head trace {_ANY_METHOD}")
 
 
 @resource_rule(
@@ -90,7 +91,7 @@ def defined_routes_have_authorizer(api: Resource) -> CheckResults:
     for path in paths.names():
         operations = paths.block(path)
         for method in operations.names():
-            route = f"{method.upper()} {path}"
+            route = f"{'ANY' if method == _ANY_METHOD else method.upper()} {path}"
             if method.lower() not in _BODY_METHODS or route in api.lists["public"]:
                 continue
             operation = operations.block(method)

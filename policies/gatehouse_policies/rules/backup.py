@@ -21,11 +21,18 @@ vault_uses_customer_key = resource_rule("GH-BAK-001", types=aws("backup.Vault"))
 )
 
 
-@stack_rule("GH-BAK-002", severity="high", types=aws("backup.Vault"), levels="-AM")
+@stack_rule(
+    "GH-BAK-002",
+    severity="high",
+    types=aws("backup.Vault"),
+    levels="-AM",
+    settings={"days_min": {"dev": 1, "staging": 1, "prod": 7}},
+)
 def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
     locks = stack.referencing(vault, aws("backup.VaultLockConfiguration"), "backupVaultName")
-    if not any(lock.props.number("minRetentionDays") > 0 for lock in locks):
-        yield "the vault has no VaultLockConfiguration with minRetentionDays"
+    days_min = vault.settings["days_min"]
+    if not any(lock.props.number("minRetentionDays") >= days_min for lock in locks):
+        yield f"no VaultLockConfiguration has minRetentionDays of {days_min:g} or more"
     policies = stack.referencing(vault, aws("backup.VaultPolicy"), "backupVaultName")
     documents = [parse(policy.props.value("policy")) for policy in policies]
     if not any(document.denies_everyone("backup:DeleteRecoveryPoint") for document in documents):

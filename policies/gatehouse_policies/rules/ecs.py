@@ -1,6 +1,7 @@
 """Rules for ECS clusters, services and task definitions."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial, reduce
 
 from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves, texts_of
@@ -77,7 +78,7 @@ def _task_parameters(resource: Resource) -> Properties:
     return block
 
 
-_ContainerCheck = Callable[[Properties], Iterator[str] | Iterator[str | Undecided]]
+_ContainerCheck = Callable[[Properties], Iterator[str] | CheckResults]
 """Yields the predicate of a message whose subject is the container, such as "is privileged"."""
 
 
@@ -85,8 +86,11 @@ def _check_containers(task: Resource, check: _ContainerCheck) -> CheckResults:
     def check_container(container: Properties) -> CheckResults:
         name = container.known_text("name")
         subject = f"container {name}" if name else container.path
-        for predicate in check(container):
-            yield predicate if isinstance(predicate, Undecided) else f"{subject} {predicate}"
+        for result in check(container):
+            if isinstance(result, Violation):
+                yield replace(result, message=f"{subject} {result.message}")
+            else:
+                yield result if isinstance(result, Undecided) else f"{subject} {result}"
 
     return check_each(task.props.json_blocks("containerDefinitions"), check_container)
 
@@ -378,15 +382,19 @@ images_are_pinned_by_digest = _container_rule("GH-ECS-014", severity="high", lev
 def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
     is_service = bool(stack.referencing(task, aws("ecs.Service", "ecs.TaskSet"), "taskDefinition"))
 
-    def check(container: Properties) -> Iterator[str]:
+    def check(container: Properties) -> CheckResults:
         capabilities = container.block("linuxParameters").block("capabilities")
         if "ALL" not in capabilities.texts("drop"):
             yield "does not drop ALL capabilities"
         if capabilities.texts("add"):
             yield "adds capabilities"
+        if any("unconfined" in option for option in container.texts("dockerSecurityOptions")):
+            yield Violation("disables a security profile", "remove dockerSecurityOptions")
+        if container.block("linuxParameters").has("devices"):
+            yield Violation("has devices of the host", "remove linuxParameters.devices")
         # One-off tasks report their result as an exit code and need no health check.
         if is_service and container.flag("essential", True) and not container.has("healthCheck"):
-            yield "has no healthCheck"
+            yield Violation("has no healthCheck", "set healthCheck")
 
     return _check_containers(task, check)
 

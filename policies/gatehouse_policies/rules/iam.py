@@ -1,19 +1,19 @@
 """Rules for IAM: users, roles, trust policies and identity policies."""
 
 import re
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import date
 
 from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam import federation
 from gatehouse_policies.analysis.iam.actions import is_narrowing, reaches_a_role
-from gatehouse_policies.analysis.iam.grammar import Document, DocumentError, parse
+from gatehouse_policies.analysis.iam.grammar import Document, matches, parse
 from gatehouse_policies.analysis.iam.strangers import access
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     ATTACHED_POLICIES,
+    IDENTITY_POLICIES,
     documents_of,
+    documents_without_principals,
     foreign_networks,
     identity_documents,
     is_of_program,
@@ -21,14 +21,11 @@ from gatehouse_policies.analysis.policy_holders import (
     public_or_foreign_access,
     values_of,
 )
-from gatehouse_policies.analysis.properties import UnknownPropertyError
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import KEYS, aws
 from gatehouse_policies.engine.requirements import is_set
 from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
-
-_IDENTITY_POLICIES = aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role")
 
 # AWS managed policies that allow all actions of a service, or reading the data of all resources.
 # Most have a name that says so; the second part are the others, as of March 2026.
@@ -44,7 +41,7 @@ _WIDE_POLICIES = re.compile(
 # Permission sets give people access, for which AWS has managed policies of other scopes.
 # https://docs.aws.amazon.com/singlesignon/latest/userguide/permissionsetpredefined.html
 _ADMINISTRATION = ("AdministratorAccess", "IAMFullAccess")
-_MANAGED = re.compile(r"arn:aws[\w-]*:iam::aws:policy/(.+)")
+_MANAGED = re.compile(r"arn:aws[\w-]*:(?:iam::aws:policy|eks::aws:cluster-access-policy)/(.+)")
 
 # Actions that Lambda requires on "*" for functions in a VPC.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
@@ -56,7 +53,7 @@ _LAMBDA_IN_VPC = re.compile(
 @resource_rule(
     "GH-IAM-001",
     severity="critical",
-    types=(*_IDENTITY_POLICIES, *aws("ssoadmin.PermissionSetInlinePolicy")),
+    types=(*IDENTITY_POLICIES, *aws("ssoadmin.PermissionSetInlinePolicy")),
     exemptible=False,
 )
 def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
@@ -72,9 +69,9 @@ def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
 
 @stack_rule("GH-IAM-002", types=())
 def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
-    if policy.type in _IDENTITY_POLICIES and is_permissions_boundary(policy, stack):
+    if policy.type in IDENTITY_POLICIES and is_permissions_boundary(policy, stack):
         return
-    for document in _identity_documents(policy):
+    for document in documents_without_principals(policy):
         if iam_document.allows_administration(document):
             continue  # GH-IAM-001
         wildcards = iam_document.service_wildcards(document)
@@ -94,25 +91,12 @@ def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
 
 
 _ACTIONS_MAX = 3
+# Actions that add permissions to a role.
+_EXTENDING = ("iam:AttachRolePolicy", "iam:PutRolePolicy")
 #: Actions that GH-KMS-007 or GH-IAM-007 evaluates.
 _EVALUATED_ELSEWHERE = frozenset(
     action.lower() for action in (*iam_document.DECRYPTION, "iam:PassRole")
 )
-# Types with policies that grant nothing, or that people use.
-_OTHER_SCOPES = re.compile(r"aws:(organizations|ssoadmin|ec2/vpcEndpoint)")
-
-
-def _identity_documents(holder: Resource) -> Iterator[Document]:
-    """The documents of a resource that name no principal, such as those of sessions and devices."""
-    if holder.type in _IDENTITY_POLICIES:
-        yield from identity_documents(holder)
-    elif holder.type.startswith("aws:") and not _OTHER_SCOPES.match(holder.type):
-        with suppress(UnknownPropertyError, DocumentError):
-            for document in documents_of(holder):
-                if all(
-                    each.principals is each.not_principals is None for each in document.statements
-                ):
-                    yield document
 
 
 @stack_rule("GH-IAM-003", severity="high", types=tuple(ATTACHED_POLICIES))
@@ -122,7 +106,17 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     if own and not holder.props.known("policyArn"):
         return  # Policies in the program are evaluated separately.
     arns = holder.props.texts(prop) if prop.endswith("s") else [holder.props.text(prop)]
-    is_person = holder.type.startswith("aws:ssoadmin/")
+    # People administer a cluster with a role that is not of the program.
+    is_person = holder.type.startswith("aws:ssoadmin/") or (
+        holder.type in aws("eks.AccessPolicyAssociation")
+        and (
+            holder.props.block("accessScope").text("type") != "cluster"
+            or (
+                holder.props.known("principalArn")
+                and not is_of_program(holder, stack, "principalArn", aws("iam.Role"))
+            )
+        )
+    )
     for arn in arns:
         managed = _MANAGED.fullmatch(arn)
         if not managed or not _WIDE_POLICIES.fullmatch(managed[1]):
@@ -232,14 +226,35 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
         yield "the role sets managedPolicyArns and also has RolePolicyAttachment resources"
 
 
-@stack_rule("GH-IAM-007", types=_IDENTITY_POLICIES, levels="AAM")
+@stack_rule("GH-IAM-007", types=IDENTITY_POLICIES, levels="AAM")
 def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResults:
     if is_permissions_boundary(holder, stack):
         return
     if holder.type in aws("iam.Role") and _limits_nothing(holder, stack):
         yield "permissionsBoundary is a policy that allows every action, so it limits nothing"
+    own = {
+        name.rpartition("/")[2]
+        for role in stack.referenced_by(holder, "role", aws("iam.Role"))
+        for name in role.identifiers
+    }
     for document in identity_documents(holder):
         for allow in () if iam_document.allows_administration(document) else document.allows:
+            if (
+                any(map(allow.covers_action, _EXTENDING))
+                and any(
+                    matches(name, pattern.rpartition("/")[2])
+                    for pattern in allow.resources or ()
+                    for name in own
+                    # GH-IAM-002 reports all roles.
+                    if ":role/" in pattern and pattern.rpartition("/")[2].strip("*?")
+                )
+                and not any(each.key == "iam:permissionsboundary" for each in allow.conditions)
+            ):
+                yield Violation(
+                    "a statement allows the role to extend its own permissions",
+                    "remove the actions, or require a boundary with iam:PermissionsBoundary",
+                    "high",
+                )
             limited = any(
                 condition.key == "iam:passedtoservice" and is_narrowing(condition)
                 for condition in allow.conditions

@@ -2,9 +2,16 @@
 
 import re
 from collections.abc import Mapping, Set
+from datetime import date
 
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, parties_of, values_of
-from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.iam.strangers import owner_of
+from gatehouse_policies.analysis.policy_holders import (
+    ACCOUNTS,
+    documents_without_principals,
+    parties_of,
+    values_of,
+)
+from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import looks_secret, name_indicates_secret
 from gatehouse_policies.analysis.type_tokens import (
@@ -154,6 +161,45 @@ def accounts_are_known(resource: Resource) -> CheckResults:
                     f"{path} is in account {party}, which is not in allowedAccountIds of "
                     f"the provider"
                 )
+    for party in _owners(resource):
+        if party not in resource.own_accounts():
+            yield f"a policy allows actions on resources of account {party}, which is not known"
+
+
+def _owners(resource: Resource) -> list[str]:
+    """The accounts of the resources on which an identity policy allows actions."""
+    allows = (allow for each in documents_without_principals(resource) for allow in each.allows)
+    return sorted({owner_of(each) for allow in allows for each in allow.resources or ()} - {""})
+
+
+# Inputs that disable a protection, by name and value, for all types of pulumi-aws. Rules of a type
+# evaluate its other inputs.
+_DISABLED: Mapping[str, str | bool] = {
+    **{"acceptanceRequired": False, "debugLogging": True, "insecureSsl": True},
+    **{"onUnauthenticatedRequest": "allow", "sslMode": "none", "transferLock": False},
+    "authentication": "UNAUTHENTICATED",
+}
+# Inputs with an address to which data or tokens are sent.
+_ADDRESS = re.compile(
+    r"(^|[.])(endpoint|invocationEndpoint|url|(callback|logout)Urls\[\d+\]|defaultRedirectUri)$"
+)
+_HTTP = re.compile(r"http://(?!localhost\b|127\.|\[::1\])")
+
+
+@resource_rule("GH-PUL-009", severity="high", types=(), introduced=date(2026, 11, 29))
+def protections_are_not_disabled(resource: Resource) -> CheckResults:
+    # GH-SNS-001 evaluates subscriptions.
+    if not resource.type.startswith("aws:") or resource.type in aws("sns.TopicSubscription"):
+        return
+    for name in resource.props.names():
+        for path, value in leaves(resource.props.plain()[name], name):
+            last = path.rpartition(".")[2]
+            if last in _DISABLED and is_unknown(value):
+                yield Undecided(path)
+            elif last in _DISABLED and value == _DISABLED[last]:
+                yield Violation(f"{path} is {str(value).lower()}", f"change {path}")
+            elif isinstance(value, str) and _HTTP.match(value) and _ADDRESS.search(path):
+                yield Violation(f"{path} is an address without TLS", f"use https:// in {path}")
 
 
 stored_data_is_not_force_deleted = resource_rule(

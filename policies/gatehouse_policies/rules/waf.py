@@ -4,6 +4,7 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
 
+from gatehouse_policies.analysis.network_reachability import is_internet
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
@@ -266,6 +267,11 @@ def rules_do_not_count_only(acl: Resource, stack: Stack) -> CheckResults:
         for label in _labels(rule.block("statement"))
     }
     last = max((rule.number("priority") for rule in rules), default=0)
+    allows = [rule.block("statement") for rule in rules if rule.block("action").has("allow")]
+    if any(statement.has("ipSetReferenceStatement") for statement in allows):
+        for ip_set in stack.referenced_by(acl, "rules", aws("wafv2.IpSet")):
+            if is_internet(*ip_set.props.texts("addresses")):
+                yield f"the allowed addresses of {ip_set.name} contain the internet"
     for rule in rules:
         for name in ("action", "overrideAction"):
             if rule.block(name).has("count"):
