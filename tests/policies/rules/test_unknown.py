@@ -61,7 +61,6 @@ ACCEPTED: dict[tuple[str, str], str] = {
             "GH-CT-006": "s3BucketName",
             "GH-DDB-006": "eventSourceArn",
             "GH-EC2-004": "launchTemplate launchTemplateConfigs",
-            "GH-IAM-007": "role",
             "GH-KMS-010": "kmsMasterKeyId",
             "GH-LAM-002": "environment",
             "GH-RDS-016": "dbSubnetGroupName vpcSecurityGroupIds",
@@ -70,7 +69,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
             "GH-SNS-001": "arn",
             "GH-VPC-002": "securityGroupId",
             "GH-WAF-004": "rules",
-            "GH-IAM-007": "permissionsBoundary",
+            "GH-IAM-007": "permissionsBoundary role",
             "GH-VPC-004": "prefixListId prefixListIds",
             "GH-VPC-010": "networkConfiguration subnetId subnetIds",
         }.items()
