@@ -1,22 +1,19 @@
 """`gatehouse-policies list` and `explain`: the controls, their sources and an example."""
 
 import json
-import re
+import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from gatehouse_policies import catalogue, frameworks
-from gatehouse_policies.analysis.type_tokens import aws, class_name
+from gatehouse_policies.analysis.type_tokens import class_name
 from gatehouse_policies.engine.exemptions import DAYS_MAX
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Rule
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program.python_names import in_python, python_name
-from gatehouse_policies.program.schema import schema
-
-_CLASS = re.compile(r"\baws\.([a-z]\w*\.[A-Z]\w+)")
-_SETTING = re.compile(r'(remove )?\b([a-z]\w*(?:(?:\[\])?\.\w+)*)=("[^"]*"|True|False|\d+)')
+from gatehouse_policies.program.python_names import in_python
 
 
 def selected(framework: str = "") -> list[Rule]:
@@ -53,7 +50,7 @@ def _row(rule: Rule) -> dict[str, Any]:
         "levels": {name: rule.level(name).value for name in ENVIRONMENTS},
         "parameters": {**values["settings"], **values["lists"]},
         "introduced": rule.introduced.isoformat() if rule.introduced else "",
-        "rationale": frameworks.rationales()[rule.id],
+        "rationale": rule.rationale,
         "upstream": rule.upstream_ids(),
         "frameworks": frameworks.of_control(rule),
     }
@@ -76,7 +73,7 @@ def explanation(id: str) -> str:
     exempt = f"# gatehouse:exempt {rule.id} until <date>: <reason>"
     parts = [
         f"{rule.id}  {rule.title}",
-        f"Severity {rule.severity}; {levels}{strict}{needs}.\n{frameworks.rationales()[rule.id]}",
+        f"Severity {rule.severity}; {levels}{strict}{needs}.\n{rule.rationale}",
         f"Evaluates: {', '.join(types) or 'resources of every type'}",
         f"Fix: {in_python(rule.remedy, token)}",
         _example(rule),
@@ -110,44 +107,6 @@ def _list(name: str) -> str:
 
 
 def _example(rule: Rule) -> str:
-    """A resource with the values that the remedy names; "" if it names none."""
-    settings = {path: value for absent, path, value in _SETTING.findall(rule.remedy) if not absent}
-    named = [aws(name)[0] for name in _CLASS.findall(rule.remedy)]
-    for token in (*named, *rule.types):
-        known = schema(token)
-        inputs = known.inputs if known is not None else frozenset[str]()
-        own = {
-            path: value for path, value in settings.items() if re.split(r"[.\[]", path)[0] in inputs
-        }
-        if own:
-            return f"Example:\n{_resource(token, own)}"
-    return ""
-
-
-def _resource(token: str, settings: dict[str, str]) -> str:
-    tree: dict[str, Any] = {}
-    for path, value in settings.items():
-        *parents, last = path.split(".")
-        block = tree
-        for parent in parents:
-            block = block.setdefault(parent, {})
-        block[last] = value
-    lines = [f"    {python_name(n, token)}={_code(v, token)}," for n, v in _plain(tree)]
-    return "\n".join([f'{class_name(token)}(\n    "example",', *lines, ")"])
-
-
-def _plain(tree: dict[str, Any]) -> list[tuple[str, Any]]:
-    """The members of an object; those whose name ends with [] are lists of one element."""
-    return [
-        (name.removesuffix("[]"), [value] if name.endswith("[]") else value)
-        for name, value in tree.items()
-    ]
-
-
-def _code(value: Any, token: str) -> str:
-    if isinstance(value, list):
-        return f"[{_code(value[0], token)}]"
-    if isinstance(value, dict):
-        members = (f'"{python_name(n, token)}": {_code(v, token)}' for n, v in _plain(value))
-        return f"{{{', '.join(members)}}}"
-    return str(value)
+    """A violation, and the same resource without it."""
+    text = Path(__file__).with_name("examples.toml").read_text(encoding="utf-8")
+    return f"Example:\n{tomllib.loads(text).get(rule.id, '').strip()}"

@@ -1,4 +1,4 @@
-"""The mappings of controls to frameworks, and the rationale of controls, which are data."""
+"""The mappings of controls to frameworks, which are data."""
 
 import functools
 import tomllib
@@ -45,10 +45,6 @@ class Framework:
         return tuple((word.isdigit(), int(word) if word.isdigit() else word) for word in words)
 
 
-def _read(name: str) -> dict[str, Any]:
-    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
-
-
 def _framework(id: str, row: dict[str, Any]) -> Framework:
     requirements = {name: (name,) for name in row.pop("controls", "").split()}
     for numbers, names in row.pop("requirements", {}).items():
@@ -58,13 +54,8 @@ def _framework(id: str, row: dict[str, Any]) -> Framework:
 
 @functools.cache
 def frameworks() -> Mapping[str, Framework]:
-    return {id: _framework(id, row) for id, row in _read("frameworks.toml").items()}
-
-
-@functools.cache
-def rationales() -> Mapping[str, str]:
-    """What happens if a control is not met, by control."""
-    return _read("rationale.toml")
+    text = Path(__file__).with_name("frameworks.toml").read_text(encoding="utf-8")
+    return {id: _framework(id, row) for id, row in tomllib.loads(text).items()}
 
 
 def of_control(control: Control) -> dict[str, list[str]]:

@@ -134,14 +134,7 @@ def check(
                 configuration.no_code_exemptions,
                 others,
             )
-    merged = [
-        replace(
-            finding,
-            message=in_python(finding.message, finding.resource_type),
-            remedy=in_python(finding.remedy, finding.resource_type),
-        )
-        for finding in merged
-    ]
+    merged = list(map(_in_python, merged))
     run_of_check = Run(
         environment,
         len(messages.registrations),
@@ -310,6 +303,13 @@ def _result(
         if not (gate.is_partial and finding.outcome == "unused")
     )
     return CheckResult(sorted(failing, key=rank), complete)
+
+
+def _in_python(finding: Finding) -> Finding:
+    """The finding with the names of the program. A remedy can name the type of the properties."""
+    text = in_python(f"{finding.message}\n{finding.remedy}", finding.resource_type)
+    message, _, remedy = text.partition("\n")
+    return replace(finding, message=message, remedy=remedy)
 
 
 def _level_changes(

@@ -1,6 +1,9 @@
 """`gatehouse-policies list` and `explain`."""
 
 import json
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 from gatehouse_policies import catalogue
@@ -27,15 +30,9 @@ def test_framework_selects_controls(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("id", "example"),
     [
-        (
-            "GH-S3-001",
-            'aws.s3.BucketPublicAccessBlock(\n    "example",\n    block_public_acls=True,',
-        ),
-        (
-            "GH-LAM-005",
-            'aws.lambda_.Function(\n    "example",\n    tracing_config={"mode": "Active"}',
-        ),
-        ("GH-CF-001", 'ordered_cache_behaviors=[{"viewer_protocol_policy": "redirect-to-https"}]'),
+        ("GH-ECS-002", 'container_definitions=json.dumps([{"readonlyRootFilesystem": True}])'),
+        ("GH-ALB-003", 'aws.lb.LoadBalancer("balancer", drop_invalid_header_fields=True)'),
+        ("GH-PUL-002", 'aws.Provider("main", allowed_account_ids=["123456789012"])'),
     ],
 )
 def test_explanation_has_rationale_sources_and_example(
@@ -46,6 +43,14 @@ def test_explanation_has_rationale_sources_and_example(
     assert example in text
     for part in (rule.title, f"Source: {rule.url}", *rule.upstream_ids()):
         assert part in text
+
+
+def test_every_control_has_a_violating_and_a_compliant_example() -> None:
+    text = Path(catalogue.__file__).with_name("examples.toml").read_text()
+    examples = tomllib.loads(text)
+    assert [*examples] == [rule.id for rule in catalogue.RULES]
+    for id, example in examples.items():
+        assert re.fullmatch(rf"# Violates {id}:\n.+\n# Complies:\n.+\n", example, re.DOTALL), id
 
 
 def test_unknown_control_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

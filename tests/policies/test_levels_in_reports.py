@@ -68,8 +68,8 @@ def test_disabled_control_is_skipped_in_junit(result: CheckResult) -> None:
     cases = {str(case.get("name")).split()[0]: case for case in root.iter("testcase")}
     for id in DISABLED:
         assert cases[id].find("skipped") is not None
-    # Disabled in staging by default.
-    assert cases["GH-S3-017"].find("skipped") is not None
+    # Needs account_stacks.
+    assert cases["GH-ACC-001"].find("skipped") is not None
     assert cases["GH-S3-003"].find("skipped") is None
     for suite in root:
         assert int(suite.get("skipped", "")) == len(suite.findall("testcase/skipped"))
@@ -81,7 +81,7 @@ def test_disabled_control_is_not_enabled_in_sarif(result: CheckResult) -> None:
     rules = {
         rule["id"]: rule.get("defaultConfiguration") for rule in run["tool"]["driver"]["rules"]
     }
-    for id in (*DISABLED, "GH-S3-017"):
+    for id in (*DISABLED, "GH-ACC-001"):
         assert rules[id]["enabled"] is False
     assert rules["GH-S3-010"] == {"enabled": True, "level": "warning"}
 

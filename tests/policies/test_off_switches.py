@@ -99,8 +99,8 @@ def test_environment_is_that_of_the_configuration(
 
 
 def test_account_of_a_provider_must_be_in_the_configuration(program: Path) -> None:
-    [finding] = [item for item in check(program, "live").findings if item.rule == "GH-PUL-002"]
+    [finding] = [item for item in check(program, "live").findings if item.rule == "GH-PUL-006"]
     assert (finding.severity, finding.blocks) == ("critical", True)
     assert "contains 111122223333" in finding.message
     (program / "policies.toml").write_text('accounts = ["482912345678", "111122223333"]\n')
-    assert "GH-PUL-002" not in {item.rule for item in check(program, "live").findings}
+    assert "GH-PUL-006" not in {item.rule for item in check(program, "live").findings}

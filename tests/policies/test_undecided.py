@@ -73,6 +73,20 @@ def outcomes(result: CheckResult, rules: Iterable[str]) -> set[tuple[str, str, s
     }
 
 
+def test_account_of_a_program_that_declares_none_is_its_own(judge: Judge) -> None:
+    result = judge(
+        """
+        user = aws.iam.User("user")
+        for name, principal in (("own", user.arn), ("other", "arn:aws:iam::999999999999:root")):
+            policy = pulumi.Output.json_dumps(
+                {"Statement": [allow("sts:AssumeRole", "*", Principal={"AWS": principal})]}
+            )
+            aws.iam.Role(name, assume_role_policy=policy)
+        """
+    )
+    assert outcomes(result, {"GH-IAM-004"}) == {("GH-IAM-004", "other", "undecided")}
+
+
 TABLE = """
 table = aws.dynamodb.Table(
     "orders", attributes=[{"name": "id", "type": "S"}], hash_key="id", opts=own

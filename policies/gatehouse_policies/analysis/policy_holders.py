@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import reduce
 from typing import Any
 
-from gatehouse_policies.analysis.iam.grammar import Document, parse
+from gatehouse_policies.analysis.iam.grammar import Document, DocumentError, parse
 from gatehouse_policies.analysis.iam.strangers import NETWORK, access, owner_of
 from gatehouse_policies.analysis.properties import (
     Properties,
@@ -20,7 +21,10 @@ from gatehouse_policies.analysis.type_tokens import aws
 # Property with the ARNs of the attached policies, keyed by resource type.
 ATTACHED_POLICIES = {
     **dict.fromkeys(
-        aws("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment"),
+        aws(
+            *("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment"),
+            "eks.AccessPolicyAssociation",
+        ),
         "policyArn",
     ),
     **dict.fromkeys(
@@ -149,7 +153,7 @@ def foreign_networks(document: Document, holder: Resource, stack: Stack) -> Iter
         if (id := name.removeprefix(NETWORK)) in stack.identifiers or id in holder.lists["accounts"]
     ]
     if len(own) < len(networks):
-        for party in access(document).others({*own, *holder.own_accounts()}):
+        for party in access(document).others(holder.own_accounts(*own)):
             if party.startswith(NETWORK):
                 yield (
                     f"a policy allows {party.removeprefix(NETWORK)}, which is not of the program "
@@ -158,13 +162,15 @@ def foreign_networks(document: Document, holder: Resource, stack: Stack) -> Iter
 
 
 _ORGANIZATION = re.compile(r"o-[a-z0-9]+")
-# The registry of an image, and the URL of a queue.
-_HOST = re.compile(r"(?:^|//)(\d{12})\.\S+\.amazonaws\.|\.amazonaws\.com(?:\.cn)?/(\d{12})(?=/|$)")
+# The registry of an image or a security group of another account, and the URL of a queue.
+_HOST = re.compile(
+    r"(?:^|//)(\d{12})(?:\.\S+\.amazonaws\.|/sg-)|\.amazonaws\.com(?:\.cn)?/(\d{12})(?=/|$)"
+)
 
 
 def parties_of(text: str) -> tuple[str, ...]:
     """The accounts and organizations that the value of an input names: as an ID, in an ARN, or in
-    the address of a registry or queue.
+    the address of a registry or queue, or before the ID of a security group.
     """
     if _ORGANIZATION.fullmatch(text) or (owner := owner_of(text)):
         return (text,) if _ORGANIZATION.fullmatch(text) else (owner,)
@@ -198,6 +204,24 @@ def documents_of(resource: Resource) -> Iterator[Document]:
                 yield parse(value)
     if unknown:
         raise UnknownPropertyError(unknown[0])
+
+
+IDENTITY_POLICIES = aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role")
+# Types with policies that grant nothing, or that people use.
+_OTHER_SCOPES = re.compile(r"aws:(organizations|ssoadmin|ec2/vpcEndpoint)")
+
+
+def documents_without_principals(holder: Resource) -> Iterator[Document]:
+    """The documents of a resource that name no principal, such as those of sessions and devices."""
+    if holder.type in IDENTITY_POLICIES:
+        yield from identity_documents(holder)
+    elif holder.type.startswith("aws:") and not _OTHER_SCOPES.match(holder.type):
+        with suppress(UnknownPropertyError, DocumentError):
+            for document in documents_of(holder):
+                if all(
+                    each.principals is each.not_principals is None for each in document.statements
+                ):
+                    yield document
 
 
 def is_document_input(type_: str, path: str) -> bool:

@@ -3,7 +3,7 @@
 References follow property dependencies, because IDs are unknown in the first preview.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any, TypeVar
@@ -20,12 +20,23 @@ from gatehouse_policies.analysis.type_tokens import aws
 
 Value = TypeVar("Value")
 _BUCKETS = aws("s3.Bucket")
+ACCOUNT_OF_CHECK = "gatehouse:account"
+"""The input of a provider without allowedAccountIds that has the account of invented ARNs."""
 
 # Output properties by which AWS resources refer to each other.
 _IDENTIFIERS = (
     *("id", "arn", "name", "bucket", "identifier", "clusterIdentifier", "keyId", "url"),
     "replicationGroupId",
 )
+
+
+class _UnknownAccounts(frozenset[str]):
+    """Some of the accounts of a program that declares none."""
+
+    def __contains__(self, name: object) -> bool:
+        if name and super().__contains__(name):
+            return True
+        raise UnknownPropertyError("provider.allowedAccountIds")
 
 
 @dataclass(frozen=True)
@@ -55,18 +66,20 @@ class Resource:
     settings: Mapping[str, float] = field(default_factory=dict)
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def own_accounts(self) -> frozenset[str]:
-        """The provider's allowedAccountIds, and the rule's list `accounts`.
+    def own_accounts(self, *others: str) -> Container[str]:
+        """The provider's allowedAccountIds, the rule's list `accounts`, and others.
 
-        Raises UnknownPropertyError if both are empty, so that a rule about external accounts is
-        undecided instead of passing.
+        If the provider and the rule name none, the account of a check is known, and another one
+        raises UnknownPropertyError, so that a rule about external accounts is undecided instead of
+        passing.
         """
         accounts = {*self.lists.get("accounts", ())}
         if self.provider and self.provider.has("allowedAccountIds"):
             accounts |= {*self.provider.decoded("allowedAccountIds").texts("allowedAccountIds")}
-        if not accounts:
-            raise UnknownPropertyError("provider.allowedAccountIds")
-        return frozenset(accounts)
+        if accounts:
+            return accounts.union(others)
+        account = self.provider.known_text(ACCOUNT_OF_CHECK) if self.provider else ""
+        return _UnknownAccounts({account, *others})
 
     def region(self) -> str:
         """The Region of the resource, "" if it is unknown."""

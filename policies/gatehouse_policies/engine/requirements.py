@@ -19,7 +19,7 @@ from gatehouse_policies.analysis.properties import UNKNOWN, Properties, is_unkno
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input, looks_secret
 from gatehouse_policies.analysis.token_formats import has_secret_format
-from gatehouse_policies.analysis.type_tokens import aws
+from gatehouse_policies.analysis.type_tokens import aws, class_name
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -47,6 +47,22 @@ def satisfies(
 
 def is_true(path: str) -> Requirement:
     return satisfies(path, lambda block, key: block.flag(key), "is not true", f"set {path}=True")
+
+
+def are_true(*paths: str) -> Requirement:
+    """All of the properties of a resource are true."""
+
+    def check(resource: Resource, _stack: Stack) -> CheckResults:
+        ordered = sorted(paths, key=resource.props.known, reverse=True)  # the unknown ones last
+        names = list[str]()
+        for path in ordered:
+            if (names and not resource.props.known(path)) or resource.props.flag(path):
+                continue
+            names.append(path)
+        if names:
+            yield f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not true"
+
+    return Requirement(check, f"set {', '.join(f'{path}=True' for path in paths)}")
 
 
 def is_not_false(path: str) -> Requirement:
@@ -295,14 +311,14 @@ def has_resource(
     resource_class: str,
     prop: str,
     *requirements: Requirement,
-    missing: str | Violation,
+    missing: str | Violation | None,
     owner: str = "",
 ) -> Requirement:
     """Another resource refers to the resource, and meets the requirements. For stack rules.
 
     resource_class: class of the other resource, such as "s3.BucketPolicy".
     prop: its property that refers to the resource.
-    missing: the message if no other resource refers to the resource.
+    missing: the message if no other resource refers to the resource. None if that is compliant.
     owner: class of the resource, if the rule also evaluates the other resource, which can refer to
         a resource that the program does not manage.
     """
@@ -314,23 +330,26 @@ def has_resource(
                     yield from requirement.violations(resource, stack)
             return
         others = stack.referencing(resource, aws(resource_class), prop)
-        if not others:
-            yield missing
+        if not others and missing is not None:
+            yield missing if isinstance(missing, Violation) else Violation(missing, added.remedy)
         for other in others:
             subject = replace(other, settings=resource.settings, lists=resource.lists)
             for requirement in requirements:
                 for result in requirement.violations(subject, stack):
-                    yield _of_other(result, other.name)
+                    yield _of_other(result, other)
 
     added = Requirement(check, f"add an aws.{resource_class}")
+    settings = [each for each in requirements if not each.remedy.startswith("remove ")]
+    added = replace(added, remedy=joined_remedies((added, *settings)))
     return replace(added, remedy=joined_remedies((added, *requirements)))
 
 
-def _of_other(result: str | Violation | Undecided, name: str) -> str | Violation | Undecided:
+def _of_other(result: str | Violation | Undecided, other: Resource) -> str | Violation | Undecided:
     """The result for the resource to which another resource refers."""
-    if isinstance(result, Violation):
-        return replace(result, message=f"{result.message} in {name}")
-    return result
+    if not isinstance(result, Violation):
+        return result
+    remedy = f"{result.remedy} in the {class_name(other.type)}"
+    return replace(result, message=f"{result.message} in {other.name}", remedy=remedy)
 
 
 def _require_strings(function: str, path: str, *values: object) -> None:

@@ -5,10 +5,13 @@ in `rules`.
 """
 
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from datetime import date
 from enum import StrEnum
+from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from gatehouse_policies.analysis.properties import UnknownPropertyError
@@ -70,9 +73,11 @@ class Control:
     """Metadata of a rule.
 
     id: stable ID, such as "GH-S3-001".
-    title: the required state, as a statement.
+    title: the required state, as a statement. The controls of this distribution have their texts
+        (title, remedy, rationale, url, upstream) in controls.toml.
     remedy: the change that fixes a violation, in the imperative. Default: the remedies of the
         requirements.
+    rationale: what happens if the control is not met.
     severity: impact of a violation. Default: medium.
     types: type tokens of the resources to evaluate, one at a time. If empty, the rule evaluates
         every resource.
@@ -100,11 +105,12 @@ class Control:
 
     id: str
     _: KW_ONLY
-    title: str
+    title: str = ""
     remedy: str = ""
+    rationale: str = ""
     severity: Severity = "medium"
     types: tuple[str, ...]
-    url: str
+    url: str = ""
     levels: str = ""
     upstream: str = ""
     pack: Literal["security", "resilience"] = "security"
@@ -200,6 +206,12 @@ def joined_remedies(requirements: Iterable[Requirement]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+@cache
+def _texts() -> dict[str, dict[str, str]]:
+    """The texts of the controls of this distribution, by ID."""
+    return tomllib.loads(Path(__file__).parents[1].joinpath("controls.toml").read_text("utf-8"))
+
+
 class _Declaration(Control):
     """A control whose check is a decorated function, or requirements."""
 
@@ -207,6 +219,9 @@ class _Declaration(Control):
 
     def rule(self, check: StackCheck) -> Rule:
         metadata = {item.name: getattr(self, item.name) for item in fields(self)}
+        if not self.title and self.id not in _texts():
+            raise ValueError(f"{self.id}: title is missing")
+        metadata |= _texts().get(self.id, {})
         return Rule(**metadata, scope=self.scope, check=check)
 
     def requires(
@@ -220,10 +235,11 @@ class _Declaration(Control):
 
         def check_all(resource: Resource, stack: Stack) -> CheckResults:
             for requirement in requirements if when is None or when(resource) else ():
-                check = requirement.check if self.remedy else requirement.violations
+                check = requirement.check if rule.remedy else requirement.violations
                 yield from check(resource, stack)
 
-        return replace(self.rule(check_all), remedy=self.remedy or joined_remedies(requirements))
+        rule = self.rule(check_all)
+        return rule if rule.remedy else replace(rule, remedy=joined_remedies(requirements))
 
 
 class resource_rule(_Declaration):  # a decorator

@@ -142,7 +142,7 @@ def _answer(request: Request, file: Path) -> dict[str, Any]:
         )
         account = _account(deployment)
         answer["account"] = account if provider.uses_account and account != request.account else ""
-        Messages.of(without_invented(deployment)).write(file)
+        Messages.of(without_invented(deployment), request.account).write(file)
     except CheckError as error:
         answer["error"] = error.message
     except Exception:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pulumi.runtime.proto import analyzer_pb2 as proto
 
+from gatehouse_policies.analysis.resources import ACCOUNT_OF_CHECK
 from gatehouse_policies.program.types import Deployment, Registration, Resource
 from gatehouse_policies.program.values import properties, seconds
 
@@ -37,8 +38,9 @@ class Messages:
     unevaluated: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, deployment: Deployment) -> "Messages":
-        encoder = _Encoder(deployment)
+    def of(cls, deployment: Deployment, account: str = "") -> "Messages":
+        """account: that of invented ARNs, for providers without allowedAccountIds."""
+        encoder = _Encoder(deployment, account)
         resources = (_stack(deployment), *deployment.resources)
         return cls(
             deployment.project,
@@ -89,7 +91,8 @@ class Messages:
 
 
 class _Encoder:
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, account: str) -> None:
+        invented = {ACCOUNT_OF_CHECK: account}
         self._root = deployment.stack_urn
         used = {_provider_urn(resource.registration) for resource in deployment.resources}
         self._providers = {
@@ -97,7 +100,12 @@ class _Encoder:
                 urn=provider.urn,
                 type=provider.type,
                 name=provider.name,
-                properties=properties(provider.inputs, provider.secret_inputs),
+                properties=properties(
+                    provider.inputs
+                    if provider.inputs.get("allowedAccountIds")
+                    else {**invented, **provider.inputs},
+                    provider.secret_inputs,
+                ),
             )
             for provider in (resource.registration for resource in deployment.resources)
             if provider.urn in used

@@ -70,7 +70,8 @@ def _resource(urn: str, group: Sequence[Finding]) -> str:
 
 
 def _more(finding: Finding) -> str:
-    why = frameworks.rationales().get(finding.rule, "") if finding.outcome == "violation" else ""
+    control = catalogue.find(finding.rule) if finding.outcome == "violation" else None
+    why = control.rationale if control else ""
     fix = f"<br>→ {escape(finding.remedy)}" if finding.remedy else ""
     return fix + (f'<br><span class="muted">{escape(why)}</span>' if why else "")
 

@@ -95,7 +95,7 @@ def _rule(policy: Control, level: Level) -> dict[str, Any]:
     return {
         "id": policy.id,
         "shortDescription": {"text": policy.title},
-        "fullDescription": {"text": frameworks.rationales().get(policy.id, policy.title)},
+        "fullDescription": {"text": policy.rationale or policy.title},
         "help": {"text": f"Fix: {policy.remedy}"},
         "helpUri": policy.url,
         "defaultConfiguration": {

@@ -7,6 +7,7 @@ the configuration file lists.
 
 from functools import partial
 
+from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import STACK, aws
 from gatehouse_policies.engine.requirements import (
@@ -14,6 +15,7 @@ from gatehouse_policies.engine.requirements import (
     is_exactly,
     is_not_false,
     is_true,
+    satisfies,
     where,
 )
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
@@ -31,23 +33,15 @@ def manages_account(resource: Resource) -> bool:
     return f"{project}/{stack}" in resource.lists["account_stacks"]
 
 
-@_account_rule(
-    "GH-S3-002",
-    title="S3 Block Public Access is enabled for the account",
-    remedy="add an aws.s3.AccountPublicAccessBlock with all four settings True",
-    severity="high",
-    levels="AMM",
-    upstream="S3.1 3.1.4",
-    url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/configuring-block-public-access-account.html",
-)
+@_account_rule("GH-S3-002", severity="high", levels="AMM")
 def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
     blocks = stack.of_type(aws("s3.AccountPublicAccessBlock"))
     if not blocks and manages_account(root):
         yield "the program has no AccountPublicAccessBlock"
     for block in blocks:
-        for flag in PUBLIC_ACCESS_FLAGS:
-            if not block.props.flag(flag):
-                yield f"{flag} is not true in {block.name}"
+        flags = [flag for flag in PUBLIC_ACCESS_FLAGS if not block.props.flag(flag)]
+        if flags:
+            yield f"{', '.join(flags)} is not true in {block.name}"
 
 
 _BASELINE = {
@@ -59,16 +53,7 @@ _BASELINE = {
 }
 
 
-@_account_rule(
-    "GH-ACC-001",
-    title="AWS Config, GuardDuty, Security Hub and IAM Access Analyzer are enabled",
-    remedy="add the resource, or remove the stack from account_stacks in the configuration file",
-    severity="high",
-    levels="-AM",
-    needs="account_stacks",
-    upstream="Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1",
-    url="https://docs.aws.amazon.com/securityhub/latest/userguide/fsbp-standard.html",
-)
+@_account_rule("GH-ACC-001", severity="high", levels="-AM", needs="account_stacks")
 def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
     if not manages_account(root):
         return
@@ -79,22 +64,43 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
 
 _PUBLIC_SHARING = "/ssm/documents/console/public-sharing-permission"
 
+
+def _names_findings(filter: Properties) -> bool:
+    """True if a filter of GuardDuty selects findings by other values than their severity."""
+    return any(
+        criterion.text("field") != "severity"
+        and (criterion.has("equals") or criterion.has("matches"))
+        for criterion in filter.block("findingCriteria").blocks("criterions")
+    )
+
+
 protections_are_enabled = resource_rule(
     "GH-ACC-003",
-    title="The program does not disable protections of the account",
     severity="high",
     types=aws(
-        *("cfg.RecorderStatus", "guardduty.Detector", "ebs.EncryptionByDefault"),
+        *(
+            "cfg.RecorderStatus",
+            "guardduty.Detector",
+            "guardduty.Filter",
+            "ebs.EncryptionByDefault",
+        ),
         *("ebs.SnapshotBlockPublicAccess", "ec2.ImageBlockPublicAccess"),
         *("ec2.InstanceMetadataDefaults", "emr.BlockPublicAccessConfiguration"),
         "ssm.ServiceSetting",
     ),
     levels="AMM",
-    upstream="CKV_AWS_106",
-    url="https://docs.aws.amazon.com/ebs/latest/userguide/block-public-access-snapshots.html",
 ).requires(
     for_types(aws("cfg.RecorderStatus"), is_true("isEnabled")),
     for_types(aws("guardduty.Detector"), is_not_false("enable")),
+    for_types(
+        aws("guardduty.Filter"),
+        satisfies(
+            "action",
+            lambda each, key: each.text(key) != "ARCHIVE" or _names_findings(each),
+            "archives findings of all kinds and resources",
+            "limit the filter to kinds or resources with equals or matches",
+        ),
+    ),
     for_types(aws("ebs.EncryptionByDefault"), is_not_false("enabled")),
     for_types(
         aws("ebs.SnapshotBlockPublicAccess"),
@@ -111,17 +117,7 @@ protections_are_enabled = resource_rule(
 )
 
 
-@stack_rule(
-    "GH-ACC-002",
-    title="AWS Config recorders are started and record all supported resource types",
-    remedy=(
-        "remove recordingGroup.allSupported=False and resourceTypes, and add an "
-        "aws.cfg.RecorderStatus with isEnabled=True"
-    ),
-    types=aws("cfg.Recorder"),
-    upstream="Config.1 4.3 CKV2_AWS_45",
-    url="https://docs.aws.amazon.com/config/latest/developerguide/select-resources.html",
-)
+@stack_rule("GH-ACC-002", types=aws("cfg.Recorder"))
 def recorder_is_complete(recorder: Resource, stack: Stack) -> CheckResults:
     group = recorder.props.block("recordingGroup")
     strategies = {block.text("useOnly") for block in group.blocks("recordingStrategies")}
@@ -134,14 +130,7 @@ def recorder_is_complete(recorder: Resource, stack: Stack) -> CheckResults:
         yield "no RecorderStatus starts the recorder"
 
 
-@_account_rule(
-    "GH-COST-001",
-    title="Budgets notify people of actual and forecasted cost",
-    remedy="add an aws.budgets.Budget that notifies subscribers of ACTUAL and FORECASTED cost",
-    severity="low",
-    pack="resilience",
-    url="https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html",
-)
+@_account_rule("GH-COST-001", severity="low", pack="resilience")
 def costs_are_monitored(root: Resource, stack: Stack) -> CheckResults:
     budgets = stack.of_type(aws("budgets.Budget"))
     notified = set() if budgets or manages_account(root) else {"ACTUAL", "FORECASTED"}

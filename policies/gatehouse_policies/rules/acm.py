@@ -7,16 +7,8 @@ from gatehouse_policies.engine.rule import CheckResults, stack_rule
 
 @stack_rule(
     "GH-ACM-001",
-    title="ACM certificates use DNS validation, strong keys and no wildcards",
-    remedy=(
-        'set validationMethod="DNS" and keyAlgorithm="EC_prime256v1", leave transparency '
-        "logging on, and list each host name, or forward all names of the wildcard with one "
-        "listener rule"
-    ),
     types=aws("acm.Certificate"),
     settings={"wildcards_allowed": {"dev": 1, "staging": 1, "prod": 0}},
-    upstream="ACM.2 CKV_AWS_234 CKV2_AWS_71",
-    url="https://docs.aws.amazon.com/acm/latest/userguide/dns-validation.html",
 )
 def certificate_is_secure(certificate: Resource, stack: Stack) -> CheckResults:
     props = certificate.props

@@ -14,12 +14,10 @@ from gatehouse_policies.engine.requirements import (
     is_true,
     satisfies,
 )
-from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 
-_GUIDE = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application"
 _balancer_rule = partial(resource_rule, types=aws("lb.LoadBalancer"))
 _listener_rule = partial(resource_rule, types=aws("lb.Listener"))
-_ATTRIBUTES = f"{_GUIDE}/edit-load-balancer-attributes.html"
 
 # Attributes of a listener that set or remove response headers.
 _HSTS = "routingHttpResponseStrictTransportSecurityHeaderValue"
@@ -60,17 +58,7 @@ def _is_public(balancer: Resource, stack: Stack) -> bool:
     )
 
 
-@_listener_rule(
-    "GH-ALB-001",
-    title="HTTP listeners redirect to HTTPS",
-    remedy=(
-        'set every defaultAction of the HTTP listener to a redirect with protocol="HTTPS" '
-        'and statusCode="HTTP_301"'
-    ),
-    severity="high",
-    upstream="ELB.1 ELB.18 CKV2_AWS_20 CKV_AWS_2",
-    url=f"{_GUIDE}/create-http-listener.html",
-)
+@_listener_rule("GH-ALB-001", severity="high")
 def http_redirects_to_https(listener: Resource) -> CheckResults:
     # The provider's default is HTTP. Network Load Balancers set other protocols, and Gateway Load
     # Balancers neither a protocol nor a port.
@@ -83,17 +71,7 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
         yield "the HTTP listener has no default action"
 
 
-@stack_rule(
-    "GH-ALB-011",
-    title="Rules of HTTP listeners redirect to HTTPS",
-    remedy=(
-        'set every action of the rule to a redirect with protocol="HTTPS", or move the rule '
-        "to the HTTPS listener"
-    ),
-    severity="high",
-    types=aws("lb.ListenerRule"),
-    url=f"{_GUIDE}/listener-rules.html",
-)
+@stack_rule("GH-ALB-011", severity="high", types=aws("lb.ListenerRule"))
 def rules_of_http_listeners_redirect(rule: Resource, stack: Stack) -> CheckResults:
     listeners = stack.referenced_by(rule, "listenerArn", aws("lb.Listener"))
     if not any(_protocol(listener) == "HTTP" for listener in listeners):
@@ -116,18 +94,7 @@ _PLAINTEXT_PORTS = ("21", "23", "25", "80", "110", "143", "389", "1883", "8000",
 
 
 @stack_rule(
-    "GH-ALB-012",
-    title=(
-        "Internet-facing Network Load Balancers do not use TCP listeners for protocols "
-        "without encryption"
-    ),
-    remedy=(
-        'set protocol="TLS" with a certificate, or use a port of an encrypted protocol, such as 443'
-    ),
-    severity="high",
-    types=aws("lb.Listener"),
-    lists={"ports": _PLAINTEXT_PORTS},
-    url="https://docs.aws.amazon.com/elasticloadbalancing/latest/network/create-tls-listener.html",
+    "GH-ALB-012", severity="high", types=aws("lb.Listener"), lists={"ports": _PLAINTEXT_PORTS}
 )
 def tcp_listeners_use_encrypted_protocols(listener: Resource, stack: Stack) -> CheckResults:
     if _protocol(listener) not in ("TCP", "TCP_UDP"):
@@ -139,13 +106,7 @@ def tcp_listeners_use_encrypted_protocols(listener: Resource, stack: Stack) -> C
         yield f"the TCP listener uses port {listener.props.text('port')}"
 
 
-tls_policy_is_current = _listener_rule(
-    "GH-ALB-002",
-    title="HTTPS listeners accept TLS 1.2 and 1.3 only",
-    severity="high",
-    upstream="ELB.17 CKV_AWS_103 CKV2_AWS_74",
-    url=f"{_GUIDE}/describe-ssl-policies.html",
-).requires(
+tls_policy_is_current = _listener_rule("GH-ALB-002", severity="high").requires(
     has_format(
         "sslPolicy",
         _STRONG_POLICY,
@@ -156,21 +117,12 @@ tls_policy_is_current = _listener_rule(
 )
 
 
-invalid_headers_are_dropped = _balancer_rule(
-    "GH-ALB-003",
-    title="Application Load Balancers drop invalid header fields",
-    levels="MMM",
-    upstream="ELB.4 CKV_AWS_131",
-    url=_ATTRIBUTES,
-).requires(is_true("dropInvalidHeaderFields"), when=_is_application_load_balancer)
+invalid_headers_are_dropped = _balancer_rule("GH-ALB-003", levels="MMM").requires(
+    is_true("dropInvalidHeaderFields"), when=_is_application_load_balancer
+)
 
 
-access_logging_is_enabled = _balancer_rule(
-    "GH-ALB-004",
-    title="Load balancers have access logging enabled",
-    upstream="ELB.5 4.10 CKV_AWS_91 ELB2",
-    url=f"{_GUIDE}/load-balancer-access-logs.html",
-).requires(
+access_logging_is_enabled = _balancer_rule("GH-ALB-004").requires(
     is_true("accessLogs.enabled"),
     # Gateway Load Balancers have no access logs.
     when=lambda balancer: balancer.props.text("loadBalancerType") != "gateway",
@@ -178,35 +130,18 @@ access_logging_is_enabled = _balancer_rule(
 
 
 deletion_protection_is_enabled = _balancer_rule(
-    "GH-ALB-005",
-    title="Load balancers have deletion protection enabled",
-    levels="-AM",
-    pack="resilience",
-    upstream="ELB.6 CKV_AWS_150",
-    url=_ATTRIBUTES,
+    "GH-ALB-005", levels="-AM", pack="resilience"
 ).requires(is_true("enableDeletionProtection"))
 
 
-desync_mitigation_is_enabled = _balancer_rule(
-    "GH-ALB-006",
-    title="Application Load Balancers use defensive or strictest desync mitigation",
-    levels="MMM",
-    upstream="ELB.12 CKV_AWS_328",
-    url=f"{_ATTRIBUTES}#desync-mitigation-mode",
-).requires(
+desync_mitigation_is_enabled = _balancer_rule("GH-ALB-006", levels="MMM").requires(
     is_exactly("desyncMitigationMode", "defensive", "strictest", default="defensive"),
     when=_is_application_load_balancer,
 )
 
 
 @_balancer_rule(
-    "GH-ALB-007",
-    title="Load balancers use at least two Availability Zones",
-    remedy="specify subnets in at least two Availability Zones",
-    pack="resilience",
-    settings={"zones_min": {"dev": 2, "staging": 2, "prod": 2}},
-    upstream="ELB.13",
-    url=f"{_GUIDE}/application-load-balancers.html#load-balancer-subnets",
+    "GH-ALB-007", pack="resilience", settings={"zones_min": {"dev": 2, "staging": 2, "prod": 2}}
 )
 def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
     count = max(balancer.props.size("subnets"), balancer.props.size("subnetMappings"))
@@ -214,16 +149,7 @@ def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
         yield f"the load balancer has fewer than {balancer.settings['zones_min']:g} subnets"
 
 
-@stack_rule(
-    "GH-ALB-008",
-    title="Internet-facing load balancers have a web ACL that fails closed",
-    remedy="add an aws.wafv2.WebAclAssociation, and remove enableWafFailOpen=True",
-    severity="high",
-    types=aws("lb.LoadBalancer"),
-    levels="AMM",
-    upstream="ELB.16 CKV2_AWS_28",
-    url="https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-associating-aws-resource.html",
-)
+@stack_rule("GH-ALB-008", severity="high", types=aws("lb.LoadBalancer"), levels="AMM")
 def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
     if not _is_application_load_balancer(balancer) or not _is_public(balancer, stack):
         return
@@ -235,18 +161,11 @@ def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
 
 @stack_rule(
     "GH-ALB-009",
-    title="Target groups have a health check path and use TLS",
-    remedy=(
-        'set healthCheck with a path, and protocol="HTTPS" on the target group and its health '
-        "check; a self-signed certificate that the target creates is sufficient"
-    ),
     types=aws("lb.TargetGroup"),
     # "The load balancer does not validate these certificates":
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
     levels="AAM",
     settings={"tls_required": {"dev": 0, "staging": 0, "prod": 1}},
-    upstream="ELB.22 CKV_AWS_261 CKV_AWS_378",
-    url=f"{_GUIDE}/target-group-health-checks.html",
 )
 def targets_have_health_check_and_tls(group: Resource, stack: Stack) -> CheckResults:
     if group.props.text("targetType") == "lambda":
@@ -254,30 +173,29 @@ def targets_have_health_check_and_tls(group: Resource, stack: Stack) -> CheckRes
     health = group.props.block("healthCheck")
     protocol = _protocol(group, "")
     if not health.flag("enabled", True):
-        yield "healthCheck is disabled"
+        yield Violation("healthCheck is disabled", "remove healthCheck.enabled=False")
     elif protocol in ("HTTP", "HTTPS") and not health.has("path"):
-        yield "healthCheck has no path"
-    plain = protocol == "HTTP" or (protocol == "TCP" and not _passes_tls_through(group, stack))
+        yield Violation("healthCheck has no path", "set healthCheck.path")
+    plain = protocol in ("HTTP", "TCP") and not _passes_traffic_through(group, stack)
     if group.settings["tls_required"] and plain:
         yield "protocol does not use TLS"
 
 
-def _passes_tls_through(group: Resource, stack: Stack) -> bool:
-    """True for an Application Load Balancer as the target, and for targets that decrypt the traffic
-    of TCP listeners, whose ports GH-ALB-012 evaluates.
+def _passes_traffic_through(group: Resource, stack: Stack) -> bool:
+    """True for an Application Load Balancer as the target, and for targets of listeners without
+    TLS, which GH-ALB-001, GH-ALB-011 and GH-ALB-012 evaluate.
     """
     listeners = stack.referencing(group, aws("lb.Listener"), "defaultActions")
+    for rule in stack.referencing(group, aws("lb.ListenerRule"), "actions"):
+        listeners += stack.referenced_by(rule, "listenerArn", aws("lb.Listener"))
     protocols = {_protocol(listener) for listener in listeners}
-    return group.props.text("targetType") == "alb" or protocols == {"TCP"}
+    return group.props.text("targetType") == "alb" or bool(
+        protocols and protocols <= {"HTTP", "TCP"}
+    )
 
 
 classic_load_balancers_use_tls = resource_rule(
-    "GH-ALB-014",
-    title="Internet-facing Classic Load Balancers use HTTPS or TLS",
-    severity="high",
-    types=aws("elb.LoadBalancer"),
-    upstream="ELB.3",
-    url="https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/elb-listener-config.html",
+    "GH-ALB-014", severity="high", types=aws("elb.LoadBalancer")
 ).requires(
     satisfies(
         "listeners[].lbProtocol",
@@ -296,12 +214,7 @@ def _max_age_s(header: str) -> int:
 
 
 responses_have_security_headers = _listener_rule(
-    "GH-ALB-010",
-    title="HTTPS listeners add security headers to every response",
-    strict=True,
-    severity="low",
-    levels="AAM",
-    url=f"{_GUIDE}/header-modification.html",
+    "GH-ALB-010", strict=True, severity="low", levels="AAM"
 ).requires(
     satisfies(
         _HSTS,
@@ -318,13 +231,7 @@ responses_have_security_headers = _listener_rule(
 )
 
 
-@stack_rule(
-    "GH-ALB-013",
-    title="Internet-facing Application Load Balancers set X-Forwarded-For themselves",
-    remedy="remove xffHeaderProcessingMode",
-    types=aws("lb.LoadBalancer"),
-    url=f"{_GUIDE}/x-forwarded-headers.html",
-)
+@stack_rule("GH-ALB-013", types=aws("lb.LoadBalancer"))
 def client_addresses_are_not_preserved(balancer: Resource, stack: Stack) -> CheckResults:
     # CloudFront sets the header for an internal load balancer behind a VPC origin.
     preserves = balancer.props.text("xffHeaderProcessingMode") == "preserve"

@@ -18,15 +18,8 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import CheckResults, Requirement, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
 
-_GUIDE = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
-
-
 access_logging_is_enabled = resource_rule(
-    "GH-API-001",
-    title="API Gateway stages have access logging enabled",
-    types=aws("apigateway.Stage", "apigatewayv2.Stage"),
-    upstream="APIGateway.9 4.10 CKV_AWS_76 APIG1",
-    url=f"{_GUIDE}/set-up-logging.html",
+    "GH-API-001", types=aws("apigateway.Stage", "apigatewayv2.Stage")
 ).requires(is_set("accessLogSettings.destinationArn"))
 
 
@@ -39,13 +32,9 @@ _SHARING_METHODS = tuple(
 
 @stack_rule(
     "GH-API-002",
-    title="API Gateway routes have an authorizer",
-    remedy="set an authorizer, or add the route to `public_routes` in the configuration file",
     severity="high",
     types=aws("apigateway.Method", "apigatewayv2.Route"),
     lists={"public": _SHARING_METHODS},
-    upstream="APIGateway.8 CKV_AWS_59 CKV_AWS_309 APIG4",
-    url=f"{_GUIDE}/apigateway-control-access-to-api.html",
 )
 def routes_have_authorizer(route: Resource, stack: Stack) -> CheckResults:
     is_rest = route.type in aws("apigateway.Method")
@@ -77,21 +66,15 @@ def _receives_authorized_messages(route: Resource, key: str, stack: Stack) -> bo
     return not apis or any(item.props.text("routeKey") == "$connect" for item in routes)
 
 
-_BODY_METHODS = name_set("get put post delete patch head trace x-amazon-apigateway-any-method")
+_ANY_METHOD = "x-amazon-apigateway-any-method"
+_BODY_METHODS = name_set(f"get put post delete patch head trace {_ANY_METHOD}")
 
 
 @resource_rule(
     "GH-API-006",
-    title="APIs that are defined by an OpenAPI document or by quick create have authorizers",
-    remedy=(
-        "set `security` in each operation of the OpenAPI document, with a security scheme that has "
-        "x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target with Route "
-        "and Integration resources"
-    ),
     severity="high",
     types=aws("apigateway.RestApi", "apigatewayv2.Api"),
     lists={"public": ()},
-    url=f"{_GUIDE}/api-gateway-swagger-extensions.html",
 )
 def defined_routes_have_authorizer(api: Resource) -> CheckResults:
     is_rest = api.type in aws("apigateway.RestApi")
@@ -108,7 +91,7 @@ def defined_routes_have_authorizer(api: Resource) -> CheckResults:
     for path in paths.names():
         operations = paths.block(path)
         for method in operations.names():
-            route = f"{method.upper()} {path}"
+            route = f"{'ANY' if method == _ANY_METHOD else method.upper()} {path}"
             if method.lower() not in _BODY_METHODS or route in api.lists["public"]:
                 continue
             operation = operations.block(method)
@@ -131,17 +114,7 @@ def _authorizes(scheme: Properties) -> bool:
 
 
 @stack_rule(
-    "GH-API-003",
-    title="APIs are protected by a web ACL",
-    remedy=(
-        "associate a web ACL with the stage; for an HTTP API, add an "
-        "aws.cloudfront.Distribution with webAclId"
-    ),
-    severity="high",
-    types=aws("apigateway.Stage", "apigatewayv2.Api"),
-    levels="AMM",
-    upstream="APIGateway.4 CKV2_AWS_29 APIG3",
-    url=f"{_GUIDE}/apigateway-control-access-aws-waf.html",
+    "GH-API-003", severity="high", types=aws("apigateway.Stage", "apigatewayv2.Api"), levels="AMM"
 )
 def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
     if api.type in aws("apigateway.Stage"):
@@ -163,13 +136,10 @@ def _accepts_current_tls(path: str) -> Requirement:
 
 custom_domain_uses_current_tls = resource_rule(
     "GH-API-004",
-    title="APIs use a custom domain name with TLS 1.2 or later",
     strict=True,
     types=aws(
         "apigateway.RestApi", "apigatewayv2.Api", "apigateway.DomainName", "apigatewayv2.DomainName"
     ),
-    upstream="CKV_AWS_206",
-    url=f"{_GUIDE}/apigateway-custom-domain-tls-version.html",
 ).requires(
     for_types(aws("apigateway.RestApi", "apigatewayv2.Api"), is_true("disableExecuteApiEndpoint")),
     for_types(aws("apigateway.DomainName"), _accepts_current_tls("securityPolicy")),
@@ -181,11 +151,7 @@ custom_domain_uses_current_tls = resource_rule(
 
 
 stage_settings_are_secure = resource_rule(
-    "GH-API-005",
-    title="REST API stages have throttling, tracing and validation, and do not log bodies",
-    types=aws("apigateway.MethodSettings", "apigateway.Stage", "apigateway.Method"),
-    upstream="APIGateway.3 APIGateway.5 CKV_AWS_276 CKV_AWS_308 CKV_AWS_73 CKV2_AWS_53 APIG2",
-    url=f"{_GUIDE}/api-gateway-request-throttling.html",
+    "GH-API-005", types=aws("apigateway.MethodSettings", "apigateway.Stage", "apigateway.Method")
 ).requires(
     for_types(aws("apigateway.Stage"), is_true("xrayTracingEnabled")),
     where(
@@ -213,12 +179,7 @@ stage_settings_are_secure = resource_rule(
 
 
 apis_use_no_api_keys = resource_rule(
-    "GH-API-007",
-    title="AppSync APIs do not authenticate clients with API keys",
-    severity="high",
-    types=aws("appsync.GraphQLApi", "appsync.Api"),
-    upstream="AppSync.5",
-    url="https://docs.aws.amazon.com/appsync/latest/devguide/security-authz.html",
+    "GH-API-007", severity="high", types=aws("appsync.GraphQLApi", "appsync.Api")
 ).requires(
     is_not("authenticationType", "api_key"),
     is_not("additionalAuthenticationProviders[].authenticationType", "api_key"),

@@ -13,35 +13,26 @@ from gatehouse_policies.lists import name_set
 from gatehouse_policies.rules.rds import is_read_replica
 from gatehouse_policies.rules.s3 import EPHEMERAL, STATIC_FILES, is_replica, purpose
 
-_GUIDE = "https://docs.aws.amazon.com/aws-backup/latest/devguide"
 _DAILY = re.compile(r"cron\(\S+ \S+ (\*|\?|\*/1|1/1) \* (\?|\*) \*\)|rate\((1 day|\d+ hours?)\)")
 
 
-vault_uses_customer_key = resource_rule(
-    "GH-BAK-001",
-    title="Backup vaults are encrypted with a customer managed key",
-    types=aws("backup.Vault"),
-    upstream="CKV_AWS_166",
-    url=f"{_GUIDE}/encryption.html",
-).requires(is_customer_key("kmsKeyArn"))
+vault_uses_customer_key = resource_rule("GH-BAK-001", types=aws("backup.Vault")).requires(
+    is_customer_key("kmsKeyArn")
+)
 
 
 @stack_rule(
     "GH-BAK-002",
-    title="Backup vaults are locked against deletion of recovery points",
-    remedy=(
-        "add an aws.backup.VaultLockConfiguration with minRetentionDays, and an "
-        "aws.backup.VaultPolicy that denies backup:DeleteRecoveryPoint to everyone"
-    ),
     severity="high",
     types=aws("backup.Vault"),
     levels="-AM",
-    url=f"{_GUIDE}/vault-lock.html",
+    settings={"days_min": {"dev": 1, "staging": 1, "prod": 7}},
 )
 def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
     locks = stack.referencing(vault, aws("backup.VaultLockConfiguration"), "backupVaultName")
-    if not any(lock.props.number("minRetentionDays") > 0 for lock in locks):
-        yield "the vault has no VaultLockConfiguration with minRetentionDays"
+    days_min = vault.settings["days_min"]
+    if not any(lock.props.number("minRetentionDays") >= days_min for lock in locks):
+        yield f"no VaultLockConfiguration has minRetentionDays of {days_min:g} or more"
     policies = stack.referencing(vault, aws("backup.VaultPolicy"), "backupVaultName")
     documents = [parse(policy.props.value("policy")) for policy in policies]
     if not any(document.denies_everyone("backup:DeleteRecoveryPoint") for document in documents):
@@ -50,18 +41,12 @@ def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
 
 @stack_rule(
     "GH-BAK-003",
-    title="Backup plans create daily backups, retain them and copy them to another Region",
     strict=True,
-    remedy=(
-        "add a rule with a daily schedule, a sufficient lifecycle.deleteAfter, and "
-        "copyActions to another Region"
-    ),
     severity="high",
     types=aws("backup.Plan"),
     levels="-AM",
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
-    url=f"{_GUIDE}/creating-a-backup-plan.html",
 )
 def plan_creates_daily_copies(plan: Resource, stack: Stack) -> CheckResults:
     days_min = plan.settings["days_min"]
@@ -114,26 +99,17 @@ _ARN_OF_ALL = by_token(
         "dynamodb.Table": ("dynamodb", "table/*"),
         "s3.Bucket": ("s3", "*"),
         "efs.FileSystem": ("elasticfilesystem", "file-system/*"),
-        "ebs.Volume": ("ec2", "volume/*"),
-        "ec2.Instance": ("ec2", "instance/*"),
     }
 )
 
 
 @stack_rule(
     "GH-BAK-004",
-    title="Databases, tables, buckets and file systems are in a backup selection",
     strict=True,
-    remedy=(
-        "add the resource or one of its tags to an aws.backup.Selection, or enable an "
-        "aws.efs.BackupPolicy for a file system"
-    ),
     severity="high",
     types=aws("rds.Instance", "rds.Cluster", "dynamodb.Table", "s3.Bucket", "efs.FileSystem"),
     levels="-AM",
     pack="resilience",
-    upstream="RDS.26 DynamoDB.4 EFS.2 CKV2_AWS_8 CKV2_AWS_18",
-    url=f"{_GUIDE}/assigning-resources.html",
 )
 def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:
     excluded = purpose(store) in _EXCLUDED.get(store.type, ())
@@ -215,68 +191,8 @@ _DEPRECATED_EVENTS = name_set(
 )
 
 
-@resource_rule(
-    "GH-BAK-005",
-    title="Vault notifications use events that AWS Backup sends",
-    remedy=(
-        "use BACKUP_JOB_COMPLETED with a filter on State, or an EventBridge rule for Backup "
-        "Job State Change"
-    ),
-    types=aws("backup.VaultNotifications"),
-    pack="resilience",
-    url=f"{_GUIDE}/API_PutBackupVaultNotifications.html",
-)
+@resource_rule("GH-BAK-005", types=aws("backup.VaultNotifications"), pack="resilience")
 def vault_events_are_sent(notifications: Resource) -> CheckResults:
     for event in notifications.props.texts("backupVaultEvents"):
         if event in _DEPRECATED_EVENTS:
             yield f"backupVaultEvents contains {event}, for which AWS Backup sends no notifications"
-
-
-@stack_rule(
-    "GH-BAK-006",
-    title="EBS volumes have backups",
-    remedy=(
-        "add the volume, its instance or one of their tags to an aws.backup.Selection or an "
-        "aws.dlm.LifecyclePolicy"
-    ),
-    types=aws("ebs.Volume"),
-    levels="-AA",
-    pack="resilience",
-    upstream="CKV2_AWS_9",
-    url="https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-lifecycle.html",
-)
-def volume_has_backups(volume: Resource, stack: Stack) -> CheckResults:
-    if purpose(volume) == EPHEMERAL:
-        return
-    attachments = stack.referencing(volume, aws("ec2.VolumeAttachment"), "volumeId")
-    attached = (
-        stack.referenced_by(attachment, "instanceId", aws("ec2.Instance"))
-        for attachment in attachments
-    )
-    instances = [instance for found in attached for instance in found]
-    selections = stack.of_type(aws("backup.Selection"))
-    policies = stack.of_type(aws("dlm.LifecyclePolicy"))
-    for resource in (volume, *instances):
-        if any(_selects(selection, resource, stack) for selection in selections):
-            return
-        if any(_creates_snapshots(policy, resource) for policy in policies):
-            return
-    yield "no backup selection or lifecycle policy contains this volume or its instance"
-
-
-def _creates_snapshots(policy: Resource, resource: Resource) -> bool:
-    """True if a policy of Data Lifecycle Manager creates snapshots of this volume, or of all
-    volumes of this instance.
-
-    https://docs.aws.amazon.com/dlm/latest/APIReference/API_PolicyDetails.html
-    """
-    if policy.props.text("state", "ENABLED") != "ENABLED":
-        return False
-    target = "VOLUME" if resource.type in aws("ebs.Volume") else "INSTANCE"
-    if policy.props.text("defaultPolicy") == target:
-        return True
-    details = policy.props.block("policyDetails")
-    if target not in details.texts("resourceTypes"):
-        return False
-    targeted = details.block("targetTags")
-    return any(resource.tag(key) == targeted.text(key) for key in targeted.names())

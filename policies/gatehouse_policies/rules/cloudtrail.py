@@ -10,60 +10,30 @@ from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_not_false, is_set, is_true
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
-_GUIDE = "https://docs.aws.amazon.com/awscloudtrail/latest/userguide"
 _trail_rule = partial(resource_rule, types=aws("cloudtrail.Trail"))
 
 
-trail_covers_all_regions = _trail_rule(
-    "GH-CT-001",
-    title="CloudTrail trails record all Regions and global service events",
-    severity="high",
-    levels="AMM",
-    upstream="CloudTrail.1 4.1 CKV_AWS_67 CKV_AWS_251",
-    url=f"{_GUIDE}/receive-cloudtrail-log-files-from-multiple-regions.html",
-).requires(
+trail_covers_all_regions = _trail_rule("GH-CT-001", severity="high", levels="AMM").requires(
     is_true("isMultiRegionTrail"),
     is_not_false("enableLogging"),
     is_not_false("includeGlobalServiceEvents"),
 )
 
 
-trail_uses_customer_key = _trail_rule(
-    "GH-CT-002",
-    title="CloudTrail trails are encrypted with a customer managed key",
-    upstream="CloudTrail.2 4.5 CKV_AWS_35",
-    url=f"{_GUIDE}/encrypting-cloudtrail-log-files-with-aws-kms.html",
-).requires(is_set("kmsKeyId"))
+trail_uses_customer_key = _trail_rule("GH-CT-002").requires(is_set("kmsKeyId"))
 
 
-log_file_validation_is_enabled = _trail_rule(
-    "GH-CT-003",
-    title="CloudTrail trails have log file validation enabled",
-    severity="high",
-    upstream="CloudTrail.4 4.2 CKV_AWS_36",
-    url=f"{_GUIDE}/cloudtrail-log-file-validation-intro.html",
-).requires(is_true("enableLogFileValidation"))
-
-
-trail_delivers_to_cloudwatch_logs = _trail_rule(
-    "GH-CT-004",
-    title="CloudTrail trails deliver to CloudWatch Logs",
-    upstream="CloudTrail.5 CKV2_AWS_10",
-    url=f"{_GUIDE}/send-cloudtrail-events-to-cloudwatch-logs.html",
-).requires(is_set("cloudWatchLogsGroupArn"), is_set("cloudWatchLogsRoleArn"))
-
-
-@_trail_rule(
-    "GH-CT-005",
-    title="CloudTrail trails record S3 object-level read and write events",
-    remedy=(
-        "add an advancedEventSelector with eventCategory Data and resources.type "
-        "AWS::S3::Object, without a readOnly field"
-    ),
-    levels="-AM",
-    upstream="S3.22 S3.23 4.8 4.9",
-    url=f"{_GUIDE}/logging-data-events-with-cloudtrail.html",
+log_file_validation_is_enabled = _trail_rule("GH-CT-003", severity="high").requires(
+    is_true("enableLogFileValidation")
 )
+
+
+trail_delivers_to_cloudwatch_logs = _trail_rule("GH-CT-004").requires(
+    is_set("cloudWatchLogsGroupArn"), is_set("cloudWatchLogsRoleArn")
+)
+
+
+@_trail_rule("GH-CT-005", levels="-AM")
 def object_events_are_recorded(trail: Resource) -> CheckResults:
     advanced = any(
         _records_objects(selector) for selector in trail.props.blocks("advancedEventSelectors")
@@ -105,14 +75,7 @@ def _limits_objects(field: Properties) -> bool:
     return all_excluded or (bool(included) and _ALL_BUCKETS.isdisjoint(included))
 
 
-@_trail_rule(
-    "GH-CT-007",
-    title="CloudTrail trails record all management events",
-    remedy="add an advancedEventSelector with eventCategory Management and no other field",
-    severity="high",
-    levels="AMM",
-    url=f"{_GUIDE}/logging-management-events-with-cloudtrail.html",
-)
+@_trail_rule("GH-CT-007", severity="high", levels="AMM")
 def management_events_are_recorded(trail: Resource) -> CheckResults:
     advanced = trail.props.blocks("advancedEventSelectors")
     basic = trail.props.blocks("eventSelectors")
@@ -133,15 +96,8 @@ def _records_management_basic(selector: Properties) -> bool:
 
 @stack_rule(
     "GH-CT-006",
-    title="Trail buckets accept log files from their trail only and have access logging",
-    remedy=(
-        "restrict cloudtrail.amazonaws.com to the trail's aws:SourceArn in the bucket "
-        "policy, and add an aws.s3.BucketLogging"
-    ),
     # GH-S3-001 and GH-S3-014 check that the bucket is private and locked.
     types=aws("cloudtrail.Trail"),
-    upstream="CloudTrail.7 4.4",
-    url=f"{_GUIDE}/create-s3-bucket-policy-for-cloudtrail.html",
 )
 def trail_bucket_is_restricted(trail: Resource, stack: Stack) -> CheckResults:
     for bucket in stack.referenced_by(trail, "s3BucketName", aws("s3.Bucket")):

@@ -12,27 +12,17 @@ from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import is_at_least, is_not_false, is_set
 from gatehouse_policies.engine.rule import CheckResults, joined_remedies, resource_rule, stack_rule
 
-_GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
-
-
 log_retention_is_set = resource_rule(
     "GH-CW-001",
-    title="Log groups have a sufficient retention period",
     types=aws("cloudwatch.LogGroup"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 30, "prod": 365}},
-    upstream="CloudWatch.16 CKV_AWS_66 CKV_AWS_338",
-    url=f"{_GUIDE}/logs/Working-with-log-groups-and-streams.html#SettingLogRetention",
 ).requires(is_at_least("retentionInDays", "days_min"))
 
 
-log_group_uses_customer_key = resource_rule(
-    "GH-CW-002",
-    title="Log groups are encrypted with a customer managed key",
-    types=aws("cloudwatch.LogGroup"),
-    upstream="CKV_AWS_158",
-    url=f"{_GUIDE}/logs/encrypt-log-data-kms.html",
-).requires(is_set("kmsKeyId"))
+log_group_uses_customer_key = resource_rule("GH-CW-002", types=aws("cloudwatch.LogGroup")).requires(
+    is_set("kmsKeyId")
+)
 
 
 _ACTIONS = is_set("alarmActions"), is_not_false("actionsEnabled")
@@ -40,12 +30,9 @@ _ACTIONS = is_set("alarmActions"), is_not_false("actionsEnabled")
 
 @stack_rule(
     "GH-CW-003",
-    title="Alarms have an action, or a composite alarm with an action refers to them",
     remedy=joined_remedies(_ACTIONS),
     types=aws("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm"),
     pack="resilience",
-    upstream="CloudWatch.15 CloudWatch.17 CKV_AWS_319",
-    url=f"{_GUIDE}/monitoring/alarm-actions.html",
 )
 def alarm_has_action(alarm: Resource, stack: Stack) -> CheckResults:
     has_action, is_enabled = _ACTIONS
@@ -85,23 +72,7 @@ _CIS_FILTERS = (
 )
 
 
-@stack_rule(
-    "GH-CW-004",
-    title="Metric filters and alarms exist for administrator activity",
-    remedy=(
-        "add an aws.cloudwatch.LogMetricFilter on the log group of the trail, and an "
-        "aws.cloudwatch.MetricAlarm on its metric"
-    ),
-    types=aws("cloudtrail.Trail"),
-    levels="-AM",
-    upstream=" ".join(
-        [
-            *(f"CloudWatch.{number}" for number in range(1, 15)),
-            *(number for number, _, _ in _CIS_FILTERS),
-        ]
-    ),
-    url=f"{_GUIDE}/logs/MonitoringLogData.html",
-)
+@stack_rule("GH-CW-004", types=aws("cloudtrail.Trail"), levels="-AM")
 def administrator_activity_raises_alarms(trail: Resource, stack: Stack) -> CheckResults:
     filters = [
         metric_filter.props for metric_filter in stack.of_type(aws("cloudwatch.LogMetricFilter"))
@@ -138,21 +109,13 @@ _BALANCER_NAMESPACES = {"network": "AWS/NetworkELB", "gateway": "AWS/GatewayELB"
 
 @stack_rule(
     "GH-CW-005",
-    title=(
-        "Load balancers, services, data stores and functions have an alarm and a dashboard widget"
-    ),
     strict=True,
-    remedy=(
-        "add an aws.cloudwatch.MetricAlarm for this resource, and show its metrics on an "
-        "aws.cloudwatch.Dashboard"
-    ),
     types=tuple(_NAMESPACES),
     levels="-AM",
     pack="resilience",
     unknown_allowed={
         "dashboardBody": "the value contains names that AWS assigns when the resources are created"
     },
-    url=f"{_GUIDE}/monitoring/Best_Practice_Recommended_Alarms_AWS_Services.html",
 )
 def resource_is_monitored(resource: Resource, stack: Stack) -> CheckResults:
     balancer = resource.props.text("loadBalancerType")
@@ -199,12 +162,7 @@ def _names(dimensions: Properties, resource: Resource) -> bool:
 
 @stack_rule(
     "GH-CW-006",
-    title="Log groups of ECS tasks mask credentials",
     strict=True,
-    remedy=(
-        "add an aws.cloudwatch.LogDataProtectionPolicy for the log group, with a Deidentify "
-        "statement for a credential (AwsSecretKey, ...) or a custom data identifier"
-    ),
     types=aws("ecs.TaskDefinition"),
     levels="-AM",
     unknown_allowed={
@@ -212,7 +170,6 @@ def _names(dimensions: Properties, resource: Resource) -> bool:
             "the value contains addresses that AWS assigns to the database and the cache"
         )
     },
-    url=f"{_GUIDE}/logs/mask-sensitive-log-data.html",
 )
 def credentials_are_masked(task: Resource, stack: Stack) -> CheckResults:
     names = {
@@ -255,18 +212,7 @@ def _masks(policy: Properties) -> bool:
 
 
 @resource_rule(
-    "GH-CW-007",
-    title=(
-        "Resource policies of CloudWatch Logs do not allow public or unknown cross-account access"
-    ),
-    remedy=(
-        "name the principals, and add conditions on aws:SourceAccount and aws:SourceArn for "
-        "AWS services"
-    ),
-    severity="high",
-    types=aws("cloudwatch.LogResourcePolicy"),
-    lists=ACCOUNTS,
-    url=f"{_GUIDE}/logs/iam-access-control-overview-cwl.html",
+    "GH-CW-007", severity="high", types=aws("cloudwatch.LogResourcePolicy"), lists=ACCOUNTS
 )
 def log_resource_policy_is_restricted(holder: Resource) -> CheckResults:
     document = parse(holder.props.value("policyDocument"))

@@ -14,19 +14,12 @@ from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_ru
 from gatehouse_policies.rules.ecs import scaling_targets
 from gatehouse_policies.rules.s3 import EPHEMERAL, purpose
 
-_GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
 _TABLE, _REPLICA = aws("dynamodb.Table"), aws("dynamodb.TableReplica")
 _replicated_rule = partial(resource_rule, types=(*_TABLE, *_REPLICA))
 
 
 point_in_time_recovery_is_enabled = _replicated_rule(
-    "GH-DDB-001",
-    title="DynamoDB tables and their replicas have point-in-time recovery enabled",
-    severity="high",
-    levels="AMM",
-    pack="resilience",
-    upstream="DynamoDB.2 CKV_AWS_28 DDB3",
-    url=f"{_GUIDE}/Point-in-time-recovery.html",
+    "GH-DDB-001", severity="high", levels="AMM", pack="resilience"
 ).requires(
     for_types(
         _TABLE, is_true("pointInTimeRecovery.enabled"), is_true("replicas[].pointInTimeRecovery")
@@ -35,12 +28,7 @@ point_in_time_recovery_is_enabled = _replicated_rule(
 )
 
 
-table_uses_customer_key = _replicated_rule(
-    "GH-DDB-002",
-    title="DynamoDB tables and their replicas are encrypted with a customer managed key",
-    upstream="CKV_AWS_119",
-    url=f"{_GUIDE}/EncryptionAtRest.html",
-).requires(
+table_uses_customer_key = _replicated_rule("GH-DDB-002").requires(
     for_types(
         _TABLE,
         uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled"),
@@ -51,34 +39,17 @@ table_uses_customer_key = _replicated_rule(
 
 
 deletion_protection_is_enabled = _replicated_rule(
-    "GH-DDB-003",
-    title="DynamoDB tables and their replicas have deletion protection enabled",
-    severity="high",
-    levels="-MM",
-    pack="resilience",
-    upstream="DynamoDB.6",
-    url=f"{_GUIDE}/WorkingWithTables.Basics.html#WorkingWithTables.Basics.DeletionProtection",
+    "GH-DDB-003", severity="high", levels="-MM", pack="resilience"
 ).requires(is_true("deletionProtectionEnabled"), is_true("replicas[].deletionProtectionEnabled"))
 
 
 # A tag identifies tables with expiring items.
-time_to_live_is_enabled = resource_rule(
-    "GH-DDB-005",
-    title="DynamoDB tables with expiring items have TTL enabled",
-    types=_TABLE,
-    url=f"{_GUIDE}/TTL.html",
-).requires(is_true("ttl.enabled"), when=lambda table: purpose(table) == EPHEMERAL)
-
-
-@stack_rule(
-    "GH-DDB-006",
-    title="Deletion of expiring data does not wait for TTL",
-    remedy="delete expired data with a scheduled job that compares the expiry time with the clock, "
-    "and remove the event source mapping",
-    severity="high",
-    types=aws("lambda.EventSourceMapping"),
-    url=f"{_GUIDE}/TTL.html",
+time_to_live_is_enabled = resource_rule("GH-DDB-005", types=_TABLE).requires(
+    is_true("ttl.enabled"), when=lambda table: purpose(table) == EPHEMERAL
 )
+
+
+@stack_rule("GH-DDB-006", severity="high", types=aws("lambda.EventSourceMapping"))
 def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResults:
     tables = stack.referenced_by(mapping, "eventSourceArn", aws("dynamodb.Table"))
     if not any(purpose(table) == EPHEMERAL for table in tables):
@@ -94,15 +65,7 @@ def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResu
 
 
 @stack_rule(
-    "GH-DDB-004",
-    title="DynamoDB tables scale with demand",
-    remedy='set billingMode="PAY_PER_REQUEST", or add an aws.appautoscaling.Target with a Policy',
-    severity="low",
-    types=aws("dynamodb.Table"),
-    levels="-AM",
-    pack="resilience",
-    upstream="DynamoDB.1 CKV2_AWS_16",
-    url=f"{_GUIDE}/capacity-mode.html",
+    "GH-DDB-004", severity="low", types=aws("dynamodb.Table"), levels="-AM", pack="resilience"
 )
 def capacity_scales(table: Resource, stack: Stack) -> CheckResults:
     on_demand = table.props.text("billingMode", "PROVISIONED") == "PAY_PER_REQUEST"

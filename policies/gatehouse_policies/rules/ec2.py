@@ -10,15 +10,7 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import arguments_look_secret, looks_secret
 from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.engine.requirements import (
-    for_types,
-    is_at_most,
-    is_exactly,
-    is_not_false,
-    is_not_set,
-    is_not_true,
-    is_true,
-)
+from gatehouse_policies.engine.requirements import is_exactly, is_not_set, is_not_true
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Requirement,
@@ -28,7 +20,6 @@ from gatehouse_policies.engine.rule import (
 )
 from gatehouse_policies.lists import name_set
 
-_GUIDE = "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide"
 _INSTANCES = aws("ec2.Instance", "ec2.SpotInstanceRequest")
 _LAUNCHERS = _INSTANCES + aws("ec2.LaunchTemplate", "ec2.LaunchConfiguration")
 _COPIES = aws("ebs.Volume", "ebs.SnapshotCopy", "ec2.AmiCopy")
@@ -62,14 +53,7 @@ def _templates(launcher: Resource, stack: Stack) -> list[Resource]:
     return [template for template in templates if template.managed]
 
 
-metadata_requires_tokens = stack_rule(
-    "GH-EC2-001",
-    title="EC2 instances require version 2 of the Instance Metadata Service",
-    severity="high",
-    types=_LAUNCHERS,
-    upstream="EC2.8 CKV_AWS_79",
-    url=f"{_GUIDE}/configuring-instance-metadata-service.html",
-).requires(
+metadata_requires_tokens = stack_rule("GH-EC2-001", severity="high", types=_LAUNCHERS).requires(
     _sets("metadataOptions", is_exactly("metadataOptions.httpTokens", "required")),
     when=lambda launcher: (
         launcher.props.block("metadataOptions").text("httpEndpoint", "enabled") == "enabled"
@@ -77,32 +61,7 @@ metadata_requires_tokens = stack_rule(
 )
 
 
-metadata_hop_limit_is_one = resource_rule(
-    "GH-EC2-002",
-    title="Instance metadata is not available to containers of the instance",
-    severity="low",
-    types=_LAUNCHERS,
-    levels="-AA",
-    upstream="CKV_AWS_341",
-    url=f"{_GUIDE}/configuring-IMDS-new-instances.html",
-).requires(is_at_most("metadataOptions.httpPutResponseHopLimit", 1, default=1))
-
-
-@stack_rule(
-    "GH-EC2-003",
-    title="EBS volumes and copies of snapshots and images are encrypted",
-    remedy=(
-        "set encrypted=True, and kmsKeyId on volumes and copies; or add an "
-        "aws.ebs.EncryptionByDefault to the program"
-    ),
-    severity="high",
-    types=(*_LAUNCHERS, *_FLEETS, *_COPIES, *aws("ec2.Ami")),
-    upstream=(
-        "EC2.3 CKV_AWS_3 CKV_AWS_8 CKV_AWS_183 CKV_AWS_189 CKV_AWS_204 CKV_AWS_235 "
-        "CKV_AWS_236 CKV2_AWS_2 EC26"
-    ),
-    url="https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption.html",
-)
+@stack_rule("GH-EC2-003", severity="high", types=(*_LAUNCHERS, *_FLEETS, *_COPIES, *aws("ec2.Ami")))
 def volumes_are_encrypted(holder: Resource, stack: Stack) -> CheckResults:
     by_default = any(
         each.region() == holder.region() and each.props.flag("enabled", True)
@@ -174,18 +133,19 @@ def _have_subnets(launcher: Resource, stack: Stack) -> CheckResults:
         launcher.type in _INSTANCES and not (inherited and props.has("launchTemplate"))
     ):
         launches.append(props)
+    name = "vpcZoneIdentifiers" if launcher.type in _GROUPS else "subnetId"
     for launch in launches:
         if not any(map(launch.has, _SETS_ADDRESS)):
-            yield f"{launch.path_of('subnetId')} is not set, so the default VPC assigns an address"
+            yield Violation(
+                f"{launch.path_of(name)} is not set, so the default VPC assigns an address",
+                f"set {launch.path_of(name)}",
+            )
 
 
 instance_has_no_public_address = stack_rule(
     "GH-EC2-004",
-    title="EC2 instances have no public IP address",
     severity="high",
     types=_LAUNCHERS + _FLEETS + _GROUPS + aws("ec2.Fleet", "ec2.Eip", "ec2.EipAssociation"),
-    upstream="EC2.9 EC2.25 CKV_AWS_88 CKV_AWS_389",
-    url=f"{_GUIDE}/using-instance-addressing.html",
 ).requires(
     is_not_true("associatePublicIpAddress"),
     # networkInterfaces of an instance name existing interfaces and have no such property.
@@ -199,12 +159,8 @@ instance_has_no_public_address = stack_rule(
 
 @resource_rule(
     "GH-EC2-005",
-    title="User data of instances does not contain secrets",
-    remedy="read the value from Secrets Manager when the instance starts",
     severity="critical",
     types=_LAUNCHERS + _FLEETS + aws("imagebuilder.ImageRecipe", "lightsail.Instance"),
-    upstream="CKV_AWS_46",
-    url=f"{_GUIDE}/user-data.html",
 )
 def user_data_has_no_secrets(launcher: Resource) -> CheckResults:
     for launch in _launches(launcher):
@@ -250,50 +206,10 @@ def _assigns_secret(line: str) -> bool:
     return bool(assigns) or any(quoted) or arguments_look_secret([f" {line}", *line.split()])
 
 
-detailed_monitoring_is_enabled = stack_rule(
-    "GH-EC2-006",
-    title="EC2 instances have detailed monitoring enabled",
-    strict=True,
-    severity="low",
-    types=_LAUNCHERS,
-    levels="-AA",
-    pack="resilience",
-    upstream="CKV_AWS_126 EC28",
-    url=f"{_GUIDE}/manage-detailed-monitoring.html",
-).requires(
-    for_types(_INSTANCES, _sets("monitoring", is_true("monitoring"))),
-    for_types(aws("ec2.LaunchTemplate"), is_true("monitoring.enabled")),
-    for_types(aws("ec2.LaunchConfiguration"), is_not_false("enableMonitoring")),
-)
-
-
-@stack_rule(
-    "GH-EC2-007",
-    title="EC2 instances have termination protection enabled",
-    strict=True,
-    remedy="set disableApiTermination=True",
-    severity="low",
-    types=aws("ec2.Instance"),
-    levels="-AM",
-    pack="resilience",
-    upstream="EC29",
-    url=f"{_GUIDE}/Using_ChangingDisableAPITermination.html",
-)
-def termination_protection_is_enabled(instance: Resource, stack: Stack) -> CheckResults:
-    own = instance.props.has("disableApiTermination")
-    holders = [instance] if own else _templates(instance, stack)
-    if not any(holder.props.flag("disableApiTermination") for holder in holders):
-        yield "disableApiTermination is not true"
-
-
 @resource_rule(
     "GH-EC2-008",
-    title="Machine images are not shared publicly",
-    remedy="share it with named accounts, or with an organization",
     severity="critical",
     types=aws("ec2.AmiLaunchPermission", "imagebuilder.DistributionConfiguration"),
-    upstream="CKV_AWS_205",
-    url=f"{_GUIDE}/sharing-amis.html",
 )
 def image_is_not_public(permission: Resource) -> CheckResults:
     if permission.props.text("group") == "all":

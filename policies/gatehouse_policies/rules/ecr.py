@@ -10,23 +10,12 @@ from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import allows_known_accounts, has_resource
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
-_GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
 # A template applies to the repositories that ECR creates itself.
 _TEMPLATES = aws("ecr.RepositoryCreationTemplate")
 _repository_rule = partial(resource_rule, types=(*aws("ecr.Repository"), *_TEMPLATES))
 
 
-@stack_rule(
-    "GH-ECR-001",
-    title="ECR repositories scan images on push",
-    remedy=(
-        "set imageScanningConfiguration.scanOnPush=True, or add a rule for the repository to an "
-        "aws.ecr.RegistryScanningConfiguration"
-    ),
-    types=aws("ecr.Repository"),
-    upstream="ECR.1 CKV_AWS_163",
-    url=f"{_GUIDE}/image-scanning.html",
-)
+@stack_rule("GH-ECR-001", types=aws("ecr.Repository"))
 def images_are_scanned_on_push(repository: Resource, stack: Stack) -> CheckResults:
     if repository.props.block("imageScanningConfiguration").flag("scanOnPush"):
         return
@@ -53,13 +42,7 @@ def _matches_everything(pattern: str) -> bool:
     return not pattern.strip("*")
 
 
-@_repository_rule(
-    "GH-ECR-002",
-    title="ECR repositories have immutable image tags",
-    remedy='set imageTagMutability="IMMUTABLE"',
-    upstream="ECR.2 CKV_AWS_51",
-    url=f"{_GUIDE}/image-tag-mutability.html",
-)
+@_repository_rule("GH-ECR-002")
 def tags_are_immutable(repository: Resource) -> CheckResults:
     mutability = repository.props.text("imageTagMutability", "MUTABLE")
     if mutability not in ("IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION"):
@@ -72,13 +55,7 @@ def tags_are_immutable(repository: Resource) -> CheckResults:
 
 
 lifecycle_policy_exists = stack_rule(
-    "GH-ECR-003",
-    title="ECR repositories have a lifecycle policy",
-    severity="low",
-    types=aws("ecr.Repository"),
-    pack="resilience",
-    upstream="ECR.3",
-    url=f"{_GUIDE}/LifecyclePolicies.html",
+    "GH-ECR-003", severity="low", types=aws("ecr.Repository"), pack="resilience"
 ).requires(
     has_resource(
         "ecr.LifecyclePolicy", "repository", missing="the repository has no lifecycle policy"
@@ -88,16 +65,10 @@ lifecycle_policy_exists = stack_rule(
 
 @resource_rule(
     "GH-ECR-005",
-    title="Lifecycle policies of ECR do not expire images in use",
-    remedy=(
-        'use tagStatus="tagged" with tagPatternList for releases, and a rule with higher '
-        "priority for tags of deployed images"
-    ),
     severity="high",
     types=(*aws("ecr.LifecyclePolicy"), *_TEMPLATES),
     levels="AMM",
     pack="resilience",
-    url=f"{_GUIDE}/lifecycle_policy_parameters.html",
 )
 def lifecycle_policy_retains_images_in_use(lifecycle: Resource) -> CheckResults:
     name = "lifecyclePolicy" if lifecycle.type in _TEMPLATES else "policy"
@@ -118,27 +89,16 @@ def lifecycle_policy_retains_images_in_use(lifecycle: Resource) -> CheckResults:
 
 repository_policy_is_not_public = resource_rule(
     "GH-ECR-006",
-    title="ECR repository policies do not allow public or unknown cross-account access",
-    remedy="name the principals, or add a condition on aws:PrincipalOrgID or aws:SourceArn",
     severity="critical",
     types=(*aws("ecr.RepositoryPolicy", "ecr.RegistryPolicy"), *_TEMPLATES),
     lists=ACCOUNTS,
-    upstream="2.21 CKV_AWS_32 ECR1",
-    url=f"{_GUIDE}/repository-policies.html",
 ).requires(
     allows_known_accounts("policy", "a statement"),
     allows_known_accounts("repositoryPolicy", "a statement"),
 )
 
 
-@_repository_rule(
-    "GH-ECR-004",
-    title="ECR repositories are encrypted with a customer managed key",
-    remedy='set encryptionConfigurations to [{encryptionType: "KMS", kmsKey: the key\'s ARN}]',
-    severity="low",
-    upstream="CKV_AWS_136",
-    url=f"{_GUIDE}/encryption-at-rest.html",
-)
+@_repository_rule("GH-ECR-004", severity="low")
 def repository_uses_customer_key(repository: Resource) -> CheckResults:
     configurations = repository.props.blocks("encryptionConfigurations")
     if not any(

@@ -1,6 +1,7 @@
 """Rules for ECS clusters, services and task definitions."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial, reduce
 
 from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves, texts_of
@@ -31,9 +32,6 @@ from gatehouse_policies.engine.rule import (
     resource_rule,
     stack_rule,
 )
-
-_GUIDE = "https://docs.aws.amazon.com/AmazonECS/latest/developerguide"
-_PARAMETERS = f"{_GUIDE}/task_definition_parameters.html"
 
 # Container definitions are a single JSON string. An unknown address makes the entire string unknown
 # in the first preview.
@@ -80,7 +78,7 @@ def _task_parameters(resource: Resource) -> Properties:
     return block
 
 
-_ContainerCheck = Callable[[Properties], Iterator[str] | Iterator[str | Undecided]]
+_ContainerCheck = Callable[[Properties], Iterator[str] | CheckResults]
 """Yields the predicate of a message whose subject is the container, such as "is privileged"."""
 
 
@@ -88,8 +86,11 @@ def _check_containers(task: Resource, check: _ContainerCheck) -> CheckResults:
     def check_container(container: Properties) -> CheckResults:
         name = container.known_text("name")
         subject = f"container {name}" if name else container.path
-        for predicate in check(container):
-            yield predicate if isinstance(predicate, Undecided) else f"{subject} {predicate}"
+        for result in check(container):
+            if isinstance(result, Violation):
+                yield replace(result, message=f"{subject} {result.message}")
+            else:
+                yield result if isinstance(result, Undecided) else f"{subject} {result}"
 
     return check_each(task.props.json_blocks("containerDefinitions"), check_container)
 
@@ -105,13 +106,10 @@ def _has_no_privileged_container(job: Properties, key: str) -> bool:
 
 containers_are_unprivileged = resource_rule(
     "GH-ECS-001",
-    title="Containers of Amazon ECS and AWS Batch are not privileged",
     severity="critical",
     types=_CONTAINERS + aws("batch.JobDefinition"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     exemptible=False,
-    upstream="ECS.4",
-    url=f"{_PARAMETERS}#container_definition_security",
 ).requires(
     for_types(_CONTAINERS, is_not_true("containerDefinitions[].privileged")),
     for_types(
@@ -133,22 +131,12 @@ containers_are_unprivileged = resource_rule(
 )
 
 
-root_filesystem_is_read_only = _container_rule(
-    "GH-ECS-002",
-    title="ECS containers have a read-only root filesystem",
-    severity="high",
-    upstream="ECS.5 CKV_AWS_336",
-    url=f"{_PARAMETERS}#container_definition_storage",
-).requires(is_true("containerDefinitions[].readonlyRootFilesystem"))
+root_filesystem_is_read_only = _container_rule("GH-ECS-002", severity="high").requires(
+    is_true("containerDefinitions[].readonlyRootFilesystem")
+)
 
 
-containers_run_as_non_root = _container_rule(
-    "GH-ECS-003",
-    title="ECS containers run as a numeric non-root user",
-    severity="high",
-    upstream="ECS.20",
-    url=f"{_PARAMETERS}#container_definition_security",
-).requires(
+containers_run_as_non_root = _container_rule("GH-ECS-003", severity="high").requires(
     has_format(
         "containerDefinitions[].user",
         r"0*[1-9]\d*(:\d+)?",
@@ -158,13 +146,7 @@ containers_run_as_non_root = _container_rule(
 )
 
 
-tasks_use_own_namespaces = _task_rule(
-    "GH-ECS-004",
-    title="ECS tasks do not share namespaces or directories of the host",
-    severity="high",
-    upstream="ECS.3",
-    url=f"{_PARAMETERS}#network_mode",
-).requires(
+tasks_use_own_namespaces = _task_rule("GH-ECS-004", severity="high").requires(
     is_exactly("networkMode", "awsvpc"),
     is_not("pidMode", "host"),
     is_not("ipcMode", "host"),
@@ -181,13 +163,9 @@ tasks_use_own_namespaces = _task_rule(
 
 @_container_rule(
     "GH-ECS-005",
-    title="ECS container environments do not contain secrets",
-    remedy="move the value to secrets, with valueFrom set to a Secrets Manager secret",
     severity="critical",
     lists={"harmless": ()},
     decided_by_name=r"containerDefinitions\[\d+\]\.environment\.",
-    upstream="ECS.8",
-    url=f"{_GUIDE}/specifying-sensitive-data.html",
 )
 def environment_has_no_secrets(task: Resource) -> CheckResults:
     def check(container: Properties) -> Iterator[str | Undecided]:
@@ -216,17 +194,7 @@ def environment_has_no_secrets(task: Resource) -> CheckResults:
 _LOCAL_DRIVERS = ("none", "json-file", "local", "journald")
 
 
-@_container_stack_rule(
-    "GH-ECS-006",
-    title="ECS containers log to CloudWatch Logs in non-blocking mode",
-    remedy=(
-        'set logConfiguration with logDriver "awslogs", mode "non-blocking" and the name of '
-        "a log group in the stack"
-    ),
-    severity="high",
-    upstream="ECS.9 ECS7",
-    url=f"{_GUIDE}/using_awslogs.html",
-)
+@_container_stack_rule("GH-ECS-006", severity="high")
 def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResults:
     groups = stack.of_type(aws("cloudwatch.LogGroup"))
     names = {name for group in groups for name in group.identifiers}
@@ -253,13 +221,9 @@ _DEFINITIONS = by_token({"sfn.StateMachine": ("definition",), "batch.JobDefiniti
 
 @resource_rule(
     "GH-ECS-007",
-    title="ECS services and tasks, and jobs of AWS Batch, do not assign public IP addresses",
-    remedy="remove assignPublicIp",
     severity="high",
     types=(*_TASK_PARAMETERS, *_DEFINITIONS),
     unknown_allowed=_UNKNOWN_DEFINITION,
-    upstream="ECS.2 CKV_AWS_333",
-    url=f"{_GUIDE}/fargate-task-networking.html",
 )
 def tasks_have_no_public_ip(resource: Resource) -> CheckResults:
     if resource.type in _DEFINITIONS:
@@ -276,29 +240,14 @@ def tasks_have_no_public_ip(resource: Resource) -> CheckResults:
             yield f"{block.path_of('assignPublicIp')} is {value}"
 
 
-@resource_rule(
-    "GH-ECS-008",
-    title="ECS services and tasks run on the latest Fargate platform version",
-    types=tuple(_TASK_PARAMETERS),
-    remedy='set platformVersion="LATEST", or remove it',
-    upstream="ECS.10 CKV_AWS_332",
-    url=f"{_GUIDE}/platform-fargate.html",
-)
+@resource_rule("GH-ECS-008", types=tuple(_TASK_PARAMETERS))
 def platform_version_is_current(resource: Resource) -> CheckResults:
     parameters = _task_parameters(resource)
     if parameters.text("platformVersion", "LATEST") not in ("LATEST", "1.4.0"):
         yield f"{parameters.path_of('platformVersion')} is older than 1.4.0"
 
 
-@resource_rule(
-    "GH-ECS-009",
-    title="ECS clusters have Container Insights enabled",
-    remedy='set settings=[{name: "containerInsights", value: "enhanced"}] on the cluster',
-    types=aws("ecs.Cluster"),
-    pack="resilience",
-    upstream="ECS.12 CKV_AWS_65 ECS4",
-    url=f"{_GUIDE}/cloudwatch-container-insights.html",
-)
+@resource_rule("GH-ECS-009", types=aws("ecs.Cluster"), pack="resilience")
 def container_insights_is_enabled(cluster: Resource) -> CheckResults:
     values = cluster.props.name_values("settings")
     if values.get("containerInsights") not in ("enabled", "enhanced"):
@@ -307,13 +256,9 @@ def container_insights_is_enabled(cluster: Resource) -> CheckResults:
 
 @stack_rule(
     "GH-ECS-011",
-    title="ECS tasks use different task and execution roles",
-    remedy="set taskRoleArn and executionRoleArn to two different roles",
     severity="high",
-    upstream="CKV_AWS_249",
     types=(*aws("ecs.TaskDefinition"), *_OVERRIDES),
     unknown_allowed=_UNKNOWN_DEFINITION,
-    url=f"{_GUIDE}/security-iam-roles.html",
 )
 def task_and_execution_role_differ(task: Resource, stack: Stack) -> CheckResults:
     if task.type in _OVERRIDES:
@@ -367,11 +312,7 @@ def _overridden_roles(resource: Resource, stack: Stack) -> CheckResults:
 
 
 failed_deployments_roll_back = resource_rule(
-    "GH-ECS-012",
-    title="ECS services roll back failed deployments",
-    types=aws("ecs.Service"),
-    pack="resilience",
-    url=f"{_GUIDE}/deployment-circuit-breaker.html",
+    "GH-ECS-012", types=aws("ecs.Service"), pack="resilience"
 ).requires(
     any_of(
         *(
@@ -387,17 +328,11 @@ failed_deployments_roll_back = resource_rule(
 
 @stack_rule(
     "GH-ECS-013",
-    title="ECS services run at least two tasks and scale automatically",
     strict=True,
-    remedy=(
-        "add an aws.appautoscaling.Target with a Policy, increase desiredCount and minCapacity, "
-        "and use at least two subnets"
-    ),
     types=aws("ecs.Service"),
     levels="-AM",
     pack="resilience",
     settings={"tasks_min": {"dev": 1, "staging": 2, "prod": 2}},
-    url=f"{_GUIDE}/service-auto-scaling.html",
 )
 def service_is_redundant_and_scales(service: Resource, stack: Stack) -> CheckResults:
     if service.props.text("schedulingStrategy") == "DAEMON":
@@ -433,13 +368,7 @@ def scaling_targets(resource: Resource, stack: Stack) -> list[Resource]:
     ]
 
 
-images_are_pinned_by_digest = _container_rule(
-    "GH-ECS-014",
-    title="ECS containers reference images by digest",
-    severity="high",
-    levels="AMM",
-    url=f"{_GUIDE}/container-considerations.html",
-).requires(
+images_are_pinned_by_digest = _container_rule("GH-ECS-014", severity="high", levels="AMM").requires(
     has_format(
         "containerDefinitions[].image",
         r".+@sha256:[0-9a-f]{64}",
@@ -449,38 +378,28 @@ images_are_pinned_by_digest = _container_rule(
 )
 
 
-@_container_stack_rule(
-    "GH-ECS-015",
-    title="ECS containers drop all Linux capabilities and have a health check",
-    remedy=(
-        'set linuxParameters.capabilities.drop to ["ALL"], add no capabilities, and set healthCheck'
-    ),
-    url=f"{_PARAMETERS}#container_definition_linuxparameters",
-)
+@_container_stack_rule("GH-ECS-015")
 def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
     is_service = bool(stack.referencing(task, aws("ecs.Service", "ecs.TaskSet"), "taskDefinition"))
 
-    def check(container: Properties) -> Iterator[str]:
+    def check(container: Properties) -> CheckResults:
         capabilities = container.block("linuxParameters").block("capabilities")
         if "ALL" not in capabilities.texts("drop"):
             yield "does not drop ALL capabilities"
         if capabilities.texts("add"):
             yield "adds capabilities"
+        if any("unconfined" in option for option in container.texts("dockerSecurityOptions")):
+            yield Violation("disables a security profile", "remove dockerSecurityOptions")
+        if container.block("linuxParameters").has("devices"):
+            yield Violation("has devices of the host", "remove linuxParameters.devices")
         # One-off tasks report their result as an exit code and need no health check.
         if is_service and container.flag("essential", True) and not container.has("healthCheck"):
-            yield "has no healthCheck"
+            yield Violation("has no healthCheck", "set healthCheck")
 
     return _check_containers(task, check)
 
 
-@_task_rule(
-    "GH-ECS-016",
-    title="EFS volumes of ECS tasks use encryption in transit",
-    remedy='set efsVolumeConfiguration.transitEncryption="ENABLED"',
-    severity="high",
-    upstream="ECS.18 CKV_AWS_97",
-    url=f"{_GUIDE}/efs-volumes.html",
-)
+@_task_rule("GH-ECS-016", severity="high")
 def efs_uses_transit_encryption(task: Resource) -> CheckResults:
     for volume in task.props.blocks("volumes"):
         efs = "efsVolumeConfiguration"
@@ -490,13 +409,10 @@ def efs_uses_transit_encryption(task: Resource) -> CheckResults:
 
 @stack_rule(
     "GH-ECS-010",
-    title="ECS Exec is disabled, or its sessions are encrypted and logged",
-    remedy="remove enableExecuteCommand",
     severity="high",
     types=tuple(_TASK_PARAMETERS),
     levels="AMM",
     settings={"exec_allowed": {"dev": 1, "staging": 1, "prod": 0}},
-    url=f"{_GUIDE}/ecs-exec.html",
 )
 def ecs_exec_is_disabled_or_logged(resource: Resource, stack: Stack) -> CheckResults:
     parameters = _task_parameters(resource)

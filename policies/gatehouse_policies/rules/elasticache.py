@@ -23,21 +23,13 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import resource_rule
 
-_GUIDE = "https://docs.aws.amazon.com/AmazonElastiCache/latest/dg"
 _group_rule = partial(resource_rule, types=aws("elasticache.ReplicationGroup"))
 
 
 cache_uses_customer_key = resource_rule(
     "GH-EC-001",
-    title="ElastiCache caches are encrypted at rest with a customer managed key",
-    remedy=(
-        "set atRestEncryptionEnabled=True and kmsKeyId, and use an "
-        "aws.elasticache.ReplicationGroup instead of a standalone cluster"
-    ),
     severity="high",
     types=aws("elasticache.ReplicationGroup", "elasticache.Cluster", "elasticache.ServerlessCache"),
-    upstream="ElastiCache.4 CKV_AWS_29 CKV_AWS_191 AEC3",
-    url=f"{_GUIDE}/at-rest-encryption.html",
 ).requires(
     for_types(
         aws("elasticache.ReplicationGroup"),
@@ -54,12 +46,7 @@ cache_uses_customer_key = resource_rule(
 
 
 tls_is_required = resource_rule(
-    "GH-EC-002",
-    title="ElastiCache replication groups and MemoryDB clusters require TLS",
-    severity="high",
-    types=aws("elasticache.ReplicationGroup", "memorydb.Cluster"),
-    upstream="ElastiCache.5 CKV_AWS_30 AEC3",
-    url=f"{_GUIDE}/in-transit-encryption.html",
+    "GH-EC-002", severity="high", types=aws("elasticache.ReplicationGroup", "memorydb.Cluster")
 ).requires(
     for_types(
         aws("elasticache.ReplicationGroup"),
@@ -85,14 +72,11 @@ def _is_off(access: str) -> bool:
 
 users_authenticate = resource_rule(
     "GH-EC-003",
-    title="ElastiCache and MemoryDB authenticate individual users and use no shared token",
     severity="high",
     types=aws(
         *("elasticache.ReplicationGroup", "elasticache.ServerlessCache", "elasticache.User"),
         *("elasticache.UserGroup", "elasticache.UserGroupAssociation", "memorydb.Cluster"),
     ),
-    upstream="ElastiCache.6 CKV_AWS_31",
-    url=f"{_GUIDE}/Clusters.RBAC.html",
 ).requires(
     for_types(
         aws("elasticache.User"),
@@ -130,44 +114,27 @@ users_authenticate = resource_rule(
 )
 
 
-automatic_failover_is_enabled = _group_rule(
-    "GH-EC-004",
-    title="ElastiCache replication groups have automatic failover and Multi-AZ enabled",
-    levels="-AM",
-    pack="resilience",
-    upstream="ElastiCache.3 CKV2_AWS_50 AEC4",
-    url=f"{_GUIDE}/AutoFailover.html",
-).requires(is_true("automaticFailoverEnabled"), is_true("multiAzEnabled"))
+automatic_failover_is_enabled = _group_rule("GH-EC-004", levels="-AM", pack="resilience").requires(
+    is_true("automaticFailoverEnabled"), is_true("multiAzEnabled")
+)
 
 
 snapshots_are_retained = _group_rule(
     "GH-EC-005",
-    title="ElastiCache replication groups retain snapshots",
     severity="low",
     levels="-AM",
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}},
-    upstream="ElastiCache.1",
-    url=f"{_GUIDE}/backups-automatic.html",
 ).requires(is_at_least("snapshotRetentionLimit", "days_min"))
 
 
-minor_upgrades_are_automatic = _group_rule(
-    "GH-EC-006",
-    title="ElastiCache replication groups upgrade minor versions automatically",
-    upstream="ElastiCache.2",
-    url=f"{_GUIDE}/VersionManagement.html",
-).requires(
+minor_upgrades_are_automatic = _group_rule("GH-EC-006").requires(
     is_not_false("autoMinorVersionUpgrade"),
     # pulumi-aws 7 accepts lowercase only.
     has_format("engine", "[^A-Z]*", example="valkey", message="is not in lowercase"),
 )
 
 
-subnet_group_is_set = _group_rule(
-    "GH-EC-007",
-    title="ElastiCache replication groups use a custom subnet group",
-    severity="high",
-    upstream="ElastiCache.7 AEC1",
-    url=f"{_GUIDE}/SubnetGroups.html",
-).requires(names_own_group("subnetGroupName"))
+subnet_group_is_set = _group_rule("GH-EC-007", severity="high").requires(
+    names_own_group("subnetGroupName")
+)

@@ -1,19 +1,19 @@
 """Rules for IAM: users, roles, trust policies and identity policies."""
 
 import re
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import date
 
 from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam import federation
 from gatehouse_policies.analysis.iam.actions import is_narrowing, reaches_a_role
-from gatehouse_policies.analysis.iam.grammar import Document, DocumentError, parse
+from gatehouse_policies.analysis.iam.grammar import Document, matches, parse
 from gatehouse_policies.analysis.iam.strangers import access
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     ATTACHED_POLICIES,
+    IDENTITY_POLICIES,
     documents_of,
+    documents_without_principals,
     foreign_networks,
     identity_documents,
     is_of_program,
@@ -21,15 +21,11 @@ from gatehouse_policies.analysis.policy_holders import (
     public_or_foreign_access,
     values_of,
 )
-from gatehouse_policies.analysis.properties import UnknownPropertyError
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import KEYS, aws
 from gatehouse_policies.engine.requirements import is_set
-from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
-
-_GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
-_IDENTITY_POLICIES = aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role")
 
 # AWS managed policies that allow all actions of a service, or reading the data of all resources.
 # Most have a name that says so; the second part are the others, as of March 2026.
@@ -45,7 +41,7 @@ _WIDE_POLICIES = re.compile(
 # Permission sets give people access, for which AWS has managed policies of other scopes.
 # https://docs.aws.amazon.com/singlesignon/latest/userguide/permissionsetpredefined.html
 _ADMINISTRATION = ("AdministratorAccess", "IAMFullAccess")
-_MANAGED = re.compile(r"arn:aws[\w-]*:iam::aws:policy/(.+)")
+_MANAGED = re.compile(r"arn:aws[\w-]*:(?:iam::aws:policy|eks::aws:cluster-access-policy)/(.+)")
 
 # Actions that Lambda requires on "*" for functions in a VPC.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
@@ -56,13 +52,9 @@ _LAMBDA_IN_VPC = re.compile(
 
 @resource_rule(
     "GH-IAM-001",
-    title="IAM policies do not allow full administrative privileges",
-    remedy="list the required actions and the ARNs of their resources",
     severity="critical",
-    types=(*_IDENTITY_POLICIES, *aws("ssoadmin.PermissionSetInlinePolicy")),
+    types=(*IDENTITY_POLICIES, *aws("ssoadmin.PermissionSetInlinePolicy")),
     exemptible=False,
-    upstream="IAM.1 2.14 CKV_AWS_62 CKV_AWS_63 CKV2_AWS_40 IAM5",
-    url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
 )
 def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
     for document in identity_documents(policy):
@@ -75,18 +67,11 @@ def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
             )
 
 
-@stack_rule(
-    "GH-IAM-002",
-    title="IAM policies use wildcards only where AWS requires them",
-    remedy="list the required actions and the ARNs of their resources",
-    types=(),
-    upstream="IAM.21 IAM5",
-    url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
-)
+@stack_rule("GH-IAM-002", types=())
 def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
-    if policy.type in _IDENTITY_POLICIES and is_permissions_boundary(policy, stack):
+    if policy.type in IDENTITY_POLICIES and is_permissions_boundary(policy, stack):
         return
-    for document in _identity_documents(policy):
+    for document in documents_without_principals(policy):
         if iam_document.allows_administration(document):
             continue  # GH-IAM-001
         wildcards = iam_document.service_wildcards(document)
@@ -106,43 +91,32 @@ def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
 
 
 _ACTIONS_MAX = 3
+# Actions that add permissions to a role.
+_EXTENDING = ("iam:AttachRolePolicy", "iam:PutRolePolicy")
 #: Actions that GH-KMS-007 or GH-IAM-007 evaluates.
 _EVALUATED_ELSEWHERE = frozenset(
     action.lower() for action in (*iam_document.DECRYPTION, "iam:PassRole")
 )
-# Types with policies that grant nothing, or that people use.
-_OTHER_SCOPES = re.compile(r"aws:(organizations|ssoadmin|ec2/vpcEndpoint)")
 
 
-def _identity_documents(holder: Resource) -> Iterator[Document]:
-    """The documents of a resource that name no principal, such as those of sessions and devices."""
-    if holder.type in _IDENTITY_POLICIES:
-        yield from identity_documents(holder)
-    elif holder.type.startswith("aws:") and not _OTHER_SCOPES.match(holder.type):
-        with suppress(UnknownPropertyError, DocumentError):
-            for document in documents_of(holder):
-                if all(
-                    each.principals is each.not_principals is None for each in document.statements
-                ):
-                    yield document
-
-
-@stack_rule(
-    "GH-IAM-003",
-    title="Roles and permission sets use AWS managed policies of limited scope only",
-    remedy="replace the attachment with an aws.iam.RolePolicy with the required actions and ARNs",
-    severity="high",
-    types=tuple(ATTACHED_POLICIES),
-    upstream="2.14 CKV_AWS_274 CKV2_AWS_56 IAM4",
-    url=f"{_GUIDE}/access_policies_managed-vs-inline.html",
-)
+@stack_rule("GH-IAM-003", severity="high", types=tuple(ATTACHED_POLICIES))
 def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckResults:
     prop = ATTACHED_POLICIES[holder.type]
     own = is_of_program(holder, stack, "policyArn", aws("iam.Policy"))
     if own and not holder.props.known("policyArn"):
         return  # Policies in the program are evaluated separately.
     arns = holder.props.texts(prop) if prop.endswith("s") else [holder.props.text(prop)]
-    is_person = holder.type.startswith("aws:ssoadmin/")
+    # People administer a cluster with a role that is not of the program.
+    is_person = holder.type.startswith("aws:ssoadmin/") or (
+        holder.type in aws("eks.AccessPolicyAssociation")
+        and (
+            holder.props.block("accessScope").text("type") != "cluster"
+            or (
+                holder.props.known("principalArn")
+                and not is_of_program(holder, stack, "principalArn", aws("iam.Role"))
+            )
+        )
+    )
     for arn in arns:
         managed = _MANAGED.fullmatch(arn)
         if not managed or not _WIDE_POLICIES.fullmatch(managed[1]):
@@ -151,28 +125,32 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
             yield f"{prop} contains the AWS managed policy {managed[1]}"
 
 
-@stack_rule(
-    "GH-IAM-004",
-    title="Trust policies restrict principals and prevent the confused deputy problem",
-    remedy=(
-        "name the principal, require the audience of the identity provider, and add "
-        "aws:SourceAccount or aws:SourceArn (or sts:ExternalId for Amazon Cognito) to statements "
-        "for AWS services whose documented trust policies have these keys"
-    ),
-    severity="high",
-    types=aws("iam.Role"),
-    levels="AMM",
-    lists=ACCOUNTS,
-    upstream="CKV_AWS_60 CKV_AWS_61",
-    url=f"{_GUIDE}/confused-deputy.html",
-)
+@stack_rule("GH-IAM-004", severity="high", types=aws("iam.Role"), levels="AMM", lists=ACCOUNTS)
 def trust_policy_is_restricted(role: Resource, stack: Stack) -> CheckResults:
     document = parse(role.props.value("assumeRolePolicy"))
     for service in access(document).services:
-        if service not in _SERVICES_WITHOUT_SOURCE:
-            yield f"the trust policy allows {service} without aws:SourceAccount or aws:SourceArn"
+        if service not in _SERVICES_WITHOUT_SOURCE and not _is_execution_role(role, service, stack):
+            yield Violation(
+                f"the trust policy allows {service} without aws:SourceAccount or aws:SourceArn",
+                "add a condition on aws:SourceAccount to the statement of the service",
+                severity="medium",
+            )
     yield from federation.federation_defects(document)
     yield from public_or_foreign_access(document, role, "the trust policy")
+
+
+def _is_execution_role(role: Resource, service: str, stack: Stack) -> bool:
+    """True for a role with which Amazon ECS only starts tasks, whose documented trust policy has no
+    source condition.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
+    """
+    tasks = aws("ecs.TaskDefinition")
+    return (
+        service == "ecs-tasks.amazonaws.com"
+        and bool(stack.referencing(role, tasks, "executionRoleArn"))
+        and not stack.referencing(role, tasks, "taskRoleArn")
+    )
 
 
 # Services whose documented trust policies have no source condition, in all or some features. Such a
@@ -191,19 +169,12 @@ _SERVICES_WITHOUT_SOURCE = frozenset(
 
 @resource_rule(
     "GH-IAM-005",
-    title="Trust policies for GitHub OIDC require one repository and environment or ref",
-    remedy=(
-        'use StringEquals with aud "sts.amazonaws.com" and sub '
-        '"repo:ORG/REPO:environment:ENV" of your own repository'
-    ),
     # Repositories (owner/name) that roles may trust. Empty: every repository except those of
     # examples.
     lists={"repositories": ()},
     severity="critical",
     types=aws("iam.Role"),
     exemptible=False,
-    upstream="CKV_AWS_393 CKV_AWS_358",
-    url=f"{_GUIDE}/id_roles_providers_create_oidc_secure-by-default.html",
 )
 def github_trust_is_restricted(role: Resource) -> CheckResults:
     document = parse(role.props.value("assumeRolePolicy"))
@@ -230,8 +201,6 @@ _WITH_USERS = aws("iam.GroupMembership", "iam.PolicyAttachment")
 
 @resource_rule(
     "GH-IAM-006",
-    title="The program does not create IAM users or their credentials",
-    remedy="remove the resource; use IAM Identity Center for people and roles for workloads",
     severity="high",
     # All types with a property that names users.
     types=aws(
@@ -241,25 +210,13 @@ _WITH_USERS = aws("iam.GroupMembership", "iam.PolicyAttachment")
         "iam.UserPoliciesExclusive",
     )
     + _WITH_USERS,
-    upstream="IAM.2 2.13 2.19 CKV_AWS_273 CKV_AWS_40",
-    url=f"{_GUIDE}/best-practices.html#bp-users-federation-idp",
 )
 def no_iam_users(user: Resource) -> CheckResults:
     if user.type not in _WITH_USERS or user.props.size("users"):
         yield f"the program creates an IAM {user.type.rpartition(':')[2]}"
 
 
-@stack_rule(
-    "GH-IAM-008",
-    title="Roles do not mix inline policy lists with policy resources",
-    remedy=(
-        "remove inlinePolicies and managedPolicyArns from the role, and use RolePolicy and "
-        "RolePolicyAttachment"
-    ),
-    types=aws("iam.Role"),
-    levels="MMM",
-    url="https://www.pulumi.com/registry/packages/aws/api-docs/iam/role/",
-)
+@stack_rule("GH-IAM-008", types=aws("iam.Role"), levels="MMM")
 def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
     if role.props.has("inlinePolicies") and stack.referencing(role, aws("iam.RolePolicy"), "role"):
         yield "the role sets inlinePolicies and also has RolePolicy resources"
@@ -269,21 +226,35 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
         yield "the role sets managedPolicyArns and also has RolePolicyAttachment resources"
 
 
-@stack_rule(
-    "GH-IAM-007",
-    title="Roles are passed to named services only, and permissions boundaries limit roles",
-    remedy="add StringEquals iam:PassedToService to the iam:PassRole statement",
-    types=_IDENTITY_POLICIES,
-    levels="AAM",
-    url=f"{_GUIDE}/id_roles_use_passrole.html",
-)
+@stack_rule("GH-IAM-007", types=IDENTITY_POLICIES, levels="AAM")
 def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResults:
     if is_permissions_boundary(holder, stack):
         return
     if holder.type in aws("iam.Role") and _limits_nothing(holder, stack):
         yield "permissionsBoundary is a policy that allows every action, so it limits nothing"
+    own = {
+        name.rpartition("/")[2]
+        for role in stack.referenced_by(holder, "role", aws("iam.Role"))
+        for name in role.identifiers
+    }
     for document in identity_documents(holder):
         for allow in () if iam_document.allows_administration(document) else document.allows:
+            if (
+                any(map(allow.covers_action, _EXTENDING))
+                and any(
+                    matches(name, pattern.rpartition("/")[2])
+                    for pattern in allow.resources or ()
+                    for name in own
+                    # GH-IAM-002 reports all roles.
+                    if ":role/" in pattern and pattern.rpartition("/")[2].strip("*?")
+                )
+                and not any(each.key == "iam:permissionsboundary" for each in allow.conditions)
+            ):
+                yield Violation(
+                    "a statement allows the role to extend its own permissions",
+                    "remove the actions, or require a boundary with iam:PermissionsBoundary",
+                    "high",
+                )
             limited = any(
                 condition.key == "iam:passedtoservice" and is_narrowing(condition)
                 for condition in allow.conditions
@@ -294,13 +265,11 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
 
 role_has_boundary = resource_rule(
     "GH-IAM-012",
-    title="Roles have a permissions boundary",
     strict=True,
     severity="low",
     types=aws("iam.Role"),
     levels="AAM",
     introduced=date(2026, 11, 29),
-    url=f"{_GUIDE}/access_policies_boundaries.html",
 ).requires(is_set("permissionsBoundary"))
 
 
@@ -320,13 +289,7 @@ _SERVICES_WITHOUT_POLICY_SOURCE = ("cloudtrail.amazonaws.com", "ram.amazonaws.co
 _SERVICES_EVALUATED = aws("iam.Role", "kms.KeyPolicy", "cloudwatch.LogResourcePolicy") + KEYS
 
 
-@resource_rule(
-    "GH-IAM-010",
-    title="Resource policies restrict AWS services by source",
-    remedy="add a condition on aws:SourceAccount or aws:SourceArn to the statement of the service",
-    types=(),
-    url=f"{_GUIDE}/confused-deputy.html",
-)
+@resource_rule("GH-IAM-010", types=())
 def service_access_has_source(holder: Resource) -> CheckResults:
     if not holder.type.startswith("aws:") or holder.type in _SERVICES_EVALUATED:
         return
@@ -351,19 +314,7 @@ _POLICIES_EVALUATED = KEYS + aws(
 _EVERYONE = re.compile(r"principals?|grantee", re.IGNORECASE)
 
 
-@stack_rule(
-    "GH-IAM-011",
-    title="Resource policies and shares do not allow public or unknown cross-account access",
-    remedy=(
-        "name the principals, add a condition on their account or organization, or add the "
-        "account to the list `accounts` of the rule"
-    ),
-    severity="high",
-    types=(),
-    lists=ACCOUNTS,
-    upstream="2.21",
-    url=f"{_GUIDE}/access_policies_identity-vs-resource.html",
-)
+@stack_rule("GH-IAM-011", severity="high", types=(), lists=ACCOUNTS)
 def resource_is_not_shared(holder: Resource, stack: Stack) -> CheckResults:
     if not holder.type.startswith("aws:"):
         return

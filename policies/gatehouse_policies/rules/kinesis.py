@@ -13,21 +13,12 @@ from gatehouse_policies.engine.requirements import (
 from gatehouse_policies.engine.rule import resource_rule
 
 stream_uses_customer_key = resource_rule(
-    "GH-KIN-001",
-    title="Kinesis data streams are encrypted with a customer managed key",
-    severity="high",
-    types=aws("kinesis.Stream"),
-    upstream="Kinesis.1 CKV_AWS_43 CKV_AWS_185 KDS1",
-    url="https://docs.aws.amazon.com/streams/latest/dev/server-side-encryption.html",
+    "GH-KIN-001", severity="high", types=aws("kinesis.Stream")
 ).requires(in_order(is_exactly("encryptionType", "KMS"), is_customer_key("kmsKeyId")))
 
 
 firehose_uses_customer_key = resource_rule(
-    "GH-KIN-002",
-    title="Firehose streams are encrypted with a customer managed key",
-    types=aws("kinesis.FirehoseDeliveryStream"),
-    upstream="DataFirehose.1 CKV_AWS_240 CKV_AWS_241 KDF1",
-    url="https://docs.aws.amazon.com/firehose/latest/dev/encryption.html",
+    "GH-KIN-002", types=aws("kinesis.FirehoseDeliveryStream")
 ).requires(
     in_order(
         is_true("serverSideEncryption.enabled"),

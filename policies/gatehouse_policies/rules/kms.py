@@ -27,18 +27,14 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
-_GUIDE = "https://docs.aws.amazon.com/kms/latest/developerguide"
 _POLICIES = aws("kms.KeyPolicy")
 
 
 rotation_is_enabled = resource_rule(
     "GH-KMS-001",
-    title="Symmetric KMS keys rotate at least once a year",
     severity="high",
     types=aws("kms.Key"),
     settings={"days_max": {"dev": 365, "staging": 365, "prod": 365}},
-    upstream="KMS.4 4.6 CKV_AWS_7 KMS5",
-    url=f"{_GUIDE}/rotate-keys.html",
 ).requires(
     in_order(
         is_true("enableKeyRotation"), is_at_most("rotationPeriodInDays", "days_max", default=365)
@@ -52,18 +48,7 @@ rotation_is_enabled = resource_rule(
 
 
 @stack_rule(
-    "GH-KMS-002",
-    title="KMS keys have a key policy, and no public or unknown cross-account access",
-    remedy=(
-        "set a key policy that names its principals, and add kms:CallerAccount to "
-        'statements with the principal "*"'
-    ),
-    severity="critical",
-    types=KEYS + _POLICIES,
-    exemptible=False,
-    lists=ACCOUNTS,
-    upstream="KMS.5 2.21 CKV_AWS_33 CKV2_AWS_64",
-    url=f"{_GUIDE}/key-policies.html",
+    "GH-KMS-002", severity="critical", types=KEYS + _POLICIES, exemptible=False, lists=ACCOUNTS
 )
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
     if is_evaluated_elsewhere(key, stack, _POLICIES, "keyId", KEYS):
@@ -77,31 +62,21 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
 
 deletion_window_is_sufficient = resource_rule(
     "GH-KMS-003",
-    title="KMS keys have a sufficient deletion waiting period",
     types=KEYS,
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
-    url=f"{_GUIDE}/deleting-keys.html",
 ).requires(is_at_least("deletionWindowInDays", "days_min", 30))
 
 
 lockout_check_is_enabled = resource_rule(
-    "GH-KMS-004",
-    title="KMS keys use the policy lockout safety check",
-    severity="high",
-    types=KEYS + _POLICIES,
-    url=f"{_GUIDE}/key-policy-default.html#prevent-unmanageable-key",
+    "GH-KMS-004", severity="high", types=KEYS + _POLICIES
 ).requires(is_not_true("bypassPolicyLockoutSafetyCheck"))
 
 
 @stack_rule(
     "GH-KMS-007",
-    title="IAM policies do not allow decryption with all KMS keys",
-    remedy="set Resource of the kms:Decrypt statement to the ARN of the key",
     severity="high",
     types=aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role"),
-    upstream="KMS.1 KMS.2 IAM5",
-    url="https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1",
 )
 def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> CheckResults:
     if is_permissions_boundary(policy, stack):
@@ -113,35 +88,14 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
             yield "a statement allows kms:Decrypt or kms:ReEncryptFrom on all keys"
 
 
-@resource_rule(
-    "GH-KMS-005",
-    title="Key policies restrict AWS services by source",
-    remedy=(
-        "add kms:EncryptionContext:... or kms:ViaService to the statement of the service, or "
-        "aws:SourceAccount or aws:SourceArn if the service sends it (GH-KMS-010)"
-    ),
-    severity="high",
-    types=KEYS + _POLICIES,
-    levels="AMM",
-    url=f"{_GUIDE}/least-privilege.html",
-)
+@resource_rule("GH-KMS-005", severity="high", types=KEYS + _POLICIES, levels="AMM")
 def service_access_has_source_condition(key: Resource) -> CheckResults:
     for document in own_documents(key):
         for service in access(document).services:
             yield f"the key policy allows {service} without a source condition"
 
 
-@resource_rule(
-    "GH-KMS-006",
-    title="Key policies separate key administrators from key users",
-    strict=True,
-    remedy=(
-        "grant administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use "
-        "(kms:Decrypt, ...) to different principals"
-    ),
-    types=KEYS + _POLICIES,
-    url=f"{_GUIDE}/key-policy-default.html#key-policy-default-allow-administrators",
-)
+@resource_rule("GH-KMS-006", strict=True, types=KEYS + _POLICIES)
 def administration_and_use_are_separate(key: Resource) -> CheckResults:
     users: set[str] = set()
     administrators: set[str] = set()
@@ -167,7 +121,6 @@ def _allow_statements(key: Resource) -> tuple[Statement, ...]:
 
 keys_have_alias_and_description = stack_rule(
     "GH-KMS-008",
-    title="KMS keys have an alias and a description, and resources do not use AWS managed keys",
     strict=True,
     severity="low",
     types=aws(
@@ -176,7 +129,6 @@ keys_have_alias_and_description = stack_rule(
     ),
     levels="AAM",
     pack="resilience",
-    url=f"{_GUIDE}/kms-alias.html",
 ).requires(
     for_types(
         aws("kms.Key"),
@@ -196,14 +148,7 @@ keys_have_alias_and_description = stack_rule(
 
 
 multi_region_keys_have_replica = stack_rule(
-    "GH-KMS-009",
-    title="Multi-Region KMS keys have a replica in the program",
-    strict=True,
-    remedy="add an aws.kms.ReplicaKey, or remove multiRegion",
-    severity="low",
-    types=aws("kms.Key"),
-    levels="AAM",
-    url=f"{_GUIDE}/multi-region-keys-overview.html",
+    "GH-KMS-009", strict=True, severity="low", types=aws("kms.Key"), levels="AAM"
 ).requires(
     has_resource(
         "kms.ReplicaKey",
@@ -214,19 +159,7 @@ multi_region_keys_have_replica = stack_rule(
 )
 
 
-@stack_rule(
-    "GH-KMS-010",
-    title="Keys of SNS topics allow EventBridge without a source condition",
-    remedy=(
-        "replace aws:SourceArn and aws:SourceAccount in the statement for events.amazonaws.com "
-        "with StringEquals "
-        "kms:EncryptionContext:aws:sns:topicArn, and restrict the source in the topic policy"
-    ),
-    severity="high",
-    types=aws("sns.Topic"),
-    levels="AMM",
-    url="https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services",
-)
+@stack_rule("GH-KMS-010", severity="high", types=aws("sns.Topic"), levels="AMM")
 def event_rules_can_use_the_key_of_the_topic(topic: Resource, stack: Stack) -> CheckResults:
     for key in stack.referenced_by(topic, "kmsMasterKeyId", KEYS):
         for document in resource_documents(key, stack, _POLICIES, "keyId"):

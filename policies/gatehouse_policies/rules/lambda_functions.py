@@ -16,22 +16,13 @@ from gatehouse_policies.engine.rule import (
 )
 from gatehouse_policies.lists import name_set
 
-_GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
-
 
 @resource_rule(
     "GH-LAM-003",
-    title="Lambda environments do not contain secrets and use a customer managed key",
-    remedy=(
-        "read the value from Secrets Manager in the function, and pass the ARN of the "
-        "secret as an environment variable"
-    ),
     severity="critical",
     types=aws("lambda.Function"),
     lists={"harmless": ()},
     decided_by_name=r"environment\.variables\.",
-    upstream="CKV_AWS_173 CKV_AWS_45",
-    url=f"{_GUIDE}/configuration-envvars-encryption.html",
 )
 def environment_has_no_secrets(function: Resource) -> CheckResults:
     variables = function.props.block("environment").block("variables")
@@ -51,16 +42,9 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
 
 @stack_rule(
     "GH-LAM-004",
-    title="Lambda functions restrict who can invoke them",
-    remedy=(
-        'set sourceArn or sourceAccount on the permission, and authorizationType="AWS_IAM" '
-        "on the function URL"
-    ),
     severity="high",
     types=aws("lambda.Permission", "lambda.FunctionUrl"),
     lists=ACCOUNTS,
-    upstream="Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258",
-    url=f"{_GUIDE}/access-control-resource-based.html",
 )
 def invocation_is_restricted(resource: Resource, stack: Stack) -> CheckResults:
     if resource.type in aws("lambda.FunctionUrl"):
@@ -131,14 +115,7 @@ _RUNTIMES = name_set(
 )
 
 
-@resource_rule(
-    "GH-LAM-001",
-    title="Lambda functions use a supported runtime",
-    remedy="set runtime to a supported version",
-    types=aws("lambda.Function"),
-    upstream="Lambda.2 CKV_AWS_363 L1",
-    url=f"{_GUIDE}/lambda-runtimes.html",
-)
+@resource_rule("GH-LAM-001", types=aws("lambda.Function"))
 def runtime_is_supported(function: Resource) -> CheckResults:
     if (
         function.props.text("packageType", "Zip") == "Zip"
@@ -147,14 +124,7 @@ def runtime_is_supported(function: Resource) -> CheckResults:
         yield "runtime is not in the list of supported runtimes"
 
 
-@stack_rule(
-    "GH-LAM-002",
-    title="Lambda functions that use data stores run in at least two subnets of a VPC",
-    remedy="set vpcConfig with private subnets in two Availability Zones and a security group",
-    types=aws("lambda.Function"),
-    upstream="Lambda.3 Lambda.5",
-    url=f"{_GUIDE}/configuration-vpc.html",
-)
+@stack_rule("GH-LAM-002", types=aws("lambda.Function"))
 def function_runs_in_vpc(function: Resource, stack: Stack) -> CheckResults:
     # A function uses the data stores whose outputs are in its environment.
     stores = stack.referenced_by(
@@ -173,18 +143,11 @@ _SYNCHRONOUS = name_set("apigateway.amazonaws.com elasticloadbalancing.amazonaws
 
 @stack_rule(
     "GH-LAM-005",
-    title="Lambda functions have a dead-letter queue, reserved concurrency and tracing",
     strict=True,
-    remedy=(
-        "set deadLetterConfig or an on-failure destination, reservedConcurrentExecutions, "
-        'and tracingConfig.mode="Active"'
-    ),
     severity="low",
     types=aws("lambda.Function"),
     levels="-AM",
     pack="resilience",
-    upstream="CKV_AWS_116 CKV_AWS_115 CKV_AWS_50",
-    url=f"{_GUIDE}/invocation-async-retain-records.html",
 )
 def failures_and_concurrency_are_handled(function: Resource, stack: Stack) -> CheckResults:
     callers = {

@@ -2,9 +2,16 @@
 
 import re
 from collections.abc import Mapping, Set
+from datetime import date
 
-from gatehouse_policies.analysis.policy_holders import ACCOUNTS, parties_of, values_of
-from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.iam.strangers import owner_of
+from gatehouse_policies.analysis.policy_holders import (
+    ACCOUNTS,
+    documents_without_principals,
+    parties_of,
+    values_of,
+)
+from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import looks_secret, name_indicates_secret
 from gatehouse_policies.analysis.type_tokens import (
@@ -25,8 +32,6 @@ from gatehouse_policies.engine.rule import (
 )
 from gatehouse_policies.lists import name_set
 from gatehouse_policies.rules.rds import is_read_replica
-
-_OPTIONS = "https://www.pulumi.com/docs/iac/concepts/resources/options"
 
 _TAGGED_WITH_DATA_CLASS = aws(
     *("s3.Bucket", "kms.Key", "secretsmanager.Secret", "rds.Instance", "rds.Cluster"),
@@ -59,52 +64,21 @@ _WITHOUT_REGION = tuple(
 
 
 @resource_rule(
-    "GH-PUL-001",
-    title="Resources with data are protected from deletion",
-    strict=True,
-    remedy="set ResourceOptions(protect=True)",
-    severity="high",
-    types=STATEFUL,
-    levels="-AM",
-    pack="resilience",
-    url=f"{_OPTIONS}/protect/",
+    "GH-PUL-001", strict=True, severity="high", types=STATEFUL, levels="-AM", pack="resilience"
 )
 def stateful_resources_are_protected(resource: Resource) -> CheckResults:
     if not resource.protect and not is_read_replica(resource):
         yield "protect is not set"
 
 
-@resource_rule(
-    "GH-PUL-002",
-    title="AWS providers set allowedAccountIds",
-    remedy=(
-        "set aws:allowedAccountIds in the stack file, or create an aws.Provider with "
-        "allowedAccountIds and pass it to every resource"
-    ),
-    types=(AWS_PROVIDER,),
-    levels="AMM",
-    lists={"accounts": ()},
-    url=f"{_OPTIONS}/provider/",
-)
+@resource_rule("GH-PUL-002", strict=True, types=(AWS_PROVIDER,), levels="AMM")
 def provider_restricts_accounts(provider: Resource) -> CheckResults:
-    decoded = provider.props.decoded("allowedAccountIds")
-    if not decoded.size("allowedAccountIds"):
+    if not provider.props.decoded("allowedAccountIds").size("allowedAccountIds"):
         yield "the provider does not set allowedAccountIds"
-    elif provider.lists["accounts"]:
-        for account in decoded.texts("allowedAccountIds"):
-            if account not in provider.lists["accounts"]:
-                yield Violation(
-                    f"allowedAccountIds contains {account}, which is not in accounts of the "
-                    f"configuration file",
-                    "remove the account, or add it to accounts in the configuration file",
-                    "critical",
-                )
 
 
 @resource_rule(
     "GH-TAG-001",
-    title="Resources have the required tags",
-    remedy="set the tag on the resource or in defaultTags of the provider",
     severity="low",
     types=_TAGGED_WITH_DATA_CLASS
     + aws(
@@ -114,7 +88,6 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
     pack="resilience",
     lists={"tags": ()},
     needs="tags",
-    url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
 )
 def required_tags_are_set(resource: Resource) -> CheckResults:
     tags = {name for block in resource.tags() for name in block.names()}
@@ -126,16 +99,7 @@ def required_tags_are_set(resource: Resource) -> CheckResults:
         yield "the tag DataClass is none, but the resource contains data"
 
 
-@resource_rule(
-    "GH-PUL-003",
-    title="Resources are in an allowed Region",
-    remedy="use an allowed Region, or add the Region to `regions` in the configuration file",
-    severity="high",
-    types=(),
-    lists={"regions": ()},
-    needs="regions",
-    url="https://www.pulumi.com/registry/packages/aws/how-to-guides/enhanced-region-support/",
-)
+@resource_rule("GH-PUL-003", severity="high", types=(), lists={"regions": ()}, needs="regions")
 def region_is_allowed(resource: Resource) -> CheckResults:
     is_aws = resource.type.startswith("aws:") or resource.type == AWS_PROVIDER
     if not resource.lists["regions"] or not is_aws:
@@ -169,19 +133,17 @@ _REGION = re.compile(
 _NOT_SHARED = re.compile(r"exclu|expected\w*owner", re.IGNORECASE)
 
 
-@resource_rule(
-    "GH-PUL-006",
-    title="Accounts and organizations in inputs are known, such as those of keys, code and peers",
-    remedy=(
-        "use an account of allowedAccountIds, or add the account or organization to the list "
-        "`accounts` of the rule"
-    ),
-    severity="high",
-    types=(),
-    lists=ACCOUNTS,
-    url="https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html",
-)
+@resource_rule("GH-PUL-006", severity="high", types=(), lists=ACCOUNTS)
 def accounts_are_known(resource: Resource) -> CheckResults:
+    if resource.type == AWS_PROVIDER and resource.lists["accounts"]:
+        for account in resource.props.decoded("allowedAccountIds").texts("allowedAccountIds"):
+            if account not in resource.lists["accounts"]:
+                yield Violation(
+                    f"allowedAccountIds contains {account}, which is not in accounts of the "
+                    f"configuration file",
+                    "remove the account, or add it to accounts in the configuration file",
+                    "critical",
+                )
     if not resource.type.startswith("aws:") or resource.type in aws("lambda.Permission"):
         return  # GH-LAM-004 evaluates permissions.
     for path, value in values_of(resource):
@@ -199,16 +161,53 @@ def accounts_are_known(resource: Resource) -> CheckResults:
                     f"{path} is in account {party}, which is not in allowedAccountIds of "
                     f"the provider"
                 )
+    for party in _owners(resource):
+        if party not in resource.own_accounts():
+            yield f"a policy allows actions on resources of account {party}, which is not known"
+
+
+def _owners(resource: Resource) -> list[str]:
+    """The accounts of the resources on which an identity policy allows actions."""
+    allows = (allow for each in documents_without_principals(resource) for allow in each.allows)
+    return sorted({owner_of(each) for allow in allows for each in allow.resources or ()} - {""})
+
+
+# Inputs that disable a protection, by name and value, for all types of pulumi-aws. Rules of a type
+# evaluate its other inputs.
+_DISABLED: Mapping[str, str | bool] = {
+    **{"acceptanceRequired": False, "debugLogging": True, "insecureSsl": True},
+    **{"onUnauthenticatedRequest": "allow", "sslMode": "none", "transferLock": False},
+    "authentication": "UNAUTHENTICATED",
+}
+# Inputs with an address to which data or tokens are sent.
+_ADDRESS = re.compile(
+    r"(^|[.])(endpoint|invocationEndpoint|url|(callback|logout)Urls\[\d+\]|defaultRedirectUri)$"
+)
+_HTTP = re.compile(r"http://(?!localhost\b|127\.|\[::1\])")
+
+
+@resource_rule("GH-PUL-009", severity="high", types=(), introduced=date(2026, 11, 29))
+def protections_are_not_disabled(resource: Resource) -> CheckResults:
+    # GH-SNS-001 evaluates subscriptions.
+    if not resource.type.startswith("aws:") or resource.type in aws("sns.TopicSubscription"):
+        return
+    for name in resource.props.names():
+        for path, value in leaves(resource.props.plain()[name], name):
+            last = path.rpartition(".")[2]
+            if last in _DISABLED and is_unknown(value):
+                yield Undecided(path)
+            elif last in _DISABLED and value == _DISABLED[last]:
+                yield Violation(f"{path} is {str(value).lower()}", f"change {path}")
+            elif isinstance(value, str) and _HTTP.match(value) and _ADDRESS.search(path):
+                yield Violation(f"{path} is an address without TLS", f"use https:// in {path}")
 
 
 stored_data_is_not_force_deleted = resource_rule(
     "GH-PUL-007",
-    title="Backup vaults and ECR repositories are not deleted with their content",
     severity="high",
     types=aws("backup.Vault", "ecr.Repository"),
     levels="-AM",
     pack="resilience",
-    url="https://www.pulumi.com/docs/iac/concepts/resources/options/protect/",
 ).requires(is_not_true("forceDestroy"), is_not_true("forceDelete"))
 
 
@@ -227,17 +226,7 @@ _OTHER_PACKAGES = re.compile(
 )
 
 
-@resource_rule(
-    "GH-PUL-008",
-    title="Resources of AWS have types that the rules evaluate",
-    remedy=(
-        "declare the resources with pulumi-aws, or exempt this one after a review of its template"
-    ),
-    severity="high",
-    types=(),
-    levels="AMM",
-    url="https://www.pulumi.com/registry/packages/aws/api-docs/cloudcontrol/resource/",
-)
+@resource_rule("GH-PUL-008", severity="high", types=(), levels="AMM")
 def types_have_rules(resource: Resource) -> CheckResults:
     if resource.type in _TEMPLATES or _OTHER_PACKAGES.match(resource.type):
         yield f"the rules do not evaluate the resources of {resource.type}"
@@ -253,15 +242,9 @@ _BUCKET_INPUTS = name_set(
 
 @stack_rule(
     "GH-PUL-004",
-    title="The program does not use deprecated resource types or inputs",
-    remedy=(
-        "use classes without the suffix V2, separate resources instead of bucket inputs, "
-        "and aws.lb instead of aws.alb"
-    ),
     severity="low",
     types=S3_DEPRECATED + aws("s3.Bucket", "lb.LoadBalancer", "lb.Listener", "lb.TargetGroup"),
     pack="resilience",
-    url="https://www.pulumi.com/registry/packages/aws/how-to-guides/7-0-migration/",
 )
 def no_deprecated_types_or_inputs(resource: Resource, stack: Stack) -> CheckResults:
     if resource.type in S3_DEPRECATED:
@@ -277,8 +260,6 @@ def no_deprecated_types_or_inputs(resource: Resource, stack: Stack) -> CheckResu
 
 @stack_rule(
     "GH-PUL-005",
-    title="Stack outputs do not contain secrets",
-    remedy="export the ARN or name of the secret, and read the value from Secrets Manager",
     severity="critical",
     # The SDK passes outputs without secret marks. Readers of the stack can decrypt marked outputs
     # as well: https://www.pulumi.com/docs/iac/concepts/secrets/
@@ -290,7 +271,6 @@ def no_deprecated_types_or_inputs(resource: Resource, stack: Stack) -> CheckResu
             "AWS assigns many outputs, and the engine evaluates the rule again when they are known"
         )
     },
-    url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 )
 def outputs_have_no_secrets(root: Resource, stack: Stack) -> CheckResults:
     public = frozenset(

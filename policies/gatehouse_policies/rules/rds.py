@@ -21,9 +21,7 @@ from gatehouse_policies.engine.requirements import (
     where,
 )
 from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
-from gatehouse_policies.lists import name_set
 
-_GUIDE = "https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide"
 _DATABASES = aws("rds.Instance", "rds.Cluster")
 _database_rule = partial(resource_rule, types=_DATABASES)
 _database_stack_rule = partial(stack_rule, types=_DATABASES)
@@ -32,22 +30,13 @@ _instance_rule = partial(resource_rule, types=aws("rds.Instance", "rds.ClusterIn
 
 database_is_not_public = resource_rule(
     "GH-RDS-001",
-    title="RDS databases are not publicly accessible",
     severity="critical",
     types=aws("rds.Instance", "rds.ClusterInstance", "rds.Cluster", "rds.ShardGroup"),
     exemptible=False,
-    upstream="RDS.2 3.2.3 CKV_AWS_17",
-    url=f"{_GUIDE}/USER_VPC.WorkingWithRDSInstanceinaVPC.html#USER_VPC.Hiding",
 ).requires(is_not_true("publiclyAccessible"))
 
 
-storage_uses_customer_key = _database_rule(
-    "GH-RDS-002",
-    title="RDS storage is encrypted with a customer managed key",
-    severity="high",
-    upstream="RDS.3 RDS.27 3.2.1 CKV_AWS_16 CKV_AWS_96 CKV_AWS_327 RDS2",
-    url=f"{_GUIDE}/Overview.Encryption.html",
-).requires(
+storage_uses_customer_key = _database_rule("GH-RDS-002", severity="high").requires(
     in_order(
         is_true("storageEncrypted"),
         where(lambda database: not _has_key_of_source(database), is_customer_key("kmsKeyId")),
@@ -68,17 +57,10 @@ def _has_key_of_source(database: Resource) -> bool:
 
 @_database_rule(
     "GH-RDS-003",
-    title="RDS databases retain automated backups",
-    remedy=(
-        "set backupRetentionPeriod to at least the minimum for this environment, and "
-        "deleteAutomatedBackups=False"
-    ),
     severity="high",
     levels="AMM",
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
-    upstream="RDS.11 CKV_AWS_133 RDS13",
-    url=f"{_GUIDE}/USER_PIT.html",
 )
 def backups_are_retained(database: Resource) -> CheckResults:
     if is_read_replica(database):
@@ -91,24 +73,12 @@ def backups_are_retained(database: Resource) -> CheckResults:
 
 
 multi_az_is_enabled = resource_rule(
-    "GH-RDS-004",
-    title="RDS instances are Multi-AZ",
-    types=aws("rds.Instance"),
-    levels="-AM",
-    pack="resilience",
-    upstream="RDS.5 3.2.4 CKV_AWS_157 RDS3",
-    url=f"{_GUIDE}/Concepts.MultiAZ.html",
+    "GH-RDS-004", types=aws("rds.Instance"), levels="-AM", pack="resilience"
 ).requires(is_true("multiAz"))
 
 
 deletion_protection_is_enabled = _database_rule(
-    "GH-RDS-005",
-    title="RDS databases have deletion protection and a final snapshot",
-    severity="high",
-    levels="-MM",
-    pack="resilience",
-    upstream="RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 RDS10",
-    url=f"{_GUIDE}/USER_DeleteInstance.html",
+    "GH-RDS-005", severity="high", levels="-MM", pack="resilience"
 ).requires(
     is_true("deletionProtection"),
     is_not_true("skipFinalSnapshot"),
@@ -117,12 +87,7 @@ deletion_protection_is_enabled = _database_rule(
 )
 
 
-iam_authentication_is_enabled = _database_rule(
-    "GH-RDS-006",
-    title="RDS databases have IAM authentication enabled",
-    upstream="RDS.10 RDS.12 CKV_AWS_161 CKV_AWS_162 RDS6",
-    url=f"{_GUIDE}/UsingWithRDS.IAMDBAuth.html",
-).requires(
+iam_authentication_is_enabled = _database_rule("GH-RDS-006", strict=True).requires(
     is_true("iamDatabaseAuthenticationEnabled"),
     # These engines do not support it.
     when=lambda database: (
@@ -145,17 +110,7 @@ def _force_tls(engine: str) -> str:
     return next(names, "")
 
 
-@_database_stack_rule(
-    "GH-RDS-007",
-    title="RDS databases require TLS",
-    remedy=(
-        "attach a parameter group of the stack that sets rds.force_ssl (MySQL: "
-        "require_secure_transport) to 1"
-    ),
-    severity="high",
-    upstream="RDS.38 CKV2_AWS_69",
-    url=f"{_GUIDE}/PostgreSQL.Concepts.General.SSL.html",
-)
+@_database_stack_rule("GH-RDS-007", severity="high")
 def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
     # A copy of a snapshot or another database inherits its engine.
     engine = database.props.text("engine")
@@ -179,53 +134,32 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
             yield f"{parameter} is not 1 in {group.name}"
 
 
-logs_are_exported = _database_rule(
-    "GH-RDS-008",
-    title="RDS databases export logs to CloudWatch Logs",
-    remedy='set enabledCloudwatchLogsExports; for PostgreSQL, set it to ["postgresql", "upgrade"]',
-    pack="resilience",
-    upstream="RDS.9 RDS.36 CKV_AWS_129",
-    url=f"{_GUIDE}/USER_LogAccess.Procedural.UploadtoCloudWatch.html",
-).requires(has_elements("enabledCloudwatchLogsExports"))
+logs_are_exported = _database_rule("GH-RDS-008", pack="resilience").requires(
+    has_elements("enabledCloudwatchLogsExports")
+)
 
 
-minor_upgrades_are_automatic = _instance_rule(
-    "GH-RDS-010",
-    title="RDS instances upgrade minor versions automatically",
-    upstream="RDS.13 3.2.2 CKV_AWS_226",
-    url=f"{_GUIDE}/USER_UpgradeDBInstance.Upgrading.html",
-).requires(is_not_false("autoMinorVersionUpgrade"))
+minor_upgrades_are_automatic = _instance_rule("GH-RDS-010").requires(
+    is_not_false("autoMinorVersionUpgrade")
+)
 
 
 master_password_is_managed = _database_rule(
-    "GH-RDS-012",
-    title="RDS manages the master user password",
-    severity="critical",
-    exemptible=False,
-    url=f"{_GUIDE}/rds-secrets-manager.html",
+    "GH-RDS-012", severity="critical", exemptible=False
 ).requires(
-    sets_no_secret(),
-    # A replica has the users of its source. AWS manages no password in a global database.
-    where(
-        lambda each: not (is_read_replica(each) or each.props.has("globalClusterIdentifier")),
-        uses_customer_key("masterUserSecretKmsKeyId", "manageMasterUserPassword"),
-    ),
+    in_order(
+        sets_no_secret(),
+        # A replica has the users of its source. AWS manages no password in a global database.
+        where(
+            lambda each: not (is_read_replica(each) or each.props.has("globalClusterIdentifier")),
+            uses_customer_key("masterUserSecretKmsKeyId", "manageMasterUserPassword"),
+        ),
+    )
 )
 
 
-@_database_stack_rule(
-    "GH-RDS-016",
-    title="RDS databases are in private subnets and accept traffic from security groups only",
-    remedy=(
-        "use private subnets, and ingress rules with referencedSecurityGroupId instead of "
-        "address ranges"
-    ),
-    severity="high",
-    upstream="RDS.46",
-    url=f"{_GUIDE}/Overview.RDSSecurityGroups.html",
-)
+@_database_stack_rule("GH-RDS-016", severity="high")
 def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResults:
-    subnet_groups = stack.referenced_by(database, "dbSubnetGroupName", aws("rds.SubnetGroup"))
     # The group "default" is in the default VPC. A replica is in the group of its source.
     is_set = database.props.has("dbSubnetGroupName") or is_read_replica(database)
     if not is_set or database.props.known_text("dbSubnetGroupName").lower() == "default":
@@ -233,13 +167,6 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
             "dbSubnetGroupName is not set or default, so the database is in the default VPC",
             "set dbSubnetGroupName",
         )
-    for subnet in (
-        subnet
-        for group in subnet_groups
-        for subnet in stack.referenced_by(group, "subnetIds", network.SUBNETS)
-    ):
-        if network.is_public_subnet(subnet, stack):
-            yield f"the subnet {subnet.name} is public"
     if not database.props.size("vpcSecurityGroupIds"):
         yield Violation(
             "vpcSecurityGroupIds is empty, so the default security group applies",
@@ -247,22 +174,19 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
         )
     for group in stack.referenced_by(database, "vpcSecurityGroupIds", aws("ec2.SecurityGroup")):
         for location, rule in network.ingress_rules(group, stack):
-            if network.address_ranges(rule):
+            # GH-VPC-004 reports the internet.
+            if network.address_ranges(rule) and not network.allows_internet(rule):
                 yield f"{location} allows an address range"
 
 
 snapshots_are_private = resource_rule(
     "GH-RDS-018",
-    title="RDS snapshots are not shared",
     severity="critical",
     types=aws("rds.Snapshot", "rds.SnapshotCopy", "rds.ClusterSnapshot", "rds.ClusterSnapshotCopy"),
-    upstream="RDS.1 CKV_AWS_302",
-    url=f"{_GUIDE}/USER_ShareSnapshot.html",
 ).requires(is_not_set("sharedAccounts"))
 
 
 _REPLICA_SOURCES = ("replicateSourceDb", "replicationSourceIdentifier")
-_OTHER_SOURCES = ("globalClusterIdentifier", "snapshotIdentifier", "restoreToPointInTime")
 
 
 def is_read_replica(database: Resource) -> bool:
@@ -270,13 +194,7 @@ def is_read_replica(database: Resource) -> bool:
 
 
 monitoring_is_enabled = _instance_rule(
-    "GH-RDS-009",
-    title="RDS instances have enhanced monitoring and Performance Insights enabled",
-    severity="low",
-    levels="-AM",
-    pack="resilience",
-    upstream="RDS.6 CKV_AWS_118 CKV_AWS_353 CKV_AWS_354",
-    url=f"{_GUIDE}/USER_PerfInsights.html",
+    "GH-RDS-009", severity="low", levels="-AM", pack="resilience"
 ).requires(
     is_at_least("monitoringInterval", 1),
     uses_customer_key("performanceInsightsKmsKeyId", "performanceInsightsEnabled"),
@@ -284,65 +202,15 @@ monitoring_is_enabled = _instance_rule(
 
 
 snapshots_have_tags = _database_rule(
-    "GH-RDS-011",
-    title="RDS databases copy tags to snapshots",
-    severity="low",
-    levels="AAM",
-    pack="resilience",
-    upstream="RDS.17 RDS.16 CKV2_AWS_60 CKV_AWS_313",
-    url=f"{_GUIDE}/USER_Tagging.html",
+    "GH-RDS-011", severity="low", levels="AAM", pack="resilience"
 ).requires(is_true("copyTagsToSnapshot"))
-
-
-_DEFAULT_USERNAMES = name_set("admin administrator awsuser mysql postgres root sa sysadmin")
-
-
-@_database_rule(
-    "GH-RDS-013",
-    title="RDS databases do not use a default administrator username",
-    remedy="set username to a non-default name",
-    severity="low",
-    levels="AAM",
-    upstream="RDS.25 RDS.24",
-    url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-25",
-)
-def username_is_not_default(database: Resource) -> CheckResults:
-    name = database.props.text("username") or database.props.text("masterUsername")
-    if name.lower() in _DEFAULT_USERNAMES:
-        yield "username is a default name"
-    if not name and not any(map(database.props.has, (*_REPLICA_SOURCES, *_OTHER_SOURCES))):
-        yield Violation("username is not set", "set username")
-
-
-_DEFAULT_PORTS = dict.fromkeys(("postgres", "aurora-postgresql"), 5432)
-_DEFAULT_PORTS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), 3306)
-
-
-@_database_rule(
-    "GH-RDS-014",
-    title="RDS databases do not use the default port",
-    remedy="set port to a non-default number",
-    severity="low",
-    levels="--A",
-    upstream="RDS.23 RDS11",
-    url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html#rds-23",
-)
-def port_is_not_default(database: Resource) -> CheckResults:
-    default = _DEFAULT_PORTS.get(database.props.text("engine").lower())
-    if default is not None and database.props.number("port", default) == default:
-        yield "port is the default port of the engine"
 
 
 # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html#UsingWithRDS.SSL.RegionCertificateAuthorities
 _CERTIFICATES = ("rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1")
 
 
-certificate_is_current = _instance_rule(
-    "GH-RDS-015",
-    title="RDS instances use a current certificate authority",
-    upstream="CKV_AWS_211",
-    url=f"{_GUIDE}/UsingWithRDS.SSL.html",
-).requires(
+certificate_is_current = _instance_rule("GH-RDS-015").requires(
     is_exactly(
         "caCertIdentifier",
         *_CERTIFICATES,
@@ -355,19 +223,12 @@ certificate_is_current = _instance_rule(
 @_database_stack_rule(
     "GH-RDS-017",
     strict=True,
-    title="RDS databases have an event subscription",
-    remedy=(
-        "add an aws.rds.EventSubscription with an SNS topic and this sourceType, or without "
-        "a sourceType for all events; sourceIds must name the database"
-    ),
     severity="low",
     # Security Hub also requires db-security-group events (RDS.22), which belong to EC2-Classic,
     # retired in 2022:
     # https://aws.amazon.com/blogs/aws/ec2-classic-is-retiring-heres-how-to-prepare/
     levels="-AM",
     pack="resilience",
-    upstream="RDS.20 RDS.21",
-    url=f"{_GUIDE}/USER_Events.overview.html",
 )
 def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
     subscribed = {
@@ -388,18 +249,7 @@ def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
             yield f"no event subscription for {source_type} events"
 
 
-@stack_rule(
-    "GH-RDS-019",
-    title="RDS parameter groups allow a major version upgrade",
-    remedy=(
-        'include the family in the name, such as "main-postgres18", or use namePrefix; set '
-        "family to the engine version"
-    ),
-    types=aws("rds.Instance"),
-    levels="AAM",
-    pack="resilience",
-    url=f"{_GUIDE}/USER_UpgradeDBInstance.PostgreSQL.html",
-)
+@stack_rule("GH-RDS-019", types=aws("rds.Instance"), levels="AAM", pack="resilience")
 def major_version_can_be_upgraded(instance: Resource, stack: Stack) -> CheckResults:
     for group in stack.referenced_by(instance, "parameterGroupName", aws("rds.ParameterGroup")):
         family = re.fullmatch(r"(?:postgres|mysql|mariadb)([\d.]+)", group.props.text("family"))
@@ -414,11 +264,6 @@ def major_version_can_be_upgraded(instance: Resource, stack: Stack) -> CheckResu
             yield f"the name of {group.name} does not contain the version of its family"
 
 
-proxy_requires_tls = resource_rule(
-    "GH-RDS-020",
-    title="RDS proxies require TLS",
-    severity="high",
-    types=aws("rds.Proxy"),
-    upstream="RDS.43",
-    url=f"{_GUIDE}/rds-proxy.howitworks.html",
-).requires(is_true("requireTls"))
+proxy_requires_tls = resource_rule("GH-RDS-020", severity="high", types=aws("rds.Proxy")).requires(
+    is_true("requireTls")
+)

@@ -17,16 +17,15 @@ from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import (
     allows_known_accounts,
+    are_true,
     has_elements,
     has_resource,
     is_customer_key,
     is_exactly,
     is_not_true,
-    is_true,
 )
 from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 
-_GUIDE = "https://docs.aws.amazon.com/AmazonS3/latest/userguide"
 _POLICY_HOLDERS = aws("s3.BucketPolicy", "s3.Bucket")
 _bucket_rule = partial(stack_rule, types=aws("s3.Bucket"))
 
@@ -40,8 +39,6 @@ STATIC_FILES = "static-files"
 # Tag of buckets and tables with expiring data, such as secret links and sessions. Deletions must be
 # final.
 EPHEMERAL = "ephemeral"
-# Output that names the stack that manages the account (rules/account.py).
-
 
 PUBLIC_ACCESS_FLAGS = (
     *("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"),
@@ -51,17 +48,14 @@ PUBLIC_ACCESS_FLAGS = (
 
 public_access_is_blocked = stack_rule(
     "GH-S3-001",
-    title="S3 buckets block public access",
     severity="critical",
     types=aws("s3.Bucket", "s3.BucketPublicAccessBlock"),
     exemptible=False,
-    upstream="S3.8 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 S2",
-    url=f"{_GUIDE}/access-control-block-public-access.html",
 ).requires(
     has_resource(
         "s3.BucketPublicAccessBlock",
         "bucket",
-        *map(is_true, PUBLIC_ACCESS_FLAGS),
+        are_true(*PUBLIC_ACCESS_FLAGS),
         # New buckets block public access and have no ACLs:
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/create-bucket-faq.html
         missing=Violation(
@@ -73,17 +67,7 @@ public_access_is_blocked = stack_rule(
 )
 
 
-@_bucket_rule(
-    "GH-S3-003",
-    title="S3 buckets require TLS",
-    remedy=(
-        'deny s3:* to "*" on the bucket and its objects if aws:SecureTransport is false, in '
-        "an aws.s3.BucketPolicy"
-    ),
-    severity="high",
-    upstream="S3.5 3.1.1 S10",
-    url=f"{_GUIDE}/example-bucket-policies.html#example-bucket-policies-HTTP-HTTPS",
-)
+@_bucket_rule("GH-S3-003", severity="high")
 def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     if not _policies(bucket, stack):
         yield "the bucket has no bucket policy, so HTTP is accepted"
@@ -93,28 +77,13 @@ def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
         )
 
 
-@_bucket_rule(
-    "GH-S3-004",
-    title="S3 buckets require TLS 1.2 or later",
-    strict=True,
-    remedy='deny s3:* to "*" on the bucket and its objects if s3:TlsVersion is NumericLessThan 1.2',
-    url=f"{_GUIDE}/amazon-s3-policy-keys.html#example-object-tls-version",
-)
+@_bucket_rule("GH-S3-004", strict=True)
 def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     if not _policies_meet(denials.denies_tls_below_1_2, bucket, stack):
         yield "no bucket policy denies TLS below 1.2 on the bucket and on its objects"
 
 
-@_bucket_rule(
-    "GH-S3-005",
-    title="S3 buckets are encrypted with a customer managed key",
-    remedy=(
-        'set sseAlgorithm="aws:kms", kmsMasterKeyId and bucketKeyEnabled=True in the '
-        "encryption configuration of the bucket"
-    ),
-    upstream="S3.17 CKV_AWS_145",
-    url=f"{_GUIDE}/UsingKMSEncryption.html",
-)
+@_bucket_rule("GH-S3-005")
 def bucket_uses_customer_key(bucket: Resource, stack: Stack) -> CheckResults:
     if _requires_sse_s3(bucket, stack):
         return
@@ -172,11 +141,7 @@ def _check_encryption_rule(rule: Properties) -> CheckResults:
 
 
 versioning_is_enabled = _bucket_rule(
-    "GH-S3-007",
-    title="S3 buckets have versioning enabled",
-    types=aws("s3.Bucket", "s3.BucketVersioning"),
-    upstream="S3.14 CKV_AWS_21",
-    url=f"{_GUIDE}/Versioning.html",
+    "GH-S3-007", types=aws("s3.Bucket", "s3.BucketVersioning")
 ).requires(
     has_resource(
         "s3.BucketVersioning",
@@ -190,17 +155,10 @@ versioning_is_enabled = _bucket_rule(
 
 @_bucket_rule(
     "GH-S3-008",
-    title="S3 buckets have a lifecycle rule that expires noncurrent versions",
     strict=True,
-    remedy=(
-        "add an enabled rule with noncurrentVersionExpiration to an "
-        "aws.s3.BucketLifecycleConfiguration for the bucket"
-    ),
     severity="low",
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 7}},
-    upstream="S3.10 S3.13 CKV2_AWS_61",
-    url=f"{_GUIDE}/object-lifecycle-mgmt.html",
 )
 def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
     name = "noncurrentVersionExpiration"
@@ -218,17 +176,10 @@ def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
 
 @_bucket_rule(
     "GH-S3-009",
-    title="S3 buckets abort incomplete multipart uploads",
-    remedy=(
-        "set abortIncompleteMultipartUpload.daysAfterInitiation to 7 or less in an enabled "
-        "lifecycle rule"
-    ),
     severity="low",
     levels="AAM",
     pack="resilience",
     settings={"days_max": {"dev": 7, "staging": 7, "prod": 7}},
-    upstream="CKV_AWS_300",
-    url=f"{_GUIDE}/mpu-abort-incomplete-mpu-lifecycle-config.html",
 )
 def incomplete_uploads_are_aborted(bucket: Resource, stack: Stack) -> CheckResults:
     days_max = bucket.settings["days_max"]
@@ -270,16 +221,7 @@ def _limits(filter: Properties) -> bool:
     return False
 
 
-@_bucket_rule(
-    "GH-S3-010",
-    title="S3 buckets have server access logging enabled",
-    remedy=(
-        "add an aws.s3.BucketLogging for the bucket with a log bucket in the same Region as "
-        "its target"
-    ),
-    upstream="S3.9 CKV_AWS_18 S1",
-    url=f"{_GUIDE}/ServerLogs.html",
-)
+@_bucket_rule("GH-S3-010")
 def access_logging_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     if purpose(bucket) == _LOG_SINK:
         return
@@ -299,16 +241,7 @@ _PRIVATE = ("", "private", "bucket-owner-read", "bucket-owner-full-control")
 
 
 @stack_rule(
-    "GH-S3-011",
-    title="S3 buckets enforce object ownership and use no ACLs",
-    types=aws("s3.Bucket", "s3.BucketOwnershipControls") + _ACLS,
-    remedy=(
-        'set objectOwnership="BucketOwnerEnforced" in an aws.s3.BucketOwnershipControls and '
-        "remove every BucketAcl, and acl and grants of the bucket"
-    ),
-    severity="high",
-    upstream="S3.12 CKV2_AWS_65 CKV_AWS_20 CKV_AWS_57 CKV_AWS_375",
-    url=f"{_GUIDE}/about-object-ownership.html",
+    "GH-S3-011", types=aws("s3.Bucket", "s3.BucketOwnershipControls") + _ACLS, severity="high"
 )
 def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults:
     if bucket.type in _ACLS:
@@ -329,51 +262,24 @@ _OWNER_ENFORCED = has_resource(
     "s3.BucketOwnershipControls",
     "bucket",
     is_exactly("rule.objectOwnership", "BucketOwnerEnforced"),
-    missing=Violation(
-        "the bucket has no BucketOwnershipControls, so the default of new buckets applies",
-        severity="low",
-    ),
+    missing=None,  # The default of new buckets.
     owner="s3.Bucket",
 )
 
 
 bucket_policy_is_not_public = resource_rule(
-    "GH-S3-012",
-    title="S3 bucket policies do not allow public or unknown cross-account access",
-    severity="critical",
-    types=_POLICY_HOLDERS,
-    exemptible=False,
-    lists=ACCOUNTS,
-    upstream="S3.6 2.21 CKV_AWS_70",
-    url=f"{_GUIDE}/access-control-block-public-access.html#access-control-block-public-access-policy-status",
+    "GH-S3-012", severity="critical", types=_POLICY_HOLDERS, exemptible=False, lists=ACCOUNTS
 ).requires(allows_known_accounts("policy", "a statement"))
 
 
-@resource_rule(
-    "GH-S3-016",
-    title="S3 bucket policies do not lock out administrators",
-    remedy=(
-        "exclude s3:PutBucketPolicy and s3:DeleteBucketPolicy, or the deployment role, from "
-        "the Deny statement"
-    ),
-    severity="high",
-    types=_POLICY_HOLDERS,
-    upstream="CKV_AWS_93",
-    url="https://repost.aws/knowledge-center/s3-accidentally-denied-access",
-)
+@resource_rule("GH-S3-016", severity="high", types=_POLICY_HOLDERS)
 def bucket_policy_can_be_changed(holder: Resource) -> CheckResults:
     if any(map(denials.denies_policy_changes, own_documents(holder))):
         yield "a statement denies policy changes to all principals"
 
 
 bucket_is_not_force_destroyed = resource_rule(
-    "GH-S3-015",
-    title="S3 buckets do not use forceDestroy",
-    severity="high",
-    types=aws("s3.Bucket"),
-    levels="-AM",
-    pack="resilience",
-    url="https://www.pulumi.com/docs/iac/concepts/resources/options/protect/",
+    "GH-S3-015", severity="high", types=aws("s3.Bucket"), levels="-AM", pack="resilience"
 ).requires(is_not_true("forceDestroy"))
 
 
@@ -390,18 +296,7 @@ def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stac
     return bool(documents) and all(test(document, name) for document in documents)
 
 
-@_bucket_rule(
-    "GH-S3-006",
-    title="S3 bucket policies deny uploads with other encryption keys",
-    strict=True,
-    remedy=(
-        "deny s3:PutObject on the objects if "
-        "s3:x-amz-server-side-encryption-customer-algorithm is present, and if "
-        "s3:x-amz-server-side-encryption-aws-kms-key-id is not the key of the bucket"
-    ),
-    levels="AAM",
-    url=f"{_GUIDE}/UsingKMSEncryption.html#require-sse-kms",
-)
+@_bucket_rule("GH-S3-006", strict=True, levels="AAM")
 def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckResults:
     if not _policies_meet(denials.denies_customer_provided_keys, bucket, stack):
         yield "no bucket policy denies uploads with customer-provided keys (SSE-C)"
@@ -411,18 +306,7 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
         yield "no bucket policy denies uploads with other KMS keys"
 
 
-@_bucket_rule(
-    "GH-S3-013",
-    title="S3 buckets are replicated to another Region",
-    strict=True,
-    remedy=(
-        "add an aws.s3.BucketReplicationConfig for the bucket with a destination in another Region"
-    ),
-    levels="-AM",
-    pack="resilience",
-    upstream="S3.7 CKV_AWS_144",
-    url=f"{_GUIDE}/replication.html",
-)
+@_bucket_rule("GH-S3-013", strict=True, levels="-AM", pack="resilience")
 def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
     # Logs and trails are Regional and also in CloudWatch Logs. Replicas need no further
     # replication. A replica would outlive the deletion of expiring data (GH-S3-018). Static files
@@ -461,16 +345,9 @@ _REPLICATED = has_resource(
 
 @_bucket_rule(
     "GH-S3-014",
-    title="S3 buckets of CloudTrail trails have Object Lock with default retention",
-    remedy=(
-        "add an aws.s3.BucketObjectLockConfiguration with rule.defaultRetention, and set "
-        "objectLockEnabled=True on the bucket"
-    ),
     severity="high",
     levels="-AM",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 30}},
-    upstream="S3.15",
-    url=f"{_GUIDE}/object-lock.html",
 )
 def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults:
     if (
@@ -491,46 +368,9 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
 
 
 @_bucket_rule(
-    "GH-S3-017",
-    title="S3 buckets restrict the deletion of object versions",
-    strict=True,
-    remedy="deny s3:DeleteObjectVersion to everyone in the bucket policy, or enable Object Lock",
-    severity="low",
-    # CIS requires MFA delete, which needs the root user's device and allows no lifecycle
-    # configuration (GH-S3-008):
-    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/MultiFactorAuthenticationDelete.html
-    # Object Lock or a Deny statement therefore counts as well, and the rule is advisory.
-    levels="--A",
-    upstream="3.1.2",
-    url=f"{_GUIDE}/MultiFactorAuthenticationDelete.html",
-)
-def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResults:
-    if purpose(bucket) == EPHEMERAL:
-        return
-    for versioning in stack.referencing(bucket, aws("s3.BucketVersioning"), "bucket"):
-        if versioning.props.block("versioningConfiguration").text("mfaDelete") == "Enabled":
-            return
-    if not _locks(bucket, stack) and not _policies_meet(
-        denials.denies_version_deletion, bucket, stack
-    ):
-        yield (
-            "the bucket has no Object Lock, no MFA delete and no policy that denies "
-            "s3:DeleteObjectVersion"
-        )
-
-
-@_bucket_rule(
     "GH-S3-018",
-    title=(
-        "S3 buckets with expiring data delete every version and have no Object Lock or replication"
-    ),
-    remedy=(
-        "remove Object Lock and replication, and set "
-        "noncurrentVersionExpiration.noncurrentDays to 7 or less"
-    ),
     severity="high",
     settings={"noncurrent_days_max": {"dev": 7, "staging": 7, "prod": 7}},
-    url=f"{_GUIDE}/object-lock.html",
 )
 def expiring_data_can_be_deleted(bucket: Resource, stack: Stack) -> CheckResults:
     if purpose(bucket) != EPHEMERAL:
@@ -562,17 +402,7 @@ def _locks(bucket: Resource, stack: Stack) -> list[Resource]:
     return [lock for lock in locks if lock.props.block("rule").has("defaultRetention")]
 
 
-@stack_rule(
-    "GH-S3-019",
-    title="Replication is configured after versioning of both buckets",
-    remedy=(
-        "add the aws.s3.BucketVersioning of both buckets to depends_on of the "
-        "BucketReplicationConfig"
-    ),
-    types=aws("s3.BucketReplicationConfig"),
-    pack="resilience",
-    url=f"{_GUIDE}/replication.html#replication-requirements",
-)
+@stack_rule("GH-S3-019", types=aws("s3.BucketReplicationConfig"), pack="resilience")
 def replication_waits_for_versioning(replication: Resource, stack: Stack) -> CheckResults:
     for prop, role in (("bucket", "source"), ("rules", "destination")):
         for bucket in stack.referenced_by(replication, prop, aws("s3.Bucket")):
@@ -598,22 +428,13 @@ _LOG_PROPERTIES = by_token(
         "cloudwatch.LogDeliveryDestination": "deliveryDestinationConfiguration",
         "wafv2.WebAclLoggingConfiguration": "logDestinationConfigs",
         "kinesis.FirehoseDeliveryStream": "extendedS3Configuration",
-        "redshift.Logging": "bucketName",
         "s3.Inventory": "destination",
         "s3.BucketReplicationConfig": "rules",
     }
 )
 
 
-@_bucket_rule(
-    "GH-S3-020",
-    title="Buckets that are tagged as log sinks receive logs",
-    remedy=(
-        f'remove the tag {_PURPOSE_TAG}="{_LOG_SINK}", or make the bucket the destination '
-        f"of logs in the same program"
-    ),
-    url=f"{_GUIDE}/ServerLogs.html",
-)
+@_bucket_rule("GH-S3-020")
 def log_sink_receives_logs(bucket: Resource, stack: Stack) -> CheckResults:
     if purpose(bucket) != _LOG_SINK:
         return
@@ -626,20 +447,12 @@ def log_sink_receives_logs(bucket: Resource, stack: Stack) -> CheckResults:
 # Rules that exclude a bucket or table by the value of the tag. GH-S3-014 and GH-S3-020 verify the
 # values trail and log-sink.
 _EXCLUDED_BY_PURPOSE = {
-    EPHEMERAL: "GH-BAK-004, GH-S3-013 and GH-S3-017",
+    EPHEMERAL: "GH-BAK-004 and GH-S3-013",
     STATIC_FILES: "GH-BAK-004 and GH-S3-013",
 }
 
 
-@resource_rule(
-    "GH-TAG-002",
-    title="Tags that exclude resources from rules are reviewed",
-    remedy="confirm in a review that the tag is correct; the finding remains as a reminder",
-    severity="low",
-    types=aws("s3.Bucket", "dynamodb.Table"),
-    levels="-AA",
-    url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
-)
+@resource_rule("GH-TAG-002", severity="low", types=aws("s3.Bucket", "dynamodb.Table"), levels="-AA")
 def exclusions_are_reviewed(resource: Resource) -> CheckResults:
     if excluded := _EXCLUDED_BY_PURPOSE.get(purpose(resource)):
         yield f'the tag {_PURPOSE_TAG}="{purpose(resource)}" excludes the resource from {excluded}'

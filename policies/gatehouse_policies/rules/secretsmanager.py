@@ -26,30 +26,16 @@ from gatehouse_policies.engine.requirements import (
     is_not_set,
     is_true,
     sets_no_secret,
-    where,
 )
 from gatehouse_policies.engine.rule import CheckResults, Undecided, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
 
-_GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
+secret_uses_customer_key = resource_rule("GH-SM-001", types=aws("secretsmanager.Secret")).requires(
+    is_customer_key("kmsKeyId"), is_customer_key("replicas[].kmsKeyId")
+)
 
 
-secret_uses_customer_key = resource_rule(
-    "GH-SM-001",
-    title="Secrets and their replicas are encrypted with a customer managed key",
-    types=aws("secretsmanager.Secret"),
-    upstream="CKV_AWS_149",
-    url=f"{_GUIDE}/security-encryption.html",
-).requires(is_customer_key("kmsKeyId"), is_customer_key("replicas[].kmsKeyId"))
-
-
-rotation_is_enabled = stack_rule(
-    "GH-SM-002",
-    title="Secrets rotate automatically",
-    types=aws("secretsmanager.Secret"),
-    upstream="SecretsManager.1 CKV2_AWS_57 SMG4",
-    url=f"{_GUIDE}/rotating-secrets.html",
-).requires(
+rotation_is_enabled = stack_rule("GH-SM-002", types=aws("secretsmanager.Secret")).requires(
     has_resource(
         "secretsmanager.SecretRotation", "secretId", missing="the secret has no SecretRotation"
     )
@@ -58,12 +44,8 @@ rotation_is_enabled = stack_rule(
 
 @resource_rule(
     "GH-SM-003",
-    title="Secrets rotate within the maximum period",
-    remedy="set rotationRules.automaticallyAfterDays to at most the maximum for this environment",
     types=aws("secretsmanager.SecretRotation"),
     settings={"days_max": {"dev": 90, "staging": 90, "prod": 35}},
-    upstream="SecretsManager.4 CKV_AWS_304",
-    url=f"{_GUIDE}/rotate-secrets_schedule.html",
 )
 def rotation_is_frequent(rotation: Resource) -> CheckResults:
     rules = rotation.props.block("rotationRules")
@@ -81,13 +63,10 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
 
 secret_policy_is_not_public = resource_rule(
     "GH-SM-004",
-    title="Secret resource policies do not allow public or unknown cross-account access",
     severity="critical",
     types=aws("secretsmanager.SecretPolicy", "secretsmanager.Secret"),
     exemptible=False,
     lists=ACCOUNTS,
-    upstream="2.21",
-    url=f"{_GUIDE}/auth-and-access_resource-policies.html",
 ).requires(
     for_types(aws("secretsmanager.SecretPolicy"), is_true("blockPublicPolicy")),
     allows_known_accounts("policy", "the resource policy"),
@@ -95,17 +74,7 @@ secret_policy_is_not_public = resource_rule(
 
 
 @stack_rule(
-    "GH-SM-007",
-    title="Secrets have a resource policy that denies access to other principals",
-    strict=True,
-    remedy=(
-        "add an aws.secretsmanager.SecretPolicy that denies secretsmanager:GetSecretValue "
-        "to all other principals"
-    ),
-    severity="low",
-    types=aws("secretsmanager.Secret"),
-    levels="-AA",
-    url=f"{_GUIDE}/auth-and-access_resource-policies.html",
+    "GH-SM-007", strict=True, severity="low", types=aws("secretsmanager.Secret"), levels="-AA"
 )
 def secret_has_resource_policy(secret: Resource, stack: Stack) -> CheckResults:
     documents = resource_documents(secret, stack, aws("secretsmanager.SecretPolicy"), "secretArn")
@@ -115,25 +84,17 @@ def secret_has_resource_policy(secret: Resource, stack: Stack) -> CheckResults:
 
 recovery_window_is_sufficient = resource_rule(
     "GH-SM-005",
-    title="Secrets have a sufficient recovery window",
     types=aws("secretsmanager.Secret"),
     pack="resilience",
     settings={"days_min": {"dev": 0, "staging": 7, "prod": 30}},
-    url=f"{_GUIDE}/manage_delete-secret.html",
 ).requires(is_at_least("recoveryWindowInDays", "days_min", 30))
 
 
 program_sets_no_secret_value = resource_rule(
     "GH-SM-006",
-    title="The program does not set secret values or key material",
-    remedy=(
-        "remove the value; let RDS manage the value, or create the value in the rotation "
-        "function of the secret; import key material with the API of KMS"
-    ),
     severity="critical",
     types=aws("secretsmanager.SecretVersion", "kms.ExternalKey", "kms.ReplicaExternalKey"),
     exemptible=False,
-    url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 ).requires(
     *map(is_not_set, ("secretString", "secretBinary", "secretStringWo", "keyMaterialBase64"))
 )
@@ -141,29 +102,19 @@ program_sets_no_secret_value = resource_rule(
 
 # Types with rules of their own on passwords.
 _WITH_RULES = program_sets_no_secret_value.types + aws(
-    *("elasticache.ReplicationGroup", "rds.Cluster", "rds.Instance", "docdb.Cluster"),
-    *("docdb.ElasticCluster", "redshift.Cluster", "redshiftserverless.Namespace"),
+    "elasticache.ReplicationGroup", "rds.Cluster", "rds.Instance"
 )
 
 
 program_sets_no_password = resource_rule(
-    "GH-SM-009",
-    title="The program does not set passwords, tokens and private keys of resources",
-    remedy=(
-        "refer to a secret in Secrets Manager, such as with secretsManagerArn of an "
-        "aws.dms.Endpoint, or exempt the resource if AWS requires the value"
-    ),
-    severity="high",
-    types=(),
-    levels="AMM",
-    url="https://www.pulumi.com/docs/iac/concepts/secrets/",
+    "GH-SM-009", severity="high", types=(), levels="AMM"
 ).requires(
-    where(
-        lambda resource: (
-            resource.type.startswith(("aws:", AWS_PROVIDER)) and resource.type not in _WITH_RULES
-        ),
-        sets_no_secret(),
-    )
+    sets_no_secret(),
+    when=lambda resource: (
+        resource.type.startswith(("aws:", AWS_PROVIDER))
+        and resource.type not in _WITH_RULES
+        and resource.props.known_text("authType") != "SECRET_ARN"  # Amazon DocumentDB
+    ),
 )
 
 
@@ -185,11 +136,6 @@ ENVIRONMENT_BLOCKS = name_set(
 
 @resource_rule(
     "GH-SM-008",
-    title="Environments of applications and headers of requests to origins do not contain secrets",
-    remedy=(
-        "refer to a secret in Secrets Manager, or read the value from it at run time; use a VPC "
-        "origin instead of a secret header"
-    ),
     severity="critical",
     types=(),
     lists={"harmless": ()},
@@ -198,8 +144,6 @@ ENVIRONMENT_BLOCKS = name_set(
         "the value contains ARNs that AWS assigns to other resources",
     ),
     decided_by_name=r".+\.variables\.",
-    upstream="CodeBuild.2",
-    url="https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html",
 )
 def settings_have_no_secrets(resource: Resource) -> CheckResults:
     # GH-ECS-005 and GH-LAM-003 evaluate tasks and functions.

@@ -17,19 +17,8 @@ from gatehouse_policies.engine.rule import CheckResults, Violation, stack_rule
 
 @stack_rule(
     "GH-SNS-001",
-    title=(
-        "SNS topics are encrypted, require TLS and do not allow public or unknown "
-        "cross-account access"
-    ),
-    remedy=(
-        'set kmsMasterKeyId to a customer managed key, and deny sns:Publish to "*" if '
-        "aws:SecureTransport is false, in an "
-        "aws.sns.TopicPolicy"
-    ),
     types=aws("sns.Topic", "sns.TopicPolicy", "sns.TopicSubscription"),
     lists={**ACCOUNTS, "hosts": ()},
-    upstream="SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 SNS3",
-    url="https://docs.aws.amazon.com/sns/latest/dg/sns-security-best-practices.html",
 )
 def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResults:
     if topic.type in aws("sns.TopicSubscription"):

@@ -16,18 +16,11 @@ from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import any_of, is_not_false, is_set
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
-_GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide"
 _queue_rule = partial(stack_rule, types=aws("sqs.Queue"))
 _ACTIONS = ("sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage")
 
 
-queue_is_encrypted = resource_rule(
-    "GH-SQS-001",
-    title="SQS queues are encrypted at rest",
-    types=aws("sqs.Queue"),
-    upstream="SQS.1 CKV_AWS_27 SQS2",
-    url=f"{_GUIDE}/sqs-server-side-encryption.html",
-).requires(
+queue_is_encrypted = resource_rule("GH-SQS-001", types=aws("sqs.Queue")).requires(
     # SQS encrypts a queue with its own key if the program sets neither property.
     any_of(
         is_set("kmsMasterKeyId"),
@@ -38,14 +31,7 @@ queue_is_encrypted = resource_rule(
 
 
 @stack_rule(
-    "GH-SQS-002",
-    title="SQS queue policies do not allow public or unknown cross-account access",
-    remedy="name the principals, or add a condition on aws:SourceArn or aws:SourceAccount",
-    severity="critical",
-    types=aws("sqs.Queue", "sqs.QueuePolicy"),
-    lists=ACCOUNTS,
-    upstream="SQS.3 2.21 CKV_AWS_168 CKV_AWS_387",
-    url=f"{_GUIDE}/sqs-security-best-practices.html",
+    "GH-SQS-002", severity="critical", types=aws("sqs.Queue", "sqs.QueuePolicy"), lists=ACCOUNTS
 )
 def queue_policy_is_not_public(queue: Resource, stack: Stack) -> CheckResults:
     policies = aws("sqs.QueuePolicy")
@@ -55,13 +41,7 @@ def queue_policy_is_not_public(queue: Resource, stack: Stack) -> CheckResults:
         yield from public_or_foreign_access(document, queue, "the queue policy")
 
 
-@_queue_rule(
-    "GH-SQS-003",
-    title="SQS queues require TLS",
-    remedy='deny sqs:* to "*" if aws:SecureTransport is false, in an aws.sqs.QueuePolicy',
-    upstream="SQS4",
-    url=f"{_GUIDE}/sqs-security-best-practices.html#enforce-encryption-data-in-transit",
-)
+@_queue_rule("GH-SQS-003")
 def queue_requires_tls(queue: Resource, stack: Stack) -> CheckResults:
     documents = effective_documents(queue, stack, aws("sqs.QueuePolicy"), "queueUrl")
     name = queue.props.known_text("name")
@@ -70,18 +50,7 @@ def queue_requires_tls(queue: Resource, stack: Stack) -> CheckResults:
         yield "no queue policy denies requests without TLS"
 
 
-@_queue_rule(
-    "GH-SQS-004",
-    title="SQS queues have a dead-letter queue",
-    remedy=(
-        "set redrivePolicy with deadLetterTargetArn and maxReceiveCount, or add an "
-        "aws.sqs.RedrivePolicy"
-    ),
-    severity="low",
-    pack="resilience",
-    upstream="SQS3",
-    url=f"{_GUIDE}/sqs-dead-letter-queues.html",
-)
+@_queue_rule("GH-SQS-004", severity="low", pack="resilience")
 def queue_has_dead_letter_queue(queue: Resource, stack: Stack) -> CheckResults:
     if queue.props.has("redrivePolicy") or stack.referencing(
         queue, aws("sqs.RedrivePolicy"), "queueUrl"

@@ -7,21 +7,9 @@ from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_customer_key
 from gatehouse_policies.engine.rule import CheckResults, resource_rule
 
-_GUIDE = "https://docs.aws.amazon.com/systems-manager/latest/userguide"
-
 
 @resource_rule(
-    "GH-SSM-001",
-    title="SSM parameters of the program do not contain secrets",
-    remedy=(
-        "store the value in Secrets Manager, or in a parameter of type SecureString that is "
-        "created outside the program"
-    ),
-    severity="critical",
-    types=aws("ssm.Parameter"),
-    lists={"harmless": ()},
-    upstream="CKV2_AWS_34",
-    url=f"{_GUIDE}/sysman-paramstore-securestring.html",
+    "GH-SSM-001", severity="critical", types=aws("ssm.Parameter"), lists={"harmless": ()}
 )
 def parameter_has_no_secret(parameter: Resource) -> CheckResults:
     leaf = (parameter.props.known_text("name") or parameter.name).rpartition("/")[2]
@@ -32,26 +20,12 @@ def parameter_has_no_secret(parameter: Resource) -> CheckResults:
             yield f"{prop} probably contains a secret"
 
 
-parameter_uses_customer_key = resource_rule(
-    "GH-SSM-002",
-    title="SecureString parameters are encrypted with a customer managed key",
-    types=aws("ssm.Parameter"),
-    upstream="CKV_AWS_337",
-    url=f"{_GUIDE}/secure-string-parameter-kms-encryption.html",
-).requires(
+parameter_uses_customer_key = resource_rule("GH-SSM-002", types=aws("ssm.Parameter")).requires(
     is_customer_key("keyId"), when=lambda parameter: parameter.props.text("type") == "SecureString"
 )
 
 
-@resource_rule(
-    "GH-SSM-003",
-    title="SSM documents are not shared publicly",
-    remedy="remove permissions, or name the accounts",
-    severity="high",
-    types=aws("ssm.Document"),
-    upstream="SSM.4 CKV_AWS_303",
-    url=f"{_GUIDE}/documents-ssm-sharing.html",
-)
+@resource_rule("GH-SSM-003", severity="high", types=aws("ssm.Document"))
 def document_is_not_public(document: Resource) -> CheckResults:
     # The provider accepts a map of strings: type is "Share", and account_ids is "All" or a list
     # that is separated by commas.
@@ -61,17 +35,7 @@ def document_is_not_public(document: Resource) -> CheckResults:
         yield "the document is public"
 
 
-@resource_rule(
-    "GH-SSM-004",
-    title="Session Manager encrypts sessions and their logs",
-    remedy=(
-        "set kmsKeyId, and s3BucketName with s3EncryptionEnabled or cloudWatchLogGroupName "
-        "with cloudWatchEncryptionEnabled"
-    ),
-    types=aws("ssm.Document"),
-    upstream="CKV_AWS_112 CKV_AWS_113",
-    url=f"{_GUIDE}/session-preferences-enable-encryption.html",
-)
+@resource_rule("GH-SSM-004", types=aws("ssm.Document"))
 def sessions_are_encrypted(document: Resource) -> CheckResults:
     if document.props.text("documentType") != "Session":
         return

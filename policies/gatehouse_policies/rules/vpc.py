@@ -39,7 +39,6 @@ from gatehouse_policies.engine.rule import (
 )
 from gatehouse_policies.rules.account import ACCOUNT_STACKS, manages_account
 
-_GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
 _DEFAULT_GROUPS = aws("ec2.DefaultSecurityGroup")
 _GROUPS = aws("ec2.SecurityGroup") + _DEFAULT_GROUPS
 _SEPARATE_RULES = aws(
@@ -51,13 +50,7 @@ _PREFIX_LISTS = network.PREFIX_LISTS + network.PREFIX_LIST_ENTRIES
 _vpc_rule = partial(stack_rule, types=aws("ec2.Vpc"))
 
 
-flow_logs_are_enabled = _vpc_rule(
-    "GH-VPC-001",
-    title="VPCs have flow logs for all traffic",
-    severity="high",
-    upstream="EC2.6 4.7 CKV2_AWS_11 VPC7",
-    url=f"{_GUIDE}/flow-logs.html",
-).requires(
+flow_logs_are_enabled = _vpc_rule("GH-VPC-001", severity="high").requires(
     has_resource(
         "ec2.FlowLog", "vpcId", is_exactly("trafficType", "ALL"), missing="the VPC has no flow log"
     )
@@ -73,12 +66,7 @@ def _not_of_default_group(rule: Resource, stack: Stack) -> CheckResults:
 
 
 default_security_group_is_empty = stack_rule(
-    "GH-VPC-002",
-    title="Default security groups have no rules",
-    severity="high",
-    types=aws("ec2.Vpc") + _DEFAULT_GROUPS + _SEPARATE_RULES,
-    upstream="EC2.2 6.5 CKV2_AWS_12",
-    url=f"{_GUIDE}/default-security-group.html",
+    "GH-VPC-002", severity="high", types=aws("ec2.Vpc") + _DEFAULT_GROUPS + _SEPARATE_RULES
 ).requires(
     for_types(_SEPARATE_RULES, Requirement(_not_of_default_group, "remove the rule")),
     for_types(
@@ -100,12 +88,7 @@ default_security_group_is_empty = stack_rule(
 
 
 public_addresses_are_not_assigned = resource_rule(
-    "GH-VPC-003",
-    title="Subnets do not assign public IP addresses",
-    types=network.SUBNETS,
-    levels="MMM",
-    upstream="EC2.15 CKV_AWS_130",
-    url=f"{_GUIDE}/subnet-public-ip.html",
+    "GH-VPC-003", types=network.SUBNETS, levels="MMM"
 ).requires(
     for_types(aws("ec2.Subnet"), is_not_true("mapPublicIpOnLaunch")),
     for_types(aws("ec2.DefaultSubnet"), is_false("mapPublicIpOnLaunch")),
@@ -114,19 +97,10 @@ public_addresses_are_not_assigned = resource_rule(
 
 @stack_rule(
     "GH-VPC-004",
-    title="Security groups allow internet ingress to load balancers on ports 80 and 443 only",
-    remedy=(
-        "use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0; if the load balancer is in "
-        "another stack, add the name of the group to load_balancer_groups in the configuration file"
-    ),
     severity="critical",
     types=(*_GROUPS, *_PREFIX_LISTS, *aws("ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule")),
     # Names of security groups, or of their rules, whose load balancers are in another stack.
     lists={"load_balancer_groups": ()},
-    upstream=(
-        "EC2.18 EC2.19 EC2.13 EC2.14 6.3 6.4 CKV_AWS_24 CKV_AWS_25 CKV_AWS_260 CKV_AWS_277 EC23"
-    ),
-    url=f"{_GUIDE}/security-group-rules.html",
 )
 def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
     if holder.type in _PREFIX_LISTS:
@@ -194,17 +168,7 @@ def _is_for_aws_service(endpoint: Resource) -> bool:
     return kind in ("Gateway", "Interface") and not is_private
 
 
-@stack_rule(
-    "GH-VPC-009",
-    title="VPC endpoints have a restrictive endpoint policy",
-    strict=True,
-    remedy=(
-        "set an endpoint policy that names resources, or has conditions on "
-        "aws:PrincipalAccount and aws:ResourceAccount"
-    ),
-    types=_ENDPOINT_POLICIES + aws("ec2.VpcEndpoint"),
-    url="https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html",
-)
+@stack_rule("GH-VPC-009", strict=True, types=_ENDPOINT_POLICIES + aws("ec2.VpcEndpoint"))
 def endpoint_policy_is_restrictive(endpoint: Resource, stack: Stack) -> CheckResults:
     types = aws("ec2.VpcEndpoint")
     if is_evaluated_elsewhere(endpoint, stack, _ENDPOINT_POLICIES, "vpcEndpointId", types):
@@ -234,10 +198,7 @@ def _reaches_other_accounts(allow: Statement) -> bool:
 
 
 interface_endpoint_is_effective = resource_rule(
-    "GH-VPC-012",
-    title="Interface endpoints have private DNS names and a security group",
-    types=aws("ec2.VpcEndpoint"),
-    url="https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-aws-services.html",
+    "GH-VPC-012", types=aws("ec2.VpcEndpoint")
 ).requires(
     # A VPC with a gateway endpoint for S3 or DynamoDB may use private DNS names for requests from
     # other networks only.
@@ -276,17 +237,10 @@ _SUBNET_GROUPS = aws(
 
 @stack_rule(
     "GH-VPC-010",
-    title="Tasks, functions and data stores use private subnets",
-    remedy=(
-        "use subnets without a route to an internet gateway; in subnet groups, also without "
-        "a route to a NAT gateway"
-    ),
     severity="high",
     types=_SUBNET_GROUPS
     + tuple(_SUBNET_PROPERTIES)
     + aws("ec2.DefaultVpc", "elasticache.ServerlessCache", "mq.Broker"),
-    upstream="CKV_AWS_148",
-    url=f"{_GUIDE}/VPC_Route_Tables.html",
 )
 def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResults:
     if holder.type in aws("ec2.DefaultVpc"):
@@ -297,24 +251,25 @@ def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResult
         block.has("subnets") for block in holder.props.blocks(prop)
     ):
         yield f"{prop} has no subnets, so the tasks use the default VPC"
+    public, routed = list[str](), list[str]()
     for subnet in stack.referenced_by(holder, prop, network.SUBNETS):
         if network.is_public_subnet(subnet, stack):
-            yield f"the subnet {subnet.name} is public"
+            public.append(subnet.name)
         elif holder.type in _SUBNET_GROUPS and any(
             stack.once(network.routes_to_nat_gateway, table)
             for table in network.route_tables(subnet, stack)
         ):
-            yield f"the subnet {subnet.name} of a data store has a route to a NAT gateway"
+            routed.append(subnet.name)
+    if public:
+        yield f"subnets are public: {', '.join(public)}"
+    if routed:
+        yield f"subnets of a data store have a route to a NAT gateway: {', '.join(routed)}"
 
 
 @resource_rule(
     "GH-VPC-005",
-    title="Security groups do not allow all outbound traffic",
     strict=True,
-    remedy="limit each egress rule to a port and to a security group or prefix list",
     types=(*_GROUPS, *aws("ec2.SecurityGroupRule", "vpc.SecurityGroupEgressRule")),
-    upstream="CKV_AWS_382",
-    url=f"{_GUIDE}/security-group-rules.html",
 )
 def egress_is_limited(holder: Resource) -> CheckResults:
     def check(rule: Properties) -> CheckResults:
@@ -332,14 +287,7 @@ def _rules(holder: Resource, direction: str) -> list[Properties]:
 
 
 @stack_rule(
-    "GH-VPC-006",
-    title="Security group rules have a description and are separate resources",
-    strict=True,
-    remedy="set description, and use SecurityGroupIngressRule and SecurityGroupEgressRule only",
-    severity="low",
-    types=aws("ec2.SecurityGroup") + _SEPARATE_RULES,
-    upstream="CKV_AWS_23 EC27",
-    url="https://www.pulumi.com/registry/packages/aws/api-docs/ec2/securitygroup/",
+    "GH-VPC-006", strict=True, severity="low", types=aws("ec2.SecurityGroup") + _SEPARATE_RULES
 )
 def rules_have_description_and_one_owner(holder: Resource, stack: Stack) -> CheckResults:
     if holder.props.text("description") in ("", "Managed by Pulumi"):
@@ -357,16 +305,9 @@ def _check_description(rule: Properties) -> CheckResults:
 
 @stack_rule(
     "GH-VPC-007",
-    title="Network ACLs do not allow SSH and RDP from the internet",
-    remedy=(
-        "deny ports 22 and 3389 from 0.0.0.0/0 and ::/0 with a lower rule number than the "
-        "rule that allows them"
-    ),
     types=_ACLS + _ACL_RULES,
     # The first matching rule applies, so all rules of an ACL are evaluated together:
     # https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
-    upstream="EC2.21 6.2 CKV_AWS_231 CKV_AWS_232",
-    url=f"{_GUIDE}/vpc-network-acls.html",
 )
 def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResults:
     if acl.type in _ACLS:
@@ -387,14 +328,7 @@ def _ingress(rules: list[Resource]) -> list[Properties]:
     return [rule.props for rule in rules if not rule.props.flag("egress")]
 
 
-@_vpc_rule(
-    "GH-VPC-008",
-    title="VPCs have endpoints for the AWS services in use",
-    strict=True,
-    remedy="add an aws.ec2.VpcEndpoint for the service",
-    upstream="EC2.55 EC2.56 6.8",
-    url="https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html",
-)
+@_vpc_rule("GH-VPC-008", strict=True)
 def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
     required = network.required_endpoints(stack)
     endpoints = stack.referencing(vpc, aws("ec2.VpcEndpoint"), "vpcId")
@@ -406,20 +340,7 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
             yield f"the VPC has no endpoint for {service}"
 
 
-@_vpc_rule(
-    "GH-VPC-011",
-    title="VPC Block Public Access is enabled, with an exclusion for load balancer subnets",
-    remedy=(
-        'add aws.ec2.VpcBlockPublicAccessOptions (internetGatewayBlockMode="block-ingress") '
-        "and exclude load balancer subnets"
-    ),
-    severity="low",
-    levels="-AA",
-    lists=ACCOUNT_STACKS,
-    needs="account_stacks",
-    upstream="EC2.172",
-    url=f"{_GUIDE}/security-vpc-bpa.html",
-)
+@_vpc_rule("GH-VPC-011", severity="low", levels="-AA", lists=ACCOUNT_STACKS, needs="account_stacks")
 def vpc_public_access_is_blocked(vpc: Resource, stack: Stack) -> CheckResults:
     if not manages_account(vpc):
         return  # The setting applies to an account and Region.
@@ -459,16 +380,15 @@ def _allows_internet(resource: Resource, _stack: Stack) -> CheckResults:
 
 resource_is_not_public = resource_rule(
     "GH-VPC-013",
-    title="Brokers, data stores and lists of allowed networks are not open to the internet",
     severity="high",
-    # The types with these properties that GH-RDS-001 and GH-RS-003 do not evaluate.
+    # The types with these properties that GH-RDS-001 does not evaluate.
     types=aws(
         *("dms.InstanceProfile", "dms.ReplicationInstance", "lightsail.Database", "mq.Broker"),
         *("m2.Environment", "neptune.ClusterInstance", "neptunegraph.Graph"),
-        *("timestreaminfluxdb.DbCluster", "timestreaminfluxdb.DbInstance"),
+        *("redshift.Cluster", "redshiftserverless.Workgroup", "timestreaminfluxdb.DbCluster"),
+        "timestreaminfluxdb.DbInstance",
     )
     + _WITH_ALLOWED_NETWORKS,
-    url="https://docs.aws.amazon.com/securityhub/latest/userguide/dms-controls.html#dms-1",
 ).requires(
     for_types(aws("dms.InstanceProfile"), is_false("publiclyAccessible")),
     is_not_true("publiclyAccessible"),

@@ -4,13 +4,13 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
 
+from gatehouse_policies.analysis.network_reachability import is_internet
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_not_true, is_true
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 
-_GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
 _CORE_RULE_SET = "AWSManagedRulesCommonRuleSet"
 _GROUPS = ("AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesAmazonIpReputationList")
 _REDACTED = ("authorization", "cookie", "x-api-key")
@@ -27,18 +27,10 @@ _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
 
 @stack_rule(
     "GH-WAF-001",
-    title="Web ACLs use AWS managed rule groups and a rate-based rule",
-    remedy=(
-        "add the managed rule groups AWSManagedRulesKnownBadInputsRuleSet and "
-        "AWSManagedRulesAmazonIpReputationList, a "
-        "rateBasedStatement, and, for websites, AWSManagedRulesCommonRuleSet"
-    ),
     severity="high",
     types=aws("wafv2.WebAcl"),
     levels="AMM",
     settings={"requests_max": {"dev": 100_000, "staging": 100_000, "prod": 200_000}},
-    upstream="WAF.10 CKV_AWS_192 CKV2_AWS_47 CKV2_AWS_76 CKV2_AWS_77",
-    url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
 )
 def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResults:
     statements = [rule.block("statement") for rule in _rules(acl, stack)]
@@ -64,17 +56,7 @@ def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResu
             yield f"{statement.path_of('limit')} is above {acl.settings['requests_max']:g} requests"
 
 
-@stack_rule(
-    "GH-WAF-005",
-    title="The core rule set of AWS WAF does not block legitimate requests to APIs",
-    remedy=(
-        "add a scopeDownStatement that excludes the API, or override the rules to count, and block "
-        f"by label where no API receives requests: {', '.join(_WEBSITE_RULES)}"
-    ),
-    types=aws("wafv2.WebAcl"),
-    levels="AAA",
-    url=f"{_GUIDE}/aws-managed-rule-groups-baseline.html",
-)
+@stack_rule("GH-WAF-005", types=aws("wafv2.WebAcl"), levels="AAA")
 def core_rule_set_does_not_block_apis(acl: Resource, stack: Stack) -> CheckResults:
     apis = _protected_apis(acl, stack)
     if not apis:
@@ -202,19 +184,7 @@ def _is_api_route(rule: Resource) -> bool:
     )
 
 
-@stack_rule(
-    "GH-WAF-002",
-    title="Web ACLs log blocked requests and redact credentials",
-    remedy=(
-        "add a WebAclLoggingConfiguration with redactedFields for the headers "
-        "authorization, cookie and x-api-key, whose loggingFilter keeps the action BLOCK"
-    ),
-    severity="high",
-    types=aws("wafv2.WebAcl"),
-    levels="AMM",
-    upstream="WAF.11 CKV2_AWS_31",
-    url=f"{_GUIDE}/logging-management.html",
-)
+@stack_rule("GH-WAF-002", severity="high", types=aws("wafv2.WebAcl"), levels="AMM")
 def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
     configurations = stack.referencing(acl, aws("wafv2.WebAclLoggingConfiguration"), "resourceArn")
     if not configurations:
@@ -247,12 +217,9 @@ def _drops_blocked_requests(logging_filter: Properties) -> bool:
 
 metrics_are_enabled = resource_rule(
     "GH-WAF-003",
-    title="Web ACLs, rule groups and their rules have CloudWatch metrics enabled",
     severity="low",
     types=aws("wafv2.WebAcl", "wafv2.WebAclRule", "wafv2.RuleGroup"),
     pack="resilience",
-    upstream="WAF.12",
-    url=f"{_GUIDE}/monitoring-cloudwatch.html",
 ).requires(
     is_true("visibilityConfig.cloudwatchMetricsEnabled"),
     *(
@@ -277,16 +244,7 @@ def _protects_headers(acl: Resource) -> bool:
 
 
 samples_contain_no_credentials = resource_rule(
-    "GH-WAF-006",
-    title="Web ACLs do not store samples of requests with credentials",
-    remedy=(
-        "set visibilityConfig.sampledRequestsEnabled=False on the web ACL and on each rule, or "
-        "add a dataProtectionConfig with "
-        "SINGLE_HEADER for the headers authorization, cookie and x-api-key"
-    ),
-    types=aws("wafv2.WebAcl"),
-    levels="-AM",
-    url=f"{_GUIDE}/web-acl-testing-view-sample.html",
+    "GH-WAF-006", types=aws("wafv2.WebAcl"), levels="-AM"
 ).requires(
     *(
         is_not_true(f"{rules}visibilityConfig.sampledRequestsEnabled")
@@ -296,14 +254,7 @@ samples_contain_no_credentials = resource_rule(
 )
 
 
-@stack_rule(
-    "GH-WAF-004",
-    title="Web ACLs neither count nor allow requests that a rule or rule group blocks",
-    remedy="remove the action count or allow, or exempt the resource during a trial",
-    types=aws("wafv2.WebAcl"),
-    levels="-AM",
-    url=f"{_GUIDE}/web-acl-rule-group-override-options.html",
-)
+@stack_rule("GH-WAF-004", types=aws("wafv2.WebAcl"), levels="-AM")
 def rules_do_not_count_only(acl: Resource, stack: Stack) -> CheckResults:
     rules = _rules(acl, stack)
     # Another rule can block requests with the label of a counted rule. A label ends with the name
@@ -316,6 +267,11 @@ def rules_do_not_count_only(acl: Resource, stack: Stack) -> CheckResults:
         for label in _labels(rule.block("statement"))
     }
     last = max((rule.number("priority") for rule in rules), default=0)
+    allows = [rule.block("statement") for rule in rules if rule.block("action").has("allow")]
+    if any(statement.has("ipSetReferenceStatement") for statement in allows):
+        for ip_set in stack.referenced_by(acl, "rules", aws("wafv2.IpSet")):
+            if is_internet(*ip_set.props.texts("addresses")):
+                yield f"the allowed addresses of {ip_set.name} contain the internet"
     for rule in rules:
         for name in ("action", "overrideAction"):
             if rule.block(name).has("count"):

@@ -37,7 +37,7 @@ class Case:
 
 
 def _case(rule: str, row: Mapping[str, Any]) -> Case:
-    base, changes = _changes(row)
+    base, changes = parts_of(row)
     return Case(
         rule,
         row.get("on") or next(iter(changes)),
@@ -48,7 +48,7 @@ def _case(rule: str, row: Mapping[str, Any]) -> Case:
     )
 
 
-def _changes(row: Mapping[str, Any]) -> tuple[Callable[[], Program], Mapping[str, Any]]:
+def parts_of(row: Mapping[str, Any]) -> tuple[Callable[[], Program], Mapping[str, Any]]:
     [name] = row.keys() - {"on", "message", "also", "upstream", "name"}
     return (list if name == "nothing" else COMPLIANT[name]), row[name]
 
@@ -129,9 +129,15 @@ VARIANTS: Mapping[str, Program] = {
     for table, rows in _TABLES
     for row in rows
     if table == "compliant"
-    for base, changes in [_changes(row)]
+    for base, changes in [parts_of(row)]
 }
 """Compliant programs with a change, by name."""
+ROWS: Mapping[str, list[dict[str, Any]]] = {
+    rule: [row for table, rows in _TABLES if table == rule for row in rows]
+    for rule, _ in _TABLES
+    if rule != "compliant"
+}
+"""The violating programs of each control, as the files declare them."""
 CASES: list[Case] = [
     _case(table, row) for table, rows in _TABLES for row in rows if table != "compliant"
 ]

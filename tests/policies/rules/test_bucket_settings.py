@@ -135,7 +135,7 @@ def test_logs_that_a_kms_key_would_reject_require_none(
     ("changes", "rules"),
     [
         ({"versioning": {"enabled": Unknown()}}, {"GH-S3-007"}),
-        ({"versioning": Unknown()}, {"GH-S3-007", "GH-S3-017"}),
+        ({"versioning": Unknown()}, {"GH-S3-007"}),
         ({"serverSideEncryptionConfiguration": Unknown()}, {"GH-S3-005"}),
         ({"lifecycleRules": Unknown()}, {"GH-S3-008", "GH-S3-009"}),
         ({"lifecycleRules": [{**RULE, "enabled": Unknown()}]}, {"GH-S3-008", "GH-S3-009"}),

@@ -26,7 +26,7 @@ from tools.docs.deployments import deployed
 CONFIGURED = configuration.read(Path(__file__).resolve().parents[3] / "policies.toml")
 OWN_RULES = tuple(rule.configured(CONFIGURED.rules["prod"].get(rule.id, {})) for rule in RULES)
 """The rules with the lists of this repository."""
-ADVISORY = {"GH-RDS-014", "GH-S3-017", "GH-TAG-002"}
+ADVISORY = {"GH-TAG-002"}
 CHANGES: dict[str, dict[str, Any]] = {
     "container": {},
     "serverless": {"sharing.mode": "serverless", "sharing.api_gateway_log_role": True},

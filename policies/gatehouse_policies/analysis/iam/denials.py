@@ -93,11 +93,6 @@ def denies_other_kms_keys(document: Document, bucket: str = "") -> bool:
     return _denies_on_objects(document, bucket, ("s3:PutObject",), _WITH_OTHER_KEY)
 
 
-def denies_version_deletion(document: Document, bucket: str = "") -> bool:
-    """True if everyone, or everyone except named principals, is denied the deletion of versions."""
-    return _denies_on_objects(document, bucket, ("s3:DeleteObjectVersion",), _OF_OTHERS)
-
-
 def _denies_on_bucket(document: Document, bucket: str, context: Context) -> bool:
     return any(
         denies(document, _ON_BUCKET, context, name)

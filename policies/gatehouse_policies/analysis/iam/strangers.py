@@ -292,6 +292,9 @@ def _id_of(value: str, values: Values) -> str:
         return value.partition(":")[0]
     if values in (_vpcs, _endpoints):
         return f"{NETWORK}{value}"
+    account = value.split(":")[4:5] if values is _arns else []
+    if account and re.search(r"[*?]", account[0]):
+        return account[0]  # Another account can match.
     return value if values is _accounts else owner_of(value)
 
 
