@@ -19,6 +19,8 @@ from playwright.async_api import Page
 from tools import chromium
 from tools.site import build
 
+pytestmark = pytest.mark.slow
+
 NARROW, WIDE = 360, 1280
 _ID = re.compile(r'\bid="([^"]+)"')
 _LINK = re.compile(r'<(?:a|link|script|img)\b[^>]*?\b(?:href|src)="([^"]*)"')

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 from gatehouse_policies.analysis.iam.grammar import Document, DocumentError, parse
@@ -181,8 +181,8 @@ def values_of(resource: Resource) -> Iterator[tuple[str, str]]:
     """The path and value of each known text in the inputs of a resource, except those of policy
     documents, and those whose names the program chooses: environments and tags.
     """
-    for path, value in _contents(resource):
-        is_text = isinstance(value, str) and not is_unknown(value) and not is_policy(value)
+    for path, value, is_document in contents_of(resource.props):
+        is_text = isinstance(value, str) and not is_unknown(value) and not is_document
         if is_text and not _CHOSEN.search(path):
             yield path, value
 
@@ -194,8 +194,8 @@ def documents_of(resource: Resource) -> Iterator[Document]:
     one.
     """
     unknown = []
-    for path, value in _contents(resource):
-        if is_policy(value):
+    for path, value, is_document in contents_of(resource.props):
+        if is_document:
             yield parse(value)
         elif isinstance(value, str) and is_document_input(resource.type, path):
             if is_unknown(value):
@@ -229,9 +229,16 @@ def is_document_input(type_: str, path: str) -> bool:
     return _POLICY.fullmatch(path) is not None and not _OTHER_POLICIES.match(type_)
 
 
-def _contents(resource: Resource) -> Iterator[tuple[str, Any]]:
-    for name in resource.props.names():
-        yield from contents(resource.props.plain()[name], name)
+@lru_cache(maxsize=1024)
+def contents_of(properties: Properties) -> tuple[tuple[str, Any, bool], ...]:
+    """The path and value of each text, number and document in the inputs of a resource, and whether
+    it is a policy document. Computed once for all rules.
+    """
+    return tuple(
+        (path, value, is_policy(value))
+        for name in properties.names()
+        for path, value in contents(properties.plain()[name], name)
+    )
 
 
 _CHOSEN = re.compile(r"(^|\.)(environment\w*|variables|tags(All)?)[.\[]", re.IGNORECASE)
