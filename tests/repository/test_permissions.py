@@ -41,13 +41,19 @@ def test_no_role_trusts_a_person_or_another_account() -> None:
 @pytest.mark.parametrize(
     "action", ["s3:GetObject", "s3:PutObject", "s3:DeleteBucket", "s3:PutBucketPolicy"]
 )
-def test_every_bucket_denies_plain_http(action: str) -> None:
+@pytest.mark.parametrize(
+    ("principal", "secure"), [(ADMINISTRATOR, "false"), (OTHER_ACCOUNT_ROLE, "true")]
+)
+def test_every_bucket_denies_plain_http_and_other_accounts(
+    action: str, principal: str, secure: str
+) -> None:
     buckets = [policy for policy in documents().resource_policies if policy.kind == "bucket"]
     assert len(buckets) >= 3
     for bucket in buckets:
         arn = str(raw_statements(bucket.document)[0]["Resource"][0])
         for resource in (arn, f"{arn}/x"):
-            call = Call(ADMINISTRATOR, action, resource, {"aws:SecureTransport": "false"})
+            context = {"aws:SecureTransport": secure, "s3:TlsVersion": "1.3"}
+            call = Call(principal, action, resource, context)
             effect = decide(call, identity=[ALLOW_ALL], resource=bucket.document)
             assert effect is Effect.DENIED, bucket.name
 

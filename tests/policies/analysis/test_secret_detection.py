@@ -19,6 +19,12 @@ def test_errors_on_the_corpus_are_the_known_ones() -> None:
     assert {name for name, value in HARMLESS if looks_secret(name, value)} == FALSE_ALARMS
 
 
+@pytest.mark.parametrize("name", ["tunnel1PresharedKey", "VPN_PRESHARED_KEY"])
+def test_word_before_key_makes_it_a_secret(name: str) -> None:
+    assert looks_secret(name, "correct-horse-7")
+    assert not looks_secret(name.lower().replace("preshared", "partition"), "correct-horse-7")
+
+
 @pytest.mark.parametrize("part", ["key-", "-eyJ", "bearer aaaaaaaaaaaa "])
 def test_large_value_takes_no_quadratic_time(part: str) -> None:
     assert looks_secret("db_secret", f"{300_000 // len(part) * part}!")

@@ -11,6 +11,7 @@ from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.platform.audit_log import COLUMNS, append
 from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.web.fields import PAGE_SIZE_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -177,6 +178,12 @@ async def test_pages_are_newest_first_and_end(trail: AuditRepository) -> None:
     second, end = await trail.page(before=next_before, size=4)
     assert [row.seq for row in first + second] == [6, 5, 4, 3, 2, 1]
     assert end is None
+
+
+async def test_largest_page_has_a_next_page(trail: AuditRepository) -> None:
+    await fill(trail, PAGE_SIZE_MAX + 1)
+    rows, next_before = await trail.page(before=None, size=PAGE_SIZE_MAX)
+    assert (len(rows), next_before) == (PAGE_SIZE_MAX, rows[-1].seq)
 
 
 async def test_event_is_read_as_it_was_written(trail: AuditRepository) -> None:

@@ -128,8 +128,9 @@ async def test_wrong_passphrases_of_many_networks_lock_the_link_for_a_time(
 async def test_owner_changes_uses_and_expiry_within_bounds(sharing: Sharing) -> None:
     secret, [token] = await sharing.create(uses=1)
     await sharing.open(token)
-    changed = await sharing.secrets.update(secret.id, UpdateSecret(uses=2, label="db"), 1, ACTOR)
-    assert (changed.label, changed.revision) == ("db", 2)
+    await sharing.secrets.update(secret.id, UpdateSecret(uses=1), None, ACTOR)
+    changed = await sharing.secrets.update(secret.id, UpdateSecret(uses=2, label="db"), 2, ACTOR)
+    assert (changed.label, changed.revision) == ("db", 3)
     assert await sharing.read(token) == TEXT
     with pytest.raises(BadRequest):
         await sharing.secrets.update(secret.id, UpdateSecret(uses=1), None, ACTOR)
