@@ -141,6 +141,9 @@ async def test_owner_changes_uses_and_expiry_within_bounds(sharing: Sharing) -> 
             await sharing.secrets.update(
                 secret.id, UpdateSecret(expires_at=rfc3339(expires_at)), None, ACTOR
             )
+    sharing.clock.advance(secret.expires_at - sharing.clock.now() + 1)
+    with pytest.raises(Conflict):
+        await sharing.secrets.update(secret.id, UpdateSecret(label="x"), None, ACTOR)
     later = await sharing.secrets.update(
         secret.id, UpdateSecret(expires_at=rfc3339(secret.expires_at_max)), None, ACTOR
     )
