@@ -377,6 +377,8 @@ async def test_webhook_is_listed_without_secret_and_deleted(setup: Setup) -> Non
         f"http://127.0.0.1:{setup.receiver.port}",
     )
     assert base64.b64encode(secret).decode() not in listed.text
+    elsewhere = await setup.client.post("/v1/webhooks", json={"url": "https://10.0.0.1/"})
+    assert rejected_part(elsewhere) == (400, "body.url")
     await setup.revoke()
     await setup.follow()
     assert (await setup.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 204
