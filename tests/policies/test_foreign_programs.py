@@ -460,7 +460,7 @@ def test_containers_that_the_second_pass_decides_are_accepted(result: CheckResul
 
 def test_definite_violations_are_reported_behind_unknown_values(result: CheckResult) -> None:
     assert [item.message for item in of_rule(result, "GH-S3-001", "b")] == [
-        "restrictPublicBuckets is not true in b"
+        "restrict_public_buckets is not true in b"
     ]
     assert [item.outcome for item in of_rule(result, "GH-VPC-004", "g")] == ["violation"]
     assert result.exit_code == 1

@@ -49,22 +49,6 @@ def is_true(path: str) -> Requirement:
     return satisfies(path, lambda block, key: block.flag(key), "is not true", f"set {path}=True")
 
 
-def are_true(*paths: str) -> Requirement:
-    """All of the properties of a resource are true."""
-
-    def check(resource: Resource, _stack: Stack) -> CheckResults:
-        ordered = sorted(paths, key=resource.props.known, reverse=True)  # the unknown ones last
-        names = list[str]()
-        for path in ordered:
-            if (names and not resource.props.known(path)) or resource.props.flag(path):
-                continue
-            names.append(path)
-        if names:
-            yield f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not true"
-
-    return Requirement(check, f"set {', '.join(f'{path}=True' for path in paths)}")
-
-
 def is_not_false(path: str) -> Requirement:
     """The property is true or absent, for properties that are true by default."""
     return satisfies(

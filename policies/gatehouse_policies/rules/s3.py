@@ -17,12 +17,12 @@ from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import (
     allows_known_accounts,
-    are_true,
     has_elements,
     has_resource,
     is_customer_key,
     is_exactly,
     is_not_true,
+    is_true,
 )
 from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 
@@ -55,7 +55,7 @@ public_access_is_blocked = stack_rule(
     has_resource(
         "s3.BucketPublicAccessBlock",
         "bucket",
-        are_true(*PUBLIC_ACCESS_FLAGS),
+        *map(is_true, PUBLIC_ACCESS_FLAGS),
         # New buckets block public access and have no ACLs:
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/create-bucket-faq.html
         missing=Violation(
