@@ -70,7 +70,10 @@ class Metadata(msgspec.Struct, frozen=True):
         )
 
 
-_FAILURES = (httpx.HTTPError, httpx.InvalidURL, JoseError, ValueError, TimeoutError, Unavailable)
+_FAILURES = (
+    *(httpx.HTTPError, httpx.InvalidURL, JoseError, Unavailable),
+    *(AttributeError, LookupError, TimeoutError, TypeError, ValueError),
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -166,7 +169,7 @@ class IssuerDocuments:
         keys = [
             JWKRegistry.import_key(entry)
             for entry in entries
-            if entry.get("kty") in ("RSA", "EC")
+            if (entry.get("kty"), entry.get("crv")) in (("RSA", None), ("EC", "P-256"))
             and entry.get("use", "sig") == "sig"
             and "d" not in entry
         ]

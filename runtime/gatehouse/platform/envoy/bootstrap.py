@@ -55,8 +55,7 @@ REFUSAL = "refusal"
 #: 14001), so a denial with status 503 has another one, and so has a check that fails.
 DENIED_503, CHECK_FAILED = 470, 511
 
-#: Time in which a check responds, and in which a worker responds to any other request, whose body
-#: arrives within the second.
+#: Time in which a check responds; in which any other request arrives, and a worker responds to it.
 CHECK_S, WORKER_S = 10.0, 60.0
 
 HEADERS_MAX = 100

@@ -197,6 +197,13 @@ async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) 
     assert await issuer.identify(private) is None
 
 
+@pytest.mark.parametrize("key", ["text", {"kty": "RSA"}, {"kty": "EC", "crv": "P-256", "x": 1}])
+async def test_malformed_issuer_keys_are_unavailable(issuer: IssuerSetup, key: Any) -> None:
+    issuer.provider.keys = [key]
+    with pytest.raises(Unavailable):
+        await issuer.identify()
+
+
 async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
     assert await issuer.identify() is not None
     await issuer.identity_provider.documents.metadata()
