@@ -97,9 +97,9 @@ audit: ## Compare uv.lock and package-lock.json with vulnerability databases (OS
 	@for folder in $(NPM_FOLDERS); do echo "$$folder/package-lock.json"; \
 		PATH=".gatehouse/tools/node/bin:$$PATH" npm audit --prefix "$$folder" --package-lock-only || exit 1; done
 
-attack: ## Attack a sandbox, or the deployment at URL= with harmless attacks (KEY= in the environment, YES=1 skips the prompt)
+attack: ## Attack the deployment or the sandbox at URL= with harmless attacks (KEY= in the environment, YES=1 skips the prompt)
 	@scripts/setup.sh
-	@$(PY) -m tools.attack $(if $(URL),--url "$(URL)") $(if $(filter-out 0,$(YES)),--yes)
+	@$(PY) -m tools.attack --url "$(URL)" $(if $(filter-out 0,$(YES)),--yes)
 
 fuzz: ## Fuzz the parsers of the runtime (TARGET=, default: all; SECONDS= for each target, default: 60)
 	@scripts/setup.sh

@@ -15,10 +15,6 @@ FOLDER = _RUNTIME / "services" / "console" / "static"
 """The files that `scripts/setup.sh` builds from `runtime/web`."""
 HEADERS = _RUNTIME / "platform" / "web" / "security_headers.toml"
 INDEX = "index.html"
-COMPRESSED = (".br", ".gz")
-"""Suffixes of the compressed files, from which the console responds. CloudFront compresses
-responses itself.
-"""
 API_PATHS = ("/v1/*", "/openapi.json", "/operations.json", "/sign-in/*", "/sign-out")
 """Paths, besides those of the health checks, that the console serves in addition to the web UI."""
 
@@ -76,7 +72,7 @@ def files(folder: Path = FOLDER) -> list[WebFile]:
             f"{folder} does not contain the web UI, which services.console.hosting cloudfront "
             "uploads. Run scripts/setup.sh, which builds the web UI and requires npm."
         )
-    assets = sorted(path for path in (folder / "assets").iterdir() if path.suffix not in COMPRESSED)
+    assets = sorted((folder / "assets").iterdir())
     # The names of assets contain a hash of their content.
     immutable = "public, max-age=31536000, immutable"
     return [

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 from components import contract
 from components.settings.fields import PROD, Mistake
@@ -19,6 +20,57 @@ MEMORY_MIB = {
 """Memory range that Fargate supports for each number of CPU units (ECS Developer Guide, "Fargate
 task definition parameters").
 """
+
+
+REQUIRED = (
+    ("oidc.audience", "the client ID at the issuer", "oidc.issuer"),
+    ("oidc.roles", "at least one entry of the form value=role", "oidc.issuer"),
+    ("delivery.repository_id", "the ID of the repository", "delivery.owner_id"),
+    ("delivery.owner_id", "the ID of the owner", "delivery.repository_id"),
+    ("load_balancer.client_networks", "1 to 10 IPv4 networks", "load_balancer.internal"),
+    ("existing_resources.zone_id", "the hosted zone of that stack", "recovery.restore.stack"),
+    (
+        "existing_resources.certificate_arn",
+        "the ARN of an ACM certificate",
+        "existing_resources.foreign_zone",
+    ),
+)
+"""Settings that another one requires, in words, and the other one."""
+WITHOUT = (
+    ("oidc.client_id", "oidc.issuer"),
+    ("oidc.client_secret_arn", "oidc.client_id"),
+    ("delivery.create_oidc_provider", "delivery.repository"),
+    ("delivery.state_bucket", "delivery.repository"),
+    ("delivery.repository_id", "delivery.repository"),
+    ("delivery.state_key_arn", "delivery.state_bucket"),
+    ("load_balancer.client_networks", "load_balancer.internal"),
+    ("existing_resources.internet_gateway_id", "existing_resources.vpc_id"),
+)
+"""Settings that are empty or false without another one."""
+EXCLUDED = (
+    ("existing_resources.zone_id", "empty", "existing_resources.foreign_zone"),
+    ("monitoring.probe", "false", "load_balancer.internal"),
+    ("rollout.smoke_test", "false", "load_balancer.internal"),
+)
+"""Settings that cannot be set together, and the value of the first."""
+
+
+def combinations(settings: Settings) -> Iterator[Mistake]:
+    """Settings that need or exclude each other."""
+
+    def has(key: str) -> bool:
+        return bool(attrgetter(key)(settings))
+
+    for key, allowed, other in REQUIRED:
+        if has(other) and not has(key):
+            yield Mistake(key, allowed, f"with {other}")
+    for key, other in WITHOUT:
+        if has(key) and not has(other):
+            empty = "false" if attrgetter(key)(settings) is True else "empty"
+            yield Mistake(key, empty, f"without {other}")
+    for key, allowed, other in EXCLUDED:
+        if has(key) and has(other):
+            yield Mistake(key, allowed, f"with {other}")
 
 
 def key_environment(settings: Settings) -> Iterator[Mistake]:
@@ -140,8 +192,6 @@ def recovery(settings: Settings) -> Iterator[Mistake]:
             yield Mistake(key, "empty", "without recovery.restore.stack")
         elif arn and arn.split(":")[3:5] != [settings.region, settings.account]:
             yield Mistake(key, f"ARNs of {settings.region} and account {settings.account}")
-    if restored and not settings.existing_resources.zone_id:
-        yield Mistake("existing_resources.zone_id", "the hosted zone of that stack", with_stack)
     if restored and settings.services.cloudfront:
         yield Mistake("services.console.hosting", "container", with_stack)
 
@@ -221,86 +271,42 @@ def cores(settings: Settings) -> Iterator[Mistake]:
 
 
 def internal_load_balancer(settings: Settings) -> Iterator[Mistake]:
-    """An internal load balancer has client networks, and nothing that runs outside the VPC. Other
-    stacks in prod have the synthetic probe."""
-    balancer, internal = settings.load_balancer, "with load_balancer.internal"
-    if not balancer.internal:
-        if balancer.client_networks:
-            yield Mistake(
-                "load_balancer.client_networks", "empty", "without load_balancer.internal"
-            )
+    """A stack with an internal load balancer has nothing that runs outside the VPC. Other stacks in
+    prod have the synthetic probe."""
+    if not settings.load_balancer.internal:
         if settings.environment == PROD and not settings.monitoring.probe:
             yield Mistake("monitoring.probe", "true", "in prod")
-        return
-    if not balancer.client_networks:
-        yield Mistake("load_balancer.client_networks", "1 to 10 IPv4 networks", internal)
-    if settings.monitoring.probe:
-        yield Mistake("monitoring.probe", "false", internal)
-    if settings.rollout.smoke_test:
-        yield Mistake("rollout.smoke_test", "false", internal)
-    if settings.services.cloudfront:
-        yield Mistake("services.console.hosting", "container", internal)
+    elif settings.services.cloudfront:
+        yield Mistake("services.console.hosting", "container", "with load_balancer.internal")
 
 
 def existing_resources(settings: Settings) -> Iterator[Mistake]:
-    """An existing certificate belongs to `account` and `region`.
-    `existing_resources.vpc_id` and `existing_resources.internet_gateway_id` are set together."""
+    """An existing certificate belongs to `account` and `region`. An existing VPC has its internet
+    gateway.
+    """
     existing = settings.existing_resources
     owner = [settings.region, settings.account]
     if existing.certificate_arn and existing.certificate_arn.split(":")[3:5] != owner:
         allowed = f"ARNs of {settings.region} and account {settings.account}"
         yield Mistake("existing_resources.certificate_arn", allowed)
-    if existing.foreign_zone and not existing.certificate_arn:
-        key, allowed = "existing_resources.certificate_arn", "the ARN of an ACM certificate"
-        yield Mistake(key, allowed, "with existing_resources.foreign_zone")
-    if existing.foreign_zone and existing.zone_id:
-        yield Mistake("existing_resources.zone_id", "empty", "with existing_resources.foreign_zone")
     key = "existing_resources.internet_gateway_id"
     if existing.vpc_id and not existing.internet_gateway_id and settings.has_internet_gateway:
         yield Mistake(key, "the VPC's internet gateway", "with existing_resources.vpc_id")
-    if existing.internet_gateway_id and not existing.vpc_id:
-        yield Mistake(key, "empty", "without existing_resources.vpc_id")
 
 
 def delivery(settings: Settings) -> Iterator[Mistake]:
-    """The delivery settings require `delivery.repository`, `delivery.state_key_arn` requires
-    `delivery.state_bucket`, and an ID on GitHub requires the other one. The name of the state
-    bucket does not begin with those of the stack's buckets, whose policies the pipeline changes.
+    """The name of the state bucket does not begin with those of the stack's buckets, whose policies
+    the pipeline changes.
     """
-    roles = settings.delivery
-    without_repository = "without delivery.repository"
-    if roles.create_oidc_provider and not roles.repository:
-        yield Mistake("delivery.create_oidc_provider", "false", without_repository)
-    for name in ("state_bucket", "repository_id"):
-        if getattr(roles, name) and not roles.repository:
-            yield Mistake(f"delivery.{name}", "empty", without_repository)
-    if roles.owner_id and not roles.repository_id:
-        yield Mistake(
-            "delivery.repository_id", "the ID of the repository", "with delivery.owner_id"
-        )
-    if roles.repository_id and not roles.owner_id:
-        yield Mistake("delivery.owner_id", "the ID of the owner", "with delivery.repository_id")
-    if roles.state_key_arn and not roles.state_bucket:
-        yield Mistake("delivery.state_key_arn", "empty", "without delivery.state_bucket")
-    if (roles.state_bucket or "").startswith(prefix := f"gatehouse-{settings.stack}-"):
+    prefix = f"gatehouse-{settings.stack}-"
+    if (settings.delivery.state_bucket or "").startswith(prefix):
         yield Mistake("delivery.state_bucket", f"a name that does not begin with {prefix}")
 
 
 def oidc(settings: Settings) -> Iterator[Mistake]:
-    """An OIDC issuer requires an audience and at least one role. An OIDC client requires an issuer,
-    and its secret belongs to the stack."""
-    issuer = settings.oidc.issuer
-    if issuer and not settings.oidc.audience:
-        yield Mistake("oidc.audience", "the client ID at the issuer", "with oidc.issuer")
-    if issuer and not settings.oidc.roles:
-        yield Mistake("oidc.roles", "at least one entry of the form value=role", "with oidc.issuer")
-    if settings.oidc.client_id and not issuer:
-        yield Mistake("oidc.client_id", "empty", "without oidc.issuer")
+    """The secret of the OIDC client belongs to the stack."""
     if secret := settings.oidc.client_secret_arn:
-        if settings.oidc.client_id:
-            yield from _own_secret(settings, "oidc.client_secret_arn", secret)
-        else:
-            yield Mistake("oidc.client_secret_arn", "empty", "without oidc.client_id")
+        yield from _own_secret(settings, "oidc.client_secret_arn", secret)
 
 
 def environment_variables(settings: Settings) -> Iterator[Mistake]:
@@ -325,7 +331,7 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
-    *(key_environment, zones, private_networks, bounds, internet_access, operators),
+    *(combinations, key_environment, zones, private_networks, bounds, internet_access, operators),
     *(second_region, recovery, cores_domain, vault_lock, task_sizes, waf_limits),
     *(sharing_mode, cores, existing_resources, delivery, oidc, console_networks),
     *(environment_variables, internal_load_balancer),

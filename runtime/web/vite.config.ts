@@ -1,22 +1,14 @@
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { brotliCompressSync, gzipSync } from 'node:zlib'
 import vue from '@vitejs/plugin-vue'
 import { defineConfig, type Plugin } from 'vite'
 
-/** Writes a .br and a .gz file for each built file, and routes.json, from which the console reads the paths of pages. */
+/** Writes routes.json, from which the console reads the paths of pages. */
 function served(): Plugin {
   return {
     name: 'served',
     apply: 'build',
-    // The bundle is final only when it is written: Vite replaces placeholders in generateBundle.
-    writeBundle({ dir = '.' }, bundle) {
-      for (const fileName of Object.keys(bundle)) {
-        const path = join(dir, fileName)
-        const content = readFileSync(path)
-        writeFileSync(`${path}.br`, brotliCompressSync(content))
-        writeFileSync(`${path}.gz`, gzipSync(content, { level: 9 }))
-      }
+    writeBundle({ dir = '.' }) {
       copyFileSync('src/routes.json', join(dir, 'routes.json'))
     },
   }

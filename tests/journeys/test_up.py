@@ -18,9 +18,9 @@ from gatehouse.commands.cli import retrieval_links
 
 from sandbox.local.run_state import RunStateFile
 from sandbox.ports import PLAIN_HTTP
+from tests.journeys.attacks import attack_sandbox
 from tests.journeys.conftest import STACK, Environment, Running, sandbox
 from tests.permission_reasons import listed_reasons
-from tools.attack.__main__ import attack_sandbox
 from tools.attack.attacks import ATTACKS, Outcome
 
 DRAIN_S_MAX = 120

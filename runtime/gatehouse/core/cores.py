@@ -25,13 +25,9 @@ IMPORTED_INSTANCE = "imported"
 #: Maximum number of live instances of a Core.
 INSTANCES_MAX = 64
 
-#: Maximum number of instances of a Core that a key and its rotations register. An instance counts
-#: until ten minutes after its lease has ended.
-REGISTERED_MAX = 4 * INSTANCES_MAX
-
-#: Maximum number of Cores that a key registers. A Core counts until an hour after its last lease
-#: has ended.
-NAMES_MAX = 100
+#: Maximum number of instances, of all Cores, that a key and its rotations register. An instance
+#: counts until an hour after its lease has ended, or ten minutes if its Core has another one.
+REGISTERED_MAX = 2000
 
 #: Time for which WebSockets to an instance stay open after the end of its lease, and for which the
 #: database and the gateway workers keep an instance that has ended, so that its WebSockets end when

@@ -117,9 +117,9 @@ class Counter(msgspec.Struct, gc=False, eq=False):
         own = max(self.arrival - now, 0.0) * (unit / self.unit)
         self.change((max(known, own), unit), now)
 
-    def resend(self, units: float) -> None:
-        """An unsent request counts as sent."""
-        self.unsent, self.sent = max(self.unsent - units, 0.0), self.sent + units
+    def fail(self, units: float) -> None:
+        """Redis may not have counted units of the sent requests, which are sent again."""
+        self.sent, self.unsent = max(self.sent - units, 0.0), self.unsent + units
 
 
 class Family(msgspec.Struct, gc=False, eq=False):

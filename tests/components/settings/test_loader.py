@@ -194,18 +194,14 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     *setting("recovery", "recovery.stack", "dev"),
     *(
-        (
-            "existing_resources",
-            {"existing_resources": one},
-            "existing_resources.internet_gateway_id",
-        )
+        ("combinations", {"existing_resources": one}, "existing_resources.internet_gateway_id")
         for one in (
             {"vpc_id": "vpc-0123456789abcdef0"},
             {"internet_gateway_id": "igw-0123456789abcdef0"},
         )
     ),
     *(
-        ("internal_load_balancer", {"load_balancer": balancer, **more}, key)
+        ("combinations", {"load_balancer": balancer, **more}, key)
         for balancer, more, key in (
             ({"internal": True}, {"monitoring.probe": False}, "load_balancer.client_networks"),
             ({"internal": True, "client_networks": ["10.0.0.0/8"]}, {}, "monitoring.probe"),
@@ -232,6 +228,15 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     *setting("operators", "secrets.operators.0", "arn:aws:iam::999999999999:role/ops"),
     *setting("second_region", "second_region", "eu-west-1"),
+    (
+        "internal_load_balancer",
+        {
+            "load_balancer": {"internal": True, "client_networks": ["10.0.0.0/8"]},
+            "monitoring.probe": False,
+            "services.console.hosting": "cloudfront",
+        },
+        "services.console.hosting",
+    ),
     *setting("vault_lock", "backup.vault_lock", "GOVERNANCE"),
     ("bounds", {"database.storage_gib": 46}, "database.storage_max_gib"),
     ("bounds", {"buckets.object_lock_days": 91}, "buckets.trail_retention_days"),
@@ -252,22 +257,22 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         {"existing_resources": {"certificate_arn": CERTIFICATE.replace("eu-west-1", "us-east-1")}},
         "existing_resources.certificate_arn",
     ),
-    ("delivery", {"delivery": {"create_oidc_provider": True}}, "delivery.create_oidc_provider"),
-    ("delivery", {"delivery": {"state_bucket": "state"}}, "delivery.state_bucket"),
+    ("combinations", {"delivery": {"create_oidc_provider": True}}, "delivery.create_oidc_provider"),
+    ("combinations", {"delivery": {"state_bucket": "state"}}, "delivery.state_bucket"),
     (
         "delivery",
         {"delivery": {"repository": "acme/app", "state_bucket": "gatehouse-dev-state"}},
         "delivery.state_bucket",
     ),
     (
-        "delivery",
+        "combinations",
         {"delivery": {"repository": "example/gatehouse", "state_key_arn": STATE_KEY}},
         "delivery.state_key_arn",
     ),
-    ("oidc", {"oidc": {**OIDC, "audience": None}}, "oidc.audience"),
-    ("oidc", {"oidc": {**OIDC, "roles": []}}, "oidc.roles"),
-    ("oidc", {"oidc": {"client_id": "console"}}, "oidc.client_id"),
-    ("oidc", {"oidc": {**OIDC, "client_secret_arn": SECRET}}, "oidc.client_secret_arn"),
+    ("combinations", {"oidc": {**OIDC, "audience": None}}, "oidc.audience"),
+    ("combinations", {"oidc": {**OIDC, "roles": []}}, "oidc.roles"),
+    ("combinations", {"oidc": {"client_id": "console"}}, "oidc.client_id"),
+    ("combinations", {"oidc": {**OIDC, "client_secret_arn": SECRET}}, "oidc.client_secret_arn"),
     (
         "oidc",
         {"oidc": {**OIDC, "client_id": "c", "client_secret_arn": SECRET_OF_PROD}},

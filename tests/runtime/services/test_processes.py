@@ -17,6 +17,7 @@ from gatehouse.platform.settings import Settings
 
 from sandbox import child_processes
 from sandbox.ports import free_port
+from tests import requires
 from tests.runtime.conftest import lock_waits, locked, opened
 from tests.runtime.console_client import BOOTSTRAP, session_key
 from tests.runtime.features.secrets.conftest import aws
@@ -147,12 +148,21 @@ async def test_responses_have_the_headers_of_a_browser_and_head_has_no_body(
     client: httpx.AsyncClient, recipient: httpx.AsyncClient
 ) -> None:
     for each, path in ((client, "/"), (client, "/v1/keys"), (recipient, "/")):
+        each.headers["Accept-Encoding"] = "identity"
         got, head = await each.get(path), await each.head(path)
         assert (got.status_code, head.status_code, head.content) == (200, 200, b"")
         for reply in (got, head):
             assert reply.headers["strict-transport-security"].startswith("max-age=")
             assert "server" not in reply.headers
         assert head.headers["content-length"] == got.headers["content-length"]
+
+
+@requires.WEB_UI
+async def test_web_ui_is_compressed_but_no_secret(client: httpx.AsyncClient) -> None:
+    codings = [
+        (await client.get(path)).headers.get("content-encoding") for path in ("/", "/v1/keys")
+    ]
+    assert codings == ["gzip", None]
 
 
 async def test_client_address_is_that_before_the_trusted_proxies(client: httpx.AsyncClient) -> None:

@@ -21,7 +21,6 @@ from gatehouse.core.cores import (
     ENDED_OF_CORE_S,
     IMPORTED_INSTANCE,
     INSTANCES_MAX,
-    NAMES_MAX,
     REGISTERED_MAX,
     CoreName,
     CoreRecord,
@@ -47,9 +46,6 @@ WRITE_TIMEOUT_S = 5.0
 #: Time for which the database and the gateway workers keep an instance that has ended.
 ENDED_S = 3600.0
 
-#: A worker removes the settings of instances that ended this time ago, which take more memory than
-#: the rest. An instance could be live again if the clock is set back.
-_SETTINGS_S = 60.0
 #: Number of instances that a worker checks at each change.
 _CHECKED = 8
 
@@ -72,14 +68,8 @@ _HAS_OTHER_OWNER = f"SELECT EXISTS (SELECT FROM core WHERE {_LIVE} AND NOT {_OF_
 _COUNT_OTHERS = f"SELECT count(*) FROM core WHERE {_LIVE} AND instance_id <> $1"
 
 _COUNT_REGISTERED = (
-    f"SELECT count(*) FROM core WHERE name = $2 AND instance_id <> $3 AND {_OF_FAMILY}"
-)
-
-# Reads each name once from an index, not each instance.
-_COUNT_NAMES = (
-    "WITH RECURSIVE step AS (SELECT min(name) AS name FROM core WHERE registered_by = $1 UNION ALL "
-    "SELECT (SELECT min(core.name) FROM core WHERE registered_by = $1 AND core.name > step.name) "
-    "FROM step WHERE name IS NOT NULL) SELECT count(*) FROM step WHERE name <> $2"
+    "SELECT count(*) FROM core WHERE (name, instance_id) <> ($2, $3) "
+    "AND registered_by IN (SELECT id FROM api_key WHERE family_id = $1)"
 )
 
 _REMOVE_ENDED = (
@@ -240,9 +230,6 @@ class CoreRegistry:
                 del instances[instance_id], self._to_check[name, instance_id]
                 if not instances:
                     del self._cores[name]
-            elif not (is_last or core.is_live(now - _SETTINGS_S)):
-                ended = msgspec.structs.replace(core, settings=DEFAULT_SETTINGS)
-                instances[instance_id] = ended
         self.on_change()
 
     def empty(self) -> CoreRegistry:
@@ -256,8 +243,8 @@ class CoreRegistry:
         """Registers an instance under a new lease. Ends an earlier registration of the instance or
         its URL. The settings apply to all live instances of the Core.
 
-        Raises Conflict if a key of another family has a live lease on the name, or if the Core has
-        too many instances, or the key too many Cores or instances.
+        Raises Conflict if a key of another family has a live lease on the name, or if the Core or
+        the key has too many instances.
         """
         at = to_datetime(min(now, self.now()))
         async with self._changing(record.registered_by) as (connection, family):
@@ -268,18 +255,11 @@ class CoreRegistry:
                 )
             ended = (to_datetime(now - ENDED_S), to_datetime(now - ENDED_OF_CORE_S))
             await connection.execute(_REMOVE_ENDED, *ended, record.name)
-            key = record.registered_by
-            if await connection.fetchval(_COUNT_NAMES, key, record.name) >= NAMES_MAX:
-                raise Conflict(
-                    f"The key has registered {NAMES_MAX} Cores. Use another key, or wait until an "
-                    "hour after the lease of one of them has ended."
-                )
             registered = (family, record.name, record.instance_id)
             if await connection.fetchval(_COUNT_REGISTERED, *registered) >= REGISTERED_MAX:
                 raise Conflict(
-                    f"The key has registered {REGISTERED_MAX} instances of the Core {record.name}. "
-                    "Use one of their IDs, or wait until ten minutes after the lease of one of "
-                    "them has ended."
+                    f"The key has registered {REGISTERED_MAX} instances. Use one of their IDs, or "
+                    "wait until an hour after the lease of one of them has ended."
                 )
             changed = await connection.fetch(
                 _REPLACE, record.instance_id, record.name, at, record.url

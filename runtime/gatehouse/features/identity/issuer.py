@@ -7,16 +7,14 @@ documents are used for up to STALE_S. Redirects and proxy environment variables 
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import httpx
 import msgspec
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.errors import InvalidKeyIdError, JoseError
+from joserfc.jwk import JWKRegistry, Key, KeySet, RSAKey
 
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
@@ -25,18 +23,11 @@ from gatehouse.platform.trusted_certificates import tls_context
 
 #: Timeout of each step of a request to the issuer. A complete request takes at most twice as long.
 TIMEOUT_S = 3.0
-DOCUMENT_BYTES_MAX = 262_144
 CACHE_S = 600.0
 REFETCH_S = 5.0
-#: Maximum wait for a new document while the cached document can be used.
-WAIT_S = 0.5
 STALE_S = 86_400.0
 RSA_BITS_MIN = 2048
 
-#: A few compressed bytes could take gigabytes, so that a response is not decompressed.
-_UNCOMPRESSED = {"accept-encoding": "identity"}
-
-Key = RSAKey | ECKey
 _Document = TypeVar("_Document")
 
 
@@ -79,11 +70,15 @@ class Metadata(msgspec.Struct, frozen=True):
         )
 
 
+_FAILURES = (
+    *(httpx.HTTPError, httpx.InvalidURL, JoseError, Unavailable),
+    *(AttributeError, LookupError, TimeoutError, TypeError, ValueError),
+)
+
+
 @dataclass(slots=True, eq=False)
 class _Cache(Generic[_Document]):
-    """A cached document. load: fetches the document; a failure is an HTTPError, ValueError,
-    TimeoutError or Unavailable.
-    """
+    """A cached document. load: fetches the document, or raises one of _FAILURES."""
 
     load: Callable[[], Awaitable[_Document]]
     clock: Clock
@@ -102,10 +97,8 @@ class _Cache(Generic[_Document]):
         if waited and not self._is_usable(is_sufficient, CACHE_S):
             if self._fetching is None or self._fetching.done():
                 self._fetching = asyncio.create_task(self._fetch())
-            wait_s = WAIT_S if self._is_usable(is_sufficient, STALE_S) else None
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await asyncio.shield(self._fetching)
+            if not self._is_usable(is_sufficient, STALE_S):
+                await asyncio.shield(self._fetching)
         if self.document is None or self.clock.monotonic() - self.fetched_at >= STALE_S:
             raise Unavailable(
                 "Sign-in with the identity provider is temporarily unavailable.",
@@ -125,7 +118,7 @@ class _Cache(Generic[_Document]):
         try:
             self.document = await self.load()
             self.fetched_at = now
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError, Unavailable):
+        except _FAILURES:
             return
         finally:
             self.tried_at = self.clock.monotonic()
@@ -166,12 +159,21 @@ class IssuerDocuments:
             raise ValueError("the document does not belong to the issuer")
         return metadata
 
-    async def _load_keys(self) -> dict[str, Key]:
+    async def _load_keys(self) -> KeySet:
         status, document = await request("GET", (await self.metadata()).jwks_uri)
         entries = document.get("keys")
         if status != 200 or not isinstance(entries, list):
             raise ValueError("the document is not a JWK set")
-        return _parse_keys(entries)
+        # Issuers also publish keys for encryption, and of types that others understand. Whoever
+        # reads a published private key can sign.
+        keys = [
+            JWKRegistry.import_key(entry)
+            for entry in entries
+            if (entry.get("kty"), entry.get("crv")) in (("RSA", None), ("EC", "P-256"))
+            and entry.get("use", "sig") == "sig"
+            and "d" not in entry
+        ]
+        return KeySet([key for key in keys if not _is_weak(key)])
 
 
 async def request(
@@ -181,29 +183,14 @@ async def request(
     form: Mapping[str, str] | None = None,
     auth: httpx.BasicAuth | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """Send a request to the issuer. Return the status and the JSON object of the response.
-
-    Raises HTTPError, InvalidURL, TimeoutError, and ValueError if the response is not a JSON object
-    of a limited size.
+    """Send a request to the issuer. Return the status and the JSON object of the response. Raises
+    HTTPError, InvalidURL, TimeoutError and ValueError.
     """
-    context = tls_context(url, trust_env=False)
-    client = httpx.AsyncClient(
-        timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=context
-    )
-    async with (
-        asyncio.timeout(2 * TIMEOUT_S),
-        client,
-        client.stream(method, url, data=form, auth=auth, headers=_UNCOMPRESSED) as response,
-    ):
-        body = b""
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > DOCUMENT_BYTES_MAX:
-                raise ValueError("the document is too large")
-    try:
-        document = json.loads(body)
-    except RecursionError:
-        raise ValueError("the document is nested too deeply") from None
+    verify = tls_context(url, trust_env=False)
+    client = httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, verify=verify)
+    async with asyncio.timeout(2 * TIMEOUT_S), client:
+        response = await client.request(method, url, data=form, auth=auth)
+    document = response.json()
     if not isinstance(document, dict):
         raise ValueError("the document is not an object")
     return response.status_code, document
@@ -216,33 +203,12 @@ def _is_as_secure(url: str, issuer: str) -> bool:
     )
 
 
-def _find(keys: Mapping[str, Key], key_id: str) -> Key | None:
-    if not key_id and len(keys) == 1:
-        return next(iter(keys.values()))
-    return keys.get(key_id)
+def _find(keys: KeySet, key_id: str) -> Key | None:
+    try:
+        return keys.get_by_kid(key_id or None)
+    except InvalidKeyIdError:
+        return None
 
 
-def _parse_keys(entries: list[Any]) -> dict[str, Key]:
-    """Return the signing keys in a JWK set (RFC 7517). Unsupported and malformed keys are
-    ignored.
-    """
-    keys: dict[str, Key] = {}
-    for entry in entries:
-        # A private key ("d") is not for others, and reading one can take minutes.
-        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or "d" in entry:
-            continue
-        try:
-            key: Key | None = None
-            if (
-                entry.get("kty") == "RSA" and len(str(entry.get("n", ""))) * 6 >= RSA_BITS_MIN
-            ):  # base64: six bits per character
-                key = RSAKey.import_key(entry)
-                if key.public_key.key_size < RSA_BITS_MIN:
-                    continue
-            elif entry.get("kty") == "EC" and entry.get("crv") == "P-256":
-                key = ECKey.import_key(entry)
-        except (JoseError, ValueError, TypeError, KeyError):
-            continue
-        if key is not None:
-            keys[str(entry.get("kid", ""))] = key
-    return keys
+def _is_weak(key: Key) -> bool:
+    return isinstance(key, RSAKey) and key.public_key.key_size < RSA_BITS_MIN

@@ -218,8 +218,7 @@ class ContentStore:
     def _delete_all(
         self, *, prefix: str, known: Sequence[ObjectVersion]
     ) -> tuple[int, list[ObjectVersion]]:
-        # A secret can have millions of versions, so they are not collected. The first page is
-        # listed until it is empty, which includes versions that are written in the meantime.
+        # The first page is listed until it is empty, with versions that are written meanwhile.
         count, listed = len(known), [*known]
         while page := next(self._pages(prefix)):
             versions = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in page]

@@ -15,7 +15,9 @@ TTL_S_MAX = 30 * 86_400
 USES_DEFAULT = 1
 USES_MAX = 100
 RECIPIENTS_MAX = 10
-VERSIONS_MAX = 10
+#: Maximum number of versions of a secret that are stored, and that are created in all, whose
+#: objects are deleted in a few calls when the secret ends.
+VERSIONS_MAX, CREATED_VERSIONS_MAX = 10, 100
 TEXT_BYTES_MAX = 64 * 1024
 #: Maximum total size of the files in a secret. The content of a secret is one request and one
 #: response. As a Lambda function, the sharing service can receive and return at most 6 MB,

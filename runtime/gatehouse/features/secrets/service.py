@@ -17,6 +17,7 @@ from gatehouse.features.secrets import encryption
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.link_token import LinkToken, new_id
 from gatehouse.features.secrets.models import (
+    CREATED_VERSIONS_MAX,
     ID_CHARS,
     LINK_CHARS,
     TTL_S_MAX,
@@ -141,9 +142,13 @@ class SecretService:
         """Add a version with new content. The links stay valid and open the new version.
 
         Raises NotFound, PreconditionFailed, RateLimited, and Conflict if the secret is no longer
-        active.
+        active or has had CREATED_VERSIONS_MAX versions.
         """
         before = self._changeable(await self.get(secret_id), revision)
+        if before.next_version > CREATED_VERSIONS_MAX:
+            raise Conflict(
+                f"The secret has had {CREATED_VERSIONS_MAX} versions. Create another secret."
+            )
         await self._backend.take_create("version", before.owner)
         with_version = await self.new_version(before, items)
 

@@ -215,9 +215,9 @@ class Table:
         with suppress(ConditionNotMet):
             await self._call(self._client.update_item, **write)
 
-    async def due(self, now: float, size: int, *, newest: bool = False) -> list[tuple[str, float]]:
+    async def due(self, now: float, size: int) -> list[tuple[str, float]]:
         """Return the IDs of secrets that have unrecorded events or a due purge, each with its
-        `work_at`, earliest first, or the `newest` first.
+        `work_at`, earliest first.
         """
         reply = await self._call(
             self._client.query,
@@ -225,7 +225,6 @@ class Table:
             KeyConditionExpression="#work = :work AND work_at <= :now",
             ExpressionAttributeNames={"#work": "work"},
             ExpressionAttributeValues={":work": {"S": _WORK}, ":now": _number(now)},
-            ScanIndexForward=not newest,
             Limit=size,
         )
         return [(item["id"]["S"], float(item["work_at"]["N"])) for item in reply["Items"]]

@@ -5,7 +5,6 @@ Several processes can run the worker. Every step is conditional or idempotent, a
 failure.
 """
 
-import asyncio
 import base64
 from collections.abc import Sequence
 from functools import partial
@@ -19,7 +18,6 @@ from gatehouse.features.secrets.deletion_receipt import ObjectVersion, signed_te
 from gatehouse.features.secrets.models import (
     CLAIM_S,
     RECEIPT_S,
-    VERSIONS_MAX,
     EndReason,
     LinkState,
     Secret,
@@ -71,31 +69,24 @@ class SecretWorker:
         self._observer = observer
         #: Failed work: time at which it became due, and time of the next attempt, by item ID.
         self._failed: dict[str, tuple[float, float]] = {}
-        #: Secrets whose many object versions are deleted, one after the other, beside other work.
-        self._deletions: dict[str, asyncio.Task[None]] = {}
-        self._turn = asyncio.Lock()
         #: Time up to which all due work is done.
         self._done_until = self._clock.now()
 
     async def run_once(self) -> int:
         started_at = self._clock.now()
         # Failed work, which waits for its next attempt, does not delay other work.
-        size = BATCH + len(self._failed) + len(self._deletions)
+        size = BATCH + len(self._failed)
         due = await self._table.due(started_at, size)
-        if len(due) == size:  # the newest ones do not wait for many others, such as of one owner
-            newest = await self._table.due(started_at, BATCH, newest=True)
-            due += [each for each in newest if each not in due]
         self._failed = {
             item_id: self._failed[item_id] for item_id, _ in due if item_id in self._failed
         }
         attempts, failures = 0, []
         for item_id, work_at in due:
-            is_postponed = self._failed.get(item_id, (0.0, 0.0))[1] > started_at
-            if is_postponed or item_id in self._deletions:
+            if self._failed.get(item_id, (0.0, 0.0))[1] > started_at:
                 continue
             attempts += 1
             try:
-                await self._handle(item_id, work_at)
+                await self._handle(item_id)
                 self._failed.pop(item_id, None)
             except Exception as exc:  # also of unreadable items, which must not block others
                 failures.append(exc)
@@ -103,7 +94,6 @@ class SecretWorker:
         waiting = [due_since for due_since, _ in self._failed.values()]
         # After a full batch, more may be due since the last `work_at`.
         waiting += [work_at for _, work_at in due[size - 1 :]]
-        waiting += [work_at for item_id, work_at in due if item_id in self._deletions]
         self._done_until = min(waiting, default=started_at)
         if failures:
             raise failures[0]
@@ -138,7 +128,7 @@ class SecretWorker:
             "secret postponed", secret=item_id, due_s=round(now - due_since, 1)
         )
 
-    async def _handle(self, item_id: str, work_at: float) -> None:
+    async def _handle(self, item_id: str) -> None:
         for _ in range(_READS):
             found = await self._table.with_events(item_id)
             if found is None:
@@ -147,27 +137,16 @@ class SecretWorker:
             await self._events.record(events)
             secret = await self._end(secret)
             if secret.state == SecretState.ENDED:
-                if secret.next_version > VERSIONS_MAX + 1 and item_id not in self._deletions:
-                    deletion = asyncio.create_task(self._delete(item_id, work_at))
-                    self._deletions[item_id] = deletion
-                    return
-                secret = await self._purge(secret)
+                async with self._pool.connection() as connection:
+                    # Of several processes, one deletes and counts the object versions.
+                    if not await connection.fetchval(_LOCK, item_id):
+                        return
+                    secret = await self._purge(secret)
             next_at = next_due(secret, self._clock.now())
             # Events that were added since then, also by these steps, are recorded at once, so that
             # those of frequent uses do not accumulate.
             if await self._table.settle(item_id, events, next_at=next_at):
                 return
-
-    async def _delete(self, item_id: str, work_at: float) -> None:
-        try:
-            async with self._turn, self._pool.connection() as connection:
-                # Of several processes, one deletes and counts the object versions.
-                if await connection.fetchval(_LOCK, item_id):
-                    await self._handle(item_id, work_at)
-        except Exception:
-            self._postpone(item_id, work_at)
-        finally:
-            del self._deletions[item_id]
 
     async def _end(self, secret: Secret) -> Secret:
         """End a secret that is expired, or of which no use is left and no claim can be repeated.

@@ -35,6 +35,11 @@ TABLES = {
     ),
 }
 
+_RESTORE = (
+    "INSERT INTO {table} SELECT line.* FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb) "
+    "AS line WHERE {condition} ON CONFLICT DO NOTHING"
+)
+
 _INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key) ON COMMIT DROP"
 
 _EXISTING = "SELECT id FROM api_key WHERE id = ANY ($1)"
@@ -140,48 +145,28 @@ class ExportRepository:
                     yield b"".join(row[0].encode() + b"\n" for row in rows), len(rows)
 
     async def restore(self, lines: list[bytes], event: AuditEvent) -> dict[str, tuple[int, int]]:
-        """Inserts rows that do not exist, EXPORT_ROWS rows per transaction, because other changes
-        of keys and Cores wait for it. Returns (inserted, skipped) for each table.
-
-        Raises BadRequest if a row does not match the schema, in which case nothing was written.
-        After Unavailable, the caller can restore the same export again.
+        """Inserts rows that do not exist and appends the event, in one transaction, for which other
+        changes of keys and Cores wait. Returns (inserted, skipped) for each table. Raises
+        BadRequest if a row does not match the schema.
         """
-        async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
-            await _check(connection, lines)
-            await append(connection, event)
         counts = dict.fromkeys(TABLES, (0, 0))
-        for table, rows in _batches(lines):
-            statement = f"{_insert(table, table)} WHERE {TABLES[table]} ON CONFLICT DO NOTHING"
-            inserted = await self._pool.execute(statement, json.dumps(rows), timeout_s=TIMEOUT_S)
-            before = counts[table]
-            counts[table] = (before[0] + inserted, before[1] + len(rows) - inserted)
+        async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
+            try:
+                for table, rows in _batches(lines):
+                    statement = _RESTORE.format(table=table, condition=TABLES[table])
+                    status = await connection.execute(
+                        statement, json.dumps(rows), timeout=TIMEOUT_S
+                    )
+                    inserted, before = row_count(status), counts[table]
+                    counts[table] = before[0] + inserted, before[1] + len(rows) - inserted
+            except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as exc:
+                reason = type(exc).__name__
+                raise BadRequest(
+                    f"the export does not match the schema of this version ({reason}); nothing was "
+                    "written"
+                ) from exc
+            await append(connection, event)
         return counts
-
-
-async def _check(connection: Connection, lines: list[bytes]) -> None:
-    """Inserts the rows into temporary tables with the same constraints. Raises BadRequest."""
-    for table in TABLES:
-        await connection.execute(
-            f"CREATE TEMPORARY TABLE checked_{table} (LIKE {table} INCLUDING CONSTRAINTS) "
-            "ON COMMIT DROP"
-        )
-    try:
-        for table, rows in _batches(lines):
-            statement = _insert(f"checked_{table}", table)
-            await connection.execute(statement, json.dumps(rows), timeout=TIMEOUT_S)
-            await connection.execute(f"TRUNCATE checked_{table}")
-    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as exc:
-        reason = type(exc).__name__
-        raise BadRequest(
-            f"the export does not match the schema of this version ({reason}); nothing was written"
-        ) from exc
-
-
-def _insert(into: str, table: str) -> str:
-    return (
-        f"INSERT INTO {into} SELECT line.* "
-        f"FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb) AS line"
-    )
 
 
 def _batches(lines: list[bytes]) -> Iterator[tuple[str, list[object]]]:

@@ -8,15 +8,13 @@ script uses the clock of the server. The name of a counter consists of the name 
 ID of the key family. The name contains neither the token nor a configuration version, which would
 split the counter between workers after each change.
 
-A call whose reply is missing is repeated with the same sequence number, so that its requests count
-once. While Redis is unavailable, the setting determines the fallback. With `deny`, requests are
-denied. With `local`, and without Redis, each worker decides alone and marks the states as
-`degraded`, so n workers together allow up to n times the limit. Redis counts these requests as soon
-as it is available.
+The requests of a call without a reply are reported again, so they can count twice. While Redis is
+unavailable, the setting determines the fallback. With `deny`, requests are denied. With `local`,
+and without Redis, each worker decides alone and marks the states as `degraded`, so n workers
+together allow up to n times the limit. Redis counts these requests as soon as it is available.
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,15 +29,9 @@ from gatehouse.core.verification import Charge, RateLimitState
 from gatehouse.platform.redis.connection import Redis
 from gatehouse.platform.settings import OnError
 
-#: Names of the counters and of the last call of a worker begin with a prefix and a hash tag, with
-#: which a cluster permits a call to access all of them.
+#: Names of the counters begin with a prefix and a hash tag, with which a cluster permits a call to
+#: access all of them.
 KEY_PREFIX = "gatehouse:limit:"
-SEQUENCE_PREFIX = "gatehouse:exchange:"
-CLOCK_PREFIX = "gatehouse:clock:"
-#: Seconds for which Redis remembers the last call of a worker.
-SEQUENCE_S = 3600
-#: Seconds for which Redis remembers by how much its clock was set back.
-CLOCK_S = 366 * 86_400
 #: Seconds after which a worker reports the requests that it has allowed.
 EXCHANGE_S = 0.05
 #: Seconds after which a worker calls Redis again that was unavailable.
@@ -52,30 +44,20 @@ START_TIMEOUT_S = 2.0
 #: Timeout for removing the counters of a subject.
 FORGET_TIMEOUT_S = 10.0
 
-# KEYS[1] contains the number of the last call of the worker, and ARGV[1] the number of this call.
-# ARGV[2] contains the entries in MessagePack: whether Redis decides on the entry, or it has been
-# allowed; the number of the call in which the entry was sent first; and the units, `room` and
-# `interval_us` of each limit (core/gcra.py, whose functions `checked` and `counted` are repeated
-# here). KEYS contains the counters in the same order, each of which is a theoretical arrival time
-# and `unit_us`. The script returns `ahead_us` and `unit_us` of each limit, in MessagePack: before
-# the entry if Redis decides, otherwise after it. Times are relative to 2024, because a double
-# represents such times to better than 0.01 us, but the current Unix time only to 0.25 us. KEYS[2]
-# contains the clock at the last call and the sum of the steps by which it was set back, or a
-# replica was behind: times continue, instead of denying requests until the clock has caught up.
+# ARGV[1] contains the entries in MessagePack: whether Redis decides on the entry, or it has been
+# allowed; and the units, `room` and `interval_us` of each limit (core/gcra.py, whose functions
+# `checked` and `counted` are repeated here). KEYS contains the counters in the same order, each of
+# which is a theoretical arrival time and `unit_us`. The script returns `ahead_us` and `unit_us` of
+# each limit, in MessagePack: before the entry if Redis decides, otherwise after it. Times are
+# relative to 2024, because a double represents such times to better than 0.01 us, but the current
+# Unix time only to 0.25 us. If the clock is set back, a limit can deny until its counter expires.
 SCRIPT = f"""
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
-local known = redis.call('GET', KEYS[2])
-local before, lead = unpack(known and cmsgpack.unpack(known) or {{now, 0}})
-lead = lead + math.max(before - now, 0)
-redis.call('SET', KEYS[2], cmsgpack.pack({{now, lead}}), 'EX', {CLOCK_S})
-now = now + lead
-local last = tonumber(redis.call('GET', KEYS[1]) or '0')
-redis.call('SET', KEYS[1], ARGV[1], 'EX', {SEQUENCE_S})
-local result, key = {{}}, 2
-for _, entry in ipairs(cmsgpack.unpack(ARGV[2])) do
-  local decides, sequence, limits = unpack(entry)
-  local counts, states = sequence > last, {{}}
+local result, key = {{}}, 0
+for _, entry in ipairs(cmsgpack.unpack(ARGV[1])) do
+  local decides, limits = unpack(entry)
+  local counts, states = true, {{}}
   for i, limit in ipairs(limits) do
     local _, room, interval = unpack(limit)
     local counter = redis.call('GET', KEYS[key + i])
@@ -118,7 +100,6 @@ class _Entry:
 
     counters: counter of each limit. numbers: units, `room` and `interval_us` of each limit.
     charge: the charge on which Redis decides, or None for requests that have been allowed.
-    sequence: number of the call in which the entry was sent first; 0: not sent.
     decision: result of the charge. None: there is no charge.
     """
 
@@ -126,7 +107,6 @@ class _Entry:
     counters: Sequence[Counter]
     numbers: Sequence[tuple[float, int, float]]
     charge: Charge | None = None
-    sequence: int = 0
     decision: asyncio.Future[_States] | None = None
 
 
@@ -153,16 +133,12 @@ class RateLimits:
         self._families = Families()
         self._timer: asyncio.TimerHandle | None = None
         self._prefix = f"{KEY_PREFIX}{{{hash_tag}}}:"
-        self._name = f"{SEQUENCE_PREFIX}{{{hash_tag}}}:{secrets.token_hex(8)}".encode()
-        self._clock = f"{CLOCK_PREFIX}{{{hash_tag}}}".encode()
-        self._sequence = 0
         #: Requests for the next call: entries on which Redis decides, families with unsent
         #: requests, and None for families with BATCH_MAX counters.
         self._waiting: list[_Entry | Family | None] = []
         self._calls: asyncio.Task[None] | None = None
-        #: Entries of the call in flight, and of calls without a reply.
+        #: Entries of the call in flight.
         self._in_flight: list[_Entry] = []
-        self._unanswered: list[_Entry] = []
         self.degraded = redis is None
 
     async def start(self) -> None:
@@ -203,7 +179,7 @@ class RateLimits:
             if states is not None:
                 return states
             if self._on_error == "local":
-                return self._answer(entry, charge)
+                return self._decide(charge, degraded=True) or ()
         detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is deny"
         raise Unavailable("Rate limiting is temporarily unavailable.", detail=detail)
 
@@ -249,18 +225,7 @@ class RateLimits:
             (units, room, interval)
             for _, interval, units, room, _ in steps(charge.limits, charge.cost)
         ]
-        return _Entry(charge.subject, counters, numbers, charge, 0, decision), decision
-
-    def _answer(self, entry: _Entry, charge: Charge) -> tuple[RateLimitState, ...]:
-        """Decides on an entry for which Redis has not replied. If Redis has counted it
-        nevertheless, the repeated entry does not count again."""
-        states = self._decide(charge, degraded=True) or ()
-        if entry.sequence and charge.cost and not any(state.exceeded for state in states):
-            for counter, (units, _, _) in zip(entry.counters, entry.numbers, strict=True):
-                counter.resend(units)
-            entry.charge = None
-            self._unanswered.append(entry)
-        return states
+        return _Entry(charge.subject, counters, numbers, charge, decision), decision
 
     def _exchange_later(self) -> None:
         if self._timer is None:
@@ -295,25 +260,19 @@ class RateLimits:
         finally:
             self._calls = None
 
-    def _encode(
-        self, requests: list[_Entry | Family | None]
-    ) -> tuple[list[bytes], list[int | bytes]]:
-        self._sequence += 1
-        self._in_flight, now = self._unanswered, time.monotonic() * 1_000_000
-        self._unanswered = []
+    def _encode(self, requests: list[_Entry | Family | None]) -> tuple[list[bytes], list[bytes]]:
+        now = time.monotonic() * 1_000_000
         for request in requests:
-            # While Redis is unavailable, a call only repeats the entries without a reply.
-            if not self.degraded:
+            if not self.degraded:  # otherwise, the call has no entries
                 self._send(None if request is None else request.subject, now)
             if isinstance(request, _Entry):
                 self._in_flight.append(request)
-        keys, entries, prefix = [self._name, self._clock], [], self._prefix
+        keys, entries, prefix = list[bytes](), [], self._prefix
         for entry in self._in_flight:
-            entry.sequence = entry.sequence or self._sequence
             for counter in entry.counters:  # the client takes longer to encode names
                 keys.append(f"{prefix}{counter.name}:{entry.subject}".encode())
-            entries.append((entry.charge is not None, entry.sequence, entry.numbers))
-        return keys, [self._sequence, msgspec.msgpack.encode(entries)]
+            entries.append((entry.charge is not None, entry.numbers))
+        return keys, [msgspec.msgpack.encode(entries)]
 
     def _send(self, subject: str | None, now: float) -> None:
         """Adds the unsent requests of a family, or of families with BATCH_MAX counters, to the
@@ -353,10 +312,16 @@ class RateLimits:
             self._add(None)  # more families may be waiting
 
     def _fail(self, reason: str) -> None:
-        """Keeps the entries of the call for the next call. `_answer` adds the entries on which
-        Redis did not decide."""
+        """The requests that the call has reported are unsent again. Those on which Redis did not
+        decide are decided here.
+        """
         entries = [*self._in_flight, *(each for each in self._waiting if isinstance(each, _Entry))]
-        self._unanswered += [entry for entry in self._in_flight if entry.charge is None]
+        for entry in self._in_flight:
+            if entry.charge is None:
+                for counter, (units, _, _) in zip(entry.counters, entry.numbers, strict=True):
+                    counter.fail(units)
+                family = self._families.unsent[entry.subject] = self._families.find(entry.subject)
+                family.has_unsent = True
         self._in_flight, self._waiting = [], []
         if not self.degraded:
             self.degraded = True

@@ -55,7 +55,7 @@ REFUSAL = "refusal"
 #: 14001), so a denial with status 503 has another one, and so has a check that fails.
 DENIED_503, CHECK_FAILED = 470, 511
 
-#: Time in which a check responds, and in which a worker responds to any other request.
+#: Time in which a check responds; in which any other request arrives, and a worker responds to it.
 CHECK_S, WORKER_S = 10.0, 60.0
 
 HEADERS_MAX = 100
@@ -234,6 +234,8 @@ class Bootstrap:
         settings = self.settings
         is_gateway = service is self._gateway
         filters = [_HEALTH, *(self._gateway_filters if is_gateway else ())]
+        if service.name == "console":
+            filters.append(_COMPRESSOR)
         return extension(
             "envoy.filters.network.http_connection_manager",
             "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -258,6 +260,8 @@ class Bootstrap:
             },
             max_request_headers_kb=HEADERS_KB_MAX,
             request_headers_timeout=seconds(settings.request_timeout_s),
+            # A body for a Core can arrive at any rate.
+            request_timeout=seconds(0 if is_gateway else WORKER_S),
             stream_flush_timeout=seconds(settings.response_timeout_s),
             # The connection of a WebSocket ends after this time.
             delayed_close_timeout="1s",
@@ -540,6 +544,16 @@ _HEALTH = _filter(
     "health_check.v3.HealthCheck",
     pass_through_mode=True,
     headers=[{"name": ":path", "string_match": {"exact": asgi.READY_PATH}}],
+)
+
+#: Compresses the files of the web UI, not what contains secrets of users (BREACH).
+_COMPRESSOR = _filter(
+    "compressor",
+    "compressor.v3.Compressor",
+    response_direction_config={
+        "common_config": {"content_type": ["text/html", "text/javascript", "text/css"]}
+    },
+    compressor_library=extension("gzip", "extensions.compression.gzip.compressor.v3.Gzip"),
 )
 
 _ROUTER = _filter(

@@ -39,8 +39,6 @@ RETRY_STATUSES = (429, 503)
 
 #: Challenge in a 401 response (RFC 6750, section 3).
 BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
-#: Time in seconds in which the body of a request arrives.
-BODY_S = 60.0
 _JSON_TYPES = ["application/json"]
 _encoder = msgspec.json.Encoder()
 

@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 from gatehouse.core.actor import Actor, RequestId, Session
 from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import GatehouseError, RequestTimeout
+from gatehouse.core.errors import GatehouseError
 from gatehouse.core.roles import Role
 from gatehouse.core.token import Pepper
 from gatehouse.platform.observability import Observer, StreamUse
@@ -138,7 +138,7 @@ class Request(StarletteRequest):
     _client: str | None = None
 
     def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(scope, self._receive_in_time, send)
+        super().__init__(scope, self._receive_part, send)
         self.service = service
         self.raw_path: bytes = scope["raw_path"]
         self.fields: Sequence[asgi.Header] = scope["headers"]
@@ -147,7 +147,6 @@ class Request(StarletteRequest):
         #: The connection of Envoy to a worker of the gateway. None for other services.
         self.connection: LocalConnection | None = scope.get(CONNECTION)
         self._first_values = dict(reversed(self.fields))
-        self._deadline: float | None = None
 
     @property
     def trace(self) -> RequestTrace:
@@ -216,16 +215,8 @@ class Request(StarletteRequest):
     def cookie(self, name: str) -> str:
         return self.cookies.get(name, "")
 
-    async def _receive_in_time(self) -> Message:
-        """A part of the body. Raises RequestTimeout if the body is not complete within BODY_S."""
-        loop = asyncio.get_running_loop()
-        if self._deadline is None:
-            self._deadline = loop.time() + asgi.BODY_S
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                message = await self._next_message()
-        except TimeoutError:
-            raise RequestTimeout from None
+    async def _receive_part(self) -> Message:
+        message = await self._next_message()
         self._is_received = not message.get("more_body")
         return message
 
@@ -234,15 +225,15 @@ class Request(StarletteRequest):
         if self.connection is not None or self._is_received or self.has(b"expect"):
             return
         size, more = 0, True
-        with suppress(TimeoutError, RequestTimeout):
+        with suppress(TimeoutError):
             while more and size < DISCARDED_BYTES_MAX:
                 async with asyncio.timeout(DISCARD_PAUSE_S):
-                    message = await self._receive_in_time()
+                    message = await self._receive_part()
                 size += len(message.get("body", b""))
                 more = bool(message.get("more_body"))
 
     async def read_body(self, bytes_max: int) -> bytes:
-        """The body. Raises BodyTooLarge, RequestTimeout, and ClientDisconnect."""
+        """The body. Raises BodyTooLarge and ClientDisconnect."""
         content: bytes = self.scope.get(BODY, b"")
         size, declared = len(content), self.header(b"content-length")
         if size > bytes_max or (declared.isdigit() and int(declared[:20]) > bytes_max):

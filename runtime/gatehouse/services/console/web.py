@@ -10,7 +10,7 @@ import json
 import mimetypes
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from gatehouse.core.errors import NotFound
@@ -28,12 +28,6 @@ _IMMUTABLE = ((b"cache-control", b"public, max-age=31536000, immutable"),)
 #: Beginnings of the paths of the API and of the assets, at which there are no pages.
 _WITHOUT_PAGES = (b"/v1/", b"/assets/")
 
-#: Content codings of the built files, most preferred first, with the suffixes of their files.
-_CODINGS = {"br": ".br", "gzip": ".gz"}
-
-#: Accept-Encoding is read up to this number of characters.
-_ACCEPTED_CHARS_MAX = 200
-
 _NOT_BUILT = b"""\
 This is the management API of a Gatehouse deployment. /openapi.json describes the API.
 The web UI is not part of this installation. scripts/setup.sh builds the web UI and reports missing
@@ -45,18 +39,10 @@ prerequisites.
 class WebFile:
     content: bytes
     media_type: str
-    codings: Mapping[str, bytes] = field(default_factory=dict)
 
     def respond(self, request: Request, headers: Sequence[Header], status: int = 200) -> Response:
-        """Return the file in the most preferred coding that the client accepts."""
-        accepted = _accepted_codings(request.header(b"accept-encoding"))
-        coding = next((name for name in self.codings if name in accepted), None)
-        content = self.content if coding is None else self.codings[coding]
-        all_headers = [*headers, (b"vary", b"Accept-Encoding")]
-        if coding is not None:
-            all_headers.append((b"content-encoding", coding.encode()))
         return request.response(
-            status, content, content_type=self.media_type.encode(), headers=all_headers
+            status, self.content, content_type=self.media_type.encode(), headers=headers
         )
 
 
@@ -75,11 +61,7 @@ class WebFiles:
         """Read the built files. Raises ValueError if the folder is incomplete."""
         if not (folder / "index.html").is_file():
             return cls(None, {}, ("/",))
-        assets = {
-            path.name: _read(path)
-            for path in sorted((folder / "assets").iterdir())
-            if path.suffix not in _CODINGS.values()
-        }
+        assets = {path.name: _read(path) for path in sorted((folder / "assets").iterdir())}
         paths = [
             re.sub(r":(\w+)", r"{\1}", route["path"])
             for route in json.loads((folder / "routes.json").read_bytes())
@@ -146,15 +128,4 @@ def _read(path: Path) -> WebFile:
         raise ValueError(f"{path} has an unknown media type")
     if media_type.startswith("text/"):
         media_type += "; charset=utf-8"
-    compressed = {coding: path.with_name(path.name + suffix) for coding, suffix in _CODINGS.items()}
-    codings = {coding: file.read_bytes() for coding, file in compressed.items() if file.is_file()}
-    return WebFile(path.read_bytes(), media_type, codings)
-
-
-def _accepted_codings(header: str) -> frozenset[str]:
-    """Return the codings in an Accept-Encoding header, except for codings with the quality 0 (RFC
-    9110, section 12.5.3).
-    """
-    header = header[:_ACCEPTED_CHARS_MAX].replace(" ", "").lower()
-    parts = [part.partition(";q=") for part in header.split(",")]
-    return frozenset(name for name, _, quality in parts if not re.fullmatch(r"0(\.0*)?", quality))
+    return WebFile(path.read_bytes(), media_type)

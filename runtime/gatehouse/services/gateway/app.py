@@ -53,7 +53,7 @@ from gatehouse.features.verification.self_revocation import SelfRevocationServic
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.aws.secrets_manager import SecretsManager
 from gatehouse.platform.background import Background, PeriodicJob
-from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool_of
+from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, database, pool_of
 from gatehouse.platform.envoy import process
 from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import REFUSAL, Worker, log_path, socket_path, worker_digits
@@ -98,14 +98,12 @@ def run(worker: Worker, settings: Settings) -> bool:
             namespace=settings.metrics_namespace,
         ),
     )
-    return run_workers(Application(gateway.observer), gateway.start, gateway.shut_streams)
+    return run_workers(Application(gateway.observer), gateway.start, gateway.relay.shutdown)
 
 
 @dataclass(eq=False)
 class _Gateway:
-    """Constructs the dependencies of a worker. Each method registers resources that must be closed
-    with the exit stack.
-    """
+    """Constructs the dependencies of a worker. `stack` closes them."""
 
     worker: Worker
     settings: Settings
@@ -114,41 +112,53 @@ class _Gateway:
     redis: Redis | None
     observer: Observer
     clock: Clock
-    _relay: Relay | None = None
 
-    def shut_streams(self) -> None:
-        if self._relay is not None:
-            self._relay.shutdown()
-
-    async def start(self, stack: AsyncExitStack) -> None:
-        """Starts the worker, which then listens. Raises the errors of its dependencies."""
-        settings, folder = self.settings, self.worker.folder
-        worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        pool = pool_of(settings, "gatehouse gateway", self.clock)
-        await start_tracing(settings, self.observer, stack)
-        stack.push_async_callback(pool.close)
-        stack.callback(self.observer.metrics.flush)
-        await pool.open()
-        freshness = Freshness(
+    def __post_init__(self) -> None:
+        settings, worker = self.settings, self.worker
+        self.stack = AsyncExitStack()
+        self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.pool = pool_of(settings, "gatehouse gateway", self.clock)
+        self.freshness = Freshness(
             self.clock,
             settings.max_staleness_ms,
             1000 * settings.announced_outage_s,
             1000 * settings.database_outage_max_s,
         )
-        cache = KeyCache(settings.key_cache_size)
-        cores = CoreRegistry(pool, freshness.lease_time)
-        relay = self._relay = self._create_relay(cores)
-        keys, finder = await self._keys(stack, pool, worker_id, cache, cores, relay, freshness)
-        relay.find_key, relay.staleness_ms = keys.find, freshness.staleness_ms
-        repository = KeyRepository(
-            pool, staleness_s=settings.max_staleness_ms / 1000, outage_s=settings.announced_outage_s
+        self.cache = KeyCache(settings.key_cache_size)
+        self.cores = CoreRegistry(self.pool, self.freshness.lease_time)
+        self.repository = KeyRepository(
+            self.pool,
+            staleness_s=settings.max_staleness_ms / 1000,
+            outage_s=settings.announced_outage_s,
         )
-        announcements = await self._announcements(stack, repository, cache, relay, freshness)
+        self.admin = Admin(worker.folder / process.ADMIN)
+        self.relay = Relay(
+            environment=settings.key_environment,
+            clock=self.clock,
+            egress=str(worker.folder / process.EGRESS),
+            find_instance=self.cores.find,
+            lease_time=self.cores.now,
+            max_staleness_ms=settings.max_staleness_ms,
+            streams_max=settings.streams_max,
+            idle_timeout_s=settings.websocket_idle_timeout_s,
+        )
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Starts the worker, which then listens. Raises the errors of its dependencies."""
+        settings, pool, cores, relay = self.settings, self.pool, self.cores, self.relay
+        freshness, self.stack = self.freshness, stack
+        await start_tracing(settings, self.observer, stack)
+        stack.push_async_callback(pool.close)
+        stack.callback(self.observer.metrics.flush)
+        await pool.open()
+        keys, finder = await self._keys()
+        relay.find_key, relay.staleness_ms = keys.find, freshness.staleness_ms
+        announcements = await self._announcements()
         credentials = Credentials(
             SecretsManager(), settings.core_credentials_prefix, time.monotonic, self._on_credential
         )
-        canary = await self._canary_key(stack, pool)
-        usage, flusher = self._usage(stack, pool, worker_id, cores, canary)
+        canary = await self._canary_key()
+        usage, flusher = self._usage(canary)
         log_levels = LogLevelService(pool, self.clock, settings.log_level)
         follower = LogLevelFollower(log_levels, self.observer.set_level)
         await follower.run_once()
@@ -161,19 +171,17 @@ class _Gateway:
                 }
             )
 
-        verification = await self._verification(stack, pool, keys, finder, repository)
+        verification = await self._verification(keys, finder)
         traffic = InstanceTraffic()
         completions = Completions(
             self.observer, verification, traffic, settings.key_requests_max, cores.find
         )
         stack.push_async_callback(completions.close)
-        admin = Admin(folder / process.ADMIN)
-        stack.push_async_callback(admin.close)
-        own = await self._echo(stack, cores, canary)
-        clusters = await self._clusters(stack, cores, credentials, admin, own)
-        states = None if clusters is None else InstanceStates(admin, clusters, self.observer)
+        stack.push_async_callback(self.admin.close)
+        clusters = await self._clusters(credentials, await self._echo(canary))
+        states = None if clusters is None else InstanceStates(self.admin, clusters, self.observer)
 
-        pipe_metrics = PipeMetrics(completions, None if clusters is None else admin)
+        pipe_metrics = PipeMetrics(completions, None if clusters is None else self.admin)
 
         async def refresh_credentials() -> None:
             await credentials.refresh(cores.settings)
@@ -184,7 +192,7 @@ class _Gateway:
             report = traffic.end_interval(
                 cores.find, None if states is None else await states.read()
             )
-            await CoreRepository(pool).write_reports(worker_id, report)
+            await CoreRepository(pool).write_reports(self.worker_id, report)
 
         for job in (
             PeriodicJob("core credentials", REFRESH_S, refresh_credentials),
@@ -200,16 +208,14 @@ class _Gateway:
         switches = FeatureService(pool, self.clock, features)
         await switches.apply()
         PeriodicJob("features", POLL_S, switches.apply).start(self.observer, stack)
-        required, optional = self._probes(pool, freshness)
-        refresh_gauges = partial(
-            self._refresh_gauges, freshness, cache, cores, completions, flusher, relay
-        )
+        required, optional = self._probes()
+        refresh_gauges = partial(self._refresh_gauges, completions, flusher)
         services = {
             VerificationService: verification,
             SelfRevocationService: SelfRevocationService(
                 finder=finder,
-                repository=repository,
-                cache=cache,
+                repository=self.repository,
+                cache=self.cache,
                 clock=self.clock,
                 confirmation_timeout_s=settings.max_staleness_ms / 1000,
                 announcements=announcements,
@@ -223,7 +229,7 @@ class _Gateway:
                 networks=settings.core_networks,
             ),
             ServiceHealth: ServiceHealth(
-                required, optional, features, refresh_gauges, admin.metrics
+                required, optional, features, refresh_gauges, self.admin.metrics
             ),
         }
         dependencies = Dependencies(
@@ -245,16 +251,10 @@ class _Gateway:
             worker_digits=worker_digits(self.worker.number),
             features=features,
         )
-        await self._listen(stack, dependencies, completions, relay)
+        await self._listen(dependencies, completions)
         _tune_garbage_collector()
 
-    async def _listen(
-        self,
-        stack: AsyncExitStack,
-        dependencies: Dependencies,
-        completions: Completions,
-        relay: Relay,
-    ) -> None:
+    async def _listen(self, dependencies: Dependencies, completions: Completions) -> None:
         folder, number = self.worker.folder, self.worker.number
         api = _connections(
             dependencies,
@@ -263,53 +263,46 @@ class _Gateway:
             dependencies.body_max_bytes,
         )
         pipe = Pipe(log_path(folder, number), completions)
-        stack.callback(pipe.close)
+        self.stack.callback(pipe.close)
         for name, factory in (
             ("check", _connections(dependencies, respond_to_check)),
-            ("relay", relay.accept),
+            ("relay", self.relay.accept),
             (REFUSAL, RefusalConnection),
             ("gateway", api),  # the last one, when all are ready
         ):
             server = await listen(socket_path(folder, name, number), factory)
-            stack.callback(server.close)
+            self.stack.callback(server.close)
 
-    async def _canary_key(self, stack: AsyncExitStack, pool: Pool) -> CanaryKey:
+    async def _canary_key(self) -> CanaryKey:
         settings = self.settings
         secret = "" if settings.canary_key is None else settings.canary_key.get_secret_value()
-        canary = canary_key(KeyService.of(settings, pool, self.clock, self.pepper), secret)
+        canary = canary_key(KeyService.of(settings, self.pool, self.clock, self.pepper), secret)
         if settings.canary_key is not None and not canary.tokens:
             self.observer.log.warning("no canary key", reason="not a token of this deployment")
         if canary.tokens and self.worker.number == 0:
             with suppress(GatehouseError):  # stored later, while the database is not available
                 await canary.store()
-            PeriodicJob("canary key", CANARY_S, canary.maintain).start(self.observer, stack)
+            PeriodicJob("canary key", CANARY_S, canary.maintain).start(self.observer, self.stack)
         return canary
 
-    async def _echo(
-        self, stack: AsyncExitStack, cores: CoreRegistry, canary: CanaryKey
-    ) -> OwnServer | None:
+    async def _echo(self, canary: CanaryKey) -> OwnServer | None:
         """Adds the Core for the canary key. The first worker serves it."""
         if not canary.tokens or PROXY in off(self.settings.features):
             return None
         core = echo.record(self.pepper, self.settings.key_environment)
-        cores.serve(core)
+        self.cores.serve(core)
         if self.worker.number:
             return None
-        return await echo.serve(stack, self.worker.folder, self.pepper, core)
+        return await echo.serve(self.stack, self.worker.folder, self.pepper, core)
 
     async def _clusters(
-        self,
-        stack: AsyncExitStack,
-        cores: CoreRegistry,
-        credentials: Credentials,
-        admin: Admin,
-        own: OwnServer | None,
+        self, credentials: Credentials, own: OwnServer | None
     ) -> ClusterFile | None:
         if self.worker.number:
             return None
         settings = self.settings
         clusters = ClusterFile(
-            cores,
+            self.cores,
             credentials,
             self.pepper,
             settings.key_environment,
@@ -317,87 +310,58 @@ class _Gateway:
             settings.core_networks,
             settings,
             self.worker.folder,
-            admin,
+            self.admin,
             self._on_clusters_failure,
             own,
         )
         await clusters.write()
-        cores.on_change = clusters.change
+        self.cores.on_change = clusters.change
         background = Background()
         background.start(clusters.run(), "clusters")
-        stack.push_async_callback(background.stop)
+        self.stack.push_async_callback(background.stop)
         return clusters
 
-    def _create_relay(self, cores: CoreRegistry) -> Relay:
-        settings = self.settings
-        return Relay(
-            environment=settings.key_environment,
-            clock=self.clock,
-            egress=str(self.worker.folder / process.EGRESS),
-            find_instance=cores.find,
-            lease_time=cores.now,
-            max_staleness_ms=settings.max_staleness_ms,
-            streams_max=settings.streams_max,
-            idle_timeout_s=settings.websocket_idle_timeout_s,
-        )
-
-    async def _keys(
-        self,
-        stack: AsyncExitStack,
-        pool: Pool,
-        worker_id: str,
-        cache: KeyCache,
-        cores: CoreRegistry,
-        relay: Relay,
-        freshness: Freshness,
-    ) -> tuple[KeyLoader, KeyFinder[KeyRecord]]:
+    async def _keys(self) -> tuple[KeyLoader, KeyFinder[KeyRecord]]:
         prefilter, imported_ids = Prefilter(self.pepper), ImportedKeyIds(self.pepper)
         changes = ChangeFeed(
             self.login,
-            worker_id=worker_id,
-            cache=cache,
-            cores=cores,
+            worker_id=self.worker_id,
+            cache=self.cache,
+            cores=self.cores,
             prefilter=prefilter,
             imported_ids=imported_ids,
             generations=self.pepper.generations,
             clock=self.clock,
             outage_max_s=self.settings.database_outage_max_s,
-            watched_keys=relay.key_ids,
-            on_key_change=relay.key_changed,
+            watched_keys=self.relay.key_ids,
+            on_key_change=self.relay.key_changed,
             on_interrupted=self._on_feed_interrupted,
         )
         await changes.start()
-        freshness.feed_age_ms = changes.age_ms
-        stack.push_async_callback(changes.close)
-        keys = KeyLoader(pool, cache, freshness.staleness_ms)
-        stack.push_async_callback(keys.close)
+        self.freshness.feed_age_ms = changes.age_ms
+        self.stack.push_async_callback(changes.close)
+        keys = KeyLoader(self.pool, self.cache, self.freshness.staleness_ms)
+        self.stack.push_async_callback(keys.close)
 
         async def known_ids() -> ImportedKeyIds:
             return imported_ids
 
-        sources = keys.find, known_ids, cache.find, prefilter.plausible
+        sources = keys.find, known_ids, self.cache.find, prefilter.plausible
         return keys, KeyFinder(self.pepper, self.settings.key_prefix, *sources)
 
-    async def _announcements(
-        self,
-        stack: AsyncExitStack,
-        repository: KeyRepository,
-        cache: KeyCache,
-        relay: Relay,
-        freshness: Freshness,
-    ) -> Announcements | None:
+    async def _announcements(self) -> Announcements | None:
         """The announcements, which are read before the first request. None if they are not used."""
-        settings = self.settings
+        settings, freshness = self.settings, self.freshness
         redis = redis_of(settings) if settings.announced_outage_s else None
         if redis is None:
             return None
-        stack.push_async_callback(redis.close)
+        self.stack.push_async_callback(redis.close)
         announcements = Announcements(
             redis,
             self.pepper,
             self.clock,
             settings.announced_outage_s,
-            partial(apply_announcement, cache=cache, on_key_change=relay.key_changed),
+            partial(apply_announcement, cache=self.cache, on_key_change=self.relay.key_changed),
         )
         freshness.announcements_age_ms = announcements.age_ms
 
@@ -407,57 +371,50 @@ class _Gateway:
 
         async def commit() -> None:
             if freshness.feed_age_ms() <= settings.max_staleness_ms:
-                await announcements.commit(repository)
+                await announcements.commit(self.repository)
 
         await read()
         for name, interval_s, action in (
             ("announcements", READ_S, read),
             ("announced revocations", COMMIT_S, commit),
         ):
-            PeriodicJob(name, interval_s, action).start(self.observer, stack)
+            PeriodicJob(name, interval_s, action).start(self.observer, self.stack)
         return announcements
 
-    async def _redis_clients(self, stack: AsyncExitStack) -> tuple[RateLimits, RedisNonces | None]:
+    async def _redis_clients(self) -> tuple[RateLimits, RedisNonces | None]:
         if self.redis is not None:
-            stack.push_async_callback(self.redis.close)
+            self.stack.push_async_callback(self.redis.close)
         limits = RateLimits(
             self.redis, on_error=self.settings.limit_on_error, on_degraded=self._on_limiter_degraded
         )
         await limits.start()
-        stack.push_async_callback(limits.close)
+        self.stack.push_async_callback(limits.close)
         return limits, None if self.redis is None else RedisNonces(self.redis)
 
-    def _usage(
-        self,
-        stack: AsyncExitStack,
-        pool: Pool,
-        worker_id: str,
-        cores: CoreRegistry,
-        canary: CanaryKey,
-    ) -> tuple[UsageCounter, UsageFlusher]:
+    def _usage(self, canary: CanaryKey) -> tuple[UsageCounter, UsageFlusher]:
         namespace = self.settings.metrics_namespace
-        usage = UsageCounter(cores.__contains__, uncounted=canary.ids)
+        usage = UsageCounter(self.cores.__contains__, uncounted=canary.ids)
         cloudwatch = UsageMetrics(namespace, self.clock, self.observer.metric_line)
         if namespace:
-            stack.callback(cloudwatch.flush)
+            self.stack.callback(cloudwatch.flush)
         flusher = UsageFlusher(
             usage,
-            UsageRepository(pool),
+            UsageRepository(self.pool),
             self.clock,
-            worker_id=worker_id,
+            worker_id=self.worker_id,
             metrics=self.observer.metrics,
             cloudwatch=cloudwatch if namespace else None,
         )
-        stack.push_async_callback(flusher.close)
+        self.stack.push_async_callback(flusher.close)
         return usage, flusher
 
-    def _probes(self, pool: Pool, freshness: Freshness) -> tuple[list[Probe], list[Probe]]:
+    def _probes(self) -> tuple[list[Probe], list[Probe]]:
         """Required probes, and optional probes whose failure only degrades the gateway: it can
         decide while the key state is fresh.
         """
-        bound_ms = self.settings.max_staleness_ms
+        bound_ms, freshness = self.settings.max_staleness_ms, self.freshness
         required: list[Probe] = [FreshnessProbe("keys", freshness.staleness_ms, bound_ms)]
-        optional: list[Probe] = [DatabaseProbe(pool)]
+        optional: list[Probe] = [DatabaseProbe(self.pool)]
         if self.settings.announced_outage_s:
             age_ms = freshness.announcements_age_ms
             optional.append(FreshnessProbe("announcements", age_ms, bound_ms))
@@ -466,20 +423,15 @@ class _Gateway:
         return required, optional
 
     async def _verification(
-        self,
-        stack: AsyncExitStack,
-        pool: Pool,
-        keys: KeyLoader,
-        finder: KeyFinder[KeyRecord],
-        repository: KeyRepository,
+        self, keys: KeyLoader, finder: KeyFinder[KeyRecord]
     ) -> VerificationService:
-        limits, nonces = await self._redis_clients(stack)
-        migration = PepperMigration(pool, repository, self.pepper)
-        stack.push_async_callback(migration.close)
+        limits, nonces = await self._redis_clients()
+        migration = PepperMigration(self.pool, self.repository, self.pepper)
+        self.stack.push_async_callback(migration.close)
         return VerificationService(
             keys=keys,
             limits=limits,
-            credits=CreditRepository(pool),
+            credits=CreditRepository(self.pool),
             finder=finder,
             nonces=nonces,
             on_old_pepper=migration.add,
@@ -489,23 +441,15 @@ class _Gateway:
             max_staleness_ms=self.settings.max_staleness_ms,
         )
 
-    def _refresh_gauges(
-        self,
-        freshness: Freshness,
-        cache: KeyCache,
-        cores: CoreRegistry,
-        completions: Completions,
-        flusher: UsageFlusher,
-        relay: Relay,
-    ) -> None:
-        metrics = self.observer.metrics
+    def _refresh_gauges(self, completions: Completions, flusher: UsageFlusher) -> None:
+        metrics, freshness = self.observer.metrics, self.freshness
         metrics.staleness.set(freshness.staleness_ms() / 1000)
         metrics.database_age.set(freshness.feed_age_ms() / 1000)
-        metrics.cached_keys.set(len(cache))
-        metrics.cores.set(len(cores))
+        metrics.cached_keys.set(len(self.cache))
+        metrics.cores.set(len(self.cores))
         metrics.requests_in_progress.set(len(completions))
         metrics.usage_pending.set(flusher.pending)
-        metrics.streams.set(len(relay))
+        metrics.streams.set(len(self.relay))
 
     def _on_limiter_degraded(self, reason: str) -> None:
         self.observer.metrics.rate_limiter_degraded.inc()

@@ -22,10 +22,9 @@ from gatehouse.platform.web import openapi
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.openapi import Api
 from gatehouse.platform.web.request import Request
-from gatehouse.platform.web.uploads import MEDIA_TYPE
 from gatehouse.platform.web.validation import invalid
 from gatehouse.services.sharing.recipients import client_of
-from gatehouse.services.sharing.submitted_form import FIELD_BYTES_MAX
+from gatehouse.services.sharing.submitted_form import FIELD_CHARS_MAX, FORM_TYPE
 from gatehouse.services.sharing.submitters import Submitters
 
 API = Api(
@@ -92,8 +91,7 @@ async def submit_secret(request: Request, submitters: Submitters) -> SubmittedSe
     """Submit a secret.
 
     Submits text, files or both to a secret request, as a form (multipart/form-data). Send the
-    fields `link` and `submission` before `text`, and the files last: the link is checked before the
-    content is received.
+    fields `submission` and `link` first: the link is checked before more is received.
     """
     return SubmittedSecret(await submitters.submit(request))
 
@@ -118,7 +116,7 @@ def _token(body: LookUpLink) -> LinkToken:
 
 
 _link = partial(Endpoint, "POST", tag="links", security=())
-_FIELD = {"type": "string", "maxLength": FIELD_BYTES_MAX}
+_FIELD = {"type": "string", "maxLength": FIELD_CHARS_MAX}
 _FORM: dict[str, Any] = {
     "schema": {
         "type": "object",
@@ -161,7 +159,7 @@ ENDPOINTS = (
         "/v1/requests/submit",
         submit_secret,
         tag="requests",
-        body_content={MEDIA_TYPE: _FORM},
+        body_content={FORM_TYPE: _FORM},
         response_description="The secret was received.",
         errors=(404, 429, 503),
     ),

@@ -3,6 +3,11 @@ only in memory.
 """
 
 import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from gatehouse.core.errors import BadRequest, Problem
 from gatehouse.features.secrets.link_token import INCOMPLETE
@@ -15,12 +20,15 @@ from gatehouse.features.secrets.schemas import (
     file_name_problem,
 )
 from gatehouse.features.secrets.service import NewItem
-from gatehouse.platform.web.uploads import MultipartForm, Part, decoded
+from gatehouse.platform.web.request import Request
 
-#: Order of the parts of a form: fields, then the text, then the files.
-PARTS = {"csrf": 0, "submission": 0, "link": 0, "text": 1, "file": 2}
-#: Maximum size of a field other than the text.
-FIELD_BYTES_MAX = 1024
+FORM_TYPE = "multipart/form-data"
+#: Fields other than the files.
+FIELDS = frozenset({"csrf", "submission", "link", "text"})
+#: Maximum length of a field other than the text, and size of the parts up to the end of the link.
+FIELD_CHARS_MAX, _FIELDS_BYTES_MAX = 1024, 16_384
+#: Maximum size of a form. A text has up to two bytes for a line feed.
+_BYTES_MAX = FILES_BYTES_MAX + 2 * TEXT_BYTES_MAX + 65_536
 #: Problems with the content, by the name of the page text that explains the problem.
 _PROBLEMS = {
     "bad_link": Problem(*INCOMPLETE),
@@ -63,70 +71,102 @@ def invalid_content(text: str) -> InvalidContent:
     return error
 
 
-class SubmittedForm(MultipartForm):
-    def write(self, chunk: bytes) -> None:
-        """Parse a piece of the body. Raises BadRequest for unknown, repeated and oversized parts,
-        and for parts in another order.
+class SubmittedForm(MultiPartParser):
+    """A form, and what was received of it so far."""
+
+    spool_max_size = 0  # no file is written to the disk
+
+    def __init__(self, request: Request) -> None:
+        """Raises BadRequest if the request has another media type."""
+        if request.header(b"content-type").partition(";")[0].strip().lower() != FORM_TYPE:
+            raise BadRequest(f"The request is not {FORM_TYPE}.")
+        super().__init__(
+            request.headers,
+            request.stream(),
+            max_files=FILES_MAX + 1,
+            max_fields=len(FIELDS),
+            max_part_size=_BYTES_MAX,
+        )
+        self._complete = False
+
+    def on_end(self) -> None:
+        self._complete = True
+
+    async def receive(self, authorize: Callable[[], Awaitable[object]]) -> None:
+        """Receives the form. authorize: called when the link was received, before more is read.
+        Raises BadRequest.
         """
-        super().write(chunk)
-        fields = [part.name for part in self.parts if part.file_name is None]
-        known = all((part.file_name is None) != (part.name == "file") for part in self.parts)
-        order = [PARTS.get(part.name, -1) for part in self.parts]
-        if not known or -1 in order or order != sorted(order) or len({*fields}) < len(fields):
-            raise BadRequest(
-                "The form contains an unknown or repeated field, or a field after the text or "
-                "a file."
-            )
-        if any(len(part.content) > FIELD_BYTES_MAX for part in self.parts if not PARTS[part.name]):
+        stream = self._parts(self.stream, authorize)
+        self.stream = stream
+        async with aclosing(stream):
+            try:
+                await self.parse()
+            except MultiPartException as exc:
+                if exc.message.startswith("Too many files"):
+                    raise invalid_content("too_many_files") from None
+                raise BadRequest(f"The form is not valid {FORM_TYPE}.") from None
+        names = [name for name, value in self.items if isinstance(value, str)]
+        known = all(isinstance(value, str) or name == "file" for name, value in self.items)
+        if not (self._complete and known and FIELDS.issuperset(names)) or len({*names}) < len(
+            names
+        ):
+            raise BadRequest("The form is incomplete, or contains an unknown or repeated field.")
+        if any(len(self.field(name)) > FIELD_CHARS_MAX for name in FIELDS - {"text"}):
             raise BadRequest("A field of the form is too long.")
-        if len(self._content("text")) > 2 * TEXT_BYTES_MAX:
-            raise invalid_content("text_too_long")
-        if sum(len(part.content) for part in self.files) > FILES_BYTES_MAX:
-            raise invalid_content("files_too_large")
-        if len(self.files) > FILES_MAX:
-            raise invalid_content("too_many_files")
 
-    @property
-    def has_content(self) -> bool:
-        return any(PARTS[part.name] for part in self.parts)
-
-    @property
-    def files(self) -> list[Part]:
-        """The files, without the empty part that a browser sends if no file is selected."""
-        parts = [part for part in self.parts if part.file_name is not None]
-        return [part for part in parts if part.file_name or part.content]
+    async def _parts(
+        self, stream: AsyncIterator[bytes], authorize: Callable[[], Awaitable[object]]
+    ) -> AsyncGenerator[bytes]:
+        size, authorized = 0, False
+        async for chunk in stream:
+            size += len(chunk)
+            if size > _BYTES_MAX:
+                raise invalid_content("files_too_large")
+            yield chunk  # and then, the parser has read it
+            if not authorized and (size > _FIELDS_BYTES_MAX or self.field("link")):
+                await authorize()
+                authorized = True
+        if not authorized:
+            await authorize()
 
     def field(self, name: str) -> str:
-        """A field or the text, as far as it was received."""
-        return self._content(name).decode("utf-8", "replace")
+        """A field or the text. Empty until it was received."""
+        texts = (value for key, value in self.items if key == name and isinstance(value, str))
+        return next(texts, "")
 
     @property
-    def items(self) -> list[NewItem]:
-        """The text and the files. Browsers send line feeds as CR LF. Raises BadRequest for a text
-        that is not UTF-8, and InvalidContent for missing content, an overlong text and for file
-        names that are not allowed.
+    def contents(self) -> list[NewItem]:
+        """The text and the files. Browsers send line feeds as CR LF. Raises InvalidContent for
+        missing content, an overlong text and for file names that are not allowed.
         """
-        text = decoded(self._content("text")).replace("\r\n", "\n").encode()
-        if not text and not self.files:
+        text = self.field("text").replace("\r\n", "\n").encode()
+        # A browser sends an empty part if no file is selected.
+        files = [
+            value
+            for _, value in self.items
+            if isinstance(value, UploadFile) and (value.filename or value.size)
+        ]
+        if not text and not files:
             raise invalid_content("content_missing")
         if len(text) > TEXT_BYTES_MAX:
             raise invalid_content("text_too_long")
-        names = [part.file_name or "" for part in self.files]
+        if sum(file.size or 0 for file in files) > FILES_BYTES_MAX:
+            raise invalid_content("files_too_large")
+        if len(files) > FILES_MAX:
+            raise invalid_content("too_many_files")
+        names = [file.filename or "" for file in files]
         if any(
             not name or len(name) > FILE_NAME_CHARS_MAX or file_name_problem(name) for name in names
         ):
             raise invalid_content("invalid_file_name")
         if len({*names}) < len(names):
             raise invalid_content("same_file_name")
-        files = [
+        items = [
             NewItem(
-                bytes(part.content),
+                file.file.read(),
                 name,
-                part.media_type if re.fullmatch(MEDIA_TYPE, part.media_type) else OCTETS,
+                kind if re.fullmatch(MEDIA_TYPE, kind := file.content_type or "") else OCTETS,
             )
-            for name, part in zip(names, self.files, strict=True)
+            for name, file in zip(names, files, strict=True)
         ]
-        return [*([NewItem(text)] if text else []), *files]
-
-    def _content(self, name: str) -> bytes | bytearray:
-        return next((part.content for part in self.parts if part.name == name), b"")
+        return [*([NewItem(text)] if text else []), *items]

@@ -3,14 +3,14 @@ anything.
 """
 
 import secrets
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 
-from gatehouse.core.errors import BadRequest, GatehouseError, TooManyRequests
+from gatehouse.core.errors import BadRequest, GatehouseError
 from gatehouse.features.requests.service import RequestService
 from gatehouse.features.secrets.link_token import LinkToken, parse
 from gatehouse.features.secrets.links import claim_id_of
+from gatehouse.platform.limits import RequestLimits
 from gatehouse.platform.web.asgi import Response
 from gatehouse.platform.web.request import Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
@@ -18,9 +18,9 @@ from gatehouse.services.sharing.pages import Pages
 from gatehouse.services.sharing.recipients import client_of
 from gatehouse.services.sharing.submitted_form import InvalidContent, SubmittedForm, invalid_content
 
-#: Maximum number of submissions with files to the same request whose content a process has in
-#: memory. A person with a link therefore cannot use the memory for the bodies of others.
-_LINK_PARALLEL = 2
+#: Maximum number of submissions in progress of a process, and to the same request, whose content
+#: the process has in memory.
+SUBMISSIONS_MAX, LINK_MAX = 16, 2
 
 #: Fields of a rejected form that the page shows again.
 _SHOWN_FIELDS = ("submission", "link", "text")
@@ -30,7 +30,7 @@ class Submitters:
     def __init__(self, requests: RequestService, forms: FormProtection) -> None:
         self._requests = requests
         self._forms = forms
-        self._links = Counter[str]()
+        self._limits = RequestLimits(SUBMISSIONS_MAX, LINK_MAX)
 
     async def page(self, request: Request) -> Response:
         """Show the request page, or receive the form that the page submits."""
@@ -38,7 +38,7 @@ class Submitters:
         if request.method != "POST":
             return await self._request_page(request, path)
         self._forms.check_site(request)
-        form = SubmittedForm(request.header(b"content-type"))
+        form = SubmittedForm(request)
         try:
             await self._receive(request, form, path)
         except GatehouseError as exc:
@@ -54,53 +54,34 @@ class Submitters:
 
     async def submit(self, request: Request) -> str:
         """Receive the form of a program. Returns the value that identifies the submission."""
-        form = SubmittedForm(request.header(b"content-type"))
+        form = SubmittedForm(request)
         return await self._receive(request, form)
 
     async def _receive(self, request: Request, form: SubmittedForm, path: str = "") -> str:
         """Read the form and store the submission. Returns the value that identifies the submission.
         `path`: path of the request page. Empty for a program, which sends no nonce.
 
-        The link is checked before text or a file is read.
+        The link is checked before the parts after it are read.
         """
-        client, generated = client_of(request), secrets.token_hex(16)
+        client, generated, links = client_of(request), secrets.token_hex(16), list[LinkToken]()
 
-        async def authorize() -> tuple[LinkToken, str]:
-            """Return the link and the value that identifies the submission."""
-            submission = form.field("submission")
-            if path:
-                self._forms.check_nonce(request, form.field("csrf"))
-                if not submission:
-                    raise BadRequest
-            token = _token(form, path)
-            submission = submission or generated
-            await self._requests.check(token, claim_id_of(submission, token.path), client)
-            return token, submission
+        def submission_id() -> str:
+            return claim_id_of(form.field("submission") or generated, links[0].path)
 
-        authorized, admitted = None, False
-        with ExitStack() as stack:
-            async for chunk in request.stream():
-                form.write(chunk)
-                if authorized is None and form.has_content:
-                    authorized = await authorize()
-                if authorized is not None and form.files and not admitted:
-                    admitted, (link, _) = True, authorized
-                    stack.callback(self._release, link.path)
-                    self._links[link.path] += 1
-                    if self._links[link.path] > _LINK_PARALLEL:
-                        raise TooManyRequests("Other submissions to this request are in progress.")
-                if form.complete:
-                    break
-            form.close()
-            token, submission = authorized or await authorize()
-            submission_id = claim_id_of(submission, token.path)
-            await self._requests.submit(token, form.items, submission_id, client)
-        return submission
+        async with AsyncExitStack() as stack:
 
-    def _release(self, link: str) -> None:
-        self._links[link] -= 1
-        if not self._links[link]:
-            del self._links[link]
+            async def authorize() -> None:
+                if path:
+                    self._forms.check_nonce(request, form.field("csrf"))
+                    if not form.field("submission"):
+                        raise BadRequest
+                links.append(_token(form, path))
+                await self._requests.check(links[0], submission_id(), client)
+                await stack.enter_async_context(self._limits.request(links[0].path))
+
+            await form.receive(authorize)
+            await self._requests.submit(links[0], form.contents, submission_id(), client)
+        return form.field("submission") or generated
 
     async def _request_page(
         self, request: Request, path: str, fields: Sequence[str] = ("", "", ""), problem: str = ""

@@ -404,7 +404,7 @@ async def test_error_of_the_provider_is_explained(
         ((302, {}), Failure.UNAVAILABLE),
         ((200, []), Failure.UNAVAILABLE),
         ((200, {}), Failure.RESPONSE),
-        ((200, {"id_token": "x" * 300_000}), Failure.UNAVAILABLE),
+        ((200, {"id_token": "x" * 300_000}), Failure.RESPONSE),
     ],
     ids=lambda value: str(value)[:40],
 )

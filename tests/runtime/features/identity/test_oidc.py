@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import gzip
 import hmac
 import json
 from collections.abc import AsyncIterator
@@ -11,14 +10,7 @@ from typing import Any
 import pytest
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.roles import Role
-from gatehouse.features.identity.issuer import (
-    CACHE_S,
-    DOCUMENT_BYTES_MAX,
-    REFETCH_S,
-    STALE_S,
-    _Cache,
-    request,
-)
+from gatehouse.features.identity.issuer import CACHE_S, REFETCH_S, STALE_S, _Cache
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
 from gatehouse.services.console.authentication import FAILURES_MAX
 from joserfc.jwk import RSAKey
@@ -125,7 +117,6 @@ async def test_requests_wait_for_one_fetch_of_an_issuer_that_does_not_respond() 
     assert ([type(result) for result in results], len(fetches)) == ([Unavailable] * 9, 1)
 
 
-@pytest.mark.bound("identity.issuer:WAIT_S")
 async def test_cached_keys_do_not_wait_for_an_issuer_that_does_not_respond() -> None:
     clock, ends = ManualClock(NOW), asyncio.Event()
     ends.set()
@@ -206,6 +197,13 @@ async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) 
     assert await issuer.identify(private) is None
 
 
+@pytest.mark.parametrize("key", ["text", {"kty": "RSA"}, {"kty": "EC", "crv": "P-256", "x": 1}])
+async def test_malformed_issuer_keys_are_unavailable(issuer: IssuerSetup, key: Any) -> None:
+    issuer.provider.keys = [key]
+    with pytest.raises(Unavailable):
+        await issuer.identify()
+
+
 async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
     assert await issuer.identify() is not None
     await issuer.identity_provider.documents.metadata()
@@ -225,7 +223,9 @@ async def test_withdrawn_issuer_keys_are_not_used(issuer: IssuerSetup) -> None:
     assert await issuer.identify() is not None
     issuer.provider.keys = []
     issuer.clock.advance(CACHE_S)
-    assert await issuer.identify(exp=NOW + 10**6) is None
+    async with asyncio.timeout(60):
+        while await issuer.identify(exp=NOW + 10**6) is not None:  # until they were fetched
+            await asyncio.sleep(0)
 
 
 @pytest.mark.bound("identity.issuer:TIMEOUT_S")
@@ -234,30 +234,6 @@ async def test_silent_provider_is_unavailable(issuer: IssuerSetup) -> None:
     with pytest.raises(Unavailable):
         await issuer.identify()
     assert len(issuer.provider.requests) >= 1
-
-
-@pytest.mark.bound("identity.issuer:DOCUMENT_BYTES_MAX")
-async def test_large_document_of_the_provider_is_rejected(issuer: IssuerSetup) -> None:
-    issuer.provider.metadata = {"x": "a" * DOCUMENT_BYTES_MAX}
-    with pytest.raises(Unavailable):
-        await issuer.identify()
-
-
-async def test_compressed_document_of_the_provider_is_rejected() -> None:
-    heads = list[bytes]()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heads.append(await reader.readuntil(b"\r\n\r\n"))
-        body = gzip.compress(b"{}")
-        head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
-        writer.write((head % len(body)).encode() + body)
-        writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        with pytest.raises(ValueError):  # noqa: PT011 - of several subclasses
-            await request("GET", f"http://127.0.0.1:{port}/")
-    assert b"accept-encoding: identity\r\n" in heads[0].lower()
 
 
 async def test_user_acts_in_their_own_name_within_their_roles(

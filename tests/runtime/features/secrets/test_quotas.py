@@ -5,7 +5,8 @@ import os
 
 import pytest
 from gatehouse.core.actor import Actor
-from gatehouse.core.errors import RateLimited
+from gatehouse.core.errors import Conflict, RateLimited
+from gatehouse.features.secrets import service
 from gatehouse.features.secrets.service import NewItem
 from gatehouse.platform.settings import Settings
 
@@ -78,3 +79,14 @@ async def test_versions_have_the_same_quota(aws: str) -> None:
         await replace()
     stored = [key for key in sharing.object_versions() if secret.id in key]
     assert len(stored) == 1 + CREATES_PER_MINUTE
+
+
+async def test_number_of_created_versions_is_bounded(
+    aws: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "CREATED_VERSIONS_MAX", 2)
+    sharing = _limited(aws, ManualClock())
+    secret, _ = await sharing.create()
+    await sharing.secrets.replace_content(secret.id, [NewItem(b"x")], None, _owner())
+    with pytest.raises(Conflict):
+        await sharing.secrets.replace_content(secret.id, [NewItem(b"x")], None, _owner())

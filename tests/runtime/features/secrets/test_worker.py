@@ -179,30 +179,6 @@ async def test_statement_about_many_object_versions_is_bounded(
     assert [each["key"] for each in statement["objects"]] == keys[:7]
 
 
-async def test_many_object_versions_do_not_delay_other_secrets(work: Work) -> None:
-    large, other = [(await work.sharing.create())[0] for _ in range(2)]
-    for _ in range(VERSIONS_MAX):
-        await work.sharing.secrets.replace_content(large.id, [NewItem(TEXT)], None, ACTOR)
-    small = asyncio.Event()
-
-    class Content(ContentStore):
-        async def delete_all(self, secret_id: str, known: Any = ()) -> Any:
-            if secret_id == large.id:
-                await small.wait()
-            return await super().delete_all(secret_id, known)
-
-    worker = work.worker(Content(BUCKET))
-    await work.revoke(large.id)
-    await work.revoke(other.id)
-    async with asyncio.timeout(10):
-        await worker.run_once()
-        assert await work.state(other.id) == SecretState.PURGED
-        small.set()
-        while await work.state(large.id) != SecretState.PURGED:
-            await worker.run_once()
-    assert work.objects(large.id) == []
-
-
 async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(
     work: Work, tmp_path: Path
 ) -> None:
@@ -322,21 +298,6 @@ async def test_a_full_batch_of_failures_does_not_starve_other_secrets(
     work.clock.advance(RETRY_S_MIN)
     await work.run()
     assert {await work.state(secret.id) for secret in secrets} == {SecretState.PURGED}
-
-
-async def test_many_due_secrets_do_not_delay_a_new_one(
-    work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker_module, "BATCH", 1)
-    secrets = [(await work.sharing.create())[0] for _ in range(3)]
-    for secret in secrets:
-        await work.revoke(secret.id)
-        work.clock.advance(0.001)
-    await work.worker().run_once()
-    states = [await work.state(secret.id) for secret in secrets]
-    assert states == [SecretState.PURGED, SecretState.ENDED, SecretState.PURGED]
-    await work.run()
-    assert await work.state(secrets[1].id) == SecretState.PURGED
 
 
 async def test_an_unreadable_item_does_not_delay_other_secrets(work: Work) -> None:

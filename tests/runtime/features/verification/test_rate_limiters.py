@@ -14,15 +14,9 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import RateLimit
 from gatehouse.core.verification import Charge, RateLimitState
 from gatehouse.features.verification import rate_limiters
-from gatehouse.features.verification.rate_limiters import (
-    BATCH_MAX,
-    CLOCK_PREFIX,
-    KEY_PREFIX,
-    RateLimits,
-)
+from gatehouse.features.verification.rate_limiters import BATCH_MAX, KEY_PREFIX, RateLimits
 from gatehouse.platform.redis.connection import Redis
 from gatehouse.platform.settings import OnError
-from msgspec import msgpack
 from valkey import Valkey
 
 from sandbox.local import servers
@@ -302,7 +296,7 @@ async def test_killed_worker_loses_at_most_its_share(redis_url: str) -> None:
     assert allowed - 100 <= counted <= min(allowed + 1, 1000)
 
 
-async def test_requests_during_interruptions_of_redis_count_once(
+async def test_requests_during_an_interruption_of_redis_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rate_limiters, "RETRY_S", 0.01)
@@ -314,40 +308,18 @@ async def test_requests_during_interruptions_of_redis_count_once(
             return sum([not (await worker.take(request))[0].exceeded for _ in range(count)])
 
         allowed = await take(25)
-        for _ in range(8):
-            with suspended(pid):
-                allowed += await take(5)
-                await until(lambda: worker.degraded)
-                allowed += await take(10)
-            await until(lambda: not worker.degraded)
-            allowed += await take(5)
-        assert allowed == 25 + 8 * 20
-        allowed += await take(100)
-        await close(worker)
-        state = await stored_state(url, request)
-    assert allowed == 200
-    assert state.exceeded
-    assert state.reset_s <= 86_400  # 200 requests
-
-
-@pytest.mark.parametrize(("quota", "count"), [(5, 8), (100, 40)])
-async def test_requests_that_wait_for_an_interrupted_redis_count_once(
-    monkeypatch: pytest.MonkeyPatch, quota: int, count: int
-) -> None:
-    monkeypatch.setattr(rate_limiters, "RETRY_S", 0.01)
-    request = charge(RateLimit(name="requests", quota=quota, window_s=86_400, burst=quota))
-    with servers.redis() as url:
-        pid, worker = redis_pid(url), limiter(url, timeout_s=0.05)
-        await worker.start()
         with suspended(pid):
-            states = await asyncio.gather(*(worker.take(request) for _ in range(count)))
+            allowed += sum(await asyncio.gather(*(take(1) for _ in range(40))))
+            await until(lambda: worker.degraded)
+            allowed += await take(10)
         await until(lambda: not worker.degraded)
-        states += [await worker.take(request) for _ in range(quota)]
+        assert allowed == 75
+        allowed += await take(200)
         await close(worker)
         state = await stored_state(url, request)
-    assert sum(not each.exceeded for (each,) in states) == quota
+    # The requests of calls without a reply can count twice: at most those before the fallback.
+    assert 200 - 25 - 40 <= allowed <= 200
     assert state.exceeded
-    assert state.reset_s <= 86_400  # all requests
 
 
 async def test_used_up_limit_stays_used_up_if_redis_loses_its_data(
@@ -363,19 +335,6 @@ async def test_used_up_limit_stays_used_up_if_redis_loses_its_data(
     assert (state.exceeded, state.degraded) == (True, False)
     await close(redis_limits)
     assert await remaining(redis_url, request) == 999
-
-
-async def test_counters_continue_if_the_clock_of_redis_is_set_back(
-    redis_limits: RateLimits, redis_url: str
-) -> None:
-    request, hour_us = charge(FIVE), 3_600_000_000
-    await redis_limits.take(request)
-    counter, clock = f"{KEY_PREFIX}{{0}}:requests:{request.subject}", f"{CLOCK_PREFIX}{{0}}"
-    arrival_us, unit_us = msgpack.decode(command(redis_url, "GET", counter))
-    before_us, lead_us = msgpack.decode(command(redis_url, "GET", clock))
-    command(redis_url, "SET", counter, msgpack.encode((arrival_us + hour_us, unit_us)))
-    command(redis_url, "SET", clock, msgpack.encode((before_us + hour_us, lead_us)))
-    assert await remaining(redis_url, request) == 4
 
 
 async def test_setting_deny_denies_until_redis_is_available(
@@ -407,9 +366,7 @@ async def test_calls_beyond_a_batch_are_sent_in_another_batch(
         *(redis_limits.take(charge(FIVE)) for _ in range(2 * BATCH_MAX + 1))
     )
     assert not any(state.degraded or state.exceeded for (state,) in states)
-    assert [len(call.args[0]) for call in script.await_args_list] == [
-        count + 2 for count in (BATCH_MAX, BATCH_MAX, 1)
-    ]
+    assert [len(call.args[0]) for call in script.await_args_list] == [BATCH_MAX, BATCH_MAX, 1]
 
 
 @pytest.mark.bound(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import pytest
-from gatehouse.core.cores import INSTANCES_MAX, NAMES_MAX, REGISTERED_MAX
+from gatehouse.core.cores import INSTANCES_MAX, REGISTERED_MAX
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.platform.db.pool import Pool
 
@@ -153,30 +153,6 @@ async def test_number_of_ended_instances_is_limited(gateway: Gateway, agent: Key
     # They do not keep the name from other keys.
     other = await gateway.create_key(scopes=["cores:register"])
     await register(gateway, other, "http://127.0.0.1:9", "new")
-
-
-async def test_number_of_cores_of_a_key_is_limited(gateway: Gateway, agent: Key) -> None:
-    await gateway.pool.execute(
-        core_row(
-            "FROM generate_series(1, $2) AS n",
-            name="'name' || n",
-            expires_at="now() - interval '59 minutes'",
-        ),
-        agent.id,
-        NAMES_MAX,
-    )
-    reply = await gateway.put_core(agent, "another", {"url": "http://127.0.0.1:9"})
-    assert (reply.status, str(NAMES_MAX) in reply.json["detail"]) == (409, True)
-    assert (await gateway.put_core(agent, "name1", {"url": "http://127.0.0.1:9"})).status == 200
-    other = await gateway.create_key(scopes=["cores:register"])
-    assert (await gateway.put_core(other, "another", {"url": "http://127.0.0.1:9"})).status == 200
-    await gateway.pool.execute(
-        "UPDATE core SET expires_at = now() - interval '61 minutes' WHERE name LIKE 'name_%' "
-        "AND name <> 'name1'"
-    )
-    assert (await gateway.put_core(agent, "last", {"url": "http://127.0.0.1:9"})).status == 200
-    left = await gateway.pool.fetch("SELECT name FROM core WHERE registered_by = $1", agent.id)
-    assert {row["name"] for row in left} == {"name1", "last"}
 
 
 async def test_ended_instances_are_removed_and_can_return(

@@ -18,7 +18,7 @@ from gatehouse.features.secrets.worker import SecretWorker
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.tracing.tracer import FinishedSpan, Tracer
 from gatehouse.platform.web.examples import example as shape_example
-from gatehouse.services.sharing.submitted_form import PARTS
+from gatehouse.services.sharing.submitted_form import FIELDS as FORM_FIELDS
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import open_console
@@ -34,7 +34,7 @@ METADATA = {
 }
 PASSPHRASE = "canary-passphrase"
 #: Fields of the bodies and forms of the sharing service.
-FIELDS = sorted({*OpenLink.__struct_fields__, *PARTS.keys() - {"file"}, "unknown"})
+FIELDS = sorted({*OpenLink.__struct_fields__, *FORM_FIELDS, "unknown"})
 HEADERS = {
     name: f"canary-{name}"
     for name in ("User-Agent", "Referer", "X-Api-Key", "Accept-Language", "X-Forwarded-For")

@@ -9,7 +9,7 @@ from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.features.secrets.models import FILES_BYTES_MAX
 from gatehouse.features.secrets.schemas import FILES_MAX
 from gatehouse.platform.web import request as http_request
-from gatehouse.services.sharing.submitted_form import FIELD_BYTES_MAX
+from gatehouse.services.sharing.submitted_form import FIELD_CHARS_MAX
 
 from tests.runtime.features.requests.test_service import request
 from tests.runtime.features.secrets.services import ORIGIN, TEXT, Sharing
@@ -109,10 +109,10 @@ _FILE = ("a", b"a", "text/plain")
     [
         [("unknown", "1")],
         [*_FIELDS, ("text", "a"), ("text", "b")],
-        [*_FIELDS, ("file", _FILE), ("text", "late")],
+        [*_FIELDS, ("file", "not a file")],
+        [*_FIELDS, ("text", _FILE)],
         [("csrf", "CSRF"), ("submission", ""), ("link", "LINK"), ("text", "a")],
-        [("csrf", "CSRF"), ("submission", "x" * (FIELD_BYTES_MAX + 1)), ("link", "LINK")],
-        [*_FIELDS, ("text", b"\xff")],
+        [("csrf", "CSRF"), ("submission", "x" * (FIELD_CHARS_MAX + 1)), ("link", "LINK")],
     ],
 )
 async def test_changed_form_is_rejected_with_a_page(
@@ -172,9 +172,9 @@ async def test_program_submits_a_form(browser: httpx.AsyncClient, sharing: Shari
 @pytest.mark.parametrize(
     ("fields", "location"),
     [
-        ([("text", "a"), ("link", "LINK")], "body.link"),
+        ([("text", "a" * 20_000), ("link", "LINK")], "body.link"),
         ([("link", "LINK")], "body"),
-        ([("link", "LINK"), ("text", "a"), ("submission", "s")], ""),
+        ([("link", "LINK"), ("text", "a"), ("other", "s")], ""),
         ([("link", "LINK"), ("file", ("a/b", b"", "text/plain"))], "body.files"),
     ],
 )
@@ -210,6 +210,32 @@ async def test_link_is_checked_before_content_is_received(
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     reply = await browser.post("/v1/requests/submit", content=body(), headers=headers)
     assert (reply.status_code, read) == (404, [])
+
+
+_TEXT = b'--b\r\nContent-Disposition: form-data; name="text"\r\n\r\na\r\n'
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"",
+        _TEXT,
+        b"no boundary",
+        b"--b\r\n\r\nno disposition\r\n--b--\r\n",
+        b"--b\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(20)) + b"\r\n\r\n--b--",
+        _TEXT * 100 + b"--b--\r\n",
+    ],
+)
+async def test_malformed_form_is_rejected(
+    browser: httpx.AsyncClient, sharing: Sharing, end: bytes
+) -> None:
+    _, token, _ = await request(sharing)
+    link = _TEXT.replace(b'"text"', b'"link"').replace(
+        b"\r\na", b"\r\n" + token.url(ORIGIN).encode()
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    reply = await browser.post("/v1/requests/submit", content=link + end, headers=headers)
+    assert (reply.status_code, await received(sharing, token)) == (400, 0)
 
 
 async def test_json_submission_is_rejected_before_its_body_is_read(

@@ -148,7 +148,10 @@ async def test_client_that_leaves_before_its_body_is_complete_is_no_error(
     assert (line["status"], line["detail"]) == (499, "client disconnected")
 
 
-async def test_submissions_to_one_request_leave_memory_for_others(sharing: Sharing) -> None:
+async def test_submissions_to_one_request_leave_memory_for_others(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "WAIT_S", 0.1)
     _, token, _ = await request(sharing)
     _, other, _ = await request(sharing)
     reading = asyncio.Semaphore(0)
@@ -169,7 +172,7 @@ async def test_submissions_to_one_request_leave_memory_for_others(sharing: Shari
             path = "/v1/requests/submit"
             return (await client.post(path, content=body(token), headers=headers)).status_code
 
-        first = [asyncio.create_task(send(token)) for _ in range(submitters._LINK_PARALLEL)]
+        first = [asyncio.create_task(send(token)) for _ in range(submitters.LINK_MAX)]
         for _ in first:
             await reading.acquire()
         assert await send(token) == 429
