@@ -269,6 +269,8 @@ def serving(account: FakeAccount) -> Iterator[str]:
         def _call(self, service: str, action: str, request: dict[str, Any]) -> None:
             if service.startswith("ServiceQuotas"):
                 result: dict[str, Any] = {"Quota": {"Value": account.vcpus}}
+            elif action == "DescribeAlarms":
+                result = {"__type": "AccessDeniedException", "message": "denied"}
             else:
                 handle = account.ecr if "ContainerRegistry" in service else account.ecs
                 result = account.intercept(action, handle(action, request))

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from components.compute.task_definition import COLLECTOR_DIGEST
 
+from components.compute.task_definition import COLLECTOR_DIGEST
 from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
