@@ -127,7 +127,10 @@ def running_services(
     command = [sys.executable, "-c", main_script, "serve", *services]
     child = child_processes.start("console", command, log=folder / "log", env=environment)
     try:
-        probe = [HEALTH_CHECK, *(variables[f"GATEHOUSE_{name.upper()}_PORT"] for name in services)]
+        probe: list[str | Path] = [
+            HEALTH_CHECK,
+            *(variables[f"GATEHOUSE_{name.upper()}_PORT"] for name in services),
+        ]
         child_processes.wait_until(
             child, lambda: processes.run(probe, env=environment).returncode == 0, "healthy", 60
         )
