@@ -146,7 +146,7 @@ deploy: ## Deploy to AWS: preview, policy packs, migration, services, verificati
 	@scripts/setup.sh
 	@exec $(PY) -m release deploy --env "$(ENV)" $(PROJECT_OPTION) $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(ROLLBACK)),--rollback) $(if $(filter-out 0,$(UNSIGNED)),--unsigned)
 
-verify: ## Verify that AWS runs the deployed version and that every URL is healthy (ENV= is required)
+verify: ## Verify that AWS runs the deployed version, that every URL is healthy, and what only an account shows (ENV= is required)
 	@scripts/setup.sh
 	@exec $(PY) -m release verify --env "$(ENV)"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from components import contract
 from components.settings.loader import SettingsError, parse, parse_account
 from release import logs
+from release.account_rows import account_rows
 from release.bootstrap import bootstrap, state_bucket
 from release.deploy import check_unchanged, deploy
 from release.errors import AWS_ERRORS, CommandFailed, ServicesFailed, printable, step
@@ -81,9 +82,6 @@ def _command(options: argparse.Namespace) -> int:
             return 0
         case "logs":
             return _print(logs.follow(logs.cloudwatch_command(stack, options.process)))
-        case "verify":
-            verify(stack)
-            return 0
         case _:
             return _with_state(options, stack, read_state(stack))
 
@@ -114,6 +112,12 @@ def _with_state(options: argparse.Namespace, stack: Stack, state: State) -> int:
             return run(stack, "preview", *DIFF, "--refresh", "--expect-no-changes")
         case "rollback":
             rollback(stack, state, options.digest, confirm, unsigned=options.unsigned)
+            return 0
+        case "verify":
+            try:
+                verify(stack, state)
+            finally:
+                _print(account_rows(stack, state))
             return 0
     if message := state.unfinished(stack.options):
         raise ValueError(message)

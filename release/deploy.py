@@ -32,7 +32,7 @@ def deploy(
         _deploy_infrastructure(stack, state)
     step("deploying the ECS services")
     update(stack, "up", *CONFIRMED, *packs(stack), error=ServicesFailed)
-    verify(stack)
+    verify(stack, read_state(stack))
     try:
         mark_deployed(stack)
     except AWS_ERRORS as exc:

@@ -78,9 +78,10 @@ class Stack:
         folder = f"--cwd {self.project.folder} " if self.project.folder else ""
         return f"{folder}--stack {self.name}"
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str = "") -> Any:
+        """region: by default that of the stack."""
         create: Any = boto3.client
-        return create(service, region_name=self.region or None)
+        return create(service, region_name=region or self.region or None)
 
 
 def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> Stack:

@@ -14,7 +14,7 @@ from botocore.exceptions import WaiterError
 
 from release.errors import ServicesFailed, step
 from release.stack_file import Stack
-from release.state import State, read_state
+from release.state import State
 
 HEALTH_PATH = "/healthz"
 HEALTH_CHECK_TIMEOUT_S = 10.0
@@ -24,10 +24,9 @@ POLL_S = 10
 ROLLOUT = {"Delay": POLL_S, "MaxAttempts": 90}
 
 
-def verify(stack: Stack) -> None:
+def verify(stack: Stack, state: State) -> None:
     """Raises ServicesFailed, ValueError for a stack that is not deployed, and ClientError."""
     step("verifying")
-    state = read_state(stack)
     rows = state.output("services").values()
     expected = {str(row["service"]): str(row["taskDefinition"]) for row in rows}
     errors = rollout_errors(stack.client("ecs"), stack.cluster, expected)

@@ -30,9 +30,9 @@ def environments(
     values = _common(stack, database, cache)
     overrides: dict[str, Environment] = {
         "gateway": {"GATEHOUSE_WORKERS": str(settings.services.gateway.workers)},
-        # The owner of the schema logs in with the password that RDS manages. As the creator of the
-        # application role, the owner is a member of this role, and thereby of rds_iam. From the
-        # second migration on, RDS may therefore accept only tokens.
+        # The owner of the schema logs in with the password that RDS manages. In PostgreSQL, the
+        # creator of the application role is a member of it, and thereby of rds_iam, whose members
+        # RDS accepts with tokens only. RDS makes no such member (docs/decisions/0041).
         "migrate": {
             "GATEHOUSE_DATABASE_URL": _database_url(role_policies.DATABASE_OWNER, database),
             "GATEHOUSE_DATABASE_AUTH": "password_or_iam",

@@ -106,12 +106,16 @@ class SecurityGroups(StackComponent):
             "opts": self.child,
         }
         if source is not None:
+            service = connection.prefix_list
+            prefix_list = prefix_lists.get(service)
+            if service and prefix_list is None:
+                prefix_list = self._prefix_list(self.names.endpoint_service(service))
             aws.vpc.SecurityGroupEgressRule(
                 rule,
                 security_group_id=source,
                 referenced_security_group_id=target,
                 cidr_ipv4=connection.cidr or None,
-                prefix_list_id=prefix_lists.get(connection.prefix_list),
+                prefix_list_id=prefix_list,
                 **common,
             )
         if target is not None:
@@ -121,14 +125,16 @@ class SecurityGroups(StackComponent):
                 security_group_id=target,
                 referenced_security_group_id=source,
                 cidr_ipv4=None if connection.source else connection.cidr or ANYWHERE,
-                prefix_list_id=self._cloudfront_prefix_list() if from_cloudfront else None,
+                prefix_list_id=self._prefix_list(CLOUDFRONT_PREFIX_LIST)
+                if from_cloudfront
+                else None,
                 **common,
             )
 
-    def _cloudfront_prefix_list(self) -> pulumi.Output[str]:
-        """Return the ID of the prefix list, which AWS assigns in each region."""
+    def _prefix_list(self, name: str) -> pulumi.Output[str]:
+        """Return the ID of a prefix list, which AWS assigns in each region."""
         options = pulumi.InvokeOutputOptions(parent=self)
-        return aws.ec2.get_managed_prefix_list_output(name=CLOUDFRONT_PREFIX_LIST, opts=options).id
+        return aws.ec2.get_managed_prefix_list_output(name=name, opts=options).id
 
 
 def groups(settings: Settings) -> dict[str, str]:

@@ -22,6 +22,8 @@ class Vpc(StackComponent):
         out of the VPC.
     """
 
+    owns_subnets: bool
+    """The stack creates its subnets."""
     subnets: dict[str, list[pulumi.Output[str]]]
     """Subnets in the order of the zones, keyed by tier."""
     endpoint_subnets: list[pulumi.Output[str]]
@@ -29,7 +31,7 @@ class Vpc(StackComponent):
     nat_gateways: dict[str, pulumi.Output[str]]
     """IDs of the NAT gateways, keyed by zone."""
     prefix_lists: dict[str, pulumi.Output[str]]
-    """Prefix lists of the gateway endpoints, keyed by service."""
+    """Prefix lists of the stack's gateway endpoints, keyed by service."""
 
     def __init__(
         self,
@@ -43,8 +45,18 @@ class Vpc(StackComponent):
         network = self.settings.network
         existing = self.settings.existing_resources.vpc_id
         self.vpc_id = pulumi.Output.from_input(existing) if existing else self._vpc()
-        self.subnets = {tier: self._tier(tier) for tier in TIERS}
-        self._flow_logs(logs_key_arn, log_role_arn)
+        # The owner of a shared subnet has its routes, network ACLs, endpoints and flow logs (VPC
+        # User Guide, "Responsibilities and permissions for owners and participants", read
+        # 2026-11-29).
+        self.owns_subnets = not network.subnets.app
+        if self.owns_subnets:
+            self.subnets = {tier: self._tier(tier) for tier in TIERS}
+            self._flow_logs(logs_key_arn, log_role_arn)
+        else:
+            self.subnets = {
+                tier: [pulumi.Output.from_input(each) for each in getattr(network.subnets, tier)]
+                for tier in TIERS
+            }
         count = {"none": 0, "one": 1, "all": None}[network.endpoint_zones]
         self.endpoint_subnets = self.subnets["app"][:count]
         # The exclusions have no effect while VPC Block Public Access is disabled (VPC User Guide,
@@ -66,7 +78,9 @@ class Vpc(StackComponent):
                 tags=self.named(f"{tier}-{zone}"),
                 opts=self.child,
             )
-        self.prefix_lists = self._gateway_endpoints(self._route_tables())
+        self.nat_gateways, self.prefix_lists = {}, {}
+        if self.owns_subnets:
+            self.prefix_lists = self._gateway_endpoints(self._route_tables())
         self.register_outputs({})
 
     def _vpc(self) -> pulumi.Output[str]:

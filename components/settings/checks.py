@@ -140,7 +140,7 @@ def internet_access(settings: Settings) -> Iterator[Mistake]:
     """Cores, the collector, OIDC and notifications outside the VPC require internet access, as do
     tasks without interface endpoints."""
     reasons = (*(("cores",) if settings.cores else ()), *settings.internet_access)
-    if settings.network.nat == "none" and reasons:
+    if settings.network.nat == "none" and reasons and not settings.network.subnets.app:
         yield Mistake(
             "network.nat",
             "one, per_zone or public_addresses, which provide internet access",
@@ -152,6 +152,23 @@ def internet_access(settings: Settings) -> Iterator[Mistake]:
         and not settings.existing_resources.vpc_id
     ):
         yield Mistake("network.endpoint_zones", "one or all", "with network.nat none")
+
+
+def existing_subnets(settings: Settings) -> Iterator[Mistake]:
+    """`network.subnets` has a subnet of the existing VPC for each zone in each tier or none, and
+    the owner of the subnets has the NAT gateways."""
+    network, with_subnets = settings.network, "with network.subnets"
+    tiers = dict(network.subnets)
+    if not any(tiers.values()):
+        return
+    for tier, subnets in tiers.items():
+        if len(subnets) != len(network.zones):
+            allowed = f"a list of {len(network.zones)} subnets, one for each zone"
+            yield Mistake(f"network.subnets.{tier}", allowed)
+    if not settings.existing_resources.vpc_id:
+        yield Mistake("existing_resources.vpc_id", "the VPC of the subnets", with_subnets)
+    if network.nat != "none":
+        yield Mistake("network.nat", "none", with_subnets)
 
 
 def operators(settings: Settings) -> Iterator[Mistake]:
@@ -332,6 +349,7 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
     *(combinations, key_environment, zones, private_networks, bounds, internet_access, operators),
+    existing_subnets,
     *(second_region, recovery, cores_domain, vault_lock, task_sizes, waf_limits),
     *(sharing_mode, cores, existing_resources, delivery, oidc, console_networks),
     *(environment_variables, internal_load_balancer),

@@ -185,7 +185,8 @@ class Settings(Section):
     @property
     def has_internet_gateway(self) -> bool:
         network = self.network
-        return not self.load_balancer.internal or network.nat_count > 0 or network.has_public_tasks
+        uses_it = not self.load_balancer.internal or network.nat_count or network.has_public_tasks
+        return bool(uses_it) and not network.subnets.app
 
     @property
     def replica_region(self) -> str:

@@ -35,7 +35,21 @@ SMALL_TIERS = {"app": (26, 0), "edge": (27, 8), "data": (27, 12)}
 """Prefix length and first block of each subnet tier in a network smaller than /20. A load balancer
 requires a /27 (Elastic Load Balancing User Guide, "Subnets for your load balancer", read
 2026-11-29)."""
+SUBNETS = strings(r"subnet-[0-9a-f]{8,17}", 0, 3, "subnet IDs")
 REQUESTS = integer(100, 2_000_000, "requests in five minutes from one IP address")
+
+
+class SubnetsSettings(Section):
+    """Existing subnets of `existing_resources.vpc_id` in `network.cidr`, in the order of
+    `network.zones`. The stack then creates no subnets, routes, network ACLs, gateway endpoints or
+    flow logs."""
+
+    edge: Annotated[tuple[str, ...], SUBNETS] = ()
+    """Subnets of the load balancer."""
+    app: Annotated[tuple[str, ...], SUBNETS] = ()
+    """Subnets of the tasks, with routes to AWS services."""
+    data: Annotated[tuple[str, ...], SUBNETS] = ()
+    """Subnets of the database and the cache."""
 
 
 class NetworkSettings(Section):
@@ -81,12 +95,16 @@ class NetworkSettings(Section):
     """Excludes the subnets of an internet-facing load balancer from VPC Block Public Access.
     Disable this setting if your organization forbids exclusions and does not block public
     access."""
+    subnets: SubnetsSettings
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks in which a registered Core may have its IP address. The gateway connects to
     them on ports from 1024. Public IP addresses are always allowed, on port 443."""
 
     def tier_cidrs(self, tier: str) -> list[str]:
-        """Return the CIDR blocks of a tier, one for each zone in the order of `zones`."""
+        """Return the CIDR blocks of a tier, one for each zone in the order of `zones`. Those of
+        existing subnets are not known: the block that contains them."""
+        if self.subnets.app:
+            return [self.cidr]
         network, first = ipaddress.IPv4Network(self.cidr), TIERS[tier]
         if network.prefixlen > 20:
             prefix, first = SMALL_TIERS[tier]

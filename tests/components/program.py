@@ -87,12 +87,18 @@ CLOSED: dict[str, Any] = {
     "sharing.mode": "serverless",
 }
 """Changes to the settings of dev: existing resources, and options that are switched off."""
+SUBNETS = {
+    tier: [f"subnet-{number}{zone}aaaaaaa" for zone in range(3)]
+    for number, tier in enumerate(("edge", "app", "data"))
+}
 COMPANY: dict[str, Any] = {
     "tags": ["cost:unit=42", "Team=Platform"],
     "network.cidr": "10.20.0.0/23",
     "network.nat": "none",
     "network.endpoint_zones": "none",
     "network.public_access_exclusions": False,
+    "network.zones": ["eu-west-1a", "eu-west-1b", "eu-west-1c"],
+    "network.subnets": SUBNETS,
     "load_balancer": {"internal": True, "client_networks": ["10.0.0.0/8"]},
     "existing_resources": {
         "foreign_zone": True,

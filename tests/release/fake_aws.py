@@ -87,9 +87,11 @@ class FakeAccount:
             self.running[name] = definition
 
     def images(self) -> set[str]:
-        """Digests of the images that the ECS services run."""
-        containers = json.dumps([self.definitions[arn] for arn in self.running.values()])
-        return set(re.findall(r"(?:gatehouse|runtime)@(sha256:\w+)", containers))
+        """Digests of the images of the release that the ECS services run."""
+        rows = [row for arn in self.running.values() for row in self.definitions[arn]]
+        # The image of the collector is in the same repository.
+        images = " ".join(row["image"] for row in rows if row["name"] != "collector")
+        return set(re.findall(r"(?:gatehouse|runtime)@(sha256:\w+)", images))
 
     def ecs(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         match action:
@@ -269,6 +271,8 @@ def serving(account: FakeAccount) -> Iterator[str]:
         def _call(self, service: str, action: str, request: dict[str, Any]) -> None:
             if service.startswith("ServiceQuotas"):
                 result: dict[str, Any] = {"Quota": {"Value": account.vcpus}}
+            elif action == "DescribeAlarms":
+                result = {"__type": "AccessDeniedException", "message": "denied"}
             else:
                 handle = account.ecr if "ContainerRegistry" in service else account.ecs
                 result = account.intercept(action, handle(action, request))

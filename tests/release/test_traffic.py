@@ -50,7 +50,7 @@ class Clients(Stack):
     functions: Any = None
     cloudwatch: Any = None
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str = "") -> Any:
         return {"lambda": self.functions, "cloudwatch": self.cloudwatch}[service]
 
 

@@ -82,6 +82,7 @@ def test_urls_and_canary_key_are_verified(
     result = account.release("verify")
     assert (result.returncode, account.steps) == (code, ["invoke the probe"] * (canary is not None))
     assert all(f"{account.url}/{name}/healthz" in result.stderr for name in unhealthy)
+    assert "ECS-09 cannot be read (no permission: DescribeAlarms): " in result.stdout
 
 
 def test_health_is_checked_after_a_rollback_of_ecs(account: FakePulumi) -> None:

@@ -12,6 +12,7 @@ from components.settings.checks import CHECKS
 from components.settings.fields import EnvironmentDefault, Production, Section
 from components.settings.loader import SettingsError, load, parse
 from components.settings.model import Settings
+from tests.components.program import SUBNETS
 from tests.components.settings.stack_settings import (
     CORE,
     DELIVERY,
@@ -174,6 +175,11 @@ def core(key: str, value: Any, check: str = "cores") -> tuple[str, dict[str, Any
     return check, {"cores": [{**CORE, key: value}]}, f"cores.0.{key}"
 
 
+SUBNETS_OF_ZONES = {tier: SUBNETS[tier][:2] for tier in SUBNETS}
+VPC_CHANGES: dict[str, Any] = {
+    "network.nat": "none",
+    "existing_resources": {"vpc_id": "vpc-0123456789abcdef0"},
+}
 # Check, changes, rejected key. Values that are valid alone.
 CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     *setting("key_environment", "key_environment", "live"),
@@ -225,6 +231,14 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
             "network.nat",
         )
         for more in ({"oidc": OIDC}, {"cores": [CORE]})
+    ),
+    *(
+        ("existing_subnets", {"network.subnets": subnets, **VPC_CHANGES, **more}, key)
+        for subnets, more, key in (
+            ({**SUBNETS_OF_ZONES, "data": ["subnet-00000000"]}, {}, "network.subnets.data"),
+            (SUBNETS_OF_ZONES, {"existing_resources": {}}, "existing_resources.vpc_id"),
+            (SUBNETS_OF_ZONES, {"network.nat": "one"}, "network.nat"),
+        )
     ),
     *setting("operators", "secrets.operators.0", "arn:aws:iam::999999999999:role/ops"),
     *setting("second_region", "second_region", "eu-west-1"),
