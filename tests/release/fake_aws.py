@@ -271,11 +271,11 @@ def serving(account: FakeAccount) -> Iterator[str]:
         def _call(self, service: str, action: str, request: dict[str, Any]) -> None:
             if service.startswith("ServiceQuotas"):
                 result: dict[str, Any] = {"Quota": {"Value": account.vcpus}}
-            elif action == "DescribeAlarms":
-                result = {"__type": "AccessDeniedException", "message": "denied"}
-            else:
-                handle = account.ecr if "ContainerRegistry" in service else account.ecs
+            elif "EC2Container" in service:
+                handle = account.ecr if "Registry" in service else account.ecs
                 result = account.intercept(action, handle(action, request))
+            else:
+                result = {"__type": "AccessDeniedException", "message": "denied"}
             self.respond_json(result, 400 if "__type" in result else 200)
 
         def _reject(self) -> None:
