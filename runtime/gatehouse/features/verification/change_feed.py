@@ -64,7 +64,7 @@ DEAD_WORKER_S = 7200
 #: Number of seconds without a poll of any worker after which the leases of Cores are extended.
 UNREAD_S = 3.0
 
-_LAST = "SELECT seq FROM last_change"
+_LAST = "SELECT seq, clock_timestamp() AS read_at FROM last_change"
 
 #: Identifies a database until it is restored, or replaced by that of another server.
 _DATABASE = (
@@ -83,11 +83,13 @@ _CORES = (
     f"change_seq LIMIT {RECORD_ROWS}"
 )
 
+# The time is that of the read: PostgreSQL can execute the statement long after the worker gave up,
+# when it responds again.
 _HEARTBEAT = (
     "INSERT INTO gateway_worker (id, confirmed_seq, seen_at, generations) "
-    "VALUES ($1, $2, clock_timestamp(), $3) ON CONFLICT (id) DO UPDATE "
+    "VALUES ($1, $2, $4, $3) ON CONFLICT (id) DO UPDATE "
     "SET confirmed_seq = excluded.confirmed_seq, seen_at = excluded.seen_at, "
-    "generations = excluded.generations RETURNING seen_at"
+    "generations = excluded.generations"
 )
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -203,13 +205,13 @@ class ChangeFeed:
         if connection is None:
             raise ConnectionError
         queried_at = self._polled_at = monotonic()
-        last = await connection.fetchval(_LAST)
+        last, read_at = await connection.fetchrow(_LAST)
+        self.clock.follow(to_seconds(read_at), queried_at)
         if last != self._position:
             await self._read_changes(connection, last)
             self._position = last
-        asked_at, row = monotonic(), (self.worker_id, last, list(self.generations))
-        seen_at = await connection.fetchval(_HEARTBEAT, *row)
-        self.clock.follow(to_seconds(seen_at), asked_at)
+        row = (self.worker_id, last, list(self.generations), read_at)
+        await connection.execute(_HEARTBEAT, *row)
         self._fresh_since = queried_at
 
     async def _read_changes(self, connection: Connection, last: int) -> None:
