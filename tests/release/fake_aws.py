@@ -207,6 +207,9 @@ class FakeAccount:
     def docker(self, words: list[str], stdin: str) -> dict[str, Any]:
         if words[:2] == ["buildx", "inspect"]:
             return {"text": f"Platforms: {self.platforms}\n"}
+        if words[1] == "imagetools":
+            self.steps.append(f"{words[2]} {words[-1].partition('@')[0].rpartition('/')[2]}")
+            return {"code": int(words[2] == "inspect")}
         if words[0] == "login":
             self.steps.append(f"login {words[-1]} {stdin}")
             return {"text": "Login Succeeded\n"}

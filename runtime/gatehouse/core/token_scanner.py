@@ -10,6 +10,7 @@ import base64
 import binascii
 import operator
 import re
+import string
 import zlib
 from collections.abc import Collection, Iterator
 from enum import StrEnum
@@ -61,7 +62,7 @@ _PATTERNS = {
     Kind.JSON_WEB_TOKEN: rb"()(\.eyJ[\w-]{8,}+\.[\w-]{8,})",
 }
 #: The header of a JSON Web Token, at the end of the text before the payload (RFC 7519, section 5).
-_HEADER, _HEADER_BYTES_MAX = re.compile(rb"[\w-]*\Z"), 512
+_HEADER_CHARS, _HEADER_BYTES_MAX = (string.ascii_letters + string.digits + "_-").encode(), 512
 
 _COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
 
@@ -161,8 +162,9 @@ def _others(text: bytes, kind: Kind) -> Iterator[Match]:
     for found in _COMPILED[kind].finditer(text):
         public, secret, position = *found.groups(), found.start()
         if kind is Kind.JSON_WEB_TOKEN:
-            run = _HEADER.search(text, max(position - _HEADER_BYTES_MAX, 0), position)
-            start = -1 if run is None else text.find(b"eyJ", run.start(), position)
+            before = text[max(position - _HEADER_BYTES_MAX, 0) : position]
+            begin = position - len(before) + len(before.rstrip(_HEADER_CHARS))
+            start = text.find(b"eyJ", begin, position)
             if start < 0:
                 continue
             public, secret = b"eyJ", text[start + 3 : position] + secret

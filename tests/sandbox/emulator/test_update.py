@@ -19,7 +19,10 @@ from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import CORE, raw_settings
 
 REGION = "eu-west-1"
-PROGRAM = ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "components", "runtime/contract.toml")
+PROGRAM = (
+    *("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "components"),
+    *("runtime/contract.toml", "runtime/Dockerfile"),
+)
 BALANCER = "components/edge/load_balancer.py"
 RENAMED = {
     'f"{colour}-{resource}"': 'f"{resource}-{colour}"',
