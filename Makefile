@@ -57,7 +57,7 @@ compatibility: ## Run clients generated from the OpenAPI documents, and applicat
 	@scripts/setup.sh
 	@PATH="$(CURDIR)/.gatehouse/tools/node/bin:$$PATH" $(PY) -m pytest -m slow tests/compatibility
 
-references: ## Run tests on DynamoDB Local, MinIO, PostgreSQL 16 and 17, Keycloak and promtool, and the long tests (requires Java, Maven, Go and promtool)
+references: ## Run tests on DynamoDB Local, MinIO, PostgreSQL 16 and 17, Keycloak and promtool, and the slow tests of the repository (requires Java, Maven, Go and promtool)
 	@scripts/setup.sh
 	@$(PY) -m pytest -m slow tests/references tests/repository tests/runtime/features/secrets/test_promtool.py
 

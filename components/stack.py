@@ -125,7 +125,7 @@ class StackResources:
         vpc_id, subnets = self.vpc.vpc_id, self.vpc.subnets
         groups = SecurityGroups("security-groups", stack, vpc_id, self.vpc.prefix_lists, opts)
         self.security_groups = groups.groups
-        if self.vpc.owns_subnets:
+        if self.settings.network.owns_subnets:
             NetworkAcls("network-acls", stack, vpc_id, subnets, opts)
         if self.vpc.endpoint_subnets:
             endpoints = Placement(self.vpc.endpoint_subnets, self.security_groups["endpoints"])

@@ -2,11 +2,11 @@
 # Builds a container image, signs it, and copies it with its signatures between registries without changing a digest. Every command
 # can be repeated: signatures and tags that exist are not written again, because the tags of the registries are immutable.
 #
-#   registry.sh build <registry/repository> <region>                # logs in, and prints the digest
+#   registry.sh build <registry/repository> <region>                # logs in, copies the collector too, and prints the digest
 #   registry.sh collector <registry/repository>                     # copies the image of the OpenTelemetry collector
 #   registry.sh sign <registry/repository> <identity> <digest>...
 #   registry.sh save <registry/repository> <directory> <tag>...     # the directory becomes an OCI image layout
-#   registry.sh load <directory> <registry/repository>
+#   registry.sh load <directory> <registry/repository>              # and the collector
 #
 # The identity is the URL of the GitHub workflow that signs. Before the other commands, log in to the registry (docker login).
 set -euo pipefail
@@ -83,6 +83,7 @@ load() {
             fail "$repository:$tag is $existing, expected $digest"
         fi
     done <<< "$tags"
+    collector "$repository"
 }
 
 case "${1:-}" in

@@ -22,8 +22,6 @@ class Vpc(StackComponent):
         out of the VPC.
     """
 
-    owns_subnets: bool
-    """The stack creates its subnets."""
     subnets: dict[str, list[pulumi.Output[str]]]
     """Subnets in the order of the zones, keyed by tier."""
     endpoint_subnets: list[pulumi.Output[str]]
@@ -48,8 +46,7 @@ class Vpc(StackComponent):
         # The owner of a shared subnet has its routes, network ACLs, endpoints and flow logs (VPC
         # User Guide, "Responsibilities and permissions for owners and participants", read
         # 2026-11-29).
-        self.owns_subnets = not network.subnets.app
-        if self.owns_subnets:
+        if network.owns_subnets:
             self.subnets = {tier: self._tier(tier) for tier in TIERS}
             self._flow_logs(logs_key_arn, log_role_arn)
         else:
@@ -79,7 +76,7 @@ class Vpc(StackComponent):
                 opts=self.child,
             )
         self.nat_gateways, self.prefix_lists = {}, {}
-        if self.owns_subnets:
+        if network.owns_subnets:
             self.prefix_lists = self._gateway_endpoints(self._route_tables())
         self.register_outputs({})
 

@@ -140,7 +140,7 @@ def internet_access(settings: Settings) -> Iterator[Mistake]:
     """Cores, the collector, OIDC and notifications outside the VPC require internet access, as do
     tasks without interface endpoints."""
     reasons = (*(("cores",) if settings.cores else ()), *settings.internet_access)
-    if settings.network.nat == "none" and reasons and not settings.network.subnets.app:
+    if settings.network.nat == "none" and reasons and settings.network.owns_subnets:
         yield Mistake(
             "network.nat",
             "one, per_zone or public_addresses, which provide internet access",

@@ -49,11 +49,11 @@ class SecretsSettings(Section):
         str,
         string(
             r"cron\(0 (1?\d|2[01])( \S+){3} \*\)",
-            "a cron expression of Secrets Manager that opens at one hour from 0 to 21 (UTC)",
+            "a Secrets Manager cron expression that starts on one hour from 0 to 21 (UTC)",
         ),
     ] = "cron(0 9 ? * TUE#1 *)"
-    """Start of the rotations in UTC, each within three hours: they end with deployments of the
-    services. Default: the first Tuesday of a month at 9:00. The latest 100 generations of the
+    """When the rotation window of three hours opens, in UTC. Default: 09:00 on the first Tuesday of
+    each month. A rotation ends with a deployment of the services. The latest 100 generations of the
     pepper, the latest 3 of the session key and the latest 2 tokens of the canary key remain valid.
     """
     recovery_window_days: Annotated[

@@ -186,7 +186,7 @@ class Settings(Section):
     def has_internet_gateway(self) -> bool:
         network = self.network
         uses_it = not self.load_balancer.internal or network.nat_count or network.has_public_tasks
-        return bool(uses_it) and not network.subnets.app
+        return bool(uses_it) and network.owns_subnets
 
     @property
     def replica_region(self) -> str:

@@ -100,10 +100,15 @@ class NetworkSettings(Section):
     """Private networks in which a registered Core may have its IP address. The gateway connects to
     them on ports from 1024. Public IP addresses are always allowed, on port 443."""
 
+    @property
+    def owns_subnets(self) -> bool:
+        """Return whether the stack creates its subnets."""
+        return not self.subnets.app
+
     def tier_cidrs(self, tier: str) -> list[str]:
         """Return the CIDR blocks of a tier, one for each zone in the order of `zones`. Those of
         existing subnets are not known: the block that contains them."""
-        if self.subnets.app:
+        if not self.owns_subnets:
             return [self.cidr]
         network, first = ipaddress.IPv4Network(self.cidr), TIERS[tier]
         if network.prefixlen > 20:

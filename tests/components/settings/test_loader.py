@@ -359,8 +359,8 @@ MESSAGES = [
     ({"database.multi_az": None}, "database.multi_az is empty; allowed: true or false"),
     (
         {"secrets.rotation_schedule": 30},
-        "secrets.rotation_schedule is 30; allowed: a cron expression of Secrets Manager that opens "
-        "at one hour from 0 to 21 (UTC)",
+        "secrets.rotation_schedule is 30; allowed: a Secrets Manager cron expression that "
+        "starts on one hour from 0 to 21 (UTC)",
     ),
     (
         {"waf.requests_max": 1_000},

@@ -33,6 +33,13 @@ async def test_concurrent_nonce_of_a_key_is_accepted_once(workers: list[RedisNon
     assert await workers[0].is_new(KeyId("9fGh82kLmQ0a"), nonce, keep_s=60)
 
 
+async def test_nonce_that_is_not_stored_can_be_used_later(workers: list[RedisNonces]) -> None:
+    nonce, (first, second, _) = new_nonce(), workers
+    assert await first.is_new(KEY, nonce, keep_s=0)
+    assert await second.is_new(KEY, nonce, keep_s=60)
+    assert not await first.is_new(KEY, nonce, keep_s=0)
+
+
 async def test_nonce_is_hashed_and_expires(workers: list[RedisNonces], redis_url: str) -> None:
     nonce = new_nonce()
     await workers[0].is_new(KeyId("ends00000000"), nonce, keep_s=60)
