@@ -10,7 +10,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.validate import validate_parameters
 
-from release.account_rows import ROWS, Check, Row, account_rows
+from release.account_rows import ROWS, account_rows
 from release.stack_file import Stack
 from release.state import State
 from tests.release.fake_aws import ACCOUNT, ROOT
@@ -73,9 +73,10 @@ def recovery_points(*states: str) -> dict[str, Any]:
     return {"ListRecoveryPointsByBackupVault": {"RecoveryPoints": rows}}
 
 
-def sender(*, sandbox: bool = False) -> dict[str, Any]:
+def sender(name: str, *, sandbox: bool = False) -> dict[str, Any]:
+    row = {"IdentityName": name, "SendingEnabled": True}
     return {
-        "GetEmailIdentity": {"VerifiedForSendingStatus": True},
+        "ListEmailIdentities": {"EmailIdentities": [row]},
         "GetAccount": {"ProductionAccessEnabled": not sandbox},
     }
 
@@ -91,52 +92,52 @@ def analyzer(status: str) -> dict[str, Any]:
 
 
 CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]] = {
-    "_trail": (
+    "trail": (
         {"arn": ARN},
         [trail(NOW)],
         [trail(OLD), trail(NOW, LatestDeliveryError="AccessDenied"), trail(NOW, IsLogging=False)],
     ),
-    "_flow_log": (
+    "flow_log": (
         {"id": "fl-1"},
         [{"DescribeFlowLogs": {"FlowLogs": [{"DeliverLogsStatus": "SUCCESS"}]}}],
         [{"DescribeFlowLogs": {"FlowLogs": [{"DeliverLogsStatus": "FAILED"}]}}],
     ),
-    "_web_acl": (
+    "web_acl": (
         {"resourceArn": ARN},
         [{"GetWebACLForResource": {"WebACL": WEB_ACL}}],
         [{"GetWebACLForResource": {}}, {"GetWebACLForResource": "WAFNonexistentItemException"}],
     ),
-    "_rotation": (
+    "rotation": (
         {"secretId": ARN},
         [secret("AWSCURRENT"), secret("AWSPREVIOUS", "AWSCURRENT")],
         [secret("AWSCURRENT", "AWSPENDING"), {"DescribeSecret": {}}],
     ),
-    "_alarms": (
+    "alarms": (
         {},
         [alarm("OK"), alarm("INSUFFICIENT_DATA", NOW)],
         [alarm("INSUFFICIENT_DATA"), alarm("ALARM", NOW), {"DescribeAlarms": {}}],
     ),
-    "_subscription": (
+    "subscription": (
         {"arn": ARN},
         [{"GetSubscriptionAttributes": {"Attributes": {"PendingConfirmation": "false"}}}],
         [{"GetSubscriptionAttributes": {"Attributes": {"PendingConfirmation": "true"}}}],
     ),
-    "_traces": (
+    "traces": (
         TASK,
         [{"GetTraceSummaries": {"TraceSummaries": [{"Id": "1"}]}}],
         [{"GetTraceSummaries": {"TraceSummaries": []}}],
     ),
-    "_containers": (
+    "containers": (
         SERVICE,
         [tasks("RUNNING", "RUNNING")],
         [tasks("RUNNING", "STOPPED"), {"ListTasks": {"taskArns": []}}],
     ),
-    "_deployment": (
+    "deployment": (
         SERVICE,
         [{"ListServiceDeployments": {"serviceDeployments": [{"status": "SUCCESSFUL"}]}}],
         [{"ListServiceDeployments": {"serviceDeployments": []}}],
     ),
-    "_restorable": (
+    "restorable": (
         {"identifier": "gatehouse-dev-main"},
         [{"DescribeDBInstances": {"DBInstances": [{"LatestRestorableTime": NOW}]}}],
         [
@@ -144,39 +145,43 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]
             {"DescribeDBInstances": "DBInstanceNotFound"},
         ],
     ),
-    "_replicated_backups": ({"id": ARN}, [replica(NOW)], [replica(OLD)]),
-    "_recovery_point": (
+    "replicated_backups": ({"id": ARN}, [replica(NOW)], [replica(OLD)]),
+    "recovery_point": (
         {"name": "gatehouse-dev-backup"},
         [recovery_points("EXPIRED", "COMPLETED")],
         [recovery_points(), recovery_points("PARTIAL")],
     ),
-    "_replication": (
+    "replication": (
         REPLICATION,
         [latency(12.0)],
         [latency(1200.0), {"GetMetricStatistics": {"Datapoints": []}}],
     ),
-    "_cost_tags": (
+    "cost_tags": (
         {},
         [{"ListCostAllocationTags": {"CostAllocationTags": [TAG, TAG]}}],
         [{"ListCostAllocationTags": {"CostAllocationTags": [TAG]}}],
     ),
-    "_certificate": (
+    "certificate": (
         {"arn": ARN},
         [certificate("ISSUED", "ELIGIBLE")],
         [certificate("ISSUED", "INELIGIBLE"), certificate("PENDING_VALIDATION", "INELIGIBLE")],
     ),
-    "_guardduty": (
+    "guardduty": (
         {},
         [detector("ENABLED")],
         [detector("DISABLED"), {"ListDetectors": {"DetectorIds": []}}],
     ),
-    "_security_hub": (
+    "security_hub": (
         {},
         [{"DescribeHub": {"HubArn": ARN}}],
         [{"DescribeHub": "InvalidAccessException"}],
     ),
-    "_analyzer": ({}, [analyzer("ACTIVE")], [analyzer("DISABLED")]),
-    "_email": ({}, [sender()], [sender(sandbox=True), {"GetEmailIdentity": "NotFoundException"}]),
+    "analyzer": ({}, [analyzer("ACTIVE")], [analyzer("DISABLED")]),
+    "email": (
+        {},
+        [sender(SENDER), sender("acme.dev")],
+        [sender(SENDER, sandbox=True), sender("acme.example")],
+    ),
 }
 STACK = Stack("dev", ACCOUNT, "eu-west-1", "", {"notifications": {"email_sender": SENDER}})
 
@@ -212,23 +217,23 @@ def respond(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], None]
     return change
 
 
-@pytest.mark.parametrize(("row", "check"), ROWS, ids=[check.__name__ for _, check in ROWS])
+@pytest.mark.parametrize("name", ROWS)
 def test_response_of_aws_decides_the_row(
-    row: Row, check: Check, respond: Callable[[dict[str, Any]], None]
+    name: str, respond: Callable[[dict[str, Any]], None]
 ) -> None:
-    outputs, shown, others = CASES[check.__name__]
-    resources = state(row.kind, outputs)
+    row, (outputs, shown, others) = ROWS[name], CASES[name]
+    fact, resources = row["fact"], state(row["kind"], outputs)
 
     def line(responses: dict[str, Any]) -> str:
         respond(responses)
-        (text,) = [text for text in account_rows(STACK, resources) if row.fact in text]
-        assert row.requirement in REQUIREMENTS
-        return text.removeprefix(row.requirement).strip()
+        (text,) = [text for text in account_rows(STACK, resources) if fact in text]
+        assert row["requirement"] in REQUIREMENTS
+        return text.removeprefix(row["requirement"]).strip()
 
     assert len(shown) * len(others) > 0
-    assert {line(responses) for responses in shown} == {f"yes: {row.fact}"}
-    name = "" if row.kind == "pulumi:pulumi:Stack" else " (first)"
-    assert {line(responses) for responses in others} == {f"no{name}: {row.fact}. {row.advice}"}
+    assert {line(responses) for responses in shown} == {f"yes: {fact}"}
+    names = "" if row["kind"] == "pulumi:pulumi:Stack" else " (first)"
+    assert {line(responses) for responses in others} == {f"no{names}: {fact}. {row['advice']}"}
     assert line({}).startswith("cannot be read (no permission: ")
 
 
