@@ -1,7 +1,6 @@
 """Authenticates requests with API keys, and creates the HTTP responses for verification results."""
 
 import base64
-import re
 from urllib.parse import quote
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
@@ -19,7 +18,7 @@ from gatehouse.core.errors import (
 )
 from gatehouse.core.http_signatures import SignatureError
 from gatehouse.core.keys import KeyRecord
-from gatehouse.core.token_scanner import CORE_PREFIX, find
+from gatehouse.core.token_scanner import CORE_PREFIX
 from gatehouse.core.verification import (
     Code,
     RateLimitState,
@@ -95,40 +94,6 @@ def presented_token(context: RequestContext) -> str | None:
     return token or (header[0].strip() if header else None) or None
 
 
-def names_with_keys(context: RequestContext, *tokens: str | None) -> set[bytes]:
-    """The names of the headers that contain the key of the request, and of an `Authorization` that
-    contains any API key. tokens: those that were presented.
-    """
-    keys = [token for token in tokens if token]
-    names = set[bytes]()
-    for key in keys:  # a character of another encoding is in no header
-        encoded = key.encode("latin-1", "backslashreplace")
-        names |= {name for name, value in context.fields if encoded in value}
-    if context.settings.forward_authorization:
-        value = context.header(b"authorization")
-        if any(
-            next(find(text.encode(), kinds=()), None) or any(key in text for key in keys)
-            for text in (value, _decoded(value.partition(" ")[2]))
-        ):
-            names.add(b"authorization")
-    return names
-
-
-async def forwarded_token(context: RequestContext) -> str | None:
-    """The token in an `Authorization` that the Core would receive, if it is that of a key, also of
-    an imported one, whose token has no fixed format. Raises Unavailable.
-    """
-    if not context.settings.forward_authorization:
-        return None
-    value = context.header(b"authorization")
-    credentials = value.partition(" ")[2].strip()
-    user, _, password = _decoded(credentials).partition(":")
-    for text in filter(None, (value, credentials, user, password)):
-        if await context.service.verification.finder.proven(text) is not None:
-            return text
-    return None
-
-
 def _password(credentials: str) -> str:
     """The password of Basic authentication (RFC 7617), or the user name if the password is empty.
     Empty if the credentials are malformed. The user name can have any encoding.
@@ -138,15 +103,6 @@ def _password(credentials: str) -> str:
     except ValueError:
         return ""
     return (password or user).decode(errors="replace")
-
-
-def _decoded(credentials: str) -> str:
-    """The text of Basic authentication as a lenient server decodes it. Empty if it is malformed."""
-    letters = re.sub("[^A-Za-z0-9+/]", "", credentials.translate({ord("-"): "+", ord("_"): "/"}))
-    try:
-        return base64.b64decode(letters + "==").decode("latin-1")
-    except ValueError:
-        return ""
 
 
 def _check_site(context: RequestContext) -> None:

@@ -27,8 +27,9 @@ from gatehouse.platform.web.pipeline import Pipeline
 from gatehouse.platform.web.request import Refused, Request
 from gatehouse.platform.web.security_headers import security_headers
 from gatehouse.services.sharing.form_protection import FormProtection
+from gatehouse.services.sharing.link_form import BODY_BYTES_MAX
 from gatehouse.services.sharing.pages import STATIC, Pages
-from gatehouse.services.sharing.recipients import BODY_BYTES_MAX, Recipients
+from gatehouse.services.sharing.recipients import Recipients
 from gatehouse.services.sharing.routes import ENDPOINTS, document
 from gatehouse.services.sharing.submitters import Submitters
 from gatehouse.services.tracing import start_function_tracing, start_tracing
@@ -141,10 +142,12 @@ def create(
     routes = (_FunctionRoutes if is_function else Routes)(pipeline)
     if backend is not None:
         recipients = Recipients(links, forms)
-        routes.add("/s/{link}", recipients.link, "GET", "HEAD", "POST")
+        routes.add("/s/{link}", recipients.page)
+        routes.add("/s/{link}", recipients.open, "POST")
         routes.add("/s/{link}/items/{item}", recipients.download, "POST")
         routes.add("/s/{link}/acknowledge", recipients.acknowledge, "POST")
-        routes.add("/r/{request}", submitters.page, "GET", "HEAD", "POST")
+        routes.add("/r/{request}", submitters.page)
+        routes.add("/r/{request}", submitters.submit_page, "POST")
     pipeline.add(routes, endpoints)
     routes.add("/", _start)
     routes.add("/openapi.json", openapi.handler(document))

@@ -29,15 +29,13 @@ class FormProtection:
         request.set_cookie(self._cookie, nonce, secure=self._https)
         return nonce
 
-    def check_site(self, request: Request) -> None:
-        """Raise CrossSite if the browser reports that the request came from another site."""
-        if request.header(b"sec-fetch-site") not in ("", "same-origin"):
-            raise CrossSite
-
-    def check_nonce(self, request: Request, nonce: str) -> None:
-        """Raise CrossSite unless the form contains the nonce from the cookie."""
+    def check(self, request: Request, nonce: str) -> None:
+        """Raise CrossSite if the browser reports that the request came from another site, and
+        unless the form contains the nonce from the cookie.
+        """
         stored = self._stored(request)
-        if not stored or not hmac.compare_digest(stored.encode(), nonce.encode()):
+        is_own = request.header(b"sec-fetch-site") in ("", "same-origin")
+        if not (is_own and stored and hmac.compare_digest(stored.encode(), nonce.encode())):
             raise CrossSite
 
     def _stored(self, request: Request) -> str:

@@ -33,12 +33,11 @@ class Submitters:
         self._limits = RequestLimits(SUBMISSIONS_MAX, LINK_MAX)
 
     async def page(self, request: Request) -> Response:
-        """Show the request page, or receive the form that the page submits."""
-        path = request.path_parameters["request"]
-        if request.method != "POST":
-            return await self._request_page(request, path)
-        self._forms.check_site(request)
-        form = SubmittedForm(request)
+        return await self._page(request, request.path_parameters["request"])
+
+    async def submit_page(self, request: Request) -> Response:
+        """Receive the form of the request page."""
+        path, form = request.path_parameters["request"], SubmittedForm(request)
         try:
             await self._receive(request, form, path)
         except GatehouseError as exc:
@@ -49,7 +48,7 @@ class Submitters:
         del form
         if isinstance(error, InvalidContent):
             await request.discard()
-            return await self._request_page(request, path, fields, error.text)
+            return await self._page(request, path, fields, error.text)
         raise error
 
     async def submit(self, request: Request) -> str:
@@ -72,7 +71,7 @@ class Submitters:
 
             async def authorize() -> None:
                 if path:
-                    self._forms.check_nonce(request, form.field("csrf"))
+                    self._forms.check(request, form.field("csrf"))
                     if not form.field("submission"):
                         raise BadRequest
                 links.append(_token(form, path))
@@ -83,7 +82,7 @@ class Submitters:
             await self._requests.submit(links[0], form.contents, submission_id(), client)
         return form.field("submission") or generated
 
-    async def _request_page(
+    async def _page(
         self, request: Request, path: str, fields: Sequence[str] = ("", "", ""), problem: str = ""
     ) -> Response:
         """The page with the values of _SHOWN_FIELDS. problem: name of the text that explains why

@@ -57,15 +57,15 @@ _RELEASES = {
     ),
     "it forwards the token": (
         "from gatehouse.services.gateway import check\n"
-        "known = check._headers\n"
+        "known = check.core_headers\n"
         "def headers(context, *rest):\n"
         "    token = context.header(b'authorization').encode()\n"
         "    return [*known(context, *rest), (b'gatehouse-key-owner', token)]\n"
-        "check._headers = headers\n"
+        "check.core_headers = headers\n"
     ),
     "it reports another public host": (
-        "from gatehouse.services.gateway import check\n"
-        "check.public_host = lambda context, path: 'other.test'\n"
+        "from gatehouse.services.gateway import core_request\n"
+        "core_request.public_host = lambda context, path: 'other.test'\n"
     ),
 }
 
