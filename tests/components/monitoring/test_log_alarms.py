@@ -9,7 +9,7 @@ import pytest
 from gatehouse.core.errors import GatehouseError, Unavailable
 from gatehouse.core.verification import Code
 from gatehouse.features.secrets.denials import LinkNotFound, TooManyDenied
-from gatehouse.features.secrets.links import PassphraseRequired, TooManyAttempts
+from gatehouse.features.secrets.passphrases import PassphraseRequired, TooManyAttempts
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.tracing.context import RequestTrace

@@ -17,15 +17,15 @@ from gatehouse.platform.startup import no_collection
 #: The module that registers each command. Only one is imported, so that a command starts quickly.
 COMMANDS = {
     "serve": "services",
-    "migrate": "database",
+    "migrate": "migrate",
     "core": "core",
     "cores": "operations",
     "keys": "keys",
     "secrets": "secrets",
     "audit": "audit",
     "usage": "operations",
-    "import": "database",
-    "export": "database",
+    "import": "transfer",
+    "export": "transfer",
     "sessions": "operations",
     "log-level": "operations",
     "logs": "operations",

@@ -14,16 +14,8 @@ import msgspec
 import typer
 from gatehouse_client import ConsoleClient
 
-from gatehouse.commands.cli.options import (
-    ConsoleOption,
-    Output,
-    ProfileOption,
-    TokenOption,
-    connect,
-    console_command,
-    own_parameters,
-    with_options,
-)
+from gatehouse.commands.cli.connection import ConsoleOption, ProfileOption, TokenOption, connect
+from gatehouse.commands.cli.options import Output, console_command, own_parameters, with_options
 from gatehouse.commands.cli.output import (
     FAILED,
     Column,

@@ -13,13 +13,8 @@ from gatehouse.commands.agent import server
 from gatehouse.commands.agent.app import HEALTH_PATH
 from gatehouse.commands.agent.server import Registration
 from gatehouse.commands.agent.tunnel import AUTHTOKEN_VARIABLE, NgrokTunnel
-from gatehouse.commands.cli.options import (
-    LOOPBACK,
-    is_url,
-    own_parameters,
-    read_token,
-    with_options,
-)
+from gatehouse.commands.cli.connection import LOOPBACK, is_url, read_token
+from gatehouse.commands.cli.options import own_parameters, with_options
 from gatehouse.commands.cli.output import note, reject
 from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.cores import CoreSettings

@@ -3,85 +3,29 @@ parses option values.
 """
 
 import inspect
-import json
-import os
-import sys
-import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
-from pathlib import Path
 from typing import Annotated, Any
 
-import gatehouse_client
-import msgspec
 import typer
-from gatehouse_client import ApiError, ConsoleClient, Retries
 
-from gatehouse.commands.cli.output import (
-    JsonOption,
-    OutputOption,
-    print_json,
-    reject,
-    set_form,
-    stop,
+from gatehouse.commands.cli.connection import (
+    ConsoleOption,
+    ProfileOption,
+    TokenOption,
+    api_errors,
+    connect,
 )
+from gatehouse.commands.cli.output import JsonOption, OutputOption, print_json, reject, set_form
 from gatehouse.core import token as tokens
-from gatehouse.core.errors import BadRequest, GatehouseError, Problem
-from gatehouse.core.imported_tokens import TOKEN_CHARS_MAX
-from gatehouse.core.notation import duration_s, is_visible_ascii
-from gatehouse.core.origin import parse_base_url
+from gatehouse.core.notation import duration_s
 
-#: Names and addresses of this machine.
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-#: Written by `make up DETACH=1` next to the Makefile.
-UP_FILE = Path(".gatehouse/up.json")
-_UP_FILE_CHARS = 65_536
-
-ConsoleOption = Annotated[
-    str,
-    typer.Option(
-        "--console",
-        envvar="GATEHOUSE_CONSOLE_URL",
-        show_envvar=True,
-        help=(
-            f"URL of the console. Default without a token: the URL in {UP_FILE}, which `make up` "
-            f"writes to the current directory."
-        ),
-    ),
-]
-TokenOption = Annotated[
-    str,
-    typer.Option(
-        "--token",
-        envvar="GATEHOUSE_ADMIN_TOKEN",
-        show_envvar=True,
-        help=f"Admin credential; `-` reads the credential from standard input. Default: the "
-        f"credential in {UP_FILE}. "
-        "Prefer the environment variable: other users of this machine can read command lines.",
-    ),
-]
-ProfileOption = Annotated[
-    str,
-    typer.Option(
-        "--profile",
-        envvar="GATEHOUSE_PROFILE",
-        show_envvar=True,
-        help="A deployment in ~/.config/gatehouse/profiles.toml: a table of this name with "
-        "`console` and `token`. Only you may be able to read the file.",
-    ),
-]
 KeyIdArgument = Annotated[
     str,
     typer.Argument(
         metavar="ID", help="Key ID: the 12 characters after the environment in a token."
     ),
 ]
-#: The retries cover a restart of the console, but not more, because a user is waiting for the
-#: command.
-RETRIES = Retries(attempts=3, wait_s_max=5.0)
-
 #: Result of a command: the value that --json prints, and a function that prints the result for
 #: people.
 Output = tuple[object, Callable[[], None]]
@@ -121,17 +65,6 @@ def console_command(
     run.__doc__ = command.__doc__
     name = name or command.__name__.rstrip("_").replace("_", "-")
     app.command(name=name, help=help or None)(with_options(run, parameters))
-
-
-@contextmanager
-def api_errors() -> Iterator[None]:
-    """Raises the error of a client as a GatehouseError, which the command prints."""
-    try:
-        yield
-    except ApiError as exc:
-        kind = BadRequest if isinstance(exc, gatehouse_client.BadRequest) else GatehouseError
-        problems = (Problem(item.location, item.message, item.fix) for item in exc.errors)
-        raise kind(exc.message, errors=tuple(problems)) from exc
 
 
 def with_options(
@@ -176,105 +109,3 @@ def seconds(option: str, text: str) -> int:
     if duration is None:
         reject(f"{option} must be a duration such as 90d, 12h, 30m or 45s")
     return duration
-
-
-def connect(console: str, token: str, profile: str = "") -> ConsoleClient:
-    """Returns a client. Exits with a usage error if the address or the credential is missing or
-    malformed.
-    """
-    if profile:
-        if console or token:
-            reject(
-                f"--profile {profile} cannot be used with --console, --token or their variables "
-                "GATEHOUSE_CONSOLE_URL and GATEHOUSE_ADMIN_TOKEN"
-            )
-        selected = _read_profile(profile)
-        console, token = selected.console, selected.token
-    running = _read_up_file()
-    # The file is used as a whole: its token is never sent to another console, and another token is
-    # never sent to its console, which a cloned repository could name.
-    if not token and console.rstrip("/") in ("", running.get("console", "").rstrip("/")):
-        console, token = running.get("console", ""), running.get("admin_token", "")
-    if not console:
-        reject(
-            "no console: set GATEHOUSE_CONSOLE_URL, use --console https://console.example.com, "
-            "or run `make up`"
-        )
-    if not is_url(console):
-        reject("--console must be a URL such as https://console.example.com")
-    return ConsoleClient(console, read_token(token, "GATEHOUSE_ADMIN_TOKEN"), retries=RETRIES)
-
-
-def read_token(value: str, variable: str) -> str:
-    """Returns the token. If `value` is `-`, reads one line from standard input. Exits with a usage
-    error if the token is missing or malformed."""
-    token = sys.stdin.readline().strip() if value == "-" else value.strip()
-    if not token:
-        reject(f"no token: set {variable}, or use --token - and write it to standard input")
-    if len(token) > TOKEN_CHARS_MAX or not is_visible_ascii(token):
-        reject(
-            f"the value of --token or {variable} contains characters that are not allowed in "
-            f"a token"
-        )
-    return token
-
-
-def is_url(text: str) -> bool:
-    """True for an http or https URL to which paths can be appended."""
-    try:
-        return bool(parse_base_url(text))
-    except ValueError:
-        return False
-
-
-class _Profile(msgspec.Struct):
-    console: str
-    token: str
-
-
-def _read_profile(name: str) -> _Profile:
-    """Exits with a usage error that never contains the credential."""
-    folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    path = folder / "gatehouse" / "profiles.toml"
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-                reject(f"others can read or change {path}: run `chmod 600 {path}`")
-            profiles = tomllib.load(file)
-    except OSError as exc:
-        reject(f"the profiles cannot be read from {path}: {exc.strerror}")
-    except ValueError:
-        reject(f"{path} is not valid TOML")
-    if name not in profiles:
-        reject(f"{path} has no profile {name}. Profiles: {', '.join(profiles) or 'none'}")
-    try:
-        return msgspec.convert(profiles[name], _Profile)
-    except msgspec.ValidationError:
-        reject(f"the profile {name} in {path} must have `console` and `token`, both text")
-
-
-def _read_up_file() -> dict[str, str]:
-    """Content of the file. Empty if the file does not exist, if the file or its folder belongs to
-    another user, or if the console is not on this machine: the file could be part of a repository,
-    and its console would receive the credential of this user."""
-    try:
-        if UP_FILE.parent.lstat().st_uid != os.geteuid() or UP_FILE.lstat().st_uid != os.geteuid():
-            return {}
-        with UP_FILE.open() as file:
-            content = json.loads(file.read(_UP_FILE_CHARS))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError):
-        stop(f"{UP_FILE} cannot be read: run `make down`, then `make up DETACH=1`")
-    if not isinstance(content, dict) or not _is_local(content.get("console")):
-        return {}
-    return {name: value for name, value in content.items() if isinstance(value, str)}
-
-
-def _is_local(url: object) -> bool:
-    try:
-        address = parse_base_url(str(url)).address
-    except ValueError:
-        return False
-    return address is not None and address.is_loopback

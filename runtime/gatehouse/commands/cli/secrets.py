@@ -24,14 +24,8 @@ from gatehouse_client.models import OpenedItemView, OpenedSecret
 
 from gatehouse.commands.cli import end_to_end, retrieval_links, shapes
 from gatehouse.commands.cli.audit import trusted_keys
-from gatehouse.commands.cli.options import (
-    LOOPBACK,
-    RETRIES,
-    Output,
-    api_errors,
-    console_command,
-    is_url,
-)
+from gatehouse.commands.cli.connection import LOOPBACK, RETRIES, api_errors, is_url
+from gatehouse.commands.cli.options import Output, console_command
 from gatehouse.commands.cli.output import (
     count,
     note,

@@ -36,7 +36,7 @@ from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import OWNERS, Role, check, check_reach
 from gatehouse.core.token import ParsedToken, Pepper, build, key_id
 from gatehouse.core.token_scanner import redacted
-from gatehouse.features.keys.announcements import Announcements
+from gatehouse.features.keys.changes_in_valkey import Announcements
 from gatehouse.features.keys.fields import DEFAULT_SCOPES
 from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository
 from gatehouse.features.keys.schemas import CreateKey, KeyFilter, settings_of

@@ -3,18 +3,17 @@ decryption.
 """
 
 import hashlib
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from gatehouse.core.audit_events import AuditAction
-from gatehouse.core.errors import Forbidden, TooManyRequests, Unavailable
+from gatehouse.core.errors import Forbidden, Unavailable
 from gatehouse.core.token import is_base62
 from gatehouse.features.secrets import encryption
 from gatehouse.features.secrets.backend import Backend
-from gatehouse.features.secrets.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
+from gatehouse.features.secrets.denials import Denials, LinkNotFound
 from gatehouse.features.secrets.link_token import PATH_CHARS, LinkToken
 from gatehouse.features.secrets.models import (
     CLAIM_S,
@@ -30,26 +29,11 @@ from gatehouse.features.secrets.models import (
     SharingEvent,
     is_expired,
 )
-
-NETWORK_ATTEMPTS_MAX = 5
-LINK_ATTEMPTS_MAX = 20
-
-
-class PassphraseRequired(Forbidden):
-    code, title = "passphrase_required", "This link requires a passphrase"
-
-
-class WrongPassphrase(Forbidden):
-    code, title = "wrong_passphrase", "The passphrase is wrong"
-    tries_left = 0
+from gatehouse.features.secrets.passphrases import Passphrases
 
 
 class NotConfirmed(Forbidden):
     code, title = "not_confirmed", "The link was not opened by a person"
-
-
-class TooManyAttempts(TooManyRequests):
-    code, title = "too_many_attempts", "Too many wrong passphrases"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +82,7 @@ class LinkService:
         self._table = backend.table
         self._clock = backend.clock
         self._denials = Denials(backend, "recipient", AuditAction.LINK_DENIED)
+        self._passphrases = Passphrases(backend, self._denials)
 
     async def find(self, path: str) -> tuple[Secret, Link]:
         """Return the secret and the link for the public part of a link, so that the link's page can
@@ -143,7 +128,7 @@ class LinkService:
             raise await self._denials.error(token, client, "ended")
         if not (link.salt or confirmed):
             raise NotConfirmed
-        keys = await self._link_keys(link, token, passphrase, client)
+        keys = await self._passphrases.link_keys(link, token, passphrase, client)
         secret = await self._claim(secret, claim_id, token, client)
         content_key, items = await self._decrypt(secret, link.id, keys)
         return Opened(secret, secret.links[link.id], claim_id, client, content_key, items)
@@ -221,47 +206,6 @@ class LinkService:
     def _is_active(self, secret: Secret, link: Link) -> bool:
         unexpired = not is_expired(secret, self._clock.now())
         return secret.state == SecretState.ACTIVE and unexpired and link.state == LinkState.ACTIVE
-
-    async def _link_keys(
-        self, link: Link, token: LinkToken, passphrase: str, client: Client
-    ) -> encryption.LinkKeys:
-        """Return the keys of the link. Attempts are counted before the passphrase is checked,
-        including parallel guesses.
-
-        Raises PassphraseRequired, WrongPassphrase, TooManyAttempts.
-        """
-        if not link.salt:
-            return encryption.link_keys(token.secret, token.path)
-        if not passphrase:
-            raise PassphraseRequired
-        counters = {
-            f"passphrase:{token.path}:{client.network}": NETWORK_ATTEMPTS_MAX,
-            f"passphrase:{token.path}": LINK_ATTEMPTS_MAX,
-        }
-        now, taken, left = self._clock.now(), list[str](), LINK_ATTEMPTS_MAX
-        try:
-            for counter, limit in counters.items():
-                wait_s, remaining = await self._table.take_attempt(
-                    counter, limit=limit, window_s=ATTEMPT_WINDOW_S, now=now
-                )
-                if wait_s is not None:
-                    message = f"Too many wrong passphrases. Try again in {wait_s} s."
-                    raise TooManyAttempts(message, retry_after_s=wait_s)
-                taken.append(counter)
-                left = min(left, remaining)
-            key = await self._backend.passphrase_key(passphrase, link.salt)
-            keys = encryption.link_keys(token.secret, token.path, key)
-            if not hmac.compare_digest(keys.public_key, link.public_key):
-                taken.clear()
-                event = self._denials.event(token, client, "wrong passphrase")
-                await self._table.record(token.secret_id, event)
-                error = WrongPassphrase(f"{WrongPassphrase.title}. Tries left: {left}.")
-                error.tries_left = left
-                raise error
-        finally:  # only wrong passphrases count
-            for counter in taken:
-                await self._table.return_attempt(counter, window_s=ATTEMPT_WINDOW_S, now=now)
-        return keys
 
     async def _claim(
         self, secret: Secret, claim_id: str, token: LinkToken, client: Client

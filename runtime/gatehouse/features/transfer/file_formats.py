@@ -24,6 +24,14 @@ import msgspec
 from gatehouse.core.sealing import seal, unseal
 from gatehouse.core.token import Pepper
 
+#: Field names in `api_keys.json` that differ from those of Gatehouse.
+ALIASES = {
+    "created": "created_at",
+    "expires": "expires_at",
+    "rate_limit": "limits",
+    "active": "enabled",
+}
+
 
 class Entry(msgspec.Struct, frozen=True):
     """A member of the object. row: its number in the file, from 1."""

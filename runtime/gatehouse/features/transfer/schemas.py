@@ -16,19 +16,12 @@ from gatehouse.core.origin import parse_base_url
 from gatehouse.core.token import parse
 from gatehouse.features.keys.fields import KeySettings, Name, Scopes
 from gatehouse.features.keys.schemas import Limits
-from gatehouse.features.transfer.file_formats import Entry
+from gatehouse.features.transfer.file_formats import ALIASES, Entry
 from gatehouse.platform.web.fields import CoreName, Environment, Input
 from gatehouse.platform.web.validation import invalid, strings, validate
 
 _Row = TypeVar("_Row", bound=msgspec.Struct)
 
-#: Field names in `api_keys.json` that differ from those of Gatehouse.
-ALIASES = {
-    "created": "created_at",
-    "expires": "expires_at",
-    "rate_limit": "limits",
-    "active": "enabled",
-}
 _GUIDE = "see docs/guides/migrate.md"
 _DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
 

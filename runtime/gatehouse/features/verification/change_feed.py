@@ -34,7 +34,7 @@ from gatehouse.features.cores.repository import (
     CoreRegistry,
     core_record,
 )
-from gatehouse.features.keys.announcements import Announcement
+from gatehouse.features.keys.changes_in_valkey import Announcement
 from gatehouse.features.keys.repository import ID_GENERATIONS, RECORD_COLUMNS, key_record
 from gatehouse.features.verification.cache import KeyCache, Prefilter
 from gatehouse.platform.background import Background

@@ -8,7 +8,7 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyId, KeyRecord, KeyState
 from gatehouse.core.token_scanner import redacted
-from gatehouse.features.keys.announcements import Announcements, revoking
+from gatehouse.features.keys.changes_in_valkey import Announcements, revoking
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository
 from gatehouse.features.verification.cache import KeyCache

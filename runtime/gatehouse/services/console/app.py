@@ -28,7 +28,7 @@ from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.repository import SessionRepository
 from gatehouse.features.identity.service import Sessions
-from gatehouse.features.keys.announcements import COMMIT_S, Announcements
+from gatehouse.features.keys.changes_in_valkey import COMMIT_S, Announcements
 from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.notifications.repository import NotificationRepository

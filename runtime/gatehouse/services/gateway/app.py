@@ -27,8 +27,8 @@ from gatehouse.features.cores.credentials import REFRESH_S, Credentials
 from gatehouse.features.cores.reports import REPORT_S, InstanceTraffic
 from gatehouse.features.cores.repository import CoreRegistry, CoreRepository
 from gatehouse.features.cores.service import RegistrationService
-from gatehouse.features.keys.announcements import COMMIT_S, READ_S, Announcements
 from gatehouse.features.keys.canary import CanaryKey, canary_key
+from gatehouse.features.keys.changes_in_valkey import COMMIT_S, READ_S, Announcements
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.service import KeyService

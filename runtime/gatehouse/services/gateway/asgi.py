@@ -21,6 +21,7 @@ from gatehouse.platform.web.request import Refused, Reply, Request
 from gatehouse.services.gateway import refusals
 from gatehouse.services.gateway.clusters import ClusterFile
 from gatehouse.services.gateway.completions import Completions
+from gatehouse.services.gateway.cors import cors_headers
 
 #: Maximum number of characters of a path that are logged, and that are searched for a token: more
 #: than a token has that begins in the first part and is encoded.
@@ -28,16 +29,6 @@ _PATH_CHARS_LOGGED, _PATH_CHARS_SEARCHED = 200, 2048
 
 #: A path that is still percent-encoded after it was decoded this number of times is not logged.
 _ENCODINGS_MAX = 2
-
-#: Headers that a page can read in a response to a request with credentials, for which `*` is the
-#: name of a header (Fetch Standard, section 3.3.5), in addition to those that it can always read.
-_EXPOSED_HEADERS = b", ".join(
-    (
-        *(b"RateLimit", b"RateLimit-Policy", b"Retry-After", b"WWW-Authenticate", b"X-Request-ID"),
-        *(b"ETag", b"Location", b"Link", b"Allow", b"Content-Disposition", b"Content-Encoding"),
-        *(b"Content-Range", b"Accept-Ranges", b"Age", b"Date", b"Vary"),
-    )
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,21 +134,10 @@ class RequestContext(Request):
         Standard, section 3.2.3). Only a listed origin can use credentials of the browser.
         """
         self.settings = settings
-        self.response_headers = self._cors_headers() if settings.cors_origins else ()
-
-    def _cors_headers(self) -> list[asgi.Header]:
-        allowed = self.settings.cors_origins
-        headers, origin = [(b"vary", b"Origin")], ", ".join(self.values(b"origin"))
-        exposed = _EXPOSED_HEADERS
-        if origin in allowed:
-            headers.append((b"access-control-allow-credentials", b"true"))
-        elif origin and "*" in allowed:
-            origin, exposed = "*", b"*"
-        else:
-            return headers
-        headers.append((b"access-control-allow-origin", origin.encode("ascii")))
-        headers.append((b"access-control-expose-headers", exposed))
-        return headers
+        self.response_headers = ()
+        if settings.cors_origins:
+            origin = ", ".join(self.values(b"origin"))
+            self.response_headers = cors_headers(settings.cors_origins, origin)
 
     @property
     def core_of_host(self) -> str | None:

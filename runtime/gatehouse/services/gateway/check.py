@@ -36,7 +36,8 @@ from gatehouse.services.gateway.core_request import (
     removed_headers,
     sentence,
 )
-from gatehouse.services.gateway.credentials import authenticate, preflight_response, presented_token
+from gatehouse.services.gateway.cors import preflight_response
+from gatehouse.services.gateway.credentials import authenticate, presented_token
 
 SCOPE = "cores:read"
 TARGET_BYTES_MAX = 16_384

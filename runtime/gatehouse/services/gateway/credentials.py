@@ -26,7 +26,6 @@ from gatehouse.core.verification import (
     VerificationResult,
 )
 from gatehouse.features.verification.schemas import limit_headers
-from gatehouse.platform.web import asgi
 from gatehouse.platform.web.asgi import BEARER_CHALLENGE, Header
 from gatehouse.platform.web.request import Refused
 from gatehouse.services.gateway.asgi import RequestContext
@@ -127,22 +126,6 @@ def _check_site(context: RequestContext) -> None:
             "as a password. Send the key as `Authorization: Bearer <key>`, or add the origin to "
             "`cors_origins` of the Core."
         )
-
-
-def preflight_response(context: RequestContext) -> asgi.Response | None:
-    """The response to a preflight request of a page whose origin the Core declares, or None.
-    Browsers send preflight requests without a credential (Fetch Standard, section 4.8).
-    """
-    methods = context.values(b"access-control-request-method")
-    if context.method != "OPTIONS" or not methods or len(context.response_headers) < 2:
-        return None
-    names = ", ".join(context.values(b"access-control-request-headers"))
-    headers = [
-        (b"access-control-allow-methods", methods[0].encode("latin-1")),
-        (b"access-control-allow-headers", names.encode("latin-1")),
-        (b"access-control-max-age", b"7200"),
-    ]
-    return context.response(204, headers=headers)
 
 
 async def authenticate(

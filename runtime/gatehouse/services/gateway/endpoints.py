@@ -17,11 +17,11 @@ from gatehouse.platform.web import asgi
 from gatehouse.platform.web.request import Refused
 from gatehouse.platform.web.validation import decode_query
 from gatehouse.services.gateway.asgi import RequestContext
+from gatehouse.services.gateway.cors import preflight_response
 from gatehouse.services.gateway.credentials import (
     authenticate,
     challenge,
     key_headers,
-    preflight_response,
     presented_token,
 )
 

@@ -6,16 +6,13 @@ import re
 
 from gatehouse.core.errors import BadRequest, GatehouseError, NotFound
 from gatehouse.features.secrets.denials import LinkNotFound
-from gatehouse.features.secrets.links import (
-    LinkService,
-    NotConfirmed,
-    Opened,
-    OpenedItem,
+from gatehouse.features.secrets.links import LinkService, NotConfirmed, Opened, OpenedItem
+from gatehouse.features.secrets.models import Client
+from gatehouse.features.secrets.passphrases import (
     PassphraseRequired,
     TooManyAttempts,
     WrongPassphrase,
 )
-from gatehouse.features.secrets.models import Client
 from gatehouse.features.secrets.schemas import display_name
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.asgi import Response

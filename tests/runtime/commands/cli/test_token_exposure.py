@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from gatehouse.commands import cli
-from gatehouse.commands.cli import options, secrets
+from gatehouse.commands.cli import connection, secrets
 
 from tests.runtime.canaries import tokens
 from tests.runtime.commands.cli.conftest import Command
@@ -67,8 +67,8 @@ def parameters() -> Iterator[Parameter]:
 def test_token_in_any_argument_is_not_printed(
     bare: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (options, secrets):
-        monkeypatch.setattr(module, "RETRIES", replace(options.RETRIES, sleep=lambda _: None))
+    for module in (connection, secrets):
+        monkeypatch.setattr(module, "RETRIES", replace(connection.RETRIES, sleep=lambda _: None))
     tested, cycle = (
         [parameter for parameter in parameters() if parameter.command[0] not in SERVICES],
         tokens(),

@@ -11,13 +11,13 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadRequest, Conflict, PreconditionFailed
 from gatehouse.features.secrets.denials import LinkNotFound
 from gatehouse.features.secrets.link_token import LinkToken
-from gatehouse.features.secrets.links import (
+from gatehouse.features.secrets.models import Client
+from gatehouse.features.secrets.passphrases import (
     LINK_ATTEMPTS_MAX,
     NETWORK_ATTEMPTS_MAX,
     TooManyAttempts,
     WrongPassphrase,
 )
-from gatehouse.features.secrets.models import Client
 from gatehouse.features.secrets.schemas import FILES_MAX, OpenedSecret, UpdateSecret
 from gatehouse.features.secrets.service import NewItem
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from gatehouse.core.errors import BadRequest
-from gatehouse.features.transfer.file_formats import entries
-from gatehouse.features.transfer.schemas import ALIASES, ImportedKey, parse_core, parse_key
+from gatehouse.features.transfer.file_formats import ALIASES, entries
+from gatehouse.features.transfer.schemas import ImportedKey, parse_core, parse_key
 from hypothesis import assume, given
 from hypothesis import strategies as st
 

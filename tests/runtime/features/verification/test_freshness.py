@@ -5,7 +5,7 @@ import pytest
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.keys import KeyId, KeyRecord, KeyState
-from gatehouse.features.keys.announcements import Announcement
+from gatehouse.features.keys.changes_in_valkey import Announcement
 from gatehouse.features.verification.cache import KeyCache
 from gatehouse.features.verification.change_feed import Freshness, apply_announcement
 from hypothesis import given

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gatehouse.core.actor import RequestId
-from gatehouse.features.secrets.links import NETWORK_ATTEMPTS_MAX, WrongPassphrase
 from gatehouse.features.secrets.models import Client
+from gatehouse.features.secrets.passphrases import NETWORK_ATTEMPTS_MAX, WrongPassphrase
 from gatehouse.features.secrets.service import NewItem
 from gatehouse.platform.observability import Observer
 from playwright.async_api import Browser, Page, Route, expect

@@ -1,9 +1,7 @@
-"""Commands that connect to the database: `gatehouse migrate`, `gatehouse import` and `gatehouse
-export`.
+"""`gatehouse import` and `gatehouse export`.
 
-Import and export require the environment of the console (GATEHOUSE_DATABASE_URL, GATEHOUSE_PEPPER).
-Run both commands as one-off tasks from the task definition of the console, like `gatehouse
-migrate`.
+Both connect to the database and require the environment of the console (GATEHOUSE_DATABASE_URL,
+GATEHOUSE_PEPPER). Run them as one-off tasks from the task definition of the console.
 """
 
 import asyncio
@@ -28,8 +26,6 @@ from gatehouse.features.transfer.file_formats import MalformedFile
 from gatehouse.features.transfer.service import CheckedImport, ImportJob, open_transfer
 from gatehouse.platform import settings as configuration
 from gatehouse.platform.aws import object_storage
-from gatehouse.platform.db.migrations import runner
-from gatehouse.platform.db.pool import database
 from gatehouse.platform.settings import Settings
 
 #: Maximum number of invalid rows that are printed.
@@ -40,41 +36,8 @@ _ACTOR = Actor(type="system", id="command")
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(migrate)
     app.command(name="import")(import_)
     app.command()(export)
-
-
-def migrate(
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="Change nothing. Exit with code 1 if migrations are pending."),
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Migrate the database schema to the version of this release. Waits while another migration is
-    running.
-
-    GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must specify the
-    database owner.
-
-    Example: gatehouse migrate --check
-    """
-    access = database(configuration.load())
-    outcome = asyncio.run(runner.status(access) if check else runner.migrate(access))
-    if as_json:
-        print_json(outcome)
-    else:
-        for step in outcome.steps:
-            print(f"applied {step.revision}  {step.title}", flush=True)
-        state = (
-            f"{len(outcome.pending)} pending: {', '.join(outcome.pending)}"
-            if outcome.pending
-            else "up to date"
-        )
-        print(f"{access.database} at {access.address} is at {outcome.revision}: {state}")
-    if check and outcome.pending:
-        sys.exit(FAILED)
 
 
 def import_(

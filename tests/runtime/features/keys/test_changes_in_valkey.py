@@ -14,9 +14,9 @@ from gatehouse.core.keys import Key, KeyId, KeyState, RateLimit
 from gatehouse.core.roles import OWNERS, Role
 from gatehouse.core.sealing import seal
 from gatehouse.core.token import Pepper
-from gatehouse.features.keys import announcements as module
+from gatehouse.features.keys import changes_in_valkey as module
 from gatehouse.features.keys import service
-from gatehouse.features.keys.announcements import NAME, PURPOSE, Announcement, Announcements
+from gatehouse.features.keys.changes_in_valkey import NAME, PURPOSE, Announcement, Announcements
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.service import KeyService
 from gatehouse.platform.redis.connection import Redis
@@ -107,7 +107,7 @@ async def test_without_valkey_the_bound_is_that_of_an_outage(closed_port: int) -
     assert announcements.age_ms() > 1_000_000
 
 
-@pytest.mark.bound("keys.announcements:CALL_TIMEOUT_S")
+@pytest.mark.bound("keys.changes_in_valkey:CALL_TIMEOUT_S")
 async def test_silent_valkey_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CALL_TIMEOUT_S", 0.05)
     with silent_server() as port:
@@ -150,7 +150,7 @@ async def test_lost_announcements_are_added_again(process: Process, redis: Redis
     assert revoked(later) == {RECORD.id}
 
 
-@pytest.mark.bound("keys.announcements:ANNOUNCEMENTS_MAX")
+@pytest.mark.bound("keys.changes_in_valkey:ANNOUNCEMENTS_MAX")
 async def test_number_of_announcements_is_bounded(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
