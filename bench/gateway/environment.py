@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import asyncpg
 import psutil
 from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import Pepper, build
+from gatehouse.core.tokens.token import Pepper, build
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import login
 from gatehouse.platform.envoy import process

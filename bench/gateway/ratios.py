@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import Pepper, build
+from gatehouse.core.tokens.token import Pepper, build
 from rich.console import Console
 from rich.table import Table
 

@@ -15,7 +15,7 @@ from components.iam.resource_policies import log_delivery_policy
 
 TOKEN_CHARS = 43
 KEY_BODY_CHARS = 61
-"""Length of the base62 part of an API key (`gatehouse.core.token`). A test compares both values."""
+"""Length of the base62 part of an API key (core/tokens/token.py). A test compares both values."""
 
 MANAGED_IDENTIFIERS = (
     "AwsSecretKey",

@@ -7,7 +7,7 @@ import base64
 import json
 import secrets
 
-from gatehouse.core.token import ALPHABET, SECRET_CHARS, checksum
+from gatehouse.core.tokens.token import ALPHABET, SECRET_CHARS, checksum
 from gatehouse.platform.settings import Settings
 
 

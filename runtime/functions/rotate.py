@@ -33,8 +33,8 @@ CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
 GENERATIONS_MAX = {"pepper": 100, "session-key": 3}
 GENERATION_BYTES = 32
 CANARY_KEY = "canary-key"
-#: Copies of constants in runtime/gatehouse/core/token.py, because this file is deployed alone. A
-#: test compares them.
+#: Copies of constants in core/tokens/token.py, because this file is deployed alone. A test compares
+#: them.
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 STEM_CHARS, MARK_CHARS = 8, 4
 TOKEN_SECRET_CHARS = 43

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from gatehouse.core.clock import Clock
 from gatehouse.core.roles import Role
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow, Client
 from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.models import Identity

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from gatehouse.core.token import checksum
-from gatehouse.core.token_scanner import CORE_PREFIX, SESSION_PREFIX, Kind
+from gatehouse.core.tokens.token import checksum
+from gatehouse.core.tokens.token_scanner import CORE_PREFIX, SESSION_PREFIX, Kind
 from gatehouse.features.notifications.models import webhook_secret_text
 from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.platform.web.endpoint import Endpoint

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from gatehouse.core import imported_tokens
 from gatehouse.core.clock import Clock
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens import imported_tokens
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.settings import Settings, load

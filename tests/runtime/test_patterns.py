@@ -27,7 +27,7 @@ CATEGORIES = {"CATEGORY_DIGIT": "0", "CATEGORY_WORD": "a", "CATEGORY_SPACE": " "
 #: are plain text.
 LOCAL = "<local>"
 LOCAL_MODULES = {
-    "gatehouse.core.header_names",
+    "gatehouse.core.http.header_names",
     "gatehouse.platform.web.validation",
     "gatehouse.platform.settings",
     "gatehouse.features.secrets.link_token",

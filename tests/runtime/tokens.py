@@ -3,7 +3,7 @@
 import secrets
 
 from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import ParsedToken, Pepper, build
+from gatehouse.core.tokens.token import ParsedToken, Pepper, build
 
 _PEPPER = Pepper({1: secrets.token_bytes(32)}, 1)
 

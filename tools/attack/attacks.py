@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-from gatehouse.core.token_scanner import redacted
+from gatehouse.core.tokens.token_scanner import redacted
 
 from tools.attack.cases import (
     AMBIGUOUS_HEADERS,

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import unquote_to_bytes
 
-from gatehouse.core import forwarding, header_names, http_signatures, imported_tokens, token
-from gatehouse.core import token_scanner as scanner
-from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.errors import GatehouseError
+from gatehouse.core.http import forwarding, header_names, http_signatures
+from gatehouse.core.http.addresses import ClientAddresses
+from gatehouse.core.tokens import imported_tokens, token
+from gatehouse.core.tokens import token_scanner as scanner
 from gatehouse.core.verification import SignedRequest
 from gatehouse.features.cores.schemas import decode_lease
 from gatehouse.features.keys.schemas import CreateKey, ListKeys

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gatehouse.core.addresses import allows
+from gatehouse.core.http.addresses import allows
 from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState
 from gatehouse.core.verification import (
     VALID,

@@ -14,7 +14,7 @@ from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.errors import BadRequest, Conflict, Problem
 from gatehouse.core.key_fields import Purge
 from gatehouse.core.keys import KEY_FIELDS, Credits, Key, KeyChange, KeyFields, KeyState, key_fields
-from gatehouse.core.token import NULL_DIGEST
+from gatehouse.core.tokens.token import NULL_DIGEST
 
 #: Maximum time, in seconds, until a key expires: ten years.
 TTL_S_MAX = 10 * 365 * 86_400

@@ -11,7 +11,7 @@ import msgspec
 
 from gatehouse.core.audit_events import AuditEvent, Details
 from gatehouse.core.clock import to_datetime
-from gatehouse.core.token_scanner import redacted
+from gatehouse.core.tokens.token_scanner import redacted
 from gatehouse.platform.db.pool import Connection
 from gatehouse.platform.db.statements import placeholders
 

@@ -1,4 +1,4 @@
-"""Resolves host names, and checks every address before a connection (core/origin.py)."""
+"""Resolves host names, and checks every address before a connection (core/http/origin.py)."""
 
 import asyncio
 import ipaddress
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
-from gatehouse.core.addresses import Network, is_address
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.origin import BaseUrl, rejection
+from gatehouse.core.http.addresses import Network, is_address
+from gatehouse.core.http.origin import BaseUrl, rejection
 
 RESOLVE_TIMEOUT_S = 3.0
 

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from gatehouse.core import token as apikey
 from gatehouse.core.keys import KeyEnvironment
+from gatehouse.core.tokens import token as apikey
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from gatehouse.core.addresses import HOPS_MAX, ClientAddresses
+from gatehouse.core.http.addresses import HOPS_MAX, ClientAddresses
 
 
 def test_client_has_no_zone() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from gatehouse.core.addresses import allows, is_address, network, parse_address
 from gatehouse.core.decision import evaluate, evaluate_limits, for_public
+from gatehouse.core.http.addresses import allows, is_address, network, parse_address
 from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState, RateLimit
 from gatehouse.core.verification import (
     Code,

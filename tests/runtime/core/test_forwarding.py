@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from gatehouse.core.cores import CoreSettings
-from gatehouse.core.forwarding import (
+from gatehouse.core.http.forwarding import (
     CORE_NAME,
     CorePath,
     cookies_for_core,
@@ -14,7 +14,7 @@ from gatehouse.core.forwarding import (
     core_path,
     without_console_cookies,
 )
-from gatehouse.core.header_names import _NAMES_MAX, forwarded_names
+from gatehouse.core.http.header_names import _NAMES_MAX, forwarded_names
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,8 +3,8 @@
 from fractions import Fraction
 
 import msgspec
-from gatehouse.core import gcra
 from gatehouse.core.keys import RateLimit
+from gatehouse.core.limits import gcra
 from gatehouse.core.verification import RateLimitState
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,8 +9,8 @@ import http_sf
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.core import http_signatures as signature
-from gatehouse.core.http_signatures import SignatureError, VerifiedSignature
+from gatehouse.core.http import http_signatures as signature
+from gatehouse.core.http.http_signatures import SignatureError, VerifiedSignature
 from gatehouse.core.verification import SignedRequest
 from hypothesis import given
 from hypothesis import strategies as st

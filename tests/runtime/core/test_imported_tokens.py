@@ -1,14 +1,14 @@
 """Tokens of imported keys."""
 
 import pytest
-from gatehouse.core.imported_tokens import (
+from gatehouse.core.tokens.imported_tokens import (
     SCHEME,
     ImportedKeyIds,
     imported_key_id,
     is_token,
     material,
 )
-from gatehouse.core.token import Pepper, is_marked
+from gatehouse.core.tokens.token import Pepper, is_marked
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,9 +3,16 @@
 from fractions import Fraction
 
 import pytest
-from gatehouse.core import gcra
 from gatehouse.core.keys import RateLimit
-from gatehouse.core.ledger import FAMILIES_MAX, UNITS_MAX, Counter, Families, Family, allowance
+from gatehouse.core.limits import gcra
+from gatehouse.core.limits.ledger import (
+    FAMILIES_MAX,
+    UNITS_MAX,
+    Counter,
+    Families,
+    Family,
+    allowance,
+)
 from gatehouse.core.verification import Charge
 from hypothesis import given
 from hypothesis import strategies as st

@@ -3,7 +3,7 @@
 import ipaddress
 
 import pytest
-from gatehouse.core.origin import parse_base_url, rejection
+from gatehouse.core.http.origin import parse_base_url, rejection
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,8 +1,8 @@
 """Sealed values open only under their purpose and context."""
 
 import pytest
-from gatehouse.core.sealing import seal, unseal
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.sealing import seal, unseal
+from gatehouse.core.tokens.token import Pepper
 from hypothesis import given
 from hypothesis import strategies as st
 

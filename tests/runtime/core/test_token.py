@@ -5,7 +5,15 @@ import hmac
 import pytest
 from gatehouse.core.errors import SettingsError
 from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import ALPHABET, Pepper, base62, build, checksum, parse, read_pepper
+from gatehouse.core.tokens.token import (
+    ALPHABET,
+    Pepper,
+    base62,
+    build,
+    checksum,
+    parse,
+    read_pepper,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr

@@ -4,8 +4,8 @@ import base64
 import json
 
 import pytest
-from gatehouse.core.token import checksum
-from gatehouse.core.token_scanner import _HEADER_BYTES_MAX, Kind, find, has_token, redacted
+from gatehouse.core.tokens.token import checksum
+from gatehouse.core.tokens.token_scanner import _HEADER_BYTES_MAX, Kind, find, has_token, redacted
 from hypothesis import given
 from hypothesis import strategies as st
 

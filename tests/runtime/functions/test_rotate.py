@@ -10,8 +10,8 @@ from typing import Any
 
 import boto3
 import pytest
-from gatehouse.core import token as apikey
 from gatehouse.core.keys import KeyEnvironment
+from gatehouse.core.tokens import token as apikey
 from moto import mock_aws
 from pydantic import SecretStr
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.origin import parse_base_url
+from gatehouse.core.http.origin import parse_base_url
 from gatehouse.platform import resolver as resolvers
 from gatehouse.platform.resolver import SystemResolver
 

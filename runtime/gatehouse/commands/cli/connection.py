@@ -16,9 +16,9 @@ from gatehouse_client import ApiError, ConsoleClient, Retries
 
 from gatehouse.commands.cli.output import reject, stop
 from gatehouse.core.errors import BadRequest, GatehouseError, Problem
-from gatehouse.core.imported_tokens import TOKEN_CHARS_MAX
+from gatehouse.core.http.origin import parse_base_url
 from gatehouse.core.notation import is_visible_ascii
-from gatehouse.core.origin import parse_base_url
+from gatehouse.core.tokens.imported_tokens import TOKEN_CHARS_MAX
 
 #: Names and addresses of this machine.
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})

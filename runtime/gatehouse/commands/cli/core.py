@@ -19,7 +19,7 @@ from gatehouse.commands.cli.output import note, reject
 from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.cores import CoreSettings
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.forwarding import CORE_NAME
+from gatehouse.core.http.forwarding import CORE_NAME
 from gatehouse.features.cores.schemas import (
     DRAIN_S_DEFAULT,
     DRAIN_S_MAX,

@@ -18,8 +18,9 @@ from gatehouse.commands.cli.output import (
     reject,
 )
 from gatehouse.commands.cli.shapes import Form, parameters, request
-from gatehouse.core import imported_tokens, notation, token_scanner
+from gatehouse.core import notation
 from gatehouse.core.keys import key_fields
+from gatehouse.core.tokens import imported_tokens, token_scanner
 from gatehouse.features.keys.schemas import (
     ChangedKey,
     CreatedKey,

@@ -17,7 +17,7 @@ from gatehouse.commands.cli.output import Column, count, note, print_items, prin
 from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.features import FEATURES
-from gatehouse.core.forwarding import CORE_NAME
+from gatehouse.core.http.forwarding import CORE_NAME
 from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
 from gatehouse.features.identity.schemas import CreatedSignInLink
 from gatehouse.features.operations.schemas import (

@@ -17,8 +17,8 @@ from gatehouse.commands.cli.connection import (
     connect,
 )
 from gatehouse.commands.cli.output import JsonOption, OutputOption, print_json, reject, set_form
-from gatehouse.core import token as tokens
 from gatehouse.core.notation import duration_s
+from gatehouse.core.tokens import token as tokens
 
 KeyIdArgument = Annotated[
     str,

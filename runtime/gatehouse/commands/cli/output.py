@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from gatehouse.core.errors import BadRequest, GatehouseError, SettingsError
-from gatehouse.core.token_scanner import redacted
+from gatehouse.core.tokens.token_scanner import redacted
 
 FAILED = 1
 USAGE = 2

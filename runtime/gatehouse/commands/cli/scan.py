@@ -22,7 +22,7 @@ from gatehouse.commands.cli.output import (
     printable,
     reject,
 )
-from gatehouse.core.token_scanner import Kind, Match, find, redacted
+from gatehouse.core.tokens.token_scanner import Kind, Match, find, redacted
 
 #: Larger files are skipped with a note. Larger standard input is an error.
 FILE_BYTES_MAX = 10 * 1024 * 1024

@@ -39,7 +39,7 @@ from gatehouse.commands.cli.output import (
 )
 from gatehouse.commands.cli.shapes import parameters
 from gatehouse.core.errors import BadRequest
-from gatehouse.core.token import is_base62
+from gatehouse.core.tokens.token import is_base62
 from gatehouse.features.requests.schemas import CreatedSecretRequest, CreateSecretRequest
 from gatehouse.features.secrets import link_token
 from gatehouse.features.secrets.deletion_receipt import is_signed

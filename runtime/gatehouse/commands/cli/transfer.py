@@ -19,7 +19,7 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadRequest
-from gatehouse.core.token import key_id
+from gatehouse.core.tokens.token import key_id
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.transfer import file_formats
 from gatehouse.features.transfer.file_formats import MalformedFile

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gatehouse.core.actor import Actor, RequestId
-from gatehouse.core.addresses import network_of
 from gatehouse.core.audit_chain import Checkpoint, is_signed, public_keys, signed_bytes
 from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Conflict, NotFound, Unavailable
+from gatehouse.core.http.addresses import network_of
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.schemas import AuditStatus, checkpoint_view
 from gatehouse.platform.aws import object_storage

@@ -7,7 +7,7 @@ from typing import NewType
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.cores import CoreName, CoreRecord
 from gatehouse.core.errors import NotFound
-from gatehouse.core.forwarding import CORE_NAME
+from gatehouse.core.http.forwarding import CORE_NAME
 from gatehouse.core.roles import AUDITORS, OPERATORS
 from gatehouse.features.cores.reports import Reports
 from gatehouse.features.cores.repository import CoreRepository

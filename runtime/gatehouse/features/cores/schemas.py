@@ -8,8 +8,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.cores import DEFAULT_INSTANCE, LEASE_S_DEFAULT, CoreSettings
-from gatehouse.core.origin import URL_CHARS_MAX
-from gatehouse.core.token_scanner import CORE_PREFIX
+from gatehouse.core.http.origin import URL_CHARS_MAX
+from gatehouse.core.tokens.token_scanner import CORE_PREFIX
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     Cursor,

@@ -12,7 +12,6 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from gatehouse.core.actor import Actor
-from gatehouse.core.addresses import Network
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock, rfc3339
 from gatehouse.core.cores import DEFAULT_INSTANCE, ECHO, LEASE_S_DEFAULT, CoreName, CoreRecord
@@ -24,13 +23,14 @@ from gatehouse.core.errors import (
     Problem,
     Unavailable,
 )
-from gatehouse.core.forwarding import CORE_NAME, flaw
-from gatehouse.core.header_names import is_set_by_gateway
+from gatehouse.core.http.addresses import Network
+from gatehouse.core.http.forwarding import CORE_NAME, flaw
+from gatehouse.core.http.header_names import is_set_by_gateway
+from gatehouse.core.http.origin import parse_base_url, rejection
 from gatehouse.core.keys import KeyEnvironment, KeyId
 from gatehouse.core.notation import base64url
-from gatehouse.core.origin import parse_base_url, rejection
-from gatehouse.core.token import Pepper
-from gatehouse.core.token_scanner import CORE_PREFIX
+from gatehouse.core.tokens.token import Pepper
+from gatehouse.core.tokens.token_scanner import CORE_PREFIX
 from gatehouse.features.cores.credentials import Credential
 from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.cores.schemas import URL_FIX, DrainCore, Lease, LeaseRequest

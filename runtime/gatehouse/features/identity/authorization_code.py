@@ -25,7 +25,7 @@ import msgspec
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.notation import base64url
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.identity.issuer import Metadata, request
 from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider, instant

@@ -6,9 +6,9 @@ from gatehouse.core.actor import ActorType, Session
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Forbidden, NotFound
 from gatehouse.core.features import SESSIONS
-from gatehouse.core.forwarding import CONSOLE_COOKIE
+from gatehouse.core.http.forwarding import CONSOLE_COOKIE
 from gatehouse.core.roles import ANY_ROLE, Role
-from gatehouse.core.token import key_id
+from gatehouse.core.tokens.token import key_id
 from gatehouse.features.identity.schemas import (
     CODE_FRAGMENT,
     CreatedSignInLink,

@@ -25,8 +25,8 @@ from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
 from gatehouse.core.notation import base64url
 from gatehouse.core.roles import Role
-from gatehouse.core.token import ID_CHARS, Pepper, base62
-from gatehouse.core.token_scanner import RANDOM_CHARS, SESSION_PREFIX, SIGN_IN, redacted
+from gatehouse.core.tokens.token import ID_CHARS, Pepper, base62
+from gatehouse.core.tokens.token_scanner import RANDOM_CHARS, SESSION_PREFIX, SIGN_IN, redacted
 from gatehouse.features.identity.models import SignInLink
 from gatehouse.features.identity.repository import SessionRepository
 from gatehouse.platform.settings import ConsoleSettings

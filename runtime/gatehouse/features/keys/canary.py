@@ -15,7 +15,7 @@ from gatehouse.core.errors import Conflict
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.core.lifecycle import Action, creation_details
 from gatehouse.core.roles import Role
-from gatehouse.core.token import ParsedToken, id_generation, is_marked, parse
+from gatehouse.core.tokens.token import ParsedToken, id_generation, is_marked, parse
 from gatehouse.features.keys.schemas import CreateKey, KeyFilter
 from gatehouse.features.keys.service import KeyService
 

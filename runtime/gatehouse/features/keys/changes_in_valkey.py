@@ -25,8 +25,8 @@ from gatehouse.core.clock import Clock, age_ms, monotonic
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import Key, KeyChange, KeyId, KeyRecord, LockedKey
 from gatehouse.core.lifecycle import Action
-from gatehouse.core.sealing import seal, unseal
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.sealing import seal, unseal
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository
 from gatehouse.platform.redis.connection import Redis
 from gatehouse.platform.web.fields import Effective

@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from msgspec import Meta
 
-from gatehouse.core.addresses import network
-from gatehouse.core.http_signatures import read_public_key
+from gatehouse.core.http.addresses import network
+from gatehouse.core.http.http_signatures import read_public_key
 from gatehouse.core.keys import key_fields
 from gatehouse.core.lifecycle import TTL_S_MAX
-from gatehouse.core.token import ID_CHARS
+from gatehouse.core.tokens.token import ID_CHARS
 from gatehouse.platform.web.fields import (
     CORES_MAX,
     SCOPES_MAX,

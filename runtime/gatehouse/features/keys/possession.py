@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import OWN_SCHEME, Key, KeyId, KeyRecord
-from gatehouse.core.token import Pepper, parse, proves_possession
+from gatehouse.core.tokens.imported_tokens import ImportedKeyIds
+from gatehouse.core.tokens.token import Pepper, parse, proves_possession
 from gatehouse.features.keys.repository import KeyRepository
 
 AnyKey = TypeVar("AnyKey", bound=KeyRecord)

@@ -33,7 +33,7 @@ from gatehouse.core.keys import (
     Update,
     can_manage_keys,
 )
-from gatehouse.core.token import ID_CHARS
+from gatehouse.core.tokens.token import ID_CHARS
 from gatehouse.features.keys.conditions import (
     CAN_BE_UPDATED,
     CAN_MANAGE_KEYS,

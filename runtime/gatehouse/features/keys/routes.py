@@ -16,7 +16,7 @@ from gatehouse.core.roles import (
     READERS,
     Role,
 )
-from gatehouse.core.token import id_start, is_marked, key_id
+from gatehouse.core.tokens.token import id_start, is_marked, key_id
 from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.repository import KeyPosition
 from gatehouse.features.keys.schemas import (

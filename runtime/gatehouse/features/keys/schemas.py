@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gatehouse.core.addresses import network
-from gatehouse.core.http_signatures import read_public_key
-from gatehouse.core.imported_tokens import TOKEN_CHARS_MAX
+from gatehouse.core.http.addresses import network
+from gatehouse.core.http.http_signatures import read_public_key
 from gatehouse.core.keys import OWN_SCHEME, Credits, Key, KeyEnvironment, RateLimit, key_fields
 from gatehouse.core.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
+from gatehouse.core.tokens.imported_tokens import TOKEN_CHARS_MAX
 from gatehouse.features.keys.fields import (
     NAME_CHARS_MAX,
     SEARCH,

@@ -34,8 +34,8 @@ from gatehouse.core.keys import (
 )
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import OWNERS, Role, check, check_reach
-from gatehouse.core.token import ParsedToken, Pepper, build, key_id
-from gatehouse.core.token_scanner import redacted
+from gatehouse.core.tokens.token import ParsedToken, Pepper, build, key_id
+from gatehouse.core.tokens.token_scanner import redacted
 from gatehouse.features.keys.changes_in_valkey import Announcements
 from gatehouse.features.keys.fields import DEFAULT_SCOPES
 from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository

@@ -14,8 +14,8 @@ from typing import Literal
 import msgspec
 
 from gatehouse.core.audit_events import AuditAction, DescribedStr
-from gatehouse.core.token import Pepper
-from gatehouse.core.token_scanner import WEBHOOK_PREFIX
+from gatehouse.core.tokens.token import Pepper
+from gatehouse.core.tokens.token_scanner import WEBHOOK_PREFIX
 
 
 class NotificationEvent(DescribedStr):

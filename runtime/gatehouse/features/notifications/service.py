@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 import httpx
 
 from gatehouse.core.actor import Actor
-from gatehouse.core.addresses import Network
 from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import BadRequest, NotFound, Problem, Unavailable
+from gatehouse.core.http.addresses import Network
+from gatehouse.core.http.origin import BaseUrl, parse_base_url, rejection
 from gatehouse.core.notation import is_visible_ascii
-from gatehouse.core.origin import BaseUrl, parse_base_url, rejection
-from gatehouse.core.token import ID_CHARS, Pepper, base62
+from gatehouse.core.tokens.token import ID_CHARS, Pepper, base62
 from gatehouse.features.notifications.emails import Email, email
 from gatehouse.features.notifications.models import (
     EMAIL,

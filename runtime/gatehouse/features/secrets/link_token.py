@@ -18,7 +18,7 @@ from typing import Literal, Self
 
 import msgspec
 
-from gatehouse.core.token import SECRET_CHARS, base62
+from gatehouse.core.tokens.token import SECRET_CHARS, base62
 from gatehouse.features.secrets.models import ID_CHARS, LINK_CHARS
 
 PATH_CHARS = ID_CHARS + LINK_CHARS

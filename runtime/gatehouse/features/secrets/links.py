@@ -10,7 +10,7 @@ import msgspec
 
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Forbidden, Unavailable
-from gatehouse.core.token import is_base62
+from gatehouse.core.tokens.token import is_base62
 from gatehouse.features.secrets import encryption
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.denials import Denials, LinkNotFound

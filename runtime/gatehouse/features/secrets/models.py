@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 import msgspec
 
 from gatehouse.core.actor import Actor, RequestId
-from gatehouse.core.addresses import network_of
 from gatehouse.core.audit_events import AuditEvent
+from gatehouse.core.http.addresses import network_of
 
 TTL_S_DEFAULT = 72 * 3600
 TTL_S_MIN = 300

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.token import SECRET_CHARS
+from gatehouse.core.tokens.token import SECRET_CHARS
 from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.features.secrets.models import (
     FILES_BYTES_MAX,

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Conflict, NotFound, PreconditionFailed, Unavailable
-from gatehouse.core.token import is_base62
+from gatehouse.core.tokens.token import is_base62
 from gatehouse.features.secrets import encryption
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.link_token import LinkToken, new_id

@@ -21,8 +21,8 @@ from typing import Any
 
 import msgspec
 
-from gatehouse.core.sealing import seal, unseal
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.sealing import seal, unseal
+from gatehouse.core.tokens.token import Pepper
 
 #: Field names in `api_keys.json` that differ from those of Gatehouse.
 ALIASES = {

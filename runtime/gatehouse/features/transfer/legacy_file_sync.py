@@ -12,9 +12,9 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import BadRequest, GatehouseError, NotFound, Unavailable
-from gatehouse.core.imported_tokens import ids_of, is_token, material
 from gatehouse.core.keys import KeyId
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.imported_tokens import ids_of, is_token, material
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.transfer.file_formats import without
 from gatehouse.features.transfer.repository import RemovalRepository
 from gatehouse.platform.aws import object_storage

@@ -9,11 +9,12 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from gatehouse.core import imported_tokens, notation, token_scanner
+from gatehouse.core import notation
 from gatehouse.core.errors import BadRequest, Problem
+from gatehouse.core.http.origin import parse_base_url
 from gatehouse.core.keys import key_fields
-from gatehouse.core.origin import parse_base_url
-from gatehouse.core.token import parse
+from gatehouse.core.tokens import imported_tokens, token_scanner
+from gatehouse.core.tokens.token import parse
 from gatehouse.features.keys.fields import KeySettings, Name, Scopes
 from gatehouse.features.keys.schemas import Limits
 from gatehouse.features.transfer.file_formats import ALIASES, Entry

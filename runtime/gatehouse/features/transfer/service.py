@@ -2,9 +2,9 @@
 written.
 
 An invalid row prevents the import, unless invalid rows are skipped. The ID of a key is derived from
-its token and a pepper generation (core/imported_tokens.py). A key that exists under any generation
-is not inserted again, so a repeated import inserts only what is missing, for example after an
-interruption.
+its token and a pepper generation (core/tokens/imported_tokens.py). A key that exists under any
+generation is not inserted again, so a repeated import inserts only what is missing, for example
+after an interruption.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from functools import cached_property
 
 import msgspec
 
-from gatehouse.core import imported_tokens
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
 from gatehouse.core.cores import IMPORTED_INSTANCE, CoreName, CoreRecord
 from gatehouse.core.errors import BadRequest, Problem, Unavailable
 from gatehouse.core.keys import Key, KeyId, KeyState
-from gatehouse.core.token import read_pepper
+from gatehouse.core.tokens import imported_tokens
+from gatehouse.core.tokens.token import read_pepper
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.transfer.file_formats import Entry, entries
 from gatehouse.features.transfer.repository import ExportRepository, ImportRepository

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from gatehouse.core.keys import KeyId, KeyRecord, KeyState
-from gatehouse.core.token import Pepper, is_marked
+from gatehouse.core.tokens.token import Pepper, is_marked
 
 #: Maximum number of cached unknown IDs. This separate bound prevents guessed IDs from evicting
 #: records of real keys.
@@ -155,9 +155,9 @@ def _newer(current: KeyRecord | None, candidate: KeyRecord | None) -> KeyRecord 
 class Prefilter:
     """Rejects IDs that cannot have been issued, so that guessed IDs cause no database queries.
 
-    IDs of new keys contain a keyed mark (core/token.py). IDs without a mark, and IDs with a mark
-    under a pepper generation that is no longer available, cannot be checked. While a key with such
-    an ID exists, every ID is looked up. `add` is called for every ID generation in the database.
+    IDs of new keys contain a keyed mark (core/tokens/token.py). IDs without a mark, and IDs with a
+    mark under a pepper generation that is no longer available, cannot be checked. While a key with
+    such an ID exists, every ID is looked up. `add` is called for every ID generation in the database.
     """
 
     pepper: Pepper

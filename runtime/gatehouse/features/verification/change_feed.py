@@ -25,8 +25,8 @@ import asyncpg
 
 from gatehouse.core.clock import NEVER_MS, Clock, age_ms, monotonic, to_seconds
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.imported_tokens import ImportedKeyIds
 from gatehouse.core.keys import KeyId, KeyRecord
+from gatehouse.core.tokens.imported_tokens import ImportedKeyIds
 from gatehouse.features.cores.repository import COLUMNS as CORE_COLUMNS
 from gatehouse.features.cores.repository import (
     EXTEND_LEASES,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gatehouse.core import decision
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.header_names import forwarded_names
+from gatehouse.core.http.header_names import forwarded_names
 from gatehouse.core.keys import Credits, Key, KeyEnvironment, KeyRecord, RateLimit
 from gatehouse.core.verification import Charge, Code, RateLimitState, VerificationRequest
 from gatehouse.features.cores.repository import CoreRepository

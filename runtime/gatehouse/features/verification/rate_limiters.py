@@ -1,5 +1,5 @@
-"""Counts requests against rate limits: in the memory of each worker first (core/ledger.py), and in
-Redis or Valkey afterwards, across workers.
+"""Counts requests against rate limits: in the memory of a worker first (core/limits/ledger.py), and
+in Redis or Valkey afterwards, across workers.
 
 A worker reports what it has allowed after EXCHANGE_S at most, and earlier if that is half of its
 share of a limit. One script call reports many key families, and the reply contains the counters,
@@ -22,9 +22,9 @@ from itertools import islice
 
 import msgspec
 
-from gatehouse.core import gcra
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.ledger import Counter, Families, Family, steps
+from gatehouse.core.limits import gcra
+from gatehouse.core.limits.ledger import Counter, Families, Family, steps
 from gatehouse.core.verification import Charge, RateLimitState
 from gatehouse.platform.redis.connection import Redis
 from gatehouse.platform.settings import OnError
@@ -45,7 +45,7 @@ START_TIMEOUT_S = 2.0
 FORGET_TIMEOUT_S = 10.0
 
 # ARGV[1] contains the entries in MessagePack: whether Redis decides on the entry, or it has been
-# allowed; and the units, `room` and `interval_us` of each limit (core/gcra.py, whose functions
+# allowed; and the units, `room` and `interval_us` of each limit (core/limits/gcra.py; its functions
 # `checked` and `counted` are repeated here). KEYS contains the counters in the same order, each of
 # which is a theoretical arrival time and `unit_us`. The script returns `ahead_us` and `unit_us` of
 # each limit, in MessagePack: before the entry if Redis decides, otherwise after it. Times are

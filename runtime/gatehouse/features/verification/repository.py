@@ -15,7 +15,7 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyId, KeyRecord
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.core.verification import CreditState
 from gatehouse.features.keys.repository import RECORD_COLUMNS, KeyRepository, key_record
 from gatehouse.features.verification.cache import KeyCache

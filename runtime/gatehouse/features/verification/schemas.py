@@ -12,11 +12,11 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from gatehouse.core.addresses import is_address
 from gatehouse.core.clock import rfc3339, rounded
-from gatehouse.core.http_signatures import SignatureError
-from gatehouse.core.imported_tokens import TOKEN_CHARS_MAX
+from gatehouse.core.http.addresses import is_address
+from gatehouse.core.http.http_signatures import SignatureError
 from gatehouse.core.keys import RateLimit
+from gatehouse.core.tokens.imported_tokens import TOKEN_CHARS_MAX
 from gatehouse.core.verification import (
     Code,
     RateLimitState,

@@ -7,7 +7,7 @@ from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyId, KeyRecord, KeyState
-from gatehouse.core.token_scanner import redacted
+from gatehouse.core.tokens.token_scanner import redacted
 from gatehouse.features.keys.changes_in_valkey import Announcements, revoking
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository

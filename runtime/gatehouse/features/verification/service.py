@@ -9,13 +9,13 @@ from time import perf_counter
 
 import msgspec
 
-from gatehouse.core import http_signatures
 from gatehouse.core.clock import Clock
 from gatehouse.core.decision import evaluate, evaluate_limits
 from gatehouse.core.errors import Unauthorized, Unavailable
-from gatehouse.core.http_signatures import SignatureError
+from gatehouse.core.http import http_signatures
+from gatehouse.core.http.http_signatures import SignatureError
 from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord, RateLimit
-from gatehouse.core.token import proves_possession
+from gatehouse.core.tokens.token import proves_possession
 from gatehouse.core.verification import (
     Charge,
     Code,

@@ -14,7 +14,7 @@ from typing import Any
 
 from gatehouse.core import errors, features
 from gatehouse.core.errors import GatehouseError
-from gatehouse.core.header_names import NOT_RETURNED
+from gatehouse.core.http.header_names import NOT_RETURNED
 from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy import certificate, process, upstream
 from gatehouse.platform.envoy.configuration import (

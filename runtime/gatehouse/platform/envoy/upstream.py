@@ -5,7 +5,7 @@ if its Core has other settings, because each byte of a cluster takes time at eac
 """
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
-from gatehouse.core.header_names import NOT_RETURNED
+from gatehouse.core.http.header_names import NOT_RETURNED
 from gatehouse.platform.envoy.configuration import (
     CODEC,
     Configuration,

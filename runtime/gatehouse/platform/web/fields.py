@@ -13,9 +13,9 @@ from msgspec import Meta
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import PreconditionFailed, PreconditionRequired, Problem
-from gatehouse.core.forwarding import CORE_NAME
-from gatehouse.core.sealing import seal, unseal
-from gatehouse.core.token import Pepper
+from gatehouse.core.http.forwarding import CORE_NAME
+from gatehouse.core.tokens.sealing import seal, unseal
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.platform.web.endpoint import Header
 from gatehouse.platform.web.validation import checked, invalid, matching
 

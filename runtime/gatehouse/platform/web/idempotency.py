@@ -26,8 +26,8 @@ from gatehouse.core.errors import (
     RequestInProgress,
     Unavailable,
 )
-from gatehouse.core.sealing import seal, unseal
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.sealing import seal, unseal
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.db.statements import RowMapping, prune
 from gatehouse.platform.web.endpoint import Header

@@ -9,11 +9,11 @@ from starlette.requests import Request as StarletteRequest
 from starlette.types import Message, Receive, Scope, Send
 
 from gatehouse.core.actor import Actor, RequestId, Session
-from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import GatehouseError
+from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.core.roles import Role
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.platform.observability import Observer, StreamUse
 from gatehouse.platform.proxy_headers import PEER, TLS
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import inspect
 
 from gatehouse.core.errors import BadRequest, Problem
-from gatehouse.core.forwarding import query_flaw
+from gatehouse.core.http.forwarding import query_flaw
 
 T = TypeVar("T")
 

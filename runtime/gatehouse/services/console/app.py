@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import NotFound, Unavailable
 from gatehouse.core.features import SESSIONS, Features
-from gatehouse.core.token import Pepper, read_pepper
+from gatehouse.core.http.addresses import ClientAddresses
+from gatehouse.core.tokens.token import Pepper, read_pepper
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import (
     WINDOW_S,

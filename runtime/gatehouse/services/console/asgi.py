@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from gatehouse.core.forwarding import CONSOLE_COOKIE
+from gatehouse.core.http.forwarding import CONSOLE_COOKIE
 from gatehouse.features.audit.routes import ENDPOINTS as AUDIT
 from gatehouse.features.cores.routes import ENDPOINTS as CORES
 from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow

@@ -17,9 +17,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn
 
-from gatehouse.core import token as tokens
 from gatehouse.core.actor import Actor, Session
-from gatehouse.core.addresses import network_of
 from gatehouse.core.clock import Clock
 from gatehouse.core.decision import evaluate
 from gatehouse.core.errors import (
@@ -32,9 +30,11 @@ from gatehouse.core.errors import (
     Unauthorized,
 )
 from gatehouse.core.features import SESSIONS, Features
-from gatehouse.core.forwarding import CONSOLE_COOKIE
+from gatehouse.core.http.addresses import network_of
+from gatehouse.core.http.forwarding import CONSOLE_COOKIE
 from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyId
 from gatehouse.core.roles import Role, roles_of
+from gatehouse.core.tokens import token as tokens
 from gatehouse.core.verification import Charge, Code, VerificationRequest
 from gatehouse.features.identity.models import INVALID_LINK, SignInLink
 from gatehouse.features.identity.oidc import OidcIdentityProvider

@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-from gatehouse.core import token_scanner
 from gatehouse.core.errors import (
     BadRequest,
     Forbidden,
@@ -26,7 +25,8 @@ from gatehouse.core.errors import (
 )
 from gatehouse.core.keys import KeyId, no_key
 from gatehouse.core.roles import Role, check, check_reach, manages
-from gatehouse.core.token import key_id
+from gatehouse.core.tokens import token_scanner
+from gatehouse.core.tokens.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
 from gatehouse.platform.limits import RequestLimits
 from gatehouse.platform.web.application import Handler

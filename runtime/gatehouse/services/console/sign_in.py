@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from gatehouse.core.actor import Actor
 from gatehouse.core.errors import GatehouseError, Unavailable
 from gatehouse.core.features import SESSIONS
-from gatehouse.core.forwarding import CONSOLE_COOKIE
+from gatehouse.core.http.forwarding import CONSOLE_COOKIE
 from gatehouse.features.identity.authorization_code import (
     CALLBACK_PATH,
     TRANSACTION_S,

@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 
 from starlette.types import Message, Scope
 
-from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import GatehouseError, Unavailable
 from gatehouse.core.features import PROXY, Features, off
-from gatehouse.core.imported_tokens import ImportedKeyIds
+from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.core.keys import KeyRecord
-from gatehouse.core.token import Pepper, read_pepper
+from gatehouse.core.tokens.imported_tokens import ImportedKeyIds
+from gatehouse.core.tokens.token import Pepper, read_pepper
 from gatehouse.features.cores.credentials import REFRESH_S, Credentials
 from gatehouse.features.cores.reports import REPORT_S, InstanceTraffic
 from gatehouse.features.cores.repository import CoreRegistry, CoreRepository

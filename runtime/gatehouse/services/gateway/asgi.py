@@ -7,8 +7,8 @@ from urllib.parse import unquote
 from starlette.types import Receive, Scope, Send
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
-from gatehouse.core.token import Pepper
-from gatehouse.core.token_scanner import has_token
+from gatehouse.core.tokens.token import Pepper
+from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.core.verification import Code, VerificationResult
 from gatehouse.features.cores.credentials import Credentials
 from gatehouse.features.cores.repository import CoreRegistry

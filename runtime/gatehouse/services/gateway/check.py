@@ -19,8 +19,8 @@ from gatehouse.core.errors import (
     UpgradeRequired,
 )
 from gatehouse.core.features import PROXY, WEBSOCKET
-from gatehouse.core.forwarding import PROXY_METHODS, CorePath, core_path
-from gatehouse.core.http_signatures import digests_of, is_signed
+from gatehouse.core.http.forwarding import PROXY_METHODS, CorePath, core_path
+from gatehouse.core.http.http_signatures import digests_of, is_signed
 from gatehouse.core.verification import SignedRequest, VerificationRequest
 from gatehouse.features.cores.service import credential_headers, live_instances
 from gatehouse.features.verification.schemas import limit_headers

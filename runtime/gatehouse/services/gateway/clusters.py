@@ -1,6 +1,6 @@
 """Writes the file with the clusters of Cores, from which Envoy reads their instances.
 
-Envoy never resolves names. The addresses are resolved and checked here (core/origin.py), again
+Envoy never resolves names. The addresses are resolved and checked here (core/http/origin.py), again
 every PIN_S, so that a name cannot resolve to another address between the check and the connection
 (CWE-918); TLS verifies the name. The file contains the secrets of Cores and their credentials, so
 only this user can read it. The first worker writes it for all.
@@ -16,12 +16,12 @@ from typing import Any
 
 import msgspec
 
-from gatehouse.core.addresses import Network
 from gatehouse.core.cores import CoreRecord, CoreSettings
 from gatehouse.core.errors import GatehouseError, Unavailable
+from gatehouse.core.http.addresses import Network
+from gatehouse.core.http.origin import BaseUrl, parse_base_url
 from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.origin import BaseUrl, parse_base_url
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.cores.credentials import Credentials
 from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.cores.service import credential_headers, live_instances

@@ -20,9 +20,9 @@ import msgspec
 
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import GatehouseError, TooManyRequests
-from gatehouse.core.forwarding import CORES
+from gatehouse.core.http.forwarding import CORES
+from gatehouse.core.http.origin import parse_base_url
 from gatehouse.core.keys import KeyId, KeyRecord
-from gatehouse.core.origin import parse_base_url
 from gatehouse.core.verification import VerificationRequest
 from gatehouse.features.cores.reports import InstanceTraffic
 from gatehouse.features.verification.service import VerificationService

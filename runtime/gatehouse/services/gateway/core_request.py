@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 
 from gatehouse.core.cores import CoreRecord, CoreSettings
 from gatehouse.core.errors import BadRequest
-from gatehouse.core.forwarding import (
+from gatehouse.core.http.forwarding import (
     CorePath,
     cookies_for_core,
     core_destination,
     without_console_cookies,
 )
-from gatehouse.core.header_names import forwarded_names
+from gatehouse.core.http.header_names import forwarded_names
 from gatehouse.core.keys import KeyRecord
-from gatehouse.core.token_scanner import find
+from gatehouse.core.tokens.token_scanner import find
 from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy.bootstrap import WEBSOCKET as WEBSOCKET_CLASS
 from gatehouse.platform.envoy.bootstrap import class_of

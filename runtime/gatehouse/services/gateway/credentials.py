@@ -16,9 +16,9 @@ from gatehouse.core.errors import (
     Unavailable,
     UsageExceeded,
 )
-from gatehouse.core.http_signatures import SignatureError
+from gatehouse.core.http.http_signatures import SignatureError
 from gatehouse.core.keys import KeyRecord
-from gatehouse.core.token_scanner import CORE_PREFIX
+from gatehouse.core.tokens.token_scanner import CORE_PREFIX
 from gatehouse.core.verification import (
     Code,
     RateLimitState,

@@ -18,8 +18,8 @@ from starlette.types import Scope
 
 from gatehouse.core.cores import ECHO, CoreRecord
 from gatehouse.core.keys import KeyEnvironment, KeyId
-from gatehouse.core.token import Pepper
-from gatehouse.core.token_scanner import has_token
+from gatehouse.core.tokens.token import Pepper
+from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.features.cores.service import credential_headers
 from gatehouse.platform.envoy import certificate
 from gatehouse.platform.web import asgi

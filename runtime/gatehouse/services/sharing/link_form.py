@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from gatehouse.core.errors import BadRequest
-from gatehouse.core.forwarding import query_flaw
+from gatehouse.core.http.forwarding import query_flaw
 from gatehouse.features.secrets.link_token import LinkToken, parse
 from gatehouse.features.secrets.links import claim_id_of
 from gatehouse.platform.web.request import Request

@@ -11,7 +11,7 @@ import pytest
 from gatehouse.commands.agent import tunnel
 from gatehouse.commands.agent.tunnel import NgrokTunnel
 from gatehouse.core.errors import SettingsError, Unavailable
-from gatehouse.core.origin import BaseUrl, parse_base_url
+from gatehouse.core.http.origin import BaseUrl, parse_base_url
 
 from tests import processes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from gatehouse.commands.cli.scan import FILE_BYTES_MAX
-from gatehouse.core.token import checksum
+from gatehouse.core.tokens.token import checksum
 
 from tests import processes, requires
 from tests.runtime.commands.cli.conftest import Command

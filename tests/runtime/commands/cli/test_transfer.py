@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.transfer import file_formats
 from gatehouse.platform.aws import object_storage
 from hypothesis import given

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import httpx
 import pytest
-from gatehouse.core.forwarding import CONSOLE_COOKIE
-from gatehouse.core.token import Pepper
+from gatehouse.core.http.forwarding import CONSOLE_COOKIE
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.identity.authorization_code import (
     CALLBACK_PATH,
     RETURN_TO_CHARS_MAX,

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.core.forwarding import CONSOLE_COOKIE
+from gatehouse.core.http.forwarding import CONSOLE_COOKIE
 from gatehouse.core.roles import Role
 from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.oidc import OidcIdentityProvider

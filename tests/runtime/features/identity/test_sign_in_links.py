@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
-from gatehouse.core.token_scanner import RANDOM_CHARS
+from gatehouse.core.tokens.token_scanner import RANDOM_CHARS
 from gatehouse.features.identity.schemas import CODE_FRAGMENT
 from gatehouse.services.console.authentication import FAILURES_MAX
 from pydantic import SecretStr

@@ -3,7 +3,7 @@
 from gatehouse.core.keys import KeyState
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import Role
-from gatehouse.core.token import Pepper, build
+from gatehouse.core.tokens.token import Pepper, build
 from gatehouse.features.keys.canary import canary_key
 from gatehouse.platform.db.pool import Pool
 

@@ -12,8 +12,8 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Forbidden, Unavailable
 from gatehouse.core.keys import Key, KeyId, KeyState, RateLimit
 from gatehouse.core.roles import OWNERS, Role
-from gatehouse.core.sealing import seal
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.sealing import seal
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.keys import changes_in_valkey as module
 from gatehouse.features.keys import service
 from gatehouse.features.keys.changes_in_valkey import NAME, PURPOSE, Announcement, Announcements

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from gatehouse.core import token as apikey
+from gatehouse.core.tokens import token as apikey
 
 from tests.runtime.console_client import Console
 

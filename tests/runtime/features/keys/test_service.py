@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.core.lifecycle import GENERATIONS_MAX
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.keys.fields import KeySettings
 from gatehouse.platform.web.validation import strings
 

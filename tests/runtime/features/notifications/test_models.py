@@ -2,7 +2,7 @@
 
 import base64
 
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.notifications.models import (
     webhook_secret,
     webhook_secret_text,

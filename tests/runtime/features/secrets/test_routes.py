@@ -9,7 +9,7 @@ from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadRequest
 from gatehouse.core.roles import Role
-from gatehouse.core.token import checksum
+from gatehouse.core.tokens.token import checksum
 from gatehouse.features.secrets.denials import LinkNotFound
 from gatehouse.features.secrets.link_token import LinkToken, parse
 from gatehouse.features.secrets.models import CONTENT_JSON_BYTES_MAX, FILES_BYTES_MAX

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from gatehouse.core.imported_tokens import ImportedKeyIds
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.imported_tokens import ImportedKeyIds
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.verification.cache import KeyCache, Prefilter
 from gatehouse.features.verification.change_feed import ChangeFeed

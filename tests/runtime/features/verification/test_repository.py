@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from gatehouse.core.keys import KeyEnvironment, KeyId
-from gatehouse.core.token import Pepper, build, is_marked
+from gatehouse.core.tokens.token import Pepper, build, is_marked
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.verification import repository
 from gatehouse.features.verification.cache import Prefilter

@@ -6,12 +6,12 @@ from unittest.mock import AsyncMock, Mock
 
 import msgspec
 import pytest
-from gatehouse.core import http_signatures
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.imported_tokens import ImportedKeyIds
+from gatehouse.core.http import http_signatures
 from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState, RateLimit
-from gatehouse.core.token import Pepper, build, checksum
+from gatehouse.core.tokens.imported_tokens import ImportedKeyIds
+from gatehouse.core.tokens.token import Pepper, build, checksum
 from gatehouse.core.verification import Code, CreditState, VerificationRequest
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.verification.cache import KeyCache, Prefilter

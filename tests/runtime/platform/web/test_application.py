@@ -6,9 +6,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
+from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.web.application import Application, Routes
 from gatehouse.platform.web.request import Reply, Request, Service

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.forwarding import CONSOLE_COOKIE
+from gatehouse.core.http.forwarding import CONSOLE_COOKIE
 from gatehouse.features.cores.schemas import LeaseRequest
 from gatehouse.features.keys.schemas import CreateKey
 from gatehouse.features.secrets.models import FILES_BYTES_MAX, RECIPIENTS_MAX

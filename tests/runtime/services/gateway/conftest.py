@@ -19,7 +19,7 @@ import pytest
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.clock import Clock
 from gatehouse.core.keys import KeyEnvironment, RateLimit
-from gatehouse.core.token import Pepper, build
+from gatehouse.core.tokens.token import Pepper, build
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.service import KeyService
 from gatehouse.platform.db.pool import Pool

@@ -16,7 +16,7 @@ import boto3
 import pytest
 from gatehouse.core.cores import ECHO
 from gatehouse.core.keys import KeyEnvironment
-from gatehouse.core.token import Pepper, build
+from gatehouse.core.tokens.token import Pepper, build
 from gatehouse.services.gateway import echo
 from moto import mock_aws
 

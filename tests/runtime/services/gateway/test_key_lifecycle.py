@@ -13,7 +13,7 @@ import pytest
 from gatehouse.core.keys import KeyEnvironment, KeyId
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import OWNERS
-from gatehouse.core.token import build
+from gatehouse.core.tokens.token import build
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.db.migrations import runner

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from gatehouse.core.cores import ECHO
-from gatehouse.core.token_scanner import CORE_PREFIX
+from gatehouse.core.tokens.token_scanner import CORE_PREFIX
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.features.cores.schemas import LeaseRequest

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.core.addresses import ClientAddresses
 from gatehouse.core.clock import Clock
+from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.web.application import Application, Routes
 from gatehouse.platform.web.asgi import Response

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from gatehouse.core.token import Pepper
+from gatehouse.core.tokens.token import Pepper
 
 NONCE_BYTES = 12
 

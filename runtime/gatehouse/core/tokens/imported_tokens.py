@@ -10,7 +10,7 @@ import hashlib
 
 from gatehouse.core.keys import OWN_SCHEME, KeyId
 from gatehouse.core.notation import is_visible_ascii
-from gatehouse.core.token import ALPHABET, STEM_CHARS, Pepper, base62, mark
+from gatehouse.core.tokens.token import ALPHABET, STEM_CHARS, Pepper, base62, mark
 
 #: Scheme of imported keys: the stored digest is an HMAC of the SHA-256 hash of the token.
 SCHEME = "sha256"

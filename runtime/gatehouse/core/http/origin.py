@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import urlsplit
 
-from gatehouse.core.addresses import Address, Network
+from gatehouse.core.http.addresses import Address, Network
 from gatehouse.core.notation import is_visible_ascii
 
 _HOST_NAME = re.compile(

@@ -17,7 +17,13 @@ from enum import StrEnum
 
 import msgspec
 
-from gatehouse.core.token import ADMIN_BODY_CHARS, BODY_CHARS, CHECKSUM_CHARS, checksum_value, parse
+from gatehouse.core.tokens.token import (
+    ADMIN_BODY_CHARS,
+    BODY_CHARS,
+    CHECKSUM_CHARS,
+    checksum_value,
+    parse,
+)
 
 PREFIX_CHARS_MAX = 16
 

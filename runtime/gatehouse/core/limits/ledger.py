@@ -24,8 +24,8 @@ from functools import lru_cache
 
 import msgspec
 
-from gatehouse.core import gcra
 from gatehouse.core.keys import RateLimit
+from gatehouse.core.limits import gcra
 from gatehouse.core.verification import Charge, RateLimitState
 
 #: The allowance of a worker is 1 / BURST_PART of the burst, and at most UNITS_MAX units.
@@ -60,7 +60,7 @@ class Counter(msgspec.Struct, gc=False, eq=False):
     nor families, because a worker has many of them (see `KeyRecord`).
 
     interval: `interval_us` of the limit. allowance: units that are sent in full.
-    arrival, unit: theoretical arrival time on the worker's clock, and `unit_us` (core/gcra.py),
+    arrival, unit: theoretical arrival time on the worker's clock, and `unit_us` (gcra.py),
         with every request that the worker knows. Replies of Redis never reduce the used units, so
         a used-up limit stays used up if Redis loses data.
     unsent, sent: units of the requests that have not been sent to Redis, and of those that have
