@@ -73,7 +73,7 @@ check/types:
 	@.venv/bin/mypy
 
 check/web:
-	@$(PY) -m tools.web_types
+	@$(PY) -m tools.types.web_types
 
 check/stack-%:
 	@.venv/bin/gatehouse-policies check --env $*

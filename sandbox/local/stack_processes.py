@@ -11,9 +11,10 @@ from typing import Any
 from components import contract
 from sandbox import child_processes
 from sandbox.child_processes import Child
-from sandbox.local import lambda_functions, services
+from sandbox.local import services
 from sandbox.local.ecs_task import Aws, EcsTask
-from sandbox.local.lambda_functions import LambdaService
+from sandbox.local.functions import lambda_functions
+from sandbox.local.functions.lambda_functions import LambdaService
 from sandbox.local.services import LocalServers
 from sandbox.paths import REPOSITORY
 from sandbox.progress import Progress

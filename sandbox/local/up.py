@@ -29,17 +29,10 @@ from sandbox.emulator.server import Emulator
 from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.update import destroy, update
 from sandbox.errors import SandboxError
-from sandbox.local import (
-    collector,
-    lambda_functions,
-    log_rotation,
-    requests,
-    sample_core,
-    servers,
-    services,
-)
+from sandbox.local import collector, log_rotation, requests, sample_core, servers, services
 from sandbox.local.changed_settings import SETTINGS, apply_changes
 from sandbox.local.ecs_task import Aws, Credentials
+from sandbox.local.functions import lambda_functions
 from sandbox.local.run_state import RunStateFile
 from sandbox.local.services import LocalServers
 from sandbox.local.stack_processes import StackProcesses

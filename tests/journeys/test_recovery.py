@@ -23,8 +23,9 @@ from components.contract import Contract
 from sandbox import child_processes
 from sandbox.emulator.server import Emulator
 from sandbox.errors import SandboxError
-from sandbox.local import lambda_functions, servers, services
+from sandbox.local import servers, services
 from sandbox.local.ecs_task import Aws, Credentials, EcsTask
+from sandbox.local.functions import lambda_functions
 from sandbox.ports import free_port
 from tests.components.program import write_stack
 from tests.journeys.local_services import Services, dump, migrate, restore, running_services

@@ -6,17 +6,16 @@ from pathlib import Path
 from tools.docs import (
     alarms,
     capacity,
-    client_types,
     control_examples,
     controls,
     core_settings,
     costs,
-    key_form,
     permissions,
     requirements,
     runtime_settings,
     stack_settings,
 )
+from tools.types import client_types, key_form
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED: dict[str, Callable[[], str]] = {

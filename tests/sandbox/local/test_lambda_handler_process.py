@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.local.api_gateway import invoker
+from sandbox.local.functions.api_gateway import invoker
 from tests import processes
 
 HANDLER = """
@@ -30,7 +30,7 @@ def handle(folder: Path, *steps: str) -> "subprocess.CompletedProcess[str]":
     command = [
         sys.executable,
         "-m",
-        "sandbox.local.lambda_handler_process",
+        "sandbox.local.functions.lambda_handler_process",
         str(folder),
         "rotate.handler",
         json.dumps(events),

@@ -157,7 +157,7 @@ class Prefilter:
 
     IDs of new keys contain a keyed mark (core/tokens/token.py). IDs without a mark, and IDs with a
     mark under a pepper generation that is no longer available, cannot be checked. While a key with
-    such an ID exists, every ID is looked up. `add` is called for every ID generation in the database.
+    such an ID exists, every ID is looked up. `add` is called for every ID generation of a key.
     """
 
     pepper: Pepper

@@ -33,7 +33,7 @@ from gatehouse.platform.web.validation import strings
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console
 from tests.runtime.rows import contact_row
-from tools.docs import key_form
+from tools.types import key_form
 
 UPDATED = key_fields(set_by="update")
 SETTABLE = (*UPDATED, *key_fields(set_by="create"))

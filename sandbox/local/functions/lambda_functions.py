@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from components.iam.role_policies import PEPPER
 from sandbox import child_processes
 from sandbox.errors import SandboxError
-from sandbox.local.api_gateway import Api
 from sandbox.local.ecs_task import Aws
+from sandbox.local.functions.api_gateway import Api
 from sandbox.local.services import LocalServers, function_environment
 from sandbox.paths import REPOSITORY
 
@@ -86,7 +86,8 @@ def start(aws: Aws, deployed: LambdaService, *, port: int, logs: Path) -> child_
         aws, deployed.api.arn.split(":")[6], deployed.environment, deployed.role, name
     )
     environment["SANDBOX_API"] = json.dumps(asdict(deployed.api))
-    command = [sys.executable, "-m", "sandbox.local.api_gateway", str(port), deployed.command[-1]]
+    module = "sandbox.local.functions.api_gateway"
+    command = [sys.executable, "-m", module, str(port), deployed.command[-1]]
     return child_processes.start(
         name, command, env=environment, cwd=REPOSITORY, log=logs / f"{name}.log"
     )
@@ -162,7 +163,7 @@ def _invoke(
     command = [
         sys.executable,
         "-m",
-        "sandbox.local.lambda_handler_process",
+        "sandbox.local.functions.lambda_handler_process",
         str(_FUNCTIONS),
         handler,
         json.dumps(list(events)),

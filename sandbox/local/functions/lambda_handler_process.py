@@ -1,9 +1,9 @@
 """Runs a Lambda handler for a list of events like Lambda: in a separate process, with a separate
 path and environment.
 
-Run as a module: `python -m sandbox.local.lambda_handler_process <folder> <module.function> <events
-as JSON>`. Stops at the first error and prints the error in one line, without a traceback, which
-could show secret values.
+Run as a module: `python -m sandbox.local.functions.lambda_handler_process <folder>
+<module.function> <events as JSON>`. Stops at the first error and prints the error in one line,
+without a traceback, which could show secret values.
 """
 
 import importlib

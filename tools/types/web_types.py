@@ -14,7 +14,7 @@ from gatehouse.services.console.web import FOLDER
 
 from tools import nodejs
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "runtime" / "web"
 
 

@@ -1,11 +1,11 @@
 """Emulates API Gateway and Lambda: an HTTP server that responds like the deployed REST API and
 invokes the handler of its function.
 
-Run as a module: `python -m sandbox.local.api_gateway <port> <module.function>`, with the variables
-of the function and the deployed API (`Api`) as JSON in SANDBOX_API. A request for a method of the
-API is converted to the event of a proxy integration, and the handler runs for one event at a time.
-Other requests get the deployed gateway response. Throttling, request validation and WAF are not
-emulated. `lambda_functions.py` reads the deployed API.
+Run as a module: `python -m sandbox.local.functions.api_gateway <port> <module.function>`, with the
+variables of the function and the deployed API (`Api`) as JSON in SANDBOX_API. A request for a
+method of the API is converted to the event of a proxy integration, and the handler runs for one
+event at a time. Other requests get the deployed gateway response. Throttling, request validation
+and WAF are not emulated. `lambda_functions.py` reads the deployed API.
 
 Source: API Gateway Developer Guide, "Input format of a Lambda function for proxy integration".
 """
@@ -22,7 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from sandbox.local.lambda_handler_process import load
+from sandbox.local.functions.lambda_handler_process import load
 from sandbox.ports import HOST
 
 TIMEOUT_S = 20.0
