@@ -180,10 +180,10 @@ def test_any_resource_is_read_or_rejected(
     file = exported(tmp_path_factory.getbasetemp(), {**bucket(), **row})
     error = ""
     try:
-        resources = messages.Messages.of(stack_import.read(file)[1]).stack.resources
+        stack = messages.Messages.of(stack_import.read(file)[1]).stack
     except CheckError as problem:
         error = problem.message
-    assert error.startswith(str(file)) if error else resources
+    assert error.startswith(str(file)) if error else stack
 
 
 def test_stack_with_another_name_has_the_levels_of_prod(
