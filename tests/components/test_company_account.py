@@ -2,10 +2,9 @@
 
 import json
 import re
-from typing import Any
 
 from tests.components.program import COMPANY, SUBNETS, run
-from tests.components.settings.stack_settings import CORE, DELIVERY, each_stack
+from tests.components.settings.stack_settings import each_stack
 
 FORBIDDEN = (
     *("ec2.InternetGateway", "ec2.Eip", "ec2.NatGateway", "ec2.Vpc", "ec2.VpcEndpoint"),
@@ -13,27 +12,6 @@ FORBIDDEN = (
     *("ec2.VpcBlockPublicAccessExclusion", "route53.Zone", "route53.Record", "acm.Certificate"),
     *("cloudtrail.Trail", "cloudwatch.LogResourcePolicy"),
 )
-SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret"
-PREFIXED: dict[str, Any] = {
-    "name_prefix": COMPANY["name_prefix"],
-    "secrets.operators": COMPANY["secrets.operators"],
-    "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
-    "services.console.hosting": "cloudfront",
-    "sharing": {"mode": "serverless", "api_gateway_log_role": True},
-    "delivery": DELIVERY,
-    "recovery.stack": "other",
-    "cores": [{**CORE, "token_secret_arn": f"{SECRET}:acme-gw/prod/core-token-abcdef"}],
-}
-"""Changes to the settings of prod, with which it creates as many kinds of resources as possible."""
-OTHER_NAMES = {
-    r"^https://github\.com/example/gatehouse/": "monitoring.runbooks_url",
-    r"/\.pulumi/\w+(/organization)?/gatehouse/": "the Pulumi project in the state bucket",
-    r"^/opt/gatehouse/bin/python$": "a file of the image",
-    r"/cores/gatehouse-echo/check$": "the Core of the gateway itself",
-    r"^x-gatehouse-key$": "a header",
-}
-"""Patterns of what contains the name of the product but is no name of a resource, and the reason.
-"""
 
 
 @each_stack
@@ -73,17 +51,6 @@ def test_stack_respects_the_rules_of_a_company(stack: str) -> None:
     assert {row["cidrIpv4"] for row in ingress if row.get("cidrIpv4")} == {"10.0.0.0/8"}
     hosts = {f"{name}.{row}" for name in ("gateway", "console") for row in (domain(stack),)}
     assert hosts <= set(program.exports["records"])
-
-
-def test_every_name_begins_with_the_prefix() -> None:
-    """Also those in ARNs, policies, variables, queries and texts of alarms."""
-    program = run("prod", changes=PREFIXED)
-    text = json.dumps([row.inputs for row in program.resources] + [program.exports], default=str)
-    names = set(re.findall(r"[\w./:-]*gatehouse[-/][\w./:-]*", text))
-    patterns = {name: [row for row in OTHER_NAMES if re.search(row, name)] for name in names}
-    assert {name for name, found in patterns.items() if not found} == set()
-    assert {row for found in patterns.values() for row in found} == set(OTHER_NAMES)
-    assert text.count("acme-gw-prod-") > 500
 
 
 def domain(stack: str) -> str:

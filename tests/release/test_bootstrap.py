@@ -232,32 +232,30 @@ def test_environments_and_variables_are_created(account: FakePulumi, repository:
     assert values["dev-drift"]["PULUMI_BACKEND_URL"] == f"s3://acme-state?region={REGION}"
 
 
-@pytest.mark.parametrize(
-    ("environment", "rules", "branches", "accepted"),
-    [
-        ("dev-drift", "", "branch main", False),
-        ("dev-drift", "branch_policy", "branch main\nbranch *", False),
-        ("dev-drift", "branch_policy", "tag main", False),
-        ("dev-drift", "required_reviewers", "", False),
-        ("dev-preview", "branch_policy", "branch main", True),  # no previews of pull requests
-        ("dev-preview", "", "", False),
-        ("main", "false", "", False),
-    ],
-)
-def test_environment_without_protection_rules_is_an_error(
-    account: FakePulumi,
-    repository: Path,
-    environment: str,
-    rules: str,
-    branches: str,
-    accepted: bool,
+def test_environments_without_protection_rules_are_named(
+    account: FakePulumi, repository: Path
 ) -> None:
     set_up(account)
-    if environment == "main":
-        (repository / environment).write_text(rules)
-    else:
+    for environment, rules, branches in (
+        ("dev", "branch_policy", "branch main\nbranch *"),
+        ("dev-image", "branch_policy", "tag main"),
+        ("dev-drift", "required_reviewers", ""),
+        ("dev-preview", "branch_policy", "branch main"),  # no previews of pull requests
+    ):
         (repository / environment / "rules").write_text(rules)
         (repository / environment / "branches").write_text(branches)
+    (repository / "main").write_text("false")
     result = bootstrap(account, settings={"delivery": DELIVERY})
-    assert (result.returncode == 0) is accepted, result.stderr
-    assert (environment in result.stderr) is not accepted
+    assert result.returncode == 1
+    assert unprotected(result.stderr) == {"dev", "dev-image", "dev-drift", "the branch main"}
+    for environment, branches in (("dev", "branch main"), ("dev-preview", "branch main")):
+        (repository / environment / "rules").write_text("")
+        (repository / environment / "branches").write_text(branches)
+    result = bootstrap(account, settings={"delivery": DELIVERY})
+    names = {"dev", "dev-preview", "dev-image", "dev-drift", "the branch main"}
+    assert unprotected(result.stderr) == names
+
+
+def unprotected(message: str) -> set[str]:
+    (names,) = re.findall(r"cannot read them: ([^.]+)\.", message)
+    return set(names.split(", "))
