@@ -357,17 +357,8 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
-    *(
-        combinations,
-        names,
-        key_environment,
-        zones,
-        private_networks,
-        bounds,
-        internet_access,
-        operators,
-    ),
-    existing_subnets,
+    *(combinations, names, key_environment, zones, private_networks, bounds, internet_access),
+    *(operators, existing_subnets),
     *(second_region, recovery, cores_domain, vault_lock, task_sizes, waf_limits),
     *(sharing_mode, cores, existing_resources, delivery, oidc, console_networks),
     *(environment_variables, internal_load_balancer),
