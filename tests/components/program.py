@@ -92,7 +92,9 @@ SUBNETS = {
     for number, tier in enumerate(("edge", "app", "data"))
 }
 COMPANY: dict[str, Any] = {
+    "name_prefix": "acme-gw",
     "tags": ["cost:unit=42", "Team=Platform"],
+    "secrets.operators": ["arn:aws:iam::123456789012:role/company/operator"],
     "network.cidr": "10.20.0.0/23",
     "network.nat": "none",
     "network.endpoint_zones": "none",
