@@ -24,6 +24,7 @@ COMMANDS = {
     "secrets": "secrets",
     "audit": "audit",
     "usage": "operations",
+    "denials": "operations",
     "import": "database",
     "export": "database",
     "sessions": "operations",

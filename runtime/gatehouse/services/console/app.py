@@ -210,10 +210,14 @@ class Composition:
     def jobs(
         self, keys: KeyService, sessions: Sessions, idempotency_store: IdempotencyStore
     ) -> list[PeriodicJob]:
-        usage = UsageRepository(self.pool)
+        usage, denials_s = UsageRepository(self.pool), 86_400 * self.settings.denial_retention_days
         follower = LogLevelFollower(self._log_levels(), self.observer.set_level)
         return [
-            PeriodicJob("usage", PRUNE_INTERVAL_S, lambda: usage.prune(now=self.clock.now())),
+            PeriodicJob(
+                "usage",
+                PRUNE_INTERVAL_S,
+                lambda: usage.prune(now=self.clock.now(), denials_s=denials_s),
+            ),
             PeriodicJob(
                 "idempotency keys",
                 IDEMPOTENCY_INTERVAL_S,
