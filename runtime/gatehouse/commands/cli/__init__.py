@@ -25,6 +25,7 @@ COMMANDS = {
     "audit": "audit",
     "usage": "operations",
     "denials": "operations",
+    "find": "operations",
     "import": "database",
     "export": "database",
     "sessions": "operations",

@@ -3,6 +3,7 @@ and denied requests.
 """
 
 import re
+import sys
 import time
 from datetime import datetime
 from itertools import islice
@@ -18,6 +19,7 @@ from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.features import FEATURES
 from gatehouse.core.forwarding import CORE_NAME
+from gatehouse.core.token_scanner import has_token
 from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
 from gatehouse.features.identity.schemas import CreatedSignInLink
 from gatehouse.features.operations.schemas import (
@@ -25,6 +27,7 @@ from gatehouse.features.operations.schemas import (
     FeatureView,
     LogLevel,
     LogLine,
+    Recognized,
     SearchLogs,
 )
 from gatehouse.features.usage.schemas import (
@@ -52,6 +55,7 @@ def register(app: typer.Typer) -> None:
     console_command(features, switch_feature, "switch")
     app.add_typer(features, name="features")
     console_command(app, usage, options=parameters(ReadUsage, "since", "until"))
+    console_command(app, find)
     omitted = ("cursor", "limit", "since", "totals")
     console_command(app, denials, options=parameters(ListDenials, *omitted))
     cores = typer.Typer(help="List and drain the instances of Cores.")
@@ -307,5 +311,34 @@ def denials(
         if page.totals is not None:
             checks = ", ".join(f"{each.check} {each.count}" for each in page.totals.checks)
             note(f"{count(page.totals.total, 'request')}{checks and ': '}{checks}")
+
+    return found, show
+
+
+def find(
+    client: ConsoleClient,
+    text: Annotated[
+        str,
+        typer.Argument(
+            help="Text without a token. If omitted, the text is read from standard input, where it "
+            "can contain tokens, also of imported keys."
+        ),
+    ] = "",
+) -> Output:
+    """Find what a text names: the key of a token or of a request ID, or an ID, a name, an owner, a
+    tag, a Core, a secret or the action of an audit event. The text can be a line of a log.
+
+    Example: gatehouse find req_0199f3a8c0d1b6e5f4a3928170
+    """
+    if has_token(text):
+        reject(
+            "TEXT contains a token, which other users of this machine can read. Send it to stdin"
+        )
+    text = (text or sys.stdin.read()).strip()
+    found = client.call(Recognized, "POST", "/v1/lookup", {"text": text}).found
+
+    def show() -> None:
+        print_items(found, "kind", "id", "label")
+        note(count(len(found), "result"))
 
     return found, show

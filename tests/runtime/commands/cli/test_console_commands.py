@@ -146,6 +146,18 @@ def test_use_of_limits_and_of_the_week_before(operator: Command, database: Datab
     assert ", 2 one week earlier" in usage.err
 
 
+def test_text_is_found_and_tokens_are_read_from_standard_input(operator: Command) -> None:
+    token = operator.run("keys", "create", "--name", "found").out.strip()
+    found = operator.run("find", stdin=f"curl -H 'X-API-Key: {token}'\n")
+    assert (found.out, found.err) == (f"key\t{token[9:21]}\tfound\n", "1 result\n")
+    assert operator.run("find", token[9:21]).out == found.out
+    assert operator.run("find", "no such name").err == "0 results\n"
+    argument = operator.run("find", token)
+    assert (argument.code, token in argument.err) == (2, False)
+    listed = operator.run("keys", "list", "--search", f"gtk_admin_{'a' * 43}")
+    assert listed.err == "gatehouse: no key has this token; the text was not searched\n"
+
+
 def test_denied_requests_are_listed(operator: Command, database: Database) -> None:
     database.sql(
         "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, "

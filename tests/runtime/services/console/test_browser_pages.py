@@ -59,8 +59,9 @@ _WITHOUT_FOCUS_RING = """() => [...document.querySelectorAll(
 DENIALS = (
     "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, request_id, "
     "count) SELECT now() - (number - 0.5) * interval '1 hour', "
-    "(ARRAY['{key}', ''])[number % 2 + 1], 'docs', 'FORBIDDEN', (ARRAY['address', 'scopes', 'token'])[number % 3 + 1], "
-    "'orders:read', '192.0.2.7', 'req_' || number, number FROM generate_series(1, 40) AS number"
+    "(ARRAY['{key}', ''])[number % 2 + 1], 'docs', 'FORBIDDEN', "
+    "(ARRAY['address', 'scopes', 'token'])[number % 3 + 1], '', '192.0.2.7', 'req_' || number, "
+    "number FROM generate_series(1, 40) AS number"
 )
 
 

@@ -14,6 +14,7 @@ CREATE TABLE denial (
 CREATE INDEX denial_time ON denial (denied_at, id);
 CREATE INDEX denial_key ON denial (key_id, denied_at) WHERE key_id <> '';
 CREATE INDEX denial_request ON denial (request_id);
+CREATE INDEX audit_event_request ON audit_event (request_id);
 GRANT SELECT, INSERT, DELETE ON denial TO gatehouse_app;
 CREATE OR REPLACE FUNCTION forget_key_use(id text) RETURNS void LANGUAGE sql AS $$
     -- PostgreSQL before version 18 uses the primary key only with its first column.
