@@ -51,6 +51,11 @@ export function useFilters<Name extends string>(names: readonly Name[]): Filters
   }
 }
 
+/** The value of a datetime-local field for a time in milliseconds. */
+export function localTime(time: number): string {
+  return new Date(time - new Date(time).getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
+}
+
 /** Converts the value of a datetime-local field, which is in the browser's time zone, to an API timestamp. */
 export function instant(local: string): string | undefined {
   const time = new Date(local)

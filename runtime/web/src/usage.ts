@@ -10,6 +10,9 @@ export type Code = Extract<MessageKey, `code.${string}`> extends `code.${infer N
 /** Result codes of a verification. */
 export const CODES = Object.keys(en).flatMap((key) => (key.startsWith('code.') ? (key.slice('code.'.length) as Code) : []))
 
+/** Checks that deny requests. */
+export const CHECKS = Object.keys(en).flatMap((key) => (key.startsWith('check.') ? key.slice('check.'.length) : []))
+
 /** Returns the counts for a dimension, largest first. */
 export function totalsBy(points: Point[], dimension: 'key' | 'core' | 'code'): { name: string; count: number }[] {
   const sums = new Map<string, number>()

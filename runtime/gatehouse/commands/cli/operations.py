@@ -1,8 +1,9 @@
-"""Commands that inspect and adjust a running deployment: logs, log level, Cores, sessions and
-usage.
+"""Commands that inspect and adjust a running deployment: logs, log level, Cores, sessions, usage
+and denied requests.
 """
 
 import re
+import sys
 import time
 from datetime import datetime
 from itertools import islice
@@ -18,6 +19,7 @@ from gatehouse.commands.cli.shapes import parameters, request
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.features import FEATURES
 from gatehouse.core.http.forwarding import CORE_NAME
+from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
 from gatehouse.features.identity.schemas import CreatedSignInLink
 from gatehouse.features.operations.schemas import (
@@ -25,9 +27,16 @@ from gatehouse.features.operations.schemas import (
     FeatureView,
     LogLevel,
     LogLine,
+    Recognized,
     SearchLogs,
 )
-from gatehouse.features.usage.schemas import ReadUsage, UsageSeries
+from gatehouse.features.usage.schemas import (
+    DenialPage,
+    DenialView,
+    ListDenials,
+    ReadUsage,
+    UsageSeries,
+)
 from gatehouse.platform.settings import Level
 
 _BAR_WIDTH = 30
@@ -46,6 +55,9 @@ def register(app: typer.Typer) -> None:
     console_command(features, switch_feature, "switch")
     app.add_typer(features, name="features")
     console_command(app, usage, options=parameters(ReadUsage, "since", "until"))
+    console_command(app, find)
+    omitted = ("cursor", "limit", "since", "totals")
+    console_command(app, denials, options=parameters(ListDenials, *omitted))
     cores = typer.Typer(help="List and drain the instances of Cores.")
     console_command(cores, list_cores, "list")
     console_command(cores, drain_core, "drain")
@@ -104,10 +116,7 @@ def search_logs(
 
     Example: gatehouse logs search --level warning --last 24h
     """
-    query = request(filters)
-    until = datetime.fromisoformat(query["until"]).timestamp() if "until" in query else time.time()
-    query["since"] = rfc3339(max(0.0, until - seconds("--last", last)))
-    query["until"] = rfc3339(until)
+    query = _until(request(filters), last)
     lines = list(islice(client.items(LogLine, "/v1/log-lines", **query), limit))[::-1]
     columns: tuple[Column, ...] = (
         ("time", lambda line: line.at),
@@ -120,6 +129,13 @@ def search_logs(
         note(count(len(lines), "line"))
 
     return lines, show
+
+
+def _until(query: dict[str, Any], last: str) -> dict[str, Any]:
+    """The query with the time range of `--last`."""
+    until = datetime.fromisoformat(query["until"]).timestamp() if "until" in query else time.time()
+    since = max(0.0, until - seconds("--last", last))
+    return {**query, "since": rfc3339(since), "until": rfc3339(until)}
 
 
 def log_fields(line: LogLine) -> list[tuple[str, object]]:
@@ -262,3 +278,67 @@ def usage(
             note(f"In complete buckets: {earlier}")
 
     return series, show
+
+
+def denials(
+    client: ConsoleClient,
+    limit: Annotated[
+        int, typer.Option("--count", "-n", min=1, max=10_000, help="Maximum number of entries.")
+    ] = 50,
+    last: Annotated[
+        str, typer.Option(help="Time range before `--until`, such as 90m, 24h or 7d.")
+    ] = "24h",
+    **filters: Any,
+) -> Output:
+    """List the requests that the gateway denied, newest first, with the check that failed.
+
+    Example: gatehouse denials --key 3fGh82kLmQ0a --check limit --last 24h
+    """
+    query = _until(request(filters), last)
+    found = list(islice(client.items(DenialView, "/v1/denials", **query), limit))
+    page = client.get(DenialPage, "/v1/denials", **query, limit=1, totals="true")
+    columns: tuple[Column, ...] = (
+        ("time", lambda denial: denial.at),
+        *("check", "detail"),
+        ("key id", lambda denial: denial.key),
+        *("core", "address"),
+        ("requests", lambda denial: denial.count),
+        *("request_id", "code"),
+    )
+
+    def show() -> None:
+        print_items(found, *columns)
+        if page.totals is not None:
+            checks = ", ".join(f"{each.check} {each.count}" for each in page.totals.checks)
+            note(f"{count(page.totals.total, 'request')}{checks and ': '}{checks}")
+
+    return found, show
+
+
+def find(
+    client: ConsoleClient,
+    text: Annotated[
+        str,
+        typer.Argument(
+            help="Text without a token. If omitted, the text is read from standard input, where it "
+            "can contain tokens, also of imported keys."
+        ),
+    ] = "",
+) -> Output:
+    """Find what a text names: the key of a token or of a request ID, or an ID, a name, an owner, a
+    tag, a Core, a secret or the action of an audit event. The text can be a line of a log.
+
+    Example: gatehouse find req_0199f3a8c0d1b6e5f4a3928170
+    """
+    if has_token(text):
+        reject(
+            "TEXT contains a token, which other users of this machine can read. Send it to stdin"
+        )
+    text = (text or sys.stdin.read()).strip()
+    found = client.call(Recognized, "POST", "/v1/lookup", {"text": text}).found
+
+    def show() -> None:
+        print_items(found, "kind", "id", "label")
+        note(count(len(found), "result"))
+
+    return found, show

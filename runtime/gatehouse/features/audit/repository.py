@@ -106,7 +106,12 @@ class AuditRepository:
 
 def _conditions(only: SearchAudit) -> Conditions:
     where = Conditions()
-    where.add_equal(target_id=only.target_id, actor_id=only.actor_id, outcome=only.outcome)
+    where.add_equal(
+        target_id=only.target_id,
+        actor_id=only.actor_id,
+        outcome=only.outcome,
+        request_id=only.request_id,
+    )
     if only.action is not None and only.action.endswith("*"):
         where.add("starts_with(action, {})", only.action.removesuffix("*"))
     else:

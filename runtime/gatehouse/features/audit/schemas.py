@@ -42,6 +42,10 @@ class SearchAudit(Input, kw_only=True):
         Annotated[str, Meta(max_length=200)] | None,
         Meta(description="Actor: a key ID, `bootstrap`, or the subject of a JWT."),
     ] = None
+    request_id: Annotated[
+        Annotated[str, Meta(max_length=64)] | None,
+        Meta(description="ID of the request that caused the event."),
+    ] = None
     outcome: Annotated[
         Literal["success", "denied"] | None, Meta(description="Outcome of the action.")
     ] = None

@@ -1,6 +1,6 @@
-"""Request and response shapes of the log level, of log lines and of features."""
+"""Request and response shapes of the log level, of log lines, of features and of lookups."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -142,3 +142,44 @@ class FeatureList(View):
     """The features of the gateway and the console."""
 
     features: list[FeatureView]
+
+
+class LookUp(Input):
+    """Text that was pasted."""
+
+    example: ClassVar = {"text": "req_0199f3a8c0d1b6e5f4a3928170"}
+
+    text: Annotated[
+        str,
+        Meta(
+            max_length=8000,
+            description="A token, also incomplete, wrapped, quoted or in a command; a request ID, "
+            "a key ID, a link or the ID of a secret; a line of a log; a part of the name, the "
+            "owner or a tag of a key; the name of a Core; or the action of an audit event. It is "
+            "neither stored nor logged.",
+        ),
+    ]
+
+
+class Found(View):
+    """What was found."""
+
+    example: ClassVar = {"kind": "key", "label": "nightly export", "path": "/keys/3fGh82kLmQ0a"}
+
+    kind: Literal["key", "secret", "core", "denials", "events", "logs"]
+    id: Annotated[str, Meta(description="ID of a key, secret or request, or name.")]
+    label: Annotated[str, Meta(description="Name, or number of requests or events.")]
+    path: Annotated[str, Meta(description="Path of the page of the console.")]
+
+
+class Recognized(View):
+    """What was found, the most specific first."""
+
+    found: list[Found]
+    search: Annotated[
+        str | None,
+        Meta(
+            description="The text, if it can be part of an address or a search. Null if it is or "
+            "contains a token, or if it can be another secret."
+        ),
+    ]

@@ -1,6 +1,8 @@
-"""Endpoints for usage."""
+"""Endpoints for usage and denied requests."""
 
 from functools import partial
+
+import msgspec
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.roles import READERS
@@ -11,9 +13,13 @@ from gatehouse.features.usage.schemas import (
     KEYS_RANGE_S_DEFAULT,
     KEYS_RANGE_S_MAX,
     WIDTHS_S,
+    DenialPage,
+    DenialView,
+    FilterDenials,
     KeyTotal,
     KeyTotals,
     LimitUses,
+    ListDenials,
     ListKeyUsage,
     ListLimitUse,
     ReadUsage,
@@ -27,6 +33,8 @@ from gatehouse.platform.web.validation import invalid
 
 _COLUMNS = {"key": "key_id", "core": "core", "code": "code"}
 _HOUR_S = 3600
+#: Maximum number of keys in the totals of denied requests.
+KEYS_MAX = 10
 _WEEK_S = 7 * 86_400
 
 
@@ -74,7 +82,7 @@ async def list_key_usage(
 ) -> KeyTotals:
     """List the keys with the most requests.
 
-    Counts requests by key, for example the denied requests of the last 24 hours.
+    Counts requests by key.
     """
     since, until = _time_range(request, query, KEYS_RANGE_S_DEFAULT)
     if until - since > KEYS_RANGE_S_MAX:
@@ -84,13 +92,7 @@ async def list_key_usage(
             "send a later timestamp",
         )
     since = since // _HOUR_S * _HOUR_S
-    totals = await usage.busiest(
-        width_s=_HOUR_S,
-        since=since,
-        until=until,
-        denied=query.result == "denied",
-        limit=query.limit,
-    )
+    totals = await usage.busiest(width_s=_HOUR_S, since=since, until=until, limit=query.limit)
     return KeyTotals(
         since=rfc3339(since),
         until=rfc3339(until),
@@ -111,6 +113,36 @@ async def list_limit_use(
     return LimitUses(uses)
 
 
+async def list_denials(request: Request, query: ListDenials, usage: UsageRepository) -> DenialPage:
+    """List denied requests.
+
+    Returns the requests that the gateway denied, newest first, with the check that failed. They are
+    deleted after `GATEHOUSE_DENIAL_RETENTION_DAYS`.
+    """
+    only = msgspec.convert(query, FilterDenials, from_attributes=True)
+    cursors = request.cursors(f"denials|{only!r}")
+    before = cursors.read(query.cursor, tuple[float, int])
+    found, next_before = await usage.denials(only, before=before, size=query.limit)
+    return DenialPage(
+        denials=[
+            DenialView(
+                at=rfc3339(each.denied_at),
+                key=each.key_id,
+                core=each.core,
+                code=each.code,
+                check=each.failed_check,
+                detail=each.detail,
+                address=each.address,
+                request_id=each.request_id,
+                count=each.count,
+            )
+            for each in found
+        ],
+        next_cursor=cursors.write(next_before),
+        totals=await usage.denial_totals(only, KEYS_MAX) if query.totals else None,
+    )
+
+
 def _time_range(
     request: Request, query: ReadUsage | ListKeyUsage, default_s: float
 ) -> tuple[float, float]:
@@ -125,5 +157,6 @@ def _time_range(
 ENDPOINTS = (
     Endpoint("GET", "/v1/usage", read_usage, tag="usage", roles=READERS),
     Endpoint("GET", "/v1/usage/keys", list_key_usage, tag="usage", roles=READERS),
+    Endpoint("GET", "/v1/denials", list_denials, tag="usage", roles=READERS),
     Endpoint("GET", "/v1/usage/limits", list_limit_use, tag="usage", roles=READERS),
 )

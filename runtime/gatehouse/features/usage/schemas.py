@@ -1,13 +1,25 @@
-"""Request and response shapes of usage."""
+"""Request and response shapes of usage and of denied requests."""
 
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from gatehouse.core.decision import CHECKS
 from gatehouse.core.verification import Code
 from gatehouse.platform.web.examples import example
-from gatehouse.platform.web.fields import Input, Instant, Timestamp, View
-from gatehouse.platform.web.validation import matching
+from gatehouse.platform.web.fields import (
+    PAGE_SIZE,
+    REQUEST_ID,
+    CoreName,
+    Cursor,
+    Input,
+    Instant,
+    NextCursor,
+    PageSize,
+    Timestamp,
+    View,
+)
+from gatehouse.platform.web.validation import checked, matching
 
 WIDTHS_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
@@ -22,6 +34,9 @@ Until = Annotated[
     Timestamp | None,
     Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now."),
 ]
+
+
+KeyId = Annotated[str, matching(r"[0-9A-Za-z]{12}")]
 
 
 class ReadUsage(Input, kw_only=True):
@@ -51,10 +66,7 @@ class ReadUsage(Input, kw_only=True):
             "by commas. Default: totals.",
         ),
     ] = ""
-    key: Annotated[
-        Annotated[str, matching(r"[0-9A-Za-z]{12}")] | None,
-        Meta(description="Filter by the ID of a key."),
-    ] = None
+    key: Annotated[KeyId | None, Meta(description="Filter by the ID of a key.")] = None
     core: Annotated[
         Annotated[str, Meta(max_length=40)] | None,
         Meta(description="Filter by the name of a Core."),
@@ -84,14 +96,6 @@ class ListKeyUsage(Input, kw_only=True):
         ),
     ] = None
     until: Until = None
-    result: Annotated[
-        Literal["any", "denied"],
-        Meta(
-            description=(
-                "Requests to count: `any`, or only `denied` requests (any code except `VALID`)."
-            )
-        ),
-    ] = "any"
     limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of keys.")] = 10
 
 
@@ -173,7 +177,7 @@ class ListLimitUse(Input, kw_only=True):
         int, Meta(ge=0, le=1000, description="Minimum percentage of the limit that is used.")
     ] = NEAR_LIMIT_PERCENT
     key: Annotated[
-        Annotated[str, matching(r"[0-9A-Za-z]{12}")] | None,
+        KeyId | None,
         Meta(description="Filter by the ID of a key, for whose family all limits are counted."),
     ] = None
     limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of limits.")] = 100
@@ -210,3 +214,118 @@ class LimitUses(View):
     """Used limits, in descending order of the percentage."""
 
     limits: list[LimitUse]
+
+
+def _known(check: str) -> str:
+    return "" if check in CHECKS else f"is not one of the allowed values: {', '.join(CHECKS)}"
+
+
+CheckName = Annotated[str, checked(_known, extra_json_schema={"enum": [*CHECKS]})]
+
+
+class FilterDenials(Input, kw_only=True):
+    """Filters for denied requests. A request must match all of them."""
+
+    key: Annotated[KeyId | None, Meta(description="Filter by the ID of a key.")] = None
+    core: Annotated[CoreName | None, Meta(description="Filter by the name of a Core.")] = None
+    check: Annotated[
+        CheckName | None, Meta(description="Filter by the check that failed, such as `address`.")
+    ] = None
+    code: Annotated[
+        Annotated[str, matching(r"[A-Za-z_]{1,40}", max_length=40)] | None,
+        Meta(description="Filter by the code in the response, such as `FORBIDDEN`."),
+    ] = None
+    address: Annotated[
+        Annotated[str, Meta(max_length=64)] | None,
+        Meta(description="Filter by the IP address of the client."),
+    ] = None
+    request_id: Annotated[
+        Annotated[str, matching(r"[0-9A-Za-z_-]{1,64}", max_length=64)] | None,
+        Meta(description="Filter by request ID."),
+    ] = None
+    since: Annotated[
+        Timestamp | None, Meta(description="Requests at or after this RFC 3339 timestamp.")
+    ] = None
+    until: Annotated[
+        Timestamp | None, Meta(description="Requests before this RFC 3339 timestamp.")
+    ] = None
+
+
+class ListDenials(FilterDenials, kw_only=True):
+    """Query parameters for listing denied requests."""
+
+    cursor: Cursor | None = None
+    limit: PageSize = PAGE_SIZE
+    totals: Annotated[
+        bool, Meta(description="Also return the numbers of all requests that match the filters.")
+    ] = False
+
+
+class DenialView(View, kw_only=True):
+    """A request that the gateway denied, or several of them. Fields are empty if the request had no
+    such value, or if the value was not recorded."""
+
+    example: ClassVar = {
+        "code": "FORBIDDEN",
+        "check": "address",
+        "detail": "",
+        "address": "192.0.2.7",
+        "request_id": REQUEST_ID,
+    }
+
+    at: Instant
+    key: Annotated[str, Meta(description="ID of the key. Empty without a known key.")]
+    core: Annotated[str, Meta(description="The registered Core that was requested.")]
+    code: Annotated[
+        str,
+        Meta(
+            description="Code of the decision. For a revoked key, the response contains "
+            "`NOT_FOUND` instead of `REVOKED`."
+        ),
+    ]
+    check: Annotated[CheckName, Meta(description="The check that failed.")]
+    detail: Annotated[
+        str,
+        Meta(
+            description="The scopes, the method or the environment that the check required, the "
+            "name of the exceeded limit, or the reason why the signature is invalid."
+        ),
+    ]
+    address: Annotated[
+        str, Meta(description="IP address of the client. Empty if addresses are not recorded.")
+    ]
+    request_id: str
+    count: Annotated[
+        int,
+        Meta(
+            description="Number of requests that this entry represents: under load, not every "
+            "request is recorded. The others have the same key, Core, code and check."
+        ),
+    ]
+
+
+class CheckTotal(View):
+    """Number of requests that a check denied."""
+
+    example: ClassVar = {"check": "limit"}
+
+    check: CheckName
+    count: int
+
+
+class DenialTotals(View):
+    """Numbers of denied requests that match the filters, in descending order."""
+
+    total: int
+    checks: list[CheckTotal]
+    keys: Annotated[list[KeyTotal], Meta(description="The keys with the most denied requests.")]
+
+
+class DenialPage(View, kw_only=True):
+    """Denied requests, newest first."""
+
+    denials: list[DenialView]
+    next_cursor: NextCursor
+    totals: Annotated[
+        DenialTotals | None, Meta(description="Null unless the request contains `totals=true`.")
+    ] = None

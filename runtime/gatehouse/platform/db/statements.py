@@ -139,9 +139,11 @@ class Conditions:
         return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
 
 
-async def prune(pool: Pool, table: str, column: str, *, before: datetime, **equal: Any) -> int:
-    """Deletes the rows whose time in `column`, which has an index, is before a time, the oldest
-    first. Returns their number.
+async def prune(
+    pool: Pool, table: str, column: str, *, before: datetime | int, **equal: Any
+) -> int:
+    """Deletes the rows whose time or number in `column`, which has an index, is before a value, the
+    oldest first. Returns their number.
 
     equal: further columns and their values.
     """

@@ -15,6 +15,7 @@ from tests.runtime.services.console.web_pages import (
     PAGES,
     loads_nothing,
     page_of,
+    shows_heading,
     sign_in,
     violations,
     violations_in_both_themes,
@@ -55,6 +56,15 @@ _WITHOUT_FOCUS_RING = """() => [...document.querySelectorAll(
   .map((element) => element.outerHTML.slice(0, 200))"""
 
 
+DENIALS = (
+    "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, request_id, "
+    "count) SELECT now() - (number - 0.5) * interval '1 hour', "
+    "(ARRAY['{key}', ''])[number % 2 + 1], 'docs', 'FORBIDDEN', "
+    "(ARRAY['address', 'scopes', 'token'])[number % 3 + 1], '', '192.0.2.7', 'req_' || number, "
+    "number FROM generate_series(1, 40) AS number"
+)
+
+
 async def create_data(console: Console) -> dict[str, str]:
     key = await console.create(
         name="nightly export", owner="billing", tags=["nightly"], notes="a note", ttl_s=86_400
@@ -71,6 +81,7 @@ async def create_data(console: Console) -> dict[str, str]:
     ):
         values = f"3600, '{key_id}', date_trunc('hour', now()), '{core}', '{code}', {count}"
         console.sql(f"INSERT INTO usage_count VALUES ({values})")  # noqa: S608
+    console.sql(DENIALS.format(key=key_id))
     link = retrieval_links.parameters(retrieval_links.create())
     body = {"purpose": "a certificate", "retrieval_link": link}
     request = await console.post("/v1/secret-requests", json=body)
@@ -144,6 +155,25 @@ async def test_every_page_in_every_size_and_with_every_display_setting(
     different = {name: title for name, title in titles.items() if name not in {"keys-none"}}
     assert len(set(different.values())) >= len(different) - 2, different
     assert tables > 5
+
+
+async def test_panel_of_denied_requests_equals_its_lists(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    console.sql("TRUNCATE denial; " + DENIALS.format(key=await console.create_id()))
+    async with page_of(browser, origin) as page:
+        await sign_in(page)
+        panel = page.locator("section", has=page.get_by_role("heading", name="Denied requests"))
+        total = (await panel.get_by_text("All ").first.inner_text()).removeprefix("All ")
+        rows = [text.split("\n") for text in await panel.locator("li").all_inner_texts()]
+        counts = {text: int(number) for text, number in ((f"All {total}", total), *rows)}
+        assert (len(rows), sum(counts.values())) == (3, 2 * int(total))
+        for text, count in counts.items():
+            await panel.get_by_role("link", name=text, exact=True).click()
+            await shows_heading(page, f"Denied requests: {count}")
+            numbers = await page.locator("tbody td:last-child").all_inner_texts()
+            assert sum(map(int, numbers)) == count
+            await page.go_back()
 
 
 async def _problems_of_the_load(page: Page) -> list[str]:
