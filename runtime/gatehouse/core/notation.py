@@ -5,12 +5,13 @@ text of URLs and tokens.
 import base64
 import re
 
-RATE_LIMIT_FORM = "[NAME=]QUOTA[/WINDOW][:BURST]"
+RATE_LIMIT_FORM = "[NAME=]QUOTA[/WINDOW][:BURST][*COST]"
 
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
 _RATE_LIMIT = re.compile(
-    r"(?:([a-z][a-z0-9_.-]{0,63})=)?([0-9]{1,10})(?:/([0-9]{1,9}[smhdw]?))?(?::([0-9]{1,10}))?",
+    r"(?:([a-z][a-z0-9_.-]{0,63})=)?([0-9]{1,10})(?:/([0-9]{1,9}[smhdw]?))?(?::([0-9]{1,10}))?"
+    r"(?:\*([0-9]{1,7}))?",
     re.ASCII,
 )
 
@@ -28,13 +29,14 @@ def rate_limit(text: str) -> dict[str, str | int] | None:
     match = _RATE_LIMIT.fullmatch(text)
     if match is None:
         return None
-    name, quota, window, burst = match.groups()
+    name, quota, window, burst, cost = match.groups()
     limit: dict[str, str | int] = {
         "name": name or "requests",
         "quota": int(quota),
         "window_s": duration_s(window or "1m") or 0,
     }
-    return {**limit, "burst": int(burst)} if burst else limit
+    optional = {"burst": burst, "cost": cost}
+    return limit | {field: int(number) for field, number in optional.items() if number}
 
 
 def base64url(content: bytes) -> str:

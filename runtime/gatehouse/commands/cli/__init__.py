@@ -32,11 +32,12 @@ COMMANDS = {
     "log-level": "operations",
     "logs": "operations",
     "features": "operations",
+    "webhooks": "webhooks",
     "scan": "scan",
     "version": "services",
 }
 #: Commands that consist only of subcommands. Without a subcommand, these commands show the help.
-GROUPS = (["cores"], ["keys"], ["secrets"], ["audit"], ["logs"], ["sessions"])
+GROUPS = (["cores"], ["keys"], ["secrets"], ["audit"], ["logs"], ["sessions"], ["webhooks"])
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130
 _HELP = "Manage API keys, share secrets, operate a Gatehouse deployment and run its services."

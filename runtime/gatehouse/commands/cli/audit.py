@@ -15,6 +15,8 @@ import typer
 from gatehouse_client import ConsoleClient
 
 from gatehouse.commands.cli.connection import ConsoleOption, ProfileOption, TokenOption, connect
+from gatehouse.commands.cli.endpoints import Command
+from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.commands.cli.options import Output, console_command, own_parameters, with_options
 from gatehouse.commands.cli.output import (
     FAILED,
@@ -38,6 +40,7 @@ from gatehouse.core.audit_chain import (
 )
 from gatehouse.features.audit.schemas import (
     AuditEventView,
+    AuditStatus,
     CheckpointView,
     SearchAudit,
     audit_row,
@@ -47,13 +50,18 @@ from gatehouse.features.audit.schemas import (
 
 
 def register(app: typer.Typer) -> None:
-    audit = typer.Typer(help="Read and verify the audit trail.")
+    audit = typer.Typer(name="audit", help="Read and verify the audit trail.")
     filters = parameters(SearchAudit)
     console_command(audit, list_, options=filters)
     file, *others = own_parameters(export)
     audit.command()(with_options(export, [file, *filters, *others]))
     audit.command()(verify)
-    app.add_typer(audit, name="audit")
+    status = "Show the last checkpoint, and whether its signature and hash are valid."
+    operation = "GET /v1/audit-status"
+    register_all(
+        audit, Command(name="status", operation=operation, response=AuditStatus, help=status)
+    )
+    app.add_typer(audit)
 
 
 def list_(

@@ -7,16 +7,10 @@ from typing import Annotated, Any
 import typer
 from gatehouse_client import ConsoleClient
 
+from gatehouse.commands.cli.endpoints import Command
+from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.commands.cli.options import KeyIdArgument, Output, console_command, key_id
-from gatehouse.commands.cli.output import (
-    Column,
-    count,
-    note,
-    print_fields,
-    print_items,
-    print_text,
-    reject,
-)
+from gatehouse.commands.cli.output import count, note, print_fields, print_items, print_text, reject
 from gatehouse.commands.cli.shapes import Form, parameters, request
 from gatehouse.core import notation
 from gatehouse.core.keys import key_fields
@@ -35,7 +29,7 @@ from gatehouse.features.keys.schemas import (
     UpdateKey,
 )
 from gatehouse.features.operations.schemas import Recognized
-from gatehouse.features.usage.schemas import LimitUses, ListLimitUse
+from gatehouse.features.usage.schemas import KeyTotals, LimitUses, ListKeyUsage, ListLimitUse
 from gatehouse.features.verification.schemas import ExplainKey, Explanation
 
 CREDITS_FORM = "N[:AMOUNT/PERIOD]"
@@ -85,8 +79,9 @@ _FORMS = {
                 "--limit",
                 metavar=notation.RATE_LIMIT_FORM,
                 help="Rate limit: QUOTA units per WINDOW (a duration, default: 1m), of which at "
-                "most BURST can be used at once (default: QUOTA), such as 100/1m or "
-                "daily=10000/1d:500. NAME identifies the limit (default: requests). Repeatable. "
+                "most BURST can be used at once (default: QUOTA), of which a request uses COST "
+                "(default: 1), such as 100/1m or daily=10000/1d:500*2. NAME identifies the limit "
+                "(default: requests). Repeatable. "
                 "`default`: the default limit of the deployment.",
             ),
         ],
@@ -141,10 +136,36 @@ _ACTIONS = (
     ("delete", "Deleted", "Delete a key. A deleted key can be restored for 30 days."),
     ("restore", "Restored", "Restore a deleted key to its previous state."),
 )
+_USAGE = (
+    Command(
+        name="limits",
+        operation="GET /v1/usage/limits",
+        shape=ListLimitUse,
+        response=LimitUses,
+        help="List the keys near their limits: the rate limits and credits of which at least 80 % "
+        "are used.",
+        example="--percent 95",
+        columns=(
+            "key",
+            ("limit", lambda use: use.name or "credits"),
+            ("used", lambda use: f"{use.percent} %"),
+            ("units", lambda use: f"{use.used} of {use.allowed}"),
+            "since",
+        ),
+    ),
+    Command(
+        name="top",
+        operation="GET /v1/usage/keys",
+        shape=ListKeyUsage,
+        response=KeyTotals,
+        help="List the keys with the most requests.",
+        example="--result denied",
+    ),
+)
 
 
 def register(app: typer.Typer) -> None:
-    keys = typer.Typer(help="Create and manage API keys.")
+    keys = typer.Typer(name="keys", help="Create and manage API keys.")
     commands: Sequence[tuple[Callable[..., Output], Any, tuple[str, ...]]] = (
         (create, CreateKey, ()),
         (list_, ListKeys, ("cursor", "limit", "total")),
@@ -154,16 +175,12 @@ def register(app: typer.Typer) -> None:
         (rotate, RotateKey, ()),
         (purge, PurgeKey, ("confirm",)),
         (explain, ExplainKey, ()),
-        (limits, ListLimitUse, ()),
     )
     for command, shape, omitted in commands:
         options = parameters(shape, *omitted, forms=_FORMS) if shape else []
         console_command(keys, command, options=options)
-    for name, done, help in _ACTIONS:
-        options = parameters(ReasonBody)
-        text = f"{help}\n\nExample: gatehouse keys {name} 3fGh82kLmQ0a"
-        console_command(keys, _action(name, done), name, help=text, options=options)
-    app.add_typer(keys, name="keys")
+    register_all(keys, *(_action(*action) for action in _ACTIONS), *_USAGE)
+    app.add_typer(keys)
 
 
 def create(client: ConsoleClient, **settings: Any) -> Output:
@@ -238,7 +255,8 @@ def update(
         reject("nothing to change: use at least one option, such as --owner")
     path = f"{_KEYS}/{key_id(id)}"
     version = client.get(KeyView, path).version
-    return _change("Updated", client.call(ChangedKey, "PATCH", path, changes, version=version))
+    changed = client.call(ChangedKey, "PATCH", path, changes, version=version)
+    return changed, lambda: print_text(_change("Updated", changed))
 
 
 def revoke(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
@@ -329,44 +347,25 @@ def explain(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output
     return explanation, show
 
 
-def limits(client: ConsoleClient, **filters: Any) -> Output:
-    """List the keys near their limits: the rate limits and credits of which at least 80 % are used.
-
-    Example: gatehouse keys limits --percent 95
-    """
-    uses = client.get(LimitUses, "/v1/usage/limits", **request(filters))
-
-    def show() -> None:
-        columns: tuple[Column, ...] = (
-            ("limit", lambda use: use.name or "credits"),
-            ("used", lambda use: f"{use.percent} %"),
-            ("units", lambda use: f"{use.used} of {use.allowed}"),
-            "since",
-        )
-        print_items(uses.limits, "key", *columns)
-        note(count(len(uses.limits), "limit"))
-
-    return uses, show
+def _action(name: str, done: str, help: str) -> Command:
+    is_deletion = name == "delete"
+    return Command(
+        name=name,
+        operation=f"DELETE {_KEYS}/{{id}}" if is_deletion else f"POST {_KEYS}/{{id}}/{name}",
+        shape=ReasonBody,
+        response=ChangedKey,
+        help=help,
+        example="3fGh82kLmQ0a",
+        done=lambda changed: _change(done, changed),
+        check=key_id,
+    )
 
 
-def _action(name: str, done: str) -> Callable[..., Output]:
-    """Returns a command whose options are the fields of its request."""
-
-    def act(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
-        path, body = f"{_KEYS}/{key_id(id)}", request(settings)
-        if name == "delete":
-            return _change(done, client.call(ChangedKey, "DELETE", path, body))
-        return _change(done, client.call(ChangedKey, "POST", f"{path}/{name}", body))
-
-    return act
-
-
-def _change(done: str, changed: ChangedKey) -> Output:
-    text = (
+def _change(done: str, changed: ChangedKey) -> str:
+    return (
         f"{done} {changed.key.id} ({changed.key.name}), state {changed.key.state}. "
         f"{_propagation(changed.effective)}"
     )
-    return changed, lambda: print_text(text)
 
 
 def _propagation(effective: str) -> str:

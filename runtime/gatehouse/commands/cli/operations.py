@@ -2,26 +2,29 @@
 and denied requests.
 """
 
-import re
 import sys
 import time
 from datetime import datetime
 from itertools import islice
-from types import NoneType
 from typing import Annotated, Any, Literal
 
 import typer
 from gatehouse_client import ConsoleClient
 
+from gatehouse.commands.cli.endpoints import Command
+from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.commands.cli.options import Output, console_command, seconds
 from gatehouse.commands.cli.output import Column, count, note, print_items, print_text, reject
-from gatehouse.commands.cli.shapes import parameters, request
+from gatehouse.commands.cli.shapes import Form, parameters, request
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.features import FEATURES
-from gatehouse.core.http.forwarding import CORE_NAME
 from gatehouse.core.tokens.token_scanner import has_token
-from gatehouse.features.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
-from gatehouse.features.identity.schemas import CreatedSignInLink
+from gatehouse.features.cores.schemas import CircuitBreakers, CorePage, CoreView, EndCore, ListCores
+from gatehouse.features.identity.schemas import (
+    CreatedSignInLink,
+    EndedSessions,
+    EndSessions,
+    SessionList,
+)
 from gatehouse.features.operations.schemas import (
     FeatureList,
     FeatureView,
@@ -29,6 +32,7 @@ from gatehouse.features.operations.schemas import (
     LogLine,
     Recognized,
     SearchLogs,
+    SwitchFeature,
 )
 from gatehouse.features.usage.schemas import (
     DenialPage,
@@ -50,22 +54,22 @@ def register(app: typer.Typer) -> None:
         logs, search_logs, "search", options=parameters(SearchLogs, "cursor", "limit", "since")
     )
     app.add_typer(logs, name="logs")
-    features = typer.Typer(help="List the features, and switch them off and on.")
-    console_command(features, list_features, "list")
-    console_command(features, switch_feature, "switch")
-    app.add_typer(features, name="features")
-    console_command(app, usage, options=parameters(ReadUsage, "since", "until"))
+    features = typer.Typer(name="features", help="List the features, and switch them off and on.")
+    register_all(features, *_FEATURES)
+    app.add_typer(features)
+    console_command(app, usage, options=parameters(ReadUsage, "since"))
     console_command(app, find)
     omitted = ("cursor", "limit", "since", "totals")
     console_command(app, denials, options=parameters(ListDenials, *omitted))
-    cores = typer.Typer(help="List and drain the instances of Cores.")
-    console_command(cores, list_cores, "list")
-    console_command(cores, drain_core, "drain")
-    app.add_typer(cores, name="cores")
-    sessions = typer.Typer(help="Start browser sessions of the console.")
-    sessions.callback()(lambda: None)
+    cores = typer.Typer(name="cores", help="List and drain the instances of Cores.")
+    register_all(cores, *_CORES)
+    app.add_typer(cores)
+    sessions = typer.Typer(
+        name="sessions", help="Start, list and end browser sessions of the console."
+    )
+    register_all(sessions, *_SESSIONS)
     console_command(sessions, create_sign_in_link, "link")
-    app.add_typer(sessions, name="sessions")
+    app.add_typer(sessions)
 
 
 def log_level(
@@ -116,7 +120,8 @@ def search_logs(
 
     Example: gatehouse logs search --level warning --last 24h
     """
-    query = _until(request(filters), last)
+    query = request(filters)
+    query["since"] = _start(query, last)
     lines = list(islice(client.items(LogLine, "/v1/log-lines", **query), limit))[::-1]
     columns: tuple[Column, ...] = (
         ("time", lambda line: line.at),
@@ -131,11 +136,11 @@ def search_logs(
     return lines, show
 
 
-def _until(query: dict[str, Any], last: str) -> dict[str, Any]:
-    """The query with the time range of `--last`."""
+def _start(query: dict[str, Any], last: str) -> str:
+    """Start of the time range `--last` before `--until`, which is set in the query."""
     until = datetime.fromisoformat(query["until"]).timestamp() if "until" in query else time.time()
-    since = max(0.0, until - seconds("--last", last))
-    return {**query, "since": rfc3339(since), "until": rfc3339(until)}
+    query["until"] = rfc3339(until)
+    return rfc3339(max(0.0, until - seconds("--last", last)))
 
 
 def log_fields(line: LogLine) -> list[tuple[str, object]]:
@@ -143,60 +148,10 @@ def log_fields(line: LogLine) -> list[tuple[str, object]]:
     return [(name, value) for name, value in named.items() if value not in (None, "")]
 
 
-def list_features(client: ConsoleClient) -> Output:
-    """List the features, and who switched them last.
-
-    Example: gatehouse features list
-    """
-    known = client.get(FeatureList, "/v1/features")
-    columns: tuple[Column, ...] = (
-        ("feature", lambda feature: feature.name),
-        ("state", feature_state),
-        *("changed_at", "changed_by"),
-    )
-    return known, lambda: print_items(known.features, *columns)
-
-
 def feature_state(feature: FeatureView) -> str:
     if not feature.configured:
         return "off (GATEHOUSE_FEATURES)"
     return "on" if feature.enabled else "off"
-
-
-def switch_feature(
-    client: ConsoleClient,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the feature.")],
-    state: Annotated[Literal["on", "off"], typer.Argument(help="New state of the feature.")],
-) -> Output:
-    """Switch a feature off or on, on all gateway and console workers within three seconds. Requests
-    for a feature that is off result in 503.
-
-    Example: gatehouse features switch webhooks off
-    """
-    if name not in FEATURES:
-        reject(f"NAME must be one of {', '.join(FEATURES)}")
-    enabled = state == "on"
-    client.call(NoneType, "PUT", f"/v1/features/{name}", {"enabled": enabled})
-    return {"name": name, "enabled": enabled}, lambda: print_text(f"{name} is {state}.")
-
-
-def list_cores(client: ConsoleClient) -> Output:
-    """List the instances of Cores, ordered by the name of the Core and the ID of the instance.
-
-    Example: gatehouse cores list
-    """
-    cores = list(client.items(CoreView, "/v1/cores"))
-    columns: tuple[Column, ...] = (
-        ("core", lambda core: core.name),
-        ("instance", lambda core: core.instance_id),
-        ("state", instance_state),
-        ("circuit breaker", lambda core: circuit_state(core.circuit_breakers)),
-        ("requests/min", lambda core: core.last_minute.requests),
-        ("failures", lambda core: core.last_minute.failures),
-        ("p95 (ms)", lambda core: core.last_minute.p95_ms),
-        *("url", "registered_by", "expires_at"),
-    )
-    return cores, lambda: print_items(cores, *columns)
 
 
 def circuit_state(circuit_breakers: CircuitBreakers) -> str:
@@ -215,31 +170,6 @@ def instance_state(core: CoreView) -> str:
     return "live" if core.healthy else "unhealthy"
 
 
-def drain_core(
-    client: ConsoleClient,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the Core.")],
-    instance: Annotated[
-        str,
-        typer.Option(metavar="ID", help="ID of the instance. Default: all instances of the Core."),
-    ] = "",
-) -> Output:
-    """Stop sending requests to a Core or to one of its instances. The gateways close the WebSockets
-    after 30 seconds. The agent completes the requests in progress and stops.
-
-    Example: gatehouse cores drain docs
-    """
-    if not CORE_NAME.fullmatch(name):
-        reject("NAME must be the name of a Core (see `gatehouse cores list`)")
-    if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
-        reject("--instance must be the ID of an instance (see `gatehouse cores list`)")
-    query = f"?instance={instance}" if instance else ""
-    client.call(NoneType, "DELETE", f"/v1/cores/{name}{query}")
-    drained = f"instance {instance} of {name}" if instance else f"all instances of {name}"
-    return {"name": name, "instance_id": instance or None}, lambda: print_text(
-        f"Draining {drained}."
-    )
-
-
 def create_sign_in_link(client: ConsoleClient) -> Output:
     """Create a link that signs a browser in with your credential, once and within five minutes.
     Your previous sign-in link stops working.
@@ -253,7 +183,7 @@ def create_sign_in_link(client: ConsoleClient) -> Output:
 def usage(
     client: ConsoleClient,
     last: Annotated[
-        str, typer.Option(help="Time range, such as 90m, 24h or 30d. Default: 60 buckets.")
+        str, typer.Option(help="Time range before `--until`. Default: 60 buckets.")
     ] = "",
     **filters: Any,
 ) -> Output:
@@ -263,7 +193,7 @@ def usage(
     """
     query = request(filters)
     if last:
-        query["since"] = rfc3339(max(0.0, time.time() - seconds("--last", last)))
+        query["since"] = _start(query, last)
     series = client.get(UsageSeries, "/v1/usage", **query)
     most = max((point.count for point in series.points), default=1)
     bar: Column = ("", lambda point: "#" * -(-point.count * _BAR_WIDTH // most))
@@ -294,7 +224,8 @@ def denials(
 
     Example: gatehouse denials --key 3fGh82kLmQ0a --check limit --last 24h
     """
-    query = _until(request(filters), last)
+    query = request(filters)
+    query["since"] = _start(query, last)
     found = list(islice(client.items(DenialView, "/v1/denials", **query), limit))
     page = client.get(DenialPage, "/v1/denials", **query, limit=1, totals="true")
     columns: tuple[Column, ...] = (
@@ -342,3 +273,91 @@ def find(
         note(count(len(found), "result"))
 
     return found, show
+
+
+_FEATURES = (
+    Command(
+        name="list",
+        operation="GET /v1/features",
+        response=FeatureList,
+        help="List the features, and who switched them last.",
+        columns=(
+            ("feature", lambda feature: feature.name),
+            ("state", feature_state),
+            *("changed_at", "changed_by"),
+        ),
+    ),
+    Command(
+        name="switch",
+        operation="PUT /v1/features/{feature}",
+        shape=SwitchFeature,
+        help="Switch a feature off or on, on all gateway and console workers within three seconds. "
+        "Requests for a feature that is off result in 503.",
+        example="webhooks off",
+        forms={
+            "enabled": Form(
+                Annotated[
+                    Literal["on", "off"],
+                    typer.Argument(metavar="STATE", help="New state of the feature."),
+                ],
+                lambda state: state == "on",
+            )
+        },
+        done="{feature} is {enabled}.",
+    ),
+)
+_CORES = (
+    Command(
+        name="list",
+        operation="GET /v1/cores",
+        shape=ListCores,
+        response=CorePage,
+        help="List the instances of Cores, ordered by the name of the Core and the ID of the "
+        "instance.",
+        columns=(
+            ("core", lambda core: core.name),
+            ("instance", lambda core: core.instance_id),
+            ("state", instance_state),
+            ("circuit breaker", lambda core: circuit_state(core.circuit_breakers)),
+            ("requests/min", lambda core: core.last_minute.requests),
+            ("failures", lambda core: core.last_minute.failures),
+            ("p95 (ms)", lambda core: core.last_minute.p95_ms),
+            *("url", "registered_by", "expires_at"),
+        ),
+    ),
+    Command(
+        name="drain",
+        operation="DELETE /v1/cores/{name}",
+        shape=EndCore,
+        query=True,
+        help="Stop sending requests to a Core or to one of its instances. The gateways close the "
+        "WebSockets after 30 seconds. The agent completes the requests in progress and stops.",
+        example="docs",
+        done="Draining {name}.",
+    ),
+)
+_SESSIONS = (
+    Command(
+        name="list",
+        operation="GET /v1/sessions",
+        response=SessionList,
+        help="List your browser sessions, newest first.",
+        columns=("id", "actor_type", "actor_id", "source_address", "created_at", "seen_at"),
+    ),
+    Command(
+        name="end",
+        operation="DELETE /v1/sessions/{session}",
+        help="End a session. Owners can end any session.",
+        example="4hJk72mNpQ8r",
+        done="Ended the session {session}.",
+    ),
+    Command(
+        name="end-all",
+        operation="DELETE /v1/sessions",
+        shape=EndSessions,
+        query=True,
+        response=EndedSessions,
+        help="End all of your sessions. Your sign-in link stops working.",
+        done="Ended sessions: {ended}.",
+    ),
+)

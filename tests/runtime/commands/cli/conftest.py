@@ -32,6 +32,16 @@ class Result:
     err: str
 
 
+def leaf_commands(
+    command: Any, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The commands below a command, with their words."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from leaf_commands(inner, (*path, name))
+    if not hasattr(command, "commands"):
+        yield path, command
+
+
 def key_id(token: str) -> str:
     return token.split("_")[2][:12]
 

@@ -1,9 +1,7 @@
 """Tokens in any argument are not printed."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -11,9 +9,8 @@ from gatehouse.commands import cli
 from gatehouse.commands.cli import connection, secrets
 
 from tests.runtime.canaries import tokens
-from tests.runtime.commands.cli.conftest import Command
+from tests.runtime.commands.cli.conftest import Command, leaf_commands
 
-ROOT = Path(__file__).parents[4]
 #: Commands that run until they are stopped.
 SERVICES = ("serve", "core")
 UNREACHABLE = {"--console": "http://127.0.0.1:1", "--gateway": "http://127.0.0.1:1", "--token": "t"}
@@ -34,13 +31,6 @@ class Parameter:
         ]
 
 
-def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from _commands(inner, (*path, name))
-    if not hasattr(command, "commands"):
-        yield path, command
-
-
 def _value(parameter: Any) -> str:
     kind = parameter.type_descriptor.annotation
     if get_origin(kind) is Literal:
@@ -58,7 +48,7 @@ def _arguments(parameters: list[Any], tested: Any) -> Iterator[str]:
 
 
 def parameters() -> Iterator[Parameter]:
-    for path, command in _commands(cli.command_line(), ()):
+    for path, command in leaf_commands(cli.command_line()):
         for tested in command.params:
             if not getattr(tested, "is_flag", False) and tested.name != "help":
                 yield Parameter(path, tested.name, tuple(_arguments(command.params, tested)))
@@ -78,18 +68,3 @@ def test_token_in_any_argument_is_not_printed(
         _, token, secret = next(cycle)
         result = bare.run(*parameter.line(token))
         assert secret not in result.out + result.err, (parameter.command, parameter.name)
-
-
-def test_every_command_is_run_by_a_test_or_a_guide() -> None:
-    """A column that names a field which the response lacks fails when the command runs."""
-    tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("*.py"))
-    guides = "".join(path.read_text() for path in (ROOT / "docs/guides").glob("*.md"))
-    runs = "".join(re.findall(r"```console run.*?```", guides, re.DOTALL))
-    commands = [path for path, _ in _commands(cli.command_line(), ())]
-    assert len(commands) > 30
-    assert [
-        path
-        for path in commands
-        if ", ".join(f'"{word}"' for word in path) not in tests
-        and f"gatehouse {' '.join(path)}" not in runs
-    ] == []

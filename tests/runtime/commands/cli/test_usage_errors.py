@@ -15,7 +15,6 @@ from tests.runtime.commands.cli.conftest import Command
 
 CORE = ("core", "--dir", ".", "--gateway", "https://gateway.test", "--name", "docs")
 OPTIONS = ("--console", "https://console.test", "--token", "t")
-DRAIN = ("cores", "drain", *OPTIONS)
 CREATE = ("keys", "create", "--name", "x", *OPTIONS)
 #: Python buffers the output, as on the machines of users.
 BUFFERED = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
@@ -71,8 +70,6 @@ ERRORS = [
     (("keys", "rotate", "3fGh82kLmQ0a", "--grace", "soon", *OPTIONS), "--grace must be a duration"),
     (("log-level", "loud", *OPTIONS), "'loud' is not one of 'debug', 'info', 'warning', 'error'."),
     (("log-level", "debug", "--for", "soon", *OPTIONS), "--for must be a duration such as"),
-    ((*DRAIN, "Docs"), "see `gatehouse cores list`"),
-    ((*DRAIN, "docs", "--instance", "a b"), "see `gatehouse cores list`"),
     (("audit", "verify", "--file", "nowhere"), "--file nowhere cannot be read"),
 ]
 

@@ -1,0 +1,167 @@
+"""Derives a command from one operation: arguments from the path, options from the shape of the
+query or the body, and the output from the shape of the response. The command imports no endpoint,
+whose services would take longer to import than the command to run.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import Parameter
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from urllib.parse import quote, urlencode
+
+import msgspec
+import typer
+from gatehouse_client import ConsoleClient
+
+from gatehouse.commands.cli.options import Output, console_command
+from gatehouse.commands.cli.output import (
+    Column,
+    count,
+    note,
+    print_fields,
+    print_items,
+    print_text,
+    reject,
+)
+from gatehouse.commands.cli.shapes import Form, parameters, request
+from gatehouse.core.tokens.token_scanner import redacted
+
+_PAGE = ("cursor", "limit")
+
+
+def _identifier(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]{1,64}", text, re.ASCII) or redacted(text) != text:
+        reject("an argument must be an ID or a name, not a token")
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command for one operation.
+
+    operation: method and path, such as `GET /v1/webhooks`.
+    shape: of the query or the body. response: None: there is no content.
+    help: the first sentence of the help. example: arguments and options in the help.
+    columns: of a list; by default, all fields of its items.
+    done: text for the response, with its fields and the arguments in braces, or its function.
+    once: field of the response that is printed alone, because it is shown only once.
+    forms: options whose values have another form than their fields.
+    query: a request that changes something has a query instead of a body.
+    versioned: the request changes the version that was read.
+    check: returns an argument. Exits with a usage error for text that can be a token, because the
+        argument is part of the URL.
+    """
+
+    name: str
+    operation: str
+    shape: Any = None
+    response: Any = NoneType
+    help: str
+    example: str = ""
+    columns: tuple[Column, ...] = ()
+    done: str | Callable[[Any], str] = ""
+    once: str = ""
+    forms: dict[str, Form] | None = None
+    versioned: bool = False
+    query: bool = False
+    check: Callable[[str], str] = _identifier
+
+
+def register(app: typer.Typer, *commands: Command) -> None:
+    """Adds the commands to a group."""
+    for command in commands:
+        names = re.findall(r"{(\w+)}", command.operation)
+        arguments = [_argument(name) for name in names]
+        omitted = _PAGE if _is_paged(command) else ()
+        shape, forms = command.shape, command.forms
+        options = parameters(shape, *omitted, forms=forms) if shape else []
+        words = filter(None, (str(app.info.name), command.name, command.example))
+        help = f"{command.help}\n\nExample: gatehouse {' '.join(words)}"
+        act = _act(command, names)
+        console_command(app, act, command.name, help=help, options=[*arguments, *options])
+
+
+def _argument(name: str) -> Parameter:
+    argument = typer.Argument(metavar=name.upper(), help=f"ID of the {name}.")
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[str, argument])
+
+
+def _is_paged(command: Command) -> bool:
+    return "cursor" in getattr(command.shape, "__struct_fields__", ())
+
+
+def _act(command: Command, names: list[str]) -> Callable[..., Output]:
+    method, _, template = command.operation.partition(" ")
+
+    def act(client: ConsoleClient, **settings: Any) -> Output:
+        texts = {name: command.check(settings.pop(name)) for name in names}
+        path = template.format_map({name: quote(text, "") for name, text in texts.items()})
+        fields = request(settings, command.forms)
+        if _is_paged(command):
+            items = list(client.items(_item(command.response), path, **fields))
+            return items, lambda: _show_items(items, command, path.rpartition("/")[2])
+        if method == "GET":
+            value = client.get(command.response, path, **fields)
+        else:
+            value = _changed(client, command, method, path, fields)
+        shown = {**texts, **settings, **_fields(value)}
+        return value if value is not None else shown, lambda: _show(value, command, shown)
+
+    return act
+
+
+def _changed(
+    client: ConsoleClient, command: Command, method: str, path: str, fields: dict[str, Any]
+) -> Any:
+    version = None
+    if command.versioned:
+        if not fields:
+            reject("nothing to change: use at least one option")
+        version = client.get(_Versioned, path).version
+    if command.query:
+        query = {name: "true" if value is True else value for name, value in fields.items()}
+        path, body = f"{path}?{urlencode(query)}" if query else path, None
+    else:
+        body = fields if command.shape else None
+    return client.call(command.response, method, path, body, version=version)
+
+
+class _Versioned(msgspec.Struct):
+    version: int
+
+
+def _item(page: Any) -> Any:
+    """The type of the items of a list."""
+    return next(
+        get_args(hint)[0] for hint in get_type_hints(page).values() if get_origin(hint) is list
+    )
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    fields = getattr(value, "__struct_fields__", ())
+    return {name: getattr(value, name) for name in fields}
+
+
+def _show(value: Any, command: Command, shown: dict[str, Any]) -> None:
+    done, fields = command.done, _fields(value)
+    if done:
+        text = done.format_map(shown) if isinstance(done, str) else done(value)
+        note(text) if command.once else print_text(text)
+    elif lists := {name: each for name, each in fields.items() if isinstance(each, list)}:
+        [(noun, items), *_] = lists.items()
+        _show_items(items, command, noun)
+    else:
+        nested = [name for name, each in fields.items() if isinstance(each, msgspec.Struct)]
+        for each in (value, *(fields[name] for name in nested)):
+            print_fields(each, *nested)
+    if command.once:
+        print_text(shown[command.once])
+
+
+def _show_items(items: list[Any], command: Command, noun: str) -> None:
+    columns = command.columns or tuple(_fields(next(iter(items), None)))
+    if columns:
+        print_items(items, *columns)
+    note(count(len(items), noun.removesuffix("s")))

@@ -1,0 +1,61 @@
+"""`gatehouse webhooks`: manages webhooks and their deliveries through the console."""
+
+import typer
+
+from gatehouse.commands.cli.endpoints import Command
+from gatehouse.commands.cli.endpoints import register as register_all
+from gatehouse.features.notifications.schemas import (
+    CreatedWebhook,
+    CreateWebhook,
+    DeliveryPage,
+    ListDeliveries,
+    WebhookList,
+)
+
+_ID = "8dKs02mXwP4t"
+_COMMANDS = (
+    Command(
+        name="create",
+        operation="POST /v1/webhooks",
+        shape=CreateWebhook,
+        response=CreatedWebhook,
+        help="Add a webhook, and print its secret. The secret is shown only once.",
+        example="--url https://hooks.example.com/gatehouse --event key.revoked",
+        done="Created webhook {webhook.id}. Store the secret now; it is not shown again:",
+        once="secret",
+    ),
+    Command(
+        name="list",
+        operation="GET /v1/webhooks",
+        response=WebhookList,
+        help="List webhooks, oldest first.",
+    ),
+    Command(
+        name="delete",
+        operation="DELETE /v1/webhooks/{webhook}",
+        help="Delete a webhook. Pending deliveries are discarded.",
+        example=_ID,
+        done="Deleted {webhook}.",
+    ),
+    Command(
+        name="deliveries",
+        operation="GET /v1/deliveries",
+        shape=ListDeliveries,
+        response=DeliveryPage,
+        help="List deliveries, newest first.",
+        example="--state dead",
+    ),
+    Command(
+        name="retry",
+        operation="POST /v1/deliveries/{notification}/{destination}/retry",
+        help="Send a delivery again.",
+        example=f"msg_0199f3a8c0d1b6e5f4a39281 {_ID}",
+        done="Queued {notification} for {destination}.",
+    ),
+)
+
+
+def register(app: typer.Typer) -> None:
+    webhooks = typer.Typer(name="webhooks", help="Manage webhooks and their deliveries.")
+    register_all(webhooks, *_COMMANDS)
+    app.add_typer(webhooks)
