@@ -1,13 +1,14 @@
 """Stores the usage of API keys and denied requests in PostgreSQL. Adds batches from gateway
 workers, and reads the points of reports and the denials."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from msgspec.structs import astuple, replace
 
 from gatehouse.core.clock import rfc3339, to_datetime
 from gatehouse.core.keys import KeyState
-from gatehouse.core.verification import Code
+from gatehouse.core.verification import AGENT, Code
 from gatehouse.features.usage.models import Denial, UsageBatch
 from gatehouse.features.usage.schemas import (
     CheckTotal,
@@ -23,6 +24,9 @@ from gatehouse.platform.web.fields import unix_seconds
 
 #: Width of the stored buckets in seconds -> retention in seconds.
 RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
+
+#: Columns by which counts can be split, in the order of the fields of a point.
+DIMENSIONS = ("key_id", "core", "code", "owner", "tag")
 
 #: Maximum number of points in a report.
 POINTS_MAX = 10_000
@@ -88,7 +92,7 @@ WITH recent AS (
         SELECT coalesce(sum(count), 0) AS units
         FROM api_key AS member JOIN usage_count ON key_id = member.id
         WHERE member.family_id = newest.family_id AND usage_count.width_s = bucket.width_s
-            AND starts_at >= to_timestamp(since) AND code = '{Code.VALID}') AS usage
+            AND starts_at >= to_timestamp(since) AND code IN ('{Code.VALID}', '{AGENT}')) AS usage
     WHERE $3::text IS NOT NULL OR last_used_at >= to_timestamp(since)
     UNION ALL
     SELECT id, 'credits', '', refill_amount, NULL, extract(epoch FROM refilled_at)::float8,
@@ -124,7 +128,7 @@ class UsageRepository:
                 return
             columns = zip(*map(astuple, rows), strict=True)
             await connection.execute(_COUNT, *map(list, columns), list(RETENTION_S))
-            used = {row.key_id for row in rows if row.key_id and row.code == Code.VALID}
+            used = {row.key_id for row in rows if row.key_id and row.code in (Code.VALID, AGENT)}
             await connection.execute(_ADD_ACTIVITY, list(used), to_datetime(batch.at))
 
     async def series(
@@ -134,30 +138,44 @@ class UsageRepository:
         since: float,
         until: float,
         by: frozenset[str] = frozenset(),
-        key_id: str | None = None,
+        key_ids: Sequence[str] = (),
         core: str | None = None,
         code: str | None = None,
+        owner: str | None = None,
+        tag: str | None = None,
     ) -> list[UsagePointView]:
-        """Return the sums per bucket and per column in `by` (key_id, core, code), ordered by time.
+        """Return the sums per bucket and per column in `by` (DIMENSIONS), ordered by time. Requests
+        of agents are counted only with their code.
 
         `since` is inclusive, and `until` is exclusive. Returns POINTS_MAX + 1 points if there are
         more than POINTS_MAX.
         """
         where = Conditions()
-        where.add_equal(width_s=width_s, key_id=key_id, core=core, code=code)
+        where.add_equal(width_s=width_s, core=core, code=code, owner=owner)
         where.add("starts_at >= {} AND starts_at < {}", to_datetime(since), to_datetime(until))
-        columns = [column if column in by else "NULL" for column in ("key_id", "core", "code")]
-        groups = ", ".join(["starts_at", *(name for name in reversed(columns) if name in by)])
+        if key_ids:
+            where.add("key_id = ANY ({}::text[])", list(key_ids))
+        if code is None:
+            where.add("code <> {}", AGENT)
+        if tag is not None:
+            where.add("tags @> ARRAY[{}]::text[]", tag)
+        source = "usage_count"
+        if {"owner", "tag"} & by or owner is not None or tag is not None:
+            source += " LEFT JOIN api_key ON api_key.id = key_id"
+        if "tag" in by:
+            source += " LEFT JOIN LATERAL unnest(tags) AS tag ON true"
+        columns = [f"coalesce({column}, '')" if column in by else "NULL" for column in DIMENSIONS]
+        groups = ", ".join(["starts_at", *(name for name in reversed(columns) if name != "NULL")])
         statement = (
-            f"SELECT extract(epoch FROM starts_at)::bigint, {', '.join(columns)}, "
-            f"sum(count)::bigint FROM usage_count{where} "
+            f"SELECT extract(epoch FROM starts_at)::bigint, sum(count)::bigint, "
+            f"{', '.join(columns)} FROM {source}{where} "
             f"GROUP BY {groups} ORDER BY {groups} LIMIT {where.bind(POINTS_MAX + 1)}"
         )
         rows = await self._pool.fetch(statement, *where.values)
         # Many points have the same time.
         texts = {time: rfc3339(time) for time in {row[0] for row in rows}}
         # Takes a third of the time of `*rest`.
-        return [UsagePointView(texts[at], key, core, code, n) for at, key, core, code, n in rows]
+        return [UsagePointView(texts[at], *dimensions) for at, *dimensions in rows]
 
     async def busiest(
         self, *, width_s: int, since: float, until: float, limit: int
@@ -168,9 +186,10 @@ class UsageRepository:
         where = Conditions()
         where.add_equal(width_s=width_s)
         where.add(
-            "starts_at >= {} AND starts_at < {} AND key_id <> ''",
+            "starts_at >= {} AND starts_at < {} AND key_id <> '' AND code <> {}",
             to_datetime(since),
             to_datetime(until),
+            AGENT,
         )
         statement = (
             f"SELECT key_id, sum(count)::bigint AS count FROM usage_count{where} GROUP BY key_id "

@@ -31,7 +31,6 @@ from gatehouse.platform.web.fields import unix_seconds
 from gatehouse.platform.web.request import Request
 from gatehouse.platform.web.validation import invalid
 
-_COLUMNS = {"key": "key_id", "core": "core", "code": "code"}
 _HOUR_S = 3600
 #: Maximum number of keys in the totals of denied requests.
 KEYS_MAX = 10
@@ -41,7 +40,8 @@ _WEEK_S = 7 * 86_400
 async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository) -> UsageSeries:
     """Retrieve usage as a time series.
 
-    Counts requests by minute, hour or day, in total or split by key, Core and result code.
+    Counts requests by minute, hour or day, in total or split by key, Core, result code, owner and
+    tag. Requests of the agents of Cores are counted apart (`code=AGENT`).
     """
     width_s = WIDTHS_S[query.width]
     since, until = _time_range(request, query, BUCKETS_DEFAULT * width_s)
@@ -53,25 +53,34 @@ async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository)
             "send a later timestamp or a larger width",
         )
     series = partial(
-        usage.series, width_s=width_s, key_id=query.key, core=query.core, code=query.code
+        usage.series,
+        width_s=width_s,
+        key_ids=query.key.split(",") if query.key else (),
+        core=query.core,
+        code=query.code,
+        owner=query.owner,
+        tag=query.tag,
     )
-    columns = frozenset(_COLUMNS[dimension] for dimension in query.by.split(",") if dimension)
+    by = query.by.replace("key", "key_id")
+    columns = frozenset(filter(None, by.split(",")))
     points = await series(since=since, until=until, by=columns)
     if len(points) > POINTS_MAX:
         fix = "send a shorter time range or fewer dimensions, or filter by key"
         raise invalid("query", f"selects more than {POINTS_MAX} points", fix)
+    # With several tags, a request is in several points.
+    whole = await series(since=since, until=until) if "tag" in columns else points
     complete, week_before = until // width_s * width_s, None
     known_since = request.now - RETENTION_S[width_s]
     if query.compare and since < complete and since - _WEEK_S >= known_since:
         earlier = await series(since=since - _WEEK_S, until=complete - _WEEK_S)
         end = rfc3339(complete)
-        total = sum(point.count for point in points if point.at < end)
-        week_before = WeekBefore(end, total, sum(point.count for point in earlier))
+        compared = sum(point.count for point in whole if point.at < end)
+        week_before = WeekBefore(end, compared, sum(point.count for point in earlier))
     return UsageSeries(
         width_s=width_s,
         since=rfc3339(since),
         until=rfc3339(until),
-        total=sum(point.count for point in points),
+        total=sum(point.count for point in whole),
         points=points,
         week_before=week_before,
     )

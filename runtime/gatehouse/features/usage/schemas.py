@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from gatehouse.core.decision import CHECKS
-from gatehouse.core.verification import Code
+from gatehouse.core.verification import AGENT, Code
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
@@ -36,6 +36,14 @@ Until = Annotated[
 ]
 
 
+def _one_of(values: tuple[str, ...]) -> Meta:
+    text = f"is not one of the allowed values: {', '.join(values)}"
+    allowed = {"enum": list(values)}
+    return checked(lambda value: "" if value in values else text, extra_json_schema=allowed)
+
+
+CodeName = Annotated[str, _one_of((*Code, AGENT))]
+CheckName = Annotated[str, _one_of(CHECKS)]
 KeyId = Annotated[str, matching(r"[0-9A-Za-z]{12}")]
 
 
@@ -60,19 +68,35 @@ class ReadUsage(Input, kw_only=True):
     by: Annotated[
         str,
         matching(
-            r"((key|core|code)(,(key|core|code)){0,2})?",
+            r"((key|core|code|owner|tag)(,(key|core|code|owner|tag)){0,4})?",
             max_length=40,
-            description="Dimensions to split the counts by: `key`, `core`, `code`, separated "
-            "by commas. Default: totals.",
+            description="Dimensions to split the counts by: `key`, `core`, `code`, `owner`, `tag`, "
+            "separated by commas. A request is counted for each tag of its key. Default: totals.",
         ),
     ] = ""
-    key: Annotated[KeyId | None, Meta(description="Filter by the ID of a key.")] = None
+    key: Annotated[
+        Annotated[str, matching(r"[0-9A-Za-z]{12}(,[0-9A-Za-z]{12}){0,99}", max_length=1300)]
+        | None,
+        Meta(description="Filter by the IDs of keys, separated by commas."),
+    ] = None
     core: Annotated[
         Annotated[str, Meta(max_length=40)] | None,
         Meta(description="Filter by the name of a Core."),
     ] = None
     code: Annotated[
-        Code | None, Meta(description="Filter by result code, such as `RATE_LIMITED`.")
+        CodeName | None,
+        Meta(
+            description="Filter by result code, such as `RATE_LIMITED`. `AGENT`: valid requests of "
+            "the agents of Cores, which are counted only with this filter."
+        ),
+    ] = None
+    owner: Annotated[
+        Annotated[str, Meta(max_length=100)] | None,
+        Meta(description="Filter by the current owner of the key."),
+    ] = None
+    tag: Annotated[
+        Annotated[str, Meta(max_length=100)] | None,
+        Meta(description="Filter by a current tag of the key."),
     ] = None
     compare: Annotated[
         bool, Meta(description="Compare the complete buckets with those one week earlier.")
@@ -117,17 +141,19 @@ class KeyTotals(View, kw_only=True):
 
 
 class UsagePointView(View):
-    """Counts in a bucket. A dimension (`key`, `core`, `code`) is null unless the query splits the
-    counts by this dimension.
+    """Counts in a bucket. A dimension, such as `key`, is null unless the query splits the counts by
+    this dimension.
 
     A dimension is empty if the request had no such value.
     """
 
     at: Annotated[Instant, Meta(description="Start of the bucket.")]
+    count: int
     key: str | None
     core: str | None
     code: str | None
-    count: int
+    owner: str | None
+    tag: str | None
 
 
 class WeekBefore(View):
@@ -214,13 +240,6 @@ class LimitUses(View):
     """Used limits, in descending order of the percentage."""
 
     limits: list[LimitUse]
-
-
-def _known(check: str) -> str:
-    return "" if check in CHECKS else f"is not one of the allowed values: {', '.join(CHECKS)}"
-
-
-CheckName = Annotated[str, checked(_known, extra_json_schema={"enum": [*CHECKS]})]
 
 
 class FilterDenials(Input, kw_only=True):

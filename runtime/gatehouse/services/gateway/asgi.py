@@ -10,7 +10,7 @@ from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.core.decision import failed_check
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.core.tokens.token_scanner import has_token
-from gatehouse.core.verification import VALID, Code, VerificationRequest, VerificationResult
+from gatehouse.core.verification import AGENT, VALID, Code, VerificationRequest, VerificationResult
 from gatehouse.features.cores.credentials import Credentials
 from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.usage.models import Denial
@@ -93,6 +93,8 @@ class RequestContext(Request):
     is_check = is_allowed = False
     #: True after the request was recorded as denied.
     is_denied = False
+    #: True for a request of the agent of a Core.
+    is_agent = False
 
     async def send_response(self, response: Reply) -> None:
         """Envoy replaces the body of a check's response with status 503, so that of a denial has
@@ -129,7 +131,7 @@ class RequestContext(Request):
                 self.key_id = key_id
         self.code = code
         service.observer.metrics.decision(code)
-        service.usage.count(key_id, core or "", code)
+        service.usage.count(key_id, core or "", AGENT if self.is_agent and code is VALID else code)
         if code is not VALID:
             check, detail = failed_check(result, request, service.verification.environment)
             self.deny(check, code, core or "", key_id, detail, request.address)

@@ -175,7 +175,7 @@ async def _applied(request: RequestContext) -> None:
 
 async def _agent(request: RequestContext, name: str) -> Actor:
     """The agent's key as an actor. Raises Unauthorized and Refused."""
-    address = request.client
+    address, request.is_agent = request.client, True
     verification = VerificationRequest(
         scopes=(REGISTER_SCOPE,), core=name, address=address, method=request.method
     )

@@ -224,11 +224,11 @@ async def test_use_after_a_purge_is_counted_for_no_key(
     counting: Counting, database: Database
 ) -> None:
     await Rows(counting.pool).add_key(KEY)
-    counting.use(2)
     counting.deny()
     await counting.flush()
+    database.sql(f"SELECT forget_key_use('{KEY}')")
     counting.use(2)
-    counting.deny()
+    counting.deny(number=1)
     database.sql(
         "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes "  # noqa: S608
         "= '', created_by = '', scopes = '{}', limits = '[]', digest = decode(repeat('00', 32), "
@@ -239,7 +239,7 @@ async def test_use_after_a_purge_is_counted_for_no_key(
         "SELECT key_id, count FROM usage_count WHERE width_s = 60"
     ) == [("", 2)]
     assert await last_used(counting) == {}
-    assert [denial.key_id for denial in await counting.denials()] == [""]
+    assert [(each.key_id, each.request_id) for each in await counting.denials()] == [("", "req_1")]
 
 
 def test_purge_reads_the_use_of_the_key(database: Database) -> None:

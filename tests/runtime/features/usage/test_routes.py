@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -57,15 +58,37 @@ async def test_usage_is_summed_or_grouped(console: Console, used_key: str, width
 async def test_usage_is_filtered(console: Console, used_key: str) -> None:
     assert (await series(console, key=used_key))["total"] == 7
     assert (await series(console, core="docs", code="RATE_LIMITED"))["total"] == 2
+    assert (await series(console, key=f"{used_key},another00000"))["total"] == 8
+    rows = (UsageRow(used_key, "", "AGENT", MINUTE, 50),)
+    await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, rows))
+    assert (await series(console))["total"] == 8
+    assert (await series(console, code="AGENT"))["total"] == 50
+    assert await keys_with_most_requests(console) == [(used_key, 7), ("another00000", 1)]
+
+
+async def test_usage_is_split_and_filtered_by_owner_and_tag(
+    console: Console, used_key: str
+) -> None:
+    tagged = await console.create_id(owner="billing", tags=["batch", "eu"])
+    rows = (UsageRow(tagged, "docs", "VALID", MINUTE, 3), UsageRow("", "", "NOT_FOUND", MINUTE, 1))
+    await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, rows))
+    for by, counts in (("owner", {"billing": 3, "": 9}), ("tag", {"batch": 3, "eu": 3, "": 9})):
+        split = await series(console, by=by, compare="true")
+        assert {point[by]: point["count"] for point in split["points"]} == counts
+        assert split["total"] == 12
+    for query in ({"owner": "billing"}, {"tag": "eu"}):
+        assert (await series(console, **query))["total"] == 3
     assert (await series(console, until="2020-01-01T00:00:00Z"))["total"] == 0
 
 
-async def test_keys_with_the_most_requests_are_listed(console: Console, used_key: str) -> None:
-    async def keys(**query: str) -> list[tuple[str, int]]:
-        reply = await console.get("/v1/usage/keys", params=query)
-        assert reply.status_code == 200, reply.text
-        return [(item["key"], item["count"]) for item in reply.json()["keys"]]
+async def keys_with_most_requests(console: Console, **query: str) -> list[tuple[str, int]]:
+    reply = await console.get("/v1/usage/keys", params=query)
+    assert reply.status_code == 200, reply.text
+    return [(item["key"], item["count"]) for item in reply.json()["keys"]]
 
+
+async def test_keys_with_the_most_requests_are_listed(console: Console, used_key: str) -> None:
+    keys = partial(keys_with_most_requests, console)
     assert await keys() == [(used_key, 7), ("another00000", 1)]
     assert await keys(limit="1") == [(used_key, 7)]
     assert await keys(until="2020-01-01T00:00:00Z") == []
@@ -223,7 +246,7 @@ async def test_number_of_points_is_bounded(console: Console, used_key: str) -> N
     ("query", "location", "message"),
     [
         ({"width": "week"}, "query.width", "is not one of the allowed values"),
-        ({"by": "owner"}, "query.by", "must be a string matching regex"),
+        ({"by": "state"}, "query.by", "must be a string matching regex"),
         ({"since": "2031-01-01T00:00:00Z"}, "query.since", "is not before `until`"),
         (
             {"width": "minute", "since": "2020-01-01T00:00:00Z"},

@@ -22,7 +22,7 @@ async def until_written(gateway: Gateway, key_id: str, count: int) -> None:
 
 
 async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any) -> None:
-    await gateway.register(core.url, "counted")
+    agent, _ = await gateway.register(core.url, "counted")
     key = await gateway.create_key(limits=[limit(4)])
     header = key.header
     await gateway.verify(key.token)
@@ -41,11 +41,16 @@ async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any
         ("counted", "VALID"): 2,
         ("counted", "RATE_LIMITED"): 1,
     }
-    used = await gateway.pool.fetchval(
-        "SELECT last_used_at > now() - interval '1 minute' FROM key_activity WHERE key_id = $1",
-        key.id,
+    assert (
+        await gateway.pool.fetchval("SELECT code FROM usage_count WHERE key_id = $1", agent.id)
+        == "AGENT"
     )
-    assert used
+    used = await gateway.pool.fetchval(
+        "SELECT count(*) FROM key_activity WHERE last_used_at > now() - interval '1 minute' "
+        "AND key_id = ANY ($1)",
+        [key.id, agent.id],
+    )
+    assert used == 2
 
 
 async def test_every_denied_request_is_recorded_with_its_check(gateway: Gateway, core: Any) -> None:
