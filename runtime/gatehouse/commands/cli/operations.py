@@ -16,7 +16,7 @@ from gatehouse.commands.cli.options import Output, console_command, seconds
 from gatehouse.commands.cli.output import Column, count, note, print_items, print_text
 from gatehouse.commands.cli.shapes import Form, parameters, request
 from gatehouse.core.clock import rfc3339
-from gatehouse.features.cores.schemas import CircuitBreakers, CorePage, CoreView, EndCore, ListCores
+from gatehouse.features.cores.schemas import CircuitBreakers, CorePage, EndCore, ListCores
 from gatehouse.features.identity.schemas import (
     CreatedSignInLink,
     EndedSessions,
@@ -149,15 +149,6 @@ def circuit_state(circuit_breakers: CircuitBreakers) -> str:
     return "closed" if circuit_breakers.gateways else "unknown"
 
 
-def instance_state(core: CoreView) -> str:
-    """State of an instance: live, unhealthy, draining or expired."""
-    if core.draining:
-        return "draining"
-    if not core.live:
-        return "expired"
-    return "live" if core.healthy else "unhealthy"
-
-
 def create_sign_in_link(client: ConsoleClient) -> Output:
     """Create a link that signs a browser in with your credential, once and within five minutes.
     Your previous sign-in link stops working.
@@ -240,7 +231,8 @@ _CORES = (
         columns=(
             ("core", lambda core: core.name),
             ("instance", lambda core: core.instance_id),
-            ("state", instance_state),
+            "state",
+            ("problem", lambda core: core.last_minute.problem),
             ("circuit breaker", lambda core: circuit_state(core.circuit_breakers)),
             ("requests/min", lambda core: core.last_minute.requests),
             ("failures", lambda core: core.last_minute.failures),
