@@ -21,7 +21,9 @@ from gatehouse.features.identity.schemas import (
     CreatedSignInLink,
     EndedSessions,
     EndSessions,
+    ListSessions,
     SessionList,
+    SignInMethods,
 )
 from gatehouse.features.operations.schemas import (
     FeatureList,
@@ -255,8 +257,10 @@ _SESSIONS = (
     Command(
         name="list",
         operation="GET /v1/sessions",
+        shape=ListSessions,
         response=SessionList,
-        help="List your browser sessions, newest first.",
+        help="List your browser sessions, or those of all users, newest first.",
+        example="--everybody",
         columns=("id", "actor_type", "actor_id", "source_address", "created_at", "seen_at"),
     ),
     Command(
@@ -265,6 +269,13 @@ _SESSIONS = (
         help="End a session. Owners can end any session.",
         example="4hJk72mNpQ8r",
         done="Ended the session {session}.",
+    ),
+    Command(
+        name="methods",
+        operation="GET /v1/sign-in-methods",
+        response=SignInMethods,
+        help="Show whether the bootstrap token is accepted, and the roles that the identity "
+        "provider grants.",
     ),
     Command(
         name="end-all",

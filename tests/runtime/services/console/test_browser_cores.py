@@ -29,10 +29,12 @@ async def write_report(console: Console, worker: str, *, ejected: bool) -> None:
         f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('{worker}', 0, "  # noqa: S608
         f"now()) ON CONFLICT DO NOTHING"
     )
-    counts = 1200, 3, 1197 * 12_400, {bucket_of(12_400): 1197}
-    state, problem = InstanceState(ejected=ejected), "tls" if ejected else None
     lease = row["name"], row["instance_id"], row["lease_id"]
-    report = InstanceReport(*lease, state, *counts, problem)
+    buckets = {bucket_of(12_400): 1197}
+    state, failures = InstanceState(ejected=ejected), 3
+    report = InstanceReport(
+        *lease, state, 1200, failures, 1197 * 12_400, buckets, "tls" if ejected else None
+    )
     await CoreRepository(console.pool).write_reports(worker, WorkerReport(True, [report]))
 
 

@@ -136,5 +136,5 @@ async def test_limits_credits_metadata_and_expiry_are_changed(
         await save(page)
         after = await settings_of(console, key_id)
         assert after["limits"] == default
-        removed = {"credits": None, "metadata": {}, "expires_at": None}
+        removed: dict[str, Any] = {"credits": None, "metadata": {}, "expires_at": None}
         assert {name: after[name] for name in removed} == removed
