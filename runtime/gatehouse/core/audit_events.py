@@ -64,7 +64,10 @@ class AuditAction(DescribedStr):
     )
     WEBHOOK_CREATE = "webhook.create", "A webhook was created."
     WEBHOOK_DELETE = "webhook.delete", "A webhook was deleted."
-    DELIVERY_RETRY = "delivery.retry", "A dead delivery was queued again.", "webhook"
+    WEBHOOK_UPDATE = "webhook.update", "A webhook was changed."
+    WEBHOOK_ROTATE = "webhook.rotate-secret", "The secret of a webhook was replaced."
+    WEBHOOK_TEST = "webhook.test", "A test event was sent to a webhook."
+    DELIVERY_RETRY = "delivery.retry", "A delivery was queued again.", "webhook"
     PEPPER_REWRAP = "pepper.rewrap", "Token hashes were migrated to the current pepper generation."
     REGISTRY_EXPORT = "registry.export", "All API keys were exported to an encrypted file."
     REGISTRY_RESTORE = "registry.restore", "API keys were restored from an encrypted file."

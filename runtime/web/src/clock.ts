@@ -1,7 +1,7 @@
-/** The current time, updated every 30 seconds, for relative times. */
+/** The current time, updated every 5 seconds, for relative times. */
 import { ref } from 'vue'
 
 export const now = ref(Date.now())
 setInterval(() => {
   now.value = Date.now()
-}, 30_000)
+}, 5000)

@@ -17,6 +17,12 @@ export function useGenerated<Value>(source: () => unknown, generate: () => Promi
   }
 }
 
+/** Returns the value for a datetime-local field, with seconds. */
+export function localTime(instant: string): string {
+  const date = new Date(instant)
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19)
+}
+
 export interface Editor<Resource, Change> {
   /** Fills in the form. */
   fill: (resource: Resource) => void

@@ -1,5 +1,6 @@
 /** The API key form. Converts between the form fields and the request body. */
 import type { Schemas } from './api/client'
+import { localTime } from './forms'
 import { KEY_FIELDS } from './keyFields'
 import { words } from './keys'
 import { label } from './preferences'
@@ -15,7 +16,15 @@ export interface KeyForm {
   choices: Record<FieldName, string[]>
   environment: '' | 'live' | 'test'
   limits: LimitForm[]
+  metadata: { name: string; value: string }[]
+  /** Credits that remain. Empty: requests consume no credits. */
+  remaining: string | number
+  /** Credits to which a refill raises the remaining ones. Empty: no refill. */
+  refill: string | number
+  every: Schemas['Refill']['every']
   days: string
+  /** Local time. Empty: the key does not expire. */
+  expires: string
 }
 
 /** A rate limit. Vue stores the value of a number field as a number, or as an empty text. */
@@ -51,7 +60,7 @@ export function shown(name: FieldName, value: string | readonly string[]): strin
 }
 
 export function emptyKey(): KeyForm {
-  return { texts: eachField(() => ''), choices: eachField(() => []), environment: '', limits: [], days: '90' }
+  return { texts: eachField(() => ''), choices: eachField(() => []), environment: '', limits: [], metadata: [], remaining: '', refill: '', every: 'month', days: '90', expires: '' }
 }
 
 /** A new row of the form. The first limit has the name that the other clients use too. */
@@ -66,7 +75,12 @@ export function formOf(key: Key): KeyForm {
     choices: eachField((name) => [key[name]].flat()),
     environment: '',
     limits: key.limits.map(({ name, quota, window_s: window, burst, cost }) => ({ name, quota, window, burst: burst === quota ? '' : burst, cost })),
+    metadata: Object.entries(key.metadata).map(([name, value]) => ({ name, value })),
+    remaining: key.credits?.remaining ?? '',
+    refill: key.credits?.refill?.amount ?? '',
+    every: key.credits?.refill?.every ?? 'month',
     days: '',
+    expires: key.expires_at ? localTime(key.expires_at) : '',
   }
 }
 
@@ -79,6 +93,11 @@ export function fieldValues(form: KeyForm): Record<FieldName, string | string[]>
   })
 }
 
+function credits(form: KeyForm): Schemas['Credits'] | null {
+  const refill = form.refill === '' ? null : { amount: Number(form.refill), every: form.every }
+  return form.remaining === '' ? null : { remaining: Number(form.remaining), refill }
+}
+
 /** The body of a change request. Without limits, the key has the default of the deployment. */
 function body(form: KeyForm): Schemas['UpdateKey'] {
   const limits = form.limits.map(({ name, quota, window, burst, cost }) => ({
@@ -88,12 +107,18 @@ function body(form: KeyForm): Schemas['UpdateKey'] {
     ...(burst !== '' && { burst: Number(burst) }),
     cost: Number(cost),
   }))
-  return { ...fieldValues(form), limits: limits.length ? limits : null } as Schemas['UpdateKey']
+  return {
+    ...fieldValues(form),
+    limits: limits.length ? limits : null,
+    metadata: Object.fromEntries(form.metadata.map(({ name, value }) => [name.trim(), value])),
+    credits: credits(form),
+    expires_at: form.expires ? new Date(form.expires).toISOString() : null,
+  } as Schemas['UpdateKey']
 }
 
 /** The body of a creation request. Without scopes, the console uses its default. */
 export function creationBody(form: KeyForm): Schemas['CreateKey'] {
-  const { scopes, ...properties } = body(form)
+  const { scopes, expires_at: _, ...properties } = body(form)
   return {
     ...(properties as Schemas['CreateKey']),
     ...(scopes?.length && { scopes }),

@@ -22,6 +22,9 @@ export interface Query<Data> extends Refreshable {
   reload: () => Promise<void>
 }
 
+/** The data of another `source` disappears after this time, if the new data has not arrived. */
+const STALE_MS = 150
+
 /** Loads data immediately and whenever `source` changes. Cancels the previous request. */
 export function useQuery<Data>(load: (signal: AbortSignal) => Promise<Data>, source?: WatchSource): Query<Data> {
   let controller = new AbortController()
@@ -75,7 +78,11 @@ export function useQuery<Data>(load: (signal: AbortSignal) => Promise<Data>, sou
   }
 
   if (source) {
-    watch(source, reload)
+    watch(source, () => {
+      const loading = reload()
+      const timer = setTimeout(() => (query.data = undefined), STALE_MS)
+      void loading.finally(() => clearTimeout(timer))
+    })
   }
   onScopeDispose(() => controller.abort())
   void reload()

@@ -58,7 +58,11 @@ export async function start(): Promise<void> {
 
 /** Starts a session. Throws ApiError. */
 export async function signIn(credential: string): Promise<void> {
-  begin(await call('sign_in', { credential }))
+  const current = await call('sign_in', { credential }).catch((error: unknown) => {
+    const isInvalid = error instanceof ApiError && error.status === 401
+    throw isInvalid ? new ApiError(401, 'credential', error.detail, error.errors, error.requestId) : error
+  })
+  begin(current)
   tabs.postMessage('replaced')
 }
 

@@ -152,6 +152,9 @@ def _show(value: Any, command: Command, shown: dict[str, Any]) -> None:
     elif lists := {name: each for name, each in fields.items() if isinstance(each, list)}:
         [(noun, items), *_] = lists.items()
         _show_items(items, command, noun)
+        if not command.columns:
+            others = {name: each for name, each in fields.items() if name not in lists}
+            note(", ".join(f"{name}: {each}" for name, each in others.items()))
     else:
         nested = [name for name, each in fields.items() if isinstance(each, msgspec.Struct)]
         for each in (value, *(fields[name] for name in nested)):

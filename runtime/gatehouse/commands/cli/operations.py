@@ -18,12 +18,14 @@ from gatehouse.commands.cli.output import Column, count, note, print_items, prin
 from gatehouse.commands.cli.shapes import Form, parameters, request
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.tokens.token_scanner import has_token
-from gatehouse.features.cores.schemas import CircuitBreakers, CorePage, CoreView, EndCore, ListCores
+from gatehouse.features.cores.schemas import CircuitBreakers, CorePage, EndCore, ListCores
 from gatehouse.features.identity.schemas import (
     CreatedSignInLink,
     EndedSessions,
     EndSessions,
+    ListSessions,
     SessionList,
+    SignInMethods,
 )
 from gatehouse.features.operations.schemas import (
     FeatureList,
@@ -159,15 +161,6 @@ def circuit_state(circuit_breakers: CircuitBreakers) -> str:
     if circuit_breakers.open:
         return f"open in {circuit_breakers.open} of {circuit_breakers.gateways} gateways"
     return "closed" if circuit_breakers.gateways else "unknown"
-
-
-def instance_state(core: CoreView) -> str:
-    """State of an instance: live, unhealthy, draining or expired."""
-    if core.draining:
-        return "draining"
-    if not core.live:
-        return "expired"
-    return "live" if core.healthy else "unhealthy"
 
 
 def create_sign_in_link(client: ConsoleClient) -> Output:
@@ -317,7 +310,8 @@ _CORES = (
         columns=(
             ("core", lambda core: core.name),
             ("instance", lambda core: core.instance_id),
-            ("state", instance_state),
+            "state",
+            ("problem", lambda core: core.last_minute.problem),
             ("circuit breaker", lambda core: circuit_state(core.circuit_breakers)),
             ("requests/min", lambda core: core.last_minute.requests),
             ("failures", lambda core: core.last_minute.failures),
@@ -340,8 +334,10 @@ _SESSIONS = (
     Command(
         name="list",
         operation="GET /v1/sessions",
+        shape=ListSessions,
         response=SessionList,
-        help="List your browser sessions, newest first.",
+        help="List your browser sessions, or those of all users, newest first.",
+        example="--everybody",
         columns=("id", "actor_type", "actor_id", "source_address", "created_at", "seen_at"),
     ),
     Command(
@@ -350,6 +346,13 @@ _SESSIONS = (
         help="End a session. Owners can end any session.",
         example="4hJk72mNpQ8r",
         done="Ended the session {session}.",
+    ),
+    Command(
+        name="methods",
+        operation="GET /v1/sign-in-methods",
+        response=SignInMethods,
+        help="Show whether the bootstrap token is accepted, and the roles that the identity "
+        "provider grants.",
     ),
     Command(
         name="end-all",

@@ -9,7 +9,10 @@ from gatehouse.features.notifications.schemas import (
     CreateWebhook,
     DeliveryPage,
     ListDeliveries,
+    RotateWebhookSecret,
+    UpdateWebhook,
     WebhookList,
+    WebhookView,
 )
 
 _ID = "8dKs02mXwP4t"
@@ -29,6 +32,40 @@ _COMMANDS = (
         operation="GET /v1/webhooks",
         response=WebhookList,
         help="List webhooks, oldest first.",
+    ),
+    Command(
+        name="show",
+        operation="GET /v1/webhooks/{webhook}",
+        response=WebhookView,
+        help="Show a webhook.",
+        example=_ID,
+    ),
+    Command(
+        name="update",
+        operation="PATCH /v1/webhooks/{webhook}",
+        shape=UpdateWebhook,
+        response=WebhookView,
+        versioned=True,
+        help="Change a webhook. Omitted settings stay unchanged.",
+        example=f"{_ID} --event key.revoked",
+    ),
+    Command(
+        name="rotate-secret",
+        operation="POST /v1/webhooks/{webhook}/rotate-secret",
+        shape=RotateWebhookSecret,
+        response=CreatedWebhook,
+        help="Replace the secret of a webhook. Until the overlap ends, requests have the "
+        "signatures of both secrets.",
+        example=f"{_ID} --overlap 1d",
+        done="Rotated the secret of {webhook.id}. Store it now; it is not shown again:",
+        once="secret",
+    ),
+    Command(
+        name="test",
+        operation="POST /v1/webhooks/{webhook}/test",
+        help="Send the event webhook.test to a webhook.",
+        example=_ID,
+        done="Queued a test event for {webhook}.",
     ),
     Command(
         name="delete",

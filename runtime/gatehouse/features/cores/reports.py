@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gatehouse.core.cores import CoreRecord
-from gatehouse.features.cores.schemas import CircuitBreakers, RecentTraffic
+from gatehouse.features.cores.schemas import CircuitBreakers, CoreProblem, RecentTraffic
 
 #: Interval between two reports of a worker.
 REPORT_S = 5.0
@@ -42,6 +42,7 @@ class RequestCounts:
     failures: int = 0
     total_us: int = 0
     buckets: dict[int, int] = field(default_factory=dict)
+    problem: CoreProblem | None = None  # of the last failure
 
     def responded(self, seconds: float) -> None:
         us = int(seconds * 1_000_000)
@@ -50,9 +51,10 @@ class RequestCounts:
         self.total_us += us
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
 
-    def failed(self) -> None:
+    def failed(self, problem: CoreProblem) -> None:
         self.requests += 1
         self.failures += 1
+        self.problem = problem
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +74,7 @@ class RecentRequests:
             sums.requests += counts.requests
             sums.failures += counts.failures
             sums.total_us += counts.total_us
+            sums.problem = counts.problem or sums.problem
             buckets.update(counts.buckets)
         sums.buckets = dict(buckets)
         return sums
@@ -102,6 +105,7 @@ class InstanceReport(msgspec.Struct, frozen=True, array_like=True):
     failures: int
     total_us: int
     buckets: dict[int, int]
+    problem: CoreProblem | None = None
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
@@ -126,8 +130,8 @@ class InstanceTraffic:
     def responded(self, core: str, instance_id: str, seconds: float) -> None:
         self._of(core, instance_id).current.responded(seconds)
 
-    def failed(self, core: str, instance_id: str) -> None:
-        self._of(core, instance_id).current.failed()
+    def failed(self, core: str, instance_id: str, problem: CoreProblem) -> None:
+        self._of(core, instance_id).current.failed(problem)
 
     def _of(self, core: str, instance_id: str) -> RecentRequests:
         key = core, instance_id
@@ -163,6 +167,7 @@ class InstanceTraffic:
                     sums.failures,
                     sums.total_us,
                     sums.buckets,
+                    sums.problem,
                 )
             )
         return WorkerReport(states is not None, most_relevant(reports))
@@ -207,6 +212,7 @@ class Reports:
                 failures=sum(report.failures for report in reports),
                 mean_ms=_ms(mean_us) if responses else None,
                 p95_ms=_ms(_percentile(buckets)) if responses else None,
+                problem=next((report.problem for report in reports if report.problem), None),
             ),
         )
 

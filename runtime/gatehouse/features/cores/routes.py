@@ -38,13 +38,23 @@ async def list_cores(
 
 def _view(core: CoreRecord, reports: Reports, now: float) -> CoreView:
     healthy, circuit_breakers, last_minute = reports.summary(core)
+    live, state = core.is_live(now), "live"
+    if core.draining:
+        state = "draining"
+    elif not live:
+        state = "expired"
+    elif circuit_breakers.open or 0 < last_minute.requests == last_minute.failures:
+        state = "failing"
+    elif not healthy:
+        state = "unhealthy"
     return view_of(
         CoreView,
         core,
         healthy=healthy,
-        live=core.is_live(now),
+        live=live,
         circuit_breakers=circuit_breakers,
         last_minute=last_minute,
+        state=state,
     )
 
 

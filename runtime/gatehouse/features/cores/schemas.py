@@ -2,7 +2,7 @@
 gateway.
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -59,6 +59,12 @@ class CircuitBreakers(View):
     ]
 
 
+CoreProblem = Literal[
+    "refused", "timeout", "tls", "closed", "malformed", "overloaded", "unreachable"
+]
+CoreState = Literal["live", "failing", "unhealthy", "draining", "expired"]
+
+
 class RecentTraffic(View):
     """Requests of all gateways to an instance in the last minute."""
 
@@ -78,6 +84,10 @@ class RecentTraffic(View):
             description="Time within which 95 % of the responses begin, rounded up by at most "
             "12.5 %. Null if there was none."
         ),
+    ]
+    problem: Annotated[
+        CoreProblem | None,
+        Meta(description="Why the last failed request failed. Null if none failed."),
     ]
 
 
@@ -112,6 +122,13 @@ class CoreView(View, kw_only=True):
     ]
     circuit_breakers: CircuitBreakers
     last_minute: RecentTraffic
+    state: Annotated[
+        CoreState,
+        Meta(
+            description="`failing`: a gateway avoids the instance, or all requests of the last "
+            "minute failed. `unhealthy`: the health checks fail. `expired`: the lease has expired."
+        ),
+    ]
 
 
 class CorePage(View):

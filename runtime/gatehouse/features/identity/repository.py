@@ -14,6 +14,9 @@ from gatehouse.platform.db.statements import Conditions, RowMapping, placeholder
 _SESSION = RowMapping(Session)
 _LINK = RowMapping(SignInLink)
 
+#: Maximum number of sessions in a list.
+SESSIONS_LISTED_MAX = 500
+
 _INSERT = (
     f"INSERT INTO console_session ({_SESSION.select}, digest) "
     f"VALUES ({placeholders(len(_SESSION.columns) + 1)})"
@@ -22,11 +25,6 @@ _INSERT = (
 _DELETE_OLDEST = (
     "DELETE FROM console_session WHERE id IN (SELECT id FROM console_session "
     "WHERE actor_type = $1 AND actor_id = $2 ORDER BY created_at DESC, id OFFSET $3)"
-)
-
-_OF_ACTOR = (
-    f"SELECT {_SESSION.select} FROM console_session WHERE actor_type = $1 AND actor_id = $2 "
-    "ORDER BY created_at DESC, id"
 )
 
 _REPLACE_LINK = (
@@ -80,11 +78,17 @@ class SessionRepository:
         statement = "UPDATE console_session SET seen_at = greatest(seen_at, $2) WHERE id = $1"
         await self._pool.execute(statement, session_id, to_datetime(seen_at))
 
-    async def list_for(self, actor_type: str, actor_id: str) -> tuple[Session, ...]:
-        """Return the sessions of an actor, newest first, including ended sessions."""
-        return tuple(
-            _SESSION.read(row) for row in await self._pool.fetch(_OF_ACTOR, actor_type, actor_id)
+    async def list_for(self, actor: tuple[str, str] | None) -> tuple[Session, ...]:
+        """Return the newest sessions of an actor (None: of all actors), newest first, including
+        ended sessions.
+        """
+        where = _conditions(actor)
+        statement = (
+            f"SELECT {_SESSION.select} FROM console_session{where} "
+            f"ORDER BY created_at DESC, id LIMIT {SESSIONS_LISTED_MAX}"
         )
+        rows = await self._pool.fetch(statement, *where.values)
+        return tuple(_SESSION.read(row) for row in rows)
 
     async def end(
         self, session_id: str, *, actor: tuple[str, str] | None, event: AuditEvent

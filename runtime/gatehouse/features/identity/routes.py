@@ -7,7 +7,7 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Forbidden, NotFound
 from gatehouse.core.features import SESSIONS
 from gatehouse.core.http.forwarding import CONSOLE_COOKIE
-from gatehouse.core.roles import ANY_ROLE, Role
+from gatehouse.core.roles import ANY_ROLE, AUDITORS, Role
 from gatehouse.core.tokens.token import key_id
 from gatehouse.features.identity.schemas import (
     CODE_FRAGMENT,
@@ -15,7 +15,10 @@ from gatehouse.features.identity.schemas import (
     CurrentSession,
     EndedSessions,
     EndSessions,
+    ListSessions,
+    RoleMapping,
     SessionList,
+    SignInMethods,
     session_view,
 )
 from gatehouse.features.identity.service import Sessions, StartedSession
@@ -61,14 +64,33 @@ async def create_sign_in_link(request: Request, sessions: Sessions) -> CreatedSi
     return CreatedSignInLink(f"/{CODE_FRAGMENT}{code}", rfc3339(expires_at))
 
 
-async def list_sessions(request: Request, sessions: Sessions) -> SessionList:
-    """List your sessions.
+async def list_sessions(request: Request, query: ListSessions, sessions: Sessions) -> SessionList:
+    """List sessions.
 
-    Returns the active sessions of the caller, newest first.
+    Returns the active sessions of the caller, or with `everybody=true` those of all users, newest
+    first.
     """
+    if query.everybody and not request.authenticated.roles & AUDITORS:
+        message = "Listing the sessions of all users requires the role owner, operator or auditor."
+        raise Forbidden(message)
     current = _session_id(request)
-    own = await sessions.list_for(request.actor)
-    return SessionList([session_view(session, current=session.id == current) for session in own])
+    found = await sessions.list_for(None if query.everybody else request.actor)
+    return SessionList([session_view(session, current=session.id == current) for session in found])
+
+
+async def show_sign_in_methods(request: Request, sessions: Sessions) -> SignInMethods:
+    """Retrieve the ways to sign in.
+
+    Returns whether the bootstrap token is accepted, and the roles that the identity provider
+    grants. Keys that grant a role, which `GET /v1/keys?has_role=true` lists, can sign in too.
+    """
+    rules = sessions.rules
+    return SignInMethods(
+        bootstrap=sessions.bootstrap_token is not None,
+        issuer=rules.oidc_issuer,
+        claim=rules.oidc_claim,
+        mappings=[RoleMapping(value, role) for value, role in rules.oidc_roles.items()],
+    )
 
 
 async def show_session(request: Request, sessions: Sessions) -> CurrentSession:
@@ -183,6 +205,7 @@ ENDPOINTS = (
         status=201,
     ),
     _session(method="GET", path=_SESSIONS, handler=list_sessions),
+    Endpoint("GET", "/v1/sign-in-methods", show_sign_in_methods, tag="sessions", roles=AUDITORS),
     _write(method="DELETE", path=_SESSIONS, handler=end_sessions),
     _session(method="GET", path=_CURRENT, handler=show_session, errors=(404,)),
     _write(method="DELETE", path=_SESSION, handler=end_session, status=204, errors=(404,)),

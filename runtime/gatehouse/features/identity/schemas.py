@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from gatehouse.core.actor import ActorType, Session
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.roles import Role
 from gatehouse.platform.web.fields import Input, Instant, View, view_of
 
 #: Beginning of the fragment of a sign-in link. The web UI (runtime/web/src/signInLink.ts) reads the
@@ -18,6 +19,18 @@ class EndSessions(Input):
 
     everybody: Annotated[
         bool, Meta(description="End the sessions of all users. Requires the role owner.")
+    ] = False
+
+
+class ListSessions(Input):
+    """Query parameters for listing sessions."""
+
+    everybody: Annotated[
+        bool,
+        Meta(
+            description="List the sessions of all users. Requires the role owner, operator or "
+            "auditor."
+        ),
     ] = False
 
 
@@ -37,6 +50,10 @@ class SessionView(View, kw_only=True):
                 "Latest time at which the session expires. An unused session expires earlier."
             )
         ),
+    ]
+    roles: Annotated[
+        list[str],
+        Meta(description="Roles of a person. Empty for a key, whose scopes grant its roles."),
     ]
     source_address: str
     user_agent: str
@@ -89,10 +106,31 @@ class SessionList(View):
     sessions: list[SessionView]
 
 
+class RoleMapping(View):
+    """A value of the claim, and the role that it grants."""
+
+    example: ClassVar = {"value": "platform-team", "role": Role.OPERATOR}
+
+    value: str
+    role: Role
+
+
+class SignInMethods(View, kw_only=True):
+    """How users can sign in, besides keys that grant a role."""
+
+    example: ClassVar = {"issuer": "https://login.example.com", "claim": "groups"}
+
+    bootstrap: Annotated[bool, Meta(description="True if the bootstrap token is accepted.")]
+    issuer: Annotated[str, Meta(description="URL of the identity provider. Empty: none.")]
+    claim: Annotated[str, Meta(description="Claim of its tokens that determines the roles.")]
+    mappings: list[RoleMapping]
+
+
 class EndedSessions(View):
     ended: Annotated[int, Meta(description="Number of ended sessions.")]
 
 
 def session_view(session: Session, *, current: bool) -> SessionView:
     proven_at = rfc3339(session.proven_at) if session.proven_at else None
-    return view_of(SessionView, session, proven_at=proven_at, current=current)
+    roles = list(session.roles)
+    return view_of(SessionView, session, proven_at=proven_at, roles=roles, current=current)

@@ -29,7 +29,7 @@ from gatehouse.core.tokens.token import ID_CHARS, Pepper, base62
 from gatehouse.core.tokens.token_scanner import RANDOM_CHARS, SESSION_PREFIX, SIGN_IN, redacted
 from gatehouse.features.identity.models import SignInLink
 from gatehouse.features.identity.repository import SessionRepository
-from gatehouse.platform.settings import ConsoleSettings
+from gatehouse.platform.settings import Settings
 
 COOKIE_CHARS = len(SESSION_PREFIX) + RANDOM_CHARS
 
@@ -74,7 +74,7 @@ class Sessions:
     store: SessionRepository
     clock: Clock
     key: Pepper
-    rules: ConsoleSettings
+    rules: Settings
     random_bytes: Callable[[int], bytes]
     bootstrap_token: str | None
     key_prefix: str
@@ -199,12 +199,16 @@ class Sessions:
             hmac.compare_digest(digest, bond) for digest in self._digests(_bond_text(secret))
         )
 
-    async def list_for(self, actor: Actor) -> tuple[Session, ...]:
-        """Return the active sessions of the actor, newest first. Raises Unavailable."""
+    async def list_for(self, actor: Actor | None) -> tuple[Session, ...]:
+        """Return the active sessions of the actor (None: of all actors), newest first. Raises
+        Unavailable.
+        """
         now = self.clock.now()
         return tuple(
             session
-            for session in await self.store.list_for(actor.type, actor.id)
+            for session in await self.store.list_for(
+                None if actor is None else (actor.type, actor.id)
+            )
             if self.alive(session, now)
         )
 

@@ -4,8 +4,9 @@ parameter of a search.
 
 from typing import Final
 
-from gatehouse.core.keys import OWNER_SCOPES, KeyState, key_fields
+from gatehouse.core.keys import ADMIN_SCOPE, OWNER_SCOPES, KeyState, key_fields
 from gatehouse.core.lifecycle import Action, next_state
+from gatehouse.core.roles import Role
 
 _PARTS, _STARTS, _ITEMS = (key_fields(search=search) for search in ("part", "start", "item"))
 _TEXT = r" || E'\n  ' || ".join(_PARTS)
@@ -55,6 +56,9 @@ EXPIRED = f"(state = '{KeyState.ACTIVE}' AND {EXPIRES_AT} <= now())"
 CAN_MANAGE_KEYS = (
     f"(state = '{KeyState.ACTIVE}' AND public_key = '' AND scopes && ARRAY{[*OWNER_SCOPES]})"
 )
+
+#: The scopes grant a role. The expression of an index, so a new role requires a new index.
+HAS_ROLE = f"scopes && ARRAY{[ADMIN_SCOPE, *(role.scope for role in Role)]}"
 
 _UPDATABLE = [state.value for state in KeyState if next_state(state, Action.UPDATE)]
 

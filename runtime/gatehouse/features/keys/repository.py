@@ -39,6 +39,7 @@ from gatehouse.features.keys.conditions import (
     CAN_MANAGE_KEYS,
     EXPIRED,
     EXPIRES_AT,
+    HAS_ROLE,
     STARTS,
     USABLE,
     search,
@@ -377,6 +378,8 @@ def _conditions(only: KeyFilter, id_start: str | None, sort: KeySort = "id") -> 
     _add_state(where, only.state)
     if only.tag is not None:
         where.add("tags @> ARRAY[{}]::text[]", only.tag)
+    if only.has_role:
+        where.add(HAS_ROLE)
     if only.expires_within_s is not None:
         _add_state(where, KeyState.ACTIVE)
         where.add(f"{EXPIRES_AT} <= now() + make_interval(secs => {{}})", only.expires_within_s)

@@ -236,6 +236,9 @@ class KeyFilter(Input, kw_only=True):
     family_id: Annotated[
         Annotated[str, Meta(max_length=12)] | None, Meta(description="Filter by key family.")
     ] = None
+    has_role: Annotated[
+        bool, Meta(description="Keys whose scopes grant a role, and which can sign in.")
+    ] = False
     expires_within_s: Annotated[
         Seconds | None, Meta(description="Active keys that expire within this time, in seconds.")
     ] = None

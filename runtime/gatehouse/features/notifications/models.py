@@ -34,6 +34,7 @@ class NotificationEvent(DescribedStr):
     SECRET_OPENED = "secret.opened", "A use of a link to a secret was consumed."
     SECRET_DENIED = "secret.denied", "An attempt to open a link to a secret was denied."
     REQUEST_SUBMITTED = "request.submitted", "A secret was submitted to a secret request."
+    WEBHOOK_TEST = "webhook.test", "A test of a webhook, which only this webhook receives."
     SECRET_PURGED = "secret.purged", "Every stored version of the content of a secret was deleted."
 
 
@@ -46,6 +47,7 @@ EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.LINK_CLAIM: NotificationEvent.SECRET_OPENED,
     AuditAction.LINK_DENIED: NotificationEvent.SECRET_DENIED,
     AuditAction.REQUEST_SUBMIT: NotificationEvent.REQUEST_SUBMITTED,
+    AuditAction.WEBHOOK_TEST: NotificationEvent.WEBHOOK_TEST,
     AuditAction.SECRET_PURGE: NotificationEvent.SECRET_PURGED,
 }
 
@@ -64,6 +66,10 @@ class Webhook(msgspec.Struct, frozen=True):
     pepper_generation: int  # pepper generation under which the webhook secret is derived
     created_at: float
     created_by: str
+    secret_number: int = 1  # incremented by each rotation of the secret
+    previous_generation: int | None = None  # of the previous secret
+    previous_until: float | None = None  # until then, the previous secret signs too
+    version: int = 1
     contact_only: bool = False  # receives only events of keys whose contact is the webhook
 
 
@@ -93,8 +99,23 @@ def webhook_secret_text(secret: bytes) -> str:
     return WEBHOOK_PREFIX + base64.b64encode(secret).decode()
 
 
-def webhook_secret(pepper: Pepper, webhook_id: str, generation: int) -> bytes | None:
+def webhook_secret(
+    pepper: Pepper, webhook_id: str, generation: int, number: int = 1
+) -> bytes | None:
     """The derived secret of a webhook. The secret is never stored. None if the pepper generation is
     not available.
     """
-    return pepper.digest(f"webhook:{webhook_id}", generation)
+    name = f"webhook:{webhook_id}" + (f":{number}" if number > 1 else "")
+    return pepper.digest(name, generation)
+
+
+def webhook_secrets(pepper: Pepper, webhook: Webhook, now: float) -> list[bytes]:
+    """The secrets that sign now: the current one, and the previous one during the overlap. Empty if
+    the pepper generation of the current one is not available.
+    """
+    id, number = webhook.id, webhook.secret_number
+    current = webhook_secret(pepper, id, webhook.pepper_generation, number)
+    previous = None
+    if webhook.previous_generation is not None and now < (webhook.previous_until or 0):
+        previous = webhook_secret(pepper, id, webhook.previous_generation, number - 1)
+    return [current, *([previous] if previous else [])] if current else []

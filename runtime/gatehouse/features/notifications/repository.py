@@ -5,9 +5,11 @@ trail, in order.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
@@ -15,10 +17,17 @@ from gatehouse.core.clock import rfc3339, to_datetime, to_seconds
 from gatehouse.core.errors import Conflict
 from gatehouse.features.keys.conditions import EXPIRES_AT, usable
 from gatehouse.features.notifications.emails import Holder
-from gatehouse.features.notifications.models import EMAIL, EVENTS, TOPIC, Delivery, Webhook
+from gatehouse.features.notifications.models import (
+    EMAIL,
+    EVENTS,
+    TOPIC,
+    Delivery,
+    NotificationEvent,
+    Webhook,
+)
 from gatehouse.platform.audit_log import append, append_all
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
-from gatehouse.platform.db.statements import Conditions, RowMapping, prune
+from gatehouse.platform.db.statements import Conditions, RowMapping, placeholders, prune
 
 #: Maximum number of reminders, or of deliveries of several audit rows, per transaction.
 BATCH_ROWS = 500
@@ -70,7 +79,7 @@ _ATTEMPTED = (
 
 _REQUEUE = (
     "UPDATE delivery SET state = 'waiting', attempts = 0, next_at = $3, finished_at = NULL "
-    "WHERE notification_id = $1 AND target = $2 AND state = 'dead'"
+    "WHERE notification_id = $1 AND target = $2 AND state <> 'waiting'"
 )
 
 # If the expiry changes after a reminder, another reminder is sent. Rotated keys are excluded unless
@@ -177,8 +186,8 @@ class NotificationRepository:
     async def requeue(
         self, notification_id: str, target: str, *, now: float, event: AuditEvent
     ) -> bool:
-        """Queue a dead delivery again and reset the number of attempts. Returns False if no such
-        dead delivery exists.
+        """Queue a delivery again and reset the number of attempts. Returns False if it does not
+        exist or is already queued.
         """
         async with self._pool.transaction() as connection:
             status = await connection.execute(_REQUEUE, notification_id, target, to_datetime(now))
@@ -196,6 +205,23 @@ class NotificationRepository:
             await append(connection, event)  # others wait, so that the number is exact
             if await connection.fetchval("SELECT count(*) FROM webhook") > WEBHOOKS_MAX:
                 raise Conflict(f"There are {WEBHOOKS_MAX} webhooks. Delete one first.")
+
+    async def change_webhook(
+        self, webhook_id: str, change: Callable[[Webhook], tuple[Webhook, AuditEvent]]
+    ) -> Webhook | None:
+        """Lock a webhook and write the change. None if the webhook does not exist."""
+        columns = _WEBHOOK.columns
+        lock = f"SELECT {_WEBHOOK.select} FROM webhook WHERE id = $1 FOR UPDATE"
+        update = f"UPDATE webhook SET ({_WEBHOOK.select}) = ({placeholders(len(columns))}) "
+        async with self._pool.transaction() as connection:
+            row = await connection.fetchrow(lock, webhook_id)
+            if row is None:
+                return None
+            webhook, event = change(_WEBHOOK.read(row))
+            webhook = replace(webhook, version=webhook.version + 1)
+            await connection.execute(f"{update}WHERE id = $1", *_WEBHOOK.values(webhook))
+            await append(connection, event)
+        return webhook
 
     async def webhook(self, webhook_id: str) -> Webhook | None:
         row = await self._pool.fetchrow(
@@ -252,13 +278,18 @@ def _deliveries(
         event = EVENTS[row["action"]]
         body = _body(row, event)
         contact = row["contact"] or ""
+        is_test = event is NotificationEvent.WEBHOOK_TEST
         targets = [
             webhook.id
             for webhook in webhooks
-            if (not webhook.events or event in webhook.events)
-            and (not webhook.contact_only or contact == webhook.id)
+            if (is_test and webhook.id == row["target_id"])
+            or (
+                (not is_test and (not webhook.events or event in webhook.events))
+                and (not webhook.contact_only or contact == webhook.id)
+            )
         ]
-        targets += [name for name in services if name == TOPIC or "@" in contact]
+        if not is_test:
+            targets += [name for name in services if name == TOPIC or "@" in contact]
         # After a restore of the database, other events have the same numbers.
         id = f"msg_{row['seq']:012d}{row['hash'].hex()[:12]}"
         deliveries += [(id, target, event, body, to_datetime(now)) for target in targets]

@@ -1,9 +1,9 @@
 """Request and response shapes of webhooks and deliveries."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.notifications.models import (
@@ -20,10 +20,26 @@ from gatehouse.platform.web.fields import (
     NextCursor,
     PageSize,
     View,
+    check_changes,
     view_of,
 )
 
 URL_CHARS_MAX = 500
+
+
+WebhookUrl = Annotated[
+    str,
+    Meta(
+        max_length=URL_CHARS_MAX,
+        description="HTTPS URL for POST requests, with a public address and without a user name.",
+    ),
+]
+Events = Annotated[
+    list[NotificationEvent], Meta(max_length=20, description="Events to send. Empty: all events.")
+]
+ContactOnly = Annotated[
+    bool, Meta(description="Send only events of keys whose `contact` is the ID of this webhook.")
+]
 
 
 class CreateWebhook(Input):
@@ -31,23 +47,40 @@ class CreateWebhook(Input):
 
     example: ClassVar = {"url": "https://hooks.example.com/gatehouse", "events": ["key.revoked"]}
 
-    url: Annotated[
-        str,
+    url: WebhookUrl
+    events: Events = []
+    contact_only: ContactOnly = False
+
+
+class UpdateWebhook(Input, kw_only=True):
+    """Changes to a webhook. Omitted fields keep their values."""
+
+    example: ClassVar = {"events": ["key.revoked"]}
+
+    url: WebhookUrl | UnsetType = UNSET
+    events: Events | UnsetType = UNSET
+    contact_only: ContactOnly | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        check_changes(self)
+
+
+#: Maximum overlap of two secrets, and the default, in seconds.
+OVERLAP_S_MAX, OVERLAP_S_DEFAULT = 7 * 86_400, 86_400
+
+
+class RotateWebhookSecret(Input):
+    """Parameters of the rotation of a secret."""
+
+    overlap_s: Annotated[
+        int,
         Meta(
-            max_length=URL_CHARS_MAX,
-            description=(
-                "HTTPS URL for POST requests, with a public address and without a user name."
-            ),
+            ge=0,
+            le=OVERLAP_S_MAX,
+            description="Time in seconds in which requests have a signature with the previous "
+            "secret too.",
         ),
-    ]
-    events: Annotated[
-        list[NotificationEvent],
-        Meta(max_length=20, description="Events to send. Empty: all events."),
-    ] = []
-    contact_only: Annotated[
-        bool,
-        Meta(description="Send only events of keys whose `contact` is the ID of this webhook."),
-    ] = False
+    ] = OVERLAP_S_DEFAULT
 
 
 class WebhookView(View, kw_only=True):
@@ -59,6 +92,11 @@ class WebhookView(View, kw_only=True):
     ]
     events: list[NotificationEvent]
     contact_only: bool
+    version: Annotated[int, Meta(description="Serves as the ETag for `If-Match`.")]
+    previous_until: Annotated[
+        Instant | None,
+        Meta(description="Until then, requests have a signature with the previous secret too."),
+    ]
     created_at: Instant
     created_by: str
 
@@ -125,6 +163,15 @@ class DeliveryPage(View):
 def webhook_view(webhook: Webhook) -> WebhookView:
     url, events = urlsplit(webhook.url), [NotificationEvent(event) for event in webhook.events]
     return view_of(WebhookView, webhook, url=f"{url.scheme}://{url.netloc}", events=events)
+
+
+def changes_of(body: UpdateWebhook) -> dict[str, Any]:
+    """The fields that the update contains."""
+    fields = {name: getattr(body, name) for name in body.__struct_fields__}
+    changes = {name: value for name, value in fields.items() if value is not UNSET}
+    if "events" in changes:
+        changes["events"] = tuple(dict.fromkeys(changes["events"]))
+    return changes
 
 
 def delivery_view(delivery: Delivery) -> DeliveryView:

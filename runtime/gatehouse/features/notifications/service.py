@@ -16,11 +16,12 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 
 from gatehouse.core.actor import Actor
-from gatehouse.core.audit_events import AuditAction, Details
+from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import BadRequest, NotFound, Problem, Unavailable
+from gatehouse.core.errors import BadRequest, NotFound, PreconditionFailed, Problem, Unavailable
 from gatehouse.core.http.addresses import Network
 from gatehouse.core.http.origin import BaseUrl, parse_base_url, rejection
 from gatehouse.core.notation import is_visible_ascii
@@ -33,6 +34,7 @@ from gatehouse.features.notifications.models import (
     NotificationEvent,
     Webhook,
     webhook_secret,
+    webhook_secrets,
     webhook_signature,
 )
 from gatehouse.features.notifications.repository import NotificationRepository
@@ -95,10 +97,7 @@ class WebhookService:
         """Create a webhook. Returns its secret, which is not stored. Raises BadRequest if the URL
         is not accepted, and Conflict if there are too many webhooks.
         """
-        message = _url_problem(url, self.networks)
-        if message:
-            problem = Problem("body.url", message, "send an https:// URL with a public address")
-            raise BadRequest("Notifications cannot be sent to this URL.", errors=(problem,))
+        self._check_url(url)
         # Webhook IDs have the format of key IDs: 71 random bits in base62.
         id = base62(secrets.randbelow(62**ID_CHARS), ID_CHARS)
         now, generation = self.clock.now(), self.pepper.current
@@ -109,21 +108,90 @@ class WebhookService:
                 detail="the current pepper generation is not configured",
             )
         distinct = tuple(dict.fromkeys(events))
-        webhook = Webhook(id, url, distinct, generation, now, actor.label, contact_only)
+        webhook = Webhook(
+            id, url, distinct, generation, now, actor.label, contact_only=contact_only
+        )
         details: Details = {"host": urlsplit(url).hostname or "", "events": list(webhook.events)}
         event = actor.event(AuditAction.WEBHOOK_CREATE, target_id=id, at=now, details=details)
         await self.repository.add_webhook(webhook, event)
         return secret, webhook
+
+    async def get(self, webhook_id: str) -> Webhook:
+        """Raises NotFound."""
+        webhook = None if "\0" in webhook_id else await self.repository.webhook(webhook_id)
+        if webhook is None:
+            raise _no_webhook()
+        return webhook
+
+    async def update(
+        self, webhook_id: str, changes: dict[str, Any], actor: Actor, *, version: int | None
+    ) -> Webhook:
+        """Change fields. version: the expected one, or None. Raises NotFound, PreconditionFailed,
+        and BadRequest if the URL is not accepted.
+        """
+        if "url" in changes:
+            self._check_url(changes["url"])
+
+        def change(webhook: Webhook) -> Webhook:
+            if version not in (None, webhook.version):
+                raise PreconditionFailed(f"The webhook is at version {webhook.version}.")
+            return msgspec.structs.replace(webhook, **changes)
+
+        return await self._change(webhook_id, change, AuditAction.WEBHOOK_UPDATE, actor)
+
+    async def rotate_secret(
+        self, webhook_id: str, overlap_s: int, actor: Actor
+    ) -> tuple[bytes, Webhook]:
+        """Replace the secret. Until the overlap ends, requests have the signatures of both. Raises
+        NotFound.
+        """
+        until = self.clock.now() + overlap_s
+
+        def change(webhook: Webhook) -> Webhook:
+            return msgspec.structs.replace(
+                webhook,
+                secret_number=webhook.secret_number + 1,
+                pepper_generation=self.pepper.current,
+                previous_generation=webhook.pepper_generation,
+                previous_until=until,
+            )
+
+        webhook = await self._change(webhook_id, change, AuditAction.WEBHOOK_ROTATE, actor)
+        return webhook_secrets(self.pepper, webhook, until)[0], webhook
+
+    async def test(self, webhook_id: str, actor: Actor) -> None:
+        """Send a test event to a webhook. Raises NotFound."""
+        await self._change(webhook_id, lambda webhook: webhook, AuditAction.WEBHOOK_TEST, actor)
+
+    async def _change(
+        self, id: str, change: Callable[[Webhook], Webhook], action: AuditAction, actor: Actor
+    ) -> Webhook:
+        def recorded(webhook: Webhook) -> tuple[Webhook, AuditEvent]:
+            changed = change(webhook)
+            host = urlsplit(changed.url).hostname or ""
+            details: Details = {"host": host, "events": list(changed.events)}
+            now = self.clock.now()
+            return changed, actor.event(action, target_id=id[:12], at=now, details=details)
+
+        webhook = None if "\0" in id else await self.repository.change_webhook(id, recorded)
+        if webhook is None:
+            raise _no_webhook()
+        return webhook
+
+    def _check_url(self, url: str) -> None:
+        if message := _url_problem(url, self.networks):
+            problem = Problem("body.url", message, "send an https:// URL with a public address")
+            raise BadRequest("Notifications cannot be sent to this URL.", errors=(problem,))
 
     async def delete(self, webhook_id: str, actor: Actor) -> None:
         event = actor.event(
             AuditAction.WEBHOOK_DELETE, target_id=webhook_id[:12], at=self.clock.now(), details={}
         )
         if "\0" in webhook_id or not await self.repository.delete_webhook(webhook_id, event):
-            raise NotFound("No webhook has this ID.")
+            raise _no_webhook()
 
     async def retry(self, notification: str, destination: str, actor: Actor) -> None:
-        """Queue a dead delivery again and reset the number of attempts. Raises NotFound."""
+        """Queue a delivery again and reset the number of attempts. Raises NotFound."""
         now, details = self.clock.now(), {"notification_id": notification[:40]}
         event = actor.event(
             AuditAction.DELIVERY_RETRY, target_id=destination[:12], at=now, details={**details}
@@ -132,7 +200,12 @@ class WebhookService:
         if not valid or not await self.repository.requeue(
             notification, destination, now=now, event=event
         ):
-            raise NotFound("No dead delivery has this notification and destination.")
+            message = "No delivery that has ended has this notification and destination."
+            raise NotFound(message)
+
+
+def _no_webhook() -> NotFound:
+    return NotFound("No webhook has this ID.")
 
 
 def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
@@ -259,14 +332,12 @@ class NotificationDispatcher:
         webhook = await self.repository.webhook(delivery.target)
         if webhook is None:
             return "the webhook was deleted"
-        secret = webhook_secret(self.pepper, webhook.id, webhook.pepper_generation)
-        if secret is None:
-            return (
-                "the pepper generation of the webhook secret is not available; create the "
-                "webhook again"
-            )
         timestamp, body = int(self.clock.now()), delivery.body.encode()
-        signature = webhook_signature(secret, delivery.notification_id, timestamp, body)
+        secrets = webhook_secrets(self.pepper, webhook, timestamp)
+        if not secrets:
+            return "the pepper generation of the webhook secret is not available; rotate the secret"
+        id = delivery.notification_id
+        signature = " ".join(webhook_signature(secret, id, timestamp, body) for secret in secrets)
         headers = {
             "content-type": "application/json",
             "user-agent": "gatehouse",

@@ -25,6 +25,7 @@ from gatehouse.core.http.origin import parse_base_url
 from gatehouse.core.keys import KeyId, KeyRecord
 from gatehouse.core.verification import VerificationRequest
 from gatehouse.features.cores.reports import InstanceTraffic
+from gatehouse.features.cores.schemas import CoreProblem
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import CHECK_S, CORE_ERRORS
@@ -89,6 +90,25 @@ class Line(msgspec.Struct, frozen=True, gc=False):
             return None
         flags = self.flags.split(",")
         return next((_ERRORS[flag] for flag in _ERRORS if flag in flags), None)
+
+    def problem(self, error: GatehouseError) -> str:
+        return " ".join(text for text in (error.code, self.cause, self.details) if text)
+
+
+#: Parts of the error code, or of Envoy's texts with the error of the operating system or of the TLS
+#: library, and why a request to a Core failed.
+_PROBLEMS: tuple[tuple[str, CoreProblem], ...] = (
+    ("core_malformed", "malformed"),
+    ("core_overloaded", "overloaded"),
+    *(("tls", "tls"), ("refused", "refused"), ("timeout", "timeout"), ("timed out", "timeout")),
+    ("connection_termination", "closed"),
+)
+
+
+def problem_of(detail: str) -> CoreProblem:
+    """Why a request to a Core failed. detail: error code and texts of Envoy."""
+    text = detail.lower()
+    return next((problem for part, problem in _PROBLEMS if part in text), "unreachable")
 
 
 @dataclass(slots=True)
@@ -197,8 +217,7 @@ class Completions:
             self._refund(allowed.key, allowed.request.cost, allowed.began)
         if error is not None:
             metrics.core_errors.labels(error.code).inc()
-            cause = " ".join(text for text in (at_core.cause, at_core.details) if text)
-            context.detail = f"{error.code} {cause}".strip()
+            context.detail = at_core.problem(error)
         elif at_core.status:
             metrics.count(metrics.core_responses, f"{at_core.status // 100}xx")
         if at_core.attempts > 1:
@@ -214,7 +233,7 @@ class Completions:
         if error is None and line.core_us is not None:
             self.traffic.responded(core, line.instance, line.core_us / 1_000_000)
         elif error is not None:
-            self.traffic.failed(core, line.instance)
+            self.traffic.failed(core, line.instance, problem_of(line.problem(error)))
 
     def _log(
         self, context: Request, core: str, line: Line, at_core: Line, *, is_relayed: bool

@@ -80,12 +80,13 @@ def test_percentile_of_several_workers_is_nearly_exact(
 def test_requests_are_counted_for_a_minute() -> None:
     recent = RecentRequests()
     recent.current.responded(0.02)
-    recent.current.failed()
+    recent.current.failed("refused")
     sums = [recent.end_interval() for _ in range(INTERVALS + 1)]
     assert [(counts.requests, counts.failures) for counts in sums] == [(2, 1)] * INTERVALS + [
         (0, 0)
     ]
-    assert (sums[-1].total_us, sums[-1].buckets) == (0, {})
+    assert (sums[-1].total_us, sums[-1].buckets, sums[-1].problem) == (0, {}, None)
+    assert sums[0].problem == "refused"
     assert recent.end_interval() is recent.current  # without adding the intervals
 
 

@@ -92,11 +92,13 @@ async def test_reports_of_live_workers_are_added(console: Console) -> None:
     )
     cores = {core["name"]: core for core in (await console.get("/v1/cores")).json()["cores"]}
     assert cores["status"]["circuit_breakers"] == {"gateways": 2, "open": 1}
+    assert cores["status"]["state"] == "failing"
     assert cores["status"]["last_minute"] == {
         "requests": 20,
         "failures": 4,
         "mean_ms": 10.0,
         "p95_ms": 10.2,
+        "problem": None,
     }
     console.sql("DELETE FROM gateway_worker")
     await CoreRepository(console.pool).write_reports("worker-0", WorkerReport(True, []))

@@ -30,6 +30,7 @@ def many_keys(database: Database) -> None:
             state=f"CASE WHEN n <= {RARE} THEN 'revoked' "
             f"WHEN n <= {2 * RARE} THEN 'disabled' ELSE 'active' END",
             **{"name": "'key ' || n", "owner": "'team ' || n % 50", "family_id": "'f' || n"},
+            scopes=f"CASE WHEN n <= {RARE} THEN ARRAY['role:auditor'] ELSE ARRAY['cores:read'] END",
             tags="ARRAY['even' || n % 2, 'tag' || n / 10]",
             expires_at=f"CASE WHEN n % 2 = 0 THEN now() + (n - {3 * RARE}) * interval '1 hour' END",
             revoked_at=f"CASE WHEN n <= {RARE} THEN now() END",
@@ -81,6 +82,7 @@ def nodes(plan: Any) -> Iterator[Any]:
         ({"expires_within_s": 3600 * RARE}, RARE // 2),
         ({"owner": "team 7"}, KEYS // 50),
         ({"owner": "nobody"}, 0),
+        ({"has_role": True}, RARE),
     ],
 )
 async def test_lists_use_indexes(

@@ -246,10 +246,34 @@ async def test_retried_dead_letter_is_delivered(setup: Setup) -> None:
     assert await dispatcher.run_once() == 1
     delivered = await setup.deliveries("delivered")
     assert [item["notification_id"] for item in delivered] == [delivery["notification_id"]]
-    assert (await setup.client.post(retry_path)).status_code == 404
+    assert (await setup.client.post(retry_path)).status_code == 204
+    assert (await setup.client.post(retry_path)).status_code == 404  # is queued
+    assert await dispatcher.run_once() == 1
     assert await dispatcher.prune() == 0
     setup.clock.advance(30 * 86_400 + 1)
     assert await dispatcher.prune() == 2
+
+
+async def test_webhook_is_changed_tested_and_gets_another_secret(setup: Setup) -> None:
+    id, first = await setup.create_webhook(events=["key.rotated"])
+    await setup.create_webhook()
+    path, headers = f"/v1/webhooks/{id}", {"If-Match": '"1"'}
+    changes = {"events": ["key.revoked", "key.revoked"]}
+    changed = await setup.client.patch(path, json=changes, headers=headers)
+    assert (changed.json()["events"], changed.headers["etag"]) == (["key.revoked"], '"2"')
+    assert (await setup.client.patch(path, json=changes, headers=headers)).status_code == 412
+    rotated = (await setup.client.post(f"{path}/rotate-secret", json={"overlap_s": 60})).json()
+    second = base64.b64decode(rotated["secret"].removeprefix("whsec_"))
+    for signing in ([second, first], [second]):
+        assert (await setup.client.post(f"{path}/test")).status_code == 204
+        assert await setup.deliver() == 1
+        _, headers, body = setup.receiver.entries[-1]
+        document = json.loads(body)
+        assert (document["type"], document["data"]["webhook_id"]) == ("webhook.test", id)
+        message, timestamp = headers["webhook-id"], int(headers["webhook-timestamp"])
+        signatures = [webhook_signature(secret, message, timestamp, body) for secret in signing]
+        assert headers["webhook-signature"].split(" ") == signatures
+        setup.clock.advance(61)
 
 
 async def test_delivery_of_a_killed_process_is_resumed(setup: Setup) -> None:

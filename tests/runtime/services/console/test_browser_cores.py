@@ -29,9 +29,12 @@ async def write_report(console: Console, worker: str, *, ejected: bool) -> None:
         f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('{worker}', 0, "  # noqa: S608
         f"now()) ON CONFLICT DO NOTHING"
     )
-    counts = 1200, 3, 1197 * 12_400, {bucket_of(12_400): 1197}
-    state = InstanceState(ejected=ejected)
-    report = InstanceReport(row["name"], row["instance_id"], row["lease_id"], state, *counts)
+    lease = row["name"], row["instance_id"], row["lease_id"]
+    buckets = {bucket_of(12_400): 1197}
+    state, failures = InstanceState(ejected=ejected), 3
+    report = InstanceReport(
+        *lease, state, 1200, failures, 1197 * 12_400, buckets, "tls" if ejected else None
+    )
     await CoreRepository(console.pool).write_reports(worker, WorkerReport(True, [report]))
 
 
@@ -48,12 +51,15 @@ async def test_circuit_breakers_and_traffic_are_shown_and_updated(
         await write_report(console, "b", ejected=True)
         await page.clock.fast_forward(REFRESH_MS)
         await shows(page, "Open in 1 of 2 gateways")
+        await shows(page, "Failing", exact=True)
+        await shows(page, "TLS connection failed")
         await shows(page, "Requests: 2,400, failed: 6")
         await shows(page, "Mean 12.4\u00a0ms, 95\u00a0% within 13.3\u00a0ms")
         assert await violations_in_both_themes(page) == []
         await write_report(console, "b", ejected=False)
         await page.clock.fast_forward(REFRESH_MS)
         await shows(page, "Closed", exact=True)
+        await shows(page, "Live", exact=True)
 
 
 async def test_command_for_the_registration_has_real_values(

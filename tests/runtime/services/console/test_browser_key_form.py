@@ -97,7 +97,7 @@ async def test_form_leaves_every_value_unchanged_that_the_user_does_not_change(
     assert accepted == set(FIELDS)
 
 
-async def test_limits_are_changed_added_and_removed(
+async def test_limits_credits_metadata_and_expiry_are_changed(
     browser: Browser, origin: str, console: Console
 ) -> None:
     default = (await console.create())["key"]["limits"]
@@ -111,12 +111,30 @@ async def test_limits_are_changed_added_and_removed(
         await limit(page, 3).get_by_label("Name").fill("hourly")
         await limit(page, 3).get_by_label("Requests", exact=True).fill("500")
         await limit(page, 3).get_by_label("Per").select_option(label="1 hour")
+        await page.get_by_label("Credits", exact=True).fill("5000")
+        await page.get_by_label("Refill", exact=True).fill("700")
+        await page.get_by_label("Refill every").select_option("week")
+        await page.get_by_role("button", name="Add metadata").click()
+        item = page.get_by_role("group", name="Metadata 1")
+        await item.get_by_label("Name").fill("ticket")
+        await item.get_by_label("Value").fill("OPS-1234")
+        await page.get_by_label("Expires").fill("2031-01-01T00:00:00")
         await save(page)
         added = {"name": "hourly", "quota": 500, "window_s": 3600, "burst": 500, "cost": 1}
         after = await settings_of(console, key_id)
         assert after["limits"] == [{**_LIMITS[0], "quota": 99}, _LIMITS[1], added]
+        refill = {"amount": 700, "every": "week"}
+        assert after["credits"] == {"remaining": 5000, "refill": refill}
+        assert after["metadata"] == {"ticket": "OPS-1234"}
+        assert after["expires_at"].startswith(("2030-12-31T", "2031-01-01T"))
         await edit(page, key_id)
         for _ in range(3):
             await limit(page, 1).get_by_role("button", name="Remove").click()
+        for label in ("Credits", "Expires"):
+            await page.get_by_label(label, exact=True).fill("")
+        await item.get_by_role("button", name="Remove").click()
         await save(page)
-        assert (await settings_of(console, key_id))["limits"] == default
+        after = await settings_of(console, key_id)
+        assert after["limits"] == default
+        removed: dict[str, Any] = {"credits": None, "metadata": {}, "expires_at": None}
+        assert {name: after[name] for name in removed} == removed
