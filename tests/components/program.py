@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.invokes import invoke
+from gatehouse_policies.program.outputs.invokes import invoke
 from gatehouse_policies.program.runner import run as run_program
 from gatehouse_policies.program.types import Deployment, Registration
 

@@ -25,10 +25,11 @@ from pulumi.runtime.proto import analyzer_pb2 as proto
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.environment import VARIABLE
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program import child_process, policy_config
-from gatehouse_policies.program.messages import Messages
-from gatehouse_policies.program.policy_config import RuleConfigs
-from gatehouse_policies.program.project import Project
+from gatehouse_policies.program import child_process
+from gatehouse_policies.program.files.project import Project
+from gatehouse_policies.program.packs import policy_config
+from gatehouse_policies.program.packs.messages import Messages
+from gatehouse_policies.program.packs.policy_config import RuleConfigs
 
 _SERVER = str(Path(__file__).with_name("pack_server.py"))
 _ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit)\b")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program import analyzer
-from gatehouse_policies.program.analyzer import Diagnostic, Pack
-from gatehouse_policies.program.messages import Messages
-from gatehouse_policies.program.project import Project
+from gatehouse_policies.program.files.project import Project
+from gatehouse_policies.program.packs import analyzer
+from gatehouse_policies.program.packs.analyzer import Diagnostic, Pack
+from gatehouse_policies.program.packs.messages import Messages
 from gatehouse_policies.program.types import UNKNOWN, Deployment, Registration, Resource
 
 STACK = "urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev"

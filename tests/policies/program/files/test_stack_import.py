@@ -8,7 +8,9 @@ import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program import messages, stack_import, values
+from gatehouse_policies.program import values
+from gatehouse_policies.program.files import stack_import
+from gatehouse_policies.program.packs import messages
 from gatehouse_policies.program.types import UNKNOWN
 from hypothesis import given
 from hypothesis import strategies as st
