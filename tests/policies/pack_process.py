@@ -21,6 +21,7 @@ from gatehouse_policies.analysis.properties import UNKNOWN, Properties
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.catalogue import PACKS, PACKS_FOLDER, level_config
 from gatehouse_policies.configuration import Configuration
+from gatehouse_policies.engine.environment import regions_of_process
 from gatehouse_policies.engine.guard import Decision, evaluate, violation_text
 from gatehouse_policies.engine.rule import Rule
 from google.protobuf import struct_pb2
@@ -235,12 +236,15 @@ class Evaluation:
 
 
 _DECISIONS: dict[tuple[str, str], Decision] = {}
-"""The decisions of rules that read one resource. Most resources are in hundreds of programs."""
+"""The decisions of rules that read one resource and the Regions of the process. Most resources are
+in hundreds of programs.
+"""
 
 
 def _key(resource: Resource) -> str:
     fields = (resource.identifiers, resource.property_dependencies, resource.dependencies)
-    return repr((resource.urn, resource.protect, resource.props.plain(), fields))
+    inputs = (resource.urn, resource.protect, resource.props.plain())
+    return repr((inputs, fields, regions_of_process()))
 
 
 class _Requests:

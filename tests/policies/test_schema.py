@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 from gatehouse_policies import catalogue
-from gatehouse_policies.analysis.policy_holders import is_document_input
+from gatehouse_policies.analysis.policy_holders import ATTACHED_POLICIES, is_document_input
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.guard import Decision, evaluate
@@ -169,6 +169,21 @@ def test_every_input_with_the_name_of_a_policy_is_classified() -> None:
         if re.search("(?i)polic(y|ies)(document)?$", path) and not is_document_input("", path)
     }
     assert names == OTHER_POLICIES
+
+
+# Types whose policies limit a session or a boundary, those of users, which GH-IAM-006 reports, and
+# policies that are not of IAM.
+OTHER_ARNS = re.compile(
+    r"aws:(batch|budgets|chatbot|emr|iam/user|networkfirewall|quicksight|resiliencehub|rolesanywhere"
+    r"|ssoadmin/permissionsBoundary).*"
+)
+
+
+def test_every_input_with_the_arn_of_a_policy_is_classified() -> None:
+    named = {place for place in inputs() if re.search("(?i)policyArns?$", place[1])}
+    assert named >= ATTACHED_POLICIES.items()
+    others = {token for token, _ in named - ATTACHED_POLICIES.items()}
+    assert {token for token in others if not OTHER_ARNS.fullmatch(token)} == set()
 
 
 # Inputs with the names of networks: addresses of networks themselves, destinations, routes, filters
