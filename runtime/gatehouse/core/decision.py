@@ -130,8 +130,7 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-#: The checks that deny requests, in order: those of `ROWS`, and what a request must have before and
-#: after them. `request`: its form, the Core that it names, or the number of concurrent requests.
+#: The checks that deny requests, in order. `request`: its form or Core, or the number of requests.
 CHECKS = (
     "request",
     "credential",
@@ -154,8 +153,8 @@ _CHECK_OF_CODE = {
 def failed_check(
     result: VerificationResult, request: VerificationRequest, environment: KeyEnvironment
 ) -> tuple[str, str]:
-    """The check of `CHECKS` that denied a request, and what it required: the scopes, the method or
-    the environment, the limit that is exceeded, or the reason why a signature is invalid.
+    """The check of `CHECKS` that denied a request, and what it required: scopes, a method, an
+    environment, the limit that is exceeded, or the flaw of a signature.
     """
     code, record, now = result.code, result.record, result.decided_at
     if record is not None and not result.reason:

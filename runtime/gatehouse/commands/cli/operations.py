@@ -36,13 +36,7 @@ from gatehouse.features.operations.schemas import (
     SearchLogs,
     SwitchFeature,
 )
-from gatehouse.features.usage.schemas import (
-    DenialPage,
-    DenialView,
-    ListDenials,
-    ReadUsage,
-    UsageSeries,
-)
+from gatehouse.features.usage.schemas import DenialPage, ListDenials, ReadUsage, UsageSeries
 from gatehouse.platform.settings import Level
 
 _BAR_WIDTH = 30
@@ -206,7 +200,7 @@ def usage(
 def denials(
     client: ConsoleClient,
     limit: Annotated[
-        int, typer.Option("--count", "-n", min=1, max=10_000, help="Maximum number of entries.")
+        int, typer.Option("--count", "-n", min=1, max=100, help="Maximum number of entries.")
     ] = 50,
     last: Annotated[
         str, typer.Option(help="Time range before `--until`, such as 90m, 24h or 7d.")
@@ -219,8 +213,7 @@ def denials(
     """
     query = request(filters)
     query["since"] = _start(query, last)
-    found = list(islice(client.items(DenialView, "/v1/denials", **query), limit))
-    page = client.get(DenialPage, "/v1/denials", **query, limit=1, totals="true")
+    page = client.get(DenialPage, "/v1/denials", **query, limit=limit, totals="true")
     columns: tuple[Column, ...] = (
         ("time", lambda denial: denial.at),
         *("check", "detail"),
@@ -231,12 +224,12 @@ def denials(
     )
 
     def show() -> None:
-        print_items(found, *columns)
+        print_items(page.denials, *columns)
         if page.totals is not None:
-            checks = ", ".join(f"{each.check} {each.count}" for each in page.totals.checks)
-            note(f"{count(page.totals.total, 'request')}{checks and ': '}{checks}")
+            checks = [f"{each.check} {each.count}" for each in page.totals.checks]
+            note(", ".join([count(page.totals.total, "request"), *checks]))
 
-    return found, show
+    return page.denials, show
 
 
 def find(
@@ -244,20 +237,18 @@ def find(
     text: Annotated[
         str,
         typer.Argument(
-            help="Text without a token. If omitted, the text is read from standard input, where it "
-            "can contain tokens, also of imported keys."
+            metavar="QUERY",
+            help="Text without a token. If omitted, the text is read from standard input.",
         ),
     ] = "",
 ) -> Output:
-    """Find what a text names: the key of a token or of a request ID, or an ID, a name, an owner, a
-    tag, a Core, a secret or the action of an audit event. The text can be a line of a log.
+    """Find the key of a token or of a request ID, or another object by its ID or a part of its
+    name. The text can be a line of a log.
 
     Example: gatehouse find req_0199f3a8c0d1b6e5f4a3928170
     """
     if has_token(text):
-        reject(
-            "TEXT contains a token, which other users of this machine can read. Send it to stdin"
-        )
+        reject("QUERY contains a token, which other users can read: send it to standard input")
     text = (text or sys.stdin.read()).strip()
     found = client.call(Recognized, "POST", "/v1/lookup", {"text": text}).found
 

@@ -153,23 +153,21 @@ class LookUp(Input):
         str,
         Meta(
             max_length=8000,
-            description="A token, also incomplete, wrapped, quoted or in a command; a request ID, "
-            "a key ID, a link or the ID of a secret; a line of a log; a part of the name, the "
-            "owner or a tag of a key; the name of a Core; or the action of an audit event. It is "
-            "neither stored nor logged.",
+            description="A token in any form, an ID, a link, a line of a log, or a part of a name, "
+            "an owner, a tag or an action of the audit trail. It is neither stored nor logged.",
         ),
     ]
 
 
 class Found(View):
-    """What was found."""
+    """An object, and the path of its page in the console."""
 
     example: ClassVar = {"kind": "key", "label": "nightly export", "path": "/keys/3fGh82kLmQ0a"}
 
     kind: Literal["key", "secret", "core", "denials", "events", "logs"]
-    id: Annotated[str, Meta(description="ID of a key, secret or request, or name.")]
-    label: Annotated[str, Meta(description="Name, or number of requests or events.")]
-    path: Annotated[str, Meta(description="Path of the page of the console.")]
+    id: str
+    label: str
+    path: str
 
 
 class Recognized(View):
@@ -178,8 +176,5 @@ class Recognized(View):
     found: list[Found]
     search: Annotated[
         str | None,
-        Meta(
-            description="The text, if it can be part of an address or a search. Null if it is or "
-            "contains a token, or if it can be another secret."
-        ),
+        Meta(description="The text, if it can be part of an address. Null if it can be a secret."),
     ]

@@ -20,7 +20,6 @@ from gatehouse.features.usage.schemas import (
 )
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.db.statements import Conditions, RowMapping, prune
-from gatehouse.platform.web.fields import unix_seconds
 
 #: Width of the stored buckets in seconds -> retention in seconds.
 RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
@@ -152,7 +151,7 @@ class UsageRepository:
         """
         where = Conditions()
         where.add_equal(width_s=width_s, core=core, code=code, owner=owner)
-        where.add("starts_at >= {} AND starts_at < {}", to_datetime(since), to_datetime(until))
+        where.add_range("starts_at", since, until)
         if key_ids:
             where.add("key_id = ANY ({}::text[])", list(key_ids))
         if code is None:
@@ -185,12 +184,8 @@ class UsageRepository:
         """
         where = Conditions()
         where.add_equal(width_s=width_s)
-        where.add(
-            "starts_at >= {} AND starts_at < {} AND key_id <> '' AND code <> {}",
-            to_datetime(since),
-            to_datetime(until),
-            AGENT,
-        )
+        where.add_range("starts_at", since, until)
+        where.add("key_id <> '' AND code <> {}", AGENT)
         statement = (
             f"SELECT key_id, sum(count)::bigint AS count FROM usage_count{where} GROUP BY key_id "
             f"ORDER BY count DESC, key_id LIMIT {where.bind(limit)}"
@@ -280,8 +275,5 @@ def _denials(only: FilterDenials) -> Conditions:
         address=only.address,
         request_id=only.request_id,
     )
-    if only.since is not None:
-        where.add("denied_at >= {}", to_datetime(unix_seconds(only.since)))
-    if only.until is not None:
-        where.add("denied_at < {}", to_datetime(unix_seconds(only.until)))
+    where.add_range("denied_at", *only.bounds)
     return where

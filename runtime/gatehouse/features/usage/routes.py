@@ -1,5 +1,6 @@
 """Endpoints for usage and denied requests."""
 
+import math
 from functools import partial
 
 import msgspec
@@ -27,7 +28,7 @@ from gatehouse.features.usage.schemas import (
     WeekBefore,
 )
 from gatehouse.platform.web.endpoint import Endpoint
-from gatehouse.platform.web.fields import unix_seconds
+from gatehouse.platform.web.fields import time_range
 from gatehouse.platform.web.request import Request
 from gatehouse.platform.web.validation import invalid
 
@@ -44,7 +45,7 @@ async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository)
     tag. Requests of the agents of Cores are counted apart (`code=AGENT`).
     """
     width_s = WIDTHS_S[query.width]
-    since, until = _time_range(request, query, BUCKETS_DEFAULT * width_s)
+    since, until = time_range(query, request.now, BUCKETS_DEFAULT * width_s, math.inf)
     since = since // width_s * width_s
     if (until - since) / width_s > BUCKETS_MAX:
         raise invalid(
@@ -93,13 +94,7 @@ async def list_key_usage(
 
     Counts requests by key.
     """
-    since, until = _time_range(request, query, KEYS_RANGE_S_DEFAULT)
-    if until - since > KEYS_RANGE_S_MAX:
-        raise invalid(
-            "query.since",
-            f"is more than {KEYS_RANGE_S_MAX // 86_400} days before `until`",
-            "send a later timestamp",
-        )
+    since, until = time_range(query, request.now, KEYS_RANGE_S_DEFAULT, KEYS_RANGE_S_MAX)
     since = since // _HOUR_S * _HOUR_S
     totals = await usage.busiest(width_s=_HOUR_S, since=since, until=until, limit=query.limit)
     return KeyTotals(
@@ -132,35 +127,11 @@ async def list_denials(request: Request, query: ListDenials, usage: UsageReposit
     cursors = request.cursors(f"denials|{only!r}")
     before = cursors.read(query.cursor, tuple[float, int])
     found, next_before = await usage.denials(only, before=before, size=query.limit)
-    return DenialPage(
-        denials=[
-            DenialView(
-                at=rfc3339(each.denied_at),
-                key=each.key_id,
-                core=each.core,
-                code=each.code,
-                check=each.failed_check,
-                detail=each.detail,
-                address=each.address,
-                request_id=each.request_id,
-                count=each.count,
-            )
-            for each in found
-        ],
-        next_cursor=cursors.write(next_before),
-        totals=await usage.denial_totals(only, KEYS_MAX) if query.totals else None,
-    )
-
-
-def _time_range(
-    request: Request, query: ReadUsage | ListKeyUsage, default_s: float
-) -> tuple[float, float]:
-    """Start and end of the time range. default_s: its length if `since` is omitted."""
-    until = request.now if query.until is None else unix_seconds(query.until)
-    since = until - default_s if query.since is None else unix_seconds(query.since)
-    if since >= until:
-        raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
-    return since, until
+    totals = await usage.denial_totals(only, KEYS_MAX) if query.totals else None
+    views = [
+        DenialView(rfc3339(each.denied_at), *msgspec.structs.astuple(each)[1:]) for each in found
+    ]
+    return DenialPage(views, cursors.write(next_before), totals)
 
 
 ENDPOINTS = (

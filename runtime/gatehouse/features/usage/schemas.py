@@ -9,13 +9,13 @@ from gatehouse.core.verification import AGENT, Code
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
-    REQUEST_ID,
     CoreName,
     Cursor,
     Input,
     Instant,
     NextCursor,
     PageSize,
+    TimeRange,
     Timestamp,
     View,
 )
@@ -242,17 +242,15 @@ class LimitUses(View):
     limits: list[LimitUse]
 
 
-class FilterDenials(Input, kw_only=True):
-    """Filters for denied requests. A request must match all of them."""
+class FilterDenials(TimeRange, kw_only=True):
+    """Filters for denied requests."""
 
     key: Annotated[KeyId | None, Meta(description="Filter by the ID of a key.")] = None
     core: Annotated[CoreName | None, Meta(description="Filter by the name of a Core.")] = None
-    check: Annotated[
-        CheckName | None, Meta(description="Filter by the check that failed, such as `address`.")
-    ] = None
+    check: Annotated[CheckName | None, Meta(description="Filter by the failed check.")] = None
     code: Annotated[
         Annotated[str, matching(r"[A-Za-z_]{1,40}", max_length=40)] | None,
-        Meta(description="Filter by the code in the response, such as `FORBIDDEN`."),
+        Meta(description="Filter by code, such as `FORBIDDEN`."),
     ] = None
     address: Annotated[
         Annotated[str, Meta(max_length=64)] | None,
@@ -262,12 +260,6 @@ class FilterDenials(Input, kw_only=True):
         Annotated[str, matching(r"[0-9A-Za-z_-]{1,64}", max_length=64)] | None,
         Meta(description="Filter by request ID."),
     ] = None
-    since: Annotated[
-        Timestamp | None, Meta(description="Requests at or after this RFC 3339 timestamp.")
-    ] = None
-    until: Annotated[
-        Timestamp | None, Meta(description="Requests before this RFC 3339 timestamp.")
-    ] = None
 
 
 class ListDenials(FilterDenials, kw_only=True):
@@ -276,49 +268,37 @@ class ListDenials(FilterDenials, kw_only=True):
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
     totals: Annotated[
-        bool, Meta(description="Also return the numbers of all requests that match the filters.")
+        bool, Meta(description="Also return the numbers of all matching requests.")
     ] = False
 
 
-class DenialView(View, kw_only=True):
-    """A request that the gateway denied, or several of them. Fields are empty if the request had no
-    such value, or if the value was not recorded."""
+class DenialView(View):
+    """A request that the gateway denied. A field is empty if the value is not known or not
+    recorded."""
 
-    example: ClassVar = {
-        "code": "FORBIDDEN",
-        "check": "address",
-        "detail": "",
-        "address": "192.0.2.7",
-        "request_id": REQUEST_ID,
-    }
+    example: ClassVar = {"code": "FORBIDDEN", "check": "address", "address": "192.0.2.7"}
 
     at: Instant
-    key: Annotated[str, Meta(description="ID of the key. Empty without a known key.")]
-    core: Annotated[str, Meta(description="The registered Core that was requested.")]
+    key: str
+    core: str
     code: Annotated[
-        str,
-        Meta(
-            description="Code of the decision. For a revoked key, the response contains "
-            "`NOT_FOUND` instead of `REVOKED`."
-        ),
+        str, Meta(description="Code of the decision. Clients receive `NOT_FOUND` for `REVOKED`.")
     ]
     check: Annotated[CheckName, Meta(description="The check that failed.")]
     detail: Annotated[
         str,
         Meta(
-            description="The scopes, the method or the environment that the check required, the "
-            "name of the exceeded limit, or the reason why the signature is invalid."
+            description="What the check required, such as scopes, the name of the exceeded limit, "
+            "or the flaw of the signature."
         ),
     ]
-    address: Annotated[
-        str, Meta(description="IP address of the client. Empty if addresses are not recorded.")
-    ]
+    address: str
     request_id: str
     count: Annotated[
         int,
         Meta(
-            description="Number of requests that this entry represents: under load, not every "
-            "request is recorded. The others have the same key, Core, code and check."
+            description="Number of requests that this entry represents: under load, it also "
+            "stands for others with the same key, Core, code and check."
         ),
     ]
 
@@ -333,14 +313,14 @@ class CheckTotal(View):
 
 
 class DenialTotals(View):
-    """Numbers of denied requests that match the filters, in descending order."""
+    """Numbers of all denied requests that match the filters."""
 
     total: int
     checks: list[CheckTotal]
     keys: Annotated[list[KeyTotal], Meta(description="The keys with the most denied requests.")]
 
 
-class DenialPage(View, kw_only=True):
+class DenialPage(View):
     """Denied requests, newest first."""
 
     denials: list[DenialView]

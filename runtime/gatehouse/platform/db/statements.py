@@ -129,6 +129,12 @@ class Conditions:
             if value is not None:
                 self.add(f"{column} = {{}}", value)
 
+    def add_range(self, column: str, since: float | None, until: float | None) -> None:
+        """Adds the bounds of a time in Unix seconds."""
+        for operator, bound in ((">=", since), ("<", until)):
+            if bound is not None:
+                self.add(f"{column} {operator} {{}}", to_datetime(bound))
+
     def bind(self, value: Any) -> str:
         """Adds a parameter to the statement and returns its placeholder."""
         self.values.append(value)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from gatehouse.core.audit_events import AuditAction
-from gatehouse.core.errors import NotFound
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.core.roles import AUDITORS, READERS
 from gatehouse.core.tokens.imported_tokens import ImportedKeyIds, is_token
@@ -98,10 +97,12 @@ class Lookup:
 
     async def find(self, text: str, caller: Caller) -> Recognized:
         pasted, text = recognize(text), text.strip()
-        keys, is_secret = await self._keys_of(pasted), pasted.is_secret
-        imported = await self._imported(pasted.words)
-        if imported is not None:
-            keys, is_secret = {**keys, imported.id: imported}, True
+        keys, is_secret = dict[str, Key](), pasted.is_secret
+        ids = [id for id in pasted.key_ids if is_marked(id, self.keys.pepper)]
+        for key_id in ids[:RESULTS_MAX]:
+            await self._add_key(key_id, keys)
+        if (key := await self._imported(pasted.words)) is not None:
+            keys[key.id], is_secret = key, True
         found = list[Found]()
         for request_id in pasted.request_ids[:RESULTS_MAX]:
             found += await self._request(request_id, keys, caller)
@@ -110,10 +111,9 @@ class Lookup:
             found = await self._named(text, caller)
         return Recognized(found, None if is_secret else text)
 
-    async def _keys_of(self, pasted: Pasted) -> dict[str, Key]:
-        ids = [id for id in pasted.key_ids[:WORDS_MAX] if is_marked(id, self.keys.pepper)]
-        keys = [await self.keys.store.get(KeyId(id)) for id in ids[:RESULTS_MAX]]
-        return {key.id: key for key in keys if key is not None}
+    async def _add_key(self, key_id: str, keys: dict[str, Key]) -> None:
+        if (key := await self.keys.store.get(KeyId(key_id))) is not None:
+            keys[key.id] = key
 
     async def _imported(self, words: list[str]) -> Key | None:
         """The key with one of these tokens, also of another kind."""
@@ -130,13 +130,11 @@ class Lookup:
         return None
 
     async def _request(self, request_id: str, keys: dict[str, Key], caller: Caller) -> list[Found]:
-        """The record of a denied request, its key, and where else the request can be found."""
+        """Where a request is recorded. Adds its key."""
         only, found = FilterDenials(request_id=request_id), list[Found]()
         denials, _ = await self.usage.denials(only, before=None, size=1)
         for denial in denials:
-            key = await self.keys.store.get(KeyId(denial.key_id)) if denial.key_id else None
-            if key is not None:
-                keys[key.id] = key
+            await self._add_key(denial.key_id, keys)
             label = " ".join(filter(None, (denial.code, denial.failed_check, denial.detail)))
             found.append(Found("denials", request_id, label, f"/denials?request_id={request_id}"))
         if caller.roles & AUDITORS:
@@ -150,14 +148,9 @@ class Lookup:
 
     async def _secrets(self, pasted: Pasted, caller: Caller) -> list[Found]:
         found = list[Found]()
-        for secret_id in pasted.secret_ids[:RESULTS_MAX]:
-            if self.secrets is None:
-                break
-            try:
-                secret = await self.secrets.get(secret_id)
-            except NotFound:
-                continue
-            if secret.owner == caller.owner or caller.roles & AUDITORS:
+        for secret_id in pasted.secret_ids[:RESULTS_MAX] if self.secrets else ():
+            secret = await self.secrets.table.get(secret_id)  # type: ignore[union-attr]
+            if secret and (secret.owner == caller.owner or caller.roles & AUDITORS):
                 found.append(Found("secret", secret.id, secret.label, f"/secrets/{secret.id}"))
         return found
 
@@ -187,8 +180,7 @@ def _key(key: Key) -> Found:
 async def look_up(request: Request, body: LookUp, lookup: Lookup) -> Recognized:
     """Recognize a text, and find what it names.
 
-    Finds keys by a token of any kind and form, objects by their IDs, and keys, Cores and audit
-    actions by a part of their names. The text is in the body, so that no address contains a token.
+    The text is in the body, so that no address contains a token.
     """
     return await lookup.find(body.text, request.authenticated)
 

@@ -1,6 +1,7 @@
 """Commands against a running console."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,7 @@ def test_denied_requests_are_listed(operator: Command, database: Database) -> No
     assert found.out.split("\t")[1:] == [
         *("limit", "requests", "3fGh82kLmQ0a", "docs", "192.0.2.7", "2", "req_1", "RATE_LIMITED\n")
     ]
-    assert found.err == "2 requests: limit 2\n"
+    assert found.err == "2 requests, limit 2\n"
     older = operator.run("denials", "--request", "req_30", "--last", "7d", "--output", "json")
     assert [denial["request_id"] for denial in json.loads(older.out)] == ["req_30"]
     assert operator.run("denials", "--check", "token").err == "0 requests\n"
@@ -181,7 +182,9 @@ def test_logs_are_searched(database: Database, tmp_path: Path) -> None:
             tmp_path, {"GATEHOUSE_CONSOLE_URL": url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP}
         )
         key_id = operator.create_key()
-        (tmp_path / "console.log").write_text((tmp_path / "log").read_text())
+        while "/v1/keys" not in (log := (tmp_path / "log").read_text()):
+            time.sleep(0.02)
+        (tmp_path / "console.log").write_text(log)
         found = operator.run("logs", "search", "--search", "/v1/keys", "--last", "10m")
         assert ("POST" in found.out, found.err) == (True, "1 line\n")
         assert operator.run("logs", "search", "--key", key_id).err == "0 lines\n"
