@@ -29,6 +29,7 @@ const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
   usage: () => import('./screens/UsageScreen.vue'),
   logs: () => import('./screens/LogScreen.vue'),
   webhooks: () => import('./screens/WebhookScreen.vue'),
+  people: () => import('./screens/PeopleScreen.vue'),
   sessions: () => import('./screens/SessionScreen.vue'),
   settings: () => import('./screens/SettingsScreen.vue'),
 }
