@@ -1,6 +1,16 @@
-/** Conversions between bytes and text. */
+/** Conversions between bytes and text, and files. */
 
 export const encoder = new TextEncoder()
+
+/** Offers a text as a file. */
+export function download(name: string, text: string, type = 'text/plain'): void {
+  const url = URL.createObjectURL(new Blob([text], { type }))
+  const anchor = document.createElement('a')
+  anchor.href = url
+  anchor.download = name
+  anchor.click()
+  URL.revokeObjectURL(url)
+}
 
 export function toBase64(bytes: Uint8Array): string {
   let text = ''

@@ -30,6 +30,7 @@ const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
   denials: () => import('./screens/DenialScreen.vue'),
   logs: () => import('./screens/LogScreen.vue'),
   webhooks: () => import('./screens/WebhookScreen.vue'),
+  people: () => import('./screens/PeopleScreen.vue'),
   sessions: () => import('./screens/SessionScreen.vue'),
   settings: () => import('./screens/SettingsScreen.vue'),
 }

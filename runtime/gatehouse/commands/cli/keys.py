@@ -1,7 +1,7 @@
 """`gatehouse keys`: creates, shows and changes API keys through the console."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ from gatehouse.features.keys.schemas import (
     ChangedKey,
     CreatedKey,
     CreateKey,
+    KeyFilter,
     KeyView,
     ListKeys,
     PurgedKey,
@@ -129,12 +130,24 @@ _FORMS = {
         lambda link: "link" if link else "token",
     ),
 }
-#: Action, its past tense, and its help.
+#: Action, its past tense, the states of the keys that filters select, and its help.
 _ACTIONS = (
-    ("disable", "Disabled", "Disable a key until it is enabled again."),
-    ("enable", "Enabled", "Enable a disabled key."),
-    ("delete", "Deleted", "Delete a key. A deleted key can be restored for 30 days."),
-    ("restore", "Restored", "Restore a deleted key to its previous state."),
+    (
+        "revoke",
+        "Revoked",
+        ("active", "disabled"),
+        "Revoke a key, or all keys that match filters, permanently. Returns when every gateway "
+        "denies the key, or when the propagation bound is reached.",
+    ),
+    ("disable", "Disabled", ("active",), "Disable a key until it is enabled again."),
+    ("enable", "Enabled", ("disabled",), "Enable a disabled key."),
+    (
+        "delete",
+        "Deleted",
+        ("active", "disabled", "revoked"),
+        "Delete a key. A deleted key can be restored for 30 days.",
+    ),
+    ("restore", "Restored", ("deleted",), "Restore a deleted key to its previous state."),
 )
 _USAGE = (
     Command(
@@ -171,7 +184,6 @@ def register(app: typer.Typer) -> None:
         (list_, ListKeys, ("cursor", "limit", "total")),
         (show, None, ()),
         (update, UpdateKey, ()),
-        (revoke, ReasonBody, ()),
         (rotate, RotateKey, ()),
         (purge, PurgeKey, ("confirm",)),
         (explain, ExplainKey, ()),
@@ -179,7 +191,14 @@ def register(app: typer.Typer) -> None:
     for command, shape, omitted in commands:
         options = parameters(shape, *omitted, forms=_FORMS) if shape else []
         console_command(keys, command, options=options)
-    register_all(keys, *(_action(*action) for action in _ACTIONS), *_USAGE)
+    for name, done, states, help in _ACTIONS:
+        options = [*parameters(KeyFilter), *parameters(ReasonBody)]
+        text = (
+            f"{help}\n\nExamples: gatehouse keys {name} 3fGh82kLmQ0a\n"
+            f"gatehouse keys {name} --owner billing --dry-run"
+        )
+        console_command(keys, _action(name, done, states), name, help=text, options=options)
+    register_all(keys, *_USAGE)
     app.add_typer(keys)
 
 
@@ -207,12 +226,7 @@ def list_(client: ConsoleClient, **settings: Any) -> Output:
     if "search" in query:
         query["search"] = _without_secret(client, query["search"])
     keys = list(client.items(KeyView, _KEYS, **query))
-
-    def show() -> None:
-        print_items(keys, *_COLUMNS)
-        note(count(len(keys), "key"))
-
-    return keys, show
+    return keys, lambda: _show_keys(keys)
 
 
 def _without_secret(client: ConsoleClient, search: str) -> str:
@@ -256,20 +270,7 @@ def update(
     path = f"{_KEYS}/{key_id(id)}"
     version = client.get(KeyView, path).version
     changed = client.call(ChangedKey, "PATCH", path, changes, version=version)
-    return changed, lambda: print_text(_change("Updated", changed))
-
-
-def revoke(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
-    """Revoke a key permanently. Returns when every gateway denies the key, or when the propagation
-    bound is reached.
-
-    Example: gatehouse keys revoke 3fGh82kLmQ0a --reason "found in a log"
-    """
-    path = f"{_KEYS}/{key_id(id)}/revoke"
-    revoked = client.call(RevokedKey, "POST", path, request(settings))
-    key = revoked.key
-    text = id if key is None else f"{key.id} ({key.name}) at {key.revoked_at}"
-    return revoked, lambda: print_text(f"Revoked {text}. {_propagation(revoked.effective)}")
+    return changed, lambda: print_text(_change("Updated", changed, id))
 
 
 def rotate(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
@@ -347,25 +348,70 @@ def explain(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output
     return explanation, show
 
 
-def _action(name: str, done: str, help: str) -> Command:
-    is_deletion = name == "delete"
-    return Command(
-        name=name,
-        operation=f"DELETE {_KEYS}/{{id}}" if is_deletion else f"POST {_KEYS}/{{id}}/{name}",
-        shape=ReasonBody,
-        response=ChangedKey,
-        help=help,
-        example="3fGh82kLmQ0a",
-        done=lambda changed: _change(done, changed),
-        check=key_id,
-    )
+def _action(name: str, done: str, states: Collection[str]) -> Callable[..., Output]:
+    """Returns a command that changes a key, or all keys in these states that match filters."""
+
+    def act(
+        client: ConsoleClient,
+        id: Annotated[
+            str, typer.Argument(metavar="[ID]", help="Key ID, instead of the filters.")
+        ] = "",
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="List the keys without changing them.")
+        ] = False,
+        yes: Annotated[
+            bool, typer.Option("--yes", help="Change all keys that match the filters.")
+        ] = False,
+        **settings: Any,
+    ) -> Output:
+        body = request({"reason": settings.pop("reason")})
+        filters = request(settings)
+        if bool(id) is bool(filters):
+            reject("use a key ID, or filters such as --owner")
+        if id and not dry_run:
+            changed = _changed(client, name, key_id(id), body)
+            return changed, lambda: print_text(_change(done, changed, id))
+        if id:
+            keys = [client.get(KeyView, f"{_KEYS}/{key_id(id)}")]
+        else:
+            if "search" in filters:
+                filters["search"] = _without_secret(client, filters["search"])
+            found = client.items(KeyView, _KEYS, **filters)
+            keys = [key for key in found if key.state in states]
+        if dry_run:
+            return keys, lambda: _show_keys(keys)
+        if not yes:
+            reject(f"{count(len(keys), 'key')} would be changed: add --yes, or --dry-run")
+        for key in keys:  # each line says what was done, even if a later change fails
+            note(_change(done, _changed(client, name, key.id, body), key.id))
+        return keys, lambda: note(count(len(keys), "key"))
+
+    return act
 
 
-def _change(done: str, changed: ChangedKey) -> str:
-    return (
-        f"{done} {changed.key.id} ({changed.key.name}), state {changed.key.state}. "
-        f"{_propagation(changed.effective)}"
-    )
+def _changed(
+    client: ConsoleClient, name: str, id: str, body: dict[str, Any]
+) -> ChangedKey | RevokedKey:
+    path = f"{_KEYS}/{id}"
+    if name == "delete":
+        return client.call(ChangedKey, "DELETE", path, body)
+    kind: Any = RevokedKey if name == "revoke" else ChangedKey
+    changed: ChangedKey | RevokedKey = client.call(kind, "POST", f"{path}/{name}", body)
+    return changed
+
+
+def _show_keys(keys: list[KeyView]) -> None:
+    print_items(keys, *_COLUMNS)
+    note(count(len(keys), "key"))
+
+
+def _change(done: str, changed: ChangedKey | RevokedKey, id: str) -> str:
+    key, text = changed.key, id
+    if key is not None:
+        text = f"{key.id} ({key.name})" + (
+            f" at {key.revoked_at}" if key.state == "revoked" else f", state {key.state}"
+        )
+    return f"{done} {text}. {_propagation(changed.effective)}"
 
 
 def _propagation(effective: str) -> str:

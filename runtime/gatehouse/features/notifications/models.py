@@ -68,7 +68,7 @@ class Webhook(msgspec.Struct, frozen=True):
     created_by: str
     secret_number: int = 1  # incremented by each rotation of the secret
     previous_generation: int | None = None  # of the previous secret
-    previous_until: float | None = None  # until then, the previous secret signs too
+    overlap_ends_at: float | None = None  # until then, the previous secret signs too
     version: int = 1
     contact_only: bool = False  # receives only events of keys whose contact is the webhook
 
@@ -116,6 +116,6 @@ def webhook_secrets(pepper: Pepper, webhook: Webhook, now: float) -> list[bytes]
     id, number = webhook.id, webhook.secret_number
     current = webhook_secret(pepper, id, webhook.pepper_generation, number)
     previous = None
-    if webhook.previous_generation is not None and now < (webhook.previous_until or 0):
+    if webhook.previous_generation is not None and now < (webhook.overlap_ends_at or 0):
         previous = webhook_secret(pepper, id, webhook.previous_generation, number - 1)
     return [current, *([previous] if previous else [])] if current else []

@@ -93,7 +93,7 @@ class WebhookView(View, kw_only=True):
     events: list[NotificationEvent]
     contact_only: bool
     version: Annotated[int, Meta(description="Serves as the ETag for `If-Match`.")]
-    previous_until: Annotated[
+    overlap_ends_at: Annotated[
         Instant | None,
         Meta(description="Until then, requests have a signature with the previous secret too."),
     ]

@@ -153,7 +153,7 @@ class WebhookService:
                 secret_number=webhook.secret_number + 1,
                 pepper_generation=self.pepper.current,
                 previous_generation=webhook.pepper_generation,
-                previous_until=until,
+                overlap_ends_at=until,
             )
 
         webhook = await self._change(webhook_id, change, AuditAction.WEBHOOK_ROTATE, actor)

@@ -62,6 +62,20 @@ def _texts(value: Any) -> list[str]:
     )
 
 
+def test_keys_that_match_filters_are_changed(operator: Command) -> None:
+    ids = [operator.create_key("--owner", "bulk") for _ in range(2)]
+    other = operator.create_key("--owner", "another")
+    operator.run("keys", "disable", ids[1])
+    assert operator.run("keys", "revoke").code == 2
+    listed = operator.run("keys", "revoke", "--owner", "bulk", "--dry-run", "--json")
+    assert {key["id"] for key in json.loads(listed.out)} == {*ids}
+    refused = operator.run("keys", "revoke", "--owner", "bulk")
+    assert (refused.code, "2 keys would be changed" in refused.err) == (2, True)
+    assert operator.run("keys", "revoke", "--owner", "bulk", "--yes").err.count("Revoked") == 2
+    states = [operator.show_key(id)["state"] for id in (*ids, other)]
+    assert states == ["revoked", "revoked", "active"]
+
+
 def test_key_is_found_by_its_token(
     operator: Command, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

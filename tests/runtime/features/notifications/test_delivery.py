@@ -263,6 +263,7 @@ async def test_webhook_is_changed_tested_and_gets_another_secret(setup: Setup) -
     assert (changed.json()["events"], changed.headers["etag"]) == (["key.revoked"], '"2"')
     assert (await setup.client.patch(path, json=changes, headers=headers)).status_code == 412
     rotated = (await setup.client.post(f"{path}/rotate-secret", json={"overlap_s": 60})).json()
+    assert rotated["webhook"]["overlap_ends_at"] > rotated["webhook"]["created_at"]
     second = base64.b64decode(rotated["secret"].removeprefix("whsec_"))
     for signing in ([second, first], [second]):
         assert (await setup.client.post(f"{path}/test")).status_code == 204

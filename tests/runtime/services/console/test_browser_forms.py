@@ -104,6 +104,7 @@ def secret_act(name: str, *select: str, **values: str) -> Act:
     )
 
 
+_BY_LINK = "Create a link that shows the token once, within three days"
 ACTS = [
     Act(
         "KeyCreateScreen",
@@ -167,11 +168,53 @@ ACTS = [
         values={"URL": "https://hooks.example.com/typed"},
     ),
     Act("WebhookScreen", "delete_webhook", "/webhooks", "Delete", open=("Delete",)),
-    Act("WebhookScreen", "retry_delivery", "/webhooks", "Retry"),
+    Act("WebhookScreen", "retry_delivery", "/webhooks", "Send again"),
     Act("CoreListScreen", "end_core", "/cores", "Drain", open=("Drain",)),
     Act("SettingsScreen", "set_log_level", "/settings", "Change", values={"Duration": "600"}),
     Act("SettingsScreen", "switch_feature", "/settings", "Switch off", open=("Switch off",)),
-    Act("SessionScreen", "end_session", "/sessions", "End session"),
+    Act("SessionTable", "end_session", "/sessions", "End session"),
+    Act(
+        "PeopleScreen",
+        "create_key",
+        "/people",
+        "Give access",
+        open=("Give access",),
+        select=(_BY_LINK,),
+        values={"Name": "typed"},
+    ),
+    Act(
+        "PeopleScreen",
+        "revoke_key",
+        "/people",
+        "Remove access",
+        open=("Remove access",),
+        values={"Reason": "a typed reason"},
+    ),
+    Act("WebhookScreen", "test_webhook", "/webhooks", "Send test"),
+    Act(
+        "WebhookScreen",
+        "update_webhook",
+        "/webhooks",
+        "Save",
+        open=("Edit",),
+        select=("secret.opened",),
+    ),
+    Act("WebhookScreen", "rotate_webhook_secret", "/webhooks", "Rotate", open=("Rotate secret",)),
+    Act(
+        "SecretScreen",
+        "replace_content",
+        "/secrets/{secret}",
+        "Save",
+        open=("Replace content",),
+        values={"Text": "typed"},
+    ),
+    Act(
+        "SecretScreen",
+        "restore_secret_version",
+        "/secrets/{secret}",
+        "Restore",
+        open=("Restore 1",),
+    ),
 ]
 #: Acts whose requests contain generated values or files, that send several requests, or that send a
 #: version. `api/client.ts` and `App.vue` treat all acts alike otherwise.
@@ -180,7 +223,12 @@ _ENDED_SESSION = {
     *("KeyListScreen-revoke_key", "SecretCreateScreen-end to end", "SecretCreateScreen-files"),
     "RequestCreateScreen-create_secret_request",
 }
-_WITH_VERSION = [act for act in ACTS if IF_MATCH in CHANGES[act.operation].headers]
+_WITH_VERSION = [
+    act
+    for act in ACTS
+    if IF_MATCH in CHANGES[act.operation].headers
+    and act.operation in ("update_key", "update_secret")
+]
 _SHOWN_ONCE = [
     act for act in ACTS if act.shows_once and act.operation.startswith(("create", "rotate"))
 ]
@@ -211,6 +259,10 @@ async def prepare(console: Console, act: Act) -> dict[str, str]:
         ids[state] = await console.create_id(name=state)
         changed = await console.request(change[0], f"/v1/keys/{ids[state]}{change[1]}")
         assert changed.status_code == 200, changed.text
+    if act.operation == "restore_secret_version":
+        path, headers = f"/v1/secrets/{ids['secret']}/content", {"If-Match": "*"}
+        replaced = await console.request("PUT", path, json={"text": "second"}, headers=headers)
+        assert replaced.status_code == 200, replaced.text
     if act.operation == "retry_delivery":
         console.sql(
             "INSERT INTO delivery (notification_id, target, event, body, state, next_at, "

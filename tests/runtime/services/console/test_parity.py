@@ -6,11 +6,13 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import httpx
 import pytest
+from gatehouse.commands import cli
 from gatehouse.commands.cli import COMMANDS, command_line
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.examples import example
@@ -20,6 +22,7 @@ from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, bare, leaf_c
 
 __all__ = ["bare"]
 
+SOURCES = Path(__file__).resolve().parents[4] / "runtime/web/src"
 TABLE: dict[str, Any] = tomllib.loads(Path(__file__).with_name("parity.toml").read_text())
 _NAMES = {endpoint.operation_id for endpoint in ENDPOINTS}
 _CONNECTION = {"console", "token", "profile", "as_json", "output", "help"}
@@ -51,6 +54,26 @@ def _requests() -> dict[str, set[str]]:
     return {name: found[name] for name in sorted(_NAMES)}
 
 
+def _responses() -> dict[str, tuple[set[str], set[str]]]:
+    """The operations that return each schema, and the names of the fields of the schema."""
+    root = document()
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for operation in [each for path in root["paths"].values() for each in path.values()]:
+        for status, response in operation["responses"].items():
+            for content in response.get("content", {}).values():
+                for name in _schemas(content["schema"], root) if status.startswith("2") else ():
+                    properties = root["components"]["schemas"][name].get("properties", {})
+                    found.setdefault(name, (set(), {*properties}))[0].add(operation["operationId"])
+    return {name: found[name] for name in found if found[name][0] & _NAMES}
+
+
+def _schemas(schema: Any, root: dict[str, Any]) -> set[str]:
+    """The names of a schema and of those that it contains."""
+    names = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(schema)))
+    inner = [_schemas(root["components"]["schemas"][name], root) for name in names]
+    return names.union(*inner)
+
+
 def _missing(required: dict[str, set[str]], found: dict[str, set[str]]) -> set[str]:
     """Operations that are not called, and the fields that the calls of the others do not have."""
     return {name for name in required if name not in found} | {
@@ -62,10 +85,11 @@ def _missing(required: dict[str, set[str]], found: dict[str, set[str]]) -> set[s
 
 
 def _compare(missing: set[str], reasons: dict[str, str]) -> None:
-    """`reasons`: by operation, by operation or schema and field, or by field."""
-    unexplained = {name for name in missing if not {name, name.partition(" ")[2]} & {*reasons}}
+    """`reasons`: by operation or schema, by operation or schema and field, or by field."""
+    parts = {name: {name, name.partition(" ")[0], name.partition(" ")[2]} for name in missing}
+    unexplained = {name for name in missing if not parts[name] & {*reasons}}
     assert not unexplained, "missing: " + ", ".join(sorted(unexplained))
-    unused = {*reasons} - missing - {name.partition(" ")[2] for name in missing}
+    unused = {*reasons}.difference(*parts.values())
     assert not unused, "not missing: " + ", ".join(sorted(unused))
 
 
@@ -139,6 +163,7 @@ def test_command_line_reaches_every_operation_and_field(
         return httpx.Response(200, json=example(endpoint.response), request=request)
 
     monkeypatch.setattr(httpx.Client, "send", send)
+    monkeypatch.setattr(cli, "command_line", cache(command_line))  # saves most of the time
     (bare.folder / "file").write_text("content")
     command = Command(
         bare.folder,
@@ -148,12 +173,49 @@ def test_command_line_reaches_every_operation_and_field(
     for name in sorted(COMMANDS.keys() - set(local)):
         for path, leaf in leaf_commands(command_line(name).commands[name], (name,)):
             parameters = [each for each in leaf.params if each.name not in _CONNECTION]
-            needed = [each for each in parameters if each.required]
+            arguments = [each for each in parameters if each.param_type_name == "argument"]
+            needed = [each for each in parameters if each.required or each in arguments]
             optional = [each for each in parameters if each not in needed]
-            attempts = [parameters, needed, *([*needed, each] for each in optional)]
+            required = [each for each in parameters if each.required]
+            attempts = [parameters, needed, required, *([*needed, each] for each in optional)]
             for number, attempt in enumerate(attempts):
                 done = command.run(*_arguments(path, attempt), stdin="text\ntext\n")
                 assert "internal error" not in done.err, (path, attempt, done.err)
                 if number == 0 and done.code == 0:
-                    attempts[2:] = []
+                    attempts[3:] = []
     _compare(_missing(_requests(), found), TABLE["cli"])
+
+
+# The web UI: the names in the sources of the screens and components that call an operation.
+
+
+def _closure(path: Path, known: set[Path]) -> set[Path]:
+    """A source file and the files that it imports, except for texts and types."""
+    if path in known or path.parent.name == "locales" or not path.is_file():
+        return known
+    known.add(path)
+    for name in re.findall(r"from '(\.[^']*)'", path.read_text()):
+        target = path.parent / name
+        _closure((target if target.suffix else target.with_suffix(".ts")).resolve(), known)
+    return known
+
+
+def test_web_ui_reaches_every_operation_and_field() -> None:
+    calls: dict[str, set[str]] = {}
+    for path in [*SOURCES.rglob("*.vue"), *SOURCES.rglob("*.ts")]:
+        if path.name == "schema.d.ts":
+            continue
+        called = set(re.findall(r"'(\w+)'", re.sub(r"may\('\w+'\)", "", path.read_text())))
+        if operations := called & _NAMES:
+            sources = "".join(each.read_text() for each in _closure(path, set()))
+            words = set(re.findall(r"\w+", sources))
+            for name in operations:
+                calls.setdefault(name, set()).update(words)
+    fields = {
+        name: {each.rpartition(".")[2] for each in paths} for name, paths in _requests().items()
+    }
+    missing = _missing(fields, calls)
+    for name, (operations, names) in _responses().items():
+        words = set[str]().union(*(calls.get(operation, set()) for operation in operations))
+        missing |= {f"{name} {field}" for field in names - words}
+    _compare(missing, TABLE["web"])

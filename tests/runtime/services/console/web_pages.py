@@ -45,6 +45,7 @@ PAGES = {
     "audit": "/audit",
     "logs": "/logs",
     "webhooks": "/webhooks",
+    "people": "/people",
     "sessions": "/sessions",
     "settings": "/settings",
 }
