@@ -93,6 +93,8 @@ class RequestContext(Request):
     is_check = is_allowed = False
     #: True after the request was recorded as denied.
     is_denied = False
+    #: Code of the response, if it is a problem. The key can be valid.
+    problem_code = ""
     #: True for a request of the agent of a Core.
     is_agent = False
 
@@ -116,7 +118,11 @@ class RequestContext(Request):
             return
         super().record(seconds)
         if self.template and not self.is_denied and 400 <= self.status < CLIENT_GONE:
-            self.deny("request", self.code or "", self.core)
+            self.deny("request", self.problem_code, self.core)
+
+    def problem(self, refused: Refused) -> asgi.Response:
+        self.problem_code = refused.code or refused.error.code
+        return super().problem(refused)
 
     def verified(
         self, result: VerificationResult, request: VerificationRequest, core: str | None = None

@@ -285,6 +285,16 @@ async def test_memory_is_bounded_and_every_request_counted(
     assert await counting.pool.fetchval(others) == 6 + 12
 
 
+@pytest.mark.parametrize(("records", "address"), [(True, "192.0.2.0"), (False, "")])
+async def test_addresses_of_denied_requests_can_be_omitted(
+    counting: Counting, records: bool, address: str
+) -> None:
+    counting.counter.records_addresses = records
+    counting.deny()
+    await counting.flush()
+    assert [denial.address for denial in await counting.denials()] == [address]
+
+
 @pytest.mark.bound("usage.service:DENIALS_MAX")
 @pytest.mark.bound("usage.service:DENIALS_OF_KIND_MAX")
 async def test_flood_of_denials_is_sampled_and_every_request_counted(counting: Counting) -> None:

@@ -46,7 +46,7 @@ async def test_pages_work_with_every_language_that_browsers_report(
         created = page.locator(f"tr:has([href$='{key_id}']) time[datetime^='{CREATED[:-1]}']")
         await expect(created).to_have_attribute("title", created_text)
         await navigate(page, "/usage")
-        await expect(page.locator("svg .bar").first).to_be_attached()
+        await expect(page.locator(".chart rect.limited").first).to_be_attached()
         await navigate(page, "/keys/new")
         await page.locator("main form input").first.fill("created by the form")
         await page.locator("main form button.primary").click()

@@ -50,11 +50,13 @@ def add_keys(console: Console) -> str:
 
 @asynccontextmanager
 async def counted(page: Page) -> AsyncIterator[list[str]]:
+    """The requests, except for the two of a page of keys: the filter that was entered, and the use
+    of the listed keys."""
     sent: list[str] = []
 
     def add(request: object) -> None:
         url = urlsplit(getattr(request, "url", ""))
-        if url.path.startswith("/v1/"):
+        if url.path.startswith("/v1/") and url.path not in ("/v1/lookup", "/v1/usage"):
             sent.append(f"{url.path}?{url.query}")
 
     page.on("request", add)

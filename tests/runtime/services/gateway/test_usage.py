@@ -67,6 +67,7 @@ async def test_every_denied_request_is_recorded_with_its_check(gateway: Gateway,
     revoked, unknown = await created(), limited.token[:-1] + "?"
     await gateway.revoke(revoked)
     await gateway.get("/cores/denied/x", limited.header)
+    valid = await created()
     path, verify = "/cores/denied/x", "/v1/keys/verify?scope=orders:read"
     cases = [
         ("GET", path, (limited.header,), "RATE_LIMITED", "limit", "requests", limited.id),
@@ -79,11 +80,12 @@ async def test_every_denied_request_is_recorded_with_its_check(gateway: Gateway,
         ("GET", path, (), "unauthorized", "credential", "", ""),
         ("GET", path, (limited.header,) * 2, "bad_request", "request", "", ""),
         ("GET", "/cores/made-up/x", (network.bearer,), "FORBIDDEN", "address", "", network.id),
+        ("GET", "/cores/made-up/x", (valid.bearer,), "not_found", "request", "", ""),
     ]
     expected = {}
     for verb, target, headers, code, check, detail, key_id in cases:
         reply = await gateway.request(verb, target, *headers)
-        assert reply.status in (400, 401, 403, 429), (target, reply.body)
+        assert reply.status in (400, 401, 403, 404, 429), (target, reply.body)
         name = "denied" if target == path else ""
         denied = key_id, name, code, check, detail, "127.0.0.1", 1
         expected[reply.header("x-request-id")] = denied
