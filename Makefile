@@ -121,6 +121,7 @@ release-check: ## Build the distributions into dist/, install each in a new envi
 docs: ## Generate the reference pages in docs/
 	@scripts/setup.sh
 	@$(PY) -m tools.docs
+	@$(PY) -m tests.policies.rules.control_examples
 
 site: ## Build the documentation site into .gatehouse/site/html (requires npm)
 	@scripts/setup.sh

@@ -9,7 +9,7 @@ from components.settings.loader import load_account
 from components.storage.bucket import Bucket, config_bucket
 
 settings = load_account()
-names = Naming(ACCOUNT, settings.account, settings.region)
+names = Naming(ACCOUNT, settings.account, settings.region, settings.name_prefix)
 provider = aws.Provider(
     "aws",
     region=settings.region,

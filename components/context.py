@@ -27,7 +27,7 @@ class Stack:
         cores = {core.process_name: _core(core) for core in settings.cores}
         existing = settings.existing_resources
         names = Naming(
-            *(settings.stack, settings.account, settings.region),
+            *(settings.stack, settings.account, settings.region, settings.name_prefix),
             *(existing.role_path, existing.permissions_boundary_arn),
         )
         contract = replace(

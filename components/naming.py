@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from components.settings.account import AccountSettings
+from components.settings.fields import NAME_PREFIX
 from components.settings.model import Settings
 
 PROJECT = "gatehouse"
+"""Name of the Pulumi project, and value of the tag Project."""
 ACCOUNT = "account"
 """Second part of the names of the resources that belong to a whole account, and their tag
 Environment.
@@ -42,6 +44,7 @@ logs, CloudTrail files and audit checkpoints.
 class Naming:
     """The names of a stack. `resource`, `kind` and `process` are hyphenated lowercase words.
 
+    prefix: Beginning of every name.
     role_path: Path of the IAM roles.
     permissions_boundary: ARN of a boundary that exists; None for that of the stack.
     """
@@ -49,6 +52,7 @@ class Naming:
     stack: str
     account: str
     region: str
+    prefix: str = NAME_PREFIX
     role_path: str = "/"
     permissions_boundary: str | None = None
 
@@ -60,21 +64,21 @@ class Naming:
 
     def name(self, resource: str) -> str:
         """`gatehouse-dev-gateway`"""
-        return f"{PROJECT}-{self.stack}-{resource}"
+        return f"{self.prefix}-{self.stack}-{resource}"
 
     def bucket(self, resource: str) -> str:
         """`gatehouse-dev-logs-123456789012-eu-west-1`. Bucket names must be globally unique."""
         return f"{self.name(resource)}-{self.account}-{self.region}"
 
     def secret(self, kind: str) -> str:
-        return f"{PROJECT}/{self.stack}/{kind}"
+        return f"{self.prefix}/{self.stack}/{kind}"
 
     @property
     def namespace(self) -> str:
         return f"{PROJECT.capitalize()}/{self.stack}"
 
     def log_group(self, process: str) -> str:
-        return f"/{PROJECT}/{self.stack}/{process}"
+        return f"/{self.prefix}/{self.stack}/{process}"
 
     @property
     def waf_log_group(self) -> str:
@@ -199,7 +203,7 @@ class Naming:
     @property
     def core_zone(self) -> str:
         """`cores.gatehouse-dev.internal`, the private DNS zone of the Cores of the stack."""
-        return f"cores.{PROJECT}-{self.stack}.internal"
+        return f"cores.{self.prefix}-{self.stack}.internal"
 
 
 def default_tags(settings: Settings | AccountSettings) -> dict[str, str]:

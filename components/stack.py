@@ -172,7 +172,8 @@ class StackResources:
         )
         placement = self._placement("data", "cache")
         self.cache = Valkey("cache", stack, placement, keys.data_arn, opts)
-        self.table = SecretLinksTable("secret-links", stack, keys.data_arn, opts)
+        key_arn, protection = keys.data_arn, settings.protection
+        self.table = SecretLinksTable("secret-links", self.names, protection, key_arn, opts)
         BackupPlan(
             "backup",
             stack,

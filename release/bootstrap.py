@@ -6,14 +6,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from components.iam.documents import deny_insecure_transport, document, render
-from components.naming import PROJECT
+from components.naming import PROJECT, Naming
 from release.errors import CommandFailed, last_line, step
 from release.pulumi_cli import query
 from release.stack_file import ACCOUNT, Stack
 
-NAME = f"{PROJECT}-pulumi-state"
-ALIAS = f"alias/{NAME}"
-"""Alias of the KMS key, which all stacks of the account and region use."""
 STATE_VERSION_DAYS = 90
 TAGS = {"Project": PROJECT, "DataClass": "secret"}
 
@@ -21,7 +18,12 @@ TAGS = {"Project": PROJECT, "DataClass": "secret"}
 def state_bucket(stack: Stack) -> str:
     section = stack.settings if stack.project == ACCOUNT else stack.settings.get("delivery")
     name = section.get("state_bucket") if isinstance(section, dict) else None
-    return str(name or f"{NAME}-{stack.account}-{stack.region}")
+    return str(name or _names(stack).bucket("state"))
+
+
+def _names(stack: Stack) -> Naming:
+    """Of the bucket and the key, which all stacks of the account and region use."""
+    return stack.names.of_stack("pulumi")
 
 
 def backend_url(stack: Stack) -> str:
@@ -30,12 +32,12 @@ def backend_url(stack: Stack) -> str:
 
 
 def secrets_provider(stack: Stack) -> str:
-    return f"awskms://{ALIAS}?region={stack.region}"
+    return f"awskms://{_names(stack).alias('state')}?region={stack.region}"
 
 
 def bootstrap(stack: Stack) -> str:
     """Returns the ARN of the KMS key. Raises CommandFailed and ClientError."""
-    key_arn = _key(stack.client("kms"))
+    key_arn = _key(stack.client("kms"), _names(stack).alias("state"))
     _bucket(stack.client("s3"), stack, key_arn)
     _service_linked_role(stack)
     _pulumi(stack, "login", backend_url(stack))
@@ -52,15 +54,15 @@ def _pulumi(stack: Stack, *words: str) -> None:
         raise CommandFailed(f"pulumi {words[0]} failed: {last_line(result.stderr)}")
 
 
-def _key(kms: Any) -> str:
+def _key(kms: Any, alias: str) -> str:
     """The ARN of the key, whose default policy lets IAM policies of the account grant access."""
     try:
-        key = kms.describe_key(KeyId=ALIAS)["KeyMetadata"]
+        key = kms.describe_key(KeyId=alias)["KeyMetadata"]
     except kms.exceptions.NotFoundException:
         tags = [{"TagKey": name, "TagValue": value} for name, value in TAGS.items()]
-        key = kms.create_key(Description=NAME, Tags=tags)["KeyMetadata"]
-        kms.create_alias(AliasName=ALIAS, TargetKeyId=key["KeyId"])
-        step(f"created the KMS key {ALIAS}")
+        key = kms.create_key(Description=alias, Tags=tags)["KeyMetadata"]
+        kms.create_alias(AliasName=alias, TargetKeyId=key["KeyId"])
+        step(f"created the KMS key {alias}")
     kms.enable_key_rotation(KeyId=key["KeyId"])  # fails unless the key is enabled
     return str(key["Arn"])
 

@@ -15,8 +15,8 @@ TIMEOUT_S = 15.0
 
 def set_up(stack: Stack, repository: str) -> str:
     """The command that creates the environments with their protection rules and variables."""
-    values = f"{stack.name} {repository} {stack.account} {stack.region}"
-    return f"scripts/pipeline.sh {values} '{backend_url(stack)}'"
+    url, roles = backend_url(stack), stack.names.role_arn("")
+    return f"scripts/pipeline.sh {stack.name} {repository} {stack.region} '{url}' {roles}"
 
 
 def unprotected_environments(stack: Stack) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import boto3
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import write_private
-from gatehouse_policies.program.yaml_file import read_stack_file
+from gatehouse_policies.program.files.yaml_file import read_stack_file
 
 from components.naming import Naming
+from components.settings.fields import NAME_PREFIX
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -53,7 +54,9 @@ class Stack:
 
     @property
     def names(self) -> Naming:
-        return Naming(self.name, self.account, self.region)
+        prefix = str(self.settings.get("name_prefix", NAME_PREFIX))
+        path = str((self.settings.get("existing_resources") or {}).get("role_path", "/"))
+        return Naming(self.name, self.account, self.region, prefix, path)
 
     @property
     def cluster(self) -> str:

@@ -2,11 +2,11 @@
 # Creates the GitHub environments of a stack, with the protection rules and variables that docs/guides/deploy.md (section 6)
 # describes, and prints the IDs for `delivery` in the stack file. Idempotent.
 #
-#   pipeline.sh <stack> <owner>/<repository> <AWS account> <region> <backend URL>
+#   pipeline.sh <stack> <owner>/<repository> <region> <backend URL> <beginning of the ARNs of the roles>
 #
-# Requires gh, signed in as an administrator of the repository (gh auth login).
+# `make bootstrap` prints the command. Requires gh, signed in as an administrator of the repository (gh auth login).
 set -euo pipefail
-stack=$1 repository=$2 account=$3 region=$4 backend=$5
+stack=$1 repository=$2 region=$3 backend=$4 roles=$5
 
 environment() { # name, variable and role
     local name=$1 path="repos/$repository/environments/$1"
@@ -19,10 +19,10 @@ environment() { # name, variable and role
             gh api --silent --method POST "$path/deployment-branch-policies" -f name=main
         fi
     fi
-    set_variable "$name" AWS_ACCOUNT "$account"
+    set_variable "$name" AWS_ACCOUNT "$(cut -d : -f 5 <<< "$roles")"
     set_variable "$name" AWS_REGION "$region"
     set_variable "$name" PULUMI_BACKEND_URL "$backend"
-    set_variable "$name" "$2" "arn:aws:iam::$account:role/gatehouse-$stack-$3"
+    set_variable "$name" "$2" "$roles$3"
 }
 
 set_variable() { gh variable set "$2" --repo "$repository" --env "$1" --body "$3"; }
@@ -31,5 +31,6 @@ environment "$stack" AWS_DEPLOY_ROLE deploy
 environment "$stack-preview" AWS_PREVIEW_ROLE preview
 environment "$stack-drift" AWS_PREVIEW_ROLE preview
 environment "$stack-image" AWS_IMAGE_ROLE image
+set_variable "$stack-image" AWS_REPOSITORY "${roles##*/}runtime"
 gh variable set AWS_DELIVERY --repo "$repository" --body true
 gh api "repos/$repository" --jq '"owner_id: \"\(.owner.id)\"\nrepository_id: \"\(.id)\""'

@@ -3,16 +3,16 @@
 import pulumi
 import pulumi_aws as aws
 
-from components.component import StackComponent
-from components.context import Stack
+from components.component import Component
 from components.iam.sharing_policies import INDEXES, TABLE
-from components.naming import tags
+from components.naming import Naming, tags
+from components.settings.data import ProtectionSettings
 
 RECOVERY_DAYS = 35
 """Point-in-time recovery period, the longest that DynamoDB offers."""
 
 
-class SecretLinksTable(StackComponent):
+class SecretLinksTable(Component):
     """An on-demand DynamoDB table with one item for each secret and its links, and one item for
     each secret request. The partition key is `id`. One index lists the items of an owner, and the
     other lists the items that wait for background work. Both indexes contain keys only.
@@ -27,12 +27,17 @@ class SecretLinksTable(StackComponent):
     """
 
     def __init__(
-        self, name: str, stack: Stack, key_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
+        self,
+        name: str,
+        names: Naming,
+        protection: ProtectionSettings,
+        key_arn: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__(name, stack, opts)
+        super().__init__(name, opts)
         table = aws.dynamodb.Table(
             name,
-            name=self.names.name(TABLE),
+            name=names.name(TABLE),
             billing_mode="PAY_PER_REQUEST",
             hash_key="id",
             attributes=[{"name": name, "type": kind} for name, kind in _attributes().items()],
@@ -48,9 +53,9 @@ class SecretLinksTable(StackComponent):
             ttl={"attribute_name": "delete_at", "enabled": True},
             point_in_time_recovery={"enabled": True, "recovery_period_in_days": RECOVERY_DAYS},
             server_side_encryption={"enabled": True, "kms_key_arn": key_arn},
-            deletion_protection_enabled=self.settings.protection.deletion_protection,
+            deletion_protection_enabled=protection.deletion_protection,
             tags=tags("confidential", **{"gatehouse:purpose": "ephemeral"}),
-            opts=self.protected(),
+            opts=self.protected_by(protection),
         )
         self.table, self.arn = table.name, table.arn
         self.register_outputs({})

@@ -18,7 +18,7 @@ from components.iam.documents import (
 )
 from components.iam.object_policies import legacy_file_arns
 from components.iam.role_policies import DATABASE, OWNER_OF_PASSWORD, PEPPER, RoleDefinition
-from components.iam.sharing_roles import API_LOG_GROUPS
+from components.iam.sharing_roles import api_log_groups
 from components.naming import Naming, tags
 from components.settings.model import Settings
 
@@ -183,7 +183,7 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
         *("dynamodb:*", "ecs:*", "elasticache:*", "lambda:*", "secretsmanager:*", "sqs:*"),
     ]
     groups = [names.log_group("*"), "RDSOSMetrics*"]
-    groups += API_LOG_GROUPS if settings.sharing.api_gateway_log_role else ()
+    groups += api_log_groups(names) if settings.sharing.api_gateway_log_role else ()
     kinds = {"dynamodb": "table/", "ecr": "repository/", "ecs": "service/", "elasticache": "*:"}
     kinds |= {"elasticloadbalancing": "*/", "lambda": "function:", "rds": "db:", "sqs": ""}
     own = [

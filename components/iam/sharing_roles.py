@@ -8,19 +8,22 @@ from components.iam import sharing_policies
 from components.iam.documents import Document, Statement, allow, document, trust
 from components.iam.key_policies import read_environment
 from components.iam.role_policies import RoleDefinition, function_role, send_traces, write_log
-from components.naming import PROJECT, Naming
+from components.naming import Naming
 
 API_LOG_ROLE = "api-log"
 STAGE = "live"
 """Name of the REST API's stage."""
-API_LOG_GROUPS = (f"/{PROJECT}/*-access*", "/aws/apigateway/*", "API-Gateway-Execution-Logs_*")
-"""Log groups of the REST APIs of Gatehouse stacks (`access_log`), and those that API Gateway
-creates."""
 
 
 def access_log(function: str) -> str:
     """Return the log group of the function's REST API (`process` of `Naming.log_group`)."""
     return f"{function}-access"
+
+
+def api_log_groups(names: Naming) -> tuple[str, ...]:
+    """Return patterns of the log groups of the REST APIs of all stacks (`access_log`), and of those
+    that API Gateway creates."""
+    return f"/{names.prefix}/*-access*", "/aws/apigateway/*", "API-Gateway-Execution-Logs_*"
 
 
 def function_arns(names: Naming, contract: Contract) -> tuple[str, ...]:
@@ -59,13 +62,13 @@ def key_statements(stack: Stack) -> Mapping[str, tuple[Statement, ...]]:
 
 
 def _api_logging(names: Naming) -> Document:
-    """Return the actions in AmazonAPIGatewayPushToCloudWatchLogs, limited to `API_LOG_GROUPS`."""
+    """Return the actions in AmazonAPIGatewayPushToCloudWatchLogs, limited to `api_log_groups`."""
     return document(
         allow("DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")]),
         allow(
             "WriteLogs",
             "logs:CreateLogGroup CreateLogStream DescribeLogStreams PutLogEvents GetLogEvents "
             "FilterLogEvents",
-            [names.log_group_arn(group) for group in API_LOG_GROUPS],
+            [names.log_group_arn(group) for group in api_log_groups(names)],
         ),
     )

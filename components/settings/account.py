@@ -8,7 +8,9 @@ from components.settings.fields import (
     ARN,
     COST_CENTRE,
     EMAILS,
+    NAME_PREFIX,
     OWNER,
+    PREFIX,
     STATE_BUCKET,
     Flag,
     Mistake,
@@ -85,6 +87,8 @@ class AccountSettings(Section):
     """Team responsible for the account: the value of the tag Owner on every resource."""
     cost_centre: Annotated[str, COST_CENTRE]
     """Cost centre of the account: the value of the tag CostCentre on every resource."""
+    name_prefix: Annotated[str, PREFIX] = NAME_PREFIX
+    """Beginning of the name of every resource, the same in all stacks of an account."""
     account: Annotated[str, ACCOUNT_ID]
     """AWS account ID. The provider rejects credentials for any other account."""
     region: Annotated[str, aws_region("eu-west-1")]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 
 from components import contract
-from components.settings.fields import PROD, Mistake
+from components.settings.fields import PREFIX_AND_STACK_MAX, PROD, Mistake
 from components.settings.model import Settings
 from components.settings.workloads import ScalingSettings
 
@@ -71,6 +71,14 @@ def combinations(settings: Settings) -> Iterator[Mistake]:
     for key, allowed, other in EXCLUDED:
         if has(key) and has(other):
             yield Mistake(key, allowed, f"with {other}")
+
+
+def names(settings: Settings) -> Iterator[Mistake]:
+    """Every name fits into the limit of AWS."""
+    maximum = PREFIX_AND_STACK_MAX - len(settings.stack)
+    if len(settings.name_prefix) > maximum:
+        allowed = f"at most {maximum} characters, because names of target groups have at most 32"
+        yield Mistake("name_prefix", allowed, f"in the stack {settings.stack}")
 
 
 def key_environment(settings: Settings) -> Iterator[Mistake]:
@@ -315,7 +323,7 @@ def delivery(settings: Settings) -> Iterator[Mistake]:
     """The name of the state bucket does not begin with those of the stack's buckets, whose policies
     the pipeline changes.
     """
-    prefix = f"gatehouse-{settings.stack}-"
+    prefix = f"{settings.name_prefix}-{settings.stack}-"
     if (settings.delivery.state_bucket or "").startswith(prefix):
         yield Mistake("delivery.state_bucket", f"a name that does not begin with {prefix}")
 
@@ -342,14 +350,15 @@ def environment_variables(settings: Settings) -> Iterator[Mistake]:
 def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
     """Yield a mistake if an operator created the secret for another stack."""
     owner = f"{settings.region}:{settings.account}"
-    prefix = f"arn:aws:secretsmanager:{owner}:secret:gatehouse/{settings.stack}/"
+    name = f"{settings.name_prefix}/{settings.stack}/"
+    prefix = f"arn:aws:secretsmanager:{owner}:secret:{name}"
     if not arn.startswith(prefix):
         yield Mistake(key, f"a secret whose ARN starts with {prefix}")
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
-    *(combinations, key_environment, zones, private_networks, bounds, internet_access, operators),
-    existing_subnets,
+    *(combinations, names, key_environment, zones, private_networks, bounds, internet_access),
+    *(operators, existing_subnets),
     *(second_region, recovery, cores_domain, vault_lock, task_sizes, waf_limits),
     *(sharing_mode, cores, existing_resources, delivery, oidc, console_networks),
     *(environment_variables, internal_load_balancer),

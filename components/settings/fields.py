@@ -13,12 +13,16 @@ PROD = "prod"
 STANDARD, SMALL = "standard", "small"
 """Profiles of a stack."""
 ENVIRONMENTS = ("dev", "staging", PROD)
+NAME_PREFIX = "gatehouse"
+"""Beginning of every name, unless the setting name_prefix is set."""
+PREFIX_AND_STACK_MAX = 32 - len("--green-gateway")
+"""Maximum length of the prefix and the name of the stack together. Of all names, those of target
+groups such as `gatehouse-<stack>-green-gateway` have the fewest characters left: AWS allows 32
+(CreateTargetGroup API, read 2026-11-29)."""
 STACK_NAME = r"(?!(account|pulumi)$)[a-z][a-z0-9]{1,7}"
-"""The maximum length follows from the names of target groups, such as
-`gatehouse-<stack>-green-gateway`, for which AWS allows 32 characters. Stack names contain no
-hyphens, so that a pattern such as `gatehouse-dev-*` in an IAM policy does not match the resources
-of another stack. The resources of the project `account` have the names of a stack `account`, and
-the state bucket and its key those of a stack `pulumi`."""
+"""Stack names contain no hyphens, so that a pattern such as `gatehouse-dev-*` in an IAM policy does
+not match the resources of another stack. The resources of the project `account` have the names of a
+stack `account`, and the state bucket and its key those of a stack `pulumi`."""
 STACK_NAME_WORDS = (
     "2 to 8 lowercase letters and digits, starting with a letter, such as alice "
     "or pr12, but not account or pulumi"
@@ -217,6 +221,15 @@ Flag = Annotated[
     bool, BeforeValidator(Allowed("true or false", lambda value: isinstance(value, bool)))
 ]
 
+_PREFIX_MAX = PREFIX_AND_STACK_MAX - 2
+PREFIX = string(
+    # Names of load balancers do not begin with internal-, nor those of buckets with sthree- or
+    # amzn-s3-demo- (CreateLoadBalancer API; S3 User Guide, "Bucket naming rules"; read 2026-11-29).
+    # Log groups /aws/* belong to AWS services. IDs in ElastiCache have no two hyphens in a row.
+    rf"(?=.{{2,{_PREFIX_MAX}}}$)(?!aws|amzn|internal|sthree)[a-z][a-z0-9]*(-[a-z0-9]+)*",
+    f"2 to {_PREFIX_MAX} lowercase letters, digits and single hyphens, starting with a letter, but "
+    "not with aws, amzn, internal or sthree",
+)
 OWNER = string(r"[A-Za-z0-9 ._@-]{2,64}", "the team responsible for the stack, 2 to 64 characters")
 COST_CENTRE = string(r"[A-Za-z0-9-]{2,32}", "2 to 32 letters, digits or hyphens, in quotes")
 ACCOUNT_ID = string(r"\d{12}", "the 12 digits of the AWS account, in quotes")

@@ -14,7 +14,9 @@ from components.settings.fields import (
     ACCOUNT_ID,
     COST_CENTRE,
     ENVIRONMENTS,
+    NAME_PREFIX,
     OWNER,
+    PREFIX,
     SMALL,
     STANDARD,
     Allowed,
@@ -64,6 +66,9 @@ class Settings(Section):
         ),
     ] = ()
     """Further tags of every resource, such as those that a tag policy requires."""
+    name_prefix: Annotated[str, PREFIX] = NAME_PREFIX
+    """Beginning of the name of every resource, the same in all stacks of an account. Prefix and
+    stack name together have at most 17 characters."""
     account: Annotated[str, ACCOUNT_ID]
     """AWS account ID. The provider rejects credentials for any other account."""
     region: Annotated[str, aws_region("eu-west-1")]

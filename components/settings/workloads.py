@@ -37,9 +37,9 @@ SHA256 = r"sha256:[0-9a-f]{64}"
 DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
 EXTERNAL_ARN_PATTERN = (
     rf"{ARN}:secretsmanager:[a-z0-9-]+:\d{{12}}"
-    r":secret:gatehouse/[a-z0-9]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}"
+    r":secret:[a-z0-9-]+/[a-z0-9]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}"
 )
-EXTERNAL_ARN_WORDS = "the full ARN of a secret whose name starts with gatehouse/ and the stack"
+EXTERNAL_ARN_WORDS = "the full ARN of a secret whose name starts with name_prefix/stack/"
 
 Cpu = Annotated[
     int,

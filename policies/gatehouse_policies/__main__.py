@@ -185,7 +185,7 @@ def _add_subject(command: argparse.ArgumentParser) -> None:
 def _check(options: argparse.Namespace) -> int:
     """Imports the modules here, so that the other commands do not load Pulumi."""
     from gatehouse_policies import baseline, policy_check
-    from gatehouse_policies.program.revision import program_at
+    from gatehouse_policies.program.files.revision import program_at
 
     gate = Gate(
         tuple(options.only),

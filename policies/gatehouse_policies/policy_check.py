@@ -24,11 +24,12 @@ from gatehouse_policies.engine.rule import Level
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import private_folder, write_private
 from gatehouse_policies.gate import Gate
-from gatehouse_policies.program import analyzer, stack_import
-from gatehouse_policies.program.analyzer import Pack
+from gatehouse_policies.program.files import stack_import
+from gatehouse_policies.program.files.project import Project, load
 from gatehouse_policies.program.isolated import Outcome, ProgramProcess, Request
-from gatehouse_policies.program.messages import Messages
-from gatehouse_policies.program.project import Project, load
+from gatehouse_policies.program.packs import analyzer
+from gatehouse_policies.program.packs.analyzer import Pack
+from gatehouse_policies.program.packs.messages import Messages
 from gatehouse_policies.program.python_names import in_python
 from gatehouse_policies.program.runner import SOURCE_PREFIX
 from gatehouse_policies.program.source_lines import repository_of

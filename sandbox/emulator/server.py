@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.config import Config
 from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.invokes import invoke
-from gatehouse_policies.program.providers import PROVIDER_PREFIX, ProviderConfigs
+from gatehouse_policies.program.outputs.invokes import invoke
+from gatehouse_policies.program.outputs.providers import PROVIDER_PREFIX, ProviderConfigs
 from gatehouse_policies.program.types import ACCOUNT, Registration, Resource
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config

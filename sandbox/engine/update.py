@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from gatehouse_policies.program.providers import ProviderConfigs
+from gatehouse_policies.program.outputs.providers import ProviderConfigs
 from gatehouse_policies.program.runner import run
 from gatehouse_policies.program.types import Deployment, Provider, Registration, Resource
 

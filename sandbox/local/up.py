@@ -18,9 +18,9 @@ from gatehouse.platform.envoy import process
 from gatehouse_policies import configuration, policy_check
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.files import write_private
-from gatehouse_policies.program import analyzer
-from gatehouse_policies.program.messages import Messages
-from gatehouse_policies.program.project import load
+from gatehouse_policies.program.files.project import load
+from gatehouse_policies.program.packs import analyzer
+from gatehouse_policies.program.packs.messages import Messages
 from gatehouse_policies.program.types import Deployment
 from gatehouse_policies.reports.findings import Run, summary
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.invokes import invoke
+from gatehouse_policies.program.outputs.invokes import invoke
 from gatehouse_policies.program.runner import run as run_program
 from gatehouse_policies.program.types import Deployment, Registration
 
@@ -92,7 +92,9 @@ SUBNETS = {
     for number, tier in enumerate(("edge", "app", "data"))
 }
 COMPANY: dict[str, Any] = {
+    "name_prefix": "acme-gw",
     "tags": ["cost:unit=42", "Team=Platform"],
+    "secrets.operators": ["arn:aws:iam::123456789012:role/company/operator"],
     "network.cidr": "10.20.0.0/23",
     "network.nat": "none",
     "network.endpoint_zones": "none",

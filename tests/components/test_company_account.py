@@ -27,9 +27,7 @@ def test_stack_respects_the_rules_of_a_company(stack: str) -> None:
         boundary = COMPANY["existing_resources"]["permissions_boundary_arn"]
         assert role["permissionsBoundary"] == boundary, name
     text = json.dumps([document for _, document in program.documents()])
-    paths = set(
-        re.findall(r"arn:aws:iam::123456789012:role/([\w/-]*)gatehouse-\w+-(?!operator)", text)
-    )
+    paths = set(re.findall(r"arn:aws:iam::123456789012:role/([\w/-]*)acme-gw-\w+-", text))
     assert paths == {"company/"}
 
     providers = [row for row in program.resources if row.type == "pulumi:providers:aws"]

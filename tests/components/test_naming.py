@@ -9,12 +9,28 @@ import pytest
 
 from components.settings.loader import parse
 from tests.components.program import Program, run, run_as
-from tests.components.settings.stack_settings import CORE, raw_settings
+from tests.components.settings.stack_settings import CORE, DELIVERY, raw_settings
 
 STACK = "longname"
 CORE_NAME_MAX = 20
-HOSTED = {"services.console.hosting": "cloudfront"}
-
+PREFIX = "acme-gate"
+HOSTED: dict[str, Any] = {
+    "services.console.hosting": "cloudfront",
+    "sharing": {"mode": "serverless", "api_gateway_log_role": True},
+    "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
+    "delivery": DELIVERY,
+    "recovery.stack": "other",
+}
+"""Changes to the settings of prod, with which it has as many kinds of resources as possible."""
+OTHER_NAMES = {
+    r"^https://github\.com/example/gatehouse/": "monitoring.runbooks_url",
+    r"/\.pulumi/\w+(/organization)?/gatehouse/": "the Pulumi project in the state bucket",
+    r"^/opt/gatehouse/bin/python$": "a file of the image",
+    r"/cores/gatehouse-echo/check$": "the Core of the gateway itself",
+    r"^x-gatehouse-key$": "a header",
+}
+"""Patterns of what contains the name of the product but is no name of a resource, and the reason.
+"""
 
 # Longest name that AWS accepts, for the types with short limits (API references of the services).
 LIMITS = {
@@ -40,9 +56,10 @@ LIMITS = {
 
 @pytest.fixture(scope="module")
 def longest(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    prefix = "arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:gatehouse"
-    secret = f"{prefix}/{STACK}/core-token-abcdef"
+    secrets = "arn:aws:secretsmanager:ap-southeast-2:123456789012:secret"
+    secret = f"{secrets}:{PREFIX}/{STACK}/core-token-abcdef"
     changes: dict[str, Any] = {
+        "name_prefix": PREFIX,
         "region": "ap-southeast-2",
         "second_region": "ap-northeast-1",
         "network.zones": ["ap-southeast-2a", "ap-southeast-2b", "ap-southeast-2c"],
@@ -67,19 +84,25 @@ def test_names_are_within_aws_length_limits(
 def test_stack_of_its_own_name_has_values_of_its_environment(longest: Program) -> None:
     assert longest.exports["environment"] == "prod"
     service = longest.get("ecs.Service", "gateway").inputs
-    assert service["name"] == f"gatehouse-{STACK}-gateway"
+    assert service["name"] == f"{PREFIX}-{STACK}-gateway"
     assert longest.variables("gateway")["GATEHOUSE_ENVIRONMENT"] == STACK
     names = {resource.name for resource in longest.resources}
     prod = {resource.name for resource in run("prod", changes=HOSTED).resources}
     assert {
         name for name in prod if "eu-west-1" not in name and "-prod-" not in name
     } - names == set()
-    texts = [
-        json.dumps(resource.inputs, default=str)
-        for resource in longest.resources
-        if resource.type.startswith("aws:")
-    ]
-    assert [text for text in texts if re.search(r"gatehouse[-/]prod[-/]", text)] == []
+
+
+def test_every_name_begins_with_the_prefix(longest: Program) -> None:
+    """Also those in ARNs, policies, variables, queries and texts of alarms."""
+    inputs = [row.inputs for row in longest.resources if row.type.startswith("aws:")]
+    text = json.dumps([inputs, longest.exports], default=str)
+    names = set(re.findall(r"[\w./:-]*gatehouse[-/][\w./:-]*", text))
+    patterns = {name: [row for row in OTHER_NAMES if re.search(row, name)] for name in names}
+    assert {name for name, found in patterns.items() if not found} == set()
+    assert {row for found in patterns.values() for row in found} == set(OTHER_NAMES)
+    assert text.count(f"{PREFIX}-{STACK}-") > 500
+    assert re.findall(rf"{PREFIX}[-/]prod[-/]", text) == []
 
 
 @pytest.mark.parametrize("prefix", range(16, 21))

@@ -21,6 +21,7 @@ from gatehouse_policies.analysis.properties import UNKNOWN, Properties
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.catalogue import PACKS, PACKS_FOLDER, level_config
 from gatehouse_policies.configuration import Configuration
+from gatehouse_policies.engine.environment import regions_of_process
 from gatehouse_policies.engine.guard import Decision, evaluate, violation_text
 from gatehouse_policies.engine.rule import Rule
 from google.protobuf import struct_pb2
@@ -196,12 +197,14 @@ class Evaluation:
     def __init__(self, program: Iterable[Declared], known: bool = False) -> None:
         self._requests = _Requests(tuple(program), known)
         self._stack = Stack(map(self._requests.resource, self._requests.program))
+        self._keys = {resource.urn: _key(resource) for resource in self._stack}
 
     def decisions(self) -> Iterator[tuple[Rule, Resource, Decision]]:
         for rule in catalogue.enabled("prod"):
             for resource in self._stack.of_type(rule.types) if rule.types else self._stack:
                 if resource.managed:
-                    yield rule, resource, self._decide(rule, resource, self._stack)
+                    key = self._keys[resource.urn]
+                    yield rule, resource, self._decide(rule, resource, self._stack, key)
 
     def diagnostics(self) -> list[Diagnostic]:
         return [
@@ -220,12 +223,28 @@ class Evaluation:
         resource = self._requests.resource(subject)
         resources = [resource if item.urn == resource.urn else item for item in self._stack]
         assert resources.count(resource) == 1
-        return self._decide(rule, resource, Stack(resources))
+        return self._decide(rule, resource, Stack(resources), _key(resource))
 
-    def _decide(self, rule: Rule, resource: Resource, stack: Stack) -> Decision:
+    def _decide(self, rule: Rule, resource: Resource, stack: Stack, key: str) -> Decision:
         lists = {**rule.lists, **CONFIGURED.get(rule.id, {})}
         subject = replace(resource, settings=rule.defaults("prod"), lists=lists)
-        return evaluate(rule, subject, stack if rule.scope == "stack" else Stack([subject]))
+        if rule.scope == "stack":
+            return evaluate(rule, subject, stack)
+        if (rule.id, key) not in _DECISIONS:
+            _DECISIONS[rule.id, key] = evaluate(rule, subject, Stack([subject]))
+        return _DECISIONS[rule.id, key]
+
+
+_DECISIONS: dict[tuple[str, str], Decision] = {}
+"""The decisions of rules that read one resource and the Regions of the process. Most resources are
+in hundreds of programs.
+"""
+
+
+def _key(resource: Resource) -> str:
+    fields = (resource.identifiers, resource.property_dependencies, resource.dependencies)
+    inputs = (resource.urn, resource.protect, resource.props.plain())
+    return repr((inputs, fields, regions_of_process()))
 
 
 class _Requests:

@@ -228,29 +228,25 @@ def name_of(item: Finding) -> str:
     return item.urn.rpartition("::")[2]
 
 
-def test_module_outside_the_program_is_evaluated_in_both_passes(check: Check) -> None:
-    code = "import sys\nsys.path.insert(0, '..')\nfrom shared_site import storage\n"
-    result = check(code, files={"../shared_site/storage.py": PUBLIC_BUCKET})
-    [public] = of_rule(result, "GH-S3-012", "site")
-    assert (public.outcome, public.source, public.passes) == (
-        "violation",
-        "../shared_site/storage.py:12",
-        ("known",),
-    )
-    assert of_rule(result, "GH-S3-010", "site")[0].passes == ("known",)
-
-
 # A relative entry would be cached for the folder of the first program.
 PARENT_ON_PATH = "import os, sys\nsys.path.insert(0, os.path.abspath('..'))\n"
 
 
-@pytest.mark.parametrize("package", ["", "/nested"])
-def test_namespace_packages_outside_the_program_are_evaluated(check: Check, package: str) -> None:
-    module = f"shared_site{package}/deep/storage.py"
-    name = module.removesuffix("/storage.py").replace("/", ".")
-    code = f"{PARENT_ON_PATH}from {name} import storage\n"
-    result = check(code, files={f"../{module}": PUBLIC_BUCKET})
-    assert of_rule(result, "GH-S3-010", "site")[0].passes == ("known",)
+def test_modules_and_namespace_packages_outside_the_program_are_evaluated(check: Check) -> None:
+    modules = {"site": "shared_site", "deep": "shared_site/deep", "nested": "shared_site/nested/a"}
+    imports = (f"import {path.replace('/', '.')}.storage\n" for path in modules.values())
+    files = {
+        f"../{path}/storage.py": PUBLIC_BUCKET.replace("site", name)
+        for name, path in modules.items()
+    }
+    result = check(PARENT_ON_PATH + "".join(imports), files=files)
+    for name, path in modules.items():
+        [public] = of_rule(result, "GH-S3-012", name)
+        assert (public.outcome, public.source, public.passes) == (
+            "violation",
+            f"../{path}/storage.py:12",
+            ("known",),
+        )
 
 
 def test_error_after_a_nested_namespace_package_is_that_of_the_program(check: Check) -> None:

@@ -10,10 +10,10 @@ from functools import cache
 
 import pytest
 from gatehouse_policies import catalogue
-from gatehouse_policies.analysis.policy_holders import is_document_input
+from gatehouse_policies.analysis.policy_holders import ATTACHED_POLICIES, is_document_input
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.engine.guard import evaluate
+from gatehouse_policies.engine.guard import Decision, evaluate
 from gatehouse_policies.lists import name_set
 
 from tests.policies.rules.builders import document
@@ -30,7 +30,15 @@ def inputs() -> tuple[tuple[str, str], ...]:
     return tuple(place for module in modules() for place in texts_of(module))
 
 
-def texts_of(module: list[tuple[str, str, str]]) -> Iterator[tuple[str, str]]:
+@cache
+def flags() -> tuple[tuple[str, str], ...]:
+    """The type and path of each Boolean in the inputs of pulumi-aws."""
+    return tuple(place for module in modules() for place in texts_of(module, "builtins.bool"))
+
+
+def texts_of(
+    module: list[tuple[str, str, str]], kind: str = "builtins.str"
+) -> Iterator[tuple[str, str]]:
     blocks: dict[str, list[tuple[str, str]]] = {}
     for owner, name, hint in module:
         blocks.setdefault(owner, []).append((name, hint))
@@ -40,7 +48,7 @@ def texts_of(module: list[tuple[str, str, str]]) -> Iterator[tuple[str, str]]:
             nested = classes(hint) - parents if len(parents) < DEPTH else set[str]()
             for each in nested:
                 yield from walk(each, f"{path}{name}.", parents | {each})
-            if not nested and "builtins.str" in hint:
+            if not nested and kind in hint:
                 yield f"{path}{name}"
 
     for token in (owner for owner in blocks if ":" in owner):
@@ -50,14 +58,23 @@ def texts_of(module: list[tuple[str, str, str]]) -> Iterator[tuple[str, str]]:
 
 def reported(rule: str, token: str, path: str, value: object) -> bool:
     """True if the rule reports a resource with this value at a path, or is undecided."""
+    decision = decided(rule, token, path, value)
+    return bool(decision.violations or decision.undecided)
+
+
+def decided(rule: str, token: str, path: str, value: object) -> Decision:
     for name in reversed(path.split(".")):
         value = {name: value}
+    control = catalogue.rule(rule)
     resource = Resource(
-        "urn", token, "a", Properties(value), provider=PROVIDER, lists={"accounts": ()}
+        *("urn", token, "a", Properties(value)),
+        provider=PROVIDER,
+        lists={"accounts": (), **control.lists},
+        settings=control.defaults("prod"),
     )
-    decision = evaluate(catalogue.rule(rule), resource, Stack([resource]))
+    decision = evaluate(control, resource, Stack([resource]))
     assert not decision.broken, (rule, token, path)
-    return bool(decision.violations or decision.undecided)
+    return decision
 
 
 def silent(rule: str, value: object, pattern: str = "") -> set[tuple[str, str]]:
@@ -154,6 +171,21 @@ def test_every_input_with_the_name_of_a_policy_is_classified() -> None:
     assert names == OTHER_POLICIES
 
 
+# Types whose policies limit a session or a boundary, those of users, which GH-IAM-006 reports, and
+# policies that are not of IAM.
+OTHER_ARNS = re.compile(
+    r"aws:(batch|budgets|chatbot|emr|iam/user|networkfirewall|quicksight|resiliencehub|rolesanywhere"
+    r"|ssoadmin/permissionsBoundary).*"
+)
+
+
+def test_every_input_with_the_arn_of_a_policy_is_classified() -> None:
+    named = {place for place in inputs() if re.search("(?i)policyArns?$", place[1])}
+    assert named >= ATTACHED_POLICIES.items()
+    others = {token for token, _ in named - ATTACHED_POLICIES.items()}
+    assert {token for token in others if not OTHER_ARNS.fullmatch(token)} == set()
+
+
 # Inputs with the names of networks: addresses of networks themselves, destinations, routes, filters
 # of findings, networks of a group policy, and the ports of games for players.
 OTHER_NETWORKS = re.compile(
@@ -178,3 +210,41 @@ def test_every_input_with_networks_is_classified() -> None:
         for place in named
         if place[0] not in evaluated and not OTHER_NETWORKS.fullmatch(place[0])
     } == set()
+
+
+# Inputs with words of protections that are names of methods, or that disable nothing.
+OTHER_PROTECTIONS = name_set(
+    "blockedEncryptionTypes clientCertificateTlsAuth debugLogDeliveryAccounts "
+    "enableDebugLogDelivery enableMinimumEncryptionConfiguration enableTlsSessionHolding "
+    "enableTlsVersionAndCipherSuiteHeaders encrypt encryptPassword encryptedLogGroupStrategy "
+    "encryptionConflictResolutionStrategy encryptionContextEquals encryptionContextSubset "
+    "encryptionKeyProvider encryptionOption encryptionScope encryptionStrategy "
+    "encryptionSupport insecureValue "
+    "kmsEncrypted sslPolicy sslSecurityProtocol sslSupportMethod tlsPolicy "
+    "tlsSessionResumptionMode transitEncryptionMode"
+)
+PROTECTIONS = re.compile(
+    r"^(ssl|tls)|Ssl|Tls|(?i:encrypt|insecure|unauthenticated|debug|signingDis|certificateExpiry)"
+)
+# Keys, certificates and headers.
+_NAMES = re.compile(r"(Arn|Id|Name|Key|Context|Algorithms?|Certificate|Role)$")
+
+
+def test_every_input_that_can_disable_a_protection_is_reported_once() -> None:
+    found: dict[str, set[str]] = {}
+    for places, values in ((flags(), (True, False)), (inputs(), ("none", "allow"))):
+        for token, path in places:
+            name = path.rpartition(".")[2]
+            if PROTECTIONS.search(name) and not _NAMES.search(name):
+                rules = {
+                    rule.id
+                    for rule in catalogue.RULES
+                    if not rule.types or token in rule.types
+                    for value in values
+                    for violation in decided(rule.id, token, path, value).violations
+                    if name in violation.message
+                }
+                assert len(rules) <= 1, (token, path, rules)
+                found.setdefault(name, set()).update(rules)
+    assert len(found) > 60
+    assert {name for name, rules in found.items() if not rules} == OTHER_PROTECTIONS

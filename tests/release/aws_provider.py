@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
-from gatehouse_policies.program.providers import FakeProvider, PreviewProvider
+from gatehouse_policies.program.outputs.providers import FakeProvider, PreviewProvider
 from gatehouse_policies.program.types import UNKNOWN, Registration
 from gatehouse_policies.program.values import ARCHIVE, ASSET, SIGNATURE, decode
 from google.protobuf import empty_pb2, struct_pb2

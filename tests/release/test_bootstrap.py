@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from gatehouse_policies.program.types import ACCOUNT
 
-from release.bootstrap import ALIAS
 from sandbox.emulator.server import Emulator
 from tests import processes
 from tests.release.fake_aws import ACCOUNT as OTHER_ACCOUNT
@@ -20,7 +19,9 @@ from tests.release.test_deploy import account_project
 from tests.repository.test_workflows import TEXTS
 
 REGION = "eu-west-1"
-BUCKET = f"gatehouse-pulumi-state-{ACCOUNT}-{REGION}"
+PREFIX = "acme-gw"
+BUCKET = f"{PREFIX}-pulumi-state-{ACCOUNT}-{REGION}"
+ALIAS = f"alias/{PREFIX}-pulumi-state"
 URL = f"s3://{BUCKET}?region={REGION}"
 DELIVERY = {"repository": "acme/gatehouse", "state_bucket": "acme-state"}
 
@@ -40,7 +41,7 @@ def account(emulator: Emulator, tmp_path: Path) -> Iterator[FakePulumi]:
 
 def bootstrap(account: FakePulumi, header: str = "", **options: Any) -> Any:
     settings = options.pop("settings", {})
-    text = own_stack_file(**settings).replace(OTHER_ACCOUNT, ACCOUNT)
+    text = own_stack_file(name_prefix=PREFIX, **settings).replace(OTHER_ACCOUNT, ACCOUNT)
     return account.release("bootstrap", stack_file=header + text, **options)
 
 
@@ -201,7 +202,8 @@ def repository(account: FakePulumi, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def set_up(account: FakePulumi) -> None:
     """Run the command that a failed `make bootstrap` prints, twice."""
-    settings: dict[str, Any] = {"settings": {"delivery": DELIVERY}}
+    existing = {"role_path": "/company/"}
+    settings: dict[str, Any] = {"settings": {"delivery": DELIVERY, "existing_resources": existing}}
     result = bootstrap(account, **settings)
     assert result.returncode == 1
     (command,) = re.findall(r"run: (scripts/pipeline\.sh .*)", result.stderr)
@@ -224,37 +226,36 @@ def test_environments_and_variables_are_created(account: FakePulumi, repository:
     for workflow, suffix in suffixes.items():
         used = {*re.findall(r"\bvars\.(\w+)", TEXTS[workflow])}
         assert used - {"ARTIFACT_ATTESTATIONS", "AWS_DELIVERY"} <= values[f"dev{suffix}"].keys()
-    role = f"arn:aws:iam::{ACCOUNT}:role/gatehouse-dev-deploy"
+    role = f"arn:aws:iam::{ACCOUNT}:role/company/{PREFIX}-dev-deploy"
     assert values["dev"]["AWS_DEPLOY_ROLE"] == role
+    assert values["dev-image"]["AWS_REPOSITORY"] == f"{PREFIX}-dev-runtime"
     assert values["dev-drift"]["PULUMI_BACKEND_URL"] == f"s3://acme-state?region={REGION}"
 
 
-@pytest.mark.parametrize(
-    ("environment", "rules", "branches", "accepted"),
-    [
-        ("dev-drift", "", "branch main", False),
-        ("dev-drift", "branch_policy", "branch main\nbranch *", False),
-        ("dev-drift", "branch_policy", "tag main", False),
-        ("dev-drift", "required_reviewers", "", False),
-        ("dev-preview", "branch_policy", "branch main", True),  # no previews of pull requests
-        ("dev-preview", "", "", False),
-        ("main", "false", "", False),
-    ],
-)
-def test_environment_without_protection_rules_is_an_error(
-    account: FakePulumi,
-    repository: Path,
-    environment: str,
-    rules: str,
-    branches: str,
-    accepted: bool,
+def test_environments_without_protection_rules_are_named(
+    account: FakePulumi, repository: Path
 ) -> None:
     set_up(account)
-    if environment == "main":
-        (repository / environment).write_text(rules)
-    else:
+    for environment, rules, branches in (
+        ("dev", "branch_policy", "branch main\nbranch *"),
+        ("dev-image", "branch_policy", "tag main"),
+        ("dev-drift", "required_reviewers", ""),
+        ("dev-preview", "branch_policy", "branch main"),  # no previews of pull requests
+    ):
         (repository / environment / "rules").write_text(rules)
         (repository / environment / "branches").write_text(branches)
+    (repository / "main").write_text("false")
     result = bootstrap(account, settings={"delivery": DELIVERY})
-    assert (result.returncode == 0) is accepted, result.stderr
-    assert (environment in result.stderr) is not accepted
+    assert result.returncode == 1
+    assert unprotected(result.stderr) == {"dev", "dev-image", "dev-drift", "the branch main"}
+    for environment, branches in (("dev", "branch main"), ("dev-preview", "branch main")):
+        (repository / environment / "rules").write_text("")
+        (repository / environment / "branches").write_text(branches)
+    result = bootstrap(account, settings={"delivery": DELIVERY})
+    names = {"dev", "dev-preview", "dev-image", "dev-drift", "the branch main"}
+    assert unprotected(result.stderr) == names
+
+
+def unprotected(message: str) -> set[str]:
+    (names,) = re.findall(r"cannot read them: ([^.]+)\.", message)
+    return set(names.split(", "))

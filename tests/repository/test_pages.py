@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gatehouse.platform.settings import PREFIX, Settings
 
+from tests.policies.rules import control_examples
 from tests.repository.markers import marked_tests
 from tools.docs import alarms, pages, runtime_settings, stack_settings
 from tools.docs.deployments import STACKS
@@ -16,6 +17,8 @@ def test_generated_pages_are_current() -> None:
     outdated = [
         name for name in pages.COMMITTED if (ROOT / "docs" / name).read_text() != pages.text(name)
     ]
+    if control_examples.FILE.read_text() != control_examples.file():
+        outdated.append(control_examples.FILE.name)
     assert outdated == [], "run: make docs"
 
 

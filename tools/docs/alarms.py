@@ -59,9 +59,7 @@ def notices(stack: str) -> Iterator[Notice]:
                 row.name, _kind(row, filters), _metric(row.inputs), *_runbook_and_severity(row)
             )
         elif row.type in aws("cloudwatch.CompositeAlarm"):
-            rule = re.sub(
-                rf'ALARM\("gatehouse-{stack}-([\w-]+)"\)', r"`\1`", row.inputs["alarmRule"]
-            )
+            rule = re.sub(rf'ALARM\("\w+-{stack}-([\w-]+)"\)', r"`\1`", row.inputs["alarmRule"])
             text = rule.replace(" AND ", " and ").replace(" OR ", " or ")
             yield Notice(row.name, "composite", text, *_runbook_and_severity(row))
         elif (

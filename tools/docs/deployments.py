@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from gatehouse_policies.program.providers import FakeProvider
+from gatehouse_policies.program.outputs.providers import FakeProvider
 from gatehouse_policies.program.runner import run
 from gatehouse_policies.program.types import Deployment
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from tools.docs import (
     alarms,
     capacity,
-    control_examples,
     controls,
     core_settings,
     costs,
@@ -27,7 +26,6 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "alarms.md": alarms.page,
     "costs.md": costs.page,
     "capacity.md": capacity.page,
-    "../policies/gatehouse_policies/examples.toml": control_examples.file,
     "../runtime/contract.toml": runtime_settings.contract_file,
     "../runtime/web/src/coreOptions.ts": core_settings.module,
     "../runtime/web/src/keyFields.ts": key_form.module,

@@ -68,7 +68,7 @@ _REFUTING = re.compile(
     r"|([a-z][a-z0-9_-]*/)+[a-z][a-z0-9_-]*",
     re.IGNORECASE,
 )
-_AUTHENTICATION_MODES = name_set("password token key certificate mtls kerberos iam or and")
+_AUTHENTICATION_MODES = name_set("password token key certificate mtls kerberos iam url or and")
 _NAMES_A_SECRET = re.compile(
     r"[a-z][a-z0-9_/-]*(secret|credential|token|password|key|pepper)s?|([a-z]+[_/-])+(secret|credential|token|key)s?([_/-][a-z]+)+",
     re.IGNORECASE,

@@ -71,6 +71,7 @@ def start(
     cwd: Path | None = None,
     user: UnixUser = CURRENT_USER,
     death_signal: signal.Signals = signal.SIGTERM,
+    stdin: int = subprocess.DEVNULL,
     stdout: int | IO[Any] | None = None,
     stderr: int | IO[Any] | None = None,
 ) -> Child:
@@ -92,7 +93,7 @@ def start(
             launcher,
             env=env,
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,

@@ -18,11 +18,11 @@ from typing import Any
 
 from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program import invented
 from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.invented import without_invented
-from gatehouse_policies.program.messages import Messages
-from gatehouse_policies.program.providers import FakeProvider, PreviewProvider
+from gatehouse_policies.program.outputs import invented
+from gatehouse_policies.program.outputs.invented import without_invented
+from gatehouse_policies.program.outputs.providers import FakeProvider, PreviewProvider
+from gatehouse_policies.program.packs.messages import Messages
 from gatehouse_policies.program.runner import run
 from gatehouse_policies.program.types import ACCOUNT, Deployment
 

@@ -13,7 +13,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import resource_pb2
 
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program.project import Project
+from gatehouse_policies.program.files.project import Project
 from gatehouse_policies.program.schema import with_json_text
 from gatehouse_policies.program.source_lines import source_line
 from gatehouse_policies.program.types import UNKNOWN, Provider, Registration, Resource

@@ -27,12 +27,12 @@ from pulumi.runtime import Settings, configure, run_in_stack, set_all_config
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.aws_location import region_variables
 from gatehouse_policies.program.environment_calls import recorded_calls
-from gatehouse_policies.program.lenient_apply import ApplyError, lenient_apply
+from gatehouse_policies.program.files.project import Project, load
+from gatehouse_policies.program.files.unknown_config import unknown_config
 from gatehouse_policies.program.monitor import Monitor
-from gatehouse_policies.program.project import Project, load
+from gatehouse_policies.program.outputs.lenient_apply import ApplyError, lenient_apply
 from gatehouse_policies.program.source_lines import is_library, short_traces, source_line
 from gatehouse_policies.program.types import Deployment, Provider, Resource
-from gatehouse_policies.program.unknown_config import unknown_config
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")

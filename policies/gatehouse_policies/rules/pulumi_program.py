@@ -172,13 +172,42 @@ def _owners(resource: Resource) -> list[str]:
     return sorted({owner_of(each) for allow in allows for each in allow.resources or ()} - {""})
 
 
-# Inputs that disable a protection, by name and value, for all types of pulumi-aws. Rules of a type
-# evaluate its other inputs.
-_DISABLED: Mapping[str, str | bool] = {
-    **{"acceptanceRequired": False, "debugLogging": True, "insecureSsl": True},
-    **{"onUnauthenticatedRequest": "allow", "sslMode": "none", "transferLock": False},
-    "authentication": "UNAUTHENTICATED",
-}
+# An input disables a protection by words of its name and by its value. The test of the schema fails
+# if a new version of pulumi-aws has another input with these words.
+_DISABLED = tuple(
+    (re.compile(names, re.IGNORECASE), frozenset(values.split()))
+    for names, values in (
+        (
+            r"((?<!kms)encrypted|encryption|(?<!require)tls)(enabled)?$"
+            r"|^(acceptanceRequired|transferLock)$",
+            "false",
+        ),
+        (
+            r"insecure|unauthenticated$|debug(logging)?$|(disablessl|(encryption|signing)disabled"
+            r"|certificateexpiry)$",
+            "true",
+        ),
+        (r"(ssl|encryption)(mode|type)?$|authentication$", "disabled none unauthenticated"),
+        ("^onUnauthenticatedRequest$", "allow"),
+    )
+)
+# Services whose own rules evaluate these inputs.
+_OTHER_RULES = re.compile(
+    r"aws:(docdb|ebs|ec2/(?!vpcEnd|transit)|ecs/task|efs|elasticache/repl|kinesis/str|memorydb/cluster|neptune"
+    r"|rds/(?!proxy)|redshift|sns/topicSub)"
+)
+
+
+def _disables(name: str, value: str) -> bool:
+    """True if an input with this name and value disables a protection, or if the value is unknown
+    and can do so.
+    """
+    return any(
+        names.search(name) and (value.lower() in values or is_unknown(value))
+        for names, values in _DISABLED
+    )
+
+
 # Inputs with an address to which data or tokens are sent.
 _ADDRESS = re.compile(
     r"(^|[.])(endpoint|invocationEndpoint|url|(callback|logout)Urls\[\d+\]|defaultRedirectUri)$"
@@ -188,16 +217,16 @@ _HTTP = re.compile(r"http://(?!localhost\b|127\.|\[::1\])")
 
 @resource_rule("GH-PUL-009", severity="high", types=(), introduced=date(2026, 11, 29))
 def protections_are_not_disabled(resource: Resource) -> CheckResults:
-    # GH-SNS-001 evaluates subscriptions.
-    if not resource.type.startswith("aws:") or resource.type in aws("sns.TopicSubscription"):
+    if not resource.type.startswith("aws:") or _OTHER_RULES.match(resource.type):
         return
     for name in resource.props.names():
         for path, value in leaves(resource.props.plain()[name], name):
-            last = path.rpartition(".")[2]
-            if last in _DISABLED and is_unknown(value):
-                yield Undecided(path)
-            elif last in _DISABLED and value == _DISABLED[last]:
-                yield Violation(f"{path} is {str(value).lower()}", f"change {path}")
+            if _disables(path.rpartition(".")[2], str(value)):
+                yield (
+                    Undecided(path)
+                    if is_unknown(value)
+                    else Violation(f"{path} is {str(value).lower()}", f"change {path}")
+                )
             elif isinstance(value, str) and _HTTP.match(value) and _ADDRESS.search(path):
                 yield Violation(f"{path} is an address without TLS", f"use https:// in {path}")
 

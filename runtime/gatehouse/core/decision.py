@@ -130,6 +130,42 @@ ROWS: tuple[Row, ...] = (
 )
 
 
+#: The checks that deny requests, in order. `request`: its form or Core, or the number of requests.
+CHECKS = (
+    "request",
+    "credential",
+    "token",
+    *(row.name for row in ROWS),
+    "limit",
+    "credits",
+    "state",
+)
+
+_CHECK_OF_CODE = {
+    **{row.code: row.name for row in reversed(ROWS)},
+    Code.NOT_FOUND: "token",
+    Code.RATE_LIMITED: "limit",
+    Code.USAGE_EXCEEDED: "credits",
+    Code.UNAVAILABLE: "state",
+}
+
+
+def failed_check(
+    result: VerificationResult, request: VerificationRequest, environment: KeyEnvironment
+) -> tuple[str, str]:
+    """The check of `CHECKS` that denied a request, and what it required: scopes, a method, an
+    environment, the limit that is exceeded, or the flaw of a signature.
+    """
+    code, record, now = result.code, result.record, result.decided_at
+    if record is not None and not result.reason:
+        for row in ROWS:
+            if row.code is code and not row.passes(record, request, environment, now):
+                is_recorded = row.name in ("address", "core")  # in fields of their own
+                return row.name, "" if is_recorded else row.required(request, environment)
+    limit = next((state.limit.name for state in result.limits if state.exceeded), "")
+    return _CHECK_OF_CODE[code], result.reason or limit
+
+
 def evaluate(
     record: KeyRecord | None,
     request: VerificationRequest,

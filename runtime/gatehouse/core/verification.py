@@ -37,6 +37,10 @@ class Code(StrEnum):
 VALID = Code.VALID
 
 
+#: In usage, a valid request of the agent of a Core, which is not a request of a customer.
+AGENT = "AGENT"
+
+
 class CreditState(msgspec.Struct, frozen=True, gc=False):
     """Credit balance of a key family. `exceeded`: the balance is lower than the cost, and nothing
     was deducted.

@@ -2,6 +2,11 @@
 import { computed, type ComputedRef } from 'vue'
 import { useRoute, useRouter, type LocationQueryRaw } from 'vue-router'
 
+interface PageLink {
+  query: LocationQueryRaw
+  state: { before: string[] }
+}
+
 export interface Filters<Name extends string> {
   values: ComputedRef<Record<Name, string>>
   cursor: ComputedRef<string | undefined>
@@ -9,8 +14,11 @@ export interface Filters<Name extends string> {
   enter(name: Name, event: Event): void
   /** Changes filters and returns to the first page. */
   set: (changes: Partial<Record<Name, string>>) => void
-  /** Returns the query for the page with this cursor. */
-  page: (cursor: string | undefined) => { query: LocationQueryRaw }
+  /** Cursors of the pages before this one, which the history of the browser contains. */
+  before: ComputedRef<string[]>
+  /** Returns the link to the page with this cursor, which follows this page. */
+  page: (cursor: string | undefined) => PageLink
+  previous: () => PageLink
 }
 
 export function useFilters<Name extends string>(names: readonly Name[]): Filters<Name> {
@@ -22,6 +30,12 @@ export function useFilters<Name extends string>(names: readonly Name[]): Filters
   }
   const values = computed(() => Object.fromEntries(names.map((name) => [name, text(name)])) as Record<Name, string>)
   const compact = (query: Record<string, string>): LocationQueryRaw => Object.fromEntries(Object.entries(query).filter(([, value]) => value))
+  // The route is read because the state of the history is not reactive.
+  const before = computed(() => (route.fullPath && Array.isArray(history.state?.before) ? (history.state.before as string[]) : []))
+  const link = (cursor: string, pages: string[]): PageLink => ({
+    query: compact({ ...values.value, cursor }),
+    state: { before: pages },
+  })
   const set = (changes: Partial<Record<Name, string>>): void =>
     void router.push({ query: compact({ ...values.value, ...(changes as Record<string, string>) }) })
   return {
@@ -31,8 +45,15 @@ export function useFilters<Name extends string>(names: readonly Name[]): Filters
     enter(name, event) {
       set({ [name]: (event.target as HTMLInputElement).value } as Partial<Record<Name, string>>)
     },
-    page: (cursor) => ({ query: compact({ ...values.value, cursor: cursor ?? '' }) }),
+    before,
+    page: (cursor) => link(cursor ?? '', cursor ? [...before.value, text('cursor')] : []),
+    previous: () => link(before.value.at(-1) ?? '', before.value.slice(0, -1)),
   }
+}
+
+/** The value of a datetime-local field for a time in milliseconds. */
+export function localTime(time: number): string {
+  return new Date(time - new Date(time).getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
 }
 
 /** Converts the value of a datetime-local field, which is in the browser's time zone, to an API timestamp. */

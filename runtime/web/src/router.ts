@@ -27,6 +27,7 @@ const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
   audit: () => import('./screens/AuditScreen.vue'),
   cores: () => import('./screens/CoreListScreen.vue'),
   usage: () => import('./screens/UsageScreen.vue'),
+  denials: () => import('./screens/DenialScreen.vue'),
   logs: () => import('./screens/LogScreen.vue'),
   webhooks: () => import('./screens/WebhookScreen.vue'),
   people: () => import('./screens/PeopleScreen.vue'),

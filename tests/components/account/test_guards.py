@@ -72,12 +72,12 @@ def test_backup_preferences_of_other_services_are_not_changed() -> None:
 
 
 def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:
-    program = account(guards=True)
+    program = account(guards=True, name_prefix="acme-gw")
     role = program.get("cfg.Recorder", "guards").inputs["roleArn"]
     name = "aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig"
     assert role == f"arn:aws:iam::{ACCOUNT}:role/{name}"
     channel = program.get("cfg.DeliveryChannel", "guards").inputs
-    bucket = f"gatehouse-account-config-{ACCOUNT}-{REGION}"
+    bucket = f"acme-gw-account-config-{ACCOUNT}-{REGION}"
     assert program.get("s3.Bucket", "config").inputs["bucket"] == bucket
     statement = program.statements("s3.BucketPolicy", "config")["AllowConfigWrite"]
     assert statement["Resource"] == [

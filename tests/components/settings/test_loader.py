@@ -130,6 +130,7 @@ INVALID: dict[str, tuple[Any, ...]] = {
     "environment": ("test", "prod"),
     "region": ("ireland", "us-gov-west-1", "cn-north-1", "us-iso-east-1"),
     "key_prefix": ("GTK", "ghp_x"),
+    "name_prefix": ("Acme", "acme-", "a--b", "1a", "aws-acme", "internal", "p" * 16),
     "log_retention_days": (31,),
     "protection.protect": ("yes", 1),
     "network.zones": (["eu-west-1a"], ["eu-west-1a", "eu-west-1a"], "eu-west-1a"),
@@ -182,6 +183,7 @@ VPC_CHANGES: dict[str, Any] = {
 }
 # Check, changes, rejected key. Values that are valid alone.
 CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
+    *setting("names", "name_prefix", "fifteen-letters"),
     *setting("key_environment", "key_environment", "live"),
     ("zones", {"network.zones": ["eu-west-1a", "eu-central-1b"]}, "network.zones.1"),
     *setting("private_networks", "network.cidr", "10.20.1.0/16", "8.8.0.0/16"),
@@ -386,6 +388,11 @@ MESSAGES = [
     (
         {"database.multi_az": "true"},
         "database.multi_az is 'true'; allowed: true or false. Write true without quotes",
+    ),
+    (
+        {"name_prefix": "fifteen-letters"},
+        "name_prefix is 'fifteen-letters'; allowed in the stack dev: at most 14 characters, "
+        "because names of target groups have at most 32",
     ),
     (
         {"owner": "x" * 500},

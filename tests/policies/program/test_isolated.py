@@ -7,7 +7,7 @@ from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.isolated import ProgramProcess, Request
-from gatehouse_policies.program.messages import Messages
+from gatehouse_policies.program.packs.messages import Messages
 
 PUBLIC = """
 import pulumi_aws as aws

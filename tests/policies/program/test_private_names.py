@@ -43,7 +43,7 @@ if folder == "pulumi.runtime.Settings":
         return read(self, name)
 
     settings.__getattribute__ = attribute
-elif not folder.startswith("pulumi_policy") or "pulumi.policy" in sys.orig_argv:
+elif not folder.startswith("pulumi_policy") or "pack_server" in " ".join(sys.orig_argv):
     module = importlib.import_module(folder)
     parent, _, leaf = folder.rpartition(".")
     sys.modules[folder] = Without(folder)

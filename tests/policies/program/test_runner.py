@@ -12,7 +12,11 @@ from typing import Any
 import pulumi
 import pytest
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program.providers import FakeProvider, PreviewProvider, ProviderConfigs
+from gatehouse_policies.program.outputs.providers import (
+    FakeProvider,
+    PreviewProvider,
+    ProviderConfigs,
+)
 from gatehouse_policies.program.runner import run
 from gatehouse_policies.program.types import (
     ACCOUNT,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse_policies.program.project import load
+from gatehouse_policies.program.files.project import load
 from gatehouse_policies.program.types import Deployment
 
 from sandbox.emulator.server import Emulator

@@ -11,8 +11,8 @@ from typing import Any
 import pulumi
 import pytest
 from gatehouse_policies.analysis.type_tokens import STATEFUL
-from gatehouse_policies.program.project import load
-from gatehouse_policies.program.providers import FakeProvider
+from gatehouse_policies.program.files.project import load
+from gatehouse_policies.program.outputs.providers import FakeProvider
 from gatehouse_policies.program.schema import camel
 from gatehouse_policies.program.types import Deployment, Registration, Resource
 

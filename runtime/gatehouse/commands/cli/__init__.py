@@ -24,6 +24,8 @@ COMMANDS = {
     "secrets": "secrets",
     "audit": "audit",
     "usage": "operations",
+    "denials": "operations",
+    "find": "operations",
     "import": "transfer",
     "export": "transfer",
     "sessions": "operations",

@@ -14,12 +14,10 @@ from gatehouse.commands.cli.output import count, note, print_fields, print_items
 from gatehouse.commands.cli.shapes import Form, parameters, request
 from gatehouse.core import notation
 from gatehouse.core.keys import key_fields
-from gatehouse.core.tokens import imported_tokens, token_scanner
 from gatehouse.features.keys.schemas import (
     ChangedKey,
     CreatedKey,
     CreateKey,
-    FoundKey,
     KeyFilter,
     KeyView,
     ListKeys,
@@ -31,6 +29,7 @@ from gatehouse.features.keys.schemas import (
     RotateKey,
     UpdateKey,
 )
+from gatehouse.features.operations.schemas import Recognized
 from gatehouse.features.usage.schemas import KeyTotals, LimitUses, ListKeyUsage, ListLimitUse
 from gatehouse.features.verification.schemas import ExplainKey, Explanation
 
@@ -228,13 +227,12 @@ def list_(client: ConsoleClient, **settings: Any) -> Output:
 
 
 def _without_secret(client: ConsoleClient, search: str) -> str:
-    """The key ID of a token, or the text if it is not a token."""
-    match = next(token_scanner.find(search.encode()), None)
-    if match is not None and match.key_id is not None:
-        return match.key_id
-    if not imported_tokens.is_token(search):
+    """The key ID of a token, or the text if it cannot be a secret."""
+    recognized = client.call(Recognized, "POST", "/v1/lookup", {"text": search})
+    if recognized.search is not None:
         return search
-    return client.call(FoundKey, "POST", f"{_KEYS}/find", {"token": search}).id or search
+    ids = [each.id for each in recognized.found if each.kind == "key"]
+    return ids[0] if ids else reject("no key has this token; the text was not searched")
 
 
 def show(client: ConsoleClient, id: KeyIdArgument) -> Output:

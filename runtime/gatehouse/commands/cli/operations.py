@@ -1,7 +1,8 @@
-"""Commands that inspect and adjust a running deployment: logs, log level, Cores, sessions and
-usage.
+"""Commands that inspect and adjust a running deployment: logs, log level, Cores, sessions, usage
+and denied requests.
 """
 
+import sys
 import time
 from datetime import datetime
 from itertools import islice
@@ -13,9 +14,10 @@ from gatehouse_client import ConsoleClient
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.commands.cli.options import Output, console_command, seconds
-from gatehouse.commands.cli.output import Column, count, note, print_items, print_text
+from gatehouse.commands.cli.output import Column, count, note, print_items, print_text, reject
 from gatehouse.commands.cli.shapes import Form, parameters, request
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.features.cores.schemas import CircuitBreakers, CorePage, EndCore, ListCores
 from gatehouse.features.identity.schemas import (
     CreatedSignInLink,
@@ -30,10 +32,11 @@ from gatehouse.features.operations.schemas import (
     FeatureView,
     LogLevel,
     LogLine,
+    Recognized,
     SearchLogs,
     SwitchFeature,
 )
-from gatehouse.features.usage.schemas import ReadUsage, UsageSeries
+from gatehouse.features.usage.schemas import DenialPage, ListDenials, ReadUsage, UsageSeries
 from gatehouse.platform.settings import Level
 
 _BAR_WIDTH = 30
@@ -51,6 +54,9 @@ def register(app: typer.Typer) -> None:
     register_all(features, *_FEATURES)
     app.add_typer(features)
     console_command(app, usage, options=parameters(ReadUsage, "since"))
+    console_command(app, find)
+    omitted = ("cursor", "limit", "since", "totals")
+    console_command(app, denials, options=parameters(ListDenials, *omitted))
     cores = typer.Typer(name="cores", help="List and drain the instances of Cores.")
     register_all(cores, *_CORES)
     app.add_typer(cores)
@@ -194,6 +200,68 @@ def usage(
 def _drained(shown: dict[str, Any]) -> str:
     instance, name = shown["instance"], shown["name"]
     return f"Draining {f'instance {instance}' if instance else 'all instances'} of {name}."
+
+
+def denials(
+    client: ConsoleClient,
+    limit: Annotated[
+        int, typer.Option("--count", "-n", min=1, max=100, help="Maximum number of entries.")
+    ] = 50,
+    last: Annotated[
+        str, typer.Option(help="Time range before `--until`, such as 90m, 24h or 7d.")
+    ] = "24h",
+    **filters: Any,
+) -> Output:
+    """List the requests that the gateway denied, newest first, with the check that failed.
+
+    Example: gatehouse denials --key 3fGh82kLmQ0a --check limit --last 24h
+    """
+    query = request(filters)
+    query["since"] = _start(query, last)
+    page = client.get(DenialPage, "/v1/denials", **query, limit=limit, totals="true")
+    columns: tuple[Column, ...] = (
+        ("time", lambda denial: denial.at),
+        *("check", "detail"),
+        ("key id", lambda denial: denial.key),
+        *("core", "address"),
+        ("requests", lambda denial: denial.count),
+        *("request_id", "code"),
+    )
+
+    def show() -> None:
+        print_items(page.denials, *columns)
+        if page.totals is not None:
+            checks = [f"{each.check} {each.count}" for each in page.totals.checks]
+            note(", ".join([count(page.totals.total, "request"), *checks]))
+
+    return page.denials, show
+
+
+def find(
+    client: ConsoleClient,
+    text: Annotated[
+        str,
+        typer.Argument(
+            metavar="QUERY",
+            help="Text without a token. If omitted, the text is read from standard input.",
+        ),
+    ] = "",
+) -> Output:
+    """Find the key of a token or of a request ID, or another object by its ID or a part of its
+    name. The text can be a line of a log.
+
+    Example: gatehouse find req_0199f3a8c0d1b6e5f4a3928170
+    """
+    if has_token(text):
+        reject("QUERY contains a token, which other users can read: send it to standard input")
+    text = (text or sys.stdin.read()).strip()
+    found = client.call(Recognized, "POST", "/v1/lookup", {"text": text}).found
+
+    def show() -> None:
+        print_items(found, "kind", "id", "label")
+        note(count(len(found), "result"))
+
+    return found, show
 
 
 _FEATURES = (

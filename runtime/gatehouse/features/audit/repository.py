@@ -11,12 +11,11 @@ import msgspec
 
 from gatehouse.core.audit_chain import GENESIS, AuditRow, Checkpoint, first_break
 from gatehouse.core.audit_events import AuditEvent
-from gatehouse.core.clock import to_datetime, to_seconds
+from gatehouse.core.clock import to_seconds
 from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.platform.audit_log import COLUMNS, TEXT_COLUMNS, append
 from gatehouse.platform.db.pool import Pool, Row
 from gatehouse.platform.db.statements import Conditions, RowMapping
-from gatehouse.platform.web.fields import unix_seconds
 
 #: Number of rows that are read and hashed at a time.
 BATCH_ROWS = 200
@@ -106,15 +105,17 @@ class AuditRepository:
 
 def _conditions(only: SearchAudit) -> Conditions:
     where = Conditions()
-    where.add_equal(target_id=only.target_id, actor_id=only.actor_id, outcome=only.outcome)
+    where.add_equal(
+        target_id=only.target_id,
+        actor_id=only.actor_id,
+        outcome=only.outcome,
+        request_id=only.request_id,
+    )
     if only.action is not None and only.action.endswith("*"):
         where.add("starts_with(action, {})", only.action.removesuffix("*"))
     else:
         where.add_equal(action=only.action)
-    if only.since is not None:
-        where.add("occurred_at >= {}", to_datetime(unix_seconds(only.since)))
-    if only.until is not None:
-        where.add("occurred_at < {}", to_datetime(unix_seconds(only.until)))
+    where.add_range("occurred_at", *only.bounds)
     return where
 
 

@@ -14,18 +14,17 @@ from gatehouse.core.clock import to_seconds
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     Cursor,
-    Input,
     Instant,
     NextCursor,
     PageSize,
-    Timestamp,
+    TimeRange,
     View,
     view_of,
 )
 from gatehouse.platform.web.validation import matching
 
 
-class SearchAudit(Input, kw_only=True):
+class SearchAudit(TimeRange, kw_only=True):
     """Filters for the audit trail. An event must match all of them."""
 
     target_id: Annotated[
@@ -42,14 +41,12 @@ class SearchAudit(Input, kw_only=True):
         Annotated[str, Meta(max_length=200)] | None,
         Meta(description="Actor: a key ID, `bootstrap`, or the subject of a JWT."),
     ] = None
+    request_id: Annotated[
+        Annotated[str, Meta(max_length=64)] | None,
+        Meta(description="ID of the request that caused the event."),
+    ] = None
     outcome: Annotated[
         Literal["success", "denied"] | None, Meta(description="Outcome of the action.")
-    ] = None
-    since: Annotated[
-        Timestamp | None, Meta(description="Events at or after this RFC 3339 timestamp.")
-    ] = None
-    until: Annotated[
-        Timestamp | None, Meta(description="Events before this RFC 3339 timestamp.")
     ] = None
 
 

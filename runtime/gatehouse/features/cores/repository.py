@@ -140,6 +140,7 @@ EXTEND_LEASES = (
     "AND make_interval(secs => $2)"
 )
 
+_NAMES = "SELECT DISTINCT name FROM core WHERE strpos(name, $1) > 0 ORDER BY name LIMIT $2"
 _OF_NAME = f"SELECT {COLUMNS} FROM core WHERE name = $1 ORDER BY draining, expires_at DESC LIMIT 1"
 
 _REPORTS = (
@@ -368,6 +369,11 @@ class CoreRepository:
         rows = await self._pool.fetch(statement, *where.values)
         cores = tuple(core_record(row) for row in rows[:size])
         return cores, (cores[-1].name, cores[-1].instance_id) if len(rows) > size else None
+
+    async def names(self, part: str, size: int) -> list[str]:
+        """Names of Cores that contain a text."""
+        rows = await self._pool.fetch(_NAMES, part.lower(), size)
+        return [row["name"] for row in rows]
 
     async def settings(self, name: str) -> CoreSettings:
         row = await self._pool.fetchrow(_OF_NAME, name)

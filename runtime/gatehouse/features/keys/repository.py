@@ -109,6 +109,8 @@ _SELECT = f"SELECT {_FIELDS}{_TABLES}"
 #: recorded. Without the index, a page of 100,000 keys takes about 190 ms.
 _SORT_EXPRESSIONS = {
     "name": ("lower(name)", "text"),
+    "owner": ("owner", "text"),
+    "state": ("state", "text"),
     "created_at": ("created_at", "timestamptz"),
     "last_used_at": ("coalesce(last_used_at, '-infinity')", "timestamptz"),
     "expires_at": (EXPIRES_AT, "timestamptz"),

@@ -17,14 +17,11 @@ from gatehouse.core.roles import (
     Role,
 )
 from gatehouse.core.tokens.token import id_start, is_marked, key_id
-from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.repository import KeyPosition
 from gatehouse.features.keys.schemas import (
     ChangedKey,
     CreatedKey,
     CreateKey,
-    FindKey,
-    FoundKey,
     KeyFilter,
     KeyPage,
     KeyView,
@@ -75,16 +72,6 @@ async def list_keys(request: Request, query: ListKeys, keys: KeyService) -> KeyP
     total = await keys.store.count(only, start) if query.total else None
     views = [key_view(key, keys.prefix) for key in page]
     return KeyPage(views, cursors.write(next_after), total)
-
-
-async def find_key(request: Request, body: FindKey, keys: KeyService) -> FoundKey:
-    """Find a key by its token.
-
-    The token is in the body, so that no address contains it. Finds keys in every state, also
-    imported keys, whose tokens have no common format.
-    """
-    key = await finder_of(keys.store, keys.pepper, keys.prefix).proven(body.token)
-    return FoundKey(None if key is None else key.id)
 
 
 async def show_key(request: Request, id: str, keys: KeyService) -> KeyView:
@@ -199,14 +186,6 @@ def _action(
 ENDPOINTS = (
     _key("POST", "/v1/keys", create_key, roles=KEY_CREATORS, step_up=_MANAGING, status=201),
     _key("GET", "/v1/keys", list_keys, roles=READERS),
-    _key(
-        "POST",
-        "/v1/keys/find",
-        find_key,
-        roles=READERS,
-        read_only=True,
-        secret_fields=frozenset({"token"}),
-    ),
     _key("GET", _KEY, show_key, roles=KEY_READERS, errors=(404,)),
     _key(
         "PATCH",

@@ -11,7 +11,6 @@ from gatehouse.core.http.addresses import network
 from gatehouse.core.http.http_signatures import read_public_key
 from gatehouse.core.keys import OWN_SCHEME, Credits, Key, KeyEnvironment, RateLimit, key_fields
 from gatehouse.core.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
-from gatehouse.core.tokens.imported_tokens import TOKEN_CHARS_MAX
 from gatehouse.features.keys.fields import (
     NAME_CHARS_MAX,
     SEARCH,
@@ -269,24 +268,6 @@ class ListKeys(KeyFilter, kw_only=True):
     total: Annotated[
         bool, Meta(description=f"Count the keys that match the filters, up to {TOTAL_MAX}.")
     ] = False
-
-
-class FindKey(Input):
-    """A token of any kind."""
-
-    example: ClassVar = {"token": "a token of an imported key"}
-
-    token: Annotated[
-        str,
-        Meta(
-            max_length=TOKEN_CHARS_MAX,
-            description="The token, also of an imported key. It is neither stored nor logged.",
-        ),
-    ]
-
-
-class FoundKey(View):
-    id: Annotated[str | None, Meta(description="ID of the key. Null: no key has this token.")]
 
 
 class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):

@@ -21,9 +21,8 @@ from gatehouse.features.operations.schemas import (
 )
 from gatehouse.features.operations.service import FeatureService, LogLevelOverride, LogLevelService
 from gatehouse.platform.web.endpoint import Endpoint, StepUp
-from gatehouse.platform.web.fields import unix_seconds
+from gatehouse.platform.web.fields import time_range
 from gatehouse.platform.web.request import Request
-from gatehouse.platform.web.validation import invalid
 
 
 async def show_log_level(request: Request, log_levels: LogLevelService) -> LogLevel:
@@ -59,7 +58,10 @@ async def search_logs(request: Request, query: SearchLogs, logs: LogStore) -> Lo
     Returns lines of the gateway, the console and the sharing service, newest first.
     """
     cursors = request.cursors(f"logs|{query.search}|{query.level}|{query.request_id}|{query.key}")
-    since, until = cursors.read(query.cursor, tuple[int, int]) or _time_range(request, query)
+    since, until = cursors.read(query.cursor, tuple[int, int]) or (0, 0)
+    if query.cursor is None:
+        times = time_range(query, request.now, LOGS_S_DEFAULT, LOGS_S_MAX)
+        since, until = int(times[0] * 1000), int(times[1] * 1000) + 1
     filters = LogQuery(since, until, query.level, query.search, query.request_id, query.key)
     found = await logs.search(filters, query.limit)
     more = (since, found.searched_since) if found.searched_since > since else None
@@ -68,17 +70,6 @@ async def search_logs(request: Request, query: SearchLogs, logs: LogStore) -> Lo
         rfc3339(found.searched_since / 1000, "milliseconds"),
         cursors.write(more),
     )
-
-
-def _time_range(request: Request, query: SearchLogs) -> tuple[int, int]:
-    until = request.now if query.until is None else unix_seconds(query.until)
-    since = until - LOGS_S_DEFAULT if query.since is None else unix_seconds(query.since)
-    if since >= until:
-        raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
-    if until - since > LOGS_S_MAX:
-        days = LOGS_S_MAX // 86_400
-        raise invalid("query.since", f"is more than {days} days before `until`", "search less")
-    return int(since * 1000), int(until * 1000) + 1
 
 
 def _log_line(

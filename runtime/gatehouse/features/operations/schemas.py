@@ -1,6 +1,6 @@
-"""Request and response shapes of the log level, of log lines and of features."""
+"""Request and response shapes of the log level, of log lines, of features and of lookups."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -142,3 +142,39 @@ class FeatureList(View):
     """The features of the gateway and the console."""
 
     features: list[FeatureView]
+
+
+class LookUp(Input):
+    """Text that was pasted."""
+
+    example: ClassVar = {"text": "req_0199f3a8c0d1b6e5f4a3928170"}
+
+    text: Annotated[
+        str,
+        Meta(
+            max_length=8000,
+            description="A token in any form, an ID, a link, a line of a log, or a part of a name, "
+            "an owner, a tag or an action of the audit trail. It is neither stored nor logged.",
+        ),
+    ]
+
+
+class Found(View):
+    """An object, and the path of its page in the console."""
+
+    example: ClassVar = {"kind": "key", "label": "nightly export", "path": "/keys/3fGh82kLmQ0a"}
+
+    kind: Literal["key", "secret", "core", "denials", "events", "logs"]
+    id: str
+    label: str
+    path: str
+
+
+class Recognized(View):
+    """What was found, the most specific first."""
+
+    found: list[Found]
+    search: Annotated[
+        str | None,
+        Meta(description="The text, if it can be part of an address. Null if it can be a secret."),
+    ]

@@ -1,4 +1,4 @@
-"""Counted requests of API keys: rows and batches of gateway workers."""
+"""Counted requests of API keys, and denied requests: rows and batches of gateway workers."""
 
 import msgspec
 
@@ -13,6 +13,25 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
+class Denial(msgspec.Struct, gc=False):
+    """A denied request. `count`: number of requests that it represents, with the same key, Core,
+    code and check.
+
+    detail: what the check required, such as a scope. The row of other requests, of which none is
+    recorded, has neither a key, a Core, an address nor a request ID.
+    """
+
+    denied_at: float  # Unix seconds
+    key_id: str  # empty: possession of a key was not proven
+    core: str  # empty: no registered Core was requested
+    code: str
+    failed_check: str
+    detail: str
+    address: str
+    request_id: str
+    count: int = 1
+
+
 class UsageBatch(msgspec.Struct, frozen=True):
     """Requests that one worker counted. A batch whose number the worker has sent before is
     ignored.
@@ -22,3 +41,4 @@ class UsageBatch(msgspec.Struct, frozen=True):
     number: int
     at: float  # Unix seconds of the last of these requests, to the second
     rows: tuple[UsageRow, ...]
+    denials: tuple[Denial, ...] = ()

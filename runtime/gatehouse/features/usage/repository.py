@@ -1,20 +1,31 @@
-"""Stores the usage of API keys in PostgreSQL. Adds batches from gateway workers to the counters,
-and reads the points of reports."""
+"""Stores the usage of API keys and denied requests in PostgreSQL. Adds batches from gateway
+workers, and reads the points of reports and the denials."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from msgspec.structs import astuple, replace
 
 from gatehouse.core.clock import rfc3339, to_datetime
 from gatehouse.core.keys import KeyState
-from gatehouse.core.verification import Code
-from gatehouse.features.usage.models import UsageBatch
-from gatehouse.features.usage.schemas import LimitUse, UsagePointView
+from gatehouse.core.verification import AGENT, Code
+from gatehouse.features.usage.models import Denial, UsageBatch
+from gatehouse.features.usage.schemas import (
+    CheckTotal,
+    DenialTotals,
+    FilterDenials,
+    KeyTotal,
+    LimitUse,
+    UsagePointView,
+)
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.db.statements import Conditions, prune
+from gatehouse.platform.db.statements import Conditions, RowMapping, prune
 
 #: Width of the stored buckets in seconds -> retention in seconds.
 RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
+
+#: Columns by which counts can be split, in the order of the fields of a point.
+DIMENSIONS = ("key_id", "core", "code", "owner", "tag")
 
 #: Maximum number of points in a report.
 POINTS_MAX = 10_000
@@ -42,6 +53,10 @@ GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
 ON CONFLICT (width_s, key_id, starts_at, core, code)
     DO UPDATE SET count = usage_count.count + EXCLUDED.count
 """
+
+_DENIAL = RowMapping(Denial)
+#: Maximum number of stored denials. The oldest ones above it are deleted.
+DENIALS_MAX = 1_000_000
 
 _ADD_ACTIVITY = """
 INSERT INTO key_activity (key_id, last_used_at)
@@ -76,7 +91,7 @@ WITH recent AS (
         SELECT coalesce(sum(count), 0) AS units
         FROM api_key AS member JOIN usage_count ON key_id = member.id
         WHERE member.family_id = newest.family_id AND usage_count.width_s = bucket.width_s
-            AND starts_at >= to_timestamp(since) AND code = '{Code.VALID}') AS usage
+            AND starts_at >= to_timestamp(since) AND code IN ('{Code.VALID}', '{AGENT}')) AS usage
     WHERE $3::text IS NOT NULL OR last_used_at >= to_timestamp(since)
     UNION ALL
     SELECT id, 'credits', '', refill_amount, NULL, extract(epoch FROM refilled_at)::float8,
@@ -99,13 +114,20 @@ class UsageRepository:
         async with self._pool.transaction() as connection:
             if await connection.fetchval(_CLAIM_BATCH, batch.worker_id, batch.number) is None:
                 return  # the batch was added earlier, but the confirmation was lost
-            key_ids = {row.key_id for row in batch.rows}
+            key_ids = {row.key_id for row in batch.rows} | {each.key_id for each in batch.denials}
             purged = {row["id"] for row in await connection.fetch(_PURGED, list(key_ids))}
             # Requests with a purged key are counted without a key.
             rows = [replace(row, key_id="") if row.key_id in purged else row for row in batch.rows]
+            denials = (
+                replace(each, key_id="") if each.key_id in purged else each
+                for each in batch.denials
+            )
+            await connection.executemany(_DENIAL.insert("denial"), map(_DENIAL.values, denials))
+            if not rows:
+                return
             columns = zip(*map(astuple, rows), strict=True)
             await connection.execute(_COUNT, *map(list, columns), list(RETENTION_S))
-            used = {row.key_id for row in rows if row.key_id and row.code == Code.VALID}
+            used = {row.key_id for row in rows if row.key_id and row.code in (Code.VALID, AGENT)}
             await connection.execute(_ADD_ACTIVITY, list(used), to_datetime(batch.at))
 
     async def series(
@@ -115,48 +137,55 @@ class UsageRepository:
         since: float,
         until: float,
         by: frozenset[str] = frozenset(),
-        key_id: str | None = None,
+        key_ids: Sequence[str] = (),
         core: str | None = None,
         code: str | None = None,
+        owner: str | None = None,
+        tag: str | None = None,
     ) -> list[UsagePointView]:
-        """Return the sums per bucket and per column in `by` (key_id, core, code), ordered by time.
+        """Return the sums per bucket and per column in `by` (DIMENSIONS), ordered by time. Requests
+        of agents are counted only with their code.
 
         `since` is inclusive, and `until` is exclusive. Returns POINTS_MAX + 1 points if there are
         more than POINTS_MAX.
         """
         where = Conditions()
-        where.add_equal(width_s=width_s, key_id=key_id, core=core, code=code)
-        where.add("starts_at >= {} AND starts_at < {}", to_datetime(since), to_datetime(until))
-        columns = [column if column in by else "NULL" for column in ("key_id", "core", "code")]
-        groups = ", ".join(["starts_at", *(name for name in reversed(columns) if name in by)])
+        where.add_equal(width_s=width_s, core=core, code=code, owner=owner)
+        where.add_range("starts_at", since, until)
+        if key_ids:
+            where.add("key_id = ANY ({}::text[])", list(key_ids))
+        if code is None:
+            where.add("code <> {}", AGENT)
+        if tag is not None:
+            where.add("tags @> ARRAY[{}]::text[]", tag)
+        source = "usage_count"
+        if {"owner", "tag"} & by or owner is not None or tag is not None:
+            source += " LEFT JOIN api_key ON api_key.id = key_id"
+        if "tag" in by:
+            source += " LEFT JOIN LATERAL unnest(tags) AS tag ON true"
+        columns = [f"coalesce({column}, '')" if column in by else "NULL" for column in DIMENSIONS]
+        groups = ", ".join(["starts_at", *(name for name in reversed(columns) if name != "NULL")])
         statement = (
-            f"SELECT extract(epoch FROM starts_at)::bigint, {', '.join(columns)}, "
-            f"sum(count)::bigint FROM usage_count{where} "
+            f"SELECT extract(epoch FROM starts_at)::bigint, sum(count)::bigint, "
+            f"{', '.join(columns)} FROM {source}{where} "
             f"GROUP BY {groups} ORDER BY {groups} LIMIT {where.bind(POINTS_MAX + 1)}"
         )
         rows = await self._pool.fetch(statement, *where.values)
         # Many points have the same time.
         texts = {time: rfc3339(time) for time in {row[0] for row in rows}}
         # Takes a third of the time of `*rest`.
-        return [UsagePointView(texts[at], key, core, code, n) for at, key, core, code, n in rows]
+        return [UsagePointView(texts[at], *dimensions) for at, *dimensions in rows]
 
     async def busiest(
-        self, *, width_s: int, since: float, until: float, denied: bool, limit: int
+        self, *, width_s: int, since: float, until: float, limit: int
     ) -> list[tuple[str, int]]:
         """Return the keys with the most requests in the buckets from `since` to `until`, and their
         numbers of requests.
-
-        denied: count only requests with another code than VALID.
         """
         where = Conditions()
         where.add_equal(width_s=width_s)
-        where.add(
-            "starts_at >= {} AND starts_at < {} AND key_id <> ''",
-            to_datetime(since),
-            to_datetime(until),
-        )
-        if denied:
-            where.add("code <> {}", Code.VALID.value)
+        where.add_range("starts_at", since, until)
+        where.add("key_id <> '' AND code <> {}", AGENT)
         statement = (
             f"SELECT key_id, sum(count)::bigint AS count FROM usage_count{where} GROUP BY key_id "
             f"ORDER BY count DESC, key_id LIMIT {where.bind(limit)}"
@@ -187,9 +216,37 @@ class UsageRepository:
             for row in rows
         ]
 
-    async def prune(self, *, now: float) -> int:
-        """Delete buckets older than RETENTION_S, and batch numbers of ended workers. Returns the
-        number of deleted buckets.
+    async def denials(
+        self, only: FilterDenials, *, before: tuple[float, int] | None, size: int
+    ) -> tuple[list[Denial], tuple[float, int] | None]:
+        """Return up to `size` denials before the position `before`, newest first, and the position
+        of the last one, or None on the last page."""
+        where = _denials(only)
+        if before is not None:
+            where.add("(denied_at, id) < ({}, {})", to_datetime(before[0]), before[1])
+        rows = await self._pool.fetch(
+            f"SELECT id, {_DENIAL.select} FROM denial{where} ORDER BY denied_at DESC, id DESC "
+            f"LIMIT {where.bind(size + 1)}",
+            *where.values,
+        )
+        found = [_DENIAL.read(row) for row in rows[:size]]
+        return found, (found[-1].denied_at, rows[size - 1]["id"]) if len(rows) > size else None
+
+    async def denial_totals(self, only: FilterDenials, keys_max: int) -> DenialTotals:
+        """Return the numbers of denied requests by check and by key."""
+        where = _denials(only)
+        rows = await self._pool.fetch(
+            "SELECT failed_check, key_id, sum(count)::bigint AS count FROM denial"
+            f"{where} GROUP BY GROUPING SETS ((failed_check), (key_id)) ORDER BY count DESC, 1, 2",
+            *where.values,
+        )
+        checks = [CheckTotal(check, count) for check, _, count in rows if check]
+        keys = [KeyTotal(key, count) for _, key, count in rows if key]
+        return DenialTotals(sum(each.count for each in checks), checks, keys[:keys_max])
+
+    async def prune(self, *, now: float, denials_s: float) -> int:
+        """Delete buckets older than RETENTION_S, denials older than `denials_s` or above
+        DENIALS_MAX, and batch numbers of ended workers. Returns the number of deleted rows.
         """
         deleted, instant = 0, to_datetime(now)
         for width_s, retention_s in RETENTION_S.items():
@@ -197,8 +254,26 @@ class UsageRepository:
             deleted += await prune(
                 self._pool, "usage_count", "starts_at", before=before, width_s=width_s
             )
+        before = instant - timedelta(seconds=denials_s)
+        deleted += await prune(self._pool, "denial", "denied_at", before=before)
+        newest = await self._pool.fetchval("SELECT coalesce(max(id), 0) FROM denial")
+        deleted += await prune(self._pool, "denial", "id", before=newest - DENIALS_MAX + 1)
         # A worker that has sent no batch for a day has ended and will not repeat a batch.
         await self._pool.execute(
             "DELETE FROM usage_batch WHERE seen_at < $1", instant - timedelta(days=1)
         )
         return deleted
+
+
+def _denials(only: FilterDenials) -> Conditions:
+    where = Conditions()
+    where.add_equal(
+        key_id=only.key,
+        core=only.core,
+        code=only.code,
+        failed_check=only.check,
+        address=only.address,
+        request_id=only.request_id,
+    )
+    where.add_range("denied_at", *only.bounds)
+    return where

@@ -1,6 +1,9 @@
-"""Endpoints for usage."""
+"""Endpoints for usage and denied requests."""
 
+import math
 from functools import partial
+
+import msgspec
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.roles import READERS
@@ -11,9 +14,13 @@ from gatehouse.features.usage.schemas import (
     KEYS_RANGE_S_DEFAULT,
     KEYS_RANGE_S_MAX,
     WIDTHS_S,
+    DenialPage,
+    DenialView,
+    FilterDenials,
     KeyTotal,
     KeyTotals,
     LimitUses,
+    ListDenials,
     ListKeyUsage,
     ListLimitUse,
     ReadUsage,
@@ -21,22 +28,24 @@ from gatehouse.features.usage.schemas import (
     WeekBefore,
 )
 from gatehouse.platform.web.endpoint import Endpoint
-from gatehouse.platform.web.fields import unix_seconds
+from gatehouse.platform.web.fields import time_range
 from gatehouse.platform.web.request import Request
 from gatehouse.platform.web.validation import invalid
 
-_COLUMNS = {"key": "key_id", "core": "core", "code": "code"}
 _HOUR_S = 3600
+#: Maximum number of keys in the totals of denied requests.
+KEYS_MAX = 10
 _WEEK_S = 7 * 86_400
 
 
 async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository) -> UsageSeries:
     """Retrieve usage as a time series.
 
-    Counts requests by minute, hour or day, in total or split by key, Core and result code.
+    Counts requests by minute, hour or day, in total or split by key, Core, result code, owner and
+    tag. Requests of the agents of Cores are counted apart (`code=AGENT`).
     """
     width_s = WIDTHS_S[query.width]
-    since, until = _time_range(request, query, BUCKETS_DEFAULT * width_s)
+    since, until = time_range(query, request.now, BUCKETS_DEFAULT * width_s, math.inf)
     since = since // width_s * width_s
     if (until - since) / width_s > BUCKETS_MAX:
         raise invalid(
@@ -45,25 +54,34 @@ async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository)
             "send a later timestamp or a larger width",
         )
     series = partial(
-        usage.series, width_s=width_s, key_id=query.key, core=query.core, code=query.code
+        usage.series,
+        width_s=width_s,
+        key_ids=query.key.split(",") if query.key else (),
+        core=query.core,
+        code=query.code,
+        owner=query.owner,
+        tag=query.tag,
     )
-    columns = frozenset(_COLUMNS[dimension] for dimension in query.by.split(",") if dimension)
+    by = query.by.replace("key", "key_id")
+    columns = frozenset(filter(None, by.split(",")))
     points = await series(since=since, until=until, by=columns)
     if len(points) > POINTS_MAX:
         fix = "send a shorter time range or fewer dimensions, or filter by key"
         raise invalid("query", f"selects more than {POINTS_MAX} points", fix)
+    # With several tags, a request is in several points.
+    whole = await series(since=since, until=until) if "tag" in columns else points
     complete, week_before = until // width_s * width_s, None
     known_since = request.now - RETENTION_S[width_s]
     if query.compare and since < complete and since - _WEEK_S >= known_since:
         earlier = await series(since=since - _WEEK_S, until=complete - _WEEK_S)
         end = rfc3339(complete)
-        total = sum(point.count for point in points if point.at < end)
-        week_before = WeekBefore(end, total, sum(point.count for point in earlier))
+        compared = sum(point.count for point in whole if point.at < end)
+        week_before = WeekBefore(end, compared, sum(point.count for point in earlier))
     return UsageSeries(
         width_s=width_s,
         since=rfc3339(since),
         until=rfc3339(until),
-        total=sum(point.count for point in points),
+        total=sum(point.count for point in whole),
         points=points,
         week_before=week_before,
     )
@@ -74,23 +92,11 @@ async def list_key_usage(
 ) -> KeyTotals:
     """List the keys with the most requests.
 
-    Counts requests by key, for example the denied requests of the last 24 hours.
+    Counts requests by key.
     """
-    since, until = _time_range(request, query, KEYS_RANGE_S_DEFAULT)
-    if until - since > KEYS_RANGE_S_MAX:
-        raise invalid(
-            "query.since",
-            f"is more than {KEYS_RANGE_S_MAX // 86_400} days before `until`",
-            "send a later timestamp",
-        )
+    since, until = time_range(query, request.now, KEYS_RANGE_S_DEFAULT, KEYS_RANGE_S_MAX)
     since = since // _HOUR_S * _HOUR_S
-    totals = await usage.busiest(
-        width_s=_HOUR_S,
-        since=since,
-        until=until,
-        denied=query.result == "denied",
-        limit=query.limit,
-    )
+    totals = await usage.busiest(width_s=_HOUR_S, since=since, until=until, limit=query.limit)
     return KeyTotals(
         since=rfc3339(since),
         until=rfc3339(until),
@@ -111,19 +117,26 @@ async def list_limit_use(
     return LimitUses(uses)
 
 
-def _time_range(
-    request: Request, query: ReadUsage | ListKeyUsage, default_s: float
-) -> tuple[float, float]:
-    """Start and end of the time range. default_s: its length if `since` is omitted."""
-    until = request.now if query.until is None else unix_seconds(query.until)
-    since = until - default_s if query.since is None else unix_seconds(query.since)
-    if since >= until:
-        raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
-    return since, until
+async def list_denials(request: Request, query: ListDenials, usage: UsageRepository) -> DenialPage:
+    """List denied requests.
+
+    Returns the requests that the gateway denied, newest first, with the check that failed. They are
+    deleted after `GATEHOUSE_DENIAL_RETENTION_DAYS`.
+    """
+    only = msgspec.convert(query, FilterDenials, from_attributes=True)
+    cursors = request.cursors(f"denials|{only!r}")
+    before = cursors.read(query.cursor, tuple[float, int])
+    found, next_before = await usage.denials(only, before=before, size=query.limit)
+    totals = await usage.denial_totals(only, KEYS_MAX) if query.totals else None
+    views = [
+        DenialView(rfc3339(each.denied_at), *msgspec.structs.astuple(each)[1:]) for each in found
+    ]
+    return DenialPage(views, cursors.write(next_before), totals)
 
 
 ENDPOINTS = (
     Endpoint("GET", "/v1/usage", read_usage, tag="usage", roles=READERS),
     Endpoint("GET", "/v1/usage/keys", list_key_usage, tag="usage", roles=READERS),
+    Endpoint("GET", "/v1/denials", list_denials, tag="usage", roles=READERS),
     Endpoint("GET", "/v1/usage/limits", list_limit_use, tag="usage", roles=READERS),
 )

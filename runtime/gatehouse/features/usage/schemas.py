@@ -1,13 +1,25 @@
-"""Request and response shapes of usage."""
+"""Request and response shapes of usage and of denied requests."""
 
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from gatehouse.core.verification import Code
+from gatehouse.core.decision import CHECKS
+from gatehouse.core.verification import AGENT, Code
 from gatehouse.platform.web.examples import example
-from gatehouse.platform.web.fields import Input, Instant, Timestamp, View
-from gatehouse.platform.web.validation import matching
+from gatehouse.platform.web.fields import (
+    PAGE_SIZE,
+    CoreName,
+    Cursor,
+    Input,
+    Instant,
+    NextCursor,
+    PageSize,
+    TimeRange,
+    Timestamp,
+    View,
+)
+from gatehouse.platform.web.validation import checked, matching
 
 WIDTHS_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
@@ -22,6 +34,17 @@ Until = Annotated[
     Timestamp | None,
     Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now."),
 ]
+
+
+def _one_of(values: tuple[str, ...]) -> Meta:
+    text = f"is not one of the allowed values: {', '.join(values)}"
+    allowed = {"enum": list(values)}
+    return checked(lambda value: "" if value in values else text, extra_json_schema=allowed)
+
+
+CodeName = Annotated[str, _one_of((*Code, AGENT))]
+CheckName = Annotated[str, _one_of(CHECKS)]
+KeyId = Annotated[str, matching(r"[0-9A-Za-z]{12}")]
 
 
 class ReadUsage(Input, kw_only=True):
@@ -45,22 +68,35 @@ class ReadUsage(Input, kw_only=True):
     by: Annotated[
         str,
         matching(
-            r"((key|core|code)(,(key|core|code)){0,2})?",
+            r"((key|core|code|owner|tag)(,(key|core|code|owner|tag)){0,4})?",
             max_length=40,
-            description="Dimensions to split the counts by: `key`, `core`, `code`, separated "
-            "by commas. Default: totals.",
+            description="Dimensions to split the counts by: `key`, `core`, `code`, `owner`, `tag`, "
+            "separated by commas. A request is counted for each tag of its key. Default: totals.",
         ),
     ] = ""
     key: Annotated[
-        Annotated[str, matching(r"[0-9A-Za-z]{12}")] | None,
-        Meta(description="Filter by the ID of a key."),
+        Annotated[str, matching(r"[0-9A-Za-z]{12}(,[0-9A-Za-z]{12}){0,99}", max_length=1300)]
+        | None,
+        Meta(description="Filter by the IDs of keys, separated by commas."),
     ] = None
     core: Annotated[
         Annotated[str, Meta(max_length=40)] | None,
         Meta(description="Filter by the name of a Core."),
     ] = None
     code: Annotated[
-        Code | None, Meta(description="Filter by result code, such as `RATE_LIMITED`.")
+        CodeName | None,
+        Meta(
+            description="Filter by result code, such as `RATE_LIMITED`. `AGENT`: valid requests of "
+            "the agents of Cores, which are counted only with this filter."
+        ),
+    ] = None
+    owner: Annotated[
+        Annotated[str, Meta(max_length=100)] | None,
+        Meta(description="Filter by the current owner of the key."),
+    ] = None
+    tag: Annotated[
+        Annotated[str, Meta(max_length=100)] | None,
+        Meta(description="Filter by a current tag of the key."),
     ] = None
     compare: Annotated[
         bool, Meta(description="Compare the complete buckets with those one week earlier.")
@@ -84,14 +120,6 @@ class ListKeyUsage(Input, kw_only=True):
         ),
     ] = None
     until: Until = None
-    result: Annotated[
-        Literal["any", "denied"],
-        Meta(
-            description=(
-                "Requests to count: `any`, or only `denied` requests (any code except `VALID`)."
-            )
-        ),
-    ] = "any"
     limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of keys.")] = 10
 
 
@@ -113,17 +141,19 @@ class KeyTotals(View, kw_only=True):
 
 
 class UsagePointView(View):
-    """Counts in a bucket. A dimension (`key`, `core`, `code`) is null unless the query splits the
-    counts by this dimension.
+    """Counts in a bucket. A dimension, such as `key`, is null unless the query splits the counts by
+    this dimension.
 
     A dimension is empty if the request had no such value.
     """
 
     at: Annotated[Instant, Meta(description="Start of the bucket.")]
+    count: int
     key: str | None
     core: str | None
     code: str | None
-    count: int
+    owner: str | None
+    tag: str | None
 
 
 class WeekBefore(View):
@@ -173,7 +203,7 @@ class ListLimitUse(Input, kw_only=True):
         int, Meta(ge=0, le=1000, description="Minimum percentage of the limit that is used.")
     ] = NEAR_LIMIT_PERCENT
     key: Annotated[
-        Annotated[str, matching(r"[0-9A-Za-z]{12}")] | None,
+        KeyId | None,
         Meta(description="Filter by the ID of a key, for whose family all limits are counted."),
     ] = None
     limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of limits.")] = 100
@@ -210,3 +240,91 @@ class LimitUses(View):
     """Used limits, in descending order of the percentage."""
 
     limits: list[LimitUse]
+
+
+class FilterDenials(TimeRange, kw_only=True):
+    """Filters for denied requests."""
+
+    key: Annotated[KeyId | None, Meta(description="Filter by the ID of a key.")] = None
+    core: Annotated[CoreName | None, Meta(description="Filter by the name of a Core.")] = None
+    check: Annotated[CheckName | None, Meta(description="Filter by the failed check.")] = None
+    code: Annotated[
+        Annotated[str, matching(r"[A-Za-z_]{1,40}", max_length=40)] | None,
+        Meta(description="Filter by code, such as `FORBIDDEN`."),
+    ] = None
+    address: Annotated[
+        Annotated[str, Meta(max_length=64)] | None,
+        Meta(description="Filter by the IP address of the client."),
+    ] = None
+    request_id: Annotated[
+        Annotated[str, matching(r"[0-9A-Za-z_-]{1,64}", max_length=64)] | None,
+        Meta(description="Filter by request ID."),
+    ] = None
+
+
+class ListDenials(FilterDenials, kw_only=True):
+    """Query parameters for listing denied requests."""
+
+    cursor: Cursor | None = None
+    limit: PageSize = PAGE_SIZE
+    totals: Annotated[
+        bool, Meta(description="Also return the numbers of all matching requests.")
+    ] = False
+
+
+class DenialView(View):
+    """A request that the gateway denied. A field is empty if the value is not known or not
+    recorded."""
+
+    example: ClassVar = {"code": "FORBIDDEN", "check": "address", "address": "192.0.2.7"}
+
+    at: Instant
+    key: str
+    core: str
+    code: Annotated[
+        str, Meta(description="Code of the decision. Clients receive `NOT_FOUND` for `REVOKED`.")
+    ]
+    check: Annotated[CheckName, Meta(description="The check that failed.")]
+    detail: Annotated[
+        str,
+        Meta(
+            description="What the check required, such as scopes, the name of the exceeded limit, "
+            "or the flaw of the signature."
+        ),
+    ]
+    address: str
+    request_id: str
+    count: Annotated[
+        int,
+        Meta(
+            description="Number of requests that this entry represents: under load, it also "
+            "stands for others with the same key, Core, code and check."
+        ),
+    ]
+
+
+class CheckTotal(View):
+    """Number of requests that a check denied."""
+
+    example: ClassVar = {"check": "limit"}
+
+    check: CheckName
+    count: int
+
+
+class DenialTotals(View):
+    """Numbers of all denied requests that match the filters."""
+
+    total: int
+    checks: list[CheckTotal]
+    keys: Annotated[list[KeyTotal], Meta(description="The keys with the most denied requests.")]
+
+
+class DenialPage(View):
+    """Denied requests, newest first."""
+
+    denials: list[DenialView]
+    next_cursor: NextCursor
+    totals: Annotated[
+        DenialTotals | None, Meta(description="Null unless the request contains `totals=true`.")
+    ] = None

@@ -1,11 +1,14 @@
-"""Counts usage with one dictionary update per request, and writes the counts to the database every
-second.
+"""Counts usage with one dictionary update per request, records denied requests, and writes both to
+the database every second.
 
 The counts are written in batches, each of which takes less than 2 ms of CPU time, so that requests
 do not wait for them. Each batch has a number and is sent again until the database confirms the
 batch, so every batch is counted exactly once. On shutdown, the remaining counts are written. If the
 process is killed, the counts since the last confirmed batch are lost. While the database is
 available, these are the requests from about FLUSH_S seconds.
+
+Of many denied requests, a sample is recorded, whose rows also represent the others, so that sums
+are exact: until the next batch, DENIALS_OF_KIND_MAX of each kind and DENIALS_MAX in total.
 """
 
 import asyncio
@@ -17,7 +20,7 @@ from typing import Any, NamedTuple
 
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.usage.models import UsageBatch, UsageRow
+from gatehouse.features.usage.models import Denial, UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.platform.observability import Metrics, embedded_metrics
 
@@ -28,6 +31,10 @@ FLUSH_S = 1.0
 PENDING_MAX = 100_000
 
 BATCH_ROWS = 250
+
+#: Maximum number of rows for denied requests in memory, and of those with the same key, Core, code
+#: and check. If the number is reached, further requests are counted by code and check.
+DENIALS_MAX, DENIALS_OF_KIND_MAX = 50, 10
 
 #: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The attempts should end
 #: before the parent process kills the worker.
@@ -49,11 +56,15 @@ class UsageCounter:
         can invent any number of names.
     size_max: maximum number of combinations of key, Core and code.
     uncounted: IDs of the keys whose requests are not usage: the canary key.
+    records_addresses: False if denied requests are recorded without client addresses.
     """
 
     is_core: Callable[[str], bool]
     size_max: int = PENDING_MAX
     uncounted: Collection[str] = ()
+    records_addresses: bool = True
+    _denials: dict[tuple[str, str, str, str], list[Denial]] = field(default_factory=dict)
+    _denials_recorded: int = 0
     _counts: dict[_Use, int] = field(default_factory=dict)
 
     def count(self, key_id: str, core: str, code: str) -> None:
@@ -72,6 +83,30 @@ class UsageCounter:
         else:
             rest = ("", "", code)
             counts[rest] = counts.get(rest, 0) + 1
+
+    def deny(self, denial: Denial) -> None:
+        """Record a denied request, or count it with a recorded one."""
+        if denial.key_id in self.uncounted:
+            return
+        if denial.core and not self.is_core(denial.core):
+            denial.core = ""
+        if not self.records_addresses:
+            denial.address = ""
+        kind = (denial.key_id, denial.core, denial.code, denial.failed_check)
+        is_full = self._denials_recorded >= DENIALS_MAX
+        if is_full and kind not in self._denials:
+            denial.key_id = denial.core = denial.detail = denial.address = denial.request_id = ""
+            kind = ("", "", *kind[2:])
+        rows = self._denials.setdefault(kind, [])
+        if rows and (is_full or len(rows) >= DENIALS_OF_KIND_MAX):
+            rows[-1].count += 1
+        else:
+            rows.append(denial)
+            self._denials_recorded += 1
+
+    def take_denials(self) -> tuple[Denial, ...]:
+        denials, self._denials, self._denials_recorded = self._denials, {}, 0
+        return tuple(denial for rows in denials.values() for denial in rows)
 
     def take(self) -> dict[_Use, int]:
         counts, self._counts = self._counts, {}
@@ -105,6 +140,7 @@ class UsageFlusher:
     _number: int = 0
     _sent: UsageBatch | None = None
     _pending: deque[_Pending] = field(default_factory=deque)
+    _denials: tuple[Denial, ...] = ()
     _flushing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
@@ -147,8 +183,11 @@ class UsageFlusher:
     def _collect(self) -> None:
         """Take the counts from the counter. The requests are counted in the minute in which the
         counter started. If earlier counts of this minute are pending, the counter continues, so
-        there is at most one dictionary per minute.
+        there is at most one dictionary per minute. Denials stay in the counter, which bounds their
+        number, until the earlier ones are written.
         """
+        if self._sent is None and not self._denials:
+            self._denials = self.counter.take_denials()
         now, minute = self.clock.now(), int(self._counting_since // 60) * 60
         if self.pending and now < minute + 60:
             return
@@ -157,16 +196,19 @@ class UsageFlusher:
         self._counting_since, self.counter.size_max = now, PENDING_MAX - self.pending
 
     def _batch(self) -> UsageBatch | None:
-        if not self._pending:
+        if not (self._pending or self._denials):
             return None
-        rows, pending = list[UsageRow](), self._pending[0]
-        while pending.counts and len(rows) < BATCH_ROWS:
-            (key_id, core, code), count = pending.counts.popitem()
-            rows.append(UsageRow(key_id, core, code, pending.minute, count))
-        if not pending.counts:
-            self._pending.popleft()
+        rows, at = list[UsageRow](), self.clock.now()
+        if self._pending:
+            minute, at, counts = self._pending[0]
+            while counts and len(rows) < BATCH_ROWS:
+                (key_id, core, code), count = counts.popitem()
+                rows.append(UsageRow(key_id, core, code, minute, count))
+            if not counts:
+                self._pending.popleft()
+        denials, self._denials = self._denials, ()
         self._number += 1
-        return UsageBatch(self.worker_id, self._number, pending.at, tuple(rows))
+        return UsageBatch(self.worker_id, self._number, at, tuple(rows), denials)
 
 
 class UsageMetrics:

@@ -129,6 +129,12 @@ class Conditions:
             if value is not None:
                 self.add(f"{column} = {{}}", value)
 
+    def add_range(self, column: str, since: float | None, until: float | None) -> None:
+        """Adds the bounds of a time in Unix seconds."""
+        for operator, bound in ((">=", since), ("<", until)):
+            if bound is not None:
+                self.add(f"{column} {operator} {{}}", to_datetime(bound))
+
     def bind(self, value: Any) -> str:
         """Adds a parameter to the statement and returns its placeholder."""
         self.values.append(value)
@@ -139,9 +145,11 @@ class Conditions:
         return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
 
 
-async def prune(pool: Pool, table: str, column: str, *, before: datetime, **equal: Any) -> int:
-    """Deletes the rows whose time in `column`, which has an index, is before a time, the oldest
-    first. Returns their number.
+async def prune(
+    pool: Pool, table: str, column: str, *, before: datetime | int, **equal: Any
+) -> int:
+    """Deletes the rows whose time or number in `column`, which has an index, is before a value, the
+    oldest first. Returns their number.
 
     equal: further columns and their values.
     """

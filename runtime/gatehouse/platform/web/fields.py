@@ -95,6 +95,20 @@ def view_of(kind: type[_View], model: object, **values: Any) -> _View:
     return kind(**values)
 
 
+def time_range(query: Any, now: float, default_s: float, max_s: float) -> tuple[float, float]:
+    """`since` and `until` of a query in Unix seconds. default_s: time before `until` if `since` is
+    omitted. Raises BadRequest for an empty range, and for one of more than `max_s`.
+    """
+    until = now if query.until is None else unix_seconds(query.until)
+    since = until - default_s if query.since is None else unix_seconds(query.since)
+    if since >= until:
+        raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
+    if until - since > max_s:
+        message = f"is more than {max_s / 86_400:g} days before `until`"
+        raise invalid("query.since", message, "send a later timestamp")
+    return since, until
+
+
 def etag(version: int) -> str:
     """The version as a strong entity tag (RFC 9110, section 8.8.3)."""
     return f'"{version}"'
@@ -156,6 +170,23 @@ def _timestamp(text: str) -> str:
 
 #: A timestamp in a request.
 Timestamp = Annotated[str, checked(_timestamp, extra_json_schema={"format": "date-time"})]
+
+
+class TimeRange(Input, kw_only=True):
+    """Filters for the time."""
+
+    since: Annotated[Timestamp | None, Meta(description="At or after this RFC 3339 timestamp.")] = (
+        None
+    )
+    until: Annotated[Timestamp | None, Meta(description="Before this RFC 3339 timestamp.")] = None
+
+    @property
+    def bounds(self) -> tuple[float | None, ...]:
+        """`since` and `until` in Unix seconds."""
+        return tuple(
+            None if each is None else unix_seconds(each) for each in (self.since, self.until)
+        )
+
 
 #: A timestamp in a response.
 Instant = Annotated[

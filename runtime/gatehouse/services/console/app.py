@@ -65,6 +65,7 @@ from gatehouse.platform.web.security_headers import security_headers
 from gatehouse.platform.worker import run_asgi
 from gatehouse.services.console import asgi as console
 from gatehouse.services.console.authentication import Authenticator, Lockout
+from gatehouse.services.console.lookup import Lookup
 from gatehouse.services.console.pipeline import ConsolePipeline
 from gatehouse.services.console.web import WebFiles
 from gatehouse.services.tracing import start_tracing
@@ -158,6 +159,14 @@ class Composition:
             services={
                 **self._services(keys, sessions, limits),
                 SecretService: secrets,
+                Lookup: Lookup(
+                    keys,
+                    secrets if isinstance(secrets, SecretService) else None,
+                    CoreRepository(self.pool),
+                    AuditRepository(self.pool),
+                    UsageRepository(self.pool),
+                    bool(settings.logs),
+                ),
                 RequestService: requests,
                 ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers, features),
                 FeatureService: switches,
@@ -210,10 +219,14 @@ class Composition:
     def jobs(
         self, keys: KeyService, sessions: Sessions, idempotency_store: IdempotencyStore
     ) -> list[PeriodicJob]:
-        usage = UsageRepository(self.pool)
+        usage, denials_s = UsageRepository(self.pool), 86_400 * self.settings.denial_retention_days
         follower = LogLevelFollower(self._log_levels(), self.observer.set_level)
         return [
-            PeriodicJob("usage", PRUNE_INTERVAL_S, lambda: usage.prune(now=self.clock.now())),
+            PeriodicJob(
+                "usage",
+                PRUNE_INTERVAL_S,
+                lambda: usage.prune(now=self.clock.now(), denials_s=denials_s),
+            ),
             PeriodicJob(
                 "idempotency keys",
                 IDEMPOTENCY_INTERVAL_S,

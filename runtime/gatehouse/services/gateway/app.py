@@ -393,7 +393,11 @@ class _Gateway:
 
     def _usage(self, canary: CanaryKey) -> tuple[UsageCounter, UsageFlusher]:
         namespace = self.settings.metrics_namespace
-        usage = UsageCounter(self.cores.__contains__, uncounted=canary.ids)
+        usage = UsageCounter(
+            self.cores.__contains__,
+            uncounted=canary.ids,
+            records_addresses=self.settings.denial_addresses,
+        )
         cloudwatch = UsageMetrics(namespace, self.clock, self.observer.metric_line)
         if namespace:
             self.stack.callback(cloudwatch.flush)

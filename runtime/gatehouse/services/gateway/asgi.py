@@ -7,17 +7,19 @@ from urllib.parse import unquote
 from starlette.types import Receive, Scope, Send
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
+from gatehouse.core.decision import failed_check
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.core.tokens.token_scanner import has_token
-from gatehouse.core.verification import Code, VerificationResult
+from gatehouse.core.verification import AGENT, VALID, Code, VerificationRequest, VerificationResult
 from gatehouse.features.cores.credentials import Credentials
 from gatehouse.features.cores.repository import CoreRegistry
+from gatehouse.features.usage.models import Denial
 from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.envoy.bootstrap import DENIED_503
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.pipeline import Pipeline
-from gatehouse.platform.web.request import Refused, Reply, Request
+from gatehouse.platform.web.request import CLIENT_GONE, Refused, Reply, Request
 from gatehouse.services.gateway import refusals
 from gatehouse.services.gateway.clusters import ClusterFile
 from gatehouse.services.gateway.completions import Completions
@@ -80,14 +82,19 @@ class Dependencies(Pipeline):
 class RequestContext(Request):
     """A request to the gateway.
 
-    settings: of the Core that is requested.
+    settings: of the Core that is requested. core: its name, which may be unknown.
     """
 
     service: Dependencies
     settings: CoreSettings = DEFAULT_SETTINGS
+    core = ""
 
     #: True for a check (services/gateway/check.py), and after the check has allowed the request.
     is_check = is_allowed = False
+    #: True after the request was recorded as denied.
+    is_denied = False
+    #: True for a request of the agent of a Core.
+    is_agent = False
 
     async def send_response(self, response: Reply) -> None:
         """Envoy replaces the body of a check's response with status 503, so that of a denial has
@@ -105,12 +112,17 @@ class RequestContext(Request):
 
     def record(self, seconds: float) -> None:
         """An allowed request is logged when it has ended (services/gateway/completions.py)."""
-        if not self.is_allowed:
-            super().record(seconds)
+        if self.is_allowed:
+            return
+        super().record(seconds)
+        if self.template and not self.is_denied and 400 <= self.status < CLIENT_GONE:
+            self.deny("request", self.code or "", self.core)
 
-    def verified(self, result: VerificationResult, core: str | None = None) -> None:
-        """Records the result for the log line (with the ID of a revoked key), the metrics and the
-        usage statistics.
+    def verified(
+        self, result: VerificationResult, request: VerificationRequest, core: str | None = None
+    ) -> None:
+        """Records the result for the log line (with the ID of a revoked key), the metrics, the
+        usage statistics and the denied requests.
         """
         code, key_id, service = result.code, "", self.service
         if result.record is not None:
@@ -119,7 +131,26 @@ class RequestContext(Request):
                 self.key_id = key_id
         self.code = code
         service.observer.metrics.decision(code)
-        service.usage.count(key_id, core or "", code)
+        service.usage.count(key_id, core or "", AGENT if self.is_agent and code is VALID else code)
+        if code is not VALID:
+            check, detail = failed_check(result, request, service.verification.environment)
+            self.deny(check, code, core or "", key_id, detail, request.address)
+
+    def deny(
+        self,
+        check: str,
+        code: str,
+        core: str,
+        key_id: str = "",
+        detail: str = "",
+        address: str | None = None,
+    ) -> None:
+        """Records the request as denied."""
+        self.is_denied = True
+        detail = self.logged(detail.encode("latin-1", "replace")) if detail else ""
+        address = self.client if address is None else address
+        now, usage = self.service.clock.now(), self.service.usage
+        usage.deny(Denial(now, key_id, core, code, check, detail, address, self.request_id))
 
     @property
     def scheme(self) -> str:

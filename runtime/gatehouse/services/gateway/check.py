@@ -111,6 +111,7 @@ def _checked_path(context: RequestContext) -> CorePath:
         raise BadRequest(sentence(exc)) from None
     if context.has(b"service-worker") and context.raw_path == path.prefix.encode():
         raise Forbidden(f"A service worker of this path applies to all Cores. Use {path.prefix}/.")
+    context.core = path.name
     context.use(context.service.cores.settings(path.name))
     length, bytes_max = context.header(proxy_headers.LENGTH), context.settings.body_max_bytes
     if bytes_max is not None and length.isdigit() and int(length) > bytes_max:

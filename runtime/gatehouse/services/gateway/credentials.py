@@ -140,10 +140,11 @@ async def authenticate(
     request is denied.
     """
     if token is None:
+        context.deny("credential", Unauthorized.code, core or "")
         error = Unauthorized("An API key is required: " + _fix(context.settings))
         raise Refused(error, headers=challenge(invalid=False, settings=context.settings))
     result = await context.service.verification.verify(token, request)
-    context.verified(result, core)
+    context.verified(result, request, core)
     denial = _denial(result)
     if denial is None and result.record is not None:
         return result.record, result.limits

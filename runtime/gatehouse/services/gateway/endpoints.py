@@ -57,7 +57,7 @@ async def verify_key(request: RequestContext, verification: VerificationService)
 def decision(
     context: RequestContext, request: VerificationRequest, result: VerificationResult
 ) -> asgi.Response:
-    context.verified(result, request.core)
+    context.verified(result, request, request.core)
     public = for_public(result)
     status = 503 if public.code is Code.UNAVAILABLE else 200
     headers = schemas.limit_headers(public.limits) if status == 200 else [(b"retry-after", b"1")]
@@ -175,7 +175,7 @@ async def _applied(request: RequestContext) -> None:
 
 async def _agent(request: RequestContext, name: str) -> Actor:
     """The agent's key as an actor. Raises Unauthorized and Refused."""
-    address = request.client
+    address, request.is_agent = request.client, True
     verification = VerificationRequest(
         scopes=(REGISTER_SCOPE,), core=name, address=address, method=request.method
     )

@@ -1,6 +1,7 @@
 """Commands against a running console."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -160,13 +161,44 @@ def test_use_of_limits_and_of_the_week_before(operator: Command, database: Datab
     assert ", 2 one week earlier" in usage.err
 
 
+def test_text_is_found_and_tokens_are_read_from_standard_input(operator: Command) -> None:
+    token = operator.run("keys", "create", "--name", "found").out.strip()
+    found = operator.run("find", stdin=f"curl -H 'X-API-Key: {token}'\n")
+    assert (found.out, found.err) == (f"key\t{token[9:21]}\tfound\n", "1 result\n")
+    assert operator.run("find", token[9:21]).out == found.out
+    assert operator.run("find", "no such name").err == "0 results\n"
+    argument = operator.run("find", token)
+    assert (argument.code, token in argument.err) == (2, False)
+    listed = operator.run("keys", "list", "--search", f"gtk_admin_{'a' * 43}")
+    assert listed.err == "gatehouse: no key has this token; the text was not searched\n"
+
+
+def test_denied_requests_are_listed(operator: Command, database: Database) -> None:
+    database.sql(
+        "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, "
+        "request_id, count) SELECT now() - hours * interval '1 hour', '3fGh82kLmQ0a', 'docs', "
+        "'RATE_LIMITED', 'limit', 'requests', '192.0.2.7', 'req_' || hours, 2 "
+        "FROM unnest(ARRAY[1, 30]) AS hours"
+    )
+    found = operator.run("denials", "--key", "3fGh82kLmQ0a")
+    assert found.out.split("\t")[1:] == [
+        *("limit", "requests", "3fGh82kLmQ0a", "docs", "192.0.2.7", "2", "req_1", "RATE_LIMITED\n")
+    ]
+    assert found.err == "2 requests, limit 2\n"
+    older = operator.run("denials", "--request", "req_30", "--last", "7d", "--output", "json")
+    assert [denial["request_id"] for denial in json.loads(older.out)] == ["req_30"]
+    assert operator.run("denials", "--check", "token").err == "0 requests\n"
+
+
 def test_logs_are_searched(database: Database, tmp_path: Path) -> None:
     with running_console(database, tmp_path, GATEHOUSE_LOGS=f"file:{tmp_path}") as url:
         operator = Command(
             tmp_path, {"GATEHOUSE_CONSOLE_URL": url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP}
         )
         key_id = operator.create_key()
-        (tmp_path / "console.log").write_text((tmp_path / "log").read_text())
+        while "/v1/keys" not in (log := (tmp_path / "log").read_text()):
+            time.sleep(0.02)
+        (tmp_path / "console.log").write_text(log)
         found = operator.run("logs", "search", "--search", "/v1/keys", "--last", "10m")
         assert ("POST" in found.out, found.err) == (True, "1 line\n")
         assert operator.run("logs", "search", "--key", key_id).err == "0 lines\n"

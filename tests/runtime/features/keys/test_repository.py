@@ -60,7 +60,7 @@ def nodes(plan: Any) -> Iterator[Any]:
         yield from nodes(child)
 
 
-@pytest.mark.parametrize("sort", ["id", "name", "-expires_at"])
+@pytest.mark.parametrize("sort", ["id", "name", "-expires_at", "owner", "-state"])
 @pytest.mark.parametrize(
     ("filters", "total"),
     [

@@ -85,6 +85,8 @@ _LONG = '\N{GREEK SMALL LETTER OMEGA}"' + "\N{MATHEMATICAL BOLD SMALL A}" * 90
 #: Groups of names in ascending order. Within a group, IDs decide.
 _ORDERS = {
     "name": (("Anna", "anna"), ("Berta",), (_LONG,)),
+    "owner": (("Anna", "anna", "Berta", _LONG),),
+    "state": (("Anna", "Berta", _LONG), ("anna",)),
     "created_at": (("Berta",), ("anna",), ("Anna",), (_LONG,)),
     "last_used_at": (("Anna", "Berta"), (_LONG,), ("anna",)),
     "expires_at": (("anna",), (_LONG,), ("Anna", "Berta")),
@@ -106,6 +108,7 @@ async def test_sorted_pages_contain_every_key_once_in_both_directions(
             f"UPDATE api_key SET expires_at = now() + interval '{expiry} days' WHERE id = "  # noqa: S608
             f"'{ids[name]}'"
         )
+    console.sql(f"UPDATE api_key SET state = 'disabled' WHERE id = '{ids['anna']}'")  # noqa: S608
     for name, age in (("anna", 1), (_LONG, 2)):
         console.sql(
             f"INSERT INTO key_activity VALUES ('{ids[name]}', now() - interval '{age} days')"  # noqa: S608

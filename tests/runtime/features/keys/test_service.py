@@ -402,29 +402,6 @@ async def test_search_finds_the_beginning_of_an_id_and_of_a_token_and_a_tag(
     assert (await console.get("/v1/keys")).json()["total"] is None
 
 
-async def test_key_is_found_by_its_token_of_any_kind(console: Console) -> None:
-    created, imported = await console.create(), "a-token-of-another-system"
-    key_id, imported_id = created["key"]["id"], await console.import_key(imported)
-    revoked = await console.create()
-    await console.post(f"/v1/keys/{revoked['key']['id']}/revoke")
-    for token, found in (
-        (created["token"], key_id),
-        (revoked["token"], revoked["key"]["id"]),
-        (imported, imported_id),
-        (created["token"][:-1] + ("y" if created["token"][-1] == "x" else "x"), None),
-        (f"{imported}x", None),
-        ("", None),
-    ):
-        reply = await console.post("/v1/keys/find", json={"token": token})
-        assert (reply.status_code, reply.json()) == (200, {"id": found})
-    assert imported not in console.log.getvalue().decode()
-    service = await console.create(scopes=["role:service"])
-    denied = await console.post(
-        "/v1/keys/find", json={"token": imported}, headers=console.as_(service["token"])
-    )
-    assert denied.status_code == 403
-
-
 async def test_explanation_lists_every_check_and_is_free(console: Console) -> None:
     key_id = (await console.create(addresses=["192.0.2.0/24"], credits={"remaining": 1}))["key"][
         "id"

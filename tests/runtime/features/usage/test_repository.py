@@ -1,6 +1,7 @@
 """Use of keys in PostgreSQL."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -9,10 +10,17 @@ from typing import Any
 import pytest
 from gatehouse.core.clock import to_datetime
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.usage import service
-from gatehouse.features.usage.models import UsageBatch, UsageRow
+from gatehouse.features.usage import repository, service
+from gatehouse.features.usage.models import Denial, UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
-from gatehouse.features.usage.service import BATCH_ROWS, UsageCounter, UsageFlusher
+from gatehouse.features.usage.schemas import FilterDenials
+from gatehouse.features.usage.service import (
+    BATCH_ROWS,
+    DENIALS_MAX,
+    DENIALS_OF_KIND_MAX,
+    UsageCounter,
+    UsageFlusher,
+)
 from gatehouse.platform.db import statements
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.observability import Observer
@@ -52,6 +60,15 @@ class Counting:
         for _ in range(times):
             self.counter.count(key, core, code)
 
+    def deny(self, code: str = "FORBIDDEN", *, key: str = KEY, number: int = 0) -> None:
+        address, request_id = f"192.0.2.{number % 256}", f"req_{number}"
+        self.counter.deny(Denial(NOON, key, "docs", code, "address", "POST", address, request_id))
+
+    async def denials(self) -> list[Denial]:
+        found, position = await self.repository.denials(FilterDenials(), before=None, size=10_000)
+        assert position is None
+        return found
+
     async def flush(self) -> bool:
         try:
             await self.flusher.flush()
@@ -75,13 +92,13 @@ async def last_used(counting: Counting) -> dict[str, float]:
 
 @pytest.fixture
 def counting(database: Database, module_pool: Pool) -> Counting:
-    tables = "usage_count, usage_batch, key_activity, api_key, key_credit"
+    tables = "usage_count, usage_batch, key_activity, denial, api_key, key_credit"
     database.sql(f"TRUNCATE {tables} CASCADE")
     clock, counter = ManualClock(NOON), UsageCounter(lambda name: name == "docs")
-    repository = UnreliableRepository(module_pool)
+    unreliable = UnreliableRepository(module_pool)
     metrics = Observer("gateway", "error", "test").metrics
-    flusher = UsageFlusher(counter, repository, clock, worker_id="w1", metrics=metrics)
-    return Counting(counter, flusher, repository, clock, module_pool)
+    flusher = UsageFlusher(counter, unreliable, clock, worker_id="w1", metrics=metrics)
+    return Counting(counter, flusher, unreliable, clock, module_pool)
 
 
 async def test_requests_are_counted_by_minute_hour_and_day(counting: Counting) -> None:
@@ -188,13 +205,18 @@ async def test_counts_are_deleted_after_their_retention(
     monkeypatch.setattr(statements, "PRUNE_ROWS", 2)
     for number in range(5):
         counting.use(1, code=f"CODE_{number}")
+        counting.deny(f"CODE_{number}")
     await counting.flush()
     day = 86_400
+    monkeypatch.setattr(repository, "DENIALS_MAX", 3)
+    assert await counting.repository.prune(now=NOON, denials_s=day) == 2
+    assert await counting.repository.prune(now=NOON + day, denials_s=day) == 0
+    assert await counting.repository.prune(now=NOON + day + 1, denials_s=day) == 3
     for width_s, retention_days in ((60, 2), (3600, 90), (day, 3 * 366)):
         [(after_noon, _)] = await counting.total(width_s)
         end = NOON + after_noon + retention_days * day
-        assert await counting.repository.prune(now=end) == 0
-        assert await counting.repository.prune(now=end + 1) == 5
+        assert await counting.repository.prune(now=end, denials_s=day) == 0
+        assert await counting.repository.prune(now=end + 1, denials_s=day) == 5
         assert await counting.total(width_s) == []
 
 
@@ -202,7 +224,11 @@ async def test_use_after_a_purge_is_counted_for_no_key(
     counting: Counting, database: Database
 ) -> None:
     await Rows(counting.pool).add_key(KEY)
+    counting.deny()
+    await counting.flush()
+    database.sql(f"SELECT forget_key_use('{KEY}')")
     counting.use(2)
+    counting.deny(number=1)
     database.sql(
         "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes "  # noqa: S608
         "= '', created_by = '', scopes = '{}', limits = '[]', digest = decode(repeat('00', 32), "
@@ -213,6 +239,7 @@ async def test_use_after_a_purge_is_counted_for_no_key(
         "SELECT key_id, count FROM usage_count WHERE width_s = 60"
     ) == [("", 2)]
     assert await last_used(counting) == {}
+    assert [(each.key_id, each.request_id) for each in await counting.denials()] == [("", "req_1")]
 
 
 def test_purge_reads_the_use_of_the_key(database: Database) -> None:
@@ -256,6 +283,37 @@ async def test_memory_is_bounded_and_every_request_counted(
     assert await counting.total(60) == [(0, 16), (60, 12)]
     others = "SELECT sum(count) FROM usage_count WHERE width_s = 60 AND key_id = ''"
     assert await counting.pool.fetchval(others) == 6 + 12
+
+
+@pytest.mark.bound("usage.service:DENIALS_MAX")
+@pytest.mark.bound("usage.service:DENIALS_OF_KIND_MAX")
+async def test_flood_of_denials_is_sampled_and_every_request_counted(counting: Counting) -> None:
+    """Also after an outage of the database."""
+    counting.repository.unavailable = True
+    expected = Counter[str]()
+    for _ in range(2):
+        for number in range(300):
+            for code, key in (
+                ("FORBIDDEN", KEY),
+                ("RATE_LIMITED", f"{number:012d}"),
+                ("NOT_FOUND", ""),
+            ):
+                counting.deny(code, key=key, number=number)
+                expected[code] += 1
+        assert not await counting.flush()
+    counting.repository.unavailable = False
+    assert await counting.flush()
+    assert await counting.flush()
+    found, counts = await counting.denials(), Counter[str]()
+    for denial in found:
+        counts[denial.code] += denial.count
+    assert counts == expected
+    assert len([denial for denial in found if denial.key_id == KEY]) == 2 * DENIALS_OF_KIND_MAX
+    others = [denial for denial in found if denial.request_id == ""]
+    assert [(each.code, each.key_id, each.address) for each in others] == [
+        ("RATE_LIMITED", "", "")
+    ] * 2
+    assert len(found) == 2 * (DENIALS_MAX + 1)
 
 
 OLD, NEW = "old000000000", "new000000000"

@@ -1,17 +1,23 @@
 """Usage API."""
 
 import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from itertools import combinations
 from typing import Any
 
 import pytest
 from gatehouse.core.clock import rfc3339
-from gatehouse.features.usage.models import UsageBatch, UsageRow
+from gatehouse.core.decision import CHECKS
+from gatehouse.features.usage.models import Denial, UsageBatch, UsageRow
 from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
 
 from tests.runtime.console_client import Console, assert_problem
 
 NOW = time.time()
 MINUTE = int(NOW // 60) * 60
+KEYS = ("", "denied000001", "denied000002")
 
 
 @pytest.fixture
@@ -52,23 +58,44 @@ async def test_usage_is_summed_or_grouped(console: Console, used_key: str, width
 async def test_usage_is_filtered(console: Console, used_key: str) -> None:
     assert (await series(console, key=used_key))["total"] == 7
     assert (await series(console, core="docs", code="RATE_LIMITED"))["total"] == 2
+    assert (await series(console, key=f"{used_key},another00000"))["total"] == 8
+    rows = (UsageRow(used_key, "", "AGENT", MINUTE, 50),)
+    await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, rows))
+    assert (await series(console))["total"] == 8
+    assert (await series(console, code="AGENT"))["total"] == 50
+    assert await keys_with_most_requests(console) == [(used_key, 7), ("another00000", 1)]
+
+
+async def test_usage_is_split_and_filtered_by_owner_and_tag(
+    console: Console, used_key: str
+) -> None:
+    tagged = await console.create_id(owner="billing", tags=["batch", "eu"])
+    rows = (UsageRow(tagged, "docs", "VALID", MINUTE, 3), UsageRow("", "", "NOT_FOUND", MINUTE, 1))
+    await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, rows))
+    for by, counts in (("owner", {"billing": 3, "": 9}), ("tag", {"batch": 3, "eu": 3, "": 9})):
+        split = await series(console, by=by, compare="true")
+        assert {point[by]: point["count"] for point in split["points"]} == counts
+        assert split["total"] == 12
+    for query in ({"owner": "billing"}, {"tag": "eu"}):
+        assert (await series(console, **query))["total"] == 3
     assert (await series(console, until="2020-01-01T00:00:00Z"))["total"] == 0
 
 
-async def test_keys_with_the_most_requests_are_listed(console: Console, used_key: str) -> None:
-    async def keys(**query: str) -> list[tuple[str, int]]:
-        reply = await console.get("/v1/usage/keys", params=query)
-        assert reply.status_code == 200, reply.text
-        return [(item["key"], item["count"]) for item in reply.json()["keys"]]
+async def keys_with_most_requests(console: Console, **query: str) -> list[tuple[str, int]]:
+    reply = await console.get("/v1/usage/keys", params=query)
+    assert reply.status_code == 200, reply.text
+    return [(item["key"], item["count"]) for item in reply.json()["keys"]]
 
+
+async def test_keys_with_the_most_requests_are_listed(console: Console, used_key: str) -> None:
+    keys = partial(keys_with_most_requests, console)
     assert await keys() == [(used_key, 7), ("another00000", 1)]
     assert await keys(limit="1") == [(used_key, 7)]
-    assert await keys(result="denied") == [(used_key, 2)]
     assert await keys(until="2020-01-01T00:00:00Z") == []
     # A request without a key is not counted.
     rows = (UsageRow("", "", "NOT_FOUND", MINUTE, 50),)
     await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, rows))
-    assert await keys(result="denied") == [(used_key, 2)]
+    assert await keys() == [(used_key, 7), ("another00000", 1)]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +154,6 @@ async def test_keys_near_their_limits_are_listed(console: Console, used_key: str
     [
         ({"since": "2030-01-01T00:00:00Z", "until": "2030-01-01T00:00:00Z"}, "query.since"),
         ({"since": "2030-01-01T00:00:00Z", "until": "2030-02-02T00:00:00Z"}, "query.since"),
-        ({"result": "valid"}, "query.result"),
         ({"limit": "101"}, "query.limit"),
     ],
 )
@@ -139,6 +165,60 @@ async def test_invalid_list_of_keys_is_rejected(
         400,
         [location],
     )
+
+
+DENIED = [
+    Denial(
+        NOW - number * 1800,
+        KEYS[number % 3],
+        ("docs", "")[number % 2],
+        ("FORBIDDEN", "RATE_LIMITED", "unauthorized")[number % 3],
+        CHECKS[number % 4],
+        "",
+        f"192.0.2.{number % 5}",
+        f"req_{number:026}",
+        1 + number % 7,
+    )
+    for number in range(120)
+]
+#: A filter, and whether a denial matches it.
+FILTERS: dict[str, tuple[str, Callable[[Denial], bool]]] = {
+    "key": (KEYS[1], lambda denial: denial.key_id == KEYS[1]),
+    "core": ("docs", lambda denial: denial.core == "docs"),
+    "check": (CHECKS[2], lambda denial: denial.failed_check == CHECKS[2]),
+    "code": ("RATE_LIMITED", lambda denial: denial.code == "RATE_LIMITED"),
+    "address": ("192.0.2.4", lambda denial: denial.address == "192.0.2.4"),
+    "request_id": (f"req_{19:026}", lambda denial: denial.request_id == f"req_{19:026}"),
+    "since": (rfc3339(NOW - 100_000), lambda denial: denial.denied_at >= NOW - 100_000),
+    "until": (rfc3339(NOW - 9_000), lambda denial: denial.denied_at < NOW - 9_000),
+}
+
+
+async def test_totals_of_denials_equal_the_listed_denials(console: Console) -> None:
+    console.sql("TRUNCATE denial, usage_batch")
+    repository = UsageRepository(console.pool)
+    await repository.add(UsageBatch("w", 1, NOW, (), tuple(DENIED)))
+    for names in (*combinations(FILTERS, 0), *combinations(FILTERS, 1), *combinations(FILTERS, 2)):
+        query = {name: FILTERS[name][0] for name in names}
+        expected = [each for each in DENIED if all(FILTERS[name][1](each) for name in names)]
+        listed, cursor, limit = list[Any](), dict[str, str](), str(len(expected) // 2 + 1)
+        while True:
+            page = await console.get("/v1/denials", params={**query, **cursor, "limit": limit})
+            assert page.status_code == 200, page.text
+            listed += page.json()["denials"]
+            if (next_cursor := page.json()["next_cursor"]) is None:
+                break
+            cursor = {"cursor": next_cursor}
+        assert [each["request_id"] for each in listed] == [each.request_id for each in expected]
+        reply = await console.get("/v1/denials", params={**query, "totals": "true", "limit": "1"})
+        totals = reply.json()["totals"]
+        assert totals["total"] == sum(each["count"] for each in listed)
+        for name in ("check", "key"):
+            counts = Counter[str]()
+            for each in listed:
+                counts[each[name]] += each["count"]
+            del counts[""]
+            assert {each[name]: each["count"] for each in totals[f"{name}s"]} == counts
 
 
 @pytest.mark.bound("usage.repository:POINTS_MAX")
@@ -166,7 +246,7 @@ async def test_number_of_points_is_bounded(console: Console, used_key: str) -> N
     ("query", "location", "message"),
     [
         ({"width": "week"}, "query.width", "is not one of the allowed values"),
-        ({"by": "owner"}, "query.by", "must be a string matching regex"),
+        ({"by": "state"}, "query.by", "must be a string matching regex"),
         ({"since": "2031-01-01T00:00:00Z"}, "query.since", "is not before `until`"),
         (
             {"width": "minute", "since": "2020-01-01T00:00:00Z"},

@@ -85,6 +85,7 @@ async def test_pages_of_many_keys_are_bounded(
         await expiring_keys_are_listed(page, soon)
         await navigate(page, "/keys")
         await expect(page.get_by_role("link", name="key 00050")).to_be_visible()
+        await rows_are_visible(page)
         await pages_and_filters_are_bounded(page)
         await navigate(page, "/keys")
         await search_and_order_are_part_of_the_url(page)
@@ -106,6 +107,25 @@ async def expiring_keys_are_listed(page: Page, total: str) -> None:
     assert (await names(page))[:7] == [f"key 0{number}" for number in range(9007, 9000, -1)]
 
 
+async def rows_are_visible(page: Page) -> None:
+    """On the screen of a laptop and of a phone, without scrolling. A long name changes no row."""
+    await page.locator("tbody th a").first.evaluate(
+        "link => (link.textContent = 'name '.repeat(20))"
+    )
+    for width, height, rows in ((1280, 800, 14), (375, 667, 1)):
+        await page.set_viewport_size({"width": width, "height": height})
+        bottom = (
+            await page.locator("tbody tr")
+            .nth(rows - 1)
+            .evaluate("row => row.getBoundingClientRect().bottom")
+        )
+        assert bottom <= height
+        assert await page.evaluate("document.documentElement.scrollWidth") == width
+    await page.set_viewport_size({"width": 1280, "height": 800})
+    await page.reload()
+    await expect(page.get_by_role("link", name="key 00050")).to_be_visible()
+
+
 async def pages_and_filters_are_bounded(page: Page) -> None:
     assert await names(page) == [f"key {number:05}" for number in range(1, PAGE_ROWS + 1)]
     for number in range(1, 5):
@@ -117,8 +137,13 @@ async def pages_and_filters_are_bounded(page: Page) -> None:
         assert [request.partition("?")[0] for request in sent] == ["/v1/keys"]
         assert len(await names(page)) == PAGE_ROWS
         assert await elements(page) < ELEMENTS_MAX
+    for number in (3, 2):
+        await page.get_by_role("link", name="Previous page").click()
+        first = page.get_by_role("link", name=f"key {number * PAGE_ROWS + 1:05}")
+        await expect(first).to_be_visible()
     await page.go_back()
     await expect(page.get_by_role("link", name=f"key {3 * PAGE_ROWS + 1:05}")).to_be_visible()
+    await shows(page, "Keys: 500+")
 
     async with counted(page) as sent:
         await page.get_by_label("Owner").press_sequentially("team 7")
@@ -126,7 +151,7 @@ async def pages_and_filters_are_bounded(page: Page) -> None:
         await page.get_by_label("Owner").press("Enter")
         await expect(page.get_by_role("link", name="key 00007")).to_be_visible()
     assert [parse_qs(urlsplit(request).query) for request in sent] == [
-        {"owner": ["team 7"], "sort": ["-created_at"]}
+        {"owner": ["team 7"], "sort": ["-created_at"], "total": ["true"]}
     ]
     async with counted(page) as sent:
         await page.get_by_role("link", name="Next page").click()
@@ -151,7 +176,7 @@ async def search_and_order_are_part_of_the_url(page: Page) -> None:
         await page.keyboard.press("Enter")
         await expect(page.locator("tbody tr")).to_have_count(10)
     assert [parse_qs(urlsplit(request).query) for request in sent] == [
-        {"search": ["KEY 0999"], "sort": ["-created_at"]}
+        {"search": ["KEY 0999"], "sort": ["-created_at"], "total": ["true"]}
     ]
     async with counted(page) as sent:
         await page.get_by_role("button", name="Expires").press("Enter")

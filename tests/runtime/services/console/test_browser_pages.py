@@ -1,12 +1,15 @@
 """Every page."""
 
 import json
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from gatehouse.commands.cli import retrieval_links
 from gatehouse.services.console.web import FOLDER
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
+from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import Console
 from tests.runtime.core_records import register
 from tests.runtime.services.console.test_browser_screens import console
@@ -14,7 +17,9 @@ from tests.runtime.services.console.web_pages import (
     MARKS,
     PAGES,
     loads_nothing,
+    navigate,
     page_of,
+    shows_heading,
     sign_in,
     violations,
     violations_in_both_themes,
@@ -23,7 +28,6 @@ from tests.runtime.services.console.web_pages import (
 __all__ = ["console"]
 
 pytestmark = MARKS
-FIRST_LOAD_BYTES_MAX, FIRST_LOAD_REQUESTS_MAX = 75 * 1024, 8
 SHIFT_MAX = 0.1
 #: Rule of WCAG 2.2, success criterion 2.5.8 (24 by 24 CSS pixels, or enough space).
 _TARGET_SIZE = {"runOnly": ["target-size"], "resultTypes": ["violations"]}
@@ -55,6 +59,15 @@ _WITHOUT_FOCUS_RING = """() => [...document.querySelectorAll(
   .map((element) => element.outerHTML.slice(0, 200))"""
 
 
+DENIALS = (
+    "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, request_id, "
+    "count) SELECT now() - (number - 0.5) * interval '1 hour', "
+    "(ARRAY['{key}', ''])[number % 2 + 1], 'docs', 'FORBIDDEN', "
+    "(ARRAY['address', 'scopes', 'token'])[number % 3 + 1], '', '192.0.2.7', 'req_' || number, "
+    "number FROM generate_series(1, 40) AS number"
+)
+
+
 async def create_data(console: Console) -> dict[str, str]:
     key = await console.create(
         name="nightly export", owner="billing", tags=["nightly"], notes="a note", ttl_s=86_400
@@ -71,6 +84,7 @@ async def create_data(console: Console) -> dict[str, str]:
     ):
         values = f"3600, '{key_id}', date_trunc('hour', now()), '{core}', '{code}', {count}"
         console.sql(f"INSERT INTO usage_count VALUES ({values})")  # noqa: S608
+    console.sql(DENIALS.format(key=key_id))
     link = retrieval_links.parameters(retrieval_links.create())
     body = {"purpose": "a certificate", "retrieval_link": link}
     request = await console.post("/v1/secret-requests", json=body)
@@ -144,6 +158,54 @@ async def test_every_page_in_every_size_and_with_every_display_setting(
     different = {name: title for name, title in titles.items() if name not in {"keys-none"}}
     assert len(set(different.values())) >= len(different) - 2, different
     assert tables > 5
+
+
+async def test_panel_of_denied_requests_equals_its_lists(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    console.sql("TRUNCATE denial; " + DENIALS.format(key=await console.create_id()))
+    async with page_of(browser, origin) as page:
+        await sign_in(page)
+        panel = page.locator("section", has=page.get_by_role("heading", name="Denied requests"))
+        total = (await panel.get_by_text("All ").first.inner_text()).removeprefix("All ")
+        rows = [text.split("\n") for text in await panel.locator("li").all_inner_texts()]
+        counts = {text: int(number) for text, number in ((f"All {total}", total), *rows)}
+        assert (len(rows), sum(counts.values())) == (3, 2 * int(total))
+        for text, count in counts.items():
+            await panel.get_by_role("link", name=text, exact=True).click()
+            await shows_heading(page, f"Denied requests: {count}")
+            numbers = await page.locator("tbody td:last-child").all_inner_texts()
+            assert sum(map(int, numbers)) == count
+            await page.go_back()
+
+
+async def test_usage_is_shown_by_outcome_in_the_list_and_for_any_time_range(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    clock = console.clock
+    assert isinstance(clock, ManualClock)
+    clock.advance(time.time() - clock.now())  # that of the browser
+    key_id = await console.create_id(name="nightly export")
+    usage = (("VALID", 1, 7), ("RATE_LIMITED", 1, 3), ("FORBIDDEN", 2, 2), ("VALID", 100, 40))
+    for code, hours, count in (*usage, ("AGENT", 1, 50)):
+        at = f"date_trunc('hour', now() - interval '{hours} hours')"
+        values = f"3600, '{key_id}', {at}, 'docs', '{code}', {count}"
+        console.sql(f"INSERT INTO usage_count VALUES ({values})")  # noqa: S608
+    console.sql(f"INSERT INTO key_activity VALUES ('{key_id}', now())")  # noqa: S608
+    since = datetime.fromtimestamp(clock.now() - 5 * 86_400, UTC).strftime("%Y-%m-%dT%H:%M")
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/keys?search=nightly")
+        bars = page.get_by_role("img", name="Last 36 hours: 12 requests, of which 5 were denied")
+        await expect(bars).to_have_count(1)
+        for query, legend in (
+            ("", ["Valid 7", "Limit exceeded 3", "Denied 2"]),
+            (f"&since={since}", ["Valid 47", "Limit exceeded 3", "Denied 2"]),
+            ("&code=AGENT", ["Valid 50"]),
+        ):
+            await navigate(page, f"/usage?key={key_id}{query}")
+            items = page.locator("figure li")
+            shown = [text.strip() for text in await items.all_inner_texts()]
+            assert shown == [*legend, "Unit: Requests"]
 
 
 async def _problems_of_the_load(page: Page) -> list[str]:

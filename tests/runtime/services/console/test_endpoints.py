@@ -168,6 +168,7 @@ QUERIES = {
     "list_keys": f"limit={PAGE_SIZE_MAX}&sort=name&total=true",
     "read_usage": "width=minute&by=key,core,code&compare=true&since={since}&until={until}",
     "list_key_usage": "limit=100&since={since}&until={until}",
+    "list_denials": f"limit={PAGE_SIZE_MAX}&totals=true",
     "list_limit_use": "limit=100&percent=0",
     "search_logs": f"limit=100&search={'x' * 60}&request_id={'r' * 64}&key={'k' * 64}",
     **dict.fromkeys(("list_sessions", "end_sessions"), "everybody=true"),

@@ -36,6 +36,7 @@ PAGES = {
     "key-missing": "/keys/000000000000",
     "cores": "/cores",
     "usage": "/usage",
+    "denials": "/denials",
     "secrets": "/secrets",
     "secret-new": "/secrets/new",
     "secret": "/secrets/{secret}",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.core.test_forwarding import RESERVED_REQUEST_NAMES
+from tests.runtime.core.http.test_forwarding import RESERVED_REQUEST_NAMES
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key
 
 #: Of the connection to the gateway.

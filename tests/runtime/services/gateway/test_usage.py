@@ -22,7 +22,7 @@ async def until_written(gateway: Gateway, key_id: str, count: int) -> None:
 
 
 async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any) -> None:
-    await gateway.register(core.url, "counted")
+    agent, _ = await gateway.register(core.url, "counted")
     key = await gateway.create_key(limits=[limit(4)])
     header = key.header
     await gateway.verify(key.token)
@@ -41,11 +41,69 @@ async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any
         ("counted", "VALID"): 2,
         ("counted", "RATE_LIMITED"): 1,
     }
-    used = await gateway.pool.fetchval(
-        "SELECT last_used_at > now() - interval '1 minute' FROM key_activity WHERE key_id = $1",
-        key.id,
+    assert (
+        await gateway.pool.fetchval("SELECT code FROM usage_count WHERE key_id = $1", agent.id)
+        == "AGENT"
     )
-    assert used
+    used = await gateway.pool.fetchval(
+        "SELECT count(*) FROM key_activity WHERE last_used_at > now() - interval '1 minute' "
+        "AND key_id = ANY ($1)",
+        [key.id, agent.id],
+    )
+    assert used == 2
+
+
+async def test_every_denied_request_is_recorded_with_its_check(gateway: Gateway, core: Any) -> None:
+    """Of any state of a key, and without a known key. tests/runtime/core/test_decision.py has the
+    other checks."""
+    await gateway.register(core.url, "denied")
+    created = gateway.create_key
+    limited = await created(limits=[limit(1)])
+    network, method, scope = (
+        await created(addresses=["198.51.100.0/24"]),
+        await created(methods=["GET"]),
+        await created(scopes=["none"]),
+    )
+    revoked, unknown = await created(), limited.token[:-1] + "?"
+    await gateway.revoke(revoked)
+    await gateway.get("/cores/denied/x", limited.header)
+    path, verify = "/cores/denied/x", "/v1/keys/verify?scope=orders:read"
+    cases = [
+        ("GET", path, (limited.header,), "RATE_LIMITED", "limit", "requests", limited.id),
+        ("GET", path, (network.bearer,), "FORBIDDEN", "address", "", network.id),
+        ("DELETE", path, (method.bearer,), "FORBIDDEN", "method", "DELETE", method.id),
+        ("GET", path, (scope.bearer,), *_SCOPES, "cores:read", scope.id),
+        ("GET", verify, (scope.bearer,), *_SCOPES, "orders:read", scope.id),
+        ("GET", path, (revoked.bearer,), "REVOKED", "not revoked or deleted", "", revoked.id),
+        ("GET", path, (f"X-API-Key: {unknown}",), "NOT_FOUND", "token", "", ""),
+        ("GET", path, (), "unauthorized", "credential", "", ""),
+        ("GET", path, (limited.header,) * 2, "bad_request", "request", "", ""),
+        ("GET", "/cores/made-up/x", (network.bearer,), "FORBIDDEN", "address", "", network.id),
+    ]
+    expected = {}
+    for verb, target, headers, code, check, detail, key_id in cases:
+        reply = await gateway.request(verb, target, *headers)
+        assert reply.status in (400, 401, 403, 429), (target, reply.body)
+        name = "denied" if target == path else ""
+        denied = key_id, name, code, check, detail, "127.0.0.1", 1
+        expected[reply.header("x-request-id")] = denied
+    async with asyncio.timeout(60):
+        while len(rows := await _denials(gateway, list(expected))) < len(expected):
+            await asyncio.sleep(0.02)
+    assert rows == expected
+    assert len(rows) == len(cases)
+
+
+_SCOPES = "INSUFFICIENT_PERMISSIONS", "scopes"
+
+
+async def _denials(gateway: Gateway, request_ids: list[Any]) -> dict[Any, tuple[Any, ...]]:
+    rows = await gateway.pool.fetch(
+        "SELECT request_id, key_id, core, code, failed_check, detail, address, count FROM denial "
+        "WHERE request_id = ANY ($1)",
+        request_ids,
+    )
+    return {request_id: tuple(rest) for request_id, *rest in rows}
 
 
 async def test_stopped_gateway_loses_no_count(gateway: Gateway, another: Any) -> None:

@@ -11,8 +11,8 @@ from gatehouse_policies.analysis.iam.grammar import DocumentError
 from gatehouse_policies.analysis.type_tokens import by_token
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.fake_outputs import fake_result
-from gatehouse_policies.program.policy_documents import policy_document
+from gatehouse_policies.program.outputs.fake_outputs import fake_result
+from gatehouse_policies.program.outputs.policy_documents import policy_document
 
 
 def invoke(token: str, args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from gatehouse_policies.engine.environment import of_stack
 from gatehouse_policies.errors import CheckError
+from gatehouse_policies.program.files.yaml_file import read_mapping, read_stack_file
 from gatehouse_policies.program.types import UNKNOWN
-from gatehouse_policies.program.yaml_file import read_mapping, read_stack_file
 
 
 @dataclass(frozen=True)

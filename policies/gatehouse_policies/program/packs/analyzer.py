@@ -1,5 +1,5 @@
-"""Runs policy packs like the Pulumi engine: each pack in a separate process, called through the
-Analyzer protocol (gRPC).
+"""Runs policy packs like the Pulumi engine: each pack in a separate process, called with the
+messages of the Analyzer protocol (pack_server.py).
 """
 
 import json
@@ -16,35 +16,22 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import grpc
 import yaml
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import analyzer_pb2 as proto
-from pulumi.runtime.proto import analyzer_pb2_grpc
 
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.environment import VARIABLE
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program import child_process, policy_config
-from gatehouse_policies.program.messages import Messages
-from gatehouse_policies.program.policy_config import RuleConfigs
-from gatehouse_policies.program.project import Project
+from gatehouse_policies.program import child_process
+from gatehouse_policies.program.files.project import Project
+from gatehouse_policies.program.packs import policy_config
+from gatehouse_policies.program.packs.messages import Messages
+from gatehouse_policies.program.packs.policy_config import RuleConfigs
 
-_START_S = 60.0
-_CALL_S = 120.0
-_EXIT_S = 5.0
-_POLL_S = 0.02
-_PORT_BYTES_MAX = 1000
-# The pack only parses the address of the engine (pulumi/policy/__main__.py).
-_ENGINE_ADDRESS = "127.0.0.1:0"
-# The limit of the engine (sdk/go/common/util/rpcutil); the default of gRPC is 4 MB.
-_MESSAGE_BYTES_MAX = 400 * 1024 * 1024
-# gRPC has several threads. With a heap for each thread, glibc would keep the memory of the largest
-# request in each heap.
-_ALLOCATOR = {"MALLOC_ARENA_MAX": "1"}
-_RAISED = "Exception calling application: "  # prefix that gRPC adds to an exception of a servicer
+_SERVER = str(Path(__file__).with_name("pack_server.py"))
 _ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit)\b")
 
 
@@ -84,19 +71,17 @@ class Pack:
         self._changes = (_levels(folder, environment), changes)
         self._selects = selects
         self._project = project
-        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
-        self._channel: grpc.Channel | None = None
-        self._stub: Any = None
+        self._is_ready = False
         self.levels: dict[str, str] = {}
         self.seconds = 0.0  # time of all calls of `analyze`, without the start of the pack
         self._child = child_process.start(
             f"policy pack {folder.name}",
-            # As in the Python language host (pulumi-language-python/main.go, RunPlugin).
-            [_python(folder), "-u", "-m", "pulumi.policy", _ENGINE_ADDRESS, str(folder)],
+            [_python(folder), "-uP", _SERVER, str(folder)],
             cwd=folder,
-            env={**_ALLOCATOR, **os.environ, **variables, **_environment(project, environment)},
-            stdout=self._output,
+            env={**os.environ, **variables, **_environment(project, environment)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=self._errors,
         )
 
@@ -105,17 +90,9 @@ class Pack:
         return self._child.pid
 
     def connect(self) -> None:
-        """Wait for the port of the pack and configure it. Raises CheckError if the pack does not
-        start.
-        """
-        if self._stub is not None:
+        """Configure the pack. Raises CheckError if it does not start."""
+        if self._is_ready:
             return
-        port = self._read_port()
-        limits = [
-            (f"grpc.max_{way}_message_length", _MESSAGE_BYTES_MAX) for way in ("receive", "send")
-        ]
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=limits)
-        self._stub = analyzer_pb2_grpc.AnalyzerStub(self._channel)
         stack = proto.AnalyzerStackConfigureRequest(
             stack=self._project.stack,
             project=self._project.name,
@@ -123,14 +100,16 @@ class Pack:
             dry_run=True,
             config=self._project.config,
         )
-        self._call("ConfigureStack", stack, optional=True)
-        info = self._call("GetAnalyzerInfo", empty_pb2.Empty())
+        self._call("ConfigureStack", [stack.SerializeToString()], optional=True)
+        (answer,) = self._call("GetAnalyzerInfo", [empty_pb2.Empty().SerializeToString()])
+        info = proto.AnalyzerInfo.FromString(answer)
         self.title = str(info.name)
         config = policy_config.configuration(info, *self._changes, selects=self._selects)
         self.levels = {
             name: policy_config.level_name(row.enforcementLevel) for name, row in config.items()
         }
-        self._call("Configure", proto.ConfigureAnalyzerRequest(policyConfig=config))
+        configured = proto.ConfigureAnalyzerRequest(policyConfig=config)
+        self._call("Configure", [configured.SerializeToString()])
 
     def analyze(self, messages: Messages) -> list[Diagnostic]:
         """Call Analyze with the inputs of each resource, then AnalyzeStack with all outputs."""
@@ -141,61 +120,62 @@ class Pack:
         return diagnostics
 
     def _analyze(self, messages: Messages) -> list[Diagnostic]:
-        diagnostics = []
-        for request in messages.requests:
-            response = self._call("Analyze", request)
-            diagnostics += [_diagnostic(row, request.urn) for row in response.diagnostics]
-        response = self._call("AnalyzeStack", messages.stack, optional=True)
+        urns = messages.managed_urns
+        answers = self._call("Analyze", messages.requests, urns)
+        diagnostics = [
+            _diagnostic(row, urn)
+            for urn, answer in zip(urns, answers, strict=True)
+            for row in proto.AnalyzeResponse.FromString(answer).diagnostics
+        ]
+        (answer,) = self._call("AnalyzeStack", [messages.stack])
         known = messages.urns
-        rows = response.diagnostics if response else ()
         return diagnostics + [
-            _diagnostic(row, row.urn if row.urn in known else messages.root) for row in rows
+            _diagnostic(row, row.urn if row.urn in known else messages.root)
+            for row in proto.AnalyzeResponse.FromString(answer).diagnostics
         ]
 
     def stop(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
+        for pipe in (self._child.process.stdin, self._child.process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
         self._child.stop(signal.SIGTERM, timeout_s=2.0)
-        self._output.close()
         self._errors.close()
 
-    def _read_port(self) -> int:
-        deadline = time.monotonic() + _START_S
-        while b"\n" not in (output := os.pread(self._output.fileno(), _PORT_BYTES_MAX, 0)):
-            if self._child.process.poll() is not None:
-                raise CheckError(f"Policy pack {self.name} did not start: {self._last_error()}")
-            if time.monotonic() > deadline:
-                raise CheckError(
-                    f"Policy pack {self.name} reported no port within {_START_S:.0f} s."
-                )
-            time.sleep(_POLL_S)
-        line = output.partition(b"\n")[0].decode(errors="replace").strip()
-        if not line.isdigit():
-            instead = f"Policy pack {self.name} printed {line[:80]!r} instead of its port."
-            raise CheckError(f"{instead} Remove print calls that run before PolicyPack(...).")
-        return int(line)
+    def _call(
+        self,
+        method: str,
+        requests: Sequence[bytes],
+        urns: Sequence[str] = (),
+        *,
+        optional: bool = False,
+    ) -> list[bytes]:
+        """Call a method with one message after another. Returns nothing if the pack's SDK lacks an
+        `optional` method. Raises CheckError if a call fails.
 
-    def _call(self, method: str, request: Any, *, optional: bool = False) -> Any:
-        """Call a method. Returns None if the pack's SDK lacks an `optional` method. Raises
-        CheckError if the call fails.
+        urns: the resource of each request.
         """
+        calls, answers = self._child.process.stdin, self._child.process.stdout
+        assert calls is not None and answers is not None  # noqa: PT018, S101  set by PIPE
         try:
-            return getattr(self._stub, method)(request, timeout=_CALL_S)
-        except grpc.RpcError as problem:
-            code, details = problem.code(), str(problem.details() or "")
-            if optional and code == grpc.StatusCode.UNIMPLEMENTED:
-                return None
-            resource = f" for {request.urn}" if getattr(request, "urn", "") else ""
-            raised = details.removeprefix(_RAISED)
-            if raised == details:
-                # The connection is lost before the exit status of the process is available.
-                with suppress(subprocess.TimeoutExpired):
-                    self._child.process.wait(_EXIT_S)
-            exited = self._child.process.poll() is not None
-            reason = f"the process exited: {self._last_error()}" if exited else raised
-            raise CheckError(
-                f"Policy pack {self.name} failed in {method}{resource}: {reason}"
-            ) from problem
+            calls.write(json.dumps([method, list(map(len, requests))]).encode() + b"\n")
+            calls.writelines(requests)
+            calls.flush()
+            answer = json.loads(answers.readline())
+        except (OSError, ValueError):
+            error = self._last_error()
+            failure = (
+                f"failed in {method}: the process exited" if self._is_ready else "did not start"
+            )
+            raise CheckError(f"Policy pack {self.name} {failure}: {error}") from None
+        self._is_ready = True
+        if answer.get("unimplemented") and optional:
+            return []
+        if "sizes" not in answer:
+            resource = f" for {urns[answer['request']]}" if urns else ""
+            error = answer.get("error", "the SDK of the pack has no such method")
+            raise CheckError(f"Policy pack {self.name} failed in {method}{resource}: {error}")
+        return [answers.read(size) for size in answer["sizes"]]
 
     def _last_error(self) -> str:
         """The line of standard error that contains the exception; otherwise the last line."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program.project import Project
+from gatehouse_policies.program.files.project import Project
 from gatehouse_policies.program.types import UNKNOWN, Deployment, Registration, Resource
 from gatehouse_policies.program.values import ARCHIVE, ASSET, RESOURCE, SECRET, SIGNATURE
 

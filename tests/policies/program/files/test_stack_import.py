@@ -8,7 +8,9 @@ import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program import messages, stack_import, values
+from gatehouse_policies.program import values
+from gatehouse_policies.program.files import stack_import
+from gatehouse_policies.program.packs import messages
 from gatehouse_policies.program.types import UNKNOWN
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,10 +182,10 @@ def test_any_resource_is_read_or_rejected(
     file = exported(tmp_path_factory.getbasetemp(), {**bucket(), **row})
     error = ""
     try:
-        resources = messages.Messages.of(stack_import.read(file)[1]).stack.resources
+        stack = messages.Messages.of(stack_import.read(file)[1]).stack
     except CheckError as problem:
         error = problem.message
-    assert error.startswith(str(file)) if error else resources
+    assert error.startswith(str(file)) if error else stack
 
 
 def test_stack_with_another_name_has_the_levels_of_prod(

@@ -19,7 +19,7 @@ _FACTS = ("urn", "type", "name", "custom", "parent", "external", "remote", "sour
 
 @dataclass(frozen=True)
 class Messages:
-    """The messages of one deployment, encoded once for all packs.
+    """The messages of one deployment, encoded once for all packs. The check does not decode them.
 
     root: URN of the stack.
     registrations: the resources. Read from a file, they have no inputs and options.
@@ -33,8 +33,8 @@ class Messages:
     stack_name: str
     root: str
     registrations: tuple[Registration, ...]
-    requests: tuple[proto.AnalyzeRequest, ...]
-    stack: proto.AnalyzeStackRequest
+    requests: tuple[bytes, ...]
+    stack: bytes
     unevaluated: tuple[str, ...] = ()
 
     @classmethod
@@ -48,11 +48,13 @@ class Messages:
             deployment.stack_urn,
             tuple(resource.registration for resource in deployment.resources),
             tuple(
-                encoder.analyze_request(resource.registration)
+                encoder.analyze_request(resource.registration).SerializeToString()
                 for resource in resources
                 if not resource.registration.external
             ),
-            proto.AnalyzeStackRequest(resources=map(encoder.stack_resource, resources)),
+            proto.AnalyzeStackRequest(
+                resources=map(encoder.stack_resource, resources)
+            ).SerializeToString(),
             tuple(_unevaluated(deployment)),
         )
 
@@ -60,14 +62,19 @@ class Messages:
     def urns(self) -> set[str]:
         return {self.root, *(registration.urn for registration in self.registrations)}
 
+    @property
+    def managed_urns(self) -> list[str]:
+        """The URN of each of `requests`."""
+        managed = (item.urn for item in self.registrations if not item.external)
+        return [self.root, *managed]
+
     def write(self, file: Path) -> None:
         """Write the messages for `read` in another process."""
         names = {"project": self.project, "stack_name": self.stack_name, "root": self.root}
         facts = [{name: getattr(item, name) for name in _FACTS} for item in self.registrations]
         header = json.dumps([names, facts, self.unevaluated, len(self.requests)]).encode()
-        messages = (message.SerializeToString() for message in (*self.requests, self.stack))
         with file.open("wb") as out:
-            for part in (header, *messages):
+            for part in (header, *self.requests, self.stack):
                 out.write(len(part).to_bytes(8, "big") + part)
 
     @classmethod
@@ -79,8 +86,8 @@ class Messages:
 
             names, facts, unevaluated, count = json.loads(part())
             registrations = tuple(Registration(**item, inputs={}) for item in facts)
-            requests = tuple(proto.AnalyzeRequest.FromString(part()) for _ in range(count))
-            stack = proto.AnalyzeStackRequest.FromString(part())
+            requests = tuple(part() for _ in range(count))
+            stack = part()
         return cls(
             **names,
             registrations=registrations,

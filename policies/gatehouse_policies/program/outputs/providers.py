@@ -9,8 +9,8 @@ from typing import Any
 
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.aws_location import AwsLocation, from_json
-from gatehouse_policies.program.fake_outputs import fake_outputs
-from gatehouse_policies.program.invokes import invoke_or_fake
+from gatehouse_policies.program.outputs.fake_outputs import fake_outputs
+from gatehouse_policies.program.outputs.invokes import invoke_or_fake
 from gatehouse_policies.program.schema import Schema, schema
 from gatehouse_policies.program.types import ACCOUNT, UNKNOWN, Registration
 

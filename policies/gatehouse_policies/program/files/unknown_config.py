@@ -17,7 +17,7 @@ import pulumi
 from pulumi.runtime.config import get_config
 
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program.project import Project
+from gatehouse_policies.program.files.project import Project
 from gatehouse_policies.program.types import UNKNOWN
 
 _TYPES = {

@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from gatehouse_policies.analysis.type_tokens import aws, by_token
-from gatehouse_policies.program import arn_formats
 from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.invented import (
+from gatehouse_policies.program.outputs import arn_formats
+from gatehouse_policies.program.outputs.invented import (
     ACCOUNT,
     ADDRESS,
     ADDRESS_V6,

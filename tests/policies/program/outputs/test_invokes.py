@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from gatehouse_policies.analysis.iam.grammar import parse
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program import invented
 from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.invokes import invoke, invoke_or_fake
-from gatehouse_policies.program.policy_documents import policy_document
+from gatehouse_policies.program.outputs import invented
+from gatehouse_policies.program.outputs.invokes import invoke, invoke_or_fake
+from gatehouse_policies.program.outputs.policy_documents import policy_document
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,8 +9,8 @@ from typing import Any
 import pulumi_aws
 import pytest
 from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.fake_outputs import fake_outputs
-from gatehouse_policies.program.invented import MARKER
+from gatehouse_policies.program.outputs.fake_outputs import fake_outputs
+from gatehouse_policies.program.outputs.invented import MARKER
 from gatehouse_policies.program.schema import schema
 from gatehouse_policies.program.types import UNKNOWN, Registration
 

@@ -1,0 +1,198 @@
+"""Recognizes what a user has pasted, and finds it: a token in any form, an ID, or a part of a name.
+
+The text is in the body of the request, because it can be a secret. The response says whether it can
+be part of an address.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.keys import Key, KeyId
+from gatehouse.core.roles import AUDITORS, READERS
+from gatehouse.core.tokens.imported_tokens import ImportedKeyIds, is_token
+from gatehouse.core.tokens.token import id_start, is_marked
+from gatehouse.features.audit.repository import AuditRepository
+from gatehouse.features.audit.schemas import SearchAudit
+from gatehouse.features.cores.repository import CoreRepository
+from gatehouse.features.keys.possession import finder_of
+from gatehouse.features.keys.schemas import KeyFilter
+from gatehouse.features.keys.service import KeyService
+from gatehouse.features.operations.schemas import Found, LookUp, Recognized
+from gatehouse.features.secrets.service import SecretService
+from gatehouse.features.usage.repository import UsageRepository
+from gatehouse.features.usage.schemas import FilterDenials
+from gatehouse.platform.web.endpoint import Endpoint
+from gatehouse.platform.web.request import Caller, Request
+
+#: Maximum number of results of a kind, of words that can be tokens, and of characters of a name.
+RESULTS_MAX, WORDS_MAX, NAME_CHARS_MAX = 5, 40, 100
+
+#: The parts of names, tags and e-mail addresses are shorter. Longer ones can be secrets.
+PART_CHARS_MAX = 24
+
+#: The ID in the token of a key, also if the end of the token is missing.
+_TOKEN = re.compile(r"_(?:live|test)_([0-9A-Za-z]{12})([0-9A-Za-z]*)")
+#: The bootstrap token, and the secret part of a link.
+_OTHER_SECRET = re.compile(r"_admin_[0-9A-Za-z]{20}|(?:#|%23)(?:sign-in=)?[0-9A-Za-z]{20}")
+_REQUEST_ID = re.compile(r"(?<![0-9A-Za-z])req_[0-9a-f]{26}(?![0-9A-Za-z])")
+#: The IDs of a key, of a secret, and of a secret with a link.
+_ID = re.compile(
+    r"(?:(?<![0-9A-Za-z_])(?:[0-9A-Za-z]{12}|[0-9A-Za-z]{22})|(?<=/s/)[0-9A-Za-z]{28})"
+    r"(?![0-9A-Za-z])"
+)
+_BEGIN = re.compile(r"(?:[\w-]{1,40}:\s*)?(?:(?:bearer|basic)\s+)?", re.IGNORECASE)
+_QUOTES, _ENDS = re.compile(r"[\s\"'`\\]+"), " \t\r\n\"'`,;"
+
+
+class Pasted(msgspec.Struct, frozen=True):
+    """Parts of a text. words: they can be tokens of imported keys. is_secret: an address must not
+    contain the text.
+    """
+
+    key_ids: list[str]
+    secret_ids: list[str]
+    request_ids: list[str]
+    words: list[str]
+    is_secret: bool
+
+
+def recognize(text: str) -> Pasted:
+    joined = _QUOTES.sub("", text)
+    tokens = [*_TOKEN.finditer(text), *_TOKEN.finditer(joined)]
+    request_ids = _REQUEST_ID.findall(text)
+    without_ids = _REQUEST_ID.sub("", text)
+    ids = _ID.findall(without_ids)
+    credential = _QUOTES.sub("", _BEGIN.sub("", text.strip(_ENDS), count=1).strip(_ENDS))
+    words = [credential]
+    for word in re.split(r"[\s\"'`,;<>(){}\[\]|\\]+", text):
+        words += [word, *re.split(r"[:=]+", word)[1:]]
+    parts = [part for part in re.split(r"[\W_]+", without_ids) if len(part) > PART_CHARS_MAX]
+    return Pasted(
+        [*dict.fromkeys([match[1] for match in tokens] + [id for id in ids if len(id) == 12])],
+        [*dict.fromkeys(id[:22] for id in ids if len(id) > 12)],
+        [*dict.fromkeys(request_ids)],
+        [*dict.fromkeys(word for word in words if is_token(word))][:WORDS_MAX],
+        any(match[2] for match in tokens)
+        or bool(_OTHER_SECRET.search(joined))
+        or any(part not in ids for part in parts),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Finds objects by what was pasted. secrets: None if secret sharing is not configured.
+
+    has_logs: True if the logs can be searched.
+    """
+
+    keys: KeyService
+    secrets: SecretService | None
+    cores: CoreRepository
+    audit: AuditRepository
+    usage: UsageRepository
+    has_logs: bool
+
+    async def find(self, text: str, caller: Caller) -> Recognized:
+        pasted, text = recognize(text), text.strip()
+        keys, is_secret = dict[str, Key](), pasted.is_secret
+        ids = [id for id in pasted.key_ids if is_marked(id, self.keys.pepper)]
+        for key_id in ids[:RESULTS_MAX]:
+            await self._add_key(key_id, keys)
+        if (key := await self._imported(pasted.words)) is not None:
+            keys[key.id], is_secret = key, True
+        found = list[Found]()
+        for request_id in pasted.request_ids[:RESULTS_MAX]:
+            found += await self._request(request_id, keys, caller)
+        found = [*map(_key, keys.values()), *found, *await self._secrets(pasted, caller)]
+        if not (is_secret or found) and 0 < len(text) <= NAME_CHARS_MAX:
+            found = await self._named(text, caller)
+        return Recognized(found, None if is_secret else text)
+
+    async def _add_key(self, key_id: str, keys: dict[str, Key]) -> None:
+        if (key := await self.keys.store.get(KeyId(key_id))) is not None:
+            keys[key.id] = key
+
+    async def _imported(self, words: list[str]) -> Key | None:
+        """The key with one of these tokens, also of another kind."""
+        finder = finder_of(self.keys.store, self.keys.pepper, self.keys.prefix)
+        known = await finder.imported_ids()
+
+        async def imported_ids() -> ImportedKeyIds:
+            return known
+
+        finder = replace(finder, imported_ids=imported_ids)
+        for word in words:
+            if (key := await finder.proven(word)) is not None:
+                return key
+        return None
+
+    async def _request(self, request_id: str, keys: dict[str, Key], caller: Caller) -> list[Found]:
+        """Where a request is recorded. Adds its key."""
+        only, found = FilterDenials(request_id=request_id), list[Found]()
+        denials, _ = await self.usage.denials(only, before=None, size=1)
+        for denial in denials:
+            await self._add_key(denial.key_id, keys)
+            label = " ".join(filter(None, (denial.code, denial.failed_check, denial.detail)))
+            found.append(Found("denials", request_id, label, f"/denials?request_id={request_id}"))
+        if caller.roles & AUDITORS:
+            search = SearchAudit(request_id=request_id)
+            events, _ = await self.audit.page(before=None, size=1, only=search)
+            path = f"/audit?request_id={request_id}"
+            found += [Found("events", request_id, row.event.action, path) for row in events]
+            if self.has_logs:
+                found.append(Found("logs", request_id, "", f"/logs?request_id={request_id}"))
+        return found
+
+    async def _secrets(self, pasted: Pasted, caller: Caller) -> list[Found]:
+        found = list[Found]()
+        for secret_id in pasted.secret_ids[:RESULTS_MAX] if self.secrets else ():
+            secret = await self.secrets.table.get(secret_id)  # type: ignore[union-attr]
+            if secret and (secret.owner == caller.owner or caller.roles & AUDITORS):
+                found.append(Found("secret", secret.id, secret.label, f"/secrets/{secret.id}"))
+        return found
+
+    async def _named(self, text: str, caller: Caller) -> list[Found]:
+        """Keys, Cores and actions of audit events with this text in their names."""
+        only = KeyFilter(search=text)
+        start = id_start(text, self.keys.prefix)
+        page, _ = await self.keys.store.page(
+            after=None, size=RESULTS_MAX, only=only, id_start=start
+        )
+        found = [_key(key) for key in page]
+        if caller.roles & AUDITORS:
+            names = await self.cores.names(text, RESULTS_MAX)
+            actions = [action for action in AuditAction if text.lower() in action.value]
+            found += [Found("core", name, name, "/cores") for name in names]
+            found += [
+                Found("events", action.value, action.value, f"/audit?action={action.value}")
+                for action in actions[:RESULTS_MAX]
+            ]
+        return found
+
+
+def _key(key: Key) -> Found:
+    return Found("key", key.id, key.name, f"/keys/{key.id}")
+
+
+async def look_up(request: Request, body: LookUp, lookup: Lookup) -> Recognized:
+    """Recognize a text, and find what it names.
+
+    The text is in the body, so that no address contains a token.
+    """
+    return await lookup.find(body.text, request.authenticated)
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/v1/lookup",
+        look_up,
+        tag="operations",
+        roles=READERS,
+        read_only=True,
+        secret_fields=frozenset({"text"}),
+    ),
+)

@@ -1,0 +1,112 @@
+"""What users paste is recognized and found."""
+
+import json
+from typing import Any
+
+import pytest
+from gatehouse.core.audit_events import AuditAction
+
+from tests.runtime.conftest import Database
+from tests.runtime.console_client import BOOTSTRAP, Console, open_console
+from tests.runtime.core_records import register
+from tests.runtime.features.secrets.services import Sharing
+
+IMPORTED, REQUEST_ID, OTHER_ID = "a-token-of-another-system", f"req_{7:026x}", f"req_{8:026x}"
+
+
+async def look_up(console: Console, text: str, **options: Any) -> tuple[list[str], str | None]:
+    reply = await console.post("/v1/lookup", json={"text": text}, **options)
+    assert reply.status_code == 200, reply.text
+    document = reply.json()
+    return [f"{each['kind']} {each['id']}" for each in document["found"]], document["search"]
+
+
+def wrapped(text: str, width: int) -> str:
+    return "\n".join(text[start : start + width] for start in range(0, len(text), width))
+
+
+async def test_everything_that_is_pasted_is_found(database: Database, sharing: Sharing) -> None:
+    async with open_console(
+        database, **sharing.console("https://share.test"), logs="file:/tmp"
+    ) as console:
+        created = await console.create(name="nightly export", owner="billing", tags=["batch"])
+        revoked = await console.create()
+        await console.post(f"/v1/keys/{revoked['key']['id']}/revoke")
+        token, key = created["token"], f"key {created['key']['id']}"
+        imported = f"key {await console.import_key(IMPORTED)}"
+        console.sql(
+            "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, "
+            f"request_id, count) SELECT now(), '{created['key']['id']}', '', 'FORBIDDEN', "
+            f"'address', '', '', '{REQUEST_ID}', 1"
+        )
+        await register(console, "documents")
+        shared = (await console.post("/v1/secrets", json={"text": "a", "label": "door"})).json()
+        secret, link = f"secret {shared['secret']['id']}", shared["links"][0]["url"]
+        event = (await console.get("/v1/audit-events?limit=1")).json()["events"][0]["request_id"]
+        line = {"event": "request", "request_id": OTHER_ID, "key_id": key[4:], "status": 403}
+        of_request = [key, f"denials {REQUEST_ID}", f"logs {REQUEST_ID}"]
+        cases: list[tuple[str, list[str], bool]] = [
+            # text, what is found, and whether the text can be a secret
+            *((form, [key], True) for form in forms(token)),
+            (wrapped(token, 9), [key], True),
+            (token[:-7], [key], True),
+            (created["key"]["start"], [key], False),
+            (key[4:], [key], False),
+            (revoked["token"], [f"key {revoked['key']['id']}"], True),
+            *((form, [imported], True) for form in forms(IMPORTED)),
+            (wrapped(IMPORTED, 9), [imported], True),
+            (REQUEST_ID, of_request, False),
+            (f'{{"detail": "denied", "request_id": "{REQUEST_ID}"}}', of_request, False),
+            (json.dumps(line), [key, f"logs {OTHER_ID}"], False),
+            (event, [f"events {event}", f"logs {event}"], False),
+            *((text, [key], False) for text in ("Nightly", "billing", "batch")),
+            (secret[7:], [secret], False),
+            (link, [secret], True),
+            (link.partition("#")[0], [secret], False),
+            ("docum", ["core documents"], False),
+            (
+                "key.rev",
+                [f"events {action}" for action in AuditAction if "key.rev" in action],
+                False,
+            ),
+            ("no such name", [], False),
+            (f"{IMPORTED}x", [], False),
+            (token[-49:][:40], [], True),
+            (BOOTSTRAP, [], True),
+            (wrapped(BOOTSTRAP, 9), [], True),
+            ("", [], False),
+        ]
+        results = {text: await look_up(console, text) for text, _, _ in cases}
+        assert results == {
+            text: (found, None if is_secret else text.strip()) for text, found, is_secret in cases
+        }
+        logged = console.log.getvalue().decode()
+        for text in (token, IMPORTED, BOOTSTRAP, link.partition("#")[2]):
+            assert text not in logged
+
+
+def forms(token: str) -> list[str]:
+    return [
+        token,
+        f'  "{token}",',
+        f"Bearer {token}",
+        f"Authorization: Bearer {token}",
+        f"X-API-Key:{token}",
+        f"curl -sS -H 'X-API-Key: {token}' https://gateway.test/cores/docs/",
+        f'{{"token": "{token}", "cost": 0}}',
+        f"export TOKEN={token}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("role", "found"), [("issuer", []), ("auditor", ["core documents"]), ("service", None)]
+)
+async def test_roles_limit_what_is_found(
+    console: Console, role: str, found: list[str] | None
+) -> None:
+    await register(console, "documents")
+    caller = console.as_((await console.create(scopes=[f"role:{role}"]))["token"])
+    reply = await console.post("/v1/lookup", json={"text": "documents"}, headers=caller)
+    assert reply.status_code == (403 if found is None else 200)
+    if found is not None:
+        assert (await look_up(console, "documents", headers=caller))[0] == found
