@@ -172,7 +172,7 @@ _USAGE = (
         shape=ListKeyUsage,
         response=KeyTotals,
         help="List the keys with the most requests.",
-        example="--result denied",
+        example="--limit 20",
     ),
 )
 
