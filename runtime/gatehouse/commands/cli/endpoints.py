@@ -18,7 +18,6 @@ from gatehouse_client import ConsoleClient
 from gatehouse.commands.cli.options import Output, console_command
 from gatehouse.commands.cli.output import (
     Column,
-    count,
     note,
     print_fields,
     print_items,
@@ -45,7 +44,7 @@ class Command:
     shape: of the query or the body. response: None: there is no content.
     help: the first sentence of the help. example: arguments and options in the help.
     columns: of a list; by default, all fields of its items.
-    done: text for the response, with its fields and the arguments in braces, or its function.
+    done: text for the response, with its fields and the arguments in braces, or a function of them.
     once: field of the response that is printed alone, because it is shown only once.
     forms: options whose values have another form than their fields.
     query: a request that changes something has a query instead of a body.
@@ -147,7 +146,7 @@ def _fields(value: Any) -> dict[str, Any]:
 def _show(value: Any, command: Command, shown: dict[str, Any]) -> None:
     done, fields = command.done, _fields(value)
     if done:
-        text = done.format_map(shown) if isinstance(done, str) else done(value)
+        text = done.format_map(shown) if isinstance(done, str) else done(shown)
         note(text) if command.once else print_text(text)
     elif lists := {name: each for name, each in fields.items() if isinstance(each, list)}:
         [(noun, items), *_] = lists.items()
@@ -167,4 +166,5 @@ def _show_items(items: list[Any], command: Command, noun: str) -> None:
     columns = command.columns or tuple(_fields(next(iter(items), None)))
     if columns:
         print_items(items, *columns)
-    note(count(len(items), noun.removesuffix("s")))
+    one = f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")
+    note(f"{len(items)} {one if len(items) == 1 else noun}")

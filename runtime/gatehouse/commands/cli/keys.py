@@ -172,7 +172,7 @@ _USAGE = (
         shape=ListKeyUsage,
         response=KeyTotals,
         help="List the keys with the most requests.",
-        example="--result denied",
+        example="--limit 20",
     ),
 )
 
@@ -193,10 +193,7 @@ def register(app: typer.Typer) -> None:
         console_command(keys, command, options=options)
     for name, done, states, help in _ACTIONS:
         options = [*parameters(KeyFilter), *parameters(ReasonBody)]
-        text = (
-            f"{help}\n\nExamples: gatehouse keys {name} 3fGh82kLmQ0a\n"
-            f"gatehouse keys {name} --owner billing --dry-run"
-        )
+        text = f"{help}\n\nExample: gatehouse keys {name} --owner billing --dry-run"
         console_command(keys, _action(name, done, states), name, help=text, options=options)
     register_all(keys, *_USAGE)
     app.add_typer(keys)

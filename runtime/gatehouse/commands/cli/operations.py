@@ -197,6 +197,11 @@ def usage(
     return series, show
 
 
+def _drained(shown: dict[str, Any]) -> str:
+    instance, name = shown["instance"], shown["name"]
+    return f"Draining {f'instance {instance}' if instance else 'all instances'} of {name}."
+
+
 def denials(
     client: ConsoleClient,
     limit: Annotated[
@@ -318,7 +323,7 @@ _CORES = (
         help="Stop sending requests to a Core or to one of its instances. The gateways close the "
         "WebSockets after 30 seconds. The agent completes the requests in progress and stops.",
         example="docs",
-        done="Draining {name}.",
+        done=_drained,
     ),
 )
 _SESSIONS = (

@@ -23,7 +23,7 @@ _COMMANDS = (
         shape=CreateWebhook,
         response=CreatedWebhook,
         help="Add a webhook, and print its secret. The secret is shown only once.",
-        example="--url https://hooks.example.com/gatehouse --event key.revoked",
+        example="--url https://hooks.example.com/gatehouse",
         done="Created webhook {webhook.id}. Store the secret now; it is not shown again:",
         once="secret",
     ),

@@ -1,5 +1,6 @@
 """Updates, errors, lost connections and ended sessions in the web UI."""
 
+import asyncio
 import re
 
 from gatehouse.features.usage.models import UsageBatch, UsageRow
@@ -86,6 +87,30 @@ async def test_logs_without_the_setting_say_what_to_set(browser: Browser, origin
     async with page_of(browser, origin, "status of 404") as page:
         await sign_in(page, "/logs")
         await shows(page, "Logs cannot be searched. Set GATEHOUSE_LOGS")
+
+
+async def test_wrong_credential_and_data_of_another_filter_are_not_taken_for_current(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    await console.create(name="of the previous filter")
+    released = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await released.wait()
+        await route.continue_()
+
+    async with page_of(browser, origin, "status of 401") as page:
+        await page.goto("/keys")
+        await enter_credential(page, "Bearer gtk_test_wrong")
+        await shows(page, "This credential is not valid.")
+        await sign_in(page, "/keys")
+        key = page.get_by_role("link", name="of the previous filter")
+        await expect(key).to_be_visible()
+        await page.route(re.compile("state=disabled"), hold)
+        await page.get_by_label("State").select_option("disabled")
+        await expect(key).to_be_hidden()
+        released.set()
+        await shows(page, "Nothing matches these filters.")
 
 
 async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, origin: str) -> None:

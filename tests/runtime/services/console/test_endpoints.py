@@ -95,7 +95,7 @@ class Caller:
                 content = {"text": "a"}
                 await self.change("PUT", path.replace("/restore-version", "/content"), content)
                 value["version"] = 1
-            case "create_webhook":
+            case "create_webhook" | "update_webhook":
                 value["url"] = "https://hooks.example.com/".ljust(len(value["url"]), "a")
         return value
 
@@ -171,7 +171,7 @@ QUERIES = {
     "list_denials": f"limit={PAGE_SIZE_MAX}&totals=true",
     "list_limit_use": "limit=100&percent=0",
     "search_logs": f"limit=100&search={'x' * 60}&request_id={'r' * 64}&key={'k' * 64}",
-    "end_sessions": "everybody=true",
+    **dict.fromkeys(("list_sessions", "end_sessions"), "everybody=true"),
     **dict.fromkeys(
         ("list_audit", "list_deliveries", "list_cores", "list_secrets"), f"limit={PAGE_SIZE_MAX}"
     ),
