@@ -334,7 +334,7 @@ export const en = {
   'check.limit': 'Rate limited',
   'check.credits': 'No credits left',
   'check.state': 'State of the key unknown',
-  'denials.lead': 'Requests that the gateway denied, newest first, with the first check that failed. Under load, an entry represents several requests.',
+  'denials.lead': 'Newest first, with the first check that failed. Under load, an entry represents several requests.',
   'denials.total': 'Denied requests: {count}',
   'denials.key': 'API key',
   'outcome.success': 'Success',
