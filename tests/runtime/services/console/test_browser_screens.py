@@ -26,6 +26,7 @@ from tests.runtime.services.console.web_pages import (
 )
 
 pytestmark = MARKS
+UPDATE_MS = 5000
 SHARING_URL = "https://sharing.test"
 
 
@@ -48,6 +49,7 @@ async def test_secret_is_requested_submitted_and_opened(
     async with page_of(browser, origin) as page:
         sent: list[str] = []
         page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
+        await page.clock.install()
         await sign_in(page, "/secrets")
         await page.get_by_role("link", name="Request a secret").first.click()
         await page.get_by_label("Purpose").fill("Password of the staging database")
@@ -59,8 +61,10 @@ async def test_secret_is_requested_submitted_and_opened(
         assert link is not None
         assert not [line for line in sent if link.secret in line]
         assert await violations(page) == []
-        await sharing.requests.submit(submission, [NewItem(TEXT)], "a" * 32, CLIENT)
         await page.get_by_role("button", name="I have stored the retrieval link").click()
+        await expect(page.locator(".badge", has_text="Requested").first).to_be_visible()
+        await sharing.requests.submit(submission, [NewItem(TEXT)], "a" * 32, CLIENT)
+        await page.clock.fast_forward(UPDATE_MS)
         await expect(page.locator(".badge", has_text="Active").first).to_be_visible()
         heading = page.get_by_role("heading", name="Password of the staging database")
         await expect(heading).to_be_visible()
