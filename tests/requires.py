@@ -28,9 +28,6 @@ def current_pulumi() -> None:
         pytest.skip(f"the Pulumi CLI {cli} is older than the SDK {sdk}. Run: scripts/pulumi.sh")
 
 
-#: Reasons for which tests may be skipped in CI: another system, or another job, which downloads the
-#: Pulumi CLI.
-ALLOWED_IN_CI = frozenset({LINUX_REASON, PULUMI_REASON})
 _WEB_UI = (
     Path(__file__).resolve().parents[1] / "runtime/gatehouse/services/console/static/index.html"
 )
