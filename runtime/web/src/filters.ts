@@ -2,6 +2,12 @@
 import { computed, type ComputedRef } from 'vue'
 import { useRoute, useRouter, type LocationQueryRaw } from 'vue-router'
 
+/** The filters for the start and the end of a time range. */
+export const TIMES = [
+  { name: 'since', label: 'audit.since' },
+  { name: 'until', label: 'audit.until' },
+] as const
+
 interface PageLink {
   query: LocationQueryRaw
   state: { before: string[] }

@@ -39,6 +39,9 @@ from gatehouse.features.operations.schemas import (
 from gatehouse.features.usage.schemas import DenialPage, ListDenials, ReadUsage, UsageSeries
 from gatehouse.platform.settings import Level
 
+_LastOption = Annotated[
+    str, typer.Option(help="Time range before `--until`, such as 90m, 24h or 7d.")
+]
 _BAR_WIDTH = 30
 
 
@@ -107,9 +110,7 @@ def search_logs(
     limit: Annotated[
         int, typer.Option("--count", "-n", min=1, max=10_000, help="Maximum number of lines.")
     ] = 50,
-    last: Annotated[
-        str, typer.Option(help="Time range before `--until`, such as 90m, 24h or 7d.")
-    ] = "1h",
+    last: _LastOption = "1h",
     **filters: Any,
 ) -> Output:
     """Search the logs of the gateway, the console and the sharing service. Prints the newest lines.
@@ -207,9 +208,7 @@ def denials(
     limit: Annotated[
         int, typer.Option("--count", "-n", min=1, max=100, help="Maximum number of entries.")
     ] = 50,
-    last: Annotated[
-        str, typer.Option(help="Time range before `--until`, such as 90m, 24h or 7d.")
-    ] = "24h",
+    last: _LastOption = "24h",
     **filters: Any,
 ) -> Output:
     """List the requests that the gateway denied, newest first, with the check that failed.

@@ -56,7 +56,7 @@ ON CONFLICT (width_s, key_id, starts_at, core, code)
 
 _DENIAL = RowMapping(Denial)
 #: Maximum number of stored denials. The oldest ones above it are deleted.
-DENIALS_MAX = 1_000_000
+DENIALS_STORED_MAX = 1_000_000
 
 _ADD_ACTIVITY = """
 INSERT INTO key_activity (key_id, last_used_at)
@@ -246,7 +246,7 @@ class UsageRepository:
 
     async def prune(self, *, now: float, denials_s: float) -> int:
         """Delete buckets older than RETENTION_S, denials older than `denials_s` or above
-        DENIALS_MAX, and batch numbers of ended workers. Returns the number of deleted rows.
+        DENIALS_STORED_MAX, and batch numbers of ended workers. Returns the number of deleted rows.
         """
         deleted, instant = 0, to_datetime(now)
         for width_s, retention_s in RETENTION_S.items():
@@ -257,7 +257,7 @@ class UsageRepository:
         before = instant - timedelta(seconds=denials_s)
         deleted += await prune(self._pool, "denial", "denied_at", before=before)
         newest = await self._pool.fetchval("SELECT coalesce(max(id), 0) FROM denial")
-        deleted += await prune(self._pool, "denial", "id", before=newest - DENIALS_MAX + 1)
+        deleted += await prune(self._pool, "denial", "id", before=newest - DENIALS_STORED_MAX + 1)
         # A worker that has sent no batch for a day has ended and will not repeat a batch.
         await self._pool.execute(
             "DELETE FROM usage_batch WHERE seen_at < $1", instant - timedelta(days=1)

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from gatehouse.core.decision import CHECKS
+from gatehouse.core.tokens.token import ID_CHARS
 from gatehouse.core.verification import AGENT, Code
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import (
@@ -44,7 +45,8 @@ def _one_of(values: tuple[str, ...]) -> Meta:
 
 CodeName = Annotated[str, _one_of((*Code, AGENT))]
 CheckName = Annotated[str, _one_of(CHECKS)]
-KeyId = Annotated[str, matching(r"[0-9A-Za-z]{12}")]
+_KEY_ID = rf"[0-9A-Za-z]{{{ID_CHARS}}}"
+KeyId = Annotated[str, matching(_KEY_ID)]
 
 
 class ReadUsage(Input, kw_only=True):
@@ -75,8 +77,7 @@ class ReadUsage(Input, kw_only=True):
         ),
     ] = ""
     key: Annotated[
-        Annotated[str, matching(r"[0-9A-Za-z]{12}(,[0-9A-Za-z]{12}){0,99}", max_length=1300)]
-        | None,
+        Annotated[str, matching(rf"{_KEY_ID}(,{_KEY_ID}){{0,99}}", max_length=1300)] | None,
         Meta(description="Filter by the IDs of keys, separated by commas."),
     ] = None
     core: Annotated[

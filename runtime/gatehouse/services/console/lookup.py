@@ -13,7 +13,7 @@ from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.core.roles import AUDITORS, READERS
 from gatehouse.core.tokens.imported_tokens import ImportedKeyIds, is_token
-from gatehouse.core.tokens.token import id_start, is_marked
+from gatehouse.core.tokens.token import ID_CHARS, id_start, is_marked
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.features.cores.repository import CoreRepository
@@ -21,6 +21,8 @@ from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.operations.schemas import Found, LookUp, Recognized
+from gatehouse.features.secrets.link_token import PATH_CHARS
+from gatehouse.features.secrets.models import ID_CHARS as SECRET_ID_CHARS
 from gatehouse.features.secrets.service import SecretService
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.usage.schemas import FilterDenials
@@ -34,14 +36,14 @@ RESULTS_MAX, WORDS_MAX, NAME_CHARS_MAX = 5, 40, 100
 PART_CHARS_MAX = 24
 
 #: The ID in the token of a key, also if the end of the token is missing.
-_TOKEN = re.compile(r"_(?:live|test)_([0-9A-Za-z]{12})([0-9A-Za-z]*)")
+_TOKEN = re.compile(rf"_(?:live|test)_([0-9A-Za-z]{{{ID_CHARS}}})([0-9A-Za-z]*)")
 #: The bootstrap token, and the secret part of a link.
 _OTHER_SECRET = re.compile(r"_admin_[0-9A-Za-z]{20}|(?:#|%23)(?:sign-in=)?[0-9A-Za-z]{20}")
 _REQUEST_ID = re.compile(r"(?<![0-9A-Za-z])req_[0-9a-f]{26}(?![0-9A-Za-z])")
 #: The IDs of a key, of a secret, and of a secret with a link.
 _ID = re.compile(
-    r"(?:(?<![0-9A-Za-z_])(?:[0-9A-Za-z]{12}|[0-9A-Za-z]{22})|(?<=/s/)[0-9A-Za-z]{28})"
-    r"(?![0-9A-Za-z])"
+    rf"(?:(?<![0-9A-Za-z_])(?:[0-9A-Za-z]{{{ID_CHARS}}}|[0-9A-Za-z]{{{SECRET_ID_CHARS}}})"
+    rf"|(?<=/s/)[0-9A-Za-z]{{{PATH_CHARS}}})(?![0-9A-Za-z])"
 )
 _BEGIN = re.compile(r"(?:[\w-]{1,40}:\s*)?(?:(?:bearer|basic)\s+)?", re.IGNORECASE)
 _QUOTES, _ENDS = re.compile(r"[\s\"'`\\]+"), " \t\r\n\"'`,;"
@@ -71,8 +73,12 @@ def recognize(text: str) -> Pasted:
         words += [word, *re.split(r"[:=]+", word)[1:]]
     parts = [part for part in re.split(r"[\W_]+", without_ids) if len(part) > PART_CHARS_MAX]
     return Pasted(
-        [*dict.fromkeys([match[1] for match in tokens] + [id for id in ids if len(id) == 12])],
-        [*dict.fromkeys(id[:22] for id in ids if len(id) > 12)],
+        [
+            *dict.fromkeys(
+                [match[1] for match in tokens] + [id for id in ids if len(id) == ID_CHARS]
+            )
+        ],
+        [*dict.fromkeys(id[:SECRET_ID_CHARS] for id in ids if len(id) > ID_CHARS)],
         [*dict.fromkeys(request_ids)],
         [*dict.fromkeys(word for word in words if is_token(word))][:WORDS_MAX],
         any(match[2] for match in tokens)

@@ -31,8 +31,8 @@ class _BadLink(BadRequest):
     code, title = "bad_link", "The link is incomplete or belongs to another page"
 
 
+#: After these errors, the page shows its form again, with the reason.
 _SHOWN_AGAIN = (_BadLink, PassphraseRequired, WrongPassphrase, TooManyAttempts, NotConfirmed)
-"""The page shows its form again, and why."""
 
 
 class Recipients:

@@ -208,7 +208,7 @@ async def test_counts_are_deleted_after_their_retention(
         counting.deny(f"CODE_{number}")
     await counting.flush()
     day = 86_400
-    monkeypatch.setattr(repository, "DENIALS_MAX", 3)
+    monkeypatch.setattr(repository, "DENIALS_STORED_MAX", 3)
     assert await counting.repository.prune(now=NOON, denials_s=day) == 2
     assert await counting.repository.prune(now=NOON + day, denials_s=day) == 0
     assert await counting.repository.prune(now=NOON + day + 1, denials_s=day) == 3
