@@ -42,6 +42,7 @@ from gatehouse.platform.web.fields import (
     Window,
     check_changes,
     distinct,
+    sent_fields,
     unix_seconds,
     view_of,
 )
@@ -449,11 +450,7 @@ def key_view(key: Key, prefix: str) -> KeyView:
 def settings_of(body: msgspec.Struct) -> dict[str, Any]:
     """Fields of a creation, an update or an import, converted to the types of `core.keys`. Fields
     that an update omits are not included."""
-    values = {
-        name: value
-        for name in body.__struct_fields__
-        if (value := getattr(body, name)) is not UNSET
-    }
+    values = sent_fields(body)
     if "addresses" in values:
         values["addresses"] = [network(address) for address in values["addresses"]]
     if values.get("public_key"):

@@ -21,6 +21,7 @@ from gatehouse.platform.web.fields import (
     PageSize,
     View,
     check_changes,
+    sent_fields,
     view_of,
 )
 
@@ -167,8 +168,7 @@ def webhook_view(webhook: Webhook) -> WebhookView:
 
 def changes_of(body: UpdateWebhook) -> dict[str, Any]:
     """The fields that the update contains."""
-    fields = {name: getattr(body, name) for name in body.__struct_fields__}
-    changes = {name: value for name, value in fields.items() if value is not UNSET}
+    changes = sent_fields(body)
     if "events" in changes:
         changes["events"] = tuple(dict.fromkeys(changes["events"]))
     return changes

@@ -171,7 +171,7 @@ class WebhookService:
             host = urlsplit(changed.url).hostname or ""
             details: Details = {"host": host, "events": list(changed.events)}
             now = self.clock.now()
-            return changed, actor.event(action, target_id=id[:12], at=now, details=details)
+            return changed, actor.event(action, target_id=changed.id, at=now, details=details)
 
         webhook = None if "\0" in id else await self.repository.change_webhook(id, recorded)
         if webhook is None:

@@ -33,9 +33,15 @@ class View(msgspec.Struct, frozen=True):
     """Shape of a part of a response."""
 
 
+def sent_fields(body: msgspec.Struct) -> dict[str, Any]:
+    """The fields of a body, without those that an update omits."""
+    fields = {name: getattr(body, name) for name in body.__struct_fields__}
+    return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
+
+
 def check_changes(update: msgspec.Struct) -> None:
     """Raises ValueError if an update changes nothing."""
-    if all(getattr(update, name) is msgspec.UNSET for name in update.__struct_fields__):
+    if not sent_fields(update):
         raise ValueError("changes nothing; send at least one field to change")
 
 
