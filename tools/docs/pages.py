@@ -27,8 +27,8 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "costs.md": costs.page,
     "capacity.md": capacity.page,
     "../runtime/contract.toml": runtime_settings.contract_file,
-    "../runtime/web/src/coreOptions.ts": core_settings.module,
-    "../runtime/web/src/keyFields.ts": key_form.module,
+    "../runtime/web/src/cores/coreOptions.ts": core_settings.module,
+    "../runtime/web/src/keys/keyFields.ts": key_form.module,
     "../clients/python/gatehouse_client/models.py": client_types.python,
     "../clients/typescript/src/types.ts": client_types.typescript,
 }

@@ -1,4 +1,4 @@
-"""runtime/web/src/keyFields.ts: the fields of the form for API keys, from the decisions and the
+"""runtime/web/src/keys/keyFields.ts: the fields of the form for API keys, from the decisions and the
 shapes of the management API.
 """
 

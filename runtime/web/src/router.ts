@@ -3,9 +3,9 @@ import { createRouter, createWebHistory, type RouteRecordRaw } from 'vue-router'
 import type { Component } from 'vue'
 import type { OperationId } from './api/client'
 import routes from './routes.json'
-import { mayLeave } from './feedback'
-import Overview from './screens/OverviewScreen.vue'
-import SignIn from './screens/SignInScreen.vue'
+import { mayLeave } from './forms/feedback'
+import Overview from './operations/OverviewScreen.vue'
+import SignIn from './identity/SignInScreen.vue'
 
 declare module 'vue-router' {
   interface RouteMeta {
@@ -17,22 +17,22 @@ declare module 'vue-router' {
 const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
   overview: Overview,
   'sign-in': SignIn,
-  keys: () => import('./screens/KeyListScreen.vue'),
-  'key-new': () => import('./screens/KeyCreateScreen.vue'),
-  key: () => import('./screens/KeyScreen.vue'),
-  secrets: () => import('./screens/SecretListScreen.vue'),
-  'secret-new': () => import('./screens/SecretCreateScreen.vue'),
-  secret: () => import('./screens/SecretScreen.vue'),
-  'request-new': () => import('./screens/RequestCreateScreen.vue'),
-  audit: () => import('./screens/AuditScreen.vue'),
-  cores: () => import('./screens/CoreListScreen.vue'),
-  usage: () => import('./screens/UsageScreen.vue'),
-  denials: () => import('./screens/DenialScreen.vue'),
-  logs: () => import('./screens/LogScreen.vue'),
-  webhooks: () => import('./screens/WebhookScreen.vue'),
-  people: () => import('./screens/PeopleScreen.vue'),
-  sessions: () => import('./screens/SessionScreen.vue'),
-  settings: () => import('./screens/SettingsScreen.vue'),
+  keys: () => import('./keys/KeyListScreen.vue'),
+  'key-new': () => import('./keys/KeyCreateScreen.vue'),
+  key: () => import('./keys/KeyScreen.vue'),
+  secrets: () => import('./secrets/SecretListScreen.vue'),
+  'secret-new': () => import('./secrets/SecretCreateScreen.vue'),
+  secret: () => import('./secrets/SecretScreen.vue'),
+  'request-new': () => import('./secrets/RequestCreateScreen.vue'),
+  audit: () => import('./audit/AuditScreen.vue'),
+  cores: () => import('./cores/CoreListScreen.vue'),
+  usage: () => import('./usage/UsageScreen.vue'),
+  denials: () => import('./usage/DenialScreen.vue'),
+  logs: () => import('./operations/LogScreen.vue'),
+  webhooks: () => import('./notifications/WebhookScreen.vue'),
+  people: () => import('./identity/PeopleScreen.vue'),
+  sessions: () => import('./identity/SessionScreen.vue'),
+  settings: () => import('./operations/SettingsScreen.vue'),
 }
 
 export const router = createRouter({

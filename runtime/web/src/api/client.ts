@@ -2,7 +2,7 @@
  * Typed client for the management API. The methods, paths and roles of operations come from /operations.json on the console.
  * The shapes come from the OpenAPI document.
  */
-import { encoder } from '../bytes'
+import { encoder } from '../text/bytes'
 import type { components, operations } from './schema'
 
 export type Schemas = components['schemas']

@@ -60,7 +60,7 @@ _NAVIGATE = """async (path) => {
 
 
 #: Without this item, the web UI opens the sign-in page without a request
-#: (runtime/web/src/session.ts).
+#: (runtime/web/src/identity/session.ts).
 _BEGUN = "localStorage.setItem('session', 'begun')"
 
 
