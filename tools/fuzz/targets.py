@@ -73,10 +73,10 @@ def fuzz_header(data: bytes) -> None:
         assert not names[name] or name.decode() not in header_names.HOP_BY_HOP
     values = [value.decode("latin-1") for _, value in fields]
     for value in values[:3]:
-        with suppress(ValueError):
+        with suppress(GatehouseError):
             path = forwarding.core_destination(value, ("gateway.test",), "/cores/docs", "/app")
             assert path == "/app" or path.startswith(("/app/", "/app?", "/app#"))
-        cookies = forwarding.without_console_cookies(forwarding.cookies_for_core(value))
+        cookies = forwarding.cookies_for_core(value, by_host=True)
         assert not cookies.startswith(forwarding.CONSOLE_COOKIE)
     ipaddress.ip_address(_ADDRESSES.client("10.0.0.1", values))
     with suppress(GatehouseError):
@@ -102,23 +102,14 @@ def fuzz_signature(data: bytes) -> None:
         ("content-digest", digest),
     )
     body = b"body"
-    request = SignedRequest(
-        "POST",
-        "https",
-        "gateway.test:443",
-        "/" + path,
-        "",
-        fields,
-        True,
-        http_signatures.digests_of(body),
-    )
+    request = SignedRequest("POST", "https", "gateway.test:443", "/" + path, "", fields, body)
     try:
         http_signatures.check(request, key_id=_KEY_ID, public_key=_PUBLIC_KEY, now=_NOW)
     except http_signatures.Rejected:
         pass
     else:
         raise AssertionError("a signature without the key is valid")
-    if http_signatures.digest_matches(digest, dict(request.digests)):
+    if http_signatures.digest_matches(digest, dict(http_signatures.digests_of(body))):
         sha256 = base64.b64encode(hashlib.sha256(body).digest()).decode()
         assert sha256 in digest or "sha-512" in digest
     with suppress(ValueError):
@@ -128,7 +119,7 @@ def fuzz_signature(data: bytes) -> None:
 
 def fuzz_path(data: bytes) -> None:
     parsed = None
-    with suppress(ValueError):
+    with suppress(GatehouseError):
         parsed = forwarding.core_path(forwarding.CORES.encode() + data)
     if parsed is not None:
         path = unquote_to_bytes(parsed.path).decode("utf-8")

@@ -75,9 +75,9 @@ class SignedRequest(msgspec.Struct, frozen=True, gc=False):
     path: str
     query: str
     fields: tuple[tuple[str, str], ...]
-    has_body: bool
-    # Of the received body (http_signatures.digests_of).
-    digests: tuple[tuple[str, bytes], ...]
+    body: bytes = b""
+    # Digests of a body that is not known, by the names of the algorithms in RFC 9530.
+    digests: tuple[tuple[str, bytes], ...] = ()
 
 
 class VerificationRequest(msgspec.Struct, frozen=True, gc=False):

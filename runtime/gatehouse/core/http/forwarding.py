@@ -14,6 +14,8 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from gatehouse.core.errors import BadRequest
+
 #: Name of a Core: a DNS label of up to 40 characters, as in the check constraint in the database.
 CORE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 CORES = "/cores/"
@@ -44,13 +46,13 @@ class CorePath(msgspec.Struct, frozen=True, gc=False):
 
 
 def core_path(raw: bytes, name: str | None = None) -> CorePath:
-    """Parse a percent-encoded path. Raises ValueError with the reason why the path is invalid.
+    """Parse a percent-encoded path. Raises BadRequest with the reason why the path is invalid.
 
     name: the Core that the host name specifies. None for a path that starts with /cores/.
     """
     reason = flaw(raw)
     if reason:
-        raise ValueError(reason)
+        raise BadRequest(f"The path {reason}")
     full = _without_dots(raw).decode("ascii") if b"/." in raw else raw.decode("ascii")
     if name is not None:
         return CorePath(name, full, full, by_host=True)
@@ -66,21 +68,21 @@ def _without_dots(raw: bytes) -> bytes:
 
 
 def flaw(raw: bytes) -> str:
-    """Sentence that explains why a percent-encoded path is ambiguous or unsafe to forward. Empty if
-    the path is valid.
+    """Sentence without a subject that explains why a percent-encoded path is ambiguous or unsafe to
+    forward. Empty if the path is valid.
     """
     invalid = _NOT_IN_PATH.search(raw)
     if invalid is not None:
         return _character_flaw(invalid.group())
     decoded = _decoded(raw) if b"%" in raw else raw
     if isinstance(decoded, str):
-        return f"the path {decoded}"
+        return decoded
     if b"\\" in decoded:
-        return "the path contains an encoded backslash"
+        return "contains an encoded backslash"
     if _CONTROL.search(decoded):
-        return "the path contains an encoded control character"
+        return "contains an encoded control character"
     dotted = _dotted(decoded) and _dotted(unquote_to_bytes(_without_dots(raw)))
-    return "the path contains a dot segment" if dotted else ""
+    return "contains a dot segment" if dotted else ""
 
 
 def query_flaw(raw: bytes) -> str:
@@ -113,10 +115,10 @@ def _decoded(raw: bytes) -> bytes | str:
 
 def _character_flaw(character: bytes) -> str:
     if not b"!" <= character <= b"~":
-        return "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8"
+        return "contains a space, control or non-ASCII byte; percent-encode it as UTF-8"
     if character == b"\\":
-        return "the path contains a backslash"
-    return f"the path contains a raw {character.decode('ascii')}; write %{character.hex().upper()}"
+        return "contains a backslash"
+    return f"contains a raw {character.decode('ascii')}; write %{character.hex().upper()}"
 
 
 def _dotted(path: bytes) -> bool:
@@ -133,16 +135,16 @@ def _dotted(path: bytes) -> bool:
 CONSOLE_COOKIE = "__Host-gatehouse"
 
 
-def cookies_for_core(value: str) -> str:
-    """The header Cookie for a Core that is reached by path. Its cookies for all paths have another
-    prefix for clients (`cookie` in platform/envoy/translation.lua).
+def cookies_for_core(value: str, *, by_host: bool) -> str:
+    """The header Cookie for a Core, without the cookies of the console. If the Core is reached by
+    path, its cookies for all paths have another prefix for clients (`cookie` in
+    platform/envoy/translation.lua).
     """
-    return f"; {value}".replace("; __Secure-Host-", "; __Host-")[2:]
+    value = _without_console_cookies(value) if CONSOLE_COOKIE in value else value
+    return value if by_host else f"; {value}".replace("; __Secure-Host-", "; __Host-")[2:]
 
 
-def without_console_cookies(value: str) -> str:
-    if CONSOLE_COOKIE not in value:
-        return value
+def _without_console_cookies(value: str) -> str:
     # Browsers send a cookie without a name as its value, and some with an equals sign before it.
     kept = (
         cookie
@@ -161,7 +163,7 @@ def core_destination(
     reference: str, hosts: Iterable[str], client_prefix: str, core_prefix: str
 ) -> str:
     """The header Destination of a client (RFC 4918, section 10.3), as a path of the Core. Raises
-    ValueError if it is not a URL of the Core.
+    BadRequest if it is not a URL of the Core.
 
     hosts: at which clients reach the Core, with an optional port. client_prefix, core_prefix:
     beginning of the paths that clients use, and of those that the Core receives, without a slash at
@@ -176,7 +178,7 @@ def core_destination(
         or not _is_below(path, client_prefix)
         or flaw(path.partition("?")[0].encode())
     ):
-        raise ValueError("the header Destination is not a URL of this Core")
+        raise BadRequest("The header Destination is not a URL of this Core")
     path = core_prefix + path.removeprefix(client_prefix)
     return path if path.startswith("/") else f"/{path}"
 

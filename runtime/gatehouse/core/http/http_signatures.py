@@ -132,11 +132,6 @@ class VerifiedSignature(msgspec.Struct, frozen=True):
     nonce: str
 
 
-def is_signed(signature_input: Sequence[str]) -> bool:
-    """True if a request may have a signature for the gateway. Other requests can be streamed."""
-    return any(_TAG_VALUE in value for value in signature_input)
-
-
 def check(request: SignedRequest, *, key_id: str, public_key: str, now: float) -> VerifiedSignature:
     """Verifies a signature, but not that the nonce is new. Raises Rejected. public_key: base64 of
     its 32 bytes.
@@ -163,7 +158,7 @@ def check(request: SignedRequest, *, key_id: str, public_key: str, now: float) -
     if base is None:
         raise Rejected(SignatureError.COMPONENT)
     if "content-digest" in components and not digest_matches(
-        _field(request, "content-digest") or "", dict(request.digests)
+        _field(request, "content-digest") or "", dict(request.digests or digests_of(request.body))
     ):
         raise Rejected(SignatureError.DIGEST)
     if not matches(base, signature, base64.b64decode(public_key)):
@@ -246,7 +241,7 @@ def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes
     """
     signature_input = _field(request, "signature-input")
     signature_field = _field(request, "signature")
-    if signature_input is None or not is_signed((signature_input,)):
+    if signature_input is None or _TAG_VALUE not in signature_input:
         raise Rejected(SignatureError.MISSING)
     if signature_field is None or len(signature_input) + len(signature_field) > FIELD_CHARS_MAX:
         raise Rejected(SignatureError.MALFORMED)
@@ -294,7 +289,8 @@ def _covers(components: list[str], request: SignedRequest) -> bool:
     covered = set(components)
     parts = {"@authority", "@path", "@query"} if request.query else {"@authority", "@path"}
     target = "@target-uri" in covered or parts <= covered
-    return "@method" in covered and target and (not request.has_body or "content-digest" in covered)
+    has_body = bool(request.body or request.digests)
+    return "@method" in covered and target and (not has_body or "content-digest" in covered)
 
 
 def _derived(request: SignedRequest, name: str) -> str | None:

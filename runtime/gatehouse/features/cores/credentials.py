@@ -107,6 +107,12 @@ class Credentials:
             raise _unavailable(entry.reason)
         return entry.credential
 
+    async def check(self, core: CoreRecord) -> None:
+        """Raises Unavailable if an instance requires a credential that is not available."""
+        credential = await self.find(core.name, core.settings)
+        if credential is not None:
+            credential.value_for(core)
+
     async def refresh(self, settings_of: Callable[[str], CoreSettings]) -> None:
         """Reads the credentials in use again, and removes unused and missing ones."""
         self._entries = {

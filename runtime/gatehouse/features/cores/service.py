@@ -68,7 +68,7 @@ class RegistrationService:
                 raise BadRequest(errors=(Problem(f"body.settings.{field}", problem, fix),))
         # The credential is for the URL and what is below it.
         if problem := flaw((request.settings.health_path or "").partition("?")[0].encode()):
-            problem, fix = problem.removeprefix("the path "), "send the path that the Core serves"
+            fix = "send the path that the Core serves"
             raise BadRequest(errors=(Problem("body.settings.health_path", problem, fix),))
         url = await self._checked_url(agent, request.url or "")
         now, instance_id = self.clock.now(), request.instance_id or DEFAULT_INSTANCE

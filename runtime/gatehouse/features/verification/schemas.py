@@ -3,7 +3,6 @@ every decision.
 """
 
 import base64
-import hashlib
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -368,12 +367,7 @@ def _signed_request(request: SignedRequestInput) -> SignedRequest:
         fix = "send Signature-Input, Signature and the headers that the signature covers"
         raise invalid("body.request.headers", f"have more than {HEADERS_CHARS_MAX} characters", fix)
     scheme, authority, path, query = match.groups()
-    has_body = request.body_sha256 is not None
-    digest = (
-        base64.b64decode(request.body_sha256)
-        if request.body_sha256 is not None
-        else hashlib.sha256().digest()
-    )
+    digests = request.body_sha256 and (("sha-256", base64.b64decode(request.body_sha256)),)
     return SignedRequest(
         method=request.method,
         scheme=scheme,
@@ -381,8 +375,7 @@ def _signed_request(request: SignedRequestInput) -> SignedRequest:
         path=path or "/",
         query=query or "",
         fields=tuple((name.lower(), value) for name, value in request.headers),
-        has_body=has_body,
-        digests=(("sha-256", digest),),
+        digests=digests or (),
     )
 
 

@@ -1,5 +1,6 @@
 """A request to the gateway, and the services that the data path uses."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import unquote
@@ -8,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.core.decision import failed_check
+from gatehouse.core.errors import Unauthorized
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.core.verification import AGENT, VALID, Code, VerificationRequest, VerificationResult
@@ -124,12 +126,18 @@ class RequestContext(Request):
         self.problem_code = refused.code or refused.error.code
         return super().problem(refused)
 
-    def verified(
-        self, result: VerificationResult, request: VerificationRequest, core: str | None = None
+    def decided(
+        self,
+        result: VerificationResult | None,
+        request: VerificationRequest,
+        core: str | None = None,
     ) -> None:
         """Records the result for the log line (with the ID of a revoked key), the metrics, the
-        usage statistics and the denied requests.
+        usage statistics and the denied requests. result: None without a credential.
         """
+        if result is None:
+            self.deny("credential", Unauthorized.code, core or "")
+            return
         code, key_id, service = result.code, "", self.service
         if result.record is not None:
             key_id = result.record.id
@@ -157,6 +165,14 @@ class RequestContext(Request):
         address = self.client if address is None else address
         now, usage = self.service.clock.now(), self.service.usage
         usage.deny(Denial(now, key_id, core, code, check, detail, address, self.request_id))
+
+    def log_removed(self, names: Collection[bytes]) -> None:
+        """Logs the names of the headers that the Core does not receive."""
+        log = self.service.observer.log
+        if log.writes("debug"):
+            headers = [self.logged(name) for name in names]
+            own = {"request_id": self.request_id, "core": self.core}
+            log.debug("headers removed", **own, headers=headers)
 
     @property
     def scheme(self) -> str:

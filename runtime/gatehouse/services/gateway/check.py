@@ -19,25 +19,17 @@ from gatehouse.core.errors import (
     UpgradeRequired,
 )
 from gatehouse.core.features import PROXY, WEBSOCKET
-from gatehouse.core.http.forwarding import PROXY_METHODS, CorePath, core_path
-from gatehouse.core.http.http_signatures import digests_of, is_signed
+from gatehouse.core.http.forwarding import PROXY_METHODS, core_path
 from gatehouse.core.verification import SignedRequest, VerificationRequest
-from gatehouse.features.cores.service import credential_headers, live_instances
-from gatehouse.features.verification.schemas import limit_headers
+from gatehouse.features.cores.service import live_instances
 from gatehouse.platform import proxy_headers
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.local_server import BODY
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.completions import Allowed
-from gatehouse.services.gateway.core_request import (
-    core_headers,
-    forwarded_token,
-    is_relayed,
-    removed_headers,
-    sentence,
-)
-from gatehouse.services.gateway.cors import preflight_response
-from gatehouse.services.gateway.credentials import authenticate, presented_token
+from gatehouse.services.gateway.core_request import core_headers
+from gatehouse.services.gateway.cors import preflight_headers
+from gatehouse.services.gateway.credentials import authenticate
 
 SCOPE = "cores:read"
 TARGET_BYTES_MAX = 16_384
@@ -50,16 +42,21 @@ _WEBSOCKET_KEY_CHARS, _WEBSOCKET_VERSION = 24, "13"
 async def check(context: RequestContext) -> asgi.Response:
     """Raises Refused and GatehouseError if the request is denied."""
     context.is_check = True
-    context.service.features.check(PROXY)
-    path = _checked_path(context)
-    settings = context.settings
-    is_websocket = _is_websocket(context)
-    token = presented_token(context)
-    if token is None and (preflight := preflight_response(context)) is not None:
-        return preflight
-    signed = None
-    if token is not None and is_signed(context.values(b"signature-input")):
-        signed = _signed_request(context)
+    dependencies = context.service
+    dependencies.features.check(PROXY)
+    _check_head(context)
+    is_websocket, signed = _is_websocket(context), _signed_request(context)
+    path = core_path(context.raw_path, context.core_of_host)
+    if context.has(b"service-worker") and context.raw_path == path.prefix.encode():
+        raise Forbidden(f"A service worker of this path applies to all Cores. Use {path.prefix}/.")
+    context.core = path.name
+    context.use(dependencies.cores.settings(path.name))
+    length, bytes_max = context.header(proxy_headers.LENGTH), context.settings.body_max_bytes
+    if bytes_max is not None and length.isdigit() and int(length) > bytes_max:
+        raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
+    if preflight := preflight_headers(context):
+        request_id = (b"x-request-id", context.request_id.encode())
+        return asgi.Response(204, [request_id, *preflight, *context.response_headers], b"")
     request = VerificationRequest(
         scopes=(SCOPE,),
         core=path.name,
@@ -68,8 +65,7 @@ async def check(context: RequestContext) -> asgi.Response:
         signed=signed,
     )
     began = time.perf_counter()
-    key, limits = await authenticate(context, token, request, path.name)
-    dependencies = context.service
+    caller = await authenticate(context, request, path.name)
     try:
         core = live_instances(
             dependencies.cores.instances(path.name),
@@ -77,25 +73,20 @@ async def check(context: RequestContext) -> asgi.Response:
             dependencies.pepper,
             now=dependencies.cores.now(),
         )[-1]
-        if settings.credential_header is not None:
-            credential = await dependencies.credentials.find(path.name, settings)
-            credential_headers(dependencies.pepper, core, credential)
-        other = await forwarded_token(context)
-        relayed = is_relayed(context, settings, is_websocket)
-        headers = core_headers(context, path, key, core, is_websocket, relayed)
-        removed = removed_headers(context, path.name, headers, token, other)
-        headers.append((b"x-envoy-auth-headers-to-remove", removed))
-        allowed = Allowed(key, request, path.name, began)
+        await dependencies.credentials.check(core)
+        headers = await core_headers(context, path, caller, core, is_websocket)
+        allowed = Allowed(caller.key, request, path.name, began)
+        relayed = (proxy_headers.RELAY, b"1") in headers
         dependencies.completions.begin(context, allowed, is_relayed=relayed)
     except BaseException:
-        await dependencies.verification.refund(key, request.cost, began)
+        await dependencies.verification.refund(caller.key, request.cost, began)
         raise
     context.is_allowed = True
-    own = [*limit_headers(limits), *context.response_headers]
-    return asgi.Response(200, [*headers, *own, (b"content-length", b"0")], b"")
+    own = [*caller.limit_headers, *context.response_headers, (b"content-length", b"0")]
+    return asgi.Response(200, [*headers, *own], b"")
 
 
-def _checked_path(context: RequestContext) -> CorePath:
+def _check_head(context: RequestContext) -> None:
     """Rejects requests that two servers could interpret differently, before any decision on the
     request is made. Raises BadRequest, MethodNotAllowed.
     """
@@ -105,18 +96,6 @@ def _checked_path(context: RequestContext) -> CorePath:
         raise TargetTooLong(f"The request target is longer than {TARGET_BYTES_MAX} bytes.")
     if _HOST.fullmatch(context.header(b"host")) is None:
         raise BadRequest("The request must have exactly one valid Host header.")
-    try:
-        path = core_path(context.raw_path, context.core_of_host)
-    except ValueError as exc:
-        raise BadRequest(sentence(exc)) from None
-    if context.has(b"service-worker") and context.raw_path == path.prefix.encode():
-        raise Forbidden(f"A service worker of this path applies to all Cores. Use {path.prefix}/.")
-    context.core = path.name
-    context.use(context.service.cores.settings(path.name))
-    length, bytes_max = context.header(proxy_headers.LENGTH), context.settings.body_max_bytes
-    if bytes_max is not None and length.isdigit() and int(length) > bytes_max:
-        raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
-    return path
 
 
 def _is_websocket(context: RequestContext) -> bool:
@@ -134,12 +113,13 @@ def _is_websocket(context: RequestContext) -> bool:
     return True
 
 
-def _signed_request(context: RequestContext) -> SignedRequest:
-    body: bytes = context.scope[BODY]
+def _signed_request(context: RequestContext) -> SignedRequest | None:
+    if not context.has(b"signature-input"):
+        return None
     length = context.header(proxy_headers.LENGTH)
     own = {*proxy_headers.REQUEST_HEADERS, b"content-length"}
     fields = [
-        (name.decode("latin-1"), value.decode("latin-1"))
+        (str(name, "latin-1"), str(value, "latin-1"))
         for name, value in context.fields
         if name not in own
     ]
@@ -149,9 +129,8 @@ def _signed_request(context: RequestContext) -> SignedRequest:
         method=context.method,
         scheme=context.scheme,
         authority=context.header(b"host"),
-        path=context.raw_path.decode("ascii"),
-        query=context.scope["query_string"].decode("ascii"),
+        path=str(context.raw_path, "ascii"),
+        query=str(context.scope["query_string"], "ascii"),
         fields=tuple(fields),
-        has_body=bool(body),
-        digests=digests_of(body),
+        body=context.scope[BODY],
     )

@@ -6,17 +6,10 @@ path is forwarded as received, so that only the Core decodes the path.
 
 import base64
 import re
-from collections.abc import Sequence
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from gatehouse.core.cores import CoreRecord, CoreSettings
-from gatehouse.core.errors import BadRequest
-from gatehouse.core.http.forwarding import (
-    CorePath,
-    cookies_for_core,
-    core_destination,
-    without_console_cookies,
-)
+from gatehouse.core.http.forwarding import CorePath, cookies_for_core, core_destination
 from gatehouse.core.http.header_names import forwarded_names
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.tokens.token_scanner import find
@@ -26,7 +19,10 @@ from gatehouse.platform.envoy.bootstrap import class_of
 from gatehouse.platform.web.asgi import Header
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.clusters import cluster_name
-from gatehouse.services.gateway.credentials import key_headers
+from gatehouse.services.gateway.credentials import Authenticated
+
+#: Characters of an owner or a name that a header contains unchanged.
+_UNENCODED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 #: Methods with the header Destination (RFC 4918, section 10.3).
 _METHODS_WITH_DESTINATION = ("COPY", "MOVE")
@@ -45,20 +41,20 @@ _OF_WEBSOCKETS = frozenset(
 )
 
 
-def core_headers(
+async def core_headers(
     context: RequestContext,
     path: CorePath,
-    key: KeyRecord,
+    caller: Authenticated,
     core: CoreRecord,
     is_websocket: bool,
-    is_relayed: bool,
 ) -> list[Header]:
-    """What Envoy reads, and the headers that the gateway sets for every instance."""
+    """What Envoy reads, and the headers that the gateway sets for every instance. Raises BadRequest
+    and Unavailable.
+    """
     settings, client, proto = context.settings, context.client, context.scheme
     base, (scheme, authority) = base_path(core), _origin(core)
     kept_prefix = "" if settings.strip_prefix else path.prefix
     host = public_host(context, path)
-    core_host = context.header(b"host") if settings.forward_host else authority
     node = f"[{client}]" if ":" in client else client or "unknown"
     forwarded = f'for="{node}";proto={proto}'
     target = path.path if settings.strip_prefix else path.full
@@ -66,12 +62,11 @@ def core_headers(
     headers: list[tuple[bytes, str]] = [
         (proxy_headers.CLUSTER, cluster_name(path.name)),
         (proxy_headers.PATH, base + target),  # Envoy adds the query
-        (proxy_headers.CLASS, _class(context, is_websocket)),
         (
             proxy_headers.URLS,
             " ".join(text or "-" for text in (path.prefix, core_prefix, host, authority, is_root)),
         ),
-        *key_headers(key),
+        *key_headers(caller.key),
         (b"gatehouse-request-id", context.request_id),
         (b"traceparent", context.trace.traceparent),
         (b"x-forwarded-for", client),
@@ -83,27 +78,40 @@ def core_headers(
     headers.append((b"forwarded", forwarded))
     if settings.strip_prefix and path.prefix:
         headers.append((b"x-forwarded-prefix", path.prefix))
-    if is_relayed:
+    if is_relayed(context, settings, is_websocket):
         headers.append((proxy_headers.RELAY, "1"))
     if settings.error_format != "problem":
         headers.append((proxy_headers.FORMAT, settings.error_format))
-    cookie = context.header(b"cookie")
-    if (changed := _cookies(cookie, path)) != cookie:  # otherwise, Envoy keeps its bytes
-        headers.append((b"cookie", changed))
+    removed = await _names_with_keys(context, caller.token)
+    removed |= _removed_names(context)
+    route = class_of(settings.response_timeout_s, context.method)
+    headers.append((proxy_headers.CLASS, WEBSOCKET_CLASS if is_websocket else route))
+    if cookie := context.header(b"cookie"):
+        if (changed := cookies_for_core(cookie, by_host=path.by_host)) != cookie:
+            headers.append((b"cookie", changed))  # otherwise, Envoy keeps its bytes
+        if not changed:
+            removed.add(b"cookie")
     if context.method in _METHODS_WITH_DESTINATION and (to := context.header(b"destination")):
         hosts = context.header(b"host"), host
-        try:
-            target = core_destination(to, hosts, path.prefix, core_prefix)
-        except ValueError as exc:
-            raise BadRequest(sentence(exc)) from None
+        target = core_destination(to, hosts, path.prefix, core_prefix)
+        core_host = hosts[0] if settings.forward_host else authority
         headers.append((b"destination", f"{scheme}://{core_host}{target}"))
-    return [(name, value.encode("latin-1")) for name, value in headers if value]
+    removed -= {name for name, value in headers if value and name not in _OF_CLIENTS}
+    context.log_removed(removed)
+    encoded = [(name, value.encode("latin-1")) for name, value in headers if value]
+    return [*encoded, (b"x-envoy-auth-headers-to-remove", b",".join(removed))]
 
 
-def _class(context: RequestContext, is_websocket: bool) -> str:
-    if is_websocket:
-        return WEBSOCKET_CLASS
-    return class_of(context.settings.response_timeout_s, context.method)
+def key_headers(key: KeyRecord) -> list[tuple[bytes, str]]:
+    """What a service learns about the key of a request. In an owner and a name, `%` and characters
+    other than visible ASCII and spaces are percent-encoded as UTF-8. They can be empty: a proxy
+    then also replaces the value of a client.
+    """
+    return [
+        (b"gatehouse-key-id", key.id),
+        (b"gatehouse-key-owner", quote(key.owner, safe=_UNENCODED)),
+        (b"gatehouse-key-name", quote(key.name, safe=_UNENCODED)),
+    ]
 
 
 def is_relayed(context: RequestContext, settings: CoreSettings, is_websocket: bool) -> bool:
@@ -113,18 +121,7 @@ def is_relayed(context: RequestContext, settings: CoreSettings, is_websocket: bo
     return settings.end_on_revocation == "all"
 
 
-def _cookies(value: str, path: CorePath) -> str:
-    value = without_console_cookies(value)
-    return cookies_for_core(value) if path.prefix else value
-
-
-def removed_headers(
-    context: RequestContext,
-    core: str,
-    headers: Sequence[Header],
-    token: str | None,
-    other: str | None,
-) -> bytes:
+def _removed_names(context: RequestContext) -> set[bytes]:
     """The names of headers of the client that the Core does not receive. Envoy removes them after
     it has set those of the check.
     """
@@ -132,19 +129,10 @@ def removed_headers(
     if context.has(b"upgrade"):
         kept = kept | _OF_WEBSOCKETS
     removed = {name for name, _ in context.fields if not names[name] and name not in kept}
-    removed |= _names_with_keys(context, token, other)
     if not context.trace.parent_id:
         # Not forwarded without a valid `traceparent` (W3C Trace Context, section 3.3).
         removed.add(b"tracestate")
-    if not without_console_cookies(context.header(b"cookie")):
-        removed.add(b"cookie")
-    removed.difference_update(name for name, _ in headers if name not in _OF_CLIENTS)
-    log = context.service.observer.log
-    if log.writes("debug"):
-        logged = [context.logged(name) for name in removed]
-        own = {"request_id": context.request_id, "core": core}
-        log.debug("headers removed", **own, headers=logged)
-    return b",".join(removed)
+    return removed
 
 
 def base_path(core: CoreRecord) -> str:
@@ -169,38 +157,30 @@ def public_host(context: RequestContext, path: CorePath) -> str:
     return f"{path.name}.{service.cores_domain}" if path.by_host else service.public_host
 
 
-def _names_with_keys(context: RequestContext, *tokens: str | None) -> set[bytes]:
+async def _names_with_keys(context: RequestContext, token: str) -> set[bytes]:
     """The names of the headers that contain the key of the request, and of an `Authorization` that
-    contains any API key. tokens: those that were presented.
+    contains any API key. token: the one that was verified. Raises Unavailable.
     """
-    keys = [token for token in tokens if token]
-    names = set[bytes]()
-    for key in keys:  # a character of another encoding is in no header
-        encoded = key.encode("latin-1", "backslashreplace")
-        names |= {name for name, value in context.fields if encoded in value}
+    tokens = [token]
     if context.settings.forward_authorization:
         value = context.header(b"authorization")
-        if any(
-            next(find(text.encode(), kinds=()), None) or any(key in text for key in keys)
-            for text in (value, _decoded(value.partition(" ")[2]))
-        ):
-            names.add(b"authorization")
+        credentials = value.partition(" ")[2].strip()
+        decoded = _decoded(credentials)
+        user, _, password = decoded.partition(":")
+        # The token of an imported key has no fixed format.
+        for text in filter(None, (value, credentials, user, password)):
+            if await context.service.verification.finder.proven(text) is not None:
+                tokens.append(text)
+                break
+    # A character of another encoding is in no header.
+    keys = [key.encode("latin-1", "backslashreplace") for key in tokens]
+    names = {name for name, content in context.fields if any(key in content for key in keys)}
+    if context.settings.forward_authorization and any(
+        next(find(text.encode(), kinds=()), None) or any(key in text for key in tokens)
+        for text in (value, decoded)
+    ):
+        names.add(b"authorization")
     return names
-
-
-async def forwarded_token(context: RequestContext) -> str | None:
-    """The token in an `Authorization` that the Core would receive, if it is that of a key, also of
-    an imported one, whose token has no fixed format. Raises Unavailable.
-    """
-    if not context.settings.forward_authorization:
-        return None
-    value = context.header(b"authorization")
-    credentials = value.partition(" ")[2].strip()
-    user, _, password = _decoded(credentials).partition(":")
-    for text in filter(None, (value, credentials, user, password)):
-        if await context.service.verification.finder.proven(text) is not None:
-            return text
-    return None
 
 
 def _decoded(credentials: str) -> str:
@@ -210,9 +190,3 @@ def _decoded(credentials: str) -> str:
         return base64.b64decode(letters + "==").decode("latin-1")
     except ValueError:
         return ""
-
-
-def sentence(error: ValueError) -> str:
-    """The message of an error with a capital letter."""
-    text = str(error)
-    return text[0].upper() + text[1:]

@@ -30,17 +30,16 @@ def cors_headers(allowed: Collection[str], origin: str) -> list[asgi.Header]:
     return headers
 
 
-def preflight_response(context: Request) -> asgi.Response | None:
-    """The response to a preflight request of a page whose origin the Core declares, or None.
-    Browsers send preflight requests without a credential (Fetch Standard, section 4.8).
+def preflight_headers(context: Request) -> list[asgi.Header]:
+    """Headers of the response to a preflight request of a page whose origin the Core declares.
+    Empty for other requests.
     """
     methods = context.values(b"access-control-request-method")
     if context.method != "OPTIONS" or not methods or len(context.response_headers) < 2:
-        return None
+        return []
     names = ", ".join(context.values(b"access-control-request-headers"))
-    headers = [
+    return [
         (b"access-control-allow-methods", methods[0].encode("latin-1")),
         (b"access-control-allow-headers", names.encode("latin-1")),
         (b"access-control-max-age", b"7200"),
     ]
-    return context.response(204, headers=headers)

@@ -1,7 +1,7 @@
 """Authenticates requests with API keys, and creates the HTTP responses for verification results."""
 
 import base64
-from urllib.parse import quote
+from dataclasses import dataclass, field
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.core.decision import for_public
@@ -19,12 +19,7 @@ from gatehouse.core.errors import (
 from gatehouse.core.http.http_signatures import SignatureError
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.tokens.token_scanner import CORE_PREFIX
-from gatehouse.core.verification import (
-    Code,
-    RateLimitState,
-    VerificationRequest,
-    VerificationResult,
-)
+from gatehouse.core.verification import Code, VerificationRequest, VerificationResult
 from gatehouse.features.verification.schemas import limit_headers
 from gatehouse.platform.web.asgi import BEARER_CHALLENGE, Header
 from gatehouse.platform.web.request import Refused
@@ -51,14 +46,37 @@ _ACCEPT_SIGNATURE: Header = (
     b'gatehouse=("@method" "@target-uri" "content-digest");created;nonce;keyid;tag="gatehouse"',
 )
 
-#: Characters of an owner or a name that a header contains unchanged.
-_UNENCODED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
-
 #: Methods with which a page of another site changes nothing (RFC 9110, section 9.2.1).
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def presented_token(context: RequestContext) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """limit_headers: with the state of the rate limits of the key."""
+
+    key: KeyRecord
+    limit_headers: list[Header]
+    token: str = field(repr=False)
+
+
+async def authenticate(
+    context: RequestContext, request: VerificationRequest, core: str | None = None
+) -> Authenticated:
+    """Verifies the key that a request presents.
+
+    core: name under which the request is counted. Raises BadRequest, CrossSite, and Refused if the
+    request is denied.
+    """
+    settings, token = context.settings, _presented_token(context)
+    result = None if token is None else await context.service.verification.verify(token, request)
+    refused = _missing(settings) if result is None else _refused(result, settings)
+    context.decided(result, request, core)
+    if refused or not token or not result or not result.record:
+        raise refused or Refused(Unauthorized())
+    return Authenticated(result.record, limit_headers(result.limits), token)
+
+
+def _presented_token(context: RequestContext) -> str | None:
     """The token in a request, or None. Raises BadRequest if there is more than one, and CrossSite.
     Clients that are generated from the OpenAPI document can send the same token in both headers.
 
@@ -128,47 +146,9 @@ def _check_site(context: RequestContext) -> None:
         )
 
 
-async def authenticate(
-    context: RequestContext,
-    token: str | None,
-    request: VerificationRequest,
-    core: str | None = None,
-) -> tuple[KeyRecord, tuple[RateLimitState, ...]]:
-    """The key that a request presents and the state of the key's rate limits.
-
-    core: name under which the request is counted. Raises Refused if there is no token, or if the
-    request is denied.
-    """
-    if token is None:
-        context.deny("credential", Unauthorized.code, core or "")
-        error = Unauthorized("An API key is required: " + _fix(context.settings))
-        raise Refused(error, headers=challenge(invalid=False, settings=context.settings))
-    result = await context.service.verification.verify(token, request)
-    context.verified(result, request, core)
-    denial = _denial(result)
-    if denial is None and result.record is not None:
-        return result.record, result.limits
-    raise _refused(result, denial or Unauthorized(), context.settings)
-
-
-def key_headers(key: KeyRecord) -> list[tuple[bytes, str]]:
-    """What a service learns about the key of a request. In an owner and a name, `%` and characters
-    other than visible ASCII and spaces are percent-encoded as UTF-8. They can be empty: a proxy
-    then also replaces the value of a client.
-    """
-    return [
-        (b"gatehouse-key-id", key.id),
-        (b"gatehouse-key-owner", quote(key.owner, safe=_UNENCODED)),
-        (b"gatehouse-key-name", quote(key.name, safe=_UNENCODED)),
-    ]
-
-
-def _denial(result: VerificationResult) -> GatehouseError | None:
-    """The error for a result, or None if the result is VALID. Contains only public information."""
-    code = for_public(result).code
-    if code is Code.VALID:
-        return None
-    error, text = _DENIALS[code]
+def _denial(result: VerificationResult) -> GatehouseError:
+    """The error for a result with public information."""
+    error, text = _DENIALS[result.code]
     if result.reason:
         invalid = SignatureError(result.reason)
         return error(
@@ -178,9 +158,19 @@ def _denial(result: VerificationResult) -> GatehouseError | None:
     return error(text)
 
 
-def _refused(result: VerificationResult, error: GatehouseError, settings: CoreSettings) -> Refused:
-    """A problem document with a challenge for status 401 and rate-limit headers for status 429."""
+def _missing(settings: CoreSettings) -> Refused:
+    error = Unauthorized("An API key is required: " + _fix(settings))
+    return Refused(error, headers=challenge(invalid=False, settings=settings))
+
+
+def _refused(result: VerificationResult, settings: CoreSettings) -> Refused | None:
+    """A problem document with a challenge for status 401 and rate-limit headers for status 429.
+    None if the result is VALID.
+    """
     public = for_public(result)
+    if public.code is Code.VALID:
+        return None
+    error = _denial(public)
     headers = limit_headers(public.limits)
     if error.status == Unauthorized.status:
         headers += challenge(invalid=True, settings=settings)

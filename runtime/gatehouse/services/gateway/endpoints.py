@@ -17,13 +17,9 @@ from gatehouse.platform.web import asgi
 from gatehouse.platform.web.request import Refused
 from gatehouse.platform.web.validation import decode_query
 from gatehouse.services.gateway.asgi import RequestContext
-from gatehouse.services.gateway.cors import preflight_response
-from gatehouse.services.gateway.credentials import (
-    authenticate,
-    challenge,
-    key_headers,
-    presented_token,
-)
+from gatehouse.services.gateway.core_request import key_headers
+from gatehouse.services.gateway.cors import preflight_headers
+from gatehouse.services.gateway.credentials import authenticate, challenge
 
 REGISTER_SCOPE = "cores:register"
 AUTHORIZE = "/v1/keys/authorize"
@@ -36,8 +32,8 @@ _OF_PAGES = CoreSettings(cors_origins=("*",))
 async def verify_key_options(request: RequestContext) -> asgi.Response:
     """The response to a preflight request, and to any other OPTIONS request."""
     request.use(_OF_PAGES)
-    headers = [(b"allow", b"GET, HEAD, OPTIONS, POST")]
-    return preflight_response(request) or request.response(204, headers=headers)
+    allow = [(b"allow", b"GET, HEAD, OPTIONS, POST")]
+    return request.response(204, headers=preflight_headers(request) or allow)
 
 
 async def verify_key(request: RequestContext, verification: VerificationService) -> asgi.Response:
@@ -57,7 +53,7 @@ async def verify_key(request: RequestContext, verification: VerificationService)
 def decision(
     context: RequestContext, request: VerificationRequest, result: VerificationResult
 ) -> asgi.Response:
-    context.verified(result, request, request.core)
+    context.decided(result, request, request.core)
     public = for_public(result)
     status = 503 if public.code is Code.UNAVAILABLE else 200
     headers = schemas.limit_headers(public.limits) if status == 200 else [(b"retry-after", b"1")]
@@ -100,10 +96,9 @@ async def authorize_key(request: RequestContext) -> asgi.Response:
 async def _authorize(request: RequestContext, query: bytes) -> asgi.Response:
     """The decision on the key in the headers. query: the parameters, which the proxy sets."""
     parameters = schemas.decode_parameters(query, request.client, _forwarded_method(request))
-    token = presented_token(request)
-    key, limits = await authenticate(request, token, parameters, parameters.core)
-    headers = [(name, value.encode("ascii")) for name, value in key_headers(key)]
-    return request.response(200, headers=[*schemas.limit_headers(limits), *headers])
+    caller = await authenticate(request, parameters, parameters.core)
+    headers = [(name, value.encode("ascii")) for name, value in key_headers(caller.key)]
+    return request.response(200, headers=[*caller.limit_headers, *headers])
 
 
 def _forwarded_method(request: RequestContext) -> str:
@@ -179,5 +174,5 @@ async def _agent(request: RequestContext, name: str) -> Actor:
     verification = VerificationRequest(
         scopes=(REGISTER_SCOPE,), core=name, address=address, method=request.method
     )
-    key, _ = await authenticate(request, presented_token(request), verification)
-    return Actor("key", key.id, request.request_id, address)
+    caller = await authenticate(request, verification)
+    return Actor("key", caller.key.id, request.request_id, address)

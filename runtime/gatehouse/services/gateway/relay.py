@@ -39,7 +39,7 @@ _ERRORS: dict[int, GatehouseError] = {
 _TOO_MANY = Unavailable("The gateway has reached its limit of open streams.")
 
 #: Stands for the signature of a request, which the check has verified.
-_VERIFIED = SignedRequest("", "", "", "", "", (), has_body=False, digests=())
+_VERIFIED = SignedRequest("", "", "", "", "", ())
 
 
 class _Side(asyncio.Protocol):

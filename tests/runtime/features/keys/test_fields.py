@@ -61,9 +61,7 @@ TEXTS = Path(__file__).resolve().parents[4] / "runtime/web/src/locales/en.ts"
 
 
 #: A signed request, which every key permits that is active and has not expired.
-REQUEST = VerificationRequest(
-    signed=SignedRequest("GET", "https", "gateway.test", "/", "", (), has_body=False, digests=())
-)
+REQUEST = VerificationRequest(signed=SignedRequest("GET", "https", "gateway.test", "/", "", ()))
 
 
 def test_field_without_decisions_is_an_error() -> None:

@@ -58,9 +58,9 @@ _RELEASES = {
     "it forwards the token": (
         "from gatehouse.services.gateway import check\n"
         "known = check.core_headers\n"
-        "def headers(context, *rest):\n"
+        "async def headers(context, *rest):\n"
         "    token = context.header(b'authorization').encode()\n"
-        "    return [*known(context, *rest), (b'gatehouse-key-owner', token)]\n"
+        "    return [*await known(context, *rest), (b'gatehouse-key-owner', token)]\n"
         "check.core_headers = headers\n"
     ),
     "it reports another public host": (
