@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import Any
 
 from gatehouse_policies import rules
@@ -17,8 +17,8 @@ RULES: tuple[Rule, ...] = tuple(
     sorted(
         (
             value
-            for module in iter_modules(rules.__path__)
-            for value in vars(import_module(f"{rules.__name__}.{module.name}")).values()
+            for module in walk_packages(rules.__path__, f"{rules.__name__}.")
+            for value in vars(import_module(module.name)).values()
             if isinstance(value, Rule)
         ),
         key=lambda rule: rule.id,

@@ -19,7 +19,7 @@ from gatehouse_policies.engine.requirements import SECRET_BLOCKS
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, resource_rule
 from gatehouse_policies.lists import name_set
 from gatehouse_policies.program.schema import camel, schema
-from gatehouse_policies.rules.secretsmanager import ENVIRONMENT_BLOCKS
+from gatehouse_policies.rules.security.secretsmanager import ENVIRONMENT_BLOCKS
 from google.protobuf import empty_pb2
 from pulumi_aws import iam
 

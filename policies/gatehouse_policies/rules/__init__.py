@@ -1,1 +1,1 @@
-"""Rules, one module per AWS service."""
+"""Rules: a folder for each area of AWS, a module for each service."""

@@ -31,7 +31,7 @@ from gatehouse_policies.engine.rule import (
     stack_rule,
 )
 from gatehouse_policies.lists import name_set
-from gatehouse_policies.rules.rds import is_read_replica
+from gatehouse_policies.rules.data.rds import is_read_replica
 
 _TAGGED_WITH_DATA_CLASS = aws(
     *("s3.Bucket", "kms.Key", "secretsmanager.Secret", "rds.Instance", "rds.Cluster"),

@@ -37,7 +37,7 @@ from gatehouse_policies.engine.rule import (
     resource_rule,
     stack_rule,
 )
-from gatehouse_policies.rules.account import ACCOUNT_STACKS, manages_account
+from gatehouse_policies.rules.security.account import ACCOUNT_STACKS, manages_account
 
 _DEFAULT_GROUPS = aws("ec2.DefaultSecurityGroup")
 _GROUPS = aws("ec2.SecurityGroup") + _DEFAULT_GROUPS

@@ -11,8 +11,8 @@ from gatehouse_policies.engine.requirements import (
     uses_customer_key,
 )
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
-from gatehouse_policies.rules.ecs import scaling_targets
-from gatehouse_policies.rules.s3 import EPHEMERAL, purpose
+from gatehouse_policies.rules.compute.ecs import scaling_targets
+from gatehouse_policies.rules.data.s3 import EPHEMERAL, purpose
 
 _TABLE, _REPLICA = aws("dynamodb.Table"), aws("dynamodb.TableReplica")
 _replicated_rule = partial(resource_rule, types=(*_TABLE, *_REPLICA))

@@ -10,8 +10,8 @@ from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import is_customer_key
 from gatehouse_policies.engine.rule import CheckResults, Undecided, resource_rule, stack_rule
 from gatehouse_policies.lists import name_set
-from gatehouse_policies.rules.rds import is_read_replica
-from gatehouse_policies.rules.s3 import EPHEMERAL, STATIC_FILES, is_replica, purpose
+from gatehouse_policies.rules.data.rds import is_read_replica
+from gatehouse_policies.rules.data.s3 import EPHEMERAL, STATIC_FILES, is_replica, purpose
 
 _DAILY = re.compile(r"cron\(\S+ \S+ (\*|\?|\*/1|1/1) \* (\?|\*) \*\)|rate\((1 day|\d+ hours?)\)")
 

@@ -19,7 +19,7 @@ from gatehouse_policies.engine.requirements import (
     where,
 )
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
-from gatehouse_policies.rules.s3 import PUBLIC_ACCESS_FLAGS
+from gatehouse_policies.rules.data.s3 import PUBLIC_ACCESS_FLAGS
 
 ACCOUNT_STACKS: dict[str, tuple[str, ...]] = {"account_stacks": ()}
 """The parameter with the stacks that manage an account, as "project/stack"."""
