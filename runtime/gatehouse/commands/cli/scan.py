@@ -41,11 +41,9 @@ _REMEDIES = {
         "A sign-in code expires after one use or five minutes. To revoke it, "
         "run `gatehouse sessions link`, which replaces it"
     ),
-    Kind.SESSION: "To end a session, use the page Sessions of the console",
+    Kind.SESSION: "To end a session, run `gatehouse sessions end`",
     Kind.CORE_SECRET: "To replace a Core secret, register the Core again",
-    Kind.WEBHOOK_SECRET: (
-        "A webhook secret cannot be changed: delete the webhook and create a new one"
-    ),
+    Kind.WEBHOOK_SECRET: "To replace a webhook secret, run `gatehouse webhooks rotate-secret`",
     Kind.LINK: "To revoke a secret link, run `gatehouse secrets revoke`",
 }
 

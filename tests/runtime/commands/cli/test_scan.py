@@ -2,16 +2,18 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from gatehouse.commands.cli.scan import FILE_BYTES_MAX
+from gatehouse.commands.cli import command_line
+from gatehouse.commands.cli.scan import _REMEDIES, FILE_BYTES_MAX
 from gatehouse.core.tokens.token import checksum
 
 from tests import processes, requires
-from tests.runtime.commands.cli.conftest import Command
+from tests.runtime.commands.cli.conftest import Command, leaf_commands
 from tests.runtime.tokens import unknown_token
 
 ROOT = Path(__file__).parents[4]
@@ -162,3 +164,10 @@ def test_repository_contains_no_key(bare: Command) -> None:
     assert len(paths) > 1000
     scan = replace(bare, folder=ROOT).run("scan", "--exclude", "docs/sharing-vectors.json", *paths)
     assert (scan.code, scan.out, scan.err) == (0, "", "")
+
+
+def test_remedies_name_commands() -> None:
+    commands = {" ".join(words) for words, _ in leaf_commands(command_line(""))}
+    named = [name for text in _REMEDIES.values() for name in re.findall("`gatehouse (.+?)`", text)]
+    assert named
+    assert set(named) <= commands
