@@ -22,7 +22,11 @@ def start(gateway: str, token: str, log: Path) -> child_processes.Child:
 
 
 def wait_ready(child: child_processes.Child, gateway: str, headers: Mapping[str, str]) -> None:
-    url = f"{gateway}/cores/{NAME}/files"
-    child_processes.wait_until(
-        child, lambda: services.returns_200(url, headers), "registered with the gateway", 20.0
-    )
+    """Wait for the registration before the first request, which is denied without it."""
+    log, url = child.log, f"{gateway}/cores/{NAME}/files"
+    assert log is not None  # noqa: S101 - set by start
+
+    def is_ready() -> bool:
+        return b"registered" in log.read_bytes() and services.returns_200(url, headers)
+
+    child_processes.wait_until(child, is_ready, "registered with the gateway", 20.0)
