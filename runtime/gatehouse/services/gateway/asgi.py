@@ -120,7 +120,7 @@ class RequestContext(Request):
             return
         super().record(seconds)
         if self.template and not self.is_denied and 400 <= self.status < CLIENT_GONE:
-            self.deny("request", self.problem_code, self.core)
+            self.deny("request", self.problem_code, self.core, self.key_id or "")
 
     def problem(self, refused: Refused) -> asgi.Response:
         self.problem_code = refused.code or refused.error.code

@@ -80,7 +80,7 @@ async def test_every_denied_request_is_recorded_with_its_check(gateway: Gateway,
         ("GET", path, (), "unauthorized", "credential", "", ""),
         ("GET", path, (limited.header,) * 2, "bad_request", "request", "", ""),
         ("GET", "/cores/made-up/x", (network.bearer,), "FORBIDDEN", "address", "", network.id),
-        ("GET", "/cores/made-up/x", (valid.bearer,), "not_found", "request", "", ""),
+        ("GET", "/cores/made-up/x", (valid.bearer,), "not_found", "request", "", valid.id),
     ]
     expected = {}
     for verb, target, headers, code, check, detail, key_id in cases:
