@@ -23,7 +23,7 @@ def unprotected_environments(stack: Stack) -> str:
     """A message if the branch main or an environment that the roles of the pipeline trust has no
     protection rules: GitHub creates an environment when a workflow of any branch names it.
     """
-    if not (repository := (stack.settings.get("delivery") or {}).get("repository")):
+    if not (repository := stack.setting("delivery", "repository")):
         return ""
     path = f"repos/{repository}"
     roles = (DEPLOY, PREVIEW, IMAGE)
