@@ -2,22 +2,19 @@
 audit trail, and secrets.
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
+from components import tables
 from components.component import StackComponent, Topics
 from components.context import Stack
 from components.monitoring.metric_alarms import DATABASE_PRESENT, Alarm, metric_alarm, table_alarms
 
-ROWS: dict[str, Any] = tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-)
+ROWS = tables.read(__file__)
 ACCOUNT_ACTION = "Find the caller in the trail, and compare the call with planned changes."
 UNIT = "Count"
 DATABASE = {

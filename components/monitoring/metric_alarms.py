@@ -1,16 +1,13 @@
 """Defines the alarms of a stack and creates a CloudWatch alarm from each definition."""
 
-import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from string import Formatter
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
+from components import tables
 from components.component import TargetGroupDimensions, Topics
 from components.context import Stack
 from components.iam.role_policies import CANARY_KEY, ROTATION_FUNCTION
@@ -20,9 +17,7 @@ GIB = 1024**3
 LOAD_BALANCER, REST_API, LAMBDA = "AWS/ApplicationELB", "AWS/ApiGateway", "AWS/Lambda"
 OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"
 ONCE = (300, 1, 1)
-ROWS: dict[str, Any] = tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-)
+ROWS = tables.read(__file__)
 DATABASE_PRESENT = f"FILL(database, 0) < {ROWS['numbers']['database_present_s']}"
 """Condition of an expression with the metric `database`, for alarms on consequences of an outage of
 the database, which has an alarm of its own."""
@@ -218,7 +213,7 @@ def table_alarms(rows: Iterable[dict[str, Any]], stack: Stack, **values: Any) ->
         return Metric(**{"namespace": names.namespace, **row})
 
     for template in rows:
-        row = _filled(template, known)
+        row = tables.filled(template, known)
         if not values.get(row.pop("if", ""), True):
             continue
         severity = row.pop("severity", TICKETS)
@@ -233,18 +228,6 @@ def table_alarms(rows: Iterable[dict[str, Any]], stack: Stack, **values: Any) ->
             severity=None if severity == "none" else severity,
             **row,
         )
-
-
-def _filled(value: Any, known: Mapping[str, Any]) -> Any:
-    """Replace {name} in strings. A string that consists of one gets the value itself."""
-    match value:
-        case dict():
-            return {key: _filled(each, known) for key, each in value.items()}
-        case str():
-            if field := re.fullmatch(r"{([^{}]+)}", value):
-                return Formatter().get_field(field[1], (), known)[0]
-            return value.format_map(known)
-    return value
 
 
 def service_alarms(stack: Stack, resources: MonitoredResources) -> dict[str, list[Alarm]]:
