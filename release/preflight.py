@@ -27,8 +27,8 @@ FARGATE_CPU = "L-3032A538"
 def missing_prerequisites(command: str, stack: Stack, *, unsigned: bool = False) -> list[str]:
     """Messages of the first checks that fail, each with its fix. Raises ClientError."""
     for messages in _checks(command, stack, unsigned=unsigned):
-        if missing := [message for message in messages if message]:
-            return missing
+        if failed := [message for message in messages if message]:
+            return failed
     return []
 
 

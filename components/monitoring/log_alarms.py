@@ -4,7 +4,6 @@ audit trail, and secrets.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -86,12 +85,12 @@ def log_alarms(stack: Stack) -> Iterator[LogFilter]:
             # Each matching line is a sample. Others can add negative values to the metric, and
             # values in other units, for which an alarm without a unit is undefined (CloudWatch API
             # Reference, "PutMetricAlarm").
-            lines: dict[str, Any] = {
+            lines = {
                 "name": row["name"],
                 "dimensions": {},
                 "statistic": "SampleCount",
+                "unit": UNIT,
             }
-            lines["unit"] = UNIT
             if fields.pop("needs_database", False):
                 fields["expression"] = f"IF({DATABASE_PRESENT}, lines, 0)"
                 fields["metrics"] = {"lines": lines, "database": DATABASE}

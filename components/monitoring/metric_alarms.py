@@ -159,7 +159,6 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
 def _monitored(stack: Stack, resources: MonitoredResources) -> dict[str, list[dict[str, Any]]]:
     """Return the values of the resources of each kind in metric_alarms.toml."""
     names, settings, database = stack.names, stack.settings, stack.settings.database
-    replica = settings.replication_region
     insights = settings.telemetry.insights != "disabled"
     return {
         "published": [{}],
@@ -186,8 +185,7 @@ def _monitored(stack: Stack, resources: MonitoredResources) -> dict[str, list[di
         "replication": [
             {"source": names.bucket("data"), "rule": REPLICATION_RULE}
             | {"destination": names.in_region(region).bucket("data")}
-            for region in (replica,)
-            if region
+            for region in filter(None, [settings.replication_region])
         ],
         "cache_node": [
             {"name": node.removeprefix(names.name("")), "id": node}
@@ -214,7 +212,7 @@ def table_alarms(rows: Iterable[dict[str, Any]], stack: Stack, **values: Any) ->
 
     for template in rows:
         row = tables.filled(template, known)
-        if not values.get(row.pop("if", ""), True):
+        if "if" in row and not values[row.pop("if")]:
             continue
         severity = row.pop("severity", TICKETS)
         metrics = {name: metric(each) for name, each in row.pop("metrics", {}).items()}
@@ -234,18 +232,18 @@ def service_alarms(stack: Stack, resources: MonitoredResources) -> dict[str, lis
     """Return the alarms that roll back a deployment, keyed by service: errors, latency and
     saturation, in this order, and for the gateway the errors of Cores.
     """
-    tables = ROWS["deployment"]
+    rows = ROWS["deployment"]
     return {
         service: [
             *_burn_rates(service, stack, ROLLBACK_BURN_RATE),
-            *table_alarms(tables["ecs_service"], stack, service=service, blue=blue, green=green),
-            *(table_alarms(tables["gateway"], stack) if service == "gateway" else ()),
+            *table_alarms(rows["ecs_service"], stack, service=service, blue=blue, green=green),
+            *(table_alarms(rows["gateway"], stack) if service == "gateway" else ()),
         ]
         for service, (blue, green) in resources.target_groups.items()
     } | {
         name: [
             *_burn_rates(name, stack, ROLLBACK_BURN_RATE),
-            *table_alarms(tables["function"], stack, service=name, name=stack.names.name(name)),
+            *table_alarms(rows["function"], stack, service=name, name=stack.names.name(name)),
         ]
         for name in (function.service.name for function in stack.contract.functions.values())
     }
