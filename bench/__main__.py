@@ -30,16 +30,9 @@ parser.add_argument("--store", action="store_true", help="gateway: store the res
 parser.add_argument(
     "--check", action="store_true", help="gateway: fail if a ratio is lower than the stored ratio"
 )
-parser.add_argument(
-    "--checkov",
-    default="",
-    metavar="FILE",
-    help="check: the program checkov of another virtual environment, which evaluates the same "
-    "resources",
-)
 options = parser.parse_args()
 if options.name == "check":
-    check_time.main(options.resources, options.checkov)
+    check_time.main(options.resources)
 elif missing := ratios.missing():
     parser.exit(2, f"The benchmark requires {' and '.join(missing)} on PATH.\n")
 else:

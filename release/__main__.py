@@ -1,6 +1,7 @@
 """Release commands for a stack. Exit codes: 0 success, 1 failure, 2 missing prerequisite."""
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -57,13 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
         return _reject(options, str(exc), REJECTED)
     except FileNotFoundError as exc:
         return _reject(options, f"{exc.filename} is not on PATH (docs/guides/deploy.md)", REJECTED)
-    except AWS_ERRORS as exc:
+    except (*AWS_ERRORS, subprocess.TimeoutExpired) as exc:
         return _reject(options, f"{exc}. To repeat, run: {_again(options)}", FAILED)
 
 
 def _command(options: argparse.Namespace) -> int:
     if options.command == "logs" and not options.env:
-        return _print(logs.follow(logs.files_command()))
+        return _print(logs.follow_files())
     project = PROJECTS[options.project]
     if project == ACCOUNT and options.command not in ACCOUNT_COMMANDS:
         raise ValueError(f"PROJECT=account has only the commands {', '.join(ACCOUNT_COMMANDS)}")
@@ -81,7 +82,7 @@ def _command(options: argparse.Namespace) -> int:
             step(f"{stack.file}: image.digest {push_image(stack)}. Commit the change.")
             return 0
         case "logs":
-            return _print(logs.follow(logs.cloudwatch_command(stack, options.process)))
+            return _print(logs.follow_stack(stack, options.process))
         case _:
             return _with_state(options, stack, read_state(stack))
 
@@ -91,7 +92,7 @@ def _bootstrap(stack: Stack) -> int:
     if stack.project == ACCOUNT:
         step(f"the deployment requires an administrator. Next: make preview {stack.target}")
         return 0
-    repository = (stack.settings.get("delivery") or {}).get("repository", "<owner>/<repository>")
+    repository = stack.setting("delivery", "repository", default="<owner>/<repository>")
     step(f"for deployments from GitHub (docs/guides/deploy.md, section 6), set in {stack.file}:")
     values = {"state_bucket": state_bucket(stack), "state_key_arn": key_arn}
     _print(["delivery:", *(f"  {name}: {value}" for name, value in values.items())])
@@ -119,7 +120,7 @@ def _with_state(options: argparse.Namespace, stack: Stack, state: State) -> int:
             finally:
                 _print(account_rows(stack, state))
             return 0
-    if message := state.unfinished(stack.options):
+    if message := state.unfinished(stack):
         raise ValueError(message)
     if options.command == "destroy":
         return _destroy(stack, state)
@@ -142,7 +143,6 @@ def _destroy(stack: Stack, state: State) -> int:
     # The CLI previews again: `--skip-preview` would delete what protected resources need.
     if code := run(stack, "destroy", "--preview-only"):
         return code
-    state.print_changes({row["urn"]: ["delete"] for row in state.resources})
     if not _confirm(stack, "destroys"):
         raise ValueError("not confirmed; nothing was changed")
     check_unchanged(stack, state)

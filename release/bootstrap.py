@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from components.iam.documents import deny_insecure_transport, document, render
 from components.naming import PROJECT, Naming
 from release.errors import CommandFailed, last_line, step
-from release.pulumi_cli import query
+from release.pulumi_cli import missing, query
 from release.stack_file import ACCOUNT, Stack
 
 STATE_VERSION_DAYS = 90
@@ -16,9 +16,8 @@ TAGS = {"Project": PROJECT, "DataClass": "secret"}
 
 
 def state_bucket(stack: Stack) -> str:
-    section = stack.settings if stack.project == ACCOUNT else stack.settings.get("delivery")
-    name = section.get("state_bucket") if isinstance(section, dict) else None
-    return str(name or _names(stack).bucket("state"))
+    section = () if stack.project == ACCOUNT else ("delivery",)
+    return stack.setting(*section, "state_bucket", default=_names(stack).bucket("state"))
 
 
 def _names(stack: Stack) -> Naming:
@@ -31,10 +30,6 @@ def backend_url(stack: Stack) -> str:
     return f"s3://{state_bucket(stack)}?region={stack.region}"
 
 
-def secrets_provider(stack: Stack) -> str:
-    return f"awskms://{_names(stack).alias('state')}?region={stack.region}"
-
-
 def bootstrap(stack: Stack) -> str:
     """Returns the ARN of the KMS key. Raises CommandFailed and ClientError."""
     key_arn = _key(stack.client("kms"), _names(stack).alias("state"))
@@ -42,8 +37,8 @@ def bootstrap(stack: Stack) -> str:
     _service_linked_role(stack)
     _pulumi(stack, "login", backend_url(stack))
     step(f"logged in: pulumi login '{backend_url(stack)}'")
-    if query(stack, "stack", "--show-name", "--stack", stack.name).returncode:
-        provider = secrets_provider(stack)
+    if missing(stack):
+        provider = f"awskms://{_names(stack).alias('state')}?region={stack.region}"
         _pulumi(stack, "stack", "init", stack.name, "--secrets-provider", provider)
         step(f"created the stack {stack.name}. Commit {stack.file}")
     return key_arn
@@ -74,7 +69,7 @@ def _service_linked_role(stack: Stack) -> None:
     """
     service = "ecs.amazonaws.com"
     if stack.project == ACCOUNT:
-        if not (stack.settings.get("guards") or {}).get("config_recorder"):
+        if not stack.setting("guards", "config_recorder"):
             return
         service = "config.amazonaws.com"
     iam = stack.client("iam")

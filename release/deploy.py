@@ -1,9 +1,6 @@
 """Deploys a stack: preview, infrastructure, migration, functions, ECS services, verification."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from release.errors import AWS_ERRORS, CommandFailed, ServicesFailed, step
 from release.image import mark_deployed
@@ -22,7 +19,7 @@ def deploy(
     CommandFailed if it is not confirmed or a step fails, ServicesFailed if the last update or the
     verification fails, and ClientError. Pulumi locks the stack only during each update.
     """
-    _preview(stack, state)
+    update(stack, "preview", *packs(stack))
     if not confirm():
         raise CommandFailed("not confirmed; nothing was changed")
     check_unchanged(stack, state)
@@ -38,14 +35,6 @@ def deploy(
     except AWS_ERRORS as exc:
         step(f"the image was not marked as deployed, so the registry can expire it: {exc}")
     return None
-
-
-def _preview(stack: Stack, state: State) -> None:
-    with TemporaryDirectory(prefix="gatehouse-") as folder:
-        plan = Path(folder) / "plan.json"
-        update(stack, "preview", *packs(stack), "--save-plan", str(plan))
-        resources = json.loads(plan.read_text(encoding="utf-8"))["resourcePlans"]
-    state.print_changes({urn: row.get("steps") or () for urn, row in resources.items()})
 
 
 def _deploy_infrastructure(stack: Stack, state: State) -> None:

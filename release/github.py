@@ -5,7 +5,8 @@ Source: GitHub REST API, "Branches", "Deployment environments" and "Deployment b
 
 import subprocess
 
-from components.delivery.policies import IMAGE, github_environments
+from components.delivery.policies import github_environments
+from components.delivery.statements import IMAGE
 from components.naming import DEPLOY, PREVIEW
 from release.bootstrap import backend_url
 from release.stack_file import Stack
@@ -23,7 +24,7 @@ def unprotected_environments(stack: Stack) -> str:
     """A message if the branch main or an environment that the roles of the pipeline trust has no
     protection rules: GitHub creates an environment when a workflow of any branch names it.
     """
-    if not (repository := (stack.settings.get("delivery") or {}).get("repository")):
+    if not (repository := stack.setting("delivery", "repository")):
         return ""
     path = f"repos/{repository}"
     roles = (DEPLOY, PREVIEW, IMAGE)

@@ -25,8 +25,9 @@ def push_image(stack: Stack) -> str:
     built = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
     if built.returncode:
         raise CommandFailed("the image was not built; see the output above")
-    write_digest(stack.path, built.stdout.strip())
-    return built.stdout.strip()
+    digest = built.stdout.strip()
+    write_digest(stack.path, digest)
+    return digest
 
 
 def mark_deployed(stack: Stack) -> None:
@@ -56,9 +57,8 @@ def unverified_signature(stack: Stack) -> str:
     """A message, with its fix, if the pipeline of the repository (`delivery.repository` or, in a
     workflow, its own) has not signed the image of the stack. "" without a pipeline.
     """
-    delivery = stack.settings.get("delivery") or {}
-    repository = delivery.get("repository") or os.environ.get("GITHUB_REPOSITORY")
-    if not repository:
+    workflow = os.environ.get("GITHUB_REPOSITORY")
+    if not (repository := stack.setting("delivery", "repository") or workflow):
         return ""
     registry = stack.names.registry
     image = f"{registry}/{_repository(stack)}@{stack.image_digest}"

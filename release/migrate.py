@@ -16,9 +16,6 @@ def migrate(stack: Stack, output: Mapping[str, Any]) -> None:
 
     output: the stack output `migration`.
     """
-    definition = str(output["taskDefinition"])
-    if f"/{stack.names.name(CONTAINER)}:" not in definition:  # the state may have changed
-        raise CommandFailed(f"the migration of the stack {stack.name} has another task definition")
     ecs = stack.client("ecs")
     groups = {
         "securityGroups": [output["securityGroup"]],
@@ -27,7 +24,7 @@ def migrate(stack: Stack, output: Mapping[str, Any]) -> None:
     network = {"subnets": output["subnets"], **groups}
     response = ecs.run_task(
         cluster=stack.cluster,
-        taskDefinition=definition,
+        taskDefinition=output["taskDefinition"],
         launchType="FARGATE",
         startedBy="release",
         networkConfiguration={"awsvpcConfiguration": network},

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from gatehouse_policies.analysis.properties import leaves
@@ -11,10 +11,10 @@ from components.naming import PROJECT
 from components.settings.loader import parse
 from components.settings.workloads import ROLLING
 from release.bootstrap import backend_url
-from release.errors import AWS_ERRORS, last_line
+from release.errors import AWS_ERRORS
 from release.github import unprotected_environments
 from release.image import unverified_signature
-from release.pulumi_cli import query
+from release.pulumi_cli import missing
 from release.stack_file import GATEHOUSE, Stack
 
 _EXAMPLE = re.compile(r"123456789012|\bexample(\.(com|net|org)\b|/)|^gatehouse-pulumi-state$")
@@ -25,22 +25,29 @@ FARGATE_CPU = "L-3032A538"
 
 
 def missing_prerequisites(command: str, stack: Stack, *, unsigned: bool = False) -> list[str]:
-    """One message for each missing prerequisite, with its fix. Raises ClientError."""
-    messages = [*_values(command, stack), missing_credentials(stack)]
-    if command == "bootstrap":
-        messages.append(_other_backend(stack))
-    elif command not in ("image", "logs") and not any(messages):
-        messages.append(_missing_stack(stack))
-    if any(messages) or stack.project != GATEHOUSE:
-        return [message for message in messages if message]
-    if command in ("preview", "deploy"):
-        messages += [_zone(stack), _low_quota(stack)]
+    """Messages of the first checks that fail, each with its fix. Raises ClientError."""
+    for messages in _checks(command, stack, unsigned=unsigned):
+        if failed := [message for message in messages if message]:
+            return failed
+    return []
+
+
+def _checks(command: str, stack: Stack, *, unsigned: bool) -> Iterator[Iterable[str]]:
+    """Messages of checks, or "". Later checks require that the earlier ones succeed."""
+    deploys = command in ("preview", "deploy")
+    backend = _other_backend(stack) if command == "bootstrap" else ""
+    yield [*(_values(stack) if deploys else ()), missing_credentials(stack), backend]
+    if command not in ("bootstrap", "image", "logs"):
+        yield [_missing_stack(stack)]
+    if stack.project != GATEHOUSE:
+        return
+    if deploys:
+        yield [_zone(stack), _low_quota(stack)]
     if command == "deploy":
         # The deployment creates the trust in the environments, and their rules can be removed.
-        messages.append(unprotected_environments(stack))
-        if not unsigned and not any(messages):
-            messages.append(unverified_signature(stack))
-    return [message for message in messages if message]
+        yield [unprotected_environments(stack)]
+        if not unsigned:
+            yield [unverified_signature(stack)]
 
 
 def missing_credentials(stack: Stack) -> str:
@@ -64,20 +71,14 @@ def _other_backend(stack: Stack) -> str:
 
 
 def _missing_stack(stack: Stack) -> str:
-    # `pulumi stack ls` would read the state of other stacks, which the delivery roles must not do.
-    result = query(stack, "stack", "--show-name", "--stack", stack.name)
-    if result.returncode:
-        return (
-            f"the Pulumi CLI cannot read the stack: {last_line(result.stderr)}. Before the first "
-            f"deployment, run: make bootstrap {stack.target}, otherwise: pulumi login "
-            f"'{backend_url(stack)}'"
-        )
-    return ""
+    error = missing(stack)
+    return error and (
+        f"the Pulumi CLI cannot read the stack: {error}. Before the first deployment, run: make "
+        f"bootstrap {stack.target}, otherwise: pulumi login '{backend_url(stack)}'"
+    )
 
 
-def _values(command: str, stack: Stack) -> Iterator[str]:
-    if command not in ("preview", "deploy"):
-        return
+def _values(stack: Stack) -> Iterator[str]:
     found = leaves(stack.settings, "")
     keys = [key.lstrip(".") for key, value in found if _EXAMPLE.search(str(value))]
     if keys:
@@ -88,9 +89,9 @@ def _values(command: str, stack: Stack) -> Iterator[str]:
 
 def _zone(stack: Stack) -> str:
     """A message if the certificate would wait for a delegation or for records that never come."""
-    domain = str(stack.settings.get("domain", ""))
+    domain = stack.setting("domain")
     key, route53 = "existing_resources.zone_id", stack.client("route53")
-    if zone_id := (stack.settings.get("existing_resources") or {}).get("zone_id"):
+    if zone_id := stack.setting("existing_resources", "zone_id"):
         zone = route53.get_hosted_zone(Id=zone_id)["HostedZone"]
         is_parent = f".{domain}".endswith(f".{zone['Name'].rstrip('.')}")
         if is_parent and not zone.get("Config", {}).get("PrivateZone"):

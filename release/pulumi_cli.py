@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 
 from components import contract
-from release.errors import CommandFailed
+from release.errors import CommandFailed, last_line
 from release.stack_file import ROOT, Stack
 
 PACKS = ("policies/security", "policies/resilience")
@@ -42,31 +42,21 @@ def update(
 def run(stack: Stack, command: str, *options: str) -> int:
     """The exit code of a command. Raises KeyboardInterrupt after the end of the CLI, which saves
     the state after the first signal, and stops at once after the second
-    (pkg/backend/cancellation_scope.go). Therefore, it has a process group of its own.
+    (pkg/backend/cancellation_scope.go). Therefore, it has a process group of its own, and others
+    are ignored.
     """
     words = ["pulumi", command, "--stack", stack.name, "--non-interactive", *options]
     if stack.config_file:
         words += ["--config-file", str(stack.config_file)]
-    process: subprocess.Popen[bytes] | None = None
-    received, forwarded = list[object](), list[object]()
-
-    def forward(*signals: object) -> None:
-        received.extend(signals)
-        if process and received and not forwarded:
-            forwarded.extend(received)
-            process.terminate()
-
-    previous = {number: signal.signal(number, forward) for number in _interrupts()}
+    process = subprocess.Popen(words, cwd=stack.root, stdin=subprocess.DEVNULL, process_group=0)
     try:
-        process = subprocess.Popen(words, cwd=stack.root, stdin=subprocess.DEVNULL, process_group=0)
-        forward()
-        code = process.wait()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    if received:
-        raise KeyboardInterrupt
-    return code
+        return process.wait()
+    except KeyboardInterrupt:
+        for number in _interrupts():
+            signal.signal(number, signal.SIG_IGN)
+        process.terminate()
+        process.wait()
+        raise
 
 
 def _interrupts() -> list[signal.Signals]:
@@ -87,16 +77,19 @@ def prepare_process() -> None:
 
 def query(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The result of a command that changes no resource."""
-    command = ["pulumi", *arguments, "--non-interactive"]
-    try:
-        return subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=QUERY_TIMEOUT_S,
-            check=False,
-            cwd=stack.root,
-        )
-    except subprocess.TimeoutExpired:
-        error = f"the backend did not respond within {QUERY_TIMEOUT_S} s"
-        return subprocess.CompletedProcess(command, 1, "", error)
+    return subprocess.run(
+        ["pulumi", *arguments, "--non-interactive"],
+        capture_output=True,
+        text=True,
+        timeout=QUERY_TIMEOUT_S,
+        check=False,
+        cwd=stack.root,
+    )
+
+
+def missing(stack: Stack) -> str:
+    """The error of the CLI if it does not find the stack, or "". `pulumi stack ls` would read the
+    state of other stacks, which the delivery roles must not do.
+    """
+    result = query(stack, "stack", "--show-name", "--stack", stack.name)
+    return last_line(result.stderr) if result.returncode else ""

@@ -38,9 +38,9 @@ def rollback(
     digest = digest or previous_digest(stack, process, service["taskDefinition"])
     if not DIGEST.fullmatch(digest) or digest == stack.image_digest:
         raise ValueError(f"{digest} is not a digest, or is that of {stack.file} (make deploy)")
-    if stop_deployments(stack, [row["service"] for row in services.values()], confirm):
-        state = read_state(stack)  # the command that waited for them may have ended
-    if message := state.unfinished(stack.options):
+    stop_deployments(stack, [row["service"] for row in services.values()], confirm)
+    state = read_state(stack)  # the command that waited for the deployments may have ended
+    if message := state.unfinished(stack):
         raise CommandFailed(message)
     write_digest(stack.path, digest)
     step(f"{stack.file}: image.digest {stack.image_digest} -> {digest}. Commit the change.")
@@ -64,10 +64,8 @@ def stop_deployments(
     confirm: Callable[[], bool],
     *,
     sleep: Callable[[float], None] = time.sleep,
-) -> bool:
-    """Let ECS roll back the deployments in progress, whose previous tasks still run, and wait.
-    Returns whether there were any.
-    """
+) -> None:
+    """Let ECS roll back the deployments in progress, whose previous tasks still run, and wait."""
     ecs = stack.client("ecs")
 
     def in_progress() -> dict[str, str]:
@@ -77,7 +75,7 @@ def stop_deployments(
         return {row["serviceDeploymentArn"]: row["serviceArn"] for row in rows}
 
     if not (deployments := in_progress()):
-        return False
+        return
     step(f"stopping the deployments of {', '.join(deployments.values())}")
     if not confirm():
         raise CommandFailed("not confirmed; nothing was changed")
@@ -88,7 +86,7 @@ def stop_deployments(
             step(str(exc))
     for _ in range(STOP_TIMEOUT_S // POLL_S):
         if not in_progress():
-            return True
+            return
         sleep(POLL_S)
     raise CommandFailed(f"ECS has not rolled back {', '.join(in_progress().values())}")
 
@@ -114,15 +112,13 @@ def previous_digest(stack: Stack, process: str, definition: str) -> str:
 
     definition: ARN of the newest revision, which a failed deployment leaves.
     """
-    ecs, rejected = stack.client("ecs"), {"", stack.image_digest}
+    ecs = stack.client("ecs")
     family, _, newest = definition.rpartition(":")
     for revision in range(int(newest), max(0, int(newest) - REVISIONS_MAX), -1):
-        found = ecs.describe_task_definition(taskDefinition=f"{family}:{revision}")
-        containers = found["taskDefinition"]["containerDefinitions"]
+        row = ecs.describe_task_definition(taskDefinition=f"{family}:{revision}")["taskDefinition"]
         # AWS adds containers.
-        images = [row["image"] for row in containers if row["name"] == process]
+        images = [each["image"] for each in row["containerDefinitions"] if each["name"] == process]
         digest = "".join(images).rpartition("@")[2]
-        if digest not in rejected and is_deployed(stack, digest):
+        if digest not in ("", stack.image_digest) and is_deployed(stack, digest):
             return digest
-        rejected.add(digest)
     raise ValueError(f"{process} has no earlier image that was deployed. Use DIGEST=sha256:...")

@@ -37,25 +37,39 @@ PROJECTS = {GATEHOUSE.name: GATEHOUSE, ACCOUNT.folder: ACCOUNT}
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """secrets_provider: URL of the KMS key that encrypts the secrets of the stack, or "".
-    root: folder of the project, in which the Pulumi CLI runs.
+    """root: folder of the project, in which the Pulumi CLI runs.
     config_file: configuration that replaces the stack file for one update.
     """
 
     name: str
-    account: str
-    region: str
-    image_digest: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    secrets_provider: str = ""
     project: Project = GATEHOUSE
     root: Path = ROOT
     config_file: Path | None = None
 
+    def setting(self, *keys: str, default: str = "") -> str:
+        """A value that the model of the settings has not validated."""
+        value: Any = self.settings
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return str(value or default)
+
+    @property
+    def account(self) -> str:
+        return self.setting("account")
+
+    @property
+    def region(self) -> str:
+        return self.setting("region")
+
+    @property
+    def image_digest(self) -> str:
+        return self.setting("image", "digest")
+
     @property
     def names(self) -> Naming:
-        prefix = str(self.settings.get("name_prefix", NAME_PREFIX))
-        path = str((self.settings.get("existing_resources") or {}).get("role_path", "/"))
+        prefix = self.setting("name_prefix", default=NAME_PREFIX)
+        path = self.setting("existing_resources", "role_path", default="/")
         return Naming(self.name, self.account, self.region, prefix, path)
 
     @property
@@ -102,17 +116,7 @@ def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> St
     settings = config.get(f"{project.name}:settings") if isinstance(config, dict) else None
     if not isinstance(settings, dict):
         raise ValueError(f"{path.name} has no mapping {project.name}:settings")
-    image = settings.get("image")
-    return Stack(
-        name,
-        account=str(settings.get("account", "")),
-        region=str(settings.get("region", "")),
-        image_digest=str(image.get("digest", "")) if isinstance(image, dict) else "",
-        settings=settings,
-        secrets_provider=str(document.get("secretsprovider", "")),
-        project=project,
-        root=root,
-    )
+    return Stack(name, settings, project, root)
 
 
 def write_digest(file: Path, digest: str) -> None:

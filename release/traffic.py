@@ -31,8 +31,6 @@ def shift_traffic(
         ignored, so that a version that fixes their cause can be deployed.
     """
     function, version, alias = (str(output[key]) for key in ("function", "version", "alias"))
-    if function != stack.names.name(name):  # the state may have changed
-        raise CommandFailed(f"the function {name} of the stack {stack.name} has another name")
     aws_lambda, cloudwatch = stack.client("lambda"), stack.client("cloudwatch")
 
     def route(to: str, weights: Mapping[str, float]) -> None:

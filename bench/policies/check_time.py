@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
-from bench.policies import terraform
-
 RESOURCES_PER_SERVICE = 21
 _PROGRAM = """import json
 
@@ -104,43 +102,25 @@ for number in range(SERVICES):
 """
 
 
-def main(resources: int, checkov: str = "") -> None:
-    """Check a program with this number of resources, then the same resources with the program
-    `checkov`. Prints the CPU time of all processes, the duration and the memory of the largest
-    process of each.
+def main(resources: int) -> None:
+    """Check a program with this number of resources. Prints the CPU time of all processes, the
+    duration and the memory of the largest process.
     """
     with tempfile.TemporaryDirectory() as folder:
         program = write(Path(folder), resources)
-        command = [sys.executable, "-m", "gatehouse_policies", "check"]
-        output, used = _run([*command, "--program", str(program), "--levels", "prod"])
-        print(" ".join(output[output.rindex("prod: ") :].split()))
-        print(f"gatehouse-policies: {used}")
-        if checkov:
-            file = Path(folder) / "plan.json"
-            file.write_text(terraform.plan(_services(resources)))
-            options = ["--quiet", "--compact", "--framework", "terraform_plan"]
-            output, used = _run([checkov, *options, "--skip-download", "--file", str(file)])
-            print(" ".join(line for line in output.splitlines() if line.startswith("Passed")))
-            print(f"Checkov: {used}")
-
-
-def _run(command: list[str]) -> tuple[str, str]:
-    started_at, before = time.monotonic(), getrusage(RUSAGE_CHILDREN)
-    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
-    used = getrusage(RUSAGE_CHILDREN)
-    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    # The maximum is that of all children so far.
-    memory = f"{used.ru_maxrss / 1024:.0f} MB" if used.ru_maxrss > before.ru_maxrss else "less"
-    return output, f"{cpu:.1f} s of CPU time, {time.monotonic() - started_at:.1f} s, {memory}"
-
-
-def _services(resources: int) -> int:
-    return max(1, resources // RESOURCES_PER_SERVICE)
+        command = [sys.executable, "-m", "gatehouse_policies", "check", "--levels", "prod"]
+        command += ["--program", str(program)]
+        started_at = time.monotonic()
+        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+        duration_s, used = time.monotonic() - started_at, getrusage(RUSAGE_CHILDREN)
+    print(" ".join(output[output.rindex("prod: ") :].split()))
+    cpu_s, memory_mb = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    print(f"{cpu_s:.1f} s of CPU time, {duration_s:.1f} s, {memory_mb:.0f} MB")
 
 
 def write(folder: Path, resources: int) -> Path:
     (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
     (folder / "Pulumi.dev.yaml").write_text("config: {}\n")
-    text = _PROGRAM.replace("SERVICES", str(_services(resources)))
-    (folder / "__main__.py").write_text(text)
+    services = max(1, resources // RESOURCES_PER_SERVICE)
+    (folder / "__main__.py").write_text(_PROGRAM.replace("SERVICES", str(services)))
     return folder

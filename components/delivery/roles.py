@@ -6,7 +6,7 @@ import pulumi_aws as aws
 from components.component import StackComponent
 from components.context import Stack
 from components.delivery import policies
-from components.delivery.deploy_permissions import Delivery
+from components.delivery.statements import IMAGE, Delivery
 from components.iam.documents import Document, render
 from components.naming import DEPLOY, PREVIEW, tags
 
@@ -16,7 +16,7 @@ ROLES = {
         3600,
     ),
     DEPLOY: ("Deploys the stack", 7200),
-    policies.IMAGE: ("Pushes images of Gatehouse to the repository of the stack", 3600),
+    IMAGE: ("Pushes images of Gatehouse to the repository of the stack", 3600),
 }
 """Description and maximum session duration in seconds of each role. .github/workflows/release.yml
 requests the whole duration, in which a deployment with its rollout ends."""

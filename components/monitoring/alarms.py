@@ -117,12 +117,8 @@ class Alarms(StackComponent):
             self._event_rule(rule, topics.notices["event"])
         shown = [
             *own,
-            *(
-                probe_alarms(names, tuple(self.contract.health_urls))
-                if settings.monitoring.probe
-                else ()
-            ),
-            *(alarm for _, _, alarm in log_alarms(stack)),
+            *(probe_alarms(stack) if settings.monitoring.probe else ()),
+            *(row.alarm for row in log_alarms(stack)),
         ]
         composites = list(composite_alarms(stack, self.service_alarms))
         if not settings.monitoring.creates_alarms:

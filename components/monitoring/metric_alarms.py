@@ -7,32 +7,20 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from components import tables
 from components.component import TargetGroupDimensions, Topics
 from components.context import Stack
 from components.iam.role_policies import CANARY_KEY, ROTATION_FUNCTION
-from components.naming import PAGES, REPLICATION_RULE, TICKETS, Naming, tags
-from components.settings.data import DatabaseSettings
+from components.naming import NOTICES, PAGES, REPLICATION_RULE, TICKETS, Naming, tags
 
 GIB = 1024**3
-OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"
 LOAD_BALANCER, REST_API, LAMBDA = "AWS/ApplicationELB", "AWS/ApiGateway", "AWS/Lambda"
-CERTIFICATE_DAYS = 30
-"""ACM renews certificates 60 days before they expire."""
-BUFFERED_BYTES = 1 << 20
-"""Reports about ended requests that may wait in Envoy, about 2,000."""
-DELAY_S = 300
-"""Time for which work of the console may be overdue before the alarm is raised."""
-
-DATABASE_AWAY_S, DATABASE_PRESENT_S = 30, 5
-"""Time without the database after which its alarm is raised, and after which the alarms on the
-consequences are not. A gateway reads the database every second.
-"""
-
-ONCE, MINUTES = (300, 1, 1), (60, 3, 5)
-"""Evaluation of an alarm: length of a period in seconds, number of periods that breach the
-threshold, and number of periods that are evaluated. The latest minute of a metric can be missing
-when CloudWatch evaluates it, so an alarm on minutes never requires all of them.
-"""
+OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"
+ONCE = (300, 1, 1)
+ROWS = tables.read(__file__)
+DATABASE_PRESENT = f"FILL(database, 0) < {ROWS['numbers']['database_present_s']}"
+"""Condition of an expression with the metric `database`, for alarms on consequences of an outage of
+the database, which has an alarm of its own."""
 
 BUDGETS = {
     "errors": ("FailedRequests", 0.1, "returns errors"),
@@ -66,16 +54,8 @@ SUPPRESSION_WAIT_S, SUPPRESSION_EXTENSION_S = 120, 180
 """Time that a composite alarm waits for its suppressor, and time for which it stays silent after
 the suppressor has ended."""
 
-LARGER_DATABASE = "database.instance_class, with database.apply_immediately."
-SWAP_MAX_BYTES, CREDITS_MIN = 256 << 20, 30
-"""Use of swap space, and CPU credits, a minute of a vCPU each, at which an alarm is raised. RDS
-publishes credits every five minutes (RDS User Guide, "Amazon CloudWatch metrics for Amazon RDS",
-read 2026-11-29)."""
 ERRORS_ACTION = "Check the dashboard for a deployment, and the log group of the service."
 GATEWAY_DOWN = "gateway-down"
-CORE_ERRORS_PERCENT = 5
-"""Percentage points by which more requests to Cores can fail in new tasks than in the others."""
-
 Text = pulumi.Input[str]
 
 
@@ -164,94 +144,108 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
     """Yield the alarms on resources, except those that roll back a deployment
     (`service_alarms`).
     """
-    settings, names = stack.settings, stack.names
-    if not settings.monitoring.creates_alarms:
+    if not stack.settings.monitoring.creates_alarms:
         return
     functions = [function.service.name for function in stack.contract.functions.values()]
     for service in (*resources.target_groups, *functions):
         for window in BURN_RATES:
             if window != ROLLBACK_BURN_RATE:
                 yield from _burn_rates(service, stack, window)
-    yield from _published(stack)
-    yield from _notices(names)
-    for name, label in resources.load_balancers.items():
-        balancer = {"LoadBalancer": label}
+    for kind, rows in _monitored(stack, resources).items():
+        for values in rows:
+            yield from table_alarms(ROWS[kind], stack, **values)
+
+
+def _monitored(stack: Stack, resources: MonitoredResources) -> dict[str, list[dict[str, Any]]]:
+    """Return the values of the resources of each kind in metric_alarms.toml."""
+    names, settings, database = stack.names, stack.settings, stack.settings.database
+    insights = settings.telemetry.insights != "disabled"
+    return {
+        "published": [{}],
+        "notice": [{"notice_topics": {kind: names.notice_topic(kind) for kind in NOTICES}}],
+        "load_balancer": [
+            {"name": name, "label": label} for name, label in resources.load_balancers.items()
+        ],
+        "web_acl": [{"name": names.name("edge")}] if settings.waf.enabled else [],
+        "ecs_service": [
+            {"service": service, "name": names.name(service), "cluster": resources.cluster}
+            | {"insights": insights}
+            for service in stack.contract.ecs_services
+        ],
+        "database": [
+            {
+                "id": resources.database,
+                "burstable": database.is_burstable,
+                "connections_max": database.connections_max * 80 // 100,
+                "memory_min_bytes": database.memory_gib * GIB // 20,
+                "storage_min_bytes": database.storage_gib * GIB / 10,
+            }
+        ],
+        "nat_gateway": [{"zone": zone, "id": id_} for zone, id_ in resources.nat_gateways.items()],
+        "replication": [
+            {"source": names.bucket("data"), "rule": REPLICATION_RULE}
+            | {"destination": names.in_region(region).bucket("data")}
+            for region in filter(None, [settings.replication_region])
+        ],
+        "cache_node": [
+            {"name": node.removeprefix(names.name("")), "id": node}
+            for node in names.cache_nodes(1 + settings.cache.replicas)
+        ],
+        "maintenance": [
+            {
+                "table": resources.table,
+                "certificate_arn": resources.certificate_arn,
+                "rotation_function": names.name(ROTATION_FUNCTION),
+                "dead_letter_queue": names.dead_letter_queue(ROTATION_FUNCTION),
+            }
+        ],
+    }
+
+
+def table_alarms(rows: Iterable[dict[str, Any]], stack: Stack, **values: Any) -> Iterator[Alarm]:
+    """Yield the alarms of a table of metric_alarms.toml with the values of a resource."""
+    names = stack.names
+    known = {"names": names, "monitoring": stack.settings.monitoring, **ROWS["numbers"], **values}
+
+    def metric(row: dict[str, Any]) -> Metric:
+        return Metric(**{"namespace": names.namespace, **row})
+
+    for template in rows:
+        row = tables.filled(template, known)
+        if "if" in row and not values[row.pop("if")]:
+            continue
+        severity = row.pop("severity", TICKETS)
+        metrics = {name: metric(each) for name, each in row.pop("metrics", {}).items()}
         yield Alarm(
-            f"{name}-5xx",
-            "The load balancer returns 5xx errors: no target is healthy, or targets close "
-            "connections. Check the unhealthy alarms.",
-            "errors",
-            Metric(LOAD_BALANCER, "HTTPCode_ELB_5XX_Count", balancer),
-            settings.monitoring.error_alarm_threshold,
+            description=" ".join(row.pop("description").split()),
+            metric=Expression(row.pop("expression"), metrics)
+            if metrics
+            else metric(row.pop("metric")),
+            comparison=UNDER if row.pop("comparison", "over") == "under" else OVER,
+            evaluation=tuple(row.pop("evaluation", ONCE)),
+            severity=None if severity == "none" else severity,
+            **row,
         )
-        yield Alarm(
-            f"{name}-rejected-connections",
-            "The load balancer rejected connections, because it reached its maximum number of "
-            "connections. Check the number of connections per client, then request capacity from "
-            "AWS Support.",
-            "saturation",
-            Metric(LOAD_BALANCER, "RejectedConnectionCount", balancer),
-        )
-    if settings.waf.enabled:
-        web_acl = {"WebACL": names.name("edge"), "Region": names.region, "Rule": "ALL"}
-        yield Alarm(
-            "requests-blocked",
-            "The web ACL blocks an unusual number of requests. Possible causes: an attack, or a "
-            "rule that blocks requests of your clients. Check the sampled requests of the web ACL.",
-            "blocked-requests",
-            Metric("AWS/WAFV2", "BlockedRequests", web_acl),
-            settings.monitoring.denied_requests_alarm_threshold,
-        )
-    has_insights = settings.telemetry.insights != "disabled"
-    for service in stack.contract.ecs_services:
-        yield from _ecs_service(service, resources.cluster, names, has_insights=has_insights)
-    yield from database_alarms(resources.database, settings.database)
-    for zone, nat_gateway in resources.nat_gateways.items():
-        yield Alarm(
-            f"nat-{zone}-ports",
-            "The NAT gateway could not allocate a source port, so connections to Cores, webhooks "
-            "and AWS services fail. Check for many connections to one destination.",
-            "saturation",
-            Metric("AWS/NATGateway", "ErrorPortAllocation", {"NatGatewayId": nat_gateway}),
-        )
-    if region := settings.replication_region:
-        # S3 publishes the metric in the region of the source bucket (S3 User Guide, "Using S3
-        # Replication metrics").
-        buckets = {
-            "SourceBucket": names.bucket("data"),
-            "DestinationBucket": names.in_region(region).bucket("data"),
-            "RuleId": REPLICATION_RULE,
-        }
-        yield Alarm(
-            "replication-failed",
-            "S3 could not replicate an object of the data bucket to the second region. Check the "
-            "role, the KMS key and the versioning of the replica.",
-            "backup-failure",
-            Metric("AWS/S3", "OperationsFailedReplication", buckets),
-        )
-    for node in names.cache_nodes(1 + settings.cache.replicas):
-        yield from _cache_node(node, names)
-    yield _table(resources.table, names)
-    yield from _maintenance(resources.certificate_arn, names)
 
 
 def service_alarms(stack: Stack, resources: MonitoredResources) -> dict[str, list[Alarm]]:
     """Return the alarms that roll back a deployment, keyed by service: errors, latency and
     saturation, in this order, and for the gateway the errors of Cores.
     """
+    rows = ROWS["deployment"]
     return {
         service: [
             *_burn_rates(service, stack, ROLLBACK_BURN_RATE),
-            _unhealthy(service, *groups),
-            *([_core_errors(stack)] if service == "gateway" else ()),
+            *table_alarms(rows["ecs_service"], stack, service=service, blue=blue, green=green),
+            *(table_alarms(rows["gateway"], stack) if service == "gateway" else ()),
         ]
-        for service, groups in resources.target_groups.items()
+        for service, (blue, green) in resources.target_groups.items()
     } | {
-        function.service.name: [
-            *_burn_rates(function.service.name, stack, ROLLBACK_BURN_RATE),
-            *_function(function.service.name, stack.names),
+        name: [
+            *_burn_rates(name, stack, ROLLBACK_BURN_RATE),
+            *table_alarms(rows["function"], stack, service=name, name=stack.names.name(name)),
         ]
-        for function in stack.contract.functions.values()
+        for name in (function.service.name for function in stack.contract.functions.values())
     }
 
 
@@ -317,302 +311,12 @@ def composite_alarms(stack: Stack, services: Iterable[str]) -> Iterator[Composit
             )
 
 
-def _core_errors(stack: Stack) -> Alarm:
-    """Return the alarm on a rise of the errors of Cores during a deployment.
-
-    It compares the new tasks with the others at the same time, because a failing Core affects both.
-    Without results of other tasks there is no data. An alarm cannot compare with an earlier time:
-    CloudWatch does not document how many data points a function such as AVG receives (User Guide,
-    "Alarm evaluation"). A threshold on the errors of all tasks would be in ALARM while a Core
-    fails, and ECS would ignore all alarms of a deployment that starts then.
-    """
-    requests_min = stack.settings.monitoring.error_alarm_threshold
-
-    def metric(name: str, tasks: str) -> Metric:
-        return Metric(stack.names.namespace, name, {"Service": "gateway", "Tasks": tasks})
-
-    rise = Expression(
-        f"IF(errors > {requests_min}, 100 * errors / results - 100 * usual / others, 0)",
-        {
-            "errors": metric("CoreErrors", "new"),
-            "results": metric("CoreResults", "new"),
-            "usual": metric("CoreErrors", "other"),
-            "others": metric("CoreResults", "other"),
-        },
-    )
-    return Alarm(
-        "core-errors",
-        f"Requests to Cores fail more often in tasks of the gateway that were started in the last "
-        f"half hour than in the others: the difference is above {CORE_ERRORS_PERCENT} percent of "
-        "the requests. A release probably breaks requests to Cores. Roll it back if ECS does not.",
-        "canary-key",
-        rise,
-        CORE_ERRORS_PERCENT,
-    )
-
-
-DATABASE_PRESENT = f"FILL(database, 0) < {DATABASE_PRESENT_S}"
-"""Condition of an expression with the metric `database`, for alarms on consequences of an outage of
-the database, which has an alarm of its own."""
-
-
 def database_age(names: Naming) -> Metric:
     return service_metric("gateway", "DatabaseAgeSeconds", names, "Maximum")
 
 
 def service_metric(service: str, name: str, names: Naming, statistic: str = "Sum") -> Metric:
     return Metric(names.namespace, name, {"Service": service}, statistic)
-
-
-def _unhealthy(service: str, blue: TargetGroupDimensions, green: TargetGroupDimensions) -> Alarm:
-    """Return the alarm on the targets of a service. One of its target groups usually has no
-    targets, and then no data.
-    """
-    groups = {"blue": blue, "green": green}
-    return Alarm(
-        f"{service}-unhealthy",
-        f"A task of the {service} service does not respond to its health check, and ECS replaces "
-        "it. Check the log group of the service.",
-        "errors",
-        Expression(
-            "MAX([FILL(blue, 0), FILL(green, 0)])",
-            {
-                color: Metric(LOAD_BALANCER, "UnHealthyHostCount", group, "Maximum")
-                for color, group in groups.items()
-            },
-        ),
-        evaluation=MINUTES,
-    )
-
-
-def _function(service: str, names: Naming) -> Iterator[Alarm]:
-    """Yield alarms for the function of a service. The function is named after the service."""
-    function = {"FunctionName": names.name(service)}
-    yield Alarm(
-        f"{service}-throttles",
-        f"The {service} function reached its reserved concurrency. Check for a flood of requests.",
-        "saturation",
-        Metric(LAMBDA, "Throttles", function),
-        evaluation=MINUTES,
-    )
-    yield Alarm(
-        f"{service}-function-errors",
-        f"The function of the {service} service fails to start or times out. Check the log "
-        "group of the function.",
-        "errors",
-        Metric(LAMBDA, "Errors", function),
-    )
-
-
-def _published(stack: Stack) -> Iterator[Alarm]:
-    """Yield alarms on the values that the gateway and the console publish. A missing value means
-    that no task of the service runs.
-    """
-    for name, service, metric, threshold, runbook, missing, description in (
-        (
-            *("key-state-stale", "gateway", "StalenessSeconds", 3, "rejected-keys", "breaching"),
-            "Gateways verify keys against a state that is older than the propagation bound, and "
-            "deny every key, or no gateway reports the age of its state. Check the tasks of the "
-            "gateway, then the database.",
-        ),
-        (
-            *("checkpoints-late", "console", "CheckpointDelaySeconds", DELAY_S, "audit-chain"),
-            "notBreaching",
-            "A checkpoint of the audit chain has been due for more than five minutes. Check the "
-            "log group of the console for failed background jobs.",
-        ),
-        (
-            *("completions-buffered", "gateway", "CompletionsBufferedBytes", BUFFERED_BYTES),
-            *("saturation", "notBreaching"),
-            "Reports about ended requests wait in Envoy, because the workers of a gateway read "
-            "them too slowly: usage and logs are late. Raise the CPU of the gateway.",
-        ),
-        (
-            *("secrets-late", "console", "DueSecretsSeconds", DELAY_S, "tokens", "breaching"),
-            "The console did not delete a used or expired secret, or did not record the events of "
-            "a secret, within five minutes, or no console reports a measurement. Check the log "
-            "group of the console for failed background jobs.",
-        ),
-    ):
-        source = service_metric(service, metric, stack.names, "Maximum")
-        yield Alarm(
-            *(name, description, runbook, source, threshold),
-            evaluation=MINUTES,
-            missing=missing,
-            severity=None if name == "key-state-stale" else TICKETS,
-        )
-    yield Alarm(
-        "database-unavailable",
-        "Gateways cannot read the database. They use the key state that they have, and announced "
-        "revocations; the console is not available. Check the RDS events.",
-        "database",
-        database_age(stack.names),
-        DATABASE_AWAY_S,
-        evaluation=(60, 1, 2),
-        severity=PAGES,
-    )
-    yield Alarm(
-        "completions-lost",
-        "Reports about ended requests were lost: the requests are missing in usage and logs. Check "
-        "the log group of the gateway for restarted workers.",
-        "saturation",
-        service_metric("gateway", "CompletionsLost", stack.names),
-    )
-
-
-def _ecs_service(name: str, cluster: Text, names: Naming, *, has_insights: bool) -> Iterator[Alarm]:
-    dimensions = {"ClusterName": cluster, "ServiceName": names.name(name)}
-    for kind, statistic, threshold, setting in (
-        ("CPU", "Average", 90, "tasks_max"),
-        ("Memory", "Maximum", 85, "memory_mib"),
-    ):
-        yield Alarm(
-            f"{name}-{kind.lower()}",
-            f"{kind} utilization of the ECS service {name} is high. Raise its {setting}.",
-            "saturation",
-            Metric("AWS/ECS", f"{kind}Utilization", dimensions, statistic),
-            threshold,
-            evaluation=MINUTES,
-        )
-    if not has_insights:
-        return
-    # Container Insights publishes both counts every minute. A deployment starts new tasks before it
-    # stops others, and auto scaling needs a few minutes to start tasks. Source: CloudWatch User
-    # Guide, "Amazon ECS Container Insights metrics".
-    counts = {
-        kind: Metric("ECS/ContainerInsights", f"{kind.title()}TaskCount", dimensions, "Average")
-        for kind in ("desired", "running")
-    }
-    yield Alarm(
-        f"{name}-tasks",
-        f"The ECS service {name} has run fewer tasks than it should for ten minutes. Check the "
-        "events of the service.",
-        "errors",
-        Expression("desired - running", counts),
-        evaluation=(60, 8, 10),
-    )
-
-
-def database_alarms(identifier: Text, database: DatabaseSettings) -> Iterator[Alarm]:
-    """Yield alarms on CPU, connections, memory and storage of the DB instance."""
-    memory_bytes = database.memory_gib * GIB
-    credits_ = (
-        (
-            "credits",
-            "The database has almost no CPU credits left: it is throttled, or surplus credits are "
-            f"charged. Raise {LARGER_DATABASE}",
-            *("CPUCreditBalance", "Minimum", CREDITS_MIN, UNDER),
-        ),
-    )
-    for name, text, metric, statistic, threshold, comparison in (
-        (
-            "cpu",
-            f"CPU utilization of the database is high. Check Performance Insights, then raise "
-            f"{LARGER_DATABASE}",
-            *("CPUUtilization", "Average", 85, OVER),
-        ),
-        (
-            "connections",
-            "The database has more than 80 percent of its maximum number of connections. Raise "
-            f"{LARGER_DATABASE}",
-            *("DatabaseConnections", "Maximum", database.connections_max * 80 // 100, OVER),
-        ),
-        (
-            "memory",
-            "The database has less than 5 percent of its memory available. Raise "
-            + LARGER_DATABASE,
-            *("FreeableMemory", "Minimum", memory_bytes // 20, UNDER),
-        ),
-        (
-            "swap",
-            "The database swaps memory to its storage. Raise " + LARGER_DATABASE,
-            *("SwapUsage", "Maximum", SWAP_MAX_BYTES, OVER),
-        ),
-        *(credits_ if database.is_burstable else ()),
-        (
-            "storage",
-            "The free storage of the database is less than 10 percent of database.storage_gib. "
-            "Raise database.storage_max_gib.",
-            *("FreeStorageSpace", "Minimum", database.storage_gib * GIB / 10, UNDER),
-        ),
-    ):
-        source = Metric("AWS/RDS", metric, {"DBInstanceIdentifier": identifier}, statistic)
-        yield Alarm(
-            *(f"database-{name}", text, "database", source, threshold, comparison),
-            evaluation=(300, 2, 3) if name == "credits" else MINUTES,
-            severity=PAGES if name == "storage" else TICKETS,
-        )
-
-
-def _cache_node(node: str, names: Naming) -> Iterator[Alarm]:
-    """Yield alarms on the CPU and memory of a cache node. `node`: the full ID of the node."""
-    for kind, metric, statistic, condition in (
-        (
-            *("cpu", "EngineCPUUtilization", "Average"),
-            "CPU utilization of the cache engine is high, which slows down rate limit checks.",
-        ),
-        (
-            *("memory", "DatabaseMemoryUsagePercentage", "Maximum"),
-            "Memory usage of the cache is high. A full cache rejects writes.",
-        ),
-    ):
-        yield Alarm(
-            f"{node.removeprefix(names.name(''))}-{kind}",
-            f"{condition} Raise cache.node_type.",
-            "cache",
-            Metric("AWS/ElastiCache", metric, {"CacheClusterId": node}, statistic),
-            80,
-            evaluation=MINUTES,
-        )
-
-
-def _table(table: Text, names: Naming) -> Alarm:
-    """Return the alarm for the secret links table. table: name of the table.
-
-    DynamoDB reports throttled requests only while it throttles. CloudWatch ignores missing data of
-    the namespace AWS/DynamoDB (API Reference, PutMetricAlarm, TreatMissingData), so an alarm on
-    such a metric alone would remain in ALARM. The age of due secrets is published every minute.
-    """
-    metrics = {
-        kind.lower(): Metric("AWS/DynamoDB", f"{kind}ThrottleEvents", {"TableName": table})
-        for kind in ("Read", "Write")
-    }
-    due = service_metric("console", "DueSecretsSeconds", names)
-    return Alarm(
-        "table-throttled",
-        "DynamoDB throttles requests to the secret links table. Check for a hot key or a sudden "
-        "increase in traffic.",
-        "tokens",
-        Expression("FILL(read, 0) + FILL(write, 0) + 0 * due", {**metrics, "due": due}),
-        10,
-    )
-
-
-def _notices(names: Naming) -> Iterator[Alarm]:
-    """Yield the alarms on notices of AWS services that have no events."""
-    for kind, runbook, description in (
-        (
-            *("database", "database"),
-            "RDS reports low storage, a failure, maintenance or a change of the database. Read the "
-            "message with `aws rds describe-events --duration 60`.",
-        ),
-        (
-            *("backup", "backup-failure"),
-            "AWS Backup reports a completed restore, a changed recovery point, or S3 objects that "
-            "it could not back up. Check the jobs of AWS Backup.",
-        ),
-        (
-            *("budget", "budget"),
-            "The costs of the stack, or their forecast, exceed a threshold of its budget. Check "
-            "the budget in the Billing console, then the costs by service.",
-        ),
-    ):
-        yield Alarm(
-            f"{kind}-notice",
-            description,
-            runbook,
-            Metric("AWS/SNS", "NumberOfMessagesPublished", {"TopicName": names.notice_topic(kind)}),
-        )
 
 
 def event_alarm(rule: str, description: str, runbook: str, severity: str, names: Naming) -> Alarm:
@@ -636,38 +340,6 @@ def undelivered_alarm(rule: str, names: Naming) -> Alarm:
 def function_alarm(function: str, description: str, runbook: str, names: Naming) -> Alarm:
     metric = Metric(LAMBDA, "Errors", {"FunctionName": names.name(function)})
     return Alarm(f"{function}-errors", description, runbook, metric)
-
-
-def _maintenance(certificate_arn: Text, names: Naming) -> Iterator[Alarm]:
-    """Yield alarms for the certificate, the rotation function and the function's dead-letter
-    queue.
-    """
-    certificate = {"CertificateArn": certificate_arn}
-    queue = {"QueueName": names.dead_letter_queue(ROTATION_FUNCTION)}
-    yield Alarm(
-        "certificate-expiry",
-        f"The certificate expires in less than {CERTIFICATE_DAYS} days and ACM has not renewed it. "
-        "Check its validation records.",
-        "certificate-expiry",
-        Metric("AWS/CertificateManager", "DaysToExpiry", certificate, "Minimum"),
-        CERTIFICATE_DAYS,
-        UNDER,
-        evaluation=(86400, 1, 1),
-    )
-    yield function_alarm(
-        ROTATION_FUNCTION,
-        "The secret rotation function failed. The previous values remain in use. Check the log "
-        "group of the function.",
-        "rotation-failure",
-        names,
-    )
-    yield Alarm(
-        "rotation-dead-letters",
-        "The dead-letter queue of the rotation function contains failed events. Read the events, "
-        "which name their secrets.",
-        "rotation-failure",
-        Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue, "Maximum"),
-    )
 
 
 def alarm_description(

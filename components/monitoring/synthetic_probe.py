@@ -17,8 +17,14 @@ from components.iam.role_policies import (
     function_definition,
     read_canary_key,
 )
-from components.monitoring.metric_alarms import UNDER, Alarm, Metric, function_alarm, metric_alarm
-from components.naming import PAGES, Naming
+from components.monitoring.metric_alarms import (
+    ROWS,
+    Alarm,
+    function_alarm,
+    metric_alarm,
+    table_alarms,
+)
+from components.naming import PAGES
 
 NAME = PROBE
 TIMEOUT_S = 30
@@ -63,7 +69,7 @@ class SyntheticProbe(PythonFunction):
         self.invoke(
             name, "", "Schedule of the synthetic probe", self.event, schedule="rate(1 minute)"
         )
-        alarms = probe_alarms(self.names, tuple(urls))
+        alarms = probe_alarms(stack)
         created = [metric_alarm(alarm, stack, resources.topics, self) for alarm in alarms]
         self.alarms, self.gateway_alarms = list(created), [created[-1].name]
         self.register_outputs({})
@@ -79,42 +85,21 @@ def canary(stack: Stack) -> dict[str, Any]:
     return {"name": secret, "verify": f"{url}{gateway.protected}", **echo}
 
 
-def probe_alarms(names: Naming, services: tuple[str, ...]) -> Iterator[Alarm]:
-    """Yield an alarm for the probe, and one for each service and for the use of the canary key,
-    raised after two consecutive failed or missing measurements. The canary key is the last."""
+def probe_alarms(stack: Stack) -> Iterator[Alarm]:
+    """Yield an alarm for the probe, and one for each service and for the use of the canary key. The
+    canary key is the last.
+    """
     yield function_alarm(
         NAME,
         "The synthetic probe failed. Services may be reported as unreachable although they are "
         "not. Check the log group of the probe.",
         "unreachable",
-        names,
+        stack.names,
     )
-    for service in services:
-        yield Alarm(
-            f"{service}-unreachable",
-            f"The {service} service did not return 200 to two consecutive external requests, or "
-            "was not measured. Check the log group of the probe.",
-            "unreachable",
-            Metric(names.namespace, "ServiceUp", {"Service": service}, "Minimum"),
-            1,
-            UNDER,
-            evaluation=(60, 2, 2),
-            missing="breaching",
-            severity=None if service == "gateway" else PAGES,
-        )
-    yield Alarm(
-        CANARY_KEY,
-        "The canary key could not be verified, or a request with it did not reach a Core, twice in "
-        "a row, or was not measured. Clients are probably affected as well. Check the log group of "
-        "the probe, which names the problem.",
-        "canary-key",
-        Metric(names.namespace, "CanaryKeyUp", {"Service": "gateway"}, "Minimum"),
-        1,
-        UNDER,
-        evaluation=(60, 2, 2),
-        missing="breaching",
-        severity=None,
-    )
+    for service in stack.contract.health_urls:
+        severity = "none" if service == "gateway" else PAGES
+        yield from table_alarms(ROWS["probe"], stack, service=service, severity=severity)
+    yield from table_alarms(ROWS["canary"], stack)
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:

@@ -57,7 +57,7 @@ def update(resource_type: ResourceType, request: ChangeRequest) -> Created:
 
 
 def _update(resource_type: ResourceType, request: ChangeRequest) -> Created:
-    changed = set(request.changed) - PULUMI_ONLY
+    changed, request.names = set(request.changed) - PULUMI_ONLY, resource_type.names
     whole = resource_type.update == AGAIN or not request.service
     if "tagsAll" in changed and not resource_type.modelled and not whole:
         tags.change(request)
@@ -91,7 +91,10 @@ def delete(resource_type: ResourceType, request: ChangeRequest) -> None:
         else:
             operations = resource_type.delete or deletion(resource_type, request)
             for operation in (operations,) if isinstance(operations, str) else operations:
-                request.call(operation, request.named(operation, id_name=resource_type.id_name))
+                named = request.named(
+                    operation, resource_type.delete_parameters, resource_type.id_name
+                )
+                request.call(operation, named)
     except AwsError as exc:
         if not _ABSENT.search(f"{exc.code} {exc.message}"):
             raise
@@ -109,7 +112,7 @@ def deletion(resource_type: ResourceType, request: ChangeRequest) -> str:
         if request.has_operation(f"{service}.{name}"):
             return f"{service}.{name}"
     raise request.error(
-        "the emulator cannot delete this type. Set `delete` in sandbox/emulator/resources/."
+        "the emulator cannot delete this type. Set `delete` in resource_types.toml."
     )
 
 
@@ -128,7 +131,6 @@ def _change(resource_type: ResourceType, request: ChangeRequest) -> Mapping[str,
     parameters = request.parameters(
         how,
         body=resource_type.body if resource_type.body in shape.members else "",
-        names=resource_type.names,
         prepared={name: value for name, value in prepared.items() if name in shape.members},
         skip=PULUMI_ONLY,
     )

@@ -36,7 +36,8 @@ class CreateRequest:
     SandboxError with the resource's URN.
 
     identity: the ID of the resource, as soon as it exists. sent: the parameters of the call that
-        created the resource. scope: these parameters and the members of the result.
+        created the resource. scope: these parameters and the members of the result. names: default
+        of the names of parameters, a field of `ResourceType`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class CreateRequest:
         self.identity = ""
         self.sent: Mapping[str, Any] = {}
         self.scope: Mapping[str, Any] = {}
+        self.names: Mapping[str, str] = {}
         self._client = client
         self._unused = set(registration.inputs)
         self._input_of: dict[str, str] = {}
@@ -143,7 +145,7 @@ class CreateRequest:
         are fields of `ResourceType`.
         """
         shape: Any = self.input_shape(call)
-        parameters, names = dict(prepared or {}), names or {}
+        parameters, names = dict(prepared or {}), self.names if names is None else names
         targets = [(shape, parameters)]
         if body:
             inner, structure = shape, parameters
@@ -177,7 +179,7 @@ class CreateRequest:
         for step in filter(None, member.split(".")):
             shape = shape.member if isinstance(shape, ListShape) else shape
             shape = shape.members[step]
-        return self.to_api(value, shape, member, names or {})
+        return self.to_api(value, shape, member, self.names if names is None else names)
 
     def input_shape(self, call: str) -> Any:
         """The input shape of "service.operation" in botocore's model; None if the operation has no
@@ -308,7 +310,7 @@ class CreateRequest:
             if member is None:
                 raise self.error(
                     f"property {path}.{key} has no member in {shape.name} of the AWS API. "
-                    "Map the name in sandbox/emulator/resources/."
+                    "Map the name in sandbox/emulator/resource_types.toml."
                 )
             result[member] = self.to_api(item, shape.members[member], f"{path}.{key}", names)
         return result

@@ -1,6 +1,6 @@
 """`ResourceType`: the emulation of one resource type by AWS API calls."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from string import Formatter
@@ -55,7 +55,7 @@ class Setting:
     """
 
     call: str
-    inputs: tuple[str, ...] = ()
+    inputs: Sequence[str] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -108,10 +108,12 @@ class ResourceType:
     changes as used. By default `AGAIN` for an operation such as put_x, and otherwise update_x or
     modify_x for create_x. A resource whose changed inputs are not used is replaced, and the output
     says so."""
-    delete: str | tuple[str, ...] | Callable[[ChangeRequest], object] = ""
+    delete: str | Sequence[str] | Callable[[ChangeRequest], object] = ""
     """How the resource is deleted: `KEPT`, one or several "service.operation", or a function. By
     default, the opposite of `call`.
     """
+    delete_parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the deletion that do not name the resource."""
     service: str = ""
     """The service whose operations change the tags; by default that of `call`. Without both,
     `update` changes the tags.
@@ -132,7 +134,7 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
     """Create the resource. Raises SandboxError for an unused input or an output that the type does
     not have.
     """
-    inputs = request.registration.inputs
+    inputs, request.names = request.registration.inputs, resource_type.names
     properties = schema(request.registration.type)
     if properties is None:
         raise request.error(
@@ -172,7 +174,7 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
     if unused := request.unused() & set(inputs) - PULUMI_ONLY:
         raise request.error(
             f"the emulator does not support these inputs of {request.registration.type}: "
-            f"{', '.join(sorted(unused))}. Add them in sandbox/emulator/resources/."
+            f"{', '.join(sorted(unused))}. Add them in sandbox/emulator/resource_types.toml."
         )
     return identity, outputs_of(request, properties, members, extra)
 
@@ -180,7 +182,7 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
 def change_settings(resource_type: ResourceType, request: CreateRequest) -> None:
     """Call the operations of the settings with an input that is set, or changed by an update."""
     for setting in resource_type.settings:
-        inputs = setting.inputs or tuple(setting.attributes)
+        inputs = setting.inputs or setting.attributes
         values = {name: value for name in inputs if (value := request.peek(name)) is not None}
         changed = request.unused_changes if isinstance(request, ChangeRequest) else None
         if changed.isdisjoint(inputs) if changed is not None else setting.created:
@@ -225,7 +227,6 @@ def _call(resource_type: ResourceType, request: CreateRequest) -> Mapping[str, A
     request.sent = request.parameters(
         resource_type.call,
         body=resource_type.body,
-        names=resource_type.names,
         defaults=resource_type.defaults,
         prepared=resource_type.prepare(request),
         skip=PULUMI_ONLY,

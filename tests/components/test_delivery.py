@@ -6,8 +6,7 @@ import pytest
 
 from components.context import Stack
 from components.delivery import policies
-from components.delivery.deploy_permissions import Delivery
-from components.delivery.policies import IMAGE
+from components.delivery.statements import IMAGE, Delivery
 from components.iam.documents import render
 from components.iam.roles import boundary_policy
 from components.naming import DEPLOY, PREVIEW

@@ -23,10 +23,6 @@ from tests import processes
 from tests.release.fake_aws import ACCOUNT, NEW, OLD, ROOT, FakeAccount
 
 SERVICES = ("gateway", "console")
-MIGRATE = (
-    "urn:pulumi:dev::gatehouse::gatehouse:compute:TaskDefinition"
-    "$aws:ecs/taskDefinition:TaskDefinition::migrate"
-)
 # The commands run hundreds of times. An interpreter would take half of the CPU time of the tests.
 _CLI = r"""#!/bin/bash
 LC_ALL=C
@@ -72,8 +68,7 @@ def name(process: str) -> str:
 class FakePulumi(FakeAccount):
     """An account and a Pulumi CLI with the stack dev.
 
-    updates: settings of each complete update. resources, pending: in the state. parts, secrets:
-    of the state.
+    updates: settings of each complete update. resources, unfinished: in the state.
     recovers: the second complete update is not rolled back.
     failures: error message of the CLI by command. failed_updates: number of updates that fail.
     preview: exit code of previews.
@@ -83,8 +78,6 @@ class FakePulumi(FakeAccount):
     outputs: dict[str, Any] = field(default_factory=dict)
     resources: list[dict[str, Any]] = field(default_factory=list)
     unfinished: list[dict[str, Any]] = field(default_factory=list)
-    secrets: dict[str, Any] = field(default_factory=dict)
-    parts: dict[str, Any] = field(default_factory=dict)
     stacks: tuple[str, ...] = ("dev",)
     no_stack: str = "error: no stack named 'dev' found"
     recovers: bool = False
@@ -132,11 +125,6 @@ class FakePulumi(FakeAccount):
                 self.steps.append(f"stack init {' '.join([stack, *options[:-1]])}")
             case ["preview", *_]:
                 self.steps.append("preview")
-                if "--save-plan" in words:
-                    file = Path(words[words.index("--save-plan") + 1])
-                    assert file.parent.stat().st_mode & 0o077 == 0
-                    steps = {"steps": ["create-replacement", "replace", "delete-replaced"]}
-                    file.write_text(json.dumps({"resourcePlans": {MIGRATE: steps}}))
                 return {"code": self.preview}
             case ["destroy", *_]:
                 preview = "--preview-only" in words
@@ -151,11 +139,9 @@ class FakePulumi(FakeAccount):
             assert "--policy-pack" not in words
             aliases = any("lambda/alias" in word for word in words)
             self.steps.append(f"up without services{' and aliases' if aliases else ''}")
-            self.parts["metadata"] = {"update": len(self.steps)}
             return {}
         assert words.count("--policy-pack") == 2
         self.steps.append("up")
-        self.parts["metadata"] = {"update": len(self.steps)}
         if self.failed_updates:
             self.failed_updates -= 1
             return {"code": 255, "error": "timeout while waiting for the ECS service\n"}
@@ -181,8 +167,7 @@ class FakePulumi(FakeAccount):
                 {"type": row["urn"].split("$")[-1].split("::")[-2], **row} for row in rows
             ],
             "pending_operations": self.unfinished,
-            "secrets_providers": self.secrets,
-            **self.parts,
+            "metadata": {"updates": sum(step.startswith("up") for step in self.steps)},
         }
 
     def refusal(self, *words: str, **options: Any) -> str:

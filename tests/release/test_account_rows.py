@@ -183,7 +183,9 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]
         [sender(SENDER, sandbox=True), sender("acme.example")],
     ),
 }
-STACK = Stack("dev", ACCOUNT, "eu-west-1", "", {"notifications": {"email_sender": SENDER}})
+STACK = Stack(
+    "dev", {"account": ACCOUNT, "region": "eu-west-1", "notifications": {"email_sender": SENDER}}
+)
 
 
 def state(kind: str, outputs: dict[str, Any]) -> State:
@@ -232,9 +234,8 @@ def test_response_of_aws_decides_the_row(
 
     assert len(shown) * len(others) > 0
     assert {line(responses) for responses in shown} == {f"yes: {fact}"}
-    names = "" if row["kind"] == "pulumi:pulumi:Stack" else " (first)"
-    assert {line(responses) for responses in others} == {f"no{names}: {fact}. {row['advice']}"}
-    assert line({}).startswith("cannot be read (no permission: ")
+    assert {line(responses) for responses in others} == {f"no (first): {fact}. {row['advice']}"}
+    assert line({}).startswith(f"cannot be read: {fact}. An error occurred (AccessDenied")
 
 
 def test_rows_of_resources_that_the_stack_does_not_have_are_left_out() -> None:

@@ -13,10 +13,11 @@ from release.pulumi_cli import without_services
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import raw_account_settings
 from tests.release.fake_aws import ACCOUNT, NEW, OLD
-from tests.release.fake_cli import MIGRATE, FakePulumi, name, own_stack_file
+from tests.release.fake_cli import FakePulumi, name, own_stack_file
 
 INFRASTRUCTURE = ["preview", "up without services", "run gatehouse-dev-migrate:2"]
 SHARING = {"function": name("sharing"), "alias": "live", "alarms": []}
+BUCKET = "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::logs"
 SERVERLESS = own_stack_file(sharing={"mode": "serverless"})
 
 
@@ -57,19 +58,14 @@ def test_unconfirmed_deployment_changes_nothing(account: FakePulumi, stdin: str)
     assert account.steps == ["preview"]
 
 
-def test_ids_of_what_changes_are_printed_before_the_confirmation(account: FakePulumi) -> None:
-    """Others can write the state. The preview also does not count what waits for deletion."""
-    start = "urn:pulumi:dev::gatehouse::aws:"
-    deleted, same = f"{start}s3/bucket:Bucket::x", f"{start}s3/bucket:Bucket::y"
-    account.resources = [
-        {"urn": MIGRATE, "id": "gatehouse-prod-migrate"},
-        {"urn": deleted, "id": "b", "delete": True},
-        {"urn": same, "id": "y"},
-    ]
-    printed = account.release("deploy").stdout
-    assert f", replace: {MIGRATE} (gatehouse-prod-migrate)\n" in printed
-    assert (f"> delete: {deleted} (b)\n" in printed, same in printed) == (True, False)
-    assert f"> delete: {same} (y)\n" in account.release("destroy").stdout
+@pytest.mark.parametrize("command", ["deploy", "rollback", "destroy"])
+def test_operations_with_an_unknown_result_are_reported(account: FakePulumi, command: str) -> None:
+    account.unfinished = [{"type": "creating", "resource": {"urn": BUCKET}}]
+    options = ("--digest", f"sha256:{'f' * 64}") if command == "rollback" else ()
+    result = account.release(command, *options)
+    assert (result.returncode != 0, account.steps) == (True, [])
+    assert f"pulumi refresh --stack dev --target '**{BUCKET}'. " in result.stderr
+    assert (account.release("preview").returncode, account.steps) == (0, ["preview"])
 
 
 @pytest.mark.parametrize(
@@ -79,12 +75,6 @@ def test_ids_of_what_changes_are_printed_before_the_confirmation(account: FakePu
         ({"version": "1"}, 200, ["up without services and aliases", INFRASTRUCTURE[2], "up"]),
         ({}, 200, [*INFRASTRUCTURE[1:], "up"]),
         ({"version": "2"}, 503, ["up without services and aliases", INFRASTRUCTURE[2], "invoke 2"]),
-        # The state names the function of another stack.
-        (
-            {"version": "2", "function": "gatehouse-prod-sharing"},
-            503,
-            ["up without services and aliases", INFRASTRUCTURE[2]],
-        ),
     ],
 )
 def test_services_change_after_the_functions(
@@ -131,7 +121,7 @@ def test_state_that_others_replace_after_the_preview_is_not_used(
 ) -> None:
     def replace(call: str, result: dict[str, Any]) -> dict[str, Any]:
         if account.steps[-1:] == [step]:
-            account.resources = [{"urn": "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::x"}]
+            account.resources = [{"urn": BUCKET}]
         return result
 
     account.intercept = replace

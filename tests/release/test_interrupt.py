@@ -38,7 +38,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from release import __main__ as command, pulumi_cli
 from release.stack_file import Stack
 os.environ["PATH"] = "{folder}" + os.pathsep + os.environ["PATH"]
-stack = Stack("dev", "", "", "", root=Path("{folder}"))
+stack = Stack("dev", root=Path("{folder}"))
 command._command = lambda options: pulumi_cli.run(stack, "up")
 pulumi_cli.prepare_process()
 sys.exit(command.main(sys.argv[3:]))

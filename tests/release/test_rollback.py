@@ -89,7 +89,7 @@ def test_deployment_that_ecs_does_not_roll_back_is_an_error(
     account.intercept = lambda call, result: (
         {"serviceDeployments": [row]} if call == "ListServiceDeployments" else result
     )
-    stack = Stack("dev", ACCOUNT, "eu-west-1", NEW)
+    stack = Stack("dev", {"account": ACCOUNT, "region": "eu-west-1"})
     with pytest.raises(Exception, match=f"has not rolled back .*{name('gateway')}"):
         stop(stack, [name("gateway")], confirm=lambda: True, sleep=sleeps.append)
     assert sum(sleeps) == STOP_TIMEOUT_S == POLL_S * len(sleeps)

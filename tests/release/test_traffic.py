@@ -77,9 +77,7 @@ class Account:
             on_poll(len(self.weights))
 
         output = {"function": FUNCTION, "version": version, "alias": ALIAS, "alarms": [*ALARMS]}
-        stack = Clients(
-            "dev", "1", REGION, "", functions=self.functions, cloudwatch=self.cloudwatch
-        )
+        stack = Clients("dev", functions=self.functions, cloudwatch=self.cloudwatch)
         shift_traffic(stack, "sharing", output, sleep=sleep)
 
 

@@ -5,7 +5,6 @@ settings, and Budgets.
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import AGAIN, KEPT, REPLACED, ResourceType, Setting
 
 _FEATURES = [
     "S3_DATA_EVENTS",
@@ -16,7 +15,7 @@ _FEATURES = [
 ]
 
 
-def _enable_feature(request: CreateRequest) -> Created:
+def enable_feature(request: CreateRequest) -> Created:
     """Send all features, because moto replaces the whole list."""
     detector, name = request.take("detectorId"), request.take("name")
     current = request.call("guardduty.get_detector", DetectorId=detector)["Features"]
@@ -32,35 +31,39 @@ def _enable_feature(request: CreateRequest) -> Created:
     return f"{detector}/{name}", {}
 
 
-def _update_hub(request: CreateRequest, _hub: dict[str, Any]) -> None:
+def update_hub(request: CreateRequest, _hub: dict[str, Any]) -> None:
     if request.take("autoEnableControls") is not None:
         change = {"AutoEnableControls": request.peek("autoEnableControls")}
         request.check("securityhub.update_security_hub_configuration", change)
 
 
-def _start_recorder(request: CreateRequest) -> Created:
+def start_recorder(request: CreateRequest) -> Created:
     name = request.take("name")
     verb = "start" if request.take("isEnabled") else "stop"
     request.call(f"config.{verb}_configuration_recorder", ConfigurationRecorderName=name)
     return name, {}
 
 
-def _stop_recorder(request: ChangeRequest) -> None:
+def stop_recorder(request: ChangeRequest) -> None:
     request.call("config.stop_configuration_recorder", ConfigurationRecorderName=request.old.id)
 
 
-def _set_ebs_encryption(request: CreateRequest) -> Created:
+def expire_passwords(request: CreateRequest, _policy: dict[str, Any]) -> dict[str, Any]:
+    return {"expirePasswords": bool(request.peek("maxPasswordAge"))}
+
+
+def set_ebs_encryption(request: CreateRequest) -> Created:
     action = "enable" if request.take("enabled") is not False else "disable"
     request.call(f"ec2.{action}_ebs_encryption_by_default")
     return request.region, {}
 
 
-def _configure_trail(request: CreateRequest, trail: dict[str, Any]) -> None:
+def configure_trail(request: CreateRequest, trail: dict[str, Any]) -> None:
     verb = "stop" if request.take("enableLogging") is False else "start"
     request.call(f"cloudtrail.{verb}_logging", Name=trail["TrailARN"])
 
 
-def _limit_and_notifications(request: CreateRequest) -> dict[str, Any]:
+def limit_and_notifications(request: CreateRequest) -> dict[str, Any]:
     """Combine amount and unit of the limit, and list the subscribers next to each notification."""
     limit = {"Amount": str(request.take("limitAmount")), "Unit": request.take("limitUnit")}
     return {
@@ -86,84 +89,3 @@ def _notification(request: CreateRequest, notification: dict[str, Any]) -> dict[
     ]
     body = request.part("budgets.create_budget", "NotificationsWithSubscribers.Notification", rest)
     return {"Notification": body, "Subscribers": subscribers}
-
-
-RESOURCE_TYPES: dict[str, ResourceType] = {
-    "guardduty.Detector": ResourceType(
-        "guardduty.create_detector",
-        "{DetectorId}",
-        outputs={
-            "arn": "arn:aws:guardduty:{region}:{account}:detector/{DetectorId}",
-            "accountId": "{account}",
-        },
-    ),
-    "guardduty.DetectorFeature": ResourceType(create=_enable_feature, update=AGAIN, delete=KEPT),
-    # moto's Security Hub does not store autoEnableControls and controlFindingGenerator.
-    "securityhub.Account": ResourceType(
-        "securityhub.enable_security_hub",
-        "{account}",
-        finish=_update_hub,
-        outputs={"arn": "arn:aws:securityhub:{region}:{account}:hub/default"},
-    ),
-    "cfg.Recorder": ResourceType(
-        "config.put_configuration_recorder", "{name}", body="ConfigurationRecorder"
-    ),
-    "cfg.DeliveryChannel": ResourceType(
-        "config.put_delivery_channel", "{name}", body="DeliveryChannel"
-    ),
-    "cfg.RecorderStatus": ResourceType(create=_start_recorder, update=AGAIN, delete=_stop_recorder),
-    "accessanalyzer.Analyzer": ResourceType(
-        "accessanalyzer.create_analyzer",
-        "{analyzerName}",
-        outputs={"arn": "arn:aws:access-analyzer:{region}:{account}:analyzer/{analyzerName}"},
-        modelled="moto has no Access Analyzer",
-    ),
-    "ebs.EncryptionByDefault": ResourceType(
-        create=_set_ebs_encryption,
-        update=AGAIN,
-        delete=lambda request: request.call("ec2.disable_ebs_encryption_by_default"),
-    ),
-    "ec2.InstanceMetadataDefaults": ResourceType(
-        "ec2.modify_instance_metadata_defaults",
-        "{region}",
-        modelled="moto has no ModifyInstanceMetadataDefaults",
-    ),
-    "iam.AccountPasswordPolicy": ResourceType(
-        "iam.update_account_password_policy",
-        "iam-account-password-policy",
-        delete="iam.delete_account_password_policy",
-        finish=lambda request, _policy: {"expirePasswords": bool(request.peek("maxPasswordAge"))},
-    ),
-    "cloudtrail.Trail": ResourceType(
-        "cloudtrail.create_trail",
-        "{TrailARN}",
-        names={"cloudWatchLogsGroupArn": "CloudWatchLogsLogGroupArn"},
-        finish=_configure_trail,
-        settings=(Setting("cloudtrail.put_event_selectors", ("advancedEventSelectors",)),),
-    ),
-    "costexplorer.AnomalyMonitor": ResourceType(
-        "ce.create_anomaly_monitor",
-        "{name}",
-        body="AnomalyMonitor",
-        names={"name": "MonitorName"},
-        outputs={"arn": "arn:aws:ce::{account}:anomalymonitor/{name}"},
-        modelled="moto has no CreateAnomalyMonitor",
-    ),
-    "costexplorer.AnomalySubscription": ResourceType(
-        "ce.create_anomaly_subscription",
-        "{name}",
-        body="AnomalySubscription",
-        names={"name": "SubscriptionName", "monitorArnLists": "MonitorArnList"},
-        outputs={"arn": "arn:aws:ce::{account}:anomalysubscription/{name}"},
-        modelled="moto has no CreateAnomalySubscription",
-    ),
-    "budgets.Budget": ResourceType(
-        "budgets.create_budget",
-        "{account}:{name}",
-        body="Budget",
-        names={"ands": "And"},
-        prepare=_limit_and_notifications,
-        update=REPLACED,
-        outputs={"arn": "arn:aws:budgets::{account}:budget/{name}", "accountId": "{account}"},
-    ),
-}

@@ -5,12 +5,6 @@ access logs.
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, CreateRequest
-from sandbox.emulator.resource_type import REPLACED, ResourceType
-
-HOSTED_ZONE = "Z2FDTNDATAQYW2"
-"""The hosted zone of every distribution (Route 53 API Reference, "AliasTarget")."""
-_NAMES = {"originId": "Id", "orderedCacheBehaviors": "CacheBehaviors"}
-"""Inputs whose member has another name."""
 
 
 def _behavior(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -54,12 +48,11 @@ def _configuration(request: CreateRequest) -> dict[str, Any]:
         "cloudfront.create_distribution_with_tags",
         "DistributionConfigWithTags.DistributionConfig",
         inputs,
-        _NAMES,
     )
     return configuration
 
 
-def _with_tags(request: CreateRequest) -> dict[str, Any]:
+def distribution_with_tags(request: CreateRequest) -> dict[str, Any]:
     tags = {"Items": request.tag_list()}
     configuration = {"DistributionConfig": _configuration(request), "Tags": tags}
     return {"DistributionConfigWithTags": configuration}
@@ -72,12 +65,12 @@ def _version(request: ChangeRequest) -> dict[str, str]:
     return {"Id": identity, "IfMatch": current["ETag"]}
 
 
-def _update_distribution(request: ChangeRequest) -> None:
+def update_distribution(request: ChangeRequest) -> None:
     changed = {"DistributionConfig": _configuration(request), **_version(request)}
     request.call("cloudfront.update_distribution", changed)
 
 
-def _delete_distribution(request: ChangeRequest) -> None:
+def delete_distribution(request: ChangeRequest) -> None:
     """Disable the distribution, which AWS requires, and delete it."""
     current = request.call("cloudfront.get_distribution_config", Id=request.old.id)
     disabled = {**current["DistributionConfig"], "Enabled": False}
@@ -86,62 +79,12 @@ def _delete_distribution(request: ChangeRequest) -> None:
     request.call("cloudfront.delete_distribution", _version(request))
 
 
-def _delete_function(request: ChangeRequest) -> None:
+def delete_function(request: ChangeRequest) -> None:
     current = request.call("cloudfront.describe_function", Name=request.old.id)
     request.call("cloudfront.delete_function", Name=request.old.id, IfMatch=current["ETag"])
 
 
-def _published(request: CreateRequest) -> dict[str, Any]:
+def take_publish(request: CreateRequest) -> dict[str, Any]:
     """moto has no PublishFunction: every function is used as it was created."""
     request.take("publish")
     return {}
-
-
-RESOURCE_TYPES: dict[str, ResourceType] = {
-    "cloudfront.Distribution": ResourceType(
-        "cloudfront.create_distribution_with_tags",
-        "{Distribution[Id]}",
-        prepare=_with_tags,
-        update=_update_distribution,
-        delete=_delete_distribution,
-        outputs={
-            "arn": "{Distribution[ARN]}",
-            "domainName": "{Distribution[DomainName]}",
-            "status": "{Distribution[Status]}",
-            "hostedZoneId": HOSTED_ZONE,
-        },
-    ),
-    "cloudfront.Function": ResourceType(
-        "cloudfront.create_function",
-        "{name}",
-        body="FunctionConfig",
-        names={"code": "FunctionCode"},
-        defaults={"comment": ""},
-        prepare=_published,
-        update=REPLACED,  # moto has no UpdateFunction
-        delete=_delete_function,
-        outputs={"arn": "arn:aws:cloudfront::{account}:function/{name}"},
-    ),
-    "cloudfront.OriginAccessControl": ResourceType(
-        "cloudfront.create_origin_access_control",
-        "{OriginAccessControl[Id]}",
-        body="OriginAccessControlConfig",
-        outputs={"arn": "arn:aws:cloudfront::{account}:origin-access-control/{id}"},
-    ),
-    "cloudfront.ResponseHeadersPolicy": ResourceType(
-        "cloudfront.create_response_headers_policy",
-        "{name}",
-        body="ResponseHeadersPolicyConfig",
-        outputs={"arn": "arn:aws:cloudfront::{account}:response-headers-policy/{name}"},
-        modelled="moto has no CreateResponseHeadersPolicy",
-    ),
-    "cloudfront.VpcOrigin": ResourceType(
-        "cloudfront.create_vpc_origin",
-        "vo_{vpcOriginEndpointConfig[name]}",
-        outputs={"arn": "arn:aws:cloudfront::{account}:vpcorigin/{id}"},
-        modelled="moto has no CreateVpcOrigin",
-    ),
-    "cloudwatch.LogDeliverySource": ResourceType("logs.put_delivery_source", "{name}"),
-    "cloudwatch.LogDeliveryDestination": ResourceType("logs.put_delivery_destination", "{name}"),
-    "cloudwatch.LogDelivery": ResourceType("logs.create_delivery", "{id}"),
-}

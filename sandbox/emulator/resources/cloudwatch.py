@@ -4,10 +4,9 @@ import json
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import AGAIN, ResourceType, Setting
 
 
-def _metrics(request: CreateRequest) -> dict[str, Any]:
+def alarm_metrics(request: CreateRequest) -> dict[str, Any]:
     """Convert the dimensions to a list, and nest the metric of a query in MetricStat, as the API
     requires.
     """
@@ -40,7 +39,7 @@ def _query(request: CreateRequest, query: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _validate_pattern(request: CreateRequest) -> dict[str, Any]:
+def validate_pattern(request: CreateRequest) -> dict[str, Any]:
     """Reject a pattern that is not a JSON object whose leaves are lists, as AWS does."""
     pattern = request.peek("eventPattern")
     if pattern is not None and not _is_pattern(json.loads(pattern)):
@@ -57,63 +56,13 @@ def _is_pattern(value: Any) -> bool:
     return isinstance(value, list) and bool(value)
 
 
-def _put_target(request: CreateRequest) -> Created:
+def put_target(request: CreateRequest) -> Created:
     rule, arn, identity = request.take("rule"), request.take("arn"), request.take("targetId")
     payload = {"Input": text} if (text := request.take("input")) else {}
     request.call("events.put_targets", Rule=rule, Targets=[{"Id": identity, "Arn": arn, **payload}])
     return f"{rule}-{identity}", {}
 
 
-def _remove_target(request: ChangeRequest) -> None:
+def remove_target(request: ChangeRequest) -> None:
     target = request.old.registration.inputs
     request.call("events.remove_targets", Rule=target["rule"], Ids=[target["targetId"]])
-
-
-RESOURCE_TYPES: dict[str, ResourceType] = {
-    "cloudwatch.LogGroup": ResourceType(
-        "logs.create_log_group",
-        "{name}",
-        settings=(
-            Setting(
-                "logs.put_retention_policy",
-                ("retentionInDays",),
-                removal="logs.delete_retention_policy",
-            ),
-            Setting("logs.associate_kms_key", ("kmsKeyId",), created=True),
-        ),
-        outputs={"arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
-    ),
-    "cloudwatch.LogResourcePolicy": ResourceType("logs.put_resource_policy", "{policyName}"),
-    "cloudwatch.LogDataProtectionPolicy": ResourceType(
-        "logs.put_data_protection_policy",
-        "{logGroupName}",
-        names={"logGroupName": "logGroupIdentifier"},
-        modelled="moto has no PutDataProtectionPolicy",
-    ),
-    "cloudwatch.LogMetricFilter": ResourceType(
-        "logs.put_metric_filter",
-        "{name}",
-        names={"name": "metricName", "namespace": "metricNamespace", "value": "metricValue"},
-    ),
-    "cloudwatch.MetricAlarm": ResourceType(
-        "cloudwatch.put_metric_alarm",
-        "{name}",
-        prepare=_metrics,
-        delete="cloudwatch.delete_alarms",
-        outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}"},
-    ),
-    "cloudwatch.CompositeAlarm": ResourceType(
-        "cloudwatch.put_composite_alarm",
-        "{alarmName}",
-        outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{alarmName}"},
-        modelled="moto has no PutCompositeAlarm",
-    ),
-    "cloudwatch.Dashboard": ResourceType(
-        "cloudwatch.put_dashboard",
-        "{dashboardName}",
-        delete="cloudwatch.delete_dashboards",
-        outputs={"dashboardArn": "arn:aws:cloudwatch::{account}:dashboard/{dashboardName}"},
-    ),
-    "cloudwatch.EventRule": ResourceType("events.put_rule", "{name}", prepare=_validate_pattern),
-    "cloudwatch.EventTarget": ResourceType(create=_put_target, update=AGAIN, delete=_remove_target),
-}

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, CreateRequest
-from sandbox.emulator.resource_type import ResourceType, Setting
 
 _DEPLOYMENT = {
     "deploymentCircuitBreaker": "deploymentCircuitBreaker",
@@ -14,7 +13,7 @@ _DEPLOYMENT = {
 }
 
 
-def _service_parameters(request: CreateRequest) -> dict[str, Any]:
+def service_parameters(request: CreateRequest) -> dict[str, Any]:
     """Build deploymentConfiguration and awsvpcConfiguration from the flat inputs of the
     provider.
     """
@@ -34,62 +33,21 @@ def _service_parameters(request: CreateRequest) -> dict[str, Any]:
     return {name: request.part("ecs.create_service", name, value) for name, value in values.items()}
 
 
-def _deregister_task(request: ChangeRequest) -> None:
+def container_definitions(request: CreateRequest) -> dict[str, Any]:
+    """The provider takes the container definitions as JSON text."""
+    return {"containerDefinitions": json.loads(request.take("containerDefinitions"))}
+
+
+def deregister_task(request: ChangeRequest) -> None:
     """Deregister the revision, unless `skipDestroy` keeps it for rollbacks."""
     if not request.old.registration.inputs.get("skipDestroy"):
         request.call("ecs.deregister_task_definition", taskDefinition=request.old.outputs["arn"])
 
 
-def _delete_service(request: ChangeRequest) -> None:
-    cluster = request.old.registration.inputs["cluster"]
-    request.call("ecs.delete_service", cluster=cluster, service=request.old.id, force=True)
-
-
-def _delete_repository(request: ChangeRequest) -> None:
+def delete_repository(request: ChangeRequest) -> None:
     inputs = request.old.registration.inputs
     request.call(
         "ecr.delete_repository",
         repositoryName=request.old.id,
         force=bool(inputs.get("forceDelete")),
     )
-
-
-RESOURCE_TYPES: dict[str, ResourceType] = {
-    "ecs.Cluster": ResourceType("ecs.create_cluster", "{clusterArn}"),
-    "ecs.TaskDefinition": ResourceType(
-        "ecs.register_task_definition",
-        "{family}",
-        # The provider takes the container definitions as JSON text.
-        prepare=lambda request: {
-            "containerDefinitions": json.loads(request.take("containerDefinitions"))
-        },
-        delete=_deregister_task,
-    ),
-    "ecs.Service": ResourceType(
-        "ecs.create_service", "{serviceArn}", prepare=_service_parameters, delete=_delete_service
-    ),
-    "appautoscaling.Target": ResourceType(
-        "application-autoscaling.register_scalable_target", "{resourceId}"
-    ),
-    "appautoscaling.Policy": ResourceType("application-autoscaling.put_scaling_policy", "{name}"),
-    "ecr.Repository": ResourceType(
-        "ecr.create_repository",
-        "{repositoryName}",
-        settings=(
-            Setting(
-                "ecr.put_image_scanning_configuration",
-                ("imageScanningConfiguration",),
-                created=True,
-            ),
-            Setting("ecr.put_image_tag_mutability", ("imageTagMutability",), created=True),
-        ),
-        delete=_delete_repository,
-        outputs={"repositoryUrl": "{repositoryUri}"},
-    ),
-    "ecr.LifecyclePolicy": ResourceType(
-        "ecr.put_lifecycle_policy", "{repository}", names={"policy": "lifecyclePolicyText"}
-    ),
-    "ecr.RepositoryPolicy": ResourceType(
-        "ecr.set_repository_policy", "{repository}", names={"policy": "policyText"}
-    ),
-}

@@ -3,10 +3,9 @@
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import AGAIN, ResourceType
 
 
-def _create_zone(request: CreateRequest) -> Created:
+def create_zone(request: CreateRequest) -> Created:
     parameters = request.parameters(
         "route53.create_hosted_zone",
         prepared={
@@ -26,7 +25,7 @@ def _create_zone(request: CreateRequest) -> Created:
     }
 
 
-def _put_record(request: CreateRequest) -> Created:
+def put_record(request: CreateRequest) -> Created:
     """Create or change a record. As with the provider, the creation of a record that exists fails
     without allowOverwrite.
     """
@@ -35,11 +34,8 @@ def _put_record(request: CreateRequest) -> Created:
     record: dict[str, Any] = {"Name": full, "Type": kind}
     aliases, values, ttl = request.take("aliases"), request.take("records"), request.take("ttl")
     if aliases:
-        names = {"name": "DNSName", "zoneId": "HostedZoneId"}
         target = "ChangeBatch.Changes.ResourceRecordSet.AliasTarget"
-        record["AliasTarget"] = request.part(
-            "route53.change_resource_record_sets", target, aliases, names
-        )
+        record["AliasTarget"] = request.part("route53.change_resource_record_sets", target, aliases)
     else:
         record |= {"TTL": int(ttl), "ResourceRecords": [{"Value": value} for value in values]}
     action = (
@@ -52,7 +48,7 @@ def _put_record(request: CreateRequest) -> Created:
     return f"{zone}_{full}_{kind}", {"fqdn": full}
 
 
-def _create_namespace(request: CreateRequest) -> Created:
+def create_namespace(request: CreateRequest) -> Created:
     """Create the namespace and read its ID from the operation, as the provider does."""
     call = "servicediscovery.create_private_dns_namespace"
     prepared = {"CreatorRequestId": request.registration.urn[-64:]}
@@ -68,7 +64,7 @@ def _create_namespace(request: CreateRequest) -> Created:
     return namespace["Id"], outputs
 
 
-def _update_zone(request: ChangeRequest) -> None:
+def update_zone(request: ChangeRequest) -> None:
     if "comment" in request.unused_changes:
         comment = request.take("comment") or ""
         request.call("route53.update_hosted_zone_comment", Id=request.old.id, Comment=comment)
@@ -83,11 +79,11 @@ def _update_zone(request: ChangeRequest) -> None:
         )
 
 
-def _delete_zone(request: ChangeRequest) -> None:
+def delete_zone(request: ChangeRequest) -> None:
     request.call("route53.delete_hosted_zone", Id=request.old.id)
 
 
-def _delete_record(request: ChangeRequest) -> None:
+def delete_record(request: ChangeRequest) -> None:
     inputs = request.old.registration.inputs
     zone, name, kind = inputs["zoneId"], f"{inputs['name'].rstrip('.')}.", inputs["type"]
     rows = request.call("route53.list_resource_record_sets", HostedZoneId=zone)[
@@ -106,17 +102,7 @@ def _delete_record(request: ChangeRequest) -> None:
         )
 
 
-def _delete_namespace(request: ChangeRequest) -> None:
+def delete_namespace(request: ChangeRequest) -> None:
     """Delete the namespace, and its hosted zone, which moto keeps."""
     request.call("servicediscovery.delete_namespace", Id=request.old.id)
     request.call("route53.delete_hosted_zone", Id=request.old.outputs["hostedZone"])
-
-
-RESOURCE_TYPES: dict[str, ResourceType] = {
-    "route53.Zone": ResourceType(create=_create_zone, update=_update_zone, delete=_delete_zone),
-    "route53.Record": ResourceType(create=_put_record, update=AGAIN, delete=_delete_record),
-    "servicediscovery.PrivateDnsNamespace": ResourceType(
-        create=_create_namespace, delete=_delete_namespace, service="servicediscovery"
-    ),
-    "servicediscovery.Service": ResourceType("servicediscovery.create_service", "{Id}"),
-}

@@ -8,35 +8,26 @@ from gatehouse_policies.analysis.schedules import longest_gap_days
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import AGAIN, ResourceType, Setting
 
 
-def _key_settings(*, created: bool) -> tuple[Setting, ...]:
-    policy = {"PolicyName": "default"}
-    return (
-        Setting("kms.put_key_policy", ("policy",), parameters=policy, created=created),
-        Setting("kms.update_key_description", ("description",), created=created),
-    )
-
-
-def _delete_key(request: ChangeRequest) -> None:
+def delete_key(request: ChangeRequest) -> None:
     days = request.old.registration.inputs.get("deletionWindowInDays")
     request.call(
         "kms.schedule_key_deletion", KeyId=request.old.id, PendingWindowInDays=int(days or 30)
     )
 
 
-def _replicas(request: CreateRequest) -> dict[str, Any]:
+def replica_regions(request: CreateRequest) -> dict[str, Any]:
     """moto ignores the KMS keys of the replicas."""
     member = "AddReplicaRegions"
     replicas = request.part("secretsmanager.create_secret", member, request.take("replicas") or [])
     return {member: replicas} if replicas else {}
 
 
-def _update_secret(request: ChangeRequest) -> None:
+def update_secret(request: ChangeRequest) -> None:
     if "replicas" in request.unused_changes:
         _remove_replicas(request)
-        if replicas := _replicas(request):
+        if replicas := replica_regions(request):
             request.call(
                 "secretsmanager.replicate_secret_to_regions", replicas, SecretId=request.old.id
             )
@@ -54,7 +45,7 @@ def _remove_replicas(request: ChangeRequest) -> None:
         )
 
 
-def _delete_secret(request: ChangeRequest) -> None:
+def delete_secret(request: ChangeRequest) -> None:
     """Delete the secret and its replicas. As on AWS, its name cannot be used again before the
     recovery window ends.
     """
@@ -66,7 +57,7 @@ def _delete_secret(request: ChangeRequest) -> None:
     request.call("secretsmanager.delete_secret", window, SecretId=request.old.id)
 
 
-def _create_replica(request: CreateRequest) -> Created:
+def create_replica(request: CreateRequest) -> Created:
     """Replicate the key from the primary key's region. moto copies the policy and description."""
     primary = str(request.take("primaryKeyArn"))
     key_id, primary_region = primary.rpartition("/")[2], primary.split(":")[3]
@@ -82,7 +73,7 @@ def _create_replica(request: CreateRequest) -> Created:
     return key_id, {"keyId": key_id, "arn": request.arn("kms", f"key/{key_id}")}
 
 
-def _configure_rotation(request: CreateRequest) -> Created:
+def configure_rotation(request: CreateRequest) -> Created:
     """Set the schedule. The sandbox runs the rotation function itself, once, with the role of the
     function.
     """
@@ -96,51 +87,3 @@ def _configure_rotation(request: CreateRequest) -> Created:
     days = int(longest_gap_days(schedule)) if schedule else rules["AutomaticallyAfterDays"]
     moto_patches.set_secret_rotation(request, secret, function, days)
     return secret, {"rotationEnabled": True}
-
-
-RESOURCE_TYPES: dict[str, ResourceType] = {
-    "kms.Key": ResourceType(
-        "kms.create_key",
-        "{KeyId}",
-        names={"customerMasterKeySpec": "KeySpec"},
-        defaults={"keyUsage": "ENCRYPT_DECRYPT"},  # moto omits an absent value from its responses
-        settings=(
-            *_key_settings(created=True),
-            Setting(
-                "kms.enable_key_rotation",
-                ("enableKeyRotation", "rotationPeriodInDays"),
-                removal="kms.disable_key_rotation",
-            ),
-        ),
-        delete=_delete_key,
-    ),
-    # moto does not store the tags of a replica key.
-    "kms.ReplicaKey": ResourceType(
-        create=_create_replica,
-        settings=_key_settings(created=False),
-        delete=_delete_key,
-        service="kms",
-    ),
-    "kms.Alias": ResourceType(
-        "kms.create_alias", "{name}", outputs={"arn": "arn:aws:kms:{region}:{account}:{name}"}
-    ),
-    "secretsmanager.Secret": ResourceType(
-        "secretsmanager.create_secret",
-        "{ARN}",
-        prepare=_replicas,
-        settings=(
-            Setting("secretsmanager.update_secret", ("description", "kmsKeyId"), created=True),
-        ),
-        update=_update_secret,
-        delete=_delete_secret,
-    ),
-    "secretsmanager.SecretPolicy": ResourceType(
-        "secretsmanager.put_resource_policy",
-        "{secretArn}",
-        names={"secretArn": "SecretId", "policy": "ResourcePolicy"},
-    ),
-    # moto stores the number of days, but no schedule or duration.
-    "secretsmanager.SecretRotation": ResourceType(
-        create=_configure_rotation, update=AGAIN, delete="secretsmanager.cancel_rotate_secret"
-    ),
-}

@@ -3,7 +3,6 @@ providers.
 """
 
 from sandbox.emulator.request import ChangeRequest
-from sandbox.emulator.resource_type import ResourceType, Setting
 
 
 def _delete_old_versions(request: ChangeRequest) -> None:
@@ -13,7 +12,7 @@ def _delete_old_versions(request: ChangeRequest) -> None:
             request.call("iam.delete_policy_version", policy, VersionId=row["VersionId"])
 
 
-def _update_policy(request: ChangeRequest) -> None:
+def update_policy(request: ChangeRequest) -> None:
     """Create a new default version. A policy has at most five versions, so the others are deleted
     first.
     """
@@ -23,47 +22,6 @@ def _update_policy(request: ChangeRequest) -> None:
         request.call("iam.create_policy_version", document, SetAsDefault=True)
 
 
-def _delete_policy(request: ChangeRequest) -> None:
+def delete_policy(request: ChangeRequest) -> None:
     _delete_old_versions(request)
     request.call("iam.delete_policy", PolicyArn=request.old.id)
-
-
-RESOURCE_TYPES: dict[str, ResourceType] = {
-    "iam.Role": ResourceType(
-        "iam.create_role",
-        "{RoleName}",
-        settings=(
-            Setting(
-                "iam.update_assume_role_policy",
-                ("assumeRolePolicy",),
-                {"assumeRolePolicy": "PolicyDocument"},
-                created=True,
-            ),
-            Setting(
-                "iam.update_role",
-                ("description", "maxSessionDuration"),
-                parameters={"Description": "", "MaxSessionDuration": 3600},
-                created=True,
-            ),
-            Setting(
-                "iam.put_role_permissions_boundary",
-                ("permissionsBoundary",),
-                removal="iam.delete_role_permissions_boundary",
-                created=True,
-            ),
-        ),
-        outputs={"name": "{RoleName}", "uniqueId": "{RoleId}"},
-    ),
-    "iam.RolePolicy": ResourceType("iam.put_role_policy", "{role}:{name}"),
-    "iam.Policy": ResourceType(
-        "iam.create_policy",
-        "{Arn}",
-        update=_update_policy,
-        delete=_delete_policy,
-        outputs={"name": "{PolicyName}"},
-    ),
-    "iam.OpenIdConnectProvider": ResourceType(
-        "iam.create_open_id_connect_provider", "{OpenIDConnectProviderArn}"
-    ),
-    "iam.RolePolicyAttachment": ResourceType("iam.attach_role_policy", "{role}/{policyArn}"),
-}

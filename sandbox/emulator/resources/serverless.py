@@ -5,7 +5,7 @@ from typing import Any
 from gatehouse_policies.program.values import zip_bytes
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, text
-from sandbox.emulator.resource_type import AGAIN, KEPT, PULUMI_ONLY, ResourceType, Setting
+from sandbox.emulator.resource_type import PULUMI_ONLY
 
 _METHOD_SETTINGS = {
     "metricsEnabled": "metrics/enabled",
@@ -20,19 +20,19 @@ UpdateStage).
 """
 
 
-def _code(request: CreateRequest) -> dict[str, Any]:
+def zip_code(request: CreateRequest) -> dict[str, Any]:
     archive = request.take("code")
     return {"Code": {} if archive is None else {"ZipFile": zip_bytes(archive)}}
 
 
-def _update_function(request: ChangeRequest) -> dict[str, Any]:
+def update_function(request: ChangeRequest) -> dict[str, Any]:
     """Change the code and the configuration, and publish a version. Code and configuration have
     separate calls.
     """
     name, changed = request.old.id, request.unused_changes
     if {"code", "imageUri"} & changed:
         image = request.take("imageUri")
-        code: dict[str, Any] = {"ImageUri": image} if image else _code(request)["Code"]
+        code: dict[str, Any] = {"ImageUri": image} if image else zip_code(request)["Code"]
         request.call("lambda.update_function_code", code, FunctionName=name)
     request.take("publish")
     call = "lambda.update_function_configuration"
@@ -43,12 +43,7 @@ def _update_function(request: ChangeRequest) -> dict[str, Any]:
     return {"version": request.call("lambda.publish_version", FunctionName=name)["Version"]}
 
 
-def _delete_mapping(request: ChangeRequest) -> None:
-    domain = request.old.registration.inputs["domainName"]
-    request.call("apigateway.delete_base_path_mapping", domainName=domain, basePath="(none)")
-
-
-def _update_stage(request: ChangeRequest) -> None:
+def update_stage(request: ChangeRequest) -> None:
     """Change the stage with a patch of its members (API Gateway API reference, UpdateStage)."""
     names = {
         "deployment": "deploymentId",
@@ -61,15 +56,15 @@ def _update_stage(request: ChangeRequest) -> None:
     if patch:
         _patch_stage(request, patch)
     if "accessLogSettings" in request.unused_changes and request.peek("accessLogSettings"):
-        _set_access_log(request, {})
+        set_access_log(request, {})
 
 
-def _set_access_log(request: CreateRequest, _stage: dict[str, Any]) -> None:
+def set_access_log(request: CreateRequest, _stage: dict[str, Any]) -> None:
     settings = request.take("accessLogSettings")
     _patch_stage(request, {f"/accessLogSettings/{key}": settings[key] for key in settings})
 
 
-def _put_method_settings(request: CreateRequest) -> Created:
+def put_method_settings(request: CreateRequest) -> Created:
     path, settings = request.take("methodPath"), request.take("settings")
     unknown = sorted(set(settings) - set(_METHOD_SETTINGS))
     if unknown:
@@ -93,7 +88,7 @@ def _patch_stage(request: CreateRequest, values: dict[str, Any]) -> None:
     )
 
 
-def _update_account(request: CreateRequest) -> Created:
+def update_account(request: CreateRequest) -> Created:
     patch = [_replace("/cloudwatchRoleArn", request.take("cloudwatchRoleArn"))]
     request.call("apigateway.update_account", patchOperations=patch)
     return "api-gateway-account", {}
@@ -101,84 +96,3 @@ def _update_account(request: CreateRequest) -> Created:
 
 def _replace(path: str, value: Any) -> dict[str, str]:
     return {"op": "replace", "path": path, "value": text(value)}
-
-
-RESOURCE_TYPES: dict[str, ResourceType] = {
-    "lambda.Function": ResourceType(
-        "lambda.create_function",
-        "{FunctionName}",
-        body="Code",
-        prepare=_code,
-        settings=(
-            Setting(
-                "lambda.put_function_concurrency",
-                ("reservedConcurrentExecutions",),
-                removal="lambda.delete_function_concurrency",
-            ),
-        ),
-        update=_update_function,
-    ),
-    "lambda.Alias": ResourceType(
-        "lambda.create_alias",
-        "{AliasArn}",
-        # The URI with which API Gateway invokes the alias.
-        outputs={
-            "invokeArn": "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/"
-            "{AliasArn}/invocations"
-        },
-    ),
-    "lambda.Permission": ResourceType("lambda.add_permission", "{StatementId}"),
-    "apigateway.RestApi": ResourceType(
-        "apigateway.create_rest_api",
-        "{id}",
-        outputs={
-            "arn": "arn:aws:apigateway:{region}::/restapis/{id}",
-            "executionArn": "arn:aws:execute-api:{region}:{account}:{id}",
-        },
-    ),
-    "apigateway.Resource": ResourceType("apigateway.create_resource", "{id}"),
-    "apigateway.RequestValidator": ResourceType("apigateway.create_request_validator", "{id}"),
-    "apigateway.Model": ResourceType("apigateway.create_model", "{id}"),
-    "apigateway.Method": ResourceType(
-        "apigateway.put_method",
-        "agm-{restApi}-{resourceId}-{httpMethod}",
-        names={"authorization": "authorizationType"},
-    ),
-    "apigateway.Integration": ResourceType(
-        "apigateway.put_integration",
-        "agi-{restApi}-{resourceId}-{httpMethod}",
-        names={"timeoutMilliseconds": "timeoutInMillis"},
-    ),
-    "apigateway.Response": ResourceType(
-        "apigateway.put_gateway_response", "aggr-{restApiId}-{responseType}"
-    ),
-    "apigateway.Deployment": ResourceType("apigateway.create_deployment", "{id}"),
-    "apigateway.Stage": ResourceType(
-        "apigateway.create_stage",
-        "ags-{restApi}-{stageName}",
-        names={"xrayTracingEnabled": "tracingEnabled"},
-        finish=_set_access_log,
-        update=_update_stage,
-        outputs={"arn": "arn:aws:apigateway:{region}::/restapis/{restApi}/stages/{stageName}"},
-    ),
-    "apigateway.MethodSettings": ResourceType(
-        create=_put_method_settings, update=AGAIN, delete=KEPT
-    ),
-    # moto does not store endpointAccessMode.
-    "apigateway.DomainName": ResourceType(
-        "apigateway.create_domain_name",
-        "{domainName}",
-        outputs={
-            "regionalZoneId": "{regionalHostedZoneId}",
-            "arn": "arn:aws:apigateway:{region}::/domainnames/{domainName}",
-        },
-    ),
-    "apigateway.BasePathMapping": ResourceType(
-        "apigateway.create_base_path_mapping",
-        "{domainName}/",
-        names={"stageName": "stage"},
-        defaults={"basePath": "(none)"},
-        delete=_delete_mapping,
-    ),
-    "apigateway.Account": ResourceType(create=_update_account, update=AGAIN, delete=KEPT),
-}

@@ -3,9 +3,7 @@
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType, Setting
 
-_NO_BLOCKING = "moto has no VPC Block Public Access"
 _PROTOCOL_NUMBERS = {"tcp": "6", "udp": "17"}
 _PORTS = {"fromPort": "FromPort", "toPort": "ToPort"}
 _RULE_PEERS = {
@@ -20,7 +18,7 @@ def _filter(name: str, value: str) -> list[dict[str, Any]]:
     return [{"Name": name, "Values": [value]}]
 
 
-def _find_prefix_list(request: CreateRequest, endpoint: dict[str, Any]) -> dict[str, Any]:
+def find_prefix_list(request: CreateRequest, endpoint: dict[str, Any]) -> dict[str, Any]:
     if endpoint["VpcEndpointType"] != "Gateway":
         return {}
     lists = request.call("ec2.describe_managed_prefix_lists")["PrefixLists"]
@@ -32,17 +30,16 @@ def _find_prefix_list(request: CreateRequest, endpoint: dict[str, Any]) -> dict[
     return {"prefixListId": ids[0]}
 
 
-def _flow_log_source(request: CreateRequest) -> dict[str, Any]:
+def flow_log_source(request: CreateRequest) -> dict[str, Any]:
     vpc, subnet = request.take("vpcId"), request.take("subnetId")
     return {"ResourceIds": [vpc or subnet], "ResourceType": "VPC" if vpc else "Subnet"}
 
 
-def _configure_network_acl(request: CreateRequest, acl: dict[str, Any]) -> None:
+def configure_network_acl(request: CreateRequest, acl: dict[str, Any]) -> None:
     identity = acl["NetworkAclId"]
     for key, egress in (("ingress", False), ("egress", True)):
         for rule in request.take(key) or []:
-            names = {"action": "RuleAction", "ruleNo": "RuleNumber", "fromPort": "", "toPort": ""}
-            entry = request.part("ec2.create_network_acl_entry", "", rule, names)
+            entry = request.part("ec2.create_network_acl_entry", "", rule)
             entry["Protocol"] = _PROTOCOL_NUMBERS.get(entry["Protocol"], entry["Protocol"])
             entry["PortRange"] = {"From": int(rule["fromPort"]), "To": int(rule["toPort"])}
             request.call(
@@ -61,7 +58,7 @@ def _associate(request: CreateRequest, association: dict[str, Any], acl: str) ->
     request.call("ec2.replace_network_acl_association", AssociationId=identity, NetworkAclId=acl)
 
 
-def _delete_network_acl(request: ChangeRequest) -> None:
+def delete_network_acl(request: ChangeRequest) -> None:
     """Give the subnets the default network ACL of the VPC, as the provider does."""
     identity = request.old.id
     (acl,) = request.call("ec2.describe_network_acls", NetworkAclIds=[identity])["NetworkAcls"]
@@ -85,7 +82,7 @@ def _revoke_rules(request: CreateRequest, group: str, direction: str) -> None:
         )
 
 
-def _adopt_default_security_group(request: CreateRequest) -> Created:
+def adopt_default_security_group(request: CreateRequest) -> Created:
     """Adopt the default group of the VPC and remove its rules, as the provider does."""
     only = [*_filter("vpc-id", request.take("vpcId")), *_filter("group-name", "default")]
     (group,) = request.call("ec2.describe_security_groups", Filters=only)["SecurityGroups"]
@@ -96,7 +93,7 @@ def _adopt_default_security_group(request: CreateRequest) -> Created:
     return identity, {"arn": request.arn("ec2", f"security-group/{identity}"), "name": "default"}
 
 
-def _permission(request: CreateRequest) -> dict[str, Any]:
+def rule_permission(request: CreateRequest) -> dict[str, Any]:
     """The group and the permission of a standalone rule."""
     description = request.take("description")
     note = {"Description": description} if description else {}
@@ -112,102 +109,13 @@ def _permission(request: CreateRequest) -> dict[str, Any]:
     return {"GroupId": request.take("securityGroupId"), "IpPermissions": [permission]}
 
 
-def _rule(direction: str) -> ResourceType:
-    return ResourceType(
-        f"ec2.authorize_security_group_{direction}",
-        "{SecurityGroupRules[0][SecurityGroupRuleId]}",
-        tag_kind="security-group-rule",
-        prepare=_permission,
-        delete=lambda request: request.call(
-            f"ec2.revoke_security_group_{direction}",
-            GroupId=request.old.registration.inputs["securityGroupId"],
-            SecurityGroupRuleIds=[request.old.id],
-        ),
-        outputs={"securityGroupRuleId": "{id}"},
-    )
+def revoke_rule(request: ChangeRequest) -> None:
+    direction = "ingress" if "Ingress" in request.registration.type else "egress"
+    group = request.old.registration.inputs["securityGroupId"]
+    ids = [request.old.id]
+    request.call(f"ec2.revoke_security_group_{direction}", GroupId=group, SecurityGroupRuleIds=ids)
 
 
-RESOURCE_TYPES: dict[str, ResourceType] = {
-    "ec2.Vpc": ResourceType(
-        "ec2.create_vpc",
-        "{VpcId}",
-        tag_kind="vpc",
-        # The operation changes one attribute at a time.
-        settings=(
-            Setting("ec2.modify_vpc_attribute", ("enableDnsSupport",)),
-            Setting("ec2.modify_vpc_attribute", ("enableDnsHostnames",)),
-        ),
-    ),
-    "ec2.Subnet": ResourceType(
-        "ec2.create_subnet",
-        "{SubnetId}",
-        tag_kind="subnet",
-        settings=(Setting("ec2.modify_subnet_attribute", ("mapPublicIpOnLaunch",)),),
-    ),
-    "ec2.InternetGateway": ResourceType(
-        "ec2.create_internet_gateway",
-        "{InternetGatewayId}",
-        tag_kind="internet-gateway",
-        settings=(Setting("ec2.attach_internet_gateway", ("vpcId",)),),
-        delete=("ec2.detach_internet_gateway", "ec2.delete_internet_gateway"),
-    ),
-    "ec2.Eip": ResourceType(
-        "ec2.allocate_address",
-        "{AllocationId}",
-        tag_kind="elastic-ip",
-        delete="ec2.release_address",
-    ),
-    "ec2.NatGateway": ResourceType(
-        "ec2.create_nat_gateway", "{NatGatewayId}", tag_kind="natgateway"
-    ),
-    "ec2.RouteTable": ResourceType(
-        "ec2.create_route_table", "{RouteTableId}", tag_kind="route-table"
-    ),
-    "ec2.Route": ResourceType(
-        "ec2.create_route", "r-{routeTableId}-{destinationCidrBlock}", update="ec2.replace_route"
-    ),
-    "ec2.RouteTableAssociation": ResourceType("ec2.associate_route_table", "{AssociationId}"),
-    "ec2.VpcEndpoint": ResourceType(
-        "ec2.create_vpc_endpoint",
-        "{VpcEndpointId}",
-        tag_kind="vpc-endpoint",
-        finish=_find_prefix_list,
-        delete="ec2.delete_vpc_endpoints",
-        outputs={"state": "available"},
-    ),
-    "ec2.FlowLog": ResourceType(
-        "ec2.create_flow_logs",
-        "{FlowLogIds[0]}",
-        names={"iamRoleArn": "DeliverLogsPermissionArn"},
-        tag_kind="vpc-flow-log",
-        prepare=_flow_log_source,
-    ),
-    "ec2.NetworkAcl": ResourceType(
-        "ec2.create_network_acl",
-        "{NetworkAclId}",
-        tag_kind="network-acl",
-        finish=_configure_network_acl,
-        delete=_delete_network_acl,
-    ),
-    "ec2.VpcBlockPublicAccessExclusion": ResourceType(
-        "ec2.create_vpc_block_public_access_exclusion",
-        "vpcbpa-exclude-{subnetId}",
-        tag_kind="vpc-block-public-access-exclusion",
-        modelled=_NO_BLOCKING,
-    ),
-    "ec2.VpcBlockPublicAccessOptions": ResourceType(
-        "ec2.modify_vpc_block_public_access_options", "{region}", modelled=_NO_BLOCKING
-    ),
-    "ec2.SecurityGroup": ResourceType(
-        "ec2.create_security_group",
-        "{GroupId}",
-        tag_kind="security-group",
-        # The provider removes the default egress rule.
-        finish=lambda request, group: _revoke_rules(request, group["GroupId"], "egress"),
-    ),
-    "ec2.DefaultSecurityGroup": ResourceType(
-        create=_adopt_default_security_group, update=AGAIN, delete=KEPT
-    ),
-    "vpc.SecurityGroupIngressRule": _rule("ingress"),
-    "vpc.SecurityGroupEgressRule": _rule("egress"),
-}
+def revoke_default_rule(request: CreateRequest, group: dict[str, Any]) -> None:
+    """Remove the default egress rule, as the provider does."""
+    _revoke_rules(request, group["GroupId"], "egress")

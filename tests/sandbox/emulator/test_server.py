@@ -23,7 +23,7 @@ INVALID = [
         "aws:mq/broker:Broker",
         {},
         "urn:pulumi:dev::shop::aws:mq/broker:Broker::one: the resource type "
-        "aws:mq/broker:Broker is not emulated. Add it to sandbox/emulator/resources/, or "
+        "aws:mq/broker:Broker is not emulated. Add it to sandbox/emulator/resource_types.toml, or "
         "remove the resource from this stack.",
     ),
     (

@@ -29,7 +29,7 @@ def test_large_file_is_copied_and_emptied_while_it_is_open(tmp_path: Path) -> No
 def test_followed_logs_continue_after_a_rotation(tmp_path: Path) -> None:
     log = tmp_path / "gateway.log"
     log.write_text("first line\nsecond line\n")
-    lines = logs.follow(logs.files_command(tmp_path))
+    lines = logs.follow_files(tmp_path)
     assert len(list(itertools.islice(lines, 2))) == 2
     log_rotation.rotate(tmp_path, 1)
     with log.open("a") as process:
