@@ -102,7 +102,7 @@ class RequestContext(Request):
 
     async def send_response(self, response: Reply) -> None:
         """Envoy replaces the body of a check's response with status 503, so that of a denial has
-        another status, which Envoy replaces (platform/envoy/bootstrap.py).
+        another status, which Envoy replaces (platform/envoy/bootstrap.yaml.j2).
         """
         sent = response
         if self.is_check and isinstance(response, asgi.Response) and response.status_code >= 400:

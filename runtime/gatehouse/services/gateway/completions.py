@@ -54,7 +54,7 @@ class Allowed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """A line of the access log (platform/envoy/bootstrap.py).
+    """A line of the access log (platform/envoy/bootstrap.yaml.j2).
 
     kind: `request`, or `core` for its part behind the relay. flags: response flags of Envoy, comma-
     separated. before_us: time until the first byte of the last attempt was sent to a Core or the

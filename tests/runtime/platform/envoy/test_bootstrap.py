@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from gatehouse.platform import settings
 from gatehouse.platform.envoy import certificate, process
-from gatehouse.platform.envoy.bootstrap import Bootstrap, Service, class_of
+from gatehouse.platform.envoy.bootstrap import Service, class_of, document
 
 from tests import processes
 from tests.runtime.platform.test_settings import BASE
 
-TRANSLATION = Path(process.__file__).with_name("translation.lua").read_text()
 GATEWAY, CONSOLE, SHARING = (
     Service("gateway", 18080, workers=2),
     Service("console", 18081),
@@ -19,9 +17,9 @@ GATEWAY, CONSOLE, SHARING = (
 )
 
 
-def validated(folder: Path, document: bytes) -> str:
+def validated(folder: Path, configuration_file: str) -> str:
     """The errors of Envoy. Empty if it accepts a configuration."""
-    process.write(folder / process.BOOTSTRAP, document)
+    process.write(folder / process.BOOTSTRAP, configuration_file.encode())
     configuration = str(folder / process.BOOTSTRAP)
     command = [process.program(), "--mode", "validate", "--config-path", configuration]
     done = processes.run(command, timeout=60)
@@ -46,13 +44,9 @@ def test_envoy_accepts_the_configuration(
     certificate.write(tmp_path)
     (tmp_path / process.CLUSTERS).mkdir()
     process.write_clusters(tmp_path, b'{"version_info":"0","resources":[]}')
-    bootstrap = Bootstrap(
-        tmp_path, services, settings.load(BASE | variables), TRANSLATION
-    ).document()
-    assert validated(tmp_path, msgspec.json.encode(bootstrap)) == ""
-    assert "bind_to_port" in validated(
-        tmp_path, msgspec.json.encode({**bootstrap, "bind_to_port": True})
-    )
+    bootstrap = document(tmp_path, services, settings.load(BASE | variables))
+    assert validated(tmp_path, bootstrap) == ""
+    assert "bind_to_port" in validated(tmp_path, f"{bootstrap}bind_to_port: true\n")
 
 
 @pytest.mark.parametrize(
