@@ -262,7 +262,7 @@ class Composition:
         async def create_checkpoint() -> None:
             checkpoint = await checkpointer.run_once()
             if checkpoint is not None:
-                observer.metrics.checkpoint.set(checkpoint.taken_at)
+                observer.metrics.audit_checkpoint_timestamp_seconds.set(checkpoint.taken_at)
                 observer.log.info("checkpoint", seq=checkpoint.seq)
 
         async def publish_delay() -> None:

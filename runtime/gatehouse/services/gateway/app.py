@@ -149,7 +149,6 @@ class _Gateway:
         freshness, self.stack = self.freshness, stack
         await start_tracing(settings, self.observer, stack)
         stack.push_async_callback(pool.close)
-        stack.callback(self.observer.metrics.flush)
         await pool.open()
         keys, finder = await self._keys()
         relay.find_key, relay.staleness_ms = keys.find, freshness.staleness_ms
@@ -447,8 +446,8 @@ class _Gateway:
 
     def _refresh_gauges(self, completions: Completions, flusher: UsageFlusher) -> None:
         metrics, freshness = self.observer.metrics, self.freshness
-        metrics.staleness.set(freshness.staleness_ms() / 1000)
-        metrics.database_age.set(freshness.feed_age_ms() / 1000)
+        metrics.staleness_seconds.set(freshness.staleness_ms() / 1000)
+        metrics.database_age_seconds.set(freshness.feed_age_ms() / 1000)
         metrics.cached_keys.set(len(self.cache))
         metrics.cores.set(len(self.cores))
         metrics.requests_in_progress.set(len(completions))

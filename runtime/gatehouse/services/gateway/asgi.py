@@ -144,7 +144,7 @@ class RequestContext(Request):
             if code is not Code.NOT_FOUND:
                 self.key_id = key_id
         self.code = code
-        service.observer.metrics.decision(code)
+        service.observer.metrics.decisions.labels(code).inc()
         service.usage.count(key_id, core or "", AGENT if self.is_agent and code is VALID else code)
         if code is not VALID:
             check, detail = failed_check(result, request, service.verification.environment)
