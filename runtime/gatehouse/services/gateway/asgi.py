@@ -26,6 +26,7 @@ from gatehouse.services.gateway import refusals
 from gatehouse.services.gateway.clusters import ClusterFile
 from gatehouse.services.gateway.completions import Completions
 from gatehouse.services.gateway.cors import cors_headers
+from gatehouse.services.gateway.local_server import BODY, CONNECTION, LocalConnection
 
 #: Maximum number of characters of a path that are logged, and that are searched for a token: more
 #: than a token has that begins in the first part and is encoded.
@@ -100,19 +101,29 @@ class RequestContext(Request):
     #: True for a request of the agent of a Core.
     is_agent = False
 
+    async def discard(self) -> None:
+        """Envoy has sent the whole body."""
+
+    async def read_body(self, bytes_max: int) -> bytes:
+        content: bytes = self.scope[BODY]
+        if len(content) > bytes_max:
+            raise asgi.too_large_error(bytes_max)
+        return content
+
     async def send_response(self, response: Reply) -> None:
         """Envoy replaces the body of a check's response with status 503, so that of a denial has
         another status, which Envoy replaces (platform/envoy/bootstrap.yaml.j2).
         """
+        assert isinstance(response, asgi.Response)  # noqa: S101 - no response is in parts
         sent = response
-        if self.is_check and isinstance(response, asgi.Response) and response.status_code >= 400:
+        if self.is_check and response.status_code >= 400:
             if refusals.is_needed(self):
                 sent = refusals.permission(response)
             elif response.status_code == 503:
                 sent = asgi.Response(DENIED_503, response.raw_headers, response.body)
-        await super().send_response(sent)
-        if self.status == sent.status_code:
-            self.status = response.status_code
+        connection: LocalConnection = self.scope[CONNECTION]
+        self.status = CLIENT_GONE if connection.is_closing else response.status_code
+        connection.respond(sent)
 
     def record(self, seconds: float) -> None:
         """An allowed request is logged when it has ended (services/gateway/completions.py)."""

@@ -31,6 +31,7 @@ from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import CHECK_S, CORE_ERRORS
 from gatehouse.platform.observability import Observer, StreamUse
 from gatehouse.platform.web.request import Request
+from gatehouse.services.gateway.local_server import CONNECTION, LocalConnection
 
 #: Path template of requests to Cores.
 PATH = f"{CORES}{{name}}/{{path}}"
@@ -156,10 +157,10 @@ class Completions:
         self._by_key[subject] += 1
         request_id = context.request_id
         self._by_id[request_id] = _InProgress(context, allowed, time.perf_counter(), is_relayed)
-        if context.connection is not None:
-            context.connection.on_lost = partial(self._lost, request_id)
-            if context.connection.is_closing:
-                self._lost(request_id)
+        connection: LocalConnection = context.scope[CONNECTION]
+        connection.on_lost = partial(self._lost, request_id)
+        if connection.is_closing:
+            self._lost(request_id)
 
     def _lost(self, request_id: str) -> None:
         """Envoy has ended the connection of the check, because the client disconnected in the
