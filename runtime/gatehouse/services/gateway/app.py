@@ -98,7 +98,7 @@ def run(worker: Worker, settings: Settings) -> bool:
             namespace=settings.metrics_namespace,
         ),
     )
-    return run_workers(Application(gateway.observer), gateway.start, gateway.relay.shutdown)
+    return run_workers(Application(gateway.observer, gateway.start), gateway.relay.shutdown)
 
 
 @dataclass(eq=False)

@@ -27,26 +27,14 @@ CANARY = "gtk_test_canary_canary_canary"
 
 
 @pytest.mark.parametrize(
-    ("media_type", "message"),
-    [
-        ("text/plain", "is not application/json"),
-        ("application/xml", "is not application/json"),
-        ("application/x-www-form-urlencoded", "is not application/json"),
-        ("application/json-patch+json", "is not application/json"),
-        ("", "is not application/json"),
-        ("application/json; charset=iso-8859-1", "names a charset other than UTF-8"),
-        ('application/json; charset="utf-16"', "names a charset other than UTF-8"),
-    ],
+    "media_type",
+    ["text/plain", "application/x-www-form-urlencoded", "application/json-patch+json", ""],
 )
-async def test_other_media_type_is_415(console: Console, media_type: str, message: str) -> None:
+async def test_other_media_type_is_415(console: Console, media_type: str) -> None:
     reply = await console.post(
         "/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type}
     )
-    fix = (
-        "send JSON encoded as UTF-8, without a charset"
-        if "charset" in message
-        else "send Content-Type: application/json"
-    )
+    message, fix = "is not application/json", "send Content-Type: application/json"
     assert_problem(reply, 415, "header.content-type", message, fix)
     assert reply.json()["code"] == "unsupported_media_type"
 
