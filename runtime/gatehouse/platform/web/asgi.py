@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 from starlette import responses
-from starlette.types import Scope
 
 from gatehouse.core.actor import RequestId
 from gatehouse.core.errors import (
@@ -62,19 +61,6 @@ class StreamedResponse(responses.StreamingResponse):
     ) -> None:
         self.status_code, self.raw_headers, self.body_iterator = status_code, raw_headers, parts
         self.background = None
-
-
-def encode_headers(headers: Iterable[Header]) -> bytes:
-    return b"\r\n".join([*map(b": ".join, headers), b""])
-
-
-def host_name(scope: Scope) -> bytes:
-    return host_of(next((value for name, value in scope["headers"] if name == b"host"), b""))
-
-
-def host_of(authority: bytes) -> bytes:
-    """Host name in lowercase, without a port and without dots at the end."""
-    return authority.lower().partition(b":")[0].rstrip(b".")
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):

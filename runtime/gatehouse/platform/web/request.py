@@ -15,7 +15,7 @@ from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.core.roles import Role
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.platform.observability import Observer, StreamUse
-from gatehouse.platform.proxy_headers import PEER, TLS
+from gatehouse.platform.proxy_headers import PEER
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.fields import Cursors
@@ -177,11 +177,6 @@ class Request(StarletteRequest):
         return self.header(PEER) if client is None else str(client[0])
 
     @property
-    def is_tls(self) -> bool:
-        """True if the connection to the proxy uses TLS."""
-        return self.header(TLS) not in ("", "-")
-
-    @property
     def client(self) -> str:  # type: ignore[override]  # behind trusted proxies
         if self._client is None:
             forwarded = self.values(b"x-forwarded-for")
@@ -232,7 +227,7 @@ class Request(StarletteRequest):
     async def read_body(self, bytes_max: int) -> bytes:
         """The body. Raises BodyTooLarge and ClientDisconnect."""
         size, declared = 0, self.header(b"content-length")
-        if declared.isdigit() and int(declared[:20]) > bytes_max:
+        if declared.isdigit() and int(declared) > bytes_max:
             raise asgi.too_large_error(bytes_max)
         parts = list[bytes]()
         async for part in self.stream():

@@ -19,6 +19,7 @@ from gatehouse.features.usage.models import Denial
 from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.envoy.bootstrap import DENIED_503
+from gatehouse.platform.proxy_headers import TLS
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.pipeline import Pipeline
 from gatehouse.platform.web.request import CLIENT_GONE, Refused, Reply, Request
@@ -190,7 +191,13 @@ class RequestContext(Request):
         """Scheme that the client used, as reported by trusted proxies."""
         proto = self.values(b"x-forwarded-proto")[-1:]
         is_https = proto == ["https"] and self.service.addresses.trusts(self.peer)
-        return "https" if is_https or self.is_tls else "http"
+        is_tls = self.header(TLS) not in ("", "-")  # of the connection to Envoy
+        return "https" if is_https or is_tls else "http"
+
+    @property
+    def host_name(self) -> bytes:
+        """Host name in lowercase, without a port and without dots at the end."""
+        return self.header(b"host").lower().partition(":")[0].rstrip(".").encode("latin-1")
 
     def use(self, settings: CoreSettings) -> None:
         """Processes the request with the settings of a Core from now on. Responses have the headers
@@ -207,14 +214,14 @@ class RequestContext(Request):
     def core_of_host(self) -> str | None:
         """Name of the Core that the header Host specifies, unvalidated. None for another host."""
         suffix = self.service.host_suffix
-        host = asgi.host_name(self.scope) if suffix else b""
+        host = self.host_name if suffix else b""
         return host.removesuffix(suffix).decode() if suffix and host.endswith(suffix) else None
 
     @property
     def logged_path(self) -> str:
         if self.raw_path == self.template.encode():
             return self.template
-        host = b"" if self.core_of_host is None else b"//" + asgi.host_name(self.scope)
+        host = b"" if self.core_of_host is None else b"//" + self.host_name
         return self.logged(host + self.raw_path)
 
     def logged(self, raw: bytes) -> str:

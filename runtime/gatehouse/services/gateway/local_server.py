@@ -122,7 +122,8 @@ class ExpectingConnection(LocalConnection):
 def encode_response(response: asgi.Response) -> bytes:
     status = response.status_code
     line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-    return b"%b%b\r\n%b" % (line, asgi.encode_headers(response.raw_headers), response.body)
+    headers = b"".join(b"%b: %b\r\n" % field for field in response.raw_headers)
+    return b"%b%b\r\n%b" % (line, headers, response.body)
 
 
 async def listen(

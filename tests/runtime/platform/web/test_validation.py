@@ -9,13 +9,7 @@ import pytest
 from gatehouse.core.errors import BadRequest
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.fields import single_line
-from gatehouse.platform.web.validation import (
-    PARAMETERS_MAX,
-    checked,
-    decode_body,
-    matching,
-    validate,
-)
+from gatehouse.platform.web.validation import checked, decode_body, matching, validate
 from gatehouse.services.console.asgi import ENDPOINTS
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -47,12 +41,6 @@ async def test_json_media_type_variants_are_accepted(console: Console, media_typ
         "/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type}
     )
     assert reply.status_code == 201
-
-
-async def test_number_of_parameters_is_bounded(console: Console) -> None:
-    reply = await console.get("/v1/keys?" + "&" * PARAMETERS_MAX)
-    message = f"has more than {PARAMETERS_MAX} parameters"
-    assert_problem(reply, 400, "query", message, "send fewer")
 
 
 async def test_body_without_content_length_is_bounded(console: Console) -> None:
