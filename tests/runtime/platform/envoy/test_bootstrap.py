@@ -26,27 +26,33 @@ def validated(folder: Path, configuration_file: str) -> str:
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("services", "variables"),
-    [
-        ([GATEWAY], {}),
-        ([GATEWAY], {"GATEHOUSE_TLS": "self_signed", "GATEHOUSE_BIND": "::"}),
-        ([GATEWAY], {"GATEHOUSE_CORES_DOMAIN": "cores.example.com:8443"}),
-        ([GATEWAY], {"GATEHOUSE_CORES_DOMAIN": "localhost", "GATEHOUSE_FEATURES": "proxy=off"}),
-        ([CONSOLE, SHARING], {"GATEHOUSE_TLS": "self_signed"}),
-        ([GATEWAY, CONSOLE, SHARING], {}),
-    ],
-    ids=["gateway", "TLS and IPv6", "domain of Cores", "without Cores", "console", "all"],
-)
-def test_envoy_accepts_the_configuration(
-    tmp_path: Path, services: list[Service], variables: dict[str, str]
-) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     certificate.write(tmp_path)
     (tmp_path / process.CLUSTERS).mkdir()
     process.write_clusters(tmp_path, b'{"version_info":"0","resources":[]}')
-    bootstrap = document(tmp_path, services, settings.load(BASE | variables))
-    assert validated(tmp_path, bootstrap) == ""
-    assert "bind_to_port" in validated(tmp_path, f"{bootstrap}bind_to_port: true\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("services", "variables"),
+    [
+        ([GATEWAY], {"GATEHOUSE_TLS": "self_signed", "GATEHOUSE_BIND": "::"}),
+        ([GATEWAY], {"GATEHOUSE_CORES_DOMAIN": "localhost", "GATEHOUSE_FEATURES": "proxy=off"}),
+        ([CONSOLE, SHARING], {"GATEHOUSE_TLS": "self_signed"}),
+        ([GATEWAY, CONSOLE, SHARING], {"GATEHOUSE_CORES_DOMAIN": "cores.example.com:8443"}),
+    ],
+    ids=["TLS and IPv6", "without Cores", "console", "all, and domain of Cores"],
+)
+def test_envoy_accepts_the_configuration(
+    folder: Path, services: list[Service], variables: dict[str, str]
+) -> None:
+    assert validated(folder, document(folder, services, settings.load(BASE | variables))) == ""
+
+
+def test_envoy_rejects_an_unknown_field(folder: Path) -> None:
+    configuration = document(folder, [CONSOLE], settings.load(BASE))
+    assert "bind_to_port" in validated(folder, f"{configuration}bind_to_port: true\n")
 
 
 @pytest.mark.parametrize(
