@@ -34,7 +34,8 @@ def test_contract_declares_every_runtime_setting() -> None:
 
 
 def test_every_optional_variable_is_read() -> None:
-    sources = "".join(path.read_text() for path in (ROOT / "runtime" / "gatehouse").rglob("*.py"))
+    files = (ROOT / "runtime" / "gatehouse").rglob("*")
+    sources = "".join(file.read_text() for file in files if file.suffix in {".py", ".j2"})
     fields = {name: name.removeprefix(PREFIX).lower() for name in _names("optional")}
     assert [
         name

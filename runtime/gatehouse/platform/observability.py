@@ -9,12 +9,10 @@ import asyncio
 import os
 import sys
 import time
-from bisect import bisect_left
-from collections import Counter as Counts
-from collections.abc import Sequence
+import tomllib
 from contextlib import suppress
-from functools import partial
-from typing import Any, BinaryIO, ClassVar, Literal
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
 
 import msgspec
 from prometheus_client import (
@@ -59,9 +57,6 @@ _BUCKETS = (
 FLUSH_S = 0.01
 FLUSH_LINES = 200
 
-#: Interval at which a worker adds its counts to the files that all workers share.
-SHARE_S = 1.0
-
 #: Interval at which a worker publishes its counts of requests to CloudWatch.
 PUBLISH_S = 15.0
 
@@ -74,6 +69,9 @@ NEW_TASK_S = 1800.0
 
 #: Requests of load balancers and scrapers, which the metrics in CloudWatch do not count.
 _OPERATIONAL = ("/healthz", "/readyz", "/metrics")
+
+#: Counters and gauges. labels: of a counter. workers: how the values of a gauge are aggregated.
+_METRICS = tomllib.loads(Path(__file__).with_name("metrics.toml").read_text("utf-8"))
 
 #: Content type of the metrics.
 METRICS_TYPE = CONTENT_TYPE_LATEST
@@ -196,209 +194,77 @@ class Logger:
         self._out.write(msgspec.json.encode(line, enc_hook=str) + b"\n")
 
 
-def add_observations(histogram: Histogram, counts: Sequence[int], sums_s: Sequence[float]) -> None:
-    """Adds observations to a histogram at once. counts, sums_s: number and sum of the observations
-    of each bucket, without those of lower buckets.
-
-    The buckets and the sum of a histogram are private in prometheus_client. If a version does not
-    have them, each observation is added separately, as the mean of its bucket.
-    """
-    try:
-        total, buckets = histogram._sum, histogram._buckets  # noqa: SLF001
-    except AttributeError:
-        for count, sum_s in zip(counts, sums_s, strict=True):
-            for _ in range(count):
-                histogram.observe(sum_s / count)
-        return
-    total.inc(sum(sums_s))
-    for bucket, count in zip(buckets, counts, strict=True):
-        if count:
-            bucket.inc(count)
-
-
-class Durations:
-    """Durations of requests with the same labels, since they were last added to the histogram."""
-
-    __slots__ = ("_counts", "_histogram", "_sums_s")
-
-    def __init__(self, histogram: Histogram) -> None:
-        self._histogram = histogram
-        self._counts, self._sums_s = [0] * (len(_BUCKETS) + 1), [0.0] * (len(_BUCKETS) + 1)
-
-    def observe(self, seconds: float) -> None:
-        bucket = bisect_left(_BUCKETS, seconds)
-        self._counts[bucket] += 1
-        self._sums_s[bucket] += seconds
-
-    def flush(self) -> None:
-        add_observations(self._histogram, self._counts, self._sums_s)
-        self._counts, self._sums_s = [0] * len(self._counts), [0.0] * len(self._sums_s)
-
-
 class Metrics:
-    """Metrics of the runtime. Labels have few values, such as codes, routes and methods, and never
-    contain IDs.
-
-    Requests are counted in memory, and added to the metrics when the metrics are read. A worker
-    that shares the metrics of its service also adds them every SHARE_S.
+    """Metrics of the runtime (metrics.toml). Labels have few values, such as codes, routes and
+    methods, and never contain IDs.
     """
 
     #: Workers of the service that were killed and replaced. Set before the worker starts.
     restarts: ClassVar[int] = 0
 
+    decisions: Counter
+    rate_limiter_degraded: Counter
+    trace_spans: Counter
+    core_errors: Counter
+    core_responses: Counter
+    core_retries: Counter
+    completions_malformed: Counter
+    websocket_bytes: Counter
+    change_feed_gaps: Counter
+    usage_written: Counter
+    background_job_failures: Counter
+    audit_chain_broken: Counter
+    worker_restarts: Gauge
+    cores: Gauge
+    circuit_breakers_open: Gauge
+    unhealthy_instances: Gauge
+    requests_in_progress: Gauge
+    streams: Gauge
+    staleness_seconds: Gauge
+    database_age_seconds: Gauge
+    cached_keys: Gauge
+    usage_pending: Gauge
+    secrets_due_seconds: Gauge
+    audit_checkpoint_timestamp_seconds: Gauge
+
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._routes: dict[tuple[str, str, int], Durations] = {}
-        self._counts: Counts[tuple[Counter, str]] = Counts()
-        self._shared = METRICS_FOLDER_VARIABLE in os.environ
-        self._timer: asyncio.TimerHandle | None = None
-        count = self._counter
-        last, total = partial(self._gauge, "livemax"), partial(self._gauge, "livesum")
-        self._requests = Histogram(
+        self.registry = registry = CollectorRegistry()
+        self.request_seconds = Histogram(
             "gatehouse_request_seconds",
             "Duration of requests, by service, route and status class.",
             ("service", "route", "status"),
             buckets=_BUCKETS,
-            registry=self.registry,
+            registry=registry,
         )
-        self._decisions = count("decisions", "Verifications of API keys, by outcome code.", "code")
-        for code in Code:
-            self._decisions.labels(code.value)
-        self.rate_limiter_degraded = count(
-            "rate_limiter_degraded",
-            "Redis failures after which the rate limiter used its fallback.",
-        )
-        self._spans = count(
-            "trace_spans",
-            "Spans of traces: exported, failed = not accepted by the collector.",
-            "outcome",
-        )
-        last(
-            "worker_restarts",
-            "Workers of the service that were killed and replaced since the container started.",
-        ).set(self.restarts)
-        self.cores = last("cores", "Known Cores, including those whose lease has expired.")
-        self.core_errors = count(
-            "core_errors", "Requests to Cores that failed, by error code.", "code"
-        )
-        self.core_responses = count(
-            "core_responses", "Responses of Cores, by status class.", "status"
-        )
-        self.circuit_breakers_open = total(
-            "circuit_breakers_open",
-            "Instances of Cores that receive no requests for some time, after failures.",
-        )
-        self.unhealthy_instances = total(
-            "unhealthy_instances", "Instances of Cores whose health checks fail."
-        )
-        self.requests_in_progress = total("requests_in_progress", "Requests to Cores in progress.")
-        self.completions_malformed = count(
-            "completions_malformed",
-            "Lines of the proxy about ended requests that could not be read.",
-        )
-        self.core_retries = count(
-            "core_retries",
-            "Retryable requests to Cores: sent = retried, over_budget = not retried because "
-            "the retry budget was used up.",
-            "outcome",
-        )
-        self.streams = total(
-            "streams", "Open requests that end when their key is revoked, such as WebSockets."
-        )
-        self.stream_bytes = count(
-            "websocket_bytes",
-            "Bytes that closed WebSockets received, by sender (client, core).",
-            "sender",
-        )
-        self.change_feed_gaps = count(
-            "change_feed_gaps",
-            "Interruptions of the change feed after which its connection was replaced.",
-        )
-        self.staleness = last(
-            "staleness_seconds", "Age of the key state on which verifications are based."
-        )
-        self.database_age = last(
-            "database_age_seconds", "Time since the key state was last read from the database."
-        )
-        self.cached_keys = total("cached_keys", "Cached key records in all workers.")
-        self.usage_written = count(
-            "usage_written", "Verifications that are counted in the database."
-        )
-        self.usage_pending = total(
-            "usage_pending",
-            "Usage counts in memory only (by key, Core, code and minute), which would be lost "
-            "if the workers were killed.",
-        )
-        self.background_job_failures = count(
-            "background_job_failures", "Failed runs of background jobs, by job.", "job"
-        )
-        self.secrets_due = last(
-            "secrets_due_seconds",
-            "Time in seconds since the oldest waiting secret became due for deletion or for "
-            "the recording of its events.",
-        )
-        self.audit_chain_broken = count(
-            "audit_chain_broken",
-            "Checkpoints that were not created because the audit chain is broken.",
-        )
-        self.checkpoint = last(
-            "audit_checkpoint_timestamp_seconds", "Time of the last checkpoint of the audit chain."
-        )
-
-    def _counter(self, name: str, description: str, *labels: str) -> Counter:
-        return Counter(f"gatehouse_{name}_total", description, labels, registry=self.registry)
-
-    def _gauge(self, mode: Literal["livesum", "livemax"], name: str, description: str) -> Gauge:
-        return Gauge(
-            f"gatehouse_{name}", description, registry=self.registry, multiprocess_mode=mode
-        )
-
-    def durations(self, service: str, route: str, status: int) -> Durations:
-        """The durations of the requests to a route with the class of a status."""
-        key = (service, route, status // 100)
-        durations = self._routes.get(key)
-        if durations is None:
-            durations = self._routes[key] = Durations(
-                self._requests.labels(service, route, f"{status // 100}xx")
+        for name, row in _METRICS.items():
+            arguments = f"gatehouse_{name}", row["description"]
+            metric = (
+                Gauge(*arguments, registry=registry, multiprocess_mode=row["workers"])
+                if "workers" in row
+                else Counter(*arguments, row.get("labels", ()), registry=registry)
             )
-        self._share_later()
-        return durations
+            setattr(self, name, metric)
+        for code in Code:
+            self.decisions.labels(code.value)
+        self.worker_restarts.set(self.restarts)
 
-    def count(self, counter: Counter, label: str) -> None:
-        """Counts a request with the label of a counter."""
-        self._counts[counter, label] += 1
-        if self._shared:
-            self._share_later()
-
-    def decision(self, code: Code) -> None:
-        self.count(self._decisions, code)
+    def durations(self, service: str, route: str, status: int) -> Histogram:
+        """The durations of the requests to a route with the class of a status."""
+        return self.request_seconds.labels(service, route, f"{status // 100}xx")
 
     def spans(self, outcome: str, count: int) -> None:
-        self._spans.labels(outcome).inc(count)
-
-    def _share_later(self) -> None:
-        if self._shared and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SHARE_S, self.flush)
-
-    def flush(self) -> None:
-        self._timer = None
-        for durations in self._routes.values():
-            durations.flush()
-        for (counter, label), count in self._counts.items():
-            counter.labels(label).inc(count)
-        self._counts.clear()
+        self.trace_spans.labels(outcome).inc(count)
 
     def stream_closed(self, use: StreamUse) -> None:
-        self.stream_bytes.labels("client").inc(use.bytes_from_client)
-        self.stream_bytes.labels("core").inc(use.bytes_from_core)
+        self.websocket_bytes.labels("client").inc(use.bytes_from_client)
+        self.websocket_bytes.labels("core").inc(use.bytes_from_core)
 
     async def exposition(self) -> bytes:
         """The response from /metrics: metrics of this process, or of all workers of the service if
         they share a directory. Computed in a thread, which takes up to a quarter of a second.
         """
-        self.flush()
         registry = self.registry
-        if self._shared:
+        if METRICS_FOLDER_VARIABLE in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return await asyncio.to_thread(generate_latest, registry)

@@ -1,4 +1,4 @@
-"""Names of the headers between Envoy and the workers (platform/envoy/bootstrap.py)."""
+"""Names of the headers between Envoy and the workers (platform/envoy/bootstrap.yaml.j2)."""
 
 #: Beginning of the names. Envoy removes the headers from the requests of
 #: clients, and no Core and no client receives them.

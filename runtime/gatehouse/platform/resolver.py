@@ -3,10 +3,8 @@
 import asyncio
 import ipaddress
 import socket
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import TypeAlias
+from concurrent.futures import ThreadPoolExecutor
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.http.addresses import Network, is_address
@@ -21,35 +19,30 @@ LOOKUPS_MAX = 64
 #: contain thousands, are neither checked nor used.
 ADDRESSES_MAX = 16
 
-#: Distinct addresses of a host name, or None if they are unknown.
-_Lookup: TypeAlias = asyncio.Future[tuple[str, ...] | None]
-
 
 class SystemResolver:
-    """Resolver of the operating system. Each lookup has a thread: a name server that does not
-    respond keeps it for longer than RESOLVE_TIMEOUT_S, and the few threads of the event loop also
+    """Resolver of the operating system, with threads of its own: a name server that does not
+    respond keeps one for longer than RESOLVE_TIMEOUT_S, and the few threads of the event loop also
     resolve the names of PostgreSQL and Redis.
     """
 
     def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(LOOKUPS_MAX, "resolver")
         #: The lookups in progress.
-        self._lookups: dict[tuple[str, int], _Lookup] = {}
+        self._lookups: dict[tuple[str, int], asyncio.Future[tuple[str, ...] | None]] = {}
 
     async def addresses(self, host: str, port: int) -> tuple[str, ...] | None:
         """Distinct addresses of a host name, in the resolver's order, at most ADDRESSES_MAX. Empty
-        if the name does not exist. None if that is not known within RESOLVE_TIMEOUT_S, or if
-        LOOKUPS_MAX lookups of other names are in progress.
+        if the name does not exist. None if that is not known within RESOLVE_TIMEOUT_S.
         """
         if is_address(host):
             return (host,)
-        if (host, port) not in self._lookups:
-            if len(self._lookups) >= LOOKUPS_MAX:
-                return None
+        name = host, port
+        if name not in self._lookups:
             loop = asyncio.get_running_loop()
-            arguments = (loop, host, port)
-            threading.Thread(target=self._look_up, args=arguments, daemon=True).start()
-            self._lookups[host, port] = loop.create_future()
-        lookup = self._lookups[host, port]
+            self._lookups[name] = loop.run_in_executor(self._threads, _look_up, host, port)
+            self._lookups[name].add_done_callback(lambda _: self._lookups.pop(name))
+        lookup = self._lookups[name]
         await asyncio.wait((lookup,), timeout=RESOLVE_TIMEOUT_S)
         return lookup.result() if lookup.done() else None
 
@@ -67,20 +60,14 @@ class SystemResolver:
             raise ValueError(error)
         return addresses
 
-    def _look_up(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
-        """Runs in a thread."""
-        found: tuple[str, ...] | None = ()
-        try:
-            results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            # Removes a scope ID (fe80::1%eth0): only the address is checked.
-            texts = (str(result[4][0]).partition("%")[0] for result in results)
-            found = tuple(dict.fromkeys(texts))[:ADDRESSES_MAX]
-        except OSError as exc:
-            found = None if exc.errno == socket.EAI_AGAIN else ()
-        except UnicodeError:
-            pass
-        with suppress(RuntimeError):  # the event loop has been closed
-            loop.call_soon_threadsafe(self._end, (host, port), found)
 
-    def _end(self, name: tuple[str, int], found: tuple[str, ...] | None) -> None:
-        self._lookups.pop(name).set_result(found)
+def _look_up(host: str, port: int) -> tuple[str, ...] | None:
+    try:
+        results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as exc:
+        return None if exc.errno == socket.EAI_AGAIN else ()
+    except UnicodeError:
+        return ()
+    # Removes a scope ID (fe80::1%eth0): only the address is checked.
+    texts = (str(result[4][0]).partition("%")[0] for result in results)
+    return tuple(dict.fromkeys(texts))[:ADDRESSES_MAX]

@@ -29,11 +29,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import msgspec
-
 from gatehouse.core.errors import SettingsError
-from gatehouse.platform.envoy import certificate, process
-from gatehouse.platform.envoy.bootstrap import Bootstrap, Service, Worker, log_path
+from gatehouse.platform.envoy import bootstrap, certificate, process
+from gatehouse.platform.envoy.bootstrap import Service, Worker, log_path
 from gatehouse.platform.envoy.process import Envoy, wait_until
 from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, Settings
 from gatehouse.platform.startup import allow_files, no_collection
@@ -136,9 +134,8 @@ class _Processes:
         process.write_clusters(folder, b'{"version_info":"0","resources":[]}')
         if settings.tls != "off":
             certificate.write(folder)
-        translation = Path(__file__).with_name("envoy") / "translation.lua"
-        bootstrap = Bootstrap(folder, self._services, settings, translation.read_text())
-        process.write(folder / process.BOOTSTRAP, msgspec.json.encode(bootstrap.document()))
+        document = bootstrap.document(folder, self._services, settings)
+        process.write(folder / process.BOOTSTRAP, document.encode())
         for service in self._services:
             for number in range(service.workers if service.name == "gateway" else 0):
                 self._open_pipe(log_path(folder, number))

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
@@ -56,39 +55,26 @@ def run_asgi(application: Application, worker: Worker) -> bool:
     return server.started
 
 
-def run_workers(
-    application: Application,
-    start: Callable[[AsyncExitStack], Awaitable[object]],
-    on_drained: Callable[[], None],
-) -> bool:
+def run_workers(application: Application, on_drained: Callable[[], None]) -> bool:
     """Runs a service that listens itself until SIGTERM. on_drained: called after SIGUSR1, when no
     more requests arrive. False if it does not start.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.get_loop().set_exception_handler(_error_log(application))
-        return runner.run(_run(application, start, on_drained))
+        loop = runner.get_loop()
+        loop.set_exception_handler(_error_log(application))
+        loop.add_signal_handler(signal.SIGUSR1, on_drained)
+        return runner.run(_run(application))
 
 
-async def _run(
-    application: Application,
-    start: Callable[[AsyncExitStack], Awaitable[object]],
-    on_drained: Callable[[], None],
-) -> bool:
+async def _run(application: Application) -> bool:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # the parent process stops the worker
-    loop.add_signal_handler(signal.SIGUSR1, on_drained)
-    observer = application.observer
     try:
-        async with AsyncExitStack() as stack:
-            await start(stack)
-            observer.log.info("started")
+        async with application.running():
             await stopped.wait()
-    except GatehouseError as exc:
-        observer.log.error("stopped with an error", reason=exc.public)
+    except GatehouseError:
         return False
-    observer.publish_requests()
-    observer.log.info("stopped")
     return True
 
 

@@ -3,17 +3,12 @@
 OpenTelemetry is imported only if traces are exported, because the import takes 80 ms.
 """
 
-import os
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import Settings, SharingSettings
 from gatehouse.platform.tracing.tracer import Tracer
-
-#: Set by Lambda if the function has X-Ray tracing (Lambda Developer Guide, "Using Lambda
-#: environment variables").
-DAEMON_VARIABLE = "AWS_XRAY_DAEMON_ADDRESS"
 
 
 async def start_tracing(
@@ -33,23 +28,12 @@ async def start_tracing(
         )
         stack.push_async_callback(queue.close)
         url = getattr(settings, f"{observer.service}_url")
-        observer.tracer = Tracer(queue.add, settings.traces_sample_percent, server=_server(url))
-
-
-def start_function_tracing(observer: Observer, url: str) -> None:
-    """Starts the export of traces of a Lambda function if the function has X-Ray tracing. Lambda
-    decides which requests are sampled."""
-    address = os.environ.get(DAEMON_VARIABLE, "")
-    if address:
-        from gatehouse.platform.tracing.export import DaemonExporter, immediate_export
-
-        add = immediate_export(
-            DaemonExporter(address), service=observer.service, environment=observer.environment
+        observer.tracer = Tracer(
+            queue.add, settings.traces_sample_percent, server=server_attributes(url)
         )
-        observer.tracer = Tracer(add, server=_server(url))
 
 
-def _server(url: str) -> dict[str, str | int]:
+def server_attributes(url: str) -> dict[str, str | int]:
     """Attributes of requests to the public URL of a service."""
     parts = urlsplit(url)
     if not parts.hostname:

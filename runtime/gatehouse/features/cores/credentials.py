@@ -18,7 +18,7 @@ from msgspec import Meta
 from gatehouse.core.cores import CoreRecord, CoreSettings
 from gatehouse.core.errors import NotFound, Unavailable
 from gatehouse.core.http.origin import parse_base_url
-from gatehouse.platform.aws.secrets_manager import SecretsManager
+from gatehouse.features.cores.secrets_manager import SecretsManager
 
 #: Interval between two reads of a credential, and minimum interval while there is none.
 REFRESH_S = 60.0

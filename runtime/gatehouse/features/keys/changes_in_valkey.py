@@ -27,9 +27,9 @@ from gatehouse.core.keys import Key, KeyChange, KeyId, KeyRecord, LockedKey
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.tokens.sealing import seal, unseal
 from gatehouse.core.tokens.token import Pepper
+from gatehouse.features.keys.fields import Effective
 from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository
 from gatehouse.platform.redis.connection import Redis
-from gatehouse.platform.web.fields import Effective
 
 #: A sorted set of announcements. The score is the time at which the announcement ends.
 NAME = "gatehouse:announcements:{0}"

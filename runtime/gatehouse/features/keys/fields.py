@@ -15,11 +15,8 @@ from gatehouse.core.keys import key_fields
 from gatehouse.core.lifecycle import TTL_S_MAX
 from gatehouse.core.tokens.token import ID_CHARS
 from gatehouse.platform.web.fields import (
-    CORES_MAX,
-    SCOPES_MAX,
     CoreName,
     Input,
-    Scope,
     distinct,
     multi_line,
     single_line,
@@ -28,6 +25,58 @@ from gatehouse.platform.web.fields import (
 from gatehouse.platform.web.validation import checked, matching
 
 NAME_CHARS_MAX = 100
+CORES_MAX = 50
+SCOPES_MAX = 50
+LIMITS_MAX = 10
+QUOTA_MAX = 1_000_000_000
+WINDOW_S_MAX = 31 * 86_400
+COST_MAX = 1_000_000
+REASON_CHARS_MAX = 300
+
+Effective = Annotated[
+    Literal["everywhere", "within_bound", "within_outage_bound", "announced"],
+    Meta(
+        description="Propagation of the change. `everywhere`: every live gateway worker has "
+        "confirmed the change. `within_bound`: the change takes effect on every worker within the "
+        "propagation bound of the deployment (`GATEHOUSE_MAX_STALENESS_MS`). "
+        "`within_outage_bound`: a worker that cannot read the database may apply the change only "
+        "after `GATEHOUSE_DATABASE_OUTAGE_MAX_S`. `announced`: the database is not available; "
+        "every worker that can read Redis applies the revocation within the propagation bound, "
+        "and the revocation is stored when the database is available."
+    ),
+]
+Scope = Annotated[str, matching(r"[a-z0-9:_.*-]{1,64}", max_length=64)]
+LimitName = Annotated[
+    str,
+    matching(
+        r"[a-z][a-z0-9_.-]{0,63}",
+        max_length=64,
+        description="Name of the limit. Clients see the name in the `RateLimit` header.",
+    ),
+]
+Quota = Annotated[int, Meta(ge=1, le=QUOTA_MAX, description="Units per window.")]
+Window = Annotated[
+    int,
+    Meta(ge=1, le=WINDOW_S_MAX, description="Length of the window in seconds, at most 31 days."),
+]
+Cost = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=COST_MAX,
+        description="Units that a request uses, multiplied by the `cost` of the verification "
+        "request. 0: the limit is checked, but requests do not count against the limit.",
+    ),
+]
+Reason = Annotated[
+    str,
+    checked(
+        single_line,
+        max_length=REASON_CHARS_MAX,
+        description="Reason for the action. Recorded in the audit trail.",
+    ),
+]
+
 #: ID of a webhook, or an address in ASCII, as Amazon SES requires it (a domain name in Punycode).
 _CONTACT = re.compile(
     rf"[0-9A-Za-z]{{{ID_CHARS}}}|"

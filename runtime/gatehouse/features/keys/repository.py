@@ -44,12 +44,11 @@ from gatehouse.features.keys.conditions import (
     USABLE,
     search,
 )
-from gatehouse.features.keys.fields import KeySort
+from gatehouse.features.keys.fields import Effective, KeySort
 from gatehouse.features.keys.schemas import TOTAL_MAX, KeyFilter
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row
 from gatehouse.platform.db.statements import Conditions, RowMapping, shared
-from gatehouse.platform.web.fields import Effective
 
 #: Changes to keys with an admin scope wait for this lock, so that two concurrent changes cannot
 #: remove the last two such keys. The lock is acquired after the locks on the rows of the key's

@@ -37,12 +37,11 @@ from gatehouse.core.roles import OWNERS, Role, check, check_reach
 from gatehouse.core.tokens.token import ParsedToken, Pepper, build, key_id
 from gatehouse.core.tokens.token_scanner import redacted
 from gatehouse.features.keys.changes_in_valkey import Announcements
-from gatehouse.features.keys.fields import DEFAULT_SCOPES
+from gatehouse.features.keys.fields import DEFAULT_SCOPES, Effective
 from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository
 from gatehouse.features.keys.schemas import CreateKey, KeyFilter, settings_of
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.settings import Settings
-from gatehouse.platform.web.fields import Effective
 from gatehouse.platform.web.validation import invalid
 
 #: IDs contain 47 random bits. Two collisions in a row mean that the source of randomness is

@@ -103,7 +103,7 @@ class SecretWorker:
         """Publish the time for which the oldest due secret has been due. A CloudWatch alarm detects
         a missing value."""
         oldest_s = round(self._clock.now() - self._done_until, 1)
-        self._observer.metrics.secrets_due.set(oldest_s)
+        self._observer.metrics.secrets_due_seconds.set(oldest_s)
         self._observer.publish({"DueSecretsSeconds": oldest_s})
 
     async def remove_orphans(self) -> int:

@@ -23,19 +23,9 @@ from gatehouse.core.verification import (
     VerificationRequest,
     VerificationResult,
 )
+from gatehouse.features.keys.fields import COST_MAX, SCOPES_MAX, Effective, Reason, Scope
 from gatehouse.features.keys.fields import Method as KeyMethod
-from gatehouse.platform.web.fields import (
-    COST_MAX,
-    SCOPES_MAX,
-    CoreName,
-    Effective,
-    Environment,
-    Input,
-    Instant,
-    Reason,
-    Scope,
-    View,
-)
+from gatehouse.platform.web.fields import CoreName, Environment, Input, Instant, View
 from gatehouse.platform.web.validation import decode_body, decode_query, invalid, matching
 
 URL_CHARS_MAX = 8192

@@ -9,10 +9,10 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyId, KeyRecord, KeyState
 from gatehouse.core.tokens.token_scanner import redacted
 from gatehouse.features.keys.changes_in_valkey import Announcements, revoking
+from gatehouse.features.keys.fields import Effective
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository
 from gatehouse.features.verification.cache import KeyCache
-from gatehouse.platform.web.fields import Effective
 
 
 @dataclass(frozen=True, slots=True)

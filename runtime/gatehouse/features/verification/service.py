@@ -24,9 +24,9 @@ from gatehouse.core.verification import (
     VerificationResult,
 )
 from gatehouse.features.keys.possession import KeyFinder
+from gatehouse.features.verification.nonces import RedisNonces
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader
-from gatehouse.platform.redis.nonces import RedisNonces
 
 #: Time of a decision (Unix seconds) and age of the key state at that time (milliseconds). Waiting
 #: for a rate limit changes neither.

@@ -6,7 +6,6 @@ target. Source: Elastic Load Balancing, "Target groups for your Application Load
 configuration.
 """
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from gatehouse.platform.envoy import process
 
 #: Names of the files in the folder of Envoy.
 CERTIFICATE, KEY = "certificate.pem", "key.pem"
@@ -46,7 +47,5 @@ def write(folder: Path, host: str = "", *, prefix: str = "") -> str:
     plain = serialization.NoEncryption()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
     for file, content in ((KEY, pem), (CERTIFICATE, certificate)):
-        descriptor = os.open(folder / (prefix + file), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(content)
+        process.write(folder / (prefix + file), content)
     return certificate.decode("ascii")

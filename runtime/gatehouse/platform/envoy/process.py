@@ -26,7 +26,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 #: Files of a folder: the configuration, the sockets of Envoy, and the folder with the file that
 #: contains the clusters of Cores. Envoy watches the whole folder, so it contains nothing else.
-BOOTSTRAP, ADMIN, EGRESS, CLUSTERS = "envoy.json", "admin.sock", "egress.sock", "clusters"
+BOOTSTRAP, ADMIN, EGRESS, CLUSTERS = "envoy.yaml", "admin.sock", "egress.sock", "clusters"
 CLUSTERS_FILE = f"{CLUSTERS}/clusters.json"
 
 #: The longest path of a Unix socket (unix(7)), without the NUL at its end.

@@ -19,10 +19,6 @@ _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f
 _INVALID_VERSION = "ff"
 _SAMPLED = 1
 
-#: Maximum length of `X-Amzn-Trace-Id`. A longer header, which could have thousands of fields, is
-#: ignored. The header of AWS has at most a few hundred characters.
-XRAY_CHARS_MAX = 1024
-
 _XRAY_ROOT = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})")
 _XRAY_PARENT = re.compile(r"[0-9a-f]{16}")
 
@@ -80,14 +76,13 @@ class RequestTrace(msgspec.Struct, frozen=True, gc=False):
 
 
 def parent_of(traceparent: Sequence[str], xray: Sequence[str]) -> TraceParent | None:
-    """Trace context from the values of the headers `traceparent` and `X-Amzn-Trace-Id`. Invalid,
-    repeated and long headers are ignored."""
+    """Trace context from the values of the headers `traceparent` and `X-Amzn-Trace-Id`. Invalid
+    and repeated headers are ignored."""
     if len(traceparent) == 1:
         parent = _w3c_parent(traceparent[0].strip())
         if parent is not None:
             return parent
-    is_read = len(xray) == 1 and len(xray[0]) <= XRAY_CHARS_MAX
-    return _xray_parent(xray[0]) if is_read else None
+    return _xray_parent(xray[0]) if len(xray) == 1 else None
 
 
 def _w3c_parent(value: str) -> TraceParent | None:

@@ -1,25 +1,18 @@
-"""Sends spans to an OpenTelemetry collector (OTLP over HTTP), or to the X-Ray daemon of a Lambda
-function (UDP).
+"""Sends spans to an OpenTelemetry collector (OTLP over HTTP).
 
 A collector that is slow or cannot be reached never delays a request, because spans wait for a
 background thread in a queue of limited size. Spans that the collector does not
 accept are counted in a metric.
-
-Source of the format for the X-Ray daemon: AWS Distro for OpenTelemetry Python,
-`OTLPUdpSpanExporter`.
 """
 
 import asyncio
-import base64
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import requests
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -42,11 +35,6 @@ EXPORT_TIMEOUT_S = 5.0
 
 #: Maximum time in which the last spans are exported when the process stops.
 CLOSE_TIMEOUT_S = 2.0
-
-_DAEMON_HEADER = b'{"format":"json","version":1}\nT1S'
-
-#: Maximum size of a message to the X-Ray daemon in bytes. Larger spans are lost.
-DAEMON_MESSAGE_BYTES_MAX = 65_000
 
 #: Version of the semantic conventions of the attributes.
 _SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
@@ -98,43 +86,6 @@ class SpanQueue(SpanExporter):
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
-
-
-class DaemonExporter(SpanExporter):
-    """Sends spans to the X-Ray daemon of a Lambda function. UDP does not wait for a response."""
-
-    def __init__(self, address: str) -> None:
-        host, _, port = address.rpartition(":")
-        self._address = host, int(port)
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        message = _DAEMON_HEADER + base64.b64encode(encode_spans(spans).SerializeToString())
-        if len(message) > DAEMON_MESSAGE_BYTES_MAX:
-            return SpanExportResult.FAILURE
-        try:
-            self._socket.sendto(message, self._address)
-        except OSError:
-            return SpanExportResult.FAILURE
-        return SpanExportResult.SUCCESS
-
-    def shutdown(self) -> None:
-        self._socket.close()
-
-
-def immediate_export(
-    exporter: SpanExporter, *, service: str, environment: str
-) -> Callable[[FinishedSpan], None]:
-    """Exports each span when it is added. For Lambda, which freezes the process between
-    requests.
-    """
-    attributes = resource(service, environment)
-
-    def add(span: FinishedSpan) -> None:
-        exporter.export([readable_span(span, attributes)])
-
-    return add
 
 
 def collector_exporter(endpoint: str) -> SpanExporter:

@@ -138,7 +138,7 @@ class Application:
     ) -> None:
         self.observer, self._start, self.routes = observer, start, routes
         self._respond = None if routes is None else routes.router()
-        self._lifespan = Router(lifespan=self._running)
+        self._lifespan = Router(lifespan=self.running)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -149,7 +149,8 @@ class Application:
         await run(self.routes.service.request(scope, receive, send), self._respond)
 
     @asynccontextmanager
-    async def _running(self, _: object) -> AsyncIterator[None]:
+    async def running(self, _: object = None) -> AsyncIterator[None]:
+        """The service from its start to its end. Logs an error in one line."""
         observer, event = self.observer, "not started"
         try:
             async with AsyncExitStack() as stack:

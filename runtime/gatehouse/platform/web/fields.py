@@ -45,14 +45,6 @@ def check_changes(update: msgspec.Struct) -> None:
         raise ValueError("changes nothing; send at least one field to change")
 
 
-CORES_MAX = 50
-SCOPES_MAX = 50
-LIMITS_MAX = 10
-QUOTA_MAX = 1_000_000_000
-WINDOW_S_MAX = 31 * 86_400
-COST_MAX = 1_000_000
-REASON_CHARS_MAX = 300
-
 #: A request ID for examples.
 REQUEST_ID = "req_0199f3a8c0d1b6e5f4a3928170"
 
@@ -200,51 +192,7 @@ Instant = Annotated[
 ]
 
 Environment = Literal["test", "live"]
-Effective = Annotated[
-    Literal["everywhere", "within_bound", "within_outage_bound", "announced"],
-    Meta(
-        description="Propagation of the change. `everywhere`: every live gateway worker has "
-        "confirmed the change. `within_bound`: the change takes effect on every worker within the "
-        "propagation bound of the deployment (`GATEHOUSE_MAX_STALENESS_MS`). "
-        "`within_outage_bound`: a worker that cannot read the database may apply the change only "
-        "after `GATEHOUSE_DATABASE_OUTAGE_MAX_S`. `announced`: the database is not available; "
-        "every worker that can read Redis applies the revocation within the propagation bound, "
-        "and the revocation is stored when the database is available."
-    ),
-]
-
 CoreName = Annotated[str, matching(CORE_NAME.pattern, max_length=40)]
-Scope = Annotated[str, matching(r"[a-z0-9:_.*-]{1,64}", max_length=64)]
-LimitName = Annotated[
-    str,
-    matching(
-        r"[a-z][a-z0-9_.-]{0,63}",
-        max_length=64,
-        description="Name of the limit. Clients see the name in the `RateLimit` header.",
-    ),
-]
-Quota = Annotated[int, Meta(ge=1, le=QUOTA_MAX, description="Units per window.")]
-Window = Annotated[
-    int,
-    Meta(ge=1, le=WINDOW_S_MAX, description="Length of the window in seconds, at most 31 days."),
-]
-Cost = Annotated[
-    int,
-    Meta(
-        ge=0,
-        le=COST_MAX,
-        description="Units that a request uses, multiplied by the `cost` of the verification "
-        "request. 0: the limit is checked, but requests do not count against the limit.",
-    ),
-]
-Reason = Annotated[
-    str,
-    checked(
-        single_line,
-        max_length=REASON_CHARS_MAX,
-        description="Reason for the action. Recorded in the audit trail.",
-    ),
-]
 Cursor = Annotated[
     str, Meta(max_length=1024, description="The `next_cursor` from the previous page.")
 ]

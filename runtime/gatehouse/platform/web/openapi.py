@@ -3,9 +3,11 @@ declarations.
 """
 
 import dataclasses
+import tomllib
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,44 +25,12 @@ from gatehouse.platform.web.validation import parts, published
 
 Json = dict[str, Any]
 
-#: Status -> (code of the example, description).
-ERRORS: dict[int, tuple[str, str]] = {
-    400: (
-        "bad_request",
-        "The request is malformed. `errors` has the first problem with its location and a fix.",
-    ),
-    401: (
-        "unauthorized",
-        "The credential is missing or invalid. `WWW-Authenticate` names the accepted scheme.",
-    ),
-    403: ("forbidden", "The credential does not have a role that permits this operation."),
-    404: ("not_found", "No resource has this ID."),
-    409: (
-        "conflict",
-        "The state of the resource does not allow the operation, or the first request with "
-        "this Idempotency-Key is still being "
-        "processed (code `request_in_progress`, with a `Retry-After` header).",
-    ),
-    412: (
-        "precondition_failed",
-        "The resource has changed since it was read. Read it again and retry.",
-    ),
-    413: ("body_too_large", "The request body exceeds the size limit of this deployment."),
-    415: ("unsupported_media_type", "The request body is not JSON encoded as UTF-8."),
-    422: (
-        "idempotency_key_reused",
-        "This Idempotency-Key was used for a different request. Use a new Idempotency-Key.",
-    ),
-    428: ("precondition_required", "The `If-Match` header is missing."),
-    429: (
-        "rate_limited",
-        (
-            "A limit is exceeded, such as the limit on failed authentications from an IP address. "
-            "Retry after `Retry-After` seconds."
-        ),
-    ),
-    500: ("internal", "Internal error. Include the request ID when you contact support."),
-    503: ("unavailable", "A dependency is unavailable. Retry after `Retry-After` seconds."),
+#: Code of the example and description of the error responses, by status.
+_ERRORS = {
+    int(status): (row["code"], row["description"])
+    for status, row in tomllib.loads(
+        Path(__file__).with_name("error_responses.toml").read_text("utf-8")
+    ).items()
 }
 
 #: Types of the values of enumerations and constants.
@@ -83,7 +53,7 @@ class Api:
     """Content of a document in addition to its endpoints.
 
     path_parameters: name -> (description, schema, example).
-    errors: status -> (code of the example, description); overrides ERRORS.
+    errors: status -> (code of the example, description); overrides the others.
     common_errors: security scheme -> statuses that all of its endpoints can return.
     idempotency_key: header of the idempotent operations.
     empty_body: a missing body is read as an empty object.
@@ -251,7 +221,7 @@ def _common_errors(api: Api, endpoint: Endpoint) -> Iterator[int]:
 
 
 def _problem(api: Api, status: int) -> Json:
-    code, text = api.errors.get(status) or ERRORS[status]
+    code, text = api.errors.get(status) or _ERRORS[status]
     document = {
         "type": asgi.PROBLEM_TYPE + code.lower(),
         "title": dict(_titles(GatehouseError))[code.lower()],

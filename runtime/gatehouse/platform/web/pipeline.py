@@ -104,5 +104,5 @@ class Pipeline(Service):
         """The JSON body. Raises UnsupportedMediaType, BodyTooLarge and ClientDisconnect."""
         content = await request.read_body(self.body_max_bytes + extra_bytes)
         if content:
-            asgi.check_json(request.values(b"content-type"), lenient=self.lenient)
+            asgi.check_json(request.header(b"content-type"), lenient=self.lenient)
         return content

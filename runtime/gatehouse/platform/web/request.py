@@ -15,11 +15,10 @@ from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.core.roles import Role
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.platform.observability import Observer, StreamUse
-from gatehouse.platform.proxy_headers import PEER, TLS
+from gatehouse.platform.proxy_headers import PEER
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.fields import Cursors
-from gatehouse.platform.web.local_server import BODY, CONNECTION, LocalConnection
 from gatehouse.platform.web.validation import parameters
 
 #: A complete response or one in parts.
@@ -144,8 +143,6 @@ class Request(StarletteRequest):
         self.fields: Sequence[asgi.Header] = scope["headers"]
         self._next_message = receive
         self.request_id: RequestId = asgi.request_id(service.worker_digits)
-        #: The connection of Envoy to a worker of the gateway. None for other services.
-        self.connection: LocalConnection | None = scope.get(CONNECTION)
         self._first_values = dict(reversed(self.fields))
 
     @property
@@ -178,11 +175,6 @@ class Request(StarletteRequest):
         """Address of the connection to the proxy, or to Lambda."""
         client = self.scope.get("client")  # None for a Unix socket, to which only Envoy connects
         return self.header(PEER) if client is None else str(client[0])
-
-    @property
-    def is_tls(self) -> bool:
-        """True if the connection to the proxy uses TLS."""
-        return self.header(TLS) not in ("", "-")
 
     @property
     def client(self) -> str:  # type: ignore[override]  # behind trusted proxies
@@ -222,7 +214,7 @@ class Request(StarletteRequest):
 
     async def discard(self) -> None:
         """Reads the rest of the body, up to a limit."""
-        if self.connection is not None or self._is_received or self.has(b"expect"):
+        if self._is_received or self.has(b"expect"):
             return
         size, more = 0, True
         with suppress(TimeoutError):
@@ -234,12 +226,9 @@ class Request(StarletteRequest):
 
     async def read_body(self, bytes_max: int) -> bytes:
         """The body. Raises BodyTooLarge and ClientDisconnect."""
-        content: bytes = self.scope.get(BODY, b"")
-        size, declared = len(content), self.header(b"content-length")
-        if size > bytes_max or (declared.isdigit() and int(declared[:20]) > bytes_max):
+        size, declared = 0, self.header(b"content-length")
+        if declared.isdigit() and int(declared) > bytes_max:
             raise asgi.too_large_error(bytes_max)
-        if self.connection is not None:
-            return content
         parts = list[bytes]()
         async for part in self.stream():
             parts.append(part)
@@ -322,13 +311,9 @@ class Request(StarletteRequest):
         await self._send(message)
 
     async def send_response(self, response: Reply) -> None:
-        if self.connection is None:
-            await response(self.scope, self._next_message, self.send)
-            if not self._is_sent:
-                self.detail = "client disconnected"
-        elif isinstance(response, asgi.Response):
-            self.status = CLIENT_GONE if self.connection.is_closing else response.status_code
-            self.connection.respond(response)
+        await response(self.scope, self._next_message, self.send)
+        if not self._is_sent:
+            self.detail = "client disconnected"
 
     def problem(self, refused: Refused) -> asgi.Response:
         """The response to an error, which is also logged."""

@@ -28,9 +28,6 @@ Check = Callable[[Any], str]
 #: this many characters of a token are public.
 NAME_CHARS_MAX = 20
 
-#: Maximum number of parameters in a query.
-PARAMETERS_MAX = 100
-
 #: The beginning of the text of a `ValidationError`, and what to add to its location; the message;
 #: and what to send.
 _MESSAGES = (
@@ -123,8 +120,6 @@ def parameters(query: bytes) -> list[tuple[str, str]]:
     message, _, fix = query_flaw(query).partition("; ")
     if message:
         raise invalid("query", message, fix)
-    if query.count(b"&") >= PARAMETERS_MAX:
-        raise invalid("query", f"has more than {PARAMETERS_MAX} parameters", "send fewer")
     return parse_qsl(query.decode("latin-1"), keep_blank_values=True)
 
 

@@ -60,11 +60,11 @@ from gatehouse.platform.redis.connection import redis_of
 from gatehouse.platform.settings import Settings
 from gatehouse.platform.web.application import Application
 from gatehouse.platform.web.health import ServiceHealth
-from gatehouse.platform.web.idempotency import IdempotencyGuard, IdempotencyStore
 from gatehouse.platform.web.security_headers import security_headers
 from gatehouse.platform.worker import run_asgi
 from gatehouse.services.console import asgi as console
 from gatehouse.services.console.authentication import Authenticator, Lockout
+from gatehouse.services.console.idempotency import IdempotencyGuard, IdempotencyStore
 from gatehouse.services.console.lookup import Lookup
 from gatehouse.services.console.pipeline import ConsolePipeline
 from gatehouse.services.console.web import WebFiles
@@ -262,7 +262,7 @@ class Composition:
         async def create_checkpoint() -> None:
             checkpoint = await checkpointer.run_once()
             if checkpoint is not None:
-                observer.metrics.checkpoint.set(checkpoint.taken_at)
+                observer.metrics.audit_checkpoint_timestamp_seconds.set(checkpoint.taken_at)
                 observer.log.info("checkpoint", seq=checkpoint.seq)
 
         async def publish_delay() -> None:

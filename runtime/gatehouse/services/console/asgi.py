@@ -18,8 +18,8 @@ from gatehouse.features.verification.routes import ENDPOINTS as VERIFICATION
 from gatehouse.platform.web import health, openapi
 from gatehouse.platform.web.application import Application, Routes, Start
 from gatehouse.platform.web.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, Endpoint
-from gatehouse.platform.web.idempotency import HEADER
 from gatehouse.platform.web.openapi import Api
+from gatehouse.services.console.idempotency import HEADER
 from gatehouse.services.console.lookup import ENDPOINTS as LOOKUP
 from gatehouse.services.console.pipeline import ConsolePipeline
 from gatehouse.services.console.sign_in import add_sign_in

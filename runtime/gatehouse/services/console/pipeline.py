@@ -32,17 +32,17 @@ from gatehouse.platform.limits import RequestLimits
 from gatehouse.platform.web.application import Handler
 from gatehouse.platform.web.asgi import Response, StreamedResponse
 from gatehouse.platform.web.endpoint import SIGN_IN_CODE, Endpoint, StepUp
-from gatehouse.platform.web.idempotency import (
+from gatehouse.platform.web.pipeline import Call, Pipeline
+from gatehouse.platform.web.request import Refused, Reply, Request
+from gatehouse.platform.web.validation import decode_query, invalid, json_value, strings
+from gatehouse.services.console.authentication import Authenticator, challenge
+from gatehouse.services.console.idempotency import (
     HEADER,
     REPLAYED,
     IdempotencyGuard,
     StoredResponse,
     idempotency_key,
 )
-from gatehouse.platform.web.pipeline import Call, Pipeline
-from gatehouse.platform.web.request import Refused, Reply, Request
-from gatehouse.platform.web.validation import decode_query, invalid, json_value, strings
-from gatehouse.services.console.authentication import Authenticator, challenge
 from gatehouse.services.console.web import WebFiles
 
 #: Headers that are stored with an idempotent response.

@@ -26,6 +26,7 @@ from gatehouse.core.tokens.token import Pepper, read_pepper
 from gatehouse.features.cores.credentials import REFRESH_S, Credentials
 from gatehouse.features.cores.reports import REPORT_S, InstanceTraffic
 from gatehouse.features.cores.repository import CoreRegistry, CoreRepository
+from gatehouse.features.cores.secrets_manager import SecretsManager
 from gatehouse.features.cores.service import RegistrationService
 from gatehouse.features.keys.canary import CanaryKey, canary_key
 from gatehouse.features.keys.changes_in_valkey import COMMIT_S, READ_S, Announcements
@@ -47,11 +48,11 @@ from gatehouse.features.verification.change_feed import (
     FreshnessProbe,
     apply_announcement,
 )
+from gatehouse.features.verification.nonces import RedisNonces
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.features.verification.repository import CreditRepository, KeyLoader, PepperMigration
 from gatehouse.features.verification.self_revocation import SelfRevocationService
 from gatehouse.features.verification.service import VerificationService
-from gatehouse.platform.aws.secrets_manager import SecretsManager
 from gatehouse.platform.background import Background, PeriodicJob
 from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, database, pool_of
 from gatehouse.platform.envoy import process
@@ -59,19 +60,18 @@ from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import REFUSAL, Worker, log_path, socket_path, worker_digits
 from gatehouse.platform.observability import PUBLISH_S, Observer, Stream
 from gatehouse.platform.redis.connection import Redis, redis_of
-from gatehouse.platform.redis.nonces import RedisNonces
 from gatehouse.platform.resolver import SystemResolver
 from gatehouse.platform.settings import Settings
 from gatehouse.platform.web.application import Application
 from gatehouse.platform.web.application import run as run_request
 from gatehouse.platform.web.health import Probe, ServiceHealth
-from gatehouse.platform.web.local_server import ExpectingConnection, LocalConnection, listen
 from gatehouse.platform.worker import run_workers
 from gatehouse.services.gateway import echo
 from gatehouse.services.gateway.asgi import Dependencies
 from gatehouse.services.gateway.clusters import ClusterFile, OwnServer
 from gatehouse.services.gateway.completions import Completions, Pipe, PipeMetrics
 from gatehouse.services.gateway.instances import InstanceStates
+from gatehouse.services.gateway.local_server import ExpectingConnection, LocalConnection, listen
 from gatehouse.services.gateway.refusals import RefusalConnection
 from gatehouse.services.gateway.relay import CHECK_S, Relay
 from gatehouse.services.gateway.routes import respond_to_api, respond_to_check
@@ -98,7 +98,7 @@ def run(worker: Worker, settings: Settings) -> bool:
             namespace=settings.metrics_namespace,
         ),
     )
-    return run_workers(Application(gateway.observer), gateway.start, gateway.relay.shutdown)
+    return run_workers(Application(gateway.observer, gateway.start), gateway.relay.shutdown)
 
 
 @dataclass(eq=False)
@@ -149,7 +149,6 @@ class _Gateway:
         freshness, self.stack = self.freshness, stack
         await start_tracing(settings, self.observer, stack)
         stack.push_async_callback(pool.close)
-        stack.callback(self.observer.metrics.flush)
         await pool.open()
         keys, finder = await self._keys()
         relay.find_key, relay.staleness_ms = keys.find, freshness.staleness_ms
@@ -447,8 +446,8 @@ class _Gateway:
 
     def _refresh_gauges(self, completions: Completions, flusher: UsageFlusher) -> None:
         metrics, freshness = self.observer.metrics, self.freshness
-        metrics.staleness.set(freshness.staleness_ms() / 1000)
-        metrics.database_age.set(freshness.feed_age_ms() / 1000)
+        metrics.staleness_seconds.set(freshness.staleness_ms() / 1000)
+        metrics.database_age_seconds.set(freshness.feed_age_ms() / 1000)
         metrics.cached_keys.set(len(self.cache))
         metrics.cores.set(len(self.cores))
         metrics.requests_in_progress.set(len(completions))

@@ -19,6 +19,7 @@ from gatehouse.features.usage.models import Denial
 from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.envoy.bootstrap import DENIED_503
+from gatehouse.platform.proxy_headers import TLS
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.pipeline import Pipeline
 from gatehouse.platform.web.request import CLIENT_GONE, Refused, Reply, Request
@@ -26,6 +27,7 @@ from gatehouse.services.gateway import refusals
 from gatehouse.services.gateway.clusters import ClusterFile
 from gatehouse.services.gateway.completions import Completions
 from gatehouse.services.gateway.cors import cors_headers
+from gatehouse.services.gateway.local_server import BODY, CONNECTION, LocalConnection
 
 #: Maximum number of characters of a path that are logged, and that are searched for a token: more
 #: than a token has that begins in the first part and is encoded.
@@ -100,19 +102,29 @@ class RequestContext(Request):
     #: True for a request of the agent of a Core.
     is_agent = False
 
+    async def discard(self) -> None:
+        """Envoy has sent the whole body."""
+
+    async def read_body(self, bytes_max: int) -> bytes:
+        content: bytes = self.scope[BODY]
+        if len(content) > bytes_max:
+            raise asgi.too_large_error(bytes_max)
+        return content
+
     async def send_response(self, response: Reply) -> None:
         """Envoy replaces the body of a check's response with status 503, so that of a denial has
-        another status, which Envoy replaces (platform/envoy/bootstrap.py).
+        another status, which Envoy replaces (platform/envoy/bootstrap.yaml.j2).
         """
+        assert isinstance(response, asgi.Response)  # noqa: S101 - no response is in parts
         sent = response
-        if self.is_check and isinstance(response, asgi.Response) and response.status_code >= 400:
+        if self.is_check and response.status_code >= 400:
             if refusals.is_needed(self):
                 sent = refusals.permission(response)
             elif response.status_code == 503:
                 sent = asgi.Response(DENIED_503, response.raw_headers, response.body)
-        await super().send_response(sent)
-        if self.status == sent.status_code:
-            self.status = response.status_code
+        connection: LocalConnection = self.scope[CONNECTION]
+        self.status = CLIENT_GONE if connection.is_closing else response.status_code
+        connection.respond(sent)
 
     def record(self, seconds: float) -> None:
         """An allowed request is logged when it has ended (services/gateway/completions.py)."""
@@ -144,7 +156,7 @@ class RequestContext(Request):
             if code is not Code.NOT_FOUND:
                 self.key_id = key_id
         self.code = code
-        service.observer.metrics.decision(code)
+        service.observer.metrics.decisions.labels(code).inc()
         service.usage.count(key_id, core or "", AGENT if self.is_agent and code is VALID else code)
         if code is not VALID:
             check, detail = failed_check(result, request, service.verification.environment)
@@ -179,7 +191,13 @@ class RequestContext(Request):
         """Scheme that the client used, as reported by trusted proxies."""
         proto = self.values(b"x-forwarded-proto")[-1:]
         is_https = proto == ["https"] and self.service.addresses.trusts(self.peer)
-        return "https" if is_https or self.is_tls else "http"
+        is_tls = self.header(TLS) not in ("", "-")  # of the connection to Envoy
+        return "https" if is_https or is_tls else "http"
+
+    @property
+    def host_name(self) -> bytes:
+        """Host name in lowercase, without a port and without dots at the end."""
+        return self.header(b"host").lower().partition(":")[0].rstrip(".").encode("latin-1")
 
     def use(self, settings: CoreSettings) -> None:
         """Processes the request with the settings of a Core from now on. Responses have the headers
@@ -196,14 +214,14 @@ class RequestContext(Request):
     def core_of_host(self) -> str | None:
         """Name of the Core that the header Host specifies, unvalidated. None for another host."""
         suffix = self.service.host_suffix
-        host = asgi.host_name(self.scope) if suffix else b""
+        host = self.host_name if suffix else b""
         return host.removesuffix(suffix).decode() if suffix and host.endswith(suffix) else None
 
     @property
     def logged_path(self) -> str:
         if self.raw_path == self.template.encode():
             return self.template
-        host = b"" if self.core_of_host is None else b"//" + asgi.host_name(self.scope)
+        host = b"" if self.core_of_host is None else b"//" + self.host_name
         return self.logged(host + self.raw_path)
 
     def logged(self, raw: bytes) -> str:

@@ -24,12 +24,12 @@ from gatehouse.core.verification import SignedRequest, VerificationRequest
 from gatehouse.features.cores.service import live_instances
 from gatehouse.platform import proxy_headers
 from gatehouse.platform.web import asgi
-from gatehouse.platform.web.local_server import BODY
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.completions import Allowed
 from gatehouse.services.gateway.core_request import core_headers
 from gatehouse.services.gateway.cors import preflight_headers
 from gatehouse.services.gateway.credentials import authenticate
+from gatehouse.services.gateway.local_server import BODY
 
 SCOPE = "cores:read"
 TARGET_BYTES_MAX = 16_384

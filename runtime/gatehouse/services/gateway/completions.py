@@ -31,6 +31,7 @@ from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import CHECK_S, CORE_ERRORS
 from gatehouse.platform.observability import Observer, StreamUse
 from gatehouse.platform.web.request import Request
+from gatehouse.services.gateway.local_server import CONNECTION, LocalConnection
 
 #: Path template of requests to Cores.
 PATH = f"{CORES}{{name}}/{{path}}"
@@ -54,7 +55,7 @@ class Allowed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """A line of the access log (platform/envoy/bootstrap.py).
+    """A line of the access log (platform/envoy/bootstrap.yaml.j2).
 
     kind: `request`, or `core` for its part behind the relay. flags: response flags of Envoy, comma-
     separated. before_us: time until the first byte of the last attempt was sent to a Core or the
@@ -156,10 +157,10 @@ class Completions:
         self._by_key[subject] += 1
         request_id = context.request_id
         self._by_id[request_id] = _InProgress(context, allowed, time.perf_counter(), is_relayed)
-        if context.connection is not None:
-            context.connection.on_lost = partial(self._lost, request_id)
-            if context.connection.is_closing:
-                self._lost(request_id)
+        connection: LocalConnection = context.scope[CONNECTION]
+        connection.on_lost = partial(self._lost, request_id)
+        if connection.is_closing:
+            self._lost(request_id)
 
     def _lost(self, request_id: str) -> None:
         """Envoy has ended the connection of the check, because the client disconnected in the
@@ -219,7 +220,7 @@ class Completions:
             metrics.core_errors.labels(error.code).inc()
             context.detail = at_core.problem(error)
         elif at_core.status:
-            metrics.count(metrics.core_responses, f"{at_core.status // 100}xx")
+            metrics.core_responses.labels(f"{at_core.status // 100}xx").inc()
         if at_core.attempts > 1:
             metrics.core_retries.labels("sent").inc(at_core.attempts - 1)
         elif "UO" in at_core.flags and at_core.flags != "UO":

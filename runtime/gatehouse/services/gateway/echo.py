@@ -23,8 +23,8 @@ from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.features.cores.service import credential_headers
 from gatehouse.platform.envoy import certificate
 from gatehouse.platform.web import asgi
-from gatehouse.platform.web.local_server import BODY, CONNECTION, ExpectingConnection, listen
 from gatehouse.services.gateway.clusters import OwnServer
+from gatehouse.services.gateway.local_server import BODY, CONNECTION, ExpectingConnection, listen
 
 #: Host name in the certificate, which no name server knows.
 HOST = f"{ECHO}.internal"

@@ -10,8 +10,8 @@ import base64
 from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy.bootstrap import BUFFER_BYTES, REFUSAL, SAFE_METHODS, class_of
 from gatehouse.platform.web import asgi
-from gatehouse.platform.web.local_server import LocalConnection, encode_response
 from gatehouse.platform.web.request import Request
+from gatehouse.services.gateway.local_server import LocalConnection, encode_response
 
 #: Of a larger body, the rest is not read. Maximum time without data from the client.
 BYTES_MAX = 64 << 20

@@ -20,7 +20,7 @@ from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord
 from gatehouse.core.verification import Code, SignedRequest, VerificationRequest
 from gatehouse.platform.proxy_headers import CLUSTER, FORMAT, INSTANCE
 from gatehouse.platform.web import asgi
-from gatehouse.platform.web.local_server import encode_response
+from gatehouse.services.gateway.local_server import encode_response
 
 #: Interval at which the relayed requests are checked for expired keys, outdated key state, ended
 #: instances and idle time.

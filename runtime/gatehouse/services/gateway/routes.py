@@ -183,7 +183,7 @@ def respond_to_api(dependencies: Dependencies) -> Callable[[RequestContext], Awa
             await request.send_response(await endpoints.authorize_key(request))
             return
         if request.raw_path != _VERIFY.encode():
-            await asyncio.sleep(0)  # continues in a task (platform/eager_tasks.py)
+            await asyncio.sleep(0)  # continues in a task (local_server.py)
         await respond(request)
 
     return begin

@@ -3,6 +3,7 @@ operational endpoints.
 """
 
 import asyncio
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from gatehouse.features.secrets.links import LinkService
 from gatehouse.features.secrets.service import SecretService
 from gatehouse.platform.observability import PUBLISH_S, Observer
 from gatehouse.platform.settings import Settings, SharingSettings
+from gatehouse.platform.tracing.tracer import Tracer
 from gatehouse.platform.web import asgi, health, openapi
 from gatehouse.platform.web.application import Application, Handler, Routes, Start
 from gatehouse.platform.web.asgi import Response
@@ -32,12 +34,16 @@ from gatehouse.services.sharing.pages import STATIC, Pages
 from gatehouse.services.sharing.recipients import Recipients
 from gatehouse.services.sharing.routes import ENDPOINTS, document
 from gatehouse.services.sharing.submitters import Submitters
-from gatehouse.services.tracing import start_function_tracing, start_tracing
+from gatehouse.services.tracing import server_attributes, start_tracing
 
 if TYPE_CHECKING:
     from gatehouse.platform.envoy.bootstrap import Worker
 
 _NO_PROXIES = ClientAddresses(())
+
+#: Set by Lambda if the function has X-Ray tracing (Lambda Developer Guide, "Using Lambda
+#: environment variables").
+DAEMON_VARIABLE = "AWS_XRAY_DAEMON_ADDRESS"
 
 #: Time in seconds in which a Lambda function responds. It ends after 10 s.
 FUNCTION_S = 8.0
@@ -61,8 +67,12 @@ def build(settings: SharingSettings) -> Application:
         namespace=settings.metrics_namespace,
         publish_s=0.0 if is_function else PUBLISH_S,
     )
-    if is_function:
-        start_function_tracing(observer, settings.sharing_url)
+    if is_function and (address := os.environ.get(DAEMON_VARIABLE)):
+        from gatehouse.services.sharing.lambda_tracing import Daemon  # imports OpenTelemetry
+
+        daemon = Daemon(address, service=observer.service, environment=observer.environment)
+        # Lambda decides which requests are sampled.
+        observer.tracer = Tracer(daemon.add, server=server_attributes(settings.sharing_url))
     return create(
         start=partial(start_tracing, settings, observer),
         observer=observer,

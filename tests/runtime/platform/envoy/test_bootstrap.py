@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from gatehouse.platform import settings
 from gatehouse.platform.envoy import certificate, process
-from gatehouse.platform.envoy.bootstrap import Bootstrap, Service, class_of
+from gatehouse.platform.envoy.bootstrap import Service, class_of, document
 
 from tests import processes
 from tests.runtime.platform.test_settings import BASE
 
-TRANSLATION = Path(process.__file__).with_name("translation.lua").read_text()
 GATEWAY, CONSOLE, SHARING = (
     Service("gateway", 18080, workers=2),
     Service("console", 18081),
@@ -19,40 +17,42 @@ GATEWAY, CONSOLE, SHARING = (
 )
 
 
-def validated(folder: Path, document: bytes) -> str:
+def validated(folder: Path, configuration_file: str) -> str:
     """The errors of Envoy. Empty if it accepts a configuration."""
-    process.write(folder / process.BOOTSTRAP, document)
+    process.write(folder / process.BOOTSTRAP, configuration_file.encode())
     configuration = str(folder / process.BOOTSTRAP)
     command = [process.program(), "--mode", "validate", "--config-path", configuration]
     done = processes.run(command, timeout=60)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("services", "variables"),
-    [
-        ([GATEWAY], {}),
-        ([GATEWAY], {"GATEHOUSE_TLS": "self_signed", "GATEHOUSE_BIND": "::"}),
-        ([GATEWAY], {"GATEHOUSE_CORES_DOMAIN": "cores.example.com:8443"}),
-        ([GATEWAY], {"GATEHOUSE_CORES_DOMAIN": "localhost", "GATEHOUSE_FEATURES": "proxy=off"}),
-        ([CONSOLE, SHARING], {"GATEHOUSE_TLS": "self_signed"}),
-        ([GATEWAY, CONSOLE, SHARING], {}),
-    ],
-    ids=["gateway", "TLS and IPv6", "domain of Cores", "without Cores", "console", "all"],
-)
-def test_envoy_accepts_the_configuration(
-    tmp_path: Path, services: list[Service], variables: dict[str, str]
-) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     certificate.write(tmp_path)
     (tmp_path / process.CLUSTERS).mkdir()
     process.write_clusters(tmp_path, b'{"version_info":"0","resources":[]}')
-    bootstrap = Bootstrap(
-        tmp_path, services, settings.load(BASE | variables), TRANSLATION
-    ).document()
-    assert validated(tmp_path, msgspec.json.encode(bootstrap)) == ""
-    assert "bind_to_port" in validated(
-        tmp_path, msgspec.json.encode({**bootstrap, "bind_to_port": True})
-    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("services", "variables"),
+    [
+        ([GATEWAY], {"GATEHOUSE_TLS": "self_signed", "GATEHOUSE_BIND": "::"}),
+        ([GATEWAY], {"GATEHOUSE_CORES_DOMAIN": "localhost", "GATEHOUSE_FEATURES": "proxy=off"}),
+        ([CONSOLE, SHARING], {"GATEHOUSE_TLS": "self_signed"}),
+        ([GATEWAY, CONSOLE, SHARING], {"GATEHOUSE_CORES_DOMAIN": "cores.example.com:8443"}),
+    ],
+    ids=["TLS and IPv6", "without Cores", "console", "all, and domain of Cores"],
+)
+def test_envoy_accepts_the_configuration(
+    folder: Path, services: list[Service], variables: dict[str, str]
+) -> None:
+    assert validated(folder, document(folder, services, settings.load(BASE | variables))) == ""
+
+
+def test_envoy_rejects_an_unknown_field(folder: Path) -> None:
+    configuration = document(folder, [CONSOLE], settings.load(BASE))
+    assert "bind_to_port" in validated(folder, f"{configuration}bind_to_port: true\n")
 
 
 @pytest.mark.parametrize(

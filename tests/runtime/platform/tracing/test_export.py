@@ -1,8 +1,6 @@
 """Export of spans: never blocks, bounded, lost spans are counted."""
 
 import asyncio
-import base64
-import json
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,10 +13,8 @@ from gatehouse.platform.tracing.export import (
     BATCH_SPANS_MAX,
     CLOSE_TIMEOUT_S,
     QUEUE_SPANS_MAX,
-    DaemonExporter,
     SpanQueue,
     collector_exporter,
-    immediate_export,
     readable_span,
     resource,
 )
@@ -26,7 +22,6 @@ from gatehouse.platform.tracing.tracer import FinishedSpan
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from sandbox.local.collector import decode
 from tests.runtime.platform.tracing.collector import Collector, running_collector
 from tests.runtime.waiting import until
 
@@ -137,16 +132,3 @@ async def test_export_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
         queue.add(span())
         await until(lambda: counts == {"failed": 1})
         await queue.close()
-
-
-def test_lambda_sends_spans_to_the_xray_daemon_immediately() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
-        daemon.bind(("127.0.0.1", 0))
-        daemon.settimeout(20)
-        exporter = DaemonExporter(f"127.0.0.1:{daemon.getsockname()[1]}")
-        immediate_export(exporter, service="sharing", environment="test")(span(5))
-        header, _, payload = daemon.recv(65_535).partition(b"\n")
-    assert json.loads(header) == {"format": "json", "version": 1}
-    assert payload[:3] == b"T1S"
-    (received,) = decode(base64.b64decode(payload[3:]))
-    assert (received.service, received.trace_id) == ("gatehouse-sharing", f"{5:032x}")

@@ -9,13 +9,7 @@ import pytest
 from gatehouse.core.errors import BadRequest
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.fields import single_line
-from gatehouse.platform.web.validation import (
-    PARAMETERS_MAX,
-    checked,
-    decode_body,
-    matching,
-    validate,
-)
+from gatehouse.platform.web.validation import checked, decode_body, matching, validate
 from gatehouse.services.console.asgi import ENDPOINTS
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -27,26 +21,14 @@ CANARY = "gtk_test_canary_canary_canary"
 
 
 @pytest.mark.parametrize(
-    ("media_type", "message"),
-    [
-        ("text/plain", "is not application/json"),
-        ("application/xml", "is not application/json"),
-        ("application/x-www-form-urlencoded", "is not application/json"),
-        ("application/json-patch+json", "is not application/json"),
-        ("", "is not application/json"),
-        ("application/json; charset=iso-8859-1", "names a charset other than UTF-8"),
-        ('application/json; charset="utf-16"', "names a charset other than UTF-8"),
-    ],
+    "media_type",
+    ["text/plain", "application/x-www-form-urlencoded", "application/json-patch+json", ""],
 )
-async def test_other_media_type_is_415(console: Console, media_type: str, message: str) -> None:
+async def test_other_media_type_is_415(console: Console, media_type: str) -> None:
     reply = await console.post(
         "/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type}
     )
-    fix = (
-        "send JSON encoded as UTF-8, without a charset"
-        if "charset" in message
-        else "send Content-Type: application/json"
-    )
+    message, fix = "is not application/json", "send Content-Type: application/json"
     assert_problem(reply, 415, "header.content-type", message, fix)
     assert reply.json()["code"] == "unsupported_media_type"
 
@@ -59,12 +41,6 @@ async def test_json_media_type_variants_are_accepted(console: Console, media_typ
         "/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type}
     )
     assert reply.status_code == 201
-
-
-async def test_number_of_parameters_is_bounded(console: Console) -> None:
-    reply = await console.get("/v1/keys?" + "&" * PARAMETERS_MAX)
-    message = f"has more than {PARAMETERS_MAX} parameters"
-    assert_problem(reply, 400, "query", message, "send fewer")
 
 
 async def test_body_without_content_length_is_bounded(console: Console) -> None:

@@ -67,7 +67,9 @@ def serve() -> str:
     """
     import gatehouse.platform.supervisor
     import gatehouse.services.gateway.app  # noqa: F401
+    from gatehouse.platform.envoy import bootstrap
 
+    bootstrap.template()
     gc.freeze()
     requests = socket.socket(fileno=0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended processes are not kept

@@ -101,7 +101,7 @@ def test_missing_envoy_is_explained_in_one_line(
 
 
 #: A worker that raises an error for the data of a client.
-FAILING = f"""from gatehouse.platform.web.local_server import LocalConnection
+FAILING = f"""from gatehouse.services.gateway.local_server import LocalConnection
 received = LocalConnection.data_received
 def data_received(self, data):
     if b"canary" in data:

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.core.http.http_signatures import AGE_S_MAX
-from gatehouse.platform.redis.nonces import KEY_PREFIX
+from gatehouse.features.verification.nonces import KEY_PREFIX
 from gatehouse_client.signing import SignedAuth, sign
 from valkey import Valkey
 

@@ -16,8 +16,8 @@ from gatehouse.features.secrets.models import FILES_BYTES_MAX, TEXT_BYTES_MAX
 from gatehouse.features.secrets.schemas import FILE_NAME_CHARS_MAX, FILES_MAX
 from gatehouse.platform.settings import PREFIX, SharingSettings, load_sharing
 from gatehouse.services.sharing import app as sharing_app
+from gatehouse.services.sharing.app import DAEMON_VARIABLE
 from gatehouse.services.sharing.lambda_adapter import TRACE_VARIABLE, lambda_handler
-from gatehouse.services.tracing import DAEMON_VARIABLE
 from mangum.types import LambdaContext
 
 from sandbox.local.collector import decode
@@ -108,7 +108,8 @@ async def test_spans_of_the_function_belong_to_the_trace_of_lambda(
             response = await asyncio.to_thread(
                 handler, event(path=path, headers={"traceparent": [client]}), CONTEXT
             )
-        payload = daemon.recv(65_535).partition(b"T1S")[2]
+        header, _, payload = daemon.recv(65_535).partition(b"\nT1S")
+    assert json.loads(header) == {"format": "json", "version": 1}
     (span,) = decode(base64.b64decode(payload))
     assert (span.service, span.name, span.trace_id) == ("gatehouse-sharing", "GET (none)", trace)
     assert span.parent_id == "53995c3f42cd8ad8"

@@ -11,7 +11,7 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.web.idempotency import RUNNING_S_MAX, IdempotencyStore
+from gatehouse.services.console.idempotency import RUNNING_S_MAX, IdempotencyStore
 
 from tests.runtime.console_client import Console, assert_problem, outcome
 

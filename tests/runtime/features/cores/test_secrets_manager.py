@@ -2,8 +2,8 @@
 
 import pytest
 from gatehouse.core.errors import NotFound, Unavailable
-from gatehouse.platform.aws import secrets_manager
-from gatehouse.platform.aws.secrets_manager import SecretsManager
+from gatehouse.features.cores import secrets_manager
+from gatehouse.features.cores.secrets_manager import SecretsManager
 from moto import mock_aws
 
 from tests.runtime.silent_servers import silent_server

@@ -5,12 +5,11 @@ Fails closed: every failure raises Unavailable, because without Redis a replayed
 detected.
 """
 
-import asyncio
 import hashlib
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyId
-from gatehouse.platform.redis.connection import CONNECTIONS_MAX, Redis
+from gatehouse.platform.redis.connection import Redis
 
 KEY_PREFIX = "gatehouse:nonce:"
 
@@ -18,8 +17,6 @@ KEY_PREFIX = "gatehouse:nonce:"
 class RedisNonces:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        # A call waits for a connection before its timeout begins, for the same time at most.
-        self._calls = asyncio.Semaphore(CONNECTIONS_MAX)
 
     async def is_new(self, key_id: KeyId, nonce: str, *, keep_s: int) -> bool:
         """Returns False if the key has already used the nonce. Otherwise, stores the nonce for
@@ -28,12 +25,10 @@ class RedisNonces:
         name = f"{KEY_PREFIX}{key_id}:{hashlib.sha256(nonce.encode()).hexdigest()}"
         client = self._redis.client
         try:
-            async with asyncio.timeout(2 * self._redis.timeout_s), self._calls:
-                if not keep_s:
-                    return not await self._redis.call(client.exists(name))
-                return bool(await self._redis.call(client.set(name, b"", ex=keep_s, nx=True)))
-        except (Unavailable, TimeoutError) as exc:
-            detail = exc.detail if isinstance(exc, Unavailable) else "no free connection"
+            if not keep_s:
+                return not await self._redis.call(client.exists(name))
+            return bool(await self._redis.call(client.set(name, b"", ex=keep_s, nx=True)))
+        except Unavailable as exc:
             raise Unavailable(
-                "Signature verification is temporarily unavailable.", detail=f"nonces: {detail}"
+                "Signature verification is temporarily unavailable.", detail=f"nonces: {exc.detail}"
             ) from exc

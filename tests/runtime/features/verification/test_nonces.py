@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from gatehouse.core.keys import KeyId
+from gatehouse.features.verification.nonces import KEY_PREFIX, RedisNonces
 from gatehouse.platform.redis.connection import Redis
-from gatehouse.platform.redis.nonces import KEY_PREFIX, RedisNonces
 from valkey import Valkey
 
 KEY = KeyId("3fGh82kLmQ0a")
