@@ -252,7 +252,7 @@ def test_modules_and_namespace_packages_outside_the_program_are_evaluated(check:
 def test_error_after_a_nested_namespace_package_is_that_of_the_program(check: Check) -> None:
     code = f"{PARENT_ON_PATH}from shared_site.deep import storage\n1 / 0\n"
     with pytest.raises(CheckError, match=r"__main__.py:4: ZeroDivisionError"):
-        check(code, files={"../shared_site/deep/storage.py": PUBLIC_BUCKET})
+        check(code, files={"../shared_site/deep/storage.py": PUBLIC_BUCKET}, packs=())
 
 
 def test_account_and_region_are_those_of_the_provider(result: CheckResult) -> None:
@@ -561,33 +561,24 @@ def test_program_that_cannot_be_evaluated_is_explained(
     check: Check, code: str, stack: str, files: dict[str, str], message: str
 ) -> None:
     with pytest.raises(CheckError, match=message):
-        check(code, STACK + stack, files=files)
+        check(code, STACK + stack, files, packs=())
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        """
-        assert aws.get_region().region == "ap-south-1"
-        assert aws.get_caller_identity().account_id == "482912345678"
-        """,
-        """
-        api = aws.appsync.GraphQLApi("api", authentication_type="API_KEY")
-        api.uris.apply(lambda uris: uris["GRAPHQL"])
-        """,
-        """
-        import base64
+FORMS = """
+import base64
+import pulumi_aws as aws
 
-        for result in (aws.ecr.get_credentials(registry_id="1"), aws.ecr.get_authorization_token()):
-            user, password = base64.b64decode(result.authorization_token).decode().split(":")
-            assert user == "AWS" and password
-        """,
-        """
-        assert aws.ec2.get_ami(most_recent="true", owners=["amazon"]).most_recent is True
-        """,
-    ],
-    ids=["account and region of the stack", "map output", "registry credentials", "types"],
-)
-def test_results_have_the_form_of_real_results(check: Check, code: str) -> None:
+assert aws.get_region().region == "ap-south-1"
+assert aws.get_caller_identity().account_id == "482912345678"
+api = aws.appsync.GraphQLApi("api", authentication_type="API_KEY")
+api.uris.apply(lambda uris: uris["GRAPHQL"])
+for result in (aws.ecr.get_credentials(registry_id="1"), aws.ecr.get_authorization_token()):
+    user, password = base64.b64decode(result.authorization_token).decode().split(":")
+    assert user == "AWS" and password
+assert aws.ec2.get_ami(most_recent="true", owners=["amazon"]).most_recent is True
+"""
+
+
+def test_results_have_the_form_of_real_results(check: Check) -> None:
     stack = "config:\n  aws:region: ap-south-1\n  aws:allowedAccountIds: ['482912345678']\n"
-    check(f"import pulumi_aws as aws\n{dedent(code)}", stack, packs=())
+    assert check(FORMS, stack, packs=()).findings == []

@@ -1,6 +1,7 @@
 """Outputs of the second run have the form that AWS gives."""
 
 import ipaddress
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,7 +100,10 @@ def test_arn_of_another_resource_is_invented() -> None:
 
 
 def types() -> Iterator[str]:
-    for file in sorted(Path(pulumi_aws.__file__).parent.glob("*/*.py")):
+    """The types of a fourth of the services, or of all with GATEHOUSE_EXAMPLES."""
+    folders = sorted(Path(pulumi_aws.__file__).parent.glob("*/"))
+    some = folders[:: 1 if "GATEHOUSE_EXAMPLES" in os.environ else 4]
+    for file in (file for folder in some for file in sorted(folder.glob("*.py"))):
         if match := TOKEN.search(file.read_text()):
             yield match[1]
 
@@ -117,7 +121,7 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 def test_outputs_of_every_type_have_a_form_that_programs_can_parse() -> None:
     tokens = list(types())
-    assert len(tokens) > 1500
+    assert len(tokens) > 300
     for token in tokens:
         for key, text in leaves(outputs(token)):
             assert not re.search(r"[${}<>]", text), (token, key, text)
