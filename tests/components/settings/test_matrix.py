@@ -308,11 +308,8 @@ def unchangeable_resources(program: Program, delivery: Delivery) -> set[str]:
         for statement in parse_policy(documents[name]).statements
         if statement.allow
     ]
-    return {
-        action
-        for action, _ in called_actions(program)
-        if not any(statement.covers_action(action) for statement in granted)
-    }
+    called = {action for action, _ in called_actions(program)}
+    return {action for action in called if not any(row.covers_action(action) for row in granted)}
 
 
 def oversized_policies(program: Program) -> Iterator[str]:
