@@ -126,6 +126,7 @@ CLOUDFRONT: dict[str, Any] = {
 """Changes to the settings of staging: the console behind CloudFront, another image, and gRPC."""
 RECOVERY = {"recovery.stack": "proddr"}
 """Change to the settings of prod: data for a stack in the second region."""
+CONSOLE_NETWORKS = ["192.0.2.0/24", "2001:db8::/32"]
 SECOND = "eu-central-1"
 _SECOND_KEY = f"arn:aws:kms:{SECOND}:123456789012:key/"
 RESTORE = {

@@ -33,6 +33,7 @@ from tests.components.program import (
     CLOSED,
     CLOUDFRONT,
     COMPANY,
+    CONSOLE_NETWORKS,
     OPTIONS,
     POLICY_CHARACTERS_MAX,
     RECOVERY,
@@ -65,7 +66,7 @@ PIPELINE = {
         "repository_id": "2",
     }
 }
-NETWORKS = {"waf.console_networks": ["192.0.2.0/24", "2001:db8::/32"]}
+NETWORKS = {"waf.console_networks": CONSOLE_NETWORKS}
 FORMS: list[tuple[str, dict[str, Any]]] = [
     ("dev", OPTIONS | NETWORKS),
     ("staging", CLOUDFRONT | NETWORKS),
