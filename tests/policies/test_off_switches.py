@@ -11,24 +11,11 @@ from gatehouse_policies.configuration import read
 from gatehouse_policies.engine.environment import CONFIG_KEY
 from gatehouse_policies.policy_check import FORMATS, CheckResult
 
-PROGRAM = """
-import pulumi
-import pulumi_aws as aws
+from tests.cases import cases
 
-own = aws.Provider("own", region="eu-west-1", allowed_account_ids=["482912345678", "111122223333"])
-options = pulumi.ResourceOptions(provider=own, ignore_changes=["assumeRolePolicy"])
-aws.iam.Role("reader", assume_role_policy="{}", opts=options)
+_CASES = cases(__file__)
 
-
-class Command(pulumi.CustomResource):
-    def __init__(self, name):
-        super().__init__("command:local:Command", name, {"create": "aws s3 rm s3://logs"})
-
-
-Command("clean")
-if not pulumi.runtime.is_dry_run() or pulumi.get_organization() != "organization":
-    aws.sns.Topic("open")
-"""
+PROGRAM: str = _CASES["program"]
 NOTES = (
     "__main__.py:7 reader ignores changes of assumeRolePolicy, so that the deployed values can "
     "differ",

@@ -9,27 +9,11 @@ from gatehouse_policies.__main__ import main
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.reports.findings import Finding, Run
 
-PACK = """
-from pulumi_policy import *
-def open_topic(args, report):
-    if args.resource_type == "aws:sns/topic:Topic" and "kmsMasterKeyId" not in args.props:
-        report("the topic is not encrypted. Fix: set kmsMasterKeyId")
-def blocks(args, report):
-    kind = ":BucketPublicAccessBlock"
-    blocks = [row for row in args.resources if row.resource_type.endswith(kind)]
-    covered = {dep.urn for block in blocks for dep in block.property_dependencies.get("bucket", [])}
-    for row in args.resources:
-        if row.resource_type == "aws:s3/bucket:Bucket" and row.urn not in covered:
-            report("the bucket has no public access block. Fix: add one", row.urn)
-def arn(args, report):
-    if args.resource_type == "aws:s3/bucketPolicy:BucketPolicy":
-        report("the policy is " + args.props["policy"])
-PolicyPack("tests", [
-    ResourceValidationPolicy("T-TOPIC", "Topics are encrypted", open_topic),
-    StackValidationPolicy("T-BLOCK", "Buckets have a public access block", blocks),
-    ResourceValidationPolicy("T-ARN", "Reads a document", arn),
-], initial_config={"all": EnforcementLevel.MANDATORY, "T-ARN": EnforcementLevel.ADVISORY})
-"""
+from tests.cases import cases
+
+_CASES = cases(__file__)
+
+PACK: str = _CASES["pack"]
 PROGRAM = """
 import pulumi_aws as aws
 
@@ -89,28 +73,7 @@ def test_shipped_packs_check_another_program(
     assert "GH-S3-001" in capsys.readouterr().out
 
 
-INLINE = """
-import pulumi_aws as aws
-
-sink = aws.s3.Bucket("sink", tags={"gatehouse:purpose": "log-sink"})
-key = aws.kms.Key("files", enable_key_rotation=True)
-encryption = {"sse_algorithm": "aws:kms", "kms_master_key_id": key.arn}
-aws.s3.Bucket(
-    "data",
-    versioning={"enabled": True},
-    logging={"target_bucket": sink.id},
-    server_side_encryption_configuration={
-        "rule": {"apply_server_side_encryption_by_default": encryption, "bucket_key_enabled": True}
-    },
-    lifecycle_rules=[
-        {
-            "enabled": True,
-            "noncurrent_version_expiration": {"days": 30},
-            "abort_incomplete_multipart_upload_days": 7,
-        }
-    ],
-)
-"""
+INLINE: str = _CASES["inline"]
 
 
 SEVERITIES = """
@@ -122,51 +85,10 @@ aws.s3.BucketPublicAccessBlock("opened", bucket=opened.id, block_public_acls=Fal
 """
 
 
-LOGS = """
-import json
-import pulumi
-import pulumi_aws as aws
-
-own = aws.Provider("own", region="eu-west-1", allowed_account_ids=["482912345678"])
-options = pulumi.ResourceOptions(provider=own)
-
-def bucket(name, principal, *actions):
-    statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": list(actions)}
-    document = {"Version": "2012-10-17", "Statement": [{**statement, "Resource": "*"}]}
-    created = aws.s3.Bucket(name, opts=options)
-    aws.s3.BucketPolicy(name, bucket=created.id, policy=json.dumps(document), opts=options)
-
-load_balancing = aws.elb.get_service_account().arn
-bucket("logs", "156460612806", "s3:PutObject")
-bucket("logs-of-function", load_balancing, "s3:PutObject")
-bucket("trail", aws.cloudtrail.get_service_account().arn, "s3:PutObject", "s3:GetBucketAcl")
-billing = aws.get_billing_service_account().arn
-bucket("billing", billing, "s3:PutObject", "s3:GetBucketAcl", "s3:GetBucketPolicy")
-bucket("read", load_balancing, "s3:PutObject", "s3:GetObject")
-bucket("user", "arn:aws:iam::156460612806:user/x", "s3:PutObject")
-bucket("stranger", "156460612807", "s3:PutObject")
-"""
+LOGS: str = _CASES["logs"]
 
 
-OUTPUTS = """
-import pulumi
-import pulumi_aws as aws
-import pulumi_random as random
-
-secret = aws.secretsmanager.Secret("db")
-named = aws.secretsmanager.Secret("api", name="Correct-Horse-7")
-parameter = aws.ssm.Parameter("p", type="SecureString", value=pulumi.Output.secret("x"))
-key = aws.kms.Key("signing")
-drawn = random.RandomString("drawn", length=20)
-pulumi.export("db_password_secret", secret.name)
-pulumi.export("db_password", secret.id)
-pulumi.export("api_password", named.name)
-pulumi.export("shop-passwords", parameter.name)
-pulumi.export("signing-private-key", key.key_id)
-pulumi.export("nested", {"password": [named.name]})
-pulumi.export("admin_password", "Correct-Horse-8")
-pulumi.export("root_password", drawn.result)
-"""
+OUTPUTS: str = _CASES["outputs"]
 
 
 @pytest.fixture(scope="module")

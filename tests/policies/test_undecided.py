@@ -14,34 +14,11 @@ from gatehouse_policies.__main__ import main
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.policy_check import CheckResult
 
-HEAD = """
-import ipaddress
-import json
-import pulumi
-import pulumi_aws as aws
+from tests.cases import cases
 
-provider = aws.Provider("main", region="eu-west-1", allowed_account_ids=["482912345678"])
-own = pulumi.ResourceOptions(provider=provider)
-invoked = pulumi.InvokeOptions(provider=provider)
+_CASES = cases(__file__)
 
-
-def document(*statements):
-    return json.dumps({"Version": "2012-10-17", "Statement": statements})
-
-
-def allow(action, resource, **elements):
-    return {"Effect": "Allow", "Action": action, "Resource": resource, **elements}
-
-
-def tls(action, resource):
-    condition = {"Bool": {"aws:SecureTransport": "false"}}
-    deny = {"Effect": "Deny", "Principal": "*", "Action": action, "Resource": resource}
-    return {**deny, "Condition": condition}
-
-
-def key_policy(principal):
-    return document(allow("kms:*", "*", Principal={"AWS": principal}))
-"""
+HEAD: str = _CASES["head"]
 
 Judge = Callable[[str], CheckResult]
 
@@ -87,71 +64,8 @@ def test_account_of_a_program_that_declares_none_is_its_own(judge: Judge) -> Non
     assert outcomes(result, {"GH-IAM-004"}) == {("GH-IAM-004", "other", "undecided")}
 
 
-DOCUMENTS = """
-table = aws.dynamodb.Table(
-    "orders", attributes=[{"name": "id", "type": "S"}], hash_key="id", opts=own
-)
-trust = document(
-    {
-        "Effect": "Allow",
-        "Principal": {"Service": "lambda.amazonaws.com"},
-        "Action": "sts:AssumeRole",
-    }
-)
-role = aws.iam.Role("role", assume_role_policy=trust, opts=own)
-policy = table.arn.apply(lambda arn: document(allow("dynamodb:GetItem", arn)))
-aws.iam.RolePolicy("of-arn", role=role.id, policy=policy, opts=own)
-statement = {"actions": ["dynamodb:GetItem"], "resources": [table.arn]}
-policy = aws.iam.get_policy_document_output(statements=[statement], opts=invoked)
-aws.iam.RolePolicy("of-outputs", role=role.id, policy=policy.json, opts=own)
-queue = aws.sqs.Queue("orders", opts=own)
-policy = queue.arn.apply(lambda arn: document(tls("sqs:*", arn)))
-aws.sqs.QueuePolicy("orders", queue_url=queue.url, policy=policy, opts=own)
-"""
-ORIGIN_ACCESS_CONTROL = """
-bucket = aws.s3.Bucket("site", opts=own)
-control = aws.cloudfront.OriginAccessControl(
-    "site",
-    origin_access_control_origin_type="s3",
-    signing_behavior="always",
-    signing_protocol="sigv4",
-    opts=own,
-)
-distribution = aws.cloudfront.Distribution(
-    "site",
-    enabled=True,
-    origins=[
-        {
-            "domain_name": bucket.bucket_regional_domain_name,
-            "origin_id": "s3",
-            "origin_access_control_id": control.id,
-        }
-    ],
-    default_cache_behavior={
-        "target_origin_id": "s3",
-        "viewer_protocol_policy": "redirect-to-https",
-        "allowed_methods": ["GET", "HEAD"],
-        "cached_methods": ["GET", "HEAD"],
-    },
-    restrictions={"geo_restriction": {"restriction_type": "none"}},
-    viewer_certificate={"cloudfront_default_certificate": True},
-    opts=own,
-)
-
-
-def of_site(arns):
-    bucket, distribution = arns
-    delivery = {
-        "Principal": {"Service": "cloudfront.amazonaws.com"},
-        "Condition": {"StringEquals": {"AWS:SourceArn": distribution}},
-    }
-    read = allow("s3:GetObject", bucket + "/*", **delivery)
-    return document(read, tls("s3:*", [bucket, bucket + "/*"]))
-
-
-policy = pulumi.Output.all(bucket.arn, distribution.arn).apply(of_site)
-aws.s3.BucketPolicy("site", bucket=bucket.id, policy=policy, opts=own)
-"""
+DOCUMENTS: str = _CASES["documents"]
+ORIGIN_ACCESS_CONTROL: str = _CASES["origin_access_control"]
 
 
 def test_documents_of_computed_arns_are_decided(judge: Judge) -> None:
@@ -277,15 +191,7 @@ ALLOWED = [
 
 
 # An unknown statement does not hide another.
-STATEMENTS = """
-role = aws.iam.get_role(name="admin").arn
-of_role = allow("kms:*", "*", Principal={"AWS": role})
-public = allow("kms:*", "*", Principal="*")
-foreign = allow("kms:*", "*", Principal={"AWS": "arn:aws:iam::111122223333:root"})
-aws.kms.Key("role", policy=document(of_role), opts=own)
-aws.kms.Key("public", policy=document(of_role, public), opts=own)
-aws.kms.Key("foreign", policy=document(foreign, of_role), opts=own)
-"""
+STATEMENTS: str = _CASES["statements"]
 
 
 def test_account_of_several_providers_is_unknown(judge: Judge) -> None:
@@ -301,39 +207,7 @@ def test_account_of_several_providers_is_unknown(judge: Judge) -> None:
     assert ("GH-PUL-006", "data", "violation") not in found
 
 
-SHAPES = """
-key = aws.iam.AccessKey("key", user="deploy", opts=own)
-variables = {"AWS_SECRET_ACCESS_KEY": key.secret}
-code = pulumi.AssetArchive({"a.py": pulumi.StringAsset("")})
-role = "arn:aws:iam::482912345678:role/f"
-aws.lambda_.Function("f", role=role, code=code, environment={"variables": variables}, opts=own)
-dkim = aws.ses.DomainDkim("d", domain="example.com", opts=own).dkim_tokens
-dkim[2].apply(len)
-dkim.apply(lambda tokens: tokens[2])
-api = aws.apigatewayv2.Api("a", protocol_type="HTTP", opts=own)
-api.api_endpoint.apply(lambda url: url.split("//")[1])
-url = aws.lambda_.FunctionUrl("u", function_name="x", authorization_type="AWS_IAM", opts=own)
-url.function_url.apply(lambda url: url.split("//", 1)[1])
-aws.cognito.UserPool("p", opts=own).endpoint.apply(lambda endpoint: endpoint.split("/")[1])
-table = aws.dynamodb.Table(
-    "t",
-    attributes=[{"name": "id", "type": "S"}],
-    hash_key="id",
-    stream_enabled=True,
-    stream_view_type="NEW_IMAGE",
-    opts=own,
-)
-table.stream_arn.apply(lambda arn: arn.split("/stream/")[1])
-cluster = aws.eks.Cluster(
-    "c", role_arn="arn:aws:iam::482912345678:role/c", vpc_config={"subnet_ids": ["s"]}, opts=own
-)
-cluster.identities[0].oidcs[0].issuer.apply(lambda url: url.split("/id/")[1])
-aws.ec2.Eip("e", opts=own).public_ip.apply(ipaddress.ip_address)
-ipaddress.ip_network(aws.ec2.get_subnet(id="s").cidr_block)
-network = ipaddress.ip_network(aws.ec2.get_vpc(id="v").cidr_block)
-for number, subnet in enumerate(list(network.subnets(new_prefix=24))[:2]):
-    aws.ec2.Subnet(str(number), vpc_id="v", cidr_block=str(subnet), opts=own)
-"""
+SHAPES: str = _CASES["shapes"]
 
 
 OF = """

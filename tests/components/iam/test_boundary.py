@@ -9,32 +9,19 @@ from components.iam.documents import action_list
 from components.iam.roles import boundary_policy
 from components.naming import Naming
 from components.settings.loader import parse
+from tests.cases import cases
 from tests.components.program import RESTORED, SECOND, run
 from tests.components.settings.stack_settings import STACKS, raw_settings
 from tests.iam_evaluation import ALLOW_ALL, Call, Effect, decide
+
+_CASES = cases(__file__)
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 TRAIL = NAMES.bucket_arn("trail")
 LEGACY = "s3://acme-legacy/api_keys.json"
 BOUNDARY = boundary_policy(NAMES, parse(raw_settings("dev", {"legacy_files": [LEGACY]}), "dev"))
 HOME = {"aws:RequestedRegion": NAMES.region}
-OTHERS = [
-    ("dynamodb:DeleteBackup", "table/invoices/backup/01"),
-    ("ecr:BatchGetImage", "repository/invoices"),
-    ("ecs:UpdateService", "service/gatehouse-prod-main/x"),
-    ("elasticache:Connect", "replicationgroup:gatehouse-prod-cache"),
-    ("elasticloadbalancing:ModifyRule", "listener-rule/x"),
-    ("events:DisableRule", "rule/gatehouse-dev-guardduty-finding"),
-    ("lambda:InvokeFunction", "function:gatehouse-prod-rotate"),
-    ("logs:GetLogEvents", "log-group:/aws/lambda/invoices:log-stream:x"),
-    ("logs:PutRetentionPolicy", "log-group:/gatehouse/prod/trail"),
-    ("rds:AddTagsToResource", "db:invoices"),
-    ("rds:DeleteDBSnapshot", "snapshot:gatehouse-dev-main-final"),
-    ("secretsmanager:GetSecretValue", "secret:invoices-a1B2c3"),
-    ("secretsmanager:GetSecretValue", "secret:rds!db-1-a1B2c3"),
-    ("secretsmanager:PutSecretValue", "secret:gatehouse/prod/pepper-a1B2c3"),
-    ("sqs:SendMessage", "invoices"),
-]
+OTHERS: list[list[Any]] = _CASES["others"]
 OWNER = "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn"
 
 

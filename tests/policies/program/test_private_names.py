@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from gatehouse_policies.engine import applicable_policies
 
+from tests.cases import cases
+
+_CASES = cases(__file__)
+
 PROGRAM = """
 import pulumi
 
@@ -18,37 +22,7 @@ tags = {"a": pulumi.Output.secret("b")}
 pulumi.CustomResource("aws:sns/topic:Topic", "alerts", {"kmsMasterKeyId": key.id, "tags": tags})
 """
 # Python imports this module in the check and in the packs. The SDK itself still has the name.
-REMOVE = """
-import importlib, os, sys, types
-import pulumi
-
-folder, _, removed = os.environ["REMOVED"].rpartition(".")
-
-class Without(types.ModuleType):
-    def __getattr__(self, name):
-        if name == removed:
-            raise AttributeError(name)
-        return getattr(module, name)
-
-    def __setattr__(self, name, value):
-        setattr(module, name, value)
-
-if folder == "pulumi.runtime.Settings":
-    settings = pulumi.runtime.Settings
-    read = settings.__getattribute__
-
-    def attribute(self, name):
-        if name == removed and "gatehouse_policies" in sys._getframe(1).f_code.co_filename:
-            raise AttributeError(name)
-        return read(self, name)
-
-    settings.__getattribute__ = attribute
-elif not folder.startswith("pulumi_policy") or "pack_server" in " ".join(sys.orig_argv):
-    module = importlib.import_module(folder)
-    parent, _, leaf = folder.rpartition(".")
-    sys.modules[folder] = Without(folder)
-    setattr(sys.modules[parent], leaf, sys.modules[folder])
-"""
+REMOVE: str = _CASES["remove"]
 NAMES = [
     "pulumi.runtime._context",
     "pulumi.runtime.resource._get_stack_trace",
