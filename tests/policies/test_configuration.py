@@ -165,13 +165,15 @@ def test_new_controls_are_advisory_until_a_date() -> None:
 
 
 def test_control_without_its_list_evaluates_nothing(file: Path) -> None:
-    needed = {"GH-PUL-003": "regions", "GH-TAG-001": "tags"}
+    needed = {"GH-PUL-003": "regions", "GH-TAG-001": "tags", "GH-S3-013": "strict"}
     assert needed.items() <= configuration(file, "").not_configured("prod").items()
     text = 'regions = ["eu-west-1"]\n[levels.prod]\nGH-TAG-001 = {tags = ["team"]}\n'
     config = configuration(file, text)
     assert "GH-PUL-003" not in config.not_configured("prod")
     assert "GH-TAG-001" not in config.not_configured("prod")
     assert "GH-TAG-001" in config.not_configured("dev")
+    level = '[levels]\nGH-S3-013 = "advisory"\n'
+    assert "GH-S3-013" not in configuration(file, level).not_configured("dev")
 
 
 def test_levels_for_the_engine_are_written(
