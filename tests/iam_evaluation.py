@@ -5,9 +5,11 @@ Sources: IAM user guide, "Policy evaluation logic" and "Cross-account policy eva
 developer guide, "Key policies". Organization policies (SCP, RCP) are not modeled.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from gatehouse_policies.analysis.iam import grammar
@@ -125,12 +127,9 @@ def decide(
 
 def _applies(raw: RawDocument, call: Call, *, allow: bool = True, delegated: bool = True) -> bool:
     """True if a statement applies. delegated: includes those that name only the account."""
-    rows = grammar.raw_statements(raw)
-    if not rows:
+    document = _parsed(json.dumps(raw))
+    if document is None:
         return False
-    if unsupported := set[str]().union(*rows) - _SUPPORTED:
-        raise DocumentError(f"unsupported element {', '.join(sorted(unsupported))}")
-    document = grammar.parse(raw)
     context = call.full_context
     variables = document.version == "2012-10-17"
     return any(
@@ -141,6 +140,17 @@ def _applies(raw: RawDocument, call: Call, *, allow: bool = True, delegated: boo
         and holds(statement.conditions, context, variables=variables)
         for statement in document.statements
     )
+
+
+@cache
+def _parsed(text: str) -> grammar.Document | None:
+    raw = json.loads(text)
+    rows = grammar.raw_statements(raw)
+    if not rows:
+        return None
+    if unsupported := set[str]().union(*rows) - _SUPPORTED:
+        raise DocumentError(f"unsupported element {', '.join(sorted(unsupported))}")
+    return grammar.parse(raw)
 
 
 def _applies_to_principal(statement: Statement, call: Call, delegated: bool) -> bool:

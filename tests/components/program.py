@@ -15,39 +15,17 @@ from gatehouse_policies.program.runner import run as run_program
 from gatehouse_policies.program.types import Deployment, Registration
 
 from sandbox.errors import SandboxError
+from tests.cases import cases
 from tests.components.settings.stack_settings import CORE, raw_settings
+
+_CASES = cases(__file__)
 
 ROOT = Path(__file__).parent.parent.parent
 POLICY_CHARACTERS_MAX = 6144
 """Maximum size of a managed policy, without white space (IAM User Guide, "IAM and AWS STS
 quotas").
 """
-PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = {
-    "rds.Instance": {
-        "address": "db.example.internal",
-        "endpoint": "db.example.internal:5432",
-        "masterUserSecrets": [
-            {"secretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!db-1-abcdef"}
-        ],
-    },
-    "elasticache.ReplicationGroup": {"primaryEndpointAddress": "cache.example.internal"},
-    "ec2.VpcEndpoint": {"prefixListId": "pl-1"},
-    "lb.LoadBalancer": {
-        "dnsName": "load-balancer.example.internal",
-        "arnSuffix": "app/edge/50dc6c495c0c9188",
-    },
-    "lb.TargetGroup": {"arnSuffix": "targetgroup/service/73e2d6bc24d8a067"},
-    "route53.Zone": {"zoneId": "Z1", "nameServers": ["ns-1.example.net", "ns-2.example.net"]},
-    "lambda.Function": {"version": "8"},
-    "lambda.Alias": {
-        "invokeArn": "arn:aws:apigateway:mock:lambda:path/functions/sharing:live/invocations"
-    },
-    "apigateway.RestApi": {
-        "executionArn": "arn:aws:execute-api:mock::a1b2c3d4e5",
-        "rootResourceId": "root",
-    },
-    "apigateway.DomainName": {"regionalDomainName": "d-1.execute-api.mock", "regionalZoneId": "Z1"},
-}
+PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = _CASES["provider_outputs"]
 """Outputs of some resource types, keyed by class. Every resource also gets an ARN."""
 ZONE = "Z0123456789ABCDEFGHIJ"
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
@@ -126,6 +104,7 @@ CLOUDFRONT: dict[str, Any] = {
 """Changes to the settings of staging: the console behind CloudFront, another image, and gRPC."""
 RECOVERY = {"recovery.stack": "proddr"}
 """Change to the settings of prod: data for a stack in the second region."""
+CONSOLE_NETWORKS = ["192.0.2.0/24", "2001:db8::/32"]
 SECOND = "eu-central-1"
 _SECOND_KEY = f"arn:aws:kms:{SECOND}:123456789012:key/"
 RESTORE = {

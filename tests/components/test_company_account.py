@@ -3,8 +3,9 @@
 import json
 import re
 
+import pytest
+
 from tests.components.program import COMPANY, SUBNETS, run
-from tests.components.settings.stack_settings import each_stack
 
 FORBIDDEN = (
     *("ec2.InternetGateway", "ec2.Eip", "ec2.NatGateway", "ec2.Vpc", "ec2.VpcEndpoint"),
@@ -14,7 +15,7 @@ FORBIDDEN = (
 )
 
 
-@each_stack
+@pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_stack_respects_the_rules_of_a_company(stack: str) -> None:
     program = run(stack, changes=COMPANY)
     for kind in FORBIDDEN:

@@ -174,7 +174,6 @@ def test_import_export_and_restore_with_the_role_of_the_console(task: Task) -> N
     "command",
     [
         ("import", f"s3://{LEGACY_BUCKET}/other.json"),
-        ("export", "--to", f"s3://{LEGACY_BUCKET}/x"),
         ("export", "--to", "s3://{bucket}/elsewhere/x"),
     ],
 )

@@ -10,6 +10,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -197,14 +198,27 @@ class Evaluation:
     def __init__(self, program: Iterable[Declared], known: bool = False) -> None:
         self._requests = _Requests(tuple(program), known)
         self._stack = Stack(map(self._requests.resource, self._requests.program))
-        self._keys = {resource.urn: _key(resource) for resource in self._stack}
 
     def decisions(self) -> Iterator[tuple[Rule, Resource, Decision]]:
-        for rule in catalogue.enabled("prod"):
-            for resource in self._stack.of_type(rule.types) if rule.types else self._stack:
-                if resource.managed:
-                    key = self._keys[resource.urn]
-                    yield rule, resource, self._decide(rule, resource, self._stack, key)
+        """The decisions that are not a pass."""
+        for resource in filter(lambda item: item.managed, self._stack):
+            for rule in _rules(resource.type, "stack"):
+                decision = evaluate(rule, _configured(rule, resource), self._stack)
+                if decision != _PASS:
+                    yield rule, resource, decision
+            for rule, decision in self._of_resource(resource):
+                yield rule, resource, decision
+
+    def _of_resource(self, resource: Resource) -> list[tuple[Rule, Decision]]:
+        key = _key(resource)
+        if key not in _DECISIONS:
+            decided = (
+                (rule, evaluate(rule, subject, Stack([subject])))
+                for rule in _rules(resource.type, "resource")
+                for subject in [_configured(rule, resource)]
+            )
+            _DECISIONS[key] = [(rule, result) for rule, result in decided if result != _PASS]
+        return _DECISIONS[key]
 
     def diagnostics(self) -> list[Diagnostic]:
         return [
@@ -223,22 +237,28 @@ class Evaluation:
         resource = self._requests.resource(subject)
         resources = [resource if item.urn == resource.urn else item for item in self._stack]
         assert resources.count(resource) == 1
-        return self._decide(rule, resource, Stack(resources), _key(resource))
-
-    def _decide(self, rule: Rule, resource: Resource, stack: Stack, key: str) -> Decision:
-        lists = {**rule.lists, **CONFIGURED.get(rule.id, {})}
-        subject = replace(resource, settings=rule.defaults("prod"), lists=lists)
-        if rule.scope == "stack":
-            return evaluate(rule, subject, stack)
-        if (rule.id, key) not in _DECISIONS:
-            _DECISIONS[rule.id, key] = evaluate(rule, subject, Stack([subject]))
-        return _DECISIONS[rule.id, key]
+        return evaluate(rule, _configured(rule, resource), Stack(resources))
 
 
-_DECISIONS: dict[tuple[str, str], Decision] = {}
+_PASS = Decision()
+_DECISIONS: dict[str, list[tuple[Rule, Decision]]] = {}
 """The decisions of rules that read one resource and the Regions of the process. Most resources are
 in hundreds of programs.
 """
+
+
+@cache
+def _rules(type_: str, scope: str) -> list[Rule]:
+    return [
+        rule
+        for rule in catalogue.enabled("prod")
+        if rule.scope == scope and (not rule.types or type_ in rule.types)
+    ]
+
+
+def _configured(rule: Rule, resource: Resource) -> Resource:
+    lists = {**rule.lists, **CONFIGURED.get(rule.id, {})}
+    return replace(resource, settings=rule.defaults("prod"), lists=lists)
 
 
 def _key(resource: Resource) -> str:

@@ -11,6 +11,10 @@ from gatehouse_policies.configuration import Configuration
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import cases
+
+_CASES = cases(__file__)
+
 TODAY = date(2026, 11, 29)
 KNOWN = {"GH-S3-010": True, "GH-KMS-002": False}
 VALID = "# gatehouse:exempt GH-S3-010 until 2026-12-31: the log bucket comes with the move"
@@ -89,27 +93,7 @@ def test_comment_exempts_the_resources_of_its_statement(tmp_path: Path) -> None:
         }
 
 
-@pytest.mark.parametrize(
-    ("comment", "error"),
-    [
-        ("# gatehouse:exempt", "is malformed. Fix: write # gatehouse:exempt GH-S3-010 until"),
-        ("# gatehouse:exempt GH-S3-010", "is malformed"),
-        (VALID.replace("2026-12-31", "soon"), "is malformed"),
-        (VALID.replace("2026-12-31", "2026-13-31"), "has no valid date"),
-        (VALID.replace("GH-S3-010", "GH-S3-999"), "names an unknown control"),
-        (
-            VALID.replace("GH-S3-010", "GH-KMS-002"),
-            "names a control that does not allow exemptions",
-        ),
-        (
-            VALID.replace("GH-S3-010", "GH-BROKEN"),
-            "names GH-BROKEN, which reports on other controls",
-        ),
-        (VALID.partition(":  ")[0].replace("the log bucket comes with the move", "later"), "words"),
-        (VALID.replace("2026-12-31", "2026-11-28"), "expired on 2026-11-28"),
-        (VALID.replace("2026-12-31", "2027-12-31"), "the maximum is 90"),
-    ],
-)
+@pytest.mark.parametrize(("comment", "error"), _CASES["invalid_comment_has_a_fix"])
 def test_invalid_comment_has_a_fix(tmp_path: Path, comment: str, error: str) -> None:
     [found] = comments(tmp_path, f"{comment}\nx = 1\n")
     assert error in found.error

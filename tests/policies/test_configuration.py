@@ -4,14 +4,18 @@ import json
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.configuration import LISTS, Configuration, find, new_controls, read
-from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.rule import ENVIRONMENTS
 from gatehouse_policies.errors import CheckError
+
+from tests.cases import cases
+
+_CASES = cases(__file__)
 
 
 @pytest.fixture
@@ -94,95 +98,7 @@ def test_rules_of_other_packs_are_separate(file: Path) -> None:
     assert "ACME-1" not in config.of_pack("security", "dev")
 
 
-INVALID = [
-    ("a = [", "is not valid TOML"),
-    ('regions = ["eu-west-1"]\nregions = []', "The key is set twice; delete one of the lines."),
-    (
-        "[levels]\n[stack_config]\n[levels]\n",
-        "The table is declared twice; move its keys into one table",
-    ),
-    (
-        'regions = ["eu-west-1]\n',
-        "line 1, column 23). A string probably has no closing quotation mark",
-    ),
-    ("regions:\n  - eu-west-1\n", "Write keys as key = value."),
-    ("[stack_config]\nlive = prod", "line 2, column 8). Write strings in quotation marks."),
-    ("regions = []", "regions is empty, so no Region is allowed. Add a Region, or delete the key"),
-    (
-        'regions = ["eu-wst-1"]',
-        "regions: 'eu-wst-1' is not the code of a Region. Write a code such as",
-    ),
-    ('required_tags = ["team", "owner "]', "required_tags: 'owner ' begins or ends with a space"),
-    (
-        'repositories = ["shop"]',
-        "repositories: 'shop' is not a repository. Write the owner and the name",
-    ),
-    ('account_stacks = ["main"]', "account_stacks: 'main' is not a stack. Write the project and"),
-    ("new_controls = {after = 2026-12-01}", "new_controls must have the two dates after and"),
-    ('new_controls = {after = "a", advisory_until = "b"}', "new_controls must have the two dates"),
-    (
-        "new_controls = {after = 2026-12-01, advisory_until = 9999-01-01}",
-        "new_controls.advisory_until is more than 90 days from now. Write an earlier date",
-    ),
-    ('accounts = ["1234"]', "accounts: '1234' is not an account. Write its 12 digits"),
-    ('[environments]\nlive = "live"', "environments.live must be dev, staging, prod, not 'live'"),
-    ("strict = 1", "strict must be true or false"),
-    ("baseline = 1", "baseline must be the path of a file"),
-    (
-        '[levels.production]\nGH-S3-010 = "advisory"',
-        "'production' is not an environment. Write one of [levels.dev]",
-    ),
-    (
-        "[levels]\nGH-S3-010 = {}",
-        'levels.GH-S3-010 is empty. Write a level such as "advisory", or a parameter',
-    ),
-    (
-        '[levels]\ngh-s3-010 = "advisory"',
-        "levels.gh-s3-010: there is no rule gh-s3-010. Write GH-S3-010",
-    ),
-    (
-        "[levels]\nGH-RDS-003 = {days_min = nan}",
-        "levels.GH-RDS-003.days_min must be a number that is not negative",
-    ),
-    ('region = ["a"]', "unknown key 'region'. Keys: regions, required_tags"),
-    ('regions = "eu-west-1"', 'regions must be a list of strings, such as ["a", "b"]'),
-    ("levels = 1", "levels must be a table. Write [levels]"),
-    ("[levels]\nprod = 1", "levels.prod must be a table. Write [levels.prod]"),
-    (
-        '[levels]\nGH-S3-999 = "advisory"',
-        "levels.GH-S3-999: there is no rule GH-S3-999. Copy the ID from a report",
-    ),
-    (
-        '[levels.prod]\nGH-S3-010 = "off"',
-        "levels.prod.GH-S3-010: the level must be one of advisory, mandatory, disabled",
-    ),
-    ("[levels]\nGH-S3-010 = 1", 'levels.GH-S3-010 must be a level such as "advisory"'),
-    (
-        "[levels]\nGH-RDS-003 = {days_min = -1}",
-        "levels.GH-RDS-003.days_min must be a number that is not negative",
-    ),
-    (
-        "[levels]\nGH-RDS-003 = {days = 1}",
-        "GH-RDS-003 has no parameter 'days'. Parameters: enforcementLevel, days_min",
-    ),
-    *(
-        (
-            f'[levels]\n{id} = {{enforcementLevel = "disabled", reason = "the trial"}}',
-            f"levels.{id}: {id} cannot be disabled",
-        )
-        for id in (*(control.id for control in META_POLICIES), "GH-S3-001", "GH-KMS-002")
-    ),
-    ('[levels]\nGH-S3-010 = "disabled"', "levels.GH-S3-010: a disabled control needs a reason"),
-    (
-        '[levels.prod]\nACME-1 = {enforcementLevel = "disabled", reason = " "}',
-        "levels.prod.ACME-1.reason must be a text that is not empty",
-    ),
-    (
-        '[levels]\nGH-RDS-003 = {days_min = 14, reason = "backups"}',
-        "levels.GH-RDS-003: reason is the reason for a level. Add enforcementLevel, or delete it",
-    ),
-    ("[levels]\nGH-PUL-003 = {regions = 1}", "levels.GH-PUL-003.regions must be a list of strings"),
-]
+INVALID: list[Any] = _CASES["invalid"]
 
 
 @pytest.mark.parametrize(("text", "message"), INVALID)
@@ -249,13 +165,15 @@ def test_new_controls_are_advisory_until_a_date() -> None:
 
 
 def test_control_without_its_list_evaluates_nothing(file: Path) -> None:
-    needed = {"GH-PUL-003": "regions", "GH-TAG-001": "tags"}
+    needed = {"GH-PUL-003": "regions", "GH-TAG-001": "tags", "GH-S3-013": "strict"}
     assert needed.items() <= configuration(file, "").not_configured("prod").items()
     text = 'regions = ["eu-west-1"]\n[levels.prod]\nGH-TAG-001 = {tags = ["team"]}\n'
     config = configuration(file, text)
     assert "GH-PUL-003" not in config.not_configured("prod")
     assert "GH-TAG-001" not in config.not_configured("prod")
     assert "GH-TAG-001" in config.not_configured("dev")
+    level = '[levels]\nGH-S3-013 = "advisory"\n'
+    assert "GH-S3-013" not in configuration(file, level).not_configured("dev")
 
 
 def test_levels_for_the_engine_are_written(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 from gatehouse_policies import policy_check
@@ -13,6 +14,10 @@ from gatehouse_policies.configuration import read
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.policy_check import CheckResult
 from gatehouse_policies.reports.findings import Finding
+
+from tests.cases import cases
+
+_CASES = cases(__file__)
 
 STACK = "config:\n  aws:region: eu-west-1\n"
 PUBLIC_BUCKET = """
@@ -28,138 +33,7 @@ def document(arn):
 
 aws.s3.BucketPolicy("site", bucket=bucket.id, policy=bucket.arn.apply(document))
 """
-ANY = """
-import json
-import pulumi
-import pulumi_aws as aws
-
-other = pulumi.StackReference("org/other/dev")
-config = pulumi.Config()
-code = pulumi.AssetArchive({"a.py": pulumi.StringAsset("")})
-account = "arn:aws:iam::123456789012:role/f"
-key = "arn:aws:kms:eu-west-1:123456789012:key/1"
-
-
-class RandomId(pulumi.CustomResource):
-    hex: pulumi.Output[str]
-
-    def __init__(self, name):
-        super().__init__("random:index/randomId:RandomId", name, {"byteLength": 4, "hex": None})
-
-
-class Vpc(pulumi.ComponentResource):
-    vpc_id: pulumi.Output[str]
-    gateways: pulumi.Output[list[str]]
-
-    def __init__(self, name):
-        inputs = {"gateways": {"strategy": "Single"}, "vpc_id": None}
-        super().__init__("awsx:ec2:Vpc", name, inputs, remote=True)
-
-
-def function(name, value):
-    environment = {"variables": {"DB_PASSWORD": value}}
-    aws.lambda_.Function(name, role=account, code=code, kms_key_arn=key, environment=environment)
-
-
-def task(name, host):
-    environment = lambda host: [{"name": "HOST", "value": host}]
-    container = {"name": "a", "image": "nginx:latest", "privileged": True}
-    containers = lambda host: json.dumps([{**container, "environment": environment(host)}])
-    aws.ecs.TaskDefinition(
-        name, family=name, network_mode="awsvpc", container_definitions=host.apply(containers)
-    )
-
-
-# The account and the Region are those of the provider.
-provider = aws.Provider("main", region="us-west-2", allowed_account_ids=["482912345678"])
-invoked = pulumi.InvokeOptions(provider=provider)
-assert aws.get_caller_identity(opts=invoked).account_id == "482912345678"
-assert aws.get_region(opts=invoked).region == "us-west-2"
-east = aws.Provider("east", region="us-east-1", allowed_account_ids=["482912345678"])
-in_east = pulumi.ResourceOptions(provider=east, replace_on_changes=["tags"])
-aws.acm.Certificate(
-    "certificate", domain_name="a.example.com", validation_method="DNS", opts=in_east
-)
-aws.route53.Zone("zone", name="example.com", opts=in_east)
-aws.sns.Topic("in-east", opts=in_east)
-topic = aws.sns.Topic("located", opts=pulumi.ResourceOptions(provider=provider))
-topic.arn.apply(lambda arn: None if "us-west-2:482912345678" in arn else 1 / 0)
-
-# The ARN of an identity provider contains its issuer.
-issuer = "token.actions.githubusercontent.com"
-
-
-def trust(arn):
-    audience = {"StringEquals": {f"{issuer}:aud": "sts.amazonaws.com"}}
-    action = {"Action": "sts:AssumeRoleWithWebIdentity", "Condition": audience}
-    statement = {"Effect": "Allow", "Principal": {"Federated": arn}, **action}
-    return json.dumps({"Version": "2012-10-17", "Statement": statement})
-
-
-url = f"https://{issuer}"
-github = aws.iam.OpenIdConnectProvider("github", url=url, client_id_lists=["sts.amazonaws.com"])
-aws.iam.Role("github", assume_role_policy=github.arn.apply(trust))
-statement = {"effect": "Allow", "principal": "*", "action": pulumi.Output.secret("sts:AssumeRole")}
-document = {"version": "2012-10-17", "statement": [statement]}
-aws.iam.Role("document", assume_role_policy=aws.iam.PolicyDocumentArgs(**document))
-
-# Encrypted values are unknown.
-config.require_secret("port").apply(lambda port: int(port))
-config.require_secret_int("port").apply(lambda port: 1 / 0)
-assert config.get("absent") is None
-assert config.require_object("db")["user"] == "shop"
-passwords = {
-    "plain": config.require("password"),
-    "text": f"prefix-{config.require('password')}",
-    "nested": config.require_object("db")["password"],
-}
-for name, password in passwords.items():
-    aws.rds.Instance(name, instance_class="db.t4g.micro", password=password)
-secret = config.require("password")
-values = {"DB_PASSWORD": secret, "HOST": secret, "MAX_TOKENS": "1000"}
-environment = [{"name": name, "value": value} for name, value in values.items()]
-definition = {"name": "web", "image": secret, "privileged": True, "environment": environment}
-aws.ecs.TaskDefinition("encrypted", family="task", container_definitions=json.dumps([definition]))
-
-# Outputs of other providers and stacks are unknown.
-suffix = RandomId("suffix")
-aws.s3.Bucket("jobs", bucket=pulumi.Output.concat("jobs-", suffix.hex))
-aws.sns.Topic("random", name=suffix.hex.apply(lambda text: text.lower()), display_name=suffix.id)
-pulumi.export("DB Password", suffix.hex)
-pulumi.export("Web URL", suffix.hex)
-function("of-stack", other.get_output("password"))
-function("of-secret", aws.secretsmanager.Secret("s").arn)
-task("of-stack", other.get_output("host"))
-task("of-address", aws.ec2.Eip("a").allocation_id)
-bucket = aws.s3.Bucket("b")
-aws.s3.BucketPublicAccessBlock(
-    "b", bucket=bucket.id, block_public_acls=other.get_output("x"), block_public_policy=True,
-    ignore_public_acls=True,
-)
-networks = [other.get_output("y"), "0.0.0.0/0"]
-rule = {"protocol": "tcp", "from_port": 22, "to_port": 22, "cidr_blocks": networks}
-aws.ec2.SecurityGroup("g", vpc_id="vpc-1", ingress=[rule])
-
-# Resources of other stacks have their IDs and are not evaluated. Remote components are undecided.
-read = aws.s3.Bucket.get("read-bucket", "other-bucket")
-read.arn.apply(lambda arn: 1 / int(arn == "arn:aws:s3:::other-bucket"))
-read_key = aws.kms.Key.get("read-key", "1234")
-public = {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}
-aws.kms.KeyPolicy("of-read", key_id=read_key.id, policy=json.dumps({"Statement": public}))
-aws.s3.BucketPublicAccessBlock("of-read", bucket=read.id)
-administrator = aws.iam.Policy.get("read-policy", "arn:aws:iam::aws:policy/AdministratorAccess")
-aws.iam.RolePolicyAttachment("of-read", role="role", policy_arn=administrator.arn)
-own = aws.iam.Policy("own", policy=json.dumps({"Statement": public}))
-chosen = own.arn.apply(lambda _: "arn:aws:iam::aws:policy/AdministratorAccess")
-aws.iam.RolePolicyAttachment("of-own", role="role", policy_arn=chosen)
-aws.ec2.Instance("of-read", launch_template={"id": aws.ec2.LaunchTemplate.get("t", "lt-1").id})
-aws.rds.Instance.get("read-database", "database")
-aws.sqs.Queue.get("read-queue", "q")
-vpc = Vpc("remote")
-vpc.gateways.apply(lambda gateways: 1 / 0)
-aws.sns.Topic("of-component", display_name=vpc.vpc_id.apply(lambda identity: identity.upper()))
-pulumi.CustomResource("aws-native:s3:Bucket", "n", {})
-"""
+ANY: str = _CASES["any"]
 ENCRYPTED = (
     "  shop:port: {secure: AAAB}\n  shop:password:\n    secure: AAAB\n"
     "  shop:db: {user: shop, password: {secure: AAAB}}\n"
@@ -252,7 +126,7 @@ def test_modules_and_namespace_packages_outside_the_program_are_evaluated(check:
 def test_error_after_a_nested_namespace_package_is_that_of_the_program(check: Check) -> None:
     code = f"{PARENT_ON_PATH}from shared_site.deep import storage\n1 / 0\n"
     with pytest.raises(CheckError, match=r"__main__.py:4: ZeroDivisionError"):
-        check(code, files={"../shared_site/deep/storage.py": PUBLIC_BUCKET})
+        check(code, files={"../shared_site/deep/storage.py": PUBLIC_BUCKET}, packs=())
 
 
 def test_account_and_region_are_those_of_the_provider(result: CheckResult) -> None:
@@ -504,45 +378,7 @@ def test_functions_of_other_providers_have_fake_results(check: Check, tmp_path: 
     assert result.run.invented == ("getUser",)
 
 
-FAILING = [
-    (
-        "import pulumi\npulumi.Config().require_int('port')\n",
-        "  shop:port: {secure: AAAB}\n",
-        {},
-        r"__main__.py:2: The program reads shop:port as an integer.*\[stack_config\]",
-    ),
-    (
-        "import json\nimport pulumi_aws as aws\n"
-        "json.loads(aws.secretsmanager.get_secret_version(secret_id='x').secret_string)\n",
-        "",
-        {},
-        r"__main__.py:3: JSONDecodeError.*The results of getSecretVersion are not real",
-    ),
-    (
-        "import pulumi_aws as aws\naws.route53.get_zone(name='x')\nlen(3)\n",
-        "",
-        {},
-        r"__main__.py:3: TypeError: .* has no len\(\)$",
-    ),
-    (
-        "import pulumi_hcloud_absent\n",
-        "",
-        {},
-        r"__main__.py:1: ModuleNotFoundError: (?!.*pip install)(?!.*hcloud-absent).*another name",
-    ),
-    (
-        "import mysql_absent.connector\n",
-        "",
-        {"requirements.txt": "mysql-connector-python\n"},
-        r"ModuleNotFoundError: .*-m pip install -r .*/app/requirements.txt",
-    ),
-    (
-        "",
-        "",
-        {"Pulumi.yaml": "name: shop\nruntime: yaml\n"},
-        r"runtime is 'yaml', .*pulumi stack export .*--state",
-    ),
-]
+FAILING: list[list[Any]] = _CASES["failing"]
 
 
 @pytest.mark.parametrize(
@@ -561,33 +397,12 @@ def test_program_that_cannot_be_evaluated_is_explained(
     check: Check, code: str, stack: str, files: dict[str, str], message: str
 ) -> None:
     with pytest.raises(CheckError, match=message):
-        check(code, STACK + stack, files=files)
+        check(code, STACK + stack, files, packs=())
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        """
-        assert aws.get_region().region == "ap-south-1"
-        assert aws.get_caller_identity().account_id == "482912345678"
-        """,
-        """
-        api = aws.appsync.GraphQLApi("api", authentication_type="API_KEY")
-        api.uris.apply(lambda uris: uris["GRAPHQL"])
-        """,
-        """
-        import base64
+FORMS: str = _CASES["forms"]
 
-        for result in (aws.ecr.get_credentials(registry_id="1"), aws.ecr.get_authorization_token()):
-            user, password = base64.b64decode(result.authorization_token).decode().split(":")
-            assert user == "AWS" and password
-        """,
-        """
-        assert aws.ec2.get_ami(most_recent="true", owners=["amazon"]).most_recent is True
-        """,
-    ],
-    ids=["account and region of the stack", "map output", "registry credentials", "types"],
-)
-def test_results_have_the_form_of_real_results(check: Check, code: str) -> None:
+
+def test_results_have_the_form_of_real_results(check: Check) -> None:
     stack = "config:\n  aws:region: ap-south-1\n  aws:allowedAccountIds: ['482912345678']\n"
-    check(f"import pulumi_aws as aws\n{dedent(code)}", stack, packs=())
+    assert check(FORMS, stack, packs=()).findings == []

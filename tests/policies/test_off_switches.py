@@ -1,6 +1,7 @@
 """What a program or its stack can do to avoid a finding leaves a trace in every report."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,24 +11,11 @@ from gatehouse_policies.configuration import read
 from gatehouse_policies.engine.environment import CONFIG_KEY
 from gatehouse_policies.policy_check import FORMATS, CheckResult
 
-PROGRAM = """
-import pulumi
-import pulumi_aws as aws
+from tests.cases import cases
 
-own = aws.Provider("own", region="eu-west-1", allowed_account_ids=["482912345678", "111122223333"])
-options = pulumi.ResourceOptions(provider=own, ignore_changes=["assumeRolePolicy"])
-aws.iam.Role("reader", assume_role_policy="{}", opts=options)
+_CASES = cases(__file__)
 
-
-class Command(pulumi.CustomResource):
-    def __init__(self, name):
-        super().__init__("command:local:Command", name, {"create": "aws s3 rm s3://logs"})
-
-
-Command("clean")
-if not pulumi.runtime.is_dry_run() or pulumi.get_organization() != "organization":
-    aws.sns.Topic("open")
-"""
+PROGRAM: str = _CASES["program"]
 NOTES = (
     "__main__.py:7 reader ignores changes of assumeRolePolicy, so that the deployed values can "
     "differ",
@@ -54,8 +42,9 @@ def program(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check(program: Path, stack: str) -> CheckResult:
-    return policy_check.check(program, stack, configuration=read(program / "policies.toml"))
+def check(program: Path, stack: str, folders: Sequence[Path] = policy_check.PACKS) -> CheckResult:
+    config = read(program / "policies.toml")
+    return policy_check.check(program, stack, configuration=config, folders=folders)
 
 
 def test_what_no_rule_evaluates_is_in_every_report(program: Path) -> None:
@@ -71,15 +60,8 @@ def test_unevaluated_resource_can_fail_the_check(program: Path, tmp_path: Path) 
     (program / "__main__.py").write_text(
         PROGRAM.partition("own =")[0] + "pulumi.get_organization()\n"
     )
-    options = [
-        "--home",
-        str(tmp_path / "home"),
-        "check",
-        "--program",
-        str(program),
-        "--env",
-        "live",
-    ]
+    options = ["--home", str(tmp_path / "home"), "check", "--program", str(program)]
+    options += ["--env", "live"]
     assert main(options) == 0
     assert main([*options, "--fail-on-unevaluated"]) == 3
     [run] = json.loads((tmp_path / "home" / "check" / "live.staging.sarif").read_text())["runs"]
@@ -93,9 +75,9 @@ def test_environment_is_that_of_the_configuration(
     program: Path, stack: str, environment: str
 ) -> None:
     (program / "__main__.py").write_text("")
-    assert check(program, stack).run.environment == environment
+    assert check(program, stack, ()).run.environment == environment
     (program / "policies.toml").write_text("")
-    assert check(program, stack).run.environment == "dev"
+    assert check(program, stack, ()).run.environment == "dev"
 
 
 def test_account_of_a_provider_must_be_in_the_configuration(program: Path) -> None:

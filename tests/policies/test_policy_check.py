@@ -6,31 +6,14 @@ from pathlib import Path
 import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
-from gatehouse_policies.configuration import read
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.reports.findings import Run
+from gatehouse_policies.reports.findings import Finding, Run
 
-PACK = """
-from pulumi_policy import *
-def open_topic(args, report):
-    if args.resource_type == "aws:sns/topic:Topic" and "kmsMasterKeyId" not in args.props:
-        report("the topic is not encrypted. Fix: set kmsMasterKeyId")
-def blocks(args, report):
-    kind = ":BucketPublicAccessBlock"
-    blocks = [row for row in args.resources if row.resource_type.endswith(kind)]
-    covered = {dep.urn for block in blocks for dep in block.property_dependencies.get("bucket", [])}
-    for row in args.resources:
-        if row.resource_type == "aws:s3/bucket:Bucket" and row.urn not in covered:
-            report("the bucket has no public access block. Fix: add one", row.urn)
-def arn(args, report):
-    if args.resource_type == "aws:s3/bucketPolicy:BucketPolicy":
-        report("the policy is " + args.props["policy"])
-PolicyPack("tests", [
-    ResourceValidationPolicy("T-TOPIC", "Topics are encrypted", open_topic),
-    StackValidationPolicy("T-BLOCK", "Buckets have a public access block", blocks),
-    ResourceValidationPolicy("T-ARN", "Reads a document", arn),
-], initial_config={"all": EnforcementLevel.MANDATORY, "T-ARN": EnforcementLevel.ADVISORY})
-"""
+from tests.cases import cases
+
+_CASES = cases(__file__)
+
+PACK: str = _CASES["pack"]
 PROGRAM = """
 import pulumi_aws as aws
 
@@ -40,14 +23,18 @@ topic = aws.sns.Topic("alerts", kms_master_key_id="alias/own")
 """
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
-    folder = tmp_path / "program"
+def write_program(parent: Path, code: str) -> Path:
+    folder = parent / "program"
     folder.mkdir()
     (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
     (folder / "Pulumi.dev.yaml").write_text("config:\n  aws:region: eu-west-1\n")
-    (folder / "__main__.py").write_text(PROGRAM)
+    (folder / "__main__.py").write_text(code)
     return folder
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    return write_program(tmp_path, PROGRAM)
 
 
 @pytest.fixture
@@ -86,37 +73,7 @@ def test_shipped_packs_check_another_program(
     assert "GH-S3-001" in capsys.readouterr().out
 
 
-INLINE = """
-import pulumi_aws as aws
-
-sink = aws.s3.Bucket("sink", tags={"gatehouse:purpose": "log-sink"})
-key = aws.kms.Key("files", enable_key_rotation=True)
-encryption = {"sse_algorithm": "aws:kms", "kms_master_key_id": key.arn}
-aws.s3.Bucket(
-    "data",
-    versioning={"enabled": True},
-    logging={"target_bucket": sink.id},
-    server_side_encryption_configuration={
-        "rule": {"apply_server_side_encryption_by_default": encryption, "bucket_key_enabled": True}
-    },
-    lifecycle_rules=[
-        {
-            "enabled": True,
-            "noncurrent_version_expiration": {"days": 30},
-            "abort_incomplete_multipart_upload_days": 7,
-        }
-    ],
-)
-"""
-
-
-def test_settings_on_a_bucket_itself_are_read(program: Path) -> None:
-    (program / "__main__.py").write_text(INLINE)
-    findings = policy_check.check(program, "dev", levels="prod").findings
-    of_bucket = {item.rule for item in findings if item.urn.endswith("::data")}
-    settings = {f"GH-S3-{number}" for number in ("005", "007", "008", "009", "010")}
-    assert "GH-PUL-004" in of_bucket
-    assert not of_bucket & settings
+INLINE: str = _CASES["inline"]
 
 
 SEVERITIES = """
@@ -128,97 +85,46 @@ aws.s3.BucketPublicAccessBlock("opened", bucket=opened.id, block_public_acls=Fal
 """
 
 
-def test_message_can_have_another_severity_than_its_rule(program: Path) -> None:
-    (program / "__main__.py").write_text(SEVERITIES)
-    findings = policy_check.check(program, "dev", levels="prod").findings
-    severities = {
-        (item.urn.rpartition("::")[2], item.severity)
-        for item in findings
-        if item.rule == "GH-S3-001"
-    }
-    assert severities == {("new", "low"), ("opened", "critical")}
+LOGS: str = _CASES["logs"]
 
 
-def test_strict_controls_need_a_key(program: Path, tmp_path: Path) -> None:
-    config = tmp_path / "policies.toml"
-
-    def rules(text: str) -> set[str]:
-        config.write_text(text)
-        result = policy_check.check(program, "dev", levels="prod", configuration=read(config))
-        assert ("GH-S3-013" in result.run.not_configured) is ("GH-S3-013" not in result_ids(result))
-        return result_ids(result)
-
-    def result_ids(result: policy_check.CheckResult) -> set[str]:
-        return {item.rule for item in result.findings}
-
-    assert not {"GH-S3-013", "GH-PUL-001"} & rules("")
-    assert {"GH-S3-013", "GH-PUL-001"} <= rules("strict = true")
-    assert "GH-S3-013" in rules('[levels]\nGH-S3-013 = "advisory"')
+OUTPUTS: str = _CASES["outputs"]
 
 
-LOGS = """
-import json
-import pulumi
-import pulumi_aws as aws
-
-own = aws.Provider("own", region="eu-west-1", allowed_account_ids=["482912345678"])
-options = pulumi.ResourceOptions(provider=own)
-
-def bucket(name, principal, *actions):
-    statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": list(actions)}
-    document = {"Version": "2012-10-17", "Statement": [{**statement, "Resource": "*"}]}
-    created = aws.s3.Bucket(name, opts=options)
-    aws.s3.BucketPolicy(name, bucket=created.id, policy=json.dumps(document), opts=options)
-
-load_balancing = aws.elb.get_service_account().arn
-bucket("logs", "156460612806", "s3:PutObject")
-bucket("logs-of-function", load_balancing, "s3:PutObject")
-bucket("trail", aws.cloudtrail.get_service_account().arn, "s3:PutObject", "s3:GetBucketAcl")
-billing = aws.get_billing_service_account().arn
-bucket("billing", billing, "s3:PutObject", "s3:GetBucketAcl", "s3:GetBucketPolicy")
-bucket("read", load_balancing, "s3:PutObject", "s3:GetObject")
-bucket("user", "arn:aws:iam::156460612806:user/x", "s3:PutObject")
-bucket("stranger", "156460612807", "s3:PutObject")
-"""
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
+    folder = write_program(
+        tmp_path_factory.mktemp("one"), "".join((INLINE, SEVERITIES, LOGS, OUTPUTS))
+    )
+    return list(policy_check.check(folder, "dev", levels="prod").findings)
 
 
-def test_accounts_of_aws_may_deliver_logs(program: Path) -> None:
-    (program / "__main__.py").write_text(LOGS)
-    findings = policy_check.check(program, "dev", levels="prod").findings
-    reported = {item.urn.rpartition("::")[2] for item in findings if item.rule == "GH-S3-012"}
+def name_of(finding: Finding) -> str:
+    return finding.urn.rpartition("::")[2]
+
+
+def test_settings_on_a_bucket_itself_are_read(findings: list[Finding]) -> None:
+    of_bucket = {item.rule for item in findings if name_of(item) == "data"}
+    settings = {f"GH-S3-{number}" for number in ("005", "007", "008", "009", "010")}
+    assert "GH-PUL-004" in of_bucket
+    assert not of_bucket & settings
+
+
+def test_message_can_have_another_severity_than_its_rule(findings: list[Finding]) -> None:
+    severities = {name_of(item): item.severity for item in findings if item.rule == "GH-S3-001"}
+    assert (severities["new"], severities["opened"]) == ("low", "critical")
+
+
+def test_accounts_of_aws_may_deliver_logs(findings: list[Finding]) -> None:
+    reported = {name_of(item) for item in findings if item.rule == "GH-S3-012"}
     assert reported == {"read", "user", "stranger"}
 
 
-OUTPUTS = """
-import pulumi
-import pulumi_aws as aws
-import pulumi_random as random
-
-secret = aws.secretsmanager.Secret("db")
-named = aws.secretsmanager.Secret("api", name="Correct-Horse-7")
-parameter = aws.ssm.Parameter("p", type="SecureString", value=pulumi.Output.secret("x"))
-key = aws.kms.Key("signing")
-drawn = random.RandomString("drawn", length=20)
-pulumi.export("db_password_secret", secret.name)
-pulumi.export("db_password", secret.id)
-pulumi.export("api_password", named.name)
-pulumi.export("shop-passwords", parameter.name)
-pulumi.export("signing-private-key", key.key_id)
-pulumi.export("nested", {"password": [named.name]})
-pulumi.export("admin_password", "Correct-Horse-8")
-pulumi.export("root_password", drawn.result)
-"""
-
-
-def test_name_or_id_of_a_resource_is_no_secret(program: Path) -> None:
-    (program / "__main__.py").write_text(OUTPUTS)
-    findings = policy_check.check(program, "dev", levels="prod").findings
+def test_name_or_id_of_a_resource_is_no_secret(findings: list[Finding]) -> None:
     reported = [item.message for item in findings if item.rule == "GH-PUL-005" and item.blocks]
-    assert {name for name in ("admin_password", "root_password") if name in str(reported)} == {
-        "admin_password",
-        "root_password",
-    }
     assert len(reported) == 2
+    for name in ("admin_password", "root_password"):
+        assert name in str(reported)
 
 
 EXEMPTION = """

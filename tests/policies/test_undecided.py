@@ -14,34 +14,11 @@ from gatehouse_policies.__main__ import main
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.policy_check import CheckResult
 
-HEAD = """
-import ipaddress
-import json
-import pulumi
-import pulumi_aws as aws
+from tests.cases import cases
 
-provider = aws.Provider("main", region="eu-west-1", allowed_account_ids=["482912345678"])
-own = pulumi.ResourceOptions(provider=provider)
-invoked = pulumi.InvokeOptions(provider=provider)
+_CASES = cases(__file__)
 
-
-def document(*statements):
-    return json.dumps({"Version": "2012-10-17", "Statement": statements})
-
-
-def allow(action, resource, **elements):
-    return {"Effect": "Allow", "Action": action, "Resource": resource, **elements}
-
-
-def tls(action, resource):
-    condition = {"Bool": {"aws:SecureTransport": "false"}}
-    deny = {"Effect": "Deny", "Principal": "*", "Action": action, "Resource": resource}
-    return {**deny, "Condition": condition}
-
-
-def key_policy(principal):
-    return document(allow("kms:*", "*", Principal={"AWS": principal}))
-"""
+HEAD: str = _CASES["head"]
 
 Judge = Callable[[str], CheckResult]
 
@@ -87,71 +64,8 @@ def test_account_of_a_program_that_declares_none_is_its_own(judge: Judge) -> Non
     assert outcomes(result, {"GH-IAM-004"}) == {("GH-IAM-004", "other", "undecided")}
 
 
-DOCUMENTS = """
-table = aws.dynamodb.Table(
-    "orders", attributes=[{"name": "id", "type": "S"}], hash_key="id", opts=own
-)
-trust = document(
-    {
-        "Effect": "Allow",
-        "Principal": {"Service": "lambda.amazonaws.com"},
-        "Action": "sts:AssumeRole",
-    }
-)
-role = aws.iam.Role("role", assume_role_policy=trust, opts=own)
-policy = table.arn.apply(lambda arn: document(allow("dynamodb:GetItem", arn)))
-aws.iam.RolePolicy("of-arn", role=role.id, policy=policy, opts=own)
-statement = {"actions": ["dynamodb:GetItem"], "resources": [table.arn]}
-policy = aws.iam.get_policy_document_output(statements=[statement], opts=invoked)
-aws.iam.RolePolicy("of-outputs", role=role.id, policy=policy.json, opts=own)
-queue = aws.sqs.Queue("orders", opts=own)
-policy = queue.arn.apply(lambda arn: document(tls("sqs:*", arn)))
-aws.sqs.QueuePolicy("orders", queue_url=queue.url, policy=policy, opts=own)
-"""
-ORIGIN_ACCESS_CONTROL = """
-bucket = aws.s3.Bucket("site", opts=own)
-control = aws.cloudfront.OriginAccessControl(
-    "site",
-    origin_access_control_origin_type="s3",
-    signing_behavior="always",
-    signing_protocol="sigv4",
-    opts=own,
-)
-distribution = aws.cloudfront.Distribution(
-    "site",
-    enabled=True,
-    origins=[
-        {
-            "domain_name": bucket.bucket_regional_domain_name,
-            "origin_id": "s3",
-            "origin_access_control_id": control.id,
-        }
-    ],
-    default_cache_behavior={
-        "target_origin_id": "s3",
-        "viewer_protocol_policy": "redirect-to-https",
-        "allowed_methods": ["GET", "HEAD"],
-        "cached_methods": ["GET", "HEAD"],
-    },
-    restrictions={"geo_restriction": {"restriction_type": "none"}},
-    viewer_certificate={"cloudfront_default_certificate": True},
-    opts=own,
-)
-
-
-def of_site(arns):
-    bucket, distribution = arns
-    delivery = {
-        "Principal": {"Service": "cloudfront.amazonaws.com"},
-        "Condition": {"StringEquals": {"AWS:SourceArn": distribution}},
-    }
-    read = allow("s3:GetObject", bucket + "/*", **delivery)
-    return document(read, tls("s3:*", [bucket, bucket + "/*"]))
-
-
-policy = pulumi.Output.all(bucket.arn, distribution.arn).apply(of_site)
-aws.s3.BucketPolicy("site", bucket=bucket.id, policy=policy, opts=own)
-"""
+DOCUMENTS: str = _CASES["documents"]
+ORIGIN_ACCESS_CONTROL: str = _CASES["origin_access_control"]
 
 
 def test_documents_of_computed_arns_are_decided(judge: Judge) -> None:
@@ -159,16 +73,6 @@ def test_documents_of_computed_arns_are_decided(judge: Judge) -> None:
     rules = {"GH-IAM-001", "GH-IAM-002", "GH-IAM-010", "GH-KMS-007", "GH-S3-003", "GH-S3-012"}
     assert outcomes(result, rules | {"GH-S3-016", "GH-SQS-003"}) == set()
     assert "undecided" not in {item.outcome for item in result.findings}
-
-
-def test_violations_in_documents_of_computed_arns_are_found(judge: Judge) -> None:
-    every_resource = DOCUMENTS.replace('"resources": [', '"resources": ["*", ').replace(
-        '"dynamodb:GetItem", arn', '"dynamodb:GetItem", ["*", arn]'
-    )
-    wide = judge(every_resource.replace('"dynamodb:GetItem"', '"*"'))
-    assert outcomes(wide, {"GH-IAM-001"}) == {
-        ("GH-IAM-001", name, "violation") for name in ("of-arn", "of-outputs")
-    }
 
 
 def test_undecided_result_has_its_own_exit_code(
@@ -249,7 +153,6 @@ assert aws.get_region().region == "{provider}"
     ("stack", "variables", "program", "provider"),
     [
         ("config: {aws:region: us-west-2}", {}, "us-west-2", "us-west-2"),
-        ("config: {}", {"AWS_REGION": "sa-east-1"}, "sa-east-1", "sa-east-1"),
         ("config: {}", {"AWS_DEFAULT_REGION": "sa-east-1"}, "sa-east-1", "sa-east-1"),
         (
             "config: {aws:region: us-west-2}",
@@ -288,36 +191,7 @@ ALLOWED = [
 
 
 # An unknown statement does not hide another.
-STATEMENTS = """
-role = aws.iam.get_role(name="admin").arn
-of_role = allow("kms:*", "*", Principal={"AWS": role})
-public = allow("kms:*", "*", Principal="*")
-foreign = allow("kms:*", "*", Principal={"AWS": "arn:aws:iam::111122223333:root"})
-aws.kms.Key("role", policy=document(of_role), opts=own)
-aws.kms.Key("public", policy=document(of_role, public), opts=own)
-aws.kms.Key("foreign", policy=document(foreign, of_role), opts=own)
-"""
-
-
-def test_account_of_a_lookup_does_not_decide(judge: Judge) -> None:
-    keys = (
-        f"policy = pulumi.Output.from_input({principal}).apply(of)\n"
-        f'aws.kms.Key("{n}", policy=policy, opts=own)\n'
-        for n, (principal, _) in enumerate(ALLOWED)
-    )
-    code = """
-def of(principal):
-    return document(allow("kms:*", "*", Principal=principal))
-
-account = aws.get_caller_identity().account_id
-"""
-    found = outcomes(judge(code + "".join(keys) + STATEMENTS), {"GH-KMS-002"})
-    assert found == {
-        ("GH-KMS-002", "role", "undecided"),
-        ("GH-KMS-002", "public", "violation"),
-        ("GH-KMS-002", "foreign", "violation"),
-        *(("GH-KMS-002", str(n), each) for n, (_, all_) in enumerate(ALLOWED) for each in all_),
-    }
+STATEMENTS: str = _CASES["statements"]
 
 
 def test_account_of_several_providers_is_unknown(judge: Judge) -> None:
@@ -333,43 +207,39 @@ def test_account_of_several_providers_is_unknown(judge: Judge) -> None:
     assert ("GH-PUL-006", "data", "violation") not in found
 
 
-SHAPES = """
-key = aws.iam.AccessKey("key", user="deploy", opts=own)
-variables = {"AWS_SECRET_ACCESS_KEY": key.secret}
-code = pulumi.AssetArchive({"a.py": pulumi.StringAsset("")})
-role = "arn:aws:iam::482912345678:role/f"
-aws.lambda_.Function("f", role=role, code=code, environment={"variables": variables}, opts=own)
-dkim = aws.ses.DomainDkim("d", domain="example.com", opts=own).dkim_tokens
-dkim[2].apply(len)
-dkim.apply(lambda tokens: tokens[2])
-api = aws.apigatewayv2.Api("a", protocol_type="HTTP", opts=own)
-api.api_endpoint.apply(lambda url: url.split("//")[1])
-url = aws.lambda_.FunctionUrl("u", function_name="x", authorization_type="AWS_IAM", opts=own)
-url.function_url.apply(lambda url: url.split("//", 1)[1])
-aws.cognito.UserPool("p", opts=own).endpoint.apply(lambda endpoint: endpoint.split("/")[1])
-table = aws.dynamodb.Table(
-    "t",
-    attributes=[{"name": "id", "type": "S"}],
-    hash_key="id",
-    stream_enabled=True,
-    stream_view_type="NEW_IMAGE",
-    opts=own,
-)
-table.stream_arn.apply(lambda arn: arn.split("/stream/")[1])
-cluster = aws.eks.Cluster(
-    "c", role_arn="arn:aws:iam::482912345678:role/c", vpc_config={"subnet_ids": ["s"]}, opts=own
-)
-cluster.identities[0].oidcs[0].issuer.apply(lambda url: url.split("/id/")[1])
-aws.ec2.Eip("e", opts=own).public_ip.apply(ipaddress.ip_address)
-ipaddress.ip_network(aws.ec2.get_subnet(id="s").cidr_block)
-network = ipaddress.ip_network(aws.ec2.get_vpc(id="v").cidr_block)
-for number, subnet in enumerate(list(network.subnets(new_prefix=24))[:2]):
-    aws.ec2.Subnet(str(number), vpc_id="v", cidr_block=str(subnet), opts=own)
+SHAPES: str = _CASES["shapes"]
+
+
+OF = """
+def of(principal):
+    return document(allow("kms:*", "*", Principal=principal))
+
+account = aws.get_caller_identity().account_id
 """
 
 
-def test_outputs_have_the_form_that_aws_gives(judge: Judge) -> None:
-    result = judge(SHAPES)
+def test_definite_violations_are_found_beside_fake_values(judge: Judge) -> None:
+    every_resource = DOCUMENTS.replace('"resources": [', '"resources": ["*", ').replace(
+        '"dynamodb:GetItem", arn', '"dynamodb:GetItem", ["*", arn]'
+    )
+    wide = every_resource.replace('"dynamodb:GetItem"', '"*"')
+    keys = (
+        f"policy = pulumi.Output.from_input({principal}).apply(of)\n"
+        f'aws.kms.Key("{n}", policy=policy, opts=own)\n'
+        for n, (principal, _) in enumerate(ALLOWED)
+    )
+    result = judge(wide + OF + "".join(keys) + STATEMENTS + SHAPES)
+    assert outcomes(result, {"GH-IAM-001"}) == {
+        ("GH-IAM-001", name, "violation") for name in ("of-arn", "of-outputs")
+    }
+    # The account of a lookup does not decide.
+    assert outcomes(result, {"GH-KMS-002"}) == {
+        ("GH-KMS-002", "role", "undecided"),
+        ("GH-KMS-002", "public", "violation"),
+        ("GH-KMS-002", "foreign", "violation"),
+        *(("GH-KMS-002", str(n), each) for n, (_, all_) in enumerate(ALLOWED) for each in all_),
+    }
+    # Outputs have the form that AWS gives.
     assert [item.message for item in result.findings if "apply" in item.message] == []
     # A secret output is not harmless.
     assert ("GH-LAM-003", "f", "violation") in outcomes(result, {"GH-LAM-003"})

@@ -37,6 +37,9 @@ _ASSIGNMENT = re.compile(r"[A-Z_]+=")
 _AWS_OPTIONS = {"cli-input-json", "region", "profile", "query", "output"}
 
 
+_command_line = cache(cli.command_line)
+
+
 class NotValid(Exception):
     """A command that cannot be typed."""
 
@@ -104,11 +107,11 @@ def help_texts() -> str:
         for inner in getattr(command, "commands", {}).values():
             yield from texts(inner)
 
-    return "\n\n".join(texts(cli.command_line()))
+    return "\n\n".join(texts(_command_line()))
 
 
 def _gatehouse(words: list[str], complete: bool) -> None:
-    current: Any = cli.command_line()
+    current: Any = _command_line()
     context = current.make_context("gatehouse", [], resilient_parsing=True)
     while words and words[0] in getattr(current, "commands", {}):
         current = current.commands[words[0]]

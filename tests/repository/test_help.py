@@ -77,29 +77,6 @@ def test_help_has_no_types_of_python_and_fits_the_terminal(pages: Pages) -> None
     ] == []
 
 
-def test_flags_are_shown_without_a_value(pages: Pages) -> None:
-    for path, option in (
-        ("gatehouse keys create", "--link"),
-        ("gatehouse audit list", "--json"),
-        ("gatehouse scan", "-h, --help"),
-        ("gatehouse-policies check", "--ignore-exemptions"),
-    ):
-        assert re.search(rf"^  {option}(  |$)", pages[path][1], re.MULTILINE), path
-
-
-def test_paragraphs_are_wrapped_only_at_the_width_of_the_terminal(pages: Pages) -> None:
-    """A line break of the source inside a paragraph would leave short lines."""
-    short = [
-        (path, first)
-        for path, (_, text) in pages.items()
-        if path.startswith("gatehouse ")
-        for first, second in zip(text.splitlines(), text.splitlines()[1:], strict=False)
-        if re.match(r"  \S", first) and re.match(r"  [^\s-]", second)
-        if len(first) + 1 + len(second.split()[0]) < COLUMNS - 2 and "  " not in first.strip()
-    ]
-    assert short == []
-
-
 def test_every_command_has_an_example_that_can_be_typed(
     pages: Pages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

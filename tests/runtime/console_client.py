@@ -9,7 +9,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -42,12 +42,12 @@ class LogRecorder(io.BytesIO):
 @dataclass
 class Console:
     composition: Composition
-    client: httpx.AsyncClient
     log: LogRecorder
     database: Database
     pool: Pool
     #: The spans of all requests.
     spans: list[FinishedSpan]
+    client: httpx.AsyncClient = field(init=False)
 
     @property
     def clock(self) -> Clock:
@@ -174,7 +174,7 @@ async def open_console(
     pool = own_pool if pool is None else pool
     composed, spans = composition(pool, log, **changes), list[FinishedSpan]()
     composed.observer.tracer = Tracer(spans.append, 100.0)
-    console = Console(composed, httpx.AsyncClient(), log, database, pool, spans)
+    console = Console(composed, log, database, pool, spans)
     async with console.connect() as console.client:
         yield console
     await own_pool.close()

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(gatehouse.__file__).parent
 METHODS = ("match", "fullmatch", "search", "sub", "split", "findall", "finditer")
-SHORT, LONG = 1_000, 8_000
+SHORT, LONG = 500, 4_000
 #: Time below which the ratio of two times is not meaningful.
 SHORT_S = 0.002
 ALPHABET = "a0A-_.:/ ~\x01"

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.components.program import CLOSED, CLOUDFRONT, OPTIONS, run
+from tests.components.program import CLOSED, CLOUDFRONT, CONSOLE_NETWORKS, OPTIONS, run
 from tests.components.settings.stack_settings import each_stack
 
 SERVICES = ("gateway", "console")
@@ -122,7 +122,7 @@ def test_smoke_test_needs_no_feature() -> None:
 
 
 def test_smoke_test_of_a_console_with_networks_requests_its_readiness_only() -> None:
-    found = checks("staging", "console", {"waf.console_networks": ["192.0.2.0/24"]})
+    found = checks("staging", "console", {"waf.console_networks": CONSOLE_NETWORKS})
     assert [urlsplit(check["url"]).path for check in found] == ["/readyz"]
 
 

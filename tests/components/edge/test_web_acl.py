@@ -11,7 +11,7 @@ from gatehouse.services.gateway.routes import document as gateway
 from gatehouse.services.sharing.routes import document as sharing
 
 from tests.components.edge.waf import BROWSER, Request, WebAcl, managed_rule_groups
-from tests.components.program import CLOUDFRONT, run
+from tests.components.program import CLOUDFRONT, CONSOLE_NETWORKS, run
 from tests.components.settings.stack_settings import STACKS
 
 DOCUMENTS = {"gateway": gateway, "console": console, "sharing": sharing}
@@ -101,15 +101,14 @@ def web_acl(name: str) -> WebAcl:
 @pytest.mark.parametrize("name", ["staging", "cloudfront"])
 def test_console_accepts_addresses_of_its_networks_only(name: str) -> None:
     stack, changes, resource, services = WEB_ACLS[name]
-    networks = ["192.0.2.0/24", "2001:db8::/32"]
-    program = run(stack, changes={**changes, "waf.console_networks": networks})
+    program = run(stack, changes={**changes, "waf.console_networks": CONSOLE_NETWORKS})
     inputs = program.get("wafv2.WebAcl", resource).inputs
     arns = re.findall(r'"ipSetReferenceStatement": {"arn": "([^"]+)"}', json.dumps(inputs))
     resources = program.of_type("wafv2.IpSet")
     addresses = {arn: one.inputs["addresses"] for arn, one in zip(arns, resources, strict=True)}
     acl = WebAcl(inputs)
     for address in ("192.0.2.9", "2001:db8::9", "198.51.100.1", "2001:db9::1"):
-        accepted = _contains(networks, address)
+        accepted = _contains(CONSOLE_NETWORKS, address)
         ip_sets = frozenset(arn for arn, one in addresses.items() if _contains(one, address))
         for service in services:
             blocked = service == "console" and not accepted

@@ -5,36 +5,20 @@ from typing import Any
 
 import pytest
 
-from components.iam.documents import action_list
 from components.iam.roles import boundary_policy
 from components.naming import Naming
 from components.settings.loader import parse
+from tests.cases import cases
 from tests.components.program import RESTORED, SECOND, run
 from tests.components.settings.stack_settings import STACKS, raw_settings
 from tests.iam_evaluation import ALLOW_ALL, Call, Effect, decide
 
+_CASES = cases(__file__)
+
 NAMES = Naming("dev", "123456789012", "eu-west-1")
-TRAIL = NAMES.bucket_arn("trail")
 LEGACY = "s3://acme-legacy/api_keys.json"
 BOUNDARY = boundary_policy(NAMES, parse(raw_settings("dev", {"legacy_files": [LEGACY]}), "dev"))
 HOME = {"aws:RequestedRegion": NAMES.region}
-OTHERS = [
-    ("dynamodb:DeleteBackup", "table/invoices/backup/01"),
-    ("ecr:BatchGetImage", "repository/invoices"),
-    ("ecs:UpdateService", "service/gatehouse-prod-main/x"),
-    ("elasticache:Connect", "replicationgroup:gatehouse-prod-cache"),
-    ("elasticloadbalancing:ModifyRule", "listener-rule/x"),
-    ("events:DisableRule", "rule/gatehouse-dev-guardduty-finding"),
-    ("lambda:InvokeFunction", "function:gatehouse-prod-rotate"),
-    ("logs:GetLogEvents", "log-group:/aws/lambda/invoices:log-stream:x"),
-    ("logs:PutRetentionPolicy", "log-group:/gatehouse/prod/trail"),
-    ("rds:AddTagsToResource", "db:invoices"),
-    ("rds:DeleteDBSnapshot", "snapshot:gatehouse-dev-main-final"),
-    ("secretsmanager:GetSecretValue", "secret:invoices-a1B2c3"),
-    ("secretsmanager:GetSecretValue", "secret:rds!db-1-a1B2c3"),
-    ("secretsmanager:PutSecretValue", "secret:gatehouse/prod/pepper-a1B2c3"),
-    ("sqs:SendMessage", "invoices"),
-]
 OWNER = "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn"
 
 
@@ -77,28 +61,7 @@ def test_boundary_allows_every_granted_action(
     assert not_allowed == set()
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        *action_list("iam:CreateUser PutRolePolicy PassRole DeleteRolePermissionsBoundary"),
-        *("sts:AssumeRole", "cloudtrail:StopLogging", "guardduty:DeleteDetector"),
-        *("backup:DeleteRecoveryPoint", "secretsmanager:DeleteSecret"),
-        *action_list("kms:CreateGrant PutKeyPolicy ScheduleKeyDeletion Sign"),
-        *action_list("s3:PutBucketPolicy BypassGovernanceRetention"),
-        *action_list("logs:Unmask DeleteDataProtectionPolicy"),
-        "s3:GetObject arn:aws:s3:::state/.pulumi/stacks/gatehouse/prod.json",
-        "s3:PutObject arn:aws:s3:::state/path/.pulumi/stacks/gatehouse-account/main.json",
-        "s3:PutObject arn:aws:s3:::cdk-assets/template.json",
-        "s3:DeleteObjectVersion arn:aws:s3:::gatehouse-prod-data/x",
-        "s3:PutBucketNotification arn:aws:s3:::invoices",
-        "s3:ListBucketVersions arn:aws:s3:::invoices",
-        *(f"{action} {NAMES.arn(action.split(':')[0], name)}" for action, name in OTHERS),
-        f"s3:DeleteObjectVersion {TRAIL}/x",
-        *(f"s3:{name} {TRAIL}/AWSLogs/x" for name in ("PutObject", "ReplicateDelete")),
-        *(f"s3:Put{name} {TRAIL}" for name in ("BucketNotification", "InventoryConfiguration")),
-        f"logs:PutRetentionPolicy {NAMES.log_group_arn(NAMES.log_group('trail'))}",
-    ],
-)
+@pytest.mark.parametrize("call", _CASES["boundary_denies_action_of_administrator"])
 def test_boundary_denies_action_of_administrator(call: str) -> None:
     action, _, resource = call.partition(" ")
     assert effect(action, resource=resource or "*") is Effect.DENIED

@@ -89,8 +89,7 @@ def alarm_states(alarm: Mapping[str, Any], values: Values, *, delay: int = 0) ->
     count = min(len(row) for row in values.values())
     states, state = [], "INSUFFICIENT_DATA"
     for now in sorted({*range(0, count, max(1, minutes // 5)), count - 1}):
-        received = {query: row[: max(0, now + 1 - delay)] for query, row in values.items()}
-        state = _state(alarm, received, now + 1, state)
+        state = _state(alarm, values, now + 1, max(0, now + 1 - delay), state)
         states.append(state)
     return states
 
@@ -121,10 +120,15 @@ def notifications(program: Program, raised: set[str]) -> dict[str, set[str]]:
     return topics
 
 
-def _state(alarm: Mapping[str, Any], received: Values, end: int, previous: str) -> str:
+def _state(alarm: Mapping[str, Any], values: Values, end: int, received: int, previous: str) -> str:
+    """received: minutes whose values CloudWatch has at the end."""
     minutes, count = _minutes(alarm), alarm["evaluationPeriods"]
     points = [
-        _breaches(alarm, received, end - (index + 1) * minutes, end - index * minutes)
+        _breaches(
+            *(alarm, values),
+            max(0, end - (index + 1) * minutes),
+            min(received, end - index * minutes),
+        )
         for index in range(count + EXTRA_PERIODS)
         if end - index * minutes > 0
     ]
@@ -153,14 +157,14 @@ def series(alarm: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {"": {**alarm, "stat": alarm["statistic"]}}
 
 
-def _breaches(alarm: Mapping[str, Any], received: Values, start: int, end: int) -> bool | None:
+def _breaches(alarm: Mapping[str, Any], values: Values, start: int, end: int) -> bool | None:
     """Whether the period from `start` to `end` breaches the threshold. None: it has no data."""
-    values: dict[str, float] = {}
+    statistics: dict[str, float] = {}
     for query, metric in series(alarm).items():
-        period = [value for value in received[query][max(0, start) : end] if value is not None]
+        period = [value for value in values[query][start:end] if value is not None]
         if period:
-            values[query] = _STATISTICS[metric["stat"]](period)
-    value = _result(alarm, values)
+            statistics[query] = _STATISTICS[metric["stat"]](period)
+    value = _result(alarm, statistics)
     return (
         None
         if value is None

@@ -12,6 +12,7 @@ from components.settings.checks import CHECKS
 from components.settings.fields import EnvironmentDefault, Production, Section
 from components.settings.loader import SettingsError, load, parse
 from components.settings.model import Settings
+from tests.cases import cases
 from tests.components.program import SUBNETS
 from tests.components.settings.stack_settings import (
     CORE,
@@ -21,6 +22,8 @@ from tests.components.settings.stack_settings import (
     raw_settings,
     rejected_keys,
 )
+
+_CASES = cases(__file__)
 
 STATE_KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
@@ -93,11 +96,10 @@ def test_invalid_stack_name_is_rejected(stack: str) -> None:
     ]
 
 
-VALID = [
-    {"cache.engine_version": "9.1", "database.engine_version": "18"},
+VALID: list[Any] = [
+    *_CASES["valid"],
     {"cores": [CORE]},
     {"cores": [CORE, {**CORE, "name": "b", "port": 9001}]},
-    {"oidc": OIDC},
     {
         "oidc": {
             **OIDC,
@@ -106,17 +108,7 @@ VALID = [
             "scopes": "email openid",
         }
     },
-    {"database.engine_version": "16"},
-    {"environment_variables": ["GATEHOUSE_LIMIT_ON_ERROR=deny", "GATEHOUSE_FEATURES=webhooks=off"]},
-    {"legacy_files": ["s3://old-bucket/api_keys.json"]},
-    {"notifications.topic_arn": "arn:aws:sns:eu-west-1:123456789012:keys"},
-    {"telemetry.collector": True},
-    {"delivery": {}},
     {"delivery": {**DELIVERY, "state_key_arn": STATE_KEY}},
-    {"monitoring.probe": False},
-    {"network.nat": "none", "notifications.public_webhooks": False},
-    {"sharing": {"mode": "serverless", "api_gateway_log_role": True}},
-    {"services.gateway.cpu": 1024, "services.gateway.memory_mib": 4096},
 ]
 
 
@@ -182,50 +174,8 @@ VPC_CHANGES: dict[str, Any] = {
     "existing_resources": {"vpc_id": "vpc-0123456789abcdef0"},
 }
 # Check, changes, rejected key. Values that are valid alone.
-CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
-    *setting("names", "name_prefix", "fifteen-letters"),
-    *setting("key_environment", "key_environment", "live"),
-    ("zones", {"network.zones": ["eu-west-1a", "eu-central-1b"]}, "network.zones.1"),
-    *setting("private_networks", "network.cidr", "10.20.1.0/16", "8.8.0.0/16"),
-    *setting(
-        *("private_networks", "network.core_networks.0"),
-        *("10.0.0.0/99", "169.254.0.0/16", "127.0.0.0/8"),
-    ),
-    *setting("private_networks", "notifications.webhook_networks.0", "8.8.8.0/24"),
-    *setting(
-        *("console_networks", "waf.console_networks.0"),
-        *("0.0.0.0/0", "192.0.2.1/24", "2001:db8::/129"),
-    ),
-    *setting(
-        *("cores_domain", "cores_domain"),
-        *("dev.gatehouse.example.com", "example.com", "cores.example.com", "x.dev.org"),
-    ),
-    *setting("recovery", "recovery.stack", "dev"),
-    *(
-        ("combinations", {"existing_resources": one}, "existing_resources.internet_gateway_id")
-        for one in (
-            {"vpc_id": "vpc-0123456789abcdef0"},
-            {"internet_gateway_id": "igw-0123456789abcdef0"},
-        )
-    ),
-    *(
-        ("combinations", {"load_balancer": balancer, **more}, key)
-        for balancer, more, key in (
-            ({"internal": True}, {"monitoring.probe": False}, "load_balancer.client_networks"),
-            ({"internal": True, "client_networks": ["10.0.0.0/8"]}, {}, "monitoring.probe"),
-            ({"client_networks": ["10.0.0.0/8"]}, {}, "load_balancer.client_networks"),
-        )
-    ),
-    *setting("internet_access", "network.nat", "none"),
-    (
-        "internet_access",
-        {
-            "network.nat": "none",
-            "network.endpoint_zones": "none",
-            "notifications.public_webhooks": False,
-        },
-        "network.endpoint_zones",
-    ),
+CONFLICTS: list[Any] = [
+    *_CASES["conflicts"],
     *(
         (
             "internet_access",
@@ -242,8 +192,6 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
             (SUBNETS_OF_ZONES, {"network.nat": "one"}, "network.nat"),
         )
     ),
-    *setting("operators", "secrets.operators.0", "arn:aws:iam::999999999999:role/ops"),
-    *setting("second_region", "second_region", "eu-west-1"),
     (
         "internal_load_balancer",
         {
@@ -253,16 +201,8 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         },
         "services.console.hosting",
     ),
-    *setting("vault_lock", "backup.vault_lock", "GOVERNANCE"),
-    ("bounds", {"database.storage_gib": 46}, "database.storage_max_gib"),
-    ("bounds", {"buckets.object_lock_days": 91}, "buckets.trail_retention_days"),
-    *setting("task_sizes", "services.gateway.memory_mib", 4096),
-    ("task_sizes", {"services.gateway.tasks_min": 3}, "services.gateway.tasks_max"),
     ("task_sizes", {"cores": [{**CORE, "tasks_min": 3}]}, "cores.0.tasks_max"),
     core("memory_mib", 4096, "task_sizes"),
-    *setting("waf_limits", "waf.console_requests_max", 30_000),
-    *setting("waf_limits", "waf.sharing_requests_max", 30_000),
-    *setting("sharing_mode", "sharing.api_gateway_log_role", True),
     core("name", "gateway"),
     ("cores", {"cores": [CORE, {**CORE, "port": 9001}]}, "cores.1.name"),
     core("port", 8081),
@@ -273,35 +213,17 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         {"existing_resources": {"certificate_arn": CERTIFICATE.replace("eu-west-1", "us-east-1")}},
         "existing_resources.certificate_arn",
     ),
-    ("combinations", {"delivery": {"create_oidc_provider": True}}, "delivery.create_oidc_provider"),
-    ("combinations", {"delivery": {"state_bucket": "state"}}, "delivery.state_bucket"),
-    (
-        "delivery",
-        {"delivery": {"repository": "acme/app", "state_bucket": "gatehouse-dev-state"}},
-        "delivery.state_bucket",
-    ),
     (
         "combinations",
         {"delivery": {"repository": "example/gatehouse", "state_key_arn": STATE_KEY}},
         "delivery.state_key_arn",
     ),
     ("combinations", {"oidc": {**OIDC, "audience": None}}, "oidc.audience"),
-    ("combinations", {"oidc": {**OIDC, "roles": []}}, "oidc.roles"),
-    ("combinations", {"oidc": {"client_id": "console"}}, "oidc.client_id"),
     ("combinations", {"oidc": {**OIDC, "client_secret_arn": SECRET}}, "oidc.client_secret_arn"),
     (
         "oidc",
         {"oidc": {**OIDC, "client_id": "c", "client_secret_arn": SECRET_OF_PROD}},
         "oidc.client_secret_arn",
-    ),
-    *setting(
-        *("environment_variables", "environment_variables.0"),
-        *("GATEHOUSE_OIDC_CLAIM=groups", "GATEHOUSE_BIND=127.0.0.1", "GATEHOUSE_NOTHING=1"),
-    ),
-    (
-        "environment_variables",
-        {"environment_variables": [f"GATEHOUSE_STEP_UP_MAX_AGE_S={age}" for age in (60, 90)]},
-        "environment_variables.1",
     ),
 ]
 
@@ -351,23 +273,9 @@ def test_all_mistakes_are_reported_at_once() -> None:
     assert sorted(rejected_keys("prod", changes)) == sorted(changes)
 
 
-MESSAGES = [
-    (
-        {"region": "ireland"},
-        "region is 'ireland'; allowed: an AWS region such as \"eu-west-1\", outside "
-        "GovCloud (US) and China",
-    ),
-    ({"environment": "prod"}, "environment is 'prod'; allowed: dev, the name of the stack"),
+MESSAGES: list[Any] = [
+    *_CASES["messages"],
     ({"database.multi_az": None}, "database.multi_az is empty; allowed: true or false"),
-    (
-        {"secrets.rotation_schedule": 30},
-        "secrets.rotation_schedule is 30; allowed: a Secrets Manager cron expression that "
-        "starts on one hour from 0 to 21 (UTC)",
-    ),
-    (
-        {"waf.requests_max": 1_000},
-        "waf.console_requests_max is 2000; allowed: waf.requests_max (1000) or less",
-    ),
     (
         {"waf.requets_max": 1},
         "waf.requets_max is not a setting; allowed here: console_networks, "
@@ -379,20 +287,6 @@ MESSAGES = [
         "waf.1 is not a setting; allowed here: console_networks, "
         "console_requests_max, enabled, requests_max, "
         "sharing_requests_max",
-    ),
-    (
-        {"database.storage_gib": "30"},
-        "database.storage_gib is '30'; allowed: an integer from 20 to 65536 (GiB). Write "
-        "30 without quotes",
-    ),
-    (
-        {"database.multi_az": "true"},
-        "database.multi_az is 'true'; allowed: true or false. Write true without quotes",
-    ),
-    (
-        {"name_prefix": "fifteen-letters"},
-        "name_prefix is 'fifteen-letters'; allowed in the stack dev: at most 14 characters, "
-        "because names of target groups have at most 32",
     ),
     (
         {"owner": "x" * 500},

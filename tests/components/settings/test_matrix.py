@@ -33,6 +33,7 @@ from tests.components.program import (
     CLOSED,
     CLOUDFRONT,
     COMPANY,
+    CONSOLE_NETWORKS,
     OPTIONS,
     POLICY_CHARACTERS_MAX,
     RECOVERY,
@@ -65,7 +66,7 @@ PIPELINE = {
         "repository_id": "2",
     }
 }
-NETWORKS = {"waf.console_networks": ["192.0.2.0/24", "2001:db8::/32"]}
+NETWORKS = {"waf.console_networks": CONSOLE_NETWORKS}
 FORMS: list[tuple[str, dict[str, Any]]] = [
     ("dev", OPTIONS | NETWORKS),
     ("staging", CLOUDFRONT | NETWORKS),
@@ -308,11 +309,8 @@ def unchangeable_resources(program: Program, delivery: Delivery) -> set[str]:
         for statement in parse_policy(documents[name]).statements
         if statement.allow
     ]
-    return {
-        action
-        for action, _ in called_actions(program)
-        if not any(statement.covers_action(action) for statement in granted)
-    }
+    called = {action for action, _ in called_actions(program)}
+    return {action for action in called if not any(row.covers_action(action) for row in granted)}
 
 
 def oversized_policies(program: Program) -> Iterator[str]:

@@ -5,6 +5,7 @@ in the format of a token are assembled, so that scanners do not report them.
 import base64
 import hashlib
 import string
+from pathlib import Path
 
 
 def _names(text: str) -> list[str]:
@@ -109,102 +110,7 @@ HARMLESS: tuple[tuple[str, str], ...] = (
         (name, value)
         for name, _, value in (
             line.partition("=")
-            for line in """\
-MAX_TOKENS=4096
-NUM_TOKENS=16
-TOKENIZERS_PARALLELISM=false
-API_KEY_HEADER=x-api-key
-PASSWORD_POLICY=at least 12 characters
-PASSWORD_MIN_LENGTH=12
-TOKEN_ISSUER=https://login.example.com
-TOKEN_URL=https://login.example.com/token
-ACCESS_TOKEN_LIFETIME=15m
-ACCESS_TOKEN_EXPIRE_MINUTES=30
-JWT_TOKEN_AUDIENCE=acme
-SECRET_NAME=acme/database
-DB_SECRET_ARN=arn:aws:secretsmanager:eu-west-1:123456789012:secret:db
-DB_SECRET=arn:aws:secretsmanager:eu-west-1:123456789012:secret:db
-DB_SECRET=acme-database-credentials
-DB_SECRET=prod/acme/database
-DB_PASSWORD_FILE=/run/secrets/db
-POSTGRES_PASSWORD_FILE=/run/secrets/db
-DB_PASSWORD=${DB_PASSWORD}
-DB_PASSWORD={{resolve:secretsmanager:acme/db}}
-DB_PASSWORD=
-REDIS_AUTH=true
-ENABLE_AUTH=true
-USE_TOKEN=always-and-everywhere
-KAFKA_AUTH=scram
-AUTH=oauth2
-AUTH_URL=https://login.example.com
-AUTH_MODE=oidc
-GRPC_AUTH=none
-DATABASE_AUTH=password
-DATABASE_AUTH=password_or_iam
-SECRETS_BACKEND=aws
-SECRET_PREFIX=acme
-SECRET_ROTATION_DAYS=30
-CREDENTIALS_PROVIDER=instance-profile
-GOOGLE_APPLICATION_CREDENTIALS=/var/run/gcp.json
-AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/credentials/1
-KMS_KEY_ID=1234abcd-12ab-34cd-56ef-1234567890ab
-PRIMARY_KEY=customer_id
-PARTITION_KEY=customer_id
-SORT_KEY=created_at
-CACHE_KEY_PREFIX=acme
-S3_KEY=releases/acme.zip
-KEY_PATH=/etc/keys/tls
-PUBLIC_KEY=MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAu1SU1LfVLPHCozMxH2Mo
-VERIFIER=MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs5o9yOPnWAMe8D5gHNO7r8mFkw
-NEXT_PUBLIC_API_URL=https://api.example.com
-COMMIT_SHA=2fd4e1c67a2d28fced849ee1bb76e7391b93eb12
-INSTANCE_UUID=6ba7b8109dad11d180b400c04fd430c8
-HANDLER=AcmeGatewayNotificationServiceHandlerV2
-CLASSPATH=/opt/acme/lib/AcmeGatewayService2.jar
-MODULE=com/acme/gateway/NotificationService2Handler
-CONFIG_PATH=/etc/Acme/Gateway2/Settings/Production
-QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/123456789012/Acme-Jobs-Production1
-TABLE=AcmeGatewayCustomerOrdersProduction2
-BUCKET=acme-gateway-prod-eu-west-1-123456789012
-DATABASE_URL=postgres://db.internal:5432/app
-DATABASE_URL=postgres://app@db.internal:5432/app
-DATABASE_HOST=db.cluster-abc123.eu-west-1.rds.amazonaws.com
-LOG_LEVEL=info
-PORT=8080
-SPRING_PROFILES_ACTIVE=prod
-NODE_ENV=production
-DJANGO_SETTINGS_MODULE=acme.settings.production
-JAVA_OPTS=-Xmx512m -XX:+UseG1GC
-PYTHONPATH=/app
-FEATURE_PASSWORD_RESET=true
-PASSWORD_RESET_URL=https://www.example.com/reset
-TOKEN_TABLE=acme-tokens
-TOKEN_BUCKET_SIZE=100
-RATE_LIMIT_TOKENS_PER_SECOND=50
-SESSION_COOKIE_NAME=session
-COGNITO_CLIENT_ID=3n4b5urk1ft4fl3mg5e62d9ado
-OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318
-BYPASS=/healthz
-COMPASS_HOST=compass.internal
-KEYBOARD=us
-PASSENGER_COUNT=4
-API_KEY=yyyy
-DB_PASSWORD=${{DB_PASSWORD}}
-DB_PASSWORD={DbPassword}
-DB_PASSWORD=ENC[AES256_GCM,data:k3J0,iv:b2Jq,tag:cTk1,type:str]
-PRIVATE_KEY=certs/localhost/server.pem
-RESET_PASSWORD=reset-password.sh
-auth-token=^1.4.6
-CLIENT_AUTH=want
-UPDATE_PASSWORD=on_create
-STORAGE_SECRET=ceph-key-admin
-KMS_KEY=3f0c9a51-7be2-4d86-9c1e-52ab60f7d413
-TOKEN_AUDIENCE=3f0c9a51-7be2-4d86-9c1e-52ab60f7d413
-TOKEN_TABLE=acme-tokens-3f2a1b4
-SECRETS_STORE=acme-secrets-3f2a1b4
-TOKEN_ENDPOINT=login-1.acme2.example.com:5215
-BUCKET=acmegatewayproductionlogs123456789012
-""".splitlines()
+            for line in Path(__file__).with_name("harmless.env").read_text().splitlines()
         )
     ),
 )

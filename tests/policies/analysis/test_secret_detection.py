@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from gatehouse_policies.analysis.secret_detection import arguments_look_secret, looks_secret
 
+from tests.cases import cases
 from tests.policies.analysis.secret_corpus import HARMLESS, SECRETS
+
+_CASES = cases(__file__)
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs/guides/policies.md"
 MISSED = {"KENNWORT", "SIM_PIN"}
@@ -124,25 +127,6 @@ def test_tokens_of_known_formats_are_detected_under_any_name(prefix: str, rest: 
     assert not looks_secret("SETTING", prefix + rest[:4])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "secret"),
-    [
-        ("--password=hunter2-Prod", True),
-        ("--db-password=hunter2-Prod", True),
-        ("--requirepass=hunter2", True),
-        ("postgres://app:" + "s3cr3t@db.internal/app", True),
-        ("--password-file=/run/secrets/db", False),
-        ("--password=${DB_PASSWORD}", False),
-        ("--max-tokens=4096", False),
-        ("serve", False),
-        ("redis-server --requirepass hunter2hunter2", True),
-        ("app -api-key hunter2hunter2 --verbose", True),
-        ("app --token --verbose", False),
-        ("app --token", False),
-        ("", False),
-        ("mysql --password $DB_PASSWORD", False),
-        ("app --password-file /run/secrets/db --max-tokens 4096", False),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "secret"), _CASES["arguments_with_a_secret_are_detected"])
 def test_arguments_with_a_secret_are_detected(arguments: str, secret: bool) -> None:
     assert arguments_look_secret(arguments.split()) is secret

@@ -8,7 +8,7 @@ import pytest
 from gatehouse_policies.engine import applicable_policies
 from gatehouse_policies.engine.applicable_policies import ApplicablePolicies, StackPolicy
 from pulumi.runtime.proto import analyzer_pb2
-from pulumi_policy import EnforcementLevel, Policy, ResourceValidationPolicy, StackValidationArgs
+from pulumi_policy import EnforcementLevel, Policy, ResourceValidationPolicy
 
 BUCKET, TOPIC = "aws:s3/bucket:Bucket", "aws:sns/topic:Topic"
 TYPES = {
@@ -82,26 +82,6 @@ def test_stack_is_evaluated_by_policies_of_its_types() -> None:
     pack = Calls("bucket", "buckets", "topics", "stack")
     assert pack.analyze_stack(BUCKET, "aws:sqs/queue:Queue") == ["buckets", "stack"]
     assert pack.analyze_stack(BUCKET, TOPIC) == ["buckets", "topics", "stack"]
-
-
-def test_resources_of_a_stack_are_decoded_once_for_all_policies() -> None:
-    pack = Calls("buckets", "topics", "stack")
-    received: list[StackValidationArgs] = []
-    policies = [
-        StackPolicy(name, name, lambda args, _report: received.append(args))
-        for name in ("buckets", "stack")
-    ]
-    sdk: Any = pulumi_policy.policy
-    pack.servicer = sdk._PolicyAnalyzerServicer(
-        "tests", "0.0.1", ApplicablePolicies(policies, TYPES), EnforcementLevel.MANDATORY
-    )
-    pack.analyze_stack(BUCKET, TOPIC)
-    assert [[resource.urn for resource in args.resources] for args in received] == [
-        [BUCKET, TOPIC]
-    ] * 2
-    assert received[0].resources is received[1].resources
-    pack.analyze_stack(TOPIC)
-    assert [resource.urn for resource in received[-1].resources] == [TOPIC]
 
 
 def test_other_packs_are_left_unchanged() -> None:

@@ -15,24 +15,21 @@ import pulumi_aws as aws
 block = aws.s3.BucketPublicAccessBlock("open", bucket="open", block_public_acls=False)
 """
 # What changed the check when the program ran in its process.
-CHANGES = [
-    """
+CHANGES = """
 import sys
 for name, module in list(sys.modules.items()):
     if name.startswith("gatehouse_policies"):
         for attribute in ("exit_code", "merge", "findings", "show", "write"):
             setattr(module, attribute, lambda *_args, **_kwargs: [])
-""",
-    """
 import gc
 from gatehouse_policies.reports.findings import Finding
 Finding.blocks = property(lambda self: False)
 for each in gc.get_objects():
     if isinstance(each, list):
         each[:] = [item for item in each if not isinstance(item, Finding)]
-""",
-    "import os\nos.environ['GATEHOUSE_IGNORE_EXEMPTIONS'] = '1'\n",
-]
+import os
+os.environ["GATEHOUSE_IGNORE_EXEMPTIONS"] = "1"
+"""
 
 
 def write(folder: Path, code: str) -> Path:
@@ -42,9 +39,8 @@ def write(folder: Path, code: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_program_cannot_change_the_check(tmp_path: Path, change: str) -> None:
-    result = policy_check.check(write(tmp_path, PUBLIC + change), "prod")
+def test_program_cannot_change_the_check(tmp_path: Path) -> None:
+    result = policy_check.check(write(tmp_path, PUBLIC + CHANGES), "prod")
     assert "GH-S3-001" in {item.rule for item in result.findings if item.blocks}
     assert result.exit_code == 1
 

@@ -5,35 +5,12 @@ from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER, aws
 from gatehouse_policies.catalogue import RULES
 from gatehouse_policies.program.python_names import in_python
 
+from tests.cases import cases
 
-@pytest.mark.parametrize(
-    ("name", "text", "expected"),
-    [
-        (
-            "ec2.Instance",
-            'metadataOptions.httpTokens is not "httpTokens"',
-            'metadata_options.http_tokens is not "httpTokens"',
-        ),
-        # The keys of a JSON document are those of the service.
-        (
-            "ecs.TaskDefinition",
-            "containerDefinitions[0].readonlyRootFilesystem and cpuArchitecture",
-            "container_definitions[0].readonlyRootFilesystem and cpu_architecture",
-        ),
-        # A remedy can name another type.
-        (
-            "s3.Bucket",
-            "add an aws.s3.BucketPublicAccessBlock, set blockPublicAcls=True",
-            "add an aws.s3.BucketPublicAccessBlock, set block_public_acls=True",
-        ),
-        (
-            "sqs.Queue",
-            "deny if aws:secureTransport is false",
-            "deny if aws:secureTransport is false",
-        ),
-        ("sqs.Queue", "notAnInput", "notAnInput"),
-    ],
-)
+_CASES = cases(__file__)
+
+
+@pytest.mark.parametrize(("name", "text", "expected"), _CASES["inputs_have_their_python_names"])
 def test_inputs_have_their_python_names(name: str, text: str, expected: str) -> None:
     assert in_python(text, aws(name)[0]) == expected
 

@@ -27,6 +27,10 @@ from gatehouse_policies.program.types import (
     Resource,
 )
 
+from tests.cases import cases
+
+_CASES = cases(__file__)
+
 PROGRAMS = Path(__file__).parent / "programs"
 PROGRAM = PROGRAMS / "nested_components"
 
@@ -215,33 +219,7 @@ def test_program_can_have_a_dynamic_provider(write: Write) -> None:
     assert set(registration.inputs) == {"arn"}
 
 
-ERRORS = [
-    ("if True print(1)\n", "__main__.py:3: SyntaxError: invalid syntax"),
-    (
-        "topic = aws.sns.Topic('t', name='t')\ntopic.arn.apply(lambda arn: arn['x'])\n",
-        "__main__.py:4: TypeError: string indices must be integers, not 'str'",
-    ),
-    ("aws.sns.Topic('t')\n{}['missing']\n", "__main__.py:4: KeyError: 'missing'"),
-    ("raise SystemExit(3)\n", "__main__.py:3: the program exited with status 3."),
-    (
-        "aws.sns.Topic('t')\naws.sns.Topic('t')\n",
-        "__main__.py:4: Duplicate resource URN 'urn:pulumi:dev::tiny::aws:sns/topic:Topic::t'; "
-        "try giving it a unique name (first declared at __main__.py:3).",
-    ),
-    (
-        "pulumi.runtime.invoke('aws:ec2/getNothing:getNothing', {})\n",
-        "__main__.py:3: Without an AWS account, the function aws:ec2/getNothing:getNothing is not",
-    ),
-    (
-        "pulumi.Config().require('word')\n",
-        "__main__.py:3: Missing required configuration variable 'tiny:word' "
-        "please set a value using the command `pulumi config set tiny:word <value>`",
-    ),
-    (
-        "pulumi.CustomResource('aws:s3/buckett:Buckett', 'b', {})\n",
-        "the installed pulumi-aws has no resource type aws:s3/buckett:Buckett.",
-    ),
-]
+ERRORS: list[list[Any]] = _CASES["errors"]
 
 
 @pytest.mark.parametrize(("body", "message"), ERRORS)
@@ -315,52 +293,7 @@ def test_folder_without_project_file_is_rejected(tmp_path: Path) -> None:
     assert failure(tmp_path).startswith(f"{tmp_path} has no Pulumi.yaml.")
 
 
-INVALID_STACKS = [
-    (
-        "config:\n\tsize: 1\n",
-        "Pulumi.dev.yaml:2: not valid YAML: found character '\\t' that cannot start",
-    ),
-    (
-        "config:\n  size: 1\n  size: 2\n",
-        "Pulumi.dev.yaml:3: not valid YAML: the key 'size' is set twice; delete one of",
-    ),
-    (
-        "config: {}\nconfig: {}\n",
-        "Pulumi.dev.yaml:2: not valid YAML: the key 'config' is set twice",
-    ),
-    (
-        "config:\n  size: *small\n",
-        "Pulumi.dev.yaml:2: not valid YAML: found undefined alias 'small'. Write the value",
-    ),
-    (
-        "config:\n  size: !!python/name:os.system\n",
-        "Pulumi.dev.yaml:2: not valid YAML: could not determine a constructor",
-    ),
-    (
-        "config: {}\n---\nconfig: {}\n",
-        "Pulumi.dev.yaml:2: not valid YAML: but found another document. Delete the line",
-    ),
-    (
-        "config:\n  size: &a [*a]\n",
-        "Pulumi.dev.yaml: size contains itself through an alias. Remove the alias.",
-    ),
-    ("config:\n  - size\n", "Pulumi.dev.yaml: `config` must be a mapping"),
-    ("Config:\n  size: 1\n", "Pulumi.dev.yaml: unknown key 'Config'. Write `config:`."),
-    ("configs:\n  size: 1\n", "Pulumi.dev.yaml: unknown key 'configs'. Write `config:`."),
-    (
-        "config:\n  a:b:c: 1\n",
-        ("Pulumi.dev.yaml: 'a:b:c' is not a configuration key. Write `name`, or `namespace:name`."),
-    ),
-    ("config:\n  ~: 1\n", "Pulumi.dev.yaml: None is not a configuration key."),
-    (
-        "config:\n  size: {secure: }\n",
-        "Pulumi.dev.yaml: size: `secure` has no ciphertext. Set the value with: pulumi config",
-    ),
-    (
-        "config:\n  tiny:password:\n    secure: AAABBB\n",
-        "Pulumi.dev.yaml: tiny:password is encrypted (`secure:`)",
-    ),
-]
+INVALID_STACKS: list[list[Any]] = _CASES["invalid_stacks"]
 
 
 @pytest.mark.parametrize(("stack", "message"), INVALID_STACKS)

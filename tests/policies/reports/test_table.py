@@ -7,7 +7,7 @@ from gatehouse_policies import catalogue
 from gatehouse_policies.reports import table
 from gatehouse_policies.reports.findings import Finding
 
-from tests.policies.reports.builders import RUN, URN, exempted, undecided, violation
+from tests.policies.reports.builders import RUN, URN, undecided, violation
 
 OTHER = URN.replace("::files", "::logs")
 
@@ -65,10 +65,3 @@ def test_resources_with_same_findings_share_a_block() -> None:
         "else aws.s3.Bucket components/bucket.py:88",
         "files, logs aws.s3.Bucket components/bucket.py:88",
     ]
-
-
-def test_legend_explains_marks() -> None:
-    shown = lines(exempted(), undecided(), violation(level="advisory"))
-
-    assert shown[-1] == "! advisory ? undecided ~ exempted"
-    assert [line[0] for line in shown if " GH-S3-0" in line] == ["!", "?", "~"]

@@ -7,7 +7,10 @@ from typing import Any
 
 from gatehouse_policies.analysis.type_tokens import STATEFUL, aws
 
+from tests.cases import cases
 from tests.policies.pack_process import ACCOUNT, Declared, Ref
+
+_CASES = cases(__file__)
 
 Program = list[Declared]
 
@@ -282,27 +285,7 @@ def roles() -> list[Declared]:
     ]
 
 
-PATTERNS = {
-    "unauthorized": (
-        '{ ($.errorCode = "*UnauthorizedOperation") || ($.errorCode = "AccessDenied*") }'
-    ),
-    "no-mfa": '{ ($.eventName = "ConsoleLogin") && ($.additionalEventData.MFAUsed != "Yes") }',
-    "root": '{ $.userIdentity.type = "Root" }',
-    "policies": "{ ($.eventName = PutRolePolicy) || ($.eventName = AttachRolePolicy) }",
-    "trail": "{ ($.eventName = StopLogging) || ($.eventName = DeleteTrail) }",
-    "sign-in": '{ ($.eventName = ConsoleLogin) && ($.errorMessage = "Failed authentication") }',
-    "keys": "{ ($.eventName = DisableKey) || ($.eventName = ScheduleKeyDeletion) }",
-    "buckets": "{ ($.eventName = PutBucketAcl) || ($.eventName = PutBucketPolicy) }",
-    "config": (
-        "{ ($.eventName = StopConfigurationRecorder) || ($.eventName = PutConfigurationRecorder) }"
-    ),
-    "groups": "{ ($.eventName = AuthorizeSecurityGroupIngress) }",
-    "acls": "{ ($.eventName = CreateNetworkAcl) }",
-    "gateways": "{ ($.eventName = AttachInternetGateway) }",
-    "routes": "{ ($.eventName = CreateRouteTable) }",
-    "vpcs": "{ ($.eventName = CreateVpc) || ($.eventName = DeleteVpc) }",
-    "organizations": "{ ($.eventSource = organizations.amazonaws.com) }",
-}
+PATTERNS: dict[str, Any] = _CASES["patterns"]
 
 
 def cis_alarms() -> list[Declared]:

@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 import requests
 from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program.types import UNKNOWN, Registration
+from gatehouse_policies.program.types import Registration
 
 from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType, create
 from sandbox.emulator.server import Emulator
+from tests.cases import cases
+
+_CASES = cases(__file__)
 
 REGION = "eu-west-1"
 
@@ -18,44 +21,13 @@ def declared(kind: str, inputs: dict[str, Any]) -> Registration:
     return Registration(f"urn:pulumi:dev::shop::{kind}::one", kind, "one", True, "", inputs)
 
 
-INVALID = [
-    (
-        "aws:mq/broker:Broker",
-        {},
-        "urn:pulumi:dev::shop::aws:mq/broker:Broker::one: the resource type "
-        "aws:mq/broker:Broker is not emulated. Add it to sandbox/emulator/resource_types.toml, or "
-        "remove the resource from this stack.",
-    ),
+INVALID: list[Any] = [
+    *_CASES["invalid"],
     (
         "aws:iam/role:Role",
         {"name": "r", "assumeRolePolicy": "", "description": "x" * 1001},
         "urn:pulumi:dev::shop::aws:iam/role:Role::one: property assumeRolePolicy: "
         "invalid parameters for create_role of the AWS API:",
-    ),
-    (
-        "aws:kms/key:Key",
-        {"keyUsage": "PARTY"},
-        "property keyUsage is 'PARTY'; valid values: SIGN_VERIFY",
-    ),
-    (
-        "aws:s3/bucketOwnershipControls:BucketOwnershipControls",
-        {"bucket": "b", "rule": {"objectOwnership": "BucketOwnerEnforced", "color": "red"}},
-        "property rule[0].color has no member in OwnershipControlsRule of the AWS API",
-    ),
-    (
-        "aws:kms/alias:Alias",
-        {"name": "alias/mine", "targetKeyId": "x"},
-        "AWS (emulated) rejects create_alias: NotFoundException: Invalid keyId x",
-    ),
-    (
-        "aws:s3/bucket:Bucket",
-        {"bucket": "another", "acl": "private"},
-        "the emulator does not support these inputs of aws:s3/bucket:Bucket: acl.",
-    ),
-    (
-        "aws:sns/topic:Topic",
-        {"name": UNKNOWN},
-        "property name is unknown: the resource that it comes from has no such output.",
     ),
 ]
 

@@ -12,6 +12,7 @@ import secrets
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -234,6 +235,9 @@ def _origin_and_target(url: str) -> tuple[BaseUrl, str]:
     return parse_base_url(f"{scheme}://{authority}"), target
 
 
+_tls = cache(ssl.create_default_context)  # reads all certificate authorities
+
+
 @dataclass(frozen=True, slots=True)
 class NotificationDispatcher:
     """Sends due deliveries.
@@ -250,7 +254,7 @@ class NotificationDispatcher:
     pepper: Pepper
     networks: tuple[Network, ...]
     resolver: SystemResolver = field(default_factory=SystemResolver)
-    tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+    tls: ssl.SSLContext = field(default_factory=_tls)
 
     @classmethod
     def of(cls, settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> Self:

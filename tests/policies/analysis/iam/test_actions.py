@@ -6,7 +6,9 @@ import pytest
 from gatehouse_policies.analysis.iam import actions
 from gatehouse_policies.analysis.iam.grammar import DocumentError, Statement, parse
 
-ACCOUNT = "123456789012"
+from tests.cases import cases
+
+_CASES = cases(__file__)
 
 
 def statement(**elements: Any) -> Statement:
@@ -34,32 +36,7 @@ def test_pattern_matches_all_actions_of_a_service(pattern: str, wildcard: bool) 
 
 
 @pytest.mark.parametrize(
-    ("action", "resource", "all_resources"),
-    [
-        ("s3:GetObject", "*", True),
-        ("s3:GetObject", "arn:aws:s3:::*", True),
-        ("s3:GetObject", "arn:aws:s3:::*/*", True),
-        ("s3:GetObject", "arn:aws:s3:::acme-*/*", False),
-        ("s3:GetObject", "arn:aws:s3:::acme-files/*", False),
-        ("sts:AssumeRole", "arn:aws:iam::*:role/*", True),
-        ("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/*", True),
-        ("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/acme-*", False),
-        ("dynamodb:*Item", "arn:aws:dynamodb:*:*:table/*", True),
-        ("dynamodb:*Item", f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/acme", False),
-        ("logs:PutLogEvents", "arn:aws:logs:*:*:*", True),
-        ("logs:PutLogEvents", f"arn:aws:logs:eu-west-1:{ACCOUNT}:log-group:/acme/*", False),
-        ("kms:Decrypt", "arn:aws-cn:kms:cn-north-1:*:key/*", True),
-        ("kms:Decrypt", "arn:aws:kms:*:*:alias/*", True),
-        ("kms:Decrypt", "arn:aws:kms:*:*:key/*-*-*-*-*", True),
-        ("kms:Decrypt", "arn:aws:kms:*:*:key/????????-????-*", True),
-        # Actions without resource-level permissions require "*".
-        ("ecr:GetAuthorizationToken", "*", False),
-        ("ec2:Describe*", "*", False),
-        # The reference does not contain the action.
-        ("s3:NoSuchAction", "*", True),
-        ("no-such-service:Get", "*", True),
-        ("*", "*", True),
-    ],
+    ("action", "resource", "all_resources"), _CASES["statement_reaches_all_resources_of_an_action"]
 )
 def test_statement_reaches_all_resources_of_an_action(
     action: str, resource: str, all_resources: bool

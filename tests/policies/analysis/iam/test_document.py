@@ -11,7 +11,10 @@ from gatehouse_policies.analysis.iam.strangers import access
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.cases import cases
 from tests.policies.rules.builders import tls_only
+
+_CASES = cases(__file__)
 
 ACCOUNT = "123456789012"
 RESTRICTED = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
@@ -83,32 +86,7 @@ def test_arbitrary_json_is_parsed_or_rejected(value: Any) -> None:
         iam.allows_everything(result)
 
 
-MALFORMED = [
-    ("{", "the policy document is not JSON"),
-    (None, "the policy document must be an object"),
-    ({}, "the policy document has no Statement"),
-    ({"Statement": ["x"]}, "Statement[0] must be an object"),
-    ({"Statement": [statement(Effect="allow")]}, "Statement[0].Effect must be Allow or Deny"),
-    ({"Statement": [statement(NotAction="s3:*")]}, "Statement[0] has both Action and NotAction"),
-    ({"Statement": [statement(Action=None)]}, "Statement[0] has neither Action nor NotAction"),
-    (
-        {"Statement": [statement(action="*")]},
-        "Statement[0] has an element that a policy cannot have",
-    ),
-    (
-        {"Statement": [statement()], "statement": []},
-        "the policy document has an element that a policy cannot have",
-    ),
-    (
-        {"Statement": [statement(Action=[1])]},
-        "Statement[0].Action must be a string or a list of strings",
-    ),
-    ({"Statement": [statement(Principal="me")]}, "Statement[0].Principal must be * or an object"),
-    (
-        {"Statement": [statement(Condition=["x"])]},
-        "Statement[0].Condition must map operators to keys",
-    ),
-]
+MALFORMED: list[Any] = [*_CASES["malformed"], (None, "the policy document must be an object")]
 
 
 @pytest.mark.parametrize(("document", "error"), MALFORMED)
@@ -123,22 +101,7 @@ def without_tls(**changes: Any) -> Document:
 
 
 @pytest.mark.parametrize(
-    ("changes", "denies"),
-    [
-        ({}, True),
-        ({"Action": "*"}, True),
-        ({"Principal": {"AWS": "*"}}, True),
-        ({"Resource": "*"}, True),
-        ({"Condition": {"Bool": {"aws:SecureTransport": [False]}}}, True),
-        ({"Effect": "Allow"}, False),
-        ({"Action": "s3:GetObject"}, False),
-        ({"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}, False),
-        ({"Resource": "arn:aws:s3:::acme"}, False),
-        ({"Resource": "arn:aws:s3:::acme/*"}, False),
-        ({"Resource": ["arn:aws:s3:::other", "arn:aws:s3:::other/*"]}, False),
-        ({"Condition": {"Bool": {"aws:SecureTransport": "true"}}}, False),
-        ({"Condition": {"Bool": {"aws:SecureTransport": "false"}, **RESTRICTED}}, False),
-    ],
+    ("changes", "denies"), _CASES["plain_http_denial_covers_bucket_and_objects"]
 )
 def test_plain_http_denial_covers_bucket_and_objects(changes: dict[str, Any], denies: bool) -> None:
     assert denies_plain_http(without_tls(**changes), "acme") is denies
@@ -155,25 +118,7 @@ def test_two_statements_can_cover_bucket_and_objects() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "locked"),
-    [
-        ({"Action": "s3:*"}, True),
-        ({"Action": "s3:Put*"}, True),
-        ({"Action": None, "NotAction": "s3:GetObject"}, True),
-        ({"Action": "s3:*", "Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}}, True),
-        ({"Action": "s3:*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}, False),
-        ({"Action": "s3:GetObject"}, False),
-        ({"Action": "s3:*", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/a"}}, False),
-        (
-            {
-                "Action": "s3:*",
-                "Condition": {
-                    "StringNotEquals": {"aws:SourceVpce": "vpce-1"},
-                    "ArnNotEquals": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/deploy"},
-                },
-            },
-            False,
-        ),
-    ],
+    [*_CASES["policy_change_denial"], ({"Action": None, "NotAction": "s3:GetObject"}, True)],
 )
 def test_policy_change_denial(changes: dict[str, Any], locked: bool) -> None:
     assert denies_policy_changes(parsed(Effect="Deny", **changes)) is locked

@@ -10,7 +10,10 @@ from gatehouse_policies.analysis.iam.grammar import DocumentError, matches, pars
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import cases
 from tests.iam_evaluation import Call, Effect, decide
+
+_CASES = cases(__file__)
 
 ACCOUNT = "123456789012"
 OTHER = "999999999999"
@@ -169,28 +172,7 @@ def test_version_2008_document_has_no_variables() -> None:
     assert not decide(request, identity=[{"Version": "2008-10-17", "Statement": row}]).allowed
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        (
-            {"Effect": "Allow", "NotPrincipal": "*", "Action": "*", "Resource": "*"},
-            "unsupported element NotPrincipal",
-        ),
-        ({"Effect": "allow", "Action": "*", "Resource": "*"}, "Effect must be Allow or Deny"),
-        (
-            statement("Allow", "*", Condition={"StringIs": {"a": "b"}}),
-            "there is no condition operator 'stringis'",
-        ),
-        (
-            statement("Allow", "*", Condition={"ForAnyValue:BoolIfExists": {"a": "b"}}),
-            "has no effect with ForAnyValue",
-        ),
-        (
-            statement("Allow", "*", Condition={"StringEquals": {"aws:TagKeys": "a"}}),
-            "requires ForAnyValue or ForAllValues",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("row", "message"), _CASES["unsupported_element_is_an_error"])
 def test_unsupported_element_is_an_error(row: dict[str, Any], message: str) -> None:
     with pytest.raises(DocumentError, match=message):
         decide(Call(ROLE, "s3:GetObject", OBJECT, TAGS), identity=[document(row)])

@@ -8,36 +8,15 @@ from gatehouse_policies.analysis.iam.strangers import access, common
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.cases import cases
 from tests.policies.analysis.iam.test_document import ACCOUNT, RESTRICTED, parsed
 
+_CASES = cases(__file__)
+
 ORGANIZATION = "o-a1b2c3d4e5"
-PUBLIC = [
-    ({}, True),
-    ({"Principal": {"AWS": "*"}}, True),
-    ({"Principal": {"AWS": ["*"]}}, True),
+PUBLIC: list[Any] = [
+    *_CASES["public"],
     ({"Principal": None, "NotPrincipal": {"AWS": "arn:aws:iam::1:root"}}, True),
-    ({"Effect": "Deny"}, False),
-    ({"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}, False),
-    ({"Principal": {"Service": "s3.amazonaws.com"}}, False),
-    ({"Condition": RESTRICTED}, False),
-    ({"Condition": {"StringEquals": {"AWS:sourceaccount": ACCOUNT}}}, False),
-    ({"Condition": {"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}}, True),
-    ({"Condition": {"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1"}}}, True),
-    ({"Condition": {"StringNotEquals": {"aws:SourceAccount": ACCOUNT}}}, True),
-    ({"Condition": {"StringLike": {"aws:PrincipalArn": "*"}}}, True),
-    (
-        {"Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:cloudtrail:*:{ACCOUNT}:trail/*"}}},
-        False,
-    ),
-    ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::acme"}}}, False),
-    ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:*:*:storage-lens/*"}}}, True),
-    ({"Condition": {"Bool": {"aws:SecureTransport": "true"}}}, True),
-    ({"Condition": {"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}}, True),
-    ({"Condition": {"IpAddress": {"aws:SourceIp": ["0.0.0.0/8", "1.0.0.0/8"]}}}, True),
-    ({"Condition": {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}, False),
-    ({"Condition": {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}, True),
-    ({"Condition": {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}}, True),
-    ({"Condition": {"StringEquals": {"kms:CallerAccount": ACCOUNT}}}, False),
 ]
 
 

@@ -11,37 +11,16 @@ from gatehouse_policies.program.packs.analyzer import Diagnostic, Pack
 from gatehouse_policies.program.packs.messages import Messages
 from gatehouse_policies.program.types import UNKNOWN, Deployment, Registration, Resource
 
+from tests.cases import cases
+
+_CASES = cases(__file__)
+
 STACK = "urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev"
 BUCKET = "urn:pulumi:dev::shop::aws:s3/bucket:Bucket::data"
 BLOCK = "urn:pulumi:dev::shop::aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock::block"
 PROVIDER = "urn:pulumi:dev::shop::pulumi:providers:aws::main"
 
-PACK = """
-from pulumi_policy import *
-print("loaded")
-def resource(args, report):
-    if args.resource_type == "aws:s3/bucket:Bucket":
-        provider = args.provider.props["region"] if args.provider else "none"
-        options = f"protect={args.opts.protect} parent={args.opts.parent}"
-        report(f"{args.name} {options} region={provider}")
-def secret(args, report):
-    if args.name == "data":
-        report(f"is {args.props['password']}")
-def unknown(args, report):
-    if args.name == "block":
-        report(f"is {args.props['bucket']}")
-def stack(args, report):
-    for row in args.resources:
-        if "bucket" in row.property_dependencies:
-            report("protects " + row.property_dependencies["bucket"][0].name, row.urn)
-    report(f"{len(args.resources)} resources, exports {dict(args.resources[0].props.items())}")
-PolicyPack("tests", [
-    ResourceValidationPolicy("T-RESOURCE", "Reads options", resource),
-    ResourceValidationPolicy("T-SECRET", "Reads secrets", secret),
-    ResourceValidationPolicy("T-UNKNOWN", "Reads unknown values", unknown),
-    StackValidationPolicy("T-STACK", "Reads the stack", stack),
-], initial_config={"all": EnforcementLevel.ADVISORY})
-"""
+PACK: str = _CASES["pack"]
 
 
 @pytest.fixture(scope="module")

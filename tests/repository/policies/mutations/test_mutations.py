@@ -7,16 +7,20 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER, aws
 
+from tests.cases import cases
 from tests.repository.policies.mutations.evaluation import Evaluator, values_of
 from tests.repository.policies.mutations.mutations import mutations
 from tests.repository.policies.test_own_stack import resources
 from tools.docs.deployments import deployed
+
+_CASES = cases(__file__)
 
 
 @cache
@@ -160,30 +164,7 @@ def test_essential_mutations_are_noticed() -> None:
     assert keys - outcome(keys).noticed == set()
 
 
-ESSENTIAL = [
-    ("s3.BucketPublicAccessBlock", "blockPublicPolicy", "flipped"),
-    ("rds.Instance", "storageEncrypted", "flipped"),
-    ("rds.Instance", "publiclyAccessible", "flipped"),
-    ("elasticache.ReplicationGroup", "transitEncryptionEnabled", "flipped"),
-    ("kms.Key", "enableKeyRotation", "flipped"),
-    ("iam.RolePolicy", "policy.Statement.Allow", "action and resource any"),
-    ("lb.Listener", "sslPolicy", "replaced"),
-    ("cloudtrail.Trail", "enableLogFileValidation", "flipped"),
-    ("backup.Vault", "kmsKeyArn", "foreign"),
-    ("backup.Selection", "resource", "removed"),
-    ("backup.Plan", "rules.*", "removed"),
-    ("rds.Instance", "backupRetentionPeriod", "0"),
-    ("rds.Instance", "manageMasterUserPassword", "flipped"),
-    ("dynamodb.Table", "pointInTimeRecovery.enabled", "flipped"),
-    ("s3.BucketServerSideEncryptionConfiguration", "resource", "removed"),
-    ("s3.BucketLogging", "resource", "removed"),
-    ("s3.BucketLifecycleConfiguration", "resource", "removed"),
-    ("s3.BucketVersioning", "versioningConfiguration.status", "replaced"),
-    ("wafv2.WebAclAssociation", "resource", "removed"),
-    ("cloudtrail.Trail", "enableLogging", "flipped"),
-    ("cloudtrail.Trail", "advancedEventSelectors.*", "removed"),
-    ("ecr.Repository", "imageScanningConfiguration.scanOnPush", "flipped"),
-]
+ESSENTIAL: list[list[Any]] = _CASES["essential"]
 
 
 @pytest.mark.parametrize("purpose", ["log-sink", "trail", "replica", "ephemeral", "static-files"])

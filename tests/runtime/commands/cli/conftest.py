@@ -10,18 +10,21 @@ import secrets
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
-from gatehouse.commands.cli import main
+from gatehouse.commands import cli
 
 from sandbox import child_processes, ports
 from tests import processes
 from tests.runtime.conftest import Database
 
 HEALTH_CHECK = Path(__file__).parents[4] / "runtime/healthcheck.sh"
+#: Typer needs 0.1 s to create the commands.
+_command_line = cache(cli.command_line)
 BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)
 
 
@@ -68,13 +71,14 @@ class Command:
             mock.patch.dict(os.environ, {**environment, **self.variables, **variables}, clear=True),
             mock.patch.object(sys, "argv", ["gatehouse", *arguments]),
             mock.patch.object(gc, "freeze"),  # the process continues after the command
+            mock.patch.object(cli, "command_line", _command_line),
             mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
             contextlib.chdir(self.folder),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
             try:
-                main()
+                cli.main()
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1
         assert "Traceback" not in err.getvalue()

@@ -16,9 +16,12 @@ from gatehouse.platform.aws import object_storage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import cases
 from tests.runtime.commands.cli.conftest import Command, Result, generations, importer_command
 from tests.runtime.conftest import Database
 from tests.runtime.s3_bucket import BUCKET, bucket
+
+_CASES = cases(__file__)
 
 __all__ = ["bucket"]
 
@@ -177,35 +180,7 @@ def test_imported_cores_belong_to_the_given_key(importer: Command, database: Dat
     )
 
 
-UNREADABLE = [
-    (("import", "missing.json"), "gatehouse: missing.json does not exist"),
-    (("import", "s3:/x"), "gatehouse: s3:/x is not an S3 URL; use s3://bucket/key"),
-    (("import", "bad.json"), "gatehouse: bad.json must be a JSON object; nothing was written"),
-    (
-        ("import", "latin.json"),
-        "gatehouse: latin.json: byte 3 is not valid UTF-8; save the file as UTF-8",
-    ),
-    (
-        ("import", "x", "--restore", "--cores"),
-        "gatehouse: --restore can only be combined with --dry-run and --json",
-    ),
-    (
-        ("import", "x", "--cores", "--ignore", "uses"),
-        "gatehouse: --cores and --ignore are mutually exclusive",
-    ),
-    (
-        ("import", "x", "--registered-by", "?"),
-        "gatehouse: --registered-by must be a key ID such as 3fGh82kLmQ0a",
-    ),
-    (
-        ("import", "bad.json", "--restore"),
-        "gatehouse: bad.json was not created by gatehouse export",
-    ),
-    (
-        ("import", "deep.json", "--restore"),
-        "gatehouse: deep.json was not created by gatehouse export",
-    ),
-]
+UNREADABLE: list[list[Any]] = _CASES["unreadable"]
 
 
 @pytest.mark.parametrize(("arguments", "message"), UNREADABLE)

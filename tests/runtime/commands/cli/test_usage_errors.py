@@ -5,17 +5,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from gatehouse_client.errors import Unavailable, problem
 
 from tests import requires
+from tests.cases import cases
 from tests.runtime.commands.cli.conftest import Command
 
-CORE = ("core", "--dir", ".", "--gateway", "https://gateway.test", "--name", "docs")
-OPTIONS = ("--console", "https://console.test", "--token", "t")
-CREATE = ("keys", "create", "--name", "x", *OPTIONS)
+_CASES = cases(__file__)
+
 #: Python buffers the output, as on the machines of users.
 BUFFERED = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
 
@@ -26,52 +27,7 @@ def write_up_file(folder: Path, console: str = "http://127.0.0.1:1") -> None:
     (folder / ".gatehouse" / "up.json").write_text(json.dumps(running))
 
 
-ERRORS = [
-    (("nonsense",), "No such command 'nonsense'. See: gatehouse --help"),
-    (("keys", "creat"), "Did you mean 'create'? See: gatehouse keys --help"),
-    (("keys", "create", "--nam", "a"), "See: gatehouse keys create --help"),
-    (("serve", "window"), "'window' is not one of 'gateway', 'console', 'sharing'."),
-    (("keys", "create"), "Missing option '--name'."),
-    (("keys", "list"), "no console: set GATEHOUSE_CONSOLE_URL, use --console"),
-    (
-        ("keys", "list", "--console", "console.test"),
-        "--console must be a URL such as https://console.example.com",
-    ),
-    (("keys", "list", "--console", "https://a:b@c"), "--console must be a URL such as"),
-    (("keys", "list", "--console", "https://c.test"), "no token: set GATEHOUSE_ADMIN_TOKEN"),
-    ((*CREATE, "--ttl", "soon"), "--ttl must be a duration such as 90d, 12h, 30m or 45s"),
-    ((*CREATE, "--limit", "many"), "--limit must be [NAME=]QUOTA[/WINDOW][:BURST]"),
-    (("usage", "--last", "week", *OPTIONS), "--last must be a duration such as 90d"),
-    (("core", "--dir", "nowhere", *CORE[3:]), "--dir nowhere is not a directory"),
-    (("core", *CORE[3:]), "use --dir to serve a directory, or --url to register a service"),
-    ((*CORE[:-1], "Docs!"), "--name must be 1 to 40 lowercase letters"),
-    ((*CORE[:4], "gateway.test", *CORE[5:]), "--gateway must be a URL"),
-    ((*CORE, "--bind", "0.0.0.0"), "--bind 0.0.0.0 requires --url"),
-    (
-        (*CORE, "--url", "http://a.test", "--url-file", "x"),
-        "--url and --url-file are mutually exclusive",
-    ),
-    ((*CORE, "--forward-authorization"), "--dir and --forward-authorization are mutually"),
-    (CORE, "no token: set GATEHOUSE_CORE_TOKEN"),
-    ((*CORE, "--token", "two words"), "not allowed in a token"),
-    (("migrate",), "GATEHOUSE_ENVIRONMENT: is required; GATEHOUSE_DATABASE_URL: is required"),
-    (
-        (*CREATE, "--credits", "many"),
-        "--credits must be N or N:AMOUNT/PERIOD, such as 5000 (no refill)",
-    ),
-    (
-        ("keys", "update", "3fGh82kLmQ0a", *OPTIONS),
-        "nothing to change: use at least one option, such as --owner",
-    ),
-    (
-        ("keys", "purge", "3fGh82kLmQ0a", *OPTIONS),
-        "a purge cannot be undone: add --yes to purge 3fGh82kLmQ0a",
-    ),
-    (("keys", "rotate", "3fGh82kLmQ0a", "--grace", "soon", *OPTIONS), "--grace must be a duration"),
-    (("log-level", "loud", *OPTIONS), "'loud' is not one of 'debug', 'info', 'warning', 'error'."),
-    (("log-level", "debug", "--for", "soon", *OPTIONS), "--for must be a duration such as"),
-    (("audit", "verify", "--file", "nowhere"), "--file nowhere cannot be read"),
-]
+ERRORS: list[Any] = _CASES["errors"]
 
 
 @pytest.mark.parametrize(("arguments", "message"), ERRORS)

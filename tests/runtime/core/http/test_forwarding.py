@@ -18,7 +18,10 @@ from gatehouse.core.http.header_names import _NAMES_MAX, forwarded_names
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import cases
 from tools.attack.cases import AMBIGUOUS_PATHS
+
+_CASES = cases(__file__)
 
 #: Request headers for a single connection, headers that the gateway sets, and headers by which
 #: applications trust a proxy about the client. Cores do not receive the values that a client sends.
@@ -204,10 +207,9 @@ def test_core_receives_its_cookies_for_all_paths(cookies: str, received: str) ->
 
 
 #: The prefixes of a Core for clients and at the instance, and the host for clients.
-STRIPPED, KEPT = ("/cores/docs", "", "gateway.test"), ("/cores/docs", "/cores/docs", "gateway.test")
+STRIPPED = ("/cores/docs", "", "gateway.test")
 #: Of a Core whose URL has a path.
 BASE = ("/cores/docs", "/app", "gateway.test")
-KEPT_BASE = ("/cores/docs", "/app/cores/docs", "gateway.test")
 #: Of a Core with a host name.
 HOST, HOST_BASE = ("", "", "docs.cores.test:8080"), ("", "/app", "docs.cores.test:8080")
 
@@ -217,22 +219,7 @@ def destination(urls: tuple[str, str, str], value: str) -> str:
     return core_destination(value, ("127.0.0.1:8080", host), client_prefix, core_prefix)
 
 
-@pytest.mark.parametrize(
-    ("urls", "value", "path"),
-    [
-        (STRIPPED, "https://gateway.test/cores/docs/b%20c?x=1", "/b%20c?x=1"),
-        (STRIPPED, "http://127.0.0.1:8080/cores/docs/b", "/b"),
-        (STRIPPED, "/cores/docs/b", "/b"),
-        (STRIPPED, "/cores/docs", "/"),
-        (BASE, "https://GATEWAY.test:443/cores/docs/b", "/app/b"),
-        (BASE, "https://gateway.test/cores/docs", "/app"),
-        (KEPT, "https://gateway.test/cores/docs/b", "/cores/docs/b"),
-        (KEPT_BASE, "/cores/docs/b", "/app/cores/docs/b"),
-        (HOST, "https://docs.cores.test:8080/b", "/b"),
-        (HOST, "https://docs.cores.test:8080", "/"),
-        (HOST_BASE, "/cores/docs/b", "/app/cores/docs/b"),
-    ],
-)
+@pytest.mark.parametrize(("urls", "value", "path"), _CASES["destination_is_a_path_of_the_core"])
 def test_destination_is_a_path_of_the_core(
     urls: tuple[str, str, str], value: str, path: str
 ) -> None:

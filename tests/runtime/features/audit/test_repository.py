@@ -15,7 +15,10 @@ from gatehouse.platform.web.fields import PAGE_SIZE_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import cases
 from tests.runtime.conftest import Database, opened
+
+_CASES = cases(__file__)
 
 #: Characters that PostgreSQL can store.
 _CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0")
@@ -78,19 +81,7 @@ async def test_rolled_back_event_leaves_no_gap(module_pool: Pool, trail: AuditRe
 
 
 @pytest.mark.parametrize(
-    ("statement", "broken"),
-    [
-        ("UPDATE audit_event SET details = details || '{\"yes\": false}' WHERE seq = 3", 3),
-        ("UPDATE audit_event SET hash = decode(repeat('00', 32), 'hex') WHERE seq = 3", 3),
-        ("DELETE FROM audit_event WHERE seq = 1", 2),
-        ("UPDATE audit_event SET seq = 9 WHERE seq = 6", 9),
-        ("UPDATE audit_event SET previous_hash = decode(repeat('00', 32), 'hex') WHERE seq = 3", 3),
-        (
-            "UPDATE audit_event SET seq = 99 WHERE seq = 3; UPDATE audit_event SET seq = 3 WHERE "
-            "seq = 4;UPDATE audit_event SET seq = 4 WHERE seq = 99",
-            3,
-        ),
-    ],
+    ("statement", "broken"), _CASES["edit_gap_or_reordering_is_found_at_its_row"]
 )
 async def test_edit_gap_or_reordering_is_found_at_its_row(
     trail: AuditRepository, database: Database, statement: str, broken: int
@@ -129,25 +120,7 @@ def test_database_calculates_the_hash_that_an_offline_verification_calculates(
 
 @pytest.mark.parametrize(
     ("occurred_at", "details"),
-    [
-        *(
-            ("2030-01-01", details)
-            for details in (
-                "{}",
-                '{"b": 1.0, "a": 0.00001, "\U0001f511": 1e5, "é": [], "é": [" "], "-": -0.0}',
-                '{"number": 1000000000000000000000.0}',
-                '{"number": 1e-5000}',
-                '{"number": 123456789012345678901234567890123}',
-                '{"list": [1]}',
-                '{"list": [[[]]]}',
-                '{"object": {}}',
-                "[]",
-            )
-        ),
-        # Times that Python cannot represent, or not to the microsecond.
-        *((time, "{}") for time in ("0044-03-15 BC", "infinity", "9999-12-31 23:59:59.999999")),
-        ("10000-01-01", "{}"),
-    ],
+    _CASES["process_with_the_rights_of_the_application_cannot_break_the_chain"],
 )
 async def test_process_with_the_rights_of_the_application_cannot_break_the_chain(
     trail: AuditRepository, module_pool: Pool, occurred_at: str, details: str

@@ -606,9 +606,3 @@ async def test_unconfigured_sign_in_has_no_paths(console: Console) -> None:
     assert [
         (await console.get(path)).status_code for path in (START_PATH, CALLBACK_PATH, SIGN_OUT_PATH)
     ] == [404] * 3
-
-
-async def test_provider_is_named_by_its_host(setup: Setup, visitor: Visitor) -> None:
-    named = (await visitor.client.get("/operations.json")).json()["identity_provider"]
-    assert named == setup.provider.url.removeprefix("http://")
-    assert (await visitor.client.head(CALLBACK_PATH)).status_code == 405

@@ -11,12 +11,14 @@ from gatehouse.features.requests.schemas import CreateSecretRequest
 from gatehouse.features.secrets.denials import LinkNotFound
 from gatehouse.features.secrets.link_token import LinkToken, parse
 from gatehouse.features.secrets.service import NewItem
-from gatehouse.platform.web.fields import multi_line
 from gatehouse.platform.web.validation import validate
 
+from tests.cases import cases
 from tests.runtime.console_client import Console
 from tests.runtime.features.secrets.members import URL, Member
 from tests.runtime.features.secrets.services import CLIENT, TEXT, Sharing
+
+_CASES = cases(__file__)
 
 PURPOSE = "Password of the staging database\nfor the migration"
 LINK = retrieval_links.create()
@@ -99,21 +101,7 @@ async def test_requests_of_others_are_hidden_and_administrators_see_metadata(
 
 
 @pytest.mark.parametrize(
-    ("body", "location", "message"),
-    [
-        ({"purpose": ""}, "body.purpose", "must be a string of length >= 1"),
-        ({"purpose": "a\u202eb"}, "body.purpose", multi_line("\u202e")),
-        (
-            {"retrieval_link": {**retrieval_links.parameters(LINK), "verifier": "AAAA"}},
-            "body.retrieval_link.verifier",
-            "must be base64 of length >= 32",
-        ),
-        (
-            {"retrieval_link": {**retrieval_links.parameters(LINK), "public_key": "A" * 43 + "="}},
-            "body.retrieval_link.public_key",
-            "must be an X25519 public key",
-        ),
-    ],
+    ("body", "location", "message"), _CASES["invalid_request_names_the_problem"]
 )
 def test_invalid_request_names_the_problem(
     body: dict[str, Any], location: str, message: str

