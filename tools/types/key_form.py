@@ -1,5 +1,5 @@
-"""runtime/web/src/keys/keyFields.ts: the fields of the form for API keys, from the decisions and the
-shapes of the management API.
+"""runtime/web/src/keys/keyFields.ts: the fields of the form for API keys, from the decisions and
+the shapes of the management API.
 """
 
 import json

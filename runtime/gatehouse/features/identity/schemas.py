@@ -9,8 +9,8 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.roles import Role
 from gatehouse.platform.web.fields import Input, Instant, View, view_of
 
-#: Beginning of the fragment of a sign-in link. The web UI (runtime/web/src/identity/signInLink.ts) reads the
-#: code after it.
+#: Beginning of the fragment of a sign-in link. The web UI
+#: (runtime/web/src/identity/signInLink.ts) reads the code after it.
 CODE_FRAGMENT = "#sign-in="
 
 

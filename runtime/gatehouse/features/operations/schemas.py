@@ -73,7 +73,8 @@ class SearchLogs(Input, kw_only=True):
         Timestamp | None,
         Meta(
             description="Start of the time range, as an RFC 3339 timestamp, at most "
-            f"{LOGS_S_MAX // 86_400} days before `until`. Default: one hour before `until`."
+            f"{LOGS_S_MAX // 86_400} days before `until`. Default: one hour before `until`, or the "
+            "time of the request if only a request ID is specified."
         ),
     ] = None
     until: Annotated[Timestamp | None, Meta(description="End of the time range. Default: now.")] = (
@@ -157,6 +158,13 @@ class LookUp(Input):
             "an owner, a tag or an action of the audit trail. It is neither stored nor logged.",
         ),
     ]
+    logs: Annotated[
+        bool,
+        Meta(
+            description="Also search the logs for the key of a request ID, which can take several "
+            "seconds. Requires the role owner, operator or auditor."
+        ),
+    ] = False
 
 
 class Found(View):
@@ -178,3 +186,8 @@ class Recognized(View):
         str | None,
         Meta(description="The text, if it can be part of an address. Null if it can be a secret."),
     ]
+    logs_since: Annotated[
+        Instant | None,
+        Meta(description="Start of the time in which the logs were searched. Null: not searched."),
+    ] = None
+    logs_until: Instant | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.clock import rfc3339
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.core.roles import AUDITORS, READERS
 from gatehouse.core.tokens.imported_tokens import ImportedKeyIds, is_token
@@ -20,6 +21,13 @@ from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.features.keys.service import KeyService
+from gatehouse.features.operations.log_search import (
+    REQUEST_ID,
+    WINDOW_MS,
+    LogQuery,
+    LogStore,
+    times_of_request,
+)
 from gatehouse.features.operations.schemas import Found, LookUp, Recognized
 from gatehouse.features.secrets.link_token import PATH_CHARS
 from gatehouse.features.secrets.models import ID_CHARS as SECRET_ID_CHARS
@@ -39,7 +47,6 @@ PART_CHARS_MAX = 24
 _TOKEN = re.compile(rf"_(?:live|test)_([0-9A-Za-z]{{{ID_CHARS}}})([0-9A-Za-z]*)")
 #: The bootstrap token, and the secret part of a link.
 _OTHER_SECRET = re.compile(r"_admin_[0-9A-Za-z]{20}|(?:#|%23)(?:sign-in=)?[0-9A-Za-z]{20}")
-_REQUEST_ID = re.compile(r"(?<![0-9A-Za-z])req_[0-9a-f]{26}(?![0-9A-Za-z])")
 #: The IDs of a key, of a secret, and of a secret with a link.
 _ID = re.compile(
     rf"(?:(?<![0-9A-Za-z_])(?:[0-9A-Za-z]{{{ID_CHARS}}}|[0-9A-Za-z]{{{SECRET_ID_CHARS}}})"
@@ -64,8 +71,8 @@ class Pasted(msgspec.Struct, frozen=True):
 def recognize(text: str) -> Pasted:
     joined = _QUOTES.sub("", text)
     tokens = [*_TOKEN.finditer(text), *_TOKEN.finditer(joined)]
-    request_ids = _REQUEST_ID.findall(text)
-    without_ids = _REQUEST_ID.sub("", text)
+    request_ids = REQUEST_ID.findall(text)
+    without_ids = REQUEST_ID.sub("", text)
     ids = _ID.findall(without_ids)
     credential = _QUOTES.sub("", _BEGIN.sub("", text.strip(_ENDS), count=1).strip(_ENDS))
     words = [credential]
@@ -89,9 +96,9 @@ def recognize(text: str) -> Pasted:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Finds objects by what was pasted. secrets: None if secret sharing is not configured.
+    """Finds objects by what was pasted.
 
-    has_logs: True if the logs can be searched.
+    secrets: None if secret sharing is not configured. logs: None if they cannot be searched.
     """
 
     keys: KeyService
@@ -99,10 +106,10 @@ class Lookup:
     cores: CoreRepository
     audit: AuditRepository
     usage: UsageRepository
-    has_logs: bool
+    logs: LogStore | None
 
-    async def find(self, text: str, caller: Caller) -> Recognized:
-        pasted, text = recognize(text), text.strip()
+    async def find(self, body: LookUp, caller: Caller, now: float) -> Recognized:
+        pasted, text = recognize(body.text), body.text.strip()
         keys, is_secret = dict[str, Key](), pasted.is_secret
         ids = [id for id in pasted.key_ids if is_marked(id, self.keys.pepper)]
         for key_id in ids[:RESULTS_MAX]:
@@ -112,10 +119,14 @@ class Lookup:
         found = list[Found]()
         for request_id in pasted.request_ids[:RESULTS_MAX]:
             found += await self._request(request_id, keys, caller)
+        searched: tuple[int, int] | None = None
+        if body.logs and self.logs and pasted.request_ids and not keys and caller.roles & AUDITORS:
+            searched = await self._in_logs(self.logs, pasted.request_ids[0], keys, now)
         found = [*map(_key, keys.values()), *found, *await self._secrets(pasted, caller)]
         if not (is_secret or found) and 0 < len(text) <= NAME_CHARS_MAX:
             found = await self._named(text, caller)
-        return Recognized(found, None if is_secret else text)
+        times = [rfc3339(time / 1000, "milliseconds") for time in searched or ()]
+        return Recognized(found, None if is_secret else text, *times)
 
     async def _add_key(self, key_id: str, keys: dict[str, Key]) -> None:
         if (key := await self.keys.store.get(KeyId(key_id))) is not None:
@@ -148,9 +159,28 @@ class Lookup:
             events, _ = await self.audit.page(before=None, size=1, only=search)
             path = f"/audit?request_id={request_id}"
             found += [Found("events", request_id, row.event.action, path) for row in events]
-            if self.has_logs:
+            if self.logs:
                 found.append(Found("logs", request_id, "", f"/logs?request_id={request_id}"))
         return found
+
+    async def _in_logs(
+        self, logs: LogStore, request_id: str, keys: dict[str, Key], now: float
+    ) -> tuple[int, int]:
+        """Adds the key in the lines of a request. Returns the time that was searched. Most requests
+        end in the first minute, which is one window of CloudWatch Logs."""
+        first, end = times_of_request(request_id, now)
+        searched = first
+        for until in (min(first + WINDOW_MS, end), end):
+            if keys or searched == until:
+                break
+            query = LogQuery(searched, until, request_id=request_id)
+            page = await logs.search(query, RESULTS_MAX)
+            for key_id in {str(line["key_id"]) for line in page.lines if line.get("key_id")}:
+                await self._add_key(key_id, keys)
+            if page.searched_since > searched:
+                break
+            searched = until
+        return first, searched
 
     async def _secrets(self, pasted: Pasted, caller: Caller) -> list[Found]:
         found = list[Found]()
@@ -188,7 +218,7 @@ async def look_up(request: Request, body: LookUp, lookup: Lookup) -> Recognized:
 
     The text is in the body, so that no address contains a token.
     """
-    return await lookup.find(body.text, request.authenticated)
+    return await lookup.find(body, request.authenticated, request.now)
 
 
 ENDPOINTS = (
