@@ -5,12 +5,15 @@ be part of an address.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import msgspec
 
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.core.roles import AUDITORS, READERS
 from gatehouse.core.tokens.imported_tokens import ImportedKeyIds, is_token
@@ -31,6 +34,7 @@ from gatehouse.features.operations.log_search import (
 from gatehouse.features.operations.schemas import Found, LookUp, Recognized
 from gatehouse.features.secrets.link_token import PATH_CHARS
 from gatehouse.features.secrets.models import ID_CHARS as SECRET_ID_CHARS
+from gatehouse.features.secrets.models import Secret
 from gatehouse.features.secrets.service import SecretService
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.usage.schemas import FilterDenials
@@ -39,6 +43,9 @@ from gatehouse.platform.web.request import Caller, Request
 
 #: Maximum number of results of a kind, of words that can be tokens, and of characters of a name.
 RESULTS_MAX, WORDS_MAX, NAME_CHARS_MAX = 5, 40, 100
+#: Number of secrets of an owner, the newest, whose labels are searched. DynamoDB has no index of
+#: labels, and returns 10 items per call.
+SECRETS_MAX = 100
 
 #: The parts of names, tags and e-mail addresses are shorter. Longer ones can be secrets.
 PART_CHARS_MAX = 24
@@ -187,17 +194,34 @@ class Lookup:
         for secret_id in pasted.secret_ids[:RESULTS_MAX] if self.secrets else ():
             secret = await self.secrets.table.get(secret_id)  # type: ignore[union-attr]
             if secret and (secret.owner == caller.owner or caller.roles & AUDITORS):
-                found.append(Found("secret", secret.id, secret.label, f"/secrets/{secret.id}"))
+                found.append(_secret(secret))
+        return found
+
+    async def _labelled(self, text: str, caller: Caller) -> list[Found]:
+        """Secrets of the caller with this text in their labels, and those of an owner of this name
+        that the caller may list."""
+        found = list[Found]()
+        owners = {caller.owner, text} if caller.roles & AUDITORS else {caller.owner}
+        with suppress(Unavailable):  # other objects are also found without DynamoDB
+            for owner in owners if self.secrets else ():
+                table = self.secrets.table  # type: ignore[union-attr]
+                secrets, _ = await table.of_owner(owner, after=None, size=SECRETS_MAX)
+                named = (
+                    each
+                    for each in map(_secret, secrets)
+                    if owner == text or text.lower() in each.label.lower()
+                )
+                found += islice(named, RESULTS_MAX)
         return found
 
     async def _named(self, text: str, caller: Caller) -> list[Found]:
-        """Keys, Cores and actions of audit events with this text in their names."""
+        """Keys, secrets, Cores and actions of audit events with this text in their names."""
         only = KeyFilter(search=text)
         start = id_start(text, self.keys.prefix)
         page, _ = await self.keys.store.page(
             after=None, size=RESULTS_MAX, only=only, id_start=start
         )
-        found = [_key(key) for key in page]
+        found = [*map(_key, page), *await self._labelled(text, caller)]
         if caller.roles & AUDITORS:
             names = await self.cores.names(text, RESULTS_MAX)
             actions = [action for action in AuditAction if text.lower() in action.value]
@@ -211,6 +235,11 @@ class Lookup:
 
 def _key(key: Key) -> Found:
     return Found("key", key.id, key.name, f"/keys/{key.id}")
+
+
+def _secret(secret: Secret) -> Found:
+    label = secret.label or (secret.request.purpose if secret.request else "")
+    return Found("secret", secret.id, label, f"/secrets/{secret.id}")
 
 
 async def look_up(request: Request, body: LookUp, lookup: Lookup) -> Recognized:

@@ -375,7 +375,7 @@ export const en = {
   'explain.removed': 'Headers that the Core does not receive:',
   'explain.note': 'The explanation does not count against rate limits or consume credits.',
   'lookup.title': 'Search',
-  'lookup.hint': 'Paste a token, a request ID, a line of a log or a link, or type a name, an owner or a tag.',
+  'lookup.hint': 'Paste a token, a request ID, a line of a log or a link, or type a name, a label, an owner or a tag.',
   'lookup.key': 'API key',
   'lookup.secret': 'Secret',
   'lookup.core': 'Core',

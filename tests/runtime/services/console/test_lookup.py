@@ -82,6 +82,8 @@ async def test_everything_that_is_pasted_is_found(
             (event, [f"events {event}", f"logs {event}"], False),
             *((text, [key], False) for text in ("Nightly", "billing", "batch")),
             (secret[7:], [secret], False),
+            ("Door", [secret], False),
+            ("bootstrap", [secret], False),
             (link, [secret], True),
             (link.partition("#")[0], [secret], False),
             ("docum", ["core documents"], False),
@@ -104,6 +106,9 @@ async def test_everything_that_is_pasted_is_found(
         searched = (
             await console.post("/v1/lookup", json={"text": ended_late, "logs": True})
         ).json()
+        issuer = console.as_((await console.create(scopes=["role:issuer"]))["token"])
+        assert await look_up(console, "door", headers=issuer) == ([], "door")
+        assert await look_up(console, "bootstrap", headers=issuer) == ([], "bootstrap")
         ended_at = day_ago + 2
         assert (searched["logs_since"], searched["logs_until"]) == (
             rfc3339(ended_at - 5, "milliseconds"),
