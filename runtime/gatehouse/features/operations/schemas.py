@@ -155,7 +155,8 @@ class LookUp(Input):
         Meta(
             max_length=8000,
             description="A token in any form, an ID, a link, a line of a log, or a part of a name, "
-            "a label, an owner, a tag or an action of the audit trail. It is neither stored nor logged.",
+            "a label, an owner, a tag or an action of the audit trail. It is neither stored nor "
+            "logged.",
         ),
     ]
     logs: Annotated[

@@ -137,6 +137,7 @@ async def test_logs_are_searched(
         assert await violations_in_both_themes(page) == []
         for text in (unknown, request_id):
             await page.keyboard.press("Control+k")
+            await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
             await page.keyboard.insert_text(text)
             if text is unknown:
                 await shows(page, "have no key for this request")
