@@ -217,7 +217,7 @@ def denials(
     ] = "24h",
     **filters: Any,
 ) -> Output:
-    """List the requests that the gateway denied, newest first, with the check that failed.
+    """List the requests that the gateway denied, with the check that failed.
 
     Example: gatehouse denials --key 3fGh82kLmQ0a --check limit --last 24h
     """

@@ -11,12 +11,14 @@ from msgspec import Meta
 from gatehouse.core.audit_chain import ECDSA_P256, AuditRow, Checkpoint
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_seconds
+from gatehouse.platform.db.statements import TOTAL_MAX
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     Cursor,
     Instant,
     NextCursor,
     PageSize,
+    TimeOrder,
     TimeRange,
     View,
     view_of,
@@ -53,6 +55,10 @@ class SearchAudit(TimeRange, kw_only=True):
 class ListAudit(SearchAudit, kw_only=True):
     """Query parameters for listing audit events."""
 
+    order: TimeOrder = "newest"
+    total: Annotated[
+        bool, Meta(description=f"Count the events that match the filters, up to {TOTAL_MAX}.")
+    ] = False
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
 
@@ -85,10 +91,14 @@ class AuditEventView(View, kw_only=True):
 
 
 class AuditEventPage(View):
-    """Audit events, newest first."""
+    """Audit events."""
 
     events: list[AuditEventView]
     next_cursor: NextCursor
+    total: Annotated[
+        int | None,
+        Meta(description=f"Number of events that match the filters, at most {TOTAL_MAX}."),
+    ] = None
 
 
 class CheckpointView(View, kw_only=True):

@@ -42,6 +42,8 @@ KeySort = Literal[
     "-owner",
     "state",
     "-state",
+    "scopes",
+    "-scopes",
     "created_at",
     "-created_at",
     "last_used_at",

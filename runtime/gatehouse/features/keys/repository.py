@@ -45,10 +45,10 @@ from gatehouse.features.keys.conditions import (
     search,
 )
 from gatehouse.features.keys.fields import KeySort
-from gatehouse.features.keys.schemas import TOTAL_MAX, KeyFilter
+from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row
-from gatehouse.platform.db.statements import Conditions, RowMapping, shared
+from gatehouse.platform.db.statements import Conditions, RowMapping, count, shared
 from gatehouse.platform.web.fields import Effective
 
 #: Changes to keys with an admin scope wait for this lock, so that two concurrent changes cannot
@@ -105,12 +105,13 @@ _TABLES = (
 _SELECT = f"SELECT {_FIELDS}{_TABLES}"
 
 #: Expressions by which a list of keys can be sorted, with their types. Each expression has an
-#: index, except for the last use: the index would have to be updated whenever use of a key is
-#: recorded. Without the index, a page of 100,000 keys takes about 190 ms.
+#: index, except for the scopes, and for the last use, whose index would have to be updated whenever
+#: use of a key is recorded. Without the index, a page of 100,000 keys takes about 190 ms.
 _SORT_EXPRESSIONS = {
     "name": ("lower(name)", "text"),
     "owner": ("owner", "text"),
     "state": ("state", "text"),
+    "scopes": ("array_to_string(scopes, ' ')", "text"),
     "created_at": ("created_at", "timestamptz"),
     "last_used_at": ("coalesce(last_used_at, '-infinity')", "timestamptz"),
     "expires_at": (EXPIRES_AT, "timestamptz"),
@@ -296,11 +297,9 @@ class KeyRepository:
 
     async def count(self, only: KeyFilter, id_start: str | None) -> int:
         """Number of keys that match the filter, at most TOTAL_MAX."""
-        where = _conditions(only, id_start)
-        matching = f"SELECT{_TABLES}{where} ORDER BY id LIMIT {where.bind(TOTAL_MAX)}"
-        statement = f"SELECT count(*) FROM ({matching}) AS matching"
-        count: int = await self._pool.fetchval(statement, *where.values)
-        return count
+        return await count(
+            self._pool, _TABLES.removeprefix(" FROM "), _conditions(only, id_start), "id"
+        )
 
     async def alter(
         self, key_id: KeyId, work: Update, *, deadline_s: float | None = None

@@ -22,6 +22,7 @@ from gatehouse.features.keys.fields import (
     StateFilter,
     Ttl,
 )
+from gatehouse.platform.db.statements import TOTAL_MAX
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import (
     LIMITS_MAX,
@@ -207,10 +208,6 @@ class RotateKey(ReasonBody, kw_only=True):
         ),
     ] = GRACE_S_DEFAULT
     delivery: Delivery = "token"
-
-
-#: Maximum total of a list, so that a count takes no longer for a million keys.
-TOTAL_MAX = 500
 
 
 class KeyFilter(Input, kw_only=True):

@@ -16,6 +16,7 @@ from gatehouse.platform.web.fields import (
     Instant,
     NextCursor,
     PageSize,
+    TimeOrder,
     TimeRange,
     Timestamp,
     View,
@@ -266,6 +267,7 @@ class FilterDenials(TimeRange, kw_only=True):
 class ListDenials(FilterDenials, kw_only=True):
     """Query parameters for listing denied requests."""
 
+    order: TimeOrder = "newest"
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
     totals: Annotated[
@@ -322,7 +324,7 @@ class DenialTotals(View):
 
 
 class DenialPage(View):
-    """Denied requests, newest first."""
+    """Denied requests."""
 
     denials: list[DenialView]
     next_cursor: NextCursor

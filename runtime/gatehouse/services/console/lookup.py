@@ -156,14 +156,14 @@ class Lookup:
     async def _request(self, request_id: str, keys: dict[str, Key], caller: Caller) -> list[Found]:
         """Where a request is recorded. Adds its key."""
         only, found = FilterDenials(request_id=request_id), list[Found]()
-        denials, _ = await self.usage.denials(only, before=None, size=1)
+        denials, _ = await self.usage.denials(only, after=None, size=1)
         for denial in denials:
             await self._add_key(denial.key_id, keys)
             label = " ".join(filter(None, (denial.code, denial.failed_check, denial.detail)))
             found.append(Found("denials", request_id, label, f"/denials?request_id={request_id}"))
         if caller.roles & AUDITORS:
             search = SearchAudit(request_id=request_id)
-            events, _ = await self.audit.page(before=None, size=1, only=search)
+            events, _ = await self.audit.page(after=None, size=1, only=search)
             path = f"/audit?request_id={request_id}"
             found += [Found("events", request_id, row.event.action, path) for row in events]
             if self.logs:

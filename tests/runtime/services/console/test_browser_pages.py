@@ -19,6 +19,7 @@ from tests.runtime.services.console.web_pages import (
     loads_nothing,
     navigate,
     page_of,
+    shows,
     shows_heading,
     sign_in,
     violations,
@@ -177,9 +178,11 @@ async def test_every_page_in_every_size_and_with_every_display_setting(
     assert min(tables, copied) > 5
 
 
-async def test_panel_of_denied_requests_equals_its_lists(
+async def test_panel_of_denied_requests_equals_its_lists_which_are_sorted(
     browser: Browser, origin: str, console: Console
 ) -> None:
+    for label in ("zz", "00"):
+        await console.post("/v1/secrets", json={"text": "a secret", "label": label})
     console.sql("TRUNCATE denial; " + DENIALS.format(key=await console.create_id()))
     async with page_of(browser, origin) as page:
         await sign_in(page)
@@ -194,6 +197,15 @@ async def test_panel_of_denied_requests_equals_its_lists(
             numbers = await page.locator("tbody td:last-child").all_inner_texts()
             assert sum(map(int, numbers)) == count
             await page.go_back()
+        for path, header, texts in (
+            ("/denials", "Time", ("req_40", "req_1")),
+            ("/secrets?owner=bootstrap", "Label", ("00", "zz")),
+        ):
+            await navigate(page, path)
+            for text in texts:
+                await page.get_by_role("button", name=header, exact=True).click()
+                await expect(page.locator("tbody tr").first).to_contain_text(text)
+        await shows(page, "Total: ")
 
 
 async def test_usage_is_shown_by_outcome_in_the_list_and_for_any_time_range(
