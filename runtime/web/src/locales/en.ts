@@ -114,7 +114,7 @@ export const en = {
   'people.keys': 'Keys that grant a role',
   'people.noKeys': 'No key grants a role.',
   'people.sessions': 'Signed in now',
-  'people.methods': 'Other ways to sign in',
+  'people.methods': 'Identity provider and bootstrap token',
   'people.bootstrap': 'The bootstrap token is accepted, with the role owner.',
   'people.noBootstrap': 'The bootstrap token is disabled.',
   'people.provider': '{issuer} grants roles by the claim {claim}:',
