@@ -94,10 +94,7 @@ class AuditRepository:
         return int(await self._pool.fetchval("SELECT coalesce(max(seq), 0) FROM audit_event"))
 
     async def last_checkpoint(self) -> Checkpoint | None:
-        row = await self._pool.fetchrow(
-            f"SELECT {_CHECKPOINT.select} FROM audit_checkpoint ORDER BY seq DESC LIMIT 1"
-        )
-        return None if row is None else _CHECKPOINT.read(row)
+        return await _CHECKPOINT.first(self._pool, "audit_checkpoint ORDER BY seq DESC LIMIT 1")
 
     async def add_checkpoint(self, checkpoint: Checkpoint) -> bool:
         """Store a checkpoint. Returns False if another process has already stored a checkpoint for

@@ -21,6 +21,7 @@ from gatehouse.platform.web.fields import (
     Input,
     Scope,
     distinct,
+    doc,
     multi_line,
     single_line,
     unique_items,
@@ -189,8 +190,8 @@ SEARCH = (
 )
 Delivery = Annotated[
     Literal["token", "link"],
-    Meta(
-        description="`token`: the response contains the token. `link`: the response contains a "
+    doc(
+        "`token`: the response contains the token. `link`: the response contains a "
         "link that shows the token once."
     ),
 ]

@@ -80,11 +80,9 @@ _ASSIGNMENTS = ", ".join(
 )
 
 _IS_CREATED_BY = (
-    "SELECT EXISTS (SELECT FROM api_key AS target "
-    "JOIN api_key AS first ON first.id = target.family_id "
-    "JOIN api_key AS maker ON first.created_by = 'key:' || maker.id "
-    "JOIN api_key AS caller ON caller.family_id = maker.family_id "
-    "WHERE target.id = $1 AND caller.id = $2)"
+    "SELECT EXISTS (SELECT FROM api_key AS target JOIN api_key AS first ON first.id = "
+    "target.family_id JOIN api_key AS maker ON first.created_by = 'key:' || maker.id JOIN api_key "
+    "AS caller ON caller.family_id = maker.family_id WHERE target.id = $1 AND caller.id = $2)"
 )
 #: A key that is not active can no longer renew the leases of its Cores, so their registrations end
 #: when the key becomes inactive, also those that are draining.
@@ -130,9 +128,8 @@ _IS_LAST_ADMIN = (
 )
 
 _END_OTHERS = (
-    "UPDATE api_key SET expires_at = $1 "
-    f"WHERE family_id = $2 AND id <> ALL ($3) AND {CAN_BE_UPDATED} "
-    "AND (expires_at IS NULL OR expires_at > $1)"
+    "UPDATE api_key SET expires_at = $1 WHERE family_id = $2 AND id <> ALL ($3) AND "
+    f"{CAN_BE_UPDATED} AND (expires_at IS NULL OR expires_at > $1)"
 )
 
 _SET_CREDITS = (
@@ -161,10 +158,9 @@ _WRITABLE = (
 #: Reads distinct values with an index skip scan, so that the query takes no longer for a million
 #: keys than for ten keys.
 ID_GENERATIONS = (
-    "WITH RECURSIVE step AS ((SELECT scheme, id_generation FROM api_key "
-    "ORDER BY scheme, id_generation LIMIT 1) "
-    "UNION ALL SELECT next.* FROM step CROSS JOIN LATERAL (SELECT scheme, id_generation "
-    "FROM api_key WHERE (scheme, id_generation) > (step.scheme, step.id_generation) "
+    "WITH RECURSIVE step AS ((SELECT scheme, id_generation FROM api_key ORDER BY scheme, "
+    "id_generation LIMIT 1) UNION ALL SELECT next.* FROM step CROSS JOIN LATERAL (SELECT scheme, "
+    "id_generation FROM api_key WHERE (scheme, id_generation) > (step.scheme, step.id_generation) "
     "ORDER BY scheme, id_generation LIMIT 1) AS next) SELECT * FROM step"
 )
 

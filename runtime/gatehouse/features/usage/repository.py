@@ -202,18 +202,7 @@ class UsageRepository:
         most used first. key_id: only those of the family of this key."""
         rows = await self._pool.fetch(_LIMIT_USE, now, percent_min, key_id, limit)
         return [
-            LimitUse(
-                row["id"],
-                row["kind"],
-                row["name"],
-                row["quota"],
-                row["window_s"],
-                rfc3339(row["since"]),
-                int(row["used"]),
-                int(row["allowed"]),
-                row["percent"],
-            )
-            for row in rows
+            LimitUse(*(*row[:5], rfc3339(row[5]), int(row[6]), int(row[7]), row[8])) for row in rows
         ]
 
     async def denials(

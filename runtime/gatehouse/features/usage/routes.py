@@ -136,9 +136,11 @@ async def list_denials(request: Request, query: ListDenials, usage: UsageReposit
     return DenialPage(views, cursors.write(last), totals)
 
 
+_usage = partial(Endpoint, "GET", tag="usage", roles=READERS)
+
 ENDPOINTS = (
-    Endpoint("GET", "/v1/usage", read_usage, tag="usage", roles=READERS),
-    Endpoint("GET", "/v1/usage/keys", list_key_usage, tag="usage", roles=READERS),
-    Endpoint("GET", "/v1/denials", list_denials, tag="usage", roles=READERS),
-    Endpoint("GET", "/v1/usage/limits", list_limit_use, tag="usage", roles=READERS),
+    _usage("/v1/usage", read_usage),
+    _usage("/v1/usage/keys", list_key_usage),
+    _usage("/v1/denials", list_denials),
+    _usage("/v1/usage/limits", list_limit_use),
 )

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 import msgspec
 
 from gatehouse.core.clock import to_datetime, to_seconds
-from gatehouse.platform.db.pool import Pool, Row
+from gatehouse.platform.db.pool import Connection, Pool, Row
 
 T = TypeVar("T", bound=msgspec.Struct)
 V = TypeVar("V", str, tuple[str, ...])
@@ -55,6 +55,15 @@ class RowMapping(Generic[T]):
 
     def fields(self, row: Row) -> dict[str, Any]:
         return {name: decode(row[name]) for name, _, decode in self._fields}
+
+    async def first(self, connection: "Connection | Pool", rest: str, *values: Any) -> T | None:
+        """The first row of `SELECT columns FROM rest`."""
+        row = await connection.fetchrow(f"SELECT {self.select} FROM {rest}", *values)
+        return None if row is None else self.read(row)
+
+    async def all(self, connection: "Connection | Pool", rest: str, *values: Any) -> list[T]:
+        rows = await connection.fetch(f"SELECT {self.select} FROM {rest}", *values)
+        return [self.read(row) for row in rows]
 
     def values(self, struct: T) -> list[Any]:
         """Encoded column values from a struct, in the order of the columns."""
