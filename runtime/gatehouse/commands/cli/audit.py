@@ -42,6 +42,7 @@ from gatehouse.features.audit.schemas import (
     AuditEventView,
     AuditStatus,
     CheckpointView,
+    ListAudit,
     SearchAudit,
     audit_row,
     audit_view,
@@ -52,7 +53,7 @@ from gatehouse.features.audit.schemas import (
 def register(app: typer.Typer) -> None:
     audit = typer.Typer(name="audit", help="Read and verify the audit trail.")
     filters = parameters(SearchAudit)
-    console_command(audit, list_, options=filters)
+    console_command(audit, list_, options=parameters(ListAudit, "cursor", "limit", "total"))
     file, *others = own_parameters(export)
     audit.command()(with_options(export, [file, *filters, *others]))
     audit.command()(verify)
@@ -71,7 +72,7 @@ def list_(
     ] = 50,
     **filters: Any,
 ) -> Output:
-    """List audit events, newest first.
+    """List audit events.
 
     Example: gatehouse audit list --action 'key.*' --since 2026-11-01T00:00:00Z
     """

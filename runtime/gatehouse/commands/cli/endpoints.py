@@ -48,7 +48,7 @@ class Command:
     once: field of the response that is printed alone, because it is shown only once.
     forms: options whose values have another form than their fields.
     query: a request that changes something has a query instead of a body.
-    versioned: the request changes the version that was read.
+    version: field of the response to GET with the version that the request changes.
     check: returns an argument. Exits with a usage error for text that can be a token, because the
         argument is part of the URL.
     """
@@ -63,7 +63,7 @@ class Command:
     done: str | Callable[[Any], str] = ""
     once: str = ""
     forms: dict[str, Form] | None = None
-    versioned: bool = False
+    version: str = ""
     query: bool = False
     check: Callable[[str], str] = _identifier
 
@@ -115,20 +115,16 @@ def _changed(
     client: ConsoleClient, command: Command, method: str, path: str, fields: dict[str, Any]
 ) -> Any:
     version = None
-    if command.versioned:
+    if command.version:
         if not fields:
             reject("nothing to change: use at least one option")
-        version = client.get(_Versioned, path).version
+        version = client.get(dict[str, Any], path)[command.version]
     if command.query:
         query = {name: "true" if value is True else value for name, value in fields.items()}
         path, body = f"{path}?{urlencode(query)}" if query else path, None
     else:
         body = fields if command.shape else None
     return client.call(command.response, method, path, body, version=version)
-
-
-class _Versioned(msgspec.Struct):
-    version: int
 
 
 def _item(page: Any) -> Any:

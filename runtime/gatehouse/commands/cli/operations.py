@@ -39,9 +39,6 @@ from gatehouse.features.operations.schemas import (
 from gatehouse.features.usage.schemas import DenialPage, ListDenials, ReadUsage, UsageSeries
 from gatehouse.platform.settings import Level
 
-_LastOption = Annotated[
-    str, typer.Option(help="Time range before `--until`, such as 90m, 24h or 7d.")
-]
 _BAR_WIDTH = 30
 
 
@@ -110,7 +107,13 @@ def search_logs(
     limit: Annotated[
         int, typer.Option("--count", "-n", min=1, max=10_000, help="Maximum number of lines.")
     ] = 50,
-    last: _LastOption = "1h",
+    last: Annotated[
+        str,
+        typer.Option(
+            help="Time range before `--until`, such as 90m, 24h or 7d. Default: 1h, or the time of "
+            "the request with `--request`."
+        ),
+    ] = "",
     **filters: Any,
 ) -> Output:
     """Search the logs of the gateway, the console and the sharing service. Prints the newest lines.
@@ -118,7 +121,8 @@ def search_logs(
     Example: gatehouse logs search --level warning --last 24h
     """
     query = request(filters)
-    query["since"] = _start(query, last)
+    if last or "request_id" not in query:
+        query["since"] = _start(query, last or "1h")
     lines = list(islice(client.items(LogLine, "/v1/log-lines", **query), limit))[::-1]
     columns: tuple[Column, ...] = (
         ("time", lambda line: line.at),
@@ -208,10 +212,12 @@ def denials(
     limit: Annotated[
         int, typer.Option("--count", "-n", min=1, max=100, help="Maximum number of entries.")
     ] = 50,
-    last: _LastOption = "24h",
+    last: Annotated[
+        str, typer.Option(help="Time range before `--until`, such as 90m, 24h or 7d.")
+    ] = "24h",
     **filters: Any,
 ) -> Output:
-    """List the requests that the gateway denied, newest first, with the check that failed.
+    """List the requests that the gateway denied, with the check that failed.
 
     Example: gatehouse denials --key 3fGh82kLmQ0a --check limit --last 24h
     """
@@ -254,11 +260,15 @@ def find(
     if has_token(text):
         reject("QUERY contains a token, which other users can read: send it to standard input")
     text = (text or sys.stdin.read()).strip()
-    found = client.call(Recognized, "POST", "/v1/lookup", {"text": text}).found
+    recognized = client.call(Recognized, "POST", "/v1/lookup", {"text": text, "logs": True})
+    found = recognized.found
 
     def show() -> None:
         print_items(found, "kind", "id", "label")
         note(count(len(found), "result"))
+        if recognized.logs_since and all(each.kind != "key" for each in found):
+            times = f"between {recognized.logs_since} and {recognized.logs_until}"
+            note(f"The logs have no key for this request {times}.")
 
     return found, show
 

@@ -25,6 +25,8 @@ from gatehouse_client.models import OpenedItemView, OpenedSecret
 from gatehouse.commands.cli import end_to_end, retrieval_links, shapes
 from gatehouse.commands.cli.audit import trusted_keys
 from gatehouse.commands.cli.connection import LOOPBACK, RETRIES, api_errors, is_url
+from gatehouse.commands.cli.endpoints import Command
+from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.commands.cli.options import Output, console_command
 from gatehouse.commands.cli.output import (
     count,
@@ -48,8 +50,10 @@ from gatehouse.features.secrets.schemas import (
     CreatedSecret,
     CreateSecret,
     LinkReceipt,
+    LinkView,
     ListOwned,
     Receipt,
+    SecretPage,
     SecretView,
     UpdateSecret,
     display_name,
@@ -76,14 +80,13 @@ PassphraseFileOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    secrets = typer.Typer(help="Share secrets with links, request secrets, and open links.")
+    secrets = typer.Typer(
+        name="secrets", help="Share secrets with links, request secrets, and open links."
+    )
     content = ("text", "files", "ciphertext_base64")
-    page = parameters(ListOwned, "cursor", "limit")
     commands: Sequence[tuple[Callable[..., Output], Sequence[Parameter]]] = (
         (create, parameters(CreateSecret, *content, "passphrase")),
-        (list_, page),
         (show, ()),
-        (update, parameters(UpdateSecret)),
         (replace, ()),
         (restore_version, ()),
         (revoke, ()),
@@ -92,9 +95,10 @@ def register(app: typer.Typer) -> None:
     )
     for command, options in commands:
         console_command(secrets, command, options=options)
+    register_all(secrets, *_COMMANDS)
     secrets.command(name="open")(open_)
     secrets.command(name="verify-receipt")(verify_receipt)
-    app.add_typer(secrets, name="secrets")
+    app.add_typer(secrets)
 
 
 def create(
@@ -179,20 +183,6 @@ def request(client: ConsoleClient, **settings: Any) -> Output:
     return {"id": secret.id, "expires_at": secret.expires_at, **links}, show
 
 
-def list_(client: ConsoleClient, **filters: Any) -> Output:
-    """List secrets, newest first.
-
-    Example: gatehouse secrets list
-    """
-    secrets = list(client.items(SecretView, _PATH, **shapes.request(filters)))
-
-    def show() -> None:
-        print_items(secrets, "id", "label", "state", ("uses", _uses), "created_at", "expires_at")
-        note(count(len(secrets), "secret"))
-
-    return secrets, show
-
-
 def show(client: ConsoleClient, id: SecretIdArgument) -> Output:
     """Show the metadata of a secret.
 
@@ -206,22 +196,6 @@ def show(client: ConsoleClient, id: SecretIdArgument) -> Output:
         print_items(secret.links, "id", "recipient", "state", "uses", "uses_max", "opened_at")
 
     return secret, print_all
-
-
-def update(client: ConsoleClient, id: SecretIdArgument, **settings: Any) -> Output:
-    """Change the expiry, uses or label of a secret. Omitted values stay unchanged.
-
-    Fails if the secret is changed concurrently.
-
-    Example: gatehouse secrets update 8Wq2LrT5xKc9VbN4mZs7Pd --uses 3
-    """
-    changes = shapes.request(settings)
-    if not changes:
-        reject("nothing to change: use at least one option, such as --uses")
-    secret = _changed(client, id, "PATCH", "", changes)
-    return secret, lambda: print_text(
-        f"Updated secret {secret.id}: uses {_uses(secret)}, expires at {secret.expires_at}."
-    )
 
 
 def replace(client: ConsoleClient, id: SecretIdArgument, file: FileOption = None) -> Output:
@@ -413,8 +387,13 @@ def _claims(link: LinkReceipt) -> str:
     )
 
 
-def _uses(secret: SecretView) -> str:
-    return " ".join(f"{link.uses}/{link.uses_max}" for link in secret.links)
+def _uses(links: list[LinkView]) -> str:
+    return " ".join(f"{link.uses}/{link.uses_max}" for link in links)
+
+
+def _updated(shown: dict[str, Any]) -> str:
+    uses = _uses(shown["links"])
+    return f"Updated secret {shown['id']}: uses {uses}, expires at {shown['expires_at']}."
 
 
 def _content(files: list[Path] | None) -> dict[str, Any]:
@@ -587,3 +566,34 @@ def _new_file(folder: Path, sent_name: str) -> tuple[Path, int]:
         except OSError as exc:
             stop(f"{path} cannot be written: {exc.strerror}")
     return stop(f"{folder} contains too many files with names similar to {name.name}")
+
+
+_COMMANDS = (
+    Command(
+        name="list",
+        operation="GET /v1/secrets",
+        shape=ListOwned,
+        response=SecretPage,
+        help="List secrets, newest first.",
+        columns=(
+            "id",
+            "label",
+            "state",
+            ("uses", lambda secret: _uses(secret.links)),
+            "created_at",
+            "expires_at",
+        ),
+    ),
+    Command(
+        name="update",
+        operation="PATCH /v1/secrets/{secret}",
+        shape=UpdateSecret,
+        response=SecretView,
+        version="revision",
+        check=checked_id,
+        help="Change the expiry, uses or label of a secret. Omitted values stay unchanged.\n\n"
+        "Fails if the secret is changed concurrently.",
+        example="8Wq2LrT5xKc9VbN4mZs7Pd --uses 3",
+        done=_updated,
+    ),
+)

@@ -45,7 +45,7 @@ _COMMANDS = (
         operation="PATCH /v1/webhooks/{webhook}",
         shape=UpdateWebhook,
         response=WebhookView,
-        versioned=True,
+        version="version",
         help="Change a webhook. Omitted settings stay unchanged.",
         example=f"{_ID} --event key.revoked",
     ),

@@ -15,7 +15,7 @@ from gatehouse.core.clock import to_seconds
 from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.platform.audit_log import COLUMNS, TEXT_COLUMNS, append
 from gatehouse.platform.db.pool import Pool, Row
-from gatehouse.platform.db.statements import Conditions, RowMapping
+from gatehouse.platform.db.statements import Conditions, RowMapping, count
 
 #: Number of rows that are read and hashed at a time.
 BATCH_ROWS = 200
@@ -49,16 +49,20 @@ class AuditRepository:
             return await append(connection, event)
 
     async def page(
-        self, *, before: int | None, size: int, only: SearchAudit = ALL_EVENTS
+        self, *, after: int | None, size: int, only: SearchAudit = ALL_EVENTS, oldest: bool = False
     ) -> tuple[list[AuditRow], int | None]:
-        """Up to `size` rows with sequence numbers below `before`, newest first, and the last
-        sequence number, or None on the last page."""
+        """Up to `size` rows after the sequence number `after`, the newest or the oldest first, and
+        the last sequence number, or None on the last page."""
         where = _conditions(only)
-        if before is not None:
-            where.add("seq < {}", before)
-        statement = f"{_SELECT}{where} ORDER BY seq DESC LIMIT {where.bind(size + 1)}"
+        if after is not None:
+            where.add("seq > {}" if oldest else "seq < {}", after)
+        order = "seq" if oldest else "seq DESC"
+        statement = f"{_SELECT}{where} ORDER BY {order} LIMIT {where.bind(size + 1)}"
         rows = [_row(row) for row in await self._pool.fetch(statement, *where.values)]
         return rows[:size], rows[size - 1].seq if len(rows) > size else None
+
+    async def count(self, only: SearchAudit) -> int:
+        return await count(self._pool, "audit_event", _conditions(only), "seq")
 
     async def following(self, after: int, size: int, only: SearchAudit) -> tuple[AuditRow, ...]:
         where = _conditions(only)
@@ -90,10 +94,7 @@ class AuditRepository:
         return int(await self._pool.fetchval("SELECT coalesce(max(seq), 0) FROM audit_event"))
 
     async def last_checkpoint(self) -> Checkpoint | None:
-        row = await self._pool.fetchrow(
-            f"SELECT {_CHECKPOINT.select} FROM audit_checkpoint ORDER BY seq DESC LIMIT 1"
-        )
-        return None if row is None else _CHECKPOINT.read(row)
+        return await _CHECKPOINT.first(self._pool, "audit_checkpoint ORDER BY seq DESC LIMIT 1")
 
     async def add_checkpoint(self, checkpoint: Checkpoint) -> bool:
         """Store a checkpoint. Returns False if another process has already stored a checkpoint for

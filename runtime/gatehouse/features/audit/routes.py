@@ -36,13 +36,16 @@ _EXPORT = {
 async def list_audit(request: Request, query: ListAudit, audit: AuditRepository) -> AuditEventPage:
     """List audit events.
 
-    Returns events, newest first. Each event contains its hash and the hash of the previous event.
+    Each event contains its hash and the hash of the previous event.
     """
     only = msgspec.convert(query, SearchAudit, from_attributes=True)
-    cursors = request.cursors(f"audit|{only!r}")
-    before = cursors.read(query.cursor, int)
-    rows, next_before = await audit.page(before=before, size=query.limit, only=only)
-    return AuditEventPage([audit_view(row) for row in rows], cursors.write(next_before))
+    cursors = request.cursors(f"audit|{only!r}|{query.order}")
+    after = cursors.read(query.cursor, int)
+    rows, last = await audit.page(
+        after=after, size=query.limit, only=only, oldest=query.order == "oldest"
+    )
+    total = await audit.count(only) if query.total else None
+    return AuditEventPage([audit_view(row) for row in rows], cursors.write(last), total)
 
 
 async def export_audit(request: Request, query: SearchAudit, audit: AuditRepository) -> Reply:

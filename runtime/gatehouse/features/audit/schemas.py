@@ -11,14 +11,17 @@ from msgspec import Meta
 from gatehouse.core.audit_chain import ECDSA_P256, AuditRow, Checkpoint
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_seconds
+from gatehouse.platform.db.statements import TOTAL_MAX
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     Cursor,
     Instant,
     NextCursor,
     PageSize,
+    TimeOrder,
     TimeRange,
     View,
+    doc,
     view_of,
 )
 from gatehouse.platform.web.validation import matching
@@ -29,30 +32,29 @@ class SearchAudit(TimeRange, kw_only=True):
 
     target_id: Annotated[
         Annotated[str, Meta(max_length=100)] | None,
-        Meta(description="Target of the action, such as a key ID or the name of a Core."),
+        doc("Target of the action, such as a key ID or the name of a Core."),
     ] = None
     action: Annotated[
         Annotated[str, Meta(max_length=64)] | None,
-        Meta(
-            description="Action, such as `key.create`, or all actions of a kind, such as `key.*`."
-        ),
+        doc("Action, such as `key.create`, or all actions of a kind, such as `key.*`."),
     ] = None
     actor_id: Annotated[
         Annotated[str, Meta(max_length=200)] | None,
-        Meta(description="Actor: a key ID, `bootstrap`, or the subject of a JWT."),
+        doc("Actor: a key ID, `bootstrap`, or the subject of a JWT."),
     ] = None
     request_id: Annotated[
-        Annotated[str, Meta(max_length=64)] | None,
-        Meta(description="ID of the request that caused the event."),
+        Annotated[str, Meta(max_length=64)] | None, doc("ID of the request that caused the event.")
     ] = None
-    outcome: Annotated[
-        Literal["success", "denied"] | None, Meta(description="Outcome of the action.")
-    ] = None
+    outcome: Annotated[Literal["success", "denied"] | None, doc("Outcome of the action.")] = None
 
 
 class ListAudit(SearchAudit, kw_only=True):
     """Query parameters for listing audit events."""
 
+    order: TimeOrder = "newest"
+    total: Annotated[bool, doc(f"Count the events that match the filters, up to {TOTAL_MAX}.")] = (
+        False
+    )
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
 
@@ -80,15 +82,18 @@ class AuditEventView(View, kw_only=True):
     request_id: str
     source_address: str
     details: dict[str, Any]
-    previous_hash: Annotated[str, Meta(description="Hexadecimal SHA-256 of the previous event.")]
-    hash: Annotated[str, Meta(description="Hexadecimal SHA-256 of this event.")]
+    previous_hash: Annotated[str, doc("Hexadecimal SHA-256 of the previous event.")]
+    hash: Annotated[str, doc("Hexadecimal SHA-256 of this event.")]
 
 
 class AuditEventPage(View):
-    """Audit events, newest first."""
+    """Audit events."""
 
     events: list[AuditEventView]
     next_cursor: NextCursor
+    total: Annotated[
+        int | None, doc(f"Number of events that match the filters, at most {TOTAL_MAX}.")
+    ] = None
 
 
 class CheckpointView(View, kw_only=True):
@@ -118,9 +123,9 @@ class CheckpointView(View, kw_only=True):
         ),
     ]
     taken_at: Instant
-    key_id: Annotated[str, Meta(description="ARN of the signing key.")]
+    key_id: Annotated[str, doc("ARN of the signing key.")]
     algorithm: Annotated[str, Meta(examples=[ECDSA_P256])]
-    signature: Annotated[str, Meta(description="Signature in base64.")]
+    signature: Annotated[str, doc("Signature in base64.")]
 
 
 class AuditStatus(View, kw_only=True):
@@ -128,17 +133,13 @@ class AuditStatus(View, kw_only=True):
     bucket, with `gatehouse audit verify`.
     """
 
-    newest_seq: Annotated[
-        int, Meta(description="Sequence number of the last event. 0 if there is none.")
-    ]
-    enabled: Annotated[bool, Meta(description="True if the console creates checkpoints.")]
-    checkpoint: Annotated[
-        CheckpointView | None, Meta(description="The last checkpoint. Null if there is none.")
-    ]
+    newest_seq: Annotated[int, doc("Sequence number of the last event. 0 if there is none.")]
+    enabled: Annotated[bool, doc("True if the console creates checkpoints.")]
+    checkpoint: Annotated[CheckpointView | None, doc("The last checkpoint. Null if there is none.")]
     public_key: Annotated[
         str | None,
-        Meta(
-            description="Public part of the current signing key, in PEM format. Null if "
+        doc(
+            "Public part of the current signing key, in PEM format. Null if "
             "checkpoints are disabled. Keep a copy of the key."
         ),
     ]

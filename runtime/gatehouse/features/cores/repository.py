@@ -118,9 +118,8 @@ _DRAIN = (
 
 # WebSockets stay open for some time after the end of a lease.
 _END = (
-    "UPDATE core SET draining = true, "
-    "expires_at = CASE WHEN expires_at > now() THEN $3 ELSE expires_at END "
-    "WHERE name = $1 AND ($2::text IS NULL OR instance_id = $2) AND NOT draining "
+    "UPDATE core SET draining = true, expires_at = CASE WHEN expires_at > now() THEN $3 ELSE "
+    "expires_at END WHERE name = $1 AND ($2::text IS NULL OR instance_id = $2) AND NOT draining "
     f"AND expires_at > now() - interval '{ENDED_OF_CORE_S} s' RETURNING registered_by, instance_id"
 )
 # The row of a worker is written by its change feed (verification/change_feed.py), and deleted when
@@ -132,12 +131,10 @@ _WRITE_REPORTS = (
 #: Extends the leases that were live when a gateway worker last read the registry, if none has read
 #: it for some seconds: agents could not renew them. Changes no lease again that was just extended.
 EXTEND_LEASES = (
-    "UPDATE core SET expires_at = clock_timestamp() + make_interval(secs => lease_s) "
-    "FROM (SELECT max(seen_at) AS read_at FROM gateway_worker) AS last "
-    "WHERE NOT draining AND expires_at > read_at "
-    "AND expires_at < clock_timestamp() + make_interval(secs => lease_s / 2.0) "
-    "AND clock_timestamp() - read_at BETWEEN make_interval(secs => $1) "
-    "AND make_interval(secs => $2)"
+    "UPDATE core SET expires_at = clock_timestamp() + make_interval(secs => lease_s) FROM (SELECT "
+    "max(seen_at) AS read_at FROM gateway_worker) AS last WHERE NOT draining AND expires_at > "
+    "read_at AND expires_at < clock_timestamp() + make_interval(secs => lease_s / 2.0) AND "
+    "clock_timestamp() - read_at BETWEEN make_interval(secs => $1) AND make_interval(secs => $2)"
 )
 
 _NAMES = "SELECT DISTINCT name FROM core WHERE strpos(name, $1) > 0 ORDER BY name LIMIT $2"

@@ -19,6 +19,7 @@ from gatehouse.platform.web.fields import (
     NextCursor,
     PageSize,
     View,
+    doc,
 )
 from gatehouse.platform.web.validation import decode_body, invalid
 
@@ -40,7 +41,7 @@ class EndCore(Input):
 
     instance: Annotated[
         Annotated[str, Meta(pattern=INSTANCE_PATTERN)] | None,
-        Meta(description="ID of the instance. Default: all instances of the Core."),
+        doc("ID of the instance. Default: all instances of the Core."),
     ] = None
 
 
@@ -48,12 +49,12 @@ class CircuitBreakers(View):
     """Circuit breakers of an instance. Each gateway has one."""
 
     gateways: Annotated[
-        int, Meta(description="Number of gateways that report the state of their circuit breakers.")
+        int, doc("Number of gateways that report the state of their circuit breakers.")
     ]
     open: Annotated[
         int,
-        Meta(
-            description="Number of gateways that avoid the instance for some time, because "
+        doc(
+            "Number of gateways that avoid the instance for some time, because "
             "requests to it have failed."
         ),
     ]
@@ -69,25 +70,23 @@ class RecentTraffic(View):
     """Requests of all gateways to an instance in the last minute."""
 
     requests: Annotated[
-        int, Meta(description="Number of requests that were sent. Health checks are not included.")
+        int, doc("Number of requests that were sent. Health checks are not included.")
     ]
     failures: Annotated[
-        int,
-        Meta(description="Number of requests without a response: failed connections and timeouts."),
+        int, doc("Number of requests without a response: failed connections and timeouts.")
     ]
     mean_ms: Annotated[
-        float | None, Meta(description="Mean time until a response begins. Null if there was none.")
+        float | None, doc("Mean time until a response begins. Null if there was none.")
     ]
     p95_ms: Annotated[
         float | None,
-        Meta(
-            description="Time within which 95 % of the responses begin, rounded up by at most "
+        doc(
+            "Time within which 95 % of the responses begin, rounded up by at most "
             "12.5 %. Null if there was none."
         ),
     ]
     problem: Annotated[
-        CoreProblem | None,
-        Meta(description="Why the last failed request failed. Null if none failed."),
+        CoreProblem | None, doc("Why the last failed request failed. Null if none failed.")
     ]
 
 
@@ -97,35 +96,31 @@ class CoreView(View, kw_only=True):
     example: ClassVar = {"healthy": True, "live": True}
 
     name: str
-    instance_id: Annotated[
-        str, Meta(description="ID of the instance, unique among the instances of the Core.")
-    ]
+    instance_id: Annotated[str, doc("ID of the instance, unique among the instances of the Core.")]
     url: str
     environment: Environment
-    registered_by: Annotated[str, Meta(description="ID of the key that registered the instance.")]
+    registered_by: Annotated[str, doc("ID of the key that registered the instance.")]
     expires_at: Annotated[
         Instant,
-        Meta(
-            description="Time at which the lease expires. If the instance is draining: time at "
+        doc(
+            "Time at which the lease expires. If the instance is draining: time at "
             "which its WebSockets are closed."
         ),
     ]
-    draining: Annotated[bool, Meta(description="True if the instance receives no new requests.")]
-    healthy: Annotated[bool, Meta(description="False if the health checks of the gateways fail.")]
+    draining: Annotated[bool, doc("True if the instance receives no new requests.")]
+    healthy: Annotated[bool, doc("False if the health checks of the gateways fail.")]
     live: Annotated[
-        bool,
-        Meta(description="True if the lease has not expired and the instance is not draining."),
+        bool, doc("True if the lease has not expired and the instance is not draining.")
     ]
     settings: Annotated[
-        CoreSettings,
-        Meta(description="Settings that the Core declared. The others have their defaults."),
+        CoreSettings, doc("Settings that the Core declared. The others have their defaults.")
     ]
     circuit_breakers: CircuitBreakers
     last_minute: RecentTraffic
     state: Annotated[
         CoreState,
-        Meta(
-            description="`failing`: a gateway avoids the instance, or all requests of the last "
+        doc(
+            "`failing`: a gateway avoids the instance, or all requests of the last "
             "minute failed. `unhealthy`: the health checks fail. `expired`: the lease has expired."
         ),
     ]
@@ -138,8 +133,8 @@ class CorePage(View):
     next_cursor: NextCursor
     gateway_url: Annotated[
         str,
-        Meta(
-            description="URL of the gateway, at which agents register Cores. Empty if "
+        doc(
+            "URL of the gateway, at which agents register Cores. Empty if "
             "GATEHOUSE_GATEWAY_URL is not set."
         ),
     ]
@@ -176,30 +171,28 @@ class LeaseRequest(Input):
 
     url: Annotated[
         Annotated[str, Meta(max_length=URL_CHARS_MAX)] | None,
-        Meta(
-            description="URL below which the gateway reaches the Core: https://host[:port][/path]."
-        ),
+        doc("URL below which the gateway reaches the Core: https://host[:port][/path]."),
     ] = None
     ttl_s: Annotated[
         Annotated[int, Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX)] | None,
-        Meta(
-            description="Duration of the lease in seconds. Default: "
+        doc(
+            "Duration of the lease in seconds. Default: "
             f"{LEASE_S_DEFAULT}; with `lease_id`, the duration until now."
         ),
     ] = None
     lease_id: LeaseId | None = None
     instance_id: Annotated[
         Annotated[str, Meta(pattern=INSTANCE_PATTERN)] | None,
-        Meta(
-            description="ID of the instance. The gateway distributes requests among the instances "
+        doc(
+            "ID of the instance. The gateway distributes requests among the instances "
             "of a Core. A registration replaces an earlier registration with the same ID or URL. "
             f"Default: `{DEFAULT_INSTANCE}`. Ignored with `lease_id`."
         ),
     ] = None
     settings: Annotated[
         DeclaredSettings,
-        Meta(
-            description="Settings of the Core, which replace the settings of earlier "
+        doc(
+            "Settings of the Core, which replace the settings of earlier "
             "registrations. Ignored with `lease_id`."
         ),
     ] = DeclaredSettings()
@@ -230,11 +223,11 @@ class Lease(View):
     url: str
     lease_id: str
     expires_at: Instant
-    heartbeat_s: Annotated[int, Meta(description="Interval between renewals in seconds.")]
+    heartbeat_s: Annotated[int, doc("Interval between renewals in seconds.")]
     core_secret: Annotated[
         str | UnsetType,
-        Meta(
-            description="Secret that the gateway sends to the Core with each request. Returned "
+        doc(
+            "Secret that the gateway sends to the Core with each request. Returned "
             "only when the Core registers."
         ),
     ] = UNSET

@@ -69,26 +69,19 @@ class SessionRepository:
 
     async def find(self, digests: list[bytes]) -> Session | None:
         """Return the session with one of these digests, even if the session has ended."""
-        row = await self._pool.fetchrow(
-            f"SELECT {_SESSION.select} FROM console_session WHERE digest = ANY ($1)", digests
-        )
-        return None if row is None else _SESSION.read(row)
+        return await _SESSION.first(self._pool, "console_session WHERE digest = ANY ($1)", digests)
 
     async def touch(self, session_id: str, *, seen_at: float) -> None:
         statement = "UPDATE console_session SET seen_at = greatest(seen_at, $2) WHERE id = $1"
         await self._pool.execute(statement, session_id, to_datetime(seen_at))
 
-    async def list_for(self, actor: tuple[str, str] | None) -> tuple[Session, ...]:
+    async def list_for(self, actor: tuple[str, str] | None) -> list[Session]:
         """Return the newest sessions of an actor (None: of all actors), newest first, including
         ended sessions.
         """
         where = _conditions(actor)
-        statement = (
-            f"SELECT {_SESSION.select} FROM console_session{where} "
-            f"ORDER BY created_at DESC, id LIMIT {SESSIONS_LISTED_MAX}"
-        )
-        rows = await self._pool.fetch(statement, *where.values)
-        return tuple(_SESSION.read(row) for row in rows)
+        newest = f"ORDER BY created_at DESC, id LIMIT {SESSIONS_LISTED_MAX}"
+        return await _SESSION.all(self._pool, f"console_session{where} {newest}", *where.values)
 
     async def end(
         self, session_id: str, *, actor: tuple[str, str] | None, event: AuditEvent
@@ -129,10 +122,7 @@ class SessionRepository:
 
     async def link(self, digests: list[bytes]) -> SignInLink | None:
         """Return the sign-in link with one of these digests, even if it has expired."""
-        row = await self._pool.fetchrow(
-            f"SELECT {_LINK.select} FROM sign_in_link WHERE digest = ANY ($1)", digests
-        )
-        return None if row is None else _LINK.read(row)
+        return await _LINK.first(self._pool, "sign_in_link WHERE digest = ANY ($1)", digests)
 
     async def prune(self, *, seen_before: float, now: float) -> int:
         """Delete expired links and ended sessions. Returns the number of deleted sessions."""

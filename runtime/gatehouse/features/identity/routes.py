@@ -183,30 +183,18 @@ def _current(
 
 
 _session = partial(Endpoint, tag="sessions", roles=ANY_ROLE, feature=SESSIONS)
-_SESSIONS, _CURRENT, _SESSION = "/v1/sessions", "/v1/sessions/current", "/v1/sessions/{session}"
+_SESSIONS, _LINKS = "/v1/sessions", "/v1/sign-in-links"
 
 # Sign-in is itself the step-up. Ending a session requires no step-up, so that a user who suspects
 # misuse can act immediately.
 _write = partial(_session, step_up=StepUp.NEVER)
 
 ENDPOINTS = (
-    _write(
-        method="POST",
-        path=_SESSIONS,
-        handler=sign_in,
-        security=(CREDENTIAL, SIGN_IN_CODE),
-        status=201,
-    ),
-    _write(
-        method="POST",
-        path="/v1/sign-in-links",
-        handler=create_sign_in_link,
-        security=(CREDENTIAL,),
-        status=201,
-    ),
-    _session(method="GET", path=_SESSIONS, handler=list_sessions),
+    _write("POST", _SESSIONS, sign_in, security=(CREDENTIAL, SIGN_IN_CODE), status=201),
+    _write("POST", _LINKS, create_sign_in_link, security=(CREDENTIAL,), status=201),
+    _session("GET", _SESSIONS, list_sessions),
     Endpoint("GET", "/v1/sign-in-methods", show_sign_in_methods, tag="sessions", roles=AUDITORS),
-    _write(method="DELETE", path=_SESSIONS, handler=end_sessions),
-    _session(method="GET", path=_CURRENT, handler=show_session, errors=(404,)),
-    _write(method="DELETE", path=_SESSION, handler=end_session, status=204, errors=(404,)),
+    _write("DELETE", _SESSIONS, end_sessions),
+    _session("GET", f"{_SESSIONS}/current", show_session, errors=(404,)),
+    _write("DELETE", f"{_SESSIONS}/{{session}}", end_session, status=204, errors=(404,)),
 )

@@ -2,12 +2,10 @@
 
 from typing import Annotated, ClassVar
 
-from msgspec import Meta
-
 from gatehouse.core.actor import ActorType, Session
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.roles import Role
-from gatehouse.platform.web.fields import Input, Instant, View, view_of
+from gatehouse.platform.web.fields import Input, Instant, View, doc, view_of
 
 #: Beginning of the fragment of a sign-in link. The web UI
 #: (runtime/web/src/identity/signInLink.ts) reads the code after it.
@@ -17,20 +15,16 @@ CODE_FRAGMENT = "#sign-in="
 class EndSessions(Input):
     """Query parameters for a sign-out."""
 
-    everybody: Annotated[
-        bool, Meta(description="End the sessions of all users. Requires the role owner.")
-    ] = False
+    everybody: Annotated[bool, doc("End the sessions of all users. Requires the role owner.")] = (
+        False
+    )
 
 
 class ListSessions(Input):
     """Query parameters for listing sessions."""
 
     everybody: Annotated[
-        bool,
-        Meta(
-            description="List the sessions of all users. Requires the role owner, operator or "
-            "auditor."
-        ),
+        bool, doc("List the sessions of all users. Requires the role owner, operator or auditor.")
     ] = False
 
 
@@ -41,44 +35,31 @@ class SessionView(View, kw_only=True):
     actor_type: ActorType
     actor_id: str
     created_at: Instant
-    seen_at: Annotated[Instant, Meta(description="Time of the last use.")]
-    proven_at: Annotated[Instant | None, Meta(description="Time of the last authentication.")]
+    seen_at: Annotated[Instant, doc("Time of the last use.")]
+    proven_at: Annotated[Instant | None, doc("Time of the last authentication.")]
     ends_at: Annotated[
-        Instant,
-        Meta(
-            description=(
-                "Latest time at which the session expires. An unused session expires earlier."
-            )
-        ),
+        Instant, doc("Latest time at which the session expires. An unused session expires earlier.")
     ]
     roles: Annotated[
-        list[str],
-        Meta(description="Roles of a person. Empty for a key, whose scopes grant its roles."),
+        list[str], doc("Roles of a person. Empty for a key, whose scopes grant its roles.")
     ]
     source_address: str
     user_agent: str
-    current: Annotated[bool, Meta(description="True if this request uses the session.")]
+    current: Annotated[bool, doc("True if this request uses the session.")]
 
 
 class CurrentSession(View, kw_only=True):
     session: SessionView
     csrf_token: Annotated[
         str,
-        Meta(
-            description=(
-                "Send this value in the `X-CSRF-Token` header of every request in this "
-                "session that can change data."
-            )
+        doc(
+            "Send this value in the `X-CSRF-Token` header of every request in this "
+            "session that can change data."
         ),
     ]
     roles: list[str]
     step_up_max_age_s: Annotated[
-        int,
-        Meta(
-            description=(
-                "Maximum age of the last sign-in, in seconds, for operations with `x-step-up`."
-            )
-        ),
+        int, doc("Maximum age of the last sign-in, in seconds, for operations with `x-step-up`.")
     ]
 
 
@@ -89,11 +70,9 @@ class CreatedSignInLink(View):
 
     path: Annotated[
         str,
-        Meta(
-            description=(
-                "Path to append to the URL of the console. Browsers do not send the "
-                "fragment, which contains the code."
-            )
+        doc(
+            "Path to append to the URL of the console. Browsers do not send the "
+            "fragment, which contains the code."
         ),
     ]
     expires_at: Instant
@@ -120,14 +99,14 @@ class SignInMethods(View, kw_only=True):
 
     example: ClassVar = {"issuer": "https://login.example.com", "claim": "groups"}
 
-    bootstrap: Annotated[bool, Meta(description="True if the bootstrap token is accepted.")]
-    issuer: Annotated[str, Meta(description="URL of the identity provider. Empty: none.")]
-    claim: Annotated[str, Meta(description="Claim of its tokens that determines the roles.")]
+    bootstrap: Annotated[bool, doc("True if the bootstrap token is accepted.")]
+    issuer: Annotated[str, doc("URL of the identity provider. Empty: none.")]
+    claim: Annotated[str, doc("Claim of its tokens that determines the roles.")]
     mappings: list[RoleMapping]
 
 
 class EndedSessions(View):
-    ended: Annotated[int, Meta(description="Number of ended sessions.")]
+    ended: Annotated[int, doc("Number of ended sessions.")]
 
 
 def session_view(session: Session, *, current: bool) -> SessionView:

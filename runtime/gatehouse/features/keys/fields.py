@@ -18,6 +18,7 @@ from gatehouse.platform.web.fields import (
     CoreName,
     Input,
     distinct,
+    doc,
     multi_line,
     single_line,
     unique_items,
@@ -91,6 +92,8 @@ KeySort = Literal[
     "-owner",
     "state",
     "-state",
+    "scopes",
+    "-scopes",
     "created_at",
     "-created_at",
     "last_used_at",
@@ -236,8 +239,8 @@ SEARCH = (
 )
 Delivery = Annotated[
     Literal["token", "link"],
-    Meta(
-        description="`token`: the response contains the token. `link`: the response contains a "
+    doc(
+        "`token`: the response contains the token. `link`: the response contains a "
         "link that shows the token once."
     ),
 ]

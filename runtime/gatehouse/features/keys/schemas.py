@@ -29,6 +29,7 @@ from gatehouse.features.keys.fields import (
     Ttl,
     Window,
 )
+from gatehouse.platform.db.statements import TOTAL_MAX
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
@@ -42,6 +43,7 @@ from gatehouse.platform.web.fields import (
     View,
     check_changes,
     distinct,
+    doc,
     sent_fields,
     unix_seconds,
     view_of,
@@ -61,8 +63,8 @@ class RateLimitInput(Input):
     window_s: Window
     burst: Annotated[
         Quota | None,
-        Meta(
-            description="Units that can be used at once, before those that become available "
+        doc(
+            "Units that can be used at once, before those that become available "
             "evenly over the window. Default: `quota`."
         ),
     ] = None
@@ -111,20 +113,15 @@ class CreateKey(KeySettings, kw_only=True):
 
     environment: Annotated[
         Environment | None,
-        Meta(description="Environment of the key. Default: the environment of the deployment."),
+        doc("Environment of the key. Default: the environment of the deployment."),
     ] = None
-    scopes: Annotated[
-        Scopes | None, Meta(description='Scopes of the key. Default: `["cores:read"]`.')
-    ] = None
-    limits: Annotated[
-        Limits | None, Meta(description="Default: the default limit of the deployment.")
-    ] = None
+    scopes: Annotated[Scopes | None, doc('Scopes of the key. Default: `["cores:read"]`.')] = None
+    limits: Annotated[Limits | None, doc("Default: the default limit of the deployment.")] = None
     expires_at: Annotated[
-        Timestamp | None,
-        Meta(description="Expiry as an RFC 3339 timestamp, at most ten years in the future."),
+        Timestamp | None, doc("Expiry as an RFC 3339 timestamp, at most ten years in the future.")
     ] = None
     ttl_s: Annotated[
-        Ttl | None, Meta(description="Lifetime of the key in seconds, instead of `expires_at`.")
+        Ttl | None, doc("Lifetime of the key in seconds, instead of `expires_at`.")
     ] = None
     credits: Credits | None = None
     delivery: Delivery = "token"
@@ -159,17 +156,17 @@ class UpdateKey(_PatchedSettings, kw_only=True):
 
     scopes: Scopes | UnsetType = UNSET
     limits: Annotated[
-        Limits | UnsetType | None, Meta(description="Null: the default limit of the deployment.")
+        Limits | UnsetType | None, doc("Null: the default limit of the deployment.")
     ] = UNSET
     expires_at: Annotated[
         Timestamp | UnsetType | None,
-        Meta(
-            description="Expiry as an RFC 3339 timestamp, at most ten years in the future. "
+        doc(
+            "Expiry as an RFC 3339 timestamp, at most ten years in the future. "
             "Null: the key does not expire."
         ),
     ] = UNSET
     credits: Annotated[
-        Credits | UnsetType | None, Meta(description="Null: requests no longer consume credits.")
+        Credits | UnsetType | None, doc("Null: requests no longer consume credits.")
     ] = UNSET
 
     def __post_init__(self) -> None:
@@ -209,47 +206,34 @@ class RotateKey(ReasonBody, kw_only=True):
     delivery: Delivery = "token"
 
 
-#: Maximum total of a list, so that a count takes no longer for a million keys.
-TOTAL_MAX = 500
-
-
 class KeyFilter(Input, kw_only=True):
     """Filters for a list of keys. A key must match all of them."""
 
     search: Annotated[
         Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None,
-        Meta(description=f"Keys {SEARCH}. Case is ignored, except in IDs, tokens and tags."),
+        doc(f"Keys {SEARCH}. Case is ignored, except in IDs, tokens and tags."),
     ] = None
     owner: Annotated[
-        Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, Meta(description="Filter by owner.")
+        Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, doc("Filter by owner.")
     ] = None
     state: Annotated[
         StateFilter | None,
-        Meta(
-            description="Filter by state. `active` excludes expired keys. Default: all keys "
-            "except purged keys."
+        doc(
+            "Filter by state. `active` excludes expired keys. Default: all keys except purged keys."
         ),
     ] = None
-    environment: Annotated[Environment | None, Meta(description="Filter by environment.")] = None
-    tag: Annotated[
-        Annotated[str, Meta(max_length=64)] | None, Meta(description="Filter by tag.")
-    ] = None
+    environment: Annotated[Environment | None, doc("Filter by environment.")] = None
+    tag: Annotated[Annotated[str, Meta(max_length=64)] | None, doc("Filter by tag.")] = None
     family_id: Annotated[
-        Annotated[str, Meta(max_length=12)] | None, Meta(description="Filter by key family.")
+        Annotated[str, Meta(max_length=12)] | None, doc("Filter by key family.")
     ] = None
-    has_role: Annotated[
-        bool, Meta(description="Keys whose scopes grant a role, and which can sign in.")
-    ] = False
+    has_role: Annotated[bool, doc("Keys whose scopes grant a role, and which can sign in.")] = False
     expires_within_s: Annotated[
-        Seconds | None, Meta(description="Active keys that expire within this time, in seconds.")
+        Seconds | None, doc("Active keys that expire within this time, in seconds.")
     ] = None
     unused_for_s: Annotated[
         Seconds | None,
-        Meta(
-            description=(
-                "Active keys that were neither created nor used within this time, in seconds."
-            )
-        ),
+        doc("Active keys that were neither created nor used within this time, in seconds."),
     ] = None
 
 
@@ -258,17 +242,17 @@ class ListKeys(KeyFilter, kw_only=True):
 
     sort: Annotated[
         KeySort,
-        Meta(
-            description="Order of the keys. `-` reverses the order. `name` ignores case. Keys "
+        doc(
+            "Order of the keys. `-` reverses the order. `name` ignores case. Keys "
             "without an expiry come after all other keys in the order `expires_at`, and keys that "
             "were never used come before all other keys in the order `last_used_at`."
         ),
     ] = "id"
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
-    total: Annotated[
-        bool, Meta(description=f"Count the keys that match the filters, up to {TOTAL_MAX}.")
-    ] = False
+    total: Annotated[bool, doc(f"Count the keys that match the filters, up to {TOTAL_MAX}.")] = (
+        False
+    )
 
 
 class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
@@ -296,30 +280,28 @@ class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
     credits: Credits | None
     version: Annotated[
         int,
-        Meta(
-            description="Version number, incremented by every change. Serves as the ETag of "
+        doc(
+            "Version number, incremented by every change. Serves as the ETag of "
             "the key for `If-Match`."
         ),
     ]
     family_id: Annotated[
         str,
-        Meta(
-            description="ID of the key family: the ID of its first key. All keys in a family "
+        doc(
+            "ID of the key family: the ID of its first key. All keys in a family "
             "share limits and credits."
         ),
     ]
-    generation: Annotated[int, Meta(description="1 for a new key, incremented by every rotation.")]
+    generation: Annotated[int, doc("1 for a new key, incremented by every rotation.")]
     successor_id: Annotated[
         str | None,
-        Meta(
-            description="ID of the key that replaces this key. Both keys work until the "
+        doc(
+            "ID of the key that replaces this key. Both keys work until the "
             "`expires_at` of this key."
         ),
     ]
     rotated_at: Instant | None
-    last_used_at: Annotated[
-        Instant | None, Meta(description="Time of the last successful use of this key.")
-    ]
+    last_used_at: Annotated[Instant | None, doc("Time of the last successful use of this key.")]
     expires_at: Instant | None
     created_at: Instant
     created_by: str
@@ -327,20 +309,13 @@ class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
     revoked_by: str | None
     revoke_reason: str | None
     deleted_at: Annotated[
-        Instant | None, Meta(description="The key can be restored for 30 days after this time.")
+        Instant | None, doc("The key can be restored for 30 days after this time.")
     ]
     deleted_by: str | None
     purged_at: Instant | None
-    scheme: Annotated[
-        str, Meta(description="`own`, or the hash scheme of an imported key, such as `sha256`.")
-    ]
+    scheme: Annotated[str, doc("`own`, or the hash scheme of an imported key, such as `sha256`.")]
     start: Annotated[
-        str,
-        Meta(
-            description=(
-                "First characters of the token, for identification. Empty for an imported key."
-            )
-        ),
+        str, doc("First characters of the token, for identification. Empty for an imported key.")
     ]
 
 
@@ -363,7 +338,7 @@ check_fields(KeyView, *_UPDATED, *key_fields(set_by="create"), *key_fields(liste
 check_fields(Key, *KeySettings.__struct_fields__)
 
 
-Token = Annotated[str, Meta(description="The token. Returned only in this response.")]
+Token = Annotated[str, doc("The token. Returned only in this response.")]
 
 
 class IssuedToken(View, kw_only=True):
@@ -372,8 +347,8 @@ class IssuedToken(View, kw_only=True):
     token: Token | UnsetType = UNSET
     link: Annotated[
         str | UnsetType,
-        Meta(
-            description="Link that shows the token once, within three days. Present only with "
+        doc(
+            "Link that shows the token once, within three days. Present only with "
             "the delivery `link`."
         ),
     ] = UNSET
@@ -390,11 +365,9 @@ class KeyPage(View):
     next_cursor: NextCursor
     total: Annotated[
         int | None,
-        Meta(
-            description=(
-                f"Number of keys that match the filters. {TOTAL_MAX} means {TOTAL_MAX} or more. "
-                "Null unless the request contains `total=true`."
-            )
+        doc(
+            f"Number of keys that match the filters. {TOTAL_MAX} means {TOTAL_MAX} or more. "
+            "Null unless the request contains `total=true`."
         ),
     ] = None
 
@@ -429,10 +402,9 @@ class PurgedKey(View):
     effective: Effective
     counters_removed: Annotated[
         bool,
-        Meta(
-            description="True if the rate limit counters were removed. False if another key in "
-            "the family uses the counters, or"
-            " if Redis is unavailable. The counters then expire with their windows."
+        doc(
+            "True if the rate limit counters were removed. False if another key in the family uses "
+            "the counters, or if Redis is unavailable. The counters then expire with their windows."
         ),
     ]
 

@@ -26,7 +26,7 @@ from gatehouse.features.notifications.models import (
     Webhook,
 )
 from gatehouse.platform.audit_log import append, append_all
-from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
+from gatehouse.platform.db.pool import Pool, Row, row_count
 from gatehouse.platform.db.statements import Conditions, RowMapping, placeholders, prune
 
 #: Maximum number of reminders, or of deliveries of several audit rows, per transaction.
@@ -38,6 +38,7 @@ WEBHOOKS_MAX = 100
 _DELIVERY = RowMapping(Delivery)
 
 _WEBHOOK = RowMapping(Webhook)
+_ALL = "webhook ORDER BY created_at, id"
 
 _HOLDER = RowMapping(Holder)
 
@@ -61,9 +62,8 @@ _ADD = (
 )
 
 _DUE = (
-    "SELECT notification_id AS n, target AS t FROM delivery "
-    "WHERE target = id AND state = 'waiting' AND next_at <= $1 "
-    "ORDER BY next_at LIMIT $4 FOR UPDATE SKIP LOCKED"
+    "SELECT notification_id AS n, target AS t FROM delivery WHERE target = id AND state = "
+    "'waiting' AND next_at <= $1 ORDER BY next_at LIMIT $4 FOR UPDATE SKIP LOCKED"
 )
 _CLAIM = (
     "UPDATE delivery SET attempts = attempts + 1, next_at = $2 FROM "
@@ -133,7 +133,7 @@ class NotificationRepository:
             position = await connection.fetchval(_POSITION)
             if position is None:
                 return 0
-            webhooks = await _webhooks(connection)
+            webhooks = await _WEBHOOK.all(connection, _ALL)
             size = max(BATCH_ROWS // (len(webhooks) + 1), 1)
             rows = await connection.fetch(_NEW, position, size)
             if not rows:
@@ -175,13 +175,11 @@ class NotificationRepository:
         where.add_equal(state=state)
         if after is not None:
             where.add("(notification_id, target) < ({}, {})", *after)
-        statement = (
-            f"SELECT {_DELIVERY.select} FROM delivery{where} "
-            f"ORDER BY notification_id DESC, target DESC LIMIT {where.bind(size + 1)}"
-        )
-        rows = await self._pool.fetch(statement, *where.values)
-        page = [_DELIVERY.read(row) for row in rows[:size]]
-        return page, (page[-1].notification_id, page[-1].target) if len(rows) > size else None
+        order = "ORDER BY notification_id DESC, target DESC"
+        rest = f"delivery{where} {order} LIMIT {where.bind(size + 1)}"
+        found = await _DELIVERY.all(self._pool, rest, *where.values)
+        last = found[size - 1] if len(found) > size else None
+        return found[:size], (last.notification_id, last.target) if last else None
 
     async def requeue(
         self, notification_id: str, target: str, *, now: float, event: AuditEvent
@@ -211,33 +209,28 @@ class NotificationRepository:
     ) -> Webhook | None:
         """Lock a webhook and write the change. None if the webhook does not exist."""
         columns = _WEBHOOK.columns
-        lock = f"SELECT {_WEBHOOK.select} FROM webhook WHERE id = $1 FOR UPDATE"
         update = f"UPDATE webhook SET ({_WEBHOOK.select}) = ({placeholders(len(columns))}) "
         async with self._pool.transaction() as connection:
-            row = await connection.fetchrow(lock, webhook_id)
-            if row is None:
+            lock = "webhook WHERE id = $1 FOR UPDATE"
+            if (current := await _WEBHOOK.first(connection, lock, webhook_id)) is None:
                 return None
-            webhook, event = change(_WEBHOOK.read(row))
+            webhook, event = change(current)
             webhook = replace(webhook, version=webhook.version + 1)
             await connection.execute(f"{update}WHERE id = $1", *_WEBHOOK.values(webhook))
             await append(connection, event)
         return webhook
 
     async def webhook(self, webhook_id: str) -> Webhook | None:
-        row = await self._pool.fetchrow(
-            f"SELECT {_WEBHOOK.select} FROM webhook WHERE id = $1", webhook_id
-        )
-        return None if row is None else _WEBHOOK.read(row)
+        return await _WEBHOOK.first(self._pool, "webhook WHERE id = $1", webhook_id)
 
     async def holder(self, key_id: str) -> Holder | None:
         """The holder of a key, if the contact of the key is an e-mail address."""
-        row = await self._pool.fetchrow(
-            f"SELECT {_HOLDER.select} FROM api_key WHERE id = $1 AND contact LIKE '%@%'", key_id
+        return await _HOLDER.first(
+            self._pool, "api_key WHERE id = $1 AND contact LIKE '%@%'", key_id
         )
-        return None if row is None else _HOLDER.read(row)
 
-    async def webhooks(self) -> tuple[Webhook, ...]:
-        return await _webhooks(self._pool)
+    async def webhooks(self) -> list[Webhook]:
+        return await _WEBHOOK.all(self._pool, _ALL)
 
     async def delete_webhook(self, webhook_id: str, event: AuditEvent) -> bool:
         """Delete a webhook and its undelivered notifications. Returns False if the webhook does not
@@ -251,11 +244,6 @@ class NotificationRepository:
                 )
                 await append(connection, event)
         return deleted
-
-
-async def _webhooks(connection: Connection | Pool) -> tuple[Webhook, ...]:
-    rows = await connection.fetch(f"SELECT {_WEBHOOK.select} FROM webhook ORDER BY created_at, id")
-    return tuple(_WEBHOOK.read(row) for row in rows)
 
 
 def _reminder(row: Row, now: float, days: int) -> AuditEvent:

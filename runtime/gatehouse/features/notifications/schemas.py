@@ -21,6 +21,7 @@ from gatehouse.platform.web.fields import (
     PageSize,
     View,
     check_changes,
+    doc,
     sent_fields,
     view_of,
 )
@@ -39,7 +40,7 @@ Events = Annotated[
     list[NotificationEvent], Meta(max_length=20, description="Events to send. Empty: all events.")
 ]
 ContactOnly = Annotated[
-    bool, Meta(description="Send only events of keys whose `contact` is the ID of this webhook.")
+    bool, doc("Send only events of keys whose `contact` is the ID of this webhook.")
 ]
 
 
@@ -88,15 +89,12 @@ class WebhookView(View, kw_only=True):
     example: ClassVar = {"url": "https://hooks.example.com", "events": ["key.revoked"]}
 
     id: str
-    url: Annotated[
-        str, Meta(description="The URL without its path and query, which may contain a secret.")
-    ]
+    url: Annotated[str, doc("The URL without its path and query, which may contain a secret.")]
     events: list[NotificationEvent]
     contact_only: bool
-    version: Annotated[int, Meta(description="Serves as the ETag for `If-Match`.")]
+    version: Annotated[int, doc("Serves as the ETag for `If-Match`.")]
     overlap_ends_at: Annotated[
-        Instant | None,
-        Meta(description="Until then, requests have a signature with the previous secret too."),
+        Instant | None, doc("Until then, requests have a signature with the previous secret too.")
     ]
     created_at: Instant
     created_by: str
@@ -107,8 +105,8 @@ class CreatedWebhook(View):
 
     secret: Annotated[
         str,
-        Meta(
-            description="Secret with which the receiver verifies signatures (Standard "
+        doc(
+            "Secret with which the receiver verifies signatures (Standard "
             "Webhooks). Returned only in this response."
         ),
     ]
@@ -124,8 +122,8 @@ class ListDeliveries(Input):
 
     state: Annotated[
         DeliveryState | None,
-        Meta(
-            description="Filter by state. `dead`: abandoned after the last attempt failed. "
+        doc(
+            "Filter by state. `dead`: abandoned after the last attempt failed. "
             "Default: all deliveries."
         ),
     ] = None
@@ -142,18 +140,15 @@ class DeliveryView(View, kw_only=True):
     }
 
     notification_id: str
-    destination: Annotated[
-        str, Meta(description="ID of the webhook, `topic` for the SNS topic, or `email`.")
-    ]
+    destination: Annotated[str, doc("ID of the webhook, `topic` for the SNS topic, or `email`.")]
     event: NotificationEvent
     state: DeliveryState
     attempts: int
     next_at: Annotated[
-        Instant | None,
-        Meta(description="Time of the next attempt. Null unless `state` is `waiting`."),
+        Instant | None, doc("Time of the next attempt. Null unless `state` is `waiting`.")
     ]
     created_at: Instant
-    problem: Annotated[str, Meta(description="Reason why the last attempt failed.")]
+    problem: Annotated[str, doc("Reason why the last attempt failed.")]
 
 
 class DeliveryPage(View):

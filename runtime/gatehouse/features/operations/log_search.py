@@ -8,6 +8,7 @@ oldest events first, so windows of time are read from the newest to the oldest.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ import msgspec
 from gatehouse.core.errors import Unavailable
 from gatehouse.platform.aws import call, create_client
 from gatehouse.platform.settings import Level
+from gatehouse.platform.web.asgi import requested_at
 
 LEVELS: tuple[str, ...] = get_args(Level)
 #: Members of a line in which the text of a search is looked up.
@@ -32,6 +34,10 @@ WINDOW_MS, _FACTOR = 60_000, 10
 #: allows 5 calls per second in an account and region (AWS re:Post, "How do I determine throttling
 #: in my CloudWatch logs?").
 CALLS_MAX, WINDOW_CALLS_MAX, PAGE_S = 30, 4, 10.0
+REQUEST_ID = re.compile(r"(?<![0-9A-Za-z])req_[0-9a-f]{26}(?![0-9A-Za-z])")
+#: Time before and after the time in a request ID in which the lines of the request are searched,
+#: in milliseconds. A line is written at the end of a request.
+REQUEST_BEFORE_MS, REQUEST_AFTER_MS = 5000, 3_600_000
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 #: Time in Unix milliseconds, and the members of a line.
@@ -82,6 +88,13 @@ class LogStore(Protocol):
     async def search(self, query: LogQuery, size: int) -> FoundLines:
         """Find the newest matching lines: about `size`, because lines of the same millisecond stay
         on one page. Raises Unavailable."""
+
+
+def times_of_request(request_id: str, now: float) -> tuple[int, int]:
+    """The time, in Unix milliseconds, in which the lines of a request are searched."""
+    at = requested_at(request_id)
+    since = max(at - REQUEST_BEFORE_MS, 0)
+    return since, max(since, min(at + REQUEST_AFTER_MS, int(now * 1000))) + 1
 
 
 def log_store(location: str) -> LogStore:

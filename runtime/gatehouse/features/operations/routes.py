@@ -6,7 +6,12 @@ from typing import Any
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.features import FEATURES
 from gatehouse.core.roles import AUDITORS, OPERATORS, OWNERS
-from gatehouse.features.operations.log_search import LogQuery, LogStore
+from gatehouse.features.operations.log_search import (
+    REQUEST_ID,
+    LogQuery,
+    LogStore,
+    times_of_request,
+)
 from gatehouse.features.operations.schemas import (
     LOGS_S_DEFAULT,
     LOGS_S_MAX,
@@ -60,8 +65,11 @@ async def search_logs(request: Request, query: SearchLogs, logs: LogStore) -> Lo
     cursors = request.cursors(f"logs|{query.search}|{query.level}|{query.request_id}|{query.key}")
     since, until = cursors.read(query.cursor, tuple[int, int]) or (0, 0)
     if query.cursor is None:
-        times = time_range(query, request.now, LOGS_S_DEFAULT, LOGS_S_MAX)
-        since, until = int(times[0] * 1000), int(times[1] * 1000) + 1
+        if query.since is query.until is None and REQUEST_ID.fullmatch(query.request_id):
+            since, until = times_of_request(query.request_id, request.now)
+        else:
+            times = time_range(query, request.now, LOGS_S_DEFAULT, LOGS_S_MAX)
+            since, until = int(times[0] * 1000), int(times[1] * 1000) + 1
     filters = LogQuery(since, until, query.level, query.search, query.request_id, query.key)
     found = await logs.search(filters, query.limit)
     more = (since, found.searched_since) if found.searched_since > since else None

@@ -15,6 +15,7 @@ from gatehouse.platform.web.fields import (
     PageSize,
     Timestamp,
     View,
+    doc,
 )
 from gatehouse.platform.web.validation import matching
 
@@ -38,13 +39,11 @@ class SetLogLevel(Input):
 class LogLevel(View):
     """The log level of all gateway and console workers."""
 
-    level: Annotated[Level, Meta(description="The current level.")]
-    configured: Annotated[Level, Meta(description="Value of GATEHOUSE_LOG_LEVEL on this console.")]
+    level: Annotated[Level, doc("The current level.")]
+    configured: Annotated[Level, doc("Value of GATEHOUSE_LOG_LEVEL on this console.")]
     until: Annotated[
         Instant | None,
-        Meta(
-            description="Time at which the temporary level ends. Null if no temporary level is set."
-        ),
+        doc("Time at which the temporary level ends. Null if no temporary level is set."),
     ]
     set_by: str | None
 
@@ -66,19 +65,18 @@ class SearchLogs(Input, kw_only=True):
             "60 characters without quotation marks, asterisks and backslashes. Case matters.",
         ),
     ] = ""
-    level: Annotated[Level, Meta(description="Minimum level.")] = "debug"
-    request_id: Annotated[_Id, Meta(description="Filter by request ID.")] = ""
-    key: Annotated[_Id, Meta(description="Filter by the ID of a key.")] = ""
+    level: Annotated[Level, doc("Minimum level.")] = "debug"
+    request_id: Annotated[_Id, doc("Filter by request ID.")] = ""
+    key: Annotated[_Id, doc("Filter by the ID of a key.")] = ""
     since: Annotated[
         Timestamp | None,
-        Meta(
-            description="Start of the time range, as an RFC 3339 timestamp, at most "
-            f"{LOGS_S_MAX // 86_400} days before `until`. Default: one hour before `until`."
+        doc(
+            "Start of the time range, as an RFC 3339 timestamp, at most "
+            f"{LOGS_S_MAX // 86_400} days before `until`. Default: one hour before `until`, or the "
+            "time of the request if only a request ID is specified."
         ),
     ] = None
-    until: Annotated[Timestamp | None, Meta(description="End of the time range. Default: now.")] = (
-        None
-    )
+    until: Annotated[Timestamp | None, doc("End of the time range. Default: now.")] = None
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
 
@@ -100,7 +98,7 @@ class LogLine(View, kw_only=True):
     event: str
     request_id: str | None
     key_id: str | None
-    fields: Annotated[dict[str, Any], Meta(description="All other members of the line.")]
+    fields: Annotated[dict[str, Any], doc("All other members of the line.")]
 
 
 class LogPage(View):
@@ -109,7 +107,7 @@ class LogPage(View):
 
     lines: list[LogLine]
     searched_since: Annotated[
-        Instant, Meta(description="Start of the time that this page and earlier pages cover.")
+        Instant, doc("Start of the time that this page and earlier pages cover.")
     ]
     next_cursor: NextCursor
 
@@ -128,13 +126,11 @@ class FeatureView(View):
     example: ClassVar = {"name": "proxy", "enabled": True, "configured": True}
 
     name: str
-    enabled: Annotated[bool, Meta(description="False if requests for the feature result in 503.")]
+    enabled: Annotated[bool, doc("False if requests for the feature result in 503.")]
     configured: Annotated[
-        bool, Meta(description="False if GATEHOUSE_FEATURES disables the feature on this console.")
+        bool, doc("False if GATEHOUSE_FEATURES disables the feature on this console.")
     ]
-    changed_at: Annotated[
-        Instant | None, Meta(description="Time of the last change. Null if there was none.")
-    ]
+    changed_at: Annotated[Instant | None, doc("Time of the last change. Null if there was none.")]
     changed_by: str | None
 
 
@@ -154,9 +150,17 @@ class LookUp(Input):
         Meta(
             max_length=8000,
             description="A token in any form, an ID, a link, a line of a log, or a part of a name, "
-            "an owner, a tag or an action of the audit trail. It is neither stored nor logged.",
+            "a label, an owner, a tag or an action of the audit trail. It is neither stored nor "
+            "logged.",
         ),
     ]
+    logs: Annotated[
+        bool,
+        doc(
+            "Also search the logs for the key of a request ID, which can take several "
+            "seconds. Requires the role owner, operator or auditor."
+        ),
+    ] = False
 
 
 class Found(View):
@@ -175,6 +179,10 @@ class Recognized(View):
 
     found: list[Found]
     search: Annotated[
-        str | None,
-        Meta(description="The text, if it can be part of an address. Null if it can be a secret."),
+        str | None, doc("The text, if it can be part of an address. Null if it can be a secret.")
     ]
+    logs_since: Annotated[
+        Instant | None,
+        doc("Start of the time in which the logs were searched. Null: not searched."),
+    ] = None
+    logs_until: Instant | None = None

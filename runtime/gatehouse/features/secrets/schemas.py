@@ -37,6 +37,7 @@ from gatehouse.platform.web.fields import (
     Timestamp,
     View,
     check_changes,
+    doc,
     single_line,
     unique_items,
     view_of,
@@ -234,13 +235,12 @@ class UpdateSecret(Input, kw_only=True):
     example: ClassVar = {"uses": 3, "label": "database password, on-call team"}
 
     expires_at: Annotated[
-        Timestamp | UnsetType,
-        Meta(description="New expiry. Must not be later than `expires_at_max`."),
+        Timestamp | UnsetType, doc("New expiry. Must not be later than `expires_at_max`.")
     ] = UNSET
     uses: Annotated[
         Uses | UnsetType,
-        Meta(
-            description="New number of times that each link can be opened. Must not be less "
+        doc(
+            "New number of times that each link can be opened. Must not be less "
             "than the current uses of any link. A link whose uses are all confirmed stays used."
         ),
     ] = UNSET
@@ -270,8 +270,8 @@ class ListOwned(Input, kw_only=True):
 
     owner: Annotated[
         Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,
-        Meta(
-            description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner "
+        doc(
+            "Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner "
             "requires the role owner, operator or auditor."
         ),
     ] = None
@@ -288,11 +288,11 @@ class LinkView(View, kw_only=True):
     recipient: str
     state: Annotated[
         Literal["active", "used", "revoked"],
-        Meta(description="An active link works only while the secret is active."),
+        doc("An active link works only while the secret is active."),
     ]
     uses: int
     uses_max: int
-    opened_at: Annotated[Instant | None, Meta(description="Time of the first use.")]
+    opened_at: Annotated[Instant | None, doc("Time of the first use.")]
     passphrase_required: bool
 
 
@@ -301,7 +301,7 @@ class VersionView(View, kw_only=True):
 
     number: int
     created_at: Instant
-    items: Annotated[int, Meta(description="Number of items: files, and the text if there is any.")]
+    items: Annotated[int, doc("Number of items: files, and the text if there is any.")]
     size: int
 
 
@@ -316,41 +316,31 @@ class SecretView(View, kw_only=True):
     label: str
     state: Annotated[
         State,
-        Meta(
-            description="`requested`: nobody has submitted the secret yet. `used`: no link has "
+        doc(
+            "`requested`: nobody has submitted the secret yet. `used`: no link has "
             "uses left. If a secret is expired, used or revoked, its links no longer work and its "
             "content is being deleted. `purged`: every version of the content is deleted."
         ),
     ]
     created_at: Instant
     expires_at: Instant
-    expires_at_max: Annotated[
-        Instant, Meta(description="Latest time to which `expires_at` can be changed.")
-    ]
+    expires_at_max: Annotated[Instant, doc("Latest time to which `expires_at` can be changed.")]
     ended_at: Instant | None
     purged_at: Instant | None
     end_to_end: Annotated[
-        bool,
-        Meta(
-            description=(
-                "True if the client encrypted the content. The server cannot read the content."
-            )
-        ),
+        bool, doc("True if the client encrypted the content. The server cannot read the content.")
     ]
     purpose: Annotated[
-        str | None,
-        Meta(description="Purpose of a requested secret. Null if the secret was not requested."),
+        str | None, doc("Purpose of a requested secret. Null if the secret was not requested.")
     ]
     revision: Annotated[
         int,
-        Meta(
-            description="Incremented when the secret or the state of a link changes. Serves as "
+        doc(
+            "Incremented when the secret or the state of a link changes. Serves as "
             "the ETag for `If-Match`."
         ),
     ]
-    versions: Annotated[
-        list[VersionView], Meta(description="Versions of the content, the current one first.")
-    ]
+    versions: Annotated[list[VersionView], doc("Versions of the content, the current one first.")]
     links: list[LinkView]
 
 
@@ -405,8 +395,8 @@ class LinkReceipt(View, kw_only=True):
     claims: list[ClaimView]
     denied_attempts: Annotated[
         int,
-        Meta(
-            description="Number of denied attempts in the audit trail, up to 10,000 for a secret. "
+        doc(
+            "Number of denied attempts in the audit trail, up to 10,000 for a secret. "
             "Repeated attempts are recorded up to a limit."
         ),
     ]
@@ -419,11 +409,11 @@ class Deletion(View):
     if there is no such key.
     """
 
-    statement: Annotated[str, Meta(description="Statement in JSON.")]
+    statement: Annotated[str, doc("Statement in JSON.")]
     signature: Annotated[
         str,
-        Meta(
-            description="Signature in base64, or empty if the statement is unsigned. Covers the "
+        doc(
+            "Signature in base64, or empty if the statement is unsigned. Covers the "
             "text `gatehouse-deletion-receipt-v1 <hash>`, where `<hash>` is the hexadecimal "
             "SHA-256 hash of the statement in UTF-8."
         ),
@@ -445,7 +435,7 @@ class Receipt(View, kw_only=True):
     ended_at: Instant | None
     purged_at: Instant | None
     links: list[LinkReceipt]
-    deletion: Annotated[Deletion | None, Meta(description="Null until the content is deleted.")]
+    deletion: Annotated[Deletion | None, doc("Null until the content is deleted.")]
 
 
 def secret_view(secret: Secret, now: float) -> SecretView:
@@ -570,8 +560,8 @@ class LinkPreview(View, kw_only=True):
     sender: str
     sender_verified: Annotated[
         bool,
-        Meta(
-            description="The sender is the identity with which a person signed in. False: the name "
+        doc(
+            "The sender is the identity with which a person signed in. False: the name "
             "is not verified."
         ),
     ]
@@ -579,7 +569,7 @@ class LinkPreview(View, kw_only=True):
     expires_at: Instant
     uses: int
     uses_max: int
-    passphrase: Annotated[bool, Meta(description="The link requires a passphrase.")]
+    passphrase: Annotated[bool, doc("The link requires a passphrase.")]
     end_to_end: bool
 
 

@@ -202,31 +202,27 @@ class UsageRepository:
         most used first. key_id: only those of the family of this key."""
         rows = await self._pool.fetch(_LIMIT_USE, now, percent_min, key_id, limit)
         return [
-            LimitUse(
-                row["id"],
-                row["kind"],
-                row["name"],
-                row["quota"],
-                row["window_s"],
-                rfc3339(row["since"]),
-                int(row["used"]),
-                int(row["allowed"]),
-                row["percent"],
-            )
-            for row in rows
+            LimitUse(*(*row[:5], rfc3339(row[5]), int(row[6]), int(row[7]), row[8])) for row in rows
         ]
 
     async def denials(
-        self, only: FilterDenials, *, before: tuple[float, int] | None, size: int
+        self,
+        only: FilterDenials,
+        *,
+        after: tuple[float, int] | None,
+        size: int,
+        oldest: bool = False,
     ) -> tuple[list[Denial], tuple[float, int] | None]:
-        """Return up to `size` denials before the position `before`, newest first, and the position
-        of the last one, or None on the last page."""
+        """Return up to `size` denials after the position `after`, the newest or the oldest first,
+        and the position of the last one, or None on the last page."""
         where = _denials(only)
-        if before is not None:
-            where.add("(denied_at, id) < ({}, {})", to_datetime(before[0]), before[1])
+        comparison, order = (">", "ASC") if oldest else ("<", "DESC")
+        if after is not None:
+            time, id = to_datetime(after[0]), after[1]
+            where.add(f"(denied_at, id) {comparison} ({{}}, {{}})", time, id)
         rows = await self._pool.fetch(
-            f"SELECT id, {_DENIAL.select} FROM denial{where} ORDER BY denied_at DESC, id DESC "
-            f"LIMIT {where.bind(size + 1)}",
+            f"SELECT id, {_DENIAL.select} FROM denial{where} ORDER BY denied_at {order}, "
+            f"id {order} LIMIT {where.bind(size + 1)}",
             *where.values,
         )
         found = [_DENIAL.read(row) for row in rows[:size]]

@@ -120,23 +120,27 @@ async def list_limit_use(
 async def list_denials(request: Request, query: ListDenials, usage: UsageRepository) -> DenialPage:
     """List denied requests.
 
-    Returns the requests that the gateway denied, newest first, with the check that failed. They are
+    Returns the requests that the gateway denied, with the check that failed. They are
     deleted after `GATEHOUSE_DENIAL_RETENTION_DAYS`.
     """
     only = msgspec.convert(query, FilterDenials, from_attributes=True)
-    cursors = request.cursors(f"denials|{only!r}")
-    before = cursors.read(query.cursor, tuple[float, int])
-    found, next_before = await usage.denials(only, before=before, size=query.limit)
+    cursors = request.cursors(f"denials|{only!r}|{query.order}")
+    after = cursors.read(query.cursor, tuple[float, int])
+    found, last = await usage.denials(
+        only, after=after, size=query.limit, oldest=query.order == "oldest"
+    )
     totals = await usage.denial_totals(only, KEYS_MAX) if query.totals else None
     views = [
         DenialView(rfc3339(each.denied_at), *msgspec.structs.astuple(each)[1:]) for each in found
     ]
-    return DenialPage(views, cursors.write(next_before), totals)
+    return DenialPage(views, cursors.write(last), totals)
 
+
+_usage = partial(Endpoint, "GET", tag="usage", roles=READERS)
 
 ENDPOINTS = (
-    Endpoint("GET", "/v1/usage", read_usage, tag="usage", roles=READERS),
-    Endpoint("GET", "/v1/usage/keys", list_key_usage, tag="usage", roles=READERS),
-    Endpoint("GET", "/v1/denials", list_denials, tag="usage", roles=READERS),
-    Endpoint("GET", "/v1/usage/limits", list_limit_use, tag="usage", roles=READERS),
+    _usage("/v1/usage", read_usage),
+    _usage("/v1/usage/keys", list_key_usage),
+    _usage("/v1/denials", list_denials),
+    _usage("/v1/usage/limits", list_limit_use),
 )

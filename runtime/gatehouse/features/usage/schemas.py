@@ -16,9 +16,11 @@ from gatehouse.platform.web.fields import (
     Instant,
     NextCursor,
     PageSize,
+    TimeOrder,
     TimeRange,
     Timestamp,
     View,
+    doc,
 )
 from gatehouse.platform.web.validation import checked, matching
 
@@ -32,8 +34,7 @@ BUCKETS_DEFAULT = 60
 
 Width = Literal["minute", "hour", "day"]
 Until = Annotated[
-    Timestamp | None,
-    Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now."),
+    Timestamp | None, doc("End of the time range, as an RFC 3339 timestamp. Default: now.")
 ]
 
 
@@ -54,15 +55,15 @@ class ReadUsage(Input, kw_only=True):
 
     width: Annotated[
         Width,
-        Meta(
-            description="Width of a bucket. Retention: 2 days for minute buckets, 90 days for hour "
+        doc(
+            "Width of a bucket. Retention: 2 days for minute buckets, 90 days for hour "
             "buckets, 3 years for day buckets."
         ),
     ] = "hour"
     since: Annotated[
         Timestamp | None,
-        Meta(
-            description="Start of the time range, as an RFC 3339 timestamp, rounded down to the "
+        doc(
+            "Start of the time range, as an RFC 3339 timestamp, rounded down to the "
             f"start of a bucket. Default: {BUCKETS_DEFAULT} buckets before `until`."
         ),
     ] = None
@@ -78,30 +79,27 @@ class ReadUsage(Input, kw_only=True):
     ] = ""
     key: Annotated[
         Annotated[str, matching(rf"{_KEY_ID}(,{_KEY_ID}){{0,99}}", max_length=1300)] | None,
-        Meta(description="Filter by the IDs of keys, separated by commas."),
+        doc("Filter by the IDs of keys, separated by commas."),
     ] = None
     core: Annotated[
-        Annotated[str, Meta(max_length=40)] | None,
-        Meta(description="Filter by the name of a Core."),
+        Annotated[str, Meta(max_length=40)] | None, doc("Filter by the name of a Core.")
     ] = None
     code: Annotated[
         CodeName | None,
-        Meta(
-            description="Filter by result code, such as `RATE_LIMITED`. `AGENT`: valid requests of "
+        doc(
+            "Filter by result code, such as `RATE_LIMITED`. `AGENT`: valid requests of "
             "the agents of Cores, which are counted only with this filter."
         ),
     ] = None
     owner: Annotated[
-        Annotated[str, Meta(max_length=100)] | None,
-        Meta(description="Filter by the current owner of the key."),
+        Annotated[str, Meta(max_length=100)] | None, doc("Filter by the current owner of the key.")
     ] = None
     tag: Annotated[
-        Annotated[str, Meta(max_length=100)] | None,
-        Meta(description="Filter by a current tag of the key."),
+        Annotated[str, Meta(max_length=100)] | None, doc("Filter by a current tag of the key.")
     ] = None
-    compare: Annotated[
-        bool, Meta(description="Compare the complete buckets with those one week earlier.")
-    ] = False
+    compare: Annotated[bool, doc("Compare the complete buckets with those one week earlier.")] = (
+        False
+    )
 
 
 #: Maximum time range of a list of keys, and the range if `since` is omitted.
@@ -114,8 +112,8 @@ class ListKeyUsage(Input, kw_only=True):
 
     since: Annotated[
         Timestamp | None,
-        Meta(
-            description="Start of the time range, as an RFC 3339 timestamp, rounded down to the "
+        doc(
+            "Start of the time range, as an RFC 3339 timestamp, rounded down to the "
             f"start of an hour. At most {KEYS_RANGE_S_MAX // 86_400} days before `until`. Default: "
             f"{KEYS_RANGE_S_DEFAULT // 3600} hours before `until`."
         ),
@@ -148,7 +146,7 @@ class UsagePointView(View):
     A dimension is empty if the request had no such value.
     """
 
-    at: Annotated[Instant, Meta(description="Start of the bucket.")]
+    at: Annotated[Instant, doc("Start of the bucket.")]
     count: int
     key: str | None
     core: str | None
@@ -162,7 +160,7 @@ class WeekBefore(View):
 
     example: ClassVar = {"total": 120, "total_before": 100}
 
-    until: Annotated[Instant, Meta(description="End of the last complete bucket.")]
+    until: Annotated[Instant, doc("End of the last complete bucket.")]
     total: int
     total_before: int
 
@@ -185,8 +183,8 @@ class UsageSeries(View, kw_only=True):
     points: list[UsagePointView]
     week_before: Annotated[
         WeekBefore | None,
-        Meta(
-            description="Null unless the request contains `compare=true`, and if no bucket is "
+        doc(
+            "Null unless the request contains `compare=true`, and if no bucket is "
             "complete or the buckets one week earlier are older than the retention, which applies "
             "to all minute buckets."
         ),
@@ -204,8 +202,7 @@ class ListLimitUse(Input, kw_only=True):
         int, Meta(ge=0, le=1000, description="Minimum percentage of the limit that is used.")
     ] = NEAR_LIMIT_PERCENT
     key: Annotated[
-        KeyId | None,
-        Meta(description="Filter by the ID of a key, for whose family all limits are counted."),
+        KeyId | None, doc("Filter by the ID of a key, for whose family all limits are counted.")
     ] = None
     limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of limits.")] = 100
 
@@ -214,27 +211,24 @@ class LimitUse(View):
     """The use of a rate limit or of the credits of an active key. All keys in the family of the key
     count.
 
-    For a rate limit, `used` is the number of `VALID` requests since `since`, multiplied by the
-    `cost` of the limit. The costs of verification requests do not count. `allowed` is the part of
-    the quota for this time. `since` is one window ago, rounded down to a minute for windows up to
-    an hour, to an hour for windows up to a day, and to a day for longer windows. A burst can be
-    denied at a lower percentage; the explanation of a key shows what the limit allows now.
-
-    For credits with a refill, `allowed` is the amount of the refill, and `used` is the part of it
-    that is no longer available. Credits without a refill are not listed.
+    For a rate limit, `used` is the number of `VALID` requests in the last window, from the start of
+    its first minute, hour or day, times the `cost` of the limit, and `allowed` is the quota for
+    this time. A burst can be denied at a lower percentage. For credits, `allowed` is the amount of
+    the refill, and `used` is the part that is no longer available. Credits without a refill are not
+    listed.
     """
 
     example: ClassVar = {"name": "requests", "quota": 600, "window_s": 60, "percent": 85}
 
-    key: Annotated[str, Meta(description="ID of the newest key in the family.")]
+    key: Annotated[str, doc("ID of the newest key in the family.")]
     kind: Literal["rate_limit", "credits"]
-    name: Annotated[str, Meta(description="Name of the rate limit. Empty for credits.")]
-    quota: Annotated[int, Meta(description="Units per window, or the amount of the refill.")]
-    window_s: Annotated[int | None, Meta(description="Window of the rate limit. Null for credits.")]
-    since: Annotated[Instant, Meta(description="Start of the time for which the use is counted.")]
+    name: Annotated[str, doc("Name of the rate limit. Empty for credits.")]
+    quota: Annotated[int, doc("Units per window, or the amount of the refill.")]
+    window_s: Annotated[int | None, doc("Window of the rate limit. Null for credits.")]
+    since: Annotated[Instant, doc("Start of the time for which the use is counted.")]
     used: int
     allowed: int
-    percent: Annotated[int, Meta(description="`used` as a percentage of `allowed`, rounded down.")]
+    percent: Annotated[int, doc("`used` as a percentage of `allowed`, rounded down.")]
 
 
 class LimitUses(View):
@@ -246,31 +240,29 @@ class LimitUses(View):
 class FilterDenials(TimeRange, kw_only=True):
     """Filters for denied requests."""
 
-    key: Annotated[KeyId | None, Meta(description="Filter by the ID of a key.")] = None
-    core: Annotated[CoreName | None, Meta(description="Filter by the name of a Core.")] = None
-    check: Annotated[CheckName | None, Meta(description="Filter by the failed check.")] = None
+    key: Annotated[KeyId | None, doc("Filter by the ID of a key.")] = None
+    core: Annotated[CoreName | None, doc("Filter by the name of a Core.")] = None
+    check: Annotated[CheckName | None, doc("Filter by the failed check.")] = None
     code: Annotated[
         Annotated[str, matching(r"[A-Za-z_]{1,40}", max_length=40)] | None,
-        Meta(description="Filter by code, such as `FORBIDDEN`."),
+        doc("Filter by code, such as `FORBIDDEN`."),
     ] = None
     address: Annotated[
-        Annotated[str, Meta(max_length=64)] | None,
-        Meta(description="Filter by the IP address of the client."),
+        Annotated[str, Meta(max_length=64)] | None, doc("Filter by the IP address of the client.")
     ] = None
     request_id: Annotated[
         Annotated[str, matching(r"[0-9A-Za-z_-]{1,64}", max_length=64)] | None,
-        Meta(description="Filter by request ID."),
+        doc("Filter by request ID."),
     ] = None
 
 
 class ListDenials(FilterDenials, kw_only=True):
     """Query parameters for listing denied requests."""
 
+    order: TimeOrder = "newest"
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
-    totals: Annotated[
-        bool, Meta(description="Also return the numbers of all matching requests.")
-    ] = False
+    totals: Annotated[bool, doc("Also return the numbers of all matching requests.")] = False
 
 
 class DenialView(View):
@@ -282,14 +274,12 @@ class DenialView(View):
     at: Instant
     key: str
     core: str
-    code: Annotated[
-        str, Meta(description="Code of the decision. Clients receive `NOT_FOUND` for `REVOKED`.")
-    ]
-    check: Annotated[CheckName, Meta(description="The check that failed.")]
+    code: Annotated[str, doc("Code of the decision. Clients receive `NOT_FOUND` for `REVOKED`.")]
+    check: Annotated[CheckName, doc("The check that failed.")]
     detail: Annotated[
         str,
-        Meta(
-            description="What the check required, such as scopes, the name of the exceeded limit, "
+        doc(
+            "What the check required, such as scopes, the name of the exceeded limit, "
             "or the flaw of the signature."
         ),
     ]
@@ -297,8 +287,8 @@ class DenialView(View):
     request_id: str
     count: Annotated[
         int,
-        Meta(
-            description="Number of requests that this entry represents: under load, it also "
+        doc(
+            "Number of requests that this entry represents: under load, it also "
             "stands for others with the same key, Core, code and check."
         ),
     ]
@@ -318,14 +308,14 @@ class DenialTotals(View):
 
     total: int
     checks: list[CheckTotal]
-    keys: Annotated[list[KeyTotal], Meta(description="The keys with the most denied requests.")]
+    keys: Annotated[list[KeyTotal], doc("The keys with the most denied requests.")]
 
 
 class DenialPage(View):
-    """Denied requests, newest first."""
+    """Denied requests."""
 
     denials: list[DenialView]
     next_cursor: NextCursor
     totals: Annotated[
-        DenialTotals | None, Meta(description="Null unless the request contains `totals=true`.")
+        DenialTotals | None, doc("Null unless the request contains `totals=true`.")
     ] = None

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 import msgspec
 
 from gatehouse.core.clock import to_datetime, to_seconds
-from gatehouse.platform.db.pool import Pool, Row
+from gatehouse.platform.db.pool import Connection, Pool, Row
 
 T = TypeVar("T", bound=msgspec.Struct)
 V = TypeVar("V", str, tuple[str, ...])
@@ -26,6 +26,8 @@ Convert = Callable[[Any], Any]
 
 #: Number of expired rows that a statement deletes, in 0.1 s, so that it ends before its timeout.
 PRUNE_ROWS = 10_000
+#: Maximum total of a list, so that a count takes no longer for a million rows.
+TOTAL_MAX = 500
 
 
 class RowMapping(Generic[T]):
@@ -53,6 +55,15 @@ class RowMapping(Generic[T]):
 
     def fields(self, row: Row) -> dict[str, Any]:
         return {name: decode(row[name]) for name, _, decode in self._fields}
+
+    async def first(self, connection: "Connection | Pool", rest: str, *values: Any) -> T | None:
+        """The first row of `SELECT columns FROM rest`."""
+        row = await connection.fetchrow(f"SELECT {self.select} FROM {rest}", *values)
+        return None if row is None else self.read(row)
+
+    async def all(self, connection: "Connection | Pool", rest: str, *values: Any) -> list[T]:
+        rows = await connection.fetch(f"SELECT {self.select} FROM {rest}", *values)
+        return [self.read(row) for row in rows]
 
     def values(self, struct: T) -> list[Any]:
         """Encoded column values from a struct, in the order of the columns."""
@@ -143,6 +154,16 @@ class Conditions:
     def __str__(self) -> str:
         """The WHERE clause, or an empty string if there are no conditions."""
         return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
+
+
+async def count(pool: Pool, tables: str, where: Conditions, index: str) -> int:
+    """Number of rows that match the conditions, at most TOTAL_MAX. index: a column with an
+    index, in whose order they are read."""
+    matching = f"SELECT 1 FROM {tables}{where} ORDER BY {index} LIMIT {where.bind(TOTAL_MAX)}"
+    found: int = await pool.fetchval(
+        f"SELECT count(*) FROM ({matching}) AS matching", *where.values
+    )
+    return found
 
 
 async def prune(

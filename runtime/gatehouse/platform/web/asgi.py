@@ -88,6 +88,11 @@ def request_id(end: str = "") -> RequestId:
     return text[: -len(end)] + end if end else text  # type: ignore[return-value]  # calling RequestId takes longer
 
 
+def requested_at(request_id: str) -> int:
+    """Time in Unix milliseconds that `request_id` wrote into an ID."""
+    return int(request_id[4:], 16) >> 60
+
+
 def encode(value: object) -> bytes:
     return _encoder.encode(value)
 

@@ -201,6 +201,14 @@ PAGE_SIZE, PAGE_SIZE_MAX = 50, 100
 PageSize = Annotated[
     int, Meta(ge=1, le=PAGE_SIZE_MAX, description="Maximum number of entries on a page.")
 ]
+
+
+def doc(text: str) -> Meta:
+    """The description of a field."""
+    return Meta(description=text)
+
+
+TimeOrder = Annotated[Literal["newest", "oldest"], Meta(description="What comes first.")]
 NextCursor = Annotated[
     str | None, Meta(description="Cursor of the next page, or null on the last page.")
 ]

@@ -149,6 +149,7 @@ class Composition:
             features=features,
             identity_provider=provider,
         )
+        logs = log_store(settings.logs) if settings.logs else None
         helpers = [] if redis is None else [redis]
         pipeline = ConsolePipeline(
             observer=self.observer,
@@ -159,13 +160,14 @@ class Composition:
             services={
                 **self._services(keys, sessions, limits),
                 SecretService: secrets,
+                LogStore: logs or NotFound(_NO_LOGS),
                 Lookup: Lookup(
                     keys,
                     secrets if isinstance(secrets, SecretService) else None,
                     CoreRepository(self.pool),
                     AuditRepository(self.pool),
                     UsageRepository(self.pool),
-                    bool(settings.logs),
+                    logs,
                 ),
                 RequestService: requests,
                 ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers, features),
@@ -305,7 +307,6 @@ class Composition:
             CoreRepository: cores,
             GatewayUrl: self.settings.gateway_url.rstrip("/"),
             LogLevelService: self._log_levels(),
-            LogStore: log_store(self.settings.logs) if self.settings.logs else NotFound(_NO_LOGS),
             Sessions: sessions,
         }
 

@@ -5,11 +5,15 @@ be part of an address.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import msgspec
 
 from gatehouse.core.audit_events import AuditAction
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.core.roles import AUDITORS, READERS
 from gatehouse.core.tokens.imported_tokens import ImportedKeyIds, is_token
@@ -20,9 +24,17 @@ from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.features.keys.service import KeyService
+from gatehouse.features.operations.log_search import (
+    REQUEST_ID,
+    WINDOW_MS,
+    LogQuery,
+    LogStore,
+    times_of_request,
+)
 from gatehouse.features.operations.schemas import Found, LookUp, Recognized
 from gatehouse.features.secrets.link_token import PATH_CHARS
 from gatehouse.features.secrets.models import ID_CHARS as SECRET_ID_CHARS
+from gatehouse.features.secrets.models import Secret
 from gatehouse.features.secrets.service import SecretService
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.usage.schemas import FilterDenials
@@ -31,6 +43,9 @@ from gatehouse.platform.web.request import Caller, Request
 
 #: Maximum number of results of a kind, of words that can be tokens, and of characters of a name.
 RESULTS_MAX, WORDS_MAX, NAME_CHARS_MAX = 5, 40, 100
+#: Number of secrets of an owner, the newest, whose labels are searched. DynamoDB has no index of
+#: labels, and returns 10 items per call.
+SECRETS_MAX = 100
 
 #: The parts of names, tags and e-mail addresses are shorter. Longer ones can be secrets.
 PART_CHARS_MAX = 24
@@ -39,7 +54,6 @@ PART_CHARS_MAX = 24
 _TOKEN = re.compile(rf"_(?:live|test)_([0-9A-Za-z]{{{ID_CHARS}}})([0-9A-Za-z]*)")
 #: The bootstrap token, and the secret part of a link.
 _OTHER_SECRET = re.compile(r"_admin_[0-9A-Za-z]{20}|(?:#|%23)(?:sign-in=)?[0-9A-Za-z]{20}")
-_REQUEST_ID = re.compile(r"(?<![0-9A-Za-z])req_[0-9a-f]{26}(?![0-9A-Za-z])")
 #: The IDs of a key, of a secret, and of a secret with a link.
 _ID = re.compile(
     rf"(?:(?<![0-9A-Za-z_])(?:[0-9A-Za-z]{{{ID_CHARS}}}|[0-9A-Za-z]{{{SECRET_ID_CHARS}}})"
@@ -64,8 +78,8 @@ class Pasted(msgspec.Struct, frozen=True):
 def recognize(text: str) -> Pasted:
     joined = _QUOTES.sub("", text)
     tokens = [*_TOKEN.finditer(text), *_TOKEN.finditer(joined)]
-    request_ids = _REQUEST_ID.findall(text)
-    without_ids = _REQUEST_ID.sub("", text)
+    request_ids = REQUEST_ID.findall(text)
+    without_ids = REQUEST_ID.sub("", text)
     ids = _ID.findall(without_ids)
     credential = _QUOTES.sub("", _BEGIN.sub("", text.strip(_ENDS), count=1).strip(_ENDS))
     words = [credential]
@@ -89,9 +103,9 @@ def recognize(text: str) -> Pasted:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Finds objects by what was pasted. secrets: None if secret sharing is not configured.
+    """Finds objects by what was pasted.
 
-    has_logs: True if the logs can be searched.
+    secrets: None if secret sharing is not configured. logs: None if they cannot be searched.
     """
 
     keys: KeyService
@@ -99,10 +113,10 @@ class Lookup:
     cores: CoreRepository
     audit: AuditRepository
     usage: UsageRepository
-    has_logs: bool
+    logs: LogStore | None
 
-    async def find(self, text: str, caller: Caller) -> Recognized:
-        pasted, text = recognize(text), text.strip()
+    async def find(self, body: LookUp, caller: Caller, now: float) -> Recognized:
+        pasted, text = recognize(body.text), body.text.strip()
         keys, is_secret = dict[str, Key](), pasted.is_secret
         ids = [id for id in pasted.key_ids if is_marked(id, self.keys.pepper)]
         for key_id in ids[:RESULTS_MAX]:
@@ -112,10 +126,14 @@ class Lookup:
         found = list[Found]()
         for request_id in pasted.request_ids[:RESULTS_MAX]:
             found += await self._request(request_id, keys, caller)
+        searched: tuple[int, int] | None = None
+        if body.logs and self.logs and pasted.request_ids and not keys and caller.roles & AUDITORS:
+            searched = await self._in_logs(self.logs, pasted.request_ids[0], keys, now)
         found = [*map(_key, keys.values()), *found, *await self._secrets(pasted, caller)]
         if not (is_secret or found) and 0 < len(text) <= NAME_CHARS_MAX:
             found = await self._named(text, caller)
-        return Recognized(found, None if is_secret else text)
+        times = [rfc3339(time / 1000, "milliseconds") for time in searched or ()]
+        return Recognized(found, None if is_secret else text, *times)
 
     async def _add_key(self, key_id: str, keys: dict[str, Key]) -> None:
         if (key := await self.keys.store.get(KeyId(key_id))) is not None:
@@ -138,36 +156,72 @@ class Lookup:
     async def _request(self, request_id: str, keys: dict[str, Key], caller: Caller) -> list[Found]:
         """Where a request is recorded. Adds its key."""
         only, found = FilterDenials(request_id=request_id), list[Found]()
-        denials, _ = await self.usage.denials(only, before=None, size=1)
+        denials, _ = await self.usage.denials(only, after=None, size=1)
         for denial in denials:
             await self._add_key(denial.key_id, keys)
             label = " ".join(filter(None, (denial.code, denial.failed_check, denial.detail)))
             found.append(Found("denials", request_id, label, f"/denials?request_id={request_id}"))
         if caller.roles & AUDITORS:
             search = SearchAudit(request_id=request_id)
-            events, _ = await self.audit.page(before=None, size=1, only=search)
+            events, _ = await self.audit.page(after=None, size=1, only=search)
             path = f"/audit?request_id={request_id}"
             found += [Found("events", request_id, row.event.action, path) for row in events]
-            if self.has_logs:
+            if self.logs:
                 found.append(Found("logs", request_id, "", f"/logs?request_id={request_id}"))
         return found
+
+    async def _in_logs(
+        self, logs: LogStore, request_id: str, keys: dict[str, Key], now: float
+    ) -> tuple[int, int]:
+        """Adds the key in the lines of a request. Returns the time that was searched. Most requests
+        end in the first minute, which is one window of CloudWatch Logs."""
+        first, end = times_of_request(request_id, now)
+        searched = first
+        for until in (min(first + WINDOW_MS, end), end):
+            if keys or searched == until:
+                break
+            query = LogQuery(searched, until, request_id=request_id)
+            page = await logs.search(query, RESULTS_MAX)
+            for key_id in {str(line["key_id"]) for line in page.lines if line.get("key_id")}:
+                await self._add_key(key_id, keys)
+            if page.searched_since > searched:
+                break
+            searched = until
+        return first, searched
 
     async def _secrets(self, pasted: Pasted, caller: Caller) -> list[Found]:
         found = list[Found]()
         for secret_id in pasted.secret_ids[:RESULTS_MAX] if self.secrets else ():
             secret = await self.secrets.table.get(secret_id)  # type: ignore[union-attr]
             if secret and (secret.owner == caller.owner or caller.roles & AUDITORS):
-                found.append(Found("secret", secret.id, secret.label, f"/secrets/{secret.id}"))
+                found.append(_secret(secret))
+        return found
+
+    async def _labelled(self, text: str, caller: Caller) -> list[Found]:
+        """Secrets of the caller with this text in their labels, and those of an owner of this name
+        that the caller may list."""
+        found = list[Found]()
+        owners = {caller.owner, text} if caller.roles & AUDITORS else {caller.owner}
+        with suppress(Unavailable):  # other objects are also found without DynamoDB
+            for owner in owners if self.secrets else ():
+                table = self.secrets.table  # type: ignore[union-attr]
+                secrets, _ = await table.of_owner(owner, after=None, size=SECRETS_MAX)
+                named = (
+                    each
+                    for each in map(_secret, secrets)
+                    if owner == text or text.lower() in each.label.lower()
+                )
+                found += islice(named, RESULTS_MAX)
         return found
 
     async def _named(self, text: str, caller: Caller) -> list[Found]:
-        """Keys, Cores and actions of audit events with this text in their names."""
+        """Keys, secrets, Cores and actions of audit events with this text in their names."""
         only = KeyFilter(search=text)
         start = id_start(text, self.keys.prefix)
         page, _ = await self.keys.store.page(
             after=None, size=RESULTS_MAX, only=only, id_start=start
         )
-        found = [_key(key) for key in page]
+        found = [*map(_key, page), *await self._labelled(text, caller)]
         if caller.roles & AUDITORS:
             names = await self.cores.names(text, RESULTS_MAX)
             actions = [action for action in AuditAction if text.lower() in action.value]
@@ -183,12 +237,17 @@ def _key(key: Key) -> Found:
     return Found("key", key.id, key.name, f"/keys/{key.id}")
 
 
+def _secret(secret: Secret) -> Found:
+    label = secret.label or (secret.request.purpose if secret.request else "")
+    return Found("secret", secret.id, label, f"/secrets/{secret.id}")
+
+
 async def look_up(request: Request, body: LookUp, lookup: Lookup) -> Recognized:
     """Recognize a text, and find what it names.
 
     The text is in the body, so that no address contains a token.
     """
-    return await lookup.find(body.text, request.authenticated)
+    return await lookup.find(body, request.authenticated, request.now)
 
 
 ENDPOINTS = (

@@ -141,7 +141,7 @@ class Setup:
             )
 
     async def findings(self, other_keys: bytes = b"") -> Any:
-        rows, _ = await self.trail.page(before=None, size=500)
+        rows, _ = await self.trail.page(after=None, size=500)
         hashes = {row.seq: row.hash for row in rows}
         keys = public_keys(await self.signer.public_key() + other_keys)
         return find_contradiction(hashes, stored(self.archive), keys)

@@ -24,9 +24,7 @@ class Recorder:
             await self.denied.record(address, RequestId("req_1"), "unauthorized")
 
     async def rows(self) -> list[tuple[str, int]]:
-        rows, _ = await self.trail.page(
-            before=None, size=500, only=SearchAudit(target_id="console")
-        )
+        rows, _ = await self.trail.page(after=None, size=500, only=SearchAudit(target_id="console"))
         result = [
             (row.event.source_address, row.event.details["attempts"]) for row in reversed(rows)
         ]

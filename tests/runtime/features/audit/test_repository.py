@@ -145,23 +145,24 @@ async def test_process_with_the_rights_of_the_application_cannot_break_the_chain
     assert (rows in (3, 4), broken) == (True, None)
 
 
-async def test_pages_are_newest_first_and_end(trail: AuditRepository) -> None:
+@pytest.mark.parametrize("oldest", [False, True])
+async def test_pages_are_in_order_and_end(trail: AuditRepository, oldest: bool) -> None:
     await fill(trail)
-    first, next_before = await trail.page(before=None, size=4)
-    second, end = await trail.page(before=next_before, size=4)
-    assert [row.seq for row in first + second] == [6, 5, 4, 3, 2, 1]
+    first, last = await trail.page(after=None, size=4, oldest=oldest)
+    second, end = await trail.page(after=last, size=4, oldest=oldest)
+    assert [row.seq for row in first + second] == sorted(range(1, 7), reverse=not oldest)
     assert end is None
 
 
 async def test_largest_page_has_a_next_page(trail: AuditRepository) -> None:
     await fill(trail, PAGE_SIZE_MAX + 1)
-    rows, next_before = await trail.page(before=None, size=PAGE_SIZE_MAX)
+    rows, next_before = await trail.page(after=None, size=PAGE_SIZE_MAX)
     assert (len(rows), next_before) == (PAGE_SIZE_MAX, rows[-1].seq)
 
 
 async def test_event_is_read_as_it_was_written(trail: AuditRepository) -> None:
     await trail.append(event(7))
-    rows, _ = await trail.page(before=None, size=1)
+    rows, _ = await trail.page(after=None, size=1)
     assert rows[0].event == event(7)
 
 
@@ -182,5 +183,6 @@ async def test_filters_select_rows(
     trail: AuditRepository, only: SearchAudit, expected: list[int]
 ) -> None:
     await fill(trail)
-    assert [row.seq for row in (await trail.page(before=None, size=10, only=only))[0]] == expected
+    assert [row.seq for row in (await trail.page(after=None, size=10, only=only))[0]] == expected
+    assert await trail.count(only) == len(expected)
     assert [row.seq for row in await trail.following(0, 10, only)] == expected[::-1]

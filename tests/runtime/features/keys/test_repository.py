@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 from gatehouse.features.keys.repository import KeyRepository
-from gatehouse.features.keys.schemas import TOTAL_MAX, KeyFilter
+from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.db.statements import TOTAL_MAX
 
 from tests.runtime.conftest import Database
 from tests.runtime.rows import key_row

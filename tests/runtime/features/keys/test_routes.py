@@ -90,6 +90,7 @@ _ORDERS = {
     "name": (("Anna", "anna"), ("Berta",), (_LONG,)),
     "owner": (("Anna", "anna", "Berta", _LONG),),
     "state": (("Anna", "Berta", _LONG), ("anna",)),
+    "scopes": (("Anna", "anna", "Berta", _LONG),),
     "created_at": (("Berta",), ("anna",), ("Anna",), (_LONG,)),
     "last_used_at": (("Anna", "Berta"), (_LONG,), ("anna",)),
     "expires_at": (("anna",), (_LONG,), ("Anna", "Berta")),

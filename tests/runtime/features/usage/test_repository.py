@@ -65,7 +65,7 @@ class Counting:
         self.counter.deny(Denial(NOON, key, "docs", code, "address", "POST", address, request_id))
 
     async def denials(self) -> list[Denial]:
-        found, position = await self.repository.denials(FilterDenials(), before=None, size=10_000)
+        found, position = await self.repository.denials(FilterDenials(), after=None, size=10_000)
         assert position is None
         return found
 

@@ -203,13 +203,17 @@ async def test_totals_of_denials_equal_the_listed_denials(console: Console) -> N
         expected = [each for each in DENIED if all(FILTERS[name][1](each) for name in names)]
         listed, cursor, limit = list[Any](), dict[str, str](), str(len(expected) // 2 + 1)
         while True:
-            page = await console.get("/v1/denials", params={**query, **cursor, "limit": limit})
+            order = {"order": "oldest"} if "until" in names else {}
+            parameters = {**query, **cursor, **order, "limit": limit}
+            page = await console.get("/v1/denials", params=parameters)
             assert page.status_code == 200, page.text
             listed += page.json()["denials"]
             if (next_cursor := page.json()["next_cursor"]) is None:
                 break
             cursor = {"cursor": next_cursor}
-        assert [each["request_id"] for each in listed] == [each.request_id for each in expected]
+        assert [each["request_id"] for each in listed] == [
+            each.request_id for each in (reversed(expected) if order else expected)
+        ]
         reply = await console.get("/v1/denials", params={**query, "totals": "true", "limit": "1"})
         totals = reply.json()["totals"]
         assert totals["total"] == sum(each["count"] for each in listed)

@@ -20,9 +20,7 @@ JSON = {"Content-Type": "application/json"}
 CANARY = "gtk_test_canary_canary_canary"
 
 
-@pytest.mark.parametrize(
-    "media_type", ["text/plain", "application/json-patch+json", ""]
-)
+@pytest.mark.parametrize("media_type", ["text/plain", "application/json-patch+json", ""])
 async def test_other_media_type_is_415(console: Console, media_type: str) -> None:
     reply = await console.post(
         "/v1/keys", content=b'{"name": "a"}', headers={"Content-Type": media_type}

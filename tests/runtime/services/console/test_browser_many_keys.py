@@ -145,7 +145,7 @@ async def pages_and_filters_are_bounded(page: Page) -> None:
         await expect(first).to_be_visible()
     await page.go_back()
     await expect(page.get_by_role("link", name=f"key {3 * PAGE_ROWS + 1:05}")).to_be_visible()
-    await shows(page, "Keys: 500+")
+    await shows(page, "Total: 500+")
 
     async with counted(page) as sent:
         await page.get_by_label("Owner").press_sequentially("team 7")

@@ -19,6 +19,7 @@ from tests.runtime.services.console.web_pages import (
     loads_nothing,
     navigate,
     page_of,
+    shows,
     shows_heading,
     sign_in,
     violations,
@@ -58,6 +59,20 @@ _WITHOUT_FOCUS_RING = """() => [...document.querySelectorAll(
   })
   .map((element) => element.outerHTML.slice(0, 200))"""
 
+
+#: IDs outside of the component that has a button to copy them, and the number of buttons. Summaries
+#: cannot contain buttons, and headings and documents are selected as a whole.
+_IDS_WITHOUT_BUTTON = """() => {
+  document.querySelectorAll('main details').forEach((element) => { element.open = true })
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+  const found = []
+  while (texts.nextNode()) {
+    const { data, parentElement } = texts.currentNode
+    const ids = data.match(/\\b((req|msg)_\\w+|(?=\\w+[A-Z\\d])[^\\W_]{12}([^\\W_]{10})?)\\b/g)
+    if (ids && !parentElement.closest('.id, summary, pre, option, h1, h2')) found.push(...ids)
+  }
+  return [found, document.querySelectorAll('.id button').length]
+}"""
 
 DENIALS = (
     "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, request_id, "
@@ -124,7 +139,7 @@ async def test_every_page_in_every_size_and_with_every_display_setting(
     )
     problems: dict[str, list[str]] = {}
     titles: dict[str, str] = {}
-    tables = 0
+    tables = copied = 0
     async with page_of(browser, origin, r"status of [45]\d\d") as page:
         await page.add_init_script(_RECORD_SHIFTS)
         await page.goto("/")
@@ -136,8 +151,11 @@ async def test_every_page_in_every_size_and_with_every_display_setting(
             await open_page(page, path.format(**ids))
             titles[name] = await page.title()
             tables += await page.locator(".flush table").count()
-            found = [
-                *await _problems_of_the_load(page),
+            found = await _problems_of_the_load(page)
+            without_button, number = await page.evaluate(_IDS_WITHOUT_BUTTON)
+            copied += number
+            found += [
+                *(f"no button that copies {text}" for text in without_button),
                 *await violations(page, _TARGET_SIZE),
                 *await _problems_of_the_focus(page),
             ]
@@ -157,12 +175,14 @@ async def test_every_page_in_every_size_and_with_every_display_setting(
     ] == []
     different = {name: title for name, title in titles.items() if name not in {"keys-none"}}
     assert len(set(different.values())) >= len(different) - 2, different
-    assert tables > 5
+    assert min(tables, copied) > 5
 
 
-async def test_panel_of_denied_requests_equals_its_lists(
+async def test_panel_of_denied_requests_equals_its_lists_which_are_sorted(
     browser: Browser, origin: str, console: Console
 ) -> None:
+    for label in ("zz", "00"):
+        await console.post("/v1/secrets", json={"text": "a secret", "label": label})
     console.sql("TRUNCATE denial; " + DENIALS.format(key=await console.create_id()))
     async with page_of(browser, origin) as page:
         await sign_in(page)
@@ -177,6 +197,15 @@ async def test_panel_of_denied_requests_equals_its_lists(
             numbers = await page.locator("tbody td:last-child").all_inner_texts()
             assert sum(map(int, numbers)) == count
             await page.go_back()
+        for path, header, texts in (
+            ("/denials", "Time", ("req_40", "req_1")),
+            ("/secrets?owner=bootstrap", "Label", ("00", "zz")),
+        ):
+            await navigate(page, path)
+            for text in texts:
+                await page.get_by_role("button", name=header, exact=True).click()
+                await expect(page.locator("tbody tr").first).to_contain_text(text)
+        await shows(page, "Total: ")
 
 
 async def test_usage_is_shown_by_outcome_in_the_list_and_for_any_time_range(

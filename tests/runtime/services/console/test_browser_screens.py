@@ -102,11 +102,14 @@ async def test_logs_are_searched(
     browser: Browser, origin: str, console: Console, tmp_path: Path
 ) -> None:
     now = console.clock.now()
+    key_id = (await console.create(name="found"))["key"]["id"]
+    request_id, unknown = (f"req_{int((now - ago) * 1000) << 60:026x}" for ago in (152, 1))
     lines: list[dict[str, Any]] = [
         {"level": "info", "event": "request", "route": "/v1/keys/verify", "status": 200},
         {"level": "warning", "event": "usage is late", "key_id": "3fGh82kLmQ0a"},
         {"level": "error", "event": "request", "error": "Unavailable", "request_id": "req_1"},
-        *({"level": "debug", "event": "cache", "number": number} for number in range(60)),
+        *({"level": "debug", "event": "cache", "number": number} for number in range(59)),
+        {"level": "debug", "event": "request", "request_id": request_id, "key_id": key_id},
     ]
     texts = [
         json.dumps({"service": "gateway", "ts": rfc3339(now - 90 - index), **line})
@@ -132,3 +135,12 @@ async def test_logs_are_searched(
         assert page.url.endswith("/logs?request_id=req_1")
         await rows.locator("summary").click()
         assert await violations_in_both_themes(page) == []
+        for text in (unknown, request_id):
+            await page.keyboard.press("Control+k")
+            await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
+            await page.keyboard.insert_text(text)
+            if text is unknown:
+                await shows(page, "have no key for this request")
+                await page.keyboard.press("Escape")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"**/keys/{key_id}")

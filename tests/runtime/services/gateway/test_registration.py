@@ -167,7 +167,7 @@ async def test_registrations_are_audited(
         lease = (await gateway.put_core(agent, "docs", new)).json
     await gateway.request("DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", agent.header)
     trail = AuditRepository(module_pool)
-    events, _ = await trail.page(before=None, size=4, only=SearchAudit(target_id="docs"))
+    events, _ = await trail.page(after=None, size=4, only=SearchAudit(target_id="docs"))
     checked = await trail.uncheckpointed(None)
     assert [(row.event.action, row.event.actor_id, row.event.source_address) for row in events] == [
         ("core.drain", agent.id, "127.0.0.1"),
