@@ -17,10 +17,10 @@ from release.errors import AWS_ERRORS, CommandFailed, ServicesFailed, printable,
 from release.github import set_up, unprotected_environments
 from release.image import push_image
 from release.preflight import missing_credentials, missing_prerequisites
-from release.pulumi_cli import DIFF, packs, prepare_process, run
+from release.pulumi.cli import DIFF, packs, prepare_process, run
+from release.pulumi.stack_file import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Stack, read_stack
+from release.pulumi.state import State, read_state
 from release.rollback import rollback
-from release.stack_file import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Stack, read_stack
-from release.state import State, read_state
 from release.verify import verify
 
 ACCOUNT_COMMANDS = ("bootstrap", "preview", "drift", "deploy", "destroy")

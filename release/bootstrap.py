@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 from components.iam.documents import deny_insecure_transport, document, render
 from components.naming import PROJECT, Naming
 from release.errors import CommandFailed, last_line, step
-from release.pulumi_cli import missing, query
-from release.stack_file import ACCOUNT, Stack
+from release.pulumi.cli import missing, query
+from release.pulumi.stack_file import ACCOUNT, Stack
 
 STATE_VERSION_DAYS = 90
 TAGS = {"Project": PROJECT, "DataClass": "secret"}

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from release.errors import AWS_ERRORS, CommandFailed, ServicesFailed, step
 from release.image import mark_deployed
 from release.migrate import migrate
-from release.pulumi_cli import CONFIRMED, packs, update, without_services
-from release.stack_file import ACCOUNT, Stack, read_stack
-from release.state import State, read_state
+from release.pulumi.cli import CONFIRMED, packs, update, without_services
+from release.pulumi.stack_file import ACCOUNT, Stack, read_stack
+from release.pulumi.state import State, read_state
 from release.traffic import shift_traffic
 from release.verify import verify
 

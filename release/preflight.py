@@ -14,8 +14,8 @@ from release.bootstrap import backend_url
 from release.errors import AWS_ERRORS
 from release.github import unprotected_environments
 from release.image import unverified_signature
-from release.pulumi_cli import missing
-from release.stack_file import GATEHOUSE, Stack
+from release.pulumi.cli import missing
+from release.pulumi.stack_file import GATEHOUSE, Stack
 
 _EXAMPLE = re.compile(r"123456789012|\bexample(\.(com|net|org)\b|/)|^gatehouse-pulumi-state$")
 """Example account, domains, repository and state bucket of the stack files in the repository."""

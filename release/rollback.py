@@ -14,8 +14,8 @@ from components.settings.workloads import AT_ONCE, ROLLING
 from release.deploy import deploy
 from release.errors import CommandFailed, step
 from release.image import is_deployed, unverified_signature
-from release.stack_file import DIGEST, Stack, read_stack, write_digest
-from release.state import State, read_state
+from release.pulumi.stack_file import DIGEST, Stack, read_stack, write_digest
+from release.pulumi.state import State, read_state
 
 REVISIONS_MAX = 50
 STOPPABLE = ["PENDING", "IN_PROGRESS", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS"]

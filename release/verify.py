@@ -13,8 +13,8 @@ import httpx
 from botocore.exceptions import WaiterError
 
 from release.errors import ServicesFailed, step
-from release.stack_file import Stack
-from release.state import State
+from release.pulumi.stack_file import Stack
+from release.pulumi.state import State
 
 HEALTH_PATH, OK = "/healthz", "returned 200"
 HEALTH_CHECK_TIMEOUT_S = 10.0

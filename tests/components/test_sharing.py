@@ -9,7 +9,7 @@ import pytest
 from components.contract import read
 from components.naming import Naming
 from components.sharing import rest_api
-from release.pulumi_cli import without_services
+from release.pulumi.cli import without_services
 from tests.components.program import CLOSED, CLOUDFRONT, ROOT, Program, run
 from tests.iam_evaluation import Call, Effect, decide
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from release.pulumi_cli import PACKS
+from release.pulumi.cli import PACKS
 from sandbox.emulator.server import Emulator
 from tests import processes
 from tests.release import https_services

@@ -11,8 +11,8 @@ from botocore.awsrequest import AWSResponse
 from botocore.validate import validate_parameters
 
 from release.account_rows import ROWS, account_rows
-from release.stack_file import Stack
-from release.state import State
+from release.pulumi.stack_file import Stack
+from release.pulumi.state import State
 from tests.release.fake_aws import ACCOUNT, ROOT
 
 NOW = datetime.now(UTC)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from release.pulumi_cli import without_services
+from release.pulumi.cli import without_services
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import raw_account_settings
 from tests.release.fake_aws import ACCOUNT, NEW, OLD

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from release.pulumi.stack_file import Stack
 from release.rollback import POLL_S, STOP_TIMEOUT_S
 from release.rollback import stop_deployments as stop
-from release.stack_file import Stack
 from tests.release.fake_aws import ACCOUNT, FAILED, NEW, OLD
 from tests.release.fake_cli import FakePulumi, deployed, name, own_stack_file
 

@@ -6,7 +6,7 @@ import json
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
-from gatehouse.commands.cli.shapes import parameters
+from gatehouse.commands.cli.common.shapes import parameters
 from gatehouse.core.cores import IDENTITY_HEADERS, CoreSettings
 from msgspec import inspect
 

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 import typer
 
-from gatehouse.commands.cli import help_texts
-from gatehouse.commands.cli.output import FAILED, fail, reject, stop
+from gatehouse.commands.cli.common import help_texts
+from gatehouse.commands.cli.common.output import FAILED, fail, reject, stop
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.startup import no_collection
 

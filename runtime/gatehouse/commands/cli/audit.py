@@ -14,11 +14,19 @@ import msgspec
 import typer
 from gatehouse_client import ConsoleClient
 
-from gatehouse.commands.cli.connection import ConsoleOption, ProfileOption, TokenOption, connect
-from gatehouse.commands.cli.endpoints import Command
-from gatehouse.commands.cli.endpoints import register as register_all
-from gatehouse.commands.cli.options import Output, console_command, own_parameters, with_options
-from gatehouse.commands.cli.output import (
+from gatehouse.commands.cli.common.connection import (
+    ConsoleOption,
+    ProfileOption,
+    TokenOption,
+    connect,
+)
+from gatehouse.commands.cli.common.options import (
+    Output,
+    console_command,
+    own_parameters,
+    with_options,
+)
+from gatehouse.commands.cli.common.output import (
     FAILED,
     Column,
     JsonOption,
@@ -29,7 +37,9 @@ from gatehouse.commands.cli.output import (
     reject,
     stop,
 )
-from gatehouse.commands.cli.shapes import parameters, request
+from gatehouse.commands.cli.common.shapes import parameters, request
+from gatehouse.commands.cli.endpoints import Command
+from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.audit_chain import (
     AuditRow,
     Checkpoint,

@@ -13,10 +13,10 @@ from gatehouse.commands.agent import server
 from gatehouse.commands.agent.app import HEALTH_PATH
 from gatehouse.commands.agent.server import Registration
 from gatehouse.commands.agent.tunnel import AUTHTOKEN_VARIABLE, NgrokTunnel
-from gatehouse.commands.cli.connection import LOOPBACK, is_url, read_token
-from gatehouse.commands.cli.options import own_parameters, with_options
-from gatehouse.commands.cli.output import note, reject
-from gatehouse.commands.cli.shapes import parameters, request
+from gatehouse.commands.cli.common.connection import LOOPBACK, is_url, read_token
+from gatehouse.commands.cli.common.options import own_parameters, with_options
+from gatehouse.commands.cli.common.output import note, reject
+from gatehouse.commands.cli.common.shapes import parameters, request
 from gatehouse.core.cores import CoreSettings
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.http.forwarding import CORE_NAME

@@ -15,8 +15,8 @@ import msgspec
 import typer
 from gatehouse_client import ConsoleClient
 
-from gatehouse.commands.cli.options import Output, console_command
-from gatehouse.commands.cli.output import (
+from gatehouse.commands.cli.common.options import Output, console_command
+from gatehouse.commands.cli.common.output import (
     Column,
     note,
     print_fields,
@@ -24,7 +24,7 @@ from gatehouse.commands.cli.output import (
     print_text,
     reject,
 )
-from gatehouse.commands.cli.shapes import Form, parameters, request
+from gatehouse.commands.cli.common.shapes import Form, parameters, request
 from gatehouse.core.tokens.token_scanner import redacted
 
 _PAGE = ("cursor", "limit")

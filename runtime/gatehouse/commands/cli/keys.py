@@ -7,11 +7,18 @@ from typing import Annotated, Any
 import typer
 from gatehouse_client import ConsoleClient
 
+from gatehouse.commands.cli.common.options import KeyIdArgument, Output, console_command, key_id
+from gatehouse.commands.cli.common.output import (
+    count,
+    note,
+    print_fields,
+    print_items,
+    print_text,
+    reject,
+)
+from gatehouse.commands.cli.common.shapes import Form, parameters, request
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
-from gatehouse.commands.cli.options import KeyIdArgument, Output, console_command, key_id
-from gatehouse.commands.cli.output import count, note, print_fields, print_items, print_text, reject
-from gatehouse.commands.cli.shapes import Form, parameters, request
 from gatehouse.core import notation
 from gatehouse.core.keys import key_fields
 from gatehouse.features.keys.schemas import (

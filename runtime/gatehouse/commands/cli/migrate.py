@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gatehouse.commands.cli.output import FAILED, JsonOption, print_json
+from gatehouse.commands.cli.common.output import FAILED, JsonOption, print_json
 from gatehouse.platform import settings as configuration
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import database

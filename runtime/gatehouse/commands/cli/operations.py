@@ -11,11 +11,18 @@ from typing import Annotated, Any, Literal
 import typer
 from gatehouse_client import ConsoleClient
 
+from gatehouse.commands.cli.common.options import Output, console_command, seconds
+from gatehouse.commands.cli.common.output import (
+    Column,
+    count,
+    note,
+    print_items,
+    print_text,
+    reject,
+)
+from gatehouse.commands.cli.common.shapes import Form, parameters, request
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
-from gatehouse.commands.cli.options import Output, console_command, seconds
-from gatehouse.commands.cli.output import Column, count, note, print_items, print_text, reject
-from gatehouse.commands.cli.shapes import Form, parameters, request
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.features.cores.schemas import CircuitBreakers, CorePage, EndCore, ListCores

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gatehouse.commands.cli.output import (
+from gatehouse.commands.cli.common.output import (
     FAILED,
     USAGE,
     JsonOption,

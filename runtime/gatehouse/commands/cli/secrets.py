@@ -22,13 +22,12 @@ import typer
 from gatehouse_client import ConsoleClient, Forbidden, NotFound, SharingClient
 from gatehouse_client.models import OpenedItemView, OpenedSecret
 
-from gatehouse.commands.cli import end_to_end, retrieval_links, shapes
+from gatehouse.commands.cli import end_to_end, retrieval_links
 from gatehouse.commands.cli.audit import trusted_keys
-from gatehouse.commands.cli.connection import LOOPBACK, RETRIES, api_errors, is_url
-from gatehouse.commands.cli.endpoints import Command
-from gatehouse.commands.cli.endpoints import register as register_all
-from gatehouse.commands.cli.options import Output, console_command
-from gatehouse.commands.cli.output import (
+from gatehouse.commands.cli.common import shapes
+from gatehouse.commands.cli.common.connection import LOOPBACK, RETRIES, api_errors, is_url
+from gatehouse.commands.cli.common.options import Output, console_command
+from gatehouse.commands.cli.common.output import (
     count,
     note,
     print_fields,
@@ -39,7 +38,9 @@ from gatehouse.commands.cli.output import (
     stop,
     terminal_text,
 )
-from gatehouse.commands.cli.shapes import parameters
+from gatehouse.commands.cli.common.shapes import parameters
+from gatehouse.commands.cli.endpoints import Command
+from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.errors import BadRequest
 from gatehouse.core.tokens.token import is_base62
 from gatehouse.features.requests.schemas import CreatedSecretRequest, CreateSecretRequest

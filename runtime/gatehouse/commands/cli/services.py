@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gatehouse import __version__
-from gatehouse.commands.cli.output import JsonOption, print_json
+from gatehouse.commands.cli.common.output import JsonOption, print_json
 
 
 class Service(StrEnum):

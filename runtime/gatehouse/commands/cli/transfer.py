@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from gatehouse.commands.cli.output import FAILED, JsonOption, note, print_json, reject
+from gatehouse.commands.cli.common.output import FAILED, JsonOption, note, print_json, reject
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import rfc3339

@@ -6,7 +6,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from gatehouse.commands import cli
-from gatehouse.commands.cli import connection, secrets
+from gatehouse.commands.cli import secrets
+from gatehouse.commands.cli.common import connection
 
 from tests.runtime.canaries import tokens
 from tests.runtime.commands.cli.conftest import Command, leaf_commands

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from gatehouse.commands.cli.shapes import parameters
+from gatehouse.commands.cli.common.shapes import parameters
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.services.gateway.routes import document
 

@@ -6,7 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from gatehouse.commands.cli import output
+from gatehouse.commands.cli.common import output
 
 from tests.runtime.commands.cli.conftest import Command
 

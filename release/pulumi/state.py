@@ -9,8 +9,8 @@ from typing import Any
 from gatehouse_policies.analysis.properties import UNKNOWN, leaves
 
 from release.errors import last_line
-from release.pulumi_cli import query
-from release.stack_file import Stack
+from release.pulumi.cli import query
+from release.pulumi.stack_file import Stack
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,20 @@ from typing import Annotated, Any
 
 import typer
 
-from gatehouse.commands.cli.connection import (
+from gatehouse.commands.cli.common.connection import (
     ConsoleOption,
     ProfileOption,
     TokenOption,
     api_errors,
     connect,
 )
-from gatehouse.commands.cli.output import JsonOption, OutputOption, print_json, reject, set_form
+from gatehouse.commands.cli.common.output import (
+    JsonOption,
+    OutputOption,
+    print_json,
+    reject,
+    set_form,
+)
 from gatehouse.core.notation import duration_s
 from gatehouse.core.tokens import token as tokens
 

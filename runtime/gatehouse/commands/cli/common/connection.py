@@ -14,7 +14,7 @@ import msgspec
 import typer
 from gatehouse_client import ApiError, ConsoleClient, Retries
 
-from gatehouse.commands.cli.output import reject, stop
+from gatehouse.commands.cli.common.output import reject, stop
 from gatehouse.core.errors import BadRequest, GatehouseError, Problem
 from gatehouse.core.http.origin import parse_base_url
 from gatehouse.core.notation import is_visible_ascii

@@ -14,7 +14,7 @@ from gatehouse_policies.program.files.yaml_file import read_stack_file
 from components.naming import Naming
 from components.settings.fields import NAME_PREFIX
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_LINE = re.compile(rf"^(\s+digest:\s*[\"']?){DIGEST.pattern}", re.MULTILINE)
 

@@ -35,8 +35,9 @@ COMMAND = """#!{python}
 import os, signal, sys
 from pathlib import Path
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-from release import __main__ as command, pulumi_cli
-from release.stack_file import Stack
+from release import __main__ as command
+from release.pulumi import cli as pulumi_cli
+from release.pulumi.stack_file import Stack
 os.environ["PATH"] = "{folder}" + os.pathsep + os.environ["PATH"]
 stack = Stack("dev", root=Path("{folder}"))
 command._command = lambda options: pulumi_cli.run(stack, "up")

@@ -9,7 +9,7 @@ import msgspec
 import typer
 from msgspec import inspect
 
-from gatehouse.commands.cli.options import seconds
+from gatehouse.commands.cli.common.options import seconds
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The Pulumi CLI, and the files and the state of a stack."""
