@@ -1,4 +1,4 @@
-"""Prints what only an AWS account shows of the requirements, by the rows of account_rows.toml."""
+"""Prints what only an AWS account shows of the requirements, by account_rows.toml."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ these words. Security Hub returns InvalidAccessException."""
 
 
 class _Functions(Functions):
-    """Functions of the expressions, which JMESPath does not have."""
+    """Functions that JMESPath does not have."""
 
     @signature({"types": ["string"]}, {"types": ["string"]})
     def _func_after(self, text: str, separator: str) -> str:

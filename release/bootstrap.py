@@ -31,7 +31,7 @@ def backend_url(stack: Stack) -> str:
 
 
 def bootstrap(stack: Stack) -> str:
-    """Returns the ARN of the KMS key. Raises CommandFailed and ClientError."""
+    """The ARN of the KMS key. Raises CommandFailed and ClientError."""
     key_arn = _key(stack.client("kms"), _names(stack).alias("state"))
     _bucket(stack.client("s3"), stack, key_arn)
     _service_linked_role(stack)

@@ -53,7 +53,7 @@ def _is_protected(repository: str, environment: str) -> bool:
 
 
 def _github(path: str, fields: str) -> list[str]:
-    """Empty if `gh` is not installed or not signed in, or on an error."""
+    """Empty on an error, also if `gh` is not installed or signed in."""
     command = ["gh", "api", path, "--jq", fields]
     try:
         return subprocess.run(

@@ -33,10 +33,11 @@ def missing_prerequisites(command: str, stack: Stack, *, unsigned: bool = False)
 
 
 def _checks(command: str, stack: Stack, *, unsigned: bool) -> Iterator[Iterable[str]]:
-    """Messages of checks, or "". Later checks require that the earlier ones succeed."""
+    """Messages of checks, or "". Later checks require the success of earlier ones."""
     deploys = command in ("preview", "deploy")
+    values = _values(stack) if deploys else ()
     backend = _other_backend(stack) if command == "bootstrap" else ""
-    yield [*(_values(stack) if deploys else ()), missing_credentials(stack), backend]
+    yield [*values, missing_credentials(stack), backend]
     if command not in ("bootstrap", "image", "logs"):
         yield [_missing_stack(stack)]
     if stack.project != GATEHOUSE:

@@ -1,5 +1,5 @@
-"""Verifies that ECS runs the expected task definitions, that every public URL is healthy, and that
-the canary key works.
+"""Verifies that ECS runs the expected task definitions, that each URL is healthy, and that the
+canary key works.
 
 `pulumi up` succeeds even if ECS rolled the deployment back (pulumi-aws issue 4487).
 """

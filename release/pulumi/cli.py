@@ -42,7 +42,7 @@ def update(
 def run(stack: Stack, command: str, *options: str) -> int:
     """The exit code of a command. Raises KeyboardInterrupt after the end of the CLI, which saves
     the state after the first signal, and stops at once after the second
-    (pkg/backend/cancellation_scope.go). Therefore, it has a process group of its own, and others
+    (pkg/backend/cancellation_scope.go). Therefore, it has its own process group, and later signals
     are ignored.
     """
     words = ["pulumi", command, "--stack", stack.name, "--non-interactive", *options]
