@@ -4,6 +4,7 @@ Rules read them by their values. A new version of pulumi-aws with other inputs f
 they are classified here.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -21,6 +22,8 @@ from tests.policies.test_catalogue import classes, modules
 
 DEPTH = 6
 """Nested objects, which can contain themselves, such as the statements of a web ACL."""
+SOME = 1 if "GATEHOUSE_EXAMPLES" in os.environ else 7
+"""Inputs between those with which `make test` evaluates further values."""
 PROVIDER = Properties({"allowedAccountIds": '["123456789012"]'}, "provider")
 
 
@@ -77,9 +80,11 @@ def decided(rule: str, token: str, path: str, value: object) -> Decision:
     return decision
 
 
-def silent(rule: str, value: object, pattern: str = "") -> set[tuple[str, str]]:
-    """The inputs whose value a rule does not report. pattern: of their last names."""
-    places = [(token, path) for token, path in inputs() if re.search(pattern, path)]
+def silent(rule: str, value: object, pattern: str = "", step: int = 1) -> set[tuple[str, str]]:
+    """The inputs whose value a rule does not report. pattern: of their last names. step: evaluates
+    only some inputs.
+    """
+    places = [(token, path) for token, path in inputs() if re.search(pattern, path)][::step]
     assert len(places) > 20
     return {place for place in places if not reported(rule, *place, value)}
 
@@ -99,9 +104,9 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("value", FOREIGN.values(), ids=FOREIGN.keys())
-def test_every_input_with_a_foreign_account_is_reported(value: str) -> None:
-    unreported = silent("GH-PUL-006", value)
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_every_input_with_a_foreign_account_is_reported(kind: str) -> None:
+    unreported = silent("GH-PUL-006", FOREIGN[kind], step=1 if kind == "account" else SOME)
     assert {
         (token, path)
         for token, path in unreported

@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,47 +34,9 @@ PROBE_METRICS = ("ServiceUp", "CanaryKeyUp")
 ACCOUNT, REGION, OTHER = events.ACCOUNT, events.REGION, "999999999999"
 TOPICS = ("pages", "tickets", "event", "database", "backup", "budget")
 EVENT_RULE, EVENT_TARGET = "cloudwatch.EventRule", "cloudwatch.EventTarget"
-TRAIL_EVENTS: dict[str, dict[str, Any]] = {
-    # CloudTrail User Guide, "CloudTrail record contents" and "AWS Management Console sign-in
-    # events".
-    "cis-unauthorized-calls": {
-        "errorCode": "Client.UnauthorizedOperation",
-        "eventName": "RunInstances",
-    },
-    "cis-no-mfa": {
-        "eventName": "ConsoleLogin",
-        "userIdentity": {"type": "IAMUser"},
-        "additionalEventData": {"MFAUsed": "No"},
-        "responseElements": {"ConsoleLogin": "Success"},
-    },
-    "cis-root": {
-        "userIdentity": {"type": "Root"},
-        "eventType": "AwsApiCall",
-        "eventName": "CreateAccessKey",
-    },
-    "cis-sign-in-failures": {
-        "eventName": "ConsoleLogin",
-        "errorMessage": "Failed authentication",
-        "userIdentity": {"type": "IAMUser"},
-        "responseElements": {"ConsoleLogin": "Failure"},
-    },
-    **{
-        f"cis-{rule}": {"eventSource": f"{service}.amazonaws.com", "eventName": name}
-        for rule, service, name in (
-            ("iam-changes", "iam", "AttachRolePolicy"),
-            ("trail-changes", "cloudtrail", "StopLogging"),
-            ("key-deletion", "kms", "ScheduleKeyDeletion"),
-            ("bucket-policies", "s3", "PutBucketPolicy"),
-            ("config-changes", "config", "StopConfigurationRecorder"),
-            ("security-groups", "ec2", "AuthorizeSecurityGroupIngress"),
-            ("network-acls", "ec2", "ReplaceNetworkAclEntry"),
-            ("gateways", "ec2", "AttachInternetGateway"),
-            ("routes", "ec2", "ReplaceRoute"),
-            ("vpcs", "ec2", "CreateVpcPeeringConnection"),
-            ("organization", "organizations", "LeaveOrganization"),
-        )
-    },
-}
+TRAIL_EVENTS: dict[str, dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("trail_events.toml").read_text()
+)
 
 
 def of_prod(event: Callable[[str, str], Any], reported: str, other: str) -> tuple[Any, Any]:

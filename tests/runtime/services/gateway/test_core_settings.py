@@ -1,13 +1,6 @@
 """Settings that a Core declares."""
 
-import asyncio
 import base64
-import functools
-import os
-import subprocess
-from contextlib import AbstractContextManager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,9 +9,8 @@ from gatehouse.features.cores.repository import COLUMNS, core_record
 from gatehouse.features.cores.service import core_secret
 
 from tests.cases import cases
-from tests.http_servers import running
 from tests.runtime.core_records import changed_settings
-from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply
+from tests.runtime.services.gateway.conftest import Core, Gateway, Reply
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 
 _CASES = cases(__file__)
@@ -231,45 +223,3 @@ async def test_gateway_is_no_core(gateway: Gateway, core: Core) -> None:
                 reply = await gateway.get(f"/cores/self-{number}/cores/docs/x", *own)
                 assert reply.status == 400
         assert core.requests == []
-
-
-# Clients whose URL contains the key
-
-
-def files(folder: Path) -> AbstractContextManager[str]:
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
-    return running(ThreadingHTTPServer(("127.0.0.1", 0), handler))
-
-
-def address(gateway: Gateway, key: Key, path: str) -> str:
-    return f"http://user:{key.token}@127.0.0.1:{gateway.port}/cores/docs/{path}"
-
-
-async def run(*command: str, cwd: Path) -> None:
-    environment = {
-        **{name: value for name, value in os.environ.items() if "PROXY" not in name.upper()},
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "PIP_CONFIG_FILE": os.devnull,
-    }
-    result = await asyncio.to_thread(
-        subprocess.run, command, cwd=cwd, env=environment, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-async def test_git_clones_with_a_key_in_the_url(gateway: Gateway, tmp_path: Path) -> None:
-    work, bare = tmp_path / "work", tmp_path / "site" / "repo.git"
-    work.mkdir()
-    (work / "file.txt").write_text("hello\n")
-    author = ("-c", "user.name=a", "-c", "user.email=a@b.test")
-    await run("git", "init", "-q", cwd=work)
-    await run("git", "add", ".", cwd=work)
-    await run("git", *author, "commit", "-qm", "first", cwd=work)
-    await run("git", "clone", "-q", "--bare", str(work), str(bare), cwd=tmp_path)
-    await run("git", "update-server-info", cwd=bare)
-    with files(bare.parent) as site:
-        async with gateway.core(site, **BASIC) as key:
-            url = address(gateway, key, "repo.git")
-            await run("git", "clone", "-q", url, "copy", cwd=tmp_path)
-    assert (tmp_path / "copy" / "file.txt").read_text() == "hello\n"

@@ -225,6 +225,11 @@ async def test_without_both_servers_keys_are_denied(setup: Setup) -> None:
                 while await gateway.code(key.token) == "VALID":
                     await asyncio.sleep(0.05)
                 assert (await gateway.verify(key.token)).outcome == (503, "UNAVAILABLE")
+                header = await gateway.get("/v1/keys/verify", key.header)
+                assert (header.status, header.header("retry-after")) == (503, "1")
+                proxied = await gateway.get("/cores/docs/x", key.header)
+                assert proxied.outcome == (503, "UNAVAILABLE")
+                assert await gateway.code("nonsense") == "NOT_FOUND"
                 ready = await gateway.get("/readyz")
                 assert (ready.status, ready.json["checks"]["keys"]) == (503, "unavailable")
                 assert (await gateway.get("/healthz")).status == 200

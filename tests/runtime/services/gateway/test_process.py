@@ -9,15 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import psutil
 import pytest
-from gatehouse.platform.db.migrations import runner
-from gatehouse.platform.db.pool import login
 
 from sandbox.local import servers
 from sandbox.ports import free_port
-from tests.runtime.server_processes import postgres_pid, redis_pid
+from tests.runtime.server_processes import redis_pid
 from tests.runtime.services.gateway import fork_server
 from tests.runtime.services.gateway.conftest import (
     SERVE,
@@ -393,45 +390,6 @@ async def test_without_redis_refuse_setting_is_unavailable(another: Any, closed_
     assert (reply.status, reply.json["code"], reply.json["key_id"]) == (503, "UNAVAILABLE", key.id)
     ready = await client.get("/readyz")
     assert (ready.status, ready.json["checks"]["redis"]) == (503, "unavailable")
-
-
-async def test_without_database_keys_are_denied_after_bound(
-    gateway: Any, start: Any, redis_url: str
-) -> None:
-    with servers.postgres() as server:
-        await runner.migrate(login(server.owner_url, "url"))
-        settings = {"GATEHOUSE_MAX_STALENESS_MS": "1500", "GATEHOUSE_DATABASE_OUTAGE_MAX_S": "0"}
-        _, port, _ = start(server.app_url, redis_url, **settings)
-        async with asyncpg.create_pool(server.app_url, min_size=1, max_size=1) as pool:
-            client = dataclasses.replace(gateway, port=port, pool=pool)
-            unlimited = [limit(10**9, 1)]
-            key, uncached = await client.create_key(limits=unlimited), await client.create_key()
-            async with asyncio.timeout(60):  # a busy gateway can be stale
-                while not (await client.verify(key.token)).json["valid"]:
-                    await asyncio.sleep(0.01)
-            await pool.close()
-        os.kill(postgres_pid(server), signal.SIGQUIT)
-        received: list[tuple[int, str, int]] = []
-        async with asyncio.timeout(60):
-            while not received or received[-1][1] == "VALID":
-                reply = await client.verify(key.token)
-                received.append((reply.status, reply.json["code"], reply.json["staleness_ms"]))
-        assert received[-1][:2] == (503, "UNAVAILABLE")
-        assert all(staleness <= 1500 for _, code, staleness in received if code == "VALID")
-        unknown = await client.verify(uncached.token)
-        assert (unknown.status, unknown.json["code"], unknown.json["key_id"]) == (
-            503,
-            "UNAVAILABLE",
-            None,
-        )
-        header = await client.get("/v1/keys/verify", key.header)
-        assert (header.status, header.header("retry-after")) == (503, "1")
-        proxied = await client.get("/cores/docs/x", key.header)
-        assert proxied.outcome == (503, "UNAVAILABLE")
-        assert await client.code("nonsense") == "NOT_FOUND"
-        ready = await client.get("/readyz")
-        assert (ready.status, ready.json["checks"]["keys"]) == (503, "unavailable")
-        assert (await client.get("/healthz")).status == 200
 
 
 async def test_workers_share_limits_metrics_and_log_level(another: Any, database: Any) -> None:
