@@ -119,7 +119,7 @@ class ListKeyUsage(Input, kw_only=True):
         ),
     ] = None
     until: Until = None
-    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of keys.")] = 10
+    limit: Annotated[int, doc("Maximum number of keys.", ge=1, le=100)] = 10
 
 
 class KeyTotal(View):
@@ -198,13 +198,13 @@ NEAR_LIMIT_PERCENT = 80
 class ListLimitUse(Input, kw_only=True):
     """Query parameters of the list of used limits."""
 
-    percent: Annotated[
-        int, Meta(ge=0, le=1000, description="Minimum percentage of the limit that is used.")
-    ] = NEAR_LIMIT_PERCENT
+    percent: Annotated[int, doc("Minimum percentage of the limit that is used.", ge=0, le=1000)] = (
+        NEAR_LIMIT_PERCENT
+    )
     key: Annotated[
         KeyId | None, doc("Filter by the ID of a key, for whose family all limits are counted.")
     ] = None
-    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of limits.")] = 100
+    limit: Annotated[int, doc("Maximum number of limits.", ge=1, le=100)] = 100
 
 
 class LimitUse(View):

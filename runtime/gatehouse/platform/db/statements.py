@@ -73,6 +73,11 @@ class RowMapping(Generic[T]):
         """INSERT statement with a parameter for each column, in the order of `values`."""
         return f"INSERT INTO {table} ({self.select}) VALUES ({placeholders(len(self.columns))})"
 
+    def upsert(self, table: str, key: str) -> str:
+        """Like `insert`, but replaces the row with the same `key`."""
+        new = ", ".join(f"excluded.{column}" for column in self.columns)
+        return f"{self.insert(table)} ON CONFLICT ({key}) DO UPDATE SET ({self.select}) = ({new})"
+
 
 _known = lru_cache(maxsize=10_000)(lambda value: value)
 

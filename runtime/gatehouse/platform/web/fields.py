@@ -255,9 +255,9 @@ PageSize = Annotated[
 ]
 
 
-def doc(text: str) -> Meta:
-    """The description of a field."""
-    return Meta(description=text)
+def doc(text: str, **bounds: Any) -> Meta:
+    """The description and the bounds of a field."""
+    return Meta(description=text, **bounds)
 
 
 TimeOrder = Annotated[Literal["newest", "oldest"], Meta(description="What comes first.")]
