@@ -102,9 +102,6 @@ class CreatedSecretRequest(View):
         ),
     ]
 
-    def __repr__(self) -> str:
-        return f"CreatedSecretRequest({self.secret.id})"
-
 
 class SubmittedSecret(View):
     """Response to a received submission. Repeating a request with the same `submission` has no

@@ -356,9 +356,6 @@ class NewLink(View):
     recipient: str
     url: str
 
-    def __repr__(self) -> str:
-        return f"NewLink({self.id})"
-
 
 class CreatedSecret(View):
     """A new secret and its links. Only this response contains the links."""
@@ -575,9 +572,6 @@ class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     size: int
     text: str | None = None
     content_base64: bytes | None = None
-
-    def __repr__(self) -> str:
-        return "OpenedItemView(...)"
 
 
 class OpenedSecret(View, kw_only=True):

@@ -151,6 +151,14 @@ class Conditions:
             if bound is not None:
                 self.add(f"{column} {operator} {{}}", to_datetime(bound))
 
+    async def page(
+        self, pool: Pool, select: str, order: str, size: int
+    ) -> "tuple[list[Row], Row | None]":
+        """The first `size` rows, and the last of them if there are more."""
+        statement = f"{select}{self} ORDER BY {order} LIMIT {self.bind(size + 1)}"
+        rows = await pool.fetch(statement, *self.values)
+        return rows[:size], rows[size - 1] if len(rows) > size else None
+
     def bind(self, value: Any) -> str:
         """Adds a parameter to the statement and returns its placeholder."""
         self.values.append(value)
