@@ -5,6 +5,7 @@ are not raised. `public` is the message that is sent to the caller, in full sent
 only logged. Neither contains a token, key or secret.
 """
 
+import re
 from typing import ClassVar
 
 import msgspec
@@ -21,11 +22,16 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class GatehouseError(Exception):
-    """Base class. Raised directly only for internal errors."""
+    """Base class. Raised directly only for internal errors. The code of a class with a title is its
+    name, such as `not_found`."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
+
+    def __init_subclass__(cls) -> None:
+        if {"code", "title"} & vars(cls).keys() == {"title"}:
+            cls.code = re.sub(r"\B([A-Z])", r"_\1", cls.__name__).lower()
 
     def __init__(
         self,
@@ -43,130 +49,125 @@ class GatehouseError(Exception):
 
 
 class BadRequest(GatehouseError):
-    code, status, title = "bad_request", 400, "The request is malformed"
+    status, title = 400, "The request is malformed"
 
 
 class BodyTooLarge(BadRequest):
-    code, status, title = "body_too_large", 413, "The request body is too large"
+    status, title = 413, "The request body is too large"
 
 
 class TargetTooLong(BadRequest):
-    code, status, title = "target_too_long", 414, "The request target is too long"
+    status, title = 414, "The request target is too long"
 
 
 class HeadersTooLarge(BadRequest):
-    code, status, title = "headers_too_large", 431, "The request headers are too large"
+    status, title = 431, "The request headers are too large"
 
 
 class RequestTimeout(BadRequest):
-    code, status, title = "request_timeout", 408, "The request was not received in time"
+    status, title = 408, "The request was not received in time"
 
 
 class UnsupportedMediaType(BadRequest):
     """The body is not JSON in UTF-8 (RFC 9110, section 15.5.16)."""
 
-    code, status = "unsupported_media_type", 415
-    title = "The media type of the request body is not supported"
+    status, title = 415, "The media type of the request body is not supported"
 
 
 class Unauthorized(GatehouseError):
-    code, status, title = "unauthorized", 401, "A valid credential is required"
+    status, title = 401, "A valid credential is required"
 
 
 class StepUpRequired(Unauthorized):
     """The user must sign in again (RFC 9470)."""
 
-    code, status, title = "step_up_required", 401, "The credential must be presented again"
+    status, title = 401, "The credential must be presented again"
 
 
 class Forbidden(GatehouseError):
-    code, status, title = "forbidden", 403, "The credential does not allow this action"
+    status, title = 403, "The credential does not allow this action"
 
 
 class CrossSite(Forbidden):
-    code, status, title = "cross_site", 403, "The request may originate from another site"
+    status, title = 403, "The request may originate from another site"
 
 
 class NotFound(GatehouseError):
-    code, status, title = "not_found", 404, "The resource does not exist"
+    status, title = 404, "The resource does not exist"
 
 
 class MethodNotAllowed(GatehouseError):
-    code, status, title = "method_not_allowed", 405, "The method is not allowed for this resource"
+    status, title = 405, "The method is not allowed for this resource"
 
 
 class Conflict(GatehouseError):
-    code, status, title = "conflict", 409, "The request conflicts with the current state"
+    status, title = 409, "The request conflicts with the current state"
 
 
 class CoreDrained(Conflict):
-    code = "core_drained"
     title = "An operator drained this instance of the Core, or its registration was replaced"
 
 
 class RequestInProgress(Conflict):
-    code, title = "request_in_progress", "A request with this Idempotency-Key is in progress"
+    title = "A request with this Idempotency-Key is in progress"
 
 
 class IdempotencyKeyReused(GatehouseError):
-    code, status = "idempotency_key_reused", 422
-    title = "The Idempotency-Key was used for a different request"
+    status, title = 422, "The Idempotency-Key was used for a different request"
 
 
 class PreconditionFailed(GatehouseError):
-    code, status, title = "precondition_failed", 412, "The resource has changed since it was read"
+    status, title = 412, "The resource has changed since it was read"
 
 
 class PreconditionRequired(GatehouseError):
     """The If-Match header is missing (RFC 6585)."""
 
-    code, status = "precondition_required", 428
-    title = "The request must specify the version of the resource to change"
+    status, title = 428, "The request must specify the version of the resource to change"
 
 
 class UsageExceeded(GatehouseError):
-    code, status, title = "usage_exceeded", 402, "The credits of the key are used up"
+    status, title = 402, "The credits of the key are used up"
 
 
 class RateLimited(GatehouseError):
-    code, status, title = "rate_limited", 429, "A rate limit is exceeded"
+    status, title = 429, "A rate limit is exceeded"
 
 
 class TooManyRequests(GatehouseError):
-    code, status = "too_many_requests", 429
-    title = "The client has too many requests or connections open"
+    status, title = 429, "The client has too many requests or connections open"
 
 
 class UpgradeRequired(GatehouseError):
     """The version of the WebSocket handshake is not supported (RFC 6455, section 4.4)."""
 
-    code, status, title = "upgrade_required", 426, "The WebSocket version is not supported"
+    status, title = 426, "The WebSocket version is not supported"
 
 
 class CoreUnreachable(GatehouseError):
-    code, status, title = "core_unreachable", 502, "The Core could not be reached"
+    status, title = 502, "The Core could not be reached"
 
 
 class CoreMalformed(GatehouseError):
-    code, status, title = "core_malformed", 502, "The response of the Core is malformed"
+    status, title = 502, "The response of the Core is malformed"
 
 
 class CoreTimeout(GatehouseError):
-    code, status, title = "core_timeout", 504, "The Core did not respond in time"
+    status, title = 504, "The Core did not respond in time"
 
 
 class CoreNotRegistered(GatehouseError):
     """The lease of the Core has expired."""
 
-    code, status, title = "core_not_registered", 503, "The Core is not registered"
+    status, title = 503, "The Core is not registered"
 
 
 class CoreOverloaded(GatehouseError):
-    code, status, title = "core_overloaded", 503, "The Core has too many requests in progress"
+    status, title = 503, "The Core has too many requests in progress"
 
 
 class Unavailable(GatehouseError):
-    code, status, title = "unavailable", 503, "A dependency is not available"
+    status, title = 503, "A dependency is not available"
 
 
 class SettingsError(GatehouseError):

@@ -144,12 +144,11 @@ def _show(value: Any, command: Command, shown: dict[str, Any]) -> None:
     if done:
         text = done.format_map(shown) if isinstance(done, str) else done(shown)
         note(text) if command.once else print_text(text)
-    elif lists := {name: each for name, each in fields.items() if isinstance(each, list)}:
+    elif "id" not in fields and (lists := {n: v for n, v in fields.items() if type(v) is list}):
         [(noun, items), *_] = lists.items()
         _show_items(items, command, noun)
         if not command.columns:
-            others = {name: each for name, each in fields.items() if name not in lists}
-            note(", ".join(f"{name}: {each}" for name, each in others.items()))
+            note(", ".join(f"{name}: {fields[name]}" for name in fields if name not in lists))
     else:
         nested = [name for name, each in fields.items() if isinstance(each, msgspec.Struct)]
         for each in (value, *(fields[name] for name in nested)):

@@ -320,7 +320,7 @@ def purge(
         else "The rate limit counters expire."
     )
     return purged, lambda: print_text(
-        f"Purged {purged.id} at {purged.purged_at}. {counters} {_propagation(purged.effective)}"
+        f"Purged {purged.id} at {purged.purged_at}. {counters} {_PROPAGATION[purged.effective]}"
     )
 
 
@@ -415,11 +415,7 @@ def _change(done: str, changed: ChangedKey | RevokedKey, id: str) -> str:
         text = f"{key.id} ({key.name})" + (
             f" at {key.revoked_at}" if key.state == "revoked" else f", state {key.state}"
         )
-    return f"{done} {text}. {_propagation(changed.effective)}"
-
-
-def _propagation(effective: str) -> str:
-    return _PROPAGATION[effective]
+    return f"{done} {text}. {_PROPAGATION[changed.effective]}"
 
 
 #: Sentences for the values of `effective`.

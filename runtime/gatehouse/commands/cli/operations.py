@@ -49,6 +49,10 @@ from gatehouse.platform.settings import Level
 _BAR_WIDTH = 30
 
 
+def _last(default: str) -> Any:
+    return typer.Option(help=f"Time range before `--until`, such as 90m, 24h or 7d.{default}")
+
+
 def register(app: typer.Typer) -> None:
     console_command(app, log_level)
     logs = typer.Typer(help="Search the logs of the services.")
@@ -114,13 +118,7 @@ def search_logs(
     limit: Annotated[
         int, typer.Option("--count", "-n", min=1, max=10_000, help="Maximum number of lines.")
     ] = 50,
-    last: Annotated[
-        str,
-        typer.Option(
-            help="Time range before `--until`, such as 90m, 24h or 7d. Default: 1h, or the time of "
-            "the request with `--request`."
-        ),
-    ] = "",
+    last: Annotated[str, _last(" Default: 1h, or the time of the request.")] = "",
     **filters: Any,
 ) -> Output:
     """Search the logs of the gateway, the console and the sharing service. Prints the newest lines.
@@ -180,11 +178,7 @@ def create_sign_in_link(client: ConsoleClient) -> Output:
 
 
 def usage(
-    client: ConsoleClient,
-    last: Annotated[
-        str, typer.Option(help="Time range before `--until`. Default: 60 buckets.")
-    ] = "",
-    **filters: Any,
+    client: ConsoleClient, last: Annotated[str, _last(" Default: 60 buckets.")] = "", **filters: Any
 ) -> Output:
     """Show the number of requests per minute, hour or day.
 
@@ -219,9 +213,7 @@ def denials(
     limit: Annotated[
         int, typer.Option("--count", "-n", min=1, max=100, help="Maximum number of entries.")
     ] = 50,
-    last: Annotated[
-        str, typer.Option(help="Time range before `--until`, such as 90m, 24h or 7d.")
-    ] = "24h",
+    last: Annotated[str, _last("")] = "24h",
     **filters: Any,
 ) -> Output:
     """List the requests that the gateway denied, with the check that failed.

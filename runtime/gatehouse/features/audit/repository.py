@@ -57,18 +57,11 @@ class AuditRepository:
         if after is not None:
             where.add("seq > {}" if oldest else "seq < {}", after)
         order = "seq" if oldest else "seq DESC"
-        statement = f"{_SELECT}{where} ORDER BY {order} LIMIT {where.bind(size + 1)}"
-        rows = [_row(row) for row in await self._pool.fetch(statement, *where.values)]
-        return rows[:size], rows[size - 1].seq if len(rows) > size else None
+        rows, last = await where.page(self._pool, _SELECT, order, size)
+        return [_row(row) for row in rows], None if last is None else last["seq"]
 
     async def count(self, only: SearchAudit) -> int:
         return await count(self._pool, "audit_event", _conditions(only), "seq")
-
-    async def following(self, after: int, size: int, only: SearchAudit) -> tuple[AuditRow, ...]:
-        where = _conditions(only)
-        where.add("seq > {}", after)
-        statement = f"{_SELECT}{where} ORDER BY seq LIMIT {where.bind(size)}"
-        return tuple(_row(row) for row in await self._pool.fetch(statement, *where.values))
 
     async def uncheckpointed(self, last: Checkpoint | None) -> UncheckpointedRange:
         """Read and verify all rows after checkpoint `last`, or all rows if `last` is None.

@@ -56,12 +56,12 @@ async def export_audit(request: Request, query: SearchAudit, audit: AuditReposit
     """
     # Read the first rows before the response starts, so that an unavailable database results in
     # status 503.
-    first = await audit.following(0, _BATCH, query)
+    first, last = await audit.page(after=None, size=_BATCH, only=query, oldest=True)
     headers = [
         (b"content-type", _MEDIA_TYPE.encode()),
         (b"content-disposition", b'attachment; filename="audit.ndjson"'),
     ]
-    return request.streamed(_lines(audit, query, first), headers=headers)
+    return request.streamed(_lines(audit, query, first, last), headers=headers)
 
 
 async def show_audit_status(request: Request, checkpoints: CheckpointReader) -> AuditStatus:
@@ -73,11 +73,13 @@ async def show_audit_status(request: Request, checkpoints: CheckpointReader) -> 
 
 
 async def _lines(
-    audit: AuditRepository, only: SearchAudit, rows: tuple[AuditRow, ...]
+    audit: AuditRepository, only: SearchAudit, rows: list[AuditRow], last: int | None
 ) -> AsyncIterator[bytes]:
     while rows:
         yield b"".join(msgspec.json.encode(audit_view(row)) + b"\n" for row in rows)
-        rows = await audit.following(rows[-1].seq, _BATCH, only) if len(rows) == _BATCH else ()
+        if last is None:
+            return
+        rows, last = await audit.page(after=last, size=_BATCH, only=only, oldest=True)
 
 
 _audit = partial(Endpoint, "GET", tag="audit", roles=AUDITORS)

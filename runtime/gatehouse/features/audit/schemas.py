@@ -109,11 +109,7 @@ class CheckpointView(View, kw_only=True):
     version: Literal[1] = 1
     seq: Annotated[
         int,
-        Meta(
-            ge=1,
-            le=2**63 - 1,
-            description="Sequence number of the last event that the checkpoint covers.",
-        ),
+        doc("Sequence number of the last event that the checkpoint covers.", ge=1, le=2**63 - 1),
     ]
     hash: Annotated[
         str,

@@ -359,13 +359,10 @@ class CoreRepository:
         where = Conditions()
         if after is not None:
             where.add("(name, instance_id) > ({}, {})", *after)
-        statement = (
-            f"SELECT {COLUMNS} FROM core{where} "
-            f"ORDER BY name, instance_id LIMIT {where.bind(size + 1)}"
-        )
-        rows = await self._pool.fetch(statement, *where.values)
-        cores = tuple(core_record(row) for row in rows[:size])
-        return cores, (cores[-1].name, cores[-1].instance_id) if len(rows) > size else None
+        select = f"SELECT {COLUMNS} FROM core"
+        rows, last = await where.page(self._pool, select, "name, instance_id", size)
+        cores = tuple(map(core_record, rows))
+        return cores, (cores[-1].name, cores[-1].instance_id) if last else None
 
     async def names(self, part: str, size: int) -> list[str]:
         """Names of Cores that contain a text."""

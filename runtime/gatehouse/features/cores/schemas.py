@@ -146,9 +146,7 @@ LEASE_S_MAX = 300
 URL_FIX = "send the URL below which the gateway reaches the Core: https://host[:port][/path]"
 _LEASE_ID = "vQ2rX0m3kT9sLwYbN5cD8eFg"
 
-LeaseId = Annotated[
-    str, Meta(min_length=1, max_length=64, description="The `lease_id` of the registration.")
-]
+LeaseId = Annotated[str, doc("The `lease_id` of the registration.", min_length=1, max_length=64)]
 
 
 class DeclaredSettings(CoreSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -204,11 +202,11 @@ class DrainCore(Input):
     lease_id: Annotated[LeaseId, Meta(examples=[_LEASE_ID])]
     drain_s: Annotated[
         int,
-        Meta(
+        doc(
+            "Time in seconds for requests in progress. The gateways then close the "
+            "WebSockets of the instance.",
             ge=0,
             le=DRAIN_S_MAX,
-            description="Time in seconds for requests in progress. The gateways then close the "
-            "WebSockets of the instance.",
         ),
     ] = DRAIN_S_DEFAULT
 

@@ -77,9 +77,6 @@ class CreatedSignInLink(View):
     ]
     expires_at: Instant
 
-    def __repr__(self) -> str:
-        return f"CreatedSignInLink({self.expires_at})"
-
 
 class SessionList(View):
     sessions: list[SessionView]

@@ -212,10 +212,7 @@ class KeySettings(Input, kw_only=True):
             Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")],
             Annotated[str, checked(multi_line, max_length=256)],
         ],
-        Meta(
-            max_length=20,
-            description="Key-value pairs for your own use. Do not store secrets here.",
-        ),
+        doc("Key-value pairs for your own use. Do not store secrets here.", max_length=20),
     ] = {}
     notes: Annotated[
         str,

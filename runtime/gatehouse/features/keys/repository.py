@@ -280,15 +280,9 @@ class KeyRepository:
                     after.value,
                     after.id,
                 )
-        statement = (
-            f"SELECT {_FIELDS}, {position} AS position{_TABLES}{where} "
-            f"ORDER BY {order} LIMIT {where.bind(size + 1)}"
-        )
-        rows = await self._pool.fetch(statement, *where.values)
-        last = rows[size - 1] if len(rows) > size else None
-        return [full_key(row) for row in rows[:size]], None if last is None else KeyPosition(
-            last["id"], last["position"]
-        )
+        select = f"SELECT {_FIELDS}, {position} AS position{_TABLES}"
+        rows, last = await where.page(self._pool, select, order, size)
+        return [*map(full_key, rows)], KeyPosition(last["id"], last["position"]) if last else None
 
     async def count(self, only: KeyFilter, id_start: str | None) -> int:
         """Number of keys that match the filter, at most TOTAL_MAX."""

@@ -186,7 +186,7 @@ class PurgeKey(ReasonBody, kw_only=True):
 
     example: ClassVar = {"confirm": "3fGh82kLmQ0a", "reason": "erasure request from the owner"}
 
-    confirm: Annotated[str, Meta(max_length=12, description="ID of the key, to confirm the purge.")]
+    confirm: Annotated[str, doc("ID of the key, to confirm the purge.", max_length=12)]
 
 
 class RotateKey(ReasonBody, kw_only=True):
@@ -196,11 +196,11 @@ class RotateKey(ReasonBody, kw_only=True):
 
     grace_s: Annotated[
         int,
-        Meta(
+        doc(
+            "Grace period in seconds, during which the previous key continues to work. "
+            "Ends early if the previous key expires.",
             ge=0,
             le=GRACE_S_MAX,
-            description="Grace period in seconds, during which the previous key continues to work. "
-            "Ends early if the previous key expires.",
         ),
     ] = GRACE_S_DEFAULT
     delivery: Delivery = "token"
@@ -267,10 +267,7 @@ class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
     }
 
     name: Annotated[
-        str,
-        Meta(
-            max_length=NAME_CHARS_MAX, description="Display name of the key. Empty after a purge."
-        ),
+        str, doc("Display name of the key. Empty after a purge.", max_length=NAME_CHARS_MAX)
     ]
     id: str
     environment: Environment

@@ -175,11 +175,13 @@ class NotificationRepository:
         where.add_equal(state=state)
         if after is not None:
             where.add("(notification_id, target) < ({}, {})", *after)
-        order = "ORDER BY notification_id DESC, target DESC"
-        rest = f"delivery{where} {order} LIMIT {where.bind(size + 1)}"
-        found = await _DELIVERY.all(self._pool, rest, *where.values)
-        last = found[size - 1] if len(found) > size else None
-        return found[:size], (last.notification_id, last.target) if last else None
+        select, order = (
+            f"SELECT {_DELIVERY.select} FROM delivery",
+            "notification_id DESC, target DESC",
+        )
+        rows, last = await where.page(self._pool, select, order, size)
+        found = [_DELIVERY.read(row) for row in rows]
+        return found, (found[-1].notification_id, found[-1].target) if last else None
 
     async def requeue(
         self, notification_id: str, target: str, *, now: float, event: AuditEvent

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.notifications.models import (
@@ -31,13 +31,13 @@ URL_CHARS_MAX = 500
 
 WebhookUrl = Annotated[
     str,
-    Meta(
+    doc(
+        "HTTPS URL for POST requests, with a public address and without a user name.",
         max_length=URL_CHARS_MAX,
-        description="HTTPS URL for POST requests, with a public address and without a user name.",
     ),
 ]
 Events = Annotated[
-    list[NotificationEvent], Meta(max_length=20, description="Events to send. Empty: all events.")
+    list[NotificationEvent], doc("Events to send. Empty: all events.", max_length=20)
 ]
 ContactOnly = Annotated[
     bool, doc("Send only events of keys whose `contact` is the ID of this webhook.")
@@ -76,11 +76,10 @@ class RotateWebhookSecret(Input):
 
     overlap_s: Annotated[
         int,
-        Meta(
+        doc(
+            "Time in seconds in which requests have a signature with the previous secret too.",
             ge=0,
             le=OVERLAP_S_MAX,
-            description="Time in seconds in which requests have a signature with the previous "
-            "secret too.",
         ),
     ] = OVERLAP_S_DEFAULT
 

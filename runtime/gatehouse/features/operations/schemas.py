@@ -2,8 +2,6 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta
-
 from gatehouse.platform.settings import Level
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
@@ -26,12 +24,10 @@ class SetLogLevel(Input):
     level: Level
     for_s: Annotated[
         int,
-        Meta(
+        doc(
+            "Number of seconds after which each process returns to its GATEHOUSE_LOG_LEVEL.",
             ge=10,
             le=86_400,
-            description=(
-                "Number of seconds after which each process returns to its GATEHOUSE_LOG_LEVEL."
-            ),
         ),
     ] = 900
 
@@ -147,11 +143,11 @@ class LookUp(Input):
 
     text: Annotated[
         str,
-        Meta(
-            max_length=8000,
-            description="A token in any form, an ID, a link, a line of a log, or a part of a name, "
+        doc(
+            "A token in any form, an ID, a link, a line of a log, or a part of a name, "
             "a label, an owner, a tag or an action of the audit trail. It is neither stored nor "
             "logged.",
+            max_length=8000,
         ),
     ]
     logs: Annotated[

@@ -33,10 +33,7 @@ class LogLevelOverride(msgspec.Struct, frozen=True):
 _OVERRIDE = RowMapping(LogLevelOverride)
 
 _GET = f"SELECT {_OVERRIDE.select} FROM log_level"  # noqa: S608 - the columns are fields of the struct
-_SET = (
-    f"{_OVERRIDE.insert('log_level')} ON CONFLICT (sole) DO UPDATE SET level = EXCLUDED.level, "
-    "until = EXCLUDED.until, set_by = EXCLUDED.set_by"
-)
+_SET = _OVERRIDE.upsert("log_level", "sole")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +104,7 @@ class FeatureSwitch(msgspec.Struct, frozen=True):
 
 _SWITCH = RowMapping(FeatureSwitch)
 _SWITCHES = f"SELECT {_SWITCH.select} FROM feature_switch"  # noqa: S608 - the columns are fields of the struct
-_SWITCH_ONE = (
-    f"{_SWITCH.insert('feature_switch')} ON CONFLICT (name) DO UPDATE SET enabled = "
-    "EXCLUDED.enabled, changed_at = EXCLUDED.changed_at, changed_by = EXCLUDED.changed_by"
-)
+_SWITCH_ONE = _SWITCH.upsert("feature_switch", "name")
 
 
 @dataclass(frozen=True, slots=True)

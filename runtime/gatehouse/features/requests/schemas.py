@@ -3,8 +3,6 @@
 import base64
 from typing import Annotated, ClassVar
 
-from msgspec import Meta
-
 from gatehouse.features.secrets.encryption import KEY_BYTES, is_public_key
 from gatehouse.features.secrets.link_token import PATH_CHARS
 from gatehouse.features.secrets.models import TTL_S_DEFAULT
@@ -54,11 +52,7 @@ class RetrievalLink(Input, kw_only=True):
     ]
     verifier: Annotated[
         bytes,
-        Meta(
-            min_length=KEY_BYTES,
-            max_length=KEY_BYTES,
-            description="Hash of the link secret, in base64.",
-        ),
+        doc("Hash of the link secret, in base64.", min_length=KEY_BYTES, max_length=KEY_BYTES),
     ]
     public_key: Annotated[
         bytes,
@@ -107,9 +101,6 @@ class CreatedSecretRequest(View):
             "Link with which anyone can submit a secret. The link cannot be used to read a secret."
         ),
     ]
-
-    def __repr__(self) -> str:
-        return f"CreatedSecretRequest({self.secret.id})"
 
 
 class SubmittedSecret(View):

@@ -27,11 +27,10 @@ class LinkNotFound(NotFound):
     links.
     """
 
-    code, title = "link_not_found", "This link does not exist, was used, or has expired"
+    title = "This link does not exist, was used, or has expired"
 
 
 class TooManyDenied(TooManyRequests):
-    code = "too_many_denied"
     title = "Too many attempts to use links that do not exist, were used, or have expired"
 
 

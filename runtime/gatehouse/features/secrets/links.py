@@ -33,7 +33,7 @@ from gatehouse.features.secrets.passphrases import Passphrases
 
 
 class NotConfirmed(Forbidden):
-    code, title = "not_confirmed", "The link was not opened by a person"
+    title = "The link was not opened by a person"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ LINK_ATTEMPTS_MAX = 20
 
 
 class PassphraseRequired(Forbidden):
-    code, title = "passphrase_required", "This link requires a passphrase"
+    title = "This link requires a passphrase"
 
 
 class WrongPassphrase(Forbidden):
-    code, title = "wrong_passphrase", "The passphrase is wrong"
+    title = "The passphrase is wrong"
     tries_left = 0
 
 
 class TooManyAttempts(TooManyRequests):
-    code, title = "too_many_attempts", "Too many wrong passphrases"
+    title = "Too many wrong passphrases"
 
 
 class Passphrases:

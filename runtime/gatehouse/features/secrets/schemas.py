@@ -120,22 +120,18 @@ Recipients = Annotated[
 ]
 Ttl = Annotated[
     int,
-    Meta(
-        ge=TTL_S_MIN,
-        le=TTL_S_MAX,
-        description=f"Lifetime in seconds. Default: {TTL_S_DEFAULT // 86_400} days.",
+    doc(
+        f"Lifetime in seconds. Default: {TTL_S_DEFAULT // 86_400} days.", ge=TTL_S_MIN, le=TTL_S_MAX
     ),
 ]
-Uses = Annotated[
-    int, Meta(ge=1, le=USES_MAX, description="Number of times that each link can be opened.")
-]
+Uses = Annotated[int, doc("Number of times that each link can be opened.", ge=1, le=USES_MAX)]
 Passphrase = Annotated[
     str,
-    Meta(
+    doc(
+        "Passphrase that recipients must enter. The passphrase is part of the "
+        "encryption and is not stored.",
         min_length=PASSPHRASE_CHARS_MIN,
         max_length=PASSPHRASE_CHARS_MAX,
-        description="Passphrase that recipients must enter. The passphrase is part of the "
-        "encryption and is not stored.",
     ),
 ]
 Text = Annotated[
@@ -151,11 +147,11 @@ Text = Annotated[
 _CIPHERTEXT_BYTES_MAX = TEXT_BYTES_MAX + 28
 Ciphertext = Annotated[
     bytes,
-    Meta(
+    doc(
+        "Text that the client encrypted, in base64. Replaces `text` and `files`. The "
+        "server cannot read the text.",
         min_length=1,
         max_length=_CIPHERTEXT_BYTES_MAX,
-        description="Text that the client encrypted, in base64. Replaces `text` and `files`. The "
-        "server cannot read the text.",
     ),
 ]
 FileName = Annotated[str, checked(file_name_problem, min_length=1, max_length=FILE_NAME_CHARS_MAX)]
@@ -256,12 +252,7 @@ class RestoreVersion(Input, kw_only=True):
     example: ClassVar = {"version": 1}
 
     version: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=1_000_000,
-            description="Version number, from the field `versions` of the secret.",
-        ),
+        int, doc("Version number, from the field `versions` of the secret.", ge=1, le=1_000_000)
     ]
 
 
@@ -364,9 +355,6 @@ class NewLink(View):
     id: str
     recipient: str
     url: str
-
-    def __repr__(self) -> str:
-        return f"NewLink({self.id})"
 
 
 class CreatedSecret(View):
@@ -502,24 +490,23 @@ _LINK = NewLink.example["url"]
 _CLAIM = "7b0e9d2f4c8a41d6b5e3f19a0c6d8e27"
 
 FullLink = Annotated[
-    str,
-    Meta(max_length=_LINK_CHARS_MAX, description="The whole link, including the part after `#`."),
+    str, doc("The whole link, including the part after `#`.", max_length=_LINK_CHARS_MAX)
 ]
 ClaimText = Annotated[
     str,
-    Meta(
-        min_length=CLAIM_CHARS_MIN,
-        max_length=CLAIM_CHARS_MAX,
-        description="Value that identifies one use of the link, chosen by the client: at least 16 "
+    doc(
+        "Value that identifies one use of the link, chosen by the client: at least 16 "
         "random bytes as text. A repeated request with the same claim returns the same content and "
         "consumes no further use.",
+        min_length=CLAIM_CHARS_MIN,
+        max_length=CLAIM_CHARS_MAX,
     ),
 ]
 LinkPassphrase = Annotated[
     str,
-    Meta(
+    doc(
+        "Required if the link has a passphrase (`passphrase` is true).",
         max_length=PASSPHRASE_CHARS_MAX,
-        description="Required if the link has a passphrase (`passphrase` is true).",
     ),
 ]
 
@@ -585,9 +572,6 @@ class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     size: int
     text: str | None = None
     content_base64: bytes | None = None
-
-    def __repr__(self) -> str:
-        return "OpenedItemView(...)"
 
 
 class OpenedSecret(View, kw_only=True):

@@ -220,13 +220,10 @@ class UsageRepository:
         if after is not None:
             time, id = to_datetime(after[0]), after[1]
             where.add(f"(denied_at, id) {comparison} ({{}}, {{}})", time, id)
-        rows = await self._pool.fetch(
-            f"SELECT id, {_DENIAL.select} FROM denial{where} ORDER BY denied_at {order}, "
-            f"id {order} LIMIT {where.bind(size + 1)}",
-            *where.values,
-        )
-        found = [_DENIAL.read(row) for row in rows[:size]]
-        return found, (found[-1].denied_at, rows[size - 1]["id"]) if len(rows) > size else None
+        select, order = f"SELECT id, {_DENIAL.select} FROM denial", f"denied_at {order}, id {order}"
+        rows, last = await where.page(self._pool, select, order, size)
+        found = [_DENIAL.read(row) for row in rows]
+        return found, (found[-1].denied_at, last["id"]) if last else None
 
     async def denial_totals(self, only: FilterDenials, keys_max: int) -> DenialTotals:
         """Return the numbers of denied requests by check and by key."""

@@ -63,8 +63,8 @@ class ReadUsage(Input, kw_only=True):
     since: Annotated[
         Timestamp | None,
         doc(
-            "Start of the time range, as an RFC 3339 timestamp, rounded down to the "
-            f"start of a bucket. Default: {BUCKETS_DEFAULT} buckets before `until`."
+            "Start of the time range, rounded down to the start of a bucket. "
+            f"Default: {BUCKETS_DEFAULT} buckets before `until`."
         ),
     ] = None
     until: Until = None
@@ -113,13 +113,13 @@ class ListKeyUsage(Input, kw_only=True):
     since: Annotated[
         Timestamp | None,
         doc(
-            "Start of the time range, as an RFC 3339 timestamp, rounded down to the "
-            f"start of an hour. At most {KEYS_RANGE_S_MAX // 86_400} days before `until`. Default: "
+            "Start of the time range, rounded down to the start of an hour. "
+            f"At most {KEYS_RANGE_S_MAX // 86_400} days before `until`. Default: "
             f"{KEYS_RANGE_S_DEFAULT // 3600} hours before `until`."
         ),
     ] = None
     until: Until = None
-    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of keys.")] = 10
+    limit: Annotated[int, doc("Maximum number of keys.", ge=1, le=100)] = 10
 
 
 class KeyTotal(View):
@@ -141,10 +141,7 @@ class KeyTotals(View, kw_only=True):
 
 class UsagePointView(View):
     """Counts in a bucket. A dimension, such as `key`, is null unless the query splits the counts by
-    this dimension.
-
-    A dimension is empty if the request had no such value.
-    """
+    it, and empty for requests without such a value."""
 
     at: Annotated[Instant, doc("Start of the bucket.")]
     count: int
@@ -166,9 +163,8 @@ class WeekBefore(View):
 
 
 class UsageSeries(View, kw_only=True):
-    """Counts by bucket, oldest first. A bucket without requests has no point. The current second is
-    not included.
-    """
+    """Counts by bucket, oldest first, without the current second. A bucket without requests has no
+    point."""
 
     example: ClassVar = {
         "width_s": 3600,
@@ -184,9 +180,8 @@ class UsageSeries(View, kw_only=True):
     week_before: Annotated[
         WeekBefore | None,
         doc(
-            "Null unless the request contains `compare=true`, and if no bucket is "
-            "complete or the buckets one week earlier are older than the retention, which applies "
-            "to all minute buckets."
+            "Null without `compare=true`, without a complete bucket, and if the buckets one week "
+            "earlier are older than the retention, as all minute buckets are."
         ),
     ] = None
 
@@ -198,13 +193,13 @@ NEAR_LIMIT_PERCENT = 80
 class ListLimitUse(Input, kw_only=True):
     """Query parameters of the list of used limits."""
 
-    percent: Annotated[
-        int, Meta(ge=0, le=1000, description="Minimum percentage of the limit that is used.")
-    ] = NEAR_LIMIT_PERCENT
+    percent: Annotated[int, doc("Minimum percentage of the limit that is used.", ge=0, le=1000)] = (
+        NEAR_LIMIT_PERCENT
+    )
     key: Annotated[
         KeyId | None, doc("Filter by the ID of a key, for whose family all limits are counted.")
     ] = None
-    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of limits.")] = 100
+    limit: Annotated[int, doc("Maximum number of limits.", ge=1, le=100)] = 100
 
 
 class LimitUse(View):

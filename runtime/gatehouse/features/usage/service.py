@@ -126,7 +126,6 @@ class UsageFlusher:
     """Writes the counts of a counter to the database.
 
     worker_id: unique among all processes that ever wrote counts.
-    metrics: counts the written requests.
     cloudwatch: receives each written batch. None: no CloudWatch metrics are written.
     """
 

@@ -73,6 +73,11 @@ class RowMapping(Generic[T]):
         """INSERT statement with a parameter for each column, in the order of `values`."""
         return f"INSERT INTO {table} ({self.select}) VALUES ({placeholders(len(self.columns))})"
 
+    def upsert(self, table: str, key: str) -> str:
+        """Like `insert`, but replaces the row with the same `key`."""
+        new = ", ".join(f"excluded.{column}" for column in self.columns)
+        return f"{self.insert(table)} ON CONFLICT ({key}) DO UPDATE SET ({self.select}) = ({new})"
+
 
 _known = lru_cache(maxsize=10_000)(lambda value: value)
 
@@ -145,6 +150,14 @@ class Conditions:
         for operator, bound in ((">=", since), ("<", until)):
             if bound is not None:
                 self.add(f"{column} {operator} {{}}", to_datetime(bound))
+
+    async def page(
+        self, pool: Pool, select: str, order: str, size: int
+    ) -> "tuple[list[Row], Row | None]":
+        """The first `size` rows, and the last of them if there are more."""
+        statement = f"{select}{self} ORDER BY {order} LIMIT {self.bind(size + 1)}"
+        rows = await pool.fetch(statement, *self.values)
+        return rows[:size], rows[size - 1] if len(rows) > size else None
 
     def bind(self, value: Any) -> str:
         """Adds a parameter to the statement and returns its placeholder."""

@@ -30,7 +30,15 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class View(msgspec.Struct, frozen=True):
-    """Shape of a part of a response."""
+    """Shape of a part of a response, which can contain a secret, so it is not part of messages."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
+def doc(text: str, **bounds: Any) -> Meta:
+    """The description and the bounds of a field."""
+    return Meta(description=text, **bounds)
 
 
 def sent_fields(body: msgspec.Struct) -> dict[str, Any]:
@@ -173,10 +181,8 @@ Timestamp = Annotated[str, checked(_timestamp, extra_json_schema={"format": "dat
 class TimeRange(Input, kw_only=True):
     """Filters for the time."""
 
-    since: Annotated[Timestamp | None, Meta(description="At or after this RFC 3339 timestamp.")] = (
-        None
-    )
-    until: Annotated[Timestamp | None, Meta(description="Before this RFC 3339 timestamp.")] = None
+    since: Annotated[Timestamp | None, doc("At or after this RFC 3339 timestamp.")] = None
+    until: Annotated[Timestamp | None, doc("Before this RFC 3339 timestamp.")] = None
 
     @property
     def bounds(self) -> tuple[float | None, ...]:
@@ -203,15 +209,8 @@ PageSize = Annotated[
 ]
 
 
-def doc(text: str) -> Meta:
-    """The description of a field."""
-    return Meta(description=text)
-
-
-TimeOrder = Annotated[Literal["newest", "oldest"], Meta(description="What comes first.")]
-NextCursor = Annotated[
-    str | None, Meta(description="Cursor of the next page, or null on the last page.")
-]
+TimeOrder = Annotated[Literal["newest", "oldest"], doc("What comes first.")]
+NextCursor = Annotated[str | None, doc("Cursor of the next page, or null on the last page.")]
 
 
 class Cursors:

@@ -245,7 +245,7 @@ def _secret(secret: Secret) -> Found:
 async def look_up(request: Request, body: LookUp, lookup: Lookup) -> Recognized:
     """Recognize a text, and find what it names.
 
-    The text is in the body, so that no address contains a token.
+    No address contains the text.
     """
     return await lookup.find(body, request.authenticated, request.now)
 

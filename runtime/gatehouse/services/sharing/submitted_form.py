@@ -58,7 +58,7 @@ class InvalidContent(BadRequest):
     the error.
     """
 
-    code, title = "invalid_content", "The content cannot be accepted"
+    title = "The content cannot be accepted"
     text = ""
 
 

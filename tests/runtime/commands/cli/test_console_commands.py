@@ -62,18 +62,42 @@ def _texts(value: Any) -> list[str]:
     )
 
 
-def test_keys_that_match_filters_are_changed(operator: Command) -> None:
-    ids = [operator.create_key("--owner", "bulk") for _ in range(2)]
+def test_keys_that_match_filters_are_changed(
+    operator: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [operator.create_key("--owner", "bulk") for _ in range(3)]
     other = operator.create_key("--owner", "another")
     operator.run("keys", "disable", ids[1])
     assert operator.run("keys", "revoke").code == 2
     listed = operator.run("keys", "revoke", "--owner", "bulk", "--dry-run", "--json")
     assert {key["id"] for key in json.loads(listed.out)} == {*ids}
     refused = operator.run("keys", "revoke", "--owner", "bulk")
-    assert (refused.code, "2 keys would be changed" in refused.err) == (2, True)
-    assert operator.run("keys", "revoke", "--owner", "bulk", "--yes").err.count("Revoked") == 2
+    assert (refused.code, "3 keys would be changed" in refused.err) == (2, True)
+
+    send = httpx.Client.send
+
+    def interrupt(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+        response = send(client, request, **options)
+        if request.method == "POST":
+            raise KeyboardInterrupt  # Ctrl-C after the console has made the change
+        return response
+
+    with monkeypatch.context() as patched:
+        patched.setattr(httpx.Client, "send", interrupt)
+        interrupted = operator.run("keys", "revoke", "--owner", "bulk", "--yes")
+    assert (interrupted.code, "Revoked" in interrupted.err) == (130, False)
+    continued = operator.run("keys", "revoke", "--owner", "bulk", "--yes")
+    assert (continued.code, continued.err.count("Revoked")) == (0, 2)
     states = [operator.show_key(id)["state"] for id in (*ids, other)]
-    assert states == ["revoked", "revoked", "active"]
+    assert states == [*3 * ["revoked"], "active"]
+
+
+def test_webhook_is_created_and_shown(operator: Command) -> None:
+    created = operator.run("webhooks", "create", "--url", "https://hooks.example.com/a?b")
+    assert created.out.startswith("whsec_")
+    webhook_id = operator.run("webhooks", "list").out.partition("\t")[0]
+    shown = operator.run("webhooks", "show", webhook_id).out
+    assert {f"id\t{webhook_id}", "url\thttps://hooks.example.com"} < {*shown.splitlines()}
 
 
 def test_key_is_found_by_its_token(

@@ -185,4 +185,5 @@ async def test_filters_select_rows(
     await fill(trail)
     assert [row.seq for row in (await trail.page(after=None, size=10, only=only))[0]] == expected
     assert await trail.count(only) == len(expected)
-    assert [row.seq for row in await trail.following(0, 10, only)] == expected[::-1]
+    oldest, _ = await trail.page(after=None, size=10, only=only, oldest=True)
+    assert [row.seq for row in oldest] == expected[::-1]
