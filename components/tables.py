@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -15,6 +15,13 @@ def read(module: str, name: str = "") -> dict[str, Any]:
     path = Path(module)
     file = path.with_name(name) if name else path.with_suffix(".toml")
     return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def rows(table: Iterable[dict[str, Any]], known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the filled rows, without those whose field `if` names a false value."""
+    for row in table:
+        if "if" not in row or known[row["if"]]:
+            yield filled({name: row[name] for name in row if name != "if"}, known)
 
 
 def filled(value: Any, known: Mapping[str, Any]) -> Any:

@@ -55,8 +55,7 @@ class Delivery:
     def statements(self, policy: str, **values: str) -> list[Statement]:
         """Return the statements of a policy in policies.toml. values: further ones."""
         known = self._values() | values
-        rows = [row for row in ROWS[policy] if known[row.get("if", "all")]]
-        return [self._statement(tables.filled(row, known)) for row in rows]
+        return [self._statement(row) for row in tables.rows(ROWS[policy], known)]
 
     def _statement(self, row: dict[str, Any]) -> Statement:
         conditions: dict[str, dict[str, Any]] = {}

@@ -7,17 +7,12 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from components import tables
 from components.component import StackComponent, Topics
 from components.context import Stack
 from components.iam.documents import render
 from components.monitoring import metric_alarms
 from components.monitoring.dashboard import dashboard_body
-from components.monitoring.events import (
-    deployment_pattern,
-    pattern,
-    rotation_pattern,
-    secret_pattern,
-)
 from components.monitoring.log_alarms import log_alarms
 from components.monitoring.metric_alarms import (
     MonitoredResources,
@@ -26,16 +21,14 @@ from components.monitoring.metric_alarms import (
     metric_alarm,
 )
 from components.monitoring.synthetic_probe import probe_alarms
-from components.naming import PAGES, TICKETS, Naming, tags
+from components.naming import TICKETS, tags
+
+ROWS = tables.read(__file__)
 
 
 @dataclass(frozen=True)
 class EventRule:
-    """An event rule with an alarm on its events.
-
-    runbook: File name in docs/runbooks, without extension.
-    pattern: Event pattern. Source: EventBridge User Guide, "Amazon EventBridge event patterns".
-    """
+    """An event rule with an alarm on its events: a row of alarms.toml."""
 
     name: str
     description: str
@@ -92,18 +85,14 @@ class Alarms(StackComponent):
     ) -> None:
         super().__init__(name, stack, opts)
         names, settings = self.names, self.settings
-        rules = [
-            *event_rules(names),
-            *(recovery_rules() if settings.recovery.stack else ()),
-            *(finding_rules() if settings.monitoring.security_findings else ()),
-        ]
+        rules = list(event_rules(stack)) if settings.monitoring.creates_alarms else []
         own = [
             *metric_alarms.resource_alarms(stack, resources),
             *(
                 metric_alarms.event_alarm(
                     rule.name, rule.description, rule.runbook, rule.severity, names
                 )
-                for rule in (rules if settings.monitoring.creates_alarms else ())
+                for rule in rules
             ),
         ]
         self.created = [metric_alarm(alarm, stack, topics, self) for alarm in own]
@@ -113,7 +102,7 @@ class Alarms(StackComponent):
             self.service_alarms[service] = [alarm.name for alarm in alarms]
             self.created += alarms
             own += definitions
-        for rule in rules if settings.monitoring.creates_alarms else ():
+        for rule in rules:
             self._event_rule(rule, topics.notices["event"])
         shown = [
             *own,
@@ -143,96 +132,18 @@ class Alarms(StackComponent):
         )
 
 
-def event_rules(names: Naming) -> Iterator[EventRule]:
-    """Yield the event rules. Each rule matches only resources of this stack."""
-    vaults = names.arn("backup", f"backup-vault:{names.name('')}")
-    yield EventRule(
-        "deployment-failed",
-        "A deployment failed and ECS rolls it back. Check the events of the service.",
-        "errors",
-        deployment_pattern(names, "SERVICE_DEPLOYMENT_FAILED"),
-        PAGES,
-    )
-    yield EventRule(
-        "rotation-failed",
-        "Secrets Manager could not rotate a secret. The previous value remains in use. Check the "
-        "log group of the rotation function.",
-        "rotation-failure",
-        rotation_pattern(names, "RotationFailed"),
-    )
-    yield EventRule(
-        "backup-failed",
-        (
-            "A backup job or the copy of a backup failed, expired or was aborted. The latest "
-            "recovery point is from an earlier job. Read the status message of the job."
-        ),
-        "backup-failure",
-        {
-            "source": ["aws.backup"],
-            "detail-type": ["Backup Job State Change", "Copy Job State Change"],
-            "detail": {
-                "state": ["ABORTED", "EXPIRED", "FAILED"],
-                "$or": [
-                    {"backupVaultName": [{"prefix": names.name("")}]},
-                    {"sourceBackupVaultArn": [{"prefix": vaults}]},
-                ],
-            },
-        },
-    )
-
-
-def recovery_rules() -> Iterator[EventRule]:
-    """Yield the event rule for the replica of the pepper. The documentation does not specify
-    which field of the event names the secret, so the rule matches all secrets of the account and
-    region."""
-    yield EventRule(
-        "secret-replication-failed",
-        (
-            "Secrets Manager could not replicate a secret to the second region. A stack there "
-            "cannot verify keys with a new pepper. Check the KMS key of the secret there."
-        ),
-        "backup-failure",
-        secret_pattern("ReplicationFailed"),
-    )
-
-
-def finding_rules() -> Iterator[EventRule]:
-    """Yield the event rules for security findings. The rules match findings on all resources of the
-    account and region.
+def event_rules(stack: Stack) -> Iterator[EventRule]:
+    """Yield the event rules. Each rule matches only resources of this stack, unless alarms.toml
+    says otherwise.
     """
-    security_hub = {
-        # The other rules report the findings of these products.
-        "ProductName": [{"anything-but": ["GuardDuty", "IAM Access Analyzer"]}],
-        "RecordState": ["ACTIVE"],
-        "Severity": {"Label": ["HIGH", "CRITICAL"]},
-        # Security Hub sends a finding again after each evaluation, until its workflow status
-        # changes.
-        "Workflow": {"Status": ["NEW"]},
+    names, settings = stack.names, stack.settings
+    known = {
+        "prefix": names.name(""),
+        "services": names.arn("ecs", f"service/{names.name('main')}/"),
+        "secrets": names.arn("secretsmanager", f"secret:{names.secret('')}"),
+        "vaults": names.arn("backup", f"backup-vault:{names.name('')}"),
+        "recovery": settings.recovery.stack,
+        "findings": settings.monitoring.security_findings,
     }
-    yield EventRule(
-        "guardduty-finding",
-        "GuardDuty reports a finding of medium or higher severity. Open the finding in GuardDuty.",
-        "security-findings",
-        pattern("guardduty", "GuardDuty Finding", detail={"severity": [{"numeric": [">=", 4]}]}),
-    )
-    yield EventRule(
-        "security-hub-finding",
-        "Security Hub reports a new finding of high or critical severity. Open the finding there.",
-        "security-findings",
-        pattern(
-            "securityhub", "Security Hub Findings - Imported", detail={"findings": security_hub}
-        ),
-    )
-    yield EventRule(
-        "access-analyzer-finding",
-        "IAM Access Analyzer reports a resource that another account or the public can access. "
-        "Open the finding there.",
-        "security-findings",
-        # The status of a deleted finding does not change (IAM User Guide, "Monitoring IAM Access
-        # Analyzer with Amazon EventBridge").
-        pattern(
-            "access-analyzer",
-            "Access Analyzer Finding",
-            detail={"status": ["ACTIVE"], "isDeleted": [False]},
-        ),
-    )
+    for row in tables.rows(ROWS["rule"], known):
+        yield EventRule(**row | {"description": " ".join(row["description"].split())})

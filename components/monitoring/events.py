@@ -26,10 +26,6 @@ def deployment_pattern(names: Naming, event: str) -> dict[str, Any]:
 
 def rotation_pattern(names: Naming, event: str) -> dict[str, Any]:
     secrets = names.arn("secretsmanager", f"secret:{names.secret('')}")
-    return secret_pattern(event, additionalEventData={"SecretId": [{"prefix": secrets}]})
-
-
-def secret_pattern(event: str, **more: Any) -> dict[str, Any]:
-    """Return the pattern of an event of any secret of the account and region."""
-    detail = {"eventName": [event], **more}
+    secret = {"SecretId": [{"prefix": secrets}]}
+    detail = {"eventName": [event], "additionalEventData": secret}
     return pattern("secretsmanager", "AWS Service Event via CloudTrail", detail=detail)

@@ -210,10 +210,7 @@ def table_alarms(rows: Iterable[dict[str, Any]], stack: Stack, **values: Any) ->
     def metric(row: dict[str, Any]) -> Metric:
         return Metric(**{"namespace": names.namespace, **row})
 
-    for template in rows:
-        row = tables.filled(template, known)
-        if "if" in row and not values[row.pop("if")]:
-            continue
+    for row in tables.rows(rows, known):
         severity = row.pop("severity", TICKETS)
         metrics = {name: metric(each) for name, each in row.pop("metrics", {}).items()}
         yield Alarm(
