@@ -1,1 +1,0 @@
-"""Commands that release to AWS with the Pulumi CLI."""

@@ -18,7 +18,7 @@ from release.github import set_up, unprotected_environments
 from release.image import push_image
 from release.preflight import missing_credentials, missing_prerequisites
 from release.pulumi.cli import DIFF, packs, prepare_process, run
-from release.pulumi.stack_file import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Stack, read_stack
+from release.pulumi.stack import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Stack, read_stack
 from release.pulumi.state import State, read_state
 from release.rollback import rollback
 from release.verify import verify

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from jmespath.functions import Functions, signature
 
 from release.errors import AWS_ERRORS
-from release.pulumi.stack_file import Stack
+from release.pulumi.stack import Stack
 from release.pulumi.state import State
 
 ROWS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))

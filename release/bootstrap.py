@@ -9,7 +9,7 @@ from components.iam.documents import deny_insecure_transport, document, render
 from components.naming import PROJECT, Naming
 from release.errors import CommandFailed, last_line, step
 from release.pulumi.cli import missing, query
-from release.pulumi.stack_file import ACCOUNT, Stack
+from release.pulumi.stack import ACCOUNT, Stack
 
 STATE_VERSION_DAYS = 90
 TAGS = {"Project": PROJECT, "DataClass": "secret"}

@@ -6,7 +6,7 @@ from release.errors import AWS_ERRORS, CommandFailed, ServicesFailed, step
 from release.image import mark_deployed
 from release.migrate import migrate
 from release.pulumi.cli import CONFIRMED, packs, update, without_services
-from release.pulumi.stack_file import ACCOUNT, Stack, read_stack
+from release.pulumi.stack import ACCOUNT, Stack, read_stack
 from release.pulumi.state import State, read_state
 from release.traffic import shift_traffic
 from release.verify import verify

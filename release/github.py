@@ -9,7 +9,7 @@ from components.delivery.policies import github_environments
 from components.delivery.statements import IMAGE
 from components.naming import DEPLOY, PREVIEW
 from release.bootstrap import backend_url
-from release.pulumi.stack_file import Stack
+from release.pulumi.stack import Stack
 
 TIMEOUT_S = 15.0
 

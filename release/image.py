@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from release.errors import CommandFailed, last_line
-from release.pulumi.stack_file import ROOT, Stack, write_digest
+from release.pulumi.stack import ROOT, Stack, write_digest
 
 DEPLOYED_TAG = "deployed-"
 """Prefix of the tag of a deployed image (components/compute/container_image.py)."""

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Generator
 from pathlib import Path
 
-from release.pulumi.stack_file import ROOT, Stack
+from release.pulumi.stack import ROOT, Stack
 
 
 def follow_stack(stack: Stack, process: str) -> Generator[str, None, None]:

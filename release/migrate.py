@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from release.errors import CommandFailed, step
-from release.pulumi.stack_file import Stack
+from release.pulumi.stack import Stack
 
 CONTAINER = "migrate"
 """AWS adds others, such as the agent of GuardDuty."""

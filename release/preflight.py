@@ -15,7 +15,7 @@ from release.errors import AWS_ERRORS
 from release.github import unprotected_environments
 from release.image import unverified_signature
 from release.pulumi.cli import missing
-from release.pulumi.stack_file import GATEHOUSE, Stack
+from release.pulumi.stack import GATEHOUSE, Stack
 
 _EXAMPLE = re.compile(r"123456789012|\bexample(\.(com|net|org)\b|/)|^gatehouse-pulumi-state$")
 """Example account, domains, repository and state bucket of the stack files in the repository."""

@@ -14,7 +14,7 @@ from components.settings.workloads import AT_ONCE, ROLLING
 from release.deploy import deploy
 from release.errors import CommandFailed, step
 from release.image import is_deployed, unverified_signature
-from release.pulumi.stack_file import DIGEST, Stack, read_stack, write_digest
+from release.pulumi.stack import DIGEST, Stack, read_stack, write_digest
 from release.pulumi.state import State, read_state
 
 REVISIONS_MAX = 50

@@ -9,7 +9,7 @@ from typing import Any
 
 from components import contract
 from release.errors import CommandFailed, step
-from release.pulumi.stack_file import Stack
+from release.pulumi.stack import Stack
 
 CANARY_WEIGHT = 0.1
 BAKE_S = 300.0

@@ -13,7 +13,7 @@ import httpx
 from botocore.exceptions import WaiterError
 
 from release.errors import ServicesFailed, step
-from release.pulumi.stack_file import Stack
+from release.pulumi.stack import Stack
 from release.pulumi.state import State
 
 HEALTH_PATH, OK = "/healthz", "returned 200"

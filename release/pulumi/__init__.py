@@ -1,1 +1,0 @@
-"""The Pulumi CLI, and the files and the state of a stack."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from components import contract
 from release.errors import CommandFailed, last_line
-from release.pulumi.stack_file import ROOT, Stack
+from release.pulumi.stack import ROOT, Stack
 
 PACKS = ("policies/security", "policies/resilience")
 QUERY_TIMEOUT_S = 120

@@ -10,7 +10,7 @@ from gatehouse_policies.analysis.properties import UNKNOWN, leaves
 
 from release.errors import last_line
 from release.pulumi.cli import query
-from release.pulumi.stack_file import Stack
+from release.pulumi.stack import Stack
 
 
 @dataclass(frozen=True, slots=True)

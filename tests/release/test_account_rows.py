@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.validate import validate_parameters
 
 from release.account_rows import ROWS, account_rows
-from release.pulumi.stack_file import Stack
+from release.pulumi.stack import Stack
 from release.pulumi.state import State
 from tests.release.fake_aws import ACCOUNT, ROOT
 

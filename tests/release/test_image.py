@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from release.image import DEPLOYED_TAG
-from release.pulumi.stack_file import write_digest
+from release.pulumi.stack import write_digest
 from tests import processes
 from tests.release.fake_aws import ACCOUNT, NEW, OLD
 from tests.release.fake_cli import FakePulumi, deployed, own_stack_file

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from release.pulumi.stack_file import Stack
+from release.pulumi.stack import Stack
 from release.rollback import POLL_S, STOP_TIMEOUT_S
 from release.rollback import stop_deployments as stop
 from tests.release.fake_aws import ACCOUNT, FAILED, NEW, OLD

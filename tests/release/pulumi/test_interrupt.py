@@ -37,7 +37,7 @@ from pathlib import Path
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from release import __main__ as command
 from release.pulumi import cli as pulumi_cli
-from release.pulumi.stack_file import Stack
+from release.pulumi.stack import Stack
 os.environ["PATH"] = "{folder}" + os.pathsep + os.environ["PATH"]
 stack = Stack("dev", root=Path("{folder}"))
 command._command = lambda options: pulumi_cli.run(stack, "up")

@@ -5,7 +5,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from release.pulumi.stack_file import ROOT
+from release.pulumi.stack import ROOT
 from tests import processes
 from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, key_id
 

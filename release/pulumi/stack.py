@@ -1,4 +1,4 @@
-"""The values of a stack file that a release needs."""
+"""What a release needs of a stack file."""
 
 import re
 from collections.abc import Mapping
