@@ -8,11 +8,6 @@ export const TIMES = [
   { name: 'until', label: 'audit.until' },
 ] as const
 
-/** The order of a list for the value of its filter. */
-export function orderOf(value: string): 'oldest' | undefined {
-  return value === 'oldest' ? value : undefined
-}
-
 interface PageLink {
   query: LocationQueryRaw
   state: { before: string[] }

@@ -25,7 +25,8 @@ export function useSorted<Row extends object>(rows: () => Row[] | undefined, val
     }
     return all
   })
-  return reactive({ sort, rows: sorted, set: (value: string) => (chosen.value = value) })
+  const total = computed(() => (isWhole() ? sorted.value.length : null))
+  return reactive({ sort, rows: sorted, total, set: (value: string) => (chosen.value = value) })
 }
 
 /** Missing values come first. */

