@@ -254,10 +254,12 @@ def serving(account: FakeAccount) -> Iterator[str]:
             elif self.path.startswith("/2015-03-31/"):
                 self.respond_json(account.aws_lambda(self.path))
             elif target := self.headers.get("X-Amz-Target"):
-                service, action = target.split(".")
+                service, _, action = target.rpartition(".")
                 self._call(service, action, json.loads(body))
-            else:
+            elif b"Action=GetCallerIdentity" in body:
                 self.respond(200, _STS.encode())
+            else:
+                self._reject("AccessDenied")
 
         do_PUT = do_POST
 
@@ -281,11 +283,12 @@ def serving(account: FakeAccount) -> Iterator[str]:
                 result = {"__type": "AccessDeniedException", "message": "denied"}
             self.respond_json(result, 400 if "__type" in result else 200)
 
-        def _reject(self) -> None:
-            error = {"__type": account.rejection, "message": "expired"}
+        def _reject(self, code: str = "") -> None:
+            code = code or account.rejection
+            error = {"__type": code, "message": "expired"}
             if "X-Amz-Target" in self.headers:
                 return self.respond_json(error, 403)
-            text = f"<Error><Code>{account.rejection}</Code><Message>expired</Message></Error>"
+            text = f"<Error><Code>{code}</Code><Message>expired</Message></Error>"
             return self.respond(403, f"<ErrorResponse>{text}</ErrorResponse>".encode())
 
     with http_servers.serving(Handler) as url:
