@@ -357,7 +357,9 @@ def _signed_request(request: SignedRequestInput) -> SignedRequest:
         fix = "send Signature-Input, Signature and the headers that the signature covers"
         raise invalid("body.request.headers", f"have more than {HEADERS_CHARS_MAX} characters", fix)
     scheme, authority, path, query = match.groups()
-    digests = request.body_sha256 and (("sha-256", base64.b64decode(request.body_sha256)),)
+    digests: tuple[tuple[str, bytes], ...] = ()
+    if request.body_sha256 is not None:
+        digests = (("sha-256", base64.b64decode(request.body_sha256)),)
     return SignedRequest(
         method=request.method,
         scheme=scheme,
@@ -365,7 +367,7 @@ def _signed_request(request: SignedRequestInput) -> SignedRequest:
         path=path or "/",
         query=query or "",
         fields=tuple((name.lower(), value) for name, value in request.headers),
-        digests=digests or (),
+        digests=digests,
     )
 
 

@@ -138,7 +138,7 @@ class RequestContext(Request):
         self.problem_code = refused.code or refused.error.code
         return super().problem(refused)
 
-    def decided(
+    def record_decision(
         self,
         result: VerificationResult | None,
         request: VerificationRequest,

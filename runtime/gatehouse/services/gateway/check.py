@@ -28,7 +28,7 @@ from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.completions import Allowed
 from gatehouse.services.gateway.core_request import core_headers
 from gatehouse.services.gateway.cors import preflight_headers
-from gatehouse.services.gateway.credentials import authenticate
+from gatehouse.services.gateway.credentials import authenticate, presented_token
 from gatehouse.services.gateway.local_server import BODY
 
 SCOPE = "cores:read"
@@ -45,7 +45,6 @@ async def check(context: RequestContext) -> asgi.Response:
     dependencies = context.service
     dependencies.features.check(PROXY)
     _check_head(context)
-    is_websocket, signed = _is_websocket(context), _signed_request(context)
     path = core_path(context.raw_path, context.core_of_host)
     if context.has(b"service-worker") and context.raw_path == path.prefix.encode():
         raise Forbidden(f"A service worker of this path applies to all Cores. Use {path.prefix}/.")
@@ -54,9 +53,10 @@ async def check(context: RequestContext) -> asgi.Response:
     length, bytes_max = context.header(proxy_headers.LENGTH), context.settings.body_max_bytes
     if bytes_max is not None and length.isdigit() and int(length) > bytes_max:
         raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
-    if preflight := preflight_headers(context):
-        request_id = (b"x-request-id", context.request_id.encode())
-        return asgi.Response(204, [request_id, *preflight, *context.response_headers], b"")
+    is_websocket, signed = _is_websocket(context), _signed_request(context)
+    # Browsers send preflight requests without a credential (Fetch Standard, section 4.8).
+    if (preflight := preflight_headers(context)) and presented_token(context) is None:
+        return context.response(204, headers=preflight)
     request = VerificationRequest(
         scopes=(SCOPE,),
         core=path.name,
@@ -119,7 +119,7 @@ def _signed_request(context: RequestContext) -> SignedRequest | None:
     length = context.header(proxy_headers.LENGTH)
     own = {*proxy_headers.REQUEST_HEADERS, b"content-length"}
     fields = [
-        (str(name, "latin-1"), str(value, "latin-1"))
+        (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in context.fields
         if name not in own
     ]
@@ -129,8 +129,8 @@ def _signed_request(context: RequestContext) -> SignedRequest | None:
         method=context.method,
         scheme=context.scheme,
         authority=context.header(b"host"),
-        path=str(context.raw_path, "ascii"),
-        query=str(context.scope["query_string"], "ascii"),
+        path=context.raw_path.decode("ascii"),
+        query=context.scope["query_string"].decode("ascii"),
         fields=tuple(fields),
         body=context.scope[BODY],
     )

@@ -67,16 +67,16 @@ async def authenticate(
     core: name under which the request is counted. Raises BadRequest, CrossSite, and Refused if the
     request is denied.
     """
-    settings, token = context.settings, _presented_token(context)
+    settings, token = context.settings, presented_token(context)
     result = None if token is None else await context.service.verification.verify(token, request)
     refused = _missing(settings) if result is None else _refused(result, settings)
-    context.decided(result, request, core)
+    context.record_decision(result, request, core)
     if refused or not token or not result or not result.record:
         raise refused or Refused(Unauthorized())
     return Authenticated(result.record, limit_headers(result.limits), token)
 
 
-def _presented_token(context: RequestContext) -> str | None:
+def presented_token(context: RequestContext) -> str | None:
     """The token in a request, or None. Raises BadRequest if there is more than one, and CrossSite.
     Clients that are generated from the OpenAPI document can send the same token in both headers.
 

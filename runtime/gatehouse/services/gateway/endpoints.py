@@ -53,7 +53,7 @@ async def verify_key(request: RequestContext, verification: VerificationService)
 def decision(
     context: RequestContext, request: VerificationRequest, result: VerificationResult
 ) -> asgi.Response:
-    context.decided(result, request, request.core)
+    context.record_decision(result, request, request.core)
     public = for_public(result)
     status = 503 if public.code is Code.UNAVAILABLE else 200
     headers = schemas.limit_headers(public.limits) if status == 200 else [(b"retry-after", b"1")]

@@ -222,6 +222,11 @@ async def test_pages_of_declared_origins_use_a_core(gateway: Gateway, core: Appl
         reply = await gateway.request("OPTIONS", "/cores/docs/x", f"Origin: {page}", *preflight)
         assert reply.header("access-control-allow-origin") == "*"
         assert reply.header("access-control-allow-credentials") is None
+        assert reply.header("cache-control") == "no-store"
+        # Browsers send no credential (Fetch Standard, section 4.8).
+        answered = len(core.requests)
+        await gateway.request("OPTIONS", "/cores/docs/x", f"Origin: {page}", key.header, *preflight)
+        assert [line for line, _, _ in core.requests[answered:]] == ["OPTIONS /x HTTP/1.1"]
     async with gateway.core(core.url) as key:
         reply = await gateway.request("OPTIONS", "/cores/docs/x", f"Origin: {page}", *preflight)
         assert (reply.status, reply.header("access-control-allow-origin")) == (401, None)

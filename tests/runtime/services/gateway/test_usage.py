@@ -79,6 +79,7 @@ async def test_every_denied_request_is_recorded_with_its_check(gateway: Gateway,
         ("GET", path, (f"X-API-Key: {unknown}",), "NOT_FOUND", "token", "", ""),
         ("GET", path, (), "unauthorized", "credential", "", ""),
         ("GET", path, (limited.header,) * 2, "bad_request", "request", "", ""),
+        ("GET", path, _MALFORMED_HANDSHAKE, "bad_request", "request", "", ""),
         ("GET", "/cores/made-up/x", (network.bearer,), "FORBIDDEN", "address", "", network.id),
         ("GET", "/cores/made-up/x", (valid.bearer,), "not_found", "request", "", valid.id),
     ]
@@ -97,6 +98,7 @@ async def test_every_denied_request_is_recorded_with_its_check(gateway: Gateway,
 
 
 _SCOPES = "INSUFFICIENT_PERMISSIONS", "scopes"
+_MALFORMED_HANDSHAKE = "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: short"
 
 
 async def _denials(gateway: Gateway, request_ids: list[Any]) -> dict[Any, tuple[Any, ...]]:
