@@ -60,8 +60,8 @@ class AuditRepository:
         rows, last = await where.page(self._pool, _SELECT, order, size)
         return [_row(row) for row in rows], None if last is None else last["seq"]
 
-    async def count(self, only: SearchAudit) -> int:
-        return await count(self._pool, "audit_event", _conditions(only), "seq")
+    async def count(self, only: SearchAudit, most: int) -> int:
+        return await count(self._pool, "audit_event", _conditions(only), "seq", most)
 
     async def uncheckpointed(self, last: Checkpoint | None) -> UncheckpointedRange:
         """Read and verify all rows after checkpoint `last`, or all rows if `last` is None.

@@ -20,6 +20,7 @@ from gatehouse.features.audit.schemas import (
 from gatehouse.features.audit.service import CheckpointReader
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.examples import example
+from gatehouse.platform.web.fields import TOTAL_MAX
 from gatehouse.platform.web.request import Reply, Request
 
 #: Number of events that are read and sent at a time.
@@ -44,7 +45,7 @@ async def list_audit(request: Request, query: ListAudit, audit: AuditRepository)
     rows, last = await audit.page(
         after=after, size=query.limit, only=only, oldest=query.order == "oldest"
     )
-    total = await audit.count(only) if query.total else None
+    total = await audit.count(only, TOTAL_MAX) if query.total else None
     return AuditEventPage([audit_view(row) for row in rows], cursors.write(last), total)
 
 

@@ -11,15 +11,16 @@ from msgspec import Meta
 from gatehouse.core.audit_chain import ECDSA_P256, AuditRow, Checkpoint
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_seconds
-from gatehouse.platform.db.statements import TOTAL_MAX
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
+    Counted,
     Cursor,
     Instant,
     NextCursor,
     PageSize,
     TimeOrder,
     TimeRange,
+    Total,
     View,
     doc,
     view_of,
@@ -52,9 +53,7 @@ class ListAudit(SearchAudit, kw_only=True):
     """Query parameters for listing audit events."""
 
     order: TimeOrder = "newest"
-    total: Annotated[bool, doc(f"Count the events that match the filters, up to {TOTAL_MAX}.")] = (
-        False
-    )
+    total: Counted = False
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
 
@@ -91,9 +90,7 @@ class AuditEventPage(View):
 
     events: list[AuditEventView]
     next_cursor: NextCursor
-    total: Annotated[
-        int | None, doc(f"Number of events that match the filters, at most {TOTAL_MAX}.")
-    ] = None
+    total: Total = None
 
 
 class CheckpointView(View, kw_only=True):

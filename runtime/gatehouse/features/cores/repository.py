@@ -31,7 +31,7 @@ from gatehouse.core.keys import KeyId
 from gatehouse.features.cores.reports import LIFETIME_S, Reports, WorkerReport
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row
-from gatehouse.platform.db.statements import Conditions, RowMapping
+from gatehouse.platform.db.statements import Conditions, RowMapping, count
 
 _CORE = RowMapping(CoreRecord)
 
@@ -363,6 +363,10 @@ class CoreRepository:
         rows, last = await where.page(self._pool, select, "name, instance_id", size)
         cores = tuple(map(core_record, rows))
         return cores, (cores[-1].name, cores[-1].instance_id) if last else None
+
+    async def count(self, most: int) -> int:
+        """Number of instances, at most `most`."""
+        return await count(self._pool, "core", Conditions(), "name", most)
 
     async def names(self, part: str, size: int) -> list[str]:
         """Names of Cores that contain a text."""

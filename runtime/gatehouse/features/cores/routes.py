@@ -13,7 +13,7 @@ from gatehouse.features.cores.reports import Reports
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.cores.schemas import DRAIN_S_DEFAULT, CorePage, CoreView, EndCore, ListCores
 from gatehouse.platform.web.endpoint import Endpoint, StepUp
-from gatehouse.platform.web.fields import view_of
+from gatehouse.platform.web.fields import TOTAL_MAX, view_of
 from gatehouse.platform.web.request import Request
 
 #: Public URL of the gateway. Empty if it is not configured.
@@ -33,7 +33,8 @@ async def list_cores(
     page, next_after = await cores.page(after=after, size=query.limit)
     reports, now = await cores.reports(), request.now
     views = await asyncio.to_thread(lambda: [_view(core, reports, now) for core in page])
-    return CorePage(views, cursors.write(next_after), gateway_url)
+    total = await cores.count(TOTAL_MAX) if query.total else None
+    return CorePage(views, cursors.write(next_after), gateway_url, total)
 
 
 def _view(core: CoreRecord, reports: Reports, now: float) -> CoreView:

@@ -12,12 +12,14 @@ from gatehouse.core.http.origin import URL_CHARS_MAX
 from gatehouse.core.tokens.token_scanner import CORE_PREFIX
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
+    Counted,
     Cursor,
     Environment,
     Input,
     Instant,
     NextCursor,
     PageSize,
+    Total,
     View,
     doc,
 )
@@ -34,6 +36,7 @@ class ListCores(Input):
 
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
+    total: Counted = False
 
 
 class EndCore(Input):
@@ -138,6 +141,7 @@ class CorePage(View):
             "GATEHOUSE_GATEWAY_URL is not set."
         ),
     ]
+    total: Total = None
 
 
 LEASE_S_MIN = 5

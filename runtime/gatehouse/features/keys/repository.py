@@ -284,10 +284,10 @@ class KeyRepository:
         rows, last = await where.page(self._pool, select, order, size)
         return [*map(full_key, rows)], KeyPosition(last["id"], last["position"]) if last else None
 
-    async def count(self, only: KeyFilter, id_start: str | None) -> int:
-        """Number of keys that match the filter, at most TOTAL_MAX."""
+    async def count(self, only: KeyFilter, id_start: str | None, most: int) -> int:
+        """Number of keys that match the filter, at most `most`."""
         return await count(
-            self._pool, _TABLES.removeprefix(" FROM "), _conditions(only, id_start), "id"
+            self._pool, _TABLES.removeprefix(" FROM "), _conditions(only, id_start), "id", most
         )
 
     async def alter(

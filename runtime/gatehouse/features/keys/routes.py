@@ -38,7 +38,7 @@ from gatehouse.features.keys.schemas import (
 )
 from gatehouse.features.keys.service import Changed, KeyService, existing_id
 from gatehouse.platform.web.endpoint import Endpoint, StepUp
-from gatehouse.platform.web.fields import IF_MATCH, etag, expected_version
+from gatehouse.platform.web.fields import IF_MATCH, TOTAL_MAX, etag, expected_version
 from gatehouse.platform.web.request import Request
 
 
@@ -69,7 +69,7 @@ async def list_keys(request: Request, query: ListKeys, keys: KeyService) -> KeyP
     page, next_after = await keys.store.page(
         after=after, size=query.limit, only=only, id_start=start, sort=query.sort
     )
-    total = await keys.store.count(only, start) if query.total else None
+    total = await keys.store.count(only, start, TOTAL_MAX) if query.total else None
     views = [key_view(key, keys.prefix) for key in page]
     return KeyPage(views, cursors.write(next_after), total)
 

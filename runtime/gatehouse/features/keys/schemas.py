@@ -29,10 +29,10 @@ from gatehouse.features.keys.fields import (
     Ttl,
     Window,
 )
-from gatehouse.platform.db.statements import TOTAL_MAX
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
+    Counted,
     Cursor,
     Environment,
     Input,
@@ -40,6 +40,7 @@ from gatehouse.platform.web.fields import (
     NextCursor,
     PageSize,
     Timestamp,
+    Total,
     View,
     check_changes,
     distinct,
@@ -250,9 +251,7 @@ class ListKeys(KeyFilter, kw_only=True):
     ] = "id"
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
-    total: Annotated[bool, doc(f"Count the keys that match the filters, up to {TOTAL_MAX}.")] = (
-        False
-    )
+    total: Counted = False
 
 
 class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
@@ -360,13 +359,7 @@ class CreatedKey(IssuedToken, kw_only=True):
 class KeyPage(View):
     keys: list[KeyView]
     next_cursor: NextCursor
-    total: Annotated[
-        int | None,
-        doc(
-            f"Number of keys that match the filters. {TOTAL_MAX} means {TOTAL_MAX} or more. "
-            "Null unless the request contains `total=true`."
-        ),
-    ] = None
+    total: Total = None
 
 
 class ChangedKey(View):

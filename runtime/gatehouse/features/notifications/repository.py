@@ -27,7 +27,7 @@ from gatehouse.features.notifications.models import (
 )
 from gatehouse.platform.audit_log import append, append_all
 from gatehouse.platform.db.pool import Pool, Row, row_count
-from gatehouse.platform.db.statements import Conditions, RowMapping, placeholders, prune
+from gatehouse.platform.db.statements import Conditions, RowMapping, count, placeholders, prune
 
 #: Maximum number of reminders, or of deliveries of several audit rows, per transaction.
 BATCH_ROWS = 500
@@ -182,6 +182,12 @@ class NotificationRepository:
         rows, last = await where.page(self._pool, select, order, size)
         found = [_DELIVERY.read(row) for row in rows]
         return found, (found[-1].notification_id, found[-1].target) if last else None
+
+    async def count(self, state: str | None, most: int) -> int:
+        """Number of deliveries, at most `most`. state: None for all states."""
+        where = Conditions()
+        where.add_equal(state=state)
+        return await count(self._pool, "delivery", where, "notification_id", most)
 
     async def requeue(
         self, notification_id: str, target: str, *, now: float, event: AuditEvent

@@ -20,7 +20,7 @@ from gatehouse.features.notifications.schemas import (
 )
 from gatehouse.features.notifications.service import WebhookService
 from gatehouse.platform.web.endpoint import Endpoint, StepUp
-from gatehouse.platform.web.fields import IF_MATCH, etag, expected_version
+from gatehouse.platform.web.fields import IF_MATCH, TOTAL_MAX, etag, expected_version
 from gatehouse.platform.web.request import Request
 
 
@@ -105,7 +105,8 @@ async def list_deliveries(
     cursors = request.cursors(f"deliveries|{query.state}")
     after = cursors.read(query.cursor, tuple[str, str])
     page, last = await webhooks.repository.page(state=query.state, after=after, size=query.limit)
-    return DeliveryPage([delivery_view(delivery) for delivery in page], cursors.write(last))
+    total = await webhooks.repository.count(query.state, TOTAL_MAX) if query.total else None
+    return DeliveryPage([delivery_view(delivery) for delivery in page], cursors.write(last), total)
 
 
 async def retry_delivery(

@@ -14,11 +14,13 @@ from gatehouse.features.notifications.models import (
 )
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
+    Counted,
     Cursor,
     Input,
     Instant,
     NextCursor,
     PageSize,
+    Total,
     View,
     check_changes,
     doc,
@@ -128,6 +130,7 @@ class ListDeliveries(Input):
     ] = None
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
+    total: Counted = False
 
 
 class DeliveryView(View, kw_only=True):
@@ -153,6 +156,7 @@ class DeliveryView(View, kw_only=True):
 class DeliveryPage(View):
     deliveries: list[DeliveryView]
     next_cursor: NextCursor
+    total: Total = None
 
 
 def webhook_view(webhook: Webhook) -> WebhookView:

@@ -34,7 +34,7 @@ from gatehouse.features.secrets.schemas import (
 )
 from gatehouse.features.secrets.service import SecretService, content_items, no_secret
 from gatehouse.platform.web.endpoint import Endpoint, StepUp
-from gatehouse.platform.web.fields import IF_MATCH, etag, expected_version
+from gatehouse.platform.web.fields import IF_MATCH, TOTAL_MAX, etag, expected_version
 from gatehouse.platform.web.request import Request
 from gatehouse.platform.web.validation import invalid
 
@@ -70,7 +70,8 @@ async def list_secrets(request: Request, query: ListOwned, sharing: SecretServic
     after = cursors.read(query.cursor, dict[str, Any])
     secrets, last = await sharing.table.of_owner(owner, after=after, size=query.limit)
     views = [secret_view(secret, request.now) for secret in secrets]
-    return SecretPage(views, cursors.write(last))
+    total = await sharing.table.count(owner, TOTAL_MAX) if query.total else None
+    return SecretPage(views, cursors.write(last), total)
 
 
 async def show_secret(request: Request, secret: str, sharing: SecretService) -> SecretView:

@@ -29,12 +29,14 @@ from gatehouse.features.secrets.models import (
 )
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
+    Counted,
     Cursor,
     Input,
     Instant,
     NextCursor,
     PageSize,
     Timestamp,
+    Total,
     View,
     check_changes,
     doc,
@@ -268,6 +270,7 @@ class ListOwned(Input, kw_only=True):
     ] = None
     cursor: Cursor | None = None
     limit: PageSize = PAGE_SIZE
+    total: Counted = False
 
 
 class LinkView(View, kw_only=True):
@@ -340,6 +343,7 @@ class SecretPage(View):
 
     secrets: list[SecretView]
     next_cursor: NextCursor
+    total: Total = None
 
 
 class NewLink(View):

@@ -99,10 +99,7 @@ class Table:
         """
         reply = await self._call(
             self._client.query,
-            IndexName=OWNER_INDEX,
-            KeyConditionExpression="#owner = :owner",
-            ExpressionAttributeNames={"#owner": "owner"},
-            ExpressionAttributeValues={":owner": {"S": owner}},
+            **_of_owner(owner),
             ScanIndexForward=False,
             Limit=size,
             **({"ExclusiveStartKey": after} if after else {}),
@@ -111,6 +108,14 @@ class Table:
         secrets = await self._secrets(ids)
         page = [secrets[secret_id] for secret_id in ids if secret_id in secrets]
         return page, reply.get("LastEvaluatedKey")
+
+    async def count(self, owner: str, most: int) -> int:
+        """Return the number of secrets of an owner, at most `most`. The entries of the index
+        are small, so one page has as many.
+        """
+        reply = await self._call(self._client.query, **_of_owner(owner), Select="COUNT", Limit=most)
+        total: int = reply["Count"]
+        return total
 
     async def _secrets(self, ids: Sequence[str]) -> dict[str, Secret]:
         """Return the secrets that exist, by ID. DynamoDB processes at least one key of each
@@ -387,6 +392,16 @@ def _contains(item: Item | None, event: SharingEvent) -> bool:
     """True if the change with this event is stored, also if the event is in the audit trail."""
     is_last = item is not None and item.get("event_id") == {"S": event.id}
     return is_last or msgspec.msgpack.encode(event) in _events(item)
+
+
+def _of_owner(owner: str) -> dict[str, Any]:
+    """Return the parameters of a query for the secrets of an owner."""
+    return {
+        "IndexName": OWNER_INDEX,
+        "KeyConditionExpression": "#owner = :owner",
+        "ExpressionAttributeNames": {"#owner": "owner"},
+        "ExpressionAttributeValues": {":owner": {"S": owner}},
+    }
 
 
 def _key(item_id: str) -> Item:

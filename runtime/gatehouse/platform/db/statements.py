@@ -26,8 +26,6 @@ Convert = Callable[[Any], Any]
 
 #: Number of expired rows that a statement deletes, in 0.1 s, so that it ends before its timeout.
 PRUNE_ROWS = 10_000
-#: Maximum total of a list, so that a count takes no longer for a million rows.
-TOTAL_MAX = 500
 
 
 class RowMapping(Generic[T]):
@@ -169,10 +167,10 @@ class Conditions:
         return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
 
 
-async def count(pool: Pool, tables: str, where: Conditions, index: str) -> int:
-    """Number of rows that match the conditions, at most TOTAL_MAX. index: a column with an
-    index, in whose order they are read."""
-    matching = f"SELECT 1 FROM {tables}{where} ORDER BY {index} LIMIT {where.bind(TOTAL_MAX)}"
+async def count(pool: Pool, tables: str, where: Conditions, index: str, most: int) -> int:
+    """Number of rows that match the conditions, at most `most`. index: a column with an index,
+    in whose order they are read."""
+    matching = f"SELECT 1 FROM {tables}{where} ORDER BY {index} LIMIT {where.bind(most)}"
     found: int = await pool.fetchval(
         f"SELECT count(*) FROM ({matching}) AS matching", *where.values
     )

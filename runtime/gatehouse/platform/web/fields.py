@@ -204,6 +204,8 @@ Cursor = Annotated[
 ]
 #: Default and maximum number of entries on a page, for all lists.
 PAGE_SIZE, PAGE_SIZE_MAX = 50, 100
+#: Maximum total of a list, so that a count takes no longer for a million entries.
+TOTAL_MAX = 500
 PageSize = Annotated[
     int, Meta(ge=1, le=PAGE_SIZE_MAX, description="Maximum number of entries on a page.")
 ]
@@ -211,6 +213,14 @@ PageSize = Annotated[
 
 TimeOrder = Annotated[Literal["newest", "oldest"], doc("What comes first.")]
 NextCursor = Annotated[str | None, doc("Cursor of the next page, or null on the last page.")]
+Counted = Annotated[bool, doc(f"Count the entries that match the filters, up to {TOTAL_MAX}.")]
+Total = Annotated[
+    int | None,
+    doc(
+        f"Number of entries that match the filters. {TOTAL_MAX} means {TOTAL_MAX} or more. Null "
+        "unless the request contains `total=true`."
+    ),
+]
 
 
 class Cursors:

@@ -14,7 +14,7 @@ export function useKeyNames() {
   /** Loads the names of keys that have not been loaded. */
   async function load(ids: string[], signal: AbortSignal): Promise<void> {
     if (may('show_key')) {
-      await Promise.all(ids.filter((id) => !names.has(id)).map((id) => loadName(id, signal)))
+      await Promise.all([...new Set(ids)].filter((id) => id && !names.has(id)).map((id) => loadName(id, signal)))
     }
   }
 

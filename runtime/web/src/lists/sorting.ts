@@ -1,35 +1,112 @@
-/** Orders of lists. */
+/** Orders of lists, and lists in pages. */
 import { computed, reactive, ref } from 'vue'
+import { useQuery, type Query } from '../api/query'
+import type { Filters } from './filters'
 
 type Value = string | number | null | undefined
 
-/** sort: the current order, such as `name`, or `-name` for the reverse order; undefined if the list cannot be sorted. */
+/** sort: the current order, such as `name`, or `-name` for the reverse order; empty for the order of the console. */
 export interface Sorting {
-  sort: string | undefined
+  sort: string
   set: (sort: string) => void
 }
 
+/** Values of rows by the names of their columns, unless they are fields of a row. */
+type Values<Row> = Record<string, (row: Row) => Value>
+
+interface Position {
+  cursor?: string
+  limit?: number
+}
+
+interface Page {
+  next_cursor: string | null
+}
+
+/** A list of more entries is not sorted in the browser. It is the maximum total of a list too. */
+export const SORTED_MAX = 500
+const PAGE_MAX = 100
+
+/** Sorts rows in the browser. */
+export function useSorted<Row extends object>(rows: () => Row[] | undefined, values: Values<Row> = {}) {
+  const sort = ref('')
+  return reactive({ sort, rows: computed(() => sorted(rows() ?? [], sort.value, values)), set: (value: string) => (sort.value = value) })
+}
+
+/** Loads the pages of a list until there are no more, or SORTED_MAX rows. Returns the first page with all rows. */
+export async function loadAll<List extends Page, Row>(load: (position: Position) => Promise<List>, rowsOf: (page: List) => Row[]): Promise<List> {
+  const list = await load({ limit: PAGE_MAX })
+  while (list.next_cursor && rowsOf(list).length < SORTED_MAX) {
+    const page = await load({ cursor: list.next_cursor, limit: PAGE_MAX })
+    rowsOf(list).push(...rowsOf(page))
+    list.next_cursor = page.next_cursor
+  }
+  return list
+}
+
+/** A list whose filters, order and page are part of the URL. */
+export interface List<Data, Row> extends Sorting {
+  filters: Filters<string>
+  query: Query<Data>
+  rows: Row[]
+  /** The list is too long for the chosen order, and has the order of the console. */
+  isTooLong: boolean
+}
+
 /**
- * Sorts rows in the browser. `values`: values that are not fields of a row, by the names of their columns. A list of which only a page has
- * arrived has the order of the console.
+ * The console sorts by the first of the `orders`, or by another of them. For all other orders, all pages are loaded and sorted in the
+ * browser. `load` loads a page; it reads the filters, one of which is `sort`.
  */
-export function useSorted<Row extends object>(rows: () => Row[] | undefined, values: Record<string, (row: Row) => Value> = {}, isWhole: () => boolean = () => true) {
-  const chosen = ref('')
-  const sort = computed(() => (isWhole() ? chosen.value : undefined))
-  const sorted = computed(() => {
-    const all = [...(rows() ?? [])]
-    const field = sort.value?.replace('-', '')
-    if (field) {
-      const valueOf = values[field] ?? ((row: Row) => (row as Record<string, Value>)[field])
-      all.sort((a, b) => compare(valueOf(a), valueOf(b)) * (sort.value === field ? 1 : -1))
-    }
-    return all
+export function useList<Data extends Page, Row extends object>(options: {
+  filters: Filters<string>
+  orders: string[]
+  load: (position: Position, signal: AbortSignal) => Promise<Data>
+  rowsOf: (data: Data) => Row[]
+  values?: Values<Row>
+}): List<Data, Row> {
+  const { filters, orders, load, rowsOf, values = {} } = options
+  const chosen = computed(() => filters.values.value.sort || orders[0]!)
+  const ofConsole = computed(() => orders.includes(chosen.value))
+  const isTooLong = ref(false)
+  const query = useQuery(
+    async (signal) => {
+      const position = { cursor: filters.cursor.value }
+      const all = !ofConsole.value && !position.cursor ? await loadAll((next) => load(next, signal), rowsOf) : undefined
+      isTooLong.value = !ofConsole.value && all?.next_cursor !== null
+      return all?.next_cursor === null ? all : await load(position, signal)
+    },
+    () => [filters.values.value, filters.cursor.value],
+  )
+  const rows = computed(() => {
+    const loaded = query.data ? rowsOf(query.data) : []
+    return ofConsole.value || isTooLong.value ? loaded : sorted(loaded, chosen.value, values)
   })
-  const total = computed(() => (isWhole() ? sorted.value.length : null))
-  return reactive({ sort, rows: sorted, total, set: (value: string) => (chosen.value = value) })
+  return {
+    filters,
+    query,
+    get rows() {
+      return rows.value
+    },
+    get isTooLong() {
+      return isTooLong.value
+    },
+    get sort() {
+      return isTooLong.value ? orders[0]! : chosen.value
+    },
+    set: (value) => filters.set({ sort: value === orders[0] ? '' : value }),
+  }
 }
 
 /** Missing values come first. */
+function sorted<Row extends object>(rows: Row[], sort: string, values: Values<Row>): Row[] {
+  const field = sort.replace('-', '')
+  if (!field) {
+    return rows
+  }
+  const valueOf = values[field] ?? ((row: Row) => (row as Record<string, Value>)[field])
+  return [...rows].sort((a, b) => compare(valueOf(a), valueOf(b)) * (sort === field ? 1 : -1))
+}
+
 function compare(a: Value, b: Value): number {
   return typeof a === 'number' && typeof b === 'number' ? a - b : String(a ?? '').localeCompare(String(b ?? ''))
 }

@@ -138,6 +138,7 @@ export const en = {
   'filter.order': 'Order',
   'filter.newest': 'Newest first',
   'filter.oldest': 'Oldest first',
+  'filter.tooLong': 'This list has more than {count} entries. Only shorter lists can be sorted this way.',
   'pager.label': 'Pages',
   'pager.total': 'Total: {count}',
   'pager.first': 'First page',

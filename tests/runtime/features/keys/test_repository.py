@@ -9,7 +9,7 @@ import pytest
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.db.statements import TOTAL_MAX
+from gatehouse.platform.web.fields import TOTAL_MAX
 
 from tests.runtime.conftest import Database
 from tests.runtime.rows import key_row
@@ -92,7 +92,7 @@ async def test_lists_use_indexes(
     pool: Any = ExplainingPool(module_pool)
     keys, only = KeyRepository(pool, staleness_s=1), msgspec.convert(filters, KeyFilter)
     page, _ = await keys.page(after=None, size=50, only=only, sort=sort)
-    assert await keys.count(only, None) == total
+    assert await keys.count(only, None, TOTAL_MAX) == total
     assert len(page) == min(total, 50)
     steps = [node for plan in pool.plans for node in nodes(plan["Plan"])]
     of_keys = [node for node in steps if node.get("Relation Name") == "api_key"]

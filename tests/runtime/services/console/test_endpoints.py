@@ -1,4 +1,4 @@
-"""Every endpoint of the console accepts its largest valid request."""
+"""Every endpoint of the console accepts its largest valid request, and every list its total."""
 
 import base64
 import itertools
@@ -18,7 +18,7 @@ from gatehouse.features.secrets.models import FILES_BYTES_MAX, RECIPIENTS_MAX
 from gatehouse.features.secrets.schemas import FILES_MAX, CreateSecret, SecretContent
 from gatehouse.features.usage.schemas import BUCKETS_MAX
 from gatehouse.platform.web.endpoint import Endpoint
-from gatehouse.platform.web.fields import PAGE_SIZE_MAX
+from gatehouse.platform.web.fields import PAGE_SIZE_MAX, TOTAL_MAX
 from gatehouse.services.console.asgi import ENDPOINTS
 
 from tests.runtime.conftest import Database
@@ -173,7 +173,8 @@ QUERIES = {
     "search_logs": f"limit=100&search={'x' * 60}&request_id={'r' * 64}&key={'k' * 64}",
     **dict.fromkeys(("list_sessions", "end_sessions"), "everybody=true"),
     **dict.fromkeys(
-        ("list_audit", "list_deliveries", "list_cores", "list_secrets"), f"limit={PAGE_SIZE_MAX}"
+        ("list_audit", "list_deliveries", "list_cores", "list_secrets"),
+        f"limit={PAGE_SIZE_MAX}&total=true",
     ),
 }
 
@@ -185,3 +186,32 @@ async def test_largest_request_is_accepted(caller: Caller, endpoint: Endpoint) -
     query = QUERIES.get(endpoint.operation_id, "").format(**times)
     reply = await caller.send(endpoint, query)
     assert reply.status_code == endpoint.status, reply.text
+
+
+#: Lists without the number of their entries: that of logs takes long, and that of denied requests
+#: is the number of requests.
+WITHOUT_TOTAL = {"search_logs", "list_denials"}
+LISTS = [each for each in ENDPOINTS if each.query and "cursor" in each.query.__struct_fields__]
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [each for each in LISTS if each.operation_id not in WITHOUT_TOTAL],
+    ids=lambda endpoint: endpoint.operation_id,
+)
+async def test_total_of_a_list_is_the_number_of_its_entries(
+    caller: Caller, endpoint: Endpoint
+) -> None:
+    for _ in range(2):
+        await caller.id()
+        await caller.secret()
+        caller.core()
+        caller.delivery()
+    counted, cursor = 0, ""
+    while cursor is not None:
+        page = (await caller.send(endpoint, f"limit=100&total=true{cursor}")).json()
+        counted += len(next(entries for entries in page.values() if isinstance(entries, list)))
+        cursor = page["next_cursor"] and f"&cursor={page['next_cursor']}"
+    assert counted > 1
+    assert page["total"] == min(counted, TOTAL_MAX)
+    assert (await caller.send(endpoint, "limit=1")).json()["total"] is None

@@ -1,0 +1,135 @@
+"""Lists of several pages: sorted by each column, with their totals."""
+
+import re
+
+from gatehouse.platform.web.fields import PAGE_SIZE, PAGE_SIZE_MAX, TOTAL_MAX
+from playwright.async_api import Browser, Page, expect
+
+from tests.runtime.clocks import ManualClock
+from tests.runtime.console_client import Console
+from tests.runtime.services.console.test_browser_pages import DENIALS
+from tests.runtime.services.console.test_browser_screens import console
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    loads_nothing,
+    navigate,
+    page_of,
+    shows,
+    sign_in,
+)
+
+__all__ = ["console"]
+
+pytestmark = MARKS
+
+#: More than a page, which the console and the web UI load at once.
+_ROWS = PAGE_SIZE_MAX + 20
+_CORES = (
+    "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, "
+    "pepper_generation, draining, expires_at) SELECT 'core-' || number % 7, 'i' || number, "
+    "'http://127.0.0.1/', 'test', 'lease', '{key}', 1, number % 3 = 0, "
+    "'3000-01-01'::timestamptz + number % 11 * interval '1 day' "
+    "FROM generate_series(1, {rows}) AS number"
+)
+_DELIVERIES = (
+    "INSERT INTO delivery (notification_id, target, event, body, state, attempts, next_at, "
+    "created_at, problem) SELECT 'msg_' || lpad(number::text, 24, '0'), 'topic' || number % 2, "
+    "'key.' || (ARRAY['revoked', 'rotated'])[number % 2 + 1], '{{}}', "
+    "(ARRAY['dead', 'delivered'])[number % 2 + 1], number % 9, now(), now() - number * "
+    "interval '1 hour', 'status ' || number % 5 FROM generate_series(1, {rows}) AS number"
+)
+_BUTTONS = ".table thead button"
+
+
+async def _column(page: Page, place: int) -> list[str]:
+    """The first lines of the cells of a column."""
+    texts = await page.locator(f"tbody tr > :nth-child({place})").all_inner_texts()
+    return [re.sub(r"\s*Copy.*", "", text).split("\n")[0] for text in texts]
+
+
+async def _sort(page: Page, header: str) -> None:
+    column = page.locator(".table th", has=page.get_by_role("button", name=header, exact=True))
+    before = await column.get_attribute("aria-sort")
+    await column.get_by_role("button").click()
+    await expect(column).not_to_have_attribute("aria-sort", before or "")
+    await loads_nothing(page)
+
+
+async def test_list_of_several_pages_is_sorted_by_every_column(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    assert isinstance(console.clock, ManualClock)
+    key = await console.create_id()
+    console.sql("TRUNCATE denial, core, delivery")
+    console.sql(_CORES.format(key=key, rows=_ROWS))
+    console.sql(_DELIVERIES.format(rows=_ROWS))
+    console.sql(DENIALS.format(key=key).replace("1, 40", f"1, {_ROWS}"))
+    for number in range(PAGE_SIZE + 5):
+        console.clock.advance(10)
+        value = {"text": "a", "label": f"label {number % 17}", "recipients": [f"{number % 5}"]}
+        created = await console.post(
+            "/v1/secrets", json={**value, "ttl_s": 86_400 * (1 + number % 9)}
+        )
+        assert created.status_code == 201, created.text
+    lists = {
+        "/cores": _ROWS,
+        "/denials": _ROWS,
+        "/secrets?owner=bootstrap": PAGE_SIZE + 5,
+        "/webhooks": _ROWS,
+    }
+    different = 0
+    async with page_of(browser, origin) as page:
+        await sign_in(page)
+        for path, rows in lists.items():
+            await navigate(page, path)
+            assert len(await _column(page, 1)) == PAGE_SIZE
+            if path != "/denials":
+                await shows(page, f"Total: {rows}")
+            headers = await page.locator(_BUTTONS).all_inner_texts()
+            assert len(headers) >= 5
+            for place, header in enumerate(headers, 1):
+                found = []
+                for _ in range(2):
+                    await _sort(page, header)
+                    found.append(await _column(page, place))
+                in_browser = [texts for texts in found if len(texts) == rows]
+                assert in_browser or (path, header) == ("/denials", "Time"), (path, header)
+                if len(in_browser) == 2:
+                    down, up = found
+                    different += down[0] != down[-1]
+                    assert (down[0], down[-1]) == (up[-1], up[0]), (path, header)
+                    assert sorted(down) == sorted(up), (path, header)
+    assert different >= 12
+
+
+async def test_audit_events_are_sorted_and_a_longer_list_says_that_it_is_not(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    console.sql("TRUNCATE delivery")
+    console.sql(_DELIVERIES.format(rows=TOTAL_MAX + 1))
+    key = await console.create_id()
+    await console.post(f"/v1/keys/{key}/disable", json={})
+    await console.post(f"/v1/keys/{key}/enable", json={})
+    async with page_of(browser, origin) as page:
+        await sign_in(page, f"/audit?target_id={key}")
+        actions = page.locator("summary .action")
+        for order, texts in (
+            ("Newest first", ["key.enable", "key.disable", "key.create"]),
+            ("Oldest first", ["key.create", "key.disable", "key.enable"]),
+            ("Action", ["key.create", "key.disable", "key.enable"]),
+        ):
+            await page.get_by_label("Order").select_option(order)
+            await expect(actions).to_have_text(texts)
+        await shows(page, "Total: 3")
+        await navigate(page, "/webhooks")
+        await _sort(page, "Attempts")
+        await shows(page, f"This list has more than {TOTAL_MAX} entries")
+        await shows(page, f"Total: {TOTAL_MAX}+")
+        first = await page.locator("tbody tr").first.inner_text()
+        await expect(page.locator("tbody tr")).to_have_count(PAGE_SIZE)
+        await page.get_by_role("link", name="Next page").click()
+        await loads_nothing(page)
+        await expect(page.locator("tbody")).not_to_contain_text(first)
+        await page.get_by_label("State").select_option("Delivered")
+        await expect(page.locator("tbody tr")).to_have_count((TOTAL_MAX + 1) // 2 + 1)
+        await expect(page.get_by_text("This list has more than")).to_have_count(0)
