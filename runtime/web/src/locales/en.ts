@@ -201,7 +201,7 @@ export const en = {
   'keys.create': 'Create key',
   'keys.empty': 'There are no API keys yet.',
   'keys.expiring': 'Expire within 14 days',
-  'keys.allStates': 'All except purged',
+  'keys.allStates': 'Not purged',
   'keys.search': 'Search',
   'keys.unused': 'Unused for 28 days',
   'keys.bars': 'Last 36 hours: {total} requests, of which {denied} were denied',

@@ -161,11 +161,7 @@ async def test_every_page_in_every_size_and_with_every_display_setting(
             ]
             if name in _WITH_DISPLAY_SETTINGS:
                 found += await _problems_of_display_settings(page)
-            problems[name] = [
-                *found,
-                *await _cut_tables(page),
-                *await _problems_at_320_pixels(page),
-            ]
+            problems[name] = [*found, *await _cut_cards(page), *await _problems_at_320_pixels(page)]
             if name == "key":
                 await page.get_by_role("button", name="Revoke").click()
                 problems["dialog"] = await violations_in_both_themes(page)
@@ -271,18 +267,18 @@ async def _problems_of_display_settings(page: Page) -> list[str]:
     return found
 
 
-async def _cut_tables(page: Page) -> list[str]:
+async def _cut_cards(page: Page) -> list[str]:
     measure = (
-        "() => [...document.querySelectorAll('.flush')].filter((card) => "
-        "card.scrollWidth > card.clientWidth + 1).length"
+        "() => [...document.querySelectorAll('.card')].filter((card) => "
+        "card.scrollWidth > card.clientWidth + 1).map((card) => card.innerText.split('\\n')[0])"
     )
     found = []
-    if not await page.locator(".flush").count():
-        return []
     for width in (1440, 1280, 1120, 960, 840, 769, 480):
         await page.set_viewport_size({"width": width, "height": 800})
-        if await page.evaluate(measure):
-            found.append(f"a table is cut off at {width} pixels")
+        found += [
+            f"wider than its card at {width} pixels: {text}"
+            for text in await page.evaluate(measure)
+        ]
     return found
 
 
