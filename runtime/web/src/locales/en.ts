@@ -120,6 +120,7 @@ export const en = {
   'people.provider': '{issuer} grants roles by the claim {claim}:',
   'people.noProvider': 'No identity provider is configured.',
   'people.linkOnce': 'The link is shown only once. Send it to the user, who opens it once and signs in with the token.',
+  'people.sent': 'I have sent the link',
   'people.remove': 'Remove access',
   'people.removeTitle': 'Remove the access of {name}?',
   'people.removeText': 'The key is revoked, and the sessions of its user end. This cannot be undone.',
