@@ -8,7 +8,7 @@ the request, which may be a secret.
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -35,7 +35,7 @@ _MESSAGES = (
     (
         r"Object contains unknown field `(.*)`",
         "is not a known field",
-        "remove it, or correct its name",
+        "remove it, or send one of FIELDS",
     ),
     (r"Invalid base64", "is not base64", "send standard base64 (RFC 4648, section 4) with padding"),
     (r"\w+ (?:value )?out of range", "is too large", "send a number that fits in 64 bits"),
@@ -145,6 +145,7 @@ def _error(exc: Exception, kind: Any, location: str) -> BadRequest:
         found = re.match(pattern, text, re.DOTALL)
         if found:
             name = f".{found[1][:NAME_CHARS_MAX]}" if found.groups() else ""
+            fix = fix.replace("FIELDS", ", ".join(_field_names(kind, path)))
             return invalid(location + name, message, fix)
     expected = _EXPECTED.fullmatch(text.partition(", got `")[0])
     if expected is not None:
@@ -158,16 +159,29 @@ def _error(exc: Exception, kind: Any, location: str) -> BadRequest:
     return invalid(location, "is not one of the allowed values", f"send one of {values}")
 
 
-def _choices(kind: Any, path: str) -> Iterator[str]:
-    """The allowed values of the field at the end of a path, such as `.limits[0].kind`."""
+def _at(kind: Any, path: str) -> Iterator[inspect.Type]:
+    """The parts of the type at the end of a path, such as `.limits[0].kind`."""
     name = path.rpartition(".")[2].partition("[")[0]
+    if not name:
+        yield _type_info(kind)
     for struct in parts(_type_info(kind)):
         for field in struct.fields if isinstance(struct, inspect.StructType) else ():
-            for part in parts(field.type) if field.encode_name == name else ():
-                if isinstance(part, inspect.LiteralType):
-                    yield from map(str, part.values)
-                elif isinstance(part, inspect.EnumType):
-                    yield from (str(member.value) for member in part.cls)
+            yield from parts(field.type) if field.encode_name == name else ()
+
+
+def _choices(kind: Any, path: str) -> Iterator[str]:
+    """The allowed values at the end of a path."""
+    for part in _at(kind, path):
+        if isinstance(part, inspect.LiteralType):
+            yield from map(str, part.values)
+        elif isinstance(part, inspect.EnumType):
+            yield from (str(member.value) for member in part.cls)
+
+
+def _field_names(kind: Any, path: str) -> list[str]:
+    """The names of the fields of the object at the end of a path."""
+    structs = (part for part in _at(kind, path) if isinstance(part, inspect.StructType))
+    return sorted(field.encode_name for struct in islice(structs, 1) for field in struct.fields)
 
 
 def _run_checks(value: object, kind: Any, location: str) -> None:
