@@ -26,6 +26,8 @@ interface Page {
 /** A list of more entries is not sorted in the browser. It is the maximum total of a list too. */
 export const SORTED_MAX = 500
 const PAGE_MAX = 100
+/** Interval at which pages of lists are refreshed. */
+export const REFRESH_MS = 5000
 
 /** Sorts rows in the browser. */
 export function useSorted<Row extends object>(rows: () => Row[] | undefined, values: Values<Row> = {}) {
@@ -51,6 +53,8 @@ export interface List<Data, Row> extends Sorting {
   rows: Row[]
   /** The list is too long for the chosen order, and has the order of the console. */
   isTooLong: boolean
+  /** False for some time after a load that took several requests, so that refreshes do not take more requests than those of a page. */
+  isDue: () => boolean
 }
 
 /**
@@ -68,12 +72,18 @@ export function useList<Data extends Page, Row extends object>(options: {
   const chosen = computed(() => filters.values.value.sort || orders[0]!)
   const ofConsole = computed(() => orders.includes(chosen.value))
   const isTooLong = ref(false)
+  let requests = 0
   const query = useQuery(
     async (signal) => {
+      const loadPage = (position: Position): Promise<Data> => {
+        requests += 1
+        return load(position, signal)
+      }
+      requests = 0
       const position = { cursor: filters.cursor.value }
-      const all = !ofConsole.value && !position.cursor ? await loadAll((next) => load(next, signal), rowsOf) : undefined
+      const all = !ofConsole.value && !position.cursor ? await loadAll(loadPage, rowsOf) : undefined
       isTooLong.value = !ofConsole.value && all?.next_cursor !== null
-      return all?.next_cursor === null ? all : await load(position, signal)
+      return all?.next_cursor === null ? all : await loadPage(position)
     },
     () => [filters.values.value, filters.cursor.value],
   )
@@ -93,6 +103,7 @@ export function useList<Data extends Page, Row extends object>(options: {
     get sort() {
       return isTooLong.value ? orders[0]! : chosen.value
     },
+    isDue: () => Date.now() - (query.loadedAt ?? 0) > (requests - 1) * REFRESH_MS,
     set: (value) => filters.set({ sort: value === orders[0] ? '' : value }),
   }
 }
