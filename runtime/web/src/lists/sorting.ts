@@ -53,7 +53,7 @@ export interface List<Data, Row> extends Sorting {
   rows: Row[]
   /** The list is too long for the chosen order, and has the order of the console. */
   isTooLong: boolean
-  /** False for some time after a load that took several requests, so that refreshes do not take more requests than those of a page. */
+  /** False for some time after a load that took several requests, to limit their number. */
   isDue: () => boolean
 }
 
@@ -75,11 +75,11 @@ export function useList<Data extends Page, Row extends object>(options: {
   let requests = 0
   const query = useQuery(
     async (signal) => {
+      requests = 0
       const loadPage = (position: Position): Promise<Data> => {
         requests += 1
         return load(position, signal)
       }
-      requests = 0
       const position = { cursor: filters.cursor.value }
       const all = !ofConsole.value && !position.cursor ? await loadAll(loadPage, rowsOf) : undefined
       isTooLong.value = !ofConsole.value && all?.next_cursor !== null

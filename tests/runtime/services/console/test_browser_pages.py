@@ -74,6 +74,16 @@ _IDS_WITHOUT_BUTTON = """() => {
   return [found, document.querySelectorAll('.id button').length]
 }"""
 
+#: Shown columns by which a list cannot be sorted. The values of a chart are in the order of time.
+_UNSORTED = """() => [...document.querySelectorAll('main thead th')]
+  .filter((header) => !header.closest('figure'))
+  .filter((header) => !header.querySelector('button, input, .visually-hidden'))
+  .map((header) => header.textContent)"""
+
+#: Links in the first cell of a row, whose space would otherwise depend on the width of an ID.
+_LOW_LINKS = """() => [...document.querySelectorAll('tbody th a')]
+  .filter((link) => link.getBoundingClientRect().height < 24).map((link) => link.textContent)"""
+
 DENIALS = (
     "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, request_id, "
     "count) SELECT now() - (number - 0.5) * interval '1 hour', "
@@ -156,6 +166,7 @@ async def test_every_page_in_every_size_and_with_every_display_setting(
             copied += number
             found += [
                 *(f"no button that copies {text}" for text in without_button),
+                *(f"not sorted by {text}" for text in await page.evaluate(_UNSORTED)),
                 *await violations(page, _TARGET_SIZE),
                 *await _problems_of_the_focus(page),
             ]
@@ -286,6 +297,7 @@ async def _problems_at_320_pixels(page: Page) -> list[str]:
     """The rules of axe include the target size (WCAG 2.2, success criterion 2.5.8)."""
     await page.set_viewport_size(_NARROW)
     found = await violations_in_both_themes(page)
+    found += [f"lower than 24 pixels: {text}" for text in await page.evaluate(_LOW_LINKS)]
     if await page.evaluate("document.documentElement.scrollWidth") > _NARROW["width"]:
         found.append("wider than 320 pixels")
     return found
