@@ -110,8 +110,9 @@ class Table:
         return page, reply.get("LastEvaluatedKey")
 
     async def count(self, owner: str, most: int) -> int:
-        """Return the number of secrets of an owner, at most `most`. The entries of the index
-        are small, so one page has as many.
+        """Return the number of secrets of an owner, at most `most`. A query counts entries of up to
+        1 MB (Amazon DynamoDB Developer Guide, "Counting the items in the results", 2026-11-29);
+        those of the index have less than 2 KB.
         """
         reply = await self._call(self._client.query, **_of_owner(owner), Select="COUNT", Limit=most)
         total: int = reply["Count"]
