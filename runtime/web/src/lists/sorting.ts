@@ -2,6 +2,7 @@
 import { computed, reactive, ref } from 'vue'
 import { useQuery, type Query } from '../api/query'
 import type { Filters } from './filters'
+import { TOTAL_MAX } from '../text/preferences'
 
 type Value = string | number | null | undefined
 
@@ -14,17 +15,17 @@ export interface Sorting {
 /** Values of rows by the names of their columns, unless they are fields of a row. */
 type Values<Row> = Record<string, (row: Row) => Value>
 
+/** total: count all entries. */
 interface Position {
   cursor?: string
   limit?: number
+  total: boolean
 }
 
 interface Page {
   next_cursor: string | null
 }
 
-/** A list of more entries is not sorted in the browser. It is the maximum total of a list too. */
-export const SORTED_MAX = 500
 const PAGE_MAX = 100
 /** Interval at which pages of lists are refreshed. */
 export const REFRESH_MS = 5000
@@ -35,11 +36,11 @@ export function useSorted<Row extends object>(rows: () => Row[] | undefined, val
   return reactive({ sort, rows: computed(() => sorted(rows() ?? [], sort.value, values)), set: (value: string) => (sort.value = value) })
 }
 
-/** Loads the pages of a list until there are no more, or SORTED_MAX rows. Returns the first page with all rows. */
+/** Loads the pages of a list until there are no more, or TOTAL_MAX rows. Returns the first page with all rows. */
 export async function loadAll<List extends Page, Row>(load: (position: Position) => Promise<List>, rowsOf: (page: List) => Row[]): Promise<List> {
-  const list = await load({ limit: PAGE_MAX })
-  while (list.next_cursor && rowsOf(list).length < SORTED_MAX) {
-    const page = await load({ cursor: list.next_cursor, limit: PAGE_MAX })
+  const list = await load({ limit: PAGE_MAX, total: true })
+  while (list.next_cursor && rowsOf(list).length < TOTAL_MAX) {
+    const page = await load({ cursor: list.next_cursor, limit: PAGE_MAX, total: false })
     rowsOf(list).push(...rowsOf(page))
     list.next_cursor = page.next_cursor
   }
@@ -80,7 +81,7 @@ export function useList<Data extends Page, Row extends object>(options: {
         requests += 1
         return load(position, signal)
       }
-      const position = { cursor: filters.cursor.value }
+      const position = { cursor: filters.cursor.value, total: true }
       const all = !ofConsole.value && !position.cursor ? await loadAll(loadPage, rowsOf) : undefined
       isTooLong.value = !ofConsole.value && all?.next_cursor !== null
       return all?.next_cursor === null ? all : await loadPage(position)

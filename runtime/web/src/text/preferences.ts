@@ -86,9 +86,12 @@ export function formatPercent(percent: number): string {
   return new Intl.NumberFormat(locale, { style: 'percent' }).format(percent / 100)
 }
 
-/** Returns the total of a list, such as `500+`: the API counts up to 500 entries. */
+/** The maximum total of a list in the API. */
+export const TOTAL_MAX = 500
+
+/** Returns the total of a list, such as `500+`. */
 export function formatTotal(total: number): string {
-  return formatNumber(total) + (total < 500 ? '' : '+')
+  return formatNumber(total) + (total < TOTAL_MAX ? '' : '+')
 }
 
 /** Returns the date and time in the browser's time zone. */

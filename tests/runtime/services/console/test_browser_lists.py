@@ -135,3 +135,5 @@ async def test_sorted_list_is_refreshed_less_often_if_it_takes_several_requests(
                 await page.wait_for_event("requestfinished")
             assert sum("/v1/deliveries?" in url for url in answered) == requests
             await page.clock.fast_forward(5000)
+        counted = [url for url in answered if "/v1/deliveries?" in url and "total=true" in url]
+        assert len(counted) == 3  # of 9: only with the first page
