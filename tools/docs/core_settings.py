@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 from gatehouse.commands.cli.common.shapes import parameters
 from gatehouse.core.cores import IDENTITY_HEADERS, CoreSettings
+from gatehouse.core.http.header_names import OWNED
 from msgspec import inspect
 
 from tools.docs.markdown import prose, table
@@ -49,6 +50,20 @@ def _allowed(schema: dict[str, Any]) -> str:
 
 def identity_headers() -> str:
     return ", ".join(f"`{name}`" for name in IDENTITY_HEADERS)
+
+
+def owned_headers() -> str:
+    return table(
+        ("headers", "in requests", "in responses"),
+        (
+            (
+                f"{row.reason}: {', '.join(f'`{name}`' for name in row.names)}",
+                "not forwarded" if row.requests else "of the client",
+                "not returned" if row.responses else "of the Core",
+            )
+            for row in OWNED
+        ),
+    )
 
 
 def module() -> str:
