@@ -53,17 +53,9 @@ def identity_headers() -> str:
 
 
 def owned_headers() -> str:
-    return table(
-        ("headers", "in requests", "in responses"),
-        (
-            (
-                f"{row.reason}: {', '.join(f'`{name}`' for name in row.names)}",
-                "not forwarded" if row.requests else "of the client",
-                "not returned" if row.responses else "of the Core",
-            )
-            for row in OWNED
-        ),
-    )
+    """Names that are not forwarded, whatever a Core declares, without those of one connection."""
+    names = (name for row in OWNED[1:] if row.requests for name in row.names)
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def module() -> str:
