@@ -18,7 +18,8 @@ from typing import Any
 import httpx
 import msgspec
 import uvicorn
-from gatehouse_client.errors import problem
+from gatehouse_client.credentials import redacted
+from gatehouse_client.errors import ApiError, problem
 from gatehouse_client.transport import backoff_s, uses_proxy
 from starlette.types import ASGIApp
 
@@ -328,20 +329,20 @@ class Lease:
             ) from exc
         if reply.is_success:
             return reply
-        raise _error(reply)
+        secrets = (self.registration.token,)
+        raise _error(problem(reply, "gateway", lambda text: redacted(text, secrets)))
 
 
-def _error(reply: httpx.Response) -> GatehouseError:
-    error = problem(reply, "gateway")
+def _error(error: ApiError) -> GatehouseError:
     text = error.message
     for entry in error.errors[:1]:
         text = f"{text.removesuffix('.')}: {entry.location} {entry.message}; {entry.fix}"
-    if reply.status_code == 401:
+    if error.status == 401:
         return Unauthorized(f"the gateway denied the token: {text}")
     if error.code == CoreDrained.code:
         return CoreDrained(text)
-    if reply.status_code == 409:
+    if error.status == 409:
         return Conflict(text)
-    if reply.status_code in {429, 500, 502, 503, 504}:
+    if error.status in {429, 500, 502, 503, 504}:
         return Unavailable(f"the gateway is temporarily unable to register the Core: {text}")
     return Forbidden(f"the gateway rejected the registration: {text}")

@@ -1,0 +1,116 @@
+"""Checks credentials before they are sent, and removes them from texts of servers.
+
+Every error names the parameter and never contains its value.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import httpx
+
+from gatehouse_client.errors import BadRequest, Problem
+from gatehouse_client.response import SECRET_FIELDS
+
+#: White space around the text of a file, and the byte order mark of some editors.
+_AROUND = " \t\r\n\v\f\ufeff"
+#: Shorter texts are parts of ordinary words.
+_REDACTED_CHARS_MIN = 4
+#: A part of every token and of every link.
+_TOKEN = re.compile(
+    r"_(?:test|live|admin|signin|session|core)_[\w-]{20}|[0-9A-Za-z]{22}#[0-9A-Za-z]{20}", re.ASCII
+)
+
+
+def credential(name: str, value: str) -> str:
+    """The credential without the white space around it, which files have. name: of the parameter.
+    Raises BadRequest if the credential is empty, or no header can contain it.
+    """
+    text = trimmed(value) if isinstance(value, str) else ""
+    if not text:
+        raise BadRequest(f"The {name} is empty: pass the credential as text.")
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise BadRequest(
+            f"The {name} contains a character that is not allowed in a credential: only visible "
+            "ASCII characters are."
+        )
+    return text
+
+
+def trimmed(value: str) -> str:
+    return value.strip(_AROUND)
+
+
+def base_url(service: str, url: str) -> str:
+    """The URL without slashes at its end. Raises BadRequest for text that is no URL of a service:
+    it may be another parameter, or contain a password or the secret of a link.
+    """
+    text = trimmed(url).rstrip("/") if isinstance(url, str) else ""
+    try:
+        parts = httpx.URL(text)
+        valid = parts.scheme in ("http", "https") and bool(parts.host) and not parts.userinfo
+    except (httpx.InvalidURL, UnicodeError):
+        valid = False
+    if not valid or "?" in text or "#" in text:
+        raise BadRequest(
+            f"The URL of the {service} is not valid: pass a URL such as https://host.example.com, "
+            "without a user name, a password, a query and a fragment."
+        )
+    return text
+
+
+def check_request(path: str, arguments: dict[str, Any]) -> None:
+    """Raises BadRequest for a token or a link in the path or the query, because programs record
+    URLs, and for text that UTF-8 cannot represent.
+    """
+    parameters = [("path", path), *strings(arguments.get("params"), "query")]
+    for location, text in parameters:
+        if _TOKEN.search(text):
+            raise _invalid(location, "contains a token or a link", "send an ID or a name")
+    for location, text in (*parameters, *strings(arguments.get("json"), "body")):
+        if not _is_unicode(text):
+            raise _invalid(location, "contains an unpaired surrogate", "remove it")
+
+
+def secrets_in(arguments: dict[str, Any]) -> list[str]:
+    """The credentials and the secret content of a request."""
+    headers = arguments.get("headers", {})
+    texts = [
+        text
+        for location, text in strings(arguments.get("json"), "body")
+        if not SECRET_FIELDS.isdisjoint(re.split(r"[.\[]", location))
+    ]
+    texts += [headers[name].strip('"') for name in ("Idempotency-Key",) if name in headers]
+    return texts + [text.rpartition("#")[2] for text in texts if "#" in text]
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """The text of a server, which may repeat what it received, without the secrets."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _REDACTED_CHARS_MIN:
+            text = text.replace(secret, "...")
+    return text
+
+
+def strings(value: Any, location: str) -> Iterator[tuple[str, str]]:
+    """Every string in JSON, with its location, such as `body.limits[0].name`."""
+    if isinstance(value, str):
+        yield location, value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from strings(item, f"{location}.{name}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from strings(item, f"{location}[{index}]")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _invalid(location: str, message: str, fix: str) -> BadRequest:
+    return BadRequest(f"{location} {message}: {fix}.", errors=(Problem(location, message, fix),))
