@@ -3,9 +3,11 @@
 Every error names the parameter and never contains its value.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -22,7 +24,7 @@ _TOKEN = re.compile(
 )
 
 
-def credential(name: str, value: str) -> str:
+def credential(name: str, value: object) -> str:
     """The credential without the white space around it, which files have. name: of the parameter.
     Raises BadRequest if the credential is empty, or no header can contain it.
     """
@@ -41,15 +43,16 @@ def trimmed(value: str) -> str:
     return value.strip(_AROUND)
 
 
-def base_url(service: str, url: str) -> str:
+def base_url(service: str, url: object) -> str:
     """The URL without slashes at its end. Raises BadRequest for text that is no URL of a service:
     it may be another parameter, or contain a password or the secret of a link.
     """
     text = trimmed(url).rstrip("/") if isinstance(url, str) else ""
     try:
-        parts = httpx.URL(text)
-        valid = parts.scheme in ("http", "https") and bool(parts.host) and not parts.userinfo
-    except (httpx.InvalidURL, UnicodeError):
+        parts = urlsplit(text)  # which accepts brackets around an IPv6 address only
+        valid = parts.scheme in ("http", "https") and "@" not in parts.netloc
+        valid = valid and bool(httpx.URL(text).host)
+    except (httpx.InvalidURL, ValueError):
         valid = False
     if not valid or "?" in text or "#" in text:
         raise BadRequest(
@@ -81,7 +84,8 @@ def secrets_in(arguments: dict[str, Any]) -> list[str]:
         if not SECRET_FIELDS.isdisjoint(re.split(r"[.\[]", location))
     ]
     texts += [headers[name].strip('"') for name in ("Idempotency-Key",) if name in headers]
-    return texts + [text.rpartition("#")[2] for text in texts if "#" in text]
+    texts += [text.rpartition("#")[2] for text in texts if "#" in text]
+    return texts + [json.dumps(text, ensure_ascii=False)[1:-1] for text in texts]
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:

@@ -45,6 +45,30 @@ def test_invalid_variable_is_named_without_its_value(field: str) -> None:
     assert problems == {}
 
 
+TRIMMED = ("bootstrap_token", "canary_key", "database_password", "oidc_client_secret")
+
+
+def test_credentials_are_trimmed() -> None:
+    secrets = {
+        name
+        for name, field in Settings.model_fields.items()
+        if "SecretStr" in str(field.annotation)
+    }
+    assert secrets == {*TRIMMED, "pepper", "session_key"}  # which are JSON
+    others = {"OIDC_CLIENT_ID": "a", "OIDC_ISSUER": "https://a", "OIDC_AUDIENCE": "a"}
+    others |= {"OIDC_ROLES": "a=owner", "CONSOLE_URL": "https://b"}
+    environment = BASE | {PREFIX + name: value for name, value in others.items()}
+    for around in ("{}\n", " {}\r\n", "\ufeff{}"):
+        texts = {PREFIX + name.upper(): around.format("canary x") for name in TRIMMED}
+        settings = load({**environment, **texts})
+        assert {getattr(settings, name).get_secret_value() for name in TRIMMED} == {"canary x"}
+    for name in {*TRIMMED} - {"database_password"}:
+        for value in (" \n", "canary\ncanary", "ücanary"):
+            with pytest.raises(SettingsError, match=PREFIX + name.upper()) as raised:
+                load({**environment, PREFIX + name.upper(): value})
+            assert "canary" not in str(raised.value)
+
+
 def test_maximum_age_of_the_key_state_exceeds_the_interval_of_polls() -> None:
     with pytest.raises(SettingsError, match="GATEHOUSE_MAX_STALENESS_MS"):
         load({**BASE, "GATEHOUSE_MAX_STALENESS_MS": str(int(POLL_S * 1000))})

@@ -13,6 +13,7 @@ import gatehouse_client
 import msgspec
 import typer
 from gatehouse_client import ApiError, ConsoleClient, Retries
+from gatehouse_client.credentials import trimmed
 
 from gatehouse.commands.cli.common.output import reject, stop
 from gatehouse.core.errors import BadRequest, GatehouseError, Problem
@@ -106,7 +107,7 @@ def connect(console: str, token: str, profile: str = "") -> ConsoleClient:
 def read_token(value: str, variable: str) -> str:
     """Returns the token. If `value` is `-`, reads one line from standard input. Exits with a usage
     error if the token is missing or malformed."""
-    token = sys.stdin.readline().strip() if value == "-" else value.strip()
+    token = trimmed(sys.stdin.readline() if value == "-" else value)
     if not token:
         reject(f"no token: set {variable}, or use --token - and write it to standard input")
     if len(token) > TOKEN_CHARS_MAX or not is_visible_ascii(token):
