@@ -31,6 +31,8 @@ def credential(name: str, value: object) -> str:
     text = trimmed(value) if isinstance(value, str) else ""
     if not text:
         raise BadRequest(f"The {name} is empty: pass the credential as text.")
+    if text[0] in "\"'`":
+        raise BadRequest(f"The {name} is in quotation marks: remove them.")
     if not (text.isascii() and text.isprintable() and " " not in text):
         raise BadRequest(
             f"The {name} contains a character that is not allowed in a credential: only visible "
