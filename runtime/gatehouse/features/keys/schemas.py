@@ -215,7 +215,10 @@ class KeyFilter(Input, kw_only=True):
 
     search: Annotated[
         Annotated[str, unchanged(TextClass.NAME, max_length=NAME_CHARS_MAX)] | None,
-        doc(f"Keys {SEARCH}. Case is ignored, except in IDs, tokens and tags."),
+        doc(
+            f"Keys {SEARCH}. Case, joiners and the composition of letters are ignored, except in "
+            "IDs, tokens and tags."
+        ),
     ] = None
     owner: Annotated[
         Annotated[str, unchanged(TextClass.NAME, max_length=NAME_CHARS_MAX)] | None,

@@ -103,7 +103,9 @@ def matches(link_secret: str, path: str, stored: bytes | None) -> bool:
 
 
 def passphrase_key(passphrase: str, salt: bytes) -> bytes:
-    """Return the key of a passphrase. Takes about 100 ms. `salt`: 16 bytes."""
+    """Return the key of a passphrase in its comparable form. Takes about 100 ms. `salt`: 16
+    bytes.
+    """
     argon2 = Argon2id(
         salt=salt,
         length=KEY_BYTES,
