@@ -213,10 +213,10 @@ class Client(_Base):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         super().__init__(service, url, retries)
-        with suppress(*_INVALID_ENVIRONMENT):
+        with suppress(*INVALID_ENVIRONMENT):
             self._client = httpx.Client(**self._options(headers, timeout_s, transport))
             return
-        raise BadRequest(_ENVIRONMENT)
+        raise BadRequest(ENVIRONMENT)
 
     def __enter__(self) -> Self:
         return self
@@ -283,10 +283,10 @@ class AsyncClient(_Base):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__(service, url, retries)
-        with suppress(*_INVALID_ENVIRONMENT):
+        with suppress(*INVALID_ENVIRONMENT):
             self._client = httpx.AsyncClient(**self._options(headers, timeout_s, transport))
             return
-        raise BadRequest(_ENVIRONMENT)
+        raise BadRequest(ENVIRONMENT)
 
     async def __aenter__(self) -> Self:
         return self
@@ -411,8 +411,9 @@ def reason(exc: BaseException) -> str:
     return type(exc).__name__
 
 
-_INVALID_ENVIRONMENT = (httpx.InvalidURL, ImportError, OSError, ValueError)
-_ENVIRONMENT = (
+#: The errors of a new httpx client for an invalid environment, and the message for users.
+INVALID_ENVIRONMENT = (httpx.InvalidURL, ImportError, OSError, ValueError)
+ENVIRONMENT = (
     "a variable of the environment for proxies or certificates is not valid: HTTP_PROXY, "
     "HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE or SSL_CERT_DIR"
 )

@@ -20,7 +20,7 @@ import msgspec
 import uvicorn
 from gatehouse_client.credentials import redacted
 from gatehouse_client.errors import ApiError, problem
-from gatehouse_client.transport import backoff_s, uses_proxy
+from gatehouse_client.transport import ENVIRONMENT, INVALID_ENVIRONMENT, backoff_s, uses_proxy
 from starlette.types import ASGIApp
 
 from gatehouse.commands.agent.app import GatewaySecrets, create
@@ -188,10 +188,12 @@ def _configuration(app: ASGIApp) -> uvicorn.Config:
 
 def _client(registration: Registration) -> httpx.AsyncClient:
     """A client with the proxy settings from the environment, because the gateway may only be
-    reachable through a corporate proxy.
+    reachable through a corporate proxy. Raises SettingsError.
     """
     trust_env = uses_proxy(registration.gateway)
-    return httpx.AsyncClient(follow_redirects=False, trust_env=trust_env)
+    with suppress(*INVALID_ENVIRONMENT):
+        return httpx.AsyncClient(follow_redirects=False, trust_env=trust_env)
+    raise SettingsError(ENVIRONMENT)
 
 
 class _Lease(msgspec.Struct):

@@ -75,6 +75,14 @@ def test_malformed_token_is_refused_by_its_name(bare: Command, source: Source, k
     assert CANARY not in result.out + result.err
 
 
+def test_invalid_proxy_is_not_repeated(bare: Command) -> None:
+    proxied = replace(bare, variables={"HTTP_PROXY": f"http://user:{CANARY}@127.0.0.1:x"})
+    for source in (variable, agent):
+        result = source(proxied, "http://gatehouse.test", "a")
+        assert (result.code, "HTTP_PROXY" in result.err) == (2, True)
+        assert CANARY not in result.err
+
+
 @pytest.mark.parametrize("around", ["{}\r\n", "\ufeff{}", " {}\t"])
 @pytest.mark.parametrize("source", SOURCES)
 def test_white_space_around_a_token_is_removed(
