@@ -8,7 +8,7 @@ from typing import Any, TypeVar, Unpack
 import httpx
 import msgspec
 
-from gatehouse_client.credentials import check_request, credential
+from gatehouse_client.credentials import check_url, credential
 from gatehouse_client.models import (
     ChangedKey,
     CreatedKey,
@@ -257,7 +257,7 @@ def _change(
 
 def _page(item: type[_Response], path: str) -> Any:
     """The type of a page of a list, whose items have the name of the path."""
-    check_request(path, {})
+    check_url(path)
     name = msgspec.field(name=path.replace("-", "/").rpartition("/")[2])
     fields: list[Any] = [("items", list[item], name), ("next_cursor", str | None, None)]  # type: ignore[valid-type]  # a type at run time
     return msgspec.defstruct("Page", fields)

@@ -16,6 +16,7 @@ from gatehouse_client.response import SECRET_FIELDS
 
 #: White space around the text of a file, and the byte order mark of some editors.
 _AROUND = " \t\r\n\v\f\ufeff"
+_SURROGATE = ("contains an unpaired surrogate", "remove it")
 #: Shorter texts are parts of ordinary words.
 _REDACTED_CHARS_MIN = 4
 #: A part of every token and of every link.
@@ -64,17 +65,21 @@ def base_url(service: str, url: object) -> str:
     return text
 
 
-def check_request(path: str, arguments: dict[str, Any]) -> None:
+def check_url(path: str, query: Any = None) -> None:
     """Raises BadRequest for a token or a link in the path or the query, because programs record
-    URLs, and for text that UTF-8 cannot represent.
+    URLs, and for text that a URL cannot contain.
     """
-    parameters = [("path", path), *strings(arguments.get("params"), "query")]
-    for location, text in parameters:
+    for location, text in (("path", path), *strings(query, "query")):
         if _TOKEN.search(text):
             raise _invalid(location, "contains a token or a link", "send an ID or a name")
-    for location, text in (*parameters, *strings(arguments.get("json"), "body")):
         if not _is_unicode(text):
-            raise _invalid(location, "contains an unpaired surrogate", "remove it")
+            raise _invalid(location, *_SURROGATE)
+
+
+def not_unicode(body: Any) -> BadRequest:
+    """The error for a body that contains text which UTF-8 cannot represent."""
+    places = [location for location, text in strings(body, "body") if not _is_unicode(text)]
+    return _invalid(places[0] if places else "body", *_SURROGATE)
 
 
 def secrets_in(arguments: dict[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ from typing import Any, Self, TypeVar
 import httpx
 import msgspec
 
-from gatehouse_client.credentials import base_url, check_request, redacted, secrets_in
+from gatehouse_client.credentials import base_url, check_url, not_unicode, redacted, secrets_in
 from gatehouse_client.errors import ApiError, BadRequest, Unavailable, problem
 
 VERSION = version("gatehouse-client")
@@ -59,7 +59,6 @@ _REASONS: dict[type[Exception], str] = {
     httpx.LocalProtocolError: "a header is malformed",
     httpx.InvalidURL: "the path or the query is malformed",
     httpx.UnsupportedProtocol: "the protocol is not supported",
-    UnicodeError: "it contains text that is not valid Unicode",
 }
 
 _Response = TypeVar("_Response")
@@ -108,14 +107,15 @@ class _Attempts:
     url: str
     retries: Retries
     repeated_after: RepeatedAfter
-    secrets: list[str] = field(repr=False)
+    credential: str = field(repr=False)
+    arguments: dict[str, Any] = field(repr=False)  # of the request
     count: int = 0
     failure: ApiError | None = None
     repeated: bool = False
 
     def fail(self, exc: _Failure) -> None:
         """Records an error of the library for `wait_s`."""
-        self.failure = failed(self.service, self.url, exc)
+        self.failure = self.failed(exc)
         self.repeated = isinstance(exc, self.repeated_after) and not isinstance(exc, _INVALID)
 
     def reject(self, reply: httpx.Response) -> None:
@@ -141,8 +141,24 @@ class _Attempts:
         self.failure = None
         return wait_s
 
+    def failed(self, exc: _Failure) -> ApiError:
+        """The error for a request without a valid response: BadRequest if it cannot be sent."""
+        if isinstance(exc, UnicodeError):
+            return not_unicode(self.arguments.get("json"))
+        if isinstance(exc, _INVALID):
+            return BadRequest(f"the request to {self.url} is not valid: {reason(exc)}")
+        if isinstance(exc, httpx.TimeoutException):
+            return Unavailable(f"the {self.service} at {self.url} did not respond in time")
+        return Unavailable(f"cannot reach the {self.service} at {self.url}: {reason(exc)}")
+
+    def interrupted(self, exc: _Failure) -> ApiError:
+        """As `failed`, for a download."""
+        if isinstance(exc, (*_INVALID, *NEVER_SENT)):
+            return self.failed(exc)
+        return Unavailable(f"the download from {self.url} was interrupted: {reason(exc)}")
+
     def redact(self, text: str) -> str:
-        return redacted(text, self.secrets)
+        return redacted(text, (self.credential, *secrets_in(self.arguments)))
 
 
 class _Base:
@@ -185,10 +201,16 @@ class _Base:
         repeated_after: RepeatedAfter | None = None,
     ) -> _Attempts:
         """Raises BadRequest if the request cannot be sent."""
-        check_request(path, arguments)
+        check_url(path, arguments.get("params"))
         default = ANY_ERROR if method in _IDEMPOTENT else NEVER_SENT
-        secrets = [self._credential, *secrets_in(arguments)]
-        return _Attempts(self._service, self.url, self._retries, repeated_after or default, secrets)
+        return _Attempts(
+            self._service,
+            self.url,
+            self._retries,
+            repeated_after or default,
+            self._credential,
+            arguments,
+        )
 
     def _decode(self, response: type[_Response], reply: httpx.Response) -> _Response:
         with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -263,7 +285,7 @@ class Client(_Base):
                 content = b"".join(_limited(_parts(streamed)))
                 failure = problem(_whole(streamed, content), self._service, attempts.redact)
         except _FAILURES as exc:
-            failure = interrupted(self._service, self.url, exc)
+            failure = attempts.interrupted(exc)
         raise failure
 
 
@@ -325,7 +347,7 @@ class AsyncClient(_Base):
                     return
                 failure = problem(await self._received(streamed), self._service, attempts.redact)
         except _FAILURES as exc:
-            failure = interrupted(self._service, self.url, exc)
+            failure = attempts.interrupted(exc)
         raise failure
 
     async def _received(self, streamed: httpx.Response) -> httpx.Response:
@@ -346,22 +368,6 @@ def idempotency_key(key: str | None) -> dict[str, str]:
         raise BadRequest("An idempotency key must be printable ASCII characters.")
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return {IDEMPOTENCY_KEY: f'"{escaped}"'}  # a String (RFC 9651, section 3.3.3)
-
-
-def failed(service: str, url: str, exc: _Failure) -> ApiError:
-    """The error for a request without a valid response: BadRequest if it cannot be sent."""
-    if isinstance(exc, _INVALID):
-        return BadRequest(f"the request to the {service} at {url} is not valid: {reason(exc)}")
-    if isinstance(exc, httpx.TimeoutException):
-        return Unavailable(f"the {service} at {url} did not respond in time")
-    return Unavailable(f"cannot reach the {service} at {url}: {reason(exc)}")
-
-
-def interrupted(service: str, url: str, exc: _Failure) -> ApiError:
-    """As `failed`, for a download."""
-    if isinstance(exc, (*_INVALID, *NEVER_SENT)):
-        return failed(service, url, exc)
-    return Unavailable(f"the download from {url} was interrupted: {reason(exc)}")
 
 
 def _parts(streamed: httpx.Response) -> Iterator[bytes]:

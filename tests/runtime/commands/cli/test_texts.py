@@ -34,7 +34,7 @@ def post(command: Command, path: str, body: dict[str, Any]) -> httpx.Response:
 def imported(command: Command, database: Database, **fields: str) -> Command:
     importer = importer_command(command.folder, database.app_url, b"p" * 32)
     rows = {secrets.token_hex(16): fields}
-    (importer.folder / "api_keys.json").write_text(json.dumps(rows), "utf-8")
+    (importer.folder / "api_keys.json").write_text(json.dumps(rows), "utf-8-sig")
     return importer
 
 
