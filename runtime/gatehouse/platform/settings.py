@@ -110,6 +110,23 @@ _LOGS = _matching(
 )
 
 
+def _trim(value: object) -> object:
+    """A secret without the white space around it, which files and editors add."""
+    return value.strip(" \t\r\n\ufeff") if isinstance(value, str) else value
+
+
+def _check_credential(value: SecretStr | None) -> SecretStr | None:
+    text = "a" if value is None else value.get_secret_value()
+    if not (text and text.isascii() and text.isprintable()):
+        raise ValueError("must be visible ASCII characters")
+    return value
+
+
+#: A password, and a credential that headers contain.
+_Password = Annotated[SecretStr | None, BeforeValidator(_trim)]
+_Credential = Annotated[_Password, AfterValidator(_check_credential)]
+
+
 def _parse_oidc_roles(value: str) -> dict[str, Role]:
     pairs = [part.rpartition("=") for part in value.split(",")]
     roles = {name.strip(): role.strip() for name, _, role in pairs}
@@ -336,7 +353,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     uses GATEHOUSE_DATABASE_PASSWORD, and url uses the password in the URL. password_or_iam uses the
     password and, if PostgreSQL rejects it, a token. It is for migrations only: RDS rejects the
     password of a role that is a member of rds_iam."""
-    database_password: SecretStr | None = None
+    database_password: _Password = None
     """Password of the database owner, managed by RDS. Required with
     GATEHOUSE_DATABASE_AUTH=password and password_or_iam.
     """
@@ -374,9 +391,9 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     """HMAC secret for console sessions and page cursors, in the same format as GATEHOUSE_PEPPER.
     Required by the console.
     """
-    bootstrap_token: SecretStr | None = None
+    bootstrap_token: _Credential = None
     """First administrator credential for the console."""
-    canary_key: SecretStr | None = None
+    canary_key: _Credential = None
     """Tokens of the canary key, with which the synthetic probe verifies a key and sends a request
     to a Core: the one in use, and the next one after a rotation, separated by a space. The gateway
     stores their keys. If unset, there is no canary key."""
@@ -437,7 +454,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     """Client ID of the console at the issuer, for sign-in with the authorization code flow and
     PKCE. Requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL. If unset, users sign in to the
     web UI with a pasted credential or a sign-in link."""
-    oidc_client_secret: SecretStr | None = None
+    oidc_client_secret: _Credential = None
     """Client secret of the console at the issuer. If unset, the console is a public client and uses
     only PKCE.
     """

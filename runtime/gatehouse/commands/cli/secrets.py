@@ -42,6 +42,7 @@ from gatehouse.commands.cli.common.shapes import parameters
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.errors import BadRequest
+from gatehouse.core.texts import first_line
 from gatehouse.core.tokens.token import is_base62
 from gatehouse.features.requests.schemas import CreatedSecretRequest, CreateSecretRequest
 from gatehouse.features.secrets import link_token
@@ -121,8 +122,8 @@ def create(
 ) -> Output:
     """Create a secret from standard input and print its links, which are shown only once.
 
-    One line end (LF or CR LF) at the end of standard input is removed. With --file, the recipient
-    gets the exact bytes.
+    The line end (LF or CR LF) of a single line is removed. Text of several lines, such as a private
+    key, and files are shared unchanged.
 
     Example: gatehouse secrets create --ttl 12h --uses 1 < password.txt
     """
@@ -416,7 +417,7 @@ def _read_text() -> str:
         text = sys.stdin.buffer.read().decode()
     except UnicodeDecodeError:
         reject("standard input is not UTF-8 text: to share a binary file, use --file")
-    text = text.removesuffix("\n").removesuffix("\r")
+    text = first_line(text)
     if not text:
         reject("no content: write the secret to standard input, or use --file")
     return text
@@ -443,7 +444,7 @@ def _passphrase(file: Path | None, *, ask: bool, new: bool = False) -> str:
     """
     if file is not None:
         try:
-            return file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+            return file.read_text(encoding="utf-8-sig").partition("\n")[0]
         except (OSError, UnicodeDecodeError):
             reject("the file in --passphrase-file cannot be read")
     if not ask:

@@ -352,7 +352,8 @@ def _conditions(only: KeyFilter, id_start: str | None, sort: KeySort = "id") -> 
     `purged`.
     """
     where = Conditions()
-    where.add_equal(owner=only.owner, environment=only.environment)
+    where.add_equal(environment=only.environment)
+    where.add_name("owner", only.owner)
     conditions: tuple[str, ...] = search(only.search) if only.search else ()
     if id_start is not None:
         conditions = ("id = {0}",) if len(id_start) == ID_CHARS else STARTS

@@ -27,14 +27,15 @@ from gatehouse.platform.web.fields import (
     sent_fields,
     view_of,
 )
+from gatehouse.platform.web.validation import unchanged
 
 URL_CHARS_MAX = 500
 
 
 WebhookUrl = Annotated[
     str,
-    doc(
-        "HTTPS URL for POST requests, with a public address and without a user name.",
+    unchanged(
+        description="HTTPS URL for POST requests, with a public address and without a user name.",
         max_length=URL_CHARS_MAX,
     ),
 ]

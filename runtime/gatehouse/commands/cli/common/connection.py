@@ -13,11 +13,11 @@ import gatehouse_client
 import msgspec
 import typer
 from gatehouse_client import ApiError, ConsoleClient, Retries
+from gatehouse_client.credentials import credential, trimmed
 
 from gatehouse.commands.cli.common.output import reject, stop
 from gatehouse.core.errors import BadRequest, GatehouseError, Problem
 from gatehouse.core.http.origin import parse_base_url
-from gatehouse.core.notation import is_visible_ascii
 from gatehouse.core.tokens.imported_tokens import TOKEN_CHARS_MAX
 
 #: Names and addresses of this machine.
@@ -100,21 +100,26 @@ def connect(console: str, token: str, profile: str = "") -> ConsoleClient:
         )
     if not is_url(console):
         reject("--console must be a URL such as https://console.example.com")
-    return ConsoleClient(console, read_token(token, "GATEHOUSE_ADMIN_TOKEN"), retries=RETRIES)
+    source = f"profile {profile}" if profile else ""
+    return ConsoleClient(
+        console, read_token(token, "GATEHOUSE_ADMIN_TOKEN", source), retries=RETRIES
+    )
 
 
-def read_token(value: str, variable: str) -> str:
-    """Returns the token. If `value` is `-`, reads one line from standard input. Exits with a usage
-    error if the token is missing or malformed."""
-    token = sys.stdin.readline().strip() if value == "-" else value.strip()
+def read_token(value: str, variable: str, source: str = "") -> str:
+    """Returns the token without white space around it. If `value` is `-`, reads one line from
+    standard input. Exits with a usage error if the token is missing or malformed.
+
+    source: of the token. Default: the option or the variable.
+    """
+    token = trimmed(sys.stdin.readline() if value == "-" else value)
     if not token:
         reject(f"no token: set {variable}, or use --token - and write it to standard input")
-    if len(token) > TOKEN_CHARS_MAX or not is_visible_ascii(token):
-        reject(
-            f"the value of --token or {variable} contains characters that are not allowed in "
-            f"a token"
-        )
-    return token
+    name = f"token of {source or f'--token or {variable}'}"
+    if len(token) > TOKEN_CHARS_MAX:
+        reject(f"the {name} has more than {TOKEN_CHARS_MAX} characters")
+    with api_errors():
+        return credential(name, token)
 
 
 def is_url(text: str) -> bool:
@@ -147,9 +152,12 @@ def _read_profile(name: str) -> _Profile:
     if name not in profiles:
         reject(f"{path} has no profile {name}. Profiles: {', '.join(profiles) or 'none'}")
     try:
-        return msgspec.convert(profiles[name], _Profile)
+        profile = msgspec.convert(profiles[name], _Profile)
     except msgspec.ValidationError:
+        profile = _Profile("", "")
+    if not (profile.console and profile.token):
         reject(f"the profile {name} in {path} must have `console` and `token`, both text")
+    return profile
 
 
 def _read_up_file() -> dict[str, str]:
