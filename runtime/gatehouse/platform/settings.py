@@ -390,8 +390,13 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     Cores with `credential_header`, such as gatehouse/prod/core-credentials/. The name of the Core
     is appended. If unset, requests to these Cores are denied."""
     trusted_proxies: _Networks = ()
-    """Proxies whose X-Forwarded-For is trusted, as comma-separated CIDRs: the subnets of the load
-    balancer. Empty by default, because any client can send the header."""
+    """Proxies that connect to the services, as comma-separated CIDRs: the subnets of the load
+    balancer. The last address of their X-Forwarded-For is the client. Empty by default, because any
+    client can send the header."""
+    outer_proxies: _Networks = ()
+    """Proxies in front of GATEHOUSE_TRUSTED_PROXIES, such as a CDN or your reverse proxy, as
+    comma-separated CIDRs. If the last address of X-Forwarded-For is one of these proxies, the
+    client is the address before it. Every host in these networks can set the client IP address."""
 
     checkpoint_key: str = ""
     """Key that signs checkpoints of the audit chain: ID, ARN or alias of an ECC_NIST_P256 KMS key.

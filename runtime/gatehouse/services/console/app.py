@@ -153,7 +153,7 @@ class Composition:
         helpers = [] if redis is None else [redis]
         pipeline = ConsolePipeline(
             observer=self.observer,
-            addresses=ClientAddresses(settings.trusted_proxies),
+            addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
             clock=self.clock,
             headers=security_headers(https=settings.console_url.startswith("https://")),
             cursor_key=sessions.key,

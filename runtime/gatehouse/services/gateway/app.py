@@ -233,7 +233,7 @@ class _Gateway:
         }
         dependencies = Dependencies(
             observer=self.observer,
-            addresses=ClientAddresses(settings.trusted_proxies),
+            addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
             clock=self.clock,
             services=services,
             body_max_bytes=settings.body_max_bytes,

@@ -82,7 +82,7 @@ def build(settings: SharingSettings) -> Application:
         # A Lambda function has no trusted proxies, because the client address is the `sourceIp`
         # from API Gateway.
         addresses=(
-            ClientAddresses(settings.trusted_proxies)
+            ClientAddresses(settings.trusted_proxies, settings.outer_proxies)
             if isinstance(settings, Settings)
             else _NO_PROXIES
         ),
