@@ -20,7 +20,7 @@ from gatehouse.platform.settings import AGREEMENTS, Agreement, Settings, variabl
 COMPATIBLE_SINCE = "compatible_since"
 
 #: Advisory lock of the process that records facts.
-_LOCK = 7126501
+_LOCK = 7126509
 
 _CONSTANT = "deployment fact"
 
