@@ -363,9 +363,8 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     tasks must be lower than max_connections of the server."""
 
     replaced_environment: Annotated[str, Field(max_length=32)] = ""
-    """GATEHOUSE_ENVIRONMENT of the processes that used the database before a restore, a renaming or
-    a change of a setting on which all processes agree. If the database has this name,
-    `gatehouse migrate` deletes the settings that these processes have recorded."""
+    """Earlier GATEHOUSE_ENVIRONMENT of a database that was restored, renamed, or has lost a secret:
+    `gatehouse migrate` deletes the recorded settings."""
 
     redis_url: str = ""
     """URL of Redis or Valkey for rate limits: rediss://user@host:6379/0. If unset, each worker
@@ -413,13 +412,11 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     Cores with `credential_header`, such as gatehouse/prod/core-credentials/. The name of the Core
     is appended. If unset, requests to these Cores are denied."""
     trusted_proxies: _Networks = ()
-    """Proxies that connect to the services, as comma-separated CIDRs: the subnets of the load
-    balancer. The last address of their X-Forwarded-For is the client. Empty by default, because any
-    client can send the header."""
+    """Subnets of the load balancer, as comma-separated CIDRs. The last address in its
+    X-Forwarded-For is the client. Empty by default, because any client can send the header."""
     outer_proxies: _Networks = ()
-    """Proxies in front of GATEHOUSE_TRUSTED_PROXIES, such as a CDN or your reverse proxy, as
-    comma-separated CIDRs. If the last address of X-Forwarded-For is one of these proxies, the
-    client is the address before it. Every host in these networks can set the client IP address."""
+    """Proxies in front of the load balancer, such as a CDN, as comma-separated CIDRs. The client is
+    the address before theirs. Hosts in these networks choose their IP address."""
 
     checkpoint_key: Annotated[str, _Same] = ""
     """Key that signs checkpoints of the audit chain: ID, ARN or alias of an ECC_NIST_P256 KMS key.
