@@ -33,6 +33,9 @@ DENIED_503, CHECK_FAILED = 470, 511
 #: Time in which a check responds.
 CHECK_S = 10.0
 
+#: Interval at which the access log has a line of each request in progress.
+ALIVE_S = 20.0
+
 HEADERS_MAX = 100
 
 #: Methods whose requests are sent to another instance also after a Core may have received them.
