@@ -35,6 +35,7 @@ from gatehouse.platform.web.fields import (
     Instant,
     NextCursor,
     PageSize,
+    ShownOnce,
     Timestamp,
     Total,
     View,
@@ -358,7 +359,7 @@ class NewLink(View):
 
     id: str
     recipient: str
-    url: str
+    url: ShownOnce
 
 
 class CreatedSecret(View):
