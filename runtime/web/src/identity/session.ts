@@ -1,6 +1,7 @@
 /** The browser session: sign-in, sign-out, step-up, and the operations that the roles permit. */
 import { computed, reactive, readonly, ref, watch } from 'vue'
 import { ApiError, call, forgetChanges, handleUnauthorized, loadOperations, operation, useCsrfToken, type OperationId, type Schemas } from '../api/client'
+import { forgetAll } from '../api/results'
 import { storePreferences } from '../text/preferences'
 import { signInCode } from './signInLink'
 
@@ -153,6 +154,9 @@ function begin(current: Schemas['CurrentSession']): void {
 function identify(value: string): void {
   if (identity.value !== value) {
     forgetChanges()
+    if (identity.value) {
+      forgetAll()
+    }
   }
   identity.value = value
 }
