@@ -78,6 +78,11 @@ class Act:
     def shows_once(self) -> bool:
         return any("<ShownOnce" in path.read_text() for path in SOURCES.rglob(f"{self.source}.vue"))
 
+    @property
+    def is_typed(self) -> bool:
+        """True if a form contains values."""
+        return bool(self.values) or (bool(self.select) and self.source != "KeyListScreen")
+
     def __str__(self) -> str:
         return f"{self.source}-{self.name or self.operation}"
 
@@ -351,7 +356,7 @@ async def test_every_form_keeps_its_values_and_makes_each_change_once(
         await sign_in(page, PREVIOUS)
         for act in ACTS:
             async with opened(page, console, act) as ids:
-                assert await page.evaluate(_UNLOAD)
+                assert await page.evaluate(_UNLOAD) is not act.is_typed
                 if str(act) in _ENDED_SESSION:
                     await _end_session(page, console, act)
                 if act in _WITH_VERSION:
