@@ -79,6 +79,11 @@ export async function mayLeave(): Promise<boolean> {
   return shownOnce.size === 0 || (await leave('once.leaveText'))
 }
 
+/** The user of the session has changed. */
+export function forgetTyped(): void {
+  typed.clear()
+}
+
 /** The form whose event `submit` is handled now. */
 export function submittedForm(): Element | undefined {
   return submitted

@@ -2,6 +2,7 @@
 import { computed, reactive, readonly, ref, watch } from 'vue'
 import { ApiError, call, forgetChanges, handleUnauthorized, loadOperations, operation, useCsrfToken, type OperationId, type Schemas } from '../api/client'
 import { forgetAll } from '../api/results'
+import { forgetTyped } from '../forms/feedback'
 import { storePreferences } from '../text/preferences'
 import { signInCode } from './signInLink'
 
@@ -156,6 +157,7 @@ function identify(value: string): void {
     forgetChanges()
     if (identity.value) {
       forgetAll()
+      forgetTyped()
     }
   }
   identity.value = value

@@ -248,12 +248,12 @@ def sharing(sharing: Sharing) -> Sharing:
 def test_list_contains_every_change() -> None:
     found = set()
     for path in [*SOURCES.rglob("*.vue"), *SOURCES.rglob("*.ts")]:
-        if path.name not in {"schema.d.ts", "en.ts", "de.ts"}:
+        if path.name not in {"schema.d.ts", "en.ts", "de.ts", "results.ts"}:
             text = re.sub(r"may\('\w+'\)", "", path.read_text())
             found |= {(path.stem, name) for name in re.findall(r"'(\w+)'", text) if name in CHANGES}
     assert found == {(act.source, act.operation) for act in ACTS} | SESSION
     shown = {path.stem for path in SOURCES.rglob("*.vue") if "<ShownOnce" in path.read_text()}
-    assert shown == {act.source for act in _SHOWN_ONCE}
+    assert shown == {act.source for act in _SHOWN_ONCE} | {"LostResults"}
     assert {act.operation for act in _WITH_VERSION} == {"update_key", "update_secret"}
 
 
@@ -394,7 +394,8 @@ async def _change_concurrently(page: Page, console: Console, act: Act, ids: dict
     assert changed.status_code == 200
     await send_button(page, act).click()
     await shows(page, "This was changed in the meantime.")
-    assert await page.evaluate(_VALUES) == typed
+    # The form shows the other change too.
+    assert len(set(await page.evaluate(_VALUES)).difference(typed)) == 1
 
 
 async def _both_changes_are_stored(console: Console, act: Act, ids: dict[str, str]) -> None:
