@@ -205,7 +205,7 @@ def register(app: typer.Typer) -> None:
     )
     for command, shape, omitted in commands:
         options = parameters(shape, *omitted, forms=_FORMS) if shape else []
-        console_command(keys, command, options=options)
+        console_command(keys, command, options=options, once=command in (create, rotate))
     for name, done, states, help in _ACTIONS:
         options = [*parameters(KeyFilter), *parameters(ReasonBody)]
         text = f"{help}\n\nExample: gatehouse keys {name} --owner billing --dry-run"
