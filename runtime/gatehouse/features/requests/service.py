@@ -82,7 +82,8 @@ class RequestService:
         secret = await self._backend.table.get(path) if is_base62(path, ID_CHARS) else None
         if secret is None or secret.request is None:
             raise LinkNotFound
-        if not self._is_open(secret) and secret.request.submission != submission_id:
+        is_received = secret.request.submission == submission_id != ""
+        if not (is_received or self._is_open(secret)):
             raise LinkNotFound
         return secret, secret.request
 

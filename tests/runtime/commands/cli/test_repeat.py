@@ -18,7 +18,7 @@ from tests.runtime.conftest import Database
 __all__ = ["aws", "console_folder", "console_url", "sharing_url"]
 
 #: Every command whose result is shown once, with its options.
-ONCE = {
+ONCE: dict[tuple[str, ...], list[tuple[str, ...]]] = {
     ("keys", "create"): [("--name", "a key"), ("--name", "a key", "--link")],
     ("keys", "rotate"): [("{key}",)],
     ("secrets", "create"): [(), ("--end-to-end",), ("--uses", "2")],

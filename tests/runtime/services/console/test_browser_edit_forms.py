@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gatehouse.features.secrets.link_token import parse
 from gatehouse.features.verification.repository import CreditRepository
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Request, expect
 
 from tests.runtime.console_client import Console
 from tests.runtime.features.secrets.services import Sharing
@@ -175,10 +175,12 @@ async def test_form_writes_only_the_edited_property(
     console.sql(contact_row())
     sent: list[Json] = []
     async with page_of(browser, origin, "status of 412") as page:
-        page.on(
-            "request",
-            lambda request: sent.append(request.post_data_json) if is_change(request) else None,
-        )
+
+        def record(request: Request) -> None:
+            if is_change(request):
+                sent.append(request.post_data_json or {})
+
+        page.on("request", record)
         await sign_in(page, "/keys")
         for label, (name, value) in form.controls.items():
             await navigate(page, "/none")

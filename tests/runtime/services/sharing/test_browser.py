@@ -448,12 +448,12 @@ async def create_for(sharing: Sharing, kind: str, origin: str) -> tuple[LinkToke
         encoded, ciphertext = sealed(TEXT)
         _, [token] = await sharing.create(items=[], ciphertext_base64=ciphertext)
         return token, f"{token.url(origin)}.{encoded}"
-    options: dict[str, Any] = {
+    options: dict[str, dict[str, Any]] = {
         "file": {"items": [NewItem(TEXT, "secret.bin")]},
         "passphrase": {"passphrase": PASSPHRASE},
         "several uses": {"uses": 3},
-    }.get(kind, {})
-    _, [token] = await sharing.create(**options)
+    }
+    _, [token] = await sharing.create(**options.get(kind, {}))
     return token, token.url(origin)
 
 

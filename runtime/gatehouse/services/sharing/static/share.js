@@ -154,6 +154,7 @@ async function present(secret) {
     byId("encrypted").hidden = true;
     byId("save").hidden = false;
   }
+  isLocal ||= !text.includes("\ufffd"); // which replaces what HTML cannot contain
   const [copy, hide] = [byId("copy"), byId("hide")];
   let isHidden = false;
   const toggle = () => {
