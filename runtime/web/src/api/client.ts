@@ -3,7 +3,7 @@
  * The shapes come from the OpenAPI document.
  */
 import { encoder } from '../text/bytes'
-import { answered, forget, isShownOnce, keep, type SentRequest } from './results'
+import { answered, forget, inFlight, isShownOnce, keep, type SentRequest } from './results'
 import type { components, operations } from './schema'
 
 export type Schemas = components['schemas']
@@ -148,7 +148,8 @@ export async function call<K extends OperationId>(id: K, options: CallOptions<K>
       }
       throw error
     })
-  const result = await resultOf(target.method, attempt, sent, options.credential)
+  inFlight.add(key ?? '')
+  const result = await resultOf(target.method, attempt, sent, options.credential).finally(() => inFlight.delete(key ?? ''))
   pending.delete(change)
   unanswered.delete(place)
   return result
@@ -186,7 +187,7 @@ async function resultOf<Result>(method: string, attempt: () => Promise<Result>, 
     return result
   } catch (error) {
     // A rejected request has no result.
-    if (sent && error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 401 && error.code !== 'request_in_progress') {
+    if (sent && error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 401 && !['request_in_progress', 'response_not_stored'].includes(error.code)) {
       forget(sent)
     }
     throw error

@@ -24,6 +24,8 @@ export interface SentRequest {
 
 const STORAGE_KEY = 'results'
 const KEPT_MS = 600_000
+/** The Idempotency-Keys of the requests that this page has sent and that have no response yet. */
+export const inFlight = new Set<string>()
 const requests = new WeakMap<object, SentRequest>()
 
 export function isShownOnce(operation: OperationId): operation is ShownOnceOperation {
