@@ -25,7 +25,13 @@ from gatehouse_client.models import OpenedItemView, OpenedSecret
 from gatehouse.commands.cli import end_to_end, retrieval_links
 from gatehouse.commands.cli.audit import trusted_keys
 from gatehouse.commands.cli.common import shapes
-from gatehouse.commands.cli.common.connection import LOOPBACK, RETRIES, api_errors, is_url
+from gatehouse.commands.cli.common.connection import (
+    LOOPBACK,
+    RETRIES,
+    CommandClient,
+    api_errors,
+    is_url,
+)
 from gatehouse.commands.cli.common.options import Output, console_command
 from gatehouse.commands.cli.common.output import (
     count,
@@ -96,7 +102,7 @@ def register(app: typer.Typer) -> None:
         (request, parameters(CreateSecretRequest, "retrieval_link")),
     )
     for command, options in commands:
-        console_command(secrets, command, options=options)
+        console_command(secrets, command, options=options, once=command in (create, request))
     register_all(secrets, *_COMMANDS)
     secrets.command(name="open")(open_)
     secrets.command(name="verify-receipt")(verify_receipt)
@@ -104,7 +110,7 @@ def register(app: typer.Typer) -> None:
 
 
 def create(
-    client: ConsoleClient,
+    client: CommandClient,
     file: FileOption = None,
     passphrase: Annotated[
         bool,
@@ -131,7 +137,8 @@ def create(
     if encrypt:
         if file:
             reject("--end-to-end encrypts text from standard input: remove --file")
-        ciphertext, key = end_to_end.encrypt(_read_text().encode())
+        typed = _read_text().encode()
+        ciphertext, key = end_to_end.encrypt(typed, client.derive("end to end", typed))
         content: dict[str, Any] = {"ciphertext_base64": base64.b64encode(ciphertext).decode()}
     else:
         content = _content(file)
@@ -154,7 +161,7 @@ def create(
     return {**value, "links": [{"recipient": name, "url": url} for name, url in links]}, show
 
 
-def request(client: ConsoleClient, **settings: Any) -> Output:
+def request(client: CommandClient, **settings: Any) -> Output:
     """Request a secret from someone without an account, and print the links, which are shown only
     once.
 
@@ -164,7 +171,7 @@ def request(client: ConsoleClient, **settings: Any) -> Output:
 
     Example: gatehouse secrets request --purpose "database password"
     """
-    link = retrieval_links.create()
+    link = retrieval_links.create(client.derive("retrieval link"))
     fields = {**shapes.request(settings), "retrieval_link": retrieval_links.parameters(link)}
     created = client.call(CreatedSecretRequest, "POST", "/v1/secret-requests", fields)
     secret, submission = created.secret, created.submission_link

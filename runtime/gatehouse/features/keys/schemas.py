@@ -9,7 +9,15 @@ from msgspec import UNSET, UnsetType
 
 from gatehouse.core.http.addresses import network
 from gatehouse.core.http.http_signatures import read_public_key
-from gatehouse.core.keys import OWN_SCHEME, Credits, Key, KeyEnvironment, RateLimit, key_fields
+from gatehouse.core.keys import (
+    OWN_SCHEME,
+    Credits,
+    Key,
+    KeyEnvironment,
+    RateLimit,
+    UpdateCredits,
+    key_fields,
+)
 from gatehouse.core.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
 from gatehouse.core.texts import TextClass
 from gatehouse.features.keys.fields import (
@@ -40,6 +48,7 @@ from gatehouse.platform.web.fields import (
     Instant,
     NextCursor,
     PageSize,
+    ShownOnce,
     Timestamp,
     Total,
     View,
@@ -168,7 +177,7 @@ class UpdateKey(_PatchedSettings, kw_only=True):
         ),
     ] = UNSET
     credits: Annotated[
-        Credits | UnsetType | None, doc("Null: requests no longer consume credits.")
+        UpdateCredits | UnsetType | None, doc("Null: requests no longer consume credits.")
     ] = UNSET
 
     def __post_init__(self) -> None:
@@ -346,7 +355,7 @@ check_fields(KeyView, *_UPDATED, *key_fields(set_by="create"), *key_fields(liste
 check_fields(Key, *KeySettings.__struct_fields__)
 
 
-Token = Annotated[str, doc("The token. Returned only in this response.")]
+Token = Annotated[ShownOnce, doc("The token. Returned only in this response.")]
 
 
 class IssuedToken(View, kw_only=True):
@@ -354,7 +363,7 @@ class IssuedToken(View, kw_only=True):
 
     token: Token | UnsetType = UNSET
     link: Annotated[
-        str | UnsetType,
+        ShownOnce | UnsetType,
         doc(
             "Link that shows the token once, within three days. Present only with "
             "the delivery `link`."

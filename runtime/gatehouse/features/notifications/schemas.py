@@ -20,6 +20,7 @@ from gatehouse.platform.web.fields import (
     Instant,
     NextCursor,
     PageSize,
+    ShownOnce,
     Total,
     View,
     check_changes,
@@ -106,7 +107,7 @@ class CreatedWebhook(View):
     example: ClassVar = {"secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}
 
     secret: Annotated[
-        str,
+        ShownOnce,
         doc(
             "Secret with which the receiver verifies signatures (Standard "
             "Webhooks). Returned only in this response."

@@ -16,7 +16,7 @@ from gatehouse.features.secrets.schemas import (
     Ttl,
 )
 from gatehouse.platform.web.examples import example
-from gatehouse.platform.web.fields import Input, View, doc
+from gatehouse.platform.web.fields import Input, ShownOnce, View, doc
 from gatehouse.platform.web.validation import checked, matching, note_text
 
 PURPOSE_CHARS_MAX = 500
@@ -95,7 +95,7 @@ class CreatedSecretRequest(View):
 
     secret: SecretView
     submission_link: Annotated[
-        str,
+        ShownOnce,
         doc(
             "Link with which anyone can submit a secret. The link cannot be used to read a secret."
         ),

@@ -36,6 +36,7 @@ from gatehouse.platform.web.fields import (
     Instant,
     NextCursor,
     PageSize,
+    ShownOnce,
     Timestamp,
     Total,
     View,
@@ -354,7 +355,7 @@ class NewLink(View):
 
     id: str
     recipient: str
-    url: str
+    url: ShownOnce
 
 
 class CreatedSecret(View):

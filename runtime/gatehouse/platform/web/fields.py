@@ -41,6 +41,11 @@ def doc(text: str, **bounds: Any) -> Meta:
     return Meta(description=text, **bounds)
 
 
+#: Text that only one response contains, such as a token. The web UI keeps the Idempotency-Key of a
+#: request until the user has stored the text.
+ShownOnce = Annotated[str, Meta(extra_json_schema={"x-shown-once": True})]
+
+
 def sent_fields(body: msgspec.Struct) -> dict[str, Any]:
     """The fields of a body, without those that an update omits."""
     fields = {name: getattr(body, name) for name in body.__struct_fields__}
