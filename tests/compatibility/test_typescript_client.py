@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients/typescript"
 GUIDE = ROOT / "docs/guides/protect-a-service.md"
 BYTES_MAX = 25_000
+#: As in test/services.js of the client.
+SCOPES = ["orders:read", "orders:write", "items:read", "files:read", "mounted:read"]
 
 pytestmark = pytest.mark.slow
 
@@ -26,9 +28,19 @@ def test_typescript_client(running: Running, tmp_path: Path) -> None:
     folder = tmp_path / "client"
     shutil.copytree(CLIENT, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
     keys = {"READ": running.key(scopes=["orders:read"], owner="shop")[1]}
+    credits = {"remaining": 5}
+    keys["CREDITS"] = running.key(credits=credits)[1]
     for name in ("EXPRESS", "FASTIFY", "HONO"):
         limits = [{"name": "requests", "quota": 1, "window_s": 3600}]
         keys[f"LIMITED_{name}"] = running.key(scopes=["orders:read"], limits=limits)[1]
+        scopes = ["orders:read", "items:read", "mounted:read"]
+        keys[f"CREDITS_{name}"] = running.key(scopes=scopes, credits=credits)[1]
+    limits = [{"name": "requests", "quota": 100_000, "window_s": 3600}]
+    keys["ALL"] = running.key(scopes=SCOPES, limits=limits, credits={"remaining": 100_000})[1]
+    for number, scope in enumerate(SCOPES):
+        others = [other for other in SCOPES if other != scope]
+        keys[f"WITHOUT_{number}"] = running.key(scopes=others, limits=limits)[1]
+    keys["SPELLINGS"] = str(ROOT / "tests/clients/spellings.json")
     environment = {**os.environ, "GATEWAY": running.gateway, **keys}
     for command in (("npm", "ci"), ("npm", "run", "build"), ("npm", "test")):
         result = processes.run(command, cwd=folder, env=environment, timeout=None)
@@ -71,20 +83,20 @@ def test_express_service_of_the_guide(running: Running, tmp_path: Path) -> None:
         "service", ("node", "orders.mjs"), log=tmp_path / "log", cwd=tmp_path, env=environment
     )
 
-    def post(**headers: str) -> httpx.Response:
+    def get(**headers: str) -> httpx.Response:
         url = f"http://127.0.0.1:{port}/orders"
-        return httpx.post(url, headers=headers, verify=PLAIN_HTTP)
+        return httpx.get(url, headers=headers, verify=PLAIN_HTTP)
 
     def is_ready() -> bool:
         try:
-            return post().status_code == 401
+            return get().status_code == 401
         except httpx.HTTPError:
             return False
 
     try:
         child_processes.wait_until(service, is_ready, "ready", 60)
         token = running.key(scopes=["orders:read"], owner="shop")[1]
-        assert post(Authorization=f"Bearer {token}").json() == {"orders_of": "shop"}
+        assert get(Authorization=f"Bearer {token}").json() == {"orders_of": "shop"}
     finally:
         service.stop()
 

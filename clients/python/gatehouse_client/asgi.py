@@ -1,6 +1,7 @@
 """ASGI middleware, for Starlette, FastAPI and other frameworks.
 
-    app.add_middleware(KeyMiddleware, gateway=AsyncGatewayClient(url), scopes=["orders:read"])
+    key = Middleware(KeyMiddleware, gateway=AsyncGatewayClient(url), scopes=["orders:read"])
+    app = Starlette(routes=[Route("/orders", orders, middleware=[key])])  # or Mount, or Starlette
 
 The decision is `request.scope["gatehouse"]`, a `Verification`.
 """
@@ -13,12 +14,11 @@ from gatehouse_client.gateway import AsyncGatewayClient, Verification
 from gatehouse_client.middleware import (
     DECISION,
     Denial,
-    Scopes,
-    allowed,
+    KeyRequest,
+    checked,
     client_address,
     denial,
     presented_token,
-    required,
 )
 
 Scope = MutableMapping[str, Any]
@@ -31,47 +31,44 @@ _POLICY_VIOLATION = 1008
 
 
 class KeyMiddleware:
-    """Requires an API key for every HTTP request and WebSocket handshake.
-
-    scopes: that a request needs, for example `["orders:read"]`, or a function of its method and
-        path, which returns None if the request needs no key.
+    """Requires an API key with the scopes for every HTTP request and WebSocket handshake of the
+    application, which can be a single route.
 
     The address of the client is that of the server (`scope["client"]`): run the server so that it
     reads X-Forwarded-For of your proxy only, with uvicorn `--forwarded-allow-ips`.
     """
 
-    def __init__(self, app: App, gateway: AsyncGatewayClient, scopes: Scopes = ()) -> None:
+    def __init__(self, app: App, gateway: AsyncGatewayClient, scopes: Iterable[str] = ()) -> None:
         self._app = app
         self._gateway = gateway
-        self._scopes = scopes
+        self._scopes = checked(scopes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
-        scopes = required(self._scopes, scope.get("method", "GET"), scope["path"])
-        if scopes is None:
-            return await self._app(scope, receive, send)
         try:
-            scope[DECISION] = await verify(self._gateway, scope, scopes)
+            await verify(self._gateway, scope, self._scopes)
         except Denial as exc:
             return await respond(exc, scope, receive, send)
         return await self._app(scope, receive, with_headers(scope, send))
 
 
 async def verify(gateway: AsyncGatewayClient, scope: Scope, scopes: Iterable[str]) -> Verification:
-    """The decision on the key of a request. Raises Denial."""
-    token = presented_token(_values(scope, b"authorization"), _values(scope, b"x-api-key"))
+    """The decision on the key of a request, which is also `scope["gatehouse"]`. Raises Denial."""
     client = scope.get("client")
+    request = KeyRequest(
+        gateway.url,
+        presented_token(_values(scope, b"authorization"), _values(scope, b"x-api-key")),
+        client_address(client[0]) if client else None,
+        scope.get("method", "GET"),
+    )
+    if earlier := request.earlier(scope, scopes):
+        return earlier
     try:
-        verification = await gateway.verify(
-            token,
-            scopes=scopes,
-            address=client_address(client[0]) if client else None,
-            method=scope.get("method", "GET"),
-        )
+        decision = await gateway.verify(request.token, scopes=scopes, **request.arguments(scope))
     except ApiError as exc:
         raise denial(exc) from None
-    return allowed(verification)
+    return request.record(scope, decision)
 
 
 def with_headers(scope: Scope, send: Send) -> Send:

@@ -11,13 +11,14 @@ async def orders(key: Annotated[Verification, Security(require_key, scopes=["ord
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.openapi.models import HTTPBearer
+from fastapi.requests import HTTPConnection
 from fastapi.responses import Response
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
 from gatehouse_client import asgi
 from gatehouse_client.gateway import AsyncGatewayClient, Verification
-from gatehouse_client.middleware import DECISION, Denial
+from gatehouse_client.middleware import Denial
 
 
 class RequireKey(SecurityBase):
@@ -37,13 +38,13 @@ class RequireKey(SecurityBase):
         app.add_exception_handler(_Denied, _problem)
         app.add_middleware(_LimitHeaders)
 
-    async def __call__(self, request: Request, security_scopes: SecurityScopes) -> Verification:
+    async def __call__(
+        self, connection: HTTPConnection, security_scopes: SecurityScopes
+    ) -> Verification:
         try:
-            decision = await asgi.verify(self._gateway, request.scope, security_scopes.scopes)
+            return await asgi.verify(self._gateway, connection.scope, security_scopes.scopes)
         except Denial as exc:
             raise _Denied(exc) from None
-        request.scope[DECISION] = decision
-        return decision
 
 
 class _Denied(HTTPException):

@@ -52,8 +52,8 @@ class GatewayClient(Client):
     """Verifies keys. One client per process keeps connections to the gateway; threads can share it.
 
     timeout_s: for each step of a request (connect, send, receive).
-    retries: a request whose connection is lost is sent again, and can then count twice against
-        limits. A request that times out is not sent again.
+    retries: of a verification for which no connection was established. Any other may have been
+        counted, so it is not sent again.
     fail_open: the result while the gateway is unavailable. False (fail closed): not valid, with the
         code UNAVAILABLE, for which middleware returns 503. True: valid, with the code UNAVAILABLE
         and without a key. Whoever overloads the gateway can then use the service without a key.
@@ -95,7 +95,7 @@ class GatewayClient(Client):
         """
         body = _body(token, scopes, core, cost, address, method, request)
         try:
-            reply = self._send("POST", _VERIFY, CONNECTION_LOST, json=body)
+            reply = self._send("POST", _VERIFY, json=body)
         except ApiError as exc:
             return _without_decision(exc, self._fail_open)
         return _with_headers(self._decode(Verification, reply), reply)
@@ -136,7 +136,7 @@ class AsyncGatewayClient(AsyncClient):
         """As `GatewayClient.verify`."""
         body = _body(token, scopes, core, cost, address, method, request)
         try:
-            reply = await self._send("POST", _VERIFY, CONNECTION_LOST, json=body)
+            reply = await self._send("POST", _VERIFY, json=body)
         except ApiError as exc:
             return _without_decision(exc, self._fail_open)
         return _with_headers(self._decode(Verification, reply), reply)

@@ -1,22 +1,21 @@
-"""What the middleware for ASGI and for WSGI has in common: reads the key of a request, and creates
-the response to a denied request, a problem document (RFC 9457).
+"""What the middleware for ASGI and for WSGI has in common: reads the key of a request, decides once
+per request, and creates the response to a denied request, a problem document (RFC 9457).
 """
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Any
 
 from gatehouse_client.errors import ApiError, BadRequest
 from gatehouse_client.gateway import Verification, challenge
 
-#: The scopes that a request needs: the same for all, or by its method and path. None: the request
-#: needs no key.
-Scopes = Sequence[str] | Callable[[str, str], Sequence[str] | None]
-
 #: The name of the decision in the scope (ASGI) or the environment (WSGI) of a request.
 DECISION = "gatehouse"
+#: The name of the `KeyRequest` of the decision.
+DECIDED = "gatehouse.request"
 _LOG = logging.getLogger("gatehouse_client")
 _MISSING = (
     "An API key is required: send it once, as `Authorization: Bearer <key>` or as "
@@ -33,6 +32,11 @@ _TEXTS = {
     "RATE_LIMITED": "A rate limit of the API key is exceeded",
     "USAGE_EXCEEDED": "The credits of the API key are used up",
     "UNAVAILABLE": "The verification of API keys is temporarily unavailable",
+}
+#: What is wrong with a request, by the field that the gateway rejects.
+_MALFORMED = {
+    "body.token": "The API key is malformed.",
+    "body.method": "The method is not supported.",
 }
 _TITLES = {
     400: "The request is malformed",
@@ -75,8 +79,50 @@ class Denial(Exception):
         return {**own, "Content-Length": str(len(self.body)), **self.headers}
 
 
-def required(scopes: Scopes, method: str, path: str) -> Sequence[str] | None:
-    return scopes(method, path) if callable(scopes) else scopes
+@dataclass(frozen=True)
+class KeyRequest:
+    """The request for which a key is verified. gateway: its URL. address: None if unknown."""
+
+    gateway: str
+    token: str = field(repr=False)
+    address: str | None
+    method: str
+
+    def earlier(
+        self, state: MutableMapping[str, Any], scopes: Iterable[str]
+    ) -> Verification | None:
+        """The decision of other middleware on this request, if it covers the scopes. state: the
+        scope (ASGI) or the environment (WSGI).
+        """
+        decision: Verification | None = state.get(DECISION)
+        if decision is None or decision.scopes is None or state.get(DECIDED) != self:
+            return None
+        return decision if set(decision.scopes).issuperset(scopes) else None
+
+    def arguments(self, state: MutableMapping[str, Any]) -> dict[str, Any]:
+        """For `verify`. A request that has been allowed is charged, and is not charged again."""
+        cost = 0 if DECIDED in state else 1
+        return {"address": self.address, "method": self.method, "cost": cost}
+
+    def record(self, state: MutableMapping[str, Any], decision: Verification) -> Verification:
+        """The decision, if it allows the request. Raises Denial."""
+        allowed(decision)
+        state.update({DECIDED: self, DECISION: decision})
+        return decision
+
+
+def checked(scopes: object) -> tuple[str, ...]:
+    """The scopes of a guard. Raises TypeError, also for a function of the path: a router accepts
+    other spellings of a path than the function would compare.
+    """
+    if isinstance(scopes, Iterable) and not isinstance(scopes, str):
+        names = tuple(scopes)
+        if all(isinstance(name, str) for name in names):
+            return names
+    raise TypeError(
+        "scopes must be a list such as ['orders:read']; for scopes by path, guard each route: "
+        "see docs/guides/protect-a-service.md"
+    )
 
 
 def presented_token(authorization: Sequence[str], api_key: Sequence[str]) -> str:
@@ -116,11 +162,12 @@ def allowed(verification: Verification) -> Verification:
 
 
 def denial(error: ApiError) -> Denial:
-    """The response if the gateway made no decision: 400 if the token is malformed. Any other error
-    is one of the configuration, of which the client learns nothing. The error is logged.
+    """The response if the gateway made no decision: 400 if the token or the method is malformed.
+    Any other error is one of the configuration, of which the client learns nothing. The error is
+    logged.
     """
     _LOG.error("a key was not verified: %s", error)
-    locations = {problem.location for problem in error.errors}
-    if isinstance(error, BadRequest) and "body.token" in locations:
-        return Denial(400, error.code, "The API key is malformed.", {}, error.request_id)
+    for problem in error.errors if isinstance(error, BadRequest) else ():
+        if detail := _MALFORMED.get(problem.location):
+            return Denial(400, error.code, detail, {}, error.request_id)
     return Denial(503, "UNAVAILABLE", _TEXTS["UNAVAILABLE"], {"Retry-After": "1"})

@@ -14,6 +14,8 @@ export const STATUS: Readonly<Record<VerifyReply["code"], number>> = {
   RATE_LIMITED: 429,
   UNAVAILABLE: 503,
 };
+/** Errors of Node.js before a request is sent. */
+const NOT_CONNECTED = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"];
 const PASSED_ON = ["RateLimit", "RateLimit-Policy", "Retry-After"];
 
 /**
@@ -28,7 +30,7 @@ export interface Verification extends VerifyReply {
 export interface GatewayOptions {
   /** Time until the response, for each attempt. Default: 2000. */
   timeoutMs?: number;
-  /** Attempts if the connection is lost. A repeated request can count twice. Default: 2. */
+  /** Attempts to connect. A request that was sent may have been counted: it is not repeated. Default: 2. */
   attempts?: number;
   /**
    * The result while the gateway is unavailable. False (default, fail closed): not valid, with the
@@ -57,11 +59,11 @@ export class ApiError extends Error {
 
 /** Create one client per process: connections are reused. */
 export class GatewayClient {
-  readonly #url: string;
+  readonly url: string;
   readonly #options: Required<GatewayOptions>;
 
   constructor(gateway: string, options: GatewayOptions = {}) {
-    this.#url = baseUrl(gateway);
+    this.url = baseUrl(gateway);
     const send: typeof fetch = (...input) => fetch(...input);
     this.#options = { timeoutMs: 2000, attempts: 2, failOpen: false, fetch: send, ...options };
   }
@@ -93,7 +95,7 @@ export class GatewayClient {
       );
     }
     if (typeof body?.valid !== "boolean" || typeof body.code !== "string") {
-      throw new ApiError(`${this.#url} returned an unexpected response: is it a gateway?`, reply.status);
+      throw new ApiError(`${this.url} returned an unexpected response: is it a gateway?`, reply.status);
     }
     const decision = body as VerifyReply;
     const status = decision.valid ? 200 : (STATUS[decision.code] ?? 403);
@@ -109,7 +111,7 @@ export class GatewayClient {
   async #send(body: string): Promise<[Response, string]> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const reply = await this.#options.fetch(`${this.#url}/v1/keys/verify`, {
+        const reply = await this.#options.fetch(`${this.url}/v1/keys/verify`, {
           method: "POST",
           headers: { "Content-Type": "application/json" },
           body,
@@ -118,8 +120,8 @@ export class GatewayClient {
         });
         return [reply, await reply.text()];
       } catch (error) {
-        const timedOut = error instanceof Error && error.name === "TimeoutError";
-        if (timedOut || attempt >= this.#options.attempts) throw error;
+        const code = (error as { cause?: { code?: string } }).cause?.code ?? "";
+        if (!NOT_CONNECTED.includes(code) || attempt >= this.#options.attempts) throw error;
       }
     }
   }

@@ -1,10 +1,10 @@
-/** Middleware for Hono: `app.use(requireKey(gateway, { scopes: ["orders:read"] }))`. */
+/** A guard for Hono: `app.get("/orders", requireKey(gateway, { scopes: ["orders:read"] }), handler)`. */
 import type { GatewayClient } from "./gateway.js";
-import { decide, Denial, type KeyOptions } from "./middleware.js";
+import { decider, Denial, type KeyOptions } from "./middleware.js";
 
 interface HonoContext {
   env: unknown;
-  req: { method: string; path: string; header(name: string): string | undefined };
+  req: { method: string; raw: object; header(name: string): string | undefined };
   res: Response;
   set(name: string, value: unknown): void;
 }
@@ -17,25 +17,34 @@ interface HonoOptions extends KeyOptions {
 /** The decision is `context.get("gatehouse")`, a `Verification`. */
 export function requireKey(gateway: GatewayClient, options: HonoOptions = {}) {
   const { address = connectionAddress } = options;
+  const decide = decider(gateway, options);
   return async (context: HonoContext, next: () => Promise<void>): Promise<Response | undefined> => {
     const { req } = context;
     const values = (name: string): string[] => [req.header(name)].filter((value) => value !== undefined);
-    const result = await decide(gateway, options, {
+    const result = await decide({
+      // A mounted application receives another Request, but the same message of Node.js.
+      source: incoming(context) ?? req.raw,
       method: req.method,
-      path: req.path,
       authorization: values("authorization"),
       apiKey: values("x-api-key"),
       address: address(context),
     });
     if (result instanceof Denial) return new Response(result.body, result);
-    if (result !== null) context.set("gatehouse", result);
+    context.set("gatehouse", result);
     await next();
-    for (const [name, value] of Object.entries(result?.headers ?? {})) context.res.headers.set(name, value);
+    for (const [name, value] of Object.entries(result.headers)) context.res.headers.set(name, value);
     return undefined;
   };
 }
 
-function connectionAddress({ env }: HonoContext): string | undefined {
-  const node = env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined;
-  return node?.incoming?.socket?.remoteAddress;
+interface Incoming {
+  socket?: { remoteAddress?: string };
+}
+
+function incoming({ env }: HonoContext): Incoming | undefined {
+  return (env as { incoming?: Incoming } | undefined)?.incoming;
+}
+
+function connectionAddress(context: HonoContext): string | undefined {
+  return incoming(context)?.socket?.remoteAddress;
 }

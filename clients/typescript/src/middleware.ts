@@ -1,23 +1,29 @@
 /** What the middleware of all frameworks has in common. */
 import { ApiError, challenge, type GatewayClient, type Verification } from "./gateway.js";
 
-/** The scopes that a request needs, the same for all or by its method and path. Null: no key. */
-export type Scopes = readonly string[] | ((method: string, path: string) => readonly string[] | null);
-
 export interface KeyOptions {
-  scopes?: Scopes;
+  /** Scopes that a key must have. */
+  scopes?: readonly string[];
   /** Receives an error of the configuration, for which the client gets 503. Default: console.error. */
   onError?: (error: ApiError) => void;
 }
 
 export interface KeyRequest {
+  /** Identifies the request, which is charged once although several guards decide on it. */
+  source: object;
   method: string;
-  path: string;
   authorization: readonly string[];
   apiKey: readonly string[];
   address: string | undefined;
 }
 
+const OPTIONS: readonly string[] = ["scopes", "onError", "address"];
+const decisions = new WeakMap<object, { question: string; decision: Verification }>();
+/** What is wrong with a request, by the field that the gateway rejects. */
+const MALFORMED: Partial<Record<string, string>> = {
+  "body.token": "The API key is malformed.",
+  "body.method": "The method is not supported.",
+};
 const TEXTS: Partial<Record<string, string>> = {
   NOT_FOUND: "The API key is unknown",
   DISABLED: "The API key is disabled",
@@ -58,37 +64,60 @@ export class Denial {
   }
 }
 
-/** The decision on a request, null if it needs no key, or the response if it is denied. */
-export async function decide(
-  gateway: GatewayClient,
-  options: KeyOptions,
-  request: KeyRequest,
-): Promise<Verification | Denial | null> {
-  const { scopes: needed = [], onError = (error) => console.error(error.message) } = options;
-  const scopes = typeof needed === "function" ? needed(request.method, request.path) : needed;
-  if (scopes === null) return null;
-  const token = presentedToken(request);
-  if (token instanceof Denial) return token;
-  const address = request.address?.replace(/%.*/, "");
-  const isAddress = address !== undefined && /^[0-9a-fA-F.:]+$/.test(address);
-  try {
-    const decision = await gateway.verify(token, {
-      scopes: [...scopes],
-      method: request.method,
-      ...(isAddress ? { address } : {}),
-    });
-    if (decision.valid) return decision;
-    const text = TEXTS[decision.code] ?? TEXTS["FORBIDDEN"] ?? "";
-    const detail = decision.reason === null ? text : `${text}: ${decision.reason}`;
-    return new Denial(decision.status, decision.code, detail, decision.headers, decision.request_id);
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    if (error.errors.some((problem) => problem.location === "body.token")) {
-      return new Denial(400, error.code, "The API key is malformed.", {}, error.requestId);
+export function decisionOf(source: object): Verification | undefined {
+  return decisions.get(source)?.decision;
+}
+
+/** A function that returns the decision on a request, or the response if it is denied. */
+export function decider(gateway: GatewayClient, options: KeyOptions) {
+  check(options);
+  const { scopes = [], onError = (error) => console.error(error.message) } = options;
+  return async (request: KeyRequest): Promise<Verification | Denial> => {
+    const token = presentedToken(request);
+    if (token instanceof Denial) return token;
+    const { source, method } = request;
+    const address = request.address?.replace(/%.*/, "");
+    const isAddress = address !== undefined && /^[0-9a-fA-F.:]+$/.test(address);
+    const question = JSON.stringify([gateway.url, token, method, address]);
+    const earlier = decisions.get(source);
+    const granted = earlier?.question === question ? earlier.decision.scopes : null;
+    if (earlier && granted && scopes.every((scope) => granted.includes(scope))) return earlier.decision;
+    try {
+      const decision = await gateway.verify(token, {
+        scopes: [...scopes],
+        method,
+        cost: earlier ? 0 : 1, // a request that has been allowed is charged
+        ...(isAddress ? { address } : {}),
+      });
+      if (decision.valid) {
+        decisions.set(source, { question, decision });
+        return decision;
+      }
+      const text = TEXTS[decision.code] ?? TEXTS["FORBIDDEN"] ?? "";
+      const detail = decision.reason === null ? text : `${text}: ${decision.reason}`;
+      return new Denial(decision.status, decision.code, detail, decision.headers, decision.request_id);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      const detail = error.errors.map(({ location }) => MALFORMED[location]).find(Boolean);
+      if (detail !== undefined) return new Denial(400, error.code, detail, {}, error.requestId);
+      onError(error);
+      return new Denial(503, "UNAVAILABLE", TEXTS["UNAVAILABLE"] ?? "", { "Retry-After": "1" });
     }
-    onError(error);
-    return new Denial(503, "UNAVAILABLE", TEXTS["UNAVAILABLE"] ?? "", { "Retry-After": "1" });
-  }
+  };
+}
+
+/**
+ * Throws TypeError, also for a function of the path: a router accepts other spellings of a path
+ * than the function would compare.
+ */
+function check(options: KeyOptions): void {
+  const { scopes = [] }: { scopes?: unknown } = options;
+  const isList = Array.isArray(scopes) && scopes.every((scope) => typeof scope === "string");
+  if (typeof options === "object" && isList && Object.keys(options).every((name) => OPTIONS.includes(name))) return;
+  throw new TypeError(
+    "requireKey needs options such as { scopes: ['orders:read'] }; for scopes by path, guard each route: " +
+      "see docs/guides/protect-a-service.md",
+  );
 }
 
 function presentedToken({ authorization, apiKey }: KeyRequest): string | Denial {

@@ -1,0 +1,71 @@
+"""A decorator for the views of Django.
+
+require_key = RequireKey(GatewayClient("http://127.0.0.1:8080"))
+
+@require_key(["orders:read"])
+def orders(request):
+    return HttpResponse(f"orders of {request.META['gatehouse'].owner}")
+
+For a method of a view class, use `method_decorator` of Django.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.http import HttpRequest, HttpResponse
+
+from gatehouse_client import wsgi
+from gatehouse_client.gateway import GatewayClient
+from gatehouse_client.middleware import DECIDED, DECISION, Denial, checked
+
+View = Callable[..., Any]
+
+
+class RequireKey:
+    """Requires an API key for a view, which can be asynchronous. The decision is
+    `request.META["gatehouse"]`, a `Verification`. For the address of the client, see
+    `wsgi.KeyMiddleware`.
+    """
+
+    def __init__(self, gateway: GatewayClient) -> None:
+        self._gateway = gateway
+
+    def __call__(self, scopes: Iterable[str] = ()) -> Callable[[View], View]:
+        required = checked(scopes)
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def guarded(request: HttpRequest, *arguments: Any, **values: Any) -> HttpResponse:
+                denied = self._denied(request, required)
+                if denied is not None:
+                    return denied
+                return _with_limits(request, view(request, *arguments, **values))
+
+            @wraps(view)
+            async def awaited(request: HttpRequest, *arguments: Any, **values: Any) -> HttpResponse:
+                decide = sync_to_async(self._denied, thread_sensitive=False)
+                denied = await decide(request, required)
+                if denied is not None:
+                    return denied
+                return _with_limits(request, await view(request, *arguments, **values))
+
+            return awaited if iscoroutinefunction(view) else guarded
+
+        return decorate
+
+    def _denied(self, request: HttpRequest, scopes: Iterable[str]) -> HttpResponse | None:
+        scope = getattr(request, "scope", {})  # of an ASGI server, which may have middleware
+        request.META.update({name: scope[name] for name in (DECISION, DECIDED) if name in scope})
+        try:
+            wsgi.verify(self._gateway, request.META, scopes)
+        except Denial as exc:
+            return HttpResponse(exc.body, status=exc.status, headers=exc.all_headers)
+        return None
+
+
+def _with_limits(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    for name, value in request.META[DECISION].headers.items():
+        response.setdefault(name, value)
+    return response

@@ -1,0 +1,53 @@
+"""A decorator for the views of Flask. It belongs below the route, which is on top.
+
+require_key = RequireKey(GatewayClient("http://127.0.0.1:8080"))
+
+@app.get("/orders")
+@require_key(["orders:read"])
+def orders():
+    return f"orders of {request.environ['gatehouse'].owner}"
+"""
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any
+
+from flask import Response, after_this_request, current_app, request
+
+from gatehouse_client import wsgi
+from gatehouse_client.gateway import GatewayClient
+from gatehouse_client.middleware import Denial, checked
+
+View = Callable[..., Any]
+
+
+class RequireKey:
+    """Requires an API key for a view. The decision is `request.environ["gatehouse"]`, a
+    `Verification`. For the address of the client, see `wsgi.KeyMiddleware`.
+    """
+
+    def __init__(self, gateway: GatewayClient) -> None:
+        self._gateway = gateway
+
+    def __call__(self, scopes: Iterable[str] = ()) -> Callable[[View], View]:
+        required = checked(scopes)
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def guarded(*arguments: Any, **values: Any) -> Any:
+                try:
+                    decision = wsgi.verify(self._gateway, request.environ, required)
+                except Denial as exc:
+                    return Response(exc.body, exc.status, exc.all_headers)
+
+                @after_this_request
+                def add_limits(response: Response) -> Response:
+                    for name, value in decision.headers.items():
+                        response.headers.setdefault(name, value)
+                    return response
+
+                return current_app.ensure_sync(view)(*arguments, **values)
+
+            return guarded
+
+        return decorate
