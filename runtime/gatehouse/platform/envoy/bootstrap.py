@@ -60,6 +60,26 @@ CORE_ERRORS: tuple[tuple[Any, ...], ...] = (
     (errors.CoreNotRegistered(), "NC"),
 )
 
+
+def _is(name: str, regex: str) -> dict[str, Any]:
+    return {"name": name, "string_match": {"safe_regex": {"regex": regex}}}
+
+
+#: Methods that uvicorn parses.
+METHODS = (
+    *("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "COPY"),
+    *("LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND"),
+    *("UNBIND", "ACL", "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "LINK"),
+    *("SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR", "UNLINK", "SOURCE"),
+)
+
+#: Headers of requests that are refused.
+MALFORMED: tuple[dict[str, Any], ...] = (
+    _is("content-length", "0.+|.{17,}"),
+    {**_is(":path", "[!-~]*"), "invert_match": True},
+    {**_is(":method", "|".join(METHODS)), "invert_match": True},
+)
+
 #: Headers of responses of Cores that are not returned, without those that Envoy removes and sets.
 _OF_CONNECTIONS = ("connection", "te", "trailer", "transfer-encoding", "upgrade", "date")
 _RESPONSE_HEADERS_REMOVED = tuple(

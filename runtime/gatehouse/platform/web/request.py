@@ -212,9 +212,11 @@ class Request(StarletteRequest):
         return self.cookies.get(name, "")
 
     def check_head(self) -> None:
-        """Raises BadRequest if the request was not parsed, and HeadersTooLarge."""
+        """Raises BadRequest and HeadersTooLarge for what Envoy accepts, some of it over HTTP/2."""
         if MALFORMED in self.scope:
             raise BadRequest("The request is malformed.")
+        if not (self.raw_path.isascii() and self.scope["query_string"].isascii()):
+            raise BadRequest("The request target contains a non-ASCII byte; percent-encode it.")
         fields = self.fields
         if len(fields) <= FIELDS_MAX and sum(map(len, chain.from_iterable(fields))) <= BYTES_MAX:
             return

@@ -66,17 +66,17 @@ async def check(context: RequestContext) -> asgi.Response:
     began = time.perf_counter()
     caller = await authenticate(context, request, path.name)
     try:
-        if _lacks_slash(context, path):
-            await dependencies.verification.refund(caller.key, request.cost, began)
-            query = context.scope["query_string"]
-            location = path.prefix.encode() + b"/" + (b"?" + query if query else b"")
-            return context.response(308, headers=[(b"location", location)])
         core = live_instances(
             dependencies.cores.instances(path.name),
             dependencies.verification.environment,
             dependencies.pepper,
             now=dependencies.cores.now(),
         )[-1]
+        if _lacks_slash(context, path):
+            await dependencies.verification.refund(caller.key, request.cost, began)
+            query = context.scope["query_string"]
+            location = path.prefix.encode() + b"/" + (b"?" + query if query else b"")
+            return context.response(308, headers=[(b"location", location)])
         await dependencies.credentials.check(core)
         headers = await core_headers(context, path, caller, core, is_websocket)
         allowed = Allowed(caller.key, request, path.name, began)

@@ -14,8 +14,8 @@ from gatehouse.core.http.header_names import forwarded_names
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.tokens.token_scanner import find
 from gatehouse.platform import proxy_headers
-from gatehouse.platform.envoy.bootstrap import WEBSOCKET as WEBSOCKET_CLASS
 from gatehouse.platform.envoy.bootstrap import RELAY_CLUSTER, UPLOAD_CLUSTER, class_of
+from gatehouse.platform.envoy.bootstrap import WEBSOCKET as WEBSOCKET_CLASS
 from gatehouse.platform.web.asgi import Header
 from gatehouse.services.gateway import uploads
 from gatehouse.services.gateway.asgi import RequestContext

@@ -114,6 +114,8 @@ class LocalConnection(asyncio.Protocol):
 
     def respond(self, response: asgi.Response) -> None:
         """Sends a response, unless Envoy has ended the connection."""
+        if self._is_refused:
+            response.raw_headers.append((b"connection", b"close"))
         self._transport.write(encode_response(response))
         if self._is_refused:
             self._transport.close()

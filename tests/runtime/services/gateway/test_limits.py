@@ -7,14 +7,7 @@ from typing import Any
 import pytest
 from gatehouse.services.gateway.completions import PATH
 
-from tests.runtime.services.gateway.conftest import (
-    LARGE,
-    Gateway,
-    Key,
-    large_core,
-    read_reply,
-    serving,
-)
+from tests.runtime.services.gateway.conftest import LARGE, Gateway, Key, large_core, read_reply
 
 GATEWAY_SETTINGS = {
     "GATEHOUSE_CONNECTIONS_MAX": "16",
