@@ -3,8 +3,6 @@ and HTTP/2, with a problem document and without a retry.
 """
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import h2.config
@@ -24,7 +22,6 @@ from tests.runtime.services.gateway.conftest import (
     docs,
     gateway,
     gateway_process,
-    header_fields,
     module_gateway,
     read_reply,
 )

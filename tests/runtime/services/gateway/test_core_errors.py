@@ -76,10 +76,11 @@ async def test_client_can_pause_for_longer_than_the_core(gateway: Gateway, ends:
     async with large_core(gateway, end_on_revocation=ends) as key:
         head = f"GET /cores/docs/x HTTP/1.1\r\nHost: a\r\n{key.header}\r\n\r\n".encode()
         async with gateway.connection(head) as (reader, writer):
-            writer.transport.pause_reading()
+            transport: Any = writer.transport
+            transport.pause_reading()
             for _ in range(2):  # until the time of the Core is over, twice
                 assert (await gateway.get("/cores/docs/silent", key.header)).status == 504
-            writer.transport.resume_reading()
+            transport.resume_reading()
             assert len((await read_reply(reader)).body) == LARGE
 
 
@@ -90,8 +91,9 @@ async def test_end_of_a_response_can_be_read_late(gateway: Gateway) -> None:
         async with gateway.connection("\r\n".join(lines).encode()) as (reader, writer):
             await reader.readuntil(b"\r\n\r\n")
             await reader.readexactly(LARGE - 2_000_000)
-            writer.transport.pause_reading()
+            transport: Any = writer.transport
+            transport.pause_reading()
             for _ in range(2):
                 assert (await gateway.get("/cores/docs/silent", key.header)).status == 504
-            writer.transport.resume_reading()
+            transport.resume_reading()
             assert len(await reader.read()) == 2_000_000
