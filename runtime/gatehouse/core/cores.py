@@ -94,9 +94,9 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             ge=1,
             le=3600,
             description="Maximum time in seconds from the end of a request until the Core begins "
-            "to respond. Rounded up to 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800 or 3600. Within a "
-            "request or a response, a pause can last as long, but at least slightly longer than "
-            "the idle timeout of the load balancer, because the client can be the cause.",
+            "to respond. Rounded up to 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800 or 3600. A "
+            "later pause can last as long, or slightly longer than the idle timeout of the load "
+            "balancer.",
         ),
     ] = 60
     idle_timeout_s: Annotated[

@@ -2,7 +2,7 @@
 /** Options of `gatehouse core` for the settings of a Core. */
 export const CORE_OPTIONS = [
   {"option": "--health-path", "kind": "text", "help": "Path of the health checks, below the URL of the Core. A response with a status from 200 to 299 is a success. Default: no health checks."},
-  {"option": "--response-timeout", "kind": "text", "help": "Maximum time from the end of a request until the Core begins to respond. Rounded up to 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800 or 3600. Within a request or a response, a pause can last as long, but at least slightly longer than the idle timeout of the load balancer, because the client can be the cause."},
+  {"option": "--response-timeout", "kind": "text", "help": "Maximum time from the end of a request until the Core begins to respond. Rounded up to 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800 or 3600. A later pause can last as long, or slightly longer than the idle timeout of the load balancer."},
   {"option": "--idle-timeout", "kind": "text", "help": "Maximum time without data on a WebSocket. Default and maximum: slightly less than the idle timeout of the load balancer."},
   {"option": "--body-max-bytes", "kind": "text", "help": "Maximum size of a request body in bytes. Default: no limit."},
   {"option": "--no-strip-prefix", "kind": "flag", "help": "Requests for `/cores/{name}` are forwarded without this prefix. Requests for the host name of a Core have no prefix."},
