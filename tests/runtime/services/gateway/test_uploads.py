@@ -144,14 +144,22 @@ async def reader_of_head(reader: asyncio.StreamReader, writer: asyncio.StreamWri
     assert await reader.readexactly(6) == b"1\r\na\r\n"
 
 
-async def test_upload_is_forwarded_whole_and_does_not_end_with_its_key(
-    gateway: Gateway, core: Core, docs: Key
-) -> None:
-    key, body = await gateway.create_key(), bytes(range(256)) * 1000
-    lines = ("POST /cores/docs/x HTTP/1.1", "Host: g", key.header, f"Content-Length: {len(body)}")
-    async with gateway.connection("\r\n".join((*lines, "", "")).encode()) as (reader, writer):
-        writer.write(body[:-1])
-        await gateway.revoke(key)
-        writer.write(body[-1:])
-        assert (await read_reply(reader)).status == 200
-    assert core.last[2] == body
+async def test_upload_is_forwarded_whole_and_does_not_end_with_its_key(gateway: Gateway) -> None:
+    body, begun, received = bytes(range(256)) * 1000, asyncio.Event(), list[bytes]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        begun.set()
+        received.append(await reader.readexactly(len(body)))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with serving(serve) as port, gateway.core(f"http://127.0.0.1:{port}") as key:
+        length = f"Content-Length: {len(body)}"
+        lines = ("POST /cores/docs/x HTTP/1.1", "Host: g", key.header, length, "", "")
+        async with gateway.connection("\r\n".join(lines).encode()) as (reader, writer):
+            writer.write(body[:-1])
+            await begun.wait()
+            await gateway.revoke(key)
+            writer.write(body[-1:])
+            assert (await read_reply(reader)).status == 200
+    assert received == [body]
