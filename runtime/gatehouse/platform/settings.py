@@ -224,8 +224,8 @@ class ConnectionSettings(_Settings):
     load_balancer_idle_timeout_s: Annotated[int, Field(ge=2, le=4000)] = 120
     """Idle timeout of the load balancer or proxy in front of the services, in seconds. Services
     close idle connections up to 10 seconds later, so that the load balancer never sends a request
-    on a connection that is being closed, and those of clients that neither read nor send. They close
-    idle WebSockets up to 10 seconds earlier, with code 1001."""
+    on a connection that is being closed, and those of clients that neither read nor send. They
+    close idle WebSockets up to 10 seconds earlier, with code 1001."""
     drain_s: Annotated[int, Field(ge=0, le=600)] = 0
     """Time in seconds after SIGTERM during which requests are still accepted, so that load
     balancers can select other servers. During this time, /readyz returns status 503, and each
