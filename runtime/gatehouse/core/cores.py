@@ -93,10 +93,10 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         Meta(
             ge=1,
             le=3600,
-            description="Maximum time in seconds without data from the Core, before and during a "
-            "response, and without data from a client that sends a body. A GET, HEAD or OPTIONS "
-            "request without a response is then sent once more. Rounded up to 1, 2, 5, 10, 30, "
-            "60, 120, 300, 600, 1800 or 3600.",
+            description="Maximum time in seconds from the end of a request until the Core begins "
+            "to respond. Rounded up to 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800 or 3600. A "
+            "later pause can last as long, or slightly longer than the idle timeout of the load "
+            "balancer.",
         ),
     ] = 60
     idle_timeout_s: Annotated[
@@ -138,7 +138,7 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             description="Requests in progress that end when the key no longer permits them. "
             "streams: WebSockets and server-sent events (requests with `Accept: "
             "text/event-stream`). all: every request. none: none, which makes WebSocket messages "
-            "faster. Other requests end with their response or with `response_timeout_s`."
+            "faster. Other requests end with their response."
         ),
     ] = "streams"
     key_header: Annotated[

@@ -131,7 +131,15 @@ class PreconditionRequired(GatehouseError):
 
 
 class UsageExceeded(GatehouseError):
+    """refills_at: time of the next refill (RFC 3339), `retry_after_s` seconds from now. Empty if
+    the credits are not refilled.
+    """
+
     status, title = 402, "The credits of the key are used up"
+
+    def __init__(self, public: str = "", *, refills_at: str = "", retry_after_s: int = 1) -> None:
+        super().__init__(public, retry_after_s=retry_after_s)
+        self.refills_at = refills_at
 
 
 class RateLimited(GatehouseError):

@@ -3,17 +3,23 @@
 #: Beginning of the names. Envoy removes the headers from the requests of
 #: clients, and no Core and no client receives them.
 INTERNAL = b"x-gh-"
-#: Address of the connection to Envoy, its TLS version, and the length that the client declared.
+#: Address of the connection to Envoy, its TLS version, and the length that the client declared, or
+#: the transfer coding.
 PEER, TLS, LENGTH = b"x-gh-peer", b"x-gh-tls", b"x-gh-length"
 #: Where Envoy sends a request that a check has allowed: the cluster, the path with the query, the
-#: class of its route, and whether it passes the relay.
+#: class of its route, and the cluster of workers that it passes before: relay, upload.
 CLUSTER, PATH, CLASS, RELAY = b"x-gh-cluster", b"x-gh-path", b"x-gh-class", b"x-gh-relay"
 #: The format of the errors of a Core, for the relay.
 FORMAT = b"x-gh-format"
-#: The response to a denied request (services/gateway/refusals.py).
+#: The response to a denied request (services/gateway/uploads.py).
 REFUSAL = b"x-gh-refusal"
 #: The request and its key, for the Core and for the access log.
 REQUEST_ID, KEY_ID = b"gatehouse-request-id", b"gatehouse-key-id"
+#: Maximum number of header fields of a request, and of bytes of their names and values. Envoy
+#: accepts more, so that its own headers and those of a check have room.
+FIELDS_MAX, BYTES_MAX = 100, 61_440
+#: Names and beginnings of names of headers that Envoy adds, or sets for a check.
+NOT_COUNTED = (INTERNAL, b"x-envoy-", b"x-forwarded-proto", b"content-length")
 REQUEST_HEADERS = (
     *(PEER, TLS, LENGTH, CLUSTER, PATH, CLASS, RELAY, FORMAT, REFUSAL),
     *(REQUEST_ID, KEY_ID),

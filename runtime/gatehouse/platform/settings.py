@@ -247,21 +247,17 @@ class ConnectionSettings(_Settings):
 
     request_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 10.0
     """Timeout in seconds for receiving the headers of a request. After the timeout, the request is
-    rejected with status 408. A body for a Core can arrive at any rate, but not pause for longer
-    than `response_timeout_s` of the Core. Any other body must arrive within 60 seconds."""
+    rejected with status 408. A body for a Core can arrive at any rate. Any other body must arrive
+    within 60 seconds."""
     tls: Literal["off", "self_signed"] = "off"
     """TLS of the services. self_signed: TLS 1.2 or 1.3, with a key and a certificate that are
     created at each start, for a load balancer that does not validate certificates of its
     targets."""
-    response_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 30.0
-    """Time in seconds after which a connection is closed if the client does not read the
-    response.
-    """
     load_balancer_idle_timeout_s: Annotated[int, Field(ge=2, le=4000)] = 120
     """Idle timeout of the load balancer or proxy in front of the services, in seconds. Services
     close idle connections up to 10 seconds later, so that the load balancer never sends a request
-    on a connection that is being closed. They close WebSockets without data in either direction up
-    to 10 seconds earlier, with code 1001, so that clients receive the code."""
+    on a connection that is being closed, and those of clients that neither read nor send. They
+    close idle WebSockets up to 10 seconds earlier, with code 1001."""
     drain_s: Annotated[int, Field(ge=0, le=600)] = 0
     """Time in seconds after SIGTERM during which requests are still accepted, so that load
     balancers can select other servers. During this time, /readyz returns status 503, and each

@@ -413,6 +413,23 @@ def _limit_reply(state: RateLimitState) -> LimitReply:
     )
 
 
+def result_headers(result: VerificationResult) -> list[tuple[bytes, bytes]]:
+    """The headers of a decision: those of the rate limits, and Retry-After. Without those of the
+    limits if the credits are used up, because they say that more requests are allowed.
+    """
+    if result.code is not Code.USAGE_EXCEEDED:
+        return limit_headers(result.limits)
+    return [(b"retry-after", b"%d" % refill(result)[1])] if refill(result)[0] else []
+
+
+def refill(result: VerificationResult) -> tuple[str, int]:
+    """Time of the next refill, and seconds until then. Empty if the credits are not refilled."""
+    refills_at = None if result.credits is None else result.credits.refills_at
+    if refills_at is None:
+        return "", 1
+    return rfc3339(refills_at, "milliseconds"), max(1, math.ceil(refills_at - result.decided_at))
+
+
 def limit_headers(states: Sequence[RateLimitState]) -> list[tuple[bytes, bytes]]:
     """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10), and Retry-After if
     a limit is exceeded.
@@ -430,12 +447,10 @@ def limit_headers(states: Sequence[RateLimitState]) -> list[tuple[bytes, bytes]]
         if policy is not None:
             policies.append(policy[1])
             current.append(f"{policy[0]};r={state.remaining};t={math.ceil(seconds)}")
-    if not policies:
-        return []
-    headers = [
-        (b"ratelimit-policy", ", ".join(policies).encode()),
-        (b"ratelimit", ", ".join(current).encode()),
-    ]
+    headers = []
+    if policies:
+        headers.append((b"ratelimit-policy", ", ".join(policies).encode()))
+        headers.append((b"ratelimit", ", ".join(current).encode()))
     if delays_s:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(max(delays_s)))))
     return headers

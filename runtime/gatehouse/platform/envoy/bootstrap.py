@@ -19,13 +19,14 @@ from gatehouse.platform.web import asgi
 if TYPE_CHECKING:
     from jinja2 import Template
 
-#: Time without data from a Core, or from a client that sends a body, for which there are routes.
-#: That of a Core is rounded up. The first is the default of Cores.
+#: Times until a Core responds for which there are routes. That of a Core is rounded up. The first
+#: is the default of Cores.
 TIMEOUTS_S = (60, 1, 2, 5, 10, 30, 120, 300, 600, 1800, 3600)
 #: Class of the routes of WebSockets that do not pass the relay.
 WEBSOCKET = "websocket"
-#: The cluster for denied requests with a large body.
-REFUSAL = "refusal"
+#: The clusters of workers that a request passes before a Core: those that end with their key, and
+#: those with a large body.
+RELAY_CLUSTER, UPLOAD_CLUSTER = "relay", "upload"
 #: Statuses of the check. Envoy replaces the body of an error of the check (envoyproxy/envoy, issue
 #: 14001), so a denial with status 503 has another one, and so has a check that fails.
 DENIED_503, CHECK_FAILED = 470, 511
@@ -36,9 +37,14 @@ CHECK_S = 10.0
 #: Interval at which the access log has a line of each request in progress.
 ALIVE_S = 20.0
 
-HEADERS_MAX = 100
+#: Time without progress after which a connection is closed that Envoy ends. If the client has asked
+#: for it, the rest of the response is sent in this time. If a response is cut off, the client
+#: notices the end after this time.
+CLOSE_S = 5
 
-#: Methods whose requests are sent to another instance also after a Core may have received them.
+HEADERS_MAX, HEADERS_KB_MAX = 5 * proxy_headers.FIELDS_MAX, 2 * proxy_headers.BYTES_MAX >> 10
+
+#: Methods whose requests usually have no body.
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 #: Bytes of a connection that Envoy keeps in each direction before it stops reading.
@@ -55,6 +61,26 @@ CORE_ERRORS: tuple[tuple[Any, ...], ...] = (
     (errors.CoreTimeout(), "UT", "SI"),
     (errors.CoreOverloaded(), "UO"),
     (errors.CoreNotRegistered(), "NC"),
+)
+
+
+def _is(name: str, regex: str) -> dict[str, Any]:
+    return {"name": name, "string_match": {"safe_regex": {"regex": regex}}}
+
+
+#: Methods that uvicorn parses.
+METHODS = (
+    *("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "COPY"),
+    *("LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND"),
+    *("UNBIND", "ACL", "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "LINK"),
+    *("SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR", "UNLINK", "SOURCE"),
+)
+
+#: Headers of requests that are refused.
+MALFORMED: tuple[dict[str, Any], ...] = (
+    _is("content-length", "0.+|.{17,}"),
+    {**_is(":path", "[!-~]*"), "invert_match": True},
+    {**_is(":method", "|".join(METHODS)), "invert_match": True},
 )
 
 #: Headers that routes also remove from interim responses (1xx), which pass no filters.
@@ -102,10 +128,9 @@ def worker_digits(worker: int) -> str:
     return f"{worker:02x}"
 
 
-def class_of(timeout_s: float, method: str) -> str:
+def class_of(timeout_s: float) -> str:
     """The class of the route of a request, for the time of its Core."""
-    fitting = min(each for each in TIMEOUTS_S if each >= timeout_s)
-    return f"{fitting}s" if method in SAFE_METHODS else f"{fitting}u"
+    return f"{min(each for each in TIMEOUTS_S if each >= timeout_s)}s"
 
 
 def translation() -> str:
@@ -145,7 +170,6 @@ def _names() -> dict[str, Any]:
     return {
         **{name: value for name, value in globals().items() if name.isupper()},
         **{name: value.decode() for name, value in headers if isinstance(value, bytes)},
-        "REFUSAL_CLUSTER": REFUSAL,
         "IDLE_MAX_S": max(TIMEOUTS_S),
         "asgi": asgi,
         "certificate": certificate,

@@ -72,6 +72,7 @@ class Routes:
         }
 
         async def respond(request: Request) -> None:
+            request.check_head()
             request.scope.update({"app": self, _REQUEST: request})
             app = exact.get((request.scope["path"], request.method), router)
             await app(request.scope, request.receive, request.send)

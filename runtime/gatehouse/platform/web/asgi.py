@@ -18,6 +18,7 @@ from gatehouse.core.errors import (
     Unauthorized,
     UnsupportedMediaType,
     UpgradeRequired,
+    UsageExceeded,
 )
 from gatehouse.platform.tracing.context import trace_id_of
 
@@ -64,8 +65,8 @@ class StreamedResponse(responses.StreamingResponse):
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):
-    """Problem document (RFC 9457). `errors` is omitted if it is empty. `trace_id`: ID of the trace
-    (W3C Trace Context).
+    """Problem document (RFC 9457). `errors` and `refills_at` are omitted if they are empty.
+    `trace_id`: ID of the trace (W3C Trace Context).
     """
 
     type: str
@@ -76,6 +77,7 @@ class ProblemDocument(msgspec.Struct, omit_defaults=True):
     request_id: str
     trace_id: str
     errors: tuple[Problem, ...] = ()
+    refills_at: str = ""
 
 
 def request_id(end: str = "") -> RequestId:
@@ -115,6 +117,7 @@ def problem(
             request_id=request,
             trace_id=trace_id or trace_id_of(request),
             errors=error.errors,
+            refills_at=_refills_at(error),
         )
     )
 
@@ -137,12 +140,18 @@ def openai_members(error: GatehouseError, code: str) -> dict[str, Any]:
     """The error as in the OpenAI API, whose clients show only the message of such errors."""
     kind = "server_error" if error.status >= 500 else "invalid_request_error"
     fields = {"message": error.public, "type": kind, "param": None}
+    if refills_at := _refills_at(error):
+        fields["refills_at"] = refills_at
     return {"error": {**fields, "code": (code or error.code).lower()}}
+
+
+def _refills_at(error: GatehouseError) -> str:
+    return error.refills_at if isinstance(error, UsageExceeded) else ""
 
 
 def problem_headers(error: GatehouseError) -> list[Header]:
     """Headers that the status of an error requires: WWW-Authenticate for 401, Upgrade for 426,
-    Retry-After for RETRY_STATUSES and for a request in progress.
+    Retry-After for RETRY_STATUSES, for a request in progress, and for credits that are refilled.
     """
     if isinstance(error, Unauthorized):
         return [(b"www-authenticate", BEARER_CHALLENGE.encode())]
@@ -151,7 +160,7 @@ def problem_headers(error: GatehouseError) -> list[Header]:
             (b"upgrade", b"websocket"),  # with Connection: upgrade, Envoy would expect no body
             (b"sec-websocket-version", b"13"),
         ]
-    if error.status in RETRY_STATUSES or isinstance(error, RequestInProgress):
+    if error.status in RETRY_STATUSES or isinstance(error, RequestInProgress) or _refills_at(error):
         return [(b"retry-after", str(error.retry_after_s).encode())]
     return []
 

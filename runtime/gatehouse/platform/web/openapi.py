@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, inspect
 
 from gatehouse import __version__
-from gatehouse.core.errors import GatehouseError
+from gatehouse.core.errors import GatehouseError, UsageExceeded
 from gatehouse.platform.tracing.context import trace_id_of
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.endpoint import CREDENTIAL, Endpoint, Header
@@ -240,7 +240,7 @@ def _problem(api: Api, status: int) -> Json:
 
 
 def _headers_of_error(status: int) -> Json:
-    return _RETRY_AFTER if status in asgi.RETRY_STATUSES else {}
+    return _RETRY_AFTER if status in (UsageExceeded.status, *asgi.RETRY_STATUSES) else {}
 
 
 def _titles(error: type[GatehouseError]) -> Iterator[tuple[str, str]]:

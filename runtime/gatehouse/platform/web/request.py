@@ -4,18 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 
 from starlette.requests import Request as StarletteRequest
 from starlette.types import Message, Receive, Scope, Send
 
 from gatehouse.core.actor import Actor, RequestId, Session
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import GatehouseError
+from gatehouse.core.errors import BadRequest, GatehouseError, HeadersTooLarge
 from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.core.roles import Role
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.platform.observability import Observer, StreamUse
-from gatehouse.platform.proxy_headers import PEER
+from gatehouse.platform.proxy_headers import BYTES_MAX, FIELDS_MAX, NOT_COUNTED, PEER
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.fields import Cursors
@@ -23,6 +24,9 @@ from gatehouse.platform.web.validation import parameters
 
 #: A complete response or one in parts.
 Reply = asgi.Response | asgi.StreamedResponse
+
+#: In the scope of a request that the server of a gateway worker could not parse.
+MALFORMED = "gatehouse.malformed"
 
 #: Status in the log line of a request whose client disconnected before the response.
 CLIENT_GONE = 499
@@ -206,6 +210,21 @@ class Request(StarletteRequest):
 
     def cookie(self, name: str) -> str:
         return self.cookies.get(name, "")
+
+    def check_head(self) -> None:
+        """Raises BadRequest and HeadersTooLarge for what Envoy accepts, some of it over HTTP/2."""
+        if MALFORMED in self.scope:
+            raise BadRequest("The request is malformed.")
+        if not (self.raw_path.isascii() and self.scope["query_string"].isascii()):
+            raise BadRequest("The request target contains a non-ASCII byte; percent-encode it.")
+        fields = self.fields
+        if len(fields) <= FIELDS_MAX and sum(map(len, chain.from_iterable(fields))) <= BYTES_MAX:
+            return
+        fields = [field for field in fields if not field[0].startswith(NOT_COUNTED)]
+        if len(fields) > FIELDS_MAX:
+            raise HeadersTooLarge(f"The request has more than {FIELDS_MAX} header fields.")
+        if sum(map(len, chain.from_iterable(fields))) > BYTES_MAX:
+            raise HeadersTooLarge(f"The request headers are larger than {BYTES_MAX} bytes.")
 
     async def _receive_part(self) -> Message:
         message = await self._next_message()

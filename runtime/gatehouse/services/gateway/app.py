@@ -57,7 +57,14 @@ from gatehouse.platform.background import Background, PeriodicJob
 from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, database, pool_of
 from gatehouse.platform.envoy import process
 from gatehouse.platform.envoy.admin import Admin
-from gatehouse.platform.envoy.bootstrap import REFUSAL, Worker, log_path, socket_path, worker_digits
+from gatehouse.platform.envoy.bootstrap import (
+    RELAY_CLUSTER,
+    UPLOAD_CLUSTER,
+    Worker,
+    log_path,
+    socket_path,
+    worker_digits,
+)
 from gatehouse.platform.observability import PUBLISH_S, Observer, Stream
 from gatehouse.platform.redis.connection import Redis, redis_of
 from gatehouse.platform.resolver import SystemResolver
@@ -72,9 +79,9 @@ from gatehouse.services.gateway.clusters import ClusterFile, OwnServer
 from gatehouse.services.gateway.completions import Completions, Pipe, PipeMetrics
 from gatehouse.services.gateway.instances import InstanceStates
 from gatehouse.services.gateway.local_server import ExpectingConnection, LocalConnection, listen
-from gatehouse.services.gateway.refusals import RefusalConnection
 from gatehouse.services.gateway.relay import CHECK_S, Relay
 from gatehouse.services.gateway.routes import respond_to_api, respond_to_check
+from gatehouse.services.gateway.uploads import Upload
 from gatehouse.services.tracing import start_tracing
 
 #: Interval at which the requests whose end was not reported are removed.
@@ -269,8 +276,8 @@ class _Gateway:
         PeriodicJob("lost requests", EXPIRE_S, pipe.expire).start(self.observer, self.stack)
         for name, factory in (
             ("check", _connections(dependencies, respond_to_check)),
-            ("relay", self.relay.accept),
-            (REFUSAL, RefusalConnection),
+            (RELAY_CLUSTER, self.relay.accept),
+            (UPLOAD_CLUSTER, lambda: Upload(self.relay.egress).protocol()),
             ("gateway", api),  # the last one, when all are ready
         ):
             server = await listen(socket_path(folder, name, number), factory)

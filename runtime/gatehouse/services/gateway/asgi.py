@@ -23,7 +23,7 @@ from gatehouse.platform.proxy_headers import TLS
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.pipeline import Pipeline
 from gatehouse.platform.web.request import CLIENT_GONE, Refused, Reply, Request
-from gatehouse.services.gateway import refusals
+from gatehouse.services.gateway import uploads
 from gatehouse.services.gateway.clusters import ClusterFile
 from gatehouse.services.gateway.completions import Completions
 from gatehouse.services.gateway.cors import cors_headers
@@ -117,9 +117,9 @@ class RequestContext(Request):
         """
         assert isinstance(response, asgi.Response)  # noqa: S101 - no response is in parts
         sent = response
-        if self.is_check and response.status_code >= 400:
-            if refusals.is_needed(self):
-                sent = refusals.permission(response)
+        if self.is_check and response.status_code != 200:
+            if uploads.is_needed(self):
+                sent = uploads.permission(response)
             elif response.status_code == 503:
                 sent = asgi.Response(DENIED_503, response.raw_headers, response.body)
         connection: LocalConnection = self.scope[CONNECTION]

@@ -19,7 +19,7 @@ from gatehouse.core.errors import (
     UpgradeRequired,
 )
 from gatehouse.core.features import PROXY, WEBSOCKET
-from gatehouse.core.http.forwarding import PROXY_METHODS, core_path
+from gatehouse.core.http.forwarding import PROXY_METHODS, CorePath, core_path
 from gatehouse.core.verification import SignedRequest, VerificationRequest
 from gatehouse.features.cores.service import live_instances
 from gatehouse.platform import proxy_headers
@@ -41,7 +41,6 @@ _WEBSOCKET_KEY_CHARS, _WEBSOCKET_VERSION = 24, "13"
 
 async def check(context: RequestContext) -> asgi.Response:
     """Raises Refused and GatehouseError if the request is denied."""
-    context.is_check = True
     dependencies = context.service
     dependencies.features.check(PROXY)
     _check_head(context)
@@ -73,10 +72,15 @@ async def check(context: RequestContext) -> asgi.Response:
             dependencies.pepper,
             now=dependencies.cores.now(),
         )[-1]
+        if _lacks_slash(context, path):
+            await dependencies.verification.refund(caller.key, request.cost, began)
+            query = context.scope["query_string"]
+            location = path.prefix.encode() + b"/" + (b"?" + query if query else b"")
+            return context.response(308, headers=[(b"location", location)])
         await dependencies.credentials.check(core)
         headers = await core_headers(context, path, caller, core, is_websocket)
         allowed = Allowed(caller.key, request, path.name, began)
-        relayed = (proxy_headers.RELAY, b"1") in headers
+        relayed = proxy_headers.RELAY in dict(headers)
         dependencies.completions.begin(context, allowed, is_relayed=relayed)
     except BaseException:
         await dependencies.verification.refund(caller.key, request.cost, began)
@@ -84,6 +88,14 @@ async def check(context: RequestContext) -> asgi.Response:
     context.is_allowed = True
     own = [*caller.limit_headers, *context.response_headers, (b"content-length", b"0")]
     return asgi.Response(200, [*headers, *own], b"")
+
+
+def _lacks_slash(context: RequestContext, path: CorePath) -> bool:
+    """True if a browser would resolve the relative URLs of the page outside of the Core, which does
+    not see the path of the request. Other clients may not follow a redirect.
+    """
+    is_page = context.method in ("GET", "HEAD") and not context.has(b"upgrade")
+    return is_page and context.settings.strip_prefix and path.full == path.prefix
 
 
 def _check_head(context: RequestContext) -> None:

@@ -40,9 +40,10 @@ PIN_S = 60.0
 #: checked for their end, and maximum time until Envoy has applied a change.
 COLLECT_S, CHECK_S, APPLIED_S = 0.01, 0.5, 5.0
 
-#: An idle connection is closed before common servers close it: gunicorn after 2 s, Node.js and
-#: uvicorn after 5 s. Otherwise, the next request could meet its end.
-IDLE_S, IDLE_TLS_S, IDLE_HTTP2_S = 1.5, 4.0, 60.0
+#: An idle connection is closed before servers close it: few after 1 s, gunicorn after 2 s, Node.js
+#: and uvicorn after 5 s. A request that meets the end of its connection is not sent again, because
+#: the Core may have received it.
+IDLE_S, IDLE_TLS_S, IDLE_HTTP2_S = 0.9, 4.0, 60.0
 
 CONNECT_S, HEALTH_TIMEOUT_S = 5.0, 3.0
 

@@ -20,7 +20,7 @@ import msgspec
 
 from gatehouse.core.clock import monotonic
 from gatehouse.core.cores import CoreRecord
-from gatehouse.core.errors import GatehouseError, TooManyRequests
+from gatehouse.core.errors import CoreTimeout, GatehouseError, TooManyRequests
 from gatehouse.core.http.forwarding import CORES
 from gatehouse.core.http.origin import parse_base_url
 from gatehouse.core.keys import KeyId, KeyRecord
@@ -95,7 +95,10 @@ class Line(msgspec.Struct, frozen=True, gc=False):
         if self.flags in ("", "-"):
             return None
         flags = self.flags.split(",")
-        return next((_ERRORS[flag] for flag in _ERRORS if flag in flags), None)
+        error = next((_ERRORS[flag] for flag in _ERRORS if flag in flags), None)
+        # Envoy also sets SI if a client does not read or send, but with another status.
+        is_idle = isinstance(error, CoreTimeout) and self.status != error.status
+        return None if is_idle else error
 
     def problem(self, error: GatehouseError) -> str:
         return " ".join(text for text in (error.code, self.cause, self.details) if text)
@@ -247,7 +250,7 @@ class Completions:
         if error is not None:
             metrics.core_errors.labels(error.code).inc()
             context.detail = at_core.problem(error)
-        elif at_core.status:
+        elif at_core.core_us is not None:
             metrics.core_responses.labels(f"{at_core.status // 100}xx").inc()
         if at_core.attempts > 1:
             metrics.core_retries.labels("sent").inc(at_core.attempts - 1)

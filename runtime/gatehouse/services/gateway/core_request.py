@@ -14,9 +14,10 @@ from gatehouse.core.http.header_names import forwarded_names
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.tokens.token_scanner import find
 from gatehouse.platform import proxy_headers
+from gatehouse.platform.envoy.bootstrap import RELAY_CLUSTER, UPLOAD_CLUSTER, class_of
 from gatehouse.platform.envoy.bootstrap import WEBSOCKET as WEBSOCKET_CLASS
-from gatehouse.platform.envoy.bootstrap import class_of
 from gatehouse.platform.web.asgi import Header
+from gatehouse.services.gateway import uploads
 from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.clusters import cluster_name
 from gatehouse.services.gateway.credentials import Authenticated
@@ -80,12 +81,14 @@ async def core_headers(
     if settings.strip_prefix and path.prefix:
         headers.append((b"x-forwarded-prefix", path.prefix))
     if is_relayed(context, settings, is_websocket):
-        headers.append((proxy_headers.RELAY, "1"))
+        headers.append((proxy_headers.RELAY, RELAY_CLUSTER))
+    elif uploads.is_needed(context):
+        headers.append((proxy_headers.RELAY, UPLOAD_CLUSTER))
     if settings.error_format != "problem":
         headers.append((proxy_headers.FORMAT, settings.error_format))
     removed = await _names_with_keys(context, caller.token)
     removed |= _removed_names(context)
-    route = class_of(settings.response_timeout_s, context.method)
+    route = class_of(settings.response_timeout_s)
     headers.append((proxy_headers.CLASS, WEBSOCKET_CLASS if is_websocket else route))
     if cookie := context.header(b"cookie"):
         if (changed := cookies_for_core(cookie, by_host=path.by_host)) != cookie:

@@ -20,7 +20,7 @@ from gatehouse.core.http.http_signatures import SignatureError
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.tokens.token_scanner import CORE_PREFIX
 from gatehouse.core.verification import Code, VerificationRequest, VerificationResult
-from gatehouse.features.verification.schemas import limit_headers
+from gatehouse.features.verification.schemas import limit_headers, refill, result_headers
 from gatehouse.platform.web.asgi import BEARER_CHALLENGE, Header
 from gatehouse.platform.web.request import Refused
 from gatehouse.services.gateway.asgi import RequestContext
@@ -149,6 +149,9 @@ def _check_site(context: RequestContext) -> None:
 def _denial(result: VerificationResult) -> GatehouseError:
     """The error for a result with public information."""
     error, text = _DENIALS[result.code]
+    if error is UsageExceeded:
+        refills_at, seconds = refill(result)
+        return UsageExceeded(text, refills_at=refills_at, retry_after_s=seconds)
     if result.reason:
         invalid = SignatureError(result.reason)
         return error(
@@ -164,14 +167,14 @@ def _missing(settings: CoreSettings) -> Refused:
 
 
 def _refused(result: VerificationResult, settings: CoreSettings) -> Refused | None:
-    """A problem document with a challenge for status 401 and rate-limit headers for status 429.
+    """A problem document with a challenge for status 401 and the headers of the decision.
     None if the result is VALID.
     """
     public = for_public(result)
     if public.code is Code.VALID:
         return None
     error = _denial(public)
-    headers = limit_headers(public.limits)
+    headers = result_headers(public)
     if error.status == Unauthorized.status:
         headers += challenge(invalid=True, settings=settings)
     if public.code is Code.SIGNATURE_INVALID:

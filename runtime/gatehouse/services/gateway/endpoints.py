@@ -56,7 +56,7 @@ def decision(
     context.record_decision(result, request, request.core)
     public = for_public(result)
     status = 503 if public.code is Code.UNAVAILABLE else 200
-    headers = schemas.limit_headers(public.limits) if status == 200 else [(b"retry-after", b"1")]
+    headers = schemas.result_headers(public) if status == 200 else [(b"retry-after", b"1")]
     return context.response(
         status, asgi.encode(schemas.reply(public, context.request_id)), headers=headers
     )

@@ -21,6 +21,7 @@ import httptools
 from starlette.types import Scope
 
 from gatehouse.platform.web import asgi
+from gatehouse.platform.web.request import MALFORMED
 
 #: Processes a request. The coroutine must not raise an exception.
 Process = Callable[[Scope], Coroutine[Any, Any, None]]
@@ -38,12 +39,16 @@ _STATUS_LINES = {
 class LocalConnection(asyncio.Protocol):
     """A connection of Envoy."""
 
-    __slots__ = ("_body", "_fields", "_parser", "_process", "_target", "_transport", "on_lost")
+    __slots__ = (
+        *("_body", "_fields", "_is_refused", "_parser", "_process", "_target", "_transport"),
+        "on_lost",
+    )
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._parser = httptools.HttpRequestParser(self)
         self._target, self._fields, self._body = b"", list[asgi.Header](), b""
+        self._is_refused = False
         #: Called if Envoy ends the connection: it may not have received the last response.
         self.on_lost: Callable[[], None] | None = None
 
@@ -59,12 +64,14 @@ class LocalConnection(asyncio.Protocol):
         return bool(self._transport.is_closing())
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # a check of a WebSocket handshake
         except httptools.HttpParserError:
-            self._transport.abort()
+            self._refuse()
 
     def on_url(self, part: bytes) -> None:
         self._target += part
@@ -75,29 +82,43 @@ class LocalConnection(asyncio.Protocol):
     def on_body(self, part: bytes) -> None:
         self._body += part
 
+    def _refuse(self) -> None:
+        """Processes a request that the parser does not know, of which the method and the path are
+        not logged. Clients can send it over HTTP/2.
+        """
+        self._is_refused, self._target, self._fields = True, b"/", []
+        self._run({"method": "GET", MALFORMED: True})
+
     def on_message_complete(self) -> None:
+        self._run({"method": self._parser.get_method().decode()})
+        if self._parser.should_upgrade():
+            # The parser reads no further request after a request for an upgrade.
+            self._parser = httptools.HttpRequestParser(self)
+
+    def _run(self, members: Scope) -> None:
         path, _, query = self._target.partition(b"?")
         scope: Scope = {
             "type": "http",
             "http_version": "1.1",
-            "method": self._parser.get_method().decode(),
             "path": unquote(path.decode("latin-1")),
             "raw_path": path,
             "query_string": query,
             "headers": self._fields,
             CONNECTION: self,
             BODY: self._body,
+            **members,
         }
         self._target, self._fields, self._body = b"", [], b""
         self.on_lost = None
         begin(self._process(scope))
-        if self._parser.should_upgrade():
-            # The parser reads no further request after a request for an upgrade.
-            self._parser = httptools.HttpRequestParser(self)
 
     def respond(self, response: asgi.Response) -> None:
         """Sends a response, unless Envoy has ended the connection."""
+        if self._is_refused:
+            response.raw_headers.append((b"connection", b"close"))
         self._transport.write(encode_response(response))
+        if self._is_refused:
+            self._transport.close()
 
 
 class ExpectingConnection(LocalConnection):

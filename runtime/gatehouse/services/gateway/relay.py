@@ -9,7 +9,7 @@ written. Each direction has its own back-pressure.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from gatehouse.core.actor import RequestId
 from gatehouse.core.clock import Clock
@@ -42,13 +42,21 @@ _TOO_MANY = Unavailable("The gateway has reached its limit of open streams.")
 _VERIFIED = SignedRequest("", "", "", "", "", ())
 
 
-class _Side(asyncio.Protocol):
+class Endpoints(Protocol):
+    """Receives what the two connections of a request receive."""
+
+    def received(self, side: "Side", data: bytes) -> None: ...
+
+    def lost(self, side: "Side") -> None: ...
+
+
+class Side(asyncio.Protocol):
     """A connection of Envoy: with the request of a client, or to the Core."""
 
-    def __init__(self, stream: "Stream") -> None:
+    def __init__(self, stream: Endpoints) -> None:
         self.stream = stream
         self.transport: Any = None
-        self.other: _Side | None = None
+        self.other: Side | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -84,7 +92,7 @@ class Stream:
 
     def __init__(self, relay: "Relay") -> None:
         self._relay = relay
-        self._client, self._core = _Side(self), _Side(self)
+        self._client, self._core = Side(self), Side(self)
         self._client.other, self._core.other = self._core, self._client
         self._head = self._response = b""
         self._fields: dict[str, str] = {}
@@ -101,7 +109,7 @@ class Stream:
     def protocol(self) -> asyncio.Protocol:
         return self._client
 
-    def received(self, side: _Side, data: bytes) -> None:
+    def received(self, side: Side, data: bytes) -> None:
         self.active_at = self._loop.time()
         if side is self._core:
             self._client.transport.write(data)
@@ -112,7 +120,7 @@ class Stream:
         else:
             self._receive_head(data)
 
-    def lost(self, side: _Side) -> None:
+    def lost(self, side: Side) -> None:
         """What a Core that does not read has not received is discarded when the client disconnects.
         A client still receives what the Core has sent.
         """
@@ -321,7 +329,7 @@ class Relay:
         settings = DEFAULT_SETTINGS if stream.core is None else stream.core.settings
         if stream.is_websocket:
             return min(self.idle_timeout_s, settings.idle_timeout_s or self.idle_timeout_s)
-        return settings.response_timeout_s if stream.is_complete else float("inf")
+        return self.idle_timeout_s if stream.is_complete else float("inf")
 
     def _evaluate(self, stream: Stream, record: KeyRecord | None) -> bool:
         now = self.clock.now()

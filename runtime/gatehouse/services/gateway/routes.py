@@ -177,6 +177,7 @@ def respond_to_api(dependencies: Dependencies) -> Callable[[RequestContext], Awa
     authorize = endpoints.AUTHORIZE.encode()
 
     async def begin(request: RequestContext) -> None:
+        request.check_head()
         if decides and request.raw_path.startswith(authorize):  # with any method and path after it
             request.template = endpoints.AUTHORIZE
             dependencies.features.check(HEADER)
@@ -191,7 +192,8 @@ def respond_to_api(dependencies: Dependencies) -> Callable[[RequestContext], Awa
 
 async def respond_to_check(request: RequestContext) -> None:
     """Sends the response to a check of a request to a Core. Checks have a socket of their own."""
-    request.template = PATH
+    request.template, request.is_check = PATH, True
+    request.check_head()
     await request.send_response(await check(request))
 
 

@@ -55,9 +55,6 @@ def test_envoy_rejects_an_unknown_field(folder: Path) -> None:
     assert "bind_to_port" in validated(folder, f"{configuration}bind_to_port: true\n")
 
 
-@pytest.mark.parametrize(
-    ("timeout_s", "method", "name"),
-    [(60, "GET", "60s"), (60, "POST", "60u"), (3, "GET", "5s"), (3600, "PUT", "3600u")],
-)
-def test_time_of_a_core_is_rounded_up(timeout_s: int, method: str, name: str) -> None:
-    assert class_of(timeout_s, method) == name
+@pytest.mark.parametrize(("timeout_s", "name"), [(60, "60s"), (3, "5s"), (3600, "3600s")])
+def test_time_of_a_core_is_rounded_up(timeout_s: int, name: str) -> None:
+    assert class_of(timeout_s) == name

@@ -8,7 +8,7 @@ import secrets
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -357,6 +357,32 @@ async def serving(handle: Any) -> AsyncIterator[int]:
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
+
+
+#: Bytes of the response of `large_core`.
+LARGE = 50_000_000
+
+
+async def _respond_large(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            while b" /silent " in head and await reader.read(9):
+                pass
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE)
+            writer.write(bytes(LARGE))
+            await writer.drain()
+
+
+@asynccontextmanager
+async def large_core(gateway: Gateway, **settings: Any) -> AsyncIterator[Key]:
+    """A Core that has one second to respond, and responds with LARGE bytes, or not at all to
+    requests for /silent.
+    """
+    async with (
+        serving(_respond_large) as port,
+        gateway.core(f"http://127.0.0.1:{port}", response_timeout_s=1, **settings) as key,
+    ):
+        yield key
 
 
 @pytest.fixture

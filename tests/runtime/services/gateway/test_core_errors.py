@@ -9,7 +9,7 @@ import pytest
 from gatehouse.services.gateway.completions import problem_of
 
 from sandbox import ports
-from tests.runtime.services.gateway.conftest import Gateway, read_reply, serving
+from tests.runtime.services.gateway.conftest import LARGE, Gateway, large_core, read_reply, serving
 
 MALFORMED = (
     b"nonsense\r\n\r\n",
@@ -70,11 +70,30 @@ async def test_error_names_the_cause(
             assert problem_of(line["detail"]) == problem, line["detail"]
 
 
-async def test_body_without_progress_is_ended(gateway: Gateway) -> None:
-    async with core(None) as url, gateway.core(url, response_timeout_s=1) as key:
-        lines = ("PUT /cores/docs/x HTTP/1.1", "Host: g", key.header, "Content-Length: 9", "", "")
+@pytest.mark.parametrize("ends", ["none", "all"])
+async def test_client_can_pause_for_longer_than_the_core(gateway: Gateway, ends: str) -> None:
+    """ends: `all` for a request that passes the relay."""
+    async with large_core(gateway, end_on_revocation=ends) as key:
+        head = f"GET /cores/docs/x HTTP/1.1\r\nHost: a\r\n{key.header}\r\n\r\n".encode()
+        async with gateway.connection(head) as (reader, writer):
+            transport: Any = writer.transport
+            transport.pause_reading()
+            for _ in range(2):  # until the time of the Core is over, twice
+                assert (await gateway.get("/cores/docs/silent", key.header)).status == 504
+            transport.resume_reading()
+            assert len((await read_reply(reader)).body) == LARGE
+
+
+async def test_end_of_a_response_can_be_read_late(gateway: Gateway) -> None:
+    """Envoy closes the connection when it has sent the response."""
+    async with large_core(gateway) as key:
+        lines = ("GET /cores/docs/x HTTP/1.1", "Host: a", key.header, "Connection: close", "", "")
         async with gateway.connection("\r\n".join(lines).encode()) as (reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(LARGE - 2_000_000)
+            transport: Any = writer.transport
+            transport.pause_reading()
             for _ in range(2):
-                writer.write(b"a")
-                await writer.drain()
-            assert (await read_reply(reader)).status in (408, 504)
+                assert (await gateway.get("/cores/docs/silent", key.header)).status == 504
+            transport.resume_reading()
+            assert len(await reader.read()) == 2_000_000

@@ -7,7 +7,7 @@ import secrets
 from typing import Any
 
 import pytest
-from gatehouse.platform.envoy.bootstrap import HEADERS_MAX
+from gatehouse.platform.proxy_headers import FIELDS_MAX
 from gatehouse.platform.tracing.context import trace_id_of
 
 VERIFY = "/v1/keys/verify"
@@ -124,7 +124,7 @@ async def test_token_with_odd_characters_is_unknown(gateway: Any, header: str) -
 
 
 async def test_too_many_headers_are_431(gateway: Any) -> None:
-    headers = [f"X-{number}: 1" for number in range(HEADERS_MAX)]
+    headers = [f"X-{number}: 1" for number in range(FIELDS_MAX)]
     reply = await gateway.get("/healthz", *headers)
     assert reply.outcome == (431, "headers_too_large")
     assert (await gateway.get("/healthz", *headers[:-10])).status == 200

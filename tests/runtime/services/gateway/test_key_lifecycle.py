@@ -380,3 +380,49 @@ async def count_lookups(gateway: Any) -> int:
             "pg_stat_user_indexes WHERE indexrelname = 'api_key_pkey') AS reads"
         )
     )
+
+
+@pytest.mark.parametrize("error_format", ["problem", "openai"])
+@pytest.mark.parametrize("refill", [(1, "day"), ()], ids=["refill", "no refill"])
+async def test_refusal_without_credits_says_when_they_are_refilled(
+    gateway: Any, core: Any, error_format: str, refill: tuple[Any, ...]
+) -> None:
+    key = await key_with_credits(gateway, 0, *refill)
+    verified = await gateway.verify(key.token)
+    refills_at = verified.json["credits"]["refills_at"]
+    async with gateway.core(core.url, error_format=error_format):
+        replies = [
+            await gateway.get(path, key.header)
+            for path in ("/cores/docs/x", "/v1/keys/verify", "/v1/keys/authorize")
+        ]
+    for reply in replies:
+        document = reply.json.get("error", reply.json)
+        assert (reply.status, document["code"].upper()) == (402, "USAGE_EXCEEDED")
+        assert document.get("refills_at") == refills_at
+    for reply in (verified, *replies):
+        assert reply.header("ratelimit") is None  # it would say that requests are allowed
+        assert (reply.header("retry-after") is not None) is bool(refill)
+        assert 0 < int(reply.header("retry-after") or 1) <= 86_400
+
+
+async def test_missing_slash_of_a_core_is_a_redirect_without_charge(
+    gateway: Any, core: Any
+) -> None:
+    key = await key_with_credits(gateway, 10)
+    async with gateway.core(core.url):
+        for target, location in (
+            ("/cores/docs", "/cores/docs/"),
+            ("/cores/docs?x=%2F/&y", "/cores/docs/?x=%2F/&y"),
+        ):
+            for method in ("GET", "HEAD"):
+                reply = await gateway.request(method, target, key.header)
+                assert (reply.status, reply.header("location")) == (308, location)
+        assert core.requests == []
+        assert await remaining_credits(gateway, key) == 10
+        assert (await gateway.get("/cores/docs")).status == 401
+        assert (await gateway.get("/cores/other", key.header)).status == 404
+        assert (await gateway.request("POST", "/cores/docs", key.header, body=b"")).status == 200
+        assert (await gateway.get("/", key.header, host="docs.cores.test")).status == 200
+    async with gateway.core(core.url, strip_prefix=False):
+        assert (await gateway.get("/cores/docs", key.header)).status == 200
+        assert core.last[0] == "GET /cores/docs HTTP/1.1"

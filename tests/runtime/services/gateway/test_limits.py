@@ -5,8 +5,9 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
+from gatehouse.services.gateway.completions import PATH
 
-from tests.runtime.services.gateway.conftest import Gateway, read_reply, serving
+from tests.runtime.services.gateway.conftest import LARGE, Gateway, Key, large_core, read_reply
 
 GATEWAY_SETTINGS = {
     "GATEHOUSE_CONNECTIONS_MAX": "16",
@@ -52,19 +53,28 @@ async def test_long_target_is_414(gateway: Gateway, docs: Any) -> None:
     assert reply.outcome == (414, "target_too_long")
 
 
+async def failures(gateway: Gateway, key: Key) -> list[Any]:
+    """The requests with a key that were logged as failures of a Core."""
+    lines = await gateway.lines_with(key_id=key.id, route=PATH)
+    return [line["detail"] for line in lines if line.get("detail")]
+
+
 async def test_client_that_does_not_read_is_disconnected(gateway: Gateway) -> None:
-    size = 50_000_000
-
-    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
-
-    async with (
-        serving(respond) as port,
-        gateway.core(f"http://127.0.0.1:{port}", response_timeout_s=1) as key,
-    ):
+    async with large_core(gateway) as key:
         head = f"GET /cores/docs/x HTTP/1.1\r\nHost: a\r\n{key.header}\r\n\r\n".encode()
         async with gateway.connection(head) as (reader, _):
-            await gateway.lines_with(key_id=key.id, path="/cores/docs/x", status=200)
+            assert await failures(gateway, key) == []
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
-                await reader.readexactly(size)
+                await reader.readexactly(LARGE)
+
+
+async def test_client_that_does_not_send_is_disconnected(gateway: Gateway) -> None:
+    async with large_core(gateway) as key:
+        lines = ("PUT /cores/docs/silent HTTP/1.1", "Host: a", key.header, "Content-Length: 9")
+        async with gateway.connection("\r\n".join((*lines, "", "")).encode()) as (reader, writer):
+            for _ in range(2):
+                writer.write(b"a")
+                assert (await gateway.get("/cores/docs/silent", key.header)).status == 504
+            assert (await read_reply(reader)).outcome == (408, "request_timeout")
+        other = [each for each in await failures(gateway, key) if "per_try" not in each]
+        assert other == []
