@@ -126,6 +126,19 @@ async def test_registration_replaces_instance_with_same_url(
     }
 
 
+async def test_instances_with_another_path_receive_no_requests(
+    gateway: Gateway, agent: Key, cores: list[Core]
+) -> None:
+    """Envoy adds the same path for all instances: that of the last registration."""
+    for number, (core, path) in enumerate(zip(cores, ("/v1", "/v2", "/v2"), strict=True)):
+        await register(gateway, agent, core.url + path, f"i{number}")
+    key = await gateway.create_key()
+    for _ in range(40):
+        assert (await gateway.forward(key)).status == 200
+    paths = [{line.split(" ")[1] for line, _, _ in core.requests} for core in cores]
+    assert paths == [set(), {"/v2/x"}, {"/v2/x"}]
+
+
 async def test_number_of_instances_is_limited(gateway: Gateway, agent: Key) -> None:
     for number in range(INSTANCES_MAX):
         await register(gateway, agent, f"http://127.0.0.1:{1000 + number}", f"i{number}")
