@@ -5,7 +5,7 @@ pytest-xdist workers.
 import fcntl
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from sandbox import child_processes, ports
+from tests.service_logs import logged_errors
 from tests.skip_report import pytest_sessionfinish, pytest_terminal_summary
 
 __all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
@@ -66,6 +67,15 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     # pytest collects garbage twice at the end. Traversing all objects of a worker takes 1 s.
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport]:
+    """A failure shows the errors that the services of the test have logged."""
+    report = yield
+    if report.failed and (errors := logged_errors(getattr(item, "funcargs", {}).values())):
+        report.sections.append(("Errors in the logs of services", errors))
+    return report
 
 
 #: Folders and files whose tests mostly wait: for timeouts, browsers and other processes.

@@ -7,7 +7,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -17,8 +17,10 @@ from playwright.async_api import (
     Browser,
     ConsoleMessage,
     ElementHandle,
+    Error,
     Page,
     Request,
+    Response,
     WebError,
     expect,
 )
@@ -79,10 +81,15 @@ async def page_of(
 
     def on_console(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            add(message.text, message.page)
+            add(f"{message.text} {message.location['url']}".strip(), message.page)
 
     def on_error(error: WebError) -> None:
         add(str(error.error), error.page)
+
+    async def on_response(response: Response) -> None:
+        if response.status >= 500:
+            with suppress(Error):  # the page is closed, or has aborted the request
+                print(response.status, response.request.method, response.url, await response.text())
 
     def on_request(request: Request) -> None:
         if not request.url.startswith((origin, provider, "blob:")):
@@ -91,6 +98,7 @@ async def page_of(
     context.on("console", on_console)
     context.on("weberror", on_error)
     context.on("request", on_request)
+    context.on("response", on_response)
     try:
         yield await context.new_page()
     finally:
