@@ -119,6 +119,22 @@ async def test_registration_reads_few_instances_of_other_keys(
     assert pool.rows < 1000 + 100  # those of the key
 
 
+async def test_renewal_that_has_waited_shortens_no_lease(module_pool: Pool, rows: Rows) -> None:
+    await rows.add_key("renewing0001")
+    cores, agent, now = CoreRegistry(module_pool), Actor("key", "renewing0001"), Clock().now()
+    event = agent.event(AuditAction.CORE_REGISTER, target_id="late", at=now, details={})
+    fields = {"name": CoreName("late"), "registered_by": KeyId(agent.id), "expires_at": now + 60}
+    record = msgspec.structs.replace(instance("a"), **fields)
+    lease = await cores.register(record, now=now, event=event)
+    key, sent_at = KeyId(agent.id), now - 30
+    renewed = await cores.renew(
+        "late", lease.lease_id, now=sent_at, lease_s=60, url="", key=key, event=None
+    )
+    assert renewed is not None
+    assert renewed.expires_at >= lease.expires_at
+    await module_pool.execute("DELETE FROM core")
+
+
 @pytest.mark.parametrize(
     ("key_id", "locks", "changes"),
     [
