@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from sandbox import child_processes, ports
+from sandbox import child_processes
 from tests.service_logs import logged_errors
 from tests.skip_report import pytest_sessionfinish, pytest_terminal_summary
 
@@ -28,13 +28,7 @@ settings.load_profile("gatehouse")
 
 child_processes.raise_file_limit()
 
-# Each pytest-xdist worker has its own ports. Otherwise, two workers could choose the same port
-# before a server listens on it.
-_WORKERS_MAX = 8
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS_MAX
-ports._PORTS = ports._PORTS[len(ports._PORTS) // _WORKERS_MAX * _worker :][
-    : len(ports._PORTS) // _WORKERS_MAX
-]
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 # Collection creates millions of objects that remain until the end. Garbage collection would
 # traverse all of them repeatedly.
