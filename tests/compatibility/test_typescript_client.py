@@ -73,7 +73,7 @@ def test_express_service_of_the_guide(running: Running, tmp_path: Path) -> None:
 
     def post(**headers: str) -> httpx.Response:
         url = f"http://127.0.0.1:{port}/orders"
-        return httpx.post(url, headers=headers, verify=PLAIN_HTTP)
+        return httpx.post(url, headers=headers, timeout=60, verify=PLAIN_HTTP)
 
     def is_ready() -> bool:
         try:

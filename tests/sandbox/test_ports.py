@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.ports import Ports, free_port, is_free
+from sandbox.ports import Ports, is_free
 
 
 @pytest.fixture

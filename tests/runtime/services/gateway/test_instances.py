@@ -218,14 +218,14 @@ async def test_failing_instance_is_avoided(gateway: Gateway) -> None:
     repository = CoreRepository(cast("Pool", gateway.pool))
     cores, _ = await repository.page(after=None, size=100)
     (down,) = [each for each in cores if each.instance_id == "down" and not each.draining]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await repository.reports()).summary(down)[1].open != 1:
             await asyncio.sleep(0.01)
 
 
 async def until_metric(gateway: Gateway, name: str, value: float) -> float:
     """The metric, when it has at least a value: requests are counted after their end."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (found := await gateway.metric(name)) < value:
             await asyncio.sleep(0.01)
     return found

@@ -365,7 +365,7 @@ async def _knows_core(url: str, key: Key) -> None:
     """Another gateway learns of a Core from the change feed."""
     fields = {"X-API-Key": key.token}
     while True:
-        async with httpx.AsyncClient(verify=False) as client:  # noqa: S501 - self-signed
+        async with httpx.AsyncClient(verify=False, timeout=60) as client:  # noqa: S501 - self-signed
             if (await client.get(url, headers=fields)).status_code == 200:
                 return
 
