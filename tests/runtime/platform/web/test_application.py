@@ -10,6 +10,7 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.web import request as http_request
 from gatehouse.platform.web.application import Application, Routes
 from gatehouse.platform.web.request import Reply, Request, Service
 
@@ -149,3 +150,21 @@ async def test_error_is_a_problem_document(path: str, status: int, detail: str) 
     assert headers[b"x-request-id"] in body
     assert b"canary" not in body + client.log.getvalue()
     assert client.log.entries[-1]["detail"].startswith(detail)
+
+
+@pytest.mark.parametrize(("parts", "read"), [(2, 2), (9, 3)])
+async def test_rest_of_a_body_is_read_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch, parts: int, read: int
+) -> None:
+    monkeypatch.setattr(http_request, "DISCARDED_BYTES_MAX", 25)
+    received = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal received
+        received += 1
+        return {"type": "http.request", "body": bytes(10), "more_body": received < parts}
+
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    send: Any = None
+    await Client().routes.service.request(scope, receive, send).discard()
+    assert received == read
