@@ -64,7 +64,9 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failure shows the errors that the services of the test have logged."""
     report = yield
     if report.failed and (errors := logged_errors(getattr(item, "funcargs", {}).values())):

@@ -14,7 +14,7 @@ def rule(number: int, action: str, cidr: str = ANYWHERE, **fields: Any) -> dict[
     return {"ruleNo": number, "action": action, "protocol": "-1", block: cidr, **fields}
 
 
-SSH = {"protocol": "tcp", "fromPort": 22, "toPort": 22}
+SSH: dict[str, Any] = {"protocol": "tcp", "fromPort": 22, "toPort": 22}
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import pytest
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.requirements import (
-    Requirement,
     contains,
     is_at_least,
     is_at_most,
     is_exactly,
     is_not,
 )
+from gatehouse_policies.engine.rule import Requirement
 
 
 @pytest.mark.parametrize("value", [7, True, None, ["a"]])

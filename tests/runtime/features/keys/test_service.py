@@ -308,6 +308,7 @@ async def test_last_admin_key_cannot_be_disabled_but_revoked(console: Console) -
     ]
     assert [reply.status_code for reply in denied] == [409] * 4
     assert (await console.get(f"/v1/keys/{key_id}")).json()["state"] == "active"
+    assert (await patch(console, key_id, name="still an admin")).status_code == 200
     assert (await act(console, key_id, "revoke")).status_code == 200
 
 
