@@ -1,5 +1,7 @@
 """Connections that security groups allow."""
 
+from typing import Any
+
 import pytest
 
 from components.contract import read
@@ -10,7 +12,10 @@ from tests.components.network.test_network_acls import settings_with
 
 @pytest.mark.parametrize("public_webhooks", [True, False])
 def test_console_reaches_the_internet_if_a_setting_needs_it(*, public_webhooks: bool) -> None:
-    changes = {"notifications.public_webhooks": public_webhooks, "telemetry.collector": False}
+    changes: dict[str, Any] = {
+        "notifications.public_webhooks": public_webhooks,
+        "telemetry.collector": False,
+    }
     settings = settings_with("staging", [], **changes)
     destinations = [
         each

@@ -61,7 +61,7 @@ async def test_client_that_does_not_read_is_disconnected(gateway: Gateway) -> No
 
     async with (
         serving(respond) as port,
-        gateway.core(f"http://127.0.0.1:{port}", response_timeout_s=1) as key,
+        gateway.core(f"http://127.0.0.1:{port}", response_timeout_s=5) as key,
     ):
         head = f"GET /cores/docs/x HTTP/1.1\r\nHost: a\r\n{key.header}\r\n\r\n".encode()
         async with gateway.connection(head) as (reader, _):

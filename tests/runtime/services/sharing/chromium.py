@@ -28,7 +28,7 @@ from playwright.async_api import (
 from tools.chromium import ChromiumMissingError, launch, playwright
 
 # Assertions wait for longer than the default of 5 seconds, for busy test machines.
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=60_000)
 
 #: Options of axe: WCAG 2.2 AA and best practices.
 AXE_RULES = {
@@ -41,7 +41,9 @@ _CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    # The server closes no idle connection: a request that is being sent on it would be lost.
+    options: Any = {"log_level": "error", "lifespan": "off", "timeout_keep_alive": 3700}
+    server = uvicorn.Server(uvicorn.Config(app, **options))
     task = asyncio.create_task(server.serve([listener]))
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
