@@ -277,7 +277,8 @@ class StackResources:
         self.findings_log_group = findings.log_group
 
     def _functions(self) -> None:
-        self.variables = environments(self.stack, self.database.address, self.cache.address)
+        addresses = self.database.address, self.cache.address
+        self.variables = environments(self.stack, *addresses, self.vpc.cidrs)
         self.functions = {
             key: SharingFunction(
                 function,

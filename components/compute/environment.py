@@ -1,10 +1,13 @@
 """Environment variables of every ECS task and Lambda function."""
 
+from collections.abc import Mapping, Sequence
+
 import pulumi
 
 from components.context import Stack, optional_variables
 from components.iam import object_policies, role_policies, sharing_policies
 from components.settings.data import CACHE_PORT, DATABASE_PORT
+from components.settings.workloads import CONSOLE
 
 DRAIN_S = 10
 """Time for which a stopping task accepts requests. ECS can send SIGTERM before the load balancer
@@ -18,8 +21,12 @@ TRACES_ENDPOINT = "http://127.0.0.1:4318/v1/traces"
 Environment = dict[str, pulumi.Input[str]]
 
 
+Cidrs = Mapping[str, Sequence[pulumi.Input[str]]]
+"""CIDR blocks of the subnets, keyed by tier."""
+
+
 def environments(
-    stack: Stack, database: pulumi.Input[str], cache: pulumi.Input[str]
+    stack: Stack, database: pulumi.Input[str], cache: pulumi.Input[str], cidrs: Cidrs
 ) -> dict[str, Environment]:
     """Return the variables of each task and function, keyed by name. Raises KeyError if a variable
     in the contract has no value.
@@ -27,7 +34,7 @@ def environments(
     database, cache: Host names of the DB instance and of the primary node of the cache.
     """
     settings, names, contract = stack.settings, stack.names, stack.contract
-    values = _common(stack, database, cache)
+    values = _common(stack, database, cache, cidrs)
     overrides: dict[str, Environment] = {
         "gateway": {"GATEHOUSE_WORKERS": str(settings.services.gateway.workers)},
         # The owner of the schema logs in with the password that RDS manages. In PostgreSQL, the
@@ -39,9 +46,12 @@ def environments(
         },
     }
     if settings.services.cloudfront:
-        # The internal load balancer is in the app tier.
-        trusted = (*settings.network.tier_cidrs("edge"), *settings.network.tier_cidrs("app"))
-        overrides["console"] = {"GATEHOUSE_TRUSTED_PROXIES": ",".join(trusted)}
+        # The internal load balancer of the console is in the app tier. It does not append an
+        # address: the last one is from CloudFront (components/edge/load_balancer.py).
+        services = contract.processes[CONSOLE].services
+        tiers = ["app" if service.name == CONSOLE else "edge" for service in services]
+        trusted = [cidr for tier in tiers for cidr in cidrs[tier]]
+        overrides[CONSOLE] = {"GATEHOUSE_TRUSTED_PROXIES": _joined(trusted)}
     for core in settings.cores:
         # The security groups allow this HTTP traffic only from the gateway and the console.
         url = f"http://{core.name}.{names.core_zone}:{core.port}"
@@ -54,13 +64,16 @@ def environments(
     }
 
 
-def _common(stack: Stack, database: pulumi.Input[str], cache: pulumi.Input[str]) -> Environment:
+def _joined(networks: Sequence[pulumi.Input[str]]) -> pulumi.Output[str]:
+    return pulumi.Output.all(*networks).apply(",".join)
+
+
+def _common(
+    stack: Stack, database: pulumi.Input[str], cache: pulumi.Input[str], cidrs: Cidrs
+) -> Environment:
     settings, names, contract = stack.settings, stack.names, stack.contract
     # The Cores of the stack run in the app tier.
-    core_networks = (
-        *settings.network.core_networks,
-        *(settings.network.tier_cidrs("app") if settings.cores else ()),
-    )
+    core_networks = (*settings.network.core_networks, *(cidrs["app"] if settings.cores else ()))
     return {
         "GATEHOUSE_ENVIRONMENT": settings.stack,
         "GATEHOUSE_DRAIN_S": str(DRAIN_S),
@@ -81,9 +94,9 @@ def _common(stack: Stack, database: pulumi.Input[str], cache: pulumi.Input[str])
         "GATEHOUSE_CORES_DOMAIN": contract.cores_domain,
         "GATEHOUSE_CONSOLE_URL": contract.urls["console"],
         "GATEHOUSE_SHARING_URL": contract.urls["sharing"],
-        "GATEHOUSE_CORE_NETWORKS": ",".join(core_networks),
+        "GATEHOUSE_CORE_NETWORKS": _joined(core_networks),
         "GATEHOUSE_CORE_CREDENTIALS_PREFIX": names.secret(role_policies.CORE_CREDENTIALS),
-        "GATEHOUSE_TRUSTED_PROXIES": ",".join(settings.network.tier_cidrs("edge")),
+        "GATEHOUSE_TRUSTED_PROXIES": _joined(cidrs["edge"]),
         "GATEHOUSE_LOG_LEVEL": settings.log_level,
         "GATEHOUSE_LOGS": f"cloudwatch:{','.join(role_policies.searched_logs(stack))}",
         # The application treats an empty value as unset.

@@ -24,6 +24,8 @@ class Vpc(StackComponent):
 
     subnets: dict[str, list[pulumi.Output[str]]]
     """Subnets in the order of the zones, keyed by tier."""
+    cidrs: dict[str, list[pulumi.Input[str]]]
+    """CIDR blocks of the subnets, in the same order. A subnet has one IPv4 block."""
     endpoint_subnets: list[pulumi.Output[str]]
     """Subnets of the app tier that contain the interface endpoints."""
     nat_gateways: dict[str, pulumi.Output[str]]
@@ -48,10 +50,15 @@ class Vpc(StackComponent):
         # 2026-11-29).
         if network.owns_subnets:
             self.subnets = {tier: self._tier(tier) for tier in TIERS}
+            self.cidrs = {tier: [*network.tier_cidrs(tier)] for tier in TIERS}
             self._flow_logs(logs_key_arn, log_role_arn)
         else:
             self.subnets = {
                 tier: [pulumi.Output.from_input(each) for each in getattr(network.subnets, tier)]
+                for tier in TIERS
+            }
+            self.cidrs = {
+                tier: [self._cidr(each) for each in getattr(network.subnets, tier)]
                 for tier in TIERS
             }
         count = {"none": 0, "one": 1, "all": None}[network.endpoint_zones]
@@ -79,6 +86,10 @@ class Vpc(StackComponent):
         if network.owns_subnets:
             self.prefix_lists = self._gateway_endpoints(self._route_tables())
         self.register_outputs({})
+
+    def _cidr(self, subnet_id: str) -> pulumi.Output[str]:
+        options = pulumi.InvokeOutputOptions(parent=self)
+        return aws.ec2.get_subnet_output(id=subnet_id, opts=options).cidr_block
 
     def _vpc(self) -> pulumi.Output[str]:
         vpc = aws.ec2.Vpc(

@@ -104,7 +104,8 @@ def private_networks(settings: Settings) -> Iterator[Mistake]:
         "notifications.webhook_networks": settings.notifications.webhook_networks,
     }
     rows = [(f"{key}.{index}", cidr) for key in lists for index, cidr in enumerate(lists[key])]
-    for key, cidr in (("network.cidr", settings.network.cidr), *rows):
+    own = [("network.cidr", settings.network.cidr)] if settings.network.cidr else []
+    for key, cidr in (*own, *rows):
         try:
             # Link-local addresses include the credentials of a task.
             private = any(map(ipaddress.IPv4Network(cidr).subnet_of, _PRIVATE))
@@ -168,7 +169,11 @@ def existing_subnets(settings: Settings) -> Iterator[Mistake]:
     network, with_subnets = settings.network, "with network.subnets"
     tiers = dict(network.subnets)
     if not any(tiers.values()):
+        if not network.cidr:
+            yield Mistake("network.cidr", "an IPv4 network", "without network.subnets")
         return
+    if network.cidr:
+        yield Mistake("network.cidr", "empty", with_subnets)
     for tier, subnets in tiers.items():
         if len(subnets) != len(network.zones):
             allowed = f"a list of {len(network.zones)} subnets, one for each zone"

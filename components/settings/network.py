@@ -40,9 +40,8 @@ REQUESTS = integer(100, 2_000_000, "requests in five minutes from one IP address
 
 
 class SubnetsSettings(Section):
-    """Existing subnets of `existing_resources.vpc_id` in `network.cidr`, in the order of
-    `network.zones`. The stack then creates no subnets, routes, network ACLs, gateway endpoints or
-    flow logs."""
+    """Existing subnets of `existing_resources.vpc_id`, in the order of `network.zones`. The stack
+    then creates no subnets, routes, network ACLs, gateway endpoints or flow logs."""
 
     edge: Annotated[tuple[str, ...], SUBNETS] = ()
     """Subnets of the load balancer."""
@@ -58,11 +57,11 @@ class NetworkSettings(Section):
     cidr: Annotated[
         str,
         string(
-            rf"{CIDR}/(1[6-9]|2[0-3])", 'an IPv4 network from /16 to /23, such as "10.20.0.0/16"'
+            rf"({CIDR}/(1[6-9]|2[0-3]))?", 'an IPv4 network from /16 to /23, such as "10.20.0.0/16"'
         ),
-    ]
+    ] = ""
     """IPv4 CIDR block of the VPC. The block must not overlap with peered networks and cannot be
-    changed in place.
+    changed in place. Required without `network.subnets`, whose blocks are read.
     """
     zones: Annotated[
         tuple[str, ...],
@@ -106,10 +105,8 @@ class NetworkSettings(Section):
         return not self.subnets.app
 
     def tier_cidrs(self, tier: str) -> list[str]:
-        """Return the CIDR blocks of a tier, one for each zone in the order of `zones`. Those of
-        existing subnets are not known: the block that contains them."""
-        if not self.owns_subnets:
-            return [self.cidr]
+        """Return the CIDR blocks of a tier of own subnets, one for each zone in the order of
+        `zones`."""
         network, first = ipaddress.IPv4Network(self.cidr), TIERS[tier]
         if network.prefixlen > 20:
             prefix, first = SMALL_TIERS[tier]

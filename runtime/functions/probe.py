@@ -155,7 +155,7 @@ def exchange(
         connection.request(method, parts.path or "/", body, sent)
         response = connection.getresponse()
         return response.status, "", response.read(BODY_BYTES_MAX)
-    except (OSError, http.client.HTTPException) as exc:
+    except (OSError, http.client.HTTPException, ValueError) as exc:  # ValueError: of a header
         return 0, type(exc).__name__, b""
     finally:
         connection.close()

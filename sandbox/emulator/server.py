@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from botocore.config import Config
+from gatehouse_policies.analysis.type_tokens import by_token
 from gatehouse_policies.program.aws_location import AwsLocation
 from gatehouse_policies.program.outputs.invokes import invoke
 from gatehouse_policies.program.outputs.providers import PROVIDER_PREFIX, ProviderConfigs
@@ -42,6 +43,8 @@ _CONFIG = Config(
     user_agent="gatehouse-sandbox",
 )
 _SIGNED_FOR = re.compile(r"Credential=[^/]+/[0-9]{8}/([a-z0-9-]+)/")
+#: The function that reads an existing subnet (components/network/vpc.py).
+SUBNET = by_token({"ec2.getSubnet": None})
 _SINGLE_EMULATOR = threading.Lock()
 #: `stop` waits at most this time for the thread that accepts connections.
 _POLL_S = 0.05
@@ -206,9 +209,17 @@ class Emulator:
         self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the result of a provider function. Raises SandboxError for an unsupported
-        function.
+        function, and for a subnet that does not exist.
         """
-        return invoke(token, args, AwsLocation.of(provider))
+        location = AwsLocation.of(provider)
+        if token not in SUBNET:
+            return invoke(token, args, location)
+        client, subnet_id = self.client("ec2", location.region), str(args.get("id"))
+        matching = [{"Name": "subnet-id", "Values": [subnet_id]}]
+        subnets = client.describe_subnets(Filters=matching)["Subnets"]
+        if not subnets:
+            raise SandboxError(f"{subnet_id} does not exist in {location.region}.")
+        return {"id": subnet_id, "cidrBlock": subnets[0]["CidrBlock"]}
 
     def clients(
         self, key_id: str, secret: str, token: str | None = None

@@ -69,11 +69,19 @@ SUBNETS = {
     tier: [f"subnet-{number}{zone}aaaaaaa" for zone in range(3)]
     for number, tier in enumerate(("edge", "app", "data"))
 }
+
+
+def subnet_cidr(subnet_id: str) -> str:
+    """The block of a subnet in `SUBNETS`. They are in two blocks of the VPC."""
+    tier, zone = int(subnet_id[7]), int(subnet_id[8])
+    return f"100.64.{tier}.{32 * zone}/27" if tier else f"10.20.0.{32 * zone}/27"
+
+
 COMPANY: dict[str, Any] = {
     "name_prefix": "acme-gw",
     "tags": ["cost:unit=42", "Team=Platform"],
     "secrets.operators": ["arn:aws:iam::123456789012:role/company/operator"],
-    "network.cidr": "10.20.0.0/23",
+    "network.cidr": "",
     "network.nat": "none",
     "network.endpoint_zones": "none",
     "network.public_access_exclusions": False,
@@ -243,6 +251,8 @@ class _Provider:
     def invoke(
         self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
     ) -> dict[str, Any]:
+        if token in aws("ec2.getSubnet"):
+            return {"id": args["id"], "cidrBlock": subnet_cidr(args["id"])}
         if token not in aws("ec2.getManagedPrefixList"):
             raise SandboxError(
                 f"The program calls {token}, although every other value is in the stack file."

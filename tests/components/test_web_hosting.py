@@ -198,13 +198,6 @@ def test_load_balancer_of_the_console_is_internal() -> None:
     ] == [443]
 
 
-def test_console_trusts_both_load_balancers() -> None:
-    trusted = program().variables("console")["GATEHOUSE_TRUSTED_PROXIES"].split(",")
-    gateway = program().variables("gateway")["GATEHOUSE_TRUSTED_PROXIES"].split(",")
-    assert set(gateway) < set(trusted)
-    assert len(trusted) == 2 * len(gateway)
-
-
 def test_switching_updates_the_record_in_place() -> None:
     before, after = (form.get("route53.Record", "console") for form in (run(STACK), program()))
     assert (

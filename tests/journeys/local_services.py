@@ -90,9 +90,9 @@ def environment(url: str, **more: str) -> dict[str, str]:
     }
 
 
-def migrate(server: servers.Postgres, log: Path) -> None:
+def migrate(server: servers.Postgres, log: Path, **more: str) -> None:
     child_processes.run(
-        "the migration", [GATEHOUSE, "migrate"], env=environment(server.owner_url), log=log
+        "the migration", [GATEHOUSE, "migrate"], env=environment(server.owner_url, **more), log=log
     )
 
 
@@ -128,7 +128,9 @@ def _run(server: servers.Postgres, tool: str, *arguments: str) -> None:
 
 
 @contextmanager
-def running_services(server: servers.Postgres, pepper: str, log: Path) -> Iterator[Services]:
+def running_services(
+    server: servers.Postgres, pepper: str, log: Path, session_key: str = SESSION_KEY, **more: str
+) -> Iterator[Services]:
     ports = {service: free_port() for service in ("gateway", "console")}
     with ExitStack() as cleanup:
         for service, port in ports.items():
@@ -136,11 +138,12 @@ def running_services(server: servers.Postgres, pepper: str, log: Path) -> Iterat
                 server.app_url,
                 GATEHOUSE_PEPPER=pepper,
                 **(
-                    {"GATEHOUSE_SESSION_KEY": SESSION_KEY, "GATEHOUSE_BOOTSTRAP_TOKEN": TOKEN}
+                    {"GATEHOUSE_SESSION_KEY": session_key, "GATEHOUSE_BOOTSTRAP_TOKEN": TOKEN}
                     if service == "console"
                     else {}
                 ),
                 **{f"GATEHOUSE_{service.upper()}_PORT": str(port)},
+                **more,
             )
             child = child_processes.start(
                 service, [GATEHOUSE, "serve", service], env=env, log=log / f"{service}.log"

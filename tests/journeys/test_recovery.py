@@ -46,6 +46,7 @@ INTERVAL_S = 10
 class Deployed:
     exports: dict[str, Any]
     pepper: str
+    session_key: str
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,13 @@ def deploy(
     aws = Aws(emulator.endpoint, region, Credentials(*emulator.credentials))
     emulator.permissions.enforce(True)
     lambda_functions.rotate_secrets(aws, exports["rotation"], folder / f"{stack}.log")
-    return Deployed(exports, pepper(emulator, region, stack)), aws
+    values = (secret(emulator, region, stack, name) for name in ("pepper", "session-key"))
+    return Deployed(exports, *values), aws
 
 
-def pepper(emulator: Emulator, region: str, stack: str) -> str:
-    return str(
-        emulator.client("secretsmanager", region).get_secret_value(
-            SecretId=f"gatehouse/{stack}/pepper"
-        )["SecretString"]
-    )
+def secret(emulator: Emulator, region: str, stack: str, name: str) -> str:
+    client, secret_id = emulator.client("secretsmanager", region), f"gatehouse/{stack}/{name}"
+    return str(client.get_secret_value(SecretId=secret_id)["SecretString"])
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +275,8 @@ class Lost:
 def lost(home: HomeStack, folder: Path) -> Lost:
     """The home stack, whose keys are used until the region and the database server are lost."""
     file, database = folder / "database.dump", home.local.database
-    with running_services(database, home.deployed.pepper, folder / "home") as services:
+    secrets = home.deployed.pepper, folder / "home", home.deployed.session_key
+    with running_services(database, *secrets) as services:
         _, active = services.issue("active")
         revoked_id, revoked = services.issue("revoked")
         services.manage("POST", f"/v1/keys/{revoked_id}/revoke", {})
@@ -317,11 +317,21 @@ def test_stack_in_the_second_region_has_the_keys_and_the_audit_trail_of_the_dump
     emulator: Emulator, lost: Lost, database: servers.Postgres, folder: Path
 ) -> None:
     with pytest.raises(ClientError):
-        pepper(emulator, HOME, STACK)
+        secret(emulator, HOME, STACK, "pepper")
     restored = deploy_in_second_region(emulator, folder, lost.stack)
     restore(database, lost.dump)
-    migrate(database, folder / "migrate-again.log")  # as in a release; the schema is up to date
-    with running_services(database, restored.pepper, folder / "second") as services:
+    # As in a release; the schema is up to date. The stack has other settings than the lost one.
+    second = {"GATEHOUSE_ENVIRONMENT": SECOND_STACK}
+    definition = restored.exports["migration"]["taskDefinition"]
+    task = emulator.client("ecs", SECOND).describe_task_definition(taskDefinition=definition)
+    (container,) = task["taskDefinition"]["containerDefinitions"]
+    name = "GATEHOUSE_REPLACED_ENVIRONMENT"
+    replaced = {
+        row["name"]: row["value"] for row in container["environment"] if row["name"] == name
+    }
+    migrate(database, folder / "migrate-again.log", **second, **replaced)
+    secrets = restored.pepper, folder / "second", restored.session_key
+    with running_services(database, *secrets, GATEHOUSE_ENVIRONMENT=SECOND_STACK) as services:
         codes = {name: services.code(token) for name, token in lost.tokens.items()}
         # A key revoked after the dump is valid until it is revoked again (step 6 of the runbook).
         assert codes == {

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 from gatehouse.commands.cli.common.shapes import parameters
 from gatehouse.core.cores import IDENTITY_HEADERS, CoreSettings
+from gatehouse.core.http.header_names import OWNED
 from msgspec import inspect
 
 from tools.docs.markdown import prose, table
@@ -49,6 +50,12 @@ def _allowed(schema: dict[str, Any]) -> str:
 
 def identity_headers() -> str:
     return ", ".join(f"`{name}`" for name in IDENTITY_HEADERS)
+
+
+def owned_headers() -> str:
+    """Names that are not forwarded, whatever a Core declares, without those of one connection."""
+    names = (name for row in OWNED[1:] if row.requests for name in row.names)
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def module() -> str:

@@ -44,6 +44,7 @@ def page() -> str:
         ),
         cores=core_settings.settings_table(),
         identity_headers=core_settings.identity_headers(),
+        owned_headers=core_settings.owned_headers(),
         options=table(("variable", "option", "description", "commands"), _options()),
     )
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, Unpack
 import httpx
 import msgspec
 
+from gatehouse_client.credentials import check_url, credential
 from gatehouse_client.models import (
     ChangedKey,
     CreatedKey,
@@ -33,11 +34,11 @@ _Response = TypeVar("_Response")
 class ConsoleClient(Client):
     """Manages API keys and secrets.
 
-    token: an admin credential. Every method raises an ApiError with a message for users;
-    Unavailable if the console cannot be reached. Each POST request sends an Idempotency-Key, so it
-    takes effect only once, even if it is sent repeatedly. To resume after a crash, store an
-    `idempotency_key` before the call and pass it again: the repeated call returns the first
-    response.
+    token: an admin credential. White space around it is removed. Every method raises an ApiError
+    with a message for users; Unavailable if the console cannot be reached. Each POST request sends
+    an Idempotency-Key, so it takes effect only once, even if it is sent repeatedly. To resume after
+    a crash, store an `idempotency_key` before the call and pass it again: the repeated call returns
+    the first response.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class ConsoleClient(Client):
         timeout_s: float = TIMEOUT_S,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {"Authorization": f"Bearer {credential('token', token)}"}
         retries = retries or Retries()
         super().__init__(
             "console", console, headers, retries, timeout_s=timeout_s, transport=transport
@@ -152,7 +153,7 @@ class AsyncConsoleClient(AsyncClient):
         timeout_s: float = TIMEOUT_S,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {"Authorization": f"Bearer {credential('token', token)}"}
         retries = retries or Retries()
         super().__init__(
             "console", console, headers, retries, timeout_s=timeout_s, transport=transport
@@ -256,6 +257,7 @@ def _change(
 
 def _page(item: type[_Response], path: str) -> Any:
     """The type of a page of a list, whose items have the name of the path."""
+    check_url(path)
     name = msgspec.field(name=path.replace("-", "/").rpartition("/")[2])
     fields: list[Any] = [("items", list[item], name), ("next_cursor", str | None, None)]  # type: ignore[valid-type]  # a type at run time
     return msgspec.defstruct("Page", fields)

@@ -10,8 +10,11 @@
       TooManyRequests       429
       Unavailable           there is no valid response, or the status is 5xx
 
-No error contains a token.
+No error contains a credential, the content of a secret, or the error of a library, whose text can
+contain both.
 """
+
+from collections.abc import Callable
 
 import httpx
 import msgspec
@@ -105,8 +108,12 @@ class _Document(msgspec.Struct):
     errors: tuple[Problem, ...] = ()
 
 
-def problem(reply: httpx.Response, service: str) -> ApiError:
-    """The error for a response that is not successful. service: its name, such as `console`."""
+def problem(
+    reply: httpx.Response, service: str, redact: Callable[[str], str] = lambda text: text
+) -> ApiError:
+    """The error for a response that is not successful. service: its name, such as `console`.
+    redact: removes the secrets of the request from a text of the server.
+    """
     status = reply.status_code
     kind = _KINDS.get(status, ApiError if 400 <= status < 500 else Unavailable)
     try:
@@ -114,12 +121,16 @@ def problem(reply: httpx.Response, service: str) -> ApiError:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         text = f"the {service} returned {status} without a problem document: check its URL"
         return kind(text, status=status, retry_after_s=retry_after_s(reply))
+    code = redact(document.code)
     return kind(
-        document.detail or f"the {service} returned {status} ({document.code})",
-        code=document.code,
+        redact(document.detail) or f"the {service} returned {status} ({code})",
+        code=code,
         status=status,
-        request_id=document.request_id,
-        errors=document.errors,
+        request_id=redact(document.request_id),
+        errors=tuple(
+            Problem(redact(item.location), redact(item.message), redact(item.fix))
+            for item in document.errors
+        ),
         retry_after_s=retry_after_s(reply),
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 from msgspec import structs
 
+from gatehouse_client.credentials import credential, trimmed
 from gatehouse_client.errors import ApiError
 from gatehouse_client.models import SelfRevocationResponse, SignedRequestInput, VerifyReply
 from gatehouse_client.transport import CONNECTION_LOST, AsyncClient, Client, Retries
@@ -101,7 +102,7 @@ class GatewayClient(Client):
 
     def revoke_self(self, token: str, reason: str = "") -> SelfRevocationResponse:
         """Revokes the key of the token. Raises Unauthorized if it is no active or disabled key."""
-        body = {"token": token, "reason": reason}
+        body = {"token": credential("token", token), "reason": reason}
         reply = self._send("POST", _REVOKE_SELF, CONNECTION_LOST, json=body)
         return self._decode(SelfRevocationResponse, reply)
 
@@ -142,7 +143,7 @@ class AsyncGatewayClient(AsyncClient):
 
     async def revoke_self(self, token: str, reason: str = "") -> SelfRevocationResponse:
         """As `GatewayClient.revoke_self`."""
-        body = {"token": token, "reason": reason}
+        body = {"token": credential("token", token), "reason": reason}
         reply = await self._send("POST", _REVOKE_SELF, CONNECTION_LOST, json=body)
         return self._decode(SelfRevocationResponse, reply)
 
@@ -163,7 +164,7 @@ def _body(
 ) -> dict[str, Any]:
     optional = {"core": core, "address": address, "method": method, "request": request}
     present = {name: value for name, value in optional.items() if value is not None}
-    return {"token": token, "scopes": list(scopes), "cost": cost, **present}
+    return {"token": trimmed(token), "scopes": list(scopes), "cost": cost, **present}
 
 
 def _with_headers(verification: Verification, reply: httpx.Response) -> Verification:

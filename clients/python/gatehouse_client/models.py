@@ -53,6 +53,16 @@ class CreateKey(TypedDict):
     delivery: NotRequired[Literal["link", "token"]]
 
 
+class UpdateCredits(TypedDict):
+    """Changes to the credits of a key, which requests consume at the same time. Omitted fields
+    keep their values.
+    """
+
+    add: NotRequired[int]
+    remaining: NotRequired[int]
+    refill: NotRequired[Refill | None]
+
+
 class UpdateKey(TypedDict):
     """Changes to a key. Omitted fields keep their values."""
 
@@ -69,7 +79,7 @@ class UpdateKey(TypedDict):
     scopes: NotRequired[list[str]]
     limits: NotRequired[list[RateLimitInput] | None]
     expires_at: NotRequired[str | None]
-    credits: NotRequired[Credits | None]
+    credits: NotRequired[UpdateCredits | None]
 
 
 class RotateKey(TypedDict):

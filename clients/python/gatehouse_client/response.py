@@ -2,8 +2,10 @@
 
 import msgspec
 
-#: Fields that contain a secret, which must not reach a log.
-_SECRET = frozenset({"token", "link", "url", "text", "content_base64"})
+#: Fields of requests and responses that contain a secret, which must not reach a log or an error.
+SECRET_FIELDS = frozenset(
+    {"token", "link", "url", "text", "content_base64", "ciphertext_base64", "passphrase", "claim"}
+)
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,7 +15,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         fields = (
-            f"{name}=..." if name in _SECRET else f"{name}={getattr(self, name)!r}"
+            f"{name}=..." if name in SECRET_FIELDS else f"{name}={getattr(self, name)!r}"
             for name in self.__struct_fields__
         )
         return f"{type(self).__name__}({', '.join(fields)})"

@@ -4,6 +4,7 @@ import secrets
 
 import httpx
 
+from gatehouse_client.credentials import credential
 from gatehouse_client.models import LinkPreview, OpenedSecret
 from gatehouse_client.transport import ANY_ERROR, AsyncClient, Client, Retries
 
@@ -46,7 +47,8 @@ class SharingClient(Client):
         """Confirms that the content was received. Idempotent."""
         self._post("acknowledge", link=link, claim=claim)
 
-    def _post(self, action: str, **body: str) -> httpx.Response:
+    def _post(self, action: str, link: str, **body: str) -> httpx.Response:
+        body = _body(link, body)
         return self._send("POST", f"/v1/links/{action}", ANY_ERROR, json=body)
 
 
@@ -81,5 +83,12 @@ class AsyncSharingClient(AsyncClient):
     async def acknowledge(self, link: str, claim: str) -> None:
         await self._post("acknowledge", link=link, claim=claim)
 
-    async def _post(self, action: str, **body: str) -> httpx.Response:
+    async def _post(self, action: str, link: str, **body: str) -> httpx.Response:
+        body = _body(link, body)
         return await self._send("POST", f"/v1/links/{action}", ANY_ERROR, json=body)
+
+
+def _body(link: str, others: dict[str, str]) -> dict[str, str]:
+    """White space around the link and the claim is removed, and is part of a passphrase."""
+    checked = {"claim": credential("claim", others["claim"])} if "claim" in others else {}
+    return {"link": credential("link", link), **others, **checked}

@@ -13,13 +13,15 @@ import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Self, TypeVar
 
 import httpx
 import msgspec
 
+from gatehouse_client.credentials import base_url, check_url, not_unicode, redacted, secrets_in
 from gatehouse_client.errors import ApiError, BadRequest, Unavailable, problem
 
 VERSION = version("gatehouse-client")
@@ -36,6 +38,28 @@ NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 CONNECTION_LOST = (httpx.NetworkError, httpx.RemoteProtocolError)
 ANY_ERROR = (httpx.HTTPError,)
 RepeatedAfter = tuple[type[httpx.HTTPError], ...]
+
+#: The errors of the library for a request that cannot be sent, and all errors.
+_INVALID = (httpx.InvalidURL, httpx.LocalProtocolError, httpx.UnsupportedProtocol, UnicodeError)
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+_Failure = httpx.HTTPError | httpx.InvalidURL | UnicodeError
+
+
+class _TooLarge(httpx.ReadError):
+    pass
+
+
+_REASONS: dict[type[Exception], str] = {
+    _TooLarge: "the response is too large",
+    httpx.ProxyError: "the proxy refused the connection",
+    httpx.RemoteProtocolError: "the connection was closed, or the response is not valid HTTP",
+    httpx.DecodingError: "the response is compressed",
+    httpx.ConnectError: "the connection failed",
+    httpx.NetworkError: "the connection was lost",
+    httpx.LocalProtocolError: "a header is malformed",
+    httpx.InvalidURL: "the path or the query is malformed",
+    httpx.UnsupportedProtocol: "the protocol is not supported",
+}
 
 _Response = TypeVar("_Response")
 
@@ -83,36 +107,58 @@ class _Attempts:
     url: str
     retries: Retries
     repeated_after: RepeatedAfter
+    credential: str = field(repr=False)
+    arguments: dict[str, Any] = field(repr=False)  # of the request
     count: int = 0
+    failure: ApiError | None = None
+    repeated: bool = False
 
-    def after_error(self, exc: httpx.HTTPError) -> float:
-        """The seconds until the next attempt. Raises Unavailable if there is none."""
-        self.count += 1
-        return self._wait(
-            unavailable(self.service, self.url, exc),
-            exc,
-            repeated=isinstance(exc, self.repeated_after),
+    def fail(self, exc: _Failure) -> None:
+        """Records an error of the library for `wait_s`."""
+        self.failure = self.failed(exc)
+        self.repeated = isinstance(exc, self.repeated_after) and not isinstance(exc, _INVALID)
+
+    def reject(self, reply: httpx.Response) -> None:
+        """Records a response that is not successful for `wait_s`."""
+        self.failure = problem(reply, self.service, self.redact)
+        # The first request with this Idempotency-Key is still being processed.
+        in_progress = self.failure.code == "request_in_progress"
+        self.repeated = self.repeated_after is not NEVER_SENT and (
+            reply.status_code in _RETRYABLE_STATUSES or in_progress
         )
 
-    def after_reply(self, reply: httpx.Response) -> float | None:
-        """None if the response is successful. Otherwise, the seconds until the next attempt.
-        Raises the error of the response if there is none.
+    def wait_s(self) -> float:
+        """The seconds until the next attempt. Raises the recorded error if there is none. Called
+        after the error of the library was handled, so that it is no part of the traceback.
         """
-        if reply.is_success:
-            return None
+        assert self.failure is not None  # noqa: S101 - recorded before
         self.count += 1
-        failure = problem(reply, self.service)
-        # The first request with this Idempotency-Key is still being processed.
-        in_progress = failure.code == "request_in_progress"
-        repeated = self.repeated_after is not NEVER_SENT
-        repeated = repeated and (reply.status_code in _RETRYABLE_STATUSES or in_progress)
-        return self._wait(failure, None, repeated=repeated)
-
-    def _wait(self, failure: ApiError, cause: Exception | None, *, repeated: bool) -> float:
-        wait_s = self.retries.wait(self.count, failure.retry_after_s) if repeated else None
+        wait_s = None
+        if self.repeated:
+            wait_s = self.retries.wait(self.count, self.failure.retry_after_s)
         if wait_s is None:
-            raise failure from cause
+            raise self.failure
+        self.failure = None
         return wait_s
+
+    def failed(self, exc: _Failure) -> ApiError:
+        """The error for a request without a valid response: BadRequest if it cannot be sent."""
+        if isinstance(exc, UnicodeError):
+            return not_unicode(self.arguments.get("json"))
+        if isinstance(exc, _INVALID):
+            return BadRequest(f"the request to {self.url} is not valid: {reason(exc)}")
+        if isinstance(exc, httpx.TimeoutException):
+            return Unavailable(f"the {self.service} at {self.url} did not respond in time")
+        return Unavailable(f"cannot reach the {self.service} at {self.url}: {reason(exc)}")
+
+    def interrupted(self, exc: _Failure) -> ApiError:
+        """As `failed`, for a download."""
+        if isinstance(exc, (*_INVALID, *NEVER_SENT)):
+            return self.failed(exc)
+        return Unavailable(f"the download from {self.url} was interrupted: {reason(exc)}")
+
+    def redact(self, text: str) -> str:
+        return redacted(text, (self.credential, *secrets_in(self.arguments)))
 
 
 class _Base:
@@ -120,13 +166,15 @@ class _Base:
 
     def __init__(self, service: str, url: str, retries: Retries) -> None:
         self._service = service
-        self.url = url.rstrip("/")
+        self.url = base_url(service, url)
         self._retries = retries
+        self._credential = ""
 
     def _options(
         self, headers: dict[str, str], timeout_s: float, transport: object
     ) -> dict[str, Any]:
         """The arguments of the httpx client."""
+        self._credential = headers.get("Authorization", "").removeprefix("Bearer ")
         local = self.url.startswith("http://")
         return {
             "base_url": self.url,
@@ -145,24 +193,32 @@ class _Base:
             "trust_env": uses_proxy(self.url),
         }
 
-    def _attempts(self, method: str, repeated_after: RepeatedAfter | None) -> _Attempts:
+    def _attempts(
+        self,
+        method: str,
+        path: str,
+        arguments: dict[str, Any],
+        repeated_after: RepeatedAfter | None = None,
+    ) -> _Attempts:
+        """Raises BadRequest if the request cannot be sent."""
+        check_url(path, arguments.get("params"))
         default = ANY_ERROR if method in _IDEMPOTENT else NEVER_SENT
-        return _Attempts(self._service, self.url, self._retries, repeated_after or default)
-
-    def _invalid_url(self, exc: Exception) -> BadRequest:
-        error = BadRequest(f"{self.url} is not a valid URL of a {self._service}")
-        error.__cause__ = exc
-        return error
+        return _Attempts(
+            self._service,
+            self.url,
+            self._retries,
+            repeated_after or default,
+            self._credential,
+            arguments,
+        )
 
     def _decode(self, response: type[_Response], reply: httpx.Response) -> _Response:
-        try:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return msgspec.json.decode(reply.content or b"null", type=response)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-            text = (
-                f"{self.url} returned an unexpected response: is it a {self._service} of "
-                f"this version?"
-            )
-            raise Unavailable(text, status=reply.status_code) from exc
+        text = (
+            f"{self.url} returned an unexpected response: is it a {self._service} of this version?"
+        )
+        raise Unavailable(text, status=reply.status_code)
 
 
 class Client(_Base):
@@ -179,10 +235,10 @@ class Client(_Base):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         super().__init__(service, url, retries)
-        try:
+        with suppress(*INVALID_ENVIRONMENT):
             self._client = httpx.Client(**self._options(headers, timeout_s, transport))
-        except _INVALID_ENVIRONMENT as exc:
-            raise BadRequest(_ENVIRONMENT) from exc
+            return
+        raise BadRequest(ENVIRONMENT)
 
     def __enter__(self) -> Self:
         return self
@@ -202,21 +258,17 @@ class Client(_Base):
         Raises the ApiError of the problem document, Unavailable if there is no valid response, and
         BadRequest if the URL of the service is invalid.
         """
-        attempts = self._attempts(method, repeated_after)
+        attempts = self._attempts(method, path, arguments, repeated_after)
         while True:
-            wait_s: float | None
             try:
                 with self._client.stream(method, path, **arguments) as streamed:
                     reply = _whole(streamed, b"".join(_limited(_parts(streamed))))
-            except httpx.InvalidURL as exc:
-                raise self._invalid_url(exc) from None
-            except httpx.HTTPError as exc:
-                wait_s = attempts.after_error(exc)
-            else:
-                wait_s = attempts.after_reply(reply)
-                if wait_s is None:
+                if reply.is_success:
                     return reply
-            self._retries.sleep(wait_s)
+                attempts.reject(reply)
+            except _FAILURES as exc:
+                attempts.fail(exc)
+            self._retries.sleep(attempts.wait_s())
 
     def _stream(self, method: str, path: str, **arguments: Any) -> Iterator[bytes]:
         """Yields the body of a response in chunks. Never retries, because the caller may already
@@ -224,15 +276,17 @@ class Client(_Base):
 
         Raises the ApiError of the problem document, and Unavailable if the connection fails.
         """
+        attempts = self._attempts(method, path, arguments)
         try:
             with self._client.stream(method, path, **arguments) as streamed:
-                if not streamed.is_success:
-                    content = b"".join(_limited(_parts(streamed)))
-                    raise problem(_whole(streamed, content), self._service)
-                yield from _parts(streamed)
-        except httpx.HTTPError as exc:
-            text = f"the download from {self.url} was interrupted: {_reason(exc)}"
-            raise Unavailable(text) from exc
+                if streamed.is_success:
+                    yield from _parts(streamed)
+                    return
+                content = b"".join(_limited(_parts(streamed)))
+                failure = problem(_whole(streamed, content), self._service, attempts.redact)
+        except _FAILURES as exc:
+            failure = attempts.interrupted(exc)
+        raise failure
 
 
 class AsyncClient(_Base):
@@ -251,10 +305,10 @@ class AsyncClient(_Base):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__(service, url, retries)
-        try:
+        with suppress(*INVALID_ENVIRONMENT):
             self._client = httpx.AsyncClient(**self._options(headers, timeout_s, transport))
-        except _INVALID_ENVIRONMENT as exc:
-            raise BadRequest(_ENVIRONMENT) from exc
+            return
+        raise BadRequest(ENVIRONMENT)
 
     async def __aenter__(self) -> Self:
         return self
@@ -269,34 +323,32 @@ class AsyncClient(_Base):
         self, method: str, path: str, repeated_after: RepeatedAfter | None = None, **arguments: Any
     ) -> httpx.Response:
         """As `Client._send`."""
-        attempts = self._attempts(method, repeated_after)
+        attempts = self._attempts(method, path, arguments, repeated_after)
         while True:
-            wait_s: float | None
             try:
                 async with self._client.stream(method, path, **arguments) as streamed:
                     reply = await self._received(streamed)
-            except httpx.InvalidURL as exc:
-                raise self._invalid_url(exc) from None
-            except httpx.HTTPError as exc:
-                wait_s = attempts.after_error(exc)
-            else:
-                wait_s = attempts.after_reply(reply)
-                if wait_s is None:
+                if reply.is_success:
                     return reply
-            await asyncio.sleep(wait_s)
+                attempts.reject(reply)
+            except _FAILURES as exc:
+                attempts.fail(exc)
+            await asyncio.sleep(attempts.wait_s())
 
     async def _stream(self, method: str, path: str, **arguments: Any) -> AsyncIterator[bytes]:
         """As `Client._stream`."""
+        attempts = self._attempts(method, path, arguments)
         try:
             async with self._client.stream(method, path, **arguments) as streamed:
-                if not streamed.is_success:
-                    raise problem(await self._received(streamed), self._service)
-                _check_encoding(streamed)
-                async for part in streamed.aiter_bytes():
-                    yield part
-        except httpx.HTTPError as exc:
-            text = f"the download from {self.url} was interrupted: {_reason(exc)}"
-            raise Unavailable(text) from exc
+                if streamed.is_success:
+                    _check_encoding(streamed)
+                    async for part in streamed.aiter_bytes():
+                        yield part
+                    return
+                failure = problem(await self._received(streamed), self._service, attempts.redact)
+        except _FAILURES as exc:
+            failure = attempts.interrupted(exc)
+        raise failure
 
     async def _received(self, streamed: httpx.Response) -> httpx.Response:
         _check_encoding(streamed)
@@ -318,13 +370,6 @@ def idempotency_key(key: str | None) -> dict[str, str]:
     return {IDEMPOTENCY_KEY: f'"{escaped}"'}  # a String (RFC 9651, section 3.3.3)
 
 
-def unavailable(service: str, url: str, exc: httpx.HTTPError) -> Unavailable:
-    """The error for a request without a valid response."""
-    if isinstance(exc, httpx.TimeoutException):
-        return Unavailable(f"the {service} at {url} did not respond in time")
-    return Unavailable(f"cannot reach the {service} at {url}: {_reason(exc)}")
-
-
 def _parts(streamed: httpx.Response) -> Iterator[bytes]:
     _check_encoding(streamed)
     return streamed.iter_bytes()
@@ -341,25 +386,40 @@ def _limited(parts: Iterator[bytes]) -> Iterator[bytes]:
 def _check_encoding(streamed: httpx.Response) -> None:
     """Raises HTTPError if a body is compressed: a few bytes could take gigabytes."""
     if streamed.headers.get("content-encoding", "identity") != "identity":
-        raise httpx.DecodingError("the response is compressed")
+        raise httpx.DecodingError("")
 
 
 def _check_size(size: int) -> None:
     if size > RESPONSE_BYTES_MAX:
-        raise httpx.ReadError("the response is too large")
+        raise _TooLarge("")
 
 
 def _whole(streamed: httpx.Response, content: bytes) -> httpx.Response:
     return httpx.Response(streamed.status_code, headers=streamed.headers, content=content)
 
 
-def _reason(exc: httpx.HTTPError) -> str:
-    """The text of a connection error, which contains at most an address."""
-    return str(exc) or type(exc).__name__
+def reason(exc: BaseException) -> str:
+    """Why a request failed: text of the operating system or of ours. The texts of httpx and h11 can
+    contain headers, URLs and what a server sent.
+    """
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate is not valid: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed ({cause.reason or 'connection closed'})"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    for kind, text in _REASONS.items():
+        if isinstance(exc, kind):
+            return text
+    return type(exc).__name__
 
 
-_INVALID_ENVIRONMENT = (httpx.InvalidURL, ImportError, OSError, ValueError)
-_ENVIRONMENT = (
+#: The errors of a new httpx client for an invalid environment, and the message for users.
+INVALID_ENVIRONMENT = (httpx.InvalidURL, ImportError, OSError, ValueError)
+ENVIRONMENT = (
     "a variable of the environment for proxies or certificates is not valid: HTTP_PROXY, "
     "HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE or SSL_CERT_DIR"
 )

@@ -61,10 +61,7 @@ export class GatewayClient {
   readonly #options: Required<GatewayOptions>;
 
   constructor(gateway: string, options: GatewayOptions = {}) {
-    if (!/^https?:\/\/[^/]/.test(gateway)) {
-      throw new TypeError("the URL of the gateway must begin with http:// or https://");
-    }
-    this.#url = gateway.replace(/\/+$/, "");
+    this.#url = baseUrl(gateway);
     const send: typeof fetch = (...input) => fetch(...input);
     this.#options = { timeoutMs: 2000, attempts: 2, failOpen: false, fetch: send, ...options };
   }
@@ -72,10 +69,11 @@ export class GatewayClient {
   /**
    * The decision on a key and the request for which it is used. `address` and `method` are those of
    * the client's request; otherwise, restrictions apply to the address of this service, and keys
-   * with methods permit every method. Throws ApiError if the request is malformed, or if the URL is
-   * not that of a gateway.
+   * with methods permit every method. White space around the token is removed. Throws ApiError if
+   * the request is malformed, or if the URL is not that of a gateway.
    */
   async verify(token: string, request: Omit<VerifyRequest, "token"> = {}): Promise<Verification> {
+    token = token.trim();
     let reply: Response;
     let text: string;
     try {
@@ -84,7 +82,7 @@ export class GatewayClient {
       return this.#withoutDecision();
     }
     if (reply.status === 429 || reply.status >= 500) return this.#withoutDecision();
-    const body = parsed(text);
+    const body = parsed(text, reply.ok ? "" : token);
     if (!reply.ok) {
       throw new ApiError(
         body?.detail ?? `the gateway returned ${reply.status} without a problem document: check its URL`,
@@ -159,11 +157,26 @@ interface Body extends Partial<VerifyReply> {
   errors?: ProblemDetail[];
 }
 
-function parsed(text: string): Body | null {
+/** The JSON of a response without the token, which a server may repeat. */
+function parsed(text: string, token: string): Body | null {
+  const escaped = JSON.stringify(token).slice(1, -1);
+  const redacted = (_: string, value: unknown): unknown =>
+    typeof value === "string" ? value.replaceAll(token, "...").replaceAll(escaped, "...") : value;
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = JSON.parse(text, token ? redacted : undefined);
     return typeof value === "object" ? (value as Body) : null;
   } catch {
     return null;
   }
+}
+
+/** Throws without the value, which may be a credential, or contain one. */
+function baseUrl(gateway: string): string {
+  const text = String(gateway).trim().replace(/\/+$/, "");
+  const url = URL.canParse(text) ? new URL(text) : null;
+  const isPlain = url !== null && !url.username && !url.password && !/[?#]/.test(text);
+  if (isPlain && /^https?:$/.test(url.protocol) && /^https?:\/\/[^/]/i.test(text)) return text;
+  throw new TypeError(
+    "the URL of the gateway must be such as https://gateway.example.com, without a user name, a password, a query and a fragment",
+  );
 }

@@ -44,7 +44,7 @@ IDENTITY_HEADERS = (
     "*_*",
     # The address of the client.
     *("client-ip", "*-client-ip", "*-clientip", "*-socketip", "*-user-ip", "x-real-ip"),
-    *("cf-connecting-ip*", "forwarded-for", "x-originating-ip", "akamai-origin-hop", "x-envoy-*"),
+    *("cf-connecting-ip*", "forwarded-for", "x-originating-ip", "akamai-origin-hop"),
     # The user.
     *("remote-*", "x-remote-*", "x-user", "x-user-id", "x-user-name", "x-user-email", "x-username"),
     *("x-user-groups", "x-user-roles", "x-userinfo", "x-email", "x-groups", "x-roles"),

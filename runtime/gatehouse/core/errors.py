@@ -112,6 +112,10 @@ class RequestInProgress(Conflict):
     title = "A request with this Idempotency-Key is in progress"
 
 
+class ResponseNotStored(Conflict):
+    title = "No response is stored for this Idempotency-Key"
+
+
 class IdempotencyKeyReused(GatehouseError):
     status, title = 422, "The Idempotency-Key was used for a different request"
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, NewType
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 
 from gatehouse.core.audit_events import AuditEvent, Details
@@ -112,6 +112,9 @@ class Refill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     amount: Annotated[int, Meta(ge=1, le=CREDITS_MAX)]
     every: Literal["hour", "day", "week", "month"]
 
+    def __str__(self) -> str:
+        return f"{self.amount} every {self.every}"
+
 
 class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Credits, shared by all keys in a key family. Each allowed request consumes as many credits as
@@ -130,8 +133,48 @@ class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refill: Refill | None = None
 
     def __str__(self) -> str:
-        refill = f", {self.refill.amount} every {self.refill.every}" if self.refill else ""
-        return f"{self.remaining}{refill}"
+        return f"{self.remaining}, {self.refill}" if self.refill else str(self.remaining)
+
+
+class UpdateCredits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Changes to the credits of a key, which requests consume at the same time. Omitted fields keep
+    their values.
+    """
+
+    example: ClassVar = {"add": 1000}
+
+    add: Annotated[
+        int,
+        Meta(
+            ge=-CREDITS_MAX,
+            le=CREDITS_MAX,
+            description="Credits to add to the remaining credits. A negative number deducts, at "
+            "most what remains.",
+        ),
+    ] = 0
+    remaining: Annotated[
+        Annotated[int, Meta(ge=0, le=CREDITS_MAX)] | UnsetType,
+        Meta(
+            description="New remaining credits, instead of `add`. Replaces the remaining credits "
+            "together with what requests consumed since they were read. Required for a key "
+            "without credits."
+        ),
+    ] = UNSET
+    refill: Annotated[Refill | UnsetType | None, Meta(description="Null: no refill.")] = UNSET
+
+    def __post_init__(self) -> None:
+        if self.add and self.remaining is not UNSET:
+            raise ValueError("add and remaining are mutually exclusive; send only one of them")
+        if not self.add and self.remaining is UNSET and self.refill is UNSET:
+            raise ValueError("changes nothing; send add, remaining or refill")
+
+    def __str__(self) -> str:
+        parts = [f"{self.add:+}"] if self.add else []
+        if self.remaining is not UNSET:
+            parts.append(str(self.remaining))
+        if self.refill is not UNSET:
+            parts.append(f"refill {self.refill or 'none'}")
+        return ", ".join(parts)
 
 
 class Key(KeyRecord, frozen=True, kw_only=True):
@@ -200,13 +243,15 @@ class KeyChange(msgspec.Struct, frozen=True):
     keys in the family.
 
     successor: a new key of the family. others_end_at: new expiry of all other active or disabled
-    keys in the family that would expire later.
+    keys in the family that would expire later. credits: change to the credits of the family, which
+    `key.credits` does not show. None removes them.
     """
 
     key: Key
     details: Details
     successor: Key | None = None
     others_end_at: float | None = None
+    credits: UpdateCredits | UnsetType | None = UNSET
 
 
 #: Computes the change to a locked key and the audit event. If the result is None, nothing is

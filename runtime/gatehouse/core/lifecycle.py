@@ -9,11 +9,21 @@ from enum import StrEnum
 from typing import Any, Self
 
 import msgspec
+from msgspec import UNSET
 
 from gatehouse.core.audit_events import AuditAction, Details
 from gatehouse.core.errors import BadRequest, Conflict, Problem
 from gatehouse.core.key_fields import Purge
-from gatehouse.core.keys import KEY_FIELDS, Credits, Key, KeyChange, KeyFields, KeyState, key_fields
+from gatehouse.core.keys import (
+    KEY_FIELDS,
+    Credits,
+    Key,
+    KeyChange,
+    KeyFields,
+    KeyState,
+    UpdateCredits,
+    key_fields,
+)
 from gatehouse.core.tokens.token import NULL_DIGEST
 
 #: Maximum time, in seconds, until a key expires: ten years.
@@ -122,9 +132,17 @@ def rejection(state: KeyState, action: Action) -> str:
 _RECORDED = frozenset(key_fields(audit="value"))
 
 
-def patched(key: Key, patch: KeyFields) -> Key:
-    changed = msgspec.structs.replace(key, **patch)
-    return msgspec.structs.replace(changed, has_credits=changed.credits is not None)
+def patched(key: Key, patch: KeyFields) -> KeyChange:
+    """Result of an update. Raises BadRequest if the key has no credits that could be changed."""
+    fields, credits = dict(patch), patch.get("credits", UNSET)
+    fields.pop("credits", None)
+    if credits is not UNSET:
+        fields["has_credits"] = credits is not None
+        if credits is not None and key.credits is None and credits.remaining is UNSET:
+            problem = Problem("body.credits", "changes a key without credits", "send `remaining`")
+            raise BadRequest("The key has no credits.", errors=(problem,))
+    changed = msgspec.structs.replace(key, **fields)
+    return KeyChange(changed, patch_details(key, patch), credits=credits)
 
 
 def state_change(
@@ -182,7 +200,7 @@ def patch_details(key: Key, patch: KeyFields) -> Details:
 def _detail(value: Any) -> Any:
     if isinstance(value, tuple):
         return [str(item) for item in value]
-    return str(value) if isinstance(value, Credits) else value
+    return str(value) if isinstance(value, Credits | UpdateCredits) else value
 
 
 def check_expiry(expires_at: float | None, now: float) -> None:

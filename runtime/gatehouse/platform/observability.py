@@ -208,6 +208,7 @@ class Metrics:
     core_errors: Counter
     core_responses: Counter
     core_retries: Counter
+    expired: Counter
     completions_malformed: Counter
     websocket_bytes: Counter
     change_feed_gaps: Counter

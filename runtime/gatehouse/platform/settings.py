@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from enum import Enum
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -51,6 +52,20 @@ DatabaseAuth = Literal["iam", "password", "password_or_iam", "url"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
+class Agreement(Enum):
+    """Whether all processes of a deployment have the same value of a setting. They compare it at
+    their start (platform/db/deployment.py), if it is set. Every secret has a decision.
+    """
+
+    SAME = "same"
+    #: A secret with generations (`read_pepper`), of which a process may have only some.
+    GENERATIONS = "generations"
+    #: The secret of a dependency, which checks it, or one that a rotation replaces at once.
+    MAY_DIFFER = "may differ"
+
+
+_Same = Agreement.SAME
+_Generations = Annotated[SecretStr | None, Agreement.GENERATIONS]
 _KEY_PREFIX = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 
 #: Token prefixes of GitHub, Stripe and Slack. The secret scanners of these issuers search for these
@@ -108,6 +123,23 @@ _LOGS = _matching(
     r"cloudwatch:[A-Za-z0-9_./#-]+(,[A-Za-z0-9_./#-]+)*|file:/.+",
     "must be cloudwatch: with comma-separated log groups, or file:/path",
 )
+
+
+def _trim(value: object) -> object:
+    """A secret without the white space around it, which files and editors add."""
+    return value.strip(" \t\r\n\ufeff") if isinstance(value, str) else value
+
+
+def _check_credential(value: SecretStr | None) -> SecretStr | None:
+    text = "a" if value is None else value.get_secret_value()
+    if not (text and text.isascii() and text.isprintable()):
+        raise ValueError("must be visible ASCII characters")
+    return value
+
+
+#: A password, and a credential that headers contain.
+_Password = Annotated[SecretStr | None, BeforeValidator(_trim), Agreement.MAY_DIFFER]
+_Credential = Annotated[_Password, AfterValidator(_check_credential)]
 
 
 def _parse_oidc_roles(value: str) -> dict[str, Role]:
@@ -176,7 +208,7 @@ _AT_MOST = (
 )
 
 
-def _variable(setting: str) -> str:
+def variable(setting: str) -> str:
     return PREFIX + setting.upper()
 
 
@@ -189,16 +221,16 @@ class SharingSettings(_Settings):
     no database and no secrets.
     """
 
-    environment: Annotated[str, Field(min_length=1, max_length=32)]
+    environment: Annotated[str, Field(min_length=1, max_length=32), _Same]
     """Name of the deployment, such as dev, staging or prod. A label in logs and metrics, and part
     of the encryption context of secrets: after a change, existing secrets cannot be opened."""
-    secret_links_table: str = ""
+    secret_links_table: Annotated[str, _Same] = ""
     """DynamoDB table of secrets and links. The sharing service is ready only if it can read the
     table. Secret sharing also requires GATEHOUSE_SECRETS_BUCKET, GATEHOUSE_SECRETS_KEY and
     GATEHOUSE_SHARING_URL."""
-    secrets_bucket: str = ""
+    secrets_bucket: Annotated[str, _Same] = ""
     """S3 bucket, with versioning, for the encrypted content of secrets."""
-    secrets_key: str = ""
+    secrets_key: Annotated[str, _Same] = ""
     """KMS key that encrypts the data keys of secrets: ID, ARN or alias of a symmetric key."""
     sharing_url: str = ""
     """Public URL of the sharing service. With https://, responses contain
@@ -319,11 +351,11 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     without the prefix.
     """
 
-    key_prefix: Annotated[str, AfterValidator(_check_key_prefix)] = "gtk"
+    key_prefix: Annotated[str, AfterValidator(_check_key_prefix), _Same] = "gtk"
     """Prefix of every token: 1 to 16 lowercase letters, digits and single underscores, such as gtk
     or acme_sk. Prefixes of GitHub, Stripe and Slack are rejected, because their leak scanners would
     report the tokens."""
-    key_environment: KeyEnvironment = KeyEnvironment.TEST
+    key_environment: Annotated[KeyEnvironment, _Same] = KeyEnvironment.TEST
     """Environment of the keys in this deployment: test or live. Keys from the other environment are
     denied.
     """
@@ -336,13 +368,17 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     uses GATEHOUSE_DATABASE_PASSWORD, and url uses the password in the URL. password_or_iam uses the
     password and, if PostgreSQL rejects it, a token. It is for migrations only: RDS rejects the
     password of a role that is a member of rds_iam."""
-    database_password: SecretStr | None = None
+    database_password: _Password = None
     """Password of the database owner, managed by RDS. Required with
     GATEHOUSE_DATABASE_AUTH=password and password_or_iam.
     """
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
     """Maximum number of PostgreSQL connections per worker process. The total for all workers and
     tasks must be lower than max_connections of the server."""
+
+    replaced_environment: Annotated[str, Field(max_length=32)] = ""
+    """Earlier GATEHOUSE_ENVIRONMENT of a database that was restored, renamed, or has lost a secret:
+    `gatehouse migrate` deletes the recorded settings."""
 
     redis_url: str = ""
     """URL of Redis or Valkey for rate limits: rediss://user@host:6379/0. If unset, each worker
@@ -366,17 +402,17 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     console_url: str = ""
     """Public URL of the console. With https://, responses contain Strict-Transport-Security."""
 
-    pepper: SecretStr | None = None
+    pepper: _Generations = None
     """HMAC secret under which tokens are stored and Core secrets are derived. JSON: {"current": 2,
     "generations": {"1": "<base64, 32 bytes>", "2": "..."}}. Required by the gateway and the
     console."""
-    session_key: SecretStr | None = None
+    session_key: _Generations = None
     """HMAC secret for console sessions and page cursors, in the same format as GATEHOUSE_PEPPER.
     Required by the console.
     """
-    bootstrap_token: SecretStr | None = None
+    bootstrap_token: _Credential = None
     """First administrator credential for the console."""
-    canary_key: SecretStr | None = None
+    canary_key: _Credential = None
     """Tokens of the canary key, with which the synthetic probe verifies a key and sends a request
     to a Core: the one in use, and the next one after a rotation, separated by a space. The gateway
     stores their keys. If unset, there is no canary key."""
@@ -390,13 +426,16 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     Cores with `credential_header`, such as gatehouse/prod/core-credentials/. The name of the Core
     is appended. If unset, requests to these Cores are denied."""
     trusted_proxies: _Networks = ()
-    """Proxies whose X-Forwarded-For is trusted, as comma-separated CIDRs: the subnets of the load
-    balancer. Empty by default, because any client can send the header."""
+    """Subnets of the load balancer, as comma-separated CIDRs. The last address in its
+    X-Forwarded-For is the client. Empty by default, because any client can send the header."""
+    outer_proxies: _Networks = ()
+    """Proxies in front of the load balancer, such as a CDN, as comma-separated CIDRs. The client is
+    the address before theirs. Hosts in these networks choose their IP address."""
 
-    checkpoint_key: str = ""
+    checkpoint_key: Annotated[str, _Same] = ""
     """Key that signs checkpoints of the audit chain: ID, ARN or alias of an ECC_NIST_P256 KMS key.
     If unset, no checkpoints are created."""
-    checkpoint_archive: Annotated[str, _CHECKPOINT_ARCHIVE] = ""
+    checkpoint_archive: Annotated[str, _CHECKPOINT_ARCHIVE, _Same] = ""
     """Archive of checkpoints, outside the database: s3://bucket/prefix/ with Object Lock, or
     file:/path. Required with GATEHOUSE_CHECKPOINT_KEY."""
     logs: Annotated[str, _LOGS] = ""
@@ -437,7 +476,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     """Client ID of the console at the issuer, for sign-in with the authorization code flow and
     PKCE. Requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL. If unset, users sign in to the
     web UI with a pasted credential or a sign-in link."""
-    oidc_client_secret: SecretStr | None = None
+    oidc_client_secret: _Credential = None
     """Client secret of the console at the issuer. If unset, the console is a public client and uses
     only PKCE.
     """
@@ -501,12 +540,12 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     @model_validator(mode="after")
     def _check_combinations(self) -> "Settings":
         problems = [
-            f"{_variable(setting)} requires {' and '.join(map(_variable, required))}"
+            f"{variable(setting)} requires {' and '.join(map(variable, required))}"
             for setting, required in _REQUIRED.items()
             if getattr(self, setting) and not all(getattr(self, name) for name in required)
         ]
         problems += [
-            f"{_variable(setting)} must not exceed {_variable(maximum)}"
+            f"{variable(setting)} must not exceed {variable(maximum)}"
             for setting, maximum in _AT_MOST
             if getattr(self, setting) > getattr(self, maximum)
         ]
@@ -523,6 +562,14 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
             raise ValueError("; ".join(problems))
         return self
 
+
+#: The settings with a decision.
+AGREEMENTS = {
+    name: decision
+    for name, setting in Settings.model_fields.items()
+    for decision in setting.metadata
+    if isinstance(decision, Agreement)
+}
 
 _Kind = TypeVar("_Kind", bound=SharingSettings)
 
@@ -552,7 +599,7 @@ def _read(kind: type[_Kind], environ: Mapping[str, str] | None) -> _Kind:
     except ValidationError as exc:
         problems = tuple(
             Problem(
-                location=_variable(str(error["loc"][0])) if error["loc"] else "environment",
+                location=variable(str(error["loc"][0])) if error["loc"] else "environment",
                 message=_message(error),
             )
             for error in exc.errors(include_input=False, include_url=False)

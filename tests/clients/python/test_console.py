@@ -243,7 +243,7 @@ UNEXPECTED = [
     (
         httpx.ConnectError("refused"),
         Unavailable,
-        "cannot reach the console at https://console.test: refused",
+        "cannot reach the console at https://console.test: the connection failed",
     ),
     (
         httpx.ReadTimeout(""),

@@ -171,6 +171,7 @@ def core(key: str, value: Any, check: str = "cores") -> tuple[str, dict[str, Any
 SUBNETS_OF_ZONES = {tier: SUBNETS[tier][:2] for tier in SUBNETS}
 VPC_CHANGES: dict[str, Any] = {
     "network.nat": "none",
+    "network.cidr": "",
     "existing_resources": {"vpc_id": "vpc-0123456789abcdef0"},
 }
 # Check, changes, rejected key. Values that are valid alone.
@@ -190,8 +191,10 @@ CONFLICTS: list[Any] = [
             ({**SUBNETS_OF_ZONES, "data": ["subnet-00000000"]}, {}, "network.subnets.data"),
             (SUBNETS_OF_ZONES, {"existing_resources": {}}, "existing_resources.vpc_id"),
             (SUBNETS_OF_ZONES, {"network.nat": "one"}, "network.nat"),
+            (SUBNETS_OF_ZONES, {"network.cidr": "10.20.0.0/16"}, "network.cidr"),
         )
     ),
+    ("existing_subnets", {"network.cidr": ""}, "network.cidr"),
     (
         "internal_load_balancer",
         {

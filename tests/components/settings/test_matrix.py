@@ -199,6 +199,8 @@ def trusted_sources(program: Program, stack: Stack) -> Iterator[str]:
 
 def rejected_connections(stack: Stack) -> Iterator[str]:
     settings = stack.settings
+    if not settings.network.owns_subnets:
+        return  # the network ACLs are those of the owner
     for connection in connections(settings, stack.contract):
         if connection.source not in ("", "cloudfront"):
             source = TIERS.get(connection.source, "app")

@@ -161,6 +161,16 @@ def test_secret_that_cannot_be_read_is_a_problem(canary: dict[str, Any]) -> None
     assert probe.handler(canary, None) == {"gateway": True, "canary": False}
 
 
+def test_token_that_no_header_can_contain_is_a_problem(
+    canary: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    manager = boto3.client("secretsmanager")
+    manager.put_secret_value(SecretId=SECRET, SecretString=f"\ufeff{TOKEN}")
+    GatewayHandler.changes["/verify"] = {"valid": True}
+    assert probe.handler(canary, None) == {"gateway": True, "canary": False}
+    assert TOKEN not in caplog.text
+
+
 def test_key_is_only_verified_without_an_echo(canary: dict[str, Any]) -> None:
     GatewayHandler.changes["/echo"] = {"status": 500}
     del canary["canary"]["echo"]

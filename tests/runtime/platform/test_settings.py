@@ -2,11 +2,17 @@
 
 import base64
 import json
+import os
+import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from gatehouse.core.errors import SettingsError
 from gatehouse.features.verification.change_feed import POLL_S
 from gatehouse.platform.settings import _AT_MOST, _REQUIRED, PREFIX, Settings, load
+
+from tests import processes
 
 BASE = {
     "GATEHOUSE_ENVIRONMENT": "dev",
@@ -43,6 +49,61 @@ def test_invalid_variable_is_named_without_its_value(field: str) -> None:
             if not is_named or "canary" in text or "1e400" in text or len(text) >= 1000:
                 problems[kind] = text[:1000]
     assert problems == {}
+
+
+TRIMMED = ("bootstrap_token", "canary_key", "database_password", "oidc_client_secret")
+
+
+def test_credentials_are_trimmed() -> None:
+    secrets = {
+        name
+        for name, field in Settings.model_fields.items()
+        if "SecretStr" in str(field.annotation)
+    }
+    assert secrets == {*TRIMMED, "pepper", "session_key"}  # which are JSON
+    others = {"OIDC_CLIENT_ID": "a", "OIDC_ISSUER": "https://a", "OIDC_AUDIENCE": "a"}
+    others |= {"OIDC_ROLES": "a=owner", "CONSOLE_URL": "https://b"}
+    environment = BASE | {PREFIX + name: value for name, value in others.items()}
+    for around in ("{}\n", " {}\r\n", "\ufeff{}"):
+        texts = {PREFIX + name.upper(): around.format("canary x") for name in TRIMMED}
+        settings = load({**environment, **texts})
+        assert {getattr(settings, name).get_secret_value() for name in TRIMMED} == {"canary x"}
+    for name in {*TRIMMED} - {"database_password"}:
+        for value in (" \n", "canary\ncanary", "ücanary"):
+            with pytest.raises(SettingsError, match=PREFIX + name.upper()) as raised:
+                load({**environment, PREFIX + name.upper(): value})
+            assert "canary" not in str(raised.value)
+
+
+CONTRACT = tomllib.loads((Path(__file__).parents[3] / "runtime/contract.toml").read_text())
+#: The secrets of each process, and the URLs that can contain a password.
+SECRETS = [(each["name"], each["processes"][0]) for each in CONTRACT["secret"]] + [
+    ("GATEHOUSE_OIDC_CLIENT_SECRET", "console"),
+    ("GATEHOUSE_DATABASE_URL", "gateway"),
+    ("GATEHOUSE_REDIS_URL", "gateway"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "process"), SECRETS)
+def test_process_prints_no_malformed_secret(name: str, process: str) -> None:
+    pepper = {PREFIX + key: BASE["GATEHOUSE_PEPPER"] for key in ("PEPPER", "SESSION_KEY")}
+    closed = "postgresql://app:canary@127.0.0.1:1/gatehouse"
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith(PREFIX)},
+        **{**BASE, **pepper, "GATEHOUSE_DATABASE_AUTH": "url", "GATEHOUSE_DATABASE_URL": closed},
+        **({"GATEHOUSE_DATABASE_AUTH": "password"} if name.endswith("DATABASE_PASSWORD") else {}),
+        name: "redis://u:canary\ncanary@[x" if name.endswith("URL") else "canary\n canary",
+    }
+    main = "from gatehouse.commands.cli import main; main()"
+    command = ["migrate"] if process == "migrate" else ["serve", process]
+    result = processes.run([sys.executable, "-c", main, *command], env=environment, timeout=120)
+    output = result.stdout + result.stderr
+    assert (result.returncode != 0, "GATEHOUSE_" in output, "canary" in output) == (
+        True,
+        True,
+        False,
+    ), output
 
 
 def test_maximum_age_of_the_key_state_exceeds_the_interval_of_polls() -> None:

@@ -14,6 +14,7 @@ import pytest
 from gatehouse.commands.cli import retrieval_links
 from gatehouse.features.secrets.models import CONTENT_JSON_BYTES_MAX, FILES_BYTES_MAX
 from gatehouse.platform.settings import Settings
+from gatehouse.services.console.authentication import FAILURES_MAX
 
 from sandbox import child_processes
 from sandbox.ports import free_port
@@ -165,13 +166,23 @@ async def test_web_ui_is_compressed_but_no_secret(client: httpx.AsyncClient) -> 
     assert codings == ["gzip", None]
 
 
-async def test_client_address_is_that_before_the_trusted_proxies(client: httpx.AsyncClient) -> None:
-    created = await client.post(
-        "/v1/keys", json={"name": "a key"}, headers={"X-Gh-Peer": "1.1.1.1"}
-    )
+# Inside the trusted block, in which the load balancer is, and outside.
+@pytest.mark.parametrize("address", [CLIENT, "127.0.0.1", "127.9.9.9", "128.0.0.1"])
+async def test_client_cannot_choose_its_address(client: httpx.AsyncClient, address: str) -> None:
+    headers = {"X-Gh-Peer": "1.1.1.1", "X-Forwarded-For": f"203.0.113.9, {address}"}
+    created = await client.post("/v1/keys", json={"name": "a key"}, headers=headers)
     events = (await client.get("/v1/audit-events", params={"limit": 1})).json()["events"]
     assert created.json()["key"]["id"] in json.dumps(events[0])
-    assert CLIENT in json.dumps(events[0])
+    assert events[0]["source_address"] == address
+
+    statuses = []
+    for number in range(FAILURES_MAX + 5):
+        headers = {
+            "X-Forwarded-For": f"203.0.113.{number}, {address}",
+            "Authorization": f"Bearer gtk_admin_{address}",
+        }
+        statuses.append((await client.get("/v1/keys", headers=headers)).status_code)
+    assert statuses == [401] * FAILURES_MAX + [429] * 5
 
 
 async def test_largest_submission_is_received(

@@ -9,7 +9,8 @@ from gatehouse_policies.program.types import Registration
 
 from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType, create
-from sandbox.emulator.server import Emulator
+from sandbox.emulator.server import SUBNET, Emulator
+from sandbox.errors import SandboxError
 from tests.cases import cases
 
 _CASES = cases(__file__)
@@ -70,3 +71,12 @@ def test_web_pages_cannot_use_the_emulator(
 ) -> None:
     reply = requests.request(method, emulator.endpoint + path, headers=headers, timeout=60)
     assert (reply.status_code, "Access-Control-Allow-Origin" in reply.headers) == (403, False)
+
+
+def test_block_of_an_existing_subnet_is_read(emulator: Emulator) -> None:
+    (subnet, *_) = emulator.client("ec2", REGION).describe_subnets()["Subnets"]
+    (token,) = SUBNET
+    result = emulator.invoke(token, {"id": subnet["SubnetId"]}, {"region": REGION})
+    assert result["cidrBlock"] == subnet["CidrBlock"]
+    with pytest.raises(SandboxError, match="subnet-00000000 does not exist"):
+        emulator.invoke(token, {"id": "subnet-00000000"}, {"region": REGION})

@@ -18,8 +18,9 @@ from typing import Any
 import httpx
 import msgspec
 import uvicorn
-from gatehouse_client.errors import problem
-from gatehouse_client.transport import backoff_s, uses_proxy
+from gatehouse_client.credentials import redacted
+from gatehouse_client.errors import ApiError, problem
+from gatehouse_client.transport import ENVIRONMENT, INVALID_ENVIRONMENT, backoff_s, uses_proxy
 from starlette.types import ASGIApp
 
 from gatehouse.commands.agent.app import GatewaySecrets, create
@@ -187,10 +188,12 @@ def _configuration(app: ASGIApp) -> uvicorn.Config:
 
 def _client(registration: Registration) -> httpx.AsyncClient:
     """A client with the proxy settings from the environment, because the gateway may only be
-    reachable through a corporate proxy.
+    reachable through a corporate proxy. Raises SettingsError.
     """
     trust_env = uses_proxy(registration.gateway)
-    return httpx.AsyncClient(follow_redirects=False, trust_env=trust_env)
+    with suppress(*INVALID_ENVIRONMENT):
+        return httpx.AsyncClient(follow_redirects=False, trust_env=trust_env)
+    raise SettingsError(ENVIRONMENT)
 
 
 class _Lease(msgspec.Struct):
@@ -328,20 +331,20 @@ class Lease:
             ) from exc
         if reply.is_success:
             return reply
-        raise _error(reply)
+        secrets = (self.registration.token,)
+        raise _error(problem(reply, "gateway", lambda text: redacted(text, secrets)))
 
 
-def _error(reply: httpx.Response) -> GatehouseError:
-    error = problem(reply, "gateway")
+def _error(error: ApiError) -> GatehouseError:
     text = error.message
     for entry in error.errors[:1]:
         text = f"{text.removesuffix('.')}: {entry.location} {entry.message}; {entry.fix}"
-    if reply.status_code == 401:
+    if error.status == 401:
         return Unauthorized(f"the gateway denied the token: {text}")
     if error.code == CoreDrained.code:
         return CoreDrained(text)
-    if reply.status_code == 409:
+    if error.status == 409:
         return Conflict(text)
-    if reply.status_code in {429, 500, 502, 503, 504}:
+    if error.status in {429, 500, 502, 503, 504}:
         return Unavailable(f"the gateway is temporarily unable to register the Core: {text}")
     return Forbidden(f"the gateway rejected the registration: {text}")

@@ -9,7 +9,6 @@ the associated data `gatehouse-e2e-v1`.
 """
 
 import base64
-import os
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,11 +20,11 @@ _ASSOCIATED_DATA = b"gatehouse-e2e-v1"
 _KEY_BYTES, _NONCE_BYTES = 32, 12
 
 
-def encrypt(text: bytes) -> tuple[bytes, str]:
+def encrypt(text: bytes, random: bytes) -> tuple[bytes, str]:
     """Encrypt text under a new key. Returns the ciphertext, and the key in the format that is
-    appended to a link.
+    appended to a link. random: at least 44 bytes that are used for no other text.
     """
-    key, nonce = os.urandom(_KEY_BYTES), os.urandom(_NONCE_BYTES)
+    key, nonce = random[:_KEY_BYTES], random[_KEY_BYTES : _KEY_BYTES + _NONCE_BYTES]
     ciphertext = nonce + AESGCM(key).encrypt(nonce, text, _ASSOCIATED_DATA)
     return ciphertext, base64url(key)
 

@@ -79,7 +79,8 @@ def register(app: typer.Typer, *commands: Command) -> None:
         words = filter(None, (str(app.info.name), command.name, command.example))
         help = f"{command.help}\n\nExample: gatehouse {' '.join(words)}"
         act = _act(command, names)
-        console_command(app, act, command.name, help=help, options=[*arguments, *options])
+        options = [*arguments, *options]
+        console_command(app, act, command.name, help=help, options=options, once=bool(command.once))
 
 
 def _argument(name: str) -> Parameter:

@@ -40,8 +40,10 @@ from gatehouse.features.operations.schemas import Recognized
 from gatehouse.features.usage.schemas import KeyTotals, LimitUses, ListKeyUsage, ListLimitUse
 from gatehouse.features.verification.schemas import ExplainKey, Explanation
 
-CREDITS_FORM = "N[:AMOUNT/PERIOD]"
-_CREDITS = re.compile(r"([0-9]{1,13})(?::([0-9]{1,13})/(hour|day|week|month))?", re.ASCII)
+CREDITS_FORM = "[+|-][N][:AMOUNT/PERIOD]"
+_CREDITS = re.compile(
+    r"(?=.)([+-]?[0-9]{1,13})?(?::(none|([0-9]{1,13})/(hour|day|week|month)))?", re.ASCII
+)
 _KEYS = "/v1/keys"
 _COLUMNS = key_fields(listed=True)
 
@@ -64,12 +66,16 @@ def _credits(text: str) -> dict[str, Any] | None:
         return None
     if match is None:
         reject(
-            "--credits must be N or N:AMOUNT/PERIOD, such as 5000 (no refill)"
-            " or 5000:5000/month (refill to 5000 credits every month)"
+            "--credits must be N, +N, -N, :AMOUNT/PERIOD or N:AMOUNT/PERIOD, such as +5000 (add"
+            " 5000 credits) or 5000:5000/month (refill to 5000 credits every month)"
         )
-    remaining, amount, every = match.groups()
-    refill = {"refill": {"amount": int(amount), "every": every}} if amount else {}
-    return {"remaining": int(remaining), **refill}
+    number, refill, amount, every = match.groups()
+    change: dict[str, Any] = {}
+    if number:
+        change["add" if number[0] in "+-" else "remaining"] = int(number)
+    if refill:
+        change["refill"] = {"amount": int(amount), "every": every} if amount else None
+    return change
 
 
 def _metadata(pairs: list[str]) -> dict[str, str]:
@@ -101,7 +107,9 @@ _FORMS = {
             typer.Option(
                 metavar=CREDITS_FORM,
                 help="Number of credits, optionally with a refill per hour, day, week or month, "
-                "such as 5000 or 5000:5000/month. `none` removes the credit limit.",
+                "such as 5000 or 5000:5000/month. For a key with credits: +500 adds, -500 deducts, "
+                ":5000/month changes only the refill, and :none removes it. "
+                "`none` removes the credit limit.",
             ),
         ],
         _credits,
@@ -197,7 +205,7 @@ def register(app: typer.Typer) -> None:
     )
     for command, shape, omitted in commands:
         options = parameters(shape, *omitted, forms=_FORMS) if shape else []
-        console_command(keys, command, options=options)
+        console_command(keys, command, options=options, once=command in (create, rotate))
     for name, done, states, help in _ACTIONS:
         options = [*parameters(KeyFilter), *parameters(ReasonBody)]
         text = f"{help}\n\nExample: gatehouse keys {name} --owner billing --dry-run"

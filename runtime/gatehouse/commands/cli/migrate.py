@@ -8,6 +8,7 @@ import typer
 
 from gatehouse.commands.cli.common.output import FAILED, JsonOption, print_json
 from gatehouse.platform import settings as configuration
+from gatehouse.platform.db.deployment import Facts
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import database
 
@@ -31,8 +32,15 @@ def migrate(
 
     Example: gatehouse migrate --check
     """
-    access = database(configuration.load())
-    outcome = asyncio.run(runner.status(access) if check else runner.migrate(access))
+    settings = configuration.load()
+    access = database(settings)
+    # Stacks set no other facts for the migration.
+    facts = Facts(settings, ["environment"])
+    outcome = asyncio.run(
+        runner.status(access)
+        if check
+        else runner.migrate(access, facts, settings.replaced_environment)
+    )
     if as_json:
         print_json(outcome)
     else:

@@ -6,14 +6,20 @@ submitted secrets.
 """
 
 import base64
+import os
 
+from gatehouse.core.tokens.token import SECRET_CHARS, base62
 from gatehouse.features.secrets.encryption import link_keys
-from gatehouse.features.secrets.link_token import PATH_CHARS, LinkToken, new_id
+from gatehouse.features.secrets.link_token import PATH_CHARS, LinkToken
 
 
-def create() -> LinkToken:
-    """Return a new link. The method `url` returns the link to keep."""
-    return LinkToken.create(new_id(PATH_CHARS))
+def create(random: bytes = b"") -> LinkToken:
+    """Return a new link. The method `url` returns the link to keep. random: 64 bytes, by default
+    those of the operating system.
+    """
+    random = random or os.urandom(64)
+    path = base62(int.from_bytes(random[:32]) % 62**PATH_CHARS, PATH_CHARS)
+    return LinkToken(path, base62(int.from_bytes(random[32:]), SECRET_CHARS))
 
 
 def parameters(link: LinkToken) -> dict[str, str]:

@@ -25,7 +25,13 @@ from gatehouse_client.models import OpenedItemView, OpenedSecret
 from gatehouse.commands.cli import end_to_end, retrieval_links
 from gatehouse.commands.cli.audit import trusted_keys
 from gatehouse.commands.cli.common import shapes
-from gatehouse.commands.cli.common.connection import LOOPBACK, RETRIES, api_errors, is_url
+from gatehouse.commands.cli.common.connection import (
+    LOOPBACK,
+    RETRIES,
+    CommandClient,
+    api_errors,
+    is_url,
+)
 from gatehouse.commands.cli.common.options import Output, console_command
 from gatehouse.commands.cli.common.output import (
     count,
@@ -42,6 +48,7 @@ from gatehouse.commands.cli.common.shapes import parameters
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.errors import BadRequest
+from gatehouse.core.texts import first_line
 from gatehouse.core.tokens.token import is_base62
 from gatehouse.features.requests.schemas import CreatedSecretRequest, CreateSecretRequest
 from gatehouse.features.secrets import link_token
@@ -95,7 +102,7 @@ def register(app: typer.Typer) -> None:
         (request, parameters(CreateSecretRequest, "retrieval_link")),
     )
     for command, options in commands:
-        console_command(secrets, command, options=options)
+        console_command(secrets, command, options=options, once=command in (create, request))
     register_all(secrets, *_COMMANDS)
     secrets.command(name="open")(open_)
     secrets.command(name="verify-receipt")(verify_receipt)
@@ -103,7 +110,7 @@ def register(app: typer.Typer) -> None:
 
 
 def create(
-    client: ConsoleClient,
+    client: CommandClient,
     file: FileOption = None,
     passphrase: Annotated[
         bool,
@@ -121,8 +128,8 @@ def create(
 ) -> Output:
     """Create a secret from standard input and print its links, which are shown only once.
 
-    One line end (LF or CR LF) at the end of standard input is removed. With --file, the recipient
-    gets the exact bytes.
+    The line end (LF or CR LF) of a single line is removed. Text of several lines, such as a private
+    key, and files are shared unchanged.
 
     Example: gatehouse secrets create --ttl 12h --uses 1 < password.txt
     """
@@ -130,7 +137,8 @@ def create(
     if encrypt:
         if file:
             reject("--end-to-end encrypts text from standard input: remove --file")
-        ciphertext, key = end_to_end.encrypt(_read_text().encode())
+        typed = _read_text().encode()
+        ciphertext, key = end_to_end.encrypt(typed, client.derive("end to end", typed))
         content: dict[str, Any] = {"ciphertext_base64": base64.b64encode(ciphertext).decode()}
     else:
         content = _content(file)
@@ -153,7 +161,7 @@ def create(
     return {**value, "links": [{"recipient": name, "url": url} for name, url in links]}, show
 
 
-def request(client: ConsoleClient, **settings: Any) -> Output:
+def request(client: CommandClient, **settings: Any) -> Output:
     """Request a secret from someone without an account, and print the links, which are shown only
     once.
 
@@ -163,7 +171,7 @@ def request(client: ConsoleClient, **settings: Any) -> Output:
 
     Example: gatehouse secrets request --purpose "database password"
     """
-    link = retrieval_links.create()
+    link = retrieval_links.create(client.derive("retrieval link"))
     fields = {**shapes.request(settings), "retrieval_link": retrieval_links.parameters(link)}
     created = client.call(CreatedSecretRequest, "POST", "/v1/secret-requests", fields)
     secret, submission = created.secret, created.submission_link
@@ -416,7 +424,7 @@ def _read_text() -> str:
         text = sys.stdin.buffer.read().decode()
     except UnicodeDecodeError:
         reject("standard input is not UTF-8 text: to share a binary file, use --file")
-    text = text.removesuffix("\n").removesuffix("\r")
+    text = first_line(text)
     if not text:
         reject("no content: write the secret to standard input, or use --file")
     return text
@@ -443,7 +451,7 @@ def _passphrase(file: Path | None, *, ask: bool, new: bool = False) -> str:
     """
     if file is not None:
         try:
-            return file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+            return file.read_text(encoding="utf-8-sig").partition("\n")[0]
         except (OSError, UnicodeDecodeError):
             reject("the file in --passphrase-file cannot be read")
     if not ask:

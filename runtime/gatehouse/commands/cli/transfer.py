@@ -91,7 +91,7 @@ def import_(
         asyncio.run(_restore(settings, content, location, dry_run, as_json))
         return
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         reject(f"{location}: byte {exc.start + 1} is not valid UTF-8; save the file as UTF-8")
     job = partial(

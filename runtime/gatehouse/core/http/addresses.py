@@ -20,22 +20,28 @@ HOPS_MAX = 32
 
 
 class ClientAddresses:
-    """Determines client addresses behind trusted proxies from the X-Forwarded-For header.
+    """Determines client addresses behind proxies from the X-Forwarded-For header.
 
-    Each proxy appends the address of its peer. The client is therefore the last address that is not
-    a trusted proxy; the client can forge all addresses before it. Source: RFC 7239, section 8.1.
+    Each proxy appends the address of its peer. A trusted proxy has therefore written the last
+    address, and the client can have written all addresses before it, whatever network the last one
+    is in. Only a proxy in front of the trusted proxies, an outer proxy, has written a further one.
+    Source: RFC 7239, section 8.1.
+
+    trusted: networks of the proxies that connect to the service.
+    outer: networks of the proxies in front of them.
     """
 
-    def __init__(self, trusted: Sequence[Network]) -> None:
-        self._trusted = tuple(trusted)
+    def __init__(self, trusted: Sequence[Network], outer: Sequence[Network] = ()) -> None:
+        self._trusted, self._outer = tuple(trusted), tuple(outer)
         self._known: dict[str, bool] = {}
 
-    def trusts(self, address: str) -> bool:
-        known = self._known.get(address)
+    def trusts(self, peer: str) -> bool:
+        """True if the peer of a connection is a trusted proxy."""
+        known = self._known.get(peer)
         if known is None:
-            known = self._check(address)
+            known = _is_in(peer, self._trusted)
             if len(self._known) < 10_000:
-                self._known[address] = known
+                self._known[peer] = known
         return known
 
     def client(self, peer: str, forwarded_for: Iterable[str]) -> str:
@@ -53,15 +59,16 @@ class ClientAddresses:
             if address is None:
                 return peer  # this entry and all entries before it are ignored
             peer = str(address)
-            if not self.trusts(peer):
+            if not self._outer or not _is_in(peer, self._outer):
                 return peer
         return peer
 
-    def _check(self, address: str) -> bool:
-        parsed = parse_address(address)
-        return parsed is not None and any(
-            parsed.version == network.version and parsed in network for network in self._trusted
-        )
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    parsed = parse_address(address)
+    return parsed is not None and any(
+        parsed.version == network.version and parsed in network for network in networks
+    )
 
 
 def is_address(text: str) -> bool:

@@ -1,39 +1,83 @@
-"""Names of the header fields that the gateway does not forward between clients and Cores. Pure.
+"""Who sets a header field or trailer: the gateway, the client or the Core. Pure.
 
-All other fields pass in both directions. Sources: RFC 9110, section 7.6.1 (fields for a single
-connection); the Fetch, HTML and Service Workers standards (fields that apply to a whole origin).
+`OWNED` is the only declaration. All other fields pass in both directions. Sources: RFC 9110,
+sections 7.6.1 (fields for a single connection) and 6.5.1 (trailers); the Fetch, HTML and Service
+Workers standards (fields that apply to a whole origin).
 """
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 
-#: Fields for a single connection.
-HOP_BY_HOP = (
-    *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
-    *("http2-settings", "proxy-authenticate", "proxy-authentication-info", "proxy-authorization"),
-    "proxy-connection",
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Fields that do not pass. `*` is the first or the last character of a name.
+
+    reason: for the documentation. requests: the value of a client reaches no Core.
+    responses: the value of a Core reaches no client, in headers and in trailers.
+    """
+
+    reason: str
+    names: tuple[str, ...]
+    requests: bool = True
+    responses: bool = True
+
+
+_OF_GATEWAY = ("gatehouse-*", "x-gh-*", "x-envoy-*")
+_OF_GATEWAY_IN_RESPONSES = ("ratelimit*",)
+
+OWNED = (
+    Owned(
+        "Apply to a single connection",
+        (
+            *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
+            *("http2-settings", "proxy-authenticate", "proxy-authentication-info"),
+            *("proxy-authorization", "proxy-connection"),
+        ),
+    ),
+    Owned("Set by the gateway or Envoy", _OF_GATEWAY),
+    Owned(
+        "Set by the gateway in requests",
+        (
+            *("host", "content-length", "expect", "traceparent", "sec-websocket-*"),
+            *("forwarded", "x-forwarded", "x-forwarded-*"),
+        ),
+        responses=False,
+    ),
+    Owned("Set by the gateway in responses", _OF_GATEWAY_IN_RESPONSES, requests=False),
+    Owned(
+        "Apply to the whole origin, which all Cores share",
+        (
+            *("accept-ch", "alt-svc", "clear-site-data", "critical-ch", "expect-ct", "nel"),
+            *("report-to", "origin-agent-cluster", "public-key-pins*", "service-worker-allowed"),
+            *("set-login", "strict-transport-security", "use-as-dictionary", "sec-session-*"),
+            "secure-session-*",
+        ),
+        requests=False,
+    ),
+    Owned(
+        "Instruct a proxy in front of the gateway",
+        (
+            *("x-accel-*", "x-sendfile*", "x-lighttpd-*", "x-litespeed-*", "x-reproxy-*"),
+            *("surrogate-*", "*cdn-cache-control"),
+        ),
+        requests=False,
+    ),
 )
 
-#: Fields of a request whose values the gateway determines.
-_OF_THE_GATEWAY = (
-    *("host", "content-length", "expect", "traceparent", "sec-websocket-*"),
-    *("forwarded", "x-forwarded", "x-forwarded-*", "gatehouse-*"),
+#: Fields of a response that are not returned.
+NOT_RETURNED = tuple(name for row in OWNED if row.responses for name in row.names)
+#: Fields of a response to which the gateway can add values of its own.
+SET_IN_RESPONSES = (
+    *(*_OF_GATEWAY, *_OF_GATEWAY_IN_RESPONSES),
+    *("access-control-*", "vary", "x-request-id"),
 )
-
-#: Fields of a response that are not returned: fields that the gateway sets, fields that apply to
-#: the whole origin, which all Cores share, and instructions to proxies in front of the gateway.
-NOT_RETURNED = (
-    *HOP_BY_HOP,
-    *("date", "gatehouse-*"),
-    *("accept-ch", "alt-svc", "clear-site-data", "critical-ch", "expect-ct", "nel", "report-to"),
-    *("origin-agent-cluster", "public-key-pins*", "service-worker-allowed", "set-login"),
-    *("strict-transport-security", "use-as-dictionary", "sec-session-*", "secure-session-*"),
-    *("x-accel-*", "x-sendfile*", "x-lighttpd-*", "x-litespeed-*", "x-reproxy-*", "x-envoy-*"),
-    *("surrogate-*", "*cdn-cache-control"),
-)
+#: Trailers of a response that are not returned. The gateway translates these fields in headers.
+NOT_RETURNED_TRAILERS = (*NOT_RETURNED, "location", "content-location", "set-cookie")
 
 #: Maximum number of names that are kept, of characters of a name that is kept, and of characters of
 #: a name that is forwarded.
@@ -107,4 +151,4 @@ def _matches(names: Iterable[str]) -> Callable[[str], bool]:
 
 
 #: True for the name of a request field that is never forwarded, in lowercase.
-is_set_by_gateway = _matches((*HOP_BY_HOP, *_OF_THE_GATEWAY))
+is_set_by_gateway = _matches(name for row in OWNED if row.requests for name in row.names)

@@ -25,26 +25,27 @@ from gatehouse.platform.web.fields import (
     doc,
     view_of,
 )
-from gatehouse.platform.web.validation import matching
+from gatehouse.platform.web.validation import matching, unchanged
 
 
 class SearchAudit(TimeRange, kw_only=True):
     """Filters for the audit trail. An event must match all of them."""
 
     target_id: Annotated[
-        Annotated[str, Meta(max_length=100)] | None,
+        Annotated[str, unchanged(max_length=100)] | None,
         doc("Target of the action, such as a key ID or the name of a Core."),
     ] = None
     action: Annotated[
-        Annotated[str, Meta(max_length=64)] | None,
+        Annotated[str, unchanged(max_length=64)] | None,
         doc("Action, such as `key.create`, or all actions of a kind, such as `key.*`."),
     ] = None
     actor_id: Annotated[
-        Annotated[str, Meta(max_length=200)] | None,
+        Annotated[str, unchanged(max_length=200)] | None,
         doc("Actor: a key ID, `bootstrap`, or the subject of a JWT."),
     ] = None
     request_id: Annotated[
-        Annotated[str, Meta(max_length=64)] | None, doc("ID of the request that caused the event.")
+        Annotated[str, unchanged(max_length=64)] | None,
+        doc("ID of the request that caused the event."),
     ] = None
     outcome: Annotated[Literal["success", "denied"] | None, doc("Outcome of the action.")] = None
 

@@ -23,7 +23,7 @@ from gatehouse.platform.web.fields import (
     View,
     doc,
 )
-from gatehouse.platform.web.validation import decode_body, invalid
+from gatehouse.platform.web.validation import decode_body, invalid, unchanged
 
 #: Default and maximum drain time in seconds, in which requests in progress complete.
 DRAIN_S_DEFAULT = 30
@@ -150,7 +150,9 @@ LEASE_S_MAX = 300
 URL_FIX = "send the URL below which the gateway reaches the Core: https://host[:port][/path]"
 _LEASE_ID = "vQ2rX0m3kT9sLwYbN5cD8eFg"
 
-LeaseId = Annotated[str, doc("The `lease_id` of the registration.", min_length=1, max_length=64)]
+LeaseId = Annotated[
+    str, unchanged(description="The `lease_id` of the registration.", min_length=1, max_length=64)
+]
 
 
 class DeclaredSettings(CoreSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -172,7 +174,7 @@ class LeaseRequest(Input):
     ]
 
     url: Annotated[
-        Annotated[str, Meta(max_length=URL_CHARS_MAX)] | None,
+        Annotated[str, unchanged(max_length=URL_CHARS_MAX)] | None,
         doc("URL below which the gateway reaches the Core: https://host[:port][/path]."),
     ] = None
     ttl_s: Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from gatehouse.core.actor import ActorType, Session
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.roles import Role
-from gatehouse.platform.web.fields import Input, Instant, View, doc, view_of
+from gatehouse.platform.web.fields import Input, Instant, ShownOnce, View, doc, view_of
 
 #: Beginning of the fragment of a sign-in link. The web UI
 #: (runtime/web/src/identity/signInLink.ts) reads the code after it.
@@ -69,7 +69,7 @@ class CreatedSignInLink(View):
     example: ClassVar = {"path": f"/{CODE_FRAGMENT}gtk_signin_{43 * 'x'}"}
 
     path: Annotated[
-        str,
+        ShownOnce,
         doc(
             "Path to append to the URL of the console. Browsers do not send the "
             "fragment, which contains the code."

@@ -128,10 +128,14 @@ class Announcements:
 
     async def commit(self, keys: KeyRepository) -> None:
         """Writes the announced revocations to PostgreSQL. Idempotent. Raises Unavailable."""
-        for announcement in list(self._known.values()):
-            event = None if announcement is None else announcement.revocation
-            if event is not None and event.target_id not in self._committed:
-                key_id = KeyId(event.target_id)
+        announced = {
+            KeyId(each.revocation.target_id): each.revocation
+            for each in self._known.values()
+            if each is not None and each.revocation is not None
+        }
+        self._committed &= announced.keys()
+        for key_id, event in announced.items():
+            if key_id not in self._committed:
                 await keys.alter(key_id, revoking(event), deadline_s=REVOKE_TIMEOUT_S)
                 self._committed.add(key_id)
 

@@ -30,9 +30,12 @@ PART_CHARS_MIN = 3
 def search(text: str) -> tuple[str, str]:
     """Conditions like `STARTS`: a field matches the text according to its decision on searches."""
     if len(text) < PART_CHARS_MIN:
-        trigrams, comparison = "'  ' || {0}", "starts_with(lower({column}), lower({{0}}))"
+        trigrams, comparison = (
+            "'  ' || {0}",
+            "starts_with(search_form({column}), search_form({{0}}))",
+        )
     else:
-        trigrams, comparison = "{0}::text", "strpos(lower({column}), lower({{0}})) > 0"
+        trigrams, comparison = "{0}::text", "strpos(search_form({column}), search_form({{0}})) > 0"
     parts = " OR ".join(comparison.format(column=column) for column in _PARTS)
     return (
         f"({_TRIGRAMS} @> trigrams({trigrams}) OR {_HAS_START} OR {_HAS_ITEM})",

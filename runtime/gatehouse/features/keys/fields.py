@@ -14,16 +14,8 @@ from gatehouse.core.http.http_signatures import read_public_key
 from gatehouse.core.keys import key_fields
 from gatehouse.core.lifecycle import TTL_S_MAX
 from gatehouse.core.tokens.token import ID_CHARS
-from gatehouse.platform.web.fields import (
-    CoreName,
-    Input,
-    distinct,
-    doc,
-    multi_line,
-    single_line,
-    unique_items,
-)
-from gatehouse.platform.web.validation import checked, matching
+from gatehouse.platform.web.fields import CoreName, Input, distinct, doc, unique_items
+from gatehouse.platform.web.validation import checked, matching, name_text, note_text, unchanged
 
 NAME_CHARS_MAX = 100
 CORES_MAX = 50
@@ -71,8 +63,7 @@ Cost = Annotated[
 ]
 Reason = Annotated[
     str,
-    checked(
-        single_line,
+    name_text(
         max_length=REASON_CHARS_MAX,
         description="Reason for the action. Recorded in the audit trail.",
     ),
@@ -130,10 +121,7 @@ def _contact(text: str) -> str:
 
 
 Name = Annotated[
-    str,
-    checked(
-        single_line, min_length=1, max_length=NAME_CHARS_MAX, description="Display name of the key."
-    ),
+    str, name_text(min_length=1, max_length=NAME_CHARS_MAX, description="Display name of the key.")
 ]
 Ttl = Annotated[int, Meta(ge=1, le=TTL_S_MAX)]
 Seconds = Annotated[int, Meta(ge=0, le=TTL_S_MAX)]
@@ -163,11 +151,7 @@ class KeySettings(Input, kw_only=True):
     name: Name
     owner: Annotated[
         str,
-        checked(
-            single_line,
-            max_length=NAME_CHARS_MAX,
-            description="Person or team responsible for the key.",
-        ),
+        name_text(max_length=NAME_CHARS_MAX, description="Person or team responsible for the key."),
     ] = ""
     cores: Annotated[
         list[CoreName],
@@ -186,7 +170,7 @@ class KeySettings(Input, kw_only=True):
         ),
     ] = []
     addresses: Annotated[
-        list[Annotated[str, Meta(max_length=64)]],
+        list[Annotated[str, unchanged(max_length=64)]],
         checked(
             _networks,
             max_length=50,
@@ -210,13 +194,12 @@ class KeySettings(Input, kw_only=True):
     metadata: Annotated[
         dict[
             Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")],
-            Annotated[str, checked(multi_line, max_length=256)],
+            Annotated[str, note_text(max_length=256)],
         ],
         doc("Key-value pairs for your own use. Do not store secrets here.", max_length=20),
     ] = {}
     notes: Annotated[
-        str,
-        checked(multi_line, max_length=2000, description="Free text. Do not store secrets here."),
+        str, note_text(max_length=2000, description="Free text. Do not store secrets here.")
     ] = ""
     contact: Annotated[
         str,

@@ -14,11 +14,13 @@ from functools import lru_cache
 
 import asyncpg
 import msgspec
+from msgspec import UNSET
 
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_datetime, to_seconds
 from gatehouse.core.errors import Conflict, Unavailable
 from gatehouse.core.keys import (
+    CREDITS_MAX,
     LAST_ADMIN_MARGIN_S,
     Credits,
     Key,
@@ -31,6 +33,7 @@ from gatehouse.core.keys import (
     RateLimit,
     Refill,
     Update,
+    UpdateCredits,
     can_manage_keys,
 )
 from gatehouse.core.tokens.token import ID_CHARS
@@ -131,11 +134,28 @@ _END_OTHERS = (
     f"{CAN_BE_UPDATED} AND (expires_at IS NULL OR expires_at > $1)"
 )
 
-_SET_CREDITS = (
+_NOW = "clock_timestamp() AT TIME ZONE 'UTC'"
+#: Begin of the period of the refill, the remaining credits after a refill that is due, and the time
+#: of the last refill. All of them are read and written in one statement, because requests consume
+#: credits at the same time.
+PERIOD = f"date_trunc(refill_every, {_NOW})"
+_DUE = f"(refill_every IS NOT NULL AND refilled_at < {PERIOD} AT TIME ZONE 'UTC')"
+AVAILABLE = f"(CASE WHEN {_DUE} THEN greatest(remaining, refill_amount) ELSE remaining END)"
+REFILLED_AT = f"(CASE WHEN {_DUE} THEN {PERIOD} AT TIME ZONE 'UTC' ELSE refilled_at END)"
+
+_ADD_CREDITS = (
     "INSERT INTO key_credit (family_id, remaining, refill_amount, refill_every, refilled_at) "
-    "VALUES ($1, $2, $3, $4, now()) ON CONFLICT (family_id) DO UPDATE "
-    "SET remaining = excluded.remaining, refill_amount = excluded.refill_amount, "
-    "refill_every = excluded.refill_every, refilled_at = excluded.refilled_at"
+    "VALUES ($1, $2, $3, $4, now())"
+)
+_SET_REMAINING = "UPDATE key_credit SET remaining = $2, refilled_at = now() WHERE family_id = $1"
+_CHANGE_REMAINING = (
+    f"UPDATE key_credit SET remaining = least(greatest({AVAILABLE} + $2, 0), {CREDITS_MAX}), "
+    f"refilled_at = {REFILLED_AT} WHERE family_id = $1"
+)
+#: The next refill is at the begin of the next period.
+_SET_REFILL = (
+    "UPDATE key_credit SET refill_amount = $2, refill_every = $3, refilled_at = "
+    f"greatest(refilled_at, date_trunc($3, {_NOW}) AT TIME ZONE 'UTC') WHERE family_id = $1"
 )
 
 #: Minimum and maximum interval between polls for confirmations. The interval doubles with each
@@ -352,7 +372,8 @@ def _conditions(only: KeyFilter, id_start: str | None, sort: KeySort = "id") -> 
     `purged`.
     """
     where = Conditions()
-    where.add_equal(owner=only.owner, environment=only.environment)
+    where.add_equal(environment=only.environment)
+    where.add_name("owner", only.owner)
     conditions: tuple[str, ...] = search(only.search) if only.search else ()
     if id_start is not None:
         conditions = ("id = {0}",) if len(id_start) == ID_CHARS else STARTS
@@ -412,28 +433,47 @@ async def _write(connection: Connection, before: Key, change: KeyChange) -> None
         await connection.execute(_END_REGISTRATIONS, key.id)
     if key.state is KeyState.PURGED:
         await _purge_traces(connection, key.id, key.subject)
-    elif key.credits != before.credits:
-        await _write_credits(connection, key.subject, key.credits)
+    elif change.credits is not UNSET:
+        await _change_credits(connection, before, change.credits)
 
 
 async def _insert(connection: Connection, key: Key) -> None:
     await connection.execute(_INSERT, *WRITTEN.values(key))
     if key.credits is not None and key.generation == 1:
-        await _write_credits(connection, key.subject, key.credits)
+        await _add_credits(connection, key.subject, key.credits.remaining, key.credits.refill)
 
 
-async def _write_credits(connection: Connection, subject: str, plan: Credits | None) -> None:
-    """Sets or removes the credits of a key family, which apply to every generation."""
-    if plan is None:
+async def _add_credits(
+    connection: Connection, subject: str, remaining: int, refill: Refill | None
+) -> None:
+    await connection.execute(_ADD_CREDITS, subject, remaining, *_refill(refill))
+
+
+def _refill(refill: Refill | None) -> tuple[int | None, str | None]:
+    return (refill.amount, refill.every) if refill else (None, None)
+
+
+async def _change_credits(
+    connection: Connection, before: Key, change: UpdateCredits | None
+) -> None:
+    """Changes or removes the credits of a key family, which apply to every generation."""
+    subject = before.subject
+    if change is None:
         await connection.execute("DELETE FROM key_credit WHERE family_id = $1", subject)
+    elif before.credits is None and change.remaining is not UNSET:
+        refill = None if change.refill is UNSET else change.refill
+        await _add_credits(connection, subject, change.remaining, refill)
+    elif change.remaining is not UNSET:
+        await connection.execute(_SET_REMAINING, subject, change.remaining)
     else:
-        refill = (plan.refill.amount, plan.refill.every) if plan.refill else (None, None)
-        await connection.execute(_SET_CREDITS, subject, plan.remaining, *refill)
+        await connection.execute(_CHANGE_REMAINING, subject, change.add)
+    if before.credits is not None and change is not None and change.refill is not UNSET:
+        await connection.execute(_SET_REFILL, subject, *_refill(change.refill))
     statement = (
         "UPDATE api_key SET has_credits = $2 "
         "WHERE family_id = $1 AND has_credits <> $2 AND state <> 'purged'"
     )
-    await connection.execute(statement, subject, plan is not None)
+    await connection.execute(statement, subject, change is not None)
 
 
 async def _purge_traces(connection: Connection, key_id: KeyId, subject: str) -> None:

@@ -5,12 +5,21 @@
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from gatehouse.core.http.addresses import network
 from gatehouse.core.http.http_signatures import read_public_key
-from gatehouse.core.keys import OWN_SCHEME, Credits, Key, KeyEnvironment, RateLimit, key_fields
+from gatehouse.core.keys import (
+    OWN_SCHEME,
+    Credits,
+    Key,
+    KeyEnvironment,
+    RateLimit,
+    UpdateCredits,
+    key_fields,
+)
 from gatehouse.core.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
+from gatehouse.core.texts import TextClass
 from gatehouse.features.keys.fields import (
     LIMITS_MAX,
     NAME_CHARS_MAX,
@@ -39,6 +48,7 @@ from gatehouse.platform.web.fields import (
     Instant,
     NextCursor,
     PageSize,
+    ShownOnce,
     Timestamp,
     Total,
     View,
@@ -49,7 +59,7 @@ from gatehouse.platform.web.fields import (
     unix_seconds,
     view_of,
 )
-from gatehouse.platform.web.validation import checked
+from gatehouse.platform.web.validation import checked, unchanged
 
 
 class RateLimitInput(Input):
@@ -167,7 +177,7 @@ class UpdateKey(_PatchedSettings, kw_only=True):
         ),
     ] = UNSET
     credits: Annotated[
-        Credits | UnsetType | None, doc("Null: requests no longer consume credits.")
+        UpdateCredits | UnsetType | None, doc("Null: requests no longer consume credits.")
     ] = UNSET
 
     def __post_init__(self) -> None:
@@ -187,7 +197,9 @@ class PurgeKey(ReasonBody, kw_only=True):
 
     example: ClassVar = {"confirm": "3fGh82kLmQ0a", "reason": "erasure request from the owner"}
 
-    confirm: Annotated[str, doc("ID of the key, to confirm the purge.", max_length=12)]
+    confirm: Annotated[
+        str, unchanged(description="ID of the key, to confirm the purge.", max_length=12)
+    ]
 
 
 class RotateKey(ReasonBody, kw_only=True):
@@ -211,11 +223,15 @@ class KeyFilter(Input, kw_only=True):
     """Filters for a list of keys. A key must match all of them."""
 
     search: Annotated[
-        Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None,
-        doc(f"Keys {SEARCH}. Case is ignored, except in IDs, tokens and tags."),
+        Annotated[str, unchanged(TextClass.NAME, max_length=NAME_CHARS_MAX)] | None,
+        doc(
+            f"Keys {SEARCH}. Case, joiners and the composition of letters are ignored, except in "
+            "IDs, tokens and tags."
+        ),
     ] = None
     owner: Annotated[
-        Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, doc("Filter by owner.")
+        Annotated[str, unchanged(TextClass.NAME, max_length=NAME_CHARS_MAX)] | None,
+        doc("Filter by owner."),
     ] = None
     state: Annotated[
         StateFilter | None,
@@ -224,9 +240,9 @@ class KeyFilter(Input, kw_only=True):
         ),
     ] = None
     environment: Annotated[Environment | None, doc("Filter by environment.")] = None
-    tag: Annotated[Annotated[str, Meta(max_length=64)] | None, doc("Filter by tag.")] = None
+    tag: Annotated[Annotated[str, unchanged(max_length=64)] | None, doc("Filter by tag.")] = None
     family_id: Annotated[
-        Annotated[str, Meta(max_length=12)] | None, doc("Filter by key family.")
+        Annotated[str, unchanged(max_length=12)] | None, doc("Filter by key family.")
     ] = None
     has_role: Annotated[bool, doc("Keys whose scopes grant a role, and which can sign in.")] = False
     expires_within_s: Annotated[
@@ -266,7 +282,12 @@ class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
     }
 
     name: Annotated[
-        str, doc("Display name of the key. Empty after a purge.", max_length=NAME_CHARS_MAX)
+        str,
+        unchanged(
+            TextClass.NAME,
+            description="Display name of the key. Empty after a purge.",
+            max_length=NAME_CHARS_MAX,
+        ),
     ]
     id: str
     environment: Environment
@@ -334,7 +355,7 @@ check_fields(KeyView, *_UPDATED, *key_fields(set_by="create"), *key_fields(liste
 check_fields(Key, *KeySettings.__struct_fields__)
 
 
-Token = Annotated[str, doc("The token. Returned only in this response.")]
+Token = Annotated[ShownOnce, doc("The token. Returned only in this response.")]
 
 
 class IssuedToken(View, kw_only=True):
@@ -342,7 +363,7 @@ class IssuedToken(View, kw_only=True):
 
     token: Token | UnsetType = UNSET
     link: Annotated[
-        str | UnsetType,
+        ShownOnce | UnsetType,
         doc(
             "Link that shows the token once, within three days. Present only with "
             "the delivery `link`."

@@ -228,7 +228,7 @@ class KeyService:
                 )
             if "expires_at" in patch:
                 lifecycle.check_rotated_expiry(key, patch["expires_at"], now)
-            return KeyChange(lifecycle.patched(key, patch), lifecycle.patch_details(key, patch))
+            return lifecycle.patched(key, patch)
 
         return await self.transition(key_id, Action.UPDATE, actor, change, roles)
 

@@ -20,6 +20,7 @@ from gatehouse.platform.web.fields import (
     Instant,
     NextCursor,
     PageSize,
+    ShownOnce,
     Total,
     View,
     check_changes,
@@ -27,14 +28,15 @@ from gatehouse.platform.web.fields import (
     sent_fields,
     view_of,
 )
+from gatehouse.platform.web.validation import unchanged
 
 URL_CHARS_MAX = 500
 
 
 WebhookUrl = Annotated[
     str,
-    doc(
-        "HTTPS URL for POST requests, with a public address and without a user name.",
+    unchanged(
+        description="HTTPS URL for POST requests, with a public address and without a user name.",
         max_length=URL_CHARS_MAX,
     ),
 ]
@@ -105,7 +107,7 @@ class CreatedWebhook(View):
     example: ClassVar = {"secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}
 
     secret: Annotated[
-        str,
+        ShownOnce,
         doc(
             "Secret with which the receiver verifies signatures (Standard "
             "Webhooks). Returned only in this response."

@@ -15,7 +15,7 @@ from gatehouse.platform.web.fields import (
     View,
     doc,
 )
-from gatehouse.platform.web.validation import matching
+from gatehouse.platform.web.validation import matching, unchanged
 
 
 class SetLogLevel(Input):
@@ -143,8 +143,8 @@ class LookUp(Input):
 
     text: Annotated[
         str,
-        doc(
-            "A token in any form, an ID, a link, a line of a log, or a part of a name, "
+        unchanged(
+            description="A token in any form, an ID, a link, a line of a log, or a part of a name, "
             "a label, an owner, a tag or an action of the audit trail. It is neither stored nor "
             "logged.",
             max_length=8000,

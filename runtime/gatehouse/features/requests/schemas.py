@@ -16,8 +16,8 @@ from gatehouse.features.secrets.schemas import (
     Ttl,
 )
 from gatehouse.platform.web.examples import example
-from gatehouse.platform.web.fields import Input, View, doc, multi_line
-from gatehouse.platform.web.validation import checked, matching
+from gatehouse.platform.web.fields import Input, ShownOnce, View, doc
+from gatehouse.platform.web.validation import checked, matching, note_text
 
 PURPOSE_CHARS_MAX = 500
 
@@ -72,8 +72,7 @@ class CreateSecretRequest(Input, kw_only=True):
 
     purpose: Annotated[
         str,
-        checked(
-            multi_line,
+        note_text(
             min_length=1,
             max_length=PURPOSE_CHARS_MAX,
             description="Description of the requested secret and the reason for the request. Shown "
@@ -96,7 +95,7 @@ class CreatedSecretRequest(View):
 
     secret: SecretView
     submission_link: Annotated[
-        str,
+        ShownOnce,
         doc(
             "Link with which anyone can submit a secret. The link cannot be used to read a secret."
         ),

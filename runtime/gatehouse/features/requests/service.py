@@ -73,14 +73,17 @@ class RequestService:
             raise Conflict(message) from None
         return secret, token
 
-    async def find(self, path: str) -> tuple[Secret, SecretRequest]:
+    async def find(self, path: str, submission_id: str = "") -> tuple[Secret, SecretRequest]:
         """Return the requested secret for the public part of a submission link, so that the request
         page can be displayed. Changes nothing.
 
-        Raises LinkNotFound, also if nothing can be submitted.
+        Raises LinkNotFound, also if nothing can be submitted and this submission was not received.
         """
         secret = await self._backend.table.get(path) if is_base62(path, ID_CHARS) else None
-        if secret is None or secret.request is None or not self._is_open(secret):
+        if secret is None or secret.request is None:
+            raise LinkNotFound
+        is_received = secret.request.submission == submission_id != ""
+        if not (is_received or self._is_open(secret)):
             raise LinkNotFound
         return secret, secret.request
 

@@ -31,6 +31,9 @@ _CHECKSUM = "SHA256"
 _DELETED = frozenset({"NoSuchKey", "NoSuchVersion"})
 _MEDIA_TYPE = "application/octet-stream"
 _MINUTE_S = 60.0
+#: The settings on which all processes that use the table agree. The content of its secrets cannot
+#: be opened with others.
+_FACTS = ("environment", "secrets_bucket", "secrets_key")
 #: Maximum number of concurrent computations of the keys of passphrases, which use 64 MiB of memory
 #: each, and of contents that are read, which use up to 20 MB each.
 ARGON2_PARALLEL = 2
@@ -63,7 +66,9 @@ class Backend:
         if not (settings.secret_links_table and settings.secrets_bucket and settings.secrets_key):
             return None
         return cls(
-            table=Table(settings.secret_links_table),
+            table=Table(
+                settings.secret_links_table, {name: getattr(settings, name) for name in _FACTS}
+            ),
             content=ContentStore(settings.secrets_bucket),
             data_keys=DataKeys(settings.secrets_key, settings.environment),
             environment=settings.environment,

@@ -28,6 +28,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from gatehouse.core.texts import passphrase_form
+
 KEY_BYTES = 32
 SALT_BYTES = 16
 FORMAT = 1
@@ -101,7 +103,9 @@ def matches(link_secret: str, path: str, stored: bytes | None) -> bool:
 
 
 def passphrase_key(passphrase: str, salt: bytes) -> bytes:
-    """Return the key of a passphrase. Takes about 100 ms. `salt`: 16 bytes."""
+    """Return the key of a passphrase in its comparable form. Takes about 100 ms. `salt`: 16
+    bytes.
+    """
     argon2 = Argon2id(
         salt=salt,
         length=KEY_BYTES,
@@ -109,7 +113,7 @@ def passphrase_key(passphrase: str, salt: bytes) -> bytes:
         lanes=1,
         memory_cost=ARGON2_MEMORY_KIB,
     )
-    return argon2.derive(passphrase.encode("utf-8"))
+    return argon2.derive(passphrase_form(passphrase).encode("utf-8"))
 
 
 def link_keys(link_secret: str, path: str, passphrase_key: bytes = b"") -> LinkKeys:

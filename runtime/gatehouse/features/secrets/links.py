@@ -84,9 +84,9 @@ class LinkService:
         self._denials = Denials(backend, "recipient", AuditAction.LINK_DENIED)
         self._passphrases = Passphrases(backend, self._denials)
 
-    async def find(self, path: str) -> tuple[Secret, Link]:
+    async def find(self, path: str, claim_id: str = "") -> tuple[Secret, Link, bool]:
         """Return the secret and the link for the public part of a link, so that the link's page can
-        be displayed. Consumes no use.
+        be displayed, and whether this claim can be repeated. Consumes no use.
 
         Raises LinkNotFound if the link does not exist or no longer works.
         """
@@ -94,9 +94,12 @@ class LinkService:
             raise LinkNotFound
         secret = await self._backend.table.get(path[:ID_CHARS])
         link = None if secret is None else secret.links.get(path[ID_CHARS:])
-        if secret is None or link is None or not self._is_open(secret, link):
+        if secret is None or link is None:
             raise LinkNotFound
-        return secret, link
+        is_repeatable = self._is_repeatable(secret, link, claim_id)
+        if not (is_repeatable or self._is_open(secret, link)):
+            raise LinkNotFound
+        return secret, link, is_repeatable
 
     async def look_up(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
         """Return the secret and the link to a client that has the complete link. Does not consume a
@@ -118,15 +121,16 @@ class LinkService:
     ) -> Opened:
         """Consume one use of a link and return the content. A repeated claim returns the content
         without consuming another use. `confirmed`: the client is a program that opens the link on
-        purpose, or a person. A passphrase also shows this.
+        purpose, or a person. A passphrase or an earlier request with the claim also shows this.
 
         Raises LinkNotFound, TooManyDenied, PassphraseRequired, WrongPassphrase, TooManyAttempts,
         NotConfirmed.
         """
         secret, link = await self._possessed(token, client)
-        if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
+        is_repeatable = self._is_repeatable(secret, link, claim_id)
+        if not (is_repeatable or self._is_open(secret, link)):
             raise await self._denials.error(token, client, "ended")
-        if not (link.salt or confirmed):
+        if not (link.salt or confirmed or is_repeatable):
             raise NotConfirmed
         keys = await self._passphrases.link_keys(link, token, passphrase, client)
         secret = await self._claim(secret, claim_id, token, client)

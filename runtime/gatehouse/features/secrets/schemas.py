@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.texts import JOINERS, TextClass, single_line, visible
 from gatehouse.core.tokens.token import SECRET_CHARS
 from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.features.secrets.models import (
@@ -35,24 +36,21 @@ from gatehouse.platform.web.fields import (
     Instant,
     NextCursor,
     PageSize,
+    ShownOnce,
     Timestamp,
     Total,
     View,
     check_changes,
     doc,
-    single_line,
     unique_items,
     view_of,
 )
-from gatehouse.platform.web.validation import checked, matching
+from gatehouse.platform.web.validation import checked, matching, name_text, unchanged
 
 NAME_CHARS_MAX = 100
 FILES_MAX = 10
 FILE_NAME_CHARS_MAX = 255
 OCTETS = "application/octet-stream"
-#: Zero-width non-joiner and joiner, which some scripts and emoji need (Unicode Standard, 23.2).
-_JOINERS = "\u200c\u200d"
-_WITHOUT_JOINERS = {ord(joiner): None for joiner in _JOINERS}
 #: File systems allow 255 bytes, which include a number that makes the name unique.
 _SAVED_NAME_BYTES_MAX = 240
 
@@ -73,7 +71,7 @@ def _text_size(text: str) -> str:
 def file_name_problem(name: str) -> str:
     if name in (".", "..") or "/" in name or "\\" in name:
         return "must be a file name without a directory"
-    return single_line(name.translate(_WITHOUT_JOINERS))
+    return single_line(name)
 
 
 def display_name(name: str) -> str:
@@ -81,9 +79,8 @@ def display_name(name: str) -> str:
     are not visible or change the text direction, and hyphens at the beginning.
     """
     base = name.replace("\\", "/").rpartition("/")[2]
-    visible = "".join(char for char in base if char.isprintable() or char in _JOINERS)
-    start = visible.lstrip(f"- {_JOINERS}").encode()[:_SAVED_NAME_BYTES_MAX]
-    return start.decode("utf-8", "ignore").rstrip(f". {_JOINERS}") or "secret.txt"
+    start = visible(base).lstrip(f"- {JOINERS}").encode()[:_SAVED_NAME_BYTES_MAX]
+    return start.decode("utf-8", "ignore").rstrip(f". {JOINERS}") or "secret.txt"
 
 
 def different_names(files: list[dict[str, Any]]) -> str:
@@ -91,19 +88,17 @@ def different_names(files: list[dict[str, Any]]) -> str:
     return "" if len(set(names)) == len(names) else "must not contain two files with the same name"
 
 
-_Line = Annotated[str, checked(single_line, min_length=1, max_length=NAME_CHARS_MAX)]
+_Line = Annotated[str, name_text(min_length=1, max_length=NAME_CHARS_MAX)]
 Label = Annotated[
     str,
-    checked(
-        single_line,
+    name_text(
         max_length=NAME_CHARS_MAX,
         description="Label for your own use. Not shown to recipients or submitters.",
     ),
 ]
 Sender = Annotated[
     str,
-    checked(
-        single_line,
+    name_text(
         max_length=NAME_CHARS_MAX,
         description=(
             "Your name, which recipients or submitters see as not verified. Default: your "
@@ -129,8 +124,9 @@ Ttl = Annotated[
 Uses = Annotated[int, doc("Number of times that each link can be opened.", ge=1, le=USES_MAX)]
 Passphrase = Annotated[
     str,
-    doc(
-        "Passphrase that recipients must enter. The passphrase is part of the "
+    unchanged(
+        TextClass.PASSPHRASE,
+        description="Passphrase that recipients must enter. The passphrase is part of the "
         "encryption and is not stored.",
         min_length=PASSPHRASE_CHARS_MIN,
         max_length=PASSPHRASE_CHARS_MAX,
@@ -140,6 +136,7 @@ Text = Annotated[
     str,
     checked(
         _text_size,
+        TextClass.CONTENT,
         min_length=1,
         max_length=TEXT_BYTES_MAX,
         description="Text content. At most 64 KiB in UTF-8.",
@@ -262,7 +259,7 @@ class ListOwned(Input, kw_only=True):
     """Query parameters for a page of secrets."""
 
     owner: Annotated[
-        Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,
+        Annotated[str, name_text(min_length=1, max_length=300)] | None,
         doc(
             "Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner "
             "requires the role owner, operator or auditor."
@@ -358,7 +355,7 @@ class NewLink(View):
 
     id: str
     recipient: str
-    url: str
+    url: ShownOnce
 
 
 class CreatedSecret(View):
@@ -494,12 +491,15 @@ _LINK = NewLink.example["url"]
 _CLAIM = "7b0e9d2f4c8a41d6b5e3f19a0c6d8e27"
 
 FullLink = Annotated[
-    str, doc("The whole link, including the part after `#`.", max_length=_LINK_CHARS_MAX)
+    str,
+    unchanged(
+        description="The whole link, including the part after `#`.", max_length=_LINK_CHARS_MAX
+    ),
 ]
 ClaimText = Annotated[
     str,
-    doc(
-        "Value that identifies one use of the link, chosen by the client: at least 16 "
+    unchanged(
+        description="Value that identifies one use of the link, chosen by the client: at least 16 "
         "random bytes as text. A repeated request with the same claim returns the same content and "
         "consumes no further use.",
         min_length=CLAIM_CHARS_MIN,
@@ -508,8 +508,9 @@ ClaimText = Annotated[
 ]
 LinkPassphrase = Annotated[
     str,
-    doc(
-        "Required if the link has a passphrase (`passphrase` is true).",
+    unchanged(
+        TextClass.PASSPHRASE,
+        description="Required if the link has a passphrase (`passphrase` is true).",
         max_length=PASSPHRASE_CHARS_MAX,
     ),
 ]

@@ -9,16 +9,17 @@ decision depends on an index or on DynamoDB's TTL: the service compares the expi
 import asyncio
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 from botocore.exceptions import ClientError
 
-from gatehouse.core.errors import Unavailable
+from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.features.secrets.models import Secret, SharingEvent
 from gatehouse.platform.aws import call, create_client, error_code
+from gatehouse.platform.settings import variable
 
 OWNER_INDEX = "owner-index"
 WORK_INDEX = "work-index"
@@ -41,6 +42,8 @@ _ATTEMPTS_MAX = 20
 _PAUSE_S, _PAUSE_MAX_S = 0.02, 1.0
 #: Key of an item that does not exist.
 _ABSENT = "readiness-probe"
+#: Key of the item with the settings on which all processes agree.
+_FACTS = "deployment"
 
 #: An item, or the parameters of a write, in DynamoDB JSON.
 Item = dict[str, Any]
@@ -63,11 +66,40 @@ class Table:
 
     name = "tokens"  # name of the readiness check
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, facts: Mapping[str, str] | None = None) -> None:
+        """facts: the settings on which all processes that use the table agree, by name. The first
+        process stores them in an item. The first call of each process compares them.
+        """
         self._table = table
+        self._facts = dict(facts or {})
         self._client = create_client("dynamodb", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS)
         # Only one attempt, because callers repeat readiness probes.
         self._probe = create_client("dynamodb", timeout_s=_PROBE_TIMEOUT_S, attempts=1)
+
+    async def confirm(self) -> None:
+        """Compare the facts, and store those that are new. Raises SettingsError, Unavailable."""
+        facts = self._facts
+        if not facts:
+            return
+        reply = await _call(
+            self._client.update_item,
+            TableName=self._table,
+            Key=_key(_FACTS),
+            UpdateExpression="SET "
+            + ", ".join(f"#{name} = if_not_exists(#{name}, :{name})" for name in facts),
+            ExpressionAttributeNames={f"#{name}": name for name in facts},
+            ExpressionAttributeValues={f":{name}": {"S": facts[name]} for name in facts},
+            ReturnValues="ALL_NEW",
+        )
+        for name, value in facts.items():
+            stored = reply["Attributes"][name]["S"]
+            if stored != value:
+                raise SettingsError(
+                    f"{variable(name)} is not that of the other processes that use the table "
+                    f'{self._table} ("{stored}"). Set the same value, or use another table. After '
+                    f'an intended change, stop these processes and delete the item "{_FACTS}"'
+                )
+        self._facts = {}
 
     async def check(self) -> None:
         """Read an item to check the connection and the permission of the service. Raises
@@ -308,6 +340,10 @@ class Table:
         return reply.get("Item")
 
     async def _call(self, operation: Any, **arguments: Any) -> dict[str, Any]:
+        try:
+            await self.confirm()
+        except SettingsError as exc:
+            raise Unavailable("DynamoDB is not available.", detail=exc.public) from exc
         return await _call(operation, TableName=self._table, **arguments)
 
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from gatehouse.core import notation
 from gatehouse.core.errors import BadRequest, Problem
@@ -19,7 +18,7 @@ from gatehouse.features.keys.fields import KeySettings, Name, Scopes
 from gatehouse.features.keys.schemas import Limits
 from gatehouse.features.transfer.file_formats import ALIASES, Entry
 from gatehouse.platform.web.fields import CoreName, Environment, Input
-from gatehouse.platform.web.validation import invalid, strings, validate
+from gatehouse.platform.web.validation import invalid, strings, unchanged, validate
 
 _Row = TypeVar("_Row", bound=msgspec.Struct)
 
@@ -52,7 +51,7 @@ if {*ImportedKey.__struct_fields__} != {"enabled", *key_fields(imported=True)}:
 class ImportedCore(Input, kw_only=True):
     """URL of a Core, and its name if the file contains names."""
 
-    url: Annotated[str, Meta(max_length=2000)]
+    url: Annotated[str, unchanged(max_length=2000)]
     core_name: CoreName | None = None
 
     def __post_init__(self) -> None:

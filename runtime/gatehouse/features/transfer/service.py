@@ -27,7 +27,7 @@ from gatehouse.features.keys.service import KeyService
 from gatehouse.features.transfer.file_formats import Entry, entries
 from gatehouse.features.transfer.repository import ExportRepository, ImportRepository
 from gatehouse.features.transfer.schemas import parse_core, parse_key
-from gatehouse.platform.db.pool import Pool, database
+from gatehouse.platform.db.pool import pool_of
 from gatehouse.platform.settings import Settings
 
 BATCH_ROWS = 1000
@@ -173,15 +173,14 @@ async def open_transfer(
 ) -> AsyncIterator[tuple[KeyService, ImportRepository, ExportRepository]]:
     """Connects to the database and yields what imports and exports need.
 
-    Raises SettingsError, and Unavailable, including if the schema does not exist.
+    Raises SettingsError, also if the schema does not exist, and Unavailable.
     """
     pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
-    pool = Pool(database(settings), application="gatehouse import", size_max=2)
+    clock = Clock()
+    pool = pool_of(settings, "gatehouse import", clock, size_max=2)
     try:
         await pool.open()
-        if await pool.fetchval("SELECT to_regclass('api_key') IS NULL"):
-            raise Unavailable("the database has no schema: run gatehouse migrate first")
-        keys = KeyService.of(settings, pool, Clock(), pepper)
+        keys = KeyService.of(settings, pool, clock, pepper)
         yield keys, ImportRepository(pool, keys.store), ExportRepository(pool)
     finally:
         await pool.close()

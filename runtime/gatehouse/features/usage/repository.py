@@ -150,7 +150,8 @@ class UsageRepository:
         more than POINTS_MAX.
         """
         where = Conditions()
-        where.add_equal(width_s=width_s, core=core, code=code, owner=owner)
+        where.add_equal(width_s=width_s, core=core, code=code)
+        where.add_name("owner", owner)
         where.add_range("starts_at", since, until)
         if key_ids:
             where.add("key_id = ANY ({}::text[])", list(key_ids))

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from gatehouse.core.decision import CHECKS
+from gatehouse.core.texts import TextClass
 from gatehouse.core.tokens.token import ID_CHARS
 from gatehouse.core.verification import AGENT, Code
 from gatehouse.platform.web.examples import example
@@ -22,7 +23,7 @@ from gatehouse.platform.web.fields import (
     View,
     doc,
 )
-from gatehouse.platform.web.validation import checked, matching
+from gatehouse.platform.web.validation import checked, matching, unchanged
 
 WIDTHS_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
@@ -82,7 +83,7 @@ class ReadUsage(Input, kw_only=True):
         doc("Filter by the IDs of keys, separated by commas."),
     ] = None
     core: Annotated[
-        Annotated[str, Meta(max_length=40)] | None, doc("Filter by the name of a Core.")
+        Annotated[str, unchanged(max_length=40)] | None, doc("Filter by the name of a Core.")
     ] = None
     code: Annotated[
         CodeName | None,
@@ -92,10 +93,11 @@ class ReadUsage(Input, kw_only=True):
         ),
     ] = None
     owner: Annotated[
-        Annotated[str, Meta(max_length=100)] | None, doc("Filter by the current owner of the key.")
+        Annotated[str, unchanged(TextClass.NAME, max_length=100)] | None,
+        doc("Filter by the current owner of the key."),
     ] = None
     tag: Annotated[
-        Annotated[str, Meta(max_length=100)] | None, doc("Filter by a current tag of the key.")
+        Annotated[str, unchanged(max_length=100)] | None, doc("Filter by a current tag of the key.")
     ] = None
     compare: Annotated[bool, doc("Compare the complete buckets with those one week earlier.")] = (
         False
@@ -243,7 +245,8 @@ class FilterDenials(TimeRange, kw_only=True):
         doc("Filter by code, such as `FORBIDDEN`."),
     ] = None
     address: Annotated[
-        Annotated[str, Meta(max_length=64)] | None, doc("Filter by the IP address of the client.")
+        Annotated[str, unchanged(max_length=64)] | None,
+        doc("Filter by the IP address of the client."),
     ] = None
     request_id: Annotated[
         Annotated[str, matching(r"[0-9A-Za-z_-]{1,64}", max_length=64)] | None,

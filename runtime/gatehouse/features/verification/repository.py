@@ -17,7 +17,14 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import KeyId, KeyRecord
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.core.verification import CreditState
-from gatehouse.features.keys.repository import RECORD_COLUMNS, KeyRepository, key_record
+from gatehouse.features.keys.repository import (
+    AVAILABLE,
+    PERIOD,
+    RECORD_COLUMNS,
+    REFILLED_AT,
+    KeyRepository,
+    key_record,
+)
 from gatehouse.features.verification.cache import KeyCache
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Pool, row_count
@@ -109,17 +116,13 @@ class KeyLoader:
 #: Fails closed: a request whose credits cannot be deducted is not served.
 SPEND_TIMEOUT_S = 2.0
 
-_PERIOD = "date_trunc(refill_every, clock_timestamp() AT TIME ZONE 'UTC')"
-_DUE = f"(refill_every IS NOT NULL AND refilled_at < {_PERIOD} AT TIME ZONE 'UTC')"
-_AVAILABLE = f"(CASE WHEN {_DUE} THEN greatest(remaining, refill_amount) ELSE remaining END)"
-_REFILLS_AT = f"({_PERIOD} + ('1 ' || refill_every)::interval) AT TIME ZONE 'UTC'"
+_REFILLS_AT = f"({PERIOD} + ('1 ' || refill_every)::interval) AT TIME ZONE 'UTC'"
 _SPEND = (
-    f"UPDATE key_credit SET remaining = {_AVAILABLE} - $2, refilled_at = CASE "
-    f"WHEN {_DUE} THEN {_PERIOD} AT TIME ZONE 'UTC' ELSE refilled_at END "
-    f"WHERE family_id = $1 AND {_AVAILABLE} >= $2 RETURNING remaining, {_REFILLS_AT} AS refills_at"
+    f"UPDATE key_credit SET remaining = {AVAILABLE} - $2, refilled_at = {REFILLED_AT} "
+    f"WHERE family_id = $1 AND {AVAILABLE} >= $2 RETURNING remaining, {_REFILLS_AT} AS refills_at"
 )
 _READ = (
-    f"SELECT {_AVAILABLE} AS remaining, {_REFILLS_AT} AS refills_at FROM key_credit "
+    f"SELECT {AVAILABLE} AS remaining, {_REFILLS_AT} AS refills_at FROM key_credit "
     "WHERE family_id = $1"
 )
 _REFUND = (

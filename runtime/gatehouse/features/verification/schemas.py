@@ -26,7 +26,13 @@ from gatehouse.core.verification import (
 from gatehouse.features.keys.fields import COST_MAX, SCOPES_MAX, Effective, Reason, Scope
 from gatehouse.features.keys.fields import Method as KeyMethod
 from gatehouse.platform.web.fields import CoreName, Environment, Input, Instant, View
-from gatehouse.platform.web.validation import decode_body, decode_query, invalid, matching
+from gatehouse.platform.web.validation import (
+    decode_body,
+    decode_query,
+    invalid,
+    matching,
+    unchanged,
+)
 
 URL_CHARS_MAX = 8192
 HEADERS_MAX = 100
@@ -40,11 +46,11 @@ _URL = re.compile(r'(https?)://([A-Za-z0-9.:_\[\]-]{1,255})(/[!-"$->@-~]*)?(?:\?
 #: RFC 9651, section 3.3.3: a String contains visible ASCII and spaces.
 _FIELD_STRING = re.compile(r"[ !#-\[\]-~]*")
 
-Token = Annotated[str, Meta(max_length=TOKEN_CHARS_MAX, description="The token of the key.")]
+Token = Annotated[str, unchanged(max_length=TOKEN_CHARS_MAX, description="The token of the key.")]
 Method = Annotated[
     str, matching(r"[A-Z]{1,16}", max_length=16, description="HTTP method in uppercase.")
 ]
-HeaderText = Annotated[str, Meta(max_length=HEADERS_CHARS_MAX)]
+HeaderText = Annotated[str, unchanged(max_length=HEADERS_CHARS_MAX)]
 Scopes = Annotated[
     tuple[Scope, ...], Meta(max_length=SCOPES_MAX, description="Scopes that the key must have.")
 ]
@@ -76,7 +82,7 @@ class SignedRequestInput(Input):
     method: Method
     url: Annotated[
         str,
-        Meta(
+        unchanged(
             max_length=URL_CHARS_MAX,
             description="Absolute URL as the client sent it, percent-encoded.",
             extra_json_schema={"pattern": f"^{_URL.pattern}$"},
@@ -126,7 +132,7 @@ class VerifyRequest(Input):
         ),
     ] = 1
     address: Annotated[
-        Annotated[str, Meta(max_length=64)] | None,
+        Annotated[str, unchanged(max_length=64)] | None,
         Meta(
             description="IPv4 or IPv6 address of the client. Default: the IP address of the caller."
         ),
@@ -262,7 +268,7 @@ class ExplainKey(Input, kw_only=True):
     ] = []
     core: Annotated[CoreName | None, Meta(description="Core to which the request is sent.")] = None
     address: Annotated[
-        str, Meta(max_length=64, description="IP address of the client. Empty: not checked.")
+        str, unchanged(max_length=64, description="IP address of the client. Empty: not checked.")
     ] = ""
     method: Annotated[KeyMethod | None, Meta(description="HTTP method of the request.")] = None
     cost: Annotated[int, Meta(ge=0, le=COST_MAX, description="Units that the request uses.")] = 1

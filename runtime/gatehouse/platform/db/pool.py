@@ -24,6 +24,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from gatehouse.core.clock import Clock, monotonic
 from gatehouse.core.errors import SettingsError, Unavailable
+from gatehouse.platform.db.deployment import Facts
 from gatehouse.platform.settings import DatabaseAuth, Settings
 from gatehouse.platform.tracing.tracer import add_call, is_sampled
 
@@ -217,10 +218,17 @@ class Pool:
     startup and explains why a login failed."""
 
     def __init__(
-        self, login: DatabaseLogin, *, application: str, size_max: int, clock: Clock | None = None
+        self,
+        login: DatabaseLogin,
+        *,
+        application: str,
+        size_max: int,
+        clock: Clock | None = None,
+        facts: Facts | None = None,
     ) -> None:
         """`application` is the name shown in pg_stat_activity. `clock` follows that of the server,
-        which each new connection reads."""
+        which each new connection reads. `facts`: the database is used only if it has no others."""
+        self._facts = facts
         self._login = login
         self._clock = clock or Clock()
         self._application = application
@@ -230,7 +238,7 @@ class Pool:
 
     async def open(self) -> None:
         """Opens a connection. If the login fails, raises Unavailable with a message that states
-        what to check.
+        what to check. Raises SettingsError if the database is that of other processes.
         """
         try:
             pool = await self._opened()
@@ -263,6 +271,8 @@ class Pool:
                     await pool.release(connection, timeout=RELEASE_TIMEOUT_S)
         except DRIVER_ERRORS as exc:
             raise Unavailable("The database is not available.", detail=type(exc).__name__) from exc
+        except SettingsError as exc:  # it was not available at the start
+            raise Unavailable("The database is not available.", detail=exc.public) from exc
 
     @asynccontextmanager
     async def transaction(
@@ -342,6 +352,9 @@ class Pool:
     async def _connected(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         asked_at = monotonic()
         self._clock.follow(await connection.fetchval(_NOW), asked_at)
+        if self._facts is not None:
+            await self._facts.confirm(connection)
+            self._facts = None
         connection.add_query_logger(_trace_query)
 
 
@@ -353,10 +366,19 @@ def _trace_query(query: LoggedQuery) -> None:
         add_call(operation, query.elapsed, attributes, query.exception)
 
 
-def pool_of(settings: Settings, application: str, clock: Clock) -> Pool:
-    """Pool of a service, whose clock follows that of the database. Raises SettingsError."""
-    size = settings.database_pool_size
-    return Pool(database(settings), application=application, size_max=size, clock=clock)
+def pool_of(
+    settings: Settings, application: str, clock: Clock, size_max: int | None = None
+) -> Pool:
+    """Pool of a process, whose clock follows that of the database, and whose settings must be those
+    of the other processes. Raises SettingsError.
+    """
+    return Pool(
+        database(settings),
+        application=application,
+        size_max=size_max or settings.database_pool_size,
+        clock=clock,
+        facts=Facts(settings),
+    )
 
 
 @dataclass(slots=True)

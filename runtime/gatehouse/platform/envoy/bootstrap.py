@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gatehouse.core import errors, features
-from gatehouse.core.http.header_names import NOT_RETURNED
+from gatehouse.core.http.header_names import NOT_RETURNED, SET_IN_RESPONSES
 from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy import certificate, process, upstream
 from gatehouse.platform.settings import Settings
@@ -33,6 +33,9 @@ DENIED_503, CHECK_FAILED = 470, 511
 #: Time in which a check responds.
 CHECK_S = 10.0
 
+#: Interval at which the access log has a line of each request in progress.
+ALIVE_S = 20.0
+
 HEADERS_MAX = 100
 
 #: Methods whose requests are sent to another instance also after a Core may have received them.
@@ -54,12 +57,10 @@ CORE_ERRORS: tuple[tuple[Any, ...], ...] = (
     (errors.CoreNotRegistered(), "NC"),
 )
 
-#: Headers of responses of Cores that are not returned, without those that Envoy removes and sets.
-_OF_CONNECTIONS = ("connection", "te", "trailer", "transfer-encoding", "upgrade", "date")
+#: Headers that routes also remove from interim responses (1xx), which pass no filters.
 _RESPONSE_HEADERS_REMOVED = tuple(
-    name for name in NOT_RETURNED if "*" not in name and name not in _OF_CONNECTIONS
+    name for name in NOT_RETURNED if "*" not in name and name not in upstream.OF_CONNECTIONS
 )
-
 
 _TRANSLATION = Path(__file__).with_name("translation.lua")
 
@@ -107,6 +108,12 @@ def class_of(timeout_s: float, method: str) -> str:
     return f"{fitting}s" if method in SAFE_METHODS else f"{fitting}u"
 
 
+def translation() -> str:
+    """The script that translates the headers of the responses of Cores."""
+    names = ", ".join(f'"{name}"' for name in SET_IN_RESPONSES)
+    return f"local GATEWAY_HEADERS = {{{names}}}\n{_TRANSLATION.read_text('utf-8')}"
+
+
 def document(folder: Path, services: Sequence[Service], settings: Settings) -> str:
     """The configuration in YAML. folder: with the sockets and pipes of Envoy."""
     return template().render(
@@ -147,6 +154,7 @@ def _names() -> dict[str, Any]:
         "proxy_headers": proxy_headers,
         "upstream": upstream,
         "log_path": log_path,
+        "translation": translation,
         "socket_path": socket_path,
         "worker_digits": worker_digits,
     }

@@ -3,7 +3,6 @@
 Source: www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/api
 """
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,10 +39,11 @@ def set_header(name: bytes, value: str) -> Configuration:
 
 
 def remove_headers(names: Iterable[str]) -> Configuration:
-    """A mutation that removes headers. `*` can be the first and the last character of a name. One
-    expression takes less time and memory than a mutation for each name.
+    """A mutation that removes headers or trailers. `*` can be the first and the last character of a
+    name, and a hyphen stands for all characters but letters and digits. One expression takes less
+    time and memory than a mutation for each name.
     """
-    pattern = "|".join(re.escape(name).replace(r"\*", ".*") for name in names)
+    pattern = "|".join(name.replace("*", ".*").replace("-", "[^a-z0-9]") for name in names)
     return {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": pattern}}}}
 
 

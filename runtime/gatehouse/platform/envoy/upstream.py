@@ -5,7 +5,7 @@ if its Core has other settings, because each byte of a cluster takes time at eac
 """
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
-from gatehouse.core.http.header_names import NOT_RETURNED
+from gatehouse.core.http.header_names import NOT_RETURNED, NOT_RETURNED_TRAILERS
 from gatehouse.platform.envoy.configuration import (
     CODEC,
     Configuration,
@@ -13,12 +13,11 @@ from gatehouse.platform.envoy.configuration import (
     remove_headers,
     set_header,
 )
-from gatehouse.platform.proxy_headers import INTERNAL, PATH
+from gatehouse.platform.proxy_headers import PATH
 
-_INTERNAL = f"{INTERNAL.decode()}*"
-#: Headers of responses that are not returned. Routes remove those with an exact name.
-_NOT_RETURNED = (*(name for name in NOT_RETURNED if "*" in name), "ratelimit*", _INTERNAL)
-_NOT_IN_TRAILERS = ("gatehouse-*", "x-forwarded*", "forwarded", "authorization", _INTERNAL)
+#: Fields that Envoy and translation.lua read in a response, before Envoy removes them.
+OF_CONNECTIONS = ("connection", "upgrade")
+_NOT_RETURNED = tuple(name for name in NOT_RETURNED if name not in OF_CONNECTIONS)
 
 
 def filters(settings: CoreSettings) -> list[Configuration]:
@@ -36,7 +35,9 @@ def filters(settings: CoreSettings) -> list[Configuration]:
         "response_mutations": [remove_headers((*_NOT_RETURNED, *cors))],
     }
     if settings.http2:
-        mutations["request_trailers_mutations"] = [remove_headers(_NOT_IN_TRAILERS)]
+        # The check cannot remove the key from trailers, which follow after the body.
+        mutations["request_trailers_mutations"] = [remove_headers(("*",))]
+        mutations["response_trailers_mutations"] = [remove_headers((*NOT_RETURNED_TRAILERS, *cors))]
     mutation = "extensions.filters.http.header_mutation.v3.HeaderMutation"
     result = [extension("headers", mutation, mutations=mutations)]
     if settings.body_max_bytes is not None:

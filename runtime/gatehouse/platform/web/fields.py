@@ -17,7 +17,7 @@ from gatehouse.core.http.forwarding import CORE_NAME
 from gatehouse.core.tokens.sealing import seal, unseal
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.platform.web.endpoint import Header
-from gatehouse.platform.web.validation import checked, invalid, matching
+from gatehouse.platform.web.validation import checked, invalid, matching, unchanged
 
 _View = TypeVar("_View", bound=msgspec.Struct)
 T = TypeVar("T")
@@ -39,6 +39,11 @@ class View(msgspec.Struct, frozen=True):
 def doc(text: str, **bounds: Any) -> Meta:
     """The description and the bounds of a field."""
     return Meta(description=text, **bounds)
+
+
+#: Text that only one response contains, such as a token. The web UI keeps the Idempotency-Key of a
+#: request until the user has stored the text.
+ShownOnce = Annotated[str, Meta(extra_json_schema={"x-shown-once": True})]
 
 
 def sent_fields(body: msgspec.Struct) -> dict[str, Any]:
@@ -140,22 +145,6 @@ def expected_version(if_match: str) -> int | None:
     return int(match[1])
 
 
-def single_line(text: str) -> str:
-    if text != text.strip():
-        return "must not begin or end with a space"
-    return (
-        "" if text.isprintable() else "must not contain control characters or invisible characters"
-    )
-
-
-def multi_line(text: str) -> str:
-    if all(character.isprintable() or character in "\n\t" for character in text):
-        return ""
-    return (
-        "must not contain control characters or invisible characters other than line feeds and tabs"
-    )
-
-
 def distinct(values: Sequence[Any]) -> str:
     return "" if len(set(values)) == len(values) else "must not contain duplicates"
 
@@ -200,7 +189,7 @@ Instant = Annotated[
 Environment = Literal["test", "live"]
 CoreName = Annotated[str, matching(CORE_NAME.pattern, max_length=40)]
 Cursor = Annotated[
-    str, Meta(max_length=1024, description="The `next_cursor` from the previous page.")
+    str, unchanged(max_length=1024, description="The `next_cursor` from the previous page.")
 ]
 #: Default and maximum number of entries on a page, for all lists.
 PAGE_SIZE, PAGE_SIZE_MAX = 50, 100

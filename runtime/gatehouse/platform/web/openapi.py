@@ -55,7 +55,7 @@ class Api:
     path_parameters: name -> (description, schema, example).
     errors: status -> (code of the example, description); overrides the others.
     common_errors: security scheme -> statuses that all of its endpoints can return.
-    idempotency_key: header of the idempotent operations.
+    idempotency: headers of the idempotent operations.
     empty_body: a missing body is read as an empty object.
     """
 
@@ -65,7 +65,7 @@ class Api:
     path_parameters: Mapping[str, tuple[str, Json, str]]
     errors: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
     common_errors: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
-    idempotency_key: Header | None = None
+    idempotency: tuple[Header, ...] = ()
     empty_body: bool = False
 
 
@@ -176,7 +176,7 @@ def _responses(api: Api, endpoint: Endpoint) -> Json:
             "schema": {"type": "string"},
             "description": "Path of the new resource.",
         }
-    if endpoint.changes_state and api.idempotency_key is not None:
+    if endpoint.changes_state and api.idempotency:
         headers["Idempotency-Replayed"] = {
             "schema": {"const": "true"},
             "description": "Present if this is the stored response to an earlier request.",
@@ -216,7 +216,7 @@ def _common_errors(api: Api, endpoint: Endpoint) -> Iterator[int]:
         or (CREDENTIAL in endpoint.security and endpoint.method != "GET")
     ):
         yield from (400, 413, 415)
-    if endpoint.changes_state and api.idempotency_key is not None:
+    if endpoint.changes_state and api.idempotency:
         yield from (409, 422)
 
 
@@ -298,9 +298,7 @@ def _without_null(schema: Json) -> Json:
 
 
 def _headers(api: Api, endpoint: Endpoint) -> Iterator[Json]:
-    common = (
-        (api.idempotency_key,) if endpoint.changes_state and api.idempotency_key is not None else ()
-    )
+    common = api.idempotency if endpoint.changes_state else ()
     for header in (*endpoint.headers, *common):
         yield {"in": "header", "required": False, **dataclasses.asdict(header)}
 

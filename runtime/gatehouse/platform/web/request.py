@@ -263,6 +263,7 @@ class Request(StarletteRequest):
         max_age_s: int | None = None,
         secure: bool = True,
         same_site: str = "strict",
+        path: str = "/",
     ) -> None:
         """Sets a cookie of this host that scripts cannot read. `max_age_s`: None for a cookie that
         ends with the browser session.
@@ -270,7 +271,7 @@ class Request(StarletteRequest):
         age = "" if max_age_s is None else f"; Max-Age={max_age_s}"
         end = "; Secure" if secure else ""
         self.add_header(
-            b"set-cookie", f"{name}={value}; HttpOnly{age}; Path=/; SameSite={same_site}{end}"
+            b"set-cookie", f"{name}={value}; HttpOnly{age}; Path={path}; SameSite={same_site}{end}"
         )
 
     def response(

@@ -17,6 +17,7 @@ from msgspec import inspect
 
 from gatehouse.core.errors import BadRequest, Problem
 from gatehouse.core.http.forwarding import query_flaw
+from gatehouse.core.texts import TextClass, multi_line, single_line
 
 T = TypeVar("T")
 
@@ -54,15 +55,38 @@ _LISTS = (inspect.ListType, inspect.VarTupleType)
 _PATH = re.compile(r"(.*?)(?: - at `(key` in `)?\$([^`]*)`)?", re.DOTALL)
 
 
-def checked(check: Check, **constraints: Any) -> msgspec.Meta:
-    """Constraints for `msgspec.Meta`, and a check that runs after these constraints."""
-    return msgspec.Meta(extra={"check": check}, **constraints)
+def checked(
+    check: Check, kind: TextClass = TextClass.IDENTIFIER, **constraints: Any
+) -> msgspec.Meta:
+    """Constraints for `msgspec.Meta`, and a check that runs after these constraints. kind: the
+    class of a text.
+    """
+    return msgspec.Meta(extra={"check": check, "text": kind}, **constraints)
+
+
+def name_text(**constraints: Any) -> msgspec.Meta:
+    """Constraints for a text of the class name."""
+    return checked(single_line, TextClass.NAME, **constraints)
+
+
+def note_text(**constraints: Any) -> msgspec.Meta:
+    """Constraints for a text of the class note."""
+    return checked(multi_line, TextClass.NOTE, **constraints)
+
+
+def unchanged(kind: TextClass = TextClass.IDENTIFIER, **constraints: Any) -> msgspec.Meta:
+    """Constraints for a text without a check: an identifier that is compared or parsed elsewhere,
+    content or a passphrase.
+    """
+    return msgspec.Meta(extra={"text": kind}, **constraints)
 
 
 def matching(pattern: str, **constraints: Any) -> msgspec.Meta:
     """Constraints for a string that matches `pattern` as a whole. Uses `\\Z`, because Python's `$`
     also matches before a final line feed."""
-    return msgspec.Meta(pattern=rf"^(?:{pattern})\Z", **constraints)
+    return msgspec.Meta(
+        pattern=rf"^(?:{pattern})\Z", extra={"text": TextClass.IDENTIFIER}, **constraints
+    )
 
 
 def published(pattern: str) -> str:

@@ -153,7 +153,7 @@ class Composition:
         helpers = [] if redis is None else [redis]
         pipeline = ConsolePipeline(
             observer=self.observer,
-            addresses=ClientAddresses(settings.trusted_proxies),
+            addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
             clock=self.clock,
             headers=security_headers(https=settings.console_url.startswith("https://")),
             cursor_key=sessions.key,
@@ -191,6 +191,11 @@ class Composition:
 
         async def start(stack: AsyncExitStack) -> None:
             await start_tracing(settings, self.observer, stack)
+            with suppress(Unavailable):  # reported by /readyz; the first connection compares
+                await self.pool.open()
+            if self.sharing is not None:
+                with suppress(Unavailable):
+                    await self.sharing.table.confirm()
             if redis is not None:
                 stack.push_async_callback(redis.close)
             if announcements is not None:

@@ -19,7 +19,7 @@ from gatehouse.platform.web import health, openapi
 from gatehouse.platform.web.application import Application, Routes, Start
 from gatehouse.platform.web.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, Endpoint
 from gatehouse.platform.web.openapi import Api
-from gatehouse.services.console.idempotency import HEADER
+from gatehouse.services.console.idempotency import HEADER, REPLAY_HEADER
 from gatehouse.services.console.lookup import ENDPOINTS as LOOKUP
 from gatehouse.services.console.pipeline import ConsolePipeline
 from gatehouse.services.console.sign_in import add_sign_in
@@ -85,7 +85,7 @@ API = Api(
         "instance": ("ID of the instance.", _ID, "docs-1"),
     },
     common_errors={CREDENTIAL: (400, 401, 403, 429, 503)},
-    idempotency_key=HEADER,
+    idempotency=(HEADER, REPLAY_HEADER),
     empty_body=True,
 )
 

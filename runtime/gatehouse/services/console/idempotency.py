@@ -24,6 +24,7 @@ from gatehouse.core.errors import (
     GatehouseError,
     IdempotencyKeyReused,
     RequestInProgress,
+    ResponseNotStored,
     Unavailable,
 )
 from gatehouse.core.tokens.sealing import seal, unseal
@@ -53,6 +54,15 @@ HEADER = Header(
     f" Repeated requests receive the first response, including tokens, with `{REPLAYED}: true`.",
     {"type": "string", "pattern": f"^(?:{_KEY.pattern})$", "maxLength": KEY_CHARS_MAX + 2},
     "8e03978e-40d5-43dd-bc93-6894a57f9324",
+)
+
+REPLAY_HEADER = Header(
+    "Idempotency-Replay",
+    "`only`: returns the stored response to an earlier request with this Idempotency-Key, method "
+    "and path, and changes nothing. The request has no body, so the caller does not have to keep "
+    "the values that the earlier request contained.",
+    {"type": "string", "enum": ["only"]},
+    "only",
 )
 
 _CLAIM = (
@@ -109,13 +119,14 @@ _EARLIER = RowMapping(Earlier)
 
 class StoredResponse(msgspec.Struct, frozen=True):
     """HTTP response. `target_id`: the resource that the request created or changed; empty if
-    unknown.
+    unknown. operation: method and path of the request.
     """
 
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
     target_id: str = ""
+    operation: str = ""
 
 
 class IdempotencyStore:
@@ -137,6 +148,10 @@ class IdempotencyStore:
             at = claim.at
             return Earlier(claim.fingerprint, claim.request_id, at, True, None, None, "", at)
         return _EARLIER.read(row)
+
+    async def find(self, lookup: bytes) -> Earlier | None:
+        row = await self._pool.fetchrow(_FIND, lookup)
+        return None if row is None else _EARLIER.read(row)
 
     async def take_over(self, claim: Claim, earlier: Earlier) -> bool:
         """Claim the key of an earlier request that changed nothing. Returns False if another
@@ -204,7 +219,7 @@ class IdempotencyGuard:
             request_id=request_id,
             at=now,
         )
-        purpose = f"replay:{_hash('seal', caller, key).hex()}"
+        purpose = _purpose(caller, key)
         earlier = await self.store.claim(claim)
         if earlier is not None:
             if earlier.fingerprint != claim.fingerprint:
@@ -217,6 +232,25 @@ class IdempotencyGuard:
             await self._take_over(claim, earlier)
         return await self._handle(claim, purpose, handle)
 
+    async def stored(self, caller: str, key: str, operation: str) -> StoredResponse:
+        """The stored response to the request of the caller with this Idempotency-Key. `operation`:
+        method and path. Raises ResponseNotStored, IdempotencyKeyReused for another operation,
+        RequestInProgress, Conflict as in `run`, and Unavailable.
+        """
+        earlier, now = await self.store.find(_hash("lookup", caller, key)), self.clock.now()
+        if earlier is None or earlier.claimed_at + REPLAY_S <= now:
+            raise ResponseNotStored("No request with this Idempotency-Key has arrived.")
+        if earlier.sealed is None or earlier.generation is None:
+            self._check_outcome(earlier, now)
+            raise ResponseNotStored("The request with this Idempotency-Key changed nothing.")
+        response = self._open(earlier.sealed, _purpose(caller, key), earlier.generation)
+        if response.operation != operation:
+            raise IdempotencyKeyReused(
+                "This Idempotency-Key was used for another operation. Send the method and the path "
+                "of the first request."
+            )
+        return response
+
     def _open(self, sealed: bytes, purpose: str, generation: int) -> StoredResponse:
         plain = unseal(sealed, purpose, self.pepper, generation)
         if plain is None:
@@ -227,19 +261,24 @@ class IdempotencyGuard:
         return msgspec.msgpack.decode(plain, type=StoredResponse)
 
     async def _take_over(self, claim: Claim, earlier: Earlier) -> None:
+        self._check_outcome(earlier, claim.at)
+        if not await self.store.take_over(claim, earlier):
+            raise _in_progress()
+
+    @staticmethod
+    def _check_outcome(earlier: Earlier, now: float) -> None:
+        """Raises RequestInProgress, or Conflict if the request without a stored response changed
+        something.
+        """
         # After the change, only a revocation takes long.
-        if not earlier.running or earlier.changed_at + RUNNING_S_MAX <= claim.at:
-            if earlier.target_id:
-                raise Conflict(
-                    f"The first request with this Idempotency-Key changed {earlier.target_id}, "
-                    f"but its response was lost."
-                    " Read that resource, and rotate a key whose token was lost."
-                )
-            if await self.store.take_over(claim, earlier):
-                return
-        raise RequestInProgress(
-            "A request with this Idempotency-Key is in progress. Try again in a few seconds."
-        )
+        if earlier.running and earlier.changed_at + RUNNING_S_MAX > now:
+            raise _in_progress()
+        if earlier.target_id:
+            raise Conflict(
+                f"The first request with this Idempotency-Key changed {earlier.target_id}, "
+                f"but its response was lost."
+                " Read that resource, and rotate a key whose token was lost."
+            )
 
     async def _handle(
         self, claim: Claim, purpose: str, handle: Callable[[], Awaitable[StoredResponse]]
@@ -266,6 +305,16 @@ class IdempotencyGuard:
                 claim, target_id=response.target_id, generation=generation, sealed=sealed
             )
         return response
+
+
+def _in_progress() -> RequestInProgress:
+    return RequestInProgress(
+        "A request with this Idempotency-Key is in progress. Try again in a few seconds."
+    )
+
+
+def _purpose(caller: str, key: str) -> str:
+    return f"replay:{_hash('seal', caller, key).hex()}"
 
 
 def _hash(kind: str, *parts: str | bytes) -> bytes:

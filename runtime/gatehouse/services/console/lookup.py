@@ -16,6 +16,7 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.core.roles import AUDITORS, READERS
+from gatehouse.core.texts import search_form
 from gatehouse.core.tokens.imported_tokens import ImportedKeyIds, is_token
 from gatehouse.core.tokens.token import ID_CHARS, id_start, is_marked
 from gatehouse.features.audit.repository import AuditRepository
@@ -209,7 +210,7 @@ class Lookup:
                 named = (
                     each
                     for each in map(_secret, secrets)
-                    if owner == text or text.lower() in each.label.lower()
+                    if owner == text or search_form(text) in search_form(each.label)
                 )
                 found += islice(named, RESULTS_MAX)
         return found

@@ -38,6 +38,7 @@ from gatehouse.platform.web.validation import decode_query, invalid, json_value,
 from gatehouse.services.console.authentication import Authenticator, challenge
 from gatehouse.services.console.idempotency import (
     HEADER,
+    REPLAY_HEADER,
     REPLAYED,
     IdempotencyGuard,
     StoredResponse,
@@ -96,6 +97,8 @@ class ConsolePipeline(Pipeline):
     async def _respond(
         self, endpoint: Endpoint, call: Call, request: Request, waited: bool
     ) -> Reply:
+        if endpoint.changes_state and request.header(REPLAY_HEADER.name.lower().encode()) == "only":
+            return await self._replay(endpoint, request)
         body: Any = None
         content: object = None
         if request.method not in ("GET", "HEAD"):
@@ -109,11 +112,8 @@ class ConsolePipeline(Pipeline):
         if waited or request.content:
             # The credential, its roles or the target may have changed.
             await self._authorize(endpoint, request)
-        try:
-            self._check_scopes(endpoint, request, content)
-        except (Forbidden, Unauthorized) as exc:
-            await self.denied.record(request.client, request.request_id, exc.code)
-            raise
+        if endpoint.changes_state and request.content:
+            await self._check_scopes(endpoint, request, content)
 
         async def handle() -> Reply:
             arguments = {} if endpoint.body is None else {"body": body}
@@ -177,12 +177,17 @@ class ConsolePipeline(Pipeline):
         check_reach(caller.roles, scopes)
         self._check_step_up(endpoint, request, managing=manages(scopes))
 
-    def _check_scopes(self, endpoint: Endpoint, request: Request, content: object) -> None:
-        """Check the scopes that a body grants, at any depth. Raises Forbidden, StepUpRequired."""
-        if endpoint.changes_state and request.content:
-            scopes = list(_scopes(content))
+    async def _check_scopes(self, endpoint: Endpoint, request: Request, content: object) -> None:
+        """Check the scopes that a body grants, at any depth. Denials are recorded in the audit
+        trail. Raises Forbidden, StepUpRequired.
+        """
+        scopes = list(_scopes(content))
+        try:
             check_reach(request.authenticated.roles, scopes)
             self._check_step_up(endpoint, request, managing=manages(scopes))
+        except (Forbidden, Unauthorized) as exc:
+            await self.denied.record(request.client, request.request_id, exc.code)
+            raise
 
     def _check_step_up(self, endpoint: Endpoint, request: Request, *, managing: bool) -> None:
         sessions, session = self.authenticator.sessions, request.authenticated.session
@@ -226,6 +231,7 @@ class ConsolePipeline(Pipeline):
                 list(headers.items()),
                 response.body,
                 target_id=target_id or request.path_parameters.get("id", ""),
+                operation=_operation(request),
             )
 
         path = request.scope["path"]
@@ -235,10 +241,28 @@ class ConsolePipeline(Pipeline):
         stored = await self.idempotency.run(
             request.actor.label, key, request.request_id, fingerprint, store
         )
-        if response is not None:
-            return response
-        headers = [*stored.headers, (REPLAYED.lower().encode(), b"true")]
-        return request.response(stored.status, stored.body, headers=headers)
+        return response or _replayed(request, stored)
+
+    async def _replay(self, endpoint: Endpoint, request: Request) -> Response:
+        """Return the stored response to an earlier request, to a caller that may send the request
+        now.
+        """
+        key = idempotency_key(request.values(HEADER.name.lower().encode()))
+        if key is None:
+            fix = "send the Idempotency-Key of the earlier request"
+            raise invalid("header.idempotency-key", "is missing", fix)
+        stored = await self.idempotency.stored(request.actor.label, key, _operation(request))
+        await self._check_scopes(endpoint, request, json_value(stored.body))
+        return _replayed(request, stored)
+
+
+def _operation(request: Request) -> str:
+    return f"{request.method} {request.scope['path']}"
+
+
+def _replayed(request: Request, stored: StoredResponse) -> Response:
+    headers = [*stored.headers, (REPLAYED.lower().encode(), b"true")]
+    return request.response(stored.status, stored.body, headers=headers)
 
 
 def _check_parameters(request: Request) -> None:

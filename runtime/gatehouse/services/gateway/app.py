@@ -77,6 +77,9 @@ from gatehouse.services.gateway.relay import CHECK_S, Relay
 from gatehouse.services.gateway.routes import respond_to_api, respond_to_check
 from gatehouse.services.tracing import start_tracing
 
+#: Interval at which the requests whose end was not reported are removed.
+EXPIRE_S = 1.0
+
 #: Interval at which the canary key is stored, and its earlier keys are revoked.
 CANARY_S = 60.0
 
@@ -233,7 +236,7 @@ class _Gateway:
         }
         dependencies = Dependencies(
             observer=self.observer,
-            addresses=ClientAddresses(settings.trusted_proxies),
+            addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
             clock=self.clock,
             services=services,
             body_max_bytes=settings.body_max_bytes,
@@ -263,6 +266,7 @@ class _Gateway:
         )
         pipe = Pipe(log_path(folder, number), completions)
         self.stack.callback(pipe.close)
+        PeriodicJob("lost requests", EXPIRE_S, pipe.expire).start(self.observer, self.stack)
         for name, factory in (
             ("check", _connections(dependencies, respond_to_check)),
             ("relay", self.relay.accept),

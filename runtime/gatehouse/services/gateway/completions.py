@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from gatehouse.core.clock import monotonic
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.errors import GatehouseError, TooManyRequests
 from gatehouse.core.http.forwarding import CORES
@@ -28,13 +29,17 @@ from gatehouse.features.cores.reports import InstanceTraffic
 from gatehouse.features.cores.schemas import CoreProblem
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.envoy.admin import Admin
-from gatehouse.platform.envoy.bootstrap import CHECK_S, CORE_ERRORS
+from gatehouse.platform.envoy.bootstrap import ALIVE_S, CHECK_S, CORE_ERRORS
 from gatehouse.platform.observability import Observer, StreamUse
+from gatehouse.platform.pending import Pending
 from gatehouse.platform.web.request import Request
 from gatehouse.services.gateway.local_server import CONNECTION, LocalConnection
 
 #: Path template of requests to Cores.
 PATH = f"{CORES}{{name}}/{{path}}"
+
+#: Time after which a request without a line is no longer in progress: several lines of it are lost.
+LOST_S = 4.5 * ALIVE_S
 
 #: Time in which the line of the other part of a relayed request follows.
 OTHER_PART_S = 2.0
@@ -57,14 +62,14 @@ class Allowed(msgspec.Struct, frozen=True, gc=False):
 class Line(msgspec.Struct, frozen=True, gc=False):
     """A line of the access log (platform/envoy/bootstrap.yaml.j2).
 
-    kind: `request`, or `core` for its part behind the relay. flags: response flags of Envoy, comma-
-    separated. before_us: time until the first byte of the last attempt was sent to a Core or the
-    relay; None if none was sent. core_us: time until the response began. upstream_sent: bytes that
-    all attempts have sent.
+    kind: `request`, `core` for its part behind the relay, or `alive` while it is in progress.
+    flags: response flags of Envoy, comma-separated. before_us: time until the first byte of the
+    last attempt was sent to a Core or the relay; None if none was sent. core_us: time until the
+    response began. upstream_sent: bytes that all attempts have sent.
     """
 
     kind: str
-    status: int
+    status: int = 0
     ms: float = 0
     request_id: str = ""
     key_id: str = ""
@@ -140,9 +145,13 @@ class Completions:
     find_instance: Callable[[str, str], CoreRecord | None]
     #: Lines that could not be read, since they were published.
     lost: int = 0
-    _by_id: dict[str, _InProgress] = field(default_factory=dict)
+    clock: Callable[[], float] = monotonic
+    _by_id: Pending[str, _InProgress] = field(init=False)
     _by_key: Counter[str] = field(default_factory=Counter)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._by_id = Pending(LOST_S, self._expired, self.clock)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -156,7 +165,8 @@ class Completions:
             )
         self._by_key[subject] += 1
         request_id = context.request_id
-        self._by_id[request_id] = _InProgress(context, allowed, time.perf_counter(), is_relayed)
+        entry = _InProgress(context, allowed, time.perf_counter(), is_relayed)
+        self._by_id.add(request_id, entry)
         connection: LocalConnection = context.scope[CONNECTION]
         connection.on_lost = partial(self._lost, request_id)
         if connection.is_closing:
@@ -172,6 +182,21 @@ class Completions:
         self._release(entry.allowed.key.subject)
         self._end(entry, Line("request", 0, flags="DC"))
 
+    def expire(self) -> None:
+        """Ends the requests whose lines were lost. Called when the pipe is empty."""
+        self._by_id.expire()
+
+    def _expired(self, entry: _InProgress) -> None:
+        """Whether a Core has received the request is not known, so its credits are not returned."""
+        context = entry.context
+        self.lost += 1
+        self.observer.metrics.expired.labels("requests in progress").inc()
+        if entry.line is None:
+            self._release(entry.allowed.key.subject)
+        context.status = 0
+        context.detail = "the proxy did not report the end of the request"
+        Request.record(context, time.perf_counter() - entry.started)
+
     def _release(self, subject: str) -> None:
         self._by_key[subject] -= 1
         if not self._by_key[subject]:
@@ -185,6 +210,9 @@ class Completions:
             except msgspec.MsgspecError:
                 self.observer.metrics.completions_malformed.inc()
                 self.lost += 1
+                continue
+            if line.kind == "alive":
+                self._by_id.renew(line.request_id)
                 continue
             entry = self._by_id.get(line.request_id)
             if line.kind != "core":
@@ -210,7 +238,7 @@ class Completions:
 
     def _end(self, entry: _InProgress, line: Line) -> None:
         allowed, context = entry.allowed, entry.context
-        if self._by_id.pop(context.request_id, None) is None:
+        if self._by_id.pop(context.request_id) is None:
             return
         at_core = (entry.at_core or Line("core", 0)) if entry.is_relayed else line
         error, metrics = at_core.error, self.observer.metrics
@@ -302,7 +330,7 @@ class Completions:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        for entry in list(self._by_id.values()):
+        for entry in self._by_id:
             if entry.line is not None:
                 self._end(entry, entry.line)
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -356,6 +384,12 @@ class Pipe:
         if end:
             self._completions.read(lines)
         return True
+
+    async def expire(self) -> None:
+        """Processes the lines, then ends the requests whose lines were lost."""
+        while self.read():
+            pass
+        self._completions.expire()
 
     def close(self) -> None:
         """Processes the last lines."""

@@ -34,8 +34,9 @@ _OF_CONNECTIONS = frozenset(
         *(b"expect", *proxy_headers.REQUEST_HEADERS),
     }
 )
-#: Headers of a check with a value of the client, which can contain the key.
-_OF_CLIENTS = (b"cookie", b"destination")
+#: Headers of a check that do not replace the value of the client: the key can be in the first two,
+#: and Envoy adds the last one to the response.
+_NOT_REPLACED = (b"cookie", b"destination", proxy_headers.URLS)
 _OF_WEBSOCKETS = frozenset(
     {b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol"}
 )
@@ -96,7 +97,7 @@ async def core_headers(
         target = core_destination(to, hosts, path.prefix, core_prefix)
         core_host = hosts[0] if settings.forward_host else authority
         headers.append((b"destination", f"{scheme}://{core_host}{target}"))
-    removed -= {name for name, value in headers if value and name not in _OF_CLIENTS}
+    removed -= {name for name, value in headers if value and name not in _NOT_REPLACED}
     context.log_removed(removed)
     encoded = [(name, value.encode("latin-1")) for name, value in headers if value]
     return [*encoded, (b"x-envoy-auth-headers-to-remove", b",".join(removed))]

@@ -5,8 +5,8 @@ operational endpoints.
 import asyncio
 import os
 from collections.abc import Iterable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gatehouse.core.clock import Clock
@@ -73,8 +73,15 @@ def build(settings: SharingSettings) -> Application:
         daemon = Daemon(address, service=observer.service, environment=observer.environment)
         # Lambda decides which requests are sampled.
         observer.tracer = Tracer(daemon.add, server=server_attributes(settings.sharing_url))
+
+    async def start(stack: AsyncExitStack) -> None:
+        await start_tracing(settings, observer, stack)
+        if backend is not None:
+            with suppress(Unavailable):  # reported by /readyz; the first call compares
+                await backend.table.confirm()
+
     return create(
-        start=partial(start_tracing, settings, observer),
+        start=start,
         observer=observer,
         https=settings.sharing_url.startswith("https://"),
         backend=backend,
@@ -82,7 +89,7 @@ def build(settings: SharingSettings) -> Application:
         # A Lambda function has no trusted proxies, because the client address is the `sourceIp`
         # from API Gateway.
         addresses=(
-            ClientAddresses(settings.trusted_proxies)
+            ClientAddresses(settings.trusted_proxies, settings.outer_proxies)
             if isinstance(settings, Settings)
             else _NO_PROXIES
         ),

@@ -6,7 +6,13 @@ import re
 
 from gatehouse.core.errors import BadRequest, GatehouseError, NotFound
 from gatehouse.features.secrets.denials import LinkNotFound
-from gatehouse.features.secrets.links import LinkService, NotConfirmed, Opened, OpenedItem
+from gatehouse.features.secrets.links import (
+    LinkService,
+    NotConfirmed,
+    Opened,
+    OpenedItem,
+    claim_id_of,
+)
 from gatehouse.features.secrets.models import Client
 from gatehouse.features.secrets.passphrases import (
     PassphraseRequired,
@@ -54,6 +60,7 @@ class Recipients:
             request.code = exc.code
             value = form.fields["link"] if form.token else ""
             return await self._page(request, path, value=value, exc=exc)
+        self._forms.remember(request, f"/s/{path}", form.fields["claim"])
         items = [item for item in opened.items if not item.name]
         text = b"".join(await self._links.read(opened, *items))
         sealed = opened.secret.end_to_end
@@ -99,8 +106,11 @@ class Recipients:
     async def _page(
         self, request: Request, path: str, *, value: str = "", exc: GatehouseError | None = None
     ) -> Response:
-        secret, link = await self._links.find(path)
-        claim = new_nonce()
+        claim = "" if exc else self._forms.page_nonce(request)
+        secret, link, is_opened = await self._links.find(path, claim_id_of(claim, path))
+        if not claim or (claim_id_of(claim, path) in link.claims and not is_opened):
+            claim = new_nonce()
+        self._forms.remember(request, f"/s/{path}", claim)
         hidden = [("csrf", self._forms.nonce(request)), ("claim", claim)]
         pages = Pages(request)
         text = pages.texts[exc.code] if exc else ""
@@ -120,6 +130,7 @@ class Recipients:
             fields=hidden,
             value=value,
             number=number_to_type(claim),
+            is_opened=is_opened,
             error=text,
         )
 

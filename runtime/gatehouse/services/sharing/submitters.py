@@ -88,15 +88,20 @@ class Submitters:
         """The page with the values of _SHOWN_FIELDS. problem: name of the text that explains why
         the form was rejected.
         """
-        secret, requested = await self._requests.find(path)
         nonce, (submission, link, text) = self._forms.nonce(request), fields
+        submission = submission or self._forms.page_nonce(request) or new_nonce()
+        submission_id = claim_id_of(submission, path)
+        secret, requested = await self._requests.find(path, submission_id)
+        if requested.submission == submission_id:
+            return Pages(request).message("submitted", "submitted_text")
+        self._forms.remember(request, f"/r/{path}", submission)
         return Pages(request).page(
             "request",
             "request",
             400 if problem else 200,
             secret=secret,
             purpose=requested.purpose,
-            fields=[("csrf", nonce), ("submission", submission or new_nonce())],
+            fields=[("csrf", nonce), ("submission", submission)],
             value=link,
             text=text,
             error=problem,

@@ -3,6 +3,7 @@
  * The shapes come from the OpenAPI document.
  */
 import { encoder } from '../text/bytes'
+import { answered, forget, inFlight, isShownOnce, keep, type SentRequest } from './results'
 import type { components, operations } from './schema'
 
 export type Schemas = components['schemas']
@@ -40,6 +41,8 @@ export interface CallOptions<K extends OperationId> {
   body?: Body<K>
   /** Expected version of the resource that the request changes. */
   version?: number
+  /** The part of a link in the response that only the browser knows. It is not sent. */
+  own?: string
   /** A credential to use instead of the session. */
   credential?: string
   signal?: AbortSignal
@@ -126,7 +129,6 @@ export async function call<K extends OperationId>(id: K, options: CallOptions<K>
   if (!target) {
     throw new ApiError(404, 'not_found', '', [], '')
   }
-  const sent = csrf
   // An operation that changes nothing has no step-up rule.
   const change = target.step_up === null || options.credential !== undefined ? '' : await digest(target, options)
   const place = change && target.method === 'POST' ? address(target.path, { path: options.path }) : ''
@@ -138,6 +140,7 @@ export async function call<K extends OperationId>(id: K, options: CallOptions<K>
     pending.set(change, crypto.randomUUID())
   }
   const key = pending.get(change)
+  const sent = key && isShownOnce(id) ? { key, operation: id, path: address(target.path, options), at: Date.now(), own: options.own ?? '' } : undefined
   const attempt = (): Promise<Success<K>> =>
     request(target, options, key).catch((error: unknown) => {
       if (place && error instanceof ApiError && isUnanswered(error)) {
@@ -145,20 +148,50 @@ export async function call<K extends OperationId>(id: K, options: CallOptions<K>
       }
       throw error
     })
-  let result: Success<K>
-  try {
-    result = await attempt()
-  } catch (error) {
-    const isDenied = error instanceof ApiError && error.status === 401 && !options.credential
-    const isReplaced = csrf !== sent && csrf !== ''
-    if (!isDenied || !(isReplaced || (await onUnauthorized(error, target.method)))) {
-      throw error
-    }
-    result = await attempt()
-  }
+  inFlight.add(key ?? '')
+  const result = await resultOf(target.method, attempt, sent, options.credential).finally(() => inFlight.delete(key ?? ''))
   pending.delete(change)
   unanswered.delete(place)
   return result
+}
+
+/** Returns the stored response to an earlier request. It changes nothing. Throws ApiError. */
+export async function repeat(sent: SentRequest): Promise<object> {
+  const { method } = table[sent.operation] ?? { method: 'POST' }
+  const headers = { 'Idempotency-Key': `"${sent.key}"`, 'Idempotency-Replay': 'only' }
+  return await resultOf(
+    method,
+    async () => (await read(await send(sent.path, { method, headers: { ...headers, 'X-CSRF-Token': csrf } }))) as object,
+    sent,
+  )
+}
+
+/** The result of a request, which is sent again after a sign-in. `sent`: its response contains values that are shown once. */
+async function resultOf<Result>(method: string, attempt: () => Promise<Result>, sent?: SentRequest, credential?: string): Promise<Result> {
+  const token = csrf
+  if (sent) {
+    keep(sent)
+  }
+  try {
+    const result = await attempt().catch(async (error: unknown) => {
+      const isDenied = error instanceof ApiError && error.status === 401 && !credential
+      const isReplaced = csrf !== token && csrf !== ''
+      if (!isDenied || !(isReplaced || (await onUnauthorized(error, method)))) {
+        throw error
+      }
+      return await attempt()
+    })
+    if (sent) {
+      answered(sent, result as object)
+    }
+    return result
+  } catch (error) {
+    // A rejected request has no result.
+    if (sent && error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 401 && !['request_in_progress', 'response_not_stored'].includes(error.code)) {
+      forget(sent)
+    }
+    throw error
+  }
 }
 
 /** True if the connection was lost, or if a proxy and not the console answered. */

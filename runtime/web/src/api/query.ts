@@ -2,7 +2,7 @@
 import { nextTick, onScopeDispose, shallowReactive, watch, type WatchSource } from 'vue'
 import type { ApiError } from './client'
 import { problemOf } from './failure'
-import { inProgress } from '../forms/feedback'
+import { inProgress, sent, submittedForm } from '../forms/feedback'
 
 /** The part of a query that does not depend on the type of its data. */
 export interface Refreshable {
@@ -108,11 +108,13 @@ export function useAction<Arguments extends unknown[]>(perform: (...values: Argu
       return
     }
     const focused = document.activeElement
+    const form = submittedForm()
     action.busy = true
     inProgress.add(self)
     action.error = undefined
     try {
       await perform(...values)
+      sent(form)
     } catch (error) {
       action.error = problemOf(error)
     } finally {

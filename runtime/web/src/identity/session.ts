@@ -1,6 +1,8 @@
 /** The browser session: sign-in, sign-out, step-up, and the operations that the roles permit. */
 import { computed, reactive, readonly, ref, watch } from 'vue'
 import { ApiError, call, forgetChanges, handleUnauthorized, loadOperations, operation, useCsrfToken, type OperationId, type Schemas } from '../api/client'
+import { forgetAll } from '../api/results'
+import { forgetTyped } from '../forms/feedback'
 import { storePreferences } from '../text/preferences'
 import { signInCode } from './signInLink'
 
@@ -153,6 +155,10 @@ function begin(current: Schemas['CurrentSession']): void {
 function identify(value: string): void {
   if (identity.value !== value) {
     forgetChanges()
+    if (identity.value) {
+      forgetAll()
+      forgetTyped()
+    }
   }
   identity.value = value
 }

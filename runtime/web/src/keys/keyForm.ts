@@ -17,6 +17,8 @@ export interface KeyForm {
   environment: '' | 'live' | 'test'
   limits: LimitForm[]
   metadata: { name: string; value: string }[]
+  /** Credits to add to those that remain. */
+  add: string | number
   /** Credits that remain. Empty: requests consume no credits. */
   remaining: string | number
   /** Credits to which a refill raises the remaining ones. Empty: no refill. */
@@ -60,7 +62,7 @@ export function shown(name: FieldName, value: string | readonly string[]): strin
 }
 
 export function emptyKey(): KeyForm {
-  return { texts: eachField(() => ''), choices: eachField(() => []), environment: '', limits: [], metadata: [], remaining: '', refill: '', every: 'month', days: '90', expires: '' }
+  return { texts: eachField(() => ''), choices: eachField(() => []), environment: '', limits: [], metadata: [], add: '', remaining: '', refill: '', every: 'month', days: '90', expires: '' }
 }
 
 /** A new row of the form. The first limit has the name that the other clients use too. */
@@ -76,6 +78,7 @@ export function formOf(key: Key): KeyForm {
     environment: '',
     limits: key.limits.map(({ name, quota, window_s: window, burst, cost }) => ({ name, quota, window, burst: burst === quota ? '' : burst, cost })),
     metadata: Object.entries(key.metadata).map(([name, value]) => ({ name, value })),
+    add: '',
     remaining: key.credits?.remaining ?? '',
     refill: key.credits?.refill?.amount ?? '',
     every: key.credits?.refill?.every ?? 'month',
@@ -93,13 +96,14 @@ export function fieldValues(form: KeyForm): Record<FieldName, string | string[]>
   })
 }
 
-function credits(form: KeyForm): Schemas['Credits'] | null {
+/** Refilled credits never end, so an empty number of credits removes the refill too. */
+function credits(form: KeyForm): Schemas['UpdateCredits'] | null {
   const refill = form.refill === '' ? null : { amount: Number(form.refill), every: form.every }
-  return form.remaining === '' ? null : { remaining: Number(form.remaining), refill }
+  return form.remaining === '' ? null : { ...(form.add !== '' && { add: Number(form.add) }), remaining: Number(form.remaining), refill }
 }
 
-/** The body of a change request. Without limits, the key has the default of the deployment. */
-function body(form: KeyForm): Schemas['UpdateKey'] {
+/** The properties that a form stands for. Without limits, the key has the default of the deployment. */
+export function body(form: KeyForm): Schemas['UpdateKey'] {
   const limits = form.limits.map(({ name, quota, window, burst, cost }) => ({
     name: name.trim(),
     quota: Number(quota),
@@ -125,11 +129,4 @@ export function creationBody(form: KeyForm): Schemas['CreateKey'] {
     ...(Number(form.days) > 0 && { ttl_s: Math.round(Number(form.days) * DAY_S) }),
     ...(form.environment && { environment: form.environment }),
   }
-}
-
-/** Returns the properties that differ between two forms, which form the body of a change request. */
-export function changedProperties(before: KeyForm, after: KeyForm): Schemas['UpdateKey'] {
-  const old = new Map(Object.entries(body(before)))
-  const entries = Object.entries(body(after)).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(old.get(name)))
-  return Object.fromEntries(entries) as Schemas['UpdateKey']
 }

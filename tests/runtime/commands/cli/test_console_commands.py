@@ -252,3 +252,26 @@ def test_proxy_of_the_environment_gets_no_token_of_this_machine(operator: Comman
     remote = ("--console", "https://console.test", "--token", "t")
     refused = operator.run("keys", "list", *remote, https_proxy="ftp://proxy.test")
     assert (refused.code, "for proxies or certificates is not valid" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("+500", (1470, "1000/month")),
+        ("-70", (900, "1000/month")),
+        (":2000/week", (970, "2000/week")),
+        ("+30:none", (1000, "")),
+        ("500", (500, "1000/month")),
+        ("500:7/day", (500, "7/day")),
+    ],
+)
+def test_credits_are_changed_while_requests_consume_them(
+    operator: Command, database: Database, form: str, expected: tuple[int, str]
+) -> None:
+    key_id = operator.create_key("--credits", "1000:1000/month")
+    database.sql(f"UPDATE key_credit SET remaining = 970 WHERE family_id = '{key_id}'")
+    changed = operator.run("keys", "update", key_id, "--credits", form)
+    assert (changed.code, changed.err) == (0, "")
+    credits = operator.show_key(key_id)["credits"]
+    refill = credits["refill"] and f"{credits['refill']['amount']}/{credits['refill']['every']}"
+    assert (credits["remaining"], refill or "") == expected

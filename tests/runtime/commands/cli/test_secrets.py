@@ -127,16 +127,6 @@ def test_files_are_written_once_and_private(sender: Command, recipient: Command)
         assert {stat.S_IMODE((recipient.folder / name).stat().st_mode) for name in names} == {0o600}
 
 
-@pytest.mark.parametrize("options", [(), ("--end-to-end",)])
-def test_text_loses_one_line_end_only(
-    sender: Command, recipient: Command, options: tuple[str, ...]
-) -> None:
-    for end in ("\n", "\r\n", ""):
-        text = "\ufefffirst\r\nsecond\n\rthird\r\n" if end else "\r\n first"
-        link = sender.run("secrets", "create", *options, stdin=text + end).out.strip()
-        assert recipient.run("secrets", "open", stdin=link).out == text
-
-
 class Full(io.StringIO):
     def flush(self) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

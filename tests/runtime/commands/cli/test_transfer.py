@@ -243,7 +243,11 @@ def test_export_needs_its_pepper_and_keeps_purged_keys_purged(
     assert importer.run("export", "--to", "registry").code == 0
     other = generations(b"q" * 32)
     denied = importer.run("import", "registry", "--restore", GATEHOUSE_PEPPER=other).err
+    assert "GATEHOUSE_PEPPER, generation 1, is not that of the processes of dev" in denied
+    database.sql("DELETE FROM deployment_fact")  # as the migration of a restored database
+    denied = importer.run("import", "registry", "--restore", GATEHOUSE_PEPPER=other).err
     assert "was modified or truncated, or encrypted under another pepper" in denied
+    database.sql("DELETE FROM deployment_fact")
     database.sql(
         "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes = "
         "'', created_by = '', scopes = '{}', limits = '[]', id_generation = 0, digest = "

@@ -1,18 +1,23 @@
 """JSON bodies of requests."""
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
 from gatehouse.core.errors import BadRequest
+from gatehouse.core.texts import TextClass, single_line
+from gatehouse.features.transfer.schemas import ImportedCore, ImportedKey
 from gatehouse.platform.web.endpoint import Endpoint
-from gatehouse.platform.web.fields import single_line
 from gatehouse.platform.web.validation import checked, decode_body, matching, validate
 from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.gateway import routes as gateway
+from gatehouse.services.sharing import routes as sharing
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import inspect
 
 from tests.runtime.console_client import Console, assert_problem
 
@@ -163,3 +168,38 @@ def test_types_of_requests_are_supported(endpoint: Endpoint) -> None:
                 for body in (value, dict.fromkeys(fields, value)):
                     with suppress(BadRequest):
                         validate(body, kind, "body")
+
+
+def texts(info: inspect.Type, declared: object, place: str) -> Iterator[tuple[str, object]]:
+    """The texts in a type, with their places and classes."""
+    match info:
+        case inspect.Metadata():
+            yield from texts(info.type, (info.extra or {}).get("text", declared), place)
+        case inspect.StrType(pattern=pattern):
+            yield place, TextClass.IDENTIFIER if pattern else declared
+        case inspect.UnionType(types=several):
+            for each in several:
+                yield from texts(each, declared, place)
+        case inspect.TupleType(item_types=several):
+            for each in several:
+                yield from texts(each, None, place)
+        case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item):
+            yield from texts(item, None, place)
+        case inspect.DictType(key_type=key, value_type=item):
+            yield from (*texts(key, None, f"{place}.key"), *texts(item, None, f"{place}.value"))
+        case inspect.StructType(fields=fields):
+            for field in fields:
+                yield from texts(field.type, None, f"{place}.{field.name}")
+
+
+def test_every_text_of_a_request_declares_its_class() -> None:
+    endpoints = (*ENDPOINTS, *gateway.ENDPOINTS, *sharing.ENDPOINTS)
+    shapes = {shape for each in endpoints for shape in (each.body, each.query) if shape is not None}
+    found = [
+        each
+        for shape in {*shapes, ImportedKey, ImportedCore}
+        for each in texts(inspect.type_info(shape), None, str(shape))
+    ]
+    assert len(found) > 100
+    assert {place for place, declared in found if declared is None} == set()
+    assert {declared for _, declared in found} == set(TextClass)

@@ -78,6 +78,11 @@ class Act:
     def shows_once(self) -> bool:
         return any("<ShownOnce" in path.read_text() for path in SOURCES.rglob(f"{self.source}.vue"))
 
+    @property
+    def is_typed(self) -> bool:
+        """True if a form contains values."""
+        return bool(self.values) or (bool(self.select) and self.source != "KeyListScreen")
+
     def __str__(self) -> str:
         return f"{self.source}-{self.name or self.operation}"
 
@@ -243,12 +248,12 @@ def sharing(sharing: Sharing) -> Sharing:
 def test_list_contains_every_change() -> None:
     found = set()
     for path in [*SOURCES.rglob("*.vue"), *SOURCES.rglob("*.ts")]:
-        if path.name not in {"schema.d.ts", "en.ts", "de.ts"}:
+        if path.name not in {"schema.d.ts", "en.ts", "de.ts", "results.ts", "shownValues.ts"}:
             text = re.sub(r"may\('\w+'\)", "", path.read_text())
             found |= {(path.stem, name) for name in re.findall(r"'(\w+)'", text) if name in CHANGES}
     assert found == {(act.source, act.operation) for act in ACTS} | SESSION
     shown = {path.stem for path in SOURCES.rglob("*.vue") if "<ShownOnce" in path.read_text()}
-    assert shown == {act.source for act in _SHOWN_ONCE}
+    assert shown == {act.source for act in _SHOWN_ONCE} | {"LostResults"}
     assert {act.operation for act in _WITH_VERSION} == {"update_key", "update_secret"}
 
 
@@ -351,7 +356,7 @@ async def test_every_form_keeps_its_values_and_makes_each_change_once(
         await sign_in(page, PREVIOUS)
         for act in ACTS:
             async with opened(page, console, act) as ids:
-                assert await page.evaluate(_UNLOAD)
+                assert await page.evaluate(_UNLOAD) is not act.is_typed
                 if str(act) in _ENDED_SESSION:
                     await _end_session(page, console, act)
                 if act in _WITH_VERSION:
@@ -389,7 +394,8 @@ async def _change_concurrently(page: Page, console: Console, act: Act, ids: dict
     assert changed.status_code == 200
     await send_button(page, act).click()
     await shows(page, "This was changed in the meantime.")
-    assert await page.evaluate(_VALUES) == typed
+    # The form shows the other change too.
+    assert len(set(await page.evaluate(_VALUES)).difference(typed)) == 1
 
 
 async def _both_changes_are_stored(console: Console, act: Act, ids: dict[str, str]) -> None:

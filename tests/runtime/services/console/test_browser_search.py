@@ -1,5 +1,6 @@
 """Secrets that are pasted into a search reach no address and no history."""
 
+import unicodedata
 from urllib.parse import quote, unquote_plus
 
 from playwright.async_api import Browser, Page, expect
@@ -118,3 +119,21 @@ async def test_search_leads_from_a_request_id_or_a_token_to_the_key(
         await page.keyboard.press("Escape")
         await expect(field).to_have_count(0)
     assert created["token"][-20:] not in "".join(addresses)
+
+
+async def test_name_of_a_form_is_stored_as_typed_and_found(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    name = unicodedata.normalize("NFD", "👩\u200d💻 Zoë می\u200cخواهم 山田\u3000太郎")
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/keys/new")
+        await page.get_by_label("Name", exact=True).fill(name)
+        await page.get_by_label("Owner").fill(name)
+        await page.get_by_role("button", name="Create key").click()
+        await page.get_by_role("button", name="I have stored the token").click()
+        for text in (name, "zoë میخواهم", "👩💻", "山田 太郎"):
+            await navigate(page, "/keys")
+            await paste(page, "Search", text)
+            await expect(page.get_by_role("row").nth(1)).to_contain_text(name)
+            [key] = (await console.get("/v1/keys", params={"search": text})).json()["keys"]
+            assert (key["name"], key["owner"]) == (name, name)

@@ -158,6 +158,8 @@ async def test_user_signs_in_twice_and_out(
         await expect(page.get_by_label("Name", exact=True)).to_have_value("typed")
         await page.get_by_role("button", name="Create key").click()
         await shows_heading(page, "Key typed created")
+        await page.get_by_role("button", name="I have stored the token").click()
+        await shows_heading(page, "typed")
         await page.goto("/sessions")
         navigation = page.get_by_role("navigation").locator("..")
         await navigation.get_by_role("button", name="Sign out", exact=True).click()

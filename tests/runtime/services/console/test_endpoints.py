@@ -13,7 +13,7 @@ import pytest
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.http.forwarding import CONSOLE_COOKIE
 from gatehouse.features.cores.schemas import LeaseRequest
-from gatehouse.features.keys.schemas import CreateKey
+from gatehouse.features.keys.schemas import CreateKey, UpdateKey
 from gatehouse.features.secrets.models import FILES_BYTES_MAX, RECIPIENTS_MAX
 from gatehouse.features.secrets.schemas import FILES_MAX, CreateSecret, SecretContent
 from gatehouse.features.usage.schemas import BUCKETS_MAX
@@ -39,6 +39,7 @@ def _content(value: dict[str, Any]) -> dict[str, Any]:
 #: Changes of the largest value of a type, so that its fields do not exclude each other.
 CHANGES: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {
     CreateKey: lambda value: {**value, "ttl_s": None},
+    UpdateKey: lambda value: {**value, "credits": {**value["credits"], "add": 0}},
     CreateSecret: lambda value: {**_content(value), "passphrase": None},
     SecretContent: _content,
 }

@@ -1,9 +1,12 @@
 """Idempotency-Key of console requests (draft-ietf-httpapi-idempotency-key-header)."""
 
 import asyncio
+import json
+import re
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from gatehouse.core.actor import Actor, RequestId
 from gatehouse.core.audit_events import AuditAction
@@ -11,10 +14,19 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.platform.db.pool import Pool
+from gatehouse.platform.web.examples import example
+from gatehouse.platform.web.validation import strings
+from gatehouse.services.console.asgi import ENDPOINTS
 from gatehouse.services.console.idempotency import RUNNING_S_MAX, IdempotencyStore
 
 from tests.runtime.console_client import Console, assert_problem, outcome
 
+SHOWN_ONCE = {
+    *("create_key", "rotate_key", "create_secret", "create_secret_request", "create_webhook"),
+    *("rotate_webhook_secret", "create_sign_in_link"),
+}
+#: A token, the secret of a webhook or a link in an example.
+_CREDENTIAL = re.compile(r"^gtk_.*\.\.\.$|^whsec_|#")
 DRAFT_KEY = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'  # the example of the draft, section 2.1
 
 
@@ -277,3 +289,76 @@ async def test_repeated_update_and_deletion_receive_the_first_response(console: 
             first.content,
         )
         assert again.headers["idempotency-replayed"] == "true"
+
+
+ONLY = {"Idempotency-Replay": "only"}
+
+
+async def replay(
+    console: Console, key: str, path: str = "/v1/keys", **headers: str
+) -> httpx.Response:
+    return await console.post(path, headers={"Idempotency-Key": key, **ONLY, **headers})
+
+
+async def test_replay_returns_the_response_without_the_request(console: Console) -> None:
+    first = await create_key(console, '"replayed"', owner="replay")
+    again = await replay(console, '"replayed"')
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert again.headers["location"] == first.headers["location"]
+    assert (await replay(console, '"replayed"')).content == first.content
+    assert await count(console, "replay") == 1
+
+
+async def test_replay_changes_nothing_and_leaves_the_key_usable(console: Console) -> None:
+    assert outcome(await replay(console, '"never sent"')) == (409, "response_not_stored")
+    assert outcome(await console.post("/v1/keys", headers=ONLY)) == (400, "bad_request")
+    rejected = await create_key(console, '"never sent"', name="")
+    assert rejected.status_code == 400
+    assert outcome(await replay(console, '"never sent"')) == (409, "response_not_stored")
+    assert (await create_key(console, '"never sent"', owner="unused")).status_code == 201
+    assert (await replay(console, '"never sent"')).status_code == 201
+
+
+async def test_replay_needs_the_same_caller_and_operation(console: Console) -> None:
+    key_id = (await create_key(console, '"same"')).json()["key"]["id"]
+    other = console.as_((await console.create(scopes=["admin"]))["token"])
+    assert outcome(await replay(console, '"same"', **other)) == (409, "response_not_stored")
+    path = f"/v1/keys/{key_id}/rotate"
+    assert outcome(await replay(console, '"same"', path)) == (422, "idempotency_key_reused")
+
+
+async def test_replay_needs_the_roles_of_the_request(console: Console) -> None:
+    owner = await console.create(scopes=["admin"])
+    headers = {"Idempotency-Key": '"roles"', **console.as_(owner["token"])}
+    body = {"name": "a key", "scopes": ["role:operator"]}
+    assert (await console.post("/v1/keys", json=body, headers=headers)).status_code == 201
+    assert (await replay(console, '"roles"', **headers)).status_code == 201
+    for scopes in (["role:issuer"], ["role:auditor"]):
+        path = f"/v1/keys/{owner['key']['id']}"
+        changed = {"json": {"scopes": scopes}, "headers": {"If-Match": "*"}}
+        assert (await console.patch(path, **changed)).status_code == 200
+        assert outcome(await replay(console, '"roles"', **headers)) == (403, "forbidden")
+
+
+async def test_replay_ends_with_the_stored_response(console: Console) -> None:
+    created = (await create_key(console, '"ends"')).json()["key"]["id"]
+    await console.delete(f"/v1/keys/{created}")
+    purge = {"json": {"confirm": created}}
+    assert (await console.post(f"/v1/keys/{created}/purge", **purge)).status_code == 200
+    assert outcome(await replay(console, '"ends"')) == (409, "conflict")
+
+
+def test_every_value_that_is_shown_once_is_marked() -> None:
+    """The examples of the responses contain credentials only in fields with the mark."""
+    found = set()
+    for endpoint in ENDPOINTS:
+        if endpoint.changes_state and endpoint.response is not None:
+            [schema], components = msgspec.json.schema_components([endpoint.response])
+            text = json.dumps([schema, components])
+            marked = set(re.findall(r'"(\w+)": \{[^{}]*"x-shown-once": true', text))
+            value = msgspec.json.decode(msgspec.json.encode(example(endpoint.response)))
+            for location, each in strings(value, "", frozenset()):
+                if _CREDENTIAL.search(each):
+                    found.add(endpoint.operation_id)
+                    assert location.rpartition(".")[2] in marked, (endpoint.operation_id, location)
+    assert found == SHOWN_ONCE

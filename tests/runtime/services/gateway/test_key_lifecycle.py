@@ -75,16 +75,24 @@ async def test_unlisted_address_is_forbidden(gateway: Any) -> None:
         assert reply.status == 403
 
 
-async def test_only_trusted_proxy_is_believed(another: Any) -> None:
-    gateway = another(GATEHOUSE_TRUSTED_PROXIES="127.0.0.0/8")
+async def test_only_last_address_of_trusted_proxy_is_believed(another: Any, core: Any) -> None:
+    gateway = another(
+        GATEHOUSE_TRUSTED_PROXIES="127.0.0.0/16", GATEHOUSE_OUTER_PROXIES="203.0.113.0/28"
+    )
     key = await gateway.create_key(addresses=["192.0.2.0/24"])
+    await gateway.register(core.url, "addresses")
     for forwarded, status in (
         ("192.0.2.9", 200),
+        ("192.0.2.9, 203.0.113.15", 200),  # through an outer proxy
+        ("192.0.2.9, 203.0.113.16", 403),
         ("198.51.100.1", 403),
         ("192.0.2.9, 198.51.100.1", 403),
+        # Clients in the trusted block, in which the load balancer is, and next to it.
+        *((f"192.0.2.9, 127.{host}", 403) for host in ("0.0.1", "0.77.9", "0.255.255", "1.0.0")),
     ):
-        reply = await gateway.get("/v1/keys/verify", key.header, f"X-Forwarded-For: {forwarded}")
-        assert reply.status == status, forwarded
+        for path in ("/v1/keys/verify", "/cores/addresses/files"):
+            reply = await gateway.get(path, key.header, f"X-Forwarded-For: {forwarded}")
+            assert reply.status == status, (path, forwarded)
 
 
 async def test_unlisted_method_is_forbidden(gateway: Any, core: Any) -> None:

@@ -28,15 +28,18 @@ from websockets.typing import Subprotocol
 from sandbox.local import servers
 from tests.runtime.server_processes import postgres_pid
 from tests.runtime.services.gateway.conftest import (
+    SERVE,
     Core,
     Gateway,
     Key,
     Reply,
     Start,
     applied,
+    running_gateway,
     serving,
 )
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
+from tests.runtime.services.gateway.test_process import worker_processes
 from tests.runtime.waiting import until
 
 PATIENCE_S = 60
@@ -670,3 +673,78 @@ async def test_relayed_request_to_a_core_that_is_down_is_like_others(
             documents.append((names, {**reply.json, "request_id": ""}))
         assert documents[1:] == documents[:1] * 2
         await until_equal(lambda: remaining_credits(server, key), 10)
+
+
+#: A request whose lines are lost ends after five seconds. The workers are forks, so the template is
+#: rendered again.
+LOST_LINES = f"""from gatehouse.platform.envoy import bootstrap
+from gatehouse.services.gateway import completions
+bootstrap.ALIVE_S, completions.LOST_S = 0.1, 5.0
+bootstrap.template.cache_clear()
+{SERVE}"""
+EXPIRED = 'gatehouse_expired_total{registry="requests in progress"}'
+
+
+async def test_requests_with_lost_lines_do_not_count_for_ever(
+    gateway: Gateway,
+    core: Core,
+    sockets: SocketCore,
+    database: Any,
+    redis_url: str,
+    socket_folder: Path,
+) -> None:
+    settings = {"TMPDIR": str(socket_folder), "GATEHOUSE_KEY_REQUESTS_MAX": "4"}
+    with running_gateway(database, redis_url, socket_folder, LOST_LINES, **settings) as started:
+        port, pid, log, _ = started
+        server = dataclasses.replace(gateway, port=port, log=log)
+        await server.register(sockets.url, "live")
+        await server.register(core.url, "lost")
+        key = await server.create_key()
+        (worker,) = worker_processes(pid)
+        (path,) = socket_folder.glob("gatehouse-*/completions-0")
+        async with asyncio.timeout(PATIENCE_S):
+            while (await server.get("/cores/lost/x", key.header)).status != 200:
+                pass  # the threads of Envoy learn of the Core
+        await until_equal(lambda: server.metric("gatehouse_requests_in_progress"), 0)
+        core.requests.clear()
+        silent = request("lost/silent", key)
+        async with (
+            opened(server, key) as client,
+            server.connection(request("lost/slow", key)) as (reader, _),
+        ):
+            assert await echoes(client)
+            assert (await reader.readuntil(b"first")).startswith(b"HTTP/1.1 200 ")
+            async with server.connection(silent), server.connection(silent):
+                await until(lambda: len(core.requests) == 3)
+                worker.suspend()
+            await asyncio.to_thread(lose_lines, path, 2)
+            worker.resume()
+            await until_equal(lambda: server.metric("gatehouse_requests_in_progress"), 4)
+            assert (await server.get("/cores/lost/x", key.header)).status == 429
+            await until_equal(lambda: server.metric("gatehouse_requests_in_progress"), 2)
+            assert (await server.get("/cores/lost/x", key.header)).status == 200
+            assert await server.metric(EXPIRED) == 2
+            lost = list[dict[str, Any]]()
+            async with asyncio.timeout(PATIENCE_S):
+                while len(lost) < 2:
+                    lost = await server.lines_with(path="/cores/lost/silent")
+            assert [(line["status"], line["key_id"]) for line in lost] == [(499, key.id)] * 2
+            # The older requests, which are alive, have not ended.
+            assert await echoes(client)
+            core.resume.set()
+            await reader.readuntil(b"second")
+        await until_equal(lambda: server.metric("gatehouse_requests_in_progress"), 0)
+        assert await server.metric(EXPIRED) == 2
+
+
+def lose_lines(pipe: Path, number: int) -> None:
+    """Reads the lines of ended requests from the pipe, and writes the others to it again."""
+    lost, others = 0, list[bytes]()
+    with pipe.open("r+b", buffering=0) as stream:
+        while lost < number:
+            for line in stream.read(65_536).splitlines(keepends=True):
+                if b'"request"' in line:
+                    lost += 1
+                else:
+                    others.append(line)
+        stream.write(b"".join(others))

@@ -170,3 +170,42 @@ async def test_header_named_by_connection_is_for_one_connection(gateway: Gateway
     async with client(gateway, "stripped") as core:
         reply = await core.get("Connection: close, X-Hop", "X-Hop: 1", "X-Kept: 1")
         assert (reply.all("x-hop"), reply.all("x-kept")) == ([], ["1"])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Set-Cookie: a=b; Path=/" + 90_000 * " " + "x"],
+        ["Set-Cookie: a=b; Path=/" + 450 * " " + "x"] * 180,
+        ["Location: https://" + 45_000 * "@/"],
+        ["Connection: " + 15_000 * "x-hop,"],
+        [f"Connection: x-{number}" + 200 * " ," for number in range(180)],
+    ],
+    ids=["one-cookie", "cookies", "location", "nominated", "nominations"],
+)
+async def test_value_of_a_core_does_not_delay_other_clients(
+    gateway: Gateway, lines: list[str]
+) -> None:
+    """Twenty responses, of which one alone took 20 s of CPU time in quadratic time."""
+    head = "\r\n".join(["HTTP/1.1 200 OK", "Content-Length: 2", *lines, "", ""])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"{head}ok".encode())
+        await writer.drain()
+        writer.close()
+
+    async def get() -> bytes:
+        request = (
+            f"GET /cores/docs/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\nConnection: close\r\n\r\n"
+        )
+        async with gateway.connection(request.encode()) as (reader, _):
+            return await reader.read()
+
+    async with serving(serve) as port, gateway.core(f"http://127.0.0.1:{port}") as key:
+        async with asyncio.timeout(60):
+            replies, health = await asyncio.gather(
+                asyncio.gather(*(get() for _ in range(20))), gateway.get("/healthz")
+            )
+    assert {(reply[:13], reply[-2:]) for reply in replies} == {(b"HTTP/1.1 200 ", b"ok")}
+    assert health.status == 200

@@ -65,7 +65,56 @@ async def test_form_reveals_the_text_once(browser: httpx.AsyncClient, sharing: S
     assert (reply.status_code, shown(reply.text)) == (200, "<img src=x onerror=alert(1)>\nline")
     assert "<img" not in reply.text
     assert reply.headers["cache-control"] == "no-store"
+    # The same browser opens the link again, without a number and without another use.
+    page = await browser.get(f"/s/{token.path}")
+    assert (page.status_code, number(page.text)) == (200, {})
+    assert shown((await submit(browser, token)).text) == shown(reply.text)
+    assert await uses(sharing, token) == 1
+    sharing.clock.advance(600)
     assert (await browser.get(f"/s/{token.path}")).status_code == 404
+
+
+async def test_another_browser_gets_nothing_after_the_opening(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
+    _, [token] = await sharing.create()
+    page = await browser.get(f"/s/{token.path}")
+    claimed = {**hidden(page.text), **number(page.text), "link": url(token)}
+    assert (await submit(browser, token)).status_code == 200
+    browser.cookies.clear()
+    assert (await browser.get(f"/s/{token.path}")).status_code == 404
+    denied = await browser.post(f"/s/{token.path}", data=claimed, headers=SAME_ORIGIN)
+    assert denied.status_code == 403
+
+
+async def test_confirmed_receipt_ends_the_repetitions(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
+    _, [token] = await sharing.create()
+    form = hidden((await submit(browser, token)).text)
+    done = await browser.post(f"/s/{token.path}/acknowledge", data=form, headers=SAME_ORIGIN)
+    assert done.status_code == 200
+    assert (await browser.get(f"/s/{token.path}")).status_code == 404
+
+
+async def test_browser_uses_a_link_again_after_its_claim(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
+    _, [token] = await sharing.create(uses=2, ttl_s=86_400)
+    for expected in (1, 1, 2, 2):
+        assert (await submit(browser, token)).status_code == 200
+        assert await uses(sharing, token) == expected
+        sharing.clock.advance(400)
+
+
+async def test_cookie_of_a_page_is_limited_to_it(
+    browser: httpx.AsyncClient, sharing: Sharing
+) -> None:
+    _, [token] = await sharing.create()
+    reply = await browser.get(f"/s/{token.path}")
+    [cookie] = [c for c in reply.headers.get_list("set-cookie") if c.startswith("__Secure-form=")]
+    expected = f"HttpOnly; Max-Age=86400; Path=/s/{token.path}; SameSite=strict; Secure"
+    assert cookie.partition("; ")[2] == expected
 
 
 async def test_passphrase_errors_are_shown_on_the_page(

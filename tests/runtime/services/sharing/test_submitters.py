@@ -57,6 +57,9 @@ async def test_form_submits_text_and_files_once(
     ]
     contents = [await sharing.text(opened, number) for number in range(3)]
     assert contents == ["line\nother \N{HORSE FACE}".encode(), b"\x00\xff", b"b"]
+    again = await browser.get(f"/r/{token.path}")
+    assert (again.status_code, 'id="submitted"' in again.text) == (200, True)
+    browser.cookies.clear()
     assert (await browser.get(f"/r/{token.path}")).status_code == 404
 
 

@@ -1,24 +1,29 @@
 """Connects commands with the console: options, profiles, retries and errors."""
 
+import hmac
 import json
 import os
+import re
+import secrets
 import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import gatehouse_client
 import msgspec
 import typer
 from gatehouse_client import ApiError, ConsoleClient, Retries
+from gatehouse_client.credentials import credential, trimmed
 
-from gatehouse.commands.cli.common.output import reject, stop
+from gatehouse.commands.cli.common.output import note, reject, stop
 from gatehouse.core.errors import BadRequest, GatehouseError, Problem
 from gatehouse.core.http.origin import parse_base_url
-from gatehouse.core.notation import is_visible_ascii
 from gatehouse.core.tokens.imported_tokens import TOKEN_CHARS_MAX
+
+_Response = TypeVar("_Response")
 
 #: Names and addresses of this machine.
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -60,9 +65,64 @@ ProfileOption = Annotated[
         "`console` and `token`. Only you may be able to read the file.",
     ),
 ]
+RepeatOption = Annotated[
+    str,
+    typer.Option(
+        "--repeat",
+        metavar="CODE",
+        help="Code that an interrupted command has printed. With the same options and the same "
+        "input, the command returns the first result, within 24 hours, and creates nothing twice.",
+    ),
+]
+_CODE = re.compile(r"[\w-]{43}", re.ASCII)
 #: The retries cover a restart of the console, but not more, because a user is waiting for the
 #: command.
 RETRIES = Retries(attempts=3, wait_s_max=5.0)
+
+
+class CommandClient(ConsoleClient):
+    """The client of a command. code: random text for a command whose result is shown once, from
+    which the command derives its Idempotency-Key and every secret that it generates. The same
+    command with the same code sends the same request.
+    """
+
+    code = ""
+
+    def call(
+        self,
+        response: type[_Response],
+        method: str,
+        path: str,
+        request: dict[str, Any] | None = None,
+        *,
+        version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> _Response:
+        if self.code and method == "POST":
+            idempotency_key = self.derive("idempotency key").hex()[:32]
+        return super().call(
+            response, method, path, request, version=version, idempotency_key=idempotency_key
+        )
+
+    def derive(self, purpose: str, content: bytes = b"") -> bytes:
+        """64 bytes, which are random to everybody without the code."""
+        message = f"gatehouse {purpose}\0".encode() + content
+        return hmac.digest(self.code.encode(), message, "sha512")
+
+    @contextmanager
+    def repeatable(self, code: str) -> Iterator[None]:
+        """Names the code if the result of the command remains unknown. code: of --repeat."""
+        if code and not _CODE.fullmatch(code):
+            reject("--repeat must be the code of 43 characters that the command has printed")
+        self.code = code or secrets.token_urlsafe(32)
+        try:
+            yield
+        except (gatehouse_client.Unavailable, KeyboardInterrupt):
+            note(
+                "The result is unknown. To receive it, run the same command with --repeat "
+                f"{self.code} within 24 hours. Keep the code as secret as the result."
+            )
+            raise
 
 
 @contextmanager
@@ -76,7 +136,7 @@ def api_errors() -> Iterator[None]:
         raise kind(exc.message, errors=tuple(problems)) from exc
 
 
-def connect(console: str, token: str, profile: str = "") -> ConsoleClient:
+def connect(console: str, token: str, profile: str = "") -> CommandClient:
     """Returns a client. Exits with a usage error if the address or the credential is missing or
     malformed.
     """
@@ -100,21 +160,26 @@ def connect(console: str, token: str, profile: str = "") -> ConsoleClient:
         )
     if not is_url(console):
         reject("--console must be a URL such as https://console.example.com")
-    return ConsoleClient(console, read_token(token, "GATEHOUSE_ADMIN_TOKEN"), retries=RETRIES)
+    source = f"profile {profile}" if profile else ""
+    return CommandClient(
+        console, read_token(token, "GATEHOUSE_ADMIN_TOKEN", source), retries=RETRIES
+    )
 
 
-def read_token(value: str, variable: str) -> str:
-    """Returns the token. If `value` is `-`, reads one line from standard input. Exits with a usage
-    error if the token is missing or malformed."""
-    token = sys.stdin.readline().strip() if value == "-" else value.strip()
+def read_token(value: str, variable: str, source: str = "") -> str:
+    """Returns the token without white space around it. If `value` is `-`, reads one line from
+    standard input. Exits with a usage error if the token is missing or malformed.
+
+    source: of the token. Default: the option or the variable.
+    """
+    token = trimmed(sys.stdin.readline() if value == "-" else value)
     if not token:
         reject(f"no token: set {variable}, or use --token - and write it to standard input")
-    if len(token) > TOKEN_CHARS_MAX or not is_visible_ascii(token):
-        reject(
-            f"the value of --token or {variable} contains characters that are not allowed in "
-            f"a token"
-        )
-    return token
+    name = f"token of {source or f'--token or {variable}'}"
+    if len(token) > TOKEN_CHARS_MAX:
+        reject(f"the {name} has more than {TOKEN_CHARS_MAX} characters")
+    with api_errors():
+        return credential(name, token)
 
 
 def is_url(text: str) -> bool:
@@ -147,9 +212,12 @@ def _read_profile(name: str) -> _Profile:
     if name not in profiles:
         reject(f"{path} has no profile {name}. Profiles: {', '.join(profiles) or 'none'}")
     try:
-        return msgspec.convert(profiles[name], _Profile)
+        profile = msgspec.convert(profiles[name], _Profile)
     except msgspec.ValidationError:
+        profile = _Profile("", "")
+    if not (profile.console and profile.token):
         reject(f"the profile {name} in {path} must have `console` and `token`, both text")
+    return profile
 
 
 def _read_up_file() -> dict[str, str]:

@@ -4,6 +4,7 @@ parses option values.
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import wraps
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from gatehouse.commands.cli.common.connection import (
     ConsoleOption,
     ProfileOption,
+    RepeatOption,
     TokenOption,
     api_errors,
     connect,
@@ -44,11 +46,13 @@ def console_command(
     *,
     help: str = "",
     options: Sequence[inspect.Parameter] = (),
+    once: bool = False,
 ) -> None:
     """Registers a command of the console, with the options of a connection, --output and --json.
 
     The command receives a client as its first argument. name: by default, that of the function.
-    options: parameters that the command receives as `**settings`.
+    options: parameters that the command receives as `**settings`. once: the result is shown only
+    once, so the command has the option --repeat.
     """
 
     def run(
@@ -57,17 +61,23 @@ def console_command(
         profile: ProfileOption = "",
         as_json: JsonOption = False,
         output: OutputOption = None,
+        repeat: RepeatOption = "",
         **arguments: Any,
     ) -> None:
         set_form(output)
-        with api_errors(), connect(console, token, profile) as client:
+        with (
+            api_errors(),
+            connect(console, token, profile) as client,
+            client.repeatable(repeat) if once else nullcontext(),
+        ):
             value, show = command(client, **arguments)
         if as_json or output == "json":
             print_json(value)
         else:
             show()
 
-    parameters = [*options, *own_parameters(command)[1:], *own_parameters(run)]
+    common = [each for each in own_parameters(run) if once or each.name != "repeat"]
+    parameters = [*options, *own_parameters(command)[1:], *common]
     run.__doc__ = command.__doc__
     name = name or command.__name__.rstrip("_").replace("_", "-")
     app.command(name=name, help=help or None)(with_options(run, parameters))

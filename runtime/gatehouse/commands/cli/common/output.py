@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from gatehouse.core.errors import BadRequest, GatehouseError, SettingsError
+from gatehouse.core.texts import visible
 from gatehouse.core.tokens.token_scanner import redacted
 
 FAILED = 1
@@ -191,9 +192,4 @@ def count(number: int, noun: str) -> str:
 
 def printable(text: str) -> str:
     """Replaces control characters, which must not reach the terminal, and redacts tokens."""
-    return redacted(
-        "".join(
-            character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
-            for character in text
-        )
-    )
+    return redacted(visible(text, "\N{REPLACEMENT CHARACTER}"))

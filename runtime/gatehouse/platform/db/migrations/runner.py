@@ -7,12 +7,13 @@ title. The table `schema_revision` contains the applied revisions.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 
 from gatehouse.core.errors import Conflict, Unavailable
+from gatehouse.platform.db.deployment import Facts
+from gatehouse.platform.db.deployment import revisions as files
 from gatehouse.platform.db.pool import DRIVER_ERRORS, DatabaseLogin, explain
 
 #: Advisory lock of a running migration. Concurrent migrations wait for the lock and then have
@@ -22,8 +23,6 @@ LOCK_TIMEOUT_S = 60
 #: Long enough to rewrite a table. A migration that is blocked for longer fails with a message.
 STATEMENT_TIMEOUT_S = 900.0
 BASE = "base"
-
-_VERSIONS = Path(__file__).parent / "versions"
 
 _Connection = Any  # asyncpg has no types
 
@@ -43,11 +42,13 @@ class Outcome:
     pending: tuple[str, ...]
 
 
-async def migrate(login: DatabaseLogin) -> Outcome:
-    """Migrate to the latest revision. Raises Unavailable, and Conflict if the database is at an
-    unknown revision.
+async def migrate(login: DatabaseLogin, facts: Facts | None = None, replaced: str = "") -> Outcome:
+    """Migrate to the latest revision. Raises Unavailable, Conflict if the database is at an unknown
+    revision, and SettingsError if it is that of another deployment.
+
+    facts: the facts to compare and to record. replaced: deployment whose facts are deleted.
     """
-    steps, revisions = [], _revisions()
+    steps, revisions = [], files()
     async with _locked_connection(login) as connection:
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_revision (revision text PRIMARY KEY)"
@@ -59,12 +60,16 @@ async def migrate(login: DatabaseLogin) -> Outcome:
                 f"the database is at revision {max(unknown)}, which this version of Gatehouse does "
                 f"not know: use a newer version"
             )
+        if facts is not None:
+            await facts.replace(connection, replaced)
         for revision in sorted(revisions.keys() - applied):
             statements = revisions[revision].read_text("utf-8")
             async with connection.transaction():
                 await connection.execute(statements)
                 await connection.execute("INSERT INTO schema_revision VALUES ($1)", revision)
             steps.append(Step(revision, statements.partition("\n")[0].strip("- ")))
+        if facts is not None:
+            await facts.confirm(connection)
         return await _outcome(connection, *steps)
 
 
@@ -72,10 +77,6 @@ async def status(login: DatabaseLogin) -> Outcome:
     """Revision of the database. Changes nothing. Raises Unavailable."""
     async with _locked_connection(login) as connection:
         return await _outcome(connection)
-
-
-def _revisions() -> dict[str, Path]:
-    return {path.name[:4]: path for path in _VERSIONS.glob("*.sql")}
 
 
 async def _applied(connection: _Connection) -> set[str]:
@@ -86,7 +87,7 @@ async def _applied(connection: _Connection) -> set[str]:
 
 async def _outcome(connection: _Connection, *steps: Step) -> Outcome:
     applied = await _applied(connection)
-    pending = sorted(_revisions().keys() - applied)
+    pending = sorted(files().keys() - applied)
     return Outcome(steps, max(applied, default=BASE), tuple(pending))
 
 

@@ -4,10 +4,18 @@
 
 const byId = (id) => document.getElementById(id);
 const language = document.documentElement.lang;
-const [linkSecret, contentKey] = location.hash.slice(1).split(".");
+const KEPT_MS = 600000; // The browser can repeat the opening of a link as long.
+const [linkSecret, contentKey] = (location.hash.slice(1) || kept()).split(".");
 let text; // the text of the secret, with its line ends
 let isLocal = false; // only this page has the text
 let busy = false;
+let isUnsaved = false; // the page shows a secret, or contains one that was not sent
+
+// The part of the link after #, which was removed from the address. This tab keeps it for a reload.
+function kept() {
+  const [end, fragment] = JSON.parse(sessionStorage.getItem(location.pathname) ?? "[0]");
+  return end > Date.now() ? fragment : "";
+}
 
 function prepare(form) {
   // Browsers do not send the part of the link after # to the server, so copy this part into the form.
@@ -17,6 +25,7 @@ function prepare(form) {
     field.required = false;
     byId("link-field").hidden = true;
   }
+  form.addEventListener("input", () => { isUnsaved ||= form.enctype === "multipart/form-data"; });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (form.id === "save" && isLocal) {
@@ -68,6 +77,8 @@ function send(form) {
     wait(false);
     document.title = response.title;
     document.querySelector("main").replaceWith(main);
+    isUnsaved = false;
+    if (form.id === "acknowledge") { sessionStorage.removeItem(location.pathname); }
     start();
     const target = main.querySelector("[autofocus]") ?? main.querySelector("h1");
     target.tabIndex = -1;
@@ -80,6 +91,7 @@ function send(form) {
 }
 
 function save(blob, name) {
+  isUnsaved = false;
   const anchor = document.createElement("a");
   anchor.href = URL.createObjectURL(blob);
   anchor.download = name;
@@ -115,16 +127,6 @@ async function decrypt(sealed) {
   return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await crypto.subtle.decrypt(parameters, key, data.slice(12)));
 }
 
-// Acknowledges a text. The service may then delete it.
-async function acknowledge() {
-  const form = byId("acknowledge");
-  if (form.dataset.automatic !== undefined) {
-    const reply = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }).catch(() => undefined);
-    form.hidden = reply?.ok ?? false;
-    isLocal ||= form.hidden;
-  }
-}
-
 // For browsers and pages without the clipboard API.
 function copySelected(secret) {
   const copy = (event) => {
@@ -152,6 +154,7 @@ async function present(secret) {
     byId("encrypted").hidden = true;
     byId("save").hidden = false;
   }
+  isLocal ||= !text.includes("\ufffd"); // which replaces what HTML cannot contain
   const [copy, hide] = [byId("copy"), byId("hide")];
   let isHidden = false;
   const toggle = () => {
@@ -169,14 +172,18 @@ async function present(secret) {
       copied = copySelected(secret);
       if (copied) { copy.focus(); }
     }
+    isUnsaved &&= !copied;
     byId("note").textContent = copied ? copy.dataset.done : copy.dataset.manual;
   });
   byId("tools").hidden = false;
-  await acknowledge();
+  isUnsaved = true;
 }
 
 // The content is on the page, so remove the link secret from the address bar and the history.
 function removeFragment() {
+  if (location.hash && !byId("submitted")) {
+    sessionStorage.setItem(location.pathname, JSON.stringify([Date.now() + KEPT_MS, location.hash.slice(1)]));
+  }
   history.replaceState(null, "", location.pathname);
 }
 
@@ -188,6 +195,12 @@ function start() {
   const secret = byId("secret");
   if ((secret && !secret.dataset.sealed) || byId("files") || byId("submitted")) { removeFragment(); }
   if (secret) { present(secret); }
+  const again = document.querySelector("form[data-again]");
+  if (again && linkSecret) { again.requestSubmit(); }
 }
+
+addEventListener("beforeunload", (event) => {
+  if (busy || isUnsaved) { event.preventDefault(); }
+});
 
 start();

@@ -1,0 +1,110 @@
+"""Credits are changed while requests consume them."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from gatehouse.core.keys import CREDITS_MAX
+from gatehouse.features.verification.repository import CreditRepository
+
+from tests.runtime.console_client import Console
+
+MONTHLY = {"amount": 1000, "every": "month"}
+HOURLY = {"amount": 5, "every": "hour"}
+#: Change, and the result for 970 remaining of 1000 credits with the refill MONTHLY.
+CHANGES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (
+        {"refill": {"amount": 2000, "every": "month"}},
+        {"refill": {"amount": 2000, "every": "month"}},
+    ),
+    ({"refill": HOURLY}, {"refill": HOURLY}),
+    ({"refill": None}, {"refill": None}),
+    ({"add": 500}, {"remaining": 1470}),
+    ({"add": -500, "refill": None}, {"remaining": 470, "refill": None}),
+    ({"add": -5000}, {"remaining": 0}),
+    ({"add": CREDITS_MAX}, {"remaining": CREDITS_MAX}),
+    ({"remaining": 1000}, {"remaining": 1000}),
+    ({"remaining": 3, "refill": HOURLY}, {"remaining": 3, "refill": HOURLY}),
+]
+
+
+async def change(console: Console, key_id: str, credits: object) -> Any:
+    headers = {"If-Match": "*"}
+    return await console.patch(f"/v1/keys/{key_id}", json={"credits": credits}, headers=headers)
+
+
+@pytest.mark.parametrize(("body", "expected"), CHANGES)
+async def test_change_keeps_what_it_does_not_name(
+    console: Console, body: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    key_id = await console.create_id(credits={"remaining": 1000, "refill": MONTHLY})
+    balance = await CreditRepository(console.pool).spend(key_id, 30)
+    assert balance is not None
+    assert balance.remaining == 970
+    reply = await change(console, key_id, body)
+    credits = {"remaining": 970, "refill": MONTHLY, **expected}
+    assert (reply.status_code, reply.json()["key"]["credits"]) == (200, credits)
+    # The new refill is not applied before the next period.
+    spent = await CreditRepository(console.pool).spend(key_id, 0)
+    assert spent is not None
+    assert spent.remaining == credits["remaining"]
+
+
+async def test_concurrent_uses_and_additions_are_all_counted(console: Console) -> None:
+    key_id = await console.create_id(credits={"remaining": 100})
+    store = CreditRepository(console.pool)
+    await asyncio.gather(
+        *(store.spend(key_id, 3) for _ in range(10)),
+        *(change(console, key_id, {"add": number}) for number in (7, 70, -20)),
+        change(console, key_id, {"refill": MONTHLY}),
+    )
+    credits = (await console.get(f"/v1/keys/{key_id}")).json()["credits"]
+    assert credits == {"remaining": 100 - 30 + 57, "refill": MONTHLY}
+
+
+async def test_refill_that_is_due_comes_before_an_addition(console: Console) -> None:
+    key_id = await console.create_id(credits={"remaining": 4, "refill": MONTHLY})
+    console.sql("UPDATE key_credit SET refilled_at = now() - interval '40 days'")
+    assert (await change(console, key_id, {"add": 50})).json()["key"]["credits"][
+        "remaining"
+    ] == 1050
+    balance = await CreditRepository(console.pool).spend(key_id, 1)
+    assert balance is not None
+    assert balance.remaining == 1049
+
+
+async def test_refund_of_a_request_in_progress_survives_a_change(console: Console) -> None:
+    key_id = await console.create_id(credits={"remaining": 10, "refill": MONTHLY})
+    console.sql("UPDATE key_credit SET refilled_at = now() - interval '1 second'")
+    store, began = CreditRepository(console.pool), asyncio.get_running_loop().time()
+    await store.spend(key_id, 4)
+    await change(console, key_id, {"add": 1})
+    await change(console, key_id, {"refill": {**MONTHLY, "amount": 5}})
+    await store.refund(key_id, 4, began)
+    assert (await console.get(f"/v1/keys/{key_id}")).json()["credits"]["remaining"] == 11
+
+
+@pytest.mark.parametrize("body", [{"add": 1}, {"refill": MONTHLY}])
+async def test_credits_of_a_key_without_credits_are_not_changed(
+    console: Console, body: dict[str, Any]
+) -> None:
+    key_id = await console.create_id()
+    reply = await change(console, key_id, body)
+    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "body.credits")
+    credits = {"remaining": 5, "refill": None}
+    assert (await change(console, key_id, {"remaining": 5})).json()["key"]["credits"] == credits
+
+
+@pytest.mark.parametrize("body", [{}, {"add": 0}, {"add": 1, "remaining": 1}, {"add": None}])
+async def test_change_without_or_with_two_meanings_is_rejected(
+    console: Console, body: dict[str, Any]
+) -> None:
+    key_id = await console.create_id(credits={"remaining": 5})
+    assert (await change(console, key_id, body)).status_code == 400
+
+
+async def test_audit_trail_names_the_change(console: Console) -> None:
+    key_id = await console.create_id(credits={"remaining": 5})
+    await change(console, key_id, {"add": -2, "refill": MONTHLY})
+    [event] = await console.events(target_id=key_id, action="key.update")
+    assert event["details"]["credits"] == "-2, refill 1000 every month"

@@ -1,0 +1,213 @@
+"""Every form that edits a resource writes only what the user edited. While the form is open,
+requests consume what it shows, the key is rotated and then expires sooner, and another user changes
+every other property. Every edit form and every control of it has a case.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from gatehouse.features.secrets.link_token import parse
+from gatehouse.features.verification.repository import CreditRepository
+from playwright.async_api import Browser, Page, Request, expect
+
+from tests.runtime.console_client import Console
+from tests.runtime.features.secrets.services import Sharing
+from tests.runtime.rows import contact_row
+from tests.runtime.services.console.test_browser_forms import ACTS, CHANGES, console, is_change
+from tests.runtime.services.console.web_pages import MARKS, navigate, page_of, shows, sign_in
+
+__all__ = ["console"]
+
+pytestmark = MARKS
+Json = dict[str, Any]
+#: (console, services, response to the creation)
+Events = Callable[[Console, Sharing, Json], Awaitable[None]]
+
+_LIMIT = {"name": "requests", "quota": 10, "window_s": 60, "burst": 10, "cost": 1}
+_PUBLIC_KEY = "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs="
+_CREDITS = {"remaining": 1000, "refill": {"amount": 1000, "every": "month"}}
+#: The labels of the controls of a form.
+_LABELS = """() => [...document.querySelector('#main form').elements]
+  .filter((control) => control.labels?.length)
+  .map((control) => control.labels[0].textContent.trim())"""
+
+
+@dataclass(frozen=True)
+class Form:
+    """controls: property, value to type and button to press before, by label. grouped: labels of
+    controls with the case of another one. others: what another user sets, by property.
+    """
+
+    page: str
+    creation: Json
+    controls: dict[str, tuple[str, str]]
+    grouped: str
+    others: Json
+    events: Events
+
+
+async def _use_and_rotate(console: Console, _: Sharing, created: Json) -> None:
+    key_id = created["key"]["id"]
+    assert await CreditRepository(console.pool).spend(key_id, 30) is not None
+    rotated = await console.post(f"/v1/keys/{key_id}/rotate", json={"grace_s": 5 * 86_400})
+    assert rotated.status_code == 201, rotated.text
+
+
+async def _open(_: Console, sharing: Sharing, created: Json) -> None:
+    token = parse(created["links"][0]["url"])
+    assert token is not None
+    await sharing.open(token)
+
+
+async def _nothing(*_: object) -> None:
+    pass
+
+
+FORMS = {
+    "update_key": Form(
+        "/keys/{id}",
+        {
+            "name": "before",
+            "limits": [_LIMIT],
+            "metadata": {"ticket": "OPS-1"},
+            "credits": _CREDITS,
+            "expires_at": "2035-01-01T00:00:00Z",
+        },
+        {
+            "Name": ("name", "typed"),
+            "Owner": ("owner", "typed"),
+            "Scopes": ("scopes", "cores:read typed:it"),
+            "Cores": ("cores", "typed"),
+            "Networks": ("addresses", "192.0.2.7/32"),
+            "GET": ("methods", "checked"),
+            "Public key": ("public_key", _PUBLIC_KEY),
+            "Tags": ("tags", "typed"),
+            "Notes": ("notes", "typed"),
+            "Contact": ("contact", "8dKs02mXwP4t"),
+            "Value": ("metadata", "OPS-2"),
+            "Requests": ("limits", "99"),
+            "Expires": ("expires_at", "2027-01-16T08:00:00"),
+            "Credits": ("credits.remaining", "500"),
+            "Add credits": ("credits.add", "500"),
+            "Refill": ("credits.refill", "2000"),
+            "Refill every": ("credits.refill", "week"),
+        },
+        "Per Burst Cost DELETE HEAD OPTIONS PATCH POST PUT",
+        {
+            "name": "other",
+            "owner": "other",
+            "scopes": ["other:scope"],
+            "cores": ["other"],
+            "addresses": ["198.51.100.0/24"],
+            "methods": ["POST"],
+            "tags": ["other"],
+            "notes": "other",
+            "metadata": {"other": "1"},
+            "limits": [{**_LIMIT, "name": "other"}],
+            "credits": {"add": 7, "refill": {"amount": 3, "every": "day"}},
+        },
+        _use_and_rotate,
+    ),
+    "update_secret": Form(
+        "/secrets/{id}",
+        {"text": "shared", "label": "before", "uses": 3, "ttl_s": 86_400},
+        {
+            "Label": ("label", "typed"),
+            "Uses of each link": ("uses", "9"),
+            "Expires": ("expires_at", "2027-01-15T20:00:00"),
+        },
+        "",
+        {"label": "other", "uses": 7},
+        _open,
+    ),
+    "update_webhook": Form(
+        "/webhooks",
+        {"url": "https://hooks.example.com/a", "events": ["key.revoked"]},
+        {
+            "URL": ("url", "https://typed.example.com/a"),
+            "key.rotated": ("events", "checked"),
+            "Only events of keys whose contact is this webhook": ("contact_only", "checked"),
+        },
+        "key.expires_soon key.revoked request.submitted secret.denied secret.opened secret.purged",
+        {"url": "https://other.example.com/a", "events": ["secret.opened"]},
+        _nothing,
+    ),
+}
+
+
+def test_every_edit_form_has_a_case() -> None:
+    edited = {act.operation for act in ACTS if CHANGES[act.operation].method == "PATCH"}
+    assert edited == FORMS.keys()
+
+
+def flat(value: Json) -> Json:
+    """The properties, with those of the credits."""
+    credits = value.get("credits") or {}
+    parts = {f"credits.{name}": part for name, part in credits.items()}
+    return {**{name: each for name, each in value.items() if name != "credits"}, **parts}
+
+
+async def state_of(console: Console, path: str) -> Json:
+    shown = flat((await console.get(path)).json())
+    links = {"uses": shown["links"][0]["uses_max"]} if "links" in shown else {}
+    ignored = ("version", "revision", "updated_at", "last_used_at", "links")
+    return {name: value for name, value in {**shown, **links}.items() if name not in ignored}
+
+
+async def edit(page: Page, label: str, value: str) -> None:
+    control = page.locator("#main form").get_by_label(label, exact=True).first
+    if value == "checked":
+        await control.check()
+    elif await control.evaluate("control => control.localName") == "select":
+        await control.select_option(value)
+    else:
+        await control.fill(value)
+
+
+@pytest.mark.parametrize("operation", FORMS)
+async def test_form_writes_only_the_edited_property(
+    browser: Browser, origin: str, console: Console, sharing: Sharing, operation: str
+) -> None:
+    form = FORMS[operation]
+    collection = CHANGES[operation].path.rpartition("/")[0]
+    console.sql(contact_row())
+    sent: list[Json] = []
+    async with page_of(browser, origin, "status of 412") as page:
+
+        def record(request: Request) -> None:
+            if is_change(request):
+                sent.append(request.post_data_json or {})
+
+        page.on("request", record)
+        await sign_in(page, "/keys")
+        for label, (name, value) in form.controls.items():
+            await navigate(page, "/none")
+            if operation == "update_webhook":
+                console.sql("DELETE FROM webhook")
+            created = (await console.post(collection, json=form.creation)).json()
+            resource = created.get("key") or created.get("webhook") or created["secret"]
+            path = f"{collection}/{resource['id']}"
+            await navigate(page, form.page.format(**resource))
+            await page.get_by_role("button", name="Edit", exact=True).first.click()
+            labels = set(await page.evaluate(_LABELS))
+            assert labels == {*form.controls, *form.grouped.split()} - {""}
+            await edit(page, label, value)
+            await form.events(console, sharing, created)
+            top = name.partition(".")[0]
+            others = {other: each for other, each in form.others.items() if other != top}
+            changed = await console.patch(path, json=others, headers={"If-Match": "*"})
+            assert changed.status_code == 200, changed.text
+            before = await state_of(console, path)
+            sent.clear()
+            await page.get_by_role("button", name="Save", exact=True).click()
+            await shows(page, "This was changed in the meantime.")
+            await page.get_by_role("button", name="Save", exact=True).click()
+            await expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)
+            assert [set(flat(body)) for body in sent] == [{name}, {name}], label
+            after = await state_of(console, path)
+            stored = "credits.remaining" if name == "credits.add" else name
+            assert {key for key in after if after[key] != before[key]} == {stored}, label
+            if name == "credits.add":
+                assert after[stored] == 970 + 500
