@@ -1,13 +1,13 @@
 """Servers on this machine. Claims free ports, so that two sandboxes never use the same port."""
 
 import fcntl
+import functools
 import os
 import random
 import re
 import socket
 import ssl
 import tempfile
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,30 +25,30 @@ _TRIES_MAX = 20
 #: Ports below the ranges from which operating systems choose the local port of outgoing
 #: connections, so that no connection takes a port between the probe and the bind of the server.
 _PORTS = range(20_000, 32_000)
-#: Ports that this process has returned most recently, on which their servers may not listen yet.
-_returned: deque[int] = deque(maxlen=100)
 
 
 class Ports:
     """The ports that this process has claimed, until `close` or the exit of the process.
 
-    Between a probe and the bind of the server, another `up` may probe the same port, and servers
+    Between a probe and the bind of the server, another process may probe the same port, and servers
     with SO_REUSEPORT would then share the port. Therefore, a claim also locks the byte at the
-    offset of the port in one file per user (fcntl(2)). Create only one object per process, because
-    closing any descriptor of the file releases all locks.
+    offset of the port in one file per user (fcntl(2)). Closing any descriptor of the file releases
+    all locks of the process.
     """
 
     def __init__(self, file: Path | None = None) -> None:
         file = file or Path(tempfile.gettempdir()) / f"gatehouse-ports-{os.geteuid()}"
         self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        #: A process can lock a byte again.
+        self._claimed: set[int] = set()
 
     def claim(self, preferred: int = 0) -> int:
         """Claim `preferred` if it is free and not claimed; otherwise any free port. Raises
         SandboxError if no port is free.
         """
-        for candidate in (preferred, *[0] * _TRIES_MAX):
-            port = free_port(candidate)
-            if (port == candidate or candidate == 0) and self._lock(port):
+        for port in ([preferred] if preferred else []) + random.sample(_PORTS, _TRIES_MAX):
+            if port not in self._claimed and is_free(port) and self._lock(port):
+                self._claimed.add(port)
                 return port
         raise SandboxError(f"No free port on {HOST}. Stop processes that listen on ports.")
 
@@ -74,26 +74,23 @@ def is_from_page(header: Callable[[str], str | None]) -> bool:
     return not is_local or header("Origin") is not None or header("Sec-Fetch-Site") is not None
 
 
-def free_port(preferred: int = 0) -> int:
-    """Return `preferred` if it is free; otherwise any free port. Raises SandboxError if no port is
-    free.
-    """
-    candidates = [preferred] if preferred else []
-    others = [port for port in random.sample(_PORTS, _TRIES_MAX) if port not in _returned]
-    for port in (*candidates, *others, 0):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # Otherwise a port in TIME_WAIT counts as in use.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            bound = int(probe.getsockname()[1])
-        # On macOS, the option permits the bind although a server listens on the port of all
-        # addresses.
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
-            if client.connect_ex((HOST, bound)) == 0:
-                continue
-        _returned.append(bound)
-        return bound
-    raise SandboxError(f"No free port on {HOST}. Stop processes that listen on ports.")
+def free_port() -> int:
+    """Claim a free port until this process exits. Raises SandboxError if no port is free."""
+    return _ports_of_process().claim()
+
+
+_ports_of_process = functools.cache(Ports)
+
+
+def is_free(port: int) -> bool:
+    """True if a server can listen on the port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # Otherwise a port in TIME_WAIT counts as in use.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    # On macOS, the option permits the bind although a server listens on the port of all addresses.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+        return client.connect_ex((HOST, port)) != 0

@@ -5,7 +5,7 @@ pytest-xdist workers.
 import fcntl
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from sandbox import child_processes, ports
+from sandbox import child_processes
+from tests.service_logs import logged_errors
 from tests.skip_report import pytest_sessionfinish, pytest_terminal_summary
 
 __all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
@@ -27,13 +28,7 @@ settings.load_profile("gatehouse")
 
 child_processes.raise_file_limit()
 
-# Each pytest-xdist worker has its own ports. Otherwise, two workers could choose the same port
-# before a server listens on it.
-_WORKERS_MAX = 8
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS_MAX
-ports._PORTS = ports._PORTS[len(ports._PORTS) // _WORKERS_MAX * _worker :][
-    : len(ports._PORTS) // _WORKERS_MAX
-]
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 # Collection creates millions of objects that remain until the end. Garbage collection would
 # traverse all of them repeatedly.
@@ -66,6 +61,17 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     # pytest collects garbage twice at the end. Traversing all objects of a worker takes 1 s.
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows the errors that the services of the test have logged."""
+    report = yield
+    if report.failed and (errors := logged_errors(getattr(item, "funcargs", {}).values())):
+        report.sections.append(("Errors in the logs of services", errors))
+    return report
 
 
 #: Folders and files whose tests mostly wait: for timeouts, browsers and other processes.

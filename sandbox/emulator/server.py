@@ -31,7 +31,7 @@ from sandbox.emulator.request import ChangeRequest, CreateRequest
 from sandbox.emulator.resource_type import create
 from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.errors import SandboxError
-from sandbox.ports import HOST, free_port, is_from_page
+from sandbox.ports import HOST, is_free, is_from_page
 
 _CONFIG = Config(
     s3={"addressing_style": "path"},
@@ -87,7 +87,7 @@ class Emulator:
         """Start an empty emulator, on a free port by default. Raises SandboxError for a port in use
         or a second emulator.
         """
-        if port and free_port(port) != port:
+        if port and not is_free(port):
             raise SandboxError(
                 f"Port {port} is in use, so the AWS emulator cannot listen on it. "
                 "Stop the process that uses it, or choose another port."

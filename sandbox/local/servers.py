@@ -35,7 +35,7 @@ OWNER_ROLE = "gatehouse_owner"
 APP_ROLE = "gatehouse_app"
 CACHE_USER = "app"
 _PREFIX = "gatehouse-server-"
-_START_S = 30.0
+_START_S = 60.0
 # PostgreSQL does not run as root: the first existing user runs it instead.
 _UNPRIVILEGED = ("nobody", "daemon")
 # The data is deleted after the run, so it need not survive a crash of the machine; it does survive

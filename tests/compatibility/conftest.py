@@ -131,6 +131,7 @@ def application(
             f"{running.gateway}/v1/cores/{name}",
             json={"url": origin, "ttl_s": 300, "settings": settings},
             headers={"Authorization": f"Bearer {agent}"},
+            timeout=60,
             verify=PLAIN_HTTP,
         )
         assert reply.status_code == 200, reply.text
@@ -146,7 +147,7 @@ def application(
 
 def _listens(origin: str) -> bool:
     try:
-        httpx.get(origin, timeout=5, verify=PLAIN_HTTP)
+        httpx.get(origin, timeout=60, verify=PLAIN_HTTP)
     except httpx.HTTPError:
         return False
     return True

@@ -94,7 +94,7 @@ def test_reverse_proxy(
         headers.append(("Connection", "close, Gatehouse-Key-Id"))
         body = b"not JSON" if method == "POST" else None
         return httpx.request(
-            method, url, headers=headers, content=body, timeout=30, verify=PLAIN_HTTP
+            method, url, headers=headers, content=body, timeout=60, verify=PLAIN_HTTP
         )
 
     def is_ready() -> bool:
@@ -153,7 +153,7 @@ def test_haproxy_denies_all_requests_if_the_script_fails(tmp_path: Path) -> None
         child = child_processes.start("proxy", command, log=tmp_path / "log", cwd=tmp_path)
         try:
             transport = httpx.HTTPTransport(verify=PLAIN_HTTP, retries=8)
-            with httpx.Client(transport=transport, timeout=30) as client:
+            with httpx.Client(transport=transport, timeout=60) as client:
                 assert client.get(f"http://127.0.0.1:{own}/").status_code == 503
         finally:
             child.stop()

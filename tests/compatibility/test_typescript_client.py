@@ -85,7 +85,7 @@ def test_express_service_of_the_guide(running: Running, tmp_path: Path) -> None:
 
     def get(**headers: str) -> httpx.Response:
         url = f"http://127.0.0.1:{port}/orders"
-        return httpx.get(url, headers=headers, verify=PLAIN_HTTP)
+        return httpx.get(url, headers=headers, timeout=60, verify=PLAIN_HTTP)
 
     def is_ready() -> bool:
         try:

@@ -17,7 +17,7 @@ def attack_sandbox(home: Path) -> list[Outcome]:
     stack = json.loads((home / "up.json").read_text())
     operator = {"Authorization": f"Bearer {stack['admin_token']}"}
     limits = [{"name": "requests", "quota": 1_000_000, "window_s": 60}]
-    with recording_core() as (url, received), httpx.Client(timeout=30, trust_env=False) as client:
+    with recording_core() as (url, received), httpx.Client(timeout=60, trust_env=False) as client:
 
         def key(scope: str) -> str:
             values = {"name": "attack", "limits": limits, "scopes": [scope]}

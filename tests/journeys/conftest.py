@@ -37,14 +37,14 @@ class Running:
     def manage(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.admin_token}"}
         return httpx.request(
-            method, self.console + path, json=body, headers=headers, timeout=30, verify=PLAIN_HTTP
+            method, self.console + path, json=body, headers=headers, timeout=60, verify=PLAIN_HTTP
         )
 
     def open(self, token: str, path: str = "/files") -> httpx.Response:
         return httpx.get(
             f"{self.gateway}/cores/docs{path}",
             headers={"X-API-Key": token},
-            timeout=30,
+            timeout=60,
             verify=PLAIN_HTTP,
         )
 
@@ -74,7 +74,7 @@ class Running:
         return httpx.post(
             f"{self.sharing}/v1/links/{action}",
             json={"link": link, **body},
-            timeout=30,
+            timeout=60,
             verify=PLAIN_HTTP,
         )
 

@@ -212,7 +212,7 @@ class GuideReader:
         for child in self._running:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGTERM)
-                child.wait(timeout=30)
+                child.wait(timeout=60)
 
     def _run_step(self, step: Step) -> None:
         command = self._values.replace(step.command)

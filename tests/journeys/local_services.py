@@ -45,7 +45,7 @@ class Services:
             self.console + path,
             json=body,
             headers=headers,
-            timeout=30,
+            timeout=60,
             trust_env=False,
             verify=PLAIN_HTTP,
         )
@@ -61,7 +61,7 @@ class Services:
         response = httpx.post(
             f"{self.gateway}/v1/keys/verify",
             json={"token": token},
-            timeout=30,
+            timeout=60,
             trust_env=False,
             verify=PLAIN_HTTP,
         )

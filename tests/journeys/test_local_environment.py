@@ -36,12 +36,12 @@ def test_logs_metrics_and_audit_events_have_no_tokens_and_no_content(running: Ru
     assert content in running.open_link(link).text
     for url in (running.gateway, running.console, running.sharing):
         for path in (f"/{token}", f"/cores/docs/{token}?key={token}", f"/v1/links?x={link_token}"):
-            httpx.get(url + path, headers={"X-Note": token, "User-Agent": token}, timeout=30)
-        httpx.post(f"{url}/v1/keys/verify", json={token: content, "link": link}, timeout=30)
-        httpx.post(f"{url}/v1/keys/{token}/disable", json={"reason": content}, timeout=30)
+            httpx.get(url + path, headers={"X-Note": token, "User-Agent": token}, timeout=60)
+        httpx.post(f"{url}/v1/keys/verify", json={token: content, "link": link}, timeout=60)
+        httpx.post(f"{url}/v1/keys/{token}/disable", json={"reason": content}, timeout=60)
     texts = [path.read_text(errors="replace") for path in (running.home / "logs").glob("*.log")]
     texts += [
-        httpx.get(url + "/metrics", timeout=30).text for url in (running.gateway, running.console)
+        httpx.get(url + "/metrics", timeout=60).text for url in (running.gateway, running.console)
     ]
     texts += [
         running.manage("GET", path).text
@@ -78,7 +78,7 @@ def test_iam_is_enforced_while_services_are_ready(running: Running) -> None:
     with pytest.raises(unauthenticated.exceptions.ClientError):
         unauthenticated.list_tables()
     for url in (running.gateway, running.console):
-        assert httpx.get(url + "/readyz", timeout=30).status_code == 200
+        assert httpx.get(url + "/readyz", timeout=60).status_code == 200
 
 
 @pytest.fixture

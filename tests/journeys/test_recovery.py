@@ -211,7 +211,7 @@ def archive(home: HomeStack, folder: Path) -> Archive:
         headers = {"Authorization": f"Bearer {env['GATEHOUSE_BOOTSTRAP_TOKEN'].strip()}"}
         url = f"{home.local.url('console')}/v1/keys"
         response = httpx.post(
-            url, json={"name": "one event"}, headers=headers, timeout=30, trust_env=False
+            url, json={"name": "one event"}, headers=headers, timeout=60, trust_env=False
         )
         assert response.status_code == 201, response.text
         child_processes.wait_until(console, lambda: bool(stored()), "storing a checkpoint", 90)

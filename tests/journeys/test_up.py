@@ -82,7 +82,7 @@ def use_core_credential(running: Running) -> None:
         f"{running.gateway}/v1/cores/management",
         json={"url": running.console, "settings": {"credential_header": "Authorization"}},
         headers={"Authorization": f"Bearer {agent}"},
-        timeout=30,
+        timeout=60,
         verify=PLAIN_HTTP,
     )
     assert registered.status_code == 200, registered.text
@@ -90,7 +90,7 @@ def use_core_credential(running: Running) -> None:
     keys = httpx.get(
         f"{running.gateway}/cores/management/v1/keys",
         headers={"Authorization": f"Bearer {token}"},
-        timeout=30,
+        timeout=60,
         verify=PLAIN_HTTP,
     )
     assert keys.status_code == 200, keys.text
@@ -109,7 +109,7 @@ def use_links(running: Running) -> None:
     link = running.manage("POST", "/v1/secret-requests", body).json()["submission_link"]
     form = {"link": (None, link), "text": (None, "correct horse")}
     assert (
-        httpx.post(f"{running.sharing}/v1/requests/submit", files=form, timeout=30).status_code
+        httpx.post(f"{running.sharing}/v1/requests/submit", files=form, timeout=60).status_code
         == 200
     )
 

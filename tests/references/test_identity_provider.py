@@ -117,7 +117,7 @@ async def sign_in(
 
 async def test_sign_in_step_up_and_sign_out(issuer_url: str, tmp_path: Path) -> None:
     flow = flow_of(issuer_url)
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as browser:
 
         async def keep_cookies(_: httpx.Response) -> None:
             for cookie in browser.cookies.jar:

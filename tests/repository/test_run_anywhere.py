@@ -351,7 +351,7 @@ def urls(
 
 def is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=30, trust_env=False).is_success
+        return httpx.get(f"{url}/readyz", timeout=60, trust_env=False).is_success
     except httpx.HTTPError:
         return False
 
@@ -390,7 +390,11 @@ def test_console_without_aws_offers_no_secrets(
 ) -> None:
     headers = {"Authorization": f"Bearer {variables['GATEHOUSE_BOOTSTRAP_TOKEN']}"}
     reply = httpx.post(
-        f"{urls['console']}/v1/secrets", json={"text": "x"}, headers=headers, trust_env=False
+        f"{urls['console']}/v1/secrets",
+        json={"text": "x"},
+        headers=headers,
+        timeout=60,
+        trust_env=False,
     )
     assert reply.status_code == 404, reply.text
     assert "GATEHOUSE_SECRET_LINKS_TABLE" in reply.json()["detail"]

@@ -4,11 +4,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from sandbox.ports import Ports, free_port
+from sandbox.ports import Ports, is_free
 
 
 @pytest.fixture
@@ -58,14 +59,30 @@ def test_port_of_a_server_on_all_addresses_is_not_free() -> None:
         listener.bind(("0.0.0.0", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        assert free_port(port) not in {0, port}
+        assert not is_free(port)
+
+
+def test_no_port_is_returned_twice() -> None:
+    """Also not to another process before a server listens on it."""
+    code = "from sandbox import ports; ports._PORTS = range(20_000, 20_060); "
+    code += "print(*(ports.free_port() for _ in range(15)), flush=True); input()"
+    pipe = subprocess.PIPE
+    with ExitStack() as stack:
+        others = [
+            stack.enter_context(
+                subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True)
+            )
+            for _ in range(2)
+        ]
+        returned = [each.stdout.readline().split() for each in others if each.stdout]
+    assert [len(ports) for ports in returned] == [15, 15]
+    assert len({*returned[0], *returned[1]}) == 30
 
 
 def test_port_claimed_by_another_process_is_free_once_it_is_killed(
     ports: Ports, other: "subprocess.Popen[str]"
 ) -> None:
-    port = free_port()
-    assert claim(other, port) == port
+    port = claim(other, 0)
     assert ports.claim(port) != port
     other.kill()
     other.wait()

@@ -106,6 +106,17 @@ def test_another_server_is_an_error_although_the_client_fails_open() -> None:
                 verifier.verify("gtk_test_x")
 
 
+@pytest.mark.parametrize("fail_open", [False, True])
+def test_rate_limit_in_front_of_the_gateway_is_no_decision(*, fail_open: bool) -> None:
+    class Proxy(http_servers.Handler):
+        def do_POST(self) -> None:
+            self.respond_json({"code": "slow_down", "detail": "x"}, 429)
+
+    with http_servers.serving(Proxy) as url, GatewayClient(url, fail_open=fail_open) as verifier:
+        result = verifier.verify("gtk_test_x")
+    assert (result.valid, result.code) == (fail_open, "UNAVAILABLE")
+
+
 @contextmanager
 def recorded(*closed: int) -> Iterator[tuple[str, list[int]]]:
     """A server that reads requests and closes the connections with these numbers instead of

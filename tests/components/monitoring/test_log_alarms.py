@@ -143,7 +143,7 @@ async def test_failed_jobs_are_counted(job: str, alarms: set[str]) -> None:
     task = asyncio.create_task(
         PeriodicJob(job, 0.0, action).run(Observer("console", "info", "test", Stream(out)))
     )
-    await asyncio.wait_for(failed.wait(), 30)
+    await asyncio.wait_for(failed.wait(), 60)
     task.cancel()
     (line,) = out.getvalue().splitlines()
     assert raised(line) == alarms

@@ -320,6 +320,11 @@ def test_unused_exemption_is_a_warning(tmp_path: Path) -> None:
     ]
 
 
+def test_exemption_of_another_stack_is_not_unused(tmp_path: Path) -> None:
+    other = exemption(urn='"urn:pulumi:dev::gatehouse::*::key"', **dates_from_today(-1, 30))
+    assert check_with(other, tmp_path, kms()) == []
+
+
 def test_audit_ignores_exemptions(tmp_path: Path) -> None:
     diagnostics = check_with(
         exemption(**dates_from_today(-1, 30)),

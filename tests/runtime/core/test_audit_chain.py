@@ -4,7 +4,18 @@ from typing import Any
 
 import msgspec
 import pytest
-from gatehouse.core.audit_chain import GENESIS, AuditRow, first_break, row_hash
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from gatehouse.core.audit_chain import (
+    ECDSA_P256,
+    GENESIS,
+    AuditRow,
+    Checkpoint,
+    find_contradiction,
+    first_break,
+    row_hash,
+    signed_bytes,
+)
 from gatehouse.core.audit_events import AuditEvent
 
 EVENT = AuditEvent(
@@ -76,3 +87,38 @@ def test_hash_ignores_order_of_details_and_whole_floats() -> None:
     item = msgspec.structs.replace(EVENT, details={"a": 1, "b": 2.0})
     other = msgspec.structs.replace(EVENT, details={"b": 2, "a": 1.0})
     assert row_hash(GENESIS, 1, item) == row_hash(GENESIS, 1, other)
+
+
+KEY, OTHER_KEY = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+HASHES = {row.seq: row.hash for row in chain(4)}
+
+
+def checkpoint(
+    seq: int, digest: bytes = b"", key: ec.EllipticCurvePrivateKey = KEY, **forged: Any
+) -> Checkpoint:
+    """A signed checkpoint. forged: fields that are changed after the signature."""
+    unsigned = Checkpoint(seq, digest or HASHES[seq], EVENT.occurred_at, "key", ECDSA_P256, b"")
+    signature = key.sign(signed_bytes(unsigned), ec.ECDSA(hashes.SHA256()))
+    return msgspec.structs.replace(unsigned, **{"signature": signature, **forged})
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "seq"),
+    [
+        ([], None),
+        ([checkpoint(2), checkpoint(4)], None),
+        ([checkpoint(4), checkpoint(1, HASHES[2])], 1),
+        ([checkpoint(2, HASHES[1])], 2),
+        ([checkpoint(2, key=OTHER_KEY)], 2),
+        ([checkpoint(2, taken_at=1.0)], 2),
+        ([checkpoint(2, algorithm="none")], 2),
+        ([checkpoint(5, HASHES[4])], 5),
+        ([checkpoint(7, HASHES[4]), checkpoint(3)], 5),
+    ],
+)
+def test_checkpoints_contradict_other_rows(checkpoints: list[Checkpoint], seq: int | None) -> None:
+    finding = find_contradiction(HASHES, checkpoints, [KEY.public_key()])
+    assert (finding and finding.seq) == seq
+    if seq == 5:
+        assert finding is not None
+        assert f"rows 5 to {checkpoints[0].seq} are missing" in finding.reason

@@ -54,6 +54,18 @@ async def test_name_that_does_not_resolve_in_time_is_unavailable(names: NameServ
             await SystemResolver().checked_addresses(parse_base_url("http://silent.test"), LOOPBACK)
 
 
+@pytest.mark.parametrize(
+    ("errno", "addresses"),
+    [(socket.EAI_AGAIN, None), (socket.EAI_NONAME, ()), (None, ("127.0.0.1",))],
+)
+async def test_failure_of_the_name_server_is_no_missing_name(
+    names: NameServer, monkeypatch: pytest.MonkeyPatch, errno: int | None, addresses: object
+) -> None:
+    monkeypatch.setattr(resolvers, "RESOLVE_TIMEOUT_S", PATIENCE_S)
+    names.error = None if errno is None else socket.gaierror(errno, "x")
+    assert await SystemResolver().addresses("core.test", 80) == addresses
+
+
 async def test_every_address_of_a_name_is_checked(names: NameServer) -> None:
     resolver, url = SystemResolver(), parse_base_url("http://many.test:8080/path")
     assert len(await resolver.checked_addresses(url, LOOPBACK)) == resolvers.ADDRESSES_MAX

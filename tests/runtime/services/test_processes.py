@@ -72,7 +72,7 @@ def running(
     def is_ready() -> bool:
         try:
             return all(
-                httpx.get(f"{url}/readyz", timeout=30, trust_env=False).is_success
+                httpx.get(f"{url}/readyz", timeout=60, trust_env=False).is_success
                 for url in (found.console, found.sharing)
             )
         except httpx.HTTPError:

@@ -137,4 +137,5 @@ with servers.postgres(), servers.redis():
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     servers.clean_up()
     assert [process.alive() for process in processes] == [False, False]
+    (folder / f"gatehouse-ports-{os.geteuid()}").unlink()
     folder.rmdir()  # fails unless the folders of both servers are deleted

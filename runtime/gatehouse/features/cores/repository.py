@@ -101,11 +101,13 @@ _REGISTER = (
 
 _LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND {_OF_FAMILY}"
 
-# A lease that has expired is not renewed: another key may have registered the name since then.
+# A lease that has expired is not renewed: another key may have registered the name since then. A
+# renewal that has waited for the database begins with its write, so that it shortens no lease.
 _RENEW = (
     "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, "
     "registered_by = $4, lease_s = coalesce($6, lease_s), "
-    "expires_at = $7::timestamptz + make_interval(secs => coalesce($6, lease_s)) WHERE "
+    "expires_at = GREATEST($7, clock_timestamp()) + make_interval(secs => coalesce($6, lease_s)) "
+    "WHERE "
     f"{_LEASE_OF_FAMILY} AND NOT draining AND expires_at > $8 RETURNING {COLUMNS}"
 )
 

@@ -227,12 +227,13 @@ async def test_large_file_is_complete(agent: Agent) -> None:
 
 @pytest.mark.bound("agent.app:CACHED_AGE_S", "agent.app:CACHED_FILE_BYTES_MAX")
 @pytest.mark.parametrize(
-    ("age_s", "size", "cached"), [(60, 5, True), (1, 5, False), (60, 9, False)]
+    ("age_s", "size", "cached"), [(7200, 5, True), (1, 5, False), (7200, 9, False)]
 )
 async def test_small_file_that_has_not_just_changed_is_cached(
     agent: Agent, monkeypatch: pytest.MonkeyPatch, age_s: int, size: int, cached: bool
 ) -> None:
     monkeypatch.setattr(agent_app, "CACHED_FILE_BYTES_MAX", 8)
+    monkeypatch.setattr(agent_app, "CACHED_AGE_S", 3600)  # longer than the test
     file, changed_at = agent.root / "often.txt", int(time.time()) - age_s
 
     async def get(content: str, changed_at: int) -> str:

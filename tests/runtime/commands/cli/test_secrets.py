@@ -60,10 +60,10 @@ def sharing_url(aws: str) -> Iterator[str]:
     server = SharingServer(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    assert server.ready.wait(30)
+    assert server.ready.wait(60)
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
-    thread.join(30)
+    thread.join(60)
 
 
 @pytest.fixture(scope="module")

@@ -317,6 +317,14 @@ def test_lowered_limit_sends_what_the_earlier_allowed() -> None:
     assert (counter.name, units) == ("requests", 100)
 
 
+def test_redis_decides_after_a_limit_was_raised() -> None:
+    """The used units become available again at the rate of the earlier limit."""
+    worker, larger = family(), RateLimit(name="requests", quota=1_000_000, window_s=86_400, burst=9)
+    assert worker.take(charge(DAY), 0.0, degraded=False) is not None
+    assert worker.take(charge(larger), 1.0, degraded=False) is None
+    assert worker.take(charge(larger), 1.0, degraded=True) is not None
+
+
 @given(st.lists(st.integers(0, 3_600_000_000), max_size=30), st.integers(1, 100))
 def test_requests_without_redis_are_sent_as_far_as_they_still_count(
     waits: list[int], requests: int

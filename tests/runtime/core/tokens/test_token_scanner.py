@@ -5,7 +5,15 @@ import json
 
 import pytest
 from gatehouse.core.tokens.token import checksum
-from gatehouse.core.tokens.token_scanner import _HEADER_BYTES_MAX, Kind, find, has_token, redacted
+from gatehouse.core.tokens.token_scanner import (
+    _HEADER_BYTES_MAX,
+    CORE_PREFIX,
+    WEBHOOK_PREFIX,
+    Kind,
+    find,
+    has_token,
+    redacted,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +32,26 @@ def test_keys_are_reported_with_line_and_without_secret() -> None:
     assert [(item.line, item.text) for item in result] == [(2, first), (4, second), (4, first)]
     assert result[1].redacted == f"acme_sk_live_{result[1].key_id}..."
     assert all(text[item.position :].startswith(item.text.encode()) for item in result)
+
+
+@pytest.mark.parametrize(
+    ("secret", "found"),
+    [
+        ("wJalrXUtnFEMIK7MDENGbPxRfiCYzEsK5qVd2hT8uLo", [Kind.CORE_SECRET]),
+        ("A" * 43, []),
+        (base64.b64encode(bytes(range(1, 34))).decode()[:43], [Kind.CORE_SECRET]),
+    ],
+)
+def test_repeated_character_is_an_example(secret: str, found: list[Kind]) -> None:
+    assert [match.kind for match in find(f"secret={CORE_PREFIX}{secret}".encode())] == found
+
+
+@pytest.mark.parametrize(("first", "is_found"), [(0, False), (224, False), (None, True)])
+def test_consecutive_bytes_are_an_example(first: int | None, *, is_found: bool) -> None:
+    """In standard webhooks secrets, for example."""
+    raw = bytes(range(32, 0, -1)) if first is None else bytes(range(first, first + 32))
+    text = WEBHOOK_PREFIX + base64.b64encode(raw).decode()
+    assert bool(list(find(text.encode()))) is is_found
 
 
 def test_changed_character_is_not_a_key() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from gatehouse.core.cores import CoreSettings
 from gatehouse.core.errors import NotFound, Unavailable
-from gatehouse.features.cores.credentials import Credential, Credentials, parse_credential
+from gatehouse.features.cores.credentials import RETRY_S, Credential, Credentials, parse_credential
 
 from tests.cases import cases
 from tests.runtime.core_records import instance
@@ -89,12 +89,16 @@ async def test_missing_secrets_are_not_read_again_without_a_request() -> None:
             raise NotFound
 
     secrets: Any = Secrets()
-    credentials = Credentials(secrets, "p/", lambda: 0, lambda *_: None)
+    now = [100.0]
+    credentials = Credentials(secrets, "p/", lambda: now[0], lambda *_: None)
     settings = CoreSettings(credential_header="a")
-    with pytest.raises(Unavailable):
-        await credentials.find("docs", settings)
+    for waited_s, number in ((0, 1), (RETRY_S - 1, 1), (1, 2)):
+        now[0] += waited_s
+        with pytest.raises(Unavailable):
+            await credentials.find("docs", settings)
+        assert reads == ["p/docs"] * number
     await credentials.refresh(lambda _: settings)
-    assert reads == ["p/docs"]
+    assert reads == ["p/docs"] * 2
 
 
 async def test_credential_that_is_read_during_a_refresh_is_kept() -> None:

@@ -10,12 +10,19 @@ import pytest
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
-from gatehouse.core.cores import IMPORTED_INSTANCE, CoreName, CoreRecord, CoreSettings
-from gatehouse.core.errors import Unavailable
+from gatehouse.core.cores import ECHO, IMPORTED_INSTANCE, CoreName, CoreRecord, CoreSettings
+from gatehouse.core.errors import (
+    BadRequest,
+    CoreNotRegistered,
+    GatehouseError,
+    NotFound,
+    Unavailable,
+)
 from gatehouse.core.keys import Key, KeyEnvironment, KeyId
+from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.cores.repository import COLUMNS, ENDED_S, CoreRegistry, core_record
 from gatehouse.features.cores.schemas import LeaseRequest
-from gatehouse.features.cores.service import RegistrationService
+from gatehouse.features.cores.service import RegistrationService, live_instances
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.transfer.repository import ImportRepository
 from gatehouse.platform.db.pool import Connection, Pool
@@ -119,6 +126,22 @@ async def test_registration_reads_few_instances_of_other_keys(
     assert pool.rows < 1000 + 100  # those of the key
 
 
+async def test_renewal_that_has_waited_shortens_no_lease(module_pool: Pool, rows: Rows) -> None:
+    await rows.add_key("renewing0001")
+    cores, agent, now = CoreRegistry(module_pool), Actor("key", "renewing0001"), Clock().now()
+    event = agent.event(AuditAction.CORE_REGISTER, target_id="late", at=now, details={})
+    fields = {"name": CoreName("late"), "registered_by": KeyId(agent.id), "expires_at": now + 60}
+    record = msgspec.structs.replace(instance("a"), **fields)
+    lease = await cores.register(record, now=now, event=event)
+    key, sent_at = KeyId(agent.id), now - 30
+    renewed = await cores.renew(
+        "late", lease.lease_id, now=sent_at, lease_s=60, url="", key=key, event=None
+    )
+    assert renewed is not None
+    assert renewed.expires_at >= lease.expires_at
+    await module_pool.execute("DELETE FROM core")
+
+
 @pytest.mark.parametrize(
     ("key_id", "locks", "changes"),
     [
@@ -149,6 +172,36 @@ async def test_import_waits_for_registrations_and_changes_of_keys(
             await asyncio.sleep(0.001)
         await connection.execute(changes, key_id)
     assert await write == 1  # the key
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({}, None),
+        ({"pepper_generation": 2}, CoreNotRegistered),
+        ({"environment": KeyEnvironment.LIVE}, NotFound),
+        ({"expires_at": NOW}, CoreNotRegistered),
+        ({"draining": True}, CoreNotRegistered),
+    ],
+)
+def test_instance_that_can_receive_requests_is_live(
+    fields: dict[str, Any], error: type[GatehouseError] | None
+) -> None:
+    record = msgspec.structs.replace(instance("a"), **fields)
+    parts: Any = KeyEnvironment.TEST, Pepper({1: bytes(32)}, 1)
+    if error is None:
+        assert live_instances([record], *parts, now=NOW) == [record]
+        return
+    with pytest.raises(error):
+        live_instances([record], *parts, now=NOW)
+
+
+@pytest.mark.parametrize("name", ["", "Docs", "-docs", "a" * 41, "docs/x", ECHO])
+async def test_invalid_or_own_name_is_not_registered(name: str) -> None:
+    parts: Any = None
+    service = RegistrationService(parts, parts, Clock(), parts, KeyEnvironment.TEST, ())
+    with pytest.raises(BadRequest):
+        await service.register(Actor("key", "a"), name, LeaseRequest(url="https://core.test"))
 
 
 async def test_name_that_cannot_be_looked_up_is_unavailable() -> None:

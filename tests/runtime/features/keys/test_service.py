@@ -7,7 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.core.actor import Actor
+from gatehouse.core.keys import KeyId
 from gatehouse.core.lifecycle import GENERATIONS_MAX
+from gatehouse.core.roles import OWNERS
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.keys.fields import KeySettings
 from gatehouse.platform.web.validation import strings
@@ -272,6 +275,24 @@ async def test_purge_of_a_generation_preserves_shared_credits(console: Console) 
     }
 
 
+async def test_last_purge_of_a_family_forgets_its_counters(console: Console) -> None:
+    first = await console.create_id()
+    second = (await act(console, first, "rotate")).json()["key"]["id"]
+    forgotten = list[str]()
+
+    async def forget(subject: str) -> bool:
+        forgotten.append(subject)
+        return True
+
+    keys = console.composition.key_service(forget=forget)
+    actor = Actor(type="bootstrap", id="bootstrap")
+    for key_id, counters_removed in ((first, False), (second, True), (second, True)):
+        await act(console, key_id, "revoke")
+        done = await keys.purge(KeyId(key_id), key_id, "", actor, OWNERS)
+        assert done[1] is counters_removed
+    assert forgotten == [first, first]
+
+
 async def only_admin(console: Console) -> str:
     console.sql("UPDATE api_key SET state = 'disabled' WHERE state = 'active'")
     return await console.create_id(scopes=["admin"])
@@ -287,6 +308,7 @@ async def test_last_admin_key_cannot_be_disabled_but_revoked(console: Console) -
     ]
     assert [reply.status_code for reply in denied] == [409] * 4
     assert (await console.get(f"/v1/keys/{key_id}")).json()["state"] == "active"
+    assert (await patch(console, key_id, name="still an admin")).status_code == 200
     assert (await act(console, key_id, "revoke")).status_code == 200
 
 

@@ -10,6 +10,7 @@ import boto3
 import pytest
 from gatehouse.features.secrets import backend, encryption, table
 from gatehouse.features.secrets.table import OWNER_INDEX, WORK_INDEX
+from gatehouse.platform.aws import signing_key
 
 from sandbox.emulator.server import Emulator
 from tests.references.minio import MINIO_VARIABLE, running_minio
@@ -66,6 +67,9 @@ def create_table(dynamodb: Any) -> None:
 def aws() -> Iterator[str]:
     """An AWS emulator with table, bucket and KMS key. Sets the variables for clients. Yields the
     key ID.
+
+    The clients wait longer than in a deployment: on a busy machine, a call that took longer would
+    fail or be repeated, and tests compare the calls.
     """
     with (
         ExitStack() as stack,
@@ -76,6 +80,10 @@ def aws() -> Iterator[str]:
         if program := os.environ.get(MINIO_VARIABLE):
             url = stack.enter_context(running_minio(program, key_id, secret, REGION))
             environment.setenv("AWS_ENDPOINT_URL_S3", url)
+        for module in (table, backend, signing_key):
+            environment.setattr(module, "_TIMEOUT_S", PATIENCE_S)
+        environment.setattr(table, "_PROBE_TIMEOUT_S", PATIENCE_S)
+        environment.setattr(backend, "_READ_TIMEOUT_S", PATIENCE_S)
         for name, value in {
             "AWS_ENDPOINT_URL": emulator.endpoint,
             "AWS_ACCESS_KEY_ID": key_id,
@@ -97,15 +105,8 @@ def aws() -> Iterator[str]:
 def module_services(aws: str) -> Sharing:
     """Services whose clients all tests of the module use, because creating the clients takes longer
     than most tests.
-
-    The clients wait longer than in a deployment: on a busy machine, a call that took longer would
-    be repeated, and tests compare the calls.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((table, "_TIMEOUT_S"), (backend, "_TIMEOUT_S")):
-            patch.setattr(module, name, PATIENCE_S)
-        patch.setattr(backend, "_READ_TIMEOUT_S", PATIENCE_S)
-        return services(settings(aws), ManualClock())
+    return services(settings(aws), ManualClock())
 
 
 @pytest.fixture

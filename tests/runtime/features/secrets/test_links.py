@@ -11,6 +11,7 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadRequest, Conflict, PreconditionFailed
 from gatehouse.features.secrets.denials import LinkNotFound
 from gatehouse.features.secrets.link_token import LinkToken
+from gatehouse.features.secrets.links import NotConfirmed
 from gatehouse.features.secrets.models import Client
 from gatehouse.features.secrets.passphrases import (
     LINK_ATTEMPTS_MAX,
@@ -158,6 +159,16 @@ async def test_repr_of_a_link_shows_no_secret(sharing: Sharing) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
     opened = await sharing.open(token, passphrase=PASSPHRASE)
     assert token.secret not in f"{token!r} {opened!r} {LinkToken('a', token.secret)}"
+
+
+async def test_unconfirmed_opening_takes_no_use_and_needs_a_passphrase(sharing: Sharing) -> None:
+    secret, [token] = await sharing.create()
+    with pytest.raises(NotConfirmed):
+        await sharing.links.open(token, "", "a" * 32, CLIENT, confirmed=False)
+    assert (await sharing.secrets.get(secret.id)).links[token.link_id].uses == 0
+    assert await sharing.read(token) == TEXT
+    _, [token] = await sharing.create(passphrase=PASSPHRASE)
+    await sharing.links.open(token, PASSPHRASE, "a" * 32, CLIENT, confirmed=False)
 
 
 async def test_claim_is_not_repeated_after_the_expiry(sharing: Sharing) -> None:

@@ -27,7 +27,7 @@ class Worker:
 
 async def confirmed(rows: Rows, worker_id: str, seq: int) -> None:
     statement = "SELECT confirmed_seq FROM gateway_worker WHERE id = $1"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await rows.pool.fetchval(statement, worker_id) or 0) < seq:
             await asyncio.sleep(0.005)
 

@@ -12,7 +12,7 @@ from gatehouse.core.http import http_signatures
 from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState, RateLimit
 from gatehouse.core.tokens.imported_tokens import ImportedKeyIds
 from gatehouse.core.tokens.token import Pepper, build, checksum
-from gatehouse.core.verification import Code, CreditState, VerificationRequest
+from gatehouse.core.verification import Charge, Code, CreditState, VerificationRequest
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.verification.cache import KeyCache, Prefilter
 from gatehouse.features.verification.rate_limiters import RateLimits
@@ -119,3 +119,28 @@ async def test_request_that_waits_ends_with_its_key(
     request = msgspec.structs.replace(REQUEST, signed=store)
     assert (await service.verify(token, request)).code is Code.REVOKED
     assert store.refund.await_count == (column == "has_credits")
+
+
+@pytest.mark.parametrize(
+    ("cost", "used", "code", "kept_s"),
+    [
+        (1, 0, Code.VALID, http_signatures.NONCE_S),
+        (0, 0, Code.VALID, 0),
+        (1, LIMIT.burst, Code.RATE_LIMITED, None),
+        (0, LIMIT.burst, Code.RATE_LIMITED, None),
+    ],
+)
+async def test_nonce_is_stored_for_a_charged_request_within_limits(
+    monkeypatch: pytest.MonkeyPatch, cost: int, used: int, code: Code, kept_s: int | None
+) -> None:
+    """Redis stores at most as many nonces of a key as its limits allow requests."""
+    service, token, record = service_with("team-a")
+    signed = msgspec.structs.replace(record, public_key="key", version=2)
+    service.keys.cache.change(signed)
+    monkeypatch.setattr(http_signatures, "check", Mock(return_value=Mock(nonce="nonce")))
+    nonces: Any = Mock(is_new=AsyncMock(return_value=True))
+    await service.limits.take(Charge(record.subject, (LIMIT,), used))
+    request = msgspec.structs.replace(REQUEST, signed=nonces, cost=cost)
+    assert (await replace(service, nonces=nonces).verify(token, request)).code is code
+    stored = [call.kwargs["keep_s"] for call in nonces.is_new.await_args_list]
+    assert stored == ([] if kept_s is None else [kept_s])

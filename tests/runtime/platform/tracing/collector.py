@@ -28,7 +28,7 @@ class Collector:
         """The spans of a trace, as soon as they include the span of the request and one with this
         name.
         """
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         with self._received:
             while True:
                 spans = self.spans

@@ -7,9 +7,10 @@ from urllib.parse import unquote
 
 import pytest
 from gatehouse.core.clock import Clock
-from gatehouse.core.errors import Unavailable
+from gatehouse.core.errors import BodyTooLarge, Unavailable
 from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.platform.observability import Observer, Stream
+from gatehouse.platform.web import request as http_request
 from gatehouse.platform.web.application import Application, Routes
 from gatehouse.platform.web.request import Reply, Request, Service
 
@@ -149,3 +150,41 @@ async def test_error_is_a_problem_document(path: str, status: int, detail: str) 
     assert headers[b"x-request-id"] in body
     assert b"canary" not in body + client.log.getvalue()
     assert client.log.entries[-1]["detail"].startswith(detail)
+
+
+class Body:
+    """A request with a body of 10 bytes in each part."""
+
+    def __init__(self, parts: int, *headers: tuple[bytes, bytes]) -> None:
+        self.parts, self.received = parts, 0
+        path = {"path": "/", "raw_path": b"/", "query_string": b""}
+        scope = {"type": "http", "method": "POST", **path, "headers": list(headers)}
+        send: Any = None
+        self.request = Client().routes.service.request(scope, self.receive, send)
+
+    async def receive(self) -> dict[str, Any]:
+        self.received += 1
+        assert self.received < 100
+        return {"type": "http.request", "body": bytes(10), "more_body": self.received < self.parts}
+
+
+@pytest.mark.parametrize(("parts", "read"), [(2, 2), (99, 3)])
+async def test_rest_of_a_body_is_read_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch, parts: int, read: int
+) -> None:
+    monkeypatch.setattr(http_request, "DISCARDED_BYTES_MAX", 25)
+    body = Body(parts)
+    await body.request.discard()
+    assert body.received == read
+
+
+@pytest.mark.parametrize(("length", "read"), [(b"26", 0), (b"25", 3), (b"", 3)])
+async def test_large_body_is_rejected_before_it_is_read(length: bytes, read: int) -> None:
+    body = Body(99, *([(b"content-length", length)] if length else []))
+    with pytest.raises(BodyTooLarge):
+        await body.request.read_body(25)
+    assert body.received == read
+
+
+async def test_body_of_the_largest_size_is_read() -> None:
+    assert await Body(3, (b"content-length", b"30")).request.read_body(30) == bytes(30)

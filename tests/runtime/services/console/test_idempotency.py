@@ -60,15 +60,29 @@ async def test_repeated_creation_returns_the_same_token(console: Console) -> Non
 
 
 @pytest.mark.parametrize(
-    ("path", "properties"), [("/v1/keys", {"owner": "other"}), ("/v1/keys?a=b", {})]
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/keys/{other}/rotate", {}),
+        ("POST", "/v1/keys/{key}/disable", {}),
+        ("POST", "/v1/keys/{key}/rotate?a=b", {}),
+        ("POST", "/v1/keys/{key}/rotate", {"grace_s": 60}),
+        ("POST", "/v1/keys", {"name": "a key"}),
+        ("DELETE", "/v1/keys/{key}", None),
+        ("PATCH", "/v1/keys/{key}", {"name": "another"}),
+    ],
 )
 async def test_idempotency_key_of_another_request_is_rejected(
-    console: Console, path: str, properties: dict[str, Any]
+    console: Console, method: str, path: str, body: Any
 ) -> None:
-    assert (await create_key(console, '"first-request"')).status_code == 201
-    reply = await create_key(console, '"first-request"', path, **properties)
+    ids = {"key": await console.create_id(), "other": await console.create_id()}
+    headers = {"Idempotency-Key": f'"{ids["key"]}"'}
+    first = await console.post(f"/v1/keys/{ids['key']}/rotate", json={}, headers=headers)
+    assert first.status_code == 201
+    reply = await console.request(method, path.format(**ids), json=body, headers=headers)
     assert outcome(reply) == (422, "idempotency_key_reused")
     assert "Use a new Idempotency-Key for each request" in reply.json()["detail"]
+    again = await console.post(f"/v1/keys/{ids['key']}/rotate", json={}, headers=headers)
+    assert again.json()["token"] == first.json()["token"]
 
 
 async def test_concurrent_requests_create_one_key(console: Console) -> None:

@@ -460,7 +460,7 @@ def start_gateway(
 def _is_ready(url: str) -> bool:
     try:
         context = ssl._create_unverified_context()  # noqa: S323 - self-signed
-        with urllib.request.urlopen(url, timeout=30, context=context):  # noqa: S310
+        with urllib.request.urlopen(url, timeout=60, context=context):  # noqa: S310
             return True
     except OSError:  # no connection, no response in time, or a response other than 2xx
         return False
@@ -475,7 +475,7 @@ def running_gateway(
     environment = gateway_environment(database.app_url, redis_url, port, **more)
     child = start_gateway(environment, log, script=script)
     yield port, child.pid, log, database.app_url
-    status = child.stop()
+    status = child.stop(timeout_s=60)
     assert status == 0, f"the gateway did not stop after SIGTERM: status {status}"
 
 

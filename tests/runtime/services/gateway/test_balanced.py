@@ -134,7 +134,7 @@ async def test_rolling_restart_fails_no_request(
     await gateway.register(core.url, name="restarted", ttl_s=300)
     clients = Clients(await gateway.create_key(limits=[limit(10**9, 1)]))
     for port in gateways.ports:  # every gateway has received the registration of the Core
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (
                 await gateway.on_port(port).get("/cores/restarted/a", clients.key.header)
             ).status != 200:

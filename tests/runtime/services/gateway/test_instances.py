@@ -127,6 +127,19 @@ async def test_registration_replaces_instance_with_same_url(
     }
 
 
+async def test_instances_with_another_path_receive_no_requests(
+    gateway: Gateway, agent: Key, cores: list[Core]
+) -> None:
+    """Envoy adds the same path for all instances: that of the last registration."""
+    for number, (core, path) in enumerate(zip(cores, ("/v1", "/v2", "/v2"), strict=True)):
+        await register(gateway, agent, core.url + path, f"i{number}")
+    key = await gateway.create_key()
+    for _ in range(40):
+        assert (await gateway.forward(key)).status == 200
+    paths = [{line.split(" ")[1] for line, _, _ in core.requests} for core in cores]
+    assert paths == [set(), {"/v2/x"}, {"/v2/x"}]
+
+
 async def test_number_of_instances_is_limited(gateway: Gateway, agent: Key) -> None:
     for number in range(INSTANCES_MAX):
         await register(gateway, agent, f"http://127.0.0.1:{1000 + number}", f"i{number}")
@@ -206,14 +219,14 @@ async def test_failing_instance_is_avoided(gateway: Gateway) -> None:
     repository = CoreRepository(cast("Pool", gateway.pool))
     cores, _ = await repository.page(after=None, size=100)
     (down,) = [each for each in cores if each.instance_id == "down" and not each.draining]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await repository.reports()).summary(down)[1].open != 1:
             await asyncio.sleep(0.01)
 
 
 async def until_metric(gateway: Gateway, name: str, value: float) -> float:
     """The metric, when it has at least a value: requests are counted after their end."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (found := await gateway.metric(name)) < value:
             await asyncio.sleep(0.01)
     return found

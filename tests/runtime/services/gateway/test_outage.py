@@ -26,12 +26,15 @@ from tests.runtime.services.gateway.conftest import (
     Gateway,
     Key,
     Start,
+    applied,
     limit,
     serving,
 )
+from tests.runtime.waiting import until
 
-STALENESS_MS = 1500
-LEASE_S = 5
+STALENESS_MS = 3000
+#: Duration of a lease, and the rest of it at the beginning of an outage, which is longer.
+LEASE_S, REST_S = 120, 15
 UNLIMITED = [limit(10**9, 1)]
 
 
@@ -126,6 +129,8 @@ class Load:
     lease_id: str
     outcomes: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     renewals: list[int] = field(default_factory=list)
+    #: Set when the agent begins to renew the lease of the Core.
+    renews: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: bool = False
 
     @asynccontextmanager
@@ -144,11 +149,12 @@ class Load:
 
     async def _renew(self) -> None:
         """Renews the lease of the Core as an agent does."""
+        await self.renews.wait()
         while not self.stopped:
             members = {"lease_id": self.lease_id}
             reply = await self.setup.gateway.put_core(self.agent, "docs", members)
             self.renewals.append(reply.status)
-            await asyncio.sleep(LEASE_S / 10)
+            await asyncio.sleep(0.5)
 
     async def _client(self, gateway: Gateway, offset: int) -> None:
         for key in itertools.cycle(self.keys[offset:] + self.keys[:offset]):
@@ -161,8 +167,10 @@ class Load:
             self.outcomes["core", reply.status, code] += 1
 
 
-async def run_outage(setup: Setup, core: Core, seconds: float) -> Load:
-    """Suspends PostgreSQL for some time under load, with revocations in the middle."""
+async def run_outage(setup: Setup, core: Core) -> Load:
+    """Suspends PostgreSQL under load until the lease of the Core has ended, with revocations in the
+    middle.
+    """
     keys = [await setup.known_key() for _ in range(20)]
     held, managed = await setup.known_key(), await setup.known_key()
     unknown = await setup.gateway.create_key()
@@ -171,9 +179,13 @@ async def run_outage(setup: Setup, core: Core, seconds: float) -> Load:
     lease = (await setup.gateway.put_core(agent, "docs", members)).json
     await setup.serving(keys[0])
     load = Load(setup, keys, agent, lease["lease_id"])
-    async with asyncio.timeout(seconds + 90), load.running():
+    async with asyncio.timeout(300), load.running():
+        shorten = "UPDATE core SET expires_at = now() + make_interval(secs => $1)"
+        changed = await setup.gateway.pool.fetchval(f"{shorten} RETURNING change_seq", REST_S)
+        await applied(setup.gateway.pool, changed)
         with suspended(*postgres_pids(setup.server)):
-            await setup.away(seconds / 2)
+            load.renews.set()
+            await setup.away(2 * STALENESS_MS / 1000)
             assert await setup.gateway.code(held.token) == "VALID"
             own = await setup.gateway.post("/v1/keys/revoke-self", {"token": held.token})
             assert (own.status, own.json["effective"]) == (200, "announced")
@@ -189,10 +201,10 @@ async def run_outage(setup: Setup, core: Core, seconds: float) -> Load:
             ready = await setup.gateway.get("/readyz")
             assert (ready.status, ready.json["status"]) == (200, "degraded")
             assert ready.json["checks"]["database"] == "degraded"
-            await setup.away(seconds)
+            await setup.away(REST_S + 1)
+            await until(lambda: 503 in load.renewals)
         await setup.connected()
-        while load.renewals[-1] == 503:
-            await asyncio.sleep(0.05)
+        await until(lambda: load.renewals[-1] != 503)
         for key in (held, managed):
             await setup.committed(key)
             assert await setup.gateway.code(key.token) == "NOT_FOUND"
@@ -211,7 +223,7 @@ async def run_outage(setup: Setup, core: Core, seconds: float) -> Load:
 
 
 async def test_known_keys_and_cores_outlive_the_database(setup: Setup, core: Core) -> None:
-    load = await run_outage(setup, core, LEASE_S + 5)
+    load = await run_outage(setup, core)
     assert load.outcomes.keys() == {("verify", 200, "VALID"), ("core", 200, "")}
 
 

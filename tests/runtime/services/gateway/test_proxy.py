@@ -154,7 +154,7 @@ async def test_core_with_expired_lease_is_503(gateway: Any, key: Any) -> None:
     )
     seq = await gateway.pool.fetchval("SELECT change_seq FROM core WHERE name = 'docs'")
     assert seq
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (reply := await get(gateway, key, "/cores/docs/x")).status == 200:
             pass
     assert (reply.status, reply.json["code"], reply.header("retry-after")) == (

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import login
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Request
 from websockets.typing import Subprotocol
 
@@ -246,6 +247,21 @@ async def test_streams_end_when_the_key_no_longer_permits_them(
         assert [reader.at_eof() for reader in (response, other_file)] == [False, False]
 
 
+async def test_stream_ends_when_its_key_expires_by_itself(
+    gateway: Gateway, sockets: SocketCore, key: Key
+) -> None:
+    """Nothing changes the key after the stream was opened."""
+    for seconds in (2, 8, 32):  # a busy machine opens the stream later
+        expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
+        expiring = await gateway.create_key(expires_at=expires_at)
+        with suppress(InvalidStatus):
+            async with opened(gateway, expiring) as client, opened(gateway, key) as other:
+                assert await closed(client) == 1008
+                assert await echoes(other)
+                return
+    pytest.fail("no stream was opened before its key expired")
+
+
 # HTTP/2 and gRPC
 
 
@@ -352,7 +368,7 @@ async def _knows_core(url: str, key: Key) -> None:
     """Another gateway learns of a Core from the change feed."""
     fields = {"X-API-Key": key.token}
     while True:
-        async with httpx.AsyncClient(verify=False) as client:  # noqa: S501 - self-signed
+        async with httpx.AsyncClient(verify=False, timeout=60) as client:  # noqa: S501 - self-signed
             if (await client.get(url, headers=fields)).status_code == 200:
                 return
 

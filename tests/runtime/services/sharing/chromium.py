@@ -7,7 +7,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -17,8 +17,10 @@ from playwright.async_api import (
     Browser,
     ConsoleMessage,
     ElementHandle,
+    Error,
     Page,
     Request,
+    Response,
     WebError,
     expect,
 )
@@ -26,7 +28,7 @@ from playwright.async_api import (
 from tools.chromium import ChromiumMissingError, launch, playwright
 
 # Assertions wait for longer than the default of 5 seconds, for busy test machines.
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=60_000)
 
 #: Options of axe: WCAG 2.2 AA and best practices.
 AXE_RULES = {
@@ -39,7 +41,9 @@ _CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    # The server closes no idle connection: a request that is being sent on it would be lost.
+    options: Any = {"log_level": "error", "lifespan": "off", "timeout_keep_alive": 3700}
+    server = uvicorn.Server(uvicorn.Config(app, **options))
     task = asyncio.create_task(server.serve([listener]))
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
@@ -79,10 +83,15 @@ async def page_of(
 
     def on_console(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            add(message.text, message.page)
+            add(f"{message.text} {message.location['url']}".strip(), message.page)
 
     def on_error(error: WebError) -> None:
         add(str(error.error), error.page)
+
+    async def on_response(response: Response) -> None:
+        if response.status >= 500:
+            with suppress(Error):  # the page is closed, or has aborted the request
+                print(response.status, response.request.method, response.url, await response.text())
 
     def on_request(request: Request) -> None:
         if not request.url.startswith((origin, provider, "blob:")):
@@ -91,6 +100,7 @@ async def page_of(
     context.on("console", on_console)
     context.on("weberror", on_error)
     context.on("request", on_request)
+    context.on("response", on_response)
     try:
         yield await context.new_page()
     finally:

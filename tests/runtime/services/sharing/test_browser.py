@@ -422,7 +422,7 @@ async def test_scanner_that_clicks_does_not_use_the_link(
             async with page.expect_navigation():
                 await page.evaluate("document.forms[0].submit()")
     else:
-        async with httpx.AsyncClient(base_url=origin, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=origin, timeout=60, trust_env=False) as client:
             page_text = (await client.get(f"/s/{token.path}")).text
             assert (await client.head(f"/s/{token.path}")).status_code == 200
             forms = re.findall(r'<form method="post" action="([^"]+)"', page_text)
