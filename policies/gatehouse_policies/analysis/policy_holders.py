@@ -133,7 +133,9 @@ def foreign(parties: Iterable[str], subject: str) -> Iterator[str]:
     for party in parties:
         if party.startswith(NETWORK):
             continue
-        if _ORGANIZATION.match(party):
+        if re.search("[*?]", party):
+            yield f"{subject} allows {party}, which others can match"
+        elif _ORGANIZATION.match(party):
             yield f"{subject} allows the organization {party}, which is not in the list `accounts`"
         else:
             yield (
