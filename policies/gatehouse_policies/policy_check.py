@@ -373,8 +373,14 @@ def findings(packs: Sequence[Pack], messages: Messages, pass_name: str) -> list[
     registrations = {item.urn: item for item in messages.registrations}
     diagnostics = analyzer.analyze(packs, messages)
     levels = {pack.title: pack.levels for pack in packs}  # complete after the packs have answered
-    rows = (
-        finding if pass_name == PASSES[0] else still_undecided(finding, levels.get(row.pack, {}))
+    facts = {pack.title: pack.facts() for pack in packs}
+    parsed = (
+        (
+            row,
+            finding
+            if pass_name == PASSES[0]
+            else still_undecided(finding, levels.get(row.pack, {})),
+        )
         for row in diagnostics
         for finding in from_diagnostic(
             pack=row.pack,
@@ -387,6 +393,16 @@ def findings(packs: Sequence[Pack], messages: Messages, pass_name: str) -> list[
             severity=row.severity,
             source=registrations[row.urn].source if row.urn in registrations else "",
         )
+    )
+    rows = (
+        replace(
+            finding,
+            facts=facts.get(row.pack, {}).get(finding.rule, {}).get(finding.urn),
+            aliases=tuple(registrations[finding.urn].aliases)
+            if finding.urn in registrations
+            else (),
+        )
+        for row, finding in parsed
     )
     remote = (registration for registration in registrations.values() if registration.remote)
     return merge([*rows, *(_remote_component(registration, pass_name) for registration in remote)])

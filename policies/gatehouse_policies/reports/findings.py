@@ -6,7 +6,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.meta_policies import (
@@ -57,6 +57,8 @@ class Finding:
     passes: the runs that reported the finding, such as ("unknown", "known").
     source: "file:line" in the program, or "".
     baseline: "new" or "unchanged" in a check with a baseline, as `baselineState` in SARIF.
+    facts: what the rule read (engine/facts.py); None if the pack does not say it.
+    aliases: earlier URNs of the resource.
     """
 
     rule: str
@@ -72,6 +74,8 @@ class Finding:
     passes: tuple[str, ...] = ()
     source: str = ""
     baseline: str = ""
+    facts: Mapping[str, Any] | None = field(default=None, compare=False)
+    aliases: tuple[str, ...] = ()
 
     @property
     def is_known(self) -> bool:
@@ -82,6 +86,12 @@ class Finding:
     def blocks(self) -> bool:
         is_violation = self.outcome in ("violation", "broken")
         return is_violation and self.level == Level.MANDATORY and not self.is_known
+
+    @property
+    def identities(self) -> tuple[tuple[str, str, str, str], ...]:
+        """The identity, and those under earlier URNs of the resource."""
+        earlier = (replace(self, urn=urn, resource_type=type_of(urn)) for urn in self.aliases)
+        return (self.identity, *(finding.identity for finding in earlier))
 
     @property
     def identity(self) -> tuple[str, str, str, str]:

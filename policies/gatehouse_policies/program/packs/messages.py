@@ -14,7 +14,7 @@ from gatehouse_policies.analysis.resources import ACCOUNT_OF_CHECK
 from gatehouse_policies.program.types import Deployment, Registration, Resource
 from gatehouse_policies.program.values import properties, seconds
 
-_FACTS = ("urn", "type", "name", "custom", "parent", "external", "remote", "source")
+_FACTS = ("urn", "type", "name", "custom", "parent", "external", "remote", "source", "aliases")
 
 
 @dataclass(frozen=True)
