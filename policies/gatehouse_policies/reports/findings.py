@@ -151,6 +151,7 @@ class Run:
     pack_seconds: time in which each pack evaluated all passes, keyed by the name of the pack.
     level_changes: levels that the configuration file sets.
     other_rules: number of enabled rules of other packs.
+    stopped: the error with which the program stopped, so that a part of it was not evaluated.
     """
 
     environment: str
@@ -173,6 +174,7 @@ class Run:
     pack_seconds: Mapping[str, float] = field(default_factory=dict)
     level_changes: Sequence[LevelChange] = ()
     other_rules: int = 0
+    stopped: str = ""
 
     @property
     def notes(self) -> list[str]:
@@ -327,11 +329,13 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def exit_code(findings: Sequence[Finding], run: Run) -> int:
-    """1 if a mandatory rule is violated, 3 if a result is undecided or something is not evaluated
-    and the run fails then, otherwise 0.
+    """1 if a mandatory rule is violated, 3 if the program stopped, or if a result is undecided or
+    something is not evaluated and the run fails then, otherwise 0.
     """
     if any(finding.blocks for finding in findings):
         return 1
+    if run.stopped:
+        return 3
     if run.gate.fail_on_unevaluated and (run.unevaluated or run.without_rules):
         return 3
     return 3 if run.gate.fail_on_undecided and undecided(findings) else 0

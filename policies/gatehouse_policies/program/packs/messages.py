@@ -135,7 +135,11 @@ class _Encoder:
             urn=registration.urn,
             type=registration.type,
             name=registration.name,
-            properties=properties(resource.outputs, secrets),
+            # The outputs of a provider contain the ID.
+            properties=properties(
+                {"id": resource.id, **resource.outputs} if resource.id else resource.outputs,
+                secrets,
+            ),
             options=self._options(registration),
             provider=self._providers.get(_provider_urn(registration)),
             parent=self._parent(registration),
