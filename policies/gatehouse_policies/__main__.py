@@ -223,7 +223,7 @@ def _baseline(options: argparse.Namespace) -> int:
     result = _run_check(options, config, Gate())
     stack = (result.run.project, result.run.stack)
     command.write_output(file, baseline.text(file, *stack, result.findings))
-    entries = baseline.read(file, *stack).entries.total()
+    entries = len(baseline.read(file, *stack).entries)
     print(f"wrote {file}: {entries} findings of {'/'.join(stack)}")
     return 0
 

@@ -1,17 +1,18 @@
 """The baseline of a repository: findings that exist already and do not fail a check.
 
-An entry has the control, the type and name of the resource, and the message, but no file, line or
-parent, so that it stays valid if code moves or a file is renamed. The file is JSON with one line
-for each entry.
+An entry has the control, the type and name of the resource, the message, and the facts: the values
+that the control read. It has no file, line or parent, so that it stays valid if code moves or a
+file is renamed. It accepts a finding with the same facts, or with less, such as fewer actions. The
+file is JSON with one line for each entry.
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gatehouse_policies.engine import facts
 from gatehouse_policies.engine.meta_policies import META_POLICIES, UNDECIDED
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.reports.findings import Finding
@@ -20,37 +21,81 @@ _FIELDS = ("rule", "type", "name", "message")
 # These findings say what the controls did not evaluate.
 _EXCLUDED = frozenset(policy.id for policy in META_POLICIES if policy is not UNDECIDED)
 
-Entry = tuple[str, ...]
-"""The values of `_FIELDS`."""
+
+@dataclass(frozen=True)
+class Entry:
+    """identity: the values of `_FIELDS`. facts: None if the pack does not say what it read."""
+
+    identity: tuple[str, ...]
+    facts: Mapping[str, Any] | None = None
+
+    @property
+    def subject(self) -> tuple[str, ...]:
+        return self.identity[:-1]
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """The entries of one stack, and how often each occurs.
+    """The entries of one stack.
 
     name: the file, or the revision, for reports.
     """
 
     name: str = ""
-    entries: Counter[Entry] = field(default_factory=Counter)
+    entries: tuple[Entry, ...] = ()
 
     def apply(self, findings: Iterable[Finding]) -> tuple[list[Finding], int]:
         """The findings with their state, and the number of entries that no finding matches. An
         entry matches one finding.
         """
-        remaining = Counter(self.entries)
-        result = []
-        for finding in findings:
-            entry = finding.identity
-            known = _can_be_known(finding) and remaining[entry] > 0
-            if known:
-                remaining[entry] -= 1
-            result.append(replace(finding, baseline="unchanged" if known else "new"))
-        return result, remaining.total()
+        remaining: dict[tuple[str, ...], list[Entry]] = {}
+        for entry in self.entries:
+            remaining.setdefault(entry.subject, []).append(entry)
+        # A finding with another message can be less than an accepted one, such as a policy with
+        # fewer actions. First, each finding takes the entry with its message.
+        result = [_first(finding, remaining) for finding in findings]
+        result = [
+            replace(finding, baseline="unchanged") if _take_less(finding, remaining) else finding
+            for finding in result
+        ]
+        return result, sum(map(len, remaining.values()))
+
+
+def _first(finding: Finding, remaining: Mapping[tuple[str, ...], list[Entry]]) -> Finding:
+    """The finding with its state after a comparison with the entries that have its message."""
+    result = replace(finding, baseline="new")
+    for entry in _entries(finding, remaining) if _can_be_known(finding) else ():
+        if entry.identity not in finding.identities:
+            continue
+        changed = facts.changes(finding.facts or {}, entry.facts or {})
+        if not changed:
+            remaining[entry.subject].remove(entry)
+            return replace(finding, baseline="unchanged")
+        note = f"in the baseline, but {', '.join(changed)} changed"
+        result = replace(result, message=f"{finding.message} ({note})")
+    return result
+
+
+def _take_less(finding: Finding, remaining: Mapping[tuple[str, ...], list[Entry]]) -> bool:
+    """True if an entry has the facts of the finding and more, which is removed."""
+    if finding.is_known or not _can_be_known(finding):
+        return False
+    for entry in _entries(finding, remaining):
+        own, accepted = finding.facts, entry.facts
+        if own and accepted and own != accepted and not facts.changes(own, accepted):
+            remaining[entry.subject].remove(entry)
+            return True
+    return False
+
+
+def _entries(finding: Finding, remaining: Mapping[tuple[str, ...], list[Entry]]) -> list[Entry]:
+    subjects = dict.fromkeys(identity[:-1] for identity in finding.identities)
+    return [entry for subject in subjects for entry in remaining.get(subject, ())]
 
 
 def of_findings(name: str, findings: Iterable[Finding]) -> Baseline:
-    return Baseline(name, Counter(each.identity for each in findings if _can_be_known(each)))
+    known = filter(_can_be_known, findings)
+    return Baseline(name, tuple(Entry(each.identity, each.facts) for each in known))
 
 
 def read(file: Path, project: str, stack: str) -> Baseline:
@@ -67,10 +112,14 @@ def read(file: Path, project: str, stack: str) -> Baseline:
             f"{file} has no baseline of the stack {project}/{stack}. Add it: gatehouse-policies "
             f"baseline --env {stack} {file}"
         )
-    merged: Counter[Entry] = Counter()
+    # An entry of several stacks counts once.
+    merged: dict[str, tuple[Entry, ...]] = {}
     for entries in others:
-        merged |= entries
-    return Baseline(file.name, merged)
+        rows: dict[str, tuple[Entry, ...]] = {}
+        for entry in entries:
+            rows[_row(entry)] = (*rows.get(_row(entry), ()), entry)
+        merged |= {row: max(rows[row], merged.get(row, ()), key=len) for row in rows}
+    return Baseline(file.name, tuple(entry for same in merged.values() for entry in same))
 
 
 def text(file: Path, project: str, stack: str, findings: Sequence[Finding]) -> str:
@@ -81,20 +130,21 @@ def text(file: Path, project: str, stack: str, findings: Sequence[Finding]) -> s
     stacks[f"{project}/{stack}"] = of_findings(file.name, findings).entries
     blocks = []
     for key, entries in sorted(stacks.items()):
-        rows = (json.dumps(dict(zip(_FIELDS, entry, strict=True))) for entry in entries.elements())
-        lines = ",\n".join(f"      {row}" for row in sorted(rows))
+        lines = ",\n".join(f"      {row}" for row in sorted(map(_row, entries)))
         blocks.append(
             f"    {json.dumps(key)}: [\n{lines}\n    ]" if lines else f"    {json.dumps(key)}: []"
         )
     return '{\n  "stacks": {\n' + ",\n".join(blocks) + "\n  }\n}\n"
 
 
-def _stacks(file: Path) -> dict[str, Counter[Entry]]:
+def _row(entry: Entry) -> str:
+    return json.dumps({**dict(zip(_FIELDS, entry.identity, strict=True)), "facts": entry.facts})
+
+
+def _stacks(file: Path) -> dict[str, tuple[Entry, ...]]:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
-        return {
-            str(key): Counter(map(_read_entry, rows)) for key, rows in document["stacks"].items()
-        }
+        return {str(key): tuple(map(_read_entry, rows)) for key, rows in document["stacks"].items()}
     except OSError as error:
         raise CheckError(
             f"{file} cannot be read: {error.strerror}. Create it: gatehouse-policies baseline "
@@ -102,15 +152,18 @@ def _stacks(file: Path) -> dict[str, Counter[Entry]]:
         ) from error
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise CheckError(
-            f"{file} is not a baseline. Create it again: gatehouse-policies baseline {file}"
+            f"{file} is not a baseline of this version. Create it again: gatehouse-policies "
+            f"baseline {file}"
         ) from error
 
 
 def _read_entry(row: Any) -> Entry:
     values = tuple(row[name] for name in _FIELDS)
-    if not all(isinstance(value, str) for value in values):
+    if not all(isinstance(value, str) for value in values) or not isinstance(
+        row["facts"], dict | None
+    ):
         raise TypeError
-    return values
+    return Entry(values, row["facts"])
 
 
 def _can_be_known(finding: Finding) -> bool:

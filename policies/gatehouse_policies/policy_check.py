@@ -1,7 +1,6 @@
 """`gatehouse-policies check`: runs policy packs on a program or on an exported stack."""
 
 import json
-import re
 import sys
 import time
 from collections import Counter
@@ -144,6 +143,7 @@ def check(
         invented=tuple(sorted(token.rpartition(":")[2] for token in outcome.functions)),
         unknown=project.unknown,
         gate=gate,
+        stopped=outcome.error,
     )
     return _result(merged, run_of_check, messages, packs, variables, configuration)
 
@@ -186,52 +186,34 @@ def _packs(
                     )
 
 
-# Fake results have the types and names of the schema, but other values than real results.
-_ERROR_OF_PROGRAM = re.compile(
-    r": (Type|Attribute|Name|UnboundLocal|Import|ModuleNotFound|Syntax|Indentation)Error\b"
-)
-
-
 def _run_program(
     process: ProgramProcess, program: Path, stack: str, configuration: Configuration
 ) -> tuple[Outcome, str, list[Finding]]:
     """Run the program with known outputs. If that fails, or a function of `apply` does, run it with
-    the unknown outputs of a first preview, in which fake values do not fail. Raises CheckError if
-    this run fails too. Otherwise, a failure is an undecided result.
+    the unknown outputs of a first preview, in which fake values do not fail. If this run fails too,
+    the resources up to the failure are evaluated, or CheckError is raised if the program called no
+    function with a fake result. Otherwise, a failure is an undecided result.
     """
     request = Request(str(program), stack, True, ACCOUNT, True, configuration.stack_config)
     known = process.run(request)
     if known.account:
         known = process.run(replace(request, account=known.account))
-    if known.messages is not None and not known.applied:
+    if not known.error and not known.applied:
         return known, PASSES[1], []
-    outcome = _run_preview(process, replace(request, known=False, lenient=False))
-    if outcome.messages is None:
-        raise CheckError(outcome.error)
-    if known.messages is not None:
+    outcome = process.run(replace(request, known=False, lenient=False))
+    if outcome.error and outcome.functions:
+        outcome = process.run(replace(request, known=False))
+    if not known.error and outcome.messages is not None:
         return known, PASSES[1], []
     consequence = "the run with known outputs failed"
-    return outcome, PASSES[0], [_failed(PASSES[0], "", "", consequence, known.error)]
-
-
-def _run_preview(process: ProgramProcess, request: Request) -> Outcome:
-    """A preview calls no function of `apply` with a computed value, so that its errors are those of
-    the program or of fake results of provider functions.
-    """
-    outcome = process.run(request)
-    if not outcome.error or not outcome.functions:
-        return outcome
-    second = process.run(replace(request, lenient=True))
-    if not second.error:
-        return second
-    if _ERROR_OF_PROGRAM.search(outcome.error):
-        return outcome
-    names = ", ".join(token.rpartition(":")[2] for token in outcome.functions)
-    note = (
-        f"The results of {names} are not real in a check; read them with the output form, such as "
-        f"get_zone_output"
-    )
-    return replace(outcome, error=f"{outcome.error} {note}.")
+    if outcome.error and known.error:
+        consequence = "the program stopped, and what it declares after this line is not evaluated"
+        if known.messages is not None:
+            outcome = known
+    if outcome.messages is None:
+        raise CheckError(outcome.error)
+    pass_name = PASSES[1] if outcome is known else PASSES[0]
+    return outcome, pass_name, [_failed(pass_name, "", "", consequence, known.error)]
 
 
 def _failed(pass_name: str, urn: str, source: str, consequence: str, error: str) -> Finding:
@@ -283,7 +265,10 @@ def _result(
         without_rules=_types_without_rules(messages),
         not_configured=configuration.not_configured(run_of_check.environment),
         configuration=configuration.name,
-        unevaluated=messages.unevaluated,
+        unevaluated=(
+            *messages.unevaluated,
+            *([run_of_check.stopped] if run_of_check.stopped else []),
+        ),
         project=messages.project,
         stack=messages.stack_name,
         pack_seconds={catalogue.PACKS.get(pack.title, pack.title): pack.seconds for pack in packs},
@@ -373,8 +358,14 @@ def findings(packs: Sequence[Pack], messages: Messages, pass_name: str) -> list[
     registrations = {item.urn: item for item in messages.registrations}
     diagnostics = analyzer.analyze(packs, messages)
     levels = {pack.title: pack.levels for pack in packs}  # complete after the packs have answered
-    rows = (
-        finding if pass_name == PASSES[0] else still_undecided(finding, levels.get(row.pack, {}))
+    facts = {pack.title: pack.facts() for pack in packs}
+    parsed = (
+        (
+            row,
+            finding
+            if pass_name == PASSES[0]
+            else still_undecided(finding, levels.get(row.pack, {})),
+        )
         for row in diagnostics
         for finding in from_diagnostic(
             pack=row.pack,
@@ -387,6 +378,16 @@ def findings(packs: Sequence[Pack], messages: Messages, pass_name: str) -> list[
             severity=row.severity,
             source=registrations[row.urn].source if row.urn in registrations else "",
         )
+    )
+    rows = (
+        replace(
+            finding,
+            facts=facts.get(row.pack, {}).get(finding.rule, {}).get(finding.urn),
+            aliases=tuple(registrations[finding.urn].aliases)
+            if finding.urn in registrations
+            else (),
+        )
+        for row, finding in parsed
     )
     remote = (registration for registration in registrations.values() if registration.remote)
     return merge([*rows, *(_remote_component(registration, pass_name) for registration in remote)])

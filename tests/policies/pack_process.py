@@ -220,6 +220,16 @@ class Evaluation:
             _DECISIONS[key] = [(rule, result) for rule, result in decided if result != _PASS]
         return _DECISIONS[key]
 
+    def of_rule(self, rule: Rule) -> Iterator[tuple[Resource, Stack, Decision]]:
+        """The decisions of a rule that are not a pass, and what it read."""
+        for resource in filter(lambda item: item.managed, self._stack):
+            if not rule.types or resource.type in rule.types:
+                subject = _configured(rule, resource)
+                stack = self._stack if rule.scope == "stack" else Stack([subject])
+                decision = evaluate(rule, subject, stack)
+                if decision != _PASS:
+                    yield subject, stack, decision
+
     def diagnostics(self) -> list[Diagnostic]:
         return [
             Diagnostic(policy, resource.name, rule.level("prod").value, text)

@@ -11,6 +11,7 @@ from gatehouse_policies.analysis.iam.strangers import NETWORK, access, owner_of
 from gatehouse_policies.analysis.properties import (
     Properties,
     UnknownPropertyError,
+    are_reads_recorded,
     contents,
     is_policy,
     is_unknown,
@@ -133,7 +134,9 @@ def foreign(parties: Iterable[str], subject: str) -> Iterator[str]:
     for party in parties:
         if party.startswith(NETWORK):
             continue
-        if _ORGANIZATION.match(party):
+        if re.search("[*?]", party):
+            yield f"{subject} allows {party}, which others can match"
+        elif _ORGANIZATION.match(party):
             yield f"{subject} allows the organization {party}, which is not in the list `accounts`"
         else:
             yield (
@@ -161,6 +164,7 @@ def foreign_networks(document: Document, holder: Resource, stack: Stack) -> Iter
                 )
 
 
+CIDR = re.compile(r"[0-9a-f.:]+/\d{1,3}", re.IGNORECASE)
 _ORGANIZATION = re.compile(r"o-[a-z0-9]+")
 # The registry of an image or a security group of another account, and the URL of a queue.
 _HOST = re.compile(
@@ -229,11 +233,21 @@ def is_document_input(type_: str, path: str) -> bool:
     return _POLICY.fullmatch(path) is not None and not _OTHER_POLICIES.match(type_)
 
 
-@lru_cache(maxsize=1024)
 def contents_of(properties: Properties) -> tuple[tuple[str, Any, bool], ...]:
     """The path and value of each text, number and document in the inputs of a resource, and whether
-    it is a policy document. Computed once for all rules.
+    it is a policy document. Computed once for all rules. Documents and networks are recorded as
+    read. The message of a violation names other values.
     """
+    found = cached_contents(properties)
+    for path, value, is_document in found if are_reads_recorded() else ():
+        if is_document or (isinstance(value, str) and CIDR.fullmatch(value)):
+            properties.record(path, value)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def cached_contents(properties: Properties) -> tuple[tuple[str, Any, bool], ...]:
+    """As `contents_of`, without a record."""
     return tuple(
         (path, value, is_policy(value))
         for name in properties.names()

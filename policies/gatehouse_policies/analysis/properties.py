@@ -32,6 +32,31 @@ _Assumptions = Mapping[tuple[int, str | int], tuple[Any, Any]]
 _ASSUMED: ContextVar[_Assumptions] = ContextVar("assumed", default=MappingProxyType({}))
 
 
+_Reads = dict[tuple[int, str], tuple[Any, Any]]
+_READS: ContextVar[_Reads | None] = ContextVar("reads", default=None)
+
+
+@contextmanager
+def recorded_reads() -> Iterator[_Reads]:
+    """Until the end of the block, what rules read: the properties of the resource and the value,
+    by the ID of these properties and the path of the value.
+    """
+    reads: _Reads = {}
+    token = _READS.set(reads)
+    try:
+        yield reads
+    finally:
+        _READS.reset(token)
+
+
+def are_reads_recorded() -> bool:
+    return _READS.get() is not None
+
+
+IS_SET = object()
+"""The recorded value of a property of which a rule only reads whether it is set."""
+
+
 class UnknownPropertyError(Exception):
     """A property is unknown.
 
@@ -162,14 +187,28 @@ class Properties:
     the resource.
     """
 
-    __slots__ = ("_value", "path")
+    __slots__ = ("_root", "_value", "path")
 
-    def __init__(self, value: Any, path: str = "") -> None:
+    def __init__(self, value: Any, path: str = "", root: Any = None) -> None:
+        """root: the properties of the resource, of which this is a part."""
         self._value = value
+        self._root = value if root is None else root
         self.path = path
 
     def located(self, path: str) -> "Properties":
-        return Properties(self._value, path)
+        return Properties(self._value, path, self._root)
+
+    @property
+    def root(self) -> Any:
+        return self._root
+
+    def record(self, path: str, value: Any) -> None:
+        """Record that a rule reads a value, in `recorded_reads`."""
+        reads = _READS.get()
+        if reads is not None:
+            key = (id(self._root), path)
+            if value is not IS_SET or key not in reads:
+                reads[key] = (self._root, value)
 
     def path_of(self, key: str) -> str:
         """Path of a property of this block, for messages."""
@@ -178,14 +217,19 @@ class Properties:
     def has(self, key: str) -> bool:
         """True if the program sets the property, including to an unknown value."""
         value = self._mapping().get(key)
-        return value is not None and value != "" and value != []
+        is_set = value is not None and value != "" and value != []
+        self.record(self.path_of(key), IS_SET if is_set else None)
+        return is_set
 
     def is_customer_key(self, key: str) -> bool:
         """True if the property names a KMS key, unless it is known to be an AWS managed key."""
         return self.has(key) and "alias/aws/" not in self.known_text(key)
 
     def names(self) -> tuple[str, ...]:
-        return tuple(key for key, value in self._mapping().items() if value is not None)
+        names = tuple(key for key, value in self._mapping().items() if value is not None)
+        for key in names if _READS.get() is not None and self.path else ():
+            self.record(self.path_of(key), IS_SET)
+        return names
 
     def plain(self) -> Any:
         return self._value
@@ -196,7 +240,9 @@ class Properties:
 
     def known(self, key: str) -> bool:
         value = self._mapping().get(key)
-        return value is not None and not is_unknown(value)
+        is_known = value is not None and not is_unknown(value)
+        self.record(self.path_of(key), IS_SET if is_known else value)
+        return is_known
 
     def flag(self, key: str, default: bool = False) -> bool:
         """A boolean, or the string "true" or "false", which the provider also accepts."""
@@ -211,7 +257,9 @@ class Properties:
 
     def text(self, key: str, default: str = "") -> str:
         """A string. A number is converted, as the provider does."""
-        value = self._read(key)
+        return self._text(key, self._read(key), default)
+
+    def _text(self, key: str, value: Any, default: str = "") -> str:
         if value is None:
             return default
         if isinstance(value, str):
@@ -256,19 +304,20 @@ class Properties:
         """A nested object, empty if absent. A list of one object is equivalent in older
         providers.
         """
-        value = self.value(key)
+        value = self._container(key)
         if isinstance(value, list) and len(value) <= 1:
             value = value[0] if value else None
-        return Properties({} if value is None else value, self.path_of(key))
+        return Properties({} if value is None else value, self.path_of(key), self._root)
 
     def blocks(self, key: str) -> list["Properties"]:
         """A list of objects, empty if absent. A single object is equivalent in older providers."""
         path = self.path_of(key)
-        if isinstance(self.value(key), dict):
-            return [Properties(self.value(key), path)]
+        value = self._container(key)
+        if isinstance(value, dict):
+            return [Properties(value, path, self._root)]
         return [
-            Properties(element, f"{path}[{index}]")
-            for index, element in enumerate(self._elements(key))
+            Properties(element, f"{path}[{index}]", self._root)
+            for index, element in enumerate(self._list(key, value))
         ]
 
     def size(self, key: str) -> int:
@@ -281,7 +330,7 @@ class Properties:
         """A block whose only property, `key`, is decoded from JSON text, such as a provider's
         defaultTags.
         """
-        value = self.value(key)
+        value = self._container(key)
         try:
             if isinstance(value, str):
                 value = json.loads(value, object_pairs_hook=members)
@@ -291,14 +340,14 @@ class Properties:
             ) from None
         except ValueError:
             raise MalformedError(self.path_of(key), "JSON", "text that is not JSON") from None
-        return Properties({key: value}, self.path)
+        return Properties({key: value}, self.path, self._root)
 
     def document(self, key: str) -> "Properties":
-        text = self.text(key)
+        text = self._text(key, self._container(key))
         if text.lstrip()[:1] in ("", "{"):
-            return self.decoded(key).block(key) if text else Properties({}, key)
+            return self.decoded(key).block(key) if text else Properties({}, key, self._root)
         try:
-            return Properties(yaml.safe_load(text), self.path_of(key))
+            return Properties(yaml.safe_load(text), self.path_of(key), self._root)
         except yaml.YAMLError:
             raise MalformedError(self.path_of(key), "JSON or YAML", "other text") from None
 
@@ -309,7 +358,9 @@ class Properties:
         return self.decoded(key, AnyCase.of).blocks(key)
 
     def _elements(self, key: str) -> list[Any]:
-        value = self.value(key)
+        return self._list(key, self.value(key))
+
+    def _list(self, key: str, value: Any) -> list[Any]:
         if value is None:
             return []
         if not isinstance(value, list):
@@ -317,6 +368,12 @@ class Properties:
         return value
 
     def _read(self, key: str, candidates: tuple[Any, ...] = ()) -> Any:
+        if _READS.get() is not None:
+            self.record(self.path_of(key), self._mapping().get(key))
+        return self._container(key, candidates)
+
+    def _container(self, key: str, candidates: tuple[Any, ...] = ()) -> Any:
+        """As `_read`. What a rule reads of a block or list is recorded when it reads that."""
         mapping = self._mapping()
         return known_value(mapping, key, self.path_of(key), mapping.get(key), candidates)
 
@@ -346,7 +403,7 @@ def contents(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     pending = [(path, value)]
     while pending:
         path, value = pending.pop()
-        decoded = _decoded(value) if isinstance(value, str) else value
+        decoded = json_value(value) if isinstance(value, str) else value
         if isinstance(decoded, list):
             pending += reversed([(f"{path}[{i}]", element) for i, element in enumerate(decoded)])
         elif isinstance(decoded, Mapping) and not is_policy(decoded):
@@ -357,14 +414,14 @@ def contents(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def is_policy(value: Any) -> bool:
     """True for a policy document of IAM, as an object or as text."""
-    decoded = _decoded(value) if isinstance(value, str) else value
+    decoded = json_value(value) if isinstance(value, str) else value
     statements = decoded.get("Statement") if isinstance(decoded, Mapping) else None
     listed = statements if isinstance(statements, list) else [statements]
     return any(isinstance(each, Mapping) and "Effect" in each for each in listed)
 
 
 @lru_cache(maxsize=4096)
-def _decoded(text: str) -> Any:
+def json_value(text: str) -> Any:
     """The value of JSON text, and of an OpenAPI document in YAML; other text unchanged. The same
     object for the same text, which must not be modified.
     """

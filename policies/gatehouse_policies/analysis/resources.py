@@ -13,6 +13,7 @@ from gatehouse_policies.analysis.properties import (
     UNKNOWN,
     Properties,
     UnknownPropertyError,
+    are_reads_recorded,
     is_unknown,
     leaves,
 )
@@ -238,6 +239,8 @@ class Stack:
 
     def once(self, derive: Callable[[Resource, "Stack"], Value], resource: Resource) -> Value:
         """The result of a function that reads no flag, computed once for each resource."""
+        if are_reads_recorded():
+            return derive(resource, self)
         key = (derive, resource.urn)
         if key not in self._derived:
             self._derived[key] = derive(resource, self)
@@ -286,7 +289,7 @@ def _settings(bucket: Resource) -> Iterator[Resource]:
         yield replace(
             bucket,
             type=aws(resource_class)[0],
-            props=Properties(settings),
+            props=Properties(settings, root=bucket.props.root),
             identifiers=frozenset(),
             managed=False,
             property_dependencies={

@@ -64,6 +64,7 @@ class ApplicablePolicies(list[Policy]):
     record_inputs: called with the URN and the names of the inputs of each resource that the program
         manages.
     severities: the severity of a violation that is not that of its policy, by policy and message.
+    end: called when the stack is evaluated.
     """
 
     def __init__(
@@ -72,10 +73,12 @@ class ApplicablePolicies(list[Policy]):
         types: Mapping[str, Sequence[str]],
         record_inputs: Callable[[str, Iterable[str]], None] = lambda _urn, _names: None,
         severities: Mapping[tuple[str, str], str] = MappingProxyType({}),
+        end: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(policies)
         self.record_inputs = record_inputs
         self.severities = severities
+        self.end = end
         self._all = tuple(policies)
         self._types = types
         self._of_types = lru_cache(maxsize=1024)(self._select)
@@ -140,7 +143,9 @@ class _Selecting:
             with selection(
                 self._applicable.of_types({resource.resource_type for resource in decoded})
             ):
-                return self._with_severities(self._parent.AnalyzeStack(type(request)(), context))
+                response = self._parent.AnalyzeStack(type(request)(), context)
+                self._applicable.end()
+                return self._with_severities(response)
         finally:
             _RESOURCES.reset(token)
             _CACHE.reset(cache)

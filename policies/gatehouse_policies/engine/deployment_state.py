@@ -2,13 +2,18 @@
 from several threads.
 """
 
+import json
+import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.exemptions import Exemption, Exemptions
-from gatehouse_policies.engine.guard import Decision, violation_text
+from gatehouse_policies.engine.facts import VARIABLE, facts_of
+from gatehouse_policies.engine.guard import Decision, evaluate, violation_text
 from gatehouse_policies.engine.rule import Rule
 
 Report = Callable[[str, str | None], None]
@@ -30,10 +35,13 @@ class DeploymentState:
     def __init__(self, exemptions: Exemptions) -> None:
         self.exemptions = exemptions
         self._lock = Lock()
+        self._facts_file = os.environ.get(VARIABLE, "")
         self._inputs: dict[str, frozenset[str]] = {}
         self._results: dict[tuple[str, str], Result] = {}
         #: The severity of a violation that is not that of its rule, by rule and text.
         self.severities: dict[tuple[str, str], str] = {}
+        #: The facts of the findings, by rule and URN.
+        self.facts: dict[str, dict[str, Any]] = {}
 
     def record_inputs(self, urn: str, properties: Iterable[str]) -> None:
         """Records which properties the program sets before the provider adds computed
@@ -62,6 +70,20 @@ class DeploymentState:
             if inputs is None
             else {key: value for key, value in properties.items() if key in inputs}
         )
+
+    def decide(self, rule: Rule, resource: Resource, stack: Stack, report: Report) -> None:
+        """Evaluates a rule, reports the violations and records the result and its facts."""
+        decision = evaluate(rule, resource, stack)
+        if self._facts_file and (decision.violations or decision.undecided):
+            facts = facts_of(rule, resource, stack)
+            with self._lock:
+                self.facts.setdefault(rule.id, {})[resource.urn] = facts
+        self.record(rule, resource.urn, decision, report)
+
+    def write_facts(self) -> None:
+        """Writes the facts to the file that the check names."""
+        if self._facts_file:
+            Path(self._facts_file).write_text(json.dumps(self.facts), encoding="utf-8")
 
     def record(self, rule: Rule, urn: str, decision: Decision, report: Report) -> None:
         """Reports violations that are not exempted, and records the rest of the result."""

@@ -26,7 +26,6 @@ from gatehouse_policies.engine import applicable_policies, environment, meta_pol
 from gatehouse_policies.engine.applicable_policies import ApplicablePolicies, StackPolicy, cached
 from gatehouse_policies.engine.deployment_state import DeploymentState, Report, Result
 from gatehouse_policies.engine.exemptions import Exemptions, load
-from gatehouse_policies.engine.guard import evaluate
 from gatehouse_policies.engine.rule import Control, Rule
 
 
@@ -71,7 +70,11 @@ def guarded(
         lambda control: control in own or (bool(everywhere) and control not in everywhere),
     ).policies(stack_environment)
     return ApplicablePolicies(
-        policies, {rule.id: rule.types for rule in rules}, state.record_inputs, state.severities
+        policies,
+        {rule.id: rule.types for rule in rules},
+        state.record_inputs,
+        state.severities,
+        state.write_facts,
     )
 
 
@@ -90,7 +93,7 @@ def _resource_policy(rule: Rule, state: DeploymentState, env: str) -> Policy:
             resource = _resource(
                 args, plain(args.props), **_parameters(rule, args.get_config(), env)
             )
-            state.record(rule, args.urn, evaluate(rule, resource, Stack([resource])), report)
+            state.decide(rule, resource, Stack([resource]), report)
 
     return ResourceValidationPolicy(validate=validate, **_metadata(rule, env))
 
@@ -106,7 +109,7 @@ def _stack_policy(
         for resource in stack.of_type(rule.types) if rule.types else stack:
             if resource.managed:
                 subject = replace(resource, **parameters)
-                state.record(rule, resource.urn, evaluate(rule, subject, stack), report)
+                state.decide(rule, subject, stack, report)
 
     return StackPolicy(validate=validate, **_metadata(rule, env))
 

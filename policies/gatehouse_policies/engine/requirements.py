@@ -15,7 +15,7 @@ from gatehouse_policies.analysis.policy_holders import (
     own_documents,
     public_or_foreign_access,
 )
-from gatehouse_policies.analysis.properties import UNKNOWN, Properties, is_unknown, leaves
+from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input, looks_secret
 from gatehouse_policies.analysis.token_formats import has_secret_format
@@ -140,7 +140,7 @@ def sets_no_secret() -> Requirement:
     def check(resource: Resource, _stack: Stack) -> CheckResults:
         props = resource.props
         for prop in props.names():
-            for path, value in leaves(props.value(prop) if props.known(prop) else UNKNOWN, prop):
+            for path, value in leaves(props.plain()[prop], prop):
                 if not isinstance(value, str) or _NO_SECRETS.search(path):
                     continue
                 location = f"{resource.type.rpartition(':')[2]}.{path}"

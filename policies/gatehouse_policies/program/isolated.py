@@ -46,7 +46,8 @@ class Request:
 class Outcome:
     """The result of a run.
 
-    messages: what the packs evaluate; None if the program failed.
+    messages: what the packs evaluate; None if the program failed. After a lookup with a fake
+        result, which can be the reason, these are the resources up to the failure.
     error: the message of the error, "" without one.
     applied: the URN and the message of each function of `apply` that failed.
     functions: the provider functions with fake results.
@@ -96,7 +97,7 @@ class ProgramProcess:
         if facts["unexpected"]:
             raise RuntimeError(facts["unexpected"])
         return Outcome(
-            None if facts["error"] else Messages.read(file),
+            Messages.read(file) if facts["written"] else None,
             facts["error"],
             tuple((urn, message) for urn, message in facts["applied"]),
             tuple(facts["functions"]),
@@ -124,10 +125,14 @@ def main() -> None:
 def _answer(request: Request, file: Path) -> dict[str, Any]:
     provider = (FakeProvider if request.known else PreviewProvider)(request.account)
     applied: list[tuple[str, str]] = []
-    answer = {"error": "", "unexpected": "", "account": ""}
+    answer = {"error": "", "unexpected": "", "account": "", "written": False}
 
     def record(urn: str, error: CheckError) -> None:
         applied.append((urn, error.message))
+
+    def keep(error: CheckError) -> bool:
+        answer["error"] = error.message
+        return bool(provider.faked_functions)
 
     try:
         # A run with known outputs is a preview as well, because exports of other stacks, encrypted
@@ -139,10 +144,12 @@ def _answer(request: Request, file: Path) -> dict[str, Any]:
             preview=True,
             examples=request.examples,
             on_apply_error=record if request.lenient else None,
+            on_failure=keep,
         )
         account = _account(deployment)
         answer["account"] = account if provider.uses_account and account != request.account else ""
         Messages.of(without_invented(deployment), request.account).write(file)
+        answer["written"] = True
     except CheckError as error:
         answer["error"] = error.message
     except Exception:

@@ -30,6 +30,7 @@ from gatehouse_policies.program.environment_calls import recorded_calls
 from gatehouse_policies.program.files.project import Project, load
 from gatehouse_policies.program.files.unknown_config import unknown_config
 from gatehouse_policies.program.monitor import Monitor
+from gatehouse_policies.program.outputs.invented import readable_documents
 from gatehouse_policies.program.outputs.lenient_apply import ApplyError, lenient_apply
 from gatehouse_policies.program.source_lines import is_library, short_traces, source_line
 from gatehouse_policies.program.types import Deployment, Provider, Resource
@@ -59,6 +60,7 @@ def run(
     config: Mapping[str, str] | None = None,
     examples: Mapping[str, Any] | None = None,
     on_apply_error: Callable[[str, CheckError], None] | None = None,
+    on_failure: Callable[[CheckError], bool] = lambda _error: False,
 ) -> Deployment:
     """Run a program and return its deployment.
 
@@ -67,6 +69,7 @@ def run(
     including components, in order of creation. config: values that replace values of the stack
     file, keyed by full key. examples: see `load`; unknown values need a preview. on_apply_error:
     called with a URN and the exception of a function of `apply`, whose result is then unknown.
+    on_failure: called if the program fails; True to return the resources up to there.
 
     Restores the working directory, `sys.path` and `sys.modules`. Raises CheckError with the file
     and line of the program.
@@ -81,11 +84,16 @@ def run(
         _program_environment(project),
         unknown_config(project),
         lenient_apply(on_error),
+        readable_documents(),
         recorded_calls(project.root) as calls,
         short_traces(project.root),
         no_collection(),
     ):
-        _run_in_thread(project, monitor, preview)
+        try:
+            _run_in_thread(project, monitor, preview)
+        except CheckError as error:
+            if not on_failure(error):
+                raise
     return Deployment(project.name, stack, monitor.created, monitor.exports, preview, tuple(calls))
 
 

@@ -6,7 +6,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.meta_policies import (
@@ -57,6 +57,8 @@ class Finding:
     passes: the runs that reported the finding, such as ("unknown", "known").
     source: "file:line" in the program, or "".
     baseline: "new" or "unchanged" in a check with a baseline, as `baselineState` in SARIF.
+    facts: what the rule read (engine/facts.py); None if the pack does not say it.
+    aliases: earlier URNs of the resource.
     """
 
     rule: str
@@ -72,6 +74,8 @@ class Finding:
     passes: tuple[str, ...] = ()
     source: str = ""
     baseline: str = ""
+    facts: Mapping[str, Any] | None = field(default=None, compare=False)
+    aliases: tuple[str, ...] = ()
 
     @property
     def is_known(self) -> bool:
@@ -82,6 +86,12 @@ class Finding:
     def blocks(self) -> bool:
         is_violation = self.outcome in ("violation", "broken")
         return is_violation and self.level == Level.MANDATORY and not self.is_known
+
+    @property
+    def identities(self) -> tuple[tuple[str, str, str, str], ...]:
+        """The identity, and those under earlier URNs of the resource."""
+        earlier = (replace(self, urn=urn, resource_type=type_of(urn)) for urn in self.aliases)
+        return (self.identity, *(finding.identity for finding in earlier))
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
@@ -141,6 +151,7 @@ class Run:
     pack_seconds: time in which each pack evaluated all passes, keyed by the name of the pack.
     level_changes: levels that the configuration file sets.
     other_rules: number of enabled rules of other packs.
+    stopped: the error with which the program stopped, so that a part of it was not evaluated.
     """
 
     environment: str
@@ -163,6 +174,7 @@ class Run:
     pack_seconds: Mapping[str, float] = field(default_factory=dict)
     level_changes: Sequence[LevelChange] = ()
     other_rules: int = 0
+    stopped: str = ""
 
     @property
     def notes(self) -> list[str]:
@@ -317,11 +329,13 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def exit_code(findings: Sequence[Finding], run: Run) -> int:
-    """1 if a mandatory rule is violated, 3 if a result is undecided or something is not evaluated
-    and the run fails then, otherwise 0.
+    """1 if a mandatory rule is violated, 3 if the program stopped, or if a result is undecided or
+    something is not evaluated and the run fails then, otherwise 0.
     """
     if any(finding.blocks for finding in findings):
         return 1
+    if run.stopped:
+        return 3
     if run.gate.fail_on_unevaluated and (run.unevaluated or run.without_rules):
         return 3
     return 3 if run.gate.fail_on_undecided and undecided(findings) else 0

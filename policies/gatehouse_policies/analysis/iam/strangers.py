@@ -25,6 +25,8 @@ from gatehouse_policies.analysis.iam.grammar import (
     matches,
     variables_of,
 )
+from gatehouse_policies.analysis.iam.patterns import Clause as Language
+from gatehouse_policies.analysis.iam.patterns import clause_of, compiled, example
 from gatehouse_policies.analysis.network_reachability import is_internet
 from gatehouse_policies.analysis.properties import is_unknown
 
@@ -45,7 +47,8 @@ _RESOURCE = {
 }
 # What AWS needs for the delivery of logs to a bucket.
 _DELIVERY = frozenset({"s3:putobject", "s3:getbucketacl", "s3:getbucketpolicy"})
-_ANY_ACCOUNT = "\N{FULLWIDTH DIGIT ZERO}" * 12
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html, read November 2026.
+_USER_ID_LENGTH = 21
 _ALNUM = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 Values = Callable[[int, Sequence[str]], list[str | None]]
@@ -87,37 +90,9 @@ def _arns(number: int, imitated: Sequence[str]) -> list[str | None]:
     own = [f"arn:aws:iam::{account}:role/{name}", f"arn:aws:s3:::{name}"]
     for pattern in imitated:
         parts = pattern.split(":", 5)
-        if len(parts) < 6:
-            own.append(_arn_like(pattern).replace(_ANY_ACCOUNT, account))
-        elif parts[4] and matches(account, parts[4]):
+        if len(parts) == 6 and parts[4] and matches(account, parts[4]):
             own.append(_filled(":".join((*parts[:4], account, parts[5])), name))
     return list(own)
-
-
-@lru_cache(maxsize=1024)
-def _arn_like(pattern: str) -> str:
-    return common(pattern, f"arn:aws:*:*:{_ANY_ACCOUNT}:*")
-
-
-def common(pattern: str, other: str) -> str:
-    """A text that both patterns match; "" if there is none."""
-    texts = {(0, 0): ""}
-    pending = [(0, 0)]
-    while pending:
-        i, j = place = pending.pop()
-        if place == (len(pattern), len(other)):
-            return texts[place]
-        a, b = pattern[i : i + 1], other[j : j + 1]
-        steps = [(i + 1, j + 1, b if a == "?" else a)] if a and (a == b or "?" in (a, b)) else []
-        if a == "*":
-            steps = [(i + 1, j, ""), *([(i, j + 1, b.strip("*"))] if b else [])]
-        elif b == "*":
-            steps = [(i, j + 1, ""), *([(i + 1, j, a)] if a else [])]
-        for row, column, text in steps:
-            if (row, column) not in texts:
-                texts[row, column] = texts[place] + text
-                pending.append((row, column))
-    return ""
 
 
 def _users(number: int, imitated: Sequence[str]) -> list[str | None]:
@@ -262,8 +237,67 @@ def _limit(key: str, clauses: Sequence[Clause], keys: Keys) -> frozenset[str] | 
             return None
     if values is _absent:
         return frozenset()
-    named = {value for value in imitated if _passes(clauses, key, _filled(value, "0"))}
-    return frozenset(_id_of(value, values) for value in named)
+    return frozenset(_named(clauses, imitated, values))
+
+
+def _named(clauses: Sequence[Clause], named: Sequence[str], values: Values) -> Iterator[str]:
+    """The requesters that pass, each as the value names it: an ID, or a pattern that also matches
+    requesters whom no value names.
+    """
+    texts, others = list[Language](), list[Clause]()
+    for condition, expected in clauses:
+        compares = clause_of(condition, expected, _RESOURCE)
+        if compares is None:
+            others.append((condition, expected))
+        elif not _is_chosen(condition):
+            texts.append(compares)
+    # What belongs to the owner of the resource has the ID "".
+    named = [value for value in named if variables_of(value).isdisjoint(_RESOURCE)]
+    if len(named) < sum(len(condition.values) for condition, _ in clauses):
+        yield ""
+    owned = {value: _owned(value, values) for value in named}
+    own = _language(tuple(pattern for patterns in owned.values() for pattern in patterns))
+    nobody = replace(own, expected=False)
+    for value, patterns in owned.items():
+        if is_unknown(value) or not texts:
+            passes = _passes(clauses, clauses[0][0].key, _filled(value, "0"))
+        elif patterns:
+            passes = example((_language(patterns), *texts)) is not None
+        else:
+            passes = example((_language((value,)), nobody, *texts)) is not None
+        if passes and _passes(others, clauses[0][0].key, _filled(value, "0")):
+            is_pattern = not patterns and values not in (_names, _true, _false, _vpcs, _endpoints)
+            yield value if is_pattern and not is_unknown(value) else _id_of(value, values)
+
+
+def _language(patterns: Iterable[str]) -> Language:
+    return Language(tuple(compiled(each, arn=each.startswith("arn:")) for each in patterns))
+
+
+def _owned(value: str, values: Values) -> tuple[str, ...]:
+    """Patterns of the texts of the requester that a value names; none if it names no single one."""
+    if values is _organizations:
+        name, separator, _ = value.partition("/")
+        whole = (name, f"{name}/*") if separator else (name,)
+    elif values is _users:
+        name, separator, _ = value.partition(":")
+        whole = (name, f"{name}:*")
+        if not separator and len(name) > _USER_ID_LENGTH:
+            name = name[:_USER_ID_LENGTH]
+            whole = (f"{name}*",)
+    elif values in (_arns, _optional) and value.count(":") >= 5:
+        *parts, name = value.split(":", 5)
+        account = parts[4]
+        whole = (f"arn:*:*:*:{account}:*",)
+        if not account:
+            resource, separator, _ = name.partition("/")
+            name = ":".join((*parts, resource))
+            whole = (name, f"{name}/*") if separator else (name,)
+        else:
+            name = account
+    else:
+        name, whole = value, (value,)
+    return () if re.search(r"[*?$]", name) else whole
 
 
 def _is_exact(condition: Condition, expected: bool) -> bool:
@@ -292,9 +326,6 @@ def _id_of(value: str, values: Values) -> str:
         return value.partition(":")[0]
     if values in (_vpcs, _endpoints):
         return f"{NETWORK}{value}"
-    account = value.split(":")[4:5] if values is _arns else []
-    if account and re.search(r"[*?]", account[0]):
-        return account[0]  # Another account can match.
     return value if values is _accounts else owner_of(value)
 
 
@@ -307,8 +338,7 @@ def result_of(condition: Condition, context: Context) -> bool | None:
     """True if the condition holds; None if the requester determines what is compared, and for a
     condition that AWS rejects.
     """
-    chosen = {name for value in condition.values for name in variables_of(value)}
-    if chosen - {condition.key, "*", "?", "$", *_RESOURCE}:
+    if _is_chosen(condition):
         return None
     if condition.quantifier and condition.key in context:
         context = {**context, condition.key: [str(context[condition.key])]}
@@ -316,6 +346,12 @@ def result_of(condition: Condition, context: Context) -> bool | None:
         return holds([_padded(condition)], context, variables=True)
     except DocumentError:
         return None
+
+
+def _is_chosen(condition: Condition) -> bool:
+    """True if the requester determines what its value is compared with."""
+    chosen = {name for value in condition.values for name in variables_of(value)}
+    return bool(chosen - {condition.key, "*", "?", "$", *_RESOURCE})
 
 
 def _padded(condition: Condition) -> Condition:

@@ -20,6 +20,7 @@ from gatehouse_policies.program.outputs.invented import (
     ACCOUNT,
     ADDRESS,
     ADDRESS_V6,
+    HEX_MARKER,
     MARKER,
     NETWORK,
     NETWORK_V6,
@@ -94,6 +95,7 @@ _CIDR = re.compile(r"(^c|C)idr(Block)?s?$")
 _ADDRESS = re.compile(r"(^i|I)p(v4)?(Address)?(es|s)?$")
 _ADDRESS_V6 = re.compile(r"(^i|I)pv6(Address)?(es|s)?$")
 _URL = re.compile(r"(^u|U)r[il]s?$")
+_DOCUMENT = re.compile(r"json|\w*[pP]olicy(Document|Json)?")
 # Examples in the description of an output.
 _ARN = re.compile(r"`arn:aws:([a-z0-9-]+):[a-z0-9-]*:\d*:[^`]*`")
 _DOCUMENTED = re.compile(
@@ -177,7 +179,12 @@ def fake_result(token: str, args: dict[str, Any], location: AwsLocation) -> dict
         names = (arn for arn in managed if arn.endswith(f"/{args.get('name')}"))
         result["arn"] = next(names, result["arn"])
     if kind in _EC2_PREFIXES:
-        result["id"] = f"{_EC2_PREFIXES[kind]}-{_digits(lookup, 17)}"
+        result["id"] = f"{_EC2_PREFIXES[kind]}-{HEX_MARKER}{_digits(lookup, 9)}"
+    for key in result.keys() & types.keys():
+        if types[key].type is str and _DOCUMENT.fullmatch(key) and key not in args:
+            part = f"{name}-{key.lower()}"
+            statement = {"Effect": "Allow", "Action": part, "Resource": part}
+            result[key] = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     return result | {
         key: _converted(value, types[key].type if key in types else None)
         for key, value in args.items()

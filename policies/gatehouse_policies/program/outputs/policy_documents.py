@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gatehouse_policies.analysis.iam.grammar import DocumentError, listed
+from gatehouse_policies.program.outputs.invented import is_invented
 
 VERSION = "2012-10-17"
 _LISTS = {
@@ -20,7 +21,7 @@ def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
     """`json` and `minifiedJson` of a policy document. `args` are in Pulumi's camelCase.
 
     Source documents come first. A statement of an override document replaces the statement with the
-    same Sid.
+    same Sid. A source that a check invented is a statement with unknown parts.
 
     Raises DocumentError for a document that is not JSON and for a duplicate Sid.
 
@@ -86,6 +87,9 @@ def _principals(principals: Iterable[Mapping[str, Any]]) -> Any:
 def _parsed(texts: Iterable[Any]) -> Iterator[dict[str, Any]]:
     for text in texts:
         if not text:
+            continue
+        if text[:1] != "{" and is_invented(text):
+            yield {"Effect": "Allow", "Action": text, "Resource": text}
             continue
         try:
             statements = json.loads(text).get("Statement", [])

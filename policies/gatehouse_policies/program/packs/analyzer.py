@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import yaml
 from google.protobuf import empty_pb2
@@ -24,6 +24,7 @@ from pulumi.runtime.proto import analyzer_pb2 as proto
 
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.environment import VARIABLE
+from gatehouse_policies.engine.facts import VARIABLE as FACTS_VARIABLE
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program import child_process
 from gatehouse_policies.program.files.project import Project
@@ -71,6 +72,7 @@ class Pack:
         self._changes = (_levels(folder, environment), changes)
         self._selects = selects
         self._project = project
+        self._facts = tempfile.NamedTemporaryFile()  # noqa: SIM115  closed by stop()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
         self._is_ready = False
         self.levels: dict[str, str] = {}
@@ -79,7 +81,12 @@ class Pack:
             f"policy pack {folder.name}",
             [_python(folder), "-uP", _SERVER, str(folder)],
             cwd=folder,
-            env={**os.environ, **variables, **_environment(project, environment)},
+            env={
+                **os.environ,
+                **variables,
+                **_environment(project, environment),
+                FACTS_VARIABLE: self._facts.name,
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -134,6 +141,11 @@ class Pack:
             for row in proto.AnalyzeResponse.FromString(answer).diagnostics
         ]
 
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """The facts of the findings, by rule and URN. Empty for a pack without this engine."""
+        text = Path(self._facts.name).read_bytes()
+        return dict(json.loads(text)) if text else {}
+
     def stop(self) -> None:
         for pipe in (self._child.process.stdin, self._child.process.stdout):
             if pipe is not None:
@@ -141,6 +153,7 @@ class Pack:
                     pipe.close()
         self._child.stop(signal.SIGTERM, timeout_s=2.0)
         self._errors.close()
+        self._facts.close()
 
     def _call(
         self,

@@ -14,7 +14,7 @@ from gatehouse_policies.analysis.resources import ACCOUNT_OF_CHECK
 from gatehouse_policies.program.types import Deployment, Registration, Resource
 from gatehouse_policies.program.values import properties, seconds
 
-_FACTS = ("urn", "type", "name", "custom", "parent", "external", "remote", "source")
+_FACTS = ("urn", "type", "name", "custom", "parent", "external", "remote", "source", "aliases")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,11 @@ class _Encoder:
             urn=registration.urn,
             type=registration.type,
             name=registration.name,
-            properties=properties(resource.outputs, secrets),
+            # The outputs of a provider contain the ID.
+            properties=properties(
+                {"id": resource.id, **resource.outputs} if resource.id else resource.outputs,
+                secrets,
+            ),
             options=self._options(registration),
             provider=self._providers.get(_provider_urn(registration)),
             parent=self._parent(registration),

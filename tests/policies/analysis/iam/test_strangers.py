@@ -3,10 +3,7 @@
 from typing import Any
 
 import pytest
-from gatehouse_policies.analysis.iam.grammar import escape, matches
-from gatehouse_policies.analysis.iam.strangers import access, common
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from gatehouse_policies.analysis.iam.strangers import access
 
 from tests.cases import cases
 from tests.policies.analysis.iam.test_document import ACCOUNT, RESTRICTED, parsed
@@ -98,25 +95,3 @@ def test_others_are_those_of_principals_and_conditions(
     document = parsed(**{"Principal": {"AWS": principals}, **changes})
 
     assert {*access(document).others({ACCOUNT, ORGANIZATION})} == foreign
-
-
-WILDCARDS = st.lists(st.sampled_from(["", "", "?", "*"]), min_size=30, max_size=30)
-
-
-@given(st.text("abc:/", min_size=1, max_size=30), WILDCARDS, WILDCARDS)
-@settings(max_examples=300, deadline=None)
-def test_patterns_of_one_text_have_a_common_text(
-    text: str, some: list[str], others: list[str]
-) -> None:
-    patterns = [
-        "".join(wildcard or letter for letter, wildcard in zip(text, wildcards, strict=False))
-        for wildcards in (some, others)
-    ]
-    found = common(*patterns)
-    assert all(matches(found, pattern) for pattern in patterns)
-
-
-@given(st.text("ab", min_size=1, max_size=8), st.text("ab", min_size=1, max_size=8))
-@settings(max_examples=100, deadline=None)
-def test_different_texts_have_no_common_text(text: str, other: str) -> None:
-    assert common(escape(text), escape(other)) == (text if text == other else "")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gatehouse_policies.analysis.policy_holders import contents_of
+from gatehouse_policies.analysis.policy_holders import cached_contents
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER
@@ -99,7 +99,7 @@ class Evaluator:
                 if rule.types and resource.type not in rule.types:
                     continue
                 reads.clear()
-                contents_of.cache_clear()
+                cached_contents.cache_clear()
                 stack = RecordedStack(recorded, reads)  # what other rules read is read again
                 self._findings[rule.id, resource.urn] = self._evaluate(rule, resource, stack)
                 for read in reads:

@@ -1,0 +1,274 @@
+"""The facts of a finding: the values that its rule read.
+
+A baseline stores them, so that it accepts the finding only while the values are the same or less.
+Policy documents and networks are stored as they are, because a part of them is less. Other texts
+are stored as a digest, and a text that may be a secret only as `SET`.
+"""
+
+import hashlib
+import ipaddress
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from gatehouse_policies.analysis.iam.containment import allows_at_most
+from gatehouse_policies.analysis.iam.grammar import DocumentError, parse
+from gatehouse_policies.analysis.policy_holders import CIDR
+from gatehouse_policies.analysis.properties import (
+    IS_SET,
+    UnknownPropertyError,
+    is_policy,
+    is_unknown,
+    json_value,
+    recorded_reads,
+)
+from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input
+from gatehouse_policies.analysis.token_formats import has_secret_format
+from gatehouse_policies.analysis.type_tokens import class_name
+from gatehouse_policies.engine.rule import Rule, Undecided, Violation
+
+VARIABLE = "GATEHOUSE_FACTS"
+"""The environment variable with the file to which a pack writes the facts of its findings."""
+SET, UNKNOWN = "set", "unknown"
+_STEP = re.compile(r"\[\d+\]|[^.\[\]]+")
+_LEAF, _ELEMENTS = object(), "[]"
+_Reads = dict[Any, Any]
+"""The paths that a rule read, as a tree. `_ELEMENTS` stands for all elements of a list."""
+# Texts of any content, such as scripts, and values that users choose.
+_FREE_TEXT = re.compile(
+    r"value|(.*\.)?(body|content|definition|\w*data|\w*script|command\w*|tags(All)?)(\..*)?",
+    re.IGNORECASE,
+)
+# Keys that some use with a value that only the caller knows.
+_CHOSEN_KEYS = ("aws:referer", "aws:useragent")
+# The IDs and suffixes that a check derives from URNs (program/outputs/fake_outputs.py).
+_DERIVED = re.compile(r"-[0-9a-f]{7}(?![0-9a-f])|(?<=-)[0-9a-f]{17}(?![0-9a-f])")
+_RULES = ("ingress", "egress", "entries")
+"""Lists of rules or networks, of which a part allows less. Those of a network ACL, which have an
+action, are evaluated in order."""
+
+
+def facts_of(rule: Rule, resource: Resource, stack: Stack) -> dict[str, Any]:
+    """The values that the rule reads, by the resource and their paths, for JSON. The resource
+    itself is "".
+    """
+    words = set[str]()
+    with recorded_reads() as reads:
+        try:
+            for result in rule.check(resource, stack):
+                if not isinstance(result, Undecided):
+                    text = result.message if isinstance(result, Violation) else result
+                    words |= {*re.findall(r"[\w.\[\]]+", text)}
+        except Exception:  # noqa: S110  the reads up to there
+            pass
+    for word in words:
+        if word.partition(".")[0].partition("[")[0] in (resource.props.plain() or {}):
+            reads[id(resource.props.root), word] = (resource.props.root, None)
+    names = {
+        id(other.props.root): "" if other.urn == resource.urn else _name(other) for other in stack
+    }
+    names[id(resource.props.root)] = ""
+    provider = id(resource.provider.root) if resource.provider else 0
+    extract = _Extract(resource.urn.partition("::")[0].rpartition(":")[2])
+    by_root: dict[int, tuple[Any, dict[str, Any]]] = {}
+    for (id_, path), (root, value) in reads.items():
+        if id_ != provider:
+            by_root.setdefault(id_, (root, {}))[1][path] = value
+    facts: dict[str, Any] = {}
+    for id_, (root, values) in by_root.items():
+        if tree := extract.of(root, _tree(values), ""):
+            facts.setdefault(names.get(id_, ""), {}).update(tree)
+    return facts
+
+
+def _name(resource: Resource) -> str:
+    return f"{class_name(resource.type)} {resource.name}"
+
+
+def _tree(values: Mapping[str, Any]) -> _Reads:
+    tree: _Reads = {}
+    for path, value in values.items():
+        node = tree
+        for step in _STEP.findall(path):
+            node = node.setdefault(_ELEMENTS if step.startswith("[") else step, {})
+        node.setdefault(_LEAF, value)
+        if value is not IS_SET:
+            node[_LEAF] = value
+    return tree
+
+
+class _Extract:
+    """Reads the values at the paths of a tree. stack: its name is not a part of a value."""
+
+    def __init__(self, stack: str) -> None:
+        self._stack = re.compile(rf"(?<![^\W_]){re.escape(stack)}(?![^\W_])") if stack else None
+
+    def of(self, value: Any, tree: _Reads, path: str) -> Any:
+        children = {step: node for step, node in tree.items() if step is not _LEAF}
+        if value is None and not children:
+            # Properties that the rule derived from others, which are not at this path.
+            recorded = tree.get(_LEAF)
+            return None if recorded is IS_SET else self._value(recorded, path)
+        if isinstance(value, str) and children and not is_unknown(value):
+            value = json_value(value)
+        recorded = tree.get(_LEAF)
+        if not children or is_unknown(value) or isinstance(recorded, list | dict):
+            is_set = recorded is IS_SET and not is_unknown(value)
+            return (
+                SET if is_set and not isinstance(value, list | dict) else self._value(value, path)
+            )
+        if isinstance(value, list):
+            inner = children.get(_ELEMENTS, children)
+            return _sorted(self.of(element, inner, path) for element in value)
+        if value is None or isinstance(value, Mapping):
+            found = {
+                step: self.of((value or {}).get(step), node, f"{path}.{step}".strip("."))
+                for step, node in children.items()
+            }
+            if _ELEMENTS in children and value:
+                found[_ELEMENTS] = self.of(value, children[_ELEMENTS], path)
+            return {key: inner for key, inner in sorted(found.items()) if inner not in (None, {})}
+        return self._value(value, path)
+
+    def _value(self, value: Any, path: str) -> Any:
+        if is_unknown(value):
+            return UNKNOWN
+        if is_policy(value):
+            return self._document(json_value(value) if isinstance(value, str) else value)
+        if isinstance(value, Mapping):
+            found = {key: self._value(inner, f"{path}.{key}") for key, inner in value.items()}
+            return {key: inner for key, inner in sorted(found.items()) if inner is not None}
+        if isinstance(value, list):
+            return _sorted(self._value(element, path) for element in value)
+        return self._scalar(value, path)
+
+    def _scalar(self, value: Any, path: str) -> Any:
+        name = path.rpartition(".")[2]
+        if value is None or isinstance(value, bool) or str(value).lower() in ("true", "false"):
+            return value
+        is_chosen = _FREE_TEXT.fullmatch(path) or any(map(ENVIRONMENT.fullmatch, path.split(".")))
+        if is_secret_input(name) or is_chosen:
+            return SET
+        if not isinstance(value, str):
+            return value
+        if has_secret_format(value):
+            return SET
+        if CIDR.fullmatch(value):
+            return value
+        return hashlib.sha256(self._plain(value).encode()).hexdigest()[:12]
+
+    def _plain(self, text: str) -> str:
+        text = _DERIVED.sub("-0", text)
+        return self._stack.sub("<stack>", text) if self._stack else text
+
+    def _document(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        statements = document["Statement"]
+        listed = statements if isinstance(statements, list) else [statements]
+        return {"Statement": _sorted(self._element(each, "") for each in listed)}
+
+    def _element(self, value: Any, key: str) -> Any:
+        """An element of a statement, with lists in one order."""
+        if isinstance(value, Mapping):
+            return {
+                name: self._element(inner, name)
+                for name, inner in sorted(value.items())
+                if name != "Sid"
+            }
+        if isinstance(value, list):
+            values = _sorted(self._element(inner, key) for inner in value)
+            return values[0] if len(values) == 1 else values
+        if is_unknown(value):
+            return UNKNOWN
+        if isinstance(value, str):
+            is_chosen = key.lower() in _CHOSEN_KEYS and "*" not in value
+            return SET if is_chosen or has_secret_format(value) else self._plain(value)
+        return value
+
+
+def _sorted(values: Iterable[Any]) -> list[Any]:
+    return sorted(values, key=lambda value: json.dumps(value, sort_keys=True))
+
+
+def changes(facts: Mapping[str, Any], accepted: Mapping[str, Any]) -> list[str]:
+    """The paths of the values that are neither those of the accepted facts nor less, sorted."""
+    paths = set[str]()
+    for name in {*facts, *accepted}:
+        own, other = facts.get(name, {}), accepted.get(name, {})
+        paths |= {f"{path} of {name}" if name else path for path in _changes(own, other)}
+    return sorted(paths)
+
+
+def _changes(facts: Mapping[str, Any], accepted: Mapping[str, Any]) -> Iterator[str]:
+    same = _PORTS if _ports_are_within(facts, accepted) else ()
+    for key in {*facts, *accepted}.difference(same):
+        value, other = facts.get(key), accepted.get(key)
+        if not _is_within(value, other, key):
+            if (
+                isinstance(value, Mapping)
+                and isinstance(other, Mapping)
+                and "Statement" not in value
+            ):
+                yield from (f"{key}.{path}" for path in _changes(value, other))
+            else:
+                yield key
+
+
+def _is_within(value: Any, other: Any, key: str) -> bool:
+    if value == other:
+        return True
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        if "Statement" in value and "Statement" in other:
+            return _document_is_within(value, other)
+        if value.keys() == other.keys():
+            return all(_is_within(value[name], other[name], name) for name in value)
+        return False
+    if isinstance(value, list) and isinstance(other, list):
+        if key in _RULES and not any("action" in each for each in (*value, *other)):
+            return all(any(_rule_is_within(each, one) for one in other) for each in value)
+        return all(map(_network, value)) and all(
+            any(_network_is_within(each, one) for one in other) for each in value
+        )
+    return _network_is_within(value, other)
+
+
+_PORTS = ("fromPort", "toPort")
+
+
+def _ports_are_within(rule: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    numbers = [each.get(port) for each in (rule, other) for port in _PORTS]
+    if not all(isinstance(each, int | float) for each in numbers):
+        return False
+    return bool(rule["fromPort"] >= other["fromPort"] and rule["toPort"] <= other["toPort"])
+
+
+def _rule_is_within(rule: Any, other: Any) -> bool:
+    """True if a rule allows no other networks and ports than another."""
+    if not isinstance(rule, Mapping) or not isinstance(other, Mapping):
+        return bool(rule == other)
+    same = _PORTS if _ports_are_within(rule, other) else ()
+    return rule.keys() <= other.keys() and all(
+        name in same or _is_within(value, other[name], name) for name, value in rule.items()
+    )
+
+
+def _network(value: Any) -> Any:
+    try:
+        return ipaddress.ip_network(value, strict=False) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _network_is_within(value: Any, other: Any) -> bool:
+    own, accepted = _network(value), _network(other)
+    return bool(own and accepted and own.version == accepted.version and own.subnet_of(accepted))
+
+
+def _document_is_within(value: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if UNKNOWN in json.dumps([value, other]):
+        return False
+    try:
+        return value["Statement"] == [] or allows_at_most(parse(dict(value)), parse(dict(other)))
+    except (DocumentError, UnknownPropertyError):
+        return False

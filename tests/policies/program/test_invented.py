@@ -1,0 +1,214 @@
+"""Nothing that a check invents is judged: programs use the outputs of types and the results of
+lookups in every way, and no violation names them.
+"""
+
+import inspect
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pulumi_aws
+import pytest
+from gatehouse_policies import policy_check
+from gatehouse_policies.policy_check import CheckResult
+from gatehouse_policies.program.outputs.fake_outputs import fake_outputs
+from gatehouse_policies.program.outputs.invented import is_invented
+from gatehouse_policies.program.schema import Schema, schema
+from gatehouse_policies.program.types import UNKNOWN, Registration
+
+from tests.policies.program.outputs.test_fake_outputs import PLACE, types
+
+STEP = 1 if "GATEHOUSE_EXAMPLES" in os.environ else 29
+ACCOUNT = PLACE.account
+# Messages of the rules that compare texts with what belongs to the program.
+JUDGED = re.compile(
+    r"which is not|others can match|names account|probably contains a secret|"
+    r"is set by the program|contain the internet|without TLS$|allows the internet"
+)
+HEAD = f'''
+import base64, json, re
+import pulumi
+import pulumi_aws as aws
+
+provider = aws.Provider("p", region="eu-west-1", allowed_account_ids=["{ACCOUNT}"])
+opts = pulumi.ResourceOptions(provider=provider)
+
+class Any(pulumi.CustomResource):
+    def __init__(self, token, name, outputs, inputs):
+        super().__init__(token, name, dict.fromkeys(outputs) | inputs, opts)
+
+def document(key, value):
+    return {{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Principal": "*",
+        "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme-data/*",
+        "Condition": {{"StringLike": {{key: value}}}}}}]}}
+
+def use(name, key, value):
+    policies = [
+        value.apply(lambda v: json.dumps(document(key, v))),
+        pulumi.Output.all(v=value).apply(lambda a: json.dumps(document(key, a["v"]))),
+        pulumi.Output.json_dumps(document(key, value)),
+        aws.iam.get_policy_document_output(statements=[{{
+            "actions": ["s3:GetObject"], "resources": ["arn:aws:s3:::acme-data/*"],
+            "principals": [{{"type": "*", "identifiers": ["*"]}}],
+            "conditions": [{{"test": "StringLike", "variable": key, "values": [value]}}],
+        }}]).json,
+    ]
+    for number, policy in enumerate(policies):
+        aws.s3.BucketPolicy(f"{{name}}-{{number}}", bucket="acme-data", policy=policy, opts=opts)
+    texts = [
+        value, value.apply(str.upper), value.apply(lambda v: v.replace("-", "_")),
+        value.apply(lambda v: base64.b64encode(v.encode()).decode()),
+        pulumi.Output.concat("https://", value, "/hook"),
+    ]
+    for number, text in enumerate(texts):
+        aws.ssm.Parameter(
+            f"{{name}}-{{number}}", type="String", name=f"/{{name}}", value=text, opts=opts)
+        aws.sns.TopicSubscription(
+            f"{{name}}-{{number}}", topic="a", protocol="https", endpoint=text, opts=opts)
+    aws.vpc.SecurityGroupIngressRule(
+        name, security_group_id="sg-1", ip_protocol="tcp", from_port=22, to_port=22,
+        cidr_ipv4=value, opts=opts)
+'''
+
+
+def _key(name: str) -> str:
+    if name.lower().endswith("arn"):
+        return "aws:SourceArn" if len(name) % 2 else "aws:PrincipalArn"
+    return {"ownerId": "aws:PrincipalAccount", "id": "aws:SourceVpc"}.get(name, "aws:SourceVpce")
+
+
+def _uses() -> Iterator[str]:
+    """A resource of each type, with uses of its ID and of its texts, lists and maps."""
+    tokens = ["aws:ec2/vpc:Vpc", "aws:ec2/vpcEndpoint:VpcEndpoint", *list(types())[::STEP]]
+    for number, token in enumerate(tokens):
+        known = schema(token)
+        assert isinstance(known, Schema)
+        registration = Registration(f"urn:{token}", token, "x", True, "", {})
+        values = fake_outputs(registration, known, PLACE)[1]
+        names = [
+            key
+            for key, value in values.items()
+            if isinstance(value, str) and value not in (UNKNOWN, PLACE.region)
+        ]
+        yield f'r = Any("{token}", "r{number}", {names!r}, {{}})'
+        yield f'use("r{number}-id", "aws:SourceVpc{"e" if "Endpoint" in token else ""}", r.id)'
+        for name in names[:6]:
+            yield f'use("r{number}-{name}", "{_key(name)}", r.__dict__["{name}"])'
+
+
+def _check(folder: Path, text: str) -> CheckResult:
+    (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    (folder / "Pulumi.prod.yaml").write_text("config:\n  aws:region: eu-west-1\n")
+    (folder / "__main__.py").write_text(text)
+    return policy_check.check(folder, "prod")
+
+
+def _judged(result: CheckResult) -> list[tuple[str, str]]:
+    return [
+        (each.urn.rpartition("::")[2], each.message)
+        for each in result.findings
+        if each.outcome in ("violation", "broken")
+        and (JUDGED.search(each.message) or is_invented(each.message))
+    ]
+
+
+def test_no_violation_names_an_output_of_the_program(tmp_path: Path) -> None:
+    result = _check(tmp_path, HEAD + "\n".join(_uses()))
+    assert result.run.resources > 300
+    assert result.run.stopped == ""
+    assert _judged(result) == []
+
+
+def _functions() -> Iterator[tuple[str, list[str]]]:
+    """Each function of the provider, with its required parameters."""
+    for folder in sorted(Path(pulumi_aws.__file__).parent.glob("*/")):
+        module = getattr(pulumi_aws, folder.name, None)
+        for file in sorted(folder.glob("get_*.py")):
+            function = getattr(module, file.stem, None)
+            if function is not None:
+                parameters = inspect.signature(function).parameters.values()
+                yield (
+                    f"{folder.name}.{file.stem}",
+                    [each.name for each in parameters if each.default is each.empty],
+                )
+
+
+PARSE = """
+import ipaddress
+
+def texts(result):
+    if isinstance(result, dict):
+        return [value for value in result.values() if isinstance(value, str)]
+    return [value for value in vars(result).values() if isinstance(value, str)]
+
+def parse(value):
+    document = json.loads(value) if value[:1] in "{[x" or "fake-output" in value else {}
+    if isinstance(document, dict) and "fake-output" in value:
+        document["Statement"] if "Statement" in value else document["username"]
+        document.get("password")
+    return [value.split(":")[0], value.split("/")[-1], value[4:], value.encode()]
+
+def lookup(module, name, arguments):
+    result = getattr(getattr(aws, module), name)(**arguments)
+    for value in texts(result):
+        parse(value)
+    output = getattr(getattr(aws, module), f"{name}_output")(**arguments)
+    used = output.apply(lambda found: [parse(value) for value in texts(found)])
+    for number, value in enumerate(texts(result)[:4]):
+        aws.ssm.Parameter(
+            f"{module}-{name}-{number}", type="String", value=value, name="a", opts=opts)
+    first = output.apply(lambda found: next((v for v in texts(found) if "fake-output" in v), ""))
+    aws.iam.Policy(f"{module}-{name}", opts=opts, policy=aws.iam.get_policy_document_output(
+        source_policy_documents=[first],
+        statements=[{"actions": ["s3:GetObject"], "resources": ["arn:aws:s3:::acme/*"]}]).json)
+"""
+
+
+def test_no_lookup_stops_the_check(tmp_path: Path) -> None:
+    functions = list(_functions())
+    assert len(functions) > 400
+    calls = [
+        f'lookup("{module}", "{name}", {dict.fromkeys(required, "x")!r})'
+        for module, name, required in ((*name.split("."), rest) for name, rest in functions[::STEP])
+    ]
+    result = _check(tmp_path, "\n".join((HEAD, PARSE, *calls)))
+    assert result.run.stopped == ""
+    assert [each for each in result.findings if "apply is unknown" in each.message] == []
+    assert _judged(result) == []
+
+
+SECRETS = """
+secret = json.loads(aws.secretsmanager.get_secret_version(secret_id="x").secret_string)
+parameter = json.loads(aws.ssm.get_parameter(name="x").value)
+aws.ssm.Parameter("a", type="String", name="a", value=secret["url"], opts=opts)
+aws.ssm.Parameter("b", type="String", name="b", value=parameter.get("a")["b"], opts=opts)
+policy = aws.s3.get_bucket_policy_output(bucket="acme-data").policy
+merged = aws.iam.get_policy_document_output(source_policy_documents=[policy], statements=[{
+    "actions": ["s3:GetObject"], "resources": ["arn:aws:s3:::acme-data/*"],
+    "principals": [{"type": "*", "identifiers": ["*"]}]}])
+aws.s3.BucketPolicy("merged", bucket="acme-data", policy=merged.json, opts=opts)
+aws.sns.Topic("before", opts=opts)
+"""
+
+
+def test_parsed_secrets_and_documents_are_unknown(tmp_path: Path) -> None:
+    result = _check(tmp_path, HEAD + SECRETS)
+    found = {(each.rule, each.urn.rpartition("::")[2], each.outcome) for each in result.findings}
+    assert ("GH-SSM-001", "a", "undecided") in found
+    # The statement of the program is judged beside the invented one.
+    assert ("GH-S3-012", "merged", "violation") in found
+    assert result.run.stopped == ""
+
+
+@pytest.mark.parametrize("code", ['int(parameter["port"])', 'secret["a"]["b"].pop()'])
+def test_program_that_stops_is_evaluated_up_to_there(tmp_path: Path, code: str) -> None:
+    result = _check(tmp_path, f'{HEAD}{SECRETS}{code}\naws.sns.Topic("after", opts=opts)\n')
+    line = len(f"{HEAD}{SECRETS}".splitlines()) + 1
+    [stopped] = [each for each in result.findings if "the program stopped" in each.message]
+    assert (stopped.outcome, stopped.source) == ("undecided", f"__main__.py:{line}")
+    assert {"before"} == {
+        each.urn.rpartition("::")[2] for each in result.findings if "sns/topic:" in each.urn
+    }
+    assert (result.exit_code, json.dumps(result.run.stopped)[:13]) == (1, '"__main__.py:')
