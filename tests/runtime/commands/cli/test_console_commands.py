@@ -269,7 +269,7 @@ def test_credits_are_changed_while_requests_consume_them(
     operator: Command, database: Database, form: str, expected: tuple[int, str]
 ) -> None:
     key_id = operator.create_key("--credits", "1000:1000/month")
-    database.sql(f"UPDATE key_credit SET remaining = 970 WHERE family_id = '{key_id}'")
+    database.sql(f"UPDATE key_credit SET remaining = 970 WHERE family_id = '{key_id}'")  # noqa: S608 - fixed text
     changed = operator.run("keys", "update", key_id, "--credits", form)
     assert (changed.code, changed.err) == (0, "")
     credits = operator.show_key(key_id)["credits"]
