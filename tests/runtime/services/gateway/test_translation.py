@@ -123,7 +123,6 @@ async def test_cookie_has_the_path_of_clients_and_no_domain(gateway: Gateway, pl
     ("place", "path", "value", "expected"),
     [
         ("stripped", "/", "a=1", "a=1; Path=/cores/docs"),
-        ("stripped", "", "a=1", "a=1; Path=/cores/docs"),
         ("kept", "?b", "a=1; Secure; Path=b", "a=1; Secure; Path=/cores/docs"),
         ("stripped", "/", "a=1; Path=/x", "a=1; Path=/cores/docs/x"),
         ("stripped", "/x", "a=1", "a=1"),
