@@ -150,8 +150,8 @@ async def test_sigterm_drains(another: Any, core: Core) -> None:
         writer.write(f"GET /cores/drained/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n".encode())
         reply = await read_reply(reader)
         assert (reply.status, reply.header("connection")) == (200, "close")
+        assert (await client.get("/healthz")).status == 200
         assert await reader.read() == b""
-    assert (await client.get("/healthz")).status == 200
     core.resume.set()
     assert (await slow).body == b"firstsecond"
     assert await asyncio.to_thread(client.child.process.wait, 30) == 0
