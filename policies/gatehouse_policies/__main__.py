@@ -1,7 +1,8 @@
 """Command line of the policy packs: `gatehouse-policies check|baseline|list|explain|levels`.
 
-Exit codes: 0 success, 1 a mandatory rule is violated, 2 error, 3 a result is undecided (only with
---fail-on-undecided).
+Exit codes: 0 success, 1 a mandatory rule is violated, 2 error, 3 the program stopped after a
+lookup, a result is undecided (with --fail-on-undecided) or something is not evaluated (with
+--fail-on-unevaluated).
 """
 
 import argparse
@@ -27,8 +28,9 @@ AddParser = Callable[..., argparse.ArgumentParser]
 """`add_parser` of the commands."""
 _CHECK_EPILOG = """\
 Exit codes: 0 no mandatory rule is violated, 1 a mandatory rule is violated,
-2 the check could not run, 3 a result is undecided or a resource is not
-evaluated (only with --fail-on-undecided and --fail-on-unevaluated).
+2 the check could not run, 3 the program stopped after a lookup, a result is
+undecided (with --fail-on-undecided) or a resource is not evaluated (with
+--fail-on-unevaluated).
 
 Example: gatehouse-policies check --program infrastructure --env prod"""
 _BASELINE_EPILOG = "Example: gatehouse-policies baseline --env prod baseline.json"

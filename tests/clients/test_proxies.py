@@ -77,7 +77,7 @@ async def test_proxy_charges_a_request_once(
         child = child_processes.start("proxy", arguments, log=tmp_path / "log", cwd=tmp_path)
         headers = {"X-API-Key": key.token}
         with httpx.Client(
-            base_url=f"http://127.0.0.1:{own}", timeout=30, verify=PLAIN_HTTP
+            base_url=f"http://127.0.0.1:{own}", timeout=60, verify=PLAIN_HTTP
         ) as client:
 
             def is_ready() -> bool:

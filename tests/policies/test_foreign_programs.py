@@ -384,20 +384,23 @@ FAILING: list[list[Any]] = _CASES["failing"]
 @pytest.mark.parametrize(
     ("code", "stack", "files", "message"),
     FAILING,
-    ids=[
-        "encrypted number",
-        "fake result",
-        "type error",
-        "package",
-        "module of requirements",
-        "language",
-    ],
+    ids=["encrypted number", "type error", "package", "module of requirements", "language"],
 )
 def test_program_that_cannot_be_evaluated_is_explained(
     check: Check, code: str, stack: str, files: dict[str, str], message: str
 ) -> None:
     with pytest.raises(CheckError, match=message):
         check(code, STACK + stack, files, packs=())
+
+
+def test_program_that_stops_after_a_lookup_is_undecided(check: Check) -> None:
+    """The lookup can be the reason, so that the check has a result and an exit code of its own."""
+    code = "import pulumi_aws as aws\naws.route53.get_zone(name='x')\nlen(3)\n"
+    result = check(code, packs=())
+    assert [(each.rule, each.outcome) for each in result.findings] == [
+        ("GH-UNDECIDED", "undecided")
+    ]
+    assert result.exit_code == 3
 
 
 FORMS: str = _CASES["forms"]

@@ -32,7 +32,7 @@ Send = Callable[..., Any]
 
 
 def client_of(port: int) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, verify=PLAIN_HTTP)
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=PLAIN_HTTP)
 
 
 @pytest.fixture(params=SERVERS)

@@ -42,7 +42,7 @@ class Proxy:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 names = ("Authorization", "Content-Type", "Idempotency-Key", "Idempotency-Replay")
                 headers = {name: self.headers[name] for name in names if name in self.headers}
-                with httpx.Client(base_url=console, trust_env=False) as client:
+                with httpx.Client(base_url=console, trust_env=False, timeout=60) as client:
                     reply = client.post(self.path, content=body, headers=headers)
                 if not proxy.losing:
                     self.send_response(reply.status_code)

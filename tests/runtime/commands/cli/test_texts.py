@@ -28,7 +28,8 @@ __all__ = ["aws", "console_folder", "console_url", "recipient", "sender", "shari
 
 def post(command: Command, path: str, body: dict[str, Any]) -> httpx.Response:
     headers = {"Authorization": f"Bearer {command.variables['GATEHOUSE_ADMIN_TOKEN']}"}
-    return httpx.post(command.variables["GATEHOUSE_CONSOLE_URL"] + path, json=body, headers=headers)
+    url = command.variables["GATEHOUSE_CONSOLE_URL"] + path
+    return httpx.post(url, json=body, headers=headers, timeout=60)
 
 
 def imported(command: Command, database: Database, **fields: str) -> Command:
