@@ -12,7 +12,7 @@ import time
 import tomllib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
 
 import msgspec
 from prometheus_client import (
@@ -92,6 +92,46 @@ class StreamUse(msgspec.Struct, frozen=True, gc=False):
     bytes_from_core: int
 
 
+class LoggedRequest(Protocol):
+    """A request whose log line is written later.
+
+    route: path template. logged_path: without the query, because clients may put a token into the
+    query by mistake. core_seconds: the part of its duration for which a Core was responsible; None
+    if the service itself produced the response.
+    """
+
+    @property
+    def trace(self) -> RequestTrace: ...
+    @property
+    def logged_method(self) -> str: ...
+    @property
+    def route(self) -> str: ...
+    @property
+    def logged_path(self) -> str: ...
+    @property
+    def core_seconds(self) -> float | None: ...
+    @property
+    def key_id(self) -> str | None: ...
+    @property
+    def code(self) -> str | None: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def stream_use(self) -> StreamUse | None: ...
+
+
+class _Ended(NamedTuple):
+    """A request without its log line, which is encoded when the waiting lines are written: less
+    often, and several at once.
+    """
+
+    request: LoggedRequest
+    status: int
+    seconds: float
+    at_ns: int
+    observer: "Observer"
+
+
 class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     """Log line of a request. `path` excludes the query, because clients may put a token into the
     query by mistake. `ms`: duration in milliseconds."""
@@ -125,12 +165,12 @@ class Stream:
         """
         self._out: BinaryIO = sys.stdout.buffer if out is None else out
         self._batched = batched
-        self._waiting: list[bytes] = []
+        self._waiting: list[bytes | _Ended] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def request(self, line: bytes) -> None:
-        """Adds a line. It is written immediately if lines are not batched or no event loop is
-        running.
+    def request(self, line: _Ended) -> None:
+        """Adds the line of a request. It is written immediately if lines are not batched or no
+        event loop is running.
         """
         self._waiting.append(line)
         if not self._batched or len(self._waiting) >= FLUSH_LINES:
@@ -152,8 +192,11 @@ class Stream:
             self._timer = None
         if self._waiting:
             lines, self._waiting = self._waiting, []
+            content = b"".join(
+                [each if isinstance(each, bytes) else each.observer.line(each) for each in lines]
+            )
             with suppress(OSError):  # such as a full disk, with which requests succeed
-                self._out.write(b"".join(lines))
+                self._out.write(content)
                 self._out.flush()
 
 
@@ -245,13 +288,18 @@ class Metrics:
                 else Counter(*arguments, row.get("labels", ()), registry=registry)
             )
             setattr(self, name, metric)
-        for code in Code:
-            self.decisions.labels(code.value)
+        self.decision = {code: self.decisions.labels(code.value) for code in Code}
+        self._durations: dict[tuple[str, str, int], Histogram] = {}
         self.worker_restarts.set(self.restarts)
 
     def durations(self, service: str, route: str, status: int) -> Histogram:
         """The durations of the requests to a route with the class of a status."""
-        return self.request_seconds.labels(service, route, f"{status // 100}xx")
+        labels = service, route, status // 100
+        durations = self._durations.get(labels)
+        if durations is None:
+            durations = self.request_seconds.labels(service, route, f"{labels[2]}xx")
+            self._durations[labels] = durations
+        return durations
 
     def spans(self, outcome: str, count: int) -> None:
         self.trace_spans.labels(outcome).inc(count)
@@ -390,52 +438,49 @@ class Observer:
             self.publish(counts, "Count", Tasks="new" if is_new else "other")
             self._core_requests = self._core_errors = 0
 
-    def request(
-        self,
-        trace: RequestTrace,
-        method: str,
-        route: str,
-        path: str,
-        status: int,
-        seconds: float,
-        *,
-        core_seconds: float | None = None,
-        key_id: str | None = None,
-        code: str | None = None,
-        detail: str = "",
-        websocket: StreamUse | None = None,
-    ) -> None:
-        """Logs a request, counts it in the metrics, and records its span if it is sampled. `path`
-        excludes the query, because clients may put a token into the query by mistake.
-        `core_seconds`: the part of `seconds` for which a Core was responsible; None if the service
-        itself produced the response.
+    def request(self, request: LoggedRequest, status: int, seconds: float) -> None:
+        """Logs a request, counts it in the metrics, and records its span if it is sampled. seconds:
+        its duration.
         """
+        route = request.route
         if self._namespace:
-            self._count(route, status, seconds, core_seconds)
+            self._count(route, status, seconds, request.core_seconds)
         self.metrics.durations(self.service, route, status).observe(seconds)
-        level: Level = "info" if status < 500 else "warning" if status == 503 else "error"
-        if self.log.writes(level):
-            line = RequestLine(
-                self.environment,
-                trace.request_id,
-                trace.trace_id,
-                self.service,
-                method,
-                route,
-                path,
-                status,
-                rounded(seconds * 1000),
-                key_id,
-                code,
-                "request",
-                level,
-                timestamp(time.time_ns()),
-                detail,
-                websocket,
-            )
-            self._stream.request(_encoder.encode(line) + b"\n")
-        if trace.sampled:
-            labels = {"method": method, "route": route}
+        if self.log.writes(_level(status)):
+            self._stream.request(_Ended(request, status, seconds, time.time_ns(), self))
+        if self.tracer.is_enabled and request.trace.sampled:
             self.tracer.request(
-                trace, **labels, status=status, seconds=seconds, key_id=key_id, code=code
+                request.trace,
+                method=request.logged_method,
+                route=route,
+                status=status,
+                seconds=seconds,
+                key_id=request.key_id,
+                code=request.code,
             )
+
+    def line(self, ended: _Ended) -> bytes:
+        request, trace = ended.request, ended.request.trace
+        line = RequestLine(
+            self.environment,
+            trace.request_id,
+            trace.trace_id,
+            self.service,
+            request.logged_method,
+            request.route,
+            request.logged_path,
+            ended.status,
+            rounded(ended.seconds * 1000),
+            request.key_id,
+            request.code,
+            "request",
+            _level(ended.status),
+            timestamp(ended.at_ns),
+            request.detail,
+            request.stream_use,
+        )
+        return _encoder.encode(line) + b"\n"
+
+
+def _level(status: int) -> Level:
+    return "info" if status < 500 else "warning" if status == 503 else "error"

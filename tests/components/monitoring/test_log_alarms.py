@@ -16,6 +16,7 @@ from gatehouse.platform.tracing.context import RequestTrace
 
 from tests.components.monitoring.alarm_evaluation import alarm_states, matches, series
 from tests.components.program import run
+from tests.runtime.logged_requests import LoggedRequest
 
 
 def test_filter_patterns_are_within_cloudwatch_limits() -> None:
@@ -86,15 +87,8 @@ def logged(write: Callable[[Observer], None], service: str = "sharing") -> bytes
 
 
 def write_request(observer: Observer, status: int, code: str | None) -> None:
-    observer.request(
-        RequestTrace("req_1", None, sampled=False),
-        method="POST",
-        route="/s/{link}",
-        path="/s/{link}",
-        status=status,
-        seconds=0.1,
-        code=code,
-    )
+    trace = RequestTrace("req_1", None, sampled=False)
+    observer.request(LoggedRequest(trace, "POST", "/s/{link}", "/s/{link}", code=code), status, 0.1)
 
 
 def request(error: type[GatehouseError] | None) -> Callable[[Observer], None]:

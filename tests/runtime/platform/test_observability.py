@@ -13,6 +13,7 @@ from gatehouse.platform.observability import FLUSH_LINES, Logger, Metrics, Obser
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent
 from gatehouse.platform.tracing.tracer import ActiveRequest, Tracer
 
+from tests.runtime.logged_requests import LoggedRequest
 from tests.runtime.waiting import until
 
 PARENT = TraceParent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", None)
@@ -38,17 +39,10 @@ def test_line_that_cannot_be_written_affects_no_caller() -> None:
 
 
 def log_request(observer: Observer, status: int = 200, **changes: Any) -> None:
-    request: dict[str, Any] = {
-        "trace": TRACE,
-        "method": "GET",
-        "route": "/v1/keys/verify",
-        "path": "/v1/keys/verify",
-        "status": status,
-        "seconds": 0.0012345,
-        "key_id": "3fGh82kLmQ0a",
-        "code": "VALID",
-    }
-    observer.request(**(request | changes))
+    seconds = changes.pop("seconds", 0.0012345)
+    fields: dict[str, Any] = {"trace": TRACE, "key_id": "3fGh82kLmQ0a", "code": "VALID"}
+    request = LoggedRequest(**(fields | changes))
+    observer.request(request, status, seconds)
 
 
 @pytest.fixture
@@ -146,7 +140,7 @@ def test_lines_below_log_level_are_omitted(level: Any, written: list[int], out: 
 
 def test_lines_of_a_request_have_its_ids(out: Out) -> None:
     log = Logger("info", Stream(out))
-    active = ActiveRequest(Tracer(), TRACE)
+    active = ActiveRequest(Tracer(), LoggedRequest(TRACE))
     log.info("slow query", ms=700)
     log.info("other", request_id="req_2")
     active.ended = True

@@ -174,6 +174,8 @@ class CoreRegistry:
         self._own: dict[str, CoreRecord] = {}
         #: Called after a change.
         self.on_change: Callable[[], None] = lambda: None
+        #: Number of changes.
+        self.version = 0
         #: Names and instance IDs, in the order in which they are checked for their end.
         self._to_check: OrderedDict[tuple[str, str], None] = OrderedDict()
 
@@ -192,6 +194,7 @@ class CoreRegistry:
         not counted, and has no usage.
         """
         self._own[record.name] = record
+        self.version += 1
 
     def instances(self, name: str) -> tuple[CoreRecord, ...]:
         """The instances of a Core, including ended instances. Empty if the Core is unknown."""
@@ -230,6 +233,7 @@ class CoreRegistry:
                 del instances[instance_id], self._to_check[name, instance_id]
                 if not instances:
                     del self._cores[name]
+        self.version += 1
         self.on_change()
 
     def empty(self) -> CoreRegistry:
@@ -237,6 +241,7 @@ class CoreRegistry:
 
     def replace(self, other: CoreRegistry) -> None:
         self._cores, self._to_check = other._cores, other._to_check
+        self.version += 1
         self.on_change()
 
     async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:

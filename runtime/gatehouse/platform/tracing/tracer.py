@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, random_digits
 
@@ -72,6 +72,10 @@ class Tracer:
         self._monotonic = monotonic
         self._second = 0
         self._requested = 0
+
+    @property
+    def is_enabled(self) -> bool:
+        return self._add is not None
 
     def begin(self, request_id: str, parent: TraceParent | None) -> RequestTrace:
         return RequestTrace(
@@ -143,19 +147,30 @@ class Tracer:
         self.add(name, "SERVER", ids, seconds, attributes, failed=status >= 500)
 
 
+class TracedRequest(Protocol):
+    """A request, whose trace context is read when it is used."""
+
+    @property
+    def trace(self) -> RequestTrace: ...
+
+
 class ActiveRequest:
     """The request that the current task or coroutine handles from now on, until it has ended. Log
     lines contain its IDs, and calls to other systems add spans to its trace.
     """
 
-    __slots__ = ("ended", "trace", "tracer")
+    __slots__ = ("_request", "ended", "tracer")
 
-    def __init__(self, tracer: Tracer, trace: RequestTrace) -> None:
+    def __init__(self, tracer: Tracer, request: TracedRequest) -> None:
         self.tracer = tracer
-        self.trace = trace
+        self._request = request
         #: True after the handler. Tasks that the request started can continue longer.
         self.ended = False
         _active.set(self)
+
+    @property
+    def trace(self) -> RequestTrace:
+        return self._request.trace
 
 
 _active: ContextVar[ActiveRequest | None] = ContextVar("gatehouse_request", default=None)
@@ -168,7 +183,7 @@ def current_request() -> ActiveRequest | None:
 
 def is_sampled() -> bool:
     active = current_request()
-    return active is not None and active.trace.sampled
+    return active is not None and active.tracer.is_enabled and active.trace.sampled
 
 
 @contextmanager
@@ -191,7 +206,7 @@ def add_call(name: str, seconds: float, attributes: Attributes, error: object) -
     if failed := error is not None:
         attributes = {**attributes, "error.type": type(error).__name__}
     active = current_request()
-    if active is not None and active.trace.sampled:
+    if active is not None and active.tracer.is_enabled and active.trace.sampled:
         trace = active.trace
         # The ID is not secret.
         ids = trace.trace_id, f"{random.getrandbits(60) | 3 << 60:016x}", trace.span_id

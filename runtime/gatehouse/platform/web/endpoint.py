@@ -138,7 +138,7 @@ class Endpoint:
             "query": hints.get("query"),
             "body": hints.get("body"),
             "response": None
-            if self.content or hints.get("return") in (type(None), asgi.Response)
+            if self.content or not self.status or hints.get("return") in (type(None), asgi.Response)
             else hints.get("return"),
         }
         for name, value in read.items():

@@ -85,7 +85,7 @@ class Pipeline(Service):
         if "body" in endpoint.arguments:
             arguments["body"], _ = await self.body(endpoint, request)
         if "query" in endpoint.arguments:
-            arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
+            arguments["query"] = decode_query(request.query_string, endpoint.query)
         return await call(request, **arguments)
 
     async def body(self, endpoint: Endpoint, request: Request) -> tuple[Any, object]:

@@ -1,12 +1,15 @@
 """One request: what the client sent, the state of the response, and the fields of the log line."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
+from types import MappingProxyType
+from urllib.parse import unquote
 
-from starlette.requests import Request as StarletteRequest
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import Message, Receive, Scope, Send
 
 from gatehouse.core.actor import Actor, RequestId, Session
@@ -24,9 +27,6 @@ from gatehouse.platform.web.validation import parameters
 
 #: A complete response or one in parts.
 Reply = asgi.Response | asgi.StreamedResponse
-
-#: In the scope of a request that the server of a gateway worker could not parse.
-MALFORMED = "gatehouse.malformed"
 
 #: Status in the log line of a request whose client disconnected before the response.
 CLIENT_GONE = 499
@@ -96,8 +96,8 @@ class Service:
     cursor_key: Pepper | None = None
     worker_digits: str = ""
 
-    def request(self, scope: Scope, receive: Receive, send: Send) -> "Request":
-        return Request(self, scope, receive, send)
+    def request(self, scope: Scope, receive: Receive, send: Send) -> "AsgiRequest":
+        return AsgiRequest(self, scope, receive, send)
 
     def error_response(self, request: "Request", refused: Refused) -> asgi.Response:
         error = refused.error
@@ -110,10 +110,15 @@ class Service:
         )
 
 
-class Request(StarletteRequest):
+class Request(ABC):
     """A request of a service.
 
+    raw_path: the percent-encoded path. query_string: as received, without the question mark.
+    fields: names in lowercase and values of the headers, in order. first_values: the first value of
+        each header, by name.
+    peer: address of the connection to the proxy, or to Lambda.
     template: path template of the endpoint; empty until it is known.
+    path_parameters: decoded parameters of the path, by name.
     status: 0 until the response has started.
     key_id, code, detail: fields of the log line.
     core_seconds: time for which a Core was responsible; None if the service itself produced the
@@ -121,10 +126,12 @@ class Request(StarletteRequest):
     caller: None until the request is authenticated.
     content: the JSON body after it has been read.
     response_headers: headers of every response, also of an error.
+    is_refused: the response is that to an error.
     """
 
     # Attributes of the class are the initial values, which saves most of the time of `__init__`.
     template = ""
+    path_parameters: Mapping[str, str] = MappingProxyType({})
     status = 0
     key_id: str | None = None
     code: str | None = None
@@ -133,21 +140,29 @@ class Request(StarletteRequest):
     stream_use: StreamUse | None = None
     caller: Caller | None = None
     content = b""
-    _is_sent = False
-    _is_received = False
     response_headers: Sequence[asgi.Header] = ()
+    is_refused = False
     _added: tuple[asgi.Header, ...] = ()
     _trace: RequestTrace | None = None
     _client: str | None = None
 
-    def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(scope, self._receive_part, send)
+    def __init__(
+        self,
+        service: Service,
+        method: str,
+        raw_path: bytes,
+        query_string: bytes,
+        fields: Sequence[asgi.Header],
+        peer: str,
+    ) -> None:
         self.service = service
-        self.raw_path: bytes = scope["raw_path"]
-        self.fields: Sequence[asgi.Header] = scope["headers"]
-        self._next_message = receive
+        self.method = method
+        self.raw_path = raw_path
+        self.query_string = query_string
+        self.fields = fields
+        self.peer = peer
         self.request_id: RequestId = asgi.request_id(service.worker_digits)
-        self._first_values = dict(reversed(self.fields))
+        self.first_values = dict(reversed(fields))
 
     @property
     def trace(self) -> RequestTrace:
@@ -167,21 +182,16 @@ class Request(StarletteRequest):
     @property
     def query(self) -> list[tuple[str, str]]:
         """Decoded names and values of the query, in order. Raises BadRequest."""
-        return parameters(self.scope["query_string"])
+        return parameters(self.query_string)
 
     @property
-    def path_parameters(self) -> Mapping[str, str]:
-        """Decoded parameters of the path, by name."""
-        return self.path_params
+    def path(self) -> str:
+        """The decoded path."""
+        return unquote(self.raw_path.decode("latin-1"))
 
     @property
-    def peer(self) -> str:
-        """Address of the connection to the proxy, or to Lambda."""
-        client = self.scope.get("client")  # None for a Unix socket, to which only Envoy connects
-        return self.header(PEER) if client is None else str(client[0])
-
-    @property
-    def client(self) -> str:  # type: ignore[override]  # behind trusted proxies
+    def client(self) -> str:
+        """Address of the client, as reported by trusted proxies."""
         if self._client is None:
             forwarded = self.values(b"x-forwarded-for")
             self._client = self.service.addresses.client(self.peer, forwarded)
@@ -191,31 +201,30 @@ class Request(StarletteRequest):
     def now(self) -> float:
         return self.service.clock.now()
 
-    def values(self, name: bytes) -> list[str]:  # type: ignore[override]  # of a mapping
+    def values(self, name: bytes) -> list[str]:
         """All values of a header, in order. `name`: header name in lowercase."""
-        value = self._first_values.get(name)
+        value = self.first_values.get(name)
         if value is None:
             return []
-        if len(self._first_values) == len(self.fields):
+        if len(self.first_values) == len(self.fields):
             return [value.decode("latin-1")]
         return [value.decode("latin-1") for field, value in self.fields if field == name]
 
     def has(self, name: bytes) -> bool:
-        return name in self._first_values
+        return name in self.first_values
 
     def header(self, name: bytes) -> str:
         """The first value of a header, or empty."""
-        value: bytes = self._first_values.get(name, b"")
+        value: bytes = self.first_values.get(name, b"")
         return value.decode("latin-1")
 
     def cookie(self, name: str) -> str:
-        return self.cookies.get(name, "")
+        """The last cookie of this name, or empty."""
+        return cookie_parser("; ".join(self.values(b"cookie"))).get(name, "")
 
     def check_head(self) -> None:
         """Raises BadRequest and HeadersTooLarge for what Envoy accepts, some of it over HTTP/2."""
-        if MALFORMED in self.scope:
-            raise BadRequest("The request is malformed.")
-        if not (self.raw_path.isascii() and self.scope["query_string"].isascii()):
+        if not (self.raw_path.isascii() and self.query_string.isascii()):
             raise BadRequest("The request target contains a non-ASCII byte; percent-encode it.")
         fields = self.fields
         if len(fields) <= FIELDS_MAX and sum(map(len, chain.from_iterable(fields))) <= BYTES_MAX:
@@ -226,35 +235,9 @@ class Request(StarletteRequest):
         if sum(map(len, chain.from_iterable(fields))) > BYTES_MAX:
             raise HeadersTooLarge(f"The request headers are larger than {BYTES_MAX} bytes.")
 
-    async def _receive_part(self) -> Message:
-        message = await self._next_message()
-        self._is_received = not message.get("more_body")
-        return message
-
-    async def discard(self) -> None:
-        """Reads the rest of the body, up to a limit."""
-        if self._is_received or self.has(b"expect"):
-            return
-        size, more = 0, True
-        with suppress(TimeoutError):
-            while more and size < DISCARDED_BYTES_MAX:
-                async with asyncio.timeout(DISCARD_PAUSE_S):
-                    message = await self._receive_part()
-                size += len(message.get("body", b""))
-                more = bool(message.get("more_body"))
-
+    @abstractmethod
     async def read_body(self, bytes_max: int) -> bytes:
         """The body. Raises BodyTooLarge and ClientDisconnect."""
-        size, declared = 0, self.header(b"content-length")
-        if declared.isdigit() and int(declared) > bytes_max:
-            raise asgi.too_large_error(bytes_max)
-        parts = list[bytes]()
-        async for part in self.stream():
-            parts.append(part)
-            size += len(part)
-            if size > bytes_max:
-                raise asgi.too_large_error(bytes_max)
-        return b"".join(parts)
 
     @property
     def authenticated(self) -> Caller:
@@ -323,7 +306,88 @@ class Request(StarletteRequest):
         request_id = (b"x-request-id", self.request_id.encode())
         return [request_id, *headers, *self.response_headers, *self._added]
 
-    async def send(self, message: Message) -> None:
+    def problem(self, refused: Refused) -> asgi.Response:
+        """The response to an error, which is also logged."""
+        self.detail = self.detail or refused.error.detail
+        self.code = self.code or refused.code or refused.error.code
+        self._added = ()
+        self.is_refused = True
+        return self.service.error_response(self, refused)
+
+    @property
+    def route(self) -> str:
+        """The path template in the log line and the metrics."""
+        return self.template or "(none)"
+
+    @property
+    def logged_path(self) -> str:
+        """The path in the log line. A path may contain a token, so this is the path template."""
+        return self.route
+
+    @property
+    def logged_method(self) -> str:
+        return self.method if len(self.method) <= _METHOD_CHARS_MAX else "other"
+
+    def record(self, seconds: float) -> None:
+        """Counts and logs the request after the response. seconds: duration."""
+        self.service.observer.request(self, self.status or CLIENT_GONE, seconds)
+
+
+class AsgiRequest(Request):
+    """A request that an ASGI server has received."""
+
+    _is_sent = False
+    _is_received = False
+
+    def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+        head = scope["method"], scope["raw_path"], scope["query_string"], scope["headers"]
+        client = scope.get("client")  # None for a Unix socket, to which only Envoy connects
+        super().__init__(service, *head, "" if client is None else str(client[0]))
+        if client is None:
+            self.peer = self.header(PEER).partition(" ")[0]
+        self.scope = scope
+        self._next_message, self._send = receive, send
+
+    async def _receive_part(self) -> Message:
+        message = await self._next_message()
+        self._is_received = not message.get("more_body")
+        return message
+
+    async def discard(self) -> None:
+        """Reads the rest of the body, up to a limit."""
+        if self._is_received or self.has(b"expect"):
+            return
+        size, more = 0, True
+        with suppress(TimeoutError):
+            while more and size < DISCARDED_BYTES_MAX:
+                async with asyncio.timeout(DISCARD_PAUSE_S):
+                    message = await self._receive_part()
+                size += len(message.get("body", b""))
+                more = bool(message.get("more_body"))
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body in parts. Raises ClientDisconnect."""
+        while not self._is_received:
+            message = await self._receive_part()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            if message.get("body"):
+                yield message["body"]
+
+    async def read_body(self, bytes_max: int) -> bytes:
+        """The body. Raises BodyTooLarge and ClientDisconnect."""
+        size, declared = 0, self.header(b"content-length")
+        if declared.isdigit() and int(declared) > bytes_max:
+            raise asgi.too_large_error(bytes_max)
+        parts = list[bytes]()
+        async for part in self.stream():
+            parts.append(part)
+            size += len(part)
+            if size > bytes_max:
+                raise asgi.too_large_error(bytes_max)
+        return b"".join(parts)
+
+    async def _send_part(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         else:
@@ -331,39 +395,8 @@ class Request(StarletteRequest):
         await self._send(message)
 
     async def send_response(self, response: Reply) -> None:
-        await response(self.scope, self._next_message, self.send)
+        if self.is_refused:
+            await self.discard()
+        await response(self.scope, self._next_message, self._send_part)
         if not self._is_sent:
             self.detail = "client disconnected"
-
-    def problem(self, refused: Refused) -> asgi.Response:
-        """The response to an error, which is also logged."""
-        self.detail = self.detail or refused.error.detail
-        self.code = self.code or refused.code or refused.error.code
-        self._added = ()
-        return self.service.error_response(self, refused)
-
-    async def fail(self, refused: Refused) -> None:
-        response = self.problem(refused)
-        await self.discard()
-        await self.send_response(response)
-
-    @property
-    def logged_path(self) -> str:
-        """The path in the log line. A path may contain a token, so this is the path template."""
-        return self.template or "(none)"
-
-    def record(self, seconds: float) -> None:
-        """Counts and logs the request after the response. seconds: duration."""
-        self.service.observer.request(
-            self.trace,
-            self.method if len(self.method) <= _METHOD_CHARS_MAX else "other",
-            self.template or "(none)",
-            self.logged_path,
-            self.status or CLIENT_GONE,
-            seconds,
-            core_seconds=self.core_seconds,
-            key_id=self.key_id,
-            code=self.code,
-            detail=self.detail,
-            websocket=self.stream_use,
-        )

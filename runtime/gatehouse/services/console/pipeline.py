@@ -33,7 +33,7 @@ from gatehouse.platform.web.application import Handler
 from gatehouse.platform.web.asgi import Response, StreamedResponse
 from gatehouse.platform.web.endpoint import SIGN_IN_CODE, Endpoint, StepUp
 from gatehouse.platform.web.pipeline import Call, Pipeline
-from gatehouse.platform.web.request import Refused, Reply, Request
+from gatehouse.platform.web.request import AsgiRequest, Refused, Reply, Request
 from gatehouse.platform.web.validation import decode_query, invalid, json_value, strings
 from gatehouse.services.console.authentication import Authenticator, challenge
 from gatehouse.services.console.idempotency import (
@@ -87,6 +87,7 @@ class ConsolePipeline(Pipeline):
 
     async def process(self, endpoint: Endpoint, call: Call, request: Request) -> Reply | None:
         """Processes a request and sends the response."""
+        assert isinstance(request, AsgiRequest)  # noqa: S101 - the console has an ASGI server
         await self._authorize(endpoint, request)
         _check_parameters(request)
         # This also limits the bodies in memory.
@@ -118,7 +119,7 @@ class ConsolePipeline(Pipeline):
         async def handle() -> Reply:
             arguments = {} if endpoint.body is None else {"body": body}
             if endpoint.query is not None:
-                arguments["query"] = decode_query(request.scope["query_string"], endpoint.query)
+                arguments["query"] = decode_query(request.query_string, endpoint.query)
             return await call(request, **arguments)
 
         reply = await self._run_once(endpoint, request, content, handle)
@@ -234,7 +235,7 @@ class ConsolePipeline(Pipeline):
                 operation=_operation(request),
             )
 
-        path = request.scope["path"]
+        path = request.path
         fingerprint = msgspec.json.encode(
             [endpoint.method, path, sorted(request.query), content], order="sorted"
         )
@@ -257,7 +258,7 @@ class ConsolePipeline(Pipeline):
 
 
 def _operation(request: Request) -> str:
-    return f"{request.method} {request.scope['path']}"
+    return f"{request.method} {request.path}"
 
 
 def _replayed(request: Request, stored: StoredResponse) -> Response:

@@ -7,14 +7,10 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
-
-from starlette.types import Message, Scope
 
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import GatehouseError, Unavailable
@@ -70,17 +66,20 @@ from gatehouse.platform.redis.connection import Redis, redis_of
 from gatehouse.platform.resolver import SystemResolver
 from gatehouse.platform.settings import Settings
 from gatehouse.platform.web.application import Application
-from gatehouse.platform.web.application import run as run_request
 from gatehouse.platform.web.health import Probe, ServiceHealth
 from gatehouse.platform.worker import run_workers
 from gatehouse.services.gateway import echo
-from gatehouse.services.gateway.asgi import Dependencies
+from gatehouse.services.gateway.adapter import ApiConnection, CheckConnection
+from gatehouse.services.gateway.check import check
 from gatehouse.services.gateway.clusters import ClusterFile, OwnServer
 from gatehouse.services.gateway.completions import Completions, Pipe, PipeMetrics
+from gatehouse.services.gateway.decide import decide_by
 from gatehouse.services.gateway.instances import InstanceStates
-from gatehouse.services.gateway.local_server import ExpectingConnection, LocalConnection, listen
+from gatehouse.services.gateway.local_server import listen
 from gatehouse.services.gateway.relay import CHECK_S, Relay
-from gatehouse.services.gateway.routes import respond_to_api, respond_to_check
+from gatehouse.services.gateway.request import Dependencies
+from gatehouse.services.gateway.routes import api_handler
+from gatehouse.services.gateway.targets import Targets
 from gatehouse.services.gateway.uploads import Upload
 from gatehouse.services.tracing import start_tracing
 
@@ -251,12 +250,12 @@ class _Gateway:
             verification=verification,
             cores=cores,
             credentials=credentials,
-            pepper=self.pepper,
             public_host=urlsplit(settings.gateway_url).netloc,
             cores_domain=settings.cores_domain,
             usage=usage,
             completions=completions,
             clusters=clusters,
+            targets=Targets(cores, settings.key_environment, self.pepper),
             worker_digits=worker_digits(self.worker.number),
             features=features,
         )
@@ -265,20 +264,17 @@ class _Gateway:
 
     async def _listen(self, dependencies: Dependencies, completions: Completions) -> None:
         folder, number = self.worker.folder, self.worker.number
-        api = _connections(
-            dependencies,
-            respond_to_api(dependencies),
-            ExpectingConnection,
-            dependencies.body_max_bytes,
-        )
+        decide_api = decide_by(dependencies, api_handler(dependencies))
+        decide_check = decide_by(dependencies, check)
         pipe = Pipe(log_path(folder, number), completions)
         self.stack.callback(pipe.close)
         PeriodicJob("lost requests", EXPIRE_S, pipe.expire).start(self.observer, self.stack)
         for name, factory in (
-            ("check", _connections(dependencies, respond_to_check)),
+            ("check", partial(CheckConnection, decide_check, completions)),
             (RELAY_CLUSTER, self.relay.accept),
             (UPLOAD_CLUSTER, lambda: Upload(self.relay.egress).protocol()),
-            ("gateway", api),  # the last one, when all are ready
+            # the last one, when all are ready
+            ("gateway", partial(ApiConnection, decide_api, dependencies.body_max_bytes)),
         ):
             server = await listen(socket_path(folder, name, number), factory)
             self.stack.callback(server.close)
@@ -479,26 +475,6 @@ class _Gateway:
     def _on_feed_interrupted(self, reason: str) -> None:
         self.observer.metrics.change_feed_gaps.inc()
         self.observer.log.warning("change feed interrupted", reason=reason)
-
-
-def _connections(
-    dependencies: Dependencies,
-    respond: Callable[[Any], Awaitable[None]],
-    connection: Callable[..., LocalConnection] = LocalConnection,
-    *options: Any,
-) -> Callable[[], LocalConnection]:
-    def process_request(scope: Scope) -> Coroutine[Any, Any, None]:
-        return run_request(dependencies.request(scope, _no_body, _no_messages), respond)
-
-    return partial(connection, process_request, *options)
-
-
-async def _no_body() -> Message:
-    raise RuntimeError("the scope contains the body")
-
-
-async def _no_messages(_: Message) -> None:
-    raise RuntimeError("responses are complete")
 
 
 def _tune_garbage_collector() -> None:

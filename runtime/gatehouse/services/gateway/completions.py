@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ from gatehouse.platform.envoy.bootstrap import ALIVE_S, CHECK_S, CORE_ERRORS
 from gatehouse.platform.observability import Observer, StreamUse
 from gatehouse.platform.pending import Pending
 from gatehouse.platform.web.request import Request
-from gatehouse.services.gateway.local_server import CONNECTION, LocalConnection
 
 #: Path template of requests to Cores.
 PATH = f"{CORES}{{name}}/{{path}}"
@@ -147,7 +145,7 @@ class Completions:
     requests_max: int
     find_instance: Callable[[str, str], CoreRecord | None]
     #: Lines that could not be read, since they were published.
-    lost: int = 0
+    lines_lost: int = 0
     clock: Callable[[], float] = monotonic
     _by_id: Pending[str, _InProgress] = field(init=False)
     _by_key: Counter[str] = field(default_factory=Counter)
@@ -167,15 +165,10 @@ class Completions:
                 f"The API key and its rotations have {self.requests_max} requests in progress."
             )
         self._by_key[subject] += 1
-        request_id = context.request_id
         entry = _InProgress(context, allowed, time.perf_counter(), is_relayed)
-        self._by_id.add(request_id, entry)
-        connection: LocalConnection = context.scope[CONNECTION]
-        connection.on_lost = partial(self._lost, request_id)
-        if connection.is_closing:
-            self._lost(request_id)
+        self._by_id.add(context.request_id, entry)
 
-    def _lost(self, request_id: str) -> None:
+    def disconnected(self, request_id: str) -> None:
         """Envoy has ended the connection of the check, because the client disconnected in the
         meantime: nothing was forwarded, and the request has no line.
         """
@@ -192,7 +185,7 @@ class Completions:
     def _expired(self, entry: _InProgress) -> None:
         """Whether a Core has received the request is not known, so its credits are not returned."""
         context = entry.context
-        self.lost += 1
+        self.lines_lost += 1
         self.observer.metrics.expired.labels("requests in progress").inc()
         if entry.line is None:
             self._release(entry.allowed.key.subject)
@@ -212,7 +205,7 @@ class Completions:
                 line = _decode(text)
             except msgspec.MsgspecError:
                 self.observer.metrics.completions_malformed.inc()
-                self.lost += 1
+                self.lines_lost += 1
                 continue
             if line.kind == "alive":
                 self._by_id.renew(line.request_id)
@@ -351,7 +344,7 @@ class PipeMetrics:
 
     async def publish(self) -> None:
         completions, observer = self.completions, self.completions.observer
-        lost, completions.lost = completions.lost, 0
+        lost, completions.lines_lost = completions.lines_lost, 0
         if self.admin is not None:
             text = (await self.admin.get("/stats?filter=^filesystem.write_")).decode()
             pairs = (line.partition(": ") for line in text.splitlines())

@@ -23,7 +23,7 @@ from gatehouse.core.verification import Code, VerificationRequest, VerificationR
 from gatehouse.features.verification.schemas import limit_headers, refill, result_headers
 from gatehouse.platform.web.asgi import BEARER_CHALLENGE, Header
 from gatehouse.platform.web.request import Refused
-from gatehouse.services.gateway.asgi import RequestContext
+from gatehouse.services.gateway.request import GatewayRequest
 
 _DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {
     Code.NOT_FOUND: (Unauthorized, "The API key is unknown"),
@@ -60,7 +60,7 @@ class Authenticated:
 
 
 async def authenticate(
-    context: RequestContext, request: VerificationRequest, core: str | None = None
+    context: GatewayRequest, request: VerificationRequest, core: str | None = None
 ) -> Authenticated:
     """Verifies the key that a request presents.
 
@@ -76,7 +76,7 @@ async def authenticate(
     return Authenticated(result.record, limit_headers(result.limits), token)
 
 
-def presented_token(context: RequestContext) -> str | None:
+def presented_token(context: GatewayRequest) -> str | None:
     """The token in a request, or None. Raises BadRequest if there is more than one, and CrossSite.
     Clients that are generated from the OpenAPI document can send the same token in both headers.
 
@@ -122,7 +122,7 @@ def _password(credentials: str) -> str:
     return (password or user).decode(errors="replace")
 
 
-def _check_site(context: RequestContext) -> None:
+def _check_site(context: GatewayRequest) -> None:
     """Raises CrossSite for a request of a browser that a page of another site caused and that can
     change data: a browser adds the password of Basic authentication to such requests too.
 

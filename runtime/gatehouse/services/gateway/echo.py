@@ -11,10 +11,9 @@ import hashlib
 import hmac
 import math
 import ssl
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-
-from starlette.types import Scope
 
 from gatehouse.core.cores import ECHO, CoreRecord
 from gatehouse.core.keys import KeyEnvironment, KeyId
@@ -23,8 +22,9 @@ from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.features.cores.service import credential_headers
 from gatehouse.platform.envoy import certificate
 from gatehouse.platform.web import asgi
+from gatehouse.platform.web.asgi import Header
 from gatehouse.services.gateway.clusters import OwnServer
-from gatehouse.services.gateway.local_server import BODY, CONNECTION, ExpectingConnection, listen
+from gatehouse.services.gateway.local_server import LocalConnection, listen
 
 #: Host name in the certificate, which no name server knows.
 HOST = f"{ECHO}.internal"
@@ -59,11 +59,8 @@ async def serve(stack: AsyncExitStack, folder: Path, pepper: Pepper, core: CoreR
     )
     ((_, authorization),) = credential_headers(pepper, core, None)
 
-    async def process(scope: Scope) -> None:
-        scope[CONNECTION].respond(respond(scope, authorization.encode()))
-
     def connection() -> asyncio.Protocol:
-        return ExpectingConnection(process, BODY_BYTES_MAX)
+        return _Connection(authorization.encode())
 
     path = folder / _SOCKET
     server = await listen(path, connection, tls)
@@ -71,28 +68,42 @@ async def serve(stack: AsyncExitStack, folder: Path, pepper: Pepper, core: CoreR
     return OwnServer(HOST, str(path), pem)
 
 
-def respond(scope: Scope, authorization: bytes) -> asgi.Response:
+class _Connection(LocalConnection):
+    __slots__ = ("_authorization",)
+
+    def __init__(self, authorization: bytes) -> None:
+        super().__init__(BODY_BYTES_MAX)
+        self._authorization = authorization
+
+    def received(self, method: str, target: bytes, fields: list[Header], body: bytes) -> None:
+        path = target.partition(b"?")[0]
+        self.respond(respond(method, path, fields, body, self._authorization))
+
+
+def respond(
+    method: str, path: bytes, headers: Sequence[Header], body: bytes, authorization: bytes
+) -> asgi.Response:
     """200 for a request with the secret of the Core, its host and its path, and without a token of
     the client; otherwise a status that says what is wrong. authorization: with the secret.
     """
-    fields = [(name.lower(), value) for name, value in scope["headers"]]
+    fields = [(name.lower(), value) for name, value in headers]
     presented = b", ".join(value for name, value in fields if name == b"authorization")
     others = {name: value for name, value in fields if name != b"authorization"}
     if not hmac.compare_digest(presented, authorization):
         return _response(401, code="wrong_secret")
     if others.get(b"host") != HOST.encode():
         return _response(421, code="wrong_host")
-    if scope["raw_path"] != PATH:
+    if path != PATH:
         return _response(404, code="wrong_path")
-    if scope["method"] != "POST":
+    if method != "POST":
         return _response(405, code="wrong_method")
-    if len(scope[BODY]) > BODY_BYTES_MAX:
+    if len(body) > BODY_BYTES_MAX:
         return _response(413, code="body_too_large")
     if any(has_token(value.decode("latin-1")) for value in others.values()):
         return _response(400, code="has_token")
     return _response(
         200,
-        sha256=hashlib.sha256(scope[BODY]).hexdigest(),
+        sha256=hashlib.sha256(body).hexdigest(),
         host=others.get(b"x-forwarded-host", b"").decode("latin-1"),
         scheme=others.get(b"x-forwarded-proto", b"").decode("latin-1"),
     )

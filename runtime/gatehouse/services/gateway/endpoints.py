@@ -16,10 +16,10 @@ from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.request import Refused
 from gatehouse.platform.web.validation import decode_query
-from gatehouse.services.gateway.asgi import RequestContext
 from gatehouse.services.gateway.core_request import key_headers
 from gatehouse.services.gateway.cors import preflight_headers
 from gatehouse.services.gateway.credentials import authenticate, challenge
+from gatehouse.services.gateway.request import GatewayRequest
 
 REGISTER_SCOPE = "cores:register"
 AUTHORIZE = "/v1/keys/authorize"
@@ -29,14 +29,14 @@ AUTHORIZE = "/v1/keys/authorize"
 _OF_PAGES = CoreSettings(cors_origins=("*",))
 
 
-async def verify_key_options(request: RequestContext) -> asgi.Response:
+async def verify_key_options(request: GatewayRequest) -> asgi.Response:
     """The response to a preflight request, and to any other OPTIONS request."""
     request.use(_OF_PAGES)
     allow = [(b"allow", b"GET, HEAD, OPTIONS, POST")]
     return request.response(204, headers=preflight_headers(request) or allow)
 
 
-async def verify_key(request: RequestContext, verification: VerificationService) -> asgi.Response:
+async def verify_key(request: GatewayRequest, verification: VerificationService) -> asgi.Response:
     """Verify a key.
 
     Returns 200 for every decision: `valid` and `code` contain the result. Denied requests do not
@@ -51,7 +51,7 @@ async def verify_key(request: RequestContext, verification: VerificationService)
 
 
 def decision(
-    context: RequestContext, request: VerificationRequest, result: VerificationResult
+    context: GatewayRequest, request: VerificationRequest, result: VerificationResult
 ) -> asgi.Response:
     context.record_decision(result, request, request.core)
     public = for_public(result)
@@ -62,7 +62,7 @@ def decision(
     )
 
 
-async def verify_key_header(request: RequestContext) -> asgi.Response:
+async def verify_key_header(request: GatewayRequest) -> asgi.Response:
     """Verify the key in the request headers.
 
     The same as `/v1/keys/authorize`, for the method GET only. Pages of other origins can read the
@@ -70,10 +70,10 @@ async def verify_key_header(request: RequestContext) -> asgi.Response:
     """
     if request.has(b"origin"):
         request.use(_OF_PAGES)
-    return await _authorize(request, request.scope["query_string"])
+    return await _authorize(request, request.query_string)
 
 
-async def authorize_key(request: RequestContext) -> asgi.Response:
+async def authorize_key(request: GatewayRequest) -> asgi.Response:
     """Decide on a request to a service.
 
     Returns the decision as the HTTP status, and the headers that a service needs. Intended for
@@ -85,7 +85,7 @@ async def authorize_key(request: RequestContext) -> asgi.Response:
     `/v1/keys/authorize/scope=orders:read/orders/17`.
     """
     appended = request.raw_path.removeprefix(AUTHORIZE.encode())
-    parameters, query = appended[1:].partition(b"/")[0], request.scope["query_string"]
+    parameters, query = appended[1:].partition(b"/")[0], request.query_string
     if appended and not (appended.startswith(b"/") and b"=" in parameters):
         raise NotFound(
             f"Before the path of the request, send the parameters: {AUTHORIZE}/scope=orders:read"
@@ -93,15 +93,14 @@ async def authorize_key(request: RequestContext) -> asgi.Response:
     return await _authorize(request, parameters if appended else query)
 
 
-async def _authorize(request: RequestContext, query: bytes) -> asgi.Response:
+async def _authorize(request: GatewayRequest, query: bytes) -> asgi.Response:
     """The decision on the key in the headers. query: the parameters, which the proxy sets."""
     parameters = schemas.decode_parameters(query, request.client, _forwarded_method(request))
     caller = await authenticate(request, parameters, parameters.core)
-    headers = [(name, value.encode("ascii")) for name, value in key_headers(caller.key)]
-    return request.response(200, headers=[*caller.limit_headers, *headers])
+    return request.response(200, headers=[*caller.limit_headers, *key_headers(caller.key)])
 
 
-def _forwarded_method(request: RequestContext) -> str:
+def _forwarded_method(request: GatewayRequest) -> str:
     """The method of the request to the service. A proxy may add its header to that of the client.
     Several values match no method of a key.
     """
@@ -113,7 +112,7 @@ def _forwarded_method(request: RequestContext) -> str:
 
 
 async def revoke_self(
-    request: RequestContext, body: SelfRevocationRequest, revocation: SelfRevocationService
+    request: GatewayRequest, body: SelfRevocationRequest, revocation: SelfRevocationService
 ) -> SelfRevocationResponse:
     """Revoke a key with its token.
 
@@ -131,7 +130,7 @@ async def revoke_self(
 
 
 async def register_core(
-    request: RequestContext, name: str, registration: RegistrationService
+    request: GatewayRequest, name: str, registration: RegistrationService
 ) -> Lease:
     """Register an instance of a Core or renew its lease.
 
@@ -151,24 +150,24 @@ async def register_core(
     return registered
 
 
-async def drain_core(request: RequestContext, name: str, registration: RegistrationService) -> None:
+async def drain_core(request: GatewayRequest, name: str, registration: RegistrationService) -> None:
     """Drain an instance of a Core.
 
     Requests in progress are completed. The instance receives no new requests.
     """
     agent = await _agent(request, name)
-    query = decode_query(request.scope["query_string"], DrainCore)
+    query = decode_query(request.query_string, DrainCore)
     await registration.drain(agent, name, query)
     await _applied(request)
 
 
-async def _applied(request: RequestContext) -> None:
+async def _applied(request: GatewayRequest) -> None:
     """Waits until Envoy uses the registered instances, in the worker that writes them."""
     if request.service.clusters is not None:
         await request.service.clusters.applied()
 
 
-async def _agent(request: RequestContext, name: str) -> Actor:
+async def _agent(request: GatewayRequest, name: str) -> Actor:
     """The agent's key as an actor. Raises Unauthorized and Refused."""
     address, request.is_agent = request.client, True
     verification = VerificationRequest(

@@ -3,7 +3,6 @@ declaration.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -13,14 +12,15 @@ from gatehouse.core.features import HEADER, PROXY, SELF
 from gatehouse.features.cores.schemas import DrainCore, LeaseRequest
 from gatehouse.features.verification.schemas import VerifyQuery, VerifyReply, VerifyRequest
 from gatehouse.platform.web import health, openapi
-from gatehouse.platform.web.application import Routes
+from gatehouse.platform.web.application import Handler, Routes
 from gatehouse.platform.web.endpoint import Endpoint, Response
 from gatehouse.platform.web.fields import CoreName
 from gatehouse.platform.web.openapi import Api
+from gatehouse.platform.web.request import Reply
 from gatehouse.services.gateway import endpoints
-from gatehouse.services.gateway.asgi import Dependencies, RequestContext
 from gatehouse.services.gateway.check import check
 from gatehouse.services.gateway.completions import PATH
+from gatehouse.services.gateway.request import Dependencies, GatewayRequest
 
 _KEY = ("bearer", "header")
 _VERIFY = "/v1/keys/verify"
@@ -170,31 +170,24 @@ def create(dependencies: Dependencies) -> Routes:
     return routes
 
 
-def respond_to_api(dependencies: Dependencies) -> Callable[[RequestContext], Awaitable[None]]:
+def api_handler(dependencies: Dependencies) -> Handler:
+    """The handler of the requests that are not for a Core."""
     respond = create(dependencies).router()
 
     decides = HEADER not in dependencies.features.configured_off
-    authorize = endpoints.AUTHORIZE.encode()
+    authorize, verify = endpoints.AUTHORIZE.encode(), _VERIFY.encode()
 
-    async def begin(request: RequestContext) -> None:
+    async def handle(request: GatewayRequest) -> Reply | None:
         request.check_head()
         if decides and request.raw_path.startswith(authorize):  # with any method and path after it
             request.template = endpoints.AUTHORIZE
             dependencies.features.check(HEADER)
-            await request.send_response(await endpoints.authorize_key(request))
-            return
-        if request.raw_path != _VERIFY.encode():
-            await asyncio.sleep(0)  # continues in a task (local_server.py)
-        await respond(request)
+            return await endpoints.authorize_key(request)
+        if request.raw_path != verify:
+            await asyncio.sleep(0)  # continues in a task (decide.py)
+        return await respond(request)
 
-    return begin
-
-
-async def respond_to_check(request: RequestContext) -> None:
-    """Sends the response to a check of a request to a Core. Checks have a socket of their own."""
-    request.template, request.is_check = PATH, True
-    request.check_head()
-    await request.send_response(await check(request))
+    return handle
 
 
 def document() -> dict[str, Any]:

@@ -9,15 +9,13 @@ a denied request, whose response is in a header.
 
 import asyncio
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 import httptools
 
 from gatehouse.platform import proxy_headers
-from gatehouse.platform.envoy.bootstrap import BUFFER_BYTES, SAFE_METHODS, UPLOAD_CLUSTER
-from gatehouse.platform.web import asgi
-from gatehouse.platform.web.request import Request
-from gatehouse.services.gateway.local_server import encode_response
+from gatehouse.platform.envoy.bootstrap import BUFFER_BYTES, SAFE_METHODS
 from gatehouse.services.gateway.relay import Side
 
 #: Of a body whose response has ended: number of bytes that are discarded, and maximum time in
@@ -30,26 +28,18 @@ _CLOSE_S = 1.0
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
-def is_needed(request: Request) -> bool:
-    """True if the request has a body that a client can still be sending when it is responded to.
+def is_needed(method: str, headers: Mapping[bytes, bytes]) -> bool:
+    """True if a request has a body that a client can still be sending when it is responded to.
     HTTP/2 can end a response before the request (RFC 9113, section 8.1).
     """
-    length = request.header(proxy_headers.LENGTH)
-    if request.has(b"expect"):  # the client waits for a response
+    length = headers.get(b"content-length", b"")
+    if b"expect" in headers:  # the client waits for a response
         return False
     if length.isdigit():
         return BUFFER_BYTES < int(length) <= BYTES_MAX
-    return "chunked" in length.lower() and request.method not in SAFE_METHODS
-
-
-def permission(response: asgi.Response) -> asgi.Response:
-    """The response of a check with which Envoy sends a denied request to a worker."""
-    headers = [
-        (proxy_headers.RELAY, UPLOAD_CLUSTER.encode()),
-        (proxy_headers.REFUSAL, base64.b64encode(encode_response(response))),
-        (b"content-length", b"0"),
-    ]
-    return asgi.Response(200, headers, b"")
+    return b"chunked" in headers.get(b"transfer-encoding", b"").lower() and (
+        method not in SAFE_METHODS
+    )
 
 
 class _CoreSide(Side):

@@ -21,7 +21,7 @@ from gatehouse.features.secrets.schemas import (
 from gatehouse.platform.web import openapi
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.openapi import Api
-from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.request import AsgiRequest, Request
 from gatehouse.platform.web.validation import invalid
 from gatehouse.services.sharing.recipients import client_of
 from gatehouse.services.sharing.submitted_form import FIELD_CHARS_MAX, FORM_TYPE
@@ -87,7 +87,7 @@ async def acknowledge_link(request: Request, body: AcknowledgeLink, links: LinkS
     await links.acknowledge(token, claim_id_of(body.claim, token.path), client_of(request))
 
 
-async def submit_secret(request: Request, submitters: Submitters) -> SubmittedSecret:
+async def submit_secret(request: AsgiRequest, submitters: Submitters) -> SubmittedSecret:
     """Submit a secret.
 
     Submits text, files or both to a secret request, as a form (multipart/form-data). Send the

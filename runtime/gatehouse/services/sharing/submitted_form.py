@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from gatehouse.core.errors import BadRequest, Problem
@@ -20,7 +20,7 @@ from gatehouse.features.secrets.schemas import (
     file_name_problem,
 )
 from gatehouse.features.secrets.service import NewItem
-from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.request import AsgiRequest
 
 FORM_TYPE = "multipart/form-data"
 #: Fields other than the files.
@@ -76,12 +76,12 @@ class SubmittedForm(MultiPartParser):
 
     spool_max_size = 0  # no file is written to the disk
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: AsgiRequest) -> None:
         """Raises BadRequest if the request has another media type."""
         if request.header(b"content-type").partition(";")[0].strip().lower() != FORM_TYPE:
             raise BadRequest(f"The request is not {FORM_TYPE}.")
         super().__init__(
-            request.headers,
+            Headers(raw=list(request.fields)),
             request.stream(),
             max_files=FILES_MAX + 1,
             max_fields=len(FIELDS),

@@ -12,7 +12,7 @@ from gatehouse.features.secrets.link_token import LinkToken, parse
 from gatehouse.features.secrets.links import claim_id_of
 from gatehouse.platform.limits import RequestLimits
 from gatehouse.platform.web.asgi import Response
-from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.request import AsgiRequest, Request
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.services.sharing.pages import Pages
 from gatehouse.services.sharing.recipients import client_of
@@ -35,7 +35,7 @@ class Submitters:
     async def page(self, request: Request) -> Response:
         return await self._page(request, request.path_parameters["request"])
 
-    async def submit_page(self, request: Request) -> Response:
+    async def submit_page(self, request: AsgiRequest) -> Response:
         """Receive the form of the request page."""
         path, form = request.path_parameters["request"], SubmittedForm(request)
         try:
@@ -51,12 +51,12 @@ class Submitters:
             return await self._page(request, path, fields, error.text)
         raise error
 
-    async def submit(self, request: Request) -> str:
+    async def submit(self, request: AsgiRequest) -> str:
         """Receive the form of a program. Returns the value that identifies the submission."""
         form = SubmittedForm(request)
         return await self._receive(request, form)
 
-    async def _receive(self, request: Request, form: SubmittedForm, path: str = "") -> str:
+    async def _receive(self, request: AsgiRequest, form: SubmittedForm, path: str = "") -> str:
         """Read the form and store the submission. Returns the value that identifies the submission.
         `path`: path of the request page. Empty for a program, which sends no nonce.
 

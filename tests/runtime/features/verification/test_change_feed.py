@@ -20,6 +20,7 @@ from gatehouse.platform.web import asgi
 from sandbox.local import servers
 from tests.runtime.conftest import Database, Rows, create_database, lock_waits, locked, opened
 from tests.runtime.features.verification.conftest import change_feed, confirmed
+from tests.runtime.logged_requests import LoggedRequest
 from tests.runtime.rows import core_row, key_row
 from tests.runtime.server_processes import postgres_pids, suspended
 
@@ -367,7 +368,7 @@ async def test_number_of_keys_in_a_lookup_is_bounded(
     tracer = Tracer(spans.append, 100.0)
     async with opened(database.app) as pool:
         keys = KeyLoader(pool, KeyCache(10), lambda: 0)
-        ActiveRequest(tracer, tracer.begin(asgi.request_id(), None))
+        ActiveRequest(tracer, LoggedRequest(tracer.begin(asgi.request_id(), None)))
         results = await asyncio.gather(*(keys.find(KeyId(f"{number:012d}")) for number in range(5)))
     assert results == [None] * 5
     statements = [str(span.attributes["db.query.text"]) for span in spans]

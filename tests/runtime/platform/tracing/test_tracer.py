@@ -17,6 +17,8 @@ from gatehouse.platform.tracing.tracer import (
     is_sampled,
 )
 
+from tests.runtime.logged_requests import LoggedRequest
+
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
@@ -77,7 +79,7 @@ async def test_calls_are_spans_of_the_request_until_it_ends() -> None:
         await resume.wait()
         add_call("late", 0.1, {}, None)
 
-    active = ActiveRequest(tracer, trace)
+    active = ActiveRequest(tracer, LoggedRequest(trace))
     task = asyncio.create_task(background())
     with call_span("DynamoDB get_item", {"rpc.system": "aws-api"}):
         assert is_sampled()

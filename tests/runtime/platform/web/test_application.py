@@ -12,7 +12,7 @@ from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.web import request as http_request
 from gatehouse.platform.web.application import Application, Routes
-from gatehouse.platform.web.request import Reply, Request, Service
+from gatehouse.platform.web.request import AsgiRequest, Reply, Request, Service
 
 from tests.runtime.console_client import LogRecorder
 
@@ -160,7 +160,8 @@ class Body:
         path = {"path": "/", "raw_path": b"/", "query_string": b""}
         scope = {"type": "http", "method": "POST", **path, "headers": list(headers)}
         send: Any = None
-        self.request = Client().routes.service.request(scope, self.receive, send)
+        service = Client().routes.service
+        self.request = AsgiRequest(service, scope, self.receive, send)
 
     async def receive(self) -> dict[str, Any]:
         self.received += 1

@@ -1,16 +1,13 @@
 """A request to the gateway, and the services that the data path uses."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import unquote
 
-from starlette.types import Receive, Scope, Send
-
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.core.decision import failed_check
-from gatehouse.core.errors import Unauthorized
-from gatehouse.core.tokens.token import Pepper
+from gatehouse.core.errors import BadRequest, Unauthorized
 from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.core.verification import AGENT, VALID, Code, VerificationRequest, VerificationResult
 from gatehouse.features.cores.credentials import Credentials
@@ -18,16 +15,13 @@ from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.usage.models import Denial
 from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification.service import VerificationService
-from gatehouse.platform.envoy.bootstrap import DENIED_503
-from gatehouse.platform.proxy_headers import TLS
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.pipeline import Pipeline
-from gatehouse.platform.web.request import CLIENT_GONE, Refused, Reply, Request
-from gatehouse.services.gateway import uploads
+from gatehouse.platform.web.request import CLIENT_GONE, Refused, Request
 from gatehouse.services.gateway.clusters import ClusterFile
 from gatehouse.services.gateway.completions import Completions
 from gatehouse.services.gateway.cors import cors_headers
-from gatehouse.services.gateway.local_server import BODY, CONNECTION, LocalConnection
+from gatehouse.services.gateway.targets import Targets
 
 #: Maximum number of characters of a path that are logged, and that are searched for a token: more
 #: than a token has that begins in the first part and is encoded.
@@ -47,17 +41,18 @@ class Dependencies(Pipeline):
         Cores have no host names.
     completions: requests to Cores that are in progress.
     clusters: writes the clusters of Cores. None in a worker that does not.
+    targets: Cores to which requests are forwarded.
     """
 
     verification: VerificationService
     cores: CoreRegistry
     credentials: Credentials
-    pepper: Pepper
     public_host: str
     cores_domain: str
     usage: UsageCounter
     completions: Completions
     clusters: ClusterFile | None
+    targets: Targets
 
     @cached_property
     def host_suffix(self) -> bytes:
@@ -65,13 +60,10 @@ class Dependencies(Pipeline):
         domain = self.cores_domain.partition(":")[0]
         return f".{domain}".encode() if domain else b""
 
-    def request(self, scope: Scope, receive: Receive, send: Send) -> "RequestContext":
-        return RequestContext(self, scope, receive, send)
-
     def error_response(self, request: Request, refused: Refused) -> asgi.Response:
         """An error of a Core can have the form of the OpenAI API."""
         response = super().error_response(request, refused)
-        if not isinstance(request, RequestContext) or request.settings.error_format != "openai":
+        if not isinstance(request, GatewayRequest) or request.settings.error_format != "openai":
             return response
         own = {b"content-length", b"content-type"}
         headers = [field for field in response.raw_headers if field[0] not in own]
@@ -83,18 +75,20 @@ class Dependencies(Pipeline):
         )
 
 
-class RequestContext(Request):
+class GatewayRequest(Request):
     """A request to the gateway.
 
-    settings: of the Core that is requested. core: its name, which may be unknown.
+    raw_path: empty if the request could not be parsed.
+    settings: of the Core that is requested. core: its name, which may be unknown. tls: version of
+        TLS of the connection to the proxy, or empty.
     """
 
     service: Dependencies
     settings: CoreSettings = DEFAULT_SETTINGS
     core = ""
 
-    #: True for a check (services/gateway/check.py), and after the check has allowed the request.
-    is_check = is_allowed = False
+    #: True after a check has allowed the request.
+    is_allowed = False
     #: True after the request was recorded as denied.
     is_denied = False
     #: Code of the response, if it is a problem. The key can be valid.
@@ -102,29 +96,29 @@ class RequestContext(Request):
     #: True for a request of the agent of a Core.
     is_agent = False
 
-    async def discard(self) -> None:
-        """Envoy has sent the whole body."""
+    def __init__(
+        self,
+        service: Dependencies,
+        method: str,
+        target: bytes,
+        fields: Sequence[asgi.Header],
+        body: bytes,
+        peer: str,
+        tls: str,
+    ) -> None:
+        path, _, query = target.partition(b"?")
+        super().__init__(service, method, path, query, fields, peer)
+        self.body, self.tls = body, tls
+
+    def check_head(self) -> None:
+        if not self.raw_path:
+            raise BadRequest("The request is malformed.")
+        super().check_head()
 
     async def read_body(self, bytes_max: int) -> bytes:
-        content: bytes = self.scope[BODY]
-        if len(content) > bytes_max:
+        if len(self.body) > bytes_max:
             raise asgi.too_large_error(bytes_max)
-        return content
-
-    async def send_response(self, response: Reply) -> None:
-        """Envoy replaces the body of a check's response with status 503, so that of a denial has
-        another status, which Envoy replaces (platform/envoy/bootstrap.yaml.j2).
-        """
-        assert isinstance(response, asgi.Response)  # noqa: S101 - no response is in parts
-        sent = response
-        if self.is_check and response.status_code != 200:
-            if uploads.is_needed(self):
-                sent = uploads.permission(response)
-            elif response.status_code == 503:
-                sent = asgi.Response(DENIED_503, response.raw_headers, response.body)
-        connection: LocalConnection = self.scope[CONNECTION]
-        self.status = CLIENT_GONE if connection.is_closing else response.status_code
-        connection.respond(sent)
+        return self.body
 
     def record(self, seconds: float) -> None:
         """An allowed request is logged when it has ended (services/gateway/completions.py)."""
@@ -156,7 +150,7 @@ class RequestContext(Request):
             if code is not Code.NOT_FOUND:
                 self.key_id = key_id
         self.code = code
-        service.observer.metrics.decisions.labels(code).inc()
+        service.observer.metrics.decision[code].inc()
         service.usage.count(key_id, core or "", AGENT if self.is_agent and code is VALID else code)
         if code is not VALID:
             check, detail = failed_check(result, request, service.verification.environment)
@@ -191,8 +185,7 @@ class RequestContext(Request):
         """Scheme that the client used, as reported by trusted proxies."""
         proto = self.values(b"x-forwarded-proto")[-1:]
         is_https = proto == ["https"] and self.service.addresses.trusts(self.peer)
-        is_tls = self.header(TLS) not in ("", "-")  # of the connection to Envoy
-        return "https" if is_https or is_tls else "http"
+        return "https" if is_https or self.tls else "http"
 
     @property
     def host_name(self) -> bytes:
