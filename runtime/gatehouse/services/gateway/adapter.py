@@ -37,20 +37,10 @@ class ApiConnection(LocalConnection):
             self._fields.append((name, value))
 
     def received(self, method: str, target: bytes, fields: list[asgi.Header], body: bytes) -> None:
-        peer, tls, length = (*self._peer.decode("latin-1").split(" ", 2), "", "")[:3]
-        self._begin(method, target, fields, body, peer, "" if tls == "-" else tls, length)
-
-    def _begin(
-        self,
-        method: str,
-        target: bytes,
-        fields: list[asgi.Header],
-        body: bytes,
-        peer: str,
-        tls: str,
-        length: str,
-    ) -> None:
-        is_gone = self._transport.is_closing
+        connection, self._peer = self._peer.decode("latin-1"), b""
+        peer, tls, length = (*connection.split(" ", 2), "", "")[:3]
+        fields, is_gone = self._framed(fields, length), self._transport.is_closing
+        tls = "" if tls == "-" else tls
         result = self._decide(method, target, fields, body, peer, tls, is_gone)
         if isinstance(result, asgi.Response | Forward):
             self.send(result, method, fields)
@@ -58,6 +48,10 @@ class ApiConnection(LocalConnection):
             task = asyncio.get_running_loop().create_task(self._send_later(result, method, fields))
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
+
+    def _framed(self, fields: list[asgi.Header], _: str) -> list[asgi.Header]:
+        """The headers with the length or the transfer coding of the client."""
+        return fields
 
     async def _send_later(
         self, result: Awaitable[asgi.Response | Forward], method: str, fields: list[asgi.Header]
@@ -78,24 +72,14 @@ class CheckConnection(ApiConnection):
         super().__init__(decide, None)
         self._completions, self._forwarded = completions, ""
 
-    def _begin(
-        self,
-        method: str,
-        target: bytes,
-        fields: list[asgi.Header],
-        body: bytes,
-        peer: str,
-        tls: str,
-        length: str,
-    ) -> None:
+    def _framed(self, fields: list[asgi.Header], framing: str) -> list[asgi.Header]:
         """Envoy replaces the framing of the request by that of the body that the check contains."""
         self._forwarded = ""
         fields = [field for field in fields if field[0] != b"content-length"]
-        if length.isdigit():
-            fields.append((b"content-length", length.encode()))
-        elif length not in ("", "-"):
-            fields.append((b"transfer-encoding", length.encode("latin-1")))
-        super()._begin(method, target, fields, body, peer, tls, length)
+        if framing not in ("", "-"):
+            name = b"content-length" if framing.isdigit() else b"transfer-encoding"
+            fields.append((name, framing.encode("latin-1")))
+        return fields
 
     def _write(self, data: bytes) -> None:
         super()._write(data)
