@@ -220,7 +220,7 @@ async def test_session_ends_by_idle_time_and_by_age(setup: Setup, browser: Brows
     for _ in range(32):
         setup.clock.advance(899)
         assert await browser.status() == 200
-    setup.clock.advance(28_800 - 32 * 899)
+    setup.clock.advance(28_801 - 32 * 899)
     assert await browser.status() == 401
     await browser.sign_in(BOOTSTRAP)
     setup.clock.advance(901)
