@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { inspect } from "node:util";
 import { GatewayClient } from "@gatehouse/client";
-import { decide } from "../dist/middleware.js";
+import { decider } from "../dist/middleware.js";
 
 const CANARY = "gtk_live_0canary0canary0canary0canary";
 const MALFORMED = ["\n", "\r\nx: y", "\0", "ü", "\ud800", " x"].map((text) => CANARY + text);
@@ -60,8 +60,8 @@ for (const [name, answer] of Object.entries(ANSWERS)) {
             (result) => logged.push(inspect(result, { depth: 9 })),
             (failure) => logged.push(inspect(failure, { depth: 9, showHidden: true }), failure.stack),
           );
-          const request = { method: "GET", path: "/", authorization: [], apiKey: [token] };
-          logged.push(inspect(await decide(client, {}, request), { depth: 9 }));
+          const request = { source: {}, method: "GET", authorization: [], apiKey: [token] };
+          logged.push(inspect(await decider(client, {})(request), { depth: 9 }));
         } finally {
           Object.assign(console, { log, warn, error });
         }

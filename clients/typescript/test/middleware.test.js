@@ -158,6 +158,6 @@ describe("without a gateway", () => {
   });
 
   test("a URL without a scheme is rejected", () => {
-    assert.throws(() => new GatewayClient("gateway:8080"), /must begin with http/);
+    assert.throws(() => new GatewayClient("gateway:8080"), /the URL of the gateway must be/);
   });
 });
