@@ -20,12 +20,12 @@ from gatehouse.services.gateway.request import Dependencies, GatewayRequest
 class Forward(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A request that the proxy forwards.
 
-    request_id: under which the proxy reports its end (`Completions.ended`).
-    cluster, path, route: where: the Core, the path there without the query, and the class of the
-        time limits.
-    request_headers: that the Core receives, instead of those of the client with the same names.
+    request_id: under which the proxy reports the end of the request (completions.py).
+    cluster: the Core. path: at the Core, without the query. route: class of the time limits.
+    request_headers: headers that the Core receives, instead of those of the client with the same
+        names.
     removed: names of headers of the client that the Core does not receive.
-    response_headers: that the client receives in addition to those of the Core.
+    response_headers: headers that the client receives in addition to those of the Core.
     urls: for the translation of URLs in the headers of the response; empty if there is nothing to
         translate.
     via: the cluster of workers that the request passes before the Core. Empty if it passes none.
@@ -96,7 +96,7 @@ def _decide(
     except StopIteration as stop:
         result: Result = stop.value
         return result
-    return _rest(work, waits_for)
+    return _resumed(work, waits_for)
 
 
 async def _result(request: GatewayRequest, handler: Handle, is_gone: Callable[[], bool]) -> Result:
@@ -111,14 +111,9 @@ async def _result(request: GatewayRequest, handler: Handle, is_gone: Callable[[]
     return result  # type: ignore[no-any-return]
 
 
-async def _rest(work: Coroutine[Any, Any, Result], waits_for: object) -> Result:
-    result: Result = await _resumed(work, waits_for)
-    return result
-
-
 @coroutine
 def _resumed(work: Coroutine[Any, Any, Result], waits_for: object) -> Any:
-    """Yields what the coroutine waits for to the task, then continues it."""
+    """Yields what the coroutine waits for to the awaiting task, then continues it."""
     try:
         yield waits_for
     except BaseException as exc:  # the task was cancelled

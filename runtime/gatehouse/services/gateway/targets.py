@@ -30,14 +30,13 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
 
 class Target(msgspec.Struct, frozen=True, gc=False):
     """A Core. instance: an error if there is none that can receive a request. forwarded: names of
-    headers of clients, and whether the Core receives them. route: class of the routes for
-    the time limit of the Core. valid_until: time of the registry.
+    headers of clients, and whether the Core receives them. route: class of the routes for the time
+    limit of the Core. valid_until: time of the registry.
     """
 
     settings: CoreSettings
     instance: Instance | GatehouseError
     forwarded: Names
-    key_header: bytes
     cluster: bytes
     route: bytes
     valid_until: float
@@ -78,7 +77,6 @@ class Targets:
             settings,
             instance,
             forwarded_names(settings),
-            settings.key_header.lower().encode(),
             cluster_name(name).encode(),
             class_of(settings.response_timeout_s).encode(),
             min((each.expires_at for each in registered if each.is_live(now)), default=math.inf),
