@@ -121,8 +121,8 @@ class LoggedRequest(Protocol):
 
 
 class _Ended(NamedTuple):
-    """A request without its log line, which is encoded when the waiting lines are written: less
-    often, and several at once.
+    """A request that is counted and logged when the waiting lines are written: less often, and
+    several at once.
     """
 
     request: LoggedRequest
@@ -168,11 +168,11 @@ class Stream:
         self._waiting: list[bytes | _Ended] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def request(self, line: _Ended) -> None:
-        """Adds the line of a request. It is written immediately if lines are not batched or no
-        event loop is running.
+    def request(self, ended: _Ended) -> None:
+        """Adds a request. It is processed immediately if lines are not batched or no event loop is
+        running.
         """
-        self._waiting.append(line)
+        self._waiting.append(ended)
         if not self._batched or len(self._waiting) >= FLUSH_LINES:
             self.flush()
         elif self._timer is None:
@@ -193,7 +193,7 @@ class Stream:
         if self._waiting:
             lines, self._waiting = self._waiting, []
             content = b"".join(
-                [each if isinstance(each, bytes) else each.observer.line(each) for each in lines]
+                [each if isinstance(each, bytes) else each.observer.ended(each) for each in lines]
             )
             with suppress(OSError):  # such as a full disk, with which requests succeed
                 self._out.write(content)
@@ -386,6 +386,11 @@ class Observer:
     def _logger(self, level: Level) -> Logger:
         return Logger(level, self._stream, service=self.service, environment=self.environment)
 
+    async def exposition(self) -> bytes:
+        """The response from /metrics."""
+        self._stream.flush()
+        return await self.metrics.exposition()
+
     def metric_line(self, members: dict[str, Any], *, event: str = "usage") -> None:
         """Writes a metric line for CloudWatch, regardless of the log level."""
         self._metric_log.info(event, **members)
@@ -424,6 +429,7 @@ class Observer:
         self._failures += 1
 
     def publish_requests(self) -> None:
+        self._stream.flush()
         counts: dict[str, float] = {
             "Requests": self._requests,
             "FailedRequests": self._failures,
@@ -439,18 +445,21 @@ class Observer:
             self._core_requests = self._core_errors = 0
 
     def request(self, request: LoggedRequest, status: int, seconds: float) -> None:
-        """Logs a request, counts it in the metrics, and records its span if it is sampled. seconds:
-        its duration.
+        """Logs a request, counts it in the metrics, and records its span if it is sampled: all of
+        this soon. seconds: its duration.
         """
-        route = request.route
+        self._stream.request(_Ended(request, status, seconds, time.time_ns(), self))
+
+    def ended(self, ended: _Ended) -> bytes:
+        """Counts a request. Returns its log line, or nothing under a higher log level."""
+        request, status, seconds, at_ns, _ = ended
+        route, trace = request.route, request.trace
         if self._namespace:
             self._count(route, status, seconds, request.core_seconds)
         self.metrics.durations(self.service, route, status).observe(seconds)
-        if self.log.writes(_level(status)):
-            self._stream.request(_Ended(request, status, seconds, time.time_ns(), self))
-        if self.tracer.is_enabled and request.trace.sampled:
+        if self.tracer.is_enabled and trace.sampled:
             self.tracer.request(
-                request.trace,
+                trace,
                 method=request.logged_method,
                 route=route,
                 status=status,
@@ -458,24 +467,24 @@ class Observer:
                 key_id=request.key_id,
                 code=request.code,
             )
-
-    def line(self, ended: _Ended) -> bytes:
-        request, trace = ended.request, ended.request.trace
+        level = _level(status)
+        if not self.log.writes(level):
+            return b""
         line = RequestLine(
             self.environment,
             trace.request_id,
             trace.trace_id,
             self.service,
             request.logged_method,
-            request.route,
+            route,
             request.logged_path,
-            ended.status,
-            rounded(ended.seconds * 1000),
+            status,
+            rounded(seconds * 1000),
             request.key_id,
             request.code,
             "request",
-            _level(ended.status),
-            timestamp(ended.at_ns),
+            level,
+            timestamp(at_ns),
             request.detail,
             request.stream_use,
         )

@@ -120,7 +120,7 @@ def test_metrics_are_those_of_the_table() -> None:
 async def test_durations_are_counted_in_buckets_without_a_second_metric(observer: Observer) -> None:
     for _ in range(2):
         log_request(observer)
-    text = (await observer.metrics.exposition()).decode()
+    text = (await observer.exposition()).decode()
     labels = 'route="/v1/keys/verify",service="gateway",status="2xx"'
     assert f'gatehouse_request_seconds_bucket{{le="0.0025",{labels}}} 2.0' in text
     assert f'gatehouse_request_seconds_bucket{{le="0.001",{labels}}} 0.0' in text

@@ -174,8 +174,9 @@ class CoreRegistry:
         self._own: dict[str, CoreRecord] = {}
         #: Called after a change.
         self.on_change: Callable[[], None] = lambda: None
-        #: Number of changes.
-        self.version = 0
+        self._changes = self._changes_of_all = 0
+        #: Number of changes at the last change of a Core, by name.
+        self._versions: dict[str, int] = {}
         #: Names and instance IDs, in the order in which they are checked for their end.
         self._to_check: OrderedDict[tuple[str, str], None] = OrderedDict()
 
@@ -194,7 +195,15 @@ class CoreRegistry:
         not counted, and has no usage.
         """
         self._own[record.name] = record
-        self.version += 1
+        self._changed(record.name)
+
+    def _changed(self, name: str) -> None:
+        self._changes += 1
+        self._versions[name] = self._changes
+
+    def version(self, name: str) -> int:
+        """A number that changes with the instances of a Core."""
+        return self._versions.get(name, self._changes_of_all)
 
     def instances(self, name: str) -> tuple[CoreRecord, ...]:
         """The instances of a Core, including ended instances. Empty if the Core is unknown."""
@@ -224,6 +233,7 @@ class CoreRegistry:
         instances.pop(record.instance_id, None)
         instances[record.instance_id] = record
         self._to_check[changed] = None
+        self._changed(record.name)
         now = self.now()
         for name, instance_id in {changed, *islice(self._to_check, _CHECKED)}:
             self._to_check.move_to_end((name, instance_id))  # so that all are checked
@@ -231,9 +241,9 @@ class CoreRegistry:
             core, is_last = instances[instance_id], instance_id == next(reversed(instances))
             if core.expires_at < now - (ENDED_S if is_last else ENDED_OF_CORE_S):
                 del instances[instance_id], self._to_check[name, instance_id]
+                self._changed(name)
                 if not instances:
-                    del self._cores[name]
-        self.version += 1
+                    del self._cores[name], self._versions[name]
         self.on_change()
 
     def empty(self) -> CoreRegistry:
@@ -241,7 +251,9 @@ class CoreRegistry:
 
     def replace(self, other: CoreRegistry) -> None:
         self._cores, self._to_check = other._cores, other._to_check
-        self.version += 1
+        self._changes += 1
+        self._changes_of_all = self._changes
+        self._versions = dict.fromkeys((*self._cores, *self._own), self._changes)
         self.on_change()
 
     async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:

@@ -67,16 +67,18 @@ class Routes:
             request.check_head()
             path = request.path
             route = exact.get(path)
+            if route is not None and (handler := route.handlers.get(request.method)) is not None:
+                request.template = route.template
+                return await handler(request)
             matching = [] if route is None else [route]
-            if route is None or request.method not in route.handlers:
-                matching += [each for each in patterns if each.pattern and each.pattern.match(path)]
-            for route in matching:
-                handler = route.handlers.get(request.method)
-                if handler is not None:
-                    request.template = route.template
-                    if route.pattern is not None and (match := route.pattern.match(path)):
+            for each in patterns:
+                if each.pattern and (match := each.pattern.match(path)):
+                    handler = each.handlers.get(request.method)
+                    if handler is not None:
+                        request.template = each.template
                         request.path_parameters = match.groupdict()
-                    return await handler(request)
+                        return await handler(request)
+                    matching.append(each)
             return _not_handled(request, matching)
 
         return respond

@@ -142,7 +142,7 @@ async def metrics(request: Request, checks: ServiceHealth) -> asgi.Response:
     balancer does not route this path.
     """
     checks.refresh_gauges()
-    body = await request.service.observer.metrics.exposition()
+    body = await request.service.observer.exposition()
     body += await checks.more_metrics()
     return request.response(200, body, content_type=METRICS_TYPE.encode("ascii"))
 

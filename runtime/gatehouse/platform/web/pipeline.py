@@ -73,7 +73,9 @@ class Pipeline(Service):
         async def call(request: Request, **arguments: Any) -> Reply:
             if missing is not None:
                 raise missing.with_traceback(None)
-            result = await function(request, **request.path_parameters, **arguments)
+            if request.path_parameters:
+                arguments |= request.path_parameters
+            result = await function(request, **arguments)
             if isinstance(result, Reply):
                 return result
             return request.response(status, b"" if result is None else asgi.encode(result))

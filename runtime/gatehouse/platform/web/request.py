@@ -187,7 +187,8 @@ class Request(ABC):
     @property
     def path(self) -> str:
         """The decoded path."""
-        return unquote(self.raw_path.decode("latin-1"))
+        path = self.raw_path.decode("latin-1")
+        return unquote(path) if "%" in path else path
 
     @property
     def client(self) -> str:

@@ -8,7 +8,7 @@ import secrets
 import socket
 import time
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -69,11 +69,12 @@ from gatehouse.platform.web.application import Application
 from gatehouse.platform.web.health import Probe, ServiceHealth
 from gatehouse.platform.worker import run_workers
 from gatehouse.services.gateway import echo
+from gatehouse.services.gateway.access_log import Pipe, PipeMetrics
 from gatehouse.services.gateway.adapter import ApiConnection, CheckConnection
 from gatehouse.services.gateway.check import check
 from gatehouse.services.gateway.clusters import ClusterFile, OwnServer
-from gatehouse.services.gateway.completions import Completions, Pipe, PipeMetrics
-from gatehouse.services.gateway.decide import decide_by
+from gatehouse.services.gateway.completions import Completions
+from gatehouse.services.gateway.decide import Decide, decide_by
 from gatehouse.services.gateway.instances import InstanceStates
 from gatehouse.services.gateway.local_server import listen
 from gatehouse.services.gateway.relay import CHECK_S, Relay
@@ -92,7 +93,7 @@ CANARY_S = 60.0
 
 def run(worker: Worker, settings: Settings) -> bool:
     """Runs a worker until SIGTERM. False if it does not start. Raises SettingsError."""
-    gateway = _Gateway(
+    gateway = Gateway(
         worker=worker,
         settings=settings,
         pepper=read_pepper(settings.pepper, "GATEHOUSE_PEPPER"),
@@ -107,12 +108,20 @@ def run(worker: Worker, settings: Settings) -> bool:
             namespace=settings.metrics_namespace,
         ),
     )
-    return run_workers(Application(gateway.observer, gateway.start), gateway.relay.shutdown)
+
+    async def start(stack: AsyncExitStack) -> None:
+        await gateway.start(stack)
+        _tune_garbage_collector()
+
+    return run_workers(Application(gateway.observer, start), gateway.relay.shutdown)
 
 
 @dataclass(eq=False)
-class _Gateway:
-    """Constructs the dependencies of a worker. `stack` closes them."""
+class Gateway:
+    """Constructs the dependencies of a worker. `stack` closes them.
+
+    decide_api, decide_check: after the start, decide on a request to the API and to a Core.
+    """
 
     worker: Worker
     settings: Settings
@@ -121,6 +130,9 @@ class _Gateway:
     redis: Redis | None
     observer: Observer
     clock: Clock
+    decide_api: Decide = field(init=False)
+    decide_check: Decide = field(init=False)
+    completions: Completions = field(init=False)
 
     def __post_init__(self) -> None:
         settings, worker = self.settings, self.worker
@@ -260,21 +272,21 @@ class _Gateway:
             features=features,
         )
         await self._listen(dependencies, completions)
-        _tune_garbage_collector()
 
     async def _listen(self, dependencies: Dependencies, completions: Completions) -> None:
         folder, number = self.worker.folder, self.worker.number
-        decide_api = decide_by(dependencies, api_handler(dependencies))
-        decide_check = decide_by(dependencies, check)
+        self.completions = completions
+        self.decide_api = decide_by(dependencies, api_handler(dependencies))
+        self.decide_check = decide_by(dependencies, check)
         pipe = Pipe(log_path(folder, number), completions)
         self.stack.callback(pipe.close)
         PeriodicJob("lost requests", EXPIRE_S, pipe.expire).start(self.observer, self.stack)
         for name, factory in (
-            ("check", partial(CheckConnection, decide_check, completions)),
+            ("check", partial(CheckConnection, self.decide_check, completions)),
             (RELAY_CLUSTER, self.relay.accept),
             (UPLOAD_CLUSTER, lambda: Upload(self.relay.egress).protocol()),
             # the last one, when all are ready
-            ("gateway", partial(ApiConnection, decide_api, dependencies.body_max_bytes)),
+            ("gateway", partial(ApiConnection, self.decide_api, dependencies.body_max_bytes)),
         ):
             server = await listen(socket_path(folder, name, number), factory)
             self.stack.callback(server.close)

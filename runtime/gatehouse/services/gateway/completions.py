@@ -1,18 +1,13 @@
 """What happens at the end of a request to a Core: its log line, metrics, spans and refund.
 
-Envoy writes a line to a pipe at the end of each request that the worker has allowed. The check
-keeps what the line does not contain. The parent process keeps the pipe open, so a worker that
-replaces another also reads the lines of the requests that the other has allowed. A line contains
-neither a path nor a query.
+Envoy reports the end (access_log.py). The check keeps what the report does not contain.
 """
 
 import asyncio
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,7 +22,6 @@ from gatehouse.core.verification import VerificationRequest
 from gatehouse.features.cores.reports import InstanceTraffic
 from gatehouse.features.cores.schemas import CoreProblem
 from gatehouse.features.verification.service import VerificationService
-from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import ALIVE_S, CHECK_S, CORE_ERRORS
 from gatehouse.platform.observability import Observer, StreamUse
 from gatehouse.platform.pending import Pending
@@ -42,7 +36,6 @@ LOST_S = 4.5 * ALIVE_S
 #: Time in which the line of the other part of a relayed request follows.
 OTHER_PART_S = 2.0
 
-_READ_BYTES = 262_144
 _ERRORS: dict[str, GatehouseError] = {
     flag: error for error, *flags in CORE_ERRORS for flag in flags
 }
@@ -128,9 +121,6 @@ class _InProgress:
     at_core: Line | None = None
 
 
-_decode = msgspec.json.Decoder(Line).decode
-
-
 @dataclass(slots=True, eq=False)
 class Completions:
     """The requests to Cores that a worker has allowed, until their lines have been read.
@@ -144,7 +134,7 @@ class Completions:
     traffic: InstanceTraffic
     requests_max: int
     find_instance: Callable[[str, str], CoreRecord | None]
-    #: Lines that could not be read, since they were published.
+    #: Requests whose end was not reported, since they were published.
     lines_lost: int = 0
     clock: Callable[[], float] = monotonic
     _by_id: Pending[str, _InProgress] = field(init=False)
@@ -198,25 +188,20 @@ class Completions:
         if not self._by_key[subject]:
             del self._by_key[subject]
 
-    def read(self, data: bytes) -> None:
-        """Processes whole lines."""
-        for text in data.splitlines():
-            try:
-                line = _decode(text)
-            except msgspec.MsgspecError:
-                self.observer.metrics.completions_malformed.inc()
-                self.lines_lost += 1
-                continue
-            if line.kind == "alive":
-                self._by_id.renew(line.request_id)
-                continue
-            entry = self._by_id.get(line.request_id)
-            if line.kind != "core":
-                self._ended(entry, line)
-            elif entry is not None:
-                entry.at_core = line
-                if entry.line is not None:
-                    self._end(entry, entry.line)
+    def ended(self, request_id: str, line: Line) -> None:
+        """Processes what Envoy reports of a request: that it has ended, that its part behind the
+        relay has, or that it is still in progress.
+        """
+        if line.kind == "alive":
+            self._by_id.renew(request_id)
+            return
+        entry = self._by_id.get(request_id)
+        if line.kind != "core":
+            self._ended(entry, line)
+        elif entry is not None:
+            entry.at_core = line
+            if entry.line is not None:
+                self._end(entry, entry.line)
 
     def _ended(self, entry: _InProgress | None, line: Line) -> None:
         """The client has received the response, or has disconnected. Of a relayed request, the line
@@ -330,66 +315,3 @@ class Completions:
             if entry.line is not None:
                 self._end(entry, entry.line)
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-@dataclass(slots=True, eq=False)
-class PipeMetrics:
-    """Publishes the lines that were lost, and those that wait in Envoy because a worker does not
-    read its pipe. admin: None if another worker publishes the state of Envoy.
-    """
-
-    completions: Completions
-    admin: Admin | None
-    _failed: int = 0
-
-    async def publish(self) -> None:
-        completions, observer = self.completions, self.completions.observer
-        lost, completions.lines_lost = completions.lines_lost, 0
-        if self.admin is not None:
-            text = (await self.admin.get("/stats?filter=^filesystem.write_")).decode()
-            pairs = (line.partition(": ") for line in text.splitlines())
-            values = {name: int(value) for name, _, value in pairs}
-            failed = values.get("filesystem.write_failed", self._failed)
-            lost += failed - self._failed
-            self._failed = failed
-            buffered = values.get("filesystem.write_total_buffered", 0)
-            observer.publish({"CompletionsBufferedBytes": buffered}, "Bytes")
-        observer.publish({"CompletionsLost": lost}, "Count")
-
-
-class Pipe:
-    """Reads the lines of Envoy from a pipe."""
-
-    def __init__(self, path: Path, completions: Completions) -> None:
-        self._completions = completions
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        self._rest = b""
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._descriptor, self.read)
-
-    def read(self) -> bool:
-        """Processes what is in the pipe. False if it is empty."""
-        try:
-            data = os.read(self._descriptor, _READ_BYTES)
-        except BlockingIOError:
-            return False
-        if not data:
-            return False
-        lines, end, rest = (self._rest + data).rpartition(b"\n")
-        self._rest = rest
-        if end:
-            self._completions.read(lines)
-        return True
-
-    async def expire(self) -> None:
-        """Processes the lines, then ends the requests whose lines were lost."""
-        while self.read():
-            pass
-        self._completions.expire()
-
-    def close(self) -> None:
-        """Processes the last lines."""
-        while self.read():
-            pass
-        self._loop.remove_reader(self._descriptor)
-        os.close(self._descriptor)

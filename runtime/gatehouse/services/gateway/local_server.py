@@ -110,7 +110,7 @@ def encode_response(response: asgi.Response) -> bytes:
 
 
 def encode_headers(headers: Sequence[asgi.Header]) -> bytes:
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
+    return b"\r\n".join([*map(b": ".join, headers), b""])
 
 
 async def listen(

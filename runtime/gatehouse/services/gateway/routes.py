@@ -178,8 +178,8 @@ def api_handler(dependencies: Dependencies) -> Handler:
     authorize, verify = endpoints.AUTHORIZE.encode(), _VERIFY.encode()
 
     async def handle(request: GatewayRequest) -> Reply | None:
-        request.check_head()
         if decides and request.raw_path.startswith(authorize):  # with any method and path after it
+            request.check_head()
             request.template = endpoints.AUTHORIZE
             dependencies.features.check(HEADER)
             return await endpoints.authorize_key(request)

@@ -31,9 +31,10 @@ class Instance(msgspec.Struct, frozen=True, gc=False):
 class Target(msgspec.Struct, frozen=True, gc=False):
     """A Core. instance: an error if there is none that can receive a request. forwarded: names of
     headers of clients, and whether the Core receives them. route: class of the routes for the time
-    limit of the Core. valid_until: time of the registry.
+    limit of the Core. valid_until: time of the registry. version: of the Core in the registry.
     """
 
+    version: int
     settings: CoreSettings
     instance: Instance | GatehouseError
     forwarded: Names
@@ -49,16 +50,15 @@ class Targets:
     cores: CoreRegistry
     environment: KeyEnvironment
     pepper: Pepper
-    _version: int = -1
     _known: dict[str, Target] = field(default_factory=dict)
 
     def find(self, name: str) -> Target:
         """A Core, which may be unknown."""
-        if self._version != self.cores.version:
-            self._version, self._known = self.cores.version, {}
-        target, now = self._known.get(name), self.cores.now()
-        if target is None or now >= target.valid_until:
+        target, now, version = self._known.get(name), self.cores.now(), self.cores.version(name)
+        if target is None or target.version != version or now >= target.valid_until:
             target = self._read(name, now)
+            if len(self._known) > len(self.cores):  # Cores that are no longer registered
+                self._known.clear()
             if name in self.cores:  # clients can invent any number of names
                 self._known[name] = target
         return target
@@ -74,6 +74,7 @@ class Targets:
             url = urlsplit(record.url)
             instance = Instance(record, url.scheme, url.netloc, url.path)
         return Target(
+            self.cores.version(name),
             settings,
             instance,
             forwarded_names(settings),
