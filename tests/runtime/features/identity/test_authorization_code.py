@@ -534,6 +534,9 @@ async def test_sign_ins_in_progress_are_bounded(
     rejected = islice(asyncio.as_completed(callbacks), 9 - EXCHANGES_PARALLEL)
     ended = [await reply for reply in rejected]
     assert {failure(reply) for reply in ended} == {Failure.UNAVAILABLE}
+    async with asyncio.timeout(60):
+        while setup.provider.requests.count("/token") < EXCHANGES_PARALLEL:
+            await asyncio.sleep(0.001)
     assert setup.provider.requests.count("/token") == EXCHANGES_PARALLEL
     for callback in callbacks:
         callback.cancel()

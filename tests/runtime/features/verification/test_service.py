@@ -24,7 +24,7 @@ from tests.runtime.key_records import RECORD
 SECRET = bytes(reversed(range(32)))
 PEPPER = Pepper({1: bytes(32)}, 1)
 TEST = KeyEnvironment.TEST
-LIMIT = RateLimit(name="requests", quota=1000, window_s=1, burst=1000)
+LIMIT = RateLimit(name="requests", quota=1000, window_s=86_400, burst=1000)
 REQUEST = VerificationRequest(scopes=("cores:read",))
 _UNUSED: Any = None
 
