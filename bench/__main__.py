@@ -1,8 +1,8 @@
 """Runs the benchmarks: `make bench`. The machine must otherwise be idle.
 
-`gateway` measures the gateway under realistic load, beside nginx. `--check` fails if a ratio is
-lower than the stored ratio. `check` measures the CPU time and the memory of a policy check of a
-large program.
+`gateway` measures the gateway under realistic load, beside nginx and Envoy. `--check` fails if a
+ratio is worse than the stored ratio. `check` measures the CPU time and the memory of a policy check
+of a large program.
 """
 
 import argparse
@@ -28,7 +28,7 @@ for option, (default, text) in numbers.items():
     )
 parser.add_argument("--store", action="store_true", help="gateway: store the result")
 parser.add_argument(
-    "--check", action="store_true", help="gateway: fail if a ratio is lower than the stored ratio"
+    "--check", action="store_true", help="gateway: fail if a ratio is worse than the stored ratio"
 )
 options = parser.parse_args()
 if options.name == "check":

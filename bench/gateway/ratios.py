@@ -1,5 +1,5 @@
-"""Throughput, CPU time and latency of the gateway under realistic load, in relation to nginx, and
-the check that no ratio has become lower.
+"""Throughput, CPU time and latency of the gateway under realistic load, in relation to nginx and to
+Envoy without the gateway, and the check that no ratio has become worse.
 
 All rows are measured in turn, several times, so that disturbances affect all rows equally. The
 ratio of a row is the median of the rounds. Absolute rates depend on the machine; `ratios.json`
@@ -34,9 +34,10 @@ ROUNDS, SECONDS = 5, 2.0
 KEYS, REQUESTS = 5_000, 50_000
 CORE = "/cores/docs/"
 _STATIC, _PROXY = "nginx, return 200", "nginx, proxy_pass"
+_ENVOY = "Envoy without the gateway"
 
-#: A ratio below this part of the stored ratio is a regression. The ratios of two runs on one
-#: machine differ by up to a tenth.
+#: A rate below this part of the stored ratio is a regression, and a CPU time of which the stored
+#: ratio is below this part. The ratios of two runs on one machine differ by up to a tenth.
 TOLERANCE = 0.8
 
 
@@ -81,7 +82,7 @@ def missing() -> list[str]:
 
 
 def main(*, workers: int, check: bool, store: bool) -> None:
-    """Measures and prints a table. Raises SystemExit if `check` is set and a ratio is too low."""
+    """Measures and prints a table. Raises SystemExit if `check` is set and a ratio is worse."""
     with environment(workers) as env, TemporaryDirectory() as folder:
         table = rows(env, Requests(Path(folder)))
         rounds, half = _measure(table)
@@ -92,12 +93,18 @@ def main(*, workers: int, check: bool, store: bool) -> None:
         for name, row in table.items()
         if row.baseline
     }
-    _show(workers, table, rounds, half, ratios)
+    cpu_ratios = {
+        name: statistics.median(each[name].cpu_us / each[_ENVOY].cpu_us for each in rounds)
+        for name, row in table.items()
+        if row.pid and name != _ENVOY
+    }
+    _show(workers, table, rounds, half, ratios, cpu_ratios)
     if store:
         measured = [name for name, row in table.items() if row.pid]
         stored = {
             "measured_at": f"{datetime.now(UTC):%Y-%m-%d}",
             "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
+            "cpu_ratios": {name: round(ratio, 2) for name, ratio in cpu_ratios.items()},
             "cpu_us": {name: round(_median(rounds, name).cpu_us) for name in measured},
             "envoy_us": {name: round(_median(rounds, name).envoy_us) for name in measured},
             "half_ms": {
@@ -107,16 +114,26 @@ def main(*, workers: int, check: bool, store: bool) -> None:
             },
         }
         STORED.write_text(json.dumps(stored, indent=2) + "\n")
-    if check and (lower := regressions(ratios, json.loads(STORED.read_text())["ratios"])):
-        raise SystemExit(
-            "\n".join(["These ratios are lower than in bench/gateway/ratios.json:", *lower])
-        )
+    if check:
+        before = json.loads(STORED.read_text())
+        worse = [
+            *regressions(ratios, before["ratios"]),
+            *regressions(_inverse(cpu_ratios), _inverse(before["cpu_ratios"]), "1 / CPU"),
+        ]
+        if worse:
+            raise SystemExit(
+                "\n".join(["These ratios are worse than in bench/gateway/ratios.json:", *worse])
+            )
 
 
-def regressions(ratios: dict[str, float], stored: dict[str, float]) -> list[str]:
+def _inverse(ratios: dict[str, float]) -> dict[str, float]:
+    return {name: 1 / ratio for name, ratio in ratios.items()}
+
+
+def regressions(ratios: dict[str, float], stored: dict[str, float], what: str = "") -> list[str]:
     """A line for each stored row whose ratio is missing, or lower than TOLERANCE allows."""
     return [
-        f"  {name}: {ratios.get(name, 0):.3f}, stored: {ratio:.3f}"
+        f"  {name} {what}".rstrip() + f": {ratios.get(name, 0):.3f}, stored: {ratio:.3f}"
         for name, ratio in stored.items()
         if ratios.get(name, 0) < ratio * TOLERANCE
     ]
@@ -153,7 +170,7 @@ def rows(env: Environment, requests: Requests) -> dict[str, Row]:
         ),
         "proxy, denied": row(cache(lambda: requests.proxied(denied, CORE)), expected="401"),
         _PROXY: Row(env.nginx, proxied),
-        "Envoy without the gateway": Row(env.envoy, proxied, env.pids["envoy"], _PROXY),
+        _ENVOY: Row(env.envoy, proxied, env.pids["envoy"], _PROXY),
         "proxy": row(proxied, baseline=_PROXY),
     }
     for name in FILES:
@@ -189,7 +206,7 @@ def _measure(table: dict[str, Row]) -> tuple[list[dict[str, Measurement]], dict[
         rounds.append(each)
     half = {
         name: table[name].run(2 * SECONDS, rate=_median(rounds, name).result.rps / 2)
-        for name in (_STATIC, "JSON", "JSON, TLS", _PROXY, "proxy")
+        for name in (_STATIC, "JSON", "JSON, TLS", _PROXY, _ENVOY, "proxy")
     }
     return rounds, half
 
@@ -206,15 +223,16 @@ def _show(
     rounds: Sequence[dict[str, Measurement]],
     half: dict[str, Result],
     ratios: dict[str, float],
+    cpu_ratios: dict[str, float],
 ) -> None:
     title = (
         f"{workers} worker(s), {KEYS:,} keys by Zipf's law; {ROUNDS} rounds of {SECONDS:.0f} s "
         "in turn"
     )
     latencies = ("p50 ms", "p99 ms", "p50 ms at half the rate", "p99 ms at half the rate")
-    shown = Table(
-        "", "requests/s", "CPU us", "Envoy us", *latencies, "failed", "of nginx", title=title
-    )
+    compared = "of nginx", "CPU of Envoy"
+    shown = Table("", "requests/s", "CPU us", "Envoy us", *latencies, "failed", *compared)
+    shown.title = title
     for name, row in table.items():
         median = _median(rounds, name)
         result = median.result
@@ -230,8 +248,9 @@ def _show(
             f"{half[name].p99_ms:.2f}" if name in half else "",
             "" if row.expected == "401" else str(failed),
             f"{ratios[name]:.3f}" if name in ratios else "",
+            f"{cpu_ratios[name]:.2f}" if name in cpu_ratios else "",
         )
-    Console(width=160).print(shown)
+    Console(width=180).print(shown)
 
 
 def _response(url: str, file: Path) -> str:
