@@ -63,13 +63,13 @@ class Routes:
             else:
                 patterns.append(route)
 
-        async def respond(request: Request) -> Reply | None:
+        def respond(request: Request) -> Awaitable[Reply | None]:
             request.check_head()
             path = request.path
             route = exact.get(path)
             if route is not None and (handler := route.handlers.get(request.method)) is not None:
                 request.template = route.template
-                return await handler(request)
+                return handler(request)
             matching = [] if route is None else [route]
             for each in patterns:
                 if each.pattern and (match := each.pattern.match(path)):
@@ -77,14 +77,14 @@ class Routes:
                     if handler is not None:
                         request.template = each.template
                         request.path_parameters = match.groupdict()
-                        return await handler(request)
+                        return handler(request)
                     matching.append(each)
             return _not_handled(request, matching)
 
         return respond
 
 
-def _not_handled(request: Request, routes: Sequence[_Route]) -> Reply:
+async def _not_handled(request: Request, routes: Sequence[_Route]) -> Reply:
     """The response to OPTIONS. routes: of the path. Raises NotFound for an unknown path, and
     Refused for a method that the path does not have.
     """

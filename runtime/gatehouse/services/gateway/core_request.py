@@ -149,7 +149,7 @@ def _removed_names(request: GatewayRequest, target: Target, token: str) -> set[b
     removed = {
         name
         for name, value in request.fields
-        if key in value or (not names[name] and name not in kept)
+        if (not names[name] and name not in kept) or key in value
     }
     if not request.trace.parent_id:
         # Not forwarded without a valid `traceparent` (W3C Trace Context, section 3.3).

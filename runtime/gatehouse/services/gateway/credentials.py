@@ -86,13 +86,13 @@ def presented_token(context: GatewayRequest) -> str | None:
     header = context.values(settings.key_header.lower().encode("ascii"))
     authorization = context.values(b"authorization")
     secrets = context.values(b"gatehouse-core-secret")
-    if any(CORE_PREFIX in value for value in (*secrets, *authorization)):
+    if CORE_PREFIX in " ".join((*secrets, *authorization)):
         # Its address would be that of the gateway, which a key can allow.
         raise BadRequest("A gateway sent this request to a Core whose URL is that of a gateway.")
     if settings.forward_authorization:
         authorization = []
     # Envoy joins the values of a repeated header in a check only.
-    if max(len(header), len(authorization)) > 1 or any("," in value for value in header):
+    if max(len(header), len(authorization)) > 1 or "," in "".join(header):
         raise _ambiguous(settings, "is sent twice")
     token, is_basic = None, False
     if authorization:

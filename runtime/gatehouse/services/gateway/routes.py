@@ -3,6 +3,7 @@ declaration.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
@@ -177,14 +178,18 @@ def api_handler(dependencies: Dependencies) -> Handler:
     decides = HEADER not in dependencies.features.configured_off
     authorize, verify = endpoints.AUTHORIZE.encode(), _VERIFY.encode()
 
-    async def handle(request: GatewayRequest) -> Reply | None:
+    def handle(request: GatewayRequest) -> Awaitable[Reply | None]:
+        if request.raw_path == verify:
+            return respond(request)
         if decides and request.raw_path.startswith(authorize):  # with any method and path after it
             request.check_head()
             request.template = endpoints.AUTHORIZE
             dependencies.features.check(HEADER)
-            return await endpoints.authorize_key(request)
-        if request.raw_path != verify:
-            await asyncio.sleep(0)  # continues in a task (decide.py)
+            return endpoints.authorize_key(request)
+        return respond_in_task(request)
+
+    async def respond_in_task(request: GatewayRequest) -> Reply | None:
+        await asyncio.sleep(0)  # continues in a task (decide.py)
         return await respond(request)
 
     return handle
