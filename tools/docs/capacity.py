@@ -22,6 +22,7 @@ def page() -> str:
     """
     measured: dict[str, Any] = json.loads(_MEASURED.read_text())
     ratios, half_ms = measured["ratios"], measured["half_ms"]
+    cpu_ratios = measured["cpu_ratios"]
     rows = [
         (
             name,
@@ -29,14 +30,15 @@ def page() -> str:
             f"{measured['envoy_us'][name]:,} us",
             _per_vcpu(cpu_us),
             _usd(cpu_us),
+            f"{cpu_ratios[name]:.1f}" if name in cpu_ratios else "",
             f"{ratios[name]:.3f}" if name in ratios else "",
             " / ".join(map(str, half_ms.get(name, ()))),
         )
         for name, cpu_us in measured["cpu_us"].items()
     ]
     numbers = (
-        *("CPU time", "of Envoy", "requests/s per vCPU", "USD per million", "of nginx"),
-        "p50 / p99 at half the rate, ms",
+        *("CPU time", "of Envoy", "requests/s per vCPU", "USD per million", "CPU time x Envoy"),
+        *("of nginx", "p50 / p99 at half the rate, ms"),
     )
     stacks = [_stack_row(stack, measured["cpu_us"]["JSON, TLS"]) for stack in STACKS]
     return markdown.page(
