@@ -418,11 +418,6 @@ class Observer:
         if time.monotonic() - self._published_at >= self._publish_s:
             self.publish_requests()
 
-    def check_failed(self) -> None:
-        """Counts a request that the gateway could not decide on in time."""
-        self._requests += 1
-        self._failures += 1
-
     def publish_requests(self) -> None:
         counts: dict[str, float] = {
             "Requests": self._requests,

@@ -28,7 +28,7 @@ from gatehouse.features.cores.reports import InstanceTraffic
 from gatehouse.features.cores.schemas import CoreProblem
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.envoy.admin import Admin
-from gatehouse.platform.envoy.bootstrap import ALIVE_S, CHECK_S, CORE_ERRORS
+from gatehouse.platform.envoy.bootstrap import ALIVE_S, CHECK_S, CORE_ERRORS, IN_PROGRESS
 from gatehouse.platform.observability import Observer, StreamUse
 from gatehouse.platform.pending import Pending
 from gatehouse.platform.web.request import Request
@@ -58,22 +58,22 @@ class Allowed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """A line of the access log (platform/envoy/bootstrap.yaml.j2).
+    """A line of the access log, with the fields of `bootstrap.LOG_FIELDS`.
 
-    kind: `request`, `core` for its part behind the relay, or `alive` while it is in progress.
-    flags: response flags of Envoy, comma-separated. before_us: time until the first byte of the
-    last attempt was sent to a Core or the relay; None if none was sent. core_us: time until the
-    response began. upstream_sent: bytes that all attempts have sent.
+    kind: `request`, or `core` for its part behind the relay. flags: response flags of Envoy,
+    comma-separated. before_us: time until the first byte of the last attempt was sent to a Core or
+    the relay; None if none was sent. core_us: time until the response began. upstream_sent: bytes
+    that all attempts have sent.
     """
 
     kind: str
-    status: int = 0
-    ms: float = 0
+    type: str = ""
     request_id: str = ""
     key_id: str = ""
+    status: int = 0
     flags: str = ""
     details: str = ""
-    cause: str = ""
+    ms: float = 0
     before_us: float | None = None
     core_us: float | None = None
     attempts: int = 0
@@ -81,6 +81,7 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     instance: str = ""
     received: int = 0
     sent: int = 0
+    cause: str = ""
 
     @property
     def is_sent(self) -> bool:
@@ -90,8 +91,6 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     @property
     def error(self) -> GatehouseError | None:
         """The error of the Core that Envoy responded with."""
-        if self.flags in ("", "-"):
-            return None
         flags = self.flags.split(",")
         error = next((_ERRORS[flag] for flag in _ERRORS if flag in flags), None)
         # Envoy also sets SI if a client does not read or send, but with another status.
@@ -128,7 +127,16 @@ class _InProgress:
     at_core: Line | None = None
 
 
-_decode = msgspec.json.Decoder(Line).decode
+_FIELDS = Line.__struct_fields__
+
+
+def _line(text: bytes) -> Line:
+    """Raises ValueError and MsgspecError for a malformed line."""
+    values = text.decode("latin-1").split(" ", len(_FIELDS) - 1)
+    fields = zip(_FIELDS, values, strict=True)
+    return msgspec.convert(
+        {name: value for name, value in fields if value != "-"}, Line, strict=False
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -176,7 +184,7 @@ class Completions:
         if entry is None or entry.line or time.perf_counter() - entry.started > CHECK_S:
             return
         self._release(entry.allowed.key.subject)
-        self._end(entry, Line("request", 0, flags="DC"))
+        self._end(entry, Line("request", flags="DC"))
 
     def expire(self) -> None:
         """Ends the requests whose lines were lost. Called when the pipe is empty."""
@@ -202,12 +210,12 @@ class Completions:
         """Processes whole lines."""
         for text in data.splitlines():
             try:
-                line = _decode(text)
-            except msgspec.MsgspecError:
+                line = _line(text)
+            except (ValueError, msgspec.MsgspecError):
                 self.observer.metrics.completions_malformed.inc()
                 self.lines_lost += 1
                 continue
-            if line.kind == "alive":
+            if line.type == IN_PROGRESS:
                 self._by_id.renew(line.request_id)
                 continue
             entry = self._by_id.get(line.request_id)
@@ -236,7 +244,7 @@ class Completions:
         allowed, context = entry.allowed, entry.context
         if self._by_id.pop(context.request_id) is None:
             return
-        at_core = (entry.at_core or Line("core", 0)) if entry.is_relayed else line
+        at_core = (entry.at_core or Line("core")) if entry.is_relayed else line
         error, metrics = at_core.error, self.observer.metrics
         if not at_core.is_sent:
             self._refund(allowed.key, allowed.request.cost, allowed.began)
@@ -297,7 +305,7 @@ class Completions:
         self.observer.tracer.add(context.method, "CLIENT", ids, seconds, attributes, failed=failed)
 
     def _end_unknown(self, line: Line) -> None:
-        """The end of a request that another worker has allowed, or whose check failed."""
+        """The end of a request that another worker has allowed."""
         self.observer.log.info(
             "request ended",
             request_id=line.request_id,
@@ -306,9 +314,7 @@ class Completions:
             ms=line.ms,
             detail=line.details,
         )
-        if not line.key_id:
-            self.observer.check_failed()
-        elif not line.is_sent:
+        if not line.is_sent:
             self._start(self._refund_key(KeyId(line.key_id)))
 
     async def _refund_key(self, key_id: KeyId) -> None:
