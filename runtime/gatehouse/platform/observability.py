@@ -423,11 +423,6 @@ class Observer:
         if time.monotonic() - self._published_at >= self._publish_s:
             self.publish_requests()
 
-    def check_failed(self) -> None:
-        """Counts a request that the gateway could not decide on in time."""
-        self._requests += 1
-        self._failures += 1
-
     def publish_requests(self) -> None:
         self._stream.flush()
         counts: dict[str, float] = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from gatehouse.commands.cli import retrieval_links
 from gatehouse.features.secrets.models import CONTENT_JSON_BYTES_MAX, FILES_BYTES_MAX
@@ -25,6 +26,7 @@ from tests.runtime.features.secrets.conftest import aws
 from tests.runtime.features.secrets.services import BUCKET, TABLE
 from tests.runtime.services.gateway import fork_server
 from tests.runtime.services.gateway.conftest import gateway_environment, log_lines
+from tests.runtime.services.gateway.test_process import worker_processes
 
 __all__ = ["aws"]
 
@@ -42,6 +44,8 @@ SHARING = "https://sharing.test"
 class Services:
     console: str
     sharing: str
+    pid: int
+    log: Path
 
 
 @contextmanager
@@ -67,7 +71,8 @@ def running(
         **more,
     }
     child = fork_server.start(SERVE, environment, log)
-    found = Services(f"http://127.0.0.1:{console}", f"http://127.0.0.1:{sharing}")
+    urls = (f"http://127.0.0.1:{port}" for port in (console, sharing))
+    found = Services(*urls, child.pid, log)
 
     def is_ready() -> bool:
         try:
@@ -122,6 +127,35 @@ async def raw(url: str, *parts: bytes) -> bytes:
         reply = await reader.read()
     writer.close()
     return reply
+
+
+def test_response_instead_of_a_worker_is_named_logged_and_counted(
+    database: Any, redis_url: str, aws: str, tmp_path: Path
+) -> None:
+    with running(
+        database, redis_url, aws, tmp_path, GATEHOUSE_METRICS_NAMESPACE="test"
+    ) as services:
+        urls = {"console": services.console, "sharing": services.sharing}
+        parent = psutil.Process(services.pid)
+        parent.suspend()  # replaces no worker
+        for worker in worker_processes(services.pid):
+            worker.kill()
+        replies = {name: httpx.get(f"{url}/v1/keys", timeout=60) for name, url in urls.items()}
+        parent.resume()
+        for name, reply in replies.items():
+            problem = reply.json()
+            assert (reply.status_code, problem["code"]) == (503, "unavailable")
+            assert reply.headers["retry-after"]
+            assert reply.headers["x-request-id"] == problem["request_id"]
+            own = {"request_id": problem["request_id"], "event": "request", "service": name}
+            own |= {"status": 503, "Service": name, "Requests": 1, "FailedRequests": 1}
+            lines = list[Any]()
+            while not lines:  # Envoy writes them later
+                lines = [line for line in log_lines(services.log) if own.items() <= line.items()]
+            assert lines[0]["_aws"]["Timestamp"] > 1_700_000_000_000
+        for url in urls.values():
+            while not httpx.get(f"{url}/readyz", timeout=60).is_success:
+                pass
 
 
 async def test_session_creates_a_key(services: Services, client: httpx.AsyncClient) -> None:

@@ -13,6 +13,8 @@ from gatehouse.core import errors, features
 from gatehouse.core.http.header_names import NOT_RETURNED, SET_IN_RESPONSES
 from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy import certificate, process, upstream
+from gatehouse.platform.envoy.configuration import Configuration, extension, typed
+from gatehouse.platform.observability import embedded_metrics
 from gatehouse.platform.settings import Settings
 from gatehouse.platform.web import asgi
 
@@ -62,6 +64,24 @@ CORE_ERRORS: tuple[tuple[Any, ...], ...] = (
     (errors.CoreOverloaded(), "UO"),
     (errors.CoreNotRegistered(), "NC"),
 )
+
+
+#: The access log (services/gateway/completions.py), in the order of the fields of `Line`. The last
+#: one can contain spaces.
+LOG_FIELDS = (
+    *("%ACCESS_LOG_TYPE%", "%REQ(gatehouse-request-id)%", "%REQ(gatehouse-key-id)%"),
+    *("%RESPONSE_CODE%", "%RESPONSE_FLAGS%", "%RESPONSE_CODE_DETAILS%", "%DURATION%"),
+    "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)%",
+    "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:us)%",
+    *("%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "%UPSTREAM_WIRE_BYTES_SENT%"),
+    *("%UPSTREAM_METADATA(gatehouse:instance)%", "%BYTES_RECEIVED%", "%BYTES_SENT%"),
+    "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+)
+#: Type of the line of a request in progress.
+IN_PROGRESS = "DownstreamPeriodic"
+
+#: Headers of the gateway, which Envoy removes from the requests of clients.
+OF_CLIENTS = tuple(name.decode() for name in proxy_headers.REQUEST_HEADERS)
 
 
 def _is(name: str, regex: str) -> dict[str, Any]:
@@ -139,6 +159,65 @@ def translation() -> str:
     return f"local GATEWAY_HEADERS = {{{names}}}\n{_TRANSLATION.read_text('utf-8')}"
 
 
+def failure_line(service: str, settings: Settings) -> str:
+    """The log line of a response of Envoy instead of a worker, which CloudWatch counts."""
+    line: dict[str, Any] = {
+        "environment": settings.environment,
+        "request_id": "%RESP(x-request-id)%",
+        "service": service,
+        "event": "request",
+        "level": "warning",
+        "ts": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
+        "detail": "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%",
+        "status": "%RESPONSE_CODE%",
+        "ms": "%DURATION%",
+    }
+    if settings.metrics_namespace:
+        counts: dict[str, float] = {"Requests": 1, "FailedRequests": 1}
+        own, sets = {"Service": service}, [["Service"]]
+        line |= embedded_metrics(settings.metrics_namespace, counts, own, sets, at=0, unit="Count")
+        line["_aws"]["Timestamp"] = "%START_TIME(%s%3f)%"
+    text = asgi.encode(line).decode()
+    for number in ("%RESPONSE_CODE%", "%DURATION%", "%START_TIME(%s%3f)%"):
+        text = text.replace(f'"{number}"', number)
+    return f"{text}\n"
+
+
+def _response_field(name: str, regex: str = ".*") -> Configuration:
+    """True for a response with a field whose value matches."""
+    field = extension("field", "type.matcher.v3.HttpResponseHeaderMatchInput", header_name=name)
+    value = {"safe_regex": {"google_re2": {}, "regex": regex}}
+    return {"single_predicate": {"input": field, "value_match": value}}
+
+
+def translation_configuration() -> Configuration:
+    """The script runs for a response with a field that it may change, because its start takes
+    longer than the comparison of the fields.
+    """
+    fields = [_response_field(name) for name in ("location", "content-location", "set-cookie")]
+    lists_fields = {
+        "predicate": [
+            _response_field("connection"),
+            {"not_matcher": _response_field("connection", "(?i)keep-alive|close")},
+        ]
+    }
+    fields += [_response_field(":status", "101"), {"and_matcher": lists_fields}]
+    skip = typed("extensions.filters.common.matcher.action.v3.SkipFilter")
+    rule = {
+        "predicate": {"not_matcher": {"or_matcher": {"predicate": fields}}},
+        "on_match": {"action": {"name": "skip", "typed_config": skip}},
+    }
+    return typed(
+        "extensions.common.matching.v3.ExtensionWithMatcher",
+        extension_config=extension(
+            "lua",
+            "extensions.filters.http.lua.v3.Lua",
+            default_source_code={"inline_string": translation()},
+        ),
+        xds_matcher={"matcher_list": {"matchers": [rule]}},
+    )
+
+
 def document(folder: Path, services: Sequence[Service], settings: Settings) -> str:
     """The configuration in YAML. folder: with the sockets and pipes of Envoy."""
     return template().render(
@@ -177,8 +256,9 @@ def _names() -> dict[str, Any]:
         "process": process,
         "proxy_headers": proxy_headers,
         "upstream": upstream,
+        "failure_line": failure_line,
         "log_path": log_path,
-        "translation": translation,
+        "translation_configuration": translation_configuration,
         "socket_path": socket_path,
         "worker_digits": worker_digits,
     }

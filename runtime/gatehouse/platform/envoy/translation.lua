@@ -1,5 +1,5 @@
 -- Translates the URLs of a Core in the headers of a response to those that clients use. The check
--- adds the header x-gh-urls: the prefix of the Core for clients, its prefix at the instance, the
+-- adds the header x-gh-urls, which Envoy removes after this: the prefix of the Core for clients, its prefix at the instance, the
 -- host for clients, the host of the instance, and "/" if that is the path of the request below the
 -- prefix. "-" stands for an empty text. bootstrap.py adds the table GATEWAY_HEADERS before this.
 --
@@ -195,7 +195,6 @@ function envoy_on_response(handle)
   remove_listed(headers)
   local text = headers:get("x-gh-urls")
   if not text then return end
-  headers:remove("x-gh-urls")
   local names, urls = {"client", "core", "public_host", "core_host", "path"}, {}
   for_each(text, " ", function(value)
     urls[names[1]] = value == "-" and "" or value

@@ -10,13 +10,45 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from gatehouse.platform.envoy.admin import Admin
 from gatehouse.services.gateway.completions import Completions, Line
 
 _READ_BYTES = 262_144
-_decode = msgspec.json.Decoder(Line).decode
+
+
+def _line(text: bytes) -> Line:
+    """Takes a third of the time of `msgspec.convert`. Raises ValueError for a malformed line."""
+    kind, type_, request_id, key_id, status, flags, details, ms, before_us, core_us, *rest = (
+        text.decode("latin-1").split(" ", 15)
+    )
+    attempts, upstream_sent, instance, received, sent, cause = rest
+    return Line(
+        kind,
+        type_,
+        request_id,
+        _known(key_id),
+        int(status),
+        flags,
+        _known(details),
+        float(_known(ms) or 0),
+        _us(before_us),
+        _us(core_us),
+        int(_known(attempts) or 0),
+        int(upstream_sent),
+        _known(instance),
+        int(received),
+        int(sent),
+        _known(cause),
+    )
+
+
+def _known(value: str) -> str:
+    """Envoy writes a hyphen for an unknown value."""
+    return "" if value == "-" else value
+
+
+def _us(value: str) -> float | None:
+    return None if value == "-" else float(value)
 
 
 @dataclass(slots=True, eq=False)
@@ -70,8 +102,8 @@ class Pipe:
     def _process(self, text: bytes) -> None:
         completions = self._completions
         try:
-            line = _decode(text)
-        except msgspec.MsgspecError:
+            line = _line(text)
+        except ValueError:
             completions.observer.metrics.completions_malformed.inc()
             completions.lines_lost += 1
         else:

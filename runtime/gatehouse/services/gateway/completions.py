@@ -22,7 +22,7 @@ from gatehouse.core.verification import VerificationRequest
 from gatehouse.features.cores.reports import InstanceTraffic
 from gatehouse.features.cores.schemas import CoreProblem
 from gatehouse.features.verification.service import VerificationService
-from gatehouse.platform.envoy.bootstrap import ALIVE_S, CHECK_S, CORE_ERRORS
+from gatehouse.platform.envoy.bootstrap import ALIVE_S, CHECK_S, CORE_ERRORS, IN_PROGRESS
 from gatehouse.platform.observability import Observer, StreamUse
 from gatehouse.platform.pending import Pending
 from gatehouse.platform.web.request import Request
@@ -51,22 +51,22 @@ class Allowed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """A line of the access log (platform/envoy/bootstrap.yaml.j2).
+    """A line of the access log, with the fields of `bootstrap.LOG_FIELDS`.
 
-    kind: `request`, `core` for its part behind the relay, or `alive` while it is in progress.
-    flags: response flags of Envoy, comma-separated. before_us: time until the first byte of the
-    last attempt was sent to a Core or the relay; None if none was sent. core_us: time until the
-    response began. upstream_sent: bytes that all attempts have sent.
+    kind: `request`, or `core` for its part behind the relay. flags: response flags of Envoy,
+    comma-separated. before_us: time until the first byte of the last attempt was sent to a Core or
+    the relay; None if none was sent. core_us: time until the response began. upstream_sent: bytes
+    that all attempts have sent.
     """
 
     kind: str
-    status: int = 0
-    ms: float = 0
+    type: str = ""
     request_id: str = ""
     key_id: str = ""
+    status: int = 0
     flags: str = ""
     details: str = ""
-    cause: str = ""
+    ms: float = 0
     before_us: float | None = None
     core_us: float | None = None
     attempts: int = 0
@@ -74,6 +74,7 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     instance: str = ""
     received: int = 0
     sent: int = 0
+    cause: str = ""
 
     @property
     def is_sent(self) -> bool:
@@ -83,8 +84,6 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     @property
     def error(self) -> GatehouseError | None:
         """The error of the Core that Envoy responded with."""
-        if self.flags in ("", "-"):
-            return None
         flags = self.flags.split(",")
         error = next((_ERRORS[flag] for flag in _ERRORS if flag in flags), None)
         # Envoy also sets SI if a client does not read or send, but with another status.
@@ -166,7 +165,7 @@ class Completions:
         if entry is None or entry.line or time.perf_counter() - entry.started > CHECK_S:
             return
         self._release(entry.allowed.key.subject)
-        self._end(entry, Line("request", 0, flags="DC"))
+        self._end(entry, Line("request", flags="DC"))
 
     def expire(self) -> None:
         """Ends the requests whose lines were lost. Called when the pipe is empty."""
@@ -192,7 +191,7 @@ class Completions:
         """Processes what Envoy reports of a request: that it has ended, that its part behind the
         relay has, or that it is still in progress.
         """
-        if line.kind == "alive":
+        if line.type == IN_PROGRESS:
             self._by_id.renew(request_id)
             return
         entry = self._by_id.get(request_id)
@@ -221,7 +220,7 @@ class Completions:
         allowed, context = entry.allowed, entry.context
         if self._by_id.pop(context.request_id) is None:
             return
-        at_core = (entry.at_core or Line("core", 0)) if entry.is_relayed else line
+        at_core = (entry.at_core or Line("core")) if entry.is_relayed else line
         error, metrics = at_core.error, self.observer.metrics
         if not at_core.is_sent:
             self._refund(allowed.key, allowed.request.cost, allowed.began)
@@ -282,7 +281,7 @@ class Completions:
         self.observer.tracer.add(context.method, "CLIENT", ids, seconds, attributes, failed=failed)
 
     def _end_unknown(self, line: Line) -> None:
-        """The end of a request that another worker has allowed, or whose check failed."""
+        """The end of a request that another worker has allowed."""
         self.observer.log.info(
             "request ended",
             request_id=line.request_id,
@@ -291,9 +290,7 @@ class Completions:
             ms=line.ms,
             detail=line.details,
         )
-        if not line.key_id:
-            self.observer.check_failed()
-        elif not line.is_sent:
+        if not line.is_sent:
             self._start(self._refund_key(KeyId(line.key_id)))
 
     async def _refund_key(self, key_id: KeyId) -> None:

@@ -14,7 +14,13 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.db.pool import database as login_of
-from gatehouse.platform.envoy.bootstrap import RELAY_CLUSTER, UPLOAD_CLUSTER, Worker, log_path
+from gatehouse.platform.envoy.bootstrap import (
+    IN_PROGRESS,
+    RELAY_CLUSTER,
+    UPLOAD_CLUSTER,
+    Worker,
+    log_path,
+)
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.settings import load
 from gatehouse.platform.web import asgi
@@ -165,12 +171,13 @@ async def test_request_is_in_progress_until_it_has_ended(direct: Direct) -> None
     key = await key_with_credits(direct.keys, 1)
     result = direct.forwarded(await direct.check(key))
     completions = direct.process.completions
+    line = Line("request", status=201, ms=7, before_us=900, core_us=5000)
     assert (len(completions), direct.lines(result.request_id)) == (1, [])
-    completions.ended(result.request_id, Line("alive"))
-    completions.ended(result.request_id, Line("request", 201, 7, before_us=900, core_us=5000))
-    [line] = direct.lines(result.request_id)
-    assert (line["status"], line["ms"], len(completions)) == (201, 7, 0)
-    completions.ended(result.request_id, Line("request", 201, 7, before_us=900, core_us=5000))
+    completions.ended(result.request_id, Line("request", IN_PROGRESS))
+    completions.ended(result.request_id, line)
+    [logged] = direct.lines(result.request_id)
+    assert (logged["status"], logged["ms"], len(completions)) == (201, 7, 0)
+    completions.ended(result.request_id, line)
     refused = await direct.check(key)
     assert isinstance(refused, asgi.Response)
     assert refused.status_code == 402
@@ -180,5 +187,5 @@ async def test_request_that_no_core_received_returns_its_credit(direct: Direct) 
     key = await key_with_credits(direct.keys, 1)
     for _ in range(3):
         result = direct.forwarded(await direct.check(key))
-        direct.process.completions.ended(result.request_id, Line("request", 502, 7, flags="UF"))
+        direct.process.completions.ended(result.request_id, Line("request", status=502, flags="UF"))
         await direct.process.completions.close()
