@@ -80,7 +80,7 @@ LOG_FIELDS = (
 #: Type of the line of a request in progress.
 IN_PROGRESS = "DownstreamPeriodic"
 
-#: Headers of the gateway, which Envoy removes from the requests of clients, unless it replaces them.
+#: Headers of the gateway that Envoy removes from requests of clients. It replaces the other one.
 OF_CLIENTS = tuple(
     name.decode() for name in proxy_headers.REQUEST_HEADERS if name != proxy_headers.PEER
 )
