@@ -71,8 +71,8 @@ def running(
         **more,
     }
     child = fork_server.start(SERVE, environment, log)
-    urls = (f"http://127.0.0.1:{port}" for port in (console, sharing))
-    found = Services(*urls, child.pid, log)
+    host = "http://127.0.0.1"
+    found = Services(f"{host}:{console}", f"{host}:{sharing}", child.pid, log)
 
     def is_ready() -> bool:
         try:

@@ -80,8 +80,10 @@ LOG_FIELDS = (
 #: Type of the line of a request in progress.
 IN_PROGRESS = "DownstreamPeriodic"
 
-#: Headers of the gateway, which Envoy removes from the requests of clients.
-OF_CLIENTS = tuple(name.decode() for name in proxy_headers.REQUEST_HEADERS)
+#: Headers of the gateway that Envoy removes from requests of clients. It replaces the other one.
+OF_CLIENTS = tuple(
+    name.decode() for name in proxy_headers.REQUEST_HEADERS if name != proxy_headers.PEER
+)
 
 
 def _is(name: str, regex: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from gatehouse.core.cores import IDENTITY_HEADERS
 from gatehouse.core.http.header_names import NOT_RETURNED_TRAILERS, OWNED
 from gatehouse.platform import proxy_headers
 
-from tests.runtime.services.gateway.conftest import Gateway, Key
+from tests.runtime.services.gateway.conftest import Core, Gateway, Key
 from tests.runtime.services.gateway.raw_peers import (
     Message,
     RawCore,
@@ -180,3 +180,27 @@ async def test_core_removes_no_field_of_the_gateway(gateway: Gateway) -> None:
     assert named["location"] == "/cores/docs/a"
     assert {"gatehouse-request-id", "x-request-id", "ratelimit", "ratelimit-policy"} <= set(named)
     assert {"set-cookie", "x-hop", "connection"}.isdisjoint(named)
+
+
+async def test_header_of_the_gateway_decides_nothing_for_a_client(
+    gateway: Gateway, core: Core
+) -> None:
+    """Neither on the route, nor on the check, nor on what is logged and refunded."""
+    await gateway.register(core.url, "own")
+    key = await gateway.create_key()
+    values = {
+        "x-gh-cluster": "core:own",
+        "x-gh-path": "/x",
+        "x-gh-class": "60s",
+        "gatehouse-request-id": f"req_{'0' * 26}",
+        "gatehouse-key-id": key.id,
+    }
+    for relay in ((), ("x-gh-relay: upload",), ("x-gh-relay: relay",)):
+        forged = *(f"{name}: {value}" for name, value in values.items()), *relay
+        for path in ("/cores/own/x", "/none"):
+            assert (await gateway.get(path, *forged)).status in (401, 404)
+    assert core.requests == []
+    assert (await gateway.get("/cores/own/last", key.header)).status == 200
+    lines = await gateway.lines_with(path="/cores/own/last")
+    assert len(lines) == 1
+    assert [line for line in gateway.lines() if line["event"] == "request ended"] == []
