@@ -94,7 +94,7 @@ def test_search_that_ends_early_is_an_error(patterns: list[str]) -> None:
 
 
 @given(_FEW, st.lists(_FEW, min_size=1, max_size=20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_search_has_a_bounded_number_of_steps(pattern: str, patterns: list[str]) -> None:
     with suppress(DocumentError):
         covers(patterns, pattern)
