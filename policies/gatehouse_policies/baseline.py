@@ -55,8 +55,7 @@ class Baseline:
         # fewer actions. First, each finding takes the entry with its message.
         result = [_first(finding, remaining) for finding in findings]
         result = [
-            replace(finding, baseline="unchanged") if _take_less(finding, remaining) else finding
-            for finding in result
+            _known(finding) if _take_less(finding, remaining) else finding for finding in result
         ]
         return result, sum(map(len, remaining.values()))
 
@@ -70,10 +69,19 @@ def _first(finding: Finding, remaining: Mapping[tuple[str, ...], list[Entry]]) -
         changed = facts.changes(finding.facts or {}, entry.facts or {})
         if not changed:
             remaining[entry.subject].remove(entry)
-            return replace(finding, baseline="unchanged")
+            return _known(finding)
         note = f"in the baseline, but {', '.join(changed)} changed"
         result = replace(result, message=f"{finding.message} ({note})")
     return result
+
+
+def _known(finding: Finding) -> Finding:
+    unknown = facts.unknown_paths(finding.facts or {}) if finding.outcome == "violation" else []
+    if not unknown:
+        return replace(finding, baseline="unchanged")
+    note = f"in the baseline; {', '.join(unknown)} is unknown and not compared"
+    message = f"{finding.message} ({note})"
+    return replace(finding, baseline="unchanged", message=message, is_compared=False)
 
 
 def _take_less(finding: Finding, remaining: Mapping[tuple[str, ...], list[Entry]]) -> bool:

@@ -50,6 +50,7 @@ KEYS = (
         "levels",
         "new_controls",
         "stack_config",
+        "lookups",
         "baseline",
         "exemption",
     ),
@@ -89,6 +90,8 @@ class Configuration:
         the format of `--policy-pack-config`.
     reasons: for each environment, the reasons for the levels of rules, keyed by rule.
     stack_config: example values of configuration keys that are encrypted or in Pulumi ESC.
+    lookups: example results of provider functions, each with its `function`, `result` and, for some
+        calls only, `arguments`.
     baseline: file with the findings that do not fail a check.
     exemptions: the file, if it has exemptions.
     no_code_exemptions: patterns of the controls that comments in a program do not exempt.
@@ -100,6 +103,7 @@ class Configuration:
     name: str = ""
     rules: Mapping[str, Mapping[str, RuleConfig]] = field(default_factory=dict)
     stack_config: Mapping[str, Any] = field(default_factory=dict)
+    lookups: tuple[Mapping[str, Any], ...] = ()
     reasons: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     baseline: Path | None = None
     exemptions: Path | None = None
@@ -228,16 +232,33 @@ def read(file: Path | None) -> Configuration:
             )
     if not isinstance(document.get("strict", False), bool):
         raise CheckError(f"{place}: strict must be true or false.")
+    lookups = document.get("lookups", [])
+    if not isinstance(lookups, list) or not all(map(_is_lookup, lookups)):
+        raise CheckError(
+            f"{place}: each entry of lookups must have a function and a result. Write [[lookups]], "
+            f'function = "aws.ssm.get_parameter", result = {{ value = "8080" }}, and '
+            f'arguments = {{ name = "/shop/port" }} for some calls only.'
+        )
     return Configuration(
         place,
         rules,
         document.get("stack_config", {}),
+        tuple(lookups),
         reasons,
         file.parent / baseline if baseline else None,
         file if "exemption" in document else None,
         tuple(_strings(document.get("no_code_exemptions", []), f"{place}: no_code_exemptions")),
         document.get("strict", False),
         document.get("environments"),
+    )
+
+
+def _is_lookup(entry: Any) -> bool:
+    types = {"function": str, "result": dict, "arguments": dict}
+    return (
+        isinstance(entry, dict)
+        and {"function", "result"} <= entry.keys() <= types.keys()
+        and all(isinstance(value, types[key]) for key, value in entry.items())
     )
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from rich.console import Console
 
 from gatehouse_policies import catalogue, code_exemptions
+from gatehouse_policies.analysis.type_tokens import function_name
 from gatehouse_policies.baseline import Baseline
 from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.engine.exemptions import PREFIX, controls
@@ -122,6 +123,10 @@ def check(
             _failed(pass_name, urn, sources.get(urn, ""), "the result of apply is unknown", text)
             for urn, text in outcome.applied
         ]
+        failed += [
+            _failed(pass_name, "", "", "another value leads to other resources", text)
+            for text in outcome.decisions
+        ]
         merged = merge([*findings(packs, messages, pass_name), *failed])
         if _IGNORE_EXEMPTIONS not in (variables or {}):
             others = {id: True for pack in packs for id in pack.levels if not catalogue.find(id)}
@@ -194,7 +199,11 @@ def _run_program(
     the resources up to the failure are evaluated, or CheckError is raised if the program called no
     function with a fake result. Otherwise, a failure is an undecided result.
     """
-    request = Request(str(program), stack, True, ACCOUNT, True, configuration.stack_config)
+    request = Request(
+        *(str(program), stack, True, ACCOUNT, True),
+        configuration.stack_config,
+        configuration.lookups,
+    )
     known = process.run(request)
     if known.account:
         known = process.run(replace(request, account=known.account))
@@ -207,7 +216,11 @@ def _run_program(
         return known, PASSES[1], []
     consequence = "the run with known outputs failed"
     if outcome.error and known.error:
-        consequence = "the program stopped, and what it declares after this line is not evaluated"
+        calls = ", ".join(map(function_name, sorted({*known.functions, *outcome.functions})))
+        consequence = (
+            "the program stopped, and what it declares after this line is not evaluated"
+            + f" (results that a check does not know: {calls})" * bool(calls)
+        )
         if known.messages is not None:
             outcome = known
     if outcome.messages is None:
@@ -225,7 +238,8 @@ def _failed(pass_name: str, urn: str, source: str, consequence: str, error: str)
     return _undecided(
         urn,
         f"{consequence}: {error.removesuffix('.')}",
-        f"use a value that is known at preview, or check the deployed stack: {EXPORT_HINT}",
+        f"use a value that is known at preview, add the result of a lookup to policies.toml "
+        f"([[lookups]]), or check the deployed stack: {EXPORT_HINT}",
         pass_name,
         location[0].removesuffix(": ") if location else source,
     )

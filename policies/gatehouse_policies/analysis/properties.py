@@ -22,6 +22,10 @@ _UNKNOWNS = name_set(
     "e48ece36-62e2-4504-bad9-02848725956a dd056dcd-154b-4c76-9bd3-c8f88648b5ff"
 )
 
+ELSEWHERE = "dd056dcd-154b-4c76-9bd3-c8f88648b5ff"
+"""The marker of a part of a value that is unknown and not an output of a resource of the program,
+such as the result of a lookup. It is that of objects."""
+
 # The provider's Check method adds this key to record which nested defaults the provider set.
 _PROVIDER_DEFAULTS = "__defaults"
 

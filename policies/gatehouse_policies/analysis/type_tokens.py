@@ -1,6 +1,7 @@
 """Type tokens of pulumi-aws."""
 
 import keyword
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import TypeVar
@@ -45,6 +46,16 @@ def class_name(token: str) -> str:
         return token
     module = parts[1].partition("/")[0]
     return f"aws.{module}{'_' if keyword.iskeyword(module) else ''}.{parts[2]}"
+
+
+def function_name(token: str) -> str:
+    """The function in a Python program: aws.ssm.get_parameter for
+    `aws:ssm/getParameter:getParameter`.
+    """
+    package, _, rest = token.partition(":")
+    module, _, name = rest.partition("/")[0], "", rest.rpartition(":")[2]
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return ".".join(part for part in (package, module, snake) if part not in ("", "index"))
 
 
 def by_token(values: Mapping[str, Value]) -> dict[str, Value]:

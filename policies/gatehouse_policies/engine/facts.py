@@ -2,7 +2,8 @@
 
 A baseline stores them, so that it accepts the finding only while the values are the same or less.
 Policy documents and networks are stored as they are, because a part of them is less. Other texts
-are stored as a digest, and a text that may be a secret only as `SET`.
+are stored as a digest, and a text that may be a secret as a slow one. `SET` stands for a value of
+which the rule only judges that it exists.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from gatehouse_policies.analysis.iam.containment import allows_at_most
@@ -24,7 +26,7 @@ from gatehouse_policies.analysis.properties import (
     recorded_reads,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input
+from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input, looks_secret
 from gatehouse_policies.analysis.token_formats import has_secret_format
 from gatehouse_policies.analysis.type_tokens import class_name
 from gatehouse_policies.engine.rule import Rule, Undecided, Violation
@@ -36,15 +38,16 @@ _STEP = re.compile(r"\[\d+\]|[^.\[\]]+")
 _LEAF, _ELEMENTS = object(), "[]"
 _Reads = dict[Any, Any]
 """The paths that a rule read, as a tree. `_ELEMENTS` stands for all elements of a list."""
-# Texts of any content, such as scripts, and values that users choose.
+# Texts of any content, such as scripts, which can contain a secret.
 _FREE_TEXT = re.compile(
-    r"value|(.*\.)?(body|content|definition|\w*data|\w*script|command\w*|tags(All)?)(\..*)?",
-    re.IGNORECASE,
+    r"value|(.*\.)?(body|content|definition|\w*data|\w*script|command\w*)(\..*)?", re.IGNORECASE
 )
+_TAGS = re.compile(r"(.*\.)?tags(All)?(\..*)?")
 # Keys that some use with a value that only the caller knows.
 _CHOSEN_KEYS = ("aws:referer", "aws:useragent")
 # The IDs and suffixes that a check derives from URNs (program/outputs/fake_outputs.py).
-_DERIVED = re.compile(r"-[0-9a-f]{7}(?![0-9a-f])|(?<=-)[0-9a-f]{17}(?![0-9a-f])")
+_DERIVED = re.compile(r"(?<![0-9a-f])[0-9a-f]{6,32}(?![0-9a-f])")
+_DERIVED_MIN = 6
 _RULES = ("ingress", "egress", "entries")
 """Lists of rules or networks, of which a part allows less. Those of a network ACL, which have an
 action, are evaluated in order."""
@@ -71,7 +74,7 @@ def facts_of(rule: Rule, resource: Resource, stack: Stack) -> dict[str, Any]:
     }
     names[id(resource.props.root)] = ""
     provider = id(resource.provider.root) if resource.provider else 0
-    extract = _Extract(resource.urn.partition("::")[0].rpartition(":")[2])
+    extract = _Extract(resource.urn.partition("::")[0].rpartition(":")[2], _derived(stack))
     by_root: dict[int, tuple[Any, dict[str, Any]]] = {}
     for (id_, path), (root, value) in reads.items():
         if id_ != provider:
@@ -81,6 +84,19 @@ def facts_of(rule: Rule, resource: Resource, stack: Stack) -> dict[str, Any]:
         if tree := extract.of(root, _tree(values), ""):
             facts.setdefault(names.get(id_, ""), {}).update(tree)
     return facts
+
+
+@lru_cache(maxsize=1)
+def _derived(stack: Stack) -> dict[str, tuple[str, str]]:
+    """The digits of the IDs of each resource, and its name, by the first digits."""
+    digests = ((hashlib.sha256(each.urn.encode()).hexdigest(), each) for each in stack)
+    return {digest[:_DERIVED_MIN]: (digest, each.name) for digest, each in digests}
+
+
+@lru_cache(maxsize=4096)
+def _slow_digest(text: str) -> str:
+    """A digest with which a guess at a secret costs time: 20 ms each."""
+    return hashlib.scrypt(text.encode(), salt=b"gatehouse facts", n=2**13, r=8, p=1, dklen=10).hex()
 
 
 def _name(resource: Resource) -> str:
@@ -100,9 +116,12 @@ def _tree(values: Mapping[str, Any]) -> _Reads:
 
 
 class _Extract:
-    """Reads the values at the paths of a tree. stack: its name is not a part of a value."""
+    """Reads the values at the paths of a tree. stack: its name is not a part of a value. derived:
+    see `_derived`.
+    """
 
-    def __init__(self, stack: str) -> None:
+    def __init__(self, stack: str, derived: Mapping[str, tuple[str, str]]) -> None:
+        self._derived = derived
         self._stack = re.compile(rf"(?<![^\W_]){re.escape(stack)}(?![^\W_])") if stack else None
 
     def of(self, value: Any, tree: _Reads, path: str) -> Any:
@@ -122,9 +141,11 @@ class _Extract:
         if isinstance(value, list):
             inner = children.get(_ELEMENTS, children)
             return _sorted(self.of(element, inner, path) for element in value)
+        if isinstance(value, Mapping) and any("." in key for key in value):
+            return self._value(value, path)  # A path does not say where such a key begins.
         if value is None or isinstance(value, Mapping):
             found = {
-                step: self.of((value or {}).get(step), node, f"{path}.{step}".strip("."))
+                step: self.of((value or {}).get(step), node, _path(path, step, value or {}))
                 for step, node in children.items()
             }
             if _ELEMENTS in children and value:
@@ -138,7 +159,9 @@ class _Extract:
         if is_policy(value):
             return self._document(json_value(value) if isinstance(value, str) else value)
         if isinstance(value, Mapping):
-            found = {key: self._value(inner, f"{path}.{key}") for key, inner in value.items()}
+            found = {
+                key: self._value(inner, _path(path, key, value)) for key, inner in value.items()
+            }
             return {key: inner for key, inner in sorted(found.items()) if inner is not None}
         if isinstance(value, list):
             return _sorted(self._value(element, path) for element in value)
@@ -148,19 +171,24 @@ class _Extract:
         name = path.rpartition(".")[2]
         if value is None or isinstance(value, bool) or str(value).lower() in ("true", "false"):
             return value
-        is_chosen = _FREE_TEXT.fullmatch(path) or any(map(ENVIRONMENT.fullmatch, path.split(".")))
-        if is_secret_input(name) or is_chosen:
+        text = str(value)
+        if _TAGS.fullmatch(path) and not has_secret_format(text):
             return SET
-        if not isinstance(value, str):
+        if any(map(ENVIRONMENT.fullmatch, path.split("."))):
+            # Users change other variables, which no control judges by their values.
+            return _slow_digest(text) if looks_secret(name, text) else SET
+        if is_secret_input(name) or _FREE_TEXT.fullmatch(path) or has_secret_format(text):
+            return _slow_digest(text)
+        if not isinstance(value, str) or CIDR.fullmatch(value):
             return value
-        if has_secret_format(value):
-            return SET
-        if CIDR.fullmatch(value):
-            return value
-        return hashlib.sha256(self._plain(value).encode()).hexdigest()[:12]
+        return hashlib.sha256(self._plain(value).encode()).hexdigest()[:20]
 
     def _plain(self, text: str) -> str:
-        text = _DERIVED.sub("-0", text)
+        def name(match: re.Match[str]) -> str:
+            digest, name = self._derived.get(match[0][:_DERIVED_MIN], ("", ""))
+            return f"<{name}>" if digest.startswith(match[0]) else match[0]
+
+        text = _DERIVED.sub(name, text)
         return self._stack.sub("<stack>", text) if self._stack else text
 
     def _document(self, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,12 +211,29 @@ class _Extract:
             return UNKNOWN
         if isinstance(value, str):
             is_chosen = key.lower() in _CHOSEN_KEYS and "*" not in value
-            return SET if is_chosen or has_secret_format(value) else self._plain(value)
+            is_secret = is_chosen or has_secret_format(value)
+            return _slow_digest(value) if is_secret else self._plain(value)
         return value
+
+
+def _path(path: str, key: str, parent: Mapping[str, Any]) -> str:
+    """The path of a member. The value of a pair of a name and a value has its name."""
+    name = parent.get("name", parent.get("Name")) if key.lower() == "value" else None
+    return f"{path}.{name if isinstance(name, str) else key}".strip(".")
 
 
 def _sorted(values: Iterable[Any]) -> list[Any]:
     return sorted(values, key=lambda value: json.dumps(value, sort_keys=True))
+
+
+def unknown_paths(facts: Mapping[str, Any]) -> list[str]:
+    """The paths of the values that contain an unknown one."""
+    return sorted(
+        f"{path} of {name}" if name else path
+        for name, values in facts.items()
+        for path, value in values.items()
+        if f'"{UNKNOWN}"' in json.dumps(value)
+    )
 
 
 def changes(facts: Mapping[str, Any], accepted: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from gatehouse_policies.program.types import ACCOUNT, Deployment
 class Request:
     """One run. known: outputs are known. account: the account of a provider that does not set
     allowedAccountIds. lenient: the result of a function of `apply` that fails is unknown. examples:
-    see `project.load`.
+    see `project.load`. lookups: results of functions, see `invoke_or_fake`.
     """
 
     program: str
@@ -40,6 +40,7 @@ class Request:
     account: str
     lenient: bool
     examples: Mapping[str, Any]
+    lookups: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Outcome:
     applied: the URN and the message of each function of `apply` that failed.
     functions: the provider functions with fake results.
     account: the account that results must contain, if the run had another one; otherwise "".
+    decisions: where the program decides by the result of a lookup.
     """
 
     messages: Messages | None = None
@@ -59,6 +61,7 @@ class Outcome:
     applied: tuple[tuple[str, str], ...] = ()
     functions: tuple[str, ...] = ()
     account: str = ""
+    decisions: tuple[str, ...] = ()
 
 
 class ProgramProcess:
@@ -102,6 +105,7 @@ class ProgramProcess:
             tuple((urn, message) for urn, message in facts["applied"]),
             tuple(facts["functions"]),
             facts["account"],
+            tuple(facts["decisions"]),
         )
 
 
@@ -123,9 +127,11 @@ def main() -> None:
 
 
 def _answer(request: Request, file: Path) -> dict[str, Any]:
-    provider = (FakeProvider if request.known else PreviewProvider)(request.account)
+    provider_class = FakeProvider if request.known else PreviewProvider
+    provider = provider_class(request.account, request.lookups)
     applied: list[tuple[str, str]] = []
-    answer = {"error": "", "unexpected": "", "account": "", "written": False}
+    answer: dict[str, Any] = {"error": "", "unexpected": "", "account": "", "written": False}
+    answer["decisions"] = []
 
     def record(urn: str, error: CheckError) -> None:
         applied.append((urn, error.message))
@@ -146,6 +152,7 @@ def _answer(request: Request, file: Path) -> dict[str, Any]:
             on_apply_error=record if request.lenient else None,
             on_failure=keep,
         )
+        answer["decisions"] = deployment.decisions
         account = _account(deployment)
         answer["account"] = account if provider.uses_account and account != request.account else ""
         Messages.of(without_invented(deployment), request.account).write(file)

@@ -12,8 +12,10 @@ from urllib.parse import unquote, urlparse
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import resource_pb2
 
+from gatehouse_policies.analysis.type_tokens import class_name, function_name
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.files.project import Project
+from gatehouse_policies.program.outputs.lookups import Lookups
 from gatehouse_policies.program.schema import with_json_text
 from gatehouse_policies.program.source_lines import source_line
 from gatehouse_policies.program.types import UNKNOWN, Provider, Registration, Resource
@@ -62,12 +64,14 @@ class Monitor:
         project: Project,
         provider: Provider,
         on_resource: Callable[[Resource], None] | None,
+        lookups: Lookups,
         *,
         preview: bool,
     ) -> None:
         self._project = project
         self._provider = provider
         self._on_resource = on_resource
+        self._lookups = lookups
         self._preview = preview
         self._lock = threading.RLock()
         self._resources_by_urn: dict[str, Resource] = {}
@@ -114,6 +118,7 @@ class Monitor:
         with self._lock:
             provider = self._provider_inputs(request.provider, request.tok.partition(":")[0])
             result = self.record_failure(lambda: self._provider.invoke(request.tok, args, provider))
+            self._lookups.add(f"the result of {function_name(request.tok)}", result)
         fields: dict[str, Any] = (
             {"unknown": True} if result is None else {"return": properties(result)}
         )
@@ -197,9 +202,9 @@ class Monitor:
             external=True,
             source=self._source(request),
         )
-        return resource_pb2.ReadResourceResponse(
-            urn=urn, properties=self._serialized(self._create(registration))
-        )
+        resource = self._create(registration)
+        self._lookups.add(f"an output of {class_name(request.type)}.get", resource.outputs)
+        return resource_pb2.ReadResourceResponse(urn=urn, properties=self._serialized(resource))
 
     def _create(self, registration: Registration) -> Resource:
         """Create a resource. The outputs of a component are its inputs until it registers outputs.

@@ -30,8 +30,8 @@ from gatehouse_policies.program.environment_calls import recorded_calls
 from gatehouse_policies.program.files.project import Project, load
 from gatehouse_policies.program.files.unknown_config import unknown_config
 from gatehouse_policies.program.monitor import Monitor
-from gatehouse_policies.program.outputs.invented import readable_documents
 from gatehouse_policies.program.outputs.lenient_apply import ApplyError, lenient_apply
+from gatehouse_policies.program.outputs.lookups import Lookups, lookups_in_program
 from gatehouse_policies.program.source_lines import is_library, short_traces, source_line
 from gatehouse_policies.program.types import Deployment, Provider, Resource
 
@@ -77,14 +77,15 @@ def run(
     project = load(program, stack, examples=examples)
     if config:
         project = replace(project, config={**project.config, **config})
-    monitor = Monitor(project, provider, on_resource, preview=preview)
+    lookups = Lookups(project.root)
+    monitor = Monitor(project, provider, on_resource, lookups, preview=preview)
     on_error = _located(on_apply_error, project) if on_apply_error is not None else None
     with (
         _SINGLE_RUN,
         _program_environment(project),
-        unknown_config(project),
+        unknown_config(project, lookups),
         lenient_apply(on_error),
-        readable_documents(),
+        lookups_in_program(lookups),
         recorded_calls(project.root) as calls,
         short_traces(project.root),
         no_collection(),
@@ -94,7 +95,15 @@ def run(
         except CheckError as error:
             if not on_failure(error):
                 raise
-    return Deployment(project.name, stack, monitor.created, monitor.exports, preview, tuple(calls))
+    return Deployment(
+        project.name,
+        stack,
+        monitor.created,
+        monitor.exports,
+        preview,
+        tuple(calls),
+        tuple(lookups.decisions),
+    )
 
 
 def _located(report: Callable[[str, CheckError], None], project: Project) -> ApplyError:

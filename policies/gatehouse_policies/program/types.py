@@ -84,6 +84,7 @@ class Deployment:
     the stack.
 
     environment_calls: where the program asks which environment runs it.
+    decisions: where the program decides by the result of a lookup.
     """
 
     project: str
@@ -92,6 +93,7 @@ class Deployment:
     exports: dict[str, Any]
     preview: bool
     environment_calls: tuple[str, ...] = ()
+    decisions: tuple[str, ...] = ()
 
     @property
     def stack_urn(self) -> str:

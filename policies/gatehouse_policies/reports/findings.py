@@ -57,6 +57,8 @@ class Finding:
     passes: the runs that reported the finding, such as ("unknown", "known").
     source: "file:line" in the program, or "".
     baseline: "new" or "unchanged" in a check with a baseline, as `baselineState` in SARIF.
+    is_compared: False if the finding has unknown values, which can differ from those of the
+        baseline.
     facts: what the rule read (engine/facts.py); None if the pack does not say it.
     aliases: earlier URNs of the resource.
     """
@@ -74,6 +76,7 @@ class Finding:
     passes: tuple[str, ...] = ()
     source: str = ""
     baseline: str = ""
+    is_compared: bool = True
     facts: Mapping[str, Any] | None = field(default=None, compare=False)
     aliases: tuple[str, ...] = ()
 
@@ -426,6 +429,9 @@ def _counts(findings: Sequence[Finding], run: Run) -> str:
     violations = count(len(new) - len(others), "violation")
     if run.baseline:
         numbers[f"in the baseline {run.baseline}"] = len(findings) - len(new)
+        numbers["of them with unknown values, not compared"] = sum(
+            not finding.is_compared for finding in findings
+        )
         numbers["of the baseline no longer found"] = run.absent
     return ", ".join(
         [violations, *(f"{number} {name}" for name, number in numbers.items() if number)]

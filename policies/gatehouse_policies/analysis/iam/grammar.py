@@ -12,6 +12,7 @@ from typing import Any
 
 from gatehouse_policies.analysis.properties import (
     ELEMENTS,
+    ELSEWHERE,
     UNKNOWN,
     DuplicateKeyError,
     is_unknown,
@@ -142,12 +143,16 @@ def parse(document: Any) -> Document:
 
 def _known_statements(document: Any, statements: list[Any]) -> list[Any]:
     """The statements, with an assumed text for each unknown part, or without the statements that
-    have unknown parts. An unknown value of a condition names a resource of the program.
+    have unknown parts. An unknown value of a condition names a resource of the program, unless it
+    comes from elsewhere.
     """
     unknown = [
         index
         for index, raw in enumerate(statements)
-        if any(is_unknown(leaf) and not _CONDITION.match(path) for path, leaf in leaves(raw, ""))
+        if any(
+            is_unknown(leaf) and (leaf == ELSEWHERE or not _CONDITION.match(path))
+            for path, leaf in leaves(raw, "")
+        )
     ]
     if not unknown:
         return statements

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
-from gatehouse_policies.analysis.iam.grammar import Condition
+from gatehouse_policies.analysis.iam.grammar import Condition, DocumentError
 
 # Tokens of a pattern: "=a" is the character a, "~a" is a in any case, and "?" and "*" are any
 # character and any text, which contain no colon in a part of an ARN.
@@ -16,7 +17,8 @@ _STARS = (_MANY, _MANY_IN_PART)
 _TOKEN = re.compile(r"\$\{([^}]*)\}|\[([*?])\]|([*?])|(.)", re.DOTALL)
 # Characters that patterns do not contain, for the text of `example`.
 _OTHERS = "x0" + "".join(map(chr, range(0x100, 0x180)))
-STATES_MAX = 20_000
+STEPS_MAX = 400_000
+"""Places in patterns that one search reads, about one second."""
 
 Pattern = tuple[str, ...]
 """The tokens of a compiled pattern."""
@@ -100,22 +102,34 @@ _State = tuple[frozenset[tuple[int, int]], ...]
 
 
 def example(clauses: Sequence[Clause]) -> str | None:
-    """A shortest text of all clauses; None if there is none. "" also if the search ends without a
-    result after `STATES_MAX` states, so that a rule reports instead of accepting.
+    """A shortest text of all clauses; None if there is none. Raises DocumentError if the search
+    ends without a result after `STEPS_MAX` steps, so that the rule reports the document.
     """
+    found = _search(tuple(clauses))
+    if found is False:
+        raise DocumentError(
+            "could not be decided: the policy has patterns with too many wildcards to compare"
+        )
+    return found
+
+
+@lru_cache(maxsize=2048)
+def _search(clauses: tuple[Clause, ...]) -> str | Literal[False] | None:
     start = tuple(
         _closed(((number, 0) for number in range(len(each.patterns))), each) for each in clauses
     )
     texts: dict[_State, str] = {start: ""}
     pending = [start]
+    steps = 0
     for state in pending:
         if not _is_possible(state, clauses):
             continue
         if all(_is_end(places, each) for places, each in zip(state, clauses, strict=True)):
             return texts[state]
-        if len(texts) > STATES_MAX:
-            return ""
         for char in _next_characters(state, clauses):
+            steps += sum(map(len, state)) + 1
+            if steps > STEPS_MAX:
+                return False
             following = tuple(
                 _closed(_step(places, each, char), each)
                 for places, each in zip(state, clauses, strict=True)

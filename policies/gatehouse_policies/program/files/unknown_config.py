@@ -18,6 +18,7 @@ from pulumi.runtime.config import get_config
 
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.files.project import Project
+from gatehouse_policies.program.outputs.lookups import InventedText, Lookups
 from gatehouse_policies.program.types import UNKNOWN
 
 _TYPES = {
@@ -30,7 +31,7 @@ _TYPES = {
 
 
 @contextlib.contextmanager
-def unknown_config(project: Project) -> Iterator[None]:
+def unknown_config(project: Project, lookups: Lookups) -> Iterator[None]:
     """Replace the methods of `pulumi.Config` until the end of the block, if the stack has unknown
     values.
     """
@@ -41,7 +42,7 @@ def unknown_config(project: Project) -> Iterator[None]:
     for verb, secret, kind in product(("get", "require"), ("", "_secret"), _TYPES):
         name = f"{verb}{secret}{kind}"
         originals[name] = getattr(pulumi.Config, name)
-        getter = _getter(originals[name], project, verb == "require", bool(secret), kind)
+        getter = _getter(originals[name], project, lookups, verb == "require", bool(secret), kind)
         setattr(pulumi.Config, name, getter)
     try:
         yield
@@ -51,7 +52,12 @@ def unknown_config(project: Project) -> Iterator[None]:
 
 
 def _getter(
-    original: Callable[..., Any], project: Project, required: bool, secret: bool, kind: str
+    original: Callable[..., Any],
+    project: Project,
+    lookups: Lookups,
+    required: bool,
+    secret: bool,
+    kind: str,
 ) -> Callable[..., Any]:
     @functools.wraps(original)
     def get(config: pulumi.Config, key: str, *args: Any, **kwargs: Any) -> Any:
@@ -63,7 +69,8 @@ def _getter(
         if secret:
             return _unknown_secret()
         if kind == "":
-            return UNKNOWN
+            source = f"the configuration value {full_key} ([stack_config] in policies.toml)"
+            return InventedText(UNKNOWN).of(lookups, source)
         raise CheckError(
             f"The program reads {full_key} as {_TYPES[kind]}, but the value is encrypted or in "
             f"Pulumi ESC. "

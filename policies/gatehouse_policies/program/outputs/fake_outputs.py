@@ -20,10 +20,13 @@ from gatehouse_policies.program.outputs.invented import (
     ACCOUNT,
     ADDRESS,
     ADDRESS_V6,
+    FLAG,
     HEX_MARKER,
+    MAP,
     MARKER,
     NETWORK,
     NETWORK_V6,
+    NUMBER,
     REGISTRY_TOKEN,
 )
 from gatehouse_policies.program.schema import Property, Schema, properties, provider_module
@@ -360,13 +363,13 @@ def _uuid(registration: Registration) -> str:
 def _empty(type_: Any, key: str, text: str, number: int) -> Any:
     """A value of a Python type: `text` or an address for a string, three items for a list."""
     origin = typing.get_origin(type_) or type_
-    if origin is bool:
-        return False
-    if origin in (int, float):
-        return 0
+    if origin in (bool, int, float):
+        return f"{FLAG if origin is bool else NUMBER}-{text}"
     if origin in (list, collections.abc.Sequence):
         item = (typing.get_args(type_) or (str,))[0]
         return [_empty(item, key, f"{text}-{index}", number + index) for index in (1, 2, 3)]
+    if origin in (dict, collections.abc.Mapping):
+        return f"{MAP}-{text}"
     if origin is str:
         return _shaped(key, text, number)
     if isinstance(origin, type):
@@ -374,7 +377,7 @@ def _empty(type_: Any, key: str, text: str, number: int) -> Any:
             key: _empty(inner.type, key, f"{text}-{key.lower()}", number)
             for key, inner in properties(origin).items()
         }
-    return {}
+    return f"{MAP}-{text}"
 
 
 def _shaped(key: str, text: str, number: int) -> str:

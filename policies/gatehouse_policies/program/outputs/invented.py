@@ -6,17 +6,17 @@ value that the program derived from it, is unknown for the policy packs.
 """
 
 import base64
-import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
+from gatehouse_policies.analysis.properties import ELSEWHERE
 from gatehouse_policies.program.types import UNKNOWN, Deployment, Resource
 
-MARKER: Final = "fake-output"
-"""Part of every invented text."""
+MARKER: Final = "fakeoutput"
+"""Part of every invented text, in one word, so that parts of a text have it too."""
 ACCOUNT: Final = "198018198019"
 """The account if several providers have different accounts, or before the providers are known."""
 REGISTRY_TOKEN: Final = base64.b64encode(f"AWS:{MARKER}".encode()).decode()
@@ -27,12 +27,14 @@ ADDRESS: Final = "198.19.{}.{}"
 NETWORK_V6: Final = "2001:2:0:1a00::/56"
 ADDRESS_V6: Final = "2001:2::{:x}"
 
+FLAG, NUMBER, MAP = (f"{MARKER}-{kind}" for kind in ("flag", "number", "map"))
+"""Stand for values of these types, which contain no marker. The program receives `lookups.py`."""
+
 HEX_MARKER: Final = "fa4efa4e"
 """Part of every invented ID of the form vpc-0123456789abcdef0 that a lookup returns."""
 
 _INVENTED = re.compile(
-    # Programs replace the hyphen, for example in names of databases.
-    rf"{MARKER.replace('-', '.?')}|{ACCOUNT}|{REGISTRY_TOKEN}|{HEX_MARKER}"
+    rf"{MARKER}|{ACCOUNT}|{REGISTRY_TOKEN}|{HEX_MARKER}"
     r"|(?<!\d)198[.-]1[89][.-]|(?<![\w:])2001:2:",
     re.IGNORECASE,
 )
@@ -75,73 +77,23 @@ def _resource(resource: Resource) -> Resource:
 
 
 def _members(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _known(value) for key, value in values.items()}
+    return {key: _known(value, UNKNOWN) for key, value in values.items()}
 
 
-def _known(value: Any) -> Any:
+def _known(value: Any, unknown: str = ELSEWHERE) -> Any:
+    """The value, in which `unknown` stands for what is invented."""
     if isinstance(value, str):
-        return _text(value) if is_invented(value) else value
+        return _text(value, unknown) if value == UNKNOWN or is_invented(value) else value
     if isinstance(value, Mapping):
-        return _members(value)
+        if any(map(is_invented, value)):
+            return unknown
+        return {key: _known(inner) for key, inner in value.items()}
     return [_known(item) for item in value] if isinstance(value, list) else value
 
 
-class InventedText(str):
-    """An invented text that a program can read like a document: every member is invented too."""
-
-    __slots__ = ()
-
-    def __getitem__(self, key: Any) -> Any:
-        return InventedText(self) if isinstance(key, str) else super().__getitem__(key)
-
-    def get(self, _key: str, _default: Any = None) -> "InventedText":
-        return InventedText(self)
-
-
-class _InventedObject(dict[str, Any]):
-    """The value of an invented JSON text: it has every member."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self._text = InventedText(text)
-
-    def __missing__(self, key: str) -> InventedText:
-        return self._text
-
-    def __contains__(self, key: object) -> bool:
-        return True
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self[key]
-
-
-@contextlib.contextmanager
-def readable_documents() -> Iterator[None]:
-    """Until the end of the block, `json.loads` of an invented text, such as that of a secret,
-    returns an object with every member instead of raising an error.
-    """
-    original = json.loads
-
-    def loads(text: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return original(text, *args, **kwargs)
-        except ValueError:
-            if isinstance(text, str) and is_invented(text):
-                return _InventedObject(text)
-            raise
-
-    setattr(json, "loads", loads)  # noqa: B010  mypy rejects the assignment to a function
-    try:
-        yield
-    finally:
-        setattr(json, "loads", original)  # noqa: B010
-
-
-def _text(text: str) -> str:
+def _text(text: str, unknown: str) -> str:
     """A document with unknown parts, or an unknown text."""
-    if text.lstrip()[:1] not in ("{", "["):
-        return UNKNOWN
     try:
-        return json.dumps(_known(json.loads(text)))
+        return json.dumps(_known(json.loads(text))) if text.lstrip()[:1] in ("{", "[") else unknown
     except ValueError:
-        return UNKNOWN
+        return unknown

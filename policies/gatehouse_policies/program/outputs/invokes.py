@@ -3,16 +3,17 @@ and have fake results in a check.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gatehouse_policies.analysis.iam.delivery_accounts import BILLING, LOAD_BALANCING, TRAILS
 from gatehouse_policies.analysis.iam.grammar import DocumentError
-from gatehouse_policies.analysis.type_tokens import by_token
+from gatehouse_policies.analysis.type_tokens import by_token, function_name
 from gatehouse_policies.errors import CheckError
 from gatehouse_policies.program.aws_location import AwsLocation
 from gatehouse_policies.program.outputs.fake_outputs import fake_result
 from gatehouse_policies.program.outputs.policy_documents import policy_document
+from gatehouse_policies.program.schema import camel
 
 
 def invoke(token: str, args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
@@ -28,10 +29,16 @@ def invoke(token: str, args: dict[str, Any], location: AwsLocation) -> dict[str,
 
 
 def invoke_or_fake(
-    token: str, args: dict[str, Any], faked_functions: set[str], location: AwsLocation
+    token: str,
+    args: dict[str, Any],
+    faked_functions: set[str],
+    location: AwsLocation,
+    examples: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The result of a provider function. If the result depends on an account, a fake result is
     returned and the token is added to `faked_functions`.
+
+    examples: results that replace parts of a fake result (`lookups` of the configuration file).
 
     Raises CheckError for a function that the installed package does not have.
     """
@@ -40,6 +47,10 @@ def invoke_or_fake(
     if result is None:
         return invoke(token, args, location)
     faked_functions.add(token)
+    for example in examples:
+        arguments = {camel(name): value for name, value in example.get("arguments", {}).items()}
+        if example["function"] == function_name(token) and arguments.items() <= args.items():
+            result |= {camel(name): value for name, value in example["result"].items()}
     return result
 
 

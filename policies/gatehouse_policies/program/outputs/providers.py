@@ -4,7 +4,7 @@ outputs from the URN.
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gatehouse_policies.errors import CheckError
@@ -97,12 +97,14 @@ class _LocalProvider(ABC):
     """A provider without a server.
 
     account: the account of a provider that does not set allowedAccountIds.
+    examples: results of functions, see `invoke_or_fake`.
     faked_functions: tokens of the functions that read an account and that the program calls.
     uses_account: True if a result contains `account`.
     """
 
-    def __init__(self, account: str = ACCOUNT) -> None:
+    def __init__(self, account: str = ACCOUNT, examples: Sequence[Mapping[str, Any]] = ()) -> None:
         self._account = account
+        self._examples = examples
         self._providers = ProviderConfigs()
         self.faked_functions: set[str] = set()
         self.uses_account = False
@@ -135,7 +137,7 @@ class _LocalProvider(ABC):
     ) -> dict[str, Any] | None:
         location = AwsLocation.of(provider, self._account)
         self._record(token, location)
-        return invoke_or_fake(token, args, self.faked_functions, location)
+        return invoke_or_fake(token, args, self.faked_functions, location, self._examples)
 
     def _record(self, token: str, location: AwsLocation) -> None:
         if token.startswith("aws:") and location.account == self._account:

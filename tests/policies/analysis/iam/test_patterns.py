@@ -1,10 +1,11 @@
 """Patterns as sets of texts, compared with all texts over a small alphabet."""
 
+from contextlib import suppress
 from itertools import product
 
 import pytest
 from gatehouse_policies.analysis.iam.conditions import holds
-from gatehouse_policies.analysis.iam.grammar import Condition, matches
+from gatehouse_policies.analysis.iam.grammar import Condition, DocumentError, matches
 from gatehouse_policies.analysis.iam.patterns import clause, clause_of, covers, example
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,3 +77,24 @@ def test_example_of_a_condition_passes_it(operator: str, values: list[str], expe
 )
 def test_coverage(patterns: list[str], pattern: str, covered: bool) -> None:
     assert covers(patterns, pattern) is covered
+
+
+_FEW = st.lists(st.sampled_from(["a", "b", "?", "*"]), min_size=60, max_size=200).map("".join)
+HOSTILE = [
+    ["*a" + "?" * 30, *(f"*{letter}" + "?" * n for letter in "bcdefgh" for n in range(25, 50))],
+    ["*a?" * 1000, "*?b" * 1000, "*ab" * 1000],
+    ["*" + "?" * 100 + "a" + "?" * 100, *("*b" + "?" * n for n in range(30, 60))],
+]
+
+
+@pytest.mark.parametrize("patterns", HOSTILE, ids=len)
+def test_search_that_ends_early_is_an_error(patterns: list[str]) -> None:
+    with pytest.raises(DocumentError, match="could not be decided"):
+        example((clause(patterns[:1]), *(clause([each], False) for each in patterns[1:])))
+
+
+@given(_FEW, st.lists(_FEW, min_size=1, max_size=20))
+@settings(max_examples=5, deadline=None)
+def test_search_has_a_bounded_number_of_steps(pattern: str, patterns: list[str]) -> None:
+    with suppress(DocumentError):
+        covers(patterns, pattern)
