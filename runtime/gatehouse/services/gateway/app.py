@@ -214,7 +214,7 @@ class _Gateway:
             PeriodicJob("log level", POLL_S, follower.run_once),
             PeriodicJob("staleness", PUBLISH_S, publish_staleness),
             PeriodicJob("completions", PUBLISH_S, pipe_metrics.publish),
-            PeriodicJob("streams", CHECK_S, relay.check),
+            PeriodicJob("streams", CHECK_S, relay.check, ends_entries=True),
         ):
             job.start(self.observer, stack)
         features = Features(settings.features)
