@@ -1,11 +1,42 @@
-"""Each registry of a long-lived object has a bound for entries that nobody ends."""
+"""Each registry of a long-lived object has a bound for entries that nobody ends.
+
+Those that requests fill without another process are filled here, and have no line in
+registries.toml.
+"""
 
 import ast
+import contextlib
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sized
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import gatehouse
+import pytest
+from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.http.addresses import ClientAddresses
+from gatehouse.core.keys import KeyId
+from gatehouse.core.limits import ledger
+from gatehouse.features.cores.credentials import Credentials
+from gatehouse.features.cores.reports import INTERVALS, InstanceTraffic, RecentRequests
+from gatehouse.features.usage.models import Denial, UsageBatch, UsageRow
+from gatehouse.features.usage.service import (
+    CORES_MAX,
+    DENIALS_MAX,
+    METRICS_INTERVAL_S,
+    UsageCounter,
+    UsageMetrics,
+)
+from gatehouse.features.verification.cache import KeyCache
+from gatehouse.platform.limits import RequestLimits
+from gatehouse.services.console.authentication import PAIRS_MAX, Lockout
+from msgspec.structs import replace
+
+from tests.runtime.clocks import ManualClock
+from tests.runtime.core_records import instance
+from tests.runtime.key_records import RECORD
 
 ROOT = Path(gatehouse.__file__).parent
 BOUNDS: dict[str, str] = tomllib.loads(Path(__file__).with_name("registries.toml").read_text())
@@ -15,7 +46,7 @@ CONTAINERS = {
 }
 #: Objects that live as long as a request, a message, a response, a connection or a command.
 SHORT = {
-    *("Conditions", "Facts", "Stream._fields", "Request", "RefusalConnection", "ImportJob"),
+    *("Conditions", "Facts", "Stream._fields", "Request", "LocalConnection", "ImportJob"),
     *("Link", "Key", "KeySettings", "Endpoint", "Api", "Table", "Settings", "_Cluster"),
     *("_Clusters", "Registration", "GatewaySecrets"),
 }
@@ -53,7 +84,12 @@ def assigned(tree: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None, str]]:
         if isinstance(node, ast.AnnAssign):
             yield node.target, node.value, ast.unparse(node.annotation)
         elif isinstance(node, ast.Assign):
-            yield from ((target, node.value, "") for target in node.targets)
+            for target in node.targets:
+                match target, node.value:
+                    case ast.Tuple(elts=targets), ast.Tuple(elts=values):
+                        yield from ((*each, "") for each in zip(targets, values, strict=False))
+                    case _:
+                        yield target, node.value, ""
 
 
 def registries() -> dict[str, str]:
@@ -89,9 +125,132 @@ def registries() -> dict[str, str]:
     return found
 
 
+#: More than any of the bounds below, except for key families.
+ENTRIES, SIZE = 11_000, 100
+
+
+def key_cache(_: ManualClock) -> Iterator[Any]:
+    yield (cache := KeyCache(SIZE, SIZE)), SIZE
+    for number in range(ENTRIES):
+        key_ids = KeyId(f"{number}"), KeyId(f"absent{number}"), KeyId(f"failed{number}")
+        cache.begin_load(key_ids)
+        cache.end_load(key_ids[0], replace(RECORD, id=key_ids[0]))
+        cache.end_load(key_ids[1], None)
+        cache.abandon_load(key_ids[2:])
+
+
+def addresses(_: ManualClock) -> Iterator[Any]:
+    yield (known := ClientAddresses(())), 10_000
+    for number in range(ENTRIES):
+        known.trusts(str(ip_address(number)))
+
+
+def families(_: ManualClock) -> Iterator[Any]:
+    yield (known := ledger.Families()), ledger.FAMILIES_MAX
+    for number in range(ledger.FAMILIES_MAX + ENTRIES):
+        subject = f"{number}"
+        known.unsent[subject] = known.find(subject)
+
+
+def lockout(clock: ManualClock) -> Iterator[Any]:
+    yield (known := Lockout(clock)), PAIRS_MAX
+    for number in range(ENTRIES):
+        known.failed(str(ip_address(number)), f"{number}", "x")
+        known.succeeded(str(ip_address(number)), "other", f"{number}")
+
+
+def usage(_: ManualClock) -> Iterator[Any]:
+    yield (known := UsageCounter(lambda _: True, SIZE)), max(SIZE, DENIALS_MAX) + 1
+    for number in range(ENTRIES):
+        name = f"{number}"
+        known.count(name, name, "VALID")
+        known.deny(Denial(0.0, name, name, "FORBIDDEN", "core", "", name, name))
+
+
+def usage_metrics(clock: ManualClock) -> Iterator[Any]:
+    yield (known := UsageMetrics("x", clock, lambda _: None)), CORES_MAX + 1
+    for number in range(ENTRIES):
+        known.add(UsageBatch("x", number, 0.0, (UsageRow("", f"{number}", "VALID", 0, 1),)))
+    clock.advance(METRICS_INTERVAL_S)
+    known.add(UsageBatch("x", ENTRIES, 0.0, ()))
+
+
+async def credentials(clock: ManualClock) -> Any:
+    unused: Any = None
+    yield (known := Credentials(unused, "", clock.monotonic, lambda *_: None)), 0
+    for number in range(SIZE):
+        with contextlib.suppress(Unavailable):
+            await known.find(f"{number}", CoreSettings(credential_header="X-Key"))
+    await known.refresh(lambda _: DEFAULT_SETTINGS)
+
+
+def recent_requests(_: ManualClock) -> Iterator[Any]:
+    yield (known := RecentRequests()), INTERVALS
+    for _number in range(ENTRIES):
+        known.current.responded(0.1)
+        known.end_interval()
+
+
+def traffic(_: ManualClock) -> Iterator[Any]:
+    """Instances that have no requests any more, and those that no longer exist."""
+    yield (known := InstanceTraffic()), 0
+    for number in range(ENTRIES):
+        known.responded("docs", f"{number}", 0.1)
+    for _interval in range(INTERVALS + 1):
+        known.end_interval(lambda _, name: instance(name) if int(name) % 2 else None, states=None)
+
+
+async def owners(_: ManualClock) -> Any:
+    yield (known := RequestLimits(SIZE, 1)), 0
+    for number in range(ENTRIES):
+        async with known.request(f"{number}"):
+            pass
+
+
+FILLED: dict[type, Callable[[ManualClock], Any]] = {
+    KeyCache: key_cache,
+    ClientAddresses: addresses,
+    ledger.Families: families,
+    Lockout: lockout,
+    UsageCounter: usage,
+    UsageMetrics: usage_metrics,
+    Credentials: credentials,
+    RecentRequests: recent_requests,
+    InstanceTraffic: traffic,
+    RequestLimits: owners,
+}
+#: A revoked key is never allowed again, whatever is filled.
+FINAL = "features/verification/cache.py:KeyCache._revoked"
+
+
+def attributes(owner: type) -> list[str]:
+    """The containers of a class, as in registries.toml."""
+    file = owner.__module__.removeprefix("gatehouse.").replace(".", "/")
+    start = f"{file}.py:{owner.__name__}."
+    return [key for key in registries() if key.startswith(start) and key != FINAL]
+
+
+@pytest.mark.parametrize("owner", FILLED)
+async def test_size_is_bounded_after_many_entries(owner: type) -> None:
+    steps = FILLED[owner](ManualClock())
+    if isinstance(steps, Iterator):
+        known, size_max = next(steps)
+        assert next(steps, None) is None
+    else:
+        known, size_max = await anext(steps)
+        assert await anext(steps, None) is None
+    names = [key.rpartition(".")[2] for key in attributes(owner)]
+    containers = {name: getattr(known, name) for name in names}
+    sizes = {name: len(each) for name, each in containers.items() if isinstance(each, Sized)}
+    assert sizes
+    assert max(sizes.values()) <= size_max, sizes
+
+
 def test_each_registry_has_a_bound() -> None:
     found = registries()
     assert len(found) > 40
+    for key in (key for owner in FILLED for key in attributes(owner)):
+        assert found.pop(key)
     assert sorted(found.keys() - BOUNDS.keys()) == []
     assert sorted(BOUNDS.keys() - found.keys()) == []
     pending = {key for key, bound in BOUNDS.items() if bound == "pending"}

@@ -23,13 +23,20 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class GatehouseError(Exception):
     """Base class. Raised directly only for internal errors. The code of a class with a title is its
-    name, such as `not_found`."""
+    name, such as `not_found`.
+
+    temporary: the same request can succeed later, for which a class has to declare. retry_after_s:
+        seconds until then, which the response contains. None if time does not help; an error that
+        is not temporary in general can have it.
+    """
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
+    temporary: ClassVar[bool] = False
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, temporary: bool) -> None:
+        cls.temporary = temporary
         if {"code", "title"} & vars(cls).keys() == {"title"}:
             cls.code = re.sub(r"\B([A-Z])", r"_\1", cls.__name__).lower()
 
@@ -39,150 +46,150 @@ class GatehouseError(Exception):
         *,
         detail: str = "",
         errors: tuple[Problem, ...] = (),
-        retry_after_s: int = 1,
+        retry_after_s: int | None = None,
     ) -> None:
         self.public = public or f"{self.title}."
         super().__init__(self.public)
         self.detail = detail
         self.errors = errors
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = retry_after_s or (1 if self.temporary else None)
 
 
-class BadRequest(GatehouseError):
+class BadRequest(GatehouseError, temporary=False):
     status, title = 400, "The request is malformed"
 
 
-class BodyTooLarge(BadRequest):
+class BodyTooLarge(BadRequest, temporary=False):
     status, title = 413, "The request body is too large"
 
 
-class TargetTooLong(BadRequest):
+class TargetTooLong(BadRequest, temporary=False):
     status, title = 414, "The request target is too long"
 
 
-class HeadersTooLarge(BadRequest):
+class HeadersTooLarge(BadRequest, temporary=False):
     status, title = 431, "The request headers are too large"
 
 
-class RequestTimeout(BadRequest):
+class RequestTimeout(BadRequest, temporary=False):
     status, title = 408, "The request was not received in time"
 
 
-class UnsupportedMediaType(BadRequest):
+class UnsupportedMediaType(BadRequest, temporary=False):
     """The body is not JSON in UTF-8 (RFC 9110, section 15.5.16)."""
 
     status, title = 415, "The media type of the request body is not supported"
 
 
-class Unauthorized(GatehouseError):
+class Unauthorized(GatehouseError, temporary=False):
     status, title = 401, "A valid credential is required"
 
 
-class StepUpRequired(Unauthorized):
+class StepUpRequired(Unauthorized, temporary=False):
     """The user must sign in again (RFC 9470)."""
 
     status, title = 401, "The credential must be presented again"
 
 
-class Forbidden(GatehouseError):
+class Forbidden(GatehouseError, temporary=False):
     status, title = 403, "The credential does not allow this action"
 
 
-class CrossSite(Forbidden):
+class CrossSite(Forbidden, temporary=False):
     status, title = 403, "The request may originate from another site"
 
 
-class NotFound(GatehouseError):
+class NotFound(GatehouseError, temporary=False):
     status, title = 404, "The resource does not exist"
 
 
-class MethodNotAllowed(GatehouseError):
+class MethodNotAllowed(GatehouseError, temporary=False):
     status, title = 405, "The method is not allowed for this resource"
 
 
-class Conflict(GatehouseError):
+class Conflict(GatehouseError, temporary=False):
     status, title = 409, "The request conflicts with the current state"
 
 
-class CoreDrained(Conflict):
+class CoreDrained(Conflict, temporary=False):
     title = "An operator drained this instance of the Core, or its registration was replaced"
 
 
-class RequestInProgress(Conflict):
+class RequestInProgress(Conflict, temporary=True):
     title = "A request with this Idempotency-Key is in progress"
 
 
-class ResponseNotStored(Conflict):
+class ResponseNotStored(Conflict, temporary=False):
     title = "No response is stored for this Idempotency-Key"
 
 
-class IdempotencyKeyReused(GatehouseError):
+class IdempotencyKeyReused(GatehouseError, temporary=False):
     status, title = 422, "The Idempotency-Key was used for a different request"
 
 
-class PreconditionFailed(GatehouseError):
+class PreconditionFailed(GatehouseError, temporary=False):
     status, title = 412, "The resource has changed since it was read"
 
 
-class PreconditionRequired(GatehouseError):
+class PreconditionRequired(GatehouseError, temporary=False):
     """The If-Match header is missing (RFC 6585)."""
 
     status, title = 428, "The request must specify the version of the resource to change"
 
 
-class UsageExceeded(GatehouseError):
+class UsageExceeded(GatehouseError, temporary=False):
     """refills_at: time of the next refill (RFC 3339), `retry_after_s` seconds from now. Empty if
-    the credits are not refilled.
+    the credits are not refilled; then, time does not help.
     """
 
     status, title = 402, "The credits of the key are used up"
 
     def __init__(self, public: str = "", *, refills_at: str = "", retry_after_s: int = 1) -> None:
-        super().__init__(public, retry_after_s=retry_after_s)
+        super().__init__(public, retry_after_s=retry_after_s if refills_at else None)
         self.refills_at = refills_at
 
 
-class RateLimited(GatehouseError):
+class RateLimited(GatehouseError, temporary=True):
     status, title = 429, "A rate limit is exceeded"
 
 
-class TooManyRequests(GatehouseError):
+class TooManyRequests(GatehouseError, temporary=True):
     status, title = 429, "The client has too many requests or connections open"
 
 
-class UpgradeRequired(GatehouseError):
+class UpgradeRequired(GatehouseError, temporary=False):
     """The version of the WebSocket handshake is not supported (RFC 6455, section 4.4)."""
 
     status, title = 426, "The WebSocket version is not supported"
 
 
-class CoreUnreachable(GatehouseError):
+class CoreUnreachable(GatehouseError, temporary=False):
     status, title = 502, "The Core could not be reached"
 
 
-class CoreMalformed(GatehouseError):
+class CoreMalformed(GatehouseError, temporary=False):
     status, title = 502, "The response of the Core is malformed"
 
 
-class CoreTimeout(GatehouseError):
+class CoreTimeout(GatehouseError, temporary=False):
     status, title = 504, "The Core did not respond in time"
 
 
-class CoreNotRegistered(GatehouseError):
+class CoreNotRegistered(GatehouseError, temporary=True):
     """The lease of the Core has expired."""
 
     status, title = 503, "The Core is not registered"
 
 
-class CoreOverloaded(GatehouseError):
+class CoreOverloaded(GatehouseError, temporary=True):
     status, title = 503, "The Core has too many requests in progress"
 
 
-class Unavailable(GatehouseError):
+class Unavailable(GatehouseError, temporary=True):
     status, title = 503, "A dependency is not available"
 
 
-class SettingsError(GatehouseError):
+class SettingsError(GatehouseError, temporary=False):
     """An environment variable is missing or invalid. Raised only at startup."""
 
     code, title = "settings", "The configuration is invalid"

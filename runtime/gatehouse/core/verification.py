@@ -89,6 +89,7 @@ class VerificationRequest(msgspec.Struct, frozen=True, gc=False):
     address: str = ""  # client address, as reported by trusted proxies
     method: str | None = None
     signed: SignedRequest | None = None  # None: no signature for the gateway
+    charge_id: str = ""  # a UUID, the same when the proxy repeats a request; empty if it cannot
 
 
 class VerificationResult(msgspec.Struct, frozen=True, gc=False):

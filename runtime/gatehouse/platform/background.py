@@ -26,11 +26,16 @@ class Background:
 @dataclass(frozen=True, slots=True)
 class PeriodicJob:
     """Calls `action` every `seconds` seconds. The first call is made after `seconds` seconds. A
-    failure is logged and does not stop the job."""
+    failure is logged and does not stop the job.
+
+    ends_entries: the action returns the number of entries that it has ended because nothing else
+        did in time (pending.py), which is counted.
+    """
 
     name: str
     seconds: float
     action: Callable[[], Awaitable[object]]
+    ends_entries: bool = False
 
     def start(self, observer: Observer, stack: AsyncExitStack) -> None:
         background = Background()
@@ -41,7 +46,9 @@ class PeriodicJob:
         while True:
             await asyncio.sleep(self.seconds)
             try:
-                await self.action()
+                result = await self.action()
+                if self.ends_entries and isinstance(result, int) and result:
+                    observer.metrics.expired.labels(self.name).inc(result)
             except Exception as exc:
                 # The message of any other exception may contain secret values, so only the class of
                 # the exception is logged.

@@ -6,6 +6,8 @@ INTERNAL = b"x-gh-"
 #: Address of the connection to Envoy, its TLS version, and the length that the client declared, or
 #: the transfer coding, separated by spaces. "-" stands for an empty text.
 PEER = b"x-gh-peer"
+#: A UUID, the same each time Envoy sends a request or its check to a worker.
+CHARGE = b"x-gh-charge"
 #: Where Envoy sends a request that a check has allowed: the cluster, the path with the query, the
 #: class of its route, and the cluster of workers that it passes before: relay, upload.
 CLUSTER, PATH, CLASS, RELAY = b"x-gh-cluster", b"x-gh-path", b"x-gh-class", b"x-gh-relay"
@@ -20,6 +22,9 @@ REQUEST_ID, KEY_ID = b"gatehouse-request-id", b"gatehouse-key-id"
 FIELDS_MAX, BYTES_MAX = 100, 61_440
 #: Names and beginnings of names of headers that Envoy adds, or sets for a check.
 NOT_COUNTED = (INTERNAL, b"x-envoy-", b"x-forwarded-proto", b"content-length")
-REQUEST_HEADERS = (*(PEER, CLUSTER, PATH, CLASS, RELAY, FORMAT, REFUSAL), *(REQUEST_ID, KEY_ID))
+REQUEST_HEADERS = (
+    *(PEER, CHARGE, CLUSTER, PATH, CLASS, RELAY, FORMAT, REFUSAL),
+    *(REQUEST_ID, KEY_ID),
+)
 #: Of responses: the URLs to translate, and the instance that responded.
 URLS, INSTANCE = b"x-gh-urls", b"x-gh-instance"

@@ -30,7 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import GatehouseError, MethodNotAllowed, NotFound, Unauthorized
-from gatehouse.platform.web.asgi import problem_members
+from gatehouse.platform.web.asgi import problem_headers, problem_members
 
 #: Path of the health checks.
 HEALTH_PATH = "/healthz"
@@ -231,4 +231,7 @@ def _error_response(_: Request, exc: Exception) -> Response:
 
 def _problem(error: GatehouseError, headers: Any = None) -> Response:
     members = problem_members(error, "")
-    return JSONResponse(members, error.status, headers, "application/problem+json")
+    own = {name.decode(): value.decode() for name, value in problem_headers(error)}
+    return JSONResponse(
+        members, error.status, {**own, **(headers or {})}, "application/problem+json"
+    )

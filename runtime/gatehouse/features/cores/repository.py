@@ -268,7 +268,8 @@ class CoreRegistry:
             if await connection.fetchval(_HAS_OTHER_OWNER, family, record.name, at):
                 raise Conflict(
                     f"Another key has a live lease on the name {record.name}; choose another name, "
-                    "or wait until the lease expires."
+                    "or wait until the lease expires.",
+                    retry_after_s=record.lease_s,
                 )
             ended = (to_datetime(now - ENDED_S), to_datetime(now - ENDED_OF_CORE_S))
             await connection.execute(_REMOVE_ENDED, *ended, record.name)
@@ -276,7 +277,8 @@ class CoreRegistry:
             if await connection.fetchval(_COUNT_REGISTERED, *registered) >= REGISTERED_MAX:
                 raise Conflict(
                     f"The key has registered {REGISTERED_MAX} instances. Use one of their IDs, or "
-                    "wait until an hour after the lease of one of them has ended."
+                    "wait until an hour after the lease of one of them has ended.",
+                    retry_after_s=int(ENDED_S),
                 )
             changed = await connection.fetch(
                 _REPLACE, record.instance_id, record.name, at, record.url

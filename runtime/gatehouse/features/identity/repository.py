@@ -125,12 +125,13 @@ class SessionRepository:
         return await _LINK.first(self._pool, "sign_in_link WHERE digest = ANY ($1)", digests)
 
     async def prune(self, *, seen_before: float, now: float) -> int:
-        """Delete expired links and ended sessions. Returns the number of deleted sessions."""
-        await self._pool.execute(
+        """Delete expired links and ended sessions. Returns their number."""
+        links = await self._pool.execute(
             "DELETE FROM sign_in_link WHERE expires_at <= $1", to_datetime(now)
         )
         statement = "DELETE FROM console_session WHERE ends_at <= $1 OR seen_at <= $2"
-        return await self._pool.execute(statement, to_datetime(now), to_datetime(seen_before))
+        ended = await self._pool.execute(statement, to_datetime(now), to_datetime(seen_before))
+        return links + ended
 
 
 def _conditions(actor: tuple[str, str] | None) -> Conditions:

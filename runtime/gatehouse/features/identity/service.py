@@ -243,7 +243,7 @@ class Sessions:
         )
 
     async def prune(self) -> int:
-        """Delete expired sessions. Returns the number of deleted sessions. Raises Unavailable."""
+        """Delete expired sign-in links and sessions. Returns their number. Raises Unavailable."""
         now = self.clock.now()
         return await self.store.prune(seen_before=now - self.rules.session_idle_timeout_s, now=now)
 

@@ -22,7 +22,7 @@ DENIED_EVENTS_MAX = 20
 NETWORK_DENIED_MAX = 100
 
 
-class LinkNotFound(NotFound):
+class LinkNotFound(NotFound, temporary=False):
     """The link cannot be opened. The error does not distinguish unknown, expired, revoked and used
     links.
     """
@@ -30,7 +30,7 @@ class LinkNotFound(NotFound):
     title = "This link does not exist, was used, or has expired"
 
 
-class TooManyDenied(TooManyRequests):
+class TooManyDenied(TooManyRequests, temporary=True):
     title = "Too many attempts to use links that do not exist, were used, or have expired"
 
 

@@ -32,7 +32,7 @@ from gatehouse.features.secrets.models import (
 from gatehouse.features.secrets.passphrases import Passphrases
 
 
-class NotConfirmed(Forbidden):
+class NotConfirmed(Forbidden, temporary=False):
     title = "The link was not opened by a person"
 
 

@@ -13,16 +13,16 @@ NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20
 
 
-class PassphraseRequired(Forbidden):
+class PassphraseRequired(Forbidden, temporary=False):
     title = "This link requires a passphrase"
 
 
-class WrongPassphrase(Forbidden):
+class WrongPassphrase(Forbidden, temporary=False):
     title = "The passphrase is wrong"
     tries_left = 0
 
 
-class TooManyAttempts(TooManyRequests):
+class TooManyAttempts(TooManyRequests, temporary=True):
     title = "Too many wrong passphrases"
 
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import asyncpg
+
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.errors import Unavailable
@@ -118,22 +120,32 @@ SPEND_TIMEOUT_S = 2.0
 
 _REFILLS_AT = f"({PERIOD} + ('1 ' || refill_every)::interval) AT TIME ZONE 'UTC'"
 _SPEND = (
-    f"UPDATE key_credit SET remaining = {AVAILABLE} - $2, refilled_at = {REFILLED_AT} "
-    f"WHERE family_id = $1 AND {AVAILABLE} >= $2 RETURNING remaining, {_REFILLS_AT} AS refills_at"
+    f"WITH spent AS (UPDATE key_credit SET remaining = {AVAILABLE} - $2, "
+    f"refilled_at = {REFILLED_AT} WHERE family_id = $1 AND {AVAILABLE} >= $2 "
+    "AND NOT EXISTS (SELECT FROM credit_charge WHERE id = $3) "
+    f"RETURNING remaining, {_REFILLS_AT} AS refills_at), "
+    "charged AS (INSERT INTO credit_charge (id) SELECT $3 FROM spent WHERE $3 IS NOT NULL) "
+    "SELECT *, true AS charged FROM spent"
 )
 _READ = (
-    f"SELECT {AVAILABLE} AS remaining, {_REFILLS_AT} AS refills_at FROM key_credit "
-    "WHERE family_id = $1"
+    f"SELECT {AVAILABLE} AS remaining, {_REFILLS_AT} AS refills_at, "
+    "EXISTS (SELECT FROM credit_charge WHERE id = $2) AS charged "
+    "FROM key_credit WHERE family_id = $1"
 )
 _REFUND = (
+    "WITH charged AS (DELETE FROM credit_charge WHERE id = $4) "
     "UPDATE key_credit SET remaining = remaining + $2 WHERE family_id = $1 "
     "AND refilled_at <= now() - make_interval(secs => $3)"
 )
+#: Envoy repeats no request after this time in seconds (bootstrap.yaml.j2).
+CHARGES_KEPT_S = 120.0
+_FORGET = "DELETE FROM credit_charge WHERE charged_at < now() - make_interval(secs => $1)"
 
 
 class CreditRepository:
     """Stores credit balances. Balances are exact across workers and after crashes; each request
-    costs one small write.
+    costs one small write. A request that Envoy repeats because its worker was killed is charged
+    once: its ID is written together with the charge.
 
     Redis would be faster but can lose writes, and credits are paid for. Refills require no job,
     because the first request in a new period (UTC) performs the refill.
@@ -142,17 +154,20 @@ class CreditRepository:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def spend(self, subject: str, cost: int) -> CreditState | None:
-        """Deducts `cost`, or nothing if the balance is lower. A cost of 0 only reads the balance.
-        Returns None if the key family has no credits.
+    async def spend(self, subject: str, cost: int, charge_id: str = "") -> CreditState | None:
+        """Deducts `cost`, or nothing if the balance is lower, or if the charge with this ID was
+        deducted before. A cost of 0 only reads the balance. Returns None if the key family has no
+        credits.
 
         Raises Unavailable, in which case it is unknown whether `cost` was deducted.
         """
         try:
             async with asyncio.timeout(SPEND_TIMEOUT_S), self._pool.connection() as connection:
-                row = await connection.fetchrow(_SPEND, subject, cost) if cost else None
-                deducted = row is not None
-                row = row or await connection.fetchrow(_READ, subject)
+                row = None
+                if cost:
+                    with contextlib.suppress(asyncpg.UniqueViolationError):
+                        row = await connection.fetchrow(_SPEND, subject, cost, charge_id or None)
+                row = row or await connection.fetchrow(_READ, subject, charge_id or None)
         except TimeoutError as exc:
             raise Unavailable(
                 "Credits are temporarily unavailable.", detail="credits: TimeoutError"
@@ -160,10 +175,10 @@ class CreditRepository:
         if row is None:
             return None
         refills_at = None if row["refills_at"] is None else row["refills_at"].timestamp()
-        exceeded = not deducted and (cost > 0 or row["remaining"] < 1)
+        exceeded = not row["charged"] and (cost > 0 or row["remaining"] < 1)
         return CreditState(remaining=row["remaining"], exceeded=exceeded, refills_at=refills_at)
 
-    async def refund(self, subject: str, cost: int, began: float) -> None:
+    async def refund(self, subject: str, cost: int, began: float, charge_id: str = "") -> None:
         """Reverses `spend`, if the database is available, unless the credits were refilled or set
         since it began. began: `perf_counter()` before `spend`. Never raises.
         """
@@ -171,7 +186,12 @@ class CreditRepository:
             return
         with contextlib.suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(SPEND_TIMEOUT_S), self._pool.connection() as connection:
-                await connection.execute(_REFUND, subject, cost, time.perf_counter() - began)
+                seconds = time.perf_counter() - began
+                await connection.execute(_REFUND, subject, cost, seconds, charge_id or None)
+
+    async def forget_charges(self) -> None:
+        """Removes the IDs of requests that Envoy no longer repeats. Raises Unavailable."""
+        await self._pool.execute(_FORGET, CHARGES_KEPT_S)
 
 
 FLUSH_S = 2.0

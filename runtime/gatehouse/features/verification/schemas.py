@@ -319,7 +319,9 @@ class Explanation(View):
     decided_at: Instant
 
 
-def decode(body: bytes, client: Callable[[], str]) -> tuple[str, VerificationRequest]:
+def decode(
+    body: bytes, client: Callable[[], str], charge_id: str = ""
+) -> tuple[str, VerificationRequest]:
     """The token and its verification request. `client`: returns the address of the caller. Raises
     BadRequest with the invalid field.
     """
@@ -334,21 +336,25 @@ def decode(body: bytes, client: Callable[[], str]) -> tuple[str, VerificationReq
         address=client() if request.address is None else request.address,
         method=request.method,
         signed=None if request.request is None else _signed_request(request.request),
+        charge_id=charge_id,
     )
 
 
-def decode_parameters(query: bytes, client: str, method: str | None = None) -> VerificationRequest:
+def decode_parameters(
+    query: bytes, client: str, method: str | None = None, charge_id: str = ""
+) -> VerificationRequest:
     """The verification request in the parameters of /v1/keys/authorize. `method`: the method if
     they have none. Raises BadRequest.
     """
     if not query:
-        return VerificationRequest(address=client, method=method)
+        return VerificationRequest(address=client, method=method, charge_id=charge_id)
     parameters = decode_query(query, VerifyQuery)
     return VerificationRequest(
         scopes=parameters.scope,
         core=parameters.core,
         address=client,
         method=parameters.method or method,
+        charge_id=charge_id,
     )
 
 

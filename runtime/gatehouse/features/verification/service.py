@@ -124,7 +124,13 @@ class VerificationService:
         if evaluate_limits(states) is not Code.VALID:
             return VerificationResult(Code.RATE_LIMITED, *time, record, states)
         keep_s = http_signatures.NONCE_S if charge.cost else 0
-        if nonce and nonces and not await nonces.is_new(record.id, nonce, keep_s=keep_s):
+        if (
+            nonce
+            and nonces
+            and not await nonces.is_new(
+                record.id, nonce, keep_s=keep_s, charge_id=request.charge_id
+            )
+        ):
             reason = SignatureError.REPLAYED.value
             return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=reason)
         if record.has_credits:
@@ -147,13 +153,13 @@ class VerificationService:
             raise Unavailable("API keys cannot be verified temporarily.")
         return evaluate(record, request, possession=True, environment=self.environment, now=now)
 
-    async def refund(self, record: KeyRecord, cost: int, began: float) -> None:
+    async def refund(self, record: KeyRecord, request: VerificationRequest, began: float) -> None:
         """Refunds the credits for a request that was allowed but not performed. The request still
         counts against rate limits. began: `perf_counter()` before the request was verified. Never
         raises.
         """
         if record.has_credits:
-            await self.credits.refund(record.subject, cost, began)
+            await self.credits.refund(record.subject, request.cost, began, request.charge_id)
 
     async def _take_limits_and_credits(
         self,
@@ -171,7 +177,7 @@ class VerificationService:
         are refunded. states: of the limits before the request.
         """
         began = perf_counter()
-        balance = await self.credits.spend(charge.subject, charge.cost)
+        balance = await self.credits.spend(charge.subject, charge.cost, request.charge_id)
         if balance is None:
             # the credits are being removed, which the next read of the key will reflect
             raise Unavailable
@@ -183,10 +189,10 @@ class VerificationService:
                 states = await self.limits.take(charge)
                 code = evaluate_limits(states)
         except Unavailable:
-            await self.credits.refund(charge.subject, charge.cost, began)
+            await self.refund(record, request, began)
             raise
         if code is not Code.VALID:
-            await self.credits.refund(charge.subject, charge.cost, began)
+            await self.refund(record, request, began)
             return VerificationResult(code, *time, record, states)
         return VerificationResult(code, *time, record, states, balance)
 

@@ -76,7 +76,8 @@ def write(
         if error_code(exc) in _CHANGED:
             if not only_if:
                 raise Conflict(f"{location} already exists; choose another name") from exc
-            raise Conflict(f"{location} was changed in the meantime; try again") from exc
+            text = f"{location} was changed in the meantime; try again"
+            raise Conflict(text, retry_after_s=1) from exc
         raise _error(location, exc) from exc
 
 

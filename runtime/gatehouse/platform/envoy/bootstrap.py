@@ -80,10 +80,9 @@ LOG_FIELDS = (
 #: Type of the line of a request in progress.
 IN_PROGRESS = "DownstreamPeriodic"
 
-#: Headers of the gateway that Envoy removes from requests of clients. It replaces the other one.
-OF_CLIENTS = tuple(
-    name.decode() for name in proxy_headers.REQUEST_HEADERS if name != proxy_headers.PEER
-)
+#: Headers of the gateway that Envoy removes from requests of clients, and those that it replaces.
+_OWN = proxy_headers.PEER, proxy_headers.CHARGE
+OF_CLIENTS = tuple(name.decode() for name in proxy_headers.REQUEST_HEADERS if name not in _OWN)
 
 
 def _is(name: str, regex: str) -> dict[str, Any]:

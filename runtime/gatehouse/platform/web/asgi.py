@@ -14,7 +14,6 @@ from gatehouse.core.errors import (
     BodyTooLarge,
     GatehouseError,
     Problem,
-    RequestInProgress,
     Unauthorized,
     UnsupportedMediaType,
     UpgradeRequired,
@@ -151,7 +150,7 @@ def _refills_at(error: GatehouseError) -> str:
 
 def problem_headers(error: GatehouseError) -> list[Header]:
     """Headers that the status of an error requires: WWW-Authenticate for 401, Upgrade for 426,
-    Retry-After for RETRY_STATUSES, for a request in progress, and for credits that are refilled.
+    and Retry-After if the same request can succeed later.
     """
     if isinstance(error, Unauthorized):
         return [(b"www-authenticate", BEARER_CHALLENGE.encode())]
@@ -160,7 +159,7 @@ def problem_headers(error: GatehouseError) -> list[Header]:
             (b"upgrade", b"websocket"),  # with Connection: upgrade, Envoy would expect no body
             (b"sec-websocket-version", b"13"),
         ]
-    if error.status in RETRY_STATUSES or isinstance(error, RequestInProgress) or _refills_at(error):
+    if error.retry_after_s is not None:
         return [(b"retry-after", str(error.retry_after_s).encode())]
     return []
 

@@ -238,8 +238,9 @@ class Composition:
                 "idempotency keys",
                 IDEMPOTENCY_INTERVAL_S,
                 lambda: idempotency_store.prune(now=self.clock.now()),
+                ends_entries=True,
             ),
-            PeriodicJob("sessions", PRUNE_INTERVAL_S, sessions.prune),
+            PeriodicJob("sessions", PRUNE_INTERVAL_S, sessions.prune, ends_entries=True),
             PeriodicJob("log level", POLL_S, follower.run_once),
             *self.checkpoint_jobs(),
             *self._notification_jobs(),
@@ -293,7 +294,9 @@ class Composition:
         return [
             PeriodicJob("secrets", SECRETS_INTERVAL_S, worker.run_once),
             PeriodicJob("due secrets", REPORT_INTERVAL_S, worker.report),
-            PeriodicJob("orphaned secrets", ORPHAN_INTERVAL_S, worker.remove_orphans),
+            PeriodicJob(
+                "orphaned secrets", ORPHAN_INTERVAL_S, worker.remove_orphans, ends_entries=True
+            ),
             PeriodicJob("recorded secret events", PRUNE_INTERVAL_S, events.prune),
         ]
 

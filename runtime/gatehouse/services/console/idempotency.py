@@ -177,7 +177,11 @@ class IdempotencyStore:
         )
 
     async def prune(self, *, now: float) -> int:
-        return await prune(self._pool, "idempotent_request", "expires_at", before=to_datetime(now))
+        """Deletes what has expired. Returns the number of requests that did not complete."""
+        table, before = ("idempotent_request", "expires_at"), to_datetime(now)
+        incomplete = await prune(self._pool, *table, before=before, running=True)
+        await prune(self._pool, *table, before=before)
+        return incomplete
 
 
 def _values(claim: Claim) -> tuple[object, ...]:

@@ -46,7 +46,12 @@ from gatehouse.features.verification.change_feed import (
 )
 from gatehouse.features.verification.nonces import RedisNonces
 from gatehouse.features.verification.rate_limiters import RateLimits
-from gatehouse.features.verification.repository import CreditRepository, KeyLoader, PepperMigration
+from gatehouse.features.verification.repository import (
+    CHARGES_KEPT_S,
+    CreditRepository,
+    KeyLoader,
+    PepperMigration,
+)
 from gatehouse.features.verification.self_revocation import SelfRevocationService
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.background import Background, PeriodicJob
@@ -221,7 +226,7 @@ class Gateway:
             PeriodicJob("log level", POLL_S, follower.run_once),
             PeriodicJob("staleness", PUBLISH_S, publish_staleness),
             PeriodicJob("completions", PUBLISH_S, pipe_metrics.publish),
-            PeriodicJob("streams", CHECK_S, relay.check),
+            PeriodicJob("streams", CHECK_S, relay.check, ends_entries=True),
         ):
             job.start(self.observer, stack)
         features = Features(settings.features)
@@ -450,10 +455,15 @@ class Gateway:
         limits, nonces = await self._redis_clients()
         migration = PepperMigration(self.pool, self.repository, self.pepper)
         self.stack.push_async_callback(migration.close)
+        credits = CreditRepository(self.pool)
+        if self.worker.number == 0:
+            PeriodicJob("charges", CHARGES_KEPT_S, credits.forget_charges).start(
+                self.observer, self.stack
+            )
         return VerificationService(
             keys=keys,
             limits=limits,
-            credits=CreditRepository(self.pool),
+            credits=credits,
             finder=finder,
             nonces=nonces,
             on_old_pepper=migration.add,

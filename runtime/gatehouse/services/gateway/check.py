@@ -56,6 +56,7 @@ async def check(request: GatewayRequest) -> asgi.Response | Forward:
         address=request.client,
         method=request.method,
         signed=signed,
+        charge_id=request.charge_id,
     )
     began = time.perf_counter()
     caller = await authenticate(request, verification, path.name)
@@ -63,7 +64,7 @@ async def check(request: GatewayRequest) -> asgi.Response | Forward:
         if isinstance(target.instance, GatehouseError):
             raise target.instance.with_traceback(None)
         if _lacks_slash(request, path):
-            await dependencies.verification.refund(caller.key, verification.cost, began)
+            await dependencies.verification.refund(caller.key, verification, began)
             query = b"?" + request.query_string if request.query_string else b""
             location = path.prefix.encode() + b"/" + query
             return request.response(308, headers=[(b"location", location)])
@@ -73,7 +74,7 @@ async def check(request: GatewayRequest) -> asgi.Response | Forward:
         allowed = Allowed(caller.key, verification, path.name, began)
         dependencies.completions.begin(request, allowed, is_relayed=bool(result.via))
     except BaseException:
-        await dependencies.verification.refund(caller.key, verification.cost, began)
+        await dependencies.verification.refund(caller.key, verification, began)
         raise
     request.is_allowed = True
     return result

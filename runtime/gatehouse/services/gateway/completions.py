@@ -223,7 +223,7 @@ class Completions:
         at_core = (entry.at_core or Line("core")) if entry.is_relayed else line
         error, metrics = at_core.error, self.observer.metrics
         if not at_core.is_sent:
-            self._refund(allowed.key, allowed.request.cost, allowed.began)
+            self._refund(allowed)
         if error is not None:
             metrics.core_errors.labels(error.code).inc()
             context.detail = at_core.problem(error)
@@ -296,11 +296,11 @@ class Completions:
     async def _refund_key(self, key_id: KeyId) -> None:
         key = await self.verification.keys.find(key_id)
         if key is not None:
-            await self.verification.refund(key, 1, time.perf_counter())
+            await self.verification.refund(key, VerificationRequest(), time.perf_counter())
 
-    def _refund(self, key: KeyRecord, cost: int, began: float) -> None:
-        if key.has_credits:
-            self._start(self.verification.refund(key, cost, began))
+    def _refund(self, allowed: Allowed) -> None:
+        if allowed.key.has_credits:
+            self._start(self.verification.refund(allowed.key, allowed.request, allowed.began))
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

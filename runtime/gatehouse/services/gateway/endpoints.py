@@ -45,7 +45,7 @@ async def verify_key(request: GatewayRequest, verification: VerificationService)
     if request.has(b"origin"):
         request.use(_OF_PAGES)
     body = await request.service.json_body(request)
-    token, verification_request = schemas.decode(body, lambda: request.client)
+    token, verification_request = schemas.decode(body, lambda: request.client, request.charge_id)
     result = await verification.verify(token, verification_request)
     return decision(request, verification_request, result)
 
@@ -95,7 +95,9 @@ async def authorize_key(request: GatewayRequest) -> asgi.Response:
 
 async def _authorize(request: GatewayRequest, query: bytes) -> asgi.Response:
     """The decision on the key in the headers. query: the parameters, which the proxy sets."""
-    parameters = schemas.decode_parameters(query, request.client, _forwarded_method(request))
+    parameters = schemas.decode_parameters(
+        query, request.client, _forwarded_method(request), request.charge_id
+    )
     caller = await authenticate(request, parameters, parameters.core)
     return request.response(200, headers=[*caller.limit_headers, *key_headers(caller.key)])
 
@@ -171,7 +173,11 @@ async def _agent(request: GatewayRequest, name: str) -> Actor:
     """The agent's key as an actor. Raises Unauthorized and Refused."""
     address, request.is_agent = request.client, True
     verification = VerificationRequest(
-        scopes=(REGISTER_SCOPE,), core=name, address=address, method=request.method
+        scopes=(REGISTER_SCOPE,),
+        core=name,
+        address=address,
+        method=request.method,
+        charge_id=request.charge_id,
     )
     caller = await authenticate(request, verification)
     return Actor("key", caller.key.id, request.request_id, address)

@@ -297,10 +297,12 @@ class Relay:
             if not self._evaluate(stream, record):
                 stream.end(POLICY_VIOLATION)
 
-    async def check(self) -> None:
+    async def check(self) -> int:
         """Ends requests that their key no longer permits, for example because it has expired, that
-        are idle, and those to ended instances. Ends all if the key state is too old.
+        are idle, and those to ended instances. Ends all if the key state is too old. Returns the
+        number of idle requests.
         """
+        idle = 0
         is_stale, now = self.staleness_ms() > self.max_staleness_ms, self.lease_time()
         active_min = asyncio.get_running_loop().time()
         for stream in self._streams():
@@ -311,8 +313,10 @@ class Relay:
                 stream.end(POLICY_VIOLATION)
             elif is_stale:
                 stream.end(INTERNAL_ERROR)
-            elif stream.has_ended(current, now) or idle_s > self._idle_s(stream):
+            elif (is_idle := idle_s > self._idle_s(stream)) or stream.has_ended(current, now):
+                idle += is_idle
                 stream.end(GOING_AWAY)
+        return idle
 
     def shutdown(self) -> None:
         """Ends the WebSockets. Other requests are completed."""

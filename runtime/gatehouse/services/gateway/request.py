@@ -15,6 +15,7 @@ from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.usage.models import Denial
 from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification.service import VerificationService
+from gatehouse.platform.proxy_headers import CHARGE
 from gatehouse.platform.web import asgi
 from gatehouse.platform.web.pipeline import Pipeline
 from gatehouse.platform.web.request import CLIENT_GONE, Refused, Request
@@ -179,6 +180,11 @@ class GatewayRequest(Request):
             headers = [self.logged(name) for name in names]
             own = {"request_id": self.request_id, "core": self.core}
             log.debug("headers removed", **own, headers=headers)
+
+    @property
+    def charge_id(self) -> str:
+        """The same when Envoy repeats the request, because its worker was killed."""
+        return self.header(CHARGE)
 
     @property
     def scheme(self) -> str:

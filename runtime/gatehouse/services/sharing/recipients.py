@@ -33,7 +33,7 @@ def client_of(request: Request) -> Client:
     return Client(request.client, request.request_id)
 
 
-class _BadLink(BadRequest):
+class _BadLink(BadRequest, temporary=False):
     code, title = "bad_link", "The link is incomplete or belongs to another page"
 
 
@@ -115,7 +115,7 @@ class Recipients:
         pages = Pages(request)
         text = pages.texts[exc.code] if exc else ""
         if isinstance(exc, TooManyAttempts):
-            text = text.format(minutes=math.ceil(exc.retry_after_s / 60))
+            text = text.format(minutes=math.ceil((exc.retry_after_s or 0) / 60))
         if isinstance(exc, WrongPassphrase):
             text = text.format(count=exc.tries_left)
         headers = [] if exc is None else asgi.problem_headers(exc)

@@ -53,7 +53,7 @@ _PROBLEMS = {
 }
 
 
-class InvalidContent(BadRequest):
+class InvalidContent(BadRequest, temporary=False):
     """The content of a submission cannot be accepted. `text`: name of the page text that explains
     the error.
     """

@@ -1,10 +1,13 @@
 """Credits are changed while requests consume them."""
 
 import asyncio
+import time
+import uuid
 from typing import Any
 
 import pytest
 from gatehouse.core.keys import CREDITS_MAX
+from gatehouse.core.verification import CreditState
 from gatehouse.features.verification.repository import CreditRepository
 
 from tests.runtime.console_client import Console
@@ -60,6 +63,31 @@ async def test_concurrent_uses_and_additions_are_all_counted(console: Console) -
     )
     credits = (await console.get(f"/v1/keys/{key_id}")).json()["credits"]
     assert credits == {"remaining": 100 - 30 + 57, "refill": MONTHLY}
+
+
+async def test_repeated_request_is_charged_and_refunded_once(console: Console) -> None:
+    key_id = await console.create_id(credits={"remaining": 8})
+    console.sql("UPDATE key_credit SET refilled_at = now() - interval '1 hour'")
+    store, charges = CreditRepository(console.pool), [str(uuid.uuid4()) for _ in range(3)]
+    results = await asyncio.gather(*(store.spend(key_id, 3, each) for each in charges * 3))
+    assert [each.exceeded for each in results if each].count(False) == 6
+    assert await store.spend(key_id, 0) == CreditState(2, exceeded=False, refills_at=None)
+    (accepted, *_) = [each for each in charges if not (await _spent(store, key_id, each)).exceeded]
+    began = time.perf_counter()
+    await store.refund(key_id, 3, began, accepted)
+    assert await store.spend(key_id, 0) == CreditState(5, exceeded=False, refills_at=None)
+    assert await store.spend(key_id, 3, accepted) == CreditState(
+        2, exceeded=False, refills_at=None
+    )  # again
+    console.sql("UPDATE credit_charge SET charged_at = now() - interval '1 hour'")
+    await store.forget_charges()
+    assert console.sql("SELECT count(*) FROM credit_charge") == "0"
+
+
+async def _spent(store: CreditRepository, key_id: str, charge_id: str) -> CreditState:
+    state = await store.spend(key_id, 3, charge_id)
+    assert state is not None
+    return state
 
 
 async def test_refill_that_is_due_comes_before_an_addition(console: Console) -> None:

@@ -33,6 +33,16 @@ async def test_concurrent_nonce_of_a_key_is_accepted_once(workers: list[RedisNon
     assert await workers[0].is_new(KeyId("9fGh82kLmQ0a"), nonce, keep_s=60)
 
 
+async def test_repeated_request_has_the_nonce_of_its_first_attempt(
+    workers: list[RedisNonces],
+) -> None:
+    nonce, (first, second, _) = new_nonce(), workers
+    assert await first.is_new(KEY, nonce, keep_s=60, charge_id="a")
+    assert await second.is_new(KEY, nonce, keep_s=60, charge_id="a")
+    for other in ("b", ""):
+        assert not await second.is_new(KEY, nonce, keep_s=60, charge_id=other)
+
+
 async def test_nonce_that_is_not_stored_can_be_used_later(workers: list[RedisNonces]) -> None:
     nonce, (first, second, _) = new_nonce(), workers
     assert await first.is_new(KEY, nonce, keep_s=0)

@@ -17,7 +17,7 @@ from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.validation import strings
 from gatehouse.services.console.asgi import ENDPOINTS
-from gatehouse.services.console.idempotency import RUNNING_S_MAX, IdempotencyStore
+from gatehouse.services.console.idempotency import RUNNING_S_MAX, Claim, IdempotencyStore
 
 from tests.runtime.console_client import Console, assert_problem, outcome
 
@@ -265,8 +265,9 @@ async def test_stored_response_expires_after_a_day(console: Console) -> None:
             tokens.append((await client.post("/v1/keys", **request)).json()["token"])
     assert tokens[0] == tokens[1] != tokens[2]
     now = console.clock.now()
-    for later_s, stored in ((2 * day, "1"), (2 * day + 120, "0")):
-        await store.prune(now=now + later_s)
+    assert await store.claim(Claim(b"l" * 32, b"f" * 32, "req_of_a_killed_process", now)) is None
+    for later_s, stored, incomplete in ((2 * day, "1", 1), (2 * day + 120, "0", 0)):
+        assert await store.prune(now=now + later_s) == incomplete
         assert console.sql("SELECT count(*) FROM idempotent_request").split() == [stored]
 
 

@@ -486,3 +486,32 @@ async def test_features_are_switched_at_run_time(another: Any, database: Any, co
     finally:
         database.sql("DELETE FROM feature_switch")
     await until_they_are([200, 200, 200])
+
+
+async def test_killed_worker_charges_each_accepted_request_once(
+    another: Any, core: Core, socket_folder: Path
+) -> None:
+    """PostgreSQL finishes the statements of a killed worker, and Envoy repeats its requests."""
+    client = another(GATEHOUSE_WORKERS="2", TMPDIR=str(socket_folder))
+    await client.register(core.url, "killed")
+    key = await key_with_credits(client, 1000, limits=[limit(10**9, 1)])
+    async with asyncio.timeout(60):
+        known = 0  # the second worker, and the threads of Envoy, learn of the key and the Core
+        while known < 30:
+            known = known + 1 if await _is_known(client, key) else 0
+    before = await remaining_credits(client, key)
+    paths = ("/cores/killed/x", "/v1/keys/verify", "/v1/keys/authorize") * 8
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1"
+    )
+    async with client.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM key_credit WHERE family_id = $1 FOR UPDATE", key.id)
+        sent = [asyncio.create_task(client.get(path, key.header)) for path in paths]
+        async with asyncio.timeout(60):
+            while await client.pool.fetchval(waiting, "%UPDATE key_credit%") < 4:
+                pass
+        worker_processes(client.child.pid)[0].kill()
+    statuses = Counter([reply.status for reply in await asyncio.gather(*sent)])
+    assert statuses.keys() <= {200, 503}  # the time limit of a statement on a busy machine
+    assert statuses[200] > 0
+    assert before - await remaining_credits(client, key) == statuses[200]

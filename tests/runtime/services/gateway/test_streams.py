@@ -440,6 +440,9 @@ async def test_idle_websocket_is_closed(
     ):
         assert await closed(client) == 1001
         assert await closed(brief) == 1001
+    async with asyncio.timeout(60):  # a worker shares its counts every second
+        while await server.metric('gatehouse_expired_total{registry="streams"}') != 2:
+            await asyncio.sleep(0.05)
 
 
 async def test_websocket_closes_with_the_gateway(
