@@ -306,9 +306,7 @@ class Completions:
             ms=line.ms,
             detail=line.details,
         )
-        if not line.key_id:
-            self.observer.check_failed()
-        elif not line.is_sent:
+        if line.key_id and not line.is_sent:
             self._start(self._refund_key(KeyId(line.key_id)))
 
     async def _refund_key(self, key_id: KeyId) -> None:
