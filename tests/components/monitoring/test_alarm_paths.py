@@ -226,7 +226,9 @@ def test_failover_of_the_database_notifies_once(stack: str) -> None:
         phases = [
             (
                 {
-                    query: {"ServiceUp": 1.0, "CanaryKeyUp": 1.0, **values}.get(source, 0.0)
+                    query: {"ServiceUp": 1.0, "CanaryKeyUp": 1.0, "Heartbeat": 1.0, **values}.get(
+                        source, 0.0
+                    )
                     for query, source in pairs
                 },
                 end,

@@ -2,12 +2,17 @@
 notification.
 """
 
+import re
+from fnmatch import fnmatchcase
+
 import pytest
 
 from components.monitoring.metric_alarms import GIB
 from tests.components.monitoring.alarm_evaluation import notified
 from tests.components.program import run
 from tests.components.settings.stack_settings import raw_settings
+from tests.repository.markers import marked_tests
+from tools.docs.alarms import FAULTS as FAULTS_OF_THE_PAGE
 
 STORAGE = raw_settings("prod")["database"]["storage_gib"] * GIB
 FAULTS = {
@@ -37,7 +42,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.alarm_triggered("edge-*", "heartbeat")
+@pytest.mark.alarm_triggered(
+    "edge-*", "heartbeat", "database-storage", "tasks-not-started", "key-disabled"
+)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_is_one_notification(fault: str) -> None:
     minutes, expected = FAULTS[fault]
@@ -48,3 +55,13 @@ def test_each_fault_is_one_notification(fault: str) -> None:
         assert run("prod").alarms()[expected[0]]["dimensions"] == {"RuleName": rule}
         rows &= {expected}
     assert rows == ({expected} if expected else set())
+
+
+def test_every_documented_fault_is_made_by_a_test() -> None:
+    triggered = marked_tests("alarm_triggered")
+    composites = run("prod").inputs("cloudwatch.CompositeAlarm")
+    for fault, alarm in FAULTS_OF_THE_PAGE.items():
+        rule = composites.get(alarm, {}).get("alarmRule", "")
+        names = re.findall(r'ALARM\("gatehouse-prod-([\w-]+)"\)', rule) or [alarm]
+        made = [name for name in names if any(fnmatchcase(name, row) for row in triggered)]
+        assert made, f"{fault}: no test makes it (alarm_triggered)"
