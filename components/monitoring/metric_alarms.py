@@ -57,8 +57,7 @@ SUPPRESSION_WAIT_S, SUPPRESSION_EXTENSION_S = 120, 180
 the suppressor has ended."""
 
 ERRORS_ACTION = "Check the dashboard for a deployment, and the log group of the service."
-GATEWAY_DOWN, UNREACHABLE = "gateway-down", "unreachable"
-"""Composite alarms; the second one notifies nobody, it suppresses the alarms of load balancers."""
+GATEWAY_DOWN = "gateway-down"
 Text = pulumi.Input[str]
 
 
@@ -143,7 +142,7 @@ class CompositeAlarm:
     description: str
     runbook: str
     any_of: Sequence[Sequence[str]]
-    severity: str | None = PAGES
+    severity: str = PAGES
     suppressor: str | None = None
 
 
@@ -324,17 +323,6 @@ def composite_alarms(
         "unreachable",
         [[symptom] for symptom in symptoms],
     )
-    down = [
-        *symptoms,
-        *(f"{name}-unreachable" for name in services if name != "gateway" and probed),
-    ]
-    yield CompositeAlarm(
-        UNREACHABLE,
-        "A service does not respond. Check the page of the service.",
-        "unreachable",
-        [[symptom] for symptom in down],
-        severity=None,
-    )
     for balancer in balancers:
         yield CompositeAlarm(
             f"{balancer}-errors",
@@ -342,7 +330,7 @@ def composite_alarms(
             "affected. Check the stopped tasks of the services.",
             "errors",
             [[f"{balancer}-5xx"]],
-            suppressor=UNREACHABLE,
+            suppressor=GATEWAY_DOWN,
         )
     for service in services:
         for objective, (_, _, symptom) in BUDGETS.items():
