@@ -24,6 +24,8 @@ KINDS = {
 }
 _COMPARISONS = {"GreaterThanThreshold": "above", "LessThanThreshold": "below"}
 _SERVICE = re.compile(rf"\b({'|'.join(read().services)})-(?=\w)")
+_SHARE = re.compile(r"IF\((`[^`]+`) > (\d+)( AND .* < \d+)?, 100 \* \1 / (?:MAX\()?[\[(].*, 0\)$")
+"""The expression of a burn rate: a share of the requests."""
 _RUNBOOK = re.compile(r"/([a-z-]+)\.md$")
 
 
@@ -177,6 +179,7 @@ def _metric(alarm: Mapping[str, Any]) -> str:
         tasks = dict(metric.get("dimensions") or {}).get("Tasks")
         label = f"`{namespace} {metric['metricName']}{f' ({tasks} tasks)' if tasks else ''}`"
         text = re.sub(rf"\b{name}\b", label, text)
+    text = _SHARE.sub(r"share of \1, if more than \2\3,", text)
     first = next(iter(metrics.values()))
     breaching, periods = int(alarm["datapointsToAlarm"]), int(alarm["evaluationPeriods"])
     minutes = int(first["period"]) * periods // 60
