@@ -1,5 +1,6 @@
 """Creates the resources of a stack. Each step uses the resources of the steps above it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pulumi
@@ -40,13 +41,14 @@ from components.iam.roles import PermissionsBoundary, Roles
 from components.monitoring import data_protection, smoke_test, synthetic_probe
 from components.monitoring.alarms import Alarms, CompositeAlarms
 from components.monitoring.data_protection import DataProtection
+from components.monitoring.heartbeat import Heartbeat
 from components.monitoring.log_alarms import LogAlarms
 from components.monitoring.metric_alarms import MonitoredResources
 from components.monitoring.smoke_test import SmokeTest
 from components.monitoring.synthetic_probe import SyntheticProbe
 from components.monitoring.topics import AlarmTopics
 from components.network.network_acls import NetworkAcls
-from components.network.security_groups import ORIGIN, SecurityGroups
+from components.network.security_groups import ORIGIN, PROBE, SecurityGroups
 from components.network.service_discovery import ServiceDiscovery
 from components.network.vpc import Vpc
 from components.network.vpc_endpoints import VpcEndpoints
@@ -91,7 +93,7 @@ class StackResources:
         principals = {**self.roles, **self.delivery.roles}
         self.keys = KmsKeys("kms-keys", stack, key_users(stack), principals, opts)
         chat_role_arn = self.roles.get(role_policies.CHAT)
-        topics = AlarmTopics("alarms", stack, self.keys.logs_arn, chat_role_arn, opts)
+        topics = AlarmTopics("alarms", stack, self.keys.alarms_arn, chat_role_arn, opts)
         self.topics = topics.topics
 
     def _buckets(self) -> None:
@@ -255,23 +257,29 @@ class StackResources:
         resources = MonitoredResources(
             load_balancers={name: balancer.label for name, balancer in balancers.items()},
             target_groups={name: group.dimensions for name, group in groups.items()},
+            grpc_groups={
+                name: group.dimensions for name, group in self.load_balancer.grpc_groups.items()
+            },
             cluster=self.cluster.name,
             database=self.database.identifier,
             table=self.table.table,
+            keys=list(self.keys.arns.values()),
             nat_gateways=self.vpc.nat_gateways,
             certificate_arn=self.certificate.arn,
         )
         self.alarms = Alarms("alarms", self.stack, self.topics, resources, self.opts)
         self.probe = None
         if self.settings.monitoring.probe:
-            function = self._function_resources(synthetic_probe.NAME)
+            function = self._probe_resources(synthetic_probe.NAME)
             self.probe = SyntheticProbe(synthetic_probe.NAME, self.stack, function, self.opts)
         others = [*self.alarms.created, *(self.probe.alarms if self.probe else ())]
         if self.settings.monitoring.creates_alarms:
             CompositeAlarms(
                 *("composite-alarms", self.stack, self.topics, others),
-                *(self.alarms.service_alarms, self.opts),
+                *(self.alarms.service_alarms, self.load_balancers, self.opts),
             )
+        if self.settings.heartbeat_region:
+            Heartbeat("heartbeat", self.stack, self.opts)
         logs_key_arn = self.keys.logs_arn
         findings = DataProtection("data-protection", self.stack, logs_key_arn, self.opts)
         self.findings_log_group = findings.log_group
@@ -339,7 +347,7 @@ class StackResources:
     def _services(self) -> None:
         self.smoke_test = None
         if self.settings.rollout.tests_traffic:
-            function = self._function_resources(smoke_test.NAME)
+            function = self._probe_resources(smoke_test.NAME)
             role_arn = self.roles[smoke_test.HOOK_ROLE]
             self.smoke_test = SmokeTest(smoke_test.NAME, self.stack, function, role_arn, self.opts)
         self.services = {
@@ -368,6 +376,13 @@ class StackResources:
         """Return the names of the alarms that roll back a deployment of the service."""
         names = [service.name for service in process.services]
         alarms = [alarm for name in names for alarm in self.alarms.service_alarms.get(name, ())]
+        if self.settings.monitoring.creates_alarms:
+            # What clients receive if Envoy, which counts the other errors, ends.
+            alarms += [
+                pulumi.Output.from_input(self.names.name(f"{name}-5xx"))
+                for name, balancer in self.load_balancers.items()
+                if {*names} & {*balancer.target_groups}
+            ]
         return alarms + (self.probe.gateway_alarms if self.probe and "gateway" in names else [])
 
     def _smoke_test_hook(self, process: Process) -> DeploymentHook | None:
@@ -420,6 +435,7 @@ class StackResources:
                 evaluate_target_health=False,
                 runs_in=self.functions[name],
             )
+        self.targets = targets
         self.records = {
             host: target.name
             for service, target in targets.items()
@@ -444,6 +460,13 @@ class StackResources:
 
     def _function_resources(self, name: str) -> FunctionResources:
         return FunctionResources(self.roles[name], self.keys.logs_arn, self.topics)
+
+    def _probe_resources(self, name: str) -> FunctionResources:
+        """The resources of a function that requests the services from where clients do."""
+        resources = self._function_resources(name)
+        if self.settings.probes_in_vpc:
+            resources = replace(resources, placement=self._placement("app", PROBE))
+        return resources
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs of the stack."""
@@ -492,6 +515,12 @@ class StackResources:
                 "function": self.probe.function,
                 "role": self.roles[synthetic_probe.NAME],
                 "event": self.probe.event,
+                # With existing_resources.foreign_zone, the records may not exist yet.
+                "addresses": {
+                    service: target.name
+                    for service, target in self.targets.items()
+                    if settings.existing_resources.foreign_zone
+                },
             }
         if self.database.replicated_backups_arn is not None and self.keys.recovery:
             # The value of recovery.restore in the stack file of recovery.stack.
@@ -565,7 +594,10 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
         role_policies.key_statements(stack),
         backup_roles.key_statements(stack),
         sharing_roles.key_statements(stack),
-        {"logs": resource_policies.log_key_statements(names, has_trail=has_trail)},
+        {
+            "logs": resource_policies.log_key_statements(names, has_trail=has_trail),
+            "alarms": [resource_policies.topic_key_statement(names, names.topics)],
+        },
         object_policies.key_statements(
             names, signers=signers, consoles=roles[sharing_policies.CREATE]
         ),

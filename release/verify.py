@@ -1,5 +1,5 @@
-"""Verifies that ECS runs the expected task definitions, that each URL is healthy, and that the
-canary key works.
+"""Verifies that ECS runs the expected task definitions, and with the deployed probe that each URL
+is healthy and that the canary key works.
 
 `pulumi up` succeeds even if ECS rolled the deployment back (pulumi-aws issue 4487).
 """
@@ -9,16 +9,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import httpx
 from botocore.exceptions import WaiterError
 
 from release.errors import ServicesFailed, step
 from release.pulumi.stack import Stack
 from release.pulumi.state import State
 
-HEALTH_PATH, OK = "/healthz", "returned 200"
-HEALTH_CHECK_TIMEOUT_S = 10.0
-HEALTH_CHECK_ATTEMPTS = 6
+ATTEMPTS = 6
 """A new target is in service after at most two health checks by the load balancer."""
 POLL_S = 10
 ROLLOUT = {"Delay": POLL_S, "MaxAttempts": 90}
@@ -31,8 +28,7 @@ def verify(stack: Stack, state: State) -> None:
     expected = {str(row["service"]): str(row["taskDefinition"]) for row in rows}
     errors = rollout_errors(stack.client("ecs"), stack.cluster, expected)
     # Report whether clients reach the services even if a deployment failed.
-    attempts = 1 if errors else HEALTH_CHECK_ATTEMPTS
-    errors += check_health(state.output("urls"), attempts=attempts) + _check_canary(stack, state)
+    errors += probe_errors(stack, state, attempts=1 if errors else ATTEMPTS)
     if errors:
         raise ServicesFailed("\n".join(errors))
     step("verified")
@@ -68,37 +64,31 @@ def rollout_error(service: Mapping[str, Any], expected: str) -> str:
     )
 
 
-def check_health(
-    urls: Mapping[str, str],
-    *,
-    attempts: int = HEALTH_CHECK_ATTEMPTS,
-    sleep: Callable[[float], None] = time.sleep,
+def probe_errors(
+    stack: Stack, state: State, *, attempts: int, sleep: Callable[[float], None] = time.sleep
 ) -> list[str]:
-    """One message for each service whose health path does not return 200."""
+    """One message for each service that the deployed probe cannot request, and for the canary key.
+    Only the probe is where clients are: in the network of an internal load balancer, with the
+    certificates of a private CA, and before the records of a foreign zone exist.
+    """
+    if not (probe := state.output("probe", {})):
+        step("the services were not requested: the stack has no synthetic probe")
+        return []
+    function, event = str(probe["function"]), {**probe["event"], "heartbeat": ""}
+    if addresses := probe.get("addresses"):
+        event["addresses"] = addresses
+        step("requested at the load balancer: clients need the records of the output `records`")
     for remaining in reversed(range(attempts)):
-        results = {f"{name}: {url}{HEALTH_PATH}": _health(url) for name, url in urls.items()}
-        errors = [f"{service} {result}" for service, result in results.items() if result != OK]
-        if not errors or not remaining:
+        reply = stack.client("lambda").invoke(
+            FunctionName=function, Payload=json.dumps(event).encode()
+        )
+        results = json.loads(reply["Payload"].read())
+        failed = [name for name in (*event["services"], "canary") if results.get(name) is not True]
+        if not failed or not remaining:
             break
         sleep(POLL_S)
-    return errors
-
-
-def _health(url: str) -> str:
-    try:
-        status = httpx.get(url + HEALTH_PATH, timeout=HEALTH_CHECK_TIMEOUT_S).status_code
-    except httpx.HTTPError as error:
-        return f"did not respond ({type(error).__name__}: {error})"
-    return f"returned {status}"
-
-
-def _check_canary(stack: Stack, state: State) -> list[str]:
-    """One message if the canary key cannot be used. Only the deployed probe can read its token."""
-    if not (probe := state.output("probe", {})):
-        step("the canary key was not used: the stack has no synthetic probe")
-        return []
-    function, event = str(probe["function"]), json.dumps(probe["event"])
-    reply = stack.client("lambda").invoke(FunctionName=function, Payload=event.encode())
-    if json.loads(reply["Payload"].read()).get("canary") is True:
-        return []
-    return [f"canary key: the log group of the function {function} names the problem"]
+    return [
+        f"{name}: {event['services'].get(name, 'the key')} failed. The log group of the function "
+        f"{function} names the problem"
+        for name in failed
+    ]

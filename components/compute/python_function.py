@@ -2,29 +2,32 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import StackComponent, Topics, with_dependencies
+from components.component import Placement, StackComponent, Topics, with_dependencies
 from components.context import Stack
 from components.iam.documents import render
 from components.iam.resource_policies import queue_policy
 from components.naming import DataClass, tags
 
-CODE = "runtime/functions"
+ROOT = Path(__file__).parents[2]
+CODE = Path("runtime/functions")
 DEAD_LETTER_DAYS = 14
 """Maximum retention period of SQS."""
 
 
 @dataclass(frozen=True)
 class FunctionResources:
-    """Resources of the stack that a function uses."""
+    """Resources of the stack that a function uses. placement: None outside the VPC."""
 
     role_arn: pulumi.Input[str]
     logs_key_arn: pulumi.Input[str]
     topics: Topics
+    placement: Placement | None = None
 
 
 class PythonFunction(StackComponent):
@@ -71,12 +74,18 @@ class PythonFunction(StackComponent):
             role=resources.role_arn,
             runtime="python3.12",
             handler=f"{name}.handler",
-            code=pulumi.FileArchive(CODE),
+            code=self._code(),
             architectures=["arm64"],
             timeout=timeout_s,
             memory_size=memory_mib,
             kms_key_arn=key_arn,
             environment={"variables": variables} if variables else None,
+            vpc_config={
+                "subnet_ids": list(resources.placement.subnet_ids),
+                "security_group_ids": [resources.placement.security_group_id],
+            }
+            if resources.placement
+            else None,
             dead_letter_config={"target_arn": with_dependencies(queue.arn, policy.id)},
             reserved_concurrent_executions=self.settings.function_concurrency.get(name),
             tracing_config={"mode": "Active"},
@@ -85,6 +94,14 @@ class PythonFunction(StackComponent):
             opts=self.child,
         )
         self.function = self._function.name
+
+    def _code(self) -> pulumi.Archive:
+        """The functions, and the certificates of the private CA if the services have one."""
+        if not (ca := self.settings.load_balancer.private_ca):
+            return pulumi.FileArchive(str(CODE))
+        names = sorted(file.name for file in (ROOT / CODE).glob("*.py"))
+        files = {name: pulumi.FileAsset(str(CODE / name)) for name in names}
+        return pulumi.AssetArchive({**files, "ca.pem": pulumi.StringAsset(ca)})
 
     def allow_invocation(
         self,

@@ -148,7 +148,7 @@ class TaskDefinition(StackComponent):
 
 def collector_container(process: Process, names: Naming) -> dict[str, Any]:
     """Return the container definition of the collector. The container is not essential: if it
-    stops, the task continues.
+    stops, the task continues, and ECS restarts it.
 
     Source: ECS API Reference, ContainerDefinition.
     """
@@ -157,6 +157,9 @@ def collector_container(process: Process, names: Naming) -> dict[str, Any]:
         "name": COLLECTOR,
         "image": f"{names.registry}/{names.name(RUNTIME)}@{COLLECTOR_DIGEST}",
         "essential": False,
+        # ECS Developer Guide, "Restart individual containers in Amazon ECS tasks with container
+        # restart policies", read 2026-11-30.
+        "restartPolicy": {"enabled": True},
         "user": COLLECTOR_USER,
         "privileged": False,
         "readonlyRootFilesystem": True,

@@ -1,21 +1,29 @@
 """The KMS keys of a stack, one for each class of data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pulumi
 import pulumi_aws as aws
 
 from components.component import RegionKey, StackComponent
 from components.context import Stack
-from components.iam.documents import render
-from components.iam.key_policies import KeyStatements, key_policy, recovery_policy, replica_policy
+from components.iam.documents import document, render
+from components.iam.key_policies import (
+    KeyStatements,
+    administration,
+    key_policy,
+    recovery_policy,
+    replica_policy,
+)
+from components.iam.resource_policies import topic_key_statement
 from components.iam.role_policies import ROTATION_FUNCTION
-from components.naming import DataClass, tags
+from components.naming import DataClass, Naming, tags
 
 KEYS: Mapping[str, tuple[DataClass, str]] = {
     "data": ("confidential", "database, cache, secret links, files and images"),
     "secrets": ("secret", "secrets, and the environment of the rotation function"),
-    "logs": ("log", "logs, CloudTrail files and alarm topics"),
+    "logs": ("log", "logs and CloudTrail files"),
+    "alarms": ("internal", "topics for alarms and notices"),
     "backup": ("confidential", "backups and replicas"),
     "sharing": ("secret", "content keys of secrets"),
     "audit": ("log", "signatures of audit checkpoints"),
@@ -24,6 +32,28 @@ KEYS: Mapping[str, tuple[DataClass, str]] = {
 ROTATION_DAYS, DELETION_DAYS = 365, 30
 """Days between automatic rotations of the key material, and between the request to delete a key and
 its deletion. Earlier key material remains available for decryption."""
+
+
+def topic_key(
+    component: StackComponent, name: str, names: Naming, topics: Sequence[str], *, region: str
+) -> aws.kms.Key:
+    """Create the key of topics for alarms in another region."""
+    statement = topic_key_statement(names, topics)
+    key = aws.kms.Key(
+        name,
+        region=region,
+        description=f"Gatehouse {names.stack}: {KEYS['alarms'][1]}, second region",
+        enable_key_rotation=True,
+        rotation_period_in_days=ROTATION_DAYS,
+        deletion_window_in_days=DELETION_DAYS,
+        policy=render(document(administration(names), statement)),
+        tags=tags("internal"),
+        opts=component.protected(),
+    )
+    aws.kms.Alias(
+        name, name=names.alias("alarms"), region=region, target_key_id=key.id, opts=component.child
+    )
+    return key
 
 
 class KmsKeys(StackComponent):
@@ -52,9 +82,9 @@ class KmsKeys(StackComponent):
         inputs = {"roleArns": role_arns}
         super().__init__(name, stack, opts, inputs)
         keys = {key: self._key(key, statements) for key in KEYS}
-        arns = {name: key.arn for name, key in keys.items()}
+        self.arns = arns = {name: key.arn for name, key in keys.items()}
         self.data_arn, self.secrets_arn, self.logs_arn = arns["data"], arns["secrets"], arns["logs"]
-        self.backup_arn = arns["backup"]
+        self.backup_arn, self.alarms_arn = arns["backup"], arns["alarms"]
         self.replica_arn = (
             self._replica(keys["backup"], statements) if self.settings.replica_region else None
         )

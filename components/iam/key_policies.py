@@ -10,7 +10,7 @@ from components.naming import DEPLOY, PREVIEW, WEB_UI_BUCKET, Naming
 SERVICES: Mapping[str, tuple[str, ...]] = {
     "data": ("rds", "dynamodb", "elasticache", "ecr", "s3"),
     "secrets": ("secretsmanager", "rds", "lambda", "sqs"),
-    "logs": ("cloudtrail", "s3", "sns"),
+    "logs": ("cloudtrail", "s3"),
     "backup": ("backup", "rds", "dynamodb", "s3"),
 }
 """Services through which principals of the account may use each key. Direct use is not allowed.
@@ -39,7 +39,7 @@ def key_policy(key: str, stack: Stack, statements: KeyStatements) -> Document:
     if key not in SERVICES:
         # Only the principals in these statements can use the key: no statement delegates access to
         # IAM policies.
-        return document(_administration(stack.names), *users)
+        return document(administration(stack.names), *users)
     region = stack.settings.replica_region if key == "backup" else ""
     replication = [_replication(stack.names, region)] if region else []
     return document(*_account(SERVICES[key], stack.names), *replication, *users)
@@ -125,7 +125,7 @@ def read_environment(sid: str, stack: Stack, role: str, function: str) -> Statem
     return allow_key_use(sid, "kms:Decrypt", {"AWS": readers}, conditions)
 
 
-def _administration(names: Naming) -> Statement:
+def administration(names: Naming) -> Statement:
     return allow_key_use("AllowAccountAdministration", ADMINISTER, {"AWS": names.root_arn})
 
 
@@ -142,7 +142,7 @@ def _account(services: Sequence[str], names: Naming) -> list[Statement]:
     account, so each caller also needs an IAM policy."""
     account = {"AWS": names.root_arn}
     return [
-        _administration(names),
+        administration(names),
         allow_key_use("AllowUseThroughServices", USE, account, caller_conditions(names, *services)),
         allow_key_use(
             "AllowGrantsForAwsResources",

@@ -47,12 +47,11 @@ def topic_policy(names: Naming, topic: str, notice: str | None = None) -> Docume
 
 def log_key_statements(names: Naming, *, has_trail: bool) -> tuple[Statement, ...]:
     """Return the statements for the policy of the key for logs, which allow CloudWatch Logs to
-    encrypt the log groups of the stack, CloudTrail to encrypt its trail, and the publishers of the
-    topics to encrypt messages. Only an administrator can change the policy, so it must not depend
-    on settings that a deployment of the pipeline can change, such as the Cores.
+    encrypt the log groups of the stack, and CloudTrail to encrypt its trail. Only an administrator
+    can change the policy, so it must not depend on settings that a deployment of the pipeline can
+    change, such as the Cores.
     """
     groups = [names.log_group_arn(group) for group in names.log_groups]
-    topic_arns = [names.arn("sns", topic) for topic in names.topics]
     cloud_trail = {"Service": "cloudtrail.amazonaws.com"}
     source = names.arn("cloudtrail", f"trail/{names.name('trail')}")
     trail = {"StringEquals": {"aws:SourceArn": source}}
@@ -72,15 +71,20 @@ def log_key_statements(names: Naming, *, has_trail: bool) -> tuple[Statement, ..
             {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
         ),
         *(encryption if has_trail else ()),
-        # The topic policy restricts the source, because key policies with a source condition are
-        # not supported for EventBridge (SNS Developer Guide, "Managing Amazon SNS encryption keys
-        # and costs").
-        allow_key_use(
-            "AllowTopicPublishers",
-            "kms:Decrypt GenerateDataKey*",
-            TOPIC_PUBLISHERS,
-            {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic_arns}},
-        ),
+    )
+
+
+def topic_key_statement(names: Naming, topics: Sequence[str]) -> Statement:
+    """Allow the publishers of topics to encrypt messages. The topic policy restricts the source,
+    because key policies with a source condition are not supported for EventBridge (SNS Developer
+    Guide, "Managing Amazon SNS encryption keys and costs").
+    """
+    arns = [names.arn("sns", topic) for topic in topics]
+    return allow_key_use(
+        "AllowTopicPublishers",
+        "kms:Decrypt GenerateDataKey*",
+        TOPIC_PUBLISHERS,
+        {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": arns}},
     )
 
 

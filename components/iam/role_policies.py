@@ -22,6 +22,11 @@ from components.naming import Naming
 
 COLLECTOR = "collector"
 """Name of the OpenTelemetry collector: container, repository and log stream prefix."""
+NETWORK_INTERFACES = (
+    "ec2:CreateNetworkInterface DescribeNetworkInterfaces DescribeSubnets DeleteNetworkInterface "
+    "AssignPrivateIpAddresses UnassignPrivateIpAddresses"
+)
+"""Actions of Lambda for a function in a VPC."""
 COLLECTOR_METRICS_STREAM = "otel-metrics"
 ROTATION_FUNCTION = "rotate"
 CHAT, TRAIL_LOG = "chat", "trail-log"
@@ -228,6 +233,19 @@ def function_definition(
         write_log(names, function),
     )
     return RoleDefinition(description, trust("lambda.amazonaws.com"), permissions)
+
+
+def probe_definition(
+    stack: Stack, function: str, description: str, *statements: Statement
+) -> RoleDefinition:
+    """Return the role of a function that requests the services. In the VPC, Lambda creates its
+    network interfaces with the role; the actions require all resources (Lambda Developer Guide,
+    "Giving Lambda functions access to resources in an Amazon VPC", read 2026-11-30).
+    """
+    interfaces = [allow("ManageInterfaces", NETWORK_INTERFACES, ["*"])]
+    if not stack.settings.probes_in_vpc:
+        interfaces = []
+    return function_definition(stack.names, function, description, *statements, *interfaces)
 
 
 def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:

@@ -17,7 +17,13 @@ from components.iam.documents import (
     render,
 )
 from components.iam.object_policies import legacy_file_arns
-from components.iam.role_policies import DATABASE, OWNER_OF_PASSWORD, PEPPER, RoleDefinition
+from components.iam.role_policies import (
+    DATABASE,
+    NETWORK_INTERFACES,
+    OWNER_OF_PASSWORD,
+    PEPPER,
+    RoleDefinition,
+)
 from components.iam.sharing_roles import api_log_groups
 from components.naming import Naming, tags
 from components.settings.model import Settings
@@ -161,7 +167,9 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
     not reach what the deploy role cannot: the trail and resources of others, except topics and
     data keys, which settings and AWS name.
     """
-    regions = [settings.region, *filter(None, [settings.replica_region])]
+    others = {settings.replica_region, settings.heartbeat_region}
+    regions = [settings.region, *filter(None, others)]
+    used = [*USED, *(action_list(NETWORK_INTERFACES) if settings.probes_in_vpc else ())]
     trail = [f"{names.bucket_arn('trail')}*", f"{names.log_group_arn(names.log_group('trail'))}*"]
     trail_changes = (
         *action_list("s3:DeleteObjectVersion PutBucketNotification PutInventory*"),
@@ -205,7 +213,7 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
         "ForAllValues:StringNotLike": {"kms:ResourceAliases": names.alias("*")},
     }
     return document(
-        allow("AllowUsedActions", USED, ["*"], conditions=regional),
+        allow("AllowUsedActions", used, ["*"], conditions=regional),
         allow("AllowConnections", logins, connections),
         *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
         deny("DenyTrailChanges", trail_changes, trail, principal=None),

@@ -10,7 +10,6 @@ import pulumi_aws as aws
 from components import tables
 from components.component import StackComponent, Topics
 from components.context import Stack
-from components.iam.documents import render
 from components.monitoring import metric_alarms
 from components.monitoring.dashboard import dashboard_body
 from components.monitoring.log_alarms import log_alarms
@@ -50,11 +49,12 @@ class CompositeAlarms(StackComponent):
         topics: Topics,
         others: Sequence[pulumi.Resource],
         services: Iterable[str],
+        balancers: Iterable[str],
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__(name, stack, opts)
         created: dict[str, pulumi.Resource] = {}
-        for alarm in composite_alarms(stack, services):
+        for alarm in composite_alarms(stack, services, balancers):
             suppressor = [created[alarm.suppressor]] if alarm.suppressor in created else []
             created[alarm.name] = composite_alarm(
                 alarm, stack, topics, self, [*others, *suppressor]
@@ -85,7 +85,9 @@ class Alarms(StackComponent):
     ) -> None:
         super().__init__(name, stack, opts)
         names, settings = self.names, self.settings
-        rules = list(event_rules(stack)) if settings.monitoring.creates_alarms else []
+        rules = (
+            list(event_rules(stack, resources.keys)) if settings.monitoring.creates_alarms else []
+        )
         own = [
             *metric_alarms.resource_alarms(stack, resources),
             *(
@@ -109,7 +111,7 @@ class Alarms(StackComponent):
             *(probe_alarms(stack) if settings.monitoring.probe else ()),
             *(row.alarm for row in log_alarms(stack)),
         ]
-        composites = list(composite_alarms(stack, self.service_alarms))
+        composites = list(composite_alarms(stack, self.service_alarms, resources.load_balancers))
         if not settings.monitoring.creates_alarms:
             shown, composites = own, []
         body = pulumi.Output.json_dumps(dashboard_body(stack, resources, shown, composites))
@@ -123,7 +125,7 @@ class Alarms(StackComponent):
             event.name,
             name=self.names.name(event.name),
             description=event.description,
-            event_pattern=render(event.pattern),
+            event_pattern=pulumi.Output.json_dumps(event.pattern),
             tags=tags("none"),
             opts=self.child,
         )
@@ -132,9 +134,9 @@ class Alarms(StackComponent):
         )
 
 
-def event_rules(stack: Stack) -> Iterator[EventRule]:
+def event_rules(stack: Stack, keys: Sequence[pulumi.Input[str]]) -> Iterator[EventRule]:
     """Yield the event rules. Each rule matches only resources of this stack, unless alarms.toml
-    says otherwise.
+    says otherwise. keys: ARNs of its KMS keys.
     """
     names, settings = stack.names, stack.settings
     known = {
@@ -142,6 +144,7 @@ def event_rules(stack: Stack) -> Iterator[EventRule]:
         "services": names.arn("ecs", f"service/{names.name('main')}/"),
         "secrets": names.arn("secretsmanager", f"secret:{names.secret('')}"),
         "vaults": names.arn("backup", f"backup-vault:{names.name('')}"),
+        "keys": list(keys),
         "recovery": settings.recovery.stack,
         "findings": settings.monitoring.security_findings,
     }

@@ -11,6 +11,7 @@ from components import tables
 from components.component import TargetGroupDimensions, Topics
 from components.context import Stack
 from components.iam.role_policies import CANARY_KEY, ROTATION_FUNCTION
+from components.iam.sharing_roles import STAGE
 from components.naming import NOTICES, PAGES, REPLICATION_RULE, TICKETS, Naming, tags
 
 GIB = 1024**3
@@ -27,8 +28,9 @@ BUDGETS = {
     "latency": ("SlowRequests", 1.0, "is slow: responses take more than a second"),
 }
 """Objectives of a service: metric of the requests that do not meet the objective, their permitted
-percentage, and the symptom. The metrics exclude the errors and the time of Cores
-(`gatehouse.platform.observability`).
+percentage, and the symptom. The metrics exclude the errors and the time of Cores. Failed requests
+are those that clients received, also from Envoy in place of a worker
+(`gatehouse.platform.supervisor`); their share is that of the requests at the load balancer.
 """
 BURN_RATES = {
     "5m": (300, 14.4),
@@ -65,14 +67,18 @@ class MonitoredResources:
 
     load_balancers: CloudWatch dimension of each load balancer, keyed by resource name.
     target_groups: CloudWatch dimensions of both target groups of a service, keyed by service.
+    grpc_groups: Those of its gRPC requests.
+    keys: ARNs of the KMS keys.
     nat_gateways: IDs of the NAT gateways, keyed by zone.
     """
 
     load_balancers: Mapping[str, Text]
     target_groups: Mapping[str, Sequence[TargetGroupDimensions]]
+    grpc_groups: Mapping[str, Sequence[TargetGroupDimensions]]
     cluster: Text
     database: Text
     table: Text
+    keys: Sequence[Text]
     nat_gateways: Mapping[str, Text]
     certificate_arn: Text
 
@@ -150,7 +156,7 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
     for service in (*resources.target_groups, *functions):
         for window in BURN_RATES:
             if window != ROLLBACK_BURN_RATE:
-                yield from _burn_rates(service, stack, window)
+                yield from _burn_rates(service, stack, resources, window)
     for kind, rows in _monitored(stack, resources).items():
         for values in rows:
             yield from table_alarms(ROWS[kind], stack, **values)
@@ -159,7 +165,6 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
 def _monitored(stack: Stack, resources: MonitoredResources) -> dict[str, list[dict[str, Any]]]:
     """Return the values of the resources of each kind in metric_alarms.toml."""
     names, settings, database = stack.names, stack.settings, stack.settings.database
-    insights = settings.telemetry.insights != "disabled"
     return {
         "published": [{}],
         "notice": [{"notice_topics": {kind: names.notice_topic(kind) for kind in NOTICES}}],
@@ -169,8 +174,8 @@ def _monitored(stack: Stack, resources: MonitoredResources) -> dict[str, list[di
         "web_acl": [{"name": names.name("edge")}] if settings.waf.enabled else [],
         "ecs_service": [
             {"service": service, "name": names.name(service), "cluster": resources.cluster}
-            | {"insights": insights}
-            for service in stack.contract.ecs_services
+            | {"collector": stack.has_collector(process)}
+            for service, process in stack.contract.ecs_services.items()
         ],
         "database": [
             {
@@ -178,7 +183,7 @@ def _monitored(stack: Stack, resources: MonitoredResources) -> dict[str, list[di
                 "burstable": database.is_burstable,
                 "connections_max": database.connections_max * 80 // 100,
                 "memory_min_bytes": database.memory_gib * GIB // 20,
-                "storage_min_bytes": database.storage_gib * GIB / 10,
+                "storage_min_bytes": database.storage_gib * GIB / 20,
             }
         ],
         "nat_gateway": [{"zone": zone, "id": id_} for zone, id_ in resources.nat_gateways.items()],
@@ -232,21 +237,23 @@ def service_alarms(stack: Stack, resources: MonitoredResources) -> dict[str, lis
     rows = ROWS["deployment"]
     return {
         service: [
-            *_burn_rates(service, stack, ROLLBACK_BURN_RATE),
+            *_burn_rates(service, stack, resources, ROLLBACK_BURN_RATE),
             *table_alarms(rows["ecs_service"], stack, service=service, blue=blue, green=green),
             *(table_alarms(rows["gateway"], stack) if service == "gateway" else ()),
         ]
         for service, (blue, green) in resources.target_groups.items()
     } | {
         name: [
-            *_burn_rates(name, stack, ROLLBACK_BURN_RATE),
+            *_burn_rates(name, stack, resources, ROLLBACK_BURN_RATE),
             *table_alarms(rows["function"], stack, service=name, name=stack.names.name(name)),
         ]
         for name in (function.service.name for function in stack.contract.functions.values())
     }
 
 
-def _burn_rates(service: str, stack: Stack, window: str) -> Iterator[Alarm]:
+def _burn_rates(
+    service: str, stack: Stack, resources: MonitoredResources, window: str
+) -> Iterator[Alarm]:
     """Yield an alarm for each objective of a service. Without a minimum number of requests, a
     single failed request would raise an alarm at night.
     """
@@ -254,11 +261,14 @@ def _burn_rates(service: str, stack: Stack, window: str) -> Iterator[Alarm]:
     period_s, rate = BURN_RATES[window]
     short, slow = window in [pair[0] for pair in BURN_RATE_PAIRS], window == SLOW_BURN
     condition = f" AND {DATABASE_PRESENT}" if short else ""
+    requests = _requests(service, stack, resources)
+    # A group without requests has no data, and so has a division by zero.
+    total = " + ".join(f"FILL({name}, 0)" for name in requests)
     for objective, (name, percent, symptom) in BUDGETS.items():
-        metrics = {
-            "failed": service_metric(service, name, stack.names),
-            "requests": service_metric(service, "Requests", stack.names),
-        }
+        failed = service_metric(service, name, stack.names)
+        if objective == "errors" and service not in resources.target_groups:
+            failed = _api_metric(service, "5XXError", stack)
+        metrics = {"failed": failed, **requests}
         if short:
             metrics["database"] = database_age(stack.names)
         share = round(rate * percent, 2)
@@ -269,7 +279,8 @@ def _burn_rates(service: str, stack: Stack, window: str) -> Iterator[Alarm]:
             f"{period} are affected; failed and slow Cores are not counted. {ERRORS_ACTION}",
             objective,
             Expression(
-                f"IF(failed > {requests_min}{condition}, 100 * failed / requests, 0)", metrics
+                f"IF(failed > {requests_min}{condition}, 100 * failed / MAX([failed, {total}]), 0)",
+                metrics,
             ),
             share,
             evaluation=(period_s, 3, 3) if slow else (period_s, 1, 1),
@@ -277,10 +288,31 @@ def _burn_rates(service: str, stack: Stack, window: str) -> Iterator[Alarm]:
         )
 
 
-def composite_alarms(stack: Stack, services: Iterable[str]) -> Iterator[CompositeAlarm]:
+def _requests(service: str, stack: Stack, resources: MonitoredResources) -> dict[str, Metric]:
+    """Return the metrics of the requests of clients, without health checks. Source: Elastic Load
+    Balancing User Guide, "CloudWatch metrics for your Application Load Balancer"; API Gateway
+    Developer Guide, "Amazon API Gateway dimensions and metrics" (2026-11-30).
+    """
+    if not (groups := resources.target_groups.get(service)):
+        return {"all": _api_metric(service, "Count", stack)}
+    groups = [*groups, *resources.grpc_groups.get(service, ())]
+    colours = ("blue", "green", "bluegrpc", "greengrpc")
+    return {
+        colour: Metric(LOAD_BALANCER, "RequestCount", group)
+        for colour, group in zip(colours, groups, strict=False)
+    }
+
+
+def _api_metric(service: str, name: str, stack: Stack) -> Metric:
+    return Metric(REST_API, name, {"ApiName": stack.names.name(service), "Stage": STAGE})
+
+
+def composite_alarms(
+    stack: Stack, services: Iterable[str], balancers: Iterable[str]
+) -> Iterator[CompositeAlarm]:
     """Yield the alarms that notify for several symptoms of one cause.
 
-    services: Names of the services that have objectives.
+    services: Names of the services that have objectives. balancers: names of the load balancers.
     """
     probed = stack.settings.monitoring.probe
     symptoms = ["key-state-stale", *([CANARY_KEY, "gateway-unreachable"] if probed else ())]
@@ -291,9 +323,18 @@ def composite_alarms(stack: Stack, services: Iterable[str]) -> Iterator[Composit
         "unreachable",
         [[symptom] for symptom in symptoms],
     )
+    for balancer in balancers:
+        yield CompositeAlarm(
+            f"{balancer}-errors",
+            "The load balancer fails requests in place of the services: a part of the clients is "
+            "affected. Check the stopped tasks of the services.",
+            "errors",
+            [[f"{balancer}-5xx"]],
+            suppressor=GATEWAY_DOWN,
+        )
     for service in services:
         for objective, (_, _, symptom) in BUDGETS.items():
-            down = f"{service}-unreachable" if probed else None
+            suppressor = f"{service}-unreachable" if probed else None
             yield CompositeAlarm(
                 f"{service}-{objective}",
                 f"The {service} service {symptom}, so that the permitted number of a month is used "
@@ -304,7 +345,7 @@ def composite_alarms(stack: Stack, services: Iterable[str]) -> Iterator[Composit
                     for pair in BURN_RATE_PAIRS
                 ],
                 PAGES if PAGING_BURN_RATES[objective] in (None, service) else TICKETS,
-                GATEWAY_DOWN if service == "gateway" else down,
+                GATEWAY_DOWN if service == "gateway" else suppressor,
             )
 
 

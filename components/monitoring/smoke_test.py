@@ -14,7 +14,7 @@ from components.iam.documents import allow, document, trust
 from components.iam.role_policies import (
     SMOKE_TEST,
     RoleDefinition,
-    function_definition,
+    probe_definition,
     read_canary_key,
 )
 from components.monitoring.metric_alarms import function_alarm, metric_alarm
@@ -33,8 +33,8 @@ class SmokeTest(PythonFunction):
     Why: Health checks run in the VPC. The smoke test uses the certificate, the web ACL, the load
     balancer and its connection to the new tasks, before a client does. With the canary key, it
     verifies a key and sends a request to a Core through the new tasks. A failed test rolls the
-    deployment back without an effect on clients. The function runs outside the VPC, and its only
-    permissions are for its log and the canary key.
+    deployment back without an effect on clients. The function runs where the probe
+    does, and its only permissions are for its log, the canary key and its network interfaces.
     """
 
     def __init__(
@@ -109,8 +109,8 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
         return {}
     function = names.arn("lambda", f"function:{names.name(NAME)}")
     return {
-        NAME: function_definition(
-            names, NAME, "Role of the smoke test of deployments", read_canary_key(names)
+        NAME: probe_definition(
+            stack, NAME, "Role of the smoke test of deployments", read_canary_key(names)
         ),
         # The documented trust policy has no conditions. Source: ECS Developer Guide, "Permissions
         # required for Lambda functions in Amazon ECS blue/green deployments".

@@ -1,5 +1,5 @@
 """The synthetic probe: a scheduled Lambda function that requests each service, and uses the canary
-key, from outside the VPC.
+key, as clients do.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from components.iam.role_policies import (
     CANARY_KEY,
     PROBE,
     RoleDefinition,
-    function_definition,
+    probe_definition,
     read_canary_key,
 )
 from components.monitoring.metric_alarms import (
@@ -40,8 +40,9 @@ class SyntheticProbe(PythonFunction):
     Why: All other metrics are reported by the stack's own resources. A request from outside depends
     on DNS, the certificate, the web ACL, the load balancer and the task. A missing measurement also
     raises the alarm. With the canary key, the function verifies a key and sends a request to a Core
-    of the gateway, as clients do. It runs outside the VPC and has no environment variables; the
-    event contains the URLs and the name of the secret.
+    of the gateway, as clients do. It runs outside the VPC or, if the load balancer is internal, in
+    the app subnets, and has no environment variables; the event contains the URLs and the name of
+    the secret.
     """
 
     event: dict[str, Any]
@@ -59,13 +60,15 @@ class SyntheticProbe(PythonFunction):
             resources,
             opts,
             description=(
-                "Requests each service and uses the canary key from outside the VPC, and records "
-                "availability and response times"
+                "Requests each service and uses the canary key, and records availability and "
+                "response times"
             ),
             timeout_s=TIMEOUT_S,
         )
         urls = self.contract.health_urls
         self.event = {"namespace": self.names.namespace, "services": urls, "canary": canary(stack)}
+        if region := self.settings.heartbeat_region:
+            self.event["heartbeat"] = region
         self.invoke(
             name, "", "Schedule of the synthetic probe", self.event, schedule="rate(1 minute)"
         )
@@ -106,9 +109,11 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     names = stack.names
     if not stack.settings.monitoring.probe:
         return {}
-    # PutMetricData does not support resource-level permissions (Service Authorization Reference,
-    # Amazon CloudWatch).
-    namespace = {"StringEquals": {"cloudwatch:namespace": names.namespace}}
-    put = allow("PutMetrics", "cloudwatch:PutMetricData", ["*"], conditions=namespace)
-    read = read_canary_key(names)
-    return {NAME: function_definition(names, NAME, "Role of the synthetic probe", put, read)}
+    statements = [read_canary_key(names)]
+    if stack.settings.heartbeat_region:
+        # PutMetricData does not support resource-level permissions (Service Authorization
+        # Reference, Amazon CloudWatch).
+        namespace = {"StringEquals": {"cloudwatch:namespace": names.namespace}}
+        put = allow("PutHeartbeat", "cloudwatch:PutMetricData", ["*"], conditions=namespace)
+        statements.append(put)
+    return {NAME: probe_definition(stack, NAME, "Role of the synthetic probe", *statements)}

@@ -40,10 +40,7 @@ class AlarmTopics(StackComponent):
             for severity in (PAGES, TICKETS)
         }
         for severity, arn in alarms.items():
-            for index, address in enumerate(monitoring.emails):
-                self._subscription(f"{severity}-{index}", arn, "email", address)
-        if url := monitoring.pager_url:
-            self._subscription("pager", alarms[PAGES], "https", url)
+            subscribe(self, severity, arn, pages=severity == PAGES)
         if chat_role_arn and monitoring.slack_channel:
             workspace, _, channel = monitoring.slack_channel.partition("/")
             aws.chatbot.SlackChannelConfiguration(
@@ -76,14 +73,30 @@ class AlarmTopics(StackComponent):
         policy = render(topic_policy(self.names, topic_name, notice))
         return aws.sns.TopicPolicy(name, arn=topic.arn, policy=policy, opts=self.child).arn
 
-    def _subscription(
-        self, name: str, topic_arn: pulumi.Input[str], protocol: str, endpoint: str
-    ) -> None:
+
+def subscribe(
+    component: StackComponent,
+    name: str,
+    topic_arn: pulumi.Input[str],
+    *,
+    pages: bool,
+    region: str | None = None,
+) -> None:
+    """Subscribe the e-mail addresses of the stack to a topic and, if it is one for pages, the
+    pager."""
+    monitoring = component.settings.monitoring
+    endpoints = [("email", address) for address in monitoring.emails]
+    endpoints += [("https", url) for url in [monitoring.pager_url] if url and pages]
+    for index, (protocol, endpoint) in enumerate(endpoints):
+        resource = f"{name}-{index}"
+        if protocol == "https":
+            resource = "pager" if region is None else f"{name}-pager"
         aws.sns.TopicSubscription(
-            name,
+            resource,
+            region=region,
             topic=topic_arn,
             protocol=protocol,
             endpoint=endpoint,
             endpoint_auto_confirms=True if protocol == "https" else None,
-            opts=self.child,
+            opts=component.child,
         )

@@ -27,6 +27,8 @@ GROUPS = {
 }
 
 
+PROBE = "probe"
+"""Security group of the synthetic probe and the smoke test, if the load balancer is internal."""
 ORIGIN = "origin"
 """Security group of the internal load balancer behind CloudFront."""
 CLOUDFRONT_PREFIX_LIST = "com.amazonaws.global.cloudfront.origin-facing"
@@ -148,6 +150,7 @@ def groups(settings: Settings) -> dict[str, str]:
             if settings.services.cloudfront
             else {}
         )
+        | ({PROBE: "Synthetic probe and smoke test"} if settings.probes_in_vpc else {})
     )
 
 
@@ -172,6 +175,11 @@ def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
         yield Connection("", "HTTP from the internet, redirected to HTTPS", 80, "edge")
     for cidr in settings.load_balancer.client_networks:
         yield Connection("", "HTTPS from clients in a private network", 443, "edge", cidr=cidr)
+    if settings.probes_in_vpc:
+        yield Connection(PROBE, "Probe to the load balancer", 443, "edge")
+        yield _to_aws(PROBE, "Probe", settings)
+        if settings.heartbeat_region and has_endpoints(settings):
+            yield Connection(PROBE, "Probe to CloudWatch of another region", 443, cidr=ANYWHERE)
     if settings.services.cloudfront:
         yield Connection(CLOUDFRONT, "HTTPS from CloudFront", 443, ORIGIN)
     for process in contract.processes.values():

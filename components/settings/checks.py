@@ -44,14 +44,11 @@ WITHOUT = (
     ("delivery.repository_id", "delivery.repository"),
     ("delivery.state_key_arn", "delivery.state_bucket"),
     ("load_balancer.client_networks", "load_balancer.internal"),
+    ("load_balancer.private_ca", "existing_resources.certificate_arn"),
     ("existing_resources.internet_gateway_id", "existing_resources.vpc_id"),
 )
 """Settings that are empty or false without another one."""
-EXCLUDED = (
-    ("existing_resources.zone_id", "empty", "existing_resources.foreign_zone"),
-    ("monitoring.probe", "false", "load_balancer.internal"),
-    ("rollout.smoke_test", "false", "load_balancer.internal"),
-)
+EXCLUDED = (("existing_resources.zone_id", "empty", "existing_resources.foreign_zone"),)
 """Settings that cannot be set together, and the value of the first."""
 
 
@@ -161,6 +158,18 @@ def internet_access(settings: Settings) -> Iterator[Mistake]:
         and not settings.existing_resources.vpc_id
     ):
         yield Mistake("network.endpoint_zones", "one or all", "with network.nat none")
+
+
+def probes(settings: Settings) -> Iterator[Mistake]:
+    """Functions in the VPC have no public address: they reach AWS services through interface
+    endpoints or NAT gateways, and other regions through NAT gateways."""
+    network = settings.network
+    if not settings.probes_in_vpc or not network.owns_subnets or network.nat_count:
+        return
+    if network.endpoint_zones == "none":
+        yield Mistake("network.endpoint_zones", "one or all", "with load_balancer.internal")
+    if settings.heartbeat_region:
+        yield Mistake("monitoring.heartbeat", "false", f"with network.nat {network.nat}")
 
 
 def existing_subnets(settings: Settings) -> Iterator[Mistake]:
@@ -301,12 +310,8 @@ def cores(settings: Settings) -> Iterator[Mistake]:
 
 
 def internal_load_balancer(settings: Settings) -> Iterator[Mistake]:
-    """A stack with an internal load balancer has nothing that runs outside the VPC. Other stacks in
-    prod have the synthetic probe."""
-    if not settings.load_balancer.internal:
-        if settings.environment == PROD and not settings.monitoring.probe:
-            yield Mistake("monitoring.probe", "true", "in prod")
-    elif settings.services.cloudfront:
+    """CloudFront does not reach an internal load balancer."""
+    if settings.load_balancer.internal and settings.services.cloudfront:
         yield Mistake("services.console.hosting", "container", "with load_balancer.internal")
 
 
@@ -366,5 +371,5 @@ CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
     *(operators, existing_subnets),
     *(second_region, recovery, cores_domain, vault_lock, task_sizes, waf_limits),
     *(sharing_mode, cores, existing_resources, delivery, oidc, console_networks),
-    *(environment_variables, internal_load_balancer),
+    *(environment_variables, internal_load_balancer, probes),
 )

@@ -215,6 +215,13 @@ class Settings(Section):
         """The region of the data bucket's replica, or "" without replication."""
         return self.second_region if self.buckets.cross_region_replication else ""
 
+    @property
+    def heartbeat_region(self) -> str:
+        """The region of the alarm on the heartbeat, or "" without the heartbeat."""
+        monitoring = self.monitoring
+        uses_it = monitoring.heartbeat and monitoring.probe and monitoring.creates_alarms
+        return self.second_region if uses_it else ""
+
     def task_size(self, task: str) -> workloads.TaskSize:
         """CPU and memory of a task. Raises KeyError for an unknown task."""
         return self.core_tasks.get(task) or self.services.sizes[task]
@@ -233,6 +240,12 @@ class Settings(Section):
         """The functions in `runtime/functions` that the stack has."""
         unused = {"probe": not self.monitoring.probe, "smoke": not self.rollout.tests_traffic}
         return tuple(name for name in workloads.FUNCTION_CONCURRENCY if not unused.get(name))
+
+    @property
+    def probes_in_vpc(self) -> bool:
+        """Whether functions request the services from the app subnets."""
+        has_probes = self.monitoring.probe or self.rollout.tests_traffic
+        return self.load_balancer.internal and has_probes
 
     @property
     def function_concurrency(self) -> dict[str, int]:

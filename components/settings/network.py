@@ -11,6 +11,7 @@ from components.settings.fields import (
     by_profile,
     choice,
     integer,
+    optional,
     prod_requires,
     string,
     strings,
@@ -132,11 +133,20 @@ class LoadBalancerSettings(Section):
     """Forward gRPC requests for Cores, which the header `Content-Type` identifies, with HTTP/2. All
     other requests are forwarded with HTTP/1.1. Requires Cores with the setting `http2`."""
     internal: Flag = False
-    """Gives the load balancer private addresses only, for clients in `client_networks`. The stack
-    then has no synthetic probe and no smoke test, which run outside the VPC, and without NAT
-    gateways no internet gateway. A change replaces the load balancer."""
+    """Gives the load balancer private addresses only, for clients in `client_networks`. The
+    synthetic probe and the smoke test then run in the app subnets, and without NAT gateways the
+    stack has no internet gateway. A change replaces the load balancer."""
     client_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks from which an internal load balancer accepts requests."""
+    private_ca: Annotated[
+        str | None,
+        optional(
+            r"(?s)\s*(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+",
+            "one or more certificates in PEM",
+        ),
+    ] = None
+    """Certificates of the private CA that has issued `existing_resources.certificate_arn`, in PEM.
+    The synthetic probe and the smoke test trust them as well."""
 
 
 class WafSettings(Section):

@@ -91,10 +91,14 @@ class MonitoringSettings(Section):
     """Alarm threshold for the number of 5xx responses that the load balancer generates in five
     minutes, and the number of failed or slow requests of a service below which no alarm is raised.
     """
-    probe: Flag = True
+    probe: Annotated[Flag, prod_requires(True)] = True
     """Runs the synthetic probe, which requests each service and uses the canary key every minute.
-    Two consecutive failures raise an alarm. Required in prod, unless the load balancer is
-    internal."""
+    Two consecutive failures raise an alarm. `make deploy` verifies a deployment with it."""
+
+    heartbeat: Flag = by_environment(False, False, True)
+    """Creates an alarm in `second_region`, which pages if the synthetic probe has not reported to
+    it for ten minutes that everything is up: the region, or the way of its pages, is lost. Confirm
+    the subscriptions of its topic."""
 
     @property
     def creates_alarms(self) -> bool:

@@ -94,7 +94,7 @@ class ServiceSettings(ScalingSettings):
 class GatewaySettings(ServiceSettings):
     """The gateway service, which verifies keys and forwards requests to Cores."""
 
-    workers: Annotated[int, integer(1, 16, "worker processes in a task")] = by_environment(1, 1, 2)
+    workers: Annotated[int, integer(1, 16, "worker processes in a task")] = by_environment(1, 2, 2)
     """Number of worker processes in a task, and of threads of Envoy. Use one for each vCPU, but two
     or more if no request may fail while a worker is replaced."""
 

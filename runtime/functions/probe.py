@@ -1,5 +1,5 @@
-"""Synthetic probe: Lambda function that requests each service over the internet, uses the canary
-key, and publishes metrics.
+"""Synthetic probe: Lambda function that requests each service as clients do, uses the canary key,
+and publishes metrics.
 
 EventBridge invokes the function at a fixed rate with the event `{"namespace": "Gatehouse/dev",
 "services": {"gateway": "https://gateway.example.com/"}, "canary": {"name":
@@ -7,10 +7,15 @@ EventBridge invokes the function at a fixed rate with the event `{"namespace": "
 the dimension Service: `ServiceUp`, which is 1 for status 200 and otherwise 0, and
 `ResponseSeconds`, which is the response time. With `canary`, it verifies the canary key, sends a
 request with the key to the Core of the gateway at `echo`, unless the proxy is disabled, and
-publishes `CanaryKeyUp`. What does not work does not cause the function to fail. Redirects are not
-followed, no other request contains a credential, and the token is in no log line and no result.
+publishes `CanaryKeyUp`. The metrics are lines of the log, so that a function in a VPC requires no
+connection to CloudWatch. With `heartbeat`, it publishes `Heartbeat` in that region: 1 if everything
+is up. With `addresses`, it connects to the address of a service instead of resolving its host name,
+which verifies a deployment before its DNS records exist. What does not work does not cause the
+function to fail. Redirects are not followed, no other request contains a credential, and the token
+is in no log line and no result. It trusts the certificates in `ca.pem` beside this file as well.
 
-Source: docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
+Source: CloudWatch User Guide, "Specification: Embedded metric format";
+    docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 """
 
 import hashlib
@@ -23,14 +28,18 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 #: Timeout for each request. The function's timeout is long enough for five requests.
 TIMEOUT_S = 5.0
+#: Certificates of the private CA of the services, if they have one.
+CA_FILE = Path(__file__).with_name("ca.pem")
 #: Part of the body of a response that is read.
 BODY_BYTES_MAX = 65_536
 
@@ -46,36 +55,52 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
     """Request every service once, use the canary key and publish the metrics. Return, by service
     name and for `canary`, whether it is up.
 
-    Raises InvalidEvent, or botocore's ClientError if CloudWatch rejects the metrics.
+    Raises InvalidEvent.
     """
     services, namespace = event.get("services"), event.get("namespace")
+    addresses = event.get("addresses", {})
     if not isinstance(services, Mapping) or not services or not isinstance(namespace, str):
         raise InvalidEvent('the event must be {"namespace": string, "services": {name: URL}}')
     available: dict[str, bool] = {}
-    metrics: list[dict[str, Any]] = []
     for service, url in services.items():
         start = time.monotonic()
-        status, error = request(str(url), {"User-Agent": "gatehouse-probe"})
+        headers, address = {"User-Agent": "gatehouse-probe"}, addresses.get(service, "")
+        status, error = request(str(url), headers, address)
         seconds, up = time.monotonic() - start, status == 200
         details = {"status": status, "seconds": round(seconds, 3), "error": error}
         line = {"event": "probed", "service": service, **details}
         log.log(logging.INFO if up else logging.WARNING, json.dumps(line))
-        dimensions = [{"Name": "Service", "Value": service}]
-        metrics += (
-            {"MetricName": name, "Dimensions": dimensions, "Value": value, "Unit": unit}
-            for name, value, unit in (
-                ("ServiceUp", float(up), "None"),
-                ("ResponseSeconds", seconds, "Seconds"),
-            )
-        )
+        _publish(namespace, service, {"ServiceUp": float(up), "ResponseSeconds": seconds})
         available[service] = up
     if canary := event.get("canary"):
+        canary = {**canary, "address": addresses.get("gateway", "")}
         up = available["canary"] = check_canary(canary, {"User-Agent": "gatehouse-probe"})
-        gateway = [{"Name": "Service", "Value": "gateway"}]
-        point = {"MetricName": "CanaryKeyUp", "Value": float(up), "Unit": "None"}
-        metrics.append({**point, "Dimensions": gateway})
-    boto3.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=metrics)
+        _publish(namespace, "gateway", {"CanaryKeyUp": float(up)})
+    if heartbeat := event.get("heartbeat"):
+        _report(namespace, str(heartbeat), up=all(available.values()))
     return available
+
+
+def _report(namespace: str, region: str, *, up: bool) -> None:
+    """Publish the heartbeat. Without the other region, the function does not fail."""
+    dimensions = [{"Name": "Service", "Value": "gateway"}]
+    point = {"MetricName": "Heartbeat", "Dimensions": dimensions, "Value": float(up)}
+    config = Config(
+        connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"total_max_attempts": 1}
+    )
+    try:
+        client = boto3.client("cloudwatch", region_name=region, config=config)
+        client.put_metric_data(Namespace=namespace, MetricData=[point])
+    except (BotoCoreError, ClientError) as exc:
+        log.warning(json.dumps({"event": "no heartbeat", "region": region, "error": str(exc)}))
+
+
+def _publish(namespace: str, service: str, metrics: Mapping[str, float]) -> None:
+    names = [{"Name": name} for name in metrics]
+    directive = {"Namespace": namespace, "Dimensions": [["Service"]], "Metrics": names}
+    metadata = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
+    # A line of the logger has other members around the text.
+    print(json.dumps({"_aws": metadata, "Service": service, **metrics}), flush=True)
 
 
 def check_canary(canary: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
@@ -117,6 +142,15 @@ def _canary_problem(canary: Mapping[str, Any], token: str, headers: Mapping[str,
     return f"echo: wrong {', '.join(wrong)}" if wrong else ""
 
 
+def _trust() -> ssl.SSLContext:
+    """The certificates of public CAs, and those of a private CA, also without its root."""
+    context = ssl.create_default_context()
+    if CA_FILE.exists():
+        context.load_verify_locations(CA_FILE)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
 def _members(content: bytes) -> Mapping[str, Any]:
     """The members of a JSON object; none of anything else."""
     try:
@@ -146,7 +180,7 @@ def exchange(
     try:
         connection.sock = socket.create_connection((address or parts.hostname, port), TIMEOUT_S)
         if parts.scheme == "https":
-            context = ssl.create_default_context()
+            context = _trust()
             connection.sock = context.wrap_socket(connection.sock, server_hostname=parts.hostname)
         sent = {"Host": parts.netloc, "Connection": "close", **headers}
         if trace := os.environ.get("_X_AMZN_TRACE_ID"):

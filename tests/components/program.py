@@ -97,8 +97,6 @@ COMPANY: dict[str, Any] = {
         "trail": True,
         "log_policies": True,
     },
-    "monitoring.probe": False,
-    "rollout.smoke_test": False,
     "notifications.public_webhooks": False,
     "telemetry.collector": False,
 }

@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ class FakeAccount:
     migration: exit code of the migration; None if the container did not start.
     smoke_test: status that the new version of a function returns.
     canary: result of the probe for the canary key; None if the stack has no probe.
+    unhealthy: services that do not respond to the probe.
     pushed: tags of the images in the registry, by digest. signed_by: identity by image.
     zones: hosted zones: name, comment, True if private.
     rejection: error code with which AWS rejects the credentials, such as ExpiredToken; or "".
@@ -175,14 +176,17 @@ class FakeAccount:
         self.pushed.setdefault(request["imageManifest"], []).append(request["imageTag"])
         return {"image": {}}
 
-    def aws_lambda(self, path: str) -> dict[str, Any]:
+    def aws_lambda(self, path: str, event: Mapping[str, Any]) -> dict[str, Any]:
         if "/aliases/" in path:
             return {"Name": "live", "FunctionVersion": "1"}
         if "/invocations" not in path:
             return {"State": "Active"}
         if "-probe/" in path:
             self.steps.append("invoke the probe")
-            return {"canary": self.canary}
+            return {
+                **{name: name not in self.unhealthy for name in event["services"]},
+                "canary": self.canary,
+            }
         self.steps.append(f"invoke {path.partition('Qualifier=')[2]}")
         return {"statusCode": self.smoke_test}
 
@@ -239,9 +243,9 @@ def serving(account: FakeAccount) -> Iterator[str]:
             elif service == "2013-04-01":
                 self.respond(200, account.route53(self.path).encode())
             elif service.startswith("201"):
-                self.respond_json(account.aws_lambda(self.path))
+                self.respond_json(account.aws_lambda(self.path, {}))
             else:
-                self.respond(503 if service in account.unhealthy else 200, b"{}")
+                self.respond(404, b"{}")
 
         def do_POST(self) -> None:
             body = self.body()
@@ -252,7 +256,8 @@ def serving(account: FakeAccount) -> Iterator[str]:
             elif account.rejection:
                 self._reject()
             elif self.path.startswith("/2015-03-31/"):
-                self.respond_json(account.aws_lambda(self.path))
+                event = json.loads(body) if "/invocations" in self.path else {}
+                self.respond_json(account.aws_lambda(self.path, event))
             elif target := self.headers.get("X-Amz-Target"):
                 service, _, action = target.rpartition(".")
                 self._call(service, action, json.loads(body))

@@ -95,8 +95,8 @@ class FakePulumi(FakeAccount):
             for service in SERVICES
         }
         migration = {"taskDefinition": f"x/{name('migrate')}:2", "subnets": ["subnet-1"]}
-        urls = {service: f"{self.url}/{service}" for service in (*SERVICES, "sharing")}
-        probe = {"function": name("probe"), "event": {"canary": {}}}
+        urls = {service: f"https://{service}.acme.dev" for service in (*SERVICES, "sharing")}
+        probe = {"function": name("probe"), "event": {"services": urls, "canary": {}}}
         self.outputs = {
             **self.outputs,
             "services": services,

@@ -26,7 +26,6 @@ import yaml
 from release.pulumi.cli import PACKS
 from sandbox.emulator.server import Emulator
 from tests import processes
-from tests.release import https_services
 from tests.release.fake_aws import ROOT, FakeAccount, serving
 from tests.release.fake_cli import own_stack_file, write_command
 from tests.runbooks import script
@@ -128,9 +127,9 @@ class DeployedAccount(FakeAccount):
         self._call(action)
         return super().ecs(action, request)
 
-    def aws_lambda(self, path: str) -> dict[str, Any]:
+    def aws_lambda(self, path: str, event: Mapping[str, Any]) -> dict[str, Any]:
         if "/aliases/" not in path:
-            return super().aws_lambda(path)
+            return super().aws_lambda(path, event)
         versions = [
             row["inputs"]["functionVersion"] for row in self.operations if row["type"] == ALIAS
         ]
@@ -350,15 +349,8 @@ class Project:
 @contextmanager
 def running(stack: str, folder: Path, *, small: bool = False) -> Iterator[Project]:
     account = DeployedAccount()
-    domain = yaml.safe_load(own_stack_file(stack))["config"]["gatehouse:settings"]["domain"]
-    with (
-        Emulator.start() as emulator,
-        serving(account),
-        https_services.serving(folder, domain) as https,
-    ):
-        project = Project(stack, folder, account, emulator, small=small)
-        project.environment.update(https)
-        yield project
+    with Emulator.start() as emulator, serving(account):
+        yield Project(stack, folder, account, emulator, small=small)
 
 
 def deploy(project: Project, settings: Mapping[str, Any] | None = None) -> None:

@@ -1,15 +1,29 @@
 """Verification of the ECS services, the URLs and the canary key."""
 
-import socket
+import hashlib
+import importlib.util
+import io
+import json
+import re
+import zipfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import boto3
 import pytest
+from gatehouse_policies.program.values import zip_bytes
+from moto import mock_aws
 
 from release import verify
-from release.verify import POLL_S, check_health, rollout_error, rollout_errors
+from release.pulumi.state import State
+from release.verify import POLL_S, probe_errors, rollout_error, rollout_errors
 from sandbox.emulator.server import Emulator
+from tests import certificates, http_servers
+from tests.components.program import CERTIFICATE, CLOUDFRONT, COMPANY, run
 from tests.release.fake_aws import NEW
 from tests.release.fake_cli import FakePulumi, deployed
 
@@ -69,49 +83,143 @@ def test_rollout_is_waited_for_until_the_timeout(
     ("canary", "unhealthy", "code"),
     [(True, (), 0), (None, (), 0), (False, (), 1), (True, ("console",), 1)],
 )
-def test_urls_and_canary_key_are_verified(
+def test_services_and_canary_key_are_verified_by_the_probe(
     account: FakePulumi,
     canary: bool | None,
     unhealthy: tuple[str, ...],
     code: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(verify, "HEALTH_CHECK_ATTEMPTS", 1)
+    monkeypatch.setattr(verify, "ATTEMPTS", 1)
     account.canary, account.unhealthy = canary, unhealthy
     deployed(account, NEW)
     result = account.release("verify")
     assert (result.returncode, account.steps) == (code, ["invoke the probe"] * (canary is not None))
-    assert all(f"{account.url}/{name}/healthz" in result.stderr for name in unhealthy)
+    assert all(f"https://{name}.acme.dev failed" in result.stderr for name in unhealthy)
     assert "ECS-09 cannot be read: " in result.stdout
 
 
-def test_health_is_checked_after_a_rollback_of_ecs(account: FakePulumi) -> None:
-    account.unhealthy, account.rolls_back = ("sharing",), True
+def test_services_are_requested_after_a_rollback_of_ecs(account: FakePulumi) -> None:
+    account.unhealthy, account.rolls_back, account.canary = ("sharing",), True, True
     deployed(account, NEW)
     result = account.release("verify")
     assert result.returncode == 1
     assert ["sharing: " in line for line in result.stderr.splitlines()] == [False, False, True]
 
 
-def test_unhealthy_url_is_retried(account: FakePulumi) -> None:
-    account.unhealthy = ("gateway", "console")
+INTERNAL = {"internal": True, "client_networks": ["10.0.0.0/8"]}
+FOREIGN = {"foreign_zone": True, "certificate_arn": CERTIFICATE}
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "public": ("dev", {}),
+    "function for sharing": ("staging", {}),
+    "prod": ("prod", {}),
+    "foreign zone": ("dev", {"existing_resources": FOREIGN}),
+    "internal": ("prod", {"load_balancer": INTERNAL}),
+    "CloudFront": ("staging", CLOUDFRONT),
+    "company": ("prod", COMPANY),
+    "private CA": ("prod", {"existing_resources": FOREIGN, "load_balancer": INTERNAL}),
+    "without the proxy": ("dev", {"environment_variables": ["GATEHOUSE_FEATURES=proxy=off"]}),
+}
+"""The forms of a stack. In those with a foreign zone, no host name has a record yet."""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_first_deployment_of_each_form_is_verified_by_its_probe(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code of the function that the program deploys runs with its event."""
+    stack, changes = FORMS[form]
+    private = form == "private CA"
+    context = certificates.server_context(
+        tmp_path, "*.gatehouse.example.com", "*.dev.gatehouse.example.com", "localhost"
+    )
+    certificate = (tmp_path / "certificate.pem").read_text()
+    if private:
+        balancer = {**changes["load_balancer"], "private_ca": certificate}
+        changes = {**changes, "load_balancer": balancer}
+    else:  # of a CA that every client trusts
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    program = run(stack, changes=changes)
+    function = program.get("lambda.Function", "probe")
+    zipfile.ZipFile(io.BytesIO(zip_bytes(function.inputs["code"]))).extractall(tmp_path / "code")
+    assert ("vpcConfig" in function.inputs) is bool(
+        changes.get("load_balancer", {}).get("internal")
+    )
+    balancers = program.exports["probe"]["addresses"]
+    assert bool(balancers) is bool(changes.get("existing_resources", {}).get("foreign_zone"))
+
+    class Network(http_servers.Handler):
+        """The load balancer, as the network of its clients sees it."""
+
+        def do_GET(self) -> None:
+            self.respond(200, b"{}")
+
+        def do_POST(self) -> None:
+            digest = hashlib.sha256(self.body()).hexdigest()
+            host = self.headers["Host"]
+            self.respond_json({"valid": True, "sha256": digest, "host": host, "scheme": "https"})
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Network)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with http_servers.running(server) as url, mock_aws():
+        port = url.rpartition(":")[2]
+        text = json.dumps(program.exports)
+        for service, host in re.findall(r'"(\w+)": "https://([\w.]+)/healthz"', text):
+            # A record of its own zone leads to the balancer; a foreign zone has none yet.
+            known = f"{host}:{port}" if balancers else f"localhost:{port}"
+            text = text.replace(f"https://{host}", f"https://{known}")
+            assert service in program.exports["urls"]
+        for name in set(balancers.values()):
+            text = text.replace(json.dumps(name), '"127.0.0.1"')
+        secret = program.exports["probe"]["event"]["canary"]["name"]
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        boto3.client("secretsmanager").create_secret(Name=secret, SecretString="gtk_test one")
+        row = {"type": "pulumi:pulumi:Stack", "outputs": json.loads(text)}
+        state = State({"resources": [row]})
+        probe = load_probe(tmp_path / "code" / "probe.py")
+        errors = probe_errors(through(probe), state, attempts=1)
+    assert errors == []
+
+
+@dataclass
+class OneFunction:
+    """A stack whose Lambda client invokes the code of a function. The runner reaches nothing."""
+
+    module: ModuleType
+
+    def client(self, service: str) -> Any:
+        assert service == "lambda"
+        return self
+
+    def invoke(self, **request: Any) -> dict[str, Any]:
+        result = self.module.handler(json.loads(request["Payload"]), None)
+        return {"Payload": io.BytesIO(json.dumps(result).encode())}
+
+
+def through(module: Any) -> Any:
+    """Takes the place of a `Stack`, of which the verification uses the Lambda client only."""
+    return OneFunction(module)
+
+
+def load_probe(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("deployed_probe", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_service_that_is_not_in_service_yet_is_requested_again() -> None:
+    results: list[Any] = [{"gateway": False, "canary": False}, {"gateway": True, "canary": True}]
+    module = ModuleType("probe")
+    module.handler = lambda event, context: results.pop(0)  # type: ignore[attr-defined]
+    probe = {"function": "probe", "event": {"services": {"gateway": "https://g"}, "canary": {}}}
+    state = State({"resources": [{"type": "pulumi:pulumi:Stack", "outputs": {"probe": probe}}]})
     sleeps = list[float]()
-
-    def recover(seconds: float) -> None:
-        sleeps.append(seconds)
-        account.unhealthy = ("console",)
-
-    urls = {name: f"{account.url}/{name}" for name in ("gateway", "console")}
-    (error,) = check_health(urls, attempts=3, sleep=recover)
-    assert (error.partition(":")[0], sleeps) == ("console", [POLL_S] * 2)
-
-
-def test_url_without_a_response_is_an_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as threads:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        errors = threads.submit(check_health, {"gateway": url}, attempts=1)
-        connection, _ = server.accept()
-        with connection:
-            connection.sendall(b"SSH-2.0-OpenSSH\r\n")
-    assert len(errors.result()) == 1
-    assert len(check_health({"gateway": url}, attempts=1)) == 1  # refuses the connection
+    assert probe_errors(through(module), state, attempts=3, sleep=sleeps.append) == []
+    assert (sleeps, results) == ([POLL_S], [])
+    error = {"errorType": "Sandbox.Timedout"}  # the payload of a function that failed
+    results += [error] * 2
+    failed = probe_errors(through(module), state, attempts=2, sleep=sleeps.append)
+    assert [line.partition(":")[0] for line in failed] == ["gateway", "canary"]

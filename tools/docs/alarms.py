@@ -24,7 +24,26 @@ KINDS = {
 }
 _COMPARISONS = {"GreaterThanThreshold": "above", "LessThanThreshold": "below"}
 _SERVICE = re.compile(rf"\b({'|'.join(read().services)})-(?=\w)")
+_SHARE = re.compile(r"IF\((`[^`]+`) > (\d+)( AND .* < \d+)?, 100 \* \1 / (?:MAX\()?[\[(].*, 0\)$")
+"""The expression of a burn rate: a share of the requests."""
 _RUNBOOK = re.compile(r"/([a-z-]+)\.md$")
+
+
+FAULTS = {
+    "The cache is lost, its login or its network is broken": "cache-unavailable",
+    "The database is lost, its login or its network is broken": "database-unavailable",
+    "The collector in the tasks is dead": "gateway-traces-lost",
+    "Workers are killed": "gateway-restarts",
+    "A release returns errors": "gateway-errors",
+    "Tasks close connections, or none is healthy": "edge-errors",
+    "The gateway or its key state is lost": "gateway-down",
+    "No addresses, network interfaces or capacity of Fargate": "tasks-not-started",
+    "The storage of the database is full": "database-storage",
+    "A KMS key is disabled": "key-disabled",
+    "The region is lost, or no page leaves it": "heartbeat",
+}
+"""The alarm that notifies of each fault. Tests make the faults: `test_faults.py` of
+`tests/components/monitoring/` and of `tests/runtime/services/gateway/`, and `test_process.py`."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +94,28 @@ def notices(stack: str) -> Iterator[Notice]:
 def page() -> str:
     return markdown.page(
         "alarms",
+        faults=table(("fault", "severity", "alarm", "when", "runbook"), _faults()),
         notices=table(
             ("name", "severity", "condition", "runbook", "stacks"), (_row(*row) for row in _rows())
         ),
     )
+
+
+def _faults() -> Iterator[tuple[str, ...]]:
+    found = {notice.name: notice for notice in notices(STACKS[-1])}
+    for fault, name in FAULTS.items():
+        notice = found[name]
+        conditions = re.findall(r"`([\w-]+)`", notice.watches) if notice.kind == "composite" else []
+        periods = dict.fromkeys(_when(found[each]) for each in conditions or [name])
+        yield fault, notice.severity, f"`{name}`", " or ".join(periods), _link(notice.runbook)
+
+
+def _when(notice: Notice) -> str:
+    return notice.watches.rpartition(" for ")[2]
+
+
+def _link(runbook: str) -> str:
+    return f"[{runbook}](runbooks/{runbook}.md)"
 
 
 def _rows() -> list[tuple[Notice, list[str]]]:
@@ -111,7 +148,7 @@ def _row(notice: Notice, stacks: list[str]) -> tuple[str, ...]:
         f"`{notice.name}`",
         notice.severity.replace("none", "-"),
         notice.watches,
-        f"[{notice.runbook}](runbooks/{notice.runbook}.md)",
+        _link(notice.runbook),
         "all" if len(stacks) == len(STACKS) else ", ".join(stacks),
     )
 
@@ -124,7 +161,7 @@ def _kind(row: Registration, filters: set[str]) -> str:
         return "event" if notified else "metric"
     if row.name in filters:
         return "log"
-    of_probe = row.inputs.get("metricName") in ("ServiceUp", "CanaryKeyUp")
+    of_probe = row.inputs.get("metricName") in ("ServiceUp", "CanaryKeyUp", "Heartbeat")
     return "probe" if of_probe else "service"
 
 
@@ -142,6 +179,7 @@ def _metric(alarm: Mapping[str, Any]) -> str:
         tasks = dict(metric.get("dimensions") or {}).get("Tasks")
         label = f"`{namespace} {metric['metricName']}{f' ({tasks} tasks)' if tasks else ''}`"
         text = re.sub(rf"\b{name}\b", label, text)
+    text = _SHARE.sub(r"share of \1, if more than \2\3,", text)
     first = next(iter(metrics.values()))
     breaching, periods = int(alarm["datapointsToAlarm"]), int(alarm["evaluationPeriods"])
     minutes = int(first["period"]) * periods // 60

@@ -57,15 +57,11 @@ _BUCKETS = (
 FLUSH_S = 0.01
 FLUSH_LINES = 200
 
-#: Interval at which a worker publishes its counts of requests to CloudWatch.
+#: Interval at which a worker publishes values to CloudWatch.
 PUBLISH_S = 15.0
 
 #: Duration in seconds, without the time of a Core, above which a request is slow.
 SLOW_S = 1.0
-
-#: Time after its start for which a worker publishes its requests to Cores as those of a new task,
-#: which an alarm compares with those of the other tasks: longer than a deployment shifts traffic.
-NEW_TASK_S = 1800.0
 
 #: Requests of load balancers and scrapers, which the metrics in CloudWatch do not count.
 _OPERATIONAL = ("/healthz", "/readyz", "/metrics")
@@ -288,6 +284,8 @@ class Metrics:
                 else Counter(*arguments, row.get("labels", ()), registry=registry)
             )
             setattr(self, name, metric)
+        #: Spans that the collector did not accept since they were last published.
+        self.spans_lost = 0
         self.decision = {code: self.decisions.labels(code.value) for code in Code}
         self._durations: dict[tuple[str, str, int], Histogram] = {}
         self.worker_restarts.set(self.restarts)
@@ -303,6 +301,7 @@ class Metrics:
 
     def spans(self, outcome: str, count: int) -> None:
         self.trace_spans.labels(outcome).inc(count)
+        self.spans_lost += count if outcome == "failed" else 0
 
     def stream_closed(self, use: StreamUse) -> None:
         self.websocket_bytes.labels("client").inc(use.bytes_from_client)
@@ -347,7 +346,7 @@ class Observer:
     """Logs, metrics and traces of a service. `service` and `environment` are fields of every line.
 
     namespace: CloudWatch namespace. If it is empty, no metrics are published.
-    publish_s: interval at which counts of requests are published. 0 for Lambda, which freezes the
+    publish_s: interval at which slow requests are published. 0 for Lambda, which freezes the
         process between requests.
     """
 
@@ -360,13 +359,9 @@ class Observer:
         *,
         namespace: str = "",
         publish_s: float = PUBLISH_S,
-        new_task_s: float = NEW_TASK_S,
     ) -> None:
         self._namespace, self._publish_s = namespace, publish_s
-        self._new_task_s = new_task_s
-        self._requests = self._failures = self._slow = 0
-        self._core_requests = self._core_errors = 0
-        self._started_at = self._published_at = time.monotonic()
+        self._slow, self._published_at = 0, time.monotonic()
         self.service = service
         self.environment = environment
         self.metrics = Metrics()
@@ -408,36 +403,21 @@ class Observer:
                 event="metrics",
             )
 
-    def _count(self, route: str, status: int, seconds: float, core_seconds: float | None) -> None:
-        """Counts a request for the alarms on errors and latency of the service itself: neither a
-        failed nor a slow Core counts. Health checks trigger the publication of the counts also
-        without other requests.
+    def _count(self, route: str, seconds: float, core_seconds: float | None) -> None:
+        """Counts a slow request for the alarm on latency, without the time of a Core. Health checks
+        trigger the publication of the count also without other requests. Failed requests are
+        counted where clients receive them (platform/supervisor.py, of a function API Gateway).
         """
         if route not in _OPERATIONAL:
-            self._requests += 1
-            self._failures += status >= 500 and core_seconds is None
             self._slow += seconds - (core_seconds or 0.0) > SLOW_S
-            if core_seconds is not None:
-                self._core_requests += 1
-                self._core_errors += status >= 500
         if time.monotonic() - self._published_at >= self._publish_s:
-            self.publish_requests()
+            self.publish_slow_requests()
 
-    def publish_requests(self) -> None:
+    def publish_slow_requests(self) -> None:
         self._stream.flush()
-        counts: dict[str, float] = {
-            "Requests": self._requests,
-            "FailedRequests": self._failures,
-            "SlowRequests": self._slow,
-        }
-        self._requests = self._failures = self._slow = 0
-        self._published_at = time.monotonic()
-        self.publish(counts, "Count")
-        if self._core_requests:
-            counts = {"CoreResults": self._core_requests, "CoreErrors": self._core_errors}
-            is_new = self._published_at - self._started_at < self._new_task_s
-            self.publish(counts, "Count", Tasks="new" if is_new else "other")
-            self._core_requests = self._core_errors = 0
+        slow, self._slow, self._published_at = self._slow, 0, time.monotonic()
+        if slow:
+            self.publish({"SlowRequests": slow}, "Count")
 
     def request(self, request: LoggedRequest, status: int, seconds: float) -> None:
         """Logs a request, counts it in the metrics, and records its span if it is sampled: all of
@@ -450,7 +430,7 @@ class Observer:
         request, status, seconds, at_ns, _ = ended
         route, trace = request.route, request.trace
         if self._namespace:
-            self._count(route, status, seconds, request.core_seconds)
+            self._count(route, seconds, request.core_seconds)
         self.metrics.durations(self.service, route, status).observe(seconds)
         if self.tracer.is_enabled and trace.sampled:
             self.tracer.request(

@@ -1,7 +1,8 @@
 """Runs the processes of services: Envoy, which accepts all connections, and the workers behind it.
 
 A worker that is killed is replaced. If Envoy or any other process ends, all end, because ECS
-replaces a container only when its first process ends.
+replaces a container only when its first process ends. This process publishes what Envoy responds: a
+worker cannot count the requests that fail because of its own end.
 
 After SIGTERM, `/readyz` returns status 503, and requests are accepted for the drain time, because
 load balancers and clients continue to send requests. Envoy closes each connection after the
@@ -11,6 +12,7 @@ progress must then complete within the stop timeout, or until the next SIGINT.
 
 import contextlib
 import fcntl
+import functools
 import importlib
 import multiprocessing
 import multiprocessing.connection
@@ -27,14 +29,18 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gatehouse.core.errors import SettingsError
-from gatehouse.platform.envoy import bootstrap, certificate, process
+from gatehouse.platform.envoy import bootstrap, certificate, process, responses
 from gatehouse.platform.envoy.bootstrap import Service, Worker, log_path
 from gatehouse.platform.envoy.process import Envoy, wait_until
+from gatehouse.platform.envoy.responses import Responses
 from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, Settings
 from gatehouse.platform.startup import allow_files, no_collection
+
+if TYPE_CHECKING:
+    from gatehouse.platform.observability import Observer
 
 #: Time for a worker to start, and to close its connections and write pending data.
 _START_S, _CLOSE_S = 60.0, 5.0
@@ -44,6 +50,13 @@ _FIRST_REQUEST_S = 0.5
 
 #: Interval at which a stopping process checks whether requests are in progress.
 _TICK_S = 0.05
+
+#: Interval at which the responses of the services are published.
+PUBLISH_S = 15.0
+
+#: Time after its start for which a task publishes its requests to Cores as those of a new task,
+#: which an alarm compares with those of the other tasks: longer than a deployment shifts traffic.
+NEW_TASK_S = 1800.0
 
 #: Workers that are replaced within the window. If another one is killed, all processes stop.
 _RESTARTS_MAX = 5
@@ -80,6 +93,7 @@ class _Processes:
     _workers: dict[int, tuple[Worker, BaseProcess]] = field(default_factory=dict)
     _restarted: list[tuple[str, float]] = field(default_factory=list)
     _pipes: list[int] = field(default_factory=list)
+    _reports: "list[_Report]" = field(default_factory=list)
     #: Signals that were received: SIGTERM, then SIGINT.
     _signals: int = 0
     _wake: tuple[int, int] = field(default_factory=os.pipe)
@@ -101,9 +115,11 @@ class _Processes:
                     drain_s=self.settings.drain_s,
                 )
                 if envoy.wait_until_ready():
+                    self._reports = [_Report(each, self.settings) for each in self.services]
                     failed = not self._watch(envoy)
             if not failed and envoy is not None:
                 self._drain(envoy)
+                self._publish(envoy)
         finally:
             if envoy is not None:
                 envoy.stop()
@@ -179,14 +195,28 @@ class _Processes:
         """Replaces workers that are killed. Returns True after a signal, and False if a process
         has ended for another reason.
         """
+        publish_at = time.monotonic() + PUBLISH_S
         while True:
             waited = [*self._workers, envoy.ended, self._wake[0]]
-            ended = multiprocessing.connection.wait(waited)
+            remaining_s = max(0.0, publish_at - time.monotonic())
+            ended = multiprocessing.connection.wait(waited, remaining_s)
             if self._signals:
                 return True
             for sentinel in ended:
                 if sentinel not in self._workers or not self._replace(sentinel):
+                    self._publish(envoy)
                     return False
+            if not ended:
+                self._publish(envoy)
+                publish_at = time.monotonic() + PUBLISH_S
+
+    def _publish(self, envoy: Envoy) -> None:
+        if self.settings.metrics_namespace:
+            statistics = envoy.statistics(responses.PATH)
+            for report in self._reports:
+                report.publish(
+                    statistics, sum(name == report.service for name, _ in self._restarted)
+                )
 
     def _replace(self, sentinel: Any) -> bool:
         worker, child = self._workers[sentinel]
@@ -233,6 +263,37 @@ class _Processes:
             lambda: not envoy.active_requests(),
             self.settings.stop_timeout_s,
             lambda: envoy.is_running() and self._signals < aborted,
+        )
+
+
+class _Report:
+    """Publishes what the clients of a service received, and the workers that were replaced."""
+
+    def __init__(self, service: str, settings: Settings) -> None:
+        self.service, self._settings = service, settings
+        self._responses, self._restarts = Responses(), 0
+        self._started_at = time.monotonic()
+
+    def publish(self, statistics: str, restarts: int) -> None:
+        """statistics: of Envoy; empty if it has ended. restarts: since the start."""
+        counts, added = self._responses.added(statistics, self.service), restarts - self._restarts
+        self._restarts = restarts
+        self._observer.publish({"FailedRequests": counts.failed, "WorkerRestarts": added}, "Count")
+        if counts.of_cores:
+            is_new = time.monotonic() - self._started_at < NEW_TASK_S
+            self._observer.publish(
+                {"CoreResults": counts.of_cores, "CoreErrors": counts.errors_of_cores},
+                "Count",
+                Tasks="new" if is_new else "other",
+            )
+
+    @functools.cached_property
+    def _observer(self) -> "Observer":
+        from gatehouse.platform import observability  # imports prometheus_client
+
+        settings, name = self._settings, self._settings.metrics_namespace
+        return observability.Observer(
+            self.service, settings.log_level, settings.environment, namespace=name
         )
 
 

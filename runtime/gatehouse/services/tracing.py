@@ -6,7 +6,8 @@ OpenTelemetry is imported only if traces are exported, because the import takes 
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
-from gatehouse.platform.observability import Observer
+from gatehouse.platform.background import PeriodicJob
+from gatehouse.platform.observability import PUBLISH_S, Observer
 from gatehouse.platform.settings import Settings, SharingSettings
 from gatehouse.platform.tracing.tracer import Tracer
 
@@ -27,6 +28,13 @@ async def start_tracing(
             count=observer.metrics.spans,
         )
         stack.push_async_callback(queue.close)
+
+        async def publish_lost() -> None:
+            lost, observer.metrics.spans_lost = observer.metrics.spans_lost, 0
+            if lost:
+                observer.publish({"SpansLost": lost}, "Count")
+
+        PeriodicJob("lost spans", PUBLISH_S, publish_lost).start(observer, stack)
         url = getattr(settings, f"{observer.service}_url")
         observer.tracer = Tracer(
             queue.add, settings.traces_sample_percent, server=server_attributes(url)

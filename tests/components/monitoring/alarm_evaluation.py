@@ -14,7 +14,7 @@ from typing import Any
 
 from moto.events.models import EventPattern
 
-from tests.components.program import Program
+from tests.components.program import Program, run
 
 Values = Mapping[str, Sequence[float | None]]
 """Value of each minute, keyed by the ID of the metric query, or by "" for an alarm on a single
@@ -114,9 +114,9 @@ def notifications(program: Program, raised: set[str]) -> dict[str, set[str]]:
     topics: dict[str, set[str]] = {"pages": set(), "tickets": set()}
     for name, row in all_alarms(program).items():
         suppressor = row.get("actionsSuppressor", {}).get("alarm")
-        if names[name] in active and suppressor not in active:
-            for topic in row["alarmActions"]:
-                topics[topic.rpartition(":")[2]].add(name)
+        notifies = bool(row["alarmActions"]) and suppressor not in active
+        if names[name] in active and notifies:
+            topics[row["tags"]["Severity"]].add(name)
     return topics
 
 
@@ -172,6 +172,9 @@ def _breaches(alarm: Mapping[str, Any], values: Values, start: int, end: int) ->
     )
 
 
+_FUNCTIONS = {"IF": lambda condition, one, other: one if condition else other, "MAX": max}
+
+
 def _result(alarm: Mapping[str, Any], values: Mapping[str, float]) -> float | None:
     """The value of an alarm's expression or metric. Without FILL, it needs every metric."""
     if "metricQueries" not in alarm:
@@ -183,19 +186,45 @@ def _result(alarm: Mapping[str, Any], values: Mapping[str, float]) -> float | No
     if missing := set(re.findall(r"\b[a-z]+\b", text)) - set(values):
         assert missing <= set(series(alarm)), f"{query['expression']}: not evaluated"
         return None
-    if lines := re.fullmatch(r"IF\(([\d.]+) < (\d+), lines, 0\)", text):
-        return values["lines"] if float(lines[1]) < float(lines[2]) else 0
-    share, condition = r"100 \* (\w+) / (\w+)", r"(\w+) > (\d+)(?: AND ([\d.]+) < (\d+))?"
-    if parts := re.fullmatch(rf"IF\({condition}, {share}(?: - {share})?, 0\)", text):
-        name, limit, age, age_max, *terms = parts.groups()
-        if values[name] <= float(limit) or float(age or 0) >= float(age_max or 1):
-            return 0
-        shares = [100 * values[one] / values[of] for one, of in (terms[:2], terms[2:]) if one]
-        return shares[0] - sum(shares[1:])
-    if total := re.fullmatch(r"([\d.]+) \+ ([\d.]+) \+ 0 \* due", text):
-        return sum(map(float, total.groups()))
-    if difference := re.fullmatch(r"(\w+) - (\w+)", text):
-        return values[difference[1]] - values[difference[2]]
-    maximum = re.fullmatch(r"MAX\(\[([\d.]+), ([\d.]+)\]\)", text)
-    assert maximum, f"{query['expression']}: not evaluated"
-    return max(map(float, maximum.groups()))
+    text = text.replace(" AND ", " and ")
+    assert re.fullmatch(r"([a-zA-Z]+|[\d.]+|[-+*/<>()\[\], ])+", text), f"{text}: not evaluated"
+    try:
+        return float(eval(text, {"__builtins__": {}}, {**_FUNCTIONS, **values}))  # noqa: S307
+    except ZeroDivisionError:
+        return None  # CloudWatch returns no data point
+
+
+def rolled_back_by(service: str, values: Mapping[str, float], stack: str = "prod") -> set[str]:
+    """The alarms on these metrics that roll back a deployment of a service. values: sums of five
+    minutes, by the name of the metric.
+    """
+    minutes = {name: [value / 5] * 10 for name, value in values.items()}
+    alarms, program = run(stack).alarms(), run(stack)
+    names = program.get("ecs.Service", service).inputs["alarms"]["alarmNames"]
+    return {name for name in raised_by(minutes, stack) if alarms[name]["name"] in names}
+
+
+def notified(
+    minutes: Mapping[str, Sequence[float]], *, service: str = "", stack: str = "prod"
+) -> set[tuple[str, str]]:
+    """Alarms and severities of the notifications. minutes: values of minutes by the name of the
+    metric, of all resources, or of one service.
+    """
+    topics = notifications(run(stack), raised_by(minutes, stack, service))
+    return {(name, topic) for topic, names in topics.items() for name in names}
+
+
+def raised_by(minutes: Mapping[str, Sequence[float]], stack: str, service: str = "") -> set[str]:
+    """The metric alarms that have only these metrics, and are raised in the last minute."""
+    length, raised = max(map(len, minutes.values())), set[str]()
+    values = {"DatabaseAgeSeconds": [1.0] * length, **minutes}
+    for name, alarm in run(stack).alarms().items():
+        metrics = series(alarm)
+        rows = {query: str(metric["metricName"]) for query, metric in metrics.items()}
+        named = [dict(metric.get("dimensions") or {}) for metric in metrics.values()]
+        services = {dimensions.get("Service", service) for dimensions in named}
+        if set(rows.values()) <= set(values) and (not service or services == {service}):
+            states = alarm_states(alarm, {query: values[row] for query, row in rows.items()})
+            if states[-1] == "ALARM":
+                raised.add(name)
+    return raised

@@ -48,6 +48,37 @@ def deployment(name: str, stack: str) -> dict[str, Any]:
     return _event("aws.ecs", "ECS Deployment State Change", detail, service)
 
 
+def service_action(name: str, stack: str) -> dict[str, Any]:
+    """Source: ECS Developer Guide, "Amazon ECS service action events" (2026-11-30)."""
+    cluster = f"gatehouse-{stack}-main"
+    detail = {
+        "eventType": "INFO" if name == "SERVICE_STEADY_STATE" else "ERROR",
+        "eventName": name,
+        "clusterArn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/{cluster}",
+        "createdAt": "2026-11-30T06:00:00.000Z",
+        "reason": "RESOURCE:FARGATE",
+    }
+    service = f"arn:aws:ecs:{REGION}:{ACCOUNT}:service/{cluster}/gatehouse-{stack}-gateway"
+    return _event("aws.ecs", "ECS Service Action", detail, service)
+
+
+def key_call(name: str, key: str, **fields: str) -> dict[str, Any]:
+    """A call on a key of the program with mocked ARNs. Source: KMS Developer Guide, "AWS CloudTrail
+    log entries", and EventBridge User Guide, "AWS service events delivered via AWS CloudTrail"
+    (2026-11-30).
+    """
+    resource = {"accountId": ACCOUNT, "type": "AWS::KMS::Key", "ARN": f"arn:aws:mock:::{key}"}
+    detail = {
+        "eventSource": "kms.amazonaws.com",
+        "eventName": name,
+        "requestParameters": {"keyId": "1234abcd-12ab-34cd-56ef-1234567890ab"},
+        "resources": [resource],
+        "eventType": "AwsApiCall",
+        **fields,
+    }
+    return _event("aws.kms", "AWS API Call via CloudTrail", detail)
+
+
 def backup_job(state: str, stack: str) -> dict[str, Any]:
     vault = f"gatehouse-{stack}-backup"
     detail = {

@@ -26,11 +26,13 @@ from tests.iam_evaluation import Call, decide
 METRICS_FILE = "tests/components/monitoring/cloudwatch_metrics.toml"
 METRICS: dict[str, Any] = tomllib.loads((ROOT / METRICS_FILE).read_text())
 SERVICE_METRICS = (
-    *("Requests", "FailedRequests", "SlowRequests", "StalenessSeconds", "DatabaseAgeSeconds"),
+    *("FailedRequests", "WorkerRestarts", "SlowRequests", "StalenessSeconds", "DatabaseAgeSeconds"),
     *("CheckpointDelaySeconds", "DueSecretsSeconds", "CompletionsBufferedBytes"),
-    *("CompletionsLost", "CoreResults", "CoreErrors"),
+    *("CompletionsLost", "CoreResults", "CoreErrors", "AnnouncementsAgeSeconds"),
 )
 PROBE_METRICS = ("ServiceUp", "CanaryKeyUp")
+OF_SOME = {"SpansLost", "Heartbeat"}
+"""Metrics of stacks with a collector, and with a heartbeat."""
 ACCOUNT, REGION, OTHER = events.ACCOUNT, events.REGION, "999999999999"
 TOPICS = ("pages", "tickets", "event", "database", "backup", "budget")
 EVENT_RULE, EVENT_TARGET = "cloudwatch.EventRule", "cloudwatch.EventTarget"
@@ -47,6 +49,20 @@ DEPLOYED, DEPLOYMENT_FAILED = "SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_DEPLOYMEN
 EVENTS = {
     # Rule, and optionally a kind of event: an event that it reports, and events that it does not.
     "deployment-failed": of_prod(events.deployment, DEPLOYMENT_FAILED, DEPLOYED),
+    "key-disabled": (
+        events.key_call("DisableKey", "data"),
+        (
+            events.key_call("EnableKey", "data"),
+            events.key_call("DisableKey", "other"),
+            events.key_call("ScheduleKeyDeletion", "data", errorCode="AccessDenied"),
+        ),
+    ),
+    "tasks-not-started": of_prod(
+        events.service_action, "SERVICE_TASK_PLACEMENT_FAILURE", "SERVICE_STEADY_STATE"
+    ),
+    "tasks-not-started addresses": of_prod(
+        events.service_action, "SERVICE_TASK_START_IMPAIRED", "SERVICE_STEADY_STATE"
+    ),
     "rotation-failed": of_prod(events.rotation, "RotationFailed", "RotationSucceeded"),
     "secret-replication-failed": (
         events.rotation("ReplicationFailed", "prod"),
@@ -79,14 +95,17 @@ def own_metric(alarm: Mapping[str, Any]) -> bool:
     return all(metric["namespace"].startswith("Gatehouse/") for metric in series(alarm).values())
 
 
+TRAFFIC = {"blue", "green", "bluegrpc", "greengrpc", "all"}
+"""IDs of the metrics of the requests of a service."""
+
+
 def crossing(alarm: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
     threshold, queries = alarm["threshold"], set(series(alarm))
     if queries == {"lines", "database"}:
         return {"lines": threshold + 1, "database": 1}, {"lines": 0, "database": 1}
-    if queries - {"database"} == {"failed", "requests"}:
-        return {"failed": 500, "requests": 1000}, {"failed": 0, "requests": 1000}
-    if queries == {"desired", "running"}:
-        return {"desired": 2, "running": 1}, {"desired": 2, "running": 2}
+    if "failed" in queries:
+        requests = dict.fromkeys(queries & TRAFFIC, 1000 / len(queries & TRAFFIC))
+        return {**requests, "failed": 500}, {**requests, "failed": 0}
     if queries == {"read", "write", "due"}:
         return {"read": 20, "due": 0}, {"due": 0}
     if queries == {"errors", "results", "usual", "others"}:
@@ -147,7 +166,7 @@ def test_own_metric_has_a_publisher(stack: str) -> None:
         # The probe and the services publish these metrics with this dimension
         # (tests/runtime/functions/test_probe.py, tests/runtime/platform/test_observability.py).
         assert metric["dimensions"]["Service"] in probed["services"]
-        assert name[1] in {*PROBE_METRICS, *SERVICE_METRICS}
+        assert name[1] in {*PROBE_METRICS, *SERVICE_METRICS, *OF_SOME}
     assert set(filters) <= names
     assert {*PROBE_METRICS, *SERVICE_METRICS} <= {name for _, name in names}
 
@@ -192,11 +211,13 @@ def test_alarm_fires_and_recovers(stack: str, delay: int) -> None:
 @each_stack
 def test_failover_of_the_database_notifies_once(stack: str) -> None:
     """Two minutes in which every request fails that needs the database, as do its jobs."""
-    normal = {"requests": 10_000.0, "DatabaseAgeSeconds": 1.0, "StalenessSeconds": 1.0}
+    normal = {**dict.fromkeys(TRAFFIC, 5_000.0), "DatabaseAgeSeconds": 1.0, "StalenessSeconds": 1.0}
     outage = {**normal, "failed": 5_000, "lines": 10_000, "DatabaseAgeSeconds": 90.0}
     raised = set()
     for name, alarm in run(stack).alarms().items():
-        if not own_metric(alarm):
+        if not any(
+            metric["namespace"].startswith("Gatehouse/") for metric in series(alarm).values()
+        ):
             continue
         sources = {
             query: query if query in outage else str(metric["metricName"])
@@ -205,7 +226,9 @@ def test_failover_of_the_database_notifies_once(stack: str) -> None:
         phases = [
             (
                 {
-                    query: {"ServiceUp": 1.0, "CanaryKeyUp": 1.0, **values}.get(source, 0.0)
+                    query: {"ServiceUp": 1.0, "CanaryKeyUp": 1.0, "Heartbeat": 1.0, **values}.get(
+                        source, 0.0
+                    )
                     for query, source in pairs
                 },
                 end,
@@ -231,7 +254,7 @@ def test_burn_rates_detect_outages_and_permanent_increases(objective: str) -> No
 
     def notified(rate: float, minutes: int, after: int = 0, requests: int = 10_000) -> set[str]:
         """Notifications in the last minute. rate: multiple of the permitted percentage."""
-        normal = {"failed": 0.0, "requests": requests}
+        normal = {"failed": 0.0, "blue": requests * 0.9, "green": requests * 0.1}
         failing = {**normal, "failed": requests * rate * percent_of_budget / 100}
         phases = (normal, 720), (failing, minutes), (normal, after)
         raised = {
@@ -304,8 +327,8 @@ def publishers(program: Program) -> Iterator[tuple[str, str, str]]:
     """Topic, service and ARN of each publisher."""
     for alarm in all_alarms(program).values():
         for topic in alarm["alarmActions"]:
-            name = alarm.get("name") or alarm["alarmName"]
-            yield topic, "cloudwatch", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
+            name, region = alarm.get("name") or alarm["alarmName"], alarm.get("region", REGION)
+            yield topic, "cloudwatch", f"arn:aws:cloudwatch:{region}:{ACCOUNT}:alarm:{name}"
     for target in program.of_type(EVENT_TARGET):
         if target.inputs["targetId"] == "notices":
             rule = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{target.inputs['rule']}"
@@ -329,6 +352,7 @@ def test_publisher_may_use_topic_and_key(stack: str) -> None:
     program = run(stack)
     sources = list(publishers(program))
     used = {(topic.rpartition(":")[2], service) for topic, service, _ in sources}
+    used -= {("heartbeat", "cloudwatch")}  # in prod
     services = ("cloudwatch", "cloudwatch", "events", "events.rds", "backup", "budgets")
     assert used == set(zip(TOPICS, services, strict=True))
     for topic_mock, service, arn in sources:
@@ -338,7 +362,8 @@ def test_publisher_may_use_topic_and_key(stack: str) -> None:
             for row in program.of_type("kms.Key")
             if f"arn:aws:mock:::{row.name}" == topic.inputs["kmsMasterKeyId"]
         )
-        topic_arn = f"arn:aws:sns:{REGION}:{ACCOUNT}:{topic.inputs['name']}"
+        region = topic.inputs.get("region", REGION)
+        topic_arn = f"arn:aws:sns:{region}:{ACCOUNT}:{topic.inputs['name']}"
         policy = program.policy("sns.TopicPolicy", topic.name)
         context = {
             "aws:SourceArn": arn,

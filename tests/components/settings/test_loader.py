@@ -199,7 +199,6 @@ CONFLICTS: list[Any] = [
         "internal_load_balancer",
         {
             "load_balancer": {"internal": True, "client_networks": ["10.0.0.0/8"]},
-            "monitoring.probe": False,
             "services.console.hosting": "cloudfront",
         },
         "services.console.hosting",

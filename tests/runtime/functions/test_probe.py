@@ -40,30 +40,28 @@ def service() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def cloudwatch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(autouse=True)
+def _aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     with mock_aws():
-        yield boto3.client("cloudwatch")
+        yield
 
 
-def minimum(cloudwatch: Any, service: str, metric: str = "ServiceUp") -> list[float]:
-    now = datetime.now(UTC)
-    statistics = cloudwatch.get_metric_statistics(
-        Namespace=NAMESPACE,
-        MetricName=metric,
-        Dimensions=[{"Name": "Service", "Value": service}],
-        StartTime=now - timedelta(minutes=5),
-        EndTime=now + timedelta(minutes=5),
-        Period=600,
-        Statistics=["Minimum"],
-    )
-    return [point["Minimum"] for point in statistics["Datapoints"]]
+def published(output: pytest.CaptureFixture[str]) -> dict[str, dict[str, float]]:
+    """Values in the lines for which CloudWatch creates metrics, by service and metric."""
+    values = dict[str, dict[str, float]]()
+    for line in map(json.loads, output.readouterr().out.splitlines()):
+        (directive,) = line.pop("_aws")["CloudWatchMetrics"]
+        assert (directive["Namespace"], directive["Dimensions"]) == (NAMESPACE, [["Service"]])
+        metrics = values.setdefault(line.pop("Service"), {})
+        assert line.keys() == {metric["Name"] for metric in directive["Metrics"]}
+        metrics |= line
+    return values
 
 
 @pytest.mark.alarm_triggered("*-unreachable")
 def test_probe_publishes_metrics_per_service(
-    cloudwatch: Any, service: str, closed_port: int
+    service: str, closed_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     services = {
         "gateway": f"{service}/200",
@@ -75,12 +73,9 @@ def test_probe_publishes_metrics_per_service(
         "console": False,
         "sharing": False,
     }
-    assert [minimum(cloudwatch, name) for name in services] == [[1.0], [0.0], [0.0]]
-    assert all(
-        0 <= value < probe.TIMEOUT_S
-        for name in services
-        for value in minimum(cloudwatch, name, "ResponseSeconds")
-    )
+    lines = published(capsys)
+    assert [lines[name]["ServiceUp"] for name in services] == [1.0, 0.0, 0.0]
+    assert all(0 <= lines[name]["ResponseSeconds"] < probe.TIMEOUT_S for name in services)
 
 
 TOKEN, NEXT_TOKEN, SECRET = "gtk_test_token", "gtk_test_next", "gatehouse/dev/canary-key"
@@ -94,7 +89,7 @@ class GatewayHandler(http_servers.Handler):
     changes: dict[str, dict[str, Any]] = {}  # noqa: RUF012  the fixture clears it
 
     def do_GET(self) -> None:
-        self.respond(200, b"")
+        self.respond(self.changes.get(self.path, {}).get("status", 200), b"")
 
     def do_POST(self) -> None:
         body = self.body()
@@ -110,7 +105,7 @@ class GatewayHandler(http_servers.Handler):
 
 
 @pytest.fixture
-def canary(cloudwatch: Any) -> Iterator[dict[str, Any]]:
+def canary() -> Iterator[dict[str, Any]]:
     """The event of a stack with a canary key."""
     GatewayHandler.changes.clear()
     manager = boto3.client("secretsmanager")
@@ -124,10 +119,40 @@ def canary(cloudwatch: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_probe_uses_the_older_token_of_the_canary_key(
-    cloudwatch: Any, canary: dict[str, Any]
+    canary: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert probe.handler(canary, None) == {"gateway": True, "canary": True}
-    assert minimum(cloudwatch, "gateway", "CanaryKeyUp") == [1.0]
+    assert published(capsys)["gateway"]["CanaryKeyUp"] == 1.0
+
+
+@pytest.mark.alarm_triggered("heartbeat")
+@pytest.mark.parametrize("path", ["200", "503"])
+def test_heartbeat_in_another_region_says_whether_all_is_up(
+    canary: dict[str, Any], path: str
+) -> None:
+    canary["services"] = {"gateway": f"{canary['services']['gateway'][:-3]}{path}"}
+    GatewayHandler.changes["/503"] = {"status": 503}
+    probe.handler({**canary, "heartbeat": "eu-central-1"}, None)
+    now = datetime.now(UTC)
+    client = boto3.client("cloudwatch", region_name="eu-central-1")
+    points = client.get_metric_statistics(
+        Namespace=NAMESPACE,
+        MetricName="Heartbeat",
+        Dimensions=[{"Name": "Service", "Value": "gateway"}],
+        StartTime=now - timedelta(minutes=5),
+        EndTime=now + timedelta(minutes=5),
+        Period=600,
+        Statistics=["Minimum"],
+    )["Datapoints"]
+    assert [point["Minimum"] for point in points] == [float(path == "200")]
+
+
+def test_lost_region_of_the_heartbeat_does_not_fail_the_probe(
+    canary: dict[str, Any], monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", f"http://127.0.0.1:{closed_port}")
+    event = {**canary, "heartbeat": "eu-central-1"}
+    assert probe.handler(event, None) == {"gateway": True, "canary": True}
 
 
 @pytest.mark.parametrize(
@@ -141,16 +166,16 @@ def test_probe_uses_the_older_token_of_the_canary_key(
     ],
 )
 def test_problem_of_the_canary_key_is_logged_without_its_token(
-    cloudwatch: Any,
     canary: dict[str, Any],
     path: str,
     change: dict[str, Any],
     problem: str,
     caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     GatewayHandler.changes[path] = change
     assert probe.handler(canary, None) == {"gateway": True, "canary": False}
-    assert minimum(cloudwatch, "gateway", "CanaryKeyUp") == [0.0]
+    assert published(capsys)["gateway"]["CanaryKeyUp"] == 0.0
     (line,) = (record.message for record in caplog.records if record.levelname == "WARNING")
     assert json.loads(line)["problem"] == problem
     assert TOKEN not in caplog.text
@@ -177,14 +202,14 @@ def test_key_is_only_verified_without_an_echo(canary: dict[str, Any]) -> None:
     assert probe.handler(canary, None) == {"gateway": True, "canary": True}
 
 
-def test_redirect_is_not_followed_and_counts_as_down(cloudwatch: Any, service: str) -> None:
+def test_redirect_is_not_followed_and_counts_as_down(service: str) -> None:
     assert probe.handler(
         {"namespace": NAMESPACE, "services": {"gateway": f"{service}/302"}}, None
     ) == {"gateway": False}
     assert [path for path, _ in StatusHandler.requests] == ["/302"]
 
 
-def test_probe_sends_no_credentials(cloudwatch: Any, service: str) -> None:
+def test_probe_sends_no_credentials(service: str) -> None:
     probe.handler({"namespace": NAMESPACE, "services": {"gateway": f"{service}/200"}}, None)
     ((_, headers),) = StatusHandler.requests
     assert {name.lower() for name in headers} <= {
@@ -196,7 +221,7 @@ def test_probe_sends_no_credentials(cloudwatch: Any, service: str) -> None:
 
 
 def test_probe_continues_the_trace_of_the_invocation(
-    cloudwatch: Any, service: str, monkeypatch: pytest.MonkeyPatch
+    service: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", TRACE)
     probe.handler({"namespace": NAMESPACE, "services": {"gateway": f"{service}/200"}}, None)

@@ -157,63 +157,29 @@ def test_changed_log_level_applies_to_requests(out: Out, observer: Observer) -> 
     assert [line["event"] for line in out.lines() if line["event"] == "request"] == ["request"]
 
 
-def published(out: Out) -> list[dict[str, Any]]:
-    names = ("Requests", "FailedRequests", "SlowRequests")
-    lines = [line for line in out.lines() if "Requests" in line]
-    return [{name: line[name] for name in names if line[name]} for line in lines]
-
-
-@pytest.mark.alarm_triggered("*-errors-5m", "*-errors-1h", "*-latency-5m", "*-latency-1h")
+@pytest.mark.alarm_triggered("*-latency-5m", "*-latency-1h")
 @pytest.mark.parametrize(
-    ("status", "seconds", "core_seconds", "expected"),
-    [
-        (200, 0.1, None, {}),
-        (404, 0.1, None, {}),
-        (503, 0.1, None, {"FailedRequests": 1}),
-        (500, 1.1, None, {"FailedRequests": 1, "SlowRequests": 1}),
-        (200, 1.1, None, {"SlowRequests": 1}),
-        (502, 9.0, 8.9, {}),
-        (200, 9.0, 7.9, {"SlowRequests": 1}),
-    ],
+    ("seconds", "core_seconds", "slow"),
+    [(0.1, None, []), (1.1, None, [1]), (9.0, 8.9, []), (9.0, 7.9, [1])],
 )
-def test_failed_and_slow_requests_are_those_of_the_service(
-    out: Out, status: int, seconds: float, core_seconds: float | None, expected: dict[str, int]
+def test_slow_requests_are_those_of_the_service(
+    out: Out, seconds: float, core_seconds: float | None, slow: list[int]
 ) -> None:
     observer = Observer("gateway", "error", "test", Stream(out), namespace="Gatehouse/test")
-    log_request(observer, status, seconds=seconds, core_seconds=core_seconds)
-    observer.publish_requests()
-    assert published(out) == [{"Requests": 1, **expected}]
-    (line,) = (line for line in out.lines() if "Requests" in line)
-    (directive,) = line["_aws"]["CloudWatchMetrics"]
-    assert (directive["Namespace"], directive["Dimensions"]) == ("Gatehouse/test", [["Service"]])
-    assert line["Service"] == "gateway"
-
-
-@pytest.mark.alarm_triggered("core-errors")
-def test_results_of_cores_are_published_by_age_of_the_task(out: Out) -> None:
-    namespace = "Gatehouse/test"
-    for new_task_s in (1800.0, 0.0):
-        observer = Observer(
-            "gateway", "error", "test", Stream(out), namespace=namespace, new_task_s=new_task_s
-        )
-        for status, core_seconds in ((200, 0.1), (502, 0.1), (404, 0.1), (503, None)):
-            log_request(observer, status, core_seconds=core_seconds)
-        observer.publish_requests()
-        observer.publish_requests()  # nothing since then
-    lines = [line for line in out.lines() if "CoreResults" in line]
-    assert [(line["Tasks"], line["CoreResults"], line["CoreErrors"]) for line in lines] == [
-        ("new", 3, 1),
-        ("other", 3, 1),
-    ]
+    log_request(observer, seconds=seconds, core_seconds=core_seconds)
+    observer.publish_slow_requests()
+    lines = [line for line in out.lines() if "SlowRequests" in line]
+    assert [line["SlowRequests"] for line in lines] == slow
     for line in lines:
         (directive,) = line["_aws"]["CloudWatchMetrics"]
-        assert directive["Dimensions"] == [["Service", "Tasks"]]
+        assert directive["Dimensions"] == [["Service"]]
+        assert (directive["Namespace"], line["Service"]) == ("Gatehouse/test", "gateway")
 
 
-def test_health_checks_are_not_counted_but_publish_counts(out: Out) -> None:
-    observer = Observer(
-        "console", "info", "test", Stream(out), namespace="Gatehouse/test", publish_s=0
-    )
-    for route in ("/healthz", "/readyz", "/metrics"):
-        log_request(observer, 503, route=route)
-    assert published(out) == [{}, {}, {}]
+def test_health_checks_publish_slow_requests_but_are_none(out: Out) -> None:
+    options: dict[str, Any] = {"namespace": "Gatehouse/test", "publish_s": 0.1}
+    observer = Observer("console", "error", "test", Stream(out), **options)
+    log_request(observer, seconds=2.0)
+    while not (lines := [line for line in out.lines() if "SlowRequests" in line]):
+        log_request(observer, 200, seconds=2.0, route="/healthz")
+    assert [line["SlowRequests"] for line in lines] == [1]

@@ -129,12 +129,10 @@ async def raw(url: str, *parts: bytes) -> bytes:
     return reply
 
 
-def test_response_instead_of_a_worker_is_named_logged_and_counted(
+def test_response_instead_of_a_worker_is_named_and_logged(
     database: Any, redis_url: str, aws: str, tmp_path: Path
 ) -> None:
-    with running(
-        database, redis_url, aws, tmp_path, GATEHOUSE_METRICS_NAMESPACE="test"
-    ) as services:
+    with running(database, redis_url, aws, tmp_path) as services:
         urls = {"console": services.console, "sharing": services.sharing}
         parent = psutil.Process(services.pid)
         parent.suspend()  # replaces no worker
@@ -148,11 +146,9 @@ def test_response_instead_of_a_worker_is_named_logged_and_counted(
             assert reply.headers["retry-after"]
             assert reply.headers["x-request-id"] == problem["request_id"]
             own = {"request_id": problem["request_id"], "event": "request", "service": name}
-            own |= {"status": 503, "Service": name, "Requests": 1, "FailedRequests": 1}
-            lines = list[Any]()
-            while not lines:  # Envoy writes them later
-                lines = [line for line in log_lines(services.log) if own.items() <= line.items()]
-            assert lines[0]["_aws"]["Timestamp"] > 1_700_000_000_000
+            own |= {"status": 503}
+            while not any(own.items() <= line.items() for line in log_lines(services.log)):
+                pass  # Envoy writes them later
         for url in urls.values():
             while not httpx.get(f"{url}/readyz", timeout=60).is_success:
                 pass

@@ -14,7 +14,6 @@ from gatehouse.core.http.header_names import NOT_RETURNED, SET_IN_RESPONSES
 from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy import certificate, process, upstream
 from gatehouse.platform.envoy.configuration import Configuration, extension, typed
-from gatehouse.platform.observability import embedded_metrics
 from gatehouse.platform.settings import Settings
 from gatehouse.platform.web import asgi
 
@@ -161,7 +160,7 @@ def translation() -> str:
 
 
 def failure_line(service: str, settings: Settings) -> str:
-    """The log line of a response of Envoy instead of a worker, which CloudWatch counts."""
+    """The log line of a response of Envoy instead of a worker."""
     line: dict[str, Any] = {
         "environment": settings.environment,
         "request_id": "%RESP(x-request-id)%",
@@ -173,13 +172,8 @@ def failure_line(service: str, settings: Settings) -> str:
         "status": "%RESPONSE_CODE%",
         "ms": "%DURATION%",
     }
-    if settings.metrics_namespace:
-        counts: dict[str, float] = {"Requests": 1, "FailedRequests": 1}
-        own, sets = {"Service": service}, [["Service"]]
-        line |= embedded_metrics(settings.metrics_namespace, counts, own, sets, at=0, unit="Count")
-        line["_aws"]["Timestamp"] = "%START_TIME(%s%3f)%"
     text = asgi.encode(line).decode()
-    for number in ("%RESPONSE_CODE%", "%DURATION%", "%START_TIME(%s%3f)%"):
+    for number in ("%RESPONSE_CODE%", "%DURATION%"):
         text = text.replace(f'"{number}"', number)
     return f"{text}\n"
 

@@ -122,10 +122,14 @@ class Envoy:
         """Changes the state of Envoy. Failures are ignored: Envoy may have ended."""
         request(self._folder / ADMIN, "POST", path)
 
+    def statistics(self, path: str) -> str:
+        """Lines of the form `name: value`. Empty if Envoy has ended."""
+        return request(self._folder / ADMIN, "GET", path).decode()
+
     def active_requests(self) -> int:
         """Number of requests in progress, without that of this method. 0 if Envoy has ended."""
-        text = request(self._folder / ADMIN, "GET", "/stats?filter=downstream_rq_active$")
-        lines = [line for line in text.decode().splitlines() if not line.startswith("http.admin.")]
+        text = self.statistics("/stats?filter=downstream_rq_active$")
+        lines = [line for line in text.splitlines() if not line.startswith("http.admin.")]
         return sum(int(line.rpartition(" ")[2]) for line in lines)
 
     def stop(self, timeout_s: float = 5.0) -> None:

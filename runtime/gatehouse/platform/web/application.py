@@ -175,5 +175,5 @@ class Application:
         except GatehouseError as exc:
             observer.log.error(event, reason=exc.public)
             raise
-        observer.publish_requests()
+        observer.publish_slow_requests()
         observer.log.info("stopped")

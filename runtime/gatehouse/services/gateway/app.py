@@ -195,6 +195,9 @@ class Gateway:
                     "DatabaseAgeSeconds": freshness.feed_age_ms() / 1000,
                 }
             )
+            if announcements is not None:
+                age_s = freshness.announcements_age_ms() / 1000
+                self.observer.publish({"AnnouncementsAgeSeconds": age_s})
 
         verification = await self._verification(keys, finder)
         traffic = InstanceTraffic()

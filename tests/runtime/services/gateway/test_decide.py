@@ -72,7 +72,7 @@ class Direct:
         )
 
     def lines(self, request_id: str) -> list[dict[str, Any]]:
-        self.process.observer.publish_requests()
+        self.process.observer.publish_slow_requests()
         lines = [json.loads(line) for line in self.out.getvalue().splitlines()]
         return [line for line in lines if line.get("request_id") == request_id]
 

@@ -15,6 +15,7 @@ import pytest
 
 from sandbox.local import servers
 from sandbox.ports import free_port
+from tests.components.monitoring.alarm_evaluation import rolled_back_by
 from tests.runtime.server_processes import redis_pid
 from tests.runtime.services.gateway import fork_server
 from tests.runtime.services.gateway.conftest import (
@@ -220,6 +221,34 @@ async def test_killed_worker_is_replaced_and_fails_no_request(
     )
 
 
+@pytest.mark.alarm_triggered("gateway-restarts", "gateway-errors-5m", "gateway-errors-1h")
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_release_that_crashes_at_one_request_in_100_rolls_back(
+    another: Any, workers: int
+) -> None:
+    """It runs for three hundred requests in five minutes."""
+    settings = {"GATEHOUSE_METRICS_NAMESPACE": "test", "GATEHOUSE_WORKERS": str(workers)}
+    client = another(**settings)
+    key = await client.create_key(limits=[limit(10**9, 1)])
+    received = Counter[int]()
+    for crash in range(3):
+        for _ in range(90):
+            received[(await client.verify(key.token)).status] += 1
+        worker_processes(client.child.pid)[0].kill()
+        replies = await asyncio.gather(*(client.verify(key.token) for _ in range(10)))
+        received.update(reply.status for reply in replies)
+        await until(lambda: _events(client.log, "started") == workers + crash + 1)  # noqa: B023
+    client.child.stop(signal.SIGTERM)
+    failed = sum(count for status, count in received.items() if status >= 500)
+    assert sum(_published(client.log, "FailedRequests")) == failed
+    assert sum(_published(client.log, "WorkerRestarts")) == 3
+    values = {"RequestCount": sum(received.values()) / 2, "WorkerRestarts": 3}
+    assert "gateway-restarts" in rolled_back_by("gateway", {**values, "FailedRequests": failed})
+    others = {**values, "WorkerRestarts": 0}
+    assert rolled_back_by("gateway", {**others, "FailedRequests": 30}) == {"gateway-errors-5m"}
+    assert not rolled_back_by("gateway", {**others, "FailedRequests": 0})
+
+
 async def _is_known(client: Gateway, key: Key) -> bool:
     return (await client.get("/cores/killed/x", key.header)).status == 200
 
@@ -264,14 +293,14 @@ async def test_replacement_of_a_killed_worker_refunds_its_requests(
 #: Does not read the pipe, which is small, until a file exists.
 FULL_PIPE = f"""import os, time
 from gatehouse.platform import supervisor
-from gatehouse.services.gateway import app, completions
+from gatehouse.services.gateway import access_log, app
 supervisor._PIPE_BYTES, app.PUBLISH_S = 4096, 0.1
-read = completions.Pipe.read
+read = access_log.Pipe.read
 def read_later(self):
     if os.path.exists(os.environ["GO"]):
         return read(self)
     time.sleep(0.001)
-completions.Pipe.read = read_later
+access_log.Pipe.read = read_later
 {SERVE}"""
 
 
