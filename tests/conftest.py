@@ -128,8 +128,13 @@ _ONE_DEPLOYMENT = (
     *(
         f"tests/repository/{name}.py"
         for name in (
-            *("policies/mutations/test_mutations", "policies/test_own_stack", "test_costs"),
-            *("test_docs", "test_pages", "test_permissions"),
+            *(
+                "policies/test_own_stack",
+                "test_costs",
+                "test_docs",
+                "test_pages",
+                "test_permissions",
+            ),
         )
     ),
     "tests/sandbox/engine/test_changes.py",

@@ -45,6 +45,7 @@ OPTIONS: dict[str, Any] = {
         "scopes": "openid groups",
     },
     "notifications": {"topic_arn": TOPIC, "email_sender": "keys@example.com"},
+    "monitoring.emails": ["team@example.com"],
     "monitoring.slack_channel": "T0123ABCD/C0123ABCD",
     "monitoring.pager_url": "https://events.pagerduty.com/integration/key/enqueue",
     "environment_variables": ["GATEHOUSE_CORE_REQUESTS_MAX=50", "GATEHOUSE_FEATURES=webhooks=off"],

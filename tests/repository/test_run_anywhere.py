@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from gatehouse.platform.settings import PREFIX, load
 from components import contract
 from sandbox import child_processes
 from sandbox.local import servers
+from sandbox.local.services import wait_ready
 from sandbox.ports import HOST, free_port
 from tests import processes
 from tests.runtime.features.secrets.conftest import aws
@@ -333,7 +333,7 @@ def serving(
             child = child_processes.start(service, command(service), log=log, env=environment)
             children.append(child)
             urls[service] = f"http://{HOST}:{port}"
-            child_processes.wait_until(child, partial(is_ready, urls[service]), "ready", 60)
+            wait_ready(child, f"{urls[service]}/readyz")
         yield urls
     finally:
         codes = [child.stop() for child in children]
@@ -347,13 +347,6 @@ def urls(
     folder = tmp_path_factory.mktemp("services")
     with serving(migrated, variables, folder, "gateway", "console") as urls:
         yield urls
-
-
-def is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=60, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
 
 
 def test_processes_of_compose_verify_and_revoke_a_key(

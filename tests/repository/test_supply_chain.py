@@ -24,6 +24,11 @@ def source(path: str) -> str:
     return (ROOT / path).read_text()
 
 
+def npm_packages() -> list[Path]:
+    folders = ("clients/*", "runtime/web", "scripts/requirements/*", "tests/compatibility/*")
+    return [file for folder in folders for file in ROOT.glob(f"{folder}/package.json")]
+
+
 def test_base_images_are_pinned_by_digest() -> None:
     references = re.findall(
         r"^FROM (\S+)(?: AS (\S+))?", source("runtime/Dockerfile"), re.MULTILINE
@@ -71,16 +76,7 @@ def test_distributions_cannot_be_uploaded_by_mistake() -> None:
         assert "Private :: Do Not Upload" in project["classifiers"], project["name"]
         # Another project owns the name `gatehouse` on the package index.
         assert project["name"].startswith("gatehouse-")
-    packages = [
-        file
-        for pattern in (
-            "clients/*",
-            "runtime/web",
-            "scripts/requirements/*",
-            "tests/compatibility/*",
-        )
-        for file in ROOT.glob(f"{pattern}/package.json")
-    ]
+    packages = npm_packages()
     assert len(packages) == 6
     assert [file for file in packages if not json.loads(file.read_text())["private"]] == []
 
@@ -195,8 +191,13 @@ def audit(url: str) -> subprocess.CompletedProcess[str]:
         "npm_config_fetch_retries": "0",
         "UV_HTTP_RETRIES": "0",
     }
-    command = ["make", "audit", f"OSV_URL={url}"]
+    command = ["make", "audit", f"OSV_URL={url}", "NPM_FOLDERS=runtime/web"]
     return processes.run(command, cwd=ROOT, env=env)
+
+
+def test_audit_reads_every_lock_file_of_npm() -> None:
+    (folders,) = re.findall(r"^NPM_FOLDERS = (.*)$", source("Makefile"), re.MULTILINE)
+    assert {ROOT / folder for folder in folders.split()} == {row.parent for row in npm_packages()}
 
 
 @pytest.mark.parametrize("package", ["", "pyyaml", "vue"])

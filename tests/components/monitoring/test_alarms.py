@@ -9,6 +9,7 @@ import pytest
 from gatehouse.platform.observability import RequestLine
 
 from components.monitoring.metric_alarms import GIB
+from components.settings.loader import parse
 from tests.components.monitoring.alarm_evaluation import all_alarms, notifications, series
 from tests.components.monitoring.test_alarm_paths import EVENTS
 from tests.components.program import OPTIONS, RECOVERY, ROOT, Program, run
@@ -149,7 +150,19 @@ def test_dashboard_shows_errors_and_latency_of_each_core() -> None:
     [("db.t4g.small", 2), ("db.m7g.xlarge", 16), ("db.r7g.2xlarge", 64)],
 )
 def test_memory_of_instance_classes(instance_class: str, memory: int) -> None:
-    program = run("dev", changes={"database.instance_class": instance_class})
+    changes = {"database.instance_class": instance_class}
+    database = parse(raw_settings("dev", changes), "dev").database
+    connections = min(80 * memory, 5_000)
+    assert (database.memory_gib, database.connections_max) == (memory, connections)
+
+
+@pytest.mark.parametrize(
+    ("stack", "memory", "is_burstable"), [("dev", 2, True), ("prod", 8, False)]
+)
+def test_alarms_of_the_database_follow_its_memory(
+    stack: str, memory: int, is_burstable: bool
+) -> None:
+    program = run(stack)
     alarms = program.alarms()
     assert alarms["database-memory"]["threshold"] == memory * GIB // 20
     (maximum,) = (
@@ -157,9 +170,9 @@ def test_memory_of_instance_classes(instance_class: str, memory: int) -> None:
         for row in program.get("rds.ParameterGroup", "database").inputs["parameters"]
         if row["name"] == "max_connections"
     )
-    assert maximum == min(80 * memory, 5_000)
+    assert maximum == 80 * memory
     assert alarms["database-connections"]["threshold"] == maximum * 80 // 100
-    assert ("database-credits" in alarms) is instance_class.startswith("db.t4g.")
+    assert ("database-credits" in alarms) is is_burstable
 
 
 PAGES = {
@@ -292,7 +305,7 @@ def test_pagers_accept_every_notification(
 
 
 def test_only_alarms_reach_people() -> None:
-    program = run("dev", changes=OPTIONS | {"monitoring.emails": ["team@example.com"]})
+    program = run("dev", changes=OPTIONS)
     url = OPTIONS["monitoring.pager_url"]
     subscriptions = {
         (row["protocol"], row["endpoint"], row["topic"].rpartition(":")[2])

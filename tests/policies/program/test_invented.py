@@ -22,7 +22,7 @@ from gatehouse_policies.program.types import UNKNOWN, Registration
 
 from tests.policies.program.outputs.test_fake_outputs import PLACE, types
 
-STEP = 1 if "GATEHOUSE_EXAMPLES" in os.environ else 29
+STEP = 1 if "GATEHOUSE_EXAMPLES" in os.environ else 58
 ACCOUNT = PLACE.account
 DEFAULTS = Configuration()
 # Messages of the rules that compare texts with what belongs to the program.
@@ -124,7 +124,7 @@ def _judged(result: CheckResult) -> list[tuple[str, str]]:
 
 def test_no_violation_names_an_output_of_the_program(tmp_path: Path) -> None:
     result = _check(tmp_path, HEAD + "\n".join(_uses()))
-    assert result.run.resources > 300
+    assert result.run.resources > 150
     assert result.run.stopped == ""
     assert _judged(result) == []
 

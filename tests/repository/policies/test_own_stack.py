@@ -15,7 +15,7 @@ from gatehouse_policies.analysis.properties import Properties, plain
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.catalogue import RULES, rule
 from gatehouse_policies.engine.guard import Decision, evaluate
-from gatehouse_policies.engine.rule import ENVIRONMENTS, Level
+from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, Rule
 from gatehouse_policies.program import types
 
 from sandbox.paths import REPOSITORY
@@ -49,6 +49,34 @@ def deployment(form: str) -> types.Deployment:
 
 
 FORMS = pytest.mark.parametrize("form", CHANGES)
+REMOVED: dict[str, Any] = {}
+_STATEMENT = {"Sid": "Any", "Effect": "Allow", "Action": "*", "Resource": "*"}
+_DATA = [{"field": "eventCategory", "equals": ["Data"]}]
+ESSENTIAL: list[tuple[str, str, dict[str, Any]]] = [
+    ("GH-S3-001", "s3.BucketPublicAccessBlock", {"blockPublicPolicy": False}),
+    ("GH-S3-005", "s3.BucketServerSideEncryptionConfiguration", REMOVED),
+    ("GH-S3-007", "s3.BucketVersioning", {"versioningConfiguration": {"status": "Disabled"}}),
+    ("GH-S3-008", "s3.BucketLifecycleConfiguration", REMOVED),
+    ("GH-S3-010", "s3.BucketLogging", REMOVED),
+    ("GH-RDS-001", "rds.Instance", {"publiclyAccessible": True}),
+    ("GH-RDS-002", "rds.Instance", {"storageEncrypted": False}),
+    ("GH-RDS-003", "rds.Instance", {"backupRetentionPeriod": 0}),
+    ("GH-RDS-012", "rds.Instance", {"manageMasterUserPassword": False}),
+    ("GH-EC-002", "elasticache.ReplicationGroup", {"transitEncryptionEnabled": False}),
+    ("GH-DDB-001", "dynamodb.Table", {"pointInTimeRecovery": {"enabled": False}}),
+    ("GH-KMS-001", "kms.Key", {"enableKeyRotation": False}),
+    ("GH-IAM-001", "iam.RolePolicy", {"policy": json.dumps({"Statement": [_STATEMENT]})}),
+    ("GH-ALB-002", "lb.Listener", {"sslPolicy": "other"}),
+    ("GH-ALB-008", "wafv2.WebAclAssociation", REMOVED),
+    ("GH-CT-001", "cloudtrail.Trail", {"enableLogging": False}),
+    ("GH-CT-003", "cloudtrail.Trail", {"enableLogFileValidation": False}),
+    ("GH-CT-007", "cloudtrail.Trail", {"advancedEventSelectors": [{"fieldSelectors": _DATA}]}),
+    ("GH-BAK-003", "backup.Plan", {"rules": []}),
+    ("GH-BAK-004", "backup.Selection", REMOVED),
+    ("GH-PUL-006", "backup.Vault", {"kmsKeyArn": "arn:aws:kms:eu-west-1:999999999999:key/x"}),
+    ("GH-ECR-001", "ecr.Repository", {"imageScanningConfiguration": {"scanOnPush": False}}),
+]
+"""A control, the class of a resource, and its changed properties, or REMOVED for the resource."""
 
 
 @cache
@@ -56,9 +84,7 @@ def decisions(form: str) -> dict[tuple[str, str], Decision]:
     """Decision per rule and resource, with known outputs and the parameters of prod."""
     stack = Stack(resources(deployment(form)))
     return {
-        (rule.id, resource.name): evaluate(
-            rule, replace(resource, settings=rule.defaults("prod"), lists=rule.lists), stack
-        )
+        (rule.id, resource.name): evaluated(rule, resource, stack)
         for rule in OWN_RULES
         for resource in stack
         if not rule.types or resource.type in rule.types
@@ -119,6 +145,60 @@ def test_every_rule_is_decided(form: str) -> None:
         for key, decision in results.items()
         if decision.broken or decision.undecided or decision.allowed
     ] == []
+
+
+@pytest.mark.parametrize(("control", "resource_class", "change"), ESSENTIAL)
+def test_essential_weakening_is_reported(
+    control: str, resource_class: str, change: dict[str, Any]
+) -> None:
+    stack = resources(deployment("container"))
+    changed = [item for item in stack if item.type in type_tokens.aws(resource_class)]
+    assert changed
+    assert any(violating(control, weakened(stack, item, change)) for item in changed)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "control"),
+    [
+        ("log-sink", "GH-S3-020"),
+        ("trail", "GH-S3-014"),
+        ("ephemeral", "GH-S3-018"),
+        ("static-files", "GH-TAG-002"),
+    ],
+)
+def test_tag_that_excludes_resources_from_rules_is_reported(purpose: str, control: str) -> None:
+    stack = resources(deployment("container"))
+    buckets = (item for item in stack if item.type in type_tokens.aws("s3.Bucket"))
+    (data,) = (item for item in buckets if item.name == "data")
+    tags = {**data.props.value("tags"), "gatehouse:purpose": purpose}
+    assert "data" in violating(control, weakened(stack, data, {"tags": tags}))
+
+
+def weakened(stack: list[Resource], item: Resource, change: dict[str, Any]) -> Stack:
+    """The stack with a resource whose properties are changed, or without it."""
+    if change is REMOVED:
+        return Stack(other for other in stack if other is not item)
+    values = {name: item.props.value(name) for name in item.props.names()} | change
+    references = {
+        name: urns for name, urns in item.property_dependencies.items() if name not in change
+    }
+    result = replace(item, props=Properties(values), property_dependencies=references)
+    return Stack(result if other is item else other for other in stack)
+
+
+def violating(control: str, stack: Stack) -> set[str]:
+    """Names of the resources that violate a control, or for which it is undecided."""
+    (each,) = (row for row in OWN_RULES if row.id == control)
+    return {
+        item.name
+        for item in stack
+        if not each.types or item.type in each.types
+        if (decision := evaluated(each, item, stack)).violations or decision.undecided
+    }
+
+
+def evaluated(each: Rule, item: Resource, stack: Stack) -> Decision:
+    return evaluate(each, replace(item, settings=each.defaults("prod"), lists=each.lists), stack)
 
 
 def test_profile_small_accepts_the_controls_of_its_page() -> None:

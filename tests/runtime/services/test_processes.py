@@ -18,6 +18,7 @@ from gatehouse.platform.settings import Settings
 from gatehouse.services.console.authentication import FAILURES_MAX
 
 from sandbox import child_processes
+from sandbox.local.services import returns_200
 from sandbox.ports import free_port
 from tests import requires
 from tests.runtime.conftest import lock_waits, locked, opened
@@ -75,13 +76,7 @@ def running(
     found = Services(f"{host}:{console}", f"{host}:{sharing}", child.pid, log)
 
     def is_ready() -> bool:
-        try:
-            return all(
-                httpx.get(f"{url}/readyz", timeout=60, trust_env=False).is_success
-                for url in (found.console, found.sharing)
-            )
-        except httpx.HTTPError:
-            return False
+        return all(returns_200(f"{url}/readyz") for url in (found.console, found.sharing))
 
     child_processes.wait_until(child, is_ready, "ready", 60)
     yield found

@@ -18,7 +18,7 @@ pytestmark = MARKS
 FIELDS = key_fields(set_by="update")
 _PATH = "/v1/keys/{id}"
 #: Minimum number of keys. More follow until every field had a value.
-_ROUNDS = 12
+_ROUNDS = EXAMPLES or 4
 _LIMITS = [
     {"name": "short", "quota": 10, "window_s": 60, "burst": 3, "cost": 1},
     {"name": "daily", "quota": 10_000, "window_s": 86_400, "burst": 10_000, "cost": 0},
