@@ -18,7 +18,8 @@ _TOKENS = {
     r"\bawait ": "",
     r"\b_async\b": "_sync",
     r"\baclose\b": "close",
-    r"\baiter_bytes\b": "iter_bytes",
+    r"\baiter_(?=bytes|stream)": "iter_",
+    r"\bhandle_async_request\b": "handle_request",
     r"\b__a(?=enter__|exit__)": "__",
     r"\bAsync(?=[A-Z])": "",
 }

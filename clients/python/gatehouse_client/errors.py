@@ -14,7 +14,10 @@ No error contains a credential, the content of a secret, or the error of a libra
 contain both.
 """
 
+import math
+import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 
 import httpx
 import msgspec
@@ -136,6 +139,12 @@ def problem(
 
 
 def retry_after_s(reply: httpx.Response) -> float | None:
-    """Retry-After in seconds, or None if the header is missing or not a number."""
+    """Retry-After, which can be a date, in seconds. None if it is missing or malformed."""
     text = reply.headers.get("retry-after", "").strip()
-    return float(text[:9]) if text.isascii() and text.isdecimal() else None
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return float(max(0, math.ceil(seconds)))

@@ -8,7 +8,7 @@ import httpx
 from msgspec import structs
 
 from gatehouse_client.credentials import trimmed
-from gatehouse_client.errors import ApiError
+from gatehouse_client.errors import ApiError, Unavailable, retry_after_s
 from gatehouse_client.models import SignedRequestInput, VerifyReply
 from gatehouse_client.transport import Retries
 
@@ -25,7 +25,10 @@ STATUS = {
     "RATE_LIMITED": 429,
     "UNAVAILABLE": 503,
 }
-TIMEOUT_S = 2.0
+#: A burst of 10,000 verifications takes several seconds of CPU.
+TIMEOUT_S = 30.0
+RESPONSE_TIMEOUT_S = 2.0
+IN_PROGRESS_MAX = 64
 #: A request waits for the decision, so there is one short retry.
 RETRIES = Retries(attempts=2, wait_s=0.05, wait_s_max=0.25)
 _PASSED_ON = ("RateLimit", "RateLimit-Policy", "Retry-After")
@@ -38,9 +41,11 @@ class Verification(VerifyReply, frozen=True, kw_only=True):
 
     headers: fields for the response to the client: RateLimit, RateLimit-Policy, Retry-After,
         WWW-Authenticate.
+    error: why there is no decision, for a log. The message contains the URL of the gateway.
     """
 
     headers: dict[str, str] = {}  # noqa: RUF012 - msgspec copies the dictionary
+    error: str = ""
 
     @property
     def status(self) -> int:
@@ -67,16 +72,31 @@ def verification_request(
     return {"token": trimmed(token), "scopes": list(scopes), "cost": cost, **present}
 
 
-def with_headers(verification: Verification, reply: httpx.Response) -> Verification:
+def check_positive(*values: float) -> None:
+    if not all(value > 0 for value in values):
+        raise ValueError("timeout_s, response_timeout_s and in_progress_max must be positive")
+
+
+def decision(verification: Verification, reply: httpx.Response) -> Verification:
+    """The decision in a response. Raises Unavailable if the gateway could not make one."""
+    if not verification.valid and verification.code == "UNAVAILABLE":
+        raise Unavailable(
+            "the gateway could not make a decision",
+            request_id=verification.request_id,
+            retry_after_s=retry_after_s(reply),
+        )
     headers = {name: reply.headers[name] for name in _PASSED_ON if name in reply.headers}
     if verification.status == 401:
         headers["WWW-Authenticate"] = challenge(invalid=True)
-    return structs.replace(verification, headers=headers)
+    return structs.replace(verification, headers=headers, error="")
 
 
 def without_decision(error: ApiError, fail_open: bool) -> Verification:
-    """The result if the gateway is unavailable. Raises any other error."""
-    if error.status in range(1, 500) and error.status != 429:
+    """The result if there is no decision. Raises the error of a malformed request, and that of a
+    URL that is not the one of a gateway.
+    """
+    is_unavailable = isinstance(error, Unavailable) and error.status not in range(300, 400)
+    if not is_unavailable and error.status not in (408, 429):
         raise error
     return Verification(
         valid=fail_open,
@@ -93,5 +113,6 @@ def without_decision(error: ApiError, fail_open: bool) -> Verification:
         staleness_ms=0,
         decided_at=datetime.now(UTC),
         request_id=error.request_id,
+        error=error.message,
         headers={} if fail_open else {"Retry-After": f"{error.retry_after_s or 1:.0f}"},
     )

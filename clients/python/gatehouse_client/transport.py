@@ -6,6 +6,7 @@ Retry-After (RFC 9110, section 10.2.3). If Retry-After exceeds `wait_s_max`, the
 error instead.
 """
 
+import math
 import random
 import re
 import ssl
@@ -111,6 +112,7 @@ class Attempts:
     count: int = 0
     failure: ApiError | None = None
     repeated: bool = False
+    deadline: float = math.inf  # of `time.monotonic`
 
     def fail(self, exc: _Failure) -> None:
         """Records an error of the library for `wait_s`."""
@@ -135,7 +137,7 @@ class Attempts:
         wait_s = None
         if self.repeated:
             wait_s = self.retries.wait(self.count, self.failure.retry_after_s)
-        if wait_s is None:
+        if wait_s is None or time.monotonic() + wait_s >= self.deadline:
             raise self.failure
         self.failure = None
         return wait_s
@@ -168,6 +170,7 @@ class Base:
         self.url = base_url(service, url)
         self._retries = retries
         self._credential = ""
+        self._timeout_s = math.inf
 
     def _options(
         self, headers: dict[str, str], timeout_s: float, transport: object
@@ -209,6 +212,7 @@ class Base:
             repeated_after or default,
             self._credential,
             arguments,
+            deadline=time.monotonic() + self._timeout_s,
         )
 
     def _decode(self, response: type[_Response], reply: httpx.Response) -> _Response:

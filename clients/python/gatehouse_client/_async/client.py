@@ -61,14 +61,19 @@ class AsyncClient(Base):
         attempts = self._attempts(method, path, arguments, repeated_after)
         while True:
             try:
-                async with self._client.stream(method, path, **arguments) as streamed:
-                    reply = await self._received(streamed)
+                reply = await self._exchange(method, path, arguments, attempts.deadline)
                 if reply.is_success:
                     return reply
                 attempts.reject(reply)
             except FAILURES as exc:
                 attempts.fail(exc)
             await asyncio.sleep(attempts.wait_s())
+
+    async def _exchange(
+        self, method: str, path: str, arguments: dict[str, Any], deadline: float
+    ) -> httpx.Response:
+        async with self._client.stream(method, path, **arguments) as streamed:
+            return await self._received(streamed)
 
     async def _stream(self, method: str, path: str, **arguments: Any) -> AsyncIterator[bytes]:
         """Yields the body of a response in chunks. Never retries, because the caller may already

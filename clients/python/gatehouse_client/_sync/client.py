@@ -61,14 +61,19 @@ class Client(Base):
         attempts = self._attempts(method, path, arguments, repeated_after)
         while True:
             try:
-                with self._client.stream(method, path, **arguments) as streamed:
-                    reply = self._received(streamed)
+                reply = self._exchange(method, path, arguments, attempts.deadline)
                 if reply.is_success:
                     return reply
                 attempts.reject(reply)
             except FAILURES as exc:
                 attempts.fail(exc)
             self._retries.sleep(attempts.wait_s())
+
+    def _exchange(
+        self, method: str, path: str, arguments: dict[str, Any], deadline: float
+    ) -> httpx.Response:
+        with self._client.stream(method, path, **arguments) as streamed:
+            return self._received(streamed)
 
     def _stream(self, method: str, path: str, **arguments: Any) -> Iterator[bytes]:
         """Yields the body of a response in chunks. Never retries, because the caller may already
