@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 from msgspec import structs
 
 from gatehouse_client.credentials import trimmed
-from gatehouse_client.errors import ApiError, Unavailable, retry_after_s
+from gatehouse_client.errors import ApiError, Reply, Unavailable, retry_after_s
 from gatehouse_client.models import SignedRequestInput, VerifyReply
 from gatehouse_client.transport import Retries
 
@@ -77,7 +76,7 @@ def check_positive(*values: float) -> None:
         raise ValueError("timeout_s, response_timeout_s and in_progress_max must be positive")
 
 
-def decision(verification: Verification, reply: httpx.Response) -> Verification:
+def decision(verification: Verification, reply: Reply) -> Verification:
     """The decision in a response. Raises Unavailable if the gateway could not make one."""
     if not verification.valid and verification.code == "UNAVAILABLE":
         raise Unavailable(

@@ -22,7 +22,7 @@ import httpx
 import msgspec
 
 from gatehouse_client.credentials import base_url, check_url, not_unicode, redacted, secrets_in
-from gatehouse_client.errors import ApiError, BadRequest, Unavailable, problem
+from gatehouse_client.errors import ApiError, BadRequest, Reply, Unavailable, problem
 
 VERSION = version("gatehouse-client")
 CONNECT_TIMEOUT_S = 5.0
@@ -119,7 +119,7 @@ class Attempts:
         self.failure = self.failed(exc)
         self.repeated = isinstance(exc, self.repeated_after) and not isinstance(exc, _INVALID)
 
-    def reject(self, reply: httpx.Response) -> None:
+    def reject(self, reply: Reply) -> None:
         """Records a response that is not successful for `wait_s`."""
         self.failure = problem(reply, self.service, self.redact)
         # The first request with this Idempotency-Key is still being processed.
@@ -215,7 +215,7 @@ class Base:
             deadline=time.monotonic() + self._timeout_s,
         )
 
-    def _decode(self, response: type[_Response], reply: httpx.Response) -> _Response:
+    def _decode(self, response: type[_Response], reply: Reply) -> _Response:
         with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return msgspec.json.decode(reply.content or b"null", type=response)
         text = (
@@ -235,7 +235,7 @@ def idempotency_key(key: str | None) -> dict[str, str]:
     return {IDEMPOTENCY_KEY: f'"{escaped}"'}  # a String (RFC 9651, section 3.3.3)
 
 
-def check_encoding(streamed: httpx.Response) -> None:
+def check_encoding(streamed: httpx.Response | Reply) -> None:
     """Raises HTTPError if a body is compressed: a few bytes could take gigabytes."""
     if streamed.headers.get("content-encoding", "identity") != "identity":
         raise httpx.DecodingError("")
@@ -246,8 +246,8 @@ def check_size(size: int) -> None:
         raise _TooLarge("")
 
 
-def whole(streamed: httpx.Response, content: bytes) -> httpx.Response:
-    return httpx.Response(streamed.status_code, headers=streamed.headers, content=content)
+def whole(streamed: httpx.Response, content: bytes) -> Reply:
+    return Reply(streamed.status_code, streamed.headers, content)
 
 
 def reason(exc: BaseException) -> str:

@@ -82,7 +82,8 @@ def test_burst_waits_for_its_turn(tmp_path: Path, kind: Any, state: str) -> None
                 results = list(pool.map(client.verify, ["a"] * count))
     assert {result.code for result in results} == {"VALID" if state == "valid" else UNAVAILABLE}
     assert len(results) == count
-    assert 1 <= gateway.connections <= 8
+    # Requests that have waited for less than the time limit are sent to a silent gateway, too.
+    assert 1 <= gateway.connections <= (8 if state == "valid" else count // 2)
 
 
 @pytest.mark.parametrize("kind", CLIENTS)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import httpx
 
-from gatehouse_client.errors import BadRequest, problem
+from gatehouse_client.errors import BadRequest, Reply, problem
 from gatehouse_client.transport import (
     ENVIRONMENT,
     FAILURES,
@@ -51,7 +51,7 @@ class AsyncClient(Base):
 
     async def _send(
         self, method: str, path: str, repeated_after: RepeatedAfter | None = None, **arguments: Any
-    ) -> httpx.Response:
+    ) -> Reply:
         """Sends a request and returns the successful response. repeated_after: the errors after
         which the request is sent again. Default: every error for an idempotent method.
 
@@ -71,7 +71,7 @@ class AsyncClient(Base):
 
     async def _exchange(
         self, method: str, path: str, arguments: dict[str, Any], deadline: float
-    ) -> httpx.Response:
+    ) -> Reply:
         async with self._client.stream(method, path, **arguments) as streamed:
             return await self._received(streamed)
 
@@ -94,7 +94,7 @@ class AsyncClient(Base):
             failure = attempts.interrupted(exc)
         raise failure
 
-    async def _received(self, streamed: httpx.Response) -> httpx.Response:
+    async def _received(self, streamed: httpx.Response) -> Reply:
         check_encoding(streamed)
         content = bytearray()
         async for part in streamed.aiter_bytes():

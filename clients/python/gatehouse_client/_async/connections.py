@@ -10,6 +10,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from gatehouse_client.errors import Reply
 from gatehouse_client.io import AsyncTimeLimit, AsyncTurns
 from gatehouse_client.transport import check_encoding, check_size
 
@@ -43,7 +44,7 @@ class AsyncConnections:
         self._responded_at = 0.0
         self._idle: deque[tuple[AsyncTimeLimit, httpcore.AsyncHTTPConnection]] = deque()
 
-    async def post(self, path: str, body: bytes, deadline: float) -> httpx.Response:
+    async def post(self, path: str, body: bytes, deadline: float) -> Reply:
         """The response, by the deadline (`time.monotonic`). Raises the errors of httpx: PoolTimeout
         if the request had no turn, and ReadTimeout if it or the service was too slow.
         """
@@ -66,7 +67,7 @@ class AsyncConnections:
         while self._idle:
             await self._idle.pop()[1].aclose()
 
-    async def _respond(self, path: str, body: bytes, deadline: float) -> httpx.Response:
+    async def _respond(self, path: str, body: bytes, deadline: float) -> Reply:
         limit, connection = await self._connection()
         target = self._url.raw_path.rstrip(b"/") + path.encode()
         request = httpcore.Request(
@@ -92,7 +93,7 @@ class AsyncConnections:
         self._responded_at = monotonic()
         if connection.is_idle():
             self._idle.append((limit, connection))
-        response = httpx.Response(received.status, headers=received.headers, content=bytes(content))
+        response = Reply(received.status, httpx.Headers(received.headers), bytes(content))
         check_encoding(response)
         return response
 

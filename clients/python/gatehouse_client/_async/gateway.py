@@ -10,7 +10,7 @@ import msgspec
 from gatehouse_client._async.client import AsyncClient
 from gatehouse_client._async.connections import AsyncConnections
 from gatehouse_client.credentials import credential
-from gatehouse_client.errors import ApiError
+from gatehouse_client.errors import ApiError, Reply
 from gatehouse_client.gateway import (
     IN_PROGRESS_MAX,
     RESPONSE_TIMEOUT_S,
@@ -102,7 +102,7 @@ class AsyncGatewayClient(AsyncClient):
 
     async def _exchange(
         self, method: str, path: str, arguments: dict[str, Any], deadline: float
-    ) -> httpx.Response:
+    ) -> Reply:
         if self._connections is None:
             return await super()._exchange(method, path, arguments, deadline)
         body = msgspec.json.encode(arguments["json"])

@@ -8,6 +8,7 @@ import httpx
 
 from gatehouse_client._async.client import AsyncClient
 from gatehouse_client.credentials import credential
+from gatehouse_client.errors import Reply
 from gatehouse_client.models import LinkPreview, OpenedSecret
 from gatehouse_client.transport import ANY_ERROR, Retries
 
@@ -50,7 +51,7 @@ class AsyncSharingClient(AsyncClient):
         """Confirms that the content was received. Idempotent."""
         await self._post("acknowledge", link=link, claim=claim)
 
-    async def _post(self, action: str, link: str, **body: str) -> httpx.Response:
+    async def _post(self, action: str, link: str, **body: str) -> Reply:
         body = _body(link, body)
         return await self._send("POST", f"/v1/links/{action}", ANY_ERROR, json=body)
 

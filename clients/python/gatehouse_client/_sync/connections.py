@@ -11,6 +11,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from gatehouse_client.errors import Reply
 from gatehouse_client.io import TimeLimit, Turns
 from gatehouse_client.transport import check_encoding, check_size
 
@@ -44,7 +45,7 @@ class Connections:
         self._responded_at = 0.0
         self._idle: deque[tuple[TimeLimit, httpcore.HTTPConnection]] = deque()
 
-    def post(self, path: str, body: bytes, deadline: float) -> httpx.Response:
+    def post(self, path: str, body: bytes, deadline: float) -> Reply:
         """The response, by the deadline (`time.monotonic`). Raises the errors of httpx: PoolTimeout
         if the request had no turn, and ReadTimeout if it or the service was too slow.
         """
@@ -67,7 +68,7 @@ class Connections:
         while self._idle:
             self._idle.pop()[1].close()
 
-    def _respond(self, path: str, body: bytes, deadline: float) -> httpx.Response:
+    def _respond(self, path: str, body: bytes, deadline: float) -> Reply:
         limit, connection = self._connection()
         target = self._url.raw_path.rstrip(b"/") + path.encode()
         request = httpcore.Request(
@@ -93,7 +94,7 @@ class Connections:
         self._responded_at = monotonic()
         if connection.is_idle():
             self._idle.append((limit, connection))
-        response = httpx.Response(received.status, headers=received.headers, content=bytes(content))
+        response = Reply(received.status, httpx.Headers(received.headers), bytes(content))
         check_encoding(response)
         return response
 

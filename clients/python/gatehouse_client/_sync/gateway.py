@@ -11,7 +11,7 @@ import msgspec
 from gatehouse_client._sync.client import Client
 from gatehouse_client._sync.connections import Connections
 from gatehouse_client.credentials import credential
-from gatehouse_client.errors import ApiError
+from gatehouse_client.errors import ApiError, Reply
 from gatehouse_client.gateway import (
     IN_PROGRESS_MAX,
     RESPONSE_TIMEOUT_S,
@@ -103,7 +103,7 @@ class GatewayClient(Client):
 
     def _exchange(
         self, method: str, path: str, arguments: dict[str, Any], deadline: float
-    ) -> httpx.Response:
+    ) -> Reply:
         if self._connections is None:
             return super()._exchange(method, path, arguments, deadline)
         body = msgspec.json.encode(arguments["json"])

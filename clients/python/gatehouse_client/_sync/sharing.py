@@ -9,6 +9,7 @@ import httpx
 
 from gatehouse_client._sync.client import Client
 from gatehouse_client.credentials import credential
+from gatehouse_client.errors import Reply
 from gatehouse_client.models import LinkPreview, OpenedSecret
 from gatehouse_client.transport import ANY_ERROR, Retries
 
@@ -51,7 +52,7 @@ class SharingClient(Client):
         """Confirms that the content was received. Idempotent."""
         self._post("acknowledge", link=link, claim=claim)
 
-    def _post(self, action: str, link: str, **body: str) -> httpx.Response:
+    def _post(self, action: str, link: str, **body: str) -> Reply:
         body = _body(link, body)
         return self._send("POST", f"/v1/links/{action}", ANY_ERROR, json=body)
 
