@@ -68,7 +68,10 @@ def test_burst_waits_for_its_turn(tmp_path: Path, kind: Any, state: str) -> None
     """All have a result; with a silent gateway, within the time limit of one response."""
     count = 500 if kind is AsyncGatewayClient else 100
     gateway = Gateway(tmp_path, {state: STATES[state]}, delay_s=0.02)
-    limits = {"in_progress_max": 8, "response_timeout_s": 1 if state == "silent" else 20}
+    limits: dict[str, Any] = {
+        "in_progress_max": 8,
+        "response_timeout_s": 1 if state == "silent" else 20,
+    }
 
     async def burst(url: str) -> list[Verification]:
         async with AsyncGatewayClient(url, **limits) as client:
@@ -89,11 +92,11 @@ def test_burst_waits_for_its_turn(tmp_path: Path, kind: Any, state: str) -> None
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_wait_for_a_turn_is_part_of_the_time_limit(tmp_path: Path, kind: Any) -> None:
     gateway = Gateway(tmp_path, {"silent": STATES["silent"]})
-    limits = {"in_progress_max": 1, "timeout_s": 0.2, "response_timeout_s": 60}
+    limits: dict[str, Any] = {"in_progress_max": 1, "timeout_s": 0.2, "response_timeout_s": 60}
 
     async def both(url: str) -> list[Verification]:
         async with AsyncGatewayClient(url, **limits) as client:
-            return await asyncio.gather(client.verify("a"), client.verify("a"))
+            return list(await asyncio.gather(client.verify("a"), client.verify("b")))
 
     with serving(gateway) as urls:
         if kind is AsyncGatewayClient:
