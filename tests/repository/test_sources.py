@@ -34,6 +34,7 @@ TESTED = {
 }
 #: Folders whose tests are those of another folder.
 TESTED_ELSEWHERE = {
+    "clients/python/gatehouse_client/*": "clients/python/test_gateway.py",
     "policies/gatehouse_policies/packs/*": "policies/engine/test_pack.py",
     "policies/gatehouse_policies/rules/*": "policies/rules/test_rules.py",
     "sandbox/emulator/resources": "sandbox/emulator/test_prod_stack.py",

@@ -14,7 +14,7 @@ from tools.docs import (
     runtime_settings,
     stack_settings,
 )
-from tools.types import client_types, key_form
+from tools.types import client_types, key_form, sync_clients
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED: dict[str, Callable[[], str]] = {
@@ -31,6 +31,10 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "../runtime/web/src/keys/keyFields.ts": key_form.module,
     "../clients/python/gatehouse_client/models.py": client_types.python,
     "../clients/typescript/src/types.ts": client_types.typescript,
+    **{
+        f"../clients/python/gatehouse_client/_sync/{name}": derive
+        for name, derive in sync_clients.modules().items()
+    },
 }
 """Pages of `docs/`, sources of the web UI and of the clients, and a part of the contract.
 tests/repository/test_pages.py checks that they are current.

@@ -2,7 +2,12 @@
 and open secrets at the sharing service. Each exists for synchronous programs and for asyncio.
 """
 
-from gatehouse_client.console import AsyncConsoleClient, ConsoleClient
+from gatehouse_client._async.console import AsyncConsoleClient
+from gatehouse_client._async.gateway import AsyncGatewayClient
+from gatehouse_client._async.sharing import AsyncSharingClient
+from gatehouse_client._sync.console import ConsoleClient
+from gatehouse_client._sync.gateway import GatewayClient
+from gatehouse_client._sync.sharing import SharingClient
 from gatehouse_client.errors import (
     ApiError,
     BadRequest,
@@ -15,8 +20,7 @@ from gatehouse_client.errors import (
     Unauthorized,
     Unavailable,
 )
-from gatehouse_client.gateway import AsyncGatewayClient, GatewayClient, Verification
-from gatehouse_client.sharing import AsyncSharingClient, SharingClient
+from gatehouse_client.gateway import Verification
 from gatehouse_client.transport import Retries
 
 __all__ = [

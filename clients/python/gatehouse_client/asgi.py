@@ -9,8 +9,9 @@ The decision is `request.scope["gatehouse"]`, a `Verification`.
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from gatehouse_client._async.gateway import AsyncGatewayClient
 from gatehouse_client.errors import ApiError
-from gatehouse_client.gateway import AsyncGatewayClient, Verification
+from gatehouse_client.gateway import Verification
 from gatehouse_client.middleware import (
     DECISION,
     Denial,

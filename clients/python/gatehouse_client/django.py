@@ -17,7 +17,7 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
 
 from gatehouse_client import wsgi
-from gatehouse_client.gateway import GatewayClient
+from gatehouse_client._sync.gateway import GatewayClient
 from gatehouse_client.middleware import DECIDED, DECISION, Denial, checked
 
 View = Callable[..., Any]

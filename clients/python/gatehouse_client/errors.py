@@ -14,7 +14,11 @@ No error contains a credential, the content of a secret, or the error of a libra
 contain both.
 """
 
+import math
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 import httpx
 import msgspec
@@ -108,8 +112,21 @@ class _Document(msgspec.Struct):
     errors: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response that was received. That of httpx costs a tenth of a verification."""
+
+    status_code: int
+    headers: httpx.Headers
+    content: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status_code < 300
+
+
 def problem(
-    reply: httpx.Response, service: str, redact: Callable[[str], str] = lambda text: text
+    reply: httpx.Response | Reply, service: str, redact: Callable[[str], str] = lambda text: text
 ) -> ApiError:
     """The error for a response that is not successful. service: its name, such as `console`.
     redact: removes the secrets of the request from a text of the server.
@@ -135,7 +152,13 @@ def problem(
     )
 
 
-def retry_after_s(reply: httpx.Response) -> float | None:
-    """Retry-After in seconds, or None if the header is missing or not a number."""
+def retry_after_s(reply: httpx.Response | Reply) -> float | None:
+    """Retry-After, which can be a date, in seconds. None if it is missing or malformed."""
     text = reply.headers.get("retry-after", "").strip()
-    return float(text[:9]) if text.isascii() and text.isdecimal() else None
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return float(max(0, math.ceil(seconds)))

@@ -17,7 +17,8 @@ from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
 from gatehouse_client import asgi
-from gatehouse_client.gateway import AsyncGatewayClient, Verification
+from gatehouse_client._async.gateway import AsyncGatewayClient
+from gatehouse_client.gateway import Verification
 from gatehouse_client.middleware import Denial
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from flask import Response, after_this_request, current_app, request
 
 from gatehouse_client import wsgi
-from gatehouse_client.gateway import GatewayClient
+from gatehouse_client._sync.gateway import GatewayClient
 from gatehouse_client.middleware import Denial, checked
 
 View = Callable[..., Any]

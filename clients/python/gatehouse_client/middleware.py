@@ -106,6 +106,8 @@ class KeyRequest:
 
     def record(self, state: MutableMapping[str, Any], decision: Verification) -> Verification:
         """The decision, if it allows the request. Raises Denial."""
+        if decision.error:
+            _LOG.error("a key was not verified: %s", decision.error)
         allowed(decision)
         state.update({DECIDED: self, DECISION: decision})
         return decision

@@ -6,23 +6,23 @@ Retry-After (RFC 9110, section 10.2.3). If Retry-After exceeds `wait_s_max`, the
 error instead.
 """
 
-import asyncio
+import math
 import random
 import re
 import ssl
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
 
 from gatehouse_client.credentials import base_url, check_url, not_unicode, redacted, secrets_in
-from gatehouse_client.errors import ApiError, BadRequest, Unavailable, problem
+from gatehouse_client.errors import ApiError, BadRequest, Reply, Unavailable, problem
 
 VERSION = version("gatehouse-client")
 CONNECT_TIMEOUT_S = 5.0
@@ -41,7 +41,7 @@ RepeatedAfter = tuple[type[httpx.HTTPError], ...]
 
 #: The errors of the library for a request that cannot be sent, and all errors.
 _INVALID = (httpx.InvalidURL, httpx.LocalProtocolError, httpx.UnsupportedProtocol, UnicodeError)
-_FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
 _Failure = httpx.HTTPError | httpx.InvalidURL | UnicodeError
 
 
@@ -100,7 +100,7 @@ def backoff_s(failures: int, jitter: float, *, wait_s: float, wait_s_max: float)
 
 
 @dataclass(slots=True)
-class _Attempts:
+class Attempts:
     """The attempts of one request: decides about the next one after each."""
 
     service: str
@@ -112,13 +112,14 @@ class _Attempts:
     count: int = 0
     failure: ApiError | None = None
     repeated: bool = False
+    deadline: float = math.inf  # of `time.monotonic`
 
     def fail(self, exc: _Failure) -> None:
         """Records an error of the library for `wait_s`."""
         self.failure = self.failed(exc)
         self.repeated = isinstance(exc, self.repeated_after) and not isinstance(exc, _INVALID)
 
-    def reject(self, reply: httpx.Response) -> None:
+    def reject(self, reply: Reply) -> None:
         """Records a response that is not successful for `wait_s`."""
         self.failure = problem(reply, self.service, self.redact)
         # The first request with this Idempotency-Key is still being processed.
@@ -136,7 +137,7 @@ class _Attempts:
         wait_s = None
         if self.repeated:
             wait_s = self.retries.wait(self.count, self.failure.retry_after_s)
-        if wait_s is None:
+        if wait_s is None or time.monotonic() + wait_s >= self.deadline:
             raise self.failure
         self.failure = None
         return wait_s
@@ -161,7 +162,7 @@ class _Attempts:
         return redacted(text, (self.credential, *secrets_in(self.arguments)))
 
 
-class _Base:
+class Base:
     """What the synchronous and the asynchronous clients have in common."""
 
     def __init__(self, service: str, url: str, retries: Retries) -> None:
@@ -169,6 +170,7 @@ class _Base:
         self.url = base_url(service, url)
         self._retries = retries
         self._credential = ""
+        self._timeout_s = math.inf
 
     def _options(
         self, headers: dict[str, str], timeout_s: float, transport: object
@@ -199,164 +201,27 @@ class _Base:
         path: str,
         arguments: dict[str, Any],
         repeated_after: RepeatedAfter | None = None,
-    ) -> _Attempts:
+    ) -> Attempts:
         """Raises BadRequest if the request cannot be sent."""
         check_url(path, arguments.get("params"))
         default = ANY_ERROR if method in _IDEMPOTENT else NEVER_SENT
-        return _Attempts(
+        return Attempts(
             self._service,
             self.url,
             self._retries,
             repeated_after or default,
             self._credential,
             arguments,
+            deadline=time.monotonic() + self._timeout_s,
         )
 
-    def _decode(self, response: type[_Response], reply: httpx.Response) -> _Response:
+    def _decode(self, response: type[_Response], reply: Reply) -> _Response:
         with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return msgspec.json.decode(reply.content or b"null", type=response)
         text = (
             f"{self.url} returned an unexpected response: is it a {self._service} of this version?"
         )
         raise Unavailable(text, status=reply.status_code)
-
-
-class Client(_Base):
-    """Base of the synchronous clients. Close a client after use, or use it as a context manager."""
-
-    def __init__(
-        self,
-        service: str,
-        url: str,
-        headers: dict[str, str],
-        retries: Retries,
-        *,
-        timeout_s: float,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        super().__init__(service, url, retries)
-        with suppress(*INVALID_ENVIRONMENT):
-            self._client = httpx.Client(**self._options(headers, timeout_s, transport))
-            return
-        raise BadRequest(ENVIRONMENT)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._client.close()
-
-    def _send(
-        self, method: str, path: str, repeated_after: RepeatedAfter | None = None, **arguments: Any
-    ) -> httpx.Response:
-        """Sends a request and returns the successful response. repeated_after: the errors after
-        which the request is sent again. Default: every error for an idempotent method.
-
-        Raises the ApiError of the problem document, Unavailable if there is no valid response, and
-        BadRequest if the URL of the service is invalid.
-        """
-        attempts = self._attempts(method, path, arguments, repeated_after)
-        while True:
-            try:
-                with self._client.stream(method, path, **arguments) as streamed:
-                    reply = _whole(streamed, b"".join(_limited(_parts(streamed))))
-                if reply.is_success:
-                    return reply
-                attempts.reject(reply)
-            except _FAILURES as exc:
-                attempts.fail(exc)
-            self._retries.sleep(attempts.wait_s())
-
-    def _stream(self, method: str, path: str, **arguments: Any) -> Iterator[bytes]:
-        """Yields the body of a response in chunks. Never retries, because the caller may already
-        have used some chunks.
-
-        Raises the ApiError of the problem document, and Unavailable if the connection fails.
-        """
-        attempts = self._attempts(method, path, arguments)
-        try:
-            with self._client.stream(method, path, **arguments) as streamed:
-                if streamed.is_success:
-                    yield from _parts(streamed)
-                    return
-                content = b"".join(_limited(_parts(streamed)))
-                failure = problem(_whole(streamed, content), self._service, attempts.redact)
-        except _FAILURES as exc:
-            failure = attempts.interrupted(exc)
-        raise failure
-
-
-class AsyncClient(_Base):
-    """Base of the asynchronous clients. Close a client after use with `await client.aclose()`, or
-    use it with `async with`.
-    """
-
-    def __init__(
-        self,
-        service: str,
-        url: str,
-        headers: dict[str, str],
-        retries: Retries,
-        *,
-        timeout_s: float,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        super().__init__(service, url, retries)
-        with suppress(*INVALID_ENVIRONMENT):
-            self._client = httpx.AsyncClient(**self._options(headers, timeout_s, transport))
-            return
-        raise BadRequest(ENVIRONMENT)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        await self._client.aclose()
-
-    async def _send(
-        self, method: str, path: str, repeated_after: RepeatedAfter | None = None, **arguments: Any
-    ) -> httpx.Response:
-        """As `Client._send`."""
-        attempts = self._attempts(method, path, arguments, repeated_after)
-        while True:
-            try:
-                async with self._client.stream(method, path, **arguments) as streamed:
-                    reply = await self._received(streamed)
-                if reply.is_success:
-                    return reply
-                attempts.reject(reply)
-            except _FAILURES as exc:
-                attempts.fail(exc)
-            await asyncio.sleep(attempts.wait_s())
-
-    async def _stream(self, method: str, path: str, **arguments: Any) -> AsyncIterator[bytes]:
-        """As `Client._stream`."""
-        attempts = self._attempts(method, path, arguments)
-        try:
-            async with self._client.stream(method, path, **arguments) as streamed:
-                if streamed.is_success:
-                    _check_encoding(streamed)
-                    async for part in streamed.aiter_bytes():
-                        yield part
-                    return
-                failure = problem(await self._received(streamed), self._service, attempts.redact)
-        except _FAILURES as exc:
-            failure = attempts.interrupted(exc)
-        raise failure
-
-    async def _received(self, streamed: httpx.Response) -> httpx.Response:
-        _check_encoding(streamed)
-        content = bytearray()
-        async for part in streamed.aiter_bytes():
-            content += part
-            _check_size(len(content))
-        return _whole(streamed, bytes(content))
 
 
 def idempotency_key(key: str | None) -> dict[str, str]:
@@ -370,32 +235,19 @@ def idempotency_key(key: str | None) -> dict[str, str]:
     return {IDEMPOTENCY_KEY: f'"{escaped}"'}  # a String (RFC 9651, section 3.3.3)
 
 
-def _parts(streamed: httpx.Response) -> Iterator[bytes]:
-    _check_encoding(streamed)
-    return streamed.iter_bytes()
-
-
-def _limited(parts: Iterator[bytes]) -> Iterator[bytes]:
-    size = 0
-    for part in parts:
-        size += len(part)
-        _check_size(size)
-        yield part
-
-
-def _check_encoding(streamed: httpx.Response) -> None:
+def check_encoding(streamed: httpx.Response | Reply) -> None:
     """Raises HTTPError if a body is compressed: a few bytes could take gigabytes."""
     if streamed.headers.get("content-encoding", "identity") != "identity":
         raise httpx.DecodingError("")
 
 
-def _check_size(size: int) -> None:
+def check_size(size: int) -> None:
     if size > RESPONSE_BYTES_MAX:
         raise _TooLarge("")
 
 
-def _whole(streamed: httpx.Response, content: bytes) -> httpx.Response:
-    return httpx.Response(streamed.status_code, headers=streamed.headers, content=content)
+def whole(streamed: httpx.Response, content: bytes) -> Reply:
+    return Reply(streamed.status_code, streamed.headers, content)
 
 
 def reason(exc: BaseException) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from gatehouse_client._sync.gateway import GatewayClient
 from gatehouse_client.errors import ApiError
-from gatehouse_client.gateway import GatewayClient, Verification
+from gatehouse_client.gateway import Verification
 from gatehouse_client.middleware import (
     DECISION,
     Denial,

@@ -1,4 +1,6 @@
 /** Verifies API keys at a gateway. */
+import { Agent as HttpAgent, request as httpRequest, type IncomingHttpHeaders } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { ProblemDetail, VerifyReply, VerifyRequest } from "./types.js";
 
 /** The status for each code, the same as that of the gateway for requests to Cores. */
@@ -15,7 +17,10 @@ export const STATUS: Readonly<Record<VerifyReply["code"], number>> = {
   UNAVAILABLE: 503,
 };
 /** Errors of Node.js before a request is sent. */
-const NOT_CONNECTED = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"];
+const NOT_CONNECTED = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN"];
+const TOO_LATE = "the gateway did not respond in time";
+const RESPONSE_CHARS_MAX = 1024 * 1024;
+const TIMER_MS_MAX = 2 ** 31 - 1; // a longer timer ends at once
 const PASSED_ON = ["RateLimit", "RateLimit-Policy", "Retry-After"];
 
 /**
@@ -25,21 +30,29 @@ const PASSED_ON = ["RateLimit", "RateLimit-Policy", "Retry-After"];
 export interface Verification extends VerifyReply {
   status: number;
   headers: Record<string, string>;
+  /** Why there is no decision, for a log. Contains the URL of the gateway. */
+  error?: string;
 }
 
 export interface GatewayOptions {
-  /** Time until the response, for each attempt. Default: 2000. */
+  /** Time of a call, with the wait for its turn, in milliseconds. Default: 30000, because of bursts. */
   timeoutMs?: number;
+  /**
+   * Time from the turn of a request to the last byte of the response. If the gateway responds to no
+   * request for this time, those that wait end, too. Default: 2000.
+   */
+  responseTimeoutMs?: number;
+  /** Requests in progress at once. Others wait for their turn. Default: 64. */
+  inProgressMax?: number;
   /** Attempts to connect. A request that was sent may have been counted: it is not repeated. Default: 2. */
   attempts?: number;
   /**
-   * The result while the gateway is unavailable. False (default, fail closed): not valid, with the
-   * code UNAVAILABLE, for which middleware returns 503. True: valid, with the code UNAVAILABLE and
-   * without a key. Whoever overloads the gateway can then use the service without a key.
+   * The result if the gateway makes no decision: it cannot be reached, responds too late, with 408, 429 or
+   * 5xx, or not with a decision. False (default, fail closed): not valid, with the code UNAVAILABLE, for
+   * which middleware returns 503. True: valid, with the code UNAVAILABLE and without a key. Whoever
+   * overloads the gateway can then use the service without a key.
    */
   failOpen?: boolean;
-  /** For tests. */
-  fetch?: typeof fetch;
 }
 
 /** A request that the gateway rejected, from its problem document (RFC 9457). Without the token. */
@@ -52,6 +65,7 @@ export class ApiError extends Error {
     readonly code = "",
     readonly requestId = "",
     readonly errors: ProblemDetail[] = [],
+    readonly retryAfterS?: number,
   ) {
     super(message);
   }
@@ -61,11 +75,21 @@ export class ApiError extends Error {
 export class GatewayClient {
   readonly url: string;
   readonly #options: Required<GatewayOptions>;
+  readonly #agent: HttpAgent;
+  readonly #waiting = new Set<() => void>();
+  #inProgress = 0;
+  /** When the gateway responded last, of `performance.now`. */
+  #respondedAt = 0;
 
   constructor(gateway: string, options: GatewayOptions = {}) {
     this.url = baseUrl(gateway);
-    const send: typeof fetch = (...input) => fetch(...input);
-    this.#options = { timeoutMs: 2000, attempts: 2, failOpen: false, fetch: send, ...options };
+    const limits = { timeoutMs: 30_000, responseTimeoutMs: 2000, inProgressMax: 64, attempts: 2 };
+    this.#options = { ...limits, failOpen: false, ...options };
+    for (const name of Object.keys(limits) as (keyof typeof limits)[]) {
+      if (!(this.#options[name] > 0)) throw new TypeError(`${name} must be a positive number`);
+    }
+    // The gateway closes idle connections later.
+    this.#agent = new (this.#isTls ? HttpsAgent : HttpAgent)({ keepAlive: true, timeout: 4000 });
   }
 
   /**
@@ -76,63 +100,126 @@ export class GatewayClient {
    */
   async verify(token: string, request: Omit<VerifyRequest, "token"> = {}): Promise<Verification> {
     token = token.trim();
-    let reply: Response;
-    let text: string;
+    const content = JSON.stringify({ ...request, token });
+    let reply: Reply;
     try {
-      [reply, text] = await this.#send(JSON.stringify({ ...request, token }));
-    } catch {
-      return this.#withoutDecision();
+      reply = await this.#send(Buffer.from(content));
+    } catch (error) {
+      if (error instanceof NoResponse) return this.#withoutDecision(`${this.url}: ${error.message}`);
+      throw error;
     }
-    if (reply.status === 429 || reply.status >= 500) return this.#withoutDecision();
-    const body = parsed(text, reply.ok ? "" : token);
-    if (!reply.ok) {
+    const { status: httpStatus } = reply;
+    const isOk = httpStatus >= 200 && httpStatus < 300;
+    if (httpStatus === 408 || httpStatus === 429 || httpStatus < 200 || httpStatus >= 500) {
+      return this.#withoutDecision(`${this.url} returned ${httpStatus}`, reply);
+    }
+    const body = parsed(reply.text, isOk ? "" : token);
+    if (!isOk) {
       throw new ApiError(
-        body?.detail ?? `the gateway returned ${reply.status} without a problem document: check its URL`,
-        reply.status,
+        body?.detail ?? `the gateway returned ${httpStatus} without a problem document: check its URL`,
+        httpStatus,
         body?.code,
         body?.request_id,
         body?.errors,
+        retryAfterS(reply),
       );
     }
-    if (typeof body?.valid !== "boolean" || typeof body.code !== "string") {
-      throw new ApiError(`${this.url} returned an unexpected response: is it a gateway?`, reply.status);
+    if (!isDecision(body)) {
+      return this.#withoutDecision(`${this.url} returned an unexpected response: is it a gateway?`, reply);
     }
-    const decision = body as VerifyReply;
-    const status = decision.valid ? 200 : (STATUS[decision.code] ?? 403);
+    if (!body.valid && body.code === "UNAVAILABLE") {
+      return this.#withoutDecision("the gateway could not make a decision", reply, body.request_id);
+    }
+    const status = body.valid ? 200 : (STATUS[body.code] ?? 403);
     const headers: Record<string, string> = {};
     for (const name of PASSED_ON) {
-      const value = reply.headers.get(name);
-      if (value !== null) headers[name] = value;
+      const value = reply.headers[name.toLowerCase()];
+      if (typeof value === "string") headers[name] = value;
     }
     if (status === 401) headers["WWW-Authenticate"] = challenge(true);
-    return { ...decision, status, headers };
+    return { ...body, status, headers };
   }
 
-  async #send(body: string): Promise<[Response, string]> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const reply = await this.#options.fetch(`${this.url}/v1/keys/verify`, {
-          method: "POST",
-          headers: { "Content-Type": "application/json" },
-          body,
-          redirect: "manual", // a redirect must not send the token to another host
-          signal: AbortSignal.timeout(this.#options.timeoutMs),
-        });
-        return [reply, await reply.text()];
-      } catch (error) {
-        const code = (error as { cause?: { code?: string } }).cause?.code ?? "";
-        if (!NOT_CONNECTED.includes(code) || attempt >= this.#options.attempts) throw error;
+  get #isTls(): boolean {
+    return /^https:/i.test(this.url);
+  }
+
+  async #send(content: Buffer): Promise<Reply> {
+    const { timeoutMs, responseTimeoutMs, attempts } = this.#options;
+    const start = performance.now();
+    await this.#turn();
+    try {
+      // A gateway that does not respond takes no more requests from the queue.
+      const silentMs = performance.now() - Math.max(start, this.#respondedAt);
+      if (silentMs > responseTimeoutMs) throw new NoResponse(TOO_LATE);
+      for (let attempt = 1; ; attempt++) {
+        const remainingMs = start + timeoutMs - performance.now();
+        try {
+          return await this.#exchange(content, Math.min(remainingMs, responseTimeoutMs));
+        } catch (error) {
+          if (!(error instanceof NoResponse && error.isUnsent) || attempt >= attempts) throw error;
+        }
       }
+    } finally {
+      const [next] = this.#waiting;
+      if (next) next();
+      else this.#inProgress--;
     }
   }
 
-  #withoutDecision(): Verification {
+  /** Waits until the request can be sent. */
+  async #turn(): Promise<void> {
+    if (this.#inProgress < this.#options.inProgressMax) {
+      this.#inProgress++;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const end = (action: () => void) => () => (this.#waiting.delete(next), clearTimeout(timer), action());
+      const next = end(resolve);
+      const timer = after(this.#options.timeoutMs, end(() => reject(new NoResponse(TOO_LATE))));
+      this.#waiting.add(next);
+    });
+  }
+
+  #exchange(content: Buffer, timeoutMs: number): Promise<Reply> {
+    const headers = { "Content-Type": "application/json", "Content-Length": content.length };
+    const options = { method: "POST", agent: this.#agent, headers };
+    return new Promise((resolve, reject) => {
+      const message = (this.#isTls ? httpsRequest : httpRequest)(`${this.url}/v1/keys/verify`, options);
+      const fail = (text: string, isUnsent = false) => (reject(new NoResponse(text, isUnsent)), message.destroy());
+      // Data that has arrived while the program was busy is received first.
+      const timer = after(timeoutMs, () => setImmediate(() => fail(TOO_LATE)));
+      message.on("error", (error: { code?: string }) => {
+        const code = error.code ?? "";
+        fail(`the request failed (${code || "no response"})`, NOT_CONNECTED.includes(code));
+      });
+      message.on("close", () => (clearTimeout(timer), reject(new NoResponse("the connection was closed"))));
+      message.on("response", (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (part: string) => {
+          text += part;
+          if (text.length > RESPONSE_CHARS_MAX) fail("the response is too large");
+        });
+        response.on("error", () => fail("the connection was lost"));
+        response.on("end", () => {
+          this.#respondedAt = performance.now();
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, text });
+        });
+      });
+      message.end(content);
+    });
+  }
+
+  #withoutDecision(error: string, reply?: Reply, requestId = ""): Verification {
     const valid = this.#options.failOpen;
+    const retryAfter = (reply && retryAfterS(reply)) || 1;
     return {
       valid,
       code: "UNAVAILABLE",
       status: valid ? 200 : 503,
-      headers: valid ? {} : { "Retry-After": "1" },
+      headers: valid ? {} : { "Retry-After": String(retryAfter) },
+      error,
       reason: null,
       key_id: null,
       name: null,
@@ -144,9 +231,46 @@ export class GatewayClient {
       credits: null,
       staleness_ms: 0,
       decided_at: new Date().toISOString(),
-      request_id: "",
+      request_id: requestId,
     };
   }
+}
+
+interface Reply {
+  status: number;
+  headers: IncomingHttpHeaders;
+  text: string;
+}
+
+/** There is no response. isUnsent: the request was never sent. */
+class NoResponse extends Error {
+  constructor(
+    message: string,
+    readonly isUnsent = false,
+  ) {
+    super(message);
+  }
+}
+
+function after(ms: number, action: () => void) {
+  return setTimeout(action, Math.max(0, Math.min(ms, TIMER_MS_MAX)));
+}
+
+/** Retry-After, which can be a date, in seconds. */
+function retryAfterS({ headers }: Reply): number | undefined {
+  const text = headers["retry-after"]?.trim() ?? "";
+  if (/^\d+$/.test(text)) return Number(text.slice(0, 9));
+  const seconds = Math.ceil((Date.parse(text) - Date.now()) / 1000);
+  return Number.isNaN(seconds) ? undefined : Math.max(0, seconds);
+}
+
+function isDecision(body: Body | null): body is VerifyReply {
+  return (
+    typeof body?.valid === "boolean" &&
+    typeof body.code === "string" &&
+    typeof body.request_id === "string" &&
+    Array.isArray(body.limits)
+  );
 }
 
 /** WWW-Authenticate. Without an error if the request had no credential (RFC 6750, section 3). */

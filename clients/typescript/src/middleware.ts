@@ -4,7 +4,7 @@ import { ApiError, challenge, type GatewayClient, type Verification } from "./ga
 export interface KeyOptions {
   /** Scopes that a key must have. */
   scopes?: readonly string[];
-  /** Receives an error of the configuration, for which the client gets 503. Default: console.error. */
+  /** Receives why there is no decision, for which the client gets 503. Default: console.error. */
   onError?: (error: ApiError) => void;
 }
 
@@ -89,6 +89,7 @@ export function decider(gateway: GatewayClient, options: KeyOptions) {
         cost: earlier ? 0 : 1, // a request that has been allowed is charged
         ...(isAddress ? { address } : {}),
       });
+      if (decision.error !== undefined) onError(new ApiError(decision.error, 0, decision.code));
       if (decision.valid) {
         decisions.set(source, { question, decision });
         return decision;

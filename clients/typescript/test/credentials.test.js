@@ -1,10 +1,12 @@
 /** No text of the client contains the token or a password, in whatever way a request fails. */
 import assert from "node:assert/strict";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { inspect } from "node:util";
 import { GatewayClient } from "@gatehouse/client";
 import { decider } from "../dist/middleware.js";
+import { listening } from "./services.js";
 
 const CANARY = "gtk_live_0canary0canary0canary0canary";
 const MALFORMED = ["\n", "\r\nx: y", "\0", "ü", "\ud800", " x"].map((text) => CANARY + text);
@@ -82,9 +84,17 @@ test("a URL with a credential is refused without its value", () => {
 });
 
 test("white space around a token is removed", async () => {
-  const bodies = [];
-  const fetch = async (_, { body }) => bodies.push(JSON.parse(body)) && new Response("", { status: 500 });
-  const client = new GatewayClient("http://a/", { fetch });
-  for (const token of [`${CANARY}\n`, ` ${CANARY}\r\n`, `\ufeff${CANARY}`]) await client.verify(token);
-  assert.deepEqual(new Set(bodies.map((body) => body.token)), new Set([CANARY]));
+  const tokens = new Set();
+  const receive = async (request, response) => {
+    tokens.add(JSON.parse(Buffer.concat(await request.toArray())).token);
+    response.writeHead(500).end();
+  };
+  const [url, stop] = await listening(createHttpServer(receive));
+  try {
+    const client = new GatewayClient(url);
+    for (const token of [`${CANARY}\n`, ` ${CANARY}\r\n`, `\ufeff${CANARY}`]) await client.verify(token);
+    assert.deepEqual(tokens, new Set([CANARY]));
+  } finally {
+    stop();
+  }
 });

@@ -3,7 +3,6 @@
 import gzip
 from dataclasses import dataclass, field
 
-import gatehouse_client
 import httpx
 import pytest
 from gatehouse.core import errors as runtime
@@ -318,17 +317,3 @@ async def test_asynchronous_client_sends_the_same_requests() -> None:
         ("GET", "/v1/keys?owner=b"),
     ]
     assert server.requests[1].headers["idempotency-key"] == '"order-4711"'
-
-
-def test_methods_of_both_clients_are_the_same() -> None:
-    for name in ("ConsoleClient", "GatewayClient", "SharingClient"):
-        synchronous, asynchronous = (
-            {
-                method
-                for method in vars(getattr(gatehouse_client, prefix + name))
-                if method[0] != "_"
-            }
-            for prefix in ("", "Async")
-        )
-        assert len(synchronous) > 1
-        assert synchronous == asynchronous

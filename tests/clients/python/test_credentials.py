@@ -156,7 +156,7 @@ def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 CLIENTS = [
     kind
     for kind in map(gatehouse_client.__dict__.get, gatehouse_client.__all__)
-    if isinstance(kind, type) and issubclass(kind, transport._Base)
+    if isinstance(kind, type) and issubclass(kind, transport.Base)
 ]
 
 

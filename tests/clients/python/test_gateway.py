@@ -8,10 +8,9 @@ from contextlib import contextmanager
 import pytest
 from gatehouse.core.verification import Code, VerificationResult
 from gatehouse.services.gateway.credentials import _denial
-from gatehouse_client import ApiError, AsyncGatewayClient, BadRequest, GatewayClient, Unauthorized
+from gatehouse_client import AsyncGatewayClient, BadRequest, GatewayClient, Unauthorized
 from gatehouse_client.gateway import STATUS
 
-from tests import http_servers
 from tests.runtime.services.gateway.conftest import Gateway, limit
 
 
@@ -74,47 +73,6 @@ async def test_holder_revokes_a_key(gateway: Gateway) -> None:
         assert verifier.verify(key.token).code == "NOT_FOUND"
         with pytest.raises(Unauthorized):
             verifier.revoke_self(key.token)
-
-
-@pytest.mark.parametrize("fail_open", [False, True])
-@pytest.mark.parametrize("port", ["closed_port", "silent_port"])
-async def test_unavailable_gateway_is_decided_by_the_fail_mode(
-    request: pytest.FixtureRequest, port: str, fail_open: bool
-) -> None:
-    url = f"http://127.0.0.1:{request.getfixturevalue(port)}"
-    with GatewayClient(url, timeout_s=0.2, fail_open=fail_open) as verifier:
-        result = verifier.verify("gtk_test_x")
-    async with AsyncGatewayClient(url, timeout_s=0.2, fail_open=fail_open) as asynchronous:
-        other = await asynchronous.verify("gtk_test_x")
-    for item in (result, other):
-        assert (item.valid, item.code, item.key_id) == (fail_open, "UNAVAILABLE", None)
-        assert item.status == (200 if fail_open else 503)
-        assert item.headers == ({} if fail_open else {"Retry-After": "1"})
-
-
-def test_another_server_is_an_error_although_the_client_fails_open() -> None:
-    class Other(http_servers.Handler):
-        def do_POST(self) -> None:
-            self.respond(200 if self.path.startswith("/ok") else 404, b"<html>")
-
-    with http_servers.serving(Other) as url:
-        for path in ("/ok", "/missing"):
-            with (
-                GatewayClient(url + path, fail_open=True) as verifier,
-                pytest.raises(ApiError, match=r"unexpected response|check its URL"),
-            ):
-                verifier.verify("gtk_test_x")
-
-
-@pytest.mark.parametrize("fail_open", [False, True])
-def test_rate_limit_in_front_of_the_gateway_is_no_decision(*, fail_open: bool) -> None:
-    class Proxy(http_servers.Handler):
-        def do_POST(self) -> None:
-            self.respond_json({"code": "slow_down", "detail": "x"}, 429)
-
-    with http_servers.serving(Proxy) as url, GatewayClient(url, fail_open=fail_open) as verifier:
-        result = verifier.verify("gtk_test_x")
-    assert (result.valid, result.code) == (fail_open, "UNAVAILABLE")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from gatehouse.features.keys.schemas import RevokedKey, RotatedKey
 from gatehouse.features.secrets.schemas import CreatedSecret, SecretView
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import View
-from gatehouse_client.transport import Client
+from gatehouse_client._sync.client import Client
 
 from tests.runtime.commands.cli.conftest import (
     BOOTSTRAP,

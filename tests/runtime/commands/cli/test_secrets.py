@@ -22,7 +22,7 @@ from gatehouse.features.secrets.schemas import CreatedSecret, LinkPreview
 from gatehouse.platform.settings import SharingSettings
 from gatehouse.platform.web.examples import example
 from gatehouse.services.sharing import app as sharing_app
-from gatehouse_client.transport import Client
+from gatehouse_client._sync.client import Client
 
 from sandbox import ports
 from tests.runtime.commands.cli.conftest import Command, Result, running_console

@@ -1,12 +1,17 @@
-"""Clients for the sharing service, for holders of links. They send links only in request bodies."""
+# Derived from _async by `make docs`. Do not edit.
+"""Opens secrets at the sharing service, for holders of links. Links are sent only in request
+bodies.
+"""
 
 import secrets
 
 import httpx
 
+from gatehouse_client._sync.client import Client
 from gatehouse_client.credentials import credential
+from gatehouse_client.errors import Reply
 from gatehouse_client.models import LinkPreview, OpenedSecret
-from gatehouse_client.transport import ANY_ERROR, AsyncClient, Client, Retries
+from gatehouse_client.transport import ANY_ERROR, Retries
 
 TIMEOUT_S = 30.0
 
@@ -47,45 +52,9 @@ class SharingClient(Client):
         """Confirms that the content was received. Idempotent."""
         self._post("acknowledge", link=link, claim=claim)
 
-    def _post(self, action: str, link: str, **body: str) -> httpx.Response:
+    def _post(self, action: str, link: str, **body: str) -> Reply:
         body = _body(link, body)
         return self._send("POST", f"/v1/links/{action}", ANY_ERROR, json=body)
-
-
-class AsyncSharingClient(AsyncClient):
-    """As `SharingClient`, for asyncio."""
-
-    def __init__(
-        self,
-        sharing: str,
-        *,
-        retries: Retries | None = None,
-        timeout_s: float = TIMEOUT_S,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        super().__init__(
-            "sharing service",
-            sharing,
-            {},
-            retries or Retries(),
-            timeout_s=timeout_s,
-            transport=transport,
-        )
-
-    async def look_up(self, link: str) -> LinkPreview:
-        return self._decode(LinkPreview, await self._post("lookup", link=link))
-
-    async def open(self, link: str, passphrase: str = "", claim: str | None = None) -> OpenedSecret:
-        claim = claim or secrets.token_urlsafe(16)
-        reply = await self._post("open", link=link, passphrase=passphrase, claim=claim)
-        return self._decode(OpenedSecret, reply)
-
-    async def acknowledge(self, link: str, claim: str) -> None:
-        await self._post("acknowledge", link=link, claim=claim)
-
-    async def _post(self, action: str, link: str, **body: str) -> httpx.Response:
-        body = _body(link, body)
-        return await self._send("POST", f"/v1/links/{action}", ANY_ERROR, json=body)
 
 
 def _body(link: str, others: dict[str, str]) -> dict[str, str]:

@@ -1,0 +1,140 @@
+# Derived from _async by `make docs`. Do not edit.
+"""Manages keys and secrets with the console: the management API."""
+
+from collections.abc import Iterator
+from typing import Any, TypeVar, Unpack
+
+import httpx
+
+from gatehouse_client._sync.client import Client
+from gatehouse_client.console import TIMEOUT_S, Query, change, page_of, present
+from gatehouse_client.credentials import credential
+from gatehouse_client.models import (
+    ChangedKey,
+    CreatedKey,
+    CreatedSecret,
+    CreateKey,
+    CreateSecret,
+    KeyView,
+    RevokedKey,
+    RotatedKey,
+    RotateKey,
+    SecretView,
+    UpdateKey,
+)
+from gatehouse_client.transport import Retries
+
+_Response = TypeVar("_Response")
+
+
+class ConsoleClient(Client):
+    """Manages API keys and secrets. `/openapi.json` of the console describes the operations; the
+    methods `get`, `items`, `call` and `stream` send any of them.
+
+    token: an admin credential. White space around it is removed. Every method raises an ApiError
+    with a message for users; Unavailable if the console cannot be reached. Each POST request sends
+    an Idempotency-Key, so it takes effect only once, even if it is sent repeatedly. To resume after
+    a crash, store an `idempotency_key` before the call and pass it again: the repeated call returns
+    the first response.
+    """
+
+    def __init__(
+        self,
+        console: str,
+        token: str,
+        *,
+        retries: Retries | None = None,
+        timeout_s: float = TIMEOUT_S,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {credential('token', token)}"}
+        retries = retries or Retries()
+        super().__init__(
+            "console", console, headers, retries, timeout_s=timeout_s, transport=transport
+        )
+
+    def create_key(
+        self, *, idempotency_key: str | None = None, **key: Unpack[CreateKey]
+    ) -> CreatedKey:
+        """The new key and its token, which no other call returns."""
+        body = dict(key)
+        return self.call(CreatedKey, "POST", "/v1/keys", body, idempotency_key=idempotency_key)
+
+    def key(self, key_id: str) -> KeyView:
+        return self.get(KeyView, f"/v1/keys/{key_id}")
+
+    def keys(self, **query: Query) -> Iterator[KeyView]:
+        """All keys, or those that a query finds. Reads one page at a time."""
+        return self.items(KeyView, "/v1/keys", **query)
+
+    def update_key(self, key_id: str, version: int, **changes: Unpack[UpdateKey]) -> ChangedKey:
+        """Changes fields. version: that of the key that was read. Raises PreconditionFailed."""
+        body = dict(changes)
+        return self.call(ChangedKey, "PATCH", f"/v1/keys/{key_id}", body, version=version)
+
+    def rotate_key(self, key_id: str, **rotation: Unpack[RotateKey]) -> RotatedKey:
+        """A new token. The previous one works until the end of the grace period."""
+        return self.call(RotatedKey, "POST", f"/v1/keys/{key_id}/rotate", dict(rotation))
+
+    def revoke_key(self, key_id: str, reason: str = "") -> RevokedKey:
+        """Ends a key for good. The response arrives when every gateway denies it."""
+        return self.call(RevokedKey, "POST", f"/v1/keys/{key_id}/revoke", {"reason": reason})
+
+    def disable_key(self, key_id: str, reason: str = "") -> ChangedKey:
+        return self.call(ChangedKey, "POST", f"/v1/keys/{key_id}/disable", {"reason": reason})
+
+    def enable_key(self, key_id: str, reason: str = "") -> ChangedKey:
+        return self.call(ChangedKey, "POST", f"/v1/keys/{key_id}/enable", {"reason": reason})
+
+    def create_secret(
+        self, *, idempotency_key: str | None = None, **secret: Unpack[CreateSecret]
+    ) -> CreatedSecret:
+        """The new secret and its links, which no other call returns."""
+        body = dict(secret)
+        return self.call(
+            CreatedSecret, "POST", "/v1/secrets", body, idempotency_key=idempotency_key
+        )
+
+    def secrets(self, **query: Query) -> Iterator[SecretView]:
+        return self.items(SecretView, "/v1/secrets", **query)
+
+    def revoke_secret(self, secret_id: str) -> SecretView:
+        return self.call(SecretView, "POST", f"/v1/secrets/{secret_id}/revoke")
+
+    def get(self, response: type[_Response], path: str, **query: Query) -> _Response:
+        """The response to GET. `query`: parameters; those that are None are not sent."""
+        return self._decode(response, self._send("GET", path, params=present(query)))
+
+    def items(self, item: type[_Response], path: str, **query: Query) -> Iterator[_Response]:
+        """Yields all items of a list, such as KeyView for `/v1/keys`. Reads one page at a time."""
+        kind, cursor = page_of(item, path), query.pop("cursor", None)
+        while True:
+            page = self.get(kind, path, **query, cursor=cursor)
+            for value in page.items:
+                yield value
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def call(
+        self,
+        response: type[_Response],
+        method: str,
+        path: str,
+        request: dict[str, Any] | None = None,
+        *,
+        version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> _Response:
+        """Sends a request that can change something, and returns the response.
+
+        response: type of the response; NoneType if there is none. request: the fields of the body.
+        version: the expected version, for operations with If-Match. Raises PreconditionFailed if
+        the current version is another.
+        """
+        return self._decode(
+            response, self._send(method, path, **change(method, request, version, idempotency_key))
+        )
+
+    def stream(self, path: str, **query: Query) -> Iterator[bytes]:
+        return self._stream("GET", path, params=present(query))

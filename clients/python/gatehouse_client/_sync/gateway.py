@@ -1,0 +1,116 @@
+# Derived from _async by `make docs`. Do not edit.
+"""Verifies keys at the gateway."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.request import getproxies
+
+import httpx
+import msgspec
+
+from gatehouse_client._sync.client import Client
+from gatehouse_client._sync.connections import Connections
+from gatehouse_client.credentials import credential
+from gatehouse_client.errors import ApiError, Reply
+from gatehouse_client.gateway import (
+    IN_PROGRESS_MAX,
+    RESPONSE_TIMEOUT_S,
+    RETRIES,
+    REVOKE_SELF,
+    TIMEOUT_S,
+    VERIFY,
+    Verification,
+    check_positive,
+    decision,
+    verification_request,
+    without_decision,
+)
+from gatehouse_client.models import SelfRevocationResponse, SignedRequestInput
+from gatehouse_client.transport import CONNECTION_LOST, Retries, uses_proxy
+
+
+class GatewayClient(Client):
+    """Verifies keys. One client per process keeps connections to the gateway; threads can share it.
+
+    timeout_s: of a call, with the wait for its turn: at most `in_progress_max` requests are in
+        progress at once, and the others wait.
+    response_timeout_s: from the turn of a request to the last byte of the response. If the gateway
+        responds to no request for this time, those that wait end, too.
+    retries: of a verification for which no connection was established. Any other may have been
+        counted, so it is not sent again.
+    fail_open: the result if the gateway makes no decision: it cannot be reached, responds too late,
+        with 408, 429 or 5xx, or not with a decision. False (fail closed): not valid, with the code
+        UNAVAILABLE, for which middleware returns 503. True: valid, with the code UNAVAILABLE and
+        without a key. Whoever overloads the gateway can then use the service without a key.
+    transport: HTTP transport for tests. With one, and with a proxy of the environment, timeouts are
+        for each step of a request.
+    """
+
+    def __init__(
+        self,
+        gateway: str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        response_timeout_s: float = RESPONSE_TIMEOUT_S,
+        in_progress_max: int = IN_PROGRESS_MAX,
+        retries: Retries = RETRIES,
+        fail_open: bool = False,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        check_positive(timeout_s, response_timeout_s, in_progress_max)
+        step_s = min(timeout_s, response_timeout_s)
+        super().__init__("gateway", gateway, {}, retries, timeout_s=step_s, transport=transport)
+        self._fail_open = fail_open
+        self._timeout_s = timeout_s
+        self._connections = None
+        if transport is None and not (uses_proxy(self.url) and getproxies()):
+            self._connections = Connections(
+                httpx.URL(self.url), self._options({}, step_s, None), in_progress_max, step_s
+            )
+
+    def close(self) -> None:
+        super().close()
+        if self._connections:
+            self._connections.close()
+
+    def verify(
+        self,
+        token: str,
+        *,
+        scopes: Iterable[str] = (),
+        core: str | None = None,
+        cost: int = 1,
+        address: str | None = None,
+        method: str | None = None,
+        request: SignedRequestInput | None = None,
+    ) -> Verification:
+        """The decision on a key and the request for which it is used.
+
+        scopes: that the key must have. core: Core to access. cost: credits to consume; 0: count
+        nothing. address, method: of the client's request; otherwise, restrictions apply to the
+        address of this service, and keys with methods permit every method. request: the signed
+        request, for keys that require signatures.
+
+        Raises BadRequest if the request is malformed, such as a token of 10,000 characters, and
+        ApiError if the URL is not that of a gateway.
+        """
+        body = verification_request(token, scopes, core, cost, address, method, request)
+        try:
+            reply = self._send("POST", VERIFY, json=body)
+            return decision(self._decode(Verification, reply), reply)
+        except ApiError as exc:
+            return without_decision(exc, self._fail_open)
+
+    def _exchange(
+        self, method: str, path: str, arguments: dict[str, Any], deadline: float
+    ) -> Reply:
+        if self._connections is None:
+            return super()._exchange(method, path, arguments, deadline)
+        body = msgspec.json.encode(arguments["json"])
+        return self._connections.post(path, body, deadline)
+
+    def revoke_self(self, token: str, reason: str = "") -> SelfRevocationResponse:
+        """Revokes the key of the token. Raises Unauthorized if it is no active or disabled key."""
+        body = {"token": credential("token", token), "reason": reason}
+        reply = self._send("POST", REVOKE_SELF, CONNECTION_LOST, json=body)
+        return self._decode(SelfRevocationResponse, reply)
