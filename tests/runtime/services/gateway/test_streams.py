@@ -19,6 +19,7 @@ import pytest
 from gatehouse.features.keys import repository
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import login
+from gatehouse.platform.envoy.bootstrap import IN_PROGRESS
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -746,7 +747,7 @@ def lose_lines(pipe: Path, number: int) -> None:
     with pipe.open("r+b", buffering=0) as stream:
         while lost < number:
             for line in stream.read(65_536).splitlines(keepends=True):
-                if b'"request"' in line:
+                if line.startswith(b"request ") and IN_PROGRESS.encode() not in line:
                     lost += 1
                 else:
                     others.append(line)
