@@ -142,8 +142,8 @@ LINKS_TABLE = via(
         "kms:EncryptionContext:aws:dynamodb:subscriberId": NAMES.account,
     },
 )
-secrets_key, data_key, logs_key, backup_key = (
-    partial(on_key, key) for key in ("secrets", "data", "logs", "backup")
+secrets_key, data_key, logs_key, alarms_key, backup_key = (
+    partial(on_key, key) for key in ("secrets", "data", "logs", "alarms", "backup")
 )
 PEPPER = via("secretsmanager", **for_secret("pepper"))
 SESSION_KEY = via("secretsmanager", **for_secret("session-key"))
@@ -209,7 +209,7 @@ KEYS = [
     logs_key("trail of the stack", CLOUDTRAIL, DATA_KEY, ALLOWED, for_trail(TRAIL)),
     logs_key("other trail", CLOUDTRAIL, DATA_KEY, IMPLICIT_DENY, for_trail(f"{TRAIL}-2")),
     *(
-        logs_key(
+        alarms_key(
             f"{publisher} publishes to the {topic} topic",
             publisher,
             action,

@@ -83,15 +83,16 @@ def test_stack_without_smoke_test_has_no_test_traffic() -> None:
 @each_stack
 @pytest.mark.parametrize("name", SERVICES)
 def test_deployment_rolls_back_on_service_alarms(stack: str, name: str) -> None:
-    alarms, rises = service(stack, name)["alarms"], ("core-errors", "canary-key")
+    alarms = service(stack, name)["alarms"]
+    rises = {"gateway": ("core-errors", "edge-5xx", "canary-key"), "console": ("edge-5xx",)}
     services = {"gateway": ["gateway"], "console": ["console", "sharing"]}[name]
     services = [service for service in services if service not in run(stack).exports["functions"]]
     assert (alarms["enable"], alarms["rollback"]) == (True, True)
     assert alarms["alarmNames"] == [
         f"gatehouse-{stack}-{service}-{what}"
         for service in services
-        for what in ("errors-5m", "latency-5m", "unhealthy")
-    ] + [f"gatehouse-{stack}-{alarm}" for alarm in rises if name == "gateway"]
+        for what in ("errors-5m", "latency-5m", "unhealthy", "restarts")
+    ] + [f"gatehouse-{stack}-{alarm}" for alarm in rises[name]]
     assert service(stack, name)["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
 
 
