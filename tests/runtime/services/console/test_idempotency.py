@@ -257,6 +257,7 @@ async def test_abandoned_request_is_taken_over_after_its_timeout(console: Consol
 
 
 async def test_stored_response_expires_after_a_day(console: Console) -> None:
+    console.sql("DELETE FROM idempotent_request")
     store, day = IdempotencyStore(console.pool), 86_400
     request: dict[str, Any] = {"json": {"name": "a"}, "headers": {"Idempotency-Key": '"a-day"'}}
     tokens = []
