@@ -192,7 +192,7 @@ async def test_killed_worker_is_replaced_and_fails_no_request(
     async with asyncio.timeout(60):
         known = 0  # the second worker, and the threads of Envoy, learn of the key and the Core
         while known < 100:
-            known = known + 1 if await _is_known(client, key) else 0
+            known = known + 1 if await _is_known(client, key, "killed") else 0
     running = [asyncio.create_task(traffic(number)) for number in range(4)]
     ejected = "envoy_cluster_outlier_detection_ejections_active"
     clusters = [f'{ejected}{{envoy_cluster_name="{name}"}}' for name in ("check", "gateway")]
@@ -249,8 +249,8 @@ async def test_release_that_crashes_at_one_request_in_100_rolls_back(
     assert not rolled_back_by("gateway", {**others, "FailedRequests": 0})
 
 
-async def _is_known(client: Gateway, key: Key) -> bool:
-    return (await client.get("/cores/killed/x", key.header)).status == 200
+async def _is_known(client: Gateway, key: Key, core: str) -> bool:
+    return (await client.get(f"/cores/{core}/x", key.header)).status == 200
 
 
 def _events(log: Path, event: str) -> int:
@@ -522,14 +522,15 @@ async def test_killed_worker_charges_each_accepted_request_once(
 ) -> None:
     """PostgreSQL finishes the statements of a killed worker, and Envoy repeats its requests."""
     client = another(GATEHOUSE_WORKERS="2", TMPDIR=str(socket_folder))
-    await client.register(core.url, "killed")
+    _, reply = await client.register(core.url, "charged")
+    assert reply.status == 200
     key = await key_with_credits(client, 1000, limits=[limit(10**9, 1)])
     async with asyncio.timeout(60):
         known = 0  # the second worker, and the threads of Envoy, learn of the key and the Core
         while known < 30:
-            known = known + 1 if await _is_known(client, key) else 0
+            known = known + 1 if await _is_known(client, key, "charged") else 0
     before = await remaining_credits(client, key)
-    paths = ("/cores/killed/x", "/v1/keys/verify", "/v1/keys/authorize") * 8
+    paths = ("/cores/charged/x", "/v1/keys/verify", "/v1/keys/authorize") * 8
     waiting = (
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1"
     )
