@@ -65,8 +65,8 @@ CORE_ERRORS: tuple[tuple[Any, ...], ...] = (
 )
 
 
-#: The access log (services/gateway/completions.py), in the order of the fields of `Line`. The last
-#: one can contain spaces.
+#: The fields of the access log after the kind of the line (services/gateway/access_log.py). The
+#: last one can contain spaces.
 LOG_FIELDS = (
     *("%ACCESS_LOG_TYPE%", "%REQ(gatehouse-request-id)%", "%REQ(gatehouse-key-id)%"),
     *("%RESPONSE_CODE%", "%RESPONSE_FLAGS%", "%RESPONSE_CODE_DETAILS%", "%DURATION%"),

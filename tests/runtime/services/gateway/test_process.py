@@ -279,7 +279,7 @@ async def test_replacement_of_a_killed_worker_refunds_its_requests(
     before = await _allowed(client)
     sent = [asyncio.create_task(client.get("/cores/silent/x", key.header)) for _ in range(4)]
     async with asyncio.timeout(60):
-        # Envoy repeats a check whose worker is killed, which takes another credit.
+        # Envoy would repeat a check whose worker is killed, so all checks have ended before.
         while await _allowed(client) != before + 4:
             await asyncio.sleep(0.01)
     assert await remaining_credits(client, key) == 6
