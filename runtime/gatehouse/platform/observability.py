@@ -28,7 +28,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from gatehouse.core.clock import rounded, timestamp
 from gatehouse.core.verification import Code
-from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, Level
+from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, PUBLISH_S, Level
 from gatehouse.platform.tracing.context import RequestTrace
 from gatehouse.platform.tracing.tracer import Tracer, current_request
 
@@ -56,9 +56,6 @@ _BUCKETS = (
 #: immediately.
 FLUSH_S = 0.01
 FLUSH_LINES = 200
-
-#: Interval at which a worker publishes values to CloudWatch.
-PUBLISH_S = 15.0
 
 #: Duration in seconds, without the time of a Core, above which a request is slow.
 SLOW_S = 1.0

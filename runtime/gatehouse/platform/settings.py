@@ -43,6 +43,9 @@ CLI_VARIABLES = frozenset(
 #: aggregate their metrics. The variable must be set before prometheus_client is imported.
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
+#: Interval in seconds at which a process publishes values to CloudWatch.
+PUBLISH_S = 15.0
+
 #: Behavior of rate limits while Redis is unavailable.
 OnError = Literal["local", "deny"]
 

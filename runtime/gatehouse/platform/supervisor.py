@@ -36,7 +36,7 @@ from gatehouse.platform.envoy import bootstrap, certificate, process, responses
 from gatehouse.platform.envoy.bootstrap import Service, Worker, log_path
 from gatehouse.platform.envoy.process import Envoy, wait_until
 from gatehouse.platform.envoy.responses import Responses
-from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, Settings
+from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, PUBLISH_S, Settings
 from gatehouse.platform.startup import allow_files, no_collection
 
 if TYPE_CHECKING:
@@ -50,9 +50,6 @@ _FIRST_REQUEST_S = 0.5
 
 #: Interval at which a stopping process checks whether requests are in progress.
 _TICK_S = 0.05
-
-#: Interval at which the responses of the services are published.
-PUBLISH_S = 15.0
 
 #: Time after its start for which a task publishes its requests to Cores as those of a new task,
 #: which an alarm compares with those of the other tasks: longer than a deployment shifts traffic.

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
 from gatehouse.platform.background import PeriodicJob
-from gatehouse.platform.observability import PUBLISH_S, Observer
-from gatehouse.platform.settings import Settings, SharingSettings
+from gatehouse.platform.observability import Observer
+from gatehouse.platform.settings import PUBLISH_S, Settings, SharingSettings
 from gatehouse.platform.tracing.tracer import Tracer
 
 

@@ -55,9 +55,9 @@ from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
 from gatehouse.platform.envoy.bootstrap import Worker
-from gatehouse.platform.observability import PUBLISH_S, Observer
+from gatehouse.platform.observability import Observer
 from gatehouse.platform.redis.connection import redis_of
-from gatehouse.platform.settings import Settings
+from gatehouse.platform.settings import PUBLISH_S, Settings
 from gatehouse.platform.web.application import Application
 from gatehouse.platform.web.health import ServiceHealth
 from gatehouse.platform.web.security_headers import security_headers

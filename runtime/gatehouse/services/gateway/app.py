@@ -66,10 +66,10 @@ from gatehouse.platform.envoy.bootstrap import (
     socket_path,
     worker_digits,
 )
-from gatehouse.platform.observability import PUBLISH_S, Observer, Stream
+from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.redis.connection import Redis, redis_of
 from gatehouse.platform.resolver import SystemResolver
-from gatehouse.platform.settings import Settings
+from gatehouse.platform.settings import PUBLISH_S, Settings
 from gatehouse.platform.web.application import Application
 from gatehouse.platform.web.health import Probe, ServiceHealth
 from gatehouse.platform.worker import run_workers

@@ -17,8 +17,8 @@ from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.denials import TooManyDenied
 from gatehouse.features.secrets.links import LinkService
 from gatehouse.features.secrets.service import SecretService
-from gatehouse.platform.observability import PUBLISH_S, Observer
-from gatehouse.platform.settings import Settings, SharingSettings
+from gatehouse.platform.observability import Observer
+from gatehouse.platform.settings import PUBLISH_S, Settings, SharingSettings
 from gatehouse.platform.tracing.tracer import Tracer
 from gatehouse.platform.web import asgi, health, openapi
 from gatehouse.platform.web.application import Application, Handler, Routes, Start
