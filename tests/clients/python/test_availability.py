@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from gatehouse_client import ApiError, AsyncGatewayClient, BadRequest, GatewayClient, Verification
+from gatehouse_client.middleware import denial
 
 from tests.clients.gateways import ERROR, EXPECTED, STATES, UNAVAILABLE, Gateway, serving
 
@@ -42,8 +43,10 @@ def test_fail_mode_decides_if_the_gateway_does_not(
     for fail_open in (False, True):
         options = {"timeout_s": 0.3 if slow else 30, "fail_open": fail_open}
         if code == ERROR:
-            with pytest.raises(ApiError):
+            with pytest.raises(ApiError) as raised:
                 verify(kind, urls[state], "a", **options)
+            response = denial(raised.value)
+            assert (response.status, response.headers) == (503, {"Retry-After": retry_after})
             continue
         result = verify(kind, urls[state], "a", **options)
         assert result.code == code
