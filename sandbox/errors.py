@@ -1,6 +1,6 @@
 """The error of the sandbox."""
 
-from gatehouse_policies.errors import CheckError
+from pulumi_local.errors import CheckError
 
 
 class SandboxError(CheckError):

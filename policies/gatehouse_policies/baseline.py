@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pulumi_local.errors import CheckError
+
 from gatehouse_policies.engine import facts
 from gatehouse_policies.engine.meta_policies import META_POLICIES, UNDECIDED
-from gatehouse_policies.errors import CheckError
 from gatehouse_policies.reports.findings import Finding
 
 _FIELDS = ("rule", "type", "name", "message")

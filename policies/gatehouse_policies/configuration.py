@@ -14,9 +14,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from pulumi_local.errors import CheckError
+
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Control, Level, Rule
-from gatehouse_policies.errors import CheckError
 
 LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "regions": (("GH-PUL-003", "regions"),),

@@ -8,12 +8,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pulumi_local.errors import CheckError
+from pulumi_local.type_tokens import class_name
+
 from gatehouse_policies import catalogue, frameworks
-from gatehouse_policies.analysis.type_tokens import class_name
 from gatehouse_policies.engine.exemptions import DAYS_MAX
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Rule
-from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program.python_names import in_python
+from gatehouse_policies.reports.python_names import in_python
 
 
 def selected(framework: str = "") -> list[Rule]:

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from pulumi_local.errors import CheckError
+
 from gatehouse_policies import catalogue, frameworks
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.rule import SEVERITIES
-from gatehouse_policies.errors import CheckError
 
 _META_POLICIES = frozenset(policy.id for policy in META_POLICIES)
 

@@ -12,28 +12,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from pulumi_local.errors import CheckError
+from pulumi_local.files import stack_import
+from pulumi_local.files.project import Project, load
+from pulumi_local.private_files import private_folder, write_private
+from pulumi_local.runner import SOURCE_PREFIX
+from pulumi_local.source_lines import repository_of
+from pulumi_local.type_tokens import function_name
+from pulumi_local.types import ACCOUNT, Registration
 from rich.console import Console
 
 from gatehouse_policies import catalogue, code_exemptions
-from gatehouse_policies.analysis.type_tokens import function_name
 from gatehouse_policies.baseline import Baseline
 from gatehouse_policies.configuration import Configuration
+from gatehouse_policies.engine.environment import of_stack
 from gatehouse_policies.engine.exemptions import PREFIX, controls
 from gatehouse_policies.engine.meta_policies import UNDECIDED
 from gatehouse_policies.engine.rule import Level
-from gatehouse_policies.errors import CheckError
-from gatehouse_policies.files import private_folder, write_private
 from gatehouse_policies.gate import Gate
-from gatehouse_policies.program.files import stack_import
-from gatehouse_policies.program.files.project import Project, load
-from gatehouse_policies.program.isolated import Outcome, ProgramProcess, Request
-from gatehouse_policies.program.packs import analyzer
-from gatehouse_policies.program.packs.analyzer import Pack
-from gatehouse_policies.program.packs.messages import Messages
-from gatehouse_policies.program.python_names import in_python
-from gatehouse_policies.program.runner import SOURCE_PREFIX
-from gatehouse_policies.program.source_lines import repository_of
-from gatehouse_policies.program.types import ACCOUNT, Registration
+from gatehouse_policies.processes import analyzer
+from gatehouse_policies.processes.analyzer import Pack
+from gatehouse_policies.processes.isolated import Outcome, ProgramProcess, Request
+from gatehouse_policies.processes.messages import Messages
 from gatehouse_policies.reports import sarif, table
 from gatehouse_policies.reports.findings import (
     PASSES,
@@ -50,6 +50,7 @@ from gatehouse_policies.reports.findings import (
 from gatehouse_policies.reports.html import html
 from gatehouse_policies.reports.junit import junit
 from gatehouse_policies.reports.markdown import markdown
+from gatehouse_policies.reports.python_names import in_python
 
 PACKS: Final = tuple(catalogue.PACKS_FOLDER / name for name in catalogue.PACKS)
 FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
@@ -166,7 +167,7 @@ def _packs(
     configuration or the gate names a rule that no pack has.
     """
     environment = levels or configuration.environment(
-        project.name, project.stack, project.environment
+        project.name, project.stack, of_stack(project.name, project.stack, project.config)
     )
     changes = configuration.rules.get(environment, {})
     skipped = configuration.not_configured(environment)

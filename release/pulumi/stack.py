@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from gatehouse_policies.errors import CheckError
-from gatehouse_policies.files import write_private
-from gatehouse_policies.program.files.yaml_file import read_stack_file
+from pulumi_local.errors import CheckError
+from pulumi_local.files.yaml_file import read_stack_file
+from pulumi_local.private_files import write_private
 
 from components.naming import Naming
 from components.settings.fields import NAME_PREFIX

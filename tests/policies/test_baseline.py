@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 import pytest
 from gatehouse_policies import baseline
 from gatehouse_policies.__main__ import main
-from gatehouse_policies.errors import CheckError
 from gatehouse_policies.reports.findings import Finding
+from pulumi_local.errors import CheckError
 
 from tests.policies.reports.builders import broken, exempted, undecided, violation
 

@@ -11,7 +11,7 @@ from gatehouse_policies import catalogue
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.configuration import LISTS, Configuration, find, new_controls, read
 from gatehouse_policies.engine.rule import ENVIRONMENTS
-from gatehouse_policies.errors import CheckError
+from pulumi_local.errors import CheckError
 
 from tests.cases import cases
 

@@ -11,9 +11,9 @@ import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.configuration import read
-from gatehouse_policies.errors import CheckError
 from gatehouse_policies.policy_check import CheckResult
 from gatehouse_policies.reports.findings import Finding
+from pulumi_local.errors import CheckError
 
 from tests.cases import cases
 

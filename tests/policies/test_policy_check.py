@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
-from gatehouse_policies.errors import CheckError
 from gatehouse_policies.reports.findings import Finding, Run
+from pulumi_local.errors import CheckError
 
 from tests.cases import cases
 

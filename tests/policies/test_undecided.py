@@ -11,8 +11,8 @@ from textwrap import dedent
 import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
-from gatehouse_policies.errors import CheckError
 from gatehouse_policies.policy_check import CheckResult
+from pulumi_local.errors import CheckError
 
 from tests.cases import cases
 

@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse_policies.errors import CheckError
 from moto.s3control.models import s3control_backends
+from pulumi_local.engine.checkpoint import Checkpoint
+from pulumi_local.engine.steps import Step
+from pulumi_local.engine.update import destroy, update
+from pulumi_local.errors import CheckError
 
 from sandbox.emulator.server import Emulator
-from sandbox.engine.checkpoint import Checkpoint
-from sandbox.engine.steps import Step
-from sandbox.engine.update import destroy, update
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import raw_account_settings
 

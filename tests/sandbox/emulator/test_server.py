@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import requests
-from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program.types import Registration
+from pulumi_local.errors import CheckError
+from pulumi_local.types import Registration
 
 from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType, create

@@ -15,8 +15,8 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from gatehouse_policies.errors import CheckError
-from gatehouse_policies.files import write_private
+from pulumi_local.errors import CheckError
+from pulumi_local.private_files import write_private
 
 from sandbox.child_processes import Child, ProcessRecord, start
 from sandbox.errors import SandboxError
