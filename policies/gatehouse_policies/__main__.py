@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 
 from gatehouse_policies import configuration, frameworks
 from gatehouse_policies.catalogue import PACKS
@@ -223,7 +223,7 @@ def _baseline(options: argparse.Namespace) -> int:
     config = _configuration(options)
     file = options.file or config.baseline
     if file is None:
-        raise CheckError("Specify the file of the baseline, such as policies.baseline.json.")
+        raise CommandError("Specify the file of the baseline, such as policies.baseline.json.")
     result = _run_check(options, config, Gate())
     stack = (result.run.project, result.run.stack)
     command.write_output(file, baseline.text(file, *stack, result.findings))

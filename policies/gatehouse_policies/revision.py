@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.source_lines import repository_of
 
 
@@ -15,7 +15,7 @@ from pulumi_local.source_lines import repository_of
 def program_at(revision: str, program: Path) -> Iterator[Path]:
     """The folder of the program in a temporary copy of the repository at a revision. Files that Git
     does not contain are missing in it. The repository and its index do not change. Raises
-    CheckError if Git does not have the revision, or the revision does not have the program.
+    CommandError if Git does not have the revision, or the revision does not have the program.
     """
     repository = repository_of(program)
     with tempfile.TemporaryDirectory() as folder:
@@ -29,7 +29,7 @@ def program_at(revision: str, program: Path) -> Iterator[Path]:
             _git(repository, revision, arguments, index)
         earlier = copy / program.relative_to(repository)
         if not (earlier / "Pulumi.yaml").is_file():
-            raise CheckError(
+            raise CommandError(
                 f"--diff {revision}: the revision has no Pulumi.yaml in "
                 f"{program.relative_to(repository)}. Name a later revision, or use --baseline."
             )
@@ -43,10 +43,12 @@ def _git(
     try:
         result = subprocess.run(command, capture_output=True, env={**os.environ, **index})
     except FileNotFoundError as error:
-        raise CheckError("--diff needs the program git. Install it, or use --baseline.") from error
+        raise CommandError(
+            "--diff needs the program git. Install it, or use --baseline."
+        ) from error
     if result.returncode:
         reason = " ".join(result.stderr.decode(errors="replace").split())
-        raise CheckError(
+        raise CommandError(
             f"--diff {revision}: {reason}. Name a revision of {repository}; in a shallow clone, "
             f"fetch it before: git fetch origin {revision}"
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 
 _LAUNCHER = Path(__file__).with_name("child_launcher.py")
 STOP_S = 15.0
@@ -82,7 +82,7 @@ def start(
     ends.
     """
     if shutil.which(command[0], path=(env or os.environ).get("PATH")) is None:
-        raise CheckError(f"The command {command[0]} for {name} does not exist. Run: make init")
+        raise CommandError(f"The command {command[0]} for {name} does not exist. Run: make init")
     numbers = (os.getpid(), int(death_signal), user.uid, user.gid)
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), *map(str, numbers), *command]
     with ExitStack() as files:

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.private_files import private_folder, write_private
 
 WITHOUT_AWS_PROFILE = {
@@ -38,7 +38,7 @@ def run(command: Callable[[], int], home: Path) -> int:
     os.environ |= {**WITHOUT_AWS_PROFILE, "no_grpc_proxy": "127.0.0.1"}
     try:
         return command()
-    except CheckError as problem:
+    except CommandError as problem:
         sys.stderr.write(f"error: {problem.message}\n")
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
@@ -65,4 +65,4 @@ def write_output(file: Path, text: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     except OSError as problem:
-        raise CheckError(f"{file} cannot be written: {problem.strerror}.") from problem
+        raise CommandError(f"{file} cannot be written: {problem.strerror}.") from problem

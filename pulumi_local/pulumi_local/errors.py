@@ -1,7 +1,7 @@
-"""The error of a check."""
+"""The error of a program or of a command."""
 
 
-class CheckError(Exception):
+class CommandError(Exception):
     """An error that ends the command.
 
     `message` states the problem, its location (file and line, URN or setting) and the fix, and

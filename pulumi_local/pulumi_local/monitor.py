@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlparse
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import resource_pb2
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.files.project import Project
 from pulumi_local.outputs.lookups import Lookups
 from pulumi_local.schema import with_json_text
@@ -57,7 +57,7 @@ class Monitor:
     failure: the first registration error. The SDK reports only the consequences of this error.
     """
 
-    failure: CheckError | None
+    failure: CommandError | None
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class Monitor:
     def record_failure(self, action: Callable[[], Any]) -> Any:
         try:
             return action()
-        except CheckError as exc:
+        except CommandError as exc:
             if self.failure is None:
                 self.failure = exc
             raise
@@ -163,12 +163,12 @@ class Monitor:
         source = self._source(request)
         if urn in self._resources_by_urn:
             first = self._resources_by_urn[urn].registration.source
-            raise CheckError(
+            raise CommandError(
                 f"{_at(source)}Duplicate resource URN {urn!r}; try giving it a unique name"
                 + (f" (first declared at {first})." if first else ".")
             )
         if request.remote and not self._preview:
-            raise CheckError(
+            raise CommandError(
                 f"{_at(source)}{urn}: remote components need the Pulumi engine. Use a component "
                 "in Python."
             )
@@ -217,8 +217,8 @@ class Monitor:
             id_, outputs = (
                 self._provider.create(registration) if registration.custom else ("", inputs)
             )
-        except CheckError as exc:
-            raise CheckError(f"{_at(registration.source)}{exc.message}") from exc
+        except CommandError as exc:
+            raise CommandError(f"{_at(registration.source)}{exc.message}") from exc
         resource = Resource(registration, id_, outputs)
         self._resources_by_urn[registration.urn] = resource
         if self._on_resource is not None:
@@ -229,7 +229,7 @@ class Monitor:
         """The resource of a reference, which a component returns or `Resource.get` reads."""
         resource = self._resources_by_urn.get(urn)
         if resource is None:
-            raise CheckError(f"unknown resource {urn}")
+            raise CommandError(f"unknown resource {urn}")
         secrets = (f"state.{path}" for path in resource.registration.secret_output_names)
         state = {"urn": urn, "id": resource.id, "state": resource.outputs}
         fields: dict[str, Any] = {"return": properties(state, secrets)}
@@ -323,7 +323,7 @@ class Monitor:
         """
         disabled = json.loads(self._project.config.get("pulumi:disable-default-providers", "[]"))
         if "*" in disabled or package in disabled:
-            raise CheckError(
+            raise CommandError(
                 f"{_at(source)}Default provider for '{package}' disabled. '{urn}' must use an "
                 f"explicit provider: "
                 "pass `opts=ResourceOptions(provider=...)` or give its parent `providers=[...]`."
@@ -374,7 +374,7 @@ def _at(source: str) -> str:
 
 
 def _reject(feature: str, instead: str, prefix: str = "") -> None:
-    raise CheckError(f"{prefix}Without the Pulumi engine, {feature} are not supported. {instead}")
+    raise CommandError(f"{prefix}Without the Pulumi engine, {feature} are not supported. {instead}")
 
 
 def _package_version(package: str) -> str:

@@ -4,19 +4,19 @@ import os
 import stat
 from pathlib import Path
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 
 
 def private_folder(folder: Path) -> Path:
-    """Create a folder with mode 0700, or set the mode of an existing folder. Raises CheckError for
-    a folder of another user, and for a symbolic link, which could be part of a repository.
+    """Create a folder with mode 0700, or set the mode of an existing folder. Raises CommandError
+    for a folder of another user, and for a symbolic link, which could be part of a repository.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
     if stat.S_ISLNK(status.st_mode):
-        raise CheckError(f"{folder} is a symbolic link. Delete the link.")
+        raise CommandError(f"{folder} is a symbolic link. Delete the link.")
     if status.st_uid != os.geteuid():
-        raise CheckError(
+        raise CommandError(
             f"{folder} belongs to another user. Delete the folder, or run the command as its owner."
         )
     if stat.S_IMODE(status.st_mode) & 0o077:

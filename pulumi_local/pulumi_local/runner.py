@@ -26,7 +26,7 @@ from pulumi.runtime import Settings, configure, run_in_stack, set_all_config
 
 from pulumi_local.aws_location import region_variables
 from pulumi_local.environment_calls import recorded_calls
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.files.project import Project, load
 from pulumi_local.files.unknown_config import unknown_config
 from pulumi_local.monitor import Monitor
@@ -59,8 +59,8 @@ def run(
     on_resource: Callable[[Resource], None] | None = None,
     config: Mapping[str, str] | None = None,
     examples: Mapping[str, Any] | None = None,
-    on_apply_error: Callable[[str, CheckError], None] | None = None,
-    on_failure: Callable[[CheckError], bool] = lambda _error: False,
+    on_apply_error: Callable[[str, CommandError], None] | None = None,
+    on_failure: Callable[[CommandError], bool] = lambda _error: False,
 ) -> Deployment:
     """Run a program and return its deployment.
 
@@ -71,7 +71,7 @@ def run(
     called with a URN and the exception of a function of `apply`, whose result is then unknown.
     on_failure: called if the program fails; True to return the resources up to there.
 
-    Restores the working directory, `sys.path` and `sys.modules`. Raises CheckError with the file
+    Restores the working directory, `sys.path` and `sys.modules`. Raises CommandError with the file
     and line of the program.
     """
     project = load(program, stack, examples=examples)
@@ -92,7 +92,7 @@ def run(
     ):
         try:
             _run_in_thread(project, monitor, preview)
-        except CheckError as error:
+        except CommandError as error:
             if not on_failure(error):
                 raise
     return Deployment(
@@ -106,7 +106,7 @@ def run(
     )
 
 
-def _located(report: Callable[[str, CheckError], None], project: Project) -> ApplyError:
+def _located(report: Callable[[str, CommandError], None], project: Project) -> ApplyError:
     return lambda urn, error: report(urn, _error(error, None, project))
 
 
@@ -211,9 +211,9 @@ def _locate_errors(settings: Settings, monitor: Monitor, project: Project) -> No
         async def located(*args: Any, **kwargs: Any) -> Any:
             try:
                 return await function(*args, **kwargs)
-            except CheckError as exc:
+            except CommandError as exc:
                 if where and not SOURCE_PREFIX.match(exc.message):
-                    monitor.failure = CheckError(f"{where}: {exc.message}")
+                    monitor.failure = CommandError(f"{where}: {exc.message}")
                 raise
 
         return do_rpc(name, located)
@@ -274,7 +274,7 @@ def _program_environment(project: Project) -> Iterator[None]:
     """
     folder = _folder(project)
     if not (project.program / "__main__.py").is_file() and not project.program.is_file():
-        raise CheckError(
+        raise CommandError(
             f"{folder.name}/ has no __main__.py, the entry point of the program. Add it, or "
             f"set `main` in Pulumi.yaml."
         )
@@ -361,20 +361,20 @@ def _is_library(module: Any) -> bool:
     return file is not None and is_library(file)
 
 
-def _error(exc: BaseException, failure: CheckError | None, project: Project) -> CheckError:
+def _error(exc: BaseException, failure: CommandError | None, project: Project) -> CommandError:
     """A one-line error: file and line of the program, type and text of the exception.
 
     failure: the first error in a registration or invoke, of which `exc` may be a consequence.
     """
-    if failure is None and isinstance(exc, CheckError):
+    if failure is None and isinstance(exc, CommandError):
         failure = exc
     if failure is not None and SOURCE_PREFIX.match(failure.message):
         return failure
     if failure is None and isinstance(exc, SyntaxError) and exc.filename:
         where = source_line(exc.filename, exc.lineno or 0, project.root) or exc.filename
-        return CheckError(f"{where}: SyntaxError: {exc.msg}")
+        return CommandError(f"{where}: SyntaxError: {exc.msg}")
     text = _text(exc, project) if failure is None else failure.message
-    return CheckError(f"{_source_prefix(exc, project)}{text}")
+    return CommandError(f"{_source_prefix(exc, project)}{text}")
 
 
 def _text(exc: BaseException, project: Project) -> str:

@@ -106,7 +106,7 @@ class Deployment:
 
 class Provider(Protocol):
     """Creates resources and returns the results of provider functions. Methods must be thread-safe
-    and may raise `CheckError`."""
+    and may raise `CommandError`."""
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Create the resource. Returns its ID and its outputs with camelCase names."""

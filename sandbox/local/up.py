@@ -22,7 +22,7 @@ from gatehouse_policies.processes.messages import Messages
 from gatehouse_policies.reports.findings import Run, summary
 from pulumi_local.engine.checkpoint import Checkpoint
 from pulumi_local.engine.update import destroy, update
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.files.project import load
 from pulumi_local.private_files import write_private
 from pulumi_local.types import Deployment
@@ -173,7 +173,7 @@ class _Environment:
                 code = 0
             except PolicyViolation:
                 code = 1
-            except CheckError as problem:
+            except CommandError as problem:
                 print(f"error: {problem.message}")
         requests.complete(self._state.home, request, code)
 

@@ -14,7 +14,7 @@ import pytest
 from gatehouse_policies import configuration, policy_check
 from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.policy_check import CheckResult
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.outputs.fake_outputs import fake_outputs
 from pulumi_local.outputs.invented import is_invented
 from pulumi_local.schema import Schema, schema
@@ -320,5 +320,5 @@ def test_unknown_configuration_is_not_compared(tmp_path: Path) -> None:
     secure = "config:\n  aws:region: eu-west-1\n  shop:mode:\n    secure: AAABAKb1x5Y3\n"
     result = _check(tmp_path, HEAD + code, config=secure)
     assert "compares the configuration value shop:mode ([stack_config]" in str(result.findings)
-    with pytest.raises(CheckError, match=r"configuration value shop:mode \(\[stack_config\]"):
+    with pytest.raises(CommandError, match=r"configuration value shop:mode \(\[stack_config\]"):
         _check(tmp_path, f"{HEAD}{code}int(mode)\n", config=secure)

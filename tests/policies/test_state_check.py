@@ -9,7 +9,7 @@ from gatehouse_policies.__main__ import main
 from gatehouse_policies.processes import messages
 from hypothesis import given
 from hypothesis import strategies as st
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.files import stack_import
 
 from tests.pulumi_local.files.test_stack_import import SECRET, STACK, URN, bucket, exported
@@ -90,6 +90,6 @@ def test_any_resource_is_read_or_rejected(
     error = ""
     try:
         stack = messages.Messages.of(stack_import.read(file)[1]).stack
-    except CheckError as problem:
+    except CommandError as problem:
         error = problem.message
     assert error.startswith(str(file)) if error else stack

@@ -11,7 +11,7 @@ from typing import Any
 
 import pulumi
 import pytest
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.outputs.providers import FakeProvider, PreviewProvider, ProviderConfigs
 from pulumi_local.runner import run
 from pulumi_local.types import ACCOUNT, UNKNOWN, Deployment, Provider, Registration, Resource
@@ -67,7 +67,7 @@ def resource(deployment: Deployment, urn: str) -> Resource:
 
 
 def failure(program: Path, stack: str = "dev", provider: Provider | None = None) -> str:
-    with pytest.raises(CheckError) as caught:
+    with pytest.raises(CommandError) as caught:
         run(program, stack, provider or FakeProvider(), preview=False)
     return caught.value.message
 
@@ -250,7 +250,7 @@ def test_disabled_default_provider_is_rejected(write: Write) -> None:
 )
 def test_emulator_rejects_provider_for_another_account(key: str, error: str) -> None:
     inputs = {f"{key}AccountIds": json.dumps(["210987654321" if key == "allowed" else ACCOUNT])}
-    with pytest.raises(CheckError, match=error):
+    with pytest.raises(CommandError, match=error):
         ProviderConfigs(account=ACCOUNT).create(
             Registration("urn", "pulumi:providers:aws", "p", True, "", inputs)
         )
@@ -382,12 +382,12 @@ def test_program_can_require_a_version_of_the_cli(write: Write) -> None:
 def test_provider_error_has_the_source_line(write: Write) -> None:
     class FailingProvider:
         def create(self, registration: Any) -> tuple[str, dict[str, Any]]:
-            raise CheckError("quota exceeded")
+            raise CommandError("quota exceeded")
 
         def invoke(
             self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
         ) -> dict[str, Any]:
-            raise CheckError("not supported")
+            raise CommandError("not supported")
 
     program = write("p = aws.Provider('p', region='eu-west-1')\n")
     assert failure(program, provider=FailingProvider()) == "__main__.py:3: quota exceeded"

@@ -21,7 +21,7 @@ from typing import IO, Any
 import yaml
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import analyzer_pb2 as proto
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.files.project import Project
 
 from gatehouse_policies import catalogue
@@ -67,7 +67,7 @@ class Pack:
         selects: Callable[[str], bool],
     ) -> None:
         if not (folder / "PulumiPolicy.yaml").is_file():
-            raise CheckError(f"{folder.name} is not a policy pack: it has no PulumiPolicy.yaml.")
+            raise CommandError(f"{folder.name} is not a policy pack: it has no PulumiPolicy.yaml.")
         self.name = self.title = folder.name
         self._changes = (_levels(folder, environment), changes)
         self._selects = selects
@@ -97,7 +97,7 @@ class Pack:
         return self._child.pid
 
     def connect(self) -> None:
-        """Configure the pack. Raises CheckError if it does not start."""
+        """Configure the pack. Raises CommandError if it does not start."""
         if self._is_ready:
             return
         stack = proto.AnalyzerStackConfigureRequest(
@@ -164,7 +164,7 @@ class Pack:
         optional: bool = False,
     ) -> list[bytes]:
         """Call a method with one message after another. Returns nothing if the pack's SDK lacks an
-        `optional` method. Raises CheckError if a call fails.
+        `optional` method. Raises CommandError if a call fails.
 
         urns: the resource of each request.
         """
@@ -180,14 +180,14 @@ class Pack:
             failure = (
                 f"failed in {method}: the process exited" if self._is_ready else "did not start"
             )
-            raise CheckError(f"Policy pack {self.name} {failure}: {error}") from None
+            raise CommandError(f"Policy pack {self.name} {failure}: {error}") from None
         self._is_ready = True
         if answer.get("unimplemented") and optional:
             return []
         if "sizes" not in answer:
             resource = f" for {urns[answer['request']]}" if urns else ""
             error = answer.get("error", "the SDK of the pack has no such method")
-            raise CheckError(f"Policy pack {self.name} failed in {method}{resource}: {error}")
+            raise CommandError(f"Policy pack {self.name} failed in {method}{resource}: {error}")
         return [answers.read(size) for size in answer["sizes"]]
 
     def _last_error(self) -> str:
@@ -214,7 +214,7 @@ def packs(
     changes: RuleConfigs | None = None,
     selects: Callable[[str], bool] = lambda _id: True,
 ) -> Iterator[tuple[Pack, ...]]:
-    """Start all packs, and stop them on exit. Raises CheckError for a folder without a pack.
+    """Start all packs, and stop them on exit. Raises CommandError for a folder without a pack.
 
     variables: additional environment variables of the packs, such as the file of exemptions.
     changes: levels and parameters of rules, which override those of the packs.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_local.aws_location import AwsLocation
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.outputs import invented
 from pulumi_local.outputs.invented import without_invented
 from pulumi_local.outputs.providers import FakeProvider, PreviewProvider
@@ -85,7 +85,7 @@ class ProgramProcess:
         self._folder.cleanup()
 
     def run(self, request: Request) -> Outcome:
-        """Run the program. Raises CheckError if the process ends without a result."""
+        """Run the program. Raises CommandError if the process ends without a result."""
         file = Path(self._folder.name) / "messages"
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None  # noqa: PT018, S101  set by PIPE
@@ -94,7 +94,7 @@ class ProgramProcess:
             stdin.flush()
             facts = json.loads(stdout.readline())
         except (OSError, ValueError):
-            raise CheckError(
+            raise CommandError(
                 f"The program in {request.program} ended its process (status "
                 f"{self._process.wait()}). Remove the call that ends it."
             ) from None
@@ -134,10 +134,10 @@ def _answer(request: Request, file: Path) -> dict[str, Any]:
     answer: dict[str, Any] = {"error": "", "unexpected": "", "account": "", "written": False}
     answer["decisions"] = []
 
-    def record(urn: str, error: CheckError) -> None:
+    def record(urn: str, error: CommandError) -> None:
         applied.append((urn, error.message))
 
-    def keep(error: CheckError) -> bool:
+    def keep(error: CommandError) -> bool:
         answer["error"] = error.message
         return bool(provider.faked_functions)
 
@@ -158,7 +158,7 @@ def _answer(request: Request, file: Path) -> dict[str, Any]:
         answer["account"] = account if provider.uses_account and account != request.account else ""
         Messages.of(without_invented(deployment), request.account).write(file)
         answer["written"] = True
-    except CheckError as error:
+    except CommandError as error:
         answer["error"] = error.message
     except Exception:
         answer["unexpected"] = traceback.format_exc()

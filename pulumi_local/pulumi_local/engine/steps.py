@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.schema import camel
 from pulumi_local.types import Registration
 from pulumi_local.values import SIGNATURE, encode
@@ -80,12 +80,12 @@ def keeps_name(old: Registration, new: Registration) -> bool:
 
 def with_ignored_changes(old: Registration, new: Registration) -> Registration:
     """The registration with the old values of the inputs in `ignore_changes`, as the engine does
-    before it compares. Raises CheckError for a part of an input.
+    before it compares. Raises CommandError for a part of an input.
     """
     names = set[str]()
     for path in new.ignore_changes:
         if path != "*" and not path.isidentifier():
-            raise CheckError(
+            raise CommandError(
                 f"{new.urn}: ignore_changes contains {path!r}. The sandbox supports whole inputs "
                 "only. Name the input."
             )

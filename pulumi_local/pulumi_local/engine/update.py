@@ -20,7 +20,7 @@ from pulumi_local.engine.steps import (
     replaces,
     with_ignored_changes,
 )
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.outputs.providers import ProviderConfigs
 from pulumi_local.runner import run
 from pulumi_local.types import Deployment, Provider, Registration, Resource
@@ -33,7 +33,7 @@ class NotUpdatable(Exception):
 
 
 class ResourceProvider(Provider, Protocol):
-    """A provider that can also change and delete resources. Methods may raise `CheckError`."""
+    """A provider that can also change and delete resources. Methods may raise `CommandError`."""
 
     def update(
         self, old: Resource, registration: Registration, changed: frozenset[str]
@@ -60,7 +60,7 @@ def update(
 ) -> Deployment:
     """Run a program and change the resources of the checkpoint to those that the program declares.
 
-    report: called after each step, except `same`. config: see `run`. Raises CheckError. The
+    report: called after each step, except `same`. config: see `run`. Raises CommandError. The
     checkpoint then contains the resources that exist, and the next update continues from there.
     """
     updater = Updater(provider, checkpoint, report)
@@ -74,7 +74,7 @@ def update(
 def destroy(provider: ResourceProvider, checkpoint: Checkpoint, report: Report) -> None:
     """Delete the resources of the checkpoint, in reverse order.
 
-    Raises CheckError, for a protected resource before the first deletion.
+    Raises CommandError, for a protected resource before the first deletion.
     """
     Updater(provider, checkpoint, report).delete_remaining()
 
@@ -192,7 +192,7 @@ class Updater:
             resource in place.
         """
         if old.registration.protect and registration.protect:
-            raise CheckError(
+            raise CommandError(
                 f"{registration.urn}: a change of {', '.join(changed)} replaces this resource, "
                 f"which is protected{f' ({note})' if note else ''}. Run `up` with protect=False "
                 "first, or undo the change."
@@ -274,11 +274,11 @@ class Updater:
 
 
 def _reject_protected(entries: Iterable[Entry]) -> None:
-    """Raise CheckError that names each protected resource."""
+    """Raise CommandError that names each protected resource."""
     urns = [entry.registration.urn for entry in entries if entry.registration.protect]
     if urns:
         listed = "".join(f"\n  {urn}" for urn in urns)
-        raise CheckError(
+        raise CommandError(
             f"{len(urns)} protected resource{'s' * (len(urns) > 1)} cannot be deleted. Nothing was "
             f"deleted. Run `up` with protect=False for each of them first:{listed}"
         )

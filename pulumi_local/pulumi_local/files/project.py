@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.files.yaml_file import read_mapping, read_stack_file
 from pulumi_local.types import UNKNOWN
 
@@ -38,11 +38,11 @@ _ENVIRONMENT = "Pulumi ESC"
 
 
 def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = None) -> Project:
-    """Read project and stack. Raises CheckError for a missing file or an invalid value.
+    """Read project and stack. Raises CommandError for a missing file or an invalid value.
 
     examples: values that replace those of the stack file, keyed by full key. If it is not None,
-    encrypted values and values of Pulumi ESC are unknown. Otherwise they raise CheckError, because
-    a deployment needs the values.
+    encrypted values and values of Pulumi ESC are unknown. Otherwise they raise CommandError,
+    because a deployment needs the values.
     """
     root = directory.resolve()
     document = read_mapping(_project_file(directory))
@@ -51,7 +51,7 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
     stack_document = read_stack_file(stack_file)
     environment = stack_document.get("environment")
     if environment and examples is None:
-        raise CheckError(
+        raise CommandError(
             f"{stack_file.name}: `environment` imports values from Pulumi ESC, which only the "
             f"Pulumi engine reads. Set the values in `config`."
         )
@@ -75,12 +75,12 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
 def _project_file(directory: Path) -> Path:
     file = directory.resolve() / "Pulumi.yaml"
     if not file.parent.is_dir():
-        raise CheckError(
+        raise CommandError(
             f"{directory} is not a folder. Specify the folder of a Pulumi program (with "
             f"Pulumi.yaml)."
         )
     if not file.is_file():
-        raise CheckError(
+        raise CommandError(
             f"{directory} has no Pulumi.yaml. Specify the folder of a Pulumi program, or run "
             f"`pulumi new`."
         )
@@ -90,11 +90,11 @@ def _project_file(directory: Path) -> Path:
 def _python_project(document: Mapping[str, Any]) -> str:
     name = document.get("name")
     if not isinstance(name, str) or not name:
-        raise CheckError("Pulumi.yaml: `name` is missing. Add `name: <project>`.")
+        raise CommandError("Pulumi.yaml: `name` is missing. Add `name: <project>`.")
     runtime = document.get("runtime")
     language = runtime.get("name") if isinstance(runtime, dict) else runtime
     if language != "python":
-        raise CheckError(
+        raise CommandError(
             f"Pulumi.yaml: runtime is {language!r}, but only Python programs run without the "
             f"Pulumi engine (`runtime: python`). Check the deployed stack: pulumi stack export "
             f"--file state.json, and --state state.json."
@@ -108,7 +108,7 @@ def _stack_file(folder: Path, stack: str) -> Path:
         known = sorted(
             path.name[len("Pulumi.") : -len(".yaml")] for path in folder.glob("Pulumi.*.yaml")
         )
-        raise CheckError(
+        raise CommandError(
             f"There is no stack {stack!r}: {file.name} does not exist. Available stacks: "
             f"{', '.join(known) or 'none'}."
         )
@@ -124,7 +124,7 @@ def _stack_config(
 ) -> dict[str, str]:
     values = document.get("config") or {}
     if not isinstance(values, dict):
-        raise CheckError(f"{file}: `config` must be a mapping of `namespace:key` to value.")
+        raise CommandError(f"{file}: `config` must be a mapping of `namespace:key` to value.")
     return {
         _stack_key(project, key, file): _value(value, f"{file}: {key}", protect)
         for key, value in values.items()
@@ -134,7 +134,7 @@ def _stack_config(
 def _stack_key(project: str, key: Any, file: str) -> str:
     parts = str(key).replace(":config:", ":").split(":")
     if key is None or len(parts) > 2 or not all(parts):
-        raise CheckError(
+        raise CommandError(
             f"{file}: {key!r} is not a configuration key. Write `name`, or `namespace:name`."
         )
     # The form `namespace:config:name` is valid too (ParseKey in
@@ -157,7 +157,7 @@ def _project_config(
     result: dict[str, str] = {}
     values = document.get("config") or {}
     if not isinstance(values, dict):
-        raise CheckError(
+        raise CommandError(
             "Pulumi.yaml: `config` must be a mapping of key to value, or of key to `type` and "
             "`default`."
         )
@@ -170,7 +170,7 @@ def _project_config(
         if "value" in declared or "default" in declared:
             result[full] = _value(declared.get("value", declared.get("default")), place, protect)
         elif configured is not None and full not in configured:
-            raise CheckError(
+            raise CommandError(
                 f"Stack {stack!r} is missing configuration value {key!r}. Add `{full}: "
                 f"<value>` to Pulumi.{stack}.yaml."
             )
@@ -185,7 +185,7 @@ def _value(value: Any, place: str, protect: _Protect) -> str:
     try:
         value = _without_secrets(value, place, protect)
     except RecursionError:
-        raise CheckError(f"{place} contains itself through an alias. Remove the alias.") from None
+        raise CommandError(f"{place} contains itself through an alias. Remove the alias.") from None
     if isinstance(value, dict | list):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     if isinstance(value, bool):
@@ -201,7 +201,7 @@ def _without_secrets(value: Any, place: str, protect: _Protect) -> Any:
     if not isinstance(value, dict):
         return value
     if set(value) == {"secure"} and not (isinstance(value["secure"], str) and value["secure"]):
-        raise CheckError(
+        raise CommandError(
             f"{place}: `secure` has no ciphertext. Set the value with: pulumi config set "
             f"--secret KEY VALUE"
         )
@@ -211,7 +211,7 @@ def _without_secrets(value: Any, place: str, protect: _Protect) -> Any:
 
 
 def _reject_secret(place: str) -> str:
-    raise CheckError(
+    raise CommandError(
         f"{place} is encrypted (`secure:`), and only the Pulumi engine can decrypt it. "
         "Use a plain value, or let the stack create the secret in Secrets Manager."
     )

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.files.project import Project
 from pulumi_local.types import UNKNOWN, Deployment, Registration, Resource
 from pulumi_local.values import ARCHIVE, ASSET, RESOURCE, SECRET, SIGNATURE
@@ -24,7 +24,7 @@ _HINT = "Create one with: pulumi stack export --file FILE"
 
 
 def read(file: Path) -> tuple[Project, Deployment]:
-    """Read the stack in a file. Raises CheckError for an invalid file.
+    """Read the stack in a file. Raises CommandError for an invalid file.
 
     Encrypted secrets are unknown: a rule that needs one is undecided. Resources that are pending
     deletion are omitted.
@@ -45,10 +45,10 @@ def read(file: Path) -> tuple[Project, Deployment]:
         if not _STACK_NAME.fullmatch(stack):
             raise ValueError("name of the stack")
     except OSError as problem:
-        raise CheckError(f"{file} cannot be read: {problem.strerror}. {_HINT}") from problem
+        raise CommandError(f"{file} cannot be read: {problem.strerror}. {_HINT}") from problem
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as problem:
         reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:100]
-        raise CheckError(f"{file} is not an exported stack ({reason}). {_HINT}") from problem
+        raise CommandError(f"{file} is not an exported stack ({reason}). {_HINT}") from problem
     deployment = Deployment(project, stack, tuple(resources), dict(*exports[:1]), preview=False)
     return Project(project, stack, file.parent, file.parent, {}), deployment
 

@@ -16,7 +16,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime.config import get_config
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.files.project import Project
 from pulumi_local.outputs.lookups import InventedText, Lookups
 from pulumi_local.types import UNKNOWN
@@ -71,7 +71,7 @@ def _getter(
         if kind == "":
             source = f"the configuration value {full_key} ([stack_config] in policies.toml)"
             return InventedText(UNKNOWN).of(lookups, source)
-        raise CheckError(
+        raise CommandError(
             f"The program reads {full_key} as {_TYPES[kind]}, but the value is encrypted or in "
             f"Pulumi ESC. "
             f'Add an example value to the configuration file: [stack_config] "{full_key}" = '

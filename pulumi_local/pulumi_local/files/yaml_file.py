@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,7 +49,7 @@ _STACK_KEYS = ("config", "environment", "secretsprovider", "encryptedkey", "encr
 
 
 def read_mapping(file: Path, name: str = "") -> dict[str, Any]:
-    """Read a YAML file; empty if the file is. Raises CheckError with the line of the mistake.
+    """Read a YAML file; empty if the file is. Raises CommandError with the line of the mistake.
 
     name: name of the file in messages, by default without its folder.
     """
@@ -57,7 +57,7 @@ def read_mapping(file: Path, name: str = "") -> dict[str, Any]:
     try:
         document = yaml.load(file.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506  (a SafeLoader)
     except UnicodeDecodeError as exc:
-        raise CheckError(
+        raise CommandError(
             f"{name} is not UTF-8 text. Save the file with the encoding UTF-8."
         ) from exc
     except yaml.YAMLError as exc:
@@ -65,16 +65,16 @@ def read_mapping(file: Path, name: str = "") -> dict[str, Any]:
         place = f"{name}:{mark.line + 1}" if mark is not None else name
         problem = str(getattr(exc, "problem", None) or exc)
         fix = next((f" {fix}" for text, fix in _YAML_FIXES.items() if text in problem), "")
-        raise CheckError(f"{place}: not valid YAML: {problem}.{fix}") from exc
+        raise CommandError(f"{place}: not valid YAML: {problem}.{fix}") from exc
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise CheckError(f"{name}: expected a mapping at the top level.")
+        raise CommandError(f"{name}: expected a mapping at the top level.")
     return document
 
 
 def read_stack_file(file: Path, name: str = "") -> dict[str, Any]:
-    """Read a stack file. Raises CheckError also for a misspelt key, which the Pulumi CLI
+    """Read a stack file. Raises CommandError also for a misspelt key, which the Pulumi CLI
     ignores.
     """
     document = read_mapping(file, name)
@@ -86,4 +86,4 @@ def _check_keys(document: Mapping[str, Any], name: str) -> None:
     for key in document:
         similar = difflib.get_close_matches(str(key).lower(), _STACK_KEYS, n=1, cutoff=0.8)
         if key not in _STACK_KEYS and similar:
-            raise CheckError(f"{name}: unknown key {key!r}. Write `{similar[0]}:`.")
+            raise CommandError(f"{name}: unknown key {key!r}. Write `{similar[0]}:`.")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pulumi_local.aws_location import AwsLocation
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.outputs.delivery_accounts import BILLING, LOAD_BALANCING, TRAILS
 from pulumi_local.outputs.fake_outputs import fake_result
 from pulumi_local.outputs.policy_documents import policy_document
@@ -16,11 +16,11 @@ from pulumi_local.type_tokens import by_token, function_name
 
 
 def invoke(token: str, args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
-    """The result of a provider function. Raises CheckError for any other function."""
+    """The result of a provider function. Raises CommandError for any other function."""
     function = _INVOKES.get(token)
     if function is None:
         known = ", ".join(sorted(name.rpartition(":")[2] for name in _INVOKES))
-        raise CheckError(
+        raise CommandError(
             f"Without an AWS account, the function {token} is not supported (supported: {known}). "
             "Read the value from the stack configuration."
         )
@@ -39,7 +39,7 @@ def invoke_or_fake(
 
     examples: results that replace parts of a fake result (`lookups` of the configuration file).
 
-    Raises CheckError for a function that the installed package does not have.
+    Raises CommandError for a function that the installed package does not have.
     """
     in_region = location.with_region(args.get("region"))
     result = None if token in _INVOKES else fake_result(token, args, in_region)
@@ -121,7 +121,7 @@ def _delivery_account(
     def result(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
         region = location.with_region(args.get("region")).region
         if region not in accounts:
-            raise CheckError(
+            raise CommandError(
                 f"AWS has no account that delivers logs in {region}. Allow the service principal "
                 f"instead."
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pulumi
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 
 ApplyError = Callable[[str, BaseException], None]
 """Called with the URN of the resource whose output was passed, "" for a value that has no resource,
@@ -33,7 +33,7 @@ def lenient_apply(on_error: ApplyError | None) -> Iterator[None]:
         def attempt(value: Any) -> Any:
             try:
                 result = func(value)
-            except CheckError:
+            except CommandError:
                 raise
             except (Exception, SystemExit) as error:
                 return _output(_raise(error), self, on_error)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.lists import listed
 from pulumi_local.outputs.invented import is_invented
 
@@ -24,7 +24,7 @@ def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
     Source documents come first. A statement of an override document replaces the statement with the
     same Sid. A source that a check invented is a statement with unknown parts.
 
-    Raises CheckError for a document that is not JSON and for a duplicate Sid.
+    Raises CommandError for a document that is not JSON and for a duplicate Sid.
 
     Source: provider documentation of `aws_iam_policy_document`, "Argument reference" (`&{...}`
         stands for IAM's `${...}`).
@@ -34,7 +34,7 @@ def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
     for statement in (*sources, *map(_statement, listed(args.get("statements")))):
         sid = statement.get("Sid", "")
         if sid and sid in statements:
-            raise CheckError(
+            raise CommandError(
                 f"getPolicyDocument: duplicate statement ID (Sid) {sid!r}. Use unique IDs."
             )
         statements[sid or f" {len(statements)}"] = statement
@@ -95,7 +95,7 @@ def _parsed(texts: Iterable[Any]) -> Iterator[dict[str, Any]]:
         try:
             statements = json.loads(text).get("Statement", [])
         except (ValueError, TypeError, AttributeError):
-            raise CheckError(
+            raise CommandError(
                 "getPolicyDocument: a source or override document is not a JSON policy document."
             ) from None
         yield from listed(statements)

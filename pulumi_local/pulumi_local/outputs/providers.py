@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pulumi_local.aws_location import AwsLocation, from_json
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.outputs.fake_outputs import fake_outputs
 from pulumi_local.outputs.invokes import invoke_or_fake
 from pulumi_local.schema import Schema, schema
@@ -73,20 +73,20 @@ class ProviderConfigs:
         }
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        """Declare a provider. Returns its ID and outputs. Raises CheckError if the provider does
+        """Declare a provider. Returns its ID and outputs. Raises CommandError if the provider does
         not allow the account.
         """
         plain = {key: from_json(value) for key, value in registration.inputs.items()}
         allowed, forbidden = plain.get("allowedAccountIds"), plain.get("forbiddenAccountIds")
         if self._account and isinstance(allowed, list) and allowed and self._account not in allowed:
             listed = ", ".join(str(item) for item in allowed)
-            raise CheckError(
+            raise CommandError(
                 f"{registration.urn}: AWS account {self._account} is not in allowedAccountIds "
                 f"({listed}). The emulator has account {self._account} only: set it in the stack "
                 "file, or choose another stack."
             )
         if isinstance(forbidden, list) and self._account in forbidden:
-            raise CheckError(
+            raise CommandError(
                 f"{registration.urn}: AWS account {self._account} is in forbiddenAccountIds."
             )
         self.declare(registration)
@@ -110,7 +110,7 @@ class _LocalProvider(ABC):
         self.uses_account = False
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        """Return the ID and the outputs. Raises CheckError for an AWS type that does not exist."""
+        """Return the ID and the outputs. Raises CommandError for a type that AWS does not have."""
         if registration.type.startswith(PROVIDER_PREFIX):
             return self._providers.create(registration)
         if registration.type == STACK_REFERENCE:
@@ -123,7 +123,7 @@ class _LocalProvider(ABC):
             }
         known = schema(registration.type)
         if known is None and registration.type.startswith("aws:"):
-            raise CheckError(
+            raise CommandError(
                 f"{registration.urn}: the installed pulumi-aws has no resource type "
                 f"{registration.type}."
             )

@@ -7,7 +7,7 @@ import pytest
 from gatehouse_policies.processes import analyzer
 from gatehouse_policies.processes.analyzer import Diagnostic, Pack
 from gatehouse_policies.processes.messages import Messages
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.files.project import Project
 from pulumi_local.types import UNKNOWN, Deployment, Registration, Resource
 
@@ -112,7 +112,7 @@ PolicyPack("tests", [ResourceValidationPolicy("T", "t", rule)])
 def test_pack_that_fails_is_one_error(
     tmp_path: Path, project: Project, code: str, message: str
 ) -> None:
-    with pytest.raises(CheckError) as error:
+    with pytest.raises(CommandError) as error:
         analyze(write_pack(tmp_path, code), project, deployment())
     assert error.value.message == f"Policy pack pack {message}"
 

@@ -7,7 +7,7 @@ from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.processes.isolated import ProgramProcess, Request
 from gatehouse_policies.processes.messages import Messages
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 
 PUBLIC = """
 import pulumi_aws as aws
@@ -49,7 +49,7 @@ def test_program_cannot_change_the_check(tmp_path: Path) -> None:
     ("code", "status"), [("import os\nos._exit(0)\n", 0), ("import os\nos.abort()\n", -6)]
 )
 def test_program_that_ends_its_process_is_an_error(tmp_path: Path, code: str, status: int) -> None:
-    with pytest.raises(CheckError, match=rf"ended its process \(status {status}\)"):
+    with pytest.raises(CommandError, match=rf"ended its process \(status {status}\)"):
         policy_check.check(write(tmp_path, code), "prod")
 
 

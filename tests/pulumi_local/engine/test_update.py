@@ -10,7 +10,7 @@ import pytest
 from pulumi_local.engine.checkpoint import Checkpoint
 from pulumi_local.engine.steps import Step
 from pulumi_local.engine.update import NotUpdatable, destroy, update
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.types import Registration, Resource
 
 
@@ -52,7 +52,7 @@ class Memory:
 
     def _call(self, operation: str, name: str) -> None:
         if f"{operation} {name}" in self.refused:
-            raise CheckError(f"{operation} {name} is refused")
+            raise CommandError(f"{operation} {name} is refused")
         self.calls.append(f"{operation} {name}")
 
 
@@ -78,7 +78,7 @@ class Stack:
         return self.calls
 
     def fails(self, code: str) -> str:
-        with pytest.raises(CheckError) as caught:
+        with pytest.raises(CommandError) as caught:
             self.up(code)
         return caught.value.message
 

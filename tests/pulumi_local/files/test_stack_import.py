@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.files import stack_import
 from pulumi_local.types import UNKNOWN
 
@@ -106,7 +106,7 @@ def test_source_position_is_read(tmp_path: Path) -> None:
 def test_invalid_file_is_rejected(text: str, tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     file.write_bytes(text.encode("latin-1"))
-    with pytest.raises(CheckError) as caught:
+    with pytest.raises(CommandError) as caught:
         stack_import.read(file)
     assert caught.value.message.startswith(f"{file} is not an exported stack (")
     assert caught.value.message.endswith("Create one with: pulumi stack export --file FILE")
@@ -114,5 +114,5 @@ def test_invalid_file_is_rejected(text: str, tmp_path: Path) -> None:
 
 def test_resources_of_several_stacks_are_rejected(tmp_path: Path) -> None:
     file = exported(tmp_path, bucket(urn="urn:pulumi:prod::shop::a::b"))
-    with pytest.raises(CheckError, match="is not an exported stack"):
+    with pytest.raises(CommandError, match="is not an exported stack"):
         stack_import.read(file)

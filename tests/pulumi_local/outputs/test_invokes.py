@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from pulumi_local.aws_location import AwsLocation
-from pulumi_local.errors import CheckError
+from pulumi_local.errors import CommandError
 from pulumi_local.outputs import invented
 from pulumi_local.outputs.invokes import invoke, invoke_or_fake
 from pulumi_local.outputs.policy_documents import policy_document
@@ -107,7 +107,7 @@ def test_source_and_override_documents() -> None:
     ],
 )
 def test_invalid_document_is_rejected(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(CheckError) as caught:
+    with pytest.raises(CommandError) as caught:
         invoke(TOKEN, arguments, LOCATION)
     assert caught.value.message == message
 
@@ -147,12 +147,12 @@ def test_lookups_have_fake_results_and_are_recorded() -> None:
     ],
 )
 def test_unknown_function_is_rejected(token: str) -> None:
-    with pytest.raises(CheckError, match=r"the function .* is not supported"):
+    with pytest.raises(CommandError, match=r"the function .* is not supported"):
         invoke_or_fake(token, {}, set(), LOCATION)
 
 
 def test_deployment_has_no_fake_results() -> None:
-    with pytest.raises(CheckError, match="the function aws:ec2/getVpc:getVpc is not supported"):
+    with pytest.raises(CommandError, match="the function aws:ec2/getVpc:getVpc is not supported"):
         invoke("aws:ec2/getVpc:getVpc", {}, LOCATION)
     assert "json" in invoke(TOKEN, {"statements": []}, LOCATION)
 
@@ -162,5 +162,5 @@ def test_accounts_that_deliver_logs_are_those_of_aws() -> None:
     account = invoke("aws:elb/getServiceAccount:getServiceAccount", {}, location)
     assert account["arn"] == "arn:aws:iam::156460612806:root"
     elsewhere = {"region": "me-central-1"}
-    with pytest.raises(CheckError, match="no account that delivers logs in me-central-1"):
+    with pytest.raises(CommandError, match="no account that delivers logs in me-central-1"):
         invoke("aws:elb/getServiceAccount:getServiceAccount", elsewhere, location)

@@ -77,8 +77,8 @@ def test_package_contains_every_rule_and_does_not_use_the_repository(
     environment: Path, tmp_path: Path
 ) -> None:
     code = (
-        "from gatehouse_policies import catalogue, policy_check; "
-        "print(catalogue.__file__, policy_check.__file__, *(rule.id for rule in catalogue.RULES))"
+        "from gatehouse_policies import catalogue, policy_check; from pulumi_local import runner; "
+        "print(policy_check.__file__, runner.__file__, *(rule.id for rule in catalogue.RULES))"
     )
     python = str(environment / "bin" / "python")
     first, second, *rules = processes.run(
