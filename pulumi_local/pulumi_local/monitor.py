@@ -34,7 +34,7 @@ with another field, such as an option that a later SDK adds, is rejected. Hooks 
 they are registered.
 """
 _REPLACEMENTS = frozenset({"replaceOnChanges", "replace_with", "replacement_trigger"})
-"""Fields that only an update reads. The sandbox, which updates resources, does not support them."""
+"""Fields that only an update reads, and that `engine` does not support."""
 _FEATURES = """
     SECRETS RESOURCE_REFERENCES ALIAS_SPECS REPLACEMENT_TRIGGER DELETED_WITH REPLACE_WITH TRANSFORMS
     INVOKE_TRANSFORMS PARAMETERIZATION RESOURCE_HOOKS ERROR_HOOKS"""

@@ -1,4 +1,4 @@
-"""The resources of a deployed stack, which exist as long as the emulator."""
+"""The resources of a deployed stack, in memory."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

@@ -110,7 +110,7 @@ class _LocalProvider(ABC):
         self.uses_account = False
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        """Return the ID and the outputs. Raises CommandError for a type that AWS does not have."""
+        """Return the ID and the outputs. Raises CommandError for an unknown AWS type."""
         if registration.type.startswith(PROVIDER_PREFIX):
             return self._providers.create(registration)
         if registration.type == STACK_REFERENCE:
