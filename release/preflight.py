@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from gatehouse_policies.analysis.properties import leaves
+from pulumi_local.lists import leaves
 
 from components.naming import PROJECT
 from components.settings.loader import parse

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gatehouse_policies import command
-
+from pulumi_local import command
 from sandbox.paths import HOME, REPOSITORY
 
 

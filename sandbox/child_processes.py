@@ -10,15 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatehouse_policies.command import WITHOUT_AWS_PROFILE
-from gatehouse_policies.program.child_process import (
-    CURRENT_USER,
-    STOP_S,
-    Child,
-    UnixUser,
-    send_signal,
-    start,
-)
+from pulumi_local.child_process import CURRENT_USER, STOP_S, Child, UnixUser, send_signal, start
+from pulumi_local.command import WITHOUT_AWS_PROFILE
 
 from sandbox.errors import SandboxError
 

@@ -1,7 +1,7 @@
 """The error of the sandbox."""
 
-from gatehouse_policies.errors import CheckError
+from pulumi_local.errors import CommandError
 
 
-class SandboxError(CheckError):
-    """An error that ends the command: see `CheckError`, which programs and policy packs raise."""
+class SandboxError(CommandError):
+    """An error that ends the command: see `CommandError`, which programs and policy packs raise."""

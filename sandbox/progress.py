@@ -4,10 +4,9 @@ import sys
 import time
 from collections import Counter
 
+from pulumi_local.engine.steps import Step
 from rich.console import Console
 from rich.markup import escape
-
-from sandbox.engine.steps import Step
 
 _SIGNS = {
     "create": "+",

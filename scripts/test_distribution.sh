@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tests the wheel of a distribution in a new environment. That of the policies contains their dependencies
+# Tests the wheel of a distribution in a new environment. That of the policies, whose wheel contains pulumi_local, has their dependencies
 # and test tools only; the tests of the runtime also use the servers and the emulator of the sandbox.
 # Usage: scripts/test_distribution.sh policies|runtime lowest-direct|highest [PYTEST ARGUMENT...]
 set -eu
@@ -15,7 +15,9 @@ uv venv --quiet --clear --seed "$environment"
 case $folder in
 policies)
     install --resolution "$2" --reinstall-package gatehouse-policies "./policies[test]"
-    options="-c policies/pyproject.toml --rootdir . --confcutdir=$tests"
+    # test_options.py compares with the Pulumi CLI and uses the tests of releases.
+    options="-c policies/pyproject.toml --rootdir . --confcutdir=$tests --ignore=tests/pulumi_local/engine/test_options.py"
+    tests="$tests tests/pulumi_local"
     ;;
 runtime)
     install --group dev
@@ -24,5 +26,6 @@ runtime)
     ;;
 esac
 shift 2
-# shellcheck disable=SC2086 # several options
-exec "$environment/bin/python" -m pytest $options "${@:-$tests}"
+# shellcheck disable=SC2086 # several folders and options
+[ $# -gt 0 ] || set -- $tests
+exec "$environment/bin/python" -m pytest $options "$@"

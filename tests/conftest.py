@@ -137,7 +137,7 @@ _ONE_DEPLOYMENT = (
             ),
         )
     ),
-    "tests/sandbox/engine/test_changes.py",
+    "tests/sandbox/local/test_changed_settings.py",
 )
 _ONE_ENVIRONMENT = (
     "test_guides.py",

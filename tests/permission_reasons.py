@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gatehouse_policies.analysis.iam.grammar import listed, raw_statements
+from gatehouse_policies.analysis.iam.grammar import raw_statements
+from pulumi_local.lists import listed
 
 from tools.docs.iam_documents import documents, short_name
 

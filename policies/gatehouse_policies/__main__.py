@@ -14,12 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gatehouse_policies import command, configuration, frameworks
+from pulumi_local.errors import CommandError
+
+from gatehouse_policies import configuration, frameworks
 from gatehouse_policies.catalogue import PACKS
 from gatehouse_policies.configuration import Configuration
 from gatehouse_policies.engine.rule import ENVIRONMENTS, SEVERITIES
-from gatehouse_policies.errors import CheckError
 from gatehouse_policies.gate import Gate
+from pulumi_local import command
 
 if TYPE_CHECKING:
     from gatehouse_policies.policy_check import CheckResult
@@ -187,7 +189,7 @@ def _add_subject(command: argparse.ArgumentParser) -> None:
 def _check(options: argparse.Namespace) -> int:
     """Imports the modules here, so that the other commands do not load Pulumi."""
     from gatehouse_policies import baseline, policy_check
-    from gatehouse_policies.program.files.revision import program_at
+    from gatehouse_policies.revision import program_at
 
     gate = Gate(
         tuple(options.only),
@@ -221,7 +223,7 @@ def _baseline(options: argparse.Namespace) -> int:
     config = _configuration(options)
     file = options.file or config.baseline
     if file is None:
-        raise CheckError("Specify the file of the baseline, such as policies.baseline.json.")
+        raise CommandError("Specify the file of the baseline, such as policies.baseline.json.")
     result = _run_check(options, config, Gate())
     stack = (result.run.project, result.run.stack)
     command.write_output(file, baseline.text(file, *stack, result.findings))

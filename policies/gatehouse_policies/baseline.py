@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pulumi_local.errors import CommandError
+
 from gatehouse_policies.engine import facts
 from gatehouse_policies.engine.meta_policies import META_POLICIES, UNDECIDED
-from gatehouse_policies.errors import CheckError
 from gatehouse_policies.reports.findings import Finding
 
 _FIELDS = ("rule", "type", "name", "message")
@@ -108,7 +109,7 @@ def of_findings(name: str, findings: Iterable[Finding]) -> Baseline:
 
 def read(file: Path, project: str, stack: str) -> Baseline:
     """The entries of a stack; for a stack that is not in the file, those of all stacks of its
-    project. Raises CheckError for an invalid file, and for a project that is not in the file.
+    project. Raises CommandError for an invalid file, and for a project that is not in the file.
     """
     stacks = _stacks(file)
     own = stacks.get(f"{project}/{stack}")
@@ -116,7 +117,7 @@ def read(file: Path, project: str, stack: str) -> Baseline:
         return Baseline(file.name, own)
     others = [entries for key, entries in stacks.items() if key.rpartition("/")[0] == project]
     if not others:
-        raise CheckError(
+        raise CommandError(
             f"{file} has no baseline of the stack {project}/{stack}. Add it: gatehouse-policies "
             f"baseline --env {stack} {file}"
         )
@@ -131,8 +132,8 @@ def read(file: Path, project: str, stack: str) -> Baseline:
 
 
 def text(file: Path, project: str, stack: str, findings: Sequence[Finding]) -> str:
-    """The content of the file after the entries of one stack are replaced. Raises CheckError for an
-    invalid file.
+    """The content of the file after the entries of one stack are replaced. Raises CommandError for
+    an invalid file.
     """
     stacks = _stacks(file) if file.exists() else {}
     stacks[f"{project}/{stack}"] = of_findings(file.name, findings).entries
@@ -154,12 +155,12 @@ def _stacks(file: Path) -> dict[str, tuple[Entry, ...]]:
         document = json.loads(file.read_text(encoding="utf-8"))
         return {str(key): tuple(map(_read_entry, rows)) for key, rows in document["stacks"].items()}
     except OSError as error:
-        raise CheckError(
+        raise CommandError(
             f"{file} cannot be read: {error.strerror}. Create it: gatehouse-policies baseline "
             f"{file}"
         ) from error
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise CheckError(
+        raise CommandError(
             f"{file} is not a baseline of this version. Create it again: gatehouse-policies "
             f"baseline {file}"
         ) from error

@@ -14,9 +14,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from pulumi_local.errors import CommandError
+
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Control, Level, Rule
-from gatehouse_policies.errors import CheckError
 
 LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "regions": (("GH-PUL-003", "regions"),),
@@ -168,30 +169,30 @@ def find(folder: Path) -> Path | None:
 
 
 def read(file: Path | None) -> Configuration:
-    """Reads a file; the defaults without a file. Raises CheckError for an invalid file."""
+    """Reads a file; the defaults without a file. Raises CommandError for an invalid file."""
     if file is None:
         return Configuration()
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise CheckError(
+        raise CommandError(
             f"{file} cannot be read: {error.strerror}. Specify a TOML file."
         ) from error
     except UnicodeDecodeError as error:
-        raise CheckError(
+        raise CommandError(
             f"{file} is not UTF-8 text. Save the file with the encoding UTF-8."
         ) from error
     except ValueError as error:
         fix = next(
             (fix for text, fix in _TOML_FIXES.items() if text in str(error)), "Correct the line."
         )
-        raise CheckError(f"{file} is not valid TOML: {error}. {fix}") from error
+        raise CommandError(f"{file} is not valid TOML: {error}. {fix}") from error
     place = file.name
     if unknown := sorted(set(document) - set(KEYS)):
-        raise CheckError(f"{place}: unknown key {unknown[0]!r}. Keys: {', '.join(KEYS)}.")
+        raise CommandError(f"{place}: unknown key {unknown[0]!r}. Keys: {', '.join(KEYS)}.")
     for name in _TABLES:
         if not isinstance(document.get(name, {}), dict):
-            raise CheckError(f"{place}: {name} must be a table. Write [{name}].")
+            raise CommandError(f"{place}: {name} must be a table. Write [{name}].")
     levels = document.get("levels", {})
     added = new_controls(
         document.get("new_controls", {}),
@@ -205,7 +206,7 @@ def read(file: Path | None) -> Configuration:
     for environment in ENVIRONMENTS:
         own = levels.get(environment, {})
         if not isinstance(own, dict):
-            raise CheckError(
+            raise CommandError(
                 f"{place}: levels.{environment} must be a table. Write [levels.{environment}]."
             )
         rules[environment] = _merged(
@@ -223,18 +224,20 @@ def read(file: Path | None) -> Configuration:
     }
     baseline = document.get("baseline", "")
     if not isinstance(baseline, str):
-        raise CheckError(f'{place}: baseline must be the path of a file, such as "baseline.json".')
+        raise CommandError(
+            f'{place}: baseline must be the path of a file, such as "baseline.json".'
+        )
     for stack, environment in document.get("environments", {}).items():
         if environment not in ENVIRONMENTS:
-            raise CheckError(
+            raise CommandError(
                 f"{place}: environments.{stack} must be {', '.join(ENVIRONMENTS)}, not "
                 f"{environment!r}."
             )
     if not isinstance(document.get("strict", False), bool):
-        raise CheckError(f"{place}: strict must be true or false.")
+        raise CommandError(f"{place}: strict must be true or false.")
     lookups = document.get("lookups", [])
     if not isinstance(lookups, list) or not all(map(_is_lookup, lookups)):
-        raise CheckError(
+        raise CommandError(
             f"{place}: each entry of lookups must have a function and a result. Write [[lookups]], "
             f'function = "aws.ssm.get_parameter", result = {{ value = "8080" }}, and '
             f'arguments = {{ name = "/shop/port" }} for some calls only.'
@@ -268,20 +271,20 @@ def new_controls(
     """The level and its reason of each rule that was added after a date, until another date.
 
     Rules that are added with a new version of the packs therefore do not fail a check at once.
-    Raises CheckError for a table without two dates, or for an end that is too late.
+    Raises CommandError for a table without two dates, or for an end that is too late.
     """
     if not table:
         return {}
     if table.keys() != {"after", "advisory_until"} or {type(day) for day in table.values()} != {
         date
     }:
-        raise CheckError(
+        raise CommandError(
             f"{place} must have the two dates after and advisory_until. Write after = 2026-12-01, "
             f"without quotes."
         )
     after, until = table["after"], table["advisory_until"]
     if (until - today).days > _ADVISORY_DAYS_MAX:
-        raise CheckError(
+        raise CommandError(
             f"{place}.advisory_until is more than {_ADVISORY_DAYS_MAX} days from now. Write an "
             f"earlier date."
         )
@@ -307,28 +310,28 @@ def _lists(document: Mapping[str, Any], place: str) -> dict[str, dict[str, Any]]
 
 
 def _check_items(key: str, items: list[str], place: str) -> None:
-    """Raises CheckError for a value that no Region or repository can have."""
+    """Raises CommandError for a value that no Region or repository can have."""
     if key == "regions" and not items:
-        raise CheckError(
+        raise CommandError(
             f"{place} is empty, so no Region is allowed. Add a Region, or delete the key."
         )
     for item in items:
         if key == "regions" and not _REGION.fullmatch(item):
-            raise CheckError(
+            raise CommandError(
                 f'{place}: {item!r} is not the code of a Region. Write a code such as "eu-west-1".'
             )
         if key == "account_stacks" and not _STACK.fullmatch(item):
-            raise CheckError(
+            raise CommandError(
                 f"{place}: {item!r} is not a stack. Write the project and the stack, such as "
                 f'"account/main".'
             )
         if key == "accounts" and not _ACCOUNT.fullmatch(item):
-            raise CheckError(
+            raise CommandError(
                 f"{place}: {item!r} is not an account. Write its 12 digits in quotation marks, or "
                 f"the ID of an organization, a VPC or a VPC endpoint."
             )
         if key == "repositories" and not _REPOSITORY.fullmatch(item):
-            raise CheckError(
+            raise CommandError(
                 f"{place}: {item!r} is not a repository. Write the owner and the name, such as "
                 f'"acme/shop".'
             )
@@ -346,16 +349,16 @@ def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
     """The level and the parameters of one rule. A string is a level."""
     config = {"enforcementLevel": value} if isinstance(value, str) else value
     if not isinstance(config, dict):
-        raise CheckError(
+        raise CommandError(
             f'{place} must be a level such as "advisory", or a table with enforcementLevel.'
         )
     if not config:
-        raise CheckError(f'{place} is empty. Write a level such as "advisory", or a parameter.')
+        raise CommandError(f'{place} is empty. Write a level such as "advisory", or a parameter.')
     if any(catalogue.find(name) for name in config):
         tables = ", ".join(f"[levels.{name}]" for name in ENVIRONMENTS)
-        raise CheckError(f"{place}: {id!r} is not an environment. Write one of {tables}.")
+        raise CommandError(f"{place}: {id!r} is not an environment. Write one of {tables}.")
     if config.get("enforcementLevel", "advisory") not in _LEVELS:
-        raise CheckError(
+        raise CommandError(
             f"{place}: the level must be one of {', '.join(_LEVELS)}, not "
             f"{config['enforcementLevel']!r}."
         )
@@ -364,9 +367,9 @@ def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
     if control is not None:
         _check_parameters(id, control, config, place)
     elif id.startswith("GH-"):
-        raise CheckError(f"{place}: there is no rule {id}. Copy the ID from a report.")
+        raise CommandError(f"{place}: there is no rule {id}. Copy the ID from a report.")
     elif catalogue.find(id.upper()) is not None:
-        raise CheckError(f"{place}: there is no rule {id}. Write {id.upper()}.")
+        raise CommandError(f"{place}: there is no rule {id}. Write {id.upper()}.")
     return config
 
 
@@ -378,9 +381,9 @@ def _with_reason(
     """
     reason = config.get(_REASON, "")
     if not isinstance(reason, str) or (_REASON in config and not reason.strip()):
-        raise CheckError(f"{place}.{_REASON} must be a text that is not empty.")
+        raise CommandError(f"{place}.{_REASON} must be a text that is not empty.")
     if _REASON in config and "enforcementLevel" not in config:
-        raise CheckError(
+        raise CommandError(
             f"{place}: {_REASON} is the reason for a level. Add enforcementLevel, or delete it."
         )
     if config.get("enforcementLevel") == Level.DISABLED:
@@ -390,12 +393,12 @@ def _with_reason(
                 if isinstance(control, Rule)
                 else "reports what the other controls did not evaluate"
             )
-            raise CheckError(
+            raise CommandError(
                 f'{place}: {id} cannot be disabled, because it {why}. Write "advisory", or delete '
                 f"the line."
             )
         if not reason:
-            raise CheckError(
+            raise CommandError(
                 f"{place}: a disabled control needs a reason, which every report shows. Write "
                 f'{id} = {{ enforcementLevel = "disabled", reason = "..." }}.'
             )
@@ -412,15 +415,15 @@ def _check_parameters(id: str, control: Control, config: Mapping[str, Any], plac
         elif name in numbers:
             is_number = isinstance(parameter, int | float) and not isinstance(parameter, bool)
             if not is_number or not 0 <= parameter < math.inf:
-                raise CheckError(f"{place}.{name} must be a number that is not negative.")
+                raise CommandError(f"{place}.{name} must be a number that is not negative.")
         elif name not in ("enforcementLevel", _REASON):
             known = ", ".join(["enforcementLevel", *numbers, *lists])
-            raise CheckError(f"{place}: {id} has no parameter {name!r}. Parameters: {known}.")
+            raise CommandError(f"{place}: {id} has no parameter {name!r}. Parameters: {known}.")
 
 
 def _strings(value: Any, place: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        raise CheckError(f'{place} must be a list of strings, such as ["a", "b"].')
+        raise CommandError(f'{place} must be a list of strings, such as ["a", "b"].')
     if padded := next((item for item in value if item != item.strip()), None):
-        raise CheckError(f"{place}: {padded!r} begins or ends with a space. Delete the space.")
+        raise CommandError(f"{place}: {padded!r} begins or ends with a space. Delete the space.")
     return value

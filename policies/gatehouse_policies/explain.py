@@ -8,12 +8,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pulumi_local.errors import CommandError
+from pulumi_local.type_tokens import class_name
+
 from gatehouse_policies import catalogue, frameworks
-from gatehouse_policies.analysis.type_tokens import class_name
 from gatehouse_policies.engine.exemptions import DAYS_MAX
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Rule
-from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program.python_names import in_python
+from gatehouse_policies.reports.python_names import in_python
 
 
 def selected(framework: str = "") -> list[Rule]:
@@ -58,13 +59,13 @@ def _row(rule: Rule) -> dict[str, Any]:
 
 def explanation(id: str) -> str:
     """The rationale, the fix with an example, the parameters and the sources of a control. Raises
-    CheckError for an unknown control.
+    CommandError for an unknown control.
     """
     rule = catalogue.find(id.upper())
     if not isinstance(rule, Rule):
         close = get_close_matches(id.upper(), [each.id for each in catalogue.RULES], 1)
         hint = f"Write {close[0]}." if close else "`gatehouse-policies list` shows all controls."
-        raise CheckError(f"There is no control {id}. {hint}")
+        raise CommandError(f"There is no control {id}. {hint}")
     types = dict.fromkeys(class_name(token) for token in rule.types)
     levels = ", ".join(f"{name} {rule.level(name).value}" for name in ENVIRONMENTS)
     strict = "; needs strict = true in the configuration file" if rule.strict else ""

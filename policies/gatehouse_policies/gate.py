@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from pulumi_local.errors import CommandError
+
 from gatehouse_policies import catalogue, frameworks
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.rule import SEVERITIES
-from gatehouse_policies.errors import CheckError
 
 _META_POLICIES = frozenset(policy.id for policy in META_POLICIES)
 
@@ -34,7 +35,7 @@ class Gate:
     def __post_init__(self) -> None:
         for id in (rule.id for rule in catalogue.RULES if not rule.can_be_disabled):
             if _matches(id, self.skip):
-                raise CheckError(
+                raise CommandError(
                     f"--skip cannot skip {id}, because it is critical and has no exemptions. Name "
                     f"other controls, or set its level to advisory in the configuration file."
                 )
@@ -59,7 +60,7 @@ class Gate:
         return SEVERITIES.index(severity) >= SEVERITIES.index(self.fail_on)
 
     def require_known(self, ids: Iterable[str]) -> None:
-        """Raises CheckError for a pattern that matches no control.
+        """Raises CommandError for a pattern that matches no control.
 
         ids: the controls of all packs.
         """
@@ -67,7 +68,7 @@ class Gate:
         for option, patterns in (("--only", self.only), ("--skip", self.skip)):
             for pattern in patterns:
                 if not any(_matches(id, (pattern,)) for id in known):
-                    raise CheckError(
+                    raise CommandError(
                         f"{option} {pattern} matches no control. Copy the ID from a report, or "
                         f'write a pattern such as "GH-S3-*".'
                     )

@@ -12,28 +12,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from pulumi_local.errors import CommandError
+from pulumi_local.files import stack_import
+from pulumi_local.files.project import Project, load
+from pulumi_local.private_files import private_folder, write_private
+from pulumi_local.runner import SOURCE_PREFIX
+from pulumi_local.source_lines import repository_of
+from pulumi_local.type_tokens import function_name
+from pulumi_local.types import ACCOUNT, Registration
 from rich.console import Console
 
 from gatehouse_policies import catalogue, code_exemptions
-from gatehouse_policies.analysis.type_tokens import function_name
 from gatehouse_policies.baseline import Baseline
 from gatehouse_policies.configuration import Configuration
+from gatehouse_policies.engine.environment import of_stack
 from gatehouse_policies.engine.exemptions import PREFIX, controls
 from gatehouse_policies.engine.meta_policies import UNDECIDED
 from gatehouse_policies.engine.rule import Level
-from gatehouse_policies.errors import CheckError
-from gatehouse_policies.files import private_folder, write_private
 from gatehouse_policies.gate import Gate
-from gatehouse_policies.program.files import stack_import
-from gatehouse_policies.program.files.project import Project, load
-from gatehouse_policies.program.isolated import Outcome, ProgramProcess, Request
-from gatehouse_policies.program.packs import analyzer
-from gatehouse_policies.program.packs.analyzer import Pack
-from gatehouse_policies.program.packs.messages import Messages
-from gatehouse_policies.program.python_names import in_python
-from gatehouse_policies.program.runner import SOURCE_PREFIX
-from gatehouse_policies.program.source_lines import repository_of
-from gatehouse_policies.program.types import ACCOUNT, Registration
+from gatehouse_policies.processes import analyzer
+from gatehouse_policies.processes.analyzer import Pack
+from gatehouse_policies.processes.isolated import Outcome, ProgramProcess, Request
+from gatehouse_policies.processes.messages import Messages
 from gatehouse_policies.reports import sarif, table
 from gatehouse_policies.reports.findings import (
     PASSES,
@@ -50,6 +50,7 @@ from gatehouse_policies.reports.findings import (
 from gatehouse_policies.reports.html import html
 from gatehouse_policies.reports.junit import junit
 from gatehouse_policies.reports.markdown import markdown
+from gatehouse_policies.reports.python_names import in_python
 
 PACKS: Final = tuple(catalogue.PACKS_FOLDER / name for name in catalogue.PACKS)
 FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
@@ -101,7 +102,7 @@ def check(
     configuration: Configuration = _DEFAULTS,
     gate: Gate = _GATE,
 ) -> CheckResult:
-    """Check a program with policy packs. Raises CheckError if the program or a pack cannot run.
+    """Check a program with policy packs. Raises CommandError if the program or a pack cannot run.
 
     levels: environment whose levels apply, by default the environment of the stack.
     variables: result of `exemptions`.
@@ -162,11 +163,11 @@ def _packs(
     configuration: Configuration,
     gate: Gate,
 ) -> Iterator[tuple[str, tuple[Pack, ...]]]:
-    """The environment whose levels apply, and the running packs. Raises CheckError if the
+    """The environment whose levels apply, and the running packs. Raises CommandError if the
     configuration or the gate names a rule that no pack has.
     """
     environment = levels or configuration.environment(
-        project.name, project.stack, project.environment
+        project.name, project.stack, of_stack(project.name, project.stack, project.config)
     )
     changes = configuration.rules.get(environment, {})
     skipped = configuration.not_configured(environment)
@@ -185,7 +186,7 @@ def _packs(
         for name, ids in ((configuration.name, changes), (file.name, exempted)):
             for id in ids:
                 if not any(id in pack.levels for pack in packs) and catalogue.find(id) is None:
-                    raise CheckError(
+                    raise CommandError(
                         f"{name}: no pack has the rule {id}. Add the pack with --pack DIR, or "
                         f"correct the ID."
                     )
@@ -196,8 +197,8 @@ def _run_program(
 ) -> tuple[Outcome, str, list[Finding]]:
     """Run the program with known outputs. If that fails, or a function of `apply` does, run it with
     the unknown outputs of a first preview, in which fake values do not fail. If this run fails too,
-    the resources up to the failure are evaluated, or CheckError is raised if the program called no
-    function with a fake result. Otherwise, a failure is an undecided result.
+    the resources up to the failure are evaluated, or CommandError is raised if the program called
+    no function with a fake result. Otherwise, a failure is an undecided result.
     """
     request = Request(
         *(str(program), stack, True, ACCOUNT, True),
@@ -224,7 +225,7 @@ def _run_program(
         if known.messages is not None:
             outcome = known
     if outcome.messages is None:
-        raise CheckError(outcome.error)
+        raise CommandError(outcome.error)
     pass_name = PASSES[1] if outcome is known else PASSES[0]
     return outcome, pass_name, [_failed(pass_name, "", "", consequence, known.error)]
 
@@ -254,7 +255,7 @@ def check_state(
     configuration: Configuration = _DEFAULTS,
     gate: Gate = _GATE,
 ) -> CheckResult:
-    """Check an exported stack. Raises CheckError if the file is invalid or a pack cannot run."""
+    """Check an exported stack. Raises CommandError if the file is invalid or a pack cannot run."""
     started_at = time.monotonic()
     project, deployment = stack_import.read(file)
     with _packs(folders, project, levels, variables, configuration, gate) as (environment, packs):
@@ -329,12 +330,12 @@ def _level_changes(
 
 
 def _require_provider_version() -> None:
-    """Raises CheckError if a program has replaced pulumi-aws by a version whose types the rules do
-    not know.
+    """Raises CommandError if a program has replaced pulumi-aws by a version whose types the rules
+    do not know.
     """
     installed = version("pulumi-aws")
     if installed.partition(".")[0] != _PROVIDER_MAJOR:
-        raise CheckError(
+        raise CommandError(
             f"The rules support pulumi-aws {_PROVIDER_MAJOR}, but {installed} is installed in "
             f"{sys.prefix}. "
             f"Install pulumi-aws {_PROVIDER_MAJOR}, or check the deployed stack: {EXPORT_HINT}."
@@ -354,13 +355,13 @@ def _types_without_rules(messages: Messages) -> dict[str, int]:
 
 def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
     """Environment variables with which the packs read another exemptions file or ignore exemptions.
-    Raises CheckError if the file does not exist."""
+    Raises CommandError if the file does not exist."""
     if ignore:
         return {_IGNORE_EXEMPTIONS: "1"}
     if file is None:
         return {}
     if not file.is_file():
-        raise CheckError(
+        raise CommandError(
             f"The file {file} does not exist. Specify a file with [[exemption]] entries: "
             f"--exemptions FILE"
         )
@@ -438,7 +439,7 @@ def _undecided(urn: str, message: str, remedy: str, pass_name: str, source: str)
 
 
 def reports_folder(parent: Path) -> Path:
-    """The folder `.gatehouse` of a program, which Git ignores. Raises CheckError if it cannot be
+    """The folder `.gatehouse` of a program, which Git ignores. Raises CommandError if it cannot be
     created.
     """
     try:
@@ -446,7 +447,7 @@ def reports_folder(parent: Path) -> Path:
         if not (folder / ".gitignore").exists():
             write_private(folder / ".gitignore", "*\n")
     except OSError as error:
-        raise CheckError(
+        raise CommandError(
             f"The reports cannot be written to {parent / _FOLDER}: {error.strerror}."
         ) from error
     return folder

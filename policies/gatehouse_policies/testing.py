@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from gatehouse_policies.analysis.properties import UNKNOWN, Properties
+from pulumi_local.type_tokens import aws
+from pulumi_local.types import UNKNOWN
+
+from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine import guard
 from gatehouse_policies.engine.rule import Rule
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from gatehouse_policies.errors import CheckError
-from gatehouse_policies.files import write_private
-from gatehouse_policies.program.files.yaml_file import read_stack_file
+from pulumi_local.errors import CommandError
+from pulumi_local.files.yaml_file import read_stack_file
+from pulumi_local.private_files import write_private
 
 from components.naming import Naming
 from components.settings.fields import NAME_PREFIX
@@ -110,7 +110,7 @@ def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> St
     path = root / f"Pulumi.{name}.yaml"
     try:
         document = read_stack_file(path, str(Path(project.folder, path.name)))
-    except CheckError as exc:
+    except CommandError as exc:
         raise ValueError(exc.message) from None
     config = document.get("config")
     settings = config.get(f"{project.name}:settings") if isinstance(config, dict) else None

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gatehouse_policies.analysis.properties import UNKNOWN, leaves
+from pulumi_local.lists import leaves
+from pulumi_local.types import UNKNOWN
 
 from release.errors import last_line
 from release.pulumi.cli import query

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gatehouse_policies.analysis.type_tokens import STATEFUL
-from gatehouse_policies.program.schema import schema
+from pulumi_local.engine.update import NotUpdatable
+from pulumi_local.schema import schema
+from pulumi_local.type_tokens import STATEFUL
 
 from sandbox.emulator import tags
 from sandbox.emulator.request import AwsError, ChangeRequest, Created
@@ -21,7 +22,6 @@ from sandbox.emulator.resource_type import (
     create,
     outputs_of,
 )
-from sandbox.engine.update import NotUpdatable
 
 _ABSENT = re.compile(r"NotFound|NoSuch|NotExist|ResourceNotFound|does not exist")
 _MOTO_ERROR = "500"

@@ -8,14 +8,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 from gatehouse_policies.analysis.iam.conditions import applies_to_resource, holds
-from gatehouse_policies.analysis.iam.grammar import Condition, listed, parse, raw_statements
-from gatehouse_policies.program.types import ACCOUNT
+from gatehouse_policies.analysis.iam.grammar import Condition, parse, raw_statements
 from moto import settings
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.iam import access_control
 from moto.iam.models import iam_backends
 from moto.kms.models import kms_backends
 from moto.secretsmanager.models import secretsmanager_backends
+from pulumi_local.lists import listed
+from pulumi_local.types import ACCOUNT
 
 OPERATOR = "sandbox-operator"
 """The IAM user of the sandbox itself. All calls by this user are allowed, and none are recorded."""

@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
-from gatehouse_policies.analysis.iam.grammar import listed, matches
-from gatehouse_policies.program.types import ACCOUNT
+from gatehouse_policies.analysis.iam.grammar import matches
 from moto.backends import get_backend
 from moto.dynamodb.exceptions import MockValidationException
 from moto.iam.access_control import IAMPolicy, PermissionResult
+from pulumi_local.lists import listed
+from pulumi_local.types import ACCOUNT
 
 from sandbox.emulator.request import CreateRequest
 

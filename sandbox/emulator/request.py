@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError, ParamValidationError
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.parsers import ResponseParserError
 from botocore.validate import ParamValidator
-from gatehouse_policies.analysis.properties import leaves
-from gatehouse_policies.program.types import ACCOUNT, UNKNOWN, Registration, Resource
+from pulumi_local.lists import leaves
+from pulumi_local.types import ACCOUNT, UNKNOWN, Registration, Resource
 
 from sandbox.errors import SandboxError
 

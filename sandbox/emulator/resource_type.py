@@ -7,8 +7,8 @@ from string import Formatter
 from typing import Any, Final
 
 from botocore.model import MapShape
-from gatehouse_policies.program.schema import Schema, schema
-from gatehouse_policies.program.types import ACCOUNT
+from pulumi_local.schema import Schema, schema
+from pulumi_local.types import ACCOUNT
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, normalized, text
 

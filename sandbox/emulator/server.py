@@ -10,11 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from botocore.config import Config
-from gatehouse_policies.analysis.type_tokens import by_token
-from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.outputs.invokes import invoke
-from gatehouse_policies.program.outputs.providers import PROVIDER_PREFIX, ProviderConfigs
-from gatehouse_policies.program.types import ACCOUNT, Registration, Resource
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
 from moto.core.model_instances import reset_model_data
@@ -23,6 +18,11 @@ from moto.moto_server.werkzeug_app import (
     MotoRequestHandler,
     create_backend_app,
 )
+from pulumi_local.aws_location import AwsLocation
+from pulumi_local.outputs.invokes import invoke
+from pulumi_local.outputs.providers import PROVIDER_PREFIX, ProviderConfigs
+from pulumi_local.type_tokens import by_token
+from pulumi_local.types import ACCOUNT, Registration, Resource
 from werkzeug.serving import make_server
 
 from sandbox.emulator import changes, moto_patches, sessions

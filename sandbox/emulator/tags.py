@@ -1,9 +1,9 @@
 """Changes the tags of a resource with the tag operations of its service."""
 
 from botocore.model import ListShape, StructureShape
+from pulumi_local.engine.update import NotUpdatable
 
 from sandbox.emulator.request import ChangeRequest, normalized
-from sandbox.engine.update import NotUpdatable
 
 _OPERATIONS = (
     ("add_tags_to_resource", "remove_tags_from_resource"),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from gatehouse_policies.files import private_folder
+from pulumi_local.private_files import private_folder
 
 from sandbox.errors import SandboxError
 from sandbox.local.requests import relay

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from gatehouse_policies.files import write_private
+from pulumi_local.private_files import write_private
 
 from sandbox.errors import SandboxError
 from sandbox.local.run_state import RunState

@@ -8,7 +8,7 @@ import signal
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from gatehouse_policies.files import private_folder, write_private
+from pulumi_local.private_files import private_folder, write_private
 
 from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError

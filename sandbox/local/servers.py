@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gatehouse_policies.files import write_private
+from pulumi_local.private_files import write_private
 
 from sandbox import child_processes
 from sandbox.child_processes import ProcessRecord

@@ -16,18 +16,19 @@ from urllib.parse import quote
 from gatehouse.core.errors import SettingsError
 from gatehouse.platform.envoy import process
 from gatehouse_policies import configuration, policy_check
-from gatehouse_policies.errors import CheckError
-from gatehouse_policies.files import write_private
-from gatehouse_policies.program.files.project import load
-from gatehouse_policies.program.packs import analyzer
-from gatehouse_policies.program.packs.messages import Messages
-from gatehouse_policies.program.types import Deployment
+from gatehouse_policies.engine.environment import of_stack
+from gatehouse_policies.processes import analyzer
+from gatehouse_policies.processes.messages import Messages
 from gatehouse_policies.reports.findings import Run, summary
+from pulumi_local.engine.checkpoint import Checkpoint
+from pulumi_local.engine.update import destroy, update
+from pulumi_local.errors import CommandError
+from pulumi_local.files.project import load
+from pulumi_local.private_files import write_private
+from pulumi_local.types import Deployment
 
 from sandbox.child_processes import Child, failure, raise_file_limit
 from sandbox.emulator.server import Emulator
-from sandbox.engine.checkpoint import Checkpoint
-from sandbox.engine.update import destroy, update
 from sandbox.errors import SandboxError
 from sandbox.local import collector, log_rotation, requests, sample_core, servers, services
 from sandbox.local.changed_settings import SETTINGS, apply_changes
@@ -172,7 +173,7 @@ class _Environment:
                 code = 0
             except PolicyViolation:
                 code = 1
-            except CheckError as problem:
+            except CommandError as problem:
                 print(f"error: {problem.message}")
         requests.complete(self._state.home, request, code)
 
@@ -264,7 +265,7 @@ class _Environment:
         config = {SETTINGS: apply_changes(project.config.get(SETTINGS, "{}"), changes)}
         # The packs start while the stack is deployed.
         rules = configuration.read(REPOSITORY / configuration.FILE_NAME).rules
-        environment = project.environment
+        environment = of_stack(project.name, project.stack, project.config)
         with analyzer.packs(
             policy_check.PACKS, project, environment, changes=rules[environment]
         ) as packs:

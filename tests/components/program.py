@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from gatehouse_policies.analysis.type_tokens import aws, by_token
-from gatehouse_policies.program.aws_location import AwsLocation
-from gatehouse_policies.program.outputs.invokes import invoke
-from gatehouse_policies.program.runner import run as run_program
-from gatehouse_policies.program.types import Deployment, Registration
+from pulumi_local.aws_location import AwsLocation
+from pulumi_local.outputs.invokes import invoke
+from pulumi_local.runner import run as run_program
+from pulumi_local.type_tokens import aws, by_token
+from pulumi_local.types import Deployment, Registration
 
 from sandbox.errors import SandboxError
 from tests.cases import cases

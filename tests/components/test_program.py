@@ -6,7 +6,7 @@ from typing import Any
 
 import pulumi
 import pytest
-from gatehouse_policies.analysis.type_tokens import S3_DEPRECATED, STATEFUL, aws
+from pulumi_local.type_tokens import S3_DEPRECATED, STATEFUL, aws
 
 from tests.components.program import ROOT, Program, run, run_with
 from tests.components.settings.stack_settings import each_stack, raw_settings

@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 from gatehouse.core.audit_chain import Checkpoint, signed_bytes
 from gatehouse.features.audit.schemas import CheckpointView, checkpoint_of
-from gatehouse_policies.program.runner import run
+from pulumi_local.runner import run
 
 from components import contract
 from components.contract import Contract

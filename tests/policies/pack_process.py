@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 import pulumi_policy.policy
 from gatehouse_policies import catalogue, packs
-from gatehouse_policies.analysis.properties import UNKNOWN, Properties
+from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.catalogue import PACKS, PACKS_FOLDER, level_config
 from gatehouse_policies.configuration import Configuration
@@ -27,6 +27,7 @@ from gatehouse_policies.engine.guard import Decision, evaluate, violation_text
 from gatehouse_policies.engine.rule import Rule
 from google.protobuf import struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
+from pulumi_local.types import UNKNOWN
 
 ACCOUNT = "123456789012"
 _CALL_TIMEOUT_S = 30.0

@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 import pytest
 from gatehouse_policies import baseline
 from gatehouse_policies.__main__ import main
-from gatehouse_policies.errors import CheckError
 from gatehouse_policies.reports.findings import Finding
+from pulumi_local.errors import CommandError
 
 from tests.policies.reports.builders import broken, exempted, undecided, violation
 
@@ -130,7 +130,7 @@ def test_invalid_baseline_is_an_error(tmp_path: Path, content: str | None, messa
     file = tmp_path / "baseline.json"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(CheckError) as error:
+    with pytest.raises(CommandError) as error:
         baseline.read(file, "shop", "prod")
     assert message in error.value.message
 

@@ -12,16 +12,16 @@ import pulumi_aws
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input
-from gatehouse_policies.analysis.type_tokens import STACK, aws
 from gatehouse_policies.catalogue import PACKS, RULES, of_pack
 from gatehouse_policies.engine.meta_policies import META_POLICIES
 from gatehouse_policies.engine.requirements import SECRET_BLOCKS
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, resource_rule
-from gatehouse_policies.lists import name_set
-from gatehouse_policies.program.schema import camel, schema
 from gatehouse_policies.rules.security.secretsmanager import ENVIRONMENT_BLOCKS
 from google.protobuf import empty_pb2
 from pulumi_aws import iam
+from pulumi_local.lists import name_set
+from pulumi_local.schema import camel, schema
+from pulumi_local.type_tokens import STACK, aws
 
 from tests.policies.pack_process import Pack
 

@@ -11,7 +11,7 @@ from gatehouse_policies import catalogue
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.configuration import LISTS, Configuration, find, new_controls, read
 from gatehouse_policies.engine.rule import ENVIRONMENTS
-from gatehouse_policies.errors import CheckError
+from pulumi_local.errors import CommandError
 
 from tests.cases import cases
 
@@ -103,7 +103,7 @@ INVALID: list[Any] = _CASES["invalid"]
 
 @pytest.mark.parametrize(("text", "message"), INVALID)
 def test_invalid_file_has_one_message(file: Path, text: str, message: str) -> None:
-    with pytest.raises(CheckError) as caught:
+    with pytest.raises(CommandError) as caught:
         configuration(file, text)
     assert message in str(caught.value)
     assert file.name in str(caught.value)
@@ -115,14 +115,14 @@ def test_encoding_of_the_file(file: Path) -> None:
     assert read(file).rules["dev"]["GH-PUL-003"] == {"regions": ["eu-west-1"]}
     file.write_bytes(b'regions = ["\xe9"]\n')
     with pytest.raises(
-        CheckError, match=r"is not UTF-8 text. Save the file with the encoding UTF-8"
+        CommandError, match=r"is not UTF-8 text. Save the file with the encoding UTF-8"
     ):
         read(file)
 
 
 def test_missing_file_is_an_error(file: Path) -> None:
     with pytest.raises(
-        CheckError, match=r"cannot be read: No such file or directory. Specify a TOML file"
+        CommandError, match=r"cannot be read: No such file or directory. Specify a TOML file"
     ):
         read(file)
 

@@ -11,9 +11,9 @@ import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.configuration import read
-from gatehouse_policies.errors import CheckError
 from gatehouse_policies.policy_check import CheckResult
 from gatehouse_policies.reports.findings import Finding
+from pulumi_local.errors import CommandError
 
 from tests.cases import cases
 
@@ -125,7 +125,7 @@ def test_modules_and_namespace_packages_outside_the_program_are_evaluated(check:
 
 def test_error_after_a_nested_namespace_package_is_that_of_the_program(check: Check) -> None:
     code = f"{PARENT_ON_PATH}from shared_site.deep import storage\n1 / 0\n"
-    with pytest.raises(CheckError, match=r"__main__.py:4: ZeroDivisionError"):
+    with pytest.raises(CommandError, match=r"__main__.py:4: ZeroDivisionError"):
         check(code, files={"../shared_site/deep/storage.py": PUBLIC_BUCKET}, packs=())
 
 
@@ -193,7 +193,7 @@ def test_another_major_version_of_the_provider_is_rejected(
     check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policy_check, "version", lambda _name: "6.83.0")
-    with pytest.raises(CheckError, match=r"support pulumi-aws 7, but 6\.83\.0 is installed"):
+    with pytest.raises(CommandError, match=r"support pulumi-aws 7, but 6\.83\.0 is installed"):
         check("")
 
 
@@ -263,7 +263,7 @@ def test_configuration_of_a_rule_without_pack_is_rejected(write: Write, tmp_path
     file = tmp_path / "policies.toml"
     file.write_text('[levels]\nACME-SNS-001 = "advisory"\n')
     with pytest.raises(
-        CheckError,
+        CommandError,
         match=r"policies.toml: no pack has the rule ACME-SNS-001. Add the pack with --pack DIR",
     ):
         policy_check.check(program, "dev", folders=(), configuration=read(file))
@@ -389,7 +389,7 @@ FAILING: list[list[Any]] = _CASES["failing"]
 def test_program_that_cannot_be_evaluated_is_explained(
     check: Check, code: str, stack: str, files: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(CheckError, match=message):
+    with pytest.raises(CommandError, match=message):
         check(code, STACK + stack, files, packs=())
 
 

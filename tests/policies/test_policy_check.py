@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
-from gatehouse_policies.errors import CheckError
 from gatehouse_policies.reports.findings import Finding, Run
+from pulumi_local.errors import CommandError
 
 from tests.cases import cases
 
@@ -162,14 +162,14 @@ def test_reports_follow_no_symbolic_link_of_a_repository(tmp_path: Path) -> None
     for link in (home / "check", home):
         link.rename(target)
         link.symlink_to(target)
-        with pytest.raises(CheckError, match="is a symbolic link"):
+        with pytest.raises(CommandError, match="is a symbolic link"):
             policy_check.write(result, home)
         link.unlink()
         target.rename(link)
 
 
 def test_missing_exemptions_file_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(CheckError) as error:
+    with pytest.raises(CommandError) as error:
         policy_check.exemptions(tmp_path / "no.toml", ignore=False)
     assert error.value.message.endswith(
         "no.toml does not exist. Specify a file with [[exemption]] entries: --exemptions FILE"

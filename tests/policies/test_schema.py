@@ -15,7 +15,7 @@ from gatehouse_policies.analysis.policy_holders import ATTACHED_POLICIES, is_doc
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.guard import Decision, evaluate
-from gatehouse_policies.lists import name_set
+from pulumi_local.lists import name_set
 
 from tests.policies.rules.builders import document
 from tests.policies.test_catalogue import classes, modules

@@ -11,8 +11,8 @@ from textwrap import dedent
 import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
-from gatehouse_policies.errors import CheckError
 from gatehouse_policies.policy_check import CheckResult
+from pulumi_local.errors import CommandError
 
 from tests.cases import cases
 
@@ -123,7 +123,7 @@ def test_function_that_fails_with_a_fake_value_has_an_unknown_result(judge: Judg
 
 
 def test_function_that_fails_with_a_known_value_is_an_error(judge: Judge) -> None:
-    with pytest.raises(CheckError, match=r"__main__.py:\d+: ZeroDivisionError"):
+    with pytest.raises(CommandError, match=r"__main__.py:\d+: ZeroDivisionError"):
         judge("pulumi.Output.from_input(1).apply(lambda number: number / 0)")
 
 

@@ -14,13 +14,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
-from gatehouse_policies.program.outputs.providers import FakeProvider, PreviewProvider
-from gatehouse_policies.program.types import UNKNOWN, Registration
-from gatehouse_policies.program.values import ARCHIVE, ASSET, SIGNATURE, decode
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
-
-from sandbox.engine.steps import changed_properties, keeps_name, replaces
+from pulumi_local.engine.steps import changed_properties, keeps_name, replaces
+from pulumi_local.outputs.providers import FakeProvider, PreviewProvider
+from pulumi_local.types import UNKNOWN, Registration
+from pulumi_local.values import ARCHIVE, ASSET, SIGNATURE, decode
 
 PROVIDER = "provider"
 TASK_DEFINITION, FUNCTION = "aws:ecs/taskDefinition:TaskDefinition", "aws:lambda/function:Function"

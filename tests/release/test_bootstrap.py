@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse_policies.program.types import ACCOUNT
+from pulumi_local.types import ACCOUNT
 
 from sandbox.emulator.server import Emulator
 from tests import processes

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from gatehouse_policies.program.types import ACCOUNT as EMULATED_ACCOUNT
 from moto.rds.models import rds_backends
+from pulumi_local.types import ACCOUNT as EMULATED_ACCOUNT
 
 from sandbox.emulator.server import Emulator
 from tests import requires

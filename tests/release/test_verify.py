@@ -15,8 +15,8 @@ from typing import Any
 
 import boto3
 import pytest
-from gatehouse_policies.program.values import zip_bytes
 from moto import mock_aws
+from pulumi_local.values import zip_bytes
 
 from release import verify
 from release.pulumi.state import State

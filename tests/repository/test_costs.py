@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import yaml
 from gatehouse.platform.observability import Metrics
-from gatehouse_policies.program.types import Registration
+from pulumi_local.types import Registration
 
 from sandbox.paths import REPOSITORY
 from tools.docs.costs import PRICES, SMALL_STACK, collector_metrics, insights_metrics, series, total

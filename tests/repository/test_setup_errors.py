@@ -45,6 +45,7 @@ class Machine:
         (self.folder / "runtime" / "web").mkdir(parents=True)
         (self.folder / "clients/python").mkdir(parents=True)
         (self.folder / "policies").mkdir()
+        (self.folder / "pulumi_local").mkdir()
         self.programs.mkdir()
         self.home.mkdir()
         for path in (
@@ -52,6 +53,7 @@ class Machine:
             "pyproject.toml",
             "clients/python/pyproject.toml",
             "policies/pyproject.toml",
+            "pulumi_local/pyproject.toml",
             "runtime/pyproject.toml",
             "runtime/web/package-lock.json",
         ):

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.program.types import Registration
+from pulumi_local.type_tokens import aws
+from pulumi_local.types import Registration
 
 from components.contract import read
 from tools.docs import markdown

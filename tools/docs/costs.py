@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 from gatehouse.platform.observability import Metrics
-from gatehouse_policies.analysis.type_tokens import aws
-from gatehouse_policies.program.types import Registration
 from prometheus_client.parser import text_string_to_metric_families
+from pulumi_local.type_tokens import aws
+from pulumi_local.types import Registration
 
 from components.contract import read
 from components.iam.role_policies import COLLECTOR

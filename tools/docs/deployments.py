@@ -2,9 +2,9 @@
 
 from functools import cache
 
-from gatehouse_policies.program.outputs.providers import FakeProvider
-from gatehouse_policies.program.runner import run
-from gatehouse_policies.program.types import Deployment
+from pulumi_local.outputs.providers import FakeProvider
+from pulumi_local.runner import run
+from pulumi_local.types import Deployment
 
 from components.settings.fields import ENVIRONMENTS
 from sandbox.paths import REPOSITORY

@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any
 
 import yaml
-from gatehouse_policies.analysis.type_tokens import aws, by_token
-from gatehouse_policies.program.types import Deployment
+from pulumi_local.type_tokens import aws, by_token
+from pulumi_local.types import Deployment
 
 from components.naming import Naming
 from sandbox.paths import REPOSITORY

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gatehouse_policies.analysis.iam.grammar import listed, raw_statements
+from gatehouse_policies.analysis.iam.grammar import raw_statements
+from pulumi_local.lists import listed
 
 from tools.docs import markdown
 from tools.docs.iam_documents import NAMES, STACK, documents, short_name

@@ -7,7 +7,9 @@ https://www.pulumi.com/registry/packages/aws/api-docs/s3/bucket/
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from gatehouse_policies.analysis.properties import UNKNOWN, is_unknown
+from pulumi_local.types import UNKNOWN
+
+from gatehouse_policies.analysis.properties import is_unknown
 
 
 def separate_settings(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:

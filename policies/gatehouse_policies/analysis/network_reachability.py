@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 
 _ADDRESSES_MAX = {4: 2**24, 6: 2**100}
 """Maximum number of public addresses, keyed by IP version, of ranges that do not count as the

@@ -6,6 +6,8 @@ from contextlib import suppress
 from functools import lru_cache, reduce
 from typing import Any
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.iam.grammar import Document, DocumentError, parse
 from gatehouse_policies.analysis.iam.strangers import NETWORK, access, owner_of
 from gatehouse_policies.analysis.properties import (
@@ -17,7 +19,6 @@ from gatehouse_policies.analysis.properties import (
     is_unknown,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 
 # Property with the ARNs of the attached policies, keyed by resource type.
 ATTACHED_POLICIES = {

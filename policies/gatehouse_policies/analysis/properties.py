@@ -9,22 +9,16 @@ from types import MappingProxyType
 from typing import Any
 
 import yaml
+from pulumi_local.lists import leaves, name_set
+from pulumi_local.types import ELSEWHERE, UNKNOWN
 
-from gatehouse_policies.lists import name_set
-
-UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""Pulumi's marker of a text, or of any value of a program, that is unknown until the deployment."""
 # The markers of booleans, numbers, arrays, assets, archives and objects, in the protocol of the
 # engine (sdk/go/common/resource/plugin/rpc.go of pulumi/pulumi).
 _UNKNOWNS = name_set(
     f"{UNKNOWN} 1c4a061d-8072-4f0a-a4cb-0ff528b18fe7 3eeb2bf0-c639-47a8-9e75-3b44932eb421 "
     "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2 030794c1-ac77-496b-92df-f27374a8bd58 "
-    "e48ece36-62e2-4504-bad9-02848725956a dd056dcd-154b-4c76-9bd3-c8f88648b5ff"
+    f"e48ece36-62e2-4504-bad9-02848725956a {ELSEWHERE}"
 )
-
-ELSEWHERE = "dd056dcd-154b-4c76-9bd3-c8f88648b5ff"
-"""The marker of a part of a value that is unknown and not an output of a resource of the program,
-such as the result of a lookup. It is that of objects."""
 
 # The provider's Check method adds this key to record which nested defaults the provider set.
 _PROVIDER_DEFAULTS = "__defaults"
@@ -387,19 +381,6 @@ class Properties:
         if is_unknown(self._value):
             raise UnknownPropertyError(self.path)
         raise MalformedError(self.path or "the resource", "an object", _type_name(self._value))
-
-
-def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The path and value of each scalar at any depth of a value, including unknown values."""
-    pending = [(path, value)]
-    while pending:
-        path, value = pending.pop()
-        if isinstance(value, list):
-            pending += reversed([(f"{path}[{i}]", element) for i, element in enumerate(value)])
-        elif isinstance(value, Mapping):
-            pending += reversed([(f"{path}.{key}", inner) for key, inner in value.items()])
-        else:
-            yield path, value
 
 
 def contents(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -8,16 +8,17 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
+from pulumi_local.lists import leaves
+from pulumi_local.type_tokens import aws
+from pulumi_local.types import UNKNOWN
+
 from gatehouse_policies.analysis.bucket_settings import separate_settings
 from gatehouse_policies.analysis.properties import (
-    UNKNOWN,
     Properties,
     UnknownPropertyError,
     are_reads_recorded,
     is_unknown,
-    leaves,
 )
-from gatehouse_policies.analysis.type_tokens import aws
 
 Value = TypeVar("Value")
 _BUCKETS = aws("s3.Bucket")

@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise, starmap, zip_longest
 
+from pulumi_local.lists import name_set
+
 from gatehouse_policies.analysis.token_formats import has_secret_format
-from gatehouse_policies.lists import name_set
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SECRET_WORDS = name_set(

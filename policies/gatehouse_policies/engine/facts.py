@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from pulumi_local.type_tokens import class_name
+
 from gatehouse_policies.analysis.iam.containment import allows_at_most
 from gatehouse_policies.analysis.iam.grammar import DocumentError, parse
 from gatehouse_policies.analysis.policy_holders import CIDR
@@ -28,7 +30,6 @@ from gatehouse_policies.analysis.properties import (
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input, looks_secret
 from gatehouse_policies.analysis.token_formats import has_secret_format
-from gatehouse_policies.analysis.type_tokens import class_name
 from gatehouse_policies.engine.rule import Rule, Undecided, Violation
 
 VARIABLE = "GATEHOUSE_FACTS"

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pulumi_local.type_tokens import STACK
 from pulumi_policy import (
     EnforcementLevel,
     Policy,
@@ -21,7 +22,6 @@ from pulumi_policy import (
 
 from gatehouse_policies.analysis.properties import Properties, plain
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
-from gatehouse_policies.analysis.type_tokens import STACK
 from gatehouse_policies.engine import applicable_policies, environment, meta_policies
 from gatehouse_policies.engine.applicable_policies import ApplicablePolicies, StackPolicy, cached
 from gatehouse_policies.engine.deployment_state import DeploymentState, Report, Result

@@ -10,16 +10,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
+from pulumi_local.lists import leaves, name_set
+from pulumi_local.type_tokens import aws, class_name
+
 from gatehouse_policies.analysis.policy_holders import (
     is_of_program,
     own_documents,
     public_or_foreign_access,
 )
-from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves
+from gatehouse_policies.analysis.properties import Properties, is_unknown
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input, looks_secret
 from gatehouse_policies.analysis.token_formats import has_secret_format
-from gatehouse_policies.analysis.type_tokens import aws, class_name
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -28,7 +30,6 @@ from gatehouse_policies.engine.rule import (
     Violation,
     joined_remedies,
 )
-from gatehouse_policies.lists import name_set
 
 
 def satisfies(

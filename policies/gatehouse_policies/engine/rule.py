@@ -14,9 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
+from pulumi_local.type_tokens import STACK
+
 from gatehouse_policies.analysis.properties import UnknownPropertyError
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import STACK
 
 ENVIRONMENTS = ("dev", "staging", "prod")
 

@@ -5,8 +5,9 @@ changed levels, the findings by resource, and the requirements of frameworks.
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from pulumi_local.type_tokens import class_name
+
 from gatehouse_policies import catalogue, frameworks
-from gatehouse_policies.analysis.type_tokens import class_name
 from gatehouse_policies.reports.compliance import requirements
 from gatehouse_policies.reports.findings import (
     Finding,

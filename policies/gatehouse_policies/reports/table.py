@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pulumi_local.type_tokens import class_name
 from rich.console import Console, Group
 from rich.padding import Padding
 from rich.rule import Rule as Line
 from rich.table import Table
 from rich.text import Text
 
-from gatehouse_policies.analysis.type_tokens import class_name
 from gatehouse_policies.reports.findings import (
     Finding,
     Run,

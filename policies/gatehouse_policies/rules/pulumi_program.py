@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping, Set
 from datetime import date
 
+from pulumi_local.lists import leaves, name_set
+from pulumi_local.type_tokens import AWS_PROVIDER, S3_DEPRECATED, STACK, STATEFUL, aws
+
 from gatehouse_policies.analysis.iam.strangers import owner_of
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
@@ -11,16 +14,9 @@ from gatehouse_policies.analysis.policy_holders import (
     parties_of,
     values_of,
 )
-from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves
+from gatehouse_policies.analysis.properties import Properties, is_unknown
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import looks_secret, name_indicates_secret
-from gatehouse_policies.analysis.type_tokens import (
-    AWS_PROVIDER,
-    S3_DEPRECATED,
-    STACK,
-    STATEFUL,
-    aws,
-)
 from gatehouse_policies.engine.environment import regions_of_process
 from gatehouse_policies.engine.requirements import is_not_true
 from gatehouse_policies.engine.rule import (
@@ -30,7 +26,6 @@ from gatehouse_policies.engine.rule import (
     resource_rule,
     stack_rule,
 )
-from gatehouse_policies.lists import name_set
 from gatehouse_policies.rules.data.rds import is_read_replica
 
 _TAGGED_WITH_DATA_CLASS = aws(

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from gatehouse_policies.analysis.type_tokens import by_token
+from pulumi_local.type_tokens import by_token
 
 from sandbox.emulator.resource_type import ResourceType, Setting
 

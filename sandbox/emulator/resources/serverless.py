@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gatehouse_policies.program.values import zip_bytes
+from pulumi_local.values import zip_bytes
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, text
 from sandbox.emulator.resource_type import PULUMI_ONLY

@@ -3,8 +3,8 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from gatehouse_policies.program.types import ACCOUNT
-from gatehouse_policies.program.values import asset_bytes
+from pulumi_local.types import ACCOUNT
+from pulumi_local.values import asset_bytes
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest

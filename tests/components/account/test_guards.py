@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse_policies.analysis.type_tokens import aws
+from pulumi_local.type_tokens import aws
 
 from tests.components.program import Program, run, run_account
 from tests.components.settings.stack_settings import (

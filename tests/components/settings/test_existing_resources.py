@@ -1,6 +1,6 @@
 """Resources that the account has already (`existing_resources`)."""
 
-from gatehouse_policies.analysis.type_tokens import aws
+from pulumi_local.type_tokens import aws
 
 from tests.components.program import CERTIFICATE, CLOSED, CLOUDFRONT, VPC, ZONE, Program, run
 

@@ -15,7 +15,7 @@ from typing import Any
 from zlib import crc32
 
 from gatehouse_policies.analysis.iam.grammar import parse as parse_policy
-from gatehouse_policies.program.types import Registration
+from pulumi_local.types import Registration
 from pydantic import BeforeValidator
 
 from components.context import Stack

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from gatehouse_policies.analysis.properties import _UNKNOWNS, UNKNOWN, plain
+from gatehouse_policies.analysis.properties import _UNKNOWNS, plain
+from pulumi_local.types import UNKNOWN
 from pulumi_policy import proxy
 
 VALUES = {

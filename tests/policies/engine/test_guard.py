@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from gatehouse_policies.analysis.properties import UNKNOWN, Properties
+from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.guard import EVALUATIONS_MAX, Decision, evaluate
 from gatehouse_policies.engine.rule import CheckResults, resource_rule
+from pulumi_local.types import UNKNOWN
 
 Check = Callable[[Properties], CheckResults]
 

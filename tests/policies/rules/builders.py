@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from gatehouse_policies.analysis.type_tokens import STATEFUL, aws
+from pulumi_local.type_tokens import STATEFUL, aws
 
 from tests.cases import cases
 from tests.policies.pack_process import ACCOUNT, Declared, Ref

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gatehouse_policies import catalogue
-from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER, STACK, class_name
-from gatehouse_policies.program.python_names import python_name
+from gatehouse_policies.reports.python_names import python_name
+from pulumi_local.type_tokens import AWS_PROVIDER, STACK, class_name
 
 from tests.policies.pack_process import Declared, Ref
 from tests.policies.rules.cases import ABSENT, ROWS, changed_program, parts_of

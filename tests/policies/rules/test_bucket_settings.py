@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from gatehouse_policies.analysis.properties import UNKNOWN
+from pulumi_local.types import UNKNOWN
 
 from tests.policies.pack_process import ACCOUNT, Diagnostic, Evaluation, Ref, Unknown
 from tests.policies.rules.builders import Program, changed, declared, retyped, without

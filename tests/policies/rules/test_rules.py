@@ -8,8 +8,8 @@ import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import KEYS, aws
 from gatehouse_policies.engine.guard import evaluate
+from pulumi_local.type_tokens import KEYS, aws
 
 from tests.policies.pack_process import Diagnostic, Evaluation, Ref
 from tests.policies.rules.builders import Program, changed, declared, github_trust, retyped, without

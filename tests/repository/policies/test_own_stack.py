@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 from gatehouse_policies import configuration
-from gatehouse_policies.analysis import type_tokens
 from gatehouse_policies.analysis.properties import Properties, plain
 from gatehouse_policies.analysis.resources import Resource, Stack, identifiers_of
 from gatehouse_policies.catalogue import RULES, rule
 from gatehouse_policies.engine.guard import Decision, evaluate
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, Rule
-from gatehouse_policies.program import types
 
+from pulumi_local import type_tokens, types
 from sandbox.paths import REPOSITORY
 from tests.components.program import COMPANY, RESTORED
 from tests.components.settings.stack_settings import DELIVERY, raw_settings

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -24,14 +25,17 @@ from tests.policies.pack_process import RunningPack
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = ROOT / "docs" / "guides" / "policies.md"
 FOLDER = ROOT / "policies"
-BUILD = "import sys, hatchling.build; print(hatchling.build.build_wheel(sys.argv[1]))"
+BUILD = "import sys, hatchling.build; print(hatchling.build.{}(sys.argv[1]))"
+
+
+def built(kind: str, folder: Path) -> Path:
+    command = [sys.executable, "-c", BUILD.format(kind), str(folder)]
+    return folder / processes.run(command, cwd=FOLDER, check=True).stdout.split()[-1]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("package")
-    built = [sys.executable, "-c", BUILD, str(folder)]
-    return folder / processes.run(built, cwd=FOLDER, check=True).stdout.split()[-1]
+    return built("build_wheel", tmp_path_factory.mktemp("package"))
 
 
 def add_dependencies(venv: Path) -> None:
@@ -77,8 +81,8 @@ def test_package_contains_every_rule_and_does_not_use_the_repository(
     environment: Path, tmp_path: Path
 ) -> None:
     code = (
-        "from gatehouse_policies import catalogue, policy_check; "
-        "print(catalogue.__file__, policy_check.__file__, *(rule.id for rule in catalogue.RULES))"
+        "from gatehouse_policies import catalogue, policy_check; from pulumi_local import runner; "
+        "print(policy_check.__file__, runner.__file__, *(rule.id for rule in catalogue.RULES))"
     )
     python = str(environment / "bin" / "python")
     first, second, *rules = processes.run(
@@ -87,6 +91,15 @@ def test_package_contains_every_rule_and_does_not_use_the_repository(
     assert first.startswith(str(environment))
     assert second.startswith(str(environment))
     assert rules == [rule.id for rule in catalogue.RULES]
+
+
+def test_editable_installation_has_no_copy_of_pulumi_local(tmp_path: Path) -> None:
+    """The Pulumi CLI installs the packs of this repository in this way."""
+    with zipfile.ZipFile(built("build_editable", tmp_path)) as archive:
+        names = archive.namelist()
+        [paths] = [name for name in names if name.endswith(".pth")]
+        assert archive.read(paths).decode().split("\n") == [str(FOLDER), str(ROOT / "pulumi_local")]
+    assert [name for name in names if name.endswith(".py")] == []
 
 
 @pytest.mark.parametrize("name", catalogue.PACKS)

@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse_policies.errors import CheckError
 from moto.s3control.models import s3control_backends
+from pulumi_local.engine.checkpoint import Checkpoint
+from pulumi_local.engine.steps import Step
+from pulumi_local.engine.update import destroy, update
+from pulumi_local.errors import CommandError
 
 from sandbox.emulator.server import Emulator
-from sandbox.engine.checkpoint import Checkpoint
-from sandbox.engine.steps import Step
-from sandbox.engine.update import destroy, update
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import raw_account_settings
 
@@ -106,6 +106,6 @@ def test_guards_that_are_no_longer_managed_stay(emulator: Emulator, checkpoint: 
     assert len(steps) > 10
     assert_guards_are_set(emulator)
     with pytest.raises(
-        CheckError, match="protected"
+        CommandError, match="protected"
     ):  # the bucket with the deliveries of AWS Config
         destroy(emulator, checkpoint, lambda step: None)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from gatehouse_policies.policy_check import check
+from pulumi_local.engine.checkpoint import Checkpoint
+from pulumi_local.engine.update import update
 
 from components.iam.documents import allow, document, render
 from sandbox.emulator.server import Emulator
-from sandbox.engine.checkpoint import Checkpoint
-from sandbox.engine.update import update
 from sandbox.paths import REPOSITORY
 from tests.repository.test_run_anywhere import assert_settings, create_env
 

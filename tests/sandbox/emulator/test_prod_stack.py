@@ -12,13 +12,14 @@ from functools import cache
 from typing import Any
 
 import pytest
-from gatehouse_policies.analysis.iam.grammar import listed, raw_statements
-from gatehouse_policies.program.types import Registration, Resource
+from gatehouse_policies.analysis.iam.grammar import raw_statements
+from pulumi_local.engine.checkpoint import Checkpoint
+from pulumi_local.engine.steps import Step
+from pulumi_local.engine.update import update
+from pulumi_local.lists import listed
+from pulumi_local.types import Registration, Resource
 
 from sandbox.emulator.server import Emulator
-from sandbox.engine.checkpoint import Checkpoint
-from sandbox.engine.steps import Step
-from sandbox.engine.update import update
 from sandbox.local import bucket_restore
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, raw_settings

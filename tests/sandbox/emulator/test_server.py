@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import requests
-from gatehouse_policies.errors import CheckError
-from gatehouse_policies.program.types import Registration
+from pulumi_local.errors import CommandError
+from pulumi_local.types import Registration
 
 from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType, create
@@ -37,7 +37,7 @@ INVALID: list[Any] = [
 def test_resource_that_cannot_be_created_is_one_error(
     emulator: Emulator, kind: str, inputs: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(CheckError) as caught:
+    with pytest.raises(CommandError) as caught:
         emulator.create(declared(kind, inputs))
     assert message in caught.value.message
 
@@ -47,7 +47,7 @@ def test_unknown_output_is_rejected(emulator: Emulator) -> None:
     request = CreateRequest(registration, region=REGION, tags={}, client=emulator.client)
     resource_type = ResourceType(create=lambda _: ("x", {"arnn": "x"}))
     with pytest.raises(
-        CheckError, match="aws:sns/topic:Topic of pulumi-aws has no such outputs: arnn"
+        CommandError, match="aws:sns/topic:Topic of pulumi-aws has no such outputs: arnn"
     ):
         create(resource_type, request)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse_policies.program.files.project import load
-from gatehouse_policies.program.types import Deployment
+from pulumi_local.engine.checkpoint import Checkpoint
+from pulumi_local.engine.steps import Step
+from pulumi_local.engine.update import destroy, update
+from pulumi_local.files.project import load
+from pulumi_local.types import Deployment
 
 from sandbox.emulator.server import Emulator
-from sandbox.engine.checkpoint import Checkpoint
-from sandbox.engine.steps import Step
-from sandbox.engine.update import destroy, update
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import CORE, raw_settings
 

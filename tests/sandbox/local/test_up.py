@@ -15,8 +15,8 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from gatehouse_policies.errors import CheckError
-from gatehouse_policies.files import write_private
+from pulumi_local.errors import CommandError
+from pulumi_local.private_files import write_private
 
 from sandbox.child_processes import Child, ProcessRecord, start
 from sandbox.errors import SandboxError
@@ -67,7 +67,7 @@ def test_folder_of_another_user_is_rejected(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     requires.give_away(home)
-    with pytest.raises(CheckError, match="belongs to another user"):
+    with pytest.raises(CommandError, match="belongs to another user"):
         RunStateFile(home).claim("dev")
 
 
@@ -106,7 +106,7 @@ def exited() -> ProcessRecord:
 
 def test_second_up_is_rejected(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
     write_state(tmp_path, ProcessRecord.of("up", sleeper.pid))
-    with pytest.raises(CheckError) as error:
+    with pytest.raises(CommandError) as error:
         RunStateFile(tmp_path).claim("dev")
     assert error.value.message == (
         f"Gatehouse is already running (stack dev, process {sleeper.pid}). Stop it: make down"

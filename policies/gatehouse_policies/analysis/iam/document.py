@@ -1,5 +1,7 @@
 """Analyzes what policy documents allow and deny: administrative permissions and wildcards."""
 
+from pulumi_local.lists import name_set
+
 from gatehouse_policies.analysis.iam.actions import (
     covers_every_action,
     is_narrowed,
@@ -9,7 +11,6 @@ from gatehouse_policies.analysis.iam.actions import (
     unlimited_actions,
 )
 from gatehouse_policies.analysis.iam.grammar import Document
-from gatehouse_policies.lists import name_set
 
 DECRYPTION = ("kms:Decrypt", "kms:ReEncryptFrom")
 _IAM_ADMINISTRATION = name_set(

@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from pulumi_local.lists import leaves, listed, name_set
+from pulumi_local.types import ELSEWHERE, UNKNOWN
+
 from gatehouse_policies.analysis.properties import (
     ELEMENTS,
-    ELSEWHERE,
-    UNKNOWN,
     DuplicateKeyError,
     is_unknown,
     known_value,
-    leaves,
     unique_keys,
 )
-from gatehouse_policies.lists import name_set
 
 # The values of a condition, at the path of an operator and a key.
 _CONDITION = re.compile(r"\.Condition\.\w+(:\w+)?\.")
@@ -174,10 +173,6 @@ def _with_text(value: Any, text: str) -> Any:
 def raw_statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The statements of a document in their original form."""
     return listed(document.get("Statement"))
-
-
-def listed(value: Any) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _statement(raw: Any, path: str) -> Statement:

@@ -15,8 +15,9 @@ from functools import lru_cache
 from hashlib import blake2b
 from itertools import starmap
 
+from pulumi_local.outputs.delivery_accounts import DELIVERY_ACCOUNTS
+
 from gatehouse_policies.analysis.iam.conditions import Context, holds
-from gatehouse_policies.analysis.iam.delivery_accounts import DELIVERY_ACCOUNTS
 from gatehouse_policies.analysis.iam.grammar import (
     Condition,
     Document,

@@ -6,10 +6,12 @@ import re
 import zlib
 from collections.abc import Iterator
 
+from pulumi_local.lists import name_set
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import arguments_look_secret, looks_secret
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_exactly, is_not_set, is_not_true
 from gatehouse_policies.engine.rule import (
     CheckResults,
@@ -18,7 +20,6 @@ from gatehouse_policies.engine.rule import (
     resource_rule,
     stack_rule,
 )
-from gatehouse_policies.lists import name_set
 
 _INSTANCES = aws("ec2.Instance", "ec2.SpotInstanceRequest")
 _LAUNCHERS = _INSTANCES + aws("ec2.LaunchTemplate", "ec2.LaunchConfiguration")

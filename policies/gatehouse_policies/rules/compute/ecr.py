@@ -2,11 +2,12 @@
 
 from functools import partial
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.iam.grammar import matches
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import allows_known_accounts, has_resource
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 

@@ -4,14 +4,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial, reduce
 
-from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves, texts_of
+from pulumi_local.lists import leaves
+from pulumi_local.type_tokens import aws, by_token
+
+from gatehouse_policies.analysis.properties import Properties, is_unknown, texts_of
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import (
     arguments_look_secret,
     looks_secret,
     name_indicates_secret,
 )
-from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import (
     any_of,

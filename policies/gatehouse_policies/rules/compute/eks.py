@@ -2,10 +2,11 @@
 
 import re
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.network_reachability import is_internet
 from gatehouse_policies.analysis.properties import MalformedError
 from gatehouse_policies.analysis.resources import Resource
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import contains, is_set, is_true
 from gatehouse_policies.engine.rule import CheckResults, resource_rule
 

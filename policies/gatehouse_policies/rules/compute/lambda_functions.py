@@ -1,12 +1,14 @@
 """Rules for Lambda functions, permissions and function URLs."""
 
+from pulumi_local.lists import name_set
+from pulumi_local.type_tokens import aws
+from pulumi_local.types import UNKNOWN
+
 from gatehouse_policies.analysis.iam.grammar import Condition, Document, Statement
 from gatehouse_policies.analysis.iam.strangers import access, owner_of
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS, foreign
-from gatehouse_policies.analysis.properties import UNKNOWN
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import looks_secret, name_indicates_secret
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Undecided,
@@ -14,7 +16,6 @@ from gatehouse_policies.engine.rule import (
     resource_rule,
     stack_rule,
 )
-from gatehouse_policies.lists import name_set
 
 
 @resource_rule(

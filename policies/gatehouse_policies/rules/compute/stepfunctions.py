@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from gatehouse_policies.analysis.type_tokens import aws
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.engine.requirements import is_exactly, is_true
 from gatehouse_policies.engine.rule import resource_rule
 

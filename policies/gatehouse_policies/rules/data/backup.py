@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable
 
+from pulumi_local.lists import name_set
+from pulumi_local.type_tokens import aws, by_token
+
 from gatehouse_policies.analysis.iam.grammar import matches, parse
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import is_customer_key
 from gatehouse_policies.engine.rule import CheckResults, Undecided, resource_rule, stack_rule
-from gatehouse_policies.lists import name_set
 from gatehouse_policies.rules.data.rds import is_read_replica
 from gatehouse_policies.rules.data.s3 import EPHEMERAL, STATIC_FILES, is_replica, purpose
 

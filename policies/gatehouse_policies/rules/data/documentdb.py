@@ -1,6 +1,7 @@
 """Rules for clusters of Amazon DocumentDB, Neptune and Redshift."""
 
-from gatehouse_policies.analysis.type_tokens import aws
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.engine.requirements import (
     for_types,
     is_customer_key,

@@ -2,8 +2,9 @@
 
 from functools import partial
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     for_types,
     is_customer_key,

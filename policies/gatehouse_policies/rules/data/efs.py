@@ -1,6 +1,7 @@
 """Rules for Amazon EFS file systems and access points."""
 
-from gatehouse_policies.analysis.type_tokens import aws
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.engine.requirements import is_set, satisfies, uses_customer_key
 from gatehouse_policies.engine.rule import resource_rule
 

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
     is_evaluated_elsewhere,
@@ -9,7 +11,6 @@ from gatehouse_policies.analysis.policy_holders import (
     public_or_foreign_access,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     for_types,
     is_exactly,

@@ -3,9 +3,10 @@
 import re
 from functools import partial
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis import network_reachability as network
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     has_elements,
     in_order,

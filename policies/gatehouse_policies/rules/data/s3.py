@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+from pulumi_local.type_tokens import aws, by_token
+
 from gatehouse_policies.analysis.iam import denials
 from gatehouse_policies.analysis.iam.grammar import Document
 from gatehouse_policies.analysis.policy_holders import (
@@ -13,7 +15,6 @@ from gatehouse_policies.analysis.policy_holders import (
 )
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import (
     allows_known_accounts,

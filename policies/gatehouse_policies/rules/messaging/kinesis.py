@@ -2,7 +2,8 @@
 Service for Apache Flink.
 """
 
-from gatehouse_policies.analysis.type_tokens import aws
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.engine.requirements import (
     in_order,
     is_customer_key,

@@ -2,6 +2,8 @@
 
 from urllib.parse import urlsplit
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.iam.denials import denies_requests_without_tls
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
@@ -11,7 +13,6 @@ from gatehouse_policies.analysis.policy_holders import (
     resource_documents,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.rule import CheckResults, Violation, stack_rule
 
 

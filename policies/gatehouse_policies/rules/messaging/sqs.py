@@ -2,6 +2,9 @@
 
 from functools import partial
 
+from pulumi_local.lists import leaves
+from pulumi_local.type_tokens import aws, by_token
+
 from gatehouse_policies.analysis.iam.denials import denies_requests_without_tls
 from gatehouse_policies.analysis.policy_holders import (
     ACCOUNTS,
@@ -10,9 +13,8 @@ from gatehouse_policies.analysis.policy_holders import (
     public_or_foreign_access,
     resource_documents,
 )
-from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves
+from gatehouse_policies.analysis.properties import Properties, is_unknown
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import any_of, is_not_false, is_set
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 

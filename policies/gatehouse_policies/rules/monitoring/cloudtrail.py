@@ -2,11 +2,12 @@
 
 from functools import partial
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.iam.strangers import access
 from gatehouse_policies.analysis.policy_holders import resource_documents
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_not_false, is_set, is_true
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 

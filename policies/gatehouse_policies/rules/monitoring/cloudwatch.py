@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterator
 
+from pulumi_local.type_tokens import aws, by_token
+
 from gatehouse_policies.analysis.iam.grammar import parse
 from gatehouse_policies.analysis.iam.strangers import access
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS, public_or_foreign_access
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.requirements import is_at_least, is_not_false, is_set
 from gatehouse_policies.engine.rule import CheckResults, joined_remedies, resource_rule, stack_rule
 

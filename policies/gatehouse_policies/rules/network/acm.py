@@ -1,7 +1,8 @@
 """Rules for ACM certificates."""
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.rule import CheckResults, stack_rule
 
 

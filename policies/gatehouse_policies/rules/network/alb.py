@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable
 from functools import partial
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     has_format,
     is_exactly,

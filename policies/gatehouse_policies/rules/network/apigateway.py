@@ -2,9 +2,11 @@
 AppSync.
 """
 
+from pulumi_local.lists import name_set
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import (
     for_types,
     has_format,
@@ -16,7 +18,6 @@ from gatehouse_policies.engine.requirements import (
     where,
 )
 from gatehouse_policies.engine.rule import CheckResults, Requirement, resource_rule, stack_rule
-from gatehouse_policies.lists import name_set
 
 access_logging_is_enabled = resource_rule(
     "GH-API-001", types=aws("apigateway.Stage", "apigatewayv2.Stage")

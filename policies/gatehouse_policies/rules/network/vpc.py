@@ -4,6 +4,9 @@ import re
 from dataclasses import replace
 from functools import partial
 
+from pulumi_local.lists import leaves
+from pulumi_local.type_tokens import aws, by_token
+
 from gatehouse_policies.analysis import network_reachability as network
 from gatehouse_policies.analysis.iam.actions import reaches_all_resources
 from gatehouse_policies.analysis.iam.grammar import Statement
@@ -13,9 +16,8 @@ from gatehouse_policies.analysis.policy_holders import (
     is_of_program,
     resource_documents,
 )
-from gatehouse_policies.analysis.properties import Properties, is_unknown, leaves
+from gatehouse_policies.analysis.properties import Properties, is_unknown
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws, by_token
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.requirements import (
     any_of,

@@ -4,10 +4,11 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.network_reachability import is_internet
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_not_true, is_true
 from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
 

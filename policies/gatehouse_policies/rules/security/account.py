@@ -7,9 +7,10 @@ the configuration file lists.
 
 from functools import partial
 
+from pulumi_local.type_tokens import STACK, aws
+
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import STACK, aws
 from gatehouse_policies.engine.requirements import (
     for_types,
     is_exactly,

@@ -3,6 +3,9 @@
 import re
 from datetime import date
 
+from pulumi_local.lists import name_set
+from pulumi_local.type_tokens import KEYS, aws
+
 from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam import federation
 from gatehouse_policies.analysis.iam.actions import is_narrowing, reaches_a_role
@@ -22,10 +25,8 @@ from gatehouse_policies.analysis.policy_holders import (
     values_of,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import KEYS, aws
 from gatehouse_policies.engine.requirements import is_set
 from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
-from gatehouse_policies.lists import name_set
 
 # AWS managed policies that allow all actions of a service, or reading the data of all resources.
 # Most have a name that says so; the second part are the others, as of March 2026.

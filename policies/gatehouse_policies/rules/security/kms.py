@@ -1,5 +1,7 @@
 """Rules for KMS keys and key policies."""
 
+from pulumi_local.type_tokens import KEYS, aws
+
 from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam.grammar import Statement
 from gatehouse_policies.analysis.iam.strangers import access
@@ -13,7 +15,6 @@ from gatehouse_policies.analysis.policy_holders import (
     resource_documents,
 )
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.type_tokens import KEYS, aws
 from gatehouse_policies.engine.requirements import (
     for_types,
     has_resource,

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
+from pulumi_local.lists import name_set
+from pulumi_local.type_tokens import AWS_PROVIDER, aws
 
 from gatehouse_policies.analysis.policy_holders import ACCOUNTS, resource_documents
 from gatehouse_policies.analysis.properties import is_unknown
@@ -16,7 +18,6 @@ from gatehouse_policies.analysis.secret_detection import (
     looks_secret,
     name_indicates_secret,
 )
-from gatehouse_policies.analysis.type_tokens import AWS_PROVIDER, aws
 from gatehouse_policies.engine.requirements import (
     allows_known_accounts,
     for_types,
@@ -28,7 +29,6 @@ from gatehouse_policies.engine.requirements import (
     sets_no_secret,
 )
 from gatehouse_policies.engine.rule import CheckResults, Undecided, resource_rule, stack_rule
-from gatehouse_policies.lists import name_set
 
 secret_uses_customer_key = resource_rule("GH-SM-001", types=aws("secretsmanager.Secret")).requires(
     is_customer_key("kmsKeyId"), is_customer_key("replicas[].kmsKeyId")

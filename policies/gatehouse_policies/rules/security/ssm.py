@@ -1,9 +1,10 @@
 """Rules for AWS Systems Manager: parameters and documents."""
 
+from pulumi_local.type_tokens import aws
+
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource
 from gatehouse_policies.analysis.secret_detection import looks_secret
-from gatehouse_policies.analysis.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_customer_key
 from gatehouse_policies.engine.rule import CheckResults, resource_rule
 

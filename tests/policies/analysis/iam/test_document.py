@@ -10,6 +10,7 @@ from gatehouse_policies.analysis.iam.grammar import Document, DocumentError, par
 from gatehouse_policies.analysis.iam.strangers import access
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pulumi_local.outputs.policy_documents import policy_document
 
 from tests.cases import cases
 from tests.policies.rules.builders import tls_only
@@ -122,3 +123,13 @@ def test_two_statements_can_cover_bucket_and_objects() -> None:
 )
 def test_policy_change_denial(changes: dict[str, Any], locked: bool) -> None:
     assert denies_policy_changes(parsed(Effect="Deny", **changes)) is locked
+
+
+WORDS = st.lists(st.text("abc:*-/", min_size=1, max_size=8), min_size=1, max_size=3)
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"actions": WORDS, "resources": WORDS}), min_size=1, max_size=4)
+)
+def test_documents_of_the_provider_function_are_parsed(statements: list[dict[str, Any]]) -> None:
+    assert len(parse(policy_document({"statements": statements})["json"]).allows) == len(statements)
