@@ -40,10 +40,10 @@ from components.iam.role_policies import RoleDefinition
 from components.iam.roles import PermissionsBoundary, Roles
 from components.monitoring import data_protection, smoke_test, synthetic_probe
 from components.monitoring.alarms import Alarms, CompositeAlarms
+from components.monitoring.cloudwatch_alarm import MonitoredResources
 from components.monitoring.data_protection import DataProtection
 from components.monitoring.heartbeat import Heartbeat
 from components.monitoring.log_alarms import LogAlarms
-from components.monitoring.metric_alarms import MonitoredResources
 from components.monitoring.smoke_test import SmokeTest
 from components.monitoring.synthetic_probe import SyntheticProbe
 from components.monitoring.topics import AlarmTopics
