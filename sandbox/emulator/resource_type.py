@@ -174,7 +174,7 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
     if unused := request.unused() & set(inputs) - PULUMI_ONLY:
         raise request.error(
             f"the emulator does not support these inputs of {request.registration.type}: "
-            f"{', '.join(sorted(unused))}. Add them in sandbox/emulator/resource_types.toml."
+            f"{', '.join(sorted(unused))}. Add them in sandbox/emulator/resources/."
         )
     return identity, outputs_of(request, properties, members, extra)
 

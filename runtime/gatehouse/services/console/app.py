@@ -1,6 +1,7 @@
 """Composition root of the console."""
 
 import secrets
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,7 @@ from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
 from gatehouse.platform.envoy.bootstrap import Worker
 from gatehouse.platform.observability import Observer
-from gatehouse.platform.redis.connection import redis_of
+from gatehouse.platform.redis.connection import Redis, redis_of
 from gatehouse.platform.settings import PUBLISH_S, Settings
 from gatehouse.platform.web.application import Application
 from gatehouse.platform.web.health import ServiceHealth
@@ -124,91 +125,78 @@ class Composition:
 
     def application(self) -> Application:
         """Return the console application. Raises SettingsError."""
-        settings, features = self.settings, Features(self.settings.features)
-        accepts_sessions = SESSIONS not in features.configured_off
-        sessions, (secrets, requests) = self.sessions(), self._secret_sharing()
-        provider = self._identity_provider()
-        redis = redis_of(settings)
-        limits = RateLimits(redis, on_error=settings.limit_on_error)
-        announcements = self._announcements()
-        keys = self.key_service(
-            announcements=announcements,
-            deliver=secrets.deliver if isinstance(secrets, SecretService) else None,
-            forget=limits.forget,
-        )
-        switches = FeatureService(self.pool, self.clock, features)
-        denied = DeniedAttempts(AuditRepository(self.pool), self.clock, service="console")
-        store = self.idempotency_store or IdempotencyStore(self.pool)
-        authenticator = Authenticator(
-            keys=keys,
-            finder=finder_of(keys.store, self.pepper, keys.prefix),
-            sessions=sessions,
-            lockout=Lockout(self.clock),
-            limits=limits,
-            origin=_origin(settings.console_url),
-            features=features,
-            identity_provider=provider,
-        )
-        logs = log_store(settings.logs) if settings.logs else None
-        helpers = [] if redis is None else [redis]
-        pipeline = ConsolePipeline(
-            observer=self.observer,
-            addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
-            clock=self.clock,
-            headers=security_headers(https=settings.console_url.startswith("https://")),
-            cursor_key=sessions.key,
-            services={
-                **self._services(keys, sessions, limits),
-                SecretService: secrets,
-                LogStore: logs or NotFound(_NO_LOGS),
-                Lookup: Lookup(
-                    keys,
-                    secrets if isinstance(secrets, SecretService) else None,
-                    CoreRepository(self.pool),
-                    AuditRepository(self.pool),
-                    UsageRepository(self.pool),
-                    logs,
-                ),
-                RequestService: requests,
-                ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers, features),
-                FeatureService: switches,
-            },
-            features=features,
-            body_max_bytes=settings.body_max_bytes,
-            authenticator=authenticator,
-            denied=denied,
-            idempotency=IdempotencyGuard(store, self.clock, self.pepper),
-            web_files=WebFiles.read(),
-        )
-        # The number of denied requests is written at the end of each window, even if no further
-        # request arrives.
-        jobs = [
-            PeriodicJob("denied attempts", WINDOW_S, denied.run_once),
-            PeriodicJob("features", POLL_S, switches.apply),
-            *self.jobs(keys, sessions, store),
-            *_announcement_jobs(announcements, keys),
-        ]
+        parts = self._parts()
+        jobs = self._all_jobs(parts)
+        closed = [row.redis for row in (parts, parts.announcements) if row and row.redis]
 
         async def start(stack: AsyncExitStack) -> None:
-            await start_tracing(settings, self.observer, stack)
+            await start_tracing(self.settings, self.observer, stack)
             with suppress(Unavailable):  # reported by /readyz; the first connection compares
                 await self.pool.open()
             if self.sharing is not None:
                 with suppress(Unavailable):
                     await self.sharing.table.confirm()
-            if redis is not None:
+            for redis in closed:
                 stack.push_async_callback(redis.close)
-            if announcements is not None:
-                stack.push_async_callback(announcements.redis.close)
-            for stop in (limits.close, self.pool.close, denied.flush):
+            for stop in (parts.limits.close, self.pool.close, parts.denied.flush):
                 stack.push_async_callback(stop)
             for job in jobs:
                 job.start(self.observer, stack)
 
         return console.create(
-            pipeline,
-            sign_in_flow=self._sign_in_flow(provider, sessions.key) if accepts_sessions else None,
-            start=start,
+            self._pipeline(parts), sign_in_flow=self._sign_in_flow(parts), start=start
+        )
+
+    def _parts(self) -> "_Parts":
+        settings, features = self.settings, Features(self.settings.features)
+        redis = redis_of(settings)
+        limits = RateLimits(redis, on_error=settings.limit_on_error)
+        announcements = self._announcements()
+        secrets, requests = self._secret_sharing()
+        keys = self.key_service(
+            announcements=announcements,
+            deliver=secrets.deliver if isinstance(secrets, SecretService) else None,
+            forget=limits.forget,
+        )
+        return _Parts(
+            features=features,
+            redis=redis,
+            limits=limits,
+            announcements=announcements,
+            sessions=self.sessions(),
+            secrets=secrets,
+            requests=requests,
+            keys=keys,
+            switches=FeatureService(self.pool, self.clock, features),
+            denied=DeniedAttempts(AuditRepository(self.pool), self.clock, service="console"),
+            store=self.idempotency_store or IdempotencyStore(self.pool),
+            identity_provider=self._identity_provider(),
+        )
+
+    def _pipeline(self, parts: "_Parts") -> ConsolePipeline:
+        settings = self.settings
+        return ConsolePipeline(
+            observer=self.observer,
+            addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
+            clock=self.clock,
+            headers=security_headers(https=settings.console_url.startswith("https://")),
+            cursor_key=parts.sessions.key,
+            services=self._services(parts),
+            features=parts.features,
+            body_max_bytes=settings.body_max_bytes,
+            authenticator=Authenticator(
+                keys=parts.keys,
+                finder=finder_of(parts.keys.store, self.pepper, parts.keys.prefix),
+                sessions=parts.sessions,
+                lockout=Lockout(self.clock),
+                limits=parts.limits,
+                origin=_origin(settings.console_url),
+                features=parts.features,
+                identity_provider=parts.identity_provider,
+            ),
+            denied=parts.denied,
+            idempotency=IdempotencyGuard(parts.store, self.clock, self.pepper),
+            web_files=WebFiles.read(),
         )
 
     def sessions(self) -> Sessions:
@@ -223,29 +211,32 @@ class Composition:
         fields["contact_problem"] = self._webhooks().contact_problem
         return KeyService.of(self.settings, self.pool, self.clock, self.pepper, **fields)
 
-    def jobs(
-        self, keys: KeyService, sessions: Sessions, idempotency_store: IdempotencyStore
-    ) -> list[PeriodicJob]:
+    def _all_jobs(self, parts: "_Parts") -> list[PeriodicJob]:
         usage, denials_s = UsageRepository(self.pool), 86_400 * self.settings.denial_retention_days
         follower = LogLevelFollower(self._log_levels(), self.observer.set_level)
+
+        def prune_usage() -> Awaitable[object]:
+            return usage.prune(now=self.clock.now(), denials_s=denials_s)
+
+        def prune_answers() -> Awaitable[object]:
+            return parts.store.prune(now=self.clock.now())
+
+        # The number of denied requests is written at the end of each window, even if no further
+        # request arrives.
         return [
+            PeriodicJob("denied attempts", WINDOW_S, parts.denied.run_once),
+            PeriodicJob("features", POLL_S, parts.switches.apply),
+            PeriodicJob("usage", PRUNE_INTERVAL_S, prune_usage),
             PeriodicJob(
-                "usage",
-                PRUNE_INTERVAL_S,
-                lambda: usage.prune(now=self.clock.now(), denials_s=denials_s),
+                "idempotency keys", IDEMPOTENCY_INTERVAL_S, prune_answers, ends_entries=True
             ),
-            PeriodicJob(
-                "idempotency keys",
-                IDEMPOTENCY_INTERVAL_S,
-                lambda: idempotency_store.prune(now=self.clock.now()),
-                ends_entries=True,
-            ),
-            PeriodicJob("sessions", PRUNE_INTERVAL_S, sessions.prune, ends_entries=True),
+            PeriodicJob("sessions", PRUNE_INTERVAL_S, parts.sessions.prune, ends_entries=True),
             PeriodicJob("log level", POLL_S, follower.run_once),
             *self.checkpoint_jobs(),
             *self._notification_jobs(),
             *self._legacy_file_jobs(),
             *self.secret_jobs(),
+            *_announcement_jobs(parts.announcements, parts.keys),
         ]
 
     def checkpoint_jobs(self) -> list[PeriodicJob]:
@@ -300,22 +291,30 @@ class Composition:
             PeriodicJob("recorded secret events", PRUNE_INTERVAL_S, events.prune),
         ]
 
-    def _services(
-        self, keys: KeyService, sessions: Sessions, limits: RateLimits
-    ) -> dict[Any, object]:
-        cores = CoreRepository(self.pool)
+    def _services(self, parts: "_Parts") -> dict[Any, object]:
+        cores, audit = CoreRepository(self.pool), AuditRepository(self.pool)
+        usage, keys = UsageRepository(self.pool), parts.keys
+        logs = log_store(self.settings.logs) if self.settings.logs else None
+        secrets = parts.secrets if isinstance(parts.secrets, SecretService) else None
+        helpers = [] if parts.redis is None else [parts.redis]
         return {
             KeyService: keys,
-            ExplanationService: ExplanationService(keys, limits, cores),
-            AuditRepository: AuditRepository(self.pool),
+            ExplanationService: ExplanationService(keys, parts.limits, cores),
+            AuditRepository: audit,
             SecretEventRepository: SecretEventRepository(self.pool),
-            CheckpointReader: CheckpointReader(AuditRepository(self.pool), self.signer),
-            UsageRepository: UsageRepository(self.pool),
+            CheckpointReader: CheckpointReader(audit, self.signer),
+            UsageRepository: usage,
             WebhookService: self._webhooks(),
             CoreRepository: cores,
             GatewayUrl: self.settings.gateway_url.rstrip("/"),
             LogLevelService: self._log_levels(),
-            Sessions: sessions,
+            Sessions: parts.sessions,
+            SecretService: parts.secrets,
+            LogStore: logs or NotFound(_NO_LOGS),
+            Lookup: Lookup(keys, secrets, cores, audit, usage, logs),
+            RequestService: parts.requests,
+            ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers, parts.features),
+            FeatureService: parts.switches,
         }
 
     def _webhooks(self) -> WebhookService:
@@ -368,19 +367,39 @@ class Composition:
         )
         return OidcIdentityProvider(issuer, self.clock)
 
-    def _sign_in_flow(
-        self, provider: OidcIdentityProvider | None, key: Pepper
-    ) -> AuthorizationCodeFlow | None:
-        settings = self.settings
-        if provider is None or not settings.oidc_client_id:
+    def _sign_in_flow(self, parts: "_Parts") -> AuthorizationCodeFlow | None:
+        settings, provider = self.settings, parts.identity_provider
+        accepts_sessions = SESSIONS not in parts.features.configured_off
+        if not accepts_sessions or provider is None or not settings.oidc_client_id:
             return None
         secret = _text(settings.oidc_client_secret) or ""
         client = Client(
             settings.oidc_client_id, secret, settings.oidc_scopes, _origin(settings.console_url)
         )
         return AuthorizationCodeFlow(
-            provider, client, self.clock, key, secrets.token_bytes, settings.step_up_max_age_s
+            *(provider, client, self.clock, parts.sessions.key, secrets.token_bytes),
+            settings.step_up_max_age_s,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The services that several others use. redis, announcements: None if not configured. secrets,
+    requests: instead the error of their endpoints.
+    """
+
+    features: Features
+    redis: Redis | None
+    limits: RateLimits
+    announcements: Announcements | None
+    sessions: Sessions
+    secrets: SecretService | NotFound
+    requests: RequestService | NotFound
+    keys: KeyService
+    switches: FeatureService
+    denied: DeniedAttempts
+    store: IdempotencyStore
+    identity_provider: OidcIdentityProvider | None
 
 
 def _announcement_jobs(announcements: Announcements | None, keys: KeyService) -> list[PeriodicJob]:
