@@ -15,7 +15,6 @@ provider = aws.Provider(
     allowed_account_ids=[settings.account],
     default_tags={"tags": default_tags(settings)},
 )
-stack = Stack.of(settings)
-resources = create(stack, pulumi.ResourceOptions(provider=provider))
-for name, value in outputs(stack, resources).items():
+resources = create(Stack.of(settings), pulumi.ResourceOptions(provider=provider))
+for name, value in outputs(resources).items():
     pulumi.export(name, value)

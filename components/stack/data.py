@@ -8,7 +8,6 @@ import pulumi
 from components.account.cloud_trail import CloudTrail
 from components.backup.backup_plan import BackupPlan
 from components.component import Placement, RegionKey, with_dependencies
-from components.context import Stack
 from components.database.rds_instance import RdsInstance
 from components.database.secret_links_table import SecretLinksTable
 from components.database.valkey import Valkey
@@ -20,7 +19,7 @@ from components.network.vpc import Vpc
 from components.network.vpc_endpoints import VpcEndpoints
 from components.secrets.rotation_function import RotationFunction
 from components.secrets.secret import Secret
-from components.stack.access import Access
+from components.stack.base import Base
 from components.storage.bucket import Bucket, BucketReplica, Buckets
 
 
@@ -61,8 +60,9 @@ class DataStores:
     table: SecretLinksTable
 
 
-def create_storage(stack: Stack, access: Access, opts: pulumi.ResourceOptions) -> Storage:
-    keys, settings, buckets = access.keys, stack.settings, Buckets(stack.settings, stack.names)
+def create_storage(base: Base) -> Storage:
+    stack, opts = base.stack, base.opts
+    keys, settings, buckets = base.keys, stack.settings, Buckets(stack.settings, stack.names)
     logs = Bucket.log_bucket("logs", buckets.logs(), opts)
     trail = Bucket("trail", buckets.trail(keys.logs_arn, logs.name), opts)
     trail_logs = None
@@ -73,13 +73,13 @@ def create_storage(stack: Stack, access: Access, opts: pulumi.ResourceOptions) -
             opts,
             logs_key_arn=keys.logs_arn,
             bucket=trail.name,
-            role_arn=access.roles[role_policies.TRAIL_LOG],
+            role_arn=base.roles[role_policies.TRAIL_LOG],
         ).log_group
     replica = None
     if settings.replication_region and keys.replica_arn:
         replica_logs = Bucket.log_bucket("replica-logs", buckets.replica_logs(), opts)
         args = buckets.replica_data(keys.replica_arn, replica_logs.name)
-        role_arn = access.roles[backup_roles.REPLICATION]
+        role_arn = base.roles[backup_roles.REPLICATION]
         copy = Bucket("replica-data", args, opts)
         replica = BucketReplica(copy.arn, keys.replica_arn, role_arn)
     data = Bucket("data", buckets.data(keys.data_arn, logs.name, replica), opts)
@@ -87,8 +87,9 @@ def create_storage(stack: Stack, access: Access, opts: pulumi.ResourceOptions) -
     return Storage(logs, trail, data, trail_logs)
 
 
-def create_network(stack: Stack, access: Access, opts: pulumi.ResourceOptions) -> Network:
-    vpc = Vpc("vpc", stack, access.keys.logs_arn, access.roles["network-log"], opts)
+def create_network(base: Base) -> Network:
+    stack, opts = base.stack, base.opts
+    vpc = Vpc("vpc", stack, base.keys.logs_arn, base.roles["network-log"], opts)
     groups = SecurityGroups("security-groups", stack, vpc.vpc_id, vpc.prefix_lists, opts).groups
     if stack.settings.network.owns_subnets:
         NetworkAcls("network-acls", stack, vpc.vpc_id, vpc.subnets, opts)
@@ -99,9 +100,10 @@ def create_network(stack: Stack, access: Access, opts: pulumi.ResourceOptions) -
     return Network(vpc, groups, registries)
 
 
-def create_secrets(stack: Stack, access: Access, opts: pulumi.ResourceOptions) -> Secrets:
-    name, keys = role_policies.ROTATION_FUNCTION, access.keys
-    function = RotationFunction(name, stack, access.of_function(name), keys.secrets_arn, opts)
+def create_secrets(base: Base) -> Secrets:
+    stack, opts = base.stack, base.opts
+    name, keys = role_policies.ROTATION_FUNCTION, base.keys
+    function = RotationFunction(name, stack, base.of_function(name), keys.secrets_arn, opts)
     secrets: dict[str, Secret] = {}
     for kind in stack.contract.rotated_secrets:
         function_arn = function.arn
@@ -119,10 +121,9 @@ def create_secrets(stack: Stack, access: Access, opts: pulumi.ResourceOptions) -
     return Secrets(function, secrets)
 
 
-def create_data_stores(
-    stack: Stack, access: Access, storage: Storage, network: Network, opts: pulumi.ResourceOptions
-) -> DataStores:
-    keys, settings = access.keys, stack.settings
+def create_data_stores(base: Base, storage: Storage, network: Network) -> DataStores:
+    stack, opts = base.stack, base.opts
+    keys, settings = base.keys, stack.settings
 
     def replica(region: str) -> RegionKey | None:
         return RegionKey(region, keys.replica_arn) if region and keys.replica_arn else None
@@ -135,8 +136,8 @@ def create_data_stores(
         key_arn=keys.data_arn,
         secrets_key_arn=keys.secrets_arn,
         logs_key_arn=keys.logs_arn,
-        monitoring_role_arn=access.roles["database-monitor"],
-        topics=access.topics,
+        monitoring_role_arn=base.roles["database-monitor"],
+        topics=base.topics,
         backup_replica=replica(settings.recovery_region),
     )
     cache = Valkey("cache", stack, network.placement("data", "cache"), keys.data_arn, opts)
@@ -147,8 +148,8 @@ def create_data_stores(
         stack,
         opts,
         key_arn=keys.backup_arn,
-        role_arn=access.roles[backup_roles.BACKUP],
-        topics=access.topics,
+        role_arn=base.roles[backup_roles.BACKUP],
+        topics=base.topics,
         resources=(database.arn, table.arn, storage.data.arn),
         replica=replica(settings.replica_region if settings.backup.cross_region_copy else ""),
     )

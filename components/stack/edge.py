@@ -8,7 +8,6 @@ import pulumi
 from components.component import TargetGroups
 from components.compute.ecs_service import EcsCluster
 from components.compute.python_function import FunctionResources
-from components.context import Stack
 from components.edge.certificate import Certificate
 from components.edge.distribution import Distribution
 from components.edge.load_balancer import LoadBalancer
@@ -21,7 +20,7 @@ from components.monitoring.heartbeat import Heartbeat
 from components.monitoring.synthetic_probe import SyntheticProbe
 from components.network.security_groups import ORIGIN, PROBE
 from components.settings.workloads import CONSOLE
-from components.stack.access import Access
+from components.stack.base import Base
 from components.stack.data import DataStores, Network, Storage
 from components.storage.bucket import Bucket, Buckets
 
@@ -55,9 +54,8 @@ class Monitoring:
     findings_log_group: pulumi.Input[str]
 
 
-def create_edge(
-    stack: Stack, access: Access, storage: Storage, network: Network, opts: pulumi.ResourceOptions
-) -> Edge:
+def create_edge(base: Base, storage: Storage, network: Network) -> Edge:
+    stack, opts = base.stack, base.opts
     certificate = Certificate("certificate", stack, opts)
     services = dict(stack.contract.services)
     if stack.settings.services.cloudfront:
@@ -87,27 +85,23 @@ def create_edge(
         internal=True,
     )
     arn = certificate.cloudfront_arn
-    distribution = _distribution(stack, access, storage, origin, arn, opts)
+    distribution = _distribution(base, storage, origin, arn)
     return replace(edge, origin=origin, distribution=distribution)
 
 
 def _distribution(
-    stack: Stack,
-    access: Access,
-    storage: Storage,
-    origin: LoadBalancer,
-    certificate_arn: pulumi.Output[str],
-    opts: pulumi.ResourceOptions,
+    base: Base, storage: Storage, origin: LoadBalancer, certificate_arn: pulumi.Output[str]
 ) -> Distribution:
+    stack, opts = base.stack, base.opts
     buckets = Buckets(stack.settings, stack.names)
     edge_logs = Bucket.log_bucket("edge-logs", buckets.edge_logs(), opts)
-    web_ui = Bucket("web-ui", buckets.web_ui(access.keys.data_arn, storage.logs.name), opts)
+    web_ui = Bucket("web-ui", buckets.web_ui(base.keys.data_arn, storage.logs.name), opts)
     web_acl = WebAcl(
         "cloudfront",
         stack,
         {CONSOLE: stack.contract.host_patterns[CONSOLE]},
         opts,
-        logs_key_arn=access.keys.logs_arn,
+        logs_key_arn=base.keys.logs_arn,
         protected_arns={},
         log_bucket_arn=edge_logs.arn,
     )
@@ -123,13 +117,8 @@ def _distribution(
     )
 
 
-def create_web_acl(
-    stack: Stack,
-    access: Access,
-    edge: Edge,
-    stage_arns: Mapping[str, pulumi.Input[str]],
-    opts: pulumi.ResourceOptions,
-) -> None:
+def create_web_acl(base: Base, edge: Edge, stage_arns: Mapping[str, pulumi.Input[str]]) -> None:
+    stack, opts = base.stack, base.opts
     hosts = dict(stack.contract.host_patterns)
     if edge.distribution:
         # CloudFront evaluates the requests for the console with a web ACL of its own.
@@ -140,20 +129,15 @@ def create_web_acl(
             stack,
             hosts,
             opts,
-            logs_key_arn=access.keys.logs_arn,
+            logs_key_arn=base.keys.logs_arn,
             protected_arns={"web-acl": edge.load_balancer.arn, **stage_arns},
         )
 
 
 def create_monitoring(
-    stack: Stack,
-    access: Access,
-    network: Network,
-    stores: DataStores,
-    edge: Edge,
-    cluster: EcsCluster,
-    opts: pulumi.ResourceOptions,
+    base: Base, network: Network, stores: DataStores, edge: Edge, cluster: EcsCluster
 ) -> Monitoring:
+    stack, opts = base.stack, base.opts
     balancers, settings = edge.load_balancers, stack.settings
     resources = MonitoredResources(
         load_balancers={name: balancer.label for name, balancer in balancers.items()},
@@ -164,30 +148,31 @@ def create_monitoring(
         cluster=cluster.name,
         database=stores.database.identifier,
         table=stores.table.table,
-        keys=list(access.keys.arns.values()),
+        keys=list(base.keys.arns.values()),
         nat_gateways=network.vpc.nat_gateways,
         certificate_arn=edge.certificate.arn,
     )
-    alarms = Alarms("alarms", stack, access.topics, resources, opts)
+    alarms = Alarms("alarms", stack, base.topics, resources, opts)
     probe = None
     if settings.monitoring.probe:
-        function = probe_resources(synthetic_probe.NAME, stack, access, network)
+        function = probe_resources(synthetic_probe.NAME, base, network)
         probe = SyntheticProbe(synthetic_probe.NAME, stack, function, opts)
     others = [*alarms.created, *(probe.alarms if probe else ())]
     if settings.monitoring.creates_alarms:
         CompositeAlarms(
-            *("composite-alarms", stack, access.topics, others),
+            *("composite-alarms", stack, base.topics, others),
             *(alarms.service_alarms, balancers, opts),
         )
     if settings.heartbeat_region:
         Heartbeat("heartbeat", stack, opts)
-    findings = DataProtection("data-protection", stack, access.keys.logs_arn, opts)
+    findings = DataProtection("data-protection", stack, base.keys.logs_arn, opts)
     return Monitoring(alarms, probe, findings.log_group)
 
 
-def probe_resources(name: str, stack: Stack, access: Access, network: Network) -> FunctionResources:
+def probe_resources(name: str, base: Base, network: Network) -> FunctionResources:
     """The resources of a function that requests the services from where clients do."""
-    resources = access.of_function(name)
+    stack = base.stack
+    resources = base.of_function(name)
     if stack.settings.probes_in_vpc:
         resources = replace(resources, placement=network.placement("app", PROBE))
     return resources

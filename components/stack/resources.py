@@ -17,7 +17,7 @@ from components.monitoring import synthetic_probe
 from components.monitoring.log_alarms import LogAlarms
 from components.secrets.restart_function import RestartFunction
 from components.sharing.sharing_function import SharingFunction
-from components.stack.access import Access, create_access
+from components.stack.base import Base, create_base
 from components.stack.data import (
     DataStores,
     Network,
@@ -43,7 +43,7 @@ from components.stack.workloads import (
 class StackResources:
     """The resources of a stack that its outputs name."""
 
-    access: Access
+    base: Base
     storage: Storage
     network: Network
     secrets: Secrets
@@ -59,24 +59,24 @@ class StackResources:
 
 
 def create(stack: Stack, opts: pulumi.ResourceOptions) -> StackResources:
-    access = create_access(stack, opts)
-    storage = create_storage(stack, access, opts)
-    network = create_network(stack, access, opts)
-    secrets = create_secrets(stack, access, opts)
-    stores = create_data_stores(stack, access, storage, network, opts)
-    images = create_images(stack, access, opts)
-    edge = create_edge(stack, access, storage, network, opts)
+    base = create_base(stack, opts)
+    storage = create_storage(base)
+    network = create_network(base)
+    secrets = create_secrets(base)
+    stores = create_data_stores(base, storage, network)
+    images = create_images(base)
+    edge = create_edge(base, storage, network)
     cluster = EcsCluster("main", stack, opts)
-    monitoring = create_monitoring(stack, access, network, stores, edge, cluster, opts)
+    monitoring = create_monitoring(base, network, stores, edge, cluster)
     addresses = stores.database.address, stores.cache.address
     variables = environments(stack, *addresses, network.vpc.cidrs)
-    functions = create_functions(stack, access, images, edge, variables, opts)
+    functions = create_functions(base, images, edge, variables)
     restart = role_policies.RESTART_FUNCTION
-    RestartFunction(restart, stack, access.of_function(restart), opts)
+    RestartFunction(restart, stack, base.of_function(restart), opts)
     stages = {name: function.stage_arn for name, function in functions.items()}
-    create_web_acl(stack, access, edge, stages, opts)
-    tasks = create_tasks(stack, access, secrets, stores, images, monitoring, variables, opts)
-    services = create_services(stack, access, network, edge, monitoring, cluster, tasks, opts)
+    create_web_acl(base, edge, stages)
+    tasks = create_tasks(base, secrets, stores, images, monitoring, variables)
+    services = create_services(base, network, edge, monitoring, cluster, tasks)
     targets = host_targets(stack, edge, services, functions)
     if not stack.settings.existing_resources.foreign_zone:
         HostRecords("hosts", stack, edge.certificate.zone_id, targets, opts)
@@ -87,39 +87,40 @@ def create(stack: Stack, opts: pulumi.ResourceOptions) -> StackResources:
             "sharing": next(iter(functions.values()), tasks["console"]).log_group,
             **({"trail": storage.trail_logs} if storage.trail_logs else {}),
         }
-        LogAlarms("log-alarms", stack, access.topics, log_groups, opts)
+        LogAlarms("log-alarms", stack, base.topics, log_groups, opts)
     # The guards of the account belong to the project in account/.
-    Budget("budget", stack, access.topics, opts)
+    Budget("budget", stack, base.topics, opts)
     return StackResources(
-        *(access, storage, network, secrets, stores, images, edge, cluster, monitoring),
+        *(base, storage, network, secrets, stores, images, edge, cluster, monitoring),
         *(functions, tasks, services, targets),
     )
 
 
-def outputs(stack: Stack, resources: StackResources) -> dict[str, Any]:
+def outputs(resources: StackResources) -> dict[str, Any]:
     """Return the outputs of the stack."""
-    settings, contract, roles = stack.settings, stack.contract, resources.access.roles
+    base, network, tasks = resources.base, resources.network, resources.tasks
+    settings, contract = base.stack.settings, base.stack.contract
     storage, secrets, stores = resources.storage, resources.secrets, resources.stores
-    dashboard = f"dashboards/dashboard/{stack.names.name('overview')}"
+    dashboard = f"dashboards/dashboard/{base.stack.names.name('overview')}"
     return {
         "environment": settings.environment,
         "region": settings.region,
         "account": settings.account,
         "cluster": resources.cluster.name,
-        "services": _service_outputs(stack, resources),
+        "services": _service_outputs(resources),
         "migration": {
-            "taskDefinition": resources.tasks["migrate"].definition_arn,
-            "subnets": resources.network.vpc.subnets["app"],
-            "securityGroup": resources.network.security_groups["migrate"],
+            "taskDefinition": tasks["migrate"].definition_arn,
+            "subnets": network.vpc.subnets["app"],
+            "securityGroup": network.security_groups["migrate"],
             "assignPublicIp": "ENABLED" if settings.network.has_public_tasks else "DISABLED",
         },
         "rotation": {
             "function": secrets.rotation_function.function,
-            "role": roles[role_policies.ROTATION_FUNCTION],
+            "role": base.roles[role_policies.ROTATION_FUNCTION],
             "secrets": {kind: secret.arn for kind, secret in secrets.by_kind.items()},
         },
-        "roles": _role_outputs(stack, resources),
-        "deliveryRoles": resources.access.delivery_roles,
+        "roles": _role_outputs(resources),
+        "deliveryRoles": base.delivery_roles,
         "functions": _function_outputs(resources),
         "urls": contract.urls,
         "database": {
@@ -139,33 +140,37 @@ def outputs(stack: Stack, resources: StackResources) -> dict[str, Any]:
         },
         "zoneId": resources.edge.certificate.zone_id,
         "nameServers": resources.edge.certificate.name_servers,
-        "dashboardUrl": stack.names.console_url("cloudwatch", dashboard),
+        "dashboardUrl": base.stack.names.console_url("cloudwatch", dashboard),
         "repositoryUrl": resources.images.runtime.url,
-        **_probe_outputs(stack, resources),
-        **_recovery_outputs(stack, resources),
+        **_probe_outputs(resources),
+        **_recovery_outputs(resources),
     }
 
 
-def _probe_outputs(stack: Stack, resources: StackResources) -> dict[str, Any]:
-    probe, foreign = resources.monitoring.probe, stack.settings.existing_resources.foreign_zone
+def _probe_outputs(resources: StackResources) -> dict[str, Any]:
+    probe, settings = resources.monitoring.probe, resources.base.stack.settings
     if probe is None:
         return {}
     # With existing_resources.foreign_zone, the records may not exist yet.
-    addresses = {name: target.name for name, target in resources.targets.items() if foreign}
-    role_arn = resources.access.roles[synthetic_probe.NAME]
+    addresses = {
+        name: target.name
+        for name, target in resources.targets.items()
+        if settings.existing_resources.foreign_zone
+    }
+    role_arn = resources.base.roles[synthetic_probe.NAME]
     row = {"function": probe.function, "role": role_arn}
     return {"probe": {**row, "event": probe.event, "addresses": addresses}}
 
 
-def _recovery_outputs(stack: Stack, resources: StackResources) -> dict[str, Any]:
+def _recovery_outputs(resources: StackResources) -> dict[str, Any]:
     """Return the value of recovery.restore in the stack file of recovery.stack."""
     backups_arn = resources.stores.database.replicated_backups_arn
-    keys = resources.access.keys
+    keys = resources.base.keys
     if backups_arn is None or not keys.recovery:
         return {}
     return {
         "recovery": {
-            "stack": stack.names.stack,
+            "stack": resources.base.stack.names.stack,
             "database_backups_arn": backups_arn,
             "database_key_arn": keys.replica_arn,
             "secrets_key_arn": keys.recovery.key_arn,
@@ -173,19 +178,20 @@ def _recovery_outputs(stack: Stack, resources: StackResources) -> dict[str, Any]
     }
 
 
-def _service_outputs(stack: Stack, resources: StackResources) -> dict[str, Any]:
+def _service_outputs(resources: StackResources) -> dict[str, Any]:
     return {
         name: {
             "service": resources.services[name].name,
             "taskDefinition": resources.tasks[name].definition_arn,
         }
-        for name, process in stack.contract.processes.items()
+        for name, process in resources.base.stack.contract.processes.items()
         if process.services
     }
 
 
-def _role_outputs(stack: Stack, resources: StackResources) -> dict[str, Any]:
-    roles, names, processes = resources.access.roles, role_policies, stack.contract.processes
+def _role_outputs(resources: StackResources) -> dict[str, Any]:
+    roles, names = resources.base.roles, role_policies
+    processes = resources.base.stack.contract.processes
     functions = resources.functions
     execution = {name: names.execution_role(row) for name, row in processes.items()}
     return {

@@ -19,7 +19,7 @@ from components.monitoring import data_protection, smoke_test, synthetic_probe
 from components.monitoring.smoke_test import SmokeTest
 from components.settings.workloads import CONSOLE
 from components.sharing.sharing_function import SharingFunction
-from components.stack.access import Access
+from components.stack.base import Base
 from components.stack.data import DataStores, Network, Secrets
 from components.stack.edge import Edge, Monitoring, probe_resources
 
@@ -32,8 +32,9 @@ class Images:
     cores: Mapping[str, str]
 
 
-def create_images(stack: Stack, access: Access, opts: pulumi.ResourceOptions) -> Images:
-    key_arn = access.keys.data_arn
+def create_images(base: Base) -> Images:
+    stack, opts = base.stack, base.opts
+    key_arn = base.keys.data_arn
     runtime = ContainerImage(RUNTIME, stack, key_arn, opts)
     cores = {
         name: ContainerImage(name, stack, key_arn, opts).reference
@@ -43,13 +44,9 @@ def create_images(stack: Stack, access: Access, opts: pulumi.ResourceOptions) ->
 
 
 def create_functions(
-    stack: Stack,
-    access: Access,
-    images: Images,
-    edge: Edge,
-    variables: Mapping[str, Environment],
-    opts: pulumi.ResourceOptions,
+    base: Base, images: Images, edge: Edge, variables: Mapping[str, Environment]
 ) -> dict[str, SharingFunction]:
+    stack, opts = base.stack, base.opts
     return {
         key: SharingFunction(
             function,
@@ -57,9 +54,9 @@ def create_functions(
             opts,
             image=images.runtime.lambda_reference,
             variables=variables[key],
-            role_arns=access.roles,
-            key_arn=access.keys.secrets_arn,
-            logs_key_arn=access.keys.logs_arn,
+            role_arns=base.roles,
+            key_arn=base.keys.secrets_arn,
+            logs_key_arn=base.keys.logs_arn,
             certificate_arn=edge.certificate.arn,
         )
         for key, function in stack.contract.functions.items()
@@ -67,15 +64,14 @@ def create_functions(
 
 
 def create_tasks(
-    stack: Stack,
-    access: Access,
+    base: Base,
     secrets: Secrets,
     stores: DataStores,
     images: Images,
     monitoring: Monitoring,
     variables: Mapping[str, Environment],
-    opts: pulumi.ResourceOptions,
 ) -> dict[str, TaskDefinition]:
+    stack, opts = base.stack, base.opts
     secret_arns: dict[str, pulumi.Input[str]] = {
         **{kind: secret.arn for kind, secret in secrets.by_kind.items()},
         "database-owner": stores.database.owner_secret_arn,
@@ -90,9 +86,9 @@ def create_tasks(
             image=images.cores.get(key, images.runtime.reference),
             variables=variables[key],
             secret_arns=secret_arns,
-            task_role_arn=access.roles[role_policies.task_role(process)],
-            execution_role_arn=access.roles[role_policies.execution_role(process)],
-            logs_key_arn=access.keys.logs_arn,
+            task_role_arn=base.roles[role_policies.task_role(process)],
+            execution_role_arn=base.roles[role_policies.execution_role(process)],
+            logs_key_arn=base.keys.logs_arn,
             data_protection_policy=masking,
         )
         for key, process in stack.contract.tasks.items()
@@ -100,19 +96,18 @@ def create_tasks(
 
 
 def create_services(
-    stack: Stack,
-    access: Access,
+    base: Base,
     network: Network,
     edge: Edge,
     monitoring: Monitoring,
     cluster: EcsCluster,
     tasks: Mapping[str, TaskDefinition],
-    opts: pulumi.ResourceOptions,
 ) -> dict[str, EcsService]:
+    stack, opts = base.stack, base.opts
     test = None
     if stack.settings.rollout.tests_traffic:
-        function = probe_resources(smoke_test.NAME, stack, access, network)
-        role_arn = access.roles[smoke_test.HOOK_ROLE]
+        function = probe_resources(smoke_test.NAME, base, network)
+        role_arn = base.roles[smoke_test.HOOK_ROLE]
         test = SmokeTest(smoke_test.NAME, stack, function, role_arn, opts)
     return {
         key: EcsService(
@@ -128,7 +123,7 @@ def create_services(
                 for service in process.services
                 if service.name in groups
             ],
-            infrastructure_role_arn=access.roles[role_policies.ECS_INFRASTRUCTURE],
+            infrastructure_role_arn=base.roles[role_policies.ECS_INFRASTRUCTURE],
             rollback_alarms=_rollback_alarms(process, stack, edge, monitoring),
             registry_arn=network.registries.get(key),
             smoke_test=_smoke_test_hook(process, stack, edge, test),

@@ -1,4 +1,4 @@
-"""The roles, KMS keys and topics of a stack, which all other resources use."""
+"""`Base`: what all resources of a stack use, with its roles, KMS keys and topics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,9 +27,13 @@ from components.monitoring.topics import AlarmTopics
 
 
 @dataclass(frozen=True)
-class Access:
-    """roles, delivery_roles: ARNs of the roles of the stack and of its pipeline."""
+class Base:
+    """opts: options of all components. roles, delivery_roles: ARNs of the roles of the stack and of
+    its pipeline.
+    """
 
+    stack: Stack
+    opts: pulumi.ResourceOptions
     roles: Mapping[str, pulumi.Output[str]]
     delivery_roles: Mapping[str, pulumi.Output[str]]
     keys: KmsKeys
@@ -39,7 +43,7 @@ class Access:
         return FunctionResources(self.roles[name], self.keys.logs_arn, self.topics)
 
 
-def create_access(stack: Stack, opts: pulumi.ResourceOptions) -> Access:
+def create_base(stack: Stack, opts: pulumi.ResourceOptions) -> Base:
     delivery_roles = DeliveryRoles("delivery", stack, opts).roles
     boundary: pulumi.Input[str] = stack.names.boundary_arn
     if not stack.names.permissions_boundary:
@@ -48,7 +52,7 @@ def create_access(stack: Stack, opts: pulumi.ResourceOptions) -> Access:
     keys = KmsKeys("kms-keys", stack, key_users(stack), {**roles, **delivery_roles}, opts)
     chat_role_arn = roles.get(role_policies.CHAT)
     topics = AlarmTopics("alarms", stack, keys.alarms_arn, chat_role_arn, opts).topics
-    return Access(roles, delivery_roles, keys, topics)
+    return Base(stack, opts, roles, delivery_roles, keys, topics)
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
