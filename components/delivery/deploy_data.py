@@ -28,11 +28,7 @@ def network(delivery: Delivery) -> list[Statement]:
         # subnet. RequestTag does not apply to existing resources.
         allow("CreateInOwnResources", CREATE_NETWORK, ANY, conditions=delivery.own_resource),
         # An existing VPC has the tags of its owner. A new Core has a security group of its own.
-        *(
-            [allow("GroupsInVpc", "ec2:CreateSecurityGroup", vpc, conditions=delivery.in_regions)]
-            if vpc_id
-            else []
-        ),
+        *([delivery.regional("GroupsInVpc", "ec2:CreateSecurityGroup", vpc)] if vpc_id else []),
         allow(
             "ChangeOwnResources",
             "ec2:AssociateRouteTable AssociateAddress AttachInternetGateway "
@@ -53,11 +49,10 @@ def network(delivery: Delivery) -> list[Statement]:
             conditions=together(delivery.in_regions, tag_calls),
         ),
         # A rule is a separate resource from its group, and a new rule has no tags yet.
-        allow(
+        delivery.regional(
             "GroupRules",
             "ec2:AuthorizeSecurityGroup*",
             delivery.arns("ec2", "security-group-rule/*"),
-            conditions=delivery.in_regions,
         ),
     ]
 
@@ -125,14 +120,13 @@ def stores(delivery: Delivery) -> list[Statement]:
             "s3:CreateBucket PutBucket* PutEncryption* PutLifecycle* PutReplication*",
             delivery.s3_arns(own),
         ),
-        allow(
+        delivery.regional(
             "Database",
             "rds:Add* Create* Modify* Remove* RebootDBInstance DeleteDBParameterGroup "
             "DeleteDBSubnetGroup DeleteEventSubscription",
             delivery.arns(
                 *("rds", f"db:{own}", f"pg:{own}", f"subgrp:{own}", f"es:{own}", "og:default*")
             ),
-            conditions=delivery.in_regions,
         ),
         # RDS does not set aws:CalledVia.
         allow(
@@ -147,7 +141,7 @@ def stores(delivery: Delivery) -> list[Statement]:
             "UpdateContinuousBackups UpdateTable UpdateTimeToLive",
             delivery.arns("dynamodb", f"table/{own}"),
         ),
-        allow(
+        delivery.regional(
             "Cache",
             "elasticache:Add* Create* Delete* Modify* Remove*",
             delivery.arns(
@@ -155,7 +149,6 @@ def stores(delivery: Delivery) -> list[Statement]:
                 *(f"usergroup:{own}", f"cluster:{own}", f"parametergroup:{own}"),
                 *("parametergroup:default.*", "user:default"),
             ),
-            conditions=delivery.in_regions,
         ),
         allow(
             "Secrets",
@@ -163,12 +156,11 @@ def stores(delivery: Delivery) -> list[Statement]:
             "TagResource UntagResource UpdateSecret",
             [names.secret_arn("*").removesuffix("-??????")],
         ),
-        allow(
+        delivery.regional(
             "Backups",
             "backup:CreateBackup* UpdateBackupPlan DeleteBackupPlan DeleteBackupSelection "
             "TagResource UntagResource",
             delivery.arns("backup", f"backup-vault:{own}", "backup-plan:*"),
-            conditions=delivery.in_regions,
         ),
-        allow("VaultStorage", "backup-storage:MountCapsule", ANY, conditions=delivery.in_regions),
+        delivery.regional("VaultStorage", "backup-storage:MountCapsule"),
     ]

@@ -56,7 +56,7 @@ def _services(key: str, names: str) -> Conditions:
 
 
 def compute(delivery: Delivery) -> list[Statement]:
-    own, in_regions = delivery.all, delivery.in_regions
+    own = delivery.all
     definitions = delivery.arns("ecs", f"task-definition/{own}:*")
     clusters = delivery.arns("ecs", f"cluster/{own}")
     services = delivery.arns("ecs", f"service/{own}", f"service-deployment/{own}", f"task/{own}")
@@ -75,18 +75,11 @@ def compute(delivery: Delivery) -> list[Statement]:
             conditions={"ArnLike": {"ecs:cluster": clusters}},
         ),
         # ECS does not document the ARN of a new revision.
-        allow(
-            "TaskDefinitions",
-            "ecs:DeregisterTaskDefinition RegisterTaskDefinition",
-            ANY,
-            conditions=in_regions,
-        ),
-        allow(
+        delivery.regional("TaskDefinitions", "ecs:DeregisterTaskDefinition RegisterTaskDefinition"),
+        delivery.regional(
             "Scaling",
             "application-autoscaling:DeleteScalingPolicy DeregisterScalableTarget PutScalingPolicy "
             "RegisterScalableTarget TagResource UntagResource",
-            ANY,
-            conditions=in_regions,
         ),
         allow(
             "Images",
@@ -96,7 +89,7 @@ def compute(delivery: Delivery) -> list[Statement]:
             delivery.arns("ecr", f"repository/{own}"),
         ),
         # To verify the signature of an image.
-        allow("LogInToEcr", "ecr:GetAuthorizationToken", ANY, conditions=in_regions),
+        delivery.regional("LogInToEcr", "ecr:GetAuthorizationToken"),
         allow(
             "Functions",
             "lambda:AddPermission CreateAlias CreateFunction DeleteAlias DeleteFunction* "
@@ -104,11 +97,10 @@ def compute(delivery: Delivery) -> list[Statement]:
             "UntagResource UpdateAlias UpdateFunction*",
             delivery.arns("lambda", f"function:{own}"),
         ),
-        allow(
+        delivery.regional(
             "ServiceDiscovery",
             "servicediscovery:Create* Delete* TagResource UntagResource Update*",
             delivery.arns("servicediscovery", "*/*"),
-            conditions=in_regions,
         ),
     ]
 
@@ -132,11 +124,8 @@ def edge(delivery: Delivery) -> list[Statement]:
             ],
         ),
         *_certificates(delivery),
-        allow(
-            "HostedZone",
-            "route53:ChangeTagsForResource CreateHostedZone UpdateHostedZoneComment",
-            ANY,
-            conditions=in_regions,
+        delivery.regional(
+            "HostedZone", "route53:ChangeTagsForResource CreateHostedZone UpdateHostedZoneComment"
         ),
         # ForAllValues also holds for a request without the key.
         allow(
@@ -151,7 +140,7 @@ def edge(delivery: Delivery) -> list[Statement]:
             },
         ),
         # AWS WAF also authorizes the managed rule groups.
-        allow(
+        delivery.regional(
             "WebAcl",
             f"{WEB_ACL} AssociateWebACL Disassociate*",
             [
@@ -160,15 +149,13 @@ def edge(delivery: Delivery) -> list[Statement]:
                 names.any_arn("apigateway", "/restapis/*", "*", ""),
                 names.any_arn("wafv2", "regional/managedruleset/*", "*", "*"),
             ],
-            conditions=in_regions,
         ),
         # API Gateway Developer Guide, "Amazon Resource Name (ARN) reference". A web ACL of a stage
         # requires SetWebACL (AWS WAF Developer Guide, "Permissions for AssociateWebACL").
-        allow(
+        delivery.regional(
             "RestApis",
             "apigateway:DELETE PATCH POST PUT SetWebACL UpdateRestApiPolicy",
             [*rest_apis(delivery), *_api_arns(delivery, "/restapis", "/domainnames")],
-            conditions=in_regions,
         ),
     ]
 
@@ -213,12 +200,11 @@ def cloudfront(delivery: Delivery) -> list[Statement]:
     if not delivery.cloudfront:
         return []
     return [
-        allow(
+        delivery.regional(
             "CloudFront",
             "cloudfront:AllowVendedLogDeliveryForResource Create* Delete* PublishFunction "
             "TagResource UntagResource Update*",
             [names.any_arn("cloudfront", "*")],
-            conditions=delivery.in_regions,
         ),
         allow(
             "GlobalWebAcl",
@@ -234,12 +220,11 @@ def cloudfront(delivery: Delivery) -> list[Statement]:
             delivery.s3_arns(names.edge_log_bucket),
         ),
         allow("WebUi", "s3:DeleteObject* PutObject*", [f"{names.bucket_arn(WEB_UI_BUCKET)}/*"]),
-        allow(
+        delivery.regional(
             "EdgeLogs",
             "logs:CreateDelivery DeleteDelivery* PutDelivery* TagResource UntagResource "
             "UpdateDeliveryConfiguration",
             delivery.arns("logs", "delivery:*", "delivery-source:*", "delivery-destination:*"),
-            conditions=delivery.in_regions,
         ),
     ]
 
@@ -260,12 +245,10 @@ def monitoring(delivery: Delivery) -> list[Statement]:
         ),
         # These actions do not support resource-level permissions (Service Authorization Reference,
         # Amazon CloudWatch Logs).
-        allow(
+        delivery.regional(
             "LogDelivery",
             "logs:CreateLogDelivery DeleteLogDelivery DeleteResourcePolicy GetLogDelivery "
             "PutResourcePolicy UpdateLogDelivery",
-            ANY,
-            conditions=delivery.in_regions,
         ),
         # CloudWatch takes other actions with permissions of its own, such as stopping an instance.
         allow(

@@ -192,7 +192,7 @@ def _push(delivery: Delivery) -> list[Statement]:
     """
     repository = delivery.names.arn("ecr", f"repository/{delivery.names.name('runtime')}")
     return [
-        allow("LogInToEcr", "ecr:GetAuthorizationToken", ANY, conditions=delivery.in_regions),
+        delivery.regional("LogInToEcr", "ecr:GetAuthorizationToken"),
         allow(
             "PushImages",
             "ecr:BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload DescribeImage* "
@@ -238,12 +238,7 @@ def boundary(args: Delivery) -> Document:
     keys = args.names.any_arn("kms", "key/*", "*")
     environments = {"StringLike": {"kms:EncryptionContext:aws:lambda:FunctionArn": functions}}
     return document(
-        allow(
-            "Actions",
-            [action for action in minimal if action != "iam:PassRole"],
-            ANY,
-            conditions=args.in_regions,
-        ),
+        args.regional("Actions", [action for action in minimal if action != "iam:PassRole"]),
         allow("PassRoles", "iam:PassRole", ANY, conditions=aws_services),
         # Granted by the policy of the KMS key.
         allow("ReadEnvironments", "kms:Decrypt", [keys], conditions=environments),

@@ -16,7 +16,7 @@ def read_statements(delivery: Delivery) -> list[Statement]:
     """
     cloudfront = delivery.cloudfront
     return [
-        allow(
+        delivery.regional(
             "ReadConfiguration",
             [
                 "acm:Describe* ListTags*",
@@ -54,8 +54,6 @@ def read_statements(delivery: Delivery) -> list[Statement]:
                 "sqs:GetQueueAttributes GetQueueUrl ListQueueTags",
                 "wafv2:GetIPSet GetLogging* GetWebACL* ListTags*",
             ],
-            ANY,
-            conditions=delivery.in_regions,
         ),
         *_read_own(delivery),
     ]
@@ -75,11 +73,10 @@ def _read_own(delivery: Delivery) -> list[Statement]:
             "lambda:GetAlias GetFunction* GetPolicy ListTags ListVersions*",
             delivery.arns("lambda", f"function:{delivery.all}"),
         ),
-        allow(
+        delivery.regional(
             "ReadRestApis",
             "apigateway:GET",
             [*rest_apis(delivery), names.any_arn("apigateway", "/account", names.region, "")],
-            conditions=delivery.in_regions,
         ),
     ]
     if delivery.cloudfront:

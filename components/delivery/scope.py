@@ -1,9 +1,10 @@
 """`Delivery`: what limits the roles of the pipeline to the resources of a stack."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from components.context import Stack
-from components.iam.documents import Conditions
+from components.iam.documents import Conditions, Statement, allow
 from components.naming import PROJECT
 
 GLOBAL_REGION = "us-east-1"
@@ -42,6 +43,12 @@ class Delivery:
             "StringEquals": region | request,
             "StringEqualsIfExists": resource,
         }
+
+    def regional(
+        self, sid: str, actions: str | Sequence[str], resources: Sequence[str] = ANY
+    ) -> Statement:
+        """Return a statement that allows requests to the stack's regions."""
+        return allow(sid, actions, resources, conditions=self.in_regions)
 
     def arns(self, service: str, *resources: str) -> list[str]:
         """Return the ARNs of resources in any region."""

@@ -67,7 +67,7 @@ class LogAlarms(StackComponent):
         self.register_outputs({})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class LogFilter:
     """A metric filter and its alarm.
 
@@ -150,34 +150,34 @@ def _failed_jobs(*names: str) -> str:
 
 def _gateway_filters(stack: Stack) -> Iterator[LogFilter]:
     yield LogFilter(
-        name="keys-rejected",
-        description="The gateway denies an unusual number of requests because of their API keys. "
+        "keys-rejected",
+        "The gateway denies an unusual number of requests because of their API keys. "
         "Possible causes: guessing, a leaked key or a misconfigured client. Find the addresses in "
         "the log group of the gateway.",
-        runbook="rejected-keys",
-        group="gateway",
-        pattern=f"{{ {_codes('NOT_FOUND', 'FORBIDDEN', 'EXPIRED', 'DISABLED')} }}",
+        "rejected-keys",
+        "gateway",
+        f"{{ {_codes('NOT_FOUND', 'FORBIDDEN', 'EXPIRED', 'DISABLED')} }}",
         threshold=stack.settings.monitoring.denied_requests_alarm_threshold,
     )
     yield LogFilter(
-        name="keys-unavailable",
-        description="The gateway denies requests with valid keys, because it cannot confirm that "
+        "keys-unavailable",
+        "The gateway denies requests with valid keys, because it cannot confirm that "
         "its key cache is current or because a dependency is unavailable. Check the database and "
         "the cache.",
-        runbook="rejected-keys",
-        group="gateway",
-        pattern='{ $.code = "UNAVAILABLE" }',
+        "rejected-keys",
+        "gateway",
+        '{ $.code = "UNAVAILABLE" }',
         threshold=10,
         needs_database=True,
     )
     # A gateway repeats a failed write every second.
     yield LogFilter(
-        name="usage-not-written",
-        description="Gateways fail to write usage counts to the database. The counts wait in "
+        "usage-not-written",
+        "Gateways fail to write usage counts to the database. The counts wait in "
         "memory and are lost if a task stops. Check the database.",
-        runbook="database",
-        group="gateway",
-        pattern=_failed_jobs("usage counts"),
+        "database",
+        "gateway",
+        _failed_jobs("usage counts"),
         threshold=60,
         needs_database=True,
     )
@@ -185,45 +185,45 @@ def _gateway_filters(stack: Stack) -> Iterator[LogFilter]:
 
 def _sharing_filters(stack: Stack) -> Iterator[LogFilter]:
     yield LogFilter(
-        name="links-denied",
-        description="The sharing service denies an unusual number of attempts to use links or "
+        "links-denied",
+        "The sharing service denies an unusual number of attempts to use links or "
         "submission links. Possible causes: guessing, or a client that retries links that no "
         "longer work. Find the addresses in the log group of the service.",
-        runbook="links",
-        group="sharing",
-        pattern=f'{{ ($.service = "sharing") && ({_codes("link_not_found", "too_many_denied")}) }}',
+        "links",
+        "sharing",
+        f'{{ ($.service = "sharing") && ({_codes("link_not_found", "too_many_denied")}) }}',
         threshold=stack.settings.monitoring.denied_links_alarm_threshold,
     )
     yield LogFilter(
-        name="links-locked",
-        description="Someone who has a link is guessing the passphrase of the link. After 5 "
+        "links-locked",
+        "Someone who has a link is guessing the passphrase of the link. After 5 "
         "incorrect passphrases from one network, or 20 in total, further attempts are denied for "
         "up to ten minutes. Find the link in the log group of the service.",
-        runbook="links",
-        group="sharing",
-        pattern=f'{{ ($.service = "sharing") && {_codes("too_many_attempts")} }}',
+        "links",
+        "sharing",
+        f'{{ ($.service = "sharing") && {_codes("too_many_attempts")} }}',
         threshold=5,
     )
 
 
 def _console_filters() -> Iterator[LogFilter]:
     yield LogFilter(
-        name="audit-chain-broken",
-        description="An event of the audit trail was changed or removed, so no further checkpoint "
+        "audit-chain-broken",
+        "An event of the audit trail was changed or removed, so no further checkpoint "
         "is signed. Treat this alarm as a security incident.",
-        runbook="audit-chain",
-        group="console",
-        pattern='{ $.event = "audit trail broken" }',
+        "audit-chain",
+        "console",
+        '{ $.event = "audit trail broken" }',
         severity=PAGES,
     )
     # The jobs delete secrets and record the events of secrets.
     yield LogFilter(
-        name="secrets-not-deleted",
-        description="The console fails to delete used or expired secrets or to record their "
+        "secrets-not-deleted",
+        "The console fails to delete used or expired secrets or to record their "
         "events. Links to these secrets no longer work. Check the log group of the console.",
-        runbook="tokens",
-        group="console",
-        pattern=_failed_jobs("secrets", "orphaned secrets"),
+        "tokens",
+        "console",
+        _failed_jobs("secrets", "orphaned secrets"),
         threshold=5,
         needs_database=True,
     )

@@ -130,6 +130,15 @@ class ResourceType:
         return name if name.isalnum() else ""
 
 
+def arn(service: str, resource: str, region: str = "{region}") -> dict[str, str]:
+    """Return the template of the output `arn`."""
+    return {"arn": f"arn:aws:{service}:{region}:{{account}}:{resource}"}
+
+
+def global_arn(service: str, resource: str) -> dict[str, str]:
+    return arn(service, resource, "")
+
+
 def create(resource_type: ResourceType, request: CreateRequest) -> Created:
     """Create the resource. Raises SandboxError for an unused input or an output that the type does
     not have.

@@ -5,7 +5,15 @@ settings, and Budgets.
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import AGAIN, KEPT, REPLACED, ResourceType, Setting
+from sandbox.emulator.resource_type import (
+    AGAIN,
+    KEPT,
+    REPLACED,
+    ResourceType,
+    Setting,
+    arn,
+    global_arn,
+)
 
 _FEATURES = [
     "S3_DATA_EVENTS",
@@ -106,7 +114,7 @@ TYPES = {
     "securityhub.Account": ResourceType(
         "securityhub.enable_security_hub",
         "{account}",
-        outputs={"arn": "arn:aws:securityhub:{region}:{account}:hub/default"},
+        outputs=arn("securityhub", "hub/default"),
         finish=update_hub,
     ),
     "cfg.Recorder": ResourceType(
@@ -117,7 +125,7 @@ TYPES = {
     "accessanalyzer.Analyzer": ResourceType(
         "accessanalyzer.create_analyzer",
         "{analyzerName}",
-        outputs={"arn": "arn:aws:access-analyzer:{region}:{account}:analyzer/{analyzerName}"},
+        outputs=arn("access-analyzer", "analyzer/{analyzerName}"),
         modelled="moto has no Access Analyzer",
     ),
     "ebs.EncryptionByDefault": ResourceType(
@@ -146,7 +154,7 @@ TYPES = {
         "{name}",
         "AnomalyMonitor",
         names={"name": "MonitorName"},
-        outputs={"arn": "arn:aws:ce::{account}:anomalymonitor/{name}"},
+        outputs=global_arn("ce", "anomalymonitor/{name}"),
         modelled="moto has no CreateAnomalyMonitor",
     ),
     "costexplorer.AnomalySubscription": ResourceType(
@@ -154,7 +162,7 @@ TYPES = {
         "{name}",
         "AnomalySubscription",
         names={"name": "SubscriptionName", "monitorArnLists": "MonitorArnList"},
-        outputs={"arn": "arn:aws:ce::{account}:anomalysubscription/{name}"},
+        outputs=global_arn("ce", "anomalysubscription/{name}"),
         modelled="moto has no CreateAnomalySubscription",
     ),
     "budgets.Budget": ResourceType(

@@ -5,7 +5,7 @@ access logs.
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, CreateRequest
-from sandbox.emulator.resource_type import REPLACED, ResourceType
+from sandbox.emulator.resource_type import REPLACED, ResourceType, global_arn
 
 
 def _behavior(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +113,7 @@ TYPES = {
         "FunctionConfig",
         names={"code": "FunctionCode"},
         defaults={"comment": ""},
-        outputs={"arn": "arn:aws:cloudfront::{account}:function/{name}"},
+        outputs=global_arn("cloudfront", "function/{name}"),
         prepare=take_publish,
         update=REPLACED,
         delete=delete_function,
@@ -122,19 +122,19 @@ TYPES = {
         "cloudfront.create_origin_access_control",
         "{OriginAccessControl[Id]}",
         "OriginAccessControlConfig",
-        outputs={"arn": "arn:aws:cloudfront::{account}:origin-access-control/{id}"},
+        outputs=global_arn("cloudfront", "origin-access-control/{id}"),
     ),
     "cloudfront.ResponseHeadersPolicy": ResourceType(
         "cloudfront.create_response_headers_policy",
         "{name}",
         "ResponseHeadersPolicyConfig",
-        outputs={"arn": "arn:aws:cloudfront::{account}:response-headers-policy/{name}"},
+        outputs=global_arn("cloudfront", "response-headers-policy/{name}"),
         modelled="moto has no CreateResponseHeadersPolicy",
     ),
     "cloudfront.VpcOrigin": ResourceType(
         "cloudfront.create_vpc_origin",
         "vo_{vpcOriginEndpointConfig[name]}",
-        outputs={"arn": "arn:aws:cloudfront::{account}:vpcorigin/{id}"},
+        outputs=global_arn("cloudfront", "vpcorigin/{id}"),
         modelled="moto has no CreateVpcOrigin",
     ),
     "cloudwatch.LogDeliverySource": ResourceType("logs.put_delivery_source", "{name}"),

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import AGAIN, ResourceType, Setting
+from sandbox.emulator.resource_type import AGAIN, ResourceType, Setting, arn
 
 
 def alarm_metrics(request: CreateRequest) -> dict[str, Any]:
@@ -73,7 +73,7 @@ TYPES = {
     "cloudwatch.LogGroup": ResourceType(
         "logs.create_log_group",
         "{name}",
-        outputs={"arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
+        outputs=arn("logs", "log-group:{name}"),
         settings=(
             Setting(
                 "logs.put_retention_policy",
@@ -98,14 +98,14 @@ TYPES = {
     "cloudwatch.MetricAlarm": ResourceType(
         "cloudwatch.put_metric_alarm",
         "{name}",
-        outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}"},
+        outputs=arn("cloudwatch", "alarm:{name}"),
         prepare=alarm_metrics,
         delete="cloudwatch.delete_alarms",
     ),
     "cloudwatch.CompositeAlarm": ResourceType(
         "cloudwatch.put_composite_alarm",
         "{alarmName}",
-        outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{alarmName}"},
+        outputs=arn("cloudwatch", "alarm:{alarmName}"),
         modelled="moto has no PutCompositeAlarm",
     ),
     "cloudwatch.Dashboard": ResourceType(

@@ -4,7 +4,7 @@ from typing import Any
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType, Setting
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType, Setting, arn
 
 
 def managed_secrets(_request: CreateRequest, instance: dict[str, Any]) -> dict[str, Any]:
@@ -207,14 +207,14 @@ TYPES = {
     "elasticache.UserGroup": ResourceType(
         "elasticache.create_user_group",
         "{userGroupId}",
-        outputs={"arn": "arn:aws:elasticache:{region}:{account}:usergroup:{userGroupId}"},
+        outputs=arn("elasticache", "usergroup:{userGroupId}"),
         finish=require_users,
         modelled="moto has no CreateUserGroup",
     ),
     "elasticache.ParameterGroup": ResourceType(
         "elasticache.create_cache_parameter_group",
         "{name}",
-        outputs={"arn": "arn:aws:elasticache:{region}:{account}:parametergroup:{name}"},
+        outputs=arn("elasticache", "parametergroup:{name}"),
         modelled="moto has no CreateCacheParameterGroup",
         settings=(
             Setting(

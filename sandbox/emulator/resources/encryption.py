@@ -8,7 +8,7 @@ from gatehouse_policies.analysis.schedules import longest_gap_days
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import AGAIN, ResourceType, Setting
+from sandbox.emulator.resource_type import AGAIN, ResourceType, Setting, arn
 
 
 def delete_key(request: ChangeRequest) -> None:
@@ -120,9 +120,7 @@ TYPES = {
             Setting("kms.update_key_description", ["description"]),
         ),
     ),
-    "kms.Alias": ResourceType(
-        "kms.create_alias", "{name}", outputs={"arn": "arn:aws:kms:{region}:{account}:{name}"}
-    ),
+    "kms.Alias": ResourceType("kms.create_alias", "{name}", outputs=arn("kms", "{name}")),
     "secretsmanager.Secret": ResourceType(
         "secretsmanager.create_secret",
         "{ARN}",
