@@ -15,13 +15,7 @@ from gatehouse.core.features import SESSIONS, Features
 from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.core.tokens.token import Pepper, read_pepper
 from gatehouse.features.audit.repository import AuditRepository
-from gatehouse.features.audit.service import (
-    WINDOW_S,
-    CheckpointArchive,
-    Checkpointer,
-    CheckpointReader,
-    DeniedAttempts,
-)
+from gatehouse.features.audit.service import WINDOW_S, CheckpointReader, DeniedAttempts
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.cores.routes import GatewayUrl
 from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow, Client
@@ -29,11 +23,11 @@ from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.repository import SessionRepository
 from gatehouse.features.identity.service import Sessions
-from gatehouse.features.keys.changes_in_valkey import COMMIT_S, Announcements
+from gatehouse.features.keys.changes_in_valkey import Announcements
 from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.notifications.repository import NotificationRepository
-from gatehouse.features.notifications.service import NotificationDispatcher, WebhookService
+from gatehouse.features.notifications.service import WebhookService
 from gatehouse.features.operations.log_search import LogStore, log_store
 from gatehouse.features.operations.service import (
     POLL_S,
@@ -45,10 +39,6 @@ from gatehouse.features.requests.service import RequestService
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.repository import SecretEventRepository
 from gatehouse.features.secrets.service import SecretService
-from gatehouse.features.secrets.worker import INTERVAL_S as SECRETS_INTERVAL_S
-from gatehouse.features.secrets.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, SecretWorker
-from gatehouse.features.transfer.legacy_file_sync import LegacyFileSync
-from gatehouse.features.transfer.repository import RemovalRepository
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.verification.explanation import ExplanationService
 from gatehouse.features.verification.rate_limiters import RateLimits
@@ -58,12 +48,13 @@ from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
 from gatehouse.platform.envoy.bootstrap import Worker
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.redis.connection import Redis, redis_of
-from gatehouse.platform.settings import PUBLISH_S, Settings
+from gatehouse.platform.settings import Settings
 from gatehouse.platform.web.application import Application
 from gatehouse.platform.web.health import ServiceHealth
 from gatehouse.platform.web.security_headers import security_headers
 from gatehouse.platform.worker import run_asgi
 from gatehouse.services.console import asgi as console
+from gatehouse.services.console import jobs
 from gatehouse.services.console.authentication import Authenticator, Lockout
 from gatehouse.services.console.idempotency import IdempotencyGuard, IdempotencyStore
 from gatehouse.services.console.lookup import Lookup
@@ -71,13 +62,6 @@ from gatehouse.services.console.pipeline import ConsolePipeline
 from gatehouse.services.console.web import WebFiles
 from gatehouse.services.tracing import start_tracing
 
-#: Interval between checks for a due checkpoint. Each check queries one row.
-CHECKPOINT_INTERVAL_S = 5.0
-PRUNE_INTERVAL_S = 3600.0
-NOTIFICATION_INTERVAL_S = 1.0
-REMIND_INTERVAL_S = 300.0
-IDEMPOTENCY_INTERVAL_S = 600.0
-LEGACY_FILES_INTERVAL_S = 30.0
 _NO_LOGS = "Logs cannot be searched. Set GATEHOUSE_LOGS of the console (docs/settings-runtime.md)."
 _NO_SHARING = (
     "Secret sharing is not configured. Set GATEHOUSE_SECRET_LINKS_TABLE, GATEHOUSE_SECRETS_BUCKET, "
@@ -126,7 +110,7 @@ class Composition:
     def application(self) -> Application:
         """Return the console application. Raises SettingsError."""
         parts = self._parts()
-        jobs = self._all_jobs(parts)
+        periodic = self._jobs(parts)
         closed = [row.redis for row in (parts, parts.announcements) if row and row.redis]
 
         async def start(stack: AsyncExitStack) -> None:
@@ -140,7 +124,7 @@ class Composition:
                 stack.push_async_callback(redis.close)
             for stop in (parts.limits.close, self.pool.close, parts.denied.flush):
                 stack.push_async_callback(stop)
-            for job in jobs:
+            for job in periodic:
                 job.start(self.observer, stack)
 
         return console.create(
@@ -211,9 +195,11 @@ class Composition:
         fields["contact_problem"] = self._webhooks().contact_problem
         return KeyService.of(self.settings, self.pool, self.clock, self.pepper, **fields)
 
-    def _all_jobs(self, parts: "_Parts") -> list[PeriodicJob]:
+    def _jobs(self, parts: "_Parts") -> list[PeriodicJob]:
         usage, denials_s = UsageRepository(self.pool), 86_400 * self.settings.denial_retention_days
         follower = LogLevelFollower(self._log_levels(), self.observer.set_level)
+        services = self.settings, self.pool, self.observer, self.clock
+        stores = self.settings, self.pool, self.clock, self.pepper
 
         def prune_usage() -> Awaitable[object]:
             return usage.prune(now=self.clock.now(), denials_s=denials_s)
@@ -226,69 +212,17 @@ class Composition:
         return [
             PeriodicJob("denied attempts", WINDOW_S, parts.denied.run_once),
             PeriodicJob("features", POLL_S, parts.switches.apply),
-            PeriodicJob("usage", PRUNE_INTERVAL_S, prune_usage),
+            PeriodicJob("usage", jobs.PRUNE_INTERVAL_S, prune_usage),
             PeriodicJob(
-                "idempotency keys", IDEMPOTENCY_INTERVAL_S, prune_answers, ends_entries=True
+                "idempotency keys", jobs.IDEMPOTENCY_INTERVAL_S, prune_answers, ends_entries=True
             ),
-            PeriodicJob("sessions", PRUNE_INTERVAL_S, parts.sessions.prune, ends_entries=True),
+            PeriodicJob("sessions", jobs.PRUNE_INTERVAL_S, parts.sessions.prune, ends_entries=True),
             PeriodicJob("log level", POLL_S, follower.run_once),
-            *self.checkpoint_jobs(),
-            *self._notification_jobs(),
-            *self._legacy_file_jobs(),
-            *self.secret_jobs(),
-            *_announcement_jobs(parts.announcements, parts.keys),
-        ]
-
-    def checkpoint_jobs(self) -> list[PeriodicJob]:
-        """Return the job that creates checkpoints, or no job if checkpoints are disabled."""
-        if self.signer is None:
-            return []
-        observer, settings = self.observer, self.settings
-
-        def on_broken(seq: int) -> None:
-            observer.metrics.audit_chain_broken.inc()
-            observer.log.error("audit trail broken", seq=seq, fix="run gatehouse audit verify")
-
-        checkpointer = Checkpointer(
-            AuditRepository(self.pool),
-            self.signer,
-            CheckpointArchive(settings.checkpoint_archive),
-            self.clock,
-            settings.checkpoint_interval_s,
-            on_broken,
-        )
-
-        async def create_checkpoint() -> None:
-            checkpoint = await checkpointer.run_once()
-            if checkpoint is not None:
-                observer.metrics.audit_checkpoint_timestamp_seconds.set(checkpoint.taken_at)
-                observer.log.info("checkpoint", seq=checkpoint.seq)
-
-        async def publish_delay() -> None:
-            observer.publish({"CheckpointDelaySeconds": checkpointer.delay_s})
-
-        return [
-            PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, create_checkpoint),
-            PeriodicJob("checkpoint delay", PUBLISH_S, publish_delay),
-        ]
-
-    def secret_jobs(self) -> list[PeriodicJob]:
-        """Return the jobs that record audit events for secrets, and delete the content of secrets
-        that are no longer active, and orphaned objects.
-
-        Returns no jobs if secret sharing is not configured.
-        """
-        if self.sharing is None:
-            return []
-        worker = SecretWorker(self.sharing, self.pool, self.signer, self.observer)
-        events = SecretEventRepository(self.pool)
-        return [
-            PeriodicJob("secrets", SECRETS_INTERVAL_S, worker.run_once),
-            PeriodicJob("due secrets", REPORT_INTERVAL_S, worker.report),
-            PeriodicJob(
-                "orphaned secrets", ORPHAN_INTERVAL_S, worker.remove_orphans, ends_entries=True
-            ),
-            PeriodicJob("recorded secret events", PRUNE_INTERVAL_S, events.prune),
+            *jobs.checkpoint_jobs(*services, self.signer),
+            *jobs.notification_jobs(*stores),
+            *jobs.legacy_file_jobs(*stores),
+            *jobs.secret_jobs(self.sharing, self.pool, self.observer, self.signer),
+            *jobs.announcement_jobs(parts.announcements, parts.keys),
         ]
 
     def _services(self, parts: "_Parts") -> dict[Any, object]:
@@ -341,23 +275,6 @@ class Composition:
         secrets = SecretService(self.sharing, self.settings.sharing_url)
         return secrets, RequestService(self.sharing, secrets)
 
-    def _notification_jobs(self) -> list[PeriodicJob]:
-        dispatcher = NotificationDispatcher.of(self.settings, self.pool, self.clock, self.pepper)
-        return [
-            PeriodicJob("notifications", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
-            PeriodicJob("reminders", REMIND_INTERVAL_S, dispatcher.remind),
-            PeriodicJob("deliveries", PRUNE_INTERVAL_S, dispatcher.prune),
-        ]
-
-    def _legacy_file_jobs(self) -> list[PeriodicJob]:
-        """Return the jobs for legacy files. Returns no jobs if no file is configured."""
-        if not self.settings.legacy_files:
-            return []
-        files = LegacyFileSync(
-            RemovalRepository(self.pool), self.settings.legacy_files, self.clock, self.pepper
-        )
-        return [PeriodicJob("legacy files", LEGACY_FILES_INTERVAL_S, files.run_once)]
-
     def _identity_provider(self) -> OidcIdentityProvider | None:
         settings = self.settings
         if self.identity_provider is not None or not settings.oidc_issuer:
@@ -400,19 +317,6 @@ class _Parts:
     denied: DeniedAttempts
     store: IdempotencyStore
     identity_provider: OidcIdentityProvider | None
-
-
-def _announcement_jobs(announcements: Announcements | None, keys: KeyService) -> list[PeriodicJob]:
-    """Return the job that writes announced revocations to the database."""
-    if announcements is None:
-        return []
-
-    async def run() -> None:
-        with suppress(Unavailable):  # reported by /readyz
-            await announcements.read()
-            await announcements.commit(keys.store)
-
-    return [PeriodicJob("announced revocations", COMMIT_S, run)]
 
 
 def _text(secret: SecretStr | None) -> str | None:
