@@ -151,9 +151,9 @@ def _failed_jobs(*names: str) -> str:
 def _gateway_filters(stack: Stack) -> Iterator[LogFilter]:
     yield LogFilter(
         "keys-rejected",
-        "The gateway denies an unusual number of requests because of their API keys. "
-        "Possible causes: guessing, a leaked key or a misconfigured client. Find the addresses in "
-        "the log group of the gateway.",
+        "The gateway denies an unusual number of requests because of their API keys. Possible "
+        "causes: guessing, a leaked key or a misconfigured client. Find the addresses in the log "
+        "group of the gateway.",
         "rejected-keys",
         "gateway",
         f"{{ {_codes('NOT_FOUND', 'FORBIDDEN', 'EXPIRED', 'DISABLED')} }}",
@@ -161,9 +161,9 @@ def _gateway_filters(stack: Stack) -> Iterator[LogFilter]:
     )
     yield LogFilter(
         "keys-unavailable",
-        "The gateway denies requests with valid keys, because it cannot confirm that "
-        "its key cache is current or because a dependency is unavailable. Check the database and "
-        "the cache.",
+        "The gateway denies requests with valid keys, because it cannot confirm that its key "
+        "cache is current or because a dependency is unavailable. Check the database and the "
+        "cache.",
         "rejected-keys",
         "gateway",
         '{ $.code = "UNAVAILABLE" }',
@@ -173,8 +173,8 @@ def _gateway_filters(stack: Stack) -> Iterator[LogFilter]:
     # A gateway repeats a failed write every second.
     yield LogFilter(
         "usage-not-written",
-        "Gateways fail to write usage counts to the database. The counts wait in "
-        "memory and are lost if a task stops. Check the database.",
+        "Gateways fail to write usage counts to the database. The counts wait in memory and are "
+        "lost if a task stops. Check the database.",
         "database",
         "gateway",
         _failed_jobs("usage counts"),
@@ -186,9 +186,9 @@ def _gateway_filters(stack: Stack) -> Iterator[LogFilter]:
 def _sharing_filters(stack: Stack) -> Iterator[LogFilter]:
     yield LogFilter(
         "links-denied",
-        "The sharing service denies an unusual number of attempts to use links or "
-        "submission links. Possible causes: guessing, or a client that retries links that no "
-        "longer work. Find the addresses in the log group of the service.",
+        "The sharing service denies an unusual number of attempts to use links or submission "
+        "links. Possible causes: guessing, or a client that retries links that no longer work. "
+        "Find the addresses in the log group of the service.",
         "links",
         "sharing",
         f'{{ ($.service = "sharing") && ({_codes("link_not_found", "too_many_denied")}) }}',
@@ -196,9 +196,9 @@ def _sharing_filters(stack: Stack) -> Iterator[LogFilter]:
     )
     yield LogFilter(
         "links-locked",
-        "Someone who has a link is guessing the passphrase of the link. After 5 "
-        "incorrect passphrases from one network, or 20 in total, further attempts are denied for "
-        "up to ten minutes. Find the link in the log group of the service.",
+        "Someone who has a link is guessing the passphrase of the link. After 5 incorrect "
+        "passphrases from one network, or 20 in total, further attempts are denied for up to ten "
+        "minutes. Find the link in the log group of the service.",
         "links",
         "sharing",
         f'{{ ($.service = "sharing") && {_codes("too_many_attempts")} }}',
@@ -209,8 +209,8 @@ def _sharing_filters(stack: Stack) -> Iterator[LogFilter]:
 def _console_filters() -> Iterator[LogFilter]:
     yield LogFilter(
         "audit-chain-broken",
-        "An event of the audit trail was changed or removed, so no further checkpoint "
-        "is signed. Treat this alarm as a security incident.",
+        "An event of the audit trail was changed or removed, so no further checkpoint is signed. "
+        "Treat this alarm as a security incident.",
         "audit-chain",
         "console",
         '{ $.event = "audit trail broken" }',
@@ -219,8 +219,8 @@ def _console_filters() -> Iterator[LogFilter]:
     # The jobs delete secrets and record the events of secrets.
     yield LogFilter(
         "secrets-not-deleted",
-        "The console fails to delete used or expired secrets or to record their "
-        "events. Links to these secrets no longer work. Check the log group of the console.",
+        "The console fails to delete used or expired secrets or to record their events. Links to "
+        "these secrets no longer work. Check the log group of the console.",
         "tokens",
         "console",
         _failed_jobs("secrets", "orphaned secrets"),
