@@ -27,10 +27,8 @@ class Delivery:
 
     def __init__(self, stack: Stack) -> None:
         self.settings, self.names = stack.settings, stack.names
-        self.hosts, self.cloudfront = (
-            stack.contract.host_patterns,
-            stack.settings.services.cloudfront,
-        )
+        self.hosts = stack.contract.host_patterns
+        self.cloudfront = stack.settings.services.cloudfront
         self.all = self.names.name("*")
         regions = {self.names.region, GLOBAL_REGION, self.settings.replica_region} - {""}
         tags = {"Project": PROJECT, "Environment": self.names.stack}
