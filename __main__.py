@@ -6,7 +6,7 @@ import pulumi_aws as aws
 from components.context import Stack
 from components.naming import default_tags
 from components.settings.loader import load
-from components.stack import StackResources
+from components.stack.resources import create, outputs
 
 settings = load()
 provider = aws.Provider(
@@ -15,6 +15,6 @@ provider = aws.Provider(
     allowed_account_ids=[settings.account],
     default_tags={"tags": default_tags(settings)},
 )
-resources = StackResources(Stack.of(settings), pulumi.ResourceOptions(provider=provider))
-for name, value in resources.outputs().items():
+resources = create(Stack.of(settings), pulumi.ResourceOptions(provider=provider))
+for name, value in outputs(resources).items():
     pulumi.export(name, value)

@@ -6,7 +6,7 @@ Source: GitHub REST API, "Branches", "Deployment environments" and "Deployment b
 import subprocess
 
 from components.delivery.policies import github_environments
-from components.delivery.statements import IMAGE
+from components.delivery.scope import IMAGE
 from components.naming import DEPLOY, PREVIEW
 from release.bootstrap import backend_url
 from release.pulumi.stack import Stack

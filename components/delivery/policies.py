@@ -8,17 +8,14 @@ permissions boundaries, roles of operators or account-wide settings. An administ
 import re
 from collections.abc import Iterable, Sequence
 
-from components.delivery.statements import ROWS, Delivery
-from components.iam.documents import Document, allow, document
-from components.naming import DEPLOY, PREVIEW, Naming
+from components.delivery import deploy_data, deploy_services, read_access
+from components.delivery.scope import ANY, IMAGE, Delivery
+from components.iam.documents import Document, Statement, allow, deny, document
+from components.iam.role_policies import TRAIL_LOG
+from components.naming import DEPLOY, PREVIEW, PROJECT, Naming
 
 ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
-STATE = {
-    "state_object_actions": "DeleteObject GetObject PutObject",
-    "state_key_actions": "Decrypt GenerateDataKey Encrypt",
-}
-STATE_OF_PREVIEW = {"state_object_actions": "GetObject", "state_key_actions": "Decrypt"}
 BOUNDARY = "deploy-boundary"
 """Name of the permissions boundary of these roles. The stack's other roles have
 `Naming.boundary_arn`.
@@ -75,11 +72,134 @@ def provider_arn(names: Naming) -> str:
 
 
 def policies(args: Delivery) -> dict[str, Document]:
-    """Return the managed policies, keyed by name, except policies without statements."""
-    documents = {name: document(*args.statements(name)) for name in ROWS if name != "state"}
-    documents["deploy-state"] = document(*args.statements("state", **STATE))
-    documents["preview-state"] = document(*args.statements("state", **STATE_OF_PREVIEW))
-    return {name: policy for name, policy in documents.items() if policy["Statement"]}
+    """Return the managed policies, keyed by name, except policies without statements. Each
+    statement is limited to ARNs with the stack's name or to resources with the stack's tags.
+    Actions that support neither are limited to the stack's regions.
+    """
+    documents = {
+        "deploy-network": deploy_data.network(args),
+        "deploy-stores": [*deploy_data.keys(args), *deploy_data.stores(args)],
+        "deploy-compute": [*deploy_services.roles(args), *deploy_services.compute(args)],
+        "deploy-edge": deploy_services.edge(args),
+        "deploy-cloudfront": deploy_services.cloudfront(args),
+        "deploy-monitoring": deploy_services.monitoring(args),
+        "deploy-read": read_access.read_statements(args),
+        "deploy-deny": _denials(args),
+        "image-push": _push(args),
+        "deploy-state": _deploy_state(args),
+        "preview-state": _state(args, "s3:GetObject", "kms:Decrypt"),
+    }
+    return {name: document(*rows) for name, rows in documents.items() if rows}
+
+
+def _deploy_state(args: Delivery) -> list[Statement]:
+    return _state(
+        args, "s3:DeleteObject GetObject PutObject", "kms:Decrypt GenerateDataKey Encrypt"
+    )
+
+
+def _denials(delivery: Delivery) -> list[Statement]:
+    """Explicit denies, which also apply if another policy of the role is too permissive. The roles
+    of the operators have no permissions boundary.
+    """
+    names = delivery.names
+    trail_bucket, trail_group = names.bucket_arn("trail"), names.log_group("trail")
+    administrators = [names.role_arn(role) for role in (PREVIEW, DEPLOY, IMAGE, TRAIL_LOG)]
+    other_boundary = {"StringNotEquals": {"iam:PermissionsBoundary": names.boundary_arn}}
+
+    def statement(sid: str, *actions: str, resources: list[str] | None = None) -> Statement:
+        return deny(sid, actions, resources or ANY, principal=None)
+
+    return [
+        statement(
+            "DenySelfEscalation",
+            "iam:Add* Attach* Create* Delete* Detach* Pass* Put* Remove* Set* Tag* Untag* Update*",
+            resources=[
+                *administrators,
+                *delivery.settings.secrets.operators,
+                names.any_arn("iam", f"policy/{delivery.all}"),
+                names.any_arn("iam", "oidc-provider/*"),
+            ],
+        ),
+        statement("DenyBoundaryRemoval", "iam:DeleteRolePermissionsBoundary"),
+        deny(
+            "DenyUnboundedRoles",
+            "iam:AttachRolePolicy CreateRole PutRolePermissionsBoundary PutRolePolicy",
+            ANY,
+            principal=None,
+            conditions=other_boundary,
+        ),
+        statement(
+            "DenyTrailBucketChanges",
+            "s3:Bypass* DeleteBucket* DeleteObject* PutBucket* PutEncryption* PutLifecycle* "
+            "PutObject* PutReplication*",
+            resources=[trail_bucket, f"{trail_bucket}/*"],
+        ),
+        statement(
+            "DenyTrailLogAndAlarmChanges",
+            "logs:Associate* Delete* Disassociate* Put* Tag* Untag*",
+            "cloudwatch:Delete* Disable* Put* Set* Tag* Untag*",
+            resources=[
+                *delivery.arns("logs", f"log-group:{trail_group}", f"log-group:{trail_group}:*"),
+                *delivery.arns("cloudwatch", f"alarm:{names.name('cis-*')}"),
+            ],
+        ),
+        statement(
+            "DenyTrailAndVaultChanges",
+            "cloudtrail:Create* Delete* Put* Stop* Update*",
+            "backup:DeleteBackupVault* DeleteRecovery* PutBackup*",
+        ),
+        statement(
+            "DenyDataDeletion",
+            *("kms:DisableKey ScheduleKeyDeletion", "dynamodb:DeleteTable", "rds:DeleteDBInstance"),
+            *("s3:DeleteBucket", "secretsmanager:DeleteSecret"),
+        ),
+        statement("DenySecretAccess", "secretsmanager:GetSecretValue", "sts:AssumeRole"),
+    ]
+
+
+def _state(delivery: Delivery, object_actions: str, key_actions: str) -> list[Statement]:
+    """The stack's Pulumi state in S3. A preview takes no lock, so it needs no write access.
+
+    The self-managed backend of Pulumi stores files as `.pulumi/<kind>/<project>/<stack>`. `*` in
+    place of the kind would match folders of other stacks.
+    """
+    bucket, key = delivery.settings.delivery.state_bucket, delivery.settings.delivery.state_key_arn
+    if not bucket:
+        return []
+    stack = delivery.names.stack
+    statements = [
+        allow("ListState", "s3:ListBucket", delivery.s3_arns(bucket)),
+        allow(
+            "State",
+            object_actions,
+            delivery.s3_arns(
+                f"{bucket}/.pulumi/stacks/{PROJECT}/{stack}.*",
+                f"{bucket}/.pulumi/backups/{PROJECT}/{stack}/*",
+                f"{bucket}/.pulumi/history/{PROJECT}/{stack}/*",
+                f"{bucket}/.pulumi/locks/organization/{PROJECT}/{stack}/*",
+            ),
+        ),
+        allow("Metadata", "s3:GetObject", delivery.s3_arns(f"{bucket}/.pulumi/meta.yaml")),
+    ]
+    return [*statements, *([allow("StateKey", key_actions, [key])] if key else [])]
+
+
+def _push(delivery: Delivery) -> list[Statement]:
+    """Push images of Gatehouse and read scan findings, but not delete or overwrite images.
+    GetAuthorizationToken does not support resource-level permissions (Service Authorization
+    Reference, Amazon ECR).
+    """
+    repository = delivery.names.arn("ecr", f"repository/{delivery.names.name('runtime')}")
+    return [
+        delivery.regional("LogInToEcr", "ecr:GetAuthorizationToken"),
+        allow(
+            "PushImages",
+            "ecr:BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload DescribeImage* "
+            "GetDownloadUrlForLayer InitiateLayerUpload PutImage UploadLayerPart",
+            [repository],
+        ),
+    ]
 
 
 def attached_policies(role: str, names: Iterable[str]) -> tuple[str, ...]:
@@ -112,24 +232,17 @@ def boundary(args: Delivery) -> Document:
         for action in actions
         if not any(action.startswith(prefix) and action != f"{prefix}*" for prefix in prefixes)
     )
-    rows = [row for policy in documents.values() for row in policy["Statement"]]
-    chat = [row for row in rows if row["Sid"] == "ReadChat"]
-    state = [row for row in args.statements("state", **STATE) if row["Sid"] != "ListState"]
+    state = [row for row in _deploy_state(args) if row["Sid"] != "ListState"]
     aws_services = {"StringLike": {"iam:PassedToService": "*.amazonaws.com"}}
     functions = args.names.arn("lambda", f"function:{args.names.name('*')}")
     keys = args.names.any_arn("kms", "key/*", "*")
     environments = {"StringLike": {"kms:EncryptionContext:aws:lambda:FunctionArn": functions}}
     return document(
-        allow(
-            "Actions",
-            [action for action in minimal if action != "iam:PassRole"],
-            ["*"],
-            conditions=args.region_condition,
-        ),
-        allow("PassRoles", ["iam:PassRole"], ["*"], conditions=aws_services),
+        args.regional("Actions", [action for action in minimal if action != "iam:PassRole"]),
+        allow("PassRoles", "iam:PassRole", ANY, conditions=aws_services),
         # Granted by the policy of the KMS key.
         allow("ReadEnvironments", "kms:Decrypt", [keys], conditions=environments),
-        *chat,
+        *read_access.read_chat(args),
         *state,
     )
 

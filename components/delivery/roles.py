@@ -6,7 +6,7 @@ import pulumi_aws as aws
 from components.component import StackComponent
 from components.context import Stack
 from components.delivery import policies
-from components.delivery.statements import IMAGE, Delivery
+from components.delivery.scope import IMAGE, Delivery
 from components.iam.documents import Document, render
 from components.naming import DEPLOY, PREVIEW, tags
 

@@ -24,13 +24,14 @@ def allow(
 ) -> Statement:
     """Return an Allow statement.
 
-    actions: A list of actions, or the actions of one service as text: "s3:GetObject PutObject".
+    actions: The actions of one service as text, "s3:GetObject PutObject", or several such texts.
     """
+    texts = [actions] if isinstance(actions, str) else actions
     statement: Statement = {"Sid": sid, "Effect": "Allow"}
     if principal is not None:
         statement["Principal"] = principal
     statement |= {
-        "Action": action_list(actions) if isinstance(actions, str) else list(actions),
+        "Action": [action for text in texts for action in action_list(text)],
         "Resource": list(resources),
     }
     if conditions:

@@ -1,39 +1,21 @@
 """The alarms and event rules of a stack, and the dashboard."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import pulumi
 import pulumi_aws as aws
 
-from components import tables
 from components.component import StackComponent, Topics
 from components.context import Stack
-from components.monitoring import metric_alarms
+from components.monitoring.burn_rates import composite_alarms
+from components.monitoring.cloudwatch_alarm import MonitoredResources, composite_alarm, metric_alarm
 from components.monitoring.dashboard import dashboard_body
-from components.monitoring.log_alarms import log_alarms
-from components.monitoring.metric_alarms import (
-    MonitoredResources,
-    composite_alarm,
-    composite_alarms,
-    metric_alarm,
-)
+from components.monitoring.events import EventRule, event_rules
+from components.monitoring.log_alarms import log_filters
+from components.monitoring.resource_alarms import resource_alarms
+from components.monitoring.service_alarms import service_alarms
 from components.monitoring.synthetic_probe import probe_alarms
-from components.naming import TICKETS, tags
-
-ROWS = tables.read(__file__)
-
-
-@dataclass(frozen=True)
-class EventRule:
-    """An event rule with an alarm on its events: a row of alarms.toml."""
-
-    name: str
-    description: str
-    runbook: str
-    pattern: dict[str, Any]
-    severity: str = TICKETS
+from components.naming import tags
 
 
 class CompositeAlarms(StackComponent):
@@ -88,18 +70,10 @@ class Alarms(StackComponent):
         rules = (
             list(event_rules(stack, resources.keys)) if settings.monitoring.creates_alarms else []
         )
-        own = [
-            *metric_alarms.resource_alarms(stack, resources),
-            *(
-                metric_alarms.event_alarm(
-                    rule.name, rule.description, rule.runbook, rule.severity, names
-                )
-                for rule in rules
-            ),
-        ]
+        own = [*resource_alarms(stack, resources), *(rule.alarm(names) for rule in rules)]
         self.created = [metric_alarm(alarm, stack, topics, self) for alarm in own]
         self.service_alarms = {}
-        for service, definitions in metric_alarms.service_alarms(stack, resources).items():
+        for service, definitions in service_alarms(stack, resources).items():
             alarms = [metric_alarm(alarm, stack, topics, self) for alarm in definitions]
             self.service_alarms[service] = [alarm.name for alarm in alarms]
             self.created += alarms
@@ -109,7 +83,7 @@ class Alarms(StackComponent):
         shown = [
             *own,
             *(probe_alarms(stack) if settings.monitoring.probe else ()),
-            *(row.alarm for row in log_alarms(stack)),
+            *(row.alarm(names) for row in log_filters(stack)),
         ]
         composites = list(composite_alarms(stack, self.service_alarms, resources.load_balancers))
         if not settings.monitoring.creates_alarms:
@@ -132,21 +106,3 @@ class Alarms(StackComponent):
         aws.cloudwatch.EventTarget(
             event.name, rule=rule.name, arn=topic_arn, target_id="notices", opts=self.child
         )
-
-
-def event_rules(stack: Stack, keys: Sequence[pulumi.Input[str]]) -> Iterator[EventRule]:
-    """Yield the event rules. Each rule matches only resources of this stack, unless alarms.toml
-    says otherwise. keys: ARNs of its KMS keys.
-    """
-    names, settings = stack.names, stack.settings
-    known = {
-        "prefix": names.name(""),
-        "services": names.arn("ecs", f"service/{names.name('main')}/"),
-        "secrets": names.arn("secretsmanager", f"secret:{names.secret('')}"),
-        "vaults": names.arn("backup", f"backup-vault:{names.name('')}"),
-        "keys": list(keys),
-        "recovery": settings.recovery.stack,
-        "findings": settings.monitoring.security_findings,
-    }
-    for row in tables.rows(ROWS["rule"], known):
-        yield EventRule(**row | {"description": " ".join(row["description"].split())})

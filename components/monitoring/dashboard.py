@@ -8,7 +8,7 @@ from typing import Any
 
 from components.context import Stack
 from components.iam.sharing_roles import STAGE
-from components.monitoring.metric_alarms import (
+from components.monitoring.cloudwatch_alarm import (
     LAMBDA,
     LOAD_BALANCER,
     OVER,
@@ -125,7 +125,8 @@ class _Dashboard:
         series = [row for index, alarm in enumerate(alarms) for row in _alarm_series(alarm, index)]
         names = [alarm.name for alarm in alarms]
         title = names[0] if len(names) == 1 else f"{alarms[0].runbook}: {', '.join(names)}"
-        thresholds = {(alarm.threshold, alarm.comparison): alarm.name for alarm in alarms}
+        conditions = [(alarm.condition, alarm.name) for alarm in alarms]
+        thresholds = {(row.threshold, row.comparison): name for row, name in conditions}
         lines = [
             {"label": f"{'above' if comparison == OVER else 'below'}: {name}", "value": threshold}
             for (threshold, comparison), name in thresholds.items()
@@ -245,7 +246,7 @@ def _graph_rows(graphs: Sequence[Widget]) -> Iterator[tuple[int, list[Widget]]]:
 
 def _alarm_series(alarm: Alarm, index: int) -> Iterator[Series]:
     """Yield the series of an alarm's metric or expression. `index` makes the IDs unique."""
-    metric, period = alarm.metric, alarm.evaluation[0]
+    metric, period = alarm.metric, alarm.condition.evaluation[0]
 
     def series(source: Metric, **options: Any) -> Series:
         dimensions = [text for dimension in source.dimensions.items() for text in dimension]

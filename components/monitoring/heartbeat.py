@@ -8,7 +8,7 @@ from components.context import Stack
 from components.encryption.kms_keys import topic_key
 from components.iam.documents import render
 from components.iam.resource_policies import topic_policy
-from components.monitoring.metric_alarms import alarm_description
+from components.monitoring.cloudwatch_alarm import alarm_description
 from components.monitoring.topics import subscribe
 from components.naming import PAGES, tags
 

@@ -17,7 +17,7 @@ from components.iam.role_policies import (
     probe_definition,
     read_canary_key,
 )
-from components.monitoring.metric_alarms import function_alarm, metric_alarm
+from components.monitoring.cloudwatch_alarm import function_alarm, metric_alarm
 
 NAME = SMOKE_TEST
 HOOK_ROLE = "ecs-hooks"

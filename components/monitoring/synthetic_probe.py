@@ -17,13 +17,8 @@ from components.iam.role_policies import (
     probe_definition,
     read_canary_key,
 )
-from components.monitoring.metric_alarms import (
-    ROWS,
-    Alarm,
-    function_alarm,
-    metric_alarm,
-    table_alarms,
-)
+from components.monitoring.cloudwatch_alarm import Alarm, function_alarm, metric_alarm
+from components.monitoring.service_alarms import canary_alarm, probe_alarm
 from components.naming import PAGES
 
 NAME = PROBE
@@ -100,9 +95,8 @@ def probe_alarms(stack: Stack) -> Iterator[Alarm]:
         stack.names,
     )
     for service in stack.contract.health_urls:
-        severity = "none" if service == "gateway" else PAGES
-        yield from table_alarms(ROWS["probe"], stack, service=service, severity=severity)
-    yield from table_alarms(ROWS["canary"], stack)
+        yield probe_alarm(service, None if service == "gateway" else PAGES, stack.names)
+    yield canary_alarm(stack.names)
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:

@@ -7,13 +7,13 @@ import pulumi
 from components.compute.python_function import FunctionResources, PythonFunction
 from components.context import Stack
 from components.contract import Contract
-from components.monitoring.events import deployment_pattern, rotation_pattern
-from components.monitoring.metric_alarms import (
+from components.monitoring.cloudwatch_alarm import (
     alarm_description,
     function_alarm,
     metric_alarm,
     undelivered_alarm,
 )
+from components.monitoring.events import deployment_pattern, rotation_pattern
 from components.naming import Naming
 
 FIRST_SERVICE = "console"

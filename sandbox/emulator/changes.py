@@ -112,7 +112,7 @@ def deletion(resource_type: ResourceType, request: ChangeRequest) -> str:
         if request.has_operation(f"{service}.{name}"):
             return f"{service}.{name}"
     raise request.error(
-        "the emulator cannot delete this type. Set `delete` in resource_types.toml."
+        "the emulator cannot delete this type. Set its `delete` in sandbox/emulator/resources/."
     )
 
 

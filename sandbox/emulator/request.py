@@ -310,7 +310,7 @@ class CreateRequest:
             if member is None:
                 raise self.error(
                     f"property {path}.{key} has no member in {shape.name} of the AWS API. "
-                    "Map the name in sandbox/emulator/resource_types.toml."
+                    "Map the name in sandbox/emulator/resources/."
                 )
             result[member] = self.to_api(item, shape.members[member], f"{path}.{key}", names)
         return result

@@ -130,6 +130,15 @@ class ResourceType:
         return name if name.isalnum() else ""
 
 
+def arn(service: str, resource: str, region: str = "{region}") -> dict[str, str]:
+    """Return the template of the output `arn`."""
+    return {"arn": f"arn:aws:{service}:{region}:{{account}}:{resource}"}
+
+
+def global_arn(service: str, resource: str) -> dict[str, str]:
+    return arn(service, resource, "")
+
+
 def create(resource_type: ResourceType, request: CreateRequest) -> Created:
     """Create the resource. Raises SandboxError for an unused input or an output that the type does
     not have.
@@ -174,7 +183,7 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
     if unused := request.unused() & set(inputs) - PULUMI_ONLY:
         raise request.error(
             f"the emulator does not support these inputs of {request.registration.type}: "
-            f"{', '.join(sorted(unused))}. Add them in sandbox/emulator/resource_types.toml."
+            f"{', '.join(sorted(unused))}. Add them in sandbox/emulator/resources/."
         )
     return identity, outputs_of(request, properties, members, extra)
 

@@ -144,7 +144,7 @@ class Emulator:
             if resource_type is None:
                 raise SandboxError(
                     f"{registration.urn}: the resource type {registration.type} is not emulated. "
-                    "Add it to sandbox/emulator/resource_types.toml, or remove the resource from "
+                    "Add it to sandbox/emulator/resources/, or remove the resource from "
                     "this stack."
                 )
             if registration.import_id:

@@ -6,7 +6,7 @@ import pytest
 
 from components.context import Stack
 from components.delivery import policies
-from components.delivery.statements import IMAGE, Delivery
+from components.delivery.scope import IMAGE, Delivery
 from components.iam.documents import render
 from components.iam.roles import boundary_policy
 from components.naming import DEPLOY, PREVIEW

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
-from components.delivery.statements import GLOBAL_REGION
+from components.delivery.scope import GLOBAL_REGION
 from components.naming import Naming
 from tests.components.settings.test_matrix import ACTIONS, GLOBAL_SERVICES, READS, actions, read_arn
 from tests.iam_evaluation import Call, RawDocument, decide

@@ -223,18 +223,18 @@ def respond(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], None]
 def test_response_of_aws_decides_the_row(
     name: str, respond: Callable[[dict[str, Any]], None]
 ) -> None:
-    row, (outputs, shown, others) = ROWS[name], CASES[name]
-    fact, resources = row["fact"], state(row["kind"], outputs)
+    (row, _), (outputs, shown, others) = ROWS[name], CASES[name]
+    fact, resources = row.fact, state(row.kind, outputs)
 
     def line(responses: dict[str, Any]) -> str:
         respond(responses)
         (text,) = [text for text in account_rows(STACK, resources) if fact in text]
-        assert row["requirement"] in REQUIREMENTS
-        return text.removeprefix(row["requirement"]).strip()
+        assert row.requirement in REQUIREMENTS
+        return text.removeprefix(row.requirement).strip()
 
     assert len(shown) * len(others) > 0
     assert {line(responses) for responses in shown} == {f"yes: {fact}"}
-    assert {line(responses) for responses in others} == {f"no (first): {fact}. {row['advice']}"}
+    assert {line(responses) for responses in others} == {f"no (first): {fact}. {row.advice}"}
     assert line({}).startswith(f"cannot be read: {fact}. An error occurred (AccessDenied")
 
 

@@ -1,8 +1,10 @@
 """Rules for source files that the linter does not check."""
 
 import re
+import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -37,6 +39,7 @@ TESTED = {
 #: Folders whose tests are those of another folder.
 TESTED_ELSEWHERE = {
     "clients/python/gatehouse_client/*": "clients/python/test_gateway.py",
+    "components/stack": "components/test_program.py",
     "policies/gatehouse_policies/packs/*": "policies/engine/test_pack.py",
     "policies/gatehouse_policies/rules/*": "policies/rules/test_rules.py",
     "sandbox/emulator/resources": "sandbox/emulator/test_prod_stack.py",
@@ -66,6 +69,24 @@ def test_folders_have_their_tests_in_the_same_path() -> None:
             assert own != bool(elsewhere), f"{source} has no tests in {folder.relative_to(ROOT)}/"
             assert all((ROOT / "tests" / file).exists() for file in elsewhere), elsewhere
         assert tested <= {*sources, *(ROOT / other for other in TESTED.values())}
+
+
+def test_tables_contain_data_only() -> None:
+    """No TOML file of the product has a string with a name of a value, such as `{prefix}`, or of a
+    function, such as `module:function`: this is Python, which the type checker reads.
+    """
+    name = re.compile(r"\{[\w.\[\]]+\}|^[a-z_]+:[a-z_]+$")
+    tables = [path for package in PACKAGES for path in (ROOT / package).rglob("*.toml")]
+    texts = {path: _strings(tomllib.loads(path.read_text())) for path in tables}
+    assert len(texts) > 5
+    assert [path for path in texts if any(map(name.search, texts[path]))] == []
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, dict | list):
+        items = value.values() if isinstance(value, dict) else value
+        return [text for item in items for text in _strings(item)]
+    return [value] if isinstance(value, str) else []
 
 
 def test_no_work_is_left_undone() -> None:

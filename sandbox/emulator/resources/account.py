@@ -5,6 +5,15 @@ settings, and Budgets.
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import (
+    AGAIN,
+    KEPT,
+    REPLACED,
+    ResourceType,
+    Setting,
+    arn,
+    global_arn,
+)
 
 _FEATURES = [
     "S3_DATA_EVENTS",
@@ -89,3 +98,80 @@ def _notification(request: CreateRequest, notification: dict[str, Any]) -> dict[
     ]
     body = request.part("budgets.create_budget", "NotificationsWithSubscribers.Notification", rest)
     return {"Notification": body, "Subscribers": subscribers}
+
+
+TYPES = {
+    "guardduty.Detector": ResourceType(
+        "guardduty.create_detector",
+        "{DetectorId}",
+        outputs={
+            "arn": "arn:aws:guardduty:{region}:{account}:detector/{DetectorId}",
+            "accountId": "{account}",
+        },
+    ),
+    "guardduty.DetectorFeature": ResourceType(create=enable_feature, update=AGAIN, delete=KEPT),
+    # moto's Security Hub does not store autoEnableControls and controlFindingGenerator.
+    "securityhub.Account": ResourceType(
+        "securityhub.enable_security_hub",
+        "{account}",
+        outputs=arn("securityhub", "hub/default"),
+        finish=update_hub,
+    ),
+    "cfg.Recorder": ResourceType(
+        "config.put_configuration_recorder", "{name}", "ConfigurationRecorder"
+    ),
+    "cfg.DeliveryChannel": ResourceType("config.put_delivery_channel", "{name}", "DeliveryChannel"),
+    "cfg.RecorderStatus": ResourceType(create=start_recorder, update=AGAIN, delete=stop_recorder),
+    "accessanalyzer.Analyzer": ResourceType(
+        "accessanalyzer.create_analyzer",
+        "{analyzerName}",
+        outputs=arn("access-analyzer", "analyzer/{analyzerName}"),
+        modelled="moto has no Access Analyzer",
+    ),
+    "ebs.EncryptionByDefault": ResourceType(
+        create=set_ebs_encryption, update=AGAIN, delete="ec2.disable_ebs_encryption_by_default"
+    ),
+    "ec2.InstanceMetadataDefaults": ResourceType(
+        "ec2.modify_instance_metadata_defaults",
+        "{region}",
+        modelled="moto has no ModifyInstanceMetadataDefaults",
+    ),
+    "iam.AccountPasswordPolicy": ResourceType(
+        "iam.update_account_password_policy",
+        "iam-account-password-policy",
+        finish=expire_passwords,
+        delete="iam.delete_account_password_policy",
+    ),
+    "cloudtrail.Trail": ResourceType(
+        "cloudtrail.create_trail",
+        "{TrailARN}",
+        names={"cloudWatchLogsGroupArn": "CloudWatchLogsLogGroupArn"},
+        finish=configure_trail,
+        settings=(Setting("cloudtrail.put_event_selectors", ["advancedEventSelectors"]),),
+    ),
+    "costexplorer.AnomalyMonitor": ResourceType(
+        "ce.create_anomaly_monitor",
+        "{name}",
+        "AnomalyMonitor",
+        names={"name": "MonitorName"},
+        outputs=global_arn("ce", "anomalymonitor/{name}"),
+        modelled="moto has no CreateAnomalyMonitor",
+    ),
+    "costexplorer.AnomalySubscription": ResourceType(
+        "ce.create_anomaly_subscription",
+        "{name}",
+        "AnomalySubscription",
+        names={"name": "SubscriptionName", "monitorArnLists": "MonitorArnList"},
+        outputs=global_arn("ce", "anomalysubscription/{name}"),
+        modelled="moto has no CreateAnomalySubscription",
+    ),
+    "budgets.Budget": ResourceType(
+        "budgets.create_budget",
+        "{account}:{name}",
+        "Budget",
+        names={"ands": "And"},
+        outputs={"arn": "arn:aws:budgets::{account}:budget/{name}", "accountId": "{account}"},
+        prepare=limit_and_notifications,
+        update=REPLACED,
+    ),
+}

@@ -5,6 +5,7 @@ access logs.
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, CreateRequest
+from sandbox.emulator.resource_type import REPLACED, ResourceType, global_arn
 
 
 def _behavior(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -88,3 +89,55 @@ def take_publish(request: CreateRequest) -> dict[str, Any]:
     """moto has no PublishFunction: every function is used as it was created."""
     request.take("publish")
     return {}
+
+
+TYPES = {
+    "cloudfront.Distribution": ResourceType(
+        "cloudfront.create_distribution_with_tags",
+        "{Distribution[Id]}",
+        names={"originId": "Id", "orderedCacheBehaviors": "CacheBehaviors"},
+        prepare=distribution_with_tags,
+        update=update_distribution,
+        delete=delete_distribution,
+        outputs={
+            "arn": "{Distribution[ARN]}",
+            "domainName": "{Distribution[DomainName]}",
+            "status": "{Distribution[Status]}",
+            "hostedZoneId": "Z2FDTNDATAQYW2",
+        },
+    ),
+    # moto has no UpdateFunction.
+    "cloudfront.Function": ResourceType(
+        "cloudfront.create_function",
+        "{name}",
+        "FunctionConfig",
+        names={"code": "FunctionCode"},
+        defaults={"comment": ""},
+        outputs=global_arn("cloudfront", "function/{name}"),
+        prepare=take_publish,
+        update=REPLACED,
+        delete=delete_function,
+    ),
+    "cloudfront.OriginAccessControl": ResourceType(
+        "cloudfront.create_origin_access_control",
+        "{OriginAccessControl[Id]}",
+        "OriginAccessControlConfig",
+        outputs=global_arn("cloudfront", "origin-access-control/{id}"),
+    ),
+    "cloudfront.ResponseHeadersPolicy": ResourceType(
+        "cloudfront.create_response_headers_policy",
+        "{name}",
+        "ResponseHeadersPolicyConfig",
+        outputs=global_arn("cloudfront", "response-headers-policy/{name}"),
+        modelled="moto has no CreateResponseHeadersPolicy",
+    ),
+    "cloudfront.VpcOrigin": ResourceType(
+        "cloudfront.create_vpc_origin",
+        "vo_{vpcOriginEndpointConfig[name]}",
+        outputs=global_arn("cloudfront", "vpcorigin/{id}"),
+        modelled="moto has no CreateVpcOrigin",
+    ),
+    "cloudwatch.LogDeliverySource": ResourceType("logs.put_delivery_source", "{name}"),
+    "cloudwatch.LogDeliveryDestination": ResourceType("logs.put_delivery_destination", "{name}"),
+    "cloudwatch.LogDelivery": ResourceType("logs.create_delivery", "{id}"),
+}

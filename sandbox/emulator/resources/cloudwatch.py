@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, ResourceType, Setting, arn
 
 
 def alarm_metrics(request: CreateRequest) -> dict[str, Any]:
@@ -66,3 +67,53 @@ def put_target(request: CreateRequest) -> Created:
 def remove_target(request: ChangeRequest) -> None:
     target = request.old.registration.inputs
     request.call("events.remove_targets", Rule=target["rule"], Ids=[target["targetId"]])
+
+
+TYPES = {
+    "cloudwatch.LogGroup": ResourceType(
+        "logs.create_log_group",
+        "{name}",
+        outputs=arn("logs", "log-group:{name}"),
+        settings=(
+            Setting(
+                "logs.put_retention_policy",
+                ["retentionInDays"],
+                removal="logs.delete_retention_policy",
+            ),
+            Setting("logs.associate_kms_key", ["kmsKeyId"], created=True),
+        ),
+    ),
+    "cloudwatch.LogResourcePolicy": ResourceType("logs.put_resource_policy", "{policyName}"),
+    "cloudwatch.LogDataProtectionPolicy": ResourceType(
+        "logs.put_data_protection_policy",
+        "{logGroupName}",
+        names={"logGroupName": "logGroupIdentifier"},
+        modelled="moto has no PutDataProtectionPolicy",
+    ),
+    "cloudwatch.LogMetricFilter": ResourceType(
+        "logs.put_metric_filter",
+        "{name}",
+        names={"name": "metricName", "namespace": "metricNamespace", "value": "metricValue"},
+    ),
+    "cloudwatch.MetricAlarm": ResourceType(
+        "cloudwatch.put_metric_alarm",
+        "{name}",
+        outputs=arn("cloudwatch", "alarm:{name}"),
+        prepare=alarm_metrics,
+        delete="cloudwatch.delete_alarms",
+    ),
+    "cloudwatch.CompositeAlarm": ResourceType(
+        "cloudwatch.put_composite_alarm",
+        "{alarmName}",
+        outputs=arn("cloudwatch", "alarm:{alarmName}"),
+        modelled="moto has no PutCompositeAlarm",
+    ),
+    "cloudwatch.Dashboard": ResourceType(
+        "cloudwatch.put_dashboard",
+        "{dashboardName}",
+        outputs={"dashboardArn": "arn:aws:cloudwatch::{account}:dashboard/{dashboardName}"},
+        delete="cloudwatch.delete_dashboards",
+    ),
+    "cloudwatch.EventRule": ResourceType("events.put_rule", "{name}", prepare=validate_pattern),
+    "cloudwatch.EventTarget": ResourceType(create=put_target, update=AGAIN, delete=remove_target),
+}

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, CreateRequest
+from sandbox.emulator.resource_type import ResourceType, Setting
 
 _DEPLOYMENT = {
     "deploymentCircuitBreaker": "deploymentCircuitBreaker",
@@ -51,3 +52,42 @@ def delete_repository(request: ChangeRequest) -> None:
         repositoryName=request.old.id,
         force=bool(inputs.get("forceDelete")),
     )
+
+
+TYPES = {
+    "ecs.Cluster": ResourceType("ecs.create_cluster", "{clusterArn}"),
+    "ecs.TaskDefinition": ResourceType(
+        "ecs.register_task_definition",
+        "{family}",
+        prepare=container_definitions,
+        delete=deregister_task,
+    ),
+    "ecs.Service": ResourceType(
+        "ecs.create_service",
+        "{serviceArn}",
+        prepare=service_parameters,
+        delete_parameters={"force": True},
+    ),
+    "appautoscaling.Target": ResourceType(
+        "application-autoscaling.register_scalable_target", "{resourceId}"
+    ),
+    "appautoscaling.Policy": ResourceType("application-autoscaling.put_scaling_policy", "{name}"),
+    "ecr.Repository": ResourceType(
+        "ecr.create_repository",
+        "{repositoryName}",
+        outputs={"repositoryUrl": "{repositoryUri}"},
+        delete=delete_repository,
+        settings=(
+            Setting(
+                "ecr.put_image_scanning_configuration", ["imageScanningConfiguration"], created=True
+            ),
+            Setting("ecr.put_image_tag_mutability", ["imageTagMutability"], created=True),
+        ),
+    ),
+    "ecr.LifecyclePolicy": ResourceType(
+        "ecr.put_lifecycle_policy", "{repository}", names={"policy": "lifecyclePolicyText"}
+    ),
+    "ecr.RepositoryPolicy": ResourceType(
+        "ecr.set_repository_policy", "{repository}", names={"policy": "policyText"}
+    ),
+}

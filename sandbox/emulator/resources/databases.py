@@ -4,7 +4,7 @@ from typing import Any
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
-from sandbox.emulator.resource_type import PULUMI_ONLY
+from sandbox.emulator.resource_type import PULUMI_ONLY, ResourceType, Setting, arn
 
 
 def managed_secrets(_request: CreateRequest, instance: dict[str, Any]) -> dict[str, Any]:
@@ -121,3 +121,125 @@ def delete_replication_group(request: ChangeRequest) -> None:
     request.call("elasticache.delete_replication_group", ReplicationGroupId=request.old.id)
     # moto keeps it in the state "deleting".
     moto_patches.remove(request, "elasticache", "replication_groups", request.old.id)
+
+
+TYPES = {
+    "rds.Instance": ResourceType(
+        "rds.create_db_instance",
+        "{DbiResourceId}",
+        prepare=restored_database,
+        finish=managed_secrets,
+        update=modify_instance,
+        delete=delete_instance,
+        outputs={
+            "resourceId": "{DbiResourceId}",
+            "identifier": "{DBInstanceIdentifier}",
+            "address": "{Endpoint[Address]}",
+            "endpoint": "{Endpoint[Address]}:{Endpoint[Port]}",
+            "port": "{Endpoint[Port]}",
+        },
+        names={
+            "username": "MasterUsername",
+            "instanceClass": "DBInstanceClass",
+            "parameterGroupName": "DBParameterGroupName",
+            "backupWindow": "PreferredBackupWindow",
+            "maintenanceWindow": "PreferredMaintenanceWindow",
+            "iamDatabaseAuthenticationEnabled": "EnableIAMDatabaseAuthentication",
+            "enabledCloudwatchLogsExports": "EnableCloudwatchLogsExports",
+            "performanceInsightsEnabled": "EnablePerformanceInsights",
+            "caCertIdentifier": "CACertificateIdentifier",
+        },
+    ),
+    "rds.InstanceAutomatedBackupsReplication": ResourceType(
+        names={"retentionPeriod": "BackupRetentionPeriod"},
+        create=replicate_backups,
+        modelled="moto has no StartDBInstanceAutomatedBackupsReplication",
+    ),
+    "rds.SubnetGroup": ResourceType(
+        "rds.create_db_subnet_group", "{DBSubnetGroupName}", outputs={"name": "{DBSubnetGroupName}"}
+    ),
+    "rds.ParameterGroup": ResourceType(
+        "rds.create_db_parameter_group",
+        "{DBParameterGroupName}",
+        settings=(
+            Setting(
+                "rds.modify_db_parameter_group",
+                ["parameters"],
+                names={"name": "ParameterName", "value": "ParameterValue"},
+            ),
+        ),
+    ),
+    "rds.EventSubscription": ResourceType("rds.create_event_subscription", "{CustSubscriptionId}"),
+    "dynamodb.Table": ResourceType(
+        "dynamodb.create_table",
+        "{TableName}",
+        names={"name": "AttributeName", "type": "AttributeType"},
+        prepare=table_parameters,
+        settings=(
+            Setting(
+                "dynamodb.update_table", ["deletionProtectionEnabled", "billingMode"], created=True
+            ),
+            Setting(
+                "dynamodb.update_time_to_live", ["ttl"], names={"ttl": "TimeToLiveSpecification"}
+            ),
+            Setting(
+                "dynamodb.update_continuous_backups",
+                ["pointInTimeRecovery"],
+                names={
+                    "pointInTimeRecovery": "PointInTimeRecoverySpecification",
+                    "enabled": "PointInTimeRecoveryEnabled",
+                },
+            ),
+        ),
+    ),
+    "elasticache.SubnetGroup": ResourceType(
+        "elasticache.create_cache_subnet_group",
+        "{CacheSubnetGroupName}",
+        outputs={"name": "{CacheSubnetGroupName}"},
+        delete=delete_subnet_group,
+    ),
+    # moto completes a deletion when the resource is described.
+    "elasticache.User": ResourceType(
+        "elasticache.create_user",
+        "{UserId}",
+        delete=["elasticache.delete_user", "elasticache.describe_users"],
+    ),
+    "elasticache.UserGroup": ResourceType(
+        "elasticache.create_user_group",
+        "{userGroupId}",
+        outputs=arn("elasticache", "usergroup:{userGroupId}"),
+        finish=require_users,
+        modelled="moto has no CreateUserGroup",
+    ),
+    "elasticache.ParameterGroup": ResourceType(
+        "elasticache.create_cache_parameter_group",
+        "{name}",
+        outputs=arn("elasticache", "parametergroup:{name}"),
+        modelled="moto has no CreateCacheParameterGroup",
+        settings=(
+            Setting(
+                "elasticache.modify_cache_parameter_group",
+                ["parameters"],
+                names={
+                    "name": "ParameterName",
+                    "value": "ParameterValue",
+                    "parameters": "ParameterNameValues",
+                },
+            ),
+        ),
+    ),
+    # AWS returns engineVersion, parameterGroupName, securityGroupIds, subnetGroupName and
+    # maintenanceWindow with the member clusters, which moto does not create.
+    "elasticache.ReplicationGroup": ResourceType(
+        "elasticache.create_replication_group",
+        "{ReplicationGroupId}",
+        outputs={"primaryEndpointAddress": "{NodeGroups[0][PrimaryEndpoint][Address]}"},
+        delete=delete_replication_group,
+        names={
+            "nodeType": "CacheNodeType",
+            "parameterGroupName": "CacheParameterGroupName",
+            "subnetGroupName": "CacheSubnetGroupName",
+            "maintenanceWindow": "PreferredMaintenanceWindow",
+        },
+    ),
+}

@@ -3,6 +3,7 @@
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, ResourceType
 
 
 def create_zone(request: CreateRequest) -> Created:
@@ -106,3 +107,18 @@ def delete_namespace(request: ChangeRequest) -> None:
     """Delete the namespace, and its hosted zone, which moto keeps."""
     request.call("servicediscovery.delete_namespace", Id=request.old.id)
     request.call("route53.delete_hosted_zone", Id=request.old.outputs["hostedZone"])
+
+
+TYPES = {
+    "route53.Zone": ResourceType(create=create_zone, update=update_zone, delete=delete_zone),
+    "route53.Record": ResourceType(
+        names={"name": "DNSName", "zoneId": "HostedZoneId"},
+        create=put_record,
+        update=AGAIN,
+        delete=delete_record,
+    ),
+    "servicediscovery.PrivateDnsNamespace": ResourceType(
+        create=create_namespace, delete=delete_namespace, service="servicediscovery"
+    ),
+    "servicediscovery.Service": ResourceType("servicediscovery.create_service", "{Id}"),
+}

@@ -8,6 +8,7 @@ from gatehouse_policies.analysis.schedules import longest_gap_days
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, ResourceType, Setting, arn
 
 
 def delete_key(request: ChangeRequest) -> None:
@@ -87,3 +88,56 @@ def configure_rotation(request: CreateRequest) -> Created:
     days = int(longest_gap_days(schedule)) if schedule else rules["AutomaticallyAfterDays"]
     moto_patches.set_secret_rotation(request, secret, function, days)
     return secret, {"rotationEnabled": True}
+
+
+TYPES = {
+    # moto omits an absent keyUsage from its responses.
+    "kms.Key": ResourceType(
+        "kms.create_key",
+        "{KeyId}",
+        names={"customerMasterKeySpec": "KeySpec"},
+        defaults={"keyUsage": "ENCRYPT_DECRYPT"},
+        delete=delete_key,
+        settings=(
+            Setting(
+                "kms.put_key_policy", ["policy"], parameters={"PolicyName": "default"}, created=True
+            ),
+            Setting("kms.update_key_description", ["description"], created=True),
+            Setting(
+                "kms.enable_key_rotation",
+                ["enableKeyRotation", "rotationPeriodInDays"],
+                removal="kms.disable_key_rotation",
+            ),
+        ),
+    ),
+    # moto does not store the tags of a replica key.
+    "kms.ReplicaKey": ResourceType(
+        create=create_replica,
+        delete=delete_key,
+        service="kms",
+        settings=(
+            Setting("kms.put_key_policy", ["policy"], parameters={"PolicyName": "default"}),
+            Setting("kms.update_key_description", ["description"]),
+        ),
+    ),
+    "kms.Alias": ResourceType("kms.create_alias", "{name}", outputs=arn("kms", "{name}")),
+    "secretsmanager.Secret": ResourceType(
+        "secretsmanager.create_secret",
+        "{ARN}",
+        prepare=replica_regions,
+        update=update_secret,
+        delete=delete_secret,
+        settings=(
+            Setting("secretsmanager.update_secret", ["description", "kmsKeyId"], created=True),
+        ),
+    ),
+    "secretsmanager.SecretPolicy": ResourceType(
+        "secretsmanager.put_resource_policy",
+        "{secretArn}",
+        names={"secretArn": "SecretId", "policy": "ResourcePolicy"},
+    ),
+    # moto stores the number of days, but no schedule or duration.
+    "secretsmanager.SecretRotation": ResourceType(
+        create=configure_rotation, update=AGAIN, delete="secretsmanager.cancel_rotate_secret"
+    ),
+}

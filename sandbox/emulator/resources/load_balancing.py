@@ -5,6 +5,7 @@ from typing import Any
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType, Setting
 
 _HEALTH_CHECK = {
     "path": "HealthCheckPath",
@@ -109,3 +110,91 @@ def update_waf(request: ChangeRequest) -> None:
 def delete_waf(request: ChangeRequest) -> None:
     kind, named = _versioned(request)
     request.call(f"wafv2.delete_{kind}", named)
+
+
+_ACTION_NAMES = {
+    "redirect": "RedirectConfig",
+    "fixedResponse": "FixedResponseConfig",
+    "forward": "ForwardConfig",
+    "arn": "TargetGroupArn",
+}
+_LISTENER_ATTRIBUTES = {
+    re.sub(r"[._](\w)", lambda match: match[1].upper(), name): name
+    for name in (
+        "routing.http.response.strict_transport_security.header_value",
+        "routing.http.response.x_content_type_options.header_value",
+        "routing.http.response.x_frame_options.header_value",
+        "routing.http.response.server.enabled",
+    )
+}
+TYPES = {
+    "lb.LoadBalancer": ResourceType(
+        "elbv2.create_load_balancer",
+        "{LoadBalancerArn}",
+        names={"loadBalancerType": "Type"},
+        outputs={"zoneId": "{CanonicalHostedZoneId}"},
+        prepare=load_balancer_scheme,
+        finish=load_balancer_suffix,
+        settings=(
+            Setting("elbv2.set_security_groups", ["securityGroups"], created=True),
+            Setting("elbv2.set_subnets", ["subnets"], created=True),
+            Setting(
+                "elbv2.modify_load_balancer_attributes",
+                attributes={
+                    "dropInvalidHeaderFields": "routing.http.drop_invalid_header_fields.enabled",
+                    "desyncMitigationMode": "routing.http.desync_mitigation_mode",
+                    "enableDeletionProtection": "deletion_protection.enabled",
+                    "enableWafFailOpen": "waf.fail_open.enabled",
+                    "idleTimeout": "idle_timeout.timeout_seconds",
+                    "xffHeaderProcessingMode": "routing.http.xff_header_processing.mode",
+                    "enableHttp2": "routing.http2.enabled",
+                    "accessLogs": "access_logs.s3",
+                    "connectionLogs": "connection_logs.s3",
+                },
+            ),
+        ),
+    ),
+    "lb.TargetGroup": ResourceType(
+        "elbv2.create_target_group",
+        "{TargetGroupArn}",
+        prepare=health_check_parameters,
+        finish=target_group_suffix,
+        settings=(
+            Setting(
+                "elbv2.modify_target_group_attributes",
+                attributes={"deregistrationDelay": "deregistration_delay.timeout_seconds"},
+            ),
+        ),
+    ),
+    "lb.Listener": ResourceType(
+        "elbv2.create_listener",
+        "{ListenerArn}",
+        prepare=listener_certificate,
+        names=_ACTION_NAMES,
+        settings=(Setting("elbv2.modify_listener_attributes", attributes=_LISTENER_ATTRIBUTES),),
+    ),
+    "lb.ListenerRule": ResourceType(
+        "elbv2.create_rule", "{RuleArn}", prepare=rule_conditions, names=_ACTION_NAMES
+    ),
+    # moto does not store keyAlgorithm: it returns RSA_2048 for every certificate.
+    "acm.Certificate": ResourceType(
+        "acm.request_certificate", "{CertificateArn}", finish=validation_options
+    ),
+    "acm.CertificateValidation": ResourceType(
+        create=validate_certificate, update=AGAIN, delete=KEPT
+    ),
+    "wafv2.IpSet": ResourceType(
+        "wafv2.create_ip_set",
+        "{Id}",
+        names={"ipAddressVersion": "IPAddressVersion"},
+        update=update_waf,
+        delete=delete_waf,
+    ),
+    "wafv2.WebAcl": ResourceType(
+        "wafv2.create_web_acl", "{Id}", update=update_waf, delete=delete_waf
+    ),
+    "wafv2.WebAclAssociation": ResourceType("wafv2.associate_web_acl", "{webAclArn},{resourceArn}"),
+    "wafv2.WebAclLoggingConfiguration": ResourceType(
+        "wafv2.put_logging_configuration", "{resourceArn}", "LoggingConfiguration"
+    ),
+}

@@ -5,7 +5,7 @@ from typing import Any
 from pulumi_local.values import zip_bytes
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, text
-from sandbox.emulator.resource_type import PULUMI_ONLY
+from sandbox.emulator.resource_type import AGAIN, KEPT, PULUMI_ONLY, ResourceType, Setting
 
 _METHOD_SETTINGS = {
     "metricsEnabled": "metrics/enabled",
@@ -96,3 +96,84 @@ def update_account(request: CreateRequest) -> Created:
 
 def _replace(path: str, value: Any) -> dict[str, str]:
     return {"op": "replace", "path": path, "value": text(value)}
+
+
+TYPES = {
+    "lambda.Function": ResourceType(
+        "lambda.create_function",
+        "{FunctionName}",
+        "Code",
+        prepare=zip_code,
+        update=update_function,
+        settings=(
+            Setting(
+                "lambda.put_function_concurrency",
+                ["reservedConcurrentExecutions"],
+                removal="lambda.delete_function_concurrency",
+            ),
+        ),
+    ),
+    # The URI is the one with which API Gateway invokes the alias.
+    "lambda.Alias": ResourceType(
+        "lambda.create_alias",
+        "{AliasArn}",
+        outputs={
+            "invokeArn": "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/"
+            "{AliasArn}/invocations"
+        },
+    ),
+    "lambda.Permission": ResourceType("lambda.add_permission", "{StatementId}"),
+    "apigateway.RestApi": ResourceType(
+        "apigateway.create_rest_api",
+        "{id}",
+        outputs={
+            "arn": "arn:aws:apigateway:{region}::/restapis/{id}",
+            "executionArn": "arn:aws:execute-api:{region}:{account}:{id}",
+        },
+    ),
+    "apigateway.Resource": ResourceType("apigateway.create_resource", "{id}"),
+    "apigateway.RequestValidator": ResourceType("apigateway.create_request_validator", "{id}"),
+    "apigateway.Model": ResourceType("apigateway.create_model", "{id}"),
+    "apigateway.Method": ResourceType(
+        "apigateway.put_method",
+        "agm-{restApi}-{resourceId}-{httpMethod}",
+        names={"authorization": "authorizationType"},
+    ),
+    "apigateway.Integration": ResourceType(
+        "apigateway.put_integration",
+        "agi-{restApi}-{resourceId}-{httpMethod}",
+        names={"timeoutMilliseconds": "timeoutInMillis"},
+    ),
+    "apigateway.Response": ResourceType(
+        "apigateway.put_gateway_response", "aggr-{restApiId}-{responseType}"
+    ),
+    "apigateway.Deployment": ResourceType("apigateway.create_deployment", "{id}"),
+    "apigateway.Stage": ResourceType(
+        "apigateway.create_stage",
+        "ags-{restApi}-{stageName}",
+        names={"xrayTracingEnabled": "tracingEnabled"},
+        outputs={"arn": "arn:aws:apigateway:{region}::/restapis/{restApi}/stages/{stageName}"},
+        finish=set_access_log,
+        update=update_stage,
+    ),
+    "apigateway.MethodSettings": ResourceType(
+        create=put_method_settings, update=AGAIN, delete=KEPT
+    ),
+    # moto does not store endpointAccessMode.
+    "apigateway.DomainName": ResourceType(
+        "apigateway.create_domain_name",
+        "{domainName}",
+        outputs={
+            "regionalZoneId": "{regionalHostedZoneId}",
+            "arn": "arn:aws:apigateway:{region}::/domainnames/{domainName}",
+        },
+    ),
+    "apigateway.BasePathMapping": ResourceType(
+        "apigateway.create_base_path_mapping",
+        "{domainName}/",
+        names={"stageName": "stage"},
+        defaults={"basePath": "(none)"},
+        delete_parameters={"basePath": "(none)"},
+    ),
+    "apigateway.Account": ResourceType(create=update_account, update=AGAIN, delete=KEPT),
+}

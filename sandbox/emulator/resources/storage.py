@@ -8,6 +8,7 @@ from pulumi_local.values import asset_bytes
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType
 
 
 def create_bucket(request: CreateRequest) -> Created:
@@ -101,3 +102,98 @@ def delete_plan(request: ChangeRequest) -> None:
     request.call("backup.delete_backup_plan", BackupPlanId=request.old.id)
     # moto keeps the plan, and rejects another plan with the same document.
     moto_patches.remove(request, "backup", "plans", request.old.id)
+
+
+TYPES = {
+    "s3.AccountPublicAccessBlock": ResourceType(
+        create=set_account_public_access_block,
+        update=AGAIN,
+        delete=delete_account_public_access_block,
+    ),
+    "s3.Bucket": ResourceType(create=create_bucket, update=update_bucket, delete=delete_bucket),
+    "s3.BucketReplicationConfig": ResourceType(
+        "s3.put_bucket_replication", "{bucket}", "ReplicationConfiguration"
+    ),
+    "s3.BucketVersioning": ResourceType(
+        "s3.put_bucket_versioning",
+        "{bucket}",
+        delete="s3.put_bucket_versioning",
+        delete_parameters={"VersioningConfiguration": {"Status": "Suspended"}},
+    ),
+    "s3.BucketServerSideEncryptionConfiguration": ResourceType(
+        "s3.put_bucket_encryption", "{bucket}", "ServerSideEncryptionConfiguration"
+    ),
+    "s3.BucketPublicAccessBlock": ResourceType(
+        "s3.put_public_access_block", "{bucket}", "PublicAccessBlockConfiguration"
+    ),
+    "s3.BucketOwnershipControls": ResourceType(
+        "s3.put_bucket_ownership_controls", "{bucket}", "OwnershipControls"
+    ),
+    "s3.BucketObjectv2": ResourceType(create=put_object, update=AGAIN, delete=delete_object),
+    "s3.BucketPolicy": ResourceType("s3.put_bucket_policy", "{bucket}"),
+    "s3.BucketLogging": ResourceType(
+        "s3.put_bucket_logging",
+        "{bucket}",
+        "BucketLoggingStatus.LoggingEnabled",
+        delete="s3.put_bucket_logging",
+        delete_parameters={"BucketLoggingStatus": {}},
+    ),
+    "s3.BucketLifecycleConfiguration": ResourceType(
+        "s3.put_bucket_lifecycle_configuration",
+        "{bucket}",
+        "LifecycleConfiguration",
+        delete="s3.delete_bucket_lifecycle",
+    ),
+    "s3.BucketObjectLockConfiguration": ResourceType(
+        "s3.put_object_lock_configuration",
+        "{bucket}",
+        "ObjectLockConfiguration",
+        defaults={"objectLockEnabled": "Enabled"},
+        delete=KEPT,
+    ),
+    "backup.Vault": ResourceType(
+        "backup.create_backup_vault", "{name}", names={"kmsKeyArn": "EncryptionKeyArn"}
+    ),
+    "backup.VaultLockConfiguration": ResourceType(
+        "backup.put_backup_vault_lock_configuration", "{backupVaultName}", finish=describe_vault
+    ),
+    "backup.VaultPolicy": ResourceType(
+        "backup.put_backup_vault_access_policy",
+        "{backupVaultName}",
+        finish=describe_vault,
+        modelled="moto has no PutBackupVaultAccessPolicy",
+    ),
+    "backup.VaultNotifications": ResourceType(
+        "backup.put_backup_vault_notifications",
+        "{backupVaultName}",
+        finish=describe_vault,
+        modelled="moto has no PutBackupVaultNotifications",
+    ),
+    "backup.Plan": ResourceType(
+        "backup.create_backup_plan",
+        "{BackupPlanId}",
+        "BackupPlan",
+        outputs={"version": "{VersionId}"},
+        prepare=plan_tags,
+        delete=delete_plan,
+        names={
+            "schedule": "ScheduleExpression",
+            "startWindow": "StartWindowMinutes",
+            "completionWindow": "CompletionWindowMinutes",
+            "targetVaultName": "TargetBackupVaultName",
+            "deleteAfter": "DeleteAfterDays",
+            "destinationVaultArn": "DestinationBackupVaultArn",
+        },
+    ),
+    "backup.Selection": ResourceType(
+        "backup.create_backup_selection",
+        "{planId}-{name}",
+        "BackupSelection",
+        names={"planId": "BackupPlanId"},
+        finish=require_plan,
+        modelled="moto has no CreateBackupSelection",
+    ),
+    "backup.RegionSettings": ResourceType(
+        "backup.update_region_settings", "{region}", modelled="moto has no UpdateRegionSettings"
+    ),
+}

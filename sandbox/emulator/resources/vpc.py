@@ -3,6 +3,7 @@
 from typing import Any
 
 from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType, Setting
 
 _PROTOCOL_NUMBERS = {"tcp": "6", "udp": "17"}
 _PORTS = {"fromPort": "FromPort", "toPort": "ToPort"}
@@ -119,3 +120,105 @@ def revoke_rule(request: ChangeRequest) -> None:
 def revoke_default_rule(request: CreateRequest, group: dict[str, Any]) -> None:
     """Remove the default egress rule, as the provider does."""
     _revoke_rules(request, group["GroupId"], "egress")
+
+
+TYPES = {
+    # The operation changes one attribute at a time.
+    "ec2.Vpc": ResourceType(
+        "ec2.create_vpc",
+        "{VpcId}",
+        tag_kind="vpc",
+        settings=(
+            Setting("ec2.modify_vpc_attribute", ["enableDnsSupport"]),
+            Setting("ec2.modify_vpc_attribute", ["enableDnsHostnames"]),
+        ),
+    ),
+    "ec2.Subnet": ResourceType(
+        "ec2.create_subnet",
+        "{SubnetId}",
+        tag_kind="subnet",
+        settings=(Setting("ec2.modify_subnet_attribute", ["mapPublicIpOnLaunch"]),),
+    ),
+    "ec2.InternetGateway": ResourceType(
+        "ec2.create_internet_gateway",
+        "{InternetGatewayId}",
+        tag_kind="internet-gateway",
+        delete=["ec2.detach_internet_gateway", "ec2.delete_internet_gateway"],
+        settings=(Setting("ec2.attach_internet_gateway", ["vpcId"]),),
+    ),
+    "ec2.Eip": ResourceType(
+        "ec2.allocate_address",
+        "{AllocationId}",
+        tag_kind="elastic-ip",
+        delete="ec2.release_address",
+    ),
+    "ec2.NatGateway": ResourceType(
+        "ec2.create_nat_gateway", "{NatGatewayId}", tag_kind="natgateway"
+    ),
+    "ec2.RouteTable": ResourceType(
+        "ec2.create_route_table", "{RouteTableId}", tag_kind="route-table"
+    ),
+    "ec2.Route": ResourceType(
+        "ec2.create_route", "r-{routeTableId}-{destinationCidrBlock}", update="ec2.replace_route"
+    ),
+    "ec2.RouteTableAssociation": ResourceType("ec2.associate_route_table", "{AssociationId}"),
+    "ec2.VpcEndpoint": ResourceType(
+        "ec2.create_vpc_endpoint",
+        "{VpcEndpointId}",
+        tag_kind="vpc-endpoint",
+        outputs={"state": "available"},
+        finish=find_prefix_list,
+        delete="ec2.delete_vpc_endpoints",
+    ),
+    "ec2.FlowLog": ResourceType(
+        "ec2.create_flow_logs",
+        "{FlowLogIds[0]}",
+        names={"iamRoleArn": "DeliverLogsPermissionArn"},
+        tag_kind="vpc-flow-log",
+        prepare=flow_log_source,
+    ),
+    "ec2.NetworkAcl": ResourceType(
+        "ec2.create_network_acl",
+        "{NetworkAclId}",
+        tag_kind="network-acl",
+        names={"action": "RuleAction", "ruleNo": "RuleNumber", "fromPort": "", "toPort": ""},
+        finish=configure_network_acl,
+        delete=delete_network_acl,
+    ),
+    "ec2.VpcBlockPublicAccessExclusion": ResourceType(
+        "ec2.create_vpc_block_public_access_exclusion",
+        "vpcbpa-exclude-{subnetId}",
+        tag_kind="vpc-block-public-access-exclusion",
+        modelled="moto has no VPC Block Public Access",
+    ),
+    "ec2.VpcBlockPublicAccessOptions": ResourceType(
+        "ec2.modify_vpc_block_public_access_options",
+        "{region}",
+        modelled="moto has no VPC Block Public Access",
+    ),
+    "ec2.SecurityGroup": ResourceType(
+        "ec2.create_security_group",
+        "{GroupId}",
+        tag_kind="security-group",
+        finish=revoke_default_rule,
+    ),
+    "ec2.DefaultSecurityGroup": ResourceType(
+        create=adopt_default_security_group, update=AGAIN, delete=KEPT
+    ),
+    "vpc.SecurityGroupIngressRule": ResourceType(
+        "ec2.authorize_security_group_ingress",
+        "{SecurityGroupRules[0][SecurityGroupRuleId]}",
+        tag_kind="security-group-rule",
+        outputs={"securityGroupRuleId": "{id}"},
+        prepare=rule_permission,
+        delete=revoke_rule,
+    ),
+    "vpc.SecurityGroupEgressRule": ResourceType(
+        "ec2.authorize_security_group_egress",
+        "{SecurityGroupRules[0][SecurityGroupRuleId]}",
+        tag_kind="security-group-rule",
+        outputs={"securityGroupRuleId": "{id}"},
+        prepare=rule_permission,
+        delete=revoke_rule,
+    ),
+}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from gatehouse.platform.observability import RequestLine
 
-from components.monitoring.metric_alarms import GIB
+from components.monitoring.resource_alarms import GIB
 from components.settings.loader import parse
 from tests.components.monitoring.alarm_evaluation import all_alarms, notifications, series
 from tests.components.monitoring.test_alarm_paths import EVENTS

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from components.monitoring.metric_alarms import GIB
+from components.monitoring.resource_alarms import GIB
 from tests.components.monitoring.alarm_evaluation import notified
 from tests.components.program import run
 from tests.components.settings.stack_settings import raw_settings

@@ -20,7 +20,7 @@ from pydantic import BeforeValidator
 
 from components.context import Stack
 from components.delivery.policies import attached_policies, boundary, policies
-from components.delivery.statements import GLOBAL_REGION, Delivery
+from components.delivery.scope import GLOBAL_REGION, Delivery
 from components.iam.documents import Document
 from components.naming import DEPLOY, PREVIEW, WEB_UI_BUCKET, Naming
 from components.network.network_acls import inbound_rules, outbound_rules

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import secrets
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,24 +30,22 @@ from gatehouse.features.cores.schemas import (
 )
 
 
-def register(app: typer.Typer) -> None:
-    options = [*own_parameters(core), *parameters(CoreSettings)]
-    app.command(name="core")(with_options(core, options))
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of the command, without those of the Core (`CoreSettings`)."""
 
-
-def core(
     gateway: Annotated[
         str, typer.Option(envvar="GATEHOUSE_GATEWAY_URL", help="URL of the gateway.")
-    ],
+    ]
     name: Annotated[
         str, typer.Option(help="Name of the Core. The gateway serves the Core at /cores/<name>/.")
-    ],
+    ]
     directory: Annotated[
         Path | None,
         typer.Option(
             "--dir", help="Directory to serve. Default: the agent registers the service at --url."
         ),
-    ] = None,
+    ] = None
     instance: Annotated[
         str,
         typer.Option(
@@ -54,7 +53,7 @@ def core(
                 "ID of this instance, unique among the instances of the Core. Default: a random ID."
             )
         ),
-    ] = "",
+    ] = ""
     token: Annotated[
         str,
         typer.Option(
@@ -63,20 +62,20 @@ def core(
             help="API key with the scope cores:register; `-` reads the key from standard input. "
             "Prefer the environment variable: other users of this machine can read command lines.",
         ),
-    ] = "",
+    ] = field(default="", repr=False)
     url: Annotated[
         str,
         typer.Option(
             help="URL at which the gateway reaches this Core. Default: the listening address."
         ),
-    ] = "",
+    ] = ""
     url_file: Annotated[
         Path | None,
         typer.Option(
             help="File that contains the URL of this Core. The agent reads the file before every "
             "heartbeat. Use this option for a tunnel whose address changes."
         ),
-    ] = None,
+    ] = None
     ngrok: Annotated[
         bool,
         typer.Option(
@@ -85,15 +84,15 @@ def core(
                 f"Open an ngrok tunnel and register the tunnel URL. Requires {AUTHTOKEN_VARIABLE}."
             ),
         ),
-    ] = False,
+    ] = False
     ngrok_domain: Annotated[
         str,
         typer.Option(help="With --ngrok: domain of the tunnel. Default: ngrok chooses a domain."),
-    ] = "",
-    bind: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    ] = ""
+    bind: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free port.")
-    ] = 0,
+    ] = 0
     ttl: Annotated[
         int,
         typer.Option(
@@ -104,7 +103,7 @@ def core(
                 "of this duration."
             ),
         ),
-    ] = 30,
+    ] = 30
     drain_timeout: Annotated[
         int,
         typer.Option(
@@ -112,9 +111,15 @@ def core(
             max=DRAIN_S_MAX,
             help="Maximum time in seconds for requests in progress to complete after SIGTERM.",
         ),
-    ] = DRAIN_S_DEFAULT,
-    **settings: Any,
-) -> None:
+    ] = DRAIN_S_DEFAULT
+
+
+def register(app: typer.Typer) -> None:
+    options = [*own_parameters(Options), *parameters(CoreSettings)]
+    app.command(name="core")(with_options(core, options))
+
+
+def core(**arguments: Any) -> None:
     """Serve a directory through the gateway until SIGTERM or Ctrl-C, or register a service. The
     agent serves files only to the gateway. A service has to accept requests only from the gateway.
 
@@ -125,35 +130,31 @@ def core(
 
     Example: gatehouse core --gateway http://127.0.0.1:8080 --name docs --dir .
     """
-    _check_options(directory, gateway, name, url, url_file, bind)
+    options = Options(**{each.name: arguments.pop(each.name) for each in fields(Options)})
+    settings, directory = arguments, options.directory
+    _check(options)
     if directory is not None:
         for option in ("forward_authorization", "credential_header"):
             if settings[option]:
-                name = option.replace("_", "-")
-                reject(f"--dir and --{name} are mutually exclusive")
+                reject(f"--dir and --{option.replace('_', '-')} are mutually exclusive")
         settings["health_path"] = settings["health_path"] or HEALTH_PATH
-    if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
-        reject(
-            "--instance must be 1 to 63 letters, digits, dots, hyphens and underscores, such "
-            "as docs-1"
-        )
-    tunnel = _tunnel(ngrok_domain, url, url_file) if ngrok else None
-    secret = read_token(token, "GATEHOUSE_CORE_TOKEN")
-    sock = None if directory is None else server.open_socket(bind, port)
+    tunnel = _tunnel(options) if options.ngrok else None
+    secret = read_token(options.token, "GATEHOUSE_CORE_TOKEN")
+    sock = None if directory is None else server.open_socket(options.bind, options.port)
 
-    def current() -> str:
-        if url_file:
-            return _from_file(url_file)
-        return (server.origin(sock) if sock and not url else url).rstrip("/")
+    def current_url() -> str:
+        if options.url_file:
+            return _from_file(options.url_file)
+        return (server.origin(sock) if sock and not options.url else options.url).rstrip("/")
 
     registration = Registration(
-        gateway.rstrip("/"),
+        options.gateway.rstrip("/"),
         secret,
-        name,
-        instance or secrets.token_hex(4),
-        ttl,
-        drain_timeout,
-        current,
+        options.name,
+        options.instance or secrets.token_hex(4),
+        options.ttl,
+        options.drain_timeout,
+        current_url,
         request(settings),
     )
     if directory is None or sock is None:
@@ -162,8 +163,8 @@ def core(
         asyncio.run(server.run(directory, sock, registration, note, tunnel))
 
 
-def _tunnel(domain: str, url: str, url_file: Path | None) -> NgrokTunnel:
-    if url or url_file:
+def _tunnel(options: Options) -> NgrokTunnel:
+    if options.url or options.url_file:
         reject("--ngrok, --url and --url-file are mutually exclusive")
     authtoken = os.environ.get(AUTHTOKEN_VARIABLE, "").strip()
     if not authtoken:
@@ -171,25 +172,30 @@ def _tunnel(domain: str, url: str, url_file: Path | None) -> NgrokTunnel:
             f"--ngrok requires the environment variable {AUTHTOKEN_VARIABLE}. Copy the authtoken "
             "from https://dashboard.ngrok.com/get-started/your-authtoken"
         )
-    return NgrokTunnel(authtoken, domain)
+    return NgrokTunnel(authtoken, options.ngrok_domain)
 
 
-def _check_options(
-    directory: Path | None, gateway: str, name: str, url: str, url_file: Path | None, bind: str
-) -> None:
+def _check(options: Options) -> None:
+    directory, url, url_file = options.directory, options.url, options.url_file
     if directory is None and not (url or url_file):
         reject("use --dir to serve a directory, or --url to register a service")
     if directory is not None and not directory.is_dir():
         reject(f"--dir {directory} is not a directory")
-    if not CORE_NAME.fullmatch(name):
+    if not CORE_NAME.fullmatch(options.name):
         reject("--name must be 1 to 40 lowercase letters, digits and inner hyphens, such as docs")
-    _check_url("--gateway", gateway)
+    _check_url("--gateway", options.gateway)
     if url and url_file:
         reject("--url and --url-file are mutually exclusive")
     if url:
         _check_url("--url", url)
-    elif url_file is None and bind not in LOOPBACK:
-        reject(f"--bind {bind} requires --url, the URL at which the gateway reaches this Core")
+    elif url_file is None and options.bind not in LOOPBACK:
+        bind = f"--bind {options.bind}"
+        reject(f"{bind} requires --url, the URL at which the gateway reaches this Core")
+    if options.instance and not re.fullmatch(INSTANCE_PATTERN, options.instance):
+        reject(
+            "--instance must be 1 to 63 letters, digits, dots, hyphens and underscores, such "
+            "as docs-1"
+        )
 
 
 def _from_file(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Composition root of the console."""
 
 import secrets
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +15,7 @@ from gatehouse.core.features import SESSIONS, Features
 from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.core.tokens.token import Pepper, read_pepper
 from gatehouse.features.audit.repository import AuditRepository
-from gatehouse.features.audit.service import (
-    WINDOW_S,
-    CheckpointArchive,
-    Checkpointer,
-    CheckpointReader,
-    DeniedAttempts,
-)
+from gatehouse.features.audit.service import WINDOW_S, CheckpointReader, DeniedAttempts
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.cores.routes import GatewayUrl
 from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow, Client
@@ -28,11 +23,11 @@ from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.repository import SessionRepository
 from gatehouse.features.identity.service import Sessions
-from gatehouse.features.keys.changes_in_valkey import COMMIT_S, Announcements
+from gatehouse.features.keys.changes_in_valkey import Announcements
 from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.notifications.repository import NotificationRepository
-from gatehouse.features.notifications.service import NotificationDispatcher, WebhookService
+from gatehouse.features.notifications.service import WebhookService
 from gatehouse.features.operations.log_search import LogStore, log_store
 from gatehouse.features.operations.service import (
     POLL_S,
@@ -44,10 +39,6 @@ from gatehouse.features.requests.service import RequestService
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.repository import SecretEventRepository
 from gatehouse.features.secrets.service import SecretService
-from gatehouse.features.secrets.worker import INTERVAL_S as SECRETS_INTERVAL_S
-from gatehouse.features.secrets.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, SecretWorker
-from gatehouse.features.transfer.legacy_file_sync import LegacyFileSync
-from gatehouse.features.transfer.repository import RemovalRepository
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.verification.explanation import ExplanationService
 from gatehouse.features.verification.rate_limiters import RateLimits
@@ -56,13 +47,14 @@ from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
 from gatehouse.platform.envoy.bootstrap import Worker
 from gatehouse.platform.observability import Observer
-from gatehouse.platform.redis.connection import redis_of
-from gatehouse.platform.settings import PUBLISH_S, Settings
+from gatehouse.platform.redis.connection import Redis, redis_of
+from gatehouse.platform.settings import Settings
 from gatehouse.platform.web.application import Application
 from gatehouse.platform.web.health import ServiceHealth
 from gatehouse.platform.web.security_headers import security_headers
 from gatehouse.platform.worker import run_asgi
 from gatehouse.services.console import asgi as console
+from gatehouse.services.console import jobs
 from gatehouse.services.console.authentication import Authenticator, Lockout
 from gatehouse.services.console.idempotency import IdempotencyGuard, IdempotencyStore
 from gatehouse.services.console.lookup import Lookup
@@ -70,13 +62,6 @@ from gatehouse.services.console.pipeline import ConsolePipeline
 from gatehouse.services.console.web import WebFiles
 from gatehouse.services.tracing import start_tracing
 
-#: Interval between checks for a due checkpoint. Each check queries one row.
-CHECKPOINT_INTERVAL_S = 5.0
-PRUNE_INTERVAL_S = 3600.0
-NOTIFICATION_INTERVAL_S = 1.0
-REMIND_INTERVAL_S = 300.0
-IDEMPOTENCY_INTERVAL_S = 600.0
-LEGACY_FILES_INTERVAL_S = 30.0
 _NO_LOGS = "Logs cannot be searched. Set GATEHOUSE_LOGS of the console (docs/settings-runtime.md)."
 _NO_SHARING = (
     "Secret sharing is not configured. Set GATEHOUSE_SECRET_LINKS_TABLE, GATEHOUSE_SECRETS_BUCKET, "
@@ -124,91 +109,78 @@ class Composition:
 
     def application(self) -> Application:
         """Return the console application. Raises SettingsError."""
-        settings, features = self.settings, Features(self.settings.features)
-        accepts_sessions = SESSIONS not in features.configured_off
-        sessions, (secrets, requests) = self.sessions(), self._secret_sharing()
-        provider = self._identity_provider()
-        redis = redis_of(settings)
-        limits = RateLimits(redis, on_error=settings.limit_on_error)
-        announcements = self._announcements()
-        keys = self.key_service(
-            announcements=announcements,
-            deliver=secrets.deliver if isinstance(secrets, SecretService) else None,
-            forget=limits.forget,
-        )
-        switches = FeatureService(self.pool, self.clock, features)
-        denied = DeniedAttempts(AuditRepository(self.pool), self.clock, service="console")
-        store = self.idempotency_store or IdempotencyStore(self.pool)
-        authenticator = Authenticator(
-            keys=keys,
-            finder=finder_of(keys.store, self.pepper, keys.prefix),
-            sessions=sessions,
-            lockout=Lockout(self.clock),
-            limits=limits,
-            origin=_origin(settings.console_url),
-            features=features,
-            identity_provider=provider,
-        )
-        logs = log_store(settings.logs) if settings.logs else None
-        helpers = [] if redis is None else [redis]
-        pipeline = ConsolePipeline(
-            observer=self.observer,
-            addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
-            clock=self.clock,
-            headers=security_headers(https=settings.console_url.startswith("https://")),
-            cursor_key=sessions.key,
-            services={
-                **self._services(keys, sessions, limits),
-                SecretService: secrets,
-                LogStore: logs or NotFound(_NO_LOGS),
-                Lookup: Lookup(
-                    keys,
-                    secrets if isinstance(secrets, SecretService) else None,
-                    CoreRepository(self.pool),
-                    AuditRepository(self.pool),
-                    UsageRepository(self.pool),
-                    logs,
-                ),
-                RequestService: requests,
-                ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers, features),
-                FeatureService: switches,
-            },
-            features=features,
-            body_max_bytes=settings.body_max_bytes,
-            authenticator=authenticator,
-            denied=denied,
-            idempotency=IdempotencyGuard(store, self.clock, self.pepper),
-            web_files=WebFiles.read(),
-        )
-        # The number of denied requests is written at the end of each window, even if no further
-        # request arrives.
-        jobs = [
-            PeriodicJob("denied attempts", WINDOW_S, denied.run_once),
-            PeriodicJob("features", POLL_S, switches.apply),
-            *self.jobs(keys, sessions, store),
-            *_announcement_jobs(announcements, keys),
-        ]
+        parts = self._parts()
+        periodic = self._jobs(parts)
+        closed = [row.redis for row in (parts, parts.announcements) if row and row.redis]
 
         async def start(stack: AsyncExitStack) -> None:
-            await start_tracing(settings, self.observer, stack)
+            await start_tracing(self.settings, self.observer, stack)
             with suppress(Unavailable):  # reported by /readyz; the first connection compares
                 await self.pool.open()
             if self.sharing is not None:
                 with suppress(Unavailable):
                     await self.sharing.table.confirm()
-            if redis is not None:
+            for redis in closed:
                 stack.push_async_callback(redis.close)
-            if announcements is not None:
-                stack.push_async_callback(announcements.redis.close)
-            for stop in (limits.close, self.pool.close, denied.flush):
+            for stop in (parts.limits.close, self.pool.close, parts.denied.flush):
                 stack.push_async_callback(stop)
-            for job in jobs:
+            for job in periodic:
                 job.start(self.observer, stack)
 
         return console.create(
-            pipeline,
-            sign_in_flow=self._sign_in_flow(provider, sessions.key) if accepts_sessions else None,
-            start=start,
+            self._pipeline(parts), sign_in_flow=self._sign_in_flow(parts), start=start
+        )
+
+    def _parts(self) -> "_Parts":
+        settings, features = self.settings, Features(self.settings.features)
+        redis = redis_of(settings)
+        limits = RateLimits(redis, on_error=settings.limit_on_error)
+        announcements = self._announcements()
+        secrets, requests = self._secret_sharing()
+        keys = self.key_service(
+            announcements=announcements,
+            deliver=secrets.deliver if isinstance(secrets, SecretService) else None,
+            forget=limits.forget,
+        )
+        return _Parts(
+            features=features,
+            redis=redis,
+            limits=limits,
+            announcements=announcements,
+            sessions=self.sessions(),
+            secrets=secrets,
+            requests=requests,
+            keys=keys,
+            switches=FeatureService(self.pool, self.clock, features),
+            denied=DeniedAttempts(AuditRepository(self.pool), self.clock, service="console"),
+            store=self.idempotency_store or IdempotencyStore(self.pool),
+            identity_provider=self._identity_provider(),
+        )
+
+    def _pipeline(self, parts: "_Parts") -> ConsolePipeline:
+        settings = self.settings
+        return ConsolePipeline(
+            observer=self.observer,
+            addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
+            clock=self.clock,
+            headers=security_headers(https=settings.console_url.startswith("https://")),
+            cursor_key=parts.sessions.key,
+            services=self._services(parts),
+            features=parts.features,
+            body_max_bytes=settings.body_max_bytes,
+            authenticator=Authenticator(
+                keys=parts.keys,
+                finder=finder_of(parts.keys.store, self.pepper, parts.keys.prefix),
+                sessions=parts.sessions,
+                lockout=Lockout(self.clock),
+                limits=parts.limits,
+                origin=_origin(settings.console_url),
+                features=parts.features,
+                identity_provider=parts.identity_provider,
+            ),
+            denied=parts.denied,
+            idempotency=IdempotencyGuard(parts.store, self.clock, self.pepper),
+            web_files=WebFiles.read(),
         )
 
     def sessions(self) -> Sessions:
@@ -223,99 +195,60 @@ class Composition:
         fields["contact_problem"] = self._webhooks().contact_problem
         return KeyService.of(self.settings, self.pool, self.clock, self.pepper, **fields)
 
-    def jobs(
-        self, keys: KeyService, sessions: Sessions, idempotency_store: IdempotencyStore
-    ) -> list[PeriodicJob]:
+    def _jobs(self, parts: "_Parts") -> list[PeriodicJob]:
         usage, denials_s = UsageRepository(self.pool), 86_400 * self.settings.denial_retention_days
         follower = LogLevelFollower(self._log_levels(), self.observer.set_level)
+        services = self.settings, self.pool, self.observer, self.clock
+        stores = self.settings, self.pool, self.clock, self.pepper
+
+        def prune_usage() -> Awaitable[object]:
+            return usage.prune(now=self.clock.now(), denials_s=denials_s)
+
+        def prune_answers() -> Awaitable[object]:
+            return parts.store.prune(now=self.clock.now())
+
+        # The number of denied requests is written at the end of each window, even if no further
+        # request arrives.
         return [
+            PeriodicJob("denied attempts", WINDOW_S, parts.denied.run_once),
+            PeriodicJob("features", POLL_S, parts.switches.apply),
+            PeriodicJob("usage", jobs.PRUNE_INTERVAL_S, prune_usage),
             PeriodicJob(
-                "usage",
-                PRUNE_INTERVAL_S,
-                lambda: usage.prune(now=self.clock.now(), denials_s=denials_s),
+                "idempotency keys", jobs.IDEMPOTENCY_INTERVAL_S, prune_answers, ends_entries=True
             ),
-            PeriodicJob(
-                "idempotency keys",
-                IDEMPOTENCY_INTERVAL_S,
-                lambda: idempotency_store.prune(now=self.clock.now()),
-                ends_entries=True,
-            ),
-            PeriodicJob("sessions", PRUNE_INTERVAL_S, sessions.prune, ends_entries=True),
+            PeriodicJob("sessions", jobs.PRUNE_INTERVAL_S, parts.sessions.prune, ends_entries=True),
             PeriodicJob("log level", POLL_S, follower.run_once),
-            *self.checkpoint_jobs(),
-            *self._notification_jobs(),
-            *self._legacy_file_jobs(),
-            *self.secret_jobs(),
+            *jobs.checkpoint_jobs(*services, self.signer),
+            *jobs.notification_jobs(*stores),
+            *jobs.legacy_file_jobs(*stores),
+            *jobs.secret_jobs(self.sharing, self.pool, self.observer, self.signer),
+            *jobs.announcement_jobs(parts.announcements, parts.keys),
         ]
 
-    def checkpoint_jobs(self) -> list[PeriodicJob]:
-        """Return the job that creates checkpoints, or no job if checkpoints are disabled."""
-        if self.signer is None:
-            return []
-        observer, settings = self.observer, self.settings
-
-        def on_broken(seq: int) -> None:
-            observer.metrics.audit_chain_broken.inc()
-            observer.log.error("audit trail broken", seq=seq, fix="run gatehouse audit verify")
-
-        checkpointer = Checkpointer(
-            AuditRepository(self.pool),
-            self.signer,
-            CheckpointArchive(settings.checkpoint_archive),
-            self.clock,
-            settings.checkpoint_interval_s,
-            on_broken,
-        )
-
-        async def create_checkpoint() -> None:
-            checkpoint = await checkpointer.run_once()
-            if checkpoint is not None:
-                observer.metrics.audit_checkpoint_timestamp_seconds.set(checkpoint.taken_at)
-                observer.log.info("checkpoint", seq=checkpoint.seq)
-
-        async def publish_delay() -> None:
-            observer.publish({"CheckpointDelaySeconds": checkpointer.delay_s})
-
-        return [
-            PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, create_checkpoint),
-            PeriodicJob("checkpoint delay", PUBLISH_S, publish_delay),
-        ]
-
-    def secret_jobs(self) -> list[PeriodicJob]:
-        """Return the jobs that record audit events for secrets, and delete the content of secrets
-        that are no longer active, and orphaned objects.
-
-        Returns no jobs if secret sharing is not configured.
-        """
-        if self.sharing is None:
-            return []
-        worker = SecretWorker(self.sharing, self.pool, self.signer, self.observer)
-        events = SecretEventRepository(self.pool)
-        return [
-            PeriodicJob("secrets", SECRETS_INTERVAL_S, worker.run_once),
-            PeriodicJob("due secrets", REPORT_INTERVAL_S, worker.report),
-            PeriodicJob(
-                "orphaned secrets", ORPHAN_INTERVAL_S, worker.remove_orphans, ends_entries=True
-            ),
-            PeriodicJob("recorded secret events", PRUNE_INTERVAL_S, events.prune),
-        ]
-
-    def _services(
-        self, keys: KeyService, sessions: Sessions, limits: RateLimits
-    ) -> dict[Any, object]:
-        cores = CoreRepository(self.pool)
+    def _services(self, parts: "_Parts") -> dict[Any, object]:
+        cores, audit = CoreRepository(self.pool), AuditRepository(self.pool)
+        usage, keys = UsageRepository(self.pool), parts.keys
+        logs = log_store(self.settings.logs) if self.settings.logs else None
+        secrets = parts.secrets if isinstance(parts.secrets, SecretService) else None
+        helpers = [] if parts.redis is None else [parts.redis]
         return {
             KeyService: keys,
-            ExplanationService: ExplanationService(keys, limits, cores),
-            AuditRepository: AuditRepository(self.pool),
+            ExplanationService: ExplanationService(keys, parts.limits, cores),
+            AuditRepository: audit,
             SecretEventRepository: SecretEventRepository(self.pool),
-            CheckpointReader: CheckpointReader(AuditRepository(self.pool), self.signer),
-            UsageRepository: UsageRepository(self.pool),
+            CheckpointReader: CheckpointReader(audit, self.signer),
+            UsageRepository: usage,
             WebhookService: self._webhooks(),
             CoreRepository: cores,
             GatewayUrl: self.settings.gateway_url.rstrip("/"),
             LogLevelService: self._log_levels(),
-            Sessions: sessions,
+            Sessions: parts.sessions,
+            SecretService: parts.secrets,
+            LogStore: logs or NotFound(_NO_LOGS),
+            Lookup: Lookup(keys, secrets, cores, audit, usage, logs),
+            RequestService: parts.requests,
+            ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers, parts.features),
+            FeatureService: parts.switches,
         }
 
     def _webhooks(self) -> WebhookService:
@@ -342,23 +275,6 @@ class Composition:
         secrets = SecretService(self.sharing, self.settings.sharing_url)
         return secrets, RequestService(self.sharing, secrets)
 
-    def _notification_jobs(self) -> list[PeriodicJob]:
-        dispatcher = NotificationDispatcher.of(self.settings, self.pool, self.clock, self.pepper)
-        return [
-            PeriodicJob("notifications", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
-            PeriodicJob("reminders", REMIND_INTERVAL_S, dispatcher.remind),
-            PeriodicJob("deliveries", PRUNE_INTERVAL_S, dispatcher.prune),
-        ]
-
-    def _legacy_file_jobs(self) -> list[PeriodicJob]:
-        """Return the jobs for legacy files. Returns no jobs if no file is configured."""
-        if not self.settings.legacy_files:
-            return []
-        files = LegacyFileSync(
-            RemovalRepository(self.pool), self.settings.legacy_files, self.clock, self.pepper
-        )
-        return [PeriodicJob("legacy files", LEGACY_FILES_INTERVAL_S, files.run_once)]
-
     def _identity_provider(self) -> OidcIdentityProvider | None:
         settings = self.settings
         if self.identity_provider is not None or not settings.oidc_issuer:
@@ -368,32 +284,39 @@ class Composition:
         )
         return OidcIdentityProvider(issuer, self.clock)
 
-    def _sign_in_flow(
-        self, provider: OidcIdentityProvider | None, key: Pepper
-    ) -> AuthorizationCodeFlow | None:
-        settings = self.settings
-        if provider is None or not settings.oidc_client_id:
+    def _sign_in_flow(self, parts: "_Parts") -> AuthorizationCodeFlow | None:
+        settings, provider = self.settings, parts.identity_provider
+        accepts_sessions = SESSIONS not in parts.features.configured_off
+        if not accepts_sessions or provider is None or not settings.oidc_client_id:
             return None
         secret = _text(settings.oidc_client_secret) or ""
         client = Client(
             settings.oidc_client_id, secret, settings.oidc_scopes, _origin(settings.console_url)
         )
         return AuthorizationCodeFlow(
-            provider, client, self.clock, key, secrets.token_bytes, settings.step_up_max_age_s
+            *(provider, client, self.clock, parts.sessions.key, secrets.token_bytes),
+            settings.step_up_max_age_s,
         )
 
 
-def _announcement_jobs(announcements: Announcements | None, keys: KeyService) -> list[PeriodicJob]:
-    """Return the job that writes announced revocations to the database."""
-    if announcements is None:
-        return []
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The services that several others use. redis, announcements: None if not configured. secrets,
+    requests: instead the error of their endpoints.
+    """
 
-    async def run() -> None:
-        with suppress(Unavailable):  # reported by /readyz
-            await announcements.read()
-            await announcements.commit(keys.store)
-
-    return [PeriodicJob("announced revocations", COMMIT_S, run)]
+    features: Features
+    redis: Redis | None
+    limits: RateLimits
+    announcements: Announcements | None
+    sessions: Sessions
+    secrets: SecretService | NotFound
+    requests: RequestService | NotFound
+    keys: KeyService
+    switches: FeatureService
+    denied: DeniedAttempts
+    store: IdempotencyStore
+    identity_provider: OidcIdentityProvider | None
 
 
 def _text(secret: SecretStr | None) -> str | None:

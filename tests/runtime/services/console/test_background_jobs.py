@@ -1,6 +1,5 @@
 """Background jobs of the console, as configured."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -10,6 +9,7 @@ from gatehouse.features.audit.schemas import CheckpointView, checkpoint_of
 from gatehouse.platform.aws.signing_key import KmsSigner
 from gatehouse.platform.background import PeriodicJob
 from gatehouse.platform.settings import Settings, load
+from gatehouse.services.console import jobs
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import Console
@@ -27,8 +27,8 @@ def settings(console: Console, **more: str) -> Settings:
 def checkpoint_jobs(
     settings: Settings, console: Console, signer: KmsSigner | None, clock: Clock
 ) -> list[PeriodicJob]:
-    composition = replace(console.composition, settings=settings, signer=signer, clock=clock)
-    return composition.checkpoint_jobs()
+    composition = console.composition
+    return jobs.checkpoint_jobs(settings, composition.pool, composition.observer, clock, signer)
 
 
 async def test_configured_console_creates_checkpoints(
