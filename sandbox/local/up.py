@@ -1,5 +1,5 @@
 """`python -m sandbox up`: deploys a stack to the emulator, starts its services, updates or destroys
-the stack on request (requests.py), and stops the services at the end."""
+the stack on request (up_requests.py), and stops the services at the end."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from sandbox.emulator.server import Emulator
 from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.update import destroy, update
 from sandbox.errors import SandboxError
-from sandbox.local import collector, log_rotation, requests, sample_core, servers, services
+from sandbox.local import collector, log_rotation, sample_core, servers, services, up_requests
 from sandbox.local.changed_settings import SETTINGS, apply_changes
 from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.functions import lambda_functions
@@ -154,11 +154,11 @@ class _Environment:
         while True:
             if self._deployed is not None:
                 self._deployed.check()
-            if (request := requests.take(self._state.home)) is not None:
+            if (request := up_requests.take(self._state.home)) is not None:
                 self._serve(request)
             tick.wait(0.5)
 
-    def _serve(self, request: requests.Request) -> None:
+    def _serve(self, request: up_requests.Request) -> None:
         code = 2
         self._progress.step(f"Request of another process: {request.action}")
         with request.output(self._state.home).open("a") as output, redirect_stdout(output):
@@ -174,7 +174,7 @@ class _Environment:
                 code = 1
             except CheckError as problem:
                 print(f"error: {problem.message}")
-        requests.complete(self._state.home, request, code)
+        up_requests.complete(self._state.home, request, code)
 
     def _start(self, changes: Sequence[str]) -> None:
         progress = self._progress

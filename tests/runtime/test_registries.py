@@ -30,7 +30,7 @@ from gatehouse.features.usage.service import (
     UsageMetrics,
 )
 from gatehouse.features.verification.cache import KeyCache
-from gatehouse.platform.limits import RequestLimits
+from gatehouse.platform.semaphores import RequestLimits
 from gatehouse.services.console.authentication import PAIRS_MAX, Lockout
 from msgspec.structs import replace
 

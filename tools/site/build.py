@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gatehouse.services.console.asgi import document as console
+from gatehouse.services.console.routes import document as console
 from gatehouse.services.gateway.routes import document as gateway
 from gatehouse.services.sharing.routes import document as sharing
 from gatehouse_policies.catalogue import PACKS

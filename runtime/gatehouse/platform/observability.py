@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import tomllib
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
@@ -465,3 +466,12 @@ class Observer:
 
 def _level(status: int) -> Level:
     return "info" if status < 500 else "warning" if status == 503 else "error"
+
+
+def origin_of(exc: BaseException) -> str:
+    """Stack frames of an exception, the last one first. The text of the exception is omitted,
+    because it may contain secret values."""
+    frames = traceback.extract_tb(exc.__traceback__)[-6:]
+    return " < ".join(
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
+    )

@@ -32,10 +32,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gatehouse.core.errors import SettingsError
-from gatehouse.platform.envoy import bootstrap, certificate, process, responses
+from gatehouse.platform.envoy import bootstrap, certificate, process, response_counts
 from gatehouse.platform.envoy.bootstrap import Service, Worker, log_path
 from gatehouse.platform.envoy.process import Envoy, wait_until
-from gatehouse.platform.envoy.responses import Responses
+from gatehouse.platform.envoy.response_counts import Responses
 from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, PUBLISH_S, Settings
 from gatehouse.platform.startup import allow_files, no_collection
 
@@ -209,7 +209,7 @@ class _Processes:
 
     def _publish(self, envoy: Envoy) -> None:
         if self.settings.metrics_namespace:
-            statistics = envoy.statistics(responses.PATH)
+            statistics = envoy.statistics(response_counts.PATH)
             for report in self._reports:
                 report.publish(
                     statistics, sum(name == report.service for name, _ in self._restarted)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from gatehouse.core import errors, features
 from gatehouse.core.http.header_names import NOT_RETURNED, SET_IN_RESPONSES
 from gatehouse.platform import proxy_headers
-from gatehouse.platform.envoy import certificate, process, upstream
+from gatehouse.platform.envoy import certificate, core_filters, process
 from gatehouse.platform.envoy.configuration import Configuration, extension, typed
 from gatehouse.platform.settings import Settings
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import health, problems, responses
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -105,7 +105,7 @@ MALFORMED: tuple[dict[str, Any], ...] = (
 
 #: Headers that routes also remove from interim responses (1xx), which pass no filters.
 _RESPONSE_HEADERS_REMOVED = tuple(
-    name for name in NOT_RETURNED if "*" not in name and name not in upstream.OF_CONNECTIONS
+    name for name in NOT_RETURNED if "*" not in name and name not in core_filters.OF_CONNECTIONS
 )
 
 _TRANSLATION = Path(__file__).with_name("translation.lua")
@@ -172,7 +172,7 @@ def failure_line(service: str, settings: Settings) -> str:
         "status": "%RESPONSE_CODE%",
         "ms": "%DURATION%",
     }
-    text = asgi.encode(line).decode()
+    text = responses.encode(line).decode()
     for number in ("%RESPONSE_CODE%", "%DURATION%"):
         text = text.replace(f'"{number}"', number)
     return f"{text}\n"
@@ -245,12 +245,13 @@ def _names() -> dict[str, Any]:
         **{name: value for name, value in globals().items() if name.isupper()},
         **{name: value.decode() for name, value in headers if isinstance(value, bytes)},
         "IDLE_MAX_S": max(TIMEOUTS_S),
-        "asgi": asgi,
         "certificate": certificate,
         "errors": errors,
+        "health": health,
+        "problems": problems,
         "process": process,
         "proxy_headers": proxy_headers,
-        "upstream": upstream,
+        "core_filters": core_filters,
         "failure_line": failure_line,
         "log_path": log_path,
         "translation_configuration": translation_configuration,

@@ -19,7 +19,7 @@ from gatehouse.features.secrets.schemas import FILES_MAX, CreateSecret, SecretCo
 from gatehouse.features.usage.schemas import BUCKETS_MAX
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.fields import PAGE_SIZE_MAX, TOTAL_MAX
-from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.console.routes import ENDPOINTS
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console

@@ -16,7 +16,7 @@ from gatehouse.commands import cli
 from gatehouse.commands.cli import COMMANDS, command_line
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.examples import example
-from gatehouse.services.console.asgi import ENDPOINTS, document
+from gatehouse.services.console.routes import ENDPOINTS, document
 
 from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, bare, leaf_commands
 
