@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gatehouse.core import errors, features
 from gatehouse.core.http.header_names import NOT_RETURNED, SET_IN_RESPONSES
 from gatehouse.platform import proxy_headers
-from gatehouse.platform.envoy import certificate, core_filters, process
+from gatehouse.platform.envoy import certificate, core_errors, core_filters, process
 from gatehouse.platform.envoy.configuration import Configuration, extension, typed
 from gatehouse.platform.settings import Settings
 from gatehouse.platform.web import health, problems, responses
@@ -50,20 +50,6 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 #: Bytes of a connection that Envoy keeps in each direction before it stops reading.
 BUFFER_BYTES = 65_536
-
-#: The errors of requests to Cores, with the flags of Envoy that they stand for. UO also stands for
-#: a request that was not retried, so it comes after the flags of failures
-#: (www.envoyproxy.io/docs/envoy/v1.40.0/configuration/observability/access_log/usage).
-CORE_ERRORS: tuple[tuple[Any, ...], ...] = (
-    (errors.CoreUnreachable(), "UF", "LR"),
-    (errors.CoreUnreachable("The Core has no address that the gateway may use."), "UH"),
-    (errors.CoreMalformed(), "UPE"),
-    (errors.CoreUnreachable("The Core closed the connection."), "UC", "UR"),
-    (errors.CoreTimeout(), "UT", "SI"),
-    (errors.CoreOverloaded(), "UO"),
-    (errors.CoreNotRegistered(), "NC"),
-)
-
 
 #: The fields of the access log after the kind of the line (services/gateway/access_log.py). The
 #: last one can contain spaces.
@@ -251,6 +237,7 @@ def _names() -> dict[str, Any]:
         "problems": problems,
         "process": process,
         "proxy_headers": proxy_headers,
+        "core_errors": core_errors,
         "core_filters": core_filters,
         "failure_line": failure_line,
         "log_path": log_path,

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.features import Features
-from gatehouse.platform.observability import METRICS_TYPE
+from gatehouse.platform.metrics import METRICS_TYPE
 from gatehouse.platform.web import responses
 from gatehouse.platform.web.endpoint import Endpoint, Response
 from gatehouse.platform.web.request import Request

@@ -18,7 +18,8 @@ from gatehouse.core.errors import BadRequest, GatehouseError, HeadersTooLarge
 from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.core.roles import Role
 from gatehouse.core.tokens.token import Pepper
-from gatehouse.platform.observability import Observer, StreamUse
+from gatehouse.platform.metrics import StreamUse
+from gatehouse.platform.observability import Observer
 from gatehouse.platform.proxy_headers import BYTES_MAX, FIELDS_MAX, NOT_COUNTED, PEER
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
 from gatehouse.platform.web import problems, request_ids, responses
