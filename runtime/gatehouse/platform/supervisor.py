@@ -306,7 +306,7 @@ def work(worker: Worker, settings: Settings, metrics_folder: str = "", restarts:
         # Imported here so that a gateway worker does not load the dependencies of the console
         # (measured: a second of start-up time and 35 MB per worker).
         with no_collection():
-            from gatehouse.platform.observability import Metrics
+            from gatehouse.platform.metrics import Metrics
 
             Metrics.restarts = restarts
             service = importlib.import_module(f"gatehouse.services.{worker.service}.app")
