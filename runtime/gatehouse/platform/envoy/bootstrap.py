@@ -15,7 +15,7 @@ from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy import certificate, core_errors, core_filters, process
 from gatehouse.platform.envoy.configuration import Configuration, extension, typed
 from gatehouse.platform.settings import Settings
-from gatehouse.platform.web import health, problems, responses
+from gatehouse.platform.web import problems, responses
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -233,10 +233,10 @@ def _names() -> dict[str, Any]:
         "IDLE_MAX_S": max(TIMEOUTS_S),
         "certificate": certificate,
         "errors": errors,
-        "health": health,
         "problems": problems,
         "process": process,
         "proxy_headers": proxy_headers,
+        "responses": responses,
         "core_errors": core_errors,
         "core_filters": core_filters,
         "failure_line": failure_line,

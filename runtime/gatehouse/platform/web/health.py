@@ -16,9 +16,6 @@ from gatehouse.platform.web import responses
 from gatehouse.platform.web.endpoint import Endpoint, Response
 from gatehouse.platform.web.request import Request
 
-#: Path of the readiness check of every service.
-READY_PATH = "/readyz"
-
 #: A slower probe counts as failed. Health checks by load balancers time out after about five
 #: seconds.
 PROBE_TIMEOUT_S = 3.0
@@ -157,7 +154,7 @@ _probe = partial(Endpoint, "GET", tag="health", security=())
 ENDPOINTS = (
     _probe("/healthz", healthz, operation_id="health"),
     _probe(
-        READY_PATH,
+        responses.READY_PATH,
         readyz,
         operation_id="readiness",
         response=Readiness,

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 import msgspec
 from starlette import responses
 
+#: Path of the readiness check of every service.
+READY_PATH = "/readyz"
 Header = tuple[bytes, bytes]
 JSON = b"application/json"
 #: Default headers of responses.
