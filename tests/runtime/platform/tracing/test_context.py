@@ -83,8 +83,8 @@ def test_xray_header_is_read(value: str, expected: TraceParent | None) -> None:
 
 def test_derived_ids_are_valid_and_begin_with_the_time() -> None:
     before = int(time.time())
-    request_ids = {request_ids.request_id() for _ in range(100)}
-    traces = [RequestTrace(request_id, None, sampled=False) for request_id in request_ids]
+    ids = {request_ids.request_id() for _ in range(100)}
+    traces = [RequestTrace(request_id, None, sampled=False) for request_id in ids]
     assert (
         len({trace.trace_id for trace in traces}) == len({trace.span_id for trace in traces}) == 100
     )
