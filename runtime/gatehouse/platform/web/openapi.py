@@ -196,8 +196,8 @@ def _responses(api: Api, endpoint: Endpoint) -> Json:
             **_headers_of_error(status),
             **({"content": content} if content else {}),
         }
-    responses = {str(status): error for status, error in sorted(errors.items())}
-    return {str(endpoint.status) if endpoint.status else "default": success, **responses}
+    failed = {str(status): error for status, error in sorted(errors.items())}
+    return {str(endpoint.status) if endpoint.status else "default": success, **failed}
 
 
 def _success_description(endpoint: Endpoint) -> str:
