@@ -37,8 +37,8 @@ def problem(status: str) -> bytes:
 
 @dataclass(frozen=True)
 class State:
-    """What a gateway answers, and the code of the result: ERROR if `verify` raises. tail: bytes
-    that follow one by one, without end.
+    """What a gateway answers, and the code of the result: ERROR if `verify` raises. retry_after: of
+    the result, or of the response of middleware. tail: bytes that follow one by one, without end.
     """
 
     answer: bytes
@@ -69,6 +69,9 @@ STATES = {
     "500": State(problem("500 Error"), UNAVAILABLE),
     "503": State(http("503 Wait", b"", "Retry-After: 7"), UNAVAILABLE, "7"),
     "503, date": State(http("503 Wait", b"", DATE), UNAVAILABLE),
+    "503, date without GMT": State(http("503 Wait", b"", "Retry-After: 2099-12-31"), UNAVAILABLE),
+    "503, at once": State(http("503 Wait", b"", "Retry-After: 0"), UNAVAILABLE),
+    "503, decimals": State(http("503 Wait", b"", "Retry-After: 7.5"), UNAVAILABLE),
     "503, malformed": State(http("503 Wait", b"", "Retry-After: soon"), UNAVAILABLE),
     "HTML": State(http("200 OK"), UNAVAILABLE),
     "empty": State(http("200 OK", b""), UNAVAILABLE),
@@ -81,6 +84,8 @@ STATES = {
     "compressed": State(http("200 OK", b"\x1f\x8b", "Content-Encoding: gzip"), UNAVAILABLE),
     "400": State(problem("400 Bad Request"), ERROR),
     "302": State(http("302 Found", b"", "Location: /"), ERROR),
+    "302, later": State(http("302 Found", b"", "Location: /", "Retry-After: 7"), ERROR, "7"),
+    "403, later": State(http("403 Forbidden", b"", "Retry-After: 7"), ERROR, "7"),
     "401": State(http("401 Unauthorized"), ERROR),
     "403": State(http("403 Forbidden"), ERROR),
     "404": State(http("404 Not Found"), ERROR),

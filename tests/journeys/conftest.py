@@ -90,10 +90,9 @@ class Running:
         """Actions of a resource's audit events, oldest first, once they contain `until`."""
         deadline = time.monotonic() + PURGE_S_MAX
         while True:
-            events = self.manage("GET", "/v1/audit-events?limit=100").json()["events"]
-            actions = [
-                event["action"] for event in reversed(events) if event["target_id"] == target_id
-            ]
+            path = f"/v1/audit-events?limit=100&target_id={target_id}"
+            events = self.manage("GET", path).json()["events"]
+            actions = [event["action"] for event in reversed(events)]
             if until in actions or time.monotonic() > deadline:
                 return actions
 

@@ -268,7 +268,7 @@ def valkey(variables: Mapping[str, str], folder: Path) -> Iterator[int]:
         "valkey", command, log=folder / "valkey.log", env=environment, cwd=folder
     )
     try:
-        child_processes.wait_until(child, lambda: servers._redis_ready(port), "ready", 30)
+        child_processes.wait_until(child, lambda: servers._redis_ready(port), "ready", 60)
         yield port
     finally:
         child.stop()

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 #: The least bound of a wait in seconds. A wait ends at the state, so a long bound takes no time.
 PATIENCE_S = 60
-_WAITS = {"timeout", "wait_for", "wait", "join", "result"}
+_WAITS = {"timeout", "wait_for", "wait", "wait_until", "join", "result"}
 #: Requests of httpx end after 5 seconds without a timeout.
 _REQUESTS = {f"httpx.{name}" for name in ("get", "post", "put", "delete", "request", "stream")}
 _CLIENTS = {"httpx.Client", "httpx.AsyncClient"}
@@ -39,6 +39,8 @@ def impatient(source: str) -> Iterator[tuple[int, str]]:
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
             continue
         name, options = call.func.attr, {each.arg: each.value for each in call.keywords}
+        if name == "to_thread" and isinstance(call.args[0], ast.Attribute):
+            name = call.args[0].attr
         if name == "sleep":
             is_wait = call not in polls and number(call.args[0]) not in (None, 0)
         elif ast.unparse(call.func) in _REQUESTS | _CLIENTS and "timeout" not in options:
@@ -61,6 +63,8 @@ def impatient(source: str) -> Iterator[tuple[int, str]]:
         ("asyncio.timeout(30)", True),
         ("PATIENCE_S = 60\nasyncio.timeout(PATIENCE_S)", False),
         ("process.wait(5)", True),
+        ("asyncio.to_thread(child.process.wait, 30)", True),
+        ("asyncio.to_thread(child_processes.wait_until, child, is_ready, 'ready', 60)", False),
         ("thread.join()", False),
         ("', '.join(names)", False),
         ("httpx.get(url)", True),

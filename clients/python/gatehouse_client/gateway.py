@@ -90,6 +90,11 @@ def decision(verification: Verification, reply: Reply) -> Verification:
     return structs.replace(verification, headers=headers, error="")
 
 
+def retry_after(error: ApiError) -> dict[str, str]:
+    """The header of a response to a client while there is no decision."""
+    return {"Retry-After": f"{error.retry_after_s or 1:.0f}"}
+
+
 def without_decision(error: ApiError, fail_open: bool) -> Verification:
     """The result if there is no decision. Raises the error of a malformed request, and that of a
     URL that is not the one of a gateway.
@@ -113,5 +118,5 @@ def without_decision(error: ApiError, fail_open: bool) -> Verification:
         decided_at=datetime.now(UTC),
         request_id=error.request_id,
         error=error.message,
-        headers={} if fail_open else {"Retry-After": f"{error.retry_after_s or 1:.0f}"},
+        headers={} if fail_open else retry_after(error),
     )

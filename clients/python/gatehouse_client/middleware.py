@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from gatehouse_client.errors import ApiError, BadRequest
-from gatehouse_client.gateway import Verification, challenge
+from gatehouse_client.gateway import Verification, challenge, retry_after
 
 #: The name of the decision in the scope (ASGI) or the environment (WSGI) of a request.
 DECISION = "gatehouse"
@@ -172,4 +172,4 @@ def denial(error: ApiError) -> Denial:
     for problem in error.errors if isinstance(error, BadRequest) else ():
         if detail := _MALFORMED.get(problem.location):
             return Denial(400, error.code, detail, {}, error.request_id)
-    return Denial(503, "UNAVAILABLE", _TEXTS["UNAVAILABLE"], {"Retry-After": "1"})
+    return Denial(503, "UNAVAILABLE", _TEXTS["UNAVAILABLE"], retry_after(error))

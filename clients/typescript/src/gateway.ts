@@ -213,12 +213,11 @@ export class GatewayClient {
 
   #withoutDecision(error: string, reply?: Reply, requestId = ""): Verification {
     const valid = this.#options.failOpen;
-    const retryAfter = (reply && retryAfterS(reply)) || 1;
     return {
       valid,
       code: "UNAVAILABLE",
       status: valid ? 200 : 503,
-      headers: valid ? {} : { "Retry-After": String(retryAfter) },
+      headers: valid ? {} : retryAfter(reply && retryAfterS(reply)),
       error,
       reason: null,
       key_id: null,
@@ -256,11 +255,16 @@ function after(ms: number, action: () => void) {
   return setTimeout(action, Math.max(0, Math.min(ms, TIMER_MS_MAX)));
 }
 
-/** Retry-After, which can be a date, in seconds. */
+/** The header of a response to a client while there is no decision. */
+export function retryAfter(seconds = 0): Record<string, string> {
+  return { "Retry-After": String(seconds || 1) };
+}
+
+/** Retry-After, which can be a date (RFC 9110, section 5.6.7), in seconds. */
 function retryAfterS({ headers }: Reply): number | undefined {
   const text = headers["retry-after"]?.trim() ?? "";
   if (/^\d+$/.test(text)) return Number(text.slice(0, 9));
-  const seconds = Math.ceil((Date.parse(text) - Date.now()) / 1000);
+  const seconds = Math.ceil((Date.parse(/ GMT$/.test(text) ? text : "") - Date.now()) / 1000);
   return Number.isNaN(seconds) ? undefined : Math.max(0, seconds);
 }
 

@@ -1,5 +1,5 @@
 /** What the middleware of all frameworks has in common. */
-import { ApiError, challenge, type GatewayClient, type Verification } from "./gateway.js";
+import { ApiError, challenge, retryAfter, type GatewayClient, type Verification } from "./gateway.js";
 
 export interface KeyOptions {
   /** Scopes that a key must have. */
@@ -102,7 +102,7 @@ export function decider(gateway: GatewayClient, options: KeyOptions) {
       const detail = error.errors.map(({ location }) => MALFORMED[location]).find(Boolean);
       if (detail !== undefined) return new Denial(400, error.code, detail, {}, error.requestId);
       onError(error);
-      return new Denial(503, "UNAVAILABLE", TEXTS["UNAVAILABLE"] ?? "", { "Retry-After": "1" });
+      return new Denial(503, "UNAVAILABLE", TEXTS["UNAVAILABLE"] ?? "", retryAfter(error.retryAfterS));
     }
   };
 }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { test } from "node:test";
 import { ApiError, GatewayClient } from "@gatehouse/client";
+import { decider } from "../dist/middleware.js";
 import { listening } from "./services.js";
 
 const states = JSON.parse(process.env.STATES);
@@ -18,6 +19,9 @@ for (const [name, { url, code, retryAfter }] of Object.entries(states)) {
           assert.ok(error instanceof ApiError && !error.message.includes("secret-token"));
           return true;
         });
+        const request = { source: {}, method: "GET", authorization: [], apiKey: ["secret-token"] };
+        const response = await decider(client, {})(request);
+        assert.deepEqual([response.status, response.headers["Retry-After"]], [503, retryAfter]);
         continue;
       }
       const result = await client.verify("secret-token");

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
@@ -88,7 +89,8 @@ class _Processes:
     start_method: str
     program: str
     _workers: dict[int, tuple[Worker, BaseProcess]] = field(default_factory=dict)
-    _restarted: list[tuple[str, float]] = field(default_factory=list)
+    _restarts: Counter[str] = field(default_factory=Counter)  # by service
+    _restarted_at: deque[float] = field(default_factory=lambda: deque(maxlen=_RESTARTS_MAX))
     _pipes: list[int] = field(default_factory=list)
     _reports: "list[_Report]" = field(default_factory=list)
     #: Signals that were received: SIGTERM, then SIGINT.
@@ -173,7 +175,7 @@ class _Processes:
         metrics = str(self.folder / "metrics") if is_shared else ""
         if metrics:
             Path(metrics).mkdir(mode=0o700, exist_ok=True)
-        restarts = sum(name == worker.service for name, _ in self._restarted)
+        restarts = self._restarts[worker.service]
         # `fork` is unsafe in a process with threads.
         context: Any = multiprocessing.get_context(self.start_method)
         child = context.Process(
@@ -211,21 +213,20 @@ class _Processes:
         if self.settings.metrics_namespace:
             statistics = envoy.statistics(response_counts.PATH)
             for report in self._reports:
-                report.publish(
-                    statistics, sum(name == report.service for name, _ in self._restarted)
-                )
+                report.publish(statistics, self._restarts[report.service])
 
     def _replace(self, sentinel: Any) -> bool:
         worker, child = self._workers[sentinel]
         child.join()
         now = time.monotonic()
-        recent = [at for _, at in self._restarted if at > now - _RESTART_WINDOW_S]
+        recent = [at for at in self._restarted_at if at > now - _RESTART_WINDOW_S]
         was_killed = (child.exitcode or 0) < 0  # by a signal, such as of the kernel's OOM killer
         if not was_killed or len(recent) >= _RESTARTS_MAX:
             return False
         del self._workers[sentinel]
         _log_restart(child, self.settings, str(self.folder / "metrics"))
-        self._restarted.append((worker.service, now))
+        self._restarts[worker.service] += 1
+        self._restarted_at.append(now)
         self._start(worker)
         return True
 

@@ -117,7 +117,6 @@ class RequestService:
             "state": SecretState.ACTIVE,
             "sender": f"request:{requested.id}",
             "request": msgspec.structs.replace(request, submission=submission_id),
-            "revision": requested.revision + 1,
             **lifetime(self._backend.clock.now(), request.lifetime_s),
         }
         with_version = await self._secrets.new_version(
@@ -127,7 +126,8 @@ class RequestService:
         def submitted(secret: Secret) -> Secret:
             if not self._is_open(secret):
                 raise LinkNotFound
-            return with_version(msgspec.structs.replace(secret, **fields))
+            changed = msgspec.structs.replace(secret, revision=secret.revision + 1, **fields)
+            return with_version(changed)
 
         actor = client.actor("submitter", requested.id)
         event = self._backend.event(actor, AuditAction.REQUEST_SUBMIT, requested.id)

@@ -253,7 +253,8 @@ def test_export_needs_its_pepper_and_keeps_purged_keys_purged(
         "'', created_by = '', scopes = '{}', limits = '[]', id_generation = 0, digest = "
         "decode(repeat('00', 32), 'hex') WHERE name = 'client 0'"
     )
-    assert importer.run("import", "registry", "--restore").code == 0
+    restored = importer.run("import", "registry", "--restore")
+    assert (restored.code, "api_key: 0 restored, 2 existed" in restored.out) == (0, True)
     assert (
         database.sql("SELECT string_agg(state, ',' ORDER BY state) FROM api_key") == "active,purged"
     )

@@ -112,6 +112,15 @@ async def test_refund_of_a_request_in_progress_survives_a_change(console: Consol
     assert (await console.get(f"/v1/keys/{key_id}")).json()["credits"]["remaining"] == 11
 
 
+async def test_credits_that_were_set_since_the_charge_get_no_refund(console: Console) -> None:
+    key_id = await console.create_id(credits={"remaining": 10})
+    store, began = CreditRepository(console.pool), time.perf_counter()
+    await store.spend(key_id, 4)
+    await change(console, key_id, {"remaining": 10})
+    await store.refund(key_id, 4, began)
+    assert (await console.get(f"/v1/keys/{key_id}")).json()["credits"]["remaining"] == 10
+
+
 @pytest.mark.parametrize("body", [{"add": 1}, {"refill": MONTHLY}])
 async def test_credits_of_a_key_without_credits_are_not_changed(
     console: Console, body: dict[str, Any]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from gatehouse.commands.cli import retrieval_links
 from gatehouse.core.actor import Actor
-from gatehouse.core.errors import Conflict, Unavailable
+from gatehouse.core.errors import Conflict, PreconditionFailed, Unavailable
 from gatehouse.features.secret_requests.schemas import CreateSecretRequest
 from gatehouse.features.secrets.denials import LinkNotFound
 from gatehouse.features.secrets.link_token import LinkToken
@@ -83,6 +83,15 @@ async def test_requested_secret_cannot_be_changed(sharing: Sharing) -> None:
         await sharing.secrets.replace_content(created.id, [NewItem(b"owner")], None, ACTOR)
     await submit(sharing, token)
     assert await sharing.read(link) == TEXT
+
+
+async def test_submission_changes_the_version_of_the_secret(sharing: Sharing) -> None:
+    created, token, _ = await request(sharing)
+    await submit(sharing, token)
+    with pytest.raises(PreconditionFailed):
+        await sharing.secrets.replace_content(
+            created.id, [NewItem(b"owner")], created.revision, ACTOR
+        )
 
 
 async def test_concurrent_submissions_become_one_content(sharing: Sharing) -> None:

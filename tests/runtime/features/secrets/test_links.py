@@ -155,6 +155,13 @@ async def test_owner_changes_uses_and_expiry_within_bounds(sharing: Sharing) -> 
         await sharing.secrets.update(expired.id, UpdateSecret(label="x"), None, ACTOR)
 
 
+async def test_revocation_of_a_link_changes_the_version_once(sharing: Sharing) -> None:
+    secret, [token, _] = await sharing.create(recipients=["Grace", "Alan"])
+    for _ in range(2):
+        changed = await sharing.secrets.revoke_link(secret.id, token.link_id, ACTOR)
+        assert changed.revision == secret.revision + 1
+
+
 async def test_repr_of_a_link_shows_no_secret(sharing: Sharing) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
     opened = await sharing.open(token, passphrase=PASSPHRASE)

@@ -116,6 +116,17 @@ async def test_events_that_are_added_during_a_run_are_recorded_in_it(work: Work)
     assert (await work.sharing.backend.table.with_events(secret.id) or (None, None))[1] == []
 
 
+async def test_ids_of_recorded_events_are_kept_for_30_days(work: Work) -> None:
+    """An event without its ID would be recorded again."""
+    await work.pool.execute(
+        "INSERT INTO sharing_event (id, recorded_at) SELECT 'event' || days, "
+        "now() - days * interval '1 day' FROM unnest(ARRAY[29, 31]) AS days"
+    )
+    await SecretEventRepository(work.pool).prune()
+    rows = await work.pool.fetch("SELECT id FROM sharing_event WHERE id LIKE 'event%'")
+    assert [row["id"] for row in rows] == ["event29"]
+
+
 async def test_events_reach_the_audit_trail_and_the_receipt_once(work: Work) -> None:
     sharing = work.sharing
     secret, (token, _) = await sharing.create(recipients=["Grace", "Alan"])

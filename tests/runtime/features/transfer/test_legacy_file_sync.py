@@ -9,6 +9,7 @@ import pytest
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.errors import Conflict, Unavailable
 from gatehouse.core.keys import KeyId
+from gatehouse.features.transfer import repository
 from gatehouse.features.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.features.transfer.repository import RemovalRepository
 from gatehouse.platform.aws import object_storage
@@ -93,6 +94,20 @@ async def test_concurrent_runs_record_a_removal_once(console: Console, bucket: A
     assert await second.run_once() == 1
     assert await first.removals.done(queued, no_event) == 0
     assert (await actions(console, key_id)).count("key.legacy-files-removed") == 1
+
+
+@pytest.mark.bound("transfer.repository:REMOVALS_MAX")
+async def test_oldest_removals_come_first(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository, "REMOVALS_MAX", 2)
+    console.sql(
+        "INSERT INTO legacy_file_removal (key_id, queued_at) SELECT 'queued00000' || minutes, "
+        "now() - minutes * interval '1 minute' FROM generate_series(1, 3) AS minutes"
+    )
+    removals = RemovalRepository(console.pool)
+    assert await removals.queued() == {"queued000002", "queued000003"}
+    console.sql("DELETE FROM legacy_file_removal")
 
 
 def no_event(key_id: KeyId) -> AuditEvent:

@@ -64,7 +64,7 @@ async def test_change_of_a_stopped_process_ends(database: Database) -> None:
             await connection.execute("SELECT 1")
         changed.append(pool)
 
-    stopped = replace(database.app, statement_s=0.5)
+    stopped = replace(database.app, statement_s=2)
     async with (
         opened(stopped) as first,
         opened(database.app) as second,

@@ -102,7 +102,7 @@ async def test_spans_beyond_the_queue_are_dropped(blocked: Blocked) -> None:
     counts = Counts()
     queue = queue_of(blocked, counts)
     queue.add(span())
-    assert await asyncio.to_thread(blocked.started.wait, 30)
+    assert await asyncio.to_thread(blocked.started.wait, 60)
     for number in range(QUEUE_SPANS_MAX + 10):
         queue.add(span(number + 2))
     blocked.resume.set()
@@ -116,7 +116,7 @@ async def test_collector_that_does_not_respond_delays_neither_requests_nor_the_e
 ) -> None:
     queue = queue_of(blocked, Counts())
     queue.add(span())
-    await asyncio.to_thread(blocked.started.wait, 30)
+    await asyncio.to_thread(blocked.started.wait, 60)
     queue.add(span(2))  # returns, although the thread waits
     async with asyncio.timeout(CLOSE_TIMEOUT_S + 20):
         await queue.close()

@@ -241,8 +241,7 @@ async def test_usage_is_shown_by_outcome_in_the_list_and_for_any_time_range(
         ):
             await navigate(page, f"/usage?key={key_id}{query}")
             items = page.locator("figure li")
-            shown = [text.strip() for text in await items.all_inner_texts()]
-            assert shown == [*legend, "Unit: Requests"]
+            await expect(items).to_have_text([*legend, "Unit: Requests"])
 
 
 async def _problems_of_the_load(page: Page) -> list[str]:

@@ -204,15 +204,18 @@ class Gateway:
         )
         await applied(self.pool, seq)
 
-    async def register(self, url: str, name: str = "docs", **members: Any) -> tuple[Key, Reply]:
+    async def register(
+        self, url: str, name: str = "docs", status: int = 200, **members: Any
+    ) -> tuple[Key, Reply]:
+        """status: of the reply. A name that another test uses is not taken for this Core."""
         agent = await self.create_key(scopes=["cores:register"])
         reply = await self.put_core(agent, name, {"url": url, **members})
+        assert reply.status == status, reply.body
         return agent, reply
 
     @asynccontextmanager
     async def core(self, url: str, name: str = "docs", **settings: Any) -> AsyncIterator[Key]:
-        _, reply = await self.register(url, name, settings=settings)
-        assert reply.status == 200, reply.body
+        await self.register(url, name, settings=settings)
         try:
             yield await self.create_key()
         finally:
@@ -403,8 +406,7 @@ async def core() -> AsyncIterator[Core]:
 
 @pytest.fixture
 async def docs(gateway: Gateway, core: Core) -> AsyncIterator[Key]:
-    agent, reply = await gateway.register(core.url)
-    assert reply.status == 200, reply.body
+    agent, _ = await gateway.register(core.url)
     yield agent
     await gateway.drain("docs")
 

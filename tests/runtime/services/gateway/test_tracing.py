@@ -139,5 +139,5 @@ async def test_span_of_a_failed_request_to_a_core_is_marked(
 
 async def test_last_spans_are_exported_when_the_gateway_stops(another: Any) -> None:
     with running_collector() as collector:
-        assert another(**trace_settings(collector)).child.stop() == 0
+        assert another(**trace_settings(collector)).child.stop(timeout_s=60) == 0
         assert "GET /readyz" in {span.name for span in collector.spans}

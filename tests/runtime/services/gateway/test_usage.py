@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 from typing import Any
 
 import pytest
@@ -117,7 +116,7 @@ async def test_stopped_gateway_loses_no_count(gateway: Gateway, another: Any) ->
     key = await client.create_key()
     for _ in range(4):
         await asyncio.gather(*(client.verify(key.token) for _ in range(25)))
-    client.child.stop(signal.SIGTERM)
+    client.child.stop(timeout_s=60)
     assert await written(gateway, key.id) == 100
 
 
@@ -129,7 +128,7 @@ async def test_usage_lines_ignore_log_level(another: Any) -> None:
         *(client.verify(key.token) for _ in range(20)),
         *(client.verify("nonsense") for _ in range(5)),
     )
-    client.child.stop(signal.SIGTERM)
+    client.child.stop(timeout_s=60)
     lines = [json.loads(line) for line in client.log.read_text().splitlines()]
     counts = {line["Code"]: line["KeyDecisions"] for line in lines if "Code" in line}
     assert counts == {"VALID": 20, "NOT_FOUND": 5}
@@ -154,7 +153,7 @@ async def test_failed_core_is_no_failure_of_the_gateway(
         await client.get("/v1/keys/verify", key.header),
     ]
     assert [reply.status for reply in replies] == [500, 500, 500, 502, 200, 503, 200]
-    client.child.stop(signal.SIGTERM)
+    client.child.stop(timeout_s=60)
     assert client_counts(client) == {"FailedRequests": 0, "CoreResults": 6, "CoreErrors": 5}
 
 
