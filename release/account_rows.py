@@ -47,7 +47,7 @@ class Resource:
 class Row:
     """A fact about each resource of a type, which the decorated function decides.
 
-    requirement: ID in docs/requirements.md. advice: what to do if the fact is not true.
+    requirement: ID in tests/requirements.toml. advice: what to do if the fact is not true.
     """
 
     requirement: str

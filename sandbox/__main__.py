@@ -70,7 +70,7 @@ def _up(options: argparse.Namespace) -> int:
 
     running = RunStateFile(options.home).running()
     if running is not None and running.stack == options.env:
-        from sandbox.local.requests import send
+        from sandbox.local.up_requests import send
 
         return send(options.home, running, "update", options.changes)
     if options.detach:
@@ -83,8 +83,8 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _destroy(options: argparse.Namespace) -> int:
-    from sandbox.local.requests import send
     from sandbox.local.run_state import RunStateFile
+    from sandbox.local.up_requests import send
 
     running = RunStateFile(options.home).running()
     if running is None:

@@ -117,7 +117,7 @@ def _rank(file: str) -> int:
         (
             "tests/runtime/services/console/",
             "tests/runtime/features/secrets/",
-            "tests/runtime/features/requests/",
+            "tests/runtime/features/secret_requests/",
         )
     )
     return 2 if is_short and not file.startswith(_WAITING) else 1

@@ -6,6 +6,7 @@ for each, and SHA256SUMS.
 """
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 _TYPESCRIPT = "clients/typescript"
 _WEB_UI = "runtime/gatehouse/services/console/static/index.html"
 _IMPORTS = "; ".join(
-    f"await import('@gatehouse/client{name}')" for name in ("", "/express", "/fastify", "/hono")
+    f"await import('@gatehouse/client{path.removeprefix('.')}')"
+    for path in json.loads((ROOT / _TYPESCRIPT / "package.json").read_text())["exports"]
 )
 
 

@@ -1,7 +1,8 @@
-import { copyFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import vue from '@vitejs/plugin-vue'
 import { defineConfig, type Plugin } from 'vite'
+import { routes } from './src/routes'
 
 /** Writes routes.json, from which the console reads the paths of pages. */
 function served(): Plugin {
@@ -9,7 +10,7 @@ function served(): Plugin {
     name: 'served',
     apply: 'build',
     writeBundle({ dir = '.' }) {
-      copyFileSync('src/routes.json', join(dir, 'routes.json'))
+      writeFileSync(join(dir, 'routes.json'), JSON.stringify(routes))
     },
   }
 }

@@ -14,8 +14,8 @@ from pathlib import Path
 from pulumi_local.private_files import private_folder
 
 from sandbox.errors import SandboxError
-from sandbox.local.requests import relay
 from sandbox.local.run_state import RunStateFile
+from sandbox.local.up_requests import relay
 from sandbox.paths import REPOSITORY
 
 _READY_S = 300.0

@@ -1,5 +1,5 @@
 """`python -m sandbox up`: deploys a stack to the emulator, starts its services, updates or destroys
-the stack on request (requests.py), and stops the services at the end."""
+the stack on request (up_requests.py), and stops the services at the end."""
 
 import json
 import os
@@ -30,7 +30,7 @@ from pulumi_local.types import Deployment
 from sandbox.child_processes import Child, failure, raise_file_limit
 from sandbox.emulator.server import Emulator
 from sandbox.errors import SandboxError
-from sandbox.local import collector, log_rotation, requests, sample_core, servers, services
+from sandbox.local import collector, log_rotation, sample_core, servers, services, up_requests
 from sandbox.local.changed_settings import SETTINGS, apply_changes
 from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.functions import lambda_functions
@@ -155,11 +155,11 @@ class _Environment:
         while True:
             if self._deployed is not None:
                 self._deployed.check()
-            if (request := requests.take(self._state.home)) is not None:
+            if (request := up_requests.take(self._state.home)) is not None:
                 self._serve(request)
             tick.wait(0.5)
 
-    def _serve(self, request: requests.Request) -> None:
+    def _serve(self, request: up_requests.Request) -> None:
         code = 2
         self._progress.step(f"Request of another process: {request.action}")
         with request.output(self._state.home).open("a") as output, redirect_stdout(output):
@@ -175,7 +175,7 @@ class _Environment:
                 code = 1
             except CommandError as problem:
                 print(f"error: {problem.message}")
-        requests.complete(self._state.home, request, code)
+        up_requests.complete(self._state.home, request, code)
 
     def _start(self, changes: Sequence[str]) -> None:
         progress = self._progress

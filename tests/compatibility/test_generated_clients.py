@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatehouse.services.console.asgi import document as console
+from gatehouse.services.console.routes import document as console
 from gatehouse.services.gateway.routes import document as gateway
 from gatehouse.services.sharing.routes import document as sharing
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from gatehouse.features.identity.authorization_code import CALLBACK_PATH
 from gatehouse.platform.web.security_headers import WEB_UI, security_headers
-from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.console.routes import ENDPOINTS
 from gatehouse.services.console.sign_in import SIGN_OUT_PATH, START_PATH
 
 from components.edge import web_ui

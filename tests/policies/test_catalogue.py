@@ -79,11 +79,28 @@ def test_metadata_is_complete() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("levels", "M"), ("levels", "MMMM"), ("levels", "XMM"), ("severity", "HIGH")],
+    [("levels", "M"), ("levels", "MMMM"), ("levels", "XMM"), ("severity", "HIGH"), ("pack", "sec")],
 )
 def test_invalid_metadata_is_rejected(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"GH-S3-001: {name} must be"):
         replace(RULES[0], id="GH-S3-001", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"id": "X-1"}, "X-1: title is missing; a control of this distribution has it in controls"),
+        (
+            {"id": "GH-S3-001", "severity": "low"},
+            "GH-S3-001: remove severity, which is in controls",
+        ),
+        ({"id": "GH-S3-001", "pack": "resilience"}, "GH-S3-001: remove pack, which is in controls"),
+    ],
+    ids=["neither", "severity twice", "pack twice"],
+)
+def test_metadata_stands_once(metadata: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        resource_rule(**metadata, types=())(lambda resource: iter(()))
 
 
 def test_resource_rule_cannot_read_the_outputs_of_the_stack() -> None:

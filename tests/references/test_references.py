@@ -27,7 +27,7 @@ POSTGRES_TESTS = (
 )
 SHARING_TESTS = (
     "features/secrets",
-    "features/requests",
+    "features/secret_requests",
     *(f"services/sharing/test_{name}.py" for name in ("races", "recipients", "submitters")),
 )
 

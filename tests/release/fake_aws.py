@@ -4,6 +4,7 @@ operations of the real engine (`aws_provider`).
 """
 
 import base64
+import io
 import itertools
 import json
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from release.image import DEPLOYED_TAG
+from release.pulumi.stack import Stack
 from tests import http_servers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -231,6 +233,35 @@ class FakeAccount:
         if self.signed_by.get(words[-1]) == options["--certificate-identity"]:
             return {}
         return {"code": 1, "error": "Error: no signatures\nno matching signatures\n"}
+
+
+def _succeed(event: Any, context: Any) -> dict[str, Any]:
+    return {"statusCode": 200}
+
+
+@dataclass(frozen=True)
+class FakeStack(Stack):
+    """A stack with these clients. Its Lambda client invokes `handler`, because moto runs none.
+
+    invoked: the version and the event of each invocation.
+    """
+
+    clients: Mapping[str, Any] = field(default_factory=dict)
+    handler: Callable[[Any, Any], Any] = _succeed
+    invoked: list[tuple[str, Any]] = field(default_factory=list)
+
+    def client(self, service: str, region: str = "") -> Any:
+        return self if service == "lambda" else self.clients[service]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.clients["lambda"], name)
+
+    def invoke(self, *, Payload: bytes, Qualifier: str = "", **_: Any) -> dict[str, Any]:
+        event = json.loads(Payload)
+        self.invoked.append((Qualifier, event))
+        result = self.handler(event, None)
+        failed = {"FunctionError": "Unhandled"} if "errorType" in result else {}
+        return {"Payload": io.BytesIO(json.dumps(result).encode()), **failed}
 
 
 @contextmanager

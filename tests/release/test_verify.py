@@ -7,7 +7,6 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +23,7 @@ from release.verify import POLL_S, probe_errors, rollout_error, rollout_errors
 from sandbox.emulator.server import Emulator
 from tests import certificates, http_servers
 from tests.components.program import CERTIFICATE, CLOUDFRONT, COMPANY, run
-from tests.release.fake_aws import NEW
+from tests.release.fake_aws import NEW, FakeStack
 from tests.release.fake_cli import FakePulumi, deployed
 
 WANTED = "arn:aws:ecs:eu-west-1:123456789012:task-definition/gateway:2"
@@ -177,28 +176,8 @@ def test_first_deployment_of_each_form_is_verified_by_its_probe(
         row = {"type": "pulumi:pulumi:Stack", "outputs": json.loads(text)}
         state = State({"resources": [row]})
         probe = load_probe(tmp_path / "code" / "probe.py")
-        errors = probe_errors(through(probe), state, attempts=1)
+        errors = probe_errors(FakeStack("dev", handler=probe.handler), state, attempts=1)
     assert errors == []
-
-
-@dataclass
-class OneFunction:
-    """A stack whose Lambda client invokes the code of a function. The runner reaches nothing."""
-
-    module: ModuleType
-
-    def client(self, service: str) -> Any:
-        assert service == "lambda"
-        return self
-
-    def invoke(self, **request: Any) -> dict[str, Any]:
-        result = self.module.handler(json.loads(request["Payload"]), None)
-        return {"Payload": io.BytesIO(json.dumps(result).encode())}
-
-
-def through(module: Any) -> Any:
-    """Takes the place of a `Stack`, of which the verification uses the Lambda client only."""
-    return OneFunction(module)
 
 
 def load_probe(file: Path) -> ModuleType:
@@ -212,14 +191,13 @@ def load_probe(file: Path) -> ModuleType:
 
 def test_service_that_is_not_in_service_yet_is_requested_again() -> None:
     results: list[Any] = [{"gateway": False, "canary": False}, {"gateway": True, "canary": True}]
-    module = ModuleType("probe")
-    module.handler = lambda event, context: results.pop(0)  # type: ignore[attr-defined]
+    stack = FakeStack("dev", handler=lambda event, context: results.pop(0))
     probe = {"function": "probe", "event": {"services": {"gateway": "https://g"}, "canary": {}}}
     state = State({"resources": [{"type": "pulumi:pulumi:Stack", "outputs": {"probe": probe}}]})
     sleeps = list[float]()
-    assert probe_errors(through(module), state, attempts=3, sleep=sleeps.append) == []
+    assert probe_errors(stack, state, attempts=3, sleep=sleeps.append) == []
     assert (sleeps, results) == ([POLL_S], [])
     error = {"errorType": "Sandbox.Timedout"}  # the payload of a function that failed
     results += [error] * 2
-    failed = probe_errors(through(module), state, attempts=2, sleep=sleeps.append)
+    failed = probe_errors(stack, state, attempts=2, sleep=sleeps.append)
     assert [line.partition(":")[0] for line in failed] == ["gateway", "canary"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from gatehouse.platform.observability import Metrics
+from gatehouse.platform.metrics import Metrics
 from pulumi_local.types import Registration
 
 from sandbox.paths import REPOSITORY

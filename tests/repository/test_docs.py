@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from gatehouse.platform.observability import Metrics
+from gatehouse.platform.metrics import Metrics
 from gatehouse_policies.catalogue import RULES
 
 from sandbox.emulator.resources import RESOURCE_TYPES

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from gatehouse.services.console.asgi import document as console_document
+from gatehouse.services.console.routes import document as console_document
 from gatehouse.services.gateway.routes import document as gateway_document
 from gatehouse.services.sharing.routes import document as sharing_document
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]

@@ -8,7 +8,7 @@ from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
 from gatehouse.features.keys import fields as keys
-from gatehouse.features.requests import schemas as requests
+from gatehouse.features.secret_requests import schemas as requests
 from gatehouse.features.secrets import schemas as secrets
 from gatehouse.platform.web import fields
 from gatehouse.platform.web.validation import Check

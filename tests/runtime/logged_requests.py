@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gatehouse.platform.observability import StreamUse
+from gatehouse.platform.metrics import StreamUse
 from gatehouse.platform.tracing.context import RequestTrace
 
 

@@ -27,7 +27,7 @@ from gatehouse.features.usage.service import (
     UsageMetrics,
 )
 from gatehouse.features.verification.cache import KeyCache
-from gatehouse.platform.limits import RequestLimits
+from gatehouse.platform.semaphores import RequestLimits
 from gatehouse.services.console.authentication import PAIRS_MAX, Lockout
 from msgspec.structs import replace
 
@@ -52,8 +52,8 @@ DEPLOYED = {
     "core/tokens/imported_tokens.py:ImportedKeyIds._generations": "generations of the pepper",
     "features/cores/reports.py:RequestCounts.buckets": "numbers of buckets",
     "features/cores/repository.py:CoreRegistry._own": "Cores of the gateway itself",
-    "platform/envoy/responses.py:Responses._last": "clusters of Envoy and classes of statuses",
-    "platform/observability.py:Metrics._durations": "routes and classes of statuses",
+    "platform/envoy/response_counts.py:Responses._last": "clusters of Envoy, classes of statuses",
+    "platform/metrics.py:Metrics._durations": "routes and classes of statuses",
     "platform/supervisor.py:_Processes._pipes": "workers",
     "platform/supervisor.py:_Processes._restarts": "services",
     "platform/web/application.py:Routes._handlers": "endpoints",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from gatehouse.platform.observability import Metrics
+from gatehouse.platform.metrics import Metrics
 from prometheus_client.parser import text_string_to_metric_families
 from pulumi_local.type_tokens import aws
 from pulumi_local.types import Registration

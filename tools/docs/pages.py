@@ -10,7 +10,6 @@ from tools.docs import (
     core_settings,
     costs,
     permissions,
-    requirements,
     runtime_settings,
     stack_settings,
 )
@@ -22,7 +21,6 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "settings-runtime.md": runtime_settings.page,
     "policies.md": controls.page,
     "permissions.md": permissions.page,
-    "requirements.md": requirements.page,
     "alarms.md": alarms.page,
     "costs.md": costs.page,
     "capacity.md": capacity.page,

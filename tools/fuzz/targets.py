@@ -23,8 +23,8 @@ from gatehouse.features.keys.schemas import CreateKey, ListKeys
 from gatehouse.features.transfer import file_formats
 from gatehouse.features.verification import schemas as verification
 from gatehouse.platform.web import validation
-from gatehouse.platform.web.asgi import check_json
 from gatehouse.platform.web.fields import Cursors, expected_version
+from gatehouse.platform.web.validation import check_json
 from gatehouse.services.console import idempotency
 
 Target = Callable[[bytes], None]

@@ -2,7 +2,7 @@
 
 The pages are README.md and all that it links to, directly or through other pages. They keep their
 paths, so their links work in the repository and on the site. docs/README.md is the navigation: a
-section for each task, and the reference.
+section for each task, and the reference (navigation.py).
 """
 
 import html
@@ -12,21 +12,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gatehouse.services.console.asgi import document as console
+from gatehouse.services.console.routes import document as console
 from gatehouse.services.gateway.routes import document as gateway
 from gatehouse.services.sharing.routes import document as sharing
 from gatehouse_policies.catalogue import PACKS
 
 from tools import nodejs
-from tools.site import catalogue, reference
+from tools.site import catalogue, reference, requirements
+from tools.site.navigation import CODE, FIRST, LINK, pages, sections, target_of, toctree
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST, NAVIGATION = "README.md", "docs/README.md"
 #: Mermaid with its version and hash.
 LOCKED = ROOT / "scripts" / "requirements" / "site"
 SERVICES: Mapping[str, Callable[[], dict[str, Any]]] = {
@@ -34,14 +33,11 @@ SERVICES: Mapping[str, Callable[[], dict[str, Any]]] = {
     "console": console,
     "sharing": sharing,
 }
-_API, _CONTROLS = "docs/api", "docs/controls"
-_CODE = re.compile(r"^ *```.*?^ *```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
-_LINK = re.compile(r"\]\((?!https?:|#)([^)\s#]+)(#[^)\s]*)?\)")
+_API, _CONTROLS, _REQUIREMENTS = "docs/api", "docs/controls", "docs/requirements.md"
 _LINKED = re.compile(r"\[([^\]\n]*)\]\((?!https?:|#)([^)\s#]+)\)")
 _DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```", re.DOTALL | re.MULTILINE)
 #: A control in the first column of a table.
 _CONTROL = re.compile(r"^\|`(GH-[A-Z\d]+-\d+)`\|", re.MULTILINE)
-_ROW = re.compile(r"^\| (.+?) \| (.+) \|$", re.MULTILINE)
 
 
 class SiteError(Exception):
@@ -77,9 +73,14 @@ def _keep_script(folder: Path) -> None:
 
 def _stage(source: Path) -> None:
     """Copies the pages, with links that Sphinx understands, and the files that they show."""
-    parents = _pages()
-    sections = _sections()
-    listed = {page for pages in sections.values() for page in pages}
+    parents = pages()
+    navigation = sections()
+    navigation["Reference"] += [
+        _REQUIREMENTS,
+        *(f"{_CONTROLS}/{pack}.md" for pack in PACKS),
+        *(f"{_API}/{name}.md" for name in SERVICES),
+    ]
+    listed = {page for section in navigation.values() for page in section}
     children: dict[str, list[str]] = {}
     for page, parent in parents.items():
         if page not in listed | {FIRST}:
@@ -90,52 +91,17 @@ def _stage(source: Path) -> None:
     for page in parents:
         text = _with_diagrams(_with_links(page, (ROOT / page).read_text(), {*parents}, source))
         text = _CONTROL.sub(lambda row: f"|[{row[1]}](#{row[1].lower()})|", text)
-        text += _toctree("", sorted(children.get(page, ())))
+        text += toctree("", sorted(children.get(page, ())))
         if page == FIRST:
-            text += "".join(_toctree(caption, pages) for caption, pages in sections.items())
+            text += "".join(toctree(*section) for section in navigation.items())
         _write(source / _staged(page), text)
+    text = _with_links(_REQUIREMENTS, requirements.page(), {*parents}, source)
+    _write(source / _REQUIREMENTS, text)
     for name, text in catalogue.pages():
         _write(source / _CONTROLS / f"{name}.md", text)
     for name, document in SERVICES.items():
         _write(source / _API / f"{name}.md", reference.page(name, document()))
         _write(source / _API / f"{name}.json", json.dumps(document(), indent=2))
-
-
-def _pages() -> dict[str, str]:
-    """The path of each page, and the page that first links to it, breadth-first."""
-    parents, queue = {FIRST: ""}, deque([FIRST])
-    while queue:
-        page = queue.popleft()
-        for link, _ in _LINK.findall(_CODE.sub("", (ROOT / page).read_text())):
-            target = _target(page, link)
-            if target.endswith(".md") and target not in parents:
-                parents[target] = page
-                queue.append(target)
-    return parents
-
-
-def _sections() -> dict[str, list[str]]:
-    """The caption of each section of the navigation, and its pages. A page is in one section."""
-    tasks, _, rest = (ROOT / NAVIGATION).read_text().partition("\n## Reference\n")
-    rows = _ROW.findall(tasks)[2:]
-    rows.append(("Reference", rest.partition("\n## ")[0]))
-    sections: dict[str, list[str]] = {}
-    for caption, text in rows:
-        known = {FIRST, *(page for pages in sections.values() for page in pages)}
-        targets = (_target(NAVIGATION, link) for link, _ in _LINK.findall(text))
-        sections[caption] = [
-            page for page in dict.fromkeys(targets) if page.endswith(".md") and page not in known
-        ]
-    sections["Reference"] += [f"{_CONTROLS}/{pack}.md" for pack in PACKS]
-    sections["Reference"] += [f"{_API}/{name}.md" for name in SERVICES]
-    return sections
-
-
-def _target(page: str, link: str) -> str:
-    """The path of a link in the repository, that of its README.md for a folder."""
-    target = os.path.normpath(PurePosixPath(page).parent / link)
-    readme = f"{target}/README.md"
-    return readme if (ROOT / readme).is_file() else target
 
 
 def _staged(page: str) -> str:
@@ -146,20 +112,20 @@ def _with_links(page: str, text: str, pages: set[str], source: Path) -> str:
     """Links to files that are no pages become downloads. A folder without README.md has no link."""
 
     def link(match: re.Match[str]) -> str:
-        target, anchor = _target(page, match[1]), match[2] or ""
+        target, anchor = target_of(page, match[1]), match[2] or ""
         if target not in pages and (ROOT / target).is_file():
             (source / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / target, source / target)
         return f"]({os.path.relpath(_staged(target), PurePosixPath(page).parent)}{anchor})"
 
     def prose(text: str) -> str:
-        return _LINK.sub(link, _LINKED.sub(unlinked, text))
+        return LINK.sub(link, _LINKED.sub(unlinked, text))
 
     def unlinked(match: re.Match[str]) -> str:
-        return match[1] if (ROOT / _target(page, match[2])).is_dir() else match[0]
+        return match[1] if (ROOT / target_of(page, match[2])).is_dir() else match[0]
 
-    code = [*_CODE.findall(text), ""]
-    parts = zip(map(prose, _CODE.split(text)), code, strict=True)
+    code = [*CODE.findall(text), ""]
+    parts = zip(map(prose, CODE.split(text)), code, strict=True)
     return "".join(part for pair in parts for part in pair)
 
 
@@ -169,14 +135,6 @@ def _with_diagrams(text: str) -> str:
         lambda match: f'```{{raw}} html\n<pre class="mermaid">{html.escape(match[1])}</pre>\n```',
         text,
     )
-
-
-def _toctree(caption: str, pages: list[str]) -> str:
-    if not pages:
-        return ""
-    options = f":caption: {caption[0].upper()}{caption[1:]}\n" if caption else ""
-    listed = "".join(f"/{page.removesuffix('.md')}\n" for page in pages)
-    return f"\n```{{toctree}}\n:hidden:\n{options}\n{listed}```\n"
 
 
 def _write(path: Path, text: str) -> None:

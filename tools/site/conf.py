@@ -1,4 +1,4 @@
-"""Configuration of Sphinx for the documentation site (tools/site/build.py)."""
+"""Configuration of Sphinx for the documentation site (build.py). Its menu: navigation.py."""
 
 from typing import Any
 

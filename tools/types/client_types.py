@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gatehouse.services.console.asgi import document as console
+from gatehouse.services.console.routes import document as console
 from gatehouse.services.gateway.routes import document as gateway
 from gatehouse.services.sharing.routes import document as sharing
 

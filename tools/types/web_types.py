@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gatehouse.services.console.asgi import document
+from gatehouse.services.console.routes import document
 from gatehouse.services.console.web import FOLDER
 
 from tools import nodejs

@@ -35,6 +35,8 @@ Severity = Literal["low", "medium", "high", "critical"]
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 """From the lowest to the highest."""
 
+Pack = Literal["security", "resilience"]
+
 _LEVELS = {"M": Level.MANDATORY, "A": Level.ADVISORY, "-": Level.DISABLED}
 _CIS = re.compile(r"\d+(\.\d+)+")  # CIS AWS Foundations, version 7.0 of the benchmark
 
@@ -75,7 +77,8 @@ class Control:
 
     id: stable ID, such as "GH-S3-001".
     title: the required state, as a statement. The controls of this distribution have their texts
-        (title, remedy, rationale, url, upstream) in controls.toml.
+        and classification (title, remedy, rationale, url, upstream, severity, levels, pack,
+        introduced) in controls.toml.
     remedy: the change that fixes a violation, in the imperative. Default: the remedies of the
         requirements.
     rationale: what happens if the control is not met.
@@ -114,7 +117,7 @@ class Control:
     url: str = ""
     levels: str = ""
     upstream: str = ""
-    pack: Literal["security", "resilience"] = "security"
+    pack: Pack = "security"
     exemptible: bool = True
     settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -129,6 +132,8 @@ class Control:
             raise ValueError(f'{self.id}: levels must be three of M, A and -, such as "-AM"')
         if self.severity not in SEVERITIES:
             raise ValueError(f"{self.id}: severity must be {', '.join(SEVERITIES)}")
+        if self.pack not in get_args(Pack):
+            raise ValueError(f"{self.id}: pack must be {' or '.join(get_args(Pack))}")
 
     def level(self, environment: str) -> Level:
         default = "MMM" if self.severity in {"critical", "high"} else "AMM"
@@ -208,8 +213,8 @@ def joined_remedies(requirements: Iterable[Requirement]) -> str:
 
 
 @cache
-def _texts() -> dict[str, dict[str, str]]:
-    """The texts of the controls of this distribution, by ID."""
+def _rows() -> dict[str, dict[str, Any]]:
+    """The texts and the classification of the controls of this distribution, by ID."""
     return tomllib.loads(Path(__file__).parents[1].joinpath("controls.toml").read_text("utf-8"))
 
 
@@ -220,10 +225,20 @@ class _Declaration(Control):
 
     def rule(self, check: StackCheck) -> Rule:
         metadata = {item.name: getattr(self, item.name) for item in fields(self)}
-        if not self.title and self.id not in _texts():
-            raise ValueError(f"{self.id}: title is missing")
-        metadata |= _texts().get(self.id, {})
-        return Rule(**metadata, scope=self.scope, check=check)
+        row = _rows().get(self.id, {})
+        for name in ("title", "severity"):
+            if name not in row and (row or not metadata[name]):
+                raise ValueError(
+                    f"{self.id}: {name} is missing; a control of this distribution has it in "
+                    "controls.toml"
+                )
+        defaults = {item.name: item.default for item in fields(self)}
+        for name in row:
+            if name not in defaults:
+                raise ValueError(f"{self.id}: {name} in controls.toml is no property of a control")
+            if metadata[name] != defaults[name]:
+                raise ValueError(f"{self.id}: remove {name}, which is in controls.toml")
+        return Rule(**metadata | row, scope=self.scope, check=check)
 
     def requires(
         self, *requirements: Requirement, when: Callable[[Resource], bool] | None = None

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Set
-from datetime import date
 
 from pulumi_local.lists import leaves, name_set
 from pulumi_local.type_tokens import AWS_PROVIDER, S3_DEPRECATED, STACK, STATEFUL, aws
@@ -58,15 +57,13 @@ _WITHOUT_REGION = tuple(
 )
 
 
-@resource_rule(
-    "GH-PUL-001", strict=True, severity="high", types=STATEFUL, levels="-AM", pack="resilience"
-)
+@resource_rule("GH-PUL-001", strict=True, types=STATEFUL)
 def stateful_resources_are_protected(resource: Resource) -> CheckResults:
     if not resource.protect and not is_read_replica(resource):
         yield "protect is not set"
 
 
-@resource_rule("GH-PUL-002", strict=True, types=(AWS_PROVIDER,), levels="AMM")
+@resource_rule("GH-PUL-002", strict=True, types=(AWS_PROVIDER,))
 def provider_restricts_accounts(provider: Resource) -> CheckResults:
     if not provider.props.decoded("allowedAccountIds").size("allowedAccountIds"):
         yield "the provider does not set allowedAccountIds"
@@ -74,13 +71,11 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
 
 @resource_rule(
     "GH-TAG-001",
-    severity="low",
     types=_TAGGED_WITH_DATA_CLASS
     + aws(
         *("elasticache.ReplicationGroup", "lb.LoadBalancer", "ecs.Service", "lambda.Function"),
         "ec2.Vpc",
     ),
-    pack="resilience",
     lists={"tags": ()},
     needs="tags",
 )
@@ -94,7 +89,7 @@ def required_tags_are_set(resource: Resource) -> CheckResults:
         yield "the tag DataClass is none, but the resource contains data"
 
 
-@resource_rule("GH-PUL-003", severity="high", types=(), lists={"regions": ()}, needs="regions")
+@resource_rule("GH-PUL-003", types=(), lists={"regions": ()}, needs="regions")
 def region_is_allowed(resource: Resource) -> CheckResults:
     is_aws = resource.type.startswith("aws:") or resource.type == AWS_PROVIDER
     if not resource.lists["regions"] or not is_aws:
@@ -128,7 +123,7 @@ _REGION = re.compile(
 _NOT_SHARED = re.compile(r"exclu|expected\w*owner", re.IGNORECASE)
 
 
-@resource_rule("GH-PUL-006", severity="high", types=(), lists=ACCOUNTS)
+@resource_rule("GH-PUL-006", types=(), lists=ACCOUNTS)
 def accounts_are_known(resource: Resource) -> CheckResults:
     if resource.type == AWS_PROVIDER and resource.lists["accounts"]:
         for account in resource.props.decoded("allowedAccountIds").texts("allowedAccountIds"):
@@ -210,7 +205,7 @@ _ADDRESS = re.compile(
 _HTTP = re.compile(r"http://(?!localhost\b|127\.|\[::1\])")
 
 
-@resource_rule("GH-PUL-009", severity="high", types=(), introduced=date(2026, 11, 29))
+@resource_rule("GH-PUL-009", types=())
 def protections_are_not_disabled(resource: Resource) -> CheckResults:
     if not resource.type.startswith("aws:") or _OTHER_RULES.match(resource.type):
         return
@@ -227,11 +222,7 @@ def protections_are_not_disabled(resource: Resource) -> CheckResults:
 
 
 stored_data_is_not_force_deleted = resource_rule(
-    "GH-PUL-007",
-    severity="high",
-    types=aws("backup.Vault", "ecr.Repository"),
-    levels="-AM",
-    pack="resilience",
+    "GH-PUL-007", types=aws("backup.Vault", "ecr.Repository")
 ).requires(is_not_true("forceDestroy"), is_not_true("forceDelete"))
 
 
@@ -250,7 +241,7 @@ _OTHER_PACKAGES = re.compile(
 )
 
 
-@resource_rule("GH-PUL-008", severity="high", types=(), levels="AMM")
+@resource_rule("GH-PUL-008", types=())
 def types_have_rules(resource: Resource) -> CheckResults:
     if resource.type in _TEMPLATES or _OTHER_PACKAGES.match(resource.type):
         yield f"the rules do not evaluate the resources of {resource.type}"
@@ -266,9 +257,7 @@ _BUCKET_INPUTS = name_set(
 
 @stack_rule(
     "GH-PUL-004",
-    severity="low",
     types=S3_DEPRECATED + aws("s3.Bucket", "lb.LoadBalancer", "lb.Listener", "lb.TargetGroup"),
-    pack="resilience",
 )
 def no_deprecated_types_or_inputs(resource: Resource, stack: Stack) -> CheckResults:
     if resource.type in S3_DEPRECATED:
@@ -284,7 +273,6 @@ def no_deprecated_types_or_inputs(resource: Resource, stack: Stack) -> CheckResu
 
 @stack_rule(
     "GH-PUL-005",
-    severity="critical",
     # The SDK passes outputs without secret marks. Readers of the stack can decrypt marked outputs
     # as well: https://www.pulumi.com/docs/iac/concepts/secrets/
     types=(STACK,),

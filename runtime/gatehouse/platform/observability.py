@@ -1,56 +1,21 @@
-"""Writes the logs (one JSON line per request) and Prometheus metrics of the runtime. Tokens, keys
-and secrets are never logged.
-
-Lines are written to standard output. Several workers aggregate their metrics through files in a
-folder. platform/supervisor.py specifies the folder before a worker imports prometheus_client.
+"""Writes the logs of the runtime to standard output, one JSON line per request, and counts
+requests. Tokens, keys and secrets are never logged.
 """
 
 import asyncio
-import os
 import sys
 import time
-import tomllib
+import traceback
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import msgspec
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from gatehouse.core.clock import rounded, timestamp
-from gatehouse.core.verification import Code
-from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, PUBLISH_S, Level
+from gatehouse.platform.metrics import Metrics, StreamUse
+from gatehouse.platform.settings import PUBLISH_S, Level
 from gatehouse.platform.tracing.context import RequestTrace
 from gatehouse.platform.tracing.tracer import Tracer, current_request
-
-#: Histogram buckets in seconds. A verification takes well under a millisecond; a proxied file can
-#: take much longer.
-_BUCKETS = (
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-)
 
 #: Maximum time that a batched line waits, and the number of waiting lines at which they are written
 #: immediately.
@@ -63,26 +28,8 @@ SLOW_S = 1.0
 #: Requests of load balancers and scrapers, which the metrics in CloudWatch do not count.
 _OPERATIONAL = ("/healthz", "/readyz", "/metrics")
 
-#: Counters and gauges. labels: of a counter. workers: how the values of a gauge are aggregated.
-_METRICS = tomllib.loads(Path(__file__).with_name("metrics.toml").read_text("utf-8"))
-
-#: Content type of the metrics.
-METRICS_TYPE = CONTENT_TYPE_LATEST
-
-#: Otherwise each counter has a second metric, its time of creation, which CloudWatch bills.
-disable_created_metrics()  # type: ignore[no-untyped-call]
-
 _encoder = msgspec.json.Encoder()
 _LEVELS: dict[Level, int] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
-
-
-class StreamUse(msgspec.Struct, frozen=True, gc=False):
-    """Use of a WebSocket, for its log line and the metrics. The numbers of bytes include the
-    headers of frames.
-    """
-
-    bytes_from_client: int
-    bytes_from_core: int
 
 
 class LoggedRequest(Protocol):
@@ -228,91 +175,6 @@ class Logger:
             line.setdefault("trace_id", request.trace.trace_id)
         line["ts"] = timestamp(time.time_ns())
         self._out.write(msgspec.json.encode(line, enc_hook=str) + b"\n")
-
-
-class Metrics:
-    """Metrics of the runtime (metrics.toml). Labels have few values, such as codes, routes and
-    methods, and never contain IDs.
-    """
-
-    #: Workers of the service that were killed and replaced. Set before the worker starts.
-    restarts: ClassVar[int] = 0
-
-    decisions: Counter
-    rate_limiter_degraded: Counter
-    trace_spans: Counter
-    core_errors: Counter
-    core_responses: Counter
-    core_retries: Counter
-    expired: Counter
-    completions_malformed: Counter
-    websocket_bytes: Counter
-    change_feed_gaps: Counter
-    usage_written: Counter
-    background_job_failures: Counter
-    audit_chain_broken: Counter
-    worker_restarts: Gauge
-    cores: Gauge
-    circuit_breakers_open: Gauge
-    unhealthy_instances: Gauge
-    requests_in_progress: Gauge
-    streams: Gauge
-    staleness_seconds: Gauge
-    database_age_seconds: Gauge
-    cached_keys: Gauge
-    usage_pending: Gauge
-    secrets_due_seconds: Gauge
-    audit_checkpoint_timestamp_seconds: Gauge
-
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.request_seconds = Histogram(
-            "gatehouse_request_seconds",
-            "Duration of requests, by service, route and status class.",
-            ("service", "route", "status"),
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        for name, row in _METRICS.items():
-            arguments = f"gatehouse_{name}", row["description"]
-            metric = (
-                Gauge(*arguments, registry=registry, multiprocess_mode=row["workers"])
-                if "workers" in row
-                else Counter(*arguments, row.get("labels", ()), registry=registry)
-            )
-            setattr(self, name, metric)
-        #: Spans that the collector did not accept since they were last published.
-        self.spans_lost = 0
-        self.decision = {code: self.decisions.labels(code.value) for code in Code}
-        self._durations: dict[tuple[str, str, int], Histogram] = {}
-        self.worker_restarts.set(self.restarts)
-
-    def durations(self, service: str, route: str, status: int) -> Histogram:
-        """The durations of the requests to a route with the class of a status."""
-        labels = service, route, status // 100
-        durations = self._durations.get(labels)
-        if durations is None:
-            durations = self.request_seconds.labels(service, route, f"{labels[2]}xx")
-            self._durations[labels] = durations
-        return durations
-
-    def spans(self, outcome: str, count: int) -> None:
-        self.trace_spans.labels(outcome).inc(count)
-        self.spans_lost += count if outcome == "failed" else 0
-
-    def stream_closed(self, use: StreamUse) -> None:
-        self.websocket_bytes.labels("client").inc(use.bytes_from_client)
-        self.websocket_bytes.labels("core").inc(use.bytes_from_core)
-
-    async def exposition(self) -> bytes:
-        """The response from /metrics: metrics of this process, or of all workers of the service if
-        they share a directory. Computed in a thread, which takes up to a quarter of a second.
-        """
-        registry = self.registry
-        if METRICS_FOLDER_VARIABLE in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return await asyncio.to_thread(generate_latest, registry)
 
 
 def embedded_metrics(
@@ -465,3 +327,12 @@ class Observer:
 
 def _level(status: int) -> Level:
     return "info" if status < 500 else "warning" if status == 503 else "error"
+
+
+def origin_of(exc: BaseException) -> str:
+    """Stack frames of an exception, the last one first. The text of the exception is omitted,
+    because it may contain secret values."""
+    frames = traceback.extract_tb(exc.__traceback__)[-6:]
+    return " < ".join(
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
+    )

@@ -33,10 +33,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gatehouse.core.errors import SettingsError
-from gatehouse.platform.envoy import bootstrap, certificate, process, responses
+from gatehouse.platform.envoy import bootstrap, certificate, process, response_counts
 from gatehouse.platform.envoy.bootstrap import Service, Worker, log_path
 from gatehouse.platform.envoy.process import Envoy, wait_until
-from gatehouse.platform.envoy.responses import Responses
+from gatehouse.platform.envoy.response_counts import Responses
 from gatehouse.platform.settings import METRICS_FOLDER_VARIABLE, PUBLISH_S, Settings
 from gatehouse.platform.startup import allow_files, no_collection
 
@@ -211,7 +211,7 @@ class _Processes:
 
     def _publish(self, envoy: Envoy) -> None:
         if self.settings.metrics_namespace:
-            statistics = envoy.statistics(responses.PATH)
+            statistics = envoy.statistics(response_counts.PATH)
             for report in self._reports:
                 report.publish(statistics, self._restarts[report.service])
 
@@ -307,7 +307,7 @@ def work(worker: Worker, settings: Settings, metrics_folder: str = "", restarts:
         # Imported here so that a gateway worker does not load the dependencies of the console
         # (measured: a second of start-up time and 35 MB per worker).
         with no_collection():
-            from gatehouse.platform.observability import Metrics
+            from gatehouse.platform.metrics import Metrics
 
             Metrics.restarts = restarts
             service = importlib.import_module(f"gatehouse.services.{worker.service}.app")

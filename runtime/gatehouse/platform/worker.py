@@ -13,7 +13,7 @@ import uvloop
 
 from gatehouse.core.errors import GatehouseError
 from gatehouse.platform.envoy.bootstrap import Worker
-from gatehouse.platform.web import asgi
+from gatehouse.platform.observability import origin_of
 from gatehouse.platform.web.application import Application
 
 #: An idle connection of Envoy is kept longer than Envoy keeps it.
@@ -87,7 +87,7 @@ def _error_log(
 
     def write(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception") or RuntimeError()
-        detail = f"{type(error).__name__} at {asgi.origin_of(error)}"
+        detail = f"{type(error).__name__} at {origin_of(error)}"
         application.observer.log.warning("event loop error", detail=detail)
 
     return write

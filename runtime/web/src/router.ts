@@ -1,20 +1,19 @@
-/** Pages of the UI. The console serves only the paths in routes.json. */
+/** Pages of the UI: the screen of each route. */
 import { createRouter, createWebHistory, type RouteRecordRaw } from 'vue-router'
 import type { Component } from 'vue'
 import type { OperationId } from './api/client'
-import routes from './routes.json'
+import { routes, type RouteName } from './routes'
 import { mayLeave } from './forms/feedback'
 import Overview from './operations/OverviewScreen.vue'
 import SignIn from './identity/SignInScreen.vue'
 
 declare module 'vue-router' {
   interface RouteMeta {
-    /** The page is available to sessions that may call one of these operations. If empty, the page is available to all sessions. */
-    operations: OperationId[]
+    operations: readonly OperationId[]
   }
 }
 
-const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
+const SCREENS: Record<RouteName, Component | (() => Promise<Component>)> = {
   overview: Overview,
   'sign-in': SignIn,
   keys: () => import('./keys/KeyListScreen.vue'),
@@ -37,14 +36,7 @@ const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
 
 export const router = createRouter({
   history: createWebHistory(),
-  routes: routes
-    .filter((route) => route.name in SCREENS)
-    .map((route) => ({
-      name: route.name,
-      path: route.path,
-      component: SCREENS[route.name],
-      meta: { operations: route.operations as OperationId[] },
-    })) as RouteRecordRaw[],
+  routes: routes.map(({ name, path, operations }) => ({ name, path, component: SCREENS[name], meta: { operations } })) as RouteRecordRaw[],
   // Filters and details of a page keep its position.
   scrollBehavior: (to, from, saved) => saved ?? (to.path !== from.path || to.query['cursor'] !== from.query['cursor'] ? { top: 0 } : false),
 })

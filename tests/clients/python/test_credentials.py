@@ -21,7 +21,7 @@ from typing import Any
 import gatehouse_client
 import httpx
 import pytest
-from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.console.routes import ENDPOINTS
 from gatehouse_client import BadRequest, Retries, models, transport
 from gatehouse_client.response import SECRET_FIELDS, Response
 from gatehouse_client.signing import SignedAuth, sign

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from gatehouse.services.console.asgi import document as console
+from gatehouse.services.console.routes import document as console
 from gatehouse.services.gateway.routes import document as gateway
 from gatehouse.services.sharing.routes import document as sharing
 

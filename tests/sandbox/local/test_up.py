@@ -20,7 +20,7 @@ from pulumi_local.private_files import write_private
 
 from sandbox.child_processes import Child, ProcessRecord, start
 from sandbox.errors import SandboxError
-from sandbox.local import requests
+from sandbox.local import up_requests
 from sandbox.local.run_state import RunState, RunStateFile, down
 from sandbox.local.stack_processes import StackProcesses
 from sandbox.local.up import Deployed
@@ -140,18 +140,18 @@ def test_request_is_taken_once_and_its_exit_code_is_returned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     running = RunState(ProcessRecord.of("up", os.getpid()), "dev")
-    taken: list[requests.Request | None] = []
+    taken: list[up_requests.Request | None] = []
 
     def serve() -> None:
-        while (request := requests.take(tmp_path)) is None:
+        while (request := up_requests.take(tmp_path)) is None:
             pass
-        taken.extend([request, requests.take(tmp_path)])
+        taken.extend([request, up_requests.take(tmp_path)])
         request.output(tmp_path).write_text("updated\n")
-        requests.complete(tmp_path, request, 1)
+        up_requests.complete(tmp_path, request, 1)
 
     server = Thread(target=serve)
     server.start()
-    assert requests.send(tmp_path, running, "update", ["a.b=c"]) == 1
+    assert up_requests.send(tmp_path, running, "update", ["a.b=c"]) == 1
     server.join()
     assert taken[0] is not None
     assert (taken[0].action, taken[0].changes, taken[1]) == ("update", ("a.b=c",), None)

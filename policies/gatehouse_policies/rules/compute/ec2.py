@@ -54,7 +54,7 @@ def _templates(launcher: Resource, stack: Stack) -> list[Resource]:
     return [template for template in templates if template.managed]
 
 
-metadata_requires_tokens = stack_rule("GH-EC2-001", severity="high", types=_LAUNCHERS).requires(
+metadata_requires_tokens = stack_rule("GH-EC2-001", types=_LAUNCHERS).requires(
     _sets("metadataOptions", is_exactly("metadataOptions.httpTokens", "required")),
     when=lambda launcher: (
         launcher.props.block("metadataOptions").text("httpEndpoint", "enabled") == "enabled"
@@ -62,7 +62,7 @@ metadata_requires_tokens = stack_rule("GH-EC2-001", severity="high", types=_LAUN
 )
 
 
-@stack_rule("GH-EC2-003", severity="high", types=(*_LAUNCHERS, *_FLEETS, *_COPIES, *aws("ec2.Ami")))
+@stack_rule("GH-EC2-003", types=(*_LAUNCHERS, *_FLEETS, *_COPIES, *aws("ec2.Ami")))
 def volumes_are_encrypted(holder: Resource, stack: Stack) -> CheckResults:
     by_default = any(
         each.region() == holder.region() and each.props.flag("enabled", True)
@@ -145,7 +145,6 @@ def _have_subnets(launcher: Resource, stack: Stack) -> CheckResults:
 
 instance_has_no_public_address = stack_rule(
     "GH-EC2-004",
-    severity="high",
     types=_LAUNCHERS + _FLEETS + _GROUPS + aws("ec2.Fleet", "ec2.Eip", "ec2.EipAssociation"),
 ).requires(
     is_not_true("associatePublicIpAddress"),
@@ -159,9 +158,7 @@ instance_has_no_public_address = stack_rule(
 
 
 @resource_rule(
-    "GH-EC2-005",
-    severity="critical",
-    types=_LAUNCHERS + _FLEETS + aws("imagebuilder.ImageRecipe", "lightsail.Instance"),
+    "GH-EC2-005", types=_LAUNCHERS + _FLEETS + aws("imagebuilder.ImageRecipe", "lightsail.Instance")
 )
 def user_data_has_no_secrets(launcher: Resource) -> CheckResults:
     for launch in _launches(launcher):
@@ -208,9 +205,7 @@ def _assigns_secret(line: str) -> bool:
 
 
 @resource_rule(
-    "GH-EC2-008",
-    severity="critical",
-    types=aws("ec2.AmiLaunchPermission", "imagebuilder.DistributionConfiguration"),
+    "GH-EC2-008", types=aws("ec2.AmiLaunchPermission", "imagebuilder.DistributionConfiguration")
 )
 def image_is_not_public(permission: Resource) -> CheckResults:
     if permission.props.text("group") == "all":

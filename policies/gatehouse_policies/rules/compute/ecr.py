@@ -55,22 +55,14 @@ def tags_are_immutable(repository: Resource) -> CheckResults:
             yield f"{excluded.path_of('filter')} excludes all tags"
 
 
-lifecycle_policy_exists = stack_rule(
-    "GH-ECR-003", severity="low", types=aws("ecr.Repository"), pack="resilience"
-).requires(
+lifecycle_policy_exists = stack_rule("GH-ECR-003", types=aws("ecr.Repository")).requires(
     has_resource(
         "ecr.LifecyclePolicy", "repository", missing="the repository has no lifecycle policy"
     )
 )
 
 
-@resource_rule(
-    "GH-ECR-005",
-    severity="high",
-    types=(*aws("ecr.LifecyclePolicy"), *_TEMPLATES),
-    levels="AMM",
-    pack="resilience",
-)
+@resource_rule("GH-ECR-005", types=(*aws("ecr.LifecyclePolicy"), *_TEMPLATES))
 def lifecycle_policy_retains_images_in_use(lifecycle: Resource) -> CheckResults:
     name = "lifecyclePolicy" if lifecycle.type in _TEMPLATES else "policy"
     for rule in lifecycle.props.decoded(name).block(name).blocks("rules"):
@@ -90,7 +82,6 @@ def lifecycle_policy_retains_images_in_use(lifecycle: Resource) -> CheckResults:
 
 repository_policy_is_not_public = resource_rule(
     "GH-ECR-006",
-    severity="critical",
     types=(*aws("ecr.RepositoryPolicy", "ecr.RegistryPolicy"), *_TEMPLATES),
     lists=ACCOUNTS,
 ).requires(
@@ -99,7 +90,7 @@ repository_policy_is_not_public = resource_rule(
 )
 
 
-@_repository_rule("GH-ECR-004", severity="low")
+@_repository_rule("GH-ECR-004")
 def repository_uses_customer_key(repository: Resource) -> CheckResults:
     configurations = repository.props.blocks("encryptionConfigurations")
     if not any(

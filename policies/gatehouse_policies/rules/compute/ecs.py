@@ -108,7 +108,6 @@ def _has_no_privileged_container(job: Properties, key: str) -> bool:
 
 containers_are_unprivileged = resource_rule(
     "GH-ECS-001",
-    severity="critical",
     types=_CONTAINERS + aws("batch.JobDefinition"),
     unknown_allowed=_UNKNOWN_ALLOWED,
     exemptible=False,
@@ -133,12 +132,12 @@ containers_are_unprivileged = resource_rule(
 )
 
 
-root_filesystem_is_read_only = _container_rule("GH-ECS-002", severity="high").requires(
+root_filesystem_is_read_only = _container_rule("GH-ECS-002").requires(
     is_true("containerDefinitions[].readonlyRootFilesystem")
 )
 
 
-containers_run_as_non_root = _container_rule("GH-ECS-003", severity="high").requires(
+containers_run_as_non_root = _container_rule("GH-ECS-003").requires(
     has_format(
         "containerDefinitions[].user",
         r"0*[1-9]\d*(:\d+)?",
@@ -148,7 +147,7 @@ containers_run_as_non_root = _container_rule("GH-ECS-003", severity="high").requ
 )
 
 
-tasks_use_own_namespaces = _task_rule("GH-ECS-004", severity="high").requires(
+tasks_use_own_namespaces = _task_rule("GH-ECS-004").requires(
     is_exactly("networkMode", "awsvpc"),
     is_not("pidMode", "host"),
     is_not("ipcMode", "host"),
@@ -165,7 +164,6 @@ tasks_use_own_namespaces = _task_rule("GH-ECS-004", severity="high").requires(
 
 @_container_rule(
     "GH-ECS-005",
-    severity="critical",
     lists={"harmless": ()},
     decided_by_name=r"containerDefinitions\[\d+\]\.environment\.",
 )
@@ -196,7 +194,7 @@ def environment_has_no_secrets(task: Resource) -> CheckResults:
 _LOCAL_DRIVERS = ("none", "json-file", "local", "journald")
 
 
-@_container_stack_rule("GH-ECS-006", severity="high")
+@_container_stack_rule("GH-ECS-006")
 def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResults:
     groups = stack.of_type(aws("cloudwatch.LogGroup"))
     names = {name for group in groups for name in group.identifiers}
@@ -222,10 +220,7 @@ _DEFINITIONS = by_token({"sfn.StateMachine": ("definition",), "batch.JobDefiniti
 
 
 @resource_rule(
-    "GH-ECS-007",
-    severity="high",
-    types=(*_TASK_PARAMETERS, *_DEFINITIONS),
-    unknown_allowed=_UNKNOWN_DEFINITION,
+    "GH-ECS-007", types=(*_TASK_PARAMETERS, *_DEFINITIONS), unknown_allowed=_UNKNOWN_DEFINITION
 )
 def tasks_have_no_public_ip(resource: Resource) -> CheckResults:
     if resource.type in _DEFINITIONS:
@@ -249,7 +244,7 @@ def platform_version_is_current(resource: Resource) -> CheckResults:
         yield f"{parameters.path_of('platformVersion')} is older than 1.4.0"
 
 
-@resource_rule("GH-ECS-009", types=aws("ecs.Cluster"), pack="resilience")
+@resource_rule("GH-ECS-009", types=aws("ecs.Cluster"))
 def container_insights_is_enabled(cluster: Resource) -> CheckResults:
     values = cluster.props.name_values("settings")
     if values.get("containerInsights") not in ("enabled", "enhanced"):
@@ -258,7 +253,6 @@ def container_insights_is_enabled(cluster: Resource) -> CheckResults:
 
 @stack_rule(
     "GH-ECS-011",
-    severity="high",
     types=(*aws("ecs.TaskDefinition"), *_OVERRIDES),
     unknown_allowed=_UNKNOWN_DEFINITION,
 )
@@ -313,9 +307,7 @@ def _overridden_roles(resource: Resource, stack: Stack) -> CheckResults:
                 yield f"taskRoleArn and executionRoleArn of {path} are the same role"
 
 
-failed_deployments_roll_back = resource_rule(
-    "GH-ECS-012", types=aws("ecs.Service"), pack="resilience"
-).requires(
+failed_deployments_roll_back = resource_rule("GH-ECS-012", types=aws("ecs.Service")).requires(
     any_of(
         *(
             in_order(is_true(f"{name}.enable"), is_true(f"{name}.rollback"))
@@ -332,8 +324,6 @@ failed_deployments_roll_back = resource_rule(
     "GH-ECS-013",
     strict=True,
     types=aws("ecs.Service"),
-    levels="-AM",
-    pack="resilience",
     settings={"tasks_min": {"dev": 1, "staging": 2, "prod": 2}},
 )
 def service_is_redundant_and_scales(service: Resource, stack: Stack) -> CheckResults:
@@ -370,7 +360,7 @@ def scaling_targets(resource: Resource, stack: Stack) -> list[Resource]:
     ]
 
 
-images_are_pinned_by_digest = _container_rule("GH-ECS-014", severity="high", levels="AMM").requires(
+images_are_pinned_by_digest = _container_rule("GH-ECS-014").requires(
     has_format(
         "containerDefinitions[].image",
         r".+@sha256:[0-9a-f]{64}",
@@ -401,7 +391,7 @@ def capabilities_are_dropped(task: Resource, stack: Stack) -> CheckResults:
     return _check_containers(task, check)
 
 
-@_task_rule("GH-ECS-016", severity="high")
+@_task_rule("GH-ECS-016")
 def efs_uses_transit_encryption(task: Resource) -> CheckResults:
     for volume in task.props.blocks("volumes"):
         efs = "efsVolumeConfiguration"
@@ -411,9 +401,7 @@ def efs_uses_transit_encryption(task: Resource) -> CheckResults:
 
 @stack_rule(
     "GH-ECS-010",
-    severity="high",
     types=tuple(_TASK_PARAMETERS),
-    levels="AMM",
     settings={"exec_allowed": {"dev": 1, "staging": 1, "prod": 0}},
 )
 def ecs_exec_is_disabled_or_logged(resource: Resource, stack: Stack) -> CheckResults:

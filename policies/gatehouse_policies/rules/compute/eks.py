@@ -17,7 +17,7 @@ _VERSION = re.compile(r"(\d+)\.(\d+)")
 _LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 
 
-@resource_rule("GH-EKS-001", severity="high", types=aws("eks.Cluster"))
+@resource_rule("GH-EKS-001", types=aws("eks.Cluster"))
 def endpoint_is_private(cluster: Resource) -> CheckResults:
     config = cluster.props.block("vpcConfig")
     if not config.flag("endpointPublicAccess", True):
@@ -37,17 +37,15 @@ secrets_are_encrypted = resource_rule("GH-EKS-003", types=aws("eks.Cluster")).re
 )
 
 
-nodes_do_not_allow_ssh = resource_rule(
-    "GH-EKS-004", severity="high", types=aws("eks.NodeGroup")
-).requires(
+nodes_do_not_allow_ssh = resource_rule("GH-EKS-004", types=aws("eks.NodeGroup")).requires(
     is_set("remoteAccess.sourceSecurityGroupIds"),
     when=lambda group: group.props.block("remoteAccess").has("ec2SshKey"),
 )
 
 
-deletion_protection_is_enabled = resource_rule(
-    "GH-EKS-005", types=aws("eks.Cluster"), levels="-AM", pack="resilience"
-).requires(is_true("deletionProtection"))
+deletion_protection_is_enabled = resource_rule("GH-EKS-005", types=aws("eks.Cluster")).requires(
+    is_true("deletionProtection")
+)
 
 
 @resource_rule("GH-EKS-006", types=aws("eks.Cluster"))

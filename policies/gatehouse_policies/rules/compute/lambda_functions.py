@@ -20,7 +20,6 @@ from gatehouse_policies.engine.rule import (
 
 @resource_rule(
     "GH-LAM-003",
-    severity="critical",
     types=aws("lambda.Function"),
     lists={"harmless": ()},
     decided_by_name=r"environment\.variables\.",
@@ -41,12 +40,7 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
         )
 
 
-@stack_rule(
-    "GH-LAM-004",
-    severity="high",
-    types=aws("lambda.Permission", "lambda.FunctionUrl"),
-    lists=ACCOUNTS,
-)
+@stack_rule("GH-LAM-004", types=aws("lambda.Permission", "lambda.FunctionUrl"), lists=ACCOUNTS)
 def invocation_is_restricted(resource: Resource, stack: Stack) -> CheckResults:
     if resource.type in aws("lambda.FunctionUrl"):
         if resource.props.text("authorizationType") != "AWS_IAM":
@@ -142,14 +136,7 @@ def function_runs_in_vpc(function: Resource, stack: Stack) -> CheckResults:
 _SYNCHRONOUS = name_set("apigateway.amazonaws.com elasticloadbalancing.amazonaws.com")
 
 
-@stack_rule(
-    "GH-LAM-005",
-    strict=True,
-    severity="low",
-    types=aws("lambda.Function"),
-    levels="-AM",
-    pack="resilience",
-)
+@stack_rule("GH-LAM-005", strict=True, types=aws("lambda.Function"))
 def failures_and_concurrency_are_handled(function: Resource, stack: Stack) -> CheckResults:
     callers = {
         permission.props.text("principal")

@@ -15,6 +15,6 @@ executions_are_logged = _machine_rule("GH-SFN-001").requires(
 )
 
 
-executions_are_traced = _machine_rule(
-    "GH-SFN-002", severity="low", levels="-AM", pack="resilience"
-).requires(is_true("tracingConfiguration.enabled"))
+executions_are_traced = _machine_rule("GH-SFN-002").requires(
+    is_true("tracingConfiguration.enabled")
+)

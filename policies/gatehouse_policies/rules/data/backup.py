@@ -24,9 +24,7 @@ vault_uses_customer_key = resource_rule("GH-BAK-001", types=aws("backup.Vault"))
 
 @stack_rule(
     "GH-BAK-002",
-    severity="high",
     types=aws("backup.Vault"),
-    levels="-AM",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 7}},
 )
 def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
@@ -43,10 +41,7 @@ def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
 @stack_rule(
     "GH-BAK-003",
     strict=True,
-    severity="high",
     types=aws("backup.Plan"),
-    levels="-AM",
-    pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
 )
 def plan_creates_daily_copies(plan: Resource, stack: Stack) -> CheckResults:
@@ -107,10 +102,7 @@ _ARN_OF_ALL = by_token(
 @stack_rule(
     "GH-BAK-004",
     strict=True,
-    severity="high",
     types=aws("rds.Instance", "rds.Cluster", "dynamodb.Table", "s3.Bucket", "efs.FileSystem"),
-    levels="-AM",
-    pack="resilience",
 )
 def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:
     excluded = purpose(store) in _EXCLUDED.get(store.type, ())
@@ -192,7 +184,7 @@ _DEPRECATED_EVENTS = name_set(
 )
 
 
-@resource_rule("GH-BAK-005", types=aws("backup.VaultNotifications"), pack="resilience")
+@resource_rule("GH-BAK-005", types=aws("backup.VaultNotifications"))
 def vault_events_are_sent(notifications: Resource) -> CheckResults:
     for event in notifications.props.texts("backupVaultEvents"):
         if event in _DEPRECATED_EVENTS:

@@ -12,7 +12,6 @@ from gatehouse_policies.engine.rule import resource_rule
 
 cluster_uses_customer_key = resource_rule(
     "GH-DOC-001",
-    severity="high",
     types=aws("docdb.Cluster", "docdb.ElasticCluster", "neptune.Cluster", "redshift.Cluster"),
 ).requires(
     for_types(aws("docdb.Cluster"), uses_customer_key("kmsKeyId", "storageEncrypted")),
@@ -23,9 +22,7 @@ cluster_uses_customer_key = resource_rule(
 
 
 global_cluster_is_encrypted = resource_rule(
-    "GH-DOC-002",
-    severity="high",
-    types=aws("docdb.GlobalCluster", "neptune.GlobalCluster", "rds.GlobalCluster"),
+    "GH-DOC-002", types=aws("docdb.GlobalCluster", "neptune.GlobalCluster", "rds.GlobalCluster")
 ).requires(
     is_true("storageEncrypted"),
     # A global cluster of an existing cluster has the encryption of that cluster.

@@ -19,9 +19,7 @@ _TABLE, _REPLICA = aws("dynamodb.Table"), aws("dynamodb.TableReplica")
 _replicated_rule = partial(resource_rule, types=(*_TABLE, *_REPLICA))
 
 
-point_in_time_recovery_is_enabled = _replicated_rule(
-    "GH-DDB-001", severity="high", levels="AMM", pack="resilience"
-).requires(
+point_in_time_recovery_is_enabled = _replicated_rule("GH-DDB-001").requires(
     for_types(
         _TABLE, is_true("pointInTimeRecovery.enabled"), is_true("replicas[].pointInTimeRecovery")
     ),
@@ -39,9 +37,9 @@ table_uses_customer_key = _replicated_rule("GH-DDB-002").requires(
 )
 
 
-deletion_protection_is_enabled = _replicated_rule(
-    "GH-DDB-003", severity="high", levels="-MM", pack="resilience"
-).requires(is_true("deletionProtectionEnabled"), is_true("replicas[].deletionProtectionEnabled"))
+deletion_protection_is_enabled = _replicated_rule("GH-DDB-003").requires(
+    is_true("deletionProtectionEnabled"), is_true("replicas[].deletionProtectionEnabled")
+)
 
 
 # A tag identifies tables with expiring items.
@@ -50,7 +48,7 @@ time_to_live_is_enabled = resource_rule("GH-DDB-005", types=_TABLE).requires(
 )
 
 
-@stack_rule("GH-DDB-006", severity="high", types=aws("lambda.EventSourceMapping"))
+@stack_rule("GH-DDB-006", types=aws("lambda.EventSourceMapping"))
 def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResults:
     tables = stack.referenced_by(mapping, "eventSourceArn", aws("dynamodb.Table"))
     if not any(purpose(table) == EPHEMERAL for table in tables):
@@ -65,9 +63,7 @@ def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResu
             )
 
 
-@stack_rule(
-    "GH-DDB-004", severity="low", types=aws("dynamodb.Table"), levels="-AM", pack="resilience"
-)
+@stack_rule("GH-DDB-004", types=aws("dynamodb.Table"))
 def capacity_scales(table: Resource, stack: Stack) -> CheckResults:
     on_demand = table.props.text("billingMode", "PROVISIONED") == "PAY_PER_REQUEST"
     if not on_demand and not scaling_targets(table, stack):

@@ -5,9 +5,9 @@ from pulumi_local.type_tokens import aws
 from gatehouse_policies.engine.requirements import is_set, satisfies, uses_customer_key
 from gatehouse_policies.engine.rule import resource_rule
 
-file_system_uses_customer_key = resource_rule(
-    "GH-EFS-001", severity="high", types=aws("efs.FileSystem")
-).requires(uses_customer_key("kmsKeyId", "encrypted"))
+file_system_uses_customer_key = resource_rule("GH-EFS-001", types=aws("efs.FileSystem")).requires(
+    uses_customer_key("kmsKeyId", "encrypted")
+)
 
 
 access_point_has_root_directory = resource_rule(

@@ -29,7 +29,6 @@ _group_rule = partial(resource_rule, types=aws("elasticache.ReplicationGroup"))
 
 cache_uses_customer_key = resource_rule(
     "GH-EC-001",
-    severity="high",
     types=aws("elasticache.ReplicationGroup", "elasticache.Cluster", "elasticache.ServerlessCache"),
 ).requires(
     for_types(
@@ -47,7 +46,7 @@ cache_uses_customer_key = resource_rule(
 
 
 tls_is_required = resource_rule(
-    "GH-EC-002", severity="high", types=aws("elasticache.ReplicationGroup", "memorydb.Cluster")
+    "GH-EC-002", types=aws("elasticache.ReplicationGroup", "memorydb.Cluster")
 ).requires(
     for_types(
         aws("elasticache.ReplicationGroup"),
@@ -73,7 +72,6 @@ def _is_off(access: str) -> bool:
 
 users_authenticate = resource_rule(
     "GH-EC-003",
-    severity="high",
     types=aws(
         *("elasticache.ReplicationGroup", "elasticache.ServerlessCache", "elasticache.User"),
         *("elasticache.UserGroup", "elasticache.UserGroupAssociation", "memorydb.Cluster"),
@@ -115,17 +113,13 @@ users_authenticate = resource_rule(
 )
 
 
-automatic_failover_is_enabled = _group_rule("GH-EC-004", levels="-AM", pack="resilience").requires(
+automatic_failover_is_enabled = _group_rule("GH-EC-004").requires(
     is_true("automaticFailoverEnabled"), is_true("multiAzEnabled")
 )
 
 
 snapshots_are_retained = _group_rule(
-    "GH-EC-005",
-    severity="low",
-    levels="-AM",
-    pack="resilience",
-    settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}},
+    "GH-EC-005", settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}}
 ).requires(is_at_least("snapshotRetentionLimit", "days_min"))
 
 
@@ -136,6 +130,4 @@ minor_upgrades_are_automatic = _group_rule("GH-EC-006").requires(
 )
 
 
-subnet_group_is_set = _group_rule("GH-EC-007", severity="high").requires(
-    names_own_group("subnetGroupName")
-)
+subnet_group_is_set = _group_rule("GH-EC-007").requires(names_own_group("subnetGroupName"))

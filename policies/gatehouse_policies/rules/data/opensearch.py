@@ -34,12 +34,12 @@ _TLS_POLICIES = (
 _LOGS = ("AUDIT_LOGS", "ES_APPLICATION_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
 
 
-domain_uses_customer_key = _domain_rule("GH-OS-001", severity="high").requires(
+domain_uses_customer_key = _domain_rule("GH-OS-001").requires(
     uses_customer_key("encryptAtRest.kmsKeyId", "encryptAtRest.enabled")
 )
 
 
-domain_requires_tls = _domain_rule("GH-OS-003", severity="high").requires(
+domain_requires_tls = _domain_rule("GH-OS-003").requires(
     is_true("domainEndpointOptions.enforceHttps"),
     is_exactly(
         "domainEndpointOptions.tlsSecurityPolicy", *_TLS_POLICIES, message="accepts TLS below 1.2"
@@ -48,7 +48,7 @@ domain_requires_tls = _domain_rule("GH-OS-003", severity="high").requires(
 
 
 domain_is_in_vpc = resource_rule(
-    "GH-OS-004", severity="high", types=(*_DOMAINS, *aws("opensearch.ServerlessSecurityPolicy"))
+    "GH-OS-004", types=(*_DOMAINS, *aws("opensearch.ServerlessSecurityPolicy"))
 ).requires(
     for_types(_DOMAINS, is_set("vpcOptions.subnetIds"), is_set("vpcOptions.securityGroupIds")),
     # https://docs.aws.amazon.com/opensearch-service/latest/developerguide/serverless-network.html
@@ -59,7 +59,7 @@ domain_is_in_vpc = resource_rule(
 )
 
 
-@stack_rule("GH-OS-005", severity="critical", types=(*_DOMAINS, *_POLICIES), lists=ACCOUNTS)
+@stack_rule("GH-OS-005", types=(*_DOMAINS, *_POLICIES), lists=ACCOUNTS)
 def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
     if is_evaluated_elsewhere(domain, stack, _POLICIES, "domainName", _DOMAINS):
         return

@@ -31,13 +31,12 @@ _instance_rule = partial(resource_rule, types=aws("rds.Instance", "rds.ClusterIn
 
 database_is_not_public = resource_rule(
     "GH-RDS-001",
-    severity="critical",
     types=aws("rds.Instance", "rds.ClusterInstance", "rds.Cluster", "rds.ShardGroup"),
     exemptible=False,
 ).requires(is_not_true("publiclyAccessible"))
 
 
-storage_uses_customer_key = _database_rule("GH-RDS-002", severity="high").requires(
+storage_uses_customer_key = _database_rule("GH-RDS-002").requires(
     in_order(
         is_true("storageEncrypted"),
         where(lambda database: not _has_key_of_source(database), is_customer_key("kmsKeyId")),
@@ -56,13 +55,7 @@ def _has_key_of_source(database: Resource) -> bool:
     return props.has(source) and not is_arn and not props.has("kmsKeyId")
 
 
-@_database_rule(
-    "GH-RDS-003",
-    severity="high",
-    levels="AMM",
-    pack="resilience",
-    settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
-)
+@_database_rule("GH-RDS-003", settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}})
 def backups_are_retained(database: Resource) -> CheckResults:
     if is_read_replica(database):
         return  # The backups of its source contain the same data.
@@ -73,14 +66,12 @@ def backups_are_retained(database: Resource) -> CheckResults:
         yield "deleteAutomatedBackups is not false, so deleting the database deletes its backups"
 
 
-multi_az_is_enabled = resource_rule(
-    "GH-RDS-004", types=aws("rds.Instance"), levels="-AM", pack="resilience"
-).requires(is_true("multiAz"))
+multi_az_is_enabled = resource_rule("GH-RDS-004", types=aws("rds.Instance")).requires(
+    is_true("multiAz")
+)
 
 
-deletion_protection_is_enabled = _database_rule(
-    "GH-RDS-005", severity="high", levels="-MM", pack="resilience"
-).requires(
+deletion_protection_is_enabled = _database_rule("GH-RDS-005").requires(
     is_true("deletionProtection"),
     is_not_true("skipFinalSnapshot"),
     # A replica has no data of its own, and RDS takes no final snapshot of a replica.
@@ -111,7 +102,7 @@ def _force_tls(engine: str) -> str:
     return next(names, "")
 
 
-@_database_stack_rule("GH-RDS-007", severity="high")
+@_database_stack_rule("GH-RDS-007")
 def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
     # A copy of a snapshot or another database inherits its engine.
     engine = database.props.text("engine")
@@ -135,7 +126,7 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
             yield f"{parameter} is not 1 in {group.name}"
 
 
-logs_are_exported = _database_rule("GH-RDS-008", pack="resilience").requires(
+logs_are_exported = _database_rule("GH-RDS-008").requires(
     has_elements("enabledCloudwatchLogsExports")
 )
 
@@ -145,9 +136,7 @@ minor_upgrades_are_automatic = _instance_rule("GH-RDS-010").requires(
 )
 
 
-master_password_is_managed = _database_rule(
-    "GH-RDS-012", severity="critical", exemptible=False
-).requires(
+master_password_is_managed = _database_rule("GH-RDS-012", exemptible=False).requires(
     in_order(
         sets_no_secret(),
         # A replica has the users of its source. AWS manages no password in a global database.
@@ -159,7 +148,7 @@ master_password_is_managed = _database_rule(
 )
 
 
-@_database_stack_rule("GH-RDS-016", severity="high")
+@_database_stack_rule("GH-RDS-016")
 def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResults:
     # The group "default" is in the default VPC. A replica is in the group of its source.
     is_set = database.props.has("dbSubnetGroupName") or is_read_replica(database)
@@ -182,7 +171,6 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
 
 snapshots_are_private = resource_rule(
     "GH-RDS-018",
-    severity="critical",
     types=aws("rds.Snapshot", "rds.SnapshotCopy", "rds.ClusterSnapshot", "rds.ClusterSnapshotCopy"),
 ).requires(is_not_set("sharedAccounts"))
 
@@ -194,17 +182,13 @@ def is_read_replica(database: Resource) -> bool:
     return any(database.props.has(name) for name in _REPLICA_SOURCES)
 
 
-monitoring_is_enabled = _instance_rule(
-    "GH-RDS-009", severity="low", levels="-AM", pack="resilience"
-).requires(
+monitoring_is_enabled = _instance_rule("GH-RDS-009").requires(
     is_at_least("monitoringInterval", 1),
     uses_customer_key("performanceInsightsKmsKeyId", "performanceInsightsEnabled"),
 )
 
 
-snapshots_have_tags = _database_rule(
-    "GH-RDS-011", severity="low", levels="AAM", pack="resilience"
-).requires(is_true("copyTagsToSnapshot"))
+snapshots_have_tags = _database_rule("GH-RDS-011").requires(is_true("copyTagsToSnapshot"))
 
 
 # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html#UsingWithRDS.SSL.RegionCertificateAuthorities
@@ -224,12 +208,9 @@ certificate_is_current = _instance_rule("GH-RDS-015").requires(
 @_database_stack_rule(
     "GH-RDS-017",
     strict=True,
-    severity="low",
     # Security Hub also requires db-security-group events (RDS.22), which belong to EC2-Classic,
     # retired in 2022:
     # https://aws.amazon.com/blogs/aws/ec2-classic-is-retiring-heres-how-to-prepare/
-    levels="-AM",
-    pack="resilience",
 )
 def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
     subscribed = {
@@ -250,7 +231,7 @@ def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
             yield f"no event subscription for {source_type} events"
 
 
-@stack_rule("GH-RDS-019", types=aws("rds.Instance"), levels="AAM", pack="resilience")
+@stack_rule("GH-RDS-019", types=aws("rds.Instance"))
 def major_version_can_be_upgraded(instance: Resource, stack: Stack) -> CheckResults:
     for group in stack.referenced_by(instance, "parameterGroupName", aws("rds.ParameterGroup")):
         family = re.fullmatch(r"(?:postgres|mysql|mariadb)([\d.]+)", group.props.text("family"))
@@ -265,6 +246,6 @@ def major_version_can_be_upgraded(instance: Resource, stack: Stack) -> CheckResu
             yield f"the name of {group.name} does not contain the version of its family"
 
 
-proxy_requires_tls = resource_rule("GH-RDS-020", severity="high", types=aws("rds.Proxy")).requires(
+proxy_requires_tls = resource_rule("GH-RDS-020", types=aws("rds.Proxy")).requires(
     is_true("requireTls")
 )

@@ -48,10 +48,7 @@ PUBLIC_ACCESS_FLAGS = (
 
 
 public_access_is_blocked = stack_rule(
-    "GH-S3-001",
-    severity="critical",
-    types=aws("s3.Bucket", "s3.BucketPublicAccessBlock"),
-    exemptible=False,
+    "GH-S3-001", types=aws("s3.Bucket", "s3.BucketPublicAccessBlock"), exemptible=False
 ).requires(
     has_resource(
         "s3.BucketPublicAccessBlock",
@@ -68,7 +65,7 @@ public_access_is_blocked = stack_rule(
 )
 
 
-@_bucket_rule("GH-S3-003", severity="high")
+@_bucket_rule("GH-S3-003")
 def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     if not _policies(bucket, stack):
         yield "the bucket has no bucket policy, so HTTP is accepted"
@@ -154,13 +151,7 @@ versioning_is_enabled = _bucket_rule(
 )
 
 
-@_bucket_rule(
-    "GH-S3-008",
-    strict=True,
-    severity="low",
-    pack="resilience",
-    settings={"days_min": {"dev": 1, "staging": 1, "prod": 7}},
-)
+@_bucket_rule("GH-S3-008", strict=True, settings={"days_min": {"dev": 1, "staging": 1, "prod": 7}})
 def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
     name = "noncurrentVersionExpiration"
     rules = [rule for rule in _lifecycle_rules(bucket, stack) if rule.block(name).names()]
@@ -175,13 +166,7 @@ def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
             yield f"{expiration.path_of('noncurrentDays')} is below {days_min:g}"
 
 
-@_bucket_rule(
-    "GH-S3-009",
-    severity="low",
-    levels="AAM",
-    pack="resilience",
-    settings={"days_max": {"dev": 7, "staging": 7, "prod": 7}},
-)
+@_bucket_rule("GH-S3-009", settings={"days_max": {"dev": 7, "staging": 7, "prod": 7}})
 def incomplete_uploads_are_aborted(bucket: Resource, stack: Stack) -> CheckResults:
     days_max = bucket.settings["days_max"]
     if not any(
@@ -241,9 +226,7 @@ _ACLS = aws("s3.BucketAcl", "s3.BucketObject", "s3.BucketObjectv2", "s3.ObjectCo
 _PRIVATE = ("", "private", "bucket-owner-read", "bucket-owner-full-control")
 
 
-@stack_rule(
-    "GH-S3-011", types=aws("s3.Bucket", "s3.BucketOwnershipControls") + _ACLS, severity="high"
-)
+@stack_rule("GH-S3-011", types=aws("s3.Bucket", "s3.BucketOwnershipControls") + _ACLS)
 def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults:
     if bucket.type in _ACLS:
         # Enforced ownership of a bucket of the program disables the ACLs of its objects.
@@ -269,19 +252,19 @@ _OWNER_ENFORCED = has_resource(
 
 
 bucket_policy_is_not_public = resource_rule(
-    "GH-S3-012", severity="critical", types=_POLICY_HOLDERS, exemptible=False, lists=ACCOUNTS
+    "GH-S3-012", types=_POLICY_HOLDERS, exemptible=False, lists=ACCOUNTS
 ).requires(allows_known_accounts("policy", "a statement"))
 
 
-@resource_rule("GH-S3-016", severity="high", types=_POLICY_HOLDERS)
+@resource_rule("GH-S3-016", types=_POLICY_HOLDERS)
 def bucket_policy_can_be_changed(holder: Resource) -> CheckResults:
     if any(map(denials.denies_policy_changes, own_documents(holder))):
         yield "a statement denies policy changes to all principals"
 
 
-bucket_is_not_force_destroyed = resource_rule(
-    "GH-S3-015", severity="high", types=aws("s3.Bucket"), levels="-AM", pack="resilience"
-).requires(is_not_true("forceDestroy"))
+bucket_is_not_force_destroyed = resource_rule("GH-S3-015", types=aws("s3.Bucket")).requires(
+    is_not_true("forceDestroy")
+)
 
 
 def _policies(bucket: Resource, stack: Stack) -> list[Document]:
@@ -297,7 +280,7 @@ def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stac
     return bool(documents) and all(test(document, name) for document in documents)
 
 
-@_bucket_rule("GH-S3-006", strict=True, levels="AAM")
+@_bucket_rule("GH-S3-006", strict=True)
 def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckResults:
     if not _policies_meet(denials.denies_customer_provided_keys, bucket, stack):
         yield "no bucket policy denies uploads with customer-provided keys (SSE-C)"
@@ -307,7 +290,7 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
         yield "no bucket policy denies uploads with other KMS keys"
 
 
-@_bucket_rule("GH-S3-013", strict=True, levels="-AM", pack="resilience")
+@_bucket_rule("GH-S3-013", strict=True)
 def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
     # Logs and trails are Regional and also in CloudWatch Logs. Replicas need no further
     # replication. A replica would outlive the deletion of expiring data (GH-S3-018). Static files
@@ -344,12 +327,7 @@ _REPLICATED = has_resource(
 )
 
 
-@_bucket_rule(
-    "GH-S3-014",
-    severity="high",
-    levels="-AM",
-    settings={"days_min": {"dev": 1, "staging": 1, "prod": 30}},
-)
+@_bucket_rule("GH-S3-014", settings={"days_min": {"dev": 1, "staging": 1, "prod": 30}})
 def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults:
     if (
         not stack.referencing(bucket, aws("cloudtrail.Trail"), "s3BucketName")
@@ -368,11 +346,7 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
             )
 
 
-@_bucket_rule(
-    "GH-S3-018",
-    severity="high",
-    settings={"noncurrent_days_max": {"dev": 7, "staging": 7, "prod": 7}},
-)
+@_bucket_rule("GH-S3-018", settings={"noncurrent_days_max": {"dev": 7, "staging": 7, "prod": 7}})
 def expiring_data_can_be_deleted(bucket: Resource, stack: Stack) -> CheckResults:
     if purpose(bucket) != EPHEMERAL:
         return
@@ -403,7 +377,7 @@ def _locks(bucket: Resource, stack: Stack) -> list[Resource]:
     return [lock for lock in locks if lock.props.block("rule").has("defaultRetention")]
 
 
-@stack_rule("GH-S3-019", types=aws("s3.BucketReplicationConfig"), pack="resilience")
+@stack_rule("GH-S3-019", types=aws("s3.BucketReplicationConfig"))
 def replication_waits_for_versioning(replication: Resource, stack: Stack) -> CheckResults:
     for prop, role in (("bucket", "source"), ("rules", "destination")):
         for bucket in stack.referenced_by(replication, prop, aws("s3.Bucket")):
@@ -453,7 +427,7 @@ _EXCLUDED_BY_PURPOSE = {
 }
 
 
-@resource_rule("GH-TAG-002", severity="low", types=aws("s3.Bucket", "dynamodb.Table"), levels="-AA")
+@resource_rule("GH-TAG-002", types=aws("s3.Bucket", "dynamodb.Table"))
 def exclusions_are_reviewed(resource: Resource) -> CheckResults:
     if excluded := _EXCLUDED_BY_PURPOSE.get(purpose(resource)):
         yield f'the tag {_PURPOSE_TAG}="{purpose(resource)}" excludes the resource from {excluded}'

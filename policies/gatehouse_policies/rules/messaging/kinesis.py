@@ -13,9 +13,9 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import resource_rule
 
-stream_uses_customer_key = resource_rule(
-    "GH-KIN-001", severity="high", types=aws("kinesis.Stream")
-).requires(in_order(is_exactly("encryptionType", "KMS"), is_customer_key("kmsKeyId")))
+stream_uses_customer_key = resource_rule("GH-KIN-001", types=aws("kinesis.Stream")).requires(
+    in_order(is_exactly("encryptionType", "KMS"), is_customer_key("kmsKeyId"))
+)
 
 
 firehose_uses_customer_key = resource_rule(

@@ -32,9 +32,7 @@ queue_is_encrypted = resource_rule("GH-SQS-001", types=aws("sqs.Queue")).require
 )
 
 
-@stack_rule(
-    "GH-SQS-002", severity="critical", types=aws("sqs.Queue", "sqs.QueuePolicy"), lists=ACCOUNTS
-)
+@stack_rule("GH-SQS-002", types=aws("sqs.Queue", "sqs.QueuePolicy"), lists=ACCOUNTS)
 def queue_policy_is_not_public(queue: Resource, stack: Stack) -> CheckResults:
     policies = aws("sqs.QueuePolicy")
     if is_evaluated_elsewhere(queue, stack, policies, "queueUrl", aws("sqs.Queue")):
@@ -52,7 +50,7 @@ def queue_requires_tls(queue: Resource, stack: Stack) -> CheckResults:
         yield "no queue policy denies requests without TLS"
 
 
-@_queue_rule("GH-SQS-004", severity="low", pack="resilience")
+@_queue_rule("GH-SQS-004")
 def queue_has_dead_letter_queue(queue: Resource, stack: Stack) -> CheckResults:
     if queue.props.has("redrivePolicy") or stack.referencing(
         queue, aws("sqs.RedrivePolicy"), "queueUrl"

@@ -14,7 +14,7 @@ from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_ru
 _trail_rule = partial(resource_rule, types=aws("cloudtrail.Trail"))
 
 
-trail_covers_all_regions = _trail_rule("GH-CT-001", severity="high", levels="AMM").requires(
+trail_covers_all_regions = _trail_rule("GH-CT-001").requires(
     is_true("isMultiRegionTrail"),
     is_not_false("enableLogging"),
     is_not_false("includeGlobalServiceEvents"),
@@ -24,7 +24,7 @@ trail_covers_all_regions = _trail_rule("GH-CT-001", severity="high", levels="AMM
 trail_uses_customer_key = _trail_rule("GH-CT-002").requires(is_set("kmsKeyId"))
 
 
-log_file_validation_is_enabled = _trail_rule("GH-CT-003", severity="high").requires(
+log_file_validation_is_enabled = _trail_rule("GH-CT-003").requires(
     is_true("enableLogFileValidation")
 )
 
@@ -34,7 +34,7 @@ trail_delivers_to_cloudwatch_logs = _trail_rule("GH-CT-004").requires(
 )
 
 
-@_trail_rule("GH-CT-005", levels="-AM")
+@_trail_rule("GH-CT-005")
 def object_events_are_recorded(trail: Resource) -> CheckResults:
     advanced = any(
         _records_objects(selector) for selector in trail.props.blocks("advancedEventSelectors")
@@ -76,7 +76,7 @@ def _limits_objects(field: Properties) -> bool:
     return all_excluded or (bool(included) and _ALL_BUCKETS.isdisjoint(included))
 
 
-@_trail_rule("GH-CT-007", severity="high", levels="AMM")
+@_trail_rule("GH-CT-007")
 def management_events_are_recorded(trail: Resource) -> CheckResults:
     advanced = trail.props.blocks("advancedEventSelectors")
     basic = trail.props.blocks("eventSelectors")

@@ -16,7 +16,6 @@ from gatehouse_policies.engine.rule import CheckResults, joined_remedies, resour
 log_retention_is_set = resource_rule(
     "GH-CW-001",
     types=aws("cloudwatch.LogGroup"),
-    pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 30, "prod": 365}},
 ).requires(is_at_least("retentionInDays", "days_min"))
 
@@ -33,7 +32,6 @@ _ACTIONS = is_set("alarmActions"), is_not_false("actionsEnabled")
     "GH-CW-003",
     remedy=joined_remedies(_ACTIONS),
     types=aws("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm"),
-    pack="resilience",
 )
 def alarm_has_action(alarm: Resource, stack: Stack) -> CheckResults:
     has_action, is_enabled = _ACTIONS
@@ -73,7 +71,7 @@ _CIS_FILTERS = (
 )
 
 
-@stack_rule("GH-CW-004", types=aws("cloudtrail.Trail"), levels="-AM")
+@stack_rule("GH-CW-004", types=aws("cloudtrail.Trail"))
 def administrator_activity_raises_alarms(trail: Resource, stack: Stack) -> CheckResults:
     filters = [
         metric_filter.props for metric_filter in stack.of_type(aws("cloudwatch.LogMetricFilter"))
@@ -112,8 +110,6 @@ _BALANCER_NAMESPACES = {"network": "AWS/NetworkELB", "gateway": "AWS/GatewayELB"
     "GH-CW-005",
     strict=True,
     types=tuple(_NAMESPACES),
-    levels="-AM",
-    pack="resilience",
     unknown_allowed={
         "dashboardBody": "the value contains names that AWS assigns when the resources are created"
     },
@@ -165,7 +161,6 @@ def _names(dimensions: Properties, resource: Resource) -> bool:
     "GH-CW-006",
     strict=True,
     types=aws("ecs.TaskDefinition"),
-    levels="-AM",
     unknown_allowed={
         "containerDefinitions": (
             "the value contains addresses that AWS assigns to the database and the cache"
@@ -212,9 +207,7 @@ def _masks(policy: Properties) -> bool:
     )
 
 
-@resource_rule(
-    "GH-CW-007", severity="high", types=aws("cloudwatch.LogResourcePolicy"), lists=ACCOUNTS
-)
+@resource_rule("GH-CW-007", types=aws("cloudwatch.LogResourcePolicy"), lists=ACCOUNTS)
 def log_resource_policy_is_restricted(holder: Resource) -> CheckResults:
     document = parse(holder.props.value("policyDocument"))
     yield from public_or_foreign_access(document, holder, "the resource policy")

@@ -59,7 +59,7 @@ def _is_public(balancer: Resource, stack: Stack) -> bool:
     )
 
 
-@_listener_rule("GH-ALB-001", severity="high")
+@_listener_rule("GH-ALB-001")
 def http_redirects_to_https(listener: Resource) -> CheckResults:
     # The provider's default is HTTP. Network Load Balancers set other protocols, and Gateway Load
     # Balancers neither a protocol nor a port.
@@ -72,7 +72,7 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
         yield "the HTTP listener has no default action"
 
 
-@stack_rule("GH-ALB-011", severity="high", types=aws("lb.ListenerRule"))
+@stack_rule("GH-ALB-011", types=aws("lb.ListenerRule"))
 def rules_of_http_listeners_redirect(rule: Resource, stack: Stack) -> CheckResults:
     listeners = stack.referenced_by(rule, "listenerArn", aws("lb.Listener"))
     if not any(_protocol(listener) == "HTTP" for listener in listeners):
@@ -94,9 +94,7 @@ def _without_redirect(actions: Iterable[Properties], holder: str) -> CheckResult
 _PLAINTEXT_PORTS = ("21", "23", "25", "80", "110", "143", "389", "1883", "8000", "8080")
 
 
-@stack_rule(
-    "GH-ALB-012", severity="high", types=aws("lb.Listener"), lists={"ports": _PLAINTEXT_PORTS}
-)
+@stack_rule("GH-ALB-012", types=aws("lb.Listener"), lists={"ports": _PLAINTEXT_PORTS})
 def tcp_listeners_use_encrypted_protocols(listener: Resource, stack: Stack) -> CheckResults:
     if _protocol(listener) not in ("TCP", "TCP_UDP"):
         return
@@ -107,7 +105,7 @@ def tcp_listeners_use_encrypted_protocols(listener: Resource, stack: Stack) -> C
         yield f"the TCP listener uses port {listener.props.text('port')}"
 
 
-tls_policy_is_current = _listener_rule("GH-ALB-002", severity="high").requires(
+tls_policy_is_current = _listener_rule("GH-ALB-002").requires(
     has_format(
         "sslPolicy",
         _STRONG_POLICY,
@@ -118,7 +116,7 @@ tls_policy_is_current = _listener_rule("GH-ALB-002", severity="high").requires(
 )
 
 
-invalid_headers_are_dropped = _balancer_rule("GH-ALB-003", levels="MMM").requires(
+invalid_headers_are_dropped = _balancer_rule("GH-ALB-003").requires(
     is_true("dropInvalidHeaderFields"), when=_is_application_load_balancer
 )
 
@@ -130,27 +128,25 @@ access_logging_is_enabled = _balancer_rule("GH-ALB-004").requires(
 )
 
 
-deletion_protection_is_enabled = _balancer_rule(
-    "GH-ALB-005", levels="-AM", pack="resilience"
-).requires(is_true("enableDeletionProtection"))
+deletion_protection_is_enabled = _balancer_rule("GH-ALB-005").requires(
+    is_true("enableDeletionProtection")
+)
 
 
-desync_mitigation_is_enabled = _balancer_rule("GH-ALB-006", levels="MMM").requires(
+desync_mitigation_is_enabled = _balancer_rule("GH-ALB-006").requires(
     is_exactly("desyncMitigationMode", "defensive", "strictest", default="defensive"),
     when=_is_application_load_balancer,
 )
 
 
-@_balancer_rule(
-    "GH-ALB-007", pack="resilience", settings={"zones_min": {"dev": 2, "staging": 2, "prod": 2}}
-)
+@_balancer_rule("GH-ALB-007", settings={"zones_min": {"dev": 2, "staging": 2, "prod": 2}})
 def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
     count = max(balancer.props.size("subnets"), balancer.props.size("subnetMappings"))
     if count < balancer.settings["zones_min"]:
         yield f"the load balancer has fewer than {balancer.settings['zones_min']:g} subnets"
 
 
-@stack_rule("GH-ALB-008", severity="high", types=aws("lb.LoadBalancer"), levels="AMM")
+@stack_rule("GH-ALB-008", types=aws("lb.LoadBalancer"))
 def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
     if not _is_application_load_balancer(balancer) or not _is_public(balancer, stack):
         return
@@ -165,7 +161,6 @@ def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
     types=aws("lb.TargetGroup"),
     # "The load balancer does not validate these certificates":
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
-    levels="AAM",
     settings={"tls_required": {"dev": 0, "staging": 0, "prod": 1}},
 )
 def targets_have_health_check_and_tls(group: Resource, stack: Stack) -> CheckResults:
@@ -196,7 +191,7 @@ def _passes_traffic_through(group: Resource, stack: Stack) -> bool:
 
 
 classic_load_balancers_use_tls = resource_rule(
-    "GH-ALB-014", severity="high", types=aws("elb.LoadBalancer")
+    "GH-ALB-014", types=aws("elb.LoadBalancer")
 ).requires(
     satisfies(
         "listeners[].lbProtocol",
@@ -214,9 +209,7 @@ def _max_age_s(header: str) -> int:
     return int(age[1]) if age else 0
 
 
-responses_have_security_headers = _listener_rule(
-    "GH-ALB-010", strict=True, severity="low", levels="AAM"
-).requires(
+responses_have_security_headers = _listener_rule("GH-ALB-010", strict=True).requires(
     satisfies(
         _HSTS,
         lambda listener, key: _max_age_s(listener.text(key)) >= _YEAR_S,

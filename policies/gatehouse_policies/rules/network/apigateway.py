@@ -33,7 +33,6 @@ _SHARING_METHODS = tuple(
 
 @stack_rule(
     "GH-API-002",
-    severity="high",
     types=aws("apigateway.Method", "apigatewayv2.Route"),
     lists={"public": _SHARING_METHODS},
 )
@@ -72,10 +71,7 @@ _BODY_METHODS = name_set(f"get put post delete patch head trace {_ANY_METHOD}")
 
 
 @resource_rule(
-    "GH-API-006",
-    severity="high",
-    types=aws("apigateway.RestApi", "apigatewayv2.Api"),
-    lists={"public": ()},
+    "GH-API-006", types=aws("apigateway.RestApi", "apigatewayv2.Api"), lists={"public": ()}
 )
 def defined_routes_have_authorizer(api: Resource) -> CheckResults:
     is_rest = api.type in aws("apigateway.RestApi")
@@ -114,9 +110,7 @@ def _authorizes(scheme: Properties) -> bool:
     return is_iam or scheme.has("x-amazon-apigateway-authorizer")
 
 
-@stack_rule(
-    "GH-API-003", severity="high", types=aws("apigateway.Stage", "apigatewayv2.Api"), levels="AMM"
-)
+@stack_rule("GH-API-003", types=aws("apigateway.Stage", "apigatewayv2.Api"))
 def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
     if api.type in aws("apigateway.Stage"):
         if not stack.referencing(api, aws("wafv2.WebAclAssociation"), "resourceArn"):
@@ -180,7 +174,7 @@ stage_settings_are_secure = resource_rule(
 
 
 apis_use_no_api_keys = resource_rule(
-    "GH-API-007", severity="high", types=aws("appsync.GraphQLApi", "appsync.Api")
+    "GH-API-007", types=aws("appsync.GraphQLApi", "appsync.Api")
 ).requires(
     is_not("authenticationType", "api_key"),
     is_not("additionalAuthenticationProviders[].authenticationType", "api_key"),

@@ -34,7 +34,7 @@ _HSTS = "securityHeadersConfig.strictTransportSecurity"
 _YEAR_S = 31_536_000
 
 
-viewers_use_https = _any_distribution_rule("GH-CF-001", severity="high").requires(
+viewers_use_https = _any_distribution_rule("GH-CF-001").requires(
     *(
         is_exactly(
             f"{behavior}.viewerProtocolPolicy",
@@ -47,7 +47,7 @@ viewers_use_https = _any_distribution_rule("GH-CF-001", severity="high").require
 )
 
 
-@resource_rule("GH-CF-002", severity="high", types=_DISTRIBUTIONS + aws("cloudfront.VpcOrigin"))
+@resource_rule("GH-CF-002", types=_DISTRIBUTIONS + aws("cloudfront.VpcOrigin"))
 def origins_use_https(resource: Resource) -> CheckResults:
     for origin in _custom_origins(resource):
         if origin.text("originProtocolPolicy") != "https-only":
@@ -81,7 +81,7 @@ def _custom_origins(resource: Resource) -> Iterator[Properties]:
             yield from origin.blocks(name)
 
 
-viewer_tls_is_current = _any_distribution_rule("GH-CF-003", severity="high").requires(
+viewer_tls_is_current = _any_distribution_rule("GH-CF-003").requires(
     is_exactly(
         "viewerCertificate.minimumProtocolVersion",
         *_STRONG_POLICIES,
@@ -94,9 +94,7 @@ viewer_tls_is_current = _any_distribution_rule("GH-CF-003", severity="high").req
 )
 
 
-@resource_rule(
-    "GH-CF-004", severity="high", types=_DISTRIBUTIONS + aws("cloudfront.OriginAccessControl")
-)
+@resource_rule("GH-CF-004", types=_DISTRIBUTIONS + aws("cloudfront.OriginAccessControl"))
 def buckets_use_origin_access_control(resource: Resource) -> CheckResults:
     if resource.type in aws("cloudfront.OriginAccessControl"):
         if resource.props.text("signingBehavior") != "always":
@@ -110,10 +108,7 @@ def buckets_use_origin_access_control(resource: Resource) -> CheckResults:
 
 
 web_acl_is_attached = resource_rule(
-    "GH-CF-005",
-    types=_DISTRIBUTIONS + aws("cloudfront.DistributionTenant"),
-    severity="high",
-    levels="AMM",
+    "GH-CF-005", types=_DISTRIBUTIONS + aws("cloudfront.DistributionTenant")
 ).requires(
     for_types(_DISTRIBUTIONS, is_set("webAclId")),
     # A tenant has the web ACL of its distribution.
@@ -133,9 +128,7 @@ def access_logging_is_enabled(distribution: Resource, stack: Stack) -> CheckResu
         yield "no log delivery and no loggingConfig refers to the distribution"
 
 
-default_root_object_is_set = _distribution_rule("GH-CF-007", severity="low").requires(
-    is_set("defaultRootObject")
-)
+default_root_object_is_set = _distribution_rule("GH-CF-007").requires(is_set("defaultRootObject"))
 
 
 responses_have_security_headers = resource_rule(

@@ -52,7 +52,7 @@ _PREFIX_LISTS = network.PREFIX_LISTS + network.PREFIX_LIST_ENTRIES
 _vpc_rule = partial(stack_rule, types=aws("ec2.Vpc"))
 
 
-flow_logs_are_enabled = _vpc_rule("GH-VPC-001", severity="high").requires(
+flow_logs_are_enabled = _vpc_rule("GH-VPC-001").requires(
     has_resource(
         "ec2.FlowLog", "vpcId", is_exactly("trafficType", "ALL"), missing="the VPC has no flow log"
     )
@@ -68,7 +68,7 @@ def _not_of_default_group(rule: Resource, stack: Stack) -> CheckResults:
 
 
 default_security_group_is_empty = stack_rule(
-    "GH-VPC-002", severity="high", types=aws("ec2.Vpc") + _DEFAULT_GROUPS + _SEPARATE_RULES
+    "GH-VPC-002", types=aws("ec2.Vpc") + _DEFAULT_GROUPS + _SEPARATE_RULES
 ).requires(
     for_types(_SEPARATE_RULES, Requirement(_not_of_default_group, "remove the rule")),
     for_types(
@@ -89,9 +89,7 @@ default_security_group_is_empty = stack_rule(
 )
 
 
-public_addresses_are_not_assigned = resource_rule(
-    "GH-VPC-003", types=network.SUBNETS, levels="MMM"
-).requires(
+public_addresses_are_not_assigned = resource_rule("GH-VPC-003", types=network.SUBNETS).requires(
     for_types(aws("ec2.Subnet"), is_not_true("mapPublicIpOnLaunch")),
     for_types(aws("ec2.DefaultSubnet"), is_false("mapPublicIpOnLaunch")),
 )
@@ -99,7 +97,6 @@ public_addresses_are_not_assigned = resource_rule(
 
 @stack_rule(
     "GH-VPC-004",
-    severity="critical",
     types=(*_GROUPS, *_PREFIX_LISTS, *aws("ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule")),
     # Names of security groups, or of their rules, whose load balancers are in another stack.
     lists={"load_balancer_groups": ()},
@@ -239,7 +236,6 @@ _SUBNET_GROUPS = aws(
 
 @stack_rule(
     "GH-VPC-010",
-    severity="high",
     types=_SUBNET_GROUPS
     + tuple(_SUBNET_PROPERTIES)
     + aws("ec2.DefaultVpc", "elasticache.ServerlessCache", "mq.Broker"),
@@ -288,9 +284,7 @@ def _rules(holder: Resource, direction: str) -> list[Properties]:
     return [holder.props] if holder.props.text("type", direction) == direction else []
 
 
-@stack_rule(
-    "GH-VPC-006", strict=True, severity="low", types=aws("ec2.SecurityGroup") + _SEPARATE_RULES
-)
+@stack_rule("GH-VPC-006", strict=True, types=aws("ec2.SecurityGroup") + _SEPARATE_RULES)
 def rules_have_description_and_one_owner(holder: Resource, stack: Stack) -> CheckResults:
     if holder.props.text("description") in ("", "Managed by Pulumi"):
         yield "description is not set"
@@ -342,7 +336,7 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
             yield f"the VPC has no endpoint for {service}"
 
 
-@_vpc_rule("GH-VPC-011", severity="low", levels="-AA", lists=ACCOUNT_STACKS, needs="account_stacks")
+@_vpc_rule("GH-VPC-011", lists=ACCOUNT_STACKS, needs="account_stacks")
 def vpc_public_access_is_blocked(vpc: Resource, stack: Stack) -> CheckResults:
     if not manages_account(vpc):
         return  # The setting applies to an account and Region.
@@ -382,7 +376,6 @@ def _allows_internet(resource: Resource, _stack: Stack) -> CheckResults:
 
 resource_is_not_public = resource_rule(
     "GH-VPC-013",
-    severity="high",
     # The types with these properties that GH-RDS-001 does not evaluate.
     types=aws(
         *("dms.InstanceProfile", "dms.ReplicationInstance", "lightsail.Database", "mq.Broker"),

@@ -28,9 +28,7 @@ _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
 
 @stack_rule(
     "GH-WAF-001",
-    severity="high",
     types=aws("wafv2.WebAcl"),
-    levels="AMM",
     settings={"requests_max": {"dev": 100_000, "staging": 100_000, "prod": 200_000}},
 )
 def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResults:
@@ -57,7 +55,7 @@ def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResu
             yield f"{statement.path_of('limit')} is above {acl.settings['requests_max']:g} requests"
 
 
-@stack_rule("GH-WAF-005", types=aws("wafv2.WebAcl"), levels="AAA")
+@stack_rule("GH-WAF-005", types=aws("wafv2.WebAcl"))
 def core_rule_set_does_not_block_apis(acl: Resource, stack: Stack) -> CheckResults:
     apis = _protected_apis(acl, stack)
     if not apis:
@@ -185,7 +183,7 @@ def _is_api_route(rule: Resource) -> bool:
     )
 
 
-@stack_rule("GH-WAF-002", severity="high", types=aws("wafv2.WebAcl"), levels="AMM")
+@stack_rule("GH-WAF-002", types=aws("wafv2.WebAcl"))
 def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
     configurations = stack.referencing(acl, aws("wafv2.WebAclLoggingConfiguration"), "resourceArn")
     if not configurations:
@@ -217,10 +215,7 @@ def _drops_blocked_requests(logging_filter: Properties) -> bool:
 
 
 metrics_are_enabled = resource_rule(
-    "GH-WAF-003",
-    severity="low",
-    types=aws("wafv2.WebAcl", "wafv2.WebAclRule", "wafv2.RuleGroup"),
-    pack="resilience",
+    "GH-WAF-003", types=aws("wafv2.WebAcl", "wafv2.WebAclRule", "wafv2.RuleGroup")
 ).requires(
     is_true("visibilityConfig.cloudwatchMetricsEnabled"),
     *(
@@ -244,9 +239,7 @@ def _protects_headers(acl: Resource) -> bool:
     return [] in keys or {name.lower() for names in keys for name in names}.issuperset(_REDACTED)
 
 
-samples_contain_no_credentials = resource_rule(
-    "GH-WAF-006", types=aws("wafv2.WebAcl"), levels="-AM"
-).requires(
+samples_contain_no_credentials = resource_rule("GH-WAF-006", types=aws("wafv2.WebAcl")).requires(
     *(
         is_not_true(f"{rules}visibilityConfig.sampledRequestsEnabled")
         for rules in ("", "rules[].", "ruleJson[].")
@@ -255,7 +248,7 @@ samples_contain_no_credentials = resource_rule(
 )
 
 
-@stack_rule("GH-WAF-004", types=aws("wafv2.WebAcl"), levels="-AM")
+@stack_rule("GH-WAF-004", types=aws("wafv2.WebAcl"))
 def rules_do_not_count_only(acl: Resource, stack: Stack) -> CheckResults:
     rules = _rules(acl, stack)
     # Another rule can block requests with the label of a counted rule. A label ends with the name

@@ -34,7 +34,7 @@ def manages_account(resource: Resource) -> bool:
     return f"{project}/{stack}" in resource.lists["account_stacks"]
 
 
-@_account_rule("GH-S3-002", severity="high", levels="AMM")
+@_account_rule("GH-S3-002")
 def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
     blocks = stack.of_type(aws("s3.AccountPublicAccessBlock"))
     if not blocks and manages_account(root):
@@ -54,7 +54,7 @@ _BASELINE = {
 }
 
 
-@_account_rule("GH-ACC-001", severity="high", levels="-AM", needs="account_stacks")
+@_account_rule("GH-ACC-001", needs="account_stacks")
 def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
     if not manages_account(root):
         return
@@ -77,7 +77,6 @@ def _names_findings(filter: Properties) -> bool:
 
 protections_are_enabled = resource_rule(
     "GH-ACC-003",
-    severity="high",
     types=aws(
         *(
             "cfg.RecorderStatus",
@@ -89,7 +88,6 @@ protections_are_enabled = resource_rule(
         *("ec2.InstanceMetadataDefaults", "emr.BlockPublicAccessConfiguration"),
         "ssm.ServiceSetting",
     ),
-    levels="AMM",
 ).requires(
     for_types(aws("cfg.RecorderStatus"), is_true("isEnabled")),
     for_types(aws("guardduty.Detector"), is_not_false("enable")),
@@ -131,7 +129,7 @@ def recorder_is_complete(recorder: Resource, stack: Stack) -> CheckResults:
         yield "no RecorderStatus starts the recorder"
 
 
-@_account_rule("GH-COST-001", severity="low", pack="resilience")
+@_account_rule("GH-COST-001")
 def costs_are_monitored(root: Resource, stack: Stack) -> CheckResults:
     budgets = stack.of_type(aws("budgets.Budget"))
     notified = set() if budgets or manages_account(root) else {"ACTUAL", "FORECASTED"}

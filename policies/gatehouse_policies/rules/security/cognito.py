@@ -32,11 +32,11 @@ mfa_is_required = _pool_rule("GH-COG-002").requires(is_exactly("mfaConfiguration
 
 
 identity_pool_requires_authentication = resource_rule(
-    "GH-COG-003", severity="high", types=aws("cognito.IdentityPool")
+    "GH-COG-003", types=aws("cognito.IdentityPool")
 ).requires(is_not_true("allowUnauthenticatedIdentities"))
 
 
-pool_is_protected = _pool_rule("GH-COG-004", severity="low", levels="-AA").requires(
+pool_is_protected = _pool_rule("GH-COG-004").requires(
     is_exactly("userPoolAddOns.advancedSecurityMode", "ENFORCED"),
     is_exactly("deletionProtection", "ACTIVE"),
 )

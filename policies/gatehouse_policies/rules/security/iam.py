@@ -1,7 +1,6 @@
 """Rules for IAM: users, roles, trust policies and identity policies."""
 
 import re
-from datetime import date
 
 from pulumi_local.lists import name_set
 from pulumi_local.type_tokens import KEYS, aws
@@ -53,7 +52,6 @@ _LAMBDA_IN_VPC = re.compile(
 
 @resource_rule(
     "GH-IAM-001",
-    severity="critical",
     types=(*IDENTITY_POLICIES, *aws("ssoadmin.PermissionSetInlinePolicy")),
     exemptible=False,
 )
@@ -100,7 +98,7 @@ _EVALUATED_ELSEWHERE = frozenset(
 )
 
 
-@stack_rule("GH-IAM-003", severity="high", types=tuple(ATTACHED_POLICIES))
+@stack_rule("GH-IAM-003", types=tuple(ATTACHED_POLICIES))
 def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckResults:
     prop = ATTACHED_POLICIES[holder.type]
     own = is_of_program(holder, stack, "policyArn", aws("iam.Policy"))
@@ -126,7 +124,7 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
             yield f"{prop} contains the AWS managed policy {managed[1]}"
 
 
-@stack_rule("GH-IAM-004", severity="high", types=aws("iam.Role"), levels="AMM", lists=ACCOUNTS)
+@stack_rule("GH-IAM-004", types=aws("iam.Role"), lists=ACCOUNTS)
 def trust_policy_is_restricted(role: Resource, stack: Stack) -> CheckResults:
     document = parse(role.props.value("assumeRolePolicy"))
     for service in access(document).services:
@@ -173,7 +171,6 @@ _SERVICES_WITHOUT_SOURCE = frozenset(
     # Repositories (owner/name) that roles may trust. Empty: every repository except those of
     # examples.
     lists={"repositories": ()},
-    severity="critical",
     types=aws("iam.Role"),
     exemptible=False,
 )
@@ -202,7 +199,6 @@ _WITH_USERS = aws("iam.GroupMembership", "iam.PolicyAttachment")
 
 @resource_rule(
     "GH-IAM-006",
-    severity="high",
     # All types with a property that names users.
     types=aws(
         *("iam.User", "iam.AccessKey", "iam.ServiceSpecificCredential", "iam.SigningCertificate"),
@@ -217,7 +213,7 @@ def no_iam_users(user: Resource) -> CheckResults:
         yield f"the program creates an IAM {user.type.rpartition(':')[2]}"
 
 
-@stack_rule("GH-IAM-008", types=aws("iam.Role"), levels="MMM")
+@stack_rule("GH-IAM-008", types=aws("iam.Role"))
 def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
     if role.props.has("inlinePolicies") and stack.referencing(role, aws("iam.RolePolicy"), "role"):
         yield "the role sets inlinePolicies and also has RolePolicy resources"
@@ -227,7 +223,7 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
         yield "the role sets managedPolicyArns and also has RolePolicyAttachment resources"
 
 
-@stack_rule("GH-IAM-007", types=IDENTITY_POLICIES, levels="AAM")
+@stack_rule("GH-IAM-007", types=IDENTITY_POLICIES)
 def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResults:
     if is_permissions_boundary(holder, stack):
         return
@@ -264,14 +260,9 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
                 yield "a statement allows iam:PassRole without iam:PassedToService"
 
 
-role_has_boundary = resource_rule(
-    "GH-IAM-012",
-    strict=True,
-    severity="low",
-    types=aws("iam.Role"),
-    levels="AAM",
-    introduced=date(2026, 11, 29),
-).requires(is_set("permissionsBoundary"))
+role_has_boundary = resource_rule("GH-IAM-012", strict=True, types=aws("iam.Role")).requires(
+    is_set("permissionsBoundary")
+)
 
 
 def _limits_nothing(role: Resource, stack: Stack) -> bool:
@@ -315,7 +306,7 @@ _POLICIES_EVALUATED = KEYS + aws(
 _EVERYONE = re.compile(r"principals?|grantee", re.IGNORECASE)
 
 
-@stack_rule("GH-IAM-011", severity="high", types=(), lists=ACCOUNTS)
+@stack_rule("GH-IAM-011", types=(), lists=ACCOUNTS)
 def resource_is_not_shared(holder: Resource, stack: Stack) -> CheckResults:
     if not holder.type.startswith("aws:"):
         return

@@ -33,7 +33,6 @@ _POLICIES = aws("kms.KeyPolicy")
 
 rotation_is_enabled = resource_rule(
     "GH-KMS-001",
-    severity="high",
     types=aws("kms.Key"),
     settings={"days_max": {"dev": 365, "staging": 365, "prod": 365}},
 ).requires(
@@ -48,9 +47,7 @@ rotation_is_enabled = resource_rule(
 )
 
 
-@stack_rule(
-    "GH-KMS-002", severity="critical", types=KEYS + _POLICIES, exemptible=False, lists=ACCOUNTS
-)
+@stack_rule("GH-KMS-002", types=KEYS + _POLICIES, exemptible=False, lists=ACCOUNTS)
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
     if is_evaluated_elsewhere(key, stack, _POLICIES, "keyId", KEYS):
         return
@@ -62,23 +59,16 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
 
 
 deletion_window_is_sufficient = resource_rule(
-    "GH-KMS-003",
-    types=KEYS,
-    pack="resilience",
-    settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
+    "GH-KMS-003", types=KEYS, settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}}
 ).requires(is_at_least("deletionWindowInDays", "days_min", 30))
 
 
-lockout_check_is_enabled = resource_rule(
-    "GH-KMS-004", severity="high", types=KEYS + _POLICIES
-).requires(is_not_true("bypassPolicyLockoutSafetyCheck"))
-
-
-@stack_rule(
-    "GH-KMS-007",
-    severity="high",
-    types=aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role"),
+lockout_check_is_enabled = resource_rule("GH-KMS-004", types=KEYS + _POLICIES).requires(
+    is_not_true("bypassPolicyLockoutSafetyCheck")
 )
+
+
+@stack_rule("GH-KMS-007", types=aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role"))
 def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> CheckResults:
     if is_permissions_boundary(policy, stack):
         return
@@ -89,7 +79,7 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
             yield "a statement allows kms:Decrypt or kms:ReEncryptFrom on all keys"
 
 
-@resource_rule("GH-KMS-005", severity="high", types=KEYS + _POLICIES, levels="AMM")
+@resource_rule("GH-KMS-005", types=KEYS + _POLICIES)
 def service_access_has_source_condition(key: Resource) -> CheckResults:
     for document in own_documents(key):
         for service in access(document).services:
@@ -123,13 +113,10 @@ def _allow_statements(key: Resource) -> tuple[Statement, ...]:
 keys_have_alias_and_description = stack_rule(
     "GH-KMS-008",
     strict=True,
-    severity="low",
     types=aws(
         *("kms.Key", "secretsmanager.Secret", "rds.Instance", "rds.Cluster", "cloudtrail.Trail"),
         *("elasticache.ReplicationGroup", "cloudwatch.LogGroup", "lambda.Function", "backup.Vault"),
     ),
-    levels="AAM",
-    pack="resilience",
 ).requires(
     for_types(
         aws("kms.Key"),
@@ -149,7 +136,7 @@ keys_have_alias_and_description = stack_rule(
 
 
 multi_region_keys_have_replica = stack_rule(
-    "GH-KMS-009", strict=True, severity="low", types=aws("kms.Key"), levels="AAM"
+    "GH-KMS-009", strict=True, types=aws("kms.Key")
 ).requires(
     has_resource(
         "kms.ReplicaKey",
@@ -160,7 +147,7 @@ multi_region_keys_have_replica = stack_rule(
 )
 
 
-@stack_rule("GH-KMS-010", severity="high", types=aws("sns.Topic"), levels="AMM")
+@stack_rule("GH-KMS-010", types=aws("sns.Topic"))
 def event_rules_can_use_the_key_of_the_topic(topic: Resource, stack: Stack) -> CheckResults:
     for key in stack.referenced_by(topic, "kmsMasterKeyId", KEYS):
         for document in resource_documents(key, stack, _POLICIES, "keyId"):

@@ -63,7 +63,6 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
 
 secret_policy_is_not_public = resource_rule(
     "GH-SM-004",
-    severity="critical",
     types=aws("secretsmanager.SecretPolicy", "secretsmanager.Secret"),
     exemptible=False,
     lists=ACCOUNTS,
@@ -73,9 +72,7 @@ secret_policy_is_not_public = resource_rule(
 )
 
 
-@stack_rule(
-    "GH-SM-007", strict=True, severity="low", types=aws("secretsmanager.Secret"), levels="-AA"
-)
+@stack_rule("GH-SM-007", strict=True, types=aws("secretsmanager.Secret"))
 def secret_has_resource_policy(secret: Resource, stack: Stack) -> CheckResults:
     documents = resource_documents(secret, stack, aws("secretsmanager.SecretPolicy"), "secretArn")
     if not any(document.denies_everyone("secretsmanager:GetSecretValue") for document in documents):
@@ -85,14 +82,12 @@ def secret_has_resource_policy(secret: Resource, stack: Stack) -> CheckResults:
 recovery_window_is_sufficient = resource_rule(
     "GH-SM-005",
     types=aws("secretsmanager.Secret"),
-    pack="resilience",
     settings={"days_min": {"dev": 0, "staging": 7, "prod": 30}},
 ).requires(is_at_least("recoveryWindowInDays", "days_min", 30))
 
 
 program_sets_no_secret_value = resource_rule(
     "GH-SM-006",
-    severity="critical",
     types=aws("secretsmanager.SecretVersion", "kms.ExternalKey", "kms.ReplicaExternalKey"),
     exemptible=False,
 ).requires(
@@ -106,9 +101,7 @@ _WITH_RULES = program_sets_no_secret_value.types + aws(
 )
 
 
-program_sets_no_password = resource_rule(
-    "GH-SM-009", severity="high", types=(), levels="AMM"
-).requires(
+program_sets_no_password = resource_rule("GH-SM-009", types=()).requires(
     sets_no_secret(),
     when=lambda resource: (
         resource.type.startswith(("aws:", AWS_PROVIDER))
@@ -136,7 +129,6 @@ ENVIRONMENT_BLOCKS = name_set(
 
 @resource_rule(
     "GH-SM-008",
-    severity="critical",
     types=(),
     lists={"harmless": ()},
     unknown_allowed=dict.fromkeys(

@@ -9,9 +9,7 @@ from gatehouse_policies.engine.requirements import is_customer_key
 from gatehouse_policies.engine.rule import CheckResults, resource_rule
 
 
-@resource_rule(
-    "GH-SSM-001", severity="critical", types=aws("ssm.Parameter"), lists={"harmless": ()}
-)
+@resource_rule("GH-SSM-001", types=aws("ssm.Parameter"), lists={"harmless": ()})
 def parameter_has_no_secret(parameter: Resource) -> CheckResults:
     leaf = (parameter.props.known_text("name") or parameter.name).rpartition("/")[2]
     if leaf in parameter.lists["harmless"]:
@@ -26,7 +24,7 @@ parameter_uses_customer_key = resource_rule("GH-SSM-002", types=aws("ssm.Paramet
 )
 
 
-@resource_rule("GH-SSM-003", severity="high", types=aws("ssm.Document"))
+@resource_rule("GH-SSM-003", types=aws("ssm.Document"))
 def document_is_not_public(document: Resource) -> CheckResults:
     # The provider accepts a map of strings: type is "Share", and account_ids is "All" or a list
     # that is separated by commas.

@@ -30,7 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import GatehouseError, MethodNotAllowed, NotFound, Unauthorized
-from gatehouse.platform.web.asgi import problem_headers, problem_members
+from gatehouse.platform.web.problems import problem_headers, problem_members
 
 #: Path of the health checks.
 HEALTH_PATH = "/healthz"

@@ -50,7 +50,7 @@ from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.errors import BadRequest
 from gatehouse.core.texts import first_line
 from gatehouse.core.tokens.token import is_base62
-from gatehouse.features.requests.schemas import CreatedSecretRequest, CreateSecretRequest
+from gatehouse.features.secret_requests.schemas import CreatedSecretRequest, CreateSecretRequest
 from gatehouse.features.secrets import link_token
 from gatehouse.features.secrets.deletion_receipt import is_signed
 from gatehouse.features.secrets.models import CLAIM_S, ID_CHARS

@@ -22,7 +22,7 @@ import msgspec
 from gatehouse.core.errors import Unavailable
 from gatehouse.platform.aws import call, create_client
 from gatehouse.platform.settings import Level
-from gatehouse.platform.web.asgi import requested_at
+from gatehouse.platform.web.request_ids import requested_at
 
 LEVELS: tuple[str, ...] = get_args(Level)
 #: Members of a line in which the text of a search is looked up.

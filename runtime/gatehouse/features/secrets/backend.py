@@ -20,7 +20,7 @@ from gatehouse.features.secrets.link_token import fingerprint, new_id
 from gatehouse.features.secrets.models import ContentItem, Secret, SharingEvent
 from gatehouse.features.secrets.table import Table
 from gatehouse.platform.aws import call, create_client, error_code
-from gatehouse.platform.limits import Limit
+from gatehouse.platform.semaphores import Limit
 from gatehouse.platform.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 
 PREFIX = "secrets/"

@@ -9,7 +9,7 @@ from msgspec.structs import astuple, replace
 from gatehouse.core.clock import rfc3339, to_datetime
 from gatehouse.core.keys import KeyState
 from gatehouse.core.verification import AGENT, Code
-from gatehouse.features.usage.models import Denial, UsageBatch
+from gatehouse.features.usage.models import RETENTION_S, Denial, UsageBatch
 from gatehouse.features.usage.schemas import (
     CheckTotal,
     DenialTotals,
@@ -20,9 +20,6 @@ from gatehouse.features.usage.schemas import (
 )
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.db.statements import Conditions, RowMapping, prune
-
-#: Width of the stored buckets in seconds -> retention in seconds.
-RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
 
 #: Columns by which counts can be split, in the order of the fields of a point.
 DIMENSIONS = ("key_id", "core", "code", "owner", "tag")

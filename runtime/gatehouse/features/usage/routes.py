@@ -7,13 +7,13 @@ import msgspec
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.roles import READERS
-from gatehouse.features.usage.repository import POINTS_MAX, RETENTION_S, UsageRepository
+from gatehouse.features.usage.models import RETENTION_S, WIDTHS_S
+from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
 from gatehouse.features.usage.schemas import (
     BUCKETS_DEFAULT,
     BUCKETS_MAX,
     KEYS_RANGE_S_DEFAULT,
     KEYS_RANGE_S_MAX,
-    WIDTHS_S,
     DenialPage,
     DenialView,
     FilterDenials,

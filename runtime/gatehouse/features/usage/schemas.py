@@ -8,6 +8,7 @@ from gatehouse.core.decision import CHECKS
 from gatehouse.core.texts import TextClass
 from gatehouse.core.tokens.token import ID_CHARS
 from gatehouse.core.verification import AGENT, Code
+from gatehouse.features.usage.models import Width
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
@@ -25,15 +26,12 @@ from gatehouse.platform.web.fields import (
 )
 from gatehouse.platform.web.validation import checked, matching, unchanged
 
-WIDTHS_S = {"minute": 60, "hour": 3600, "day": 86_400}
-
 #: Maximum number of buckets between `since` and `until`.
 BUCKETS_MAX = 1500
 
 #: Number of buckets before `until` if `since` is omitted.
 BUCKETS_DEFAULT = 60
 
-Width = Literal["minute", "hour", "day"]
 Until = Annotated[
     Timestamp | None, doc("End of the time range, as an RFC 3339 timestamp. Default: now.")
 ]

@@ -22,7 +22,8 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.usage.models import Denial, UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
-from gatehouse.platform.observability import Metrics, embedded_metrics
+from gatehouse.platform.metrics import Metrics
+from gatehouse.platform.observability import embedded_metrics
 
 FLUSH_S = 1.0
 

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse import __version__
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform.limits import Limit
+from gatehouse.platform.semaphores import Limit
 from gatehouse.platform.tracing.tracer import call_span
 
 #: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from gatehouse.core import errors, features
 from gatehouse.core.http.header_names import NOT_RETURNED, SET_IN_RESPONSES
 from gatehouse.platform import proxy_headers
-from gatehouse.platform.envoy import certificate, process, upstream
+from gatehouse.platform.envoy import certificate, core_errors, core_filters, process
 from gatehouse.platform.envoy.configuration import Configuration, extension, typed
 from gatehouse.platform.settings import Settings
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import problems, responses
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -50,20 +50,6 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 #: Bytes of a connection that Envoy keeps in each direction before it stops reading.
 BUFFER_BYTES = 65_536
-
-#: The errors of requests to Cores, with the flags of Envoy that they stand for. UO also stands for
-#: a request that was not retried, so it comes after the flags of failures
-#: (www.envoyproxy.io/docs/envoy/v1.40.0/configuration/observability/access_log/usage).
-CORE_ERRORS: tuple[tuple[Any, ...], ...] = (
-    (errors.CoreUnreachable(), "UF", "LR"),
-    (errors.CoreUnreachable("The Core has no address that the gateway may use."), "UH"),
-    (errors.CoreMalformed(), "UPE"),
-    (errors.CoreUnreachable("The Core closed the connection."), "UC", "UR"),
-    (errors.CoreTimeout(), "UT", "SI"),
-    (errors.CoreOverloaded(), "UO"),
-    (errors.CoreNotRegistered(), "NC"),
-)
-
 
 #: The fields of the access log after the kind of the line (services/gateway/access_log.py). The
 #: last one can contain spaces.
@@ -105,7 +91,7 @@ MALFORMED: tuple[dict[str, Any], ...] = (
 
 #: Headers that routes also remove from interim responses (1xx), which pass no filters.
 _RESPONSE_HEADERS_REMOVED = tuple(
-    name for name in NOT_RETURNED if "*" not in name and name not in upstream.OF_CONNECTIONS
+    name for name in NOT_RETURNED if "*" not in name and name not in core_filters.OF_CONNECTIONS
 )
 
 _TRANSLATION = Path(__file__).with_name("translation.lua")
@@ -172,7 +158,7 @@ def failure_line(service: str, settings: Settings) -> str:
         "status": "%RESPONSE_CODE%",
         "ms": "%DURATION%",
     }
-    text = asgi.encode(line).decode()
+    text = responses.encode(line).decode()
     for number in ("%RESPONSE_CODE%", "%DURATION%"):
         text = text.replace(f'"{number}"', number)
     return f"{text}\n"
@@ -245,12 +231,14 @@ def _names() -> dict[str, Any]:
         **{name: value for name, value in globals().items() if name.isupper()},
         **{name: value.decode() for name, value in headers if isinstance(value, bytes)},
         "IDLE_MAX_S": max(TIMEOUTS_S),
-        "asgi": asgi,
         "certificate": certificate,
         "errors": errors,
+        "problems": problems,
         "process": process,
         "proxy_headers": proxy_headers,
-        "upstream": upstream,
+        "responses": responses,
+        "core_errors": core_errors,
+        "core_filters": core_filters,
         "failure_line": failure_line,
         "log_path": log_path,
         "translation_configuration": translation_configuration,

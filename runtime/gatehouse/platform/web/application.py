@@ -14,9 +14,8 @@ from starlette.routing import Router, compile_path
 from starlette.types import Receive, Scope, Send
 
 from gatehouse.core.errors import GatehouseError, MethodNotAllowed, NotFound
-from gatehouse.platform.observability import Observer
+from gatehouse.platform.observability import Observer, origin_of
 from gatehouse.platform.tracing.tracer import ActiveRequest
-from gatehouse.platform.web import asgi
 from gatehouse.platform.web.request import AsgiRequest, Refused, Reply, Request, Service
 
 #: Returns the response, or None if it has been sent. The parameter is a request of the service.
@@ -140,7 +139,7 @@ async def run(request: AsgiRequest, handler: Handler) -> None:
 
 
 def _origin_of(exc: Exception) -> str:
-    return f"{type(exc).__name__} at {asgi.origin_of(exc)}"
+    return f"{type(exc).__name__} at {origin_of(exc)}"
 
 
 class Application:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, get_type_hints
 
 from gatehouse.core.roles import Role
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import responses
 
 #: Security schemes of the management API. An endpoint that accepts a credential declares the roles
 #: that may call it.
@@ -138,7 +138,9 @@ class Endpoint:
             "query": hints.get("query"),
             "body": hints.get("body"),
             "response": None
-            if self.content or not self.status or hints.get("return") in (type(None), asgi.Response)
+            if self.content
+            or not self.status
+            or hints.get("return") in (type(None), responses.Response)
             else hints.get("return"),
         }
         for name, value in read.items():

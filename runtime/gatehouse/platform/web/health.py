@@ -11,8 +11,8 @@ from msgspec import Meta
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.features import Features
-from gatehouse.platform.observability import METRICS_TYPE
-from gatehouse.platform.web import asgi
+from gatehouse.platform.metrics import METRICS_TYPE
+from gatehouse.platform.web import responses
 from gatehouse.platform.web.endpoint import Endpoint, Response
 from gatehouse.platform.web.request import Request
 
@@ -125,17 +125,19 @@ async def healthz(request: Request) -> Health:
     return Health()
 
 
-async def readyz(request: Request, checks: ServiceHealth) -> asgi.Response:
+async def readyz(request: Request, checks: ServiceHealth) -> responses.Response:
     """Check readiness.
 
     `degraded`: an optional dependency such as Redis is unavailable. Returns 503 if a required
         dependency is unavailable.
     """
     report, request.detail = await readiness(checks)
-    return request.response(503 if report.status == "unavailable" else 200, asgi.encode(report))
+    return request.response(
+        503 if report.status == "unavailable" else 200, responses.encode(report)
+    )
 
 
-async def metrics(request: Request, checks: ServiceHealth) -> asgi.Response:
+async def metrics(request: Request, checks: ServiceHealth) -> responses.Response:
     """Retrieve metrics.
 
     Returns metrics in the Prometheus text format, for a scraper inside the network. The load
@@ -152,7 +154,7 @@ _probe = partial(Endpoint, "GET", tag="health", security=())
 ENDPOINTS = (
     _probe("/healthz", healthz, operation_id="health"),
     _probe(
-        asgi.READY_PATH,
+        responses.READY_PATH,
         readyz,
         operation_id="readiness",
         response=Readiness,

@@ -16,7 +16,7 @@ from msgspec import UNSET, inspect
 from gatehouse import __version__
 from gatehouse.core.errors import GatehouseError, UsageExceeded
 from gatehouse.platform.tracing.context import trace_id_of
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import problems, responses
 from gatehouse.platform.web.endpoint import CREDENTIAL, Endpoint, Header
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import REQUEST_ID
@@ -93,13 +93,13 @@ def document(api: Api, endpoints: Sequence[Endpoint]) -> Json:
 
 def handler(
     build: Callable[..., Json], *arguments: Hashable
-) -> Callable[[Request], Awaitable[asgi.Response]]:
+) -> Callable[[Request], Awaitable[responses.Response]]:
     """Handler of the path of a document. The document is built before the service is ready, because
     building it takes up to 0.1 s.
     """
     body = _encoded(build, *arguments)
 
-    async def respond(request: Request) -> asgi.Response:
+    async def respond(request: Request) -> responses.Response:
         return request.response(200, body, headers=[(b"cache-control", b"public, max-age=300")])
 
     return respond
@@ -107,7 +107,7 @@ def handler(
 
 @cache
 def _encoded(build: Callable[..., Json], *arguments: Hashable) -> bytes:
-    return asgi.encode(build(*arguments))
+    return responses.encode(build(*arguments))
 
 
 def _published(value: Any) -> Any:
@@ -196,8 +196,8 @@ def _responses(api: Api, endpoint: Endpoint) -> Json:
             **_headers_of_error(status),
             **({"content": content} if content else {}),
         }
-    responses = {str(status): error for status, error in sorted(errors.items())}
-    return {str(endpoint.status) if endpoint.status else "default": success, **responses}
+    failed = {str(status): error for status, error in sorted(errors.items())}
+    return {str(endpoint.status) if endpoint.status else "default": success, **failed}
 
 
 def _success_description(endpoint: Endpoint) -> str:
@@ -223,7 +223,7 @@ def _common_errors(api: Api, endpoint: Endpoint) -> Iterator[int]:
 def _problem(api: Api, status: int) -> Json:
     code, text = api.errors.get(status) or _ERRORS[status]
     document = {
-        "type": asgi.PROBLEM_TYPE + code.lower(),
+        "type": problems.PROBLEM_TYPE + code.lower(),
         "title": dict(_titles(GatehouseError))[code.lower()],
         "status": status,
         "detail": text,
@@ -240,7 +240,7 @@ def _problem(api: Api, status: int) -> Json:
 
 
 def _headers_of_error(status: int) -> Json:
-    return _RETRY_AFTER if status in (UsageExceeded.status, *asgi.RETRY_STATUSES) else {}
+    return _RETRY_AFTER if status in (UsageExceeded.status, *problems.RETRY_STATUSES) else {}
 
 
 def _titles(error: type[GatehouseError]) -> Iterator[tuple[str, str]]:
@@ -328,10 +328,10 @@ def _components(endpoints: Sequence[Endpoint]) -> Json:
         if response.type is not None
     ]
     _, schemas = msgspec.json.schema_components(
-        [*requests, *replies, asgi.ProblemDocument], ref_template=_REFERENCE
+        [*requests, *replies, problems.ProblemDocument], ref_template=_REFERENCE
     )
     requested = _structs(requests)
-    for struct in requested | _structs([*replies, asgi.ProblemDocument]):
+    for struct in requested | _structs([*replies, problems.ProblemDocument]):
         schema = schemas[struct.__name__]
         if struct in (*requests, *replies) or hasattr(struct, "example"):
             own = getattr(struct, "examples", None)

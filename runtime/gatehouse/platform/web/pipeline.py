@@ -9,12 +9,13 @@ from typing import Any
 
 from gatehouse.core.errors import BadRequest, GatehouseError
 from gatehouse.core.features import Features
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import responses
 from gatehouse.platform.web.application import Handler, Routes
 from gatehouse.platform.web.endpoint import Endpoint, resolve
 from gatehouse.platform.web.fields import Input
 from gatehouse.platform.web.request import Reply, Request, Service
 from gatehouse.platform.web.validation import (
+    check_json,
     decode_body,
     decode_query,
     invalid,
@@ -78,7 +79,7 @@ class Pipeline(Service):
             result = await function(request, **arguments)
             if isinstance(result, Reply):
                 return result
-            return request.response(status, b"" if result is None else asgi.encode(result))
+            return request.response(status, b"" if result is None else responses.encode(result))
 
         return call
 
@@ -106,5 +107,5 @@ class Pipeline(Service):
         """The JSON body. Raises UnsupportedMediaType, BodyTooLarge and ClientDisconnect."""
         content = await request.read_body(self.body_max_bytes + extra_bytes)
         if content:
-            asgi.check_json(request.header(b"content-type"), lenient=self.lenient)
+            check_json(request.header(b"content-type"), lenient=self.lenient)
         return content

@@ -18,15 +18,16 @@ from gatehouse.core.errors import BadRequest, GatehouseError, HeadersTooLarge
 from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.core.roles import Role
 from gatehouse.core.tokens.token import Pepper
-from gatehouse.platform.observability import Observer, StreamUse
+from gatehouse.platform.metrics import StreamUse
+from gatehouse.platform.observability import Observer
 from gatehouse.platform.proxy_headers import BYTES_MAX, FIELDS_MAX, NOT_COUNTED, PEER
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import problems, request_ids, responses
 from gatehouse.platform.web.fields import Cursors
 from gatehouse.platform.web.validation import parameters
 
 #: A complete response or one in parts.
-Reply = asgi.Response | asgi.StreamedResponse
+Reply = responses.Response | responses.StreamedResponse
 
 #: Status in the log line of a request whose client disconnected before the response.
 CLIENT_GONE = 499
@@ -50,7 +51,7 @@ class Refused(Exception):
     """
 
     def __init__(
-        self, error: GatehouseError, *, code: str = "", headers: Iterable[asgi.Header] = ()
+        self, error: GatehouseError, *, code: str = "", headers: Iterable[responses.Header] = ()
     ) -> None:
         super().__init__(error.code)
         self.error = error
@@ -92,20 +93,20 @@ class Service:
     observer: Observer
     addresses: ClientAddresses
     clock: Clock
-    headers: Sequence[asgi.Header] = asgi.NO_STORE
+    headers: Sequence[responses.Header] = responses.NO_STORE
     cursor_key: Pepper | None = None
     worker_digits: str = ""
 
     def request(self, scope: Scope, receive: Receive, send: Send) -> "AsgiRequest":
         return AsgiRequest(self, scope, receive, send)
 
-    def error_response(self, request: "Request", refused: Refused) -> asgi.Response:
+    def error_response(self, request: "Request", refused: Refused) -> responses.Response:
         error = refused.error
-        required = asgi.missing(asgi.problem_headers(error), refused.headers)
+        required = responses.missing(problems.problem_headers(error), refused.headers)
         return request.response(
             error.status,
-            asgi.problem(error, request.request_id, request.trace.trace_id, code=refused.code),
-            content_type=asgi.PROBLEM_JSON,
+            problems.problem(error, request.request_id, request.trace.trace_id, code=refused.code),
+            content_type=problems.PROBLEM_JSON,
             headers=[*required, *refused.headers],
         )
 
@@ -140,9 +141,9 @@ class Request(ABC):
     stream_use: StreamUse | None = None
     caller: Caller | None = None
     content = b""
-    response_headers: Sequence[asgi.Header] = ()
+    response_headers: Sequence[responses.Header] = ()
     is_refused = False
-    _added: tuple[asgi.Header, ...] = ()
+    _added: tuple[responses.Header, ...] = ()
     _trace: RequestTrace | None = None
     _client: str | None = None
 
@@ -152,7 +153,7 @@ class Request(ABC):
         method: str,
         raw_path: bytes,
         query_string: bytes,
-        fields: Sequence[asgi.Header],
+        fields: Sequence[responses.Header],
         peer: str,
     ) -> None:
         self.service = service
@@ -161,7 +162,7 @@ class Request(ABC):
         self.query_string = query_string
         self.fields = fields
         self.peer = peer
-        self.request_id: RequestId = asgi.request_id(service.worker_digits)
+        self.request_id: RequestId = request_ids.request_id(service.worker_digits)
         self.first_values = dict(reversed(fields))
 
     @property
@@ -282,32 +283,36 @@ class Request(ABC):
         status: int,
         body: bytes = b"",
         *,
-        content_type: bytes = asgi.JSON,
-        headers: Iterable[asgi.Header] = (),
-    ) -> asgi.Response:
+        content_type: bytes = responses.JSON,
+        headers: Iterable[responses.Header] = (),
+    ) -> responses.Response:
         """A response with the headers of the service, the request ID, and the headers that the
         handler has added.
         """
-        all_headers = asgi.response_headers(
+        all_headers = responses.response_headers(
             body, content_type, self._own_headers(headers), self.service.headers
         )
-        return asgi.Response(status, all_headers, b"" if self.is_head else body)
+        return responses.Response(status, all_headers, b"" if self.is_head else body)
 
     def streamed(
-        self, parts: AsyncIterator[bytes], *, status: int = 200, headers: Iterable[asgi.Header] = ()
+        self,
+        parts: AsyncIterator[bytes],
+        *,
+        status: int = 200,
+        headers: Iterable[responses.Header] = (),
     ) -> Reply:
         """Like `response`, with a body in parts."""
         own = self._own_headers(headers)
-        all_headers = [*asgi.missing(self.service.headers, own), *own]
+        all_headers = [*responses.missing(self.service.headers, own), *own]
         if self.is_head:
-            return asgi.Response(status, all_headers)
-        return asgi.StreamedResponse(status, all_headers, parts)
+            return responses.Response(status, all_headers)
+        return responses.StreamedResponse(status, all_headers, parts)
 
-    def _own_headers(self, headers: Iterable[asgi.Header]) -> list[asgi.Header]:
+    def _own_headers(self, headers: Iterable[responses.Header]) -> list[responses.Header]:
         request_id = (b"x-request-id", self.request_id.encode())
         return [request_id, *headers, *self.response_headers, *self._added]
 
-    def problem(self, refused: Refused) -> asgi.Response:
+    def problem(self, refused: Refused) -> responses.Response:
         """The response to an error, which is also logged."""
         self.detail = self.detail or refused.error.detail
         self.code = self.code or refused.code or refused.error.code
@@ -379,13 +384,13 @@ class AsgiRequest(Request):
         """The body. Raises BodyTooLarge and ClientDisconnect."""
         size, declared = 0, self.header(b"content-length")
         if declared.isdigit() and int(declared) > bytes_max:
-            raise asgi.too_large_error(bytes_max)
+            raise problems.too_large_error(bytes_max)
         parts = list[bytes]()
         async for part in self.stream():
             parts.append(part)
             size += len(part)
             if size > bytes_max:
-                raise asgi.too_large_error(bytes_max)
+                raise problems.too_large_error(bytes_max)
         return b"".join(parts)
 
     async def _send_part(self, message: Message) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import resources
 from urllib.parse import quote
 
-from gatehouse.platform.web.asgi import NO_STORE, Header
+from gatehouse.platform.web.responses import NO_STORE, Header
 
 _HEADERS: dict[str, dict[str, str]] = tomllib.loads(
     (resources.files("gatehouse.platform.web") / "security_headers.toml").read_text("utf-8")

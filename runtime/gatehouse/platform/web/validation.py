@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import inspect
 
-from gatehouse.core.errors import BadRequest, Problem
+from gatehouse.core.errors import BadRequest, Problem, UnsupportedMediaType
 from gatehouse.core.http.forwarding import query_flaw
 from gatehouse.core.texts import TextClass, multi_line, single_line
 
@@ -305,3 +305,18 @@ def strings(
                 yield from strings(
                     item, f"{location}.{name}" if name.isidentifier() else location, exempt
                 )
+
+
+def check_json(content_type: str, *, lenient: bool = False) -> None:
+    """Raises UnsupportedMediaType unless the Content-Type of a request is JSON.
+
+    lenient: also accept a missing header, and the types that `curl -d` and `fetch` send by default.
+    """
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "application/json" or (
+        lenient and media_type in ("", "application/x-www-form-urlencoded", "text/plain")
+    ):
+        return
+    fix = "send Content-Type: application/json"
+    problem = Problem("header.content-type", "is not application/json", fix)
+    raise UnsupportedMediaType("The request cannot be read.", errors=(problem,))

@@ -35,7 +35,7 @@ from gatehouse.features.operations.service import (
     LogLevelFollower,
     LogLevelService,
 )
-from gatehouse.features.requests.service import RequestService
+from gatehouse.features.secret_requests.service import RequestService
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.repository import SecretEventRepository
 from gatehouse.features.secrets.service import SecretService
@@ -53,8 +53,8 @@ from gatehouse.platform.web.application import Application
 from gatehouse.platform.web.health import ServiceHealth
 from gatehouse.platform.web.security_headers import security_headers
 from gatehouse.platform.worker import run_asgi
-from gatehouse.services.console import asgi as console
 from gatehouse.services.console import jobs
+from gatehouse.services.console import routes as console
 from gatehouse.services.console.authentication import Authenticator, Lockout
 from gatehouse.services.console.idempotency import IdempotencyGuard, IdempotencyStore
 from gatehouse.services.console.lookup import Lookup

@@ -42,8 +42,8 @@ from gatehouse.features.identity.service import Sessions
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.verification.rate_limiters import RateLimits
-from gatehouse.platform.web.asgi import Header
 from gatehouse.platform.web.request import Caller, Request
+from gatehouse.platform.web.responses import Header
 from gatehouse.platform.web.validation import invalid
 
 REALM = "gatehouse"

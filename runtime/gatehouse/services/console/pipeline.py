@@ -28,12 +28,12 @@ from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.tokens import token_scanner
 from gatehouse.core.tokens.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
-from gatehouse.platform.limits import RequestLimits
+from gatehouse.platform.semaphores import RequestLimits
 from gatehouse.platform.web.application import Handler
-from gatehouse.platform.web.asgi import Response, StreamedResponse
 from gatehouse.platform.web.endpoint import SIGN_IN_CODE, Endpoint, StepUp
 from gatehouse.platform.web.pipeline import Call, Pipeline
 from gatehouse.platform.web.request import AsgiRequest, Refused, Reply, Request
+from gatehouse.platform.web.responses import Response, StreamedResponse
 from gatehouse.platform.web.validation import decode_query, invalid, json_value, strings
 from gatehouse.services.console.authentication import Authenticator, challenge
 from gatehouse.services.console.idempotency import (

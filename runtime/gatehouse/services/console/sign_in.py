@@ -22,10 +22,10 @@ from gatehouse.features.identity.authorization_code import (
 )
 from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.routes import set_session_cookie
-from gatehouse.platform.limits import Limit
+from gatehouse.platform.semaphores import Limit
 from gatehouse.platform.web.application import Routes
-from gatehouse.platform.web.asgi import Response
 from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.responses import Response
 from gatehouse.services.console.pipeline import ConsolePipeline
 
 PAGE = "/sign-in"

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatehouse.core.errors import NotFound
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import responses
 from gatehouse.platform.web.application import Handler, Routes
-from gatehouse.platform.web.asgi import Header, Response
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.responses import Header, Response
 from gatehouse.platform.web.security_headers import WEB_UI
 
 FOLDER = Path(__file__).parent / "static"
@@ -114,7 +114,7 @@ def operations(endpoints: list[Endpoint], identity_provider: str | None) -> Hand
         for endpoint in endpoints
         if endpoint.roles
     }
-    content = asgi.encode({"operations": listed, "identity_provider": identity_provider})
+    content = responses.encode({"operations": listed, "identity_provider": identity_provider})
 
     async def respond(request: Request) -> Response:
         return request.response(200, content)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Sequence
 
 from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy.bootstrap import DENIED_503, UPLOAD_CLUSTER
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import responses
 from gatehouse.services.gateway import uploads
 from gatehouse.services.gateway.completions import Completions
 from gatehouse.services.gateway.decide import Decide, Forward
@@ -36,30 +36,37 @@ class ApiConnection(LocalConnection):
         else:
             self._fields.append((name, value))
 
-    def received(self, method: str, target: bytes, fields: list[asgi.Header], body: bytes) -> None:
+    def received(
+        self, method: str, target: bytes, fields: list[responses.Header], body: bytes
+    ) -> None:
         connection, self._peer = self._peer.decode("latin-1"), b""
         peer, tls, length = (*connection.split(" ", 2), "", "")[:3]
         fields, is_gone = self._framed(fields, length), self._transport.is_closing
         tls = "" if tls == "-" else tls
         result = self._decide(method, target, fields, body, peer, tls, is_gone)
-        if isinstance(result, asgi.Response | Forward):
+        if isinstance(result, responses.Response | Forward):
             self.send(result, method, fields)
         else:
             task = asyncio.get_running_loop().create_task(self._send_later(result, method, fields))
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
 
-    def _framed(self, fields: list[asgi.Header], _: str) -> list[asgi.Header]:
+    def _framed(self, fields: list[responses.Header], _: str) -> list[responses.Header]:
         """The headers with the length or the transfer coding of the client."""
         return fields
 
     async def _send_later(
-        self, result: Awaitable[asgi.Response | Forward], method: str, fields: list[asgi.Header]
+        self,
+        result: Awaitable[responses.Response | Forward],
+        method: str,
+        fields: list[responses.Header],
     ) -> None:
         self.send(await result, method, fields)  # to a connection that can be closed
 
-    def send(self, result: asgi.Response | Forward, method: str, fields: list[asgi.Header]) -> None:
-        assert isinstance(result, asgi.Response)  # noqa: S101 - only a check forwards a request
+    def send(
+        self, result: responses.Response | Forward, method: str, fields: list[responses.Header]
+    ) -> None:
+        assert isinstance(result, responses.Response)  # noqa: S101 - only a check forwards a request
         self.respond(result)
 
 
@@ -72,7 +79,7 @@ class CheckConnection(ApiConnection):
         super().__init__(decide, None)
         self._completions, self._forwarded = completions, ""
 
-    def _framed(self, fields: list[asgi.Header], framing: str) -> list[asgi.Header]:
+    def _framed(self, fields: list[responses.Header], framing: str) -> list[responses.Header]:
         """Envoy replaces the framing of the request by that of the body that the check contains."""
         self._forwarded = ""
         fields = [field for field in fields if field[0] != b"content-length"]
@@ -91,14 +98,16 @@ class CheckConnection(ApiConnection):
         if self._forwarded:
             self._completions.disconnected(self._forwarded)
 
-    def send(self, result: asgi.Response | Forward, method: str, fields: list[asgi.Header]) -> None:
+    def send(
+        self, result: responses.Response | Forward, method: str, fields: list[responses.Header]
+    ) -> None:
         if isinstance(result, Forward):
             self._forwarded = result.request_id
             self._write(_encode(result))
         elif uploads.is_needed(method, dict(reversed(fields))):
             self._write(_encode_refusal(result))
         elif result.status_code == 503:  # of which Envoy replaces the body
-            self.respond(asgi.Response(DENIED_503, result.raw_headers, result.body))
+            self.respond(responses.Response(DENIED_503, result.raw_headers, result.body))
         else:
             self.respond(result)
 
@@ -118,7 +127,7 @@ def _encode(forward: Forward) -> bytes:
     return _allow((*routing, *forward.request_headers, *forward.response_headers))
 
 
-def _encode_refusal(response: asgi.Response) -> bytes:
+def _encode_refusal(response: responses.Response) -> bytes:
     """The response of a check with which Envoy sends a denied request to a worker."""
     encoded = base64.b64encode(encode_response(response))
     return _allow(
@@ -126,5 +135,5 @@ def _encode_refusal(response: asgi.Response) -> bytes:
     )
 
 
-def _allow(headers: Sequence[asgi.Header]) -> bytes:
+def _allow(headers: Sequence[responses.Header]) -> bytes:
     return b"HTTP/1.1 200 OK\r\n%bcontent-length: 0\r\n\r\n" % encode_headers(headers)

@@ -16,7 +16,7 @@ from gatehouse.core.features import PROXY, WEBSOCKET
 from gatehouse.core.http.forwarding import PROXY_METHODS, CorePath, core_path
 from gatehouse.core.verification import SignedRequest, VerificationRequest
 from gatehouse.platform import proxy_headers
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import responses
 from gatehouse.services.gateway.completions import PATH, Allowed
 from gatehouse.services.gateway.core_request import forward
 from gatehouse.services.gateway.cors import preflight_headers
@@ -32,7 +32,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{
 _WEBSOCKET_KEY_CHARS, _WEBSOCKET_VERSION = 24, "13"
 
 
-async def check(request: GatewayRequest) -> asgi.Response | Forward:
+async def check(request: GatewayRequest) -> responses.Response | Forward:
     """Raises Refused and GatehouseError if the request is denied."""
     request.template, dependencies = PATH, request.service
     request.check_head()

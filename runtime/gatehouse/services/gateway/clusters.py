@@ -26,13 +26,13 @@ from gatehouse.features.cores.credentials import Credentials
 from gatehouse.features.cores.repository import CoreRegistry
 from gatehouse.features.cores.service import credential_headers, live_instances
 from gatehouse.platform.envoy import configuration as envoy
-from gatehouse.platform.envoy import process, upstream
+from gatehouse.platform.envoy import core_filters, process
 from gatehouse.platform.envoy.admin import Admin
 from gatehouse.platform.envoy.bootstrap import BUFFER_BYTES
 from gatehouse.platform.envoy.configuration import Configuration, extension, seconds, typed
+from gatehouse.platform.observability import origin_of
 from gatehouse.platform.resolver import SystemResolver
 from gatehouse.platform.settings import Settings
-from gatehouse.platform.web import asgi
 
 #: Time for which a checked address is used before the host name is resolved again.
 PIN_S = 60.0
@@ -144,7 +144,7 @@ class ClusterFile:
             try:
                 await self._run_once()
             except Exception as exc:
-                self.on_failure(f"{type(exc).__name__} at {asgi.origin_of(exc)}")
+                self.on_failure(f"{type(exc).__name__} at {origin_of(exc)}")
                 await asyncio.sleep(CHECK_S)
 
     async def _run_once(self) -> None:
@@ -404,8 +404,8 @@ def _protocol_options(settings: CoreSettings, *, is_tls: bool) -> Configuration:
         if settings.http2
         else {"http_protocol_options": {"enable_trailers": False}}
     )
-    filters = upstream.filters(settings)
-    own = {} if filters == upstream.DEFAULT else {"http_filters": filters}
+    filters = core_filters.filters(settings)
+    own = {} if filters == core_filters.DEFAULT else {"http_filters": filters}
     return envoy.protocol_options(
         common_http_protocol_options={
             "idle_timeout": seconds(idle_s),

@@ -22,8 +22,10 @@ from gatehouse.core.verification import VerificationRequest
 from gatehouse.features.cores.reports import InstanceTraffic
 from gatehouse.features.cores.schemas import CoreProblem
 from gatehouse.features.verification.service import VerificationService
-from gatehouse.platform.envoy.bootstrap import ALIVE_S, CHECK_S, CORE_ERRORS, IN_PROGRESS
-from gatehouse.platform.observability import Observer, StreamUse
+from gatehouse.platform.envoy.bootstrap import ALIVE_S, CHECK_S, IN_PROGRESS
+from gatehouse.platform.envoy.core_errors import CORE_ERRORS
+from gatehouse.platform.metrics import StreamUse
+from gatehouse.platform.observability import Observer
 from gatehouse.platform.pending import Pending
 from gatehouse.platform.web.request import Request
 

@@ -16,7 +16,7 @@ from gatehouse.core.tokens.token_scanner import find
 from gatehouse.platform import proxy_headers
 from gatehouse.platform.envoy.bootstrap import RELAY_CLUSTER, UPLOAD_CLUSTER
 from gatehouse.platform.envoy.bootstrap import WEBSOCKET as WEBSOCKET_CLASS
-from gatehouse.platform.web.asgi import Header
+from gatehouse.platform.web.responses import Header
 from gatehouse.services.gateway import uploads
 from gatehouse.services.gateway.credentials import Authenticated
 from gatehouse.services.gateway.decide import Forward

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import responses
 from gatehouse.platform.web.request import Request
 
 #: Headers that a page can read in a response to a request with credentials, for which `*` is the
@@ -16,7 +16,7 @@ _EXPOSED_HEADERS = b", ".join(
 )
 
 
-def cors_headers(allowed: Collection[str], origin: str) -> list[asgi.Header]:
+def cors_headers(allowed: Collection[str], origin: str) -> list[responses.Header]:
     """For a response to a page. allowed: origins that a Core declares; "*" for any."""
     headers, exposed = [(b"vary", b"Origin")], _EXPOSED_HEADERS
     if origin in allowed:
@@ -30,7 +30,7 @@ def cors_headers(allowed: Collection[str], origin: str) -> list[asgi.Header]:
     return headers
 
 
-def preflight_headers(context: Request) -> list[asgi.Header]:
+def preflight_headers(context: Request) -> list[responses.Header]:
     """Headers of the response to a preflight request of a page whose origin the Core declares.
     Empty for other requests.
     """

@@ -21,8 +21,9 @@ from gatehouse.core.keys import KeyRecord
 from gatehouse.core.tokens.token_scanner import CORE_PREFIX
 from gatehouse.core.verification import Code, VerificationRequest, VerificationResult
 from gatehouse.features.verification.schemas import limit_headers, refill, result_headers
-from gatehouse.platform.web.asgi import BEARER_CHALLENGE, Header
+from gatehouse.platform.web.problems import BEARER_CHALLENGE
 from gatehouse.platform.web.request import Refused
+from gatehouse.platform.web.responses import Header
 from gatehouse.services.gateway.request import GatewayRequest
 
 _DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {

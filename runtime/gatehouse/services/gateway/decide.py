@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gatehouse.platform.tracing.tracer import ActiveRequest
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import responses
 from gatehouse.platform.web.application import respond
 from gatehouse.platform.web.request import CLIENT_GONE
 from gatehouse.services.gateway.request import Dependencies, GatewayRequest
@@ -35,14 +35,14 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cluster: bytes
     path: bytes
     route: bytes
-    request_headers: Sequence[asgi.Header]
+    request_headers: Sequence[responses.Header]
     removed: Collection[bytes] = ()
-    response_headers: Sequence[asgi.Header] = ()
+    response_headers: Sequence[responses.Header] = ()
     urls: bytes = b""
     via: str = ""
 
 
-Result = asgi.Response | Forward
+Result = responses.Response | Forward
 
 
 class Decide(Protocol):
@@ -57,7 +57,7 @@ class Decide(Protocol):
         self,
         method: str,
         target: bytes,
-        headers: Sequence[asgi.Header],
+        headers: Sequence[responses.Header],
         body: bytes,
         peer: str,
         tls: str,
@@ -79,7 +79,7 @@ def _decide(
     handler: Handle,
     method: str,
     target: bytes,
-    headers: Sequence[asgi.Header],
+    headers: Sequence[responses.Header],
     body: bytes,
     peer: str,
     tls: str,
@@ -105,7 +105,7 @@ async def _result(request: GatewayRequest, handler: Handle, is_gone: Callable[[]
     active = ActiveRequest(request.service.observer.tracer, request)
     result: Any = await respond(request, handler)
     active.ended = True
-    if isinstance(result, asgi.Response):
+    if isinstance(result, responses.Response):
         request.status = CLIENT_GONE if is_gone() else result.status_code
         request.record(time.perf_counter() - started)
     return result  # type: ignore[no-any-return]

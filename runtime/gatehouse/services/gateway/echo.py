@@ -21,8 +21,8 @@ from gatehouse.core.tokens.token import Pepper
 from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.features.cores.service import credential_headers
 from gatehouse.platform.envoy import certificate
-from gatehouse.platform.web import asgi
-from gatehouse.platform.web.asgi import Header
+from gatehouse.platform.web import responses
+from gatehouse.platform.web.responses import Header
 from gatehouse.services.gateway.clusters import OwnServer
 from gatehouse.services.gateway.local_server import LocalConnection, listen
 
@@ -82,7 +82,7 @@ class _Connection(LocalConnection):
 
 def respond(
     method: str, path: bytes, headers: Sequence[Header], body: bytes, authorization: bytes
-) -> asgi.Response:
+) -> responses.Response:
     """200 for a request with the secret of the Core, its host and its path, and without a token of
     the client; otherwise a status that says what is wrong. authorization: with the secret.
     """
@@ -109,6 +109,6 @@ def respond(
     )
 
 
-def _response(status: int, **members: str) -> asgi.Response:
-    body = asgi.encode(members)
-    return asgi.Response(status, asgi.response_headers(body, asgi.JSON, ()), body)
+def _response(status: int, **members: str) -> responses.Response:
+    body = responses.encode(members)
+    return responses.Response(status, responses.response_headers(body, responses.JSON, ()), body)

@@ -13,7 +13,7 @@ from gatehouse.features.verification import schemas
 from gatehouse.features.verification.schemas import SelfRevocationRequest, SelfRevocationResponse
 from gatehouse.features.verification.self_revocation import SelfRevocationService
 from gatehouse.features.verification.service import VerificationService
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import responses
 from gatehouse.platform.web.request import Refused
 from gatehouse.platform.web.validation import decode_query
 from gatehouse.services.gateway.core_request import key_headers
@@ -29,14 +29,16 @@ AUTHORIZE = "/v1/keys/authorize"
 _OF_PAGES = CoreSettings(cors_origins=("*",))
 
 
-async def verify_key_options(request: GatewayRequest) -> asgi.Response:
+async def verify_key_options(request: GatewayRequest) -> responses.Response:
     """The response to a preflight request, and to any other OPTIONS request."""
     request.use(_OF_PAGES)
     allow = [(b"allow", b"GET, HEAD, OPTIONS, POST")]
     return request.response(204, headers=preflight_headers(request) or allow)
 
 
-async def verify_key(request: GatewayRequest, verification: VerificationService) -> asgi.Response:
+async def verify_key(
+    request: GatewayRequest, verification: VerificationService
+) -> responses.Response:
     """Verify a key.
 
     Returns 200 for every decision: `valid` and `code` contain the result. Denied requests do not
@@ -52,17 +54,17 @@ async def verify_key(request: GatewayRequest, verification: VerificationService)
 
 def decision(
     context: GatewayRequest, request: VerificationRequest, result: VerificationResult
-) -> asgi.Response:
+) -> responses.Response:
     context.record_decision(result, request, request.core)
     public = for_public(result)
     status = 503 if public.code is Code.UNAVAILABLE else 200
     headers = schemas.result_headers(public) if status == 200 else [(b"retry-after", b"1")]
     return context.response(
-        status, asgi.encode(schemas.reply(public, context.request_id)), headers=headers
+        status, responses.encode(schemas.reply(public, context.request_id)), headers=headers
     )
 
 
-async def verify_key_header(request: GatewayRequest) -> asgi.Response:
+async def verify_key_header(request: GatewayRequest) -> responses.Response:
     """Verify the key in the request headers.
 
     The same as `/v1/keys/authorize`, for the method GET only. Pages of other origins can read the
@@ -73,7 +75,7 @@ async def verify_key_header(request: GatewayRequest) -> asgi.Response:
     return await _authorize(request, request.query_string)
 
 
-async def authorize_key(request: GatewayRequest) -> asgi.Response:
+async def authorize_key(request: GatewayRequest) -> responses.Response:
     """Decide on a request to a service.
 
     Returns the decision as the HTTP status, and the headers that a service needs. Intended for
@@ -93,7 +95,7 @@ async def authorize_key(request: GatewayRequest) -> asgi.Response:
     return await _authorize(request, parameters if appended else query)
 
 
-async def _authorize(request: GatewayRequest, query: bytes) -> asgi.Response:
+async def _authorize(request: GatewayRequest, query: bytes) -> responses.Response:
     """The decision on the key in the headers. query: the parameters, which the proxy sets."""
     parameters = schemas.decode_parameters(
         query, request.client, _forwarded_method(request), request.charge_id

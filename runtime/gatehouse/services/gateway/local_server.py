@@ -15,7 +15,7 @@ from typing import Any
 
 import httptools
 
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import responses
 
 _BACKLOG = 4096
 _STATUS_LINES = {
@@ -38,11 +38,13 @@ class LocalConnection(asyncio.Protocol, ABC):
     def __init__(self, body_max_bytes: int | None = None) -> None:
         self._body_max_bytes = body_max_bytes
         self._parser = httptools.HttpRequestParser(self)
-        self._target, self._fields, self._body = b"", list[asgi.Header](), b""
+        self._target, self._fields, self._body = b"", list[responses.Header](), b""
         self._is_refused = False
 
     @abstractmethod
-    def received(self, method: str, target: bytes, fields: list[asgi.Header], body: bytes) -> None:
+    def received(
+        self, method: str, target: bytes, fields: list[responses.Header], body: bytes
+    ) -> None:
         """Processes a request. target: empty if the request could not be parsed. fields: names in
         lowercase and values of its headers.
         """
@@ -90,7 +92,7 @@ class LocalConnection(asyncio.Protocol, ABC):
             # The parser reads no further request after a request for an upgrade.
             self._parser = httptools.HttpRequestParser(self)
 
-    def respond(self, response: asgi.Response) -> None:
+    def respond(self, response: responses.Response) -> None:
         if self._is_refused:
             response.raw_headers.append((b"connection", b"close"))
         self._write(encode_response(response))
@@ -103,13 +105,13 @@ class LocalConnection(asyncio.Protocol, ABC):
             self._transport.write(data)
 
 
-def encode_response(response: asgi.Response) -> bytes:
+def encode_response(response: responses.Response) -> bytes:
     status = response.status_code
     line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
     return b"%b%b\r\n%b" % (line, encode_headers(response.raw_headers), response.body)
 
 
-def encode_headers(headers: Sequence[asgi.Header]) -> bytes:
+def encode_headers(headers: Sequence[responses.Header]) -> bytes:
     return b"\r\n".join([*map(b": ".join, headers), b""])
 
 

@@ -19,7 +19,7 @@ from gatehouse.core.errors import GatehouseError, Unauthorized, Unavailable
 from gatehouse.core.keys import KeyEnvironment, KeyId, KeyRecord
 from gatehouse.core.verification import Code, SignedRequest, VerificationRequest
 from gatehouse.platform.proxy_headers import CLUSTER, FORMAT, INSTANCE
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import problems, responses
 from gatehouse.services.gateway.local_server import encode_response
 
 #: Interval at which the relayed requests are checked for expired keys, outdated key state, ended
@@ -227,16 +227,19 @@ class Stream:
     def _respond(self, error: GatehouseError) -> None:
         """Responds instead of the Core."""
         request_id = RequestId(self._fields["gatehouse-request-id"])
-        body, media_type = asgi.problem(error, request_id), asgi.PROBLEM_JSON
+        body, media_type = problems.problem(error, request_id), problems.PROBLEM_JSON
         if self._fields.get(FORMAT.decode()) == "openai":
-            body, media_type = asgi.encode(asgi.openai_members(error, error.code)), asgi.JSON
-        own = [(b"x-request-id", request_id.encode()), *asgi.problem_headers(error)]
-        headers = asgi.response_headers(body, media_type, own)
+            body, media_type = (
+                responses.encode(problems.openai_members(error, error.code)),
+                responses.JSON,
+            )
+        own = [(b"x-request-id", request_id.encode()), *problems.problem_headers(error)]
+        headers = responses.response_headers(body, media_type, own)
         if self.request.method == "HEAD":
             body = b""
         if self._client.is_open:
             self._client.transport.write(
-                encode_response(asgi.Response(error.status, headers, body))
+                encode_response(responses.Response(error.status, headers, body))
             )
             self._client.transport.close()
 

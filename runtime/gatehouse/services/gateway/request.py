@@ -16,7 +16,7 @@ from gatehouse.features.usage.models import Denial
 from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.proxy_headers import CHARGE
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import problems, responses
 from gatehouse.platform.web.pipeline import Pipeline
 from gatehouse.platform.web.request import CLIENT_GONE, Refused, Request
 from gatehouse.services.gateway.clusters import ClusterFile
@@ -61,17 +61,17 @@ class Dependencies(Pipeline):
         domain = self.cores_domain.partition(":")[0]
         return f".{domain}".encode() if domain else b""
 
-    def error_response(self, request: Request, refused: Refused) -> asgi.Response:
+    def error_response(self, request: Request, refused: Refused) -> responses.Response:
         """An error of a Core can have the form of the OpenAI API."""
         response = super().error_response(request, refused)
         if not isinstance(request, GatewayRequest) or request.settings.error_format != "openai":
             return response
         own = {b"content-length", b"content-type"}
         headers = [field for field in response.raw_headers if field[0] not in own]
-        body = asgi.encode(asgi.openai_members(refused.error, refused.code))
-        return asgi.Response(
+        body = responses.encode(problems.openai_members(refused.error, refused.code))
+        return responses.Response(
             response.status_code,
-            asgi.response_headers(body, asgi.JSON, headers),
+            responses.response_headers(body, responses.JSON, headers),
             b"" if request.is_head else body,
         )
 
@@ -102,7 +102,7 @@ class GatewayRequest(Request):
         service: Dependencies,
         method: str,
         target: bytes,
-        fields: Sequence[asgi.Header],
+        fields: Sequence[responses.Header],
         body: bytes,
         peer: str,
         tls: str,
@@ -118,7 +118,7 @@ class GatewayRequest(Request):
 
     async def read_body(self, bytes_max: int) -> bytes:
         if len(self.body) > bytes_max:
-            raise asgi.too_large_error(bytes_max)
+            raise problems.too_large_error(bytes_max)
         return self.body
 
     def record(self, seconds: float) -> None:
@@ -129,7 +129,7 @@ class GatewayRequest(Request):
         if self.template and not self.is_denied and 400 <= self.status < CLIENT_GONE:
             self.deny("request", self.problem_code, self.core, self.key_id or "")
 
-    def problem(self, refused: Refused) -> asgi.Response:
+    def problem(self, refused: Refused) -> responses.Response:
         self.problem_code = refused.code or refused.error.code
         return super().problem(refused)
 

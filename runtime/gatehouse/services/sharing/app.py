@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import CrossSite, GatehouseError, MethodNotAllowed, NotFound, Unavailable
 from gatehouse.core.http.addresses import ClientAddresses
-from gatehouse.features.requests.service import RequestService
+from gatehouse.features.secret_requests.service import RequestService
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.denials import TooManyDenied
 from gatehouse.features.secrets.links import LinkService
@@ -20,13 +20,13 @@ from gatehouse.features.secrets.service import SecretService
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.settings import PUBLISH_S, Settings, SharingSettings
 from gatehouse.platform.tracing.tracer import Tracer
-from gatehouse.platform.web import asgi, health, openapi
+from gatehouse.platform.web import health, openapi, problems
 from gatehouse.platform.web.application import Application, Handler, Routes, Start
-from gatehouse.platform.web.asgi import Response
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.health import ServiceHealth
 from gatehouse.platform.web.pipeline import Pipeline
 from gatehouse.platform.web.request import Refused, Request
+from gatehouse.platform.web.responses import Response
 from gatehouse.platform.web.security_headers import security_headers
 from gatehouse.services.sharing.form_protection import FormProtection
 from gatehouse.services.sharing.link_form import BODY_BYTES_MAX
@@ -117,7 +117,7 @@ class _SharingPipeline(Pipeline):
         if request.raw_path.startswith(b"/v1/"):
             return super().error_response(request, refused)
         error, name = refused.error, _page_name(refused.error)
-        headers = [*asgi.problem_headers(error), *refused.headers]
+        headers = [*problems.problem_headers(error), *refused.headers]
         return Pages(request).message(f"{name}_title", name, error.status, headers)
 
 

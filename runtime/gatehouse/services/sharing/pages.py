@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.secrets.models import FILES_BYTES_MAX
 from gatehouse.features.secrets.schemas import FILES_MAX, display_name
-from gatehouse.platform.web.asgi import Header, Response
 from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.responses import Header, Response
 
 _FOLDER = resources.files("gatehouse.services.sharing")
 STATIC = {

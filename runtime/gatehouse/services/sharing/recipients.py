@@ -20,9 +20,9 @@ from gatehouse.features.secrets.passphrases import (
     WrongPassphrase,
 )
 from gatehouse.features.secrets.schemas import display_name
-from gatehouse.platform.web import asgi
-from gatehouse.platform.web.asgi import Response
+from gatehouse.platform.web import problems
 from gatehouse.platform.web.request import Request
+from gatehouse.platform.web.responses import Response
 from gatehouse.platform.web.security_headers import download_headers
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce, number_to_type
 from gatehouse.services.sharing.link_form import LinkForm, read_link_form
@@ -118,7 +118,7 @@ class Recipients:
             text = text.format(minutes=math.ceil((exc.retry_after_s or 0) / 60))
         if isinstance(exc, WrongPassphrase):
             text = text.format(count=exc.tries_left)
-        headers = [] if exc is None else asgi.problem_headers(exc)
+        headers = [] if exc is None else problems.problem_headers(exc)
         return pages.page(
             "link",
             "title",

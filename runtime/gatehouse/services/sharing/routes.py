@@ -4,7 +4,7 @@ import secrets
 from functools import partial
 from typing import Any
 
-from gatehouse.features.requests.schemas import CreatedSecretRequest, SubmittedSecret
+from gatehouse.features.secret_requests.schemas import CreatedSecretRequest, SubmittedSecret
 from gatehouse.features.secrets.link_token import INCOMPLETE, LinkToken, parse
 from gatehouse.features.secrets.links import LinkService, Opened, OpenedItem, claim_id_of
 from gatehouse.features.secrets.models import FILES_BYTES_MAX, TEXT_BYTES_MAX

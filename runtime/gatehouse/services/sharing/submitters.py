@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from gatehouse.core.errors import BadRequest, GatehouseError
-from gatehouse.features.requests.service import RequestService
+from gatehouse.features.secret_requests.service import RequestService
 from gatehouse.features.secrets.link_token import LinkToken, parse
 from gatehouse.features.secrets.links import claim_id_of
-from gatehouse.platform.limits import RequestLimits
-from gatehouse.platform.web.asgi import Response
+from gatehouse.platform.semaphores import RequestLimits
 from gatehouse.platform.web.request import AsgiRequest, Request
+from gatehouse.platform.web.responses import Response
 from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.services.sharing.pages import Pages
 from gatehouse.services.sharing.recipients import client_of

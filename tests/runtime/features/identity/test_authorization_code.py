@@ -26,7 +26,7 @@ from gatehouse.features.identity.authorization_code import (
     local_path,
 )
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
-from gatehouse.platform import limits
+from gatehouse.platform import semaphores
 from gatehouse.services.console.authentication import FAILURES_MAX
 from gatehouse.services.console.sign_in import (
     EXCHANGES_PARALLEL,
@@ -528,7 +528,7 @@ async def test_step_up_requires_a_new_authentication_of_the_same_user(
 async def test_sign_ins_in_progress_are_bounded(
     setup: Setup, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "WAIT_S", 0.1)
+    monkeypatch.setattr(semaphores, "WAIT_S", 0.1)
     sent, setup.provider.silent = await visitor.start(), True
     callbacks = [asyncio.create_task(visitor.return_from_provider(sent)) for _ in range(9)]
     rejected = islice(asyncio.as_completed(callbacks), 9 - EXCHANGES_PARALLEL)

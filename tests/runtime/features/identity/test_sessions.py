@@ -11,7 +11,7 @@ from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.service import SESSIONS_MAX, Sessions
 from gatehouse.platform.web.endpoint import StepUp
-from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.console.routes import ENDPOINTS
 from pydantic import SecretStr
 
 from tests.runtime.clocks import ManualClock

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import httpx
 from gatehouse.core.actor import Actor, RequestId
-from gatehouse.features.requests.service import RequestService
+from gatehouse.features.secret_requests.service import RequestService
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.features.secrets.links import LinkService, Opened

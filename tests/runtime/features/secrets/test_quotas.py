@@ -11,7 +11,7 @@ from gatehouse.features.secrets.service import NewItem
 from gatehouse.platform.settings import Settings
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secret_requests.test_service import request
 from tests.runtime.features.secrets.services import BUCKET, TABLE, Sharing, services
 
 CREATES_PER_MINUTE = 3

@@ -39,7 +39,7 @@ from msgspec import DecodeError
 from tests.runtime.clocks import ManualClock
 from tests.runtime.commands.cli.conftest import Command, Result
 from tests.runtime.conftest import Database, opened
-from tests.runtime.features.requests.test_service import LIFETIME_S, request, submit
+from tests.runtime.features.secret_requests.test_service import LIFETIME_S, request, submit
 from tests.runtime.features.secrets.services import (
     ACTOR,
     BUCKET,

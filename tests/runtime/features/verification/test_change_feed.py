@@ -15,7 +15,7 @@ from gatehouse.features.verification.repository import CreditRepository, KeyLoad
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import login
 from gatehouse.platform.tracing.tracer import ActiveRequest, FinishedSpan, Tracer
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import request_ids
 
 from sandbox.local import servers
 from tests.runtime.conftest import Database, Rows, create_database, lock_waits, locked, opened
@@ -368,7 +368,7 @@ async def test_number_of_keys_in_a_lookup_is_bounded(
     tracer = Tracer(spans.append, 100.0)
     async with opened(database.app) as pool:
         keys = KeyLoader(pool, KeyCache(10), lambda: 0)
-        ActiveRequest(tracer, LoggedRequest(tracer.begin(asgi.request_id(), None)))
+        ActiveRequest(tracer, LoggedRequest(tracer.begin(request_ids.request_id(), None)))
         results = await asyncio.gather(*(keys.find(KeyId(f"{number:012d}")) for number in range(5)))
     assert results == [None] * 5
     statements = [str(span.attributes["db.query.text"]) for span in spans]

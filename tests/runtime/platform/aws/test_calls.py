@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from gatehouse.core.errors import Unavailable
-from gatehouse.platform import aws, limits
+from gatehouse.platform import aws, semaphores
 
 PATIENCE_S = 60
 
@@ -20,7 +20,7 @@ async def test_calls_in_progress_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
     calls = [asyncio.create_task(aws.call(operation, "S3")) for _ in range(aws.CALLS_MAX)]
     for _ in calls:
         assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE_S)
-    monkeypatch.setattr(limits, "WAIT_S", 0.01)
+    monkeypatch.setattr(semaphores, "WAIT_S", 0.01)
     with pytest.raises(Unavailable):
         await aws.call(operation, "S3")
     complete.set()

@@ -71,4 +71,8 @@ def test_purged_key_has_no_data(database: Database) -> None:
                 f"{empty} UPDATE api_key SET {column} = {_VALUES.get(kind, 'now()')}; {_PURGE}"  # noqa: S608
             )
             allowed.append(column)
-    assert allowed == [], "add these columns to the constraint api_key_purged_check"
+    assert allowed == [], (
+        "a purge must erase these columns: in the migration that adds a column, write "
+        "ALTER TABLE api_key ADD CONSTRAINT api_key_purged_<column>_check CHECK (state <> 'purged' "
+        "OR <column> = <its value after a purge>)"
+    )

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from gatehouse.platform.tracing.context import RequestTrace, TraceParent, parent_of
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import request_ids
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 ROOT = "1-5759e988-bd862e3fe1be46a994272793"
@@ -83,8 +83,8 @@ def test_xray_header_is_read(value: str, expected: TraceParent | None) -> None:
 
 def test_derived_ids_are_valid_and_begin_with_the_time() -> None:
     before = int(time.time())
-    request_ids = {asgi.request_id() for _ in range(100)}
-    traces = [RequestTrace(request_id, None, sampled=False) for request_id in request_ids]
+    ids = {request_ids.request_id() for _ in range(100)}
+    traces = [RequestTrace(request_id, None, sampled=False) for request_id in ids]
     assert (
         len({trace.trace_id for trace in traces}) == len({trace.span_id for trace in traces}) == 100
     )

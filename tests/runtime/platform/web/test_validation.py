@@ -12,7 +12,7 @@ from gatehouse.core.texts import TextClass, single_line
 from gatehouse.features.transfer.schemas import ImportedCore, ImportedKey
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.validation import checked, decode_body, matching, validate
-from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.console.routes import ENDPOINTS
 from gatehouse.services.gateway import routes as gateway
 from gatehouse.services.sharing import routes as sharing
 from hypothesis import example, given

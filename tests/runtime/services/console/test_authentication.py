@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.console.routes import ENDPOINTS
 
 from tests.runtime.console_client import BOOTSTRAP, Console, outcome, rejected_part
 

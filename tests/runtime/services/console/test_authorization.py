@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from gatehouse.core.roles import Role, manages, roles_of
-from gatehouse.platform.limits import RequestLimits
+from gatehouse.platform.semaphores import RequestLimits
 from gatehouse.platform.web.endpoint import Endpoint, StepUp
 from gatehouse.services.console import pipeline
-from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.console.routes import ENDPOINTS
 
 from tests.runtime.conftest import locked
 from tests.runtime.console_client import Console

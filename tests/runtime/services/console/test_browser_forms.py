@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from gatehouse.platform.web.fields import IF_MATCH
-from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.console.routes import ENDPOINTS
 from playwright.async_api import Browser, Locator, Page, Request, Route, expect
 
 from tests.runtime.clocks import ManualClock

@@ -7,7 +7,7 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-from gatehouse.services.console.asgi import document
+from gatehouse.services.console.routes import document
 from playwright.async_api import Browser, Page, Route
 
 from tests.runtime.services.console.web_pages import (

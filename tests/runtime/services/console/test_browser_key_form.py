@@ -5,7 +5,7 @@ from typing import Any
 import schemathesis
 from gatehouse.core.keys import key_fields
 from gatehouse.features.keys.schemas import KeyView
-from gatehouse.services.console.asgi import document
+from gatehouse.services.console.routes import document
 from hypothesis import given, settings
 from playwright.async_api import Browser, Locator, Page, expect
 from schemathesis import GenerationMode

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from gatehouse.services.console.asgi import document
+from gatehouse.services.console.routes import document
 from playwright.async_api import Browser, Dialog, Locator, Page, Route, expect
 
 from tests.runtime.console_client import BOOTSTRAP, Console

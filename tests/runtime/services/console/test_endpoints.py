@@ -19,7 +19,7 @@ from gatehouse.features.secrets.schemas import FILES_MAX, CreateSecret, SecretCo
 from gatehouse.features.usage.schemas import BUCKETS_MAX
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.fields import PAGE_SIZE_MAX, TOTAL_MAX
-from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.console.routes import ENDPOINTS
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console
@@ -203,6 +203,14 @@ LISTS = [each for each in ENDPOINTS if each.query and "cursor" in each.query.__s
 async def test_total_of_a_list_is_the_number_of_its_entries(
     caller: Caller, endpoint: Endpoint
 ) -> None:
+    query, page_type = endpoint.query, endpoint.response
+    assert query is not None
+    assert page_type is not None
+    assert "total" in {*query.__struct_fields__} & {*page_type.__struct_fields__}, (
+        f"{endpoint.operation_id}: add `total: Counted = False` to {query.__name__} and "
+        f"`total: Total = None` to {page_type.__name__} in schemas.py, or the operation to "
+        "WITHOUT_TOTAL with the reason"
+    )
     for _ in range(2):
         await caller.id()
         await caller.secret()

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from gatehouse.core.errors import Unauthorized
 from gatehouse.features.audit import routes
-from gatehouse.platform import limits
+from gatehouse.platform import semaphores
 from gatehouse.services.console import app, pipeline
 from starlette.types import Scope
 
@@ -34,7 +34,7 @@ async def test_database_failure_is_503_without_its_message(console: Console) -> 
 async def test_requests_of_one_caller_leave_connections_to_others(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "WAIT_S", 0.1)
+    monkeypatch.setattr(semaphores, "WAIT_S", 0.1)
     auditor = console.as_((await console.create(scopes=["role:auditor"]))["token"])
     async with locked(console.database, "usage_count"):
         reads = [
@@ -51,7 +51,7 @@ async def test_requests_of_one_caller_leave_connections_to_others(
 async def test_request_ends_with_its_response(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "WAIT_S", 0.1)
+    monkeypatch.setattr(semaphores, "WAIT_S", 0.1)
     auditor = console.as_((await console.create(scopes=["role:auditor"]))["token"])
     sending, is_read = asyncio.Semaphore(0), asyncio.Event()
 

@@ -16,8 +16,8 @@ from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.validation import strings
-from gatehouse.services.console.asgi import ENDPOINTS
 from gatehouse.services.console.idempotency import RUNNING_S_MAX, Claim, IdempotencyStore
+from gatehouse.services.console.routes import ENDPOINTS
 
 from tests.runtime.console_client import Console, assert_problem, outcome
 

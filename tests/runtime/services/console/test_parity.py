@@ -16,7 +16,7 @@ from gatehouse.commands import cli
 from gatehouse.commands.cli import COMMANDS, command_line
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.examples import example
-from gatehouse.services.console.asgi import ENDPOINTS, document
+from gatehouse.services.console.routes import ENDPOINTS, document
 
 from tests.runtime.commands.cli.conftest import BOOTSTRAP, Command, bare, leaf_commands
 
@@ -84,13 +84,20 @@ def _missing(required: dict[str, set[str]], found: dict[str, set[str]]) -> set[s
     }
 
 
-def _compare(missing: set[str], reasons: dict[str, str]) -> None:
-    """`reasons`: by operation or schema, by operation or schema and field, or by field."""
+_SOURCES = {"cli": "runtime/gatehouse/commands/cli/", "web": "runtime/web/src/"}
+
+
+def _compare(missing: set[str], table: str) -> None:
+    """table: of reasons by operation or schema, by operation or schema and field, or by field."""
+    reasons, file = TABLE[table], f"[{table}] of tests/runtime/services/console/parity.toml"
     parts = {name: {name, name.partition(" ")[0], name.partition(" ")[2]} for name in missing}
     unexplained = {name for name in missing if not parts[name] & {*reasons}}
-    assert not unexplained, "missing: " + ", ".join(sorted(unexplained))
+    assert not unexplained, (
+        f"{', '.join(sorted(unexplained))}: missing in {_SOURCES[table]}; add what is missing, or "
+        f"the reason to {file}"
+    )
     unused = {*reasons}.difference(*parts.values())
-    assert not unused, "not missing: " + ", ".join(sorted(unused))
+    assert not unused, f"{', '.join(sorted(unused))}: not missing; remove it from {file}"
 
 
 # The command line: each command with all of its options, against the examples of the endpoints.
@@ -183,7 +190,7 @@ def test_command_line_reaches_every_operation_and_field(
                 assert "internal error" not in done.err, (path, attempt, done.err)
                 if number == 0 and done.code == 0:
                     attempts[3:] = []
-    _compare(_missing(_requests(), found), TABLE["cli"])
+    _compare(_missing(_requests(), found), "cli")
 
 
 # The web UI: the names in the sources of the screens and components that call an operation.
@@ -218,4 +225,4 @@ def test_web_ui_reaches_every_operation_and_field() -> None:
     for name, (operations, names) in _responses().items():
         words = set[str]().union(*(calls.get(operation, set()) for operation in operations))
         missing |= {f"{name} {field}" for field in names - words}
-    _compare(missing, TABLE["web"])
+    _compare(missing, "web")

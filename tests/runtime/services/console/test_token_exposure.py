@@ -5,7 +5,7 @@ import secrets
 
 import httpx
 from gatehouse.platform.web.endpoint import CREDENTIAL
-from gatehouse.services.console.asgi import ENDPOINTS
+from gatehouse.services.console.routes import ENDPOINTS
 
 from tests.runtime.canaries import TOKENS, query_fields, text_fields, tokens, url
 from tests.runtime.console_client import BOOTSTRAP, Console

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from gatehouse.services.console.asgi import document
+from gatehouse.services.console.routes import document
 from gatehouse.services.console.web import FOLDER, WebFiles
 
 from tests import requires

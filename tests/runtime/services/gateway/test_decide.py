@@ -23,7 +23,7 @@ from gatehouse.platform.envoy.bootstrap import (
 )
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.platform.settings import load
-from gatehouse.platform.web import asgi
+from gatehouse.platform.web import responses
 from gatehouse.platform.web.application import Application
 from gatehouse.services.gateway.app import Gateway as Process
 from gatehouse.services.gateway.completions import PATH, Line
@@ -54,12 +54,12 @@ class Direct:
     ) -> Result:
         fields = [HOST, *((name.encode(), value.encode()) for name, value in headers)]
         result = decide(method, target.encode(), fields, body, "127.0.0.1", "", **more)
-        return result if isinstance(result, asgi.Response | Forward) else await result
+        return result if isinstance(result, responses.Response | Forward) else await result
 
     async def verify(self, token: str, **members: Any) -> dict[str, Any]:
         body = json.dumps({"token": token, **members}).encode()
         result = await self.decide(self.process.decide_api, "POST", "/v1/keys/verify", body=body)
-        assert isinstance(result, asgi.Response)
+        assert isinstance(result, responses.Response)
         document: dict[str, Any] = json.loads(result.body)
         return document
 
@@ -111,7 +111,7 @@ async def direct(
         yield Direct(process, keys, out)
 
 
-def named(headers: Sequence[asgi.Header]) -> dict[str, str]:
+def named(headers: Sequence[responses.Header]) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in headers}
 
 
@@ -162,7 +162,7 @@ async def test_stream_and_upload_pass_a_worker(
 
 async def test_denied_request_is_a_response_with_one_line(direct: Direct) -> None:
     result = await direct.check(None)
-    assert isinstance(result, asgi.Response)
+    assert isinstance(result, responses.Response)
     [line] = direct.lines(json.loads(result.body)["request_id"])
     assert (result.status_code, line["route"], line["status"]) == (401, PATH, 401)
 
@@ -179,7 +179,7 @@ async def test_request_is_in_progress_until_it_has_ended(direct: Direct) -> None
     assert (logged["status"], logged["ms"], len(completions)) == (201, 7, 0)
     completions.ended(result.request_id, line)
     refused = await direct.check(key)
-    assert isinstance(refused, asgi.Response)
+    assert isinstance(refused, responses.Response)
     assert refused.status_code == 402
 
 

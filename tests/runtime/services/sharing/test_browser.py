@@ -18,7 +18,7 @@ from gatehouse.features.secrets.service import NewItem
 from gatehouse.platform.observability import Observer
 from playwright.async_api import Browser, Dialog, Page, Route, expect
 
-from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secret_requests.test_service import request
 from tests.runtime.features.secrets.services import TEXT, Sharing
 from tests.runtime.services.sharing.chromium import (
     browser,

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 from gatehouse.commands.cli import retrieval_links
-from gatehouse.features.requests.routes import ENDPOINTS as REQUEST_ENDPOINTS
+from gatehouse.features.secret_requests.routes import ENDPOINTS as REQUEST_ENDPOINTS
 from gatehouse.features.secrets.routes import ENDPOINTS as SECRET_ENDPOINTS
 from gatehouse.features.secrets.schemas import NewFile, OpenLink
 from gatehouse.features.secrets.service import NewItem
@@ -22,7 +22,7 @@ from gatehouse.services.sharing.submitted_form import FIELDS as FORM_FIELDS
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import open_console
-from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secret_requests.test_service import request
 from tests.runtime.features.secrets.services import BUCKET, ORIGIN, TABLE, Sharing
 
 #: Where a canary may be stored: the plain metadata of a secret.

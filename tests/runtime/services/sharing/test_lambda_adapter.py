@@ -8,8 +8,8 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.http.addresses import ClientAddresses
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.web.application import Application, Routes
-from gatehouse.platform.web.asgi import Response
 from gatehouse.platform.web.request import Request, Service
+from gatehouse.platform.web.responses import Response
 from gatehouse.services.sharing.lambda_adapter import Handler, UnsupportedEvent, lambda_handler
 from mangum.types import LambdaContext
 

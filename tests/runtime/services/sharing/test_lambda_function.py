@@ -22,7 +22,7 @@ from mangum.types import LambdaContext
 
 from sandbox.local.collector import decode
 from tests.repository.test_contract import CONTRACT
-from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secret_requests.test_service import request
 from tests.runtime.features.secrets.services import Sharing
 from tests.runtime.services.sharing.api_gateway_events import HOST, encoded, event
 

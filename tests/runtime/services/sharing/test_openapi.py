@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import allow_header_conformance
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import BOOTSTRAP, LogRecorder, composition, create_pool
-from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secret_requests.test_service import request
 from tests.runtime.features.secrets.services import Sharing
 from tests.runtime.openapi_conformance import EXAMPLES, failures, validate, without_security
 

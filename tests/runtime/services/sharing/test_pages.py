@@ -13,7 +13,7 @@ from gatehouse.features.secrets.schemas import FILES_MAX, CreateSecret
 from gatehouse.features.secrets.service import NewItem
 from gatehouse.services.sharing.pages import TEXTS, language
 
-from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secret_requests.test_service import request
 from tests.runtime.features.secrets.services import ORIGIN, TEXT, Sharing
 from tests.runtime.services.sharing import test_submitters
 from tests.runtime.services.sharing.test_recipients import (

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secret_requests.test_service import request
 from tests.runtime.features.secrets.services import Sharing, settings
 from tests.runtime.services.sharing.readers import (
     CANARY,

@@ -11,7 +11,7 @@ from gatehouse.features.secrets.schemas import FILES_MAX
 from gatehouse.platform.web import request as http_request
 from gatehouse.services.sharing.submitted_form import FIELD_CHARS_MAX
 
-from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secret_requests.test_service import request
 from tests.runtime.features.secrets.services import ORIGIN, TEXT, Sharing
 from tests.runtime.services.sharing.test_recipients import SAME_ORIGIN, hidden
 

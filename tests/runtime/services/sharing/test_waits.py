@@ -15,12 +15,12 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.features.secrets import backend, encryption, table
 from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.features.secrets.models import ContentItem
-from gatehouse.platform import limits
+from gatehouse.platform import semaphores
 from gatehouse.platform.observability import Observer, Stream
 from gatehouse.services.sharing import app as sharing_app
 from gatehouse.services.sharing import submitters
 
-from tests.runtime.features.requests.test_service import request
+from tests.runtime.features.secret_requests.test_service import request
 from tests.runtime.features.secrets.services import BUCKET, ORIGIN, TABLE, TEXT, Sharing, of_backend
 from tests.runtime.services.sharing.readers import OPENING, in_container
 from tests.runtime.silent_servers import full_server, silent_server
@@ -151,7 +151,7 @@ async def test_client_that_leaves_before_its_body_is_complete_is_no_error(
 async def test_submissions_to_one_request_leave_memory_for_others(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "WAIT_S", 0.1)
+    monkeypatch.setattr(semaphores, "WAIT_S", 0.1)
     _, token, _ = await request(sharing)
     _, other, _ = await request(sharing)
     reading = asyncio.Semaphore(0)
@@ -211,7 +211,7 @@ async def test_passphrase_checks_wait_for_memory(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE, uses=10)
-    monkeypatch.setattr(limits, "WAIT_S", 0.1)
+    monkeypatch.setattr(semaphores, "WAIT_S", 0.1)
     slow = SlowKeys()
     monkeypatch.setattr(encryption, "passphrase_key", slow.compute)
     waiting = of_backend(sharing.backend, sharing.clock, sharing.s3, sharing.dynamodb)

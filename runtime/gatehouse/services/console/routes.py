@@ -11,7 +11,7 @@ from gatehouse.features.identity.routes import ENDPOINTS as SESSIONS
 from gatehouse.features.keys.routes import ENDPOINTS as KEYS
 from gatehouse.features.notifications.routes import ENDPOINTS as NOTIFICATIONS
 from gatehouse.features.operations.routes import ENDPOINTS as OPERATIONS
-from gatehouse.features.requests.routes import ENDPOINTS as REQUESTS
+from gatehouse.features.secret_requests.routes import ENDPOINTS as REQUESTS
 from gatehouse.features.secrets.routes import ENDPOINTS as SECRETS
 from gatehouse.features.usage.routes import ENDPOINTS as USAGE
 from gatehouse.features.verification.routes import ENDPOINTS as VERIFICATION

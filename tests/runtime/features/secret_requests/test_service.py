@@ -10,7 +10,7 @@ import pytest
 from gatehouse.commands.cli import retrieval_links
 from gatehouse.core.actor import Actor
 from gatehouse.core.errors import Conflict, PreconditionFailed, Unavailable
-from gatehouse.features.requests.schemas import CreateSecretRequest
+from gatehouse.features.secret_requests.schemas import CreateSecretRequest
 from gatehouse.features.secrets.denials import LinkNotFound
 from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.features.secrets.models import Client, Secret

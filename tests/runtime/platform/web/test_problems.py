@@ -19,14 +19,14 @@ from gatehouse.core.errors import (
 )
 from gatehouse.platform import settings
 from gatehouse.platform.envoy.bootstrap import Service, document
-from gatehouse.platform.web.asgi import problem_headers
+from gatehouse.platform.web.problems import problem_headers
 
 from tests.runtime.platform.test_settings import BASE
 
 ROOT = Path(gatehouse.__file__).parent
 #: Texts that ask a client to repeat its request.
 REPEAT = re.compile(r"(?i)\b(wait|try again|temporarily)\b")
-BODY = re.compile(r"^(?:asgi\.problem|(?:asgi\.)?(?:problem_members|openai_members))$")
+BODY = re.compile(r"^(?:problems\.problem|(?:problems\.)?(?:problem_members|openai_members))$")
 
 
 def classes(error: type[GatehouseError] = GatehouseError) -> Iterator[type[GatehouseError]]:

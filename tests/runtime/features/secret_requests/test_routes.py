@@ -7,7 +7,7 @@ from gatehouse.commands.cli import retrieval_links
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadRequest
 from gatehouse.core.roles import Role
-from gatehouse.features.requests.schemas import CreateSecretRequest
+from gatehouse.features.secret_requests.schemas import CreateSecretRequest
 from gatehouse.features.secrets.denials import LinkNotFound
 from gatehouse.features.secrets.link_token import LinkToken, parse
 from gatehouse.features.secrets.service import NewItem

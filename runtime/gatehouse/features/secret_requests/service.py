@@ -10,7 +10,7 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.errors import Conflict
 from gatehouse.core.tokens.token import is_base62
-from gatehouse.features.requests.schemas import CreateSecretRequest
+from gatehouse.features.secret_requests.schemas import CreateSecretRequest
 from gatehouse.features.secrets import encryption
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.denials import Denials, LinkNotFound

@@ -1,8 +1,8 @@
 """Endpoint with which owners request secrets. The sharing service receives the submissions."""
 
 from gatehouse.core.roles import SECRET_CREATORS
-from gatehouse.features.requests.schemas import CreatedSecretRequest, CreateSecretRequest
-from gatehouse.features.requests.service import RequestService
+from gatehouse.features.secret_requests.schemas import CreatedSecretRequest, CreateSecretRequest
+from gatehouse.features.secret_requests.service import RequestService
 from gatehouse.features.secrets.routes import view
 from gatehouse.platform.web.endpoint import Endpoint, StepUp
 from gatehouse.platform.web.request import Request

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 from gatehouse.core.errors import TooManyRequests, Unavailable
-from gatehouse.platform import limits
-from gatehouse.platform.limits import Limit, RequestLimits
+from gatehouse.platform import semaphores
+from gatehouse.platform.semaphores import Limit, RequestLimits
 
 
 async def test_requests_of_an_owner_leave_requests_to_others() -> None:
@@ -23,7 +23,7 @@ async def test_requests_of_an_owner_leave_requests_to_others() -> None:
 
 
 async def test_wait_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "WAIT_S", 0.01)
+    monkeypatch.setattr(semaphores, "WAIT_S", 0.01)
     requests, limit = RequestLimits(1, 2), Limit(1)
     async with requests.request("a"), limit:
         with pytest.raises(TooManyRequests):

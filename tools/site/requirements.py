@@ -1,12 +1,17 @@
-"""docs/requirements.md: the page and the test that show each bullet of a requirement."""
+"""The page of the site with the requirements: the page and the test of each bullet."""
 
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tools.docs import markdown
+from tools.docs.markdown import table
 
+_HEAD = """# Requirements
+
+Each bullet with its page and the test that shows it. CG: key gateway. ECS: container application.
+SS: secret sharing. TR: key management. PP: policy packs.
+"""
 FILE = Path(__file__).resolve().parents[2] / "tests/requirements.toml"
 
 
@@ -31,12 +36,11 @@ def bullets() -> tuple[Bullet, ...]:
 
 
 def page() -> str:
+    """Its links are those of a page of docs/."""
     rows = []
     for bullet in bullets():
         file, _, name = bullet.test.partition("::")
         title = Path(bullet.page.partition("#")[0]).stem
         links = f"[{title}]({bullet.page})", f"[`{name}`](../tests/{file})"
         rows.append((bullet.id, bullet.text, *links))
-    return markdown.page(
-        "requirements", table=markdown.table(("ID", "bullet", "page", "test"), rows)
-    )
+    return f"{_HEAD}\n{table(('ID', 'bullet', 'page', 'test'), rows)}\n"
