@@ -248,7 +248,14 @@ def sharing(sharing: Sharing) -> Sharing:
 def test_list_contains_every_change() -> None:
     found = set()
     for path in [*SOURCES.rglob("*.vue"), *SOURCES.rglob("*.ts")]:
-        if path.name not in {"schema.d.ts", "en.ts", "de.ts", "results.ts", "shownValues.ts"}:
+        if path.name not in {
+            "schema.d.ts",
+            "en.ts",
+            "de.ts",
+            "results.ts",
+            "routes.ts",
+            "shownValues.ts",
+        }:
             text = re.sub(r"may\('\w+'\)", "", path.read_text())
             found |= {(path.stem, name) for name in re.findall(r"'(\w+)'", text) if name in CHANGES}
     assert found == {(act.source, act.operation) for act in ACTS} | SESSION
