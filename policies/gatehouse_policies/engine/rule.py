@@ -212,6 +212,10 @@ def joined_remedies(requirements: Iterable[Requirement]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+#: Properties of controls of this distribution that only controls.toml has, also by default.
+_CLASSIFICATION = ("severity", "pack", "levels", "introduced")
+
+
 @cache
 def _rows() -> dict[str, dict[str, Any]]:
     """The texts and the classification of the controls of this distribution, by ID."""
@@ -236,6 +240,7 @@ class _Declaration(Control):
         for name in row:
             if name not in defaults:
                 raise ValueError(f"{self.id}: {name} in controls.toml is no property of a control")
+        for name in (*row, *_CLASSIFICATION) if row else ():
             if metadata[name] != defaults[name]:
                 raise ValueError(f"{self.id}: remove {name}, which is in controls.toml")
         return Rule(**metadata | row, scope=self.scope, check=check)
