@@ -171,45 +171,85 @@ class Gateway:
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Starts the worker, which then listens. Raises the errors of its dependencies."""
-        settings, pool, cores, relay = self.settings, self.pool, self.cores, self.relay
-        freshness, self.stack = self.freshness, stack
+        settings, self.stack = self.settings, stack
         await start_tracing(settings, self.observer, stack)
-        stack.push_async_callback(pool.close)
-        await pool.open()
+        stack.push_async_callback(self.pool.close)
+        await self.pool.open()
         keys, finder = await self._keys()
-        relay.find_key, relay.staleness_ms = keys.find, freshness.staleness_ms
+        self.relay.find_key, self.relay.staleness_ms = keys.find, self.freshness.staleness_ms
         announcements = await self._announcements()
-        credentials = Credentials(
-            SecretsManager(), settings.core_credentials_prefix, time.monotonic, self._on_credential
-        )
         canary = await self._canary_key()
         usage, flusher = self._usage(canary)
-        log_levels = LogLevelService(pool, self.clock, settings.log_level)
-        follower = LogLevelFollower(log_levels, self.observer.set_level)
-        await follower.run_once()
-
-        async def publish_staleness() -> None:
-            self.observer.publish(
-                {
-                    "StalenessSeconds": freshness.staleness_ms() / 1000,
-                    "DatabaseAgeSeconds": freshness.feed_age_ms() / 1000,
-                }
-            )
-            if announcements is not None:
-                age_s = freshness.announcements_age_ms() / 1000
-                self.observer.publish({"AnnouncementsAgeSeconds": age_s})
-
+        await self._follow_log_level()
         verification = await self._verification(keys, finder)
-        traffic = InstanceTraffic()
         completions = Completions(
-            self.observer, verification, traffic, settings.key_requests_max, cores.find
+            self.observer,
+            verification,
+            InstanceTraffic(),
+            settings.key_requests_max,
+            self.cores.find,
         )
         stack.push_async_callback(completions.close)
         stack.push_async_callback(self.admin.close)
+        credentials = Credentials(
+            SecretsManager(), settings.core_credentials_prefix, time.monotonic, self._on_credential
+        )
         clusters = await self._clusters(credentials, await self._echo(canary))
-        states = None if clusters is None else InstanceStates(self.admin, clusters, self.observer)
+        self._start_jobs(completions, credentials, clusters, flusher, announcements)
+        features = await self._features()
+        required, optional = self._probes()
+        gauges = partial(self._refresh_gauges, completions, flusher)
+        health = ServiceHealth(required, optional, features, gauges, self.admin.metrics)
+        dependencies = Dependencies(
+            observer=self.observer,
+            addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
+            clock=self.clock,
+            services={
+                VerificationService: verification,
+                SelfRevocationService: self._self_revocation(finder, announcements),
+                RegistrationService: self._registration(),
+                ServiceHealth: health,
+            },
+            body_max_bytes=settings.body_max_bytes,
+            lenient=True,
+            verification=verification,
+            cores=self.cores,
+            credentials=credentials,
+            public_host=urlsplit(settings.gateway_url).netloc,
+            cores_domain=settings.cores_domain,
+            usage=usage,
+            completions=completions,
+            clusters=clusters,
+            targets=Targets(self.cores, settings.key_environment, self.pepper),
+            worker_digits=worker_digits(self.worker.number),
+            features=features,
+        )
+        await self._listen(dependencies, completions)
 
-        pipe_metrics = PipeMetrics(completions, None if clusters is None else self.admin)
+    def _start_jobs(
+        self,
+        completions: Completions,
+        credentials: Credentials,
+        clusters: ClusterFile | None,
+        flusher: UsageFlusher,
+        announcements: Announcements | None,
+    ) -> None:
+        """Starts the jobs of the data path. The worker that writes the clusters also reads the
+        state of Envoy.
+        """
+        observer, cores, freshness = self.observer, self.cores, self.freshness
+        states = None if clusters is None else InstanceStates(self.admin, clusters, observer)
+        lines = PipeMetrics(completions, None if clusters is None else self.admin)
+
+        async def publish_staleness() -> None:
+            ages_ms = {
+                "StalenessSeconds": freshness.staleness_ms(),
+                "DatabaseAgeSeconds": freshness.feed_age_ms(),
+            }
+            observer.publish({name: age_ms / 1000 for name, age_ms in ages_ms.items()})
+            if announcements is not None:
+                age_s = freshness.announcements_age_ms() / 1000
+                observer.publish({"AnnouncementsAgeSeconds": age_s})
 
         async def refresh_credentials() -> None:
             await credentials.refresh(cores.settings)
@@ -217,69 +257,54 @@ class Gateway:
                 clusters.change()
 
         async def write_reports() -> None:
-            report = traffic.end_interval(
-                cores.find, None if states is None else await states.read()
-            )
-            await CoreRepository(pool).write_reports(self.worker_id, report)
+            found = None if states is None else await states.read()
+            report = completions.traffic.end_interval(cores.find, found)
+            await CoreRepository(self.pool).write_reports(self.worker_id, report)
 
         for job in (
             PeriodicJob("core credentials", REFRESH_S, refresh_credentials),
             PeriodicJob("core reports", REPORT_S, write_reports),
             PeriodicJob("usage counts", FLUSH_S, flusher.flush),
-            PeriodicJob("log level", POLL_S, follower.run_once),
             PeriodicJob("staleness", PUBLISH_S, publish_staleness),
-            PeriodicJob("completions", PUBLISH_S, pipe_metrics.publish),
-            PeriodicJob("streams", CHECK_S, relay.check, ends_entries=True),
+            PeriodicJob("completions", PUBLISH_S, lines.publish),
+            PeriodicJob("streams", CHECK_S, self.relay.check, ends_entries=True),
         ):
-            job.start(self.observer, stack)
-        features = Features(settings.features)
-        switches = FeatureService(pool, self.clock, features)
+            job.start(observer, self.stack)
+
+    async def _follow_log_level(self) -> None:
+        levels = LogLevelService(self.pool, self.clock, self.settings.log_level)
+        follower = LogLevelFollower(levels, self.observer.set_level)
+        await follower.run_once()
+        PeriodicJob("log level", POLL_S, follower.run_once).start(self.observer, self.stack)
+
+    async def _features(self) -> Features:
+        features = Features(self.settings.features)
+        switches = FeatureService(self.pool, self.clock, features)
         await switches.apply()
-        PeriodicJob("features", POLL_S, switches.apply).start(self.observer, stack)
-        required, optional = self._probes()
-        refresh_gauges = partial(self._refresh_gauges, completions, flusher)
-        services = {
-            VerificationService: verification,
-            SelfRevocationService: SelfRevocationService(
-                finder=finder,
-                repository=self.repository,
-                cache=self.cache,
-                clock=self.clock,
-                confirmation_timeout_s=settings.max_staleness_ms / 1000,
-                announcements=announcements,
-            ),
-            RegistrationService: RegistrationService(
-                cores=cores,
-                resolver=SystemResolver(),
-                clock=self.clock,
-                pepper=self.pepper,
-                environment=settings.key_environment,
-                networks=settings.core_networks,
-            ),
-            ServiceHealth: ServiceHealth(
-                required, optional, features, refresh_gauges, self.admin.metrics
-            ),
-        }
-        dependencies = Dependencies(
-            observer=self.observer,
-            addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
+        PeriodicJob("features", POLL_S, switches.apply).start(self.observer, self.stack)
+        return features
+
+    def _self_revocation(
+        self, finder: KeyFinder[KeyRecord], announcements: Announcements | None
+    ) -> SelfRevocationService:
+        return SelfRevocationService(
+            finder=finder,
+            repository=self.repository,
+            cache=self.cache,
             clock=self.clock,
-            services=services,
-            body_max_bytes=settings.body_max_bytes,
-            lenient=True,
-            verification=verification,
-            cores=cores,
-            credentials=credentials,
-            public_host=urlsplit(settings.gateway_url).netloc,
-            cores_domain=settings.cores_domain,
-            usage=usage,
-            completions=completions,
-            clusters=clusters,
-            targets=Targets(cores, settings.key_environment, self.pepper),
-            worker_digits=worker_digits(self.worker.number),
-            features=features,
+            confirmation_timeout_s=self.settings.max_staleness_ms / 1000,
+            announcements=announcements,
         )
-        await self._listen(dependencies, completions)
+
+    def _registration(self) -> RegistrationService:
+        return RegistrationService(
+            cores=self.cores,
+            resolver=SystemResolver(),
+            clock=self.clock,
+            pepper=self.pepper,
+            environment=self.settings.key_environment,
+            networks=self.settings.core_networks,
+        )
 
     async def _listen(self, dependencies: Dependencies, completions: Completions) -> None:
         folder, number = self.worker.folder, self.worker.number
