@@ -87,6 +87,8 @@ async def sign_in_by_keyboard(page: Page, path: str = "/") -> None:
 
 
 async def navigate(page: Page, path: str) -> None:
+    """After the action in progress, if there is one: it keeps its page."""
+    await expect(page.locator("dialog [role=status]")).to_have_count(0)
     await page.evaluate(_NAVIGATE, path)
     await expect(page.locator("h1").first).to_be_visible()
     await loads_nothing(page)
