@@ -95,13 +95,17 @@ STATES = {
 
 @dataclass
 class Gateway:
-    """Serves each state on a port of its own. `delay_s`: before each answer."""
+    """Serves each state on a port of its own. delay_s: before each answer. most: maximum number of
+    requests that were in progress at once.
+    """
 
     folder: Path
     states: dict[str, State]
     delay_s: float = 0.0
     urls: dict[str, str] = field(default_factory=dict)
     connections: int = 0
+    in_progress: int = 0
+    most: int = 0
 
     async def serve(self) -> AsyncIterator[None]:
         servers = []
@@ -127,7 +131,10 @@ class Gateway:
                     lines = head.lower().split(b"\r\n")
                     sizes = [int(line[15:]) for line in lines if line[:15] == b"content-length:"]
                     await reader.readexactly(sum(sizes))
+                    self.in_progress += 1
+                    self.most = max(self.most, self.in_progress)
                     await asyncio.sleep(self.delay_s)
+                    self.in_progress -= 1
                     writer.write(state.answer)
                     while state.tail:
                         for byte in state.tail:

@@ -74,6 +74,7 @@ def test_burst_waits_for_its_turn(tmp_path: Path, kind: Any) -> None:
         count = 500 if kind is AsyncGatewayClient else 100
         results = all_at_once(kind, urls["valid"], count, **limits)
     assert [result.code for result in results] == ["VALID"] * count
+    assert gateway.most <= 8
     # A connection that was idle for long is replaced.
     assert 1 <= gateway.connections <= 2 * 8
 
