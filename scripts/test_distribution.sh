@@ -1,6 +1,7 @@
 #!/bin/sh
-# Tests the wheel of a distribution in a new environment. That of the policies, whose wheel contains pulumi_local, has their dependencies
-# and test tools only; the tests of the runtime also use the servers and the emulator of the sandbox.
+# Tests the wheel of a distribution in a new environment. The environment of the policies has their dependencies and test tools
+# only, and the tests of pulumi_local, which the wheel contains, run too. The tests of the runtime also use the servers and the
+# emulator of the sandbox.
 # Usage: scripts/test_distribution.sh policies|runtime lowest-direct|highest [PYTEST ARGUMENT...]
 set -eu
 cd "$(dirname "$0")/.."
