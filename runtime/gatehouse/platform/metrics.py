@@ -167,7 +167,7 @@ class Metrics:
             registry=registry,
         )
         for name, hint in get_type_hints(type(self), include_extras=True).items():
-            if name != "restarts":
+            if get_origin(hint) is not ClassVar:
                 setattr(self, name, _metric(name, hint, registry))
         #: Spans that the collector did not accept since they were last published.
         self.spans_lost = 0

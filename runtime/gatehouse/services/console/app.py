@@ -111,7 +111,6 @@ class Composition:
         """Return the console application. Raises SettingsError."""
         parts = self._parts()
         periodic = self._jobs(parts)
-        closed = [row.redis for row in (parts, parts.announcements) if row and row.redis]
 
         async def start(stack: AsyncExitStack) -> None:
             await start_tracing(self.settings, self.observer, stack)
@@ -120,8 +119,10 @@ class Composition:
             if self.sharing is not None:
                 with suppress(Unavailable):
                     await self.sharing.table.confirm()
-            for redis in closed:
-                stack.push_async_callback(redis.close)
+            if parts.redis is not None:
+                stack.push_async_callback(parts.redis.close)
+            if parts.announcements is not None:
+                stack.push_async_callback(parts.announcements.redis.close)
             for stop in (parts.limits.close, self.pool.close, parts.denied.flush):
                 stack.push_async_callback(stop)
             for job in periodic:
@@ -153,7 +154,7 @@ class Composition:
             keys=keys,
             switches=FeatureService(self.pool, self.clock, features),
             denied=DeniedAttempts(AuditRepository(self.pool), self.clock, service="console"),
-            store=self.idempotency_store or IdempotencyStore(self.pool),
+            idempotency_store=self.idempotency_store or IdempotencyStore(self.pool),
             identity_provider=self._identity_provider(),
         )
 
@@ -179,7 +180,7 @@ class Composition:
                 identity_provider=parts.identity_provider,
             ),
             denied=parts.denied,
-            idempotency=IdempotencyGuard(parts.store, self.clock, self.pepper),
+            idempotency=IdempotencyGuard(parts.idempotency_store, self.clock, self.pepper),
             web_files=WebFiles.read(),
         )
 
@@ -198,14 +199,13 @@ class Composition:
     def _jobs(self, parts: "_Parts") -> list[PeriodicJob]:
         usage, denials_s = UsageRepository(self.pool), 86_400 * self.settings.denial_retention_days
         follower = LogLevelFollower(self._log_levels(), self.observer.set_level)
-        services = self.settings, self.pool, self.observer, self.clock
-        stores = self.settings, self.pool, self.clock, self.pepper
+        settings, pool, observer, clock = self.settings, self.pool, self.observer, self.clock
 
         def prune_usage() -> Awaitable[object]:
-            return usage.prune(now=self.clock.now(), denials_s=denials_s)
+            return usage.prune(now=clock.now(), denials_s=denials_s)
 
-        def prune_answers() -> Awaitable[object]:
-            return parts.store.prune(now=self.clock.now())
+        def prune_idempotency_keys() -> Awaitable[object]:
+            return parts.idempotency_store.prune(now=clock.now())
 
         # The number of denied requests is written at the end of each window, even if no further
         # request arrives.
@@ -214,14 +214,17 @@ class Composition:
             PeriodicJob("features", POLL_S, parts.switches.apply),
             PeriodicJob("usage", jobs.PRUNE_INTERVAL_S, prune_usage),
             PeriodicJob(
-                "idempotency keys", jobs.IDEMPOTENCY_INTERVAL_S, prune_answers, ends_entries=True
+                "idempotency keys",
+                jobs.IDEMPOTENCY_INTERVAL_S,
+                prune_idempotency_keys,
+                ends_entries=True,
             ),
             PeriodicJob("sessions", jobs.PRUNE_INTERVAL_S, parts.sessions.prune, ends_entries=True),
             PeriodicJob("log level", POLL_S, follower.run_once),
-            *jobs.checkpoint_jobs(*services, self.signer),
-            *jobs.notification_jobs(*stores),
-            *jobs.legacy_file_jobs(*stores),
-            *jobs.secret_jobs(self.sharing, self.pool, self.observer, self.signer),
+            *jobs.checkpoint_jobs(settings, pool, observer, clock, self.signer),
+            *jobs.notification_jobs(settings, pool, clock, self.pepper),
+            *jobs.legacy_file_jobs(settings, pool, clock, self.pepper),
+            *jobs.secret_jobs(self.sharing, pool, observer, self.signer),
             *jobs.announcement_jobs(parts.announcements, parts.keys),
         ]
 
@@ -301,8 +304,8 @@ class Composition:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The services that several others use. redis, announcements: None if not configured. secrets,
-    requests: instead the error of their endpoints.
+    """The services that several others use. redis, announcements: None if they are not configured.
+    secrets, requests: the error of their endpoints if they are not configured.
     """
 
     features: Features
@@ -315,7 +318,7 @@ class _Parts:
     keys: KeyService
     switches: FeatureService
     denied: DeniedAttempts
-    store: IdempotencyStore
+    idempotency_store: IdempotencyStore
     identity_provider: OidcIdentityProvider | None
 
 

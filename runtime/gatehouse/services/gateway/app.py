@@ -239,7 +239,7 @@ class Gateway:
         """
         observer, cores, freshness = self.observer, self.cores, self.freshness
         states = None if clusters is None else InstanceStates(self.admin, clusters, observer)
-        lines = PipeMetrics(completions, None if clusters is None else self.admin)
+        pipe_metrics = PipeMetrics(completions, None if clusters is None else self.admin)
 
         async def publish_staleness() -> None:
             ages_ms = {
@@ -266,7 +266,7 @@ class Gateway:
             PeriodicJob("core reports", REPORT_S, write_reports),
             PeriodicJob("usage counts", FLUSH_S, flusher.flush),
             PeriodicJob("staleness", PUBLISH_S, publish_staleness),
-            PeriodicJob("completions", PUBLISH_S, lines.publish),
+            PeriodicJob("completions", PUBLISH_S, pipe_metrics.publish),
             PeriodicJob("streams", CHECK_S, self.relay.check, ends_entries=True),
         ):
             job.start(observer, self.stack)
