@@ -102,7 +102,8 @@ class Console:
         return self.database.sql(statements)
 
     async def create(self, **properties: Any) -> dict[str, Any]:
-        reply = await self.post("/v1/keys", json={"name": "a key", **properties})
+        customer = {"create_customer": True} if properties.get("customer_id") else {}
+        reply = await self.post("/v1/keys", json={"name": "a key", **customer, **properties})
         assert reply.status_code == 201, reply.text
         created: dict[str, Any] = reply.json()
         return created

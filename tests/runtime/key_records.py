@@ -9,7 +9,6 @@ RECORD = KeyRecord(
     environment=KeyEnvironment.TEST,
     state=KeyState.ACTIVE,
     name="n",
-    owner="o",
     scopes=("cores:read",),
     cores=(),
     limits=(),

@@ -8,7 +8,7 @@ from gatehouse.features.keys.fields import KeySettings
 def key_row(source: str = "", **columns: str) -> str:
     defaults = {
         **{"id": "$1", "digest": "decode(repeat('00', 32), 'hex')", "pepper_generation": "1"},
-        **{"environment": "'test'", "state": "'active'", "name": "'n'", "owner": "'o'"},
+        **{"environment": "'test'", "state": "'active'", "name": "'n'"},
         **{"scopes": "'{}'", "cores": "'{}'", "limits": "'[]'", "created_at": "now()"},
         "created_by": "'test'",
     }

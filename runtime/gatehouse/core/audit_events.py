@@ -51,6 +51,16 @@ class AuditAction(DescribedStr):
         "key.legacy-files-removed",
         "A purged API key was removed from the legacy files.",
     )
+    CUSTOMER_CREATE = "customer.create", "A customer was created."
+    CUSTOMER_UPDATE = "customer.update", "The properties of a customer were changed."
+    CUSTOMER_DISABLE = "customer.disable", "A customer was disabled, with all of its keys."
+    CUSTOMER_ENABLE = "customer.enable", "A disabled customer was enabled."
+    CUSTOMER_DELETE = "customer.delete", "A customer was deleted. It can be restored."
+    CUSTOMER_RESTORE = "customer.restore", "A deleted customer was restored."
+    CUSTOMER_PURGE = "customer.purge", "The data of a customer and of its keys was erased."
+    PLAN_CREATE = "plan.create", "A plan was created."
+    PLAN_UPDATE = "plan.update", "A plan was changed."
+    PLAN_DELETE = "plan.delete", "A plan was deleted."
     CORE_REGISTER = "core.register", "A Core was registered."
     CORE_MOVE = "core.move", "The URL of a registered Core was changed."
     CORE_DRAIN = "core.drain", "A Core was drained."

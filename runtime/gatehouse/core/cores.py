@@ -177,8 +177,8 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     identity_header: Annotated[
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z", examples=["X-Remote-User"])] | None,
         Meta(
-            description="Header in which the Core receives the owner of the key, in addition to "
-            "`Gatehouse-Key-Owner`, such as an application that takes its user from a proxy."
+            description="Header in which the Core receives the customer of the key, in addition to "
+            "`Gatehouse-Customer-Id`, such as an application that takes its user from a proxy."
         ),
     ] = None
     remove_headers: Annotated[

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from gatehouse.core.http.addresses import allows
-from gatehouse.core.keys import KeyEnvironment, KeyRecord, KeyState
+from gatehouse.core.keys import CustomerState, KeyEnvironment, KeyRecord, KeyState
 from gatehouse.core.verification import (
     VALID,
     Code,
@@ -46,6 +46,13 @@ def _lifetime(record: KeyRecord, now: float) -> str:
     )
 
 
+def _state(record: KeyRecord, _now: float) -> str:
+    customer = record.customer
+    if customer is not None and customer.state is not CustomerState.ACTIVE:
+        return f"{record.state.value}; the customer is {customer.state.value}"
+    return record.state.value
+
+
 #: Every check of a key, in order. The verify endpoints, the proxy, WebSockets, the sign-in at the
 #: console and explanations use these rows. A key that expires at time t is denied from time t.
 #: Scopes are compared as whole names; there are no wildcards.
@@ -55,14 +62,18 @@ ROWS: tuple[Row, ...] = (
         Code.REVOKED,
         lambda record, _request, _environment, _now: (
             record.state in (KeyState.ACTIVE, KeyState.DISABLED)
+            and (record.customer is None or record.customer.state is not CustomerState.DELETED)
         ),
-        lambda record, _now: record.state.value,
+        _state,
     ),
     Row(
         "enabled",
         Code.DISABLED,
-        lambda record, _request, _environment, _now: record.state is not KeyState.DISABLED,
-        lambda record, _now: record.state.value,
+        lambda record, _request, _environment, _now: (
+            record.state is not KeyState.DISABLED
+            and (record.customer is None or record.customer.state is CustomerState.ACTIVE)
+        ),
+        _state,
     ),
     Row(
         "not expired",
@@ -154,7 +165,7 @@ def failed_check(
     result: VerificationResult, request: VerificationRequest, environment: KeyEnvironment
 ) -> tuple[str, str]:
     """The check of `CHECKS` that denied a request, and what it required: scopes, a method, an
-    environment, the limit that is exceeded, or the flaw of a signature.
+    environment, the limit that is exceeded, `customer` for its credits, or the flaw of a signature.
     """
     code, record, now = result.code, result.record, result.decided_at
     if record is not None and not result.reason:
@@ -163,6 +174,8 @@ def failed_check(
                 is_recorded = row.name in ("address", "core")  # in fields of their own
                 return row.name, "" if is_recorded else row.required(request, environment)
     limit = next((state.limit.name for state in result.limits if state.exceeded), "")
+    if result.shared_credits is not None and result.shared_credits.exceeded:
+        limit = "customer"
     return _CHECK_OF_CODE[code], result.reason or limit
 
 

@@ -49,6 +49,9 @@ INTERNAL = Field(
 )
 IDENTITY = msgspec.structs.replace(INTERNAL, purged=Purge.KEPT)
 
+#: Fields that a key can inherit from its plan.
+INHERITABLE = ("limits", "scopes")
+
 
 def decisions(struct: type[msgspec.Struct]) -> dict[str, Field]:
     """The decisions on each field of a struct. Raises TypeError for a field without decisions, or

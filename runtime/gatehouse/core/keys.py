@@ -65,6 +65,50 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
         return f"{self.name} {self.quota}/{self.window_s}s, burst {self.burst}{cost}"
 
 
+class CustomerState(StrEnum):
+    """State of a customer. The gateway denies the keys of a customer that is not active, whatever
+    their own states are.
+    """
+
+    ACTIVE = "active"
+    DISABLED = "disabled"  # can be enabled again
+    DELETED = "deleted"  # can be restored, or purged together with its keys
+
+
+class PlanRecord(msgspec.Struct, frozen=True, gc=False):
+    """Fields of a plan that a verification needs: what the keys and customers that follow the plan
+    inherit. None: the plan does not specify them.
+    """
+
+    name: str
+    limits: tuple[RateLimit, ...] | None  # of each key
+    shared_limits: tuple[RateLimit, ...]  # of all keys of a customer together
+    scopes: tuple[str, ...] | None
+    version: int
+
+    @property
+    def id(self) -> str:
+        return self.name
+
+
+class CustomerRecord(msgspec.Struct, frozen=True, gc=False):
+    """Fields of a customer that a verification of its keys needs."""
+
+    id: str
+    name: str
+    state: CustomerState
+    plan: str | None
+    #: Limits that all keys of the customer share. None: those of the plan.
+    limits: tuple[RateLimit, ...] | None
+    has_credits: bool
+    version: int
+
+    @property
+    def subject(self) -> str:
+        """The subject of the shared limits and credits. The ID of a key family has no `@`."""
+        return f"@{self.id}"
+
+
 class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     """Fields of a key that a verification needs. Contains the HMAC of the token, never the token.
 
@@ -80,7 +124,6 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     ]
     state: Annotated[KeyState, replace(INTERNAL, purged=Purge.SET, listed=True)]
     name: Annotated[str, replace(SETTING, purged="", search="part", listed=True)]
-    owner: Annotated[str, replace(SETTING, purged="", search="part", listed=True)]
     scopes: Annotated[tuple[str, ...], replace(SETTING, listed=True)]
     #: Cores that the key may call. Empty: every Core in the environment of the key.
     cores: Annotated[tuple[str, ...], SETTING]
@@ -97,11 +140,41 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     #: Ed25519 key that verifies the signatures of requests, in base64. Requests without a signature
     #: are denied. Empty: requests need no signature.
     public_key: Annotated[str, replace(SETTING, purged="")] = ""
+    #: Customer to which the key belongs.
+    customer_id: Annotated[
+        str | None, replace(SETTING, purged=None, search="part", listed=True)
+    ] = None
+    #: Plan that a key without a customer follows. A key of a customer follows the customer's plan.
+    plan: Annotated[str | None, replace(SETTING, purged=None, listed=True)] = None
+    #: Fields whose values are those of the plan: `limits`, `scopes`.
+    inherits: Annotated[tuple[str, ...], replace(INTERNAL, purged=())] = ()
+    #: The customer and the plan from which the inherited fields were resolved, and the limits that
+    #: all keys of the customer share (customers.py). Not in the row of the key.
+    customer: Annotated[CustomerRecord | None, INTERNAL] = None
+    terms: Annotated[PlanRecord | None, INTERNAL] = None
+    shared_limits: Annotated[tuple[RateLimit, ...], replace(INTERNAL, purged=())] = ()
 
     @property
     def subject(self) -> str:
         """ID of the key family, to which rate limit counters and credits belong."""
         return self.family_id or self.id
+
+    @property
+    def shared_subject(self) -> str:
+        """Subject of the limits and credits of the customer, or empty without a customer."""
+        return self.customer.subject if self.customer else ""
+
+    @property
+    def uses_credits(self) -> bool:
+        return self.has_credits or (self.customer is not None and self.customer.has_credits)
+
+    @property
+    def credit_subjects(self) -> list[str]:
+        """Subjects of the credits that each request consumes."""
+        subjects = [self.subject] if self.has_credits else []
+        if self.customer is not None and self.customer.has_credits:
+            subjects.append(self.customer.subject)
+        return subjects
 
 
 class Refill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -207,6 +280,9 @@ class Key(KeyRecord, frozen=True, kw_only=True):
 
 
 KEY_FIELDS = decisions(Key)
+
+#: Fields of a key that are in the rows of its customer and its plan.
+RESOLVED = ("customer", "terms", "shared_limits")
 
 
 def key_fields(**options: object) -> tuple[str, ...]:

@@ -11,7 +11,9 @@ from typing import Any, Self
 import msgspec
 from msgspec import UNSET
 
+from gatehouse.core import customers
 from gatehouse.core.audit_events import AuditAction, Details
+from gatehouse.core.customers import BOTH
 from gatehouse.core.errors import BadRequest, Conflict, Problem
 from gatehouse.core.key_fields import Purge
 from gatehouse.core.keys import (
@@ -21,6 +23,7 @@ from gatehouse.core.keys import (
     KeyChange,
     KeyFields,
     KeyState,
+    RateLimit,
     UpdateCredits,
     key_fields,
 )
@@ -132,9 +135,18 @@ def rejection(state: KeyState, action: Action) -> str:
 _RECORDED = frozenset(key_fields(audit="value"))
 
 
-def patched(key: Key, patch: KeyFields) -> KeyChange:
-    """Result of an update. Raises BadRequest if the key has no credits that could be changed."""
-    fields, credits = dict(patch), patch.get("credits", UNSET)
+def patched(key: Key, patch: KeyFields, default_limit: RateLimit) -> KeyChange:
+    """Result of an update. Raises BadRequest if the key has no credits that could be changed, or if
+    it would have both a customer and a plan.
+    """
+    customer, plan = (patch.get(name, getattr(key, name)) for name in ("customer_id", "plan"))
+    if customer and plan:
+        fix = 'send null for one of them: "plan": null'
+        raise BadRequest(errors=(Problem("body", f"is not possible: {BOTH}", fix),))
+    fields = customers.inheriting(
+        patch, follows=bool(customer or plan), inherits=key.inherits, default=default_limit
+    )
+    credits = patch.get("credits", UNSET)
     fields.pop("credits", None)
     if credits is not UNSET:
         fields["has_credits"] = credits is not None
@@ -142,6 +154,7 @@ def patched(key: Key, patch: KeyFields) -> KeyChange:
             problem = Problem("body.credits", "changes a key without credits", "send `remaining`")
             raise BadRequest("The key has no credits.", errors=(problem,))
     changed = msgspec.structs.replace(key, **fields)
+    customers.check_customer(changed)
     return KeyChange(changed, patch_details(key, patch), credits=credits)
 
 

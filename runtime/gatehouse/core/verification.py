@@ -103,6 +103,7 @@ class VerificationResult(msgspec.Struct, frozen=True, gc=False):
     record: KeyRecord | None = None
     limits: tuple[RateLimitState, ...] = ()
     credits: CreditState | None = None  # None: the key has no credits, or they were not checked
+    shared_credits: CreditState | None = None  # of the customer
     reason: str = ""  # a SignatureError, only with SIGNATURE_INVALID
 
     @property
@@ -111,10 +112,12 @@ class VerificationResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
-    """Cost of a request against the rate limits of a subject. If one limit is exceeded, the request
-    counts against no limit.
+    """Cost of a request against the rate limits of a subject, and against those that it shares with
+    others. If one limit is exceeded, the request counts against no limit.
     """
 
     subject: str  # ID of the key family; never the token
     limits: tuple[RateLimit, ...]
     cost: int
+    shared_subject: str = ""  # `CustomerRecord.subject`
+    shared_limits: tuple[RateLimit, ...] = ()

@@ -20,6 +20,7 @@ Times are microseconds.
 
 import sys
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -31,8 +32,8 @@ from gatehouse.core.verification import Charge, RateLimitState
 #: The allowance of a worker is 1 / BURST_PART of the burst, and at most UNITS_MAX units.
 BURST_PART = 10
 UNITS_MAX = 1000
-#: Maximum number of key families with counters in a worker. The counters of the least recently used
-#: family are deleted first.
+#: Maximum number of subjects with counters in a worker. The counters of the least recently used
+#: subject are deleted first.
 FAMILIES_MAX = 100_000
 
 #: A limit and the numbers of a request of a certain cost: the limit, `interval_us`, the units that
@@ -123,9 +124,10 @@ class Counter(msgspec.Struct, gc=False, eq=False):
 
 
 class Family(msgspec.Struct, gc=False, eq=False):
-    """The counters of a key family in a worker.
+    """The counters of a subject in a worker: of a key family, or of a customer, whose keys share
+    them.
 
-    current: the counters for the last charge, because most charges of a family are the same.
+    current, steps: the counters for the last charge, because most charges of a family are the same.
     has_unsent: requests have not been sent. is_urgent: they have used half of the allowance.
     """
 
@@ -134,62 +136,40 @@ class Family(msgspec.Struct, gc=False, eq=False):
     current: tuple[Counter, ...] = ()
     has_unsent: bool = False
     is_urgent: bool = False
+    steps: tuple[Step, ...] = ()
     _limits: tuple[RateLimit, ...] = ()
     _cost: int = 0
-    _steps: tuple[Step, ...] = ()
 
-    def take(
-        self, charge: Charge, now: float, *, degraded: bool
-    ) -> tuple[RateLimitState, ...] | None:
-        """Decides on a charge, and counts it if all limits allow it. Returns one state per limit,
-        or None without any effect if Redis has to decide. degraded: Redis is unavailable, so the
-        worker decides alone.
-        """
-        if charge.limits is not self._limits or charge.cost != self._cost:
-            self._prepare(charge, now, degraded=degraded)
-        after, states, decides = [], [], True
-        for (limit, interval, units, room, allowance), counter in zip(
-            self._steps, self.current, strict=True
+    def prepare(
+        self, limits: tuple[RateLimit, ...], cost: int, now: float, *, degraded: bool
+    ) -> None:
+        """Finds the counters for requests with these limits and this cost."""
+        if limits is not self._limits or cost != self._cost:
+            self._prepare(limits, cost, now, degraded=degraded)
+
+    def count(self, after: Sequence[gcra.State], now: float) -> None:
+        """An allowed request has used its units. after: the states of the counters."""
+        for (_, _, units, _, allowance), counter, state in zip(
+            self.steps, self.current, after, strict=True
         ):
-            if counter.asks and not degraded:
-                return None
-            ahead, unit = counter.arrival - now, counter.unit
-            if ahead < 0.0:
-                ahead = 0.0
-            if ahead > room * unit + gcra.SLACK_US:
-                known = [each.state(now) for each in self.current]
-                return gcra.report(charge.limits, known, charge.cost, degraded=degraded)
-            if not units or counter.unsent + counter.sent + units > allowance:
-                decides = degraded
-            if unit == interval:  # in most cases; a call takes longer
-                ahead += units * interval
-            else:
-                ahead, unit = gcra.counted(ahead, unit, units, interval)
-            after.append((ahead, unit))
-            states.append(gcra.allowed(limit, ahead, unit, degraded))
-        if not decides:
-            return None
-        if charge.cost:
-            for (_, _, units, _, allowance), counter, state in zip(
-                self._steps, self.current, after, strict=True
-            ):
-                counter.count(state, units, now)
-                if counter.unsent * 2 > allowance >= (counter.unsent - units) * 2:
-                    self.is_urgent = True
-            self.has_unsent = True
-        return tuple(states)
+            counter.count(state, units, now)
+            if counter.unsent * 2 > allowance >= (counter.unsent - units) * 2:
+                self.is_urgent = True
+        self.has_unsent = True
 
     def send(self, now: float) -> list[tuple[Counter, float]]:
         """The counters with unsent requests, which become sent, and the units of these."""
         self.has_unsent = self.is_urgent = False
         return [(counter, counter.send(now)) for counter in self.counters if counter.unsent]
 
-    def _prepare(self, charge: Charge, now: float, *, degraded: bool) -> None:
-        """Finds the counters for a charge. Removes other counters that have no effect any more."""
+    def _prepare(
+        self, limits: tuple[RateLimit, ...], cost: int, now: float, *, degraded: bool
+    ) -> None:
+        """Also removes other counters that have no effect any more."""
         known, found = {counter.name: counter for counter in self.counters}, []
-        self._limits, self._cost = charge.limits, charge.cost
-        self._steps = steps(charge.limits, charge.cost)
-        for limit, interval, _, _, allowance in self._steps:
+        self._limits, self._cost = limits, cost
+        self.steps = steps(limits, cost)
+        for limit, interval, _, _, allowance in self.steps:
             name = sys.intern(limit.name)
             counter = known.pop(name, None) or Counter(name, interval, allowance, interval)
             counter.interval = interval
@@ -204,6 +184,51 @@ class Family(msgspec.Struct, gc=False, eq=False):
         ]
         self.current = tuple(found)
         self.counters = self.current + tuple(kept)  # the same tuple if there are no others
+
+
+def take(
+    charge: Charge, families: Sequence[Family], now: float, *, degraded: bool
+) -> tuple[RateLimitState, ...] | None:
+    """Decides on a charge, and counts it if all limits allow it. Returns one state per limit, or
+    None without any effect if Redis has to decide.
+
+    families: those of the subject and of the shared subject of the charge. degraded: Redis is
+    unavailable, so the worker decides alone.
+    """
+    family = families[0]
+    family.prepare(charge.limits, charge.cost, now, degraded=degraded)
+    limits, steps, counters = charge.limits, family.steps, family.current
+    if charge.shared_limits:
+        shared = families[1]
+        shared.prepare(charge.shared_limits, charge.cost, now, degraded=degraded)
+        limits, steps = limits + charge.shared_limits, steps + shared.steps
+        counters += shared.current
+    after, states, decides = [], [], True
+    for (limit, interval, units, room, allowance), counter in zip(steps, counters, strict=True):
+        if counter.asks and not degraded:
+            return None
+        ahead, unit = counter.arrival - now, counter.unit
+        if ahead < 0.0:
+            ahead = 0.0
+        if ahead > room * unit + gcra.SLACK_US:
+            known = [each.state(now) for each in counters]
+            return gcra.report(limits, known, charge.cost, degraded=degraded)
+        if not units or counter.unsent + counter.sent + units > allowance:
+            decides = degraded
+        if unit == interval:  # in most cases; a call takes longer
+            ahead += units * interval
+        else:
+            ahead, unit = gcra.counted(ahead, unit, units, interval)
+        after.append((ahead, unit))
+        states.append(gcra.allowed(limit, ahead, unit, degraded))
+    if not decides:
+        return None
+    if charge.cost:
+        own = len(family.current)
+        family.count(after[:own], now)
+        if charge.shared_limits:
+            families[1].count(after[own:], now)
+    return tuple(states)
 
 
 class Families:

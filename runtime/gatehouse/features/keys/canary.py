@@ -19,7 +19,7 @@ from gatehouse.core.tokens.token import ParsedToken, id_generation, is_marked, p
 from gatehouse.features.keys.schemas import CreateKey, KeyFilter
 from gatehouse.features.keys.service import KeyService
 
-NAME, OWNER = "canary key", "gatehouse"
+NAME, TAG = "canary key", "gatehouse"
 _ACTOR = Actor("system", "gateway")
 _PAGE_KEYS = 100
 
@@ -50,7 +50,7 @@ class CanaryKey:
         oldest = await self.store()
         if oldest is None:
             return
-        only = KeyFilter(owner=OWNER, state="active")
+        only = KeyFilter(tag=TAG, state="active")
         keys, _ = await self.service.store.page(after=None, size=_PAGE_KEYS, only=only)
         for key in keys:
             if key.created_by == _ACTOR.label and key.created_at < oldest.created_at:
@@ -64,7 +64,7 @@ class CanaryKey:
             return known
         now, generation = service.clock.now(), await service.writable_generation()
         key = service.new_key(
-            CreateKey(name=NAME, owner=OWNER, cores=[ECHO]),
+            CreateKey(name=NAME, tags=[TAG], cores=[ECHO]),
             now,
             id=token.id,
             digest=service.pepper.hmac(token.text, generation),

@@ -17,13 +17,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from gatehouse.core import lifecycle
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import Clock, age_ms, monotonic
+from gatehouse.core.customers import stored
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.keys import Key, KeyChange, KeyId, KeyRecord, LockedKey
+from gatehouse.core.keys import CustomerRecord, Key, KeyChange, KeyId, KeyRecord, LockedKey
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.tokens.sealing import seal, unseal
 from gatehouse.core.tokens.token import Pepper
@@ -51,10 +53,13 @@ MARGIN_S = 60.0
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """The changed row of a key, or the audit event of a revocation that is not in PostgreSQL."""
+    """The changed row of a key or of a customer, or the audit event of a revocation that is not in
+    PostgreSQL.
+    """
 
     ends_at: float
     record: KeyRecord | None = None
+    customer: CustomerRecord | None = None
     revocation: AuditEvent | None = None
 
 
@@ -106,16 +111,22 @@ class Announcements:
             await self._call(self.redis.client.zadd(NAME, lost))
         self._read_since = began
 
-    async def announce(self, key: Key, effective: Effective) -> Effective:
+    async def announce(self, changed: Key | CustomerRecord, effective: Effective) -> Effective:
         """Announces a change that a gateway worker may not have read in PostgreSQL. Returns the
         propagation of the change.
         """
         if effective != "within_outage_bound":
             return effective
-        record = msgspec.convert(key, KeyRecord, from_attributes=True)
         ends_at = self.clock.now() + self.outage_max_s + MARGIN_S
+        if isinstance(changed, Key):
+            row = replace(stored(changed), customer=None, terms=None, shared_limits=())
+            record = msgspec.convert(row, KeyRecord, from_attributes=True)
+            announcement = Announcement(ends_at, record=record)
+        else:
+            customer = msgspec.convert(changed, CustomerRecord, from_attributes=True)
+            announcement = Announcement(ends_at, customer=customer)
         with suppress(Unavailable):
-            await self._add(Announcement(ends_at, record=record))
+            await self._add(announcement)
             return "within_bound"
         return effective
 

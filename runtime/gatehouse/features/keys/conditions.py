@@ -9,7 +9,9 @@ from gatehouse.core.lifecycle import Action, next_state
 from gatehouse.core.roles import Role
 
 _PARTS, _STARTS, _ITEMS = (key_fields(search=search) for search in ("part", "start", "item"))
-_TEXT = r" || E'\n  ' || ".join(_PARTS)
+_TEXT = r" || E'\n  ' || ".join(
+    "coalesce(customer_id, '')" if column == "customer_id" else column for column in _PARTS
+)
 _START = " || ".join(f"left({column}, 3)" for column in _STARTS)
 
 #: Expression of the index `api_key_search`. Two spaces before a text and two number signs before an
@@ -27,6 +29,13 @@ STARTS: Final = (_HAS_START, f"({_STARTS_WITH})")
 PART_CHARS_MIN = 3
 
 
+#: The key has a customer with this name.
+CUSTOMERS_NAMED: Final = (
+    "customer_id = ANY (ARRAY(SELECT id FROM customer WHERE "
+    r"trigrams('  ' || name || E'\n  ' || id) @> trigrams({trigrams}) AND {named}))"
+)
+
+
 def search(text: str) -> tuple[str, str]:
     """Conditions like `STARTS`: a field matches the text according to its decision on searches."""
     if len(text) < PART_CHARS_MIN:
@@ -37,9 +46,11 @@ def search(text: str) -> tuple[str, str]:
     else:
         trigrams, comparison = "{0}::text", "strpos(search_form({column}), search_form({{0}})) > 0"
     parts = " OR ".join(comparison.format(column=column) for column in _PARTS)
+    named = comparison.format(column="name")
+    customers = CUSTOMERS_NAMED.format(trigrams=trigrams, named=named)
     return (
-        f"({_TRIGRAMS} @> trigrams({trigrams}) OR {_HAS_START} OR {_HAS_ITEM})",
-        f"({parts} OR {_STARTS_WITH} OR {_HAS_ITEM})",
+        f"({_TRIGRAMS} @> trigrams({trigrams}) OR {_HAS_START} OR {_HAS_ITEM} OR {customers})",
+        f"({parts} OR {_STARTS_WITH} OR {_HAS_ITEM} OR {customers})",
     )
 
 

@@ -9,10 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from msgspec import Meta
 
+from gatehouse.core import customers
 from gatehouse.core.http.addresses import network
 from gatehouse.core.http.http_signatures import read_public_key
 from gatehouse.core.keys import key_fields
 from gatehouse.core.lifecycle import TTL_S_MAX
+from gatehouse.core.texts import TextClass
 from gatehouse.core.tokens.token import ID_CHARS
 from gatehouse.platform.web.fields import CoreName, Input, distinct, doc, unique_items
 from gatehouse.platform.web.validation import checked, matching, name_text, note_text, unchanged
@@ -75,12 +77,20 @@ _CONTACT = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}"
 )
 
+CustomerId = Annotated[str, matching(customers.ID, max_length=64)]
+PlanName = Annotated[str, matching(r"[a-z][a-z0-9_.-]{0,63}", max_length=64)]
+#: A customer in a filter.
+CustomerFilter = Annotated[
+    Annotated[str, unchanged(TextClass.NAME, max_length=NAME_CHARS_MAX)] | None,
+    doc("Filter by customer: its ID or its name."),
+]
+
 KeySort = Literal[
     "id",
     "name",
     "-name",
-    "owner",
-    "-owner",
+    "customer_id",
+    "-customer_id",
     "state",
     "-state",
     "scopes",
@@ -125,11 +135,26 @@ Name = Annotated[
 ]
 Ttl = Annotated[int, Meta(ge=1, le=TTL_S_MAX)]
 Seconds = Annotated[int, Meta(ge=0, le=TTL_S_MAX)]
-#: Scopes of keys for which the request specifies no scopes.
-DEFAULT_SCOPES = ("cores:read",)
 Scopes = Annotated[
     list[Scope], unique_items(max_length=SCOPES_MAX, description="Scopes of the key.")
 ]
+
+
+Tags = Annotated[
+    list[Annotated[str, matching(r"[a-z0-9][a-z0-9:_./-]{0,63}", max_length=64)]],
+    unique_items(max_length=20),
+]
+Metadata = Annotated[
+    dict[
+        Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")],
+        Annotated[str, note_text(max_length=256)],
+    ],
+    doc("Key-value pairs for your own use. Do not store secrets here.", max_length=20),
+]
+Notes = Annotated[
+    str, note_text(max_length=2000, description="Free text. Do not store secrets here.")
+]
+Contact = Annotated[str, checked(_contact, max_length=254)]
 
 
 class KeySettings(Input, kw_only=True):
@@ -137,7 +162,7 @@ class KeySettings(Input, kw_only=True):
 
     example: ClassVar[dict[str, Any]] = {
         "name": "invoices, nightly export",
-        "owner": "billing",
+        "customer_id": "acme",
         "cores": ["docs"],
         "methods": ["GET", "HEAD"],
         "addresses": ["192.0.2.0/24", "2001:db8::/48"],
@@ -149,10 +174,16 @@ class KeySettings(Input, kw_only=True):
     }
 
     name: Name
-    owner: Annotated[
-        str,
-        name_text(max_length=NAME_CHARS_MAX, description="Person or team responsible for the key."),
-    ] = ""
+    customer_id: Annotated[
+        CustomerId | None, doc("ID of the customer to which the key belongs. Null: none.")
+    ] = None
+    plan: Annotated[
+        PlanName | None,
+        doc(
+            "Plan that the key follows. A key of a customer follows the plan of the customer "
+            "instead. Null: none."
+        ),
+    ] = None
     cores: Annotated[
         list[CoreName],
         unique_items(
@@ -187,27 +218,14 @@ class KeySettings(Input, kw_only=True):
             "signed with the private key (RFC 9421). Empty: requests need no signature.",
         ),
     ] = ""
-    tags: Annotated[
-        list[Annotated[str, matching(r"[a-z0-9][a-z0-9:_./-]{0,63}", max_length=64)]],
-        unique_items(max_length=20, description="Tags for filtering keys."),
-    ] = []
-    metadata: Annotated[
-        dict[
-            Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")],
-            Annotated[str, note_text(max_length=256)],
-        ],
-        doc("Key-value pairs for your own use. Do not store secrets here.", max_length=20),
-    ] = {}
-    notes: Annotated[
-        str, note_text(max_length=2000, description="Free text. Do not store secrets here.")
-    ] = ""
+    tags: Annotated[Tags, doc("Tags for filtering keys.")] = []
+    metadata: Metadata = {}
+    notes: Notes = ""
     contact: Annotated[
-        str,
-        checked(
-            _contact,
-            max_length=254,
-            description="E-mail address of the holder, or ID of a webhook, that receives the "
-            "events of the key: rotation, revocation, reminders of its expiry. Empty: none.",
+        Contact,
+        doc(
+            "E-mail address of the holder, or ID of a webhook, that receives the events of the "
+            "key: rotation, revocation, reminders of its expiry. Empty: none."
         ),
     ] = ""
 

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 import asyncpg
 import msgspec
 from msgspec import UNSET
 
-from gatehouse.core.audit_events import AuditEvent
+from gatehouse.core.actor import Actor
+from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import to_datetime, to_seconds
-from gatehouse.core.errors import Conflict, Unavailable
+from gatehouse.core.customers import resolve, stored
+from gatehouse.core.errors import BadRequest, Conflict, Unavailable
 from gatehouse.core.keys import (
     CREDITS_MAX,
     LAST_ADMIN_MARGIN_S,
+    RESOLVED,
     Credits,
+    CustomerRecord,
     Key,
     KeyChange,
     KeyEnvironment,
@@ -30,6 +34,7 @@ from gatehouse.core.keys import (
     KeyRecord,
     KeyState,
     LockedKey,
+    PlanRecord,
     RateLimit,
     Refill,
     Update,
@@ -50,8 +55,9 @@ from gatehouse.features.keys.conditions import (
 from gatehouse.features.keys.fields import Effective, KeySort
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.platform.audit_log import append
-from gatehouse.platform.db.pool import Connection, Pool, Row
-from gatehouse.platform.db.statements import Conditions, RowMapping, count, shared
+from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
+from gatehouse.platform.db.statements import CUSTOMERS, Conditions, RowMapping, count, shared
+from gatehouse.platform.web.validation import invalid
 
 #: Changes to keys with an admin scope wait for this lock, so that two concurrent changes cannot
 #: remove the last two such keys. The lock is acquired after the locks on the rows of the key's
@@ -64,14 +70,18 @@ REVOKE_TIMEOUT_S = 5.0
 
 #: The skipped fields have no column, because credits and the last use are in other tables, or are
 #: not written: the database increments `version`.
-_READ = RowMapping(Key, skip={"credits", "last_used_at"})
-WRITTEN = RowMapping(Key, skip={"credits", "last_used_at", "version"})
+_READ = RowMapping(Key, skip={"credits", "last_used_at", *RESOLVED})
+WRITTEN = RowMapping(Key, skip={"credits", "last_used_at", "version", *RESOLVED})
 
 #: Columns that `key_record` reads, and the column that the prefilter for guessed IDs reads.
-RECORD_COLUMNS = f"{RowMapping(KeyRecord).select}, id_generation"
+RECORD_COLUMNS = f"{RowMapping(KeyRecord, skip=RESOLVED).select}, id_generation"
 
 #: Many keys have the same limits, of which the gateway keeps one object.
 _limits = lru_cache(maxsize=1_000)(msgspec.json.Decoder(tuple[RateLimit, ...]).decode)
+
+#: A row as JSON, which has more fields.
+_customer = msgspec.json.Decoder(CustomerRecord).decode
+_plan = msgspec.json.Decoder(PlanRecord).decode
 
 _environments = {environment.value: environment for environment in KeyEnvironment}
 _states = {state.value: state for state in KeyState}
@@ -96,7 +106,13 @@ _UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {WRITTEN.columns[0]} = $1"
 
 _FIELDS = (
     f"{', '.join(f'api_key.{column}' for column in (*_READ.columns, 'change_seq'))},"
-    " remaining, refill_amount, refill_every, last_used_at"
+    " remaining, refill_amount, refill_every, last_used_at, "
+    # A subquery each, so that names of columns are those of `api_key` in conditions. The aliases are
+    # names of no columns.
+    "(SELECT to_jsonb(named) FROM customer AS named WHERE named.id = api_key.customer_id) "
+    "AS customer, (SELECT to_jsonb(followed) FROM plan AS followed WHERE followed.name = "
+    "coalesce(api_key.plan, (SELECT named.plan FROM customer AS named WHERE named.id = "
+    "api_key.customer_id))) AS terms"
 )
 _TABLES = (
     " FROM api_key LEFT JOIN key_credit ON key_credit.family_id = api_key.family_id"
@@ -109,7 +125,7 @@ _SELECT = f"SELECT {_FIELDS}{_TABLES}"
 #: use of a key is recorded. Without the index, a page of 100,000 keys takes about 190 ms.
 _SORT_EXPRESSIONS = {
     "name": ("lower(name)", "text"),
-    "owner": ("owner", "text"),
+    "customer_id": ("customer_id", "text"),
     "state": ("state", "text"),
     "scopes": ("array_to_string(scopes, ' ')", "text"),
     "created_at": ("created_at", "timestamptz"),
@@ -132,6 +148,16 @@ _IS_LAST_ADMIN = (
 _END_OTHERS = (
     "UPDATE api_key SET expires_at = $1 WHERE family_id = $2 AND id <> ALL ($3) AND "
     f"{CAN_BE_UPDATED} AND (expires_at IS NULL OR expires_at > $1)"
+)
+
+_PLAN_TTL_S = (
+    "SELECT ttl_s FROM plan WHERE name = coalesce((SELECT plan FROM customer WHERE id = $1), $2)"
+)
+
+_ADD_CUSTOMER = (
+    "INSERT INTO customer (id, name, state, has_credits, contact, tags, metadata, notes, "
+    "created_at, created_by) VALUES ($1, $1, 'active', false, '', '{}', '{}', '', $2, $3) "
+    "ON CONFLICT DO NOTHING"
 )
 
 _NOW = "clock_timestamp() AT TIME ZONE 'UTC'"
@@ -210,7 +236,9 @@ def key_record(row: Row) -> KeyRecord:
         environment=_environments[row["environment"]],
         state=state,
         name=row["name"],
-        owner=shared(row["owner"]),
+        customer_id=row["customer_id"] and shared(row["customer_id"]),
+        plan=row["plan"] and sys.intern(row["plan"]),
+        inherits=shared(tuple(row["inherits"])),
         scopes=shared(tuple(row["scopes"])),
         cores=shared(tuple(row["cores"])),
         limits=limits,
@@ -228,14 +256,21 @@ def key_record(row: Row) -> KeyRecord:
 
 
 def full_key(row: Row) -> Key:
-    amount, plan = row["refill_amount"], None
-    if row["has_credits"] and row["remaining"] is not None:
-        plan = Credits(row["remaining"], amount and Refill(amount, row["refill_every"]))
-    return Key(
+    has_credits = row["has_credits"] and row["remaining"] is not None
+    key = Key(
         **_READ.fields(row),
-        credits=plan,
+        credits=_credits(row) if has_credits else None,
         last_used_at=None if row["last_used_at"] is None else to_seconds(row["last_used_at"]),
     )
+    customer, terms = row["customer"], row["terms"]
+    if not key.customer_id and terms is None:
+        return key
+    return resolve(key, customer and _customer(customer), terms and _plan(terms))
+
+
+def _credits(row: Row) -> Credits:
+    amount = row["refill_amount"]
+    return Credits(row["remaining"], amount and Refill(amount, row["refill_every"]))
 
 
 class KeyRepository:
@@ -250,17 +285,39 @@ class KeyRepository:
         self._live_s = 2 * staleness_s
         self._outage_s = outage_s
 
-    async def add(self, key: Key, event: AuditEvent) -> None:
+    async def add(self, key: Key, event: AuditEvent, new_customers: Sequence[str] = ()) -> Key:
+        """Stores a key, and a customer with its ID as its name if there is none. Returns the key
+        with what it inherits. Raises Conflict if the ID of the key exists, and BadRequest if the
+        customer or the plan does not.
+        """
         async with self._pool.transaction() as connection:
+            await add_customers(connection, new_customers, event)
             try:
                 await _insert(connection, key)
             except asyncpg.UniqueViolationError as exc:
                 raise Conflict("A key with this ID already exists.") from exc
+            except asyncpg.ForeignKeyViolationError as exc:
+                raise unknown_reference(exc) from exc
             await append(connection, event)
+            [row] = await connection.fetch(f"{_SELECT} WHERE id = $1", key.id)
+        return full_key(row)
+
+    async def plan_ttl_s(self, customer_id: str | None, plan: str | None) -> int | None:
+        """Lifetime in seconds of new keys of a customer or of a plan. None: not limited."""
+        ttl_s: int | None = await self._pool.fetchval(_PLAN_TTL_S, customer_id, plan)
+        return ttl_s
 
     async def get(self, key_id: KeyId) -> Key | None:
         row = await self._pool.fetchrow(f"{_SELECT} WHERE id = $1", key_id)
         return None if row is None else full_key(row)
+
+    async def credits(self, subject: str) -> Credits | None:
+        """The credits of a key family, or of a customer: `CustomerRecord.subject`."""
+        row = await self._pool.fetchrow(
+            "SELECT remaining, refill_amount, refill_every FROM key_credit WHERE family_id = $1",
+            subject,
+        )
+        return None if row is None else _credits(row)
 
     async def schemes(self) -> list[tuple[str, int]]:
         rows = await self._pool.fetch(ID_GENERATIONS)
@@ -330,7 +387,10 @@ class KeyRepository:
             update = work(LockedKey(before, await _is_last_admin(connection, before)))
             if update is not None:
                 change, event = update
-                await _write(connection, before, change)
+                try:
+                    await _write(connection, before, change)
+                except asyncpg.ForeignKeyViolationError as exc:
+                    raise unknown_reference(exc) from exc
                 await append(connection, event)
             [row] = await connection.fetch(select, key_id)
         return full_key(row), row["change_seq"]
@@ -367,13 +427,50 @@ class KeyRepository:
         return "everywhere" if is_lagging is None else bound
 
 
+async def add_customers(connection: Connection, ids: Collection[str], event: AuditEvent) -> None:
+    """Creates the customers that do not exist, with their IDs as their names. event: creates their
+    keys.
+    """
+    for customer_id in sorted(ids):
+        at, by = to_datetime(event.occurred_at), Actor(event.actor_type, event.actor_id).label  # type: ignore[arg-type]
+        if row_count(await connection.execute(_ADD_CUSTOMER, customer_id, at, by)):
+            created = AuditAction.CUSTOMER_CREATE
+            await append(
+                connection,
+                msgspec.structs.replace(
+                    event,
+                    action=created.value,
+                    target_type=created.target_type,
+                    target_id=customer_id,
+                    details={"name": customer_id},
+                ),
+            )
+
+
+def unknown_reference(exc: asyncpg.ForeignKeyViolationError) -> BadRequest:
+    """The error for a customer or a plan that does not exist."""
+    if "plan" in (exc.constraint_name or ""):
+        return invalid("body.plan", "is not the name of a plan", "see gatehouse plans list")
+    return invalid(
+        "body.customer_id",
+        "is not the ID of a customer",
+        "create the customer first, or send `create_customer` with the new key",
+    )
+
+
 def _conditions(only: KeyFilter, id_start: str | None, sort: KeySort = "id") -> Conditions:
     """Conditions for a filter. Purged keys are listed only if the filter specifies the state
     `purged`.
     """
     where = Conditions()
     where.add_equal(environment=only.environment)
-    where.add_name("owner", only.owner)
+    if only.customer is not None:
+        where.add(f"customer_id = ANY (ARRAY({CUSTOMERS}))", only.customer)
+    if only.plan is not None:
+        where.add(
+            "(plan = {0} OR customer_id = ANY (ARRAY(SELECT id FROM customer WHERE plan = {0})))",
+            only.plan,
+        )
     conditions: tuple[str, ...] = search(only.search) if only.search else ()
     if id_start is not None:
         conditions = ("id = {0}",) if len(id_start) == ID_CHARS else STARTS
@@ -428,17 +525,17 @@ async def _write(connection: Connection, before: Key, change: KeyChange) -> None
         await connection.execute(
             _END_OTHERS, to_datetime(change.others_end_at), key.subject, excluded
         )
-    await connection.execute(_UPDATE, *WRITTEN.values(key))
+    await connection.execute(_UPDATE, *WRITTEN.values(stored(key)))
     if before.state is KeyState.ACTIVE and key.state is not KeyState.ACTIVE:
         await connection.execute(_END_REGISTRATIONS, key.id)
     if key.state is KeyState.PURGED:
         await _purge_traces(connection, key.id, key.subject)
     elif change.credits is not UNSET:
-        await _change_credits(connection, before, change.credits)
+        await _change_family_credits(connection, before, change.credits)
 
 
 async def _insert(connection: Connection, key: Key) -> None:
-    await connection.execute(_INSERT, *WRITTEN.values(key))
+    await connection.execute(_INSERT, *WRITTEN.values(stored(key)))
     if key.credits is not None and key.generation == 1:
         await _add_credits(connection, key.subject, key.credits.remaining, key.credits.refill)
 
@@ -453,27 +550,33 @@ def _refill(refill: Refill | None) -> tuple[int | None, str | None]:
     return (refill.amount, refill.every) if refill else (None, None)
 
 
-async def _change_credits(
+async def _change_family_credits(
     connection: Connection, before: Key, change: UpdateCredits | None
 ) -> None:
     """Changes or removes the credits of a key family, which apply to every generation."""
-    subject = before.subject
+    await change_credits(connection, before.subject, before.credits, change)
+    statement = (
+        "UPDATE api_key SET has_credits = $2 "
+        "WHERE family_id = $1 AND has_credits <> $2 AND state <> 'purged'"
+    )
+    await connection.execute(statement, before.subject, change is not None)
+
+
+async def change_credits(
+    connection: Connection, subject: str, before: Credits | None, change: UpdateCredits | None
+) -> None:
+    """Changes, adds or removes the credits of a subject."""
     if change is None:
         await connection.execute("DELETE FROM key_credit WHERE family_id = $1", subject)
-    elif before.credits is None and change.remaining is not UNSET:
+    elif before is None and change.remaining is not UNSET:
         refill = None if change.refill is UNSET else change.refill
         await _add_credits(connection, subject, change.remaining, refill)
     elif change.remaining is not UNSET:
         await connection.execute(_SET_REMAINING, subject, change.remaining)
     else:
         await connection.execute(_CHANGE_REMAINING, subject, change.add)
-    if before.credits is not None and change is not None and change.refill is not UNSET:
+    if before is not None and change is not None and change.refill is not UNSET:
         await connection.execute(_SET_REFILL, subject, *_refill(change.refill))
-    statement = (
-        "UPDATE api_key SET has_credits = $2 "
-        "WHERE family_id = $1 AND has_credits <> $2 AND state <> 'purged'"
-    )
-    await connection.execute(statement, subject, change is not None)
 
 
 async def _purge_traces(connection: Connection, key_id: KeyId, subject: str) -> None:

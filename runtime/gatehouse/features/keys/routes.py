@@ -6,6 +6,7 @@ from functools import partial
 import msgspec
 
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.keys import Key
 from gatehouse.core.lifecycle import Action
 from gatehouse.core.roles import (
     KEY_CREATORS,
@@ -50,7 +51,7 @@ async def create_key(request: Request, body: CreateKey, keys: KeyService) -> Cre
     created = await keys.create(body, request.actor, owner=request.authenticated.owner)
     request.add_header(b"etag", etag(created.key.version))
     request.add_header(b"location", f"/v1/keys/{created.key.id}")
-    return CreatedKey(**created.issued, key=key_view(created.key, keys.prefix))
+    return CreatedKey(**created.issued, key=_view(keys, created.key))
 
 
 async def list_keys(request: Request, query: ListKeys, keys: KeyService) -> KeyPage:
@@ -70,7 +71,7 @@ async def list_keys(request: Request, query: ListKeys, keys: KeyService) -> KeyP
         after=after, size=query.limit, only=only, id_start=start, sort=query.sort
     )
     total = await keys.store.count(only, start, TOTAL_MAX) if query.total else None
-    views = [key_view(key, keys.prefix) for key in page]
+    views = [_view(keys, key) for key in page]
     return KeyPage(views, cursors.write(next_after), total)
 
 
@@ -81,7 +82,7 @@ async def show_key(request: Request, id: str, keys: KeyService) -> KeyView:
     """
     key = await keys.get(id)
     request.add_header(b"etag", etag(key.version))
-    return key_view(key, keys.prefix)
+    return _view(keys, key)
 
 
 async def update_key(request: Request, id: str, body: UpdateKey, keys: KeyService) -> ChangedKey:
@@ -121,8 +122,8 @@ async def rotate_key(request: Request, id: str, body: RotateKey, keys: KeyServic
     request.add_header(b"location", f"/v1/keys/{rotated.key.id}")
     return RotatedKey(
         **rotated.issued,
-        key=key_view(rotated.key, keys.prefix),
-        previous=key_view(rotated.previous, keys.prefix),
+        key=_view(keys, rotated.key),
+        previous=_view(keys, rotated.previous),
         effective=rotated.effective,
     )
 
@@ -150,11 +151,15 @@ async def revoke_key(request: Request, id: str, body: ReasonBody, keys: KeyServi
     """
     roles = request.authenticated.roles
     key, effective = await keys.revoke(existing_id(id), body.reason, request.actor, roles)
-    return RevokedKey(None if key is None else key_view(key, keys.prefix), effective)
+    return RevokedKey(None if key is None else _view(keys, key), effective)
+
+
+def _view(keys: KeyService, key: Key) -> KeyView:
+    return key_view(key, keys.prefix, keys.default_limit)
 
 
 def _changed(keys: KeyService, changed: Changed) -> ChangedKey:
-    return ChangedKey(key_view(changed.key, keys.prefix), changed.effective)
+    return ChangedKey(_view(keys, changed.key), changed.effective)
 
 
 _ALWAYS, _MANAGING = StepUp.ALWAYS, StepUp.MANAGING

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from gatehouse.core.customers import BOTH, SHARED_PREFIX
 from gatehouse.core.http.addresses import network
 from gatehouse.core.http.http_signatures import read_public_key
 from gatehouse.core.keys import (
@@ -14,6 +15,7 @@ from gatehouse.core.keys import (
     Credits,
     Key,
     KeyEnvironment,
+    KeyState,
     RateLimit,
     UpdateCredits,
     key_fields,
@@ -25,6 +27,7 @@ from gatehouse.features.keys.fields import (
     NAME_CHARS_MAX,
     SEARCH,
     Cost,
+    CustomerFilter,
     Delivery,
     Effective,
     KeySettings,
@@ -95,19 +98,16 @@ class RateLimitInput(Input):
         )
 
 
-def _distinct_names(limits: list[dict[str, Any]]) -> str:
-    return (
-        "must not contain two limits with the same name"
-        if distinct([limit["name"] for limit in limits])
-        else ""
-    )
+def _names(limits: list[dict[str, Any]]) -> str:
+    names = [limit["name"] for limit in limits]
+    if any(name.startswith(SHARED_PREFIX) for name in names):
+        return f"must not contain a limit whose name begins with `{SHARED_PREFIX}`"
+    return "must not contain two limits with the same name" if distinct(names) else ""
 
 
 Limits = Annotated[
     list[RateLimitInput],
-    checked(
-        _distinct_names, min_length=1, max_length=LIMITS_MAX, description="Rate limits of the key."
-    ),
+    checked(_names, min_length=1, max_length=LIMITS_MAX, description="Rate limits of the key."),
 ]
 
 
@@ -116,7 +116,7 @@ class CreateKey(KeySettings, kw_only=True):
 
     example: ClassVar = {
         "name": "invoices, nightly export",
-        "owner": "billing",
+        "customer_id": "acme",
         "scopes": ["cores:read"],
         "limits": [RateLimitInput.example],
         "ttl_s": 7_776_000,
@@ -126,8 +126,17 @@ class CreateKey(KeySettings, kw_only=True):
         Environment | None,
         doc("Environment of the key. Default: the environment of the deployment."),
     ] = None
-    scopes: Annotated[Scopes | None, doc('Scopes of the key. Default: `["cores:read"]`.')] = None
-    limits: Annotated[Limits | None, doc("Default: the default limit of the deployment.")] = None
+    create_customer: Annotated[
+        bool, doc("Create the customer, with its ID as its name, if `customer_id` is unknown.")
+    ] = False
+    scopes: Annotated[
+        Scopes | None,
+        doc('Scopes of the key. Default: those of the plan, or `["cores:read"]` without a plan.'),
+    ] = None
+    limits: Annotated[
+        Limits | None,
+        doc("Default: those of the plan, or the default limit of the deployment without a plan."),
+    ] = None
     expires_at: Annotated[
         Timestamp | None, doc("Expiry as an RFC 3339 timestamp, at most ten years in the future.")
     ] = None
@@ -140,6 +149,10 @@ class CreateKey(KeySettings, kw_only=True):
     def __post_init__(self) -> None:
         if self.expires_at is not None and self.ttl_s is not None:
             raise ValueError("expires_at and ttl_s are mutually exclusive; send only one of them")
+        if self.customer_id and self.plan:
+            raise ValueError(BOTH)
+        if self.create_customer and not self.customer_id:
+            raise ValueError("create_customer requires customer_id")
 
 
 if TYPE_CHECKING:
@@ -163,11 +176,15 @@ else:
 class UpdateKey(_PatchedSettings, kw_only=True):
     """Changes to a key. Omitted fields keep their values."""
 
-    example: ClassVar = {"owner": "billing", "limits": [RateLimitInput.example]}
+    example: ClassVar = {"customer_id": "acme", "limits": [RateLimitInput.example]}
 
-    scopes: Scopes | UnsetType = UNSET
+    scopes: Annotated[
+        Scopes | UnsetType | None,
+        doc('Null: those of the plan, or `["cores:read"]` without a plan.'),
+    ] = UNSET
     limits: Annotated[
-        Limits | UnsetType | None, doc("Null: the default limit of the deployment.")
+        Limits | UnsetType | None,
+        doc("Null: those of the plan, or the default limit of the deployment without a plan."),
     ] = UNSET
     expires_at: Annotated[
         Timestamp | UnsetType | None,
@@ -195,7 +212,7 @@ class ReasonBody(Input, kw_only=True):
 class PurgeKey(ReasonBody, kw_only=True):
     """Confirmation of a purge, which cannot be undone."""
 
-    example: ClassVar = {"confirm": "3fGh82kLmQ0a", "reason": "erasure request from the owner"}
+    example: ClassVar = {"confirm": "3fGh82kLmQ0a", "reason": "erasure request from the customer"}
 
     confirm: Annotated[
         str, unchanged(description="ID of the key, to confirm the purge.", max_length=12)
@@ -229,9 +246,10 @@ class KeyFilter(Input, kw_only=True):
             "IDs, tokens and tags."
         ),
     ] = None
-    owner: Annotated[
-        Annotated[str, unchanged(TextClass.NAME, max_length=NAME_CHARS_MAX)] | None,
-        doc("Filter by owner."),
+    customer: CustomerFilter = None
+    plan: Annotated[
+        Annotated[str, unchanged(max_length=64)] | None,
+        doc("Filter by plan: of the key, or of its customer."),
     ] = None
     state: Annotated[
         StateFilter | None,
@@ -292,8 +310,15 @@ class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
     id: str
     environment: Environment
     state: Literal["active", "disabled", "revoked", "deleted", "purged"]
+    customer_name: Annotated[str, doc("Name of the customer. Empty without a customer.")]
     scopes: list[str]
     limits: list[RateLimit]
+    inherits: Annotated[
+        list[Literal["limits", "scopes"]], doc("Fields whose values are those of the plan.")
+    ]
+    shared_limits: Annotated[
+        list[RateLimit], doc("Rate limits that all keys of the customer share.")
+    ]
     credits: Credits | None
     version: Annotated[
         int,
@@ -420,11 +445,15 @@ class PurgedKey(View):
     ]
 
 
-def key_view(key: Key, prefix: str) -> KeyView:
+def key_view(key: Key, prefix: str, default_limit: RateLimit) -> KeyView:
     """The public view of a key. `prefix`: token prefix of this deployment."""
+    is_purged = key.state is KeyState.PURGED
     return view_of(
         KeyView,
         key,
+        customer_name=key.customer.name if key.customer else "",
+        limits=key.limits or (() if is_purged else (default_limit,)),
+        shared_limits=key.shared_limits,
         family_id=key.subject,
         start=f"{prefix}_{key.environment.value}_{key.id}" if key.scheme == OWN_SCHEME else "",
     )

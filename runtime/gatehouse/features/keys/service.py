@@ -14,13 +14,15 @@ from typing import Any, Self
 
 import msgspec
 
-from gatehouse.core import lifecycle
+from gatehouse.core import customers, lifecycle
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import BadRequest, Conflict, PreconditionFailed, Problem, Unavailable
+from gatehouse.core.key_fields import INHERITABLE
 from gatehouse.core.keys import (
     OWN_SCHEME,
+    CustomerRecord,
     Key,
     KeyChange,
     KeyEnvironment,
@@ -37,7 +39,7 @@ from gatehouse.core.roles import OWNERS, Role, check, check_reach
 from gatehouse.core.tokens.token import ParsedToken, Pepper, build, key_id
 from gatehouse.core.tokens.token_scanner import redacted
 from gatehouse.features.keys.changes_in_valkey import Announcements
-from gatehouse.features.keys.fields import DEFAULT_SCOPES, Effective
+from gatehouse.features.keys.fields import Effective
 from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository
 from gatehouse.features.keys.schemas import CreateKey, KeyFilter, settings_of
 from gatehouse.platform.db.pool import Pool
@@ -150,9 +152,13 @@ class KeyService:
         has created too many links, and Unavailable.
         """
         self._check_delivery(new.delivery)
-        await self._check_contact(new.contact)
+        await self.check_contact(new.contact)
         now, generation = self.clock.now(), await self.writable_generation()
-        lifetime = {} if new.ttl_s is None else {"expires_at": now + new.ttl_s}
+        ttl_s = new.ttl_s
+        if ttl_s is None and new.expires_at is None and (new.customer_id or new.plan):
+            ttl_s = await self.store.plan_ttl_s(new.customer_id, new.plan)
+        lifetime = {} if ttl_s is None else {"expires_at": now + ttl_s}
+        created = [new.customer_id] if new.customer_id and new.create_customer else []
         for _ in range(_ID_ATTEMPTS):
             token, digest = self._new_token(
                 KeyEnvironment(new.environment or self.environment), generation
@@ -171,7 +177,7 @@ class KeyService:
             event = actor.event(AuditAction.KEY_CREATE, target_id=key.id, at=now, details=details)
             try:
                 async with self._issued(token, new.delivery, owner, actor) as issued:
-                    await self.store.add(key, event)
+                    key = await self.store.add(key, event, new_customers=created)
             except Conflict:
                 continue
             return Created(issued, key)
@@ -183,24 +189,30 @@ class KeyService:
         """A key with the settings of a creation or of an import, and the defaults for settings that
         are None. fields: other fields of the key.
         """
+        chosen = settings_of(settings)
+        inherited = {name: chosen.get(name) for name in INHERITABLE}
+        follows = bool(chosen.get("customer_id") or chosen.get("plan"))
         values = {
             "environment": self.environment,
-            "scopes": DEFAULT_SCOPES,
-            "limits": (self.default_limit,),
             "expires_at": None,
             "created_at": now,
             **{
                 name: value
-                for name, value in settings_of(settings).items()
+                for name, value in chosen.items()
                 if name in Key.__struct_fields__ and value is not None
             },
+            **customers.inheriting(
+                inherited, follows=follows, inherits=(), default=self.default_limit
+            ),
             "state": KeyState.ACTIVE,
             "version": 1,
             "family_id": fields["id"],
             "id_generation": fields["pepper_generation"],
             **fields,
         }
-        return Key(**values, has_credits="credits" in values)
+        key = Key(**values, has_credits="credits" in values)
+        customers.check_customer(key)
+        return key
 
     async def update(
         self,
@@ -217,9 +229,7 @@ class KeyService:
         Raises PreconditionFailed if the key has changed since then, BadRequest if the expiry is not
         allowed, and the errors of `transition`.
         """
-        await self._check_contact(patch.get("contact", ""))
-        if patch.get("limits", ()) is None:
-            patch = {**patch, "limits": (self.default_limit,)}
+        await self.check_contact(patch.get("contact", ""))
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             if version is not None and version != key.version:
@@ -228,7 +238,7 @@ class KeyService:
                 )
             if "expires_at" in patch:
                 lifecycle.check_rotated_expiry(key, patch["expires_at"], now)
-            return lifecycle.patched(key, patch)
+            return lifecycle.patched(key, patch, self.default_limit)
 
         return await self.transition(key_id, Action.UPDATE, actor, change, roles)
 
@@ -388,11 +398,23 @@ class KeyService:
         if written is None:
             raise no_key()
         key, change_seq = written
-        effective = await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s)
         # The rotation of a key also ends others of its family, which are not announced.
-        if self.announcements is not None and action is not Action.ROTATE:
-            effective = await self.announcements.announce(key, effective)
-        return Changed(key, effective)
+        if action is Action.ROTATE:
+            return Changed(key, await self.confirmed(change_seq))
+        return Changed(key, await self.propagated(key, change_seq))
+
+    async def confirmed(self, change_seq: int) -> Effective:
+        """Waits until every live gateway worker has confirmed a change, at most
+        `confirmation_timeout_s`.
+        """
+        return await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s)
+
+    async def propagated(self, changed: Key | CustomerRecord, change_seq: int) -> Effective:
+        """As `confirmed`. Announces a change that is not confirmed."""
+        effective = await self.confirmed(change_seq)
+        if self.announcements is not None:
+            effective = await self.announcements.announce(changed, effective)
+        return effective
 
     async def writable_generation(self) -> int:
         """The newest pepper generation that every live gateway can read. During a rollout, this is
@@ -416,7 +438,7 @@ class KeyService:
                 "body.delivery", "requires secret sharing, which is not configured", "send `token`"
             )
 
-    async def _check_contact(self, contact: str) -> None:
+    async def check_contact(self, contact: str) -> None:
         """Raises BadRequest if the contact cannot receive notifications, and Unavailable."""
         if contact and self.contact_problem and (message := await self.contact_problem(contact)):
             fix = "send the ID of a webhook, an e-mail address that can receive e-mails, or nothing"

@@ -85,7 +85,7 @@ _REQUEUE = (
 # If the expiry changes after a reminder, another reminder is sent. Rotated keys are excluded unless
 # they are still in use, because they are meant to expire.
 _EXPIRING = (
-    "SELECT id, name, owner, expires_at FROM api_key "
+    "SELECT id, name, customer_id, expires_at FROM api_key "
     f"WHERE {usable('$1')} AND {EXPIRES_AT} <= $2 AND (successor_id IS NULL OR EXISTS "
     "(SELECT FROM key_activity WHERE key_id = id AND last_used_at > rotated_at)) "
     "AND expires_at - coalesce(rotated_at, created_at) >= "
@@ -257,7 +257,7 @@ class NotificationRepository:
 def _reminder(row: Row, now: float, days: int) -> AuditEvent:
     details: Details = {
         "name": row["name"],
-        "owner": row["owner"],
+        "customer_id": row["customer_id"],
         "expires_at": to_seconds(row["expires_at"]),
         "within_days": days,
     }

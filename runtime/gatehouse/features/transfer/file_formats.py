@@ -30,6 +30,7 @@ ALIASES = {
     "expires": "expires_at",
     "rate_limit": "limits",
     "active": "enabled",
+    "owner": "customer_id",
 }
 
 

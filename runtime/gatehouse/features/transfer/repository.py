@@ -8,10 +8,11 @@ import msgspec
 
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.cores import CoreRecord
+from gatehouse.core.customers import stored
 from gatehouse.core.errors import BadRequest, Unavailable
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.features.cores.repository import LEASE, LOCK_CHANGES, LOCK_KEYS
-from gatehouse.features.keys.repository import WRITTEN, KeyRepository
+from gatehouse.features.keys.repository import WRITTEN, KeyRepository, add_customers
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, row_count
 from gatehouse.platform.db.statements import placeholders
@@ -29,9 +30,12 @@ REMOVALS_MAX = 500
 #: Tables in an export, in the order in which they are restored, with the condition under which a
 #: row is restored. Rows of purged keys are not restored.
 TABLES = {
+    "plan": "true",
+    "customer": "true",
     "api_key": "true",
     "key_credit": (
-        "EXISTS (SELECT FROM api_key WHERE family_id = line.family_id AND state <> 'purged')"
+        "EXISTS (SELECT FROM api_key WHERE family_id = line.family_id AND state <> 'purged') "
+        "OR starts_with(line.family_id, '@')"
     ),
 }
 
@@ -95,6 +99,8 @@ class ImportRepository:
             ]
             # Before `_add_keys` takes the lock of the change trigger.
             await connection.execute(LOCK_KEYS, [core.registered_by for core in cores])
+            named = {key.customer_id for key in keys if key.customer_id}
+            await add_customers(connection, named, event)
             imported = await _add_keys(connection, keys) if keys else 0
             imported += await _add_cores(connection, cores) if cores else 0
             counts = {"imported": imported, "existing": len(rows) - imported}
@@ -106,7 +112,7 @@ class ImportRepository:
 
 async def _add_keys(connection: Connection, keys: list[Key]) -> int:
     await connection.execute(_INCOMING)
-    records = [(*WRITTEN.values(key), 1, 0) for key in keys]
+    records = [(*WRITTEN.values(stored(key)), 1, 0) for key in keys]
     columns = (*WRITTEN.columns, "version", "change_seq")
     await connection.copy_records_to_table(
         "incoming", columns=columns, records=records, timeout=TIMEOUT_S

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from gatehouse.core import notation
+from gatehouse.core import customers, notation
 from gatehouse.core.errors import BadRequest, Problem
 from gatehouse.core.http.origin import parse_base_url
 from gatehouse.core.keys import key_fields
@@ -168,7 +168,12 @@ def _limits(value: object) -> object:
     return [limit]
 
 
+def _customer(value: object) -> object:
+    return customers.id_of(value) if isinstance(value, str) and value else value or None
+
+
 _NORMALIZERS: dict[str, Callable[[object], object]] = {
+    "customer_id": _customer,
     "limits": _limits,
     "created_at": _seconds,
     "expires_at": _seconds,

@@ -19,10 +19,10 @@ from gatehouse.features.usage.schemas import (
     UsagePointView,
 )
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.db.statements import Conditions, RowMapping, prune
+from gatehouse.platform.db.statements import CUSTOMERS, Conditions, RowMapping, prune
 
 #: Columns by which counts can be split, in the order of the fields of a point.
-DIMENSIONS = ("key_id", "core", "code", "owner", "tag")
+DIMENSIONS = ("key_id", "core", "code", "customer_id", "tag")
 
 #: Maximum number of points in a report.
 POINTS_MAX = 10_000
@@ -137,7 +137,7 @@ class UsageRepository:
         key_ids: Sequence[str] = (),
         core: str | None = None,
         code: str | None = None,
-        owner: str | None = None,
+        customer: str | None = None,
         tag: str | None = None,
     ) -> list[UsagePointView]:
         """Return the sums per bucket and per column in `by` (DIMENSIONS), ordered by time. Requests
@@ -148,7 +148,8 @@ class UsageRepository:
         """
         where = Conditions()
         where.add_equal(width_s=width_s, core=core, code=code)
-        where.add_name("owner", owner)
+        if customer is not None:
+            where.add(f"customer_id = ANY (ARRAY({CUSTOMERS}))", customer)
         where.add_range("starts_at", since, until)
         if key_ids:
             where.add("key_id = ANY ({}::text[])", list(key_ids))
@@ -157,7 +158,7 @@ class UsageRepository:
         if tag is not None:
             where.add("tags @> ARRAY[{}]::text[]", tag)
         source = "usage_count"
-        if {"owner", "tag"} & by or owner is not None or tag is not None:
+        if {"customer_id", "tag"} & by or customer is not None or tag is not None:
             source += " LEFT JOIN api_key ON api_key.id = key_id"
         if "tag" in by:
             source += " LEFT JOIN LATERAL unnest(tags) AS tag ON true"

@@ -41,8 +41,8 @@ _WEEK_S = 7 * 86_400
 async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository) -> UsageSeries:
     """Retrieve usage as a time series.
 
-    Counts requests by minute, hour or day, in total or split by key, Core, result code, owner and
-    tag. Requests of the agents of Cores are counted apart (`code=AGENT`).
+    Counts requests by minute, hour or day, in total or split by key, Core, result code, customer
+    and tag. Requests of the agents of Cores are counted apart (`code=AGENT`).
     """
     width_s = WIDTHS_S[query.width]
     since, until = time_range(query, request.now, BUCKETS_DEFAULT * width_s, math.inf)
@@ -59,10 +59,10 @@ async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository)
         key_ids=query.key.split(",") if query.key else (),
         core=query.core,
         code=query.code,
-        owner=query.owner,
+        customer=query.customer,
         tag=query.tag,
     )
-    by = query.by.replace("key", "key_id")
+    by = query.by.replace("key", "key_id").replace("customer", "customer_id")
     columns = frozenset(filter(None, by.split(",")))
     points = await series(since=since, until=until, by=columns)
     if len(points) > POINTS_MAX:

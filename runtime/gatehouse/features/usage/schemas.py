@@ -70,10 +70,11 @@ class ReadUsage(Input, kw_only=True):
     by: Annotated[
         str,
         matching(
-            r"((key|core|code|owner|tag)(,(key|core|code|owner|tag)){0,4})?",
+            r"((key|core|code|customer|tag)(,(key|core|code|customer|tag)){0,4})?",
             max_length=40,
-            description="Dimensions to split the counts by: `key`, `core`, `code`, `owner`, `tag`, "
-            "separated by commas. A request is counted for each tag of its key. Default: totals.",
+            description="Dimensions to split the counts by: `key`, `core`, `code`, `customer`, "
+            "`tag`, separated by commas. A request is counted for each tag of its key. "
+            "Default: totals.",
         ),
     ] = ""
     key: Annotated[
@@ -90,9 +91,9 @@ class ReadUsage(Input, kw_only=True):
             "the agents of Cores, which are counted only with this filter."
         ),
     ] = None
-    owner: Annotated[
+    customer: Annotated[
         Annotated[str, unchanged(TextClass.NAME, max_length=100)] | None,
-        doc("Filter by the current owner of the key."),
+        doc("Filter by the current customer of the key: its ID or its name."),
     ] = None
     tag: Annotated[
         Annotated[str, unchanged(max_length=100)] | None, doc("Filter by a current tag of the key.")
@@ -148,7 +149,7 @@ class UsagePointView(View):
     key: str | None
     core: str | None
     code: str | None
-    owner: str | None
+    customer: str | None
     tag: str | None
 
 

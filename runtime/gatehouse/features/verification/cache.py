@@ -1,5 +1,5 @@
-"""Caches key records in the memory of one worker, and rejects key IDs that cannot have been issued.
-Performs no I/O.
+"""Caches records of keys, customers and plans in the memory of one worker, and rejects key IDs that
+cannot have been issued. Performs no I/O.
 
 Three rules ensure that a revoked key stays revoked. A record is replaced only by a higher version
 of its row, or by the record of a revoked or purged key. The record of a revoked key is replaced
@@ -15,6 +15,7 @@ A limited number of unknown IDs is cached too, each until a row with the ID is a
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -29,84 +30,139 @@ ABSENT_MAX = 20_000
 _FINAL = {KeyState.REVOKED: 1, KeyState.PURGED: 2}
 
 
-class KeyCache:
-    """LRU cache of at most `records_max` records. Not thread-safe; use in a single event loop."""
+class Record(Protocol):
+    """A row with an ID and a version, which every change increments."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+class RecordCache(Generic[R]):
+    """LRU cache of at most `records_max` rows of a table, by ID. Not thread-safe; use in a single
+    event loop.
+    """
 
     def __init__(self, records_max: int, absent_max: int = ABSENT_MAX) -> None:
-        self._records: OrderedDict[KeyId, KeyRecord] = OrderedDict()
-        self._absent: OrderedDict[KeyId, None] = OrderedDict()
-        self._loading: dict[KeyId, KeyRecord | None] = {}
-        #: Keys whose revocation was announced and is not yet in the database.
-        self._revoked: set[KeyId] = set()
+        self._records: OrderedDict[str, R] = OrderedDict()
+        self._absent: OrderedDict[str, None] = OrderedDict()
+        self._loading: dict[str, R | None] = {}
         self._records_max = records_max
         self._absent_max = absent_max
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def find(self, key_id: KeyId) -> KeyRecord | None:
+    def find(self, id: str) -> R | None:
         """The record, or None if the record is not cached. See `absent` for IDs that are known not
         to exist.
         """
-        record = self._records.get(key_id)
+        record = self._records.get(id)
         if record is not None:
-            self._records.move_to_end(key_id)
+            self._records.move_to_end(id)
         return record
 
-    def absent(self, key_id: KeyId) -> bool:
-        """True if the database had no key with this ID and no such key has been announced since
+    def absent(self, id: str) -> bool:
+        """True if the database had no row with this ID and no such row has been announced since
         then.
         """
-        return key_id in self._absent
+        return id in self._absent
 
-    def begin_load(self, key_ids: Iterable[KeyId]) -> None:
+    def begin_load(self, ids: Iterable[str]) -> None:
         """Begins a load. Call this method before the database query, so that the result does not
         overwrite changes that are announced in the meantime."""
-        for key_id in key_ids:
-            self._loading.setdefault(key_id, None)
+        for id in ids:
+            self._loading.setdefault(id, None)
 
-    def is_loading(self, key_ids: Iterable[KeyId]) -> bool:
+    def is_loading(self, ids: Iterable[str]) -> bool:
         """False if the cache was cleared after `begin_load`. The query must be repeated, because
         it may have read the rows before the changes for which the cache was cleared.
         """
-        return all(key_id in self._loading for key_id in key_ids)
+        return all(id in self._loading for id in ids)
 
-    def end_load(self, key_id: KeyId, record: KeyRecord | None) -> KeyRecord | None:
-        """Stores the result of the query (None: no such key). Returns the newest record, which may
+    def end_load(self, id: str, record: R | None) -> R | None:
+        """Stores the result of the query (None: no such row). Returns the newest record, which may
         be newer than the result.
         """
-        announced = self._loading.pop(key_id, None)
-        newest = _newer(_newer(self._records.get(key_id), announced), record)
+        announced = self._loading.pop(id, None)
+        newest = self._newer(self._newer(self._records.get(id), announced), record)
         if newest is None:
-            self._absent[key_id] = None
+            self._absent[id] = None
             if len(self._absent) > self._absent_max:
                 self._absent.popitem(last=False)
             return None
         self._store(newest)
-        return self._records[newest.id]
+        return self._records[id]
 
-    def abandon_load(self, key_ids: Iterable[KeyId]) -> None:
+    def abandon_load(self, ids: Iterable[str]) -> None:
         """Ends a load without a result. Call this method if the database query failed."""
-        for key_id in key_ids:
-            self._loading.pop(key_id, None)
+        for id in ids:
+            self._loading.pop(id, None)
 
-    def announce(self, key_id: KeyId, version: int) -> bool:
+    def announce(self, id: str, version: int) -> bool:
         """Announces a version of a row. Returns True if the row must be read and passed to
-        `change`. Any other key is read from the database on the next use."""
-        self._absent.pop(key_id, None)
-        current = self._records.get(key_id)
-        is_cached = key_id in self._loading or key_id in self._revoked
-        return is_cached or (current is not None and current.version < version)
+        `change`. Any other row is read from the database on the next use."""
+        self._absent.pop(id, None)
+        current = self._records.get(id)
+        return id in self._loading or (current is not None and current.version < version)
+
+    def change(self, record: R) -> None:
+        """Applies a changed row if it is cached or being loaded."""
+        id = record.id
+        if id in self._loading:
+            self._loading[id] = self._newer(self._loading[id], record)
+        current = self._records.get(id)
+        if current is not None:
+            self._store(self._newer(current, record) or record)
+
+    def replace(self, current: R, record: R) -> None:
+        """Replaces a record by the same version of the row, unless it has changed."""
+        if self._records.get(record.id) is current:
+            self._records[record.id] = record
+
+    def clear(self) -> None:
+        """Removes all entries. Loads in progress are repeated (`is_loading`)."""
+        self._records.clear()
+        self._absent.clear()
+        self._loading.clear()
+
+    def clear_absent(self) -> None:
+        """Removes the unknown IDs, because rows can be created that are not announced."""
+        self._absent.clear()
+
+    def _newer(self, current: R | None, candidate: R | None) -> R | None:
+        if current is None or candidate is None:
+            return current or candidate
+        return candidate if candidate.version > current.version else current
+
+    def _store(self, record: R) -> None:
+        self._absent.pop(record.id, None)
+        self._records[record.id] = record
+        self._records.move_to_end(record.id)
+        if len(self._records) > self._records_max:
+            self._records.popitem(last=False)
+
+
+class KeyCache(RecordCache[KeyRecord]):
+    """The cached keys, of which a revoked one stays revoked."""
+
+    def __init__(self, records_max: int, absent_max: int = ABSENT_MAX) -> None:
+        super().__init__(records_max, absent_max)
+        #: Keys whose revocation was announced and is not yet in the database.
+        self._revoked: set[str] = set()
+
+    def announce(self, id: str, version: int) -> bool:
+        return super().announce(id, version) or id in self._revoked
 
     def change(self, record: KeyRecord) -> None:
-        """Applies a changed row if the key is cached or being loaded."""
         if record.state in _FINAL:
             self._revoked.discard(record.id)
-        if record.id in self._loading:
-            self._loading[record.id] = _newer(self._loading[record.id], record)
-        current = self._records.get(record.id)
-        if current is not None:
-            self._store(_newer(current, record) or record)
+        super().change(record)
 
     def revoke(self, key_id: KeyId) -> None:
         """Revokes a key whose row is not revoked yet."""
@@ -118,37 +174,19 @@ class KeyCache:
     @property
     def revoked(self) -> list[KeyId]:
         """Keys that are revoked, but not in the database as far as this cache knows."""
-        return list(self._revoked)
+        return [KeyId(key_id) for key_id in self._revoked]
 
-    def clear(self) -> None:
-        """Removes all entries but announced revocations. Loads in progress are repeated
-        (`is_loading`).
-        """
-        self._records.clear()
-        self._absent.clear()
-        self._loading.clear()
-
-    def clear_absent(self) -> None:
-        """Removes the unknown IDs, because keys can be created that are not announced."""
-        self._absent.clear()
+    def _newer(self, current: KeyRecord | None, candidate: KeyRecord | None) -> KeyRecord | None:
+        if current is not None and candidate is not None:
+            ranks = _FINAL.get(current.state, 0), _FINAL.get(candidate.state, 0)
+            if ranks[0] != ranks[1]:
+                return current if ranks[0] > ranks[1] else candidate
+        return super()._newer(current, candidate)
 
     def _store(self, record: KeyRecord) -> None:
         if record.id in self._revoked and record.state not in _FINAL:
             record = replace(record, state=KeyState.REVOKED)
-        self._absent.pop(record.id, None)
-        self._records[record.id] = record
-        self._records.move_to_end(record.id)
-        if len(self._records) > self._records_max:
-            self._records.popitem(last=False)
-
-
-def _newer(current: KeyRecord | None, candidate: KeyRecord | None) -> KeyRecord | None:
-    if current is None or candidate is None:
-        return current or candidate
-    current_rank, candidate_rank = _FINAL.get(current.state, 0), _FINAL.get(candidate.state, 0)
-    if current_rank != candidate_rank:
-        return current if current_rank > candidate_rank else candidate
-    return candidate if candidate.version > current.version else current
+        super()._store(record)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -36,9 +36,11 @@ from gatehouse.features.cores.repository import (
 )
 from gatehouse.features.keys.changes_in_valkey import Announcement
 from gatehouse.features.keys.repository import ID_GENERATIONS, RECORD_COLUMNS, key_record
-from gatehouse.features.verification.cache import KeyCache, Prefilter
+from gatehouse.features.verification.cache import Prefilter, R, RecordCache
+from gatehouse.features.verification.repository import CUSTOMER, PLAN, KeyLoader
 from gatehouse.platform.background import Background
 from gatehouse.platform.db.pool import DRIVER_ERRORS, DatabaseLogin, explain
+from gatehouse.platform.db.statements import RowMapping
 
 CHANGE_CHANNEL = "gatehouse_change"
 POLL_S = 1.0
@@ -78,6 +80,16 @@ _VERSIONS = (
 
 _KEYS = f"SELECT {RECORD_COLUMNS} FROM api_key WHERE id = ANY ($1)"  # noqa: S608
 
+# The ID and the version of each row, and the rows themselves.
+_CUSTOMERS = ("id", "customer")
+_PLANS = ("name", "plan")
+
+_INHERITING = (
+    "SELECT api_key.id FROM api_key LEFT JOIN customer ON customer.id = customer_id "
+    "WHERE api_key.id = ANY ($1) AND (customer_id = ANY ($2) "
+    "OR coalesce(api_key.plan, customer.plan) = ANY ($3))"
+)
+
 _CORES = (
     f"SELECT {CORE_COLUMNS}, change_seq FROM core WHERE change_seq > $1 ORDER BY "  # noqa: S608
     f"change_seq LIMIT {RECORD_ROWS}"
@@ -111,7 +123,7 @@ class ChangeFeed:
 
     login: DatabaseLogin
     worker_id: str
-    cache: KeyCache
+    keys: KeyLoader
     cores: CoreRegistry
     prefilter: Prefilter
     imported_ids: ImportedKeyIds
@@ -171,7 +183,7 @@ class ChangeFeed:
                 await self._poll()
             except Exception as exc:  # without the feed, every request is denied
                 self.on_interrupted(type(exc).__name__)
-                self.cache.clear_absent()
+                self.keys.cache.clear_absent()
                 await self._disconnect()
                 await asyncio.sleep(RECONNECT_S)
                 self._wake.set()
@@ -224,9 +236,13 @@ class ChangeFeed:
             position, cores = 0, cores.empty()
         elif last - position <= CHANGES_MAX:
             changed = await self._changed_keys(connection, position)
+        keys = self.keys
         if changed is None:
-            self.cache.clear()
-            changed = list({*self.watched_keys(), *self.cache.revoked})
+            for cache in (keys.cache, keys.customers.cache, keys.plans.cache):
+                cache.clear()
+            changed = list({*self.watched_keys(), *keys.cache.revoked})
+        else:
+            changed += await self._changed_terms(connection, position, changed)
         for start in range(0, len(changed), RECORD_ROWS):
             await self._read_keys(connection, changed[start : start + RECORD_ROWS])
         async for row in _changes(connection, _CORES, position, RECORD_ROWS):
@@ -237,17 +253,32 @@ class ChangeFeed:
     async def _changed_keys(self, connection: Connection, position: int) -> list[KeyId]:
         watched, changed = self.watched_keys(), []
         async for row in _changes(connection, _VERSIONS, position, VERSION_ROWS):
-            if self.cache.announce(row["id"], row["version"]) or row["id"] in watched:
+            if self.keys.cache.announce(row["id"], row["version"]) or row["id"] in watched:
                 changed.append(row["id"])
         return changed
 
+    async def _changed_terms(
+        self, connection: Connection, position: int, changed: list[KeyId]
+    ) -> list[KeyId]:
+        """Reads the changed customers and plans. Returns the watched keys that inherit from them,
+        without those in `changed`.
+        """
+        keys = self.keys
+        customers = await _apply(connection, keys.customers.cache, _CUSTOMERS, CUSTOMER, position)
+        plans = await _apply(connection, keys.plans.cache, _PLANS, PLAN, position)
+        watched = [*set(self.watched_keys()).difference(changed)] if customers or plans else []
+        return [row["id"] for row in await connection.fetch(_INHERITING, watched, customers, plans)]
+
     async def _read_keys(self, connection: Connection, key_ids: list[KeyId]) -> None:
         rows = await connection.fetch(_KEYS, key_ids)
-        records = {record.id: record for record in map(key_record, rows)}
+        records, watched = {record.id: record for record in map(key_record, rows)}, None
         for key_id in key_ids:
             record = records.get(key_id)
             if record is not None:
-                self.cache.change(record)
+                self.keys.cache.change(record)
+                watched = set(self.watched_keys()) if watched is None else watched
+                if key_id in watched:
+                    record = await self.keys.resolve(record)
             self.on_key_change(key_id, record)
 
     async def _disconnect(self) -> None:
@@ -304,17 +335,52 @@ class FreshnessProbe:
 
 def apply_announcement(
     announcement: Announcement,
-    cache: KeyCache,
+    keys: KeyLoader,
+    watched_keys: Callable[[], Collection[KeyId]],
     on_key_change: Callable[[KeyId, KeyRecord | None], None],
 ) -> None:
-    """Applies a change that was announced in Valkey. on_key_change: as in `ChangeFeed`."""
+    """Applies a change that was announced in Valkey. The other parameters: as in `ChangeFeed`."""
     record, revocation = announcement.record, announcement.revocation
     if revocation is not None:
-        cache.revoke(KeyId(revocation.target_id))
+        keys.cache.revoke(KeyId(revocation.target_id))
         on_key_change(KeyId(revocation.target_id), None)
     if record is not None:
-        cache.change(record)
-        on_key_change(record.id, cache.find(record.id) or record)
+        keys.cache.change(record)
+        record = keys.cache.find(record.id) or record
+        on_key_change(record.id, keys.resolved(record) or record)
+    if announcement.customer is not None:
+        keys.customers.cache.change(announcement.customer)
+        for key_id in tuple(watched_keys()):
+            key = keys.cache.find(key_id)
+            if key is not None and key.customer_id == announcement.customer.id:
+                on_key_change(key_id, keys.resolved(key))
+
+
+async def _apply(
+    connection: Connection,
+    cache: RecordCache[R],
+    table: tuple[str, str],
+    mapping: RowMapping[Any],
+    position: int,
+) -> list[str]:
+    """Reads the rows of a table that have changed since `position` and are cached. Returns the IDs
+    of all that have changed.
+    """
+    name, source = table
+    changed, cached = [], []
+    statement = (
+        f"SELECT {name} AS id, version, change_seq FROM {source} WHERE change_seq > $1 "  # noqa: S608
+        f"ORDER BY change_seq LIMIT {VERSION_ROWS}"
+    )
+    async for row in _changes(connection, statement, position, VERSION_ROWS):
+        changed.append(row["id"])
+        if cache.announce(row["id"], row["version"]):
+            cached.append(row["id"])
+    for start in range(0, len(cached), RECORD_ROWS):
+        rest = f"{source} WHERE {name} = ANY ($1)"
+        for record in await mapping.all(connection, rest, cached[start : start + RECORD_ROWS]):
+            cache.change(record)
+    return changed
 
 
 async def _changes(

@@ -43,14 +43,14 @@ def key_checks(
     return checks
 
 
-def _credit_check(plan: Credits, cost: int) -> Check:
+def _credit_check(name: str, plan: Credits, cost: int) -> Check:
     actual = f"{plan.remaining} left"
     outcome: Outcome = "pass" if plan.remaining >= (cost or 1) else "fail"
     if plan.refill is not None:
         actual += f", {plan.refill.amount} every {plan.refill.every}"
         if outcome == "fail":
             outcome = "unknown"  # the next use may trigger a refill
-    return Check("credits", outcome, Code.USAGE_EXCEEDED.value, actual, f"cost {cost}")
+    return Check(name, outcome, Code.USAGE_EXCEEDED.value, actual, f"cost {cost}")
 
 
 def _limit_check(limit: RateLimit, state: RateLimitState | None, cost: int) -> Check:
@@ -84,17 +84,21 @@ class ExplanationService:
         )
         checks = key_checks(key, request, environment=self.keys.environment, now=now)
         checks += await self._limit_checks(key, body.cost)
-        if key.credits is not None:
-            checks.append(_credit_check(key.credits, body.cost))
+        shared = await self.keys.store.credits(key.shared_subject) if key.customer else None
+        for name, credits in (("credits", key.credits), ("shared credits", shared)):
+            if credits is not None:
+                checks.append(_credit_check(name, credits, body.cost))
         names = forwarded_names(await self.cores.settings(body.core or ""))
         removed = [name for name in body.headers if not names[name.lower().encode()]]
         return Explanation(first_failure(checks), checks, removed, decided_at=rfc3339(now))
 
     async def _limit_checks(self, key: Key, cost: int) -> list[Check]:
         limits = key.limits or (self.keys.default_limit,)
+        charge = Charge(key.subject, limits, 0, key.shared_subject, key.shared_limits)
+        limits += key.shared_limits
         states: tuple[RateLimitState | None, ...] = (None,) * len(limits)
         with contextlib.suppress(Unavailable):
-            states = await self.limits.take(Charge(subject=key.subject, limits=limits, cost=0))
+            states = await self.limits.take(charge)
         return [
             _limit_check(limit, state, cost) for limit, state in zip(limits, states, strict=True)
         ]

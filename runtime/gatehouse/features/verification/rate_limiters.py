@@ -16,7 +16,7 @@ together allow up to n times the limit. Redis counts these requests as soon as i
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -24,7 +24,7 @@ import msgspec
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.limits import gcra
-from gatehouse.core.limits.ledger import Counter, Families, Family, steps
+from gatehouse.core.limits.ledger import Counter, Families, Family, take
 from gatehouse.core.verification import Charge, RateLimitState
 from gatehouse.platform.redis.connection import Redis
 from gatehouse.platform.settings import OnError
@@ -96,14 +96,15 @@ _States = tuple[RateLimitState, ...] | None
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """An entry of a script call: requests of a key family.
+    """An entry of a script call: requests of a key family, or of a customer.
 
-    counters: counter of each limit. numbers: units, `room` and `interval_us` of each limit.
+    subjects, counters: of each limit. In entries without a charge, the subjects are the same.
+    numbers: units, `room` and `interval_us` of each limit.
     charge: the charge on which Redis decides, or None for requests that have been allowed.
     decision: result of the charge. None: there is no charge.
     """
 
-    subject: str
+    subjects: Sequence[str]
     counters: Sequence[Counter]
     numbers: Sequence[tuple[float, int, float]]
     charge: Charge | None = None
@@ -207,25 +208,36 @@ class RateLimits:
     def _decide(self, charge: Charge, *, degraded: bool) -> tuple[RateLimitState, ...] | None:
         """Decides in this worker. Returns None without any effect if Redis must decide, which does
         not happen if `degraded`."""
-        family = self._families.find(charge.subject)
-        states = family.take(charge, time.monotonic() * 1_000_000, degraded=degraded)
-        if family.has_unsent and self._redis is not None:
-            self._families.unsent[charge.subject] = family
-            if family.is_urgent and not degraded:
-                family.is_urgent = False
-                self._add(family)
-            self._exchange_later()
+        families = self._of(charge)
+        states = take(charge, families, time.monotonic() * 1_000_000, degraded=degraded)
+        if self._redis is not None:
+            for family in families:
+                if family.has_unsent:
+                    self._families.unsent[family.subject] = family
+                    if family.is_urgent and not degraded:
+                        family.is_urgent = False
+                        self._add(family)
+                    self._exchange_later()
         return states
+
+    def _of(self, charge: Charge) -> tuple[Family, ...]:
+        find = self._families.find
+        if charge.shared_limits:
+            return find(charge.subject), find(charge.shared_subject)
+        return (find(charge.subject),)
 
     def _question(self, charge: Charge) -> tuple[_Entry, asyncio.Future[_States]]:
         """The entry for a charge on which Redis decides. `_decide` has found the counters."""
         decision: asyncio.Future[_States] = asyncio.Future()
-        counters = self._families.find(charge.subject).current
+        families = self._of(charge)
         numbers = [
             (units, room, interval)
-            for _, interval, units, room, _ in steps(charge.limits, charge.cost)
+            for family in families
+            for _, interval, units, room, _ in family.steps
         ]
-        return _Entry(charge.subject, counters, numbers, charge, decision), decision
+        counters = [counter for family in families for counter in family.current]
+        subjects = [family.subject for family in families for _ in family.current]
+        return _Entry(subjects, counters, numbers, charge, decision), decision
 
     def _exchange_later(self) -> None:
         if self._timer is None:
@@ -263,14 +275,21 @@ class RateLimits:
     def _encode(self, requests: list[_Entry | Family | None]) -> tuple[list[bytes], list[bytes]]:
         now = time.monotonic() * 1_000_000
         for request in requests:
-            if not self.degraded:  # otherwise, the call has no entries
-                self._send(None if request is None else request.subject, now)
+            subjects: Iterable[str | None] = (None,)
+            if isinstance(request, _Entry):
+                subjects = dict.fromkeys(request.subjects)
+            elif request is not None:
+                subjects = (request.subject,)
+            if not self.degraded:  # otherwise, the call has no reports
+                for name in subjects:
+                    self._send(name, now)
             if isinstance(request, _Entry):
                 self._in_flight.append(request)
         keys, entries, prefix = list[bytes](), [], self._prefix
         for entry in self._in_flight:
-            for counter in entry.counters:  # the client takes longer to encode names
-                keys.append(f"{prefix}{counter.name}:{entry.subject}".encode())
+            for counter, subject in zip(entry.counters, entry.subjects, strict=True):
+                # The client takes longer to encode names.
+                keys.append(f"{prefix}{counter.name}:{subject}".encode())
             entries.append((entry.charge is not None, entry.numbers))
         return keys, [msgspec.msgpack.encode(entries)]
 
@@ -284,7 +303,8 @@ class RateLimits:
             if sent:
                 count += len(sent)
                 numbers = [(units, 0, counter.interval) for counter, units in sent]
-                self._in_flight.append(_Entry(name, [counter for counter, _ in sent], numbers))
+                counters = [counter for counter, _ in sent]
+                self._in_flight.append(_Entry([name] * len(sent), counters, numbers))
 
     def _continue(self, reply: bytes) -> None:
         reply_numbers = _decode_reply(reply)
@@ -301,13 +321,14 @@ class RateLimits:
             before = states[position : position + len(entry.counters)]
             position += len(entry.counters)
             charge = entry.charge
-            counts = charge and gcra.allows(charge.limits, before, charge.cost)
+            limits = charge.limits + charge.shared_limits if charge else ()
+            counts = charge and gcra.allows(limits, before, charge.cost)
             for counter, (units, _, interval), state in zip(
                 entry.counters, entry.numbers, before, strict=True
             ):
                 counter.learn(gcra.counted(*state, units, interval) if counts else state, now)
             if charge is not None:
-                _resolve(entry, gcra.report(charge.limits, before, charge.cost))
+                _resolve(entry, gcra.report(limits, before, charge.cost))
         if len(states) >= BATCH_MAX:
             self._add(None)  # more families may be waiting
 
@@ -320,7 +341,8 @@ class RateLimits:
             if entry.charge is None:
                 for counter, (units, _, _) in zip(entry.counters, entry.numbers, strict=True):
                     counter.fail(units)
-                family = self._families.unsent[entry.subject] = self._families.find(entry.subject)
+                subject = entry.subjects[0]
+                family = self._families.unsent[subject] = self._families.find(subject)
                 family.has_unsent = True
         self._in_flight, self._waiting = [], []
         if not self.degraded:

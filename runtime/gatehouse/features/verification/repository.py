@@ -10,13 +10,15 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic
 
 import asyncpg
 
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
+from gatehouse.core.customers import resolve
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.keys import KeyId, KeyRecord
+from gatehouse.core.keys import CustomerRecord, KeyId, KeyRecord, PlanRecord
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.core.verification import CreditState
 from gatehouse.features.keys.repository import (
@@ -27,50 +29,60 @@ from gatehouse.features.keys.repository import (
     KeyRepository,
     key_record,
 )
-from gatehouse.features.verification.cache import KeyCache
+from gatehouse.features.verification.cache import KeyCache, R, RecordCache
 from gatehouse.platform.audit_log import append
-from gatehouse.platform.db.pool import Pool, row_count
+from gatehouse.platform.db.pool import Pool, Row, row_count
+from gatehouse.platform.db.statements import RowMapping
 
 #: Timeout of a query. Fails closed: the waiting requests receive status 503.
 LOAD_TIMEOUT_S = 2.0
 
-_SELECT = f"SELECT {RECORD_COLUMNS} FROM api_key WHERE id = ANY ($1)"
+#: Maximum number of customers, and of plans, in the memory of a worker.
+CUSTOMERS_MAX = 200_000
+PLANS_MAX = 10_000
 
 #: Maximum number of IDs per query, whose rows are decoded in less than 2 ms of CPU time, and of
 #: concurrent queries.
 BATCH_SIZE = 64
 IN_FLIGHT_MAX = 2
 
+_KEYS = f"SELECT {RECORD_COLUMNS} FROM api_key WHERE id = ANY ($1)"
+
+CUSTOMER, PLAN = RowMapping(CustomerRecord), RowMapping(PlanRecord)
+_CUSTOMERS = f"SELECT {CUSTOMER.select} FROM customer WHERE id = ANY ($1)"
+_PLANS = f"SELECT {PLAN.select} FROM plan WHERE name = ANY ($1)"
+
 
 @dataclass(slots=True, eq=False)
-class KeyLoader:
-    """Reads keys for a gateway worker.
+class RecordLoader(Generic[R]):
+    """Reads rows for a gateway worker.
 
-    staleness_ms: returns the staleness of the change feed.
+    statement: selects the rows with IDs. read: decodes a row.
     """
 
     pool: Pool
-    cache: KeyCache
-    staleness_ms: Callable[[], int]
-    _waiting: dict[KeyId, asyncio.Future[KeyRecord | None]] = field(default_factory=dict)
-    _queue: list[KeyId] = field(default_factory=list)
+    cache: RecordCache[R]
+    statement: str
+    read: Callable[[Row], R]
+    _waiting: dict[str, asyncio.Future[R | None]] = field(default_factory=dict)
+    _queue: list[str] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def find(self, key_id: KeyId) -> KeyRecord | None:
-        """The record, or None if the key does not exist. Raises Unavailable."""
-        record = self.cache.find(key_id)
-        if record is not None or self.cache.absent(key_id):
+    async def find(self, id: str) -> R | None:
+        """The record, or None if the row does not exist. Raises Unavailable."""
+        record = self.cache.find(id)
+        if record is not None or self.cache.absent(id):
             return record
-        waiter = self._waiting.get(key_id)
+        waiter = self._waiting.get(id)
         if waiter is None:
             waiter = asyncio.get_running_loop().create_future()
-            self._waiting[key_id] = waiter
-            self._queue.append(key_id)
+            self._waiting[id] = waiter
+            self._queue.append(id)
             if len(self._tasks) < IN_FLIGHT_MAX:
                 task = asyncio.create_task(self._drain())
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-        # Shielded, because other requests may wait for the same key when this request is cancelled.
+        # Shielded, because other requests may wait for the same row when this request is cancelled.
         return await asyncio.shield(waiter)
 
     async def close(self) -> None:
@@ -84,7 +96,7 @@ class KeyLoader:
             batch, self._queue = self._queue[:BATCH_SIZE], self._queue[BATCH_SIZE:]
             await self._load(batch)
 
-    async def _load(self, batch: Sequence[KeyId]) -> None:
+    async def _load(self, batch: Sequence[str]) -> None:
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S):
                 records = await self._read(batch)
@@ -96,45 +108,110 @@ class KeyLoader:
             error = Unavailable(
                 "Key records are temporarily unavailable.", detail=f"key load: {type(exc).__name__}"
             )
-            for key_id in batch:
-                waiter = self._waiting.pop(key_id)
+            for id in batch:
+                waiter = self._waiting.pop(id)
                 waiter.set_exception(error)
                 # marks the exception as retrieved, because the request may have been cancelled
                 waiter.exception()
             if not isinstance(exc, Exception):
                 raise
             return
-        for key_id in batch:
-            self._waiting.pop(key_id).set_result(self.cache.end_load(key_id, records.get(key_id)))
+        for id in batch:
+            self._waiting.pop(id).set_result(self.cache.end_load(id, records.get(id)))
 
-    async def _read(self, batch: Sequence[KeyId]) -> dict[KeyId, KeyRecord]:
+    async def _read(self, batch: Sequence[str]) -> dict[str, R]:
         while True:
             self.cache.begin_load(batch)
-            rows = await self.pool.fetch(_SELECT, list(batch))
+            rows = await self.pool.fetch(self.statement, list(batch))
             if self.cache.is_loading(batch):
-                return {record.id: record for record in map(key_record, rows)}
+                return {record.id: record for record in map(self.read, rows)}
+
+
+class KeyLoader:
+    """Reads keys, with what they inherit from their customers and plans.
+
+    cache: of the rows of keys, which are replaced by resolved ones.
+    staleness_ms: returns the staleness of the change feed.
+    """
+
+    def __init__(self, pool: Pool, cache: KeyCache, staleness_ms: Callable[[], int]) -> None:
+        self.cache, self.staleness_ms = cache, staleness_ms
+        self.keys = RecordLoader(pool, cache, _KEYS, key_record)
+        self.customers = RecordLoader(
+            pool, RecordCache[CustomerRecord](CUSTOMERS_MAX), _CUSTOMERS, CUSTOMER.read
+        )
+        self.plans = RecordLoader(pool, RecordCache[PlanRecord](PLANS_MAX), _PLANS, PLAN.read)
+
+    async def find(self, key_id: KeyId) -> KeyRecord | None:
+        """The row of a key, or None if the key does not exist. Raises Unavailable."""
+        return await self.keys.find(key_id)
+
+    async def load(self, key_id: KeyId) -> KeyRecord | None:
+        """The key with what it inherits, or None if it does not exist. Raises Unavailable."""
+        record = await self.keys.find(key_id)
+        return None if record is None else await self.resolve(record)
+
+    def resolved(self, record: KeyRecord) -> KeyRecord | None:
+        """The key with what it inherits, or None if its customer or its plan is not cached."""
+        if record.customer_id is None and record.plan is None:
+            return record
+        customer, customers, plans = None, self.customers.cache, self.plans.cache
+        if record.customer_id is not None:
+            customer = customers.find(record.customer_id)
+            if customer is None and not customers.absent(record.customer_id):
+                return None
+        name = record.plan if customer is None else customer.plan
+        plan = None if name is None else plans.find(name)
+        if plan is None and name is not None and not plans.absent(name):
+            return None
+        if record.terms is plan and customer is not None and record.customer is customer:
+            return record
+        resolved = resolve(record, customer, plan)
+        self.cache.replace(record, resolved)
+        return resolved
+
+    async def resolve(self, record: KeyRecord) -> KeyRecord:
+        """As `resolved`, after the customer and the plan are loaded. Raises Unavailable."""
+        while (resolved := self.resolved(record)) is None:
+            customer = record.customer_id and await self.customers.find(record.customer_id)
+            name = customer.plan if customer else record.plan
+            if name is not None:
+                await self.plans.find(name)
+        return resolved
+
+    async def close(self) -> None:
+        for loader in (self.keys, self.customers, self.plans):
+            await loader.close()
 
 
 #: Fails closed: a request whose credits cannot be deducted is not served.
 SPEND_TIMEOUT_S = 2.0
 
 _REFILLS_AT = f"({PERIOD} + ('1 ' || refill_every)::interval) AT TIME ZONE 'UTC'"
+# All rows are locked first, in the order of their subjects, so that a request takes all credits or
+# none, and concurrent requests cannot deadlock.
 _SPEND = (
-    f"WITH spent AS (UPDATE key_credit SET remaining = {AVAILABLE} - $2, "
-    f"refilled_at = {REFILLED_AT} WHERE family_id = $1 AND {AVAILABLE} >= $2 "
+    f"WITH locked AS MATERIALIZED (SELECT family_id, {AVAILABLE} >= $2 AS suffices "
+    "FROM key_credit WHERE family_id = ANY ($1) ORDER BY family_id FOR UPDATE), "
+    f"spent AS (UPDATE key_credit SET remaining = {AVAILABLE} - $2, "
+    f"refilled_at = {REFILLED_AT} FROM locked WHERE key_credit.family_id = locked.family_id "
+    "AND (SELECT bool_and(suffices) AND count(*) = cardinality($1) FROM locked) "
     "AND NOT EXISTS (SELECT FROM credit_charge WHERE id = $3) "
-    f"RETURNING remaining, {_REFILLS_AT} AS refills_at), "
-    "charged AS (INSERT INTO credit_charge (id) SELECT $3 FROM spent WHERE $3 IS NOT NULL) "
+    f"RETURNING key_credit.family_id, remaining, {_REFILLS_AT} AS refills_at), "
+    "charged AS (INSERT INTO credit_charge (id) SELECT $3 WHERE $3 IS NOT NULL "
+    "AND EXISTS (SELECT FROM spent)) "
     "SELECT *, true AS charged FROM spent"
 )
 _READ = (
-    f"SELECT {AVAILABLE} AS remaining, {_REFILLS_AT} AS refills_at, "
+    f"SELECT family_id, {AVAILABLE} AS remaining, {_REFILLS_AT} AS refills_at, "
     "EXISTS (SELECT FROM credit_charge WHERE id = $2) AS charged "
-    "FROM key_credit WHERE family_id = $1"
+    "FROM key_credit WHERE family_id = ANY ($1)"
 )
 _REFUND = (
-    "WITH charged AS (DELETE FROM credit_charge WHERE id = $4) "
-    "UPDATE key_credit SET remaining = remaining + $2 WHERE family_id = $1 "
+    "WITH charged AS (DELETE FROM credit_charge WHERE id = $4), locked AS MATERIALIZED "
+    "(SELECT family_id FROM key_credit WHERE family_id = ANY ($1) ORDER BY family_id FOR UPDATE) "
+    "UPDATE key_credit SET remaining = remaining + $2 FROM locked "
+    "WHERE key_credit.family_id = locked.family_id "
     "AND refilled_at <= now() - make_interval(secs => $3)"
 )
 #: Envoy repeats no request after this time in seconds (bootstrap.yaml.j2).
@@ -154,31 +231,46 @@ class CreditRepository:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def spend(self, subject: str, cost: int, charge_id: str = "") -> CreditState | None:
-        """Deducts `cost`, or nothing if the balance is lower, or if the charge with this ID was
-        deducted before. A cost of 0 only reads the balance. Returns None if the key family has no
-        credits.
+    async def spend(
+        self, subjects: list[str], cost: int, charge_id: str = ""
+    ) -> dict[str, CreditState] | None:
+        """Deducts `cost` from the credits of each subject, or nothing if a balance is lower, or if
+        the charge with this ID was deducted before. A cost of 0 only reads the balances. Returns
+        None if a subject has no credits.
 
         Raises Unavailable, in which case it is unknown whether `cost` was deducted.
         """
         try:
             async with asyncio.timeout(SPEND_TIMEOUT_S), self._pool.connection() as connection:
-                row = None
+                rows = []
                 if cost:
                     with contextlib.suppress(asyncpg.UniqueViolationError):
-                        row = await connection.fetchrow(_SPEND, subject, cost, charge_id or None)
-                row = row or await connection.fetchrow(_READ, subject, charge_id or None)
+                        rows = await connection.fetch(_SPEND, subjects, cost, charge_id or None)
+                is_spent = bool(rows)
+                rows = rows or await connection.fetch(_READ, subjects, charge_id or None)
         except TimeoutError as exc:
             raise Unavailable(
                 "Credits are temporarily unavailable.", detail="credits: TimeoutError"
             ) from exc
-        if row is None:
+        if len(rows) < len(subjects):
             return None
-        refills_at = None if row["refills_at"] is None else row["refills_at"].timestamp()
-        exceeded = not row["charged"] and (cost > 0 or row["remaining"] < 1)
-        return CreditState(remaining=row["remaining"], exceeded=exceeded, refills_at=refills_at)
+        short = set[str]()
+        if not is_spent and not rows[0]["charged"]:
+            short = {row["family_id"] for row in rows if row["remaining"] < max(cost, 1)}
+            if cost and not short:  # the balances have grown since
+                short = set(subjects)
+        return {
+            row["family_id"]: CreditState(
+                remaining=row["remaining"],
+                exceeded=row["family_id"] in short,
+                refills_at=None if row["refills_at"] is None else row["refills_at"].timestamp(),
+            )
+            for row in rows
+        }
 
-    async def refund(self, subject: str, cost: int, began: float, charge_id: str = "") -> None:
+    async def refund(
+        self, subjects: list[str], cost: int, began: float, charge_id: str = ""
+    ) -> None:
         """Reverses `spend`, if the database is available, unless the credits were refilled or set
         since it began. began: `perf_counter()` before `spend`. Never raises.
         """
@@ -187,7 +279,7 @@ class CreditRepository:
         with contextlib.suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(SPEND_TIMEOUT_S), self._pool.connection() as connection:
                 seconds = time.perf_counter() - began
-                await connection.execute(_REFUND, subject, cost, seconds, charge_id or None)
+                await connection.execute(_REFUND, subjects, cost, seconds, charge_id or None)
 
     async def forget_charges(self) -> None:
         """Removes the IDs of requests that Envoy no longer repeats. Raises Unavailable."""

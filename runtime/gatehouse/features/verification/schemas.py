@@ -18,6 +18,7 @@ from gatehouse.core.keys import RateLimit
 from gatehouse.core.tokens.imported_tokens import TOKEN_CHARS_MAX
 from gatehouse.core.verification import (
     Code,
+    CreditState,
     RateLimitState,
     SignedRequest,
     VerificationRequest,
@@ -184,8 +185,8 @@ class LimitReply(View):
 
 
 class CreditsReply(View):
-    """Credits of the key. Null if requests with the key consume no credits, or if the request was
-    denied before credits were checked."""
+    """Credits of the key, or those that the keys of a customer share. Null if requests consume no
+    such credits, or if the request was denied before credits were checked."""
 
     remaining: int
     exceeded: bool
@@ -202,7 +203,7 @@ class VerifyReply(View):
         "code": "VALID",
         "key_id": "3fGh82kLmQ0a",
         "name": "invoices, nightly export",
-        "owner": "billing",
+        "customer_id": "acme",
         "environment": "test",
         "scopes": ["cores:read"],
         "staleness_ms": 12,
@@ -214,12 +215,13 @@ class VerifyReply(View):
     reason: SignatureReason | None
     key_id: str | None
     name: str | None
-    owner: str | None
+    customer_id: str | None
     environment: Environment | None
     scopes: tuple[str, ...] | None
     expires_at: Instant | None
     limits: tuple[LimitReply, ...]
     credits: CreditsReply | None
+    shared_credits: CreditsReply | None
     staleness_ms: Annotated[
         int,
         Meta(
@@ -385,25 +387,30 @@ def _signed_request(request: SignedRequestInput) -> SignedRequest:
 
 def reply(result: VerificationResult, request_id: str) -> VerifyReply:
     """The response for a result of `decision.for_public`."""
-    record, credits = result.record, result.credits
+    record = result.record
     return VerifyReply(
         valid=result.valid,
         code=result.code,
         reason=result.reason or None,
         key_id=None if record is None else record.id,
         name=None if record is None else record.name,
-        owner=None if record is None else record.owner,
+        customer_id=None if record is None else record.customer_id,
         environment=None if record is None else record.environment.value,
         scopes=None if record is None else record.scopes,
         expires_at=None if record is None else _milliseconds(record.expires_at),
         limits=tuple([_limit_reply(state) for state in result.limits]),
-        credits=None
-        if credits is None
-        else CreditsReply(credits.remaining, credits.exceeded, _milliseconds(credits.refills_at)),
+        credits=_credits_reply(result.credits),
+        shared_credits=_credits_reply(result.shared_credits),
         staleness_ms=result.staleness_ms,
         decided_at=rfc3339(result.decided_at, "milliseconds"),
         request_id=request_id,
     )
+
+
+def _credits_reply(credits: CreditState | None) -> CreditsReply | None:
+    if credits is None:
+        return None
+    return CreditsReply(credits.remaining, credits.exceeded, _milliseconds(credits.refills_at))
 
 
 def _limit_reply(state: RateLimitState) -> LimitReply:
@@ -430,9 +437,15 @@ def result_headers(result: VerificationResult) -> list[tuple[bytes, bytes]]:
 
 def refill(result: VerificationResult) -> tuple[str, int]:
     """Time of the next refill, and seconds until then. Empty if the credits are not refilled."""
-    refills_at = None if result.credits is None else result.credits.refills_at
-    if refills_at is None:
+    times = [
+        credits.refills_at
+        for credits in (result.credits, result.shared_credits)
+        if credits is not None and credits.exceeded
+    ]
+    known = [time for time in times if time is not None]
+    if not known or len(known) < len(times):
         return "", 1
+    refills_at = max(known)
     return rfc3339(refills_at, "milliseconds"), max(1, math.ceil(refills_at - result.decided_at))
 
 

@@ -79,6 +79,11 @@ class VerificationService:
         if record is not None and not possession:
             # A denial of an unknown ID includes this check, and must not take longer.
             self.finder.plausible(record.id)
+        if possession and record is not None:
+            try:
+                record = self.keys.resolved(record) or await self.keys.resolve(record)
+            except Unavailable:
+                return VerificationResult(Code.UNAVAILABLE, *time, record)
         code = evaluate(
             record, request, possession=possession, environment=self.environment, now=now
         )
@@ -87,9 +92,9 @@ class VerificationService:
             return VerificationResult(code, *time, record if possession else None, reason=reason)
         if record.pepper_generation != self.finder.pepper.current:
             self.on_old_pepper(record.id, material, record.pepper_generation)
-        charge = Charge(record.subject, record.limits or self.default_limits, request.cost)
+        charge = self._charge(record, request.cost)
         try:
-            if record.has_credits or (record.public_key and request.signed is not None):
+            if record.uses_credits or (record.public_key and request.signed is not None):
                 await asyncio.sleep(0)  # a gateway continues in a task, which timeouts require
                 result = await self._check_others(record, request, charge, time)
                 if result is not None:
@@ -133,7 +138,7 @@ class VerificationService:
         ):
             reason = SignatureError.REPLAYED.value
             return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=reason)
-        if record.has_credits:
+        if record.uses_credits:
             return await self._take_limits_and_credits(record, request, charge, states, time)
         code = await self._evaluate_again(record.id, request)
         return None if code is Code.VALID else VerificationResult(code, *time, record)
@@ -147,7 +152,7 @@ class VerificationService:
 
     async def _evaluate_again(self, key_id: KeyId, request: VerificationRequest) -> Code:
         """The code for a request that has waited. Raises Unavailable."""
-        record = await self.keys.find(key_id)
+        record = await self.keys.load(key_id)
         now, staleness_ms = self._decision_time()
         if staleness_ms > self.max_staleness_ms:
             raise Unavailable("API keys cannot be verified temporarily.")
@@ -158,8 +163,9 @@ class VerificationService:
         counts against rate limits. began: `perf_counter()` before the request was verified. Never
         raises.
         """
-        if record.has_credits:
-            await self.credits.refund(record.subject, request.cost, began, request.charge_id)
+        if record.uses_credits:
+            subjects = record.credit_subjects
+            await self.credits.refund(subjects, request.cost, began, request.charge_id)
 
     async def _take_limits_and_credits(
         self,
@@ -177,12 +183,13 @@ class VerificationService:
         are refunded. states: of the limits before the request.
         """
         began = perf_counter()
-        balance = await self.credits.spend(charge.subject, charge.cost, request.charge_id)
-        if balance is None:
+        balances = await self.credits.spend(record.credit_subjects, charge.cost, request.charge_id)
+        if balances is None:
             # the credits are being removed, which the next read of the key will reflect
             raise Unavailable
-        if balance.exceeded:
-            return VerificationResult(Code.USAGE_EXCEEDED, *time, record, states, balance)
+        balance = balances.get(record.subject), balances.get(record.shared_subject)
+        if any(each is not None and each.exceeded for each in balance):
+            return VerificationResult(Code.USAGE_EXCEEDED, *time, record, states, *balance)
         try:
             code = await self._evaluate_again(record.id, request)
             if code is Code.VALID and charge.cost:
@@ -194,7 +201,13 @@ class VerificationService:
         if code is not Code.VALID:
             await self.refund(record, request, began)
             return VerificationResult(code, *time, record, states)
-        return VerificationResult(code, *time, record, states, balance)
+        return VerificationResult(code, *time, record, states, *balance)
+
+    def _charge(self, record: KeyRecord, cost: int) -> Charge:
+        limits = record.limits or self.default_limits
+        if not record.shared_limits:
+            return Charge(record.subject, limits, cost)
+        return Charge(record.subject, limits, cost, record.shared_subject, record.shared_limits)
 
     def _decision_time(self) -> _DecisionTime:
         return self.clock.now(), self.keys.staleness_ms()

@@ -19,6 +19,12 @@ import msgspec
 from gatehouse.core.clock import to_datetime, to_seconds
 from gatehouse.platform.db.pool import Connection, Pool, Row
 
+#: Customers with an ID or a name, however the name was typed.
+CUSTOMERS = (
+    "SELECT id FROM customer WHERE id = {0} OR trigrams('  ' || name || E'\\n  ' || id) "
+    "@> trigrams('  ' || {0}::text) AND search_form(name) = search_form({0})"
+)
+
 T = TypeVar("T", bound=msgspec.Struct)
 V = TypeVar("V", str, tuple[str, ...])
 

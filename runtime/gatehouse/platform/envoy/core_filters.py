@@ -28,7 +28,7 @@ def filters(settings: CoreSettings) -> list[Configuration]:
     ]
     if settings.identity_header:
         name = settings.identity_header.lower()
-        own.append(set_header(name.encode(), "%REQ(gatehouse-key-owner)%"))
+        own.append(set_header(name.encode(), "%REQ(gatehouse-customer-id)%"))
     cors = ("access-control-*",) if settings.cors_origins else ()
     mutations = {
         "request_mutations": [{"remove": PATH.decode()}, *own],

@@ -18,6 +18,8 @@ from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import WINDOW_S, CheckpointReader, DeniedAttempts
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.cores.routes import GatewayUrl
+from gatehouse.features.customers.repository import CustomerRepository, PlanRepository
+from gatehouse.features.customers.service import CustomerService, PlanService
 from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow, Client
 from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.oidc import OidcIdentityProvider
@@ -236,6 +238,8 @@ class Composition:
         helpers = [] if parts.redis is None else [parts.redis]
         return {
             KeyService: keys,
+            CustomerService: CustomerService(CustomerRepository(self.pool), keys),
+            PlanService: PlanService(PlanRepository(self.pool), keys),
             ExplanationService: ExplanationService(keys, parts.limits, cores),
             AuditRepository: audit,
             SecretEventRepository: SecretEventRepository(self.pool),

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from gatehouse.core.http.forwarding import CONSOLE_COOKIE
 from gatehouse.features.audit.routes import ENDPOINTS as AUDIT
 from gatehouse.features.cores.routes import ENDPOINTS as CORES
+from gatehouse.features.customers.routes import ENDPOINTS as CUSTOMERS
 from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow
 from gatehouse.features.identity.routes import ENDPOINTS as SESSIONS
 from gatehouse.features.keys.routes import ENDPOINTS as KEYS
@@ -27,6 +28,7 @@ from gatehouse.services.console.web import operations
 
 ENDPOINTS = (
     *KEYS,
+    *CUSTOMERS,
     *VERIFICATION,
     *AUDIT,
     *USAGE,
@@ -74,6 +76,8 @@ API = Api(
     },
     path_parameters={
         "id": ("ID of the key.", _ID, "3fGh82kLmQ0a"),
+        "customer": ("ID of the customer.", _ID, "acme"),
+        "plan": ("Name of the plan.", _ID, "starter"),
         "secret": ("ID of the secret.", _ID, "5tRw0aB9xK2m7HqYc1dZ8e"),
         "link": ("ID of the link.", _ID, "1dZ8eU"),
         "webhook": ("ID of the webhook.", _ID, "8kLm20pQxT4v"),

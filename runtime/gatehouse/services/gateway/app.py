@@ -176,7 +176,7 @@ class Gateway:
         stack.push_async_callback(self.pool.close)
         await self.pool.open()
         keys, finder = await self._keys()
-        self.relay.find_key, self.relay.staleness_ms = keys.find, self.freshness.staleness_ms
+        self.relay.find_key, self.relay.staleness_ms = keys.load, self.freshness.staleness_ms
         announcements = await self._announcements()
         canary = await self._canary_key()
         usage, flusher = self._usage(canary)
@@ -374,10 +374,12 @@ class Gateway:
 
     async def _keys(self) -> tuple[KeyLoader, KeyFinder[KeyRecord]]:
         prefilter, imported_ids = Prefilter(self.pepper), ImportedKeyIds(self.pepper)
+        keys = self.keys = KeyLoader(self.pool, self.cache, self.freshness.staleness_ms)
+        self.stack.push_async_callback(keys.close)
         changes = ChangeFeed(
             self.login,
             worker_id=self.worker_id,
-            cache=self.cache,
+            keys=keys,
             cores=self.cores,
             prefilter=prefilter,
             imported_ids=imported_ids,
@@ -391,8 +393,6 @@ class Gateway:
         await changes.start()
         self.freshness.feed_age_ms = changes.age_ms
         self.stack.push_async_callback(changes.close)
-        keys = KeyLoader(self.pool, self.cache, self.freshness.staleness_ms)
-        self.stack.push_async_callback(keys.close)
 
         async def known_ids() -> ImportedKeyIds:
             return imported_ids
@@ -412,7 +412,12 @@ class Gateway:
             self.pepper,
             self.clock,
             settings.announced_outage_s,
-            partial(apply_announcement, cache=self.cache, on_key_change=self.relay.key_changed),
+            partial(
+                apply_announcement,
+                keys=self.keys,
+                watched_keys=self.relay.key_ids,
+                on_key_change=self.relay.key_changed,
+            ),
         )
         freshness.announcements_age_ms = announcements.age_ms
 

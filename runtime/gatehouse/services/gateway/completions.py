@@ -296,12 +296,12 @@ class Completions:
             self._start(self._refund_key(KeyId(line.key_id)))
 
     async def _refund_key(self, key_id: KeyId) -> None:
-        key = await self.verification.keys.find(key_id)
+        key = await self.verification.keys.load(key_id)
         if key is not None:
             await self.verification.refund(key, VerificationRequest(), time.perf_counter())
 
     def _refund(self, allowed: Allowed) -> None:
-        if allowed.key.has_credits:
+        if allowed.key.uses_credits:
             self._start(self.verification.refund(allowed.key, allowed.request, allowed.began))
 
     def _start(self, work: Any) -> None:

@@ -23,7 +23,7 @@ from gatehouse.services.gateway.decide import Forward
 from gatehouse.services.gateway.request import GatewayRequest
 from gatehouse.services.gateway.targets import Instance, Target
 
-#: Characters of an owner or a name that a header contains unchanged.
+#: Characters of a name that a header contains unchanged.
 _UNENCODED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 #: Methods with the header Destination (RFC 4918, section 10.3).
@@ -115,13 +115,13 @@ async def forward(
 
 
 def key_headers(key: KeyRecord) -> list[Header]:
-    """What a service learns about the key of a request. In an owner and a name, `%` and characters
-    other than visible ASCII and spaces are percent-encoded as UTF-8. They can be empty: a proxy
-    then also replaces the value of a client.
+    """What a service learns about the key of a request. In a name, `%` and characters other than
+    visible ASCII and spaces are percent-encoded as UTF-8. The customer and the name can be empty: a
+    proxy then also replaces the value of a client.
     """
     return [
         (b"gatehouse-key-id", key.id.encode()),
-        (b"gatehouse-key-owner", _encoded(key.owner)),
+        (b"gatehouse-customer-id", (key.customer_id or "").encode()),
         (b"gatehouse-key-name", _encoded(key.name)),
     ]
 

@@ -1,0 +1,316 @@
+"""Stores customers and plans in PostgreSQL. Each write and its audit event are in one transaction.
+
+The columns of the tables are the fields of `Customer` and `Plan`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from gatehouse.core.audit_events import AuditEvent
+from gatehouse.core.customers import Customer, Plan
+from gatehouse.core.errors import Conflict
+from gatehouse.core.keys import Credits, PlanRecord, Refill, UpdateCredits
+from gatehouse.features.customers.schemas import CustomerFilter, CustomerSort, Override
+from gatehouse.features.keys.repository import change_credits, unknown_reference
+from gatehouse.platform.audit_log import append
+from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
+from gatehouse.platform.db.statements import Conditions, RowMapping, count
+
+_OTHERS = {"credits", "keys", "version"}
+_READ = RowMapping(Customer, skip=_OTHERS - {"version"})
+_WRITTEN = RowMapping(Customer, skip=_OTHERS)
+_INSERT = _WRITTEN.insert("customer")
+_UPDATE = (
+    "UPDATE customer SET "
+    f"{', '.join(f'{column} = ${n}' for n, column in enumerate(_WRITTEN.columns, 1))} WHERE id = $1"
+)
+_TABLES = "customer LEFT JOIN key_credit ON family_id = '@' || customer.id"
+_SELECT = (
+    f"SELECT {_READ.select}, remaining, refill_amount, refill_every, "
+    "(SELECT count(*) FROM api_key WHERE customer_id = customer.id) AS keys, "
+    "(SELECT to_jsonb(followed) FROM plan AS followed WHERE followed.name = customer.plan) AS terms "
+    f"FROM {_TABLES}"
+)
+_SORT = {"id": "id", "name": "lower(name)", "created_at": "created_at"}
+_KINDS = {"id": "text", "name": "text", "created_at": "timestamptz"}
+
+#: A key that a disabled customer has registered Cores with can no longer renew their leases.
+_END_REGISTRATIONS = (
+    "UPDATE core SET draining = true, expires_at = LEAST(expires_at, now()) WHERE registered_by "
+    "IN (SELECT id FROM api_key WHERE customer_id = $1) AND (NOT draining OR expires_at > now())"
+)
+
+#: Customers that inherit credits from a plan. $1: of this plan. $2: or this customer.
+_FOLLOWERS = (
+    "SELECT customer.id, credits FROM customer LEFT JOIN plan ON plan.name = customer.plan "
+    "WHERE inherits_credits AND (customer.plan = $1 OR customer.id = $2)"
+)
+#: The remaining credits change by the difference of the refills.
+_GIVE_CREDITS = (
+    f"WITH follower AS ({_FOLLOWERS}) INSERT INTO key_credit "
+    "(family_id, remaining, refill_amount, refill_every, refilled_at) "
+    "SELECT '@' || id, (credits ->> 'amount')::bigint, (credits ->> 'amount')::bigint, "
+    "credits ->> 'every', now() FROM follower WHERE credits IS NOT NULL ORDER BY id "
+    "ON CONFLICT (family_id) DO UPDATE SET refill_amount = excluded.refill_amount, "
+    "refill_every = excluded.refill_every, remaining = greatest(key_credit.remaining "
+    "+ excluded.refill_amount - coalesce(key_credit.refill_amount, excluded.refill_amount), 0)"
+)
+_TAKE_CREDITS = (
+    f"WITH follower AS ({_FOLLOWERS}) DELETE FROM key_credit USING follower "
+    "WHERE family_id = '@' || id AND credits IS NULL"
+)
+_MARK_CREDITS = (
+    f"WITH follower AS ({_FOLLOWERS}) UPDATE customer SET has_credits = credits IS NOT NULL "
+    "FROM follower WHERE customer.id = follower.id AND has_credits <> (credits IS NOT NULL)"
+)
+
+_PLAN_READ = RowMapping(Plan, skip={"customers", "keys"})
+_PLAN_WRITTEN = RowMapping(Plan, skip={"customers", "keys", "version"})
+_PLAN_SELECT = (
+    f"SELECT {_PLAN_READ.select}, "
+    "(SELECT count(*) FROM customer WHERE customer.plan = plan.name) AS customers, "
+    "(SELECT count(*) FROM api_key WHERE api_key.plan = plan.name) AS keys FROM plan"
+)
+_PLAN_UPDATE = (
+    "UPDATE plan SET "
+    + ", ".join(f"{column} = ${n}" for n, column in enumerate(_PLAN_WRITTEN.columns, 1))
+    + f" WHERE name = ${_PLAN_WRITTEN.columns.index('name') + 1}"
+)
+
+OVERRIDES_MAX = 500
+_OVERRIDES = """
+SELECT id AS customer_id, NULL AS key_id, name, array_remove(ARRAY[
+    CASE WHEN limits IS NOT NULL THEN 'limits' END,
+    CASE WHEN NOT inherits_credits THEN 'credits' END], NULL) AS fields
+FROM customer WHERE plan = $1 AND (limits IS NOT NULL OR NOT inherits_credits)
+UNION ALL
+SELECT customer_id, api_key.id, api_key.name, ARRAY(
+    SELECT unnest(ARRAY['limits', 'scopes']) EXCEPT SELECT unnest(inherits) ORDER BY 1)
+FROM api_key LEFT JOIN customer ON customer.id = customer_id
+WHERE coalesce(api_key.plan, customer.plan) = $1 AND api_key.state IN ('active', 'disabled')
+    AND NOT inherits @> ARRAY['limits', 'scopes']
+ORDER BY customer_id NULLS LAST, key_id NULLS FIRST LIMIT $2
+"""
+
+_terms = msgspec.json.Decoder(PlanRecord).decode
+
+
+class CustomerPosition(msgspec.Struct, frozen=True):
+    """Position of a customer in a sorted list. value: by which the list is sorted, as text."""
+
+    id: str
+    value: str
+
+
+class CustomerChange(msgspec.Struct, frozen=True):
+    """A changed customer, and the change to its credits. None: those of the plan."""
+
+    customer: Customer
+    event: AuditEvent
+    credits: UpdateCredits | Credits | UnsetType | None = UNSET
+
+
+#: A customer, and the plan that it follows.
+Found = tuple[Customer, PlanRecord | None]
+
+
+class CustomerRepository:
+    """Methods raise Unavailable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def add(self, customer: Customer, event: AuditEvent) -> Found:
+        """Raises Conflict if the ID exists, and BadRequest if the plan does not."""
+        async with self._pool.transaction() as connection:
+            try:
+                await connection.execute(_INSERT, *_WRITTEN.values(customer))
+            except asyncpg.UniqueViolationError as exc:
+                raise Conflict("A customer with this ID already exists.") from exc
+            except asyncpg.ForeignKeyViolationError as exc:
+                raise unknown_reference(exc) from exc
+            await _write_credits(connection, customer, customer.credits or UNSET)
+            await append(connection, event)
+            [row] = await connection.fetch(f"{_SELECT} WHERE id = $1", customer.id)
+        return _found(row)
+
+    async def get(self, customer_id: str) -> Found | None:
+        row = await self._pool.fetchrow(f"{_SELECT} WHERE id = $1", customer_id)
+        return None if row is None else _found(row)
+
+    async def page(
+        self,
+        only: CustomerFilter,
+        *,
+        after: CustomerPosition | None,
+        size: int,
+        sort: CustomerSort = "id",
+    ) -> tuple[list[Found], CustomerPosition | None]:
+        """Customers after a position, and the position of the last one if there are more."""
+        comparison, direction = ("<", "DESC") if sort.startswith("-") else (">", "ASC")
+        name = sort.removeprefix("-")
+        expression, kind, where = _SORT[name], _KINDS[name], _conditions(only)
+        if after is not None:
+            position = f"({{}}::text::{kind}, {{}})"
+            where.add(f"({expression}, id) {comparison} {position}", after.value, after.id)
+        select = _SELECT.replace("SELECT ", f"SELECT ({expression})::text AS position, ", 1)
+        order = f"{expression} {direction}, id {direction}"
+        rows, last = await where.page(self._pool, select, order, size)
+        end = CustomerPosition(last["id"], last["position"]) if last else None
+        return [_found(row) for row in rows], end
+
+    async def count(self, only: CustomerFilter, most: int) -> int:
+        return await count(self._pool, "customer", _conditions(only), "id", most)
+
+    async def alter(
+        self, customer_id: str, work: Callable[[Customer], CustomerChange | None]
+    ) -> tuple[Found, int] | None:
+        """Locks a customer and writes the change that `work` returns. If `work` raises an error,
+        nothing changes. Returns the customer and its change number, or None if it does not exist.
+        """
+        lock = f"{_SELECT} WHERE id = $1 FOR UPDATE OF customer"
+        async with self._pool.transaction() as connection:
+            row = await connection.fetchrow(lock, customer_id)
+            if row is None:
+                return None
+            change = work(_found(row)[0])
+            if change is not None:
+                try:
+                    await connection.execute(_UPDATE, *_WRITTEN.values(change.customer))
+                except asyncpg.ForeignKeyViolationError as exc:
+                    raise unknown_reference(exc) from exc
+                if change.customer.state != "active":
+                    await connection.execute(_END_REGISTRATIONS, customer_id)
+                await _write_credits(connection, change.customer, change.credits)
+                await append(connection, change.event)
+            [row] = await connection.fetch(f"{_SELECT} WHERE id = $1", customer_id)
+            seq = await connection.fetchval(
+                "SELECT change_seq FROM customer WHERE id = $1", customer_id
+            )
+        return _found(row), seq
+
+    async def remove(self, customer_id: str, event: AuditEvent) -> bool:
+        """Deletes a customer whose keys are purged. Returns False if it has keys."""
+        async with self._pool.transaction() as connection:
+            try:
+                status = await connection.execute("DELETE FROM customer WHERE id = $1", customer_id)
+            except asyncpg.ForeignKeyViolationError:
+                return False
+            if row_count(status):
+                statement = "DELETE FROM key_credit WHERE family_id = $1"
+                await connection.execute(statement, f"@{customer_id}")
+                await append(connection, event)
+        return True
+
+
+class PlanRepository:
+    """Methods raise Unavailable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def all(self) -> list[Plan]:
+        return [_plan(row) for row in await self._pool.fetch(f"{_PLAN_SELECT} ORDER BY name")]
+
+    async def get(self, name: str) -> Plan | None:
+        row = await self._pool.fetchrow(f"{_PLAN_SELECT} WHERE name = $1", name)
+        return None if row is None else _plan(row)
+
+    async def add(self, plan: Plan, event: AuditEvent) -> Plan:
+        """Raises Conflict if the name exists."""
+        async with self._pool.transaction() as connection:
+            try:
+                values = _PLAN_WRITTEN.values(plan)
+                await connection.execute(_PLAN_WRITTEN.insert("plan"), *values)
+            except asyncpg.UniqueViolationError as exc:
+                raise Conflict("A plan with this name already exists.") from exc
+            await append(connection, event)
+        return plan
+
+    async def alter(
+        self, name: str, work: Callable[[Plan], tuple[Plan, AuditEvent]]
+    ) -> tuple[Plan, int] | None:
+        """As `CustomerRepository.alter`. Changes the credits of the customers that inherit them."""
+        select = f"{_PLAN_SELECT} WHERE name = $1"
+        async with self._pool.transaction() as connection:
+            row = await connection.fetchrow(f"{select} FOR UPDATE OF plan", name)
+            if row is None:
+                return None
+            before = _plan(row)
+            plan, event = work(before)
+            await connection.execute(_PLAN_UPDATE, *_PLAN_WRITTEN.values(plan))
+            if plan.credits != before.credits:
+                await _inherit_credits(connection, plan=name)
+            await append(connection, event)
+            [row] = await connection.fetch(select, name)
+            seq = await connection.fetchval("SELECT change_seq FROM plan WHERE name = $1", name)
+        return _plan(row), seq
+
+    async def remove(self, name: str, event: AuditEvent) -> bool:
+        """Returns False if there is no such plan. Raises Conflict if it is in use."""
+        async with self._pool.transaction() as connection:
+            try:
+                status = await connection.execute("DELETE FROM plan WHERE name = $1", name)
+            except asyncpg.ForeignKeyViolationError as exc:
+                raise Conflict(
+                    "Customers or keys follow this plan; let them follow another plan first."
+                ) from exc
+            if removed := bool(row_count(status)):
+                await append(connection, event)
+        return removed
+
+    async def overrides(self, name: str) -> list[Override]:
+        """The followers of a plan with values of their own, at most OVERRIDES_MAX."""
+        rows = await self._pool.fetch(_OVERRIDES, name, OVERRIDES_MAX)
+        return [Override(*row) for row in rows]
+
+
+def _conditions(only: CustomerFilter) -> Conditions:
+    where = Conditions()
+    where.add_equal(state=only.state, plan=only.plan)
+    if only.tag is not None:
+        where.add("tags @> ARRAY[{}]::text[]", only.tag)
+    if only.search is not None:
+        where.add(
+            "(strpos(search_form(name), search_form({0})) > 0 OR strpos(lower(id), lower({0})) > 0 "
+            "OR tags @> ARRAY[{0}::text])",
+            only.search,
+        )
+    return where
+
+
+async def _write_credits(
+    connection: Connection, customer: Customer, change: UpdateCredits | Credits | UnsetType | None
+) -> None:
+    """Changes the shared credits of a customer. Those that are not its own follow the plan."""
+    if isinstance(change, Credits):
+        change = UpdateCredits(remaining=change.remaining, refill=change.refill)
+    if isinstance(change, UpdateCredits):
+        await change_credits(connection, customer.subject, customer.credits, change)
+    elif customer.inherits_credits:
+        await _inherit_credits(connection, customer_id=customer.id)
+
+
+async def _inherit_credits(
+    connection: Connection, *, plan: str | None = None, customer_id: str | None = None
+) -> None:
+    for statement in (_TAKE_CREDITS, _GIVE_CREDITS, _MARK_CREDITS):
+        await connection.execute(statement, plan, customer_id)
+
+
+def _found(row: Row) -> Found:
+    fields: dict[str, Any] = _READ.fields(row)
+    amount, credits = row["refill_amount"], None
+    if row["remaining"] is not None:
+        credits = Credits(row["remaining"], amount and Refill(amount, row["refill_every"]))
+    terms = row["terms"]
+    customer = Customer(**fields, credits=credits, keys=row["keys"])
+    return customer, None if terms is None else _terms(terms)
+
+
+def _plan(row: Row) -> Plan:
+    return Plan(**_PLAN_READ.fields(row), customers=row["customers"], keys=row["keys"])

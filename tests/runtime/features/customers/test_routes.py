@@ -1,0 +1,167 @@
+"""Customers and plans in the management API."""
+
+from typing import Any
+
+import pytest
+
+from tests.runtime.console_client import Console
+
+LIMIT = {"name": "requests", "quota": 600, "window_s": 60}
+STORED = {**LIMIT, "burst": 600, "cost": 1}
+MONTHLY = {"amount": 1000, "every": "month"}
+ANY = {"If-Match": "*"}
+
+
+async def created(console: Console, path: str, **body: Any) -> Any:
+    reply = await console.post(path, json=body)
+    assert reply.status_code == 201, reply.text
+    return reply.json()
+
+
+async def shown(console: Console, path: str) -> Any:
+    reply = await console.get(path)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+async def changed(console: Console, path: str, **body: Any) -> Any:
+    reply = await console.patch(path, json=body, headers=ANY)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+async def test_key_names_a_customer_that_exists(console: Console) -> None:
+    refused = await console.post("/v1/keys", json={"name": "a", "customer_id": "nobody"})
+    assert refused.status_code == 400
+    assert refused.json()["errors"][0]["location"] == "body.customer_id"
+    body = {"name": "a", "customer_id": "somebody", "create_customer": True}
+    key = (await console.post("/v1/keys", json=body)).json()["key"]
+    assert (key["customer_id"], key["customer_name"]) == ("somebody", "somebody")
+    customer = await shown(console, "/v1/customers/somebody")
+    assert (customer["name"], customer["keys"], customer["state"]) == ("somebody", 1, "active")
+    events = await shown(console, "/v1/audit-events?target_id=somebody")
+    assert [event["action"] for event in events["events"]] == ["customer.create"]
+
+
+async def test_key_inherits_from_the_plan_of_its_customer_until_it_overrides(
+    console: Console,
+) -> None:
+    await created(
+        console, "/v1/plans", name="gold", limits=[LIMIT], scopes=["orders:read"], ttl_s=86_400
+    )
+    await created(console, "/v1/customers", id="c1", name="Customer One", plan="gold")
+    created_key = await console.create(customer_id="c1")
+    key_id, key = created_key["key"]["id"], created_key["key"]
+    assert (key["limits"], key["scopes"]) == ([STORED], ["orders:read"])
+    assert key["inherits"] == ["limits", "scopes"]
+    assert key["expires_at"] is not None
+    path = f"/v1/keys/{key_id}"
+    await changed(console, "/v1/plans/gold", scopes=["orders:read", "orders:write"])
+    assert (await shown(console, path))["scopes"] == ["orders:read", "orders:write"]
+    # An update of another field does not write what the key inherits.
+    await changed(console, path, notes="a note")
+    await changed(console, "/v1/plans/gold", limits=[{**LIMIT, "quota": 1}])
+    assert (await shown(console, path))["limits"][0]["quota"] == 1
+    own = [{**LIMIT, "quota": 7}]
+    assert (await changed(console, path, limits=own))["key"]["inherits"] == ["scopes"]
+    assert (await shown(console, path))["limits"][0]["quota"] == 7
+    overrides = (await shown(console, "/v1/plans/gold/overrides"))["overrides"]
+    assert [(each["key_id"], each["fields"]) for each in overrides] == [(key_id, ["limits"])]
+    assert (await changed(console, path, limits=None))["key"]["inherits"] == ["limits", "scopes"]
+
+
+async def test_plan_in_use_is_not_deleted(console: Console) -> None:
+    await created(console, "/v1/plans", name="used")
+    await created(console, "/v1/customers", id="user", plan="used")
+    refused = await console.delete("/v1/plans/used")
+    assert refused.status_code == 409
+    await changed(console, "/v1/customers/user", plan=None)
+    assert (await console.delete("/v1/plans/used")).status_code == 204
+    assert (await console.get("/v1/plans/used")).status_code == 404
+    missing = await console.patch("/v1/customers/user", json={"plan": "used"}, headers=ANY)
+    assert (missing.status_code, missing.json()["errors"][0]["location"]) == (400, "body.plan")
+
+
+@pytest.mark.parametrize("scopes", [["admin"], ["role:operator"], ["secrets:create"]])
+async def test_key_or_plan_that_grants_a_role_has_no_customer(
+    console: Console, scopes: list[str]
+) -> None:
+    await console.post("/v1/customers", json={"id": "no-roles"})
+    body = {"name": "a", "customer_id": "no-roles", "scopes": scopes}
+    assert (await console.post("/v1/keys", json=body)).status_code == 400
+    key_id = await console.create_id(scopes=scopes)
+    patch = await console.patch(f"/v1/keys/{key_id}", json={"customer_id": "no-roles"}, headers=ANY)
+    assert patch.status_code == 400
+    plan = await console.post("/v1/plans", json={"name": "roles", "scopes": scopes})
+    assert (plan.status_code, plan.json()["errors"][0]["location"]) == (400, "body.scopes")
+
+
+async def test_credits_follow_the_plan_by_the_difference(console: Console) -> None:
+    await created(console, "/v1/plans", name="credits", credits=MONTHLY)
+    customer = await created(console, "/v1/customers", id="payer", plan="credits")
+    assert customer["credits"] == {"remaining": 1000, "refill": MONTHLY}
+    assert customer["inherits"] == ["limits", "credits"]
+    console.sql("UPDATE key_credit SET remaining = 400 WHERE family_id = '@payer'")
+    await changed(console, "/v1/plans/credits", credits={**MONTHLY, "amount": 1500})
+    path = "/v1/customers/payer"
+    assert (await shown(console, path))["credits"]["remaining"] == 900
+    # Another field leaves the credits alone.
+    assert (await changed(console, path, name="Payer"))["customer"]["credits"]["remaining"] == 900
+    own = (await changed(console, path, credits={"add": 50}))["customer"]
+    assert (own["credits"]["remaining"], own["inherits"]) == (950, ["limits"])
+    await changed(console, "/v1/plans/credits", credits={**MONTHLY, "amount": 9000})
+    assert (await shown(console, path))["credits"]["remaining"] == 950
+    await changed(console, "/v1/plans/credits", credits=None)
+    back = (await changed(console, path, credits=None))["customer"]
+    assert (back["credits"], back["inherits"]) == (None, ["limits", "credits"])
+
+
+async def test_life_of_a_customer(console: Console) -> None:
+    await created(console, "/v1/customers", id="alive")
+    key_id = await console.create_id(customer_id="alive")
+    path = "/v1/customers/alive"
+    for action, state in (("disable", "disabled"), ("enable", "active"), ("disable", "disabled")):
+        reply = await console.post(f"{path}/{action}", json={"reason": "unpaid"})
+        assert (reply.status_code, reply.json()["customer"]["state"]) == (200, state)
+    assert (await console.delete(path)).json()["customer"]["state"] == "deleted"
+    assert (await console.post(f"{path}/enable")).status_code == 409
+    restored = await console.post(f"{path}/restore")
+    assert restored.json()["customer"]["state"] == "disabled"
+    early = await console.post(f"{path}/purge", json={"confirm": "alive"})
+    assert early.status_code == 409
+    await console.delete(path)
+    wrong = await console.post(f"{path}/purge", json={"confirm": "other"})
+    assert wrong.status_code == 400
+    purged = await console.post(f"{path}/purge", json={"confirm": "alive"})
+    assert purged.json() == {"id": "alive", "purged_keys": 1, "keys_left": 0}
+    assert (await console.get(path)).status_code == 404
+    assert (await shown(console, f"/v1/keys/{key_id}"))["state"] == "purged"
+    actions = [
+        e["action"] for e in (await shown(console, "/v1/audit-events?target_id=alive"))["events"]
+    ]
+    assert actions[0] == "customer.purge"
+    assert actions.count("customer.disable") == 2
+
+
+async def test_customers_are_listed_by_name_and_found_by_part(console: Console) -> None:
+    names = {"l1": "Ümlaut GmbH", "l2": "beta", "l3": "Alpha"}
+    for id, name in names.items():
+        await created(console, "/v1/customers", id=id, name=name, tags=["listed"])
+    listed, cursor = [], None
+    while cursor is not None or not listed:
+        query = {"tag": "listed", "sort": "name", "limit": 1, "total": "true"}
+        page = (
+            await console.get(
+                "/v1/customers", params={**query, "cursor": cursor} if cursor else query
+            )
+        ).json()
+        listed += [customer["id"] for customer in page["customers"]]
+        cursor = page["next_cursor"]
+    assert listed == ["l3", "l2", "l1"]
+    assert page["total"] == 3
+    found = await console.get("/v1/customers", params={"search": "MLAUT g"})
+    assert [customer["id"] for customer in found.json()["customers"]] == ["l1"]
+    key_id = await console.create_id(customer_id="l1")
+    for query in ({"customer": "Ümlaut gmbh"}, {"customer": "l1"}, {"search": "mlaut"}):
+        keys = (await console.get("/v1/keys", params=query)).json()["keys"]
+        assert [key["id"] for key in keys] == [key_id]
