@@ -44,7 +44,8 @@ EXAMPLES: dict[str, Any] = {name: example(KeyView)[name] for name in SETTABLE}
 RECORDED = {
     *(
         "name",
-        "owner",
+        "customer_id",
+        "plan",
         "environment",
         "scopes",
         "cores",
@@ -186,7 +187,6 @@ def _keys(now: float) -> Any:
             environment=KeyEnvironment.TEST,
             state=KeyState.ACTIVE,
             name="n",
-            owner="",
             scopes=scopes,
             cores=(),
             limits=(),

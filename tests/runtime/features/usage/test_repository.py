@@ -230,7 +230,7 @@ async def test_use_after_a_purge_is_counted_for_no_key(
     counting.use(2)
     counting.deny(number=1)
     database.sql(
-        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes "  # noqa: S608
+        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', notes "  # noqa: S608
         "= '', created_by = '', scopes = '{}', limits = '[]', digest = decode(repeat('00', 32), "
         f"'hex') WHERE id = '{KEY}'"
     )

@@ -12,7 +12,7 @@ from tests.runtime.rows import key_row
 
 
 def insert(key_id: str, state: str, *, revoked: str = "NULL", **more: str) -> str:
-    texts = {"id": key_id, "state": state, "name": "", "owner": "", "created_by": ""}
+    texts = {"id": key_id, "state": state, "name": "", "created_by": ""}
     columns = {column: f"'{text}'" for column, text in texts.items()}
     return key_row(";", **columns | more, revoked_at=revoked)
 
