@@ -32,7 +32,8 @@ _TABLES = "customer LEFT JOIN key_credit ON family_id = '@' || customer.id"
 _SELECT = (
     f"SELECT {_READ.select}, remaining, refill_amount, refill_every, "
     "(SELECT count(*) FROM api_key WHERE customer_id = customer.id) AS keys, "
-    "(SELECT to_jsonb(followed) FROM plan AS followed WHERE followed.name = customer.plan) AS terms "
+    "(SELECT to_jsonb(followed) FROM plan AS followed WHERE followed.name = customer.plan) "
+    "AS terms "
     f"FROM {_TABLES}"
 )
 _SORT = {"id": "id", "name": "lower(name)", "created_at": "created_at"}

@@ -19,7 +19,7 @@ from msgspec import UNSET
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import to_datetime, to_seconds
-from gatehouse.core.customers import resolve, stored
+from gatehouse.core.customers import DEFAULT_SCOPES, resolve, stored
 from gatehouse.core.errors import BadRequest, Conflict, Unavailable
 from gatehouse.core.keys import (
     CREDITS_MAX,
@@ -105,15 +105,17 @@ _END_REGISTRATIONS = (
 )
 _UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {WRITTEN.columns[0]} = $1"
 
+_PLAN = (
+    "FROM plan AS followed WHERE followed.name = coalesce(api_key.plan, "
+    "(SELECT named.plan FROM customer AS named WHERE named.id = api_key.customer_id))"
+)
 _FIELDS = (
     f"{', '.join(f'api_key.{column}' for column in (*_READ.columns, 'change_seq'))},"
     " remaining, refill_amount, refill_every, last_used_at, "
     # A subquery each, so that names of columns are those of `api_key` in conditions. The aliases
     # are names of no columns.
     "(SELECT to_jsonb(named) FROM customer AS named WHERE named.id = api_key.customer_id) "
-    "AS customer, (SELECT to_jsonb(followed) FROM plan AS followed WHERE followed.name = "
-    "coalesce(api_key.plan, (SELECT named.plan FROM customer AS named WHERE named.id = "
-    "api_key.customer_id))) AS terms"
+    f"AS customer, (SELECT to_jsonb(followed) {_PLAN}) AS terms"
 )
 _TABLES = (
     " FROM api_key LEFT JOIN key_credit ON key_credit.family_id = api_key.family_id"
@@ -128,7 +130,11 @@ _SORT_EXPRESSIONS = {
     "name": ("lower(name)", "text"),
     "customer_id": ("coalesce(customer_id, '')", "text"),
     "state": ("state", "text"),
-    "scopes": ("array_to_string(scopes, ' ')", "text"),
+    "scopes": (
+        "array_to_string(CASE WHEN 'scopes' = ANY (inherits) THEN coalesce((SELECT "
+        f"followed.scopes {_PLAN}), ARRAY{[*DEFAULT_SCOPES]}) ELSE api_key.scopes END, ' ')",
+        "text",
+    ),
     "created_at": ("created_at", "timestamptz"),
     "last_used_at": ("coalesce(last_used_at, '-infinity')", "timestamptz"),
     "expires_at": (EXPIRES_AT, "timestamptz"),
