@@ -147,7 +147,8 @@ async def test_customers_are_listed_by_name_and_found_by_part(console: Console) 
     names = {"l1": "Ümlaut GmbH", "l2": "beta", "l3": "Alpha"}
     for id, name in names.items():
         await created(console, "/v1/customers", id=id, name=name, tags=["listed"])
-    listed, cursor = [], None
+    listed: list[str] = []
+    cursor = None
     while cursor is not None or not listed:
         query = {"tag": "listed", "sort": "name", "limit": 1, "total": "true"}
         page = (
@@ -162,6 +163,6 @@ async def test_customers_are_listed_by_name_and_found_by_part(console: Console) 
     found = await console.get("/v1/customers", params={"search": "MLAUT g"})
     assert [customer["id"] for customer in found.json()["customers"]] == ["l1"]
     key_id = await console.create_id(customer_id="l1")
-    for query in ({"customer": "Ümlaut gmbh"}, {"customer": "l1"}, {"search": "mlaut"}):
-        keys = (await console.get("/v1/keys", params=query)).json()["keys"]
+    for only in ({"customer": "Ümlaut gmbh"}, {"customer": "l1"}, {"search": "mlaut"}):
+        keys = (await console.get("/v1/keys", params=only)).json()["keys"]
         assert [key["id"] for key in keys] == [key_id]
