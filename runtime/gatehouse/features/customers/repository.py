@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.customers import Customer, Plan
@@ -133,7 +134,8 @@ class CustomerRepository:
                 raise Conflict("A customer with this ID already exists.") from exc
             except asyncpg.ForeignKeyViolationError as exc:
                 raise unknown_reference(exc) from exc
-            await _write_credits(connection, customer, customer.credits or UNSET)
+            new = replace(customer, credits=None)
+            await _write_credits(connection, new, customer.credits or UNSET)
             await append(connection, event)
             [row] = await connection.fetch(f"{_SELECT} WHERE id = $1", customer.id)
         return _found(row)
