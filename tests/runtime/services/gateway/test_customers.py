@@ -14,13 +14,7 @@ from gatehouse.features.customers.service import CustomerAction, CustomerService
 from gatehouse.features.keys.schemas import RateLimitInput
 from gatehouse.platform.db.pool import Pool
 
-from tests.runtime.services.gateway.conftest import (
-    OPERATOR,
-    Gateway,
-    Key,
-    key_service,
-    limit,
-)
+from tests.runtime.services.gateway.conftest import OPERATOR, Gateway, Key, key_service, limit
 
 BURST = RateLimitInput(name="requests", quota=5, window_s=3600)
 
@@ -154,15 +148,11 @@ async def test_credits_are_consumed_by_all_keys_or_by_none(customers: Customers)
     assert (denied["credits"], denied["shared_credits"]["exceeded"]) == (None, True)
     assert denied["shared_credits"]["refills_at"] is not None
     assert reply.header("retry-after") is not None
-    await customers.customers.update(
-        id, {"credits": UpdateCredits(add=1)}, OPERATOR, version=None
-    )
+    await customers.customers.update(id, {"credits": UpdateCredits(add=1)}, OPERATOR, version=None)
     assert await codes(gateway, *[plain] * 2) == ["VALID", "USAGE_EXCEEDED"]
 
 
-async def test_shared_credits_are_exact_under_a_race(
-    customers: Customers, another: Any
-) -> None:
+async def test_shared_credits_are_exact_under_a_race(customers: Customers, another: Any) -> None:
     """97 clients with three keys, of which one has credits of its own, at two gateways."""
     gateway, total = customers.gateway, 60
     id = await customers.customer(credits=Credits(total))
@@ -173,9 +163,7 @@ async def test_shared_credits_are_exact_under_a_race(
     insert = "INSERT INTO key_credit (family_id, remaining, refilled_at) VALUES ($1, 15, now())"
     await gateway.pool.execute(insert, keys[2].id)
     gateways = (gateway, another())
-    results = await asyncio.gather(
-        *(gateways[n % 2].code(keys[n % 3].token) for n in range(97))
-    )
+    results = await asyncio.gather(*(gateways[n % 2].code(keys[n % 3].token) for n in range(97)))
     own = sum(code == "VALID" for code in results[2::3])
     assert own <= 15
     assert results.count("VALID") == total
