@@ -27,7 +27,7 @@ def charge(
     shared: RateLimit = SHARED,
     cost: int = 1,
 ) -> Charge:
-    return Charge(subject or uuid.uuid4().hex, (own,), cost, shared_subject, (shared,))
+    return Charge(subject or uuid.uuid4().hex, (own,), cost, ((shared_subject, (shared,)),))
 
 
 async def allowed(limits: RateLimits, request: Charge) -> bool:

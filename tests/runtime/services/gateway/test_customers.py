@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from gatehouse.core.keys import Credits, Refill, UpdateCredits
-from gatehouse.features.customers.repository import CustomerRepository, PlanRepository
-from gatehouse.features.customers.schemas import CreateCustomer, CreatePlan
+from gatehouse.features.customers.repository import CustomerRepository
+from gatehouse.features.customers.schemas import CreateCustomer, CreatePlan, fields_of
 from gatehouse.features.customers.service import CustomerAction, CustomerService, PlanService
 from gatehouse.features.keys.schemas import RateLimitInput
 from gatehouse.platform.db.pool import Pool
@@ -27,7 +27,7 @@ class Customers:
 
     async def plan(self, **settings: Any) -> str:
         name = f"p{uuid.uuid4().hex}"
-        await self.plans.create(CreatePlan(name=name, **settings), OPERATOR)
+        await self.plans.create(fields_of(CreatePlan(name=name, **settings)), OPERATOR)
         return name
 
     async def customer(self, **settings: Any) -> str:
@@ -49,7 +49,7 @@ def customers(gateway: Gateway, module_pool: Pool) -> Customers:
     return Customers(
         gateway,
         CustomerService(CustomerRepository(module_pool), keys),
-        PlanService(PlanRepository(module_pool), keys),
+        PlanService.of(module_pool, keys),
     )
 
 
