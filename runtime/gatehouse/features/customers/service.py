@@ -14,7 +14,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from gatehouse.core.actor import Actor
-from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
+from gatehouse.core.audit_events import AuditAction, AuditEvent, Details, change_details, detail
 from gatehouse.core.customers import Customer, NamedLimit, Plan
 from gatehouse.core.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem
 from gatehouse.core.keys import CustomerState, KeyState
@@ -126,7 +126,7 @@ class CustomerService:
                     )
                     raise BadRequest("The customer has no credits.", errors=(problem,))
                 fields |= {"has_credits": credits is not None, "inherits_credits": credits is None}
-            details = {"changed": sorted(changes), "version": customer.version, **_details(changes)}
+            details = change_details(customer, changes, changes.keys() - _FREE_TEXT)
             event = actor.event(
                 AuditAction.CUSTOMER_UPDATE,
                 target_id=customer_id,
@@ -258,7 +258,7 @@ class NamedService(Generic[N]):
 
         def work(value: Any) -> tuple[Any, AuditEvent]:
             check_version(version, value.version, self.store.noun)
-            details = {"changed": sorted(changes), "version": value.version, **_details(changes)}
+            details = change_details(value, changes, changes.keys())
             event = actor.event(
                 self.actions[1], target_id=name, at=self.keys.clock.now(), details=details
             )
@@ -322,13 +322,7 @@ def checked_limit(value: T) -> T:
 
 def _details(values: Mapping[str, Any]) -> Details:
     return {
-        name: _detail(value)
+        name: detail(value)
         for name, value in sorted(values.items())
         if name not in _FREE_TEXT and value is not None
     }
-
-
-def _detail(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [str(item) for item in value]
-    return value if isinstance(value, str | int | float | bool) else str(value)
