@@ -37,7 +37,7 @@ from gatehouse.features.cores.repository import (
 from gatehouse.features.keys.changes_in_valkey import Announcement
 from gatehouse.features.keys.repository import ID_GENERATIONS, RECORD_COLUMNS, key_record
 from gatehouse.features.verification.cache import Prefilter, R, RecordCache
-from gatehouse.features.verification.repository import CUSTOMER, PLAN, KeyLoader
+from gatehouse.features.verification.repository import CUSTOMER, LIMIT, PLAN, KeyLoader
 from gatehouse.platform.background import Background
 from gatehouse.platform.db.pool import DRIVER_ERRORS, DatabaseLogin, explain
 from gatehouse.platform.db.statements import RowMapping
@@ -83,6 +83,7 @@ _KEYS = f"SELECT {RECORD_COLUMNS} FROM api_key WHERE id = ANY ($1)"  # noqa: S60
 # The ID and the version of each row, and the rows themselves.
 _CUSTOMERS = ("id", "customer")
 _PLANS = ("name", "plan")
+_LIMITS = ("name", "named_limit")
 
 _INHERITING = (
     "SELECT api_key.id FROM api_key LEFT JOIN customer ON customer.id = customer_id "
@@ -183,7 +184,8 @@ class ChangeFeed:
                 await self._poll()
             except Exception as exc:  # without the feed, every request is denied
                 self.on_interrupted(type(exc).__name__)
-                self.keys.cache.clear_absent()
+                for loader in self.keys.loaders:
+                    loader.cache.clear_absent()
                 await self._disconnect()
                 await asyncio.sleep(RECONNECT_S)
                 self._wake.set()
@@ -238,8 +240,8 @@ class ChangeFeed:
             changed = await self._changed_keys(connection, position)
         keys = self.keys
         if changed is None:
-            for cache in (keys.cache, keys.customers.cache, keys.plans.cache):
-                cache.clear()
+            for loader in keys.loaders:
+                loader.cache.clear()
             changed = list({*self.watched_keys(), *keys.cache.revoked})
         else:
             changed += await self._changed_terms(connection, position, changed)
@@ -266,6 +268,7 @@ class ChangeFeed:
         keys = self.keys
         customers = await _apply(connection, keys.customers.cache, _CUSTOMERS, CUSTOMER, position)
         plans = await _apply(connection, keys.plans.cache, _PLANS, PLAN, position)
+        await _apply(connection, keys.limits.cache, _LIMITS, LIMIT, position)
         watched = [*set(self.watched_keys()).difference(changed)] if customers or plans else []
         return [row["id"] for row in await connection.fetch(_INHERITING, watched, customers, plans)]
 

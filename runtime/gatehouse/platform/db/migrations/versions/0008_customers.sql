@@ -41,6 +41,23 @@ CREATE INDEX customer_order_created ON customer (created_at, id);
 CREATE INDEX customer_tags ON customer USING gin (tags) WITH (gin_pending_list_limit = 256);
 CREATE INDEX customer_search ON customer USING gin (trigrams('  ' || name || E'\n  ' || id))
     WITH (gin_pending_list_limit = 256);
+-- Rate limits without a key, for subjects that a caller names.
+CREATE TABLE named_limit (
+    name          text        PRIMARY KEY CHECK (name ~ '^[a-z][a-z0-9_.-]{0,63}$'),
+    description   text        NOT NULL,
+    quota         bigint      NOT NULL CHECK (quota > 0),
+    window_s      integer     NOT NULL CHECK (window_s > 0),
+    burst         bigint      NOT NULL CHECK (burst BETWEEN 1 AND quota),
+    created_at    timestamptz NOT NULL,
+    created_by    text        NOT NULL,
+    version       bigint      NOT NULL DEFAULT 1,
+    change_seq    bigint      NOT NULL DEFAULT 0
+);
+CREATE INDEX named_limit_change_seq ON named_limit (change_seq);
+CREATE TRIGGER named_limit_change BEFORE INSERT OR UPDATE ON named_limit
+    FOR EACH ROW EXECUTE FUNCTION number_change();
+CREATE TRIGGER named_limit_announce AFTER INSERT OR UPDATE ON named_limit
+    FOR EACH STATEMENT EXECUTE FUNCTION announce_changes();
 CREATE TRIGGER customer_change BEFORE INSERT OR UPDATE ON customer
     FOR EACH ROW EXECUTE FUNCTION number_change();
 CREATE TRIGGER customer_announce AFTER INSERT OR UPDATE ON customer
@@ -49,7 +66,7 @@ CREATE TRIGGER plan_change BEFORE INSERT OR UPDATE ON plan
     FOR EACH ROW EXECUTE FUNCTION number_change();
 CREATE TRIGGER plan_announce AFTER INSERT OR UPDATE ON plan
     FOR EACH STATEMENT EXECUTE FUNCTION announce_changes();
-GRANT SELECT, INSERT, UPDATE, DELETE ON plan, customer TO gatehouse_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON plan, customer, named_limit TO gatehouse_app;
 -- Each owner of keys becomes a customer, except of keys that grant a role, which have none. Versions that are still running write `owner`.
 ALTER TABLE api_key ALTER COLUMN owner SET DEFAULT '';
 ALTER TABLE api_key ADD COLUMN customer_id text REFERENCES customer (id);
