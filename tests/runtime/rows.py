@@ -15,23 +15,6 @@ def key_row(source: str = "", **columns: str) -> str:
     return _insert("api_key", defaults | columns, source)
 
 
-def customer_row(source: str = ";", **columns: str) -> str:
-    defaults = {
-        **{"id": "$1", "name": "'n'", "state": "'active'", "has_credits": "false"},
-        **{"contact": "''", "tags": "'{}'", "metadata": "'{}'", "notes": "''"},
-        **{"created_at": "now()", "created_by": "'test'"},
-    }
-    return _insert("customer", defaults | columns, source)
-
-
-def plan_row(source: str = ";", **columns: str) -> str:
-    defaults = {
-        **{"name": "'starter'", "description": "''", "shared_limits": "'[]'"},
-        **{"created_at": "now()", "created_by": "'test'"},
-    }
-    return _insert("plan", defaults | columns, source)
-
-
 def core_row(source: str = "", **columns: str) -> str:
     defaults = {
         **{"name": "'docs'", "url": "''", "environment": "'test'", "lease_id": "'lease'"},

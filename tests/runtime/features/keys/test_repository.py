@@ -23,7 +23,7 @@ def many_keys(database: Database) -> None:
     """Each of the states other than `active`, and each special name, customer and tag, is rare."""
     database.sql(
         "SET session_replication_role = replica; "
-        + plan_row(name="'plan1'")
+        + plan_row(";", name="'plan1'")
         + customer_row(
             "FROM generate_series(0, 49) AS n;",
             **{"id": "'team.' || n", "name": "'Team ' || n"},

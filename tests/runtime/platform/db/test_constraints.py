@@ -61,7 +61,11 @@ _ERASED = [
 
 
 def test_purged_key_has_no_data(database: Database) -> None:
-    rows = (plan_row(name="'x'"), customer_row(id="'x'"), insert("purgedkey001", "active"))
+    rows = (
+        plan_row(";", name="'x'"),
+        customer_row(";", id="'x'"),
+        insert("purgedkey001", "active"),
+    )
     empty = f"BEGIN; {' '.join(rows)}"
     assert database.sql(f"{empty} {_PURGE} SELECT count(*) FROM api_key; ROLLBACK") == "1"  # noqa: S608
     allowed = []
