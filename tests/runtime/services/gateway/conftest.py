@@ -173,7 +173,7 @@ class Gateway:
             "id_generation": 1,
             "environment": environment.value,
             "name": "reader",
-            "customer_id": "team-a",
+            "customer_id": None if columns.get("plan") else "team-a",
             "scopes": ["cores:read"],
             "limits": json.dumps(limits),
             **columns,
