@@ -12,6 +12,7 @@ from gatehouse.core.keys import KeyId
 from gatehouse.core.lifecycle import GENERATIONS_MAX
 from gatehouse.core.roles import OWNERS
 from gatehouse.core.tokens.token import Pepper
+from gatehouse.features.keys import repository
 from gatehouse.features.keys.fields import KeySettings
 from gatehouse.platform.web.validation import strings
 
@@ -365,9 +366,17 @@ async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
         assert await listed(state=state) == [key_id]
 
 
-async def test_search_finds_part_of_the_name_or_customer_literally(console: Console) -> None:
+@pytest.mark.bound("keys.repository:CUSTOMERS_MAX")
+@pytest.mark.parametrize("customers_max", [0, repository.CUSTOMERS_MAX])
+async def test_search_finds_part_of_the_name_or_customer_literally(
+    console: Console, monkeypatch: pytest.MonkeyPatch, customers_max: int
+) -> None:
+    """Also if more customers match than the IDs that are parameters of the query."""
+    monkeypatch.setattr(repository, "CUSTOMERS_MAX", customers_max)
+    await console.post("/v1/customers", json={"id": "ops", "name": "Größe & Söhne"})
+    tag = f"search{customers_max}"
     names = {
-        await console.create_id(name=name, customer_id=customer, tags=["search"]): name
+        await console.create_id(name=name, customer_id=customer, tags=[tag]): name
         for name, customer in (
             ("Nightly export", "Billing"),
             ("nightly_50%", "ops"),
@@ -377,12 +386,14 @@ async def test_search_finds_part_of_the_name_or_customer_literally(console: Cons
     }
 
     async def found(search: str, **query: Any) -> list[str]:
-        page = await console.get("/v1/keys", params={"search": search, "tag": "search", **query})
+        page = await console.get("/v1/keys", params={"search": search, "tag": tag, **query})
         assert page.status_code == 200, page.text
         return sorted(names[key["id"]] for key in page.json()["keys"])
 
     assert await found("NIGHT") == ["Nightly export", "nightly_50%"]
     assert await found("billing") == ["Nightly export"]
+    for text in ("ops", "op", "RößE & S", "gr"):
+        assert (text, await found(text)) == (text, ["nightly_50%", "other\\"])
     assert (await found("y_5"), await found("50%"), await found("er\\")) == (
         ["nightly_50%"],
         ["nightly_50%"],
@@ -393,7 +404,7 @@ async def test_search_finds_part_of_the_name_or_customer_literally(console: Cons
     # letters and digits.
     assert (await found("Ü"), await found("ÜB")) == (["Übersicht"], ["Übersicht"])
     assert (await found("\\"), await found("r\\")) == ([], [])
-    assert (await found("t' OR 'a' = 'a"), await found("night", customer="OPS")) == (
+    assert (await found("t' OR 'a' = 'a"), await found("night", customer="GRößE & SöHNE")) == (
         [],
         ["nightly_50%"],
     )
