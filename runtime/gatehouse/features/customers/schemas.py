@@ -10,6 +10,7 @@ from gatehouse.core.keys import Credits, RateLimit, Refill, UpdateCredits
 from gatehouse.core.roles import manages, roles_of
 from gatehouse.core.texts import TextClass
 from gatehouse.features.keys.fields import (
+    LIMITS_MAX,
     NAME_CHARS_MAX,
     Contact,
     CustomerId,
@@ -24,7 +25,13 @@ from gatehouse.features.keys.fields import (
     Ttl,
     Window,
 )
-from gatehouse.features.keys.schemas import Limits, RateLimitInput, ReasonBody, settings_of
+from gatehouse.features.keys.schemas import (
+    Limits,
+    RateLimitInput,
+    ReasonBody,
+    limit_names,
+    settings_of,
+)
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     Counted,
@@ -201,7 +208,12 @@ PlanLimits = Annotated[
     doc("Limits of each key without limits of its own. Null: the default of the deployment."),
 ]
 PlanSharedLimits = Annotated[
-    list[RateLimitInput], doc("Rate limits that all keys of a customer share.", max_length=10)
+    list[RateLimitInput],
+    checked(
+        limit_names,
+        max_length=LIMITS_MAX,
+        description="Rate limits that all keys of a customer share.",
+    ),
 ]
 PlanCredits = Annotated[
     Refill | None, doc("Credits that all keys of a customer share, and their refill. Null: none.")

@@ -232,7 +232,8 @@ class Composition:
 
     def _services(self, parts: "_Parts") -> dict[Any, object]:
         cores, audit = CoreRepository(self.pool), AuditRepository(self.pool)
-        usage, keys = UsageRepository(self.pool), parts.keys
+        keys = parts.keys
+        usage = UsageRepository(self.pool, (keys.default_limit,))
         logs = log_store(self.settings.logs) if self.settings.logs else None
         secrets = parts.secrets if isinstance(parts.secrets, SecretService) else None
         helpers = [] if parts.redis is None else [parts.redis]

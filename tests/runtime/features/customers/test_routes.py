@@ -205,3 +205,13 @@ async def test_limits_are_objects(console: Console) -> None:
     assert (await console.delete(path)).status_code == 404
     again = await created(console, "/v1/limits", **{**body, "quota": 7})
     assert (again["quota"], again["version"] > limit["version"]) == (7, True)
+
+
+@pytest.mark.parametrize("name", ["requests", "customer.requests"])
+@pytest.mark.parametrize("path", ["/v1/customers", "/v1/plans", "/v1/keys"])
+async def test_names_of_limits_are_distinct(console: Console, path: str, name: str) -> None:
+    limits = [{**LIMIT, "name": each} for each in ("requests", name)]
+    body = {"id": "twice"} if path == "/v1/customers" else {"name": "twice"}
+    for field in ("limits", "shared_limits") if path == "/v1/plans" else ("limits",):
+        reply = await console.post(path, json={**body, field: limits})
+        assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, f"body.{field}")

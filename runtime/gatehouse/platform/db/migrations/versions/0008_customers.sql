@@ -87,14 +87,16 @@ CREATE FUNCTION customer_id_of(name text) RETURNS text LANGUAGE sql IMMUTABLE ST
         || '-' || left(encode(sha256(convert_to(name, 'UTF8')), 'hex'), 8)) END;
 INSERT INTO customer (id, name, state, has_credits, contact, tags, metadata, notes, created_at, created_by)
     SELECT DISTINCT customer_id_of(owner), owner, 'active', false, '', '{}'::text[], '{}'::jsonb, '', now(), 'system:migration'
-    FROM api_key WHERE owner <> '' AND state <> 'purged' AND NOT grants_role(scopes);
+    FROM api_key WHERE owner <> '' AND state <> 'purged' AND NOT grants_role(scopes)
+    ON CONFLICT DO NOTHING;  -- an owner with the ID that another owner receives
 UPDATE api_key SET
     customer_id = CASE WHEN NOT grants_role(scopes) THEN customer_id_of(owner) END,
     notes = CASE WHEN grants_role(scopes) THEN left('Owner: ' || owner || E'\n' || notes, 2000) ELSE notes END
 WHERE owner <> '' AND state <> 'purged';
 DROP FUNCTION grants_role;
 DROP FUNCTION customer_id_of;
-CREATE INDEX api_key_customer ON api_key (customer_id, id);
+CREATE INDEX api_key_customer ON api_key (customer_id, id) WHERE customer_id IS NOT NULL;
+CREATE INDEX api_key_order_customer ON api_key ((coalesce(customer_id, '')), id);
 CREATE INDEX api_key_plan ON api_key (plan, id) WHERE plan IS NOT NULL;
 ALTER TABLE api_key ADD CONSTRAINT api_key_purged_customer_check
     CHECK (state <> 'purged' OR (coalesce(customer_id, plan) IS NULL AND inherits = '{}'));
@@ -115,6 +117,10 @@ BEGIN
     END IF;
     IF NEW.state = 'purged' THEN
         NEW.owner := '';
+        -- Versions that are still running do not know these columns.
+        NEW.customer_id := NULL;
+        NEW.plan := NULL;
+        NEW.inherits := '{}';
     END IF;
     RETURN NEW;
 END $$;
