@@ -98,6 +98,7 @@ class LimitRecord(msgspec.Struct, frozen=True, gc=False):
     quota: int
     window_s: int
     burst: int
+    is_deleted: bool
     version: int
 
     @property

@@ -235,7 +235,8 @@ class NamedRepository(Generic[T]):
             except asyncpg.UniqueViolationError as exc:
                 raise Conflict("This name is already in use.") from exc
             await append(connection, event)
-        return value
+            [row] = await connection.fetch(f"{self._select} WHERE name = $1", event.target_id)
+        return self._of(row)
 
     async def alter(
         self, name: str, work: Callable[[T], tuple[T, AuditEvent]]
@@ -301,8 +302,32 @@ class PlanRepository(NamedRepository[Plan]):
 
 
 class LimitRepository(NamedRepository[NamedLimit]):
+    """Deleted limits stay in the table, so that gateways read that they were deleted."""
+
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool, "named_limit", NamedLimit)
+        self._select = f"SELECT * FROM ({self._select} WHERE NOT is_deleted) AS named_limit"
+
+    async def add(self, value: NamedLimit, event: AuditEvent) -> NamedLimit:
+        columns, mapping = self._written.columns, self._written
+        new = ", ".join(f"excluded.{column}" for column in columns)
+        statement = (
+            f"{mapping.insert(self._table)} ON CONFLICT (name) DO UPDATE "
+            f"SET ({mapping.select}) = ({new}) WHERE {self._table}.is_deleted"
+        )
+        async with self._pool.transaction() as connection:
+            if not row_count(await connection.execute(statement, *mapping.values(value))):
+                raise Conflict("This name is already in use.")
+            await append(connection, event)
+            [row] = await connection.fetch(f"{self._select} WHERE name = $1", value.name)
+        return self._of(row)
+
+    async def remove(self, name: str, event: AuditEvent) -> bool:
+        statement = f"UPDATE {self._table} SET is_deleted = true WHERE name = $1 AND NOT is_deleted"
+        async with self._pool.transaction() as connection:
+            if removed := bool(row_count(await connection.execute(statement, name))):
+                await append(connection, event)
+        return removed
 
 
 def _conditions(only: CustomerFilter) -> Conditions:

@@ -164,7 +164,7 @@ async def create_limit(request: Request, body: CreateLimit, limits: LimitService
 
     For `POST /v1/limits/{limit}/take` of the gateway.
     """
-    settings = {**fields_of(body), "burst": body.burst or body.quota}
+    settings = {**fields_of(body), "burst": body.burst or body.quota, "is_deleted": False}
     limit = await limits.create(settings, request.actor)
     request.add_header(b"etag", etag(limit.version))
     request.add_header(b"location", f"/v1/limits/{limit.name}")

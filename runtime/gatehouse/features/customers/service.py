@@ -246,7 +246,7 @@ class NamedService(Generic[N]):
     async def create(self, settings: Mapping[str, Any], actor: Actor) -> N:
         """Raises Conflict if the name exists."""
         now, name = self.keys.clock.now(), settings["name"]
-        value = self.kind(**settings, version=1, created_at=now, created_by=actor.label)
+        value = self.kind(**settings, version=0, created_at=now, created_by=actor.label)
         event = actor.event(self.actions[0], target_id=name, at=now, details=_details(settings))
         created: N = await self.store.add(value, event)
         return created

@@ -31,6 +31,7 @@ REMOVALS_MAX = 500
 #: row is restored. Rows of purged keys and customers are not restored.
 TABLES = {
     "plan": "true",
+    "named_limit": "true",
     "customer": (
         "NOT EXISTS (SELECT FROM audit_event WHERE target_id = line.id "
         f"AND action = '{AuditAction.CUSTOMER_PURGE}' AND occurred_at >= line.created_at)"

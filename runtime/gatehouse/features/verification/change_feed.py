@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import asyncpg
 
@@ -36,11 +36,10 @@ from gatehouse.features.cores.repository import (
 )
 from gatehouse.features.keys.changes_in_valkey import Announcement
 from gatehouse.features.keys.repository import ID_GENERATIONS, RECORD_COLUMNS, key_record
-from gatehouse.features.verification.cache import Prefilter, R, RecordCache
-from gatehouse.features.verification.repository import CUSTOMER, LIMIT, PLAN, KeyLoader
+from gatehouse.features.verification.cache import Prefilter, R
+from gatehouse.features.verification.repository import KeyLoader, RecordLoader
 from gatehouse.platform.background import Background
 from gatehouse.platform.db.pool import DRIVER_ERRORS, DatabaseLogin, explain
-from gatehouse.platform.db.statements import RowMapping
 
 CHANGE_CHANNEL = "gatehouse_change"
 POLL_S = 1.0
@@ -266,9 +265,9 @@ class ChangeFeed:
         without those in `changed`.
         """
         keys = self.keys
-        customers = await _apply(connection, keys.customers.cache, _CUSTOMERS, CUSTOMER, position)
-        plans = await _apply(connection, keys.plans.cache, _PLANS, PLAN, position)
-        await _apply(connection, keys.limits.cache, _LIMITS, LIMIT, position)
+        customers = await _apply(connection, keys.customers, _CUSTOMERS, position)
+        plans = await _apply(connection, keys.plans, _PLANS, position)
+        await _apply(connection, keys.limits, _LIMITS, position)
         watched = [*set(self.watched_keys()).difference(changed)] if customers or plans else []
         return [row["id"] for row in await connection.fetch(_INHERITING, watched, customers, plans)]
 
@@ -360,11 +359,7 @@ def apply_announcement(
 
 
 async def _apply(
-    connection: Connection,
-    cache: RecordCache[R],
-    table: tuple[str, str],
-    mapping: RowMapping[Any],
-    position: int,
+    connection: Connection, loader: RecordLoader[R], table: tuple[str, str], position: int
 ) -> list[str]:
     """Reads the rows of a table that have changed since `position` and are cached. Returns the IDs
     of all that have changed.
@@ -377,12 +372,11 @@ async def _apply(
     )
     async for row in _changes(connection, statement, position, VERSION_ROWS):
         changed.append(row["id"])
-        if cache.announce(row["id"], row["version"]):
+        if loader.cache.announce(row["id"], row["version"]):
             cached.append(row["id"])
     for start in range(0, len(cached), RECORD_ROWS):
-        rest = f"{source} WHERE {name} = ANY ($1)"
-        for record in await mapping.all(connection, rest, cached[start : start + RECORD_ROWS]):
-            cache.change(record)
+        for row in await connection.fetch(loader.statement, cached[start : start + RECORD_ROWS]):
+            loader.cache.change(loader.read(row))
     return changed
 
 

@@ -18,7 +18,14 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.customers import resolve
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.keys import CustomerRecord, KeyId, KeyRecord, LimitRecord, PlanRecord
+from gatehouse.core.keys import (
+    CustomerRecord,
+    CustomerState,
+    KeyId,
+    KeyRecord,
+    LimitRecord,
+    PlanRecord,
+)
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.core.verification import CreditState
 from gatehouse.features.keys.repository import (
@@ -129,6 +136,25 @@ class RecordLoader(Generic[R]):
                 return {record.id: record for record in map(self.read, rows)}
 
 
+def customer_record(row: Row) -> CustomerRecord:
+    """As `key_record`: the keys of a customer whose state or limits only a later version knows are
+    denied.
+    """
+    try:
+        return CUSTOMER.read(row)
+    except ValueError:
+        id, version = row["id"], row["version"]
+        return CustomerRecord(id, "", CustomerState.DISABLED, None, None, False, version)
+
+
+def plan_record(row: Row) -> PlanRecord:
+    """A plan whose limits only a later version knows gives its keys no scopes."""
+    try:
+        return PLAN.read(row)
+    except ValueError:
+        return PlanRecord(row["name"], None, (), (), row["version"])
+
+
 class KeyLoader:
     """Reads keys, with what they inherit from their customers and plans.
 
@@ -140,9 +166,9 @@ class KeyLoader:
         self.cache, self.staleness_ms = cache, staleness_ms
         self.keys = RecordLoader(pool, cache, _KEYS, key_record)
         self.customers = RecordLoader(
-            pool, RecordCache[CustomerRecord](CUSTOMERS_MAX), _CUSTOMERS, CUSTOMER.read
+            pool, RecordCache[CustomerRecord](CUSTOMERS_MAX), _CUSTOMERS, customer_record
         )
-        self.plans = RecordLoader(pool, RecordCache[PlanRecord](PLANS_MAX), _PLANS, PLAN.read)
+        self.plans = RecordLoader(pool, RecordCache[PlanRecord](PLANS_MAX), _PLANS, plan_record)
         self.limits = RecordLoader(pool, RecordCache[LimitRecord](PLANS_MAX), _LIMITS, LIMIT.read)
 
     @property

@@ -35,7 +35,7 @@ class SubjectLimitService:
 
     async def _part(self, take: Take) -> tuple[str, tuple[RateLimit, ...]]:
         record = await self.keys.limits.find(take.limit)
-        if record is None:
+        if record is None or record.is_deleted:
             raise NotFound(f"No limit has the name {take.limit}.")
         limit = RateLimit(record.name, record.quota, record.window_s, record.burst, take.cost)
         text = hashlib.sha256(take.subject.encode()).hexdigest()  # an HMAC is of ASCII

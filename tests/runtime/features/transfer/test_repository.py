@@ -33,6 +33,7 @@ async def test_lost_rows_are_restored(console: Console) -> None:
     await console.create(customer_id="follows")
     await console.create(plan="gold", limits=[{"name": "own", "quota": 1, "window_s": 60}])
     await add_customer(console, "own")
+    await console.post("/v1/limits", json={"name": "sign-in", "quota": 5, "window_s": 900})
 
     def rows() -> dict[str, Any]:
         select = "SELECT jsonb_agg(to_jsonb(t) - 'change_seq' ORDER BY to_jsonb(t)) FROM {} AS t"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from gatehouse.core.keys import Credits, Refill, UpdateCredits
+from gatehouse.core.roles import Role
 from gatehouse.features.customers.repository import CustomerRepository
 from gatehouse.features.customers.schemas import CreateCustomer, CreatePlan, fields_of
 from gatehouse.features.customers.service import CustomerAction, CustomerService, PlanService
@@ -170,6 +171,21 @@ async def test_shared_credits_are_exact_under_a_race(customers: Customers, anoth
     statement = "SELECT remaining FROM key_credit WHERE family_id = ANY ($1) ORDER BY family_id"
     left = [row[0] for row in await gateway.pool.fetch(statement, [f"@{id}", keys[2].id])]
     assert sorted(left) == sorted([0, 15 - own])
+
+
+async def test_customer_and_plan_that_are_created_again(customers: Customers) -> None:
+    """They have the names of purged ones, which workers know."""
+    gateway, name = customers.gateway, await customers.plan(scopes=["a:read"])
+    for scope in ("a:read", "b:read"):
+        await customers.customers.create(CreateCustomer(id=name, plan=name), OPERATOR)
+        key = await customers.inheriting(name)
+        assert (await gateway.verify(key.token)).json["scopes"] == [scope]
+        await customers.customers.act(name, CustomerAction.DELETE, "", OPERATOR)
+        assert await gateway.code(key.token) == "NOT_FOUND"
+        roles = frozenset({Role.OWNER})
+        assert await customers.customers.purge(name, name, "", OPERATOR, roles) == (1, 0)
+        await customers.plans.delete(name, OPERATOR)
+        await customers.plans.create(fields_of(CreatePlan(name=name, scopes=["b:read"])), OPERATOR)
 
 
 async def test_service_receives_the_customer(gateway: Gateway, customers: Customers) -> None:

@@ -1,5 +1,6 @@
 """Limits for subjects without a key."""
 
+import asyncio
 import json
 import uuid
 from typing import Any
@@ -27,9 +28,13 @@ async def service(gateway: Gateway) -> Key:
 
 async def limit_of(limits: LimitService, quota: int) -> str:
     name = f"l{uuid.uuid4().hex}"
-    settings = {**fields_of(CreateLimit(name=name, quota=quota, window_s=3600)), "burst": quota}
-    await limits.create(settings, OPERATOR)
+    await create(limits, name, quota)
     return name
+
+
+async def create(limits: LimitService, name: str, quota: int) -> None:
+    settings = fields_of(CreateLimit(name=name, quota=quota, window_s=3600))
+    await limits.create({**settings, "burst": quota, "is_deleted": False}, OPERATOR)
 
 
 async def post(gateway: Gateway, path: str, body: object, *headers: str) -> Reply:
@@ -95,6 +100,14 @@ async def test_changed_and_deleted_limit(
     await limits.update(name, {"quota": 50, "burst": 50}, OPERATOR, version=None)
     assert (await take(gateway, service, name, "b", cost=50)).json["allowed"]
     await limits.delete(name, OPERATOR)
+    async with asyncio.timeout(60):
+        while (await take(gateway, service, name, "c")).status != 404:
+            await asyncio.sleep(0.01)
+    await create(limits, name, 2)
+    async with asyncio.timeout(60):
+        while (await take(gateway, service, name, "c", dry_run=True)).status == 404:
+            await asyncio.sleep(0.01)
+    assert (await take(gateway, service, name, "c")).json["limits"][0]["limit"] == 2
     statement = "SELECT count(*) FROM audit_event WHERE target_id = $1 AND action = $2"
     deleted = AuditAction.LIMIT_DELETE.value
     assert await gateway.pool.fetchval(statement, name, deleted) == 1

@@ -1,4 +1,4 @@
--- Customers and plans
+-- Customers and plans. As in `core`, a row that is created again has a higher version than the deleted one.
 CREATE TABLE plan (
     name          text        PRIMARY KEY CHECK (name ~ '^[a-z][a-z0-9_.-]{0,63}$'),
     description   text        NOT NULL,
@@ -9,7 +9,7 @@ CREATE TABLE plan (
     ttl_s         integer     CHECK (ttl_s > 0),
     created_at    timestamptz NOT NULL,
     created_by    text        NOT NULL,
-    version       bigint      NOT NULL DEFAULT 1,
+    version       bigint      NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
     change_seq    bigint      NOT NULL DEFAULT 0
 );
 CREATE INDEX plan_change_seq ON plan (change_seq);
@@ -29,7 +29,7 @@ CREATE TABLE customer (
     created_by    text        NOT NULL,
     deleted_at    timestamptz,
     state_before  text        CHECK (state_before IN ('active', 'disabled')),
-    version       bigint      NOT NULL DEFAULT 1,
+    version       bigint      NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
     change_seq    bigint      NOT NULL DEFAULT 0,
     CHECK ((state = 'deleted') = (deleted_at IS NOT NULL)),
     CHECK ((state = 'deleted') = (state_before IS NOT NULL))
@@ -48,6 +48,8 @@ CREATE TABLE named_limit (
     quota         bigint      NOT NULL CHECK (quota > 0),
     window_s      integer     NOT NULL CHECK (window_s > 0),
     burst         bigint      NOT NULL CHECK (burst BETWEEN 1 AND quota),
+    -- Gateways read that a limit was deleted. Its row is used again for a limit with the same name.
+    is_deleted    boolean     NOT NULL DEFAULT false,
     created_at    timestamptz NOT NULL,
     created_by    text        NOT NULL,
     version       bigint      NOT NULL DEFAULT 1,
@@ -66,7 +68,8 @@ CREATE TRIGGER plan_change BEFORE INSERT OR UPDATE ON plan
     FOR EACH ROW EXECUTE FUNCTION number_change();
 CREATE TRIGGER plan_announce AFTER INSERT OR UPDATE ON plan
     FOR EACH STATEMENT EXECUTE FUNCTION announce_changes();
-GRANT SELECT, INSERT, UPDATE, DELETE ON plan, customer, named_limit TO gatehouse_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON plan, customer TO gatehouse_app;
+GRANT SELECT, INSERT, UPDATE ON named_limit TO gatehouse_app;
 -- Each owner of keys becomes a customer, except of keys that grant a role, which have none. Versions that are still running write `owner`.
 ALTER TABLE api_key ALTER COLUMN owner SET DEFAULT '';
 ALTER TABLE api_key ADD COLUMN customer_id text REFERENCES customer (id);
