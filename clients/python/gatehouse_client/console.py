@@ -20,11 +20,16 @@ def present(query: dict[str, Query]) -> dict[str, str | int]:
 
 
 def customer_path(customer_id: str, action: str = "") -> str:
-    return f"/v1/customers/{quote(customer_id, '')}" + (f"/{action}" if action else "")
+    return f"/v1/customers/{_segment(customer_id)}" + (f"/{action}" if action else "")
 
 
 def plan_path(name: str) -> str:
-    return f"/v1/plans/{quote(name, '')}"
+    return f"/v1/plans/{_segment(name)}"
+
+
+def _segment(text: str) -> str:
+    check_url(text)
+    return quote(text, "")
 
 
 def change(

@@ -43,6 +43,7 @@ MALFORMED = {
 PUBLIC = frozenset(
     (
         *("response", "method", "path", "query", "version", "core", "cost", "address", "scopes"),
+        *("id", "plan", "description"),
         *("reason", "key_id", "secret_id", "name", "customer_id", "cores", "methods", "addresses"),
         *(
             "public_key",

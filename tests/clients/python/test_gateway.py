@@ -19,7 +19,7 @@ def client(gateway: Gateway) -> GatewayClient:
 
 
 async def test_result_has_the_fields_of_the_key(gateway: Gateway) -> None:
-    key = await gateway.create_key(scopes=["orders:read"], customer_id="shop", create_customer=True, limits=[limit(5)])
+    key = await gateway.create_key(scopes=["orders:read"], customer_id="shop", limits=[limit(5)])
     with client(gateway) as synchronous:
         result = synchronous.verify(key.token, scopes=["orders:read"])
     async with AsyncGatewayClient(f"http://127.0.0.1:{gateway.port}") as asynchronous:

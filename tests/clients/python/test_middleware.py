@@ -49,7 +49,7 @@ def with_key(key: Key) -> dict[str, str]:
 
 
 async def test_allowed_request_has_the_customer_and_the_limits(gateway: Gateway, send: Send) -> None:
-    key = await gateway.create_key(scopes=["orders:read"], customer_id="shop", create_customer=True, limits=[limit(5)])
+    key = await gateway.create_key(scopes=["orders:read"], customer_id="shop", limits=[limit(5)])
     reply = await send("GET", "/api/orders", headers={"X-API-Key": key.token})
     assert (reply.status_code, reply.text) == (200, "orders of shop")
     assert reply.headers["ratelimit"].startswith('"requests";r=4;t=')
@@ -118,7 +118,7 @@ async def test_websocket_needs_a_key(gateway: Gateway, framework: str) -> None:
         await websocket.send_text(websocket.scope[DECISION].customer_id)
         await websocket.close()
 
-    key = await gateway.create_key(customer_id="shop", create_customer=True, limits=[limit(5)])
+    key = await gateway.create_key(customer_id="shop", limits=[limit(5)])
     verifier = AsyncGatewayClient(f"http://127.0.0.1:{gateway.port}")
     app: Any = asgi.KeyMiddleware(Starlette(routes=[WebSocketRoute("/feed", feed)]), verifier)
     if framework == "fastapi":

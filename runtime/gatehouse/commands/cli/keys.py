@@ -1,5 +1,6 @@
 """`gatehouse keys`: creates, shows and changes API keys through the console."""
 
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -266,9 +267,10 @@ def _rotate_all(
             continue
         results.append(result)
         new = result.key
-        if not is_json():  # each line is printed at once, even if a later rotation fails
+        if not is_json():  # each line is written at once, because a later rotation may fail
             cells = (new.customer_id or "", new.id, printable(new.name))
             print_text("\t".join((*cells, str(result.link or result.token))))
+            sys.stdout.flush()
     return results, lambda: note(count(len(results), "key"))
 
 
