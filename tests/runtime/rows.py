@@ -23,6 +23,23 @@ def core_row(source: str = "", **columns: str) -> str:
     return _insert("core", defaults | columns, source)
 
 
+def customer_row(source: str = "", **columns: str) -> str:
+    defaults = {
+        **{"id": "$1", "name": "'a customer'", "state": "'active'", "has_credits": "false"},
+        **{"contact": "''", "tags": "'{}'", "metadata": "'{}'", "notes": "''"},
+        **{"created_at": "now()", "created_by": "'test'"},
+    }
+    return _insert("customer", defaults | columns, source)
+
+
+def plan_row(source: str = "", **columns: str) -> str:
+    defaults = {
+        **{"name": "$1", "description": "''", "shared_limits": "'[]'"},
+        **{"created_at": "now()", "created_by": "'test'"},
+    }
+    return _insert("plan", defaults | columns, source)
+
+
 def contact_row() -> str:
     """The webhook that is the contact of the key in the examples of the API. Can be repeated."""
     values = {

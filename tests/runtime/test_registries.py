@@ -26,7 +26,7 @@ from gatehouse.features.usage.service import (
     UsageCounter,
     UsageMetrics,
 )
-from gatehouse.features.verification.cache import KeyCache
+from gatehouse.features.verification.cache import KeyCache, RecordCache
 from gatehouse.platform.semaphores import RequestLimits
 from gatehouse.services.console.authentication import PAIRS_MAX, Lockout
 from msgspec.structs import replace
@@ -248,7 +248,7 @@ async def owners(_: ManualClock) -> Any:
 
 
 FILLED: dict[type, Callable[[ManualClock], Any]] = {
-    KeyCache: key_cache,
+    RecordCache: key_cache,
     ClientAddresses: addresses,
     ledger.Families: families,
     Lockout: lockout,

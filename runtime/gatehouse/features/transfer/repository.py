@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 import asyncpg
 import msgspec
 
-from gatehouse.core.audit_events import AuditEvent
+from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.customers import stored
 from gatehouse.core.errors import BadRequest, Unavailable
@@ -33,14 +33,18 @@ EXPORT_ROWS = 1000
 REMOVALS_MAX = 500
 
 #: Tables in an export, in the order in which they are restored, with the condition under which a
-#: row is restored. Rows of purged keys are not restored.
+#: row is restored. Rows of purged keys and customers are not restored.
 TABLES = {
     "plan": "true",
-    "customer": "true",
+    "named_limit": "true",
+    "customer": (
+        "NOT EXISTS (SELECT FROM audit_event WHERE target_id = line.id "
+        f"AND action = '{AuditAction.CUSTOMER_PURGE}' AND occurred_at >= line.created_at)"
+    ),
     "api_key": "true",
     "key_credit": (
         "EXISTS (SELECT FROM api_key WHERE family_id = line.family_id AND state <> 'purged') "
-        "OR starts_with(line.family_id, '@')"
+        "OR EXISTS (SELECT FROM customer WHERE line.family_id = '@' || id)"
     ),
 }
 

@@ -35,7 +35,7 @@ async def test_everything_that_is_pasted_is_found(
     async with open_console(
         database, **sharing.console("https://share.test"), logs=f"file:{tmp_path}"
     ) as console:
-        created = await console.create(name="nightly export", owner="billing", tags=["batch"])
+        created = await console.create(name="nightly export", customer_id="billing", tags=["batch"])
         revoked = await console.create()
         await console.post(f"/v1/keys/{revoked['key']['id']}/revoke")
         token, key = created["token"], f"key {created['key']['id']}"

@@ -28,7 +28,7 @@ from gatehouse.platform.settings import Settings
 from sandbox import child_processes
 from sandbox.ports import free_port
 from tests.runtime.platform.tracing.collector import Collector, running_collector
-from tests.runtime.rows import key_row
+from tests.runtime.rows import customer_row, key_row
 from tests.runtime.services.gateway import fork_server
 
 PEPPER = bytes(range(32))
@@ -173,11 +173,14 @@ class Gateway:
             "id_generation": 1,
             "environment": environment.value,
             "name": "reader",
-            "owner": "team-a",
+            "customer_id": None if columns.get("plan") else "team-a",
             "scopes": ["cores:read"],
             "limits": json.dumps(limits),
             **columns,
         }
+        if values["customer_id"]:
+            unless_exists = customer_row("ON CONFLICT DO NOTHING", name="$1")
+            await self.pool.execute(unless_exists, values["customer_id"])
         placeholders = {name: f"${number + 1}" for number, name in enumerate(values)}
         await self.pool.execute(key_row(**placeholders), *values.values())
         return Key(token.id, token.text)

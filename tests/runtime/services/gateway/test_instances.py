@@ -72,7 +72,7 @@ async def test_other_key_cannot_add_an_instance(
 ) -> None:
     first, second, _ = cores
     lease = (await register(gateway, agent, first.url, "a")).json
-    # The owner of both keys is the same.
+    # The customer of both keys is the same.
     other = await gateway.create_key(scopes=["cores:register"])
     reply = await register(gateway, other, second.url, "b", status=409)
     assert reply.json["code"] == "conflict"
