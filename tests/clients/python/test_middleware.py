@@ -48,7 +48,9 @@ def with_key(key: Key) -> dict[str, str]:
     return {"Authorization": f"Bearer {key.token}"}
 
 
-async def test_allowed_request_has_the_customer_and_the_limits(gateway: Gateway, send: Send) -> None:
+async def test_allowed_request_has_the_customer_and_the_limits(
+    gateway: Gateway, send: Send
+) -> None:
     key = await gateway.create_key(scopes=["orders:read"], customer_id="shop", limits=[limit(5)])
     reply = await send("GET", "/api/orders", headers={"X-API-Key": key.token})
     assert (reply.status_code, reply.text) == (200, "orders of shop")
