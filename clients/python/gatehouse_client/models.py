@@ -35,7 +35,8 @@ class CreateKey(TypedDict):
     """Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key does not expire."""
 
     name: str
-    owner: NotRequired[str]
+    customer_id: NotRequired[str | None]
+    plan: NotRequired[str | None]
     cores: NotRequired[list[str]]
     methods: NotRequired[list[Literal["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]]]
     addresses: NotRequired[list[str]]
@@ -45,6 +46,7 @@ class CreateKey(TypedDict):
     notes: NotRequired[str]
     contact: NotRequired[str]
     environment: NotRequired[Literal["live", "test"] | None]
+    create_customer: NotRequired[bool]
     scopes: NotRequired[list[str] | None]
     limits: NotRequired[list[RateLimitInput] | None]
     expires_at: NotRequired[str | None]
@@ -67,7 +69,8 @@ class UpdateKey(TypedDict):
     """Changes to a key. Omitted fields keep their values."""
 
     name: NotRequired[str]
-    owner: NotRequired[str]
+    customer_id: NotRequired[str | None]
+    plan: NotRequired[str | None]
     cores: NotRequired[list[str]]
     methods: NotRequired[list[Literal["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]]]
     addresses: NotRequired[list[str]]
@@ -76,7 +79,7 @@ class UpdateKey(TypedDict):
     metadata: NotRequired[dict[str, str]]
     notes: NotRequired[str]
     contact: NotRequired[str]
-    scopes: NotRequired[list[str]]
+    scopes: NotRequired[list[str] | None]
     limits: NotRequired[list[RateLimitInput] | None]
     expires_at: NotRequired[str | None]
     credits: NotRequired[UpdateCredits | None]
@@ -112,6 +115,56 @@ class CreateSecret(TypedDict):
     label: NotRequired[str]
 
 
+class CreateCustomer(TypedDict):
+    """Parameters of a new customer."""
+
+    id: str
+    name: NotRequired[str | None]
+    plan: NotRequired[str | None]
+    limits: NotRequired[list[RateLimitInput] | None]
+    credits: NotRequired[Credits | None]
+    contact: NotRequired[str]
+    tags: NotRequired[list[str]]
+    metadata: NotRequired[dict[str, str]]
+    notes: NotRequired[str]
+
+
+class UpdateCustomer(TypedDict):
+    """Changes to a customer. Omitted fields keep their values."""
+
+    name: NotRequired[str]
+    plan: NotRequired[str | None]
+    limits: NotRequired[list[RateLimitInput] | None]
+    credits: NotRequired[UpdateCredits | None]
+    contact: NotRequired[str]
+    tags: NotRequired[list[str]]
+    metadata: NotRequired[dict[str, str]]
+    notes: NotRequired[str]
+
+
+class CreatePlan(TypedDict):
+    """Parameters of a new plan."""
+
+    description: NotRequired[str]
+    limits: NotRequired[list[RateLimitInput] | None]
+    shared_limits: NotRequired[list[RateLimitInput]]
+    credits: NotRequired[Refill | None]
+    scopes: NotRequired[list[str] | None]
+    ttl_s: NotRequired[int | None]
+    name: str
+
+
+class UpdatePlan(TypedDict):
+    """Changes to a plan. Omitted fields keep their values."""
+
+    description: NotRequired[str]
+    limits: NotRequired[list[RateLimitInput] | None]
+    shared_limits: NotRequired[list[RateLimitInput]]
+    credits: NotRequired[Refill | None]
+    scopes: NotRequired[list[str] | None]
+    ttl_s: NotRequired[int | None]
+
+
 class LimitReply(Response, frozen=True, kw_only=True):
     """State of a rate limit after the decision."""
 
@@ -125,8 +178,8 @@ class LimitReply(Response, frozen=True, kw_only=True):
 
 
 class CreditsReply(Response, frozen=True, kw_only=True):
-    """Credits of the key. Null if requests with the key consume no credits, or if the request
-    was denied before credits were checked.
+    """Credits of the key, or those that the keys of a customer share. Null if requests consume
+    no such credits, or if the request was denied before credits were checked.
     """
 
     remaining: int
@@ -144,12 +197,13 @@ class VerifyReply(Response, frozen=True, kw_only=True):
     reason: str | None
     key_id: str | None
     name: str | None
-    owner: str | None
+    customer_id: str | None
     environment: str | None
     scopes: list[str] | None
     expires_at: datetime | None
     limits: list[LimitReply]
     credits: CreditsReply | None
+    shared_credits: CreditsReply | None
     staleness_ms: int
     decided_at: datetime
     request_id: str
@@ -197,7 +251,8 @@ class KeyView(Response, frozen=True, kw_only=True):
     """An API key. Neither the token nor its digest is included."""
 
     name: str
-    owner: str
+    customer_id: str | None
+    plan: str | None
     cores: list[str]
     methods: list[str]
     addresses: list[str]
@@ -209,8 +264,11 @@ class KeyView(Response, frozen=True, kw_only=True):
     id: str
     environment: str
     state: str
+    customer_name: str
     scopes: list[str]
     limits: list[RateLimit]
+    inherits: list[str]
+    shared_limits: list[RateLimit]
     credits: Credits | None
     version: int
     family_id: str
@@ -243,6 +301,67 @@ class ChangedKey(Response, frozen=True, kw_only=True):
     """`ChangedKey` of the OpenAPI document."""
 
     key: KeyView
+    effective: str
+
+
+class CustomerView(Response, frozen=True, kw_only=True):
+    """A customer."""
+
+    id: str
+    name: str
+    state: str
+    plan: str | None
+    limits: list[RateLimit] | None
+    shared_limits: list[RateLimit]
+    credits: Credits | None
+    inherits: list[str]
+    contact: str
+    tags: list[str]
+    metadata: dict[str, str]
+    notes: str
+    keys: int
+    created_at: datetime
+    created_by: str
+    deleted_at: datetime | None
+    version: int
+
+
+class ChangedCustomer(Response, frozen=True, kw_only=True):
+    """`ChangedCustomer` of the OpenAPI document."""
+
+    customer: CustomerView
+    effective: str
+
+
+class PurgedCustomer(Response, frozen=True, kw_only=True):
+    """Result of a purge. Repeat the request until no keys are left."""
+
+    id: str
+    purged_keys: int
+    keys_left: int
+
+
+class PlanView(Response, frozen=True, kw_only=True):
+    """A plan. Null: the plan does not specify the value."""
+
+    name: str
+    description: str
+    limits: list[RateLimit] | None
+    shared_limits: list[RateLimit]
+    credits: Refill | None
+    scopes: list[str] | None
+    ttl_s: int | None
+    customers: int
+    keys: int
+    created_at: datetime
+    created_by: str
+    version: int
+
+
+class ChangedPlan(Response, frozen=True, kw_only=True):
+    """`ChangedPlan` of the OpenAPI document."""
+
+    plan: PlanView
     effective: str
 
 

@@ -307,13 +307,13 @@ async def test_asynchronous_client_sends_the_same_requests() -> None:
         "https://console.test", TOKEN, retries=retries, transport=handler
     ) as console:
         created = await console.create_key(name="a", idempotency_key="order-4711")
-        keys = [key async for key in console.keys(owner="b")]
+        keys = [key async for key in console.keys(customer="b")]
     assert created.token == "gtk_test_x"
     assert "gtk_test_x" not in repr(created)
     assert [key.id for key in keys] == [example(Example)["id"]]
     assert [(request.method, request.url.raw_path.decode()) for request in server.requests] == [
         ("POST", "/v1/keys"),
         ("POST", "/v1/keys"),
-        ("GET", "/v1/keys?owner=b"),
+        ("GET", "/v1/keys?customer=b"),
     ]
     assert server.requests[1].headers["idempotency-key"] == '"order-4711"'

@@ -43,7 +43,8 @@ MALFORMED = {
 PUBLIC = frozenset(
     (
         *("response", "method", "path", "query", "version", "core", "cost", "address", "scopes"),
-        *("reason", "key_id", "secret_id", "name", "owner", "cores", "methods", "addresses"),
+        *("id", "plan", "description"),
+        *("reason", "key_id", "secret_id", "name", "customer_id", "cores", "methods", "addresses"),
         *(
             "public_key",
             "tags",
