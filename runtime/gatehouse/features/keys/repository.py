@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import asyncpg
@@ -154,9 +154,10 @@ _PLAN_TTL_S = (
     "SELECT ttl_s FROM plan WHERE name = coalesce((SELECT plan FROM customer WHERE id = $1), $2)"
 )
 
+NO_CUSTOMERS: Mapping[str, str] = {}
 _ADD_CUSTOMER = (
     "INSERT INTO customer (id, name, state, has_credits, contact, tags, metadata, notes, "
-    "created_at, created_by) VALUES ($1, $1, 'active', false, '', '{}', '{}', '', $2, $3) "
+    "created_at, created_by) VALUES ($1, $2, 'active', false, '', '{}', '{}', '', $3, $4) "
     "ON CONFLICT DO NOTHING"
 )
 
@@ -285,8 +286,10 @@ class KeyRepository:
         self._live_s = 2 * staleness_s
         self._outage_s = outage_s
 
-    async def add(self, key: Key, event: AuditEvent, new_customers: Sequence[str] = ()) -> Key:
-        """Stores a key, and a customer with its ID as its name if there is none. Returns the key
+    async def add(
+        self, key: Key, event: AuditEvent, new_customers: Mapping[str, str] = NO_CUSTOMERS
+    ) -> Key:
+        """Stores a key, and the customers that do not exist, with their names by ID. Returns the key
         with what it inherits. Raises Conflict if the ID of the key exists, and BadRequest if the
         customer or the plan does not.
         """
@@ -427,13 +430,13 @@ class KeyRepository:
         return "everywhere" if is_lagging is None else bound
 
 
-async def add_customers(connection: Connection, ids: Collection[str], event: AuditEvent) -> None:
-    """Creates the customers that do not exist, with their IDs as their names. event: creates their
-    keys.
-    """
-    for customer_id in sorted(ids):
+async def add_customers(
+    connection: Connection, names: Mapping[str, str], event: AuditEvent
+) -> None:
+    """Creates the customers that do not exist. names: by ID. event: creates their keys."""
+    for customer_id, name in sorted(names.items()):
         at, by = to_datetime(event.occurred_at), Actor(event.actor_type, event.actor_id).label  # type: ignore[arg-type]
-        if row_count(await connection.execute(_ADD_CUSTOMER, customer_id, at, by)):
+        if row_count(await connection.execute(_ADD_CUSTOMER, customer_id, name, at, by)):
             created = AuditAction.CUSTOMER_CREATE
             await append(
                 connection,
@@ -442,7 +445,7 @@ async def add_customers(connection: Connection, ids: Collection[str], event: Aud
                     action=created.value,
                     target_type=created.target_type,
                     target_id=customer_id,
-                    details={"name": customer_id},
+                    details={"name": name},
                 ),
             )
 

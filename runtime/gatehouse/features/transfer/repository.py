@@ -12,7 +12,12 @@ from gatehouse.core.customers import stored
 from gatehouse.core.errors import BadRequest, Unavailable
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.features.cores.repository import LEASE, LOCK_CHANGES, LOCK_KEYS
-from gatehouse.features.keys.repository import WRITTEN, KeyRepository, add_customers
+from gatehouse.features.keys.repository import (
+    WRITTEN,
+    KeyRepository,
+    add_customers,
+    unknown_reference,
+)
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, row_count
 from gatehouse.platform.db.statements import placeholders
@@ -79,12 +84,17 @@ class ImportRepository:
         return await self._keys.effective(newest, timeout_s=timeout_s) == "everywhere"
 
     async def write(
-        self, rows: list[Key | CoreRecord], event: AuditEvent, other_ids: Mapping[KeyId, KeyId]
+        self,
+        rows: list[Key | CoreRecord],
+        event: AuditEvent,
+        other_ids: Mapping[KeyId, KeyId],
+        customers: Mapping[str, str],
     ) -> int:
         """Inserts rows that do not exist and appends the event, in one transaction. Returns the
         number of inserted rows.
 
         other_ids: further IDs under which keys of the rows may exist, with their IDs in the rows.
+        customers: names of the customers by ID. Raises BadRequest if a plan does not exist.
         """
         async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
             found = await connection.fetch(_EXISTING, list(other_ids), timeout=TIMEOUT_S)
@@ -99,7 +109,7 @@ class ImportRepository:
             ]
             # Before `_add_keys` takes the lock of the change trigger.
             await connection.execute(LOCK_KEYS, [core.registered_by for core in cores])
-            named = {key.customer_id for key in keys if key.customer_id}
+            named = {key.customer_id: customers[key.customer_id] for key in keys if key.customer_id}
             await add_customers(connection, named, event)
             imported = await _add_keys(connection, keys) if keys else 0
             imported += await _add_cores(connection, cores) if cores else 0
@@ -117,7 +127,10 @@ async def _add_keys(connection: Connection, keys: list[Key]) -> int:
     await connection.copy_records_to_table(
         "incoming", columns=columns, records=records, timeout=TIMEOUT_S
     )
-    return len(await connection.fetch(_ADD_KEYS, timeout=TIMEOUT_S))
+    try:
+        return len(await connection.fetch(_ADD_KEYS, timeout=TIMEOUT_S))
+    except asyncpg.ForeignKeyViolationError as exc:
+        raise unknown_reference(exc) from exc
 
 
 async def _add_cores(connection: Connection, cores: list[CoreRecord]) -> int:

@@ -27,9 +27,12 @@ _DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
 
 
 class ImportedKey(KeySettings, kw_only=True):
-    """The attributes of a key. Times are Unix seconds. None: the file does not specify a value."""
+    """The attributes of a key. Times are Unix seconds. None: the file does not specify a value.
+    customer_name: of a customer that the import creates.
+    """
 
     name: Name = "imported key"
+    customer_name: Name | None = None
     environment: Environment | None = None
     scopes: Scopes | None = None
     limits: Limits | None = None
@@ -42,9 +45,11 @@ class ImportedKey(KeySettings, kw_only=True):
             scope == "admin" or scope.startswith(("role:", "admin:")) for scope in self.scopes or ()
         ):
             raise ValueError("has a scope that manages keys; create such keys individually")
+        if self.customer_id and self.plan:
+            raise ValueError(customers.BOTH)
 
 
-if {*ImportedKey.__struct_fields__} != {"enabled", *key_fields(imported=True)}:
+if {*ImportedKey.__struct_fields__} != {"enabled", "customer_name", *key_fields(imported=True)}:
     raise TypeError("ImportedKey has other fields than core/keys.py declares for imports")
 
 
@@ -78,6 +83,8 @@ def parse_key(entry: Entry, ignored: frozenset[str], prefix: str) -> ImportedKey
             if field in fields:
                 raise invalid(field, "is specified twice", f"ignore one of them: --ignore {name}")
             fields[field] = item
+    if isinstance(name := fields.get("customer_id"), str) and name:
+        fields = {"customer_name": name, **fields}
     row = _validated(_normalized(fields), ImportedKey)
     _check_texts(row, entry.name)
     return row

@@ -64,6 +64,7 @@ class ImportJob:
     registered_by: ID of the key that registers the Cores, if the file contains their names and not
         tokens.
     materials: inputs of the HMACs for the IDs that were derived.
+    customers: names of the customers in the file by ID.
     """
 
     repository: ImportRepository
@@ -75,6 +76,7 @@ class ImportJob:
     ignored: frozenset[str]
     registered_by: str
     materials: dict[KeyId, str] = field(default_factory=dict, init=False)
+    customers: dict[str, str] = field(default_factory=dict, init=False)
 
     @cached_property
     def id(self) -> str:
@@ -105,7 +107,9 @@ class ImportJob:
                 details={"source": self.source, "rows_to": start + len(rows)},
             )
             try:
-                imported += await self.repository.write(rows, event, self._other_ids(rows))
+                imported += await self.repository.write(
+                    rows, event, self._other_ids(rows), self.customers
+                )
             except Unavailable as exc:
                 raise Unavailable(
                     "The database is not available; start the same import again to resume it.",
@@ -133,6 +137,8 @@ class ImportJob:
     def _key(self, entry: Entry, now: float) -> Key:
         keys, generation = self.keys, self.generation
         row = parse_key(entry, self.ignored, keys.prefix)
+        if row.customer_id:
+            self.customers.setdefault(row.customer_id, row.customer_name or row.customer_id)
         material = imported_tokens.material(entry.name)
         return keys.new_key(
             row,

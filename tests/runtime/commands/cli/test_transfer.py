@@ -26,14 +26,14 @@ _CASES = cases(__file__)
 __all__ = ["bucket"]
 
 REGISTRY = (
-    "SELECT md5(string_agg(concat_ws(' ', id, digest, state, owner, limits, scheme), "
-    "',' ORDER BY id)) FROM api_key"
+    "SELECT md5(string_agg(concat_ws(' ', id, digest, state, customer_id, inherits, limits, "
+    "scheme), ',' ORDER BY id)) FROM api_key"
 )
 
 
 @pytest.fixture
 def importer(tmp_path: Path, database: Database) -> Command:
-    database.sql("DELETE FROM core; DELETE FROM api_key")
+    database.sql("DELETE FROM core; DELETE FROM api_key; DELETE FROM customer")
     return importer_command(tmp_path, database.app_url, b"p" * 32)
 
 
@@ -97,6 +97,34 @@ def test_repeated_import_under_another_pepper_generation_adds_nothing(
     assert import_file(rotated, urls, "--cores").code == 0
     owners = "SELECT key.name FROM api_key AS key JOIN core ON registered_by = key.id"
     assert database.sql(owners) == "client 1"
+
+
+def test_owners_become_customers_with_their_names(importer: Command, database: Database) -> None:
+    owners = ("Ümlaut & Söhne", "acme", "umlaut-soehne", None)
+    rows = {f"token-of-an-owner-{i}": {"owner": owner} for i, owner in enumerate(owners)}
+    assert import_file(importer, rows).code == 0
+    assert import_file(importer, {"another-token-1": {"owner": owners[0]}}).code == 0
+    names = "SELECT string_agg(name, '|' ORDER BY id) FROM customer"
+    assert database.sql(names) == "acme|Ümlaut & Söhne|umlaut-soehne"
+    counts = "SELECT string_agg(count, ' ') FROM (SELECT count(*)::text FROM api_key "
+    assert database.sql(f"{counts} GROUP BY customer_id ORDER BY count(*)) AS c") == "1 1 1 2"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"owner": "the key a-secret-token-7"}, "customer_name contains a token"),
+        ({"owner": "x" * 101}, "customer_name"),
+        ({"owner": "acme", "plan": "starter"}, "mutually exclusive"),
+        ({"plan": "unknown"}, "is not the name of a plan"),
+    ],
+)
+def test_customer_or_plan_of_a_row_is_invalid(
+    importer: Command, database: Database, fields: dict[str, str], message: str
+) -> None:
+    done = import_file(importer, {"a-secret-token-7": fields})
+    assert (done.code > 0, message in done.err) == (True, True), done.err
+    assert database.sql("SELECT count(*) FROM customer") == "0"
 
 
 def test_invalid_row_is_reported_and_stops_the_import(
@@ -197,13 +225,19 @@ def test_unreadable_input_is_a_one_line_error(
 def test_export_in_s3_restores_lost_keys(
     importer: Command, database: Database, bucket: Any
 ) -> None:
-    assert import_file(importer, tokens(1500)).code == 0
-    database.sql("UPDATE api_key SET state = 'disabled' WHERE name = 'client 3'")
+    rows = {**tokens(1500), "token-of-a-customer": {"name": "client 9", "owner": "acme"}}
+    assert import_file(importer, rows).code == 0
+    database.sql(
+        "UPDATE api_key SET state = 'disabled' WHERE name = 'client 3'; "
+        "INSERT INTO plan (name, description, shared_limits, created_at, created_by) "
+        "VALUES ('starter', '', '[]', now(), ''); "
+        "UPDATE customer SET plan = 'starter'"
+    )
     before = database.sql(REGISTRY)
     location = f"s3://{BUCKET}/registry/2030-01-01.sealed"
     done = importer.run("export", "--to", location)
     assert done.code == 0, done.err
-    assert done.out.startswith("Exported 1500 rows (")
+    assert done.out.startswith("Exported 1503 rows (")
     content = bucket.get_object(Bucket=BUCKET, Key="registry/2030-01-01.sealed")["Body"].read()
     digest = bytes.fromhex(
         database.sql("SELECT encode(digest, 'hex') FROM api_key WHERE name = 'client 3'")
@@ -218,13 +252,17 @@ def test_export_in_s3_restores_lost_keys(
     assert importer.run("export", "--to", location).err.endswith(
         location + " already exists; choose another name\n"
     )
-    database.sql("DELETE FROM api_key WHERE name <> 'client 9'")
+    database.sql(
+        "DELETE FROM api_key WHERE name <> 'client 8'; DELETE FROM customer; DELETE FROM plan"
+    )
     assert importer.run("import", location, "--restore", "--dry-run").out.startswith(
-        f"{location}: export of 1500 rows"
+        f"{location}: export of 1503 rows"
     )
     assert count(database) == 1
     restored = importer.run("import", location, "--restore", "--json")
-    assert json.loads(restored.out)["restored"]["api_key"] == 1499
+    counts = {"plan": 1, "customer": 1, "api_key": 1500, "key_credit": 0}
+    assert json.loads(restored.out)["restored"] == counts
+    assert database.sql("SELECT id || plan FROM customer") == "acmestarter"
     after = database.sql(REGISTRY)
     assert after == before
     trail = (
@@ -249,8 +287,8 @@ def test_export_needs_its_pepper_and_keeps_purged_keys_purged(
     assert "was modified or truncated, or encrypted under another pepper" in denied
     database.sql("DELETE FROM deployment_fact")
     database.sql(
-        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes = "
-        "'', created_by = '', scopes = '{}', limits = '[]', id_generation = 0, digest = "
+        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', notes = '', "
+        "created_by = '', scopes = '{}', limits = '[]', id_generation = 0, digest = "
         "decode(repeat('00', 32), 'hex') WHERE name = 'client 0'"
     )
     restored = importer.run("import", "registry", "--restore")
