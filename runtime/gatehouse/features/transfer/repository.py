@@ -49,7 +49,7 @@ _RESTORE = (
     "AS line WHERE {condition} ON CONFLICT DO NOTHING"
 )
 
-_INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key) ON COMMIT DROP"
+_INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key INCLUDING DEFAULTS) ON COMMIT DROP"
 
 _EXISTING = "SELECT id FROM api_key WHERE id = ANY ($1)"
 
@@ -72,6 +72,11 @@ class ImportRepository:
     def __init__(self, pool: Pool, keys: KeyRepository) -> None:
         self._pool = pool
         self._keys = keys
+
+    async def plans(self) -> frozenset[str]:
+        """Names of the plans."""
+        rows = await self._pool.fetch("SELECT name FROM plan", timeout_s=TIMEOUT_S)
+        return frozenset(row[0] for row in rows)
 
     async def is_confirmed(self, *, timeout_s: float) -> bool:
         """Returns True when every live gateway worker has read the written rows, or False after
