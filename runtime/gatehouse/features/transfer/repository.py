@@ -77,6 +77,11 @@ class ImportRepository:
         self._pool = pool
         self._keys = keys
 
+    async def plans(self) -> frozenset[str]:
+        """Names of the plans."""
+        rows = await self._pool.fetch("SELECT name FROM plan", timeout_s=TIMEOUT_S)
+        return frozenset(row[0] for row in rows)
+
     async def is_confirmed(self, *, timeout_s: float) -> bool:
         """Returns True when every live gateway worker has read the written rows, or False after
         `timeout_s`.

@@ -22,7 +22,10 @@ VALUES = st.recursive(
         ("7", "must be a JSON object"),
         ("[]", "must be a JSON object"),
         ('{"a": 1,\n"b" 2}', "is not valid JSON (line 2)"),
-        ('{"a": {"x": 1, "x": 2}}', "has two members with the same name"),
+        (
+            '{"a": {"x": 1, "x": 2}}',
+            "has two members with the same name (members 1 and 2 of an object)",
+        ),
         ("[" * 200_000, "is nested too deeply"),
         ('{"a": ' + "1" * 5_000 + "}", "contains a number with too many digits"),
     ],
