@@ -23,6 +23,7 @@ COMMANDS = {
     "keys": "keys",
     "customers": "customers",
     "plans": "customers",
+    "limits": "customers",
     "secrets": "secrets",
     "audit": "audit",
     "usage": "operations",
@@ -40,7 +41,7 @@ COMMANDS = {
 }
 #: Commands that consist only of subcommands. Without a subcommand, these commands show the help.
 GROUPS = [
-    *(["cores"], ["keys"], ["customers"], ["plans"], ["secrets"], ["audit"], ["logs"]),
+    *(["cores"], ["keys"], ["customers"], ["plans"], ["limits"], ["secrets"], ["audit"], ["logs"]),
     *(["sessions"], ["webhooks"]),
 ]
 #: Exit code after Ctrl-C.

@@ -1,4 +1,6 @@
-"""`gatehouse customers` and `gatehouse plans`: manages customers and plans through the console."""
+"""`gatehouse customers`, `gatehouse plans` and `gatehouse limits`: manages customers, plans and
+limits of subjects through the console.
+"""
 
 from typing import Annotated, Any
 
@@ -23,11 +25,15 @@ from gatehouse.commands.cli.endpoints import Command, identifier
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.features.customers.schemas import (
     ChangedCustomer,
+    ChangedLimit,
     ChangedPlan,
     CreateCustomer,
+    CreateLimit,
     CreatePlan,
     CustomerFilter,
     CustomerView,
+    LimitList,
+    LimitView,
     ListCustomers,
     Overrides,
     PlanList,
@@ -35,6 +41,7 @@ from gatehouse.features.customers.schemas import (
     PurgeCustomer,
     PurgedCustomer,
     UpdateCustomer,
+    UpdateLimit,
     UpdatePlan,
 )
 
@@ -137,6 +144,49 @@ _PLAN_COMMANDS = (
         done="Deleted {plan}.",
     ),
 )
+_LIMIT_COMMANDS = (
+    Command(
+        name="create",
+        operation="POST /v1/limits",
+        shape=CreateLimit,
+        response=LimitView,
+        help="Create a rate limit for subjects that your services name, such as users or "
+        "addresses.",
+        example="--name sign-in --quota 5 --window 15m",
+        done="Created {name}.",
+    ),
+    Command(
+        name="list",
+        operation="GET /v1/limits",
+        response=LimitList,
+        help="List limits.",
+        columns=("name", "quota", "window_s", "burst", "description"),
+    ),
+    Command(
+        name="show",
+        operation="GET /v1/limits/{limit}",
+        response=LimitView,
+        help="Show a limit.",
+        example="sign-in",
+    ),
+    Command(
+        name="update",
+        operation="PATCH /v1/limits/{limit}",
+        shape=UpdateLimit,
+        response=ChangedLimit,
+        version="version",
+        help="Change a limit. Omitted settings stay unchanged.",
+        example="sign-in --quota 10",
+        done=lambda shown: f"Updated {shown['limit'].name}. {PROPAGATION[shown['effective']]}",
+    ),
+    Command(
+        name="delete",
+        operation="DELETE /v1/limits/{limit}",
+        help="Delete a limit.",
+        example="sign-in",
+        done="Deleted {limit}.",
+    ),
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -149,8 +199,10 @@ def register(app: typer.Typer) -> None:
     plans = typer.Typer(name="plans", help="Manage plans, which customers and keys follow.")
     console_command(plans, show_plan, "show")
     register_all(plans, *_PLAN_COMMANDS)
-    app.add_typer(customers)
-    app.add_typer(plans)
+    limits = typer.Typer(name="limits", help="Manage rate limits for requests without a key.")
+    register_all(limits, *_LIMIT_COMMANDS)
+    for group in (customers, plans, limits):
+        app.add_typer(group)
 
 
 def list_(client: ConsoleClient, **settings: Any) -> Output:

@@ -274,7 +274,13 @@ class UpdatePlan(Input, kw_only=True):
 class PlanView(View, kw_only=True):
     """A plan. Null: the plan does not specify the value."""
 
-    example: ClassVar = CreatePlan.example
+    example: ClassVar = {
+        **CreatePlan.example,
+        "limits": [{**RateLimitInput.example, "burst": 600, "cost": 1}],
+        "shared_limits": [
+            {"name": "requests", "quota": 3000, "window_s": 60, "burst": 3000, "cost": 1}
+        ],
+    }
 
     name: str
     description: str
