@@ -15,6 +15,16 @@ def key_row(source: str = "", **columns: str) -> str:
     return _insert("api_key", defaults | columns, source)
 
 
+def customer_row(source: str = "", **columns: str) -> str:
+    """Customers, which may exist."""
+    defaults = {
+        **{"id": "$1", "name": "'n'", "state": "'active'", "has_credits": "false"},
+        **{"contact": "''", "tags": "'{}'", "metadata": "'{}'", "notes": "''"},
+        **{"created_at": "now()", "created_by": "'test'"},
+    }
+    return _insert("customer", defaults | columns, f"{source} ON CONFLICT DO NOTHING")
+
+
 def core_row(source: str = "", **columns: str) -> str:
     defaults = {
         **{"name": "'docs'", "url": "''", "environment": "'test'", "lease_id": "'lease'"},
