@@ -32,8 +32,8 @@ _TABLES = "customer LEFT JOIN key_credit ON family_id = '@' || customer.id"
 _SELECT = (
     f"SELECT {_READ.select}, remaining, refill_amount, refill_every, "
     "(SELECT count(*) FROM api_key WHERE customer_id = customer.id) AS keys, "
-    "(SELECT to_jsonb(followed) FROM plan AS followed WHERE followed.name = customer.plan) AS terms "
-    f"FROM {_TABLES}"
+    "(SELECT to_jsonb(followed) FROM plan AS followed WHERE followed.name = customer.plan) "
+    f"AS terms FROM {_TABLES}"
 )
 _SORT = {"id": "id", "name": "lower(name)", "created_at": "created_at"}
 _KINDS = {"id": "text", "name": "text", "created_at": "timestamptz"}
@@ -133,7 +133,7 @@ class CustomerRepository:
                 raise Conflict("A customer with this ID already exists.") from exc
             except asyncpg.ForeignKeyViolationError as exc:
                 raise unknown_reference(exc) from exc
-            await _write_credits(connection, customer, customer.credits or UNSET)
+            await _write_credits(connection, customer, None, customer.credits or UNSET)
             await append(connection, event)
             [row] = await connection.fetch(f"{_SELECT} WHERE id = $1", customer.id)
         return _found(row)
@@ -185,7 +185,8 @@ class CustomerRepository:
                     raise unknown_reference(exc) from exc
                 if change.customer.state != "active":
                     await connection.execute(_END_REGISTRATIONS, customer_id)
-                await _write_credits(connection, change.customer, change.credits)
+                before = change.customer.credits
+                await _write_credits(connection, change.customer, before, change.credits)
                 await append(connection, change.event)
             [row] = await connection.fetch(f"{_SELECT} WHERE id = $1", customer_id)
             seq = await connection.fetchval(
@@ -284,13 +285,18 @@ def _conditions(only: CustomerFilter) -> Conditions:
 
 
 async def _write_credits(
-    connection: Connection, customer: Customer, change: UpdateCredits | Credits | UnsetType | None
+    connection: Connection,
+    customer: Customer,
+    before: Credits | None,
+    change: UpdateCredits | Credits | UnsetType | None,
 ) -> None:
-    """Changes the shared credits of a customer. Those that are not its own follow the plan."""
+    """Changes the shared credits of a customer. Those that are not its own follow the plan.
+    before: the stored credits.
+    """
     if isinstance(change, Credits):
         change = UpdateCredits(remaining=change.remaining, refill=change.refill)
     if isinstance(change, UpdateCredits):
-        await change_credits(connection, customer.subject, customer.credits, change)
+        await change_credits(connection, customer.subject, before, change)
     elif customer.inherits_credits:
         await _inherit_credits(connection, customer_id=customer.id)
 

@@ -107,8 +107,8 @@ _UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {WRITTEN.columns[0]} = $1"
 _FIELDS = (
     f"{', '.join(f'api_key.{column}' for column in (*_READ.columns, 'change_seq'))},"
     " remaining, refill_amount, refill_every, last_used_at, "
-    # A subquery each, so that names of columns are those of `api_key` in conditions. The aliases are
-    # names of no columns.
+    # A subquery each, so that names of columns are those of `api_key` in conditions. The aliases
+    # are names of no columns.
     "(SELECT to_jsonb(named) FROM customer AS named WHERE named.id = api_key.customer_id) "
     "AS customer, (SELECT to_jsonb(followed) FROM plan AS followed WHERE followed.name = "
     "coalesce(api_key.plan, (SELECT named.plan FROM customer AS named WHERE named.id = "

@@ -436,6 +436,7 @@ export const en = {
   'customers.searched': 'Name, ID, Tags',
   'customers.understood': '{name} · {id}',
   'customers.unknown': 'No customer has this ID or name.',
+  'customers.secret': 'The text was not searched, because it can be a secret.',
   'customers.hint.id': 'The ID in your own systems. It cannot change.',
   'customers.hint.name': 'Empty: the ID.',
   'customers.hint.contact': 'E-mail address of the customer, or ID of a webhook.',

@@ -49,7 +49,7 @@ async def test_plan_and_customer_from_creation_to_purge(
         await page.get_by_label("Requests", exact=True).fill("600")
         await press(page, "Add shared limit")
         await page.get_by_role("group", name="Shared limit 1").get_by_label("Requests").fill("3000")
-        await page.get_by_label("Refill", exact=True).fill("1000")
+        await page.get_by_label("Shared credits", exact=True).fill("1000")
         await press(page, "Create plan")
         await shows_heading(page, "starter")
 
@@ -76,6 +76,7 @@ async def test_plan_and_customer_from_creation_to_purge(
         await page.get_by_label("The scopes are those of the plan").uncheck()
         await page.get_by_label("Scopes", exact=True).first.fill("orders:read orders:write")
         await press(page, "Save")
+        await shows(page, "The key was changed.")
         [key] = (await console.get("/v1/keys", params={"customer": "acme"})).json()["keys"]
         assert (key["scopes"], key["inherits"]) == (["orders:read", "orders:write"], ["limits"])
 

@@ -82,6 +82,12 @@ async def test_secret_in_a_search_reaches_no_address(
             for part in parts(hidden):
                 assert part not in stored, (text, part)
                 assert part not in "".join(addresses), (text, part)
+        for path in ("/keys", "/keys/new"):
+            await navigate(page, path)
+            await paste(page, "Customer", token)
+            await expect(page.get_by_role("alert")).to_contain_text(_REFUSED)
+            await expect(page.get_by_label("Customer", exact=True)).to_have_value("")
+        assert not [part for part in parts(secret) if part in "".join(addresses)]
 
 
 async def test_search_leads_from_a_request_id_or_a_token_to_the_key(
