@@ -47,13 +47,17 @@ def module() -> str:
 
 def _control(name: str, info: inspect.Type) -> dict[str, Any] | None:
     """Properties of the control for a field, or None if the field is neither text nor a list of
-    texts.
+    texts. A text that can be null refers to another object.
     """
+    is_nullable = False
     while isinstance(info, inspect.Metadata | inspect.UnionType):
+        is_nullable |= isinstance(info, inspect.UnionType)
         info = info.type if isinstance(info, inspect.Metadata) else info.types[0]
     field = KEY_FIELDS[name]
     control: dict[str, Any]
     match info:
+        case inspect.StrType(max_length=int()) if is_nullable:
+            return {"kind": "reference", "section": "purpose", "listed": field.listed}
         case inspect.StrType(max_length=int() as length):
             control = {"kind": "text" if length < LINES_CHARS else "lines", "length": length}
         case inspect.ListType(item_type=inspect.LiteralType(values=values)):

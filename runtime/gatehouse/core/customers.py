@@ -148,13 +148,13 @@ def inheriting(
 ) -> dict[str, Any]:
     """The settings of a creation or an update, in which None means a value of the plan. `inherits`:
     the fields that the key inherited before. follows: the key has a customer or a plan, without
-    which None means the default.
+    which None means the default, also for what it inherited before.
     """
     values, kept = dict(settings), [*inherits]
     for name in INHERITABLE:
-        if name in values:
+        if name in values or (name in inherits and not follows):
             kept = [each for each in kept if each != name]
-            if values[name] is None:
+            if values.get(name) is None:
                 values[name] = (default,) if name == "limits" else DEFAULT_SCOPES
                 kept += [name] if follows else []
     return {**values, "inherits": tuple(sorted(kept))}

@@ -4,7 +4,6 @@ import type { Component } from 'vue'
 import type { OperationId } from './api/client'
 import { routes, type RouteName } from './routes'
 import { mayLeave } from './forms/feedback'
-import Overview from './operations/OverviewScreen.vue'
 import SignIn from './identity/SignInScreen.vue'
 
 declare module 'vue-router' {
@@ -14,11 +13,17 @@ declare module 'vue-router' {
 }
 
 const SCREENS: Record<RouteName, Component | (() => Promise<Component>)> = {
-  overview: Overview,
+  overview: () => import('./operations/OverviewScreen.vue'),
   'sign-in': SignIn,
   keys: () => import('./keys/KeyListScreen.vue'),
   'key-new': () => import('./keys/KeyCreateScreen.vue'),
   key: () => import('./keys/KeyScreen.vue'),
+  customers: () => import('./customers/CustomerListScreen.vue'),
+  'customer-new': () => import('./customers/CustomerCreateScreen.vue'),
+  customer: () => import('./customers/CustomerScreen.vue'),
+  plans: () => import('./customers/PlanListScreen.vue'),
+  'plan-new': () => import('./customers/PlanCreateScreen.vue'),
+  plan: () => import('./customers/PlanScreen.vue'),
   secrets: () => import('./secrets/SecretListScreen.vue'),
   'secret-new': () => import('./secrets/SecretCreateScreen.vue'),
   secret: () => import('./secrets/SecretScreen.vue'),

@@ -8,6 +8,13 @@ export const routes = [
   { name: 'keys', path: '/keys', operations: ['list_keys'] },
   { name: 'key-new', path: '/keys/new', operations: ['create_key'] },
   { name: 'key', path: '/keys/:id', operations: ['show_key'] },
+  { name: 'customers', path: '/customers', operations: ['list_customers'] },
+  // A customer can have the ID "new", and a plan this name.
+  { name: 'customer-new', path: '/new-customer', operations: ['create_customer'] },
+  { name: 'customer', path: '/customers/:id', operations: ['show_customer'] },
+  { name: 'plans', path: '/plans', operations: ['list_plans'] },
+  { name: 'plan-new', path: '/new-plan', operations: ['create_plan'] },
+  { name: 'plan', path: '/plans/:name', operations: ['show_plan'] },
   { name: 'secrets', path: '/secrets', operations: ['list_secrets', 'create_secret'] },
   { name: 'secret-new', path: '/secrets/new', operations: ['create_secret'] },
   { name: 'request-new', path: '/secrets/request', operations: ['create_secret_request'] },

@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 import msgspec
 from msgspec import UNSET, UnsetType
-from msgspec.structs import replace
 
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.customers import Customer, NamedLimit, Plan
@@ -36,8 +35,7 @@ _SELECT = (
     f"SELECT {_READ.select}, remaining, refill_amount, refill_every, "
     "(SELECT count(*) FROM api_key WHERE customer_id = customer.id) AS keys, "
     "(SELECT to_jsonb(followed) FROM plan AS followed WHERE followed.name = customer.plan) "
-    "AS terms "
-    f"FROM {_TABLES}"
+    f"AS terms FROM {_TABLES}"
 )
 _SORT = {"id": "id", "name": "lower(name)", "created_at": "created_at"}
 _KINDS = {"id": "text", "name": "text", "created_at": "timestamptz"}
@@ -124,8 +122,7 @@ class CustomerRepository:
                 raise Conflict("A customer with this ID already exists.") from exc
             except asyncpg.ForeignKeyViolationError as exc:
                 raise unknown_reference(exc) from exc
-            new = replace(customer, credits=None)
-            await _write_credits(connection, new, customer.credits or UNSET)
+            await _write_credits(connection, customer, None, customer.credits or UNSET)
             await append(connection, event)
             [row] = await connection.fetch(f"{_SELECT} WHERE id = $1", customer.id)
         return _found(row)
@@ -177,7 +174,8 @@ class CustomerRepository:
                     raise unknown_reference(exc) from exc
                 if change.customer.state != "active":
                     await connection.execute(_END_REGISTRATIONS, customer_id)
-                await _write_credits(connection, change.customer, change.credits)
+                before = change.customer.credits
+                await _write_credits(connection, change.customer, before, change.credits)
                 await append(connection, change.event)
             [row] = await connection.fetch(f"{_SELECT} WHERE id = $1", customer_id)
             seq = await connection.fetchval(
@@ -345,13 +343,18 @@ def _conditions(only: CustomerFilter) -> Conditions:
 
 
 async def _write_credits(
-    connection: Connection, customer: Customer, change: UpdateCredits | Credits | UnsetType | None
+    connection: Connection,
+    customer: Customer,
+    before: Credits | None,
+    change: UpdateCredits | Credits | UnsetType | None,
 ) -> None:
-    """Changes the shared credits of a customer. Those that are not its own follow the plan."""
+    """Changes the shared credits of a customer. Those that are not its own follow the plan.
+    before: the stored credits.
+    """
     if isinstance(change, Credits):
         change = UpdateCredits(remaining=change.remaining, refill=change.refill)
     if isinstance(change, UpdateCredits):
-        await change_credits(connection, customer.subject, customer.credits, change)
+        await change_credits(connection, customer.subject, before, change)
     elif customer.inherits_credits:
         await _inherit_credits(connection, customer_id=customer.id)
 

@@ -52,6 +52,9 @@ ON CONFLICT (width_s, key_id, starts_at, core, code)
     DO UPDATE SET count = usage_count.count + EXCLUDED.count
 """
 
+#: The key in the column `key_id` has this customer.
+_OF_CUSTOMER = f"key_id IN (SELECT id FROM api_key WHERE customer_id = ANY (ARRAY({CUSTOMERS})))"
+
 _DENIAL = RowMapping(Denial)
 #: Maximum number of stored denials. The oldest ones above it are deleted.
 DENIALS_STORED_MAX = 1_000_000
@@ -159,7 +162,7 @@ class UsageRepository:
         where = Conditions()
         where.add_equal(width_s=width_s, core=core, code=code)
         if customer is not None:
-            where.add(f"customer_id = ANY (ARRAY({CUSTOMERS}))", customer)
+            where.add(_OF_CUSTOMER, customer)
         where.add_range("starts_at", since, until)
         if key_ids:
             where.add("key_id = ANY ({}::text[])", list(key_ids))
@@ -168,7 +171,7 @@ class UsageRepository:
         if tag is not None:
             where.add("tags @> ARRAY[{}]::text[]", tag)
         source = "usage_count"
-        if {"customer_id", "tag"} & by or customer is not None or tag is not None:
+        if {"customer_id", "tag"} & by or tag is not None:
             source += " LEFT JOIN api_key ON api_key.id = key_id"
         if "tag" in by:
             source += " LEFT JOIN LATERAL unnest(tags) AS tag ON true"
@@ -278,5 +281,7 @@ def _denials(only: FilterDenials) -> Conditions:
         address=only.address,
         request_id=only.request_id,
     )
+    if only.customer is not None:
+        where.add(_OF_CUSTOMER, only.customer)
     where.add_range("denied_at", *only.bounds)
     return where

@@ -49,6 +49,12 @@ _KEY_ID = rf"[0-9A-Za-z]{{{ID_CHARS}}}"
 KeyId = Annotated[str, matching(_KEY_ID)]
 
 
+CustomerOfKey = Annotated[
+    Annotated[str, unchanged(TextClass.NAME, max_length=100)] | None,
+    doc("Filter by the current customer of the key: its ID or its name."),
+]
+
+
 class ReadUsage(Input, kw_only=True):
     """Query parameters of a time series."""
 
@@ -91,10 +97,7 @@ class ReadUsage(Input, kw_only=True):
             "the agents of Cores, which are counted only with this filter."
         ),
     ] = None
-    customer: Annotated[
-        Annotated[str, unchanged(TextClass.NAME, max_length=100)] | None,
-        doc("Filter by the current customer of the key: its ID or its name."),
-    ] = None
+    customer: CustomerOfKey = None
     tag: Annotated[
         Annotated[str, unchanged(max_length=100)] | None, doc("Filter by a current tag of the key.")
     ] = None
@@ -237,6 +240,7 @@ class FilterDenials(TimeRange, kw_only=True):
     """Filters for denied requests."""
 
     key: Annotated[KeyId | None, doc("Filter by the ID of a key.")] = None
+    customer: CustomerOfKey = None
     core: Annotated[CoreName | None, doc("Filter by the name of a Core.")] = None
     check: Annotated[CheckName | None, doc("Filter by the failed check.")] = None
     code: Annotated[

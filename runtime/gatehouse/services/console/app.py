@@ -234,12 +234,13 @@ class Composition:
         cores, audit = CoreRepository(self.pool), AuditRepository(self.pool)
         keys = parts.keys
         usage = UsageRepository(self.pool, (keys.default_limit,))
+        customers = CustomerRepository(self.pool)
         logs = log_store(self.settings.logs) if self.settings.logs else None
         secrets = parts.secrets if isinstance(parts.secrets, SecretService) else None
         helpers = [] if parts.redis is None else [parts.redis]
         return {
             KeyService: keys,
-            CustomerService: CustomerService(CustomerRepository(self.pool), keys),
+            CustomerService: CustomerService(customers, keys),
             PlanService: PlanService.of(self.pool, keys),
             LimitService: LimitService.of(self.pool, keys),
             ExplanationService: ExplanationService(keys, parts.limits, cores),
@@ -254,7 +255,7 @@ class Composition:
             Sessions: parts.sessions,
             SecretService: parts.secrets,
             LogStore: logs or NotFound(_NO_LOGS),
-            Lookup: Lookup(keys, secrets, cores, audit, usage, logs),
+            Lookup: Lookup(keys, customers, secrets, cores, audit, usage, logs),
             RequestService: parts.requests,
             ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers, parts.features),
             FeatureService: parts.switches,

@@ -11,8 +11,10 @@ from itertools import islice
 
 import msgspec
 
+from gatehouse.core import customers
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.customers import Customer
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.core.roles import AUDITORS, READERS
@@ -22,6 +24,8 @@ from gatehouse.core.tokens.token import ID_CHARS, id_start, is_marked
 from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.schemas import SearchAudit
 from gatehouse.features.cores.repository import CoreRepository
+from gatehouse.features.customers.repository import CustomerRepository
+from gatehouse.features.customers.schemas import CustomerFilter
 from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.features.keys.service import KeyService
@@ -110,6 +114,7 @@ class Lookup:
     """
 
     keys: KeyService
+    customers: CustomerRepository
     secrets: SecretService | None
     cores: CoreRepository
     audit: AuditRepository
@@ -118,7 +123,8 @@ class Lookup:
 
     async def find(self, body: LookUp, caller: Caller, now: float) -> Recognized:
         pasted, text = recognize(body.text), body.text.strip()
-        keys, is_secret = dict[str, Key](), pasted.is_secret
+        customer = await self._customer(text)
+        keys, is_secret = dict[str, Key](), pasted.is_secret and not customer
         ids = [id for id in pasted.key_ids if is_marked(id, self.keys.pepper)]
         for key_id in ids[:RESULTS_MAX]:
             await self._add_key(key_id, keys)
@@ -133,8 +139,15 @@ class Lookup:
         found = [*map(_key, keys.values()), *found, *await self._secrets(pasted, caller)]
         if not (is_secret or found) and 0 < len(text) <= NAME_CHARS_MAX:
             found = await self._named(text, caller)
+        if not is_secret:
+            found = [*customer, *(each for each in found if each not in customer)]
         times = [rfc3339(time / 1000, "milliseconds") for time in searched or ()]
         return Recognized(found, None if is_secret else text, *times)
+
+    async def _customer(self, text: str) -> list[Found]:
+        """The customer with this ID, which an address can contain even if it is long."""
+        known = await self.customers.get(text) if re.fullmatch(customers.ID, text) else None
+        return [_customer(known[0])] if known else []
 
     async def _add_key(self, key_id: str, keys: dict[str, Key]) -> None:
         if (key := await self.keys.store.get(KeyId(key_id))) is not None:
@@ -216,13 +229,19 @@ class Lookup:
         return found
 
     async def _named(self, text: str, caller: Caller) -> list[Found]:
-        """Keys, secrets, Cores and actions of audit events with this text in their names."""
+        """Customers, keys, secrets, Cores and actions of audit events with this text in their
+        names.
+        """
+        named, _ = await self.customers.page(
+            CustomerFilter(search=text), after=None, size=RESULTS_MAX, sort="name"
+        )
         only = KeyFilter(search=text)
         start = id_start(text, self.keys.prefix)
         page, _ = await self.keys.store.page(
             after=None, size=RESULTS_MAX, only=only, id_start=start
         )
-        found = [*map(_key, page), *await self._labelled(text, caller)]
+        found = [_customer(customer) for customer, _ in named]
+        found += [*map(_key, page), *await self._labelled(text, caller)]
         if caller.roles & AUDITORS:
             names = await self.cores.names(text, RESULTS_MAX)
             actions = [action for action in AuditAction if text.lower() in action.value]
@@ -232,6 +251,10 @@ class Lookup:
                 for action in actions[:RESULTS_MAX]
             ]
         return found
+
+
+def _customer(customer: Customer) -> Found:
+    return Found("customer", customer.id, customer.name, f"/customers/{customer.id}")
 
 
 def _key(key: Key) -> Found:

@@ -1,6 +1,7 @@
 /** The API key form. Converts between the form fields and the request body. */
 import type { Schemas } from '../api/client'
 import { localTime } from '../forms/forms'
+import { creditBody, creditForm, DAY_S, limitBodies, limitForms, metadataBody, metadataForm, type CreditForm, type LimitForm, type MetadataForm } from '../forms/settings'
 import { KEY_FIELDS } from './keyFields'
 import { words } from './keys'
 import { label } from '../text/preferences'
@@ -16,29 +17,17 @@ export interface KeyForm {
   choices: Record<FieldName, string[]>
   environment: '' | 'live' | 'test'
   limits: LimitForm[]
-  metadata: { name: string; value: string }[]
-  /** Credits to add to those that remain. */
-  add: string | number
-  /** Credits that remain. Empty: requests consume no credits. */
-  remaining: string | number
-  /** Credits to which a refill raises the remaining ones. Empty: no refill. */
-  refill: string | number
-  every: Schemas['Refill']['every']
+  metadata: MetadataForm
+  credits: CreditForm
+  /** Create the customer if it is unknown. */
+  createCustomer: boolean
+  /** The scopes are those of the plan. */
+  planScopes: boolean
   days: string
   /** Local time. Empty: the key does not expire. */
   expires: string
 }
 
-/** A rate limit. Vue stores the value of a number field as a number, or as an empty text. */
-export interface LimitForm {
-  name: string
-  quota: string | number
-  window: number
-  burst: string | number
-  cost: string | number
-}
-
-const DAY_S = 86_400
 const NAMES = Object.keys(KEY_FIELDS) as FieldName[]
 
 /** The fields of a section that have one of these kinds of controls. */
@@ -57,75 +46,66 @@ export function textFor(prefix: string, name: string): string | undefined {
 }
 
 /** The value of a field, for people. */
-export function shown(name: FieldName, value: string | readonly string[]): string {
-  return (typeof value === 'string' ? value : value.join(', ')) || (textFor('keys.none', name) ?? '–')
+export function shown(name: FieldName, value: string | readonly string[] | null): string {
+  return (typeof value === 'string' ? value : value?.join(', ')) || (textFor('keys.none', name) ?? '–')
 }
 
 export function emptyKey(): KeyForm {
-  return { texts: eachField(() => ''), choices: eachField(() => []), environment: '', limits: [], metadata: [], add: '', remaining: '', refill: '', every: 'month', days: '90', expires: '' }
-}
-
-/** A new row of the form. The first limit has the name that the other clients use too. */
-export function emptyLimit(form: KeyForm): LimitForm {
-  return { name: form.limits.length ? '' : 'requests', quota: '', window: 60, burst: '', cost: 1 }
+  return { texts: eachField(() => ''), choices: eachField(() => []), environment: '', limits: [], metadata: [], credits: creditForm(null), createCustomer: false, planScopes: false, days: '90', expires: '' }
 }
 
 /** Returns the form for an existing key. It shows everything that it can change. */
 export function formOf(key: Key): KeyForm {
   return {
     texts: eachField((name) => [key[name]].flat().join(' ')),
-    choices: eachField((name) => [key[name]].flat()),
+    choices: eachField((name) => [key[name] ?? []].flat()),
     environment: '',
-    limits: key.limits.map(({ name, quota, window_s: window, burst, cost }) => ({ name, quota, window, burst: burst === quota ? '' : burst, cost })),
-    metadata: Object.entries(key.metadata).map(([name, value]) => ({ name, value })),
-    add: '',
-    remaining: key.credits?.remaining ?? '',
-    refill: key.credits?.refill?.amount ?? '',
-    every: key.credits?.refill?.every ?? 'month',
+    limits: key.inherits.includes('limits') ? [] : limitForms(key.limits),
+    metadata: metadataForm(key.metadata),
+    credits: creditForm(key.credits),
+    createCustomer: false,
+    planScopes: key.inherits.includes('scopes'),
     days: '',
     expires: key.expires_at ? localTime(key.expires_at) : '',
   }
 }
 
 /** Values of the fields, by name. */
-export function fieldValues(form: KeyForm): Record<FieldName, string | string[]> {
+export function fieldValues(form: KeyForm): Record<FieldName, string | string[] | null> {
   return eachField((name) => {
     const text = form.texts[name]
     const { kind } = KEY_FIELDS[name]
-    return kind === 'choices' ? [...form.choices[name]] : kind === 'words' ? words(text) : kind === 'lines' ? text : text.trim()
+    const value = kind === 'choices' ? [...form.choices[name]] : kind === 'words' ? words(text) : kind === 'lines' ? text : text.trim()
+    return kind === 'reference' ? value || null : value
   })
 }
 
-/** Refilled credits never end, so an empty number of credits removes the refill too. */
-function credits(form: KeyForm): Schemas['UpdateCredits'] | null {
-  const refill = form.refill === '' ? null : { amount: Number(form.refill), every: form.every }
-  return form.remaining === '' ? null : { ...(form.add !== '' && { add: Number(form.add) }), remaining: Number(form.remaining), refill }
+/** A key follows the plan of its customer, or its own. */
+export function follows({ texts }: KeyForm): boolean {
+  return Boolean(texts.customer_id || texts.plan)
 }
 
-/** The properties that a form stands for. Without limits, the key has the default of the deployment. */
+/** The properties that a form stands for. Without limits, the key has those of its plan, or the default of the deployment. */
 export function body(form: KeyForm): Schemas['UpdateKey'] {
-  const limits = form.limits.map(({ name, quota, window, burst, cost }) => ({
-    name: name.trim(),
-    quota: Number(quota),
-    window_s: window,
-    ...(burst !== '' && { burst: Number(burst) }),
-    cost: Number(cost),
-  }))
+  const values = fieldValues(form)
   return {
-    ...fieldValues(form),
-    limits: limits.length ? limits : null,
-    metadata: Object.fromEntries(form.metadata.map(({ name, value }) => [name.trim(), value])),
-    credits: credits(form),
+    ...values,
+    ...(values.customer_id && { plan: null }),
+    ...(form.planScopes && follows(form) && { scopes: null }),
+    limits: form.limits.length ? limitBodies(form.limits) : null,
+    metadata: metadataBody(form.metadata),
+    credits: creditBody(form.credits),
     expires_at: form.expires ? new Date(form.expires).toISOString() : null,
   } as Schemas['UpdateKey']
 }
 
-/** The body of a creation request. Without scopes, the console uses its default. */
+/** The body of a creation request. Without scopes, the key has those of its plan, or the default of the console. */
 export function creationBody(form: KeyForm): Schemas['CreateKey'] {
   const { scopes, expires_at: _, ...properties } = body(form)
   return {
     ...(properties as Schemas['CreateKey']),
     ...(scopes?.length && { scopes }),
+    ...(form.createCustomer && properties.customer_id && { create_customer: true }),
     ...(Number(form.days) > 0 && { ttl_s: Math.round(Number(form.days) * DAY_S) }),
     ...(form.environment && { environment: form.environment }),
   }

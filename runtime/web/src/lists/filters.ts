@@ -16,6 +16,8 @@ interface PageLink {
 export interface Filters<Name extends string> {
   values: ComputedRef<Record<Name, string>>
   cursor: ComputedRef<string | undefined>
+  /** A filter other than the order has a value. */
+  filtered: ComputedRef<boolean>
   /** Sets a filter to the value of the control that changed, whose values are fixed. SearchFilter.vue is for text. */
   enter(name: Name, event: Event): void
   /** Changes filters and returns to the first page. */
@@ -47,6 +49,7 @@ export function useFilters<Name extends string>(names: readonly Name[]): Filters
   return {
     values,
     cursor: computed(() => text('cursor') || undefined),
+    filtered: computed(() => names.some((name) => name !== 'sort' && text(name))),
     set,
     enter(name, event) {
       set({ [name]: (event.target as HTMLInputElement).value } as Partial<Record<Name, string>>)

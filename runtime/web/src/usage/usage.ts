@@ -4,7 +4,7 @@ import { en, type MessageKey } from '../locales/en'
 import { formatChange, formatShortTime } from '../text/preferences'
 
 type Point = Schemas['UsagePointView']
-export type Dimension = 'key' | 'core' | 'code' | 'owner' | 'tag'
+export type Dimension = 'key' | 'core' | 'code' | 'customer' | 'tag'
 
 export type Code = Extract<MessageKey, `code.${string}`> extends `code.${infer Name}` ? Name : never
 

@@ -43,6 +43,14 @@ async def test_key_names_a_customer_that_exists(console: Console) -> None:
     assert [event["action"] for event in events["events"]] == ["customer.create"]
 
 
+async def test_customer_is_created_with_credits_of_its_own(console: Console) -> None:
+    own = {"remaining": 7, "refill": MONTHLY}
+    await created(console, "/v1/customers", id="funded", credits=own)
+    assert (await shown(console, "/v1/customers/funded"))["credits"] == own
+    await changed(console, "/v1/customers/funded", credits={"add": 3})
+    assert (await shown(console, "/v1/customers/funded"))["credits"] == {**own, "remaining": 10}
+
+
 async def test_key_inherits_from_the_plan_of_its_customer_until_it_overrides(
     console: Console,
 ) -> None:
@@ -58,6 +66,10 @@ async def test_key_inherits_from_the_plan_of_its_customer_until_it_overrides(
     path = f"/v1/keys/{key_id}"
     await changed(console, "/v1/plans/gold", scopes=["orders:read", "orders:write"])
     assert (await shown(console, path))["scopes"] == ["orders:read", "orders:write"]
+    left = (await changed(console, path, customer_id=None))["key"]
+    assert left == await shown(console, path)
+    assert (left["scopes"], left["inherits"]) == (["cores:read"], [])
+    await changed(console, path, customer_id="c1", scopes=None, limits=None)
     # An update of another field does not write what the key inherits.
     await changed(console, path, notes="a note")
     await changed(console, "/v1/plans/gold", limits=[{**LIMIT, "quota": 1}])

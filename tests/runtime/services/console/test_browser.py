@@ -97,9 +97,9 @@ async def test_one_step_up_continues_all_selected_changes(
     browser: Browser, origin: str, console: Console
 ) -> None:
     for number in range(7):
-        await console.create(name=f"nightly {number}", owner="bulk", scopes=["role:auditor"])
+        await console.create(name=f"nightly {number}", tags=["bulk"], scopes=["role:auditor"])
     async with page_of(browser, origin, "status of 401") as page:
-        await sign_in(page, "/keys?owner=bulk")
+        await sign_in(page, "/keys?tag=bulk")
         console.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
         await page.get_by_label("Select all keys on this page").check()
         await page.get_by_role("button", name="Revoke").click()

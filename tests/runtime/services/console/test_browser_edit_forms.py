@@ -26,6 +26,12 @@ Json = dict[str, Any]
 Events = Callable[[Console, Sharing, Json], Awaitable[None]]
 
 _LIMIT = {"name": "requests", "quota": 10, "window_s": 60, "burst": 10, "cost": 1}
+#: Names of the resource in a response. Other responses are the resource.
+_RESOURCES = ("key", "webhook", "secret")
+#: Properties that identify a resource.
+_IDENTITIES = {"update_customer": "id", "update_plan": "name"}
+#: A key has one of them.
+_EXCLUSIVE = {"plan": "customer_id"}
 _PUBLIC_KEY = "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs="
 _CREDITS = {"remaining": 1000, "refill": {"amount": 1000, "every": "month"}}
 #: The labels of the controls of a form.
@@ -50,9 +56,13 @@ class Form:
 
 async def _use_and_rotate(console: Console, _: Sharing, created: Json) -> None:
     key_id = created["key"]["id"]
-    assert await CreditRepository(console.pool).spend(key_id, 30) is not None
+    assert await CreditRepository(console.pool).spend([key_id], 30) is not None
     rotated = await console.post(f"/v1/keys/{key_id}/rotate", json={"grace_s": 5 * 86_400})
     assert rotated.status_code == 201, rotated.text
+
+
+async def _use_shared_credits(console: Console, _: Sharing, created: Json) -> None:
+    assert await CreditRepository(console.pool).spend([f"@{created['id']}"], 30) is not None
 
 
 async def _open(_: Console, sharing: Sharing, created: Json) -> None:
@@ -77,7 +87,8 @@ FORMS = {
         },
         {
             "Name": ("name", "typed"),
-            "Owner": ("owner", "typed"),
+            "Customer": ("customer_id", "typed"),
+            "Plan": ("plan", "typed"),
             "Scopes": ("scopes", "cores:read typed:it"),
             "Cores": ("cores", "typed"),
             "Networks": ("addresses", "192.0.2.7/32"),
@@ -97,7 +108,7 @@ FORMS = {
         "Per Burst Cost DELETE HEAD OPTIONS PATCH POST PUT",
         {
             "name": "other",
-            "owner": "other",
+            "customer_id": "other",
             "scopes": ["other:scope"],
             "cores": ["other"],
             "addresses": ["198.51.100.0/24"],
@@ -109,6 +120,67 @@ FORMS = {
             "credits": {"add": 7, "refill": {"amount": 3, "every": "day"}},
         },
         _use_and_rotate,
+    ),
+    "update_customer": Form(
+        "/customers/{id}",
+        {
+            "name": "before",
+            "metadata": {"ticket": "OPS-1"},
+            "limits": [_LIMIT],
+            "credits": _CREDITS,
+        },
+        {
+            "Name": ("name", "typed"),
+            "Plan": ("plan", "typed"),
+            "Contact": ("contact", "8dKs02mXwP4t"),
+            "Tags": ("tags", "typed"),
+            "Notes": ("notes", "typed"),
+            "Value": ("metadata", "OPS-2"),
+            "Requests": ("limits", "99"),
+            "Shared credits": ("credits.remaining", "500"),
+            "Add credits": ("credits.add", "500"),
+            "Refill": ("credits.refill", "2000"),
+            "Refill every": ("credits.refill", "week"),
+        },
+        "Per Burst Cost",
+        {
+            "name": "other",
+            "plan": "other",
+            "tags": ["other"],
+            "notes": "other",
+            "metadata": {"other": "1"},
+            "limits": [{**_LIMIT, "name": "other"}],
+            "credits": {"add": 7, "refill": {"amount": 3, "every": "day"}},
+        },
+        _use_shared_credits,
+    ),
+    "update_plan": Form(
+        "/plans/{name}",
+        {
+            "description": "before",
+            "limits": [_LIMIT],
+            "shared_limits": [_LIMIT],
+            "credits": {"amount": 1000, "every": "month"},
+            "ttl_s": 86_400,
+        },
+        {
+            "Description": ("description", "typed"),
+            "Scopes": ("scopes", "typed:it"),
+            "Lifetime in days": ("ttl_s", "7"),
+            "Requests": ("limits", "99"),
+            "Shared credits": ("credits", "2000"),
+            "Refill every": ("credits", "week"),
+        },
+        "Name Per Burst Cost",
+        {
+            "description": "other",
+            "scopes": ["other:scope"],
+            "ttl_s": 100_000,
+            "limits": [{**_LIMIT, "name": "other"}],
+            "shared_limits": [{**_LIMIT, "name": "other"}],
+            "credits": {"amount": 3, "every": "day"},
+        },
+        _nothing,
     ),
     "update_secret": Form(
         "/secrets/{id}",
@@ -146,6 +218,8 @@ def test_every_edit_form_has_a_case() -> None:
 def flat(value: Json) -> Json:
     """The properties, with those of the credits."""
     credits = value.get("credits") or {}
+    if "amount" in credits:  # of a plan
+        return value
     parts = {f"credits.{name}": part for name, part in credits.items()}
     return {**{name: each for name, each in value.items() if name != "credits"}, **parts}
 
@@ -153,7 +227,7 @@ def flat(value: Json) -> Json:
 async def state_of(console: Console, path: str) -> Json:
     shown = flat((await console.get(path)).json())
     links = {"uses": shown["links"][0]["uses_max"]} if "links" in shown else {}
-    ignored = ("version", "revision", "updated_at", "last_used_at", "links")
+    ignored = ("version", "revision", "updated_at", "last_used_at", "links", "customer_name")
     return {name: value for name, value in {**shown, **links}.items() if name not in ignored}
 
 
@@ -183,13 +257,17 @@ async def test_form_writes_only_the_edited_property(
 
         page.on("request", record)
         await sign_in(page, "/keys")
-        for label, (name, value) in form.controls.items():
+        for number, (label, (name, value)) in enumerate(form.controls.items()):
             await navigate(page, "/none")
             if operation == "update_webhook":
                 console.sql("DELETE FROM webhook")
-            created = (await console.post(collection, json=form.creation)).json()
-            resource = created.get("key") or created.get("webhook") or created["secret"]
-            path = f"{collection}/{resource['id']}"
+            for referenced in ("typed", "other"):
+                await console.post("/v1/plans", json={"name": referenced})
+                await console.post("/v1/customers", json={"id": referenced})
+            identity = {_IDENTITIES[operation]: f"n{number}"} if operation in _IDENTITIES else {}
+            created = (await console.post(collection, json={**form.creation, **identity})).json()
+            resource = next((created[each] for each in _RESOURCES if each in created), created)
+            path = f"{collection}/{resource.get('id') or resource['name']}"
             await navigate(page, form.page.format(**resource))
             await page.get_by_role("button", name="Edit", exact=True).first.click()
             labels = set(await page.evaluate(_LABELS))
@@ -197,7 +275,8 @@ async def test_form_writes_only_the_edited_property(
             await edit(page, label, value)
             await form.events(console, sharing, created)
             top = name.partition(".")[0]
-            others = {other: each for other, each in form.others.items() if other != top}
+            same = {top, _EXCLUSIVE.get(top, top)}
+            others = {other: each for other, each in form.others.items() if other not in same}
             changed = await console.patch(path, json=others, headers={"If-Match": "*"})
             assert changed.status_code == 200, changed.text
             before = await state_of(console, path)

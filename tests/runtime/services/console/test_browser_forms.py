@@ -81,7 +81,12 @@ class Act:
     @property
     def is_typed(self) -> bool:
         """True if a form contains values."""
-        return bool(self.values) or (bool(self.select) and self.source != "KeyListScreen")
+        return bool(self.values) or (bool(self.select) and self.source != "KeyList")
+
+    @property
+    def is_stoppable(self) -> bool:
+        """True if the act can consist of several requests."""
+        return self.source == "KeyList" or self.operation == "purge_customer"
 
     def __str__(self) -> str:
         return f"{self.source}-{self.name or self.operation}"
@@ -94,12 +99,18 @@ def key_act(name: str, key: str = "key", **values: str) -> Act:
     )
 
 
+def customer_act(name: str, customer: str = "customer", **values: str) -> Act:
+    values = {"Reason": "a typed reason", **values}
+    operation, path = f"{name.lower()}_customer", f"/customers/{{{customer}}}"
+    return Act("CustomerScreen", operation, path, name, open=(name,), values=values)
+
+
 def bulk_act(name: str) -> Act:
     select = ("Select all keys on this page",)
     values = {"Reason": "a typed reason"}
     operation = f"{name.lower()}_key"
     path = "/keys?search={key}"
-    return Act("KeyListScreen", operation, path, name, select=select, open=(name,), values=values)
+    return Act("KeyList", operation, path, name, select=select, open=(name,), values=values)
 
 
 def secret_act(name: str, *select: str, **values: str) -> Act:
@@ -126,8 +137,40 @@ ACTS = [
         values={"Name of the Core": "typed"},
     ),
     Act(
-        "KeyScreen", "update_key", "/keys/{key}", "Save", open=("Edit",), values={"Owner": "typed"}
+        "KeyScreen", "update_key", "/keys/{key}", "Save", open=("Edit",), values={"Notes": "typed"}
     ),
+    Act(
+        "CustomerCreateScreen",
+        "create_customer",
+        "/new-customer",
+        "Create customer",
+        values={"ID": "typed", "Tags": "a b"},
+    ),
+    Act(
+        "CustomerScreen",
+        "update_customer",
+        "/customers/{customer}",
+        "Save",
+        open=("Edit",),
+        values={"Notes": "typed"},
+    ),
+    customer_act("Disable"),
+    customer_act("Enable", "disabled_customer"),
+    customer_act("Delete"),
+    customer_act("Restore", "deleted_customer"),
+    customer_act(
+        "Purge", "deleted_customer", **{"Type {deleted_customer} to confirm": "{deleted_customer}"}
+    ),
+    Act("PlanCreateScreen", "create_plan", "/new-plan", "Create plan", values={"Name": "typed"}),
+    Act(
+        "PlanScreen",
+        "update_plan",
+        "/plans/{plan}",
+        "Save",
+        open=("Edit",),
+        values={"Description": "typed"},
+    ),
+    Act("PlanScreen", "delete_plan", "/plans/unused", "Delete", open=("Delete",)),
     key_act("Rotate"),
     key_act("Disable"),
     key_act("Enable", "disabled"),
@@ -225,14 +268,18 @@ ACTS = [
 #: version. `api/client.ts` and `App.vue` treat all acts alike otherwise.
 _ENDED_SESSION = {
     *("KeyCreateScreen-create_key", "KeyScreen-update_key", "KeyScreen-rotate_key"),
-    *("KeyListScreen-revoke_key", "SecretCreateScreen-end to end", "SecretCreateScreen-files"),
+    *("KeyList-revoke_key", "SecretCreateScreen-end to end", "SecretCreateScreen-files"),
     "RequestCreateScreen-create_secret_request",
 }
+#: What another user changes, by operation.
+_OTHERS: dict[str, tuple[str, Any]] = {
+    "update_key": ("tags", ["in-the-meantime"]),
+    "update_customer": ("tags", ["in-the-meantime"]),
+    "update_plan": ("scopes", ["in-the-meantime"]),
+    "update_secret": ("uses", 7),
+}
 _WITH_VERSION = [
-    act
-    for act in ACTS
-    if IF_MATCH in CHANGES[act.operation].headers
-    and act.operation in ("update_key", "update_secret")
+    act for act in ACTS if IF_MATCH in CHANGES[act.operation].headers and act.operation in _OTHERS
 ]
 _SHOWN_ONCE = [
     act for act in ACTS if act.shows_once and act.operation.startswith(("create", "rotate"))
@@ -261,7 +308,7 @@ def test_list_contains_every_change() -> None:
     assert found == {(act.source, act.operation) for act in ACTS} | SESSION
     shown = {path.stem for path in SOURCES.rglob("*.vue") if "<ShownOnce" in path.read_text()}
     assert shown == {act.source for act in _SHOWN_ONCE} | {"LostResults"}
-    assert {act.operation for act in _WITH_VERSION} == {"update_key", "update_secret"}
+    assert {act.operation for act in _WITH_VERSION} == _OTHERS.keys()
 
 
 async def prepare(console: Console, act: Act) -> dict[str, str]:
@@ -271,6 +318,14 @@ async def prepare(console: Console, act: Act) -> dict[str, str]:
         ids[state] = await console.create_id(name=state)
         changed = await console.request(change[0], f"/v1/keys/{ids[state]}{change[1]}")
         assert changed.status_code == 200, changed.text
+    for state in ("disable", "delete") if act.source == "CustomerScreen" else ():
+        ids[f"{state}d_customer"] = customer = f"{ids['customer']}-{state}d"
+        await console.post("/v1/customers", json={"id": customer})
+        path = f"/v1/customers/{customer}"
+        change = ("DELETE", path) if state == "delete" else ("POST", f"{path}/disable")
+        assert (await console.request(*change)).status_code == 200
+    if act.operation == "delete_plan":
+        await console.post("/v1/plans", json={"name": "unused"})
     if act.operation == "restore_secret_version":
         path, headers = f"/v1/secrets/{ids['secret']}/content", {"If-Match": "*"}
         replaced = await console.request("PUT", path, json={"text": "second"}, headers=headers)
@@ -317,7 +372,7 @@ async def opened(page: Page, console: Console, act: Act) -> AsyncIterator[dict[s
 
 
 async def open_form(page: Page, act: Act) -> None:
-    if act.source == "KeyListScreen":
+    if act.source == "KeyList":
         await page.get_by_label(act.select[0]).check()
     for name in act.open:
         await page.get_by_role("button", name=name, exact=True).first.click()
@@ -334,7 +389,7 @@ async def fill(page: Page, act: Act, ids: dict[str, str]) -> None:
             await control.select_option(text)
         else:
             await control.fill(text.format(**ids))
-    if act.source != "KeyListScreen":
+    if act.source != "KeyList":
         for label in act.select:
             await page.get_by_label(label, exact=True).check()
 
@@ -344,7 +399,8 @@ def send_button(page: Page, act: Act) -> Locator:
 
 
 def is_change(request: Request) -> bool:
-    return request.method != "GET" and "/v1/" in request.url
+    """A lookup is a POST request because its text can be a secret."""
+    return request.method != "GET" and "/v1/" in request.url and "/v1/lookup" not in request.url
 
 
 def changes(console: Console) -> str:
@@ -390,14 +446,10 @@ async def _end_session(page: Page, console: Console, act: Act) -> None:
     assert await page.evaluate(_VALUES) == typed
 
 
-def _other_change(act: Act) -> dict[str, Any]:
-    return {"tags": ["in-the-meantime"]} if act.operation == "update_key" else {"uses": 7}
-
-
 async def _change_concurrently(page: Page, console: Console, act: Act, ids: dict[str, str]) -> None:
     typed = await page.evaluate(_VALUES)
     url, headers = "/v1" + act.path.format(**ids), {"If-Match": "*"}
-    changed = await console.patch(url, json=_other_change(act), headers=headers)
+    changed = await console.patch(url, json=dict([_OTHERS[act.operation]]), headers=headers)
     assert changed.status_code == 200
     await send_button(page, act).click()
     await shows(page, "This was changed in the meantime.")
@@ -407,8 +459,9 @@ async def _change_concurrently(page: Page, console: Console, act: Act, ids: dict
 
 async def _both_changes_are_stored(console: Console, act: Act, ids: dict[str, str]) -> None:
     shown: dict[str, Any] = (await console.get("/v1" + act.path.format(**ids))).json()
-    other = shown["tags"] if act.operation == "update_key" else shown["links"][0]["uses_max"]
-    assert ("typed" in shown.values(), other) == (True, *_other_change(act).values())
+    name, value = _OTHERS[act.operation]
+    other = shown["links"][0]["uses_max"] if name == "uses" else shown[name]
+    assert ("typed" in shown.values(), other) == (True, value)
 
 
 @asynccontextmanager
@@ -447,7 +500,7 @@ async def _fail(page: Page, act: Act) -> None:
         await send_button(page, act).click()
         await expect(send_button(page, act)).to_be_disabled()
         assert not await page.evaluate(_UNLOAD)
-        if act.source != "KeyListScreen":  # several requests, which can be stopped
+        if not act.is_stoppable:
             cancel = page.locator("dialog, #main").get_by_role("button", name="Cancel")
             assert [await each.is_enabled() for each in await cancel.all()] in ([], [False])
             links = page.locator("#main").get_by_role("link", name="Cancel")

@@ -23,9 +23,9 @@ async def test_cancel_ends_the_revocation_of_several_keys(
     browser: Browser, origin: str, console: Console
 ) -> None:
     for _ in range(12):
-        await console.create(name="many", owner="bulk")
+        await console.create(name="many", customer_id="bulk")
     async with page_of(browser, origin) as page:
-        await sign_in(page, "/keys?owner=bulk")
+        await sign_in(page, "/keys?customer=bulk")
         await page.get_by_label("Select all keys on this page").check()
         await page.get_by_role("button", name="Revoke").click()
         dialog = page.get_by_role("dialog")
@@ -38,7 +38,7 @@ async def test_cancel_ends_the_revocation_of_several_keys(
             await shows(page, "Cancelled. Keys changed: 5 of 12")
             await shows(page, "Selected: 7")
             await loads_nothing(page)
-        revoked = await console.get("/v1/keys", params={"owner": "bulk", "state": "revoked"})
+        revoked = await console.get("/v1/keys", params={"customer": "bulk", "state": "revoked"})
         assert len(revoked.json()["keys"]) == 5
         await page.get_by_role("button", name="Revoke").click()
         await dialog.get_by_role("button", name="Revoke").click()
@@ -77,7 +77,7 @@ async def test_changed_form_after_a_lost_response_is_not_sent_silently(
     browser: Browser, origin: str, console: Console
 ) -> None:
     async def created() -> int:
-        reply = await console.get("/v1/keys", params={"owner": "lost"})
+        reply = await console.get("/v1/keys", params={"tag": "lost"})
         return len(reply.json()["keys"])
 
     async with page_of(browser, origin, LOST) as page:
@@ -86,7 +86,7 @@ async def test_changed_form_after_a_lost_response_is_not_sent_silently(
             page.get_by_label("Name", exact=True),
             page.get_by_role("button", name="Create key"),
         )
-        await page.get_by_label("Owner").fill("lost")
+        await page.get_by_label("Tags").fill("lost")
         await name.fill("first")
         async with held(page, lose=True) as released:
             released.set()

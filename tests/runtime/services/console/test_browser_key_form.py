@@ -73,7 +73,9 @@ async def test_form_leaves_every_value_unchanged_that_the_user_does_not_change(
     example = {name: KeyView.example[name] for name in FIELDS if name in KeyView.example}
     webhook = await console.post("/v1/webhooks", json={"url": "https://hooks.example.com/a"})
     contact = webhook.json()["webhook"]["id"]
-    values = [{**example, "limits": _LIMITS, "contact": contact}, *bodies()]
+    await console.post("/v1/customers", json={"id": example["customer_id"]})
+    await console.post("/v1/plans", json={"name": "gold"})
+    values = [{**example, "limits": _LIMITS, "contact": contact}, {"plan": "gold"}, *bodies()]
     accepted: set[str] = set()
     async with page_of(browser, origin) as page:
         await sign_in(page, "/keys")
@@ -86,9 +88,9 @@ async def test_form_leaves_every_value_unchanged_that_the_user_does_not_change(
             await edit(page, key_id)
             await save(page)
             assert await settings_of(console, key_id) == before
-            label, name = (("Notes", "notes"), ("Owner", "owner"))[number % 2]
+            label, name = (("Notes", "notes"), ("Name", "name"))[number % 2]
             await edit(page, key_id)
-            await page.get_by_label(label, exact=True).fill("typed in the form")
+            await page.get_by_label(label, exact=True).first.fill("typed in the form")
             await save(page)
             after = await settings_of(console, key_id)
             assert after == {**before, name: "typed in the form", "version": before["version"] + 1}

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console_client import Console
-from tests.runtime.rows import key_row
+from tests.runtime.rows import customer_row, key_row
 from tests.runtime.services.console.web_pages import (
     MARKS,
     loads_nothing,
@@ -19,20 +19,22 @@ from tests.runtime.services.console.web_pages import (
 )
 
 pytestmark = MARKS
-KEYS, OWNERS, PAGE_ROWS = 10_000, 100, 50
+KEYS, CUSTOMERS, PAGE_ROWS = 10_000, 100, 50
 ELEMENTS_MAX = 1500
 LIMITS = json.dumps([{"name": "requests", "quota": 5, "window_s": 60, "burst": 5}])
 
 
 def add_keys(console: Console) -> str:
     """Inserts keys with consecutive names, newest first. Returns how many of them expire soon."""
+    source = f"FROM generate_series(0, {CUSTOMERS - 1}) AS n ON CONFLICT DO NOTHING"
+    console.sql(customer_row(source, id="'team-' || n"))
     console.sql(
         key_row(
             f"FROM generate_series(1, {KEYS}) AS n ON CONFLICT (id) DO NOTHING",
             id="'K' || lpad(n::text, 11, '0')",
             state="CASE WHEN n % 10 = 0 THEN 'disabled' ELSE 'active' END",
             name="'key ' || lpad(n::text, 5, '0')",
-            **{"owner": f"'team ' || n % {OWNERS}", "scopes": "'{cores:read}'"},
+            **{"customer_id": f"'team-' || n % {CUSTOMERS}", "scopes": "'{cores:read}'"},
             limits=f"'{LIMITS}'",
             created_at="now() - n * interval '1 minute'",
             expires_at="now() + n * interval '1 hour'",
@@ -148,19 +150,21 @@ async def pages_and_filters_are_bounded(page: Page) -> None:
     await shows(page, "Total: 500+")
 
     async with counted(page) as sent:
-        await page.get_by_label("Owner").press_sequentially("team 7")
+        await page.get_by_label("Customer").press_sequentially("team 7")
         assert sent == []
-        await page.get_by_label("Owner").press("Enter")
+        await page.get_by_label("Customer").press("Enter")
         await expect(page.get_by_role("link", name="key 00007")).to_be_visible()
     assert [parse_qs(urlsplit(request).query) for request in sent] == [
-        {"owner": ["team 7"], "sort": ["-created_at"], "total": ["true"]}
+        {"customer": ["team-7"], "sort": ["-created_at"], "total": ["true"]}
     ]
     async with counted(page) as sent:
         await page.get_by_role("link", name="Next page").click()
-        await expect(page.get_by_role("link", name=f"key {KEYS - OWNERS + 7:05}")).to_be_visible()
+        await expect(
+            page.get_by_role("link", name=f"key {KEYS - CUSTOMERS + 7:05}")
+        ).to_be_visible()
     assert len(sent) == 1
     assert await page.get_by_role("link", name="Next page").count() == 0
-    assert len(await names(page)) == KEYS // OWNERS - PAGE_ROWS
+    assert len(await names(page)) == KEYS // CUSTOMERS - PAGE_ROWS
     async with counted(page) as sent:
         await page.get_by_label("State").select_option("disabled")
         await shows(page, "Nothing matches these filters.")

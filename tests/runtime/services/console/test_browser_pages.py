@@ -93,9 +93,29 @@ DENIALS = (
 )
 
 
+PLAN = {
+    "name": "starter",
+    "description": "for small customers",
+    "limits": [{"name": "requests", "quota": 600, "window_s": 60}],
+    "shared_limits": [{"name": "daily", "quota": 100_000, "window_s": 86_400}],
+    "credits": {"amount": 1000, "every": "month"},
+}
+
+
 async def create_data(console: Console) -> dict[str, str]:
+    plan = await console.post("/v1/plans", json=PLAN)
+    assert plan.status_code in (201, 409), plan.text
+    customer = f"billing-{time.monotonic_ns()}"
+    body = {"id": customer, "name": "Billing", "plan": "starter", "tags": ["eu"], "limits": None}
+    created = await console.post("/v1/customers", json=body)
+    assert created.status_code == 201, created.text
     key = await console.create(
-        name="nightly export", owner="billing", tags=["nightly"], notes="a note", ttl_s=86_400
+        name="nightly export",
+        customer_id=customer,
+        scopes=["cores:read"],
+        tags=["nightly"],
+        notes="a note",
+        ttl_s=86_400,
     )
     secret = await console.post("/v1/secrets", json={"text": "a secret", "label": "door code"})
     assert secret.status_code == 201, secret.text
@@ -111,11 +131,13 @@ async def create_data(console: Console) -> dict[str, str]:
         console.sql(f"INSERT INTO usage_count VALUES ({values})")  # noqa: S608
     console.sql(DENIALS.format(key=key_id))
     link = retrieval_links.parameters(retrieval_links.create())
-    body = {"purpose": "a certificate", "retrieval_link": link}
-    request = await console.post("/v1/secret-requests", json=body)
+    asked = {"purpose": "a certificate", "retrieval_link": link}
+    request = await console.post("/v1/secret-requests", json=asked)
     assert request.status_code == 201, request.text
     return {
         "key": key["key"]["id"],
+        "customer": customer,
+        "plan": "starter",
         "secret": secret.json()["secret"]["id"],
         "request": request.json()["secret"]["id"],
     }
@@ -134,7 +156,9 @@ def test_list_contains_every_route() -> None:
         if route["name"] != "sign-in"
     ]
     listed = {path.partition("?")[0] for path in PAGES.values()}
-    parameters = {"/keys/:id": "/keys/{key}", "/secrets/:id": "/secrets/{secret}"}
+    names = ("key", "secret", "customer")
+    parameters = {f"/{name}s/:id": f"/{name}s/{{{name}}}" for name in names}
+    parameters["/plans/:name"] = "/plans/{plan}"
     missing = {parameters.get(path, path.replace(":name", "docs")) for path in routes} - listed
     assert missing == set(), "add these paths to PAGES in web_pages.py"
 
@@ -145,7 +169,7 @@ async def test_every_page_in_every_size_and_with_every_display_setting(
     ids = await create_data(console)
     await console.create(
         name="a key with a long name",
-        owner="documents-of-the-legal-department",
+        customer_id="documents-of-the-legal-department",
         scopes=["reports:quarterly:read"],
     )
     problems: dict[str, list[str]] = {}

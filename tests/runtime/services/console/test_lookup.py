@@ -15,6 +15,8 @@ from tests.runtime.features.secrets.services import Sharing
 
 #: Times at which requests end: in the first minute, in the first hour, and later.
 ENDS_S = (2, 1800, 7200)
+#: An ID of a customer that could be a secret.
+LONG_ID = f"org_{'4f9b' * 8}"
 IMPORTED, REQUEST_ID, OTHER_ID = "a-token-of-another-system", f"req_{7:026x}", f"req_{8:026x}"
 
 
@@ -35,6 +37,8 @@ async def test_everything_that_is_pasted_is_found(
     async with open_console(
         database, **sharing.console("https://share.test"), logs=f"file:{tmp_path}"
     ) as console:
+        for body in ({"id": "billing", "name": "Invoices Ltd"}, {"id": LONG_ID}):
+            assert (await console.post("/v1/customers", json=body)).status_code == 201
         created = await console.create(name="nightly export", customer_id="billing", tags=["batch"])
         revoked = await console.create()
         await console.post(f"/v1/keys/{revoked['key']['id']}/revoke")
@@ -80,7 +84,10 @@ async def test_everything_that_is_pasted_is_found(
             (f'{{"code": "VALID", "request_id": "{slow}"}}', [key, f"logs {slow}"], False),
             (ended_late, [f"logs {ended_late}"], False),
             (event, [f"events {event}", f"logs {event}"], False),
-            *((text, [key], False) for text in ("Nightly", "billing", "batch")),
+            *((text, [key], False) for text in ("Nightly", "batch")),
+            *((text, ["customer billing", key], False) for text in ("billing", "invoices l")),
+            (LONG_ID, [f"customer {LONG_ID}"], False),
+            (f"{LONG_ID}x", [], True),
             (secret[7:], [secret], False),
             ("Door", [secret], False),
             ("bootstrap", [secret], False),
