@@ -1,11 +1,11 @@
 """Packs get the messages of the engine; errors have their last output."""
 
-import os
 from pathlib import Path
 
+import psutil
 import pytest
 from gatehouse_policies.processes import analyzer
-from gatehouse_policies.processes.analyzer import Diagnostic, Pack
+from gatehouse_policies.processes.analyzer import Diagnostic
 from gatehouse_policies.processes.messages import Messages
 from pulumi_local.errors import CommandError
 from pulumi_local.files.project import Project
@@ -118,14 +118,16 @@ def test_pack_that_fails_is_one_error(
 
 
 def test_packs_are_stopped_after_an_error(tmp_path: Path, project: Project) -> None:
-    started: list[Pack] = []
+    pack = write_pack(tmp_path, PACK)
+    started: list[psutil.Process] = []
 
     def use() -> None:
-        with analyzer.packs([write_pack(tmp_path, PACK)], project, "dev") as running:
-            started.extend(running)
+        with analyzer.packs([pack], project, "dev"):
+            children = psutil.Process().children()
+            started.extend(child for child in children if str(pack) in child.cmdline())
             raise KeyError
 
     with pytest.raises(KeyError):
         use()
-    with pytest.raises(ProcessLookupError):
-        os.kill(started[0].pid, 0)
+    (process,) = started
+    assert not process.is_running()
