@@ -118,7 +118,8 @@ def _start_method() -> Any:
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
-    if len(list(Path("/proc/self/task").iterdir())) == 1:
+    threads = Path("/proc/self/task")
+    if threads.is_dir() and len(list(threads.iterdir())) == 1:
         return multiprocessing.get_context("fork")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -137,7 +138,7 @@ def _serve(connection: Connection, variables: Mapping[str, str]) -> None:
     os.dup2(2, 1)
     # A collection traverses the millions of objects in pulumi-aws.
     gc.disable()
-    with suppress(EOFError):
+    with suppress(EOFError, KeyboardInterrupt):
         while True:
             answer, messages = _answer(Request(**json.loads(connection.recv_bytes())))
             connection.send_bytes(json.dumps(answer).encode())
