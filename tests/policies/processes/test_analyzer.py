@@ -1,10 +1,10 @@
 """Packs get the messages of the engine; errors have their last output."""
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.processes import analyzer
@@ -122,19 +122,18 @@ def test_pack_that_fails_is_one_error(
 
 
 def test_packs_are_stopped_after_an_error(tmp_path: Path, project: Project) -> None:
-    pack = write_pack(tmp_path, PACK)
-    started: list[psutil.Process] = []
+    record = "import os, pathlib\npathlib.Path('pid').write_text(str(os.getpid()))\n"
+    pack = write_pack(tmp_path, record + PACK)
 
     def use() -> None:
-        with analyzer.packs([pack], project, "dev"):
-            children = psutil.Process().children()
-            started.extend(child for child in children if str(pack) in child.cmdline())
+        with analyzer.packs([pack], project, "dev") as running:
+            running[0].connect()
             raise KeyError
 
     with pytest.raises(KeyError):
         use()
-    (process,) = started
-    assert not process.is_running()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((pack / "pid").read_text()), 0)
 
 
 COPIES = """
