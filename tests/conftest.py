@@ -139,6 +139,8 @@ _ONE_DEPLOYMENT = (
     ),
     "tests/sandbox/local/test_changed_settings.py",
 )
+# These tests run the program with the same settings (tests/components/program.py).
+_ONE_PROGRAM = ("tests/components/", "tests/release/test_deploy.py", "tests/release/test_verify.py")
 _ONE_ENVIRONMENT = (
     "test_guides.py",
     "test_local_environment.py",
@@ -153,8 +155,7 @@ class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type
         file: str = super()._split_scope(nodeid)
         if file.startswith("tests/journeys/") and file.endswith(_ONE_ENVIRONMENT):
             return "local environment"
-        # Runs with the same settings.
-        if file.startswith(("tests/components/", "tests/release/test_first_deployment.py")):
+        if file.startswith(_ONE_PROGRAM):
             return "program"
         return "deployments" if file.startswith(_ONE_DEPLOYMENT) else file
 

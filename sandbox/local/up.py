@@ -279,14 +279,11 @@ class _Environment:
         progress, stack = self._progress, self._stack
         project = load(REPOSITORY, stack)
         config = {SETTINGS: apply_changes(project.config.get(SETTINGS, "{}"), changes)}
-        # The packs start while the stack is deployed.
         rules = configuration.read(REPOSITORY / configuration.FILE_NAME).rules
         environment = of_stack(project.name, project.stack, project.config)
         with analyzer.packs(
             policy_check.PACKS, project, environment, changes=rules[environment]
         ) as packs:
-            for pack in packs:
-                self._state.add(f"policy pack {pack.name}", pack.pid)
             progress.step("Deploying to the AWS emulator")
             if self._emulator is None:
                 self._emulator = Emulator.start(self._port("emulator"))
