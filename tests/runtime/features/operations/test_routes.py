@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.features import FEATURES, Features, off, switched
+from gatehouse.core.log_levels import Level
 from gatehouse.features.operations import service
 from gatehouse.features.operations.service import (
     FeatureService,
@@ -18,7 +19,6 @@ from gatehouse.features.operations.service import (
 )
 from gatehouse.platform.db.pool import login
 from gatehouse.platform.observability import Observer
-from gatehouse.platform.settings import Level
 from hypothesis import given
 from hypothesis import strategies as st
 
