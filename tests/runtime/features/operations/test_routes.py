@@ -26,6 +26,7 @@ from sandbox.local import servers
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database, locked, opened
 from tests.runtime.console_client import Console
+from tests.runtime.waiting import PAUSE_S
 
 
 async def test_log_level_reverts_after_its_duration(console: Console) -> None:
@@ -205,7 +206,7 @@ async def test_service_without_optional_dependency_is_degraded(console: Console)
         ready = {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}
         async with asyncio.timeout(60):
             while (await client.get("/readyz")).json() != ready:
-                pass
+                await asyncio.sleep(PAUSE_S)
     reply = await client.get("/readyz")
     assert (reply.status_code, reply.json()) == (
         200,
