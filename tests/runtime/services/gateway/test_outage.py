@@ -166,7 +166,7 @@ class Load:
             reply = await gateway.get("/cores/docs/x", key.header)
             code = "" if reply.status == 200 else reply.json["code"]
             self.outcomes["core", reply.status, code] += 1
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(5 * PAUSE_S)
 
 
 async def run_outage(setup: Setup, core: Core) -> Load:
