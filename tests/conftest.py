@@ -5,6 +5,7 @@ pytest-xdist workers.
 import fcntl
 import gc
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -25,6 +26,10 @@ settings.register_profile(
     "gatehouse", deadline=None, max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("gatehouse")
+
+# As in the Makefile: without bytecode, each process that a test starts would compile its modules.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 child_processes.raise_file_limit()
 

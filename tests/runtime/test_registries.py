@@ -5,6 +5,7 @@ process are filled here.
 import ast
 import contextlib
 from collections.abc import Callable, Iterator, Sized
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,7 @@ def loses_entries(owner: ast.AST, attribute: str) -> bool:
     return False
 
 
+@cache
 def registries() -> dict[str, bool]:
     """The containers in attributes, and in variables of modules that are changed. The value is True
     if entries are removed.

@@ -30,16 +30,14 @@ from sandbox.ports import free_port
 from tests.runtime.platform.tracing.collector import Collector, running_collector
 from tests.runtime.rows import customer_row, key_row
 from tests.runtime.services.gateway import fork_server
+from tests.runtime.waiting import PAUSE_S
 
 PEPPER = bytes(range(32))
 OPERATOR = Actor(
     type="bootstrap", id="bootstrap", request_id=RequestId("req_test"), source_address="192.0.2.1"
 )
 #: Starts a gateway whose workers are forks of this process, which a script before it can change.
-SERVE = (
-    "from gatehouse.platform import settings, supervisor; "
-    "supervisor.serve(['gateway'], settings.load(), 'fork')"
-)
+SERVE = fork_server.script("gateway")
 
 
 Start = Callable[..., tuple[child_processes.Child, int, Path]]
@@ -240,7 +238,7 @@ class Gateway:
                 result = [line for line in self.lines() if members.items() <= line.items()]
                 if result:
                     return result
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(PAUSE_S)
 
 
 def log_lines(log: Path) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ from tests.runtime.services.gateway.conftest import (
 )
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 from tests.runtime.services.gateway.test_process import worker_processes
-from tests.runtime.waiting import until
+from tests.runtime.waiting import PAUSE_S, until
 
 PATIENCE_S = 60
 HEALTH_CHECK = Path(__file__).parents[4] / "runtime/healthcheck.sh"
@@ -131,7 +131,7 @@ async def closed(client: ClientConnection) -> int | None:
 async def until_equal(value: Callable[[], Awaitable[float]], expected: float) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while await value() != expected:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(PAUSE_S)
 
 
 def request(path: str, key: Key, *headers: str, method: str = "GET") -> bytes:
@@ -743,7 +743,7 @@ async def test_requests_with_lost_lines_do_not_count_for_ever(
         (path,) = socket_folder.glob("gatehouse-*/completions-0")
         async with asyncio.timeout(PATIENCE_S):
             while (await server.get("/cores/lost/x", key.header)).status != 200:
-                pass  # the threads of Envoy learn of the Core
+                await asyncio.sleep(PAUSE_S)  # the threads of Envoy learn of the Core
         await until_equal(lambda: server.metric("gatehouse_requests_in_progress"), 0)
         core.requests.clear()
         silent = request("lost/silent", key)
