@@ -207,13 +207,14 @@ def _key(credential: dict[str, Any], consumer: _Consumer) -> dict[str, Any]:
 
 def _yaml(text: str) -> Any:
     try:
-        from gatehouse.features.transfer import yaml_document  # optional package
+        # An optional package.
+        from gatehouse.features.transfer.yaml_document import MalformedYaml, parse
     except ImportError:
         fix = "install it with: pip install 'gatehouse-runtime[server]'"
         raise MalformedFile(f"can only be read with the package PyYAML; {fix}") from None
     try:
-        return yaml_document.parse(text)
-    except yaml_document.MalformedYaml as exc:
+        return parse(text)
+    except MalformedYaml as exc:
         raise MalformedFile(str(exc)) from None
 
 
