@@ -199,8 +199,8 @@ def _key(credential: dict[str, Any], consumer: _Consumer) -> dict[str, Any]:
     expiry, tags = value.get("ttl"), value.get("tags") or []
     if isinstance(expiry, str) and _DIGITS.fullmatch(expiry) and int(expiry) > _KONG_TTL_S_MAX:
         value["expires_at"] = value.pop("ttl")
-    if consumer.tags and isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
-        value["tags"] = [*dict.fromkeys([*consumer.tags, *tags])]
+    if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
+        value["tags"] = [*dict.fromkeys([*(consumer.tags or ()), *tags])]
     name = consumer.username or consumer.custom_id
     return {"name": name, "customer_id": consumer.custom_id or name, "customer_name": name, **value}
 
