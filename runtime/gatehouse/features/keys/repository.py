@@ -55,8 +55,8 @@ from gatehouse.features.keys.conditions import (
 )
 from gatehouse.features.keys.fields import Effective, KeySort
 from gatehouse.features.keys.schemas import KeyFilter
-from gatehouse.platform.audit_log import append
-from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
+from gatehouse.platform.audit_log import append, append_all
+from gatehouse.platform.db.pool import Connection, Pool, Row
 from gatehouse.platform.db.statements import CUSTOMERS, Conditions, RowMapping, count, shared
 from gatehouse.platform.web.validation import invalid
 
@@ -170,11 +170,10 @@ _PLAN_TTL_S = (
     "SELECT ttl_s FROM plan WHERE name = coalesce((SELECT plan FROM customer WHERE id = $1), $2)"
 )
 
-NO_CUSTOMERS: Mapping[str, str] = {}
-_ADD_CUSTOMER = (
+_ADD_CUSTOMERS = (
     "INSERT INTO customer (id, name, state, has_credits, contact, tags, metadata, notes, "
-    "created_at, created_by) VALUES ($1, $2, 'active', false, '', '{}', '{}', '', $3, $4) "
-    "ON CONFLICT DO NOTHING"
+    "created_at, created_by) SELECT id, name, 'active', false, '', '{}', '{}', '', $3, $4 "
+    "FROM unnest($1::text[], $2::text[]) AS named (id, name) ON CONFLICT DO NOTHING RETURNING id"
 )
 
 _NOW = "clock_timestamp() AT TIME ZONE 'UTC'"
@@ -303,14 +302,14 @@ class KeyRepository:
         self._outage_s = outage_s
 
     async def add(
-        self, key: Key, event: AuditEvent, new_customers: Mapping[str, str] = NO_CUSTOMERS
+        self, key: Key, event: AuditEvent, new_customers: Mapping[str, str] | None = None
     ) -> Key:
         """Stores a key, and the customers that do not exist, with their names by ID. Returns the
         key with what it inherits. Raises Conflict if the ID of the key exists, and BadRequest if
         the customer or the plan does not.
         """
         async with self._pool.transaction() as connection:
-            await add_customers(connection, new_customers, event)
+            await add_customers(connection, new_customers or {}, event)
             try:
                 await _insert(connection, key)
             except asyncpg.UniqueViolationError as exc:
@@ -506,20 +505,21 @@ async def add_customers(
     connection: Connection, names: Mapping[str, str], event: AuditEvent
 ) -> None:
     """Creates the customers that do not exist. names: by ID. event: creates their keys."""
-    for customer_id, name in sorted(names.items()):
-        at, by = to_datetime(event.occurred_at), Actor(event.actor_type, event.actor_id).label  # type: ignore[arg-type]
-        if row_count(await connection.execute(_ADD_CUSTOMER, customer_id, name, at, by)):
-            created = AuditAction.CUSTOMER_CREATE
-            await append(
-                connection,
-                msgspec.structs.replace(
-                    event,
-                    action=created.value,
-                    target_type=created.target_type,
-                    target_id=customer_id,
-                    details={"name": name},
-                ),
-            )
+    at, by = to_datetime(event.occurred_at), Actor(event.actor_type, event.actor_id).label  # type: ignore[arg-type]
+    ids = sorted(names)  # the order of the locks
+    values = [names[each] for each in ids]
+    created = AuditAction.CUSTOMER_CREATE
+    events = [
+        msgspec.structs.replace(
+            event,
+            action=created.value,
+            target_type=created.target_type,
+            target_id=customer_id,
+            details={"name": names[customer_id]},
+        )
+        for (customer_id,) in await connection.fetch(_ADD_CUSTOMERS, ids, values, at, by)
+    ]
+    await append_all(connection, events)
 
 
 def unknown_reference(exc: asyncpg.ForeignKeyViolationError) -> BadRequest:

@@ -199,21 +199,22 @@ def _key(credential: dict[str, Any], consumer: _Consumer) -> dict[str, Any]:
     expiry, tags = value.get("ttl"), value.get("tags") or []
     if isinstance(expiry, str) and _DIGITS.fullmatch(expiry) and int(expiry) > _KONG_TTL_S_MAX:
         value["expires_at"] = value.pop("ttl")
-    if consumer.tags and isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
-        value["tags"] = [*dict.fromkeys([*consumer.tags, *tags])]
+    if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
+        value["tags"] = [*dict.fromkeys([*(consumer.tags or ()), *tags])]
     name = consumer.username or consumer.custom_id
     return {"name": name, "customer_id": consumer.custom_id or name, "customer_name": name, **value}
 
 
 def _yaml(text: str) -> Any:
     try:
-        from gatehouse.features.transfer import yaml_document  # optional package
+        # An optional package.
+        from gatehouse.features.transfer.yaml_document import MalformedYaml, parse
     except ImportError:
         fix = "install it with: pip install 'gatehouse-runtime[server]'"
         raise MalformedFile(f"can only be read with the package PyYAML; {fix}") from None
     try:
-        return yaml_document.parse(text)
-    except yaml_document.MalformedYaml as exc:
+        return parse(text)
+    except MalformedYaml as exc:
         raise MalformedFile(str(exc)) from None
 
 

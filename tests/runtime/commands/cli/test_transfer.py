@@ -143,11 +143,65 @@ def test_invalid_row_is_reported_and_stops_the_import(
     assert count(database) == 0
 
 
+@pytest.mark.parametrize("encode", ["hex", "base64", "base64url"])
+def test_hash_of_a_token_is_the_same_key(
+    importer: Command, database: Database, encode: str
+) -> None:
+    assert import_file(importer, tokens(2)).code == 0
+    hashes = [hashlib.sha256(token.encode()).digest() for token in tokens(3)]
+    texts = {
+        "hex": [digest.hex() for digest in hashes],
+        "base64": [base64.b64encode(digest).decode() for digest in hashes],
+        "base64url": [base64.urlsafe_b64encode(digest).decode()[:43] for digest in hashes],
+    }[encode]
+    lines = ["sha256,name", *(f"{text},by hash" for text in texts)]
+    done = import_file(importer, "\r\n".join(lines), name="keys.csv")
+    assert done.out == (
+        "keys.csv (csv with SHA-256 hashes): 3 rows, 1 imported, 2 existing, 0 invalid\n"
+    )
+    again = import_file(importer, {text: {} for text in texts}, "--sha256", "--json")
+    assert {name: json.loads(again.out)[name] for name in ("format", "sha256", "existing")} == {
+        "format": "json",
+        "sha256": True,
+        "existing": 3,
+    }
+    assert import_file(importer, tokens(3)).out.endswith("0 imported, 3 existing, 0 invalid\n")
+    stored = database.sql("SELECT string_agg(api_key.*::text, '') FROM api_key")
+    assert not any(digest.hex() in stored for digest in hashes)
+
+
+def test_wrong_rows_are_named_and_nothing_is_written(importer: Command, database: Database) -> None:
+    token = [f"token-of-client-{number:06d}" for number in range(1000)]
+    lines = ["token,name,customer_id,scopes,limits,expires_at,plan"]
+    lines += [f"{text},client,acme,cores:read,100/60,2031-01-01," for text in token]
+    lines[10] = f"{token[3]},client,acme,,,,"
+    lines[20] = "short,client,acme,,,,"
+    lines[30] = f"{token[29]},client"
+    lines[40] = f"{token[39]},client,acme,SCOPE,,,"
+    lines[50] = f"{token[49]},client,acme,,x,,"
+    lines[60] = f"{token[59]},client,acme,secrets:create,,,"
+    lines[70] = f"{token[69]},client,,,,,unknown"
+    done = import_file(importer, "\n".join(lines), name="keys.csv")
+    problems = [line.removeprefix("keys.csv, row ") for line in done.err.splitlines()[:-1]]
+    expected = [
+        "11: token is the same as in row 5",
+        "21: token is not",
+        "31: has 2 cells instead of 7",
+        "41: scopes[0] ",
+        "51: limits must be",
+        "61: customer_id is not possible",
+        "71: plan is not the name of a plan",
+    ]
+    assert [text[: len(start)] for text, start in zip(problems, expected, strict=True)] == expected
+    assert not any(text in done.err for text in token)
+    assert (done.code, count(database), count(database, "customer")) == (1, 0, 0)
+
+
 def test_messages_do_not_contain_tokens(importer: Command) -> None:
     secret = "canary0123456789" * 2
     rows = {secret: {"name": secret}, f"{secret} x": {}, f"{secret}y": secret, f"{secret}é": {}}
-    for content in (rows, '{"' + secret):
-        for options in ((), ("--cores",)):
+    for content in (rows, '{"' + secret, f"{secret},a", f"token,name\n{secret},{secret}\n"):
+        for options in ((), ("--cores",), ("--sha256",), ("--format", "csv"), ("--format=kong",)):
             done = import_file(importer, content, *options)
             assert (done.code > 0, secret in done.out + done.err) == (True, False)
 
