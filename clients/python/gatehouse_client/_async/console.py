@@ -45,7 +45,8 @@ _Response = TypeVar("_Response")
 
 
 class AsyncConsoleClient(AsyncClient):
-    """Manages API keys, customers, plans and secrets. `/openapi.json` of the console describes the operations; the
+    """Manages API keys, customers, plans and secrets.
+    `/openapi.json` of the console describes the operations; the
     methods `get`, `items`, `call` and `stream` send any of them.
 
     token: an admin credential. White space around it is removed. Every method raises an ApiError

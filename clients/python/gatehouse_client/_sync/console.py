@@ -46,7 +46,8 @@ _Response = TypeVar("_Response")
 
 
 class ConsoleClient(Client):
-    """Manages API keys, customers, plans and secrets. `/openapi.json` of the console describes the operations; the
+    """Manages API keys, customers, plans and secrets.
+    `/openapi.json` of the console describes the operations; the
     methods `get`, `items`, `call` and `stream` send any of them.
 
     token: an admin credential. White space around it is removed. Every method raises an ApiError
