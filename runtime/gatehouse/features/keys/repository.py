@@ -306,8 +306,8 @@ class KeyRepository:
         self, key: Key, event: AuditEvent, new_customers: Mapping[str, str] = NO_CUSTOMERS
     ) -> Key:
         """Stores a key, and the customers that do not exist, with their names by ID. Returns the
-        key with what it inherits. Raises Conflict if the ID of the key exists, and BadRequest if the
-        customer or the plan does not.
+        key with what it inherits. Raises Conflict if the ID of the key exists, and BadRequest if
+        the customer or the plan does not.
         """
         async with self._pool.transaction() as connection:
             await add_customers(connection, new_customers, event)
