@@ -45,8 +45,9 @@ _Response = TypeVar("_Response")
 
 
 class AsyncConsoleClient(AsyncClient):
-    """Manages API keys, customers, plans and secrets. `/openapi.json` of the console describes the
-    operations; the methods `get`, `items`, `call` and `stream` send any of them.
+    """Manages API keys, customers, plans and secrets.
+    `/openapi.json` of the console describes the operations; the
+    methods `get`, `items`, `call` and `stream` send any of them.
 
     token: an admin credential. White space around it is removed. Every method raises an ApiError
     with a message for users; Unavailable if the console cannot be reached. Each POST request sends

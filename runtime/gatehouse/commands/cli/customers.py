@@ -114,7 +114,7 @@ _PLAN_COMMANDS = (
         response=PlanView,
         forms=PLAN_FORMS,
         help="Create a plan.",
-        example="--name starter --limit 100/1m --credits 50000/month",
+        example="--name starter --shared-limit 500/1m",
         done="Created {name}.",
     ),
     Command(
