@@ -227,7 +227,9 @@ def flat(value: Json) -> Json:
 async def state_of(console: Console, path: str) -> Json:
     shown = flat((await console.get(path)).json())
     links = {"uses": shown["links"][0]["uses_max"]} if "links" in shown else {}
-    ignored = ("version", "revision", "updated_at", "last_used_at", "links", "customer_name")
+    # The limits and the name of a customer are also in other properties.
+    derived = ("customer_name", "shared_limits") if "inherits" in shown else ()
+    ignored = ("version", "revision", "updated_at", "last_used_at", "links", *derived)
     return {name: value for name, value in {**shown, **links}.items() if name not in ignored}
 
 

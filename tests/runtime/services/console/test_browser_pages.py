@@ -106,8 +106,8 @@ async def create_data(console: Console) -> dict[str, str]:
     plan = await console.post("/v1/plans", json=PLAN)
     assert plan.status_code in (201, 409), plan.text
     customer = f"billing-{time.monotonic_ns()}"
-    body = {"id": customer, "name": "Billing", "plan": "starter", "tags": ["eu"], "limits": None}
-    created = await console.post("/v1/customers", json=body)
+    new = {"id": customer, "name": "Billing", "plan": "starter", "tags": ["eu"], "limits": None}
+    created = await console.post("/v1/customers", json=new)
     assert created.status_code == 201, created.text
     key = await console.create(
         name="nightly export",

@@ -16,7 +16,7 @@ from tests.runtime.services.console.web_pages import (
 )
 
 pytestmark = MARKS
-SHORT, LONG = "customer-42-key", "4f9b" * 12
+SHORT, LONG = "supplier-42-key", "4f9b" * 12
 LINK_SECRET = "LinkSecret0" * 4
 _FIELDS = (("/keys", "Search"), ("/audit", "Target ID"), ("/usage", "Key ID"))
 _REFUSED = "The text was not searched"
