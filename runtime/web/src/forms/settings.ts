@@ -29,6 +29,11 @@ export type MetadataForm = { name: string; value: string }[]
 export const PERIODS = ['hour', 'day', 'week', 'month'] as const
 export const DAY_S = 86_400
 
+const WINDOWS = [1, 60, 3600, 86_400]
+
+/** The windows of a limit, in seconds. The current value is among them, so that it can be kept. */
+export const windows = (current: number): number[] => [...new Set([...WINDOWS, current])].sort((a, b) => a - b)
+
 /** A new row. The first limit has the name that the other clients use too. */
 export function emptyLimit(limits: LimitForm[]): LimitForm {
   return { name: limits.length ? '' : 'requests', quota: '', window: 60, burst: '', cost: 1 }
