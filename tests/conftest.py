@@ -5,6 +5,7 @@ pytest-xdist workers.
 import fcntl
 import gc
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -25,6 +26,10 @@ settings.register_profile(
     "gatehouse", deadline=None, max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("gatehouse")
+
+# As in the Makefile: without bytecode, each process that a test starts would compile its modules.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 child_processes.raise_file_limit()
 
@@ -139,6 +144,8 @@ _ONE_DEPLOYMENT = (
     ),
     "tests/sandbox/local/test_changed_settings.py",
 )
+# These tests run the program with the same settings (tests/components/program.py).
+_ONE_PROGRAM = ("tests/components/", "tests/release/test_deploy.py", "tests/release/test_verify.py")
 _ONE_ENVIRONMENT = (
     "test_guides.py",
     "test_local_environment.py",
@@ -153,8 +160,7 @@ class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type
         file: str = super()._split_scope(nodeid)
         if file.startswith("tests/journeys/") and file.endswith(_ONE_ENVIRONMENT):
             return "local environment"
-        # Runs with the same settings.
-        if file.startswith(("tests/components/", "tests/release/test_first_deployment.py")):
+        if file.startswith(_ONE_PROGRAM):
             return "program"
         return "deployments" if file.startswith(_ONE_DEPLOYMENT) else file
 

@@ -104,11 +104,11 @@ class Environment:
             random = secrets.token_bytes(9), secrets.token_bytes(32)
             token = build("gtk", KeyEnvironment.TEST, *random, pepper=self.pepper, generation=1)
             tokens.append(token.text)
-            names = f"invoices, nightly export {number}", f"team-{number % 50}"
+            name = f"invoices, nightly export {number}"
             digest = self.pepper.digest(token.text, 1)
-            state: tuple[object, ...] = (1, 1, "test", "active", *names, ["cores:read"], [])
+            state: tuple[object, ...] = (1, 1, "test", "active", name, ["cores:read"], [])
             rows.append((token.id, digest, *state, json.dumps(each), now, "bench"))
-        columns = "id digest pepper_generation id_generation environment state name owner scopes "
+        columns = "id digest pepper_generation id_generation environment state name scopes "
         columns += "cores limits created_at created_by"
         connection = await asyncpg.connect(self.database_url)
         await connection.copy_records_to_table("api_key", records=rows, columns=columns.split())

@@ -9,22 +9,24 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pulumi_local.deferred_imports import import_sdk
 from pulumi_local.errors import CommandError
 
-from gatehouse_policies import configuration, frameworks
-from gatehouse_policies.catalogue import PACKS
-from gatehouse_policies.configuration import Configuration
+from gatehouse_policies import frameworks
 from gatehouse_policies.engine.rule import ENVIRONMENTS, SEVERITIES
-from gatehouse_policies.gate import Gate
 from pulumi_local import command
 
 if TYPE_CHECKING:
+    from gatehouse_policies.configuration import Configuration
+    from gatehouse_policies.gate import Gate
     from gatehouse_policies.policy_check import CheckResult
+    from gatehouse_policies.processes.isolated import ProgramProcess
 
 AddParser = Callable[..., argparse.ArgumentParser]
 """`add_parser` of the commands."""
@@ -186,9 +188,37 @@ def _add_subject(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", type=Path, metavar="FILE", help=config)
 
 
+@contextmanager
+def _program_process(options: argparse.Namespace) -> Iterator["ProgramProcess | None"]:
+    """The process of the program; None for an exported stack. It is a copy of this process, and
+    starts before the libraries of the check are loaded, which a module of the program can shadow.
+    """
+    import_sdk()
+    if options.state is not None:
+        yield None
+        return
+    from gatehouse_policies.processes.isolated import ProgramProcess
+
+    with ProgramProcess() as process:
+        yield process
+
+
 def _check(options: argparse.Namespace) -> int:
     """Imports the modules here, so that the other commands do not load Pulumi."""
+    with _program_process(options) as process:
+        if not options.diff:
+            return _checked(options, process, None)
+        with _program_process(options) as earlier:
+            return _checked(options, process, earlier)
+
+
+def _checked(
+    options: argparse.Namespace,
+    process: "ProgramProcess | None",
+    earlier_process: "ProgramProcess | None",
+) -> int:
     from gatehouse_policies import baseline, policy_check
+    from gatehouse_policies.gate import Gate
     from gatehouse_policies.revision import program_at
 
     gate = Gate(
@@ -201,12 +231,12 @@ def _check(options: argparse.Namespace) -> int:
     )
     config = _configuration(options)
     folder = _folder(options)
-    result = _run_check(options, config, gate)
+    result = _run_check(options, process, config, gate)
     file = options.baseline or config.baseline
     if options.diff:
         with program_at(options.diff, folder) as program:
             options.program = program
-            earlier = _run_check(options, config, gate).findings
+            earlier = _run_check(options, earlier_process, config, gate).findings
         result = result.compared_with(baseline.of_findings(options.diff, earlier))
     elif file is not None:
         run = result.run
@@ -217,14 +247,16 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _baseline(options: argparse.Namespace) -> int:
-    from gatehouse_policies import baseline
-
     options.ignore_exemptions = False
-    config = _configuration(options)
-    file = options.file or config.baseline
-    if file is None:
-        raise CommandError("Specify the file of the baseline, such as policies.baseline.json.")
-    result = _run_check(options, config, Gate())
+    with _program_process(options) as process:
+        from gatehouse_policies import baseline
+        from gatehouse_policies.gate import Gate
+
+        config = _configuration(options)
+        file = options.file or config.baseline
+        if file is None:
+            raise CommandError("Specify the file of the baseline, such as policies.baseline.json.")
+        result = _run_check(options, process, config, Gate())
     stack = (result.run.project, result.run.stack)
     command.write_output(file, baseline.text(file, *stack, result.findings))
     entries = len(baseline.read(file, *stack).entries)
@@ -237,17 +269,26 @@ def _folder(options: argparse.Namespace) -> Path:
     return Path.cwd() if options.state is not None else Path(options.program).resolve()
 
 
-def _configuration(options: argparse.Namespace) -> Configuration:
+def _configuration(options: argparse.Namespace) -> "Configuration":
+    from gatehouse_policies import configuration
+
     return configuration.read(options.config or configuration.find(_folder(options)))
 
 
-def _run_check(options: argparse.Namespace, config: Configuration, gate: Gate) -> "CheckResult":
+def _run_check(
+    options: argparse.Namespace,
+    process: "ProgramProcess | None",
+    config: "Configuration",
+    gate: "Gate",
+) -> "CheckResult":
     from gatehouse_policies import policy_check
 
     run_check = (
         partial(policy_check.check_state, options.state)
         if options.state is not None
-        else partial(policy_check.check, options.program.resolve(), options.env or "dev")
+        else partial(
+            policy_check.check, options.program.resolve(), options.env or "dev", process=process
+        )
     )
     return run_check(
         levels=options.levels,
@@ -276,6 +317,9 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _levels(options: argparse.Namespace) -> int:
+    from gatehouse_policies import configuration
+    from gatehouse_policies.catalogue import PACKS
+
     config = configuration.read(options.config or configuration.find(Path.cwd()))
     for pack in PACKS:
         target = options.folder / f"{pack}.json"

@@ -101,6 +101,7 @@ def check(
     variables: Mapping[str, str] | None = None,
     configuration: Configuration = _DEFAULTS,
     gate: Gate = _GATE,
+    process: ProgramProcess | None = None,
 ) -> CheckResult:
     """Check a program with policy packs. Raises CommandError if the program or a pack cannot run.
 
@@ -108,15 +109,16 @@ def check(
     variables: result of `exemptions`.
     configuration: Regions, tags, levels and example values of the program's repository.
     gate: the controls to evaluate, and the violations that fail the check.
+    process: the process of the program, which this function ends. Default: a new one.
     """
     started_at = time.monotonic()
     _require_provider_version()
     project = load(program, stack, examples=configuration.stack_config)
-    with (
-        _packs(folders, project, levels, variables, configuration, gate) as (environment, packs),
-        ProgramProcess() as process,
-    ):
-        outcome, pass_name, failed = _run_program(process, program, stack, configuration)
+    with _packs(folders, project, levels, variables, configuration, gate) as (environment, packs):
+        with process or ProgramProcess() as program_process:  # most of the memory of a check
+            outcome, pass_name, failed = _run_program(
+                program_process, program, stack, configuration
+            )
         messages = outcome.messages
         assert messages is not None  # noqa: S101  a run without messages raises an error
         sources = {item.urn: item.source for item in messages.registrations}

@@ -377,6 +377,7 @@ def _reject(feature: str, instead: str, prefix: str = "") -> None:
     raise CommandError(f"{prefix}Without the Pulumi engine, {feature} are not supported. {instead}")
 
 
+@lru_cache(maxsize=64)
 def _package_version(package: str) -> str:
     try:
         return version(f"pulumi-{package}")

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from urllib.parse import quote
 
 from gatehouse.core.errors import SettingsError
@@ -42,6 +43,21 @@ from sandbox.ports import Ports
 from sandbox.progress import Progress
 
 PORTS = {"gateway": 8080, "console": 8081, "sharing": 8082, "emulator": 5555}
+#: Samples for the web UI and the first commands.
+SAMPLES: dict[str, list[dict[str, Any]]] = {
+    "plans": [
+        {
+            "name": "sample",
+            "limits": [{"name": "requests", "quota": 600, "window_s": 60}],
+            "shared_limits": [{"name": "requests", "quota": 1000, "window_s": 60}],
+            "credits": {"amount": 50_000, "every": "month"},
+        }
+    ],
+    "customers": [
+        {"id": "globex", "name": "Globex Ltd", "plan": "sample", "tags": ["sample"]},
+        {"id": "initech", "name": "Initech GmbH", "plan": "sample", "tags": ["sample"]},
+    ],
+}
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -263,14 +279,11 @@ class _Environment:
         progress, stack = self._progress, self._stack
         project = load(REPOSITORY, stack)
         config = {SETTINGS: apply_changes(project.config.get(SETTINGS, "{}"), changes)}
-        # The packs start while the stack is deployed.
         rules = configuration.read(REPOSITORY / configuration.FILE_NAME).rules
         environment = of_stack(project.name, project.stack, project.config)
         with analyzer.packs(
             policy_check.PACKS, project, environment, changes=rules[environment]
         ) as packs:
-            for pack in packs:
-                self._state.add(f"policy pack {pack.name}", pack.pid)
             progress.step("Deploying to the AWS emulator")
             if self._emulator is None:
                 self._emulator = Emulator.start(self._port("emulator"))
@@ -326,7 +339,6 @@ class _Environment:
         # The key may also read files, to check through the gateway that the Core is registered.
         body = {
             "name": "sample-core",
-            "owner": "sandbox",
             "scopes": ["cores:register", "cores:read"],
             "cores": [sample_core.NAME],
         }
@@ -336,6 +348,12 @@ class _Environment:
         self._progress.done(
             f"{sample_core.NAME} serves {sample_core.FOLDER.relative_to(REPOSITORY)}"
         )
+        self._progress.step("Creating a sample plan and two sample customers")
+        for kind, samples in SAMPLES.items():  # the database is new
+            for sample in samples:
+                services.call_console(local.url("console"), token, f"/v1/{kind}", sample)
+        names = ", ".join(sample["id"] for sample in SAMPLES["customers"])
+        self._progress.done(f"customers {names} with the plan {SAMPLES['plans'][0]['name']}")
         return child
 
     def _register(self, child: Child) -> Child:
@@ -405,7 +423,7 @@ def _commands(endpoints: Endpoints) -> list[str]:
     body = json.dumps(
         {
             "name": "my-first-key",
-            "owner": "me",
+            "customer_id": SAMPLES["customers"][0]["id"],
             "scopes": ["cores:read"],
             "cores": [sample_core.NAME],
         }

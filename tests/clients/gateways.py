@@ -24,8 +24,9 @@ def http(status: str, content: bytes = b"<html>", *headers: str) -> bytes:
 
 
 def decision(code: str, *headers: str, **fields: Any) -> bytes:
-    empty = dict.fromkeys(("reason", "key_id", "name", "owner", "environment", "scopes"))
-    others: dict[str, Any] = {"expires_at": None, "credits": None, "limits": [], "staleness_ms": 0}
+    empty = dict.fromkeys(("reason", "key_id", "name", "customer_id", "environment", "scopes"))
+    nulls = dict.fromkeys(("expires_at", "credits", "shared_credits"))
+    others: dict[str, Any] = {**nulls, "limits": [], "staleness_ms": 0}
     last = {"decided_at": "2026-01-01T00:00:00Z", "request_id": "req_1"}
     document = {"valid": code == "VALID", "code": code, **empty, **others, **last, **fields}
     return http("200 OK", json.dumps(document).encode(), *headers)

@@ -29,7 +29,9 @@ pytestmark = pytest.mark.slow
 def test_typescript_client(running: Running, tmp_path: Path) -> None:
     folder = tmp_path / "client"
     shutil.copytree(CLIENT, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
-    keys = {"READ": running.key(scopes=["orders:read"], owner="shop")[1]}
+    keys = {
+        "READ": running.key(scopes=["orders:read"], customer_id="shop", create_customer=True)[1]
+    }
     credits = {"remaining": 5}
     keys["CREDITS"] = running.key(credits=credits)[1]
     for name in ("EXPRESS", "FASTIFY", "HONO"):
@@ -103,7 +105,7 @@ def test_express_service_of_the_guide(running: Running, tmp_path: Path) -> None:
 
     try:
         child_processes.wait_until(service, is_ready, "ready", 60)
-        token = running.key(scopes=["orders:read"], owner="shop")[1]
+        token = running.key(scopes=["orders:read"], customer_id="shop", create_customer=True)[1]
         assert get(Authorization=f"Bearer {token}").json() == {"orders_of": "shop"}
     finally:
         service.stop()

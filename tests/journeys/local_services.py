@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -132,24 +132,22 @@ def running_services(
     server: servers.Postgres, pepper: str, log: Path, session_key: str = SESSION_KEY, **more: str
 ) -> Iterator[Services]:
     ports = {service: free_port() for service in ("gateway", "console")}
-    with ExitStack() as cleanup:
-        for service, port in ports.items():
-            env = environment(
-                server.app_url,
-                GATEHOUSE_PEPPER=pepper,
-                **(
-                    {"GATEHOUSE_SESSION_KEY": session_key, "GATEHOUSE_BOOTSTRAP_TOKEN": TOKEN}
-                    if service == "console"
-                    else {}
-                ),
-                **{f"GATEHOUSE_{service.upper()}_PORT": str(port)},
-                **more,
-            )
-            child = child_processes.start(
-                service, [GATEHOUSE, "serve", service], env=env, log=log / f"{service}.log"
-            )
-            cleanup.callback(child.stop)
-            url = f"http://127.0.0.1:{port}/readyz"
+    env = environment(
+        server.app_url,
+        GATEHOUSE_PEPPER=pepper,
+        GATEHOUSE_SESSION_KEY=session_key,
+        GATEHOUSE_BOOTSTRAP_TOKEN=TOKEN,
+        **{f"GATEHOUSE_{service.upper()}_PORT": str(port) for service, port in ports.items()},
+        **more,
+    )
+    found = Services(*(f"http://127.0.0.1:{port}" for port in ports.values()))
+    child = child_processes.start(
+        "services", [GATEHOUSE, "serve", *ports], env=env, log=log / "services.log"
+    )
+    try:
+        for url in (f"{found.gateway}/readyz", f"{found.console}/readyz"):
             ready = partial(services.returns_200, url)
             child_processes.wait_until(child, ready, f"ready at {url}", _READY_S)
-        yield Services(*(f"http://127.0.0.1:{port}" for port in ports.values()))
+        yield found
+    finally:
+        child.stop()

@@ -52,6 +52,7 @@ def test_quick_start(reader: GuideReader) -> None:
     ("name", "commands"),
     [
         ("integrate", 30),
+        ("sell-an-api", 20),
         ("protect-a-service", 9),
         ("operate", 40),
         ("secure", 15),

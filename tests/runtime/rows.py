@@ -15,22 +15,29 @@ def key_row(source: str = "", **columns: str) -> str:
     return _insert("api_key", defaults | columns, source)
 
 
-def customer_row(source: str = "", **columns: str) -> str:
-    """Customers, which may exist."""
-    defaults = {
-        **{"id": "$1", "name": "'n'", "state": "'active'", "has_credits": "false"},
-        **{"contact": "''", "tags": "'{}'", "metadata": "'{}'", "notes": "''"},
-        **{"created_at": "now()", "created_by": "'test'"},
-    }
-    return _insert("customer", defaults | columns, f"{source} ON CONFLICT DO NOTHING")
-
-
 def core_row(source: str = "", **columns: str) -> str:
     defaults = {
         **{"name": "'docs'", "url": "''", "environment": "'test'", "lease_id": "'lease'"},
         **{"registered_by": "$1", "pepper_generation": "1", "expires_at": "now()"},
     }
     return _insert("core", defaults | columns, source)
+
+
+def customer_row(source: str = "", **columns: str) -> str:
+    defaults = {
+        **{"id": "$1", "name": "'a customer'", "state": "'active'", "has_credits": "false"},
+        **{"contact": "''", "tags": "'{}'", "metadata": "'{}'", "notes": "''"},
+        **{"created_at": "now()", "created_by": "'test'"},
+    }
+    return _insert("customer", defaults | columns, source)
+
+
+def plan_row(source: str = "", **columns: str) -> str:
+    defaults = {
+        **{"name": "$1", "description": "''", "shared_limits": "'[]'"},
+        **{"created_at": "now()", "created_by": "'test'"},
+    }
+    return _insert("plan", defaults | columns, source)
 
 
 def contact_row() -> str:

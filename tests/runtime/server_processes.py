@@ -2,13 +2,25 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+from gatehouse.platform.db.migrations import runner
+from gatehouse.platform.db.pool import login
 from valkey import Valkey
 
+from sandbox.local import servers
 from sandbox.local.servers import Postgres, administrator
+
+
+@pytest.fixture(scope="module")
+async def own_server() -> AsyncIterator[Postgres]:
+    """A server for one module, whose database has the schema."""
+    with servers.postgres() as server:
+        await runner.migrate(login(server.owner_url, "url"))
+        yield server
 
 
 def redis_pid(url: str) -> int:

@@ -7,6 +7,7 @@ import ast
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from re import _constants, _parser  # type: ignore[attr-defined]
@@ -40,7 +41,12 @@ FUNCTIONS = {
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-def found() -> Iterator[tuple[str, re.Pattern[Any], str]]:
+@cache
+def found() -> list[tuple[str, re.Pattern[Any], str]]:
+    return [*_found()]
+
+
+def _found() -> Iterator[tuple[str, re.Pattern[Any], str]]:
     for path in sorted(ROOT.rglob("*.py")):
         text = path.read_text()
         if not re.search(r"\bre\b|\bmatching\(|\bpattern=", text):
@@ -177,7 +183,7 @@ def is_linear(pattern: re.Pattern[Any], method: str) -> bool:
 
 
 def test_every_expression_takes_linear_time() -> None:
-    expressions = list(found())
+    expressions = found()
     assert len(expressions) > 60
     local = {place.partition(":")[0] for place, each, _ in expressions if each.pattern == LOCAL}
     assert local == LOCAL_MODULES

@@ -5,6 +5,7 @@ process are filled here.
 import ast
 import contextlib
 from collections.abc import Callable, Iterator, Sized
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from gatehouse.features.usage.service import (
     UsageCounter,
     UsageMetrics,
 )
-from gatehouse.features.verification.cache import KeyCache
+from gatehouse.features.verification.cache import KeyCache, RecordCache
 from gatehouse.platform.semaphores import RequestLimits
 from gatehouse.services.console.authentication import PAIRS_MAX, Lockout
 from msgspec.structs import replace
@@ -135,6 +136,7 @@ def loses_entries(owner: ast.AST, attribute: str) -> bool:
     return False
 
 
+@cache
 def registries() -> dict[str, bool]:
     """The containers in attributes, and in variables of modules that are changed. The value is True
     if entries are removed.
@@ -248,7 +250,7 @@ async def owners(_: ManualClock) -> Any:
 
 
 FILLED: dict[type, Callable[[ManualClock], Any]] = {
-    KeyCache: key_cache,
+    RecordCache: key_cache,
     ClientAddresses: addresses,
     ledger.Families: families,
     Lockout: lockout,

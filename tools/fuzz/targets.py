@@ -146,8 +146,9 @@ def fuzz_json(data: bytes) -> None:
     with suppress(GatehouseError):
         decode_lease(data)
     text = data.decode("utf-8", "replace")
-    with suppress(file_formats.MalformedFile):
-        file_formats.entries(text)
+    for file_format in file_formats.FileFormat:
+        with suppress(file_formats.MalformedFile):
+            file_formats.entries(text, file_format, columns=("name",))
     with suppress(file_formats.MalformedFile):
         remaining, count = file_formats.without(text, lambda name: not name)
         assert count or remaining == text

@@ -12,9 +12,13 @@ from gatehouse.services.gateway.routes import document as gateway
 from gatehouse.services.sharing.routes import document as sharing
 
 #: The schemas that the methods of the clients send, and those that they receive.
-REQUESTS = (*("SignedRequestInput", "CreateKey", "UpdateKey", "RotateKey", "CreateSecret"),)
+REQUESTS = (
+    *("SignedRequestInput", "CreateKey", "UpdateKey", "RotateKey", "CreateSecret"),
+    *("CreateCustomer", "UpdateCustomer", "CreatePlan", "UpdatePlan"),
+)
 RESPONSES = (
     *("VerifyReply", "SelfRevocationResponse", "KeyView", "CreatedKey", "ChangedKey"),
+    *("CustomerView", "ChangedCustomer", "PurgedCustomer", "PlanView", "ChangedPlan"),
     *("RevokedKey", "RotatedKey", "SecretView", "CreatedSecret", "LinkPreview", "OpenedSecret"),
 )
 #: Those of the TypeScript client, which verifies keys only.

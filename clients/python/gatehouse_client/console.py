@@ -1,6 +1,7 @@
 """Requests to the console: the management API."""
 
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -16,6 +17,19 @@ _Response = TypeVar("_Response")
 
 def present(query: dict[str, Query]) -> dict[str, str | int]:
     return {name: value for name, value in query.items() if value is not None}
+
+
+def customer_path(customer_id: str, action: str = "") -> str:
+    return f"/v1/customers/{_segment(customer_id)}" + (f"/{action}" if action else "")
+
+
+def plan_path(name: str) -> str:
+    return f"/v1/plans/{_segment(name)}"
+
+
+def _segment(text: str) -> str:
+    check_url(text)
+    return quote(text, "")
 
 
 def change(

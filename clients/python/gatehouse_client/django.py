@@ -4,7 +4,7 @@ require_key = RequireKey(GatewayClient("http://127.0.0.1:8080"))
 
 @require_key(["orders:read"])
 def orders(request):
-    return HttpResponse(f"orders of {request.META['gatehouse'].owner}")
+    return HttpResponse(f"orders of {request.META['gatehouse'].customer_id}")
 
 For a method of a view class, use `method_decorator` of Django.
 """

@@ -6,7 +6,7 @@ require_key.install(app)
 
 @app.get("/orders")
 async def orders(key: Annotated[Verification, Security(require_key, scopes=["orders:read"])]):
-    return f"orders of {key.owner}"
+    return f"orders of {key.customer_id}"
 """
 
 from fastapi import FastAPI, HTTPException, Request

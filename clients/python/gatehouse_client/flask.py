@@ -5,7 +5,7 @@ require_key = RequireKey(GatewayClient("http://127.0.0.1:8080"))
 @app.get("/orders")
 @require_key(["orders:read"])
 def orders():
-    return f"orders of {request.environ['gatehouse'].owner}"
+    return f"orders of {request.environ['gatehouse'].customer_id}"
 """
 
 from collections.abc import Callable, Iterable

@@ -115,6 +115,56 @@ class CreateSecret(TypedDict):
     label: NotRequired[str]
 
 
+class CreateCustomer(TypedDict):
+    """Parameters of a new customer."""
+
+    id: str
+    name: NotRequired[str | None]
+    plan: NotRequired[str | None]
+    limits: NotRequired[list[RateLimitInput] | None]
+    credits: NotRequired[Credits | None]
+    contact: NotRequired[str]
+    tags: NotRequired[list[str]]
+    metadata: NotRequired[dict[str, str]]
+    notes: NotRequired[str]
+
+
+class UpdateCustomer(TypedDict):
+    """Changes to a customer. Omitted fields keep their values."""
+
+    name: NotRequired[str]
+    plan: NotRequired[str | None]
+    limits: NotRequired[list[RateLimitInput] | None]
+    credits: NotRequired[UpdateCredits | None]
+    contact: NotRequired[str]
+    tags: NotRequired[list[str]]
+    metadata: NotRequired[dict[str, str]]
+    notes: NotRequired[str]
+
+
+class CreatePlan(TypedDict):
+    """Parameters of a new plan."""
+
+    description: NotRequired[str]
+    limits: NotRequired[list[RateLimitInput] | None]
+    shared_limits: NotRequired[list[RateLimitInput]]
+    credits: NotRequired[Refill | None]
+    scopes: NotRequired[list[str] | None]
+    ttl_s: NotRequired[int | None]
+    name: str
+
+
+class UpdatePlan(TypedDict):
+    """Changes to a plan. Omitted fields keep their values."""
+
+    description: NotRequired[str]
+    limits: NotRequired[list[RateLimitInput] | None]
+    shared_limits: NotRequired[list[RateLimitInput]]
+    credits: NotRequired[Refill | None]
+    scopes: NotRequired[list[str] | None]
+    ttl_s: NotRequired[int | None]
+
+
 class LimitReply(Response, frozen=True, kw_only=True):
     """State of a rate limit after the decision."""
 
@@ -251,6 +301,67 @@ class ChangedKey(Response, frozen=True, kw_only=True):
     """`ChangedKey` of the OpenAPI document."""
 
     key: KeyView
+    effective: str
+
+
+class CustomerView(Response, frozen=True, kw_only=True):
+    """A customer."""
+
+    id: str
+    name: str
+    state: str
+    plan: str | None
+    limits: list[RateLimit] | None
+    shared_limits: list[RateLimit]
+    credits: Credits | None
+    inherits: list[str]
+    contact: str
+    tags: list[str]
+    metadata: dict[str, str]
+    notes: str
+    keys: int
+    created_at: datetime
+    created_by: str
+    deleted_at: datetime | None
+    version: int
+
+
+class ChangedCustomer(Response, frozen=True, kw_only=True):
+    """`ChangedCustomer` of the OpenAPI document."""
+
+    customer: CustomerView
+    effective: str
+
+
+class PurgedCustomer(Response, frozen=True, kw_only=True):
+    """Result of a purge. Repeat the request until no keys are left."""
+
+    id: str
+    purged_keys: int
+    keys_left: int
+
+
+class PlanView(Response, frozen=True, kw_only=True):
+    """A plan. Null: the plan does not specify the value."""
+
+    name: str
+    description: str
+    limits: list[RateLimit] | None
+    shared_limits: list[RateLimit]
+    credits: Refill | None
+    scopes: list[str] | None
+    ttl_s: int | None
+    customers: int
+    keys: int
+    created_at: datetime
+    created_by: str
+    version: int
+
+
+class ChangedPlan(Response, frozen=True, kw_only=True):
+    """`ChangedPlan` of the OpenAPI document."""
+
+    plan: PlanView
     effective: str
 
 

@@ -21,7 +21,7 @@ for (const name of ["express", "fastify", "hono"]) {
     after(() => stop());
     const send = (path, headers = {}, method = "GET") => fetch(url + path, { method, headers });
 
-    test("an allowed request has the owner and the limits", async () => {
+    test("an allowed request has the customer and the limits", async () => {
       for (const headers of [{ Authorization: `bearer ${READ}` }, { "X-API-Key": READ }]) {
         const reply = await send("/api/orders", headers);
         assert.deepEqual([reply.status, await reply.text()], [200, "orders of shop"]);

@@ -1,5 +1,5 @@
 /** The same service in each framework. Guards are on routes, and /health needs no key. The service responds with the
- * owner of the key, and with the scope in the field `Content`. */
+ * customer of the key, and with the scope in the field `Content`. */
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ export const FILES = "files:read";
 export const MOUNTED = "mounted:read";
 export const SCOPES = [READ, WRITE, ITEMS, FILES, MOUNTED];
 
-const text = (decision) => `orders of ${decision?.owner}`;
+const text = (decision) => `orders of ${decision?.customer_id}`;
 
 /** A server on a free port: its URL, and a function that stops it. */
 export async function listening(server) {

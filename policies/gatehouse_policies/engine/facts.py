@@ -70,10 +70,7 @@ def facts_of(rule: Rule, resource: Resource, stack: Stack) -> dict[str, Any]:
     for word in words:
         if word.partition(".")[0].partition("[")[0] in (resource.props.plain() or {}):
             reads[id(resource.props.root), word] = (resource.props.root, None)
-    names = {
-        id(other.props.root): "" if other.urn == resource.urn else _name(other) for other in stack
-    }
-    names[id(resource.props.root)] = ""
+    owners = _owners(stack)
     provider = id(resource.provider.root) if resource.provider else 0
     extract = _Extract(resource.urn.partition("::")[0].rpartition(":")[2], _derived(stack))
     by_root: dict[int, tuple[Any, dict[str, Any]]] = {}
@@ -83,8 +80,16 @@ def facts_of(rule: Rule, resource: Resource, stack: Stack) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for id_, (root, values) in by_root.items():
         if tree := extract.of(root, _tree(values), ""):
-            facts.setdefault(names.get(id_, ""), {}).update(tree)
+            owner = owners.get(id_, resource)
+            own = root is resource.props.root or owner.urn == resource.urn
+            facts.setdefault("" if own else _name(owner), {}).update(tree)
     return facts
+
+
+@lru_cache(maxsize=1)
+def _owners(stack: Stack) -> dict[int, Resource]:
+    """The resource of each object of properties, by the ID of the object."""
+    return {id(each.props.root): each for each in stack}
 
 
 @lru_cache(maxsize=1)

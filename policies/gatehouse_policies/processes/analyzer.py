@@ -1,7 +1,9 @@
-"""Runs policy packs like the Pulumi engine: each pack in a separate process, called with the
-messages of the Analyzer protocol (pack_server.py).
+"""Runs policy packs like the Pulumi engine, called with the messages of the Analyzer protocol
+(pack_server.py). The packs of this distribution run in this process, which saves two processes that
+load the Pulumi SDK. Other packs have a process each.
 """
 
+import contextvars
 import json
 import os
 import re
@@ -11,28 +13,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 import yaml
 from google.protobuf import empty_pb2
+from pulumi.runtime import set_all_config
 from pulumi.runtime.proto import analyzer_pb2 as proto
 from pulumi_local.errors import CommandError
 from pulumi_local.files.project import Project
+from pulumi_local.runner import no_collection
 
 from gatehouse_policies import catalogue
+from gatehouse_policies import packs as shipped
 from gatehouse_policies.engine.environment import VARIABLE
 from gatehouse_policies.engine.facts import VARIABLE as FACTS_VARIABLE
-from gatehouse_policies.processes import policy_config
+from gatehouse_policies.processes import pack_server, policy_config
 from gatehouse_policies.processes.messages import Messages
 from gatehouse_policies.processes.policy_config import RuleConfigs
 from pulumi_local import child_process
 
-_SERVER = str(Path(__file__).with_name("pack_server.py"))
 _ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit)\b")
 
 
@@ -53,9 +56,113 @@ class Diagnostic:
     severity: str = ""
 
 
+class _Connection(Protocol):
+    """A connection to a pack that starts when it is first called, or before."""
+
+    def call(self, method: str, requests: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        """The result of `pack_server.Server.answer`. Raises CommandError if the pack does not
+        start, or ends.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class _OwnProcess:
+    """A pack with a process of its own, and the interpreter of the pack."""
+
+    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+        self._name = folder.name
+        self._is_ready = False
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
+        self._child = child_process.start(
+            f"policy pack {folder.name}",
+            [_python(folder), "-uP", pack_server.__file__, str(folder)],
+            cwd=folder,
+            env={**os.environ, **variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+
+    def call(self, method: str, requests: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        calls, answers = self._child.process.stdin, self._child.process.stdout
+        assert calls is not None and answers is not None  # noqa: PT018, S101  set by PIPE
+        try:
+            calls.write(json.dumps([method, list(map(len, requests))]).encode() + b"\n")
+            calls.writelines(requests)
+            calls.flush()
+            answer = json.loads(answers.readline())
+        except (OSError, ValueError):
+            failure = (
+                f"failed in {method}: the process exited" if self._is_ready else "did not start"
+            )
+            raise CommandError(
+                f"Policy pack {self._name} {failure}: {self._last_error()}"
+            ) from None
+        self._is_ready = True
+        return answer, [answers.read(size) for size in answer.get("sizes", ())]
+
+    def close(self) -> None:
+        for pipe in (self._child.process.stdin, self._child.process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        self._child.stop(signal.SIGTERM, timeout_s=2.0)
+        self._errors.close()
+
+    def _last_error(self) -> str:
+        """The line of standard error that contains the exception; otherwise the last line."""
+        self._child.process.wait(5)
+        self._errors.seek(0)
+        lines = [
+            line.strip()
+            for line in self._errors.read().decode(errors="replace").splitlines()
+            if line.strip()
+        ]
+        exceptions = [line for line in lines if _ERROR_LINE.match(line)]
+        return (exceptions or lines or [f"exit code {self._child.process.returncode}, no message"])[
+            -1
+        ]
+
+
+class _SameProcess:
+    """A pack of this distribution, which is called in this process with its own variables and
+    Pulumi settings.
+    """
+
+    def __init__(self, name: str, variables: Mapping[str, str]) -> None:
+        self._name = name
+        self._variables = variables
+        self._context = contextvars.Context()
+        self._server: pack_server.Server | None = None
+
+    def call(self, method: str, requests: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        before = dict(os.environ)
+        os.environ |= self._variables
+        try:
+            with no_collection():
+                return self._context.run(self._call, method, requests)
+        finally:
+            for name in self._variables.keys() - before.keys():
+                del os.environ[name]
+            os.environ |= before
+
+    def _call(self, method: str, requests: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        if self._server is None:
+            # The SDK adds the configuration of the stack to an object that all contexts share.
+            set_all_config({}, [])
+            self._server = pack_server.started(lambda: shipped.start(self._name))
+        return self._server.answer(method, requests)
+
+    def close(self) -> None:
+        self._server = None
+
+
 class Pack:
-    """A running policy pack, started by `packs`. The pack starts in the background, and the first
-    call waits until it is ready."""
+    """A policy pack, which `packs` starts. A process of its own starts in the background, and the
+    first call waits until it is ready.
+    """
 
     def __init__(
         self,
@@ -68,33 +175,25 @@ class Pack:
     ) -> None:
         if not (folder / "PulumiPolicy.yaml").is_file():
             raise CommandError(f"{folder.name} is not a policy pack: it has no PulumiPolicy.yaml.")
+        is_shipped = folder.parent == catalogue.PACKS_FOLDER and folder.name in catalogue.PACKS
+        # Other packs have the levels that their rules declare.
+        levels = catalogue.level_config(folder.name, environment) if is_shipped else {}
         self.name = self.title = folder.name
-        self._changes = (_levels(folder, environment), changes)
+        self._changes = (levels, changes)
         self._selects = selects
         self._project = project
         self._facts = tempfile.NamedTemporaryFile()  # noqa: SIM115  closed by stop()
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
         self._is_ready = False
         self.levels: dict[str, str] = {}
         self.seconds = 0.0  # time of all calls of `analyze`, without the start of the pack
-        self._child = child_process.start(
-            f"policy pack {folder.name}",
-            [_python(folder), "-uP", _SERVER, str(folder)],
-            cwd=folder,
-            env={
-                **os.environ,
-                **variables,
-                **_environment(project, environment),
-                FACTS_VARIABLE: self._facts.name,
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
+        variables = {
+            **variables,
+            **_environment(project, environment),
+            FACTS_VARIABLE: self._facts.name,
+        }
+        self._connection: _Connection = (
+            _SameProcess(folder.name, variables) if is_shipped else _OwnProcess(folder, variables)
         )
-
-    @property
-    def pid(self) -> int:
-        return self._child.pid
 
     def connect(self) -> None:
         """Configure the pack. Raises CommandError if it does not start."""
@@ -147,12 +246,7 @@ class Pack:
         return dict(json.loads(text)) if text else {}
 
     def stop(self) -> None:
-        for pipe in (self._child.process.stdin, self._child.process.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
-        self._child.stop(signal.SIGTERM, timeout_s=2.0)
-        self._errors.close()
+        self._connection.close()
         self._facts.close()
 
     def _call(
@@ -168,19 +262,7 @@ class Pack:
 
         urns: the resource of each request.
         """
-        calls, answers = self._child.process.stdin, self._child.process.stdout
-        assert calls is not None and answers is not None  # noqa: PT018, S101  set by PIPE
-        try:
-            calls.write(json.dumps([method, list(map(len, requests))]).encode() + b"\n")
-            calls.writelines(requests)
-            calls.flush()
-            answer = json.loads(answers.readline())
-        except (OSError, ValueError):
-            error = self._last_error()
-            failure = (
-                f"failed in {method}: the process exited" if self._is_ready else "did not start"
-            )
-            raise CommandError(f"Policy pack {self.name} {failure}: {error}") from None
+        answer, messages = self._connection.call(method, requests)
         self._is_ready = True
         if answer.get("unimplemented") and optional:
             return []
@@ -188,21 +270,7 @@ class Pack:
             resource = f" for {urns[answer['request']]}" if urns else ""
             error = answer.get("error", "the SDK of the pack has no such method")
             raise CommandError(f"Policy pack {self.name} failed in {method}{resource}: {error}")
-        return [answers.read(size) for size in answer["sizes"]]
-
-    def _last_error(self) -> str:
-        """The line of standard error that contains the exception; otherwise the last line."""
-        self._child.process.wait(5)
-        self._errors.seek(0)
-        lines = [
-            line.strip()
-            for line in self._errors.read().decode(errors="replace").splitlines()
-            if line.strip()
-        ]
-        exceptions = [line for line in lines if _ERROR_LINE.match(line)]
-        return (exceptions or lines or [f"exit code {self._child.process.returncode}, no message"])[
-            -1
-        ]
+        return messages
 
 
 @contextmanager
@@ -232,9 +300,8 @@ def packs(
 
 
 def analyze(running: Sequence[Pack], messages: Messages) -> list[Diagnostic]:
-    """Return the diagnostics of all packs for a deployment. The packs run in parallel."""
-    with ThreadPoolExecutor(max_workers=max(1, len(running))) as pool:
-        return list(chain.from_iterable(pool.map(lambda pack: pack.analyze(messages), running)))
+    """Return the diagnostics of all packs for a deployment."""
+    return list(chain.from_iterable(pack.analyze(messages) for pack in running))
 
 
 def _environment(project: Project, environment: str) -> dict[str, str]:
@@ -249,15 +316,6 @@ def _environment(project: Project, environment: str) -> dict[str, str]:
         "PULUMI_CONFIG": json.dumps(project.config),
         VARIABLE: environment,
     }
-
-
-def _levels(folder: Path, environment: str) -> RuleConfigs:
-    """The levels of a shipped pack in an environment. Other packs have the levels that their rules
-    declare.
-    """
-    if folder.parent != catalogue.PACKS_FOLDER or folder.name not in catalogue.PACKS:
-        return {}
-    return catalogue.level_config(folder.name, environment)
 
 
 def _python(folder: Path) -> str:

@@ -1,18 +1,19 @@
 """Runs a program in a process of its own, so that it cannot change the check.
 
-The process writes messages for the packs, which this process only passes on, and facts about the
-resources as JSON. Nothing that it writes is executed.
+The process sends messages for the packs, which this process only passes on, and facts about the
+resources as JSON. Nothing that it sends is executed.
 """
 
 import gc
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
-import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -71,37 +72,37 @@ class ProgramProcess:
     """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        context = _start_method()
+        self._connection, connection = context.Pipe()
+        # Not a daemon, so that the program can start processes.
+        self._process = context.Process(target=_serve, args=(connection, dict(os.environ)))
+        self._process.start()
+        connection.close()
 
     def __enter__(self) -> "ProgramProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.communicate()
-        self._folder.cleanup()
+        self._process.join()
+        self._connection.close()
 
     def run(self, request: Request) -> Outcome:
         """Run the program. Raises CommandError if the process ends without a result."""
-        file = Path(self._folder.name) / "messages"
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None  # noqa: PT018, S101  set by PIPE
         try:
-            stdin.write(json.dumps([str(file), asdict(request)]).encode() + b"\n")
-            stdin.flush()
-            facts = json.loads(stdout.readline())
-        except (OSError, ValueError):
+            self._connection.send_bytes(json.dumps(asdict(request)).encode())
+            facts = json.loads(self._connection.recv_bytes())
+            messages = Messages.decoded(self._connection.recv_bytes()) if facts["written"] else None
+        except (OSError, EOFError, ValueError):
+            self._process.join()
             raise CommandError(
                 f"The program in {request.program} ended its process (status "
-                f"{self._process.wait()}). Remove the call that ends it."
+                f"{self._process.exitcode}). Remove the call that ends it."
             ) from None
         if facts["unexpected"]:
             raise RuntimeError(facts["unexpected"])
         return Outcome(
-            Messages.read(file) if facts["written"] else None,
+            messages,
             facts["error"],
             tuple((urn, message) for urn, message in facts["applied"]),
             tuple(facts["functions"]),
@@ -110,29 +111,48 @@ class ProgramProcess:
         )
 
 
-def main() -> None:
-    """Answer each line of standard input with a line. What the program prints goes to standard
-    error, and it cannot close the input: `exit` does.
+def _start_method() -> Any:
+    """How the process starts: as a copy of this one, in which the Pulumi SDK is loaded; if this
+    process has threads, as a copy of a process without any. Without Linux, libraries do not support
+    copies.
     """
-    with (
-        os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8") as requests,
-        os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers,
-    ):
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        # A collection traverses the millions of objects in pulumi-aws.
-        gc.disable()
-        for line in requests:
-            file, request = json.loads(line)
-            answers.write(json.dumps(_answer(Request(**request), Path(file))) + "\n")
-            answers.flush()
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    threads = Path("/proc/self/task")
+    if threads.is_dir() and len(list(threads.iterdir())) == 1:
+        return multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
-def _answer(request: Request, file: Path) -> dict[str, Any]:
+def _serve(connection: Connection, variables: Mapping[str, str]) -> None:
+    """Answer requests until the connection is closed. What the program prints goes to standard
+    error.
+
+    variables: environment variables, because a copied process has those of its original.
+    """
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.stdout = sys.stderr
+    os.dup2(2, 1)
+    # A collection traverses the millions of objects in pulumi-aws.
+    gc.disable()
+    with suppress(EOFError, KeyboardInterrupt):
+        while True:
+            answer, messages = _answer(Request(**json.loads(connection.recv_bytes())))
+            connection.send_bytes(json.dumps(answer).encode())
+            if messages is not None:
+                connection.send_bytes(messages)
+
+
+def _answer(request: Request) -> tuple[dict[str, Any], bytes | None]:
     provider_class = FakeProvider if request.known else PreviewProvider
     provider = provider_class(request.account, request.lookups)
     applied: list[tuple[str, str]] = []
-    answer: dict[str, Any] = {"error": "", "unexpected": "", "account": "", "written": False}
+    answer: dict[str, Any] = {"error": "", "unexpected": "", "account": ""}
     answer["decisions"] = []
+    messages: bytes | None = None
 
     def record(urn: str, error: CommandError) -> None:
         applied.append((urn, error.message))
@@ -156,13 +176,13 @@ def _answer(request: Request, file: Path) -> dict[str, Any]:
         answer["decisions"] = deployment.decisions
         account = _account(deployment)
         answer["account"] = account if provider.uses_account and account != request.account else ""
-        Messages.of(without_invented(deployment), request.account).write(file)
-        answer["written"] = True
+        messages = Messages.of(without_invented(deployment), request.account).encoded()
     except CommandError as error:
         answer["error"] = error.message
     except Exception:
         answer["unexpected"] = traceback.format_exc()
-    return answer | {"applied": applied, "functions": sorted(provider.faked_functions)}
+    answer |= {"applied": applied, "functions": sorted(provider.faked_functions)}
+    return answer | {"written": messages is not None}, messages
 
 
 def _account(deployment: Deployment) -> str:
@@ -178,7 +198,3 @@ def _account(deployment: Deployment) -> str:
     if not declared:
         return ACCOUNT
     return declared.pop() if len(declared) == 1 else invented.ACCOUNT
-
-
-if __name__ == "__main__":
-    main()

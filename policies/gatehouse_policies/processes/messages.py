@@ -6,7 +6,7 @@ Source: sdk/go/common/resource/plugin/rpc.go and analyzer_plugin.go of pulumi/pu
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
 
 from pulumi.runtime.proto import analyzer_pb2 as proto
 from pulumi_local.types import Deployment, Registration, Resource
@@ -22,7 +22,7 @@ class Messages:
     """The messages of one deployment, encoded once for all packs. The check does not decode them.
 
     root: URN of the stack.
-    registrations: the resources. Read from a file, they have no inputs and options.
+    registrations: the resources. Of another process, they have no inputs and options.
     requests: for Analyze: the stack, then the inputs of each resource before it is created. As in
         the engine, resources that are only read are in `stack` only (step_generator.go).
     stack: for AnalyzeStack: outputs, parents and dependencies of every resource.
@@ -68,26 +68,25 @@ class Messages:
         managed = (item.urn for item in self.registrations if not item.external)
         return [self.root, *managed]
 
-    def write(self, file: Path) -> None:
-        """Write the messages for `read` in another process."""
+    def encoded(self) -> bytes:
+        """The messages as bytes, for `decoded` in another process."""
         names = {"project": self.project, "stack_name": self.stack_name, "root": self.root}
         facts = [{name: getattr(item, name) for name in _FACTS} for item in self.registrations]
         header = json.dumps([names, facts, self.unevaluated, len(self.requests)]).encode()
-        with file.open("wb") as out:
-            for part in (header, *self.requests, self.stack):
-                out.write(len(part).to_bytes(8, "big") + part)
+        parts = (header, *self.requests, self.stack)
+        return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 
     @classmethod
-    def read(cls, file: Path) -> "Messages":
-        with file.open("rb") as source:
+    def decoded(cls, data: bytes) -> "Messages":
+        source = BytesIO(data)
 
-            def part() -> bytes:
-                return source.read(int.from_bytes(source.read(8), "big"))
+        def part() -> bytes:
+            return source.read(int.from_bytes(source.read(8), "big"))
 
-            names, facts, unevaluated, count = json.loads(part())
-            registrations = tuple(Registration(**item, inputs={}) for item in facts)
-            requests = tuple(part() for _ in range(count))
-            stack = part()
+        names, facts, unevaluated, count = json.loads(part())
+        registrations = tuple(Registration(**item, inputs={}) for item in facts)
+        requests = tuple(part() for _ in range(count))
+        stack = part()
         return cls(
             **names,
             registrations=registrations,

@@ -1,20 +1,24 @@
 """Serves a policy pack on standard input and output: `python pack_server.py <folder of the pack>`.
 
 A script without imports of this distribution, because a pack can have an interpreter of its own.
-The SDK starts a gRPC server, whose messages take a third of the CPU time of a check. This script
-replaces it.
+The SDK starts a gRPC server, whose messages take a third of the CPU time of a check. `Server`
+replaces it, also for a pack in the process of the check.
 """
 
 import json
 import os
 import runpy
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, BinaryIO
 
 import grpc
 
 _METHOD = "/pulumirpc.Analyzer/"
+
+
+class _Started(BaseException):
+    """The pack has started its server. It would wait for the end of the process."""
 
 
 class _Context:
@@ -34,15 +38,10 @@ class _Call:
         self.method = method
 
 
-class _Server:
-    """Takes the place of `grpc.Server`. A call is a line of JSON with the method and the sizes of
-    the messages that follow. So is its answer, with an error instead of messages if a handler
-    raised an exception.
-    """
+class Server:
+    """Takes the place of `grpc.Server`, and calls its handlers."""
 
-    def __init__(self, calls: BinaryIO, answers: BinaryIO) -> None:
-        self._calls = calls
-        self._answers = answers
+    def __init__(self) -> None:
         self._handlers: list[Any] = []
 
     def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
@@ -56,15 +55,12 @@ class _Server:
         return 0
 
     def start(self) -> None:
-        """Answer calls until the input ends."""
-        for line in self._calls:
-            method, sizes = json.loads(line)
-            answer, messages = self._answer(method, [self._calls.read(size) for size in sizes])
-            self._answers.write(json.dumps(answer).encode() + b"\n" + b"".join(messages))
-            self._answers.flush()
-        sys.exit()
+        raise _Started
 
-    def _answer(self, method: str, requests: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+    def answer(self, method: str, requests: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        """Call a method with one message after another. Returns the sizes of the answers and the
+        answers, or an error if a handler raises an exception.
+        """
         found = (each.service(_Call(_METHOD + method)) for each in self._handlers)
         handler = next((each for each in found if each), None)
         if handler is None:
@@ -81,6 +77,30 @@ class _Server:
         return {"sizes": list(map(len, messages))}, messages
 
 
+def started(start: Callable[[], object]) -> Server:
+    """The server of a pack. start: the code of the pack, which constructs a `PolicyPack`."""
+    server, original = Server(), grpc.server
+    setattr(grpc, "server", lambda *_args, **_options: server)  # noqa: B010  mypy
+    try:
+        start()
+    except _Started:
+        pass
+    finally:
+        setattr(grpc, "server", original)  # noqa: B010
+    return server
+
+
+def _serve(server: Server, calls: BinaryIO, answers: BinaryIO) -> None:
+    """Answer calls until the input ends. A call is a line of JSON with the method and the sizes of
+    the messages that follow. So is its answer.
+    """
+    for line in calls:
+        method, sizes = json.loads(line)
+        answer, messages = server.answer(method, [calls.read(size) for size in sizes])
+        answers.write(json.dumps(answer).encode() + b"\n" + b"".join(messages))
+        answers.flush()
+
+
 def main(folder: str) -> None:
     """Run the pack as the Python language host does (pulumi-language-python/main.go, RunPlugin).
     What the pack prints goes to standard error, and it reads no input.
@@ -88,11 +108,10 @@ def main(folder: str) -> None:
     calls, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    server = _Server(calls, answers)
-    setattr(grpc, "server", lambda *_args, **_options: server)  # noqa: B010  mypy
     # The pack only parses the address of the engine (pulumi/policy/__main__.py).
     sys.argv = ["pulumi.policy", "127.0.0.1:0", folder]
-    runpy.run_module("pulumi.policy", run_name="__main__", alter_sys=True)
+    pack = started(lambda: runpy.run_module("pulumi.policy", run_name="__main__", alter_sys=True))
+    _serve(pack, calls, answers)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 import json
 import math
+from collections.abc import Collection, Mapping
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -11,6 +12,24 @@ Details = dict[str, str | int | float | bool | list[str] | None]
 
 
 Outcome = Literal["success", "denied"]
+
+
+def detail(value: Any) -> Any:
+    """The form of a value in the details of an event."""
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def change_details(before: Any, changes: Mapping[str, Any], recorded: Collection[str]) -> Details:
+    """Details of an update: the names of the changed fields, the version before it, and the values
+    of the recorded fields after and before it.
+    """
+    details: Details = {"changed": sorted(changes), "version": before.version}
+    for name in sorted({*recorded}.intersection(changes)):
+        details[name] = detail(changes[name])
+        details[f"{name}_before"] = detail(getattr(before, name))
+    return details
 
 
 class DescribedStr(StrEnum):
@@ -61,6 +80,9 @@ class AuditAction(DescribedStr):
     PLAN_CREATE = "plan.create", "A plan was created."
     PLAN_UPDATE = "plan.update", "A plan was changed."
     PLAN_DELETE = "plan.delete", "A plan was deleted."
+    LIMIT_CREATE = "limit.create", "A rate limit for subjects without a key was created."
+    LIMIT_UPDATE = "limit.update", "A rate limit for subjects without a key was changed."
+    LIMIT_DELETE = "limit.delete", "A rate limit for subjects without a key was deleted."
     CORE_REGISTER = "core.register", "A Core was registered."
     CORE_MOVE = "core.move", "The URL of a registered Core was changed."
     CORE_DRAIN = "core.drain", "A Core was drained."

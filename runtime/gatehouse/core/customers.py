@@ -20,6 +20,7 @@ from gatehouse.core.keys import (
     CustomerRecord,
     CustomerState,
     KeyRecord,
+    LimitRecord,
     PlanRecord,
     RateLimit,
     Refill,
@@ -91,6 +92,14 @@ def id_of(name: str) -> str:
 
 def _lower(letter: str) -> str:
     return letter.lower() if letter.isascii() else letter
+
+
+class NamedLimit(LimitRecord, frozen=True, kw_only=True):
+    """A rate limit for subjects that a caller names, with all of its fields."""
+
+    description: str = ""
+    created_at: float
+    created_by: str
 
 
 def resolve(record: AnyKey, customer: CustomerRecord | None, plan: PlanRecord | None) -> AnyKey:

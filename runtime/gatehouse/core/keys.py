@@ -91,6 +91,21 @@ class PlanRecord(msgspec.Struct, frozen=True, gc=False):
         return self.name
 
 
+class LimitRecord(msgspec.Struct, frozen=True, gc=False):
+    """A rate limit for subjects that a caller names, such as users or addresses."""
+
+    name: str
+    quota: int
+    window_s: int
+    burst: int
+    is_deleted: bool
+    version: int
+
+    @property
+    def id(self) -> str:
+        return self.name
+
+
 class CustomerRecord(msgspec.Struct, frozen=True, gc=False):
     """Fields of a customer that a verification of its keys needs."""
 

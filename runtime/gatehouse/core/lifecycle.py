@@ -6,25 +6,23 @@ current state is rejected. An idempotent action that leads to the current state 
 """
 
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 from msgspec import UNSET
 
 from gatehouse.core import customers
-from gatehouse.core.audit_events import AuditAction, Details
+from gatehouse.core.audit_events import AuditAction, Details, change_details, detail
 from gatehouse.core.customers import BOTH
 from gatehouse.core.errors import BadRequest, Conflict, Problem
 from gatehouse.core.key_fields import Purge
 from gatehouse.core.keys import (
     KEY_FIELDS,
-    Credits,
     Key,
     KeyChange,
     KeyFields,
     KeyState,
     RateLimit,
-    UpdateCredits,
     key_fields,
 )
 from gatehouse.core.tokens.token import NULL_DIGEST
@@ -155,7 +153,7 @@ def patched(key: Key, patch: KeyFields, default_limit: RateLimit) -> KeyChange:
             raise BadRequest("The key has no credits.", errors=(problem,))
     changed = msgspec.structs.replace(key, **fields)
     customers.check_customer(changed)
-    return KeyChange(changed, patch_details(key, patch), credits=credits)
+    return KeyChange(changed, change_details(key, patch, _RECORDED), credits=credits)
 
 
 def state_change(
@@ -200,20 +198,7 @@ def tombstone(key: Key, now: float) -> Key:
 
 
 def creation_details(key: Key) -> Details:
-    return {name: _detail(getattr(key, name)) for name in _RECORDED}
-
-
-def patch_details(key: Key, patch: KeyFields) -> Details:
-    """Audit details for an update: the names of the changed fields, the version before the update,
-    and the new values that may be recorded."""
-    values = {name: _detail(patch[name]) for name in sorted(_RECORDED.intersection(patch))}
-    return {"changed": sorted(patch), "version": key.version, **values}
-
-
-def _detail(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [str(item) for item in value]
-    return str(value) if isinstance(value, Credits | UpdateCredits) else value
+    return {name: detail(getattr(key, name)) for name in _RECORDED}
 
 
 def check_expiry(expires_at: float | None, now: float) -> None:

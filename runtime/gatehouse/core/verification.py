@@ -112,12 +112,20 @@ class VerificationResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
-    """Cost of a request against the rate limits of a subject, and against those that it shares with
-    others. If one limit is exceeded, the request counts against no limit.
+    """Cost of a request against the rate limits of one or several subjects. If one limit is
+    exceeded, the request counts against no limit.
+
+    others: further subjects with their limits, such as the customer of a key.
     """
 
     subject: str  # ID of the key family; never the token
     limits: tuple[RateLimit, ...]
     cost: int
-    shared_subject: str = ""  # `CustomerRecord.subject`
-    shared_limits: tuple[RateLimit, ...] = ()
+    others: tuple[tuple[str, tuple[RateLimit, ...]], ...] = ()
+
+    @property
+    def all_limits(self) -> tuple[RateLimit, ...]:
+        limits = self.limits
+        for _, more in self.others:
+            limits += more
+        return limits

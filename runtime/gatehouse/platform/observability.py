@@ -12,8 +12,9 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 import msgspec
 
 from gatehouse.core.clock import rounded, timestamp
+from gatehouse.core.log_levels import Level
 from gatehouse.platform.metrics import Metrics, StreamUse
-from gatehouse.platform.settings import PUBLISH_S, Level
+from gatehouse.platform.settings import PUBLISH_S
 from gatehouse.platform.tracing.context import RequestTrace
 from gatehouse.platform.tracing.tracer import Tracer, current_request
 

@@ -27,10 +27,8 @@ from pydantic_core import ErrorDetails
 from gatehouse.core.errors import Problem, SettingsError
 from gatehouse.core.features import FEATURES, switched
 from gatehouse.core.keys import KeyEnvironment, RateLimit
+from gatehouse.core.log_levels import Level
 from gatehouse.core.roles import Role
-
-Level = Literal["debug", "info", "warning", "error"]
-
 
 PREFIX = "GATEHOUSE_"
 

@@ -1,5 +1,5 @@
 """The same service in each framework, on a real server. Guards are on routes, and /health needs no
-key. The service responds with the owner of the key, and with the scope in the field `Content`.
+key. The service responds with the customer of the key, and with the scope in the field `Content`.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ SCOPES = (READ, WRITE, ITEMS, FILES, MOUNTED)
 
 
 def text_of(decision: Any) -> str:
-    return f"orders of {decision and decision.owner}"
+    return f"orders of {decision and decision.customer_id}"
 
 
 def starlette_service(url: str, files: Path) -> Starlette:

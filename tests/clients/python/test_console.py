@@ -1,12 +1,21 @@
 """Retries, errors and lists of the Python client."""
 
 import gzip
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
 from gatehouse.core import errors as runtime
 from gatehouse.features.cores.schemas import CorePage, CoreView
+from gatehouse.features.customers.schemas import (
+    ChangedCustomer,
+    ChangedPlan,
+    CustomerView,
+    PlanView,
+    PurgedCustomer,
+)
 from gatehouse.features.keys.schemas import KeyView as Example
 from gatehouse.platform.web.examples import example
 from gatehouse_client import (
@@ -307,13 +316,60 @@ async def test_asynchronous_client_sends_the_same_requests() -> None:
         "https://console.test", TOKEN, retries=retries, transport=handler
     ) as console:
         created = await console.create_key(name="a", idempotency_key="order-4711")
-        keys = [key async for key in console.keys(owner="b")]
+        keys = [key async for key in console.keys(customer="b")]
     assert created.token == "gtk_test_x"
     assert "gtk_test_x" not in repr(created)
     assert [key.id for key in keys] == [example(Example)["id"]]
     assert [(request.method, request.url.raw_path.decode()) for request in server.requests] == [
         ("POST", "/v1/keys"),
         ("POST", "/v1/keys"),
-        ("GET", "/v1/keys?owner=b"),
+        ("GET", "/v1/keys?customer=b"),
     ]
     assert server.requests[1].headers["idempotency-key"] == '"order-4711"'
+
+
+CUSTOMER = "/v1/customers/a%2Fb%401"
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "response", "expected"),
+    [
+        ("create_customer", {"id": "a"}, CustomerView, ("POST", "/v1/customers")),
+        ("customer", {}, CustomerView, ("GET", CUSTOMER)),
+        ("update_customer", {"version": 7, "plan": None}, ChangedCustomer, ("PATCH", CUSTOMER)),
+        ("disable_customer", {}, ChangedCustomer, ("POST", f"{CUSTOMER}/disable")),
+        ("enable_customer", {}, ChangedCustomer, ("POST", f"{CUSTOMER}/enable")),
+        ("delete_customer", {}, ChangedCustomer, ("DELETE", CUSTOMER)),
+        ("restore_customer", {}, ChangedCustomer, ("POST", f"{CUSTOMER}/restore")),
+        ("purge_customer", {}, PurgedCustomer, ("POST", f"{CUSTOMER}/purge")),
+        ("create_plan", {"name": "a"}, PlanView, ("POST", "/v1/plans")),
+        ("plan", {"name": "a"}, PlanView, ("GET", "/v1/plans/a")),
+        ("update_plan", {"name": "a", "version": 7}, ChangedPlan, ("PATCH", "/v1/plans/a")),
+        ("delete_plan", {"name": "a"}, None, ("DELETE", "/v1/plans/a")),
+    ],
+)
+def test_methods_of_customers_and_plans(
+    method: str, arguments: dict[str, Any], response: Any, expected: tuple[str, str]
+) -> None:
+    reply = httpx.Response(200, json=example(response)) if response else httpx.Response(204)
+    server = Server([reply])
+    takes_id = method.endswith("customer") and method != "create_customer"
+    with server.console() as console:
+        getattr(console, method)(**arguments, **({"customer_id": "a/b@1"} if takes_id else {}))
+    (request,) = server.requests
+    assert (request.method, request.url.raw_path.decode()) == expected
+    assert request.headers.get("if-match") == ('"7"' if "version" in arguments else None)
+    body = json.loads(request.content or "{}")
+    assert {name: body[name] for name in arguments if name in body} == {
+        name: value for name, value in arguments.items() if name in body
+    }
+
+
+def test_customers_and_plans_are_listed() -> None:
+    customers = {"customers": [example(CustomerView)], "next_cursor": None}
+    plans = {"plans": [example(PlanView)]}
+    server = Server([httpx.Response(200, json=page) for page in (customers, plans)])
+    with server.console() as console:
+        assert [each.id for each in console.customers(plan="starter")] == ["acme"]
+        assert [each.name for each in console.plans()] == ["starter"]
+    assert server.requests[0].url.query == b"plan=starter"

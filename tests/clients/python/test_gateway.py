@@ -19,13 +19,13 @@ def client(gateway: Gateway) -> GatewayClient:
 
 
 async def test_result_has_the_fields_of_the_key(gateway: Gateway) -> None:
-    key = await gateway.create_key(scopes=["orders:read"], owner="shop", limits=[limit(5)])
+    key = await gateway.create_key(scopes=["orders:read"], customer_id="shop", limits=[limit(5)])
     with client(gateway) as synchronous:
         result = synchronous.verify(key.token, scopes=["orders:read"])
     async with AsyncGatewayClient(f"http://127.0.0.1:{gateway.port}") as asynchronous:
         other = await asynchronous.verify(key.token, scopes=["orders:read"])
     assert (result.valid, result.code, result.status) == (True, "VALID", 200)
-    assert (result.key_id, result.owner, result.scopes) == (key.id, "shop", ["orders:read"])
+    assert (result.key_id, result.customer_id, result.scopes) == (key.id, "shop", ["orders:read"])
     assert [(item.limits[0].limit, item.limits[0].remaining) for item in (result, other)] == [
         (5, 4),
         (5, 3),

@@ -48,8 +48,10 @@ def with_key(key: Key) -> dict[str, str]:
     return {"Authorization": f"Bearer {key.token}"}
 
 
-async def test_allowed_request_has_the_owner_and_the_limits(gateway: Gateway, send: Send) -> None:
-    key = await gateway.create_key(scopes=["orders:read"], owner="shop", limits=[limit(5)])
+async def test_allowed_request_has_the_customer_and_the_limits(
+    gateway: Gateway, send: Send
+) -> None:
+    key = await gateway.create_key(scopes=["orders:read"], customer_id="shop", limits=[limit(5)])
     reply = await send("GET", "/api/orders", headers={"X-API-Key": key.token})
     assert (reply.status_code, reply.text) == (200, "orders of shop")
     assert reply.headers["ratelimit"].startswith('"requests";r=4;t=')
@@ -115,10 +117,10 @@ async def test_service_without_a_gateway_denies(
 async def test_websocket_needs_a_key(gateway: Gateway, framework: str) -> None:
     async def feed(websocket: WebSocket) -> None:
         await websocket.accept()
-        await websocket.send_text(websocket.scope[DECISION].owner)
+        await websocket.send_text(websocket.scope[DECISION].customer_id)
         await websocket.close()
 
-    key = await gateway.create_key(owner="shop", limits=[limit(5)])
+    key = await gateway.create_key(customer_id="shop", limits=[limit(5)])
     verifier = AsyncGatewayClient(f"http://127.0.0.1:{gateway.port}")
     app: Any = asgi.KeyMiddleware(Starlette(routes=[WebSocketRoute("/feed", feed)]), verifier)
     if framework == "fastapi":

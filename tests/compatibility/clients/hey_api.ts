@@ -10,23 +10,24 @@ import { createClient as createSharing } from './sharing/client'
 
 const { CONSOLE, GATEWAY, SHARING, TOKEN } = process.env
 const client = createConsole({ baseUrl: CONSOLE, auth: TOKEN })
-const [owner, once] = [`owner-${randomUUID().slice(0, 8)}`, randomUUID()]
+const [customer, once] = [`customer-${randomUUID().slice(0, 8)}`, randomUUID()]
+const owned = { customer_id: customer, create_customer: true }
 
 async function main(): Promise<void> {
   const limits = [{ name: 'requests', quota: 1, window_s: 3600 }]
   const headers = { 'Idempotency-Key': once }
-  const created = await createKey({ client, headers, body: { name: 'first', owner, limits } })
-  const reused = await createKey({ client, headers, body: { name: 'second', owner } })
+  const created = await createKey({ client, headers, body: { name: 'first', ...owned, limits } })
+  const reused = await createKey({ client, headers, body: { name: 'second', ...owned } })
   assert.equal(reused.response?.status, 422)
   assert.equal(reused.error?.code, 'idempotency_key_reused')
   for (const name of ['second', 'third', 'fourth', 'fifth']) {
-    await createKey({ client, body: { name, owner } })
+    await createKey({ client, body: { name, ...owned } })
   }
 
   const pages: number[] = []
   let cursor: string | undefined
   do {
-    const { data } = await listKeys({ client, query: { owner, limit: 2, cursor } })
+    const { data } = await listKeys({ client, query: { customer, limit: 2, cursor } })
     pages.push(data?.keys.length ?? 0)
     cursor = data?.next_cursor ?? undefined
   } while (cursor)

@@ -38,21 +38,21 @@ func main() {
 	ctx := context.Background()
 	client := must(console.NewClientWithResponses(os.Getenv("CONSOLE"), console.WithRequestEditorFn(bearer(os.Getenv("TOKEN")))))
 	suffix := strconv.FormatInt(time.Now().UnixNano(), 36)
-	owner, once := "owner-"+suffix, "once-"+suffix
+	customer, once := "customer-"+suffix, "once-"+suffix
 
 	limits := []console.RateLimitInput{{Name: "requests", Quota: 1, WindowS: 3600}}
 	params := &console.CreateKeyParams{IdempotencyKey: &once}
-	created := must(client.CreateKeyWithResponse(ctx, params, console.CreateKey{Name: "first", Owner: &owner, Limits: &limits}))
+	created := must(client.CreateKeyWithResponse(ctx, params, console.CreateKey{Name: "first", CustomerId: &customer, CreateCustomer: pointer(true), Limits: &limits}))
 	check(created.JSON201 != nil, created.Status(), string(created.Body))
-	reused := must(client.CreateKeyWithResponse(ctx, params, console.CreateKey{Name: "second", Owner: &owner}))
+	reused := must(client.CreateKeyWithResponse(ctx, params, console.CreateKey{Name: "second", CustomerId: &customer, CreateCustomer: pointer(true)}))
 	check(reused.StatusCode() == 422 && reused.ApplicationproblemJSON422.Code == "idempotency_key_reused", reused.Status())
 	for _, name := range []string{"second", "third", "fourth", "fifth"} {
-		must(client.CreateKeyWithResponse(ctx, nil, console.CreateKey{Name: name, Owner: &owner}))
+		must(client.CreateKeyWithResponse(ctx, nil, console.CreateKey{Name: name, CustomerId: &customer, CreateCustomer: pointer(true)}))
 	}
 
 	pages, cursor := []int{}, (*string)(nil)
 	for {
-		page := must(client.ListKeysWithResponse(ctx, &console.ListKeysParams{Owner: &owner, Limit: pointer(2), Cursor: cursor}))
+		page := must(client.ListKeysWithResponse(ctx, &console.ListKeysParams{Customer: &customer, Limit: pointer(2), Cursor: cursor}))
 		pages = append(pages, len(page.JSON200.Keys))
 		if cursor = page.JSON200.NextCursor; cursor == nil {
 			break

@@ -9,23 +9,24 @@ import type { paths as SharingPaths } from './sharing'
 const { CONSOLE, GATEWAY, SHARING, TOKEN } = process.env
 const bearer = (token?: string) => ({ Authorization: `Bearer ${token}` })
 const console = createClient<ConsolePaths>({ baseUrl: CONSOLE, headers: bearer(TOKEN) })
-const [owner, once] = [`owner-${randomUUID().slice(0, 8)}`, randomUUID()]
+const [customer, once] = [`customer-${randomUUID().slice(0, 8)}`, randomUUID()]
+const owned = { customer_id: customer, create_customer: true }
 
 async function main(): Promise<void> {
   const limits = [{ name: 'requests', quota: 1, window_s: 3600 }]
   const headers = { 'Idempotency-Key': once }
-  const created = await console.POST('/v1/keys', { params: { header: headers }, body: { name: 'first', owner, limits } })
-  const reused = await console.POST('/v1/keys', { params: { header: headers }, body: { name: 'second', owner } })
+  const created = await console.POST('/v1/keys', { params: { header: headers }, body: { name: 'first', ...owned, limits } })
+  const reused = await console.POST('/v1/keys', { params: { header: headers }, body: { name: 'second', ...owned } })
   assert.equal(reused.response.status, 422)
   assert.equal(reused.error?.code, 'idempotency_key_reused')
   for (const name of ['second', 'third', 'fourth', 'fifth']) {
-    await console.POST('/v1/keys', { body: { name, owner } })
+    await console.POST('/v1/keys', { body: { name, ...owned } })
   }
 
   const pages: number[] = []
   let cursor: string | undefined
   do {
-    const { data } = await console.GET('/v1/keys', { params: { query: { owner, limit: 2, cursor } } })
+    const { data } = await console.GET('/v1/keys', { params: { query: { customer, limit: 2, cursor } } })
     pages.push(data?.keys.length ?? 0)
     cursor = data?.next_cursor ?? undefined
   } while (cursor)

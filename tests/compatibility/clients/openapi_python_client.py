@@ -28,24 +28,30 @@ from gatehouse_sharing_service_client.api.links import open_link
 from gatehouse_sharing_service_client.models import OpenLink
 
 console = AuthenticatedClient(environ["CONSOLE"], environ["TOKEN"])
-owner, once = f"owner-{uuid4().hex[:8]}", str(uuid4())
+customer, once = f"customer-{uuid4().hex[:8]}", str(uuid4())
 
 limit = RateLimitInput(name="requests", quota=1, window_s=3600)
 created = create_key.sync(
-    client=console, body=CreateKey(name="first", owner=owner, limits=[limit]), idempotency_key=once
+    client=console,
+    body=CreateKey(name="first", customer_id=customer, create_customer=True, limits=[limit]),
+    idempotency_key=once,
 )
 reused = create_key.sync_detailed(
-    client=console, body=CreateKey(name="second", owner=owner), idempotency_key=once
+    client=console,
+    body=CreateKey(name="second", customer_id=customer, create_customer=True),
+    idempotency_key=once,
 )
 assert reused.status_code == HTTPStatus.UNPROCESSABLE_ENTITY, reused
 assert reused.parsed.code == "idempotency_key_reused", reused.parsed
 for name in ("second", "third", "fourth", "fifth"):
-    create_key.sync(client=console, body=CreateKey(name=name, owner=owner))
+    create_key.sync(
+        client=console, body=CreateKey(name=name, customer_id=customer, create_customer=True)
+    )
 
 pages, cursor = [], None
 while cursor or not pages:
     page = list_keys.sync(
-        client=console, owner=owner, limit=2, **({"cursor": cursor} if cursor else {})
+        client=console, customer=customer, limit=2, **({"cursor": cursor} if cursor else {})
     )
     pages.append([key.name for key in page.keys])
     cursor = page.next_cursor

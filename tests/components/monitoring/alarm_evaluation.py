@@ -10,6 +10,7 @@ import fnmatch
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from moto.events.models import EventPattern
@@ -180,11 +181,19 @@ def _result(alarm: Mapping[str, Any], values: Mapping[str, float]) -> float | No
     if "metricQueries" not in alarm:
         return values.get("")
     (query,) = (query for query in alarm["metricQueries"] if query["returnData"])
+    return _value(query["expression"], frozenset(series(alarm)), tuple(values.items()))
+
+
+@cache  # Most periods of a timeline have the same values.
+def _value(
+    expression: str, metrics: frozenset[str], statistics: tuple[tuple[str, float], ...]
+) -> float | None:
+    values = dict(statistics)
     text = re.sub(
-        r"FILL\((\w+), (\d+)\)", lambda fill: str(values.get(fill[1], fill[2])), query["expression"]
+        r"FILL\((\w+), (\d+)\)", lambda fill: str(values.get(fill[1], fill[2])), expression
     )
     if missing := set(re.findall(r"\b[a-z]+\b", text)) - set(values):
-        assert missing <= set(series(alarm)), f"{query['expression']}: not evaluated"
+        assert missing <= metrics, f"{expression}: not evaluated"
         return None
     text = text.replace(" AND ", " and ")
     assert re.fullmatch(r"([a-zA-Z]+|[\d.]+|[-+*/<>()\[\], ])+", text), f"{text}: not evaluated"

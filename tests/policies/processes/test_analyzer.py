@@ -1,11 +1,15 @@
 """Packs get the messages of the engine; errors have their last output."""
 
 import os
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from gatehouse_policies import policy_check
 from gatehouse_policies.processes import analyzer
-from gatehouse_policies.processes.analyzer import Diagnostic, Pack
+from gatehouse_policies.processes.analyzer import Diagnostic
+from gatehouse_policies.processes.isolated import ProgramProcess, Request
 from gatehouse_policies.processes.messages import Messages
 from pulumi_local.errors import CommandError
 from pulumi_local.files.project import Project
@@ -118,14 +122,58 @@ def test_pack_that_fails_is_one_error(
 
 
 def test_packs_are_stopped_after_an_error(tmp_path: Path, project: Project) -> None:
-    started: list[Pack] = []
+    record = "import os, pathlib\npathlib.Path('pid').write_text(str(os.getpid()))\n"
+    pack = write_pack(tmp_path, record + PACK)
 
     def use() -> None:
-        with analyzer.packs([write_pack(tmp_path, PACK)], project, "dev") as running:
-            started.extend(running)
+        with analyzer.packs([pack], project, "dev") as running:
+            running[0].connect()
             raise KeyError
 
     with pytest.raises(KeyError):
         use()
     with pytest.raises(ProcessLookupError):
-        os.kill(started[0].pid, 0)
+        os.kill(int((pack / "pid").read_text()), 0)
+
+
+COPIES = """
+import json
+import pulumi_aws as aws
+
+for number in range(COPIES):
+    bucket = aws.s3.Bucket(f"bucket-{number}")
+    aws.s3.BucketPolicy(f"policy-{number}", bucket=bucket.id, policy=bucket.arn.apply(json.dumps))
+    aws.iam.Role(f"role-{number}", assume_role_policy="{}")
+    topic = aws.sns.Topic(f"topic-{number}")
+    aws.sqs.Queue(f"queue-{number}", tags={"topic": topic.arn})
+    group = aws.ec2.SecurityGroup(f"group-{number}")
+    aws.vpc.SecurityGroupIngressRule(
+        f"rule-{number}", security_group_id=group.id, cidr_ipv4="0.0.0.0/0", ip_protocol="-1"
+    )
+"""
+
+
+def _append(called: list[object], *event: object) -> None:
+    called.append(event[1])
+
+
+def test_work_of_a_resource_does_not_depend_on_the_others(tmp_path: Path, project: Project) -> None:
+    """Twice as many resources take twice as many function calls."""
+    (tmp_path / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    (tmp_path / "Pulumi.dev.yaml").write_text("config:\n  aws:region: eu-west-1\n")
+    calls = []
+    with ProgramProcess() as process:
+        for copies in (15, 30):
+            (tmp_path / "__main__.py").write_text(COPIES.replace("COPIES", str(copies)))
+            outcome = process.run(Request(str(tmp_path), "dev", True, "1", False, {}))
+            assert outcome.messages is not None, outcome.error
+            called: list[object] = []
+            with analyzer.packs(policy_check.PACKS, project, "prod") as running:
+                for pack in running:
+                    pack.connect()
+                sys.settrace(partial(_append, called))
+                found = analyzer.analyze(running, outcome.messages)
+                sys.settrace(None)
+            assert len(found) > 10 * copies
+            calls.append(len(called))
+    assert calls[1] < 2.1 * calls[0], calls

@@ -1,10 +1,11 @@
 """A program runs in a process of its own."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from gatehouse_policies import policy_check
-from gatehouse_policies.__main__ import main
 from gatehouse_policies.processes.isolated import ProgramProcess, Request
 from gatehouse_policies.processes.messages import Messages
 from pulumi_local.errors import CommandError
@@ -53,14 +54,13 @@ def test_program_that_ends_its_process_is_an_error(tmp_path: Path, code: str, st
         policy_check.check(write(tmp_path, code), "prod")
 
 
-def test_output_of_the_program_is_not_in_the_report(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_output_of_the_program_is_not_in_the_report(tmp_path: Path) -> None:
     program = write(tmp_path, "print('from the program')\nprint('{}', flush=True)\n")
-    assert main(["check", "--program", str(program), "--env", "prod"]) == 0
-    printed = capfd.readouterr()
-    assert "from the program" not in printed.out
-    assert "from the program" in printed.err
+    command = [sys.executable, "-m", "gatehouse_policies", "check", "--env", "prod"]
+    result = subprocess.run(command, cwd=program, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert "from the program" not in result.stdout
+    assert "from the program" in result.stderr
 
 
 def test_unexpected_error_of_a_run_is_reported(tmp_path: Path) -> None:
@@ -75,8 +75,6 @@ def test_messages_are_the_same_in_both_processes(tmp_path: Path) -> None:
         request = Request(str(program), "prod", True, "198018198019", False, {})
         outcome = process.run(request)
     assert outcome.messages is not None
-    file = tmp_path / "messages"
-    outcome.messages.write(file)
-    assert Messages.read(file) == outcome.messages
+    assert Messages.decoded(outcome.messages.encoded()) == outcome.messages
     assert [item.name for item in outcome.messages.registrations][-1] == "open"
     assert outcome.messages.registrations[-1].source == "__main__.py:4"

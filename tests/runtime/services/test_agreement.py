@@ -21,10 +21,6 @@ from tests.runtime.services.gateway.conftest import PEPPER, gateway_environment
 
 __all__ = ["aws"]
 
-SERVE = (
-    "from gatehouse.platform import settings, supervisor; "
-    "supervisor.serve(['{}'], settings.load(), 'fork')"
-)
 SCRIPTS = {
     "migrate": (
         "import sys; from gatehouse.commands.cli import main; "
@@ -78,7 +74,9 @@ class Processes:
             f"GATEHOUSE_{name}_PORT": str(free_port()) for name in ("GATEWAY", "CONSOLE", "SHARING")
         }
         log = self.folder / f"{len(list(self.folder.iterdir()))}.log"
-        child = fork_server.start(SCRIPTS.get(service, SERVE.format(service)), environment, log)
+        child = fork_server.start(
+            SCRIPTS.get(service, fork_server.script(service)), environment, log
+        )
         try:
             ended = "is at" if service == "migrate" else '"started"'
             child_processes.wait_until(child, lambda: ended in log.read_text(), "started", 60)

@@ -18,7 +18,7 @@ __all__ = ["core"]
 SCRIPT = """
 from gatehouse.core import decision
 from gatehouse.core.verification import Code
-is_allowed = lambda record, *_: record.owner != "blocked"
+is_allowed = lambda record, *_: record.name != "blocked"
 decision.ROWS += (decision.Row("not blocked", Code.FORBIDDEN, is_allowed, lambda *_: ""),)
 """
 
@@ -27,11 +27,10 @@ async def test_row_applies_to_the_console(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = [
-        await console.create(scopes=["role:auditor"], owner=owner)
-        for owner in ("team-a", "blocked")
+        await console.create(scopes=["role:auditor"], name=name) for name in ("team-a", "blocked")
     ]
     row = decision.Row(
-        "not blocked", Code.FORBIDDEN, lambda record, *_: record.owner != "blocked", lambda *_: ""
+        "not blocked", Code.FORBIDDEN, lambda record, *_: record.name != "blocked", lambda *_: ""
     )
     monkeypatch.setattr(decision, "ROWS", (*decision.ROWS, row))
     for key, status, code in zip(keys, (200, 401), ("VALID", "FORBIDDEN"), strict=True):
@@ -48,8 +47,8 @@ async def test_row_applies_to_a_running_gateway(
         async with asyncpg.create_pool(url, min_size=1, max_size=2) as pool:
             gateway = Gateway(port, pid, pool, log)
             await gateway.register(core.url)
-            for owner, code, status in (("team-a", "VALID", 200), ("blocked", "FORBIDDEN", 403)):
-                key = await gateway.create_key(owner=owner)
+            for name, code, status in (("team-a", "VALID", 200), ("blocked", "FORBIDDEN", 403)):
+                key = await gateway.create_key(name=name)
                 assert (await gateway.verify(key.token)).json["code"] == code
                 for path in ("/v1/keys/verify", "/cores/docs/", "/cores/docs/"):
                     assert (await gateway.get(path, key.bearer)).status == status

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,13 +29,10 @@ from tests.runtime.features.secrets.services import BUCKET, TABLE
 from tests.runtime.services.gateway import fork_server
 from tests.runtime.services.gateway.conftest import gateway_environment, log_lines
 from tests.runtime.services.gateway.test_process import worker_processes
+from tests.runtime.waiting import PAUSE_S
 
 __all__ = ["aws"]
 
-SERVE = (
-    "from gatehouse.platform import settings, supervisor; "
-    "supervisor.serve(['console', 'sharing'], settings.load(), 'fork')"
-)
 BODY_BYTES_MAX = Settings.model_fields["body_max_bytes"].default
 CLIENT = "198.51.100.7"
 FORWARDED = {"X-Forwarded-For": f"203.0.113.9, {CLIENT}"}
@@ -71,7 +69,7 @@ def running(
         "GATEHOUSE_REQUEST_TIMEOUT_S": "1",
         **more,
     }
-    child = fork_server.start(SERVE, environment, log)
+    child = fork_server.start(fork_server.script("console", "sharing"), environment, log)
     host = "http://127.0.0.1"
     found = Services(f"{host}:{console}", f"{host}:{sharing}", child.pid, log)
 
@@ -143,10 +141,10 @@ def test_response_instead_of_a_worker_is_named_and_logged(
             own = {"request_id": problem["request_id"], "event": "request", "service": name}
             own |= {"status": 503}
             while not any(own.items() <= line.items() for line in log_lines(services.log)):
-                pass  # Envoy writes them later
+                time.sleep(PAUSE_S)  # Envoy writes them later
         for url in urls.values():
-            while not httpx.get(f"{url}/readyz", timeout=60).is_success:
-                pass
+            while not returns_200(f"{url}/readyz"):
+                time.sleep(PAUSE_S)
 
 
 async def test_session_creates_a_key(services: Services, client: httpx.AsyncClient) -> None:

@@ -1,25 +1,43 @@
-"""Manages keys and secrets with the console: the management API."""
+"""Manages keys, customers, plans and secrets with the console: the management API."""
 
 from collections.abc import AsyncIterator
+from types import NoneType
 from typing import Any, TypeVar, Unpack
 
 import httpx
 
 from gatehouse_client._async.client import AsyncClient
-from gatehouse_client.console import TIMEOUT_S, Query, change, page_of, present
+from gatehouse_client.console import (
+    TIMEOUT_S,
+    Query,
+    change,
+    customer_path,
+    page_of,
+    plan_path,
+    present,
+)
 from gatehouse_client.credentials import credential
 from gatehouse_client.models import (
+    ChangedCustomer,
     ChangedKey,
+    ChangedPlan,
+    CreateCustomer,
     CreatedKey,
     CreatedSecret,
     CreateKey,
+    CreatePlan,
     CreateSecret,
+    CustomerView,
     KeyView,
+    PlanView,
+    PurgedCustomer,
     RevokedKey,
     RotatedKey,
     RotateKey,
     SecretView,
+    UpdateCustomer,
     UpdateKey,
+    UpdatePlan,
 )
 from gatehouse_client.transport import Retries
 
@@ -27,7 +45,8 @@ _Response = TypeVar("_Response")
 
 
 class AsyncConsoleClient(AsyncClient):
-    """Manages API keys and secrets. `/openapi.json` of the console describes the operations; the
+    """Manages API keys, customers, plans and secrets.
+    `/openapi.json` of the console describes the operations; the
     methods `get`, `items`, `call` and `stream` send any of them.
 
     token: an admin credential. White space around it is removed. Every method raises an ApiError
@@ -88,6 +107,77 @@ class AsyncConsoleClient(AsyncClient):
 
     async def enable_key(self, key_id: str, reason: str = "") -> ChangedKey:
         return await self.call(ChangedKey, "POST", f"/v1/keys/{key_id}/enable", {"reason": reason})
+
+    async def create_customer(
+        self, *, idempotency_key: str | None = None, **customer: Unpack[CreateCustomer]
+    ) -> CustomerView:
+        """The new customer. Raises Conflict if the ID exists."""
+        body = dict(customer)
+        return await self.call(
+            CustomerView, "POST", "/v1/customers", body, idempotency_key=idempotency_key
+        )
+
+    async def customer(self, customer_id: str) -> CustomerView:
+        return await self.get(CustomerView, customer_path(customer_id))
+
+    def customers(self, **query: Query) -> AsyncIterator[CustomerView]:
+        """All customers, or those that a query finds. Reads one page at a time."""
+        return self.items(CustomerView, "/v1/customers", **query)
+
+    async def update_customer(
+        self, customer_id: str, version: int, **changes: Unpack[UpdateCustomer]
+    ) -> ChangedCustomer:
+        """Changes fields. version: that of the customer that was read. Raises PreconditionFailed.
+        `plan` changes the limits and scopes of all keys of the customer.
+        """
+        body, path = dict(changes), customer_path(customer_id)
+        return await self.call(ChangedCustomer, "PATCH", path, body, version=version)
+
+    async def disable_customer(self, customer_id: str, reason: str = "") -> ChangedCustomer:
+        """Disables all keys of a customer. The response arrives when every gateway denies them."""
+        path = customer_path(customer_id, "disable")
+        return await self.call(ChangedCustomer, "POST", path, {"reason": reason})
+
+    async def enable_customer(self, customer_id: str, reason: str = "") -> ChangedCustomer:
+        path = customer_path(customer_id, "enable")
+        return await self.call(ChangedCustomer, "POST", path, {"reason": reason})
+
+    async def delete_customer(self, customer_id: str, reason: str = "") -> ChangedCustomer:
+        """Ends all keys of a customer. The customer can be restored until it is purged."""
+        path = customer_path(customer_id)
+        return await self.call(ChangedCustomer, "DELETE", path, {"reason": reason})
+
+    async def restore_customer(self, customer_id: str, reason: str = "") -> ChangedCustomer:
+        path = customer_path(customer_id, "restore")
+        return await self.call(ChangedCustomer, "POST", path, {"reason": reason})
+
+    async def purge_customer(self, customer_id: str, reason: str = "") -> PurgedCustomer:
+        """Erases up to 100 keys of a deleted customer, and the customer if none is left. Call the
+        method until `keys_left` is 0.
+        """
+        body, path = {"confirm": customer_id, "reason": reason}, customer_path(customer_id, "purge")
+        return await self.call(PurgedCustomer, "POST", path, body)
+
+    async def create_plan(self, **plan: Unpack[CreatePlan]) -> PlanView:
+        return await self.call(PlanView, "POST", "/v1/plans", dict(plan))
+
+    async def plan(self, name: str) -> PlanView:
+        return await self.get(PlanView, plan_path(name))
+
+    def plans(self) -> AsyncIterator[PlanView]:
+        return self.items(PlanView, "/v1/plans")
+
+    async def update_plan(
+        self, name: str, version: int, **changes: Unpack[UpdatePlan]
+    ) -> ChangedPlan:
+        """Changes a plan for all customers and keys that follow it. Raises PreconditionFailed."""
+        return await self.call(
+            ChangedPlan, "PATCH", plan_path(name), dict(changes), version=version
+        )
+
+    async def delete_plan(self, name: str) -> None:
+        """Raises Conflict if a customer or a key follows the plan."""
+        await self.call(NoneType, "DELETE", plan_path(name))
 
     async def create_secret(
         self, *, idempotency_key: str | None = None, **secret: Unpack[CreateSecret]

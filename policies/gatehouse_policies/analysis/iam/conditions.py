@@ -71,7 +71,7 @@ def substitute(text: str, context: Context | None) -> str | None:
 
     context: values of the condition keys, which are in lowercase. None leaves the text unchanged.
     """
-    if context is None:
+    if context is None or "${" not in text:
         return text
     missing = False
 

@@ -85,7 +85,7 @@ def _names_customer(condition: Condition) -> bool:
     text = "".join(condition.values)
     is_exact = re.match("saml:|.*:sub$", condition.key) or not re.search("[*?]", text)
     is_own = "${" not in text and _AWS_AUDIENCE not in condition.values
-    return is_narrowing(condition) and is_own and bool(is_exact)
+    return is_own and bool(is_exact) and is_narrowing(condition)
 
 
 def github_trust_defects(document: Document) -> tuple[str, ...]:

@@ -349,6 +349,7 @@ def result_of(condition: Condition, context: Context) -> bool | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def _is_chosen(condition: Condition) -> bool:
     """True if the requester determines what its value is compared with."""
     chosen = {name for value in condition.values for name in variables_of(value)}

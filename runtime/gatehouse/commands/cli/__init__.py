@@ -21,6 +21,9 @@ COMMANDS = {
     "core": "core",
     "cores": "operations",
     "keys": "keys",
+    "customers": "customers",
+    "plans": "customers",
+    "limits": "customers",
     "secrets": "secrets",
     "audit": "audit",
     "usage": "operations",
@@ -37,7 +40,10 @@ COMMANDS = {
     "version": "services",
 }
 #: Commands that consist only of subcommands. Without a subcommand, these commands show the help.
-GROUPS = (["cores"], ["keys"], ["secrets"], ["audit"], ["logs"], ["sessions"], ["webhooks"])
+GROUPS = [
+    *(["cores"], ["keys"], ["customers"], ["plans"], ["limits"], ["secrets"], ["audit"], ["logs"]),
+    *(["sessions"], ["webhooks"]),
+]
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130
 _HELP = "Manage API keys, share secrets, operate a Gatehouse deployment and run its services."

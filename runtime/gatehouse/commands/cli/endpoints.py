@@ -28,10 +28,20 @@ from gatehouse.commands.cli.common.shapes import Form, parameters, request
 from gatehouse.core.tokens.token_scanner import redacted
 
 _PAGE = ("cursor", "limit")
+_EMPTY = Parameter(
+    "empty",
+    Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        list[str] | None,
+        typer.Option(metavar="LIST", help="Empty a list, such as tags. Repeatable."),
+    ],
+)
 
 
-def _identifier(text: str) -> str:
-    if not re.fullmatch(r"[\w.-]{1,64}", text, re.ASCII) or redacted(text) != text:
+def identifier(text: str) -> str:
+    """Returns an ID or a name. Exits with a usage error for text that can be a token."""
+    if not re.fullmatch(r"[\w.:@-]{1,64}", text, re.ASCII) or redacted(text) != text:
         reject("an argument must be an ID or a name, not a token")
     return text
 
@@ -65,7 +75,7 @@ class Command:
     forms: dict[str, Form] | None = None
     version: str = ""
     query: bool = False
-    check: Callable[[str], str] = _identifier
+    check: Callable[[str], str] = identifier
 
 
 def register(app: typer.Typer, *commands: Command) -> None:
@@ -79,13 +89,18 @@ def register(app: typer.Typer, *commands: Command) -> None:
         words = filter(None, (str(app.info.name), command.name, command.example))
         help = f"{command.help}\n\nExample: gatehouse {' '.join(words)}"
         act = _act(command, names)
-        options = [*arguments, *options]
+        empty = [_EMPTY] if _is_update(command) else []
+        options = [*arguments, *options, *empty]
         console_command(app, act, command.name, help=help, options=options, once=bool(command.once))
 
 
 def _argument(name: str) -> Parameter:
     argument = typer.Argument(metavar=name.upper(), help=f"ID of the {name}.")
     return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[str, argument])
+
+
+def _is_update(command: Command) -> bool:
+    return command.operation.startswith("PATCH ")
 
 
 def _is_paged(command: Command) -> bool:
@@ -98,7 +113,9 @@ def _act(command: Command, names: list[str]) -> Callable[..., Output]:
     def act(client: ConsoleClient, **settings: Any) -> Output:
         texts = {name: command.check(settings.pop(name)) for name in names}
         path = template.format_map({name: quote(text, "") for name, text in texts.items()})
-        fields = request(settings, command.forms)
+        emptied: dict[str, Any] = {name: [] for name in settings.pop("empty", None) or ()}
+        update = command.shape if _is_update(command) else None
+        fields = {**request(settings, command.forms, update), **emptied}
         if _is_paged(command):
             items = list(client.items(_item(command.response), path, **fields))
             return items, lambda: _show_items(items, command, path.rpartition("/")[2])

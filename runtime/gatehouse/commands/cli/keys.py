@@ -1,25 +1,38 @@
 """`gatehouse keys`: creates, shows and changes API keys through the console."""
 
-import re
-from collections.abc import Callable, Collection, Sequence
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from gatehouse_client import ConsoleClient
+from gatehouse_client import Conflict, ConsoleClient
 
+from gatehouse.commands.cli.actions import (
+    PROPAGATION,
+    Action,
+    DryRunOption,
+    IdArgument,
+    Items,
+    YesOption,
+    sentence,
+)
+from gatehouse.commands.cli.actions import register as register_actions
+from gatehouse.commands.cli.common.connection import CommandClient
+from gatehouse.commands.cli.common.forms import KEY_FORMS
 from gatehouse.commands.cli.common.options import KeyIdArgument, Output, console_command, key_id
 from gatehouse.commands.cli.common.output import (
     count,
+    is_json,
     note,
-    print_fields,
     print_items,
     print_text,
+    printable,
     reject,
 )
-from gatehouse.commands.cli.common.shapes import Form, parameters, request
+from gatehouse.commands.cli.common.shapes import parameters, request
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
-from gatehouse.core import notation
 from gatehouse.core.keys import key_fields
 from gatehouse.features.keys.schemas import (
     ChangedKey,
@@ -30,139 +43,89 @@ from gatehouse.features.keys.schemas import (
     ListKeys,
     PurgedKey,
     PurgeKey,
-    ReasonBody,
     RevokedKey,
     RotatedKey,
     RotateKey,
     UpdateKey,
 )
-from gatehouse.features.operations.schemas import Recognized
 from gatehouse.features.usage.schemas import KeyTotals, LimitUses, ListKeyUsage, ListLimitUse
 from gatehouse.features.verification.schemas import ExplainKey, Explanation
 
-CREDITS_FORM = "[+|-][N][:AMOUNT/PERIOD]"
-_CREDITS = re.compile(
-    r"(?=.)([+-]?[0-9]{1,13})?(?::(none|([0-9]{1,13})/(hour|day|week|month)))?", re.ASCII
-)
 _KEYS = "/v1/keys"
-_COLUMNS = key_fields(listed=True)
+_ID = "3fGh82kLmQ0a"
+#: Time in which a repeated command continues the rotation of several keys.
+_REPEATED_WITHIN = timedelta(hours=24)
 
-
-def _rate_limits(texts: list[str]) -> list[object] | None:
-    if texts == ["default"]:
-        return None
-    limits = [notation.rate_limit(text) for text in texts]
-    if None in limits:
-        reject(
-            f"--limit must be {notation.RATE_LIMIT_FORM}, such as 100/1m (100 units per minute)"
-            " or daily=10000/1d:500 (10000 units per day, at most 500 at once)"
-        )
-    return [*limits]
-
-
-def _credits(text: str) -> dict[str, Any] | None:
-    match = _CREDITS.fullmatch(text)
-    if text == "none":
-        return None
-    if match is None:
-        reject(
-            "--credits must be N, +N, -N, :AMOUNT/PERIOD or N:AMOUNT/PERIOD, such as +5000 (add"
-            " 5000 credits) or 5000:5000/month (refill to 5000 credits every month)"
-        )
-    number, refill, amount, every = match.groups()
-    change: dict[str, Any] = {}
-    if number:
-        change["add" if number[0] in "+-" else "remaining"] = int(number)
-    if refill:
-        change["refill"] = {"amount": int(amount), "every": every} if amount else None
-    return change
-
-
-def _metadata(pairs: list[str]) -> dict[str, str]:
-    if not all("=" in pair for pair in pairs):
-        reject("--metadata must be NAME=VALUE, such as ticket=OPS-1234")
-    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
-
-
-#: Options whose values have another form than their fields.
-_FORMS = {
-    "limits": Form(
-        Annotated[
-            list[str] | None,
-            typer.Option(
-                "--limit",
-                metavar=notation.RATE_LIMIT_FORM,
-                help="Rate limit: QUOTA units per WINDOW (a duration, default: 1m), of which at "
-                "most BURST can be used at once (default: QUOTA), of which a request uses COST "
-                "(default: 1), such as 100/1m or daily=10000/1d:500*2. NAME identifies the limit "
-                "(default: requests). Repeatable. "
-                "`default`: the default limit of the deployment.",
-            ),
-        ],
-        _rate_limits,
-    ),
-    "credits": Form(
-        Annotated[
-            str | None,
-            typer.Option(
-                metavar=CREDITS_FORM,
-                help="Number of credits, optionally with a refill per hour, day, week or month, "
-                "such as 5000 or 5000:5000/month. For a key with credits: +500 adds, -500 deducts, "
-                ":5000/month changes only the refill, and :none removes it. "
-                "`none` removes the credit limit.",
-            ),
-        ],
-        _credits,
-    ),
-    "expires_at": Form(
-        Annotated[
-            str | None,
-            typer.Option(
-                metavar="RFC3339", help="Expiry date, such as 2031-01-01T00:00:00Z, or `never`."
-            ),
-        ],
-        lambda text: None if text == "never" else text,
-    ),
-    "metadata": Form(
-        Annotated[
-            list[str] | None,
-            typer.Option(
-                metavar="NAME=VALUE",
-                help="Key-value pair for your own use. Not for secrets. Repeatable.",
-            ),
-        ],
-        _metadata,
-    ),
-    "delivery": Form(
-        Annotated[
-            bool | None,
-            typer.Option(
-                "--link",
-                help="Print a link that shows the token once, within three days, instead of the "
-                "token.",
-            ),
-        ],
-        lambda link: "link" if link else "token",
-    ),
-}
-#: Action, its past tense, the states of the keys that filters select, and its help.
+_ITEMS = Items(
+    noun="key",
+    path=_KEYS,
+    view=KeyView,
+    filters=KeyFilter,
+    columns=key_fields(listed=True),
+    check=key_id,
+    example="--customer acme --dry-run",
+)
 _ACTIONS = (
-    (
-        "revoke",
-        "Revoked",
-        ("active", "disabled"),
-        "Revoke a key, or all keys that match filters, permanently. Returns when every gateway "
-        "denies the key, or when the propagation bound is reached.",
+    Action(
+        name="revoke",
+        done="Revoked",
+        states=("active", "disabled"),
+        help="Revoke a key, or all keys that match filters, permanently. Returns when every "
+        "gateway denies the key, or when the propagation bound is reached.",
+        response=RevokedKey,
     ),
-    ("disable", "Disabled", ("active",), "Disable a key until it is enabled again."),
-    ("enable", "Enabled", ("disabled",), "Enable a disabled key."),
-    (
-        "delete",
-        "Deleted",
-        ("active", "disabled", "revoked"),
-        "Delete a key. A deleted key can be restored for 30 days.",
+    Action(
+        name="disable",
+        done="Disabled",
+        states=("active",),
+        help="Disable a key until it is enabled again.",
+        response=ChangedKey,
     ),
-    ("restore", "Restored", ("deleted",), "Restore a deleted key to its previous state."),
+    Action(
+        name="enable",
+        done="Enabled",
+        states=("disabled",),
+        help="Enable a disabled key.",
+        response=ChangedKey,
+    ),
+    Action(
+        name="delete",
+        done="Deleted",
+        states=("active", "disabled", "revoked"),
+        help="Delete a key. A deleted key can be restored for 30 days.",
+        response=ChangedKey,
+    ),
+    Action(
+        name="restore",
+        done="Restored",
+        states=("deleted",),
+        help="Restore a deleted key to its previous state.",
+        response=ChangedKey,
+    ),
+)
+_COMMANDS = (
+    Command(
+        name="show",
+        operation="GET /v1/keys/{key}",
+        response=KeyView,
+        help="Show a key.",
+        example=_ID,
+        check=key_id,
+    ),
+    Command(
+        name="update",
+        operation="PATCH /v1/keys/{key}",
+        shape=UpdateKey,
+        response=ChangedKey,
+        forms=KEY_FORMS,
+        version="version",
+        help="Change a key. A list replaces the current list. Omitted settings stay unchanged; an "
+        "empty --customer, --plan or --scope removes the value, so that of the plan applies. Fails "
+        "if the key is changed concurrently.",
+        example=f"{_ID} --customer acme --limit 500/1m",
+        done=lambda shown: sentence("Updated", shown["key"], shown["effective"]),
+        check=key_id,
+    ),
 )
 _USAGE = (
     Command(
@@ -197,20 +160,16 @@ def register(app: typer.Typer) -> None:
     commands: Sequence[tuple[Callable[..., Output], Any, tuple[str, ...]]] = (
         (create, CreateKey, ()),
         (list_, ListKeys, ("cursor", "limit", "total")),
-        (show, None, ()),
-        (update, UpdateKey, ()),
-        (rotate, RotateKey, ()),
         (purge, PurgeKey, ("confirm",)),
         (explain, ExplainKey, ()),
     )
     for command, shape, omitted in commands:
-        options = parameters(shape, *omitted, forms=_FORMS) if shape else []
-        console_command(keys, command, options=options, once=command in (create, rotate))
-    for name, done, states, help in _ACTIONS:
-        options = [*parameters(KeyFilter), *parameters(ReasonBody)]
-        text = f"{help}\n\nExample: gatehouse keys {name} --owner billing --dry-run"
-        console_command(keys, _action(name, done, states), name, help=text, options=options)
-    register_all(keys, *_USAGE)
+        options = parameters(shape, *omitted, forms=KEY_FORMS)
+        console_command(keys, command, options=options, once=command is create)
+    options = [*parameters(KeyFilter), *parameters(RotateKey, forms=KEY_FORMS)]
+    console_command(keys, rotate, options=options, once=True)
+    register_actions(keys, _ITEMS, *_ACTIONS)
+    register_all(keys, *_COMMANDS, *_USAGE)
     app.add_typer(keys)
 
 
@@ -219,7 +178,7 @@ def create(client: ConsoleClient, **settings: Any) -> Output:
 
     Example: gatehouse keys create --name reports --limit 100/1m --ttl 90d
     """
-    created = client.call(CreatedKey, "POST", _KEYS, request(settings, _FORMS))
+    created = client.call(CreatedKey, "POST", _KEYS, request(settings, KEY_FORMS))
     action = "Send the link to the user of the key" if created.link else "Store the token now"
 
     def show() -> None:
@@ -234,65 +193,36 @@ def list_(client: ConsoleClient, **settings: Any) -> Output:
 
     Example: gatehouse keys list --state active --expires-within 14d
     """
-    query = request(settings, _FORMS)
-    if "search" in query:
-        query["search"] = _without_secret(client, query["search"])
-    keys = list(client.items(KeyView, _KEYS, **query))
-    return keys, lambda: _show_keys(keys)
+    keys = _ITEMS.find(client, request(settings))
+    return keys, lambda: _ITEMS.show(keys)
 
 
-def _without_secret(client: ConsoleClient, search: str) -> str:
-    """The key ID of a token, or the text if it cannot be a secret."""
-    recognized = client.call(Recognized, "POST", "/v1/lookup", {"text": search})
-    if recognized.search is not None:
-        return search
-    ids = [each.id for each in recognized.found if each.kind == "key"]
-    return ids[0] if ids else reject("no key has this token; the text was not searched")
-
-
-def show(client: ConsoleClient, id: KeyIdArgument) -> Output:
-    """Show a key.
-
-    Example: gatehouse keys show 3fGh82kLmQ0a
-    """
-    key = client.get(KeyView, f"{_KEYS}/{key_id(id)}")
-    return key, lambda: print_fields(key)
-
-
-def update(
-    client: ConsoleClient,
-    id: KeyIdArgument,
-    empty: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LIST", help="Empty a list, such as cores, methods or addresses. Repeatable."
-        ),
-    ] = None,
+def rotate(
+    client: CommandClient,
+    id: IdArgument = "",
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
     **settings: Any,
 ) -> Output:
-    """Change a key. A list replaces the current list. Omitted settings stay unchanged.
-
-    Fails if the key is changed concurrently.
-
-    Example: gatehouse keys update 3fGh82kLmQ0a --owner payments --limit 500/1m
-    """
-    changes = {**request(settings, _FORMS), **{name: [] for name in empty or ()}}
-    if not changes:
-        reject("nothing to change: use at least one option, such as --owner")
-    path = f"{_KEYS}/{key_id(id)}"
-    version = client.get(KeyView, path).version
-    changed = client.call(ChangedKey, "PATCH", path, changes, version=version)
-    return changed, lambda: print_text(_change("Updated", changed, id))
-
-
-def rotate(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
     """Replace the token of a key and print the new token, which is shown only once. The old token
     works until the grace period ends.
 
+    With filters, each active key that matches is rotated, except for those of a rotation within the
+    last 24 hours, so that the same command continues an interrupted run. Each line has the
+    customer, the ID and the name of the new key, and its token or link.
+
     Example: gatehouse keys rotate 3fGh82kLmQ0a --grace 7d
+
+    Example: gatehouse keys rotate --customer acme --link --dry-run
     """
-    path = f"{_KEYS}/{key_id(id)}/rotate"
-    rotated = client.call(RotatedKey, "POST", path, request(settings, _FORMS))
+    body = request({name: settings.pop(name) for name in RotateKey.__struct_fields__}, KEY_FORMS)
+    filters = request(settings)
+    if dry_run or not id:
+        keys = _ITEMS.select(client, id, filters, ("active",))
+        return _rotate_all(client, keys, body, dry_run, yes)
+    if filters:
+        reject(_ITEMS.ambiguous)
+    rotated = client.call(RotatedKey, "POST", f"{_KEYS}/{key_id(id)}/rotate", body)
     key, previous = rotated.key, rotated.previous
     action = "Send the link to the user of the key" if rotated.link else "Store the new token now"
 
@@ -305,6 +235,43 @@ def rotate(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
         print_text(rotated.link or rotated.token)
 
     return rotated, show
+
+
+def _rotate_all(
+    client: CommandClient, keys: list[KeyView], body: dict[str, Any], dry_run: bool, yes: bool
+) -> Output:
+    """With the code of an interrupted run, the results of this run are printed again."""
+    now = datetime.now(UTC)
+
+    def is_recent(time: str | None) -> bool:
+        return time is not None and now - datetime.fromisoformat(time) < _REPEATED_WITHIN
+
+    rotated = [key for key in keys if is_recent(key.rotated_at)]
+    left = [
+        key
+        for key in keys
+        if key.successor_id is None
+        and not (key.generation > 1 and is_recent(key.created_at))
+        and (key.expires_at is None or datetime.fromisoformat(key.expires_at) > now)
+    ]
+    if dry_run:
+        return left, lambda: _ITEMS.show(left)
+    _ITEMS.confirm(left, yes)
+    note(f"If the command is interrupted, repeat it with --repeat {client.code}")
+    results = []
+    for key in [*(rotated if client.is_repeated else ()), *left]:
+        try:
+            result = client.call(RotatedKey, "POST", f"{_KEYS}/{key.id}/rotate", body)
+        except Conflict as exc:
+            note(f"Skipped {key.id}: {exc.message}")
+            continue
+        results.append(result)
+        new = result.key
+        if not is_json():  # each line is written at once, because a later rotation may fail
+            cells = (new.customer_id or "", new.id, printable(new.name))
+            print_text("\t".join((*cells, str(result.link or result.token))))
+            sys.stdout.flush()
+    return results, lambda: note(count(len(results), "key"))
 
 
 def purge(
@@ -328,7 +295,7 @@ def purge(
         else "The rate limit counters expire."
     )
     return purged, lambda: print_text(
-        f"Purged {purged.id} at {purged.purged_at}. {counters} {_PROPAGATION[purged.effective]}"
+        f"Purged {purged.id} at {purged.purged_at}. {counters} {PROPAGATION[purged.effective]}"
     )
 
 
@@ -358,80 +325,3 @@ def explain(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output
         print_text(explanation.code)
 
     return explanation, show
-
-
-def _action(name: str, done: str, states: Collection[str]) -> Callable[..., Output]:
-    """Returns a command that changes a key, or all keys in these states that match filters."""
-
-    def act(
-        client: ConsoleClient,
-        id: Annotated[
-            str, typer.Argument(metavar="[ID]", help="Key ID, instead of the filters.")
-        ] = "",
-        dry_run: Annotated[
-            bool, typer.Option("--dry-run", help="List the keys without changing them.")
-        ] = False,
-        yes: Annotated[
-            bool, typer.Option("--yes", help="Change all keys that match the filters.")
-        ] = False,
-        **settings: Any,
-    ) -> Output:
-        body = request({"reason": settings.pop("reason")})
-        filters = request(settings)
-        if bool(id) is bool(filters):
-            reject("use a key ID, or filters such as --owner")
-        if id and not dry_run:
-            changed = _changed(client, name, key_id(id), body)
-            return changed, lambda: print_text(_change(done, changed, id))
-        if id:
-            keys = [client.get(KeyView, f"{_KEYS}/{key_id(id)}")]
-        else:
-            if "search" in filters:
-                filters["search"] = _without_secret(client, filters["search"])
-            found = client.items(KeyView, _KEYS, **filters)
-            keys = [key for key in found if key.state in states]
-        if dry_run:
-            return keys, lambda: _show_keys(keys)
-        if not yes:
-            reject(f"{count(len(keys), 'key')} would be changed: add --yes, or --dry-run")
-        for key in keys:  # each line says what was done, even if a later change fails
-            note(_change(done, _changed(client, name, key.id, body), key.id))
-        return keys, lambda: note(count(len(keys), "key"))
-
-    return act
-
-
-def _changed(
-    client: ConsoleClient, name: str, id: str, body: dict[str, Any]
-) -> ChangedKey | RevokedKey:
-    path = f"{_KEYS}/{id}"
-    if name == "delete":
-        return client.call(ChangedKey, "DELETE", path, body)
-    kind: Any = RevokedKey if name == "revoke" else ChangedKey
-    changed: ChangedKey | RevokedKey = client.call(kind, "POST", f"{path}/{name}", body)
-    return changed
-
-
-def _show_keys(keys: list[KeyView]) -> None:
-    print_items(keys, *_COLUMNS)
-    note(count(len(keys), "key"))
-
-
-def _change(done: str, changed: ChangedKey | RevokedKey, id: str) -> str:
-    key, text = changed.key, id
-    if key is not None:
-        text = f"{key.id} ({key.name})" + (
-            f" at {key.revoked_at}" if key.state == "revoked" else f", state {key.state}"
-        )
-    return f"{done} {text}. {_PROPAGATION[changed.effective]}"
-
-
-#: Sentences for the values of `effective`.
-_PROPAGATION = {
-    "everywhere": "In effect at every gateway.",
-    "within_bound": "In effect at every gateway within the propagation bound.",
-    "within_outage_bound": "A gateway that cannot read the database may apply the change only "
-    "after GATEHOUSE_DATABASE_OUTAGE_MAX_S.",
-    "announced": "The database is not available. In effect within the propagation bound at every "
-    "gateway that can read Redis; stored when the database is available.",
-}

@@ -24,6 +24,7 @@ from gatehouse.commands.cli.common.shapes import Form, parameters, request
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.log_levels import Level
 from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.features.cores.schemas import CircuitBreakers, CorePage, EndCore, ListCores
 from gatehouse.features.identity.schemas import (
@@ -44,7 +45,6 @@ from gatehouse.features.operations.schemas import (
     SwitchFeature,
 )
 from gatehouse.features.usage.schemas import DenialPage, ListDenials, ReadUsage, UsageSeries
-from gatehouse.platform.settings import Level
 
 _BAR_WIDTH = 30
 

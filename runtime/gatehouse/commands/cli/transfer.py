@@ -22,7 +22,7 @@ from gatehouse.core.errors import BadRequest
 from gatehouse.core.tokens.token import key_id
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.transfer import file_formats
-from gatehouse.features.transfer.file_formats import MalformedFile
+from gatehouse.features.transfer.file_formats import ENDINGS, FileFormat, MalformedFile
 from gatehouse.features.transfer.service import CheckedImport, ImportJob, open_transfer
 from gatehouse.platform import settings as configuration
 from gatehouse.platform.aws import object_storage
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     location: Annotated[
-        str, typer.Argument(metavar="LOCATION", help="JSON file, or s3://bucket/key of one.")
+        str, typer.Argument(metavar="LOCATION", help="File, or s3://bucket/key of one.")
     ],
     cores: Annotated[
         bool, typer.Option("--cores", help="Import Cores with their URLs, as in ngrok_urls.json.")
@@ -62,6 +62,22 @@ def import_(
     ignore: Annotated[
         list[str] | None, typer.Option(help="Field of a key to ignore; repeatable.")
     ] = None,
+    file_format: Annotated[
+        FileFormat | None,
+        typer.Option(
+            "--format",
+            help="Format of the file: JSON as in api_keys.json, CSV with named columns, or a "
+            "declarative file of Kong. Default: by the ending of its name (.csv; .yaml and .yml: "
+            "kong; others: json).",
+        ),
+    ] = None,
+    hashed: Annotated[
+        bool,
+        typer.Option(
+            "--sha256",
+            help="The file has SHA-256 hashes instead of tokens, in hexadecimal or base64.",
+        ),
+    ] = False,
     registered_by: Annotated[
         str,
         typer.Option(
@@ -71,18 +87,22 @@ def import_(
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Import keys or Cores of a legacy system: api_keys.json or ngrok_urls.json. A repeated run
-    resumes the import.
+    """Import keys or Cores of another system: api_keys.json, CSV, a file of Kong, or
+    ngrok_urls.json. A repeated run resumes the import.
 
     The command connects to the database. Run the command with the environment variables of the
     console (see docs/guides/migrate.md).
 
     Example: gatehouse import api_keys.json --dry-run
     """
-    if restore and (cores or skip_invalid or ignore or registered_by):
+    if restore and (cores or skip_invalid or ignore or registered_by or file_format or hashed):
         reject("--restore can only be combined with --dry-run and --json")
     if cores and ignore:
         reject("--cores and --ignore are mutually exclusive")
+    ending = location.rpartition(".")[2].lower()
+    file_format = file_format or ENDINGS.get(ending, FileFormat.JSON)
+    if cores and (hashed or file_format is not FileFormat.JSON):
+        reject("--cores requires a JSON file, and cannot be combined with --sha256")
     if registered_by and key_id(registered_by) is None:
         reject("--registered-by must be a key ID such as 3fGh82kLmQ0a")
     settings = configuration.load()
@@ -99,13 +119,15 @@ def import_(
         text=text,
         source=location,
         cores=cores,
+        file_format=file_format,
+        hashed=hashed,
         ignored=frozenset(ignore or ()),
         registered_by=registered_by,
     )
     try:
         asyncio.run(_import(settings, job, dry_run, skip_invalid, as_json))
     except MalformedFile as exc:
-        reject(f"{location} {exc}; nothing was written")
+        reject(f"{location} ({file_format}) {exc}; nothing was written")
 
 
 def export(
@@ -140,18 +162,19 @@ async def _import(
 ) -> None:
     async with open_transfer(settings) as (keys, repository, _):
         generation = await keys.writable_generation()
-        job = create_job(repository=repository, keys=keys, generation=generation)
+        plans = await repository.plans()
+        job = create_job(repository=repository, keys=keys, generation=generation, plans=plans)
         checked = job.check()
         _print_invalid_rows(checked, job.source)
         if dry_run or (checked.invalid and not skip_invalid):
             stopped = "Nothing was written. Correct these rows, or add --skip-invalid."
             result = "Dry run: nothing was written." if dry_run else stopped
-            _print_result(checked, None, job.source, as_json, result)
+            _print_result(job, checked, None, as_json, result)
             sys.exit(FAILED if checked.invalid else 0)
         imported = await job.write(checked, _ACTOR)
         if not await repository.is_confirmed(timeout_s=keys.confirmation_timeout_s):
             note("Some gateways have not loaded all keys yet. No action is required.")
-    _print_result(checked, imported, job.source, as_json, "Done.")
+    _print_result(job, checked, imported, as_json, "Done.")
 
 
 async def _export(settings: Settings, location: str) -> tuple[int, int]:
@@ -210,17 +233,19 @@ def _print_invalid_rows(checked: CheckedImport, location: str) -> None:
 
 
 def _print_result(
-    checked: CheckedImport, imported: int | None, location: str, as_json: bool, result: str
+    job: ImportJob, checked: CheckedImport, imported: int | None, as_json: bool, result: str
 ) -> None:
     """imported: None if nothing was written."""
     written = imported or 0
     existing = 0 if imported is None else len(checked.valid) - imported
     if as_json:
         counts = {"rows": checked.rows, "imported": written, "existing": existing}
-        print_json({"location": location, **counts, "invalid": checked.invalid, "result": result})
+        source = {"location": job.source, "format": job.file_format, "sha256": checked.hashed}
+        print_json({**source, **counts, "invalid": checked.invalid, "result": result})
         return
+    file_format = f"{job.file_format} with SHA-256 hashes" if checked.hashed else job.file_format
     print(
-        f"{location}: {checked.rows} rows, {written} imported, {existing} existing, "
-        f"{len(checked.invalid)} invalid"
+        f"{job.source} ({file_format}): {checked.rows} rows, {written} imported, {existing} "
+        f"existing, {len(checked.invalid)} invalid"
     )
     note(result)

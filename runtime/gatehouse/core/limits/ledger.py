@@ -192,17 +192,16 @@ def take(
     """Decides on a charge, and counts it if all limits allow it. Returns one state per limit, or
     None without any effect if Redis has to decide.
 
-    families: those of the subject and of the shared subject of the charge. degraded: Redis is
-    unavailable, so the worker decides alone.
+    families: of the subject of the charge, and of the others. degraded: Redis is unavailable, so
+    the worker decides alone.
     """
     family = families[0]
     family.prepare(charge.limits, charge.cost, now, degraded=degraded)
-    limits, steps, counters = charge.limits, family.steps, family.current
-    if charge.shared_limits:
-        shared = families[1]
-        shared.prepare(charge.shared_limits, charge.cost, now, degraded=degraded)
-        limits, steps = limits + charge.shared_limits, steps + shared.steps
-        counters += shared.current
+    steps, counters = family.steps, family.current
+    for other, (_, limits) in zip(families[1:], charge.others, strict=True):
+        other.prepare(limits, charge.cost, now, degraded=degraded)
+        steps += other.steps
+        counters += other.current
     after, states, decides = [], [], True
     for (limit, interval, units, room, allowance), counter in zip(steps, counters, strict=True):
         if counter.asks and not degraded:
@@ -212,7 +211,7 @@ def take(
             ahead = 0.0
         if ahead > room * unit + gcra.SLACK_US:
             known = [each.state(now) for each in counters]
-            return gcra.report(limits, known, charge.cost, degraded=degraded)
+            return gcra.report(charge.all_limits, known, charge.cost, degraded=degraded)
         if not units or counter.unsent + counter.sent + units > allowance:
             decides = degraded
         if unit == interval:  # in most cases; a call takes longer
@@ -224,10 +223,11 @@ def take(
     if not decides:
         return None
     if charge.cost:
-        own = len(family.current)
-        family.count(after[:own], now)
-        if charge.shared_limits:
-            families[1].count(after[own:], now)
+        start = 0
+        for each in families:
+            end = start + len(each.current)
+            each.count(after[start:end], now)
+            start = end
     return tuple(states)
 
 

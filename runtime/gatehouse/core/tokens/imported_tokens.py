@@ -1,12 +1,14 @@
 """Derives the IDs under which imported keys with tokens in other formats may be stored. Pure.
 
 A presented token that does not have Gatehouse's format has one possible ID per pepper generation in
-use, derived from the SHA-256 hash of the token. All possible IDs are looked up in a single query.
-The database stores an HMAC of the hash, so guesses cannot be verified with a copy of the table,
-even for short tokens.
+use, derived from the SHA-256 hash of the token, so an import needs only the hash. All possible IDs
+are looked up in a single query. The database stores an HMAC of the hash, so guesses cannot be
+verified with a copy of the table, even for short tokens.
 """
 
+import base64
 import hashlib
+import re
 
 from gatehouse.core.keys import OWN_SCHEME, KeyId
 from gatehouse.core.notation import is_visible_ascii
@@ -16,6 +18,11 @@ from gatehouse.core.tokens.token import ALPHABET, STEM_CHARS, Pepper, base62, ma
 SCHEME = "sha256"
 TOKEN_CHARS_MIN = 8
 TOKEN_CHARS_MAX = 512
+
+#: SHA-256 hash of a token: in hexadecimal, or in base64 (RFC 4648, section 4 or 5).
+_HEX = re.compile("[0-9A-Fa-f]{64}")
+_BASE64 = re.compile("[0-9A-Za-z+/_-]{43}=?")
+_STANDARD_ALPHABET = str.maketrans("-_", "+/")
 
 
 class ImportedKeyIds:
@@ -55,6 +62,18 @@ def material(token: str) -> str:
     token itself.
     """
     return f"{SCHEME}:{hashlib.sha256(token.encode()).hexdigest()}"
+
+
+def hash_material(text: str) -> str | None:
+    """The same for the SHA-256 hash of a token: 64 hexadecimal digits, or 32 bytes in base64 or
+    base64url. None for other text.
+    """
+    if _HEX.fullmatch(text):
+        return f"{SCHEME}:{text.lower()}"
+    if _BASE64.fullmatch(text):
+        digest = base64.b64decode(f"{text[:43].translate(_STANDARD_ALPHABET)}=")
+        return f"{SCHEME}:{digest.hex()}"
+    return None
 
 
 def imported_key_id(material: str, pepper: Pepper, generation: int) -> KeyId:

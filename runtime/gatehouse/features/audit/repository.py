@@ -6,6 +6,7 @@ The application's database role can insert and read rows, but cannot change or d
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 import msgspec
 
@@ -21,6 +22,11 @@ from gatehouse.platform.db.statements import Conditions, RowMapping, count
 BATCH_ROWS = 200
 ALL_EVENTS = SearchAudit()
 _SELECT = f"SELECT {COLUMNS} FROM audit_event"
+
+_NAMES = (
+    "SELECT id, name FROM api_key WHERE id = ANY ($1) AND name <> '' "
+    "UNION ALL SELECT id, name FROM customer WHERE id = ANY ($1)"
+)
 
 _CHECKPOINT = RowMapping(Checkpoint)
 
@@ -59,6 +65,11 @@ class AuditRepository:
         order = "seq" if oldest else "seq DESC"
         rows, last = await where.page(self._pool, _SELECT, order, size)
         return [_row(row) for row in rows], None if last is None else last["seq"]
+
+    async def names(self, rows: Sequence[AuditRow]) -> dict[str, str]:
+        """The present names of the keys and customers in the events, by ID."""
+        ids = {id for row in rows for id in (row.event.actor_id, row.event.target_id)}
+        return {row["id"]: row["name"] for row in await self._pool.fetch(_NAMES, list(ids))}
 
     async def count(self, only: SearchAudit, most: int) -> int:
         return await count(self._pool, "audit_event", _conditions(only), "seq", most)

@@ -46,7 +46,8 @@ async def list_audit(request: Request, query: ListAudit, audit: AuditRepository)
         after=after, size=query.limit, only=only, oldest=query.order == "oldest"
     )
     total = await audit.count(only, TOTAL_MAX) if query.total else None
-    return AuditEventPage([audit_view(row) for row in rows], cursors.write(last), total)
+    events, names = [audit_view(row) for row in rows], await audit.names(rows)
+    return AuditEventPage(events, names, cursors.write(last), total)
 
 
 async def export_audit(request: Request, query: SearchAudit, audit: AuditRepository) -> Reply:

@@ -90,6 +90,10 @@ class AuditEventPage(View):
     """Audit events."""
 
     events: list[AuditEventView]
+    names: Annotated[
+        dict[str, str],
+        doc("Present names of the keys and customers in the events, by ID. Not part of the trail."),
+    ]
     next_cursor: NextCursor
     total: Total = None
 

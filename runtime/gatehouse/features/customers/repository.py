@@ -3,15 +3,15 @@
 The columns of the tables are the fields of `Customer` and `Plan`.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
 import asyncpg
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from gatehouse.core.audit_events import AuditEvent
-from gatehouse.core.customers import Customer, Plan
+from gatehouse.core.customers import Customer, NamedLimit, Plan
 from gatehouse.core.errors import Conflict
 from gatehouse.core.keys import Credits, PlanRecord, Refill, UpdateCredits
 from gatehouse.features.customers.schemas import CustomerFilter, CustomerSort, Override
@@ -19,6 +19,8 @@ from gatehouse.features.keys.repository import change_credits, unknown_reference
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
 from gatehouse.platform.db.statements import Conditions, RowMapping, count
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _OTHERS = {"credits", "keys", "version"}
 _READ = RowMapping(Customer, skip=_OTHERS - {"version"})
@@ -66,19 +68,6 @@ _TAKE_CREDITS = (
 _MARK_CREDITS = (
     f"WITH follower AS ({_FOLLOWERS}) UPDATE customer SET has_credits = credits IS NOT NULL "
     "FROM follower WHERE customer.id = follower.id AND has_credits <> (credits IS NOT NULL)"
-)
-
-_PLAN_READ = RowMapping(Plan, skip={"customers", "keys"})
-_PLAN_WRITTEN = RowMapping(Plan, skip={"customers", "keys", "version"})
-_PLAN_SELECT = (
-    f"SELECT {_PLAN_READ.select}, "
-    "(SELECT count(*) FROM customer WHERE customer.plan = plan.name) AS customers, "
-    "(SELECT count(*) FROM api_key WHERE api_key.plan = plan.name) AS keys FROM plan"
-)
-_PLAN_UPDATE = (
-    "UPDATE plan SET "
-    + ", ".join(f"{column} = ${n}" for n, column in enumerate(_PLAN_WRITTEN.columns, 1))
-    + f" WHERE name = ${_PLAN_WRITTEN.columns.index('name') + 1}"
 )
 
 OVERRIDES_MAX = 500
@@ -208,54 +197,70 @@ class CustomerRepository:
         return True
 
 
-class PlanRepository:
-    """Methods raise Unavailable."""
+class NamedRepository(Generic[T]):
+    """Stores objects that have a unique name. Methods raise Unavailable.
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    noun: what an object is called in messages.
+    others: fields that are not columns, each with its expression.
+    """
 
-    async def all(self) -> list[Plan]:
-        return [_plan(row) for row in await self._pool.fetch(f"{_PLAN_SELECT} ORDER BY name")]
+    def __init__(
+        self, pool: Pool, table: str, struct: type[T], others: Mapping[str, str] | None = None
+    ) -> None:
+        others = others or {}
+        self._pool, self._table, self._struct = pool, table, struct
+        self.noun = table.rpartition("_")[2]
+        self._read = RowMapping(struct, skip=others)
+        self._written = RowMapping(struct, skip={*others, "version"})
+        expressions = "".join(f", {text} AS {name}" for name, text in others.items())
+        self._select = f"SELECT {self._read.select}{expressions} FROM {table}"
+        self._others = tuple(others)
 
-    async def get(self, name: str) -> Plan | None:
-        row = await self._pool.fetchrow(f"{_PLAN_SELECT} WHERE name = $1", name)
-        return None if row is None else _plan(row)
+    async def all(self) -> list[T]:
+        rows = await self._pool.fetch(f"{self._select} ORDER BY name")
+        return [self._of(row) for row in rows]
 
-    async def add(self, plan: Plan, event: AuditEvent) -> Plan:
+    async def get(self, name: str) -> T | None:
+        row = await self._pool.fetchrow(f"{self._select} WHERE name = $1", name)
+        return None if row is None else self._of(row)
+
+    async def add(self, value: T, event: AuditEvent) -> T:
         """Raises Conflict if the name exists."""
         async with self._pool.transaction() as connection:
             try:
-                values = _PLAN_WRITTEN.values(plan)
-                await connection.execute(_PLAN_WRITTEN.insert("plan"), *values)
+                insert = self._written.insert(self._table)
+                await connection.execute(insert, *self._written.values(value))
             except asyncpg.UniqueViolationError as exc:
-                raise Conflict("A plan with this name already exists.") from exc
+                raise Conflict("This name is already in use.") from exc
             await append(connection, event)
-        return plan
+            [row] = await connection.fetch(f"{self._select} WHERE name = $1", event.target_id)
+        return self._of(row)
 
     async def alter(
-        self, name: str, work: Callable[[Plan], tuple[Plan, AuditEvent]]
-    ) -> tuple[Plan, int] | None:
-        """As `CustomerRepository.alter`. Changes the credits of the customers that inherit them."""
-        select = f"{_PLAN_SELECT} WHERE name = $1"
+        self, name: str, work: Callable[[T], tuple[T, AuditEvent]]
+    ) -> tuple[T, int] | None:
+        """As `CustomerRepository.alter`."""
+        select = f"{self._select} WHERE name = $1"
         async with self._pool.transaction() as connection:
-            row = await connection.fetchrow(f"{select} FOR UPDATE OF plan", name)
+            row = await connection.fetchrow(f"{select} FOR UPDATE OF {self._table}", name)
             if row is None:
                 return None
-            before = _plan(row)
-            plan, event = work(before)
-            await connection.execute(_PLAN_UPDATE, *_PLAN_WRITTEN.values(plan))
-            if plan.credits != before.credits:
-                await _inherit_credits(connection, plan=name)
+            before = self._of(row)
+            value, event = work(before)
+            await connection.execute(self._update, *self._written.values(value))
+            await self._changed(connection, before, value)
             await append(connection, event)
             [row] = await connection.fetch(select, name)
-            seq = await connection.fetchval("SELECT change_seq FROM plan WHERE name = $1", name)
-        return _plan(row), seq
+            statement = f"SELECT change_seq FROM {self._table} WHERE name = $1"
+            seq = await connection.fetchval(statement, name)
+        return self._of(row), seq
 
     async def remove(self, name: str, event: AuditEvent) -> bool:
-        """Returns False if there is no such plan. Raises Conflict if it is in use."""
+        """Returns False if there is no such object. Raises Conflict if it is in use."""
         async with self._pool.transaction() as connection:
             try:
-                status = await connection.execute("DELETE FROM plan WHERE name = $1", name)
+                statement = f"DELETE FROM {self._table} WHERE name = $1"
+                status = await connection.execute(statement, name)
             except asyncpg.ForeignKeyViolationError as exc:
                 raise Conflict(
                     "Customers or keys follow this plan; let them follow another plan first."
@@ -264,10 +269,63 @@ class PlanRepository:
                 await append(connection, event)
         return removed
 
+    async def _changed(self, connection: Connection, before: T, after: T) -> None:
+        """Other changes in the transaction of an update."""
+
+    @property
+    def _update(self) -> str:
+        columns = self._written.columns
+        assignments = ", ".join(f"{column} = ${n}" for n, column in enumerate(columns, 1))
+        return f"UPDATE {self._table} SET {assignments} WHERE name = ${columns.index('name') + 1}"
+
+    def _of(self, row: Row) -> T:
+        others = {name: row[name] for name in self._others}
+        return self._struct(**self._read.fields(row), **others)
+
+
+class PlanRepository(NamedRepository[Plan]):
+    def __init__(self, pool: Pool) -> None:
+        count = "(SELECT count(*) FROM {0} WHERE {0}.plan = plan.name)"
+        others = {"customers": count.format("customer"), "keys": count.format("api_key")}
+        super().__init__(pool, "plan", Plan, others)
+
     async def overrides(self, name: str) -> list[Override]:
         """The followers of a plan with values of their own, at most OVERRIDES_MAX."""
         rows = await self._pool.fetch(_OVERRIDES, name, OVERRIDES_MAX)
         return [Override(*row) for row in rows]
+
+    async def _changed(self, connection: Connection, before: Plan, after: Plan) -> None:
+        if after.credits != before.credits:
+            await _inherit_credits(connection, plan=after.name)
+
+
+class LimitRepository(NamedRepository[NamedLimit]):
+    """Deleted limits stay in the table, so that gateways read that they were deleted."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool, "named_limit", NamedLimit)
+        self._select = f"SELECT * FROM ({self._select} WHERE NOT is_deleted) AS named_limit"
+
+    async def add(self, value: NamedLimit, event: AuditEvent) -> NamedLimit:
+        columns, mapping = self._written.columns, self._written
+        new = ", ".join(f"excluded.{column}" for column in columns)
+        statement = (
+            f"{mapping.insert(self._table)} ON CONFLICT (name) DO UPDATE "
+            f"SET ({mapping.select}) = ({new}) WHERE {self._table}.is_deleted"
+        )
+        async with self._pool.transaction() as connection:
+            if not row_count(await connection.execute(statement, *mapping.values(value))):
+                raise Conflict("This name is already in use.")
+            await append(connection, event)
+            [row] = await connection.fetch(f"{self._select} WHERE name = $1", value.name)
+        return self._of(row)
+
+    async def remove(self, name: str, event: AuditEvent) -> bool:
+        statement = f"UPDATE {self._table} SET is_deleted = true WHERE name = $1 AND NOT is_deleted"
+        async with self._pool.transaction() as connection:
+            if removed := bool(row_count(await connection.execute(statement, name))):
+                await append(connection, event)
+        return removed
 
 
 def _conditions(only: CustomerFilter) -> Conditions:
@@ -316,7 +374,3 @@ def _found(row: Row) -> Found:
     terms = row["terms"]
     customer = Customer(**fields, credits=credits, keys=row["keys"])
     return customer, None if terms is None else _terms(terms)
-
-
-def _plan(row: Row) -> Plan:
-    return Plan(**_PLAN_READ.fields(row), customers=row["customers"], keys=row["keys"])

@@ -1,4 +1,4 @@
-"""Endpoints for customers and plans."""
+"""Endpoints for customers, plans and limits."""
 
 from functools import partial
 
@@ -9,12 +9,16 @@ from gatehouse.core.roles import KEY_READERS, OPERATORS, OWNERS
 from gatehouse.features.customers.repository import CustomerPosition, Found
 from gatehouse.features.customers.schemas import (
     ChangedCustomer,
+    ChangedLimit,
     ChangedPlan,
     CreateCustomer,
+    CreateLimit,
     CreatePlan,
     CustomerFilter,
     CustomerPage,
     CustomerView,
+    LimitList,
+    LimitView,
     ListCustomers,
     Overrides,
     PlanList,
@@ -22,12 +26,19 @@ from gatehouse.features.customers.schemas import (
     PurgeCustomer,
     PurgedCustomer,
     UpdateCustomer,
+    UpdateLimit,
     UpdatePlan,
     customer_view,
     fields_of,
+    limit_view,
     plan_view,
 )
-from gatehouse.features.customers.service import CustomerAction, CustomerService, PlanService
+from gatehouse.features.customers.service import (
+    CustomerAction,
+    CustomerService,
+    LimitService,
+    PlanService,
+)
 from gatehouse.features.keys.schemas import ReasonBody
 from gatehouse.platform.web.endpoint import Endpoint, StepUp
 from gatehouse.platform.web.fields import IF_MATCH, TOTAL_MAX, etag, expected_version
@@ -96,7 +107,7 @@ async def purge_customer(
 
 async def create_plan(request: Request, body: CreatePlan, plans: PlanService) -> PlanView:
     """Create a plan."""
-    plan = await plans.create(body, request.actor)
+    plan = await plans.create(fields_of(body), request.actor)
     request.add_header(b"etag", etag(plan.version))
     request.add_header(b"location", f"/v1/plans/{plan.name}")
     return plan_view(plan)
@@ -127,8 +138,8 @@ async def update_plan(
     """
     version = expected_version(request.header(b"if-match"))
     changed = await plans.update(plan, fields_of(body), request.actor, version=version)
-    request.add_header(b"etag", etag(changed.plan.version))
-    return ChangedPlan(plan_view(changed.plan), changed.effective)
+    request.add_header(b"etag", etag(changed.value.version))
+    return ChangedPlan(plan_view(changed.value), changed.effective)
 
 
 async def delete_plan(request: Request, plan: str, plans: PlanService) -> None:
@@ -148,6 +159,54 @@ async def list_overrides(request: Request, plan: str, plans: PlanService) -> Ove
     return Overrides(await plans.store.overrides(plan))
 
 
+async def create_limit(request: Request, body: CreateLimit, limits: LimitService) -> LimitView:
+    """Create a limit.
+
+    For `POST /v1/limits/{limit}/take` of the gateway.
+    """
+    settings = {**fields_of(body), "burst": body.burst or body.quota, "is_deleted": False}
+    limit = await limits.create(settings, request.actor)
+    request.add_header(b"etag", etag(limit.version))
+    request.add_header(b"location", f"/v1/limits/{limit.name}")
+    return limit_view(limit)
+
+
+async def list_limits(request: Request, limits: LimitService) -> LimitList:
+    """List limits.
+
+    Returns the limits for subjects that callers name, ordered by name.
+    """
+    return LimitList([limit_view(limit) for limit in await limits.store.all()])
+
+
+async def show_limit(request: Request, limit: str, limits: LimitService) -> LimitView:
+    """Retrieve a limit.
+
+    To update the limit, send its ETag in `If-Match`.
+    """
+    found = await limits.get(limit)
+    request.add_header(b"etag", etag(found.version))
+    return limit_view(found)
+
+
+async def update_limit(
+    request: Request, limit: str, body: UpdateLimit, limits: LimitService
+) -> ChangedLimit:
+    """Update a limit.
+
+    Units that were used stay used.
+    """
+    version = expected_version(request.header(b"if-match"))
+    changed = await limits.update(limit, fields_of(body), request.actor, version=version)
+    request.add_header(b"etag", etag(changed.value.version))
+    return ChangedLimit(limit_view(changed.value), changed.effective)
+
+
+async def delete_limit(request: Request, limit: str, limits: LimitService) -> None:
+    """Delete a limit."""
+    await limits.delete(limit, request.actor)
+
+
 def _view(found: Found) -> CustomerView:
     customer, plan = found
     return customer_view(customer, shared_limits(customer, plan))
@@ -159,6 +218,7 @@ def _tagged(request: Request, found: Found) -> CustomerView:
 
 
 _CUSTOMER, _PLAN = "/v1/customers/{customer}", "/v1/plans/{plan}"
+_LIMIT = "/v1/limits/{limit}"
 _read = partial(Endpoint, "GET", tag="customers", roles=KEY_READERS)
 _write = partial(Endpoint, tag="customers", roles=OPERATORS, step_up=StepUp.MANAGING)
 _change = partial(_write, "PATCH", errors=(404, 412, 428), headers=(IF_MATCH,))
@@ -209,4 +269,9 @@ ENDPOINTS = (
     _change(_PLAN, update_plan),
     _write("DELETE", _PLAN, delete_plan, status=204, errors=(404,)),
     _read(f"{_PLAN}/overrides", list_overrides, errors=(404,)),
+    _write("POST", "/v1/limits", create_limit, status=201),
+    _read("/v1/limits", list_limits),
+    _read(_LIMIT, show_limit, errors=(404,)),
+    _change(_LIMIT, update_limit),
+    _write("DELETE", _LIMIT, delete_limit, status=204, errors=(404,)),
 )

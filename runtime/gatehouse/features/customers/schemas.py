@@ -5,23 +5,33 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from gatehouse.core.customers import Customer, Plan
+from gatehouse.core.customers import Customer, NamedLimit, Plan
 from gatehouse.core.keys import Credits, RateLimit, Refill, UpdateCredits
 from gatehouse.core.roles import manages, roles_of
 from gatehouse.core.texts import TextClass
 from gatehouse.features.keys.fields import (
+    LIMITS_MAX,
     NAME_CHARS_MAX,
     Contact,
     CustomerId,
     Effective,
+    LimitName,
     Metadata,
     Notes,
     PlanName,
+    Quota,
     Scopes,
     Tags,
     Ttl,
+    Window,
 )
-from gatehouse.features.keys.schemas import Limits, RateLimitInput, ReasonBody, settings_of
+from gatehouse.features.keys.schemas import (
+    Limits,
+    RateLimitInput,
+    ReasonBody,
+    limit_names,
+    settings_of,
+)
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     Counted,
@@ -198,7 +208,12 @@ PlanLimits = Annotated[
     doc("Limits of each key without limits of its own. Null: the default of the deployment."),
 ]
 PlanSharedLimits = Annotated[
-    list[RateLimitInput], doc("Rate limits that all keys of a customer share.", max_length=10)
+    list[RateLimitInput],
+    checked(
+        limit_names,
+        max_length=LIMITS_MAX,
+        description="Rate limits that all keys of a customer share.",
+    ),
 ]
 PlanCredits = Annotated[
     Refill | None, doc("Credits that all keys of a customer share, and their refill. Null: none.")
@@ -206,6 +221,9 @@ PlanCredits = Annotated[
 PlanTtl = Annotated[
     Ttl | None,
     doc("Lifetime of new keys in seconds, if the request specifies none. Null: not limited."),
+]
+LimitDescription = Annotated[
+    str, note_text(max_length=500, description="Description of the limit.")
 ]
 Description = Annotated[str, note_text(max_length=500, description="Description of the plan.")]
 
@@ -256,7 +274,13 @@ class UpdatePlan(Input, kw_only=True):
 class PlanView(View, kw_only=True):
     """A plan. Null: the plan does not specify the value."""
 
-    example: ClassVar = CreatePlan.example
+    example: ClassVar = {
+        **CreatePlan.example,
+        "limits": [{**RateLimitInput.example, "burst": 600, "cost": 1}],
+        "shared_limits": [
+            {"name": "requests", "quota": 3000, "window_s": 60, "burst": 3000, "cost": 1}
+        ],
+    }
 
     name: str
     description: str
@@ -278,6 +302,69 @@ class PlanList(View):
 
 class ChangedPlan(View):
     plan: PlanView
+    effective: Effective
+
+
+class LimitSettings(Input, kw_only=True):
+    """A rate limit for subjects that a caller names: `quota` units per `window_s` seconds, of which
+    at most `burst` can be used at once.
+    """
+
+    example: ClassVar[dict[str, Any]] = {"quota": 5, "window_s": 900}
+
+    quota: Quota
+    window_s: Window
+    burst: Annotated[Quota | None, doc("Units that can be used at once. Default: `quota`.")] = None
+    description: LimitDescription = ""
+
+
+class CreateLimit(LimitSettings, kw_only=True):
+    """Parameters of a new limit."""
+
+    example: ClassVar = {"name": "sign-in", **LimitSettings.example}
+
+    name: Annotated[LimitName, doc("Name of the limit. Cannot change.")]
+
+    def __post_init__(self) -> None:
+        if self.burst is not None and self.burst > self.quota:
+            raise ValueError("burst must not be larger than quota")
+
+
+class UpdateLimit(Input, kw_only=True):
+    """Changes to a limit. Omitted fields keep their values."""
+
+    example: ClassVar = {"quota": 10, "burst": 10}
+
+    quota: Quota | UnsetType = UNSET
+    window_s: Window | UnsetType = UNSET
+    burst: Quota | UnsetType = UNSET
+    description: LimitDescription | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        check_changes(self)
+
+
+class LimitView(View, kw_only=True):
+    """A rate limit for subjects that a caller names."""
+
+    example: ClassVar = {**CreateLimit.example, "burst": 5}
+
+    name: str
+    description: str
+    quota: int
+    window_s: int
+    burst: int
+    created_at: Instant
+    created_by: str
+    version: Annotated[int, doc("Serves as the ETag for `If-Match`.")]
+
+
+class LimitList(View):
+    limits: list[LimitView]
+
+
+class ChangedLimit(View):
+    limit: LimitView
     effective: Effective
 
 
@@ -310,6 +397,10 @@ def customer_view(customer: Customer, shared_limits: tuple[RateLimit, ...]) -> C
 
 def plan_view(plan: Plan) -> PlanView:
     return view_of(PlanView, plan)
+
+
+def limit_view(limit: NamedLimit) -> LimitView:
+    return view_of(LimitView, limit)
 
 
 def fields_of(body: msgspec.Struct) -> dict[str, Any]:

@@ -7,15 +7,15 @@ until every live gateway worker has confirmed the change.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from gatehouse.core.actor import Actor
-from gatehouse.core.audit_events import AuditAction, Details
-from gatehouse.core.customers import Customer, Plan
+from gatehouse.core.audit_events import AuditAction, AuditEvent, Details, change_details, detail
+from gatehouse.core.customers import Customer, NamedLimit, Plan
 from gatehouse.core.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem
 from gatehouse.core.keys import CustomerState, KeyState
 from gatehouse.core.lifecycle import Action
@@ -24,12 +24,17 @@ from gatehouse.features.customers.repository import (
     CustomerChange,
     CustomerRepository,
     Found,
+    LimitRepository,
+    NamedRepository,
     PlanRepository,
 )
-from gatehouse.features.customers.schemas import CreateCustomer, CreatePlan, fields_of
+from gatehouse.features.customers.schemas import CreateCustomer, fields_of
 from gatehouse.features.keys.fields import Effective
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.features.keys.service import KeyService
+from gatehouse.platform.db.pool import Pool
+
+T = TypeVar("T")
 
 #: Maximum number of keys that a purge erases in a request, each of which waits for the gateways.
 PURGED_KEYS_MAX = 100
@@ -67,11 +72,6 @@ _NEXT: Mapping[tuple[CustomerAction, CustomerState], CustomerState] = {
 
 class ChangedCustomer(msgspec.Struct, frozen=True):
     found: Found
-    effective: Effective
-
-
-class ChangedPlan(msgspec.Struct, frozen=True):
-    plan: Plan
     effective: Effective
 
 
@@ -126,7 +126,7 @@ class CustomerService:
                     )
                     raise BadRequest("The customer has no credits.", errors=(problem,))
                 fields |= {"has_credits": credits is not None, "inherits_credits": credits is None}
-            details = {"changed": sorted(changes), "version": customer.version, **_details(changes)}
+            details = change_details(customer, changes, changes.keys() - _FREE_TEXT)
             event = actor.event(
                 AuditAction.CUSTOMER_UPDATE,
                 target_id=customer_id,
@@ -212,53 +212,93 @@ class CustomerService:
         return ChangedCustomer(found, await self.keys.propagated(found[0], seq))
 
 
+class _Named(Protocol):
+    @property
+    def version(self) -> int: ...
+
+
+N = TypeVar("N", bound=_Named)
+
+
+class ChangedObject(msgspec.Struct, Generic[N], frozen=True):
+    value: N
+    effective: Effective
+
+
 @dataclass(frozen=True, slots=True)
-class PlanService:
-    """Manages plans."""
+class NamedService(Generic[N]):
+    """Manages objects that have a unique name: plans, and limits for subjects without a key.
 
-    store: PlanRepository
+    actions: audit actions of a creation, an update and a deletion.
+    """
+
+    store: NamedRepository[Any]
     keys: KeyService
+    kind: Callable[..., N]
+    actions: tuple[AuditAction, AuditAction, AuditAction]
 
-    async def get(self, name: str) -> Plan:
-        plan = await self.store.get(name)
-        if plan is None:
-            raise no_plan()
-        return plan
+    async def get(self, name: str) -> N:
+        value: N | None = await self.store.get(name)
+        if value is None:
+            raise self._missing()
+        return value
 
-    async def create(self, new: CreatePlan, actor: Actor) -> Plan:
+    async def create(self, settings: Mapping[str, Any], actor: Actor) -> N:
         """Raises Conflict if the name exists."""
-        now, settings = self.keys.clock.now(), fields_of(new)
-        plan = Plan(**settings, version=1, created_at=now, created_by=actor.label)
-        event = actor.event(
-            AuditAction.PLAN_CREATE, target_id=new.name, at=now, details=_details(settings)
-        )
-        return await self.store.add(plan, event)
+        now, name = self.keys.clock.now(), settings["name"]
+        value = self.kind(**settings, version=0, created_at=now, created_by=actor.label)
+        event = actor.event(self.actions[0], target_id=name, at=now, details=_details(settings))
+        created: N = await self.store.add(value, event)
+        return created
 
     async def update(
         self, name: str, changes: Mapping[str, Any], actor: Actor, *, version: int | None
-    ) -> ChangedPlan:
-        """Raises NotFound and PreconditionFailed."""
+    ) -> ChangedObject[N]:
+        """Raises NotFound, PreconditionFailed, and BadRequest for changes that do not fit."""
 
-        def work(plan: Plan) -> tuple[Plan, Any]:
-            check_version(version, plan.version, "plan")
-            details = {"changed": sorted(changes), "version": plan.version, **_details(changes)}
+        def work(value: Any) -> tuple[Any, AuditEvent]:
+            check_version(version, value.version, self.store.noun)
+            details = change_details(value, changes, changes.keys())
             event = actor.event(
-                AuditAction.PLAN_UPDATE, target_id=name, at=self.keys.clock.now(), details=details
+                self.actions[1], target_id=name, at=self.keys.clock.now(), details=details
             )
-            return replace(plan, **changes), event
+            return checked_limit(replace(value, **changes)), event
 
         written = await self.store.alter(name, work)
         if written is None:
-            raise no_plan()
-        plan, seq = written
-        return ChangedPlan(plan, await self.keys.confirmed(seq))
+            raise self._missing()
+        value, seq = written
+        return ChangedObject(value, await self.keys.confirmed(seq))
 
     async def delete(self, name: str, actor: Actor) -> None:
-        """Raises NotFound, and Conflict if customers or keys follow the plan."""
+        """Raises NotFound, and Conflict if the object is in use."""
         now = self.keys.clock.now()
-        event = actor.event(AuditAction.PLAN_DELETE, target_id=name, at=now, details={})
+        event = actor.event(self.actions[2], target_id=name, at=now, details={})
         if not await self.store.remove(name, event):
-            raise no_plan()
+            raise self._missing()
+
+    def _missing(self) -> NotFound:
+        return NotFound(f"No {self.store.noun} has this name.")
+
+
+class PlanService(NamedService[Plan]):
+    """Manages plans."""
+
+    store: PlanRepository
+
+    @classmethod
+    def of(cls, pool: Pool, keys: KeyService) -> Self:
+        actions = AuditAction.PLAN_CREATE, AuditAction.PLAN_UPDATE, AuditAction.PLAN_DELETE
+        return cls(PlanRepository(pool), keys, Plan, actions)
+
+
+class LimitService(NamedService[NamedLimit]):
+    """Manages limits for subjects without a key."""
+
+    @classmethod
+    def of(cls, pool: Pool, keys: KeyService) -> Self:
+        actions = AuditAction.LIMIT_CREATE, AuditAction.LIMIT_UPDATE, AuditAction.LIMIT_DELETE
+        return cls(LimitRepository(pool), keys, NamedLimit, actions)
 
 
 def check_version(expected: int | None, version: int, noun: str) -> None:
@@ -272,19 +312,17 @@ def no_customer() -> NotFound:
     return NotFound("No customer has this ID.")
 
 
-def no_plan() -> NotFound:
-    return NotFound("No plan has this name.")
+def checked_limit(value: T) -> T:
+    """Raises BadRequest if the burst of a limit is larger than its quota."""
+    if isinstance(value, NamedLimit) and value.burst > value.quota:
+        problem = Problem("body.burst", "is larger than quota", "send a smaller burst")
+        raise BadRequest(errors=(problem,))
+    return value
 
 
 def _details(values: Mapping[str, Any]) -> Details:
     return {
-        name: _detail(value)
+        name: detail(value)
         for name, value in sorted(values.items())
         if name not in _FREE_TEXT and value is not None
     }
-
-
-def _detail(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [str(item) for item in value]
-    return value if isinstance(value, str | int | float | bool) else str(value)

@@ -29,29 +29,31 @@ STARTS: Final = (_HAS_START, f"({_STARTS_WITH})")
 PART_CHARS_MIN = 3
 
 
-#: The key has a customer with this name.
-CUSTOMERS_NAMED: Final = (
-    "customer_id = ANY (ARRAY(SELECT id FROM customer WHERE "
-    r"trigrams('  ' || name || E'\n  ' || id) @> trigrams({trigrams}) AND {named}))"
-)
-
-
-def search(text: str) -> tuple[str, str]:
-    """Conditions like `STARTS`: a field matches the text according to its decision on searches."""
-    if len(text) < PART_CHARS_MIN:
-        trigrams, comparison = (
-            "'  ' || {0}",
-            "starts_with(search_form({column}), search_form({{0}}))",
-        )
-    else:
-        trigrams, comparison = "{0}::text", "strpos(search_form({column}), search_form({{0}})) > 0"
-    parts = " OR ".join(comparison.format(column=column) for column in _PARTS)
+def customers_named(text: str) -> str:
+    """Selects the customers whose name matches a search."""
+    trigrams, comparison = _comparison(text)
     named = comparison.format(column="name")
-    customers = CUSTOMERS_NAMED.format(trigrams=trigrams, named=named)
+    index = rf"trigrams('  ' || name || E'\n  ' || id) @> trigrams({trigrams})"
+    return f"SELECT id FROM customer WHERE {index} AND {named}"  # noqa: S608
+
+
+def search(text: str, customers: str) -> tuple[str, str]:
+    """Conditions like `STARTS`: a field matches the text according to its decision on searches, or
+    the key has one of the customers, an array of IDs.
+    """
+    trigrams, comparison = _comparison(text)
+    parts = " OR ".join(comparison.format(column=column) for column in _PARTS)
+    customers = f"customer_id = ANY ({customers})"
     return (
         f"({_TRIGRAMS} @> trigrams({trigrams}) OR {_HAS_START} OR {_HAS_ITEM} OR {customers})",
         f"({parts} OR {_STARTS_WITH} OR {_HAS_ITEM} OR {customers})",
     )
+
+
+def _comparison(text: str) -> tuple[str, str]:
+    if len(text) < PART_CHARS_MIN:
+        return "'  ' || {0}", "starts_with(search_form({column}), search_form({{0}}))"
+    return "{0}::text", "strpos(search_form({column}), search_form({{0}})) > 0"
 
 
 EXPIRES_AT = "coalesce(expires_at, 'infinity')"  # the expression of an index

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import asyncpg
@@ -19,7 +19,7 @@ from msgspec import UNSET
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import to_datetime, to_seconds
-from gatehouse.core.customers import resolve, stored
+from gatehouse.core.customers import DEFAULT_SCOPES, resolve, stored
 from gatehouse.core.errors import BadRequest, Conflict, Unavailable
 from gatehouse.core.keys import (
     CREDITS_MAX,
@@ -50,12 +50,13 @@ from gatehouse.features.keys.conditions import (
     HAS_ROLE,
     STARTS,
     USABLE,
+    customers_named,
     search,
 )
 from gatehouse.features.keys.fields import Effective, KeySort
 from gatehouse.features.keys.schemas import KeyFilter
-from gatehouse.platform.audit_log import append
-from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
+from gatehouse.platform.audit_log import append, append_all
+from gatehouse.platform.db.pool import Connection, Pool, Row
 from gatehouse.platform.db.statements import CUSTOMERS, Conditions, RowMapping, count, shared
 from gatehouse.platform.web.validation import invalid
 
@@ -104,15 +105,17 @@ _END_REGISTRATIONS = (
 )
 _UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {WRITTEN.columns[0]} = $1"
 
+_PLAN = (
+    "FROM plan AS followed WHERE followed.name = coalesce(api_key.plan, "
+    "(SELECT named.plan FROM customer AS named WHERE named.id = api_key.customer_id))"
+)
 _FIELDS = (
     f"{', '.join(f'api_key.{column}' for column in (*_READ.columns, 'change_seq'))},"
     " remaining, refill_amount, refill_every, last_used_at, "
     # A subquery each, so that names of columns are those of `api_key` in conditions. The aliases
     # are names of no columns.
     "(SELECT to_jsonb(named) FROM customer AS named WHERE named.id = api_key.customer_id) "
-    "AS customer, (SELECT to_jsonb(followed) FROM plan AS followed WHERE followed.name = "
-    "coalesce(api_key.plan, (SELECT named.plan FROM customer AS named WHERE named.id = "
-    "api_key.customer_id))) AS terms"
+    f"AS customer, (SELECT to_jsonb(followed) {_PLAN}) AS terms"
 )
 _TABLES = (
     " FROM api_key LEFT JOIN key_credit ON key_credit.family_id = api_key.family_id"
@@ -125,9 +128,13 @@ _SELECT = f"SELECT {_FIELDS}{_TABLES}"
 #: use of a key is recorded. Without the index, a page of 100,000 keys takes about 190 ms.
 _SORT_EXPRESSIONS = {
     "name": ("lower(name)", "text"),
-    "customer_id": ("customer_id", "text"),
+    "customer_id": ("coalesce(customer_id, '')", "text"),
     "state": ("state", "text"),
-    "scopes": ("array_to_string(scopes, ' ')", "text"),
+    "scopes": (
+        "array_to_string(CASE WHEN 'scopes' = ANY (inherits) THEN coalesce((SELECT "
+        f"followed.scopes {_PLAN}), ARRAY{[*DEFAULT_SCOPES]}) ELSE api_key.scopes END, ' ')",
+        "text",
+    ),
     "created_at": ("created_at", "timestamptz"),
     "last_used_at": ("coalesce(last_used_at, '-infinity')", "timestamptz"),
     "expires_at": (EXPIRES_AT, "timestamptz"),
@@ -150,14 +157,23 @@ _END_OTHERS = (
     f"{CAN_BE_UPDATED} AND (expires_at IS NULL OR expires_at > $1)"
 )
 
+#: Maximum number of customers whose IDs are parameters of a search.
+CUSTOMERS_MAX = 1_000
+
+#: Keys that follow a plan, or whose customers do.
+_FOLLOWING = (
+    "SELECT id FROM api_key WHERE plan = {0} UNION ALL SELECT api_key.id FROM api_key "
+    "JOIN customer ON customer.id = customer_id WHERE customer.plan = {0}"
+)
+
 _PLAN_TTL_S = (
     "SELECT ttl_s FROM plan WHERE name = coalesce((SELECT plan FROM customer WHERE id = $1), $2)"
 )
 
-_ADD_CUSTOMER = (
+_ADD_CUSTOMERS = (
     "INSERT INTO customer (id, name, state, has_credits, contact, tags, metadata, notes, "
-    "created_at, created_by) VALUES ($1, $1, 'active', false, '', '{}', '{}', '', $2, $3) "
-    "ON CONFLICT DO NOTHING"
+    "created_at, created_by) SELECT id, name, 'active', false, '', '{}', '{}', '', $3, $4 "
+    "FROM unnest($1::text[], $2::text[]) AS named (id, name) ON CONFLICT DO NOTHING RETURNING id"
 )
 
 _NOW = "clock_timestamp() AT TIME ZONE 'UTC'"
@@ -285,13 +301,15 @@ class KeyRepository:
         self._live_s = 2 * staleness_s
         self._outage_s = outage_s
 
-    async def add(self, key: Key, event: AuditEvent, new_customers: Sequence[str] = ()) -> Key:
-        """Stores a key, and a customer with its ID as its name if there is none. Returns the key
-        with what it inherits. Raises Conflict if the ID of the key exists, and BadRequest if the
-        customer or the plan does not.
+    async def add(
+        self, key: Key, event: AuditEvent, new_customers: Mapping[str, str] | None = None
+    ) -> Key:
+        """Stores a key, and the customers that do not exist, with their names by ID. Returns the
+        key with what it inherits. Raises Conflict if the ID of the key exists, and BadRequest if
+        the customer or the plan does not.
         """
         async with self._pool.transaction() as connection:
-            await add_customers(connection, new_customers, event)
+            await add_customers(connection, new_customers or {}, event)
             try:
                 await _insert(connection, key)
             except asyncpg.UniqueViolationError as exc:
@@ -343,7 +361,7 @@ class KeyRepository:
         `only.search`.
         """
         comparison, direction = ("<", "DESC") if sort.startswith("-") else (">", "ASC")
-        where = _conditions(only, id_start, sort)
+        where = await self._conditions(only, id_start, sort)
         if sort == "id":
             position, order = "''", "id"
             if after is not None:
@@ -363,9 +381,8 @@ class KeyRepository:
 
     async def count(self, only: KeyFilter, id_start: str | None, most: int) -> int:
         """Number of keys that match the filter, at most `most`."""
-        return await count(
-            self._pool, _TABLES.removeprefix(" FROM "), _conditions(only, id_start), "id", most
-        )
+        where = await self._conditions(only, id_start)
+        return await count(self._pool, _TABLES.removeprefix(" FROM "), where, "id", most)
 
     async def alter(
         self, key_id: KeyId, work: Update, *, deadline_s: float | None = None
@@ -426,25 +443,83 @@ class KeyRepository:
             return bound
         return "everywhere" if is_lagging is None else bound
 
-
-async def add_customers(connection: Connection, ids: Collection[str], event: AuditEvent) -> None:
-    """Creates the customers that do not exist, with their IDs as their names. event: creates their
-    keys.
-    """
-    for customer_id in sorted(ids):
-        at, by = to_datetime(event.occurred_at), Actor(event.actor_type, event.actor_id).label  # type: ignore[arg-type]
-        if row_count(await connection.execute(_ADD_CUSTOMER, customer_id, at, by)):
-            created = AuditAction.CUSTOMER_CREATE
-            await append(
-                connection,
-                msgspec.structs.replace(
-                    event,
-                    action=created.value,
-                    target_type=created.target_type,
-                    target_id=customer_id,
-                    details={"name": customer_id},
-                ),
+    async def _conditions(
+        self, only: KeyFilter, id_start: str | None, sort: KeySort = "id"
+    ) -> Conditions:
+        """Conditions for a filter. Purged keys are listed only if the filter specifies the state
+        `purged`.
+        """
+        where = Conditions()
+        where.add_equal(environment=only.environment)
+        if only.customer is not None:
+            where.add(f"customer_id IN ({CUSTOMERS})", only.customer)
+        if only.plan is not None:
+            where.add(f"api_key.id IN ({_FOLLOWING})", only.plan)
+        conditions: tuple[str, ...] = ()
+        values: list[object] = [id_start or only.search]
+        if id_start is not None:
+            conditions = ("id = {0}",) if len(id_start) == ID_CHARS else STARTS
+        elif only.search:
+            customers = await self._customers_named(only.search)
+            conditions = search(only.search, "{1}::text[]")
+            if customers is None:
+                conditions = search(only.search, f"ARRAY({customers_named(only.search)})")
+            values += [] if customers is None else [customers]
+        if only.unused_for_s is not None or sort.endswith("last_used_at"):
+            # All keys are read, and the condition for the index takes 0.1 ms for each match.
+            conditions = conditions[-1:]
+        for condition in conditions:
+            where.add(condition, *values)
+        if only.family_id is not None:
+            where.add("api_key.family_id = {}", only.family_id)
+        _add_state(where, only.state)
+        if only.tag is not None:
+            where.add("tags @> ARRAY[{}]::text[]", only.tag)
+        if only.has_role:
+            where.add(HAS_ROLE)
+        if only.expires_within_s is not None:
+            _add_state(where, KeyState.ACTIVE)
+            where.add(f"{EXPIRES_AT} <= now() + make_interval(secs => {{}})", only.expires_within_s)
+        if only.unused_for_s is not None:
+            _add_state(where, KeyState.ACTIVE)
+            # greatest() ignores NULL, so for a key that was never used, the time since its creation
+            # counts.
+            where.add(
+                "greatest(created_at, last_used_at) <= now() - make_interval(secs => {})",
+                only.unused_for_s,
             )
+        return where
+
+    async def _customers_named(self, text: str) -> list[str] | None:
+        """IDs of the customers whose name matches a search, which the planner has to know in order
+        to choose an index. None: more than CUSTOMERS_MAX.
+        """
+        where = Conditions()
+        where.add(customers_named(text), text)
+        statement = f"{str(where).removeprefix(' WHERE ')} LIMIT {CUSTOMERS_MAX + 1}"
+        rows = await self._pool.fetch(statement, *where.values)
+        return None if len(rows) > CUSTOMERS_MAX else [row["id"] for row in rows]
+
+
+async def add_customers(
+    connection: Connection, names: Mapping[str, str], event: AuditEvent
+) -> None:
+    """Creates the customers that do not exist. names: by ID. event: creates their keys."""
+    at, by = to_datetime(event.occurred_at), Actor(event.actor_type, event.actor_id).label  # type: ignore[arg-type]
+    ids = sorted(names)  # the order of the locks
+    values = [names[each] for each in ids]
+    created = AuditAction.CUSTOMER_CREATE
+    events = [
+        msgspec.structs.replace(
+            event,
+            action=created.value,
+            target_type=created.target_type,
+            target_id=customer_id,
+            details={"name": names[customer_id]},
+        )
+        for (customer_id,) in await connection.fetch(_ADD_CUSTOMERS, ids, values, at, by)
+    ]
+    await append_all(connection, events)
 
 
 def unknown_reference(exc: asyncpg.ForeignKeyViolationError) -> BadRequest:
@@ -456,48 +531,6 @@ def unknown_reference(exc: asyncpg.ForeignKeyViolationError) -> BadRequest:
         "is not the ID of a customer",
         "create the customer first, or send `create_customer` with the new key",
     )
-
-
-def _conditions(only: KeyFilter, id_start: str | None, sort: KeySort = "id") -> Conditions:
-    """Conditions for a filter. Purged keys are listed only if the filter specifies the state
-    `purged`.
-    """
-    where = Conditions()
-    where.add_equal(environment=only.environment)
-    if only.customer is not None:
-        where.add(f"customer_id = ANY (ARRAY({CUSTOMERS}))", only.customer)
-    if only.plan is not None:
-        where.add(
-            "(plan = {0} OR customer_id = ANY (ARRAY(SELECT id FROM customer WHERE plan = {0})))",
-            only.plan,
-        )
-    conditions: tuple[str, ...] = search(only.search) if only.search else ()
-    if id_start is not None:
-        conditions = ("id = {0}",) if len(id_start) == ID_CHARS else STARTS
-    if only.unused_for_s is not None or sort.endswith("last_used_at"):
-        # All keys are read, and the condition for the index takes 0.1 ms for each that it matches.
-        conditions = conditions[-1:]
-    for condition in conditions:
-        where.add(condition, id_start or only.search)
-    if only.family_id is not None:
-        where.add("api_key.family_id = {}", only.family_id)
-    _add_state(where, only.state)
-    if only.tag is not None:
-        where.add("tags @> ARRAY[{}]::text[]", only.tag)
-    if only.has_role:
-        where.add(HAS_ROLE)
-    if only.expires_within_s is not None:
-        _add_state(where, KeyState.ACTIVE)
-        where.add(f"{EXPIRES_AT} <= now() + make_interval(secs => {{}})", only.expires_within_s)
-    if only.unused_for_s is not None:
-        _add_state(where, KeyState.ACTIVE)
-        # greatest() ignores NULL, so for a key that was never used, the time since its creation
-        # counts.
-        where.add(
-            "greatest(created_at, last_used_at) <= now() - make_interval(secs => {})",
-            only.unused_for_s,
-        )
-    return where
 
 
 def _add_state(where: Conditions, state: str | None) -> None:

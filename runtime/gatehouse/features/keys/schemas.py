@@ -98,7 +98,8 @@ class RateLimitInput(Input):
         )
 
 
-def _names(limits: list[dict[str, Any]]) -> str:
+def limit_names(limits: list[dict[str, Any]]) -> str:
+    """What is wrong with the names of rate limits, or an empty text."""
     names = [limit["name"] for limit in limits]
     if any(name.startswith(SHARED_PREFIX) for name in names):
         return f"must not contain a limit whose name begins with `{SHARED_PREFIX}`"
@@ -107,7 +108,9 @@ def _names(limits: list[dict[str, Any]]) -> str:
 
 Limits = Annotated[
     list[RateLimitInput],
-    checked(_names, min_length=1, max_length=LIMITS_MAX, description="Rate limits of the key."),
+    checked(
+        limit_names, min_length=1, max_length=LIMITS_MAX, description="Rate limits of the key."
+    ),
 ]
 
 

@@ -158,7 +158,8 @@ class KeyService:
         if ttl_s is None and new.expires_at is None and (new.customer_id or new.plan):
             ttl_s = await self.store.plan_ttl_s(new.customer_id, new.plan)
         lifetime = {} if ttl_s is None else {"expires_at": now + ttl_s}
-        created = [new.customer_id] if new.customer_id and new.create_customer else []
+        customer_id = new.customer_id if new.create_customer else None
+        created = {customer_id: customer_id} if customer_id else {}
         for _ in range(_ID_ATTEMPTS):
             token, digest = self._new_token(
                 KeyEnvironment(new.environment or self.environment), generation

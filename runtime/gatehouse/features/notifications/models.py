@@ -31,6 +31,10 @@ class NotificationEvent(DescribedStr):
         "An API key expires within 30 days, 7 days or 1 day, or the grace period ends of a key "
         "that was used after its rotation.",
     )
+    CUSTOMER_DISABLED = "customer.disabled", "A customer was disabled, with all of its keys."
+    CUSTOMER_ENABLED = "customer.enabled", "A disabled customer was enabled."
+    CUSTOMER_DELETED = "customer.deleted", "A customer was deleted, with all of its keys."
+    PLAN_UPDATED = "plan.updated", "A plan was changed for all customers and keys that follow it."
     SECRET_OPENED = "secret.opened", "A use of a link to a secret was consumed."
     SECRET_DENIED = "secret.denied", "An attempt to open a link to a secret was denied."
     REQUEST_SUBMITTED = "request.submitted", "A secret was submitted to a secret request."
@@ -44,6 +48,10 @@ EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.KEY_SELF_REVOKE: NotificationEvent.KEY_REVOKED,
     AuditAction.KEY_ROTATE: NotificationEvent.KEY_ROTATED,
     AuditAction.KEY_EXPIRES_SOON: NotificationEvent.KEY_EXPIRES_SOON,
+    AuditAction.CUSTOMER_DISABLE: NotificationEvent.CUSTOMER_DISABLED,
+    AuditAction.CUSTOMER_ENABLE: NotificationEvent.CUSTOMER_ENABLED,
+    AuditAction.CUSTOMER_DELETE: NotificationEvent.CUSTOMER_DELETED,
+    AuditAction.PLAN_UPDATE: NotificationEvent.PLAN_UPDATED,
     AuditAction.LINK_CLAIM: NotificationEvent.SECRET_OPENED,
     AuditAction.LINK_DENIED: NotificationEvent.SECRET_DENIED,
     AuditAction.REQUEST_SUBMIT: NotificationEvent.REQUEST_SUBMITTED,
@@ -70,7 +78,7 @@ class Webhook(msgspec.Struct, frozen=True):
     previous_generation: int | None = None  # of the previous secret
     overlap_ends_at: float | None = None  # until then, the previous secret signs too
     version: int = 1
-    contact_only: bool = False  # receives only events of keys whose contact is the webhook
+    contact_only: bool = False  # only events of keys and customers whose contact is the webhook
 
 
 class Delivery(msgspec.Struct, frozen=True):

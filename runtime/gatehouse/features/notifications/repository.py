@@ -52,7 +52,10 @@ _START = (
 
 _NEW = (
     "SELECT seq, occurred_at, actor_type, actor_id, action, target_id, outcome, details, hash, "
-    "(SELECT contact FROM api_key WHERE id = target_id) "
+    "CASE target_type WHEN 'key' THEN (SELECT contact FROM api_key WHERE id = target_id) "
+    # E-mails have texts for events of keys only.
+    "WHEN 'customer' THEN (SELECT contact FROM customer WHERE id = target_id "
+    "AND strpos(contact, '@') = 0) END AS contact "
     "FROM audit_event WHERE seq > $1 ORDER BY seq LIMIT $2"
 )
 
@@ -306,9 +309,9 @@ def _body(row: Row, event: str) -> str:
     secret.
     """
     label = Actor(row["actor_type"], row["actor_id"]).label
-    target = f"{AuditAction(row['action']).target_type}_id"  # key_id or secret_id
+    kind = AuditAction(row["action"]).target_type
     data = {
-        target: row["target_id"],
+        kind if kind == "plan" else f"{kind}_id": row["target_id"],
         "by": label,
         "audit_seq": row["seq"],
         "details": json.loads(row["details"]),

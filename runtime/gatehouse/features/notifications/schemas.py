@@ -44,7 +44,7 @@ Events = Annotated[
     list[NotificationEvent], doc("Events to send. Empty: all events.", max_length=20)
 ]
 ContactOnly = Annotated[
-    bool, doc("Send only events of keys whose `contact` is the ID of this webhook.")
+    bool, doc("Send only events of keys and customers whose `contact` is the ID of this webhook.")
 ]
 
 

@@ -20,8 +20,8 @@ from typing import Any, Protocol, get_args
 import msgspec
 
 from gatehouse.core.errors import Unavailable
+from gatehouse.core.log_levels import Level
 from gatehouse.platform.aws import call, create_client
-from gatehouse.platform.settings import Level
 from gatehouse.platform.web.request_ids import requested_at
 
 LEVELS: tuple[str, ...] = get_args(Level)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from gatehouse.platform.settings import Level
+from gatehouse.core.log_levels import Level
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     REQUEST_ID,

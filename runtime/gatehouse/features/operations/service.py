@@ -11,10 +11,10 @@ from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Conflict, NotFound, Unavailable
 from gatehouse.core.features import FEATURES, Features
+from gatehouse.core.log_levels import Level
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.db.statements import RowMapping
-from gatehouse.platform.settings import Level
 
 #: Interval at which every worker reads the log level and the features, and in which changes take
 #: effect.

@@ -13,7 +13,7 @@ from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import BadRequest, GatehouseError, NotFound, Unavailable
 from gatehouse.core.keys import KeyId
-from gatehouse.core.tokens.imported_tokens import ids_of, is_token, material
+from gatehouse.core.tokens.imported_tokens import hash_material, ids_of, is_token, material
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.transfer.file_formats import without
 from gatehouse.features.transfer.repository import RemovalRepository
@@ -83,5 +83,7 @@ class LegacyFileSync:
             )
         return count
 
-    def _is_one_of(self, token: str, key_ids: Collection[KeyId]) -> bool:
-        return is_token(token) and any(id in key_ids for id in ids_of(material(token), self.pepper))
+    def _is_one_of(self, name: str, key_ids: Collection[KeyId]) -> bool:
+        """name: a token, or the hash of one."""
+        materials = (material(name) if is_token(name) else None, hash_material(name))
+        return any(id in key_ids for text in materials if text for id in ids_of(text, self.pepper))

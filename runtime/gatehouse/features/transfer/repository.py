@@ -6,13 +6,18 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 import asyncpg
 import msgspec
 
-from gatehouse.core.audit_events import AuditEvent
+from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.cores import CoreRecord
 from gatehouse.core.customers import stored
 from gatehouse.core.errors import BadRequest, Unavailable
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.features.cores.repository import LEASE, LOCK_CHANGES, LOCK_KEYS
-from gatehouse.features.keys.repository import WRITTEN, KeyRepository, add_customers
+from gatehouse.features.keys.repository import (
+    WRITTEN,
+    KeyRepository,
+    add_customers,
+    unknown_reference,
+)
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, row_count
 from gatehouse.platform.db.statements import placeholders
@@ -28,14 +33,18 @@ EXPORT_ROWS = 1000
 REMOVALS_MAX = 500
 
 #: Tables in an export, in the order in which they are restored, with the condition under which a
-#: row is restored. Rows of purged keys are not restored.
+#: row is restored. Rows of purged keys and customers are not restored.
 TABLES = {
     "plan": "true",
-    "customer": "true",
+    "named_limit": "true",
+    "customer": (
+        "NOT EXISTS (SELECT FROM audit_event WHERE target_id = line.id "
+        f"AND action = '{AuditAction.CUSTOMER_PURGE}' AND occurred_at >= line.created_at)"
+    ),
     "api_key": "true",
     "key_credit": (
         "EXISTS (SELECT FROM api_key WHERE family_id = line.family_id AND state <> 'purged') "
-        "OR starts_with(line.family_id, '@')"
+        "OR EXISTS (SELECT FROM customer WHERE line.family_id = '@' || id)"
     ),
 }
 
@@ -44,7 +53,7 @@ _RESTORE = (
     "AS line WHERE {condition} ON CONFLICT DO NOTHING"
 )
 
-_INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key) ON COMMIT DROP"
+_INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key INCLUDING DEFAULTS) ON COMMIT DROP"
 
 _EXISTING = "SELECT id FROM api_key WHERE id = ANY ($1)"
 
@@ -68,6 +77,11 @@ class ImportRepository:
         self._pool = pool
         self._keys = keys
 
+    async def plans(self) -> frozenset[str]:
+        """Names of the plans."""
+        rows = await self._pool.fetch("SELECT name FROM plan", timeout_s=TIMEOUT_S)
+        return frozenset(row[0] for row in rows)
+
     async def is_confirmed(self, *, timeout_s: float) -> bool:
         """Returns True when every live gateway worker has read the written rows, or False after
         `timeout_s`.
@@ -79,12 +93,17 @@ class ImportRepository:
         return await self._keys.effective(newest, timeout_s=timeout_s) == "everywhere"
 
     async def write(
-        self, rows: list[Key | CoreRecord], event: AuditEvent, other_ids: Mapping[KeyId, KeyId]
+        self,
+        rows: list[Key | CoreRecord],
+        event: AuditEvent,
+        other_ids: Mapping[KeyId, KeyId],
+        customers: Mapping[str, str],
     ) -> int:
         """Inserts rows that do not exist and appends the event, in one transaction. Returns the
         number of inserted rows.
 
         other_ids: further IDs under which keys of the rows may exist, with their IDs in the rows.
+        customers: names of the customers by ID. Raises BadRequest if a plan does not exist.
         """
         async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
             found = await connection.fetch(_EXISTING, list(other_ids), timeout=TIMEOUT_S)
@@ -99,7 +118,7 @@ class ImportRepository:
             ]
             # Before `_add_keys` takes the lock of the change trigger.
             await connection.execute(LOCK_KEYS, [core.registered_by for core in cores])
-            named = {key.customer_id for key in keys if key.customer_id}
+            named = {key.customer_id: customers[key.customer_id] for key in keys if key.customer_id}
             await add_customers(connection, named, event)
             imported = await _add_keys(connection, keys) if keys else 0
             imported += await _add_cores(connection, cores) if cores else 0
@@ -117,7 +136,10 @@ async def _add_keys(connection: Connection, keys: list[Key]) -> int:
     await connection.copy_records_to_table(
         "incoming", columns=columns, records=records, timeout=TIMEOUT_S
     )
-    return len(await connection.fetch(_ADD_KEYS, timeout=TIMEOUT_S))
+    try:
+        return len(await connection.fetch(_ADD_KEYS, timeout=TIMEOUT_S))
+    except asyncpg.ForeignKeyViolationError as exc:
+        raise unknown_reference(exc) from exc
 
 
 async def _add_cores(connection: Connection, cores: list[CoreRecord]) -> int:

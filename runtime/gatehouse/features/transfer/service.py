@@ -24,11 +24,12 @@ from gatehouse.core.keys import Key, KeyId, KeyState
 from gatehouse.core.tokens import imported_tokens
 from gatehouse.core.tokens.token import read_pepper
 from gatehouse.features.keys.service import KeyService
-from gatehouse.features.transfer.file_formats import Entry, entries
+from gatehouse.features.transfer.file_formats import HASH, TOKEN, Entry, FileFormat, entries
 from gatehouse.features.transfer.repository import ExportRepository, ImportRepository
-from gatehouse.features.transfer.schemas import parse_core, parse_key
+from gatehouse.features.transfer.schemas import COLUMNS, parse_core, parse_key
 from gatehouse.platform.db.pool import pool_of
 from gatehouse.platform.settings import Settings
+from gatehouse.platform.web.validation import invalid
 
 BATCH_ROWS = 1000
 
@@ -43,14 +44,22 @@ class InvalidRow(msgspec.Struct, frozen=True):
 
 
 class CheckedImport(msgspec.Struct, frozen=True):
-    """Result of the validation of a file: the valid and the invalid rows."""
+    """Result of the validation of a file: the valid and the invalid rows. hashed: some rows have a
+    hash of a token.
+    """
 
     valid: list[Key | CoreRecord]
     invalid: list[InvalidRow]
+    hashed: bool
 
     @property
     def rows(self) -> int:
         return len(self.valid) + len(self.invalid)
+
+
+def _in_file(problem: Problem) -> Problem:
+    """The problem without the location of the body of a request."""
+    return msgspec.structs.replace(problem, location=problem.location.removeprefix("body."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +69,13 @@ class ImportJob:
     keys: creates the other keys of the deployment.
     generation: pepper generation for new digests, which every live gateway worker can read.
     cores: True if the entries are URLs of Cores.
+    file_format, hashed: see `file_formats.entries`.
     ignored: members that are ignored.
+    plans: names of the plans.
     registered_by: ID of the key that registers the Cores, if the file contains their names and not
         tokens.
     materials: inputs of the HMACs for the IDs that were derived.
+    customers: names of the customers in the file by ID.
     """
 
     repository: ImportRepository
@@ -72,21 +84,34 @@ class ImportJob:
     text: str
     source: str
     cores: bool
+    file_format: FileFormat
+    hashed: bool
     ignored: frozenset[str]
+    plans: frozenset[str]
     registered_by: str
     materials: dict[KeyId, str] = field(default_factory=dict, init=False)
+    customers: dict[str, str] = field(default_factory=dict, init=False)
 
     @cached_property
     def id(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
     def check(self) -> CheckedImport:
-        checked, now = CheckedImport([], []), self.keys.clock.now()
-        for entry in entries(self.text):
+        """Raises MalformedFile."""
+        columns = COLUMNS | self.ignored
+        rows = entries(self.text, self.file_format, columns=columns, hashed=self.hashed)
+        checked = CheckedImport([], [], any(entry.hashed for entry in rows))
+        now, numbers = self.keys.clock.now(), dict[KeyId, int]()
+        for entry in rows:
             try:
                 record = self._core(entry, now) if self.cores else self._key(entry, now)
+                if isinstance(record, Key):
+                    first = numbers.setdefault(record.id, entry.row)
+                    if first != entry.row:
+                        message = f"is the same as in row {first}"
+                        raise invalid(HASH if entry.hashed else TOKEN, message, "")
             except BadRequest as exc:
-                checked.invalid.append(InvalidRow(entry.row, exc.errors))
+                checked.invalid.append(InvalidRow(entry.row, tuple(map(_in_file, exc.errors))))
             else:
                 checked.valid.append(record)
         return checked
@@ -105,7 +130,9 @@ class ImportJob:
                 details={"source": self.source, "rows_to": start + len(rows)},
             )
             try:
-                imported += await self.repository.write(rows, event, self._other_ids(rows))
+                imported += await self.repository.write(
+                    rows, event, self._other_ids(rows), self.customers
+                )
             except Unavailable as exc:
                 raise Unavailable(
                     "The database is not available; start the same import again to resume it.",
@@ -132,8 +159,12 @@ class ImportJob:
 
     def _key(self, entry: Entry, now: float) -> Key:
         keys, generation = self.keys, self.generation
-        row = parse_key(entry, self.ignored, keys.prefix)
-        material = imported_tokens.material(entry.name)
+        row, material = parse_key(entry, self.ignored, keys.prefix)
+        if row.plan and row.plan not in self.plans:
+            raise invalid("plan", "is not the name of a plan", "see gatehouse plans list")
+        lifetime = {} if row.ttl_s is None else {"expires_at": now + row.ttl_s}
+        if row.customer_id:
+            self.customers.setdefault(row.customer_id, row.customer_name or row.customer_id)
         return keys.new_key(
             row,
             now,
@@ -143,6 +174,7 @@ class ImportJob:
             state=KeyState.ACTIVE if row.enabled else KeyState.DISABLED,
             scheme=imported_tokens.SCHEME,
             created_by=f"import:{self.id}",
+            **lifetime,
         )
 
     def _core(self, entry: Entry, now: float) -> CoreRecord:

@@ -4,10 +4,11 @@ workers, and reads the points of reports and the denials."""
 from collections.abc import Sequence
 from datetime import timedelta
 
+import msgspec
 from msgspec.structs import astuple, replace
 
 from gatehouse.core.clock import rfc3339, to_datetime
-from gatehouse.core.keys import KeyState
+from gatehouse.core.keys import KeyState, RateLimit
 from gatehouse.core.verification import AGENT, Code
 from gatehouse.features.usage.models import RETENTION_S, Denial, UsageBatch
 from gatehouse.features.usage.schemas import (
@@ -66,8 +67,9 @@ ON CONFLICT (key_id)
 """
 
 # $1: current time in Unix seconds. $2: minimum percentage. $3: key, or null. $4: maximum number of
-# rows. Only limits of families with a request in the period are evaluated. A refill that is due is
-# applied at the next use, so the credits are then unused.
+# rows. $5: limits of keys for which neither the key nor its plan specifies limits. Only limits of
+# families with a request in the period are evaluated. A refill that is due is applied at the next
+# use, so the credits are then unused.
 _LIMIT_USE = f"""
 WITH recent AS (
     SELECT family_id, max(last_used_at) AS last_used_at
@@ -75,8 +77,13 @@ WITH recent AS (
     WHERE $3::text IS NULL OR family_id = (SELECT family_id FROM api_key WHERE id = $3)
     GROUP BY family_id
 ), newest AS (
-    SELECT * FROM api_key JOIN recent USING (family_id)
-    WHERE state = '{KeyState.ACTIVE}' AND successor_id IS NULL
+    SELECT api_key.id, family_id, last_used_at, api_key.has_credits, coalesce(nullif(
+        CASE WHEN 'limits' = ANY (inherits) THEN plan.limits ELSE api_key.limits END, '[]'
+        ), $5::jsonb) AS limits
+    FROM api_key JOIN recent USING (family_id)
+    LEFT JOIN customer ON customer.id = customer_id
+    LEFT JOIN plan ON plan.name = coalesce(api_key.plan, customer.plan)
+    WHERE api_key.state = '{KeyState.ACTIVE}' AND successor_id IS NULL
         AND coalesce(expires_at, 'infinity') > to_timestamp($1)
 ), limit_use AS (
     SELECT id, 'rate_limit' AS kind, item.name, quota, window_s, since,
@@ -106,8 +113,11 @@ ORDER BY used / allowed DESC, id, kind, name LIMIT $4
 
 
 class UsageRepository:
-    def __init__(self, pool: Pool) -> None:
+    """default_limits: rate limits of keys for which neither the key nor its plan specifies any."""
+
+    def __init__(self, pool: Pool, default_limits: tuple[RateLimit, ...] = ()) -> None:
         self._pool = pool
+        self._default_limits = msgspec.json.encode(default_limits).decode()
 
     async def add(self, batch: UsageBatch) -> None:
         """Add a batch. Idempotent. After Unavailable, the caller sends the batch again."""
@@ -202,7 +212,8 @@ class UsageRepository:
     ) -> list[LimitUse]:
         """Return the rate limits and credits of which a key has used at least this percentage, the
         most used first. key_id: only those of the family of this key."""
-        rows = await self._pool.fetch(_LIMIT_USE, now, percent_min, key_id, limit)
+        values = now, percent_min, key_id, limit, self._default_limits
+        rows = await self._pool.fetch(_LIMIT_USE, *values)
         return [
             LimitUse(*(*row[:5], rfc3339(row[5]), int(row[6]), int(row[7]), row[8])) for row in rows
         ]

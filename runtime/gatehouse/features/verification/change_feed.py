@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import asyncpg
 
@@ -36,11 +36,10 @@ from gatehouse.features.cores.repository import (
 )
 from gatehouse.features.keys.changes_in_valkey import Announcement
 from gatehouse.features.keys.repository import ID_GENERATIONS, RECORD_COLUMNS, key_record
-from gatehouse.features.verification.cache import Prefilter, R, RecordCache
-from gatehouse.features.verification.repository import CUSTOMER, PLAN, KeyLoader
+from gatehouse.features.verification.cache import Prefilter, R
+from gatehouse.features.verification.repository import KeyLoader, RecordLoader
 from gatehouse.platform.background import Background
 from gatehouse.platform.db.pool import DRIVER_ERRORS, DatabaseLogin, explain
-from gatehouse.platform.db.statements import RowMapping
 
 CHANGE_CHANNEL = "gatehouse_change"
 POLL_S = 1.0
@@ -83,6 +82,7 @@ _KEYS = f"SELECT {RECORD_COLUMNS} FROM api_key WHERE id = ANY ($1)"  # noqa: S60
 # The ID and the version of each row, and the rows themselves.
 _CUSTOMERS = ("id", "customer")
 _PLANS = ("name", "plan")
+_LIMITS = ("name", "named_limit")
 
 _INHERITING = (
     "SELECT api_key.id FROM api_key LEFT JOIN customer ON customer.id = customer_id "
@@ -183,7 +183,8 @@ class ChangeFeed:
                 await self._poll()
             except Exception as exc:  # without the feed, every request is denied
                 self.on_interrupted(type(exc).__name__)
-                self.keys.cache.clear_absent()
+                for loader in self.keys.loaders:
+                    loader.cache.clear_absent()
                 await self._disconnect()
                 await asyncio.sleep(RECONNECT_S)
                 self._wake.set()
@@ -238,8 +239,8 @@ class ChangeFeed:
             changed = await self._changed_keys(connection, position)
         keys = self.keys
         if changed is None:
-            for cache in (keys.cache, keys.customers.cache, keys.plans.cache):
-                cache.clear()
+            for loader in keys.loaders:
+                loader.cache.clear()
             changed = list({*self.watched_keys(), *keys.cache.revoked})
         else:
             changed += await self._changed_terms(connection, position, changed)
@@ -264,8 +265,9 @@ class ChangeFeed:
         without those in `changed`.
         """
         keys = self.keys
-        customers = await _apply(connection, keys.customers.cache, _CUSTOMERS, CUSTOMER, position)
-        plans = await _apply(connection, keys.plans.cache, _PLANS, PLAN, position)
+        customers = await _apply(connection, keys.customers, _CUSTOMERS, position)
+        plans = await _apply(connection, keys.plans, _PLANS, position)
+        await _apply(connection, keys.limits, _LIMITS, position)
         watched = [*set(self.watched_keys()).difference(changed)] if customers or plans else []
         return [row["id"] for row in await connection.fetch(_INHERITING, watched, customers, plans)]
 
@@ -357,11 +359,7 @@ def apply_announcement(
 
 
 async def _apply(
-    connection: Connection,
-    cache: RecordCache[R],
-    table: tuple[str, str],
-    mapping: RowMapping[Any],
-    position: int,
+    connection: Connection, loader: RecordLoader[R], table: tuple[str, str], position: int
 ) -> list[str]:
     """Reads the rows of a table that have changed since `position` and are cached. Returns the IDs
     of all that have changed.
@@ -374,12 +372,11 @@ async def _apply(
     )
     async for row in _changes(connection, statement, position, VERSION_ROWS):
         changed.append(row["id"])
-        if cache.announce(row["id"], row["version"]):
+        if loader.cache.announce(row["id"], row["version"]):
             cached.append(row["id"])
     for start in range(0, len(cached), RECORD_ROWS):
-        rest = f"{source} WHERE {name} = ANY ($1)"
-        for record in await mapping.all(connection, rest, cached[start : start + RECORD_ROWS]):
-            cache.change(record)
+        for row in await connection.fetch(loader.statement, cached[start : start + RECORD_ROWS]):
+            loader.cache.change(loader.read(row))
     return changed
 
 

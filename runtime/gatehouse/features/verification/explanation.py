@@ -94,8 +94,9 @@ class ExplanationService:
 
     async def _limit_checks(self, key: Key, cost: int) -> list[Check]:
         limits = key.limits or (self.keys.default_limit,)
-        charge = Charge(key.subject, limits, 0, key.shared_subject, key.shared_limits)
-        limits += key.shared_limits
+        others = ((key.shared_subject, key.shared_limits),) if key.shared_limits else ()
+        charge = Charge(key.subject, limits, 0, others)
+        limits = charge.all_limits
         states: tuple[RateLimitState | None, ...] = (None,) * len(limits)
         with contextlib.suppress(Unavailable):
             states = await self.limits.take(charge)

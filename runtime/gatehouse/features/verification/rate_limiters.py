@@ -222,9 +222,9 @@ class RateLimits:
 
     def _of(self, charge: Charge) -> tuple[Family, ...]:
         find = self._families.find
-        if charge.shared_limits:
-            return find(charge.subject), find(charge.shared_subject)
-        return (find(charge.subject),)
+        if not charge.others:
+            return (find(charge.subject),)
+        return find(charge.subject), *[find(subject) for subject, _ in charge.others]
 
     def _question(self, charge: Charge) -> tuple[_Entry, asyncio.Future[_States]]:
         """The entry for a charge on which Redis decides. `_decide` has found the counters."""
@@ -321,7 +321,7 @@ class RateLimits:
             before = states[position : position + len(entry.counters)]
             position += len(entry.counters)
             charge = entry.charge
-            limits = charge.limits + charge.shared_limits if charge else ()
+            limits = charge.all_limits if charge else ()
             counts = charge and gcra.allows(limits, before, charge.cost)
             for counter, (units, _, interval), state in zip(
                 entry.counters, entry.numbers, before, strict=True

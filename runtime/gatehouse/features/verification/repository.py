@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Any, Generic
 
 import asyncpg
 
@@ -18,7 +18,14 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent, Details
 from gatehouse.core.customers import resolve
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.keys import CustomerRecord, KeyId, KeyRecord, PlanRecord
+from gatehouse.core.keys import (
+    CustomerRecord,
+    CustomerState,
+    KeyId,
+    KeyRecord,
+    LimitRecord,
+    PlanRecord,
+)
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.core.verification import CreditState
 from gatehouse.features.keys.repository import (
@@ -37,7 +44,7 @@ from gatehouse.platform.db.statements import RowMapping
 #: Timeout of a query. Fails closed: the waiting requests receive status 503.
 LOAD_TIMEOUT_S = 2.0
 
-#: Maximum number of customers, and of plans, in the memory of a worker.
+#: Maximum number of customers, of plans and of named limits in the memory of a worker.
 CUSTOMERS_MAX = 200_000
 PLANS_MAX = 10_000
 
@@ -49,8 +56,10 @@ IN_FLIGHT_MAX = 2
 _KEYS = f"SELECT {RECORD_COLUMNS} FROM api_key WHERE id = ANY ($1)"
 
 CUSTOMER, PLAN = RowMapping(CustomerRecord), RowMapping(PlanRecord)
+LIMIT = RowMapping(LimitRecord)
 _CUSTOMERS = f"SELECT {CUSTOMER.select} FROM customer WHERE id = ANY ($1)"
 _PLANS = f"SELECT {PLAN.select} FROM plan WHERE name = ANY ($1)"
+_LIMITS = f"SELECT {LIMIT.select} FROM named_limit WHERE name = ANY ($1)"
 
 
 @dataclass(slots=True, eq=False)
@@ -127,6 +136,25 @@ class RecordLoader(Generic[R]):
                 return {record.id: record for record in map(self.read, rows)}
 
 
+def customer_record(row: Row) -> CustomerRecord:
+    """As `key_record`: the keys of a customer whose state or limits only a later version knows are
+    denied.
+    """
+    try:
+        return CUSTOMER.read(row)
+    except ValueError:
+        id, version = row["id"], row["version"]
+        return CustomerRecord(id, "", CustomerState.DISABLED, None, None, False, version)
+
+
+def plan_record(row: Row) -> PlanRecord:
+    """A plan whose limits only a later version knows gives its keys no scopes."""
+    try:
+        return PLAN.read(row)
+    except ValueError:
+        return PlanRecord(row["name"], None, (), (), row["version"])
+
+
 class KeyLoader:
     """Reads keys, with what they inherit from their customers and plans.
 
@@ -138,9 +166,14 @@ class KeyLoader:
         self.cache, self.staleness_ms = cache, staleness_ms
         self.keys = RecordLoader(pool, cache, _KEYS, key_record)
         self.customers = RecordLoader(
-            pool, RecordCache[CustomerRecord](CUSTOMERS_MAX), _CUSTOMERS, CUSTOMER.read
+            pool, RecordCache[CustomerRecord](CUSTOMERS_MAX), _CUSTOMERS, customer_record
         )
-        self.plans = RecordLoader(pool, RecordCache[PlanRecord](PLANS_MAX), _PLANS, PLAN.read)
+        self.plans = RecordLoader(pool, RecordCache[PlanRecord](PLANS_MAX), _PLANS, plan_record)
+        self.limits = RecordLoader(pool, RecordCache[LimitRecord](PLANS_MAX), _LIMITS, LIMIT.read)
+
+    @property
+    def loaders(self) -> "tuple[RecordLoader[Any], ...]":
+        return self.keys, self.customers, self.plans, self.limits
 
     async def find(self, key_id: KeyId) -> KeyRecord | None:
         """The row of a key, or None if the key does not exist. Raises Unavailable."""
@@ -180,7 +213,7 @@ class KeyLoader:
         return resolved
 
     async def close(self) -> None:
-        for loader in (self.keys, self.customers, self.plans):
+        for loader in self.loaders:
             await loader.close()
 
 

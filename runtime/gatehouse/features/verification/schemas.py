@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -15,6 +15,7 @@ from gatehouse.core.clock import rfc3339, rounded
 from gatehouse.core.http.addresses import is_address
 from gatehouse.core.http.http_signatures import SignatureError
 from gatehouse.core.keys import RateLimit
+from gatehouse.core.texts import TextClass
 from gatehouse.core.tokens.imported_tokens import TOKEN_CHARS_MAX
 from gatehouse.core.verification import (
     Code,
@@ -24,10 +25,11 @@ from gatehouse.core.verification import (
     VerificationRequest,
     VerificationResult,
 )
-from gatehouse.features.keys.fields import COST_MAX, SCOPES_MAX, Effective, Reason, Scope
+from gatehouse.features.keys.fields import COST_MAX, SCOPES_MAX, Effective, LimitName, Reason, Scope
 from gatehouse.features.keys.fields import Method as KeyMethod
-from gatehouse.platform.web.fields import CoreName, Environment, Input, Instant, View
+from gatehouse.platform.web.fields import CoreName, Environment, Input, Instant, View, distinct
 from gatehouse.platform.web.validation import (
+    checked,
     decode_body,
     decode_query,
     invalid,
@@ -66,6 +68,23 @@ SignatureReason = Annotated[
     ),
 ]
 RequestIdView = Annotated[str, Meta(description="ID of this request in the gateway's log.")]
+
+
+#: Maximum number of limits in a request.
+TAKES_MAX = 10
+Subject = Annotated[
+    str,
+    unchanged(
+        TextClass.NAME,
+        description="What is limited, such as a user, an address or a tenant. Stored as an HMAC.",
+        min_length=1,
+        max_length=256,
+    ),
+]
+TakeCost = Annotated[
+    int, Meta(ge=0, le=COST_MAX, description="Units that are used. 0: nothing is counted.")
+]
+DryRun = Annotated[bool, Meta(description="Nothing is counted.")]
 
 
 class SignedRequestInput(Input):
@@ -231,6 +250,57 @@ class VerifyReply(View):
     ]
     decided_at: Instant
     request_id: RequestIdView
+
+
+class TakeLimit(Input, kw_only=True):
+    """Units of a limit that a subject uses."""
+
+    example: ClassVar = {"subject": "user-4711"}
+
+    subject: Subject
+    cost: TakeCost = 1
+    dry_run: DryRun = False
+
+
+class Take(Input, kw_only=True):
+    """Units of one of several limits that a subject uses."""
+
+    example: ClassVar = {"limit": "sign-in", "subject": "user-4711"}
+
+    limit: LimitName
+    subject: Subject
+    cost: TakeCost = 1
+
+
+def _distinct_takes(takes: list[dict[str, Any]]) -> str:
+    return distinct([(take["limit"], take["subject"]) for take in takes])
+
+
+class TakeLimits(Input, kw_only=True):
+    """Units of several limits. If one of them is exceeded, nothing is counted."""
+
+    example: ClassVar = {"takes": [Take.example]}
+
+    takes: Annotated[
+        list[Take],
+        checked(_distinct_takes, min_length=1, max_length=TAKES_MAX, description="The limits."),
+    ]
+    dry_run: DryRun = False
+
+
+class TakeReply(View):
+    """The decision, with a state for each limit."""
+
+    example: ClassVar = {"allowed": True}
+
+    allowed: bool
+    limits: tuple[LimitReply, ...]
+    request_id: RequestIdView
+
+
+def take_reply(states: Sequence[RateLimitState], request_id: str) -> TakeReply:
+    allowed = not any(state.exceeded for state in states)
+    return TakeReply(allowed, tuple(map(_limit_reply, states)), request_id)
 
 
 class SelfRevocationRequest(Input):

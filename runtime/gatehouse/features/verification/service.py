@@ -207,7 +207,8 @@ class VerificationService:
         limits = record.limits or self.default_limits
         if not record.shared_limits:
             return Charge(record.subject, limits, cost)
-        return Charge(record.subject, limits, cost, record.shared_subject, record.shared_limits)
+        shared = record.shared_subject, record.shared_limits
+        return Charge(record.subject, limits, cost, (shared,))
 
     def _decision_time(self) -> _DecisionTime:
         return self.clock.now(), self.keys.staleness_ms()

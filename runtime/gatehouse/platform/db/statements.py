@@ -149,12 +149,6 @@ class Conditions:
             if value is not None:
                 self.add(f"{column} = {{}}", value)
 
-    def add_name(self, column: str, name: str | None) -> None:
-        """A name, however its letters are composed. None adds no condition."""
-        if name is not None:
-            forms = "{0}::text, normalize({0}::text, NFC), normalize({0}::text, NFD)"
-            self.add(f"{column} = ANY (ARRAY[{forms}])", name)
-
     def add_range(self, column: str, since: float | None, until: float | None) -> None:
         """Adds the bounds of a time in Unix seconds."""
         for operator, bound in ((">=", since), ("<", until)):

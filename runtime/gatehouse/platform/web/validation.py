@@ -128,7 +128,7 @@ def decode_query(query: bytes, kind: type[T]) -> T:
     """Decode a raw query string. Array fields may be repeated. Raises BadRequest."""
     values: dict[str, Any] = {}
     for name, text in parameters(query):
-        if name in _arrays(kind):  # type: ignore[arg-type]  # types are hashable
+        if name in array_fields(kind):  # type: ignore[arg-type]  # types are hashable
             values.setdefault(name, []).append(text)
         elif name in values:
             raise invalid(
@@ -262,8 +262,8 @@ def _has_checks(kind: Any) -> bool:
 
 
 @cache
-def _arrays(kind: Any) -> frozenset[str]:
-    """Names of the fields of a query that are arrays."""
+def array_fields(kind: Any) -> frozenset[str]:
+    """Names of the fields of a struct that are arrays."""
     return frozenset(
         field.encode_name
         for field in msgspec.structs.fields(kind)

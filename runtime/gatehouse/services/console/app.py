@@ -18,8 +18,8 @@ from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import WINDOW_S, CheckpointReader, DeniedAttempts
 from gatehouse.features.cores.repository import CoreRepository
 from gatehouse.features.cores.routes import GatewayUrl
-from gatehouse.features.customers.repository import CustomerRepository, PlanRepository
-from gatehouse.features.customers.service import CustomerService, PlanService
+from gatehouse.features.customers.repository import CustomerRepository
+from gatehouse.features.customers.service import CustomerService, LimitService, PlanService
 from gatehouse.features.identity.authorization_code import AuthorizationCodeFlow, Client
 from gatehouse.features.identity.issuer import Issuer
 from gatehouse.features.identity.oidc import OidcIdentityProvider
@@ -232,7 +232,8 @@ class Composition:
 
     def _services(self, parts: "_Parts") -> dict[Any, object]:
         cores, audit = CoreRepository(self.pool), AuditRepository(self.pool)
-        usage, keys = UsageRepository(self.pool), parts.keys
+        keys = parts.keys
+        usage = UsageRepository(self.pool, (keys.default_limit,))
         customers = CustomerRepository(self.pool)
         logs = log_store(self.settings.logs) if self.settings.logs else None
         secrets = parts.secrets if isinstance(parts.secrets, SecretService) else None
@@ -240,7 +241,8 @@ class Composition:
         return {
             KeyService: keys,
             CustomerService: CustomerService(customers, keys),
-            PlanService: PlanService(PlanRepository(self.pool), keys),
+            PlanService: PlanService.of(self.pool, keys),
+            LimitService: LimitService.of(self.pool, keys),
             ExplanationService: ExplanationService(keys, parts.limits, cores),
             AuditRepository: audit,
             SecretEventRepository: SecretEventRepository(self.pool),

@@ -54,6 +54,7 @@ from gatehouse.features.verification.repository import (
 )
 from gatehouse.features.verification.self_revocation import SelfRevocationService
 from gatehouse.features.verification.service import VerificationService
+from gatehouse.features.verification.subject_limits import SubjectLimitService
 from gatehouse.platform.background import Background, PeriodicJob
 from gatehouse.platform.db.pool import DatabaseLogin, DatabaseProbe, database, pool_of
 from gatehouse.platform.envoy import process
@@ -206,6 +207,7 @@ class Gateway:
             clock=self.clock,
             services={
                 VerificationService: verification,
+                SubjectLimitService: SubjectLimitService(keys, verification.limits, self.pepper),
                 SelfRevocationService: self._self_revocation(finder, announcements),
                 RegistrationService: self._registration(),
                 ServiceHealth: health,

@@ -6,13 +6,21 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.cores import CoreSettings
 from gatehouse.core.decision import for_public
 from gatehouse.core.errors import NotFound, Unauthorized
+from gatehouse.core.roles import Role
 from gatehouse.core.verification import Code, VerificationRequest, VerificationResult
 from gatehouse.features.cores.schemas import DrainCore, Lease, decode_lease
 from gatehouse.features.cores.service import RegistrationService
 from gatehouse.features.verification import schemas
-from gatehouse.features.verification.schemas import SelfRevocationRequest, SelfRevocationResponse
+from gatehouse.features.verification.schemas import (
+    SelfRevocationRequest,
+    SelfRevocationResponse,
+    Take,
+    TakeLimit,
+    TakeLimits,
+)
 from gatehouse.features.verification.self_revocation import SelfRevocationService
 from gatehouse.features.verification.service import VerificationService
+from gatehouse.features.verification.subject_limits import SubjectLimitService
 from gatehouse.platform.web import responses
 from gatehouse.platform.web.request import Refused
 from gatehouse.platform.web.validation import decode_query
@@ -131,6 +139,41 @@ async def revoke_self(
         raise Refused(error, headers=challenge(invalid=True))
     request.key_id, effective = revoked
     return SelfRevocationResponse(request.key_id, effective, request.request_id)
+
+
+async def take_limit(
+    request: GatewayRequest, limit: str, body: TakeLimit, limits: SubjectLimitService
+) -> responses.Response:
+    """Count against a limit for a subject without a key.
+
+    The limit is one of `/v1/limits` of the management API. Requires a key with the scope
+    `role:service`. Returns 200 for every decision: `allowed` contains the result.
+    """
+    takes = [Take(limit=limit, subject=body.subject, cost=body.cost)]
+    return await _take(request, limits, takes, dry_run=body.dry_run)
+
+
+async def take_limits(
+    request: GatewayRequest, body: TakeLimits, limits: SubjectLimitService
+) -> responses.Response:
+    """Count against several limits for subjects without a key.
+
+    If one of the limits is exceeded, nothing is counted. Requires a key with the scope
+    `role:service`.
+    """
+    return await _take(request, limits, body.takes, dry_run=body.dry_run)
+
+
+async def _take(
+    request: GatewayRequest, limits: SubjectLimitService, takes: list[Take], *, dry_run: bool
+) -> responses.Response:
+    verification = VerificationRequest(
+        scopes=(Role.SERVICE.scope,), address=request.client, method=request.method, cost=0
+    )
+    await authenticate(request, verification)
+    states = await limits.take(takes, dry_run=dry_run)
+    reply = responses.encode(schemas.take_reply(states, request.request_id))
+    return request.response(200, reply, headers=schemas.limit_headers(states))
 
 
 async def register_core(

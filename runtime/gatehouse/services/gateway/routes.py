@@ -11,7 +11,13 @@ import msgspec
 
 from gatehouse.core.features import HEADER, PROXY, SELF
 from gatehouse.features.cores.schemas import DrainCore, LeaseRequest
-from gatehouse.features.verification.schemas import VerifyQuery, VerifyReply, VerifyRequest
+from gatehouse.features.keys.fields import LimitName
+from gatehouse.features.verification.schemas import (
+    TakeReply,
+    VerifyQuery,
+    VerifyReply,
+    VerifyRequest,
+)
 from gatehouse.platform.web import health, openapi
 from gatehouse.platform.web.application import Handler, Routes
 from gatehouse.platform.web.endpoint import Endpoint, Response
@@ -50,6 +56,7 @@ API = Api(
     },
     path_parameters={
         "name": ("Name of the Core.", msgspec.json.schema(CoreName), "docs"),
+        "limit": ("Name of the limit.", msgspec.json.schema(LimitName), "sign-in"),
         "path": (
             "Path on the Core, forwarded unchanged. The path can contain slashes.",
             {"type": "string", "maxLength": 16384},
@@ -86,6 +93,14 @@ API = Api(
 )
 
 _key = partial(Endpoint, tag="keys", security=())
+_limit = partial(
+    Endpoint,
+    "POST",
+    tag="limits",
+    security=_KEY,
+    response=TakeReply,
+    response_description="The decision.",
+)
 _core = partial(Endpoint, tag="cores", security=_KEY, feature=PROXY)
 
 ENDPOINTS = (
@@ -124,6 +139,8 @@ ENDPOINTS = (
         response_description="The request is allowed.",
         errors=(400, 401, 402, 403, 429, 503),
     ),
+    _limit("/v1/limits/{limit}/take", endpoints.take_limit, errors=(400, 401, 403, 404, 429, 503)),
+    _limit("/v1/limits/take", endpoints.take_limits, errors=(400, 401, 403, 404, 429, 503)),
     _key("POST", "/v1/keys/revoke-self", endpoints.revoke_self, feature=SELF, errors=(401, 503)),
     *(
         _core(

@@ -21,6 +21,7 @@ from gatehouse.commands import cli
 from sandbox import child_processes, ports
 from tests import processes
 from tests.runtime.conftest import Database
+from tests.runtime.services.gateway import fork_server
 
 HEALTH_CHECK = Path(__file__).parents[4] / "runtime/healthcheck.sh"
 #: Typer needs 0.1 s to create the commands.
@@ -137,9 +138,7 @@ def running_services(
         "GATEHOUSE_BIND": "127.0.0.1",
         **variables,
     }
-    main_script = "from gatehouse.commands.cli import main; main()"
-    command = [sys.executable, "-c", main_script, "serve", *services]
-    child = child_processes.start("console", command, log=folder / "log", env=environment)
+    child = fork_server.start(fork_server.script(*services), environment, folder / "log")
     try:
         probe: list[str | Path] = [
             HEALTH_CHECK,

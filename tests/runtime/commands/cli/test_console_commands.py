@@ -27,7 +27,7 @@ from tests.runtime.rows import contact_row
 
 def _option(name: str, value: object) -> str:
     end = "es" if name == "addresses" else "s" if isinstance(value, list) else ""
-    return f"--{name.removesuffix(end).replace('_', '-')}"
+    return f"--{name.removesuffix(end).removesuffix('_id').replace('_', '-')}"
 
 
 @pytest.mark.parametrize("command", ["create", "update"])
@@ -35,6 +35,7 @@ def test_every_setting_has_an_option_and_is_shown(
     operator: Command, database: Database, command: str
 ) -> None:
     database.sql(contact_row())
+    operator.run("customers", "create", "--id", "acme")
     example = KeySettings.example
     options = [
         f"{_option(name, value)}={text}"
@@ -65,13 +66,14 @@ def _texts(value: Any) -> list[str]:
 def test_keys_that_match_filters_are_changed(
     operator: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = [operator.create_key("--owner", "bulk") for _ in range(3)]
-    other = operator.create_key("--owner", "another")
+    customer = ("--create-customer", "--customer")
+    ids = [operator.create_key(*customer, "bulk") for _ in range(3)]
+    other = operator.create_key(*customer, "another")
     operator.run("keys", "disable", ids[1])
     assert operator.run("keys", "revoke").code == 2
-    listed = operator.run("keys", "revoke", "--owner", "bulk", "--dry-run", "--json")
+    listed = operator.run("keys", "revoke", "--customer", "bulk", "--dry-run", "--json")
     assert {key["id"] for key in json.loads(listed.out)} == {*ids}
-    refused = operator.run("keys", "revoke", "--owner", "bulk")
+    refused = operator.run("keys", "revoke", "--customer", "bulk")
     assert (refused.code, "3 keys would be changed" in refused.err) == (2, True)
 
     send = httpx.Client.send
@@ -84,9 +86,9 @@ def test_keys_that_match_filters_are_changed(
 
     with monkeypatch.context() as patched:
         patched.setattr(httpx.Client, "send", interrupt)
-        interrupted = operator.run("keys", "revoke", "--owner", "bulk", "--yes")
+        interrupted = operator.run("keys", "revoke", "--customer", "bulk", "--yes")
     assert (interrupted.code, "Revoked" in interrupted.err) == (130, False)
-    continued = operator.run("keys", "revoke", "--owner", "bulk", "--yes")
+    continued = operator.run("keys", "revoke", "--customer", "bulk", "--yes")
     assert (continued.code, continued.err.count("Revoked")) == (0, 2)
     states = [operator.show_key(id)["state"] for id in (*ids, other)]
     assert states == [*3 * ["revoked"], "active"]

@@ -47,9 +47,10 @@ def test_name_is_stored_as_typed_and_found(
 ) -> None:
     tag = f"t{secrets.token_hex(4)}"
     name = f"{NAMES[kind]} {tag}"
-    fields = {"name": name, "owner": name, "notes": name, "tags": [tag], "metadata": {"a": name}}
-    assert post(operator, "/v1/keys", fields).status_code == 201
-    options = [("--name", name), ("--owner", name), ("--notes", name), ("--tag", tag)]
+    fields = {"name": name, "notes": name, "tags": [tag], "metadata": {"a": name}}
+    assert post(operator, "/v1/customers", {"id": tag, "name": name}).status_code == 201
+    assert post(operator, "/v1/keys", {**fields, "customer_id": tag}).status_code == 201
+    options = [("--name", name), ("--customer", tag), ("--notes", name), ("--tag", tag)]
     arguments = [word for option in [*options, ("--metadata", f"a={name}")] for word in option]
     assert operator.run("keys", "create", *arguments).code == 0
     importer = imported(operator, database, name=name, owner=name)
@@ -63,8 +64,8 @@ def test_name_is_stored_as_typed_and_found(
         assert found.count(f"\t{name}\t") >= 3, text
         assert operator.run("find", text).out.count(f"\t{name}\n") >= 3
     for text in forms:
-        owned = json.loads(operator.run("keys", "list", "--owner", text, "--json").out)
-        assert {key["owner"] for key in owned} == {name}
+        owned = json.loads(operator.run("keys", "list", "--customer", text, "--json").out)
+        assert [key["customer_name"] for key in owned] == 3 * [name]
 
 
 @pytest.mark.parametrize("kind", ["joiner at the end", "direction", "filler"])

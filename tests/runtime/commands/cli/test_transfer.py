@@ -26,14 +26,14 @@ _CASES = cases(__file__)
 __all__ = ["bucket"]
 
 REGISTRY = (
-    "SELECT md5(string_agg(concat_ws(' ', id, digest, state, owner, limits, scheme), "
-    "',' ORDER BY id)) FROM api_key"
+    "SELECT md5(string_agg(concat_ws(' ', id, digest, state, customer_id, inherits, limits, "
+    "scheme), ',' ORDER BY id)) FROM api_key"
 )
 
 
 @pytest.fixture
 def importer(tmp_path: Path, database: Database) -> Command:
-    database.sql("DELETE FROM core; DELETE FROM api_key")
+    database.sql("DELETE FROM core; DELETE FROM api_key; DELETE FROM customer")
     return importer_command(tmp_path, database.app_url, b"p" * 32)
 
 
@@ -99,6 +99,34 @@ def test_repeated_import_under_another_pepper_generation_adds_nothing(
     assert database.sql(owners) == "client 1"
 
 
+def test_owners_become_customers_with_their_names(importer: Command, database: Database) -> None:
+    owners = ("Ümlaut & Söhne", "acme", "umlaut-soehne", None)
+    rows = {f"token-of-an-owner-{i}": {"owner": owner} for i, owner in enumerate(owners)}
+    assert import_file(importer, rows).code == 0
+    assert import_file(importer, {"another-token-1": {"owner": owners[0]}}).code == 0
+    names = "SELECT string_agg(name, '|' ORDER BY id) FROM customer"
+    assert database.sql(names) == "acme|Ümlaut & Söhne|umlaut-soehne"
+    counts = "SELECT string_agg(count, ' ') FROM (SELECT count(*)::text FROM api_key "
+    assert database.sql(f"{counts} GROUP BY customer_id ORDER BY count(*)) AS c") == "1 1 1 2"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"owner": "the key a-secret-token-7"}, "customer_name contains a token"),
+        ({"owner": "x" * 101}, "customer_name"),
+        ({"owner": "acme", "plan": "starter"}, "mutually exclusive"),
+        ({"plan": "unknown"}, "is not the name of a plan"),
+    ],
+)
+def test_customer_or_plan_of_a_row_is_invalid(
+    importer: Command, database: Database, fields: dict[str, str], message: str
+) -> None:
+    done = import_file(importer, {"a-secret-token-7": fields})
+    assert (done.code > 0, message in done.err) == (True, True), done.err
+    assert database.sql("SELECT count(*) FROM customer") == "0"
+
+
 def test_invalid_row_is_reported_and_stops_the_import(
     importer: Command, database: Database
 ) -> None:
@@ -115,11 +143,65 @@ def test_invalid_row_is_reported_and_stops_the_import(
     assert count(database) == 0
 
 
+@pytest.mark.parametrize("encode", ["hex", "base64", "base64url"])
+def test_hash_of_a_token_is_the_same_key(
+    importer: Command, database: Database, encode: str
+) -> None:
+    assert import_file(importer, tokens(2)).code == 0
+    hashes = [hashlib.sha256(token.encode()).digest() for token in tokens(3)]
+    texts = {
+        "hex": [digest.hex() for digest in hashes],
+        "base64": [base64.b64encode(digest).decode() for digest in hashes],
+        "base64url": [base64.urlsafe_b64encode(digest).decode()[:43] for digest in hashes],
+    }[encode]
+    lines = ["sha256,name", *(f"{text},by hash" for text in texts)]
+    done = import_file(importer, "\r\n".join(lines), name="keys.csv")
+    assert done.out == (
+        "keys.csv (csv with SHA-256 hashes): 3 rows, 1 imported, 2 existing, 0 invalid\n"
+    )
+    again = import_file(importer, {text: {} for text in texts}, "--sha256", "--json")
+    assert {name: json.loads(again.out)[name] for name in ("format", "sha256", "existing")} == {
+        "format": "json",
+        "sha256": True,
+        "existing": 3,
+    }
+    assert import_file(importer, tokens(3)).out.endswith("0 imported, 3 existing, 0 invalid\n")
+    stored = database.sql("SELECT string_agg(api_key.*::text, '') FROM api_key")
+    assert not any(digest.hex() in stored for digest in hashes)
+
+
+def test_wrong_rows_are_named_and_nothing_is_written(importer: Command, database: Database) -> None:
+    token = [f"token-of-client-{number:06d}" for number in range(1000)]
+    lines = ["token,name,customer_id,scopes,limits,expires_at,plan"]
+    lines += [f"{text},client,acme,cores:read,100/60,2031-01-01," for text in token]
+    lines[10] = f"{token[3]},client,acme,,,,"
+    lines[20] = "short,client,acme,,,,"
+    lines[30] = f"{token[29]},client"
+    lines[40] = f"{token[39]},client,acme,SCOPE,,,"
+    lines[50] = f"{token[49]},client,acme,,x,,"
+    lines[60] = f"{token[59]},client,acme,secrets:create,,,"
+    lines[70] = f"{token[69]},client,,,,,unknown"
+    done = import_file(importer, "\n".join(lines), name="keys.csv")
+    problems = [line.removeprefix("keys.csv, row ") for line in done.err.splitlines()[:-1]]
+    expected = [
+        "11: token is the same as in row 5",
+        "21: token is not",
+        "31: has 2 cells instead of 7",
+        "41: scopes[0] ",
+        "51: limits must be",
+        "61: customer_id is not possible",
+        "71: plan is not the name of a plan",
+    ]
+    assert [text[: len(start)] for text, start in zip(problems, expected, strict=True)] == expected
+    assert not any(text in done.err for text in token)
+    assert (done.code, count(database), count(database, "customer")) == (1, 0, 0)
+
+
 def test_messages_do_not_contain_tokens(importer: Command) -> None:
     secret = "canary0123456789" * 2
     rows = {secret: {"name": secret}, f"{secret} x": {}, f"{secret}y": secret, f"{secret}é": {}}
-    for content in (rows, '{"' + secret):
-        for options in ((), ("--cores",)):
+    for content in (rows, '{"' + secret, f"{secret},a", f"token,name\n{secret},{secret}\n"):
+        for options in ((), ("--cores",), ("--sha256",), ("--format", "csv"), ("--format=kong",)):
             done = import_file(importer, content, *options)
             assert (done.code > 0, secret in done.out + done.err) == (True, False)
 
@@ -197,13 +279,19 @@ def test_unreadable_input_is_a_one_line_error(
 def test_export_in_s3_restores_lost_keys(
     importer: Command, database: Database, bucket: Any
 ) -> None:
-    assert import_file(importer, tokens(1500)).code == 0
-    database.sql("UPDATE api_key SET state = 'disabled' WHERE name = 'client 3'")
+    rows = {**tokens(1500), "token-of-a-customer": {"name": "client 9", "owner": "acme"}}
+    assert import_file(importer, rows).code == 0
+    database.sql(
+        "UPDATE api_key SET state = 'disabled' WHERE name = 'client 3'; "
+        "INSERT INTO plan (name, description, shared_limits, created_at, created_by) "
+        "VALUES ('starter', '', '[]', now(), ''); "
+        "UPDATE customer SET plan = 'starter'"
+    )
     before = database.sql(REGISTRY)
     location = f"s3://{BUCKET}/registry/2030-01-01.sealed"
     done = importer.run("export", "--to", location)
     assert done.code == 0, done.err
-    assert done.out.startswith("Exported 1500 rows (")
+    assert done.out.startswith("Exported 1503 rows (")
     content = bucket.get_object(Bucket=BUCKET, Key="registry/2030-01-01.sealed")["Body"].read()
     digest = bytes.fromhex(
         database.sql("SELECT encode(digest, 'hex') FROM api_key WHERE name = 'client 3'")
@@ -218,13 +306,17 @@ def test_export_in_s3_restores_lost_keys(
     assert importer.run("export", "--to", location).err.endswith(
         location + " already exists; choose another name\n"
     )
-    database.sql("DELETE FROM api_key WHERE name <> 'client 9'")
+    database.sql(
+        "DELETE FROM api_key WHERE name <> 'client 8'; DELETE FROM customer; DELETE FROM plan"
+    )
     assert importer.run("import", location, "--restore", "--dry-run").out.startswith(
-        f"{location}: export of 1500 rows"
+        f"{location}: export of 1503 rows"
     )
     assert count(database) == 1
     restored = importer.run("import", location, "--restore", "--json")
-    assert json.loads(restored.out)["restored"]["api_key"] == 1499
+    counts = {"plan": 1, "customer": 1, "api_key": 1500}
+    assert json.loads(restored.out)["restored"].items() > counts.items()
+    assert database.sql("SELECT id || plan FROM customer") == "acmestarter"
     after = database.sql(REGISTRY)
     assert after == before
     trail = (
@@ -249,8 +341,8 @@ def test_export_needs_its_pepper_and_keeps_purged_keys_purged(
     assert "was modified or truncated, or encrypted under another pepper" in denied
     database.sql("DELETE FROM deployment_fact")
     database.sql(
-        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes = "
-        "'', created_by = '', scopes = '{}', limits = '[]', id_generation = 0, digest = "
+        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', notes = '', "
+        "created_by = '', scopes = '{}', limits = '[]', id_generation = 0, digest = "
         "decode(repeat('00', 32), 'hex') WHERE name = 'client 0'"
     )
     restored = importer.run("import", "registry", "--restore")

@@ -12,6 +12,7 @@ from gatehouse.core.limits.ledger import (
     Families,
     Family,
     allowance,
+    take,
 )
 from gatehouse.core.verification import Charge
 from hypothesis import given
@@ -37,7 +38,7 @@ def passed(worker: Family, request: Charge, now: float, *, degraded: bool = Fals
     """The number of requests that the worker allows until it denies one or Redis must decide."""
     count = 0
     while True:
-        states = worker.take(request, now, degraded=degraded)
+        states = take(request, [worker], now, degraded=degraded)
         if states is None or any(state.exceeded for state in states):
             return count
         count += 1
@@ -87,7 +88,7 @@ class Worker:
         self.reply: list[tuple[Counter, float, gcra.State]] = []
 
     def take(self, request: Charge, redis: Redis, now: float) -> bool:
-        states = self.family.take(request, now, degraded=False)
+        states = take(request, [self.family], now, degraded=False)
         if states is not None:
             return not any(state.exceeded for state in states)
         self.exchange(redis, now)
@@ -285,16 +286,16 @@ def test_denied_request_counts_against_no_limit() -> None:
 def test_reply_adds_to_the_requests_that_are_not_confirmed() -> None:
     worker, request = family(), charge(DAY)
     for _ in range(10):
-        worker.take(request, 0.0, degraded=False)
+        take(request, [worker], 0.0, degraded=False)
     [(counter, units)] = worker.send(0.0)
-    worker.take(request, 0.0, degraded=False)
+    take(request, [worker], 0.0, degraded=False)
     counter.learn(used(DAY, 500), 0.0)
-    states = worker.take(request, 0.0, degraded=False)
+    states = take(request, [worker], 0.0, degraded=False)
     assert states is not None
     assert states[0].remaining == 1000 - 500 - 10 - 2
     counter.confirm(units)
     counter.learn(used(DAY, 510), 0.0)
-    states = worker.take(request, 0.0, degraded=False)
+    states = take(request, [worker], 0.0, degraded=False)
     assert states is not None
     assert states[0].remaining == 1000 - 500 - 10 - 3
 
@@ -302,7 +303,7 @@ def test_reply_adds_to_the_requests_that_are_not_confirmed() -> None:
 def test_slow_requests_are_sent_in_full() -> None:
     fast, worker = limit_of(1000, 1, "second"), family()
     for number in range(30):
-        worker.take(charge(fast), number * 2_000.0, degraded=False)
+        take(charge(fast), [worker], number * 2_000.0, degraded=False)
     [(_, units)] = worker.send(60_000.0)
     assert units == 30
 
@@ -310,7 +311,7 @@ def test_slow_requests_are_sent_in_full() -> None:
 def test_lowered_limit_sends_what_the_earlier_allowed() -> None:
     worker, smaller = family(), RateLimit(name="requests", quota=1000, window_s=86_400, burst=50)
     assert passed(worker, charge(DAY), 0.0) == 100
-    states = worker.take(charge(smaller), 0.0, degraded=False)
+    states = take(charge(smaller), [worker], 0.0, degraded=False)
     assert states is not None
     assert states[0].exceeded
     [(counter, units)] = worker.send(80e6)
@@ -323,10 +324,10 @@ def test_redis_decides_after_a_limit_was_raised() -> None:
         family(),
         RateLimit(name="requests", quota=1_000_000, window_s=86_400, burst=1000),
     )
-    assert worker.take(charge(DAY), 0.0, degraded=False) is not None
+    assert take(charge(DAY), [worker], 0.0, degraded=False) is not None
     assert allowance(larger) > 2  # the share is not what prevents a decision
-    assert worker.take(charge(larger), 1.0, degraded=False) is None
-    assert worker.take(charge(larger), 1.0, degraded=True) is not None
+    assert take(charge(larger), [worker], 1.0, degraded=False) is None
+    assert take(charge(larger), [worker], 1.0, degraded=True) is not None
 
 
 @given(st.lists(st.integers(0, 3_600_000_000), max_size=30), st.integers(1, 100))
@@ -339,7 +340,7 @@ def test_requests_without_redis_are_sent_as_far_as_they_still_count(
     for wait in waits:
         now += wait
         for _ in range(requests):
-            worker.take(charge(minute), now, degraded=True)
+            take(charge(minute), [worker], now, degraded=True)
     left = max((counter.arrival - now for counter in worker.counters), default=0.0)
     left_units = left / gcra.interval_us(minute)
     assert sum(units for _, units in worker.send(now)) <= max(left_units, allowance(minute))
@@ -349,7 +350,7 @@ def test_expired_counters_are_removed_without_redis() -> None:
     worker = family()
     for number in range(1000):
         second = limit_of(1, 1, f"name{number}")
-        states = worker.take(charge(DAY, second), number * 1e6, degraded=True)
+        states = take(charge(DAY, second), [worker], number * 1e6, degraded=True)
         assert states is not None
         assert not any(state.exceeded for state in states)
     assert len(worker.counters) <= 3

@@ -1,9 +1,13 @@
 """Tokens of imported keys."""
 
+import base64
+import hashlib
+
 import pytest
 from gatehouse.core.tokens.imported_tokens import (
     SCHEME,
     ImportedKeyIds,
+    hash_material,
     imported_key_id,
     is_token,
     material,
@@ -55,3 +59,20 @@ def test_ids_differ_by_token_generation_and_pepper() -> None:
     assert imported_key_id(materials[0], Pepper({1: NEW}, 1), 1) == imported_key_id(
         materials[0], PEPPER, 2
     )
+
+
+@given(TOKENS)
+def test_hash_of_a_token_is_sufficient(token: str) -> None:
+    digest = hashlib.sha256(token.encode()).digest()
+    standard, url_safe = base64.b64encode(digest), base64.urlsafe_b64encode(digest)
+    texts = [text.decode() for text in (standard, url_safe, standard[:43], url_safe[:43])]
+    for text in (digest.hex(), digest.hex().upper(), *texts):
+        assert hash_material(text) == material(token)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a" * 63, "a" * 65, "g" + "a" * 63, "a" * 64 + "\n", "a" * 42, "a" * 43 + "==", "é" * 43],
+)
+def test_other_text_is_not_a_hash(text: str) -> None:
+    assert hash_material(text) is None

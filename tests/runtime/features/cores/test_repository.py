@@ -167,7 +167,7 @@ async def test_import_waits_for_registrations_and_changes_of_keys(
     new = Key(**fields, created_at=NOW, created_by="a")
     async with module_pool.transaction() as connection, asyncio.timeout(60):
         await connection.execute(locks, key_id)
-        write = asyncio.create_task(imports.write([new, record], event, {}))
+        write = asyncio.create_task(imports.write([new, record], event, {}, {}))
         while not await lock_waits(module_pool):
             await asyncio.sleep(0.001)
         await connection.execute(changes, key_id)

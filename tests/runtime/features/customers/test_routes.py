@@ -159,7 +159,7 @@ async def test_customers_are_listed_by_name_and_found_by_part(console: Console) 
     names = {"l1": "Ümlaut GmbH", "l2": "beta", "l3": "Alpha"}
     for id, name in names.items():
         await created(console, "/v1/customers", id=id, name=name, tags=["listed"])
-    listed, cursor = [], None
+    listed, cursor = list[str](), None
     while cursor is not None or not listed:
         query = {"tag": "listed", "sort": "name", "limit": 1, "total": "true"}
         page = (
@@ -174,6 +174,56 @@ async def test_customers_are_listed_by_name_and_found_by_part(console: Console) 
     found = await console.get("/v1/customers", params={"search": "MLAUT g"})
     assert [customer["id"] for customer in found.json()["customers"]] == ["l1"]
     key_id = await console.create_id(customer_id="l1")
-    for query in ({"customer": "Ümlaut gmbh"}, {"customer": "l1"}, {"search": "mlaut"}):
-        keys = (await console.get("/v1/keys", params=query)).json()["keys"]
+    for name, text in (("customer", "Ümlaut gmbh"), ("customer", "l1"), ("search", "mlaut")):
+        keys = (await console.get("/v1/keys", params={name: text})).json()["keys"]
         assert [key["id"] for key in keys] == [key_id]
+
+
+async def test_audit_trail_has_names_and_what_changed(console: Console) -> None:
+    await created(console, "/v1/plans", name="old-plan")
+    await created(console, "/v1/plans", name="new-plan", scopes=["a:read"])
+    await created(console, "/v1/customers", id="audited", name="Audited Ltd", plan="old-plan")
+    key_id = await console.create_id(name="their key", customer_id="audited", scopes=["a:read"])
+    await changed(console, "/v1/customers/audited", plan="new-plan", notes="not recorded")
+    await changed(console, f"/v1/keys/{key_id}", scopes=["b:read", "c:read"])
+    await changed(console, "/v1/plans/new-plan", scopes=None)
+    for target, expected in (
+        ("audited", {"plan": "new-plan", "plan_before": "old-plan", "changed": ["notes", "plan"]}),
+        (key_id, {"scopes": ["b:read", "c:read"], "scopes_before": ["a:read"]}),
+        ("new-plan", {"scopes": None, "scopes_before": ["a:read"]}),
+    ):
+        page = await shown(console, f"/v1/audit-events?target_id={target}")
+        details = page["events"][0]["details"]
+        assert expected.items() <= details.items()
+        assert "not recorded" not in str(details)
+        names = {"audited": "Audited Ltd", key_id: "their key"}
+        assert page["names"].get(target) == names.get(target)
+
+
+async def test_limits_are_objects(console: Console) -> None:
+    body = {"name": "sign-in", "quota": 5, "window_s": 900}
+    limit = await created(console, "/v1/limits", **body)
+    assert limit["burst"] == 5
+    assert (await console.post("/v1/limits", json=body)).status_code == 409
+    path = "/v1/limits/sign-in"
+    refused = await console.patch(path, json={"burst": 6}, headers=ANY)
+    assert (refused.status_code, refused.json()["errors"][0]["location"]) == (400, "body.burst")
+    stale = await console.patch(path, json={"quota": 6}, headers={"If-Match": '"7"'})
+    assert stale.status_code == 412
+    assert (await changed(console, path, quota=6, burst=6))["limit"]["quota"] == 6
+    assert [each["name"] for each in (await shown(console, "/v1/limits"))["limits"]] == ["sign-in"]
+    assert (await console.delete(path)).status_code == 204
+    assert (await console.get(path)).status_code == 404
+    assert (await console.delete(path)).status_code == 404
+    again = await created(console, "/v1/limits", **{**body, "quota": 7})
+    assert (again["quota"], again["version"] > limit["version"]) == (7, True)
+
+
+@pytest.mark.parametrize("name", ["requests", "customer.requests"])
+@pytest.mark.parametrize("path", ["/v1/customers", "/v1/plans", "/v1/keys"])
+async def test_names_of_limits_are_distinct(console: Console, path: str, name: str) -> None:
+    limits = [{**LIMIT, "name": each} for each in ("requests", name)]
+    body = {"id": "twice"} if path == "/v1/customers" else {"name": "twice"}
+    for field in ("limits", "shared_limits") if path == "/v1/plans" else ("limits",):
+        reply = await console.post(path, json={**body, field: limits})
+        assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, f"body.{field}")

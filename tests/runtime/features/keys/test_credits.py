@@ -31,6 +31,14 @@ CHANGES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
+async def spent(
+    store: CreditRepository, key_id: str, cost: int, charge_id: str = ""
+) -> CreditState:
+    states = await store.spend([key_id], cost, charge_id)
+    assert states is not None
+    return states[key_id]
+
+
 async def change(console: Console, key_id: str, credits: object) -> Any:
     headers = {"If-Match": "*"}
     return await console.patch(f"/v1/keys/{key_id}", json={"credits": credits}, headers=headers)
@@ -41,23 +49,20 @@ async def test_change_keeps_what_it_does_not_name(
     console: Console, body: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     key_id = await console.create_id(credits={"remaining": 1000, "refill": MONTHLY})
-    balance = await CreditRepository(console.pool).spend(key_id, 30)
-    assert balance is not None
-    assert balance.remaining == 970
+    assert (await spent(CreditRepository(console.pool), key_id, 30)).remaining == 970
     reply = await change(console, key_id, body)
     credits = {"remaining": 970, "refill": MONTHLY, **expected}
     assert (reply.status_code, reply.json()["key"]["credits"]) == (200, credits)
     # The new refill is not applied before the next period.
-    spent = await CreditRepository(console.pool).spend(key_id, 0)
-    assert spent is not None
-    assert spent.remaining == credits["remaining"]
+    balance = await spent(CreditRepository(console.pool), key_id, 0)
+    assert balance.remaining == credits["remaining"]
 
 
 async def test_concurrent_uses_and_additions_are_all_counted(console: Console) -> None:
     key_id = await console.create_id(credits={"remaining": 100})
     store = CreditRepository(console.pool)
     await asyncio.gather(
-        *(store.spend(key_id, 3) for _ in range(10)),
+        *(spent(store, key_id, 3) for _ in range(10)),
         *(change(console, key_id, {"add": number}) for number in (7, 70, -20)),
         change(console, key_id, {"refill": MONTHLY}),
     )
@@ -69,25 +74,21 @@ async def test_repeated_request_is_charged_and_refunded_once(console: Console) -
     key_id = await console.create_id(credits={"remaining": 8})
     console.sql("UPDATE key_credit SET refilled_at = now() - interval '1 hour'")
     store, charges = CreditRepository(console.pool), [str(uuid.uuid4()) for _ in range(3)]
-    results = await asyncio.gather(*(store.spend(key_id, 3, each) for each in charges * 3))
-    assert [each.exceeded for each in results if each].count(False) == 6
-    assert await store.spend(key_id, 0) == CreditState(2, exceeded=False, refills_at=None)
-    (accepted, *_) = [each for each in charges if not (await _spent(store, key_id, each)).exceeded]
+    results = await asyncio.gather(*(spent(store, key_id, 3, each) for each in charges * 3))
+    assert [each.exceeded for each in results].count(False) == 6
+    assert await spent(store, key_id, 0) == CreditState(2, exceeded=False, refills_at=None)
+    (accepted, *_) = [
+        each for each in charges if not (await spent(store, key_id, 3, each)).exceeded
+    ]
     began = time.perf_counter()
-    await store.refund(key_id, 3, began, accepted)
-    assert await store.spend(key_id, 0) == CreditState(5, exceeded=False, refills_at=None)
-    assert await store.spend(key_id, 3, accepted) == CreditState(
+    await store.refund([key_id], 3, began, accepted)
+    assert await spent(store, key_id, 0) == CreditState(5, exceeded=False, refills_at=None)
+    assert await spent(store, key_id, 3, accepted) == CreditState(
         2, exceeded=False, refills_at=None
     )  # again
     console.sql("UPDATE credit_charge SET charged_at = now() - interval '1 hour'")
     await store.forget_charges()
     assert console.sql("SELECT count(*) FROM credit_charge") == "0"
-
-
-async def _spent(store: CreditRepository, key_id: str, charge_id: str) -> CreditState:
-    state = await store.spend(key_id, 3, charge_id)
-    assert state is not None
-    return state
 
 
 async def test_refill_that_is_due_comes_before_an_addition(console: Console) -> None:
@@ -96,28 +97,26 @@ async def test_refill_that_is_due_comes_before_an_addition(console: Console) -> 
     assert (await change(console, key_id, {"add": 50})).json()["key"]["credits"][
         "remaining"
     ] == 1050
-    balance = await CreditRepository(console.pool).spend(key_id, 1)
-    assert balance is not None
-    assert balance.remaining == 1049
+    assert (await spent(CreditRepository(console.pool), key_id, 1)).remaining == 1049
 
 
 async def test_refund_of_a_request_in_progress_survives_a_change(console: Console) -> None:
     key_id = await console.create_id(credits={"remaining": 10, "refill": MONTHLY})
     console.sql("UPDATE key_credit SET refilled_at = now() - interval '1 second'")
     store, began = CreditRepository(console.pool), asyncio.get_running_loop().time()
-    await store.spend(key_id, 4)
+    await spent(store, key_id, 4)
     await change(console, key_id, {"add": 1})
     await change(console, key_id, {"refill": {**MONTHLY, "amount": 5}})
-    await store.refund(key_id, 4, began)
+    await store.refund([key_id], 4, began)
     assert (await console.get(f"/v1/keys/{key_id}")).json()["credits"]["remaining"] == 11
 
 
 async def test_credits_that_were_set_since_the_charge_get_no_refund(console: Console) -> None:
     key_id = await console.create_id(credits={"remaining": 10})
     store, began = CreditRepository(console.pool), time.perf_counter()
-    await store.spend(key_id, 4)
+    await spent(store, key_id, 4)
     await change(console, key_id, {"remaining": 10})
-    await store.refund(key_id, 4, began)
+    await store.refund([key_id], 4, began)
     assert (await console.get(f"/v1/keys/{key_id}")).json()["credits"]["remaining"] == 10
 
 

@@ -32,7 +32,7 @@ from gatehouse.platform.web.validation import strings
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console
-from tests.runtime.rows import contact_row
+from tests.runtime.rows import contact_row, plan_row
 from tools.types import key_form
 
 UPDATED = key_fields(set_by="update")
@@ -44,7 +44,8 @@ EXAMPLES: dict[str, Any] = {name: example(KeyView)[name] for name in SETTABLE}
 RECORDED = {
     *(
         "name",
-        "owner",
+        "customer_id",
+        "plan",
         "environment",
         "scopes",
         "cores",
@@ -88,33 +89,47 @@ def test_field_that_a_request_lacks_is_an_error() -> None:
 
 def test_every_setting_has_an_example_other_than_its_default() -> None:
     defaults = msgspec.to_builtins(KeySettings(name=""))
+    # A key has a customer or a plan.
     assert [
         name for name, value in defaults.items() if KeySettings.example.get(name, value) == value
-    ] == []
+    ] == ["plan"]
 
 
 @pytest.fixture(autouse=True)
 def contact(database: Database) -> None:
-    database.sql(contact_row())
+    database.sql(contact_row() + ";" + plan_row("ON CONFLICT DO NOTHING", name="'starter'"))
 
 
-async def test_audit_trail_records_only_values_without_personal_data(console: Console) -> None:
-    key = (await console.create(**EXAMPLES))["key"]
-    changes = {name: EXAMPLES[name] for name in UPDATED}
+@pytest.fixture(params=[{}, {"customer_id": None, "plan": "starter"}], ids=["customer", "plan"])
+def examples(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """A key has a customer or a plan."""
+    return {**EXAMPLES, **request.param}
+
+
+async def test_audit_trail_records_only_values_without_personal_data(
+    console: Console, examples: dict[str, Any]
+) -> None:
+    key = (await console.create(**examples))["key"]
+    changes = {name: examples[name] for name in UPDATED}
     reply = await console.patch(f"/v1/keys/{key['id']}", json=changes, headers={"If-Match": "*"})
     assert reply.status_code == 200, reply.text
     events = await console.get("/v1/audit-events", params={"target_id": key["id"]})
     update, creation = (event["details"] for event in events.json()["events"])
     assert set(creation) - {"pepper_generation"} == RECORDED
-    assert set(update) - {"changed", "version"} == RECORDED.intersection(UPDATED)
+    recorded = RECORDED.intersection(UPDATED)
+    assert set(update) - {"changed", "version"} == {
+        name + suffix for name in recorded for suffix in ("", "_before")
+    }
     assert update["changed"] == sorted(UPDATED)
     for name in set(SETTABLE) - RECORDED:
-        texts = [text for _, text in strings(EXAMPLES[name], name)]
+        texts = [text for _, text in strings(examples[name], name)]
         assert [text for text in texts if text in events.text] == [], name
 
 
-async def test_purge_erases_every_field_that_is_not_kept(console: Console) -> None:
-    key_id = await console.create_id(**EXAMPLES)
+async def test_purge_erases_every_field_that_is_not_kept(
+    console: Console, examples: dict[str, Any]
+) -> None:
+    key_id = await console.create_id(**examples)
     await console.delete(f"/v1/keys/{key_id}")
     assert (
         await console.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})
@@ -150,7 +165,8 @@ async def test_every_field_has_a_column(module_pool: Pool) -> None:
     rows = await module_pool.fetch(
         "SELECT column_name FROM information_schema.columns WHERE table_name = 'api_key'"
     )
-    assert {row[0] for row in rows} == {*WRITTEN.columns, "version", "change_seq"}
+    # Versions before customers, which may still be running, write `owner`.
+    assert {row[0] for row in rows} == {*WRITTEN.columns, "version", "change_seq", "owner"}
 
 
 async def test_conditions_in_sql_agree_with_the_rules(module_pool: Pool) -> None:
@@ -186,7 +202,6 @@ def _keys(now: float) -> Any:
             environment=KeyEnvironment.TEST,
             state=KeyState.ACTIVE,
             name="n",
-            owner="",
             scopes=scopes,
             cores=(),
             limits=(),

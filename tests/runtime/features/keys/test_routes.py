@@ -17,12 +17,14 @@ async def test_created_key_has_token_and_location(console: Console) -> None:
     limit = {"name": "burst", "quota": 10, "window_s": 60, "burst": 5, "cost": 1}
     properties = {
         "name": "nightly export",
-        "owner": "billing",
+        "customer_id": "billing",
         "scopes": ["cores:read"],
         "cores": ["docs"],
         "limits": [limit],
     }
-    reply = await console.post("/v1/keys", json={**properties, "ttl_s": 3600})
+    reply = await console.post(
+        "/v1/keys", json={**properties, "create_customer": True, "ttl_s": 3600}
+    )
     assert reply.status_code == 201
     assert reply.headers["cache-control"] == "no-store"
     created = reply.json()
@@ -41,7 +43,7 @@ async def test_created_key_has_the_default_properties(console: Console) -> None:
     assert key["limits"] == [
         {"name": "requests", "quota": 600, "window_s": 60, "burst": 600, "cost": 1}
     ]
-    assert (key["expires_at"], key["cores"], key["owner"]) == (None, [], "")
+    assert (key["expires_at"], key["cores"], key["customer_id"]) == (None, [], None)
 
 
 async def test_expiry_has_microseconds_in_utc(console: Console) -> None:
@@ -88,7 +90,7 @@ _LONG = '\N{GREEK SMALL LETTER OMEGA}"' + "\N{MATHEMATICAL BOLD SMALL A}" * 90
 #: Groups of names in ascending order. Within a group, IDs decide.
 _ORDERS = {
     "name": (("Anna", "anna"), ("Berta",), (_LONG,)),
-    "owner": (("Anna", "anna", "Berta", _LONG),),
+    "customer_id": (("Anna", _LONG), ("Berta",), ("anna",)),
     "state": (("Anna", "Berta", _LONG), ("anna",)),
     "scopes": (("Anna", "anna", "Berta", _LONG),),
     "created_at": (("Berta",), ("anna",), ("Anna",), (_LONG,)),
@@ -101,9 +103,9 @@ _ORDERS = {
 async def test_sorted_pages_contain_every_key_once_in_both_directions(
     console: Console, sort: str
 ) -> None:
-    owner = f"sorted by {sort}"
+    tag, customers = f"sorted-by-{sort}", {"Berta": "c1", "anna": "c2"}
     names = {
-        await console.create_id(name=name, owner=owner): name
+        await console.create_id(name=name, customer_id=customers.get(name), tags=[tag]): name
         for name in ("Berta", "anna", "Anna", _LONG)
     }
     ids = {name: key_id for key_id, name in names.items()}
@@ -120,7 +122,7 @@ async def test_sorted_pages_contain_every_key_once_in_both_directions(
 
     async def pages(order: str) -> list[str]:
         received: list[str] = []
-        query: dict[str, Any] = {"owner": owner, "limit": 1, "sort": order}
+        query: dict[str, Any] = {"tag": tag, "limit": 1, "sort": order}
         while True:
             page = (await console.get("/v1/keys", params=query)).json()
             received += [names[key["id"]] for key in page["keys"]]
@@ -138,18 +140,18 @@ async def test_sorted_pages_contain_every_key_once_in_both_directions(
 @pytest.mark.parametrize(
     "query",
     [
-        {"owner": "other"},
+        {"customer": "other"},
         {"search": "cursor"},
-        {"owner": "cursor", "sort": "name"},
-        {"owner": "cursor", "sort": "-name"},
+        {"customer": "cursor", "sort": "name"},
+        {"customer": "cursor", "sort": "-name"},
     ],
 )
 async def test_key_cursor_of_another_filter_or_order_is_rejected(
     console: Console, query: dict[str, str]
 ) -> None:
     for _ in range(2):
-        await console.create(owner="cursor")
-    listed = {"owner": "cursor", "limit": "1", "sort": "created_at"}
+        await console.create(customer_id="cursor")
+    listed = {"customer": "cursor", "limit": "1", "sort": "created_at"}
     cursor = (await console.get("/v1/keys", params=listed)).json()["next_cursor"]
     assert (await console.get("/v1/keys", params={**listed, "cursor": cursor})).status_code == 200
     reply = await console.get("/v1/keys", params={**query, "cursor": cursor})

@@ -12,12 +12,13 @@ from gatehouse.core.keys import KeyId
 from gatehouse.core.lifecycle import GENERATIONS_MAX
 from gatehouse.core.roles import OWNERS
 from gatehouse.core.tokens.token import Pepper
+from gatehouse.features.keys import repository
 from gatehouse.features.keys.fields import KeySettings
 from gatehouse.platform.web.validation import strings
 
 from tests.runtime.console_client import Console, outcome, rejected_part
 from tests.runtime.core_records import register
-from tests.runtime.rows import contact_row
+from tests.runtime.rows import contact_row, customer_row
 
 
 async def act(console: Console, key_id: str, action: str, **properties: Any) -> httpx.Response:
@@ -42,14 +43,14 @@ EVERYTHING: dict[str, Any] = {
 
 
 async def test_update_changes_only_the_given_properties(console: Console) -> None:
-    console.sql(contact_row())
+    console.sql(contact_row() + ";" + customer_row(id="'me'", name="'Me'"))
     before = (await console.create(**EVERYTHING))["key"]
     limit = {"name": "burst", "quota": 9, "window_s": 60, "burst": 3, "cost": 2}
     reply = await patch(
         console,
         before["id"],
         '"1"',
-        owner="me",
+        customer_id="me",
         limits=[limit],
         credits=None,
         expires_at="2031-01-01T00:00:00Z",
@@ -57,7 +58,9 @@ async def test_update_changes_only_the_given_properties(console: Console) -> Non
     after = reply.json()["key"]
     assert (reply.status_code, reply.headers["etag"]) == (200, '"2"')
     changed = {
-        "owner": "me",
+        "customer_id": "me",
+        "customer_name": "Me",
+        "inherits": ["scopes"],
         "limits": [limit],
         "credits": None,
         "expires_at": "2031-01-01T00:00:00Z",
@@ -78,7 +81,7 @@ async def test_limits_of_a_key_return_to_the_default(console: Console) -> None:
 async def test_second_update_of_the_same_version_is_412(console: Console) -> None:
     key = (await console.create())["key"]
     replies = await asyncio.gather(
-        *(patch(console, key["id"], '"1"', owner=name) for name in ("a", "b", "c"))
+        *(patch(console, key["id"], '"1"', notes=name) for name in ("a", "b", "c"))
     )
     assert sorted(reply.status_code for reply in replies) == [200, 412, 412]
     assert (await actions(console, key["id"])) == ["key.create", "key.update"]
@@ -86,12 +89,12 @@ async def test_second_update_of_the_same_version_is_412(console: Console) -> Non
 
 async def test_update_without_if_match_is_428(console: Console) -> None:
     key = (await console.create())["key"]
-    reply = await console.patch(f"/v1/keys/{key['id']}", json={"owner": "me"})
+    reply = await console.patch(f"/v1/keys/{key['id']}", json={"notes": "mine"})
     assert outcome(reply) == (428, "precondition_required")
     assert "If-Match" in reply.json()["errors"][0]["fix"]
 
 
-@pytest.mark.parametrize("properties", [{}, {"name": None}, {"scopes": None}, {"limits": []}])
+@pytest.mark.parametrize("properties", [{}, {"name": None}, {"limits": []}])
 async def test_empty_update_is_rejected(console: Console, properties: dict[str, Any]) -> None:
     key = (await console.create())["key"]
     assert (await patch(console, key["id"], **properties)).status_code == 400
@@ -261,7 +264,7 @@ async def test_purge_leaves_only_the_id_and_the_audit_trail(console: Console) ->
     assert (await actions(console, key_id))[-2:] == ["key.delete", "key.purge"]
     assert (await act(console, key_id, "restore")).status_code == 409
     shown = (await console.get(f"/v1/keys/{key_id}")).json()
-    assert (shown["state"], shown["name"], shown["owner"]) == ("purged", "", "")
+    assert (shown["state"], shown["name"], shown["customer_id"]) == ("purged", "", None)
 
 
 async def test_purge_of_a_generation_preserves_shared_credits(console: Console) -> None:
@@ -342,7 +345,7 @@ async def test_concurrent_disables_leave_one_admin_key(console: Console) -> None
 
 async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
     soon, used, idle = [
-        await console.create_id(owner="report", tags=["r"], **properties)
+        await console.create_id(customer_id="report", tags=["r"], **properties)
         for properties in ({"ttl_s": 3600}, {}, {})
     ]
     console.sql(
@@ -351,7 +354,7 @@ async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
     )
 
     async def listed(**query: Any) -> list[str]:
-        page = await console.get("/v1/keys", params={"owner": "report", "tag": "r", **query})
+        page = await console.get("/v1/keys", params={"customer": "report", "tag": "r", **query})
         return [key["id"] for key in page.json()["keys"]]
 
     assert await listed(expires_within_s=7200) == [soon]
@@ -363,10 +366,18 @@ async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
         assert await listed(state=state) == [key_id]
 
 
-async def test_search_finds_part_of_the_name_or_owner_literally(console: Console) -> None:
+@pytest.mark.bound("keys.repository:CUSTOMERS_MAX")
+@pytest.mark.parametrize("customers_max", [0, repository.CUSTOMERS_MAX])
+async def test_search_finds_part_of_the_name_or_customer_literally(
+    console: Console, monkeypatch: pytest.MonkeyPatch, customers_max: int
+) -> None:
+    """Also if more customers match than the IDs that are parameters of the query."""
+    monkeypatch.setattr(repository, "CUSTOMERS_MAX", customers_max)
+    await console.post("/v1/customers", json={"id": "ops", "name": "Größe & Söhne"})
+    tag = f"search{customers_max}"
     names = {
-        await console.create_id(name=name, owner=owner, tags=["search"]): name
-        for name, owner in (
+        await console.create_id(name=name, customer_id=customer, tags=[tag]): name
+        for name, customer in (
             ("Nightly export", "Billing"),
             ("nightly_50%", "ops"),
             ("Übersicht", "audit"),
@@ -375,12 +386,14 @@ async def test_search_finds_part_of_the_name_or_owner_literally(console: Console
     }
 
     async def found(search: str, **query: Any) -> list[str]:
-        page = await console.get("/v1/keys", params={"search": search, "tag": "search", **query})
+        page = await console.get("/v1/keys", params={"search": search, "tag": tag, **query})
         assert page.status_code == 200, page.text
         return sorted(names[key["id"]] for key in page.json()["keys"])
 
     assert await found("NIGHT") == ["Nightly export", "nightly_50%"]
     assert await found("billing") == ["Nightly export"]
+    for text in ("ops", "op", "RößE & S", "gr"):
+        assert (text, await found(text)) == (text, ["nightly_50%", "other\\"])
     assert (await found("y_5"), await found("50%"), await found("er\\")) == (
         ["nightly_50%"],
         ["nightly_50%"],
@@ -391,7 +404,7 @@ async def test_search_finds_part_of_the_name_or_owner_literally(console: Console
     # letters and digits.
     assert (await found("Ü"), await found("ÜB")) == (["Übersicht"], ["Übersicht"])
     assert (await found("\\"), await found("r\\")) == ([], [])
-    assert (await found("t' OR 'a' = 'a"), await found("night", owner="ops")) == (
+    assert (await found("t' OR 'a' = 'a"), await found("night", customer="GRößE & SöHNE")) == (
         [],
         ["nightly_50%"],
     )

@@ -555,6 +555,46 @@ async def test_contact_only_webhook_receives_the_events_of_its_keys(setup: Setup
     assert (data["key_id"], data["details"]["successor_id"]) == (key_id, reply.json()["key"]["id"])
 
 
+@pytest.mark.parametrize("contact_only", [False, True])
+async def test_webhook_receives_events_of_customers(setup: Setup, contact_only: bool) -> None:
+    webhook_id, _ = await setup.create_webhook(contact_only=contact_only)
+    contacts = {"": "other", webhook_id: "acme"}
+    await setup.client.post("/v1/plans", json={"name": f"plan-{contact_only}".lower()})
+    for contact, name in contacts.items():
+        path = f"/v1/customers/{name}-{contact_only}"
+        body = {"id": path.rpartition("/")[2], "contact": contact}
+        assert (await setup.client.post("/v1/customers", json=body)).status_code == 201
+        for action in ("disable", "disable", "enable"):
+            assert (await setup.client.post(f"{path}/{action}", json={})).status_code == 200
+        assert (await setup.client.request("DELETE", path, json={})).status_code == 200
+    changed = await setup.client.patch(
+        f"/v1/plans/plan-{contact_only}".lower(), json={"ttl_s": 7}, headers={"If-Match": "*"}
+    )
+    assert changed.status_code == 200
+    await setup.deliver()
+    bodies = [json.loads(body) for _, _, body in setup.receiver.entries]
+    received = sorted(
+        (body["type"], body["data"].get("customer_id") or body["data"]["plan"]) for body in bodies
+    )
+    customers = ["acme-True"] if contact_only else ["acme-False", "other-False"]
+    events = ("customer.deleted", "customer.disabled", "customer.enabled")
+    plans = [] if contact_only else [("plan.updated", "plan-false")]
+    assert received == [*((event, customer) for event in events for customer in customers), *plans]
+
+
+async def test_customer_with_the_id_of_a_key_sends_no_email(
+    setup: Setup, emails: list[Any]
+) -> None:
+    body = {"name": "n", "contact": "holder@example.com"}
+    key_id = (await setup.client.post("/v1/keys", json=body)).json()["key"]["id"]
+    customer = {"id": key_id, "contact": "acme@example.com"}
+    assert (await setup.client.post("/v1/customers", json=customer)).status_code == 201
+    disabled = await setup.client.post(f"/v1/customers/{key_id}/disable", json={})
+    assert disabled.status_code == 200
+    assert await setup.dispatcher(sender=EmailSender("keys@example.com")).run_once() == 0
+    assert emails == []
+
+
 @pytest.mark.parametrize(
     "contact",
     [

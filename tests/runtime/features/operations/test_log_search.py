@@ -221,7 +221,7 @@ async def test_endpoint_returns_pages(console: Console, tmp_path: Path) -> None:
     now = int(console.clock.now() * 1000)
     lines = [
         text_of(
-            now - n * 1000, "gateway", {"level": "info", "event": f"{n}", "key_id": "k", "ms": n}
+            now - n * 1000, "gateway", {"level": "debug", "event": f"{n}", "key_id": "k", "ms": n}
         )
         for n in range(1, 4)
     ]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.features import FEATURES, Features, off, switched
+from gatehouse.core.log_levels import Level
 from gatehouse.features.operations import service
 from gatehouse.features.operations.service import (
     FeatureService,
@@ -18,7 +19,6 @@ from gatehouse.features.operations.service import (
 )
 from gatehouse.platform.db.pool import login
 from gatehouse.platform.observability import Observer
-from gatehouse.platform.settings import Level
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +26,7 @@ from sandbox.local import servers
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database, locked, opened
 from tests.runtime.console_client import Console
+from tests.runtime.waiting import PAUSE_S
 
 
 async def test_log_level_reverts_after_its_duration(console: Console) -> None:
@@ -205,7 +206,7 @@ async def test_service_without_optional_dependency_is_degraded(console: Console)
         ready = {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}
         async with asyncio.timeout(60):
             while (await client.get("/readyz")).json() != ready:
-                pass
+                await asyncio.sleep(PAUSE_S)
     reply = await client.get("/readyz")
     assert (reply.status_code, reply.json()) == (
         200,

@@ -327,16 +327,19 @@ async def test_token_of_a_key_is_delivered_by_link(console: Console, sharing: Sh
 
 async def test_key_without_a_link_is_not_created(console: Console, sharing: Sharing) -> None:
     owner = await Sender.of(console, "admin")
-    created = await console.create(name="k", owner="limited")
+    created = await console.create(name="k", customer_id="limited")
     for _ in range(10):
         await owner.create()
-    body, headers = {"name": "k", "owner": "limited", "delivery": "link"}, console.as_(owner.token)
+    body, headers = (
+        {"name": "k", "customer_id": "limited", "delivery": "link"},
+        console.as_(owner.token),
+    )
     for path in ("/v1/keys", f"/v1/keys/{created['key']['id']}/rotate"):
         body = body if path == "/v1/keys" else {"delivery": "link"}
         reply = await console.post(path, json=body, headers=headers)
         assert outcome(reply) == (429, "rate_limited")
         assert int(reply.headers["Retry-After"]) > 1
-    (key,) = (await console.get("/v1/keys?owner=limited")).json()["keys"]
+    (key,) = (await console.get("/v1/keys?customer=limited")).json()["keys"]
     assert (key["id"], key["successor_id"]) == (created["key"]["id"], None)
 
 
@@ -362,8 +365,8 @@ async def test_link_to_a_key_that_is_not_created_is_revoked(
 async def test_link_delivery_requires_secret_sharing(database: Database) -> None:
     async with open_console(database) as console:
         reply = await console.post(
-            "/v1/keys", json={"name": "k", "owner": "unshared", "delivery": "link"}
+            "/v1/keys", json={"name": "k", "delivery": "link", "tags": ["unshared"]}
         )
         message = "requires secret sharing, which is not configured"
         assert_problem(reply, 400, "body.delivery", message, "send `token`")
-        assert (await console.get("/v1/keys?owner=unshared")).json()["keys"] == []
+        assert (await console.get("/v1/keys?tag=unshared")).json()["keys"] == []

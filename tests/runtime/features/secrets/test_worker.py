@@ -28,7 +28,7 @@ from gatehouse.features.secrets.denials import LinkNotFound
 from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.features.secrets.models import CLAIM_S, VERSIONS_MAX, EndReason, SecretState
 from gatehouse.features.secrets.repository import SecretEventRepository
-from gatehouse.features.secrets.schemas import ClaimView, Receipt, receipt_view
+from gatehouse.features.secrets.schemas import ClaimView, Receipt, UpdateSecret, receipt_view
 from gatehouse.features.secrets.service import NewItem
 from gatehouse.features.secrets.worker import BATCH, RETRY_S_MAX, RETRY_S_MIN, SecretWorker
 from gatehouse.platform.aws.signing_key import KmsSigner
@@ -369,17 +369,42 @@ async def _after(work: Work, worker: SecretWorker) -> None:
 
 
 async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work) -> None:
+    """Also those that a replacement writes while the secret is purged."""
     _, (token,) = await work.sharing.create()
-    orphan = "0" * 22
-    await work.sharing.backend.content.write(ContentStore.key(orphan, 1, 0), b"ciphertext")
+    purged, _ = await work.sharing.create()
+    await work.revoke(purged.id)
+    await work.run()
+    orphans = ("0" * 22, purged.id)
+    for secret_id in orphans:
+        await work.sharing.backend.content.write(ContentStore.key(secret_id, 2, 0), b"ciphertext")
     written_at = min(
         entry["LastModified"].timestamp()
         for entry in work.sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"]
     )
     await work.worker(clock=ManualClock(written_at)).remove_orphans()
-    assert work.objects(orphan) != []
-    assert await work.worker().remove_orphans() == 1  # the clock of this worker is months later
-    assert work.objects(orphan) == []
+    assert all(map(work.objects, orphans))
+    # The clock of this worker is months later.
+    assert await work.worker().remove_orphans() == len(orphans)
+    assert not any(map(work.objects, orphans))
+    assert await work.sharing.read(token) == TEXT
+
+
+async def test_used_secret_to_which_its_owner_adds_uses_does_not_end(work: Work) -> None:
+    secret, (token,) = await work.sharing.create()
+    await work.sharing.read(token)
+    await work.run()
+    work.clock.advance(CLAIM_S)
+    loop, events = asyncio.get_running_loop(), work.sharing.backend.table._client.meta.events
+
+    def add_uses(**_: Any) -> None:
+        events.unregister("before-call.dynamodb.UpdateItem", add_uses)
+        update = work.sharing.secrets.update(secret.id, UpdateSecret(uses=2), None, ACTOR)
+        asyncio.run_coroutine_threadsafe(update, loop).result(60)
+
+    # Between the decision of the worker and its first write.
+    events.register("before-call.dynamodb.UpdateItem", add_uses)
+    await work.run()
+    assert await work.state(secret.id) == SecretState.ACTIVE
     assert await work.sharing.read(token) == TEXT
 
 

@@ -119,7 +119,10 @@ def no_event(key_id: KeyId) -> AuditEvent:
     ("content", "reason"),
     [
         ("{broken", "is not valid JSON (line 1)"),
-        ('{"a": 1, "a": 2}extra', "has two members with the same name"),
+        (
+            '{"a": 1, "a": 2}extra',
+            "has two members with the same name (members 1 and 2 of an object)",
+        ),
         ("{" + " " * (16 << 20) + "}", "is larger than 16 MiB"),
     ],
     ids=["0", "1", "2"],

@@ -62,11 +62,13 @@ def test_invalid_attributes_have_location_and_reason(
 @pytest.mark.parametrize(
     ("token", "message"),
     [
-        ("short", "has a key that is not 8 to 512 visible ASCII characters"),
-        ("with a space in it", "has a key that is not 8 to 512 visible ASCII characters"),
-        ("OWN", "has a key in the format of this deployment's own keys"),
+        ("short", "is not 8 to 512 visible ASCII characters"),
+        ("with a space in it", "is not 8 to 512 visible ASCII characters"),
+        ("OWN", "has the format of this deployment's own tokens"),
+        ("${PARTNER_KEY}", "is the name of a variable"),
+        ("{vault://env/partner-key}", "is the name of a variable"),
     ],
-    ids=["short", "space", "own"],
+    ids=["short", "space", "own", "shell", "vault"],
 )
 def test_name_that_is_no_token_of_a_legacy_system_is_invalid(
     token: str, message: str, *, cores: bool
@@ -74,7 +76,7 @@ def test_name_that_is_no_token_of_a_legacy_system_is_invalid(
     token = unknown_token().text if token == "OWN" else token
     value: object = "https://a.example" if cores else {}
     ((where, what),) = problems(json.dumps({token: value}), cores=cores)
-    assert (where, what[: len(message)]) == ("", message)
+    assert (where, what[: len(message)]) == ("token", message)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from gatehouse.core.clock import to_datetime
 from gatehouse.core.errors import Unavailable
+from gatehouse.core.keys import RateLimit
 from gatehouse.features.usage import repository, service
 from gatehouse.features.usage.models import Denial, UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
@@ -27,7 +29,7 @@ from gatehouse.platform.observability import Observer
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database, Rows
-from tests.runtime.rows import key_row
+from tests.runtime.rows import customer_row, key_row, plan_row
 
 NOON = 1_800_014_400.0  # 2027-01-15 12:00:00 UTC
 KEY = "3fGh82kLmQ0a"
@@ -230,7 +232,7 @@ async def test_use_after_a_purge_is_counted_for_no_key(
     counting.use(2)
     counting.deny(number=1)
     database.sql(
-        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', owner = '', notes "  # noqa: S608
+        "UPDATE api_key SET state = 'purged', purged_at = now(), name = '', notes "  # noqa: S608
         "= '', created_by = '', scopes = '{}', limits = '[]', digest = decode(repeat('00', 32), "
         f"'hex') WHERE id = '{KEY}'"
     )
@@ -365,6 +367,42 @@ async def test_use_of_a_limit_is_counted_for_its_window(
             now=AT, percent_min=percent_min, key_id=OLD, limit=9
         )
         assert len(uses) == listed
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        ({}, ["own"]),
+        ({"inherits": "'{scopes}'", "plan": "'used'"}, ["own"]),
+        ({"inherits": "'{limits}'", "plan": "'used'"}, ["of the plan"]),
+        ({"inherits": "'{limits}'", "customer_id": "'follows'"}, ["of the plan"]),
+        ({"inherits": "'{limits,scopes}'", "customer_id": "'free'"}, ["default"]),
+        ({"inherits": "'{limits}'", "plan": "'empty'"}, ["default"]),
+        ({"limits": "'[]'"}, ["default"]),
+    ],
+)
+async def test_use_of_inherited_limits_is_counted(
+    counting: Counting, columns: dict[str, str], names: list[str]
+) -> None:
+    own, of_plan, default = (
+        RateLimit(name=name, quota=100, window_s=60, burst=100)
+        for name in ("own", "of the plan", "default")
+    )
+    for row in (
+        plan_row("ON CONFLICT DO NOTHING", name="'used'", limits="$1::jsonb"),
+        plan_row("ON CONFLICT DO NOTHING", name="'empty'", description="$1"),
+    ):
+        await counting.pool.execute(row, msgspec.json.encode([of_plan]).decode())
+    for customer_id, plan in (("follows", "used"), ("free", None)):
+        row = customer_row("ON CONFLICT DO NOTHING", plan="$2")
+        await counting.pool.execute(row, customer_id, plan)
+    stored = {"limits": "$2::jsonb", **columns}
+    values = [msgspec.json.encode([own]).decode()] if "$2" in stored["limits"] else []
+    await counting.pool.execute(key_row(**stored, family_id="$1"), NEW, *values)
+    await add(counting, NOON, (NEW, "VALID", 90))
+    usage = UsageRepository(counting.pool, (default,))
+    uses = await usage.limit_use(now=AT, percent_min=1, key_id=None, limit=9)
+    assert [(use.name, use.used) for use in uses] == [(name, 90) for name in names]
 
 
 async def test_limits_that_are_not_used_are_not_listed(counting: Counting) -> None:

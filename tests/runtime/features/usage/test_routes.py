@@ -68,17 +68,17 @@ async def test_usage_is_filtered(console: Console, used_key: str) -> None:
     assert await keys_with_most_requests(console) == [(used_key, 7), ("another00000", 1)]
 
 
-async def test_usage_is_split_and_filtered_by_owner_and_tag(
+async def test_usage_is_split_and_filtered_by_customer_and_tag(
     console: Console, used_key: str
 ) -> None:
-    tagged = await console.create_id(owner="billing", tags=["batch", "eu"])
+    tagged = await console.create_id(customer_id="billing", tags=["batch", "eu"])
     rows = (UsageRow(tagged, "docs", "VALID", MINUTE, 3), UsageRow("", "", "NOT_FOUND", MINUTE, 1))
     await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, rows))
-    for by, counts in (("owner", {"billing": 3, "": 9}), ("tag", {"batch": 3, "eu": 3, "": 9})):
+    for by, counts in (("customer", {"billing": 3, "": 9}), ("tag", {"batch": 3, "eu": 3, "": 9})):
         split = await series(console, by=by, compare="true")
         assert {point[by]: point["count"] for point in split["points"]} == counts
         assert split["total"] == 12
-    for query in ({"owner": "billing"}, {"tag": "eu"}):
+    for query in ({"customer": "billing"}, {"customer": "BILLING"}, {"tag": "eu"}):
         assert (await series(console, **query))["total"] == 3
     assert (await series(console, until="2020-01-01T00:00:00Z"))["total"] == 0
 

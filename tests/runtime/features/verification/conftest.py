@@ -35,9 +35,9 @@ async def confirmed(rows: Rows, worker_id: str, seq: int) -> None:
 @pytest.fixture
 async def worker(database: Database, module_pool: Pool) -> AsyncIterator[Worker]:
     cache, cores = KeyCache(1000), CoreRegistry(module_pool)
-    changes = change_feed(database.app, module_pool, "worker-1", cache, cores)
+    keys = KeyLoader(module_pool, cache, lambda: 0)
+    changes = change_feed(database.app, module_pool, "worker-1", keys, cores)
     await changes.start()
-    keys = KeyLoader(module_pool, cache, changes.age_ms)
     yield Worker(cache, cores, changes, keys)
     await keys.close()
     await changes.close()
@@ -47,7 +47,7 @@ def change_feed(
     login: DatabaseLogin,
     pool: Any,
     worker_id: str,
-    cache: KeyCache | None = None,
+    keys: KeyLoader | None = None,
     cores: CoreRegistry | None = None,
     **options: Any,
 ) -> ChangeFeed:
@@ -55,7 +55,7 @@ def change_feed(
     return ChangeFeed(
         login,
         worker_id=worker_id,
-        cache=KeyCache(10) if cache is None else cache,
+        keys=keys or KeyLoader(pool, KeyCache(10), lambda: 0),
         cores=CoreRegistry(pool) if cores is None else cores,
         prefilter=Prefilter(pepper),
         imported_ids=ImportedKeyIds(pepper),

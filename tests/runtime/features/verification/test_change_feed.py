@@ -100,11 +100,12 @@ async def test_rows_are_read_in_proportion_to_the_keys_of_the_worker(
     rows: Any, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed: dict[KeyId, KeyRecord | None] = {}
+    keys = KeyLoader(rows.pool, cache := KeyCache(10), lambda: 0)
     changes = change_feed(
         database.app,
         rows.pool,
         "own",
-        cache := KeyCache(10),
+        keys,
         watched_keys=lambda: [WATCHED, MISSING],
         on_key_change=changed.__setitem__,
     )
@@ -114,7 +115,6 @@ async def test_rows_are_read_in_proportion_to_the_keys_of_the_worker(
     for key_id in CACHED, WATCHED:
         await rows.add_key(key_id)
     await changes.start()
-    keys = KeyLoader(rows.pool, cache, changes.age_ms)
     statements: list[str] = []
     assert changes._connection is not None
     changes._connection.add_query_logger(lambda query: statements.append(query.query))
@@ -184,13 +184,13 @@ async def test_stopped_worker_removes_its_row(rows: Any, database: Any) -> None:
 
 async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: Any) -> None:
     errors: list[str] = []
-    cache = KeyCache(10)
-    changes = change_feed(database.app, rows.pool, "cut", cache, on_interrupted=errors.append)
+    keys = KeyLoader(rows.pool, cache := KeyCache(10), lambda: 0)
+    changes = change_feed(database.app, rows.pool, "cut", keys, on_interrupted=errors.append)
     await changes.start()
     key_id = KeyId("cutoff000000")
     await rows.add_key(key_id)
     cache.begin_load([key_id])
-    cache.end_load(key_id, await KeyLoader(rows.pool, KeyCache(10), changes.age_ms).find(key_id))
+    cache.end_load(key_id, await KeyLoader(rows.pool, KeyCache(10), lambda: 0).find(key_id))
     database.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
         "'gatehouse gateway changes';"
@@ -248,9 +248,9 @@ async def test_changes_of_a_restored_database_are_read(
     async with opened(lost.app) as pool:
         for key_id in (kept_id, lost_id):
             await Rows(pool).add_key(key_id)
-        changes = change_feed(lost.app, pool, "own", cache)
+        keys = KeyLoader(pool, cache, lambda: 0)
+        changes = change_feed(lost.app, pool, "own", keys)
         await changes.start()
-        keys = KeyLoader(pool, cache, changes.age_ms)
         assert None not in [await keys.find(key_id) for key_id in (kept_id, lost_id)]
         await keys.close()
     postgres_server.sql(
@@ -318,15 +318,15 @@ async def test_hanging_database_is_unavailable() -> None:
 
         await runner.migrate(login(server.owner_url, "url"))
         async with opened(app) as pool:
-            changes = change_feed(app, pool, "hung")
+            keys = KeyLoader(pool, KeyCache(10), lambda: 0)
+            changes = change_feed(app, pool, "hung", keys)
             await changes.start()
-            keys = KeyLoader(pool, KeyCache(10), changes.age_ms)
             with suspended(*postgres_pids(server)):
                 with pytest.raises(Unavailable, match="Key records are temporarily unavailable"):
                     await keys.find(KeyId("hung00000000"))
                 assert changes.age_ms() > 1000
                 with pytest.raises(Unavailable, match="Credits are temporarily unavailable"):
-                    await CreditRepository(pool).spend("hung00000000", 1)
+                    await CreditRepository(pool).spend(["hung00000000"], 1)
             await changes.close()
 
 
@@ -355,7 +355,7 @@ async def test_number_of_concurrent_lookups_is_bounded(
             lookups.append(asyncio.create_task(keys.find(KeyId(f"{number:012d}"))))
             while await lock_waits(rows.pool) < min(number, repository.IN_FLIGHT_MAX):
                 await asyncio.sleep(0.005)
-        assert len(keys._queue) == 1
+        assert len(keys.keys._queue) == 1
     assert await asyncio.gather(*lookups) == [None] * len(lookups)
 
 

@@ -1,5 +1,7 @@
 """The key state of a worker with two sources: the change feed and announcements."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from gatehouse.core.actor import Actor
@@ -8,6 +10,7 @@ from gatehouse.core.keys import KeyId, KeyRecord, KeyState
 from gatehouse.features.keys.changes_in_valkey import Announcement
 from gatehouse.features.verification.cache import KeyCache
 from gatehouse.features.verification.change_feed import Freshness, apply_announcement
+from gatehouse.features.verification.repository import KeyLoader
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -41,6 +44,11 @@ def test_leases_do_not_end_while_the_registry_is_away(feed_ms: int, expected: fl
     assert freshness(feed_ms, 10**9).lease_time() == expected
 
 
+def loader() -> KeyLoader:
+    unused: Any = None
+    return KeyLoader(unused, KeyCache(10), lambda: 0)
+
+
 def row(version: int, state: KeyState = KeyState.ACTIVE) -> KeyRecord:
     return msgspec.structs.replace(RECORD, version=version, state=state)
 
@@ -60,14 +68,15 @@ class TwoSources(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cache = KeyCache(10)
+        self.keys = loader()
+        self.cache = self.keys.cache
         self.stored = row(1)  # what the database contains
         self.read: KeyRecord | None = None  # what a query in progress has read
         self.sent: list[Announcement] = []
         self.is_shown = False  # a source has shown the revocation
 
     def show(self, announcement: Announcement) -> None:
-        apply_announcement(announcement, self.cache, lambda *_: None)
+        apply_announcement(announcement, self.keys, lambda: (), lambda *_: None)
         record = announcement.record
         self.is_shown |= announcement is PENDING or (
             record is not None
@@ -135,11 +144,11 @@ TestTwoSources = TwoSources.TestCase
 
 
 def test_announced_revocation_outlives_a_new_connection() -> None:
-    cache = KeyCache(10)
+    cache = (keys := loader()).cache
     cache.begin_load([RECORD.id])
     cache.end_load(RECORD.id, row(1))
     changed: list[tuple[KeyId, KeyRecord | None]] = []
-    apply_announcement(PENDING, cache, lambda *change: changed.append(change))
+    apply_announcement(PENDING, keys, lambda: (), lambda *change: changed.append(change))
     assert changed == [(RECORD.id, None)]
     cache.clear()
     cache.begin_load([RECORD.id])

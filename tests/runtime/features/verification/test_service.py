@@ -29,11 +29,11 @@ REQUEST = VerificationRequest(scopes=("cores:read",))
 _UNUSED: Any = None
 
 
-def service_with(owner: str) -> tuple[VerificationService, str, KeyRecord]:
+def service_with() -> tuple[VerificationService, str, KeyRecord]:
     token = build("gtk", TEST, bytes(12), bytes(32), pepper=PEPPER, generation=1)
     assert token is not None
     record = msgspec.structs.replace(
-        RECORD, id=token.id, digest=PEPPER.digest(token.text, 1) or b"", owner=owner
+        RECORD, id=token.id, digest=PEPPER.digest(token.text, 1) or b""
     )
     cache = KeyCache(10)
     cache.begin_load([token.id])
@@ -70,7 +70,7 @@ class CountingPepper(Pepper):
 
 @pytest.mark.parametrize("is_issued", [True, False])
 async def test_denial_computes_two_hmacs(*, is_issued: bool) -> None:
-    service, _, record = service_with("team-a")
+    service, _, record = service_with()
     wrong = build("gtk", TEST, bytes(12), SECRET, pepper=PEPPER, generation=1).text
     if not is_issued:
         head = wrong[:-6].replace(record.id, "0123456789ab")
@@ -83,7 +83,7 @@ async def test_denial_computes_two_hmacs(*, is_issued: bool) -> None:
 
 
 async def test_imported_token_costs_two_hmacs_per_generation_and_one_lookup() -> None:
-    service, pepper, token = service_with("team-a")[0], CountingPepper(50), "imported-token"
+    service, pepper, token = service_with()[0], CountingPepper(50), "imported-token"
     imported = ImportedKeyIds(pepper)
     for generation in pepper.generations:
         imported.add("sha256", generation)
@@ -105,13 +105,13 @@ async def test_imported_token_costs_two_hmacs_per_generation_and_one_lookup() ->
 async def test_request_that_waits_ends_with_its_key(
     monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
-    service, token, record = service_with("team-a")
+    service, token, record = service_with()
     cache, store = service.keys.cache, AsyncMock()
     cache.change(msgspec.structs.replace(record, **{column: True}, version=2))
 
-    async def wait(*_: object, **__: object) -> CreditState:
+    async def wait(*_: object, **__: object) -> dict[str, CreditState]:
         cache.change(msgspec.structs.replace(record, state=KeyState.REVOKED, version=3))
-        return CreditState(9, exceeded=False, refills_at=None)
+        return {record.subject: CreditState(9, exceeded=False, refills_at=None)}
 
     store.spend = store.is_new = wait
     monkeypatch.setattr(http_signatures, "check", Mock())
@@ -134,7 +134,7 @@ async def test_nonce_is_stored_for_a_charged_request_within_limits(
     monkeypatch: pytest.MonkeyPatch, cost: int, used: int, code: Code, kept_s: int | None
 ) -> None:
     """Redis stores at most as many nonces of a key as its limits allow requests."""
-    service, token, record = service_with("team-a")
+    service, token, record = service_with()
     signed = msgspec.structs.replace(record, public_key="key", version=2)
     service.keys.cache.change(signed)
     monkeypatch.setattr(http_signatures, "check", Mock(return_value=Mock(nonce="nonce")))

@@ -82,7 +82,7 @@ async def test_operator_cannot_turn_a_key_into_an_admin_key(console: Console) ->
         "If-Match": "*",
     }
     plain = await console.create_id()
-    for changes, status in (({"scopes": ["role:auditor"]}, 403), ({"owner": "me"}, 200)):
+    for changes, status in (({"scopes": ["role:auditor"]}, 403), ({"notes": "mine"}, 200)):
         reply = await console.patch(f"/v1/keys/{plain}", json=changes, headers=headers)
         assert reply.status_code == status
 
@@ -100,7 +100,7 @@ async def test_operator_cannot_change_an_admin_key(
         reply = await console.post(f"{path}/{action}", headers=headers)
     else:
         headers["If-Match"] = "*"
-        reply = await console.patch(path, json={"owner": "me"}, headers=headers)
+        reply = await console.patch(path, json={"notes": "mine"}, headers=headers)
     assert reply.status_code == 403
 
 

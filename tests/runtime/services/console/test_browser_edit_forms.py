@@ -202,7 +202,8 @@ FORMS = {
             "key.rotated": ("events", "checked"),
             "Only events of keys whose contact is this webhook": ("contact_only", "checked"),
         },
-        "key.expires_soon key.revoked request.submitted secret.denied secret.opened secret.purged",
+        "customer.deleted customer.disabled customer.enabled key.expires_soon key.revoked "
+        "plan.updated request.submitted secret.denied secret.opened secret.purged",
         {"url": "https://other.example.com/a", "events": ["secret.opened"]},
         _nothing,
     ),

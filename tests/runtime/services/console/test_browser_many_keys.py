@@ -26,11 +26,8 @@ LIMITS = json.dumps([{"name": "requests", "quota": 5, "window_s": 60, "burst": 5
 
 def add_keys(console: Console) -> str:
     """Inserts keys with consecutive names, newest first. Returns how many of them expire soon."""
-    console.sql(
-        customer_row(
-            f"FROM generate_series(0, {CUSTOMERS - 1}) AS n", id="'team-' || n", name="'team ' || n"
-        )
-    )
+    source = f"FROM generate_series(0, {CUSTOMERS - 1}) AS n ON CONFLICT DO NOTHING"
+    console.sql(customer_row(source, id="'team-' || n", name="'team ' || n"))
     console.sql(
         key_row(
             f"FROM generate_series(1, {KEYS}) AS n ON CONFLICT (id) DO NOTHING",

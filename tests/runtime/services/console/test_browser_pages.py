@@ -131,8 +131,8 @@ async def create_data(console: Console) -> dict[str, str]:
         console.sql(f"INSERT INTO usage_count VALUES ({values})")  # noqa: S608
     console.sql(DENIALS.format(key=key_id))
     link = retrieval_links.parameters(retrieval_links.create())
-    body = {"purpose": "a certificate", "retrieval_link": link}
-    request = await console.post("/v1/secret-requests", json=body)
+    asked = {"purpose": "a certificate", "retrieval_link": link}
+    request = await console.post("/v1/secret-requests", json=asked)
     assert request.status_code == 201, request.text
     return {
         "key": key["key"]["id"],

@@ -13,6 +13,7 @@ import pytest
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.http.forwarding import CONSOLE_COOKIE
 from gatehouse.features.cores.schemas import LeaseRequest
+from gatehouse.features.customers.schemas import CreateLimit, CreatePlan, UpdateCustomer
 from gatehouse.features.keys.schemas import CreateKey, UpdateKey
 from gatehouse.features.secrets.models import FILES_BYTES_MAX, RECIPIENTS_MAX
 from gatehouse.features.secrets.schemas import FILES_MAX, CreateSecret, SecretContent
@@ -36,10 +37,15 @@ def _content(value: dict[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name != "ciphertext_base64"}
 
 
+def _credits(value: dict[str, Any]) -> dict[str, Any]:
+    return {**value, "credits": {**value["credits"], "add": 0}}
+
+
 #: Changes of the largest value of a type, so that its fields do not exclude each other.
 CHANGES: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    CreateKey: lambda value: {**value, "ttl_s": None},
-    UpdateKey: lambda value: {**value, "credits": {**value["credits"], "add": 0}},
+    CreateKey: lambda value: {**value, "ttl_s": None, "plan": None},
+    UpdateKey: lambda value: {**_credits(value), "plan": None, "customer_id": None},
+    UpdateCustomer: lambda value: _credits(value),
     CreateSecret: lambda value: {**_content(value), "passphrase": None},
     SecretContent: _content,
 }
@@ -55,7 +61,7 @@ class Caller:
 
     async def send(self, endpoint: Endpoint, query: str) -> httpx.Response:
         path = endpoint.path
-        for name in ("id", "secret", "link", "webhook", "session"):
+        for name in (*("id", "customer", "plan", "limit", "secret", "link", "webhook", "session"),):
             if f"{{{name}}}" in path:
                 path = path.replace(f"{{{name}}}", await getattr(self, name)())
         path = path.replace("{feature}", "self-revocation")
@@ -85,10 +91,15 @@ class Caller:
             return None
         value = CHANGES.get(endpoint.body, dict)(largest(endpoint.body))
         match endpoint.operation_id:
-            case "restore_key":
+            case "create_customer" | "update_customer":
+                value["plan"] = await self.plan()
+            case "restore_key" | "restore_customer":
                 await self.change("DELETE", path.removesuffix("/restore"), {})
             case "purge_key":
                 await self.change("POST", path.replace("/purge", "/revoke"), {})
+                value["confirm"] = path.split("/")[3]
+            case "purge_customer":
+                await self.change("DELETE", path.removesuffix("/purge"), {})
                 value["confirm"] = path.split("/")[3]
             case "update_secret":
                 value["expires_at"] = rfc3339(self.console.clock.now() + 86_400)
@@ -103,6 +114,18 @@ class Caller:
     async def id(self) -> str:
         value = CHANGES[CreateKey](largest(CreateKey))
         return str((await self.change("POST", "/v1/keys", value)).json()["key"]["id"])
+
+    async def customer(self) -> str:
+        value = {"id": f"customer-{next(_numbers)}", "contact": largest(CreateKey)["contact"]}
+        return str((await self.change("POST", "/v1/customers", value)).json()["id"])
+
+    async def plan(self) -> str:
+        value = {**largest(CreatePlan), "name": f"plan-{next(_numbers)}"}
+        return str((await self.change("POST", "/v1/plans", value)).json()["name"])
+
+    async def limit(self) -> str:
+        value = {**largest(CreateLimit), "name": f"limit-{next(_numbers)}"}
+        return str((await self.change("POST", "/v1/limits", value)).json()["name"])
 
     async def secret(self) -> str:
         value = {"text": "a", "recipients": [f"recipient {n}" for n in range(RECIPIENTS_MAX)]}
@@ -166,7 +189,7 @@ async def caller(database: Database, module_services: Sharing) -> AsyncIterator[
 
 #: The query with the largest response. Other lists have no parameters.
 QUERIES = {
-    "list_keys": f"limit={PAGE_SIZE_MAX}&sort=name&total=true",
+    **dict.fromkeys(("list_keys", "list_customers"), f"limit={PAGE_SIZE_MAX}&sort=name&total=true"),
     "read_usage": "width=minute&by=key,core,code&compare=true&since={since}&until={until}",
     "list_key_usage": "limit=100&since={since}&until={until}",
     "list_denials": f"limit={PAGE_SIZE_MAX}&totals=true",

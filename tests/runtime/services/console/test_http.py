@@ -18,11 +18,11 @@ from tests.runtime.console_client import Console
 
 
 async def test_database_failure_is_503_without_its_message(console: Console) -> None:
-    console.sql("ALTER TABLE api_key RENAME COLUMN owner TO canary")
+    console.sql("ALTER TABLE api_key RENAME COLUMN notes TO canary")
     try:
         reply = await console.get("/v1/keys")
     finally:
-        console.sql("ALTER TABLE api_key RENAME COLUMN canary TO owner")
+        console.sql("ALTER TABLE api_key RENAME COLUMN canary TO notes")
     assert (reply.status_code, reply.headers["retry-after"], reply.json()["code"]) == (
         503,
         "1",

@@ -38,13 +38,13 @@ async def create_key(
     )
 
 
-async def count(console: Console, owner: str) -> int:
-    return len((await console.get("/v1/keys", params={"owner": owner})).json()["keys"])
+async def count(console: Console, tag: str) -> int:
+    return len((await console.get("/v1/keys", params={"tag": tag})).json()["keys"])
 
 
 async def test_repeated_creation_returns_the_same_token(console: Console) -> None:
-    first = await create_key(console, DRAFT_KEY, owner="repeats")
-    again = await create_key(console, DRAFT_KEY, owner="repeats")
+    first = await create_key(console, DRAFT_KEY, tags=["repeats"])
+    again = await create_key(console, DRAFT_KEY, tags=["repeats"])
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.content == first.content
     assert (again.headers["location"], again.headers["etag"]) == (
@@ -87,7 +87,7 @@ async def test_idempotency_key_of_another_request_is_rejected(
 
 async def test_concurrent_requests_create_one_key(console: Console) -> None:
     replies = await asyncio.gather(
-        *(create_key(console, '"concurrent"', owner="concurrent") for _ in range(12))
+        *(create_key(console, '"concurrent"', tags=["concurrent"]) for _ in range(12))
     )
     tokens = {reply.json()["token"] for reply in replies if reply.status_code == 201}
     busy = [reply for reply in replies if reply.status_code != 201]
@@ -168,10 +168,10 @@ async def test_stored_response_contains_no_plaintext(console: Console) -> None:
 
 
 async def test_purge_deletes_the_stored_response(console: Console) -> None:
-    created = (await create_key(console, '"purged"', owner="purged")).json()["key"]
+    created = (await create_key(console, '"purged"', tags=["purged"])).json()["key"]
     await console.post(f"/v1/keys/{created['id']}/revoke")
     await console.post(f"/v1/keys/{created['id']}/purge", json={"confirm": created["id"]})
-    reply = await create_key(console, '"purged"', owner="purged")
+    reply = await create_key(console, '"purged"', tags=["purged"])
     assert outcome(reply) == (409, "conflict")
     assert f"changed {created['id']}, but its response was lost" in reply.json()["detail"]
 
@@ -205,7 +205,7 @@ class LaterClock(Clock):
 async def test_request_is_in_progress_until_its_response_is_stored(console: Console) -> None:
     store = WaitingStore(console.pool)
     request: dict[str, Any] = {
-        "json": {"name": "a", "owner": "waiting"},
+        "json": {"name": "a", "tags": ["waiting"]},
         "headers": {"Idempotency-Key": '"waiting"'},
     }
     async with console.connect(idempotency_store=store) as client:
@@ -221,7 +221,7 @@ async def test_request_is_in_progress_until_its_response_is_stored(console: Cons
 
 async def test_completed_request_without_response_is_not_repeated(console: Console) -> None:
     request: dict[str, Any] = {
-        "json": {"name": "a", "owner": "lost"},
+        "json": {"name": "a", "tags": ["lost"]},
         "headers": {"Idempotency-Key": '"lost"'},
     }
     async with console.connect(idempotency_store=UnreliableStore(console.pool)) as client:
@@ -236,7 +236,7 @@ async def test_completed_request_without_response_is_not_repeated(console: Conso
 
 async def test_abandoned_request_is_taken_over_after_its_timeout(console: Console) -> None:
     async def reply() -> httpx.Response:
-        return await create_key(console, '"gone"', owner="gone")
+        return await create_key(console, '"gone"', tags=["gone"])
 
     assert (await reply()).status_code == 201
     # The request changed nothing: its ID has neither a response nor an audit event.
@@ -303,7 +303,7 @@ async def replay(
 
 
 async def test_replay_returns_the_response_without_the_request(console: Console) -> None:
-    first = await create_key(console, '"replayed"', owner="replay")
+    first = await create_key(console, '"replayed"', tags=["replay"])
     again = await replay(console, '"replayed"')
     assert (again.status_code, again.content) == (first.status_code, first.content)
     assert again.headers["location"] == first.headers["location"]
@@ -317,7 +317,7 @@ async def test_replay_changes_nothing_and_leaves_the_key_usable(console: Console
     rejected = await create_key(console, '"never sent"', name="")
     assert rejected.status_code == 400
     assert outcome(await replay(console, '"never sent"')) == (409, "response_not_stored")
-    assert (await create_key(console, '"never sent"', owner="unused")).status_code == 201
+    assert (await create_key(console, '"never sent"', tags=["unused"])).status_code == 201
     assert (await replay(console, '"never sent"')).status_code == 201
 
 

@@ -13,7 +13,7 @@ from tests.runtime.console_client import Console, assert_problem, outcome, rejec
         ("limit=0", "query.limit"),
         ("limit=x", "query.limit"),
         ("x=1", "query.x"),
-        ("owner=a&owner=b", "query.owner"),
+        ("customer=a&customer=b", "query.customer"),
     ],
 )
 async def test_invalid_query_parameter_is_named(
@@ -68,7 +68,7 @@ async def test_malformed_if_match_changes_nothing(console: Console, sent: str) -
     created = (await console.create())["key"]
     reply = await console.patch(
         f"/v1/keys/{created['id']}",
-        json={"owner": "x"},
+        json={"notes": "x"},
         headers=[(b"If-Match", sent.encode("latin-1"))],
     )
     fix = (

@@ -28,18 +28,16 @@ from gatehouse.platform.settings import Settings
 from sandbox import child_processes
 from sandbox.ports import free_port
 from tests.runtime.platform.tracing.collector import Collector, running_collector
-from tests.runtime.rows import key_row
+from tests.runtime.rows import customer_row, key_row
 from tests.runtime.services.gateway import fork_server
+from tests.runtime.waiting import PAUSE_S
 
 PEPPER = bytes(range(32))
 OPERATOR = Actor(
     type="bootstrap", id="bootstrap", request_id=RequestId("req_test"), source_address="192.0.2.1"
 )
 #: Starts a gateway whose workers are forks of this process, which a script before it can change.
-SERVE = (
-    "from gatehouse.platform import settings, supervisor; "
-    "supervisor.serve(['gateway'], settings.load(), 'fork')"
-)
+SERVE = fork_server.script("gateway")
 
 
 Start = Callable[..., tuple[child_processes.Child, int, Path]]
@@ -173,11 +171,14 @@ class Gateway:
             "id_generation": 1,
             "environment": environment.value,
             "name": "reader",
-            "owner": "team-a",
+            "customer_id": None if columns.get("plan") else "team-a",
             "scopes": ["cores:read"],
             "limits": json.dumps(limits),
             **columns,
         }
+        if values["customer_id"]:
+            unless_exists = customer_row("ON CONFLICT DO NOTHING", name="$1")
+            await self.pool.execute(unless_exists, values["customer_id"])
         placeholders = {name: f"${number + 1}" for number, name in enumerate(values)}
         await self.pool.execute(key_row(**placeholders), *values.values())
         return Key(token.id, token.text)
@@ -237,7 +238,7 @@ class Gateway:
                 result = [line for line in self.lines() if members.items() <= line.items()]
                 if result:
                     return result
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(PAUSE_S)
 
 
 def log_lines(log: Path) -> list[dict[str, Any]]:

@@ -1,5 +1,5 @@
-"""Starts gateways as forks of a process that has imported the application once (0.6 s of CPU time).
-A gateway is a process in a session of its own, and ends with the process of the tests.
+"""Starts services as forks of a process that has imported the applications once (0.6 s of CPU time
+each). A service is a process in a session of its own, and ends with the process of the tests.
 """
 
 import ctypes
@@ -19,6 +19,14 @@ from sandbox.child_processes import Child
 ROOT = Path(__file__).resolve().parents[4]
 _PROGRAM = "from tests.runtime.services.gateway import fork_server; exec(fork_server.serve())"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def script(*services: str) -> str:
+    """Serves with workers that are forks of the process."""
+    return (
+        "from gatehouse.platform import settings, supervisor; "
+        f"supervisor.serve({[*services]}, settings.load(), 'fork')"
+    )
 
 
 class Forked(subprocess.Popen[bytes]):
@@ -65,11 +73,16 @@ def serve() -> str:
     """Forks for each request on standard input. Returns in the forks, with the script that they
     run.
     """
-    import gatehouse.platform.supervisor
-    import gatehouse.services.gateway.app  # noqa: F401
-    from gatehouse.platform.envoy import bootstrap
+    from gatehouse.platform.startup import no_collection
 
-    bootstrap.template()
+    with no_collection():
+        import gatehouse.platform.supervisor
+        import gatehouse.services.console.app
+        import gatehouse.services.gateway.app
+        import gatehouse.services.sharing.app  # noqa: F401
+        from gatehouse.platform.envoy import bootstrap
+
+        bootstrap.template()
     gc.freeze()
     requests = socket.socket(fileno=0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended processes are not kept

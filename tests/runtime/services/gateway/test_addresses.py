@@ -13,7 +13,7 @@ import pytest
 from tests.certificates import server_context
 from tests.runtime.services.gateway.conftest import SERVE, Core, Gateway, Key, running_gateway
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
-from tests.runtime.waiting import until
+from tests.runtime.waiting import PAUSE_S, until
 
 #: Names are resolved from a file, and again after a short time.
 NAMES = f"""import json, os, socket
@@ -116,14 +116,14 @@ async def test_changed_address_takes_effect_and_streams_survive(named: Named) ->
     named.resolve(core="10.0.0.9")
     async with asyncio.timeout(60):
         while await named.code_of("docs") == 200:
-            pass
+            await asyncio.sleep(PAUSE_S)
     assert await named.code("docs") == (502, "core_unreachable")
     assert "10.0.0.9" not in named.clusters
     key = await key_with_credits(gateway, 10)
     assert (await gateway.get("/cores/docs/x", key.header)).outcome == (502, "core_unreachable")
     async with asyncio.timeout(60):
         while await remaining_credits(gateway, key) != 10:
-            pass
+            await asyncio.sleep(PAUSE_S)
     server.close()
     other.close()
 

@@ -11,6 +11,7 @@ import pytest
 
 from sandbox import child_processes
 from tests.runtime.services.gateway.conftest import Gateway, Key, Reply
+from tests.runtime.waiting import PAUSE_S
 
 PATIENCE_S = 60
 # More than the buffers between the agent and a client that does not read.
@@ -70,7 +71,7 @@ async def test_sigterm_drains_an_agent_without_a_failed_request(
     first, second = start_agent("first"), start_agent("second")
     key = await gateway.create_key()
     while (await get(gateway, key)).body != b"first":  # the gateway sends requests to both
-        pass
+        await asyncio.sleep(PAUSE_S)
     second.stop()
     reader, writer = await download(gateway, key)
     third = start_agent("third")

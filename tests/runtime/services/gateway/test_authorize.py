@@ -16,12 +16,14 @@ ORDERS = f"{AUTHORIZE}/scope=orders:read"
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
 async def test_every_method_and_body_is_decided(gateway: Gateway, method: str) -> None:
-    key = await gateway.create_key(scopes=["orders:read"], owner="shop", name="web", methods=[])
+    key = await gateway.create_key(
+        scopes=["orders:read"], customer_id="shop", name="web", methods=[]
+    )
     body = None if method in ("GET", "HEAD") else b"\xffnot JSON" * 1000
     for target in (f"{AUTHORIZE}?scope=orders:read", f"{ORDERS}/orders/17?scope=other"):
         allowed = await gateway.request(method, target, key.bearer, body=body)
         assert (allowed.status, allowed.body) == (200, b"")
-        names = ("gatehouse-key-id", "gatehouse-key-owner", "gatehouse-key-name")
+        names = ("gatehouse-key-id", "gatehouse-customer-id", "gatehouse-key-name")
         assert [allowed.header(name) for name in names] == [key.id, "shop", "web"]
         assert allowed.header("ratelimit")
         denied = await gateway.request(method, target, body=body)
@@ -88,19 +90,20 @@ async def test_denial_has_the_headers_of_its_status(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "encoded"),
+    ("name", "encoded"),
     [
         ("team a, 100%", "team a, 100%25"),
         ("Zoë", "Zo%C3%AB"),
         ("東京 \N{ROCKET}", "%E6%9D%B1%E4%BA%AC %F0%9F%9A%80"),
     ],
 )
-async def test_owner_and_name_in_any_script_reach_a_service(
-    gateway: Gateway, core: Core, docs: Any, owner: str, encoded: str
+async def test_name_in_any_script_reaches_a_service(
+    gateway: Gateway, core: Core, docs: Any, name: str, encoded: str
 ) -> None:
-    key = await gateway.create_key(owner=owner, name=owner)
+    key = await gateway.create_key(customer_id="a.b_c:d@e-f", name=name)
     decided = await gateway.request("POST", AUTHORIZE, key.bearer)
     assert (await gateway.forward(key)).status == 200
     for headers in (dict(decided.headers), core.last[1]):
-        for name in ("gatehouse-key-owner", "gatehouse-key-name"):
-            assert (headers[name], unquote(headers[name])) == (encoded, owner)
+        assert headers["gatehouse-customer-id"] == "a.b_c:d@e-f"
+        received = headers["gatehouse-key-name"]
+        assert (received, unquote(received)) == (encoded, name)

@@ -24,12 +24,9 @@ from tests.runtime.services.gateway.conftest import (
     read_reply,
     start_gateway,
 )
-from tests.runtime.waiting import until
+from tests.runtime.waiting import PAUSE_S, until
 
 GATEWAYS = 3
-#: Pause of a client between two requests. Without it, the clients would use both cores until the
-#: last gateway is restarted.
-PAUSE_S = 0.02
 
 
 @dataclass

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from gatehouse.platform.db.migrations import runner
-from gatehouse.platform.db.pool import login
 from valkey import Valkey
 
 from sandbox.local import servers
 from tests.components.monitoring.alarm_evaluation import notified
 from tests.runtime.platform.tracing.collector import running_collector
-from tests.runtime.server_processes import postgres_pids, redis_pid, suspended
+from tests.runtime.server_processes import own_server, postgres_pids, redis_pid, suspended
 from tests.runtime.services.gateway.conftest import (
     SERVE,
     Gateway,
@@ -24,6 +22,8 @@ from tests.runtime.services.gateway.conftest import (
     running_gateway,
     trace_settings,
 )
+
+__all__ = ["own_server"]
 
 #: Publishes more often, so that the tests wait less.
 FREQUENT = f"""from gatehouse.services import tracing
@@ -58,9 +58,9 @@ class Setup:
 
 
 @pytest.fixture
-async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
-    with servers.postgres() as server, servers.redis() as redis_url, running_collector() as traces:
-        await runner.migrate(login(server.owner_url, "url"))
+async def setup(own_server: servers.Postgres, tmp_path: Path) -> AsyncIterator[Setup]:
+    server = own_server
+    with servers.redis() as redis_url, running_collector() as traces:
         settings = {"GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/prod", **trace_settings(traces)}
         with running_gateway(server, redis_url, tmp_path, FREQUENT, **settings) as (
             port,
@@ -122,7 +122,7 @@ async def test_dead_collector_is_one_ticket(tmp_path: Path, setup: Setup) -> Non
         other = Setup(setup.server, setup.redis_url, Gateway(port, pid, setup.gateway.pool, log))
         async with asyncio.timeout(60):
             while not sum(other.published("SpansLost")):
-                await other.gateway.verify("nonsense")
+                await asyncio.gather(*(other.gateway.verify("nonsense") for _ in range(20)))
         lost = sum(other.published("SpansLost"))
     assert sum(setup.published("SpansLost")) == 0
     assert notified({"SpansLost": [0.0] * 10 + [lost] * 20}, service="gateway") == {

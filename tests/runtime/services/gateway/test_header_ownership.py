@@ -27,7 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "some": {"remove_headers": ["x-internal-*"], "identity_header": "X-User"},
 }
 #: Names that a pattern stands for.
-WILD = ("new", "key-owner", "request-id", "urls", "internal", "for")
+WILD = ("new", "customer-id", "request-id", "urls", "internal", "for")
 #: Headers without which a message has another meaning, or that end the connection.
 FRAMING = {"connection", "content-length", "transfer-encoding", "upgrade", "host", "te", "expect"}
 WEBSOCKET = [

@@ -11,6 +11,8 @@ import pytest
 from gatehouse.platform.proxy_headers import FIELDS_MAX
 from gatehouse.platform.tracing.context import trace_id_of
 
+from tests.runtime.waiting import PAUSE_S
+
 VERIFY = "/v1/keys/verify"
 
 
@@ -44,7 +46,8 @@ async def test_health_and_readiness(gateway: Any) -> None:
     assert (await gateway.get("/healthz")).json == {"status": "ok"}
     async with asyncio.timeout(60):
         while (ready := await gateway.get("/readyz")).json["status"] != "ready":
-            pass  # the announcements or the database were last read too long ago
+            # The announcements or the database were last read too long ago.
+            await asyncio.sleep(PAUSE_S)
     assert (ready.status, ready.json) == (
         200,
         {

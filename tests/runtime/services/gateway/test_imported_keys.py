@@ -46,12 +46,12 @@ async def test_key_of_api_keys_json_is_valid(gateway: Gateway, importer: Importe
         }
     )
     result = (await gateway.verify(token, scopes=["cores:read"])).json
-    assert (result["valid"], result["name"], result["owner"], result["limits"][0]["limit"]) == (
-        True,
-        "nightly",
-        "billing",
-        50,
-    )
+    assert (
+        result["valid"],
+        result["name"],
+        result["customer_id"],
+        result["limits"][0]["limit"],
+    ) == (True, "nightly", "billing", 50)
     assert await gateway.code(token + "x") == "NOT_FOUND"
 
 

@@ -14,7 +14,7 @@ from gatehouse.platform.db.pool import Pool
 
 from tests.runtime.rows import core_row
 from tests.runtime.services.gateway.conftest import Core, Gateway, Key, Reply, serving
-from tests.runtime.waiting import until
+from tests.runtime.waiting import PAUSE_S, until
 
 #: An open circuit breaker stays open for longer than a test.
 GATEWAY_SETTINGS = {
@@ -72,7 +72,7 @@ async def test_other_key_cannot_add_an_instance(
 ) -> None:
     first, second, _ = cores
     lease = (await register(gateway, agent, first.url, "a")).json
-    # The owner of both keys is the same.
+    # The customer of both keys is the same.
     other = await gateway.create_key(scopes=["cores:register"])
     reply = await register(gateway, other, second.url, "b", status=409)
     assert reply.json["code"] == "conflict"
@@ -330,7 +330,7 @@ async def test_unhealthy_instance_receives_no_requests_until_it_recovers(
         await gateway.lines_with(**changed, healthy=False)
         async with asyncio.timeout(60):
             while await send() != [0, 60]:
-                pass  # the threads of Envoy learn of it
+                await asyncio.sleep(PAUSE_S)  # the threads of Envoy learn of it
         assert await gateway.metric("gatehouse_unhealthy_instances") == 1
         cores[0].status = 201
         await gateway.lines_with(**changed, healthy=True)

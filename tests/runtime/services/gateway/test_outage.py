@@ -14,12 +14,11 @@ import asyncpg
 import httpx
 import pytest
 from gatehouse.core.tokens.token import Pepper
-from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import Pool, login
 
 from sandbox.local import servers
 from tests.runtime.console_client import BOOTSTRAP, LogRecorder, composition
-from tests.runtime.server_processes import postgres_pids, redis_pid, suspended
+from tests.runtime.server_processes import own_server, postgres_pids, redis_pid, suspended
 from tests.runtime.services.gateway.conftest import (
     PEPPER,
     Core,
@@ -30,7 +29,9 @@ from tests.runtime.services.gateway.conftest import (
     limit,
     serving,
 )
-from tests.runtime.waiting import until
+from tests.runtime.waiting import PAUSE_S, until
+
+__all__ = ["own_server"]
 
 STALENESS_MS = 3000
 #: Duration of a lease, and the rest of it at the beginning of an outage, which is longer.
@@ -86,9 +87,9 @@ class Setup:
 
 
 @pytest.fixture
-async def setup(start: Start) -> AsyncIterator[Setup]:
-    with servers.postgres() as server, servers.redis() as redis_url:
-        await runner.migrate(login(server.owner_url, "url"))
+async def setup(own_server: servers.Postgres, start: Start) -> AsyncIterator[Setup]:
+    server = own_server
+    with servers.redis() as redis_url:
         async with (
             asyncpg.create_pool(server.app_url, min_size=0, max_size=4) as pool,
             _console(server, redis_url) as console,
@@ -165,6 +166,7 @@ class Load:
             reply = await gateway.get("/cores/docs/x", key.header)
             code = "" if reply.status == 200 else reply.json["code"]
             self.outcomes["core", reply.status, code] += 1
+            await asyncio.sleep(5 * PAUSE_S)
 
 
 async def run_outage(setup: Setup, core: Core) -> Load:

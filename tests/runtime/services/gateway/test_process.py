@@ -32,7 +32,7 @@ from tests.runtime.services.gateway.conftest import (
 )
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 from tests.runtime.silent_servers import full_server
-from tests.runtime.waiting import until
+from tests.runtime.waiting import PAUSE_S, until
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ async def test_sigterm_drains(another: Any, core: Core) -> None:
     client.child.process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(60):
         while (await client.get("/readyz")).status != 503:
-            pass
+            await asyncio.sleep(PAUSE_S)
     # Requests are accepted, also on new connections, which are closed after the response.
     async with client.connection() as (reader, writer):
         writer.write(f"GET /cores/drained/x HTTP/1.1\r\nHost: g\r\n{key.header}\r\n\r\n".encode())
@@ -191,6 +191,7 @@ async def test_killed_worker_is_replaced_and_fails_no_request(
         while not stopped.is_set():
             path = "/cores/killed/x" if number % 2 else "/v1/keys/verify"
             statuses.append((await client.get(path, key.header)).status)
+            await asyncio.sleep(PAUSE_S)
 
     async with asyncio.timeout(60):
         known = 0  # the second worker, and the threads of Envoy, learn of the key and the Core
@@ -209,7 +210,7 @@ async def test_killed_worker_is_replaced_and_fails_no_request(
         await until(lambda: _events(client.log, "started") == 2 + restarts)  # noqa: B023
         async with asyncio.timeout(60):
             while any([await client.metric(name) for name in clusters]):
-                pass  # the new worker receives no requests yet
+                await asyncio.sleep(PAUSE_S)  # the new worker receives no requests yet
     restarted = [line for line in log_lines(client.log) if line["event"] == "worker restarted"]
     assert [(line["service"], line["signal"]) for line in restarted] == [("gateway", 9)] * 2
     assert await client.metric("gatehouse_worker_restarts") == 2
@@ -540,7 +541,7 @@ async def test_killed_worker_charges_each_accepted_request_once(
         sent = [asyncio.create_task(client.get(path, key.header)) for path in paths]
         async with asyncio.timeout(60):
             while await client.pool.fetchval(waiting, "%UPDATE key_credit%") < 4:
-                pass
+                await asyncio.sleep(PAUSE_S)
         worker_processes(client.child.pid)[0].kill()
     statuses = Counter([reply.status for reply in await asyncio.gather(*sent)])
     assert statuses.keys() <= {200, 503}  # the time limit of a statement on a busy machine

@@ -12,7 +12,7 @@ from gatehouse.platform.tracing.context import RequestTrace, trace_id_of
 
 from tests.runtime.services.gateway.conftest import limit
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
-from tests.runtime.waiting import until
+from tests.runtime.waiting import PAUSE_S, until
 from tools.attack.cases import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
 
 
@@ -66,7 +66,7 @@ async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any,
         "authorization": f"Bearer {core_secret(gateway.pepper, record)}",
         "gatehouse-key-id": key.id,
         "gatehouse-key-name": "reader",
-        "gatehouse-key-owner": "team-a",
+        "gatehouse-customer-id": "team-a",
         "gatehouse-request-id": reply.header("x-request-id"),
         "traceparent": RequestTrace(reply.header("x-request-id"), None, sampled=False).traceparent,
         "x-forwarded-for": "127.0.0.1",
@@ -156,7 +156,7 @@ async def test_core_with_expired_lease_is_503(gateway: Any, key: Any) -> None:
     assert seq
     async with asyncio.timeout(60):
         while (reply := await get(gateway, key, "/cores/docs/x")).status == 200:
-            pass
+            await asyncio.sleep(PAUSE_S)
     assert (reply.status, reply.json["code"], reply.header("retry-after")) == (
         503,
         "core_not_registered",
@@ -272,7 +272,7 @@ async def _ended(client: Any) -> None:
     """A request counts until its line in the access log has been read."""
     async with asyncio.timeout(60):
         while await client.metric("gatehouse_requests_in_progress"):
-            pass
+            await asyncio.sleep(PAUSE_S)
 
 
 async def test_request_is_rejected_if_the_core_has_too_many_in_progress(
@@ -288,9 +288,9 @@ async def test_request_is_rejected_if_the_core_has_too_many_in_progress(
     assert (second.header("retry-after"), second.header("ratelimit") is None) == ("1", False)
     async with asyncio.timeout(60):
         while not await client.metric('gatehouse_core_errors_total{code="core_overloaded"}'):
-            pass
+            await asyncio.sleep(PAUSE_S)
         while await remaining_credits(client, with_credits) != 10:
-            pass
+            await asyncio.sleep(PAUSE_S)
     core.resume.set()
     assert (await first).body == b"firstsecond"
     assert (await get(client, key, "/cores/docs/third")).body == b"hello"

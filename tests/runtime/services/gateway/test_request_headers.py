@@ -30,13 +30,13 @@ async def get(gateway: Gateway, key: Key, *headers: str, path: str = "/cores/doc
 async def test_forged_header_does_not_reach_a_core(
     gateway: Gateway, core: Core, docs: Any, path: str
 ) -> None:
-    """Also if the gateway has no value for it, such as that of a key without an owner."""
-    key = await gateway.create_key(owner="")
+    """Also if the gateway has no value for it, such as that of a key without a customer."""
+    key = await gateway.create_key(customer_id=None)
     assert len(FORGED) > 60
     await get(gateway, key, *FORGED, "X-Kept: 1", path=path)
     assert core.last[1]["x-kept"] == "1"
     assert "forged" not in str(core.requests)
-    assert "gatehouse-key-owner" not in core.last[1]
+    assert "gatehouse-customer-id" not in core.last[1]
     assert core.last[1]["gatehouse-key-id"] == key.id
 
 
@@ -57,15 +57,15 @@ async def test_header_with_the_key_does_not_reach_a_core(
     assert "cookie" not in headers
 
 
-async def test_application_receives_the_owner_in_a_header(gateway: Gateway, core: Core) -> None:
+async def test_application_receives_the_customer_in_a_header(gateway: Gateway, core: Core) -> None:
     async with gateway.core(core.url, identity_header="X-Remote-User", remove_headers=[]) as key:
         await get(gateway, key, "X-Remote-User: forged", "X_Remote_User: forged")
         assert core.last[1]["x-remote-user"] == "team-a"
         assert "x_remote_user" not in core.last[1]
-        for owner, expected in (("", None), ("Ünal", "%C3%9Cnal")):
-            other = await gateway.create_key(owner=owner)
+        for customer_id in (None, "Ops@acme.example"):
+            other = await gateway.create_key(customer_id=customer_id)
             await get(gateway, other, "X-Remote-User: forged")
-            assert core.last[1].get("x-remote-user") == expected
+            assert core.last[1].get("x-remote-user") == customer_id
     assert "forged" not in str(core.requests)
 
 

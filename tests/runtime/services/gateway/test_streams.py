@@ -5,6 +5,7 @@ import dataclasses
 import os
 import secrets
 import signal
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from websockets.http11 import Request
 from websockets.typing import Subprotocol
 
 from sandbox.local import servers
+from tests.runtime.rows import customer_row, plan_row
 from tests.runtime.server_processes import postgres_pid
 from tests.runtime.services.gateway.conftest import (
     SERVE,
@@ -41,7 +43,7 @@ from tests.runtime.services.gateway.conftest import (
 )
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 from tests.runtime.services.gateway.test_process import worker_processes
-from tests.runtime.waiting import until
+from tests.runtime.waiting import PAUSE_S, until
 
 PATIENCE_S = 60
 HEALTH_CHECK = Path(__file__).parents[4] / "runtime/healthcheck.sh"
@@ -129,7 +131,7 @@ async def closed(client: ClientConnection) -> int | None:
 async def until_equal(value: Callable[[], Awaitable[float]], expected: float) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while await value() != expected:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(PAUSE_S)
 
 
 def request(path: str, key: Key, *headers: str, method: str = "GET") -> bytes:
@@ -246,6 +248,38 @@ async def test_streams_end_when_the_key_no_longer_permits_them(
         assert await echoes(of_other_key)
         assert await echoes(chatty)
         assert [reader.at_eof() for reader in (response, other_file)] == [False, False]
+
+
+#: Changes of the row of the customer, or of the plan, from which a key inherits.
+TERMS = {
+    "customer disabled": "UPDATE customer SET state = 'disabled' WHERE id = $1",
+    "customer deleted": (
+        "UPDATE customer SET state = 'deleted', state_before = 'active', deleted_at = now() "
+        "WHERE id = $1"
+    ),
+    "scopes of the plan": "UPDATE plan SET scopes = '{other}' WHERE name = $1",
+}
+
+
+@pytest.mark.parametrize("change", TERMS)
+async def test_streams_end_when_customer_or_plan_no_longer_permits_them(
+    gateway: Gateway, sockets: SocketCore, core: Core, key: Key, change: str
+) -> None:
+    name, pool = f"c{uuid.uuid4().hex}", gateway.pool
+    await pool.execute(plan_row(name=f"'{name}'", scopes="'{cores:read}'"))
+    await pool.execute(customer_row(id=f"'{name}'", plan=f"'{name}'"))
+    member = await gateway.create_key(customer_id=name, scopes=[], inherits=["scopes"])
+    async with (
+        gateway.core(core.url, "events"),
+        opened(gateway, key) as of_other_key,
+        endless(gateway, member, "events", EVENTS) as events,
+        opened(gateway, member) as client,
+    ):
+        seq = await pool.fetchval(f"{TERMS[change]} RETURNING change_seq", name)
+        assert await closed(client) == 1008
+        assert await ended(events)
+        await applied(pool, seq)
+        assert await echoes(of_other_key)
 
 
 async def test_stream_ends_when_its_key_expires_by_itself(
@@ -709,7 +743,7 @@ async def test_requests_with_lost_lines_do_not_count_for_ever(
         (path,) = socket_folder.glob("gatehouse-*/completions-0")
         async with asyncio.timeout(PATIENCE_S):
             while (await server.get("/cores/lost/x", key.header)).status != 200:
-                pass  # the threads of Envoy learn of the Core
+                await asyncio.sleep(PAUSE_S)  # the threads of Envoy learn of the Core
         await until_equal(lambda: server.metric("gatehouse_requests_in_progress"), 0)
         core.requests.clear()
         silent = request("lost/silent", key)

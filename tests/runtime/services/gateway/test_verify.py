@@ -9,7 +9,7 @@ import pytest
 
 from tests.runtime.services.gateway.conftest import limit
 
-NULL_FIELDS = ("key_id", "name", "owner", "environment", "scopes", "expires_at")
+NULL_FIELDS = ("key_id", "name", "customer_id", "environment", "scopes", "expires_at")
 ONE = limit(3)
 
 
@@ -38,11 +38,12 @@ async def test_valid_key_is_described(gateway: Any) -> None:
         "code": "VALID",
         "key_id": key.id,
         "name": "reader",
-        "owner": "team-a",
+        "customer_id": "team-a",
         "environment": "test",
         "scopes": ["cores:read"],
         "expires_at": "2099-01-02T03:04:05.000Z",
         "credits": None,
+        "shared_credits": None,
         "reason": None,
     }
 

@@ -82,11 +82,12 @@ RETRIES = Retries(attempts=3, wait_s_max=5.0)
 
 class CommandClient(ConsoleClient):
     """The client of a command. code: random text for a command whose result is shown once, from
-    which the command derives its Idempotency-Key and every secret that it generates. The same
-    command with the same code sends the same request.
+    which the command derives its Idempotency-Keys and every secret that it generates. The same
+    command with the same code sends the same requests. is_repeated: the code is that of --repeat.
     """
 
     code = ""
+    is_repeated = False
 
     def call(
         self,
@@ -99,7 +100,7 @@ class CommandClient(ConsoleClient):
         idempotency_key: str | None = None,
     ) -> _Response:
         if self.code and method == "POST":
-            idempotency_key = self.derive("idempotency key").hex()[:32]
+            idempotency_key = self.derive("idempotency key", path.encode()).hex()[:32]
         return super().call(
             response, method, path, request, version=version, idempotency_key=idempotency_key
         )
@@ -114,7 +115,7 @@ class CommandClient(ConsoleClient):
         """Names the code if the result of the command remains unknown. code: of --repeat."""
         if code and not _CODE.fullmatch(code):
             reject("--repeat must be the code of 43 characters that the command has printed")
-        self.code = code or secrets.token_urlsafe(32)
+        self.code, self.is_repeated = code or secrets.token_urlsafe(32), bool(code)
         try:
             yield
         except (gatehouse_client.Unavailable, KeyboardInterrupt):

@@ -21,6 +21,7 @@ from gatehouse.commands.cli.common.connection import (
 from gatehouse.commands.cli.common.output import (
     JsonOption,
     OutputOption,
+    is_json,
     print_json,
     reject,
     set_form,
@@ -64,14 +65,14 @@ def console_command(
         repeat: RepeatOption = "",
         **arguments: Any,
     ) -> None:
-        set_form(output)
+        set_form("json" if as_json else output)
         with (
             api_errors(),
             connect(console, token, profile) as client,
             client.repeatable(repeat) if once else nullcontext(),
         ):
             value, show = command(client, **arguments)
-        if as_json or output == "json":
+        if is_json():
             print_json(value)
         else:
             show()

@@ -30,7 +30,7 @@ OutputOption = Annotated[
         "Default: table in a terminal, otherwise tsv.",
     ),
 ]
-#: The form of tables that --output sets.
+#: The form of the output that --output and --json set.
 _form: str | None = None
 #: Minimum width of a column whose text is folded in a narrow terminal.
 _FOLDED_CHARS_MIN = 12
@@ -105,9 +105,14 @@ def print_json(value: Any) -> None:
 
 
 def set_form(form: str | None) -> None:
-    """Sets the form of all tables that the command prints: tsv, table, or None for the default."""
+    """Sets the form of the output: json, tsv, table, or None for the default."""
     global _form
     _form = form
+
+
+def is_json() -> bool:
+    """True if standard output is one JSON document."""
+    return _form == "json"
 
 
 def print_items(items: Iterable[object], *columns: Column) -> None:

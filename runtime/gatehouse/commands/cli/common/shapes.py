@@ -33,13 +33,31 @@ def parameters(
     ]
 
 
-def request(options: Mapping[str, Any], forms: Mapping[str, Form] | None = None) -> dict[str, Any]:
-    """The fields of a request or query, for the options that are set."""
+def request(
+    options: Mapping[str, Any],
+    forms: Mapping[str, Form] | None = None,
+    update: type[msgspec.Struct] | None = None,
+) -> dict[str, Any]:
+    """The fields of a request or query, for the options that are set. In an update, an empty text
+    is null for a field that can be null.
+    """
+    nullable = _nullable(update) if update else ()
     return {
-        name: _parsed(name, value, forms or {})
+        name: None
+        if name in nullable and value in ("", [""])
+        else _parsed(name, value, forms or {})
         for name, value in options.items()
         if value not in (None, [])
     }
+
+
+def _nullable(update: type[msgspec.Struct]) -> set[str]:
+    fields = inspect.type_info(update).fields  # type: ignore[attr-defined]  # a struct has fields
+    return {field.name for field in fields if isinstance(_union(field.type), inspect.UnionType)}
+
+
+def _union(info: inspect.Type) -> inspect.Type:
+    return _union(info.type) if isinstance(info, inspect.Metadata) else info
 
 
 def _parsed(name: str, value: Any, forms: Mapping[str, Form]) -> Any:

@@ -1,4 +1,4 @@
--- Customers and plans
+-- Customers and plans. As in `core`, a row that is created again has a higher version than the deleted one.
 CREATE TABLE plan (
     name          text        PRIMARY KEY CHECK (name ~ '^[a-z][a-z0-9_.-]{0,63}$'),
     description   text        NOT NULL,
@@ -9,7 +9,7 @@ CREATE TABLE plan (
     ttl_s         integer     CHECK (ttl_s > 0),
     created_at    timestamptz NOT NULL,
     created_by    text        NOT NULL,
-    version       bigint      NOT NULL DEFAULT 1,
+    version       bigint      NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
     change_seq    bigint      NOT NULL DEFAULT 0
 );
 CREATE INDEX plan_change_seq ON plan (change_seq);
@@ -29,7 +29,7 @@ CREATE TABLE customer (
     created_by    text        NOT NULL,
     deleted_at    timestamptz,
     state_before  text        CHECK (state_before IN ('active', 'disabled')),
-    version       bigint      NOT NULL DEFAULT 1,
+    version       bigint      NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
     change_seq    bigint      NOT NULL DEFAULT 0,
     CHECK ((state = 'deleted') = (deleted_at IS NOT NULL)),
     CHECK ((state = 'deleted') = (state_before IS NOT NULL))
@@ -41,6 +41,25 @@ CREATE INDEX customer_order_created ON customer (created_at, id);
 CREATE INDEX customer_tags ON customer USING gin (tags) WITH (gin_pending_list_limit = 256);
 CREATE INDEX customer_search ON customer USING gin (trigrams('  ' || name || E'\n  ' || id))
     WITH (gin_pending_list_limit = 256);
+-- Rate limits without a key, for subjects that a caller names.
+CREATE TABLE named_limit (
+    name          text        PRIMARY KEY CHECK (name ~ '^[a-z][a-z0-9_.-]{0,63}$'),
+    description   text        NOT NULL,
+    quota         bigint      NOT NULL CHECK (quota > 0),
+    window_s      integer     NOT NULL CHECK (window_s > 0),
+    burst         bigint      NOT NULL CHECK (burst BETWEEN 1 AND quota),
+    -- Gateways read that a limit was deleted. Its row is used again for a limit with the same name.
+    is_deleted    boolean     NOT NULL DEFAULT false,
+    created_at    timestamptz NOT NULL,
+    created_by    text        NOT NULL,
+    version       bigint      NOT NULL DEFAULT 1,
+    change_seq    bigint      NOT NULL DEFAULT 0
+);
+CREATE INDEX named_limit_change_seq ON named_limit (change_seq);
+CREATE TRIGGER named_limit_change BEFORE INSERT OR UPDATE ON named_limit
+    FOR EACH ROW EXECUTE FUNCTION number_change();
+CREATE TRIGGER named_limit_announce AFTER INSERT OR UPDATE ON named_limit
+    FOR EACH STATEMENT EXECUTE FUNCTION announce_changes();
 CREATE TRIGGER customer_change BEFORE INSERT OR UPDATE ON customer
     FOR EACH ROW EXECUTE FUNCTION number_change();
 CREATE TRIGGER customer_announce AFTER INSERT OR UPDATE ON customer
@@ -50,6 +69,7 @@ CREATE TRIGGER plan_change BEFORE INSERT OR UPDATE ON plan
 CREATE TRIGGER plan_announce AFTER INSERT OR UPDATE ON plan
     FOR EACH STATEMENT EXECUTE FUNCTION announce_changes();
 GRANT SELECT, INSERT, UPDATE, DELETE ON plan, customer TO gatehouse_app;
+GRANT SELECT, INSERT, UPDATE ON named_limit TO gatehouse_app;
 -- Each owner of keys becomes a customer, except of keys that grant a role, which have none. Versions that are still running write `owner`.
 ALTER TABLE api_key ALTER COLUMN owner SET DEFAULT '';
 ALTER TABLE api_key ADD COLUMN customer_id text REFERENCES customer (id);
@@ -67,14 +87,16 @@ CREATE FUNCTION customer_id_of(name text) RETURNS text LANGUAGE sql IMMUTABLE ST
         || '-' || left(encode(sha256(convert_to(name, 'UTF8')), 'hex'), 8)) END;
 INSERT INTO customer (id, name, state, has_credits, contact, tags, metadata, notes, created_at, created_by)
     SELECT DISTINCT customer_id_of(owner), owner, 'active', false, '', '{}'::text[], '{}'::jsonb, '', now(), 'system:migration'
-    FROM api_key WHERE owner <> '' AND state <> 'purged' AND NOT grants_role(scopes);
+    FROM api_key WHERE owner <> '' AND state <> 'purged' AND NOT grants_role(scopes)
+    ON CONFLICT DO NOTHING;  -- an owner with the ID that another owner receives
 UPDATE api_key SET
     customer_id = CASE WHEN NOT grants_role(scopes) THEN customer_id_of(owner) END,
     notes = CASE WHEN grants_role(scopes) THEN left('Owner: ' || owner || E'\n' || notes, 2000) ELSE notes END
 WHERE owner <> '' AND state <> 'purged';
 DROP FUNCTION grants_role;
 DROP FUNCTION customer_id_of;
-CREATE INDEX api_key_customer ON api_key (customer_id, id);
+CREATE INDEX api_key_customer ON api_key (customer_id, id) WHERE customer_id IS NOT NULL;
+CREATE INDEX api_key_order_customer ON api_key ((coalesce(customer_id, '')), id);
 CREATE INDEX api_key_plan ON api_key (plan, id) WHERE plan IS NOT NULL;
 ALTER TABLE api_key ADD CONSTRAINT api_key_purged_customer_check
     CHECK (state <> 'purged' OR (coalesce(customer_id, plan) IS NULL AND inherits = '{}'));
@@ -95,6 +117,10 @@ BEGIN
     END IF;
     IF NEW.state = 'purged' THEN
         NEW.owner := '';
+        -- Versions that are still running do not know these columns.
+        NEW.customer_id := NULL;
+        NEW.plan := NULL;
+        NEW.inherits := '{}';
     END IF;
     RETURN NEW;
 END $$;
