@@ -164,14 +164,14 @@ _LIMIT_COMMANDS = (
     ),
     Command(
         name="show",
-        operation="GET /v1/limits/{limit}",
+        operation="GET /v1/limits/{limit_name}",
         response=LimitView,
         help="Show a limit.",
         example="sign-in",
     ),
     Command(
         name="update",
-        operation="PATCH /v1/limits/{limit}",
+        operation="PATCH /v1/limits/{limit_name}",
         shape=UpdateLimit,
         response=ChangedLimit,
         version="version",
@@ -181,10 +181,10 @@ _LIMIT_COMMANDS = (
     ),
     Command(
         name="delete",
-        operation="DELETE /v1/limits/{limit}",
+        operation="DELETE /v1/limits/{limit_name}",
         help="Delete a limit.",
         example="sign-in",
-        done="Deleted {limit}.",
+        done="Deleted {limit_name}.",
     ),
 )
 

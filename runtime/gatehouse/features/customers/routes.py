@@ -179,32 +179,32 @@ async def list_limits(request: Request, limits: LimitService) -> LimitList:
     return LimitList([limit_view(limit) for limit in await limits.store.all()])
 
 
-async def show_limit(request: Request, limit: str, limits: LimitService) -> LimitView:
+async def show_limit(request: Request, limit_name: str, limits: LimitService) -> LimitView:
     """Retrieve a limit.
 
     To update the limit, send its ETag in `If-Match`.
     """
-    found = await limits.get(limit)
+    found = await limits.get(limit_name)
     request.add_header(b"etag", etag(found.version))
     return limit_view(found)
 
 
 async def update_limit(
-    request: Request, limit: str, body: UpdateLimit, limits: LimitService
+    request: Request, limit_name: str, body: UpdateLimit, limits: LimitService
 ) -> ChangedLimit:
     """Update a limit.
 
     Units that were used stay used.
     """
     version = expected_version(request.header(b"if-match"))
-    changed = await limits.update(limit, fields_of(body), request.actor, version=version)
+    changed = await limits.update(limit_name, fields_of(body), request.actor, version=version)
     request.add_header(b"etag", etag(changed.value.version))
     return ChangedLimit(limit_view(changed.value), changed.effective)
 
 
-async def delete_limit(request: Request, limit: str, limits: LimitService) -> None:
+async def delete_limit(request: Request, limit_name: str, limits: LimitService) -> None:
     """Delete a limit."""
-    await limits.delete(limit, request.actor)
+    await limits.delete(limit_name, request.actor)
 
 
 def _view(found: Found) -> CustomerView:
@@ -218,7 +218,7 @@ def _tagged(request: Request, found: Found) -> CustomerView:
 
 
 _CUSTOMER, _PLAN = "/v1/customers/{customer}", "/v1/plans/{plan}"
-_LIMIT = "/v1/limits/{limit}"
+_LIMIT = "/v1/limits/{limit_name}"
 _read = partial(Endpoint, "GET", tag="customers", roles=KEY_READERS)
 _write = partial(Endpoint, tag="customers", roles=OPERATORS, step_up=StepUp.MANAGING)
 _change = partial(_write, "PATCH", errors=(404, 412, 428), headers=(IF_MATCH,))

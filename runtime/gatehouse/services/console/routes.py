@@ -77,7 +77,7 @@ API = Api(
     path_parameters={
         "id": ("ID of the key.", _ID, "3fGh82kLmQ0a"),
         "customer": ("ID of the customer.", _ID, "acme"),
-        "limit": ("Name of the limit.", _ID, "sign-in"),
+        "limit_name": ("Name of the limit.", _ID, "sign-in"),
         "plan": ("Name of the plan.", _ID, "starter"),
         "secret": ("ID of the secret.", _ID, "5tRw0aB9xK2m7HqYc1dZ8e"),
         "link": ("ID of the link.", _ID, "1dZ8eU"),

@@ -29,7 +29,7 @@ _LIMIT = {"name": "requests", "quota": 10, "window_s": 60, "burst": 10, "cost": 
 #: Names of the resource in a response. Other responses are the resource.
 _RESOURCES = ("key", "webhook", "secret")
 #: Properties that identify a resource.
-_IDENTITIES = {"update_customer": "id", "update_plan": "name"}
+_IDENTITIES = {"update_customer": "id", "update_plan": "name", "update_limit": "name"}
 #: A key has one of them.
 _EXCLUSIVE = {"plan": "customer_id"}
 _PUBLIC_KEY = "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs="
@@ -180,6 +180,19 @@ FORMS = {
             "shared_limits": [{**_LIMIT, "name": "other"}],
             "credits": {"amount": 3, "every": "day"},
         },
+        _nothing,
+    ),
+    "update_limit": Form(
+        "/limits/{name}",
+        {"description": "before", "quota": 10, "window_s": 60, "burst": 10},
+        {
+            "Description": ("description", "typed"),
+            "Requests": ("quota", "99"),
+            "Per": ("window_s", "3600"),
+            "Burst": ("burst", "9"),
+        },
+        "",
+        {"description": "other", "quota": 20, "window_s": 7, "burst": 8},
         _nothing,
     ),
     "update_secret": Form(

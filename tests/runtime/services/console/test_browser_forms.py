@@ -171,6 +171,22 @@ ACTS = [
         values={"Description": "typed"},
     ),
     Act("PlanScreen", "delete_plan", "/plans/unused", "Delete", open=("Delete",)),
+    Act(
+        "LimitCreateScreen",
+        "create_limit",
+        "/new-limit",
+        "Create limit",
+        values={"Name": "typed", "Requests": "5"},
+    ),
+    Act(
+        "LimitScreen",
+        "update_limit",
+        "/limits/{limit}",
+        "Save",
+        open=("Edit",),
+        values={"Description": "typed"},
+    ),
+    Act("LimitScreen", "delete_limit", "/limits/unused", "Delete", open=("Delete",)),
     key_act("Rotate"),
     key_act("Disable"),
     key_act("Enable", "disabled"),
@@ -276,6 +292,7 @@ _OTHERS: dict[str, tuple[str, Any]] = {
     "update_key": ("tags", ["in-the-meantime"]),
     "update_customer": ("tags", ["in-the-meantime"]),
     "update_plan": ("scopes", ["in-the-meantime"]),
+    "update_limit": ("quota", 7_000),
     "update_secret": ("uses", 7),
 }
 _WITH_VERSION = [
@@ -326,6 +343,8 @@ async def prepare(console: Console, act: Act) -> dict[str, str]:
         assert (await console.request(*change)).status_code == 200
     if act.operation == "delete_plan":
         await console.post("/v1/plans", json={"name": "unused"})
+    if act.operation == "delete_limit":
+        await console.post("/v1/limits", json={"name": "unused", "quota": 1, "window_s": 60})
     if act.operation == "restore_secret_version":
         path, headers = f"/v1/secrets/{ids['secret']}/content", {"If-Match": "*"}
         replaced = await console.request("PUT", path, json={"text": "second"}, headers=headers)

@@ -105,6 +105,9 @@ PLAN = {
 async def create_data(console: Console) -> dict[str, str]:
     plan = await console.post("/v1/plans", json=PLAN)
     assert plan.status_code in (201, 409), plan.text
+    limit = {"name": "sign-in", "quota": 5, "window_s": 900, "description": "of a user"}
+    limited = await console.post("/v1/limits", json=limit)
+    assert limited.status_code in (201, 409), limited.text
     customer = f"billing-{time.monotonic_ns()}"
     new = {"id": customer, "name": "Billing", "plan": "starter", "tags": ["eu"], "limits": None}
     created = await console.post("/v1/customers", json=new)
@@ -138,6 +141,7 @@ async def create_data(console: Console) -> dict[str, str]:
         "key": key["key"]["id"],
         "customer": customer,
         "plan": "starter",
+        "limit": "sign-in",
         "secret": secret.json()["secret"]["id"],
         "request": request.json()["secret"]["id"],
     }
@@ -158,7 +162,7 @@ def test_list_contains_every_route() -> None:
     listed = {path.partition("?")[0] for path in PAGES.values()}
     names = ("key", "secret", "customer")
     parameters = {f"/{name}s/:id": f"/{name}s/{{{name}}}" for name in names}
-    parameters["/plans/:name"] = "/plans/{plan}"
+    parameters |= {f"/{name}s/:name": f"/{name}s/{{{name}}}" for name in ("plan", "limit")}
     missing = {parameters.get(path, path.replace(":name", "docs")) for path in routes} - listed
     assert missing == set(), "add these paths to PAGES in web_pages.py"
 

@@ -61,7 +61,9 @@ class Caller:
 
     async def send(self, endpoint: Endpoint, query: str) -> httpx.Response:
         path = endpoint.path
-        for name in (*("id", "customer", "plan", "limit", "secret", "link", "webhook", "session"),):
+        for name in (
+            *("id", "customer", "plan", "limit_name", "secret", "link", "webhook", "session"),
+        ):
             if f"{{{name}}}" in path:
                 path = path.replace(f"{{{name}}}", await getattr(self, name)())
         path = path.replace("{feature}", "self-revocation")
@@ -123,7 +125,7 @@ class Caller:
         value = {**largest(CreatePlan), "name": f"plan-{next(_numbers)}"}
         return str((await self.change("POST", "/v1/plans", value)).json()["name"])
 
-    async def limit(self) -> str:
+    async def limit_name(self) -> str:
         value = {**largest(CreateLimit), "name": f"limit-{next(_numbers)}"}
         return str((await self.change("POST", "/v1/limits", value)).json()["name"])
 
