@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from gatehouse.core.audit_events import AuditEvent
+from gatehouse.core.clock import to_datetime
 from gatehouse.core.customers import Customer, NamedLimit, Plan
 from gatehouse.core.errors import Conflict
 from gatehouse.core.keys import Credits, PlanRecord, Refill, UpdateCredits
@@ -46,6 +47,10 @@ _KINDS = {"id": "text", "name": "text", "created_at": "timestamptz"}
 _END_REGISTRATIONS = (
     "UPDATE core SET draining = true, expires_at = LEAST(expires_at, now()) WHERE registered_by "
     "IN (SELECT id FROM api_key WHERE customer_id = $1) AND (NOT draining OR expires_at > now())"
+)
+
+_END_PORTAL_SESSIONS = (
+    "UPDATE portal_session SET ends_at = least(ends_at, $2) WHERE customer_id = $1"
 )
 
 #: Customers that inherit credits from a plan. $1: of this plan. $2: or this customer.
@@ -177,6 +182,8 @@ class CustomerRepository:
                     raise unknown_reference(exc) from exc
                 if change.customer.state != "active":
                     await connection.execute(_END_REGISTRATIONS, customer_id)
+                    ends_at = to_datetime(change.event.occurred_at)
+                    await connection.execute(_END_PORTAL_SESSIONS, customer_id, ends_at)
                 await _write_credits(connection, change.customer, change.credits)
                 await append(connection, change.event)
             [row] = await connection.fetch(f"{_SELECT} WHERE id = $1", customer_id)

@@ -20,7 +20,7 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import to_datetime, to_seconds
 from gatehouse.core.customers import resolve, stored
-from gatehouse.core.errors import BadRequest, Conflict, Unavailable
+from gatehouse.core.errors import BadRequest, Conflict, TooManyKeys, Unavailable
 from gatehouse.core.keys import (
     CREDITS_MAX,
     LAST_ADMIN_MARGIN_S,
@@ -119,6 +119,14 @@ _TABLES = (
     " LEFT JOIN key_activity ON key_activity.key_id = api_key.id"
 )
 _SELECT = f"SELECT {_FIELDS}{_TABLES}"
+
+_CURRENT = f"({CAN_BE_UPDATED} AND {EXPIRES_AT} > now())"
+_LOCK_CUSTOMER = "SELECT FROM customer WHERE id = $1 FOR UPDATE"
+_COUNT_USABLE = f"SELECT count(*) FROM api_key WHERE customer_id = $1 AND {_CURRENT}"
+_OF_CUSTOMER = (
+    f"{_SELECT} WHERE customer_id = $1 AND state NOT IN ('deleted', 'purged') "
+    f"ORDER BY {_CURRENT} DESC, api_key.created_at DESC, id LIMIT $2"
+)
 
 #: Expressions by which a list of keys can be sorted, with their types. Each expression has an
 #: index, except for the scopes, and for the last use, whose index would have to be updated whenever
@@ -285,13 +293,25 @@ class KeyRepository:
         self._live_s = 2 * staleness_s
         self._outage_s = outage_s
 
-    async def add(self, key: Key, event: AuditEvent, new_customers: Sequence[str] = ()) -> Key:
+    async def add(
+        self,
+        key: Key,
+        event: AuditEvent,
+        new_customers: Sequence[str] = (),
+        *,
+        keys_max: int | None = None,
+    ) -> Key:
         """Stores a key, and a customer with its ID as its name if there is none. Returns the key
-        with what it inherits. Raises Conflict if the ID of the key exists, and BadRequest if the
-        customer or the plan does not.
+        with what it inherits. Raises Conflict if the ID of the key exists, BadRequest if the
+        customer or the plan does not, and TooManyKeys if the customer has `keys_max` usable keys.
         """
         async with self._pool.transaction() as connection:
             await add_customers(connection, new_customers, event)
+            if keys_max is not None:
+                # Keys that are created at the same time wait for each other.
+                await connection.execute(_LOCK_CUSTOMER, key.customer_id)
+                if await connection.fetchval(_COUNT_USABLE, key.customer_id) >= keys_max:
+                    raise TooManyKeys(f"The customer has {keys_max} keys; revoke a key first.")
             try:
                 await _insert(connection, key)
             except asyncpg.UniqueViolationError as exc:
@@ -310,6 +330,13 @@ class KeyRepository:
     async def get(self, key_id: KeyId) -> Key | None:
         row = await self._pool.fetchrow(f"{_SELECT} WHERE id = $1", key_id)
         return None if row is None else full_key(row)
+
+    async def of_customer(self, customer_id: str, size: int) -> list[Key]:
+        """The first `size` keys of a customer that are not deleted: usable keys first, the newest
+        of them first.
+        """
+        rows = await self._pool.fetch(_OF_CUSTOMER, customer_id, size)
+        return [*map(full_key, rows)]
 
     async def credits(self, subject: str) -> Credits | None:
         """The credits of a key family, or of a customer: `CustomerRecord.subject`."""

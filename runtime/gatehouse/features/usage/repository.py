@@ -138,16 +138,17 @@ class UsageRepository:
         core: str | None = None,
         code: str | None = None,
         customer: str | None = None,
+        customer_id: str | None = None,
         tag: str | None = None,
     ) -> list[UsagePointView]:
         """Return the sums per bucket and per column in `by` (DIMENSIONS), ordered by time. Requests
-        of agents are counted only with their code.
+        of agents are counted only with their code. customer: ID or name. customer_id: ID only.
 
         `since` is inclusive, and `until` is exclusive. Returns POINTS_MAX + 1 points if there are
         more than POINTS_MAX.
         """
         where = Conditions()
-        where.add_equal(width_s=width_s, core=core, code=code)
+        where.add_equal(width_s=width_s, core=core, code=code, customer_id=customer_id)
         if customer is not None:
             where.add(f"customer_id = ANY (ARRAY({CUSTOMERS}))", customer)
         where.add_range("starts_at", since, until)
@@ -158,7 +159,8 @@ class UsageRepository:
         if tag is not None:
             where.add("tags @> ARRAY[{}]::text[]", tag)
         source = "usage_count"
-        if {"customer_id", "tag"} & by or customer is not None or tag is not None:
+        filters = (customer, customer_id, tag)
+        if {"customer_id", "tag"} & by or any(each is not None for each in filters):
             source += " LEFT JOIN api_key ON api_key.id = key_id"
         if "tag" in by:
             source += " LEFT JOIN LATERAL unnest(tags) AS tag ON true"

@@ -44,6 +44,8 @@ from gatehouse.services.console.idempotency import (
     StoredResponse,
     idempotency_key,
 )
+from gatehouse.services.console.portal.routes import PATH as PORTAL_PATH
+from gatehouse.services.console.portal.routes import Portal
 from gatehouse.services.console.web import WebFiles
 
 #: Headers that are stored with an idempotent response.
@@ -63,12 +65,15 @@ class ConsolePipeline(Pipeline):
     denied: DeniedAttempts
     idempotency: IdempotencyGuard
     web_files: WebFiles
+    portal: Portal
     limits: RequestLimits = field(
         default_factory=lambda: RequestLimits(REQUESTS_MAX, CALLER_REQUESTS_MAX)
     )
 
     def error_response(self, request: Request, refused: Refused) -> Response:
-        """A problem document. Browsers receive a page at an unknown address."""
+        """A problem document. Browsers receive a page in the portal, and at an unknown address."""
+        if request.raw_path.startswith(PORTAL_PATH.encode()):
+            return self.portal.error_response(request, refused)
         max_age_s = self.authenticator.sessions.rules.step_up_max_age_s
         headers = [
             *refused.headers,
