@@ -20,7 +20,7 @@ from gatehouse.features.customers.schemas import CustomerFilter, CustomerSort, O
 from gatehouse.features.keys.repository import change_credits, unknown_reference
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
-from gatehouse.platform.db.statements import Conditions, RowMapping, count
+from gatehouse.platform.db.statements import CREATED_BY, Conditions, RowMapping, count
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -146,11 +146,14 @@ class CustomerRepository:
         after: CustomerPosition | None,
         size: int,
         sort: CustomerSort = "id",
+        creator: str | None = None,
     ) -> tuple[list[Found], CustomerPosition | None]:
-        """Customers after a position, and the position of the last one if there are more."""
+        """Customers after a position, and the position of the last one if there are more. creator:
+        only those that a key of the family of this key has created.
+        """
         comparison, direction = ("<", "DESC") if sort.startswith("-") else (">", "ASC")
         name = sort.removeprefix("-")
-        expression, kind, where = _SORT[name], _KINDS[name], _conditions(only)
+        expression, kind, where = _SORT[name], _KINDS[name], _conditions(only, creator)
         if after is not None:
             position = f"({{}}::text::{kind}, {{}})"
             where.add(f"({expression}, id) {comparison} {position}", after.value, after.id)
@@ -160,8 +163,8 @@ class CustomerRepository:
         end = CustomerPosition(last["id"], last["position"]) if last else None
         return [_found(row) for row in rows], end
 
-    async def count(self, only: CustomerFilter, most: int) -> int:
-        return await count(self._pool, "customer", _conditions(only), "id", most)
+    async def count(self, only: CustomerFilter, most: int, creator: str | None = None) -> int:
+        return await count(self._pool, "customer", _conditions(only, creator), "id", most)
 
     async def alter(
         self, customer_id: str, work: Callable[[Customer], CustomerChange | None]
@@ -312,8 +315,10 @@ class LimitRepository(NamedRepository[NamedLimit]):
         super().__init__(pool, "named_limit", NamedLimit)
 
 
-def _conditions(only: CustomerFilter) -> Conditions:
+def _conditions(only: CustomerFilter, creator: str | None) -> Conditions:
     where = Conditions()
+    if creator is not None:
+        where.add(f"customer.{CREATED_BY}", creator)
     where.add_equal(state=only.state, plan=only.plan)
     if only.tag is not None:
         where.add("tags @> ARRAY[{}]::text[]", only.tag)

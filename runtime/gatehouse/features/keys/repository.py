@@ -56,7 +56,14 @@ from gatehouse.features.keys.fields import Effective, KeySort
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
-from gatehouse.platform.db.statements import CUSTOMERS, Conditions, RowMapping, count, shared
+from gatehouse.platform.db.statements import (
+    CREATED_BY,
+    CUSTOMERS,
+    Conditions,
+    RowMapping,
+    count,
+    shared,
+)
 from gatehouse.platform.web.validation import invalid
 
 #: Changes to keys with an admin scope wait for this lock, so that two concurrent changes cannot
@@ -92,9 +99,11 @@ _ASSIGNMENTS = ", ".join(
 )
 
 _IS_CREATED_BY = (
-    "SELECT EXISTS (SELECT FROM api_key AS target JOIN api_key AS first ON first.id = "
-    "target.family_id JOIN api_key AS maker ON first.created_by = 'key:' || maker.id JOIN api_key "
-    "AS caller ON caller.family_id = maker.family_id WHERE target.id = $1 AND caller.id = $2)"
+    "SELECT EXISTS (SELECT FROM api_key WHERE id = (SELECT family_id FROM api_key WHERE id = $1) "
+    f"AND {CREATED_BY.format('$2')})"
+)
+_CREATED_CUSTOMER = (
+    f"SELECT EXISTS (SELECT FROM customer WHERE id = $1 AND {CREATED_BY.format('$2')})"
 )
 #: A key that is not active can no longer renew the leases of its Cores, so their registrations end
 #: when the key becomes inactive, also those that are draining.
@@ -355,6 +364,10 @@ class KeyRepository:
         Unavailable.
         """
         return bool(await self._pool.fetchval(_IS_CREATED_BY, key_id, creator))
+
+    async def created_customer(self, customer_id: str, creator: str) -> bool:
+        """True if a key of the creator's family created this customer. Raises Unavailable."""
+        return bool(await self._pool.fetchval(_CREATED_CUSTOMER, customer_id, creator))
 
     async def page(
         self,
