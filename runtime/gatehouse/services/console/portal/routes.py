@@ -221,6 +221,7 @@ class Portal:
             error,
             keys=keys,
             is_full=len(usable) >= KEYS_MAX,
+            keys_max=KEYS_MAX,
             is_cut=len(keys) >= KEYS_LISTED_MAX,
             limits=await visit.shared_limits(),
             credits=await visit.credits(),
