@@ -57,7 +57,11 @@ groups count them, and `_block_labels` blocks the labeled requests that no API r
 Source: AWS WAF Developer Guide, "Baseline rule groups"."""
 _NAMESPACES = {"common": CORE_RULE_SET, "known-bad-inputs": KNOWN_BAD_INPUTS}
 COUNTED_RULES = {**SIZE_RULES, **CONTENT_RULES, **QUERY_RULES}
-API_PATHS = {"gateway": "^/", "console": "^/v1/", "sharing": "^/($|s/|r/|v1/links/|v1/requests/)"}
+API_PATHS = {
+    "gateway": "^/",
+    "console": "^/(v1|portal)/",
+    "sharing": "^/($|s/|r/|v1/links/|v1/requests/)",
+}
 """Paths of each service at which text fields, URLs of Cores and webhooks, secrets and requests to
 Cores are arbitrary text, which can look like an attack. The expressions, like the routes of the
 services, match the path as sent."""

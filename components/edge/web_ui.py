@@ -15,7 +15,10 @@ FOLDER = _RUNTIME / "services" / "console" / "static"
 """The files that `scripts/setup.sh` builds from `runtime/web`."""
 HEADERS = _RUNTIME / "platform" / "web" / "security_headers.toml"
 INDEX = "index.html"
-API_PATHS = ("/v1/*", "/openapi.json", "/operations.json", "/sign-in/*", "/sign-out")
+API_PATHS = (
+    *("/v1/*", "/openapi.json", "/operations.json", "/sign-in/*", "/sign-out"),
+    *("/portal", "/portal/*"),
+)
 """Paths, besides those of the health checks, that the console serves in addition to the web UI."""
 
 _FUNCTION = """\

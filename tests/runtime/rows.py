@@ -40,6 +40,16 @@ def plan_row(source: str = "", **columns: str) -> str:
     return _insert("plan", defaults | columns, source)
 
 
+def usage_row(key_id: str, count: int, *, width_s: int) -> str:
+    """Requests with a key in the current bucket."""
+    values = {
+        **{"width_s": f"{width_s}", "key_id": f"'{key_id}'", "core": "''", "code": "'VALID'"},
+        "starts_at": f"to_timestamp(floor(extract(epoch FROM now()) / {width_s}) * {width_s})",
+        "count": f"{count}",
+    }
+    return _insert("usage_count", values, "")
+
+
 def contact_row() -> str:
     """The webhook that is the contact of the key in the examples of the API. Can be repeated."""
     values = {

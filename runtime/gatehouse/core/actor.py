@@ -13,14 +13,15 @@ ActorType = Literal["bootstrap", "key", "person"]
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """The principal of a request, a process without a request (`system`), the holder of a link to a
-    secret (`recipient`), or the holder of a submission link (`submitter`).
+    """The principal of a request, a process without a request (`system`), a customer in the portal
+    (`customer`), the holder of a link to a secret (`recipient`), or the holder of a submission link
+    (`submitter`).
 
-    `id`: a key ID, `bootstrap`, a person's subject at the issuer, the name of the process, or the
-    ID of the link or of the secret request. Never a token.
+    `id`: a key ID, `bootstrap`, a person's subject at the issuer, the name of the process, the ID
+    of the customer, or the ID of the link or of the secret request. Never a token.
     """
 
-    type: Literal["bootstrap", "key", "person", "system", "recipient", "submitter"]
+    type: Literal["bootstrap", "key", "person", "system", "customer", "recipient", "submitter"]
     id: str
     request_id: RequestId = RequestId("")
     source_address: str = ""

@@ -77,6 +77,8 @@ class AuditAction(DescribedStr):
     CUSTOMER_DELETE = "customer.delete", "A customer was deleted. It can be restored."
     CUSTOMER_RESTORE = "customer.restore", "A deleted customer was restored."
     CUSTOMER_PURGE = "customer.purge", "The data of a customer and of its keys was erased."
+    CUSTOMER_PORTAL_LINK = "customer.portal-link", "A one-time link to the portal was created."
+    CUSTOMER_PORTAL_BEGIN = "customer.portal-begin", "A customer opened a link to the portal."
     PLAN_CREATE = "plan.create", "A plan was created."
     PLAN_UPDATE = "plan.update", "A plan was changed."
     PLAN_DELETE = "plan.delete", "A plan was deleted."
@@ -148,7 +150,7 @@ class AuditEvent(msgspec.Struct, frozen=True):
     """
 
     occurred_at: float  # Unix seconds
-    actor_type: str  # bootstrap, key, person, system, recipient or submitter
+    actor_type: str  # bootstrap, key, person, system, customer, recipient or submitter
     actor_id: str
     action: str  # an AuditAction, or other text in an export from another version
     target_type: str  # key, core, session ...

@@ -117,7 +117,7 @@ def resolve(record: AnyKey, customer: CustomerRecord | None, plan: PlanRecord | 
         scopes = plan.scopes if plan else None
         values["scopes"] = DEFAULT_SCOPES if scopes is None else scopes
     if customer is not None:
-        values["shared_limits"] = _prefixed(shared_limits(customer, plan))
+        values["shared_limits"] = counted_limits(customer, plan)
     return msgspec.structs.replace(record, **values)
 
 
@@ -136,6 +136,11 @@ def shared_limits(customer: CustomerRecord, plan: PlanRecord | None) -> tuple[Ra
     if customer.limits is not None:
         return customer.limits
     return () if plan is None else plan.shared_limits
+
+
+def counted_limits(customer: CustomerRecord, plan: PlanRecord | None) -> tuple[RateLimit, ...]:
+    """`shared_limits` under the names of their counters."""
+    return _prefixed(shared_limits(customer, plan))
 
 
 def stored(key: AnyKey) -> AnyKey:

@@ -123,6 +123,10 @@ class ResponseNotStored(Conflict, temporary=False):
     title = "No response is stored for this Idempotency-Key"
 
 
+class TooManyKeys(GatehouseError, temporary=False):
+    status, title = 409, "The customer has the maximum number of keys"
+
+
 class IdempotencyKeyReused(GatehouseError, temporary=False):
     status, title = 422, "The Idempotency-Key was used for a different request"
 

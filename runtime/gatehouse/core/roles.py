@@ -19,7 +19,7 @@ class Role(StrEnum):
     OPERATOR = "operator"  # manages keys, Cores and webhooks
     ISSUER = "issuer"  # creates and reads keys
     AUDITOR = "auditor"  # reads everything, changes nothing
-    # a program that creates keys, and reads, rotates and ends the keys that it created
+    # a program that creates keys and customers, and manages those that it created
     SERVICE = "service"
     # Roles limited to secrets that the credential created. Each role has the same name as the scope
     # that grants the role.

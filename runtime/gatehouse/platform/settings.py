@@ -114,6 +114,8 @@ _ISSUER = _matching(
     r"https://[^/\s]+\S*|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?",
     "must be an https:// URL (http:// for localhost only)",
 )
+_COLOUR = _matching(r"#[0-9A-Fa-f]{6}", "must be a colour such as #0b5c4a")
+_FILE = _matching(r"/.+", "must be the absolute path of a file")
 _CHECKPOINT_ARCHIVE = _matching(
     r"s3://[a-z0-9.-]{3,63}(/[A-Za-z0-9/._-]*)?|file:/.+",
     "must be s3://bucket/prefix/ or file:/path",
@@ -337,6 +339,14 @@ class ConsoleSettings(_Settings):
     """Maximum age of a session, in seconds."""
     step_up_max_age_s: Annotated[int, Field(ge=30, le=3600)] = 300
     """Maximum age of the last authentication, in seconds, for actions such as a purge."""
+    portal_name: Annotated[str, Field(max_length=60)] = ""
+    """Name of the company on the pages of the portal, on which customers manage their API keys."""
+    portal_logo: Annotated[str, _FILE] = ""
+    """Absolute path of the logo on the pages of the portal: an SVG, PNG, JPEG or WebP file of at
+    most 256 KiB."""
+    portal_colour: Annotated[str, _COLOUR] = ""
+    """Colour of the buttons of the portal, such as #0b5c4a. Their text is black or white, whichever
+    has the higher contrast."""
     sharing_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = SHARING_CREATES_PER_MINUTE
     """Number of secrets that an owner can create per minute. The same limit applies separately to
     secret requests and to new versions of secrets. Further requests are rejected with status 429. A

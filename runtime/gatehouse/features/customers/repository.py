@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from gatehouse.core.audit_events import AuditEvent
+from gatehouse.core.clock import to_datetime
 from gatehouse.core.customers import Customer, NamedLimit, Plan
 from gatehouse.core.errors import Conflict
 from gatehouse.core.keys import Credits, PlanRecord, Refill, UpdateCredits
@@ -18,7 +19,7 @@ from gatehouse.features.customers.schemas import CustomerFilter, CustomerSort, O
 from gatehouse.features.keys.repository import change_credits, unknown_reference
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
-from gatehouse.platform.db.statements import Conditions, RowMapping, count
+from gatehouse.platform.db.statements import CREATED_BY, Conditions, RowMapping, count
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -44,6 +45,10 @@ _KINDS = {"id": "text", "name": "text", "created_at": "timestamptz"}
 _END_REGISTRATIONS = (
     "UPDATE core SET draining = true, expires_at = LEAST(expires_at, now()) WHERE registered_by "
     "IN (SELECT id FROM api_key WHERE customer_id = $1) AND (NOT draining OR expires_at > now())"
+)
+
+_END_PORTAL_SESSIONS = (
+    "UPDATE portal_session SET ends_at = least(ends_at, $2) WHERE customer_id = $1"
 )
 
 #: Customers that inherit credits from a plan. $1: of this plan. $2: or this customer.
@@ -138,11 +143,14 @@ class CustomerRepository:
         after: CustomerPosition | None,
         size: int,
         sort: CustomerSort = "id",
+        creator: str | None = None,
     ) -> tuple[list[Found], CustomerPosition | None]:
-        """Customers after a position, and the position of the last one if there are more."""
+        """Customers after a position, and the position of the last one if there are more. creator:
+        only those that a key of the family of this key has created.
+        """
         comparison, direction = ("<", "DESC") if sort.startswith("-") else (">", "ASC")
         name = sort.removeprefix("-")
-        expression, kind, where = _SORT[name], _KINDS[name], _conditions(only)
+        expression, kind, where = _SORT[name], _KINDS[name], _conditions(only, creator)
         if after is not None:
             position = f"({{}}::text::{kind}, {{}})"
             where.add(f"({expression}, id) {comparison} {position}", after.value, after.id)
@@ -152,8 +160,8 @@ class CustomerRepository:
         end = CustomerPosition(last["id"], last["position"]) if last else None
         return [_found(row) for row in rows], end
 
-    async def count(self, only: CustomerFilter, most: int) -> int:
-        return await count(self._pool, "customer", _conditions(only), "id", most)
+    async def count(self, only: CustomerFilter, most: int, creator: str | None = None) -> int:
+        return await count(self._pool, "customer", _conditions(only, creator), "id", most)
 
     async def alter(
         self, customer_id: str, work: Callable[[Customer], CustomerChange | None]
@@ -174,6 +182,8 @@ class CustomerRepository:
                     raise unknown_reference(exc) from exc
                 if change.customer.state != "active":
                     await connection.execute(_END_REGISTRATIONS, customer_id)
+                    ends_at = to_datetime(change.event.occurred_at)
+                    await connection.execute(_END_PORTAL_SESSIONS, customer_id, ends_at)
                 before = change.customer.credits
                 await _write_credits(connection, change.customer, before, change.credits)
                 await append(connection, change.event)
@@ -328,8 +338,10 @@ class LimitRepository(NamedRepository[NamedLimit]):
         return removed
 
 
-def _conditions(only: CustomerFilter) -> Conditions:
+def _conditions(only: CustomerFilter, creator: str | None) -> Conditions:
     where = Conditions()
+    if creator is not None:
+        where.add(f"customer.{CREATED_BY}", creator)
     where.add_equal(state=only.state, plan=only.plan)
     if only.tag is not None:
         where.add("tags @> ARRAY[{}]::text[]", only.tag)

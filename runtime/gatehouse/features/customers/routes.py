@@ -5,7 +5,7 @@ from functools import partial
 import msgspec
 
 from gatehouse.core.customers import shared_limits
-from gatehouse.core.roles import KEY_READERS, OPERATORS, OWNERS
+from gatehouse.core.roles import KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS, Role
 from gatehouse.features.customers.repository import CustomerPosition, Found
 from gatehouse.features.customers.schemas import (
     ChangedCustomer,
@@ -64,8 +64,11 @@ async def list_customers(
     only = msgspec.convert(query, CustomerFilter, from_attributes=True)
     cursors = request.cursors(f"customers|{only!r}|{query.sort}")
     after = cursors.read(query.cursor, CustomerPosition)
-    page, last = await customers.store.page(only, after=after, size=query.limit, sort=query.sort)
-    total = await customers.store.count(only, TOTAL_MAX) if query.total else None
+    store, creator = customers.store, request.authenticated.creator
+    page, last = await store.page(
+        only, after=after, size=query.limit, sort=query.sort, creator=creator
+    )
+    total = await store.count(only, TOTAL_MAX, creator) if query.total else None
     return CustomerPage([_view(found) for found in page], cursors.write(last), total)
 
 
@@ -219,12 +222,18 @@ def _tagged(request: Request, found: Found) -> CustomerView:
 
 _CUSTOMER, _PLAN = "/v1/customers/{customer}", "/v1/plans/{plan}"
 _LIMIT = "/v1/limits/{limit_name}"
-_read = partial(Endpoint, "GET", tag="customers", roles=KEY_READERS)
+_read = partial(Endpoint, "GET", tag="customers", roles=READERS)
 _write = partial(Endpoint, tag="customers", roles=OPERATORS, step_up=StepUp.MANAGING)
 _change = partial(_write, "PATCH", errors=(404, 412, 428), headers=(IF_MATCH,))
 
 
-def _action(action: CustomerAction, description: str, *, method: str = "POST") -> Endpoint:
+def _action(
+    action: CustomerAction,
+    description: str,
+    *,
+    method: str = "POST",
+    roles: frozenset[Role] = OPERATORS,
+) -> Endpoint:
     async def perform(
         request: Request, customer: str, body: ReasonBody, customers: CustomerService
     ) -> ChangedCustomer:
@@ -234,14 +243,14 @@ def _action(action: CustomerAction, description: str, *, method: str = "POST") -
     perform.__name__ = f"{action}_customer"
     perform.__doc__ = f"{action.capitalize()} a customer.\n\n{description}"
     path = _CUSTOMER if method == "DELETE" else f"{_CUSTOMER}/{action}"
-    return _write(method, path, perform, errors=(404,))
+    return _write(method, path, perform, roles=roles, errors=(404,))
 
 
 ENDPOINTS = (
-    _write("POST", "/v1/customers", create_customer, status=201),
-    _read("/v1/customers", list_customers),
-    _read(_CUSTOMER, show_customer, errors=(404,)),
-    _change(_CUSTOMER, update_customer),
+    _write("POST", "/v1/customers", create_customer, roles=KEY_MANAGERS, status=201),
+    _read("/v1/customers", list_customers, roles=KEY_READERS),
+    _read(_CUSTOMER, show_customer, roles=KEY_READERS, errors=(404,)),
+    _change(_CUSTOMER, update_customer, roles=KEY_MANAGERS),
     _action(
         CustomerAction.DELETE,
         "The gateway denies all keys of the customer as if they did not exist. A deleted customer "
@@ -252,6 +261,7 @@ ENDPOINTS = (
     _action(
         CustomerAction.DISABLE,
         "The gateway denies all keys of the customer until it is enabled again. Idempotent.",
+        roles=KEY_MANAGERS,
     ),
     _action(CustomerAction.ENABLE, "A disabled customer becomes active. Idempotent."),
     Endpoint(

@@ -146,6 +146,7 @@ def _kind(request: Request) -> ActorType:
     if (
         request.authenticated.session is not None
         or kind == "system"
+        or kind == "customer"
         or kind == "recipient"
         or kind == "submitter"
     ):

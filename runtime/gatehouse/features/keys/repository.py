@@ -20,7 +20,7 @@ from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import to_datetime, to_seconds
 from gatehouse.core.customers import DEFAULT_SCOPES, resolve, stored
-from gatehouse.core.errors import BadRequest, Conflict, Unavailable
+from gatehouse.core.errors import BadRequest, Conflict, TooManyKeys, Unavailable
 from gatehouse.core.keys import (
     CREDITS_MAX,
     LAST_ADMIN_MARGIN_S,
@@ -57,7 +57,14 @@ from gatehouse.features.keys.fields import Effective, KeySort
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.platform.audit_log import append, append_all
 from gatehouse.platform.db.pool import Connection, Pool, Row
-from gatehouse.platform.db.statements import CUSTOMERS, Conditions, RowMapping, count, shared
+from gatehouse.platform.db.statements import (
+    CREATED_BY,
+    CUSTOMERS,
+    Conditions,
+    RowMapping,
+    count,
+    shared,
+)
 from gatehouse.platform.web.validation import invalid
 
 #: Changes to keys with an admin scope wait for this lock, so that two concurrent changes cannot
@@ -93,9 +100,11 @@ _ASSIGNMENTS = ", ".join(
 )
 
 _IS_CREATED_BY = (
-    "SELECT EXISTS (SELECT FROM api_key AS target JOIN api_key AS first ON first.id = "
-    "target.family_id JOIN api_key AS maker ON first.created_by = 'key:' || maker.id JOIN api_key "
-    "AS caller ON caller.family_id = maker.family_id WHERE target.id = $1 AND caller.id = $2)"
+    "SELECT EXISTS (SELECT FROM api_key WHERE id = (SELECT family_id FROM api_key WHERE id = $1) "
+    f"AND {CREATED_BY.format('$2')})"
+)
+_CREATED_CUSTOMER = (
+    f"SELECT EXISTS (SELECT FROM customer WHERE id = $1 AND {CREATED_BY.format('$2')})"
 )
 #: A key that is not active can no longer renew the leases of its Cores, so their registrations end
 #: when the key becomes inactive, also those that are draining.
@@ -122,6 +131,14 @@ _TABLES = (
     " LEFT JOIN key_activity ON key_activity.key_id = api_key.id"
 )
 _SELECT = f"SELECT {_FIELDS}{_TABLES}"
+
+_CURRENT = f"({CAN_BE_UPDATED} AND {EXPIRES_AT} > now())"
+_LOCK_CUSTOMER = "SELECT FROM customer WHERE id = $1 FOR UPDATE"
+_COUNT_USABLE = f"SELECT count(*) FROM api_key WHERE customer_id = $1 AND {_CURRENT}"
+_OF_CUSTOMER = (
+    f"{_SELECT} WHERE customer_id = $1 AND state NOT IN ('deleted', 'purged') "
+    f"ORDER BY {_CURRENT} DESC, api_key.created_at DESC, id LIMIT $2"
+)
 
 #: Expressions by which a list of keys can be sorted, with their types. Each expression has an
 #: index, except for the scopes, and for the last use, whose index would have to be updated whenever
@@ -302,14 +319,24 @@ class KeyRepository:
         self._outage_s = outage_s
 
     async def add(
-        self, key: Key, event: AuditEvent, new_customers: Mapping[str, str] | None = None
+        self,
+        key: Key,
+        event: AuditEvent,
+        new_customers: Mapping[str, str] | None = None,
+        *,
+        keys_max: int | None = None,
     ) -> Key:
         """Stores a key, and the customers that do not exist, with their names by ID. Returns the
-        key with what it inherits. Raises Conflict if the ID of the key exists, and BadRequest if
-        the customer or the plan does not.
+        key with what it inherits. Raises Conflict if the ID of the key exists, BadRequest if the
+        customer or the plan does not, and TooManyKeys if the customer has `keys_max` usable keys.
         """
         async with self._pool.transaction() as connection:
             await add_customers(connection, new_customers or {}, event)
+            if keys_max is not None:
+                # Keys that are created at the same time wait for each other.
+                await connection.execute(_LOCK_CUSTOMER, key.customer_id)
+                if await connection.fetchval(_COUNT_USABLE, key.customer_id) >= keys_max:
+                    raise TooManyKeys(f"The customer has {keys_max} keys; revoke a key first.")
             try:
                 await _insert(connection, key)
             except asyncpg.UniqueViolationError as exc:
@@ -329,6 +356,13 @@ class KeyRepository:
         row = await self._pool.fetchrow(f"{_SELECT} WHERE id = $1", key_id)
         return None if row is None else full_key(row)
 
+    async def of_customer(self, customer_id: str, size: int) -> list[Key]:
+        """The first `size` keys of a customer that are not deleted: usable keys first, the newest
+        of them first.
+        """
+        rows = await self._pool.fetch(_OF_CUSTOMER, customer_id, size)
+        return [*map(full_key, rows)]
+
     async def credits(self, subject: str) -> Credits | None:
         """The credits of a key family, or of a customer: `CustomerRecord.subject`."""
         row = await self._pool.fetchrow(
@@ -346,6 +380,10 @@ class KeyRepository:
         Unavailable.
         """
         return bool(await self._pool.fetchval(_IS_CREATED_BY, key_id, creator))
+
+    async def created_customer(self, customer_id: str, creator: str) -> bool:
+        """True if a key of the creator's family created this customer. Raises Unavailable."""
+        return bool(await self._pool.fetchval(_CREATED_CUSTOMER, customer_id, creator))
 
     async def page(
         self,

@@ -105,6 +105,8 @@ class KeyService:
     announcements: of changes that gateways cannot read in the database. None without Redis.
     forget: removes the rate-limit counters of a key family. None if each gateway worker counts
         separately.
+    customer_id: the service manages only keys of this customer. None: all keys.
+    keys_max: maximum number of usable keys of the customer. None: not limited.
     """
 
     store: KeyRepository
@@ -118,6 +120,8 @@ class KeyService:
     deliver: Deliver | None = None
     announcements: Announcements | None = None
     forget: Callable[[str], Awaitable[bool]] | None = None
+    customer_id: str | None = None
+    keys_max: int | None = None
 
     @classmethod
     def of(
@@ -142,7 +146,13 @@ class KeyService:
         key = await self.store.get(existing_id(id))
         if key is None:
             raise no_key()
+        self._check_customer(key)
         return key
+
+    def _check_customer(self, key: Key) -> None:
+        """Raises NotFound for a key of another customer, as for an unknown key."""
+        if self.customer_id is not None and key.customer_id != self.customer_id:
+            raise no_key()
 
     async def create(self, new: CreateKey, actor: Actor, *, owner: str) -> Created:
         """Stores a new key with its audit event. `owner`: owner of a link to the token.
@@ -178,7 +188,8 @@ class KeyService:
             event = actor.event(AuditAction.KEY_CREATE, target_id=key.id, at=now, details=details)
             try:
                 async with self._issued(token, new.delivery, owner, actor) as issued:
-                    key = await self.store.add(key, event, new_customers=created)
+                    self._check_customer(key)
+                    key = await self.store.add(key, event, created, keys_max=self.keys_max)
             except Conflict:
                 continue
             return Created(issued, key)
@@ -380,6 +391,7 @@ class KeyService:
 
         def update(locked: LockedKey) -> tuple[KeyChange, AuditEvent] | None:
             key = locked.key
+            self._check_customer(key)
             check_reach(roles, key.scopes)
             if lifecycle.is_repeat(key.state, action):
                 return None

@@ -20,7 +20,7 @@ from gatehouse.features.usage.schemas import (
     UsagePointView,
 )
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.db.statements import CUSTOMERS, Conditions, RowMapping, prune
+from gatehouse.platform.db.statements import CREATED_BY, CUSTOMERS, Conditions, RowMapping, prune
 
 #: Columns by which counts can be split, in the order of the fields of a point.
 DIMENSIONS = ("key_id", "core", "code", "customer_id", "tag")
@@ -151,16 +151,19 @@ class UsageRepository:
         core: str | None = None,
         code: str | None = None,
         customer: str | None = None,
+        customer_id: str | None = None,
+        creator: str | None = None,
         tag: str | None = None,
     ) -> list[UsagePointView]:
         """Return the sums per bucket and per column in `by` (DIMENSIONS), ordered by time. Requests
-        of agents are counted only with their code.
+        of agents are counted only with their code. customer: ID or name. customer_id: ID only.
+        creator: only customers that a key of the family of this key has created.
 
         `since` is inclusive, and `until` is exclusive. Returns POINTS_MAX + 1 points if there are
         more than POINTS_MAX.
         """
         where = Conditions()
-        where.add_equal(width_s=width_s, core=core, code=code)
+        where.add_equal(width_s=width_s, core=core, code=code, customer_id=customer_id)
         if customer is not None:
             where.add(_OF_CUSTOMER, customer)
         where.add_range("starts_at", since, until)
@@ -171,7 +174,11 @@ class UsageRepository:
         if tag is not None:
             where.add("tags @> ARRAY[{}]::text[]", tag)
         source = "usage_count"
-        if {"customer_id", "tag"} & by or tag is not None:
+        if creator is not None:
+            customers = f"SELECT id FROM customer WHERE {CREATED_BY}"
+            where.add(f"customer_id = ANY (ARRAY({customers}))", creator)
+        filters = (customer, customer_id, creator, tag)
+        if {"customer_id", "tag"} & by or any(each is not None for each in filters):
             source += " LEFT JOIN api_key ON api_key.id = key_id"
         if "tag" in by:
             source += " LEFT JOIN LATERAL unnest(tags) AS tag ON true"

@@ -6,7 +6,7 @@ from functools import partial
 import msgspec
 
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.roles import READERS
+from gatehouse.core.roles import KEY_READERS, READERS
 from gatehouse.features.usage.models import RETENTION_S, WIDTHS_S
 from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
 from gatehouse.features.usage.schemas import (
@@ -42,7 +42,8 @@ async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository)
     """Retrieve usage as a time series.
 
     Counts requests by minute, hour or day, in total or split by key, Core, result code, customer
-    and tag. Requests of the agents of Cores are counted apart (`code=AGENT`).
+    and tag. Requests of the agents of Cores are counted apart (`code=AGENT`). The role `service`
+    reads the usage of customers that it created.
     """
     width_s = WIDTHS_S[query.width]
     since, until = time_range(query, request.now, BUCKETS_DEFAULT * width_s, math.inf)
@@ -60,6 +61,7 @@ async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository)
         core=query.core,
         code=query.code,
         customer=query.customer,
+        creator=request.authenticated.creator,
         tag=query.tag,
     )
     by = query.by.replace("key", "key_id").replace("customer", "customer_id")
@@ -139,7 +141,7 @@ async def list_denials(request: Request, query: ListDenials, usage: UsageReposit
 _usage = partial(Endpoint, "GET", tag="usage", roles=READERS)
 
 ENDPOINTS = (
-    _usage("/v1/usage", read_usage),
+    _usage("/v1/usage", read_usage, roles=KEY_READERS),
     _usage("/v1/usage/keys", list_key_usage),
     _usage("/v1/denials", list_denials),
     _usage("/v1/usage/limits", list_limit_use),

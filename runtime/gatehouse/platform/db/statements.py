@@ -25,6 +25,12 @@ CUSTOMERS = (
     "@> trigrams('  ' || {0}::text) AND search_form(name) = search_form({0})"
 )
 
+#: Rows that a key of the same family as the key {0} has created.
+CREATED_BY = (
+    "created_by = ANY (ARRAY(SELECT 'key:' || maker.id FROM api_key AS maker "
+    "JOIN api_key AS caller USING (family_id) WHERE caller.id = {0}))"
+)
+
 T = TypeVar("T", bound=msgspec.Struct)
 V = TypeVar("V", str, tuple[str, ...])
 

@@ -69,6 +69,8 @@ class Caller:
     owner: label under which the caller owns secrets. A key and its rotations have the same label.
     session: browser session of the request. None if the request contains the credential.
     code: of a sign-in link, with which the request starts a session.
+    creator: ID of a key. The request can read and change only what a key of its family has created.
+        None: no such limitation.
     """
 
     actor: Actor
@@ -78,6 +80,7 @@ class Caller:
     owner: str
     session: Session | None = None
     code: str = field(default="", repr=False)
+    creator: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

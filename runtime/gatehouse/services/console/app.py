@@ -50,8 +50,10 @@ from gatehouse.platform.db.pool import DatabaseProbe, Pool, pool_of
 from gatehouse.platform.envoy.bootstrap import Worker
 from gatehouse.platform.observability import Observer
 from gatehouse.platform.redis.connection import Redis, redis_of
+from gatehouse.platform.semaphores import RequestLimits
 from gatehouse.platform.settings import Settings
 from gatehouse.platform.web.application import Application
+from gatehouse.platform.web.form_protection import FormProtection
 from gatehouse.platform.web.health import ServiceHealth
 from gatehouse.platform.web.security_headers import security_headers
 from gatehouse.platform.worker import run_asgi
@@ -60,7 +62,13 @@ from gatehouse.services.console import routes as console
 from gatehouse.services.console.authentication import Authenticator, Lockout
 from gatehouse.services.console.idempotency import IdempotencyGuard, IdempotencyStore
 from gatehouse.services.console.lookup import Lookup
-from gatehouse.services.console.pipeline import ConsolePipeline
+from gatehouse.services.console.pipeline import CALLER_REQUESTS_MAX, ConsolePipeline
+from gatehouse.services.console.portal.pages import Branding
+from gatehouse.services.console.portal.repository import PortalSessionRepository
+from gatehouse.services.console.portal.routes import REQUESTS_MAX as PORTAL_REQUESTS_MAX
+from gatehouse.services.console.portal.routes import Portal
+from gatehouse.services.console.portal.service import PortalService
+from gatehouse.services.console.portal.session import PortalSessions
 from gatehouse.services.console.web import WebFiles
 from gatehouse.services.tracing import start_tracing
 
@@ -140,6 +148,10 @@ class Composition:
         limits = RateLimits(redis, on_error=settings.limit_on_error)
         announcements = self._announcements()
         secrets, requests = self._secret_sharing()
+        denied = DeniedAttempts(AuditRepository(self.pool), self.clock, service="console")
+        store = self.idempotency_store or IdempotencyStore(self.pool)
+        idempotency = IdempotencyGuard(store, self.clock, self.pepper)
+        sessions = self.sessions()
         keys = self.key_service(
             announcements=announcements,
             deliver=secrets.deliver if isinstance(secrets, SecretService) else None,
@@ -150,13 +162,28 @@ class Composition:
             redis=redis,
             limits=limits,
             announcements=announcements,
-            sessions=self.sessions(),
+            sessions=sessions,
             secrets=secrets,
             requests=requests,
             keys=keys,
             switches=FeatureService(self.pool, self.clock, features),
-            denied=DeniedAttempts(AuditRepository(self.pool), self.clock, service="console"),
-            idempotency_store=self.idempotency_store or IdempotencyStore(self.pool),
+            denied=denied,
+            idempotency=idempotency,
+            portal=Portal(
+                url=settings.console_url.rstrip("/"),
+                sessions=PortalSessions(
+                    PortalSessionRepository(self.pool),
+                    self.clock,
+                    sessions.key,
+                    CustomerRepository(self.pool),
+                    settings.key_prefix,
+                ),
+                service=PortalService(keys, UsageRepository(self.pool), limits, idempotency),
+                branding=Branding.of(settings),
+                protection=FormProtection(https=settings.console_url.startswith("https://")),
+                limits=RequestLimits(PORTAL_REQUESTS_MAX, CALLER_REQUESTS_MAX),
+                denied=denied,
+            ),
             identity_provider=self._identity_provider(),
         )
 
@@ -182,8 +209,9 @@ class Composition:
                 identity_provider=parts.identity_provider,
             ),
             denied=parts.denied,
-            idempotency=IdempotencyGuard(parts.idempotency_store, self.clock, self.pepper),
+            idempotency=parts.idempotency,
             web_files=WebFiles.read(),
+            portal=parts.portal,
         )
 
     def sessions(self) -> Sessions:
@@ -207,7 +235,10 @@ class Composition:
             return usage.prune(now=clock.now(), denials_s=denials_s)
 
         def prune_idempotency_keys() -> Awaitable[object]:
-            return parts.idempotency_store.prune(now=clock.now())
+            return parts.idempotency.store.prune(now=clock.now())
+
+        async def prune_sessions() -> int:
+            return await parts.sessions.prune() + await parts.portal.sessions.prune()
 
         # The number of denied requests is written at the end of each window, even if no further
         # request arrives.
@@ -221,7 +252,7 @@ class Composition:
                 prune_idempotency_keys,
                 ends_entries=True,
             ),
-            PeriodicJob("sessions", jobs.PRUNE_INTERVAL_S, parts.sessions.prune, ends_entries=True),
+            PeriodicJob("sessions", jobs.PRUNE_INTERVAL_S, prune_sessions, ends_entries=True),
             PeriodicJob("log level", POLL_S, follower.run_once),
             *jobs.checkpoint_jobs(settings, pool, observer, clock, self.signer),
             *jobs.notification_jobs(settings, pool, clock, self.pepper),
@@ -259,6 +290,7 @@ class Composition:
             RequestService: parts.requests,
             ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers, parts.features),
             FeatureService: parts.switches,
+            Portal: parts.portal,
         }
 
     def _webhooks(self) -> WebhookService:
@@ -325,7 +357,8 @@ class _Parts:
     keys: KeyService
     switches: FeatureService
     denied: DeniedAttempts
-    idempotency_store: IdempotencyStore
+    idempotency: IdempotencyGuard
+    portal: Portal
     identity_provider: OidcIdentityProvider | None
 
 

@@ -9,7 +9,7 @@ or stolen session. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 94
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from gatehouse.core.roles import Role, check, check_reach, manages
 from gatehouse.core.tokens import token_scanner
 from gatehouse.core.tokens.token import key_id
 from gatehouse.features.audit.service import DeniedAttempts
+from gatehouse.features.customers.service import no_customer
 from gatehouse.platform.semaphores import RequestLimits
 from gatehouse.platform.web.application import Handler
 from gatehouse.platform.web.endpoint import SIGN_IN_CODE, Endpoint, StepUp
@@ -44,6 +45,8 @@ from gatehouse.services.console.idempotency import (
     StoredResponse,
     idempotency_key,
 )
+from gatehouse.services.console.portal.routes import PATH as PORTAL_PATH
+from gatehouse.services.console.portal.routes import Portal
 from gatehouse.services.console.web import WebFiles
 
 #: Headers that are stored with an idempotent response.
@@ -63,12 +66,15 @@ class ConsolePipeline(Pipeline):
     denied: DeniedAttempts
     idempotency: IdempotencyGuard
     web_files: WebFiles
+    portal: Portal
     limits: RequestLimits = field(
         default_factory=lambda: RequestLimits(REQUESTS_MAX, CALLER_REQUESTS_MAX)
     )
 
     def error_response(self, request: Request, refused: Refused) -> Response:
-        """A problem document. Browsers receive a page at an unknown address."""
+        """A problem document. Browsers receive a page in the portal, and at an unknown address."""
+        if request.raw_path.startswith(PORTAL_PATH.encode()):
+            return self.portal.error_response(request, refused)
         max_age_s = self.authenticator.sessions.rules.step_up_max_age_s
         headers = [
             *refused.headers,
@@ -154,18 +160,22 @@ class ConsolePipeline(Pipeline):
             raise
 
     async def _check_ownership(self, endpoint: Endpoint, request: Request) -> None:
-        """Check that the key belongs to the caller if only the role `service` permits the request.
+        """Limit the request to what the caller created if only the role `service` permits it.
 
-        This role permits access only to keys that the caller created, and to their successors.
-        Raises NotFound, Unavailable.
+        This role permits access only to keys that the caller created, and to their successors, and
+        to customers that the caller created. Raises NotFound, Unavailable.
         """
-        caller, known = request.authenticated, key_id(request.path_parameters.get("id", ""))
-        if known is None or caller.roles & endpoint.roles != {Role.SERVICE}:
+        caller, store = request.authenticated, self.authenticator.keys.store
+        if caller.roles & endpoint.roles != {Role.SERVICE}:
             return
-        if caller.actor.type != "key" or not await self.authenticator.keys.store.is_created_by(
-            known, KeyId(caller.actor.id)
-        ):
+        creator = caller.actor.id if caller.actor.type == "key" else ""
+        request.caller = replace(caller, creator=creator)
+        known = key_id(request.path_parameters.get("id", ""))
+        if known is not None and not await store.is_created_by(known, KeyId(creator)):
             raise no_key()
+        customer = request.path_parameters.get("customer")
+        if customer is not None and not await store.created_customer(customer, creator):
+            raise no_customer()
 
     async def _check_target(self, endpoint: Endpoint, request: Request) -> None:
         """Check the key in the path. Raises Forbidden, StepUpRequired, Unavailable."""

@@ -23,12 +23,14 @@ from gatehouse.platform.web.openapi import Api
 from gatehouse.services.console.idempotency import HEADER, REPLAY_HEADER
 from gatehouse.services.console.lookup import ENDPOINTS as LOOKUP
 from gatehouse.services.console.pipeline import ConsolePipeline
+from gatehouse.services.console.portal.routes import ENDPOINTS as PORTAL
 from gatehouse.services.console.sign_in import add_sign_in
 from gatehouse.services.console.web import operations
 
 ENDPOINTS = (
     *KEYS,
     *CUSTOMERS,
+    *PORTAL,
     *VERIFICATION,
     *AUDIT,
     *USAGE,
@@ -106,6 +108,7 @@ def create(
     features_off = pipeline.features.configured_off
     routes, endpoints = Routes(pipeline), enabled(features_off)
     pipeline.web_files.add(routes)
+    pipeline.portal.add(routes)
     provider = None if sign_in_flow is None else urlsplit(sign_in_flow.provider.issuer.url).netloc
     routes.add("/operations.json", operations(endpoints, provider))
     routes.add("/openapi.json", openapi.handler(document, features_off))

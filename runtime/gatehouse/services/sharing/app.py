@@ -23,12 +23,12 @@ from gatehouse.platform.tracing.tracer import Tracer
 from gatehouse.platform.web import health, openapi, problems
 from gatehouse.platform.web.application import Application, Handler, Routes, Start
 from gatehouse.platform.web.endpoint import Endpoint
+from gatehouse.platform.web.form_protection import FormProtection
 from gatehouse.platform.web.health import ServiceHealth
 from gatehouse.platform.web.pipeline import Pipeline
 from gatehouse.platform.web.request import Refused, Request
 from gatehouse.platform.web.responses import Response
 from gatehouse.platform.web.security_headers import security_headers
-from gatehouse.services.sharing.form_protection import FormProtection
 from gatehouse.services.sharing.link_form import BODY_BYTES_MAX
 from gatehouse.services.sharing.pages import STATIC, Pages
 from gatehouse.services.sharing.recipients import Recipients

@@ -1,19 +1,17 @@
 """The form that a link's page submits."""
 
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
 
 from gatehouse.core.errors import BadRequest
-from gatehouse.core.http.forwarding import query_flaw
 from gatehouse.features.secrets.link_token import LinkToken, parse
 from gatehouse.features.secrets.links import claim_id_of
+from gatehouse.platform.web.form_protection import FormProtection, number_to_type
+from gatehouse.platform.web.forms import read_form
 from gatehouse.platform.web.request import Request
-from gatehouse.services.sharing.form_protection import FormProtection, number_to_type
 
 #: Maximum size of a form or a JSON body.
 BODY_BYTES_MAX = 8192
 _FIELDS = frozenset({"link", "passphrase", "number", "csrf", "claim"})
-_MEDIA_TYPE = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +30,10 @@ class LinkForm:
 
 
 async def read_link_form(request: Request, protection: FormProtection, path: str) -> LinkForm:
-    """The form of the page `path`. Raises CrossSite, and BadRequest for another content type, and
-    for missing, unknown, repeated or too many fields.
+    """The form of the page `path`. Raises CrossSite, BadRequest for a missing field, and the errors
+    of `read_form`.
     """
-    content = await request.read_body(BODY_BYTES_MAX)
-    media_type = request.header(b"content-type").partition(";")[0].strip().lower()
-    if media_type != _MEDIA_TYPE or query_flaw(content):
-        raise BadRequest
-    try:
-        pairs = parse_qsl(
-            content.decode("ascii"), keep_blank_values=True, max_num_fields=len(_FIELDS)
-        )
-    except ValueError:
-        raise BadRequest from None
-    fields = dict(pairs)
-    if len(fields) != len(pairs) or not _FIELDS.issuperset(fields):
-        raise BadRequest
+    fields = await read_form(request, _FIELDS, BODY_BYTES_MAX)
     protection.check(request, fields.get("csrf", ""))
     if not (nonce := fields.get("claim", "")):
         raise BadRequest

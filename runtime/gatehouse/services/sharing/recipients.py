@@ -21,10 +21,10 @@ from gatehouse.features.secrets.passphrases import (
 )
 from gatehouse.features.secrets.schemas import display_name
 from gatehouse.platform.web import problems
+from gatehouse.platform.web.form_protection import FormProtection, new_nonce, number_to_type
 from gatehouse.platform.web.request import Request
 from gatehouse.platform.web.responses import Response
 from gatehouse.platform.web.security_headers import download_headers
-from gatehouse.services.sharing.form_protection import FormProtection, new_nonce, number_to_type
 from gatehouse.services.sharing.link_form import LinkForm, read_link_form
 from gatehouse.services.sharing.pages import Pages
 

@@ -11,9 +11,9 @@ from gatehouse.features.secret_requests.service import RequestService
 from gatehouse.features.secrets.link_token import LinkToken, parse
 from gatehouse.features.secrets.links import claim_id_of
 from gatehouse.platform.semaphores import RequestLimits
+from gatehouse.platform.web.form_protection import FormProtection, new_nonce
 from gatehouse.platform.web.request import AsgiRequest, Request
 from gatehouse.platform.web.responses import Response
-from gatehouse.services.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.services.sharing.pages import Pages
 from gatehouse.services.sharing.recipients import client_of
 from gatehouse.services.sharing.submitted_form import InvalidContent, SubmittedForm, invalid_content

@@ -17,6 +17,7 @@ from gatehouse.services.console.routes import ENDPOINTS
 
 from tests.runtime.conftest import locked
 from tests.runtime.console_client import Console
+from tests.runtime.rows import usage_row
 
 WITH_ROLES = [endpoint for endpoint in ENDPOINTS if endpoint.roles]
 
@@ -205,6 +206,51 @@ async def test_service_reaches_only_keys_that_it_created(console: Console) -> No
     # The successor of the service's own key can still manage the keys that the service created.
     reply = await console.post(f"/v1/keys/{portal['key']['id']}/rotate", json={"grace_s": 60})
     assert await status("POST", f"{successor}/revoke", reply.json()["token"]) == 200
+
+
+@pytest.mark.parametrize("creator", ["service", "owner"])
+async def test_service_reaches_only_customers_that_it_created(
+    console: Console, creator: str
+) -> None:
+    portal = await console.create(name="portal", scopes=["role:service"])
+    other = await console.create(name="other portal", scopes=["role:service"])
+    own, foreign = (f"{name}-{portal['key']['id']}" for name in ("own", "foreign"))
+    maker = console.as_(other["token"]) if creator == "service" else {}
+    for id, headers in ((own, console.as_(portal["token"])), (foreign, maker)):
+        # The name of the foreign customer is the ID of the own customer.
+        reply = await console.post("/v1/customers", json={"id": id, "name": own}, headers=headers)
+        assert reply.status_code == 201
+    foreign_key = await console.create_id(customer_id=foreign)
+    own_key = await console.create_id(customer_id=own)
+    for key_id, count in ((own_key, 3), (foreign_key, 40)):
+        console.sql(usage_row(key_id, count, width_s=3600))
+    # The successor of the key of the service has the same customers.
+    rotated = await console.post(f"/v1/keys/{portal['key']['id']}/rotate", json={"grace_s": 60})
+    headers = {**console.as_(rotated.json()["token"]), "If-Match": "*"}
+    permitted = [
+        endpoint
+        for endpoint in ENDPOINTS
+        if "{customer}" in endpoint.path and Role.SERVICE in endpoint.roles
+    ]
+    assert permitted
+    body: Any
+    for id, found in ((foreign, False), ("nobody", False), (own, True)):
+        for endpoint in permitted:
+            body = {"PATCH": {"notes": "changed"}, "POST": {}}.get(endpoint.method)
+            path = endpoint.path.replace("{customer}", id)
+            reply = await console.request(endpoint.method, path, json=body, headers=headers)
+            assert (reply.status_code < 300) == found, (path, reply.text)
+            assert found or reply.status_code == 404
+            await console.post(f"/v1/customers/{own}/enable")
+    unchanged = (await console.get(f"/v1/customers/{foreign}")).json()
+    assert (unchanged["notes"], unchanged["state"]) == ("", "active")
+    listed = (await console.get("/v1/customers?total=true", headers=headers)).json()
+    assert ([each["id"] for each in listed["customers"]], listed["total"]) == ([own], 1)
+    for query in ("", f"?customer={own}", f"?key={own_key}", "?by=key,customer"):
+        usage = (await console.get(f"/v1/usage{query}", headers=headers)).json()
+        assert usage["total"] == 3, query
+    for query in (f"?customer={foreign}", f"?key={foreign_key}"):
+        assert (await console.get(f"/v1/usage{query}", headers=headers)).json()["total"] == 0
 
 
 async def _handler() -> None: ...

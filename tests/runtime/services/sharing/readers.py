@@ -15,8 +15,8 @@ import httpx
 import msgspec
 from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.platform.settings import SharingSettings
+from gatehouse.platform.web.form_protection import number_to_type
 from gatehouse.services.sharing import app as sharing_app
-from gatehouse.services.sharing.form_protection import number_to_type
 from gatehouse.services.sharing.lambda_adapter import lambda_handler
 from mangum.types import LambdaContext
 

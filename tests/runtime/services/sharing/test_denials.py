@@ -21,7 +21,7 @@ from gatehouse.features.secrets.denials import (
 from gatehouse.features.secrets.link_token import PATH_CHARS, LinkToken, new_id
 from gatehouse.features.secrets.models import ID_CHARS, LINK_CHARS, Client
 from gatehouse.platform.tracing.context import trace_id_of
-from gatehouse.services.sharing.form_protection import new_nonce
+from gatehouse.platform.web.form_protection import new_nonce
 
 from tests.runtime.features.secret_requests.test_service import request, submit
 from tests.runtime.features.secrets.aws_calls import recorded

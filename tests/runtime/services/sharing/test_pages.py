@@ -11,7 +11,7 @@ from gatehouse.core.actor import Actor
 from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.features.secrets.schemas import FILES_MAX, CreateSecret
 from gatehouse.features.secrets.service import NewItem
-from gatehouse.services.sharing.pages import TEXTS, language
+from gatehouse.services.sharing.pages import PAGES
 
 from tests.runtime.features.secret_requests.test_service import request
 from tests.runtime.features.secrets.services import ORIGIN, TEXT, Sharing
@@ -75,7 +75,7 @@ async def test_only_the_identity_of_a_signed_in_person_is_verified(
     _, [token] = await sharing.secrets.create(new, actor.label, actor)
     page = (await browser.get(f"/s/{token.path}")).text
     lookup = await browser.post("/v1/links/lookup", json={"link": token.url(ORIGIN)})
-    assert (TEXTS["en"]["verified"] in page, TEXTS["en"]["unverified"] in page) == (
+    assert (PAGES.texts["en"]["verified"] in page, PAGES.texts["en"]["unverified"] in page) == (
         verified,
         not verified,
     )
@@ -108,7 +108,7 @@ async def test_form_of_another_site_is_denied(
     assert await sharing.secrets.get(token.secret_id) == before
 
 
-@pytest.mark.parametrize("language", TEXTS)
+@pytest.mark.parametrize("language", PAGES.texts)
 async def test_pages_have_a_strict_policy_and_fit_the_budget(
     sharing: Sharing, language: str
 ) -> None:
@@ -138,9 +138,11 @@ async def test_pages_have_a_strict_policy_and_fit_the_budget(
 
 
 def test_languages_have_the_same_texts_and_placeholders() -> None:
-    placeholders = {name: re.findall(r"{\w+}", text) for name, text in TEXTS["en"].items()}
-    assert set(TEXTS) == {"en", "de"}
-    assert {name: re.findall(r"{\w+}", text) for name, text in TEXTS["de"].items()} == placeholders
+    placeholders = {name: re.findall(r"{\w+}", text) for name, text in PAGES.texts["en"].items()}
+    assert set(PAGES.texts) == {"en", "de"}
+    assert {
+        name: re.findall(r"{\w+}", text) for name, text in PAGES.texts["de"].items()
+    } == placeholders
 
 
 @pytest.mark.parametrize(
@@ -154,4 +156,4 @@ def test_languages_have_the_same_texts_and_placeholders() -> None:
     ],
 )
 def test_language_follows_the_browser(header: str, expected: str) -> None:
-    assert language(header) == expected
+    assert PAGES.language(header) == expected
