@@ -30,6 +30,7 @@ from gatehouse.features.customers.schemas import (
     CreateCustomer,
     CreateLimit,
     CreatePlan,
+    CreatePortalLink,
     CustomerFilter,
     CustomerView,
     LimitList,
@@ -38,6 +39,7 @@ from gatehouse.features.customers.schemas import (
     Overrides,
     PlanList,
     PlanView,
+    PortalLink,
     PurgeCustomer,
     PurgedCustomer,
     UpdateCustomer,
@@ -104,6 +106,15 @@ _COMMANDS = (
         "empty --plan removes the plan.",
         example="acme --plan business",
         done=lambda shown: sentence("Updated", shown["customer"], shown["effective"]),
+    ),
+    Command(
+        name="portal",
+        operation="POST /v1/customers/{customer}/portal",
+        shape=CreatePortalLink,
+        response=PortalLink,
+        help="Create a one-time link to the portal, on which a customer manages its own keys.",
+        example="acme --ttl 1h",
+        once="url",
     ),
 )
 _PLAN_COMMANDS = (

@@ -40,6 +40,7 @@ from gatehouse.platform.web.fields import (
     Instant,
     NextCursor,
     PageSize,
+    ShownOnce,
     Total,
     View,
     check_changes,
@@ -192,6 +193,28 @@ class PurgedCustomer(View):
     id: str
     purged_keys: Annotated[int, doc("Number of keys that this request purged.")]
     keys_left: Annotated[int, doc("Number of keys that are left. 0: the customer is purged.")]
+
+
+class CreatePortalLink(Input, kw_only=True):
+    """Parameters of a link to the portal."""
+
+    example: ClassVar = {"ttl_s": 900, "language": "en"}
+
+    ttl_s: Annotated[
+        int, doc("Seconds in which the link can be opened, up to a day.", ge=60, le=86_400)
+    ] = 900
+    language: Annotated[
+        Literal["de", "en"] | None, doc("Language of the portal. Default: that of the browser.")
+    ] = None
+
+
+class PortalLink(View):
+    """A one-time link to the portal."""
+
+    example: ClassVar = {"url": "https://console.example.com/portal/links/gtk_signin_..."}
+
+    url: Annotated[ShownOnce, doc("Returned only in this response.")]
+    expires_at: Instant
 
 
 def _no_role(scopes: list[str]) -> str:

@@ -7,7 +7,7 @@ import { toRaw } from 'vue'
 import type { OperationId } from './client'
 
 /** Every operation whose response has a field with `x-shown-once` in the OpenAPI document, except those that the web UI does not call. */
-export const SHOWN_ONCE = ['create_key', 'rotate_key', 'create_secret', 'create_secret_request', 'create_webhook', 'rotate_webhook_secret'] as const
+export const SHOWN_ONCE = ['create_key', 'rotate_key', 'create_portal_link', 'create_secret', 'create_secret_request', 'create_webhook', 'rotate_webhook_secret'] as const
 export type ShownOnceOperation = (typeof SHOWN_ONCE)[number]
 
 export interface SentRequest {

@@ -17,6 +17,7 @@ interface ShownValues {
 interface Responses {
   create_key: Schemas['CreatedKey']
   rotate_key: Schemas['RotatedKey']
+  create_portal_link: Schemas['PortalLink']
   create_secret: Schemas['CreatedSecret']
   create_secret_request: Schemas['CreatedSecretRequest']
   create_webhook: Schemas['CreatedWebhook']
@@ -26,6 +27,14 @@ interface Responses {
 const VALUES: { [K in ShownOnceOperation]: (response: Responses[K], own: string) => ShownValues } = {
   create_key: (response) => issued(response, t('keys.created', { name: response.key.name })),
   rotate_key: (response) => issued(response, t('keys.rotated')),
+  create_portal_link: ({ url }) => ({
+    title: t('portal.title'),
+    text: t('portal.once'),
+    items: [{ name: t('secrets.link'), value: url }],
+    fileName: 'portal-link.txt',
+    confirm: t('portal.sent'),
+    page: '/customers',
+  }),
   create_secret: ({ secret, links }, own) => ({
     title: t('secrets.created'),
     text: t('secrets.linksOnce'),

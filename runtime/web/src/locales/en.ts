@@ -479,6 +479,12 @@ export const en = {
   'plans.noOverrides': 'No customer and no key overrides the plan.',
   'plans.overridden': 'Own values',
 
+  'portal.title': 'Portal',
+  'portal.text': 'On the portal, the customer manages its own keys, and sees usage and limits.',
+  'portal.create': 'Create link',
+  'portal.once': 'The link can be opened once, within 15 minutes. It is shown only now.',
+  'portal.sent': 'I have sent the link',
+
   'limits.lead': 'Rate limits without a key: services count requests of a user, an address or a tenant against them.',
   'limits.create': 'Create limit',
   'limits.empty': 'There are no limits yet.',

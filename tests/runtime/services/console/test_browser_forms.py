@@ -161,6 +161,7 @@ ACTS = [
     customer_act(
         "Purge", "deleted_customer", **{"Type {deleted_customer} to confirm": "{deleted_customer}"}
     ),
+    Act("PortalLink", "create_portal_link", "/customers/{customer}", "Create link"),
     Act("PlanCreateScreen", "create_plan", "/new-plan", "Create plan", values={"Name": "typed"}),
     Act(
         "PlanScreen",

@@ -7,7 +7,7 @@ only from a page of the portal (form_protection.py).
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import (
@@ -26,11 +26,11 @@ from gatehouse.core.errors import (
 from gatehouse.core.roles import KEY_MANAGERS
 from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.features.audit.service import DeniedAttempts
+from gatehouse.features.customers.schemas import CreatePortalLink, PortalLink
 from gatehouse.platform.semaphores import RequestLimits
 from gatehouse.platform.web import problems
 from gatehouse.platform.web.application import Routes
 from gatehouse.platform.web.endpoint import Endpoint, StepUp
-from gatehouse.platform.web.fields import Input, Instant, ShownOnce, View, doc
 from gatehouse.platform.web.form_protection import FormProtection, new_nonce
 from gatehouse.platform.web.forms import read_form
 from gatehouse.platform.web.request import Refused, Request
@@ -81,28 +81,6 @@ _ERROR_TEXTS: tuple[tuple[type[GatehouseError], str], ...] = (
 _FIELD_TEXTS = {"name": "bad_name", "expires_at": "bad_end", "addresses": "bad_addresses"}
 
 _Handler = Callable[[Request, Visit], Awaitable[Response]]
-
-
-class CreatePortalLink(Input, kw_only=True):
-    """Parameters of a link to the portal."""
-
-    example: ClassVar = {"ttl_s": 900, "language": "en"}
-
-    ttl_s: Annotated[
-        int, doc("Seconds in which the link can be opened, up to a day.", ge=60, le=86_400)
-    ] = 900
-    language: Annotated[
-        Literal["de", "en"] | None, doc("Language of the portal. Default: that of the browser.")
-    ] = None
-
-
-class PortalLink(View):
-    """A one-time link to the portal."""
-
-    example: ClassVar = {"url": "https://console.example.com/portal/links/gtk_signin_..."}
-
-    url: Annotated[ShownOnce, doc("Returned only in this response.")]
-    expires_at: Instant
 
 
 async def create_portal_link(
