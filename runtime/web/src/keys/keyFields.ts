@@ -2,17 +2,16 @@
 /** Fields of the form for API keys, by section, with the values of choices and the maximum lengths of text. */
 export const KEY_FIELDS = {
   name: {"kind": "text", "length": 100, "section": "purpose", "listed": true},
+  owner: {"kind": "text", "length": 100, "section": "purpose", "listed": true},
   scopes: {"kind": "words", "section": "access", "listed": true},
   cores: {"kind": "words", "section": "access", "listed": false},
   addresses: {"kind": "words", "section": "access", "listed": false},
   methods: {"kind": "choices", "choices": ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"], "section": "access", "listed": false},
   public_key: {"kind": "lines", "length": 512, "section": "access", "listed": false},
-  customer_id: {"kind": "text", "length": 64, "section": "purpose", "listed": true},
-  plan: {"kind": "text", "length": 64, "section": "access", "listed": true},
   tags: {"kind": "words", "section": "purpose", "listed": false},
   notes: {"kind": "lines", "length": 2000, "section": "purpose", "listed": false},
   contact: {"kind": "text", "length": 254, "section": "purpose", "listed": false},
 } as const
 
 /** Fields that a search compares with its text. */
-export const SEARCHED = ["name", "customer_id", "tags"] as const
+export const SEARCHED = ["name", "owner", "tags"] as const
