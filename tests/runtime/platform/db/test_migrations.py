@@ -87,7 +87,7 @@ async def migrated_owners(postgres_server: servers.Postgres) -> Any:
     keys += [("none00000000", "", ["cores:read"]), ("purged000000", "", [])]
     async with runner.owner_connection(database.owner) as connection:
         await connection.execute("CREATE TABLE schema_revision (revision text PRIMARY KEY)")
-        for revision in sorted(set(revisions()) - {"0008"}):
+        for revision in sorted(each for each in revisions() if each < "0008"):
             await connection.execute(revisions()[revision].read_text("utf-8"))
             await connection.execute("INSERT INTO schema_revision VALUES ($1)", revision)
         old = {"owner": "$2", "scopes": "$3", "notes": "repeat('n', 1995)"}
@@ -99,7 +99,7 @@ async def migrated_owners(postgres_server: servers.Postgres) -> Any:
             " 'hex') WHERE id = $1"
         )
         await connection.execute(purge, "purged000000")
-    assert [step.revision for step in (await runner.migrate(database.owner)).steps] == ["0008"]
+    assert (await runner.migrate(database.owner)).steps[0].revision == "0008"
     async with runner.owner_connection(database.owner) as connection:
         rows = await connection.fetch(
             "SELECT api_key.*, customer.name AS customer_name, customer.state AS customer_state "
