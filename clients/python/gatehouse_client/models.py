@@ -35,7 +35,8 @@ class CreateKey(TypedDict):
     """Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key does not expire."""
 
     name: str
-    owner: NotRequired[str]
+    customer_id: NotRequired[str | None]
+    plan: NotRequired[str | None]
     cores: NotRequired[list[str]]
     methods: NotRequired[list[Literal["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]]]
     addresses: NotRequired[list[str]]
@@ -45,6 +46,7 @@ class CreateKey(TypedDict):
     notes: NotRequired[str]
     contact: NotRequired[str]
     environment: NotRequired[Literal["live", "test"] | None]
+    create_customer: NotRequired[bool]
     scopes: NotRequired[list[str] | None]
     limits: NotRequired[list[RateLimitInput] | None]
     expires_at: NotRequired[str | None]
@@ -67,7 +69,8 @@ class UpdateKey(TypedDict):
     """Changes to a key. Omitted fields keep their values."""
 
     name: NotRequired[str]
-    owner: NotRequired[str]
+    customer_id: NotRequired[str | None]
+    plan: NotRequired[str | None]
     cores: NotRequired[list[str]]
     methods: NotRequired[list[Literal["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]]]
     addresses: NotRequired[list[str]]
@@ -76,7 +79,7 @@ class UpdateKey(TypedDict):
     metadata: NotRequired[dict[str, str]]
     notes: NotRequired[str]
     contact: NotRequired[str]
-    scopes: NotRequired[list[str]]
+    scopes: NotRequired[list[str] | None]
     limits: NotRequired[list[RateLimitInput] | None]
     expires_at: NotRequired[str | None]
     credits: NotRequired[UpdateCredits | None]
@@ -175,8 +178,8 @@ class LimitReply(Response, frozen=True, kw_only=True):
 
 
 class CreditsReply(Response, frozen=True, kw_only=True):
-    """Credits of the key. Null if requests with the key consume no credits, or if the request
-    was denied before credits were checked.
+    """Credits of the key, or those that the keys of a customer share. Null if requests consume
+    no such credits, or if the request was denied before credits were checked.
     """
 
     remaining: int
@@ -194,12 +197,13 @@ class VerifyReply(Response, frozen=True, kw_only=True):
     reason: str | None
     key_id: str | None
     name: str | None
-    owner: str | None
+    customer_id: str | None
     environment: str | None
     scopes: list[str] | None
     expires_at: datetime | None
     limits: list[LimitReply]
     credits: CreditsReply | None
+    shared_credits: CreditsReply | None
     staleness_ms: int
     decided_at: datetime
     request_id: str
@@ -247,7 +251,8 @@ class KeyView(Response, frozen=True, kw_only=True):
     """An API key. Neither the token nor its digest is included."""
 
     name: str
-    owner: str
+    customer_id: str | None
+    plan: str | None
     cores: list[str]
     methods: list[str]
     addresses: list[str]
@@ -259,8 +264,11 @@ class KeyView(Response, frozen=True, kw_only=True):
     id: str
     environment: str
     state: str
+    customer_name: str
     scopes: list[str]
     limits: list[RateLimit]
+    inherits: list[str]
+    shared_limits: list[RateLimit]
     credits: Credits | None
     version: int
     family_id: str

@@ -45,8 +45,8 @@ export interface LimitReply {
   degraded: boolean;
 }
 
-/** Credits of the key. Null if requests with the key consume no credits, or if the request was
- * denied before credits were checked. */
+/** Credits of the key, or those that the keys of a customer share. Null if requests consume no
+ * such credits, or if the request was denied before credits were checked. */
 export interface CreditsReply {
   remaining: number;
   exceeded: boolean;
@@ -61,12 +61,13 @@ export interface VerifyReply {
   reason: "signature_missing" | "signature_malformed" | "signature_ambiguous" | "signature_parameters" | "signature_keyid" | "signature_algorithm" | "signature_age" | "signature_uncovered" | "signature_component" | "signature_digest" | "signature_wrong" | "signature_replayed" | null;
   key_id: string | null;
   name: string | null;
-  owner: string | null;
+  customer_id: string | null;
   environment: "live" | "test" | null;
   scopes: Array<string> | null;
   expires_at: string | null;
   limits: Array<LimitReply>;
   credits: CreditsReply | null;
+  shared_credits: CreditsReply | null;
   /** Maximum age, in milliseconds, of the key state on which the decision is based. */
   staleness_ms: number;
   decided_at: string;

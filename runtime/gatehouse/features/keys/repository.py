@@ -103,9 +103,7 @@ _IS_CREATED_BY = (
     "SELECT EXISTS (SELECT FROM api_key WHERE id = (SELECT family_id FROM api_key WHERE id = $1) "
     f"AND {CREATED_BY.format('$2')})"
 )
-_CREATED_CUSTOMER = (
-    f"SELECT EXISTS (SELECT FROM customer WHERE id = $1 AND {CREATED_BY.format('$2')})"
-)
+_CREATED_CUSTOMER = f"SELECT {CREATED_BY.format('$2')} FROM customer WHERE id = $1"
 #: A key that is not active can no longer renew the leases of its Cores, so their registrations end
 #: when the key becomes inactive, also those that are draining.
 _END_REGISTRATIONS = (
@@ -381,9 +379,12 @@ class KeyRepository:
         """
         return bool(await self._pool.fetchval(_IS_CREATED_BY, key_id, creator))
 
-    async def created_customer(self, customer_id: str, creator: str) -> bool:
-        """True if a key of the creator's family created this customer. Raises Unavailable."""
-        return bool(await self._pool.fetchval(_CREATED_CUSTOMER, customer_id, creator))
+    async def created_customer(self, customer_id: str, creator: str) -> bool | None:
+        """True if a key of the creator's family created this customer, or None if there is no such
+        customer. Raises Unavailable.
+        """
+        created: bool | None = await self._pool.fetchval(_CREATED_CUSTOMER, customer_id, creator)
+        return created
 
     async def page(
         self,
@@ -564,6 +565,10 @@ def unknown_reference(exc: asyncpg.ForeignKeyViolationError) -> BadRequest:
     """The error for a customer or a plan that does not exist."""
     if "plan" in (exc.constraint_name or ""):
         return invalid("body.plan", "is not the name of a plan", "see gatehouse plans list")
+    return unknown_customer()
+
+
+def unknown_customer() -> BadRequest:
     return invalid(
         "body.customer_id",
         "is not the ID of a customer",

@@ -48,6 +48,9 @@ async def create_key(request: Request, body: CreateKey, keys: KeyService) -> Cre
 
     The token, or the link that shows the token once, is returned only in this response.
     """
+    customer, creator = body.customer_id, request.authenticated.creator
+    if creator is not None and customer is not None:
+        await keys.check_creator(customer, creator)
     created = await keys.create(body, request.actor, owner=request.authenticated.owner)
     request.add_header(b"etag", etag(created.key.version))
     request.add_header(b"location", f"/v1/keys/{created.key.id}")

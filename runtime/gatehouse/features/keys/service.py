@@ -40,7 +40,7 @@ from gatehouse.core.tokens.token import ParsedToken, Pepper, build, key_id
 from gatehouse.core.tokens.token_scanner import redacted
 from gatehouse.features.keys.changes_in_valkey import Announcements
 from gatehouse.features.keys.fields import Effective
-from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository
+from gatehouse.features.keys.repository import REVOKE_TIMEOUT_S, KeyRepository, unknown_customer
 from gatehouse.features.keys.schemas import CreateKey, KeyFilter, settings_of
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.settings import Settings
@@ -450,6 +450,13 @@ class KeyService:
             raise invalid(
                 "body.delivery", "requires secret sharing, which is not configured", "send `token`"
             )
+
+    async def check_creator(self, customer_id: str, creator: str) -> None:
+        """Raises BadRequest, as for an unknown customer, if a key of another family has created the
+        customer.
+        """
+        if await self.store.created_customer(customer_id, creator) is False:
+            raise unknown_customer()
 
     async def check_contact(self, contact: str) -> None:
         """Raises BadRequest if the contact cannot receive notifications, and Unavailable."""

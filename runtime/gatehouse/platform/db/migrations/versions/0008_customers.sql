@@ -86,8 +86,10 @@ CREATE FUNCTION customer_id_of(name text) RETURNS text LANGUAGE sql IMMUTABLE ST
     ELSE trim(both '-' FROM left(regexp_replace(lower(name COLLATE "C"), '[^0-9a-z]+', '-', 'g'), 40)
         || '-' || left(encode(sha256(convert_to(name, 'UTF8')), 'hex'), 8)) END;
 INSERT INTO customer (id, name, state, has_credits, contact, tags, metadata, notes, created_at, created_by)
-    SELECT DISTINCT customer_id_of(owner), owner, 'active', false, '', '{}'::text[], '{}'::jsonb, '', now(), 'system:migration'
-    FROM api_key WHERE owner <> '' AND state <> 'purged' AND NOT grants_role(scopes)
+    SELECT customer_id_of(owner), owner, 'active', false, '', '{}', '{}', '', now(),
+        -- A program that created all keys of an owner can manage the customer.
+        CASE WHEN min(created_by) = max(created_by) THEN min(created_by) ELSE 'system:migration' END
+    FROM api_key WHERE owner <> '' AND state <> 'purged' AND NOT grants_role(scopes) GROUP BY owner
     ON CONFLICT DO NOTHING;  -- an owner with the ID that another owner receives
 UPDATE api_key SET
     customer_id = CASE WHEN NOT grants_role(scopes) THEN customer_id_of(owner) END,
