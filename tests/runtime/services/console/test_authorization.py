@@ -224,10 +224,6 @@ async def test_service_reaches_only_customers_that_it_created(
     own_key = await console.create_id(customer_id=own)
     for key_id, count in ((own_key, 3), (foreign_key, 40)):
         console.sql(usage_row(key_id, count, width_s=3600))
-    for customer, status in ((own, 201), (foreign, 400), (f"new-{own}", 201)):
-        body = {"name": "a", "customer_id": customer, "create_customer": True}
-        reply = await console.post("/v1/keys", json=body, headers=console.as_(portal["token"]))
-        assert reply.status_code == status, reply.text
     # The successor of the key of the service has the same customers.
     rotated = await console.post(f"/v1/keys/{portal['key']['id']}/rotate", json={"grace_s": 60})
     headers = {**console.as_(rotated.json()["token"]), "If-Match": "*"}
@@ -255,6 +251,10 @@ async def test_service_reaches_only_customers_that_it_created(
         assert usage["total"] == 3, query
     for query in (f"?customer={foreign}", f"?key={foreign_key}"):
         assert (await console.get(f"/v1/usage{query}", headers=headers)).json()["total"] == 0
+    for customer, status in ((own, 201), (foreign, 400), (f"new-{own}", 201)):
+        body = {"name": "a", "customer_id": customer, "create_customer": True}
+        reply = await console.post("/v1/keys", json=body, headers=headers)
+        assert reply.status_code == status, reply.text
 
 
 async def _handler() -> None: ...
