@@ -77,7 +77,7 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
         "existing": 2000,
     }
     again = import_file(importer, tokens(3200))
-    assert again.out == "api_keys.json: 3200 rows, 0 imported, 3200 existing, 0 invalid\n"
+    assert again.out == "api_keys.json (json): 3200 rows, 0 imported, 3200 existing, 0 invalid\n"
     assert count(database) == 3200
     # One event for each of two, four and four batches.
     assert database.sql("SELECT count(*) FROM audit_event WHERE action = 'key.import'") == "10"
@@ -92,7 +92,7 @@ def test_repeated_import_under_another_pepper_generation_adds_nothing(
     pepper = json.dumps({"current": 2, "generations": keys})
     rotated = replace(importer, variables={**importer.variables, "GATEHOUSE_PEPPER": pepper})
     again = import_file(rotated, tokens(3))
-    assert again.out == "api_keys.json: 3 rows, 1 imported, 2 existing, 0 invalid\n"
+    assert again.out == "api_keys.json (json): 3 rows, 1 imported, 2 existing, 0 invalid\n"
     urls = {token: f"https://{number}.example" for number, token in enumerate(tokens(2))}
     assert import_file(rotated, urls, "--cores").code == 0
     owners = "SELECT key.name FROM api_key AS key JOIN core ON registered_by = key.id"
@@ -214,7 +214,7 @@ def test_valid_rows_are_imported_with_skip_invalid(importer: Command, database: 
     done = import_file(importer, rows, "--skip-invalid")
     assert (done.code, done.out) == (
         0,
-        "api_keys.json: 3 rows, 2 imported, 0 existing, 1 invalid\n",
+        "api_keys.json (json): 3 rows, 2 imported, 0 existing, 1 invalid\n",
     )
     assert count(database) == 2
 

@@ -88,7 +88,7 @@ async def test_plan_and_customer_from_creation_to_purge(
         await press(page, "Save")
         await shows(page, "requests: 900 requests in 1 minute")
         await page.locator("summary", has_text="plan.update").first.click()
-        await shows(page, "requests 600/60s, burst 600 → requests 900/60s, burst 900")
+        await shows(page, "requests 600/60s, burst 600 -> requests 900/60s, burst 900")
 
         await page.get_by_role("link", name="Customers: 1").click()
         await page.get_by_role("link", name="Acme Ltd").click()
@@ -125,6 +125,7 @@ async def test_unknown_customer_is_created_with_the_key_only_if_chosen(
         await page.get_by_role("link", name="nobody").click()
         await shows_heading(page, "nobody")
         await page.keyboard.press("Control+k")
+        await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
         await page.keyboard.insert_text("nobody")
         await expect(page.get_by_role("link", name="Customer nobody")).to_be_visible()
 

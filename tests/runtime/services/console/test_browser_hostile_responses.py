@@ -153,7 +153,8 @@ async def test_markup_in_every_field_of_a_response_is_displayed_as_text(
         checked = Checked(page)
         await sign_in(page)
         await page.route("**/v1/**", checked.replace)
-        ids = dict.fromkeys(("key", "secret", "request", "customer", "plan"), "3fGh82kLmQ0a")
+        names = ("key", "secret", "request", "customer", "plan", "limit")
+        ids = dict.fromkeys(names, "3fGh82kLmQ0a")
         queries = {
             f"{path}?{name}": f"{path}?{urlencode({name: TEXT})}"
             for path, name in (("/keys", "search"), ("/audit", "actor_id"), ("/usage", "core"))

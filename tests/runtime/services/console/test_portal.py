@@ -133,7 +133,7 @@ async def test_customer_manages_a_key(acme: Visitor) -> None:
     page = await acme.get()
     assert "<td>1,234</td>" in page.text
     assert "&lt;i&gt;" in page.text
-    assert "3,000 per 60 s" in page.text
+    assert "3,000 per minute" in page.text
     path = f"{PATH}/keys/{key_id}"
     await acme.get(path)
     reply = await acme.send(path, name="renamed", addresses="", ends_at=day(10))

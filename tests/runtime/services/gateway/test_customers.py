@@ -15,7 +15,14 @@ from gatehouse.features.customers.service import CustomerAction, CustomerService
 from gatehouse.features.keys.schemas import RateLimitInput
 from gatehouse.platform.db.pool import Pool
 
-from tests.runtime.services.gateway.conftest import OPERATOR, Gateway, Key, key_service, limit
+from tests.runtime.services.gateway.conftest import (
+    OPERATOR,
+    Gateway,
+    Key,
+    applied,
+    key_service,
+    limit,
+)
 
 BURST = RateLimitInput(name="requests", quota=5, window_s=3600)
 
@@ -179,6 +186,7 @@ async def test_customer_and_plan_that_are_created_again(customers: Customers) ->
     for scope in ("a:read", "b:read"):
         await customers.customers.create(CreateCustomer(id=name, plan=name), OPERATOR)
         key = await customers.inheriting(name)
+        await applied(gateway.pool, await gateway.pool.fetchval("SELECT seq FROM last_change"))
         assert (await gateway.verify(key.token)).json["scopes"] == [scope]
         await customers.customers.act(name, CustomerAction.DELETE, "", OPERATOR)
         assert await gateway.code(key.token) == "NOT_FOUND"

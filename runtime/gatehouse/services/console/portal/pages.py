@@ -1,7 +1,7 @@
 """The pages of the portal, with the name, the logo and the colour of the company."""
 
 import mimetypes
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,11 +48,23 @@ def state_of(key: Key, now: float) -> str:
     return key.state.value
 
 
+#: Units of a window, the longest first, with their lengths in seconds.
+_UNITS = {"day": _DAY_S, "hour": 3600, "minute": 60, "second": 1}
+
+
+def window_of(seconds: int, text: Callable[[str], str], number: Callable[[int], str]) -> str:
+    """The window of a limit, in its longest unit: `day`, `15 minutes`."""
+    unit = next(unit for unit, length in _UNITS.items() if seconds % length == 0)
+    count = seconds // _UNITS[unit]
+    return text(f"1_{unit}") if count == 1 else f"{number(count)} {text(f'n_{unit}')}"
+
+
 PAGES = PageSet(
     "gatehouse.services.console.portal",
     [(b"content-security-policy", CONTENT_SECURITY_POLICY.encode())],
     date_of=date_of,
     state_of=state_of,
+    window_of=window_of,
 )
 
 
