@@ -75,6 +75,8 @@ _MARK_CREDITS = (
     "FROM follower WHERE customer.id = follower.id AND has_credits <> (credits IS NOT NULL)"
 )
 
+#: Maximum number of plans, and of limits for subjects without a key. Lists contain all of them.
+OBJECTS_MAX = 1_000
 OVERRIDES_MAX = 500
 _OVERRIDES = """
 SELECT id AS customer_id, NULL AS key_id, name, array_remove(ARRAY[
@@ -242,9 +244,16 @@ class NamedRepository(Generic[T]):
                 await connection.execute(insert, *self._written.values(value))
             except asyncpg.UniqueViolationError as exc:
                 raise Conflict("This name is already in use.") from exc
+            await self._check_number(connection)
             await append(connection, event)
             [row] = await connection.fetch(f"{self._select} WHERE name = $1", event.target_id)
         return self._of(row)
+
+    async def _check_number(self, connection: Connection) -> None:
+        """Raises Conflict if there are more than OBJECTS_MAX."""
+        number = await connection.fetchval(f"SELECT count(*) FROM ({self._select}) AS every")
+        if number > OBJECTS_MAX:
+            raise Conflict(f"There are {OBJECTS_MAX} {self.noun}s; delete one first.")
 
     async def alter(
         self, name: str, work: Callable[[T], tuple[T, AuditEvent]]
@@ -326,6 +335,7 @@ class LimitRepository(NamedRepository[NamedLimit]):
         async with self._pool.transaction() as connection:
             if not row_count(await connection.execute(statement, *mapping.values(value))):
                 raise Conflict("This name is already in use.")
+            await self._check_number(connection)
             await append(connection, event)
             [row] = await connection.fetch(f"{self._select} WHERE name = $1", value.name)
         return self._of(row)

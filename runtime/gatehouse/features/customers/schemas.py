@@ -59,7 +59,11 @@ FollowedPlan = Annotated[
     PlanName | None, doc("Plan that the customer and its keys follow. Null: none.")
 ]
 CustomerContact = Annotated[
-    Contact, doc("E-mail address of the customer, or ID of a webhook. Empty: none.")
+    Contact,
+    doc(
+        "E-mail address of the customer, or ID of a webhook, that receives the events of keys "
+        "without a contact of their own. Empty: none."
+    ),
 ]
 
 

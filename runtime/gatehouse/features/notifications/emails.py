@@ -9,7 +9,7 @@ from gatehouse.features.notifications.models import NotificationEvent
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Fields of a key that an e-mail about the key needs. They are columns of `api_key`."""
+    """Fields of a key that an e-mail needs. contact: of the key, or of its customer."""
 
     name: str
     contact: str

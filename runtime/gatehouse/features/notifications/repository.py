@@ -50,9 +50,15 @@ _START = (
     "ON CONFLICT DO NOTHING"
 )
 
+#: The contact of a key, or of its customer.
+_CONTACT = (
+    "coalesce(nullif(api_key.contact, ''), customer.contact) AS contact "
+    "FROM api_key LEFT JOIN customer ON customer.id = customer_id"
+)
+
 _NEW = (
     "SELECT seq, occurred_at, actor_type, actor_id, action, target_id, outcome, details, hash, "
-    "CASE target_type WHEN 'key' THEN (SELECT contact FROM api_key WHERE id = target_id) "
+    f"CASE target_type WHEN 'key' THEN (SELECT {_CONTACT} WHERE api_key.id = target_id) "
     # E-mails have texts for events of keys only.
     "WHEN 'customer' THEN (SELECT contact FROM customer WHERE id = target_id "
     "AND strpos(contact, '@') = 0) END AS contact "
@@ -235,10 +241,9 @@ class NotificationRepository:
         return await _WEBHOOK.first(self._pool, "webhook WHERE id = $1", webhook_id)
 
     async def holder(self, key_id: str) -> Holder | None:
-        """The holder of a key, if the contact of the key is an e-mail address."""
-        return await _HOLDER.first(
-            self._pool, "api_key WHERE id = $1 AND contact LIKE '%@%'", key_id
-        )
+        """The holder of a key, if its contact is an e-mail address."""
+        source = f"(SELECT api_key.name, successor_id, {_CONTACT} WHERE api_key.id = $1) AS holder"
+        return await _HOLDER.first(self._pool, f"{source} WHERE contact LIKE '%@%'", key_id)
 
     async def webhooks(self) -> list[Webhook]:
         return await _WEBHOOK.all(self._pool, _ALL)

@@ -197,7 +197,8 @@ class KeyLoader:
         plan = None if name is None else plans.find(name)
         if plan is None and name is not None and not plans.absent(name):
             return None
-        if record.terms is plan and customer is not None and record.customer is customer:
+        is_purged = customer is None and record.customer_id is not None
+        if record.terms is plan and record.customer is customer and not is_purged:
             return record
         resolved = resolve(record, customer, plan)
         self.cache.replace(record, resolved)

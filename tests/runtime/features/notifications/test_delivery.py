@@ -506,10 +506,16 @@ async def test_sns_publication_is_retried_if_topic_is_missing(
         assert waiting["problem"].startswith("not sent: SNS NotFound")
 
 
+@pytest.mark.parametrize("owner", ["key", "customer"])
 async def test_holder_is_told_by_email_that_the_key_was_rotated(
-    setup: Setup, emails: list[Any]
+    setup: Setup, emails: list[Any], owner: str
 ) -> None:
-    body = {"name": "invoices", "contact": "holder@example.org"}
+    """The contact of the customer counts if the key has none."""
+    body: dict[str, Any] = {"name": "invoices", "contact": "holder@example.org"}
+    if owner == "customer":
+        customer = {"id": "contacted", "contact": body.pop("contact")}
+        assert (await setup.client.post("/v1/customers", json=customer)).is_success
+        body["customer_id"] = customer["id"]
     created = (await setup.client.post("/v1/keys", json=body)).json()
     path = f"/v1/keys/{created['key']['id']}/rotate"
     rotated = (await setup.client.post(path, json={"grace_s": 3600, "reason": "yearly"})).json()
