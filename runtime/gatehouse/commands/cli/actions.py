@@ -15,13 +15,18 @@ from gatehouse.commands.cli.common.output import (
     note,
     print_items,
     print_text,
+    printable,
     reject,
 )
 from gatehouse.commands.cli.common.shapes import parameters, request
+from gatehouse.core.texts import search_form
+from gatehouse.core.tokens.token_scanner import redacted
 from gatehouse.features.keys.schemas import ReasonBody
 from gatehouse.features.operations.schemas import Recognized
 
-IdArgument = Annotated[str, typer.Argument(metavar="[ID]", help="ID, instead of the filters.")]
+IdArgument = Annotated[
+    str, typer.Argument(metavar="[ID]", help="ID or name, instead of the filters.")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="List them without changing them.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Change all that match the filters.")]
 
@@ -38,15 +43,35 @@ PROPAGATION = {
 
 @dataclass(frozen=True, kw_only=True)
 class Items:
-    """Keys or customers. check: returns an ID, or exits with a usage error. example: filters."""
+    """Keys or customers. is_id: whether a text has the form of an ID. example: filters."""
 
     noun: str
     path: str
     view: type[Any]
     filters: type[msgspec.Struct]
     columns: tuple[Column, ...]
-    check: Callable[[str], str]
+    is_id: Callable[[str], bool]
     example: str
+
+    def resolve(self, client: ConsoleClient, text: str) -> str:
+        """The ID for an ID or a name. Says which item a name means. Exits with a usage error if
+        none or several have the name, and for a token, which nobody should type.
+        """
+        if redacted(text) != text:
+            reject(f"ID must be the ID or the name of a {self.noun}, not a token")
+        if self.is_id(text):
+            return text
+        found = client.call(Recognized, "POST", "/v1/lookup", {"text": text}).found
+        named = {each.id: each.label for each in found if each.kind == self.noun}
+        form = search_form(text)
+        equal = {id: label for id, label in named.items() if search_form(label) == form}
+        items = [f"{id} ({printable(label)})" for id, label in (equal or named).items()]
+        if not items:
+            reject(f"no {self.noun} has this ID or name")
+        if len(items) > 1:
+            reject(f"several {self.noun}s have this name; use an ID: {', '.join(items)}")
+        note(f"{self.noun.capitalize()} {items[0]}")
+        return next(iter(equal or named))
 
     @property
     def ambiguous(self) -> str:
@@ -72,7 +97,7 @@ class Items:
         if bool(id) is bool(filters):
             reject(self.ambiguous)
         if id:
-            return [client.get(self.view, f"{self.path}/{self.check(id)}")]
+            return [client.get(self.view, f"{self.path}/{self.resolve(client, id)}")]
         return [item for item in self.find(client, filters) if item.state in states]
 
     def confirm(self, items: list[Any], yes: bool) -> None:
@@ -107,7 +132,8 @@ class Action:
             if id and not dry_run:
                 if filters:
                     reject(items.ambiguous)
-                changed = self._change(client, items, items.check(id), body)
+                id = items.resolve(client, id)
+                changed = self._change(client, items, id, body)
                 return changed, lambda: print_text(self._sentence(items, changed, id))
             selected = items.select(client, id, filters, self.states)
             if dry_run:

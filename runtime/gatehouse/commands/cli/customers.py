@@ -2,6 +2,7 @@
 limits of subjects through the console.
 """
 
+import re
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from gatehouse.commands.cli.common.output import (
 from gatehouse.commands.cli.common.shapes import parameters, request
 from gatehouse.commands.cli.endpoints import Command, identifier
 from gatehouse.commands.cli.endpoints import register as register_all
+from gatehouse.core.customers import ID
 from gatehouse.features.customers.schemas import (
     ChangedCustomer,
     ChangedLimit,
@@ -54,7 +56,7 @@ _ITEMS = Items(
     view=CustomerView,
     filters=CustomerFilter,
     columns=("id", "name", "state", "plan", "keys", "contact", "tags"),
-    check=identifier,
+    is_id=lambda text: re.fullmatch(ID, text) is not None,
     example="acme --reason unpaid",
 )
 _ACTIONS = tuple(
@@ -91,6 +93,7 @@ _COMMANDS = (
     Command(
         name="show",
         operation="GET /v1/customers/{customer}",
+        resolve=_ITEMS.resolve,
         response=CustomerView,
         help="Show a customer.",
         example="acme",
@@ -98,6 +101,7 @@ _COMMANDS = (
     Command(
         name="update",
         operation="PATCH /v1/customers/{customer}",
+        resolve=_ITEMS.resolve,
         shape=UpdateCustomer,
         response=ChangedCustomer,
         forms=CUSTOMER_FORMS,
@@ -110,6 +114,7 @@ _COMMANDS = (
     Command(
         name="portal",
         operation="POST /v1/customers/{customer}/portal",
+        resolve=_ITEMS.resolve,
         shape=CreatePortalLink,
         response=PortalLink,
         help="Create a one-time link to the portal, on which a customer manages its own keys.",

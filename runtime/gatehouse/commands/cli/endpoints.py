@@ -59,8 +59,8 @@ class Command:
     forms: options whose values have another form than their fields.
     query: a request that changes something has a query instead of a body.
     version: field of the response to GET with the version that the request changes.
-    check: returns an argument. Exits with a usage error for text that can be a token, because the
-        argument is part of the URL.
+    resolve: the ID for an argument, such as a name. Exits with a usage error for text that can be a
+        token, because the argument is part of the URL.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Command:
     forms: dict[str, Form] | None = None
     version: str = ""
     query: bool = False
-    check: Callable[[str], str] = identifier
+    resolve: Callable[[ConsoleClient, str], str] = lambda _, text: identifier(text)
 
 
 def register(app: typer.Typer, *commands: Command) -> None:
@@ -111,7 +111,7 @@ def _act(command: Command, names: list[str]) -> Callable[..., Output]:
     method, _, template = command.operation.partition(" ")
 
     def act(client: ConsoleClient, **settings: Any) -> Output:
-        texts = {name: command.check(settings.pop(name)) for name in names}
+        texts = {name: command.resolve(client, settings.pop(name)) for name in names}
         path = template.format_map({name: quote(text, "") for name, text in texts.items()})
         emptied: dict[str, Any] = {name: [] for name in settings.pop("empty", None) or ()}
         update = command.shape if _is_update(command) else None

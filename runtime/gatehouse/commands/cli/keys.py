@@ -34,6 +34,7 @@ from gatehouse.commands.cli.common.shapes import parameters, request
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.keys import key_fields
+from gatehouse.core.tokens import token as tokens
 from gatehouse.features.keys.schemas import (
     ChangedKey,
     CreatedKey,
@@ -62,7 +63,7 @@ _ITEMS = Items(
     view=KeyView,
     filters=KeyFilter,
     columns=key_fields(listed=True),
-    check=key_id,
+    is_id=lambda text: tokens.key_id(text) is not None,
     example="--customer acme --dry-run",
 )
 _ACTIONS = (
@@ -110,7 +111,7 @@ _COMMANDS = (
         response=KeyView,
         help="Show a key.",
         example=_ID,
-        check=key_id,
+        resolve=_ITEMS.resolve,
     ),
     Command(
         name="update",
@@ -124,7 +125,7 @@ _COMMANDS = (
         "if the key is changed concurrently.",
         example=f"{_ID} --customer acme --limit 500/1m",
         done=lambda shown: sentence("Updated", shown["key"], shown["effective"]),
-        check=key_id,
+        resolve=_ITEMS.resolve,
     ),
 )
 _USAGE = (
@@ -222,7 +223,7 @@ def rotate(
         return _rotate_all(client, keys, body, dry_run, yes)
     if filters:
         reject(_ITEMS.ambiguous)
-    rotated = client.call(RotatedKey, "POST", f"{_KEYS}/{key_id(id)}/rotate", body)
+    rotated = client.call(RotatedKey, "POST", f"{_KEYS}/{_ITEMS.resolve(client, id)}/rotate", body)
     key, previous = rotated.key, rotated.previous
     action = "Send the link to the user of the key" if rotated.link else "Store the new token now"
 
@@ -299,14 +300,18 @@ def purge(
     )
 
 
-def explain(client: ConsoleClient, id: KeyIdArgument, **settings: Any) -> Output:
+def explain(
+    client: ConsoleClient,
+    id: Annotated[str, typer.Argument(metavar="ID", help="ID or name of the key.")],
+    **settings: Any,
+) -> Output:
     """Show the decision that the gateway would make on a request with a key, check by check.
 
     Does not count against rate limits or consume credits.
 
     Example: gatehouse keys explain 3fGh82kLmQ0a --core docs --method GET
     """
-    path = f"{_KEYS}/{key_id(id)}/explain"
+    path = f"{_KEYS}/{_ITEMS.resolve(client, id)}/explain"
     explanation = client.call(Explanation, "POST", path, request(settings))
 
     def show() -> None:

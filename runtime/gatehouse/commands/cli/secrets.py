@@ -599,7 +599,7 @@ _COMMANDS = (
         shape=UpdateSecret,
         response=SecretView,
         version="revision",
-        check=checked_id,
+        resolve=lambda _, text: checked_id(text),
         help="Change the expiry, uses or label of a secret. Omitted values stay unchanged.\n\n"
         "Fails if the secret is changed concurrently.",
         example="8Wq2LrT5xKc9VbN4mZs7Pd --uses 3",

@@ -169,3 +169,31 @@ def test_rotation_without_the_code_continues(seller: Command) -> None:
     seller.run("keys", "enable", second["id"])
     assert seller.run(*command, "--json").code == 0
     assert [key["generation"] for key in keys(seller)].count(2) == 2
+
+
+def test_name_is_accepted_where_an_id_is_asked_for(seller: Command) -> None:
+    first, second = keys(seller)
+    seller.run("keys", "update", first["id"], "--name", "nightly export")
+    token = seller.run("keys", "create", "--name", "other").out.strip()
+    done = seller.run("keys", "show", "Nightly EXPORT", "--json")
+    assert (json.loads(done.out)["id"], done.err) == (
+        first["id"],
+        f"Key {first['id']} (nightly export)\n",
+    )
+    assert seller.run("keys", "disable", "nightly export").out.startswith("Disabled")
+    assert shown(seller, "keys", "show", first["id"])["state"] == "disabled"
+    assert shown(seller, "customers", "show", "acme ltd")["id"] == "acme"
+    assert seller.run("customers", "disable", "Acme Ltd").code == 0
+    seller.run("keys", "update", second["id"], "--name", "nightly export")
+    for words, message in (
+        (("keys", "revoke", "nightly export"), "several keys have this name; use an ID: "),
+        (("keys", "show", "no such key"), "no key has this ID or name"),
+        (("customers", "show", "no such customer"), "no customer has this ID or name"),
+        (("keys", "show", token), "not a token"),
+        (("keys", "purge", "nightly export", "--yes"), "ID must be a key ID"),
+    ):
+        refused = seller.run(*words)
+        assert refused.code == 2, words
+        assert message in refused.err
+        assert token not in refused.err
+    assert [key["state"] for key in keys(seller)].count("revoked") == 0
