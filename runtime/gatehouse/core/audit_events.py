@@ -79,6 +79,10 @@ class AuditAction(DescribedStr):
     CUSTOMER_PURGE = "customer.purge", "The data of a customer and of its keys was erased."
     CUSTOMER_PORTAL_LINK = "customer.portal-link", "A one-time link to the portal was created."
     CUSTOMER_PORTAL_BEGIN = "customer.portal-begin", "A customer opened a link to the portal."
+    CUSTOMER_CREDITS_USED_UP = (
+        "customer.credits_used_up",
+        "No shared credits of a customer were left, recorded once between two refills.",
+    )
     PLAN_CREATE = "plan.create", "A plan was created."
     PLAN_UPDATE = "plan.update", "A plan was changed."
     PLAN_DELETE = "plan.delete", "A plan was deleted."

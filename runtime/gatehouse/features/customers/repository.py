@@ -203,8 +203,9 @@ class CustomerRepository:
             except asyncpg.ForeignKeyViolationError:
                 return False
             if row_count(status):
-                statement = "DELETE FROM key_credit WHERE family_id = $1"
-                await connection.execute(statement, f"@{customer_id}")
+                for table, column in (("key_credit", "family_id"), ("key_alert", "key_id")):
+                    statement = f"DELETE FROM {table} WHERE {column} = $1"
+                    await connection.execute(statement, f"@{customer_id}")
                 await append(connection, event)
         return True
 

@@ -39,8 +39,9 @@ T = TypeVar("T")
 #: Maximum number of keys that a purge erases in a request, each of which waits for the gateways.
 PURGED_KEYS_MAX = 100
 
-#: Fields of which the audit trail records that they changed, but not their values.
-_FREE_TEXT = frozenset({"contact", "metadata", "notes"})
+#: Fields of which the audit trail, which cannot be erased, records that they changed, but not their
+#: values: free text and personal data.
+_FREE_TEXT = frozenset({"name", "contact", "metadata", "notes"})
 
 
 class CustomerAction(StrEnum):
@@ -102,7 +103,7 @@ class CustomerService:
             created_at=now,
             created_by=actor.label,
         )
-        details = _details({**settings, "name": customer.name})
+        details = _details(settings)
         del details["id"]
         event = actor.event(AuditAction.CUSTOMER_CREATE, target_id=new.id, at=now, details=details)
         return await self.store.add(customer, event)

@@ -554,7 +554,7 @@ async def add_customers(
             action=created.value,
             target_type=created.target_type,
             target_id=customer_id,
-            details={"name": names[customer_id]},
+            details={},
         )
         for (customer_id,) in await connection.fetch(_ADD_CUSTOMERS, ids, values, at, by)
     ]

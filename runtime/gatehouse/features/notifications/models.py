@@ -34,6 +34,10 @@ class NotificationEvent(DescribedStr):
     CUSTOMER_DISABLED = "customer.disabled", "A customer was disabled, with all of its keys."
     CUSTOMER_ENABLED = "customer.enabled", "A disabled customer was enabled."
     CUSTOMER_DELETED = "customer.deleted", "A customer was deleted, with all of its keys."
+    CUSTOMER_CREDITS_USED_UP = (
+        "customer.credits_used_up",
+        "No shared credits of a customer are left until the next refill.",
+    )
     PLAN_UPDATED = "plan.updated", "A plan was changed for all customers and keys that follow it."
     SECRET_OPENED = "secret.opened", "A use of a link to a secret was consumed."
     SECRET_DENIED = "secret.denied", "An attempt to open a link to a secret was denied."
@@ -51,6 +55,7 @@ EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.CUSTOMER_DISABLE: NotificationEvent.CUSTOMER_DISABLED,
     AuditAction.CUSTOMER_ENABLE: NotificationEvent.CUSTOMER_ENABLED,
     AuditAction.CUSTOMER_DELETE: NotificationEvent.CUSTOMER_DELETED,
+    AuditAction.CUSTOMER_CREDITS_USED_UP: NotificationEvent.CUSTOMER_CREDITS_USED_UP,
     AuditAction.PLAN_UPDATE: NotificationEvent.PLAN_UPDATED,
     AuditAction.LINK_CLAIM: NotificationEvent.SECRET_OPENED,
     AuditAction.LINK_DENIED: NotificationEvent.SECRET_DENIED,

@@ -109,6 +109,16 @@ _REMINDED = (
 )
 
 
+# Once between two refills: a refill changes `refilled_at`.
+_USED_UP = (
+    "SELECT customer.id, family_id, refilled_at FROM key_credit "
+    "JOIN customer ON customer.id = substr(family_id, 2) WHERE starts_with(family_id, '@') "
+    "AND remaining = 0 AND state = 'active' AND NOT EXISTS (SELECT FROM key_alert "
+    "WHERE key_id = family_id AND kind = $1 AND raised_at = refilled_at) "
+    "ORDER BY customer.id LIMIT $2 FOR UPDATE OF customer SKIP LOCKED"
+)
+
+
 class NotificationRepository:
     """Methods raise Unavailable. A change and its audit event are stored in one transaction."""
 
@@ -132,6 +142,20 @@ class NotificationRepository:
                 _REMINDED, [(row["id"], f"{action}:{days}", row["expires_at"]) for row in rows]
             )
             await append_all(connection, (_reminder(row, now, days) for row in rows))
+        return len(rows)
+
+    async def report_credits(self, *, now: float) -> int:
+        """Append customer.credits_used_up for customers without shared credits, once between two
+        refills. Returns the number of customers.
+        """
+        action = AuditAction.CUSTOMER_CREDITS_USED_UP
+        async with self._pool.transaction() as connection:
+            rows = await connection.fetch(_USED_UP, action, BATCH_ROWS)
+            alerts = [(row["family_id"], action, row["refilled_at"]) for row in rows]
+            await connection.executemany(_REMINDED, alerts)
+            actor = Actor("system", "reminder")
+            events = [actor.event(action, target_id=row["id"], at=now, details={}) for row in rows]
+            await append_all(connection, events)
         return len(rows)
 
     async def follow(self, *, now: float, services: Collection[str] = ()) -> int:

@@ -268,6 +268,15 @@ class NotificationDispatcher:
             settings.webhook_networks,
         )
 
+    async def report_credits(self) -> int:
+        """Record customers whose shared credits are used up. Returns their number. Raises
+        Unavailable.
+        """
+        total = 0
+        while found := await self.repository.report_credits(now=self.clock.now()):
+            total += found
+        return total
+
     async def remind(self) -> int:
         """Record reminders for keys that expire soon and return their number. Raises Unavailable.
 

@@ -27,6 +27,7 @@ CHECKPOINT_INTERVAL_S = 5.0
 PRUNE_INTERVAL_S = 3600.0
 NOTIFICATION_INTERVAL_S = 1.0
 REMIND_INTERVAL_S = 300.0
+CREDITS_INTERVAL_S = 60.0
 IDEMPOTENCY_INTERVAL_S = 600.0
 LEGACY_FILES_INTERVAL_S = 30.0
 
@@ -95,6 +96,7 @@ def notification_jobs(
     return [
         PeriodicJob("notifications", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
         PeriodicJob("reminders", REMIND_INTERVAL_S, dispatcher.remind),
+        PeriodicJob("credits", CREDITS_INTERVAL_S, dispatcher.report_credits),
         PeriodicJob("deliveries", PRUNE_INTERVAL_S, dispatcher.prune),
     ]
 

@@ -227,3 +227,21 @@ async def test_names_of_limits_are_distinct(console: Console, path: str, name: s
     for field in ("limits", "shared_limits") if path == "/v1/plans" else ("limits",):
         reply = await console.post(path, json={**body, field: limits})
         assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, f"body.{field}")
+
+
+async def test_audit_trail_has_no_personal_data_of_a_customer(console: Console) -> None:
+    """A purge erases it, but not the trail."""
+    texts = {"name": "Ada Byron", "notes": "her notes"}
+    await created(console, "/v1/customers", id="erasable", **texts, metadata={"a": "her data"})
+    path = "/v1/customers/erasable"
+    await changed(console, path, name="Ada King", notes="other notes", metadata={})
+    await console.create_id(customer_id="erasable")
+    page = await shown(console, "/v1/audit-events?target_id=erasable")
+    assert [event["action"] for event in page["events"]] == ["customer.update", "customer.create"]
+    assert page["events"][0]["details"]["changed"] == ["metadata", "name", "notes"]
+    for text in ("Ada", "her ", "other"):
+        assert text not in str(page["events"])
+    await console.delete(path)
+    purged = await console.post(f"{path}/purge", json={"confirm": "erasable"})
+    assert purged.json()["keys_left"] == 0
+    assert "Ada" not in str(await shown(console, "/v1/audit-events?target_id=erasable"))

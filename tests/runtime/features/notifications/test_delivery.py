@@ -23,6 +23,7 @@ from gatehouse.features.notifications.service import (
     NotificationDispatcher,
     SnsTopic,
 )
+from gatehouse.features.verification.repository import CreditRepository
 from gatehouse.platform.resolver import SystemResolver
 from moto import mock_aws
 from moto.ses.models import ses_backends
@@ -559,6 +560,26 @@ async def test_contact_only_webhook_receives_the_events_of_its_keys(setup: Setup
     ((_, _, body),) = setup.receiver.entries
     data = json.loads(body)["data"]
     assert (data["key_id"], data["details"]["successor_id"]) == (key_id, reply.json()["key"]["id"])
+
+
+async def test_used_up_credits_are_reported_once_between_refills(setup: Setup) -> None:
+    await setup.create_webhook(events=["customer.credits_used_up"])
+    credits = {"remaining": 3, "refill": {"amount": 3, "every": "month"}}
+    for id in ("used-up", "left", "off"):
+        reply = await setup.client.post("/v1/customers", json={"id": id, "credits": credits})
+        assert reply.status_code == 201, reply.text
+    store = CreditRepository(setup.console.pool)
+    for id in ("used-up", "off"):
+        assert await store.spend([f"@{id}"], 3) is not None
+    await setup.client.post("/v1/customers/off/disable", json={})
+    dispatcher = setup.dispatcher()
+    assert [await dispatcher.report_credits() for _ in range(2)] == [1, 0]
+    assert await setup.deliver() == 1
+    data = json.loads(setup.receiver.entries[-1][2])["data"]
+    assert data["customer_id"] == "used-up"
+    setup.console.sql("UPDATE key_credit SET refilled_at = refilled_at - interval '40 days'")
+    assert await store.spend(["@used-up"], 3) is not None  # after the refill that was due
+    assert await dispatcher.report_credits() == 1
 
 
 @pytest.mark.parametrize("contact_only", [False, True])
