@@ -625,7 +625,7 @@ export const en = {
   'webhooks.events': 'Events',
   'webhooks.allEvents': 'None selected: all events.',
   'webhooks.every': 'All events',
-  'webhooks.contactOnly': 'Only events of keys whose contact is this webhook',
+  'webhooks.contactOnly': 'Only events of keys and customers whose contact is this webhook',
   'webhooks.secretOf': 'Secret of the webhook {id}',
   'webhooks.changed': 'The webhook was changed.',
   'webhooks.urlHint': 'Empty: the current URL, which is not shown completely because it may contain a secret.',

@@ -213,10 +213,14 @@ FORMS = {
         {
             "URL": ("url", "https://typed.example.com/a"),
             "key.rotated": ("events", "checked"),
-            "Only events of keys whose contact is this webhook": ("contact_only", "checked"),
+            "Only events of keys and customers whose contact is this webhook": (
+                "contact_only",
+                "checked",
+            ),
         },
-        "customer.deleted customer.disabled customer.enabled key.expires_soon key.revoked "
-        "plan.updated request.submitted secret.denied secret.opened secret.purged",
+        "customer.credits_used_up customer.deleted customer.disabled customer.enabled "
+        "key.expires_soon key.revoked plan.updated request.submitted "
+        "secret.denied secret.opened secret.purged",
         {"url": "https://other.example.com/a", "events": ["secret.opened"]},
         _nothing,
     ),
