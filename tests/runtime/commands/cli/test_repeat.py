@@ -21,6 +21,7 @@ __all__ = ["aws", "console_folder", "console_url", "sharing_url"]
 
 #: Every command whose result is shown once, with its options.
 ONCE: dict[tuple[str, ...], list[tuple[str, ...]]] = {
+    ("customers", "portal"): [("{customer}",)],
     ("keys", "create"): [("--name", "a key"), ("--name", "a key", "--link")],
     ("keys", "rotate"): [("{key}",)],
     ("secrets", "create"): [(), ("--end-to-end",), ("--uses", "2")],
@@ -103,6 +104,9 @@ def test_repeated_command_prints_the_first_result(
     ids = {}
     if options == ("{key}",):
         ids["key"] = operator.create_key()
+    if options == ("{customer}",):
+        ids["customer"] = "acme"
+        operator.run("customers", "create", "--id", "acme")
     if options == ("{webhook}",):
         operator.run("webhooks", "create", "--url", "https://hooks.example.com/b")
         ids["webhook"] = operator.run("webhooks", "list").out.partition("\t")[0]

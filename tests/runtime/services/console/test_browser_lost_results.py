@@ -43,18 +43,34 @@ from tests.runtime.services.console.web_pages import (
 __all__ = ["console", "sharing"]
 
 pytestmark = MARKS
-#: The texts of a response that are shown once, and the parts of links that only the browser knows.
-_ONCE = re.compile(r"^gtk_\w{40,}|^whsec_|^https?://.*#")
 #: Acts with other links: the browser generates a part of them.
 _GENERATED = {"SecretCreateScreen-end to end": r"#\w{43}\.[\w-]{43}$"}
 
 
-def once(value: Any) -> set[str]:
-    """The texts of a response that are shown once."""
-    if isinstance(value, dict | list):
-        items = value.values() if isinstance(value, dict) else value
-        return set().union(*map(once, items))
-    return {value} if isinstance(value, str) and _ONCE.search(value) else set()
+def once(value: Any, schema: Any) -> set[str]:
+    """The texts of a response that are marked in its schema as shown once."""
+    schemas = document()["components"]["schemas"]
+    schema = schemas.get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
+    if isinstance(value, list):
+        return set().union(*(once(item, schema.get("items", {})) for item in value))
+    if isinstance(value, dict):
+        parts = schema.get("properties", {}).items()
+        return set().union(*(once(value.get(name), part) for name, part in parts))
+    return {value} if isinstance(value, str) and "x-shown-once" in schema else set()
+
+
+def schema_of(act: Act) -> Any:
+    """The schema of the response to an act."""
+    paths = document()["paths"].values()
+    [operation] = [
+        each for path in paths for each in path.values() if each["operationId"] == act.operation
+    ]
+    [schema] = [
+        each["content"]["application/json"]["schema"]
+        for code, each in operation["responses"].items()
+        if code < "300"
+    ]
+    return schema
 
 
 def test_every_response_with_the_mark_is_kept_by_the_web_ui() -> None:
@@ -88,7 +104,7 @@ async def lose(page: Page, act: Act) -> set[str]:
         if is_change(route.request) and not found:
             response = await route.fetch()
             assert response.ok, await response.text()
-            found.append(once(await response.json()))
+            found.append(once(await response.json(), schema_of(act)))
             await route.abort()
         else:
             await route.continue_()
