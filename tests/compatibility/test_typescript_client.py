@@ -18,7 +18,7 @@ from tests.journeys.conftest import Running
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients/typescript"
 GUIDE = ROOT / "docs/guides/protect-a-service.md"
-BYTES_MAX = 27_000
+BYTES_MAX = 30_000
 #: As in test/services.js of the client.
 SCOPES = ["orders:read", "orders:write", "items:read", "files:read", "mounted:read"]
 
@@ -44,6 +44,10 @@ def test_typescript_client(running: Running, tmp_path: Path) -> None:
     for number, scope in enumerate(SCOPES):
         others = [other for other in SCOPES if other != scope]
         keys[f"WITHOUT_{number}"] = running.key(scopes=others, limits=limits)[1]
+    service = running.key(scopes=["role:service"])[1]
+    limit = {"name": "sign-in", "quota": 2, "window_s": 3600}
+    assert running.manage("POST", "/v1/limits", limit).status_code == 201
+    keys["TAKE"] = json.dumps({"url": running.gateway, "token": service, "limit": "sign-in"})
     keys["SPELLINGS"] = str(ROOT / "tests/clients/spellings.json")
     environment = {**os.environ, "GATEWAY": running.gateway, **keys}
     with serving(Gateway(tmp_path, STATES)) as urls:

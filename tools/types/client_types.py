@@ -14,15 +14,15 @@ from gatehouse.services.sharing.routes import document as sharing
 #: The schemas that the methods of the clients send, and those that they receive.
 REQUESTS = (
     *("SignedRequestInput", "CreateKey", "UpdateKey", "RotateKey", "CreateSecret"),
-    *("CreateCustomer", "UpdateCustomer", "CreatePlan", "UpdatePlan"),
+    *("CreateCustomer", "UpdateCustomer", "CreatePlan", "UpdatePlan", "Take"),
 )
 RESPONSES = (
-    *("VerifyReply", "SelfRevocationResponse", "KeyView", "CreatedKey", "ChangedKey"),
+    *("VerifyReply", "TakeReply", "SelfRevocationResponse", "KeyView", "CreatedKey", "ChangedKey"),
     *("CustomerView", "ChangedCustomer", "PurgedCustomer", "PlanView", "ChangedPlan"),
     *("RevokedKey", "RotatedKey", "SecretView", "CreatedSecret", "LinkPreview", "OpenedSecret"),
 )
-#: Those of the TypeScript client, which verifies keys only.
-TYPESCRIPT = ("VerifyRequest", "VerifyReply", "ProblemDetail")
+#: Those of the TypeScript client, which has only the operations of services.
+TYPESCRIPT = ("VerifyRequest", "VerifyReply", "Take", "TakeReply", "ProblemDetail")
 WIDTH = 100
 
 Schema = dict[str, Any]

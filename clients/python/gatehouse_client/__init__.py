@@ -20,7 +20,7 @@ from gatehouse_client.errors import (
     Unauthorized,
     Unavailable,
 )
-from gatehouse_client.gateway import Verification
+from gatehouse_client.gateway import Taken, Verification
 from gatehouse_client.transport import Retries
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Problem",
     "Retries",
     "SharingClient",
+    "Taken",
     "TooManyRequests",
     "Unauthorized",
     "Unavailable",

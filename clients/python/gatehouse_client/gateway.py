@@ -1,6 +1,6 @@
 """Verifications: requests to the gateway, and its decisions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +8,7 @@ from msgspec import structs
 
 from gatehouse_client.credentials import trimmed
 from gatehouse_client.errors import ApiError, Reply, Unavailable, retry_after_s
-from gatehouse_client.models import SignedRequestInput, VerifyReply
+from gatehouse_client.models import SignedRequestInput, Take, TakeReply, VerifyReply
 from gatehouse_client.transport import Retries
 
 #: The status for each code, the same as that of the gateway for requests to Cores.
@@ -31,7 +31,7 @@ IN_PROGRESS_MAX = 64
 #: A request waits for the decision, so there is one short retry.
 RETRIES = Retries(attempts=2, wait_s=0.05, wait_s_max=0.25)
 _PASSED_ON = ("RateLimit", "RateLimit-Policy", "Retry-After")
-VERIFY, REVOKE_SELF = "/v1/keys/verify", "/v1/keys/revoke-self"
+VERIFY, REVOKE_SELF, TAKE = "/v1/keys/verify", "/v1/keys/revoke-self", "/v1/limits/take"
 _CHALLENGE = 'Bearer realm="gatehouse"'
 
 
@@ -50,6 +50,13 @@ class Verification(VerifyReply, frozen=True, kw_only=True):
     def status(self) -> int:
         """The status for the client: 200 if the key is valid."""
         return 200 if self.valid else STATUS.get(self.code, 403)
+
+
+class Taken(TakeReply, frozen=True, kw_only=True):
+    """The decision on limits for subjects without a key. `headers` and `error`: as for a key."""
+
+    headers: dict[str, str] = {}  # noqa: RUF012 - msgspec copies the dictionary
+    error: str = ""
 
 
 def challenge(*, invalid: bool) -> str:
@@ -71,6 +78,10 @@ def verification_request(
     return {"token": trimmed(token), "scopes": list(scopes), "cost": cost, **present}
 
 
+def take_request(takes: Sequence[Take], dry_run: bool) -> dict[str, Any]:
+    return {"takes": list(takes), "dry_run": dry_run}
+
+
 def check_positive(*values: float) -> None:
     if not all(value > 0 for value in values):
         raise ValueError("timeout_s, response_timeout_s and in_progress_max must be positive")
@@ -84,10 +95,14 @@ def decision(verification: Verification, reply: Reply) -> Verification:
             request_id=verification.request_id,
             retry_after_s=retry_after_s(reply),
         )
-    headers = {name: reply.headers[name] for name in _PASSED_ON if name in reply.headers}
+    headers = passed_on(reply)
     if verification.status == 401:
         headers["WWW-Authenticate"] = challenge(invalid=True)
     return structs.replace(verification, headers=headers, error="")
+
+
+def passed_on(reply: Reply) -> dict[str, str]:
+    return {name: reply.headers[name] for name in _PASSED_ON if name in reply.headers}
 
 
 def retry_after(error: ApiError) -> dict[str, str]:
@@ -95,13 +110,29 @@ def retry_after(error: ApiError) -> dict[str, str]:
     return {"Retry-After": f"{error.retry_after_s or 1:.0f}"}
 
 
-def without_decision(error: ApiError, fail_open: bool) -> Verification:
-    """The result if there is no decision. Raises the error of a malformed request, and that of a
-    URL that is not the one of a gateway.
+def check_undecided(error: ApiError) -> None:
+    """Raises the error of a malformed request, and that of a URL that is not the one of a
+    gateway. After any other, there is no decision.
     """
     is_unavailable = isinstance(error, Unavailable) and error.status not in range(300, 400)
     if not is_unavailable and error.status not in (408, 429):
         raise error
+
+
+def taken_without_decision(error: ApiError, fail_open: bool) -> Taken:
+    check_undecided(error)
+    return Taken(
+        allowed=fail_open,
+        limits=[],
+        request_id=error.request_id,
+        error=error.message,
+        headers={} if fail_open else retry_after(error),
+    )
+
+
+def without_decision(error: ApiError, fail_open: bool) -> Verification:
+    """The result if there is no decision on a key."""
+    check_undecided(error)
     return Verification(
         valid=fail_open,
         code="UNAVAILABLE",

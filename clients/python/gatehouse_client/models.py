@@ -165,6 +165,14 @@ class UpdatePlan(TypedDict):
     ttl_s: NotRequired[int | None]
 
 
+class Take(TypedDict):
+    """Units of one of several limits that a subject uses."""
+
+    limit: str
+    subject: str
+    cost: NotRequired[int]
+
+
 class LimitReply(Response, frozen=True, kw_only=True):
     """State of a rate limit after the decision."""
 
@@ -206,6 +214,14 @@ class VerifyReply(Response, frozen=True, kw_only=True):
     shared_credits: CreditsReply | None
     staleness_ms: int
     decided_at: datetime
+    request_id: str
+
+
+class TakeReply(Response, frozen=True, kw_only=True):
+    """The decision, with a state for each limit."""
+
+    allowed: bool
+    limits: list[LimitReply]
     request_id: str
 
 

@@ -1,7 +1,7 @@
 /** Verifies API keys at a gateway. */
 import { Agent as HttpAgent, request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import type { ProblemDetail, VerifyReply, VerifyRequest } from "./types.js";
+import type { ProblemDetail, Take, TakeReply, VerifyReply, VerifyRequest } from "./types.js";
 
 /** The status for each code, the same as that of the gateway for requests to Cores. */
 export const STATUS: Readonly<Record<VerifyReply["code"], number>> = {
@@ -34,7 +34,15 @@ export interface Verification extends VerifyReply {
   error?: string;
 }
 
+/** The decision on limits for subjects without a key. `headers` and `error`: as for a key. */
+export interface Taken extends TakeReply {
+  headers: Record<string, string>;
+  error?: string;
+}
+
 export interface GatewayOptions {
+  /** Token of a key with the scope `role:service`, for `take`. */
+  token?: string;
   /** Time of a call, with the wait for its turn, in milliseconds. Default: 30000, because of bursts. */
   timeoutMs?: number;
   /**
@@ -74,7 +82,8 @@ export class ApiError extends Error {
 /** Create one client per process: connections are reused. */
 export class GatewayClient {
   readonly url: string;
-  readonly #options: Required<GatewayOptions>;
+  readonly #options: Required<Omit<GatewayOptions, "token">>;
+  readonly #token: string;
   readonly #agent: HttpAgent;
   readonly #waiting = new Set<() => void>();
   #inProgress = 0;
@@ -84,7 +93,10 @@ export class GatewayClient {
   constructor(gateway: string, options: GatewayOptions = {}) {
     this.url = baseUrl(gateway);
     const limits = { timeoutMs: 30_000, responseTimeoutMs: 2000, inProgressMax: 64, attempts: 2 };
-    this.#options = { ...limits, failOpen: false, ...options };
+    const { token = "", ...others } = options;
+    this.#options = { ...limits, failOpen: false, ...others };
+    this.#token = token.trim();
+    if (/[^\x21-\x7e]/.test(this.#token)) throw new TypeError("the token contains a character that is not allowed");
     for (const name of Object.keys(limits) as (keyof typeof limits)[]) {
       if (!(this.#options[name] > 0)) throw new TypeError(`${name} must be a positive number`);
     }
@@ -100,18 +112,58 @@ export class GatewayClient {
    */
   async verify(token: string, request: Omit<VerifyRequest, "token"> = {}): Promise<Verification> {
     token = token.trim();
-    const content = JSON.stringify({ ...request, token });
+    const found = await this.#decision("/v1/keys/verify", { ...request, token }, token, isDecision);
+    if ("undecided" in found) return this.#withoutDecision(found);
+    const { body, headers } = found;
+    if (!body.valid && body.code === "UNAVAILABLE") {
+      return this.#withoutDecision({ ...found, undecided: "the gateway could not make a decision" });
+    }
+    const status = body.valid ? 200 : (STATUS[body.code] ?? 403);
+    if (status === 401) headers["WWW-Authenticate"] = challenge(true);
+    return { ...body, status, headers };
+  }
+
+  /**
+   * Counts units of a limit for a subject without a key, such as a user or an address. `dryRun` counts
+   * nothing. Throws ApiError if no limit has the name, or if the token is missing or lacks `role:service`.
+   */
+  async take(limit: string, subject: string, { cost = 1, dryRun = false } = {}): Promise<Taken> {
+    return this.takeAll([{ limit, subject, cost }], { dryRun });
+  }
+
+  /** As `take`, for several limits. If one of them is exceeded, nothing is counted. */
+  async takeAll(takes: Take[], { dryRun = false } = {}): Promise<Taken> {
+    const found = await this.#decision("/v1/limits/take", { takes, dry_run: dryRun }, this.#token, isTaken);
+    if (!("undecided" in found)) return { ...found.body, headers: found.headers };
+    const allowed = this.#options.failOpen;
+    return {
+      allowed,
+      limits: [],
+      request_id: found.body?.request_id ?? "",
+      headers: allowed ? {} : retryAfter(found.retryAfterS),
+      error: found.undecided,
+    };
+  }
+
+  /** The decision in the response to a request, or why there is none. Throws the ApiError of the request. */
+  async #decision<T extends Body>(
+    path: string,
+    request: object,
+    token: string,
+    isExpected: (body: Body | null) => body is T,
+  ): Promise<Decision<T> | NoDecision> {
+    const content = Buffer.from(JSON.stringify(request));
     let reply: Reply;
     try {
-      reply = await this.#send(Buffer.from(content));
+      reply = await this.#send(path, content);
     } catch (error) {
-      if (error instanceof NoResponse) return this.#withoutDecision(`${this.url}: ${error.message}`);
+      if (error instanceof NoResponse) return { undecided: `${this.url}: ${error.message}` };
       throw error;
     }
     const { status: httpStatus } = reply;
     const isOk = httpStatus >= 200 && httpStatus < 300;
     if (httpStatus === 408 || httpStatus === 429 || httpStatus < 200 || httpStatus >= 500) {
-      return this.#withoutDecision(`${this.url} returned ${httpStatus}`, reply);
+      return { undecided: `${this.url} returned ${httpStatus}`, retryAfterS: retryAfterS(reply) };
     }
     const body = parsed(reply.text, isOk ? "" : token);
     if (!isOk) {
@@ -124,27 +176,23 @@ export class GatewayClient {
         retryAfterS(reply),
       );
     }
-    if (!isDecision(body)) {
-      return this.#withoutDecision(`${this.url} returned an unexpected response: is it a gateway?`, reply);
+    if (!isExpected(body)) {
+      const undecided = `${this.url} returned an unexpected response: is it a gateway?`;
+      return { undecided, retryAfterS: retryAfterS(reply) };
     }
-    if (!body.valid && body.code === "UNAVAILABLE") {
-      return this.#withoutDecision("the gateway could not make a decision", reply, body.request_id);
-    }
-    const status = body.valid ? 200 : (STATUS[body.code] ?? 403);
     const headers: Record<string, string> = {};
     for (const name of PASSED_ON) {
       const value = reply.headers[name.toLowerCase()];
       if (typeof value === "string") headers[name] = value;
     }
-    if (status === 401) headers["WWW-Authenticate"] = challenge(true);
-    return { ...body, status, headers };
+    return { body, headers, retryAfterS: retryAfterS(reply) };
   }
 
   get #isTls(): boolean {
     return /^https:/i.test(this.url);
   }
 
-  async #send(content: Buffer): Promise<Reply> {
+  async #send(path: string, content: Buffer): Promise<Reply> {
     const { timeoutMs, responseTimeoutMs, attempts } = this.#options;
     const start = performance.now();
     await this.#turn();
@@ -155,7 +203,7 @@ export class GatewayClient {
       for (let attempt = 1; ; attempt++) {
         const remainingMs = start + timeoutMs - performance.now();
         try {
-          return await this.#exchange(content, Math.min(remainingMs, responseTimeoutMs));
+          return await this.#exchange(path, content, Math.min(remainingMs, responseTimeoutMs));
         } catch (error) {
           if (!(error instanceof NoResponse && error.isUnsent) || attempt >= attempts) throw error;
         }
@@ -181,11 +229,15 @@ export class GatewayClient {
     });
   }
 
-  #exchange(content: Buffer, timeoutMs: number): Promise<Reply> {
-    const headers = { "Content-Type": "application/json", "Content-Length": content.length };
+  #exchange(path: string, content: Buffer, timeoutMs: number): Promise<Reply> {
+    const headers: Record<string, string | number> = {
+      "Content-Type": "application/json",
+      "Content-Length": content.length,
+    };
+    if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
     const options = { method: "POST", agent: this.#agent, headers };
     return new Promise((resolve, reject) => {
-      const message = (this.#isTls ? httpsRequest : httpRequest)(`${this.url}/v1/keys/verify`, options);
+      const message = (this.#isTls ? httpsRequest : httpRequest)(this.url + path, options);
       const fail = (text: string, isUnsent = false) => (reject(new NoResponse(text, isUnsent)), message.destroy());
       // Data that has arrived while the program was busy is received first.
       const timer = after(timeoutMs, () => setImmediate(() => fail(TOO_LATE)));
@@ -211,14 +263,14 @@ export class GatewayClient {
     });
   }
 
-  #withoutDecision(error: string, reply?: Reply, requestId = ""): Verification {
+  #withoutDecision({ undecided, retryAfterS, body }: NoDecision): Verification {
     const valid = this.#options.failOpen;
     return {
       valid,
       code: "UNAVAILABLE",
       status: valid ? 200 : 503,
-      headers: valid ? {} : retryAfter(reply && retryAfterS(reply)),
-      error,
+      headers: valid ? {} : retryAfter(retryAfterS),
+      error: undecided,
       reason: null,
       key_id: null,
       name: null,
@@ -231,7 +283,7 @@ export class GatewayClient {
       shared_credits: null,
       staleness_ms: 0,
       decided_at: new Date().toISOString(),
-      request_id: requestId,
+      request_id: body?.request_id ?? "",
     };
   }
 }
@@ -240,6 +292,19 @@ interface Reply {
   status: number;
   headers: IncomingHttpHeaders;
   text: string;
+}
+
+interface Decision<T> {
+  body: T;
+  headers: Record<string, string>;
+  retryAfterS: number | undefined;
+}
+
+/** Why there is no decision. */
+interface NoDecision {
+  undecided: string;
+  retryAfterS?: number | undefined;
+  body?: Body;
 }
 
 /** There is no response. isUnsent: the request was never sent. */
@@ -278,12 +343,16 @@ function isDecision(body: Body | null): body is VerifyReply {
   );
 }
 
+function isTaken(body: Body | null): body is TakeReply {
+  return typeof body?.allowed === "boolean" && Array.isArray(body.limits);
+}
+
 /** WWW-Authenticate. Without an error if the request had no credential (RFC 6750, section 3). */
 export function challenge(invalid: boolean): string {
   return `Bearer realm="gatehouse"${invalid ? ', error="invalid_token"' : ""}`;
 }
 
-interface Body extends Partial<VerifyReply> {
+interface Body extends Partial<VerifyReply>, Partial<TakeReply> {
   detail?: string;
   errors?: ProblemDetail[];
 }

@@ -75,6 +75,24 @@ export interface VerifyReply {
   request_id: string;
 }
 
+/** Units of one of several limits that a subject uses. */
+export interface Take {
+  /** Name of the limit. Clients see the name in the `RateLimit` header. */
+  limit: string;
+  /** What is limited, such as a user, an address or a tenant. Stored as an HMAC. */
+  subject: string;
+  /** Units that are used. 0: nothing is counted. */
+  cost?: number;
+}
+
+/** The decision, with a state for each limit. */
+export interface TakeReply {
+  allowed: boolean;
+  limits: Array<LimitReply>;
+  /** ID of this request in the gateway's log. */
+  request_id: string;
+}
+
 /** One invalid part of a request: location (such as `body.limits[0].quota`), error message and
  * suggested fix. */
 export interface ProblemDetail {

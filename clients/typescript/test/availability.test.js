@@ -34,6 +34,37 @@ for (const [name, { url, code, retryAfter }] of Object.entries(states)) {
   });
 }
 
+test("units of limits are counted for subjects", async () => {
+  const { url, token, limit } = JSON.parse(process.env.TAKE);
+  const client = new GatewayClient(url, { token: `${token}\n` });
+  assert.ok((await client.take(limit, "user 1", { cost: 2, dryRun: true })).allowed);
+  const results = [];
+  for (let i = 0; i < 3; i++) results.push(await client.take(limit, "user 1"));
+  assert.deepEqual(results.map(({ allowed }) => allowed), [true, true, false]);
+  assert.ok(results[0].headers.RateLimit.startsWith(`"${limit}";r=1;t=`));
+  assert.ok(Number(results[2].headers["Retry-After"]) > 0);
+  const both = await client.takeAll([{ limit, subject: "user 2", cost: 2 }, { limit, subject: "user 3" }]);
+  assert.deepEqual(both.limits.map(({ remaining }) => remaining), [0, 1]);
+  assert.equal((await client.verify(token)).valid, true);
+  for (const [other, name, status] of [[token, "missing", 404], [`x${token}`, limit, 401], ["", limit, 401]]) {
+    await assert.rejects(new GatewayClient(url, { token: other, failOpen: true }).take(name, "a"), (error) => {
+      assert.ok(error instanceof ApiError && !(other && error.message.includes(other)));
+      return error.status === status;
+    });
+  }
+  assert.throws(() => new GatewayClient(url, { token: "a b" }), TypeError);
+});
+
+for (const [name, { url, code }] of Object.entries(states)) {
+  if (code !== "UNAVAILABLE") continue;
+  test(`fail mode of limits: ${name}`, async () => {
+    for (const failOpen of [false, true]) {
+      const result = await new GatewayClient(url, { failOpen, timeoutMs: 300 }).take("sign-in", "a");
+      assert.deepEqual([result.allowed, result.error !== undefined], [failOpen, true]);
+    }
+  });
+}
+
 test("a request that cannot be sent is an error", async () => {
   const client = new GatewayClient(states.valid.url, { failOpen: true });
   await assert.rejects(client.verify(undefined), TypeError);

@@ -7,11 +7,22 @@ from contextlib import contextmanager
 
 import pytest
 from gatehouse.core.verification import Code, VerificationResult
+from gatehouse.features.customers.service import LimitService
+from gatehouse.platform.db.pool import Pool
 from gatehouse.services.gateway.credentials import _denial
-from gatehouse_client import AsyncGatewayClient, BadRequest, GatewayClient, Unauthorized
+from gatehouse_client import (
+    AsyncGatewayClient,
+    BadRequest,
+    Forbidden,
+    GatewayClient,
+    NotFound,
+    Unauthorized,
+)
 from gatehouse_client.gateway import STATUS
+from gatehouse_client.models import Take
 
-from tests.runtime.services.gateway.conftest import Gateway, limit
+from tests.runtime.services.gateway.conftest import Gateway, key_service, limit
+from tests.runtime.services.gateway.test_subject_limits import limit_of
 
 
 def client(gateway: Gateway) -> GatewayClient:
@@ -73,6 +84,48 @@ async def test_holder_revokes_a_key(gateway: Gateway) -> None:
         assert verifier.verify(key.token).code == "NOT_FOUND"
         with pytest.raises(Unauthorized):
             verifier.revoke_self(key.token)
+
+
+async def test_units_of_limits_are_counted_for_subjects(
+    gateway: Gateway, module_pool: Pool
+) -> None:
+    limits = LimitService.of(module_pool, key_service(module_pool))
+    service = await gateway.create_key(scopes=["role:service"])
+    small, large = await limit_of(limits, 2), await limit_of(limits, 10)
+    url = f"http://127.0.0.1:{gateway.port}"
+    with GatewayClient(url, service.token) as client:
+        assert client.take(small, "user 1", cost=2, dry_run=True).allowed
+        results = [client.take(small, "user 1") for _ in range(3)]
+        assert [result.allowed for result in results] == [True, True, False]
+        assert results[0].headers["RateLimit"].startswith(f'"{small}";r=1;t=')
+        assert int(results[2].headers["Retry-After"]) > 0
+        with pytest.raises(NotFound):
+            client.take("missing", "user 1")
+        assert client.verify(service.token).valid
+    async with AsyncGatewayClient(url, service.token) as other:
+        takes: list[Take] = [{"limit": name, "subject": "user 2"} for name in (small, large)]
+        both = await other.take_all(takes)
+        assert [state.remaining for state in both.limits] == [1, 9]
+    key = await gateway.create_key()
+    for token, error in (
+        (None, Unauthorized),
+        ("gtk_test_x", Unauthorized),
+        (key.token, Forbidden),
+    ):
+        with GatewayClient(url, token, fail_open=True) as client, pytest.raises(error) as raised:
+            client.take(small, "user 1")
+        assert token is None or token not in str(raised.value)
+
+
+@pytest.mark.parametrize("fail_open", [True, False])
+def test_without_a_decision_the_option_decides_on_limits(fail_open: bool) -> None:
+    with recorded() as (url, _), GatewayClient(url, "a-token", fail_open=fail_open) as client:
+        result = client.take("sign-in", "user 1")
+    assert (result.allowed, bool(result.headers), bool(result.error)) == (
+        fail_open,
+        not fail_open,
+        True,
+    )
 
 
 @contextmanager

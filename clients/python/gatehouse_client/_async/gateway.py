@@ -1,11 +1,12 @@
 """Verifies keys at the gateway."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.request import getproxies
 
 import httpx
 import msgspec
+from msgspec import structs
 
 from gatehouse_client._async.client import AsyncClient
 from gatehouse_client._async.connections import AsyncConnections
@@ -16,21 +17,27 @@ from gatehouse_client.gateway import (
     RESPONSE_TIMEOUT_S,
     RETRIES,
     REVOKE_SELF,
+    TAKE,
     TIMEOUT_S,
     VERIFY,
+    Taken,
     Verification,
     check_positive,
     decision,
+    passed_on,
+    take_request,
+    taken_without_decision,
     verification_request,
     without_decision,
 )
-from gatehouse_client.models import SelfRevocationResponse, SignedRequestInput
+from gatehouse_client.models import SelfRevocationResponse, SignedRequestInput, Take
 from gatehouse_client.transport import CONNECTION_LOST, Retries, uses_proxy
 
 
 class AsyncGatewayClient(AsyncClient):
     """Verifies keys. One client per process keeps connections to the gateway; threads can share it.
 
+    token: of a key with the scope `role:service`, for `take`. Sent with every request.
     timeout_s: of a call, with the wait for its turn: at most `in_progress_max` requests are in
         progress at once, and the others wait.
     response_timeout_s: from the turn of a request to the last byte of the response. If the gateway
@@ -48,6 +55,7 @@ class AsyncGatewayClient(AsyncClient):
     def __init__(
         self,
         gateway: str,
+        token: str | None = None,
         *,
         timeout_s: float = TIMEOUT_S,
         response_timeout_s: float = RESPONSE_TIMEOUT_S,
@@ -58,13 +66,16 @@ class AsyncGatewayClient(AsyncClient):
     ) -> None:
         check_positive(timeout_s, response_timeout_s, in_progress_max)
         step_s = min(timeout_s, response_timeout_s)
-        super().__init__("gateway", gateway, {}, retries, timeout_s=step_s, transport=transport)
+        headers = {} if token is None else {"Authorization": f"Bearer {credential('token', token)}"}
+        super().__init__(
+            "gateway", gateway, headers, retries, timeout_s=step_s, transport=transport
+        )
         self._fail_open = fail_open
         self._timeout_s = timeout_s
         self._connections = None
         if transport is None and not (uses_proxy(self.url) and getproxies()):
             self._connections = AsyncConnections(
-                httpx.URL(self.url), self._options({}, step_s, None), in_progress_max, step_s
+                httpx.URL(self.url), self._options(headers, step_s, None), in_progress_max, step_s
             )
 
     async def aclose(self) -> None:
@@ -99,6 +110,24 @@ class AsyncGatewayClient(AsyncClient):
             return decision(self._decode(Verification, reply), reply)
         except ApiError as exc:
             return without_decision(exc, self._fail_open)
+
+    async def take(
+        self, limit: str, subject: str, *, cost: int = 1, dry_run: bool = False
+    ) -> Taken:
+        """Counts units of a limit for a subject without a key, such as a user or an address.
+        dry_run: counts nothing. Raises NotFound if no limit has the name, and the ApiError of a
+        token that is missing or lacks `role:service`.
+        """
+        takes: list[Take] = [{"limit": limit, "subject": subject, "cost": cost}]
+        return await self.take_all(takes, dry_run=dry_run)
+
+    async def take_all(self, takes: Sequence[Take], *, dry_run: bool = False) -> Taken:
+        """As `take`, for several limits. If one of them is exceeded, nothing is counted."""
+        try:
+            reply = await self._send("POST", TAKE, json=take_request(takes, dry_run))
+            return structs.replace(self._decode(Taken, reply), headers=passed_on(reply), error="")
+        except ApiError as exc:
+            return taken_without_decision(exc, self._fail_open)
 
     async def _exchange(
         self, method: str, path: str, arguments: dict[str, Any], deadline: float
