@@ -60,6 +60,7 @@ from gatehouse.platform.db.pool import Connection, Pool, Row
 from gatehouse.platform.db.statements import (
     CREATED_BY,
     CUSTOMERS,
+    OF_CREATED_CUSTOMER,
     Conditions,
     RowMapping,
     count,
@@ -99,8 +100,10 @@ _ASSIGNMENTS = ", ".join(
     f"{name} = ${number}" for number, name in enumerate(WRITTEN.columns, 1) if name != "id"
 )
 
-_IS_CREATED_BY = (
+_IS_MANAGED_BY = (
     "SELECT EXISTS (SELECT FROM api_key WHERE id = (SELECT family_id FROM api_key WHERE id = $1) "
+    f"AND {CREATED_BY.format('$2')}) OR EXISTS (SELECT FROM customer "
+    "WHERE id = (SELECT customer_id FROM api_key WHERE id = $1) "
     f"AND {CREATED_BY.format('$2')})"
 )
 _CREATED_CUSTOMER = f"SELECT {CREATED_BY.format('$2')} FROM customer WHERE id = $1"
@@ -373,11 +376,11 @@ class KeyRepository:
         rows = await self._pool.fetch(ID_GENERATIONS)
         return [(row["scheme"], row["id_generation"]) for row in rows]
 
-    async def is_created_by(self, key_id: KeyId, creator: KeyId) -> bool:
-        """True if a key of the creator's family created the first key of this key's family. Raises
-        Unavailable.
+    async def is_managed_by(self, key_id: KeyId, creator: KeyId) -> bool:
+        """True if a key of the creator's family created the first key of this key's family, or the
+        customer of this key. Raises Unavailable.
         """
-        return bool(await self._pool.fetchval(_IS_CREATED_BY, key_id, creator))
+        return bool(await self._pool.fetchval(_IS_MANAGED_BY, key_id, creator))
 
     async def created_customer(self, customer_id: str, creator: str) -> bool | None:
         """True if a key of the creator's family created this customer, or None if there is no such
@@ -394,13 +397,15 @@ class KeyRepository:
         only: KeyFilter,
         id_start: str | None = None,
         sort: KeySort = "id",
+        creator: str | None = None,
     ) -> tuple[list[Key], KeyPosition | None]:
         """Keys after the position `after`, and the position of the last key, or None on the last
         page. Keys with equal values are ordered by ID. id_start: beginning of the ID, instead of
-        `only.search`.
+        `only.search`. creator: only keys of customers that a key of the family of this key has
+        created.
         """
         comparison, direction = ("<", "DESC") if sort.startswith("-") else (">", "ASC")
-        where = await self._conditions(only, id_start, sort)
+        where = await self._conditions(only, id_start, creator, sort)
         if sort == "id":
             position, order = "''", "id"
             if after is not None:
@@ -418,9 +423,11 @@ class KeyRepository:
         rows, last = await where.page(self._pool, select, order, size)
         return [*map(full_key, rows)], KeyPosition(last["id"], last["position"]) if last else None
 
-    async def count(self, only: KeyFilter, id_start: str | None, most: int) -> int:
+    async def count(
+        self, only: KeyFilter, id_start: str | None, most: int, creator: str | None = None
+    ) -> int:
         """Number of keys that match the filter, at most `most`."""
-        where = await self._conditions(only, id_start)
+        where = await self._conditions(only, id_start, creator)
         return await count(self._pool, _TABLES.removeprefix(" FROM "), where, "id", most)
 
     async def alter(
@@ -483,13 +490,15 @@ class KeyRepository:
         return "everywhere" if is_lagging is None else bound
 
     async def _conditions(
-        self, only: KeyFilter, id_start: str | None, sort: KeySort = "id"
+        self, only: KeyFilter, id_start: str | None, creator: str | None, sort: KeySort = "id"
     ) -> Conditions:
         """Conditions for a filter. Purged keys are listed only if the filter specifies the state
         `purged`.
         """
         where = Conditions()
         where.add_equal(environment=only.environment)
+        if creator is not None:
+            where.add(OF_CREATED_CUSTOMER, creator)
         if only.customer is not None:
             where.add(f"customer_id IN ({CUSTOMERS})", only.customer)
         if only.plan is not None:

@@ -8,15 +8,7 @@ import msgspec
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.keys import Key
 from gatehouse.core.lifecycle import Action
-from gatehouse.core.roles import (
-    KEY_CREATORS,
-    KEY_MANAGERS,
-    KEY_READERS,
-    OPERATORS,
-    OWNERS,
-    READERS,
-    Role,
-)
+from gatehouse.core.roles import KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, Role
 from gatehouse.core.tokens.token import id_start, is_marked, key_id
 from gatehouse.features.keys.repository import KeyPosition
 from gatehouse.features.keys.schemas import (
@@ -48,21 +40,27 @@ async def create_key(request: Request, body: CreateKey, keys: KeyService) -> Cre
 
     The token, or the link that shows the token once, is returned only in this response.
     """
-    customer, creator = body.customer_id, request.authenticated.creator
-    if creator is not None and customer is not None:
-        await keys.check_creator(customer, creator)
+    await _check_customer(request, body.customer_id, keys)
     created = await keys.create(body, request.actor, owner=request.authenticated.owner)
     request.add_header(b"etag", etag(created.key.version))
     request.add_header(b"location", f"/v1/keys/{created.key.id}")
     return CreatedKey(**created.issued, key=_view(keys, created.key))
 
 
+async def _check_customer(request: Request, customer_id: str | None, keys: KeyService) -> None:
+    """Check that the role `service` permits keys of the customer. Raises BadRequest."""
+    creator = request.authenticated.creator
+    if creator is not None and customer_id is not None:
+        await keys.check_creator(customer_id, creator)
+
+
 async def list_keys(request: Request, query: ListKeys, keys: KeyService) -> KeyPage:
     """List keys.
 
     Returns the keys that match all filters, in the order that `sort` specifies. The default order
-    is by ID.
+    is by ID. The role `service` lists the keys of customers that it created.
     """
+    creator = request.authenticated.creator
     only, start = msgspec.convert(query, KeyFilter, from_attributes=True), None
     if query.search is not None:
         known = key_id(query.search)
@@ -71,9 +69,9 @@ async def list_keys(request: Request, query: ListKeys, keys: KeyService) -> KeyP
     cursors = request.cursors(f"keys|{only!r}|{query.sort}")
     after = cursors.read(query.cursor, KeyPosition)
     page, next_after = await keys.store.page(
-        after=after, size=query.limit, only=only, id_start=start, sort=query.sort
+        after=after, size=query.limit, only=only, id_start=start, sort=query.sort, creator=creator
     )
-    total = await keys.store.count(only, start, TOTAL_MAX) if query.total else None
+    total = await keys.store.count(only, start, TOTAL_MAX, creator) if query.total else None
     views = [_view(keys, key) for key in page]
     return KeyPage(views, cursors.write(next_after), total)
 
@@ -94,13 +92,10 @@ async def update_key(request: Request, id: str, body: UpdateKey, keys: KeyServic
     Responds when every live gateway worker has confirmed the change, or when the propagation bound
     is reached.
     """
-    version = expected_version(request.header(b"if-match"))
+    version, settings = expected_version(request.header(b"if-match")), settings_of(body)
+    await _check_customer(request, settings.get("customer_id"), keys)
     changed = await keys.update(
-        existing_id(id),
-        settings_of(body),
-        request.actor,
-        version=version,
-        roles=request.authenticated.roles,
+        existing_id(id), settings, request.actor, version=version, roles=request.authenticated.roles
     )
     request.add_header(b"etag", etag(changed.key.version))
     return _changed(keys, changed)
@@ -193,13 +188,13 @@ def _action(
 
 ENDPOINTS = (
     _key("POST", "/v1/keys", create_key, roles=KEY_CREATORS, step_up=_MANAGING, status=201),
-    _key("GET", "/v1/keys", list_keys, roles=READERS),
+    _key("GET", "/v1/keys", list_keys, roles=KEY_READERS),
     _key("GET", _KEY, show_key, roles=KEY_READERS, errors=(404,)),
     _key(
         "PATCH",
         _KEY,
         update_key,
-        roles=OPERATORS,
+        roles=KEY_MANAGERS,
         step_up=_MANAGING,
         errors=(404, 412, 428),
         headers=(IF_MATCH,),

@@ -20,7 +20,13 @@ from gatehouse.features.usage.schemas import (
     UsagePointView,
 )
 from gatehouse.platform.db.pool import Pool
-from gatehouse.platform.db.statements import CREATED_BY, CUSTOMERS, Conditions, RowMapping, prune
+from gatehouse.platform.db.statements import (
+    CUSTOMERS,
+    OF_CREATED_CUSTOMER,
+    Conditions,
+    RowMapping,
+    prune,
+)
 
 #: Columns by which counts can be split, in the order of the fields of a point.
 DIMENSIONS = ("key_id", "core", "code", "customer_id", "tag")
@@ -175,8 +181,7 @@ class UsageRepository:
             where.add("tags @> ARRAY[{}]::text[]", tag)
         source = "usage_count"
         if creator is not None:
-            customers = f"SELECT id FROM customer WHERE {CREATED_BY}"
-            where.add(f"customer_id = ANY (ARRAY({customers}))", creator)
+            where.add(OF_CREATED_CUSTOMER, creator)
         filters = (customer, customer_id, creator, tag)
         if {"customer_id", "tag"} & by or any(each is not None for each in filters):
             source += " LEFT JOIN api_key ON api_key.id = key_id"

@@ -30,6 +30,8 @@ CREATED_BY = (
     "created_by = ANY (ARRAY(SELECT 'key:' || maker.id FROM api_key AS maker "
     "JOIN api_key AS caller USING (family_id) WHERE caller.id = {0}))"
 )
+#: Keys of the customers that a key of the same family as the key {0} has created.
+OF_CREATED_CUSTOMER = f"customer_id = ANY (ARRAY(SELECT id FROM customer WHERE {CREATED_BY}))"
 
 T = TypeVar("T", bound=msgspec.Struct)
 V = TypeVar("V", str, tuple[str, ...])

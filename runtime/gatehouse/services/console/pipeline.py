@@ -162,8 +162,8 @@ class ConsolePipeline(Pipeline):
     async def _check_ownership(self, endpoint: Endpoint, request: Request) -> None:
         """Limit the request to what the caller created if only the role `service` permits it.
 
-        This role permits access only to keys that the caller created, and to their successors, and
-        to customers that the caller created. Raises NotFound, Unavailable.
+        This role permits access only to customers that the caller created and their keys, and to
+        keys that the caller created and their successors. Raises NotFound, Unavailable.
         """
         caller, store = request.authenticated, self.authenticator.keys.store
         if caller.roles & endpoint.roles != {Role.SERVICE}:
@@ -171,7 +171,7 @@ class ConsolePipeline(Pipeline):
         creator = caller.actor.id if caller.actor.type == "key" else ""
         request.caller = replace(caller, creator=creator)
         known = key_id(request.path_parameters.get("id", ""))
-        if known is not None and not await store.is_created_by(known, KeyId(creator)):
+        if known is not None and not await store.is_managed_by(known, KeyId(creator)):
             raise no_key()
         customer = request.path_parameters.get("customer")
         if customer is not None and not await store.created_customer(customer, creator):

@@ -222,6 +222,7 @@ async def test_service_reaches_only_customers_that_it_created(
         assert reply.status_code == 201
     foreign_key = await console.create_id(customer_id=foreign)
     own_key = await console.create_id(customer_id=own)
+    await console.create_id(name=own)
     for key_id, count in ((own_key, 3), (foreign_key, 40)):
         console.sql(usage_row(key_id, count, width_s=3600))
     # The successor of the key of the service has the same customers.
@@ -246,6 +247,19 @@ async def test_service_reaches_only_customers_that_it_created(
     assert (unchanged["notes"], unchanged["state"]) == ("", "active")
     listed = (await console.get("/v1/customers?total=true", headers=headers)).json()
     assert ([each["id"] for each in listed["customers"]], listed["total"]) == ([own], 1)
+    for query in ("", f"&customer={own}", f"&search={own}"):
+        keys = (await console.get(f"/v1/keys?total=true{query}", headers=headers)).json()
+        assert ([each["id"] for each in keys["keys"]], keys["total"]) == ([own_key], 1)
+    assert not (await console.get(f"/v1/keys?customer={foreign}", headers=headers)).json()["keys"]
+    # Keys of its customers, whoever created them.
+    for key_id, expected in ((own_key, 200), (foreign_key, 404)):
+        path, body = f"/v1/keys/{key_id}", {"notes": "changed"}
+        assert (await console.patch(path, json=body, headers=headers)).status_code == expected
+        assert (await console.post(f"{path}/disable", headers=headers)).status_code == expected
+    for customer, status in ((own, 200), (foreign, 400)):
+        body = {"customer_id": customer}
+        reply = await console.patch(f"/v1/keys/{own_key}", json=body, headers=headers)
+        assert reply.status_code == status, reply.text
     for query in ("", f"?customer={own}", f"?key={own_key}", "?by=key,customer"):
         usage = (await console.get(f"/v1/usage{query}", headers=headers)).json()
         assert usage["total"] == 3, query
