@@ -1,6 +1,6 @@
 """Verifications: requests to the gateway, and its decisions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -78,7 +78,7 @@ def verification_request(
     return {"token": trimmed(token), "scopes": list(scopes), "cost": cost, **present}
 
 
-def take_request(takes: Sequence[Take], dry_run: bool) -> dict[str, Any]:
+def take_request(takes: Iterable[Take], dry_run: bool) -> dict[str, Any]:
     return {"takes": list(takes), "dry_run": dry_run}
 
 

@@ -2,9 +2,13 @@
 
 import msgspec
 
-#: Fields of requests and responses that contain a secret, which must not reach a log or an error.
+#: Fields of requests and responses that contain a secret or identify a person, which must not reach
+#: a log or an error.
 SECRET_FIELDS = frozenset(
-    {"token", "link", "url", "text", "content_base64", "ciphertext_base64", "passphrase", "claim"}
+    {
+        *("token", "link", "url", "text", "content_base64", "ciphertext_base64", "passphrase"),
+        *("claim", "subject"),
+    }
 )
 
 

@@ -112,7 +112,7 @@ export class GatewayClient {
    */
   async verify(token: string, request: Omit<VerifyRequest, "token"> = {}): Promise<Verification> {
     token = token.trim();
-    const found = await this.#decision("/v1/keys/verify", { ...request, token }, token, isDecision);
+    const found = await this.#decision("/v1/keys/verify", { ...request, token }, [token], isDecision);
     if ("undecided" in found) return this.#withoutDecision(found);
     const { body, headers } = found;
     if (!body.valid && body.code === "UNAVAILABLE") {
@@ -133,7 +133,8 @@ export class GatewayClient {
 
   /** As `take`, for several limits. If one of them is exceeded, nothing is counted. */
   async takeAll(takes: Take[], { dryRun = false } = {}): Promise<Taken> {
-    const found = await this.#decision("/v1/limits/take", { takes, dry_run: dryRun }, this.#token, isTaken);
+    const subjects = takes.map(({ subject }) => subject);
+    const found = await this.#decision("/v1/limits/take", { takes, dry_run: dryRun }, subjects, isTaken);
     if (!("undecided" in found)) return { ...found.body, headers: found.headers };
     const allowed = this.#options.failOpen;
     return {
@@ -149,7 +150,7 @@ export class GatewayClient {
   async #decision<T extends Body>(
     path: string,
     request: object,
-    token: string,
+    secrets: string[],
     isExpected: (body: Body | null) => body is T,
   ): Promise<Decision<T> | NoDecision> {
     const content = Buffer.from(JSON.stringify(request));
@@ -165,7 +166,7 @@ export class GatewayClient {
     if (httpStatus === 408 || httpStatus === 429 || httpStatus < 200 || httpStatus >= 500) {
       return { undecided: `${this.url} returned ${httpStatus}`, retryAfterS: retryAfterS(reply) };
     }
-    const body = parsed(reply.text, isOk ? "" : token);
+    const body = parsed(reply.text, isOk ? [] : [this.#token, ...secrets]);
     if (!isOk) {
       throw new ApiError(
         body?.detail ?? `the gateway returned ${httpStatus} without a problem document: check its URL`,
@@ -357,13 +358,14 @@ interface Body extends Partial<VerifyReply>, Partial<TakeReply> {
   errors?: ProblemDetail[];
 }
 
-/** The JSON of a response without the token, which a server may repeat. */
-function parsed(text: string, token: string): Body | null {
-  const escaped = JSON.stringify(token).slice(1, -1);
+/** The JSON of a response without the token and the subjects, which a server may repeat. */
+function parsed(text: string, secrets: string[]): Body | null {
+  const long = secrets.filter((secret) => secret?.length >= 4);
+  const forms = long.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
   const redacted = (_: string, value: unknown): unknown =>
-    typeof value === "string" ? value.replaceAll(token, "...").replaceAll(escaped, "...") : value;
+    typeof value === "string" ? forms.reduce((each, form) => each.replaceAll(form, "..."), value) : value;
   try {
-    const value: unknown = JSON.parse(text, token ? redacted : undefined);
+    const value: unknown = JSON.parse(text, redacted);
     return typeof value === "object" ? (value as Body) : null;
   } catch {
     return null;

@@ -55,13 +55,16 @@ for (const [name, answer] of Object.entries(ANSWERS)) {
         for (const level of ["log", "warn", "error"]) {
           console[level] = (...values) => logged.push(inspect(values, { depth: 9 }));
         }
-        const client = new GatewayClient(url, { timeoutMs: name === "silent" ? 50 : 5000, attempts: 1 });
+        const options = { timeoutMs: name === "silent" ? 50 : 5000, attempts: 1 };
+        const client = new GatewayClient(url, { token: CANARY, ...options });
         try {
           logged.push(inspect(client, { depth: 9, showHidden: true }));
-          await client.verify(token).then(
-            (result) => logged.push(inspect(result, { depth: 9 })),
-            (failure) => logged.push(inspect(failure, { depth: 9, showHidden: true }), failure.stack),
-          );
+          for (const call of [client.verify(token), client.take("sign-in", token)]) {
+            await call.then(
+              (result) => logged.push(inspect(result, { depth: 9 })),
+              (failure) => logged.push(inspect(failure, { depth: 9, showHidden: true }), failure.stack),
+            );
+          }
           const request = { source: {}, method: "GET", authorization: [], apiKey: [token] };
           logged.push(inspect(await decider(client, {})(request), { depth: 9 }));
         } finally {

@@ -1,6 +1,6 @@
 """Verifies keys at the gateway."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 from urllib.request import getproxies
 
@@ -121,7 +121,7 @@ class AsyncGatewayClient(AsyncClient):
         takes: list[Take] = [{"limit": limit, "subject": subject, "cost": cost}]
         return await self.take_all(takes, dry_run=dry_run)
 
-    async def take_all(self, takes: Sequence[Take], *, dry_run: bool = False) -> Taken:
+    async def take_all(self, takes: Iterable[Take], *, dry_run: bool = False) -> Taken:
         """As `take`, for several limits. If one of them is exceeded, nothing is counted."""
         try:
             reply = await self._send("POST", TAKE, json=take_request(takes, dry_run))
