@@ -64,12 +64,14 @@ class Pipeline(Service):
         call = self.call(endpoint)
         return partial(self.process, endpoint, call) if endpoint.arguments else call
 
+    def missing(self, endpoint: Endpoint) -> GatehouseError | None:
+        """Return the error of an endpoint that takes a service that is not configured."""
+        services = resolve(endpoint, self.services).values()
+        return next((item for item in services if isinstance(item, GatehouseError)), None)
+
     def call(self, endpoint: Endpoint) -> Call:
-        services, status = resolve(endpoint, self.services), endpoint.status
-        function = partial(endpoint.handler, **services)
-        missing = next(
-            (item for item in services.values() if isinstance(item, GatehouseError)), None
-        )
+        status, missing = endpoint.status, self.missing(endpoint)
+        function = partial(endpoint.handler, **resolve(endpoint, self.services))
 
         async def call(request: Request, **arguments: Any) -> Reply:
             if missing is not None:

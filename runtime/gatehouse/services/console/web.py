@@ -96,10 +96,12 @@ class WebFiles:
         return asset.respond(request, _IMMUTABLE)
 
 
-def operations(endpoints: list[Endpoint], identity_provider: str | None) -> Handler:
+def operations(
+    endpoints: list[Endpoint], unconfigured: set[str], identity_provider: str | None
+) -> Handler:
     """Return the handler of /operations.json, which lists method, path, roles and step-up rule of
-    each operation that accepts a session. `identity_provider`: name of the provider with which
-    browsers can sign in.
+    each operation that accepts a session. `unconfigured`: operations that need a service that is
+    not configured. `identity_provider`: name of the provider with which browsers can sign in.
 
     The UI shows only operations that the roles of the session permit. The file contains the same
     information as the OpenAPI document at a fraction of the size.
@@ -109,6 +111,7 @@ def operations(endpoints: list[Endpoint], identity_provider: str | None) -> Hand
             "method": endpoint.method,
             "path": endpoint.path,
             "roles": sorted(endpoint.roles),
+            "configured": endpoint.operation_id not in unconfigured,
             "step_up": None if endpoint.step_up is None else endpoint.step_up.value,
         }
         for endpoint in endpoints

@@ -15,6 +15,8 @@ export interface Operation {
   path: string
   roles: string[]
   step_up: string | null
+  /** False if it needs a service that is not configured. */
+  configured: boolean
 }
 
 type Parameters<K extends OperationId, Place extends string> = operations[K] extends {
@@ -39,8 +41,8 @@ export interface CallOptions<K extends OperationId> {
   path?: Parameters<K, 'path'>
   query?: Parameters<K, 'query'>
   body?: Body<K>
-  /** Expected version of the resource that the request changes. */
-  version?: number
+  /** Expected version of the resource that the request changes. `*`: any. */
+  version?: number | '*'
   /** The part of a link in the response that only the browser knows. It is not sent. */
   own?: string
   /** A credential to use instead of the session. */
@@ -216,7 +218,7 @@ async function request<K extends OperationId>(target: Operation, options: CallOp
     headers.set('X-CSRF-Token', csrf)
   }
   if (options.version !== undefined) {
-    headers.set('If-Match', `"${options.version}"`)
+    headers.set('If-Match', options.version === '*' ? '*' : `"${options.version}"`)
   }
   let body: string | undefined
   if (options.body !== undefined) {

@@ -12,6 +12,8 @@ export interface Question {
   reason?: boolean
   /** Text that the user must type to confirm. */
   confirmation?: string
+  /** Label of a box, which is checked at first. */
+  choice?: string
   /** The action consists of several requests and ends between two of them when the user cancels it. */
   stoppable?: boolean
   /** The action. If it fails, the dialog shows the error and stays open with the values that the user typed. */
@@ -28,6 +30,7 @@ export interface Progress {
 export interface Answer {
   reason: string
   confirmation: string
+  chosen: boolean
 }
 
 export const message = ref('')

@@ -1,10 +1,12 @@
 /** The values that a response contains and that cannot be shown again, by operation. */
 import type { Schemas } from '../api/client'
-import type { SentRequest, ShownOnceOperation } from '../api/results'
+import { requestOf, type ShownOnceOperation } from '../api/results'
 import { t } from '../text/preferences'
 
 interface ShownValues {
   title: string
+  /** The resource, if several are shown together. */
+  of?: string
   text: string
   items: { name: string; value: string }[]
   fileName: string
@@ -61,13 +63,42 @@ const VALUES: { [K in ShownOnceOperation]: (response: Responses[K], own: string)
   rotate_webhook_secret: signing,
 }
 
-export function shownValues({ operation, own }: SentRequest, response: object): ShownValues {
-  return (VALUES[operation] as (response: object, own: string) => ShownValues)(response, own)
+/** The responses that are shown together: all rotations, and each other response for itself. */
+export function together(responses: object[]): Map<string, object[]> {
+  const found = new Map<string, object[]>()
+  for (const response of responses) {
+    const { operation, key } = requestOf(response)
+    const part = operation === 'rotate_key' ? operation : key
+    found.set(part, [...(found.get(part) ?? []), response])
+  }
+  return found
+}
+
+/** The values of responses that are shown together. */
+export function shownValues(responses: object[]): ShownValues {
+  const all = responses.map((response) => {
+    const { operation, own } = requestOf(response)
+    return (VALUES[operation] as (response: object, own: string) => ShownValues)(response, own)
+  })
+  const [first] = all as [ShownValues]
+  if (all.length === 1) {
+    return first
+  }
+  return {
+    ...first,
+    title: t('keys.rotatedMany', { count: all.length }),
+    text: t('keys.manyOnce'),
+    items: all.flatMap(({ of = '', items }) => items.map(({ value }) => ({ name: of, value }))),
+    fileName: 'keys.txt',
+    confirm: t('keys.storedMany'),
+    page: '/keys',
+  }
 }
 
 function issued({ key, token, link }: Responses['create_key'], title: string): ShownValues {
   return {
     title,
+    of: [key.customer_name || key.customer_id, key.name, key.id].filter(Boolean).join(' · '),
     text: t(link ? 'keys.linkOnce' : 'keys.tokenOnce'),
     items: [{ name: t(link ? 'secrets.link' : 'keys.token'), value: link ?? token ?? '' }],
     fileName: `${key.id}.txt`,

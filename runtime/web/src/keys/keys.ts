@@ -1,5 +1,5 @@
 /** Helpers for the API key screens. */
-import type { Schemas } from '../api/client'
+import { operation, type Schemas } from '../api/client'
 import { KEY_FIELDS } from './keyFields'
 
 type Key = Schemas['KeyView']
@@ -13,6 +13,16 @@ export const METHODS = KEY_FIELDS.methods.choices
 export function displayState(key: Key): string {
   const expired = key.state === 'active' && key.expires_at !== null && new Date(key.expires_at).getTime() <= Date.now()
   return expired ? 'expired' : key.state
+}
+
+/** Returns true if the deployment shares secrets, so that a link can deliver a token. */
+export function hasLinks(): boolean {
+  return operation('list_secrets')?.configured === true
+}
+
+/** The property that makes a link deliver the token, if the user wants it. */
+export function delivery(link: boolean): { delivery?: 'link' } {
+  return link && hasLinks() ? { delivery: 'link' } : {}
 }
 
 /** Splits a string into words at commas and whitespace. */

@@ -105,11 +105,11 @@ def customer_act(name: str, customer: str = "customer", **values: str) -> Act:
     return Act("CustomerScreen", operation, path, name, open=(name,), values=values)
 
 
-def bulk_act(name: str) -> Act:
+def bulk_act(name: str, key: str = "key") -> Act:
     select = ("Select all keys on this page",)
     values = {"Reason": "a typed reason"}
     operation = f"{name.lower()}_key"
-    path = "/keys?search={key}"
+    path = f"/keys?search={{{key}}}"
     return Act("KeyList", operation, path, name, select=select, open=(name,), values=values)
 
 
@@ -195,7 +195,18 @@ ACTS = [
     key_act("Delete"),
     key_act("Restore", "deleted"),
     key_act("Purge", "deleted", **{"Type {deleted} to confirm": "{deleted}"}),
+    bulk_act("Enable", "disabled"),
     bulk_act("Disable"),
+    bulk_act("Rotate"),
+    Act(
+        "KeyList",
+        "update_key",
+        "/keys?search={key}",
+        "Save",
+        open=("Edit",),
+        select=("Select all keys on this page",),
+        values={"Notes": "typed"},
+    ),
     bulk_act("Revoke"),
     secret_act("text", Text="typed", **{"Passphrase": "a passphrase"}),
     secret_act("end to end", "Encrypt end to end", Text="typed"),
@@ -297,7 +308,11 @@ _OTHERS: dict[str, tuple[str, Any]] = {
     "update_secret": ("uses", 7),
 }
 _WITH_VERSION = [
-    act for act in ACTS if IF_MATCH in CHANGES[act.operation].headers and act.operation in _OTHERS
+    act
+    for act in ACTS
+    if IF_MATCH in CHANGES[act.operation].headers and act.operation in _OTHERS
+    # Which changes only what the user entered, whatever the version is.
+    if act.source != "KeyList"
 ]
 _SHOWN_ONCE = [
     act for act in ACTS if act.shows_once and act.operation.startswith(("create", "rotate"))
