@@ -31,9 +31,12 @@ class NotificationEvent(DescribedStr):
         "An API key expires within 30 days, 7 days or 1 day, or the grace period ends of a key "
         "that was used after its rotation.",
     )
+    CUSTOMER_CREATED = "customer.created", "A customer was created."
+    CUSTOMER_UPDATED = "customer.updated", "Properties of a customer were changed."
     CUSTOMER_DISABLED = "customer.disabled", "A customer was disabled, with all of its keys."
     CUSTOMER_ENABLED = "customer.enabled", "A disabled customer was enabled."
     CUSTOMER_DELETED = "customer.deleted", "A customer was deleted, with all of its keys."
+    CUSTOMER_RESTORED = "customer.restored", "A deleted customer was restored."
     CUSTOMER_CREDITS_USED_UP = (
         "customer.credits_used_up",
         "No shared credits of a customer are left until the next refill.",
@@ -52,9 +55,12 @@ EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.KEY_SELF_REVOKE: NotificationEvent.KEY_REVOKED,
     AuditAction.KEY_ROTATE: NotificationEvent.KEY_ROTATED,
     AuditAction.KEY_EXPIRES_SOON: NotificationEvent.KEY_EXPIRES_SOON,
+    AuditAction.CUSTOMER_CREATE: NotificationEvent.CUSTOMER_CREATED,
+    AuditAction.CUSTOMER_UPDATE: NotificationEvent.CUSTOMER_UPDATED,
     AuditAction.CUSTOMER_DISABLE: NotificationEvent.CUSTOMER_DISABLED,
     AuditAction.CUSTOMER_ENABLE: NotificationEvent.CUSTOMER_ENABLED,
     AuditAction.CUSTOMER_DELETE: NotificationEvent.CUSTOMER_DELETED,
+    AuditAction.CUSTOMER_RESTORE: NotificationEvent.CUSTOMER_RESTORED,
     AuditAction.CUSTOMER_CREDITS_USED_UP: NotificationEvent.CUSTOMER_CREDITS_USED_UP,
     AuditAction.PLAN_UPDATE: NotificationEvent.PLAN_UPDATED,
     AuditAction.LINK_CLAIM: NotificationEvent.SECRET_OPENED,

@@ -593,7 +593,10 @@ async def test_webhook_receives_events_of_customers(setup: Setup, contact_only: 
         assert (await setup.client.post("/v1/customers", json=body)).status_code == 201
         for action in ("disable", "disable", "enable"):
             assert (await setup.client.post(f"{path}/{action}", json={})).status_code == 200
+        renamed = await setup.client.patch(path, json={"name": name}, headers={"If-Match": "*"})
+        assert renamed.status_code == 200
         assert (await setup.client.request("DELETE", path, json={})).status_code == 200
+        assert (await setup.client.post(f"{path}/restore", json={})).status_code == 200
     changed = await setup.client.patch(
         f"/v1/plans/plan-{contact_only}".lower(), json={"ttl_s": 7}, headers={"If-Match": "*"}
     )
@@ -604,7 +607,8 @@ async def test_webhook_receives_events_of_customers(setup: Setup, contact_only: 
         (body["type"], body["data"].get("customer_id") or body["data"]["plan"]) for body in bodies
     )
     customers = ["acme-True"] if contact_only else ["acme-False", "other-False"]
-    events = ("customer.deleted", "customer.disabled", "customer.enabled")
+    names = ("created", "deleted", "disabled", "enabled", "restored", "updated")
+    events = [f"customer.{name}" for name in names]
     plans = [] if contact_only else [("plan.updated", "plan-false")]
     assert received == [*((event, customer) for event in events for customer in customers), *plans]
 

@@ -218,9 +218,9 @@ FORMS = {
                 "checked",
             ),
         },
-        "customer.credits_used_up customer.deleted customer.disabled customer.enabled "
-        "key.expires_soon key.revoked plan.updated request.submitted "
-        "secret.denied secret.opened secret.purged",
+        "customer.created customer.credits_used_up customer.deleted customer.disabled "
+        "customer.enabled customer.restored customer.updated key.expires_soon key.revoked "
+        "plan.updated request.submitted secret.denied secret.opened secret.purged",
         {"url": "https://other.example.com/a", "events": ["secret.opened"]},
         _nothing,
     ),
