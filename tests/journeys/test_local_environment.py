@@ -24,7 +24,10 @@ def test_file_name_with_spaces_and_umlauts(running: Running) -> None:
 
 def test_key_of_the_sample_core_has_no_denied_requests(running: Running) -> None:
     (key,) = running.manage("GET", "/v1/keys?search=sample-core").json()["keys"]
-    assert running.manage("GET", f"/v1/denials?key={key['id']}").json()["denials"] == []
+    assert (
+        running.manage("GET", f"/v1/requests?outcome=denied&key={key['id']}").json()["requests"]
+        == []
+    )
 
 
 def test_logs_metrics_and_audit_events_have_no_tokens_and_no_content(running: Running) -> None:

@@ -19,8 +19,9 @@ from gatehouse.core.keys import KeyId
 from gatehouse.core.limits import ledger
 from gatehouse.features.cores.credentials import Credentials
 from gatehouse.features.cores.reports import INTERVALS, InstanceTraffic
-from gatehouse.features.usage.models import Denial, UsageBatch, UsageRow
+from gatehouse.features.usage.models import RecordedRequest, UsageBatch, UsageRow
 from gatehouse.features.usage.service import (
+    ALLOWED_MAX,
     CORES_MAX,
     DENIALS_MAX,
     METRICS_INTERVAL_S,
@@ -209,11 +210,16 @@ def lockout(clock: ManualClock) -> Iterator[Any]:
 
 
 def usage(_: ManualClock) -> Iterator[Any]:
-    yield (known := UsageCounter(lambda _: True, SIZE)), max(SIZE, DENIALS_MAX) + 1
+    yield (
+        (known := UsageCounter(lambda _: True, SIZE)),
+        max(SIZE, DENIALS_MAX + ALLOWED_MAX + 1) + 1,
+    )
     for number in range(ENTRIES):
         name = f"{number}"
         known.count(name, name, "VALID")
-        known.deny(Denial(0.0, name, name, "FORBIDDEN", "core", "", name, name))
+        for check in ("core", ""):
+            kind = (name, name, "FORBIDDEN", check, 403)
+            known.record(kind, lambda: RecordedRequest(0.0))
 
 
 def usage_metrics(clock: ManualClock) -> Iterator[Any]:

@@ -144,6 +144,7 @@ ROWS: tuple[Row, ...] = (
 #: The checks that deny requests, in order. `request`: its form or Core, or the number of requests.
 CHECKS = (
     "request",
+    "registered core",
     "credential",
     "token",
     *(row.name for row in ROWS),

@@ -319,15 +319,15 @@ class GatewaySettings(_Settings):
     """Maximum percentage of requests to a Core that are retried after a failed connection. 0
     disables retries.
     """
-    denial_addresses: bool = True
-    """Record the client IP addresses of denied requests."""
+    request_addresses: bool = True
+    """Record the client IP addresses of requests."""
 
 
 class ConsoleSettings(_Settings):
     """Settings of the console only."""
 
-    denial_retention_days: Annotated[int, Field(ge=1, le=90)] = 14
-    """Number of days after which the record of a denied request, with the client IP address, is
+    request_retention_days: Annotated[int, Field(ge=1, le=90)] = 14
+    """Number of days after which the record of a request, with the client IP address, is
     deleted."""
 
     checkpoint_interval_s: Annotated[int, Field(ge=10, le=86_400)] = 600

@@ -34,7 +34,7 @@ const SCREENS: Record<RouteName, Component | (() => Promise<Component>)> = {
   audit: () => import('./audit/AuditScreen.vue'),
   cores: () => import('./cores/CoreListScreen.vue'),
   usage: () => import('./usage/UsageScreen.vue'),
-  denials: () => import('./usage/DenialScreen.vue'),
+  requests: () => import('./usage/RequestScreen.vue'),
   logs: () => import('./operations/LogScreen.vue'),
   webhooks: () => import('./notifications/WebhookScreen.vue'),
   people: () => import('./identity/PeopleScreen.vue'),

@@ -25,7 +25,7 @@ export const routes = [
   { name: 'audit', path: '/audit', operations: ['list_audit'] },
   { name: 'cores', path: '/cores', operations: ['list_cores'] },
   { name: 'usage', path: '/usage', operations: ['read_usage'] },
-  { name: 'denials', path: '/denials', operations: ['list_denials'] },
+  { name: 'requests', path: '/requests', operations: ['list_requests'] },
   { name: 'logs', path: '/logs', operations: ['search_logs'] },
   { name: 'webhooks', path: '/webhooks', operations: ['list_webhooks'] },
   { name: 'people', path: '/people', operations: ['show_sign_in_methods'] },

@@ -27,7 +27,7 @@ COMMANDS = {
     "secrets": "secrets",
     "audit": "audit",
     "usage": "operations",
-    "denials": "operations",
+    "requests": "operations",
     "find": "operations",
     "import": "transfer",
     "export": "transfer",

@@ -1,12 +1,12 @@
 """Commands that inspect and adjust a running deployment: logs, log level, Cores, sessions, usage
-and denied requests.
+and requests.
 """
 
 import sys
 import time
 from datetime import datetime
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from gatehouse_client import ConsoleClient
@@ -15,6 +15,7 @@ from gatehouse.commands.cli.common.options import Output, console_command, secon
 from gatehouse.commands.cli.common.output import (
     Column,
     count,
+    is_json,
     note,
     print_items,
     print_text,
@@ -44,7 +45,13 @@ from gatehouse.features.operations.schemas import (
     SearchLogs,
     SwitchFeature,
 )
-from gatehouse.features.usage.schemas import DenialPage, ListDenials, ReadUsage, UsageSeries
+from gatehouse.features.usage.schemas import (
+    ListRequests,
+    ReadUsage,
+    RequestPage,
+    RequestView,
+    UsageSeries,
+)
 
 _BAR_WIDTH = 30
 
@@ -67,7 +74,7 @@ def register(app: typer.Typer) -> None:
     console_command(app, usage, options=parameters(ReadUsage, "since"))
     console_command(app, find)
     omitted = ("cursor", "limit", "since", "totals")
-    console_command(app, denials, options=parameters(ListDenials, *omitted))
+    console_command(app, requests, options=parameters(ListRequests, *omitted))
     cores = typer.Typer(name="cores", help="List and drain the instances of Cores.")
     register_all(cores, *_CORES)
     app.add_typer(cores)
@@ -208,37 +215,79 @@ def _drained(shown: dict[str, Any]) -> str:
     return f"Draining {f'instance {instance}' if instance else 'all instances'} of {name}."
 
 
-def denials(
+_REQUEST: tuple[Column, ...] = (
+    ("time", lambda request: request.at),
+    ("result", lambda request: request.check or "allowed"),
+    *("detail", "method", "path", "status"),
+    ("ms", lambda request: "" if request.ms is None else round(request.ms, 1)),
+    ("key id", lambda request: request.key),
+    *("core", "address"),
+    ("requests", lambda request: request.count),
+    "request_id",
+)
+#: Requests that took longer than this number of seconds are not followed, and the number of seconds
+#: between two reads.
+_FOLLOWED_S, _FOLLOW_S = 60.0, 2.0
+
+
+def requests(
     client: ConsoleClient,
     limit: Annotated[
         int, typer.Option("--count", "-n", min=1, max=100, help="Maximum number of entries.")
     ] = 50,
     last: Annotated[str, _last("")] = "24h",
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Print requests when they have ended, until interrupted. Those that took longer "
+            f"than {_FOLLOWED_S:.0f} seconds are omitted.",
+        ),
+    ] = False,
     **filters: Any,
 ) -> Output:
-    """List the requests that the gateway denied, with the check that failed.
+    """List the requests to the gateway: the decision, the response and the duration.
 
-    Example: gatehouse denials --key 3fGh82kLmQ0a --check limit --last 24h
+    Example: gatehouse requests --customer acme --outcome denied --last 24h
     """
     query = request(filters)
+    if follow:
+        _follow(client, query)
     query["since"] = _start(query, last)
-    page = client.get(DenialPage, "/v1/denials", **query, limit=limit, totals="true")
-    columns: tuple[Column, ...] = (
-        ("time", lambda denial: denial.at),
-        *("check", "detail"),
-        ("key id", lambda denial: denial.key),
-        *("core", "address"),
-        ("requests", lambda denial: denial.count),
-        *("request_id", "code"),
-    )
+    page = client.get(RequestPage, "/v1/requests", **query, limit=limit, totals="true")
 
     def show() -> None:
-        print_items(page.denials, *columns)
+        print_items(page.requests, *_REQUEST)
         if page.totals is not None:
             checks = [f"{each.check} {each.count}" for each in page.totals.checks]
             note(", ".join([count(page.totals.total, "request"), *checks]))
 
-    return page.denials, show
+    return page.requests, show
+
+
+def _follow(client: ConsoleClient, query: dict[str, Any]) -> NoReturn:
+    """Prints a line for each request that ends from now on."""
+    started, known = time.time(), dict[tuple[str, str, str, int | None], float]()
+    while True:
+        since = max(started, time.time() - _FOLLOWED_S)
+        query |= {"since": rfc3339(since, "milliseconds"), "order": "oldest"}
+        for each in client.items(RequestView, "/v1/requests", **query):
+            name = each.request_id or each.at, each.key, each.check, each.status
+            if name not in known:
+                known[name] = datetime.fromisoformat(each.at).timestamp()
+                print_text(each if is_json() else _line(each))
+        for name in [name for name, at in known.items() if at < since]:
+            del known[name]
+        time.sleep(_FOLLOW_S)
+
+
+def _line(each: RequestView) -> str:
+    texts = [
+        *(each.at, each.check or "allowed", each.detail, each.method, each.path, each.status),
+        "" if each.ms is None else f"{each.ms:.1f} ms",
+        *(each.key, each.address, each.request_id, "" if each.count == 1 else f"x{each.count}"),
+    ]
+    return " ".join(str(text) for text in texts if text)
 
 
 def find(

@@ -164,7 +164,7 @@ class Found(View):
 
     example: ClassVar = {"kind": "key", "label": "nightly export", "path": "/keys/3fGh82kLmQ0a"}
 
-    kind: Literal["customer", "key", "secret", "core", "denials", "events", "logs"]
+    kind: Literal["customer", "key", "secret", "core", "requests", "events", "logs"]
     id: str
     label: str
     path: str

@@ -1,4 +1,4 @@
-"""Counted requests of API keys, and denied requests: rows and batches of gateway workers."""
+"""Counted requests, and recorded ones: rows and batches of gateway workers."""
 
 from typing import Literal
 
@@ -20,22 +20,29 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
-class Denial(msgspec.Struct, gc=False):
-    """A denied request. `count`: number of requests that it represents, with the same key, Core,
-    code and check.
+class RecordedRequest(msgspec.Struct, gc=False):
+    """A request. `count`: number of requests that it represents, with the same key, Core, code,
+    check and status.
 
-    detail: what the check required, such as a scope. The row of other requests, of which none is
-    recorded, has neither a key, a Core, an address nor a request ID.
+    core: as the client named it. failed_check: empty if the request was allowed. detail: what the
+    check required, such as a scope. path: without the query. core_us: part of the duration for
+    which the Core was responsible; None if the gateway itself responded. The row of other requests,
+    of which none is recorded, has only a time, a code, a check, a status and a count.
     """
 
-    denied_at: float  # Unix seconds
-    key_id: str  # empty: possession of a key was not proven
-    core: str  # empty: no registered Core was requested
-    code: str
-    failed_check: str
-    detail: str
-    address: str
-    request_id: str
+    began_at: float  # Unix seconds
+    key_id: str = ""  # empty: possession of a key was not proven
+    core: str = ""  # empty: no Core was requested
+    code: str = ""
+    failed_check: str = ""
+    detail: str = ""
+    method: str = ""
+    path: str = ""
+    status: int = 0
+    duration_us: int | None = None
+    core_us: int | None = None
+    address: str = ""
+    request_id: str = ""
     count: int = 1
 
 
@@ -48,4 +55,4 @@ class UsageBatch(msgspec.Struct, frozen=True):
     number: int
     at: float  # Unix seconds of the last of these requests, to the second
     rows: tuple[UsageRow, ...]
-    denials: tuple[Denial, ...] = ()
+    requests: tuple[RecordedRequest, ...] = ()

@@ -1,5 +1,5 @@
-"""Stores the usage of API keys and denied requests in PostgreSQL. Adds batches from gateway
-workers, and reads the points of reports and the denials."""
+"""Stores the usage of API keys and requests in PostgreSQL. Adds batches from gateway workers, and
+reads the points of reports and the requests."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -10,13 +10,13 @@ from msgspec.structs import astuple, replace
 from gatehouse.core.clock import rfc3339, to_datetime
 from gatehouse.core.keys import KeyState, RateLimit
 from gatehouse.core.verification import AGENT, Code
-from gatehouse.features.usage.models import RETENTION_S, Denial, UsageBatch
+from gatehouse.features.usage.models import RETENTION_S, RecordedRequest, UsageBatch
 from gatehouse.features.usage.schemas import (
     CheckTotal,
-    DenialTotals,
-    FilterDenials,
+    FilterRequests,
     KeyTotal,
     LimitUse,
+    RequestTotals,
     UsagePointView,
 )
 from gatehouse.platform.db.pool import Pool
@@ -61,9 +61,11 @@ ON CONFLICT (width_s, key_id, starts_at, core, code)
 #: The key in the column `key_id` has this customer.
 _OF_CUSTOMER = f"key_id IN (SELECT id FROM api_key WHERE customer_id = ANY (ARRAY({CUSTOMERS})))"
 
-_DENIAL = RowMapping(Denial)
-#: Maximum number of stored denials. The oldest ones above it are deleted.
-DENIALS_STORED_MAX = 1_000_000
+#: Condition of requests, by outcome.
+_OUTCOMES = {"denied": "failed_check <> ''", "allowed": "failed_check = ''"}
+_REQUEST = RowMapping(RecordedRequest)
+#: Maximum number of stored requests. The oldest ones above it are deleted.
+STORED_MAX = 2_000_000
 
 _ADD_ACTIVITY = """
 INSERT INTO key_activity (key_id, last_used_at)
@@ -130,15 +132,17 @@ class UsageRepository:
         async with self._pool.transaction() as connection:
             if await connection.fetchval(_CLAIM_BATCH, batch.worker_id, batch.number) is None:
                 return  # the batch was added earlier, but the confirmation was lost
-            key_ids = {row.key_id for row in batch.rows} | {each.key_id for each in batch.denials}
+            key_ids = {row.key_id for row in batch.rows} | {each.key_id for each in batch.requests}
             purged = {row["id"] for row in await connection.fetch(_PURGED, list(key_ids))}
             # Requests with a purged key are counted without a key.
             rows = [replace(row, key_id="") if row.key_id in purged else row for row in batch.rows]
-            denials = (
+            requests = (
                 replace(each, key_id="") if each.key_id in purged else each
-                for each in batch.denials
+                for each in batch.requests
             )
-            await connection.executemany(_DENIAL.insert("denial"), map(_DENIAL.values, denials))
+            await connection.executemany(
+                _REQUEST.insert("gateway_request"), map(_REQUEST.values, requests)
+            )
             if not rows:
                 return
             columns = zip(*map(astuple, rows), strict=True)
@@ -230,41 +234,50 @@ class UsageRepository:
             LimitUse(*(*row[:5], rfc3339(row[5]), int(row[6]), int(row[7]), row[8])) for row in rows
         ]
 
-    async def denials(
+    async def requests(
         self,
-        only: FilterDenials,
+        only: FilterRequests,
         *,
         after: tuple[float, int] | None,
         size: int,
         oldest: bool = False,
-    ) -> tuple[list[Denial], tuple[float, int] | None]:
-        """Return up to `size` denials after the position `after`, the newest or the oldest first,
-        and the position of the last one, or None on the last page."""
-        where = _denials(only)
+    ) -> tuple[list[tuple[RecordedRequest, str]], tuple[float, int] | None]:
+        """Return up to `size` requests after the position `after`, the newest or the oldest first,
+        each with the ID of the current customer of its key, and the position of the last one, or
+        None on the last page."""
+        where = _requests(only)
         comparison, order = (">", "ASC") if oldest else ("<", "DESC")
         if after is not None:
             time, id = to_datetime(after[0]), after[1]
-            where.add(f"(denied_at, id) {comparison} ({{}}, {{}})", time, id)
-        select, order = f"SELECT id, {_DENIAL.select} FROM denial", f"denied_at {order}, id {order}"
+            where.add(f"(began_at, id) {comparison} ({{}}, {{}})", time, id)
+        customer = "(SELECT customer_id FROM api_key WHERE api_key.id = key_id)"
+        select = f"SELECT id, {customer} AS customer_id, {_REQUEST.select} FROM gateway_request"
+        order = f"began_at {order}, id {order}"
         rows, last = await where.page(self._pool, select, order, size)
-        found = [_DENIAL.read(row) for row in rows]
-        return found, (found[-1].denied_at, last["id"]) if last else None
+        found = [(_REQUEST.read(row), row["customer_id"] or "") for row in rows]
+        return found, (found[-1][0].began_at, last["id"]) if last else None
 
-    async def denial_totals(self, only: FilterDenials, keys_max: int) -> DenialTotals:
-        """Return the numbers of denied requests by check and by key."""
-        where = _denials(only)
+    async def request_totals(self, only: FilterRequests, keys_max: int) -> RequestTotals:
+        """Return the numbers of requests, by check and by key."""
+        where = _requests(only)
         rows = await self._pool.fetch(
-            "SELECT failed_check, key_id, sum(count)::bigint AS count FROM denial"
+            "SELECT failed_check, key_id, sum(count)::bigint AS count FROM gateway_request"
             f"{where} GROUP BY GROUPING SETS ((failed_check), (key_id)) ORDER BY count DESC, 1, 2",
             *where.values,
         )
-        checks = [CheckTotal(check, count) for check, _, count in rows if check]
+        by_check = [(check, count) for check, _, count in rows if check is not None]
+        checks = [CheckTotal(check, count) for check, count in by_check if check]
         keys = [KeyTotal(key, count) for _, key, count in rows if key]
-        return DenialTotals(sum(each.count for each in checks), checks, keys[:keys_max])
+        return RequestTotals(
+            total=sum(count for _, count in by_check),
+            denied=sum(each.count for each in checks),
+            checks=checks,
+            keys=keys[:keys_max],
+        )
 
-    async def prune(self, *, now: float, denials_s: float) -> int:
-        """Delete buckets older than RETENTION_S, denials older than `denials_s` or above
-        DENIALS_STORED_MAX, and batch numbers of ended workers. Returns the number of deleted rows.
+    async def prune(self, *, now: float, requests_s: float) -> int:
+        """Delete buckets older than RETENTION_S, requests older than `requests_s` or above
+        STORED_MAX, and batch numbers of ended workers. Returns the number of deleted rows.
         """
         deleted, instant = 0, to_datetime(now)
         for width_s, retention_s in RETENTION_S.items():
@@ -272,10 +285,10 @@ class UsageRepository:
             deleted += await prune(
                 self._pool, "usage_count", "starts_at", before=before, width_s=width_s
             )
-        before = instant - timedelta(seconds=denials_s)
-        deleted += await prune(self._pool, "denial", "denied_at", before=before)
-        newest = await self._pool.fetchval("SELECT coalesce(max(id), 0) FROM denial")
-        deleted += await prune(self._pool, "denial", "id", before=newest - DENIALS_STORED_MAX + 1)
+        before = instant - timedelta(seconds=requests_s)
+        deleted += await prune(self._pool, "gateway_request", "began_at", before=before)
+        newest = await self._pool.fetchval("SELECT coalesce(max(id), 0) FROM gateway_request")
+        deleted += await prune(self._pool, "gateway_request", "id", before=newest - STORED_MAX + 1)
         # A worker that has sent no batch for a day has ended and will not repeat a batch.
         await self._pool.execute(
             "DELETE FROM usage_batch WHERE seen_at < $1", instant - timedelta(days=1)
@@ -283,17 +296,23 @@ class UsageRepository:
         return deleted
 
 
-def _denials(only: FilterDenials) -> Conditions:
+def _requests(only: FilterRequests) -> Conditions:
     where = Conditions()
     where.add_equal(
         key_id=only.key,
         core=only.core,
         code=only.code,
         failed_check=only.check,
+        method=only.method,
+        status=only.status,
         address=only.address,
         request_id=only.request_id,
     )
+    if only.outcome is not None:
+        where.add(_OUTCOMES[only.outcome])
+    if only.path_prefix is not None:
+        where.add("starts_with(path, {}::text)", only.path_prefix)
     if only.customer is not None:
         where.add(_OF_CUSTOMER, only.customer)
-    where.add_range("denied_at", *only.bounds)
+    where.add_range("began_at", *only.bounds)
     return where

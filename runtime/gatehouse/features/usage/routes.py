@@ -1,4 +1,4 @@
-"""Endpoints for usage and denied requests."""
+"""Endpoints for usage and recorded requests."""
 
 import math
 from functools import partial
@@ -7,23 +7,23 @@ import msgspec
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.roles import KEY_READERS, READERS
-from gatehouse.features.usage.models import RETENTION_S, WIDTHS_S
+from gatehouse.features.usage.models import RETENTION_S, WIDTHS_S, RecordedRequest
 from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
 from gatehouse.features.usage.schemas import (
     BUCKETS_DEFAULT,
     BUCKETS_MAX,
     KEYS_RANGE_S_DEFAULT,
     KEYS_RANGE_S_MAX,
-    DenialPage,
-    DenialView,
-    FilterDenials,
+    FilterRequests,
     KeyTotal,
     KeyTotals,
     LimitUses,
-    ListDenials,
     ListKeyUsage,
     ListLimitUse,
+    ListRequests,
     ReadUsage,
+    RequestPage,
+    RequestView,
     UsageSeries,
     WeekBefore,
 )
@@ -33,7 +33,7 @@ from gatehouse.platform.web.request import Request
 from gatehouse.platform.web.validation import invalid
 
 _HOUR_S = 3600
-#: Maximum number of keys in the totals of denied requests.
+#: Maximum number of keys in the totals of requests.
 KEYS_MAX = 10
 _WEEK_S = 7 * 86_400
 
@@ -119,23 +119,48 @@ async def list_limit_use(
     return LimitUses(uses)
 
 
-async def list_denials(request: Request, query: ListDenials, usage: UsageRepository) -> DenialPage:
-    """List denied requests.
+async def list_requests(
+    request: Request, query: ListRequests, usage: UsageRepository
+) -> RequestPage:
+    """List the requests to the gateway.
 
-    Returns the requests that the gateway denied, with the check that failed. They are
-    deleted after `GATEHOUSE_DENIAL_RETENTION_DAYS`.
+    Returns requests that have ended, with the decision, the response and the duration. Of many
+    similar requests, one represents the others (`count`), so that totals are exact. They are
+    deleted after `GATEHOUSE_REQUEST_RETENTION_DAYS`.
     """
-    only = msgspec.convert(query, FilterDenials, from_attributes=True)
-    cursors = request.cursors(f"denials|{only!r}|{query.order}")
+    only = msgspec.convert(query, FilterRequests, from_attributes=True)
+    cursors = request.cursors(f"requests|{only!r}|{query.order}")
     after = cursors.read(query.cursor, tuple[float, int])
-    found, last = await usage.denials(
+    found, last = await usage.requests(
         only, after=after, size=query.limit, oldest=query.order == "oldest"
     )
-    totals = await usage.denial_totals(only, KEYS_MAX) if query.totals else None
-    views = [
-        DenialView(rfc3339(each.denied_at), *msgspec.structs.astuple(each)[1:]) for each in found
-    ]
-    return DenialPage(views, cursors.write(last), totals)
+    totals = await usage.request_totals(only, KEYS_MAX) if query.totals else None
+    views = [_view(each, customer) for each, customer in found]
+    return RequestPage(views, cursors.write(last), totals)
+
+
+def _view(request: RecordedRequest, customer: str) -> RequestView:
+    return RequestView(
+        at=rfc3339(request.began_at),
+        key=request.key_id,
+        customer=customer,
+        core=request.core,
+        code=request.code,
+        check=request.failed_check,
+        detail=request.detail,
+        method=request.method,
+        path=request.path,
+        status=request.status or None,
+        ms=_ms(request.duration_us),
+        core_ms=_ms(request.core_us),
+        address=request.address,
+        request_id=request.request_id,
+        count=request.count,
+    )
+
+
+def _ms(microseconds: int | None) -> float | None:
+    return None if microseconds is None else microseconds / 1000
 
 
 _usage = partial(Endpoint, "GET", tag="usage", roles=READERS)
@@ -143,6 +168,6 @@ _usage = partial(Endpoint, "GET", tag="usage", roles=READERS)
 ENDPOINTS = (
     _usage("/v1/usage", read_usage, roles=KEY_READERS),
     _usage("/v1/usage/keys", list_key_usage),
-    _usage("/v1/denials", list_denials),
+    _usage("/v1/requests", list_requests),
     _usage("/v1/usage/limits", list_limit_use),
 )

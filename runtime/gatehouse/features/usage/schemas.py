@@ -1,4 +1,4 @@
-"""Request and response shapes of usage and of denied requests."""
+"""Request and response shapes of usage and of recorded requests."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -7,7 +7,7 @@ from msgspec import Meta
 from gatehouse.core.decision import CHECKS
 from gatehouse.core.texts import TextClass
 from gatehouse.core.tokens.token import ID_CHARS
-from gatehouse.core.verification import AGENT, Code
+from gatehouse.core.verification import USAGE_CODES
 from gatehouse.features.usage.models import Width
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import (
@@ -43,7 +43,7 @@ def _one_of(values: tuple[str, ...]) -> Meta:
     return checked(lambda value: "" if value in values else text, extra_json_schema=allowed)
 
 
-CodeName = Annotated[str, _one_of((*Code, AGENT))]
+CodeName = Annotated[str, _one_of(USAGE_CODES)]
 CheckName = Annotated[str, _one_of(CHECKS)]
 _KEY_ID = rf"[0-9A-Za-z]{{{ID_CHARS}}}"
 KeyId = Annotated[str, matching(_KEY_ID)]
@@ -236,16 +236,29 @@ class LimitUses(View):
     limits: list[LimitUse]
 
 
-class FilterDenials(TimeRange, kw_only=True):
-    """Filters for denied requests."""
+class FilterRequests(TimeRange, kw_only=True):
+    """Filters for requests."""
+
+    outcome: Annotated[
+        Literal["allowed", "denied"] | None,
+        doc("Filter by the decision. An allowed request can fail at its Core."),
+    ] = None
 
     key: Annotated[KeyId | None, doc("Filter by the ID of a key.")] = None
     customer: CustomerOfKey = None
     core: Annotated[CoreName | None, doc("Filter by the name of a Core.")] = None
     check: Annotated[CheckName | None, doc("Filter by the failed check.")] = None
-    code: Annotated[
-        Annotated[str, matching(r"[A-Za-z_]{1,40}", max_length=40)] | None,
-        doc("Filter by code, such as `FORBIDDEN`."),
+    code: Annotated[CodeName | None, doc("Filter by result code, such as `FORBIDDEN`.")] = None
+    method: Annotated[
+        Annotated[str, matching(r"[A-Z]{1,17}", max_length=17)] | None,
+        doc("Filter by the HTTP method."),
+    ] = None
+    path_prefix: Annotated[
+        Annotated[str, unchanged(max_length=200)] | None,
+        doc("Filter by the beginning of the path."),
+    ] = None
+    status: Annotated[
+        Annotated[int, Meta(ge=100, le=599)] | None, doc("Filter by the HTTP status.")
     ] = None
     address: Annotated[
         Annotated[str, unchanged(max_length=64)] | None,
@@ -257,8 +270,8 @@ class FilterDenials(TimeRange, kw_only=True):
     ] = None
 
 
-class ListDenials(FilterDenials, kw_only=True):
-    """Query parameters for listing denied requests."""
+class ListRequests(FilterRequests, kw_only=True):
+    """Query parameters for listing requests."""
 
     order: TimeOrder = "newest"
     cursor: Cursor | None = None
@@ -266,31 +279,57 @@ class ListDenials(FilterDenials, kw_only=True):
     totals: Annotated[bool, doc("Also return the numbers of all matching requests.")] = False
 
 
-class DenialView(View):
-    """A request that the gateway denied. A field is empty if the value is not known or not
-    recorded."""
+class RequestView(View):
+    """A request to the gateway. A field is empty if the value is not known or not recorded."""
 
-    example: ClassVar = {"code": "FORBIDDEN", "check": "address", "address": "192.0.2.7"}
+    example: ClassVar = {
+        "code": "FORBIDDEN",
+        "check": "address",
+        "method": "GET",
+        "path": "/cores/docs/a",
+        "status": 403,
+        "address": "192.0.2.7",
+    }
 
-    at: Instant
+    at: Annotated[Instant, doc("Time at which the request began.")]
     key: str
-    core: str
-    code: Annotated[str, doc("Code of the decision. Clients receive `NOT_FOUND` for `REVOKED`.")]
-    check: Annotated[CheckName, doc("The check that failed.")]
+    customer: Annotated[str, doc("ID of the current customer of the key.")]
+    core: Annotated[str, doc("The Core, as the client named it. It may be unknown.")]
+    code: Annotated[
+        CodeName, doc("Code of the decision. Clients receive `NOT_FOUND` for `REVOKED`.")
+    ]
+    check: Annotated[
+        Literal[""] | CheckName, doc("The check that failed. Empty if the request was allowed.")
+    ]
     detail: Annotated[
         str,
         doc(
             "What the check required, such as scopes, the name of the exceeded limit, "
-            "or the flaw of the signature."
+            "the flaw of the signature, or the code of the error."
         ),
     ]
-    address: str
+    method: Annotated[
+        str, doc("Of a verification: the method of the request for which it was made.")
+    ]
+    path: Annotated[str, doc("Path without the query.")]
+    status: Annotated[
+        int | None, doc("Status of the response. Null if the client received no response.")
+    ]
+    ms: Annotated[float | None, doc("Duration in milliseconds.")]
+    core_ms: Annotated[
+        float | None,
+        doc(
+            "Part of the duration for which the Core was responsible, in milliseconds. Null if the "
+            "gateway itself responded."
+        ),
+    ]
+    address: Annotated[str, doc("IP address of the client.")]
     request_id: str
     count: Annotated[
         int,
         doc(
-            "Number of requests that this entry represents: under load, it also "
-            "stands for others with the same key, Core, code and check."
+            "Number of requests that this entry represents: under load, it also stands for others "
+            "with the same key, Core, code, check and status."
         ),
     ]
 
@@ -304,19 +343,20 @@ class CheckTotal(View):
     count: int
 
 
-class DenialTotals(View):
-    """Numbers of all denied requests that match the filters."""
+class RequestTotals(View, kw_only=True):
+    """Numbers of all requests that match the filters."""
 
     total: int
+    denied: int
     checks: list[CheckTotal]
-    keys: Annotated[list[KeyTotal], doc("The keys with the most denied requests.")]
+    keys: Annotated[list[KeyTotal], doc("The keys with the most of these requests.")]
 
 
-class DenialPage(View):
-    """Denied requests."""
+class RequestPage(View):
+    """Requests."""
 
-    denials: list[DenialView]
+    requests: list[RequestView]
     next_cursor: NextCursor
     totals: Annotated[
-        DenialTotals | None, doc("Null unless the request contains `totals=true`.")
+        RequestTotals | None, doc("Null unless the request contains `totals=true`.")
     ] = None

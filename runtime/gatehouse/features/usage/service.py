@@ -1,5 +1,5 @@
-"""Counts usage with one dictionary update per request, records denied requests, and writes both to
-the database every second.
+"""Counts usage with one dictionary update per request, records requests, and writes both to the
+database every second.
 
 The counts are written in batches, each of which takes less than 2 ms of CPU time, so that requests
 do not wait for them. Each batch has a number and is sent again until the database confirms the
@@ -7,8 +7,8 @@ batch, so every batch is counted exactly once. On shutdown, the remaining counts
 process is killed, the counts since the last confirmed batch are lost. While the database is
 available, these are the requests from about FLUSH_S seconds.
 
-Of many denied requests, a sample is recorded, whose rows also represent the others, so that sums
-are exact: until the next batch, DENIALS_OF_KIND_MAX of each kind and DENIALS_MAX in total.
+Of many requests, a sample is recorded, whose rows also represent the others, so that sums are
+exact: until the next batch, a number of each kind and a number in total (DENIED, ALLOWED).
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
-from gatehouse.features.usage.models import Denial, UsageBatch, UsageRow
+from gatehouse.features.usage.models import RecordedRequest, UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.platform.metrics import Metrics
 from gatehouse.platform.observability import embedded_metrics
@@ -33,9 +33,12 @@ PENDING_MAX = 100_000
 
 BATCH_ROWS = 250
 
-#: Maximum number of rows for denied requests in memory, and of those with the same key, Core, code
-#: and check. If the number is reached, further requests are counted by code and check.
+#: Maximum number of rows of denied requests in memory, and of those with the same key, Core, code,
+#: check and status. If the number is reached, further requests are counted by code, check and
+#: status.
 DENIALS_MAX, DENIALS_OF_KIND_MAX = 50, 10
+#: The same for allowed requests, of which there are more.
+ALLOWED_MAX, ALLOWED_OF_KIND_MAX = 10, 2
 
 #: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The attempts should end
 #: before the parent process kills the worker.
@@ -47,6 +50,7 @@ METRICS_INTERVAL_S = 10.0
 CORES_MAX = 20
 OTHERS = "others"
 _Use = tuple[str, str, str]  # key ID, Core, code
+_Kind = tuple[str, str, str, str, int]  # key ID, Core, code, check, status
 
 
 @dataclass(slots=True, eq=False)
@@ -57,15 +61,16 @@ class UsageCounter:
         can invent any number of names.
     size_max: maximum number of combinations of key, Core and code.
     uncounted: IDs of the keys whose requests are not usage: the canary key.
-    records_addresses: False if denied requests are recorded without client addresses.
+    records_addresses: False if requests are recorded without client addresses.
     """
 
     is_core: Callable[[str], bool]
     size_max: int = PENDING_MAX
     uncounted: Collection[str] = ()
     records_addresses: bool = True
-    _denials: dict[tuple[str, str, str, str], list[Denial]] = field(default_factory=dict)
-    _denials_recorded: int = 0
+    _recorded: dict[_Kind, list[RecordedRequest]] = field(default_factory=dict)
+    _denied_rows: int = 0
+    _allowed_rows: int = 0
     _counts: dict[_Use, int] = field(default_factory=dict)
 
     def count(self, key_id: str, core: str, code: str) -> None:
@@ -85,29 +90,40 @@ class UsageCounter:
             rest = ("", "", code)
             counts[rest] = counts.get(rest, 0) + 1
 
-    def deny(self, denial: Denial) -> None:
-        """Record a denied request, or count it with a recorded one."""
-        if denial.key_id in self.uncounted:
+    def record(self, kind: _Kind, describe: Callable[[], RecordedRequest]) -> None:
+        """Record a request, or count it with a recorded one. describe: called only if the request
+        is recorded itself.
+        """
+        if kind[0] in self.uncounted:
             return
-        if denial.core and not self.is_core(denial.core):
-            denial.core = ""
-        if not self.records_addresses:
-            denial.address = ""
-        kind = (denial.key_id, denial.core, denial.code, denial.failed_check)
-        is_full = self._denials_recorded >= DENIALS_MAX
-        if is_full and kind not in self._denials:
-            denial.key_id = denial.core = denial.detail = denial.address = denial.request_id = ""
-            kind = ("", "", *kind[2:])
-        rows = self._denials.setdefault(kind, [])
-        if rows and (is_full or len(rows) >= DENIALS_OF_KIND_MAX):
-            rows[-1].count += 1
+        rows, denied = self._recorded.get(kind), bool(kind[3])
+        if denied:
+            is_full, of_kind_max = self._denied_rows >= DENIALS_MAX, DENIALS_OF_KIND_MAX
         else:
-            rows.append(denial)
-            self._denials_recorded += 1
+            is_full, of_kind_max = self._allowed_rows >= ALLOWED_MAX, ALLOWED_OF_KIND_MAX
+        if rows and (is_full or len(rows) >= of_kind_max):
+            rows[-1].count += 1
+            return
+        row = describe()
+        if not self.records_addresses:
+            row.address = ""
+        if is_full:
+            _, _, code, check, status = kind
+            kind = "", "", code, check, status
+            if rows := self._recorded.get(kind):
+                rows[-1].count += 1
+                return
+            row = RecordedRequest(row.began_at, code=code, failed_check=check, status=status)
+        self._recorded.setdefault(kind, []).append(row)
+        if denied:
+            self._denied_rows += 1
+        else:
+            self._allowed_rows += 1
 
-    def take_denials(self) -> tuple[Denial, ...]:
-        denials, self._denials, self._denials_recorded = self._denials, {}, 0
-        return tuple(denial for rows in denials.values() for denial in rows)
+    def take_requests(self) -> tuple[RecordedRequest, ...]:
+        recorded, self._recorded = self._recorded, {}
+        self._denied_rows = self._allowed_rows = 0
+        return tuple(row for rows in recorded.values() for row in rows)
 
     def take(self) -> dict[_Use, int]:
         counts, self._counts = self._counts, {}
@@ -140,7 +156,7 @@ class UsageFlusher:
     _number: int = 0
     _sent: UsageBatch | None = None
     _pending: deque[_Pending] = field(default_factory=deque)
-    _denials: tuple[Denial, ...] = ()
+    _requests: tuple[RecordedRequest, ...] = ()
     _flushing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
@@ -183,11 +199,11 @@ class UsageFlusher:
     def _collect(self) -> None:
         """Take the counts from the counter. The requests are counted in the minute in which the
         counter started. If earlier counts of this minute are pending, the counter continues, so
-        there is at most one dictionary per minute. Denials stay in the counter, which bounds their
+        there is at most one dictionary per minute. Requests stay in the counter, which bounds their
         number, until the earlier ones are written.
         """
-        if self._sent is None and not self._denials:
-            self._denials = self.counter.take_denials()
+        if self._sent is None and not self._requests:
+            self._requests = self.counter.take_requests()
         now, minute = self.clock.now(), int(self._counting_since // 60) * 60
         if self.pending and now < minute + 60:
             return
@@ -196,7 +212,7 @@ class UsageFlusher:
         self._counting_since, self.counter.size_max = now, PENDING_MAX - self.pending
 
     def _batch(self) -> UsageBatch | None:
-        if not (self._pending or self._denials):
+        if not (self._pending or self._requests):
             return None
         rows, at = list[UsageRow](), self.clock.now()
         if self._pending:
@@ -206,9 +222,9 @@ class UsageFlusher:
                 rows.append(UsageRow(key_id, core, code, minute, count))
             if not counts:
                 self._pending.popleft()
-        denials, self._denials = self._denials, ()
+        requests, self._requests = self._requests, ()
         self._number += 1
-        return UsageBatch(self.worker_id, self._number, at, tuple(rows), denials)
+        return UsageBatch(self.worker_id, self._number, at, tuple(rows), requests)
 
 
 class UsageMetrics:

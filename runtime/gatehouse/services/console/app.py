@@ -227,12 +227,13 @@ class Composition:
         return KeyService.of(self.settings, self.pool, self.clock, self.pepper, **fields)
 
     def _jobs(self, parts: "_Parts") -> list[PeriodicJob]:
-        usage, denials_s = UsageRepository(self.pool), 86_400 * self.settings.denial_retention_days
+        usage = UsageRepository(self.pool)
+        requests_s = 86_400 * self.settings.request_retention_days
         follower = LogLevelFollower(self._log_levels(), self.observer.set_level)
         settings, pool, observer, clock = self.settings, self.pool, self.observer, self.clock
 
         def prune_usage() -> Awaitable[object]:
-            return usage.prune(now=clock.now(), denials_s=denials_s)
+            return usage.prune(now=clock.now(), requests_s=requests_s)
 
         def prune_idempotency_keys() -> Awaitable[object]:
             return parts.idempotency.store.prune(now=clock.now())

@@ -42,7 +42,7 @@ from gatehouse.features.secrets.models import ID_CHARS as SECRET_ID_CHARS
 from gatehouse.features.secrets.models import Secret
 from gatehouse.features.secrets.service import SecretService
 from gatehouse.features.usage.repository import UsageRepository
-from gatehouse.features.usage.schemas import FilterDenials
+from gatehouse.features.usage.schemas import FilterRequests
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.request import Caller, Request
 
@@ -169,12 +169,12 @@ class Lookup:
 
     async def _request(self, request_id: str, keys: dict[str, Key], caller: Caller) -> list[Found]:
         """Where a request is recorded. Adds its key."""
-        only, found = FilterDenials(request_id=request_id), list[Found]()
-        denials, _ = await self.usage.denials(only, after=None, size=1)
-        for denial in denials:
-            await self._add_key(denial.key_id, keys)
-            label = " ".join(filter(None, (denial.code, denial.failed_check, denial.detail)))
-            found.append(Found("denials", request_id, label, f"/denials?request_id={request_id}"))
+        only, found = FilterRequests(request_id=request_id), list[Found]()
+        requests, _ = await self.usage.requests(only, after=None, size=1)
+        for each, _ in requests:
+            await self._add_key(each.key_id, keys)
+            label = " ".join(filter(None, (each.code, each.failed_check, each.detail)))
+            found.append(Found("requests", request_id, label, f"/requests?request_id={request_id}"))
         if caller.roles & AUDITORS:
             search = SearchAudit(request_id=request_id)
             events, _ = await self.audit.page(after=None, size=1, only=search)

@@ -454,7 +454,7 @@ class Gateway:
         usage = UsageCounter(
             self.cores.__contains__,
             uncounted=canary.ids,
-            records_addresses=self.settings.denial_addresses,
+            records_addresses=self.settings.request_addresses,
         )
         cloudwatch = UsageMetrics(namespace, self.clock, self.observer.metric_line)
         if namespace:

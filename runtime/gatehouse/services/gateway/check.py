@@ -9,6 +9,7 @@ from gatehouse.core.errors import (
     Forbidden,
     GatehouseError,
     MethodNotAllowed,
+    NotFound,
     TargetTooLong,
     UpgradeRequired,
 )
@@ -62,6 +63,7 @@ async def check(request: GatewayRequest) -> responses.Response | Forward:
     caller = await authenticate(request, verification, path.name)
     try:
         if isinstance(target.instance, GatehouseError):
+            request.is_core_unknown = isinstance(target.instance, NotFound)
             raise target.instance.with_traceback(None)
         if _lacks_slash(request, path):
             await dependencies.verification.refund(caller.key, verification, began)
@@ -76,7 +78,7 @@ async def check(request: GatewayRequest) -> responses.Response | Forward:
     except BaseException:
         await dependencies.verification.refund(caller.key, verification, began)
         raise
-    request.is_allowed = True
+    request.count()
     return result
 
 

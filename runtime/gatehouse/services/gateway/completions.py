@@ -182,7 +182,7 @@ class Completions:
             self._release(entry.allowed.key.subject)
         context.status = 0
         context.detail = "the proxy did not report the end of the request"
-        Request.record(context, time.perf_counter() - entry.started)
+        context.record(time.perf_counter() - entry.started)
 
     def _release(self, subject: str) -> None:
         self._by_key[subject] -= 1
@@ -258,7 +258,7 @@ class Completions:
             self.observer.metrics.stream_closed(context.stream_use)
         if context.trace.sampled and at_core.before_us is not None:
             self._add_span(context, core, at_core)
-        Request.record(context, seconds)  # that of the gateway waits for this call
+        context.record(seconds)
 
     def _add_span(self, context: Request, core: str, line: Line) -> None:
         attributes: dict[str, str | int] = {

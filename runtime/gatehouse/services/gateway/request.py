@@ -3,16 +3,27 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.core.decision import failed_check
-from gatehouse.core.errors import BadRequest, Unauthorized
+from gatehouse.core.errors import BadRequest
+from gatehouse.core.http.forwarding import CORE_NAME
 from gatehouse.core.tokens.token_scanner import has_token
-from gatehouse.core.verification import AGENT, VALID, Code, VerificationRequest, VerificationResult
+from gatehouse.core.verification import (
+    AGENT,
+    INVALID_REQUEST,
+    NO_CREDENTIAL,
+    UNKNOWN_CORE,
+    VALID,
+    Code,
+    VerificationRequest,
+    VerificationResult,
+)
 from gatehouse.features.cores.credentials import Credentials
 from gatehouse.features.cores.repository import CoreRegistry
-from gatehouse.features.usage.models import Denial
+from gatehouse.features.usage.models import RecordedRequest
 from gatehouse.features.usage.service import UsageCounter
 from gatehouse.features.verification.service import VerificationService
 from gatehouse.platform.proxy_headers import CHARGE
@@ -20,7 +31,7 @@ from gatehouse.platform.web import problems, responses
 from gatehouse.platform.web.pipeline import Pipeline
 from gatehouse.platform.web.request import CLIENT_GONE, Refused, Request
 from gatehouse.services.gateway.clusters import ClusterFile
-from gatehouse.services.gateway.completions import Completions
+from gatehouse.services.gateway.completions import PATH, Completions
 from gatehouse.services.gateway.cors import cors_headers
 from gatehouse.services.gateway.targets import Targets
 
@@ -76,24 +87,39 @@ class Dependencies(Pipeline):
         )
 
 
+class Decision(NamedTuple):
+    """What the usage statistics count. check: the one that failed; empty if the request was
+    allowed. method: of the request for which a key was verified.
+    """
+
+    code: str
+    check: str = ""
+    core: str = ""
+    key_id: str = ""
+    detail: str = ""
+    address: str | None = None
+    method: str | None = None
+
+
 class GatewayRequest(Request):
     """A request to the gateway.
 
     raw_path: empty if the request could not be parsed.
     settings: of the Core that is requested. core: its name, which may be unknown. tls: version of
-        TLS of the connection to the proxy, or empty.
+        TLS of the connection to the proxy, or empty. decision: None until it was made.
     """
 
     service: Dependencies
     settings: CoreSettings = DEFAULT_SETTINGS
     core = ""
 
-    #: True after a check has allowed the request.
-    is_allowed = False
-    #: True after the request was recorded as denied.
-    is_denied = False
+    decision: Decision | None = None
+    #: True after the decision was counted, which is final.
+    is_counted = False
     #: Code of the response, if it is a problem. The key can be valid.
     problem_code = ""
+    #: True if the problem is that no Core has the name.
+    is_core_unknown = False
     #: True for a request of the agent of a Core.
     is_agent = False
 
@@ -122,12 +148,51 @@ class GatewayRequest(Request):
         return self.body
 
     def record(self, seconds: float) -> None:
-        """An allowed request is logged when it has ended (services/gateway/completions.py)."""
-        if self.is_allowed:
-            return
+        """A request that is forwarded is recorded when it has ended (completions.py)."""
         super().record(seconds)
-        if self.template and not self.is_denied and 400 <= self.status < CLIENT_GONE:
-            self.deny("request", self.problem_code, self.core, self.key_id or "")
+        if not self.is_counted:
+            self.count()
+        if self.decision is not None and self.decision.code != AGENT:
+            self._record(self.decision, seconds)
+
+    def count(self) -> None:
+        """Counts the request in the usage statistics, with the final decision on it."""
+        self.is_counted, decision = True, self.decision
+        is_allowed = decision is None or not decision.check
+        if is_allowed and self.template and 400 <= self.status < CLIENT_GONE:
+            key_id = self.key_id or ""
+            if self.is_core_unknown:
+                decision = Decision(UNKNOWN_CORE, "registered core", self.core, key_id)
+            else:
+                detail = self.problem_code
+                decision = Decision(INVALID_REQUEST, "request", self.core, key_id, detail)
+            self.decision = decision
+        if decision is not None:
+            self.service.usage.count(decision.key_id, decision.core, decision.code)
+
+    def _record(self, decision: Decision, seconds: float) -> None:
+        code, check, core, key_id, detail, address, method = decision
+
+        def describe() -> RecordedRequest:
+            core_s = self.core_seconds
+            path = self.logged_path if self.template == PATH else ""
+            return RecordedRequest(
+                self.service.clock.now() - seconds,
+                key_id=key_id,
+                core=core if CORE_NAME.fullmatch(core) else "",
+                code=code,
+                failed_check=check,
+                detail=self.logged(detail.encode("latin-1", "replace")) if detail else "",
+                method=self.logged_method if method is None else method,
+                path=path,
+                status=self.status,
+                duration_us=round(seconds * 1_000_000),
+                core_us=None if core_s is None else round(core_s * 1_000_000),
+                address=self.client if address is None else address,
+                request_id=self.request_id,
+            )
+
+        self.service.usage.record((key_id, core, code, check, self.status), describe)
 
     def problem(self, refused: Refused) -> responses.Response:
         self.problem_code = refused.code or refused.error.code
@@ -139,11 +204,11 @@ class GatewayRequest(Request):
         request: VerificationRequest,
         core: str | None = None,
     ) -> None:
-        """Records the result for the log line (with the ID of a revoked key), the metrics, the
-        usage statistics and the denied requests. result: None without a credential.
+        """Records the result for the log line (with the ID of a revoked key), the metrics and the
+        usage statistics. result: None without a credential.
         """
         if result is None:
-            self.deny("credential", Unauthorized.code, core or "")
+            self.decision = Decision(NO_CREDENTIAL, "credential", core or "")
             return
         code, key_id, service = result.code, "", self.service
         if result.record is not None:
@@ -152,26 +217,12 @@ class GatewayRequest(Request):
                 self.key_id = key_id
         self.code = code
         service.observer.metrics.decision[code].inc()
-        service.usage.count(key_id, core or "", AGENT if self.is_agent and code is VALID else code)
+        check = detail = ""
         if code is not VALID:
             check, detail = failed_check(result, request, service.verification.environment)
-            self.deny(check, code, core or "", key_id, detail, request.address)
-
-    def deny(
-        self,
-        check: str,
-        code: str,
-        core: str,
-        key_id: str = "",
-        detail: str = "",
-        address: str | None = None,
-    ) -> None:
-        """Records the request as denied."""
-        self.is_denied = True
-        detail = self.logged(detail.encode("latin-1", "replace")) if detail else ""
-        address = self.client if address is None else address
-        now, usage = self.service.clock.now(), self.service.usage
-        usage.deny(Denial(now, key_id, core, code, check, detail, address, self.request_id))
+        text = AGENT if self.is_agent and code is VALID else code
+        address, method = request.address, request.method
+        self.decision = Decision(text, check, core or "", key_id, detail, address, method)
 
     def log_removed(self, names: Collection[bytes]) -> None:
         """Logs the names of the headers that the Core does not receive."""

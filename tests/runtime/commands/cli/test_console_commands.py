@@ -201,19 +201,22 @@ def test_text_is_found_and_tokens_are_read_from_standard_input(operator: Command
 
 def test_denied_requests_are_listed(operator: Command, database: Database) -> None:
     database.sql(
-        "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, "
-        "request_id, count) SELECT now() - hours * interval '1 hour', '3fGh82kLmQ0a', 'docs', "
-        "'RATE_LIMITED', 'limit', 'requests', '192.0.2.7', 'req_' || hours, 2 "
+        "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "
+        "method, path, status, duration_us, address, request_id, count) "
+        "SELECT now() - hours * interval '1 hour', '3fGh82kLmQ0a', 'docs', "
+        "'RATE_LIMITED', 'limit', 'requests', 'GET', '/cores/docs/a', 429, 1260, "
+        "'192.0.2.7', 'req_' || hours, 2 "
         "FROM unnest(ARRAY[1, 30]) AS hours"
     )
-    found = operator.run("denials", "--key", "3fGh82kLmQ0a")
+    found = operator.run("requests", "--key", "3fGh82kLmQ0a")
     assert found.out.split("\t")[1:] == [
-        *("limit", "requests", "3fGh82kLmQ0a", "docs", "192.0.2.7", "2", "req_1", "RATE_LIMITED\n")
+        *("limit", "requests", "GET", "/cores/docs/a", "429", "1.3", "3fGh82kLmQ0a", "docs"),
+        *("192.0.2.7", "2", "req_1\n"),
     ]
     assert found.err == "2 requests, limit 2\n"
-    older = operator.run("denials", "--request", "req_30", "--last", "7d", "--output", "json")
-    assert [denial["request_id"] for denial in json.loads(older.out)] == ["req_30"]
-    assert operator.run("denials", "--check", "token").err == "0 requests\n"
+    older = operator.run("requests", "--request", "req_30", "--last", "7d", "--output", "json")
+    assert [each["request_id"] for each in json.loads(older.out)] == ["req_30"]
+    assert operator.run("requests", "--check", "token").err == "0 requests\n"
 
 
 def test_logs_are_searched(database: Database, tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from gatehouse.core.clock import to_datetime
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import RateLimit
 from gatehouse.features.usage import repository, service
-from gatehouse.features.usage.models import Denial, UsageBatch, UsageRow
+from gatehouse.features.usage.models import RecordedRequest, UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
-from gatehouse.features.usage.schemas import FilterDenials
+from gatehouse.features.usage.schemas import FilterRequests
 from gatehouse.features.usage.service import (
+    ALLOWED_MAX,
+    ALLOWED_OF_KIND_MAX,
     BATCH_ROWS,
     DENIALS_MAX,
     DENIALS_OF_KIND_MAX,
@@ -63,13 +65,33 @@ class Counting:
             self.counter.count(key, core, code)
 
     def deny(self, code: str = "FORBIDDEN", *, key: str = KEY, number: int = 0) -> None:
-        address, request_id = f"192.0.2.{number % 256}", f"req_{number}"
-        self.counter.deny(Denial(NOON, key, "docs", code, "address", "POST", address, request_id))
+        self.record(code, "address", 403, key=key, number=number)
 
-    async def denials(self) -> list[Denial]:
-        found, position = await self.repository.denials(FilterDenials(), after=None, size=10_000)
+    def record(
+        self, code: str, check: str, status: int, *, key: str = KEY, number: int = 0
+    ) -> None:
+        row = RecordedRequest(
+            NOON,
+            key_id=key,
+            core="docs",
+            code=code,
+            failed_check=check,
+            detail="POST" if check else "",
+            method="GET",
+            path="/cores/docs/a",
+            status=status,
+            duration_us=1500,
+            core_us=None if check else 1000,
+            address=f"192.0.2.{number % 256}",
+            request_id=f"req_{number}",
+        )
+        self.counter.record((key, "docs", code, check, status), lambda: row)
+
+    async def requests(self, **only: Any) -> list[RecordedRequest]:
+        filters = FilterRequests(**only)
+        found, position = await self.repository.requests(filters, after=None, size=10_000)
         assert position is None
-        return found
+        return [request for request, _ in found]
 
     async def flush(self) -> bool:
         try:
@@ -94,7 +116,7 @@ async def last_used(counting: Counting) -> dict[str, float]:
 
 @pytest.fixture
 def counting(database: Database, module_pool: Pool) -> Counting:
-    tables = "usage_count, usage_batch, key_activity, denial, api_key, key_credit"
+    tables = "usage_count, usage_batch, key_activity, gateway_request, api_key, key_credit"
     database.sql(f"TRUNCATE {tables} CASCADE")
     clock, counter = ManualClock(NOON), UsageCounter(lambda name: name == "docs")
     unreliable = UnreliableRepository(module_pool)
@@ -210,15 +232,15 @@ async def test_counts_are_deleted_after_their_retention(
         counting.deny(f"CODE_{number}")
     await counting.flush()
     day = 86_400
-    monkeypatch.setattr(repository, "DENIALS_STORED_MAX", 3)
-    assert await counting.repository.prune(now=NOON, denials_s=day) == 2
-    assert await counting.repository.prune(now=NOON + day, denials_s=day) == 0
-    assert await counting.repository.prune(now=NOON + day + 1, denials_s=day) == 3
+    monkeypatch.setattr(repository, "STORED_MAX", 3)
+    assert await counting.repository.prune(now=NOON, requests_s=day) == 2
+    assert await counting.repository.prune(now=NOON + day, requests_s=day) == 0
+    assert await counting.repository.prune(now=NOON + day + 1, requests_s=day) == 3
     for width_s, retention_days in ((60, 2), (3600, 90), (day, 3 * 366)):
         [(after_noon, _)] = await counting.total(width_s)
         end = NOON + after_noon + retention_days * day
-        assert await counting.repository.prune(now=end, denials_s=day) == 0
-        assert await counting.repository.prune(now=end + 1, denials_s=day) == 5
+        assert await counting.repository.prune(now=end, requests_s=day) == 0
+        assert await counting.repository.prune(now=end + 1, requests_s=day) == 5
         assert await counting.total(width_s) == []
 
 
@@ -243,8 +265,8 @@ async def test_use_after_a_purge_is_counted_for_no_key(
         "SELECT key_id, count FROM usage_count WHERE width_s = 60"
     ) == [("", 2)]
     assert await last_used(counting) == {}
-    denials = {(each.key_id, each.request_id) for each in await counting.denials()}
-    assert denials == {("", "req_1"), ("", "req_2")}
+    requests = {(each.key_id, each.request_id) for each in await counting.requests()}
+    assert requests == {("", "req_1"), ("", "req_2")}
 
 
 def test_purge_reads_the_use_of_the_key(database: Database) -> None:
@@ -291,19 +313,21 @@ async def test_memory_is_bounded_and_every_request_counted(
 
 
 @pytest.mark.parametrize(("records", "address"), [(True, "192.0.2.0"), (False, "")])
-async def test_addresses_of_denied_requests_can_be_omitted(
-    counting: Counting, records: bool, address: str
-) -> None:
+async def test_addresses_can_be_omitted(counting: Counting, records: bool, address: str) -> None:
     counting.counter.records_addresses = records
     counting.deny()
     await counting.flush()
-    assert [denial.address for denial in await counting.denials()] == [address]
+    counting.record("VALID", "", 200)
+    await counting.flush()
+    assert [each.address for each in await counting.requests()] == [address] * 2
 
 
 @pytest.mark.bound("usage.service:DENIALS_MAX")
 @pytest.mark.bound("usage.service:DENIALS_OF_KIND_MAX")
-async def test_flood_of_denials_is_sampled_and_every_request_counted(counting: Counting) -> None:
-    """Also after an outage of the database."""
+@pytest.mark.bound("usage.service:ALLOWED_MAX")
+@pytest.mark.bound("usage.service:ALLOWED_OF_KIND_MAX")
+async def test_flood_of_requests_is_sampled_and_every_request_counted(counting: Counting) -> None:
+    """Also after an outage of the database. Neither outcome takes the rows of the other."""
     counting.repository.unavailable = True
     expected = Counter[str]()
     for _ in range(2):
@@ -315,20 +339,66 @@ async def test_flood_of_denials_is_sampled_and_every_request_counted(counting: C
             ):
                 counting.deny(code, key=key, number=number)
                 expected[code] += 1
+            for status, key in ((200, KEY), (500, KEY), (200, f"{number:012d}")):
+                counting.record("VALID", "", status, key=key, number=number)
+                expected["VALID"] += 1
         assert not await counting.flush()
     counting.repository.unavailable = False
     assert await counting.flush()
     assert await counting.flush()
-    found, counts = await counting.denials(), Counter[str]()
-    for denial in found:
-        counts[denial.code] += denial.count
+    found, counts = await counting.requests(), Counter[str]()
+    for each in found:
+        counts[each.code] += each.count
     assert counts == expected
-    assert len([denial for denial in found if denial.key_id == KEY]) == 2 * DENIALS_OF_KIND_MAX
-    others = [denial for denial in found if denial.request_id == ""]
-    assert [(each.code, each.key_id, each.address) for each in others] == [
-        ("RATE_LIMITED", "", "")
-    ] * 2
-    assert len(found) == 2 * (DENIALS_MAX + 1)
+    denied, allowed = (
+        await counting.requests(outcome="denied"),
+        await counting.requests(outcome="allowed"),
+    )
+    assert len([each for each in denied if each.key_id == KEY]) == 2 * DENIALS_OF_KIND_MAX
+    assert Counter((each.key_id, each.status) for each in allowed if each.key_id == KEY) == {
+        (KEY, status): 2 * ALLOWED_OF_KIND_MAX for status in (200, 500)
+    }
+    others = [each for each in found if each.request_id == ""]
+    assert {(each.code, each.status, each.key_id, each.address, each.path) for each in others} == {
+        ("RATE_LIMITED", 403, "", "", ""),
+        ("VALID", 200, "", "", ""),
+    }
+    assert len(denied) == 2 * (DENIALS_MAX + 1)
+    assert len(allowed) == 2 * (ALLOWED_MAX + 1)
+    totals = await counting.repository.request_totals(FilterRequests(), 5)
+    assert totals.total == sum(expected.values())
+    assert totals.denied == totals.total - expected["VALID"]
+
+
+async def test_request_is_stored_as_recorded(counting: Counting) -> None:
+    counting.record("VALID", "", 200)
+    counting.deny()
+    await counting.flush()
+    [allowed] = await counting.requests(outcome="allowed", status=200, path_prefix="/cores/docs/")
+    expected = {"duration_us": 1500, "core_us": 1000, "method": "GET", "path": "/cores/docs/a"}
+    assert {name: getattr(allowed, name) for name in expected} == expected
+    [denied] = await counting.requests(outcome="denied", status=403)
+    assert (denied.failed_check, denied.detail, denied.core_us) == ("address", "POST", None)
+
+
+async def test_version_that_still_runs_writes_and_deletes_denied_requests(
+    counting: Counting,
+) -> None:
+    """It has the statements of its own table."""
+    columns = "denied_at, key_id, core, code, failed_check, detail, address, request_id, count"
+    for number in range(3):
+        await counting.pool.execute(
+            f"INSERT INTO denial ({columns}) VALUES ($1, '', 'docs', 'NOT_FOUND', 'token', '', "  # noqa: S608
+            "'192.0.2.7', 'req_old', 2)",
+            to_datetime(NOON + number),
+        )
+    counting.record("VALID", "", 200)
+    await counting.flush()
+    [*_, old] = await counting.requests(request_id="req_old")
+    assert (old.failed_check, old.status, old.method, old.duration_us) == ("token", 0, "", None)
+    before = to_datetime(NOON + 2)
+    assert await statements.prune(counting.pool, "denial", "denied_at", before=before) == 2
+    assert len(await counting.requests()) == 2
 
 
 OLD, NEW = "old000000000", "new000000000"

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.decision import CHECKS
-from gatehouse.features.usage.models import Denial, UsageBatch, UsageRow
+from gatehouse.features.usage.models import RecordedRequest, UsageBatch, UsageRow
 from gatehouse.features.usage.repository import POINTS_MAX, UsageRepository
+from gatehouse.features.usage.schemas import FilterRequests
 
 from tests.runtime.console_client import Console, assert_problem
 
@@ -169,56 +170,82 @@ async def test_invalid_list_of_keys_is_rejected(
     )
 
 
-DENIED = [
-    Denial(
+CODES = ("FORBIDDEN", "RATE_LIMITED", "NO_CREDENTIAL")
+REQUESTS = [
+    RecordedRequest(
         NOW - number * 1800,
-        KEYS[number % 3],
-        ("docs", "")[number % 2],
-        ("FORBIDDEN", "RATE_LIMITED", "unauthorized")[number % 3],
-        CHECKS[number % 4],
-        "",
-        f"192.0.2.{number % 5}",
-        f"req_{number:026}",
-        1 + number % 7,
+        key_id=KEYS[number % 3],
+        core=("docs", "")[number % 2],
+        code=CODES[number % 3] if number % 4 else "VALID",
+        failed_check=CHECKS[number % 4] if number % 4 else "",
+        method=("GET", "POST")[number % 2],
+        path=("/cores/docs/a", "/cores/other/", "")[number % 3],
+        status=(200, 403, 0)[number % 3],
+        duration_us=number * 100,
+        address=f"192.0.2.{number % 5}",
+        request_id=f"req_{number:026}",
+        count=1 + number % 7,
     )
     for number in range(120)
 ]
-#: A filter, and whether a denial matches it.
-FILTERS: dict[str, tuple[str, Callable[[Denial], bool]]] = {
-    "key": (KEYS[1], lambda denial: denial.key_id == KEYS[1]),
-    "core": ("docs", lambda denial: denial.core == "docs"),
-    "check": (CHECKS[2], lambda denial: denial.failed_check == CHECKS[2]),
-    "code": ("RATE_LIMITED", lambda denial: denial.code == "RATE_LIMITED"),
-    "address": ("192.0.2.4", lambda denial: denial.address == "192.0.2.4"),
-    "request_id": (f"req_{19:026}", lambda denial: denial.request_id == f"req_{19:026}"),
-    "since": (rfc3339(NOW - 100_000), lambda denial: denial.denied_at >= NOW - 100_000),
-    "until": (rfc3339(NOW - 9_000), lambda denial: denial.denied_at < NOW - 9_000),
+#: A filter, and whether a request matches it.
+FILTERS: dict[str, tuple[str, Callable[[RecordedRequest], bool]]] = {
+    "outcome": ("denied", lambda request: request.failed_check != ""),
+    "key": (KEYS[1], lambda request: request.key_id == KEYS[1]),
+    "core": ("docs", lambda request: request.core == "docs"),
+    "check": (CHECKS[2], lambda request: request.failed_check == CHECKS[2]),
+    "code": ("RATE_LIMITED", lambda request: request.code == "RATE_LIMITED"),
+    "method": ("POST", lambda request: request.method == "POST"),
+    "path_prefix": ("/cores/docs/", lambda request: request.path.startswith("/cores/docs/")),
+    "status": ("403", lambda request: request.status == 403),
+    "address": ("192.0.2.4", lambda request: request.address == "192.0.2.4"),
+    "request_id": (f"req_{19:026}", lambda request: request.request_id == f"req_{19:026}"),
+    "since": (rfc3339(NOW - 100_000), lambda request: request.began_at >= NOW - 100_000),
+    "until": (rfc3339(NOW - 9_000), lambda request: request.began_at < NOW - 9_000),
 }
 
 
-async def test_totals_of_denials_equal_the_listed_denials(console: Console) -> None:
-    console.sql("TRUNCATE denial, usage_batch")
+def test_every_filter_is_tried() -> None:
+    others = {"customer"}  # test_filter_by_customer_finds_requests_of_its_keys
+    assert set(FilterRequests.__struct_fields__) == FILTERS.keys() | others
+
+
+async def test_filter_by_customer_finds_requests_of_its_keys(console: Console) -> None:
+    console.sql("TRUNCATE gateway_request, usage_batch")
+    body = {"name": "n", "customer_id": "acme-requests", "create_customer": True}
+    key = (await console.post("/v1/keys", json=body)).json()["key"]["id"]
+    rows = [RecordedRequest(NOW, key_id=each, code="VALID") for each in (key, KEYS[1], "")]
+    await UsageRepository(console.pool).add(UsageBatch("w", 1, NOW, (), tuple(rows)))
+    reply = await console.get("/v1/requests", params={"customer": "acme-requests"})
+    assert [(each["key"], each["customer"]) for each in reply.json()["requests"]] == [
+        (key, "acme-requests")
+    ]
+
+
+async def test_totals_equal_the_listed_requests(console: Console) -> None:
+    console.sql("TRUNCATE gateway_request, usage_batch")
     repository = UsageRepository(console.pool)
-    await repository.add(UsageBatch("w", 1, NOW, (), tuple(DENIED)))
+    await repository.add(UsageBatch("w", 1, NOW, (), tuple(REQUESTS)))
     for names in (*combinations(FILTERS, 0), *combinations(FILTERS, 1), *combinations(FILTERS, 2)):
         query = {name: FILTERS[name][0] for name in names}
-        expected = [each for each in DENIED if all(FILTERS[name][1](each) for name in names)]
+        expected = [each for each in REQUESTS if all(FILTERS[name][1](each) for name in names)]
         listed, cursor, limit = list[Any](), dict[str, str](), str(len(expected) // 2 + 1)
         while True:
             order = {"order": "oldest"} if "until" in names else {}
             parameters = {**query, **cursor, **order, "limit": limit}
-            page = await console.get("/v1/denials", params=parameters)
+            page = await console.get("/v1/requests", params=parameters)
             assert page.status_code == 200, page.text
-            listed += page.json()["denials"]
+            listed += page.json()["requests"]
             if (next_cursor := page.json()["next_cursor"]) is None:
                 break
             cursor = {"cursor": next_cursor}
         assert [each["request_id"] for each in listed] == [
             each.request_id for each in (reversed(expected) if order else expected)
         ]
-        reply = await console.get("/v1/denials", params={**query, "totals": "true", "limit": "1"})
+        reply = await console.get("/v1/requests", params={**query, "totals": "true", "limit": "1"})
         totals = reply.json()["totals"]
         assert totals["total"] == sum(each["count"] for each in listed)
+        assert totals["denied"] == sum(each["count"] for each in listed if each["check"])
         for name in ("check", "key"):
             counts = Counter[str]()
             for each in listed:

@@ -137,13 +137,14 @@ async def test_customer_filter_finds_by_name_and_suggests(
         await console.post("/v1/customers", json={"id": customer, "name": name})
         key = await console.create_id(name=f"key of {name}", customer_id=customer)
         console.sql(
-            "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, "
-            f"request_id, count) SELECT now(), '{key}', 'docs', 'FORBIDDEN', 'address', '', '', "
+            "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "
+            "address, request_id, count) "
+            f"SELECT now(), '{key}', 'docs', 'FORBIDDEN', 'address', '', '', "
             f"'req_{customer}', 1"
         )
     async with page_of(browser, origin) as page:
         await sign_in(page, "/keys")
-        for path, found in (("/keys", "key of Acme Inc"), ("/denials", "key of Acme Inc")):
+        for path, found in (("/keys", "key of Acme Inc"), ("/requests", "key of Acme Inc")):
             await navigate(page, path)
             await page.get_by_label("Customer", exact=True).press_sequentially("acme")
             options = page.locator("datalist option")

@@ -85,8 +85,8 @@ _LOW_LINKS = """() => [...document.querySelectorAll('tbody th a')]
   .filter((link) => link.getBoundingClientRect().height < 24).map((link) => link.textContent)"""
 
 DENIALS = (
-    "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, request_id, "
-    "count) SELECT now() - (number - 0.5) * interval '1 hour', "
+    "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "
+    "address, request_id, count) SELECT now() - (number - 0.5) * interval '1 hour', "
     "(ARRAY['{key}', ''])[number % 2 + 1], 'docs', 'FORBIDDEN', "
     "(ARRAY['address', 'scopes', 'token'])[number % 3 + 1], '', '192.0.2.7', 'req_' || number, "
     "number FROM generate_series(1, 40) AS number"
@@ -219,7 +219,7 @@ async def test_panel_of_denied_requests_equals_its_lists_which_are_sorted(
 ) -> None:
     for label in ("zz", "00"):
         await console.post("/v1/secrets", json={"text": "a secret", "label": label})
-    console.sql("TRUNCATE denial; " + DENIALS.format(key=await console.create_id()))
+    console.sql("TRUNCATE gateway_request; " + DENIALS.format(key=await console.create_id()))
     async with page_of(browser, origin) as page:
         await sign_in(page)
         panel = page.locator("section", has=page.get_by_role("heading", name="Denied requests"))
@@ -229,12 +229,12 @@ async def test_panel_of_denied_requests_equals_its_lists_which_are_sorted(
         assert (len(rows), sum(counts.values())) == (3, 2 * int(total))
         for text, count in counts.items():
             await panel.get_by_role("link", name=text, exact=True).click()
-            await shows_heading(page, f"Denied requests: {count}")
+            await shows_heading(page, f"Requests: {count}, denied: {count}")
             numbers = await page.locator("tbody td:last-child").all_inner_texts()
             assert sum(map(int, numbers)) == count
             await page.go_back()
         for path, header, texts in (
-            ("/denials", "Time", ("req_40", "req_1")),
+            ("/requests", "Time", ("req_40", "req_1")),
             ("/secrets?owner=bootstrap", "Label", ("00", "zz")),
         ):
             await navigate(page, path)
@@ -329,3 +329,43 @@ async def _problems_at_320_pixels(page: Page) -> list[str]:
     if await page.evaluate("document.documentElement.scrollWidth") > _NARROW["width"]:
         found.append("wider than 320 pixels")
     return found
+
+
+async def test_requests_are_filtered_by_result(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    key_id = await console.create_id(name="a caller")
+    console.sql(
+        "TRUNCATE gateway_request; INSERT INTO gateway_request (began_at, key_id, core, code, "  # noqa: S608
+        "failed_check, detail, method, path, status, duration_us, core_us, address, request_id, "
+        f"count) SELECT now() - number * interval '1 minute', '{key_id}', 'docs', "
+        "(ARRAY['VALID', 'VALID', 'RATE_LIMITED', 'UNKNOWN_CORE'])[number], "
+        "(ARRAY['', '', 'limit', 'registered core'])[number], "
+        "(ARRAY['', '', 'requests', ''])[number], 'GET', '/cores/docs/orders/' || number, "
+        "(ARRAY[200, 502, 429, 404])[number], number * 1500, number * 1000, '192.0.2.7', "
+        "'req_' || number, number FROM generate_series(1, 4) AS number"
+    )
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/requests")
+        await shows_heading(page, "Requests: 10, denied: 7")
+        rows = page.locator("tbody tr")
+        await expect(rows).to_have_count(4)
+        await expect(rows.nth(1)).to_contain_text("Allowed")
+        await expect(rows.nth(1)).to_contain_text("502")
+        for result, paths in (
+            ("Allowed", ("1", "2")),
+            ("Denied", ("3", "4")),
+            ("Unknown Core", ("4",)),
+            ("Rate limited", ("3",)),
+        ):
+            await page.get_by_label("Result").select_option(result)
+            await expect(rows).to_have_count(len(paths))
+            for row, number in enumerate(paths):
+                await expect(rows.nth(row)).to_contain_text(f"GET /cores/docs/orders/{number}")
+        await page.reload()
+        await expect(page.get_by_label("Result")).to_have_value("limit")
+        await page.get_by_label("Result").select_option("All")
+        await page.get_by_label("Path begins with").fill("/cores/docs/orders/2")
+        await page.keyboard.press("Enter")
+        await expect(rows).to_have_count(1)
+        assert await violations_in_both_themes(page) == []

@@ -97,8 +97,9 @@ async def test_search_leads_from_a_request_id_or_a_token_to_the_key(
     created, request_id = await console.create(name="found"), f"req_{7:026x}"
     key_id = created["key"]["id"]
     console.sql(
-        "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, "
-        f"request_id, count) SELECT now(), '{key_id}', '', 'FORBIDDEN', 'address', '', '', "
+        "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "
+        "address, request_id, count) "
+        f"SELECT now(), '{key_id}', '', 'FORBIDDEN', 'address', '', '', "
         f"'{request_id}', 1"
     )
     addresses: list[str] = []
@@ -119,7 +120,7 @@ async def test_search_leads_from_a_request_id_or_a_token_to_the_key(
             await expect(field).to_have_count(0)
         await page.get_by_role("button", name="Search").click()
         await page.keyboard.insert_text(request_id)
-        await page.get_by_role("link", name="Denied request FORBIDDEN").focus()
+        await page.get_by_role("link", name="Request FORBIDDEN").focus()
         await page.keyboard.press("ArrowUp")
         await page.keyboard.press("Enter")
         await page.get_by_role("button", name="Search").press("Control+k")

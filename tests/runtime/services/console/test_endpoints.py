@@ -194,7 +194,7 @@ QUERIES = {
     **dict.fromkeys(("list_keys", "list_customers"), f"limit={PAGE_SIZE_MAX}&sort=name&total=true"),
     "read_usage": "width=minute&by=key,core,code&compare=true&since={since}&until={until}",
     "list_key_usage": "limit=100&since={since}&until={until}",
-    "list_denials": f"limit={PAGE_SIZE_MAX}&totals=true",
+    "list_requests": f"limit={PAGE_SIZE_MAX}&totals=true",
     "list_limit_use": "limit=100&percent=0",
     "search_logs": f"limit=100&search={'x' * 60}&request_id={'r' * 64}&key={'k' * 64}",
     **dict.fromkeys(("list_sessions", "end_sessions"), "everybody=true"),
@@ -216,7 +216,7 @@ async def test_largest_request_is_accepted(caller: Caller, endpoint: Endpoint) -
 
 #: Lists without the number of their entries: that of logs takes long, and that of denied requests
 #: is the number of requests.
-WITHOUT_TOTAL = {"search_logs", "list_denials"}
+WITHOUT_TOTAL = {"search_logs", "list_requests"}
 LISTS = [each for each in ENDPOINTS if each.query and "cursor" in each.query.__struct_fields__]
 
 

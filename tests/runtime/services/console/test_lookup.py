@@ -45,8 +45,8 @@ async def test_everything_that_is_pasted_is_found(
         token, key = created["token"], f"key {created['key']['id']}"
         imported = f"key {await console.import_key(IMPORTED)}"
         console.sql(
-            "INSERT INTO denial (denied_at, key_id, core, code, failed_check, detail, address, "
-            f"request_id, count) SELECT now(), '{created['key']['id']}', '', 'FORBIDDEN', "
+            "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "
+            f"address, request_id, count) SELECT now(), '{created['key']['id']}', '', 'FORBIDDEN', "
             f"'address', '', '', '{REQUEST_ID}', 1"
         )
         await register(console, "documents")
@@ -54,7 +54,7 @@ async def test_everything_that_is_pasted_is_found(
         secret, link = f"secret {shared['secret']['id']}", shared["links"][0]["url"]
         event = (await console.get("/v1/audit-events?limit=1")).json()["events"][0]["request_id"]
         line = {"event": "request", "request_id": OTHER_ID, "key_id": key[4:], "status": 403}
-        # Requests without a stored denial, by the time of their lines after their start.
+        # Requests without a record, by the time of their lines after their start.
         day_ago = int(console.clock.now() - 86_400)
         allowed, slow, ended_late = lines = {
             f"req_{(day_ago + n) * 1000 << 60:026x}": day_ago + s for n, s in enumerate(ENDS_S)
@@ -66,7 +66,7 @@ async def test_everything_that_is_pasted_is_found(
                 for name, at in lines.items()
             )
         )
-        of_request = [key, f"denials {REQUEST_ID}", f"logs {REQUEST_ID}"]
+        of_request = [key, f"requests {REQUEST_ID}", f"logs {REQUEST_ID}"]
         cases: list[tuple[str, list[str], bool]] = [
             # text, what is found, and whether the text can be a secret
             *((form, [key], True) for form in forms(token)),

@@ -4,6 +4,7 @@ the command line and the web UI. parity.toml lists those that are not, with the 
 
 import json
 import re
+import time
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -169,7 +170,12 @@ def test_command_line_reaches_every_operation_and_field(
             return httpx.Response(204, request=request)
         return httpx.Response(200, json=example(endpoint.response), request=request)
 
+    def interrupt(_: float) -> None:
+        """A command that runs until it is interrupted."""
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(httpx.Client, "send", send)
+    monkeypatch.setattr(time, "sleep", interrupt)
     monkeypatch.setattr(cli, "command_line", cache(command_line))  # saves most of the time
     (bare.folder / "file").write_text("content")
     command = Command(

@@ -20,7 +20,7 @@ FIRST_LOAD_MAX, CHUNK_MAX, STYLE_MAX = 64 * 1024, 25 * 1024, 12 * 1024
 
 #: Size of all files without compression. A browser loads a part of them, so this bound detects only
 #: files that are included by mistake.
-TOTAL_MAX = 384 * 1024
+TOTAL_MAX = 400 * 1024
 DIRECTIVES = {
     "default-src": "'none'",
     "script-src": "'self'",

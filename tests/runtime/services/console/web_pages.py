@@ -45,7 +45,7 @@ PAGES = {
     "limit": "/limits/{limit}",
     "cores": "/cores",
     "usage": "/usage",
-    "denials": "/denials",
+    "requests": "/requests",
     "secrets": "/secrets",
     "secret-new": "/secrets/new",
     "secret": "/secrets/{secret}",

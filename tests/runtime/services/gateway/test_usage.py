@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
+from gatehouse.core.verification import AGENT
 
 from tests.runtime.services.gateway.conftest import Gateway, limit
 
@@ -38,7 +40,8 @@ async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any
         key.id,
     )
     assert {(row["core"], row["code"]): row["count"] for row in rows} == {
-        ("", "VALID"): 2,
+        ("", "VALID"): 1,
+        ("", "UNKNOWN_CORE"): 1,
         ("counted", "VALID"): 2,
         ("counted", "RATE_LIMITED"): 1,
     }
@@ -78,21 +81,30 @@ async def test_every_denied_request_is_recorded_with_its_check(gateway: Gateway,
         ("GET", verify, (scope.bearer,), *_SCOPES, "orders:read", scope.id),
         ("GET", path, (revoked.bearer,), "REVOKED", "not revoked or deleted", "", revoked.id),
         ("GET", path, (f"X-API-Key: {unknown}",), "NOT_FOUND", "token", "", ""),
-        ("GET", path, (), "unauthorized", "credential", "", ""),
-        ("GET", path, (limited.header,) * 2, "bad_request", "request", "", ""),
-        ("GET", path, _MALFORMED_HANDSHAKE, "bad_request", "request", "", ""),
+        ("GET", path, (), "NO_CREDENTIAL", "credential", "", ""),
+        ("GET", path, (limited.header,) * 2, "INVALID_REQUEST", "request", "bad_request", ""),
+        ("GET", path, _MALFORMED_HANDSHAKE, "INVALID_REQUEST", "request", "bad_request", ""),
         ("GET", "/cores/made-up/x", (network.bearer,), "FORBIDDEN", "address", "", network.id),
-        ("GET", "/cores/made-up/x", (valid.bearer,), "not_found", "request", "", valid.id),
+        (
+            "GET",
+            "/cores/made-up/x",
+            (valid.bearer,),
+            "UNKNOWN_CORE",
+            "registered core",
+            "",
+            valid.id,
+        ),
     ]
     expected = {}
     for verb, target, headers, code, check, detail, key_id in cases:
         reply = await gateway.request(verb, target, *headers)
         assert reply.status in (400, 401, 403, 404, 429), (target, reply.body)
-        name = "denied" if target == path else ""
-        denied = key_id, name, code, check, detail, "127.0.0.1", 1
+        name = target.split("/")[2] if target.startswith("/cores/") else ""
+        shown = target if name else ""
+        denied = key_id, name, code, check, detail, "127.0.0.1", verb, shown, reply.status, 1
         expected[reply.header("x-request-id")] = denied
     async with asyncio.timeout(60):
-        while len(rows := await _denials(gateway, list(expected))) < len(expected):
+        while len(rows := await _recorded(gateway, list(expected))) < len(expected):
             await asyncio.sleep(0.02)
     assert rows == expected
     assert len(rows) == len(cases)
@@ -102,13 +114,80 @@ _SCOPES = "INSUFFICIENT_PERMISSIONS", "scopes"
 _MALFORMED_HANDSHAKE = "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: short"
 
 
-async def _denials(gateway: Gateway, request_ids: list[Any]) -> dict[Any, tuple[Any, ...]]:
+async def _recorded(gateway: Gateway, request_ids: list[Any]) -> dict[Any, tuple[Any, ...]]:
     rows = await gateway.pool.fetch(
-        "SELECT request_id, key_id, core, code, failed_check, detail, address, count FROM denial "
-        "WHERE request_id = ANY ($1)",
+        "SELECT request_id, key_id, core, code, failed_check, detail, address, method, path, "
+        "status, count FROM gateway_request WHERE request_id = ANY ($1)",
         request_ids,
     )
     return {request_id: tuple(rest) for request_id, *rest in rows}
+
+
+async def _sums(gateway: Gateway) -> tuple[Counter[str], Counter[str]]:
+    """Counted and recorded requests by code."""
+    counted = await gateway.pool.fetch(
+        "SELECT code, sum(count)::int FROM usage_count WHERE width_s = 60 AND code <> $1 "
+        "GROUP BY 1",
+        AGENT,
+    )
+    recorded = await gateway.pool.fetch(
+        "SELECT code, sum(count)::int FROM gateway_request GROUP BY 1"
+    )
+    return Counter(dict(map(tuple, counted))), Counter(dict(map(tuple, recorded)))
+
+
+async def test_every_request_is_counted_and_recorded_once(gateway: Gateway, core: Any) -> None:
+    """Of allowed requests, with the response and the duration. Numbers of a page that reads the
+    counts equal those of a page that reads the requests.
+    """
+    await gateway.register(core.url, "recorded")
+    key, limited = await gateway.create_key(), await gateway.create_key(limits=[limit(1)])
+    before = await _sums(gateway)
+    requests = [
+        ("GET", "/cores/recorded/status/404?secret=1", (key.header,), "VALID"),
+        ("POST", f"/cores/recorded/x/{key.token}", (key.header,), "VALID"),
+        ("GET", "/v1/keys/verify?core=recorded&scope=cores:read", (key.header,), "VALID"),
+        *[("GET", "/cores/recorded/x", (limited.header,), "VALID")],
+        *[("GET", "/cores/recorded/x", (limited.header,), "RATE_LIMITED")] * 20,
+        ("GET", "/cores/recorded/x", (), "NO_CREDENTIAL"),
+        ("GET", f"/cores/{key.token}/x", (key.header,), "UNKNOWN_CORE"),
+        ("GET", "/cores/none/x", (key.header,), "UNKNOWN_CORE"),
+        ("GET", "/cores/recorded/x", (key.header,) * 2, "INVALID_REQUEST"),
+        ("POST", "/v1/keys/verify", (), "INVALID_REQUEST"),
+    ]
+    ids = [
+        (await gateway.request(verb, target, *headers)).header("x-request-id")
+        for verb, target, headers, _ in requests
+    ]
+    expected = Counter(code for *_, code in requests)
+    async with asyncio.timeout(60):
+        while [after - of for after, of in zip(await _sums(gateway), before, strict=True)] != [
+            expected,
+            expected,
+        ]:
+            await asyncio.sleep(0.05)
+    rows = await gateway.pool.fetch(
+        "SELECT request_id, method, path, status, core, duration_us, core_us, key_id "
+        "FROM gateway_request WHERE request_id = ANY ($1)",
+        ids,
+    )
+    found = {row["request_id"]: row for row in rows}
+    hidden = "(hidden: may contain an API key)"
+    for number, (method, path, status, name, is_of_core) in {
+        0: ("GET", "/cores/recorded/status/404", 404, "recorded", True),
+        1: ("POST", hidden, 200, "recorded", True),
+        2: ("GET", "", 200, "recorded", False),
+        25: ("GET", hidden, 404, "", False),
+        26: ("GET", "/cores/none/x", 404, "none", False),
+    }.items():
+        row = found[ids[number]]
+        assert (row["method"], row["path"], row["status"], row["core"], row["key_id"]) == (
+            *(method, path, status, name),
+            key.id,
+        )
+        assert (row["core_us"] is not None) is is_of_core
+        assert 0 < (row["core_us"] or 1) <= row["duration_us"] < 60_000_000
+    assert key.token not in str(rows)
 
 
 async def test_stopped_gateway_loses_no_count(gateway: Gateway, another: Any) -> None:
