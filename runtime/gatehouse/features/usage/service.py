@@ -90,32 +90,34 @@ class UsageCounter:
             rest = ("", "", code)
             counts[rest] = counts.get(rest, 0) + 1
 
-    def record(self, kind: _Kind, describe: Callable[[], RecordedRequest]) -> None:
-        """Record a request, or count it with a recorded one. describe: called only if the request
-        is recorded itself.
+    def represent(self, kind: _Kind) -> bool:
+        """Count a request with a recorded one of the same kind. False if the caller must record the
+        request itself.
         """
         if kind[0] in self.uncounted:
-            return
-        rows, denied = self._recorded.get(kind), bool(kind[3])
-        if denied:
+            return True
+        if kind[3]:
             is_full, of_kind_max = self._denied_rows >= DENIALS_MAX, DENIALS_OF_KIND_MAX
         else:
             is_full, of_kind_max = self._allowed_rows >= ALLOWED_MAX, ALLOWED_OF_KIND_MAX
-        if rows and (is_full or len(rows) >= of_kind_max):
-            rows[-1].count += 1
-            return
-        row = describe()
+        rows = self._recorded.get(kind)
+        if is_full and rows is None:
+            rows = self._recorded.get(("", "", *kind[2:]))
+        if rows is None or not (is_full or len(rows) >= of_kind_max):
+            return False
+        rows[-1].count += 1
+        return True
+
+    def record(self, kind: _Kind, row: RecordedRequest) -> None:
+        """Record a request that no recorded one represents."""
         if not self.records_addresses:
             row.address = ""
-        if is_full:
-            _, _, code, check, status = kind
+        _, _, code, check, status = kind
+        if self._denied_rows >= DENIALS_MAX if check else self._allowed_rows >= ALLOWED_MAX:
             kind = "", "", code, check, status
-            if rows := self._recorded.get(kind):
-                rows[-1].count += 1
-                return
             row = RecordedRequest(row.began_at, code=code, failed_check=check, status=status)
         self._recorded.setdefault(kind, []).append(row)
-        if denied:
+        if check:
             self._denied_rows += 1
         else:
             self._allowed_rows += 1

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 from urllib.parse import unquote
+
+import msgspec
 
 from gatehouse.core.cores import DEFAULT_SETTINGS, CoreSettings
 from gatehouse.core.decision import failed_check
@@ -87,7 +88,7 @@ class Dependencies(Pipeline):
         )
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What the usage statistics count. check: the one that failed; empty if the request was
     allowed. method: of the request for which a key was verified.
     """
@@ -171,28 +172,27 @@ class GatewayRequest(Request):
             self.service.usage.count(decision.key_id, decision.core, decision.code)
 
     def _record(self, decision: Decision, seconds: float) -> None:
-        code, check, core, key_id, detail, address, method = decision
-
-        def describe() -> RecordedRequest:
-            core_s = self.core_seconds
-            path = self.logged_path if self.template == PATH else ""
-            return RecordedRequest(
-                self.service.clock.now() - seconds,
-                key_id=key_id,
-                core=core if CORE_NAME.fullmatch(core) else "",
-                code=code,
-                failed_check=check,
-                detail=self.logged(detail.encode("latin-1", "replace")) if detail else "",
-                method=self.logged_method if method is None else method,
-                path=path,
-                status=self.status,
-                duration_us=round(seconds * 1_000_000),
-                core_us=None if core_s is None else round(core_s * 1_000_000),
-                address=self.client if address is None else address,
-                request_id=self.request_id,
-            )
-
-        self.service.usage.record((key_id, core, code, check, self.status), describe)
+        code, check, core, key_id = decision.code, decision.check, decision.core, decision.key_id
+        kind, usage = (key_id, core, code, check, self.status), self.service.usage
+        if usage.represent(kind):
+            return
+        detail, method, core_s = decision.detail, decision.method, self.core_seconds
+        row = RecordedRequest(
+            self.service.clock.now() - seconds,
+            key_id=key_id,
+            core=core if CORE_NAME.fullmatch(core) else "",
+            code=code,
+            failed_check=check,
+            detail=self.logged(detail.encode("latin-1", "replace")) if detail else "",
+            method=self.logged_method if method is None else method,
+            path=self.logged_path if self.template == PATH else "",
+            status=self.status,
+            duration_us=round(seconds * 1_000_000),
+            core_us=None if core_s is None else round(core_s * 1_000_000),
+            address=self.client if decision.address is None else decision.address,
+            request_id=self.request_id,
+        )
+        usage.record(kind, row)
 
     def problem(self, refused: Refused) -> responses.Response:
         self.problem_code = refused.code or refused.error.code

@@ -85,7 +85,9 @@ class Counting:
             address=f"192.0.2.{number % 256}",
             request_id=f"req_{number}",
         )
-        self.counter.record((key, "docs", code, check, status), lambda: row)
+        kind = (key, "docs", code, check, status)
+        if not self.counter.represent(kind):
+            self.counter.record(kind, row)
 
     async def requests(self, **only: Any) -> list[RecordedRequest]:
         filters = FilterRequests(**only)
