@@ -261,6 +261,16 @@ def requests(
         if page.totals is not None:
             checks = [f"{each.check} {each.count}" for each in page.totals.checks]
             note(", ".join([count(page.totals.total, "request"), *checks]))
+            for part, times in (
+                ("duration", page.totals.ms),
+                ("at the gateway", page.totals.gateway_ms),
+                ("at the Core", page.totals.core_ms),
+            ):
+                if times is not None:
+                    note(
+                        f"{part}: 50 % within {times.p50:.1f} ms, 95 % within {times.p95:.1f} ms, "
+                        f"99 % within {times.p99:.1f} ms"
+                    )
 
     return page.requests, show
 

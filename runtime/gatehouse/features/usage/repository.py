@@ -16,6 +16,7 @@ from gatehouse.features.usage.schemas import (
     FilterRequests,
     KeyTotal,
     LimitUse,
+    Percentiles,
     RequestTotals,
     UsagePointView,
 )
@@ -61,6 +62,24 @@ ON CONFLICT (width_s, key_id, starts_at, core, code)
 #: The key in the column `key_id` has this customer.
 _OF_CUSTOMER = f"key_id IN (SELECT id FROM api_key WHERE customer_id = ANY (ARRAY({CUSTOMERS})))"
 
+#: Maximum number of rows from which percentiles are computed, the newest ones.
+TIMES_MAX = 100_000
+
+#: Percentiles of the durations of requests that were allowed, in microseconds.
+_PERCENTILES = """
+WITH request AS (SELECT duration_us, core_us, count FROM gateway_request{}
+    ORDER BY began_at DESC, id DESC LIMIT {}
+), time AS (
+    SELECT part, us, sum(count) OVER (PARTITION BY part ORDER BY us)
+        / sum(count) OVER (PARTITION BY part) AS share
+    FROM request CROSS JOIN LATERAL (VALUES ('ms', duration_us), ('core_ms', core_us),
+        ('gateway_ms', duration_us - coalesce(core_us, 0))) AS part (part, us)
+    WHERE us IS NOT NULL
+)
+SELECT part, min(us) FILTER (WHERE share >= 0.5), min(us) FILTER (WHERE share >= 0.95),
+    min(us) FILTER (WHERE share >= 0.99)
+FROM time GROUP BY part
+"""
 #: Condition of requests, by outcome.
 _OUTCOMES = {"denied": "failed_check <> ''", "allowed": "failed_check = ''"}
 _REQUEST = RowMapping(RecordedRequest)
@@ -265,6 +284,10 @@ class UsageRepository:
             f"{where} GROUP BY GROUPING SETS ((failed_check), (key_id)) ORDER BY count DESC, 1, 2",
             *where.values,
         )
+        where.add(_OUTCOMES["allowed"])
+        statement = _PERCENTILES.format(where, TIMES_MAX)
+        percentiles = await self._pool.fetch(statement, *where.values)
+        by_part = {part: Percentiles(*map(_ms, values)) for part, *values in percentiles}
         by_check = [(check, count) for check, _, count in rows if check is not None]
         checks = [CheckTotal(check, count) for check, count in by_check if check]
         keys = [KeyTotal(key, count) for _, key, count in rows if key]
@@ -273,6 +296,9 @@ class UsageRepository:
             denied=sum(each.count for each in checks),
             checks=checks,
             keys=keys[:keys_max],
+            ms=by_part.get("ms"),
+            core_ms=by_part.get("core_ms"),
+            gateway_ms=by_part.get("gateway_ms"),
         )
 
     async def prune(self, *, now: float, requests_s: float) -> int:
@@ -294,6 +320,10 @@ class UsageRepository:
             "DELETE FROM usage_batch WHERE seen_at < $1", instant - timedelta(days=1)
         )
         return deleted
+
+
+def _ms(microseconds: int) -> float:
+    return microseconds / 1000
 
 
 def _requests(only: FilterRequests) -> Conditions:

@@ -343,13 +343,30 @@ class CheckTotal(View):
     count: int
 
 
+class Percentiles(View):
+    """Durations in milliseconds that 50, 95 and 99 % of requests do not exceed."""
+
+    example: ClassVar = {"p50": 4.5, "p95": 21.0, "p99": 80.2}
+
+    p50: float
+    p95: float
+    p99: float
+
+
 class RequestTotals(View, kw_only=True):
-    """Numbers of all requests that match the filters."""
+    """Numbers of all requests that match the filters.
+
+    The percentiles are those of the recorded requests that were allowed, each with the weight of
+    the requests that it represents: of the newest 100,000 of them. They are null if there are none.
+    """
 
     total: int
     denied: int
     checks: list[CheckTotal]
     keys: Annotated[list[KeyTotal], doc("The keys with the most of these requests.")]
+    ms: Annotated[Percentiles | None, doc("Duration.")]
+    core_ms: Annotated[Percentiles | None, doc("Part of the Core, of requests to Cores.")]
+    gateway_ms: Annotated[Percentiles | None, doc("Part of the gateway.")]
 
 
 class RequestPage(View):

@@ -1,6 +1,10 @@
 """Commands against a running console."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -217,6 +221,42 @@ def test_denied_requests_are_listed(operator: Command, database: Database) -> No
     older = operator.run("requests", "--request", "req_30", "--last", "7d", "--output", "json")
     assert [each["request_id"] for each in json.loads(older.out)] == ["req_30"]
     assert operator.run("requests", "--check", "token").err == "0 requests\n"
+
+
+def test_requests_are_followed(database: Database, tmp_path: Path) -> None:
+    """Each is printed once, until the command is interrupted."""
+
+    def add(number: int) -> None:
+        database.sql(  # later than the start of the command
+            "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "  # noqa: S608
+            "method, path, status, duration_us, address, request_id, count) VALUES "
+            "(now() + interval '1 hour', '', 'followed', 'VALID', '', '', 'GET', '/a', 200, 1260, "
+            f"'', 'req_{number}', {number})"
+        )
+
+    add(1)
+    with running_console(database, tmp_path) as url:
+        words = ["gatehouse", "requests", "--follow", "--core", "followed", "--console", url]
+        with subprocess.Popen(
+            [str(Path(sys.executable).parent / words[0]), *words[1:]],
+            env={**os.environ, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP, "HOME": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            found = [process.stdout.readline()]
+            for number in (2, 3):
+                add(number)
+                found.append(process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+            rest = process.stdout.read()
+    assert [line.split(" ", 1)[1].rstrip() for line in found] == [
+        "allowed GET /a 200 1.3 ms req_1",
+        "allowed GET /a 200 1.3 ms req_2 x2",
+        "allowed GET /a 200 1.3 ms req_3 x3",
+    ]
+    assert rest == ""
+    assert process.returncode == 130
 
 
 def test_logs_are_searched(database: Database, tmp_path: Path) -> None:

@@ -254,6 +254,31 @@ async def test_totals_equal_the_listed_requests(console: Console) -> None:
             assert {each[name]: each["count"] for each in totals[f"{name}s"]} == counts
 
 
+async def test_percentiles_are_those_of_all_requests_that_rows_represent(console: Console) -> None:
+    console.sql("TRUNCATE gateway_request, usage_batch")
+    times = [(1, 900), (20, 60), (50, 35), (400, 5)]
+    rows = [
+        RecordedRequest(
+            NOW, code="VALID", duration_us=ms * 1000, core_us=ms * 1000 - 500, count=count
+        )
+        for ms, count in times
+    ]
+    rows += [
+        RecordedRequest(
+            NOW, code="NO_CREDENTIAL", failed_check="credential", duration_us=9, count=9**9
+        ),
+        RecordedRequest(NOW, code="VALID", count=9**9),  # of which no duration is known
+    ]
+    await UsageRepository(console.pool).add(UsageBatch("w", 1, NOW, (), tuple(rows)))
+    totals = (await console.get("/v1/requests", params={"totals": "true"})).json()["totals"]
+    assert totals["ms"] == {"p50": 1.0, "p95": 20.0, "p99": 50.0}
+    assert totals["core_ms"] == {"p50": 0.5, "p95": 19.5, "p99": 49.5}
+    assert totals["gateway_ms"] == {"p50": 0.5, "p95": 0.5, "p99": 0.5}
+    query = {"totals": "true", "outcome": "denied"}
+    totals = (await console.get("/v1/requests", params=query)).json()["totals"]
+    assert [totals[name] for name in ("ms", "core_ms", "gateway_ms")] == [None] * 3
+
+
 @pytest.mark.bound("usage.repository:POINTS_MAX")
 async def test_number_of_points_is_bounded(console: Console, used_key: str) -> None:
     def add(first: int, last: int) -> None:
