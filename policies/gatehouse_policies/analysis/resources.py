@@ -162,6 +162,10 @@ class Stack:
         """
         return _found(self._by_type, types)
 
+    def named(self, *names: str) -> list[Resource]:
+        """The resources with one of these URNs or identifiers."""
+        return _found(self._by_key, names)
+
     def referencing(self, target: Resource, types: Iterable[str], prop: str) -> list[Resource]:
         """The resources of these types whose property refers to the target, such as a bucket's
         policies by `bucket`.
