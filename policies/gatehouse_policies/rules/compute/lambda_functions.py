@@ -59,7 +59,7 @@ def invocation_is_restricted(resource: Resource, stack: Stack) -> CheckResults:
             else "the permission has no sourceArn, sourceAccount or principalOrgId"
         )
     elif allowed.named():
-        yield from foreign(allowed.others(resource.own_accounts()), "the permission")
+        yield from foreign(allowed, resource, "the permission")
 
 
 # Inputs of a permission, and the conditions of the statement that Lambda adds to the policy of the

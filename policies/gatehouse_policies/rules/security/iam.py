@@ -409,7 +409,8 @@ def resource_is_not_shared(holder: Resource, stack: Stack) -> CheckResults:
             yield f"{path} allows everyone"
     # Partners in the list `accounts` can be outside the organization.
     is_share = holder.type in aws("ram.ResourceShare")
-    if is_share and not holder.lists["accounts"] and holder.props.flag("allowExternalPrincipals"):
+    partners = any(map(str.isdigit, holder.lists["accounts"]))
+    if is_share and not partners and holder.props.flag("allowExternalPrincipals"):
         yield "allowExternalPrincipals is true, so the share can leave the organization"
     for document in documents_of(holder):
         yield from foreign_networks(document, holder, stack)
