@@ -1,6 +1,7 @@
 """`gatehouse-policies check`: runs policy packs on a program or on an exported stack."""
 
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -131,6 +132,7 @@ def check(
             for text in outcome.decisions
         ]
         merged = merge([*findings(packs, messages, pass_name), *failed])
+        merged = [_at_export(finding, outcome.exports) for finding in merged]
         if _IGNORE_EXEMPTIONS not in (variables or {}):
             others = {id: True for pack in packs for id in pack.levels if not catalogue.find(id)}
             declared = {*sources.values()}
@@ -306,6 +308,14 @@ def _result(
         if not (gate.is_partial and finding.outcome == "unused")
     )
     return CheckResult(sorted(failing, key=rank), complete)
+
+
+def _at_export(finding: Finding, exports: Mapping[str, str]) -> Finding:
+    """The finding, if it is about an output of the stack, with the line that exports it."""
+    for name, line in sorted(exports.items(), reverse=True):
+        if not finding.source and re.search(rf"\boutput(s\.| ){re.escape(name)}", finding.message):
+            return replace(finding, source=line)
+    return finding
 
 
 def _in_python(finding: Finding) -> Finding:

@@ -409,3 +409,18 @@ FORMS: str = _CASES["forms"]
 def test_results_have_the_form_of_real_results(check: Check) -> None:
     stack = "config:\n  aws:region: ap-south-1\n  aws:allowedAccountIds: ['482912345678']\n"
     assert check(FORMS, stack, packs=()).findings == []
+
+
+def test_finding_about_an_output_has_the_line_of_its_export(check: Check) -> None:
+    code = """
+    import outputs
+    import pulumi
+
+    pulumi.export("db", {"password": "hunter2-9Xk2-lQ7z"})
+    for name in ("first", "second"):
+        outputs.export(f"{name}-token", "hunter2-9Xk2-lQ7z-8pW")
+    """
+    module = "import pulumi\n\ndef export(name, value):\n    pulumi.export(name, value)\n"
+    result = check(code, files={"outputs.py": module})
+    found = {item.source for item in of_rule(result, "GH-PUL-005")}
+    assert found == {"__main__.py:5", "outputs.py:4"}
