@@ -316,7 +316,8 @@ def has_resource(
             return
         others = stack.referencing(resource, aws(resource_class), prop)
         if not others and missing is not None:
-            yield missing if isinstance(missing, Violation) else Violation(missing, added.remedy)
+            absent = Violation(missing) if isinstance(missing, str) else missing
+            yield replace(absent, remedy=absent.remedy or joined_remedies((added, *settings)))
         for other in others:
             subject = replace(other, settings=resource.settings, lists=resource.lists)
             for requirement in requirements:
@@ -325,7 +326,6 @@ def has_resource(
 
     added = Requirement(check, f"add an aws.{resource_class}")
     settings = [each for each in requirements if not each.remedy.startswith("remove ")]
-    added = replace(added, remedy=joined_remedies((added, *settings)))
     return replace(added, remedy=joined_remedies((added, *requirements)))
 
 

@@ -36,6 +36,9 @@ def test_violation_is_reported_by_one_rule(case: Case) -> None:
             if (diagnostic.policy, diagnostic.name, diagnostic.level)
             == (case.rule, case.name, level)
         ]
+        for diagnostic in on_resource:
+            settings = re.findall(r"(?:set|remove) \S+", diagnostic.message.partition(". Fix: ")[2])
+            assert len(settings) == len({*settings}), diagnostic.message
         violated = {diagnostic.policy for diagnostic in diagnostics} - (REMINDERS - {case.rule})
         assert violated == {case.rule, *case.also}, f"known={known}"
         assert any(case.message in diagnostic.message for diagnostic in on_resource), (

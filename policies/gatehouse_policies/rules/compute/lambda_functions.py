@@ -44,7 +44,10 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
 def invocation_is_restricted(resource: Resource, stack: Stack) -> CheckResults:
     if resource.type in aws("lambda.FunctionUrl"):
         if resource.props.text("authorizationType") != "AWS_IAM":
-            yield "authorizationType is not AWS_IAM, so anyone can call the URL"
+            yield Violation(
+                "authorizationType is not AWS_IAM, so anyone can call the URL",
+                'set authorizationType="AWS_IAM"',
+            )
         return
     # An event source token is the ID of an Alexa skill.
     if resource.props.has("eventSourceToken"):

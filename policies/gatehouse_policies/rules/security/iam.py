@@ -201,8 +201,8 @@ def github_trust_is_restricted(role: Resource) -> CheckResults:
             )
         elif role.lists["repositories"] and repository not in role.lists["repositories"]:
             yield (
-                f"the trust policy allows {repository}, which is not in the list "
-                f"repositories of the rule"
+                f"the trust policy allows {repository}, which is not in `repositories` of "
+                f"policies.toml"
             )
 
 
