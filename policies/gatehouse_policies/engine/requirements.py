@@ -229,9 +229,8 @@ def contains(path: str, *values: str) -> Requirement:
 
     def check(block: Properties, key: str, _resource: Resource) -> CheckResults:
         elements = block.texts(key)
-        for value in values:
-            if value not in elements:
-                yield f"{block.path_of(key)} does not contain {value}"
+        if missing := [value for value in values if value not in elements]:
+            yield f"{block.path_of(key)} does not contain {', '.join(missing)}"
 
     return Requirement(_at(path, check), f"add {', '.join(values)} to {path}")
 

@@ -211,9 +211,10 @@ _EXAMPLE_OWNERS = name_set("example octo-org octocat my-org myorg your-org org o
 
 
 _WITH_USERS = aws("iam.GroupMembership", "iam.PolicyAttachment")
+_USER_PROPERTIES = ("user", "userName", "username", "users")
 
 
-@resource_rule(
+@stack_rule(
     "GH-IAM-006",
     # All types with a property that names users.
     types=aws(
@@ -224,8 +225,16 @@ _WITH_USERS = aws("iam.GroupMembership", "iam.PolicyAttachment")
     )
     + _WITH_USERS,
 )
-def no_iam_users(user: Resource) -> CheckResults:
-    if user.type not in _WITH_USERS or user.props.size("users"):
+def no_iam_users(user: Resource, stack: Stack) -> CheckResults:
+    number = user.props.size("users") if user.type in _WITH_USERS else 1
+    own = [
+        each
+        for name in _USER_PROPERTIES
+        for each in stack.referenced_by(user, name, aws("iam.User"))
+        if each.managed
+    ]
+    # A user of the program is reported itself.
+    if len(own) < number:
         yield f"the program creates an IAM {user.type.rpartition(':')[2]}"
 
 
