@@ -77,10 +77,12 @@ def parser() -> argparse.ArgumentParser:
     listing = _add_command(commands.add_parser, "list", _list, text, _LIST_EPILOG)
     listing.add_argument("--json", action="store_true", help="Write JSON with all fields.")
     _add_framework(listing, "List only")
+    _add_pack(listing)
 
     text = "Show the rationale, the fix with an example, and the sources of a control."
     explain = _add_command(commands.add_parser, "explain", _explain, text, _EXPLAIN_EPILOG)
     explain.add_argument("id", metavar="ID", help="ID of the control, such as GH-S3-001.")
+    _add_pack(explain)
 
     text = (
         "Write the levels and parameters of both packs to DIR/<pack>.json, for\n"
@@ -157,6 +159,13 @@ def _add_framework(command: argparse.ArgumentParser, verb: str) -> None:
     command.add_argument("--framework", default="", choices=names, metavar="NAME", help=text)
 
 
+def _add_pack(command: argparse.ArgumentParser) -> None:
+    packs = "Folder of an additional policy pack. Can be repeated."
+    command.add_argument(
+        "--pack", type=Path, action="append", default=[], metavar="DIR", help=packs
+    )
+
+
 def _add_subject(command: argparse.ArgumentParser) -> None:
     """The options that name what is checked, and with which packs."""
     stack = "Stack (default: dev; with --state, the stack in the file)."
@@ -171,10 +180,7 @@ def _add_subject(command: argparse.ArgumentParser) -> None:
         "the stack)."
     )
     command.add_argument("--levels", default="", choices=ENVIRONMENTS, metavar="NAME", help=levels)
-    packs = "Folder of an additional policy pack. Can be repeated."
-    command.add_argument(
-        "--pack", type=Path, action="append", default=[], metavar="DIR", help=packs
-    )
+    _add_pack(command)
     command.add_argument(
         "--exemptions",
         type=Path,
@@ -304,7 +310,7 @@ def _run_check(
 def _list(options: argparse.Namespace) -> int:
     from gatehouse_policies import explain
 
-    rules = explain.selected(options.framework)
+    rules = explain.selected(options.framework, options.pack)
     sys.stdout.write(explain.as_json(rules) if options.json else explain.as_text(rules))
     return 0
 
@@ -312,7 +318,7 @@ def _list(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from gatehouse_policies import explain
 
-    sys.stdout.write(explain.explanation(options.id))
+    sys.stdout.write(explain.explanation(options.id, options.pack))
     return 0
 
 
