@@ -70,6 +70,7 @@ class Resource:
     props: inputs that the program sets.
     identifiers: known strings by which other resources may refer to this resource (ID, ARN, name).
     managed: False for a resource that the program only reads with `get`, which no rule evaluates.
+    ignored: inputs whose changes the program ignores, so that another value can be deployed.
     property_dependencies: for each property, the URNs of the resources that its value comes from.
     dependencies: the URNs of the resources that the engine creates before this resource.
     settings, lists: parameters of the rule that evaluates the resource, from the pack
@@ -83,6 +84,7 @@ class Resource:
     identifiers: frozenset[str] = frozenset()
     protect: bool = False
     managed: bool = True
+    ignored: frozenset[str] = frozenset()
     parent: str = ""
     property_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dependencies: tuple[str, ...] = ()

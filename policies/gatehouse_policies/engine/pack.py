@@ -146,6 +146,7 @@ def _resource(
         name=source.name,
         props=Properties(properties),
         protect=source.opts.protect,
+        ignored=frozenset(source.opts.ignore_changes),
         provider=Properties(cached(plain, source.provider.props), "provider")
         if source.provider
         else None,

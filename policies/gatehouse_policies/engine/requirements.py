@@ -20,7 +20,12 @@ from gatehouse_policies.analysis.policy_holders import (
 )
 from gatehouse_policies.analysis.properties import Properties, is_unknown
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input, looks_secret
+from gatehouse_policies.analysis.secret_detection import (
+    ENVIRONMENT,
+    is_placeholder,
+    is_secret_input,
+    looks_secret,
+)
 from gatehouse_policies.analysis.token_formats import has_secret_format
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.rule import (
@@ -144,6 +149,8 @@ def sets_no_secret() -> Requirement:
             for path, value in leaves(props.plain()[prop], prop):
                 if not isinstance(value, str) or _NO_SECRETS.search(path):
                     continue
+                if prop in resource.ignored and is_placeholder(value):
+                    continue
                 location = f"{resource.type.rpartition(':')[2]}.{path}"
                 *_, parent, name = re.sub(r"\[\d+\]", "", location).split(".")
                 qualified = f"{parent}.{name}"
@@ -264,6 +271,19 @@ def in_order(*requirements: Requirement) -> Requirement:
             if results := tuple(requirement.check(resource, stack)):
                 yield from results
                 return
+
+    return Requirement(check, joined_remedies(requirements))
+
+
+def with_severity(severity: str, *requirements: Requirement) -> Requirement:
+    """The requirements with another severity than that of the rule."""
+
+    def check(resource: Resource, stack: Stack) -> CheckResults:
+        for requirement in requirements:
+            for result in requirement.violations(resource, stack):
+                if isinstance(result, Violation):
+                    result = replace(result, severity=severity)
+                yield result
 
     return Requirement(check, joined_remedies(requirements))
 

@@ -36,7 +36,9 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
             yield f"the environment variable {name} probably contains a secret"
     if variables.names() and not function.props.has("kmsKeyArn"):
         yield Violation(
-            "kmsKeyArn is not set, so an AWS managed key encrypts the environment", "set kmsKeyArn"
+            "kmsKeyArn is not set, so an AWS managed key encrypts the environment",
+            "set kmsKeyArn",
+            "low",
         )
 
 
