@@ -171,7 +171,10 @@ def _add_subject(command: argparse.ArgumentParser) -> None:
     stack = "Stack (default: dev; with --state, the stack in the file)."
     command.add_argument("--env", default="", metavar="STACK", help=stack)
     subject = command.add_mutually_exclusive_group()
-    program = "Folder of a Pulumi program in Python (default: the current folder)."
+    program = (
+        "Folder of a Pulumi program (default: the current folder). A program in another language "
+        "than Python needs the Pulumi CLI."
+    )
     subject.add_argument("--program", type=Path, default=Path.cwd(), metavar="DIR", help=program)
     state = "Check the output of `pulumi stack export` instead of a program."
     subject.add_argument("--state", type=Path, metavar="FILE", help=state)
@@ -288,14 +291,22 @@ def _run_check(
     gate: "Gate",
 ) -> "CheckResult":
     from gatehouse_policies import policy_check
+    from gatehouse_policies.processes import pulumi_cli
 
-    run_check = (
-        partial(policy_check.check_state, options.state)
-        if options.state is not None
-        else partial(
-            policy_check.check, options.program.resolve(), options.env or "dev", process=process
-        )
-    )
+    folder, stack = options.program.resolve(), options.env or "dev"
+    other = None if options.state is not None else pulumi_cli.find(folder, stack)
+    if options.state is not None:
+        run_check = partial(policy_check.check_state, options.state)
+    elif other is not None:
+        baselines = ("baseline", "diff", "file")  # the last one of the command baseline
+        if config.baseline or any(getattr(options, name, None) for name in baselines):
+            raise CommandError(
+                "A baseline compares what the controls read, which the Pulumi CLI does not report. "
+                "Remove --baseline, --diff and baseline in the configuration file."
+            )
+        run_check = partial(policy_check.check_preview, other)
+    else:
+        run_check = partial(policy_check.check, folder, stack, process=process)
     return run_check(
         levels=options.levels,
         folders=(*policy_check.PACKS, *options.pack),
