@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -270,9 +270,9 @@ def _scope(pattern: str) -> tuple[str, str, str]:
 def _templates(actions: tuple[tuple[str, str], ...]) -> frozenset[str]:
     """The ARN formats of the resource types on which the actions operate."""
     types = {
-        (service, resource["name"])
+        (service, name)
         for service, action in actions
-        for resource in actions_of(service).get(action, {}).get("resourceTypes", ())
+        for name in _main_types(action, actions_of(service).get(action, {}))
     }
     if ("kms", "key") in types:
         types.add(("kms", "alias"))  # All aliases are intended to reach all keys.
@@ -281,6 +281,14 @@ def _templates(actions: tuple[tuple[str, str], ...]) -> frozenset[str]:
         for service, type in types
         if _DATA.resources.resource_type_exists(service, type)
     )
+
+
+def _main_types(action: str, details: Mapping[str, Any]) -> list[str]:
+    """The resource types that the name of an action contains, such as the instance of RunInstances,
+    whose images and subnets are not what it creates; otherwise all.
+    """
+    names = [each["name"] for each in details.get("resourceTypes", ())]
+    return [name for name in names if name.replace("-", "").lower() in action] or names
 
 
 @lru_cache(maxsize=256)

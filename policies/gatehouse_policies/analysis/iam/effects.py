@@ -43,7 +43,7 @@ PERMISSIONS = Effect(
     "name identities of the program, and require a boundary with iam:PermissionsBoundary or "
     "policies with iam:PolicyARN",
     re.compile(
-        r"iam:((attach|put)(group|role|user)policy|createpolicyversion|setdefaultpolicyversion"
+        r"iam:((attach|delete|detach|put)(group|role|user)policy|createpolicyversion|setdefaultpolicyversion"
         r"|updateassumerolepolicy|(put|delete)(role|user)permissionsboundary|addusertogroup"
         r"|(add|create|update)\w*(openidconnect|saml)provider\w*)"
         r"|sso:(attach\w+|put(inline|permission)\w+|createaccountassignment"
@@ -246,11 +246,13 @@ def _resources(allow: Statement, action: str, effect: Effect) -> tuple[str, ...]
     """The resources of the statement that are too wide for an action unless they are of the
     program; () for all resources, None if there are none.
     """
-    if not supports_resources(action):
-        # AWS requires "*" for these actions.
-        is_reported = not effect.is_shared and reaches_everything(allow)
-        return () if is_reported else None
-    if reaches_all_resources(allow, action):
+    if supports_resources(action):
+        is_unlimited = reaches_all_resources(allow, action)
+    elif effect.is_shared:
+        return None  # AWS requires "*" for these actions.
+    else:
+        is_unlimited = reaches_everything(allow)
+    if is_unlimited:
         return ()
     formats = templates_of(action)
     wide = tuple(

@@ -374,20 +374,23 @@ def _limits_nothing(role: Resource, stack: Stack) -> bool:
     )
 
 
-# Services that GH-CT-006 evaluates, or whose documented resource policies have no source condition.
+# Services whose documented resource policies have no source condition.
 # https://docs.aws.amazon.com/glue/latest/dg/cross-account-access.html
-_SERVICES_WITHOUT_POLICY_SOURCE = ("cloudtrail.amazonaws.com", "ram.amazonaws.com")
+_SERVICES_WITHOUT_POLICY_SOURCE = ("ram.amazonaws.com",)
 # Types whose services GH-IAM-004, GH-KMS-005 and GH-CW-007 evaluate.
 _SERVICES_EVALUATED = aws("iam.Role", "kms.KeyPolicy", "cloudwatch.LogResourcePolicy") + KEYS
 
 
-@resource_rule("GH-IAM-010", types=())
-def service_access_has_source(holder: Resource) -> CheckResults:
+@stack_rule("GH-IAM-010", types=())
+def service_access_has_source(holder: Resource, stack: Stack) -> CheckResults:
     if not holder.type.startswith("aws:") or holder.type in _SERVICES_EVALUATED:
         return
+    # GH-CT-006 evaluates the bucket of a trail of the program.
+    has_trail = bool(stack.of_type(aws("cloudtrail.Trail")))
     for document in documents_of(holder):
         for service in access(document).services:
-            if service not in _SERVICES_WITHOUT_POLICY_SOURCE:
+            is_evaluated = has_trail and service == "cloudtrail.amazonaws.com"
+            if service not in _SERVICES_WITHOUT_POLICY_SOURCE and not is_evaluated:
                 yield (
                     f"the policy allows {service} without a condition on aws:SourceAccount or "
                     f"aws:SourceArn"
