@@ -77,10 +77,12 @@ def parser() -> argparse.ArgumentParser:
     listing = _add_command(commands.add_parser, "list", _list, text, _LIST_EPILOG)
     listing.add_argument("--json", action="store_true", help="Write JSON with all fields.")
     _add_framework(listing, "List only")
+    _add_pack(listing)
 
     text = "Show the rationale, the fix with an example, and the sources of a control."
     explain = _add_command(commands.add_parser, "explain", _explain, text, _EXPLAIN_EPILOG)
     explain.add_argument("id", metavar="ID", help="ID of the control, such as GH-S3-001.")
+    _add_pack(explain)
 
     text = (
         "Write the levels and parameters of both packs to DIR/<pack>.json, for\n"
@@ -157,12 +159,22 @@ def _add_framework(command: argparse.ArgumentParser, verb: str) -> None:
     command.add_argument("--framework", default="", choices=names, metavar="NAME", help=text)
 
 
+def _add_pack(command: argparse.ArgumentParser) -> None:
+    packs = "Folder of an additional policy pack. Can be repeated."
+    command.add_argument(
+        "--pack", type=Path, action="append", default=[], metavar="DIR", help=packs
+    )
+
+
 def _add_subject(command: argparse.ArgumentParser) -> None:
     """The options that name what is checked, and with which packs."""
     stack = "Stack (default: dev; with --state, the stack in the file)."
     command.add_argument("--env", default="", metavar="STACK", help=stack)
     subject = command.add_mutually_exclusive_group()
-    program = "Folder of a Pulumi program in Python (default: the current folder)."
+    program = (
+        "Folder of a Pulumi program (default: the current folder). A program in another language "
+        "than Python needs the Pulumi CLI."
+    )
     subject.add_argument("--program", type=Path, default=Path.cwd(), metavar="DIR", help=program)
     state = "Check the output of `pulumi stack export` instead of a program."
     subject.add_argument("--state", type=Path, metavar="FILE", help=state)
@@ -171,10 +183,7 @@ def _add_subject(command: argparse.ArgumentParser) -> None:
         "the stack)."
     )
     command.add_argument("--levels", default="", choices=ENVIRONMENTS, metavar="NAME", help=levels)
-    packs = "Folder of an additional policy pack. Can be repeated."
-    command.add_argument(
-        "--pack", type=Path, action="append", default=[], metavar="DIR", help=packs
-    )
+    _add_pack(command)
     command.add_argument(
         "--exemptions",
         type=Path,
@@ -282,14 +291,22 @@ def _run_check(
     gate: "Gate",
 ) -> "CheckResult":
     from gatehouse_policies import policy_check
+    from gatehouse_policies.processes import pulumi_cli
 
-    run_check = (
-        partial(policy_check.check_state, options.state)
-        if options.state is not None
-        else partial(
-            policy_check.check, options.program.resolve(), options.env or "dev", process=process
-        )
-    )
+    folder, stack = options.program.resolve(), options.env or "dev"
+    other = None if options.state is not None else pulumi_cli.find(folder, stack)
+    if options.state is not None:
+        run_check = partial(policy_check.check_state, options.state)
+    elif other is not None:
+        baselines = ("baseline", "diff", "file")  # the last one of the command baseline
+        if config.baseline or any(getattr(options, name, None) for name in baselines):
+            raise CommandError(
+                "A baseline compares what the controls read, which the Pulumi CLI does not report. "
+                "Remove --baseline, --diff and baseline in the configuration file."
+            )
+        run_check = partial(policy_check.check_preview, other)
+    else:
+        run_check = partial(policy_check.check, folder, stack, process=process)
     return run_check(
         levels=options.levels,
         folders=(*policy_check.PACKS, *options.pack),
@@ -304,7 +321,7 @@ def _run_check(
 def _list(options: argparse.Namespace) -> int:
     from gatehouse_policies import explain
 
-    rules = explain.selected(options.framework)
+    rules = explain.selected(options.framework, options.pack)
     sys.stdout.write(explain.as_json(rules) if options.json else explain.as_text(rules))
     return 0
 
@@ -312,7 +329,7 @@ def _list(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from gatehouse_policies import explain
 
-    sys.stdout.write(explain.explanation(options.id))
+    sys.stdout.write(explain.explanation(options.id, options.pack))
     return 0
 
 

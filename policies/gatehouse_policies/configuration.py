@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ KEYS = (
 _TABLES = ("environments", "levels", "new_controls", "stack_config")
 _ADVISORY_DAYS_MAX = 90
 _LEVELS = tuple(level.value for level in Level)
-_REASON = "reason"
+_REASON, _UNTIL = "reason", "until"
 
 # The fix for each message of the TOML parser, found by a part of the message.
 _TOML_FIXES = {
@@ -267,8 +267,8 @@ def _is_lookup(entry: Any) -> bool:
 
 def new_controls(
     table: Mapping[str, Any], place: str, rules: Sequence[Rule], today: date
-) -> dict[str, dict[str, str]]:
-    """The level and its reason of each rule that was added after a date, until another date.
+) -> dict[str, dict[str, Any]]:
+    """The level of each rule that was added after a date, until another date, with its reason.
 
     Rules that are added with a new version of the packs therefore do not fail a check at once.
     Raises CommandError for a table without two dates, or for an end that is too late.
@@ -291,7 +291,8 @@ def new_controls(
     return {
         rule.id: {
             "enforcementLevel": Level.ADVISORY.value,
-            _REASON: f"added on {rule.introduced}, advisory until {until}",
+            _REASON: f"added on {rule.introduced}",
+            _UNTIL: until,
         }
         for rule in rules
         if rule.introduced and rule.introduced > after and until >= today
@@ -376,26 +377,30 @@ def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
 def _with_reason(
     id: str, config: RuleConfig, control: Control | None, place: str
 ) -> dict[str, Any]:
-    """The values with the reason for the level, "" for a level without one, so that the level of an
-    environment does not keep the reason of the common level.
+    """The values with the reason for the level and its end, "" for a level without one, so that the
+    level of an environment does not keep the reason of the common level. Without the level after
+    its end.
     """
     reason = config.get(_REASON, "")
     if not isinstance(reason, str) or (_REASON in config and not reason.strip()):
         raise CommandError(f"{place}.{_REASON} must be a text that is not empty.")
-    if _REASON in config and "enforcementLevel" not in config:
-        raise CommandError(
-            f"{place}: {_REASON} is the reason for a level. Add enforcementLevel, or delete it."
-        )
+    for name, noun in ((_REASON, "reason for"), (_UNTIL, "end of")):
+        if name in config and "enforcementLevel" not in config:
+            raise CommandError(
+                f"{place}: {name} is the {noun} a level. Add enforcementLevel, or delete it."
+            )
+    can_be_disabled = control is None or control.can_be_disabled
+    form = f'{id} = {{ enforcementLevel = "advisory", reason = "...", until = 2027-01-31 }}'
     if config.get("enforcementLevel") == Level.DISABLED:
-        if control is not None and not control.can_be_disabled:
+        if not can_be_disabled:
             why = (
                 "is critical and has no exemptions"
                 if isinstance(control, Rule)
                 else "reports what the other controls did not evaluate"
             )
             raise CommandError(
-                f'{place}: {id} cannot be disabled, because it {why}. Write "advisory", or delete '
-                f"the line."
+                f"{place}: {id} cannot be disabled, because it {why}. Write {form}, or delete the "
+                f"line."
             )
         if not reason:
             raise CommandError(
@@ -404,7 +409,27 @@ def _with_reason(
             )
     if "enforcementLevel" not in config:
         return dict(config)
-    return {**config, _REASON: " ".join(reason.split())}
+    is_lowered = config["enforcementLevel"] == Level.ADVISORY and isinstance(control, Rule)
+    if is_lowered and not can_be_disabled and not (reason and _UNTIL in config):
+        raise CommandError(
+            f"{place}: {id} is critical and has no exemptions, so an advisory level needs a reason "
+            f"and an end. Write {form}."
+        )
+    config = {**config, _REASON: " ".join(reason.split())}
+    return _without_end(config, place) if _UNTIL in config else config
+
+
+def _without_end(config: dict[str, Any], place: str) -> dict[str, Any]:
+    """The values with the end of the level in its reason; without the level after its end."""
+    until, today = config.pop(_UNTIL), datetime.now(UTC).date()
+    if type(until) is not date or (until - today).days > _ADVISORY_DAYS_MAX:
+        raise CommandError(
+            f"{place}.{_UNTIL} must be a date at most {_ADVISORY_DAYS_MAX} days from now. Write "
+            f"{today + timedelta(_ADVISORY_DAYS_MAX)} or an earlier date, without quotes."
+        )
+    if until < today:
+        return {key: config[key] for key in config.keys() - {"enforcementLevel", _REASON}}
+    return {**config, _REASON: f"{config[_REASON]}, until {until}".removeprefix(", ")}
 
 
 def _check_parameters(id: str, control: Control, config: Mapping[str, Any], place: str) -> None:

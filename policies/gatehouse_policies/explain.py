@@ -2,28 +2,82 @@
 
 import json
 import tomllib
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pulumi_local.errors import CommandError
+from pulumi_local.files.project import Project
 from pulumi_local.type_tokens import class_name
 
 from gatehouse_policies import catalogue, frameworks
 from gatehouse_policies.engine.exemptions import DAYS_MAX
-from gatehouse_policies.engine.rule import ENVIRONMENTS, Rule
+from gatehouse_policies.engine.rule import ENVIRONMENTS, SEVERITIES, Rule
 from gatehouse_policies.reports.python_names import in_python
 
 
-def selected(framework: str = "") -> list[Rule]:
-    """The controls that are mapped to a framework, or all."""
+def selected(framework: str = "", folders: Sequence[Path] = ()) -> list[Rule]:
+    """The controls that are mapped to a framework, or all. folders: those of other packs."""
     return [
         rule
-        for rule in catalogue.RULES
+        for rule in (*catalogue.RULES, *of_packs(folders))
         if not framework or framework in frameworks.of_control(rule)
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OtherRule(Rule):
+    """A rule of another pack, which says neither the types nor the rationale."""
+
+    pack_name: str
+
+
+def of_packs(folders: Sequence[Path]) -> list[Rule]:
+    """The rules of other packs, sorted by ID. Raises CommandError if a pack does not start."""
+    # Not loaded by commands without other packs.
+    from gatehouse_policies.processes import analyzer
+
+    found: dict[str, list[tuple[str, Any]]] = {}
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                analyzer.packs(folders, Project("list", name, Path(), Path(), {}), name)
+            )
+            for name in (ENVIRONMENTS if folders else ())
+        ]  # All start before the first one answers.
+        for pack in chain.from_iterable(running):
+            for policy in pack.info().policies:
+                if catalogue.find(policy.name) is None:
+                    found.setdefault(policy.name, []).append((pack.title, policy))
+    return [_other_rule(*found[id]) for id in sorted(found)]
+
+
+def _other_rule(*policies: tuple[str, Any]) -> Rule:
+    """policies: the pack and the policy, as the pack describes it for each environment."""
+    from gatehouse_policies.processes import policy_config
+
+    pack, policy = policies[-1]
+    letters = {"advisory": "A", "disabled": "-"}
+    levels = [policy_config.level_name(each.enforcementLevel) for _, each in policies]
+    properties = dict(policy.configSchema.properties)
+    return _OtherRule(
+        policy.name,
+        pack_name=pack,
+        title=policy.displayName or policy.description,
+        remedy=policy.remediation_steps,
+        severity=SEVERITIES[max(policy.severity - 1, 0)],
+        url=policy.url,
+        upstream=" ".join(policy.tags),
+        levels="".join(letters.get(level, "M") for level in levels),
+        lists=dict.fromkeys(properties, ()),
+        types=(),
+        scope="resource",
+        check=lambda *_: iter(()),
+    )
 
 
 def as_json(rules: Iterable[Rule]) -> str:
@@ -47,6 +101,7 @@ def _row(rule: Rule) -> dict[str, Any]:
     names = ("id", "title", "severity", "pack", "types", "remedy", "url", "exemptible", "strict")
     return {
         **{name: values[name] for name in names},
+        **({"pack": rule.pack_name} if isinstance(rule, _OtherRule) else {}),
         "needs": rule.needs,
         "levels": {name: rule.level(name).value for name in ENVIRONMENTS},
         "parameters": {**values["settings"], **values["lists"]},
@@ -57,15 +112,17 @@ def _row(rule: Rule) -> dict[str, Any]:
     }
 
 
-def explanation(id: str) -> str:
+def explanation(id: str, folders: Sequence[Path] = ()) -> str:
     """The rationale, the fix with an example, the parameters and the sources of a control. Raises
-    CommandError for an unknown control.
+    CommandError for an unknown control. folders: those of other packs.
     """
-    rule = catalogue.find(id.upper())
-    if not isinstance(rule, Rule):
-        close = get_close_matches(id.upper(), [each.id for each in catalogue.RULES], 1)
+    rules = {rule.id.upper(): rule for rule in selected(folders=folders)}
+    rule = rules.get(id.upper())
+    if rule is None:
+        close = get_close_matches(id.upper(), rules, 1)
         hint = f"Write {close[0]}." if close else "`gatehouse-policies list` shows all controls."
-        raise CommandError(f"There is no control {id}. {hint}")
+        packs = "" if folders else " Add the pack of an own control with --pack DIR."
+        raise CommandError(f"There is no control {id}. {hint}{packs}")
     types = dict.fromkeys(class_name(token) for token in rule.types)
     levels = ", ".join(f"{name} {rule.level(name).value}" for name in ENVIRONMENTS)
     strict = "; needs strict = true in the configuration file" if rule.strict else ""
@@ -75,14 +132,16 @@ def explanation(id: str) -> str:
     parts = [
         f"{rule.id}  {rule.title}",
         f"Severity {rule.severity}; {levels}{strict}{needs}.\n{rule.rationale}",
-        f"Evaluates: {', '.join(types) or 'resources of every type'}",
-        f"Fix: {in_python(rule.remedy, token)}",
+        ""
+        if isinstance(rule, _OtherRule)
+        else f"Evaluates: {', '.join(types) or 'resources of every type'}",
+        f"Fix: {in_python(rule.remedy, token)}" if rule.remedy else "",
         _example(rule),
         "\n".join([*map(_parameter, rule.settings.items()), *map(_list, rule.lists)]),
         f"Exemption: {exempt} (at most {DAYS_MAX} days)"
         if rule.exemptible
         else "Exemption: not possible",
-        "\n".join([f"Source: {rule.url}", *_sources(rule)]),
+        "\n".join([*([f"Source: {rule.url}"] if rule.url else []), *_sources(rule)]),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -110,4 +169,5 @@ def _list(name: str) -> str:
 def _example(rule: Rule) -> str:
     """A violation, and the same resource without it."""
     text = Path(__file__).with_name("examples.toml").read_text(encoding="utf-8")
-    return f"Example:\n{tomllib.loads(text).get(rule.id, '').strip()}"
+    example = tomllib.loads(text).get(rule.id, "").strip()
+    return f"Example:\n{example}" if example else ""

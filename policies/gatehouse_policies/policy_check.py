@@ -1,6 +1,7 @@
 """`gatehouse-policies check`: runs policy packs on a program or on an exported stack."""
 
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -25,15 +26,17 @@ from rich.console import Console
 from gatehouse_policies import catalogue, code_exemptions
 from gatehouse_policies.baseline import Baseline
 from gatehouse_policies.configuration import Configuration
+from gatehouse_policies.engine.environment import VARIABLE as ENVIRONMENT_VARIABLE
 from gatehouse_policies.engine.environment import of_stack
 from gatehouse_policies.engine.exemptions import PREFIX, controls
 from gatehouse_policies.engine.meta_policies import UNDECIDED
 from gatehouse_policies.engine.rule import Level
 from gatehouse_policies.gate import Gate
-from gatehouse_policies.processes import analyzer
+from gatehouse_policies.processes import analyzer, pulumi_cli
 from gatehouse_policies.processes.analyzer import Pack
 from gatehouse_policies.processes.isolated import Outcome, ProgramProcess, Request
 from gatehouse_policies.processes.messages import Messages
+from gatehouse_policies.processes.policy_config import RuleConfigs
 from gatehouse_policies.reports import sarif, table
 from gatehouse_policies.reports.findings import (
     PASSES,
@@ -131,6 +134,7 @@ def check(
             for text in outcome.decisions
         ]
         merged = merge([*findings(packs, messages, pass_name), *failed])
+        merged = [_at_export(finding, outcome.exports) for finding in merged]
         if _IGNORE_EXEMPTIONS not in (variables or {}):
             others = {id: True for pack in packs for id in pack.levels if not catalogue.find(id)}
             declared = {*sources.values()}
@@ -248,6 +252,74 @@ def _failed(pass_name: str, urn: str, source: str, consequence: str, error: str)
     )
 
 
+def check_preview(
+    program: pulumi_cli.Program,
+    *,
+    levels: str = "",
+    folders: Sequence[Path] = PACKS,
+    variables: Mapping[str, str] | None = None,
+    configuration: Configuration = _DEFAULTS,
+    gate: Gate = _GATE,
+) -> CheckResult:
+    """Check a program in another language with `pulumi preview`. Raises CommandError without the
+    Pulumi CLI, or if the preview fails.
+
+    The engine does not say the severity of a violation, the line of a resource, and what a rule
+    read. It runs one preview with unknown outputs.
+    """
+    started_at = time.monotonic()
+    environment = levels or configuration.environment(
+        program.name, program.stack, of_stack(program.name, program.stack, program.config)
+    )
+    packs = {folder: _engine_config(folder, environment, configuration, gate) for folder in folders}
+    if all(packs.values()):  # The controls of other packs are not known before the preview.
+        gate.require_known(id for config in packs.values() for id in config)
+    environment_variables = {**(variables or {}), ENVIRONMENT_VARIABLE: environment}
+    messages, diagnostics = pulumi_cli.preview(program, packs, environment_variables)
+    found = (
+        each
+        for row in diagnostics
+        if gate.selects(row.rule)
+        for each in from_diagnostic(
+            pack=row.pack,
+            policy=row.rule,
+            message=row.message,
+            level=row.level,
+            urn=row.urn or messages.root,
+            passes=(PASSES[0],),
+            title=row.description,
+        )
+    )
+    run_of_check = Run(
+        environment,
+        len(messages.registrations),
+        time.monotonic() - started_at,
+        _root(program.folder),
+        gate=gate,
+    )
+    running = [
+        pulumi_cli.EnginePack(
+            catalogue.PACKS.get(folder.name, folder.name),
+            {id: str(values["enforcementLevel"]) for id, values in packs[folder].items()},
+        )
+        for folder in folders
+    ]
+    return _result(merge(found), run_of_check, messages, running, variables, configuration)
+
+
+def _engine_config(
+    folder: Path, environment: str, configuration: Configuration, gate: Gate
+) -> RuleConfigs:
+    """The levels and parameters of a pack, with rules that the gate does not select disabled."""
+    if folder not in PACKS:
+        return {}  # The levels that the rules declare.
+    config = configuration.of_pack(folder.name, environment)
+    disabled = {"enforcementLevel": Level.DISABLED.value}
+    return {
+        id: values if gate.selects(id) else {**values, **disabled} for id, values in config.items()
+    }
+
+
 def check_state(
     file: Path,
     *,
@@ -272,7 +344,7 @@ def _result(
     findings: list[Finding],
     run_of_check: Run,
     messages: Messages,
-    packs: Sequence[Pack],
+    packs: Sequence[Pack | pulumi_cli.EnginePack],
     variables: Mapping[str, str] | None,
     configuration: Configuration,
 ) -> CheckResult:
@@ -308,6 +380,14 @@ def _result(
     return CheckResult(sorted(failing, key=rank), complete)
 
 
+def _at_export(finding: Finding, exports: Mapping[str, str]) -> Finding:
+    """The finding, if it is about an output of the stack, with the line that exports it."""
+    for name, line in sorted(exports.items(), reverse=True):
+        if not finding.source and re.search(rf"\boutput(s\.| ){re.escape(name)}", finding.message):
+            return replace(finding, source=line)
+    return finding
+
+
 def _in_python(finding: Finding) -> Finding:
     """The finding with the names of the program. A remedy can name the type of the properties."""
     text = in_python(f"{finding.message}\n{finding.remedy}", finding.resource_type)
@@ -316,7 +396,7 @@ def _in_python(finding: Finding) -> Finding:
 
 
 def _level_changes(
-    environment: str, packs: Sequence[Pack], configuration: Configuration
+    environment: str, packs: Sequence[Pack | pulumi_cli.EnginePack], configuration: Configuration
 ) -> tuple[LevelChange, ...]:
     """The levels that the configuration file sets, of the controls of all packs."""
     changes = []

@@ -38,6 +38,7 @@ _PROVIDER = {
     "defaultTags": '{"tags": {"Team": "platform"}}',
 }
 
+ORGANIZATION = "o-a1b2c3d4e5"
 _STACKS = {"account_stacks": ("gatehouse/prod",)}
 CONFIGURED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "GH-ACC-001": _STACKS,
@@ -46,6 +47,11 @@ CONFIGURED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "GH-S3-002": _STACKS,
     "GH-TAG-001": {"tags": ("Owner", "DataClass")},
     "GH-VPC-011": _STACKS,
+    **{
+        rule.id: {"accounts": (ORGANIZATION,)}
+        for rule in catalogue.RULES
+        if "accounts" in rule.lists
+    },
 }
 """What the configuration file of the programs sets."""
 

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -152,16 +152,30 @@ def test_new_controls_are_advisory_until_a_date() -> None:
     new = replace(catalogue.rule("GH-S3-003"), introduced=date(2026, 12, 2))
     table = {"after": date(2026, 12, 1), "advisory_until": date(2027, 1, 31)}
 
-    def levels(today: date) -> dict[str, dict[str, str]]:
+    def levels(today: date) -> dict[str, dict[str, Any]]:
         return new_controls(table, "new_controls", [first, old, new], today)
 
     assert levels(date(2027, 1, 31)) == {
         "GH-S3-003": {
             "enforcementLevel": "advisory",
-            "reason": "added on 2026-12-02, advisory until 2027-01-31",
+            "reason": "added on 2026-12-02",
+            "until": date(2027, 1, 31),
         }
     }
     assert levels(date(2027, 2, 1)) == {}
+
+
+@pytest.mark.parametrize("days", [-1, 0, 90])
+@pytest.mark.parametrize("table", ["levels", "levels.prod"])
+def test_critical_control_is_advisory_until_a_date(file: Path, table: str, days: int) -> None:
+    until = datetime.now(UTC).date() + timedelta(days)
+    level = f'{{enforcementLevel = "advisory", reason = "the move", until = {until}}}'
+    config = configuration(file, f"[{table}]\nGH-IAM-001 = {level}\n")
+    applies = days >= 0
+    expected = {"enforcementLevel": "advisory"} if applies else {}
+    assert config.rules["prod"]["GH-IAM-001"] == expected
+    reasons = {"GH-IAM-001": f"the move, until {until}"} if applies else {}
+    assert config.reasons["prod"] == reasons
 
 
 def test_control_without_its_list_evaluates_nothing(file: Path) -> None:

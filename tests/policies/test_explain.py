@@ -56,3 +56,49 @@ def test_every_control_has_a_violating_and_a_compliant_example() -> None:
 def test_unknown_control_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "GH-S3-0012"]) == 2
     assert "There is no control GH-S3-0012. Write GH-S3-012." in capsys.readouterr().err
+
+
+PACK = """
+from pulumi_policy import PolicyPack
+from gatehouse_policies.engine.pack import guarded
+from gatehouse_policies.engine.rule import resource_rule
+
+@resource_rule(
+    "ACME-SNS-001",
+    title="Topics are encrypted",
+    remedy="set kmsMasterKeyId",
+    severity="high",
+    types=("aws:sns/topic:Topic",),
+    levels="-AM",
+    url="https://acme.example/sns",
+    lists={"allowed": ()},
+)
+def encrypted(topic):
+    if not topic.props.has("kmsMasterKeyId"):
+        yield "kmsMasterKeyId is not set"
+
+PolicyPack("acme", policies=guarded([encrypted]))
+"""
+
+
+def test_controls_of_other_packs_are_listed_and_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "PulumiPolicy.yaml").write_text("runtime: python\n")
+    (tmp_path / "__main__.py").write_text(PACK)
+    options = ["--pack", str(tmp_path)]
+    assert main(["list", *options]) == 0
+    line = "ACME-SNS-001 high      d/a/m Topics are encrypted"
+    assert line in capsys.readouterr().out.splitlines()
+    assert main(["list", "--json", *options]) == 0
+    rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["ACME-SNS-001"]["pack"], [*rows["ACME-SNS-001"]["parameters"]]) == (
+        "acme",
+        ["allowed"],
+    )
+    assert main(["explain", "acme-sns-001", *options]) == 0
+    text = capsys.readouterr().out
+    for part in ("Severity high", "Fix: set kmsMasterKeyId", "https://acme.example/sns", "allowed"):
+        assert part in text
+    assert main(["explain", "ACME-SNS-001"]) == 2
+    assert "--pack DIR" in capsys.readouterr().err

@@ -409,3 +409,95 @@ FORMS: str = _CASES["forms"]
 def test_results_have_the_form_of_real_results(check: Check) -> None:
     stack = "config:\n  aws:region: ap-south-1\n  aws:allowedAccountIds: ['482912345678']\n"
     assert check(FORMS, stack, packs=()).findings == []
+
+
+def test_finding_about_an_output_has_the_line_of_its_export(check: Check) -> None:
+    code = """
+    import outputs
+    import pulumi
+
+    pulumi.export("db", {"password": "hunter2-9Xk2-lQ7z"})
+    for name in ("first", "second"):
+        outputs.export(f"{name}-token", "hunter2-9Xk2-lQ7z-8pW")
+    """
+    module = "import pulumi\n\ndef export(name, value):\n    pulumi.export(name, value)\n"
+    result = check(code, files={"outputs.py": module})
+    found = {item.source for item in of_rule(result, "GH-PUL-005")}
+    assert found == {"__main__.py:5", "outputs.py:4"}
+
+
+def test_program_without_stack_files_has_no_configuration(write: Write) -> None:
+    folder = (
+        write(
+            "",
+            files={
+                "sub/__main__.py": PUBLIC_BUCKET,
+                "sub/Pulumi.yaml": "name: shop\nruntime: python\n",
+            },
+        )
+        / "sub"
+    )
+    result = policy_check.check(folder, "dev", levels="dev")
+    assert [name_of(item) for item in of_rule(result, "GH-S3-012")] == ["site"]
+    (folder / "Pulumi.prod.yaml").write_text("config: {}\n")
+    with pytest.raises(CommandError, match="Available stacks: prod"):
+        policy_check.check(folder, "dev", levels="dev")
+
+
+def test_placeholder_whose_changes_are_ignored_is_no_secret(check: Check) -> None:
+    words = ["changeme", "CHANGE_ME", "placeholder", "TODO", "replace-me", "dummy", "unset", "tbd"]
+    code = f"""
+    import pulumi
+    import pulumi_aws as aws
+
+    def ignored(name):
+        return pulumi.ResourceOptions(ignore_changes=[name])
+
+    for word in {words!r}:
+        arguments = {{"type": "SecureString", "name": f"/{{word}}/password", "value": word}}
+        aws.ssm.Parameter(f"{{word}}", **arguments, opts=ignored("value"))
+        aws.ssm.Parameter(f"{{word}}-kept", **arguments, opts=ignored("tags"))
+        aws.secretsmanager.SecretVersion(
+            f"{{word}}-version", secret_id="s", secret_string=word, opts=ignored("secret_string")
+        )
+        aws.redshift.Cluster(
+            f"{{word}}-cluster", cluster_identifier="a", node_type="ra3.large",
+            master_password=word, opts=ignored("master_password"),
+        )
+    real = {{"type": "SecureString", "name": "/db/password", "value": "hunter2-9Xk2"}}
+    aws.ssm.Parameter("real", **real, opts=ignored("value"))
+    """
+    result = check(code)
+    found = {name_of(item) for item in of_rule(result, "GH-SSM-001")}
+    assert found == {"real", *(f"{word}-kept" for word in words)}
+    assert of_rule(result, "GH-SM-006") == of_rule(result, "GH-SM-009") == []
+
+
+def test_encryption_by_aws_and_unknown_values_are_rated_lower(check: Check) -> None:
+    code = """
+    import pulumi
+    import pulumi_aws as aws
+
+    token = pulumi.Config().require_secret("password")
+    aws.secretsmanager.SecretVersion("encrypted", secret_id="s", secret_string=token)
+    aws.secretsmanager.SecretVersion("plain", secret_id="s", secret_string="hunter2-9Xk2")
+    aws.kms.Key("key")
+    aws.rds.Instance("db", instance_class="db.t4g.micro", manage_master_user_password=True)
+    aws.rds.Instance("open", instance_class="db.t4g.micro", password="hunter2-9Xk2")
+    environment = {"variables": {"LEVEL": "info"}}
+    aws.lambda_.Function("f", role="r", environment=environment)
+    """
+    result = check(code, stack=STACK + ENCRYPTED)
+    severities = {
+        name_of(item): item.severity
+        for item in result.findings
+        if item.rule in ("GH-SM-006", "GH-KMS-002", "GH-RDS-012", "GH-LAM-003")
+    }
+    assert severities == {
+        "encrypted": "medium",
+        "plain": "critical",
+        "key": "medium",
+        "db": "low",
+        "open": "critical",
+        "f": "low",
+    }

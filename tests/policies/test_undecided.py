@@ -11,6 +11,7 @@ from textwrap import dedent
 import pytest
 from gatehouse_policies import policy_check
 from gatehouse_policies.__main__ import main
+from gatehouse_policies.configuration import read
 from gatehouse_policies.policy_check import CheckResult
 from pulumi_local.errors import CommandError
 
@@ -61,7 +62,44 @@ def test_account_of_a_program_that_declares_none_is_its_own(judge: Judge) -> Non
             aws.iam.Role(name, assume_role_policy=policy)
         """
     )
-    assert outcomes(result, {"GH-IAM-004"}) == {("GH-IAM-004", "other", "undecided")}
+    assert outcomes(result, {"GH-IAM-004"}) == {("GH-IAM-004", "shop-dev", "undecided")}
+
+
+PARTNERS = """
+for name, keys in {{
+    "role": {{"aws:PrincipalAccount": "999999999999"}},
+    "other": {{"aws:PrincipalAccount": "111122223333"}},
+    "queue": {{"aws:PrincipalOrgID": "o-a1b2c3d4e5"}},
+}}.items():
+    statement = allow("sts:AssumeRole", "*", Principal="*", Condition={{"StringEquals": keys}})
+    del statement["Resource"]
+    aws.iam.Role(name, assume_role_policy=json.dumps({{"Statement": [statement]}}){})
+"""
+
+
+def test_unknown_accounts_and_organization_are_reported_once(judge: Judge, folder: Path) -> None:
+    result = judge(PARTNERS.format(""))
+    found = [item for item in result.findings if item.rule == "GH-IAM-004"]
+    assert {(item.urn.rpartition("::")[2], item.outcome) for item in found} == {
+        ("shop-dev", "undecided")
+    }
+    assert len(found) == 2
+    assert all("policies.toml" in item.remedy for item in found)
+    assert sum("2 resources" in item.message for item in found) == 1
+    names = '["999999999999", "111122223333", "o-a1b2c3d4e5"]'
+    (folder / "policies.toml").write_text(f"accounts = {names}\n")
+    configuration = read(folder / "policies.toml")
+    result = policy_check.check(folder, "dev", levels="prod", configuration=configuration)
+    assert outcomes(result, {"GH-IAM-004"}) == set()
+
+
+def test_foreign_account_is_reported_beside_an_unknown_organization(judge: Judge) -> None:
+    result = judge(PARTNERS.format(", opts=own"))
+    assert outcomes(result, {"GH-IAM-004"}) == {
+        ("GH-IAM-004", "role", "violation"),
+        ("GH-IAM-004", "other", "violation"),
+        ("GH-IAM-004", "shop-dev", "undecided"),
+    }
 
 
 DOCUMENTS: str = _CASES["documents"]

@@ -4,12 +4,14 @@ VPC endpoints.
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from pulumi_local.type_tokens import aws
 
-from gatehouse_policies.analysis.properties import Properties
+from gatehouse_policies.analysis.properties import Properties, UnknownPropertyError
 from gatehouse_policies.analysis.resources import Resource, Stack
 
 _ADDRESSES_MAX = {4: 2**24, 6: 2**100}
@@ -43,6 +45,76 @@ def ingress_rules(group: Resource, stack: Stack) -> Iterator[tuple[str, Properti
     for rule in stack.referencing(group, types, "securityGroupId"):
         if rule.props.text("type", "ingress") == "ingress":
             yield rule.name, rule.props
+
+
+@dataclass(frozen=True)
+class Ingress:
+    """The traffic that a rule allows.
+
+    protocol: "" for all. first, last: TCP or UDP ports, or types of ICMP. unknown: the path of an
+    unknown protocol or port, with which the rule counts as one for all traffic.
+    """
+
+    protocol: str
+    first: float
+    last: float
+    ranges: tuple[str, ...]
+    unknown: str = ""
+
+    def includes(self, protocol: str, port: float) -> bool:
+        same = self.protocol in ("", protocol)
+        return same and (not self.protocol or self.first <= port <= self.last)
+
+
+def ingress_of(holder: Resource, stack: Stack) -> tuple[Ingress, ...]:
+    """The traffic that the known rules of a security group allow, or a rule that is a separate
+    resource, with the entries of prefix lists of the program.
+    """
+    types = aws("vpc.SecurityGroupIngressRule", "ec2.SecurityGroupRule")
+    is_rule = holder.type in types
+    separate = [holder] if is_rule else stack.referencing(holder, types, "securityGroupId")
+    blocks = [] if is_rule or not holder.props.known("ingress") else holder.props.blocks("ingress")
+    rules = [(holder, block) for block in blocks] + [(each, each.props) for each in separate]
+    found = []
+    for owner, rule in rules:
+        with suppress(UnknownPropertyError):  # The rule itself is undecided.
+            ranges = (*address_ranges(rule), *listed_ranges(owner, rule, stack))
+            if rule.text("type", "ingress") == "ingress":
+                found.append(_ingress(rule, ranges))
+    return tuple(found)
+
+
+def _ingress(rule: Properties, ranges: tuple[str, ...]) -> Ingress:
+    try:
+        protocol = _protocol(rule)
+        protocol = {"all": "", "-1": "", "6": "tcp", "17": "udp"}.get(protocol, protocol)
+        first, last = rule.number("fromPort", 0), rule.number("toPort", 65535)
+        return Ingress(protocol, first, last, () if is_error_message(rule) else ranges)
+    except UnknownPropertyError as error:
+        return Ingress("", 0, 65535, ranges, error.path)
+
+
+def listed_ranges(owner: Resource, rule: Properties, stack: Stack) -> Iterator[str]:
+    """The ranges of the prefix lists to which a rule of a resource refers."""
+    names = [name for name in ("prefixListId", "prefixListIds") if rule.has(name)]
+    prop = names[0] if rule is owner.props and names else "ingress"
+    lists = stack.referenced_by(owner, prop, PREFIX_LISTS) if names else ()
+    return entry_ranges(lists, stack)
+
+
+def open_together(rules: Iterable[Ingress]) -> tuple[str, str]:
+    """The first port that several rules together open to the internet, such as "tcp 22", "" if
+    there is none, and an unknown path on which that depends. Rules that open it alone do not count.
+    """
+    parts = [rule for rule in rules if rule.ranges and not is_internet(*rule.ranges)]
+    for known in (True, False):
+        members = [rule for rule in parts if not (known and rule.unknown)]
+        for protocol, port in dict.fromkeys((each.protocol or "tcp", each.first) for each in parts):
+            together = [rule for rule in members if rule.includes(protocol, port)]
+            if is_internet(*(each for rule in together for each in rule.ranges)):
+                unknown = "" if known else next(each.unknown for each in members if each.unknown)
+                return f"{protocol} {port:g}", unknown
+    return "", ""
 
 
 def address_ranges(rule: Properties) -> list[str]:

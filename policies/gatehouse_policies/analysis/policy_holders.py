@@ -9,7 +9,7 @@ from typing import Any
 from pulumi_local.type_tokens import aws
 
 from gatehouse_policies.analysis.iam.grammar import Document, DocumentError, parse
-from gatehouse_policies.analysis.iam.strangers import NETWORK, access, owner_of
+from gatehouse_policies.analysis.iam.strangers import NETWORK, Access, access, owner_of
 from gatehouse_policies.analysis.properties import (
     Properties,
     UnknownPropertyError,
@@ -18,7 +18,7 @@ from gatehouse_policies.analysis.properties import (
     is_policy,
     is_unknown,
 )
-from gatehouse_policies.analysis.resources import Resource, Stack
+from gatehouse_policies.analysis.resources import Resource, Stack, is_organization
 
 # Property with the ARNs of the attached policies, keyed by resource type.
 ATTACHED_POLICIES = {
@@ -125,13 +125,22 @@ def public_or_foreign_access(
     if allowed.everyone:
         yield f'{subject} allows everyone ("*") without a restricting condition'
     if allowed.named():
-        yield from foreign(allowed.others(holder.own_accounts()), subject)
+        yield from foreign(allowed, holder, subject)
 
 
-def foreign(parties: Iterable[str], subject: str) -> Iterator[str]:
+def foreign(allowed: Access, holder: Resource, subject: str) -> Iterator[str]:
     """A message for each account, organization and user that is not known. Networks are those of
     GH-IAM-011, which knows the networks of the program.
+
+    Raises UnknownPropertyError at the end if the program declares no accounts or organization.
     """
+    organizations = filter(is_organization, allowed.named())
+    yield from _foreign(allowed.others(holder.own_accounts(*organizations)), subject)
+    others = filter(is_organization, allowed.others(holder.own_accounts()))
+    yield from _foreign(others, subject)
+
+
+def _foreign(parties: Iterable[str], subject: str) -> Iterator[str]:
     for party in parties:
         if party.startswith(NETWORK):
             continue

@@ -32,13 +32,35 @@ _IDENTIFIERS = (
 )
 
 
-class _UnknownAccounts(frozenset[str]):
-    """Some of the accounts of a program that declares none."""
+ACCOUNTS_PATH = "provider.allowedAccountIds"
+ORGANIZATION_PATH = "the organization of the program"
+"""What is unknown for a program that declares neither accounts nor an organization."""
+
+
+@dataclass(frozen=True)
+class _Own(Container[str]):
+    """The accounts, organizations and networks of a program.
+
+    are_accounts_known, are_organizations_known: False if there can be others.
+    """
+
+    names: frozenset[str]
+    are_accounts_known: bool
+    are_organizations_known: bool
 
     def __contains__(self, name: object) -> bool:
-        if name and super().__contains__(name):
+        if name and name in self.names:
             return True
-        raise UnknownPropertyError("provider.allowedAccountIds")
+        if is_organization(str(name)):
+            if not self.are_organizations_known:
+                raise UnknownPropertyError(ORGANIZATION_PATH)
+        elif not self.are_accounts_known:
+            raise UnknownPropertyError(ACCOUNTS_PATH)
+        return False
+
+
+def is_organization(name: str) -> bool:
+    return name.startswith("o-")
 
 
 @dataclass(frozen=True)
@@ -48,6 +70,7 @@ class Resource:
     props: inputs that the program sets.
     identifiers: known strings by which other resources may refer to this resource (ID, ARN, name).
     managed: False for a resource that the program only reads with `get`, which no rule evaluates.
+    ignored: inputs whose changes the program ignores, so that another value can be deployed.
     property_dependencies: for each property, the URNs of the resources that its value comes from.
     dependencies: the URNs of the resources that the engine creates before this resource.
     settings, lists: parameters of the rule that evaluates the resource, from the pack
@@ -61,6 +84,7 @@ class Resource:
     identifiers: frozenset[str] = frozenset()
     protect: bool = False
     managed: bool = True
+    ignored: frozenset[str] = frozenset()
     parent: str = ""
     property_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dependencies: tuple[str, ...] = ()
@@ -71,17 +95,18 @@ class Resource:
     def own_accounts(self, *others: str) -> Container[str]:
         """The provider's allowedAccountIds, the rule's list `accounts`, and others.
 
-        If the provider and the rule name none, the account of a check is known, and another one
-        raises UnknownPropertyError, so that a rule about external accounts is undecided instead of
-        passing.
+        If the provider and the rule name no account, the account of a check is known, and another
+        one raises UnknownPropertyError, so that a rule about external accounts is undecided instead
+        of passing. So does an organization if the rule names none.
         """
-        accounts = {*self.lists.get("accounts", ())}
+        names = {*self.lists.get("accounts", ())}
         if self.provider and self.provider.has("allowedAccountIds"):
-            accounts |= {*self.provider.decoded("allowedAccountIds").texts("allowedAccountIds")}
-        if accounts:
-            return accounts.union(others)
-        account = self.provider.known_text(ACCOUNT_OF_CHECK) if self.provider else ""
-        return _UnknownAccounts({account, *others})
+            names |= {*self.provider.decoded("allowedAccountIds").texts("allowedAccountIds")}
+        are_accounts_known = any(map(str.isdigit, names))
+        names |= {*others}
+        if not are_accounts_known and self.provider:
+            names.add(self.provider.known_text(ACCOUNT_OF_CHECK))
+        return _Own(frozenset(names), are_accounts_known, any(map(is_organization, names)))
 
     def region(self) -> str:
         """The Region of the resource, "" if it is unknown."""
@@ -161,6 +186,10 @@ class Stack:
         their own, which are not managed.
         """
         return _found(self._by_type, types)
+
+    def named(self, *names: str) -> list[Resource]:
+        """The resources with one of these URNs or identifiers."""
+        return _found(self._by_key, names)
 
     def referencing(self, target: Resource, types: Iterable[str], prop: str) -> list[Resource]:
         """The resources of these types whose property refers to the target, such as a bucket's

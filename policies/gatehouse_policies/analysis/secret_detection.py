@@ -77,6 +77,16 @@ _NAMES_A_SECRET = re.compile(
 # Ciphertexts of AWS KMS, SOPS and HashiCorp Vault, and placeholders.
 _ENCRYPTED = re.compile(r"AQICAH[\w+/=-]{40,}|ENC\[[^\]]+\]|vault:v\d+:.+")
 _PLACEHOLDER = re.compile(r"x{6,}|^(x+|y+|z+|[*.#-]+)$", re.IGNORECASE)
+# Words of a value that takes the place of a secret. Of the second set, one alone is no placeholder.
+_PLACEHOLDER_WORDS = name_set(
+    "change changed changeit changeme dummy empty fill fillme fixme ignored initial insert "
+    "managed manually na outside placeholder populated replace replaced replaceme set setme tba "
+    "tbd temporary todo undefined unset update updated updateme"
+)
+_FILLING_WORDS = name_set(
+    "a api be by console credential do externally hand here in is it key later me my n not of "
+    "password please secret the this to token value will with your"
+)
 _ARGUMENT = re.compile(r"(-{0,2})([A-Za-z][\w-]*)(?:=(.+))?", re.DOTALL)
 # The first bytes of public keys in DER and OpenSSH format, in base64.
 _PUBLIC_KEYS = ("MIIBI", "MIICI", "MFkw", "MHYw", "MCow", "AAAAB3", "AAAAC3", "AAAAE2")
@@ -108,6 +118,13 @@ def looks_secret(name: str, value: str) -> bool:
     if not _PUBLIC_WORDS.isdisjoint(_words(name)):
         return False
     return _is_random_hex(value) or _is_random_text(value) or _is_secret_together(name, value)
+
+
+def is_placeholder(value: str) -> bool:
+    """True for words that ask for another value, such as "change-me" and "TODO"."""
+    words = set(_words(value))
+    is_filled = words <= _PLACEHOLDER_WORDS | _FILLING_WORDS and words & _PLACEHOLDER_WORDS
+    return bool(is_filled) or _PLACEHOLDER.search(value) is not None
 
 
 def arguments_look_secret(arguments: Sequence[str]) -> bool:

@@ -49,9 +49,9 @@ _CHOSEN_KEYS = ("aws:referer", "aws:useragent")
 # The IDs and suffixes that a check derives from URNs (program/outputs/fake_outputs.py).
 _DERIVED = re.compile(r"(?<![0-9a-f])[0-9a-f]{6,32}(?![0-9a-f])")
 _DERIVED_MIN = 6
-_RULES = ("ingress", "egress", "entries")
-"""Lists of rules or networks, of which a part allows less. Those of a network ACL, which have an
-action, are evaluated in order."""
+_RULES = ("ingress", "egress", "entries", "portInfos")
+"""Lists of rules or networks, of which a part allows less. Those of a network ACL have an action:
+without one that denies, it allows more."""
 
 
 def facts_of(rule: Rule, resource: Resource, stack: Stack) -> dict[str, Any]:
@@ -276,8 +276,12 @@ def _is_within(value: Any, other: Any, key: str) -> bool:
             return all(_is_within(value[name], other[name], name) for name in value)
         return False
     if isinstance(value, list) and isinstance(other, list):
-        if key in _RULES and not any("action" in each for each in (*value, *other)):
-            return all(any(_rule_is_within(each, one) for one in other) for each in value)
+        if key in _RULES:
+            return all(each in value for each in other if not _allows(each)) and all(
+                each in other
+                or (_allows(each) and any(_rule_is_within(each, one) for one in other))
+                for each in value
+            )
         return all(map(_network, value)) and all(
             any(_network_is_within(each, one) for one in other) for each in value
         )
@@ -285,6 +289,8 @@ def _is_within(value: Any, other: Any, key: str) -> bool:
 
 
 _PORTS = ("fromPort", "toPort")
+_ALLOW = hashlib.sha256(b"allow").hexdigest()[:20]
+"""The action "allow" in facts."""
 
 
 def _ports_are_within(rule: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -292,6 +298,11 @@ def _ports_are_within(rule: Mapping[str, Any], other: Mapping[str, Any]) -> bool
     if not all(isinstance(each, int | float) for each in numbers):
         return False
     return bool(rule["fromPort"] >= other["fromPort"] and rule["toPort"] <= other["toPort"])
+
+
+def _allows(rule: Any) -> bool:
+    """False for a rule of a network ACL with another action than allow."""
+    return not isinstance(rule, Mapping) or rule.get("action", _ALLOW) == _ALLOW
 
 
 def _rule_is_within(rule: Any, other: Any) -> bool:

@@ -12,6 +12,8 @@ EVALUATIONS_MAX = 24
 """Maximum number of evaluations of a rule on one resource with assumed values of unknown
 properties.
 """
+MALFORMED, UNGRAMMATICAL = "correct the type of this property", "follow the IAM policy grammar"
+"""The fixes for a property or a document that no rule can read, which each rule reports."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ def evaluate(rule: Rule, resource: Resource, stack: Stack) -> Decision:
     except UnknownPropertyError as error:
         _record(Undecided(error.path, error), rule, violations, undecided, errors)
     except MalformedError as error:
-        violations[Violation(str(error), "correct the type of this property")] = None
+        violations[Violation(str(error), MALFORMED)] = None
     except DocumentError as error:
-        violations[Violation(str(error), "follow the IAM policy grammar")] = None
+        violations[Violation(str(error), UNGRAMMATICAL)] = None
     except Exception as error:
         return Decision(tuple(violations), tuple(undecided), broken=type(error).__name__)
     violations |= dict.fromkeys(

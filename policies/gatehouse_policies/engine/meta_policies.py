@@ -1,8 +1,10 @@
 """Meta policies: controls that evaluate rules and exemptions instead of resources. Every pack
 contains its rules and the meta policies."""
 
+from collections.abc import Mapping
 from functools import partial
 
+from gatehouse_policies.analysis.resources import ACCOUNTS_PATH, ORGANIZATION_PATH
 from gatehouse_policies.engine.rule import Control
 
 _meta_policy = partial(
@@ -35,6 +37,12 @@ UNDECIDED = _meta_policy(
     remedy="use a value that is known at preview",
     levels="AAM",
 )
+OF_PROGRAM: Mapping[str, str] = {
+    ACCOUNTS_PATH: "set allowedAccountIds of the provider, or add the accounts to `accounts` in "
+    "policies.toml",
+    ORGANIZATION_PATH: "add the organization to `accounts` in policies.toml",
+}
+"""The fix for what is unknown for a whole program, which is reported once."""
 UNDECIDED_ALLOWED = _notice(
     "GH-UNDECIDED-ALLOWED",
     title="Accepted unknown properties are reported",

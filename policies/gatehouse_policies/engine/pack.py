@@ -146,6 +146,7 @@ def _resource(
         name=source.name,
         props=Properties(properties),
         protect=source.opts.protect,
+        ignored=frozenset(source.opts.ignore_changes),
         provider=Properties(cached(plain, source.provider.props), "provider")
         if source.provider
         else None,
@@ -207,16 +208,29 @@ class _MetaPolicies:
         return [StackPolicy(validate=report, **_metadata(rule, env)) for rule, report in reporters]
 
     def unknown(self, accepted: bool, args: StackValidationArgs, report: Report) -> None:
+        """Reports unknown properties, with the rules that need them. What is unknown for the whole
+        program is reported once, for the stack.
+        """
+        program = next((each.urn for each in args.resources if each.resource_type == STACK), "")
         rules: dict[tuple[str, str, str], list[str]] = {}
+        needing: dict[tuple[str, str], list[str]] = {}
         for result in self._results(args):
             undecided = ((path, "") for path in result.decision.undecided)
             paths = result.decision.allowed if accepted else undecided
             for path, reason in paths if result.exemption is None else ():
-                rules.setdefault((result.urn, path, reason), []).append(result.rule)
+                if program and path in meta_policies.OF_PROGRAM:
+                    if not result.decision.violations:
+                        needing.setdefault((path, result.rule), []).append(result.urn)
+                else:
+                    rules.setdefault((result.urn, path, reason), []).append(result.rule)
+        for (path, rule), urns in needing.items():
+            number = f"{len(urns)} resource{'' if len(urns) == 1 else 's'}"
+            rules.setdefault((program, path, f"which {number} need"), []).append(rule)
         for (urn, path, reason), ids in rules.items():
             subject = f"{', '.join(sorted(ids))} could not be decided for {urn}: {path} is unknown"
-            remedy = meta_policies.UNDECIDED.remedy
-            outcome = f", which is accepted: {reason}" if accepted else f". Fix: {remedy}"
+            remedy = meta_policies.OF_PROGRAM.get(path, meta_policies.UNDECIDED.remedy)
+            accepting = f", which is accepted: {reason}"
+            outcome = accepting if accepted else f"{reason and ', '}{reason}. Fix: {remedy}"
             report(f"{subject}{outcome}", urn)
 
     def broken(self, args: StackValidationArgs, report: Report) -> None:

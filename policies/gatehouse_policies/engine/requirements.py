@@ -20,7 +20,12 @@ from gatehouse_policies.analysis.policy_holders import (
 )
 from gatehouse_policies.analysis.properties import Properties, is_unknown
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.analysis.secret_detection import ENVIRONMENT, is_secret_input, looks_secret
+from gatehouse_policies.analysis.secret_detection import (
+    ENVIRONMENT,
+    is_placeholder,
+    is_secret_input,
+    looks_secret,
+)
 from gatehouse_policies.analysis.token_formats import has_secret_format
 from gatehouse_policies.engine.guard import check_each
 from gatehouse_policies.engine.rule import (
@@ -144,6 +149,8 @@ def sets_no_secret() -> Requirement:
             for path, value in leaves(props.plain()[prop], prop):
                 if not isinstance(value, str) or _NO_SECRETS.search(path):
                     continue
+                if prop in resource.ignored and is_placeholder(value):
+                    continue
                 location = f"{resource.type.rpartition(':')[2]}.{path}"
                 *_, parent, name = re.sub(r"\[\d+\]", "", location).split(".")
                 qualified = f"{parent}.{name}"
@@ -229,9 +236,8 @@ def contains(path: str, *values: str) -> Requirement:
 
     def check(block: Properties, key: str, _resource: Resource) -> CheckResults:
         elements = block.texts(key)
-        for value in values:
-            if value not in elements:
-                yield f"{block.path_of(key)} does not contain {value}"
+        if missing := [value for value in values if value not in elements]:
+            yield f"{block.path_of(key)} does not contain {', '.join(missing)}"
 
     return Requirement(_at(path, check), f"add {', '.join(values)} to {path}")
 
@@ -265,6 +271,19 @@ def in_order(*requirements: Requirement) -> Requirement:
             if results := tuple(requirement.check(resource, stack)):
                 yield from results
                 return
+
+    return Requirement(check, joined_remedies(requirements))
+
+
+def with_severity(severity: str, *requirements: Requirement) -> Requirement:
+    """The requirements with another severity than that of the rule."""
+
+    def check(resource: Resource, stack: Stack) -> CheckResults:
+        for requirement in requirements:
+            for result in requirement.violations(resource, stack):
+                if isinstance(result, Violation):
+                    result = replace(result, severity=severity)
+                yield result
 
     return Requirement(check, joined_remedies(requirements))
 
@@ -316,7 +335,8 @@ def has_resource(
             return
         others = stack.referencing(resource, aws(resource_class), prop)
         if not others and missing is not None:
-            yield missing if isinstance(missing, Violation) else Violation(missing, added.remedy)
+            absent = Violation(missing) if isinstance(missing, str) else missing
+            yield replace(absent, remedy=absent.remedy or joined_remedies((added, *settings)))
         for other in others:
             subject = replace(other, settings=resource.settings, lists=resource.lists)
             for requirement in requirements:
@@ -325,7 +345,6 @@ def has_resource(
 
     added = Requirement(check, f"add an aws.{resource_class}")
     settings = [each for each in requirements if not each.remedy.startswith("remove ")]
-    added = replace(added, remedy=joined_remedies((added, *settings)))
     return replace(added, remedy=joined_remedies((added, *requirements)))
 
 

@@ -207,15 +207,20 @@ class Pack:
             config=self._project.config,
         )
         self._call("ConfigureStack", [stack.SerializeToString()], optional=True)
-        (answer,) = self._call("GetAnalyzerInfo", [empty_pb2.Empty().SerializeToString()])
-        info = proto.AnalyzerInfo.FromString(answer)
-        self.title = str(info.name)
+        info = self.info()
         config = policy_config.configuration(info, *self._changes, selects=self._selects)
         self.levels = {
             name: policy_config.level_name(row.enforcementLevel) for name, row in config.items()
         }
         configured = proto.ConfigureAnalyzerRequest(policyConfig=config)
         self._call("Configure", [configured.SerializeToString()])
+
+    def info(self) -> proto.AnalyzerInfo:
+        """The policies of the pack, with their texts and levels."""
+        (answer,) = self._call("GetAnalyzerInfo", [empty_pb2.Empty().SerializeToString()])
+        info = proto.AnalyzerInfo.FromString(answer)
+        self.title = str(info.name)
+        return info
 
     def analyze(self, messages: Messages) -> list[Diagnostic]:
         """Call Analyze with the inputs of each resource, then AnalyzeStack with all outputs."""

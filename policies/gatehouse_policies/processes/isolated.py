@@ -10,19 +10,22 @@ import multiprocessing
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+from pulumi.runtime.stack import Stack
 from pulumi_local.aws_location import AwsLocation
 from pulumi_local.errors import CommandError
 from pulumi_local.outputs import invented
 from pulumi_local.outputs.invented import without_invented
 from pulumi_local.outputs.providers import FakeProvider, PreviewProvider
 from pulumi_local.runner import run
+from pulumi_local.source_lines import source_line
 from pulumi_local.type_tokens import AWS_PROVIDER
 from pulumi_local.types import ACCOUNT, Deployment
 
@@ -56,6 +59,7 @@ class Outcome:
     functions: the provider functions with fake results.
     account: the account that results must contain, if the run had another one; otherwise "".
     decisions: where the program decides by the result of a lookup.
+    exports: the lines that export outputs, by the names of the outputs.
     """
 
     messages: Messages | None = None
@@ -64,6 +68,7 @@ class Outcome:
     functions: tuple[str, ...] = ()
     account: str = ""
     decisions: tuple[str, ...] = ()
+    exports: Mapping[str, str] = field(default_factory=dict)
 
 
 class ProgramProcess:
@@ -108,6 +113,7 @@ class ProgramProcess:
             tuple(facts["functions"]),
             facts["account"],
             tuple(facts["decisions"]),
+            facts["exports"],
         )
 
 
@@ -151,7 +157,7 @@ def _answer(request: Request) -> tuple[dict[str, Any], bytes | None]:
     provider = provider_class(request.account, request.lookups)
     applied: list[tuple[str, str]] = []
     answer: dict[str, Any] = {"error": "", "unexpected": "", "account": ""}
-    answer["decisions"] = []
+    answer |= {"decisions": [], "exports": {}}
     messages: bytes | None = None
 
     def record(urn: str, error: CommandError) -> None:
@@ -164,15 +170,16 @@ def _answer(request: Request) -> tuple[dict[str, Any], bytes | None]:
     try:
         # A run with known outputs is a preview as well, because exports of other stacks, encrypted
         # configuration values and the outputs of other providers are unknown in a preview only.
-        deployment = run(
-            Path(request.program),
-            request.stack,
-            provider,
-            preview=True,
-            examples=request.examples,
-            on_apply_error=record if request.lenient else None,
-            on_failure=keep,
-        )
+        with _exports(Path(request.program)) as answer["exports"]:
+            deployment = run(
+                Path(request.program),
+                request.stack,
+                provider,
+                preview=True,
+                examples=request.examples,
+                on_apply_error=record if request.lenient else None,
+                on_failure=keep,
+            )
         answer["decisions"] = deployment.decisions
         account = _account(deployment)
         answer["account"] = account if provider.uses_account and account != request.account else ""
@@ -183,6 +190,27 @@ def _answer(request: Request) -> tuple[dict[str, Any], bytes | None]:
         answer["unexpected"] = traceback.format_exc()
     answer |= {"applied": applied, "functions": sorted(provider.faked_functions)}
     return answer | {"written": messages is not None}, messages
+
+
+@contextmanager
+def _exports(root: Path) -> Iterator[dict[str, str]]:
+    """A mapping that receives the line of the program that exports each output."""
+    lines: dict[str, str] = {}
+    original = Stack.output
+
+    def output(stack: Stack, name: str, value: Any) -> None:
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  as in the logging module
+        while frame is not None and str(name) not in lines:
+            if line := source_line(frame.f_code.co_filename, frame.f_lineno, root):
+                lines[str(name)] = line
+            frame = frame.f_back
+        original(stack, name, value)
+
+    setattr(Stack, "output", output)  # noqa: B010  mypy accepts no other function
+    try:
+        yield lines
+    finally:
+        setattr(Stack, "output", original)  # noqa: B010
 
 
 def _account(deployment: Deployment) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gatehouse_policies import catalogue
+from gatehouse_policies.engine.guard import MALFORMED, UNGRAMMATICAL
 from gatehouse_policies.engine.meta_policies import (
     BROKEN,
     EXEMPTION_USED,
@@ -366,15 +367,16 @@ def by_resource(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
 
 
 def grouped(findings: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:
-    """The findings of a resource with their rules. Rules that are undecided for the same reason
-    share an entry.
+    """The findings of a resource with their rules. Rules that are undecided for the same reason, or
+    that cannot read the same value, share an entry.
     """
     entries: dict[tuple[str, ...], tuple[Finding, list[str]]] = {}
     for finding in findings:
-        rule = "" if finding.outcome == "undecided" else finding.rule
-        entries.setdefault((finding.outcome, finding.level, finding.message, rule), (finding, []))[
-            1
-        ].append(finding.rule)
+        level, rule = finding.level, finding.rule
+        if finding.outcome == "undecided" or finding.remedy in (MALFORMED, UNGRAMMATICAL):
+            level, rule = "", ""
+        key = (finding.outcome, level, finding.message, rule)
+        entries.setdefault(key, (finding, []))[1].append(finding.rule)
     return list(entries.values())
 
 

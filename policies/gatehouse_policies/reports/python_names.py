@@ -24,10 +24,11 @@ _ARGUMENTS = re.compile(r"'(\w+Args)")
 
 def in_python(text: str, token: str) -> str:
     """The text with the names of the inputs of the resource type, and of the types that the text
-    names, such as "aws.s3.BucketLogging".
+    names, such as "aws.s3.BucketLogging" and "provider".
     """
     known: dict[str, str] = {}
-    for each in (token, *(aws(name[1])[0] for name in _CLASS.finditer(text))):
+    provider = [AWS_PROVIDER] if "provider" in text else []
+    for each in (*provider, token, *(aws(name[1])[0] for name in _CLASS.finditer(text))):
         known |= _names(each)
 
     def replaced(word: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ Source: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 
 import hashlib
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -29,8 +30,8 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
     """One SARIF run with all rules of the catalogue. Each result has a file and a line, as code
     scanning requires.
 
-    Code scanning opens an alert for each result, including suppressed ones. Exempted findings are
-    therefore notifications of the run.
+    Exempted findings are suppressed results. GitHub code scanning opens an alert for them as well,
+    so action.yml removes them from the file that is uploaded.
 
     A resource without a source line, such as a default provider, is reported on the first line of
     `run.file`.
@@ -44,9 +45,6 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
         for finding in reversed(findings)
         if catalogue.find(finding.rule) is None
     }
-    notes = [finding.message for finding in findings if finding.outcome == "exempted"]
-    notes += run.notes
-    results = [finding for finding in findings if finding.outcome != "exempted"]
     index = {
         id: position
         for position, id in enumerate([*(policy.id for policy in policies), *other_rules])
@@ -60,7 +58,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
         "executionSuccessful": True,
         "exitCode": exit_code(findings, run),
         "toolExecutionNotifications": [
-            {"level": "note", "message": {"text": text}} for text in notes
+            {"level": "note", "message": {"text": text}} for text in run.notes
         ],
     }
     report: dict[str, Any] = {
@@ -71,7 +69,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
         "originalUriBaseIds": {_ROOT: {"description": {"text": "Top folder of the repository."}}},
         "columnKind": "utf16CodeUnits",
         "properties": {"undecided": undecided(findings), "absent": run.absent},
-        "results": _results(results, index, run),
+        "results": _results(findings, index, run),
         "taxonomies": _taxonomies(),
     }
     report["tool"]["driver"]["supportedTaxonomies"] = [
@@ -180,6 +178,8 @@ def _result(finding: Finding, fingerprint: str, index: dict[str, int], run: Run)
             "ruleAndResource/v2": fingerprint,
         },
         **state,
+        # If a result has the property, all of a run have it (3.27.23).
+        "suppressions": _suppressions(finding),
         "properties": {
             "pack": finding.pack,
             "outcome": finding.outcome,
@@ -188,6 +188,25 @@ def _result(finding: Finding, fingerprint: str, index: dict[str, int], run: Run)
         },
         "locations": [_location(finding, run)],
     }
+
+
+_EXEMPTED = re.compile(
+    r".*? until (?P<expires>\S+) (?P<place>at|by) .+?: (?P<reason>.*)", re.DOTALL
+)
+
+
+def _suppressions(finding: Finding) -> list[dict[str, Any]]:
+    match = _EXEMPTED.fullmatch(finding.message) if finding.outcome == "exempted" else None
+    if match is None:
+        return []
+    return [
+        {
+            "kind": "inSource" if match["place"] == "at" else "external",
+            "status": "accepted",
+            "justification": match["reason"],
+            "properties": {"expires": match["expires"]},
+        }
+    ]
 
 
 def _location(finding: Finding, run: Run) -> dict[str, Any]:

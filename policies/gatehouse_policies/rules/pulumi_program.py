@@ -125,7 +125,7 @@ _NOT_SHARED = re.compile(r"exclu|expected\w*owner", re.IGNORECASE)
 
 @resource_rule("GH-PUL-006", types=(), lists=ACCOUNTS)
 def accounts_are_known(resource: Resource) -> CheckResults:
-    if resource.type == AWS_PROVIDER and resource.lists["accounts"]:
+    if resource.type == AWS_PROVIDER and any(map(str.isdigit, resource.lists["accounts"])):
         for account in resource.props.decoded("allowedAccountIds").texts("allowedAccountIds"):
             if account not in resource.lists["accounts"]:
                 yield Violation(

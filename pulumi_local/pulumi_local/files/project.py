@@ -41,14 +41,17 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
     """Read project and stack. Raises CommandError for a missing file or an invalid value.
 
     examples: values that replace those of the stack file, keyed by full key. If it is not None,
-    encrypted values and values of Pulumi ESC are unknown. Otherwise they raise CommandError,
-    because a deployment needs the values.
+    encrypted values and values of Pulumi ESC are unknown, and a project may have no stack files.
+    Otherwise these raise CommandError, because a deployment needs the values.
     """
     root = directory.resolve()
     document = read_mapping(_project_file(directory))
     name = _python_project(document)
-    stack_file = _stack_file(root / str(document.get("stackConfigDir", "")), stack)
-    stack_document = read_stack_file(stack_file)
+    folder = root / str(document.get("stackConfigDir", ""))
+    # Pulumi writes a stack file only for a stack that has configuration.
+    is_written = examples is None or any(folder.glob("Pulumi.*.yaml"))
+    stack_file = _stack_file(folder, stack) if is_written else folder / f"Pulumi.{stack}.yaml"
+    stack_document = read_stack_file(stack_file) if is_written else {}
     environment = stack_document.get("environment")
     if environment and examples is None:
         raise CommandError(

@@ -49,18 +49,32 @@ def test_outcome_sets_kind_and_level() -> None:
     results = run["results"]
 
     assert [(result["kind"], result["level"]) for result in results] == [
-        *(("fail", "error"), ("fail", "warning"), ("open", "none"), ("fail", "error"))
+        *(("fail", "error"), ("fail", "warning"), ("open", "none"), ("fail", "warning")),
+        ("fail", "error"),
     ]
     assert (results[2]["ruleId"], run["properties"]) == (
         "GH-UNDECIDED",
         {"undecided": 1, "absent": 0},
     )
     assert results[2]["message"]["text"].startswith("GH-S3-003 could not be decided: policy is")
-    # Code scanning would open an alert for a suppressed result.
-    [invocation] = run["invocations"]
-    assert invocation["toolExecutionNotifications"] == [
-        {"level": "note", "message": {"text": exempted().message}}
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"), [("by platform (SEC-1)", "external"), ("at storage.py:12", "inSource")]
+)
+def test_exempted_finding_is_a_suppressed_result(place: str, kind: str) -> None:
+    message = f"GH-S3-010 is exempted for {URN} until 2026-07-01 {place}: a: b"
+    suppressed, other = run_of([replace(exempted(), message=message), violation()])["results"]
+    assert suppressed["ruleId"] == "GH-S3-010"
+    assert suppressed["suppressions"] == [
+        {
+            "kind": kind,
+            "status": "accepted",
+            "justification": "a: b",
+            "properties": {"expires": "2026-07-01"},
+        }
     ]
+    assert other["suppressions"] == []
 
 
 def test_findings_on_one_line_have_different_fingerprints() -> None:

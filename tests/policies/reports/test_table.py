@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 from gatehouse_policies import catalogue
+from gatehouse_policies.engine.guard import UNGRAMMATICAL
 from gatehouse_policies.reports import table
 from gatehouse_policies.reports.findings import Finding
 
@@ -51,6 +52,21 @@ def test_messages_with_same_remedy_share_a_row() -> None:
     assert lines(first, second)[1:3] == [
         "✗ critical GH-S3-001 one is missing; two is missing",
         "→ add it",
+    ]
+
+
+def test_rules_that_cannot_read_a_document_share_a_row() -> None:
+    message = f"the policy document is not JSON. Fix: {UNGRAMMATICAL}"
+    first = violation(policy="GH-S3-012", message=message)
+    others = [
+        violation(policy="GH-S3-003", level="advisory", message=message),
+        violation(policy="GH-IAM-010", message=message),
+    ]
+
+    assert lines(first, *others)[1:4] == [
+        "✗ critical GH-S3-012 the policy document is not JSON",
+        "also GH-IAM-010, GH-S3-003",
+        f"→ {UNGRAMMATICAL}",
     ]
 
 

@@ -19,6 +19,8 @@ from tests.policies.rules.programs import s3
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 # Reported for every resource that a tag or output excludes from rules.
 REMINDERS = {"GH-TAG-002"}
+# Messages about a fact that several resources or values show, which is reported once.
+ONE_FACT = ("IAM User", "does not contain api, audit")
 
 
 def check(program: Program, known: bool = False) -> list[Diagnostic]:
@@ -36,6 +38,11 @@ def test_violation_is_reported_by_one_rule(case: Case) -> None:
             if (diagnostic.policy, diagnostic.name, diagnostic.level)
             == (case.rule, case.name, level)
         ]
+        if case.message.startswith(ONE_FACT):
+            assert len(diagnostics) == 1
+        for diagnostic in on_resource:
+            settings = re.findall(r"(?:set|remove) \S+", diagnostic.message.partition(". Fix: ")[2])
+            assert len(settings) == len({*settings}), diagnostic.message
         violated = {diagnostic.policy for diagnostic in diagnostics} - (REMINDERS - {case.rule})
         assert violated == {case.rule, *case.also}, f"known={known}"
         assert any(case.message in diagnostic.message for diagnostic in on_resource), (

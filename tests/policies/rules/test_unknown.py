@@ -69,8 +69,9 @@ ACCEPTED: dict[tuple[str, str], str] = {
             "GH-SNS-001": "arn",
             "GH-VPC-002": "securityGroupId",
             "GH-WAF-004": "rules",
-            "GH-IAM-007": "permissionsBoundary role",
-            "GH-VPC-004": "prefixListId prefixListIds",
+            "GH-IAM-007": "permissionsBoundary",
+            "GH-IAM-013": "role",
+            "GH-VPC-004": "prefixListId prefixListIds securityGroupId securityGroups",
             "GH-VPC-010": "networkConfiguration subnetId subnetIds",
         }.items()
         for name in names.split()

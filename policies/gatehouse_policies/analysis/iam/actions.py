@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -137,7 +137,7 @@ def is_service_wildcard(pattern: str) -> bool:
     service, separator, name = pattern.partition(":")
     if not separator or "*" not in name:
         return "*" in service
-    actions = _actions_of(service.lower())
+    actions = actions_of(service.lower())
     if not actions:
         return not name.strip("*?")
     return all(matches(action, name.lower()) for action in actions)
@@ -209,11 +209,22 @@ def _limitable(pattern: str) -> tuple[tuple[str, str], ...]:
     service, _, name = pattern.lower().partition(":")
     if not name:
         service, name = "s3", "getobject"  # "*" matches every action.
-    actions = _actions_of(service)
+    actions = actions_of(service)
     matched = [action for action in actions if matches(action, name)]
     if not matched:
         return ((service, name),)
     return tuple((service, action) for action in matched if _supports_resources(actions[action]))
+
+
+def supports_resources(action: str) -> bool:
+    """True if a policy can limit the action to resources. Assumed for an unknown action."""
+    return bool(_limitable(action))
+
+
+def templates_of(action: str) -> frozenset[str]:
+    """The ARN formats of the resource types on which an action operates."""
+    service, _, name = action.lower().partition(":")
+    return _templates(((service, name),))
 
 
 def _supports_resources(action: dict[str, Any]) -> bool:
@@ -259,9 +270,9 @@ def _scope(pattern: str) -> tuple[str, str, str]:
 def _templates(actions: tuple[tuple[str, str], ...]) -> frozenset[str]:
     """The ARN formats of the resource types on which the actions operate."""
     types = {
-        (service, resource["name"])
+        (service, name)
         for service, action in actions
-        for resource in _actions_of(service).get(action, {}).get("resourceTypes", ())
+        for name in _main_types(action, actions_of(service).get(action, {}))
     }
     if ("kms", "key") in types:
         types.add(("kms", "alias"))  # All aliases are intended to reach all keys.
@@ -272,8 +283,16 @@ def _templates(actions: tuple[tuple[str, str], ...]) -> frozenset[str]:
     )
 
 
+def _main_types(action: str, details: Mapping[str, Any]) -> list[str]:
+    """The resource types that the name of an action contains, such as the instance of RunInstances,
+    whose images and subnets are not what it creates; otherwise all.
+    """
+    names = [each["name"] for each in details.get("resourceTypes", ())]
+    return [name for name in names if name.replace("-", "").lower() in action] or names
+
+
 @lru_cache(maxsize=256)
-def _actions_of(service: str) -> dict[str, dict[str, Any]]:
+def actions_of(service: str) -> dict[str, dict[str, Any]]:
     """The actions of a service, keyed by lowercase name. Empty for a service that the reference
     does not contain.
     """

@@ -36,7 +36,9 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
             yield f"the environment variable {name} probably contains a secret"
     if variables.names() and not function.props.has("kmsKeyArn"):
         yield Violation(
-            "kmsKeyArn is not set, so an AWS managed key encrypts the environment", "set kmsKeyArn"
+            "kmsKeyArn is not set, so an AWS managed key encrypts the environment",
+            "set kmsKeyArn",
+            "low",
         )
 
 
@@ -44,7 +46,10 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
 def invocation_is_restricted(resource: Resource, stack: Stack) -> CheckResults:
     if resource.type in aws("lambda.FunctionUrl"):
         if resource.props.text("authorizationType") != "AWS_IAM":
-            yield "authorizationType is not AWS_IAM, so anyone can call the URL"
+            yield Violation(
+                "authorizationType is not AWS_IAM, so anyone can call the URL",
+                'set authorizationType="AWS_IAM"',
+            )
         return
     # An event source token is the ID of an Alexa skill.
     if resource.props.has("eventSourceToken"):
@@ -59,7 +64,7 @@ def invocation_is_restricted(resource: Resource, stack: Stack) -> CheckResults:
             else "the permission has no sourceArn, sourceAccount or principalOrgId"
         )
     elif allowed.named():
-        yield from foreign(allowed.others(resource.own_accounts()), "the permission")
+        yield from foreign(allowed, resource, "the permission")
 
 
 # Inputs of a permission, and the conditions of the statement that Lambda adds to the policy of the

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pulumi_local.lists import name_set
 from pulumi_local.type_tokens import aws, by_token
 
-from gatehouse_policies.analysis.iam.grammar import matches, parse
+from gatehouse_policies.analysis.iam.grammar import matches
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.requirements import is_customer_key
@@ -32,10 +32,6 @@ def recovery_points_are_locked(vault: Resource, stack: Stack) -> CheckResults:
     days_min = vault.settings["days_min"]
     if not any(lock.props.number("minRetentionDays") >= days_min for lock in locks):
         yield f"no VaultLockConfiguration has minRetentionDays of {days_min:g} or more"
-    policies = stack.referencing(vault, aws("backup.VaultPolicy"), "backupVaultName")
-    documents = [parse(policy.props.value("policy")) for policy in policies]
-    if not any(document.denies_everyone("backup:DeleteRecoveryPoint") for document in documents):
-        yield "no vault policy denies backup:DeleteRecoveryPoint to everyone"
 
 
 @stack_rule(

@@ -20,6 +20,7 @@ from gatehouse_policies.engine.requirements import (
     sets_no_secret,
     uses_customer_key,
     where,
+    with_severity,
 )
 from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 
@@ -142,7 +143,10 @@ master_password_is_managed = _database_rule("GH-RDS-012", exemptible=False).requ
         # A replica has the users of its source. AWS manages no password in a global database.
         where(
             lambda each: not (is_read_replica(each) or each.props.has("globalClusterIdentifier")),
-            uses_customer_key("masterUserSecretKmsKeyId", "manageMasterUserPassword"),
+            in_order(
+                is_true("manageMasterUserPassword"),
+                with_severity("low", is_customer_key("masterUserSecretKmsKeyId")),
+            ),
         ),
     )
 )

@@ -46,7 +46,7 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
         yield "no topic policy denies requests without TLS"
     for document in documents:
         for message in public_or_foreign_access(document, topic, "the topic policy"):
-            fix = "name the principals, or add the account to the list `accounts` of the rule"
+            fix = "name the principals, or add the account to `accounts` in policies.toml"
             yield Violation(message, fix)
 
 

@@ -1,8 +1,10 @@
 """Rules for VPCs: security groups, network ACLs, subnets, endpoints and flow logs."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from pulumi_local.lists import leaves
 from pulumi_local.type_tokens import aws, by_token
@@ -95,9 +97,24 @@ public_addresses_are_not_assigned = resource_rule("GH-VPC-003", types=network.SU
 )
 
 
+# Properties with the security groups of resources that can have a public address.
+_GROUP_PROPERTIES = {
+    **dict.fromkeys(
+        aws("ec2.Instance", "ec2.SpotInstanceRequest", "ec2.LaunchTemplate"), "vpcSecurityGroupIds"
+    ),
+    **dict.fromkeys(aws("ec2.NetworkInterface", "ec2.LaunchConfiguration"), "securityGroups"),
+    **dict.fromkeys(aws("ecs.Service"), "networkConfiguration"),
+    **dict.fromkeys(aws("rds.Instance", "rds.Cluster", "redshift.Cluster"), "vpcSecurityGroupIds"),
+}
+_BALANCERS = aws("lb.LoadBalancer", "elb.LoadBalancer")
+
+
 @stack_rule(
     "GH-VPC-004",
-    types=(*_GROUPS, *_PREFIX_LISTS, *aws("ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule")),
+    types=(
+        *(*_GROUPS, *_PREFIX_LISTS, *_GROUP_PROPERTIES),
+        *aws("ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule"),
+    ),
     # Names of security groups, or of their rules, whose load balancers are in another stack.
     lists={"load_balancer_groups": ()},
 )
@@ -108,32 +125,66 @@ def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
         ranges = [*network.entry_ranges([holder], stack), *(each.text("cidr") for each in entries)]
         if network.is_internet(*ranges):
             yield "the entries of a prefix list contain the internet"
+    elif holder.type in _GROUP_PROPERTIES:
+        yield from _groups_are_limited_together(holder, stack)
+    else:
+        rules = _rules(holder, "ingress")
+        yield from check_each(rules, lambda rule: _rule_is_limited(rule, holder, stack))
+        yield from _are_limited_together("the rules", _ingress_of_group(holder, stack))
+
+
+def _rule_is_limited(rule: Properties, holder: Resource, stack: Stack) -> CheckResults:
+    ranges = network.listed_ranges(holder, rule, stack)
+    if network.is_error_message(rule) or not network.allows_internet(rule, *ranges):
         return
-
-    def check(rule: Properties) -> CheckResults:
-        names = [name for name in ("prefixListId", "prefixListIds") if rule.has(name)]
-        prop = names[0] if rule is holder.props and names else "ingress"
-        lists = stack.referenced_by(holder, prop, network.PREFIX_LISTS) if names else ()
-        ranges = network.entry_ranges(lists, stack)
-        if network.is_error_message(rule) or not network.allows_internet(rule, *ranges):
+    name = rule.path or "the rule"
+    if network.single_tcp_port(rule) not in (80, 443):
+        yield f"{name} allows the internet on ports other than 80 and 443"
+    elif not _belongs_to_load_balancer(holder, stack):
+        if not _groups(holder, stack) and not holder.props.known("securityGroupId"):
+            yield Undecided("securityGroupId")  # The group is in another stack.
             return
-        if network.single_tcp_port(rule) not in (80, 443):
-            yield f"{rule.path or 'the rule'} allows the internet on ports other than 80 and 443"
-        elif not _belongs_to_load_balancer(holder, stack):
-            if not _groups(holder, stack) and not holder.props.known("securityGroupId"):
-                yield Undecided("securityGroupId")  # The group is in another stack.
-                return
-            yield (
-                f"{rule.path or 'the rule'} allows the internet, but the group does not "
-                f"belong to a load balancer"
-            )
+        yield f"{name} allows the internet, but the group does not belong to a load balancer"
+    elif others := [
+        each.name
+        for group in _groups(holder, stack)
+        for types, prop in _GROUP_PROPERTIES.items()
+        for each in stack.referencing(group, (types,), prop)
+    ]:
+        yield Violation(
+            f"{name} allows the internet, and the group of the load balancer is also that of "
+            f"{', '.join(others)}",
+            "create a security group that allows the group of the load balancer",
+        )
 
-    rules = _rules(holder, "ingress")
-    yield from check_each(rules, check)
-    others = [rule for rule in rules if network.single_tcp_port(rule) not in (80, 443)]
-    ranges = [address for rule in others for address in network.address_ranges(rule)]
-    if network.is_internet(*ranges) and not any(map(network.allows_internet, others)):
-        yield "the rules together allow the internet on ports other than 80 and 443"
+
+def _ingress_of_group(holder: Resource, stack: Stack) -> tuple[network.Ingress, ...]:
+    """The rules of a security group. Of several rules of a group that the program does not manage,
+    the first one has them.
+    """
+    if holder.type in _GROUPS:
+        return stack.once(network.ingress_of, holder)
+    rules = [] if _groups(holder, stack) else stack.of_same_owner(holder, "securityGroupId")
+    if not rules or rules[0].urn != holder.urn:
+        return ()
+    return tuple(chain.from_iterable(network.ingress_of(rule, stack) for rule in rules))
+
+
+def _groups_are_limited_together(holder: Resource, stack: Stack) -> CheckResults:
+    groups = stack.referenced_by(holder, _GROUP_PROPERTIES[holder.type], _GROUPS)
+    rules = [stack.once(network.ingress_of, group) for group in groups]
+    if not any(network.open_together(each)[0] for each in rules):
+        names = ", ".join(group.name for group in groups)
+        together = tuple(chain.from_iterable(rules))
+        yield from _are_limited_together(f"the security groups {names}", together)
+
+
+def _are_limited_together(subject: str, rules: Iterable[network.Ingress]) -> CheckResults:
+    port, unknown = network.open_together(rules)
+    if unknown:
+        yield Undecided(unknown)
+    elif port:
+        yield f"{subject} together open {port} to the internet"
 
 
 def _groups(holder: Resource, stack: Stack) -> list[Resource]:
@@ -149,10 +200,7 @@ def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
         holder.lists["load_balancer_groups"]
     ):
         return True
-    return any(
-        stack.referencing(group, aws("lb.LoadBalancer", "elb.LoadBalancer"), "securityGroups")
-        for group in groups
-    )
+    return any(stack.referencing(group, _BALANCERS, "securityGroups") for group in groups)
 
 
 _ENDPOINT_POLICIES = aws("ec2.VpcEndpointPolicy")

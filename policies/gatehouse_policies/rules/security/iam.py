@@ -1,6 +1,8 @@
 """Rules for IAM: users, roles, trust policies and identity policies."""
 
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from pulumi_local.lists import name_set
 from pulumi_local.type_tokens import KEYS, aws
@@ -8,6 +10,13 @@ from pulumi_local.type_tokens import KEYS, aws
 from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam import federation
 from gatehouse_policies.analysis.iam.actions import is_narrowing, reaches_a_role
+from gatehouse_policies.analysis.iam.effects import (
+    PERMISSIONS,
+    SELF,
+    Grant,
+    allows_action,
+    grants_of,
+)
 from gatehouse_policies.analysis.iam.grammar import Document, matches, parse
 from gatehouse_policies.analysis.iam.strangers import access
 from gatehouse_policies.analysis.policy_holders import (
@@ -73,25 +82,32 @@ def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
     for document in documents_without_principals(policy):
         if iam_document.allows_administration(document):
             continue  # GH-IAM-001
+        # GH-IAM-013
+        unlimited = {
+            each for grant in grants_of(document) if not grant.resources for each in grant.patterns
+        }
         wildcards = iam_document.service_wildcards(document)
         for action in wildcards:
-            yield f"a statement allows {action}"
+            if action not in unlimited:
+                yield f"a statement allows {action}"
         actions = [
             action
             for action in iam_document.actions_on_all_resources(document)
-            if action not in wildcards
+            if action not in unlimited.union(wildcards)
             and not _LAMBDA_IN_VPC.fullmatch(action)
             and action.lower() not in _EVALUATED_ELSEWHERE
         ]
         if actions:
-            listed = ", ".join(actions[:_ACTIONS_MAX])
-            more = f" and {len(actions) - _ACTIONS_MAX} more" if len(actions) > _ACTIONS_MAX else ""
-            yield f"a statement allows {listed}{more} on all resources without a condition"
+            listed = _shortened(actions)
+            yield f"a statement allows {listed} on all resources without a condition"
+
+
+def _shortened(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _ACTIONS_MAX} more" if len(texts) > _ACTIONS_MAX else ""
+    return ", ".join(texts[:_ACTIONS_MAX]) + more
 
 
 _ACTIONS_MAX = 3
-# Actions that add permissions to a role.
-_EXTENDING = ("iam:AttachRolePolicy", "iam:PutRolePolicy")
 #: Actions that GH-KMS-007 or GH-IAM-007 evaluates.
 _EVALUATED_ELSEWHERE = frozenset(
     action.lower() for action in (*iam_document.DECRYPTION, "iam:PassRole")
@@ -185,8 +201,8 @@ def github_trust_is_restricted(role: Resource) -> CheckResults:
             )
         elif role.lists["repositories"] and repository not in role.lists["repositories"]:
             yield (
-                f"the trust policy allows {repository}, which is not in the list "
-                f"repositories of the rule"
+                f"the trust policy allows {repository}, which is not in `repositories` of "
+                f"policies.toml"
             )
 
 
@@ -195,9 +211,10 @@ _EXAMPLE_OWNERS = name_set("example octo-org octocat my-org myorg your-org org o
 
 
 _WITH_USERS = aws("iam.GroupMembership", "iam.PolicyAttachment")
+_USER_PROPERTIES = ("user", "userName", "username", "users")
 
 
-@resource_rule(
+@stack_rule(
     "GH-IAM-006",
     # All types with a property that names users.
     types=aws(
@@ -208,8 +225,16 @@ _WITH_USERS = aws("iam.GroupMembership", "iam.PolicyAttachment")
     )
     + _WITH_USERS,
 )
-def no_iam_users(user: Resource) -> CheckResults:
-    if user.type not in _WITH_USERS or user.props.size("users"):
+def no_iam_users(user: Resource, stack: Stack) -> CheckResults:
+    number = user.props.size("users") if user.type in _WITH_USERS else 1
+    own = [
+        each
+        for name in _USER_PROPERTIES
+        for each in stack.referenced_by(user, name, aws("iam.User"))
+        if each.managed
+    ]
+    # A user of the program is reported itself.
+    if len(own) < number:
         yield f"the program creates an IAM {user.type.rpartition(':')[2]}"
 
 
@@ -223,41 +248,116 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
         yield "the role sets managedPolicyArns and also has RolePolicyAttachment resources"
 
 
-@stack_rule("GH-IAM-007", types=IDENTITY_POLICIES)
+@stack_rule("GH-IAM-007", types=())
 def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResults:
-    if is_permissions_boundary(holder, stack):
-        return
     if holder.type in aws("iam.Role") and _limits_nothing(holder, stack):
         yield "permissionsBoundary is a policy that allows every action, so it limits nothing"
-    own = {
-        name.rpartition("/")[2]
-        for role in stack.referenced_by(holder, "role", aws("iam.Role"))
-        for name in role.identifiers
-    }
-    for document in identity_documents(holder):
-        for allow in () if iam_document.allows_administration(document) else document.allows:
-            if (
-                any(map(allow.covers_action, _EXTENDING))
-                and any(
-                    matches(name, pattern.rpartition("/")[2])
-                    for pattern in allow.resources or ()
-                    for name in own
-                    # GH-IAM-002 reports all roles.
-                    if ":role/" in pattern and pattern.rpartition("/")[2].strip("*?")
-                )
-                and not any(each.key == "iam:permissionsboundary" for each in allow.conditions)
-            ):
-                yield Violation(
-                    "a statement allows the role to extend its own permissions",
-                    "remove the actions, or require a boundary with iam:PermissionsBoundary",
-                    "high",
-                )
+    for document in _effective_documents(holder, stack):
+        for grant in _grants(document, holder, stack):
+            resources = [each for each in grant.resources if not _is_of_program(each, stack)]
+            if resources and not _is_extended(grant, holder, stack):
+                yield _far_reaching(grant, _shortened(resources))
+        for allow in document.allows:
             limited = any(
                 condition.key == "iam:passedtoservice" and is_narrowing(condition)
                 for condition in allow.conditions
             )
             if allow.covers_action("iam:PassRole") and reaches_a_role(allow) and not limited:
                 yield "a statement allows iam:PassRole without iam:PassedToService"
+
+
+@stack_rule("GH-IAM-013", types=())
+def far_reaching_actions_are_limited(holder: Resource, stack: Stack) -> CheckResults:
+    for document in _effective_documents(holder, stack):
+        for grant in _grants(document, holder, stack):
+            if not grant.resources:
+                yield _far_reaching(grant, "all resources")
+            elif _is_extended(grant, holder, stack):
+                yield _far_reaching(grant, "the identity itself")
+
+
+def _far_reaching(grant: Grant, resources: str) -> Violation:
+    examples = {pattern: action for pattern, action, _ in reversed(grant.actions)}
+    actions = [
+        f"{pattern} ({examples[pattern]})" if re.search("[*?]", pattern) else pattern
+        for pattern in grant.patterns
+    ]
+    effects = " and ".join(effect.text for effect in grant.effects)
+    message = f"a statement allows {_shortened(actions)} on {resources}"
+    return Violation(f"{message}, with which the identity can {effects}", grant.effects[0].remedy)
+
+
+def _effective_documents(holder: Resource, stack: Stack) -> Iterator[Document]:
+    """The documents of an identity or a session, except those of boundaries and those that
+    GH-IAM-001 reports.
+    """
+    if holder.type not in IDENTITY_POLICIES or not is_permissions_boundary(holder, stack):
+        for document in documents_without_principals(holder):
+            if not iam_document.allows_administration(document):
+                yield document
+
+
+def _grants(document: Document, holder: Resource, stack: Stack) -> Iterator[Grant]:
+    """The grants with the actions that the boundaries of the identity do not exclude."""
+    grants = grants_of(document)
+    boundaries = [
+        boundary
+        for role in (_identities(holder, stack) if grants else ())
+        for policy in stack.referenced_by(role, "permissionsBoundary", aws("iam.Policy"))
+        for boundary in identity_documents(policy)
+    ]
+    for grant in grants:
+        actions = tuple(
+            action
+            for action in grant.actions
+            if not boundaries or any(allows_action(each, action[1]) for each in boundaries)
+        )
+        if actions:
+            yield replace(grant, actions=actions)
+
+
+def _identities(holder: Resource, stack: Stack) -> list[Resource]:
+    """The roles and groups that have a policy."""
+    types = aws("iam.Role", "iam.Group")
+    if holder.type in types:
+        return [holder]
+    attached = stack.referencing(
+        holder, aws("iam.RolePolicyAttachment", "iam.GroupPolicyAttachment"), "policyArn"
+    )
+    return [
+        identity
+        for each in (holder, *attached)
+        for prop in ("role", "group")
+        for identity in stack.referenced_by(each, prop, types)
+    ]
+
+
+def _is_of_program(pattern: str, stack: Stack) -> bool:
+    """True if a pattern is the ARN, or has the name, of a resource that the program manages."""
+    _, _, service, *_ = (*pattern.split(":"), "", "")
+    module = {"config": "cfg", "sso": "ssoadmin"}.get(service, service.replace("-", ""))
+    return any(
+        owner.managed and owner.type.startswith(f"aws:{module}/")
+        for owner in stack.named(pattern, _name(pattern))
+    )
+
+
+def _is_extended(grant: Grant, holder: Resource, stack: Stack) -> bool:
+    """True if an identity can add permissions to itself."""
+    names = {
+        _name(name)
+        for resource in (holder, *_identities(holder, stack))
+        for name in resource.identifiers
+    }
+    return PERMISSIONS in grant.effects and any(
+        pattern.endswith(SELF)
+        or (_name(pattern).strip("*?") and any(matches(name, _name(pattern)) for name in names))
+        for pattern in grant.resources
+    )
+
+
+def _name(arn: str) -> str:
+    return re.split("[/:]", arn)[-1]
 
 
 role_has_boundary = resource_rule("GH-IAM-012", strict=True, types=aws("iam.Role")).requires(
@@ -274,20 +374,23 @@ def _limits_nothing(role: Resource, stack: Stack) -> bool:
     )
 
 
-# Services that GH-CT-006 evaluates, or whose documented resource policies have no source condition.
+# Services whose documented resource policies have no source condition.
 # https://docs.aws.amazon.com/glue/latest/dg/cross-account-access.html
-_SERVICES_WITHOUT_POLICY_SOURCE = ("cloudtrail.amazonaws.com", "ram.amazonaws.com")
+_SERVICES_WITHOUT_POLICY_SOURCE = ("ram.amazonaws.com",)
 # Types whose services GH-IAM-004, GH-KMS-005 and GH-CW-007 evaluate.
 _SERVICES_EVALUATED = aws("iam.Role", "kms.KeyPolicy", "cloudwatch.LogResourcePolicy") + KEYS
 
 
-@resource_rule("GH-IAM-010", types=())
-def service_access_has_source(holder: Resource) -> CheckResults:
+@stack_rule("GH-IAM-010", types=())
+def service_access_has_source(holder: Resource, stack: Stack) -> CheckResults:
     if not holder.type.startswith("aws:") or holder.type in _SERVICES_EVALUATED:
         return
+    # GH-CT-006 evaluates the bucket of a trail of the program.
+    has_trail = bool(stack.of_type(aws("cloudtrail.Trail")))
     for document in documents_of(holder):
         for service in access(document).services:
-            if service not in _SERVICES_WITHOUT_POLICY_SOURCE:
+            is_evaluated = has_trail and service == "cloudtrail.amazonaws.com"
+            if service not in _SERVICES_WITHOUT_POLICY_SOURCE and not is_evaluated:
                 yield (
                     f"the policy allows {service} without a condition on aws:SourceAccount or "
                     f"aws:SourceArn"
@@ -318,7 +421,8 @@ def resource_is_not_shared(holder: Resource, stack: Stack) -> CheckResults:
             yield f"{path} allows everyone"
     # Partners in the list `accounts` can be outside the organization.
     is_share = holder.type in aws("ram.ResourceShare")
-    if is_share and not holder.lists["accounts"] and holder.props.flag("allowExternalPrincipals"):
+    partners = any(map(str.isdigit, holder.lists["accounts"]))
+    if is_share and not partners and holder.props.flag("allowExternalPrincipals"):
         yield "allowExternalPrincipals is true, so the share can leave the organization"
     for document in documents_of(holder):
         yield from foreign_networks(document, holder, stack)

@@ -26,7 +26,7 @@ from gatehouse_policies.engine.requirements import (
     is_true,
     satisfies,
 )
-from gatehouse_policies.engine.rule import CheckResults, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 
 _POLICIES = aws("kms.KeyPolicy")
 
@@ -53,7 +53,8 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
         return
     documents = resource_documents(key, stack, _POLICIES, "keyId")
     if not documents:
-        yield "the key has no key policy, so it has the default key policy"
+        message = "the key has no key policy, so it has the default key policy"
+        yield Violation(message, severity="medium")
     for document in documents:
         yield from public_or_foreign_access(document, key, "the key policy")
 

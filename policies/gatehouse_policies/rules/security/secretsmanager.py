@@ -15,6 +15,7 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.schedules import longest_gap_days
 from gatehouse_policies.analysis.secret_detection import (
     ENVIRONMENT,
+    is_placeholder,
     looks_secret,
     name_indicates_secret,
 )
@@ -24,11 +25,16 @@ from gatehouse_policies.engine.requirements import (
     has_resource,
     is_at_least,
     is_customer_key,
-    is_not_set,
     is_true,
     sets_no_secret,
 )
-from gatehouse_policies.engine.rule import CheckResults, Undecided, resource_rule, stack_rule
+from gatehouse_policies.engine.rule import (
+    CheckResults,
+    Undecided,
+    Violation,
+    resource_rule,
+    stack_rule,
+)
 
 secret_uses_customer_key = resource_rule("GH-SM-001", types=aws("secretsmanager.Secret")).requires(
     is_customer_key("kmsKeyId"), is_customer_key("replicas[].kmsKeyId")
@@ -86,13 +92,21 @@ recovery_window_is_sufficient = resource_rule(
 ).requires(is_at_least("recoveryWindowInDays", "days_min", 30))
 
 
-program_sets_no_secret_value = resource_rule(
+@resource_rule(
     "GH-SM-006",
     types=aws("secretsmanager.SecretVersion", "kms.ExternalKey", "kms.ReplicaExternalKey"),
     exemptible=False,
-).requires(
-    *map(is_not_set, ("secretString", "secretBinary", "secretStringWo", "keyMaterialBase64"))
 )
+def program_sets_no_secret_value(holder: Resource) -> CheckResults:
+    for prop in ("secretString", "secretBinary", "secretStringWo", "keyMaterialBase64"):
+        if not holder.props.has(prop):
+            continue
+        if not holder.props.known(prop):
+            # Pulumi encrypts encrypted configuration and secret outputs in the state as well.
+            message = f"{prop} is set by the program to an unknown value"
+            yield Violation(message, severity="medium")
+        elif not (prop in holder.ignored and is_placeholder(holder.props.text(prop))):
+            yield f"{prop} is set by the program"
 
 
 # Types with rules of their own on passwords.

@@ -4,7 +4,7 @@ from pulumi_local.type_tokens import aws
 
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource
-from gatehouse_policies.analysis.secret_detection import looks_secret
+from gatehouse_policies.analysis.secret_detection import is_placeholder, looks_secret
 from gatehouse_policies.engine.requirements import is_customer_key
 from gatehouse_policies.engine.rule import CheckResults, resource_rule
 
@@ -15,7 +15,11 @@ def parameter_has_no_secret(parameter: Resource) -> CheckResults:
     if leaf in parameter.lists["harmless"]:
         return
     for prop in ("value", "insecureValue", "valueWo"):
-        if parameter.props.has(prop) and looks_secret(leaf, parameter.props.text(prop)):
+        if not parameter.props.has(prop):
+            continue
+        value = parameter.props.text(prop)
+        replaced = prop in parameter.ignored and is_placeholder(value)
+        if looks_secret(leaf, value) and not replaced:
             yield f"{prop} probably contains a secret"
 
 
