@@ -1,0 +1,488 @@
+"""Settings of any AWS service: inputs that mean the same in all services, by the words of their
+names and by their values.
+
+tests/policies/test_inputs.py compares them with the schema of pulumi-aws.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from gatehouse_policies.analysis.properties import is_policy, is_unknown, json_value
+from gatehouse_policies.analysis.resources import Resource
+
+ENCRYPTION, ACCESS, LOGS, LOSS, PRIVILEGES = (
+    f"GH-PUL-{id}" for id in ("009", "010", "011", "012", "013")
+)
+"""The controls that report a setting."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Inputs with one meaning.
+
+    names: of `parent.name` in snake_case: the input, and the object that contains it.
+    values: those that disable the protection, in any case.
+
+    types: of the types with these inputs.
+    is_decisive: True if most inputs with these names have this meaning, so that an unknown value is
+        undecided.
+    """
+
+    control: str
+    names: re.Pattern[str]
+    values: re.Pattern[str]
+    severity: str
+    types: re.Pattern[str]
+    is_decisive: bool
+
+
+def _meaning(
+    control: str,
+    names: str,
+    values: str,
+    severity: str = "high",
+    *,
+    types: str = "",
+    is_decisive: bool = True,
+) -> Meaning:
+    return Meaning(
+        control,
+        re.compile(names),
+        re.compile(values, re.IGNORECASE),
+        severity,
+        re.compile(types),
+        is_decisive,
+    )
+
+
+_NONE = "none|disabled?|off"
+_CRYPTO = r"(?<![a-z])(encrypt(ed|ion)?|ssl|tls|https|sse)(?![a-z])"
+# Names of keys, contexts, methods and migrations, and the negations below.
+_NO_CRYPTO = (
+    r"^(?!.*(disable|insecure|ignore|skip|allow|kms_encrypted|context|conflict|strategy|blocked|holding"
+    r"|headers|client_auth|client_cert|minimum|resumption|_support|tls_auth|transit_encryption_mode"
+    r"|password_encrypted|modes_of_uses|field_level|_provider|_scope|managed_sse|_arn|_id|_name|_key|_role|_port))"
+)
+_CONTAINER = r"(container\w*|security_context|linux_parameters|\w*_properties)[.]"
+
+MEANINGS = (
+    # Encryption and TLS.
+    _meaning(
+        ENCRYPTION,
+        rf"{_NO_CRYPTO}.*({_CRYPTO}\w*|{_CRYPTO}[.](enabled|enforce)|[.]in_cluster|require_secure_transport)$",
+        "false|0|off",
+    ),
+    _meaning(ENCRYPTION, "enforce_workgroup_configuration$", "false", "medium"),
+    _meaning(
+        ENCRYPTION,
+        r"(disable|ignore|skip|insecure)\w*_(ssl|tls|cert\w*|encryption|verif\w*|signing)(?!_job)"
+        r"|(ssl|tls|encryption|signing)_disabled$|insecure$|allow_clear_text$|debug(_logging)?$",
+        "true",
+    ),
+    _meaning(
+        ENCRYPTION,
+        rf"{_NO_CRYPTO}.*({_CRYPTO}\w*|client_broker|(rpc|data_transfer)_protection|security_protocol)$",
+        rf"{_NONE}|((tls|sasl)_)?plain_?text|unencrypted",
+    ),
+    _meaning(ENCRYPTION, "(tls|https)_policy$", "optional", "medium"),
+    _meaning(ENCRYPTION, "security_strategy$", "clientspecified", "medium"),
+    _meaning(
+        ENCRYPTION,
+        r"((ssl|tls|minimum)\w*_(version|protocols?)|(ssl|tls|security)_(security_)?policy(_name)?)$",
+        r"(ssl|tls)_?v?-?(2|3|1([._-]?[01])?)(_20\d\d)?|.*min-tls-1-[01]-.*"
+        r"|elbsecuritypolicy-(201[56]|tls-1-[01])-?.*|transfersecuritypolicy-(fips-)?20(18|20)-.*",
+        is_decisive=False,
+    ),
+    # Authentication.
+    _meaning(
+        ENCRYPTION,
+        r"^(?!.*(conflict|endpoint_auth_methods|default_auth_scheme|iam_auth))(.*[_.])?"
+        r"(auth(entication|orization|orizer)?(_(type|mode|method|scheme)s?)?)$",
+        r"none|no|open|anonymous|unauthenticated|allow_?all|no_?auth\w*",
+    ),
+    _meaning(ENCRYPTION, "^[.]authentication$", "disabled"),
+    _meaning(
+        ENCRYPTION,
+        r"unauthenticated(_\w*ent\w*)?$|anonymous\w*$|no_password_required$|auth\w*[.]none$",
+        "true",
+    ),
+    _meaning(ENCRYPTION, "^[.](acceptance_required|transfer_lock)$", "false"),
+    _meaning(ENCRYPTION, "assignment_required$", "false", "medium"),
+    _meaning(ENCRYPTION, "on_unauthenticated_request$", "allow"),
+    _meaning(ENCRYPTION, "auto_accept_shared", "enable"),
+    _meaning(ENCRYPTION, "authentication_protocol$", "pap", "medium"),
+    _meaning(ENCRYPTION, "access_string$", r".*\bnopass\b.*", is_decisive=False),
+    _meaning(ENCRYPTION, "http_tokens$", "optional"),
+    _meaning(
+        ENCRYPTION,
+        "(mfa_configuration|certificate_type|advanced_security_mode)$",
+        "off|disabled",
+        "medium",
+    ),
+    _meaning(
+        ENCRYPTION,
+        "(token_revocation|server_side_token_check|authorization_for_cache_control)$",
+        "false",
+        "medium",
+    ),
+    _meaning(ENCRYPTION, "user_existence_errors$", "legacy", "medium"),
+    _meaning(ENCRYPTION, "allowed_oauth_flows$", "implicit", "medium"),
+    _meaning(ENCRYPTION, "signing_behavior$", "never"),
+    # Protocols without encryption.
+    _meaning(ENCRYPTION, "protocols?$|scheme$", "ftp|telnet|ldap", is_decisive=False),
+    _meaning(
+        ENCRYPTION,
+        r"^([.]|config[.]|redirect\w*[.])(server_)?protocol$|[.]lb_protocol$|protocol_policy$",
+        "http(-only)?|allow-all",
+        is_decisive=False,
+    ),
+    _meaning(ENCRYPTION, "node_tls_reject_unauthorized$|pythonhttpsverify$", "0"),
+    # Networks, and everyone.
+    _meaning(
+        ACCESS,
+        r"^(?!ingress_configuration).*(public(ly)?_(accessible|connectivity|access)|create_public_ip"
+        r"|internet_access)$",
+        "true|enabled",
+    ),
+    _meaning(ACCESS, r"(block|restrict|ignore)_public\w*$", "false|off|disabled"),
+    _meaning(ACCESS, "internet_gateway_block_mode$", "off"),
+    _meaning(
+        ACCESS,
+        r"(?<![a-z])(access(_mode|_type)?|project_visibility|public_access[.]type)$"
+        r"|authentication_configuration[.]connectivity$",
+        r"public\w*|service_provided_eips|everyone|open",
+        is_decisive=False,
+    ),
+    _meaning(ACCESS, "acl(_for_objects)?$", r"public[-_]read([-_]write)?|authenticated[-_]read"),
+    _meaning(
+        ACCESS,
+        r"(?<![a-z])(?<!excluded_)(?<!organization_)(user_groups|group|accounts?|account_ids|members|trustees?)$",
+        "[*]|all",
+        is_decisive=False,
+    ),
+    _meaning(ACCESS, r"(callback|redirect|return|logout)_ur[il]s?$", ".*[*].*", is_decisive=False),
+    _meaning(
+        ACCESS, "", "everyone|iam_allowed_principals|allow_all|open-access", is_decisive=False
+    ),
+    _meaning(ACCESS, "default_actions$", "aws:pass", is_decisive=False),
+    _meaning(ACCESS, "fail_open$", "true|enabled", "medium"),
+    _meaning(ACCESS, "enable_network_isolation$", "false", "medium"),
+    # https://docs.aws.amazon.com/msk/latest/developerguide/msk-acls.html
+    _meaning(
+        ACCESS,
+        "server_properties$",
+        r"(?s).*\ballow\.everyone\.if\.no\.acl\.found\s*=\s*true.*",
+        is_decisive=False,
+    ),
+    # Cedar, in Verified Access and Verified Permissions.
+    _meaning(
+        ACCESS,
+        "",
+        r"(?s).*\bpermit\s*\(\s*principal\s*,\s*action\s*,\s*resource\s*\)\s*"
+        r"(when\s*\{\s*true\s*\}\s*)?;.*",
+        is_decisive=False,
+    ),
+    # Logs.
+    _meaning(
+        LOGS,
+        r"^(?!.*(debug|dedicated|no_log|archived|supplemental|bgp|trace|incident|transformed))(.*[_.])?"
+        r"(logs?(ging)?(_enabled)?|log_file_validation|audit)$",
+        "false",
+        "medium",
+    ),
+    _meaning(LOGS, "disable_all_logs$", "true", "medium"),
+    _meaning(LOGS, r"audit_logs?$|scan(ning)?_enabled$", "false|0|off|disabled", "medium"),
+    _meaning(
+        LOGS,
+        r"[.](status|enabled?|is_enabled)$|^auto_enable[.]",
+        "false|disabled|paused|suspended",
+        "medium",
+        types="aws:(guardduty|macie2|inspector2|securityhub|cfg)/",
+    ),
+    _meaning(
+        LOGS,
+        r"(log(ging)?_level|log(ging)?_config\w*[.]level|query_log_status)$|^[.]logging$",
+        _NONE,
+        "medium",
+        is_decisive=False,
+    ),
+    # Deletion, backups and updates.
+    _meaning(
+        LOSS,
+        r"^(?!.*managed).*(delet(e|ion)|termination|change|mutation)_protection(_enabled|_status)?$"
+        r"|disable_api_termination$",
+        "false|disabled|inactive",
+        "medium",
+    ),
+    _meaning(LOSS, r"(backup|snapshot)_retention\w*$", "0|false", "medium"),
+    _meaning(LOSS, "point_in_time_recovery([.](enabled|status))?$", "false|disabled", "medium"),
+    _meaning(LOSS, r"skip_final_\w*$", "true", "medium"),
+    _meaning(LOSS, "auto_minor_version_upgrade$", "false", "medium"),
+    # Privileges in containers and hosts.
+    _meaning(
+        PRIVILEGES,
+        "(?<![a-z])privileged(_mode)?$|allow_privilege_escalation$|host_network$",
+        "true",
+    ),
+    _meaning(PRIVILEGES, "root_access$|privileged_delete$", "true|enabled"),
+    _meaning(PRIVILEGES, f"{_CONTAINER}(user|run_as_user|run_as_group)$", "root|0(:0)?"),
+    _meaning(
+        PRIVILEGES,
+        f"{_CONTAINER}(run_as_non_root|read_?only_root_file_?system)$",
+        "false",
+        "medium",
+    ),
+    _meaning(PRIVILEGES, "(network|pid|ipc)_mode$", "host", is_decisive=False),
+    _meaning(
+        PRIVILEGES,
+        "capabilities[.]adds?$|os_capabilities$",
+        "all|(cap_)?(sys_admin|sys_ptrace|net_admin|sys_module)",
+        is_decisive=False,
+    ),
+    _meaning(
+        PRIVILEGES,
+        r"local_administrator$|enable_(docker|remote_debug)\w*$|bypass_\w*(lockout|snaplock)\w*$",
+        "true|enabled",
+        "medium",
+    ),
+)
+# Inputs with an address to which data or tokens are sent.
+_ADDRESS = re.compile(
+    r"^(?!.*(repository|homepage|document|issuer|namespace|license|support|avatar|logo|image))"
+    r".*(url|uri|endpoint|server|proxy|webhook)s?$",
+    re.IGNORECASE,
+)
+_HTTP = re.compile(
+    r"(http|ftp|ldap|ws)://(?!localhost\b|127\.|acs\.amazonaws\.com|\[::1\]|169\.254\.)",
+    re.IGNORECASE,
+)
+# Texts for people, and maps whose keys the program chooses.
+_TEXTS = re.compile(r"tags(all)?|description|title|labels|annotations|comment", re.IGNORECASE)
+_VARIABLES = re.compile(r"environment\w*|variables", re.IGNORECASE)
+_TLS_VARIABLES = ("node_tls_reject_unauthorized", "pythonhttpsverify")
+_ANY_ORIGIN = re.compile(r"[*]|\w+://[*]")
+_SWITCHES = ("enabled", "status", "isLoggingEnabled")
+_SHOWN_MAX = 40
+_TABLE = Path(__file__).parents[1] / "inputs.json"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An input with a value that disables a protection.
+
+    value: "" if the input is not set, None if it is unknown.
+    default: the value of AWS if the input is not set.
+    """
+
+    control: str
+    path: str
+    value: str | None
+    severity: str = "medium"
+    default: str = ""
+
+
+@cache
+def _table() -> dict[str, dict[str, Any]]:
+    """The reviewed inputs of pulumi-aws, which tests/policies/test_inputs.py generates."""
+    return dict(json.loads(_TABLE.read_text("utf-8")))
+
+
+def provider_version() -> str:
+    """The newest version of pulumi-aws whose inputs are reviewed."""
+    return str(_table()["version"])
+
+
+def _row(section: str, type_: str) -> Any:
+    return _table()[section].get(type_.removeprefix("aws:").partition(":")[0])
+
+
+@cache
+def not_evaluated(type_: str) -> frozenset[str]:
+    """The paths of the inputs of a type that concern security and that no rule evaluates."""
+    return frozenset((_row("not_evaluated", type_) or "").split())
+
+
+@cache
+def meanings(type_: str, name: str) -> tuple[Meaning, ...]:
+    """The meanings of the inputs of a type with the name `parent.name`."""
+    named = (meaning for meaning in MEANINGS if meaning.names.search(snake_case(name)))
+    return tuple(meaning for meaning in named if meaning.types.match(type_))
+
+
+def snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def without_indexes(path: str) -> str:
+    return re.sub(r"\[\d+\]", "", path)
+
+
+class _Inputs:
+    """The inputs of a resource, compared by identity."""
+
+    __slots__ = ("type", "values")
+
+    def __init__(self, type_: str, values: Mapping[str, Any]) -> None:
+        self.type = type_
+        self.values = values
+
+    def __hash__(self) -> int:
+        return id(self.values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Inputs) and (other.values, other.type) == (self.values, self.type)
+
+
+def settings_of(resource: Resource) -> tuple[Setting, ...]:
+    """The settings of a resource, except those that a rule for its type reports."""
+    if not resource.type.startswith("aws:"):
+        return ()
+    return _settings(_Inputs(resource.type, resource.props.plain()))
+
+
+@lru_cache(maxsize=8)
+def _settings(inputs: _Inputs) -> tuple[Setting, ...]:
+    reported = (_row("other_rules", inputs.type) or "").split()
+    found = (
+        *_values(inputs.type, inputs.values),
+        *_origins(inputs.values, ""),
+        *_logs(inputs.values),
+    )
+    return (
+        *(setting for setting in found if not _is_reported(setting, reported)),
+        *_defaults(inputs),
+    )
+
+
+def _is_reported(setting: Setting, reported: Iterable[str]) -> bool:
+    """True if other rules report an input, an object that contains it, or an unknown object with
+    such inputs.
+    """
+    path = f"{without_indexes(setting.path)}."
+    return any(
+        path.startswith(f"{each}.") or (setting.value is None and each.startswith(path))
+        for each in reported
+    )
+
+
+def is_address(name: str) -> bool:
+    """True for an input with an address to which data or tokens are sent."""
+    return _ADDRESS.search(name) is not None
+
+
+def _values(type_: str, inputs: Mapping[str, Any]) -> Iterator[Setting]:
+    for path, name, value, block in leaves_of(inputs, ""):
+        for meaning in meanings(type_, name):
+            if is_unknown(value):
+                if meaning.is_decisive:
+                    yield Setting(meaning.control, path, None)
+            elif meaning.values.fullmatch(str(value)):
+                yield Setting(meaning.control, path, _shown(value), meaning.severity)
+        is_plain = isinstance(value, str) and _HTTP.match(value) and is_address(name)
+        # API Gateway reaches load balancers in a VPC by this link.
+        if is_plain and block.get("connectionType") != "VPC_LINK":
+            yield Setting(ENCRYPTION, path, "an address without TLS", "high")
+
+
+def leaves_of(
+    value: Any, path: str, name: str = "", block: Mapping[str, Any] | None = None
+) -> Iterator[tuple[str, str, Any, Mapping[str, Any]]]:
+    """The path and name of each scalar, also in JSON text, the scalar, and the object that contains
+    it. The name is `parent.name`, or that of a pair of a name and a value.
+
+    Without policy documents, and without what the program chooses: tags, texts for people, and
+    variables that do not disable TLS.
+    """
+    decoded = json_value(value) if isinstance(value, str) and value[:1] in ("{", "[") else value
+    if isinstance(decoded, list):
+        for index, element in enumerate(decoded):
+            yield from leaves_of(element, f"{path}[{index}]", name, block)
+    elif isinstance(decoded, Mapping):
+        parent = name.rpartition(".")[2]
+        variables = _VARIABLES.fullmatch(parent)
+        pair = _pair(decoded)
+        for key, inner in () if is_policy(decoded) else decoded.items():
+            own = pair if pair and key.lower() == "value" else key
+            is_chosen = variables and not isinstance(inner, list | Mapping)
+            if _TEXTS.fullmatch(key) or (is_chosen and own.lower() not in _TLS_VARIABLES):
+                continue
+            inner_path = f"{path}.{key}" if path else key
+            yield from leaves_of(inner, inner_path, f"{parent}.{own}", decoded)
+    else:
+        yield path, name, value, block or {}
+
+
+def _pair(block: Mapping[str, Any]) -> str:
+    """The name in a pair of a name and a value, such as a parameter of a database."""
+    members = {key.lower(): value for key, value in block.items()}
+    name = members.get("name")
+    return name.replace(".", "_") if isinstance(name, str) and "value" in members else ""
+
+
+def _shown(value: Any) -> str:
+    """A value in a message. A long text, such as an access string, can contain a secret."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if len(str(value)) <= _SHOWN_MAX else "a text that allows everyone"
+
+
+def _origins(value: Any, path: str) -> Iterator[Setting]:
+    """CORS that allows every origin and credentials."""
+    if isinstance(value, list):
+        for index, element in enumerate(value):
+            yield from _origins(element, f"{path}[{index}]")
+    if not isinstance(value, Mapping):
+        return
+    flags = (inner for key, inner in value.items() if key.lower().endswith("allowcredentials"))
+    is_with_credentials = any(str(flag).lower() == "true" for flag in flags)
+    for key, inner in value.items():
+        own = f"{path}.{key}" if path else key
+        if is_with_credentials and key.lower().endswith("origins"):
+            origins = [
+                each for _, _, each, _ in leaves_of(inner, "") if _ANY_ORIGIN.fullmatch(str(each))
+            ]
+            yield from (Setting(ACCESS, own, f"{each} with credentials") for each in origins[:1])
+        yield from _origins(inner, own)
+
+
+def _logs(inputs: Mapping[str, Any]) -> Iterator[Setting]:
+    """Properties with logs of which none is enabled."""
+    for name, value in inputs.items():
+        if "log" not in name.lower() or not isinstance(value, list | Mapping):
+            continue
+        switches = [
+            (path, each)
+            for path, _, each, _ in leaves_of(value, name)
+            if path.rpartition(".")[2] in _SWITCHES
+        ]
+        if switches and all(str(each).lower() in ("false", "disabled") for _, each in switches):
+            path, each = switches[0]
+            yield Setting(LOGS, path, _shown(each))
+
+
+def _defaults(inputs: _Inputs) -> Iterator[Setting]:
+    """The inputs that the program does not set, and whose absence disables a protection."""
+    for path, (control, default) in (_row("defaults", inputs.type) or {}).items():
+        if any(_is_absent(inputs.values, path.split("."))):
+            yield Setting(f"GH-PUL-{control}", path, "", default=default)
+
+
+def is_set(inputs: Mapping[str, Any], path: str) -> bool:
+    """True if a program sets an input at a path without indexes, in any element of a list."""
+    return not all(_is_absent(inputs, path.split(".")))
+
+
+def _is_absent(value: Any, names: list[str]) -> Iterator[bool]:
+    """Whether a path is absent in a value, for each element of a list."""
+    if isinstance(value, list):
+        for element in value:
+            yield from _is_absent(element, names)
+    elif not names:
+        yield value in (None, "", [])
+    elif isinstance(value, Mapping) or value is None:
+        yield from _is_absent((value or {}).get(names[0]), names[1:])
