@@ -221,7 +221,7 @@ def is_reported_by_other_rules(item: Input) -> bool:
     words = words_of_rules(item.token)
     if is_judged(item) and (item.path in words or ("_" in item.snake and name in words)):
         return True
-    if item.path == "parameters.value" and rules_of(item.token):
+    if item.path == "parameters.value" and item.token in classes_of_rules():
         return True
     good = {"bool": lambda bad: not bad, "int": lambda _: 7, "float": lambda _: 7}
     for bad in disabling(item):

@@ -81,7 +81,7 @@ MEANINGS = (
     _meaning(
         ENCRYPTION,
         r"(disable|ignore|skip|insecure)\w*_(ssl|tls|cert\w*|encryption|verif\w*|signing)(?!_job)"
-        r"|(ssl|tls|encryption|signing)_disabled$|insecure$|allow_clear_text$|debug(_logging)?$",
+        r"|(ssl|tls|encryption|signing)_disabled$|insecure$|allow_clear_text$|(?<!remote_)debug(_logging)?$",
         "true",
     ),
     _meaning(
@@ -103,7 +103,7 @@ MEANINGS = (
         ENCRYPTION,
         r"^(?!.*(conflict|endpoint_auth_methods|default_auth_scheme|iam_auth))(.*[_.])?"
         r"(auth(entication|orization|orizer)?(_(type|mode|method|scheme)s?)?)$",
-        r"none|no|open|anonymous|unauthenticated|allow_?all|no_?auth\w*",
+        r"none|no|open|anonymous|unauthenticated|no_?auth\w*",
     ),
     _meaning(ENCRYPTION, "^[.]authentication$", "disabled"),
     _meaning(
@@ -118,6 +118,7 @@ MEANINGS = (
     _meaning(ENCRYPTION, "authentication_protocol$", "pap", "medium"),
     _meaning(ENCRYPTION, "access_string$", r".*\bnopass\b.*", is_decisive=False),
     _meaning(ENCRYPTION, "http_tokens$", "optional"),
+    _meaning(ENCRYPTION, "minimum_instance_metadata_service_version$", "1"),
     _meaning(
         ENCRYPTION,
         "(mfa_configuration|certificate_type|advanced_security_mode)$",
@@ -196,6 +197,7 @@ MEANINGS = (
         "medium",
     ),
     _meaning(LOGS, "disable_all_logs$", "true", "medium"),
+    _meaning(LOGS, "publish_cloudwatch_metrics_enabled$", "false", "medium"),
     _meaning(LOGS, r"audit_logs?$|scan(ning)?_enabled$", "false|0|off|disabled", "medium"),
     _meaning(
         LOGS,
@@ -220,6 +222,8 @@ MEANINGS = (
         "medium",
     ),
     _meaning(LOSS, r"(backup|snapshot)_retention\w*$", "0|false", "medium"),
+    # DocumentDB.2 and Neptune.5 of the FSBP standard.
+    _meaning(LOSS, "backup_retention_period$", "[1-6]", "medium", types="aws:(docdb|neptune)/"),
     _meaning(LOSS, "point_in_time_recovery([.](enabled|status))?$", "false|disabled", "medium"),
     _meaning(LOSS, r"skip_final_\w*$", "true", "medium"),
     _meaning(LOSS, "auto_minor_version_upgrade$", "false", "medium"),
@@ -264,7 +268,8 @@ _HTTP = re.compile(
 # Texts for people, and maps whose keys the program chooses.
 _TEXTS = re.compile(r"tags(all)?|description|title|labels|annotations|comment", re.IGNORECASE)
 _VARIABLES = re.compile(r"environment\w*|variables", re.IGNORECASE)
-_TLS_VARIABLES = ("node_tls_reject_unauthorized", "pythonhttpsverify")
+# Variables that disable TLS, and an input of the environment of CodeBuild.
+_JUDGED_VARIABLES = ("node_tls_reject_unauthorized", "pythonhttpsverify", "privilegedmode")
 _ANY_ORIGIN = re.compile(r"[*]|\w+://[*]")
 _SWITCHES = ("enabled", "status", "isLoggingEnabled")
 _SHOWN_MAX = 40
@@ -409,7 +414,7 @@ def leaves_of(
         for key, inner in () if is_policy(decoded) else decoded.items():
             own = pair if pair and key.lower() == "value" else key
             is_chosen = variables and not isinstance(inner, list | Mapping)
-            if _TEXTS.fullmatch(key) or (is_chosen and own.lower() not in _TLS_VARIABLES):
+            if _TEXTS.fullmatch(key) or (is_chosen and own.lower() not in _JUDGED_VARIABLES):
                 continue
             inner_path = f"{path}.{key}" if path else key
             yield from leaves_of(inner, inner_path, f"{parent}.{own}", decoded)
@@ -468,18 +473,23 @@ def _logs(inputs: Mapping[str, Any]) -> Iterator[Setting]:
 def _defaults(inputs: _Inputs) -> Iterator[Setting]:
     """The inputs that the program does not set, and whose absence disables a protection."""
     for path, (control, default) in (_row("defaults", inputs.type) or {}).items():
-        if any(_is_absent(inputs.values, path.split("."))):
+        absent = list(_is_absent(inputs.values, path.split(".")))
+        if True in absent:
             yield Setting(f"GH-PUL-{control}", path, "", default=default)
+        elif None in absent:
+            yield Setting(f"GH-PUL-{control}", path, None)
 
 
 def is_set(inputs: Mapping[str, Any], path: str) -> bool:
     """True if a program sets an input at a path without indexes, in any element of a list."""
-    return not all(_is_absent(inputs, path.split(".")))
+    return False in _is_absent(inputs, path.split("."))
 
 
-def _is_absent(value: Any, names: list[str]) -> Iterator[bool]:
-    """Whether a path is absent in a value, for each element of a list."""
-    if isinstance(value, list):
+def _is_absent(value: Any, names: list[str]) -> Iterator[bool | None]:
+    """Whether a path is absent in a value, for each element of a list. None if it is unknown."""
+    if names and is_unknown(value):
+        yield None
+    elif isinstance(value, list):
         for element in value:
             yield from _is_absent(element, names)
     elif not names:

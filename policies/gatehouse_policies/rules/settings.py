@@ -4,7 +4,6 @@ from gatehouse_policies.analysis import settings
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.rule import CheckResults, Rule, Undecided, Violation, stack_rule
 
-
 _OTHER = {"true": "set {path}=False", "false": "set {path}=True"}
 
 
