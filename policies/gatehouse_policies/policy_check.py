@@ -32,7 +32,7 @@ from gatehouse_policies.gate import Gate
 from gatehouse_policies.processes import analyzer
 from gatehouse_policies.processes.analyzer import Pack
 from gatehouse_policies.processes.isolated import Outcome, ProgramProcess, Request
-from gatehouse_policies.processes.messages import Messages
+from gatehouse_policies.processes.messages import RUNS_CODE, Messages
 from gatehouse_policies.reports import sarif, table
 from gatehouse_policies.reports.findings import (
     PASSES,
@@ -371,8 +371,10 @@ def _not_evaluated(messages: Messages, packs: Sequence[Pack]) -> dict[str, str]:
     return sentences
 
 
-_EVALUATED: Final = ("aws:", "pulumi:", "random:")
-"""Packages whose inputs are reviewed in inputs.json, and those without services."""
+_EVALUATED: Final = ("aws:", "pulumi:", "random:", *RUNS_CODE)
+"""Packages whose inputs are reviewed in inputs.json, those without services, and types that every
+report lists for another reason.
+"""
 _ALL: Final = "all inputs"
 
 
