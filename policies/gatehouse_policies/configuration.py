@@ -31,7 +31,7 @@ LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "accounts": tuple(
         (rule.id, "accounts") for rule in catalogue.RULES if "accounts" in rule.lists
     ),
-    "hosts": (("GH-SNS-001", "hosts"),),
+    "hosts": (("GH-PUL-010", "hosts"), ("GH-SNS-001", "hosts")),
     "load_balancer_groups": (("GH-VPC-004", "load_balancer_groups"),),
     "account_stacks": tuple(
         (rule, "account_stacks")

@@ -5,9 +5,10 @@ rules evaluate: `python -m tests.policies.provider_inputs` writes it after a rev
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import pulumi_aws
@@ -16,7 +17,7 @@ from gatehouse_policies.analysis import settings
 from gatehouse_policies.analysis.properties import Properties, recorded_reads
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.guard import Decision, evaluate
-from gatehouse_policies.engine.rule import Rule
+from gatehouse_policies.engine.rule import Requirement, Rule
 from pulumi_local.schema import camel
 from pulumi_local.type_tokens import aws
 
@@ -97,7 +98,7 @@ def _inputs(module: list[Member]) -> Iterator[Input]:
             nested = classes(hint) - parents if len(parents) < DEPTH else set[str]()
             for each in nested:
                 yield from walk(each, f"{path}{name}.", parents | {each})
-            if not nested:
+            if not nested and ".tags." not in f".{path}":
                 yield f"{path}{name}", hint
 
     for token in (owner for owner in blocks if ":" in owner):
@@ -139,7 +140,13 @@ VALUES: tuple[Any, ...] = (
     *("TLSv1", "Policy-Min-TLS-1-0-2019-07", "no", "allow", "enable", "enabled", "pap", "http"),
     *("http-only", "ftp", "nopass", "0", "public", "public-read", "PUBLIC_READ", "*", "all"),
     *("never", "root", "host", "SYS_ADMIN", "aws:pass", "implicit", "legacy", "inactive", "paused"),
-    *("SERVICE_PROVIDED_EIPS", "https://*.example.com", "allow.everyone.if.no.acl.found=true"),
+    *("MD5", "smb1", "SELF_SIGNED", "no-password", "monitor", "CONNECT_SSH", "0.0.0.0/0", "755743"),
+    *(
+        "no_root_squash",
+        "SERVICE_PROVIDED_EIPS",
+        "https://*.example.com",
+        "allow.everyone.if.no.acl.found=true",
+    ),
     *("EVERYONE", "IAM_ALLOWED_PRINCIPALS", "ALLOW_ALL", "open-access"),
 )
 """Examples of the values of `settings.MEANINGS`."""
@@ -185,32 +192,71 @@ def rules_of(token: str) -> tuple[Rule, ...]:
 @cache
 def classes_of_rules() -> frozenset[str]:
     """The types that the rules name, also to read them for the rule of another type."""
-    return frozenset(aws(*(name for names, _ in constants_of_modules() for name in names)))
+    return frozenset(token for words in words_by_rule().values() for token in aws_tokens(words))
 
 
 @cache
 def words_of_rules(token: str) -> frozenset[str]:
-    """The words in the texts of the modules that name a type."""
-    named = (constants for constants in constants_of_modules() if token in aws(*constants[0]))
-    return frozenset(word for _, text in named for word in re.findall(r"[\w.\[\]]+", text))
+    """The texts in the checks of the rules that name a type."""
+    return frozenset(
+        word for words in words_by_rule().values() if token in aws_tokens(words) for word in words
+    ) | frozenset(word for rule in rules_of(token) for word in words_by_rule()[rule.id])
 
 
 @cache
-def constants_of_modules() -> tuple[tuple[tuple[str, ...], str], ...]:
-    """The classes that each module of the rules names, and its text with those of the modules of
-    rules that it imports.
-    """
-    root = catalogue.PACKS_FOLDER.parent
+def words_by_rule() -> dict[str, frozenset[str]]:
+    """The texts in the check of each rule, in the functions that it calls, and their words."""
+    return {
+        rule.id: frozenset(
+            word
+            for text in _texts(rule.check, {})
+            for word in (text, *re.findall(r"[\w.\[\]]+", text))
+        )
+        for rule in catalogue.RULES
+        if rule.id not in SETTINGS
+    }
 
-    def complete(text: str) -> str:
-        imported = re.findall(r"^from gatehouse_policies\.(rules[\w.]+) import", text, re.MULTILINE)
-        return text + "".join((root / f"{n.replace('.', '/')}.py").read_text() for n in imported)
 
-    texts = (file.read_text() for file in root.glob("rules/**/*.py"))
-    return tuple(
-        (tuple(dict.fromkeys(re.findall(r'"([a-z]\w*\.[A-Z]\w*)"', text))), complete(text))
-        for text in texts
-    )
+@cache
+def aws_tokens(words: frozenset[str]) -> frozenset[str]:
+    names = (word for word in words if re.fullmatch(r"[a-z]\w*\.[A-Z]\w*", word))
+    return frozenset(aws(*names)) | {word for word in words if word.startswith("aws:")}
+
+
+def _texts(value: Any, seen: dict[int, Any]) -> Iterator[str]:
+    if id(value) in seen:
+        return
+    seen[id(value)] = value  # which keeps it, because Python may reuse the ID of a deleted one
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple | list | set | frozenset):
+        for each in value:
+            yield from _texts(each, seen)
+    elif isinstance(value, dict):
+        yield from _texts([*value, *value.values()], seen)
+    elif isinstance(value, Requirement):
+        yield from _texts(value.check, seen)
+    elif isinstance(value, partial):
+        yield from _texts((value.func, value.args, value.keywords), seen)
+    elif isinstance(value, CodeType):
+        yield from _texts(value.co_consts, seen)
+    elif isinstance(value, FunctionType) and ".rules." in f".{value.__module__}.":
+        names = (name for code in _codes(value.__code__) for name in code.co_names)
+        yield from _texts([value.__globals__.get(name) for name in names], seen)
+        yield from _texts([value.__code__, value.__defaults__, _cells(value)], seen)
+    elif isinstance(value, FunctionType):
+        yield from _texts([value.__code__, _cells(value)], seen)
+
+
+def _cells(function: FunctionType) -> list[Any]:
+    return [cell.cell_contents for cell in function.__closure__ or ()]
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from _codes(each)
 
 
 def is_reported_by_other_rules(item: Input) -> bool:
@@ -285,9 +331,10 @@ def table() -> dict[str, Any]:
     other_rules: dict[str, set[str]] = {}
     unevaluated: dict[str, set[str]] = {}
     for item in inputs():
-        row = item.token.removeprefix("aws:").partition(":")[0]
+        row = settings.row_name(item.token)
         if is_reported_by_other_rules(item):
-            other_rules.setdefault(row, set()).add(item.path)
+            name = item.name if "_" not in item.snake else item.path.rpartition(".")[2]
+            other_rules.setdefault(row, set()).add(name)
         elif not_evaluated(item):
             unevaluated.setdefault(row, set()).add(item.path)
     return {

@@ -6,11 +6,13 @@ tests/policies/test_inputs.py compares them with the schema of pulumi-aws.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gatehouse_policies.analysis.properties import is_policy, is_unknown, json_value
 from gatehouse_policies.analysis.resources import Resource
@@ -65,8 +67,8 @@ _CRYPTO = r"(?<![a-z])(encrypt(ed|ion)?|ssl|tls|https|sse)(?![a-z])"
 # Names of keys, contexts, methods and migrations, and the negations below.
 _NO_CRYPTO = (
     r"^(?!.*(disable|insecure|ignore|skip|allow|kms_encrypted|context|conflict|strategy|blocked|holding"
-    r"|headers|client_auth|client_cert|minimum|resumption|_support|tls_auth|transit_encryption_mode"
-    r"|password_encrypted|modes_of_uses|field_level|_provider|_scope|managed_sse|_arn|_id|_name|_key|_role|_port))"
+    r"|headers|client_auth|client_cert|resumption|_support|tls_auth|transit_encryption_mode"
+    r"|modes_of_uses|field_level|(?<!minimum_encryption)_configuration$|_provider|_scope|managed_sse|_arn|_id|_name|_key|_role|_port))"
 )
 _CONTAINER = r"(container\w*|security_context|linux_parameters|\w*_properties)[.]"
 
@@ -74,10 +76,20 @@ MEANINGS = (
     # Encryption and TLS.
     _meaning(
         ENCRYPTION,
-        rf"{_NO_CRYPTO}.*({_CRYPTO}\w*|{_CRYPTO}[.](enabled|enforce)|[.]in_cluster|require_secure_transport)$",
+        rf"{_NO_CRYPTO}.*({_CRYPTO}\w*|{_CRYPTO}\w*[.](enabled|enforce)|[.]in_cluster|require_secure_transport)$",
         "false|0|off",
     ),
     _meaning(ENCRYPTION, "enforce_workgroup_configuration$", "false", "medium"),
+    _meaning(
+        ENCRYPTION,
+        "(algorithms?|ike_versions?)$",
+        r"md5\w*|sha-?1(with\w*)?|des(_ede3_cbc)?|3des\w*|rc4|ikev1|rsa_?1024|none",
+        "medium",
+        types="aws:(?!payment)",
+        is_decisive=False,
+    ),
+    _meaning(ENCRYPTION, "mount_options[.]version$", "smb1|smb2_0", "medium", is_decisive=False),
+    _meaning(ENCRYPTION, "certificate_mode$", "self_signed", "medium"),
     _meaning(
         ENCRYPTION,
         r"(disable|ignore|skip|insecure)\w*_(ssl|tls|cert\w*|encryption|verif\w*|signing)(?!_job)"
@@ -86,8 +98,8 @@ MEANINGS = (
     ),
     _meaning(
         ENCRYPTION,
-        rf"{_NO_CRYPTO}.*({_CRYPTO}\w*|client_broker|(rpc|data_transfer)_protection|security_protocol)$",
-        rf"{_NONE}|((tls|sasl)_)?plain_?text|unencrypted",
+        rf"{_NO_CRYPTO}.*({_CRYPTO}\w*([.](type|mode|state|status))?|client_broker|(rpc|data_transfer)_protection|security_protocol)$",
+        rf"{_NONE}|((tls|sasl)_)?plain_?text|unencrypted|permissive",
     ),
     _meaning(ENCRYPTION, "(tls|https)_policy$", "optional", "medium"),
     _meaning(ENCRYPTION, "security_strategy$", "clientspecified", "medium"),
@@ -106,6 +118,15 @@ MEANINGS = (
         r"none|no|open|anonymous|unauthenticated|no_?auth\w*",
     ),
     _meaning(ENCRYPTION, "^[.]authentication$", "disabled"),
+    _meaning(
+        ENCRYPTION,
+        "auth(entication)?_mode[.]type$",
+        "no-password(-required)?",
+        types="aws:memorydb/",
+    ),
+    _meaning(ENCRYPTION, r"iam_(database_)?auth\w*$", "false|disabled", "medium"),
+    _meaning(ENCRYPTION, "[.]require_(lower|upper|numbers|symbols)\\w*$", "false", "medium"),
+    _meaning(ENCRYPTION, "[.]minimum_(password_)?length$", "[1-9]|1[0-3]", "medium"),
     _meaning(
         ENCRYPTION,
         r"unauthenticated(_\w*ent\w*)?$|anonymous\w*$|no_password_required$|auth\w*[.]none$",
@@ -146,8 +167,8 @@ MEANINGS = (
     # Networks, and everyone.
     _meaning(
         ACCESS,
-        r"^(?!ingress_configuration).*(public(ly)?_(accessible|connectivity|access)|create_public_ip"
-        r"|internet_access)$",
+        r"^(?!ingress_configuration).*(public(ly)?_(accessible|connectivity|access)\w*|create_public_ip"
+        r"|internet_access|serial_console_access[.]enabled)$",
         "true|enabled",
     ),
     _meaning(ACCESS, r"(block|restrict|ignore)_public\w*$", "false|off|disabled"),
@@ -172,6 +193,24 @@ MEANINGS = (
     ),
     _meaning(ACCESS, "default_actions$", "aws:pass", is_decisive=False),
     _meaning(ACCESS, "fail_open$", "true|enabled", "medium"),
+    _meaning(ACCESS, "(input|output)_(strength|action)$", "none", "medium"),
+    _meaning(ACCESS, "desync_mitigation_mode$", "monitor", "medium"),
+    _meaning(ACCESS, "connection_type$", "connect_ssh", "medium", is_decisive=False),
+    _meaning(
+        ACCESS,
+        "(client_lists?|clients|allowed_ip_range|cidr_allow_lists)$",
+        "0[.]0[.]0[.]0/0|::/0|[*]",
+        is_decisive=False,
+    ),
+    # Account IDs in a pattern without anchors, which also accepts longer IDs.
+    # https://docs.aws.amazon.com/codebuild/latest/userguide/webhooks.html
+    _meaning(
+        ACCESS,
+        "filters[.]pattern$",
+        r"\(?\d{4,}(\|\d{4,})*\)?",
+        types="aws:codebuild/",
+        is_decisive=False,
+    ),
     _meaning(ACCESS, "enable_network_isolation$", "false", "medium"),
     # https://docs.aws.amazon.com/msk/latest/developerguide/msk-acls.html
     _meaning(
@@ -196,19 +235,19 @@ MEANINGS = (
         "false",
         "medium",
     ),
-    _meaning(LOGS, "disable_all_logs$", "true", "medium"),
+    _meaning(LOGS, "disable_all_logs$|[.]suspend$", "true", "medium"),
     _meaning(LOGS, "publish_cloudwatch_metrics_enabled$", "false", "medium"),
     _meaning(LOGS, r"audit_logs?$|scan(ning)?_enabled$", "false|0|off|disabled", "medium"),
     _meaning(
         LOGS,
-        r"[.](status|enabled?|is_enabled)$|^auto_enable[.]",
-        "false|disabled|paused|suspended",
+        r"[.](status|enabled?|is_enabled)$|^auto_enable[.]|[.]auto_enable\w*$",
+        "false|none|disabled|paused|suspended",
         "medium",
         types="aws:(guardduty|macie2|inspector2|securityhub|cfg)/",
     ),
     _meaning(
         LOGS,
-        r"(log(ging)?_level|log(ging)?_config\w*[.]level|query_log_status)$|^[.]logging$",
+        r"(log(ging)?_level|log(ging)?_config\w*[.]level|log_\w*status)$|^[.]logging$",
         _NONE,
         "medium",
         is_decisive=False,
@@ -226,7 +265,7 @@ MEANINGS = (
     _meaning(LOSS, "backup_retention_period$", "[1-6]", "medium", types="aws:(docdb|neptune)/"),
     _meaning(LOSS, "point_in_time_recovery([.](enabled|status))?$", "false|disabled", "medium"),
     _meaning(LOSS, r"skip_final_\w*$", "true", "medium"),
-    _meaning(LOSS, "auto_minor_version_upgrade$", "false", "medium"),
+    _meaning(LOSS, "(auto_minor|allow)_version_upgrade$", "false", "medium"),
     # Privileges in containers and hosts.
     _meaning(
         PRIVILEGES,
@@ -234,6 +273,8 @@ MEANINGS = (
         "true",
     ),
     _meaning(PRIVILEGES, "root_access$|privileged_delete$", "true|enabled"),
+    _meaning(PRIVILEGES, "posix_user[.](uid|gid)$", "0"),
+    _meaning(PRIVILEGES, "(squash|options)$", "nosquash|no_root_squash", is_decisive=False),
     _meaning(PRIVILEGES, f"{_CONTAINER}(user|run_as_user|run_as_group)$", "root|0(:0)?"),
     _meaning(
         PRIVILEGES,
@@ -261,6 +302,9 @@ _ADDRESS = re.compile(
     r".*(url|uri|endpoint|server|proxy|webhook)s?$",
     re.IGNORECASE,
 )
+_DESTINATION = re.compile(
+    r"invocationEndpoint$|\bhttps?[.](url|confirmationUrl)$|httpEndpointConfiguration[.]url$"
+)
 _HTTP = re.compile(
     r"(http|ftp|ldap|ws)://(?!localhost\b|127\.|acs\.amazonaws\.com|\[::1\]|169\.254\.)",
     re.IGNORECASE,
@@ -271,7 +315,8 @@ _VARIABLES = re.compile(r"environment\w*|variables", re.IGNORECASE)
 # Variables that disable TLS, and an input of the environment of CodeBuild.
 _JUDGED_VARIABLES = ("node_tls_reject_unauthorized", "pythonhttpsverify", "privilegedmode")
 _ANY_ORIGIN = re.compile(r"[*]|\w+://[*]")
-_SWITCHES = ("enabled", "status", "isLoggingEnabled")
+_SWITCH = re.compile(r"(.*[.])?(\w*[eE]nabled|status)")
+_OF_CLASS = (".enabled", ".enable", ".isEnabled", ".status", ".state", ".type", ".mode")
 _SHOWN_MAX = 40
 _TABLE = Path(__file__).parents[1] / "inputs.json"
 
@@ -302,8 +347,14 @@ def provider_version() -> str:
     return str(_table()["version"])
 
 
+def row_name(type_: str) -> str:
+    """The name of a type in the table. Types with two tokens have one row."""
+    name = type_.removeprefix("aws:").partition(":")[0].removesuffix("V2")
+    return f"lb/{name.removeprefix('alb/')}" if name.startswith("alb/") else name
+
+
 def _row(section: str, type_: str) -> Any:
-    return _table()[section].get(type_.removeprefix("aws:").partition(":")[0])
+    return _table()[section].get(row_name(type_))
 
 
 @cache
@@ -314,7 +365,11 @@ def not_evaluated(type_: str) -> frozenset[str]:
 
 @cache
 def meanings(type_: str, name: str) -> tuple[Meaning, ...]:
-    """The meanings of the inputs of a type with the name `parent.name`."""
+    """The meanings of the inputs of a type with the name `parent.name`. The parent of an input such
+    as `enabled` of the type itself is its class.
+    """
+    if name in _OF_CLASS:
+        name = type_.rpartition(":")[2] + name
     named = (meaning for meaning in MEANINGS if meaning.names.search(snake_case(name)))
     return tuple(meaning for meaning in named if meaning.types.match(type_))
 
@@ -364,15 +419,20 @@ def _settings(inputs: _Inputs) -> tuple[Setting, ...]:
     )
 
 
-def _is_reported(setting: Setting, reported: Iterable[str]) -> bool:
-    """True if other rules report an input, an object that contains it, or an unknown object with
-    such inputs.
-    """
-    path = f"{without_indexes(setting.path)}."
-    return any(
-        path.startswith(f"{each}.") or (setting.value is None and each.startswith(path))
-        for each in reported
-    )
+def _is_reported(setting: Setting, reported: Collection[str]) -> bool:
+    """True if other rules report an input, or an object that contains it."""
+    names = f".{without_indexes(setting.path)}".split(".")
+    pairs = (f"{parent}.{name}" for parent, name in pairwise(names))
+    return any(name in reported for name in (*names, *pairs))
+
+
+def destinations(resource: Resource) -> Iterator[tuple[str, str]]:
+    """The path and host of each address outside the program to which a resource sends data."""
+    for path, name, value, _ in leaves_of(resource.props.plain(), ""):
+        is_own = resource.property_dependencies.get(re.split(r"[.\[]", path)[0])
+        is_text = isinstance(value, str) and value.startswith("https://")
+        if is_text and not is_own and _DESTINATION.search(name):
+            yield path, urlsplit(value).hostname or ""
 
 
 def is_address(name: str) -> bool:
@@ -412,7 +472,7 @@ def leaves_of(
         variables = _VARIABLES.fullmatch(parent)
         pair = _pair(decoded)
         for key, inner in () if is_policy(decoded) else decoded.items():
-            own = pair if pair and key.lower() == "value" else key
+            own = pair if pair and key.lower().endswith("value") else key
             is_chosen = variables and not isinstance(inner, list | Mapping)
             if _TEXTS.fullmatch(key) or (is_chosen and own.lower() not in _JUDGED_VARIABLES):
                 continue
@@ -424,8 +484,8 @@ def leaves_of(
 
 def _pair(block: Mapping[str, Any]) -> str:
     """The name in a pair of a name and a value, such as a parameter of a database."""
-    members = {key.lower(): value for key, value in block.items()}
-    name = members.get("name")
+    members = {key.lower().removeprefix("parameter"): value for key, value in block.items()}
+    name = members.get("name", members.get("key"))
     return name.replace(".", "_") if isinstance(name, str) and "value" in members else ""
 
 
@@ -461,9 +521,7 @@ def _logs(inputs: Mapping[str, Any]) -> Iterator[Setting]:
         if "log" not in name.lower() or not isinstance(value, list | Mapping):
             continue
         switches = [
-            (path, each)
-            for path, _, each, _ in leaves_of(value, name)
-            if path.rpartition(".")[2] in _SWITCHES
+            (path, each) for path, _, each, _ in leaves_of(value, name) if _SWITCH.fullmatch(path)
         ]
         if switches and all(str(each).lower() in ("false", "disabled") for _, each in switches):
             path, each = switches[0]

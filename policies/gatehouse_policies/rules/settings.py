@@ -26,7 +26,14 @@ def _rule(control: str) -> Rule:
                 message = f"{setting.path} is not set{default}"
                 yield Violation(message, f"set {setting.path}", setting.severity)
 
-    return stack_rule(control, types=())(check)
+        hosts = resource.lists.get("hosts", ())
+        for path, host in settings.destinations(resource) if hosts else ():
+            if not any(host == name or host.endswith(f".{name}") for name in hosts):
+                fix = "add the host to `hosts` in the configuration file, or use another address"
+                yield Violation(f"{path} is at {host}, which is not in the list `hosts`", fix)
+
+    lists: dict[str, tuple[str, ...]] = {"hosts": ()} if control == settings.ACCESS else {}
+    return stack_rule(control, types=(), lists=lists)(check)
 
 
 encryption_and_authentication_are_enabled = _rule(settings.ENCRYPTION)
