@@ -284,9 +284,9 @@ def is_reported_by_other_rules(item: Input) -> bool:
 
 # Names of inputs that concern security, and that no meaning of analysis/settings.py judges.
 NOT_JUDGED = re.compile(
-    r"(authorize_all_groups|authorized|allow_(external|full_table|auto_reg|classic|authorizer_over)\w*"
+    r"(authorize_all_groups|authorized|allow_external\w*"
     r"|allow_association_to_shareable\w*|hybrid_access_enabled|share_principals|sharing_(enabled|type)"
-    r"|selective_auth|trust_(direction|type)|root_squash|smb_acl_enabled|s3_acl_option|admins"
+    r"|trust_(direction|type)|root_squash|smb_acl_enabled|s3_acl_option|admins"
     r"|permissions(_with_grant_options)?|explicit_auth_flows|rules_string|rule_definition|rules_json"
     r"|cidr_allow_lists|allowed_ip_range|network_mode|connection_mode|is_publicly_accessible"
     r"|endpoint_access_mode|(associate|assign)_public_ip\w*|map_public_ip_on_launch"

@@ -89,7 +89,7 @@ MEANINGS = (
         is_decisive=False,
     ),
     _meaning(ENCRYPTION, "mount_options[.]version$", "smb1|smb2_0", "medium", is_decisive=False),
-    _meaning(ENCRYPTION, "certificate_mode$", "self_signed", "medium"),
+    _meaning(ENCRYPTION, "certificate_mode$|untrusted_artifact\\w*$", "self_signed|warn", "medium"),
     _meaning(
         ENCRYPTION,
         r"(disable|ignore|skip|insecure)\w*_(ssl|tls|cert\w*|encryption|verif\w*|signing)(?!_job)"
@@ -98,7 +98,7 @@ MEANINGS = (
     ),
     _meaning(
         ENCRYPTION,
-        rf"{_NO_CRYPTO}.*({_CRYPTO}\w*([.](type|mode|state|status))?|client_broker|(rpc|data_transfer)_protection|security_protocol)$",
+        rf"{_NO_CRYPTO}.*({_CRYPTO}\w*([.](type|mode|state|(opt_in_)?status))?|client_broker|(rpc|data_transfer)_protection|security_protocol)$",
         rf"{_NONE}|((tls|sasl)_)?plain_?text|unencrypted|permissive",
     ),
     _meaning(ENCRYPTION, "(tls|https)_policy$", "optional", "medium"),
@@ -133,10 +133,15 @@ MEANINGS = (
         "true",
     ),
     _meaning(ENCRYPTION, "^[.](acceptance_required|transfer_lock)$", "false"),
-    _meaning(ENCRYPTION, "assignment_required$", "false", "medium"),
+    _meaning(ENCRYPTION, "(assignment|authorization)_required$", "false", "medium"),
     _meaning(ENCRYPTION, "on_unauthenticated_request$", "allow"),
     _meaning(ENCRYPTION, "auto_accept_shared", "enable"),
-    _meaning(ENCRYPTION, "authentication_protocol$", "pap", "medium"),
+    _meaning(
+        ENCRYPTION,
+        "authentication_protocol$|selective_auth$|verify_mode$",
+        "pap|disabled|none",
+        "medium",
+    ),
     _meaning(ENCRYPTION, "access_string$", r".*\bnopass\b.*", is_decisive=False),
     _meaning(ENCRYPTION, "http_tokens$", "optional"),
     _meaning(ENCRYPTION, "minimum_instance_metadata_service_version$", "1"),
@@ -175,12 +180,11 @@ MEANINGS = (
     _meaning(ACCESS, "internet_gateway_block_mode$", "off"),
     _meaning(
         ACCESS,
-        r"(?<![a-z])(access(_mode|_type)?|project_visibility|public_access[.]type)$"
+        r"(?<![a-z])(access(_mode|_type|_level)?|(?<!global_)visibility|public_access[.]type)$"
         r"|authentication_configuration[.]connectivity$",
         r"public\w*|service_provided_eips|everyone|open",
         is_decisive=False,
     ),
-    _meaning(ACCESS, "acl(_for_objects)?$", r"public[-_]read([-_]write)?|authenticated[-_]read"),
     _meaning(
         ACCESS,
         r"(?<![a-z])(?<!excluded_)(?<!organization_)(user_groups|group|accounts?|account_ids|members|trustees?)$",
@@ -189,11 +193,20 @@ MEANINGS = (
     ),
     _meaning(ACCESS, r"(callback|redirect|return|logout)_ur[il]s?$", ".*[*].*", is_decisive=False),
     _meaning(
-        ACCESS, "", "everyone|iam_allowed_principals|allow_all|open-access", is_decisive=False
+        ACCESS,
+        "",
+        r"everyone|everybody|iam_allowed_principals|all_?users|allow_all|open-access|unrestricted"
+        r"|public_(ip|only)|publicinternetonly|public[-_]read([-_]write)?|authenticated[-_]read",
+        is_decisive=False,
     ),
     _meaning(ACCESS, "default_actions$", "aws:pass", is_decisive=False),
     _meaning(ACCESS, "fail_open$", "true|enabled", "medium"),
-    _meaning(ACCESS, "(input|output)_(strength|action)$", "none", "medium"),
+    _meaning(
+        ACCESS,
+        "(input_(strength|action)|redirection_action|obfuscation_setting_type)$",
+        r"none|trust_\w+",
+        "medium",
+    ),
     _meaning(ACCESS, "desync_mitigation_mode$", "monitor", "medium"),
     _meaning(ACCESS, "connection_type$", "connect_ssh", "medium", is_decisive=False),
     _meaning(
@@ -211,7 +224,13 @@ MEANINGS = (
         types="aws:codebuild/",
         is_decisive=False,
     ),
-    _meaning(ACCESS, "enable_network_isolation$", "false", "medium"),
+    _meaning(ACCESS, "(enable_network_isolation|enhanced_vpc_routing)$", "false", "medium"),
+    _meaning(
+        ACCESS,
+        "allow_(auto_registration|authorizer_override|full_table_external_data_access|classic_flow)$",
+        "true",
+        "medium",
+    ),
     # https://docs.aws.amazon.com/msk/latest/developerguide/msk-acls.html
     _meaning(
         ACCESS,
@@ -236,7 +255,8 @@ MEANINGS = (
         "medium",
     ),
     _meaning(LOGS, "disable_all_logs$|[.]suspend$", "true", "medium"),
-    _meaning(LOGS, "publish_cloudwatch_metrics_enabled$", "false", "medium"),
+    _meaning(LOGS, "publish_cloudwatch_metrics_enabled$|rotation_enabled$", "false", "medium"),
+    _meaning(LOGS, "xray(_tracing)?_enabled$|active_tracing$", "false", "low"),
     _meaning(LOGS, r"audit_logs?$|scan(ning)?_enabled$", "false|0|off|disabled", "medium"),
     _meaning(
         LOGS,
@@ -263,7 +283,8 @@ MEANINGS = (
     _meaning(LOSS, r"(backup|snapshot)_retention\w*$", "0|false", "medium"),
     # DocumentDB.2 and Neptune.5 of the FSBP standard.
     _meaning(LOSS, "backup_retention_period$", "[1-6]", "medium", types="aws:(docdb|neptune)/"),
-    _meaning(LOSS, "point_in_time_recovery([.](enabled|status))?$", "false|disabled", "medium"),
+    _meaning(LOSS, "point_in_time_recovery([._](enabled|status))?$", "false|disabled", "medium"),
+    _meaning(LOSS, "lock_type$", "none", "medium"),
     _meaning(LOSS, r"skip_final_\w*$", "true", "medium"),
     _meaning(LOSS, "(auto_minor|allow)_version_upgrade$", "false", "medium"),
     # Privileges in containers and hosts.
@@ -315,7 +336,8 @@ _VARIABLES = re.compile(r"environment\w*|variables", re.IGNORECASE)
 # Variables that disable TLS, and an input of the environment of CodeBuild.
 _JUDGED_VARIABLES = ("node_tls_reject_unauthorized", "pythonhttpsverify", "privilegedmode")
 _ANY_ORIGIN = re.compile(r"[*]|\w+://[*]")
-_SWITCH = re.compile(r"(.*[.])?(\w*[eE]nabled|status)")
+_LOG = re.compile(r"(?<!cata)(?<!dia)log(?!ic)", re.IGNORECASE)
+_SWITCH = re.compile(rf"(?!.*encrypt).*{_LOG.pattern}.*(enabled|status)", re.IGNORECASE)
 _OF_CLASS = (".enabled", ".enable", ".isEnabled", ".status", ".state", ".type", ".mode")
 _SHOWN_MAX = 40
 _TABLE = Path(__file__).parents[1] / "inputs.json"
@@ -518,14 +540,16 @@ def _origins(value: Any, path: str) -> Iterator[Setting]:
 def _logs(inputs: Mapping[str, Any]) -> Iterator[Setting]:
     """Properties with logs of which none is enabled."""
     for name, value in inputs.items():
-        if "log" not in name.lower() or not isinstance(value, list | Mapping):
-            continue
-        switches = [
-            (path, each) for path, _, each, _ in leaves_of(value, name) if _SWITCH.fullmatch(path)
-        ]
-        if switches and all(str(each).lower() in ("false", "disabled") for _, each in switches):
-            path, each = switches[0]
-            yield Setting(LOGS, path, _shown(each))
+        if isinstance(value, list | Mapping):
+            leaves = [(path, each) for path, _, each, _ in leaves_of(value, name)]
+            switches = {path: each for path, each in leaves if _SWITCH.fullmatch(path)}
+            # The logs of a destination without a switch are enabled.
+            switched = tuple(path.rpartition(".")[0] for path in switches)
+            others = (path for path, _ in leaves if not path.startswith(switched))
+            is_off = all(str(each).lower() in ("false", "disabled") for each in switches.values())
+            if switches and is_off and not any(_LOG.search(path) for path in others):
+                path, each = next(iter(switches.items()))
+                yield Setting(LOGS, path, _shown(each))
 
 
 def _defaults(inputs: _Inputs) -> Iterator[Setting]:
