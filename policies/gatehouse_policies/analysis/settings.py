@@ -43,278 +43,232 @@ class Meaning:
     is_decisive: bool
 
 
-def _meaning(
+def _meanings(
     control: str,
-    names: str,
-    values: str,
+    *rows: tuple[str, str],
     severity: str = "high",
-    *,
     types: str = "",
     is_decisive: bool = True,
-) -> Meaning:
-    return Meaning(
-        control,
-        re.compile(names),
-        re.compile(values, re.IGNORECASE),
-        severity,
-        re.compile(types),
-        is_decisive,
-    )
+) -> Iterator[Meaning]:
+    for names, values in rows:
+        patterns = (re.compile(names), re.compile(values, re.IGNORECASE))
+        yield Meaning(control, *patterns, severity, re.compile(types), is_decisive)
 
 
-_NONE = "none|disabled?|off"
-_CRYPTO = r"(?<![a-z])(encrypt(ed|ion)?|ssl|tls|https|sse)(?![a-z])"
+_CRYPTO = r"(?<![a-z])(encrypt(ed|ion)?|ssl|tls|https|sse)(?![a-z])\w*"
 # Names of keys, contexts, methods and migrations, and the negations below.
 _NO_CRYPTO = (
-    r"^(?!.*(disable|insecure|ignore|skip|allow|kms_encrypted|context|conflict|strategy|blocked|holding"
-    r"|headers|client_auth|client_cert|resumption|_support|tls_auth|transit_encryption_mode"
-    r"|modes_of_uses|field_level|(?<!minimum_encryption)_configuration$|_provider|_scope|managed_sse|_arn|_id|_name|_key|_role|_port))"
+    r"^(?!.*(disable|insecure|ignore|skip|allow|kms_encrypted|context|conflict|strategy|blocked"
+    r"|holding|headers|client_auth|client_cert|resumption|_support|tls_auth|modes_of_uses|_provider"
+    r"|transit_encryption_mode|field_level|(?<!minimum_encryption)_configuration$|_scope|managed_sse"
+    r"|_arn|_id|_name|_key|_role|_port))"
 )
 _CONTAINER = r"(container\w*|security_context|linux_parameters|\w*_properties)[.]"
 
+# The names and values of a few services can stand together, as no name has a value of another.
 MEANINGS = (
-    # Encryption and TLS.
-    _meaning(
+    *_meanings(
         ENCRYPTION,
-        rf"{_NO_CRYPTO}.*({_CRYPTO}\w*|{_CRYPTO}\w*[.](enabled|enforce)|[.]in_cluster|require_secure_transport)$",
-        "false|0|off",
+        # Encryption and TLS.
+        (
+            rf"{_NO_CRYPTO}.*({_CRYPTO}([.](enabled|enforce))?|[.]in_cluster"
+            "|require_secure_transport)$",
+            "false|0|off",
+        ),
+        (
+            r"(disable|ignore|skip|insecure)\w*_(ssl|tls|cert\w*|encryption|verif\w*|signing)(?!_job)"
+            r"|(ssl|tls|encryption|signing)_disabled$|insecure$|allow_clear_text$"
+            r"|(?<!remote_)debug(_logging)?$|no_password_required$"
+            # Authentication.
+            r"|unauthenticated(_\w*ent\w*)?$|anonymous\w*$|auth\w*[.]none$",
+            "true",
+        ),
+        (
+            rf"{_NO_CRYPTO}.*({_CRYPTO}([.](type|mode|state|(opt_in_)?status))?|client_broker"
+            r"|(rpc|data_transfer)_protection|security_protocol)$|^[.]authentication$",
+            "none|disabled?|off|((tls|sasl)_)?plain_?text|unencrypted|permissive",
+        ),
+        (
+            r"^(?!.*(conflict|endpoint_auth_methods|default_auth_scheme|iam_auth))(.*[_.])?"
+            r"(auth(entication|orization|orizer)?(_(type|mode|method|scheme)s?)?)$",
+            r"none|no|open|anonymous|unauthenticated|no_?auth\w*",
+        ),
+        (
+            "^[.](acceptance_required|transfer_lock)$|on_unauthenticated_request$|http_tokens$"
+            "|auto_accept_shared|minimum_instance_metadata_service_version$|signing_behavior$"
+            "|node_tls_reject_unauthorized$|pythonhttpsverify$",
+            "false|allow|enable|optional|0|1|never",
+        ),
     ),
-    _meaning(ENCRYPTION, "enforce_workgroup_configuration$", "false", "medium"),
-    _meaning(
+    *_meanings(
         ENCRYPTION,
-        "(algorithms?|ike_versions?)$",
-        r"md5\w*|sha-?1(with\w*)?|des(_ede3_cbc)?|3des\w*|rc4|ikev1|rsa_?1024|none",
-        "medium",
+        (
+            r"(iam_(database_)?auth\w*|[.]require_(lower|upper|numbers|symbols)\w*|token_revocation"
+            "|(assignment|authorization)_required|server_side_token_check|for_cache_control"
+            "|enforce_workgroup_configuration|mfa_configuration|certificate_type|advanced_security_mode"
+            "|selective_auth|verify_mode|authentication_protocol|user_existence_errors)$",
+            "false|off|disabled|none|pap|legacy",
+        ),
+        (
+            r"((tls|https)_policy|security_strategy|certificate_mode|untrusted_artifact\w*"
+            "|allowed_oauth_flows)$",
+            "optional|clientspecified|self_signed|warn|implicit",
+        ),
+        ("[.]minimum_(password_)?length$", "[1-9]|1[0-3]"),
+        severity="medium",
+    ),
+    *_meanings(
+        ENCRYPTION,
+        (
+            r"((ssl|tls|minimum)\w*_(version|protocols?)|(ssl|tls|security)_(security_)?policy(_name)?)$",
+            r"(ssl|tls)_?v?-?(2|3|1([._-]?[01])?)(_20\d\d)?|.*min-tls-1-[01]-.*"
+            r"|elbsecuritypolicy-(201[56]|tls-1-[01])-?.*|transfersecuritypolicy-(fips-)?20(18|20)-.*",
+        ),
+        (
+            "(algorithms?|ike_versions?|mount_options[.]version)$",
+            r"md5\w*|sha-?1(with\w*)?|des(_ede3_cbc)?|3des\w*|rc4|ikev1|rsa_?1024|none|smb1|smb2_0",
+        ),
+        ("access_string$", r".*\bnopass\b.*"),
+        ("protocols?$|scheme$", "ftp|telnet|ldap"),
+        (
+            r"^([.]|config[.]|redirect\w*[.])(server_)?protocol$|[.]lb_protocol$|protocol_policy$",
+            "http(-only)?|allow-all",
+        ),
         types="aws:(?!payment)",
         is_decisive=False,
     ),
-    _meaning(ENCRYPTION, "mount_options[.]version$", "smb1|smb2_0", "medium", is_decisive=False),
-    _meaning(ENCRYPTION, "certificate_mode$|untrusted_artifact\\w*$", "self_signed|warn", "medium"),
-    _meaning(
+    *_meanings(
         ENCRYPTION,
-        r"(disable|ignore|skip|insecure)\w*_(ssl|tls|cert\w*|encryption|verif\w*|signing)(?!_job)"
-        r"|(ssl|tls|encryption|signing)_disabled$|insecure$|allow_clear_text$|(?<!remote_)debug(_logging)?$",
-        "true",
-    ),
-    _meaning(
-        ENCRYPTION,
-        rf"{_NO_CRYPTO}.*({_CRYPTO}\w*([.](type|mode|state|(opt_in_)?status))?|client_broker|(rpc|data_transfer)_protection|security_protocol)$",
-        rf"{_NONE}|((tls|sasl)_)?plain_?text|unencrypted|permissive",
-    ),
-    _meaning(ENCRYPTION, "(tls|https)_policy$", "optional", "medium"),
-    _meaning(ENCRYPTION, "security_strategy$", "clientspecified", "medium"),
-    _meaning(
-        ENCRYPTION,
-        r"((ssl|tls|minimum)\w*_(version|protocols?)|(ssl|tls|security)_(security_)?policy(_name)?)$",
-        r"(ssl|tls)_?v?-?(2|3|1([._-]?[01])?)(_20\d\d)?|.*min-tls-1-[01]-.*"
-        r"|elbsecuritypolicy-(201[56]|tls-1-[01])-?.*|transfersecuritypolicy-(fips-)?20(18|20)-.*",
-        is_decisive=False,
-    ),
-    # Authentication.
-    _meaning(
-        ENCRYPTION,
-        r"^(?!.*(conflict|endpoint_auth_methods|default_auth_scheme|iam_auth))(.*[_.])?"
-        r"(auth(entication|orization|orizer)?(_(type|mode|method|scheme)s?)?)$",
-        r"none|no|open|anonymous|unauthenticated|no_?auth\w*",
-    ),
-    _meaning(ENCRYPTION, "^[.]authentication$", "disabled"),
-    _meaning(
-        ENCRYPTION,
-        "auth(entication)?_mode[.]type$",
-        "no-password(-required)?",
+        ("auth(entication)?_mode[.]type$", "no-password(-required)?"),
         types="aws:memorydb/",
     ),
-    _meaning(ENCRYPTION, r"iam_(database_)?auth\w*$", "false|disabled", "medium"),
-    _meaning(ENCRYPTION, "[.]require_(lower|upper|numbers|symbols)\\w*$", "false", "medium"),
-    _meaning(ENCRYPTION, "[.]minimum_(password_)?length$", "[1-9]|1[0-3]", "medium"),
-    _meaning(
-        ENCRYPTION,
-        r"unauthenticated(_\w*ent\w*)?$|anonymous\w*$|no_password_required$|auth\w*[.]none$",
-        "true",
+    *_meanings(
+        ACCESS,
+        (
+            r"^(?!ingress_configuration).*(public(ly)?_(accessible|connectivity|access)\w*"
+            "|create_public_ip|internet_access|serial_console_access[.]enabled)$",
+            "true|enabled",
+        ),
+        (r"(block|restrict|ignore)_public\w*$|internet_gateway_block_mode$", "false|off|disabled"),
     ),
-    _meaning(ENCRYPTION, "^[.](acceptance_required|transfer_lock)$", "false"),
-    _meaning(ENCRYPTION, "(assignment|authorization)_required$", "false", "medium"),
-    _meaning(ENCRYPTION, "on_unauthenticated_request$", "allow"),
-    _meaning(ENCRYPTION, "auto_accept_shared", "enable"),
-    _meaning(
-        ENCRYPTION,
-        "authentication_protocol$|selective_auth$|verify_mode$",
-        "pap|disabled|none",
-        "medium",
-    ),
-    _meaning(ENCRYPTION, "access_string$", r".*\bnopass\b.*", is_decisive=False),
-    _meaning(ENCRYPTION, "http_tokens$", "optional"),
-    _meaning(ENCRYPTION, "minimum_instance_metadata_service_version$", "1"),
-    _meaning(
-        ENCRYPTION,
-        "(mfa_configuration|certificate_type|advanced_security_mode)$",
-        "off|disabled",
-        "medium",
-    ),
-    _meaning(
-        ENCRYPTION,
-        "(token_revocation|server_side_token_check|authorization_for_cache_control)$",
-        "false",
-        "medium",
-    ),
-    _meaning(ENCRYPTION, "user_existence_errors$", "legacy", "medium"),
-    _meaning(ENCRYPTION, "allowed_oauth_flows$", "implicit", "medium"),
-    _meaning(ENCRYPTION, "signing_behavior$", "never"),
-    # Protocols without encryption.
-    _meaning(ENCRYPTION, "protocols?$|scheme$", "ftp|telnet|ldap", is_decisive=False),
-    _meaning(
-        ENCRYPTION,
-        r"^([.]|config[.]|redirect\w*[.])(server_)?protocol$|[.]lb_protocol$|protocol_policy$",
-        "http(-only)?|allow-all",
+    *_meanings(
+        ACCESS,
+        (
+            r"(?<![a-z])(access(_mode|_type|_level)?|(?<!global_)visibility|public_access[.]type)$"
+            "|authentication_configuration[.]connectivity$",
+            r"public\w*|service_provided_eips|everyone|open",
+        ),
+        (
+            r"(?<![a-z])(?<!excluded_)(?<!organization_)"
+            "(user_groups|group|accounts?|account_ids|members|trustees?)$",
+            "[*]|all",
+        ),
+        (r"(callback|redirect|return|logout)_ur[il]s?$", ".*[*].*"),
+        (
+            "",
+            "everyone|everybody|iam_allowed_principals|all_?users|allow_all|open-access|unrestricted"
+            "|public_(ip|only)|publicinternetonly|public[-_]read([-_]write)?|authenticated[-_]read"
+            # Cedar, in Verified Access and Verified Permissions.
+            r"|(?s:.*\bpermit\s*\(\s*principal\s*,\s*action\s*,\s*resource\s*\)\s*"
+            r"(when\s*\{\s*true\s*\}\s*)?;.*)",
+        ),
+        # https://docs.aws.amazon.com/msk/latest/developerguide/msk-acls.html
+        (
+            "default_actions$|server_properties$",
+            r"aws:pass|(?s:.*\ballow\.everyone\.if\.no\.acl\.found\s*=\s*true.*)",
+        ),
+        ("(client_lists?|clients|allowed_ip_range|cidr_allow_lists)$", "0[.]0[.]0[.]0/0|::/0|[*]"),
+        # Account IDs in a pattern without anchors, which also accepts longer IDs.
+        # https://docs.aws.amazon.com/codebuild/latest/userguide/webhooks.html
+        ("filters[.]pattern$", r"\(?\d{4,}(\|\d{4,})*\)?"),
+        ("connection_type$", "connect_ssh"),
         is_decisive=False,
     ),
-    _meaning(ENCRYPTION, "node_tls_reject_unauthorized$|pythonhttpsverify$", "0"),
-    # Networks, and everyone.
-    _meaning(
+    *_meanings(
         ACCESS,
-        r"^(?!ingress_configuration).*(public(ly)?_(accessible|connectivity|access)\w*|create_public_ip"
-        r"|internet_access|serial_console_access[.]enabled)$",
-        "true|enabled",
+        (
+            "fail_open$|allow_(auto_registration|authorizer_override|classic_flow)$"
+            "|allow_full_table_external_data_access$",
+            "true|enabled",
+        ),
+        (
+            "(input_(strength|action)|redirection_action|obfuscation_setting_type"
+            "|desync_mitigation_mode|enable_network_isolation|enhanced_vpc_routing)$",
+            r"none|trust_\w+|monitor|false",
+        ),
+        severity="medium",
     ),
-    _meaning(ACCESS, r"(block|restrict|ignore)_public\w*$", "false|off|disabled"),
-    _meaning(ACCESS, "internet_gateway_block_mode$", "off"),
-    _meaning(
-        ACCESS,
-        r"(?<![a-z])(access(_mode|_type|_level)?|(?<!global_)visibility|public_access[.]type)$"
-        r"|authentication_configuration[.]connectivity$",
-        r"public\w*|service_provided_eips|everyone|open",
-        is_decisive=False,
-    ),
-    _meaning(
-        ACCESS,
-        r"(?<![a-z])(?<!excluded_)(?<!organization_)(user_groups|group|accounts?|account_ids|members|trustees?)$",
-        "[*]|all",
-        is_decisive=False,
-    ),
-    _meaning(ACCESS, r"(callback|redirect|return|logout)_ur[il]s?$", ".*[*].*", is_decisive=False),
-    _meaning(
-        ACCESS,
-        "",
-        r"everyone|everybody|iam_allowed_principals|all_?users|allow_all|open-access|unrestricted"
-        r"|public_(ip|only)|publicinternetonly|public[-_]read([-_]write)?|authenticated[-_]read",
-        is_decisive=False,
-    ),
-    _meaning(ACCESS, "default_actions$", "aws:pass", is_decisive=False),
-    _meaning(ACCESS, "fail_open$", "true|enabled", "medium"),
-    _meaning(
-        ACCESS,
-        "(input_(strength|action)|redirection_action|obfuscation_setting_type)$",
-        r"none|trust_\w+",
-        "medium",
-    ),
-    _meaning(ACCESS, "desync_mitigation_mode$", "monitor", "medium"),
-    _meaning(ACCESS, "connection_type$", "connect_ssh", "medium", is_decisive=False),
-    _meaning(
-        ACCESS,
-        "(client_lists?|clients|allowed_ip_range|cidr_allow_lists)$",
-        "0[.]0[.]0[.]0/0|::/0|[*]",
-        is_decisive=False,
-    ),
-    # Account IDs in a pattern without anchors, which also accepts longer IDs.
-    # https://docs.aws.amazon.com/codebuild/latest/userguide/webhooks.html
-    _meaning(
-        ACCESS,
-        "filters[.]pattern$",
-        r"\(?\d{4,}(\|\d{4,})*\)?",
-        types="aws:codebuild/",
-        is_decisive=False,
-    ),
-    _meaning(ACCESS, "(enable_network_isolation|enhanced_vpc_routing)$", "false", "medium"),
-    _meaning(
-        ACCESS,
-        "allow_(auto_registration|authorizer_override|full_table_external_data_access|classic_flow)$",
-        "true",
-        "medium",
-    ),
-    # https://docs.aws.amazon.com/msk/latest/developerguide/msk-acls.html
-    _meaning(
-        ACCESS,
-        "server_properties$",
-        r"(?s).*\ballow\.everyone\.if\.no\.acl\.found\s*=\s*true.*",
-        is_decisive=False,
-    ),
-    # Cedar, in Verified Access and Verified Permissions.
-    _meaning(
-        ACCESS,
-        "",
-        r"(?s).*\bpermit\s*\(\s*principal\s*,\s*action\s*,\s*resource\s*\)\s*"
-        r"(when\s*\{\s*true\s*\}\s*)?;.*",
-        is_decisive=False,
-    ),
-    # Logs.
-    _meaning(
+    *_meanings(
         LOGS,
-        r"^(?!.*(debug|dedicated|no_log|archived|supplemental|bgp|trace|incident|transformed))(.*[_.])?"
-        r"(logs?(ging)?(_enabled)?|log_file_validation|audit)$",
-        "false",
-        "medium",
+        (
+            r"^(?!.*(debug|dedicated|no_log|archived|supplemental|bgp|trace|incident|transformed))"
+            r"(.*[_.])?(logs?(ging)?(_enabled)?|log_file_validation|audit)$"
+            "|publish_cloudwatch_metrics_enabled$|rotation_enabled$|audit_logs?$|scan(ning)?_enabled$",
+            "false|0|off|disabled",
+        ),
+        ("disable_all_logs$|[.]suspend$", "true"),
+        severity="medium",
     ),
-    _meaning(LOGS, "disable_all_logs$|[.]suspend$", "true", "medium"),
-    _meaning(LOGS, "publish_cloudwatch_metrics_enabled$|rotation_enabled$", "false", "medium"),
-    _meaning(LOGS, "xray(_tracing)?_enabled$|active_tracing$", "false", "low"),
-    _meaning(LOGS, r"audit_logs?$|scan(ning)?_enabled$", "false|0|off|disabled", "medium"),
-    _meaning(
+    *_meanings(
         LOGS,
-        r"[.](status|enabled?|is_enabled)$|^auto_enable[.]|[.]auto_enable\w*$",
-        "false|none|disabled|paused|suspended",
-        "medium",
+        (
+            r"(log(ging)?_level|log(ging)?_config\w*[.]level|log_\w*status)$|^[.]logging$",
+            "none|disabled?|off",
+        ),
+        severity="medium",
+        is_decisive=False,
+    ),
+    *_meanings(
+        LOGS,
+        (
+            r"[.](status|enabled?|is_enabled)$|^auto_enable[.]|[.]auto_enable\w*$",
+            "false|none|disabled|paused|suspended",
+        ),
+        severity="medium",
         types="aws:(guardduty|macie2|inspector2|securityhub|cfg)/",
     ),
-    _meaning(
-        LOGS,
-        r"(log(ging)?_level|log(ging)?_config\w*[.]level|log_\w*status)$|^[.]logging$",
-        _NONE,
-        "medium",
-        is_decisive=False,
-    ),
-    # Deletion, backups and updates.
-    _meaning(
+    *_meanings(LOGS, ("xray(_tracing)?_enabled$|active_tracing$", "false"), severity="low"),
+    *_meanings(
         LOSS,
-        r"^(?!.*managed).*(delet(e|ion)|termination|change|mutation)_protection(_enabled|_status)?$"
-        r"|disable_api_termination$",
-        "false|disabled|inactive",
-        "medium",
+        (
+            r"^(?!.*managed).*(delet(e|ion)|termination|change|mutation)_protection(_enabled|_status)?$"
+            r"|disable_api_termination$|(backup|snapshot)_retention\w*$|lock_type$"
+            "|point_in_time_recovery([._](enabled|status))?$|(auto_minor|allow)_version_upgrade$",
+            "false|disabled|inactive|0|none",
+        ),
+        (r"skip_final_\w*$", "true"),
+        severity="medium",
     ),
-    _meaning(LOSS, r"(backup|snapshot)_retention\w*$", "0|false", "medium"),
     # DocumentDB.2 and Neptune.5 of the FSBP standard.
-    _meaning(LOSS, "backup_retention_period$", "[1-6]", "medium", types="aws:(docdb|neptune)/"),
-    _meaning(LOSS, "point_in_time_recovery([._](enabled|status))?$", "false|disabled", "medium"),
-    _meaning(LOSS, "lock_type$", "none", "medium"),
-    _meaning(LOSS, r"skip_final_\w*$", "true", "medium"),
-    _meaning(LOSS, "(auto_minor|allow)_version_upgrade$", "false", "medium"),
-    # Privileges in containers and hosts.
-    _meaning(
-        PRIVILEGES,
-        "(?<![a-z])privileged(_mode)?$|allow_privilege_escalation$|host_network$",
-        "true",
+    *_meanings(
+        LOSS, ("backup_retention_period$", "[1-6]"), severity="medium", types="aws:(docdb|neptune)/"
     ),
-    _meaning(PRIVILEGES, "root_access$|privileged_delete$", "true|enabled"),
-    _meaning(PRIVILEGES, "posix_user[.](uid|gid)$", "0"),
-    _meaning(PRIVILEGES, "(squash|options)$", "nosquash|no_root_squash", is_decisive=False),
-    _meaning(PRIVILEGES, f"{_CONTAINER}(user|run_as_user|run_as_group)$", "root|0(:0)?"),
-    _meaning(
+    *_meanings(
         PRIVILEGES,
-        f"{_CONTAINER}(run_as_non_root|read_?only_root_file_?system)$",
-        "false",
-        "medium",
+        (
+            "(?<![a-z])privileged(_mode)?$|allow_privilege_escalation$|host_network$|root_access$"
+            "|privileged_delete$",
+            "true|enabled",
+        ),
+        (rf"{_CONTAINER}(user|run_as_user|run_as_group)$|posix_user[.](uid|gid)$", "root|0(:0)?"),
     ),
-    _meaning(PRIVILEGES, "(network|pid|ipc)_mode$", "host", is_decisive=False),
-    _meaning(
+    *_meanings(
         PRIVILEGES,
-        "capabilities[.]adds?$|os_capabilities$",
-        "all|(cap_)?(sys_admin|sys_ptrace|net_admin|sys_module)",
+        ("(network|pid|ipc)_mode$|(squash|options)$", "host|nosquash|no_root_squash"),
+        (
+            "capabilities[.]adds?$|os_capabilities$",
+            "all|(cap_)?(sys_admin|sys_ptrace|net_admin|sys_module)",
+        ),
         is_decisive=False,
     ),
-    _meaning(
+    *_meanings(
         PRIVILEGES,
-        r"local_administrator$|enable_(docker|remote_debug)\w*$|bypass_\w*(lockout|snaplock)\w*$",
-        "true|enabled",
-        "medium",
+        (f"{_CONTAINER}(run_as_non_root|read_?only_root_file_?system)$", "false"),
+        (
+            r"local_administrator$|enable_(docker|remote_debug)\w*$|bypass_\w*(lockout|snaplock)\w*$",
+            "true|enabled",
+        ),
+        severity="medium",
     ),
 )
 # Inputs with an address to which data or tokens are sent.
