@@ -160,7 +160,7 @@ def meanings(item: Input) -> list[settings.Meaning]:
 
 def is_judged(item: Input) -> bool:
     """True if a general rule judges an input by its name and value, or what it contains."""
-    is_text = re.search("(definitions|_properties|^permissions)$", item.snake)
+    is_text = re.search("(definitions|_properties|^permissions|acl)$", item.snake)
     return bool(meanings(item) or is_text or settings.is_address(item.name))
 
 

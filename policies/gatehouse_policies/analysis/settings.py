@@ -247,7 +247,7 @@ MEANINGS = (
         PRIVILEGES,
         (
             "(?<![a-z])privileged(_mode)?$|allow_privilege_escalation$|host_network$|root_access$"
-            "|privileged_delete$",
+            "|privileged_delete$|bypass_\\w*(lockout|snaplock)\\w*$",
             "true|enabled",
         ),
         (rf"{_CONTAINER}(user|run_as_user|run_as_group)$|posix_user[.](uid|gid)$", "root|0(:0)?"),
@@ -264,10 +264,7 @@ MEANINGS = (
     *_meanings(
         PRIVILEGES,
         (f"{_CONTAINER}(run_as_non_root|read_?only_root_file_?system)$", "false"),
-        (
-            r"local_administrator$|enable_(docker|remote_debug)\w*$|bypass_\w*(lockout|snaplock)\w*$",
-            "true|enabled",
-        ),
+        (r"local_administrator$|enable_(docker|remote_debug)\w*$", "true|enabled"),
         severity="medium",
     ),
 )

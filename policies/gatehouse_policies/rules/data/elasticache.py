@@ -124,9 +124,8 @@ snapshots_are_retained = _group_rule(
 
 
 minor_upgrades_are_automatic = _group_rule("GH-EC-006").requires(
-    is_not_false("autoMinorVersionUpgrade"),
     # pulumi-aws 7 accepts lowercase only.
-    has_format("engine", "[^A-Z]*", example="valkey", message="is not in lowercase"),
+    has_format("engine", "[^A-Z]*", example="valkey", message="is not in lowercase")
 )
 
 
