@@ -358,10 +358,10 @@ def _not_evaluated(messages: Messages, packs: Sequence[Pack]) -> dict[str, str]:
     present = {item.type: {_ALL} for item in managed if not item.type.startswith(_EVALUATED)}
     read: dict[str, set[str]] = {}
     for pack in packs:
-        for type_, paths in pack.inputs("set").items():
-            present.setdefault(type_, set()).update(paths)
-        for type_, paths in pack.inputs("read").items():
-            read.setdefault(type_, {_ALL}).update(paths)
+        for type_, found in pack.inputs("set").items():
+            present.setdefault(type_, set()).update(found)
+        for type_, found in pack.inputs("read").items():
+            read.setdefault(type_, {_ALL}).update(found)
     sentences = {}
     for type_, paths in sorted(present.items()):
         own = read.get(type_, ())

@@ -5,7 +5,6 @@ from several threads.
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -80,7 +79,11 @@ class DeploymentState:
 
     def decide(self, rule: Rule, resource: Resource, stack: Stack, report: Report) -> None:
         """Evaluates a rule, reports the violations and records the result and its facts."""
-        with recorded_reads() if self._is_noted(rule, resource) else nullcontext({}) as reads:
+        reads: Mapping[Any, Any] = {}
+        if self._is_noted(rule, resource):
+            with recorded_reads() as reads:
+                decision = evaluate(rule, resource, stack)
+        else:
             decision = evaluate(rule, resource, stack)
         self._note(resource, reads)
         if self._facts_file and (decision.violations or decision.undecided):
