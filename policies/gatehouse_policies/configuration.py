@@ -17,6 +17,7 @@ from typing import Any
 from pulumi_local.errors import CommandError
 
 from gatehouse_policies import catalogue
+from gatehouse_policies.engine.exemptions import TOTAL_DAYS_MAX, reason_error
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Control, Level, Rule
 
 LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -30,7 +31,7 @@ LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "accounts": tuple(
         (rule.id, "accounts") for rule in catalogue.RULES if "accounts" in rule.lists
     ),
-    "hosts": (("GH-SNS-001", "hosts"),),
+    "hosts": (("GH-PUL-010", "hosts"), ("GH-SNS-001", "hosts")),
     "load_balancer_groups": (("GH-VPC-004", "load_balancer_groups"),),
     "account_stacks": tuple(
         (rule, "account_stacks")
@@ -54,10 +55,11 @@ KEYS = (
         "lookups",
         "baseline",
         "exemption",
+        "accepted_types",
     ),
     "no_code_exemptions",
 )
-_TABLES = ("environments", "levels", "new_controls", "stack_config")
+_TABLES = ("accepted_types", "environments", "levels", "new_controls", "stack_config")
 _ADVISORY_DAYS_MAX = 90
 _LEVELS = tuple(level.value for level in Level)
 _REASON, _UNTIL = "reason", "until"
@@ -83,6 +85,14 @@ RuleConfig = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class AcceptedType:
+    """The reason for which no rule evaluates some inputs of a resource type, and its end."""
+
+    reason: str
+    expires: date
+
+
+@dataclass(frozen=True)
 class Configuration:
     """The contents of a configuration file.
 
@@ -99,6 +109,8 @@ class Configuration:
     strict: True to evaluate the controls that most teams do not require.
     environments: the environment of stacks, by "project/stack" or by the name of the stack. If it
         is not None, stacks that are not in it have the levels of prod.
+    accepted_types: resource types, such as aws.networkfirewall.RuleGroup, of which no rule
+        evaluates some inputs. Without those that have expired.
     """
 
     name: str = ""
@@ -111,6 +123,7 @@ class Configuration:
     no_code_exemptions: tuple[str, ...] = ()
     strict: bool = False
     environments: Mapping[str, str] | None = None
+    accepted_types: Mapping[str, AcceptedType] = field(default_factory=dict)
 
     def of_pack(self, pack: str, environment: str) -> dict[str, dict[str, Any]]:
         """The complete configuration of "security" or "resilience" in an environment: the defaults
@@ -253,7 +266,34 @@ def read(file: Path | None) -> Configuration:
         tuple(_strings(document.get("no_code_exemptions", []), f"{place}: no_code_exemptions")),
         document.get("strict", False),
         document.get("environments"),
+        _accepted_types(document.get("accepted_types", {}), f"{place}: accepted_types"),
     )
+
+
+def _accepted_types(table: Mapping[str, Any], place: str) -> dict[str, AcceptedType]:
+    today = datetime.now(UTC).date()
+    accepted = {}
+    for name, entry in table.items():
+        if not isinstance(entry, dict) or {*entry} != {"reason", "expires"}:
+            raise CommandError(
+                f'{place}."{name}" must have a reason and an end. Write {{ reason = "...", expires '
+                f"= 2027-01-31 }}."
+            )
+        if error := reason_error(entry["reason"]):
+            raise CommandError(f'{place}."{name}" {error}.')
+        if type(entry["expires"]) is not date:
+            raise CommandError(
+                f'{place}."{name}".expires must be a date. Write expires = 2027-01-31, without '
+                f"quotes."
+            )
+        if (entry["expires"] - today).days > TOTAL_DAYS_MAX:
+            raise CommandError(
+                f'{place}."{name}".expires is more than {TOTAL_DAYS_MAX} days from now. Write an '
+                f"earlier date."
+            )
+        if entry["expires"] >= today:
+            accepted[name] = AcceptedType(entry["reason"], entry["expires"])
+    return accepted
 
 
 def _is_lookup(entry: Any) -> bool:

@@ -4,8 +4,7 @@ import json
 import re
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from pulumi_local.files.project import Project, load
 from pulumi_local.private_files import private_folder, write_private
 from pulumi_local.runner import SOURCE_PREFIX
 from pulumi_local.source_lines import repository_of
-from pulumi_local.type_tokens import function_name
+from pulumi_local.type_tokens import class_name, function_name
 from pulumi_local.types import ACCOUNT, Registration
 from rich.console import Console
 
@@ -35,7 +34,7 @@ from gatehouse_policies.gate import Gate
 from gatehouse_policies.processes import analyzer, pulumi_cli
 from gatehouse_policies.processes.analyzer import Pack
 from gatehouse_policies.processes.isolated import Outcome, ProgramProcess, Request
-from gatehouse_policies.processes.messages import Messages
+from gatehouse_policies.processes.messages import RUNS_CODE, Messages
 from gatehouse_policies.processes.policy_config import RuleConfigs
 from gatehouse_policies.reports import sarif, table
 from gatehouse_policies.reports.findings import (
@@ -348,16 +347,25 @@ def _result(
     variables: Mapping[str, str] | None,
     configuration: Configuration,
 ) -> CheckResult:
+    own = [pack for pack in packs if isinstance(pack, Pack)]
+    not_evaluated = _not_evaluated(messages, own)
+    accepted = configuration.accepted_types
     complete = replace(
         run_of_check,
         audit=_IGNORE_EXEMPTIONS in (variables or {}),
-        without_rules=_types_without_rules(messages),
         not_configured=configuration.not_configured(run_of_check.environment),
         configuration=configuration.name,
         unevaluated=(
             *messages.unevaluated,
+            *pulumi_cli.not_reported(packs),
+            *(text for type_, text in not_evaluated.items() if type_ not in accepted),
             *([run_of_check.stopped] if run_of_check.stopped else []),
         ),
+        accepted=[
+            f"until {accepted[type_].expires}: {text} ({accepted[type_].reason})"
+            for type_, text in not_evaluated.items()
+            if type_ in accepted
+        ],
         project=messages.project,
         stack=messages.stack_name,
         pack_seconds={catalogue.PACKS.get(pack.title, pack.title): pack.seconds for pack in packs},
@@ -424,15 +432,37 @@ def _require_provider_version() -> None:
         )
 
 
-def _types_without_rules(messages: Messages) -> dict[str, int]:
-    """The number of resources of each type that no rule of the two packs evaluates. Resources that
-    are only read do not count.
+def _not_evaluated(messages: Messages, packs: Sequence[Pack]) -> dict[str, str]:
+    """A sentence for each type with inputs that concern security and that no rule evaluates, by the
+    name of the type in a program. Resources that are only read do not count.
     """
-    evaluated = {type for rule in catalogue.RULES for type in rule.types}
     managed = (item for item in messages.registrations if item.custom and not item.external)
-    types = (item.type for item in managed if not item.type.startswith("pulumi:"))
-    counts = Counter(type for type in types if type not in evaluated)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    present = {item.type: {_ALL} for item in managed if not item.type.startswith(_EVALUATED)}
+    read: dict[str, set[str]] = {}
+    for pack in packs:
+        for type_, found in pack.inputs("set").items():
+            present.setdefault(type_, set()).update(found)
+        for type_, found in pack.inputs("read").items():
+            read.setdefault(type_, {_ALL}).update(found)
+    sentences = {}
+    for type_, paths in sorted(present.items()):
+        own = read.get(type_, ())
+        if left := sorted(path for path in paths if not _is_read(path, own)):
+            name = class_name(type_)
+            sentences[name] = f"{name}: {in_python(', '.join(left), type_)}"
+    return sentences
+
+
+_EVALUATED: Final = ("aws:", "pulumi:", "random:", *RUNS_CODE)
+"""Packages whose inputs are reviewed in inputs.json, those without services, and types that every
+report lists for another reason.
+"""
+_ALL: Final = "all inputs"
+
+
+def _is_read(path: str, read: Collection[str]) -> bool:
+    """True if a path or an object that contains it is read."""
+    return any(path == each or path.startswith(f"{each}.") for each in read)
 
 
 def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:

@@ -4,7 +4,6 @@ import ast
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,11 @@ from gatehouse_policies.rules.security.secretsmanager import ENVIRONMENT_BLOCKS
 from google.protobuf import empty_pb2
 from pulumi_aws import iam
 from pulumi_local.lists import name_set
-from pulumi_local.schema import camel, schema
+from pulumi_local.schema import schema
 from pulumi_local.type_tokens import STACK, aws
 
 from tests.policies.pack_process import Pack
+from tests.policies.provider_inputs import classes, modules
 
 
 def test_critical_controls_are_mandatory_everywhere() -> None:
@@ -59,7 +59,7 @@ def test_control_that_is_not_in_the_first_version_has_a_date() -> None:
 
 FOR_EVERY_TYPE = name_set(
     "GH-IAM-002 GH-IAM-007 GH-IAM-010 GH-IAM-011 GH-IAM-013 GH-PUL-003 GH-PUL-006 GH-PUL-008 "
-    "GH-PUL-009 GH-SM-008 GH-SM-009"
+    "GH-PUL-009 GH-PUL-010 GH-PUL-011 GH-PUL-012 GH-PUL-013 GH-SM-008 GH-SM-009"
 )
 
 
@@ -124,35 +124,6 @@ def test_every_property_of_iam_that_names_users_has_a_rule() -> None:
         if (found := schema(token)) and (found.inputs & names or name == "User")
     }
     assert set(catalogue.rule("GH-IAM-006").types) == tokens
-
-
-@cache
-def modules() -> list[list[tuple[str, str, str]]]:
-    """The inputs of the blocks and resource types of each module of pulumi-aws: class or token,
-    name and type.
-    """
-    found = []
-    for folder in Path(pulumi_aws.__file__).parent.glob("*/"):
-        module, owner = list[tuple[str, str, str]](), ""
-        for file in folder.glob("*.py"):
-            text = file.read_text()
-            if file.name == "_inputs.py":
-                pattern = r"^class (\w+)Dict\(|^    (\w+): (.*)"
-                for start, name, hint in re.findall(pattern, text, re.MULTILINE):
-                    owner = start or owner
-                    module += [(owner, camel(name), hint)] if name else []
-                continue
-            inputs = re.findall(
-                r"^ {17}(\w+): (pulumi.*)", text.partition("\nclass _")[0], re.MULTILINE
-            )
-            for token in re.findall(r"'(aws:\w+/\w+:\w+)',\n\s+resource_name", text):
-                module += [(token, camel(name), hint) for name, hint in inputs]
-        found.append(module)
-    return found
-
-
-def classes(hint: str) -> set[str]:
-    return set(re.findall(r"'(\w+Args)", hint))
 
 
 def containing(module: list[tuple[str, str, str]], matches: Callable[[str, str], bool]) -> set[str]:

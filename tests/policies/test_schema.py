@@ -6,85 +6,38 @@ they are classified here.
 
 import os
 import re
-from collections.abc import Iterator
 from functools import cache
 
 import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.analysis.policy_holders import ATTACHED_POLICIES, is_document_input
-from gatehouse_policies.analysis.properties import Properties
-from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.engine.guard import Decision, evaluate
 from pulumi_local.lists import name_set
 
+from tests.policies.provider_inputs import decided, inputs
 from tests.policies.rules.builders import document
-from tests.policies.test_catalogue import classes, modules
 
-DEPTH = 6
-"""Nested objects, which can contain themselves, such as the statements of a web ACL."""
 SOME = 1 if "GATEHOUSE_EXAMPLES" in os.environ else 7
 """Inputs between those with which `make test` evaluates further values."""
-PROVIDER = Properties({"allowedAccountIds": '["123456789012"]'}, "provider")
 
 
 @cache
-def inputs() -> tuple[tuple[str, str], ...]:
+def texts() -> tuple[tuple[str, str], ...]:
     """The type and path of each text in the inputs of pulumi-aws, also in nested objects."""
-    return tuple(place for module in modules() for place in texts_of(module))
-
-
-@cache
-def flags() -> tuple[tuple[str, str], ...]:
-    """The type and path of each Boolean in the inputs of pulumi-aws."""
-    return tuple(place for module in modules() for place in texts_of(module, "builtins.bool"))
-
-
-def texts_of(
-    module: list[tuple[str, str, str]], kind: str = "builtins.str"
-) -> Iterator[tuple[str, str]]:
-    blocks: dict[str, list[tuple[str, str]]] = {}
-    for owner, name, hint in module:
-        blocks.setdefault(owner, []).append((name, hint))
-
-    def walk(owner: str, path: str, parents: frozenset[str]) -> Iterator[str]:
-        for name, hint in blocks.get(owner, ()):
-            nested = classes(hint) - parents if len(parents) < DEPTH else set[str]()
-            for each in nested:
-                yield from walk(each, f"{path}{name}.", parents | {each})
-            if not nested and kind in hint:
-                yield f"{path}{name}"
-
-    for token in (owner for owner in blocks if ":" in owner):
-        for path in walk(token, "", frozenset()):
-            yield token, path
+    return tuple((each.token, each.path) for each in inputs() if each.kind == "str")
 
 
 def reported(rule: str, token: str, path: str, value: object) -> bool:
     """True if the rule reports a resource with this value at a path, or is undecided."""
-    decision = decided(rule, token, path, value)
-    return bool(decision.violations or decision.undecided)
-
-
-def decided(rule: str, token: str, path: str, value: object) -> Decision:
-    for name in reversed(path.split(".")):
-        value = {name: value}
-    control = catalogue.rule(rule)
-    resource = Resource(
-        *("urn", token, "a", Properties(value)),
-        provider=PROVIDER,
-        lists={"accounts": (), **control.lists},
-        settings=control.defaults("prod"),
-    )
-    decision = evaluate(control, resource, Stack([resource]))
+    decision = decided(catalogue.rule(rule), token, path, value)
     assert not decision.broken, (rule, token, path)
-    return decision
+    return bool(decision.violations or decision.undecided)
 
 
 def silent(rule: str, value: object, pattern: str = "", step: int = 1) -> set[tuple[str, str]]:
     """The inputs whose value a rule does not report. pattern: of their last names. step: evaluates
     only some inputs.
     """
-    places = [(token, path) for token, path in inputs() if re.search(pattern, path)][::step]
+    places = [(token, path) for token, path in texts() if re.search(pattern, path)][::step]
     assert len(places) > 20
     return {place for place in places if not reported(rule, *place, value)}
 
@@ -143,7 +96,7 @@ def test_every_public_policy_is_reported() -> None:
 
 
 def test_every_policy_of_an_identity_is_reported() -> None:
-    first = {token: path for token, path in reversed(inputs()) if "aws:iam/" not in token}
+    first = {token: path for token, path in reversed(texts()) if "aws:iam/" not in token}
     assert {
         token for token, path in first.items() if not reported("GH-IAM-002", token, path, IDENTITY)
     } == {
@@ -170,7 +123,7 @@ OTHER_POLICIES = name_set(
 def test_every_input_with_the_name_of_a_policy_is_classified() -> None:
     names = {
         path.rpartition(".")[2]
-        for _, path in inputs()
+        for _, path in texts()
         if re.search("(?i)polic(y|ies)(document)?$", path) and not is_document_input("", path)
     }
     assert names == OTHER_POLICIES
@@ -185,7 +138,7 @@ OTHER_ARNS = re.compile(
 
 
 def test_every_input_with_the_arn_of_a_policy_is_classified() -> None:
-    named = {place for place in inputs() if re.search("(?i)policyArns?$", place[1])}
+    named = {place for place in texts() if re.search("(?i)policyArns?$", place[1])}
     assert named >= ATTACHED_POLICIES.items()
     others = {token for token, _ in named - ATTACHED_POLICIES.items()}
     assert {token for token in others if not OTHER_ARNS.fullmatch(token)} == set()
@@ -206,7 +159,7 @@ def test_every_input_with_networks_is_classified() -> None:
     evaluated = {type_ for rule in rules for type_ in catalogue.rule(rule).types}
     named = {
         (token, path)
-        for token, path in inputs()
+        for token, path in texts()
         if re.search(r"(?i)cidr(block|ip|ipv[46])?s?$|ipranges?$|(^|\.)rules\.source$", path)
     }
     assert len(named) > 80
@@ -215,41 +168,3 @@ def test_every_input_with_networks_is_classified() -> None:
         for place in named
         if place[0] not in evaluated and not OTHER_NETWORKS.fullmatch(place[0])
     } == set()
-
-
-# Inputs with words of protections that are names of methods, or that disable nothing.
-OTHER_PROTECTIONS = name_set(
-    "blockedEncryptionTypes clientCertificateTlsAuth debugLogDeliveryAccounts "
-    "enableDebugLogDelivery enableMinimumEncryptionConfiguration enableTlsSessionHolding "
-    "enableTlsVersionAndCipherSuiteHeaders encrypt encryptPassword encryptedLogGroupStrategy "
-    "encryptionConflictResolutionStrategy encryptionContextEquals encryptionContextSubset "
-    "encryptionKeyProvider encryptionOption encryptionScope encryptionStrategy "
-    "encryptionSupport insecureValue "
-    "kmsEncrypted sslPolicy sslSecurityProtocol sslSupportMethod tlsPolicy "
-    "tlsSessionResumptionMode transitEncryptionMode"
-)
-PROTECTIONS = re.compile(
-    r"^(ssl|tls)|Ssl|Tls|(?i:encrypt|insecure|unauthenticated|debug|signingDis|certificateExpiry)"
-)
-# Keys, certificates and headers.
-_NAMES = re.compile(r"(Arn|Id|Name|Key|Context|Algorithms?|Certificate|Role)$")
-
-
-def test_every_input_that_can_disable_a_protection_is_reported_once() -> None:
-    found: dict[str, set[str]] = {}
-    for places, values in ((flags(), (True, False)), (inputs(), ("none", "allow"))):
-        for token, path in places:
-            name = path.rpartition(".")[2]
-            if PROTECTIONS.search(name) and not _NAMES.search(name):
-                rules = {
-                    rule.id
-                    for rule in catalogue.RULES
-                    if not rule.types or token in rule.types
-                    for value in values
-                    for violation in decided(rule.id, token, path, value).violations
-                    if name in violation.message
-                }
-                assert len(rules) <= 1, (token, path, rules)
-                found.setdefault(name, set()).update(rules)
-    assert len(found) > 60
-    assert {name for name, rules in found.items() if not rules} == OTHER_PROTECTIONS

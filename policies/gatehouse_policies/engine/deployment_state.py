@@ -4,12 +4,14 @@ from several threads.
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from gatehouse_policies.analysis import settings
+from gatehouse_policies.analysis.properties import recorded_reads
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.exemptions import Exemption, Exemptions
 from gatehouse_policies.engine.facts import VARIABLE, facts_of
@@ -42,6 +44,10 @@ class DeploymentState:
         self.severities: dict[tuple[str, str], str] = {}
         #: The facts of the findings, by rule and URN.
         self.facts: dict[str, dict[str, Any]] = {}
+        #: Inputs that no rule of this distribution evaluates, by type: those that the program sets,
+        #: and those that a rule of another pack reads.
+        self._set: dict[str, set[str]] = {}
+        self._read: dict[str, set[str]] = {}
 
     def record_inputs(self, urn: str, properties: Iterable[str]) -> None:
         """Records which properties the program sets before the provider adds computed
@@ -73,17 +79,45 @@ class DeploymentState:
 
     def decide(self, rule: Rule, resource: Resource, stack: Stack, report: Report) -> None:
         """Evaluates a rule, reports the violations and records the result and its facts."""
-        decision = evaluate(rule, resource, stack)
+        reads: Mapping[Any, Any] = {}
+        if self._is_noted(rule, resource):
+            with recorded_reads() as reads:
+                decision = evaluate(rule, resource, stack)
+        else:
+            decision = evaluate(rule, resource, stack)
+        self._note(resource, reads)
         if self._facts_file and (decision.violations or decision.undecided):
             facts = facts_of(rule, resource, stack)
             with self._lock:
                 self.facts.setdefault(rule.id, {})[resource.urn] = facts
         self.record(rule, resource.urn, decision, report)
 
+    def _is_noted(self, rule: Rule, resource: Resource) -> bool:
+        """True if the inputs that a rule reads can be those that no rule of this distribution
+        evaluates.
+        """
+        is_other = not resource.type.startswith(("aws:", "pulumi:"))
+        known = is_other or settings.not_evaluated(resource.type)
+        return bool(self._facts_file and known and resource.type in rule.types)
+
+    def _note(self, resource: Resource, reads: Mapping[Any, Any]) -> None:
+        paths = settings.not_evaluated(resource.type)
+        root = resource.props.root
+        read = {settings.without_indexes(path) for id_, path in reads if id_ == id(root)}
+        with self._lock:
+            if read:
+                self._read.setdefault(resource.type, set()).update(read)
+            if present := {path for path in paths if settings.is_set(root, path)}:
+                self._set.setdefault(resource.type, set()).update(present)
+
     def write_facts(self) -> None:
-        """Writes the facts to the file that the check names."""
+        """Writes the facts, and the inputs that no rule of this distribution evaluates, to the file
+        that the check names.
+        """
         if self._facts_file:
-            Path(self._facts_file).write_text(json.dumps(self.facts), encoding="utf-8")
+            found = {"facts": self.facts, "set": self._set, "read": self._read}
+            text = json.dumps(found, default=sorted)
+            Path(self._facts_file).write_text(text, encoding="utf-8")
 
     def record(self, rule: Rule, urn: str, decision: Decision, report: Report) -> None:
         """Reports violations that are not exempted, and records the rest of the result."""

@@ -183,6 +183,7 @@ class Pack:
         self._selects = selects
         self._project = project
         self._facts = tempfile.NamedTemporaryFile()  # noqa: SIM115  closed by stop()
+        self._written: dict[str, Any] = {}
         self._is_ready = False
         self.levels: dict[str, str] = {}
         self.seconds = 0.0  # time of all calls of `analyze`, without the start of the pack
@@ -228,6 +229,8 @@ class Pack:
         started_at = time.monotonic()
         diagnostics = self._analyze(messages)
         self.seconds += time.monotonic() - started_at
+        text = Path(self._facts.name).read_bytes()
+        self._written = json.loads(text) if text else {}
         return diagnostics
 
     def _analyze(self, messages: Messages) -> list[Diagnostic]:
@@ -247,8 +250,15 @@ class Pack:
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """The facts of the findings, by rule and URN. Empty for a pack without this engine."""
-        text = Path(self._facts.name).read_bytes()
-        return dict(json.loads(text)) if text else {}
+        return dict(self._written.get("facts", {}))
+
+    def inputs(self, section: str) -> dict[str, list[str]]:
+        """The paths of inputs that no rule of this distribution evaluates, by type.
+
+        section: "set" for those that the program sets, "read" for those that rules of this pack
+            read.
+        """
+        return dict(self._written.get(section, {}))
 
     def stop(self) -> None:
         self._connection.close()

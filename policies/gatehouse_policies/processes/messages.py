@@ -167,7 +167,7 @@ class _Encoder:
         return registration.parent or ("" if registration.urn == self._root else self._root)
 
 
-_RUNS_CODE = ("command:", "pulumi-python:dynamic")
+RUNS_CODE = ("command:", "pulumi-python:dynamic")
 """Types of resources that run a command or Python code, which can change anything."""
 
 
@@ -175,7 +175,7 @@ def _unevaluated(deployment: Deployment) -> Iterator[str]:
     yield from deployment.environment_calls
     for registration in (resource.registration for resource in deployment.resources):
         place = f"{registration.source} " if registration.source else ""
-        if registration.type.startswith(_RUNS_CODE):
+        if registration.type.startswith(RUNS_CODE):
             yield f"{place}{registration.name} ({registration.type}) runs code"
         if registration.ignore_changes:
             names = ", ".join(registration.ignore_changes)

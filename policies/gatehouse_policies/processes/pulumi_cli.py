@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,12 @@ class EnginePack:
     title: str
     levels: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+
+
+def not_reported(packs: Sequence[object]) -> list[str]:
+    """A sentence if the CLI has run a pack."""
+    has_run = any(isinstance(pack, EnginePack) for pack in packs)
+    return ["the Pulumi CLI does not report which inputs the controls evaluate"] if has_run else []
 
 
 def find(folder: Path, stack: str) -> Program | None:

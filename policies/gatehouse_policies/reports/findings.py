@@ -42,7 +42,6 @@ _VOLATILE = re.compile(r"[^\s:]+:\d+: |0x[0-9a-f]+|(?<=^default)_\d\w*$")
 PASSES = ("unknown", "known")
 """Runs with the unknown outputs of a first preview, and with fake IDs and ARNs. A check uses the
 first only if a program fails in the second."""
-_TYPES_MAX = 3
 _SEVERITY_RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _OUTCOME_RANK = {"violation": 0, "broken": 0, "undecided": 1, "unused": 2, "exempted": 3}
 
@@ -143,8 +142,9 @@ class Run:
     audit: True if exemptions were ignored.
     invented: provider functions that returned fake values.
     unknown: configuration keys whose values are encrypted or in Pulumi ESC.
-    without_rules: number of resources of each type that no rule evaluates.
-    unevaluated: what no rule evaluates, such as the command of a resource, one sentence for each.
+    unevaluated: what no rule evaluates, such as the command of a resource and the inputs of a type
+        that concern security, one sentence for each.
+    accepted: what the configuration file accepts of it, with the reason.
     not_configured: the key of the configuration file that each control needs which evaluates
         nothing without it.
     configuration: name of the configuration file, "" for the defaults.
@@ -166,8 +166,8 @@ class Run:
     audit: bool = False
     invented: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
-    without_rules: Mapping[str, int] = field(default_factory=dict)
     unevaluated: Sequence[str] = ()
+    accepted: Sequence[str] = ()
     not_configured: Mapping[str, str] = field(default_factory=dict)
     configuration: str = ""
     project: str = ""
@@ -183,7 +183,9 @@ class Run:
     @property
     def notes(self) -> list[str]:
         """What every report says besides the findings."""
-        return [*map(str, self.level_changes), *(f"not evaluated: {x}" for x in self.unevaluated)]
+        not_evaluated = (f"not evaluated: {text}" for text in self.unevaluated)
+        accepted = (f"not evaluated, which is accepted {text}" for text in self.accepted)
+        return [*map(str, self.level_changes), *not_evaluated, *accepted]
 
     def level(self, control: Control) -> Level:
         """The level of a control in this check."""
@@ -340,7 +342,7 @@ def exit_code(findings: Sequence[Finding], run: Run) -> int:
         return 1
     if run.stopped:
         return 3
-    if run.gate.fail_on_unevaluated and (run.unevaluated or run.without_rules):
+    if run.gate.fail_on_unevaluated and run.unevaluated:
         return 3
     return 3 if run.gate.fail_on_undecided and undecided(findings) else 0
 
@@ -401,18 +403,7 @@ def summary(findings: Sequence[Finding], run: Run) -> str:
     number = len(rules) + run.other_rules
     scope = f"{number} rules{not_evaluated} on {run.resources} resources{audit}{duration}"
     counts = _counts(findings, run)
-    return f"{run.environment}: {scope}: {counts}{_without_rules(run)}{invented}{unknown}"
-
-
-def _without_rules(run: Run) -> str:
-    types = list(run.without_rules)
-    if not types:
-        return ""
-    hidden = len(types) - _TYPES_MAX
-    listed = ", ".join(types[:_TYPES_MAX]) + (
-        f" and {count(hidden, 'other type')}" if hidden > 0 else ""
-    )
-    return f"; no rule for {count(sum(run.without_rules.values()), 'resource')} ({listed})"
+    return f"{run.environment}: {scope}: {counts}{invented}{unknown}"
 
 
 def count(number: int, noun: str) -> str:

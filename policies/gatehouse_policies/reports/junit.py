@@ -49,7 +49,7 @@ def _add_suite(
     # A pack evaluates all rules on a resource together, so a test case has no time of its own.
     suite.set("time", f"{run.pack_seconds.get(name, 0.0):.3f}")
     properties = ElementTree.SubElement(suite, "properties")
-    for text in run.unevaluated:
+    for text in (*run.unevaluated, *run.accepted):
         ElementTree.SubElement(properties, "property", name="not evaluated", value=text)
     ElementTree.SubElement(properties, "property", name="undecided", value=str(undecided(findings)))
     failures = skipped = 0

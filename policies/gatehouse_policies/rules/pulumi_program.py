@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Set
 
-from pulumi_local.lists import leaves, name_set
+from pulumi_local.lists import name_set
 from pulumi_local.type_tokens import AWS_PROVIDER, S3_DEPRECATED, STACK, STATEFUL, aws
 
 from gatehouse_policies.analysis.iam.strangers import owner_of
@@ -13,7 +13,7 @@ from gatehouse_policies.analysis.policy_holders import (
     parties_of,
     values_of,
 )
-from gatehouse_policies.analysis.properties import Properties, is_unknown
+from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import looks_secret, name_indicates_secret
 from gatehouse_policies.engine.environment import regions_of_process
@@ -162,65 +162,6 @@ def _owners(resource: Resource) -> list[str]:
     return sorted({owner_of(each) for allow in allows for each in allow.resources or ()} - {""})
 
 
-# An input disables a protection by words of its name and by its value. The test of the schema fails
-# if a new version of pulumi-aws has another input with these words.
-_DISABLED = tuple(
-    (re.compile(names, re.IGNORECASE), frozenset(values.split()))
-    for names, values in (
-        (
-            r"((?<!kms)encrypted|encryption|(?<!require)tls)(enabled)?$"
-            r"|^(acceptanceRequired|transferLock)$",
-            "false",
-        ),
-        (
-            r"insecure|unauthenticated$|debug(logging)?$|(disablessl|(encryption|signing)disabled"
-            r"|certificateexpiry)$",
-            "true",
-        ),
-        (r"(ssl|encryption)(mode|type)?$|authentication$", "disabled none unauthenticated"),
-        ("^onUnauthenticatedRequest$", "allow"),
-    )
-)
-# Services whose own rules evaluate these inputs.
-_OTHER_RULES = re.compile(
-    r"aws:(docdb|ebs|ec2/(?!vpcEnd|transit)|ecs/task|efs|elasticache/repl|kinesis/str|memorydb/cluster|neptune"
-    r"|rds/(?!proxy)|redshift|sns/topicSub)"
-)
-
-
-def _disables(name: str, value: str) -> bool:
-    """True if an input with this name and value disables a protection, or if the value is unknown
-    and can do so.
-    """
-    return any(
-        names.search(name) and (value.lower() in values or is_unknown(value))
-        for names, values in _DISABLED
-    )
-
-
-# Inputs with an address to which data or tokens are sent.
-_ADDRESS = re.compile(
-    r"(^|[.])(endpoint|invocationEndpoint|url|(callback|logout)Urls\[\d+\]|defaultRedirectUri)$"
-)
-_HTTP = re.compile(r"http://(?!localhost\b|127\.|\[::1\])")
-
-
-@resource_rule("GH-PUL-009", types=())
-def protections_are_not_disabled(resource: Resource) -> CheckResults:
-    if not resource.type.startswith("aws:") or _OTHER_RULES.match(resource.type):
-        return
-    for name in resource.props.names():
-        for path, value in leaves(resource.props.plain()[name], name):
-            if _disables(path.rpartition(".")[2], str(value)):
-                yield (
-                    Undecided(path)
-                    if is_unknown(value)
-                    else Violation(f"{path} is {str(value).lower()}", f"change {path}")
-                )
-            elif isinstance(value, str) and _HTTP.match(value) and _ADDRESS.search(path):
-                yield Violation(f"{path} is an address without TLS", f"use https:// in {path}")
-
-
 stored_data_is_not_force_deleted = resource_rule(
     "GH-PUL-007", types=aws("backup.Vault", "ecr.Repository")
 ).requires(is_not_true("forceDestroy"), is_not_true("forceDelete"))
@@ -242,7 +183,7 @@ _OTHER_PACKAGES = re.compile(
 
 
 @resource_rule("GH-PUL-008", types=())
-def types_have_rules(resource: Resource) -> CheckResults:
+def resources_are_not_in_templates(resource: Resource) -> CheckResults:
     if resource.type in _TEMPLATES or _OTHER_PACKAGES.match(resource.type):
         yield f"the rules do not evaluate the resources of {resource.type}"
 

@@ -123,7 +123,8 @@ COMPLIANT: dict[str, Callable[[], Program]] = {
 }
 COMPLIANT |= {name: _declared(resources) for name, resources in _read("programs.toml").items()}
 """Compliant programs, by name."""
-_TABLES = list(_read("cases.toml").items()) + list(_read("strangers.toml").items())
+_FILES = ("cases.toml", "strangers.toml", "settings.toml")
+_TABLES = [table for name in _FILES for table in _read(name).items()]
 VARIANTS: Mapping[str, Program] = {
     row["name"]: changed_program(base(), changes)
     for table, rows in _TABLES

@@ -7,7 +7,6 @@ from pulumi_local.type_tokens import aws
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.engine.requirements import (
     for_types,
-    has_format,
     in_order,
     is_at_least,
     is_customer_key,
@@ -121,13 +120,6 @@ automatic_failover_is_enabled = _group_rule("GH-EC-004").requires(
 snapshots_are_retained = _group_rule(
     "GH-EC-005", settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}}
 ).requires(is_at_least("snapshotRetentionLimit", "days_min"))
-
-
-minor_upgrades_are_automatic = _group_rule("GH-EC-006").requires(
-    is_not_false("autoMinorVersionUpgrade"),
-    # pulumi-aws 7 accepts lowercase only.
-    has_format("engine", "[^A-Z]*", example="valkey", message="is not in lowercase"),
-)
 
 
 subnet_group_is_set = _group_rule("GH-EC-007").requires(names_own_group("subnetGroupName"))

@@ -31,7 +31,6 @@ _TLS_POLICIES = (
     "Policy-Min-TLS-1-2-2019-07",
     "Policy-Min-TLS-1-2-RFC9151-FIPS-2024-08",
 )
-_LOGS = ("AUDIT_LOGS", "ES_APPLICATION_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
 
 
 domain_uses_customer_key = _domain_rule("GH-OS-001").requires(

@@ -13,7 +13,6 @@ from gatehouse_policies.engine.requirements import (
     is_at_least,
     is_customer_key,
     is_exactly,
-    is_not_false,
     is_not_set,
     is_not_true,
     is_true,
@@ -129,11 +128,6 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
 
 logs_are_exported = _database_rule("GH-RDS-008").requires(
     has_elements("enabledCloudwatchLogsExports")
-)
-
-
-minor_upgrades_are_automatic = _instance_rule("GH-RDS-010").requires(
-    is_not_false("autoMinorVersionUpgrade")
 )
 
 

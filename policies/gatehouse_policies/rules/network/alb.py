@@ -8,13 +8,7 @@ from pulumi_local.type_tokens import aws
 
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
-from gatehouse_policies.engine.requirements import (
-    has_format,
-    is_exactly,
-    is_false,
-    is_true,
-    satisfies,
-)
+from gatehouse_policies.engine.requirements import has_format, is_false, is_true, satisfies
 from gatehouse_policies.engine.rule import CheckResults, Violation, resource_rule, stack_rule
 
 _balancer_rule = partial(resource_rule, types=aws("lb.LoadBalancer"))
@@ -130,12 +124,6 @@ access_logging_is_enabled = _balancer_rule("GH-ALB-004").requires(
 
 deletion_protection_is_enabled = _balancer_rule("GH-ALB-005").requires(
     is_true("enableDeletionProtection")
-)
-
-
-desync_mitigation_is_enabled = _balancer_rule("GH-ALB-006").requires(
-    is_exactly("desyncMitigationMode", "defensive", "strictest", default="defensive"),
-    when=_is_application_load_balancer,
 )
 
 

@@ -4,13 +4,7 @@ from functools import partial
 
 from pulumi_local.type_tokens import aws
 
-from gatehouse_policies.engine.requirements import (
-    is_at_least,
-    is_exactly,
-    is_not_true,
-    is_true,
-    where,
-)
+from gatehouse_policies.engine.requirements import is_at_least, is_exactly, is_true, where
 from gatehouse_policies.engine.rule import resource_rule
 
 _pool_rule = partial(resource_rule, types=aws("cognito.UserPool"))
@@ -29,11 +23,6 @@ password_policy_is_strong = _pool_rule(
 
 
 mfa_is_required = _pool_rule("GH-COG-002").requires(is_exactly("mfaConfiguration", "ON"))
-
-
-identity_pool_requires_authentication = resource_rule(
-    "GH-COG-003", types=aws("cognito.IdentityPool")
-).requires(is_not_true("allowUnauthenticatedIdentities"))
 
 
 pool_is_protected = _pool_rule("GH-COG-004").requires(

@@ -21,7 +21,6 @@ from gatehouse_policies.engine.requirements import (
     in_order,
     is_at_least,
     is_at_most,
-    is_not_true,
     is_set,
     is_true,
     satisfies,
@@ -62,11 +61,6 @@ def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
 deletion_window_is_sufficient = resource_rule(
     "GH-KMS-003", types=KEYS, settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}}
 ).requires(is_at_least("deletionWindowInDays", "days_min", 30))
-
-
-lockout_check_is_enabled = resource_rule("GH-KMS-004", types=KEYS + _POLICIES).requires(
-    is_not_true("bypassPolicyLockoutSafetyCheck")
-)
 
 
 @stack_rule("GH-KMS-007", types=aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role"))
