@@ -53,8 +53,8 @@ ACCEPTED: dict[tuple[str, str], str] = {
         (rule, name): _FEW_VALUES
         for rule, names in {
             "GH-PUL-009": "parameters protocols securityPolicyName serverProtocol",
-            "GH-PUL-010": "brokerNodeGroupInfo cors firewallPolicy objectAcl policyDocument principal "
-            "serverProperties",
+            "GH-PUL-010": "brokerNodeGroupInfo cors firewallPolicy objectAcl policyDocument "
+            "principal serverProperties",
             "GH-PUL-011": "connectionLogOptions logsConfig loggingInfo options",
         }.items()
         for name in names.split()
