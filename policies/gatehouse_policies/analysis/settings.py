@@ -8,14 +8,14 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from gatehouse_policies.analysis.properties import is_policy, is_unknown, json_value
-from gatehouse_policies.analysis.resources import Resource
+from gatehouse_policies.analysis.resources import Resource, Stack
 
 ENCRYPTION, ACCESS, LOGS, LOSS, PRIVILEGES = (
     f"GH-PUL-{id}" for id in ("009", "010", "011", "012", "013")
@@ -355,40 +355,16 @@ def without_indexes(path: str) -> str:
     return re.sub(r"\[\d+\]", "", path)
 
 
-class _Inputs:
-    """The inputs of a resource, compared by identity."""
-
-    __slots__ = ("type", "values")
-
-    def __init__(self, type_: str, values: Mapping[str, Any]) -> None:
-        self.type = type_
-        self.values = values
-
-    def __hash__(self) -> int:
-        return id(self.values)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Inputs) and (other.values, other.type) == (self.values, self.type)
-
-
-def settings_of(resource: Resource) -> tuple[Setting, ...]:
+def settings_of(resource: Resource, _stack: Stack) -> tuple[Setting, ...]:
     """The settings of a resource, except those that a rule for its type reports."""
     if not resource.type.startswith("aws:"):
         return ()
-    return _settings(_Inputs(resource.type, resource.props.plain()))
-
-
-@lru_cache(maxsize=8)
-def _settings(inputs: _Inputs) -> tuple[Setting, ...]:
-    reported = (_row("other_rules", inputs.type) or "").split()
-    found = (
-        *_values(inputs.type, inputs.values),
-        *_origins(inputs.values, ""),
-        *_logs(inputs.values),
-    )
+    reported = (_row("other_rules", resource.type) or "").split()
+    inputs = resource.props.plain()
+    found = (*_values(resource.type, inputs), *_origins(inputs, ""), *_logs(inputs))
     return (
         *(setting for setting in found if not _is_reported(setting, reported)),
-        *_defaults(inputs),
+        *_defaults(resource.type, inputs),
     )
 
 
@@ -503,10 +479,10 @@ def _logs(inputs: Mapping[str, Any]) -> Iterator[Setting]:
                 yield Setting(LOGS, path, _shown(each))
 
 
-def _defaults(inputs: _Inputs) -> Iterator[Setting]:
+def _defaults(type_: str, inputs: Mapping[str, Any]) -> Iterator[Setting]:
     """The inputs that the program does not set, and whose absence disables a protection."""
-    for path, (control, default) in (_row("defaults", inputs.type) or {}).items():
-        absent = list(_is_absent(inputs.values, path.split(".")))
+    for path, (control, default) in (_row("defaults", type_) or {}).items():
+        absent = list(_is_absent(inputs, path.split(".")))
         if True in absent:
             yield Setting(f"GH-PUL-{control}", path, "", default=default)
         elif None in absent:

@@ -10,8 +10,8 @@ _OTHER = {"true": "set {path}=False", "false": "set {path}=True"}
 def _rule(control: str) -> Rule:
     """A stack rule, because the SDK prepares the inputs of each resource for each resource rule."""
 
-    def check(resource: Resource, _stack: Stack) -> CheckResults:
-        for setting in settings.settings_of(resource):
+    def check(resource: Resource, stack: Stack) -> CheckResults:
+        for setting in stack.once(settings.settings_of, resource):
             if setting.control != control:
                 continue
             resource.props.record(setting.path, setting.value or None)
