@@ -226,12 +226,10 @@ def test_baseline_does_not_accept_more(case: Case, changes: Mapping[str, Any]) -
 def _at(value: Any, path: Path) -> Mapping[str, Any]:
     """The object at a path; empty if there is another value, such as text."""
     for step in path:
-        if isinstance(value, Mapping):
-            value = value.get(str(step))
-        elif isinstance(value, list) and isinstance(step, int):
-            value = value[step]
-        else:
+        if not isinstance(value, Mapping | list):
             return {}
+        elements: Any = value
+        value = elements[step]
     return value if isinstance(value, Mapping) else {}
 
 

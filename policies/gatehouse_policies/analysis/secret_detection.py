@@ -121,7 +121,7 @@ def looks_secret(name: str, value: str) -> bool:
 
 
 def is_placeholder(value: str) -> bool:
-    """True for words that ask for another value, such as "change-me" and "TODO"."""
+    """True for words that ask for another value, such as "change-me" and "tbd"."""
     words = set(_words(value))
     is_filled = words <= _PLACEHOLDER_WORDS | _FILLING_WORDS and words & _PLACEHOLDER_WORDS
     return bool(is_filled) or _PLACEHOLDER.search(value) is not None

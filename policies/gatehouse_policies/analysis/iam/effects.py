@@ -44,7 +44,7 @@ PERMISSIONS = Effect(
     "policies with iam:PolicyARN",
     re.compile(
         r"iam:((attach|delete|detach|put)(group|role|user)policy|createpolicyversion|setdefaultpolicyversion"
-        r"|updateassumerolepolicy|(put|delete)(role|user)permissionsboundary|addusertogroup"
+        r"|(put|delete)(role|user)permissionsboundary|addusertogroup"
         r"|(add|create|update)\w*(openidconnect|saml)provider\w*)"
         r"|sso:(attach\w+|put(inline|permission)\w+|createaccountassignment"
         r"|deletepermissionsboundary\w+)|identitystore:creategroupmembership"
@@ -54,13 +54,13 @@ PERMISSIONS = Effect(
         r"|rolesanywhere:(create|enable|update)(trustanchor|profile)"
     ),
 )
-_CREDENTIALS = Effect(
+CREDENTIALS = Effect(
     "take over other identities",
-    "name users of the program, or use ${aws:username}",
+    "name identities of the program, or use ${aws:username}",
     re.compile(
         r"iam:((create|update|reset|upload)(accesskey|loginprofile|servicespecificcredential"
         r"|sshpublickey|signingcertificate)|(deactivate|enable|resync)mfadevice"
-        r"|deletevirtualmfadevice)|(ds|workmail):reset(user)?password"
+        r"|deletevirtualmfadevice|updateassumerolepolicy)|(ds|workmail):reset(user)?password"
     ),
 )
 _MONITORING = Effect(
@@ -122,14 +122,14 @@ _EXPOSURE = Effect(
     ),
     True,
 )
-_EFFECTS = (PERMISSIONS, _CREDENTIALS, _MONITORING, _ROLES, *_SHARED, _EXPOSURE)
+_EFFECTS = (PERMISSIONS, CREDENTIALS, _MONITORING, _ROLES, *_SHARED, _EXPOSURE)
 # Actions of the access level "Permissions management" that allow more.
 _ALLOWING = re.compile(
     r"(?!iam|sso|waf)[\w-]+:(add|authorize|batchgrant|create|grant|modify|put|set|update)\w*"
     r"(access|(?<!web)acl|attributes?|controls|grants?|permissions?|policies|policy|publicaccess"
     r"block|share)"
 )
-# A Region narrows neither who nor what.
+# A Region narrows neither identities nor what is recorded.
 _REGIONS = ("aws:requestedregion", "ec2:region")
 _BOUNDARY, _POLICY = "iam:permissionsboundary", "iam:policyarn"
 _REMOVES_BOUNDARY = re.compile(r"iam:Delete\w+PermissionsBoundary")
@@ -178,7 +178,8 @@ def grants_of(document: Document) -> tuple[Grant, ...]:
         for pattern in allow.actions or ():
             for action, effect in _listed(pattern):
                 resources = _resources(allow, action, effect)
-                if resources is None or _is_limited(allow, action, document.denies):
+                ignored = () if effect.is_shared else _REGIONS
+                if resources is None or _is_limited(allow, action, document.denies, ignored):
                     continue
                 if resources and is_service_wildcard(pattern):
                     continue  # GH-IAM-002 reports it on any resource.
@@ -217,13 +218,15 @@ def _effect(action: str) -> Effect | None:
     return _EXPOSURE if is_allowing else None
 
 
-def _is_limited(allow: Statement, action: str, denies: tuple[Statement, ...]) -> bool:
-    """True if conditions of the statement, or denials, limit the action."""
+def _is_limited(
+    allow: Statement, action: str, denies: tuple[Statement, ...], regions: tuple[str, ...] = ()
+) -> bool:
+    """True if conditions of the statement, or denials, limit the action. regions: ignored keys."""
     # The condition holds for the identities with the boundary that the action removes.
     removes = _REMOVES_BOUNDARY.fullmatch(action) is not None
     ignored, keys = ((_BOUNDARY, _POLICY), ()) if removes else ((), (_BOUNDARY, _POLICY))
     conditions = tuple(each for each in allow.conditions if not _includes_administration(each))
-    if is_narrowed(replace(allow, conditions=conditions), *_REGIONS, *ignored):
+    if is_narrowed(replace(allow, conditions=conditions), *regions, *ignored):
         return True
     return any(
         deny.covers_action(action)
@@ -266,7 +269,7 @@ def _resources(allow: Statement, action: str, effect: Effect) -> tuple[str, ...]
 def _is_wide(pattern: str, template: str, allow: Statement, effect: Effect) -> bool:
     """True if a pattern matches resources of the template, and too many for the effect."""
     name = _name_in(pattern, template)
-    if name is None or (effect is _CREDENTIALS and name == SELF):
+    if name is None or (effect is CREDENTIALS and name == SELF):
         return False
     if not effect.is_shared:
         return True

@@ -11,6 +11,7 @@ from gatehouse_policies.analysis.iam import document as iam_document
 from gatehouse_policies.analysis.iam import federation
 from gatehouse_policies.analysis.iam.actions import is_narrowing, reaches_a_role
 from gatehouse_policies.analysis.iam.effects import (
+    CREDENTIALS,
     PERMISSIONS,
     SELF,
     Grant,
@@ -254,7 +255,12 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
         yield "permissionsBoundary is a policy that allows every action, so it limits nothing"
     for document in _effective_documents(holder, stack):
         for grant in _grants(document, holder, stack):
-            resources = [each for each in grant.resources if not _is_of_program(each, stack)]
+            is_taking = grant.effects == (CREDENTIALS,)
+            resources = [
+                each
+                for each in grant.resources
+                if not _is_of_program(each, stack) and not (is_taking and _begins(each, stack))
+            ]
             if resources and not _is_extended(grant, holder, stack):
                 yield _far_reaching(grant, _shortened(resources))
         for allow in document.allows:
@@ -342,16 +348,32 @@ def _is_of_program(pattern: str, stack: Stack) -> bool:
     )
 
 
+def _begins(pattern: str, stack: Stack) -> bool:
+    """True if a pattern begins like the name of a role of the program, whose trust policies it
+    manages. No condition on a boundary limits these actions.
+    """
+    stem, *wildcards = re.split("[*?]", _name(pattern), maxsplit=1)
+    return bool(wildcards and stem) and any(
+        role.managed and any(_name(name).startswith(stem) for name in role.identifiers)
+        for role in stack.of_type(aws("iam.Role"))
+    )
+
+
 def _is_extended(grant: Grant, holder: Resource, stack: Stack) -> bool:
     """True if an identity can add permissions to itself."""
     names = {
-        _name(name)
+        (resource.type.rpartition(":")[2].lower(), _name(name))
         for resource in (holder, *_identities(holder, stack))
         for name in resource.identifiers
     }
     return PERMISSIONS in grant.effects and any(
         pattern.endswith(SELF)
-        or (_name(pattern).strip("*?") and any(matches(name, _name(pattern)) for name in names))
+        or (
+            _name(pattern).strip("*?")
+            and any(
+                f":{kind}/" in pattern and matches(name, _name(pattern)) for kind, name in names
+            )
+        )
         for pattern in grant.resources
     )
 
