@@ -118,7 +118,7 @@ async def test_logs_are_searched(
     (tmp_path / "gateway.log").write_text("\n".join(texts))
     async with page_of(browser, origin) as page:
         await sign_in(page, "/logs")
-        rows = page.locator("main details")
+        rows = page.locator("tbody tr:not(.details)")
         await expect(rows).to_have_count(50)
         await page.get_by_role("link", name="Next page").click()
         await expect(rows).to_have_count(13)
@@ -129,11 +129,11 @@ async def test_logs_are_searched(
         await expect(rows).to_have_count(1)
         await page.get_by_label("Text").fill("")
         await page.keyboard.press("Enter")
-        await rows.filter(has_text="Unavailable").locator("summary").click()
+        await rows.filter(has_text="Unavailable").click()
         await page.get_by_role("link", name="req_1").click()
         await expect(rows).to_have_count(1)
         assert page.url.endswith("/logs?request_id=req_1")
-        await rows.locator("summary").click()
+        await rows.get_by_role("button", name="Details").click()
         assert await violations_in_both_themes(page) == []
         for text in (unknown, request_id):
             await page.keyboard.press("Control+k")

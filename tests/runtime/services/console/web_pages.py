@@ -13,6 +13,7 @@ __all__ = [
     "MARKS",
     "PAGES",
     "enter_credential",
+    "expand",
     "navigate",
     "page_of",
     "shows",
@@ -105,6 +106,14 @@ async def navigate(page: Page, path: str) -> None:
 
 async def loads_nothing(page: Page) -> None:
     await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
+
+
+async def expand(page: Page) -> None:
+    """Opens all details, and the rows of tables."""
+    await page.evaluate(
+        "document.querySelectorAll('main details:not([open]) > summary, "
+        "main .expand[aria-expanded=false]').forEach((control) => control.click())"
+    )
 
 
 async def shows(page: Page, text: str, *, exact: bool = False) -> None:
