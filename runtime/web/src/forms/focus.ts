@@ -48,10 +48,11 @@ function restore(records: MutationRecord[]): void {
   const last = place
   const isLost = !current || current === document.body
   // The heading of another page gets the focus in PageHead.vue. A disabled control gets it when it is enabled.
-  if (!last || !isLost || last.path !== location.pathname || last.control.matches(':disabled') || document.querySelector('dialog[open]')) {
+  const { isConnected = false } = last?.control ?? {}
+  if (!last || !isLost || last.path !== location.pathname || (isConnected && last.control.matches(':disabled')) || document.querySelector('dialog[open]')) {
     return
   }
-  const opened = last.control.isConnected ? undefined : records.flatMap(({ addedNodes }) => [...addedNodes].flatMap(formsIn)).find((form) => form.isConnected)
+  const opened = isConnected ? undefined : records.flatMap(({ addedNodes }) => [...addedNodes].flatMap(formsIn)).find((form) => form.isConnected)
   const opener = last.form && !last.form.isConnected ? openers.get(last.form) : undefined
   if (opened) {
     openers.set(opened, last)

@@ -489,6 +489,35 @@ async def test_focus_follows_every_form_and_never_falls_to_the_body(
     assert len([act for act in acts if act.open]) > 20
 
 
+async def test_focus_stays_where_a_control_was_removed_or_is_loaded_again(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    await create_data(console)
+    released = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await released.wait()
+        await route.continue_()
+
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/customers")
+        await page.route("**/v1/customers?*", hold)
+        await page.get_by_role("button", name="State", exact=True).press("Enter")
+        await expect(page.locator("#main .loading")).to_be_visible()
+        await _focus_is(page, "matches('h1')")
+        released.set()
+        await _focus_is(page, "innerText === 'State'")
+        await navigate(page, "/keys/new")
+        for _ in range(2):
+            await page.get_by_role("button", name="Add rate limit").press("Enter")
+        for _ in range(2):
+            await page.get_by_role("button", name="Remove").last.press("Enter")
+            await _focus_is(page, "matches('form button')")
+        # A click beside all controls takes the focus away.
+        await page.get_by_text("Gatehouse", exact=True).click()
+        await _focus_is(page, "matches('body')")
+
+
 async def _close(page: Page, act: Act, key: str) -> None:
     """Closes a dialog or a form, and opens it again if the key did not close it."""
     is_dialog = await page.get_by_role("dialog").count() > 0

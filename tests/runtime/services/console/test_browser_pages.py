@@ -20,6 +20,7 @@ from tests.runtime.services.console.web_pages import (
     loads_nothing,
     navigate,
     page_of,
+    resize,
     shows,
     shows_heading,
     sign_in,
@@ -300,7 +301,7 @@ async def _problems_of_display_settings(page: Page) -> list[str]:
     await page.emulate_media(forced_colors="active", reduced_motion="no-preference")
     found += await _problems_of_the_focus(page)
     await page.emulate_media(forced_colors="none")
-    await page.set_viewport_size({"width": 640, "height": 400})
+    await resize(page, 640, 400)
     if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         found.append("wider than the window with a zoom of 200 %")
     found += await _problems_of_the_focus(page)
@@ -315,7 +316,7 @@ async def _cut_cards(page: Page) -> list[str]:
     )
     found = []
     for width in (1440, 1280, 1120, 960, 840, 769, 480):
-        await page.set_viewport_size({"width": width, "height": 800})
+        await resize(page, width)
         found += [
             f"wider than its card at {width} pixels: {text}"
             for text in await page.evaluate(measure)

@@ -9,8 +9,10 @@ import pytest
 from gatehouse.commands.cli import end_to_end
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.secrets.link_token import parse
+from gatehouse.features.secrets.models import FILES_BYTES_MAX
+from gatehouse.features.secrets.schemas import FILES_MAX
 from gatehouse.features.secrets.service import NewItem
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, FilePayload, Page, expect
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console
@@ -96,6 +98,51 @@ async def test_text_is_encrypted_end_to_end_in_the_browser(
     assert token is not None
     assert (await sharing.secrets.get(token.secret_id)).sender == "Grace"
     assert end_to_end.decrypt(await sharing.read(token), key).decode() == text
+
+
+async def test_files_are_refused_before_they_are_read(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
+    async with page_of(browser, origin) as page:
+        await page.add_init_script(
+            "window.reads = 0; const read = Blob.prototype.arrayBuffer;"
+            "Blob.prototype.arrayBuffer = function () { reads += 1; return read.call(this) }"
+        )
+        await sign_in(page, "/secrets/new")
+        alert = page.get_by_role("alert")
+        share = page.get_by_role("button", name="Share a secret")
+        for sizes, accepted in (
+            ([FILES_BYTES_MAX + 1], False),
+            ([FILES_BYTES_MAX], True),
+            ([FILES_BYTES_MAX, 1], False),
+            ([1] * (FILES_MAX + 1), False),
+            ([1] * FILES_MAX, True),
+        ):
+            await page.get_by_label("Files").set_input_files(
+                [
+                    FilePayload(name=f"{number}.txt", mimeType="text/plain", buffer=b"a" * size)
+                    for number, size in enumerate(sizes)
+                ]
+            )
+            await expect(page.locator("main li")).to_have_count(len(sizes) if accepted else 0)
+            await expect(alert).to_have_count(0 if accepted else 1)
+            await expect(share).to_be_enabled(enabled=accepted)
+        assert await page.evaluate("reads") == 0
+        await page.get_by_label("Files").dispatch_event(
+            "drop",
+            {
+                "dataTransfer": await page.evaluate_handle(
+                    "() => { const data = new DataTransfer();"
+                    "data.items.add(new File(['dropped'], 'a.txt', { type: 'text/plain' }));"
+                    "return data }"
+                )
+            },
+        )
+        await expect(page.locator("main li")).to_contain_text(["a.txt"])
+        await share.click()
+        link = parse(await shown_value(page, "Link"))
+    assert link is not None
+    assert await sharing.read(link) == b"dropped"
 
 
 async def test_logs_are_searched(

@@ -12,6 +12,7 @@ from tests.runtime.services.console.web_pages import (
     loads_nothing,
     navigate,
     page_of,
+    resize,
     sign_in,
 )
 
@@ -64,6 +65,23 @@ _PROBLEMS = """() => {
   return found
 }""".replace("CARDS", str(CARDS))
 
+#: Hidden columns, and texts that are cut.
+_CUT = """() => [
+  ...[...document.querySelectorAll('main th[hidden]')].map(({ textContent }) => textContent),
+  ...[...document.querySelectorAll(':is(.name, .text) > .cell > *')]
+    .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)
+    .map(({ textContent }) => textContent),
+]"""
+
+#: What a printed page cannot need, and its overflow.
+_PRINTED = """() => [
+  ...[...document.querySelectorAll('button:not(.sort), a.button, nav, .filters input')]
+    .filter((control) => control.checkVisibility())
+    .map((control) => `printed: ${control.outerHTML.slice(0, 100)}`),
+  ...(document.documentElement.scrollWidth > innerWidth ? ['wider than the paper'] : []),
+  ...(document.querySelector('main h1')?.checkVisibility() ? [] : ['no content']),
+]"""
+
 #: Rows of the first table that are wholly visible.
 _VISIBLE = """() => [...document.querySelector('main table').tBodies[0].rows].filter((row) => {
   const { top, bottom } = row.getBoundingClientRect()
@@ -96,7 +114,7 @@ async def test_longest_values_leave_every_control_within_reach(
         await sign_in(page)
         await page.route("**/v1/**", Responses(longest, ROWS, 10**9).replace)
         for name, path in PAGES.items():
-            await page.set_viewport_size({"width": WIDTHS[-1], "height": 800})
+            await resize(page, WIDTHS[-1])
             await navigate(page, path.format_map(_Ids()))
             await loads_nothing(page)
             tables += await page.locator("table").count()
@@ -107,22 +125,46 @@ async def test_longest_values_leave_every_control_within_reach(
             await expand(page)
             for width in (320, CARDS, 1280):
                 problems[f"{name} {width} expanded"] = await _problems(page, width)
+            problems[f"{name} printed"] = await _problems_of_print(page)
     found = {place: texts for place, texts in problems.items() if texts}
     assert found == {}
     assert tables > 20
 
 
+async def test_nothing_is_cut_or_hidden_in_a_window_with_enough_space(
+    browser: Browser, origin: str
+) -> None:
+    found = {}
+    async with page_of(browser, origin, r"status of [45]\d\d") as page:
+        await sign_in(page)
+        await page.route("**/v1/**", Responses(lambda _: f"a name {next(_numbers):09}").replace)
+        for name, path in PAGES.items():
+            if name not in NO_LISTS:
+                await resize(page, WIDTHS[-1])
+                await navigate(page, path.format_map(_Ids()))
+                found[name] = await page.evaluate(_CUT)
+    assert {name: texts for name, texts in found.items() if texts} == {}
+    assert len(found) > 10
+
+
 async def _problems(page: Page, width: int) -> list[str]:
-    await page.set_viewport_size({"width": width, "height": 800})
-    await page.evaluate("new Promise(requestAnimationFrame)")
+    await resize(page, width)
     found: list[str] = await page.evaluate(_PROBLEMS)
+    return found
+
+
+async def _problems_of_print(page: Page) -> list[str]:
+    """On paper of the size A4, with margins of a centimetre."""
+    await resize(page, 718, 1000)
+    await page.emulate_media(media="print")
+    found: list[str] = await page.evaluate(_PRINTED)
+    await page.emulate_media(media="screen")
     return found
 
 
 async def _count_rows(page: Page, name: str, problems: dict[str, list[str]]) -> None:
     for (width, height), least in ((WIDE, 14), *((size, 8) for size in LOW)):
-        await page.set_viewport_size({"width": width, "height": height})
-        await page.evaluate("new Promise(requestAnimationFrame)")
+        await resize(page, width, height)
         rows = await page.evaluate(_VISIBLE)
         if rows < least:
             problems[f"{name} {width} rows"] = [f"{rows} are visible"]
