@@ -471,6 +471,7 @@ async def test_every_form_keeps_its_values_and_makes_each_change_once(
 async def test_focus_follows_every_form_and_never_falls_to_the_body(
     browser: Browser, origin: str, console: Console
 ) -> None:
+    await end_sessions(console)
     acts = [act for act in ACTS if (act.source, act.operation) not in SESSION]
     async with page_of(browser, origin, LOST) as page:
         await sign_in(page, PREVIOUS)
@@ -506,7 +507,7 @@ async def test_focus_stays_where_a_control_was_removed_or_is_loaded_again(
         await expect(page.locator("#main .loading")).to_be_visible()
         await _focus_is(page, "matches('h1')")
         released.set()
-        await _focus_is(page, "innerText === 'State'")
+        await _focus_is(page, "textContent === 'State'")
         await navigate(page, "/keys/new")
         for _ in range(2):
             await page.get_by_role("button", name="Add rate limit").press("Enter")
@@ -527,13 +528,13 @@ async def _close(page: Page, act: Act, key: str) -> None:
         else:
             cancel = page.locator("dialog, #main").get_by_role("button", name="Cancel")
             await cancel.last.press("Enter")
-        await _focus_is(page, f"innerText === '{act.open[-1]}'")
+        await expect(page.locator(":focus")).to_have_accessible_name(act.open[-1])
         await open_form(page, act)
     field = "closest('dialog')" if is_dialog else "matches('form :is(input, select, textarea)')"
     await _focus_is(page, field)
     if not key:
         await page.locator("dialog, #main").get_by_role("button", name="Cancel").last.click()
-        await _focus_is(page, f"innerText === '{act.open[-1]}'")
+        await expect(page.locator(":focus")).to_have_accessible_name(act.open[-1])
 
 
 async def _focus_is(page: Page, expression: str) -> None:

@@ -58,7 +58,9 @@ _PROBLEMS = """() => {
     for (const time of table.querySelectorAll('tr:not(.details) time'))
       if (time.getClientRects().length && time.getBoundingClientRect().height > 30)
         report('time on several lines', time)
-    for (const cell of isCards ? [] : table.querySelectorAll('.cell'))
+    const { scrollWidth, clientWidth } = table.parentElement
+    if (scrollWidth > clientWidth) report('wider than its card', table)
+    for (const cell of isCards ? [] : table.querySelectorAll('tr > *'))
       if (cell.checkVisibility() && cell.scrollWidth > cell.clientWidth + 1)
         report('over its cell', cell)
   }
@@ -97,7 +99,7 @@ def longest(field: str) -> str:
         return f"https://{number}-{'host' * 12}.example.com/{'path/' * 80}"
     if name.endswith("id") and name not in ("customer_id", "target_id", "actor_id"):
         return f"{number:022}"
-    if name in ("outcome", "code", "environment"):
+    if name in ("outcome", "code", "environment", "level"):
         return "some state"
     return f"{number}{'W' * 100}"
 
