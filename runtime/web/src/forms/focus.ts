@@ -14,8 +14,9 @@ interface Place {
 
 const CONTROLS = 'a[href], button, input, select, textarea, summary, h1, h2[tabindex]'
 const FORM = '#main form:not([role=search])'
-/** The last focus outside of dialogs. */
+/** The last focus outside of dialogs, which gets it back when they are closed, and in a dialog. */
 let place: Place | undefined
+let inDialog: HTMLElement | undefined
 /** The place of a control that may appear again, and the control that has the focus until then. */
 let missing: { place: Place; substitute: Element | null } | undefined
 const openers = new WeakMap<Element, Place>()
@@ -23,7 +24,9 @@ const openers = new WeakMap<Element, Place>()
 /** Starts the observation of the page. */
 export function keepFocus(): void {
   addEventListener('focusin', ({ target }) => {
-    if (target instanceof HTMLElement && !target.closest('dialog')) {
+    if (target instanceof HTMLElement && target.closest('dialog')) {
+      inDialog = target
+    } else if (target instanceof HTMLElement) {
       place = placeOf(target)
     }
   })
@@ -49,7 +52,11 @@ function restore(records: MutationRecord[]): void {
   const isLost = !current || current === document.body
   // The heading of another page gets the focus in PageHead.vue. A disabled control gets it when it is enabled.
   const { isConnected = false } = last?.control ?? {}
-  if (!last || !isLost || last.path !== location.pathname || (isConnected && last.control.matches(':disabled')) || document.querySelector('dialog[open]')) {
+  const dialog = document.querySelector('dialog[open]')
+  if (isLost && dialog && !focus(inDialog) && !inDialog?.matches('dialog :disabled')) {
+    first([...dialog.querySelectorAll<HTMLElement>(CONTROLS)])
+  }
+  if (!last || !isLost || last.path !== location.pathname || (isConnected && last.control.matches(':disabled')) || dialog) {
     return
   }
   const opened = isConnected ? undefined : records.flatMap(({ addedNodes }) => [...addedNodes].flatMap(formsIn)).find((form) => form.isConnected)

@@ -483,6 +483,12 @@ async def test_focus_follows_every_form_and_never_falls_to_the_body(
                     await open_form(page, act)
                     await _focus_is(page, "closest('dialog, form')")
                     await fill(page, act, ids)
+                async with held(page, fail=True) as released:
+                    released.set()
+                    await send_button(page, act).press("Enter")
+                    failure = page.get_by_role("alert").filter(has_text="The database is")
+                    await expect(failure).to_be_visible()
+                    await expect(send_button(page, act)).to_be_focused()
                 async with page.expect_response(lambda response: is_change(response.request)):
                     await send_button(page, act).press("Enter")
                 await loads_nothing(page)
