@@ -1,5 +1,5 @@
 /** Loads data for screens. */
-import { nextTick, onScopeDispose, shallowReactive, watch, type WatchSource } from 'vue'
+import { onScopeDispose, shallowReactive, watch, type WatchSource } from 'vue'
 import type { ApiError } from './client'
 import { problemOf } from './failure'
 import { inProgress, sent, submittedForm } from '../forms/feedback'
@@ -95,10 +95,7 @@ export interface Action<Arguments extends unknown[]> {
   run: (...values: Arguments) => Promise<void>
 }
 
-/**
- * An action of a button or form. The action cannot start again while it is running. If the focus is lost, because the control was
- * disabled or removed, the control or the page receives it afterwards.
- */
+/** An action of a button or form. The action cannot start again while it is running. */
 export function useAction<Arguments extends unknown[]>(perform: (...values: Arguments) => Promise<void>): Action<Arguments> {
   const action = shallowReactive<Action<Arguments>>({ busy: false, error: undefined, run })
   const self = Symbol('action')
@@ -107,7 +104,6 @@ export function useAction<Arguments extends unknown[]>(perform: (...values: Argu
     if (action.busy) {
       return
     }
-    const focused = document.activeElement
     const form = submittedForm()
     action.busy = true
     inProgress.add(self)
@@ -120,19 +116,8 @@ export function useAction<Arguments extends unknown[]>(perform: (...values: Argu
     } finally {
       action.busy = false
       inProgress.delete(self)
-      await restoreFocus(focused)
     }
   }
 
   return action
-}
-
-async function restoreFocus(control: Element | null): Promise<void> {
-  await nextTick()
-  if (document.activeElement === document.body && control instanceof HTMLElement && control !== document.body) {
-    control.focus({ preventScroll: true })
-    if (document.activeElement === document.body) {
-      document.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true })
-    }
-  }
 }

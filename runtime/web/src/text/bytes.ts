@@ -12,10 +12,13 @@ export function download(name: string, text: string, type = 'text/plain'): void 
   URL.revokeObjectURL(url)
 }
 
+/** Number of arguments that all browsers accept. */
+const PART = 32_768
+
 export function toBase64(bytes: Uint8Array): string {
   let text = ''
-  for (const byte of bytes) {
-    text += String.fromCharCode(byte)
+  for (let start = 0; start < bytes.length; start += PART) {
+    text += String.fromCharCode(...bytes.subarray(start, start + PART))
   }
   return btoa(text)
 }

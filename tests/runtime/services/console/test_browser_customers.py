@@ -87,7 +87,7 @@ async def test_plan_and_customer_from_creation_to_purge(
         await page.get_by_role("group", name="Rate limit 1").get_by_label("Requests").fill("900")
         await press(page, "Save")
         await shows(page, "requests: 900 requests in 1 minute")
-        await page.locator("summary", has_text="plan.update").first.click()
+        await page.locator("tbody tr", has_text="plan.update").first.click()
         await shows(page, "requests 600/60s, burst 600 -> requests 900/60s, burst 900")
 
         await page.get_by_role("link", name="Customers: 1").click()
@@ -95,7 +95,7 @@ async def test_plan_and_customer_from_creation_to_purge(
         await expect(page.get_by_role("link", name="first key")).to_be_visible()
         await confirm(page, "Disable")
         await shows(page, "customer.disable")
-        await expect(page.locator("summary", has_text="customer.disable")).to_contain_text("Acme")
+        await expect(page.locator("tbody tr", has_text="customer.disable")).to_contain_text("Acme")
         await confirm(page, "Delete")
         await page.locator("#main").get_by_role("button", name="Purge").click()
         await page.get_by_label("Type acme to confirm").fill("acme")

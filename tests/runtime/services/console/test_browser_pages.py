@@ -16,9 +16,11 @@ from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import (
     MARKS,
     PAGES,
+    expand,
     loads_nothing,
     navigate,
     page_of,
+    resize,
     shows,
     shows_heading,
     sign_in,
@@ -60,23 +62,23 @@ _WITHOUT_FOCUS_RING = """() => [...document.querySelectorAll(
   .map((element) => element.outerHTML.slice(0, 200))"""
 
 
-#: IDs outside of the component that has a button to copy them, and the number of buttons. Summaries
-#: cannot contain buttons, and headings and documents are selected as a whole.
+#: IDs outside of the component that has a button to copy them, and the number of buttons. Rows that
+#: can be expanded have the buttons below, and headings and documents are selected as a whole.
 _IDS_WITHOUT_BUTTON = """() => {
-  document.querySelectorAll('main details').forEach((element) => { element.open = true })
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
   const found = []
   while (texts.nextNode()) {
     const { data, parentElement } = texts.currentNode
     const ids = data.match(/\\b((req|msg)_\\w+|(?=\\w+[A-Z\\d])[^\\W_]{12}([^\\W_]{10})?)\\b/g)
-    if (ids && !parentElement.closest('.id, summary, pre, option, h1, h2')) found.push(...ids)
+    if (ids && !parentElement.closest('.id, tr.open, pre, option, h1, h2')) found.push(...ids)
   }
   return [found, document.querySelectorAll('.id button').length]
 }"""
 
-#: Shown columns by which a list cannot be sorted. The values of a chart are in the order of time.
+#: Shown columns by which a list cannot be sorted. The values of a chart and the lines of logs are
+#: in the order of time.
 _UNSORTED = """() => [...document.querySelectorAll('main thead th')]
-  .filter((header) => !header.closest('figure'))
+  .filter((header) => !header.closest('figure') && location.pathname !== '/logs')
   .filter((header) => !header.querySelector('button, input, .visually-hidden'))
   .map((header) => header.textContent)"""
 
@@ -191,6 +193,7 @@ async def test_every_page_in_every_size_and_with_every_display_setting(
             titles[name] = await page.title()
             tables += await page.locator(".flush table").count()
             found = await _problems_of_the_load(page)
+            await expand(page)
             without_button, number = await page.evaluate(_IDS_WITHOUT_BUTTON)
             copied += number
             found += [
@@ -298,7 +301,7 @@ async def _problems_of_display_settings(page: Page) -> list[str]:
     await page.emulate_media(forced_colors="active", reduced_motion="no-preference")
     found += await _problems_of_the_focus(page)
     await page.emulate_media(forced_colors="none")
-    await page.set_viewport_size({"width": 640, "height": 400})
+    await resize(page, 640, 400)
     if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         found.append("wider than the window with a zoom of 200 %")
     found += await _problems_of_the_focus(page)
@@ -313,7 +316,7 @@ async def _cut_cards(page: Page) -> list[str]:
     )
     found = []
     for width in (1440, 1280, 1120, 960, 840, 769, 480):
-        await page.set_viewport_size({"width": width, "height": 800})
+        await resize(page, width)
         found += [
             f"wider than its card at {width} pixels: {text}"
             for text in await page.evaluate(measure)

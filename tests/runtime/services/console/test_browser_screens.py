@@ -9,8 +9,10 @@ import pytest
 from gatehouse.commands.cli import end_to_end
 from gatehouse.core.clock import rfc3339
 from gatehouse.features.secrets.link_token import parse
+from gatehouse.features.secrets.models import FILES_BYTES_MAX
+from gatehouse.features.secrets.schemas import FILES_MAX
 from gatehouse.features.secrets.service import NewItem
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, FilePayload, Page, expect
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console
@@ -98,6 +100,51 @@ async def test_text_is_encrypted_end_to_end_in_the_browser(
     assert end_to_end.decrypt(await sharing.read(token), key).decode() == text
 
 
+async def test_files_are_refused_before_they_are_read(
+    browser: Browser, origin: str, sharing: Sharing
+) -> None:
+    async with page_of(browser, origin) as page:
+        await page.add_init_script(
+            "window.reads = 0; const read = Blob.prototype.arrayBuffer;"
+            "Blob.prototype.arrayBuffer = function () { reads += 1; return read.call(this) }"
+        )
+        await sign_in(page, "/secrets/new")
+        alert = page.get_by_role("alert")
+        share = page.get_by_role("button", name="Share a secret")
+        for sizes, accepted in (
+            ([FILES_BYTES_MAX + 1], False),
+            ([FILES_BYTES_MAX], True),
+            ([FILES_BYTES_MAX, 1], False),
+            ([1] * (FILES_MAX + 1), False),
+            ([1] * FILES_MAX, True),
+        ):
+            await page.get_by_label("Files").set_input_files(
+                [
+                    FilePayload(name=f"{number}.txt", mimeType="text/plain", buffer=b"a" * size)
+                    for number, size in enumerate(sizes)
+                ]
+            )
+            await expect(page.locator("main li")).to_have_count(len(sizes) if accepted else 0)
+            await expect(alert).to_have_count(0 if accepted else 1)
+            await expect(share).to_be_enabled(enabled=accepted)
+        assert await page.evaluate("reads") == 0
+        await page.get_by_label("Files").dispatch_event(
+            "drop",
+            {
+                "dataTransfer": await page.evaluate_handle(
+                    "() => { const data = new DataTransfer();"
+                    "data.items.add(new File(['dropped'], 'a.txt', { type: 'text/plain' }));"
+                    "return data }"
+                )
+            },
+        )
+        await expect(page.locator("main li")).to_contain_text(["a.txt"])
+        await share.click()
+        link = parse(await shown_value(page, "Link"))
+    assert link is not None
+    assert await sharing.read(link) == b"dropped"
+
+
 async def test_logs_are_searched(
     browser: Browser, origin: str, console: Console, tmp_path: Path
 ) -> None:
@@ -118,7 +165,7 @@ async def test_logs_are_searched(
     (tmp_path / "gateway.log").write_text("\n".join(texts))
     async with page_of(browser, origin) as page:
         await sign_in(page, "/logs")
-        rows = page.locator("main details")
+        rows = page.locator("tbody tr:not(.details)")
         await expect(rows).to_have_count(50)
         await page.get_by_role("link", name="Next page").click()
         await expect(rows).to_have_count(13)
@@ -129,11 +176,11 @@ async def test_logs_are_searched(
         await expect(rows).to_have_count(1)
         await page.get_by_label("Text").fill("")
         await page.keyboard.press("Enter")
-        await rows.filter(has_text="Unavailable").locator("summary").click()
+        await rows.filter(has_text="Unavailable").click()
         await page.get_by_role("link", name="req_1").click()
         await expect(rows).to_have_count(1)
         assert page.url.endswith("/logs?request_id=req_1")
-        await rows.locator("summary").click()
+        await rows.get_by_role("button", name="Details").click()
         assert await violations_in_both_themes(page) == []
         for text in (unknown, request_id):
             await page.keyboard.press("Control+k")

@@ -35,8 +35,9 @@ async def test_overview_is_updated_without_a_reload(
         await sign_in(page)
         status = page.get_by_text("Updated ")
         updated = await status.inner_text()
-        event = page.locator("details", has_text="session.begin").first
-        await event.locator("summary").click()
+        event = page.get_by_role("row", name="session.begin").last
+        details = event.get_by_role("button", name="Details")
+        await details.click()
         created = await console.create(name="created in the meantime")
         now = console.clock.now()
         row = UsageRow("", "", "RATE_LIMITED", int(now // 60) * 60, 4321)
@@ -44,7 +45,7 @@ async def test_overview_is_updated_without_a_reload(
         await page.clock.fast_forward(OVERVIEW_MS)
         await expect(page.get_by_text(created["key"]["id"]).first).to_be_attached()
         await expect(page.locator("dd", has_text="4,321")).to_have_count(2)
-        await expect(event).to_have_attribute("open", "")
+        await expect(details).to_have_attribute("aria-expanded", "true")
         await expect(status).not_to_have_text(updated)
         await page.context.set_offline(True)
         await page.clock.fast_forward(OVERVIEW_MS)

@@ -13,8 +13,10 @@ __all__ = [
     "MARKS",
     "PAGES",
     "enter_credential",
+    "expand",
     "navigate",
     "page_of",
+    "resize",
     "shows",
     "shows_heading",
     "sign_in",
@@ -105,6 +107,20 @@ async def navigate(page: Page, path: str) -> None:
 
 async def loads_nothing(page: Page) -> None:
     await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
+
+
+async def resize(page: Page, width: int, height: int = 800) -> None:
+    """Changes the size of the window. Returns when the next frame is displayed."""
+    await page.set_viewport_size({"width": width, "height": height})
+    await page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+
+
+async def expand(page: Page) -> None:
+    """Opens all details, and the rows of tables."""
+    await page.evaluate(
+        "document.querySelectorAll('main details:not([open]) > summary, "
+        "main .expand[aria-expanded=false]').forEach((control) => control.click())"
+    )
 
 
 async def shows(page: Page, text: str, *, exact: bool = False) -> None:
