@@ -32,9 +32,12 @@ _BLOCK = re.compile(
     r"(?P<word>\w+))?\n(?P<run>.*?)^```$)",
     re.DOTALL | re.MULTILINE,
 )
+_TIMESTAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
+_LOCAL_TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [A-Z0-9+-]+"
 _VALUE = re.compile(
     r"(?P<token>[a-z]+_(?:test|live|admin)_[0-9A-Za-z]+(?:\.\.\.)?)"
-    r"|(?P<timestamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"
+    rf"|(?P<timestamp>{_TIMESTAMP})"
+    rf"|(?P<time>{_LOCAL_TIME})"
     r"|(?P<request>req_[0-9a-f]+(?:\.\.\.)?)"
     r"|(?P<secret>(?:whsec|sigkey)_[0-9A-Za-z+/=]+(?:\.\.\.)?)"
     r"|(?P<link>/[sr]/[0-9A-Za-z]{22,28}#(?:[0-9A-Za-z]+|\.\.\.))"
@@ -45,7 +48,8 @@ _VALUE = re.compile(
     r"|(?P<space>\s+)"
 )
 _PATTERNS = {
-    "timestamp": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
+    "timestamp": _TIMESTAMP,
+    "time": _LOCAL_TIME,
     "request": r"req_[0-9a-f]+",
     "hash": r"[0-9a-f]{64}",
     "any": r".*?",

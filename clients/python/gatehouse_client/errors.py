@@ -37,8 +37,9 @@ class Problem(msgspec.Struct, frozen=True):
 class ApiError(Exception):
     """A request that failed. Raised directly for a status without a class of its own.
 
-    message: for users. code: stable code of the problem document, empty without one. status: 0 if
-    there is no response. request_id: to give to the operator. retry_after_s: Retry-After, if any.
+    message: for users; the text of the error also has the problems in `errors`. code: stable code
+    of the problem document, empty without one. status: 0 if there is no response. request_id: to
+    give to the operator. retry_after_s: Retry-After, if any.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class ApiError(Exception):
         errors: tuple[Problem, ...] = (),
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(
+            " ".join((message, *(f"{each.location} {each.message}." for each in errors)))
+        )
         self.message = message
         self.code = code
         self.status = status

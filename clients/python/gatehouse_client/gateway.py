@@ -125,7 +125,7 @@ def taken_without_decision(error: ApiError, fail_open: bool) -> Taken:
         allowed=fail_open,
         limits=[],
         request_id=error.request_id,
-        error=error.message,
+        error=str(error),
         headers={} if fail_open else retry_after(error),
     )
 
@@ -149,6 +149,6 @@ def without_decision(error: ApiError, fail_open: bool) -> Verification:
         staleness_ms=0,
         decided_at=datetime.now(UTC),
         request_id=error.request_id,
-        error=error.message,
+        error=str(error),
         headers={} if fail_open else retry_after(error),
     )

@@ -75,7 +75,7 @@ export class ApiError extends Error {
     readonly errors: ProblemDetail[] = [],
     readonly retryAfterS?: number,
   ) {
-    super(message);
+    super([message, ...errors.map((each) => `${each.location} ${each.message}.`)].join(" "));
   }
 }
 

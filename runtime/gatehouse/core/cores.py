@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.core.keys import KeyEnvironment, KeyId
+from gatehouse.core.texts import matching
 
 CoreName = NewType("CoreName", str)  # lowercase DNS label, 1 to 40 characters
 
@@ -72,6 +73,13 @@ IDENTITY_HEADERS = (
 )
 
 
+#: Pattern of the name of a header, and its form.
+_HEADER = (
+    "[A-Za-z0-9-]{1,64}",
+    "the name of a header, of 1 to 64 letters, digits and hyphens, such as Authorization",
+)
+
+
 class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Settings that the registration of a Core declares. They apply to all its instances.
 
@@ -82,7 +90,16 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     example: ClassVar = {"response_timeout_s": 600, "basic_auth": True}
 
     health_path: Annotated[
-        Annotated[str, Meta(max_length=200, pattern=r"^/[!-~]*\Z", examples=["/healthz"])] | None,
+        Annotated[
+            str,
+            matching(
+                "/[!-~]*",
+                "a path of ASCII characters without spaces, such as /healthz",
+                max_length=200,
+                examples=["/healthz"],
+            ),
+        ]
+        | None,
         Meta(
             description="Path of the health checks, below the URL of the Core. A response with a "
             "status from 200 to 299 is a success. Default: no health checks."
@@ -143,8 +160,8 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ] = "streams"
     key_header: Annotated[
         str,
-        Meta(
-            pattern=r"^[A-Za-z0-9-]{1,64}\Z",
+        matching(
+            *_HEADER,
             description="Header with the API key, in addition to `Authorization: Bearer`.",
             examples=["Private-Token"],
         ),
@@ -166,7 +183,7 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         ),
     ] = False
     credential_header: Annotated[
-        Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z", examples=["Authorization"])] | None,
+        Annotated[str, matching(*_HEADER, examples=["Authorization"])] | None,
         Meta(
             description="Header in which the Core receives the credential that an operator stored "
             "for it, with the same header, in AWS Secrets Manager. The gateway sends the secret of "
@@ -175,7 +192,7 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         ),
     ] = None
     identity_header: Annotated[
-        Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z", examples=["X-Remote-User"])] | None,
+        Annotated[str, matching(*_HEADER, examples=["X-Remote-User"])] | None,
         Meta(
             description="Header in which the Core receives the customer of the key, in addition to "
             "`Gatehouse-Customer-Id`, such as an application that takes its user from a proxy."
@@ -183,7 +200,15 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ] = None
     remove_headers: Annotated[
         tuple[
-            Annotated[str, Meta(pattern=r"^\*?[A-Za-z0-9_-]{1,62}\*?\Z", examples=["x-remote-*"])],
+            Annotated[
+                str,
+                matching(
+                    r"\*?[A-Za-z0-9_-]{1,62}\*?",
+                    "the name of a header, of which * can stand for the beginning or the end, "
+                    "such as x-remote-*",
+                    examples=["x-remote-*"],
+                ),
+            ],
             ...,
         ],
         Meta(
@@ -197,9 +222,10 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         tuple[
             Annotated[
                 str,
-                Meta(
+                matching(
+                    r"\*|https?://[A-Za-z0-9.\[\]:-]+",
+                    "* or the origin of a web page, such as https://app.example.com",
                     max_length=300,
-                    pattern=r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)\Z",
                     examples=["https://app.example.com"],
                 ),
             ],

@@ -30,6 +30,7 @@ from gatehouse.core.roles import manages, roles_of
 #: Pattern of the ID of a customer: the one in the systems of the company. Also a constraint of the
 #: table.
 ID = r"[0-9A-Za-z]([0-9A-Za-z._:@-]{0,62}[0-9A-Za-z])?"
+ID_FORM = "1 to 64 letters, digits and inner . _ : @ -, such as acme-corp"
 
 _OTHERS = re.compile("[^0-9a-z]+")
 

@@ -22,6 +22,12 @@ def duration_s(text: str) -> int | None:
     return None if match is None else int(match[1]) * _UNITS_S[match[2]]
 
 
+def duration(seconds: int) -> str:
+    """The shortest text that `duration_s` converts to these seconds, without weeks."""
+    unit = next((each for each in "dhm" if seconds and seconds % _UNITS_S[each] == 0), "s")
+    return f"{seconds // _UNITS_S[unit]}{unit}"
+
+
 def rate_limit(text: str) -> dict[str, str | int] | None:
     """The fields of a rate limit in the form RATE_LIMIT_FORM, or None for other text. WINDOW is a
     duration (default: one minute), and NAME is `requests` by default.

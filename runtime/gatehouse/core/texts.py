@@ -13,6 +13,9 @@ A search ignores how a name was typed: case, composed and decomposed letters, wi
 import re
 import unicodedata
 from enum import StrEnum
+from typing import Any
+
+import msgspec
 
 #: Zero-width non-joiner and joiner, which some scripts and emoji need (Unicode Standard, 23.2).
 JOINERS = "\u200c\u200d"
@@ -39,6 +42,20 @@ class TextClass(StrEnum):
     CONTENT = "content"
     PASSPHRASE = "passphrase"  # noqa: S105 - a class
     IDENTIFIER = "identifier"
+
+
+def matching(pattern: str, form: str, **constraints: Any) -> msgspec.Meta:
+    """Constraints for an identifier that matches `pattern` as a whole. Uses `\\Z`, because Python's
+    `$` also matches before a final line feed.
+
+    form: the pattern for people, with an example, such as `1 to 16 uppercase letters, such as GET`.
+        Problems say that the text must be this.
+    """
+    return msgspec.Meta(
+        pattern=rf"^(?:{pattern})\Z",
+        extra={"text": TextClass.IDENTIFIER, "form": form},
+        **constraints,
+    )
 
 
 def is_visible(character: str) -> bool:

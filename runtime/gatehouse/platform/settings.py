@@ -122,6 +122,14 @@ _CHECKPOINT_ARCHIVE = _matching(
 )
 
 _SENDER = _matching(r"[^@\s<>,]+@[^@\s<>,]+", "must be an e-mail address, such as keys@example.com")
+_NAMESPACE = _matching(
+    "[A-Za-z0-9._/#:-]{1,255}",
+    "must be at most 255 letters, digits and . _ / # : -, such as Gatehouse/prod",
+)
+_OIDC_SCOPES = _matching(
+    r"(?:(?!openid(?: |\Z))[\x21\x23-\x5b\x5d-\x7e]++ )*+openid(?: [\x21\x23-\x5b\x5d-\x7e]++)*+",
+    "must be scopes with spaces that include openid, such as openid profile",
+)
 _LOGS = _matching(
     r"cloudwatch:[A-Za-z0-9_./#-]+(,[A-Za-z0-9_./#-]+)*|file:/.+",
     "must be cloudwatch: with comma-separated log groups, or file:/path",
@@ -240,7 +248,7 @@ class SharingSettings(_Settings):
     Strict-Transport-Security."""
     log_level: Level = "info"
     """Minimum level of log lines. info logs every request."""
-    metrics_namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/#:-]{0,255}$")] = ""
+    metrics_namespace: Annotated[str, _NAMESPACE] = ""
     """CloudWatch namespace for metrics in the log (embedded metric format), such as Gatehouse/prod.
     If unset, no such metrics are written."""
 
@@ -487,9 +495,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     """Client secret of the console at the issuer. If unset, the console is a public client and uses
     only PKCE.
     """
-    oidc_scopes: Annotated[
-        str, Field(pattern=r"^([\x21\x23-\x5b\x5d-\x7e]+ )*openid( [\x21\x23-\x5b\x5d-\x7e]+)*$")
-    ] = "openid profile"
+    oidc_scopes: Annotated[str, Field(min_length=1), _OIDC_SCOPES] = "openid profile"
     """Scopes of the authorization request, separated by spaces. Must include openid, and the scope
     that some issuers require for the claim in GATEHOUSE_OIDC_CLAIM."""
 

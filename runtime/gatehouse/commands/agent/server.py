@@ -30,6 +30,7 @@ from gatehouse.core.errors import (
     CoreDrained,
     Forbidden,
     GatehouseError,
+    Problem,
     SettingsError,
     Unauthorized,
     Unavailable,
@@ -337,8 +338,7 @@ class Lease:
 
 def _error(error: ApiError) -> GatehouseError:
     text = error.message
-    for entry in error.errors[:1]:
-        text = f"{text.removesuffix('.')}: {entry.location} {entry.message}; {entry.fix}"
+    problems = tuple(Problem(each.location, each.message, each.fix) for each in error.errors)
     if error.status == 401:
         return Unauthorized(f"the gateway denied the token: {text}")
     if error.code == CoreDrained.code:
@@ -347,4 +347,4 @@ def _error(error: ApiError) -> GatehouseError:
         return Conflict(text)
     if error.status in {429, 500, 502, 503, 504}:
         return Unavailable(f"the gateway is temporarily unable to register the Core: {text}")
-    return Forbidden(f"the gateway rejected the registration: {text}")
+    return Forbidden(f"the gateway rejected the registration: {text}", errors=problems)

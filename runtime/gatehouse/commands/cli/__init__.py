@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -38,6 +38,8 @@ COMMANDS = {
     "webhooks": "webhooks",
     "scan": "scan",
     "version": "services",
+    "whoami": "operations",
+    "status": "operations",
 }
 #: Commands that consist only of subcommands. Without a subcommand, these commands show the help.
 GROUPS = [
@@ -59,12 +61,18 @@ def command_line(command: str = "") -> Any:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback(help=_HELP)(lambda: None)
+    app.callback(help=_HELP)(_root)
     for module in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
         importlib.import_module(f"gatehouse.commands.cli.{module}").register(app)
     root = typer.main.get_command(app)
     help_texts.prepare(root)
     return root
+
+
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the versions.")] = False,
+) -> None:
+    """`main` runs `gatehouse version` for this option."""
 
 
 def main() -> NoReturn:
@@ -74,6 +82,8 @@ def main() -> NoReturn:
     if None in (sys.stdin, sys.stdout, sys.stderr):
         reject("standard input, standard output and standard error must be open")
     arguments = sys.argv[1:]
+    if arguments == ["--version"]:
+        arguments = ["version"]
     if not arguments or arguments in GROUPS:
         arguments = [*arguments, "--help"]
     try:

@@ -8,13 +8,14 @@ import msgspec
 import typer
 from gatehouse_client import ConsoleClient
 
+from gatehouse.commands.cli.common.lists import Listing
 from gatehouse.commands.cli.common.options import Output, console_command
 from gatehouse.commands.cli.common.output import (
     Column,
     count,
     note,
     print_items,
-    print_text,
+    print_sentence,
     printable,
     reject,
 )
@@ -23,6 +24,7 @@ from gatehouse.core.texts import search_form
 from gatehouse.core.tokens.token_scanner import redacted
 from gatehouse.features.keys.schemas import ReasonBody
 from gatehouse.features.operations.schemas import Recognized
+from gatehouse.platform.web.fields import PAGE_SIZE_MAX
 
 IdArgument = Annotated[
     str, typer.Argument(metavar="[ID]", help="ID or name, instead of the filters.")
@@ -77,7 +79,7 @@ class Items:
     def ambiguous(self) -> str:
         return f"use the ID of a {self.noun}, or filters such as --search"
 
-    def find(self, client: ConsoleClient, filters: dict[str, Any]) -> list[Any]:
+    def _query(self, client: ConsoleClient, filters: dict[str, Any]) -> dict[str, Any]:
         """A token is never searched, because the search is part of the URL: the ID of its key is
         searched instead.
         """
@@ -87,8 +89,25 @@ class Items:
                 ids = [each.id for each in recognized.found if each.kind == self.noun]
                 if not ids:
                     reject(f"no {self.noun} has this token; the text was not searched")
-                filters = {**filters, "search": ids[0]}
-        return list(client.items(self.view, self.path, **filters))
+                return {**filters, "search": ids[0]}
+        return filters
+
+    def find(self, client: ConsoleClient, filters: dict[str, Any]) -> list[Any]:
+        filters = self._query(client, filters)
+        return list(client.items(self.view, self.path, **filters, limit=PAGE_SIZE_MAX))
+
+    def listing(
+        self, client: ConsoleClient, filters: dict[str, Any], limit: int, everything: bool
+    ) -> Output:
+        """The first items that match the filters, or all."""
+        query, limit = self._query(client, filters), 0 if everything else limit
+        items = Listing(client, self.view, self.path, query, noun=self.noun, limit=limit)
+
+        def show() -> None:
+            print_items(items, *self.columns)
+            items.note_end()
+
+        return items, show
 
     def select(
         self, client: ConsoleClient, id: str, filters: dict[str, Any], states: Collection[str]
@@ -134,7 +153,7 @@ class Action:
                     reject(items.ambiguous)
                 id = items.resolve(client, id)
                 changed = self._change(client, items, id, body)
-                return changed, lambda: print_text(self._sentence(items, changed, id))
+                return changed, lambda: print_sentence(self._sentence(items, changed, id))
             selected = items.select(client, id, filters, self.states)
             if dry_run:
                 return selected, lambda: items.show(selected)

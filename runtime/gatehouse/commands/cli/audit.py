@@ -5,7 +5,6 @@ server.
 import os
 import sys
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Annotated, Any
@@ -18,12 +17,16 @@ from gatehouse.commands.cli.common.connection import (
     ConsoleOption,
     ProfileOption,
     TokenOption,
+    api_errors,
     connect,
 )
+from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption, Listing
 from gatehouse.commands.cli.common.options import (
     Output,
     console_command,
+    errors_of_options,
     own_parameters,
+    typed_names,
     with_options,
 )
 from gatehouse.commands.cli.common.output import (
@@ -59,13 +62,14 @@ from gatehouse.features.audit.schemas import (
     checkpoint_of,
 )
 
+_FILTERS = parameters(SearchAudit)
+
 
 def register(app: typer.Typer) -> None:
     audit = typer.Typer(name="audit", help="Read and verify the audit trail.")
-    filters = parameters(SearchAudit)
     console_command(audit, list_, options=parameters(ListAudit, "cursor", "limit", "total"))
     file, *others = own_parameters(export)
-    audit.command()(with_options(export, [file, *filters, *others]))
+    audit.command()(with_options(export, [file, *_FILTERS, *others]))
     audit.command()(verify)
     status = "Show the last checkpoint, and whether its signature and hash are valid."
     operation = "GET /v1/audit-status"
@@ -76,18 +80,14 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(
-    client: ConsoleClient,
-    limit: Annotated[
-        int, typer.Option("--count", "-n", min=1, help="Maximum number of events.")
-    ] = 50,
-    **filters: Any,
+    client: ConsoleClient, limit: LimitOption = LIMIT, all: AllOption = False, **filters: Any
 ) -> Output:
     """List audit events.
 
-    Example: gatehouse audit list --action 'key.*' --since 2026-11-01T00:00:00Z
+    Example: gatehouse audit list --action 'key.*' --since 2026-11-01
     """
-    events = client.items(AuditEventView, "/v1/audit-events", **request(filters))
-    shown = list(islice(events, limit))
+    path, query, limit = "/v1/audit-events", request(filters), 0 if all else limit
+    events = Listing(client, AuditEventView, path, query, noun="event", limit=limit)
     columns: tuple[Column, ...] = (
         "seq",
         ("time", lambda event: event.occurred_at),
@@ -97,7 +97,12 @@ def list_(
         "outcome",
         ("address", lambda event: event.source_address),
     )
-    return shown, lambda: print_items(shown, *columns)
+
+    def show() -> None:
+        print_items(events, *columns)
+        events.note_end()
+
+    return events, show
 
 
 def export(
@@ -111,13 +116,18 @@ def export(
 
     Example: gatehouse audit export audit.ndjson
     """
-    with connect(console, token, profile) as client:
+    query = request(filters)
+    with (
+        errors_of_options(typed_names(_FILTERS)),
+        api_errors(),
+        connect(console, token, profile) as client,
+    ):
         try:
             # Other users cannot read the file, which appears when it is complete.
             with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.") as out:
                 if file.exists():
                     raise FileExistsError
-                out.writelines(client.stream("/v1/audit-export", **request(filters)))
+                out.writelines(client.stream("/v1/audit-export", **query))
                 out.flush()
                 os.link(out.name, file)
         except FileExistsError:
@@ -161,7 +171,7 @@ def verify(
     if file is not None:
         rows = list(_rows(read_file(file, "--file"), str(file)))
     else:
-        with connect(console, token, profile) as client:
+        with api_errors(), connect(console, token, profile) as client:
             rows = list(_rows(b"".join(client.stream("/v1/audit-export")), "the console"))
     try:
         broken = first_break(rows)

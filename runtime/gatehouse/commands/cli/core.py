@@ -15,16 +15,21 @@ from gatehouse.commands.agent.app import HEALTH_PATH
 from gatehouse.commands.agent.server import Registration
 from gatehouse.commands.agent.tunnel import AUTHTOKEN_VARIABLE, NgrokTunnel
 from gatehouse.commands.cli.common.connection import LOOPBACK, is_url, read_token
-from gatehouse.commands.cli.common.options import own_parameters, with_options
+from gatehouse.commands.cli.common.options import (
+    errors_of_options,
+    own_parameters,
+    typed_names,
+    with_options,
+)
 from gatehouse.commands.cli.common.output import note, reject
 from gatehouse.commands.cli.common.shapes import parameters, request
 from gatehouse.core.cores import CoreSettings
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.http.forwarding import CORE_NAME
+from gatehouse.core.http.forwarding import CORE_NAME, CORE_NAME_FORM
 from gatehouse.features.cores.schemas import (
     DRAIN_S_DEFAULT,
     DRAIN_S_MAX,
-    INSTANCE_PATTERN,
+    INSTANCE,
     LEASE_S_MAX,
     LEASE_S_MIN,
 )
@@ -114,9 +119,11 @@ class Options:
     ] = DRAIN_S_DEFAULT
 
 
+_PARAMETERS = [*own_parameters(Options), *parameters(CoreSettings)]
+
+
 def register(app: typer.Typer) -> None:
-    options = [*own_parameters(Options), *parameters(CoreSettings)]
-    app.command(name="core")(with_options(core, options))
+    app.command(name="core")(with_options(core, _PARAMETERS))
 
 
 def core(**arguments: Any) -> None:
@@ -157,10 +164,11 @@ def core(**arguments: Any) -> None:
         current_url,
         request(settings),
     )
-    if directory is None or sock is None:
-        asyncio.run(server.register(registration, note))
-    else:
-        asyncio.run(server.run(directory, sock, registration, note, tunnel))
+    with errors_of_options(typed_names(_PARAMETERS)):
+        if directory is None or sock is None:
+            asyncio.run(server.register(registration, note))
+        else:
+            asyncio.run(server.run(directory, sock, registration, note, tunnel))
 
 
 def _tunnel(options: Options) -> NgrokTunnel:
@@ -182,7 +190,7 @@ def _check(options: Options) -> None:
     if directory is not None and not directory.is_dir():
         reject(f"--dir {directory} is not a directory")
     if not CORE_NAME.fullmatch(options.name):
-        reject("--name must be 1 to 40 lowercase letters, digits and inner hyphens, such as docs")
+        reject(f"--name must be {CORE_NAME_FORM}")
     _check_url("--gateway", options.gateway)
     if url and url_file:
         reject("--url and --url-file are mutually exclusive")
@@ -191,11 +199,8 @@ def _check(options: Options) -> None:
     elif url_file is None and options.bind not in LOOPBACK:
         bind = f"--bind {options.bind}"
         reject(f"{bind} requires --url, the URL at which the gateway reaches this Core")
-    if options.instance and not re.fullmatch(INSTANCE_PATTERN, options.instance):
-        reject(
-            "--instance must be 1 to 63 letters, digits, dots, hyphens and underscores, such "
-            "as docs-1"
-        )
+    if options.instance and not re.fullmatch(INSTANCE[0], options.instance):
+        reject(f"--instance must be {INSTANCE[1]}")
 
 
 def _from_file(path: Path) -> str:

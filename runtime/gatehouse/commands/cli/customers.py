@@ -11,6 +11,7 @@ from gatehouse_client import ConsoleClient
 from gatehouse.commands.cli.actions import PROPAGATION, Action, Items, sentence
 from gatehouse.commands.cli.actions import register as register_actions
 from gatehouse.commands.cli.common.forms import CUSTOMER_FORMS, PLAN_FORMS
+from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption
 from gatehouse.commands.cli.common.options import Output, console_command
 from gatehouse.commands.cli.common.output import (
     count,
@@ -221,13 +222,14 @@ def register(app: typer.Typer) -> None:
         app.add_typer(group)
 
 
-def list_(client: ConsoleClient, **settings: Any) -> Output:
+def list_(
+    client: ConsoleClient, limit: LimitOption = LIMIT, all: AllOption = False, **settings: Any
+) -> Output:
     """List customers.
 
     Example: gatehouse customers list --plan starter --sort name
     """
-    customers = _ITEMS.find(client, request(settings))
-    return customers, lambda: _ITEMS.show(customers)
+    return _ITEMS.listing(client, request(settings), limit, all)
 
 
 def purge(

@@ -15,19 +15,26 @@ import msgspec
 import typer
 from gatehouse_client import ConsoleClient
 
+from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption, Listing
 from gatehouse.commands.cli.common.options import Output, console_command
 from gatehouse.commands.cli.common.output import (
     Column,
+    count,
     note,
     print_fields,
     print_items,
+    print_sentence,
     print_text,
     reject,
 )
 from gatehouse.commands.cli.common.shapes import Form, parameters, request
 from gatehouse.core.tokens.token_scanner import redacted
 
-_PAGE = ("cursor", "limit")
+_PAGE = ("cursor", "limit", "total")
+_LIMITS = [
+    Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    for name, default, annotation in (("limit", LIMIT, LimitOption), ("all", False, AllOption))
+]
 _EMPTY = Parameter(
     "empty",
     Parameter.KEYWORD_ONLY,
@@ -90,7 +97,8 @@ def register(app: typer.Typer, *commands: Command) -> None:
         help = f"{command.help}\n\nExample: gatehouse {' '.join(words)}"
         act = _act(command, names)
         empty = [_EMPTY] if _is_update(command) else []
-        options = [*arguments, *options, *empty]
+        limits = _LIMITS if _is_paged(command) else []
+        options = [*arguments, *options, *empty, *limits]
         console_command(app, act, command.name, help=help, options=options, once=bool(command.once))
 
 
@@ -111,14 +119,20 @@ def _act(command: Command, names: list[str]) -> Callable[..., Output]:
     method, _, template = command.operation.partition(" ")
 
     def act(client: ConsoleClient, **settings: Any) -> Output:
+        limit, everything = LIMIT, False
+        if _is_paged(command):
+            limit, everything = settings.pop("limit"), settings.pop("all")
         texts = {name: command.resolve(client, settings.pop(name)) for name in names}
         path = template.format_map({name: quote(text, "") for name, text in texts.items()})
         emptied: dict[str, Any] = {name: [] for name in settings.pop("empty", None) or ()}
         update = command.shape if _is_update(command) else None
         fields = {**request(settings, command.forms, update), **emptied}
         if _is_paged(command):
-            items = list(client.items(_item(command.response), path, **fields))
-            return items, lambda: _show_items(items, command, path.rpartition("/")[2])
+            limit = 0 if everything else limit
+            counted = "total" in command.shape.__struct_fields__
+            item, noun = _item(command.response), _noun(path.rpartition("/")[2])
+            items = Listing(client, item, path, fields, noun=noun, limit=limit, counted=counted)
+            return items, lambda: _show_page(items, item, command)
         if method == "GET":
             value = client.get(command.response, path, **fields)
         else:
@@ -161,7 +175,7 @@ def _show(value: Any, command: Command, shown: dict[str, Any]) -> None:
     done, fields = command.done, _fields(value)
     if done:
         text = done.format_map(shown) if isinstance(done, str) else done(shown)
-        note(text) if command.once else print_text(text)
+        note(text) if command.once else print_sentence(text)
     elif "id" not in fields and (lists := {n: v for n, v in fields.items() if type(v) is list}):
         [(noun, items), *_] = lists.items()
         _show_items(items, command, noun)
@@ -179,5 +193,13 @@ def _show_items(items: list[Any], command: Command, noun: str) -> None:
     columns = command.columns or tuple(_fields(next(iter(items), None)))
     if columns:
         print_items(items, *columns)
-    one = f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")
-    note(f"{len(items)} {one if len(items) == 1 else noun}")
+    note(count(len(items), _noun(noun)))
+
+
+def _show_page(items: Listing, item: Any, command: Command) -> None:
+    print_items(items, *(command.columns or item.__struct_fields__))
+    items.note_end()
+
+
+def _noun(plural: str) -> str:
+    return f"{plural[:-3]}y" if plural.endswith("ies") else plural.removesuffix("s")

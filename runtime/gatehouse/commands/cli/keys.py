@@ -20,12 +20,14 @@ from gatehouse.commands.cli.actions import (
 from gatehouse.commands.cli.actions import register as register_actions
 from gatehouse.commands.cli.common.connection import CommandClient
 from gatehouse.commands.cli.common.forms import KEY_FORMS
+from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption
 from gatehouse.commands.cli.common.options import KeyIdArgument, Output, console_command, key_id
 from gatehouse.commands.cli.common.output import (
     count,
     is_json,
     note,
     print_items,
+    print_sentence,
     print_text,
     printable,
     reject,
@@ -189,13 +191,14 @@ def create(client: ConsoleClient, **settings: Any) -> Output:
     return created, show
 
 
-def list_(client: ConsoleClient, **settings: Any) -> Output:
+def list_(
+    client: ConsoleClient, limit: LimitOption = LIMIT, all: AllOption = False, **settings: Any
+) -> Output:
     """List keys. For a token in --search, also of an imported key, the key ID is searched.
 
     Example: gatehouse keys list --state active --expires-within 14d
     """
-    keys = _ITEMS.find(client, request(settings))
-    return keys, lambda: _ITEMS.show(keys)
+    return _ITEMS.listing(client, request(settings), limit, all)
 
 
 def rotate(
@@ -295,7 +298,7 @@ def purge(
         if purged.counters_removed
         else "The rate limit counters expire."
     )
-    return purged, lambda: print_text(
+    return purged, lambda: print_sentence(
         f"Purged {purged.id} at {purged.purged_at}. {counters} {PROPAGATION[purged.effective]}"
     )
 

@@ -5,19 +5,28 @@ and requests.
 import sys
 import time
 from datetime import datetime
-from itertools import islice
 from typing import Annotated, Any, Literal, NoReturn
 
+import httpx
+import msgspec
 import typer
 from gatehouse_client import ConsoleClient
+from gatehouse_client.transport import uses_proxy
 
+from gatehouse.commands.cli.common.connection import UP_FILE, is_url, up_gateway
+from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption, Listing
 from gatehouse.commands.cli.common.options import Output, console_command, seconds
 from gatehouse.commands.cli.common.output import (
+    FAILED,
     Column,
     count,
     is_json,
     note,
+    print_fields,
     print_items,
+    print_json,
+    print_sentence,
+    print_table,
     print_text,
     reject,
 )
@@ -29,6 +38,7 @@ from gatehouse.core.log_levels import Level
 from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.features.cores.schemas import CircuitBreakers, CorePage, EndCore, ListCores
 from gatehouse.features.identity.schemas import (
+    CallerView,
     CreatedSignInLink,
     EndedSessions,
     EndSessions,
@@ -52,28 +62,25 @@ from gatehouse.features.usage.schemas import (
     RequestView,
     UsageSeries,
 )
+from gatehouse.platform.web.responses import READY_PATH
 
 _BAR_WIDTH = 30
-
-
-def _last(default: str) -> Any:
-    return typer.Option(help=f"Time range before `--until`, such as 90m, 24h or 7d.{default}")
+READY_TIMEOUT_S = 10
 
 
 def register(app: typer.Typer) -> None:
-    console_command(app, log_level)
+    for command in (whoami, status, log_level):
+        console_command(app, command)
     logs = typer.Typer(help="Search the logs of the services.")
     logs.callback()(lambda: None)
-    console_command(
-        logs, search_logs, "search", options=parameters(SearchLogs, "cursor", "limit", "since")
-    )
+    console_command(logs, search_logs, "search", options=parameters(SearchLogs, "cursor", "limit"))
     app.add_typer(logs, name="logs")
     features = typer.Typer(name="features", help="List the features, and switch them off and on.")
     register_all(features, *_FEATURES)
     app.add_typer(features)
-    console_command(app, usage, options=parameters(ReadUsage, "since"))
+    console_command(app, usage, options=parameters(ReadUsage))
     console_command(app, find)
-    omitted = ("cursor", "limit", "since", "totals")
+    omitted = ("cursor", "limit", "totals")
     console_command(app, requests, options=parameters(ListRequests, *omitted))
     cores = typer.Typer(name="cores", help="List and drain the instances of Cores.")
     register_all(cores, *_CORES)
@@ -84,6 +91,78 @@ def register(app: typer.Typer) -> None:
     register_all(sessions, *_SESSIONS)
     console_command(sessions, create_sign_in_link, "link")
     app.add_typer(sessions)
+
+
+def whoami(client: ConsoleClient) -> Output:
+    """Show whose credential the commands use, its roles, and the console.
+
+    Example: gatehouse whoami
+    """
+    caller = client.get(CallerView, "/v1/caller")
+    value = {"console": client.url, **msgspec.to_builtins(caller)}
+
+    def show() -> None:
+        print_table(("", ""), [("console", client.url)])
+        print_fields(caller)
+
+    return value, show
+
+
+def status(
+    client: ConsoleClient,
+    gateway: Annotated[
+        str,
+        typer.Option(
+            envvar="GATEHOUSE_GATEWAY_URL",
+            show_envvar=True,
+            help=f"URL of the gateway. Default: the URL in {UP_FILE}, if any.",
+        ),
+    ] = "",
+) -> Output:
+    """Show whether the console and the gateway are ready, and the state of their dependencies.
+    Exits with code 1 if one of them is not available.
+
+    Example: gatehouse status
+    """
+    if gateway and not is_url(gateway):
+        reject("--gateway must be a URL such as https://gateway.example.com")
+    gateway = gateway or up_gateway(client.url)
+    services = {"console": client.url, "gateway": gateway.rstrip("/")}
+    found = [_ask(name, url) for name, url in services.items() if url]
+
+    def show() -> None:
+        print_items(found, "service", "status", "checks", "url")
+
+    if any(each.status == "unavailable" for each in found):
+        print_json(found) if is_json() else show()
+        sys.stdout.flush()
+        sys.exit(FAILED)
+    return found, show
+
+
+class _Service(msgspec.Struct):
+    """A service, and what it responded to `GET /readyz`."""
+
+    service: str
+    url: str
+    status: str
+    checks: dict[str, str]
+
+
+class _Readiness(msgspec.Struct):
+    status: str
+    checks: dict[str, str]
+
+
+def _ask(service: str, url: str) -> _Service:
+    try:
+        reply = httpx.get(url + READY_PATH, timeout=READY_TIMEOUT_S, trust_env=uses_proxy(url))
+        report = msgspec.json.decode(reply.content, type=_Readiness)
+    except (httpx.HTTPError, OSError):
+        return _Service(service, url, "unavailable", {"response": "none"})
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _Service(service, url, "unavailable", {"response": str(reply.status_code)})
+    return _Service(service, url, report.status, report.checks)
 
 
 def log_level(
@@ -117,25 +196,21 @@ def log_level(
             f"{current.level} until {current.until}, set by {current.set_by}; configured: "
             f"{current.configured}"
         )
-    return current, lambda: print_text(text)
+    return current, lambda: print_sentence(text)
 
 
 def search_logs(
-    client: ConsoleClient,
-    limit: Annotated[
-        int, typer.Option("--count", "-n", min=1, max=10_000, help="Maximum number of lines.")
-    ] = 50,
-    last: Annotated[str, _last(" Default: 1h, or the time of the request.")] = "",
-    **filters: Any,
+    client: ConsoleClient, limit: LimitOption = LIMIT, all: AllOption = False, **filters: Any
 ) -> Output:
-    """Search the logs of the gateway, the console and the sharing service. Prints the newest lines.
+    """Search the logs of the gateway, the console and the sharing service, of the last hour or of
+    the time of a request by default. Prints the newest lines, the last one last.
 
     Example: gatehouse logs search --level warning --last 24h
     """
-    query = request(filters)
-    if last or "request_id" not in query:
-        query["since"] = _start(query, last or "1h")
-    lines = list(islice(client.items(LogLine, "/v1/log-lines", **query), limit))[::-1]
+    query, path = request(filters, last="" if filters.get("request_id") else "1h"), "/v1/log-lines"
+    limit = 0 if all else limit
+    found = Listing(client, LogLine, path, query, noun="line", limit=limit, counted=False)
+    lines = [*found][::-1]
     columns: tuple[Column, ...] = (
         ("time", lambda line: line.at),
         *("level", "service", "event"),
@@ -144,16 +219,9 @@ def search_logs(
 
     def show() -> None:
         print_items(lines, *columns)
-        note(count(len(lines), "line"))
+        found.note_end()
 
     return lines, show
-
-
-def _start(query: dict[str, Any], last: str) -> str:
-    """Start of the time range `--last` before `--until`, which is set in the query."""
-    until = datetime.fromisoformat(query["until"]).timestamp() if "until" in query else time.time()
-    query["until"] = rfc3339(until)
-    return rfc3339(max(0.0, until - seconds("--last", last)))
 
 
 def log_fields(line: LogLine) -> list[tuple[str, object]]:
@@ -184,16 +252,12 @@ def create_sign_in_link(client: ConsoleClient) -> Output:
     return {"url": url}, lambda: print_text(url)
 
 
-def usage(
-    client: ConsoleClient, last: Annotated[str, _last(" Default: 60 buckets.")] = "", **filters: Any
-) -> Output:
+def usage(client: ConsoleClient, **filters: Any) -> Output:
     """Show the number of requests per minute, hour or day.
 
     Example: gatehouse usage --width hour --by core --last 24h
     """
     query = request(filters)
-    if last:
-        query["since"] = _start(query, last)
     series = client.get(UsageSeries, "/v1/usage", **query)
     most = max((point.count for point in series.points), default=1)
     bar: Column = ("", lambda point: "#" * -(-point.count * _BAR_WIDTH // most))
@@ -232,10 +296,8 @@ _FOLLOWED_S, _FOLLOW_S = 60.0, 2.0
 
 def requests(
     client: ConsoleClient,
-    limit: Annotated[
-        int, typer.Option("--count", "-n", min=1, max=100, help="Maximum number of entries.")
-    ] = 50,
-    last: Annotated[str, _last("")] = "24h",
+    limit: LimitOption = LIMIT,
+    all: AllOption = False,
     follow: Annotated[
         bool,
         typer.Option(
@@ -246,25 +308,27 @@ def requests(
     ] = False,
     **filters: Any,
 ) -> Output:
-    """List the requests to the gateway: the decision, the response and the duration.
+    """List the requests to the gateway, of the last day by default: the decision, the response and
+    the duration.
 
     Example: gatehouse requests --customer acme --outcome denied --last 24h
     """
-    query = request(filters)
     if follow:
-        _follow(client, query)
-    query["since"] = _start(query, last)
-    page = client.get(RequestPage, "/v1/requests", **query, limit=limit, totals="true")
+        _follow(client, request(filters))
+    query, path, limit = request(filters, last="24h"), "/v1/requests", 0 if all else limit
+    totals = client.get(RequestPage, path, **query, limit=1, totals="true").totals
+    found = Listing(client, RequestView, path, query, noun="entry", limit=limit, counted=False)
 
     def show() -> None:
-        print_items(page.requests, *_REQUEST)
-        if page.totals is not None:
-            checks = [f"{each.check} {each.count}" for each in page.totals.checks]
-            note(", ".join([count(page.totals.total, "request"), *checks]))
+        print_items(found, *_REQUEST)
+        found.note_end(only_if_more=True)
+        if totals is not None:
+            checks = [f"{each.check} {each.count}" for each in totals.checks]
+            note(", ".join([count(totals.total, "request"), *checks]))
             for part, times in (
-                ("duration", page.totals.ms),
-                ("at the gateway", page.totals.gateway_ms),
-                ("at the Core", page.totals.core_ms),
+                ("duration", totals.ms),
+                ("at the gateway", totals.gateway_ms),
+                ("at the Core", totals.core_ms),
             ):
                 if times is not None:
                     note(
@@ -272,7 +336,7 @@ def requests(
                         f"99 % within {times.p99:.1f} ms"
                     )
 
-    return page.requests, show
+    return found, show
 
 
 def _follow(client: ConsoleClient, query: dict[str, Any]) -> NoReturn:
@@ -285,7 +349,7 @@ def _follow(client: ConsoleClient, query: dict[str, Any]) -> NoReturn:
             name = each.request_id or each.at, each.key, each.check, each.status
             if name not in known:
                 known[name] = datetime.fromisoformat(each.at).timestamp()
-                print_text(each if is_json() else _line(each))
+                print_text(each) if is_json() else print_sentence(_line(each))
         for name in [name for name, at in known.items() if at < since]:
             del known[name]
         time.sleep(_FOLLOW_S)

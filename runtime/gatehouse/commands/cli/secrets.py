@@ -39,6 +39,7 @@ from gatehouse.commands.cli.common.output import (
     print_fields,
     print_items,
     print_json,
+    print_sentence,
     print_text,
     reject,
     stop,
@@ -313,7 +314,7 @@ def verify_receipt(
         stop(f"the proof in {file} has no valid signature from a trusted key")
     statement = msgspec.json.decode(deletion.statement)
     objects = count(statement["object_versions"], "object version")
-    print_text(
+    print_sentence(
         f"valid: {objects} of secret {statement['secret']} deleted at {statement['deleted_at']}"
     )
 

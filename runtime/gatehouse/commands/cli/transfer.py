@@ -14,7 +14,14 @@ from typing import Annotated
 
 import typer
 
-from gatehouse.commands.cli.common.output import FAILED, JsonOption, note, print_json, reject
+from gatehouse.commands.cli.common.output import (
+    FAILED,
+    JsonOption,
+    note,
+    print_json,
+    print_sentence,
+    reject,
+)
 from gatehouse.core.actor import Actor
 from gatehouse.core.audit_events import AuditAction, AuditEvent
 from gatehouse.core.clock import rfc3339
@@ -210,7 +217,7 @@ async def _restore(
         restored = {table: inserted for table, (inserted, _) in counts.items()}
         print_json({"location": location, "rows": len(lines), "restored": restored})
         return
-    print(f"{location}: export of {len(lines)} rows, created {head['made_at']}")
+    print_sentence(f"{location}: export of {len(lines)} rows, created {head['made_at']}")
     for table, (inserted, existing) in counts.items():
         print(f"  {table}: {inserted} restored, {existing} existed and are unchanged")
     if dry_run:

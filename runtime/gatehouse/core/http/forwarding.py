@@ -18,6 +18,7 @@ from gatehouse.core.errors import BadRequest
 
 #: Name of a Core: a DNS label of up to 40 characters, as in the check constraint in the database.
 CORE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+CORE_NAME_FORM = "1 to 40 lowercase letters, digits and inner hyphens, such as docs"
 CORES = "/cores/"
 #: Matches characters that a path must not contain: all except the path characters of RFC 3986,
 #: section 3.3, and `[`, `]` and `|`, which browsers do not encode.

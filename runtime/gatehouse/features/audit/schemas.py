@@ -11,6 +11,7 @@ from msgspec import Meta
 from gatehouse.core.audit_chain import ECDSA_P256, AuditRow, Checkpoint
 from gatehouse.core.audit_events import AuditEvent
 from gatehouse.core.clock import to_seconds
+from gatehouse.core.texts import matching
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     Counted,
@@ -25,7 +26,7 @@ from gatehouse.platform.web.fields import (
     doc,
     view_of,
 )
-from gatehouse.platform.web.validation import matching, unchanged
+from gatehouse.platform.web.validation import unchanged
 
 
 class SearchAudit(TimeRange, kw_only=True):
@@ -117,6 +118,7 @@ class CheckpointView(View, kw_only=True):
         str,
         matching(
             r"[0-9a-f]{64}",
+            "64 hexadecimal digits",
             description="Hexadecimal SHA-256 of the last event that the checkpoint covers.",
         ),
     ]

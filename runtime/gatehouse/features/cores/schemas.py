@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.cores import DEFAULT_INSTANCE, LEASE_S_DEFAULT, CoreSettings
 from gatehouse.core.http.origin import URL_CHARS_MAX
+from gatehouse.core.texts import matching
 from gatehouse.core.tokens.token_scanner import CORE_PREFIX
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
@@ -28,7 +29,11 @@ from gatehouse.platform.web.validation import decode_body, invalid, unchanged
 #: Default and maximum drain time in seconds, in which requests in progress complete.
 DRAIN_S_DEFAULT = 30
 DRAIN_S_MAX = 3600
-INSTANCE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"
+#: Pattern of the ID of an instance, and its form.
+INSTANCE = (
+    "[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
+    "1 to 63 letters, digits and . _ -, beginning with a letter or digit, such as docs-1",
+)
 
 
 class ListCores(Input):
@@ -43,7 +48,7 @@ class EndCore(Input):
     """Query parameters for draining a Core."""
 
     instance: Annotated[
-        Annotated[str, Meta(pattern=INSTANCE_PATTERN)] | None,
+        Annotated[str, matching(*INSTANCE)] | None,
         doc("ID of the instance. Default: all instances of the Core."),
     ] = None
 
@@ -186,7 +191,7 @@ class LeaseRequest(Input):
     ] = None
     lease_id: LeaseId | None = None
     instance_id: Annotated[
-        Annotated[str, Meta(pattern=INSTANCE_PATTERN)] | None,
+        Annotated[str, matching(*INSTANCE)] | None,
         doc(
             "ID of the instance. The gateway distributes requests among the instances "
             "of a Core. A registration replaces an earlier registration with the same ID or URL. "

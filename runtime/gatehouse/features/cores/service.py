@@ -24,7 +24,7 @@ from gatehouse.core.errors import (
     Unavailable,
 )
 from gatehouse.core.http.addresses import Network
-from gatehouse.core.http.forwarding import CORE_NAME, flaw
+from gatehouse.core.http.forwarding import CORE_NAME, CORE_NAME_FORM, flaw
 from gatehouse.core.http.header_names import is_set_by_gateway
 from gatehouse.core.http.origin import parse_base_url, rejection
 from gatehouse.core.keys import KeyEnvironment, KeyId
@@ -137,8 +137,7 @@ class RegistrationService:
 
     def _name(self, name: str) -> CoreName:
         if CORE_NAME.fullmatch(name) is None:
-            fix = "use 1 to 40 lowercase letters, digits and inner hyphens, such as docs"
-            raise BadRequest(errors=(Problem("path.name", "is not a valid name of a Core", fix),))
+            raise BadRequest(errors=(Problem("path.name", f"must be {CORE_NAME_FORM}"),))
         if name == ECHO:
             problem = "is the name of the Core that the gateway serves itself"
             raise BadRequest(errors=(Problem("path.name", problem, "use another"),))

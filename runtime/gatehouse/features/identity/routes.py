@@ -11,6 +11,7 @@ from gatehouse.core.roles import ANY_ROLE, AUDITORS, Role
 from gatehouse.core.tokens.token import key_id
 from gatehouse.features.identity.schemas import (
     CODE_FRAGMENT,
+    CallerView,
     CreatedSignInLink,
     CurrentSession,
     EndedSessions,
@@ -90,6 +91,20 @@ async def show_sign_in_methods(request: Request, sessions: Sessions) -> SignInMe
         issuer=rules.oidc_issuer,
         claim=rules.oidc_claim,
         mappings=[RoleMapping(value, role) for value, role in rules.oidc_roles.items()],
+    )
+
+
+async def show_caller(request: Request, sessions: Sessions) -> CallerView:
+    """Retrieve the caller.
+
+    Returns who makes this request, with which roles, and the environment of the deployment.
+    """
+    caller = request.authenticated
+    return CallerView(
+        actor_type=caller.actor.type,
+        actor_id=caller.actor.id,
+        roles=sorted(role.value for role in caller.roles),
+        environment=sessions.rules.environment,
     )
 
 
@@ -194,6 +209,7 @@ ENDPOINTS = (
     _write("POST", _SESSIONS, sign_in, security=(CREDENTIAL, SIGN_IN_CODE), status=201),
     _write("POST", _LINKS, create_sign_in_link, security=(CREDENTIAL,), status=201),
     _session("GET", _SESSIONS, list_sessions),
+    Endpoint("GET", "/v1/caller", show_caller, tag="sessions", roles=ANY_ROLE),
     Endpoint("GET", "/v1/sign-in-methods", show_sign_in_methods, tag="sessions", roles=AUDITORS),
     _write("DELETE", _SESSIONS, end_sessions),
     _session("GET", f"{_SESSIONS}/current", show_session, errors=(404,)),

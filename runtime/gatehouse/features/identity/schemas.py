@@ -63,6 +63,17 @@ class CurrentSession(View, kw_only=True):
     ]
 
 
+class CallerView(View, kw_only=True):
+    """The credential or session of a request."""
+
+    example: ClassVar = {"actor_id": "3fGh82kLmQ0a", "roles": ["operator"], "environment": "prod"}
+
+    actor_type: Annotated[str, doc("bootstrap, key or person.")]
+    actor_id: Annotated[str, doc("ID of the key or of the person, or `bootstrap`.")]
+    roles: list[str]
+    environment: Annotated[str, doc("Environment of the deployment, such as `prod`.")]
+
+
 class CreatedSignInLink(View):
     """A new sign-in link. Only this response contains the link."""
 

@@ -14,10 +14,10 @@ from gatehouse.core.http.addresses import network
 from gatehouse.core.http.http_signatures import read_public_key
 from gatehouse.core.keys import key_fields
 from gatehouse.core.lifecycle import TTL_S_MAX
-from gatehouse.core.texts import TextClass
+from gatehouse.core.texts import TextClass, matching
 from gatehouse.core.tokens.token import ID_CHARS
 from gatehouse.platform.web.fields import CoreName, Input, distinct, doc, unique_items
-from gatehouse.platform.web.validation import checked, matching, name_text, note_text, unchanged
+from gatehouse.platform.web.validation import checked, name_text, note_text, unchanged
 
 NAME_CHARS_MAX = 100
 CORES_MAX = 50
@@ -40,11 +40,23 @@ Effective = Annotated[
         "and the revocation is stored when the database is available."
     ),
 ]
-Scope = Annotated[str, matching(r"[a-z0-9:_.*-]{1,64}", max_length=64)]
+Scope = Annotated[
+    str,
+    matching(
+        r"[a-z0-9:_.*-]{1,64}",
+        "1 to 64 lowercase letters, digits and : _ . * -, such as reports:read",
+        max_length=64,
+    ),
+]
+#: Pattern of the name of a limit or a plan, and its form.
+_NAME = (
+    r"[a-z][a-z0-9_.-]{0,63}",
+    "1 to 64 lowercase letters, digits and _ . -, beginning with a letter, such as starter",
+)
 LimitName = Annotated[
     str,
     matching(
-        r"[a-z][a-z0-9_.-]{0,63}",
+        *_NAME,
         max_length=64,
         description="Name of the limit. Clients see the name in the `RateLimit` header.",
     ),
@@ -77,8 +89,8 @@ _CONTACT = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}"
 )
 
-CustomerId = Annotated[str, matching(customers.ID, max_length=64)]
-PlanName = Annotated[str, matching(r"[a-z][a-z0-9_.-]{0,63}", max_length=64)]
+CustomerId = Annotated[str, matching(customers.ID, customers.ID_FORM, max_length=64)]
+PlanName = Annotated[str, matching(*_NAME, max_length=64)]
 #: A customer in a filter.
 CustomerFilter = Annotated[
     Annotated[str, unchanged(TextClass.NAME, max_length=NAME_CHARS_MAX)] | None,
@@ -141,12 +153,29 @@ Scopes = Annotated[
 
 
 Tags = Annotated[
-    list[Annotated[str, matching(r"[a-z0-9][a-z0-9:_./-]{0,63}", max_length=64)]],
+    list[
+        Annotated[
+            str,
+            matching(
+                r"[a-z0-9][a-z0-9:_./-]{0,63}",
+                "1 to 64 lowercase letters, digits and : _ . / -, beginning with a letter or "
+                "digit, such as nightly:eu",
+                max_length=64,
+            ),
+        ]
+    ],
     unique_items(max_length=20),
 ]
 Metadata = Annotated[
     dict[
-        Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")],
+        Annotated[
+            str,
+            matching(
+                r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}",
+                "1 to 64 letters, digits and _ . : -, beginning with a letter or digit, such as "
+                "ticket",
+            ),
+        ],
         Annotated[str, note_text(max_length=256)],
     ],
     doc("Key-value pairs for your own use. Do not store secrets here.", max_length=20),

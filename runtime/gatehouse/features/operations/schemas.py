@@ -3,6 +3,7 @@
 from typing import Annotated, Any, ClassVar, Literal
 
 from gatehouse.core.log_levels import Level
+from gatehouse.core.texts import matching
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     REQUEST_ID,
@@ -15,7 +16,7 @@ from gatehouse.platform.web.fields import (
     View,
     doc,
 )
-from gatehouse.platform.web.validation import matching, unchanged
+from gatehouse.platform.web.validation import unchanged
 
 
 class SetLogLevel(Input):
@@ -46,7 +47,10 @@ class LogLevel(View):
 
 #: Time before `until` for which logs are searched if `since` is omitted, and the maximum time.
 LOGS_S_DEFAULT, LOGS_S_MAX = 3600, 31 * 86_400
-_Id = Annotated[str, matching(r"[0-9A-Za-z_-]{0,64}")]
+_Id = Annotated[
+    str,
+    matching(r"[0-9A-Za-z_-]{0,64}", "at most 64 letters, digits, _ and -, such as 3fGh82kLmQ0a"),
+]
 
 
 class SearchLogs(Input, kw_only=True):
@@ -56,6 +60,8 @@ class SearchLogs(Input, kw_only=True):
         str,
         matching(
             r"[^\x00-\x1f\x7f\"*\\]{0,60}",
+            "one line of at most 60 characters without quotation marks, asterisks and "
+            "backslashes, such as timeout",
             max_length=60,
             description="Part of the event, the error, the service, the route or the path, at most "
             "60 characters without quotation marks, asterisks and backslashes. Case matters.",

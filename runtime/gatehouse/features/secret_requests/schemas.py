@@ -3,6 +3,7 @@
 import base64
 from typing import Annotated, ClassVar
 
+from gatehouse.core.texts import matching
 from gatehouse.features.secrets.encryption import KEY_BYTES, is_public_key
 from gatehouse.features.secrets.link_token import PATH_CHARS
 from gatehouse.features.secrets.models import TTL_S_DEFAULT
@@ -17,7 +18,7 @@ from gatehouse.features.secrets.schemas import (
 )
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import Input, ShownOnce, View, doc
-from gatehouse.platform.web.validation import checked, matching, note_text
+from gatehouse.platform.web.validation import checked, note_text
 
 PURPOSE_CHARS_MAX = 500
 
@@ -45,6 +46,7 @@ class RetrievalLink(Input, kw_only=True):
         str,
         matching(
             rf"[0-9A-Za-z]{{{PATH_CHARS}}}",
+            f"{PATH_CHARS} letters and digits, such as 7YcQ1tRw0aB9xK2m5Hd3Zp4k9LmA",
             max_length=PATH_CHARS,
             description="Public part of the link: a secret ID (22 characters) followed by a "
             "link ID (6 characters).",

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.texts import JOINERS, TextClass, single_line, visible
+from gatehouse.core.texts import JOINERS, TextClass, matching, single_line, visible
 from gatehouse.core.tokens.token import SECRET_CHARS
 from gatehouse.features.secrets.link_token import LinkToken
 from gatehouse.features.secrets.models import (
@@ -45,7 +45,7 @@ from gatehouse.platform.web.fields import (
     unique_items,
     view_of,
 )
-from gatehouse.platform.web.validation import checked, matching, name_text, unchanged
+from gatehouse.platform.web.validation import checked, name_text, unchanged
 
 NAME_CHARS_MAX = 100
 FILES_MAX = 10
@@ -155,7 +155,7 @@ Ciphertext = Annotated[
 ]
 FileName = Annotated[str, checked(file_name_problem, min_length=1, max_length=FILE_NAME_CHARS_MAX)]
 MEDIA_TYPE = r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}"
-MediaType = Annotated[str, matching(MEDIA_TYPE, max_length=129)]
+MediaType = Annotated[str, matching(MEDIA_TYPE, "a media type, such as text/plain", max_length=129)]
 
 
 class NewFile(Input, kw_only=True):

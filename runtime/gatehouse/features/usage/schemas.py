@@ -5,13 +5,14 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from gatehouse.core.decision import CHECKS
-from gatehouse.core.texts import TextClass
+from gatehouse.core.texts import TextClass, matching
 from gatehouse.core.tokens.token import ID_CHARS
 from gatehouse.core.verification import USAGE_CODES
 from gatehouse.features.usage.models import Width
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
+    REQUEST_ID,
     CoreName,
     Cursor,
     Input,
@@ -24,7 +25,7 @@ from gatehouse.platform.web.fields import (
     View,
     doc,
 )
-from gatehouse.platform.web.validation import checked, matching, unchanged
+from gatehouse.platform.web.validation import checked, unchanged
 
 #: Maximum number of buckets between `since` and `until`.
 BUCKETS_MAX = 1500
@@ -38,7 +39,7 @@ Until = Annotated[
 
 
 def _one_of(values: tuple[str, ...]) -> Meta:
-    text = f"is not one of the allowed values: {', '.join(values)}"
+    text = f"must be one of {', '.join(values)}"
     allowed = {"enum": list(values)}
     return checked(lambda value: "" if value in values else text, extra_json_schema=allowed)
 
@@ -46,7 +47,9 @@ def _one_of(values: tuple[str, ...]) -> Meta:
 CodeName = Annotated[str, _one_of(USAGE_CODES)]
 CheckName = Annotated[str, _one_of(CHECKS)]
 _KEY_ID = rf"[0-9A-Za-z]{{{ID_CHARS}}}"
-KeyId = Annotated[str, matching(_KEY_ID)]
+KeyId = Annotated[
+    str, matching(_KEY_ID, f"the {ID_CHARS} letters and digits of a key ID, such as 3fGh82kLmQ0a")
+]
 
 
 CustomerOfKey = Annotated[
@@ -77,6 +80,7 @@ class ReadUsage(Input, kw_only=True):
         str,
         matching(
             r"((key|core|code|customer|tag)(,(key|core|code|customer|tag)){0,4})?",
+            "key, core, code, customer or tag, or several with commas, such as core,code",
             max_length=40,
             description="Dimensions to split the counts by: `key`, `core`, `code`, `customer`, "
             "`tag`, separated by commas. A request is counted for each tag of its key. "
@@ -84,7 +88,15 @@ class ReadUsage(Input, kw_only=True):
         ),
     ] = ""
     key: Annotated[
-        Annotated[str, matching(rf"{_KEY_ID}(,{_KEY_ID}){{0,99}}", max_length=1300)] | None,
+        Annotated[
+            str,
+            matching(
+                rf"{_KEY_ID}(,{_KEY_ID}){{0,99}}",
+                "at most 100 key IDs with commas, such as 3fGh82kLmQ0a,5tRw0aB9xK2m",
+                max_length=1300,
+            ),
+        ]
+        | None,
         doc("Filter by the IDs of keys, separated by commas."),
     ] = None
     core: Annotated[
@@ -250,7 +262,10 @@ class FilterRequests(TimeRange, kw_only=True):
     check: Annotated[CheckName | None, doc("Filter by the failed check.")] = None
     code: Annotated[CodeName | None, doc("Filter by result code, such as `FORBIDDEN`.")] = None
     method: Annotated[
-        Annotated[str, matching(r"[A-Z]{1,17}", max_length=17)] | None,
+        Annotated[
+            str, matching(r"[A-Z]{1,17}", "1 to 17 uppercase letters, such as GET", max_length=17)
+        ]
+        | None,
         doc("Filter by the HTTP method."),
     ] = None
     path_prefix: Annotated[
@@ -265,7 +280,15 @@ class FilterRequests(TimeRange, kw_only=True):
         doc("Filter by the IP address of the client."),
     ] = None
     request_id: Annotated[
-        Annotated[str, matching(r"[0-9A-Za-z_-]{1,64}", max_length=64)] | None,
+        Annotated[
+            str,
+            matching(
+                r"[0-9A-Za-z_-]{1,64}",
+                f"1 to 64 letters, digits, _ and -, such as {REQUEST_ID}",
+                max_length=64,
+            ),
+        ]
+        | None,
         doc("Filter by request ID."),
     ] = None
 

@@ -15,7 +15,7 @@ from gatehouse.core.clock import rfc3339, rounded
 from gatehouse.core.http.addresses import is_address
 from gatehouse.core.http.http_signatures import SignatureError
 from gatehouse.core.keys import RateLimit
-from gatehouse.core.texts import TextClass
+from gatehouse.core.texts import TextClass, matching
 from gatehouse.core.tokens.imported_tokens import TOKEN_CHARS_MAX
 from gatehouse.core.verification import (
     Code,
@@ -28,14 +28,7 @@ from gatehouse.core.verification import (
 from gatehouse.features.keys.fields import COST_MAX, SCOPES_MAX, Effective, LimitName, Reason, Scope
 from gatehouse.features.keys.fields import Method as KeyMethod
 from gatehouse.platform.web.fields import CoreName, Environment, Input, Instant, View, distinct
-from gatehouse.platform.web.validation import (
-    checked,
-    decode_body,
-    decode_query,
-    invalid,
-    matching,
-    unchanged,
-)
+from gatehouse.platform.web.validation import checked, decode_body, decode_query, invalid, unchanged
 
 URL_CHARS_MAX = 8192
 HEADERS_MAX = 100
@@ -51,7 +44,13 @@ _FIELD_STRING = re.compile(r"[ !#-\[\]-~]*")
 
 Token = Annotated[str, unchanged(max_length=TOKEN_CHARS_MAX, description="The token of the key.")]
 Method = Annotated[
-    str, matching(r"[A-Z]{1,16}", max_length=16, description="HTTP method in uppercase.")
+    str,
+    matching(
+        r"[A-Z]{1,16}",
+        "1 to 16 uppercase letters, such as GET",
+        max_length=16,
+        description="HTTP method in uppercase.",
+    ),
 ]
 HeaderText = Annotated[str, unchanged(max_length=HEADERS_CHARS_MAX)]
 Scopes = Annotated[
@@ -117,7 +116,15 @@ class SignedRequestInput(Input):
         ),
     ]
     body_sha256: Annotated[
-        Annotated[str, matching("[A-Za-z0-9+/]{43}=", max_length=44)] | None,
+        Annotated[
+            str,
+            matching(
+                "[A-Za-z0-9+/]{43}=",
+                "a SHA-256 digest in base64, such as 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+                max_length=44,
+            ),
+        ]
+        | None,
         Meta(
             description="SHA-256 digest of the received body in base64. Null if the request has "
             "no body."
@@ -345,7 +352,16 @@ class ExplainKey(Input, kw_only=True):
     method: Annotated[KeyMethod | None, Meta(description="HTTP method of the request.")] = None
     cost: Annotated[int, Meta(ge=0, le=COST_MAX, description="Units that the request uses.")] = 1
     headers: Annotated[
-        list[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z", examples=["X-Remote-User"])]],
+        list[
+            Annotated[
+                str,
+                matching(
+                    "[A-Za-z0-9_-]{1,64}",
+                    "1 to 64 letters, digits, _ and -, such as X-Remote-User",
+                    examples=["X-Remote-User"],
+                ),
+            ]
+        ],
         Meta(max_length=100, description="Names of the headers of the request."),
     ] = []
 

@@ -13,11 +13,12 @@ from msgspec import Meta
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import PreconditionFailed, PreconditionRequired, Problem
-from gatehouse.core.http.forwarding import CORE_NAME
+from gatehouse.core.http.forwarding import CORE_NAME, CORE_NAME_FORM
+from gatehouse.core.texts import matching
 from gatehouse.core.tokens.sealing import seal, unseal
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.platform.web.endpoint import Header
-from gatehouse.platform.web.validation import checked, invalid, matching, unchanged
+from gatehouse.platform.web.validation import checked, invalid, unchanged
 
 _View = TypeVar("_View", bound=msgspec.Struct)
 T = TypeVar("T")
@@ -187,7 +188,7 @@ Instant = Annotated[
 ]
 
 Environment = Literal["test", "live"]
-CoreName = Annotated[str, matching(CORE_NAME.pattern, max_length=40)]
+CoreName = Annotated[str, matching(CORE_NAME.pattern, CORE_NAME_FORM, max_length=40)]
 Cursor = Annotated[
     str, unchanged(max_length=1024, description="The `next_cursor` from the previous page.")
 ]

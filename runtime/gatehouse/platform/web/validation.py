@@ -1,12 +1,13 @@
 """Decodes JSON bodies and query strings into msgspec types, which declare all bounds.
 
-`checked` adds a function for constraints that msgspec does not have. The error names the first
-problem, with its location (`body.limits[0].quota`) and what to send. It never repeats a value from
-the request, which may be a secret.
+`checked` adds a function for constraints that msgspec does not have. The error names every problem
+once, with its location (`body.limits[0].quota`), in the words of people: a pattern has a form
+(`core.texts.matching`). It never repeats a value from the request, which may be a secret.
 """
 
+import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from msgspec import inspect
 
 from gatehouse.core.errors import BadRequest, Problem, UnsupportedMediaType
 from gatehouse.core.http.forwarding import query_flaw
+from gatehouse.core.notation import duration
 from gatehouse.core.texts import TextClass, multi_line, single_line
 
 T = TypeVar("T")
@@ -29,30 +31,19 @@ Check = Callable[[Any], str]
 #: this many characters of a token are public.
 NAME_CHARS_MAX = 20
 
-#: The beginning of the text of a `ValidationError`, and what to add to its location; the message;
-#: and what to send.
-_MESSAGES = (
-    (r"Object missing required field `(.+)`", "is missing", "add this field"),
-    (
-        r"Object contains unknown field `(.*)`",
-        "is not a known field",
-        "remove it, or send one of FIELDS",
-    ),
-    (r"Invalid base64", "is not base64", "send standard base64 (RFC 4648, section 4) with padding"),
-    (r"\w+ (?:value )?out of range", "is too large", "send a number that fits in 64 bits"),
-)
-_EXPECTED = re.compile(r"Expected `([^`]+)`(.*)", re.DOTALL)
-_NAMES = {
-    "int": "an integer",
-    "float": "a number",
-    "str": "a string",
-    "bytes": "base64",
-    "bool": "true or false",
-    "array": "an array",
-    "object": "an object",
+#: Maximum number of problems in an error.
+PROBLEMS_MAX = 20
+
+#: JSON types by the types of fields, and their names.
+_TYPES: dict[type[inspect.Type], tuple[type, str]] = {
+    inspect.IntType: (int, "an integer"),
+    inspect.FloatType: (float, "a number"),
+    inspect.StrType: (str, "a string"),
+    inspect.BytesType: (bytes, "standard base64 (RFC 4648, section 4) with padding"),
+    inspect.BoolType: (bool, "true or false"),
 }
+_UNITS: dict[type, str] = {str: "character", bytes: "byte"}
 _LISTS = (inspect.ListType, inspect.VarTupleType)
-_PATH = re.compile(r"(.*?)(?: - at `(key` in `)?\$([^`]*)`)?", re.DOTALL)
 
 
 def checked(
@@ -81,14 +72,6 @@ def unchanged(kind: TextClass = TextClass.IDENTIFIER, **constraints: Any) -> msg
     return msgspec.Meta(extra={"text": kind}, **constraints)
 
 
-def matching(pattern: str, **constraints: Any) -> msgspec.Meta:
-    """Constraints for a string that matches `pattern` as a whole. Uses `\\Z`, because Python's `$`
-    also matches before a final line feed."""
-    return msgspec.Meta(
-        pattern=rf"^(?:{pattern})\Z", extra={"text": TextClass.IDENTIFIER}, **constraints
-    )
-
-
 def published(pattern: str) -> str:
     """Converts a pattern from `matching` to an ECMA-262 regular expression, which has no `\\Z`."""
     return pattern.removesuffix(r"\Z") + "$" if pattern.endswith(r"\Z") else pattern
@@ -98,17 +81,19 @@ def decode_body(body: bytes, kind: type[T]) -> T:
     """Decode a JSON body. Raises BadRequest with the location of the problem and a fix."""
     try:
         result: T = _decoder(kind).decode(body)  # type: ignore[arg-type]  # types are hashable
-    except msgspec.ValidationError as exc:
-        raise _error(exc, kind, "body") from None
+    except msgspec.ValidationError:
+        raise _error(_problems(_json_value(body), kind, "body", strict=True)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        reason = str(exc) if isinstance(exc, msgspec.DecodeError) else type(exc).__name__
-        raise invalid("body", "is not valid JSON", f"send JSON in UTF-8: {reason}") from None
+        raise _not_json(exc) from None
     if b"\\u0000" in body or _has_checks(kind):  # type: ignore[arg-type]  # types are hashable
-        value = json_value(body)
-        for place, text in strings(value, "body") if b"\\u0000" in body else ():
-            if "\0" in text:  # which PostgreSQL cannot store
-                raise invalid(place, "contains a NUL character", "remove that character")
-        _run_checks(value, kind, "body")
+        value = _json_value(body)
+        nul = [
+            Problem(place, "contains a NUL character", "remove that character")
+            for place, text in (strings(value, "body") if b"\\u0000" in body else ())
+            if "\0" in text  # which PostgreSQL cannot store
+        ]
+        if problems := [*nul, *_problems(value, kind, "body")]:
+            raise _error(problems)
     return result
 
 
@@ -116,11 +101,12 @@ def validate(value: object, kind: type[T], location: str, *, strict: bool = True
     """Converts a JSON value. strict: numbers and booleans are not text. Raises BadRequest."""
     try:
         result = msgspec.convert(value, kind, strict=strict)
-    except msgspec.ValidationError as exc:
-        raise _error(exc, kind, location) from None
+    except msgspec.ValidationError:
+        raise _error(_problems(value, kind, location, strict=strict)) from None
     except UnicodeEncodeError:
         raise invalid(location, "contains an unpaired surrogate", "remove it") from None
-    _run_checks(value, kind, location)
+    if _has_checks(kind) and (problems := _problems(value, kind, location)):  # type: ignore[arg-type]  # types are hashable
+        raise _error(problems)
     return result
 
 
@@ -149,97 +135,175 @@ def parameters(query: bytes) -> list[tuple[str, str]]:
 
 def invalid(location: str, message: str, fix: str) -> BadRequest:
     """The error for one problem that types cannot express."""
-    return BadRequest(f"{location} {message}".strip(), errors=(Problem(location, message, fix),))
+    return BadRequest(errors=(Problem(location, message, fix),))
 
 
 def json_value(body: bytes) -> Any:
     """The JSON value of a body, or None if it cannot be parsed."""
     try:
-        return msgspec.json.decode(body)
-    except (ValueError, RecursionError):
+        return _json_value(body)
+    except BadRequest:
         return None
 
 
-def _error(exc: Exception, kind: Any, location: str) -> BadRequest:
-    """The problem that msgspec reports, without a value of the request."""
-    match = _PATH.fullmatch(str(exc))
-    text, is_name, path = ("", "", "") if match is None else match.groups(default="")
-    location += path
-    for pattern, message, fix in _MESSAGES:
-        found = re.match(pattern, text, re.DOTALL)
-        if found:
-            name = f".{found[1][:NAME_CHARS_MAX]}" if found.groups() else ""
-            fix = fix.replace("FIELDS", ", ".join(_field_names(kind, path)))
-            return invalid(location + name, message, fix)
-    expected = _EXPECTED.fullmatch(text.partition(", got `")[0])
-    if expected is not None:
-        names = " or ".join(_NAMES.get(name, name) for name in expected[1].split(" | "))
-        wanted = names + expected[2].replace(r"\\Z'", "$'")
-        subject = "has a name that must be" if is_name else "must be"
-        return invalid(location, f"{subject} {wanted}", f"send {wanted}")
-    if exc.__cause__ is not None:  # raised by a `__post_init__`
-        return invalid(location, text, "")
-    values = ", ".join(_choices(kind, path))
-    return invalid(location, "is not one of the allowed values", f"send one of {values}")
+def _json_value(body: bytes) -> Any:
+    """The value of a body. The decoder of a type can stop before malformed JSON."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise _not_json(exc) from None
 
 
-def _at(kind: Any, path: str) -> Iterator[inspect.Type]:
-    """The parts of the type at the end of a path, such as `.limits[0].kind`."""
-    name = path.rpartition(".")[2].partition("[")[0]
-    if not name:
-        yield _type_info(kind)
-    for struct in parts(_type_info(kind)):
-        for field in struct.fields if isinstance(struct, inspect.StructType) else ():
-            yield from parts(field.type) if field.encode_name == name else ()
+def _not_json(exc: Exception) -> BadRequest:
+    reason = str(exc) if isinstance(exc, msgspec.DecodeError) else type(exc).__name__
+    return invalid("body", "is not valid JSON", f"send JSON in UTF-8: {reason}")
 
 
-def _choices(kind: Any, path: str) -> Iterator[str]:
-    """The allowed values at the end of a path."""
-    for part in _at(kind, path):
-        if isinstance(part, inspect.LiteralType):
-            yield from map(str, part.values)
-        elif isinstance(part, inspect.EnumType):
-            yield from (str(member.value) for member in part.cls)
+def _error(problems: list[Problem]) -> BadRequest:
+    return BadRequest(errors=tuple(problems))
 
 
-def _field_names(kind: Any, path: str) -> list[str]:
-    """The names of the fields of the object at the end of a path."""
-    structs = (part for part in _at(kind, path) if isinstance(part, inspect.StructType))
-    return sorted(field.encode_name for struct in islice(structs, 1) for field in struct.fields)
+def _problems(value: Any, kind: Any, location: str, *, strict: bool | None = None) -> list[Problem]:
+    found = _flaws(value, _type_info(kind), location, strict)
+    return list(islice(found, PROBLEMS_MAX))
 
 
-def _run_checks(value: object, kind: Any, location: str) -> None:
-    if _has_checks(kind):
-        for place, message in _flaws(value, _type_info(kind), location):
-            raise invalid(place, message, "")
-
-
-def _flaws(value: Any, info: inspect.Type, location: str) -> Iterator[tuple[str, str]]:
-    """Locations and messages of the functions of `checked` for a JSON value of the type."""
-    if value is None:
-        return
+def _flaws(
+    value: Any, info: inspect.Type, location: str, strict: bool | None, form: str = ""
+) -> Iterator[Problem]:
+    """The problems of a JSON value of this type. strict: None for a value that has the type, of
+    which only the functions of `checked` are called. form: of a pattern.
+    """
     match info:
         case inspect.Metadata():
-            yield from _flaws(value, info.type, location)
-            check: Check | None = (info.extra or {}).get("check")
-            if check is not None and (message := check(value)):
-                yield location, message
-        case inspect.UnionType():
-            for option in info.types:
-                if not isinstance(option, inspect.NoneType):
-                    yield from _flaws(value, option, location)
+            extra = info.extra or {}
+            flaws = [*_flaws(value, info.type, location, strict, extra.get("form", form))]
+            yield from flaws
+            check: Check | None = extra.get("check")
+            if check and not flaws and value is not None and (message := check(value)):
+                yield Problem(location, message)
+        case inspect.UnionType(types=types):
+            kinds = [each for each in types if not isinstance(each, inspect.NoneType)]
+            if value is not None or len(kinds) == len(types):
+                found = [[*_flaws(value, each, location, strict, form)] for each in kinds]
+                yield from min(found, key=len)
         case inspect.StructType():
-            for field in info.fields:
-                name = field.encode_name
-                yield from _flaws(value.get(name), field.type, f"{location}.{name}")
-        case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item):
-            for index, each in enumerate(value):
-                yield from _flaws(each, item, f"{location}[{index}]")
+            yield from _struct_flaws(value, info, location, strict)
+        case inspect.ListType() | inspect.VarTupleType():
+            if not isinstance(value, list | tuple):
+                yield Problem(location, "must be a list")
+            elif message := _length_flaw(value, info, "item"):
+                yield Problem(location, message)
+            else:
+                for index, item in enumerate(value):
+                    yield from _flaws(item, info.item_type, f"{location}[{index}]", strict)
+        case inspect.TupleType(item_types=types):
+            if not isinstance(value, list | tuple) or len(value) != len(types):
+                yield Problem(location, f"must be a list of {len(types)} items")
+            else:
+                for index, (item, each) in enumerate(zip(value, types, strict=True)):
+                    yield from _flaws(item, each, f"{location}[{index}]", strict)
         case inspect.DictType():
-            for name, each in value.items():
-                place = f"{location}.{name[:NAME_CHARS_MAX]}"
-                yield from _flaws(name, info.key_type, place)
-                yield from _flaws(each, info.value_type, place)
+            if not isinstance(value, dict):
+                yield Problem(location, "must be an object")
+            elif message := _length_flaw(value, info, "field"):
+                yield Problem(location, message)
+            else:
+                for name, item in value.items():
+                    place = f"{location}.{name[:NAME_CHARS_MAX]}"
+                    for flaw in _flaws(name, info.key_type, place, strict):
+                        yield Problem(place, f"has a name that {flaw.message}")
+                    yield from _flaws(item, info.value_type, place, strict)
+        case inspect.LiteralType(values=values):
+            if not any(value == each and type(value) is type(each) for each in values):
+                yield Problem(location, f"must be {_listed(values)}")
+        case inspect.EnumType(cls=members):
+            names = [member.value for member in members]
+            if value not in names:
+                yield Problem(location, f"must be {_listed(names)}")
+        case _ if strict is not None and type(info) in _TYPES:
+            if message := _value_flaw(value, info, location, strict, form):
+                yield Problem(location, message)
+
+
+def _struct_flaws(
+    value: Any, info: inspect.StructType, location: str, strict: bool | None
+) -> Iterator[Problem]:
+    if not isinstance(value, dict):
+        yield Problem(location, "must be an object")
+        return
+    flaws = list[Problem]()
+    fields = {field.encode_name: field for field in info.fields}
+    for name, field in fields.items():
+        if name in value:
+            flaws += _flaws(value[name], field.type, f"{location}.{name}", strict)
+        elif field.required:
+            flaws.append(Problem(f"{location}.{name}", "is missing"))
+    if info.forbid_unknown_fields:
+        fix = f"remove it, or send one of {', '.join(sorted(fields))}"
+        flaws += [
+            Problem(f"{location}.{name[:NAME_CHARS_MAX]}", "is not a known field", fix)
+            for name in value
+            if name not in fields
+        ]
+    if not flaws and strict is not None:
+        try:
+            msgspec.convert(value, info.cls, strict=strict)
+        except msgspec.ValidationError as exc:
+            is_own = exc.__cause__ is not None  # raised by a `__post_init__`
+            flaws.append(Problem(location, str(exc) if is_own else "is not valid"))
+    yield from flaws
+
+
+def _value_flaw(value: Any, info: Any, location: str, strict: bool, form: str) -> str:
+    """The problem of a number, a text, a Boolean or bytes."""
+    kind, noun = _TYPES[type(info)]
+    is_int = isinstance(value, int) and kind is int and not isinstance(value, bool)
+    try:
+        # An integer can have more than 64 bits.
+        value = value if is_int else msgspec.convert(value, kind, strict=strict)
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        return f"must be {noun}"
+    if kind in (int, float):
+        return _bound_flaw(value, info, location)
+    if getattr(info, "pattern", None) and not re.search(info.pattern, value):
+        return f"must be {form}"
+    return "" if kind is bool else _length_flaw(value, info, _UNITS[kind])
+
+
+def _bound_flaw(value: float, info: Any, location: str) -> str:
+    end = location.rpartition("_")[2]
+    for bound, is_kept, text in (
+        (info.ge, operator.ge, "at least"),
+        (info.gt, operator.gt, "more than"),
+        (info.le, operator.le, "at most"),
+        (info.lt, operator.lt, "less than"),
+    ):
+        if bound is not None and not is_kept(value, bound):
+            return f"must be {text} {f'{bound} seconds{_duration(bound)}' if end == 's' else bound}"
+    return ""
+
+
+def _duration(seconds: float) -> str:
+    text = duration(int(seconds))
+    return "" if text.endswith("s") else f" ({text})"
+
+
+def _length_flaw(value: Any, info: Any, noun: str) -> str:
+    """The problem of the number of characters, bytes, items or fields."""
+    size, least, most = len(value), info.min_length or 0, info.max_length
+    if size < least:
+        return "must not be empty" if least == 1 else f"must have at least {_count(least, noun)}"
+    return "" if most is None or size <= most else f"must have at most {_count(most, noun)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _listed(values: Iterable[object]) -> str:
+    texts = [str(value) for value in values]
+    return f"{'one of ' if texts[1:] else ''}{', '.join(texts)}"
 
 
 @cache

@@ -64,9 +64,7 @@ class InvalidContent(BadRequest, temporary=False):
 
 def invalid_content(text: str) -> InvalidContent:
     problem = _PROBLEMS[text]
-    error = InvalidContent(
-        f"{problem.location} {problem.message}: {problem.fix}.", errors=(problem,)
-    )
+    error = InvalidContent(errors=(problem,))
     error.text = text
     return error
 

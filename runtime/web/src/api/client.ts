@@ -2,6 +2,7 @@
  * Typed client for the management API. The methods, paths and roles of operations come from /operations.json on the console.
  * The shapes come from the OpenAPI document.
  */
+import { reactive } from 'vue'
 import { encoder } from '../text/bytes'
 import { answered, forget, inFlight, isShownOnce, keep, type SentRequest } from './results'
 import type { components, operations } from './schema'
@@ -61,6 +62,9 @@ export class ApiError extends Error {
   ) {
     super(code)
   }
+
+  /** Locations of the problems that the page shows at a field. */
+  readonly shown = reactive(new Set<string>())
 }
 
 type Handler = (error: ApiError, method: string) => Promise<boolean>

@@ -174,10 +174,10 @@ ONE_LIMIT = {"name": "a", "quota": 1, "window_s": 1}
 INVALID: list[Any] = [
     *_CASES["invalid"],
     ({"expires_at": LATE}, "expires_at", "is more than ten years in the future"),
-    ({"limits": [ONE_LIMIT] * 11}, "limits", "of length <= "),
-    ({"addresses": ["192.0.2.1"] * 51}, "addresses", "of length <= "),
-    ({"metadata": {"a": "x" * 501}}, "metadata[...]", "of length <= "),
-    ({"notes": "x" * 2001}, "notes", "of length <= "),
+    ({"limits": [ONE_LIMIT] * 11}, "limits", "must have at most "),
+    ({"addresses": ["192.0.2.1"] * 51}, "addresses", "must have at most "),
+    ({"metadata": {"a": "x" * 501}}, "metadata.a", "must have at most "),
+    ({"notes": "x" * 2001}, "notes", "must have at most "),
 ]
 
 

@@ -303,15 +303,15 @@ async def test_number_of_points_is_bounded(console: Console, used_key: str) -> N
 @pytest.mark.parametrize(
     ("query", "location", "message"),
     [
-        ({"width": "week"}, "query.width", "is not one of the allowed values"),
-        ({"by": "state"}, "query.by", "must be a string matching regex"),
+        ({"width": "week"}, "query.width", "must be one of "),
+        ({"by": "state"}, "query.by", "must be "),
         ({"since": "2031-01-01T00:00:00Z"}, "query.since", "is not before `until`"),
         (
             {"width": "minute", "since": "2020-01-01T00:00:00Z"},
             "query.since",
             "covers more than 1500 buckets",
         ),
-        ({"key": "gtk_test_whole"}, "query.key", "must be a string matching regex"),
+        ({"key": "gtk_test_whole"}, "query.key", "must be "),
     ],
 )
 async def test_invalid_usage_query_has_a_fix(

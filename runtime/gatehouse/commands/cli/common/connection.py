@@ -239,6 +239,12 @@ def _read_up_file() -> dict[str, str]:
     return {name: value for name, value in content.items() if isinstance(value, str)}
 
 
+def up_gateway(console: str) -> str:
+    """URL of the gateway of `make up` with this console, or an empty string."""
+    running = _read_up_file()
+    return running.get("gateway", "") if running.get("console", "").rstrip("/") == console else ""
+
+
 def _is_local(url: object) -> bool:
     try:
         address = parse_base_url(str(url)).address

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gatehouse.commands.cli.common.options import instant
 from gatehouse.commands.cli.common.output import reject
 from gatehouse.commands.cli.common.shapes import Form
 from gatehouse.core import notation
@@ -97,9 +98,9 @@ KEY_FORMS = {
     "limits": _rate_limits("--limit", "those of the plan, or the default of the deployment"),
     "credits": _text(_CREDITS_FORM, f"{_CREDITS_HELP}removes the credit limit.", _credits),
     "expires_at": _text(
-        "RFC3339",
-        "Expiry date, such as 2031-01-01T00:00:00Z, or `never`.",
-        lambda text: None if text == "never" else text,
+        "TIME",
+        "Expiry date, such as 2031-01-01, or `never`.",
+        lambda text: None if text == "never" else instant("--expires-at", text),
     ),
     "metadata": _METADATA,
     "delivery": Form(

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -44,22 +45,27 @@ _UNESCAPED = "\x7f-\x9f\u202a-\u202e\u2066-\u2069"
 _CONTROL = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{_UNESCAPED}]|\r(?!\n)")
 _NOT_IN_JSON = re.compile(f"[{_UNESCAPED}\ud800-\udfff]")
 
+#: A timestamp of the API, and its form for people.
+_TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+_LOCAL_TIME = "%Y-%m-%d %H:%M:%S %Z"
+_LOCAL = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [\w+-]+", re.ASCII)
+
 #: Fields whose empty list allows everything.
 _ALL_IF_EMPTY = ("cores", "methods", "addresses")
 
 
 def fail(error: GatehouseError) -> NoReturn:
-    """Prints the message and the problems of an error to standard error. Exits with code 2 for a
-    usage error, and with code 1 for any other error."""
-    problems = [
-        f"{problem.location}: {problem.message}{f' ({problem.fix})' if problem.fix else ''}"
+    """Prints each problem of an error once, or else its message, to standard error. Exits with code
+    2 for a usage error, and with code 1 for any other error."""
+    problems = dict.fromkeys(
+        f"{problem.location} {problem.message}".strip()
+        + (f" ({problem.fix})" if problem.fix else "")
         for problem in error.errors
-    ]
-    text = (
-        error.public
-        if isinstance(error, SettingsError) or not problems
-        else f"{error.public.removesuffix('.')}: {'; '.join(problems)}"
     )
+    text = error.public
+    if problems and not isinstance(error, SettingsError):
+        is_general = text == f"{BadRequest.title}."
+        text = f"{'' if is_general else f'{text} '}{'; '.join(problems)}"
     stop(text, code=USAGE if isinstance(error, BadRequest | SettingsError) else FAILED)
 
 
@@ -86,7 +92,24 @@ def read_file(path: Path, option: str) -> bytes:
 
 def note(text: str) -> None:
     """Prints a line to standard error, so that standard output contains only data."""
-    print(printable(text), file=sys.stderr)
+    print(local_times(printable(text)), file=sys.stderr)
+
+
+def print_sentence(text: str) -> None:
+    """Prints what was done to standard output."""
+    print_text(local_times(text))
+
+
+def local_times(text: str) -> str:
+    """The text with timestamps of the API in the zone of this machine, in whole seconds."""
+
+    def local(match: re.Match[str]) -> str:
+        try:
+            return datetime.fromisoformat(match[0]).astimezone().strftime(_LOCAL_TIME)
+        except (ValueError, OverflowError):
+            return match[0]
+
+    return _TIME.sub(local, text)
 
 
 def print_text(text: object) -> None:
@@ -118,7 +141,7 @@ def is_json() -> bool:
 def print_items(items: Iterable[object], *columns: Column) -> None:
     """Prints a table of items, such as `print_items(keys, "id", ("uses", uses))`."""
     labels = [_label(column) if isinstance(column, str) else column[0] for column in columns]
-    rows = [
+    rows = (
         [
             _text(column, getattr(item, column))
             if isinstance(column, str)
@@ -126,7 +149,7 @@ def print_items(items: Iterable[object], *columns: Column) -> None:
             for column in columns
         ]
         for item in items
-    ]
+    )
     print_table(labels, rows)
 
 
@@ -155,15 +178,17 @@ def _text(name: str, value: object) -> str:
             return str(value)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table that fits the terminal: text is folded, IDs are not, and the last columns are
-    omitted if they do not fit. Programs receive tab-separated values. Cells are plain text, never
-    markup.
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table that fits the terminal: text is folded, IDs and times are not, and the last
+    columns are omitted if they do not fit. Programs receive tab-separated values with the times of
+    the API, each row as soon as it is known. Cells are plain text, never markup.
     """
-    cells = [[printable(cell) for cell in row] for row in rows]
+    plain = ([printable(cell) for cell in row] for row in rows)
     if _form == "tsv" or (_form is None and not sys.stdout.isatty()):
-        print("".join("\t".join(row) + "\n" for row in cells), end="")
+        for row in plain:
+            print("\t".join(row), flush=True)
         return
+    cells = [[local_times(cell) for cell in row] for row in plain]
     # Most commands, such as the container health check, print no table.
     from rich.cells import cell_len
     from rich.console import Console
@@ -173,9 +198,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not console.is_terminal:
         console.width = 200
     widths = [max(map(cell_len, each)) for each in zip(columns, *cells, strict=True)]
+    folded = [max(len(column), _FOLDED_CHARS_MIN) for column in columns]
+    for row in cells:
+        times = (cell_len(cell) if _LOCAL.fullmatch(cell) else 0 for cell in row)
+        folded = list(map(max, folded, times))
     least = [
-        width if "id" in column.split() else min(width, max(len(column), _FOLDED_CHARS_MIN))
-        for column, width in zip(columns, widths, strict=True)
+        width if "id" in column.split() else min(width, most)
+        for column, width, most in zip(columns, widths, folded, strict=True)
     ]
     shown = len(columns)
     while shown > 1 and sum(least[:shown]) + 3 * shown + 1 > console.width:
@@ -192,7 +221,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def count(number: int, noun: str) -> str:
     """Number with its noun, such as `1 key` or `2 keys`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun != "key" else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
 
 
 def printable(text: str) -> str:

@@ -1,7 +1,10 @@
 """Derives the options of commands from the shapes of requests and queries."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from inspect import Parameter
 from typing import Annotated, Any, Literal
 
@@ -9,7 +12,23 @@ import msgspec
 import typer
 from msgspec import inspect
 
-from gatehouse.commands.cli.common.options import seconds
+from gatehouse.commands.cli.common.options import instant, seconds
+from gatehouse.commands.cli.common.output import reject
+from gatehouse.core.clock import rfc3339
+from gatehouse.platform.web.validation import parts
+
+_LAST = Parameter(
+    "last",
+    Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Time range before `--until`, instead of `--since`, such as 90m, 24h or 7d.",
+        ),
+    ],
+)
 
 
 @dataclass(frozen=True)
@@ -28,27 +47,39 @@ def parameters(
     """
     fields = inspect.type_info(shape).fields  # type: ignore[attr-defined]  # a struct has fields
     options = {f"`{field.name}`": f"`{_flag(field.name)}`" for field in fields}
-    return [
+    found = [
         _parameter(field, forms or {}, options) for field in fields if field.name not in omitted
     ]
+    return [*found, _LAST] if any(each.name == "since" for each in found) else found
 
 
 def request(
     options: Mapping[str, Any],
     forms: Mapping[str, Form] | None = None,
     update: type[msgspec.Struct] | None = None,
+    *,
+    last: str = "",
 ) -> dict[str, Any]:
     """The fields of a request or query, for the options that are set. In an update, an empty text
-    is null for a field that can be null.
+    is null for a field that can be null. last: time range without --since and --last.
     """
     nullable = _nullable(update) if update else ()
-    return {
+    options = dict(options)
+    typed = options.pop("last", None)
+    fields: dict[str, Any] = {
         name: None
         if name in nullable and value in ("", [""])
         else _parsed(name, value, forms or {})
         for name, value in options.items()
         if value not in (None, [])
     }
+    if typed and "since" in fields:
+        reject("--since and --last are mutually exclusive")
+    if (typed or last) and "since" not in fields:
+        until = fields.setdefault("until", rfc3339(time.time()))
+        start = datetime.fromisoformat(until).timestamp() - seconds("--last", typed or last)
+        fields["since"] = rfc3339(max(0.0, start))
+    return fields
 
 
 def _nullable(update: type[msgspec.Struct]) -> set[str]:
@@ -76,6 +107,13 @@ def _parameter(
         help = help.replace(member, option)
     value: Any
     match kind:
+        case _ if _is_time(field.type) and field.name not in forms:
+            parser = partial(instant, name)
+            help = help.replace(" RFC 3339 timestamp", " time").replace(
+                ", as an time", ", such as 10:00 or 2026-11-30"
+            )
+            declared = typer.Option(name, metavar="TIME", parser=parser, help=help)
+            value = Annotated[str | None, declared]
         case _ if field.name in forms:
             value = forms[field.name].option
         case inspect.ListType() | inspect.VarTupleType():
@@ -98,6 +136,14 @@ def _parameter(
         Parameter.KEYWORD_ONLY,
         annotation=value,
         default=Parameter.empty if field.required else None,
+    )
+
+
+def _is_time(info: inspect.Type) -> bool:
+    return any(
+        (part.extra_json_schema or {}).get("format") == "date-time"
+        for part in parts(info)
+        if isinstance(part, inspect.Metadata)
     )
 
 
