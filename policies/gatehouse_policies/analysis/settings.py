@@ -216,6 +216,8 @@ MEANINGS = (
             "none|disabled?|off",
         ),
         severity="medium",
+        # Stages have access logs; their execution logs can contain secrets.
+        types="aws:(?!apigateway)",
         is_decisive=False,
     ),
     *_meanings(
