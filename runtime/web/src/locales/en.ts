@@ -286,6 +286,7 @@ export const en = {
   'keys.defaultEnvironment': 'Deployment environment',
   'keys.defaultScopes': 'cores:read',
   'keys.defaultLimit': 'Deployment default',
+  'keys.defaults': 'Default values',
   'keys.none.cores': 'Every Core in the environment',
   'keys.none.methods': 'Every method',
   'keys.none.addresses': 'Every network',
