@@ -350,6 +350,7 @@ def _follow(client: ConsoleClient, query: dict[str, Any]) -> NoReturn:
             if name not in known:
                 known[name] = datetime.fromisoformat(each.at).timestamp()
                 print_text(each) if is_json() else print_sentence(_line(each))
+        sys.stdout.flush()
         for name in [name for name, at in known.items() if at < since]:
             del known[name]
         time.sleep(_FOLLOW_S)

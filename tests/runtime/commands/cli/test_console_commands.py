@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -239,17 +240,25 @@ def test_requests_are_followed(database: Database, tmp_path: Path) -> None:
         words = ["gatehouse", "requests", "--follow", "--core", "followed", "--console", url]
         with subprocess.Popen(
             [str(Path(sys.executable).parent / words[0]), *words[1:]],
-            env={**os.environ, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP, "HOME": str(tmp_path)},
+            env={
+                **os.environ,
+                "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP,
+                "HOME": str(tmp_path),
+                "PYTHONUNBUFFERED": "",
+            },
             stdout=subprocess.PIPE,
             text=True,
         ) as process:
             assert process.stdout is not None
+            timer = threading.Timer(120, process.kill)  # else a failure would never end
+            timer.start()
             found = [process.stdout.readline()]
             for number in (2, 3):
                 add(number)
                 found.append(process.stdout.readline())
             process.send_signal(signal.SIGINT)
             rest = process.stdout.read()
+            timer.cancel()
     assert [line.split(" ", 3)[3].rstrip() for line in found] == [
         "allowed GET /a 200 1.3 ms req_1",
         "allowed GET /a 200 1.3 ms req_2 x2",

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from gatehouse.commands.cli.common.output import local_times
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import Unavailable
 from gatehouse.features.audit.repository import AuditRepository
@@ -247,8 +248,8 @@ async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(
     verified = [_verify(tmp_path, view, keys) for view, keys in views]
     assert [result.code for result in verified] == [0, 0, 1, 1, 1, 1]
     assert (
-        verified[0].out
-        == f"valid: 40 object versions of secret {secret.id} deleted at {statement['deleted_at']}\n"
+        verified[0].out == f"valid: 40 object versions of secret {secret.id} deleted at "
+        f"{local_times(statement['deleted_at'])}\n"
     )
 
 
