@@ -141,7 +141,7 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-#: The checks that deny requests, in order. `request`: its form or Core, or the number of requests.
+#: The checks that deny requests, in order. `request`: its form, or the number of requests.
 CHECKS = (
     "request",
     "registered core",

@@ -349,7 +349,9 @@ def _follow(client: ConsoleClient, query: dict[str, Any]) -> NoReturn:
             name = each.request_id or each.at, each.key, each.check, each.status
             if name not in known:
                 known[name] = datetime.fromisoformat(each.at).timestamp()
-                print_text(each) if is_json() else print_sentence(_line(each))
+                print_text(msgspec.json.encode(each).decode()) if is_json() else print_sentence(
+                    _line(each)
+                )
         sys.stdout.flush()
         for name in [name for name, at in known.items() if at < since]:
             del known[name]

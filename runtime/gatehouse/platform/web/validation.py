@@ -5,6 +5,7 @@ once, with its location (`body.limits[0].quota`), in the words of people: a patt
 (`core.texts.matching`). It never repeats a value from the request, which may be a secret.
 """
 
+import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -82,7 +83,8 @@ def decode_body(body: bytes, kind: type[T]) -> T:
     try:
         result: T = _decoder(kind).decode(body)  # type: ignore[arg-type]  # types are hashable
     except msgspec.ValidationError:
-        raise _error(_problems(_json_value(body), kind, "body", strict=True)) from None
+        problems = _problems(_json_value(body), kind, "body", strict=True)
+        raise _error(problems or [Problem("body", "has a number that is out of range")]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise _not_json(exc) from None
     if b"\\u0000" in body or _has_checks(kind):  # type: ignore[arg-type]  # types are hashable
@@ -141,16 +143,19 @@ def invalid(location: str, message: str, fix: str) -> BadRequest:
 def json_value(body: bytes) -> Any:
     """The JSON value of a body, or None if it cannot be parsed."""
     try:
-        return _json_value(body)
-    except BadRequest:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):
         return None
 
 
 def _json_value(body: bytes) -> Any:
     """The value of a body. The decoder of a type can stop before malformed JSON."""
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        try:
+            return msgspec.json.decode(body)
+        except msgspec.ValidationError:  # a number is out of range, which is infinity here
+            return json.loads(body)
+    except (ValueError, RecursionError) as exc:
         raise _not_json(exc) from None
 
 

@@ -224,20 +224,23 @@ def test_denied_requests_are_listed(operator: Command, database: Database) -> No
     assert operator.run("requests", "--check", "token").err == "0 requests\n"
 
 
-def test_requests_are_followed(database: Database, tmp_path: Path) -> None:
-    """Each is printed once, until the command is ended."""
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_requests_are_followed(database: Database, tmp_path: Path, form: str) -> None:
+    """Each is printed once, on one line, until the command is ended."""
 
     def add(number: int) -> None:
         database.sql(  # later than the start of the command
             "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "  # noqa: S608
             "method, path, status, duration_us, address, request_id, count) VALUES "
-            "(now() + interval '1 hour', '', 'followed', 'VALID', '', '', 'GET', '/a', 200, 1260, "
+            f"(now() + interval '1 hour', '', '{core}', 'VALID', '', '', 'GET', '/a', 200, 1260, "
             f"'', 'req_{number}', {number})"
         )
 
+    core = f"followed-{form}"
     add(1)
     with running_console(database, tmp_path) as url:
-        words = ["gatehouse", "requests", "--follow", "--core", "followed", "--console", url]
+        options = ["--core", core, "--console", url, *(["--json"] if form == "json" else [])]
+        words = ["gatehouse", "requests", "--follow", *options]
         with subprocess.Popen(
             [str(Path(sys.executable).parent / words[0]), *words[1:]],
             env={
@@ -259,11 +262,17 @@ def test_requests_are_followed(database: Database, tmp_path: Path) -> None:
             process.terminate()  # a process in the background ignores SIGINT
             rest = process.stdout.read()
             timer.cancel()
-    assert [line.split(" ", 3)[3].rstrip() for line in found] == [
-        "allowed GET /a 200 1.3 ms req_1",
-        "allowed GET /a 200 1.3 ms req_2 x2",
-        "allowed GET /a 200 1.3 ms req_3 x3",
-    ]
+    if form == "json":
+        requests = [json.loads(line) for line in found]
+        assert [(each["request_id"], each["count"], each["ms"]) for each in requests] == [
+            (f"req_{number}", number, 1.26) for number in (1, 2, 3)
+        ]
+    else:
+        assert [line.split(" ", 3)[3].rstrip() for line in found] == [
+            "allowed GET /a 200 1.3 ms req_1",
+            "allowed GET /a 200 1.3 ms req_2 x2",
+            "allowed GET /a 200 1.3 ms req_3 x3",
+        ]
     assert rest == ""
     assert process.returncode == -signal.SIGTERM
 
