@@ -50,6 +50,16 @@ def usage_row(key_id: str, count: int, *, width_s: int) -> str:
     return _insert("usage_count", values, "")
 
 
+def request_row(source: str = "", **columns: str) -> str:
+    """A request that was denied, unless `failed_check` is empty."""
+    defaults = {
+        **{"began_at": "now()", "key_id": "''", "core": "'docs'", "code": "'FORBIDDEN'"},
+        **{"failed_check": "'address'", "detail": "''", "method": "'GET'", "path": "''"},
+        **{"address": "'192.0.2.7'", "request_id": "''", "count": "1"},
+    }
+    return _insert("gateway_request", defaults | columns, source)
+
+
 def contact_row() -> str:
     """The webhook that is the contact of the key in the examples of the API. Can be repeated."""
     values = {

@@ -28,6 +28,15 @@ def duration(seconds: int) -> str:
     return f"{seconds // _UNITS_S[unit]}{unit}"
 
 
+def plural(noun: str) -> str:
+    return f"{noun[:-1]}ies" if noun.endswith("y") and noun != "key" else f"{noun}s"
+
+
+def count(number: int, noun: str) -> str:
+    """Number with its noun, such as `1 key` or `2 keys`."""
+    return f"{number} {noun if number == 1 else plural(noun)}"
+
+
 def rate_limit(text: str) -> dict[str, str | int] | None:
     """The fields of a rate limit in the form RATE_LIMIT_FORM, or None for other text. WINDOW is a
     duration (default: one minute), and NAME is `requests` by default.

@@ -12,7 +12,6 @@ from gatehouse.commands.cli.common.lists import Listing
 from gatehouse.commands.cli.common.options import Output, console_command
 from gatehouse.commands.cli.common.output import (
     Column,
-    count,
     note,
     print_items,
     print_sentence,
@@ -20,6 +19,7 @@ from gatehouse.commands.cli.common.output import (
     reject,
 )
 from gatehouse.commands.cli.common.shapes import parameters, request
+from gatehouse.core.notation import count
 from gatehouse.core.texts import search_form
 from gatehouse.core.tokens.token_scanner import redacted
 from gatehouse.features.keys.schemas import ReasonBody

@@ -14,7 +14,6 @@ from gatehouse.commands.cli.common.forms import CUSTOMER_FORMS, PLAN_FORMS
 from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption
 from gatehouse.commands.cli.common.options import Output, console_command
 from gatehouse.commands.cli.common.output import (
-    count,
     note,
     print_fields,
     print_items,
@@ -26,6 +25,7 @@ from gatehouse.commands.cli.common.shapes import parameters, request
 from gatehouse.commands.cli.endpoints import Command, identifier
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.customers import ID
+from gatehouse.core.notation import count
 from gatehouse.features.customers.schemas import (
     ChangedCustomer,
     ChangedLimit,

@@ -19,7 +19,6 @@ from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption, L
 from gatehouse.commands.cli.common.options import Output, console_command
 from gatehouse.commands.cli.common.output import (
     Column,
-    count,
     note,
     print_fields,
     print_items,
@@ -28,6 +27,7 @@ from gatehouse.commands.cli.common.output import (
     reject,
 )
 from gatehouse.commands.cli.common.shapes import Form, parameters, request
+from gatehouse.core.notation import count
 from gatehouse.core.tokens.token_scanner import redacted
 
 _PAGE = ("cursor", "limit", "total")

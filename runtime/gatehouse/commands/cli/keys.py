@@ -23,7 +23,6 @@ from gatehouse.commands.cli.common.forms import KEY_FORMS
 from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption
 from gatehouse.commands.cli.common.options import KeyIdArgument, Output, console_command, key_id
 from gatehouse.commands.cli.common.output import (
-    count,
     is_json,
     note,
     print_items,
@@ -36,6 +35,7 @@ from gatehouse.commands.cli.common.shapes import parameters, request
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.keys import key_fields
+from gatehouse.core.notation import count
 from gatehouse.core.tokens import token as tokens
 from gatehouse.features.keys.schemas import (
     ChangedKey,

@@ -19,7 +19,6 @@ from gatehouse.commands.cli.common.options import Output, console_command, secon
 from gatehouse.commands.cli.common.output import (
     FAILED,
     Column,
-    count,
     is_json,
     note,
     print_fields,
@@ -35,6 +34,7 @@ from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.log_levels import Level
+from gatehouse.core.notation import count
 from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.features.cores.schemas import CircuitBreakers, CorePage, EndCore, ListCores
 from gatehouse.features.identity.schemas import (

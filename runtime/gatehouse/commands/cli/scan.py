@@ -16,12 +16,12 @@ from gatehouse.commands.cli.common.output import (
     FAILED,
     USAGE,
     JsonOption,
-    count,
     note,
     print_json,
     printable,
     reject,
 )
+from gatehouse.core.notation import count
 from gatehouse.core.tokens.token_scanner import Kind, Match, find, redacted
 
 #: Larger files are skipped with a note. Larger standard input is an error.

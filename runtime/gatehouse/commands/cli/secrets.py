@@ -34,7 +34,6 @@ from gatehouse.commands.cli.common.connection import (
 )
 from gatehouse.commands.cli.common.options import Output, console_command
 from gatehouse.commands.cli.common.output import (
-    count,
     note,
     print_fields,
     print_items,
@@ -49,6 +48,7 @@ from gatehouse.commands.cli.common.shapes import parameters
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.errors import BadRequest
+from gatehouse.core.notation import count
 from gatehouse.core.texts import first_line
 from gatehouse.core.tokens.token import is_base62
 from gatehouse.features.secret_requests.schemas import CreatedSecretRequest, CreateSecretRequest

@@ -12,6 +12,7 @@ from gatehouse.core.keys import KeyState, RateLimit
 from gatehouse.core.verification import AGENT, Code
 from gatehouse.features.usage.models import RETENTION_S, RecordedRequest, UsageBatch
 from gatehouse.features.usage.schemas import (
+    TIMES_MAX,
     CheckTotal,
     FilterRequests,
     KeyTotal,
@@ -61,9 +62,6 @@ ON CONFLICT (width_s, key_id, starts_at, core, code)
 
 #: The key in the column `key_id` has this customer.
 _OF_CUSTOMER = f"key_id IN (SELECT id FROM api_key WHERE customer_id = ANY (ARRAY({CUSTOMERS})))"
-
-#: Maximum number of rows from which percentiles are computed, the newest ones.
-TIMES_MAX = 100_000
 
 #: Percentiles of the durations of requests that were allowed, in microseconds.
 _PERCENTILES = """

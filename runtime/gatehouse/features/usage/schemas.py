@@ -366,6 +366,10 @@ class CheckTotal(View):
     count: int
 
 
+#: Maximum number of recorded requests from which percentiles are computed, the newest ones.
+TIMES_MAX = 100_000
+
+
 class Percentiles(View):
     """Durations in milliseconds that 50, 95 and 99 % of requests do not exceed."""
 
@@ -380,14 +384,16 @@ class RequestTotals(View, kw_only=True):
     """Numbers of all requests that match the filters.
 
     The percentiles are those of the recorded requests that were allowed, each with the weight of
-    the requests that it represents: of the newest 100,000 of them. They are null if there are none.
+    the requests that it represents. They are null if there are none.
     """
 
     total: int
     denied: int
     checks: list[CheckTotal]
     keys: Annotated[list[KeyTotal], doc("The keys with the most of these requests.")]
-    ms: Annotated[Percentiles | None, doc("Duration.")]
+    ms: Annotated[
+        Percentiles | None, doc(f"Duration, from at most the newest {TIMES_MAX:,} entries.")
+    ]
     core_ms: Annotated[Percentiles | None, doc("Part of the Core, of requests to Cores.")]
     gateway_ms: Annotated[Percentiles | None, doc("Part of the gateway.")]
 

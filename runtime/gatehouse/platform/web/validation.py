@@ -19,7 +19,7 @@ from msgspec import inspect
 
 from gatehouse.core.errors import BadRequest, Problem, UnsupportedMediaType
 from gatehouse.core.http.forwarding import query_flaw
-from gatehouse.core.notation import duration
+from gatehouse.core.notation import count, duration
 from gatehouse.core.texts import TextClass, multi_line, single_line
 
 T = TypeVar("T")
@@ -298,12 +298,8 @@ def _length_flaw(value: Any, info: Any, noun: str) -> str:
     """The problem of the number of characters, bytes, items or fields."""
     size, least, most = len(value), info.min_length or 0, info.max_length
     if size < least:
-        return "must not be empty" if least == 1 else f"must have at least {_count(least, noun)}"
-    return "" if most is None or size <= most else f"must have at most {_count(most, noun)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+        return "must not be empty" if least == 1 else f"must have at least {count(least, noun)}"
+    return "" if most is None or size <= most else f"must have at most {count(most, noun)}"
 
 
 def _listed(values: Iterable[object]) -> str:

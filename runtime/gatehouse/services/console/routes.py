@@ -110,10 +110,7 @@ def create(
     pipeline.web_files.add(routes)
     pipeline.portal.add(routes)
     provider = None if sign_in_flow is None else urlsplit(sign_in_flow.provider.issuer.url).netloc
-    unconfigured = {
-        endpoint.operation_id for endpoint in endpoints if pipeline.missing(endpoint) is not None
-    }
-    routes.add("/operations.json", operations(endpoints, unconfigured, provider))
+    routes.add("/operations.json", operations(endpoints, pipeline.missing, provider))
     routes.add("/openapi.json", openapi.handler(document, features_off))
     add_sign_in(routes, sign_in_flow, pipeline)
     pipeline.add(routes, [*endpoints, *health.ENDPOINTS, health.METRICS])

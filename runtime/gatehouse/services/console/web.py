@@ -9,7 +9,7 @@ names contain a hash of the content, so browsers can cache assets indefinitely.
 import json
 import mimetypes
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,11 +97,12 @@ class WebFiles:
 
 
 def operations(
-    endpoints: list[Endpoint], unconfigured: set[str], identity_provider: str | None
+    endpoints: list[Endpoint], missing: Callable[[Endpoint], object], identity_provider: str | None
 ) -> Handler:
     """Return the handler of /operations.json, which lists method, path, roles and step-up rule of
-    each operation that accepts a session. `unconfigured`: operations that need a service that is
-    not configured. `identity_provider`: name of the provider with which browsers can sign in.
+    each operation that accepts a session. `missing`: returns None unless the operation needs a
+    service that is not configured. `identity_provider`: name of the provider with which browsers
+    can sign in.
 
     The UI shows only operations that the roles of the session permit. The file contains the same
     information as the OpenAPI document at a fraction of the size.
@@ -111,7 +112,7 @@ def operations(
             "method": endpoint.method,
             "path": endpoint.path,
             "roles": sorted(endpoint.roles),
-            "configured": endpoint.operation_id not in unconfigured,
+            "configured": missing(endpoint) is None,
             "step_up": None if endpoint.step_up is None else endpoint.step_up.value,
         }
         for endpoint in endpoints

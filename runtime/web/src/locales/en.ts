@@ -224,6 +224,7 @@ export const en = {
   'keys.allMatching': 'Select all that match: {count}',
   'keys.editMany': 'Only the values that you enter are changed, for all selected keys. They replace the previous ones, also those of a list.',
   'keys.unchanged': 'Empty: not changed.',
+  'keys.notChanged': 'Not changed',
   'keys.enableMany': 'Enable keys: {count}',
   'keys.rotateMany': 'Rotate keys: {count}',
   'keys.rotatedMany': 'Keys rotated: {count}',

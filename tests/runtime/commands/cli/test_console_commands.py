@@ -27,7 +27,7 @@ from tests.runtime.commands.cli.conftest import (
 )
 from tests.runtime.commands.cli.conftest import key_id as token_id
 from tests.runtime.conftest import Database
-from tests.runtime.rows import contact_row
+from tests.runtime.rows import contact_row, request_row
 
 
 def _option(name: str, value: object) -> str:
@@ -206,12 +206,19 @@ def test_text_is_found_and_tokens_are_read_from_standard_input(operator: Command
 
 def test_denied_requests_are_listed(operator: Command, database: Database) -> None:
     database.sql(
-        "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "
-        "method, path, status, duration_us, address, request_id, count) "
-        "SELECT now() - hours * interval '1 hour', '3fGh82kLmQ0a', 'docs', "
-        "'RATE_LIMITED', 'limit', 'requests', 'GET', '/cores/docs/a', 429, 1260, "
-        "'192.0.2.7', 'req_' || hours, 2 "
-        "FROM unnest(ARRAY[1, 30]) AS hours"
+        request_row(
+            "FROM unnest(ARRAY[1, 30]) AS hours",
+            began_at="now() - hours * interval '1 hour'",
+            key_id="'3fGh82kLmQ0a'",
+            code="'RATE_LIMITED'",
+            failed_check="'limit'",
+            detail="'requests'",
+            path="'/cores/docs/a'",
+            status="429",
+            duration_us="1260",
+            request_id="'req_' || hours",
+            count="2",
+        )
     )
     found = operator.run("requests", "--key", "3fGh82kLmQ0a")
     assert found.out.split("\t")[1:] == [
@@ -229,11 +236,19 @@ def test_requests_are_followed(database: Database, tmp_path: Path, form: str) ->
     """Each is printed once, on one line, until the command is ended."""
 
     def add(number: int) -> None:
-        database.sql(  # later than the start of the command
-            "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "  # noqa: S608
-            "method, path, status, duration_us, address, request_id, count) VALUES "
-            f"(now() + interval '1 hour', '', '{core}', 'VALID', '', '', 'GET', '/a', 200, 1260, "
-            f"'', 'req_{number}', {number})"
+        database.sql(
+            request_row(
+                began_at="now() + interval '1 hour'",  # later than the start of the command
+                core=f"'{core}'",
+                code="'VALID'",
+                failed_check="''",
+                path="'/a'",
+                status="200",
+                duration_us="1260",
+                address="''",
+                request_id=f"'req_{number}'",
+                count=f"{number}",
+            )
         )
 
     core = f"followed-{form}"

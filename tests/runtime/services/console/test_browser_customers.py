@@ -4,7 +4,7 @@ from gatehouse.features.customers.service import PURGED_KEYS_MAX
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console_client import Console
-from tests.runtime.rows import key_row
+from tests.runtime.rows import key_row, request_row
 from tests.runtime.services.console.web_pages import (
     MARKS,
     navigate,
@@ -136,12 +136,7 @@ async def test_customer_filter_finds_by_name_and_suggests(
     for customer, name in (("c-1", "Acme Ltd"), ("c-2", "Acme Inc")):
         await console.post("/v1/customers", json={"id": customer, "name": name})
         key = await console.create_id(name=f"key of {name}", customer_id=customer)
-        console.sql(
-            "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "
-            "address, request_id, count) "
-            f"SELECT now(), '{key}', 'docs', 'FORBIDDEN', 'address', '', '', "
-            f"'req_{customer}', 1"
-        )
+        console.sql(request_row(key_id=f"'{key}'", request_id=f"'req_{customer}'"))
     async with page_of(browser, origin) as page:
         await sign_in(page, "/keys")
         for path, found in (("/keys", "key of Acme Inc"), ("/requests", "key of Acme Inc")):

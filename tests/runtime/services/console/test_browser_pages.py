@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Page, ViewportSize, expect
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import Console
 from tests.runtime.core_records import register
+from tests.runtime.rows import request_row
 from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import (
     MARKS,
@@ -86,12 +87,13 @@ _UNSORTED = """() => [...document.querySelectorAll('main thead th')]
 _LOW_LINKS = """() => [...document.querySelectorAll('tbody th a')]
   .filter((link) => link.getBoundingClientRect().height < 24).map((link) => link.textContent)"""
 
-DENIALS = (
-    "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "
-    "address, request_id, count) SELECT now() - (number - 0.5) * interval '1 hour', "
-    "(ARRAY['{key}', ''])[number % 2 + 1], 'docs', 'FORBIDDEN', "
-    "(ARRAY['address', 'scopes', 'token'])[number % 3 + 1], '', '192.0.2.7', 'req_' || number, "
-    "number FROM generate_series(1, 40) AS number"
+DENIALS = request_row(
+    "FROM generate_series(1, 40) AS number",
+    began_at="now() - (number - 0.5) * interval '1 hour'",
+    key_id="(ARRAY['{key}', ''])[number % 2 + 1]",
+    failed_check="(ARRAY['address', 'scopes', 'token'])[number % 3 + 1]",
+    request_id="'req_' || number",
+    count="number",
 )
 
 
@@ -338,16 +340,21 @@ async def test_requests_are_filtered_by_result(
     browser: Browser, origin: str, console: Console
 ) -> None:
     key_id = await console.create_id(name="a caller")
-    console.sql(
-        "TRUNCATE gateway_request; INSERT INTO gateway_request (began_at, key_id, core, code, "  # noqa: S608
-        "failed_check, detail, method, path, status, duration_us, core_us, address, request_id, "
-        f"count) SELECT now() - number * interval '1 minute', '{key_id}', 'docs', "
-        "(ARRAY['VALID', 'VALID', 'RATE_LIMITED', 'UNKNOWN_CORE'])[number], "
-        "(ARRAY['', '', 'limit', 'registered core'])[number], "
-        "(ARRAY['', '', 'requests', ''])[number], 'GET', '/cores/docs/orders/' || number, "
-        "(ARRAY[200, 502, 429, 404])[number], number * 1500, number * 1000, '192.0.2.7', "
-        "'req_' || number, number FROM generate_series(1, 4) AS number"
+    requests = request_row(
+        "FROM generate_series(1, 4) AS number",
+        began_at="now() - number * interval '1 minute'",
+        key_id=f"'{key_id}'",
+        code="(ARRAY['VALID', 'VALID', 'RATE_LIMITED', 'UNKNOWN_CORE'])[number]",
+        failed_check="(ARRAY['', '', 'limit', 'registered core'])[number]",
+        detail="(ARRAY['', '', 'requests', ''])[number]",
+        path="'/cores/docs/orders/' || number",
+        status="(ARRAY[200, 502, 429, 404])[number]",
+        duration_us="number * 1500",
+        core_us="number * 1000",
+        request_id="'req_' || number",
+        count="number",
     )
+    console.sql(f"TRUNCATE gateway_request; {requests}")
     async with page_of(browser, origin) as page:
         await sign_in(page, "/requests")
         await shows_heading(page, "Requests: 10, denied: 7")

@@ -6,6 +6,7 @@ from urllib.parse import quote, unquote_plus
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console_client import BOOTSTRAP, Console
+from tests.runtime.rows import request_row
 from tests.runtime.services.console.web_pages import (
     MARKS,
     loads_nothing,
@@ -96,12 +97,7 @@ async def test_search_leads_from_a_request_id_or_a_token_to_the_key(
 ) -> None:
     created, request_id = await console.create(name="found"), f"req_{7:026x}"
     key_id = created["key"]["id"]
-    console.sql(
-        "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "
-        "address, request_id, count) "
-        f"SELECT now(), '{key_id}', '', 'FORBIDDEN', 'address', '', '', "
-        f"'{request_id}', 1"
-    )
+    console.sql(request_row(key_id=f"'{key_id}'", core="''", request_id=f"'{request_id}'"))
     addresses: list[str] = []
     async with page_of(browser, origin) as page:
         await sign_in(page, "/settings")

@@ -12,6 +12,7 @@ from tests.runtime.conftest import Database
 from tests.runtime.console_client import BOOTSTRAP, Console, open_console
 from tests.runtime.core_records import register
 from tests.runtime.features.secrets.services import Sharing
+from tests.runtime.rows import request_row
 
 #: Times at which requests end: in the first minute, in the first hour, and later.
 ENDS_S = (2, 1800, 7200)
@@ -45,9 +46,7 @@ async def test_everything_that_is_pasted_is_found(
         token, key = created["token"], f"key {created['key']['id']}"
         imported = f"key {await console.import_key(IMPORTED)}"
         console.sql(
-            "INSERT INTO gateway_request (began_at, key_id, core, code, failed_check, detail, "
-            f"address, request_id, count) SELECT now(), '{created['key']['id']}', '', 'FORBIDDEN', "
-            f"'address', '', '', '{REQUEST_ID}', 1"
+            request_row(key_id=f"'{created['key']['id']}'", core="''", request_id=f"'{REQUEST_ID}'")
         )
         await register(console, "documents")
         shared = (await console.post("/v1/secrets", json={"text": "a", "label": "door"})).json()

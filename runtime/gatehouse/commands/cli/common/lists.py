@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from gatehouse_client import ConsoleClient
 
-from gatehouse.commands.cli.common.output import count, note
+from gatehouse.commands.cli.common.output import note
+from gatehouse.core.notation import count, plural
 from gatehouse.platform.web.fields import PAGE_SIZE_MAX, TOTAL_MAX
 
 #: Number of entries that a list shows by default.
@@ -56,4 +57,4 @@ class Listing:
             query = {**self._query, "limit": 1, "total": "true"}
             number = self._client.get(dict[str, Any], self._path, **query)["total"]
             total = f"{number} or more" if number >= TOTAL_MAX else str(number)
-        note(f"{self._shown} of {total} {count(2, self._noun)[2:]}; for more: --limit N or --all")
+        note(f"{self._shown} of {total} {plural(self._noun)}; for more: --limit N or --all")

@@ -219,12 +219,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         note(f"Columns that do not fit: {', '.join(omitted)} (--output json prints all).")
 
 
-def count(number: int, noun: str) -> str:
-    """Number with its noun, such as `1 key` or `2 keys`."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun != "key" else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"
-
-
 def printable(text: str) -> str:
     """Replaces control characters, which must not reach the terminal, and redacts tokens."""
     return redacted(visible(text, "\N{REPLACEMENT CHARACTER}"))
