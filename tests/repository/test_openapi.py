@@ -150,6 +150,32 @@ def test_responses_to_requests_that_can_be_repeated_document_retry_after() -> No
                 assert headers["Retry-After"]["schema"]["type"] == "integer", operation.name
 
 
+def test_operations_state_their_credentials_and_tags_are_described() -> None:
+    """Without `security: []`, linters and generators cannot tell an open operation from one whose
+    author forgot the credential."""
+    for operation in OPERATIONS:
+        schemes = operation.document["components"]["securitySchemes"]
+        assert {name for row in operation.body["security"] for name in row} <= set(schemes)
+    for document in DOCUMENTS.values():
+        assert document["servers"]
+        used = {
+            operation.body["tags"][0] for operation in OPERATIONS if operation.document is document
+        }
+        assert {tag["name"] for tag in document["tags"] if tag["description"]} == used
+
+
+def test_headers_without_which_a_request_is_refused_are_required() -> None:
+    refused = [operation for operation in OPERATIONS if "428" in operation.body["responses"]]
+    assert len(refused) > 4
+    for operation in OPERATIONS:
+        headers = {
+            parameter["name"]
+            for parameter in operation.body["parameters"]
+            if parameter["in"] == "header" and parameter["required"]
+        }
+        assert headers == ({"If-Match"} if operation in refused else set()), operation.name
+
+
 def _mappings(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         yield value

@@ -42,8 +42,9 @@ def page(name: str, document: Mapping[str, Any]) -> str:
         for method, operation in methods.items():
             section = tags.setdefault(operation["tags"][0], [])
             section += _operation(name, method, path, operation)
-    for tag, section in tags.items():
-        lines += [f"## {tag[0].upper()}{tag[1:]}", *section]
+    for tag in document["tags"]:
+        title = f"## {tag['name'][0].upper()}{tag['name'][1:]}"
+        lines += [title, prose(tag["description"]), *tags[tag["name"]]]
     lines.append("## Schemas")
     for schema, body in sorted(schemas.items()):
         lines += [_anchor(f"{name}-schema", schema), f"### {schema}", *_schema(name, body)]

@@ -36,6 +36,7 @@ class Header:
     description: str
     schema: Mapping[str, Any]
     example: str
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)

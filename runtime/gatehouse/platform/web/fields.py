@@ -76,6 +76,7 @@ IF_MATCH = Header(
     'ETag of the version to change, such as `"3"`, or `*`.',
     {"type": "string", "maxLength": 64},
     '"3"',
+    required=True,
 )
 
 #: Unix seconds outside these years are not portable.

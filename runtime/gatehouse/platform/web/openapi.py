@@ -52,6 +52,7 @@ _REFERENCE = "#/components/schemas/{name}"
 class Api:
     """Content of a document in addition to its endpoints.
 
+    tags: tag of endpoints -> description.
     path_parameters: name -> (description, schema, example).
     errors: status -> (code of the example, description); overrides the others.
     common_errors: security scheme -> statuses that all of its endpoints can return.
@@ -62,6 +63,7 @@ class Api:
     title: str
     description: str
     security_schemes: Mapping[str, Json]
+    tags: Mapping[str, str]
     path_parameters: Mapping[str, tuple[str, Json, str]]
     errors: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
     common_errors: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
@@ -81,6 +83,11 @@ def document(api: Api, endpoints: Sequence[Endpoint]) -> Json:
             "description": api.description,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "/", "description": "The service that returns this document."}],
+        "tags": [
+            {"name": tag, "description": api.tags[tag]}
+            for tag in dict.fromkeys(endpoint.tag for endpoint in endpoints)
+        ],
         "paths": paths,
         "components": {
             "securitySchemes": dict(api.security_schemes),
@@ -146,8 +153,7 @@ def _operation(api: Api, endpoint: Endpoint) -> Json:
         ],
         "responses": _responses(api, endpoint),
     }
-    if endpoint.security:
-        operation["security"] = [{scheme: []} for scheme in endpoint.security]
+    operation["security"] = [{scheme: []} for scheme in endpoint.security]
     if endpoint.body is not None or endpoint.body_content:
         operation["requestBody"] = {
             "required": not api.empty_body or endpoint.body is None or _is_required(endpoint.body),
@@ -300,7 +306,7 @@ def _without_null(schema: Json) -> Json:
 def _headers(api: Api, endpoint: Endpoint) -> Iterator[Json]:
     common = api.idempotency if endpoint.changes_state else ()
     for header in (*endpoint.headers, *common):
-        yield {"in": "header", "required": False, **dataclasses.asdict(header)}
+        yield {"in": "header", **dataclasses.asdict(header)}
 
 
 def _content(kind: Any) -> Json:

@@ -76,6 +76,17 @@ API = Api(
             ),
         },
     },
+    tags={
+        "keys": "API keys, from their creation to their purge.",
+        "customers": "Customers with their plans and the portal; limits for other users.",
+        "audit": "The audit trail and its checkpoints.",
+        "usage": "Counts of decisions, recorded requests and latency.",
+        "notifications": "Webhooks and their deliveries.",
+        "cores": "Registered Cores and their instances.",
+        "secrets": "Secrets with their links and receipts, and requests for secrets.",
+        "operations": "Features, logs and lookups of the deployment.",
+        "sessions": "Sign-in of users and their browser sessions.",
+    },
     path_parameters={
         "id": ("ID of the key.", _ID, "3fGh82kLmQ0a"),
         "customer": ("ID of the customer.", _ID, "acme"),

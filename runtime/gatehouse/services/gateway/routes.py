@@ -54,6 +54,12 @@ API = Api(
             "declare `basic_auth`.",
         },
     },
+    tags={
+        "keys": "Decisions on API keys.",
+        "limits": "Limits for users, addresses or tenants that have no key.",
+        "cores": "Registrations of Cores, and requests to Cores.",
+        "health": "State and metrics of the service.",
+    },
     path_parameters={
         "name": ("Name of the Core.", msgspec.json.schema(CoreName), "docs"),
         "limit": ("Name of the limit.", msgspec.json.schema(LimitName), "sign-in"),

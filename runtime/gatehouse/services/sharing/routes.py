@@ -33,6 +33,10 @@ API = Api(
     "link is sent only in the request body, so that the link secret never appears in a URL. Errors "
     "are problem documents (RFC 9457).",
     security_schemes={},
+    tags={
+        "links": "Links with which recipients open secrets.",
+        "requests": "Secrets that others submit to a secret request.",
+    },
     path_parameters={},
     errors={
         403: (
