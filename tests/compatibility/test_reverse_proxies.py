@@ -15,13 +15,10 @@ from tests import http_servers, requires
 from tests.journeys.conftest import Running
 
 ROOT = Path(__file__).parents[2]
-GUIDE = ROOT / "docs/guides/integrate.md"
 EXAMPLES = ROOT / "examples/proxies"
-#: The files of the guide, by name.
-FILES = dict(
-    re.findall(r"^`([\w.]+)`:\n\n```\w*\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
-)
-FILES["envoy.yaml"] = (EXAMPLES / "envoy.yaml").read_text()
+FILES = {
+    file.name: file.read_text() for file in (*EXAMPLES.iterdir(), ROOT / "examples/service.py")
+}
 
 #: The key ID as CGI, WSGI and PHP read it.
 AS_CGI = """def as_cgi(headers):
@@ -65,7 +62,7 @@ def test_reverse_proxy(
         text = text.replace("127.0.0.1:9000", f"127.0.0.1:{service}")
         text = text.replace("port_value: 8080", f"port_value: {gateway}")
         text = text.replace("port_value: 9000", f"port_value: {service}")
-        text = text.replace("self.headers['Gatehouse-Key-Id']", "as_cgi(self.headers)")
+        text = text.replace('self.headers["Gatehouse-Key-Id"]', "as_cgi(self.headers)")
         (tmp_path / name).write_text(text.replace(port, str(own)))
     with (tmp_path / "service.py").open("r+") as file:
         text = file.read()
@@ -129,7 +126,7 @@ def test_reverse_proxy(
 
 def test_examples_decide_at_the_endpoint_and_fail_closed() -> None:
     texts = {path.stem: path.read_text() for path in EXAMPLES.glob("*.yaml")}
-    assert len(texts) == 4
+    assert len(texts) == 5
     for name, text in texts.items():
         assert all(isinstance(document, dict) for document in yaml.safe_load_all(text)), name
         assert re.search(r"/v1/keys/authorize[/?]scope=orders:read\b", text), name

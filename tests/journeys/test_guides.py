@@ -24,7 +24,7 @@ pytestmark = requires.program("curl")
 def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
     for name, target in {
         ".gatehouse": running.home,
-        **{name: ROOT / name for name in (".venv", "clients", "docs", "runtime")},
+        **{name: ROOT / name for name in (".venv", "clients", "docs", "examples", "runtime")},
     }.items():
         (tmp_path / name).symlink_to(target)
     replacements = {
@@ -51,7 +51,10 @@ def test_quick_start(reader: GuideReader) -> None:
 @pytest.mark.parametrize(
     ("name", "commands"),
     [
-        ("integrate", 30),
+        ("verify-keys", 10),
+        ("reverse-proxies", 6),
+        ("cores", 15),
+        ("manage-keys", 4),
         ("sell-an-api", 20),
         ("protect-a-service", 9),
         ("operate", 40),

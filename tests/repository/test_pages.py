@@ -1,12 +1,16 @@
 """Generated pages are current and complete."""
 
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from gatehouse.core.verification import Code
 from gatehouse.platform.settings import PREFIX, Settings
+from gatehouse.platform.web.problems import PROBLEM_TYPE
 
 from tests.policies.rules import control_examples
 from tests.repository.markers import marked_tests
+from tests.repository.test_openapi import OPERATIONS
 from tools.docs import alarms, pages, runtime_settings, stack_settings
 from tools.docs.deployments import STACKS
 
@@ -20,6 +24,21 @@ def test_generated_pages_are_current() -> None:
     if control_examples.FILE.read_text() != control_examples.file():
         outdated.append(control_examples.FILE.name)
     assert outdated == [], "run: make docs"
+
+
+def test_every_problem_type_of_the_documents_has_a_section() -> None:
+    page = (ROOT / "docs/errors.md").read_text()
+    sections = set(re.findall(r"^### (\w+)$", page, re.MULTILINE))
+    problems = {
+        media["example"]["type"].removeprefix(PROBLEM_TYPE)
+        for operation in OPERATIONS
+        for response in operation.body["responses"].values()
+        for kind, media in response.get("content", {}).items()
+        if kind == "application/problem+json"
+    }
+    assert len(problems) > 15
+    denials = {str(code).lower() for code in Code} - {"valid", "revoked"}
+    assert sections >= problems | denials
 
 
 def test_every_stack_setting_is_documented() -> None:

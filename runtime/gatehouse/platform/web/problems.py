@@ -18,8 +18,8 @@ from gatehouse.platform.web import responses
 
 PROBLEM_JSON = b"application/problem+json"
 
-#: Prefix of the problem type, which must be a URI (RFC 9457). The `code` follows the prefix;
-#: programs should evaluate `code`.
+#: Prefix of the problem type, which must be a URI (RFC 9457). The `code` in lowercase follows: the
+#: section of docs/errors.md. Programs should evaluate `code`.
 PROBLEM_TYPE = "urn:gatehouse:problem:"
 
 #: Statuses of errors with the header Retry-After.
@@ -31,7 +31,8 @@ BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):
     """Problem document (RFC 9457). `errors` and `refills_at` are omitted if they are empty.
-    `trace_id`: ID of the trace (W3C Trace Context).
+    `type`: ends with the name of a section of the page "Errors" of the documentation, which says
+    what to do. `trace_id`: ID of the trace (W3C Trace Context).
     """
 
     type: str

@@ -26,7 +26,8 @@ from gatehouse.platform.web.request import Refused
 from gatehouse.platform.web.responses import Header
 from gatehouse.services.gateway.request import GatewayRequest
 
-_DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {
+#: Code of a decision -> error and title of its problem document.
+DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {
     Code.NOT_FOUND: (Unauthorized, "The API key is unknown"),
     Code.DISABLED: (Unauthorized, "The API key is disabled"),
     Code.EXPIRED: (Unauthorized, "The API key has expired"),
@@ -149,7 +150,7 @@ def _check_site(context: GatewayRequest) -> None:
 
 def _denial(result: VerificationResult) -> GatehouseError:
     """The error for a result with public information."""
-    error, text = _DENIALS[result.code]
+    error, text = DENIALS[result.code]
     if error is UsageExceeded:
         refills_at, seconds = refill(result)
         return UsageExceeded(text, refills_at=refills_at, retry_after_s=seconds)
