@@ -35,13 +35,14 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples/run-anywhere"
 GUIDE = ROOT / "docs/guides/run-anywhere.md"
 COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
-MANIFESTS = list(yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text()))
+MANIFESTS = list(yaml.safe_load_all((FOLDER / "kubernetes/kubernetes.yaml").read_text()))
 ECS = json.loads((FOLDER / "ecs-task-definition.json").read_text())
 CONTRACT = contract.document()
 COMMANDS = Path(sys.executable).parent
 #: Variables without which a process stops or does not do its work. The settings check the others.
 REQUIRED = {
-    "gateway": {"GATEHOUSE_REDIS_URL", "GATEHOUSE_PEPPER"},
+    # Without the networks of Cores, a Core with a private address cannot register.
+    "gateway": {"GATEHOUSE_REDIS_URL", "GATEHOUSE_PEPPER", "GATEHOUSE_CORE_NETWORKS"},
     "console": {
         "GATEHOUSE_REDIS_URL",
         "GATEHOUSE_PEPPER",
@@ -102,7 +103,8 @@ def assert_settings(process: str, environment: Mapping[str, str]) -> None:
 
 def filled(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables with values instead of <...>."""
-    values = {"GATEHOUSE_TRUSTED_PROXIES": "10.0.0.0/16"}
+    networks = ("GATEHOUSE_TRUSTED_PROXIES", "GATEHOUSE_CORE_NETWORKS")
+    values = dict.fromkeys(networks, "10.0.0.0/16")
     return {
         name: values[name] if "<" in text and name in values else re.sub(r"<[^>]+>", "x", text)
         for name, text in environment.items()
@@ -204,6 +206,36 @@ def test_kubernetes_runs_each_process(process: str, variables: dict[str, str]) -
     assert published["selector"] == deployment["template"]["metadata"]["labels"]
     stop_s = int(settings["GATEHOUSE_DRAIN_S"]) + load(filled(environment)).stop_timeout_s
     assert pod["terminationGracePeriodSeconds"] > stop_s
+
+
+def test_replicas_are_spread_and_drained_one_at_a_time() -> None:
+    named = {(row["kind"], row["metadata"]["name"]): row["spec"] for row in MANIFESTS[1:]}
+    deployments = [name for kind, name in named if kind == "Deployment"]
+    assert len(deployments) == 2
+    for name in deployments:
+        selector = named["Deployment", name]["selector"]
+        budget = named["PodDisruptionBudget", name]
+        assert budget["selector"] == selector
+        assert budget["maxUnavailable"] < named["Deployment", name]["replicas"]
+        spread = pods()[name]["topologySpreadConstraints"]
+        assert [row["topologyKey"].rpartition("/")[2] for row in spread] == ["zone", "hostname"]
+        assert all(row["labelSelector"] == selector for row in spread)
+
+
+def test_examples_call_the_service_that_kubernetes_creates() -> None:
+    services = {row["metadata"]["name"] for row in MANIFESTS if row["kind"] == "Service"}
+    called = set()
+    for file in (ROOT / "examples/proxies").glob("*.yaml"):
+        text = file.read_text()
+        called |= set(re.findall(r"[/ ]([\w-]+\.[\w-]+)\.svc\.cluster\.local", text))
+        for document in yaml.safe_load_all(text):
+            for row in (
+                document.get("spec", {}).get("extAuth", {}).get("http", {}).get("backendRefs", ())
+            ):
+                called.add(f"{row['name']}.{row['namespace']}")
+    assert called == {"gatehouse-gateway.gatehouse"}
+    assert "gatehouse-gateway" in services
+    assert "--namespace gatehouse" in GUIDE.read_text()
 
 
 @pytest.mark.parametrize("process", ["gateway", "console", "migrate"])
