@@ -80,7 +80,8 @@ def build(target: Path) -> None:
 def _build_npm_package(target: Path) -> None:
     """In a copy, because npm writes the version into package.json."""
     with tempfile.TemporaryDirectory() as temporary:
-        copy = Path(temporary) / "typescript"
+        # `npm sbom` names the component after the folder.
+        copy = Path(temporary) / "@gatehouse/client"
         ignored = shutil.ignore_patterns("node_modules", "dist")
         shutil.copytree(ROOT / _TYPESCRIPT, copy, ignore=ignored)
         _run("npm", "version", version(), "--no-git-tag-version", cwd=copy)

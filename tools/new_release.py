@@ -28,7 +28,8 @@ def problems(version: str) -> list[str]:
     if _numbers(version) <= _numbers(latest):
         found.append(f"{version} is not higher than the latest release, {latest}")
     if changed := _run("git", "status", "--porcelain").splitlines():
-        found.append(f"{len(changed)} files are not committed: {changed[0].split()[-1]}")
+        others = f" and {len(changed) - 1} more" if changed[1:] else ""
+        found.append(f"not committed: {changed[0].split()[-1]}{others}")
     if not any(path.name != "README.md" for path in _FRAGMENTS.glob("*.md")):
         found.append("no changes: changes/ contains no fragment (changes/README.md)")
     return found

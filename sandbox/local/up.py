@@ -383,14 +383,12 @@ class _Environment:
 
     def _print_summary(self, endpoints: Endpoints, emulator: Emulator) -> None:
         progress = self._progress
-        notes = {
-            "Resources that are validated but not created": emulator.modelled,
-            "IAM conditions that are not evaluated": emulator.permissions.unevaluated_conditions,
-        }
-        for title, lines in notes.items():
-            if lines:
-                progress.step(f"{title} ({len(lines)})")
-                progress.plain("\n".join(f"      {line}" for line in lines))
+        if modelled := emulator.modelled:
+            progress.step(f"Resources that are validated but not created ({len(modelled)})")
+            progress.plain("\n".join(f"      {line}" for line in modelled))
+        if conditions := emulator.permissions.unevaluated_conditions:
+            file = _relative(self._state.home / "permissions.json")
+            progress.step(f"IAM conditions that are not evaluated: {len(conditions)}, see {file}")
         progress.plain()
         progress.title(f"Gatehouse is ready after {progress.elapsed_s():.0f} s.")
         for name, value in {
@@ -420,14 +418,6 @@ class _Environment:
 
 
 def _commands(endpoints: Endpoints) -> list[str]:
-    body = json.dumps(
-        {
-            "name": "my-first-key",
-            "customer_id": SAMPLES["customers"][0]["id"],
-            "scopes": ["cores:read"],
-            "cores": [sample_core.NAME],
-        }
-    )
     token = "python3 -c 'import json,sys; print(json.load(sys.stdin)[\"token\"])'"  # noqa: S105  a command, not a token
     files = sorted(
         path
@@ -436,8 +426,10 @@ def _commands(endpoints: Endpoints) -> list[str]:
     )
     sample = quote(files[0].relative_to(sample_core.FOLDER).as_posix())
     return [
-        f"KEY=$(curl -sS {endpoints.console}/v1/keys -H 'Authorization: Bearer "
-        f"{endpoints.admin_token}' -H 'Content-Type: application/json' -d '{body}' | {token})",
+        # The command reads the admin token from .gatehouse/up.json: other users of the machine can
+        # read command lines.
+        f"KEY=$(.venv/bin/gatehouse keys create --name my-first-key --customer "
+        f"{SAMPLES['customers'][0]['id']} --core {sample_core.NAME} --json | {token})",
         (
             f'curl -sS {endpoints.gateway}/cores/{sample_core.NAME}/files -H "Authorization: '
             f'Bearer $KEY"'

@@ -71,6 +71,43 @@ def test_links_have_targets() -> None:
     assert broken == []
 
 
+#: Terms of the product, which emphasis marks where a page explains them.
+TERMS = (r"customers?\b(?![ -]managed)", r"key famil(?:y|ies)\b", r"propagation bound\b")
+
+
+def test_terms_are_explained_where_a_page_first_uses_them() -> None:
+    used, unexplained = 0, []
+    for page, text in PAGES.items():
+        if text.startswith("<!-- Generated") or page == DOCS / "README.md" or page in MAPS:
+            continue
+        prose = re.sub(
+            r"^ *```.*?^ *```|`[^`\n]*`|^#.*?$", "", text, flags=re.DOTALL | re.MULTILINE
+        )
+        for term in TERMS:
+            if first := re.search(rf"(?i)(?<![\w-])(.?){term}", prose):
+                used += 1
+                if first[1] != "*":
+                    unexplained.append(f"{page.relative_to(ROOT)}: {first[0].strip()}")
+    assert used > 15
+    assert unexplained == []
+
+
+def test_guides_name_the_urls_that_make_up_printed_once() -> None:
+    """If a port is in use, `make up` uses another: commands read the URL from a variable."""
+    pages = 0
+    for page, text in PAGES.items():
+        commands = [step.command for step in parse(text) if isinstance(step, Step)]
+        urls = [command for command in commands if re.search(r":(8080|8081|8082)\b", command)]
+        if urls:
+            pages += 1
+            assert "`make up" in text, page
+        for command in urls:
+            # A value, or a link that an earlier command printed.
+            values = re.sub(r"\b[A-Z_]+=http://127\.0\.0\.1:808\d(?=\s|$)|\S+/[rs]/", "", command)
+            assert not re.search(r":808\d\b", values), f"{page.relative_to(ROOT)}: {command}"
+    assert pages > 5
+
+
 PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|md|toml|json|ts|yaml))`")
 IN_A_FEATURE = {"models.py", "schemas.py", "service.py", "repository.py", "routes.py"}
 

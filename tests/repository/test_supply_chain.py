@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import yaml
 
 from tests import certificates, http_servers, processes
 
@@ -198,6 +199,27 @@ def audit(url: str) -> subprocess.CompletedProcess[str]:
 def test_audit_reads_every_lock_file_of_npm() -> None:
     (folders,) = re.findall(r"^NPM_FOLDERS = (.*)$", source("Makefile"), re.MULTILINE)
     assert {ROOT / folder for folder in folders.split()} == {row.parent for row in npm_packages()}
+
+
+def test_dependabot_updates_every_file_with_versions() -> None:
+    updated: dict[str, set[str]] = {}
+    for row in yaml.safe_load(source(".github/dependabot.yml"))["updates"]:
+        listed = row.get("directories") or [row["directory"]]
+        updated.setdefault(row["package-ecosystem"], set()).update(listed)
+
+    def folders(*names: str) -> set[str]:
+        command = ("git", "ls-files", "--", *names)
+        files = processes.run(command, cwd=ROOT, check=True).stdout.split()
+        assert files
+        return {f"/{Path(file).parent}".removesuffix(".") for file in files}
+
+    assert updated["npm"] == folders("**/package-lock.json")
+    assert updated["uv"] == folders("uv.lock", "**/uv.lock")
+    assert updated["docker"] == folders("**/Dockerfile")
+    assert updated["docker-compose"] == folders("**/compose.yaml")
+    # Examples have a range of versions, for the installation by Pulumi.
+    pip = folders("**/requirements.txt", "scripts/requirements/*.txt")
+    assert updated["pip"] == {folder for folder in pip if not folder.startswith("/examples/")}
 
 
 @pytest.mark.parametrize("package", ["", "pyyaml", "vue"])

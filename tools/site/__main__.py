@@ -11,6 +11,7 @@ TARGET = ROOT / ".gatehouse" / "site"
 
 
 def main() -> int:
+    print("site: building the pages, which takes about a minute", flush=True)
     try:
         build.build(TARGET)
     except (build.SiteError, nodejs.InstallationError) as error:

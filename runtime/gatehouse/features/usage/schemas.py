@@ -82,9 +82,9 @@ class ReadUsage(Input, kw_only=True):
             r"((key|core|code|customer|tag)(,(key|core|code|customer|tag)){0,4})?",
             "key, core, code, customer or tag, or several with commas, such as core,code",
             max_length=40,
-            description="Dimensions to split the counts by: `key`, `core`, `code`, `customer`, "
-            "`tag`, separated by commas. A request is counted for each tag of its key. "
-            "Default: totals.",
+            description="Dimensions to split the counts by, with commas between several: key, "
+            "core, code, customer, tag. A request is counted for each tag of its key. Default: "
+            "totals.",
         ),
     ] = ""
     key: Annotated[
