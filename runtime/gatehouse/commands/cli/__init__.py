@@ -12,6 +12,7 @@ import typer
 from gatehouse.commands.cli.common import help_texts
 from gatehouse.commands.cli.common.output import FAILED, fail, reject, stop
 from gatehouse.core.errors import GatehouseError
+from gatehouse.core.tokens.token_scanner import has_token
 from gatehouse.platform.startup import no_collection
 
 #: The module that registers each command. Only one is imported, so that a command starts quickly.
@@ -97,6 +98,11 @@ def main() -> NoReturn:
         message = exc.format_message().replace("Value error, ", "").rstrip(".")
         context = getattr(exc, "ctx", None)
         path = "gatehouse" if context is None else context.command_path
+        if has_token(message):
+            message = (
+                "a token or a link is an argument, which other users of this machine can read: "
+                "send it to standard input"
+            )
         reject(f"{message}{'' if message.endswith('?') else '.'} See: {path} --help")
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)

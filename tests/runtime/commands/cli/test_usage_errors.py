@@ -42,6 +42,22 @@ def test_usage_error_is_one_line_with_exit_code_2(
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [("secrets", "open"), ("keys", "list"), ("keys", "creat"), ("secrets", "open", "--claim")],
+)
+def test_usage_error_does_not_repeat_a_link_or_a_token(
+    bare: Command, arguments: tuple[str, ...]
+) -> None:
+    secret = "0aB9xK2m7HqYc1dZ8e1dZ8eU0aB9xK2m7HqYc1dZ8eU"
+    link = f"https://secrets.example.com/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#{secret}"
+    result = bare.run(*arguments, link)
+    assert (result.code, result.out) == (2, "")
+    assert secret not in result.err
+    if arguments[0] == "secrets":
+        assert "send it to standard input" in result.err
+
+
+@pytest.mark.parametrize(
     "arguments", [(), ("keys",), ("audit",), ("--help",), ("keys", "create", "-h")]
 )
 def test_help_is_shown_without_a_subcommand(bare: Command, arguments: tuple[str, ...]) -> None:
