@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from tests import processes
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     "clients/python",
@@ -106,6 +108,20 @@ def test_services_of_the_program_are_typed() -> None:
 def test_no_work_is_left_undone() -> None:
     marker = re.compile(r"\b(TODO|FIXME|XXX)\b|NotImplementedError")
     assert offenders([path for path, text in SOURCES.items() if marker.search(text)]) == []
+
+
+def test_pages_named_in_sources_exist() -> None:
+    """Errors, help texts and comments name pages, which can be split or renamed."""
+    files = processes.run(["git", "ls-files"], cwd=ROOT, check=True).stdout.splitlines()
+    kinds = {".py", ".toml", ".ts", ".vue", ".go", ".yaml", ".yml", ".sh", ".sql", ".j2"}
+    pages = re.compile(r"(?<![\w./-])docs/(?:[\w-]+/)*[\w-]+\.(?:md|sh|json)\b")
+    named: dict[str, str] = {}
+    for path in (ROOT / file for file in files):
+        # The requirements are a page of the site only.
+        if path.suffix in kinds and path.is_file() and path != ROOT / "tools/site/build.py":
+            named |= dict.fromkeys(pages.findall(path.read_text()), str(path))
+    assert len(named) > 15
+    assert {page: file for page, file in named.items() if not (ROOT / page).exists()} == {}
 
 
 def test_engine_installs_packages_with_uv() -> None:
