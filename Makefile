@@ -164,8 +164,13 @@ destroy: ## Destroy a stack on AWS after confirmation (ENV= is required, PROJECT
 	@exec $(PY) -m release destroy --env "$(ENV)" $(PROJECT_OPTION)
 
 logs: ## Follow the logs of the local environment, or of AWS with ENV= (PROCESS=)
+ifdef ENV
 	@scripts/setup.sh
 	@exec $(PY) -m release logs --env "$(ENV)" $(if $(PROCESS),--process "$(PROCESS)")
+else
+	@ls .gatehouse/logs/*.log >/dev/null 2>&1 || { echo "logs: the sandbox is not running (make up). For a stack: make logs ENV=dev" >&2; exit 2; }
+	@exec tail -F .gatehouse/logs/*.log
+endif
 
 KEY_ACTIONS = $(if $(CREATE),create) $(if $(ROTATE),rotate) $(if $(REVOKE),revoke)
 

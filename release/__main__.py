@@ -63,8 +63,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _command(options: argparse.Namespace) -> int:
-    if options.command == "logs" and not options.env:
-        return _print(logs.follow_files())
     project = PROJECTS[options.project]
     if project == ACCOUNT and options.command not in ACCOUNT_COMMANDS:
         raise ValueError(f"PROJECT=account has only the commands {', '.join(ACCOUNT_COMMANDS)}")

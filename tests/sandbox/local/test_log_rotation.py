@@ -1,11 +1,12 @@
 """Log files of the local environment are bounded while processes write them."""
 
-import itertools
+import re
+import subprocess
 from pathlib import Path
 
-from release import logs
 from sandbox.local import log_rotation
 
+ROOT = Path(__file__).resolve().parents[3]
 SIZE_MAX_BYTES = 1000
 
 
@@ -27,12 +28,17 @@ def test_large_file_is_copied_and_emptied_while_it_is_open(tmp_path: Path) -> No
 
 
 def test_followed_logs_continue_after_a_rotation(tmp_path: Path) -> None:
-    log = tmp_path / "gateway.log"
+    folder = tmp_path / ".gatehouse/logs"
+    folder.mkdir(parents=True)
+    log = folder / "gateway.log"
     log.write_text("first line\nsecond line\n")
-    lines = logs.follow_files(tmp_path)
-    assert len(list(itertools.islice(lines, 2))) == 2
-    log_rotation.rotate(tmp_path, 1)
-    with log.open("a") as process:
-        process.write("after\n")
-    assert next(lines) == "after\n"
-    lines.close()
+    (command,) = re.findall(r"exec (tail .*)", (ROOT / "Makefile").read_text())
+    follow = ["bash", "-c", f"exec {command}"]
+    with subprocess.Popen(follow, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        lines = iter(process.stdout or ())
+        assert [next(lines), next(lines)] == ["first line\n", "second line\n"]
+        log_rotation.rotate(folder, 1)
+        with log.open("a") as file:
+            file.write("after\n")
+        assert next(lines) == "after\n"
+        process.terminate()
