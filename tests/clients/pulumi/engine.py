@@ -34,6 +34,7 @@ class Row:
 @dataclass
 class Engine:
     stub: provider_pb2_grpc.ResourceProviderStub
+    process: subprocess.Popen[str]
     shown: list[str]
     state: dict[str, Row] = field(default_factory=dict)
 
@@ -184,7 +185,7 @@ def running(variables: Mapping[str, str], folder: Path, shown: list[str]) -> Ite
     port = process.stdout.readline().strip()
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Engine(provider_pb2_grpc.ResourceProviderStub(channel), shown)
+            yield Engine(provider_pb2_grpc.ResourceProviderStub(channel), process, shown)
     finally:
         process.kill()
         shown += [text for text in process.communicate() if text]

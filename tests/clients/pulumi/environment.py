@@ -56,7 +56,9 @@ class Environment:
 
     def tokens_shown(self) -> list[str]:
         """Tokens in what processes have shown."""
-        return TOKEN.findall("\n".join(self.shown).replace(BOOTSTRAP, "token gtk_test_" + "A" * 30))
+        shown = "\n".join(self.shown)
+        assert BOOTSTRAP not in shown
+        return TOKEN.findall(shown)
 
 
 def variables(url: str, emulator: Emulator) -> dict[str, str]:
@@ -76,9 +78,12 @@ def variables(url: str, emulator: Emulator) -> dict[str, str]:
 
 @contextmanager
 def running(database: Database, folder: Path, **settings: str) -> Iterator[Environment]:
-    with running_console(database, folder, **settings) as url, Emulator.start() as emulator:
-        with ConsoleClient(url, BOOTSTRAP) as console:
-            yield Environment(console, url, emulator, folder, variables(url, emulator))
+    with (
+        running_console(database, folder, **settings) as url,
+        Emulator.start() as emulator,
+        ConsoleClient(url, BOOTSTRAP) as console,
+    ):
+        yield Environment(console, url, emulator, folder, variables(url, emulator))
 
 
 def without(variables: Mapping[str, str], *names: str) -> dict[str, str]:

@@ -1,13 +1,14 @@
 """A project that the real Pulumi CLI deploys, in an empty folder."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests import processes
 from tests.clients.pulumi.environment import Environment
 
 STACK = "dev"
@@ -26,6 +27,7 @@ class Project:
     environment: Environment
     folder: Path
     variables: dict[str, str]
+    running: subprocess.Popen[str] = field(init=False)
 
     @classmethod
     def create(cls, environment: Environment, folder: Path) -> "Project":
@@ -52,15 +54,25 @@ class Project:
         (self.folder / "__main__.py").write_text("\n".join([*header, *lines, ""]))
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        done = processes.run(
-            ["pulumi", *words, "--non-interactive"],
+        command = ["pulumi", *words, "--non-interactive"]
+        self.running = subprocess.Popen(
+            command,
             cwd=self.folder,
             env={**self.variables, **variables},
-            timeout=300,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
-        self.environment.shown += [done.stdout, done.stderr]
-        print("$ pulumi", *words, "\n", done.stdout, done.stderr)
-        return done
+        output, errors = self.running.communicate(timeout=300)
+        self.environment.shown += [output, errors]
+        print("$ pulumi", *words, "\n", output, errors)
+        return subprocess.CompletedProcess(command, self.running.returncode, output, errors)
+
+    def kill(self) -> None:
+        """Kills the running command with its plugins, the provider among them."""
+        os.killpg(self.running.pid, signal.SIGKILL)
 
     def pulumi(self, *words: str, **variables: str) -> str:
         done = self.run(*words, **variables)

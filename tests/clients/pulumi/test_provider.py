@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from gatehouse_client import ConsoleClient, NotFound
+from gatehouse_pulumi.server import encoded
+from pulumi.runtime.proto import provider_pb2
 
 from tests.clients.pulumi.engine import Engine, Failed, running
 from tests.clients.pulumi.environment import TOKEN, Environment, without
@@ -97,8 +99,8 @@ def inputs_of(case: Case, folder: Path) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def no_token_is_shown(environment: Environment) -> Iterator[None]:
     yield
+    assert environment.shown
     assert environment.tokens_shown() == []
-    assert any(TOKEN.search(f"a{text}") is None for text in environment.shown)
 
 
 @pytest.fixture
@@ -171,7 +173,7 @@ def test_change_by_hand_is_found(
     path = case.path.format(id=created.id)
     environment.console.call(dict, "PATCH", path, {field: value}, version=version)
 
-    with pytest.raises(Failed, match="changed by bootstrap at .*pulumi refresh"):
+    with pytest.raises(Failed, match=r"changed by bootstrap at .*pulumi refresh"):
         engine.up(case.kind, "drift", **{**inputs, **case.change})
     refreshed = engine.refresh(case.kind, "drift")
     assert refreshed is not None
@@ -464,9 +466,6 @@ def test_plan_that_keys_followed_is_deleted(engine: Engine, tmp_path: Path) -> N
 
 
 def test_configuration_does_not_become_state(engine: Engine) -> None:
-    from gatehouse_pulumi.server import encoded
-    from pulumi.runtime.proto import provider_pb2
-
     request = provider_pb2.CheckRequest(news=encoded({"token": "secret", "url": "a"}))
     assert not engine.stub.CheckConfig(request).inputs.fields
 
