@@ -24,7 +24,7 @@ pytestmark = requires.program("curl")
 def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
     for name, target in {
         ".gatehouse": running.home,
-        **{name: ROOT / name for name in (".venv", "clients", "docs", "runtime")},
+        **{name: ROOT / name for name in (".venv", "clients", "docs", "examples", "runtime")},
     }.items():
         (tmp_path / name).symlink_to(target)
     replacements = {
@@ -60,6 +60,7 @@ def test_quick_start(reader: GuideReader) -> None:
         ("sharing", 20),
         ("signatures", 7),
         ("leaks", 6),
+        pytest.param("keys-as-code", 14, marks=requires.PULUMI),
     ],
 )
 def test_guide(reader: GuideReader, name: str, commands: int) -> None:

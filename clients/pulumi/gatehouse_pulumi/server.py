@@ -286,13 +286,16 @@ def _whole(value: Any) -> Any:
 
 
 def main() -> None:
-    """Serves the engine: prints the port and runs until the engine ends the process."""
+    """Serves the engine: prints the port and runs until the engine ends."""
+    engine = os.getppid()
     server = grpc.server(futures.ThreadPoolExecutor(16))
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(os.environ), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
-    server.wait_for_termination()
+    # An engine that was killed does not end the process.
+    while server.wait_for_termination(timeout=1) and os.getppid() == engine:
+        pass
 
 
 if __name__ == "__main__":

@@ -41,8 +41,8 @@ class Engine:
     def urn(self, kind: str, name: str) -> str:
         return f"urn:pulumi:dev::tests::gatehouse:index:{kind}::{name}"
 
-    def up(self, kind: str, name: str, *, force: bool = False, **inputs: Any) -> Row:
-        """Deploys one resource. Raises Failed. force: replaces it."""
+    def up(self, kind: str, name: str, /, **inputs: Any) -> Row:
+        """Deploys one resource. Raises Failed."""
         urn = self.urn(kind, name)
         old = self.state.get(urn)
         inputs = self.checked(urn, inputs)
@@ -50,13 +50,20 @@ class Engine:
             self.state[urn] = self._create(urn, inputs)
             return self.state[urn]
         diff = self.diff(kind, name, **inputs)
-        if force or diff.replaces:
-            self.state[urn] = self._create(urn, inputs)
-            self._delete(urn, old)
-        elif diff.diffs or old.unfinished:
+        if diff.replaces:
+            return self.replace(kind, name, **inputs)
+        if diff.diffs or old.unfinished:
             self.state[urn] = self._update(urn, old, inputs)
         else:
             old.inputs = inputs
+        return self.state[urn]
+
+    def replace(self, kind: str, name: str, /, **inputs: Any) -> Row:
+        """Replaces a resource: the new object exists before the old one is deleted."""
+        urn = self.urn(kind, name)
+        old = self.state[urn]
+        self.state[urn] = self._create(urn, self.checked(urn, inputs))
+        self._delete(urn, old)
         return self.state[urn]
 
     def checked(self, urn: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +73,7 @@ class Engine:
             raise Failed("; ".join(f"{each.property} {each.reason}" for each in reply.failures))
         return decoded(reply.inputs)
 
-    def diff(self, kind: str, name: str, **inputs: Any) -> Any:
+    def diff(self, kind: str, name: str, /, **inputs: Any) -> Any:
         urn = self.urn(kind, name)
         old = self.state[urn]
         request = provider_pb2.DiffRequest(
@@ -78,7 +85,7 @@ class Engine:
         )
         return self._call(self.stub.Diff, request)
 
-    def preview(self, kind: str, name: str, **inputs: Any) -> dict[str, Any]:
+    def preview(self, kind: str, name: str, /, **inputs: Any) -> dict[str, Any]:
         urn = self.urn(kind, name)
         request = provider_pb2.CreateRequest(urn=urn, properties=encoded(inputs), preview=True)
         return decoded(self._call(self.stub.Create, request).properties)

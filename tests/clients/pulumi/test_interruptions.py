@@ -190,7 +190,7 @@ def test_forced_replacement_does_not_end_the_key_that_it_finds(interrupted: Inte
 
     def replace(engine: Engine) -> Any:
         engine.up("Key", "forced", **inputs)
-        return engine.up("Key", "forced", force=True, **inputs)
+        return engine.replace("Key", "forced", **inputs)
 
     row = interrupted.resume(replace)
     assert row.outputs["key_id"] in interrupted.environment.usable("forced")
@@ -208,10 +208,7 @@ def test_lost_response_of_the_console_leaves_one_object(
         return engine.up(kind, f"lost-{kind}", **inputs)
 
     first = interrupted.resume(create)
-    database.sql(
-        "UPDATE idempotent_request SET sealed = NULL, running = false "
-        f"WHERE target_id = '{first.id}'"
-    )
+    database.sql("UPDATE idempotent_request SET sealed = NULL, running = false")
     second = interrupted.resume(create)
     assert second.id == first.id
     assert (interrupted.folder / f"t-{kind}").read_text()

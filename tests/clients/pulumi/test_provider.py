@@ -2,7 +2,7 @@
 console.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -426,11 +426,12 @@ def test_another_environment_is_refused(engine: Engine, tmp_path: Path) -> None:
     inputs = {"name": "elsewhere", "destination": {"file": str(tmp_path / "t")}}
     row = engine.up("Key", "elsewhere", **inputs)
     row.outputs["deployment"] = "prod"
-    for act in (
+    acts: tuple[Callable[[], object], ...] = (
         lambda: engine.up("Key", "elsewhere", **{**inputs, "notes": "a"}),
         lambda: engine.refresh("Key", "elsewhere"),
         lambda: engine.destroy("Key", "elsewhere"),
-    ):
+    )
+    for act in acts:
         with pytest.raises(Failed, match="environment prod"):
             act()
     row.outputs["deployment"] = "dev"
