@@ -189,7 +189,8 @@ def arguments() -> str:
 def data() -> str:
     """The data of the provider. `schema`: of the package
     (https://www.pulumi.com/docs/iac/extending-pulumi/schema/). `changeable`: the arguments that an
-    update of the API can change, with the values of omitted arguments.
+    update of the API can change, with the values of omitted arguments. `values`: the possible
+    values of arguments, because the package schema has no enumerations in place.
     """
     resources = {
         f"gatehouse:index:{name}": {
@@ -222,7 +223,8 @@ def data() -> str:
     }
     language = {"python": {"packageName": "gatehouse_pulumi"}}
     package = {"name": "gatehouse", "language": language, "types": types, "resources": resources}
-    return json.dumps({"schema": package, "changeable": _changeable()}, indent=1) + "\n"
+    found = {"schema": package, "changeable": _changeable(), "values": _values()}
+    return json.dumps(found, indent=1) + "\n"
 
 
 def _schemas() -> dict[str, Schema]:
@@ -266,6 +268,23 @@ def _changeable() -> dict[str, dict[str, Any]]:
         }
         for name, resource in RESOURCES.items()
     }
+
+
+def _values() -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = {}
+    for name in RESOURCES:
+        values = found.setdefault(f"gatehouse:index:{name}", {})
+        for field, schema in _inputs(name).items():
+            schema = _resolved(schema.get("items", schema))
+            if "enum" in schema:
+                values[field] = schema["enum"]
+    return found
+
+
+def _resolved(schema: Schema) -> Schema:
+    schema = _options(schema)
+    name = str(schema.get("$ref", "")).rpartition("/")[2]
+    return _schemas()[name] if name else schema
 
 
 def _options(schema: Schema) -> Schema:

@@ -43,7 +43,7 @@ class Issued(Objects):
         """
         target = destination(inputs["destination"])
         target.check()
-        view, operation, response = self.created(resource, self.body(inputs))
+        view, operation, response = self.created(resource, inputs)
         id = self.id_of(view)
         try:
             view = self.reconciled(view, inputs)

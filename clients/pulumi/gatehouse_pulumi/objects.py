@@ -129,13 +129,14 @@ class Objects:
         return str(view[self.key[1]])
 
     def create(self, resource: Resource, inputs: Fields) -> tuple[str, Fields]:
-        view, _, _ = self.created(resource, self.body(inputs))
+        view, _, _ = self.created(resource, inputs)
         return self.id_of(view), self.outputs(self.reconciled(view, inputs), inputs)
 
-    def created(self, resource: Resource, body: Fields) -> tuple[Fields, str, Fields]:
+    def created(self, resource: Resource, inputs: Fields) -> tuple[Fields, str, Fields]:
         """The new object, or the one that an interrupted `pulumi up` has created, with the
         operation and its response.
         """
+        body = self.body(inputs)
         for number in count():
             operation = f"create {resource.urn} {number}"
             response = self.console.replay(self.path, operation)
@@ -146,7 +147,10 @@ class Objects:
                     return self.existing(resource, body, exc), operation, {}
                 return self.view_in(response), operation, response
             view = self.interrupted(response)
-            if view is not None and self.id_of(view) not in resource.taken:
+            if view is None or self.id_of(view) in resource.taken:
+                continue
+            identity = self.identity(view)
+            if all(inputs.get(name, value) == value for name, value in identity.items()):
                 return view, operation, response
         raise AssertionError
 

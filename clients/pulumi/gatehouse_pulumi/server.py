@@ -139,7 +139,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Create(self, request: Any, context: Any) -> Any:
         inputs = decoded(request.properties)
         if request.preview:
-            outputs = {**_unknown(request.urn), **inputs}
+            outputs = {**dict.fromkeys(_outputs(request.urn), UNKNOWN), **inputs}
             return provider_pb2.CreateResponse(properties=encoded(outputs))
         resource = Resource(
             request.urn, _name(request.urn), self._taken.setdefault(request.urn, set())
@@ -165,8 +165,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         old = State(request.id, decoded(request.old_inputs), decoded(request.olds))
         if request.preview:
             again = issued_again(old.inputs, inputs, old.outputs, request.id)
-            names = [name for name in ("version", *_ISSUED * again) if name in old.outputs]
-            outputs = {**old.outputs, **inputs, **dict.fromkeys(names, UNKNOWN)}
+            # An omitted argument gets its default.
+            omitted = old.inputs.keys() - inputs.keys()
+            names = {"version", *(_ISSUED if again else ()), *omitted}
+            unknown = dict.fromkeys(names & old.outputs.keys(), UNKNOWN)
+            outputs = {**old.outputs, **unknown, **inputs}
             return provider_pb2.UpdateResponse(properties=encoded(outputs))
         kind = self._objects(request.urn)
         kind.console.check_deployment(old.outputs.get("deployment"))
@@ -218,6 +221,10 @@ def problems(token: str, inputs: Fields) -> Iterator[tuple[str, str]]:
             yield name, f"is not an argument of {token.rpartition(':')[2]}. Arguments: {names}"
         else:
             yield from _mismatches(name, value, properties[name])
+            values = DATA["values"][token].get(name)
+            for item in value if isinstance(value, list) else [value]:
+                if values and item not in (*values, UNKNOWN):
+                    yield name, f"must be one of {', '.join(values)}"
     target = inputs.get("destination")
     if isinstance(target, dict) and len(target.keys() & set(destinations.KINDS)) != 1:
         yield "destination", f"needs exactly one of {', '.join(destinations.KINDS)}"
@@ -250,11 +257,8 @@ def _mismatches(path: str, value: Any, schema: Fields) -> Iterator[tuple[str, st
                 yield from _mismatches(f"{path}.{name}", item, properties[name])
 
 
-def _unknown(urn: str) -> Fields:
-    """The computed outputs of a new resource."""
-    schema = DATA["schema"]["resources"][_type(urn)]
-    computed = schema["properties"].keys() - schema["inputProperties"].keys()
-    return dict.fromkeys(computed, UNKNOWN)
+def _outputs(urn: str) -> list[str]:
+    return list(DATA["schema"]["resources"][_type(urn)]["properties"])
 
 
 def _type(urn: str) -> str:

@@ -35,6 +35,8 @@ class Row:
 class Engine:
     stub: provider_pb2_grpc.ResourceProviderStub
     process: subprocess.Popen[str]
+    variables: Mapping[str, str]
+    folder: Path
     shown: list[str]
     state: dict[str, Row] = field(default_factory=dict)
 
@@ -140,8 +142,10 @@ class Engine:
         return Row(reply.id, decoded(reply.inputs), decoded(reply.properties)) if reply.id else None
 
     def destroy(self, kind: str, name: str) -> None:
+        """As `pulumi destroy`, which starts a provider of its own."""
         urn = self.urn(kind, name)
-        self._delete(urn, self.state[urn])
+        with running(self.variables, self.folder, self.shown) as other:
+            other._delete(urn, self.state[urn])
         del self.state[urn]
 
     def _delete(self, urn: str, row: Row) -> None:
@@ -192,7 +196,8 @@ def running(variables: Mapping[str, str], folder: Path, shown: list[str]) -> Ite
     port = process.stdout.readline().strip()
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Engine(provider_pb2_grpc.ResourceProviderStub(channel), process, shown)
+            stub = provider_pb2_grpc.ResourceProviderStub(channel)
+            yield Engine(stub, process, variables, folder, shown)
     finally:
         process.kill()
         shown += [text for text in process.communicate() if text]

@@ -1,7 +1,9 @@
 """A console and an AWS emulator, and everything that a provider or the Pulumi CLI has shown."""
 
+import json
 import os
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +37,23 @@ class Environment:
 
     def create_secret(self, name: str) -> str:
         return str(self.aws("secretsmanager").create_secret(Name=name)["ARN"])
+
+    @contextmanager
+    def reader(self, *actions: str) -> Iterator[dict[str, str]]:
+        """The variables of a user who may perform these actions only."""
+        iam, name = self.emulator.client("iam", "us-east-1"), f"reader-{secrets.token_hex(4)}"
+        iam.create_user(UserName=name)
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=policy)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        self.emulator.permissions.enforce(True)
+        yield {
+            **self.variables,
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        }
+        self.emulator.permissions.enforce(False)
 
     def secret_value(self, name: str) -> str:
         return str(self.aws("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
