@@ -29,7 +29,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "../runtime/web/src/keys/keyFields.ts": key_form.module,
     "../clients/python/gatehouse_client/models.py": client_types.python,
     "../clients/typescript/src/types.ts": client_types.typescript,
-    "../clients/pulumi/gatehouse_pulumi/arguments.py": pulumi_types.arguments,
+    "../clients/pulumi/gatehouse_pulumi/resources.py": pulumi_types.resources,
     "../clients/pulumi/gatehouse_pulumi/resources.json": pulumi_types.data,
     **{
         f"../clients/python/gatehouse_client/_sync/{name}": derive

@@ -1,7 +1,18 @@
 """Keys, customers and Cores of Gatehouse as Pulumi resources."""
 
-from gatehouse_pulumi.arguments import CreditsArgs, DestinationArgs, RateLimitArgs, RefillArgs
-from gatehouse_pulumi.resources import Core, Customer, Key, Limit, Plan, RoleKey, Webhook
+from gatehouse_pulumi.resources import (
+    Core,
+    CreditsArgs,
+    Customer,
+    DestinationArgs,
+    Key,
+    Limit,
+    Plan,
+    RateLimitArgs,
+    RefillArgs,
+    RoleKey,
+    Webhook,
+)
 
 __all__ = [
     "Core",
