@@ -379,5 +379,5 @@ def _docstring(text: str) -> list[str]:
         return []
     if len(text) + 10 <= WIDTH:
         return [f'    """{text}"""']
-    wrapped = textwrap.wrap(f'"""{text}', WIDTH - 4)
+    wrapped = textwrap.wrap(f'"""{text}', WIDTH - 7)
     return [*(f"    {line}" for line in wrapped), '    """']

@@ -8,8 +8,8 @@ from gatehouse_pulumi.resource import Resource
 
 
 class RateLimitArgs(TypedDict):
-    """A rate limit: `quota` units per `window_s` seconds, of which at most `burst` can be used at
-    once.
+    """A rate limit: `quota` units per `window_s` seconds, of which at most `burst` can be used
+    at once.
     """
 
     name: str
@@ -27,8 +27,8 @@ class RateLimitArgs(TypedDict):
     """
 
     cost: NotRequired[int]
-    """Units that a request uses, multiplied by the `cost` of the verification request. 0: the limit
-    is checked, but requests do not count against the limit.
+    """Units that a request uses, multiplied by the `cost` of the verification request. 0: the
+    limit is checked, but requests do not count against the limit.
     """
 
 
@@ -43,8 +43,8 @@ class RefillArgs(TypedDict):
 
 
 class CreditsArgs(TypedDict):
-    """Credits, shared by all keys in a key family. Each allowed request consumes as many credits as
-    the `cost` of its verification request (default: 1).
+    """Credits, shared by all keys in a key family. Each allowed request consumes as many credits
+    as the `cost` of its verification request (default: 1).
     """
 
     remaining: int
@@ -117,8 +117,8 @@ class CustomerArgs(TypedDict):
     """Credits that all keys of the customer share. Default: those of the plan."""
 
     contact: NotRequired[Input[str]]
-    """E-mail address of the customer, or ID of a webhook, that receives the events of keys without
-    a contact of their own. Empty: none.
+    """E-mail address of the customer, or ID of a webhook, that receives the events of keys
+    without a contact of their own. Empty: none.
     """
 
     tags: NotRequired[Input[list[str]]]
@@ -174,8 +174,8 @@ class KeyArgs(TypedDict):
     """HTTP methods that the key allows. GET includes HEAD. Empty: every method."""
 
     addresses: NotRequired[Input[list[str]]]
-    """IPv4 and IPv6 networks in CIDR notation, or single addresses, from which the key can be used.
-    Empty: all.
+    """IPv4 and IPv6 networks in CIDR notation, or single addresses, from which the key can be
+    used. Empty: all.
     """
 
     public_key: NotRequired[Input[str]]
@@ -220,8 +220,8 @@ class KeyArgs(TypedDict):
     """
 
     grace_s: NotRequired[Input[int]]
-    """Time in seconds in which the previous token works after a rotation or a replacement. Default:
-    86400.
+    """Time in seconds in which the previous token works after a rotation or a replacement.
+    Default: 86400.
     """
 
 
@@ -238,8 +238,8 @@ class RoleKeyArgs(TypedDict):
     """Where the token is written. It is neither in the state nor in an output."""
 
     addresses: NotRequired[Input[list[str]]]
-    """IPv4 and IPv6 networks in CIDR notation, or single addresses, from which the key can be used.
-    Empty: all.
+    """IPv4 and IPv6 networks in CIDR notation, or single addresses, from which the key can be
+    used. Empty: all.
     """
 
     limits: NotRequired[Input[list[RateLimitArgs]]]
@@ -274,8 +274,8 @@ class RoleKeyArgs(TypedDict):
     """
 
     grace_s: NotRequired[Input[int]]
-    """Time in seconds in which the previous token works after a rotation or a replacement. Default:
-    86400.
+    """Time in seconds in which the previous token works after a rotation or a replacement.
+    Default: 86400.
     """
 
 
@@ -289,8 +289,8 @@ class CoreArgs(TypedDict):
     """Where the token is written. It is neither in the state nor in an output."""
 
     addresses: NotRequired[Input[list[str]]]
-    """IPv4 and IPv6 networks in CIDR notation, or single addresses, from which the key can be used.
-    Empty: all.
+    """IPv4 and IPv6 networks in CIDR notation, or single addresses, from which the key can be
+    used. Empty: all.
     """
 
     limits: NotRequired[Input[list[RateLimitArgs]]]
@@ -325,8 +325,8 @@ class CoreArgs(TypedDict):
     """
 
     grace_s: NotRequired[Input[int]]
-    """Time in seconds in which the previous token works after a rotation or a replacement. Default:
-    86400.
+    """Time in seconds in which the previous token works after a rotation or a replacement.
+    Default: 86400.
     """
 
 
@@ -351,13 +351,15 @@ class WebhookArgs(TypedDict):
     """
 
     grace_s: NotRequired[Input[int]]
-    """Time in seconds in which the previous token works after a rotation or a replacement. Default:
-    86400.
+    """Time in seconds in which the previous token works after a rotation or a replacement.
+    Default: 86400.
     """
 
 
 class Plan(Resource):
-    """A plan: limits, credits, scopes and lifetime that customers and keys follow. Import: by name."""
+    """A plan: limits, credits, scopes and lifetime that customers and keys follow. Import: by
+    name.
+    """
 
     name: Output[str]
     description: Output[str | None]
@@ -500,8 +502,8 @@ class RoleKey(Resource):
 
 class Core(Resource):
     """The key with which an agent or a service registers one Core. The Core appears when it
-    registers. Deletion revokes the key and drains the instances of the Core. Import: by the ID of
-    the key, or by the name of the Core.
+    registers. Deletion revokes the key and drains the instances of the Core. Import: by the ID
+    of the key, or by the name of the Core.
     """
 
     name: Output[str]
@@ -533,8 +535,8 @@ class Core(Resource):
 
 
 class Webhook(Resource):
-    """A webhook. The secret of its signatures is written to the destination. Import: by ID, or by
-    the origin of the URL.
+    """A webhook. The secret of its signatures is written to the destination. Import: by ID, or
+    by the origin of the URL.
     """
 
     url: Output[str]
