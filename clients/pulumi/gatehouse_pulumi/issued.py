@@ -83,7 +83,7 @@ class Issued(Objects):
                 outputs = self.outputs(view, inputs, {**old.outputs, "issued_at": _now()})
             if response:
                 outputs = self.written(target, view, operation, response, outputs)
-            outputs["written_id"] = view["id"]
+            outputs |= {"written_id": view["id"], "pending": ""}
         except (ProviderError, ApiError) as exc:
             error = exc if isinstance(exc, ProviderError) else explained(exc, self.renamed)
             if response:
