@@ -208,8 +208,9 @@ def resources() -> str:
         always = {*_required(resource), *_outputs(name)}
         for field, schema in properties.items():
             optional = "" if field in always else " | None"
-            # The SDK compares the classes of values, which are dictionaries.
+            # The SDK compares the classes of values.
             kind = re.sub(rf"\b({'|'.join(_NESTED.values())})\b", "dict[str, Any]", _type(schema))
+            kind = re.sub(r"Literal\[[^]]*\]", "str", kind)
             lines.append(f"    {field}: Output[{kind}{optional}]")
         lines += _CONSTRUCTOR.format(name).splitlines()
     command = [sys.executable, "-m", "ruff", "format", "-"]
