@@ -37,7 +37,7 @@ class State:
 
 @dataclass
 class Resource:
-    """A resource of the program. taken: IDs of objects that the stack already has under this URN,
+    """A resource of the program. urn: with the ID of the provider in the state. taken: IDs of objects that the stack already has under this URN,
     which a creation must not return.
     """
 

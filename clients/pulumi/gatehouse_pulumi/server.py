@@ -75,6 +75,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._environment = environment
         self._lock = threading.Lock()
         self._console: Console | None = None
+        #: Of the provider in the state of the stack: another stack can have the same URNs.
+        self._id = ""
         #: IDs that the stack has, and those that this process created, by URN.
         self._taken: dict[str, set[str]] = {}
         self._created: dict[str, str] = {}
@@ -97,6 +99,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
     def Configure(self, request: Any, context: Any) -> Any:
+        self._id = request.id
         # Without acceptSecrets, the engine marks secrets in the state as they are in the inputs.
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
@@ -141,9 +144,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             outputs = {**dict.fromkeys(_outputs(request.urn), UNKNOWN), **inputs}
             return provider_pb2.CreateResponse(properties=encoded(outputs))
-        resource = Resource(
-            request.urn, _name(request.urn), self._taken.setdefault(request.urn, set())
-        )
+        taken = self._taken.setdefault(request.urn, set())
+        resource = Resource(f"{request.urn} {self._id}", _name(request.urn), taken)
         id, outputs = self._objects(request.urn).create(resource, inputs)
         self._created[request.urn] = id
         return provider_pb2.CreateResponse(id=id, properties=encoded(outputs))

@@ -182,8 +182,12 @@ def _failure(call: Any) -> Exception:
 
 
 @contextmanager
-def running(variables: Mapping[str, str], folder: Path, shown: list[str]) -> Iterator[Engine]:
-    """A provider process. shown: receives what it sends, and its output."""
+def running(
+    variables: Mapping[str, str], folder: Path, shown: list[str], stack: str = "a"
+) -> Iterator[Engine]:
+    """A provider process. shown: receives what it sends, and its output. stack: the ID of the
+    provider in the state.
+    """
     process = subprocess.Popen(
         [PLUGIN, "127.0.0.1:1"],
         cwd=folder,
@@ -197,6 +201,7 @@ def running(variables: Mapping[str, str], folder: Path, shown: list[str]) -> Ite
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub = provider_pb2_grpc.ResourceProviderStub(channel)
+            stub.Configure(provider_pb2.ConfigureRequest(id=stack))
             yield Engine(stub, process, variables, folder, shown)
     finally:
         process.kill()

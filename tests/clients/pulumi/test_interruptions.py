@@ -184,6 +184,20 @@ def test_interrupted_replacement_keeps_the_key_that_works(
     assert environment.secret_value(name).startswith("gtk_live_")
 
 
+def test_another_stack_with_the_same_urn_gets_no_token(interrupted: Interrupted) -> None:
+    inputs = {"name": "two stacks", "destination": {"file": str(interrupted.folder / "t")}}
+    environment, keys = interrupted.environment, set()
+    for stack in ("one", "two"):
+        with running(environment.variables, interrupted.folder, environment.shown, stack) as engine:
+            keys.add(engine.up("Key", "two-stacks", **inputs).id)
+            if stack == "two":
+                with pytest.raises(Failed, match="exists already"):
+                    engine.up("Plan", "two-stacks", name="two-stacks")
+            else:
+                engine.up("Plan", "two-stacks", name="two-stacks")
+    assert len(keys) == 2
+
+
 def test_forced_replacement_does_not_end_the_key_that_it_finds(interrupted: Interrupted) -> None:
     inputs = {"name": "forced", "destination": {"file": str(interrupted.folder / "t")}}
     interrupted.resume(lambda engine: engine.up("Key", "forced", **inputs))
