@@ -37,8 +37,8 @@ class State:
 
 @dataclass
 class Resource:
-    """A resource of the program. urn: with the ID of the provider in the state. taken: IDs of objects that the stack already has under this URN,
-    which a creation must not return.
+    """A resource of the program. urn: with the ID of the provider in the state. taken: IDs of
+    objects that the stack already has under this URN, which a creation must not return.
     """
 
     urn: str
