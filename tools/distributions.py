@@ -43,6 +43,9 @@ class Wheel:
 
 WHEELS: Mapping[str, Wheel] = {
     "gatehouse-client": Wheel("clients/python", ("python", "-c", "import gatehouse_client")),
+    "gatehouse-pulumi": Wheel(
+        "clients/pulumi", ("python", "-c", "import gatehouse_pulumi.server"), ("gatehouse-client",)
+    ),
     "gatehouse-policies": Wheel(
         "policies",
         ("gatehouse-policies", "check", "--program", str(ROOT / "examples/leaky")),

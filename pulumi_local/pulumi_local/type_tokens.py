@@ -40,8 +40,12 @@ def aws(*classes: str) -> tuple[str, ...]:
 
 
 def class_name(token: str) -> str:
-    """The class in a Python program: aws.s3.Bucket for `aws:s3/bucket:Bucket`."""
+    """The class in a Python program: aws.s3.Bucket for `aws:s3/bucket:Bucket`, gatehouse.Key for
+    `gatehouse:index:Key`.
+    """
     parts = token.split(":")
+    if parts[0] == "gatehouse" and parts[1] == "index":
+        return f"gatehouse.{parts[2]}"
     if parts[0] != "aws" or len(parts) != 3:
         return token
     module = parts[1].partition("/")[0]

@@ -63,6 +63,7 @@ def test_quick_start(reader: GuideReader) -> None:
         ("sharing", 20),
         ("signatures", 7),
         ("leaks", 6),
+        pytest.param("keys-as-code", 14, marks=requires.PULUMI),
     ],
 )
 def test_guide(reader: GuideReader, name: str, commands: int) -> None:

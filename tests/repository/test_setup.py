@@ -36,7 +36,7 @@ def repository(tmp_path: Path) -> Path:
     for name in (
         "uv.lock",
         *("pyproject.toml", "clients/python/pyproject.toml", "policies/pyproject.toml"),
-        *("pulumi_local/pyproject.toml", "runtime/pyproject.toml"),
+        *("clients/pulumi/pyproject.toml", "pulumi_local/pyproject.toml", "runtime/pyproject.toml"),
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

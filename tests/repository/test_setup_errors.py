@@ -43,6 +43,7 @@ class Machine:
         self.folder, self.programs, self.home = folder / "Über uns", folder / "bin", folder / "home"
         shutil.copytree(ROOT / "scripts", self.folder / "scripts")
         (self.folder / "runtime" / "web").mkdir(parents=True)
+        (self.folder / "clients/pulumi").mkdir(parents=True)
         (self.folder / "clients/python").mkdir(parents=True)
         (self.folder / "policies").mkdir()
         (self.folder / "pulumi_local").mkdir()
@@ -51,6 +52,7 @@ class Machine:
         for path in (
             "uv.lock",
             "pyproject.toml",
+            "clients/pulumi/pyproject.toml",
             "clients/python/pyproject.toml",
             "policies/pyproject.toml",
             "pulumi_local/pyproject.toml",

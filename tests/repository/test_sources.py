@@ -12,6 +12,7 @@ from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
+    "clients/pulumi",
     "clients/python",
     "components",
     "policies",
@@ -29,6 +30,7 @@ SOURCES = {
 }
 #: Folders of the product, and the folders of their tests.
 TESTED = {
+    "clients/pulumi/gatehouse_pulumi": "tests/clients/pulumi",
     "clients/python/gatehouse_client": "tests/clients/python",
     "components": "tests/components",
     "policies/gatehouse_policies": "tests/policies",

@@ -14,7 +14,7 @@ from tools.docs import (
     runtime_settings,
     stack_settings,
 )
-from tools.types import client_types, key_form, sync_clients
+from tools.types import client_types, key_form, pulumi_types, sync_clients
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED: dict[str, Callable[[], str]] = {
@@ -31,6 +31,8 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "../runtime/web/src/keys/keyFields.ts": key_form.module,
     "../clients/python/gatehouse_client/models.py": client_types.python,
     "../clients/typescript/src/types.ts": client_types.typescript,
+    "../clients/pulumi/gatehouse_pulumi/resources.py": pulumi_types.resources,
+    "../clients/pulumi/gatehouse_pulumi/resources.json": pulumi_types.data,
     **{
         f"../clients/python/gatehouse_client/_sync/{name}": derive
         for name, derive in sync_clients.modules().items()

@@ -29,6 +29,7 @@ ACCOUNT_OF_CHECK = "gatehouse:account"
 _IDENTIFIERS = (
     *("id", "arn", "name", "bucket", "identifier", "clusterIdentifier", "keyId", "url"),
     "replicationGroupId",
+    "customer_id",  # of gatehouse-pulumi
 )
 
 

@@ -18,6 +18,7 @@ from gatehouse_client.console import (
     present,
 )
 from gatehouse_client.credentials import credential
+from gatehouse_client.errors import Conflict
 from gatehouse_client.models import (
     ChangedCustomer,
     ChangedKey,
@@ -221,6 +222,22 @@ class ConsoleClient(Client):
         return self._decode(
             response, self._send(method, path, **change(method, request, version, idempotency_key))
         )
+
+    def replay(
+        self, response: type[_Response], path: str, idempotency_key: str
+    ) -> _Response | None:
+        """The stored response to an earlier POST request with this Idempotency-Key, or None if
+        there is none. Changes nothing. Raises Conflict, with the ID of what the request changed, if
+        its response was lost.
+        """
+        arguments = change("POST", None, None, idempotency_key)
+        arguments["headers"]["Idempotency-Replay"] = "only"
+        try:
+            return self._decode(response, self._send("POST", path, **arguments))
+        except Conflict as exc:
+            if exc.code != "response_not_stored":
+                raise
+            return None
 
     def stream(self, path: str, **query: Query) -> Iterator[bytes]:
         return self._stream("GET", path, params=present(query))
