@@ -29,6 +29,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "../runtime/web/src/keys/keyFields.ts": key_form.module,
     "../clients/python/gatehouse_client/models.py": client_types.python,
     "../clients/typescript/src/types.ts": client_types.typescript,
+    "../clients/go/types.go": client_types.go,
     **{
         f"../clients/python/gatehouse_client/_sync/{name}": derive
         for name, derive in sync_clients.modules().items()
