@@ -36,8 +36,9 @@ type Console struct {
 	transport *transport
 }
 
-// Resource has the operations that keys and customers have in common. reason: for the audit trail.
-type Resource[Create, Created, View, Update, Changed any] struct {
+// Resource has the operations that keys and customers have in common: N is what creates one, C the
+// result of it, V what is read, U changes, and X the result of a change. reason: for the audit trail.
+type Resource[N, C, V, U, X any] struct {
 	console *Console
 	name    string
 }
@@ -80,28 +81,28 @@ func WithIdempotencyKey(ctx context.Context, key string) context.Context {
 }
 
 // Create returns what was created. The token of a key is in no other response.
-func (r *Resource[Create, Created, View, Update, Changed]) Create(ctx context.Context, values Create) (*Created, error) {
-	return call[Created](ctx, r.console, http.MethodPost, "/v1/"+r.name, values)
+func (r *Resource[N, C, V, U, X]) Create(ctx context.Context, values N) (*C, error) {
+	return call[C](ctx, r.console, http.MethodPost, "/v1/"+r.name, values)
 }
 
 // Get returns one.
-func (r *Resource[Create, Created, View, Update, Changed]) Get(ctx context.Context, id string) (*View, error) {
-	return call[View](ctx, r.console, http.MethodGet, r.path(id, ""), nil)
+func (r *Resource[N, C, V, U, X]) Get(ctx context.Context, id string) (*V, error) {
+	return call[V](ctx, r.console, http.MethodGet, r.path(id, ""), nil)
 }
 
 // List returns all, or those that a query finds, such as {"customer": {"shop"}} for keys. It reads
 // one page at a time. An error is the last element.
-func (r *Resource[Create, Created, View, Update, Changed]) List(ctx context.Context, query url.Values) iter.Seq2[View, error] {
-	return func(yield func(View, error) bool) {
+func (r *Resource[N, C, V, U, X]) List(ctx context.Context, query url.Values) iter.Seq2[V, error] {
+	return func(yield func(V, error) bool) {
 		next := maps.Clone(query)
 		for {
 			page := struct {
-				Keys      []View  `json:"keys,omitempty"`
-				Customers []View  `json:"customers,omitempty"`
+				Keys      []V     `json:"keys,omitempty"`
+				Customers []V     `json:"customers,omitempty"`
 				Cursor    *string `json:"next_cursor"`
 			}{}
 			if err := r.console.Call(ctx, http.MethodGet, "/v1/"+r.name+"?"+next.Encode(), nil, &page); err != nil {
-				yield(*new(View), err)
+				yield(*new(V), err)
 				return
 			}
 			for _, each := range append(page.Keys, page.Customers...) {
@@ -122,29 +123,29 @@ func (r *Resource[Create, Created, View, Update, Changed]) List(ctx context.Cont
 
 // Update changes fields. version: that of the resource that was read. The error has the status 412
 // if it has another version. The plan of a customer changes the limits and scopes of its keys.
-func (r *Resource[Create, Created, View, Update, Changed]) Update(ctx context.Context, id string, version int, changes Update) (*Changed, error) {
+func (r *Resource[N, C, V, U, X]) Update(ctx context.Context, id string, version int, changes U) (*X, error) {
 	expected := context.WithValue(ctx, versionKey{}, version)
-	return call[Changed](expected, r.console, http.MethodPatch, r.path(id, ""), changes)
+	return call[X](expected, r.console, http.MethodPatch, r.path(id, ""), changes)
 }
 
 // Disable returns when every gateway denies requests.
-func (r *Resource[Create, Created, View, Update, Changed]) Disable(ctx context.Context, id, reason string) (*Changed, error) {
-	return call[Changed](ctx, r.console, http.MethodPost, r.path(id, "/disable"), because(reason))
+func (r *Resource[N, C, V, U, X]) Disable(ctx context.Context, id, reason string) (*X, error) {
+	return call[X](ctx, r.console, http.MethodPost, r.path(id, "/disable"), because(reason))
 }
 
 // Enable ends the state disabled.
-func (r *Resource[Create, Created, View, Update, Changed]) Enable(ctx context.Context, id, reason string) (*Changed, error) {
-	return call[Changed](ctx, r.console, http.MethodPost, r.path(id, "/enable"), because(reason))
+func (r *Resource[N, C, V, U, X]) Enable(ctx context.Context, id, reason string) (*X, error) {
+	return call[X](ctx, r.console, http.MethodPost, r.path(id, "/enable"), because(reason))
 }
 
 // Delete returns when every gateway denies requests. Restore is possible until a purge.
-func (r *Resource[Create, Created, View, Update, Changed]) Delete(ctx context.Context, id, reason string) (*Changed, error) {
-	return call[Changed](ctx, r.console, http.MethodDelete, r.path(id, ""), because(reason))
+func (r *Resource[N, C, V, U, X]) Delete(ctx context.Context, id, reason string) (*X, error) {
+	return call[X](ctx, r.console, http.MethodDelete, r.path(id, ""), because(reason))
 }
 
 // Restore ends the state deleted.
-func (r *Resource[Create, Created, View, Update, Changed]) Restore(ctx context.Context, id, reason string) (*Changed, error) {
-	return call[Changed](ctx, r.console, http.MethodPost, r.path(id, "/restore"), because(reason))
+func (r *Resource[N, C, V, U, X]) Restore(ctx context.Context, id, reason string) (*X, error) {
+	return call[X](ctx, r.console, http.MethodPost, r.path(id, "/restore"), because(reason))
 }
 
 // Rotate returns a new token. The previous one works until the end of the grace period.
@@ -236,7 +237,7 @@ func (c *Console) Format(state fmt.State, _ rune) {
 	fmt.Fprintf(state, "gatehouse.Console(%s)", c.transport.url)
 }
 
-func (r *Resource[Create, Created, View, Update, Changed]) path(id, action string) string {
+func (r *Resource[N, C, V, U, X]) path(id, action string) string {
 	return "/v1/" + r.name + "/" + url.PathEscape(id) + action
 }
 

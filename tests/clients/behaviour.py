@@ -1,15 +1,19 @@
 """What every client does: one table of cases. `tests/clients/drivers` has a driver for the clients
 of each language, which reads a call from each line and writes its outcome.
 
-A call has an operation (verify, take, guard, burst, console), the URL of a service, the options of
-the client and the arguments of the operation. An outcome has `raised`, and every text that a
-program could record: of results, errors, clients and logs.
+A call has an operation (verify, take, guard, burst, console, sign), the URL of a service, the
+options of the client and the arguments of the operation. An outcome has `raised`, and every text
+that a program could record: of results, errors, clients and logs.
 """
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.clients.gateways import ERROR, STATES, UNAVAILABLE, State, decision, http, problem
 
@@ -421,6 +425,41 @@ def _console() -> Iterator[Case]:
         )
 
 
+_SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PRIVATE_KEY = _SIGNER.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+PUBLIC_KEY = base64.b64encode(_SIGNER.public_key().public_bytes_raw()).decode()
+SIGNING_TOKEN = CANARY.ljust(len("gtk_live_") + 61, "0")
+_SIGNED = {
+    "a query": ("GET", "https://gateway.example.com/cores/docs/a%20b?x=1&y=%2F", "", True),
+    "a body": ("POST", "https://gateway.example.com/cores/docs/a", "pay 10 to alice", True),
+    "a default port": ("PUT", "https://GATEWAY.example.com:443/a", "ü", True),
+    "another port": ("DELETE", "http://gateway.example.com:8080/", "", True),
+    "an IPv6 address": ("GET", "http://[::1]:80/a", "", True),
+    "a relative URL": ("GET", "/a", "", False),
+    "another scheme": ("GET", "ftp://a/b", "", False),
+}
+
+
+def _signatures() -> Iterator[Case]:
+    keys = {"token": SIGNING_TOKEN, "private_key": PRIVATE_KEY}
+    cases = {name: ({}, *request) for name, request in _SIGNED.items()}
+    request = ("GET", "https://gateway.example.com/a", "")
+    for end in ("\n", " \r\n"):
+        padded = {name: f" {text}{end}" for name, text in keys.items()}
+        cases[f"white space around the keys: {end!r}"] = (padded, *request, True)
+    cases["a malformed token"] = ({"token": CANARY}, *request, False)
+    cases["a malformed private key"] = ({"private_key": CANARY}, *request, False)
+    for name, (others, method, url, body, valid) in cases.items():
+        yield Case(
+            f"sign: {name}",
+            *("valid", "sign"),
+            {"method": method, "url": url, "body": body, **keys, **others},
+            {"raised": not valid},
+            requests=0,
+            not_yet={"typescript": "signs no requests"},
+        )
+
+
 _ONCE = {"raised": False}
 _REASON = {"key_id": "a", "reason": "left"}
 _CUSTOMER_REASON = {"customer_id": "a/b", "reason": "left"}
@@ -560,4 +599,4 @@ _MANAGEMENT: tuple[tuple[str, str, dict[str, Any], dict[str, Any], dict[str, Any
     ),
 )
 
-CASES = (*_decisions(), *_guards(), *_calls(), *_bursts(), *_console())
+CASES = (*_decisions(), *_guards(), *_calls(), *_bursts(), *_console(), *_signatures())

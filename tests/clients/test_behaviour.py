@@ -2,13 +2,17 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from gatehouse.core.http.http_signatures import check
+from gatehouse.core.verification import SignedRequest
 
 from tests import requires
-from tests.clients.behaviour import ADMIN, ALL, CANARY, CASES, CLIENTS, Case
+from tests.clients.behaviour import ADMIN, ALL, CANARY, CASES, CLIENTS, PUBLIC_KEY, Case
 from tests.clients.drivers.programs import COMMANDS
 from tests.clients.gateways import Gateway, serving
 from tools import nodejs
@@ -78,10 +82,28 @@ def test_client_behaves_as_the_table(
     assert included(expected, outcome) == expected
     if case.requests is not None:
         assert len(received) == case.requests
+    if case.operation == "sign" and not outcome["raised"]:
+        check_signature(case.arguments, outcome["headers"])
     if case.sent:
         sent = parsed(received[0])
         sent[":last"] = case.sent.get(":last") if _ends(received[-1], case.sent) else None
         assert {name: sent.get(name) for name in case.sent} == case.sent
+
+
+def check_signature(arguments: dict[str, Any], headers: dict[str, str]) -> None:
+    """Raises Rejected, as the gateway does."""
+    url = urlsplit(arguments["url"])
+    signed = SignedRequest(
+        method=arguments["method"],
+        scheme=url.scheme,
+        authority=url.netloc,
+        path=url.path,
+        query=url.query,
+        fields=tuple(headers.items()),
+        body=arguments["body"].encode(),
+    )
+    key_id = arguments["token"].strip().rpartition("_")[2][:12]
+    check(signed, key_id=key_id, public_key=PUBLIC_KEY, now=time.time())
 
 
 def included(expected: Any, outcome: Any) -> Any:

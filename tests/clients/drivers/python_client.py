@@ -24,6 +24,7 @@ from gatehouse_client import (
     wsgi,
 )
 from gatehouse_client.models import ChangedKey
+from gatehouse_client.signing import sign
 
 Call = dict[str, Any]
 Outcome = dict[str, Any]
@@ -52,6 +53,10 @@ def decided(result: Any) -> Outcome:
     }
 
 
+def signed(method: str, url: str, body: str, **keys: str) -> Outcome:
+    return {"raised": False, "headers": sign(method, url, body.encode(), **keys)}
+
+
 def responded(status: int, headers: dict[str, str], body: bytes) -> Outcome:
     document = None if body == ALLOWED else json.loads(body)
     lower = {name.lower(): value for name, value in headers.items()}
@@ -65,6 +70,8 @@ class Synchronous:
     def run(self, call: Call) -> Outcome:
         if call["operation"] == "console":
             return self._console(call)
+        if call["operation"] == "sign":
+            return signed(**call["arguments"])
         options = options_of(call)
         with GatewayClient(call["url"], **options) as gateway:
             self._log(gateway)
@@ -139,6 +146,8 @@ class Asynchronous:
     async def _run(self, call: Call) -> Outcome:
         if call["operation"] == "console":
             return await self._console(call)
+        if call["operation"] == "sign":
+            return signed(**call["arguments"])
         async with AsyncGatewayClient(call["url"], **options_of(call)) as gateway:
             self._log(gateway)
             arguments = call["arguments"]

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -72,6 +73,9 @@ func main() {
 func run(request call) (outcome, error) {
 	if request.Operation == "console" {
 		return console(request)
+	}
+	if request.Operation == "sign" {
+		return sign(request.Arguments)
 	}
 	milliseconds := func(value int) time.Duration { return time.Duration(value) * time.Millisecond }
 	options := request.Options
@@ -270,6 +274,29 @@ func console(request call) (outcome, error) {
 		must(json.NewEncoder(&texts).Encode(created))
 	}
 	return outcome{"raised": false, "ids": ids}, nil
+}
+
+func sign(arguments json.RawMessage) (outcome, error) {
+	var values struct {
+		Method, URL, Body, Token string
+		PrivateKey               string `json:"private_key"`
+	}
+	must(json.Unmarshal(arguments, &values))
+	request, err := http.NewRequest(values.Method, values.URL, strings.NewReader(values.Body))
+	if err != nil {
+		return nil, errors.New("malformed")
+	}
+	if err := gatehouse.Sign(request, values.Token, values.PrivateKey); err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(request.Body)
+	must(err)
+	if string(body) != values.Body {
+		return nil, errors.New("the body has changed")
+	}
+	headers := lowercase(request.Header)
+	delete(headers, "authorization")
+	return outcome{"raised": false, "headers": headers}, nil
 }
 
 func lowercase(header http.Header) map[string]string {
