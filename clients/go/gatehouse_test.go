@@ -3,9 +3,11 @@ package gatehouse
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -61,6 +63,31 @@ func TestCanceledCallIsAnErrorAndNoDecision(t *testing.T) {
 	decision, err := gateway.Verify(ctx, VerifyRequest{Token: "a"})
 	if decision != nil || !errors.Is(err, context.Canceled) {
 		t.Error(decision, err)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestOnlyARequestThatWasNotSentIsRepeated(t *testing.T) {
+	gateway, bodies := serving(t)
+	for operation, allowed := range map[string]bool{"dial": true, "read": false} {
+		failed := false
+		gateway.transport.client.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			if !failed {
+				failed = true
+				return nil, &net.OpError{Op: operation, Err: syscall.ECONNRESET}
+			}
+			return http.DefaultTransport.RoundTrip(r)
+		})
+		decision, err := gateway.Verify(context.Background(), VerifyRequest{Token: "a"})
+		if err != nil || decision.Valid != allowed || (decision.Err == nil) != allowed {
+			t.Error(operation, decision, err)
+		}
+	}
+	if len(*bodies) != 1 {
+		t.Error(*bodies)
 	}
 }
 

@@ -65,7 +65,7 @@ def test_client_behaves_as_the_table(
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     received = gateway.received.get(case.state, [])
     received.clear()
-    gateway.most = 0
+    gateway.most = gateway.connections = 0
     url = gateway.urls.get(case.state, case.state.replace("{}", gateway.urls["valid"]))
     outcome = run(
         {
@@ -79,6 +79,8 @@ def test_client_behaves_as_the_table(
     expected = dict(case.expected)
     if bound := expected.pop("in_progress_max", None):
         assert 1 <= gateway.most <= bound
+        # A connection that was idle for long is replaced.
+        assert 1 <= gateway.connections <= 2 * bound
     assert included(expected, outcome) == expected
     if case.requests is not None:
         assert len(received) == case.requests
