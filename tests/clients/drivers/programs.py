@@ -1,5 +1,6 @@
 """The commands of the drivers, one for the clients of each language."""
 
+import atexit
 import json
 import shutil
 import sys
@@ -15,13 +16,20 @@ ROOT = Path(__file__).parents[3]
 FOLDER = Path(__file__).parent
 
 
+def _folder() -> Path:
+    """A folder that the process deletes when it ends."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def _python(kind: str) -> list[str]:
     return [sys.executable, str(FOLDER / "python_client.py"), kind]
 
 
 def _typescript() -> list[str]:
     """With the compiler of the web UI, so that `make test` needs no other packages."""
-    folder, source = Path(tempfile.mkdtemp()), ROOT / "clients/typescript"
+    folder, source = _folder(), ROOT / "clients/typescript"
     options = {"outDir": str(folder), "rootDir": f"{source}/src", "types": [], "noCheck": True}
     settings = {"extends": f"{source}/tsconfig.json", "compilerOptions": options}
     (folder / "tsconfig.json").write_text(json.dumps({**settings, "include": [f"{source}/src"]}))
@@ -34,7 +42,7 @@ def _typescript() -> list[str]:
 
 @cache
 def go_driver() -> Path:
-    program = Path(tempfile.mkdtemp()) / "driver"
+    program = _folder() / "driver"
     build = ("go", "build", "-o", program)
     processes.run(build, cwd=FOLDER / "go", check=True, timeout=None)
     return program

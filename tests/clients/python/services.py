@@ -239,9 +239,11 @@ async def go_server(url: str, files: Path, *scopes: str) -> AsyncIterator[int]:
     arguments = (str(program), "serve", url, str(files), scope)
     service = await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE)
     assert service.stdout is not None
-    yield int(await service.stdout.readline())
-    service.terminate()
-    await service.wait()
+    try:
+        yield int(await service.stdout.readline())
+    finally:
+        service.terminate()
+        await service.wait()
 
 
 def _asgi(app: Any, url: str, scopes: tuple[str, ...]) -> Any:
