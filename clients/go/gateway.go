@@ -1,6 +1,7 @@
 package gatehouse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,10 +97,10 @@ func NewGateway(gatewayURL string, options GatewayOptions) (*Gateway, error) {
 	if options.Timeout < 0 || options.ResponseTimeout < 0 || options.InProgressMax < 0 || options.Attempts < 0 {
 		return nil, invalid("time limits, InProgressMax and Attempts must be positive")
 	}
-	options.Timeout = orDefault(options.Timeout, 30*time.Second)
-	options.ResponseTimeout = orDefault(options.ResponseTimeout, 2*time.Second)
-	options.InProgressMax = orDefault(options.InProgressMax, 64)
-	options.Attempts = orDefault(options.Attempts, 2)
+	options.Timeout = cmp.Or(options.Timeout, 30*time.Second)
+	options.ResponseTimeout = cmp.Or(options.ResponseTimeout, 2*time.Second)
+	options.InProgressMax = cmp.Or(options.InProgressMax, 64)
+	options.Attempts = cmp.Or(options.Attempts, 2)
 	if options.OnError == nil {
 		options.OnError = func(err error) { slog.Error("a key was not verified", "error", err) }
 	}
@@ -290,11 +291,4 @@ func laterHeader(failed *Error) http.Header {
 // Format implements [fmt.Formatter].
 func (g *Gateway) Format(state fmt.State, _ rune) {
 	fmt.Fprintf(state, "gatehouse.Gateway(%s)", g.transport.url)
-}
-
-func orDefault[T comparable](value, other T) T {
-	if value == *new(T) {
-		return other
-	}
-	return value
 }

@@ -1,13 +1,16 @@
 package gatehouse
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -60,19 +63,20 @@ type contextKey struct{}
 
 // guarded is the decision on a request, which is charged once although several guards decide.
 type guarded struct {
-	gateway                *Gateway
-	token, address, method string
-	core                   string
-	cost                   int
-	decision               *Verification
+	question question
+	cost     int
+	decision *Verification
 }
+
+// question is what a decision depends on, besides the scopes.
+type question struct{ gatewayURL, token, address, method, core string }
 
 // denial is the response to a request without permission: a problem document (RFC 9457).
 type denial struct {
-	status          int
-	code, detail    string
-	header          http.Header
-	requestID, kind string
+	status       int
+	code, detail string
+	header       http.Header
+	requestID    string
 }
 
 // DecisionFrom returns the decision of the guard on the request with this context, or nil.
@@ -102,34 +106,32 @@ func (g *Gateway) Guard(route Route) func(http.Handler) http.Handler {
 				denied.write(w)
 				return
 			}
-			for name, values := range state.decision.Header {
-				w.Header()[name] = values
-			}
+			maps.Copy(w.Header(), state.decision.Header)
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, state)))
 		})
 	}
 }
 
 func (g *Gateway) decide(r *http.Request, route Route) (*guarded, *denial) {
-	token, denied := presentedToken(r.Header, orDefault(route.KeyHeader, "X-API-Key"))
+	token, denied := presentedToken(r.Header, cmp.Or(route.KeyHeader, "X-API-Key"))
 	if denied != nil {
 		return nil, denied
 	}
-	state := &guarded{gateway: g, token: token, address: clientAddress(r, route), method: r.Method, core: route.Core}
-	state.cost = route.Cost.Or(1)
+	asked := question{g.transport.url, token, clientAddress(r, route), r.Method, route.Core}
+	state := &guarded{question: asked, cost: route.Cost.Or(1)}
 	cost := state.cost
 	if earlier, ok := r.Context().Value(contextKey{}).(*guarded); ok {
 		// A request that has been allowed is charged.
 		cost = max(0, state.cost-earlier.cost)
 		state.cost = max(state.cost, earlier.cost)
-		if cost == 0 && earlier.covers(state, route.Scopes) {
+		if cost == 0 && earlier.covers(asked, route.Scopes) {
 			return earlier, nil
 		}
 	}
 	request := VerifyRequest{Token: token, Cost: Set(cost), Method: Set(r.Method)}
 	request.Scopes = Set(append([]string{}, route.Scopes...))
-	if state.address != "" {
-		request.Address = Set(state.address)
+	if asked.address != "" {
+		request.Address = Set(asked.address)
 	}
 	if route.Core != "" {
 		request.Core = Set(route.Core)
@@ -159,22 +161,9 @@ func (g *Gateway) decide(r *http.Request, route Route) (*guarded, *denial) {
 }
 
 // covers reports whether the decision is also that on another guard of the same request.
-func (s *guarded) covers(other *guarded, scopes []string) bool {
-	if s.gateway.transport.url != other.gateway.transport.url || s.token != other.token ||
-		s.address != other.address || s.method != other.method || s.core != other.core ||
-		s.decision.Scopes == nil {
-		return false
-	}
-	granted := map[string]bool{}
-	for _, scope := range *s.decision.Scopes {
-		granted[scope] = true
-	}
-	for _, scope := range scopes {
-		if !granted[scope] {
-			return false
-		}
-	}
-	return true
+func (s *guarded) covers(asked question, scopes []string) bool {
+	return s.question == asked && s.decision.Scopes != nil && !slices.ContainsFunc(scopes,
+		func(scope string) bool { return !slices.Contains(*s.decision.Scopes, scope) })
 }
 
 // undecided returns the response if the gateway made no decision: 400 if the token or the method is
@@ -201,9 +190,7 @@ func (d *denial) write(w http.ResponseWriter) {
 		"code":       d.code,
 		"request_id": d.requestID,
 	})
-	for name, values := range d.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), d.header)
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
@@ -230,11 +217,8 @@ func presentedToken(header http.Header, keyHeader string) (string, *denial) {
 		missing := http.Header{"Www-Authenticate": {challenge}}
 		return "", &denial{status: 401, code: "unauthorized", detail: detail, header: missing}
 	}
-	ambiguous := len(authorization) > 1 || len(keys) > 1 || strings.Contains(found[0], ",")
-	for _, value := range found {
-		ambiguous = ambiguous || value != found[0]
-	}
-	if ambiguous {
+	if len(authorization) > 1 || len(keys) > 1 || strings.Contains(found[0], ",") ||
+		len(slices.Compact(found)) > 1 {
 		return "", &denial{status: 400, code: "bad_request", detail: "Send one API key, once."}
 	}
 	return found[0], nil
