@@ -87,6 +87,8 @@ check/imports:
 check/format:
 	@.venv/bin/ruff format --check --quiet . || { echo "check: run .venv/bin/ruff format ."; exit 1; }
 	@.venv/bin/ruff check --quiet .
+	@if command -v gofmt >/dev/null; then unformatted=$$(gofmt -l clients/go tests/clients/drivers/go); \
+		[ -z "$$unformatted" ] || { echo "check: run gofmt -w" $$unformatted; exit 1; }; fi
 
 check/workflows:
 	@.venv/bin/zizmor --offline --quiet .github

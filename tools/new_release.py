@@ -45,7 +45,13 @@ def create(version: str) -> None:
     _run(towncrier, "build", "--yes", "--version", version)
     _run("uv", "version", "--no-sync", version)
     _run("git", "commit", "--all", "--message", f"release: {version}")
-    _run("git", "tag", "--annotate", f"v{version}", "--message", f"Gatehouse {version}")
+    for tag in _tags(version):
+        _run("git", "tag", "--annotate", tag, "--message", f"Gatehouse {version}")
+
+
+def _tags(version: str) -> tuple[str, ...]:
+    """The tag of the version, and that of the Go module in its folder, which Go requires."""
+    return f"v{version}", f"clients/go/v{version}"
 
 
 def _run(*command: str) -> str:
@@ -67,8 +73,8 @@ def main(arguments: list[str]) -> int:
             command = " ".join(error.cmd[:2])
             print(f"release: {command} failed. To undo: git reset --hard", file=sys.stderr)
             return 1
-        tag = f"v{options.version}"
-        print(f"Created the tag {tag}. To publish it: git push --atomic origin HEAD {tag}")
+        tags = " ".join(_tags(options.version))
+        print(f"Created the tags {tags}. To publish them: git push --atomic origin HEAD {tags}")
     return 0
 
 

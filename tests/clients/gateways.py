@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,22 +32,47 @@ def decision(code: str, *headers: str, **fields: Any) -> bytes:
     return http("200 OK", json.dumps(document).encode(), *headers)
 
 
-def problem(status: str) -> bytes:
-    return http(status, b'{"code": "bad_request", "detail": "malformed"}')
+def problem(status: str, location: str = "") -> bytes:
+    errors = [{"location": location, "message": "is malformed"}] if location else []
+    document = {"code": "bad_request", "detail": "malformed", "errors": errors}
+    return http(status, json.dumps(document).encode())
+
+
+def _repeated(request: bytes) -> str:
+    """The request as it was sent, and the texts in its JSON."""
+    body = json.dumps(json.loads(request.partition(b"\r\n\r\n")[2] or b"null"), ensure_ascii=False)
+    return request.decode("utf-8", "replace") + body
+
+
+def _hostile_problem(status: str) -> Callable[[bytes], bytes]:
+    def answer(request: bytes) -> bytes:
+        text = _repeated(request)
+        error = {"location": text, "message": text, "fix": text}
+        document = {"code": text, "detail": text, "request_id": text, "errors": [error]}
+        return http(status, json.dumps(document).encode())
+
+    return answer
+
+
+def _line(request: bytes) -> str:
+    return _repeated(request).replace("\r\n", " ").encode("ascii", "replace").decode()
 
 
 @dataclass(frozen=True)
 class State:
-    """What a gateway answers, and the code of the result: ERROR if `verify` raises. retry_after: of
-    the result, or of the response of middleware. tail: bytes that follow one by one, without end.
+    """What a gateway answers, and the code of the result: ERROR if `verify` raises. An answer can
+    depend on the request. retry_after: of the result, or of the response of middleware. tail: bytes
+    that follow one by one, without end. later: the answers to the requests after the first one.
     """
 
-    answer: bytes
+    answer: bytes | Callable[[bytes], bytes]
     code: str
     retry_after: str = "1"
     tail: bytes = b""
     scheme: str = "http"
     ends: bool = False
+    delay_s: float = 0.0
+    later: tuple[bytes, ...] = ()
 
 
 DATE = "Retry-After: Fri, 31 Dec 1999 23:59:59 GMT"
@@ -91,19 +116,38 @@ STATES = {
     "403": State(http("403 Forbidden"), ERROR),
     "404": State(http("404 Not Found"), ERROR),
     "413": State(problem("413 Large"), ERROR),
+    "too large": State(lambda _: http("200 OK", b" " * (65 * 1024 * 1024)), UNAVAILABLE, ends=True),
+    "repeated in a problem": State(_hostile_problem("400 Bad Request"), ERROR),
+    "repeated in an error": State(_hostile_problem("500 Error"), UNAVAILABLE),
+    "repeated in a redirect": State(
+        lambda request: http("302 Found", b"", f"Location: /{_line(request)}"), ERROR
+    ),
+    "repeated in HTML": State(
+        lambda request: http("200 OK", b"<html>" + _repeated(request).encode()), UNAVAILABLE
+    ),
+    "repeated in JSON": State(
+        lambda request: http("200 OK", json.dumps({_repeated(request): 1}).encode()), UNAVAILABLE
+    ),
+    "repeated in a header": State(
+        lambda request: http("200 OK", b"", f"a: {_line(request)}"), UNAVAILABLE
+    ),
+    "repeated as a header": State(
+        lambda request: http("200 OK", b"", _line(request)), UNAVAILABLE, ends=True
+    ),
+    "repeated as it is": State(lambda request: request, UNAVAILABLE, ends=True),
 }
 
 
 @dataclass
 class Gateway:
-    """Serves each state on a port of its own. delay_s: before each answer. most: maximum number of
-    requests that were in progress at once.
+    """Serves each state on a port of its own. received: requests of each state. most: maximum
+    number of requests that were in progress at once.
     """
 
     folder: Path
     states: dict[str, State]
-    delay_s: float = 0.0
     urls: dict[str, str] = field(default_factory=dict)
+    received: dict[str, list[bytes]] = field(default_factory=dict)
     connections: int = 0
     in_progress: int = 0
     most: int = 0
@@ -114,7 +158,7 @@ class Gateway:
         for name, state in self.states.items():
             secured = tls if name == "certificate" else None
             server = await asyncio.start_server(
-                self._handler(state), "127.0.0.1", 0, ssl=secured, backlog=1024
+                self._handler(name, state), "127.0.0.1", 0, ssl=secured, backlog=1024
             )
             servers.append(server)
             port = server.sockets[0].getsockname()[1]
@@ -123,7 +167,9 @@ class Gateway:
         for server in servers:
             server.close()
 
-    def _handler(self, state: State) -> Any:
+    def _handler(self, name: str, state: State) -> Any:
+        received = self.received.setdefault(name, [])
+
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.connections += 1
             try:
@@ -131,12 +177,15 @@ class Gateway:
                     head = await reader.readuntil(b"\r\n\r\n")
                     lines = head.lower().split(b"\r\n")
                     sizes = [int(line[15:]) for line in lines if line[:15] == b"content-length:"]
-                    await reader.readexactly(sum(sizes))
+                    request = head + await reader.readexactly(sum(sizes))
+                    later = state.later[: len(received)]
+                    received.append(request)
                     self.in_progress += 1
                     self.most = max(self.most, self.in_progress)
-                    await asyncio.sleep(self.delay_s)
+                    await asyncio.sleep(state.delay_s)
                     self.in_progress -= 1
-                    writer.write(state.answer)
+                    answer = later[-1] if later else state.answer
+                    writer.write(answer if isinstance(answer, bytes) else answer(request))
                     while state.tail:
                         for byte in state.tail:
                             writer.write(bytes([byte]))
@@ -169,8 +218,3 @@ def serving(gateway: Gateway) -> Iterator[dict[str, str]]:
         task.cancel()
     loop.run_until_complete(anext(states, None))
     loop.close()
-
-
-#: The code and Retry-After of each state.
-EXPECTED = {name: (state.code, state.retry_after) for name, state in STATES.items()}
-EXPECTED["refused"] = (UNAVAILABLE, "1")

@@ -90,7 +90,7 @@ def release(folder: Path, action: str, version: str) -> subprocess.CompletedProc
 def test_release_writes_changelog_version_commit_and_tag(repository: Path) -> None:
     result = release(repository, "create", "0.10.0")
     assert result.returncode == 0, result.stderr
-    assert "git push --atomic origin HEAD v0.10.0" in result.stdout
+    assert "git push --atomic origin HEAD v0.10.0 clients/go/v0.10.0" in result.stdout
     changelog = (repository / "CHANGELOG.md").read_text()
     added, _, earlier = changelog.partition("## 0.3.0 (2026-01-01)")
     assert re.search(
@@ -103,7 +103,8 @@ def test_release_writes_changelog_version_commit_and_tag(repository: Path) -> No
     assert [project["version"], *(package["version"] for package in locked)] == ["0.10.0"] * 2
     assert git(repository, "status", "--porcelain") == ""
     assert git(repository, "rev-parse", "v0.10.0^{commit}") == git(repository, "rev-parse", "HEAD")
-    assert git(repository, "cat-file", "-t", "v0.10.0") == "tag\n"
+    for tag in ("v0.10.0", "clients/go/v0.10.0"):
+        assert git(repository, "cat-file", "-t", tag) == "tag\n"
     again = release(repository, "check", "0.10.0")
     assert again.returncode == 1
     assert len(again.stderr.splitlines()) == 2

@@ -33,6 +33,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "../clients/typescript/src/types.ts": client_types.typescript,
     "../clients/pulumi/gatehouse_pulumi/resources.py": pulumi_types.resources,
     "../clients/pulumi/gatehouse_pulumi/resources.json": pulumi_types.data,
+    "../clients/go/types.go": client_types.go,
     **{
         f"../clients/python/gatehouse_client/_sync/{name}": derive
         for name, derive in sync_clients.modules().items()

@@ -4,6 +4,7 @@ key. The service responds with the customer of the key, and with the scope in th
 
 import asyncio
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 
 import django
 import flask
+import pytest
 import uvicorn
 from django.conf import settings
 from django.core.asgi import get_asgi_application
@@ -35,6 +37,8 @@ from starlette.staticfiles import StaticFiles
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import make_server
 
+from tests import requires
+from tests.clients.drivers.programs import go_driver
 from tests.http_servers import running
 
 READ, WRITE, ITEMS, FILES = "orders:read", "orders:write", "items:read", "files:read"
@@ -228,6 +232,20 @@ async def on_werkzeug(app: Any) -> AsyncIterator[int]:
         yield server.server_port
 
 
+@asynccontextmanager
+async def go_server(url: str, files: Path, *scopes: str) -> AsyncIterator[int]:
+    program = await asyncio.to_thread(go_driver)
+    scope = scopes[0] if scopes else ""
+    arguments = (str(program), "serve", url, str(files), scope)
+    service = await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE)
+    assert service.stdout is not None
+    try:
+        yield int(await service.stdout.readline())
+    finally:
+        service.terminate()
+        await service.wait()
+
+
 def _asgi(app: Any, url: str, scopes: tuple[str, ...]) -> Any:
     return asgi.KeyMiddleware(app, AsyncGatewayClient(url), scopes) if scopes else app
 
@@ -267,4 +285,9 @@ SERVERS = {
     "flask": flask_server,
     "django": django_wsgi_server,
     "django-asgi": django_asgi_server,
+    "go": go_server,
 }
+#: The parameters of tests.
+FRAMEWORKS = [
+    pytest.param(name, marks=requires.program("go") if name == "go" else ()) for name in SERVERS
+]

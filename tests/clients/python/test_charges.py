@@ -8,13 +8,13 @@ import pytest
 from gatehouse_client import AsyncGatewayClient, GatewayClient, asgi
 from starlette.responses import Response
 
-from tests.clients.python.services import ITEMS, READ, SERVERS
+from tests.clients.python.services import FRAMEWORKS, ITEMS, READ, SERVERS
 from tests.clients.python.test_middleware import client_of, with_key
 from tests.runtime.services.gateway.conftest import Gateway, serving
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 
 
-@pytest.mark.parametrize("framework", SERVERS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 async def test_several_guards_charge_a_request_once(
     gateway: Gateway, framework: str, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ from starlette.routing import WebSocketRoute
 
 from sandbox.ports import PLAIN_HTTP
 from tests.clients.python.services import (
+    FRAMEWORKS,
     SERVERS,
     fastapi_server,
     fastapi_service,
@@ -35,7 +36,7 @@ def client_of(port: int) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=PLAIN_HTTP)
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=FRAMEWORKS)
 async def send(
     request: pytest.FixtureRequest, gateway: Gateway, tmp_path: Path
 ) -> AsyncIterator[Send]:

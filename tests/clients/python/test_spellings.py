@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.python.services import FILES, OPEN, SCOPES, SERVERS
+from tests.clients.python.services import FILES, FRAMEWORKS, OPEN, SCOPES, SERVERS
 from tests.runtime.services.gateway.conftest import Gateway, Key, Reply, limit
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 
@@ -25,7 +25,7 @@ def content(reply: Reply) -> str | None:
     return FILES if scope is None and reply.header("last-modified") else scope
 
 
-@pytest.mark.parametrize("framework", SERVERS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 async def test_content_needs_one_decision(gateway: Gateway, framework: str, tmp_path: Path) -> None:
     limits = [limit(CREDITS)]
     all_scopes = await key_with_credits(gateway, CREDITS, scopes=SCOPES, limits=limits)
