@@ -38,7 +38,7 @@ def _checks(command: str, stack: Stack, *, unsigned: bool) -> Iterator[Iterable[
     values = _values(stack) if deploys else ()
     backend = _other_backend(stack) if command == "bootstrap" else ""
     yield [*values, missing_credentials(stack), backend]
-    if command not in ("bootstrap", "image", "logs"):
+    if command not in ("bootstrap", "image", "logs", "rotate"):
         yield [_missing_stack(stack)]
     if stack.project != GATEHOUSE:
         return
