@@ -135,9 +135,9 @@ bootstrap: ## Create the state bucket, its KMS key and the stack, and print the 
 	@scripts/setup.sh
 	@exec $(PY) -m release bootstrap --env "$(ENV)" $(PROJECT_OPTION)
 
-image: ## Build the image for ARM, push it and write its digest into the stack file (ENV= is required)
+image: ## Build the image for ARM, push it and write its digest into the stack file; creates the registry of a new stack (ENV= is required, YES=1)
 	@scripts/setup.sh
-	@exec $(PY) -m release image --env "$(ENV)"
+	@exec $(PY) -m release image --env "$(ENV)" $(if $(filter-out 0,$(YES)),--yes)
 
 preview: ## Preview a deployment to AWS (ENV= is required, DIFF=1 prints the changed properties, PROJECT=account)
 	@scripts/setup.sh

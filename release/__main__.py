@@ -21,6 +21,7 @@ from release.preflight import missing_credentials, missing_prerequisites
 from release.pulumi.cli import DIFF, packs, prepare_process, run
 from release.pulumi.stack import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Stack, read_stack
 from release.pulumi.state import State, read_state
+from release.registry import create_registry
 from release.rollback import rollback
 from release.rotate import NAMES, rotate
 from release.verify import verify
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--digest", default="", help="rollback: image digest (default: the previous image)")
     add("--name", default="", help=f"rotate: {', '.join(NAMES)}")
     for option, meaning in {
-        "yes": "deploy, rollback, rotate: skip the confirmation prompt",
+        "yes": "deploy, image, rollback, rotate: skip the confirmation prompt",
         "now": "rotate: make the current value void at once",
         "diff": "preview: print the changed properties",
         "rollback": "deploy: roll back if the services fail",
@@ -83,6 +84,7 @@ def _command(options: argparse.Namespace) -> int:
         case "bootstrap":
             return _bootstrap(stack)
         case "image":
+            create_registry(stack, partial(_confirmed, options, stack))
             step(f"{stack.file}: image.digest {push_image(stack)}. Commit the change.")
             return 0
         case "logs":

@@ -7,6 +7,8 @@ from typing import Any, TypeVar, get_args
 
 import pulumi
 from pulumi.runtime import is_config_secret
+from pulumi.runtime.proto.resource_pb2_grpc import ResourceMonitorStub
+from pulumi.runtime.settings import get_monitor
 from pydantic import ValidationError
 
 from components.settings.account import ACCOUNT_CHECKS, AccountSettings
@@ -24,6 +26,7 @@ from components.settings.fields import (
     shown,
 )
 from components.settings.model import Settings
+from components.settings.workloads import NO_IMAGE
 
 Model = TypeVar("Model", bound=Section)
 
@@ -36,9 +39,14 @@ class SettingsError(pulumi.RunError):
 
 def load() -> Settings:
     """The settings of the selected stack. Raises SettingsError, which Pulumi prints without a
-    traceback.
+    traceback, and under Pulumi's engine also if the stack has no image yet.
     """
-    return parse(_read(file_name(pulumi.get_stack())), pulumi.get_stack())
+    stack = pulumi.get_stack()
+    settings = parse(_read(file_name(stack)), stack)
+    in_engine = isinstance(get_monitor(), ResourceMonitorStub)
+    if in_engine and settings.image.digest == NO_IMAGE:
+        raise _error(file_name(stack), [f"image.digest is not set. Run: make image ENV={stack}"])
+    return settings
 
 
 def load_account() -> AccountSettings:

@@ -34,6 +34,8 @@ CONSOLE = "console"
 SHARING_TIMEOUT_S, SHARING_MEMORY_MIB, SHARING_CONCURRENCY = 10, 1024, 50
 """Timeout, memory and reserved concurrency of the sharing function."""
 SHA256 = r"sha256:[0-9a-f]{64}"
+NO_IMAGE = f"sha256:{'0' * 64}"
+"""Digest of a stack file whose image has not been pushed."""
 DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
 EXTERNAL_ARN_PATTERN = (
     rf"{ARN}:secretsmanager:[a-z0-9-]+:\d{{12}}"
@@ -140,6 +142,8 @@ FUNCTION_CONCURRENCY = {
     "rotate": 5,
     # Two executions would start two deployments of a service.
     "restart": 1,
+    # A migration waits for another one.
+    "migration": 1,
     # Prevents overlapping runs.
     "probe": 1,
     # Services are deployed at the same time. ECS rolls a deployment back if it cannot invoke the

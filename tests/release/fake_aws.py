@@ -37,7 +37,7 @@ class FakeAccount:
         definition.
     desired: number of tasks of an ECS service that `aws ecs update-service` has set.
     rolls_back: ECS keeps the previous task definition.
-    migration: exit code of the migration; None if the container did not start.
+    migrates: the migration succeeds.
     smoke_test: status that the new version of a function returns.
     canary: result of the probe for the canary key; None if the stack has no probe.
     unhealthy: services that do not respond to the probe.
@@ -46,7 +46,7 @@ class FakeAccount:
     secrets: versions of each secret by name; the last one is current.
     tasks: the secret versions that the running tasks of the console have, by ARN.
     rejection: error code with which AWS rejects the credentials, such as ExpiredToken; or "".
-    rotates: rotations end.
+    rotates: rotations end. has_registry: the ECR repository exists.
     intercept: receives the command of the CLI or the action of ECS and its result. Returns the
         result.
     """
@@ -59,7 +59,7 @@ class FakeAccount:
     deployments: list[dict[str, Any]] = field(default_factory=list)
     desired: dict[str, int] = field(default_factory=lambda: defaultdict(lambda: 1))
     rolls_back: bool = False
-    migration: int | None = 0
+    migrates: bool = True
     unhealthy: tuple[str, ...] = ()
     smoke_test: int = 200
     canary: bool | None = None
@@ -74,6 +74,7 @@ class FakeAccount:
     tasks: dict[str, dict[str, str]] = field(default_factory=dict)
     rejection: str = ""
     rotates: bool = True
+    has_registry: bool = True
     intercept: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda call, result: result
     _time: int = 0
     _pending: str = ""
@@ -125,7 +126,7 @@ class FakeAccount:
             case "ListTasks":
                 assert request["serviceName"].endswith("-console")
                 return {"taskArns": [*self.tasks]}
-            case "DescribeTasks" if request["tasks"][0] in self.tasks:
+            case "DescribeTasks":
                 return {
                     "tasks": [
                         {"taskArn": arn, "createdAt": float(arn.rpartition("/")[2])}
@@ -136,19 +137,6 @@ class FakeAccount:
                 del self.tasks[request["task"]]
                 self.start_task()
                 return {"task": {}}
-            case "RunTask":
-                self.steps.append(f"run {request['taskDefinition'].rpartition('/')[2]}")
-                network = request["networkConfiguration"]["awsvpcConfiguration"]
-                assert network["assignPublicIp"] in ("DISABLED", "ENABLED")
-                assert (network["subnets"], network["securityGroups"]) != ([], [])
-                return {"tasks": [{"taskArn": "arn:aws:ecs:eu-west-1:1:task/main/abc"}]}
-            case "DescribeTasks":
-                codes = {"aws-guardduty-agent-Xy1": 137, "migrate": self.migration}
-                containers = [
-                    {"name": name, **({} if code is None else {"exitCode": code})}
-                    for name, code in codes.items()
-                ]
-                return {"tasks": [{"lastStatus": "STOPPED", "containers": containers}]}
             case "ListTaskDefinitions":
                 # The prefix also matches other families.
                 arns = [arn for arn in self.definitions if f"/{request['familyPrefix']}" in arn]
@@ -206,6 +194,10 @@ class FakeAccount:
 
     def ecr(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         match action:
+            case "DescribeRepositories" if self.has_registry:
+                return {"repositories": [{}]}
+            case "DescribeRepositories":
+                return {"__type": "RepositoryNotFoundException", "message": "no repository"}
             case "GetAuthorizationToken":
                 token = base64.b64encode(b"AWS:registry-password").decode()
                 return {"authorizationData": [{"authorizationToken": token}]}
