@@ -29,6 +29,18 @@ from components.settings.model import Settings
 from components.settings.workloads import NO_IMAGE
 
 Model = TypeVar("Model", bound=Section)
+REFUSED = {
+    "(?!.*state_key).*(kms|key_arn)": "the stack derives the policy of each key, which names its "
+    "users: let the security team create the keys with its update, and allow it kms:CreateKey",
+    ".*proxy": "Envoy and the clients of PostgreSQL and Valkey use no proxy: route the traffic, "
+    "with network.subnets",
+    ".*(firewall_manager|web_acl|fms)": "AWS Firewall Manager can manage its rule groups in the "
+    "web ACL of the stack: set its policy to retrofit existing web ACLs",
+    ".*(archive|log_bucket|log_account)": "the stack keeps its logs: copy them with a "
+    "centralization rule of CloudWatch Logs and S3 replication, and set existing_resources.trail",
+}
+"""Settings that stacks do not have, as a pattern, with the reason and the nearest form
+(docs/guides/deploy.md, section 9)."""
 
 
 class SettingsError(pulumi.RunError):
@@ -173,6 +185,10 @@ def _message(model: type[Section], error: dict[str, Any]) -> str:
     path = [str(part) for part in error["loc"]]
     key = ".".join(path)
     match error["type"]:
+        case "extra_forbidden" if reasons := [
+            reason for pattern, reason in REFUSED.items() if re.fullmatch(rf"{pattern}.*", key)
+        ]:
+            return f"{key} is not a setting: {reasons[0]} (docs/guides/deploy.md, section 9)"
         case "extra_forbidden":
             similar = difflib.get_close_matches(
                 path[-1], _section(model, path[:-1]).model_fields, n=1

@@ -10,7 +10,6 @@ from components.component import DeploymentHook, with_dependencies
 from components.compute.container_image import RUNTIME, ContainerImage
 from components.compute.ecs_service import EcsCluster, EcsService
 from components.compute.environment import Environment
-from components.compute.migration import Migration
 from components.compute.task_definition import TaskDefinition
 from components.context import Stack
 from components.contract import Process
@@ -23,6 +22,7 @@ from components.sharing.sharing_function import SharingFunction
 from components.stack.base import Base
 from components.stack.data import DataStores, Network, Secrets
 from components.stack.edge import Edge, Monitoring, probe_resources
+from components.stack.migration import Migration
 
 
 @dataclass(frozen=True)

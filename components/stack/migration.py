@@ -8,6 +8,7 @@ import pulumi_aws as aws
 from components.compute.python_function import FunctionResources, PythonFunction
 from components.context import Stack
 from components.iam.role_policies import MIGRATION_FUNCTION
+from components.monitoring.cloudwatch_alarm import function_alarm, metric_alarm
 
 
 class Migration(PythonFunction):
@@ -43,6 +44,14 @@ class Migration(PythonFunction):
             # The maximum of Lambda.
             timeout_s=900,
         )
+        alarm = function_alarm(
+            name,
+            "The migration of the database failed, so an update stopped before the services. Check "
+            "the log of the task, then repeat the update.",
+            "errors",
+            self.names,
+        )
+        metric_alarm(alarm, stack, resources.topics, self)
         invocation = aws.lambda_.Invocation(
             name,
             function_name=self.function,
