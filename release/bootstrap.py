@@ -44,7 +44,7 @@ def bootstrap(stack: Stack) -> str:
     """The ARN of the KMS key. Raises CommandFailed and ClientError."""
     key_arn = _key(stack.client("kms"), _names(stack).alias("state"), _tags(stack))
     _bucket(stack.client("s3"), stack, key_arn)
-    _service_linked_role(stack)
+    _service_linked_roles(stack)
     _pulumi(stack, "login", backend_url(stack))
     step(f"logged in: pulumi login '{backend_url(stack)}'")
     if missing(stack):
@@ -72,20 +72,21 @@ def _key(kms: Any, alias: str, tags: list[dict[str, str]]) -> str:
     return str(key["Arn"])
 
 
-def _service_linked_role(stack: Stack) -> None:
-    """AWS Config does not create its role, and ECS so late that it rejects the first services.
+def _service_linked_roles(stack: Stack) -> None:
+    """AWS Config does not create its role, and ECS so late that it rejects the first services. In a
+    new account, the first request of other services can fail in the same way.
 
-    Sources: "Using service-linked roles" in the guides of Amazon ECS and AWS Config.
+    Sources: "Using service-linked roles" in the guides of Amazon ECS, AWS Config, Amazon RDS,
+    Amazon ElastiCache and Elastic Load Balancing.
     """
-    service = "ecs.amazonaws.com"
+    names = ["ecs", "rds", "elasticache", "elasticloadbalancing"]
     if stack.project == ACCOUNT:
-        if not stack.setting("guards", "config_recorder"):
-            return
-        service = "config.amazonaws.com"
+        names = ["config"] if stack.setting("guards", "config_recorder") else []
     iam = stack.client("iam")
-    if not iam.list_roles(PathPrefix=f"/aws-service-role/{service}/")["Roles"]:
-        iam.create_service_linked_role(AWSServiceName=service)
-        step(f"created the service-linked role of {service}")
+    for service in (f"{name}.amazonaws.com" for name in names):
+        if not iam.list_roles(PathPrefix=f"/aws-service-role/{service}/")["Roles"]:
+            iam.create_service_linked_role(AWSServiceName=service)
+            step(f"created the service-linked role of {service}")
 
 
 def _bucket(s3: Any, stack: Stack, key_arn: str) -> None:

@@ -207,7 +207,10 @@ class TelemetrySettings(Section):
 
 class CoreSettings(ScalingSettings):
     """A Core that runs as an ECS service of the stack. The Core has no public IP address, and only
-    the gateway can connect to it."""
+    the gateway can connect to it. Requests to Amazon S3 pass the gateway endpoint of the stack,
+    which allows its buckets only: with a bucket of its own, run the Core elsewhere
+    (network.core_networks).
+    """
 
     name: Annotated[
         str,

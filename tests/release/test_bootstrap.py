@@ -87,7 +87,10 @@ def test_creates_bucket_key_and_stack(account: FakePulumi, emulator: Emulator) -
     provider = f"awskms://{ALIAS}?region={REGION}"
     assert account.steps == [f"login {URL}", f"stack init dev --secrets-provider {provider}"]
     roles = emulator.client("iam", REGION).list_roles()["Roles"]
-    assert [role["Path"] for role in roles] == ["/aws-service-role/ecs.amazonaws.com/"]
+    assert sorted(role["Path"] for role in roles) == [
+        f"/aws-service-role/{name}.amazonaws.com/"
+        for name in ("ecs", "elasticache", "elasticloadbalancing", "rds")
+    ]
     assert f"state_bucket: {BUCKET}\n" in result.stdout
     assert f"state_key_arn: {key}\n" in result.stdout
 
@@ -99,7 +102,7 @@ def test_second_run_changes_nothing(account: FakePulumi, emulator: Emulator) -> 
     assert (first.returncode, second.returncode) == (0, 0), second.stderr
     assert configuration(emulator) == before
     assert len(emulator.client("kms", REGION).list_keys()["Keys"]) == 1
-    assert len(emulator.client("iam", REGION).list_roles()["Roles"]) == 1
+    assert len(emulator.client("iam", REGION).list_roles()["Roles"]) == 4
     assert [step.split()[0] for step in account.steps] == ["login", "stack", "login"]
 
 
