@@ -33,6 +33,7 @@ from tests.runbooks import script
 REGION, USER = "eu-west-1", "deployer"
 TASK_DEFINITION, SERVICE = "aws:ecs/taskDefinition:TaskDefinition", "aws:ecs/service:Service"
 ALIAS = "aws:lambda/alias:Alias"
+REPOSITORY = "aws:ecr/repository:Repository"
 MIGRATION = "create Invocation migration"
 _PROVIDER = """#!/bin/sh
 PYTHONPATH={root} exec {python} -m tests.release.aws_provider "$@"
@@ -126,6 +127,11 @@ class DeployedAccount(FakeAccount):
         self.on_call = on_call
         yield
         self.on_call = _succeed
+
+    def ecr(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        created = {row["inputs"]["name"] for row in self.operations if row["type"] == REPOSITORY}
+        self.has_registry = created >= {*request.get("repositoryNames", ())}
+        return super().ecr(action, request)
 
     def ecs(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         self._call(action)

@@ -56,7 +56,6 @@ def test_stack_without_an_image_names_the_next_command(project: Project) -> None
 
 
 def test_first_image_creates_its_registry(project: Project) -> None:
-    project.account.has_registry = False
     write_command(project.folder / "bin" / "docker", project.account)
     processes.executable(project.folder / "bin" / "aws", "#!/bin/sh\necho password\n")
     code, output = project.make("image", YES=1)
