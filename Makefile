@@ -1,6 +1,6 @@
 # Gatehouse. `make` lists the targets. Every target that needs the virtual environment creates it first.
 .DEFAULT_GOAL := help
-.PHONY: help init up destroy-local down test compatibility references check audit attack fuzz release release-check docs site bench bootstrap image deploy verify rollback preview drift destroy logs api-keys clean
+.PHONY: help init up destroy-local down test compatibility references check audit attack fuzz release release-check docs site bench bootstrap image deploy verify rollback rotate preview drift destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 # Without bytecode, each run of the program would compile the AWS SDK (3 s).
 unexport PYTHONDONTWRITEBYTECODE
@@ -137,9 +137,9 @@ bootstrap: ## Create the state bucket, its KMS key and the stack, and print the 
 	@scripts/setup.sh
 	@exec $(PY) -m release bootstrap --env "$(ENV)" $(PROJECT_OPTION)
 
-image: ## Build the image for ARM, push it and write its digest into the stack file (ENV= is required)
+image: ## Build the image for ARM, push it and write its digest into the stack file; creates the registry of a new stack (ENV= is required, YES=1)
 	@scripts/setup.sh
-	@exec $(PY) -m release image --env "$(ENV)"
+	@exec $(PY) -m release image --env "$(ENV)" $(if $(filter-out 0,$(YES)),--yes)
 
 preview: ## Preview a deployment to AWS (ENV= is required, DIFF=1 prints the changed properties, PROJECT=account)
 	@scripts/setup.sh
@@ -156,6 +156,10 @@ verify: ## Verify that AWS runs the deployed version, that every URL is healthy,
 rollback: ## Deploy the previous image, or DIGEST= (ENV= is required, YES=1 skips the prompt, UNSIGNED=1 as for deploy)
 	@scripts/setup.sh
 	@exec $(PY) -m release rollback --env "$(ENV)" $(if $(DIGEST),--digest "$(DIGEST)") $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(UNSIGNED)),--unsigned)
+
+rotate: ## Rotate the secret NAME=; with NOW=1, its current value is void at once (ENV= is required, YES=1 skips the prompt)
+	@scripts/setup.sh
+	@exec $(PY) -m release rotate --env "$(ENV)" --name "$(NAME)" $(if $(filter-out 0,$(NOW)),--now) $(if $(filter-out 0,$(YES)),--yes)
 
 drift: ## Compare AWS with the program, without changes (ENV= is required, PROJECT=account)
 	@scripts/setup.sh

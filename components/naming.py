@@ -215,11 +215,7 @@ def default_tags(settings: Settings | AccountSettings) -> dict[str, str]:
         "CostCentre": settings.cost_centre,
         "ManagedBy": "pulumi",
         "DataClass": "none",
-        **(
-            dict(entry.split("=", 1) for entry in settings.tags)
-            if isinstance(settings, Settings)
-            else {}
-        ),
+        **dict(entry.split("=", 1) for entry in settings.tags),
     }
 
 

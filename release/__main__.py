@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from components import contract
@@ -20,11 +21,13 @@ from release.preflight import missing_credentials, missing_prerequisites
 from release.pulumi.cli import DIFF, packs, prepare_process, run
 from release.pulumi.stack import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Stack, read_stack
 from release.pulumi.state import State, read_state
+from release.registry import create_registry
 from release.rollback import rollback
+from release.rotate import NAMES, rotate
 from release.verify import verify
 
 ACCOUNT_COMMANDS = ("bootstrap", "preview", "drift", "deploy", "destroy")
-COMMANDS = (*ACCOUNT_COMMANDS, "image", "verify", "rollback", "logs")
+COMMANDS = (*ACCOUNT_COMMANDS, "image", "verify", "rollback", "rotate", "logs")
 CHANGING_COMMANDS = ("bootstrap", "image", "preview", "deploy", "rollback")
 """They require valid settings. The others work with those of a stack of another version."""
 FAILED, REJECTED, INTERRUPTED = 1, 2, 130
@@ -38,8 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
     add("--project", default=GATEHOUSE.name, choices=PROJECTS)
     add("--process", default="gateway", choices=processes, help="logs: process to follow")
     add("--digest", default="", help="rollback: image digest (default: the previous image)")
+    add("--name", default="", help=f"rotate: {', '.join(NAMES)}")
     for option, meaning in {
-        "yes": "deploy, rollback: skip the confirmation prompt",
+        "yes": "deploy, image, rollback, rotate: skip the confirmation prompt",
+        "now": "rotate: make the current value void at once",
         "diff": "preview: print the changed properties",
         "rollback": "deploy: roll back if the services fail",
         "unsigned": "deploy, rollback: accept an unsigned image",
@@ -77,10 +82,15 @@ def _command(options: argparse.Namespace) -> int:
         case "bootstrap":
             return _bootstrap(stack)
         case "image":
+            create_registry(stack, partial(_confirmed, options, stack))
             step(f"{stack.file}: image.digest {push_image(stack)}. Commit the change.")
             return 0
         case "logs":
             return _print(logs.follow_stack(stack, options.process))
+        case "rotate":
+            confirm = partial(_confirmed, options, stack)
+            rotate(stack, options.name, confirm, now=options.now)
+            return 0
         case _:
             return _with_state(options, stack, read_state(stack))
 
@@ -101,9 +111,7 @@ def _bootstrap(stack: Stack) -> int:
 
 
 def _with_state(options: argparse.Namespace, stack: Stack, state: State) -> int:
-    def confirm() -> bool:
-        return options.yes or _confirm(stack, "changes")
-
+    confirm = partial(_confirmed, options, stack)
     match options.command:
         case "preview":
             return run(stack, "preview", *packs(stack), *(DIFF if options.diff else ()))
@@ -148,8 +156,14 @@ def _destroy(stack: Stack, state: State) -> int:
 
 
 def _again(options: argparse.Namespace) -> str:
-    digest = f" DIGEST={options.digest}" if options.digest else ""
-    return f"make {options.command} {PROJECTS[options.project].target(options.env)}{digest}"
+    target = PROJECTS[options.project].target(options.env)
+    words = {"DIGEST": options.digest, "NAME": options.name, "NOW": "1" if options.now else ""}
+    more = "".join(f" {name}={value}" for name, value in words.items() if value)
+    return f"make {options.command} {target}{more}"
+
+
+def _confirmed(options: argparse.Namespace, stack: Stack) -> bool:
+    return options.yes or _confirm(stack, "changes")
 
 
 def _confirm(stack: Stack, verb: str) -> bool:

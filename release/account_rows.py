@@ -236,6 +236,48 @@ def deployment(service: Resource) -> bool:
 
 
 @Row(
+    "SS-09",
+    "every target group with production traffic has healthy targets",
+    "aws:lb/listenerRule:ListenerRule",
+    "A deployment shifted the traffic to a group without tasks: run `make rollback ENV=`, and "
+    "compare the target groups of the service with the weights of the rule",
+)
+def production_targets(rule: Resource) -> bool:
+    """ECS moves the weights, which Pulumi ignores, so a later deployment can register the tasks in
+    the other group (tests/external_contracts.toml).
+    """
+    (row,) = rule.call("elbv2.describe_rules", RuleArns=[rule.outputs["id"]])["Rules"]
+    groups = [
+        group["TargetGroupArn"]
+        for action in row["Actions"]
+        for group in action.get("ForwardConfig", {}).get("TargetGroups", ())
+        if group.get("Weight", 1)
+    ]
+    states = [
+        {each["TargetHealth"]["State"] for each in health["TargetHealthDescriptions"]}
+        for group in groups
+        for health in [rule.call("elbv2.describe_target_health", TargetGroupArn=group)]
+    ]
+    return all("healthy" in row for row in states)
+
+
+@Row(
+    "SS-11",
+    "the database is not enrolled in paid Extended Support",
+    "aws:rds/instance:Instance",
+    "Run `aws rds modify-db-instance --engine-lifecycle-support` with "
+    "open-source-rds-extended-support-disabled, or restore it with this option",
+)
+def extended_support(database: Resource) -> bool:
+    identifier = database.outputs["identifier"]
+    response = database.call("rds.describe_db_instances", DBInstanceIdentifier=identifier)
+    return all(
+        row.get("EngineLifecycleSupport", "").endswith("-disabled")
+        for row in response["DBInstances"]
+    )
+
+
+@Row(
     "ECS-11",
     "the database can be restored to a time in the last 15 minutes",
     "aws:rds/instance:Instance",

@@ -1,10 +1,10 @@
-"""Deploys a stack: preview, infrastructure, migration, functions, ECS services, verification."""
+"""Deploys a stack: preview, infrastructure with the migration, functions, ECS services,
+verification."""
 
 from collections.abc import Callable
 
 from release.errors import AWS_ERRORS, CommandFailed, ServicesFailed, step
 from release.image import mark_deployed
-from release.migrate import migrate
 from release.pulumi.cli import CONFIRMED, packs, update, without_services
 from release.pulumi.stack import ACCOUNT, Stack, read_stack
 from release.pulumi.state import State, read_state
@@ -13,11 +13,13 @@ from release.verify import verify
 
 
 def deploy(
-    stack: Stack, state: State, confirm: Callable[[], bool], *, with_migration: bool = True
+    stack: Stack, state: State, confirm: Callable[[], bool], *, at_once: bool = False
 ) -> None:
     """Deploy a stack and verify it; update one without services (project `account`). Raises
     CommandFailed if it is not confirmed or a step fails, ServicesFailed if the last update or the
     verification fails, and ClientError. Pulumi locks the stack only during each update.
+
+    at_once: with one update, without a canary of functions.
     """
     update(stack, "preview", *packs(stack))
     if not confirm():
@@ -25,7 +27,7 @@ def deploy(
     check_unchanged(stack, state)
     if stack.project == ACCOUNT:
         return update(stack, "up", *CONFIRMED, *packs(stack))
-    if with_migration:
+    if not at_once:
         _deploy_infrastructure(stack, state)
     step("deploying the ECS services")
     update(stack, "up", *CONFIRMED, *packs(stack), error=ServicesFailed)
@@ -39,10 +41,9 @@ def deploy(
 
 def _deploy_infrastructure(stack: Stack, state: State) -> None:
     functions = [name for name, row in state.output("functions", {}).items() if "alias" in row]
-    step("deploying everything except the ECS services")
+    step("deploying everything except the ECS services, and migrating the database")
     update(stack, "up", *CONFIRMED, *without_services(functions))
     state = read_state(stack)
-    migrate(stack, state.output("migration"))
     for name, row in state.output("functions", {}).items():
         if name in functions:
             shift_traffic(stack, name, row)

@@ -22,9 +22,11 @@ def set_up(stack: Stack, repository: str) -> str:
 
 def unprotected_environments(stack: Stack) -> str:
     """A message if the branch main or an environment that the roles of the pipeline trust has no
-    protection rules: GitHub creates an environment when a workflow of any branch names it.
+    protection rules: GitHub creates an environment when a workflow of any branch names it. "" if
+    `delivery.subjects` names other jobs, whose rules are not read.
     """
-    if not (repository := stack.setting("delivery", "repository")):
+    repository = stack.setting("delivery", "repository")
+    if not repository or stack.setting("delivery", "subjects"):
         return ""
     path = f"repos/{repository}"
     roles = (DEPLOY, PREVIEW, IMAGE)

@@ -9,7 +9,7 @@ from pulumi_local.lists import leaves
 
 from components.naming import PROJECT
 from components.settings.loader import parse
-from components.settings.workloads import ROLLING
+from components.settings.workloads import NO_IMAGE, ROLLING
 from release.bootstrap import backend_url
 from release.errors import AWS_ERRORS
 from release.github import unprotected_environments
@@ -19,7 +19,6 @@ from release.pulumi.stack import GATEHOUSE, Stack
 
 _EXAMPLE = re.compile(r"123456789012|\bexample(\.(com|net|org)\b|/)|^gatehouse-pulumi-state$")
 """Example account, domains, repository and state bucket of the stack files in the repository."""
-_NO_DIGEST = "sha256:" + "0" * 64
 FARGATE_CPU = "L-3032A538"
 """Source: AWS Fargate service quotas, "Fargate On-Demand vCPU resource count"."""
 
@@ -38,8 +37,8 @@ def _checks(command: str, stack: Stack, *, unsigned: bool) -> Iterator[Iterable[
     values = _values(stack) if deploys else ()
     backend = _other_backend(stack) if command == "bootstrap" else ""
     yield [*values, missing_credentials(stack), backend]
-    if command not in ("bootstrap", "image", "logs"):
-        yield [_missing_stack(stack)]
+    if command not in ("bootstrap", "image", "logs", "rotate"):
+        yield [missing_stack(stack)]
     if stack.project != GATEHOUSE:
         return
     if deploys:
@@ -71,7 +70,7 @@ def _other_backend(stack: Stack) -> str:
     return f"PULUMI_BACKEND_URL={url} overrides the login. Run: unset PULUMI_BACKEND_URL"
 
 
-def _missing_stack(stack: Stack) -> str:
+def missing_stack(stack: Stack) -> str:
     error = missing(stack)
     return error and (
         f"the Pulumi CLI cannot read the stack: {error}. Before the first deployment, run: make "
@@ -84,7 +83,7 @@ def _values(stack: Stack) -> Iterator[str]:
     keys = [key.lstrip(".") for key, value in found if _EXAMPLE.search(str(value))]
     if keys:
         yield f"{stack.file} has example values. Set your own, or remove: {', '.join(keys)}"
-    if stack.project == GATEHOUSE and stack.image_digest in ("", _NO_DIGEST):
+    if stack.project == GATEHOUSE and stack.image_digest in ("", NO_IMAGE):
         yield f"{stack.file} has no image.digest. Run: make image {stack.target}"
 
 

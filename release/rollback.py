@@ -3,18 +3,13 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import yaml
 
 from components.settings.loader import parse
 from components.settings.workloads import AT_ONCE, ROLLING
 from release.deploy import deploy
 from release.errors import CommandFailed, step
 from release.image import is_deployed, unverified_signature
-from release.pulumi.stack import DIGEST, Stack, read_stack, write_digest
+from release.pulumi.stack import DIGEST, Stack, read_stack, with_setting, write_digest
 from release.pulumi.state import State, read_state
 
 REVISIONS_MAX = 50
@@ -30,8 +25,8 @@ def rollback(
     stack: Stack, state: State, digest: str, confirm: Callable[[], bool], *, unsigned: bool
 ) -> None:
     """Write a digest, by default of the previous image, to the stack file and deploy it, without a
-    canary and without a migration: an earlier image runs with the newer schema. Raises as `deploy`,
-    and ValueError if there is no such image.
+    canary. An earlier image runs with the newer schema, which its migration does not change. Raises
+    as `deploy`, and ValueError if there is no such image.
     """
     services = state.output("services")
     process, service = next(iter(services.items()))
@@ -50,7 +45,7 @@ def rollback(
         if not unsigned and (problem := unverified_signature(target)):
             raise CommandFailed(problem)
         with _at_once(target) as target:
-            deploy(target, state, confirm, with_migration=False)
+            deploy(target, state, confirm, at_once=True)
     except BaseException:
         # Otherwise, the next rollback would take the image that this one replaces.
         write_digest(stack.path, stack.image_digest)
@@ -97,13 +92,8 @@ def _at_once(stack: Stack) -> Iterator[Stack]:
     if parse(stack.settings, stack.name).rollout.strategy == ROLLING:
         yield stack
         return
-    document = yaml.safe_load(stack.path.read_text(encoding="utf-8"))
-    settings = document["config"][f"{stack.project.name}:settings"]
-    settings["rollout"] = (settings.get("rollout") or {}) | {"strategy": AT_ONCE}
-    with TemporaryDirectory(prefix="gatehouse-") as folder:
-        file = Path(folder) / stack.path.name
-        file.write_text(yaml.safe_dump(document), encoding="utf-8")
-        yield replace(stack, config_file=file)
+    with with_setting(stack, "rollout", "strategy", AT_ONCE) as changed:
+        yield changed
 
 
 def previous_digest(stack: Stack, process: str, definition: str) -> str:

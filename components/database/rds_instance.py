@@ -139,7 +139,7 @@ class RdsInstance(StackComponent):
                 retention_period=settings.backup_retention_days,
                 opts=self.protected(),
             ).id
-        self.arn = instance.arn
+        self.arn, self.resource_id = instance.arn, instance.resource_id
         self.identifier, self.endpoint, self.address = (
             instance.identifier,
             instance.endpoint,

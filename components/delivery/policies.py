@@ -6,7 +6,7 @@ permissions boundaries, roles of operators or account-wide settings. An administ
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from components.delivery import deploy_data, deploy_services, read_access
 from components.delivery.scope import ANY, IMAGE, Delivery
@@ -14,7 +14,6 @@ from components.iam.documents import Document, Statement, allow, deny, document
 from components.iam.role_policies import TRAIL_LOG
 from components.naming import DEPLOY, PREVIEW, PROJECT, Naming
 
-ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
 BOUNDARY = "deploy-boundary"
 """Name of the permissions boundary of these roles. The stack's other roles have
@@ -22,8 +21,9 @@ BOUNDARY = "deploy-boundary"
 """
 
 
-def trust_policy(args: Delivery, environments: Sequence[str]) -> Document:
-    """Return a trust policy for jobs of these environments of the repository.
+def trust_policy(args: Delivery, role: str) -> Document:
+    """Return the trust policy of a role for jobs with its subjects, or for jobs of its environments
+    of the repository on GitHub.
 
     The subject of a job with an environment contains the environment instead of the branch or pull
     request, and, for repositories created or renamed since 2026-07-15, the IDs of the owner and the
@@ -35,22 +35,24 @@ def trust_policy(args: Delivery, environments: Sequence[str]) -> Document:
     if delivery.repository and delivery.owner_id and delivery.repository_id:
         owner, _, name = delivery.repository.partition("/")
         repositories.append(f"{owner}@{delivery.owner_id}/{name}@{delivery.repository_id}")
+    subjects = [
+        subject
+        for entry in delivery.subjects
+        for name, _, subject in (entry.partition("="),)
+        if name == role
+    ] or [
+        f"repo:{repository}:environment:{name}"
+        for repository in repositories
+        for name in github_environments(role, args.names)
+    ]
+    issuer = delivery.issuer
     return document(
         {
-            "Sid": "AllowGitHubToAssumeRole",
+            "Sid": "AllowJobsToAssumeRole",
             "Effect": "Allow",
-            "Principal": {"Federated": provider_arn(args.names)},
+            "Principal": {"Federated": provider_arn(args.names, issuer)},
             "Action": "sts:AssumeRoleWithWebIdentity",
-            "Condition": {
-                "StringEquals": {
-                    f"{ISSUER}:aud": AUDIENCE,
-                    f"{ISSUER}:sub": [
-                        f"repo:{repository}:environment:{name}"
-                        for repository in repositories
-                        for name in environments
-                    ],
-                }
-            },
+            "Condition": {"StringEquals": {f"{issuer}:aud": AUDIENCE, f"{issuer}:sub": subjects}},
         }
     )
 
@@ -67,8 +69,8 @@ def github_environments(role: str, names: Naming) -> tuple[str, ...]:
     return tuple(f"{names.stack}-{purpose}" for purpose in purposes)
 
 
-def provider_arn(names: Naming) -> str:
-    return names.any_arn("iam", f"oidc-provider/{ISSUER}")
+def provider_arn(names: Naming, issuer: str) -> str:
+    return names.any_arn("iam", f"oidc-provider/{issuer}")
 
 
 def policies(args: Delivery) -> dict[str, Document]:

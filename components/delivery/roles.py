@@ -1,4 +1,4 @@
-"""IAM roles that GitHub Actions assumes through OpenID Connect."""
+"""IAM roles that the jobs of a pipeline assume through OpenID Connect."""
 
 import pulumi
 import pulumi_aws as aws
@@ -23,8 +23,8 @@ requests the whole duration, in which a deployment with its rollout ends."""
 
 
 class DeliveryRoles(StackComponent):
-    """An optional OIDC provider for GitHub and three IAM roles, each for jobs in one GitHub
-    environment of one repository.
+    """An optional OIDC provider and three IAM roles, each for jobs in one GitHub environment of one
+    repository, or with other subjects.
 
     Why: The pipeline needs no long-lived credentials. A preview cannot read secrets, objects or log
     events. A deployment cannot create roles without the stack's permissions boundary, extend its
@@ -40,7 +40,7 @@ class DeliveryRoles(StackComponent):
         if self.settings.delivery.create_oidc_provider:
             aws.iam.OpenIdConnectProvider(
                 name,
-                url=f"https://{policies.ISSUER}",
+                url=f"https://{self.settings.delivery.issuer}",
                 client_id_lists=[policies.AUDIENCE],
                 tags=tags("internal"),
                 opts=self.child,
@@ -50,8 +50,11 @@ class DeliveryRoles(StackComponent):
         self.register_outputs({})
 
     def _create_roles(self, delivery: Delivery) -> None:
-        description = "Permissions boundary of the pipeline roles"
-        boundary = self._policy(policies.BOUNDARY, description, policies.boundary(delivery))
+        boundary: pulumi.Input[str] | None = self.names.permissions_boundary
+        if boundary is None:
+            description = "Permissions boundary of the pipeline roles"
+            document = policies.boundary(delivery)
+            boundary = self._policy(policies.BOUNDARY, description, document).arn
         documents = policies.policies(delivery)
         managed = {
             name: self._policy(name, "Permissions of the pipeline roles", policy)
@@ -63,12 +66,8 @@ class DeliveryRoles(StackComponent):
                 name=self.names.name(role_name),
                 path=self.names.role_path,
                 description=description,
-                assume_role_policy=render(
-                    policies.trust_policy(
-                        delivery, policies.github_environments(role_name, self.names)
-                    )
-                ),
-                permissions_boundary=self.names.permissions_boundary or boundary.arn,
+                assume_role_policy=render(policies.trust_policy(delivery, role_name)),
+                permissions_boundary=boundary,
                 max_session_duration=session_s,
                 tags=tags("internal"),
                 opts=self.child,

@@ -31,6 +31,9 @@ COLLECTOR_METRICS_STREAM = "otel-metrics"
 ROTATION_FUNCTION = "rotate"
 CHAT, TRAIL_LOG = "chat", "trail-log"
 RESTART_FUNCTION = "restart"
+MIGRATION_FUNCTION = "migration"
+MIGRATE = "migrate"
+"""Name of the process and the task of the migration."""
 ECS_INFRASTRUCTURE = "ecs-infrastructure"
 BOOTSTRAP_TOKEN = "bootstrap-token"  # noqa: S105 the kind of a secret
 CANARY_KEY = "canary-key"
@@ -264,6 +267,12 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
             "Role of the function that restarts services after a rotation",
             *_restart(names, stack.contract),
         ),
+        MIGRATION_FUNCTION: function_definition(
+            names,
+            MIGRATION_FUNCTION,
+            "Role of the function that migrates the database",
+            *_migration(names, stack.contract),
+        ),
         "network-log": RoleDefinition(
             "Publishes VPC flow logs to CloudWatch Logs",
             trust("vpc-flow-logs.amazonaws.com", account=names.account, source_arn=flow_log),
@@ -316,7 +325,7 @@ def _task(stack: Stack, process: Process) -> Document | None:
     Returns None for a process without permissions, such as a Core."""
     names, settings = stack.names, stack.settings
     statements: list[Statement] = []
-    if process.name == "migrate":
+    if process.name == MIGRATE:
         statements.append(_connect_to_database(names, DATABASE_OWNER))
     if "GATEHOUSE_REDIS_URL" in process.variables:
         cache = [f"replicationgroup:{names.name('cache')}", f"user:{names.name('app')}"]
@@ -433,6 +442,26 @@ def _restart(names: Naming, contract: Contract) -> list[Statement]:
     return [
         allow("RestartServices", "ecs:DescribeServices UpdateService", services),
         allow("ReadRotationTimes", "secretsmanager:DescribeSecret", secrets),
+    ]
+
+
+def _migration(names: Naming, contract: Contract) -> list[Statement]:
+    """Return the permissions of the function that runs the migration. A task that is started
+    receives the roles in its task definition, which the function cannot change.
+    """
+    process, cluster = (
+        contract.processes[MIGRATE],
+        names.arn("ecs", f"cluster/{names.name('main')}"),
+    )
+    definitions = names.arn("ecs", f"task-definition/{names.name(MIGRATE)}:*")
+    tasks = names.arn("ecs", f"task/{names.name('main')}/*")
+    roles = [names.role_arn(role) for role in (task_role(process), execution_role(process))]
+    to_ecs = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    in_cluster = {"ArnEquals": {"ecs:cluster": cluster}}
+    return [
+        allow("RunMigration", "ecs:RunTask", [definitions], conditions=in_cluster),
+        allow("ReadAndTagTask", "ecs:DescribeTasks TagResource", [tasks]),
+        allow("PassRolesOfMigration", "iam:PassRole", roles, conditions=to_ecs),
     ]
 
 

@@ -19,6 +19,7 @@ from components.iam.documents import (
 from components.iam.object_policies import legacy_file_arns
 from components.iam.role_policies import (
     DATABASE,
+    MIGRATE,
     NETWORK_INTERFACES,
     OWNER_OF_PASSWORD,
     PEPPER,
@@ -37,15 +38,13 @@ USED = tuple(
         "PutItem Query StartAwsBackupJob UpdateItem",
         "ecr:BatchCheckLayerAvailability BatchGetImage GetAuthorizationToken "
         "GetDownloadUrlForLayer",
-        "ecs:DescribeServices UpdateService",
-        "elasticloadbalancing:DeregisterTargets Describe* ModifyListener ModifyRule "
-        "RegisterTargets",
-        "events:DeleteRule DescribeRule DisableRule EnableRule ListTargetsByRule ListRules "
-        "PutRule PutTargets RemoveTargets",
+        "ecs:Describe* RunTask TagResource UpdateService",
+        "elasticloadbalancing:*registerTargets Describe* ModifyListener ModifyRule",
+        "events:*Rule ListTargetsByRule ListRules PutTargets RemoveTargets",
         "kms:CreateGrant Decrypt DescribeKey Encrypt GenerateDataKey* GetPublicKey ReEncrypt* Sign",
         "lambda:InvokeFunction",
-        "logs:CreateLogGroup CreateLogStream DescribeLogGroups DescribeLogStreams FilterLogEvents "
-        "GetLogEvents PutLogEvents PutRetentionPolicy",
+        "logs:CreateLogGroup CreateLogStream DescribeLog* FilterLogEvents GetLogEvents "
+        "PutLogEvents PutRetentionPolicy",
         "rds:AddTagsToResource CopyDBSnapshot CreateDBSnapshot DeleteDBSnapshot Describe* "
         "ListTagsForResource",
         "s3:DeleteObjectVersion Get* List* PutBucketNotification PutInventoryConfiguration "
@@ -192,7 +191,7 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
     ]
     groups = [names.log_group("*"), "RDSOSMetrics*"]
     groups += api_log_groups(names) if settings.sharing.api_gateway_log_role else ()
-    kinds = {"dynamodb": "table/", "ecr": "repository/", "ecs": "service/", "elasticache": "*:"}
+    kinds = {"dynamodb": "table/", "ecr": "repository/", "ecs": "*/", "elasticache": "*:"}
     kinds |= {"elasticloadbalancing": "*/", "lambda": "function:", "rds": "db:", "sqs": ""}
     own = [
         names.s3_arn(names.name("*")),
@@ -206,6 +205,12 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
         names.any_arn("rds", "snapshot:awsbackup:*", "*"),
     ]
     passwords = [names.managed_secret_arn]
+    # The function of the migration passes the roles of a task. No other call has this key.
+    not_to_ecs: Conditions = {
+        "StringNotEqualsIfExists": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
+    }
+    conditions = {"DenyIdentityChanges": not_to_ecs}
+    unconditional = [*connections, names.role_arn(f"{MIGRATE}-*")]
     of_others: Conditions = {"StringNotEquals": {OWNER_OF_PASSWORD: names.database_arn}}
     # AWS services create grants on other keys.
     other_keys: Conditions = {
@@ -214,8 +219,11 @@ def boundary_policy(names: Naming, settings: Settings) -> Document:
     }
     return document(
         allow("AllowUsedActions", used, ["*"], conditions=regional),
-        allow("AllowConnections", logins, connections),
-        *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
+        allow("AllowConnections", [*logins, "iam:PassRole"], unconditional),
+        *(
+            deny(sid, actions, ["*"], principal=None, conditions=conditions.get(sid))
+            for sid, actions in DENIED.items()
+        ),
         deny("DenyTrailChanges", trail_changes, trail, principal=None),
         # When the object lock of a replaced file ends, the lifecycle deletes the file.
         deny("DenyLogs", "s3:PutObject Replicate*", [names.s3_arn("*/AWSLogs/*")], principal=None),

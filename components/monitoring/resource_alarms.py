@@ -22,8 +22,8 @@ from components.monitoring.service_alarms import delay_alarms, ecs_service_alarm
 from components.naming import PAGES, REPLICATION_RULE, Naming
 
 GIB = 1024**3
-CERTIFICATE_DAYS = 30
-"""ACM renews certificates 60 days before they expire."""
+CERTIFICATE_DAYS, CERTIFICATE_PAGE_DAYS = 30, 10
+"""ACM renews certificates 60 days before they expire, but not those that were imported."""
 CREDITS_MIN = 30
 """CPU credits, a minute of a vCPU each. RDS publishes credits every five minutes (RDS User Guide,
 "Amazon CloudWatch metrics for Amazon RDS", read 2026-11-29)."""
@@ -60,7 +60,7 @@ def resource_alarms(stack: Stack, resources: MonitoredResources) -> Iterator[Ala
     for node in names.cache_nodes(1 + stack.settings.cache.replicas):
         yield from _cache_alarms(node, names)
     yield _table_alarm(resources.table, names)
-    yield _certificate_alarm(resources.certificate_arn)
+    yield from _certificate_alarms(stack, resources.certificate_arn)
     yield from _rotation_alarms(names)
 
 
@@ -263,14 +263,29 @@ def _table_alarm(table: Text, names: Naming) -> Alarm:
     )
 
 
-def _certificate_alarm(certificate_arn: Text) -> Alarm:
+def _certificate_alarms(stack: Stack, certificate_arn: Text) -> Iterator[Alarm]:
+    """Yield a ticket, and a page for what it did not prevent. The probe sees the certificates that
+    clients receive, also those of CloudFront in another region.
+    """
     dimensions = {"CertificateArn": certificate_arn}
-    return Alarm(
+    days = Metric("AWS/CertificateManager", "DaysToExpiry", dimensions, "Minimum")
+    if stack.settings.monitoring.probe:
+        days = service_metric("gateway", "CertificateDays", stack.names, "Minimum")
+        yield Alarm(
+            "certificate-expires",
+            f"A certificate expires in less than {CERTIFICATE_PAGE_DAYS} days: after that, no "
+            "client can connect. Check its renewal in ACM, or import a new one.",
+            "certificate-expiry",
+            days,
+            below(CERTIFICATE_PAGE_DAYS, (3600, 1, 1)),
+            severity=PAGES,
+        )
+    yield Alarm(
         "certificate-expiry",
-        f"The certificate expires in less than {CERTIFICATE_DAYS} days and ACM has not renewed it. "
-        "Check its validation records.",
+        f"A certificate expires in less than {CERTIFICATE_DAYS} days and has not been renewed. "
+        "Check its validation records, or import a new one.",
         "certificate-expiry",
-        Metric("AWS/CertificateManager", "DaysToExpiry", dimensions, "Minimum"),
+        days,
         below(CERTIFICATE_DAYS, (86400, 1, 1)),
     )
 

@@ -29,7 +29,7 @@ BUFFERED_BYTES = 1024**2
 """Reports about ended requests that may wait in Envoy, about 2,000."""
 DELAY_S = 300
 """Time for which work of the console may be overdue."""
-DATABASE_AWAY_S, CACHE_AWAY_S = 30, 60
+DATABASE_AWAY_S, DATABASE_OUTAGE_S, CACHE_AWAY_S = 30, 1800, 60
 """Time without the database or the cache. A failover of the cache takes less."""
 CORE_ERRORS_PERCENT = 5
 """Percentage points by which more requests to Cores can fail in new tasks than in the others."""
@@ -185,6 +185,16 @@ def outage_alarms(names: Naming) -> Iterator[Alarm]:
         "database",
         database_age(names),
         above(DATABASE_AWAY_S, (60, 1, 2)),
+        severity=PAGES,
+    )
+    # Half of the default of `GATEHOUSE_DATABASE_OUTAGE_MAX_S`, which covers a restore.
+    yield Alarm(
+        "database-outage",
+        "Gateways have not read the database for half an hour. After an hour, they deny every key. "
+        "Restore the database now, or check that its restore ends in time.",
+        "database",
+        database_age(names),
+        above(DATABASE_OUTAGE_S, (300, 1, 2)),
         severity=PAGES,
     )
     # A broken login, network or cache. Not published without `GATEHOUSE_DATABASE_OUTAGE_MAX_S`.

@@ -219,6 +219,8 @@ def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
         yield Connection(
             "console", "Console to webhook receivers in a private network", 443, cidr=cidr
         )
+    for cidr in settings.oidc.issuer_networks:
+        yield Connection("console", "Console to the issuer of identities", 443, cidr=cidr)
     for name, core in settings.core_tasks.items():
         yield Connection("gateway", "Gateway to a Core in the stack", core.port, name)
         if has_endpoints(settings):

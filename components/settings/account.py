@@ -12,6 +12,7 @@ from components.settings.fields import (
     OWNER,
     PREFIX,
     STATE_BUCKET,
+    TAGS,
     Flag,
     Mistake,
     Section,
@@ -87,6 +88,8 @@ class AccountSettings(Section):
     """Team responsible for the account: the value of the tag Owner on every resource."""
     cost_centre: Annotated[str, COST_CENTRE]
     """Cost centre of the account: the value of the tag CostCentre on every resource."""
+    tags: Annotated[tuple[str, ...], TAGS] = ()
+    """Further tags of every resource, such as those that a tag policy requires."""
     name_prefix: Annotated[str, PREFIX] = NAME_PREFIX
     """Beginning of the name of every resource, the same in all stacks of an account."""
     account: Annotated[str, ACCOUNT_ID]

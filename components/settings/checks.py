@@ -1,15 +1,24 @@
 """Rules that involve more than one setting."""
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 
 from components import contract
 from components.settings.fields import PREFIX_AND_STACK_MAX, PROD, Mistake
 from components.settings.model import Settings
+from components.settings.operations import PIPELINE_ROLES
 from components.settings.workloads import ScalingSettings
 
-_PRIVATE = [*map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))]
+_PRIVATE = [
+    # RFC 1918, and the shared address space of RFC 6598, which transit VPCs and EKS pods use.
+    *map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
+]
+TWO_ZONES = ("us-west-1",)
+"""Regions in which an account can have two zones only (AWS Regions and Availability Zones, "AWS
+Availability Zones", read 2026-11-30)."""
+PROXY = re.compile(r"(?i)(GATEHOUSE_)?(https?|all|no)_proxy=")
 MEMORY_MIB = {
     256: (512, 2048),
     512: (1024, 4096),
@@ -38,10 +47,12 @@ REQUIRED = (
 """Settings that another one requires, in words, and the other one."""
 WITHOUT = (
     ("oidc.client_id", "oidc.issuer"),
+    ("oidc.issuer_networks", "oidc.issuer"),
     ("oidc.client_secret_arn", "oidc.client_id"),
     ("delivery.create_oidc_provider", "delivery.repository"),
     ("delivery.state_bucket", "delivery.repository"),
     ("delivery.repository_id", "delivery.repository"),
+    ("delivery.subjects", "delivery.repository"),
     ("delivery.state_key_arn", "delivery.state_bucket"),
     ("load_balancer.client_networks", "load_balancer.internal"),
     ("load_balancer.private_ca", "existing_resources.certificate_arn"),
@@ -85,20 +96,26 @@ def key_environment(settings: Settings) -> Iterator[Mistake]:
 
 
 def zones(settings: Settings) -> Iterator[Mistake]:
-    """The Availability Zones belong to `region`."""
+    """The Availability Zones belong to `region`. In prod, there are three, or as many as the region
+    has.
+    """
+    network, zones_min = settings.network, 2 if settings.region in TWO_ZONES else 3
+    if settings.environment == PROD and len(network.zones) < zones_min:
+        yield Mistake("network.zones", "three zones", f"in prod, outside {', '.join(TWO_ZONES)}")
     for index, zone in enumerate(settings.network.zones):
         if zone[:-1] != settings.region:
             yield Mistake(f"network.zones.{index}", f"zones of region {settings.region}")
 
 
 def private_networks(settings: Settings) -> Iterator[Mistake]:
-    """`network.cidr`, `network.core_networks` and `notifications.webhook_networks` are private
-    networks (RFC 1918).
+    """`network.cidr` and the networks of Cores, clients, webhooks and the issuer are private (RFC
+    1918, RFC 6598).
     """
     lists = {
         "network.core_networks": settings.network.core_networks,
         "load_balancer.client_networks": settings.load_balancer.client_networks,
         "notifications.webhook_networks": settings.notifications.webhook_networks,
+        "oidc.issuer_networks": settings.oidc.issuer_networks,
     }
     rows = [(f"{key}.{index}", cidr) for key in lists for index, cidr in enumerate(lists[key])]
     own = [("network.cidr", settings.network.cidr)] if settings.network.cidr else []
@@ -109,7 +126,9 @@ def private_networks(settings: Settings) -> Iterator[Mistake]:
         except ValueError:
             private = False
         if not private:
-            allowed = "a private network (RFC 1918), written with the first address of the network"
+            allowed = (
+                "a network of RFC 1918 or RFC 6598, written with the first address of the network"
+            )
             yield Mistake(key, allowed)
 
 
@@ -331,8 +350,14 @@ def existing_resources(settings: Settings) -> Iterator[Mistake]:
 
 def delivery(settings: Settings) -> Iterator[Mistake]:
     """The name of the state bucket does not begin with those of the stack's buckets, whose policies
-    the pipeline changes.
+    the pipeline changes. Each role has a subject if one has, and with an issuer other than GitHub.
     """
+    subjects, issuer = settings.delivery.subjects, settings.delivery.issuer
+    is_github = issuer.startswith("token.actions.") or issuer.endswith("/_services/token")
+    missing = {*PIPELINE_ROLES} - {entry.partition("=")[0] for entry in subjects}
+    if missing and (subjects or not is_github):
+        allowed = f"a subject of each role ({', '.join(sorted(missing))})"
+        yield Mistake("delivery.subjects", allowed, f"with delivery.issuer {issuer}")
     prefix = f"{settings.name_prefix}-{settings.stack}-"
     if (settings.delivery.state_bucket or "").startswith(prefix):
         yield Mistake("delivery.state_bucket", f"a name that does not begin with {prefix}")
@@ -349,6 +374,15 @@ def environment_variables(settings: Settings) -> Iterator[Mistake]:
     has no dedicated setting.
     """
     known = contract.settable()
+    for index, entry in enumerate(settings.environment_variables):
+        if PROXY.match(entry):
+            yield Mistake(
+                f"environment_variables.{index}",
+                "no proxy, because Envoy and the clients of PostgreSQL and Valkey use none, and "
+                "webhooks compare the address that they connect to. Route the traffic instead, "
+                "with network.subnets (docs/guides/deploy.md, section 9)",
+            )
+            return
     names = [entry.partition("=")[0] for entry in settings.environment_variables]
     for index, name in enumerate(names):
         if name not in known or name in names[:index]:

@@ -231,6 +231,13 @@ PREFIX = string(
     "not with aws, amzn, internal or sthree",
 )
 OWNER = string(r"[A-Za-z0-9 ._@-]{2,64}", "the team responsible for the stack, 2 to 64 characters")
+TAGS = strings(
+    r"(?!aws:|(Project|Environment|Owner|CostCentre|ManagedBy|DataClass)=)"
+    r"[\w .:/+@-]{1,128}=[\w .:/=+@-]{0,256}",
+    0,
+    20,
+    "entries of the form Key=Value, except the tags of Gatehouse",
+)
 COST_CENTRE = string(r"[A-Za-z0-9-]{2,32}", "2 to 32 letters, digits or hyphens, in quotes")
 ACCOUNT_ID = string(r"\d{12}", "the 12 digits of the AWS account, in quotes")
 STATE_BUCKET = optional(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")

@@ -7,6 +7,8 @@ from typing import Any, TypeVar, get_args
 
 import pulumi
 from pulumi.runtime import is_config_secret
+from pulumi.runtime.proto.resource_pb2_grpc import ResourceMonitorStub
+from pulumi.runtime.settings import get_monitor
 from pydantic import ValidationError
 
 from components.settings.account import ACCOUNT_CHECKS, AccountSettings
@@ -24,8 +26,21 @@ from components.settings.fields import (
     shown,
 )
 from components.settings.model import Settings
+from components.settings.workloads import NO_IMAGE
 
 Model = TypeVar("Model", bound=Section)
+REFUSED = {
+    "(?!.*state_key).*(kms|key_arn)": "the stack derives the policy of each key, which names its "
+    "users: let the security team create the keys with its update, and allow it kms:CreateKey",
+    ".*proxy": "Envoy and the clients of PostgreSQL and Valkey use no proxy: route the traffic, "
+    "with network.subnets",
+    ".*(firewall_manager|web_acl|fms)": "AWS Firewall Manager can manage its rule groups in the "
+    "web ACL of the stack: set its policy to retrofit existing web ACLs",
+    ".*(archive|log_bucket|log_account)": "the stack keeps its logs: copy them with a "
+    "centralization rule of CloudWatch Logs and S3 replication, and set existing_resources.trail",
+}
+"""Settings that stacks do not have, as a pattern, with the reason and the nearest form
+(docs/guides/deploy.md, section 9)."""
 
 
 class SettingsError(pulumi.RunError):
@@ -36,9 +51,14 @@ class SettingsError(pulumi.RunError):
 
 def load() -> Settings:
     """The settings of the selected stack. Raises SettingsError, which Pulumi prints without a
-    traceback.
+    traceback, and under Pulumi's engine also if the stack has no image yet.
     """
-    return parse(_read(file_name(pulumi.get_stack())), pulumi.get_stack())
+    stack = pulumi.get_stack()
+    settings = parse(_read(file_name(stack)), stack)
+    in_engine = isinstance(get_monitor(), ResourceMonitorStub)
+    if in_engine and settings.image.digest == NO_IMAGE:
+        raise _error(file_name(stack), [f"image.digest is not set. Run: make image ENV={stack}"])
+    return settings
 
 
 def load_account() -> AccountSettings:
@@ -165,6 +185,10 @@ def _message(model: type[Section], error: dict[str, Any]) -> str:
     path = [str(part) for part in error["loc"]]
     key = ".".join(path)
     match error["type"]:
+        case "extra_forbidden" if reasons := [
+            reason for pattern, reason in REFUSED.items() if re.fullmatch(rf"{pattern}.*", key)
+        ]:
+            return f"{key} is not a setting: {reasons[0]} (docs/guides/deploy.md, section 9)"
         case "extra_forbidden":
             similar = difflib.get_close_matches(
                 path[-1], _section(model, path[:-1]).model_fields, n=1

@@ -19,6 +19,7 @@ from components.settings.fields import (
     PREFIX,
     SMALL,
     STANDARD,
+    TAGS,
     Allowed,
     Flag,
     Section,
@@ -29,7 +30,6 @@ from components.settings.fields import (
     prod_requires,
     prod_requires_at_least,
     string,
-    strings,
 )
 from components.settings.network import LoadBalancerSettings, NetworkSettings, WafSettings
 
@@ -55,17 +55,9 @@ class Settings(Section):
     """Team responsible for the stack: the value of the tag Owner on every resource."""
     cost_centre: Annotated[str, COST_CENTRE]
     """Cost centre of the stack: the value of the tag CostCentre on every resource."""
-    tags: Annotated[
-        tuple[str, ...],
-        strings(
-            r"(?!aws:|(Project|Environment|Owner|CostCentre|ManagedBy|DataClass)=)"
-            r"[\w .:/+@-]{1,128}=[\w .:/=+@-]{0,256}",
-            0,
-            20,
-            "entries of the form Key=Value, except the tags of Gatehouse",
-        ),
-    ] = ()
-    """Further tags of every resource, such as those that a tag policy requires."""
+    tags: Annotated[tuple[str, ...], TAGS] = ()
+    """Further tags of every resource, such as those that a tag policy requires. `make bootstrap`
+    creates the state bucket and its key with the tags of the first stack."""
     name_prefix: Annotated[str, PREFIX] = NAME_PREFIX
     """Beginning of the name of every resource, the same in all stacks of an account. Prefix and
     stack name together have at most 17 characters."""
@@ -262,7 +254,7 @@ class Settings(Section):
         """The settings that have a value and because of which the tasks need internet access."""
         reasons = {
             "telemetry.collector": self.telemetry.collector,
-            "oidc.issuer": self.oidc.issuer,
+            "oidc.issuer": self.oidc.issuer and not self.oidc.issuer_networks,
             "notifications.public_webhooks": self.notifications.public_webhooks,
             "notifications.topic_arn": self.notifications.topic_arn,
             "notifications.email_sender": self.notifications.email_sender,

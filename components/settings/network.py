@@ -67,7 +67,6 @@ class NetworkSettings(Section):
     zones: Annotated[
         tuple[str, ...],
         strings(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", 2, 3, "Availability Zones of the region"),
-        Production("three zones", lambda zones: len(zones) == 3),
     ]
     """Availability Zones of the subnets. The stack tolerates the loss of one zone."""
     nat: Annotated[

@@ -27,6 +27,8 @@ GITHUB_ID = optional(r"[1-9][0-9]{0,19}", "the numeric ID on GitHub, in quotes")
 CERTIFICATE = optional(
     rf"{ARN}:acm:[a-z0-9-]+:\d{{12}}:certificate/[a-f0-9-]{{36}}", "the ARN of an ACM certificate"
 )
+PIPELINE_ROLES = ("deploy", "image", "preview")
+GITHUB = "token.actions.githubusercontent.com"
 ROLES = "owner|operator|issuer|auditor|service"
 HTTPS_URL = optional(r"https://[^/\s]+\S*", "an https URL")
 LEGACY_FILES = strings(
@@ -35,7 +37,12 @@ LEGACY_FILES = strings(
     10,
     "S3 objects, such as s3://old-bucket/api_keys.json",
 )
-VARIABLES = strings(r"GATEHOUSE_[A-Z_]+=\S.*", 0, 30, "entries of the form VARIABLE=value")
+VARIABLES = strings(
+    r"(GATEHOUSE_[A-Z_]+|(?i:(https?|all|no)_proxy))=\S.*",
+    0,
+    30,
+    "entries of the form VARIABLE=value",
+)
 
 
 class MonitoringSettings(Section):
@@ -171,7 +178,8 @@ class ExistingResourcesSettings(Section):
 
 
 class DeliverySettings(Section):
-    """IAM roles for deployments from GitHub Actions, without access keys."""
+    """IAM roles for deployments from GitHub Actions or another CI system that issues OIDC tokens,
+    without access keys."""
 
     repository: Annotated[
         str | None,
@@ -188,8 +196,24 @@ class DeliverySettings(Section):
     repositories contains both IDs. `make bootstrap` reads them."""
     repository_id: Annotated[str | None, GITHUB_ID] = None
     """ID of the repository on GitHub, in quotes."""
+    issuer: Annotated[
+        str,
+        string(
+            r"[a-z0-9-]+(\.[a-z0-9-]+)+(:\d+)?(/[\w-]+)*",
+            "an issuer without https://, such as gitlab.com",
+        ),
+    ] = GITHUB
+    """Issuer of the tokens of the jobs: on GitHub Enterprise Server, `<host>/_services/token`; on
+    GitLab, the host. AWS must be able to read `/.well-known/openid-configuration` there."""
+    subjects: Annotated[
+        tuple[str, ...],
+        strings(r"(preview|deploy|image)=[^\s*?]+", 0, 20, "entries of the form role=subject"),
+    ] = ()
+    """Claims `sub` of the jobs that may assume each role, instead of those of GitHub's
+    environments, such as deploy=project_path:acme/gatehouse:ref_type:branch:ref:main. Everyone who
+    can start a job with this subject can use the role."""
     create_oidc_provider: Flag = False
-    """Creates the IAM OIDC identity provider for GitHub in this stack. Enable this setting in
+    """Creates the IAM OIDC identity provider for `issuer` in this stack. Enable this setting in
     exactly one stack for each account; the other stacks use the same provider."""
     state_bucket: Annotated[str | None, STATE_BUCKET] = None
     """S3 bucket for Pulumi's state. Each role can access only the objects of this stack. Create the
@@ -203,6 +227,9 @@ class OidcSettings(Section):
 
     issuer: Annotated[str | None, HTTPS_URL] = None
     """Issuer of the JWTs, as in the claim `iss`. If empty, users sign in with API keys only."""
+    issuer_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
+    """Private networks in which the issuer has its addresses, on port 443. The issuer then requires
+    no internet access. Its certificate is of a public CA, such as one of ACM."""
     audience: Annotated[
         str | None, optional(r"\S{1,200}", "1 to 200 characters without spaces")
     ] = None

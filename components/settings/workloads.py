@@ -34,6 +34,8 @@ CONSOLE = "console"
 SHARING_TIMEOUT_S, SHARING_MEMORY_MIB, SHARING_CONCURRENCY = 10, 1024, 50
 """Timeout, memory and reserved concurrency of the sharing function."""
 SHA256 = r"sha256:[0-9a-f]{64}"
+NO_IMAGE = f"sha256:{'0' * 64}"
+"""Digest of a stack file whose image has not been pushed."""
 DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
 EXTERNAL_ARN_PATTERN = (
     rf"{ARN}:secretsmanager:[a-z0-9-]+:\d{{12}}"
@@ -140,6 +142,8 @@ FUNCTION_CONCURRENCY = {
     "rotate": 5,
     # Two executions would start two deployments of a service.
     "restart": 1,
+    # A migration waits for another one.
+    "migration": 1,
     # Prevents overlapping runs.
     "probe": 1,
     # Services are deployed at the same time. ECS rolls a deployment back if it cannot invoke the
@@ -203,7 +207,10 @@ class TelemetrySettings(Section):
 
 class CoreSettings(ScalingSettings):
     """A Core that runs as an ECS service of the stack. The Core has no public IP address, and only
-    the gateway can connect to it."""
+    the gateway can connect to it. Requests to Amazon S3 pass the gateway endpoint of the stack,
+    which allows its buckets only: with a bucket of its own, run the Core elsewhere
+    (network.core_networks).
+    """
 
     name: Annotated[
         str,

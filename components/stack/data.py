@@ -1,6 +1,6 @@
 """The network, the secrets and the data stores of a stack."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -35,11 +35,14 @@ class Storage:
 
 @dataclass(frozen=True)
 class Network:
-    """security_groups: IDs, keyed by name. registries: ARNs, keyed by ECS service."""
+    """security_groups: IDs, keyed by name. registries: ARNs, keyed by ECS service. routes: the
+    components without which a task in the VPC reaches neither AWS services nor the database.
+    """
 
     vpc: Vpc
     security_groups: Mapping[str, pulumi.Input[str]]
     registries: Mapping[str, pulumi.Output[str]]
+    routes: Sequence[pulumi.Resource]
 
     def placement(self, tier: str, group: str) -> Placement:
         return Placement(self.vpc.subnets[tier], self.security_groups[group])
@@ -90,14 +93,16 @@ def create_storage(base: Base) -> Storage:
 def create_network(base: Base) -> Network:
     stack, opts = base.stack, base.opts
     vpc = Vpc("vpc", stack, base.keys.logs_arn, base.roles["network-log"], opts)
-    groups = SecurityGroups("security-groups", stack, vpc.vpc_id, vpc.prefix_lists, opts).groups
+    security = SecurityGroups("security-groups", stack, vpc.vpc_id, vpc.prefix_lists, opts)
+    groups = security.groups
+    routes: list[pulumi.Resource] = [vpc, security]
     if stack.settings.network.owns_subnets:
-        NetworkAcls("network-acls", stack, vpc.vpc_id, vpc.subnets, opts)
+        routes.append(NetworkAcls("network-acls", stack, vpc.vpc_id, vpc.subnets, opts))
     if vpc.endpoint_subnets:
         endpoints = Placement(vpc.endpoint_subnets, groups["endpoints"])
-        VpcEndpoints("vpc-endpoints", stack, vpc.vpc_id, endpoints, opts)
+        routes.append(VpcEndpoints("vpc-endpoints", stack, vpc.vpc_id, endpoints, opts))
     registries = ServiceDiscovery("service-discovery", stack, vpc.vpc_id, opts).arns
-    return Network(vpc, groups, registries)
+    return Network(vpc, groups, registries, routes)
 
 
 def create_secrets(base: Base) -> Secrets:

@@ -33,9 +33,11 @@ from components.stack.workloads import (
     Images,
     create_functions,
     create_images,
+    create_migration,
     create_services,
     create_tasks,
     host_targets,
+    migration_task,
 )
 
 
@@ -76,7 +78,8 @@ def create(stack: Stack, opts: pulumi.ResourceOptions) -> StackResources:
     stages = {name: function.stage_arn for name, function in functions.items()}
     create_web_acl(base, edge, stages)
     tasks = create_tasks(base, secrets, stores, images, monitoring, variables)
-    services = create_services(base, network, edge, monitoring, cluster, tasks)
+    migration = create_migration(base, network, stores, cluster, tasks[role_policies.MIGRATE])
+    services = create_services(base, network, edge, monitoring, cluster, tasks, migration)
     targets = host_targets(stack, edge, services, functions)
     if not stack.settings.existing_resources.foreign_zone:
         HostRecords("hosts", stack, edge.certificate.zone_id, targets, opts)
@@ -108,12 +111,7 @@ def outputs(resources: StackResources) -> dict[str, Any]:
         "account": settings.account,
         "cluster": resources.cluster.name,
         "services": _service_outputs(resources),
-        "migration": {
-            "taskDefinition": tasks["migrate"].definition_arn,
-            "subnets": network.vpc.subnets["app"],
-            "securityGroup": network.security_groups["migrate"],
-            "assignPublicIp": "ENABLED" if settings.network.has_public_tasks else "DISABLED",
-        },
+        "migration": migration_task(base.stack, network, tasks[role_policies.MIGRATE]),
         "rotation": {
             "function": secrets.rotation_function.function,
             "role": base.roles[role_policies.ROTATION_FUNCTION],

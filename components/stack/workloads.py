@@ -6,7 +6,7 @@ from typing import Any
 
 import pulumi
 
-from components.component import DeploymentHook
+from components.component import DeploymentHook, with_dependencies
 from components.compute.container_image import RUNTIME, ContainerImage
 from components.compute.ecs_service import EcsCluster, EcsService
 from components.compute.environment import Environment
@@ -22,6 +22,7 @@ from components.sharing.sharing_function import SharingFunction
 from components.stack.base import Base
 from components.stack.data import DataStores, Network, Secrets
 from components.stack.edge import Edge, Monitoring, probe_resources
+from components.stack.migration import Migration
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,32 @@ def create_tasks(
     }
 
 
+def create_migration(
+    base: Base, network: Network, stores: DataStores, cluster: EcsCluster, task: TaskDefinition
+) -> Migration:
+    stack, name = base.stack, role_policies.MIGRATION_FUNCTION
+    event: dict[str, pulumi.Input[object]] = {
+        "cluster": cluster.name,
+        **migration_task(stack, network, task),
+        # A restored database has another ID.
+        "database": stores.database.resource_id,
+    }
+    function = base.of_function(name)
+    return Migration(stack, function, base.opts, event=event, after=network.routes)
+
+
+def migration_task(
+    stack: Stack, network: Network, task: TaskDefinition
+) -> dict[str, pulumi.Input[object]]:
+    """Return the task of the migration and its network, in the form of the stack output."""
+    return {
+        "taskDefinition": task.definition_arn,
+        "subnets": network.vpc.subnets["app"],
+        "securityGroup": network.security_groups[role_policies.MIGRATE],
+        "assignPublicIp": "ENABLED" if stack.settings.network.has_public_tasks else "DISABLED",
+    }
+
+
 def create_services(
     base: Base,
     network: Network,
@@ -102,8 +129,10 @@ def create_services(
     monitoring: Monitoring,
     cluster: EcsCluster,
     tasks: Mapping[str, TaskDefinition],
+    migration: Migration,
 ) -> dict[str, EcsService]:
     stack, opts = base.stack, base.opts
+    migrated = migration.completed
     test = None
     if stack.settings.rollout.tests_traffic:
         function = probe_resources(smoke_test.NAME, base, network)
@@ -115,7 +144,9 @@ def create_services(
             stack,
             cluster,
             opts,
-            task_definition_arn=tasks[key].definition_arn,
+            task_definition_arn=with_dependencies(
+                tasks[key].definition_arn, *([] if key in stack.contract.cores else [migrated])
+            ),
             placement=network.placement("app", key),
             target_groups=[
                 (service.port, groups[service.name])

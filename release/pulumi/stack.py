@@ -1,12 +1,15 @@
 """What a release needs of a stack file."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
+import yaml
 from pulumi_local.errors import CommandError
 from pulumi_local.files.yaml_file import read_stack_file
 from pulumi_local.private_files import write_private
@@ -117,6 +120,18 @@ def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> St
     if not isinstance(settings, dict):
         raise ValueError(f"{path.name} has no mapping {project.name}:settings")
     return Stack(name, settings, project, root)
+
+
+@contextmanager
+def with_setting(stack: Stack, section: str, key: str, value: str) -> Iterator[Stack]:
+    """The stack with another value of a setting, for one update."""
+    document = yaml.safe_load(stack.path.read_text(encoding="utf-8"))
+    settings = document["config"][f"{stack.project.name}:settings"]
+    settings[section] = (settings.get(section) or {}) | {key: value}
+    with TemporaryDirectory(prefix="gatehouse-") as folder:
+        file = Path(folder) / stack.path.name
+        file.write_text(yaml.safe_dump(document), encoding="utf-8")
+        yield replace(stack, config_file=file)
 
 
 def write_digest(file: Path, digest: str) -> None:

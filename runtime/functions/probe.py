@@ -3,16 +3,18 @@ and publishes metrics.
 
 EventBridge invokes the function at a fixed rate with the event `{"namespace": "Gatehouse/dev",
 "services": {"gateway": "https://gateway.example.com/"}, "canary": {"name":
-"gatehouse/dev/canary-key", "verify": URL, "echo": URL}}`. The function publishes two metrics with
+"gatehouse/dev/canary-key", "verify": URL, "echo": URL}}`. The function publishes metrics with
 the dimension Service: `ServiceUp`, which is 1 for status 200 and otherwise 0, and
-`ResponseSeconds`, which is the response time. With `canary`, it verifies the canary key, sends a
-request with the key to the Core of the gateway at `echo`, unless the proxy is disabled, and
-publishes `CanaryKeyUp`. The metrics are lines of the log, so that a function in a VPC requires no
-connection to CloudWatch. With `heartbeat`, it publishes `Heartbeat` in that region: 1 if everything
-is up. With `addresses`, it connects to the address of a service instead of resolving its host name,
-which verifies a deployment before its DNS records exist. What does not work does not cause the
-function to fail. Redirects are not followed, no other request contains a credential, and the token
-is in no log line and no result. It trusts the certificates in `ca.pem` beside this file as well.
+`ResponseSeconds`, which is the response time. It also publishes
+`CertificateDays`, the days until the first certificate of the services that are up expires. With
+`canary`, it verifies the canary key, sends a request with the key to the Core of the gateway at
+`echo`, unless the proxy is disabled, and publishes `CanaryKeyUp`. The metrics are lines of the log,
+so that a function in a VPC requires no connection to CloudWatch. With `heartbeat`, it publishes
+`Heartbeat` in that region: 1 if everything is up. With `addresses`, it connects to the address of a
+service instead of resolving its host name, which verifies a deployment before its DNS records
+exist. What does not work does not cause the function to fail. Redirects are not followed, no other
+request contains a credential, and the token is in no log line and no result. It trusts the
+certificates in `ca.pem` beside this file as well.
 
 Source: CloudWatch User Guide, "Specification: Embedded metric format";
     docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
@@ -62,6 +64,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
     if not isinstance(services, Mapping) or not services or not isinstance(namespace, str):
         raise InvalidEvent('the event must be {"namespace": string, "services": {name: URL}}')
     available: dict[str, bool] = {}
+    certificates: list[float] = []
     for service, url in services.items():
         start = time.monotonic()
         headers, address = {"User-Agent": "gatehouse-probe"}, addresses.get(service, "")
@@ -72,6 +75,10 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
         log.log(logging.INFO if up else logging.WARNING, json.dumps(line))
         _publish(namespace, service, {"ServiceUp": float(up), "ResponseSeconds": seconds})
         available[service] = up
+        if up and (days := certificate_days(str(url), address)) is not None:
+            certificates.append(days)
+    if certificates:
+        _publish(namespace, "gateway", {"CertificateDays": min(certificates)})
     if canary := event.get("canary"):
         canary = {**canary, "address": addresses.get("gateway", "")}
         up = available["canary"] = check_canary(canary, {"User-Agent": "gatehouse-probe"})
@@ -140,6 +147,24 @@ def _canary_problem(canary: Mapping[str, Any], token: str, headers: Mapping[str,
     expected = {"sha256": digest, "host": echo.netloc, "scheme": echo.scheme}
     wrong = [name for name, value in expected.items() if reply.get(name) != value]
     return f"echo: wrong {', '.join(wrong)}" if wrong else ""
+
+
+def certificate_days(url: str, address: str = "") -> float | None:
+    """Return the days until the certificate of an https URL expires; None without a connection."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        return None
+    place = address or parts.hostname, parts.port or 443
+    try:
+        with (
+            socket.create_connection(place, TIMEOUT_S) as plain,
+            _trust().wrap_socket(plain, server_hostname=parts.hostname) as connection,
+        ):
+            certificate = connection.getpeercert() or {}
+            expires_at = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+            return (expires_at - time.time()) / 86400
+    except (OSError, KeyError, ValueError):
+        return None
 
 
 def _trust() -> ssl.SSLContext:

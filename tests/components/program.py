@@ -88,7 +88,7 @@ COMPANY: dict[str, Any] = {
     "network.public_access_exclusions": False,
     "network.zones": ["eu-west-1a", "eu-west-1b", "eu-west-1c"],
     "network.subnets": SUBNETS,
-    "load_balancer": {"internal": True, "client_networks": ["10.0.0.0/8"]},
+    "load_balancer": {"internal": True, "client_networks": ["10.0.0.0/8", "100.64.0.0/10"]},
     "existing_resources": {
         "foreign_zone": True,
         "certificate_arn": CERTIFICATE,
@@ -97,6 +97,22 @@ COMPANY: dict[str, Any] = {
         "role_path": "/company/",
         "trail": True,
         "log_policies": True,
+    },
+    "oidc": {
+        "issuer": "https://login.acme.dev",
+        "issuer_networks": ["100.64.8.0/24"],
+        "audience": "gatehouse",
+        "roles": ["platform=owner"],
+    },
+    "delivery": {
+        "repository": "acme/gatehouse",
+        "issuer": "gitlab.acme.dev",
+        "subjects": [
+            f"{role}=project_path:acme/gatehouse:ref_type:branch:ref:main"
+            for role in ("deploy", "preview", "image")
+        ],
+        "create_oidc_provider": True,
+        "state_bucket": "acme-state",
     },
     "notifications.public_webhooks": False,
     "telemetry.collector": False,

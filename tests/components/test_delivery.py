@@ -1,5 +1,6 @@
 """Trust policies and permissions of the pipeline's roles."""
 
+import json
 from typing import Any
 
 import pytest
@@ -71,11 +72,10 @@ def effect(
 def can_assume(
     role: str, subject: str, audience: str = "sts.amazonaws.com", delivery: Delivery = PIPELINE
 ) -> bool:
-    trust = policies.trust_policy(delivery, policies.github_environments(role, NAMES))
-    claims = {f"{policies.ISSUER}:sub": subject, f"{policies.ISSUER}:aud": audience}
-    call = Call(
-        policies.provider_arn(NAMES), "sts:AssumeRoleWithWebIdentity", NAMES.role_arn(role), claims
-    )
+    trust, issuer = policies.trust_policy(delivery, role), delivery.settings.delivery.issuer
+    claims = {f"{issuer}:sub": subject, f"{issuer}:aud": audience}
+    provider = policies.provider_arn(NAMES, issuer)
+    call = Call(provider, "sts:AssumeRoleWithWebIdentity", NAMES.role_arn(role), claims)
     return decide(call, resource=trust, resource_decides=True).allowed
 
 
@@ -111,6 +111,30 @@ def test_role_trusts_subjects_with_the_ids_of_its_repository() -> None:
     assert not can_assume(DEPLOY, f"{ids}:environment:prod")
     for other in ("repo:example@12/gatehouse@35", "repo:example@13/gatehouse@34"):
         assert not can_assume(DEPLOY, f"{other}:environment:prod", delivery=delivery)
+
+
+def test_role_trusts_jobs_of_github_enterprise_server() -> None:
+    settings = {"repository": "example/gatehouse", "issuer": "github.acme.dev/_services/token"}
+    delivery = pipeline("prod", {"delivery": settings})
+    subject = "repo:example/gatehouse:environment:prod"
+    assert can_assume(DEPLOY, subject, delivery=delivery)
+    assert not can_assume(PREVIEW, subject, delivery=delivery)
+    trust = json.dumps(policies.trust_policy(delivery, DEPLOY))
+    assert "oidc-provider/github.acme.dev/_services/token" in trust
+    assert "githubusercontent" not in trust
+
+
+def test_role_trusts_its_subjects_at_gitlab() -> None:
+    main = "project_path:acme/gatehouse:ref_type:branch:ref:main"
+    review = "project_path:acme/gatehouse:ref_type:branch:ref:review"
+    subjects = [f"deploy={main}", f"preview={main}", f"preview={review}", f"image={main}"]
+    settings = {"repository": "acme/gatehouse", "issuer": "gitlab.com", "subjects": subjects}
+    delivery = pipeline("prod", {"delivery": settings})
+    assert can_assume(PREVIEW, review, delivery=delivery)
+    assert not can_assume(DEPLOY, review, delivery=delivery)
+    for role in (DEPLOY, PREVIEW, IMAGE):
+        assert can_assume(role, main, delivery=delivery)
+        assert not can_assume(role, "repo:acme/gatehouse:environment:prod", delivery=delivery)
 
 
 @each_stack

@@ -37,13 +37,16 @@ class FakeAccount:
         definition.
     desired: number of tasks of an ECS service that `aws ecs update-service` has set.
     rolls_back: ECS keeps the previous task definition.
-    migration: exit code of the migration; None if the container did not start.
+    migrates: the migration succeeds.
     smoke_test: status that the new version of a function returns.
     canary: result of the probe for the canary key; None if the stack has no probe.
     unhealthy: services that do not respond to the probe.
     pushed: tags of the images in the registry, by digest. signed_by: identity by image.
     zones: hosted zones: name, comment, True if private.
+    secrets: versions of each secret by name; the last one is current.
+    tasks: the secret versions that the running tasks of the console have, by ARN.
     rejection: error code with which AWS rejects the credentials, such as ExpiredToken; or "".
+    rotates: rotations end. has_registry: the ECR repository exists.
     intercept: receives the command of the CLI or the action of ECS and its result. Returns the
         result.
     """
@@ -56,7 +59,7 @@ class FakeAccount:
     deployments: list[dict[str, Any]] = field(default_factory=list)
     desired: dict[str, int] = field(default_factory=lambda: defaultdict(lambda: 1))
     rolls_back: bool = False
-    migration: int | None = 0
+    migrates: bool = True
     unhealthy: tuple[str, ...] = ()
     smoke_test: int = 200
     canary: bool | None = None
@@ -67,8 +70,14 @@ class FakeAccount:
     platforms: str = "linux/amd64, linux/arm64"
     zones: list[tuple[str, str, bool]] = field(default_factory=list)
     vcpus: int = 1000
+    secrets: dict[str, list[str]] = field(default_factory=lambda: defaultdict(lambda: ["v0"]))
+    tasks: dict[str, dict[str, str]] = field(default_factory=dict)
     rejection: str = ""
+    rotates: bool = True
+    has_registry: bool = True
     intercept: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda call, result: result
+    _time: int = 0
+    _pending: str = ""
 
     def register(self, name: str, digest: str) -> str:
         """The ARN of the newest task definition of a family, which has an image."""
@@ -114,19 +123,20 @@ class FakeAccount:
                 return {"serviceDeployments": rows}
             case "StopServiceDeployment":
                 return self._stop(request)
-            case "RunTask":
-                self.steps.append(f"run {request['taskDefinition'].rpartition('/')[2]}")
-                network = request["networkConfiguration"]["awsvpcConfiguration"]
-                assert network["assignPublicIp"] in ("DISABLED", "ENABLED")
-                assert (network["subnets"], network["securityGroups"]) != ([], [])
-                return {"tasks": [{"taskArn": "arn:aws:ecs:eu-west-1:1:task/main/abc"}]}
+            case "ListTasks":
+                assert request["serviceName"].endswith("-console")
+                return {"taskArns": [*self.tasks]}
             case "DescribeTasks":
-                codes = {"aws-guardduty-agent-Xy1": 137, "migrate": self.migration}
-                containers = [
-                    {"name": name, **({} if code is None else {"exitCode": code})}
-                    for name, code in codes.items()
-                ]
-                return {"tasks": [{"lastStatus": "STOPPED", "containers": containers}]}
+                return {
+                    "tasks": [
+                        {"taskArn": arn, "createdAt": float(arn.rpartition("/")[2])}
+                        for arn in request["tasks"]
+                    ]
+                }
+            case "StopTask":
+                del self.tasks[request["task"]]
+                self.start_task()
+                return {"task": {}}
             case "ListTaskDefinitions":
                 # The prefix also matches other families.
                 arns = [arn for arn in self.definitions if f"/{request['familyPrefix']}" in arn]
@@ -139,6 +149,27 @@ class FakeAccount:
         assert action == "DescribeTaskDefinition", action
         containers = self.definitions[request["taskDefinition"]]
         return {"taskDefinition": {"containerDefinitions": containers}}
+
+    def start_task(self) -> None:
+        """Start a task of the console. Each task and each rotation has a time of its own."""
+        self._time += 1
+        current = {name: versions[-1] for name, versions in self.secrets.items()}
+        self.tasks[f"arn:aws:ecs:eu-west-1:1:task/main/{self._time}"] = current
+
+    def secrets_manager(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        versions = self.secrets[request["SecretId"]]
+        if action == "RotateSecret":
+            # The rotation ends later.
+            self._pending = f"v{len(versions)}-{'0' * 32}"
+            return {"VersionId": self._pending}
+        assert action == "DescribeSecret", action
+        pending, self._pending = self._pending, ""
+        stages = {versions[-1]: ["AWSCURRENT"]}
+        if pending and self.rotates:
+            self._time += 1
+            versions.append(pending)
+            return {"VersionIdsToStages": {**stages, pending: ["AWSPENDING"]}}
+        return {"VersionIdsToStages": stages, "LastRotatedDate": self._time}
 
     def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
         assert request["stopType"] == "ROLLBACK"
@@ -163,6 +194,10 @@ class FakeAccount:
 
     def ecr(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         match action:
+            case "DescribeRepositories" if self.has_registry:
+                return {"repositories": [{}]}
+            case "DescribeRepositories":
+                return {"__type": "RepositoryNotFoundException", "message": "no repository"}
             case "GetAuthorizationToken":
                 token = base64.b64encode(b"AWS:registry-password").decode()
                 return {"authorizationData": [{"authorizationToken": token}]}
@@ -312,6 +347,8 @@ def serving(account: FakeAccount) -> Iterator[str]:
         def _call(self, service: str, action: str, request: dict[str, Any]) -> None:
             if service.startswith("ServiceQuotas"):
                 result: dict[str, Any] = {"Quota": {"Value": account.vcpus}}
+            elif service == "secretsmanager":
+                result = account.intercept(action, account.secrets_manager(action, request))
             elif "EC2Container" in service:
                 handle = account.ecr if "Registry" in service else account.ecs
                 result = account.intercept(action, handle(action, request))

@@ -33,6 +33,8 @@ from tests.runbooks import script
 REGION, USER = "eu-west-1", "deployer"
 TASK_DEFINITION, SERVICE = "aws:ecs/taskDefinition:TaskDefinition", "aws:ecs/service:Service"
 ALIAS = "aws:lambda/alias:Alias"
+REPOSITORY = "aws:ecr/repository:Repository"
+MIGRATION = "create Invocation migration"
 _PROVIDER = """#!/bin/sh
 PYTHONPATH={root} exec {python} -m tests.release.aws_provider "$@"
 """
@@ -68,7 +70,7 @@ class DeployedAccount(FakeAccount):
 
     operations: the operations of the provider, in order, without those of previews.
     calls: the operations of the provider and the calls of ECS, such as "update Service gateway" and
-        "RunTask".
+        "DescribeServices".
     on_call: called with each call. Returns the error with which the provider's operation fails, or
         "".
     service: called with each operation and read. Returns the `id` and the `outputs` of resources
@@ -93,7 +95,10 @@ class DeployedAccount(FakeAccount):
         name = row["urn"].rpartition("::")[2]
         kind = row["type"].rpartition(":")[2]
         prefix = "preview " if row["preview"] else ""
-        error = self._call(f"{prefix}{row['operation']} {kind} {name}")
+        call = f"{row['operation']} {kind} {name}"
+        error = self._call(f"{prefix}{call}")
+        if call == MIGRATION and not row["preview"] and not self.migrates:
+            error = "the migration failed (exit code 1)"
         with self._lock:
             if not row["preview"] and not error:
                 created = [other for other in self.operations if other["operation"] == "create"]
@@ -122,6 +127,11 @@ class DeployedAccount(FakeAccount):
         self.on_call = on_call
         yield
         self.on_call = _succeed
+
+    def ecr(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        created = {row["inputs"]["name"] for row in self.operations if row["type"] == REPOSITORY}
+        self.has_registry = created >= {*request.get("repositoryNames", ())}
+        return super().ecr(action, request)
 
     def ecs(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         self._call(action)

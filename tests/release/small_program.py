@@ -24,13 +24,20 @@ for name in ("migrate", "gateway", "console"):
         container_definitions=json.dumps([{"name": name, "image": f"gatehouse@{digest}"}]),
         opts=pulumi.ResourceOptions(provider=provider, depends_on=previous),
     )
-    if name != "migrate":
+    if name == "migrate":
+        migration = aws.lambda_.Invocation(
+            "migration",
+            function_name=f"gatehouse-{stack}-migration",
+            input=definitions[name].arn.apply(lambda arn: json.dumps({"taskDefinition": arn})),
+            opts=opts,
+        )
+    else:
         services[name] = aws.ecs.Service(
             name,
             name=f"gatehouse-{stack}-{name}",
             cluster=cluster.arn,
             task_definition=definitions[name].arn,
-            opts=opts,
+            opts=pulumi.ResourceOptions(provider=provider, depends_on=[migration]),
         )
 for number in range(5):
     aws.ssm.Parameter(

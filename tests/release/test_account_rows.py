@@ -86,6 +86,22 @@ def certificate(status: str, renewal: str) -> dict[str, Any]:
     return {"DescribeCertificate": {"Certificate": row}}
 
 
+def rule(*weights: int) -> dict[str, Any]:
+    groups = [{"TargetGroupArn": f"{ARN}-{weight}", "Weight": weight} for weight in weights]
+    forward = {"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}
+    other = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}
+    return {"DescribeRules": {"Rules": [{"Actions": [forward if weights else other]}]}}
+
+
+def targets(*states: str) -> dict[str, Any]:
+    rows = [{"TargetHealth": {"State": state}} for state in states]
+    return {**rule(0, 100), "DescribeTargetHealth": {"TargetHealthDescriptions": rows}}
+
+
+def support(value: str) -> dict[str, Any]:
+    return {"DescribeDBInstances": {"DBInstances": [{"EngineLifecycleSupport": value}]}}
+
+
 def analyzer(status: str) -> dict[str, Any]:
     names = {"arn": ARN, "name": "x", "type": "ACCOUNT", "createdAt": OLD}
     return {"ListAnalyzers": {"analyzers": [{**names, "status": status}]}}
@@ -136,6 +152,16 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]
         SERVICE,
         [{"ListServiceDeployments": {"serviceDeployments": [{"status": "SUCCESSFUL"}]}}],
         [{"ListServiceDeployments": {"serviceDeployments": []}}],
+    ),
+    "production_targets": (
+        {"id": ARN},
+        [targets("healthy", "draining"), rule()],
+        [targets("unhealthy"), targets()],
+    ),
+    "extended_support": (
+        {"identifier": "gatehouse-dev-main"},
+        [support("open-source-rds-extended-support-disabled")],
+        [support("open-source-rds-extended-support")],
     ),
     "restorable": (
         {"identifier": "gatehouse-dev-main"},

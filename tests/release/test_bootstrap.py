@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 from pulumi_local.types import ACCOUNT
 
 from sandbox.emulator.server import Emulator
@@ -86,7 +87,10 @@ def test_creates_bucket_key_and_stack(account: FakePulumi, emulator: Emulator) -
     provider = f"awskms://{ALIAS}?region={REGION}"
     assert account.steps == [f"login {URL}", f"stack init dev --secrets-provider {provider}"]
     roles = emulator.client("iam", REGION).list_roles()["Roles"]
-    assert [role["Path"] for role in roles] == ["/aws-service-role/ecs.amazonaws.com/"]
+    assert sorted(role["Path"] for role in roles) == [
+        f"/aws-service-role/{name}.amazonaws.com/"
+        for name in ("ecs", "elasticache", "elasticloadbalancing", "rds")
+    ]
     assert f"state_bucket: {BUCKET}\n" in result.stdout
     assert f"state_key_arn: {key}\n" in result.stdout
 
@@ -98,8 +102,35 @@ def test_second_run_changes_nothing(account: FakePulumi, emulator: Emulator) -> 
     assert (first.returncode, second.returncode) == (0, 0), second.stderr
     assert configuration(emulator) == before
     assert len(emulator.client("kms", REGION).list_keys()["Keys"]) == 1
-    assert len(emulator.client("iam", REGION).list_roles()["Roles"]) == 1
+    assert len(emulator.client("iam", REGION).list_roles()["Roles"]) == 4
     assert [step.split()[0] for step in account.steps] == ["login", "stack", "login"]
+
+
+def test_first_resources_are_created_with_the_tags_of_the_organization(
+    account: FakePulumi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An SCP can refuse requests without them. moto ignores the tags of a new bucket."""
+    requests: dict[str, Any] = {}
+    call: Any = vars(BaseClient)["_make_api_call"]
+
+    def record(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+        requests[operation] = parameters
+        return call(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", record)
+    assert bootstrap(account, settings={"tags": ["cost:unit=42"]}).returncode == 0
+    expected = {
+        "cost:unit": "42",
+        "Owner": "platform",
+        "CostCentre": "4200",
+        "Project": "gatehouse",
+    }
+    # The pipeline of a stack may change resources with the name of the stack.
+    expected |= {"Environment": "pulumi", "ManagedBy": "bootstrap", "DataClass": "secret"}
+    bucket = requests["CreateBucket"]["CreateBucketConfiguration"]["Tags"]
+    assert {row["Key"]: row["Value"] for row in bucket} == expected
+    key = requests["CreateKey"]["Tags"]
+    assert {row["TagKey"]: row["TagValue"] for row in key} == expected
 
 
 @pytest.mark.parametrize("versioning", ["Enabled", "Suspended", None])

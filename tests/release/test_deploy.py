@@ -10,44 +10,32 @@ import pytest
 import yaml
 
 from release.pulumi.cli import without_services
-from tests.components.program import ROOT, run
+from release.registry import TARGETS
+from tests.components.program import run
 from tests.components.settings.stack_settings import raw_account_settings
 from tests.release.fake_aws import ACCOUNT, NEW, OLD
 from tests.release.fake_cli import FakePulumi, name, own_stack_file
 
-INFRASTRUCTURE = ["preview", "up without services", "run gatehouse-dev-migrate:2"]
+INFRASTRUCTURE = ["preview", "up without services"]
 SHARING = {"function": name("sharing"), "alias": "live", "alarms": []}
 BUCKET = "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::logs"
 SERVERLESS = own_stack_file(sharing={"mode": "serverless"})
 
 
-def test_migration_runs_before_services_change(account: FakePulumi) -> None:
+def test_services_change_after_the_migration(account: FakePulumi) -> None:
     result = account.release("deploy", "--yes")
     assert (result.returncode, account.steps) == (0, [*INFRASTRUCTURE, "up"]), result.stderr
     assert account.images() == {NEW}
 
 
-@pytest.mark.parametrize("migration", [1, None])
-def test_failed_migration_leaves_services_unchanged(
-    account: FakePulumi, migration: int | None
-) -> None:
-    account.migration = migration
+def test_failed_migration_leaves_services_unchanged(account: FakePulumi) -> None:
+    account.migrates = False
     assert account.release("deploy", "--yes", "--rollback").returncode == 1
     assert (account.steps, account.images()) == (INFRASTRUCTURE, {OLD})
 
 
-@pytest.mark.parametrize(
-    ("call", "result"),
-    [
-        ("RunTask", {"tasks": [], "failures": [{"reason": "RESOURCE:MEMORY"}]}),
-        ("RunTask", {"__type": "AccessDeniedException", "message": "denied"}),
-        ("preview", {"code": 255}),
-    ],
-)
-def test_failed_step_leaves_services_unchanged(
-    account: FakePulumi, call: str, result: dict[str, Any]
-) -> None:
-    account.intercept = lambda current, reply: result if current == call else reply
+def test_failed_preview_leaves_services_unchanged(account: FakePulumi) -> None:
+    account.intercept = lambda call, reply: {"code": 255} if call == "preview" else reply
     assert account.release("deploy", "--yes").returncode == 1
     assert account.images() == {OLD}
 
@@ -72,9 +60,9 @@ def test_operations_with_an_unknown_result_are_reported(account: FakePulumi, com
     ("functions", "status", "steps"),
     [
         # The image is unchanged, and the function does not exist yet.
-        ({"version": "1"}, 200, ["up without services and aliases", INFRASTRUCTURE[2], "up"]),
+        ({"version": "1"}, 200, ["up without services and aliases", "up"]),
         ({}, 200, [*INFRASTRUCTURE[1:], "up"]),
-        ({"version": "2"}, 503, ["up without services and aliases", INFRASTRUCTURE[2], "invoke 2"]),
+        ({"version": "2"}, 503, ["up without services and aliases", "invoke 2"]),
     ],
 )
 def test_services_change_after_the_functions(
@@ -111,7 +99,6 @@ def test_previous_image_is_deployed_if_the_services_fail(
     ("words", "step"),
     [
         (("deploy", "--rollback"), "preview"),
-        (("deploy", "--rollback"), "run gatehouse-dev-migrate:2"),
         (("destroy",), "preview of the destruction"),
         (("rollback", "--digest", OLD), "preview"),
     ],
@@ -186,10 +173,6 @@ def test_first_step_excludes_services_their_task_definitions_and_their_dns_recor
 
 
 @pytest.mark.parametrize(
-    ("page", "zone"),
-    [("guides/deploy", {"aws:route53/zone:Zone"}), ("runbooks/recovery", set[str]())],
-)
-@pytest.mark.parametrize(
     ("stack", "changes"),
     [
         ("dev", {}),
@@ -197,13 +180,10 @@ def test_first_step_excludes_services_their_task_definitions_and_their_dns_recor
     ],
     ids=["without a pipeline", "with a pipeline"],
 )
-def test_targets_of_the_first_update_include_what_they_require(
-    page: str, zone: set[str], stack: str, changes: dict[str, Any]
+def test_targets_of_the_registry_include_what_they_require(
+    stack: str, changes: dict[str, Any]
 ) -> None:
-    text = (ROOT / "docs" / f"{page}.md").read_text()
-    found = re.findall(r"--target '([^']+)'", text)
-    patterns = [re.escape(target).replace(r"\*\*", ".*") for target in found]
-    assert len(patterns) >= 5
+    patterns = [re.escape(target).replace(r"\*\*", ".*") for target in TARGETS]
     targets = {
         resource.urn: resource
         for resource in run(stack, changes=changes).resources
@@ -211,7 +191,7 @@ def test_targets_of_the_first_update_include_what_they_require(
     }
     types = {resource.type for resource in targets.values()}
     created = {"aws:ecr/repository:Repository", "aws:kms/key:Key", "aws:iam/role:Role"}
-    assert created | zone <= types
+    assert {*created, "aws:route53/zone:Zone"} <= types
     assert not types & {
         "aws:rds/instance:Instance",
         "aws:ecs/service:Service",

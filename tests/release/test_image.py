@@ -33,6 +33,23 @@ def test_image_is_built_for_arm_and_its_digest_written(account: FakePulumi) -> N
     assert "registry-password" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize(("stdin", "steps"), [("dev\n", ["up of the registry", "build"]), ("", [])])
+def test_registry_is_created_before_the_first_image(
+    account: FakePulumi, stdin: str, steps: list[str]
+) -> None:
+    account.has_registry = False
+    processes.executable(account.folder / "bin" / "aws", "#!/bin/bash\necho password\n")
+    result = account.release("image", image=f"sha256:{'0' * 64}", stdin=stdin)
+    assert result.returncode == (0 if steps else 1), result.stderr
+    assert [step for step in account.steps if step in ("up of the registry", "build")] == steps
+    assert ("ns-1.example" in result.stdout) == bool(steps)
+
+
+def test_registry_requires_the_stack(account: FakePulumi) -> None:
+    account.has_registry, account.stacks = False, ()
+    assert "make bootstrap ENV=dev" in account.refusal("image")
+
+
 def test_builder_without_arm_builds_nothing(account: FakePulumi) -> None:
     account.platforms = "linux/amd64, linux/386"
     result = account.release("image")

@@ -4,10 +4,23 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import requires
-from tests.release.fake_aws import ACCOUNT
+from components.settings.workloads import NO_IMAGE
+from release.pulumi.cli import PACKS
+from release.pulumi.stack import write_digest
+from tests import processes, requires
+from tests.release.fake_aws import ACCOUNT, OLD
+from tests.release.fake_cli import write_command
 from tests.release.preview_role import PreviewRole
-from tests.release.real_engine import REGION, Project, deploy, interrupt, repeat, running
+from tests.release.real_engine import (
+    MIGRATION,
+    REGION,
+    Project,
+    assert_deployed,
+    deploy,
+    interrupt,
+    repeat,
+    running,
+)
 
 pytestmark = requires.PULUMI
 STACKS = [
@@ -31,12 +44,39 @@ def project(
         yield project
 
 
-def test_empty_stack_is_deployed(project: Project) -> None:
+def test_stack_without_an_image_names_the_next_command(project: Project) -> None:
+    digest = project.digest
+    write_digest(project.file, NO_IMAGE)
+    up = ["pulumi", "up", "--yes", "--skip-preview", "--stack", project.stack, "--non-interactive"]
+    failed = processes.run(up, cwd=project.folder, env=project.environment, timeout=None)
+    assert failed.returncode
+    assert f"make image ENV={project.stack}" in failed.stdout + failed.stderr
+    assert project.account.operations == []
+    write_digest(project.file, digest)
+
+
+def test_first_image_creates_its_registry(project: Project) -> None:
+    write_command(project.folder / "bin" / "docker", project.account)
+    processes.executable(project.folder / "bin" / "aws", "#!/bin/sh\necho password\n")
+    code, output = project.make("image", YES=1)
+    assert (code, project.digest) == (0, OLD), output
+    kinds = {row["type"] for row in project.account.operations}
+    assert {"aws:ecr/repository:Repository", "aws:route53/zone:Zone"} <= kinds
+    assert "delegate" in output
+
+
+def test_empty_stack_is_deployed_by_pulumi_up(project: Project) -> None:
     saved = dict(project.environment)
     # The engine saves the state once instead of twice for each of the 400 resources.
     project.environment.update(PULUMI_EXPERIMENTAL="true", PULUMI_SKIP_CHECKPOINTS="true")
-    deploy(project)
+    packs = [word for pack in PACKS for word in ("--policy-pack", pack)]
+    project.pulumi("up", "--yes", "--stack", project.stack, *packs)
     project.environment = saved
+    assert_deployed(project)
+    calls = project.account.calls
+    assert calls.index(MIGRATION) < min(
+        calls.index(f"create Service {name}") for name in ("gateway", "console")
+    )
 
 
 @pytest.mark.parametrize("denied", ["", "kms:GetKeyPolicy"])
@@ -52,16 +92,16 @@ def test_refresh_under_the_preview_role_shows_no_drift(project: Project, denied:
 
 def test_new_image_is_deployed(project: Project) -> None:
     deploy(project)
-    assert project.account.calls.count("RunTask") == 1
+    assert project.account.calls.count(MIGRATION) == 1
     before = len(project.account.operations)
     repeat(project)
     assert len(project.account.operations) == before
 
 
 def test_interrupted_deployment_continues(project: Project) -> None:
-    """The user presses Ctrl-C before the migration, and during the update of the services."""
+    """The user presses Ctrl-C before and during the migration, and in the update of services."""
     project.write_settings({})
-    for call in ("create TaskDefinition migrate", "update Service console"):
+    for call in ("create TaskDefinition migrate", MIGRATION, "update Service console"):
         interrupt(project, "deploy", call)
     repeat(project)
 

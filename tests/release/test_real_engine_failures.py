@@ -32,9 +32,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 def test_failed_migration_changes_no_service(project: Project) -> None:
     running = project.account.images()
     project.write_settings({})
-    project.account.migration = 1
+    project.account.migrates = False
     code, output = project.make("deploy", YES=1)
-    project.account.migration = 0
+    project.account.migrates = True
     assert (code, "the migration failed (exit code 1)" in output) == (2, True)
     assert project.account.images() == running
     assert set(project.unfinished().values()) == {"pending deletion"}

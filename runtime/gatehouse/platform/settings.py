@@ -524,7 +524,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     max_staleness_ms: Annotated[int, Field(ge=1500, le=60_000)] = 3000
     """Maximum age of the key state in a gateway, in milliseconds. A gateway with an older key state
     denies every key. This is also the maximum time that a revocation waits for the gateways."""
-    database_outage_max_s: Annotated[int, Field(ge=0, le=3600)] = 900
+    database_outage_max_s: Annotated[int, Field(ge=0, le=14_400)] = 3600
     """Maximum time in seconds for which a gateway uses its key state while it cannot read
     PostgreSQL but can read the revocations that are announced in Redis or Valkey. Requires
     GATEHOUSE_REDIS_URL. The leases of Cores do not end during this time, also without Redis. The

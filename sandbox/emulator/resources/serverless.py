@@ -122,6 +122,12 @@ TYPES = {
             "{AliasArn}/invocations"
         },
     ),
+    "lambda.Invocation": ResourceType(
+        "lambda.invoke",
+        "{FunctionName}",
+        names={"input": "Payload"},
+        modelled="`make up` runs the migration when PostgreSQL has started",
+    ),
     "lambda.Permission": ResourceType("lambda.add_permission", "{StatementId}"),
     "apigateway.RestApi": ResourceType(
         "apigateway.create_rest_api",

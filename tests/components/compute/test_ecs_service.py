@@ -141,5 +141,5 @@ def test_functions_reserve_concurrency_by_setting() -> None:
         }
         for program in (run("dev"), run("dev", changes=CLOSED))
     )
-    assert reserved == {"rotate": 5, "restart": 1, "probe": 1}
-    assert unreserved == {"rotate": None, "restart": None, "sharing": None}
+    assert reserved == {"rotate": 5, "restart": 1, "migration": 1, "probe": 1}
+    assert unreserved == {"rotate": None, "restart": None, "migration": None, "sharing": None}

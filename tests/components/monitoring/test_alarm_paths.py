@@ -30,7 +30,7 @@ SERVICE_METRICS = (
     *("CheckpointDelaySeconds", "DueSecretsSeconds", "CompletionsBufferedBytes"),
     *("CompletionsLost", "CoreResults", "CoreErrors", "AnnouncementsAgeSeconds"),
 )
-PROBE_METRICS = ("ServiceUp", "CanaryKeyUp")
+PROBE_METRICS = ("ServiceUp", "CanaryKeyUp", "CertificateDays")
 OF_SOME = {"SpansLost", "Heartbeat"}
 """Metrics of stacks with a collector, and with a heartbeat."""
 ACCOUNT, REGION, OTHER = events.ACCOUNT, events.REGION, "999999999999"
@@ -212,6 +212,7 @@ def test_alarm_fires_and_recovers(stack: str, delay: int) -> None:
 def test_failover_of_the_database_notifies_once(stack: str) -> None:
     """Two minutes in which every request fails that needs the database, as do its jobs."""
     normal = {**dict.fromkeys(TRAFFIC, 5_000.0), "DatabaseAgeSeconds": 1.0, "StalenessSeconds": 1.0}
+    normal["CertificateDays"] = 90.0
     outage = {**normal, "failed": 5_000, "lines": 10_000, "DatabaseAgeSeconds": 90.0}
     raised = set()
     for name, alarm in run(stack).alarms().items():

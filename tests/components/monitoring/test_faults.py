@@ -57,6 +57,16 @@ def test_each_fault_is_one_notification(fault: str) -> None:
     assert rows == ({expected} if expected else set())
 
 
+@pytest.mark.alarm_triggered("certificate-expires", "database-outage")
+def test_fault_that_nobody_ends_pages_again() -> None:
+    outage = {("database-unavailable", "pages"), ("database-outage", "pages")}
+    assert notified({"DatabaseAgeSeconds": [60.0] * 30 + [1860.0] * 10}) == outage
+    assert notified({"DatabaseAgeSeconds": [60.0] * 30}) == outage - {("database-outage", "pages")}
+    expiry = {("certificate-expiry", "tickets"), ("certificate-expires", "pages")}
+    assert notified({"CertificateDays": [9.0] * 2880}) == expiry
+    assert notified({"CertificateDays": [20.0] * 2880}) == {("certificate-expiry", "tickets")}
+
+
 def test_every_documented_fault_is_made_by_a_test() -> None:
     triggered = marked_tests("alarm_triggered")
     composites = run("prod").inputs("cloudwatch.CompositeAlarm")

@@ -229,7 +229,8 @@ def rejected_connections(stack: Stack) -> Iterator[str]:
 
 def unreadable_environments(program: Program, stack: Stack) -> Iterator[str]:
     """The roles that cannot read the environment of a function which they start or preview."""
-    boundary: Document = program.policy("iam.Policy", "deploy-boundary")
+    # With a boundary of the company, the pipeline has the same limits or others.
+    limit: Document = boundary(Delivery(stack))
     for function in program.of_type("lambda.Function"):
         inputs = function.inputs
         if "kmsKeyArn" not in inputs or "environment" not in inputs:
@@ -239,7 +240,7 @@ def unreadable_environments(program: Program, stack: Stack) -> Iterator[str]:
         role = program.get("iam.Role", inputs["role"].removeprefix(OUTPUT)).inputs["name"]
         readers = (
             (role, []),
-            *((stack.names.name(reader), [boundary]) for reader in (PREVIEW, DEPLOY)),
+            *((stack.names.name(reader), [limit]) for reader in (PREVIEW, DEPLOY)),
         )
         # AWS does not document whether the ARN of a published version contains its number.
         for context, (name, limits) in product((arn, f"{arn}:1"), readers):

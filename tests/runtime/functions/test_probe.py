@@ -4,14 +4,17 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from cryptography import x509
 from gatehouse.platform.tracing import context
 from moto import mock_aws
 
-from tests import http_servers
+from tests import certificates, http_servers
 from tests.runtime.functions.function_loader import load
 
 NAMESPACE = "Gatehouse/dev"
@@ -76,6 +79,24 @@ def test_probe_publishes_metrics_per_service(
     lines = published(capsys)
     assert [lines[name]["ServiceUp"] for name in services] == [1.0, 0.0, 0.0]
     assert all(0 <= lines[name]["ResponseSeconds"] < probe.TIMEOUT_S for name in services)
+
+
+def test_probe_publishes_when_the_certificate_of_clients_expires(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context = certificates.server_context(tmp_path, "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), StatusHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with http_servers.running(server) as url:
+        local = f"https://localhost:{url.rpartition(':')[2]}"
+        services = {"gateway": f"{local}/200", "console": f"{local}/503"}
+        probe.handler({"namespace": NAMESPACE, "services": services}, None)
+    lines = published(capsys)
+    text = (tmp_path / "certificate.pem").read_bytes()
+    expires_at = x509.load_pem_x509_certificate(text).not_valid_after_utc
+    days = (expires_at - datetime.now(UTC)) / timedelta(days=1)
+    assert lines["gateway"]["CertificateDays"] == pytest.approx(days, abs=0.1)
 
 
 TOKEN, NEXT_TOKEN, SECRET = "gtk_test_token", "gtk_test_next", "gatehouse/dev/canary-key"

@@ -187,7 +187,7 @@ def test_secret_policy_and_rotation(prod: Emulator) -> None:
 
 def test_modelled_types_are_listed_with_the_reason(prod: Emulator) -> None:
     assert "aws:backup/selection:Selection: moto has no CreateBackupSelection" in prod.modelled
-    assert len(prod.modelled) == len(set(prod.modelled)) == 8
+    assert len(prod.modelled) == len(set(prod.modelled)) == 9
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,11 @@ COMMAND = re.compile(r"`((?:make|pulumi) [^`]+)`")
 EXECUTED = {
     "make bootstrap ENV=proddr": "tests/release/test_bootstrap.py",
     "make logs ENV=prod PROCESS=migrate": "tests/release/test_preflight.py",
+    "make rotate ENV=prod NAME=bootstrap-token NOW=1": "tests/release/test_rotate.py",
+    "make rotate ENV=prod NAME=canary-key": "tests/release/test_rotate.py",
+    "make rotate ENV=prod NAME=pepper": "tests/release/test_rotate.py",
+    "make rotate ENV=prod NAME=<kind>": "tests/release/test_rotate.py",
+    "pulumi up": "tests/release/test_real_engine.py",
 }
 
 
@@ -122,6 +127,7 @@ def test_statement_is_run_by_the_task_of_the_migration(terminal: Terminal) -> No
     migration = {
         "subnets": [row["SubnetId"] for row in ec2.describe_subnets()["Subnets"]],
         "securityGroup": ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"],
+        "assignPublicIp": "ENABLED",
     }
     processes.executable(terminal.folder / "pulumi", f"#!/bin/sh\necho '{json.dumps(migration)}'\n")
     started = json.loads(terminal.run(SQL, {"statement": "SELECT 6 * 7 AS answer"}))

@@ -25,7 +25,7 @@ def migrate(
     as_json: JsonOption = False,
 ) -> None:
     """Migrate the database schema to the version of this release. Waits while another migration is
-    running.
+    running. Changes nothing if the schema is that of a newer release.
 
     GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must specify the
     database owner.

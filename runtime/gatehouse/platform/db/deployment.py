@@ -56,7 +56,7 @@ class Facts:
         """Compares the facts, and records those that are new. Raises SettingsError, and the errors
         of the driver.
         """
-        await _check_schema(connection)
+        await check_schema(connection)
         recorded = await _recorded(connection)
         self._compare(recorded)
         await self._check_newest(connection, recorded)
@@ -121,7 +121,7 @@ def revisions() -> dict[str, Path]:
     return {path.name[:4]: path for path in _VERSIONS.glob("*.sql")}
 
 
-async def _check_schema(connection: _Connection) -> None:
+async def check_schema(connection: _Connection) -> None:
     known = revisions()
     try:
         applied = {row["revision"] for row in await connection.fetch("TABLE schema_revision")}

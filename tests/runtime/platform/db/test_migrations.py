@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from gatehouse.core.customers import id_of
-from gatehouse.core.errors import Conflict, Unavailable
+from gatehouse.core.errors import SettingsError, Unavailable
 from gatehouse.platform.db.deployment import revisions
 from gatehouse.platform.db.migrations import runner
 from gatehouse.platform.db.pool import login
@@ -59,15 +59,18 @@ async def test_second_password_is_used_if_the_first_is_rejected(empty_database: 
 
 
 async def test_database_of_a_newer_version_is_not_changed(empty_database: Database) -> None:
+    """A rollback deploys the previous image, which runs its migration."""
     await runner.migrate(empty_database.owner)
     empty_database.sql("INSERT INTO schema_revision VALUES ('9998')")
     try:
-        with pytest.raises(
-            Conflict, match="revision 9998, which this version of Gatehouse does not know"
-        ):
+        outcome = await runner.migrate(empty_database.owner)
+        assert (outcome.steps, outcome.revision) == ((), "9998")
+        empty_database.sql("INSERT INTO deployment_fact VALUES ('compatible_since', '9998')")
+        with pytest.raises(SettingsError, match="requires a version of Gatehouse with revision"):
             await runner.migrate(empty_database.owner)
     finally:
         empty_database.sql("DELETE FROM schema_revision WHERE revision = '9998'")
+        empty_database.sql("DELETE FROM deployment_fact WHERE name = 'compatible_since'")
 
 
 OWNERS = [

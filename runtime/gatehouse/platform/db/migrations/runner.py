@@ -11,8 +11,8 @@ from typing import Any
 
 import asyncpg
 
-from gatehouse.core.errors import Conflict, Unavailable
-from gatehouse.platform.db.deployment import Facts
+from gatehouse.core.errors import Unavailable
+from gatehouse.platform.db.deployment import Facts, check_schema
 from gatehouse.platform.db.deployment import revisions as files
 from gatehouse.platform.db.pool import DRIVER_ERRORS, DatabaseLogin, explain
 
@@ -43,8 +43,9 @@ class Outcome:
 
 
 async def migrate(login: DatabaseLogin, facts: Facts | None = None, replaced: str = "") -> Outcome:
-    """Migrate to the latest revision. Raises Unavailable, Conflict if the database is at an unknown
-    revision, and SettingsError if it is that of another deployment.
+    """Migrate to the latest revision. A database of a newer version that supports this one is not
+    changed, because the schema is not rolled back with the image. Raises Unavailable, and
+    SettingsError if the database is that of another deployment or does not support this version.
 
     facts: the facts to compare and to record. replaced: deployment whose facts are deleted.
     """
@@ -54,12 +55,9 @@ async def migrate(login: DatabaseLogin, facts: Facts | None = None, replaced: st
             "CREATE TABLE IF NOT EXISTS schema_revision (revision text PRIMARY KEY)"
         )
         applied = await _applied(connection)
-        unknown = applied - revisions.keys()
-        if unknown:
-            raise Conflict(
-                f"the database is at revision {max(unknown)}, which this version of Gatehouse does "
-                f"not know: use a newer version"
-            )
+        if applied - revisions.keys():
+            await check_schema(connection)
+            return await _outcome(connection)
         if facts is not None:
             await facts.replace(connection, replaced)
         for revision in sorted(revisions.keys() - applied):
