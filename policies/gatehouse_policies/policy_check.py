@@ -274,7 +274,7 @@ def check_preview(
     if all(packs.values()):  # The controls of other packs are not known before the preview.
         gate.require_known(id for config in packs.values() for id in config)
     environment_variables = {**(variables or {}), ENVIRONMENT_VARIABLE: environment}
-    messages, diagnostics = pulumi_cli.preview(program, packs, environment_variables)
+    messages, diagnostics, stopped = pulumi_cli.preview(program, packs, environment_variables)
     found = (
         each
         for row in diagnostics
@@ -295,6 +295,7 @@ def check_preview(
         time.monotonic() - started_at,
         _root(program.folder),
         gate=gate,
+        stopped=stopped,
     )
     running = [
         pulumi_cli.EnginePack(
