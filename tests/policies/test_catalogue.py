@@ -59,7 +59,7 @@ def test_control_that_is_not_in_the_first_version_has_a_date() -> None:
 
 FOR_EVERY_TYPE = name_set(
     "GH-IAM-002 GH-IAM-007 GH-IAM-010 GH-IAM-011 GH-IAM-013 GH-PUL-003 GH-PUL-006 GH-PUL-008 "
-    "GH-PUL-009 GH-PUL-010 GH-PUL-011 GH-PUL-012 GH-PUL-013 GH-SM-008 GH-SM-009"
+    "GH-PUL-009 GH-PUL-010 GH-PUL-011 GH-PUL-012 GH-PUL-013 GH-PUL-014 GH-SM-008 GH-SM-009"
 )
 
 

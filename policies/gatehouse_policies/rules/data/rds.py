@@ -8,6 +8,7 @@ from pulumi_local.type_tokens import aws
 from gatehouse_policies.analysis import network_reachability as network
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.requirements import (
+    contains,
     has_elements,
     in_order,
     is_at_least,
@@ -127,7 +128,11 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
 
 
 logs_are_exported = _database_rule("GH-RDS-008").requires(
-    has_elements("enabledCloudwatchLogsExports")
+    has_elements("enabledCloudwatchLogsExports"),
+    where(
+        lambda database: database.props.known_text("engine").startswith("aurora-mysql"),
+        contains("enabledCloudwatchLogsExports", "audit"),
+    ),
 )
 
 
@@ -242,8 +247,3 @@ def major_version_can_be_upgraded(instance: Resource, stack: Stack) -> CheckResu
             r"\D", "", group.props.text("name")
         ):
             yield f"the name of {group.name} does not contain the version of its family"
-
-
-proxy_requires_tls = resource_rule("GH-RDS-020", types=aws("rds.Proxy")).requires(
-    is_true("requireTls")
-)

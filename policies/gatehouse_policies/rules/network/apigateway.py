@@ -10,7 +10,6 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.requirements import (
     for_types,
     has_format,
-    is_not,
     is_not_true,
     is_set,
     is_true,
@@ -170,13 +169,4 @@ stage_settings_are_secure = resource_rule(
             is_true("settings.cacheDataEncrypted"),
         ),
     ),
-)
-
-
-apis_use_no_api_keys = resource_rule(
-    "GH-API-007", types=aws("appsync.GraphQLApi", "appsync.Api")
-).requires(
-    is_not("authenticationType", "api_key"),
-    is_not("additionalAuthenticationProviders[].authenticationType", "api_key"),
-    is_not("eventConfig.authProviders[].authType", "api_key"),
 )

@@ -440,3 +440,12 @@ resource_is_not_public = resource_rule(
         _WITH_ALLOWED_NETWORKS, Requirement(_allows_internet, "name the networks of clients")
     ),
 )
+
+
+@resource_rule("GH-VPC-014", types=aws("ec2.Route", "ec2.RouteTable"))
+def peering_routes_are_narrow(holder: Resource) -> CheckResults:
+    for block in (holder.props, *holder.props.blocks("routes")):
+        names = ("destinationCidrBlock", "destinationIpv6CidrBlock", "cidrBlock", "ipv6CidrBlock")
+        ranges = [text for name in names if (text := block.known_text(name))]
+        if block.has("vpcPeeringConnectionId") and network.is_internet(*ranges):
+            yield "a route sends traffic for the internet to another VPC"
