@@ -284,7 +284,8 @@ def is_reported_by_other_rules(item: Input) -> bool:
             compliant = set(decided(rule, item.token, item.path, other).violations)
             if reported - compliant:
                 return True
-            if is_judged(item) and any(name in each.message for each in reported):
+            messages = (settings.without_indexes(each.message) for each in reported)
+            if is_judged(item) and any(item.path in message for message in messages):
                 return True
     return False
 

@@ -156,12 +156,6 @@ def test_every_property_with_user_data_has_a_rule() -> None:
     assert types_with(r"userData\w*") <= set(catalogue.rule("GH-EC2-005").types)
 
 
-def test_every_publicly_accessible_type_of_pulumi_aws_has_a_rule() -> None:
-    rules = map(catalogue.rule, ("GH-RDS-001", "GH-VPC-013"))
-    types = types_with("public(lyAccessible|Connectivity)")
-    assert {type_ for rule in rules for type_ in rule.types} >= types
-
-
 UPSTREAM_FORMATS = {
     "Security Hub": r"[A-Za-z]\w*\.\d+",
     "CIS AWS Foundations": r"CIS \d+(\.\d+)+",

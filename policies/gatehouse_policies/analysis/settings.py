@@ -271,6 +271,7 @@ MEANINGS = (
         ("cross_zone_load_balancing$|connection_draining$|managed_actions_enabled$", "false"),
         severity="low",
     ),
+    *_meanings(LOSS, ("multi_az$", "false"), severity="medium"),
     *_meanings(LOSS, ("deployment_type$", r"single_az\w*"), severity="low", types="aws:fsx/"),
     *_meanings(
         LOSS, ("initial_instance_count$", "1"), severity="low", types="aws:sagemaker/endpointC"

@@ -67,11 +67,6 @@ def backups_are_retained(database: Resource) -> CheckResults:
         yield "deleteAutomatedBackups is not false, so deleting the database deletes its backups"
 
 
-multi_az_is_enabled = resource_rule("GH-RDS-004", types=aws("rds.Instance")).requires(
-    is_true("multiAz")
-)
-
-
 deletion_protection_is_enabled = _database_rule("GH-RDS-005").requires(
     is_true("deletionProtection"),
     is_not_true("skipFinalSnapshot"),

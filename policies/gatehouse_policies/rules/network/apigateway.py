@@ -18,11 +18,6 @@ from gatehouse_policies.engine.requirements import (
 )
 from gatehouse_policies.engine.rule import CheckResults, Requirement, resource_rule, stack_rule
 
-access_logging_is_enabled = resource_rule(
-    "GH-API-001", types=aws("apigateway.Stage", "apigatewayv2.Stage")
-).requires(is_set("accessLogSettings.destinationArn"))
-
-
 # Methods of the sharing API. The recipient of a secret has no account; the link is the credential.
 _SHARING_METHODS = tuple(
     f"sharing-{method}"
