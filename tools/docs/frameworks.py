@@ -66,8 +66,16 @@ def _section(part: tuple[Framework, dict[str, list[str]], dict[str, str]]) -> st
         f"## {framework.name}\n\n"
         f"[Source]({framework.source}), read on {framework.date}. {len(covered)} of "
         f"{len(covered) + len(others)} are covered; {count}.\n\n{missing}\n\n"
-        + table(("covered", "by"), ((name, _joined(rules)) for name, rules in covered.items()))
+        + table(("control", "covers"), _by_control(covered))
     )
+
+
+def _by_control(covered: dict[str, list[str]]) -> list[tuple[str, str]]:
+    found: dict[str, list[str]] = {}
+    for name, rules in covered.items():
+        for rule in rules:
+            found.setdefault(rule, []).append(name)
+    return [(rule, _joined(found[rule])) for rule in sorted(found)]
 
 
 def _joined(names: Any) -> str:
