@@ -540,9 +540,9 @@ def _keys(type_: str, inputs: Mapping[str, Any]) -> Iterator[Setting]:
     for path in (_row("keys", type_) or "").split():
         *parents, name = path.split(".")
         for block in _blocks(inputs, parents):
-            value = block.get(name)
-            if value in (None, "") or str(value).startswith("alias/aws/"):
-                yield Setting(KEYS, path, "", "low", default="an AWS managed key")
+            value = block.get(name) or ""
+            if not value or "alias/aws/" in str(value):
+                yield Setting(KEYS, path, str(value), "low", default="an AWS managed key")
 
 
 def _blocks(value: Any, names: list[str]) -> Iterator[Mapping[str, Any]]:
@@ -565,13 +565,19 @@ def is_set(inputs: Mapping[str, Any], path: str) -> bool:
     return False in _is_absent(inputs, path.split("."))
 
 
+def _pairs(elements: list[Any]) -> set[str]:
+    """The names in a list of pairs of a name and a value; none in another list."""
+    names = {_pair(each) if isinstance(each, Mapping) else "" for each in elements}
+    return set() if "" in names else names
+
+
 def _is_absent(value: Any, names: list[str]) -> Iterator[bool | None]:
     """Whether a path is absent in a value, for each element of a list. None if it is unknown."""
     if names and is_unknown(value):
         yield None
-    elif isinstance(value, list) and names and value and all(map(_pair, value)):
-        pairs = {_pair(each): each for each in value}
-        yield names[0] not in pairs
+    elif isinstance(value, list) and names and (pairs := _pairs(value)):
+        is_absent = names[0] not in pairs
+        yield None if is_absent and any(map(is_unknown, pairs)) else is_absent
     elif isinstance(value, list):
         for element in value:
             yield from _is_absent(element, names)
