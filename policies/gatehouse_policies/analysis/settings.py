@@ -246,6 +246,7 @@ MEANINGS = (
         types="aws:(guardduty|macie2|inspector2|securityhub|cfg)/",
     ),
     *_meanings(LOGS, ("xray(_tracing)?_enabled$|active_tracing$", "false"), severity="low"),
+    *_meanings(LOGS, ("container_insights$", "disabled"), severity="medium"),
     *_meanings(LOGS, ("system_type$", "basic"), severity="low", types="aws:elasticb"),
     *_meanings(
         LOSS,
@@ -271,7 +272,7 @@ MEANINGS = (
         ("cross_zone_load_balancing$|connection_draining$|managed_actions_enabled$", "false"),
         severity="low",
     ),
-    *_meanings(LOSS, ("multi_az$", "false"), severity="medium"),
+    *_meanings(LOSS, ("(multi_az|automatic_failover)(_enabled)?$", "false"), severity="medium"),
     *_meanings(LOSS, ("deployment_type$", r"single_az\w*"), severity="low", types="aws:fsx/"),
     *_meanings(
         LOSS, ("initial_instance_count$", "1"), severity="low", types="aws:sagemaker/endpointC"
