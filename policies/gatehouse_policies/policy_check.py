@@ -263,8 +263,8 @@ def check_preview(
     """Check a program in another language with `pulumi preview`. Raises CommandError without the
     Pulumi CLI, or if the preview fails.
 
-    The engine does not say the severity of a violation, the line of a resource, and what a rule
-    read. It runs one preview with unknown outputs.
+    The engine does not say the line of a resource and what a rule read. It runs one preview with
+    unknown outputs.
     """
     started_at = time.monotonic()
     environment = levels or configuration.environment(
@@ -287,6 +287,7 @@ def check_preview(
             urn=row.urn or messages.root,
             passes=(PASSES[0],),
             title=row.description,
+            severity=row.severity,
         )
     )
     run_of_check = Run(

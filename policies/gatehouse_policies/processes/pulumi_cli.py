@@ -23,6 +23,7 @@ from pulumi_local.type_tokens import STACK as _STACK
 from pulumi_local.types import Registration
 
 from gatehouse_policies import catalogue
+from gatehouse_policies.engine.rule import SEVERITIES
 from gatehouse_policies.processes.analyzer import Diagnostic
 from gatehouse_policies.processes.messages import Messages
 from gatehouse_policies.processes.policy_config import RuleConfigs
@@ -187,6 +188,7 @@ def _diagnostic(row: Mapping[str, Any]) -> Diagnostic:
         row.get("resourceUrn", ""),
         description,
         message,
+        severity if (severity := row.get("severity", "")) in SEVERITIES else "",
     )
 
 

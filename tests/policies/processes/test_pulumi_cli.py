@@ -60,7 +60,8 @@ def test_violations_of_the_engine_are_reported(program: Path, cli: Path) -> None
         ("ACME-1", "warning", "fail"),
         ("GH-UNDECIDED", "none", "open"),
     ]
-    first = run["results"][0]
+    first, own, _ = run["results"]
+    assert own["properties"]["severity"] == "low"
     assert first["message"]["text"] == "the bucket has no block. Fix: add one"
     [location] = first["locations"]
     assert location["logicalLocations"][0]["fullyQualifiedName"].endswith("Bucket::site")
