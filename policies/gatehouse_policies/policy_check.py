@@ -263,8 +263,8 @@ def check_preview(
     """Check a program in another language with `pulumi preview`. Raises CommandError without the
     Pulumi CLI, or if the preview fails.
 
-    The engine does not say the severity of a violation, the line of a resource, and what a rule
-    read. It runs one preview with unknown outputs.
+    The engine does not say the line of a resource and what a rule read. It runs one preview with
+    unknown outputs.
     """
     started_at = time.monotonic()
     environment = levels or configuration.environment(
@@ -274,7 +274,7 @@ def check_preview(
     if all(packs.values()):  # The controls of other packs are not known before the preview.
         gate.require_known(id for config in packs.values() for id in config)
     environment_variables = {**(variables or {}), ENVIRONMENT_VARIABLE: environment}
-    messages, diagnostics = pulumi_cli.preview(program, packs, environment_variables)
+    messages, diagnostics, stopped = pulumi_cli.preview(program, packs, environment_variables)
     found = (
         each
         for row in diagnostics
@@ -287,6 +287,7 @@ def check_preview(
             urn=row.urn or messages.root,
             passes=(PASSES[0],),
             title=row.description,
+            severity=row.severity,
         )
     )
     run_of_check = Run(
@@ -295,6 +296,7 @@ def check_preview(
         time.monotonic() - started_at,
         _root(program.folder),
         gate=gate,
+        stopped=stopped,
     )
     running = [
         pulumi_cli.EnginePack(

@@ -386,7 +386,14 @@ def _text(exc: BaseException, project: Project) -> str:
     if isinstance(exc, ModuleNotFoundError) and exc.name:
         files = [folder / "requirements.txt" for folder in (_folder(project), project.root)]
         requirements = next((file for file in files if file.is_file()), None)
-        if requirements:
+        package = re.sub("[-_]", ".", exc.name.partition(".")[0])
+        if requirements and not re.search(package, requirements.read_text("utf-8"), re.IGNORECASE):
+            text += (
+                f". The program has no file with this name, and {requirements} no package. If a "
+                f"package with another name contains it, install the packages: {sys.executable} -m "
+                f"pip install -r {requirements}"
+            )
+        elif requirements:
             text += (
                 f". Install the packages of the program in the environment of the check: "
                 f"{sys.executable} -m pip install -r {requirements}"

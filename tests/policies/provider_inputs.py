@@ -147,6 +147,8 @@ VALUES: tuple[Any, ...] = (
         "https://*.example.com",
         "allow.everyone.if.no.acl.found=true",
     ),
+    *("IGNORE_ALL_FINDINGS", "API_KEY", "USER_PASSWORD_AUTH", "ACCOUNT"),
+    *("SINGLE_AZ_1", "basic", "GuestAccess"),
     *("EVERYONE", "IAM_ALLOWED_PRINCIPALS", "ALLOW_ALL", "open-access"),
 )
 """Examples of the values of `settings.MEANINGS`."""
@@ -259,6 +261,11 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(each)
 
 
+def is_read_by_rules(item: Input) -> bool:
+    """True if a rule that names the type names the input."""
+    return bool({item.path, item.path.rpartition(".")[2]} & words_of_rules(item.token))
+
+
 def is_reported_by_other_rules(item: Input) -> bool:
     """True if a rule for the type reports a value that disables a protection, or if its module
     names the input, which it can evaluate together with others.
@@ -277,7 +284,8 @@ def is_reported_by_other_rules(item: Input) -> bool:
             compliant = set(decided(rule, item.token, item.path, other).violations)
             if reported - compliant:
                 return True
-            if is_judged(item) and any(name in each.message for each in reported):
+            messages = (settings.without_indexes(each.message) for each in reported)
+            if is_judged(item) and any(item.path in message for message in messages):
                 return True
     return False
 
@@ -287,10 +295,10 @@ NOT_JUDGED = re.compile(
     r"(authorize_all_groups|authorized|allow_external\w*"
     r"|allow_association_to_shareable\w*|hybrid_access_enabled|share_principals|sharing_(enabled|type)"
     r"|trust_(direction|type)|root_squash|smb_acl_enabled|s3_acl_option|admins"
-    r"|permissions(_with_grant_options)?|explicit_auth_flows|rules_string|rule_definition|rules_json"
+    r"|permissions(_with_grant_options)?|rules_string|rule_definition|rules_json"
     r"|cidr_allow_lists|allowed_ip_range|network_mode|connection_mode|is_publicly_accessible"
     r"|endpoint_access_mode|(associate|assign)_public_ip\w*|map_public_ip_on_launch"
-    r"|allowed_first_auth_factors|enable_ssm_access|with_privileged_access)"
+    r"|allowed_first_auth_factors|with_privileged_access)"
 )
 # Words of names that can concern security.
 WORDS = re.compile(
@@ -327,11 +335,19 @@ def to_review() -> set[str]:
     }
 
 
+WITHOUT_DATA = ("lambda/eventSourceMapping",)
+"""Types whose key encrypts no data of customers, such as the criteria of a filter."""
+
+
 def table() -> dict[str, Any]:
     other_rules: dict[str, set[str]] = {}
     unevaluated: dict[str, set[str]] = {}
+    keys: dict[str, set[str]] = {}
     for item in inputs():
         row = settings.row_name(item.token)
+        is_key = settings.is_key(item.name) and item.kind == "str"
+        if is_key and row not in WITHOUT_DATA and not is_read_by_rules(item):
+            keys.setdefault(row, set()).add(item.path)
         if is_reported_by_other_rules(item):
             name = item.name if "_" not in item.snake else item.path.rpartition(".")[2]
             other_rules.setdefault(row, set()).add(name)
@@ -341,6 +357,7 @@ def table() -> dict[str, Any]:
         "version": version("pulumi-aws"),
         "defaults": json.loads(TABLE.read_text())["defaults"],
         "other_rules": {row: " ".join(sorted(paths)) for row, paths in other_rules.items()},
+        "keys": {row: " ".join(sorted(paths)) for row, paths in keys.items()},
         "not_evaluated": {row: " ".join(sorted(paths)) for row, paths in unevaluated.items()},
     }
 

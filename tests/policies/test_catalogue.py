@@ -59,7 +59,7 @@ def test_control_that_is_not_in_the_first_version_has_a_date() -> None:
 
 FOR_EVERY_TYPE = name_set(
     "GH-IAM-002 GH-IAM-007 GH-IAM-010 GH-IAM-011 GH-IAM-013 GH-PUL-003 GH-PUL-006 GH-PUL-008 "
-    "GH-PUL-009 GH-PUL-010 GH-PUL-011 GH-PUL-012 GH-PUL-013 GH-SM-008 GH-SM-009"
+    "GH-PUL-009 GH-PUL-010 GH-PUL-011 GH-PUL-012 GH-PUL-013 GH-PUL-014 GH-SM-008 GH-SM-009"
 )
 
 
@@ -154,12 +154,6 @@ def test_every_type_that_runs_tasks_of_ecs_has_rules() -> None:
 
 def test_every_property_with_user_data_has_a_rule() -> None:
     assert types_with(r"userData\w*") <= set(catalogue.rule("GH-EC2-005").types)
-
-
-def test_every_publicly_accessible_type_of_pulumi_aws_has_a_rule() -> None:
-    rules = map(catalogue.rule, ("GH-RDS-001", "GH-VPC-013"))
-    types = types_with("public(lyAccessible|Connectivity)")
-    assert {type_ for rule in rules for type_ in rule.types} >= types
 
 
 UPSTREAM_FORMATS = {

@@ -52,6 +52,21 @@ def test_encrypted_secret_is_undecided(tmp_path: Path) -> None:
     assert (outcomes, result.exit_code) == ({"undecided"}, 0)
 
 
+def test_input_that_the_outputs_lack_is_evaluated(tmp_path: Path) -> None:
+    text = '{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
+    policy = {
+        "urn": f"{URN}aws:iam/policy:Policy::all",
+        "type": "aws:iam/policy:Policy",
+        "custom": True,
+        "inputs": {"policy": text},
+        "outputs": {"path": "/"},
+    }
+    result = policy_check.check_state(exported(tmp_path, policy), levels="prod")
+    found = {one.rule for one in result.findings if one.urn == policy["urn"]}
+    assert "GH-IAM-001" in found
+    assert not [one for one in result.findings if "must be an object" in one.message]
+
+
 def test_stack_with_another_name_has_the_levels_of_prod(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

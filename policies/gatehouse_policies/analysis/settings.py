@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from gatehouse_policies.analysis.properties import is_policy, is_unknown, json_value
 from gatehouse_policies.analysis.resources import Resource, Stack
 
-ENCRYPTION, ACCESS, LOGS, LOSS, PRIVILEGES = (
-    f"GH-PUL-{id}" for id in ("009", "010", "011", "012", "013")
+ENCRYPTION, ACCESS, LOGS, LOSS, PRIVILEGES, KEYS = (
+    f"GH-PUL-{id}" for id in ("009", "010", "011", "012", "013", "014")
 )
 """The controls that report a setting."""
 
@@ -86,7 +86,7 @@ MEANINGS = (
         (
             rf"{_NO_CRYPTO}.*({_CRYPTO}([.](type|mode|state|(opt_in_)?status))?|client_broker"
             r"|(rpc|data_transfer)_protection|security_protocol)$|^[.]authentication$",
-            "none|disabled?|off|((tls|sasl)_)?plain_?text|unencrypted|permissive",
+            "none|disabled?|off|((tls|sasl)_)?plain_?text|unencrypted|permissive|monitor|guest_?access",
         ),
         (
             r"^(?!.*(conflict|endpoint_auth_methods|default_auth_scheme|iam_auth))(.*[_.])?"
@@ -111,8 +111,8 @@ MEANINGS = (
         ),
         (
             r"((tls|https)_policy|security_strategy|certificate_mode|untrusted_artifact\w*"
-            "|allowed_oauth_flows)$",
-            "optional|clientspecified|self_signed|warn|implicit",
+            "|allowed_oauth_flows|explicit_auth_flows)$",
+            "optional|clientspecified|self_signed|warn|implicit|(allow_)?user_password_auth",
         ),
         ("[.]minimum_(password_)?length$", "[1-9]|1[0-3]"),
         severity="medium",
@@ -185,6 +185,22 @@ MEANINGS = (
         is_decisive=False,
     ),
     *_meanings(
+        ACCESS, ("source_dest_check$", "false"), severity="medium", types="aws:ec2/networkInt"
+    ),
+    *_meanings(
+        ACCESS, ("auth(entication)?_type$", "api_key"), types="aws:appsync/", is_decisive=False
+    ),
+    *_meanings(
+        ACCESS,
+        (
+            r"(validation|inspection|verification)\w*[._]mode$|enforce_security\w*$",
+            r"off|none|disabled|ignore\w*|monitor|log_only",
+        ),
+        severity="medium",
+        is_decisive=False,
+    ),
+    *_meanings(ACCESS, ("portfolio_share[.]type$", "account"), severity="medium"),
+    *_meanings(
         ACCESS,
         (
             "fail_open$|allow_(auto_registration|authorizer_override|classic_flow)$"
@@ -230,6 +246,8 @@ MEANINGS = (
         types="aws:(guardduty|macie2|inspector2|securityhub|cfg)/",
     ),
     *_meanings(LOGS, ("xray(_tracing)?_enabled$|active_tracing$", "false"), severity="low"),
+    *_meanings(LOGS, ("container_insights$", "disabled"), severity="medium"),
+    *_meanings(LOGS, ("system_type$", "basic"), severity="low", types="aws:elasticb"),
     *_meanings(
         LOSS,
         (
@@ -241,9 +259,23 @@ MEANINGS = (
         (r"skip_final_\w*$", "true"),
         severity="medium",
     ),
-    # DocumentDB.2 and Neptune.5 of the FSBP standard.
+    # DocumentDB.2, Neptune.5 and Redshift.3 of the FSBP standard.
     *_meanings(
-        LOSS, ("backup_retention_period$", "[1-6]"), severity="medium", types="aws:(docdb|neptune)/"
+        LOSS,
+        ("(backup|automated_snapshot)_retention_period$", "[1-6]"),
+        severity="medium",
+        types="aws:(docdb|neptune|redshift)/",
+    ),
+    *_meanings(
+        LOSS,
+        ("copy_tags_to_(backups|snapshots?|volumes)$", "false"),
+        ("cross_zone_load_balancing$|connection_draining$|managed_actions_enabled$", "false"),
+        severity="low",
+    ),
+    *_meanings(LOSS, ("(multi_az|automatic_failover)(_enabled)?$", "false"), severity="medium"),
+    *_meanings(LOSS, ("deployment_type$", r"single_az\w*"), severity="low", types="aws:fsx/"),
+    *_meanings(
+        LOSS, ("initial_instance_count$", "1"), severity="low", types="aws:sagemaker/endpointC"
     ),
     *_meanings(
         PRIVILEGES,
@@ -266,7 +298,7 @@ MEANINGS = (
     *_meanings(
         PRIVILEGES,
         (f"{_CONTAINER}(run_as_non_root|read_?only_root_file_?system)$", "false"),
-        (r"local_administrator$|enable_(docker|remote_debug)\w*$", "true|enabled"),
+        (r"local_administrator$|enable_(docker|remote_debug|ssm_access)\w*$", "true|enabled"),
         severity="medium",
     ),
 )
@@ -293,6 +325,11 @@ _LOG = re.compile(r"(?<!cata)(?<!dia)log(?!ic)", re.IGNORECASE)
 _SWITCH = re.compile(rf"(?!.*encrypt).*{_LOG.pattern}.*(enabled|status)", re.IGNORECASE)
 _OF_CLASS = (".enabled", ".enable", ".isEnabled", ".status", ".state", ".type", ".mode")
 _SHOWN_MAX = 40
+_KEY = re.compile(
+    r"(?!.*([.]source_|performance_insights|secret_kms|[.]s3_)).*(kms_arn|cmk_arn"
+    r"|(kms|encryption)_(\w+_)?key(_arn|_id(entifier)?)?|encryption_(config\w*|key)[.](key_)?id)"
+)
+_ENCRYPTS = re.compile("encrypt|sse|kms", re.IGNORECASE)
 _TABLE = Path(__file__).parents[1] / "inputs.json"
 
 
@@ -367,6 +404,7 @@ def settings_of(resource: Resource, _stack: Stack) -> tuple[Setting, ...]:
     return (
         *(setting for setting in found if not _is_reported(setting, reported)),
         *_defaults(resource.type, inputs),
+        *_keys(resource.type, inputs),
     )
 
 
@@ -491,15 +529,56 @@ def _defaults(type_: str, inputs: Mapping[str, Any]) -> Iterator[Setting]:
             yield Setting(f"GH-PUL-{control}", path, None)
 
 
+def is_key(name: str) -> bool:
+    """True for an input with the ID or ARN of the KMS key that encrypts data."""
+    return _KEY.fullmatch(snake_case(name)) is not None
+
+
+def _keys(type_: str, inputs: Mapping[str, Any]) -> Iterator[Setting]:
+    """The inputs without a customer managed key, in objects that exist or that are about
+    encryption.
+    """
+    for path in (_row("keys", type_) or "").split():
+        *parents, name = path.split(".")
+        for block in _blocks(inputs, parents):
+            value = block.get(name) or ""
+            if not value or "alias/aws/" in str(value):
+                yield Setting(KEYS, path, str(value), "low", default="an AWS managed key")
+
+
+def _blocks(value: Any, names: list[str]) -> Iterator[Mapping[str, Any]]:
+    """The objects at a path, and one without members for those that the program does not set."""
+    if isinstance(value, list):
+        for element in value:
+            yield from _blocks(element, names)
+    elif value is None and all(map(_ENCRYPTS.search, names)):
+        yield {}
+    elif isinstance(value, Mapping) and names:
+        inner = value.get(names[0])
+        if inner is not None or _ENCRYPTS.search(names[0]):
+            yield from _blocks(inner, names[1:])
+    elif isinstance(value, Mapping):
+        yield value
+
+
 def is_set(inputs: Mapping[str, Any], path: str) -> bool:
     """True if a program sets an input at a path without indexes, in any element of a list."""
     return False in _is_absent(inputs, path.split("."))
+
+
+def _pairs(elements: list[Any]) -> set[str]:
+    """The names in a list of pairs of a name and a value; none in another list."""
+    names = {_pair(each) if isinstance(each, Mapping) else "" for each in elements}
+    return set() if "" in names else names
 
 
 def _is_absent(value: Any, names: list[str]) -> Iterator[bool | None]:
     """Whether a path is absent in a value, for each element of a list. None if it is unknown."""
     if names and is_unknown(value):
         yield None
+    elif isinstance(value, list) and names and (pairs := _pairs(value)):
+        is_absent = names[0] not in pairs
+        yield None if is_absent and any(map(is_unknown, pairs)) else is_absent
     elif isinstance(value, list):
         for element in value:
             yield from _is_absent(element, names)

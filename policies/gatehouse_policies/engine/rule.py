@@ -13,6 +13,7 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
+from urllib.parse import urljoin
 
 from pulumi_local.type_tokens import STACK
 
@@ -212,6 +213,7 @@ def joined_remedies(requirements: Iterable[Requirement]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+_DOCUMENTATION = "https://docs.aws.amazon.com/"
 #: Properties of controls of this distribution that only controls.toml has, also by default.
 _CLASSIFICATION = ("severity", "pack", "levels", "introduced")
 
@@ -219,7 +221,9 @@ _CLASSIFICATION = ("severity", "pack", "levels", "introduced")
 @cache
 def _rows() -> dict[str, dict[str, Any]]:
     """The texts and the classification of the controls of this distribution, by ID."""
-    return tomllib.loads(Path(__file__).parents[1].joinpath("controls.toml").read_text("utf-8"))
+    text = Path(__file__).parents[1].joinpath("controls.toml").read_text("utf-8")
+    rows = tomllib.loads(text)
+    return {id: row | {"url": urljoin(_DOCUMENTATION, row["url"])} for id, row in rows.items()}
 
 
 class _Declaration(Control):
@@ -230,12 +234,11 @@ class _Declaration(Control):
     def rule(self, check: StackCheck) -> Rule:
         metadata = {item.name: getattr(self, item.name) for item in fields(self)}
         row = _rows().get(self.id, {})
-        for name in ("title", "severity"):
-            if name not in row and (row or not metadata[name]):
-                raise ValueError(
-                    f"{self.id}: {name} is missing; a control of this distribution has it in "
-                    "controls.toml"
-                )
+        if "title" not in row and (row or not self.title):
+            raise ValueError(
+                f"{self.id}: title is missing; a control of this distribution has it in "
+                "controls.toml"
+            )
         defaults = {item.name: item.default for item in fields(self)}
         for name in row:
             if name not in defaults:

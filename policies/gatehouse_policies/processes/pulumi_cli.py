@@ -23,12 +23,15 @@ from pulumi_local.type_tokens import STACK as _STACK
 from pulumi_local.types import Registration
 
 from gatehouse_policies import catalogue
+from gatehouse_policies.engine.rule import SEVERITIES
 from gatehouse_policies.processes.analyzer import Diagnostic
 from gatehouse_policies.processes.messages import Messages
 from gatehouse_policies.processes.policy_config import RuleConfigs
 
 _COLORS = re.compile(r"<\{%.*?%\}>|\x1b\[[0-9;]*m")
+_BOOLEAN = re.compile(r"=(True|False)\b")  # as Python writes it
 _ERRORS_MAX = 3
+_LINES_MAX = 3
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,9 @@ def find(folder: Path, stack: str) -> Program | None:
 
 def preview(
     program: Program, packs: Mapping[Path, RuleConfigs], variables: Mapping[str, str]
-) -> tuple[Messages, list[Diagnostic]]:
-    """The resources of a preview, without inputs, and the diagnostics of the packs.
+) -> tuple[Messages, list[Diagnostic], str]:
+    """The resources of a preview, without inputs, the diagnostics of the packs, and the error of a
+    program that stopped after a violation, so that the resources after it are not evaluated.
 
     packs: the configuration of each pack, by its folder. variables: environment variables of the
     packs. Raises CommandError without the Pulumi CLI, and if the preview fails.
@@ -121,15 +125,18 @@ def preview(
 
 def _results(
     program: Program, done: "subprocess.CompletedProcess[str]"
-) -> tuple[Messages, list[Diagnostic]]:
+) -> tuple[Messages, list[Diagnostic], str]:
     events = list(_events(done.stdout))
     diagnostics = [_diagnostic(row) for event in events if (row := event.get("policyEvent"))]
     is_violated = any(each.level == "mandatory" for each in diagnostics)
-    is_complete = any("summaryEvent" in event for event in events)
-    if not is_complete or (done.returncode != 0 and not is_violated):
-        said = (event["diagnosticEvent"] for event in events if "diagnosticEvent" in event)
-        errors = [_plain(row["message"]) for row in said if row.get("severity") == "error"]
-        text = "; ".join(errors[:_ERRORS_MAX]) or _plain(done.stderr)[-500:] or "no message"
+    said = [event["diagnosticEvent"] for event in events if "diagnosticEvent" in event]
+    # A violation of a stack rule is reported as "preview failed" as well.
+    errors = [text for text in _texts(said, "error") if text != "preview failed"]
+    is_complete = done.returncode == 0 and any("summaryEvent" in event for event in events)
+    if not is_violated and not is_complete:
+        # Pulumi YAML reports errors of types on stderr.
+        texts = errors or _texts(said, "info#err") or [_plain(done.stderr)[-500:] or "no message"]
+        text = "; ".join(texts[:_ERRORS_MAX])
         raise CommandError(f"pulumi preview failed with exit code {done.returncode}: {text}")
     rows = [
         event["resourcePreEvent"]["metadata"] for event in events if "resourcePreEvent" in event
@@ -139,7 +146,15 @@ def _results(
     registrations = {row["urn"]: _registration(row) for row in rows if row["type"] != _STACK}
     kept = tuple(each for each in registrations.values() if each is not None)
     messages = Messages(program.name, program.stack, root, kept, (), b"")
-    return messages, diagnostics
+    stopped = f"the program stopped: {errors[0]}" if errors and not is_complete else ""
+    return messages, diagnostics, stopped
+
+
+def _texts(said: Sequence[Mapping[str, Any]], severity: str) -> list[str]:
+    """The first lines of the messages with a severity; the others are a stack trace."""
+    texts = (_plain(row["message"]) for row in said if row.get("severity") == severity)
+    lines = ([line for line in text.splitlines() if line.strip()] for text in texts if text)
+    return ["\n".join(each[:_LINES_MAX]) for each in lines]
 
 
 def _registration(row: Mapping[str, Any]) -> Registration | None:
@@ -160,11 +175,12 @@ def _registration(row: Mapping[str, Any]) -> Registration | None:
 
 def _diagnostic(row: Mapping[str, Any]) -> Diagnostic:
     """The SDK puts the description of the policy on the first line."""
-    description, separator, message = _plain(row["message"]).partition("\n")
+    text = _BOOLEAN.sub(lambda value: value[0].lower(), _plain(row["message"]))
+    description, separator, message = text.partition("\n")
     level = row["enforcementLevel"]
     control = catalogue.find(row["policyName"])
     if not separator or (control is not None and description != control.title):
-        description, message = "", _plain(row["message"])
+        description, message = "", text
     return Diagnostic(
         row["policyName"],
         row["policyPackName"],
@@ -172,6 +188,7 @@ def _diagnostic(row: Mapping[str, Any]) -> Diagnostic:
         row.get("resourceUrn", ""),
         description,
         message,
+        severity if (severity := row.get("severity", "")) in SEVERITIES else "",
     )
 
 

@@ -77,8 +77,8 @@ def _resource(row: Mapping[str, Any], known: Collection[str]) -> Resource:
         external=row.get("external") is True,
         source=_source(str(row.get("sourcePosition") or "")),
     )
-    # Components of older engines have no outputs: use their inputs.
-    return Resource(registration, str(row.get("id") or ""), outputs or dict(inputs))
+    # Components of older engines have no outputs, and an edited file can lack some of them.
+    return Resource(registration, str(row.get("id") or ""), {**inputs, **outputs})
 
 
 def _properties(

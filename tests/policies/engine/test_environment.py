@@ -61,7 +61,7 @@ def test_pack_without_configuration_has_levels_of_the_stack() -> None:
         found = [
             (diagnostic.name, diagnostic.level)
             for diagnostic in diagnostics
-            if diagnostic.policy == "GH-ALB-005"
+            if diagnostic.policy == "GH-PUL-012"
         ]
         assert found == [("balancer", "advisory")]
 

@@ -1,6 +1,8 @@
-"""Programs in other languages. A stand-in writes the events of the Pulumi CLI."""
+"""Programs in other languages: with the Pulumi CLI, and with a stand-in that writes its events."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,13 @@ import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.__main__ import main
 
+from tests import processes, requires
 from tests.cases import cases
 
 _CASES = cases(__file__)
+_PROVIDER = """#!/bin/sh
+PYTHONPATH={root} exec {python} -m tests.policies.processes.yaml_provider "$@"
+"""
 
 
 @pytest.fixture
@@ -54,7 +60,8 @@ def test_violations_of_the_engine_are_reported(program: Path, cli: Path) -> None
         ("ACME-1", "warning", "fail"),
         ("GH-UNDECIDED", "none", "open"),
     ]
-    first = run["results"][0]
+    first, own, _ = run["results"]
+    assert own["properties"]["severity"] == "low"
     assert first["message"]["text"] == "the bucket has no block. Fix: add one"
     [location] = first["locations"]
     assert location["logicalLocations"][0]["fullyQualifiedName"].endswith("Bucket::site")
@@ -99,3 +106,51 @@ def test_baseline_needs_what_controls_read(
     assert check(program, *options)[0] == 2
     assert "Remove --baseline, --diff" in " ".join(capsys.readouterr().err.split())
     assert not (cli / "call").exists()
+
+
+def test_program_that_stops_after_a_violation_is_not_complete(program: Path, cli: Path) -> None:
+    """Resource rules run while the program does, stack rules only at its end."""
+    events = [*_CASES["events"][:3], *_CASES["failed"], _CASES["events"][-1]]
+    (cli / "events").write_text("\n".join(map(json.dumps, events)))
+    code, run = check(program)
+    assert (code, [row["ruleId"] for row in run["results"]]) == (1, ["GH-S3-001"])
+    [invocation] = run["invocations"]
+    assert "the program stopped: no credentials" in json.dumps(invocation)
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program in YAML with a stack of the Pulumi CLI."""
+    folder = tmp_path / "program"
+    folder.mkdir()
+    (folder / ".git").mkdir()
+    (folder / "Pulumi.yaml").write_text(_CASES["yaml"])
+    plugin = tmp_path / "bin" / "pulumi-resource-aws"
+    root = Path(__file__).resolve().parents[3]
+    processes.executable(plugin, _PROVIDER.format(root=root, python=sys.executable))
+    monkeypatch.setenv("PATH", f"{plugin.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PULUMI_BACKEND_URL", tmp_path.as_uri())
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
+    command = ["pulumi", "stack", "init", "dev", "--non-interactive"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder
+
+
+@requires.PULUMI
+def test_real_engine_evaluates_a_program_in_yaml(engine: Path) -> None:
+    code, run = check(engine, "--env", "dev")
+    assert code == 1
+    found = {(row["ruleId"], row["level"]) for row in run["results"]}
+    # A resource rule, a stack rule, and an advisory control.
+    assert {("GH-KMS-001", "error"), ("GH-S3-001", "error"), ("GH-S3-007", "warning")} <= found
+    assert "set enableKeyRotation=true" in json.dumps(run["results"])
+
+
+@requires.PULUMI
+def test_error_of_the_real_engine_is_shown(
+    engine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = engine / "Pulumi.yaml"
+    file.write_text(file.read_text().replace("aws:kms:Key", "aws:kms:Kee"))
+    assert check(engine, "--env", "dev")[0] == 2
+    assert 'unable to find resource type "aws:kms:Kee"' in capsys.readouterr().err

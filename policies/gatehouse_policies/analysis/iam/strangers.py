@@ -38,6 +38,7 @@ any value: `a*` matches one name of 36, so four such patterns are wide."""
 
 ACCOUNT = re.compile(r"\d{12}")
 _ARN_ACCOUNT = re.compile(r"arn:[^:]*:[^:]*:[^:]*:(\d{12}):")
+_BUCKET = re.compile("arn:[^:]*:s3:::")
 _ORGANIZATION = re.compile(r"arn:[^:]*:organizations::\d{12}:\w+/(o-[a-z0-9]+)")
 # A condition on one of these keys compares with the owner of the resource.
 _RESOURCE = {
@@ -383,12 +384,15 @@ class Access:
     """Whom a document lets in.
 
     limits: for each statement and principal that lets in some requesters. everyone: whether any
-    requester is let in. services: the AWS services that other accounts can use.
+    requester is let in. services: the AWS services that other accounts can use. buckets: the ARNs
+    that alone limit a service; after the deletion of a bucket, another account can create one with
+    its name.
     """
 
     limits: tuple[Limits, ...]
     everyone: bool
     services: tuple[str, ...]
+    buckets: frozenset[str] = frozenset()
 
     def named(self) -> frozenset[str]:
         return frozenset(
@@ -411,7 +415,7 @@ def access(document: Document, free: str = "") -> Access:
     such as that of the access point to which the document belongs.
     """
     limits = list[Limits]()
-    services = set[str]()
+    services, buckets = set[str](), set[str]()
     everyone = False
     for allow, all_clauses in _effective(document):
         clauses = tuple(each for each in all_clauses if not re.fullmatch(free, each[0].key))
@@ -425,8 +429,13 @@ def access(document: Document, free: str = "") -> Access:
                 limits.append(found)
                 if kind == "Service" and not found:
                     services.add(value)
+                if kind == "Service" and found and all(limit == {""} for limit in found):
+                    sources = (each for each, _ in clauses if each.key == "aws:sourcearn")
+                    buckets.update(
+                        arn for each in sources for arn in each.values if _BUCKET.match(arn)
+                    )
                 everyone = everyone or (not found and kind in ("*", "AWS"))
-    return Access(tuple(limits), everyone, tuple(sorted(services)))
+    return Access(tuple(limits), everyone, tuple(sorted(services)), frozenset(buckets))
 
 
 def _requesters(kind: str, value: str) -> Iterator[tuple[Keys, frozenset[str]]]:

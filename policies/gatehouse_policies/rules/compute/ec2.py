@@ -12,7 +12,13 @@ from pulumi_local.type_tokens import aws
 from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.analysis.secret_detection import arguments_look_secret, looks_secret
-from gatehouse_policies.engine.requirements import is_exactly, is_not_set, is_not_true
+from gatehouse_policies.engine.requirements import (
+    is_exactly,
+    is_not_set,
+    is_not_true,
+    satisfies,
+    where,
+)
 from gatehouse_policies.engine.rule import (
     CheckResults,
     Requirement,
@@ -214,3 +220,19 @@ def image_is_not_public(permission: Resource) -> CheckResults:
         launch = distribution.block("amiDistributionConfiguration").block("launchPermission")
         if "all" in launch.texts("userGroups"):
             yield "the image is public"
+
+
+# https://docs.aws.amazon.com/securityhub/latest/userguide/autoscaling-controls.html
+group_survives_failures = resource_rule("GH-EC2-009", types=_GROUPS).requires(
+    is_not_set("launchConfiguration"),
+    satisfies(
+        "vpcZoneIdentifiers",
+        lambda group, subnets: group.size(subnets) > 1 or group.size("availabilityZones") > 1,
+        "has no subnets in two Availability Zones",
+        "set vpcZoneIdentifiers to subnets in two Availability Zones",
+    ),
+    where(
+        lambda group: bool(group.props.size("targetGroupArns") + group.props.size("loadBalancers")),
+        is_exactly("healthCheckType", "ELB"),
+    ),
+)

@@ -244,13 +244,6 @@ def platform_version_is_current(resource: Resource) -> CheckResults:
         yield f"{parameters.path_of('platformVersion')} is older than 1.4.0"
 
 
-@resource_rule("GH-ECS-009", types=aws("ecs.Cluster"))
-def container_insights_is_enabled(cluster: Resource) -> CheckResults:
-    values = cluster.props.name_values("settings")
-    if values.get("containerInsights") not in ("enabled", "enhanced"):
-        yield "Container Insights is not enabled"
-
-
 @stack_rule(
     "GH-ECS-011",
     types=(*aws("ecs.TaskDefinition"), *_OVERRIDES),

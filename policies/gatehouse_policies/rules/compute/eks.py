@@ -7,7 +7,7 @@ from pulumi_local.type_tokens import aws
 from gatehouse_policies.analysis.network_reachability import is_internet
 from gatehouse_policies.analysis.properties import MalformedError
 from gatehouse_policies.analysis.resources import Resource
-from gatehouse_policies.engine.requirements import contains, is_set, is_true
+from gatehouse_policies.engine.requirements import contains, is_set
 from gatehouse_policies.engine.rule import CheckResults, resource_rule
 
 # Extended support of 1.30 ended in July 2026. Later versions are accepted.
@@ -40,11 +40,6 @@ secrets_are_encrypted = resource_rule("GH-EKS-003", types=aws("eks.Cluster")).re
 nodes_do_not_allow_ssh = resource_rule("GH-EKS-004", types=aws("eks.NodeGroup")).requires(
     is_set("remoteAccess.sourceSecurityGroupIds"),
     when=lambda group: group.props.block("remoteAccess").has("ec2SshKey"),
-)
-
-
-deletion_protection_is_enabled = resource_rule("GH-EKS-005", types=aws("eks.Cluster")).requires(
-    is_true("deletionProtection")
 )
 
 

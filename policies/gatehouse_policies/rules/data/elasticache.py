@@ -8,7 +8,6 @@ from gatehouse_policies.analysis.properties import Properties
 from gatehouse_policies.engine.requirements import (
     for_types,
     in_order,
-    is_at_least,
     is_customer_key,
     is_exactly,
     is_not,
@@ -110,16 +109,6 @@ users_authenticate = resource_rule(
         is_set("userGroupIds", "clients are not authenticated"),
     ),
 )
-
-
-automatic_failover_is_enabled = _group_rule("GH-EC-004").requires(
-    is_true("automaticFailoverEnabled"), is_true("multiAzEnabled")
-)
-
-
-snapshots_are_retained = _group_rule(
-    "GH-EC-005", settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}}
-).requires(is_at_least("snapshotRetentionLimit", "days_min"))
 
 
 subnet_group_is_set = _group_rule("GH-EC-007").requires(names_own_group("subnetGroupName"))

@@ -13,6 +13,7 @@ from gatehouse_policies.analysis.policy_holders import (
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.requirements import (
     for_types,
+    is_at_least,
     is_exactly,
     is_not_true,
     is_set,
@@ -55,6 +56,14 @@ domain_is_in_vpc = resource_rule(
         lambda policy: policy.props.text("type") == "network",
         is_not_true("policy[].AllowFromPublic"),
     ),
+)
+
+
+# https://docs.aws.amazon.com/opensearch-service/latest/developerguide/managedomains-dedicatedmasternodes.html
+domain_survives_failures = _domain_rule("GH-OS-006").requires(
+    is_at_least("clusterConfig.instanceCount", 3),
+    is_true("clusterConfig.dedicatedMasterEnabled"),
+    is_at_least("clusterConfig.dedicatedMasterCount", 3),
 )
 
 

@@ -8,6 +8,7 @@ from pulumi_local.type_tokens import aws
 from gatehouse_policies.analysis import network_reachability as network
 from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.requirements import (
+    contains,
     has_elements,
     in_order,
     is_at_least,
@@ -66,11 +67,6 @@ def backups_are_retained(database: Resource) -> CheckResults:
         yield "deleteAutomatedBackups is not false, so deleting the database deletes its backups"
 
 
-multi_az_is_enabled = resource_rule("GH-RDS-004", types=aws("rds.Instance")).requires(
-    is_true("multiAz")
-)
-
-
 deletion_protection_is_enabled = _database_rule("GH-RDS-005").requires(
     is_true("deletionProtection"),
     is_not_true("skipFinalSnapshot"),
@@ -127,7 +123,11 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
 
 
 logs_are_exported = _database_rule("GH-RDS-008").requires(
-    has_elements("enabledCloudwatchLogsExports")
+    has_elements("enabledCloudwatchLogsExports"),
+    where(
+        lambda database: database.props.known_text("engine").startswith("aurora-mysql"),
+        contains("enabledCloudwatchLogsExports", "audit"),
+    ),
 )
 
 
@@ -242,8 +242,3 @@ def major_version_can_be_upgraded(instance: Resource, stack: Stack) -> CheckResu
             r"\D", "", group.props.text("name")
         ):
             yield f"the name of {group.name} does not contain the version of its family"
-
-
-proxy_requires_tls = resource_rule("GH-RDS-020", types=aws("rds.Proxy")).requires(
-    is_true("requireTls")
-)

@@ -29,11 +29,6 @@ log_file_validation_is_enabled = _trail_rule("GH-CT-003").requires(
 )
 
 
-trail_delivers_to_cloudwatch_logs = _trail_rule("GH-CT-004").requires(
-    is_set("cloudWatchLogsGroupArn"), is_set("cloudWatchLogsRoleArn")
-)
-
-
 @_trail_rule("GH-CT-005")
 def object_events_are_recorded(trail: Resource) -> CheckResults:
     advanced = any(

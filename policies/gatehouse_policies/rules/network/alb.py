@@ -122,11 +122,6 @@ access_logging_is_enabled = _balancer_rule("GH-ALB-004").requires(
 )
 
 
-deletion_protection_is_enabled = _balancer_rule("GH-ALB-005").requires(
-    is_true("enableDeletionProtection")
-)
-
-
 @_balancer_rule("GH-ALB-007", settings={"zones_min": {"dev": 2, "staging": 2, "prod": 2}})
 def load_balancer_spans_zones(balancer: Resource) -> CheckResults:
     count = max(balancer.props.size("subnets"), balancer.props.size("subnetMappings"))

@@ -10,7 +10,6 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.requirements import (
     for_types,
     has_format,
-    is_not,
     is_not_true,
     is_set,
     is_true,
@@ -18,11 +17,6 @@ from gatehouse_policies.engine.requirements import (
     where,
 )
 from gatehouse_policies.engine.rule import CheckResults, Requirement, resource_rule, stack_rule
-
-access_logging_is_enabled = resource_rule(
-    "GH-API-001", types=aws("apigateway.Stage", "apigatewayv2.Stage")
-).requires(is_set("accessLogSettings.destinationArn"))
-
 
 # Methods of the sharing API. The recipient of a secret has no account; the link is the credential.
 _SHARING_METHODS = tuple(
@@ -170,13 +164,4 @@ stage_settings_are_secure = resource_rule(
             is_true("settings.cacheDataEncrypted"),
         ),
     ),
-)
-
-
-apis_use_no_api_keys = resource_rule(
-    "GH-API-007", types=aws("appsync.GraphQLApi", "appsync.Api")
-).requires(
-    is_not("authenticationType", "api_key"),
-    is_not("additionalAuthenticationProviders[].authenticationType", "api_key"),
-    is_not("eventConfig.authProviders[].authType", "api_key"),
 )

@@ -422,21 +422,15 @@ def _allows_internet(resource: Resource, _stack: Stack) -> CheckResults:
         yield "the allowed networks contain the internet"
 
 
-resource_is_not_public = resource_rule(
-    "GH-VPC-013",
-    # The types with these properties that GH-RDS-001 does not evaluate.
-    types=aws(
-        *("dms.InstanceProfile", "dms.ReplicationInstance", "lightsail.Database", "mq.Broker"),
-        *("m2.Environment", "neptune.ClusterInstance", "neptunegraph.Graph"),
-        *("redshift.Cluster", "redshiftserverless.Workgroup", "timestreaminfluxdb.DbCluster"),
-        "timestreaminfluxdb.DbInstance",
-    )
-    + _WITH_ALLOWED_NETWORKS,
-).requires(
-    for_types(aws("dms.InstanceProfile"), is_false("publiclyAccessible")),
-    is_not_true("publiclyAccessible"),
-    is_not_true("publicConnectivity"),
-    for_types(
-        _WITH_ALLOWED_NETWORKS, Requirement(_allows_internet, "name the networks of clients")
-    ),
+allowed_networks_are_private = resource_rule("GH-VPC-013", types=_WITH_ALLOWED_NETWORKS).requires(
+    Requirement(_allows_internet, "name the networks of clients")
 )
+
+
+@resource_rule("GH-VPC-014", types=aws("ec2.Route", "ec2.RouteTable"))
+def peering_routes_are_narrow(holder: Resource) -> CheckResults:
+    for block in (holder.props, *holder.props.blocks("routes")):
+        names = ("destinationCidrBlock", "destinationIpv6CidrBlock", "cidrBlock", "ipv6CidrBlock")
+        ranges = [text for name in names if (text := block.known_text(name))]
+        if block.has("vpcPeeringConnectionId") and network.is_internet(*ranges):
+            yield "a route sends traffic for the internet to another VPC"

@@ -417,6 +417,13 @@ def service_access_has_source(holder: Resource, stack: Stack) -> CheckResults:
                     f"the policy allows {service} without a condition on aws:SourceAccount or "
                     f"aws:SourceArn"
                 )
+        for arn in sorted(access(document).buckets):
+            name = arn.rpartition(":")[2].partition("/")[0]
+            if stack.identifiers.isdisjoint((arn, name)):
+                yield (
+                    f"the policy allows a service for {arn}, whose account only a condition on "
+                    f"aws:SourceAccount names"
+                )
 
 
 # Types whose policies other rules evaluate, except their networks.
