@@ -64,7 +64,7 @@ _ITEMS = Items(
     path=_KEYS,
     view=KeyView,
     filters=KeyFilter,
-    columns=key_fields(listed=True),
+    columns=(*key_fields(listed=True), "last_used_at"),
     is_id=lambda text: tokens.key_id(text) is not None,
     example="--customer acme --dry-run",
 )

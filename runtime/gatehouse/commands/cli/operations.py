@@ -292,11 +292,18 @@ _REQUEST: tuple[Column, ...] = (
 #: Requests that took longer than this number of seconds are not followed, and the number of seconds
 #: between two reads.
 _FOLLOWED_S, _FOLLOW_S = 60.0, 2.0
+#: Options without a meaning for requests that have not ended yet.
+_NOT_FOLLOWED = ("since", "until", "last", "order", "limit", "all")
 
 
 def requests(
     client: ConsoleClient,
-    limit: LimitOption = LIMIT,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", "-n", min=1, help="Maximum number of entries.", show_default=str(LIMIT)
+        ),
+    ] = None,
     all: AllOption = False,
     follow: Annotated[
         bool,
@@ -314,8 +321,12 @@ def requests(
     Example: gatehouse requests --customer acme --outcome denied --last 24h
     """
     if follow:
+        given = {**filters, "limit": limit, "all": all or None}
+        others = [f"--{each}" for each in _NOT_FOLLOWED if given.get(each) is not None]
+        if others:
+            reject(f"--follow prints new requests, without {' and '.join(others)}")
         _follow(client, request(filters))
-    query, path, limit = request(filters, last="24h"), "/v1/requests", 0 if all else limit
+    query, path, limit = request(filters, last="24h"), "/v1/requests", 0 if all else limit or LIMIT
     totals = client.get(RequestPage, path, **query, limit=1, totals="true").totals
     found = Listing(client, RequestView, path, query, noun="entry", limit=limit, counted=False)
 

@@ -292,6 +292,27 @@ def test_requests_are_followed(database: Database, tmp_path: Path, form: str) ->
     assert process.returncode == -signal.SIGTERM
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--since", "10:00"],
+        ["--until", "2026-11-30"],
+        ["--last", "2h"],
+        ["--order", "oldest"],
+        ["--limit", "30"],  # the default
+        ["-n", "1", "--all"],
+    ],
+    ids=" ".join,
+)
+def test_option_that_does_not_apply_to_followed_requests_is_an_error(
+    operator: Command, given: list[str]
+) -> None:
+    found = operator.run("requests", "--follow", *given)
+    names = [each.replace("-n", "--limit") for each in given]
+    assert found.code == 2
+    assert all(each in found.err for each in names if each.startswith("--")), found.err
+
+
 def test_logs_are_searched(database: Database, tmp_path: Path) -> None:
     with running_console(database, tmp_path, GATEHOUSE_LOGS=f"file:{tmp_path}") as url:
         operator = Command(
