@@ -13,7 +13,7 @@ from tools.docs import (
     runtime_settings,
     stack_settings,
 )
-from tools.types import client_types, key_form, sync_clients
+from tools.types import client_types, key_form, results, sync_clients
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED: dict[str, Callable[[], str]] = {
@@ -27,6 +27,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "../runtime/contract.toml": runtime_settings.contract_file,
     "../runtime/web/src/cores/coreOptions.ts": core_settings.module,
     "../runtime/web/src/keys/keyFields.ts": key_form.module,
+    "../runtime/web/src/locales/results.ts": results.module,
     "../clients/python/gatehouse_client/models.py": client_types.python,
     "../clients/typescript/src/types.ts": client_types.typescript,
     **{

@@ -33,6 +33,7 @@ from gatehouse.commands.cli.common.shapes import Form, parameters, request
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.decision import CODES, result_text
 from gatehouse.core.log_levels import Level
 from gatehouse.core.notation import count
 from gatehouse.core.tokens.token_scanner import has_token
@@ -264,7 +265,11 @@ def usage(client: ConsoleClient, **filters: Any) -> Output:
     dimensions = query["by"].split(",") if "by" in query else []
 
     def show() -> None:
-        columns = (*dimensions, ("requests", lambda point: point.count), bar)
+        by = [
+            ("result", lambda each: CODES.get(each.code, each.code)) if name == "code" else name
+            for name in dimensions
+        ]
+        columns = (*by, ("requests", lambda point: point.count), bar)
         print_items(series.points, ("from", lambda point: point.at), *columns)
         note(f"{count(series.total, 'request')} from {series.since} to {series.until}")
         if before := series.week_before:
@@ -281,7 +286,7 @@ def _drained(shown: dict[str, Any]) -> str:
 
 _REQUEST: tuple[Column, ...] = (
     ("time", lambda request: request.at),
-    ("result", lambda request: request.check or "allowed"),
+    ("result", lambda request: result_text(request.check)),
     *("detail", "method", "path", "status"),
     ("ms", lambda request: "" if request.ms is None else round(request.ms, 1)),
     ("key id", lambda request: request.key),
@@ -334,7 +339,7 @@ def requests(
         print_items(found, *_REQUEST)
         found.note_end(only_if_more=True)
         if totals is not None:
-            checks = [f"{each.check} {each.count}" for each in totals.checks]
+            checks = [f"{result_text(each.check)} {each.count}" for each in totals.checks]
             note(", ".join([count(totals.total, "request"), *checks]))
             for part, times in (
                 ("duration", totals.ms),
@@ -371,7 +376,7 @@ def _follow(client: ConsoleClient, query: dict[str, Any]) -> NoReturn:
 
 def _line(each: RequestView) -> str:
     texts = [
-        *(each.at, each.check or "allowed", each.detail, each.method, each.path, each.status),
+        *(each.at, result_text(each.check), each.detail, each.method, each.path, each.status),
         "" if each.ms is None else f"{each.ms:.1f} ms",
         *(each.key, each.address, each.request_id, "" if each.count == 1 else f"x{each.count}"),
     ]
@@ -418,6 +423,7 @@ _FEATURES = (
         columns=(
             ("feature", lambda feature: feature.name),
             ("state", feature_state),
+            "description",
             *("changed_at", "changed_by"),
         ),
     ),
