@@ -64,7 +64,7 @@ export function useFilters(fields: Record<string, Field> = {}): Filters {
   const before = computed(() => (route.fullPath && Array.isArray(history.state?.before) ? (history.state.before as string[]) : []))
   const link = (cursor: string, pages: string[]): PageLink => {
     const { last, since } = values.value
-    return { query: compact({ ...values.value, since: last ? cursor && started.value : since ?? '', cursor }), state: { before: pages } }
+    return { query: compact({ ...values.value, since: last ? cursor && (text('cursor') ? since ?? '' : started.value) : since ?? '', cursor }), state: { before: pages } }
   }
   const range = (): ReturnType<Filters['range']> => {
     const { since = '', until = '', last = '' } = values.value
@@ -72,7 +72,7 @@ export function useFilters(fields: Record<string, Field> = {}): Filters {
     if (seconds && !text('cursor')) {
       started.value = localTime(Date.now() - seconds * 1000)
     }
-    return { since: instant((!seconds || text('cursor') ? since : '') || started.value), until: instant(until) }
+    return { since: instant(seconds && !text('cursor') ? started.value : since), until: instant(until) }
   }
   return {
     fields,
@@ -84,7 +84,8 @@ export function useFilters(fields: Record<string, Field> = {}): Filters {
       const { sort: _, since: _since, until: _until, last: _last, ...others } = values.value
       return { ...others, ...range() }
     },
-    set: (changes) => void router.push({ query: compact({ ...values.value, ...changes }) }),
+    // On a later page of a range `last`, the address has its start.
+    set: (changes) => void router.push({ query: compact({ ...values.value, ...(values.value['last'] && { since: '' }), ...changes }) }),
     before,
     page: (cursor) => link(cursor ?? '', cursor ? [...before.value, text('cursor')] : []),
     previous: () => link(before.value.at(-1) ?? '', before.value.slice(0, -1)),
