@@ -15,7 +15,7 @@ from tools.docs import (
     runtime_settings,
     stack_settings,
 )
-from tools.types import client_types, key_form, pulumi_types, sync_clients
+from tools.types import client_types, key_form, pulumi_types, results, sync_clients
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED: dict[str, Callable[[], str]] = {
@@ -31,6 +31,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "../runtime/contract.toml": runtime_settings.contract_file,
     "../runtime/web/src/cores/coreOptions.ts": core_settings.module,
     "../runtime/web/src/keys/keyFields.ts": key_form.module,
+    "../runtime/web/src/locales/results.ts": results.module,
     "../clients/python/gatehouse_client/models.py": client_types.python,
     "../clients/typescript/src/types.ts": client_types.typescript,
     "../clients/pulumi/gatehouse_pulumi/resources.py": pulumi_types.resources,

@@ -13,6 +13,10 @@ import msgspec
 from gatehouse.core.http.addresses import allows
 from gatehouse.core.keys import CustomerState, KeyEnvironment, KeyRecord, KeyState
 from gatehouse.core.verification import (
+    AGENT,
+    INVALID_REQUEST,
+    NO_CREDENTIAL,
+    UNKNOWN_CORE,
     VALID,
     Code,
     RateLimitState,
@@ -20,10 +24,14 @@ from gatehouse.core.verification import (
     VerificationResult,
 )
 
+#: Text of requests that no check denied.
+ALLOWED = "Allowed"
+
 
 class Row(NamedTuple):
     """A check of a key that needs no counter.
 
+    text: why a request is denied if the check fails, for people.
     code: outcome if the check fails.
     passes: whether a request may use the key, from the record, the request, the environment of this
         deployment and the time in Unix seconds.
@@ -33,6 +41,7 @@ class Row(NamedTuple):
     """
 
     name: str
+    text: str
     code: Code
     passes: Callable[[KeyRecord, VerificationRequest, KeyEnvironment, float], bool]
     actual: Callable[[KeyRecord, float], str]
@@ -59,6 +68,7 @@ def _state(record: KeyRecord, _now: float) -> str:
 ROWS: tuple[Row, ...] = (
     Row(
         "not revoked or deleted",  # a deleted key has the same outcome as a revoked key
+        "Revoked or deleted",
         Code.REVOKED,
         lambda record, _request, _environment, _now: (
             record.state in (KeyState.ACTIVE, KeyState.DISABLED)
@@ -68,6 +78,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "enabled",
+        "Disabled",
         Code.DISABLED,
         lambda record, _request, _environment, _now: (
             record.state is not KeyState.DISABLED
@@ -77,6 +88,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "not expired",
+        "Expired",
         Code.EXPIRED,
         lambda record, _request, _environment, now: (
             record.expires_at is None or now < record.expires_at
@@ -85,6 +97,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "environment",
+        "Wrong environment",
         Code.FORBIDDEN,
         lambda record, _request, environment, _now: record.environment is environment,
         lambda record, _now: record.environment.value,
@@ -92,6 +105,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "address",
+        "Address not allowed",
         Code.FORBIDDEN,
         lambda record, request, _environment, _now: (
             not record.addresses or allows(record.addresses, request.address)
@@ -101,6 +115,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "method",
+        "Method not allowed",
         Code.FORBIDDEN,
         lambda record, request, _environment, _now: (
             not record.methods
@@ -113,6 +128,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "core",
+        "Core not allowed",
         Code.FORBIDDEN,
         lambda record, request, _environment, _now: (
             not record.cores or request.core is None or request.core in record.cores
@@ -122,6 +138,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "scopes",
+        "Missing scope",
         Code.INSUFFICIENT_PERMISSIONS,
         lambda record, request, _environment, _now: (
             not request.scopes or set(record.scopes).issuperset(request.scopes)
@@ -131,6 +148,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "signature",  # a signature that was sent is verified next, with the nonce that it contains
+        "Invalid signature",
         Code.SIGNATURE_INVALID,
         lambda record, request, _environment, _now: (
             not record.public_key or request.signed is not None
@@ -141,17 +159,18 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-#: The checks that deny requests, in order. `request`: its form, or the number of requests.
-CHECKS = (
-    "request",
-    "registered core",
-    "credential",
-    "token",
-    *(row.name for row in ROWS),
-    "limit",
-    "credits",
-    "state",
-)
+#: The checks that deny requests, in order, with the texts for people. `request`: its form, or the
+#: number of requests.
+CHECKS = {
+    "request": "Invalid request",
+    "registered core": "Unknown Core",
+    "credential": "No API key",
+    "token": "Unknown API key",
+    **{row.name: row.text for row in ROWS},
+    "limit": "Rate limited",
+    "credits": "No credits left",
+    "state": "State of the key unknown",
+}
 
 _CHECK_OF_CODE = {
     **{row.code: row.name for row in reversed(ROWS)},
@@ -160,6 +179,23 @@ _CHECK_OF_CODE = {
     Code.USAGE_EXCEEDED: "credits",
     Code.UNAVAILABLE: "state",
 }
+
+
+#: All codes in usage, with the texts for people: those of their checks.
+CODES = {
+    **{code.value: CHECKS[check] for code, check in _CHECK_OF_CODE.items()},
+    Code.FORBIDDEN.value: "Not allowed by the key",
+    VALID.value: ALLOWED,
+    AGENT: "Allowed (agent of a Core)",
+    NO_CREDENTIAL: CHECKS["credential"],
+    INVALID_REQUEST: CHECKS["request"],
+    UNKNOWN_CORE: CHECKS["registered core"],
+}
+
+
+def result_text(check: str) -> str:
+    """The result of a request for people. check: the one that failed, or empty."""
+    return CHECKS.get(check, check) or ALLOWED
 
 
 def failed_check(

@@ -4,24 +4,21 @@ from collections.abc import Iterable
 
 from gatehouse.core.errors import Unavailable
 
-#: Browsers sign in and use a session cookie. If this feature is disabled, every request must
-#: contain a credential.
-SESSIONS = "sessions"
-#: Webhooks can be created, listed and deleted. If this feature is disabled, existing webhooks still
-#: receive notifications.
-WEBHOOKS = "webhooks"
-#: Requests are forwarded to Cores, and Cores can register. If this feature is disabled, the gateway
-#: only verifies keys.
-PROXY = "proxy"
-#: Clients can open WebSocket connections to Cores.
-WEBSOCKET = "websocket"
-#: A GET request verifies the token in its headers, for use by reverse proxies.
-HEADER = "header-verify"
-#: The holder of a token can revoke the key.
-SELF = "self-revocation"
+SESSIONS, WEBHOOKS, PROXY = "sessions", "webhooks", "proxy"
+WEBSOCKET, HEADER, SELF = "websocket", "header-verify", "self-revocation"
 
-#: Names of all features. They are enabled by default.
-FEATURES = (SESSIONS, WEBHOOKS, PROXY, WEBSOCKET, HEADER, SELF)
+#: All features, which are enabled by default, with what they do.
+FEATURES = {
+    SESSIONS: "Browsers can sign in to the console. When it is off, every request to the console "
+    "must contain a credential.",
+    WEBHOOKS: "Webhooks can be created, listed and deleted. When it is off, the existing webhooks "
+    "still receive notifications.",
+    PROXY: "The gateway forwards requests to Cores, and Cores can register. When it is off, the "
+    "gateway only verifies keys.",
+    WEBSOCKET: "Clients can open WebSocket connections to Cores.",
+    HEADER: "Other reverse proxies can verify the API key in the headers of a GET request.",
+    SELF: "The holder of a token can revoke its key.",
+}
 
 
 def switched(text: str) -> tuple[tuple[str, bool], ...]:

@@ -43,9 +43,6 @@ AGENT = "AGENT"
 #: In usage, requests that were denied without a decision on a key, or after it.
 NO_CREDENTIAL, INVALID_REQUEST, UNKNOWN_CORE = "NO_CREDENTIAL", "INVALID_REQUEST", "UNKNOWN_CORE"
 
-#: All codes in usage.
-USAGE_CODES = (*(str(code) for code in Code), AGENT, NO_CREDENTIAL, INVALID_REQUEST, UNKNOWN_CORE)
-
 
 class CreditState(msgspec.Struct, frozen=True, gc=False):
     """Credit balance of a key family. `exceeded`: the balance is lower than the cost, and nothing

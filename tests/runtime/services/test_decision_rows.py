@@ -19,7 +19,8 @@ SCRIPT = """
 from gatehouse.core import decision
 from gatehouse.core.verification import Code
 is_allowed = lambda record, *_: record.name != "blocked"
-decision.ROWS += (decision.Row("not blocked", Code.FORBIDDEN, is_allowed, lambda *_: ""),)
+row = decision.Row("not blocked", "Blocked", Code.FORBIDDEN, is_allowed, lambda *_: "")
+decision.ROWS += (row,)
 """
 
 
@@ -30,7 +31,11 @@ async def test_row_applies_to_the_console(
         await console.create(scopes=["role:auditor"], name=name) for name in ("team-a", "blocked")
     ]
     row = decision.Row(
-        "not blocked", Code.FORBIDDEN, lambda record, *_: record.name != "blocked", lambda *_: ""
+        "not blocked",
+        "Blocked",
+        Code.FORBIDDEN,
+        lambda record, *_: record.name != "blocked",
+        lambda *_: "",
     )
     monkeypatch.setattr(decision, "ROWS", (*decision.ROWS, row))
     for key, status, code in zip(keys, (200, 401), ("VALID", "FORBIDDEN"), strict=True):

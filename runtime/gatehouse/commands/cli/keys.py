@@ -34,6 +34,7 @@ from gatehouse.commands.cli.common.output import (
 from gatehouse.commands.cli.common.shapes import parameters, request
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
+from gatehouse.core.decision import result_text
 from gatehouse.core.keys import key_fields
 from gatehouse.core.notation import count
 from gatehouse.core.tokens import token as tokens
@@ -64,7 +65,7 @@ _ITEMS = Items(
     path=_KEYS,
     view=KeyView,
     filters=KeyFilter,
-    columns=key_fields(listed=True),
+    columns=(*key_fields(listed=True), "last_used_at"),
     is_id=lambda text: tokens.key_id(text) is not None,
     example="--customer acme --dry-run",
 )
@@ -321,18 +322,18 @@ def explain(
     explanation = client.call(Explanation, "POST", path, request(settings))
 
     def show() -> None:
-        code = ("code", lambda check: check.code if check.outcome == "fail" else "")
+        applies = {"pass": "no", "fail": "yes", "unknown": "not checked"}
         columns = (
-            ("check", lambda check: check.name),
-            "outcome",
+            ("denied if", lambda check: result_text(check.name)),
+            ("applies", lambda check: applies[check.outcome]),
             ("key", lambda check: check.actual),
             ("request", lambda check: check.required),
-            code,
         )
         print_items(explanation.checks, *columns)
         if explanation.removed_headers:
             names = " ".join(explanation.removed_headers)
             print_text(f"Headers that the Core does not receive: {names}")
-        print_text(explanation.code)
+        denied = [result_text(each.name) for each in explanation.checks if each.outcome == "fail"]
+        print_text(f"{[*denied, result_text('')][0]} ({explanation.code})")
 
     return explanation, show

@@ -33,6 +33,7 @@ from gatehouse.commands.cli.common.shapes import Form, parameters, request
 from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.clock import rfc3339
+from gatehouse.core.decision import CODES, result_text
 from gatehouse.core.log_levels import Level
 from gatehouse.core.notation import count
 from gatehouse.core.tokens.token_scanner import has_token
@@ -264,7 +265,11 @@ def usage(client: ConsoleClient, **filters: Any) -> Output:
     dimensions = query["by"].split(",") if "by" in query else []
 
     def show() -> None:
-        columns = (*dimensions, ("requests", lambda point: point.count), bar)
+        by = [
+            ("result", lambda each: CODES.get(each.code, each.code)) if name == "code" else name
+            for name in dimensions
+        ]
+        columns = (*by, ("requests", lambda point: point.count), bar)
         print_items(series.points, ("from", lambda point: point.at), *columns)
         note(f"{count(series.total, 'request')} from {series.since} to {series.until}")
         if before := series.week_before:
@@ -281,7 +286,7 @@ def _drained(shown: dict[str, Any]) -> str:
 
 _REQUEST: tuple[Column, ...] = (
     ("time", lambda request: request.at),
-    ("result", lambda request: request.check or "allowed"),
+    ("result", lambda request: result_text(request.check)),
     *("detail", "method", "path", "status"),
     ("ms", lambda request: "" if request.ms is None else round(request.ms, 1)),
     ("key id", lambda request: request.key),
@@ -292,11 +297,18 @@ _REQUEST: tuple[Column, ...] = (
 #: Requests that took longer than this number of seconds are not followed, and the number of seconds
 #: between two reads.
 _FOLLOWED_S, _FOLLOW_S = 60.0, 2.0
+#: Options without a meaning for requests that have not ended yet.
+_NOT_FOLLOWED = ("since", "until", "last", "order", "limit", "all")
 
 
 def requests(
     client: ConsoleClient,
-    limit: LimitOption = LIMIT,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", "-n", min=1, help="Maximum number of entries.", show_default=str(LIMIT)
+        ),
+    ] = None,
     all: AllOption = False,
     follow: Annotated[
         bool,
@@ -314,8 +326,12 @@ def requests(
     Example: gatehouse requests --customer acme --outcome denied --last 24h
     """
     if follow:
+        given = {**filters, "limit": limit, "all": all or None}
+        others = [f"--{each}" for each in _NOT_FOLLOWED if given.get(each) is not None]
+        if others:
+            reject(f"--follow prints new requests, without {' and '.join(others)}")
         _follow(client, request(filters))
-    query, path, limit = request(filters, last="24h"), "/v1/requests", 0 if all else limit
+    query, path, limit = request(filters, last="24h"), "/v1/requests", 0 if all else limit or LIMIT
     totals = client.get(RequestPage, path, **query, limit=1, totals="true").totals
     found = Listing(client, RequestView, path, query, noun="entry", limit=limit, counted=False)
 
@@ -323,7 +339,7 @@ def requests(
         print_items(found, *_REQUEST)
         found.note_end(only_if_more=True)
         if totals is not None:
-            checks = [f"{each.check} {each.count}" for each in totals.checks]
+            checks = [f"{result_text(each.check)} {each.count}" for each in totals.checks]
             note(", ".join([count(totals.total, "request"), *checks]))
             for part, times in (
                 ("duration", totals.ms),
@@ -360,7 +376,7 @@ def _follow(client: ConsoleClient, query: dict[str, Any]) -> NoReturn:
 
 def _line(each: RequestView) -> str:
     texts = [
-        *(each.at, each.check or "allowed", each.detail, each.method, each.path, each.status),
+        *(each.at, result_text(each.check), each.detail, each.method, each.path, each.status),
         "" if each.ms is None else f"{each.ms:.1f} ms",
         *(each.key, each.address, each.request_id, "" if each.count == 1 else f"x{each.count}"),
     ]
@@ -407,6 +423,7 @@ _FEATURES = (
         columns=(
             ("feature", lambda feature: feature.name),
             ("state", feature_state),
+            "description",
             *("changed_at", "changed_by"),
         ),
     ),

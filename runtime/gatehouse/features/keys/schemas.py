@@ -271,7 +271,10 @@ class KeyFilter(Input, kw_only=True):
     ] = None
     unused_for_s: Annotated[
         Seconds | None,
-        doc("Active keys that were neither created nor used within this time, in seconds."),
+        doc(
+            "Active keys that were not created within this time, in seconds, and with which no "
+            "request was sent, also no denied one."
+        ),
     ] = None
 
 
@@ -346,7 +349,10 @@ class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
         ),
     ]
     rotated_at: Instant | None
-    last_used_at: Annotated[Instant | None, doc("Time of the last successful use of this key.")]
+    last_used_at: Annotated[
+        Instant | None,
+        doc("Time of the last request with this key to a gateway or the console, also if denied."),
+    ]
     expires_at: Instant | None
     created_at: Instant
     created_by: str

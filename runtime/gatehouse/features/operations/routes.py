@@ -105,6 +105,7 @@ async def list_features(request: Request, features: FeatureService) -> FeatureLi
         [
             FeatureView(
                 name,
+                FEATURES[name],
                 enabled=name not in configured_off and (switch is None or switch.enabled),
                 configured=name not in configured_off,
                 changed_at=None if switch is None else rfc3339(switch.changed_at),

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
+from gatehouse.core.features import FEATURES
 from gatehouse.core.log_levels import Level
 from gatehouse.core.texts import matching
 from gatehouse.platform.web.fields import (
@@ -125,9 +126,15 @@ class SwitchFeature(Input):
 class FeatureView(View):
     """A feature of the gateway or the console."""
 
-    example: ClassVar = {"name": "proxy", "enabled": True, "configured": True}
+    example: ClassVar = {
+        "name": "websocket",
+        "description": FEATURES["websocket"],
+        "enabled": True,
+        "configured": True,
+    }
 
     name: str
+    description: Annotated[str, doc("What the feature does.")]
     enabled: Annotated[bool, doc("False if requests for the feature result in 503.")]
     configured: Annotated[
         bool, doc("False if GATEHOUSE_FEATURES disables the feature on this console.")

@@ -164,8 +164,12 @@ class UsageRepository:
                 return
             columns = zip(*map(astuple, rows), strict=True)
             await connection.execute(_COUNT, *map(list, columns), list(RETENTION_S))
-            used = {row.key_id for row in rows if row.key_id and row.code in (Code.VALID, AGENT)}
+            used = {row.key_id for row in rows if row.key_id}
             await connection.execute(_ADD_ACTIVITY, list(used), to_datetime(batch.at))
+
+    async def add_use(self, key_id: str, at: float) -> None:
+        """Store the time at which a key was sent to the console. Raises Unavailable."""
+        await self._pool.execute(_ADD_ACTIVITY, [key_id], to_datetime(at))
 
     async def series(
         self,

@@ -1,13 +1,13 @@
 """Request and response shapes of usage and of recorded requests."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from gatehouse.core.decision import CHECKS
+from gatehouse.core.decision import CHECKS, CODES
 from gatehouse.core.texts import TextClass, matching
 from gatehouse.core.tokens.token import ID_CHARS
-from gatehouse.core.verification import USAGE_CODES
 from gatehouse.features.usage.models import Width
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import (
@@ -38,13 +38,17 @@ Until = Annotated[
 ]
 
 
-def _one_of(values: tuple[str, ...]) -> Meta:
+def _one_of(values: Mapping[str, str]) -> Meta:
     text = f"must be one of {', '.join(values)}"
     allowed = {"enum": list(values)}
     return checked(lambda value: "" if value in values else text, extra_json_schema=allowed)
 
 
-CodeName = Annotated[str, _one_of(USAGE_CODES)]
+def _texts(values: Mapping[str, str]) -> str:
+    return ", ".join(f"`{name}` ({text})" for name, text in values.items())
+
+
+CodeName = Annotated[str, _one_of(CODES)]
 CheckName = Annotated[str, _one_of(CHECKS)]
 _KEY_ID = rf"[0-9A-Za-z]{{{ID_CHARS}}}"
 KeyId = Annotated[
@@ -105,8 +109,8 @@ class ReadUsage(Input, kw_only=True):
     code: Annotated[
         CodeName | None,
         doc(
-            "Filter by result code, such as `RATE_LIMITED`. `AGENT`: valid requests of "
-            "the agents of Cores, which are counted only with this filter."
+            f"Filter by result code: {_texts(CODES)}. `AGENT`: requests that are counted only with "
+            "this filter."
         ),
     ] = None
     customer: CustomerOfKey = None
@@ -259,7 +263,7 @@ class FilterRequests(TimeRange, kw_only=True):
     key: Annotated[KeyId | None, doc("Filter by the ID of a key.")] = None
     customer: CustomerOfKey = None
     core: Annotated[CoreName | None, doc("Filter by the name of a Core.")] = None
-    check: Annotated[CheckName | None, doc("Filter by the failed check.")] = None
+    check: Annotated[CheckName | None, doc(f"Filter by the failed check: {_texts(CHECKS)}.")] = None
     code: Annotated[CodeName | None, doc("Filter by result code, such as `FORBIDDEN`.")] = None
     method: Annotated[
         Annotated[

@@ -43,26 +43,25 @@ def key_checks(
     return checks
 
 
-def _credit_check(name: str, plan: Credits, cost: int) -> Check:
-    actual = f"{plan.remaining} left"
+def _credit_check(owner: str, plan: Credits, cost: int) -> Check:
+    actual = f"{owner}{plan.remaining} left"
     outcome: Outcome = "pass" if plan.remaining >= (cost or 1) else "fail"
     if plan.refill is not None:
         actual += f", {plan.refill.amount} every {plan.refill.every}"
         if outcome == "fail":
             outcome = "unknown"  # the next use may trigger a refill
-    return Check(name, outcome, Code.USAGE_EXCEEDED.value, actual, f"cost {cost}")
+    return Check("credits", outcome, Code.USAGE_EXCEEDED.value, actual, f"cost {cost}")
 
 
 def _limit_check(limit: RateLimit, state: RateLimitState | None, cost: int) -> Check:
     units = cost * limit.cost or 1
-    actual = f"{limit.quota} in {limit.window_s} s, burst of {limit.burst}"
+    actual = f"{limit.name}: {limit.quota} in {limit.window_s} s, burst of {limit.burst}"
     outcome: Outcome = "unknown"
     if state is not None and not state.degraded:
         outcome = "pass" if state.remaining >= units else "fail"
         actual += f", {state.remaining} left"
-    return Check(
-        f"limit {limit.name}", outcome, Code.RATE_LIMITED.value, actual, f"cost {cost * limit.cost}"
-    )
+    required = f"cost {cost * limit.cost}"
+    return Check("limit", outcome, Code.RATE_LIMITED.value, actual, required)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +84,9 @@ class ExplanationService:
         checks = key_checks(key, request, environment=self.keys.environment, now=now)
         checks += await self._limit_checks(key, body.cost)
         shared = await self.keys.store.credits(key.shared_subject) if key.customer else None
-        for name, credits in (("credits", key.credits), ("shared credits", shared)):
+        for owner, credits in (("", key.credits), ("customer: ", shared)):
             if credits is not None:
-                checks.append(_credit_check(name, credits, body.cost))
+                checks.append(_credit_check(owner, credits, body.cost))
         names = forwarded_names(await self.cores.settings(body.core or ""))
         removed = [name for name in body.headers if not names[name.lower().encode()]]
         return Explanation(first_failure(checks), checks, removed, decided_at=rfc3339(now))

@@ -367,7 +367,7 @@ class ExplainKey(Input, kw_only=True):
 
 
 class Check(View):
-    name: str
+    name: Annotated[str, Meta(description="A check, named as in recorded requests.")]
     outcome: Outcome
     code: Annotated[
         str,

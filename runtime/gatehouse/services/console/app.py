@@ -203,6 +203,7 @@ class Composition:
                 finder=finder_of(parts.keys.store, self.pepper, parts.keys.prefix),
                 sessions=parts.sessions,
                 lockout=Lockout(self.clock),
+                usage=UsageRepository(self.pool),
                 limits=parts.limits,
                 origin=_origin(settings.console_url),
                 features=parts.features,

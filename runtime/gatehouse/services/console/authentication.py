@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import math
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn
 
@@ -28,6 +29,7 @@ from gatehouse.core.errors import (
     RateLimited,
     StepUpRequired,
     Unauthorized,
+    Unavailable,
 )
 from gatehouse.core.features import SESSIONS, Features
 from gatehouse.core.http.addresses import network_of
@@ -41,6 +43,7 @@ from gatehouse.features.identity.oidc import OidcIdentityProvider
 from gatehouse.features.identity.service import Sessions
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.service import KeyService
+from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.web.request import Caller, Request
 from gatehouse.platform.web.responses import Header
@@ -55,6 +58,8 @@ _SAFE = frozenset({"GET", "HEAD"})
 #: lockout ends.
 FAILURES_MAX, WINDOW_S = 10, 300
 PAIRS_MAX = 10_000
+#: Minimum time between two stored uses of a key.
+USE_INTERVAL_S = 60
 OTHER = "other"
 
 
@@ -109,6 +114,7 @@ class Lockout:
 class Authenticator:
     """Authenticates requests.
 
+    usage: stores when a key was sent.
     limits: counts requests with a key against the rate limits of the key. Requests to the gateways
         count against the same limits.
     origin: origin of the console, such as https://console.example.com. Empty: the origin from the
@@ -121,10 +127,13 @@ class Authenticator:
     finder: KeyFinder[Key]
     sessions: Sessions
     lockout: Lockout
+    usage: UsageRepository
     limits: RateLimits
     origin: str
     features: Features
     identity_provider: OidcIdentityProvider | None
+    #: Times of the last stored uses, by key ID.
+    _used: dict[str, float] = field(default_factory=dict)
 
     async def authenticate(self, request: Request, *, codes: bool = False) -> Caller:
         """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, Unavailable,
@@ -204,6 +213,8 @@ class Authenticator:
             actor = _actor(request, "bootstrap", "bootstrap")
             return Caller(actor, frozenset({Role.OWNER}), "bootstrap", request.now, actor.label)
         key = await self.finder.proven(token)
+        if key is not None:
+            await self._add_use(request, key)
         if key is None or not self._is_usable(request, key):
             raise Unauthorized("The bearer token is invalid.")
         await self._take_limits(request, key)
@@ -243,6 +254,7 @@ class Authenticator:
         if roles is None:
             return None
         if key is not None:
+            await self._add_use(request, key)
             await self._take_limits(request, key)
         log_id = session.actor_id if is_key else session.actor_type
         return Caller(
@@ -274,6 +286,14 @@ class Authenticator:
         environment = self.keys.environment
         code = evaluate(key, unsigned, possession=True, environment=environment, now=request.now)
         return code is Code.VALID
+
+    async def _add_use(self, request: Request, key: Key) -> None:
+        if request.now - self._used.get(key.id, 0) >= USE_INTERVAL_S:
+            if len(self._used) >= PAIRS_MAX:
+                self._used.clear()
+            self._used[key.id] = request.now
+            with suppress(Unavailable):  # of the database; the last use is not essential
+                await self.usage.add_use(key.id, request.now)
 
     async def _take_limits(self, request: Request, key: Key) -> None:
         """Count the request, once, against the limits of the key, which also apply at the gateways.

@@ -15,6 +15,7 @@ from gatehouse.core import customers
 from gatehouse.core.audit_events import AuditAction
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.customers import Customer
+from gatehouse.core.decision import result_text
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.keys import Key, KeyId
 from gatehouse.core.roles import AUDITORS, READERS
@@ -173,7 +174,7 @@ class Lookup:
         requests, _ = await self.usage.requests(only, after=None, size=1)
         for each, _ in requests:
             await self._add_key(each.key_id, keys)
-            label = " ".join(filter(None, (each.code, each.failed_check, each.detail)))
+            label = " ".join(filter(None, (result_text(each.failed_check), each.detail)))
             found.append(Found("requests", request_id, label, f"/requests?request_id={request_id}"))
         if caller.roles & AUDITORS:
             search = SearchAudit(request_id=request_id)

@@ -1,5 +1,5 @@
 /** Keeps the data of a page current while the tab is visible and in use. */
-import { computed, onScopeDispose, reactive, ref } from 'vue'
+import { computed, onScopeDispose, reactive, ref, shallowReactive } from 'vue'
 import type { Refreshable } from './query'
 import { session } from '../identity/session'
 
@@ -8,32 +8,46 @@ import { session } from '../identity/session'
  * unattended tab would never expire.
  */
 const PAUSE_AFTER_MS = 300_000
+/** Interval at which the page looks for queries whose data is due. */
+export const TICK_MS = 5000
 const INPUTS = ['pointerdown', 'keydown'] as const
 
 export interface Polling {
+  /** The number of queries on the page. */
+  count: number
   /** Time at which the oldest data of the page was loaded; undefined until data is loaded. */
   updatedAt: number | undefined
   state: 'current' | 'paused' | 'outdated'
   refresh: () => Promise<void>
 }
 
-/** Refreshes `queries` every `intervalMs`. `active` returns false while the data cannot change, as on pages of older events. */
-export function usePolling(queries: Refreshable[], intervalMs: number, active: () => boolean = () => true): Polling {
-  const isActive = (): boolean => !document.hidden && session.status === 'signed-in' && active()
+/** The queries of the page. */
+const queries = shallowReactive(new Set<Refreshable>())
+
+/** Refreshes the data of a query until its component is removed. */
+export function keepCurrent(query: Refreshable): void {
+  queries.add(query)
+  onScopeDispose(() => queries.delete(query))
+}
+
+/** Refreshes the queries of the page, each at its interval. */
+export function usePolling(): Polling {
+  const isActive = (): boolean => !document.hidden && session.status === 'signed-in'
   const paused = ref(false)
   const updatedAt = computed(() => {
-    const times = queries.flatMap(({ loadedAt }) => loadedAt ?? [])
+    const times = [...queries].flatMap(({ loadedAt }) => loadedAt ?? [])
     return times.length ? Math.min(...times) : undefined
   })
-  const state = computed(() => (paused.value ? 'paused' : queries.some(({ outdated }) => outdated) ? 'outdated' : 'current'))
+  const state = computed(() => (paused.value ? 'paused' : [...queries].some(({ outdated }) => outdated) ? 'outdated' : 'current'))
   let lastInput = Date.now()
   let busy = false
 
-  async function refresh(): Promise<void> {
+  async function refresh(all = true): Promise<void> {
     paused.value = false
     if (!busy) {
       busy = true
-      await Promise.all(queries.map((query) => query.refresh())).finally(() => (busy = false))
+      const due = [...queries].filter((query) => all || query.isDue())
+      await Promise.all(due.map((query) => query.refresh())).finally(() => (busy = false))
     }
   }
 
@@ -42,7 +56,7 @@ export function usePolling(queries: Refreshable[], intervalMs: number, active: (
       if (Date.now() - lastInput >= PAUSE_AFTER_MS) {
         paused.value = true
       } else {
-        void refresh()
+        void refresh(false)
       }
     }
   }
@@ -61,7 +75,7 @@ export function usePolling(queries: Refreshable[], intervalMs: number, active: (
     }
   }
 
-  const timer = setInterval(tick, intervalMs)
+  const timer = setInterval(tick, TICK_MS)
   INPUTS.forEach((name) => document.addEventListener(name, onInput, { passive: true }))
   document.addEventListener('visibilitychange', onVisibilityChange)
   onScopeDispose(() => {
@@ -69,5 +83,5 @@ export function usePolling(queries: Refreshable[], intervalMs: number, active: (
     INPUTS.forEach((name) => document.removeEventListener(name, onInput))
     document.removeEventListener('visibilitychange', onVisibilityChange)
   })
-  return reactive({ updatedAt, state, refresh })
+  return reactive({ count: computed(() => queries.size), updatedAt, state, refresh: () => refresh() })
 }

@@ -2,6 +2,7 @@
 import { onScopeDispose, shallowReactive, watch, type WatchSource } from 'vue'
 import type { ApiError } from './client'
 import { problemOf } from './failure'
+import { keepCurrent, TICK_MS } from './polling'
 import { inProgress, sent, submittedForm } from '../forms/feedback'
 
 /** The part of a query that does not depend on the type of its data. */
@@ -10,6 +11,8 @@ export interface Refreshable {
   loadedAt: number | undefined
   /** True if the last refresh failed. */
   outdated: boolean
+  /** The data is older than its interval. */
+  isDue: () => boolean
   /** Loads newer data in the background. If the request fails, the previous data remains and is marked as outdated. */
   refresh: () => Promise<void>
 }
@@ -25,15 +28,19 @@ export interface Query<Data> extends Refreshable {
 /** The data of another `source` disappears after this time, if the new data has not arrived. */
 const STALE_MS = 150
 
-/** Loads data immediately and whenever `source` changes. Cancels the previous request. */
-export function useQuery<Data>(load: (signal: AbortSignal) => Promise<Data>, source?: WatchSource): Query<Data> {
+/**
+ * Loads data immediately and whenever `source` changes, and refreshes it every `everyMs`, unless that is 0. Cancels the previous request.
+ */
+export function useQuery<Data>(load: (signal: AbortSignal) => Promise<Data>, source?: WatchSource, everyMs: number | (() => number) = 15_000): Query<Data> {
+  const interval = typeof everyMs === 'number' ? () => everyMs : everyMs
   let controller = new AbortController()
-  const query = shallowReactive<Query<Data>>({
+  const query: Query<Data> = shallowReactive<Query<Data>>({
     data: undefined,
     error: undefined,
     loading: false,
     loadedAt: undefined,
     outdated: false,
+    isDue: (): boolean => interval() > 0 && Date.now() - (query.loadedAt ?? 0) > interval() - TICK_MS,
     reload,
     refresh,
   })
@@ -85,6 +92,9 @@ export function useQuery<Data>(load: (signal: AbortSignal) => Promise<Data>, sou
     })
   }
   onScopeDispose(() => controller.abort())
+  if (everyMs !== 0) {
+    keepCurrent(query)
+  }
   void reload()
   return query
 }

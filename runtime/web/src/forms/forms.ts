@@ -1,8 +1,9 @@
 /** Parts that forms share. */
 import { reactive, type UnwrapNestedRefs } from 'vue'
-import { ApiError } from '../api/client'
+import { ApiError, call } from '../api/client'
 import { useAction, type Action } from '../api/query'
-import { t } from '../text/preferences'
+import { may } from '../identity/session'
+import { formatTime, label, t } from '../text/preferences'
 
 /**
  * Returns a function that generates values for a request, such as links. They are the same for the same `source`, so that a request
@@ -47,11 +48,25 @@ export interface Editing<Resource> {
   save: Action<[]>
   open: (resource: Resource | undefined) => void
   close: () => void
+  /** Who changed the resource in the meantime, as sentences. */
+  changes: string[]
+  /** The fields that both changed. The form can be saved when the user has chosen a value for each. */
+  conflicts: Conflict[]
+  choose: (conflict: Conflict, choice: 'mine' | 'theirs') => void
+}
+
+export interface Conflict {
+  /** Names of the field in the form, and of those that contain it. */
+  path: string[]
+  mine: unknown
+  theirs: unknown
+  choice: '' | 'mine' | 'theirs'
 }
 
 /**
  * A form that changes a resource. Sends only the properties that the user changed. If the resource was changed in the meantime, the
- * values of the user remain in the form, the others become current, and the next save applies the changes to the current version.
+ * values of the user remain in the form, the others become current, and the next save applies the changes to the current version. Before
+ * that, the user chooses the value of each field that both changed.
  */
 export function useEditing<Resource, Form extends object, Change extends object>(
   editor: Editor<Resource, Form, Change>,
@@ -59,6 +74,9 @@ export function useEditing<Resource, Form extends object, Change extends object>
   const { form, formOf, body, parts } = editor
   let version = 0
   const save = useAction(async () => {
+    if (editing.conflicts.some(({ choice }) => !choice)) {
+      return
+    }
     const change = difference(body(formOf(editing.base as Resource)), body(form), parts)
     if (Object.keys(change).length) {
       try {
@@ -70,21 +88,25 @@ export function useEditing<Resource, Form extends object, Change extends object>
     }
     close()
   })
-  /** Reads the current version. Returns the error with the properties that both changed. */
+  /** Reads the current version, the fields that both changed, and who changed it. */
   async function refreshed(error: ApiError): Promise<ApiError> {
     const current = await editor.load()
-    const [before, now] = [formOf(editing.base as Resource), formOf(current)]
+    const [before, now, mine] = [formOf(editing.base as Resource), formOf(current), clone(form)]
+    editing.conflicts = conflicts(before, now, mine, [])
+    editing.changes = await changesSince(current as object, version)
     Object.assign(form, merged(before, now, form))
     editing.base = current as typeof editing.base
     version = editor.version(current)
-    const problems = conflicts(body(before), body(now), body(form), 'body').map(([location, value]) => {
-      const text = [value].flat().every((item) => typeof item === 'string') ? [value].flat().join(', ') : JSON.stringify(value)
-      return { location, message: t('problem.changedTo', { value: text || '–' }), fix: '' }
-    })
-    return new ApiError(error.status, error.code, error.detail, problems, error.requestId)
+    return new ApiError(error.status, error.code, error.detail, [], error.requestId)
   }
 
-  const editing = reactive({ base: undefined, save, open, close }) as UnwrapNestedRefs<Editing<Resource>>
+  function choose(conflict: Conflict, choice: 'mine' | 'theirs'): void {
+    const inner = conflict.path.slice(0, -1).reduce((value, name) => value[name] as Record<string, unknown>, form as Record<string, unknown>)
+    inner[conflict.path.at(-1)!] = clone(conflict[choice])
+    conflict.choice = choice
+  }
+
+  const editing = reactive({ base: undefined, save, open, close, changes: [], conflicts: [], choose }) as UnwrapNestedRefs<Editing<Resource>>
 
   function open(resource: Resource | undefined): void {
     if (resource !== undefined) {
@@ -93,6 +115,8 @@ export function useEditing<Resource, Form extends object, Change extends object>
       Object.assign(form, formOf(resource))
     }
     editing.base = resource as typeof editing.base
+    editing.changes = []
+    editing.conflicts = []
   }
 
   function close(): void {
@@ -117,12 +141,43 @@ function difference<Value extends object>(before: Value, after: Value, parts: re
   ) as Value
 }
 
-/** The location and the current value of what both changed. */
-function conflicts(before: unknown, current: unknown, mine: unknown, location: string): [string, unknown][] {
-  if (isObject(before) && isObject(current) && isObject(mine)) {
-    return Object.keys(current).flatMap((name) => conflicts(before[name], current[name], mine[name], `${location}.${name}`))
+/** What both changed, except for lists with different items. */
+function conflicts(before: unknown, theirs: unknown, mine: unknown, path: string[]): Conflict[] {
+  if (isObject(before) && isObject(theirs) && isObject(mine) && !Array.isArray(before)) {
+    return Object.keys(theirs).flatMap((name) => conflicts(before[name], theirs[name], mine[name], [...path, name]))
   }
-  return isEqual(before, current) || isEqual(current, mine) ? [] : [[location, current]]
+  const areChanged = ![[before, theirs], [before, mine], [theirs, mine]].some(([one, other]) => isEqual(one, other))
+  const lists = [before, theirs, mine].filter(Array.isArray)
+  const isOne = lists.length < 3 || without(without(lists[0]!, lists[1]!), lists[2]!).length > 0
+  return areChanged && isOne ? [{ path, mine, theirs, choice: '' }] : []
+}
+
+/** The items of a list that the other does not have. */
+function without(list: unknown[], other: unknown[]): unknown[] {
+  return list.filter((item) => !other.some((each) => isEqual(each, item)))
+}
+
+/** A copy, also of files. */
+function clone<Value>(value: Value): Value {
+  return (Array.isArray(value) ? value.map(clone) : isObject(value) ? Object.fromEntries(Object.entries(value).map(([name, each]) => [name, clone(each)])) : value) as Value
+}
+
+/** Who changed the resource since the version, if the user may know that. */
+async function changesSince(resource: { id?: string; name?: string }, version: number): Promise<string[]> {
+  const query = { target_id: resource.id ?? resource.name, limit: 20 }
+  const { events, names } = may('list_audit') ? await call('list_audit', { query }) : { events: [], names: {} as Record<string, string> }
+  const later = events.filter(({ details }, index) => (typeof details['version'] === 'number' ? details['version'] >= version : index === 0))
+  return later.map(({ actor_id: id, occurred_at: at, action, details }) => {
+    const fields = details['changed'] as string[] | undefined
+    const changed = fields ? fields.map(fieldName).join(', ') : action
+    return t('problem.changedBy', { actor: names[id] ?? id, fields: changed, time: formatTime(at) })
+  })
+}
+
+/** The name of a field for people. */
+export function fieldName(name: string): string {
+  const text = label('field', name)
+  return text === name ? name.replaceAll('_', ' ') : text
 }
 
 /** The current value with what the user changed: of an object, each property; of a list, each item. */
@@ -131,7 +186,6 @@ function merged<Value>(before: Value, current: Value, mine: Value): Value {
     return current
   }
   if (Array.isArray(before) && Array.isArray(current) && Array.isArray(mine)) {
-    const without = (list: unknown[], other: unknown[]): unknown[] => list.filter((item) => !other.some((each) => isEqual(each, item)))
     const added = without(mine, before)
     return [...without(without(current, without(before, mine)), added), ...added] as Value
   }

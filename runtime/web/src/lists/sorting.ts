@@ -1,5 +1,6 @@
 /** Orders of lists, and lists in pages. */
 import { computed, reactive, ref } from 'vue'
+import { TICK_MS } from '../api/polling'
 import { useQuery, type Query } from '../api/query'
 import type { Filters } from './filters'
 import { TOTAL_MAX } from '../text/preferences'
@@ -27,8 +28,6 @@ interface Page {
 }
 
 const PAGE_MAX = 100
-/** Interval at which pages of lists are refreshed. */
-export const REFRESH_MS = 5000
 
 /** Sorts rows in the browser. */
 export function useSorted<Row extends object>(rows: () => Row[] | undefined, values: Values<Row> = {}) {
@@ -49,13 +48,11 @@ export async function loadAll<List extends Page, Row>(load: (position: Position)
 
 /** A list whose filters, order and page are part of the URL. */
 export interface List<Data, Row> extends Sorting {
-  filters: Filters<string>
+  filters: Filters
   query: Query<Data>
   rows: Row[]
   /** The list is too long for the chosen order, and has the order of the console. */
   isTooLong: boolean
-  /** False for some time after a load that took several requests, to limit their number. */
-  isDue: () => boolean
 }
 
 /**
@@ -63,14 +60,17 @@ export interface List<Data, Row> extends Sorting {
  * browser. `load` loads a page; it reads the filters, one of which is `sort`.
  */
 export function useList<Data extends Page, Row extends object>(options: {
-  filters: Filters<string>
+  filters: Filters
   orders: string[]
   load: (position: Position, signal: AbortSignal) => Promise<Data>
   rowsOf: (data: Data) => Row[]
   values?: Values<Row>
+  everyMs?: number
+  /** The rows of this page do not change any more. */
+  isFinal?: () => boolean
 }): List<Data, Row> {
-  const { filters, orders, load, rowsOf, values = {} } = options
-  const chosen = computed(() => filters.values.value.sort || orders[0]!)
+  const { filters, orders, load, rowsOf, values = {}, everyMs = TICK_MS, isFinal } = options
+  const chosen = computed(() => filters.values.value['sort'] || orders[0]!)
   const ofConsole = computed(() => orders.includes(chosen.value))
   const isTooLong = ref(false)
   let requests = 0
@@ -87,6 +87,8 @@ export function useList<Data extends Page, Row extends object>(options: {
       return all?.next_cursor === null ? all : await loadPage(position)
     },
     () => [filters.values.value, filters.cursor.value],
+    // Several requests are sent less often.
+    () => (isFinal?.() ? 0 : requests * everyMs),
   )
   const rows = computed(() => {
     const loaded = query.data ? rowsOf(query.data) : []
@@ -104,7 +106,6 @@ export function useList<Data extends Page, Row extends object>(options: {
     get sort() {
       return isTooLong.value ? orders[0]! : chosen.value
     },
-    isDue: () => Date.now() - (query.loadedAt ?? 0) > (requests - 1) * REFRESH_MS,
     set: (value) => filters.set({ sort: value === orders[0] ? '' : value }),
   }
 }

@@ -58,6 +58,8 @@ const locale = browserTags.find((tag) => languageOf(tag) === 'en') ?? 'en'
 const numbers = new Intl.NumberFormat(locale)
 const absolute = new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'medium' })
 const short = new Intl.DateTimeFormat(locale, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' })
+const day = new Intl.DateTimeFormat(locale, { month: 'short', day: 'numeric' })
+const hour = new Intl.DateTimeFormat(locale, { timeStyle: 'short' })
 const clock = new Intl.DateTimeFormat(locale, { timeStyle: 'medium' })
 const relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' })
 const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
@@ -102,6 +104,15 @@ export function formatTime(instant: string): string {
 /** Time of the day in the time zone of the browser. */
 export function formatClock(time: number): string {
   return clock.format(time)
+}
+
+/** Axis labels for a time in milliseconds. */
+export function formatDay(time: number): string {
+  return day.format(time)
+}
+
+export function formatHour(time: number): string {
+  return hour.format(time)
 }
 
 export function formatShortTime(instant: string): string {

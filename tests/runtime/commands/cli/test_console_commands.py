@@ -222,10 +222,10 @@ def test_denied_requests_are_listed(operator: Command, database: Database) -> No
     )
     found = operator.run("requests", "--key", "3fGh82kLmQ0a")
     assert found.out.split("\t")[1:] == [
-        *("limit", "requests", "GET", "/cores/docs/a", "429", "1.3", "3fGh82kLmQ0a", "docs"),
+        *("Rate limited", "requests", "GET", "/cores/docs/a", "429", "1.3", "3fGh82kLmQ0a", "docs"),
         *("192.0.2.7", "2", "req_1\n"),
     ]
-    assert found.err == "2 requests, limit 2\n"
+    assert found.err == "2 requests, Rate limited 2\n"
     older = operator.run("requests", "--request", "req_30", "--last", "7d", "--output", "json")
     assert [each["request_id"] for each in json.loads(older.out)] == ["req_30"]
     assert operator.run("requests", "--check", "token").err == "0 requests\n"
@@ -284,12 +284,33 @@ def test_requests_are_followed(database: Database, tmp_path: Path, form: str) ->
         ]
     else:
         assert [line.split(" ", 3)[3].rstrip() for line in found] == [
-            "allowed GET /a 200 1.3 ms req_1",
-            "allowed GET /a 200 1.3 ms req_2 x2",
-            "allowed GET /a 200 1.3 ms req_3 x3",
+            "Allowed GET /a 200 1.3 ms req_1",
+            "Allowed GET /a 200 1.3 ms req_2 x2",
+            "Allowed GET /a 200 1.3 ms req_3 x3",
         ]
     assert rest == ""
     assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--since", "10:00"],
+        ["--until", "2026-11-30"],
+        ["--last", "2h"],
+        ["--order", "oldest"],
+        ["--limit", "30"],  # the default
+        ["-n", "1", "--all"],
+    ],
+    ids=" ".join,
+)
+def test_option_that_does_not_apply_to_followed_requests_is_an_error(
+    operator: Command, given: list[str]
+) -> None:
+    found = operator.run("requests", "--follow", *given)
+    names = [each.replace("-n", "--limit") for each in given]
+    assert found.code == 2
+    assert all(each in found.err for each in names if each.startswith("--")), found.err
 
 
 def test_logs_are_searched(database: Database, tmp_path: Path) -> None:

@@ -460,7 +460,7 @@ async def test_explanation_lists_every_check_and_is_free(console: Console) -> No
         "core": "pass",
         "scopes": "fail",
         "signature": "pass",
-        "limit requests": "unknown",
+        "limit": "unknown",
         "credits": "pass",
     }
     assert (await console.get(f"/v1/keys/{key_id}")).json()["credits"]["remaining"] == 1

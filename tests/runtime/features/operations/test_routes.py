@@ -193,7 +193,7 @@ async def test_feature_that_the_settings_disable_cannot_be_switched_on(console: 
         assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
 
 
-@given(st.dictionaries(st.sampled_from(FEATURES), st.booleans()))
+@given(st.dictionaries(st.sampled_from([*FEATURES]), st.booleans()))
 def test_features_setting_is_parsed(requested: dict[str, bool]) -> None:
     written = " , ".join(f"{name} = {'on' if on else 'off'}" for name, on in requested.items())
     assert dict(switched(written)) == requested

@@ -216,13 +216,13 @@ async def test_name_that_a_client_invents_takes_no_memory(counting: Counting) ->
     }
 
 
-async def test_denied_request_is_not_the_last_use(counting: Counting) -> None:
+async def test_denied_request_is_the_last_use(counting: Counting) -> None:
     counting.use(1)
     await counting.flush()
     counting.clock.advance(5)
     counting.use(1, code="EXPIRED")
     await counting.flush()
-    assert await last_used(counting) == {KEY: NOON}
+    assert await last_used(counting) == {KEY: NOON + 5}
 
 
 async def test_counts_are_deleted_after_their_retention(

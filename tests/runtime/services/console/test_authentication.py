@@ -20,6 +20,20 @@ async def test_request_without_credential_is_401(console: Console) -> None:
             assert reply.headers["www-authenticate"] == 'Bearer realm="gatehouse"'
 
 
+@pytest.mark.parametrize("scopes", [["admin"], ["none"]], ids=["accepted", "denied"])
+async def test_key_that_is_sent_only_to_the_console_is_used(
+    console: Console, scopes: list[str]
+) -> None:
+    """Also if it is denied, here because it is disabled, so that nobody deletes it as unused."""
+    created = await console.create(scopes=scopes)
+    key_id = created["key"]["id"]
+    assert (await console.get(f"/v1/keys/{key_id}")).json()["last_used_at"] is None
+    if scopes == ["none"]:
+        await console.post(f"/v1/keys/{key_id}/disable", json={})
+    await console.get("/v1/keys", headers=console.as_(created["token"]))
+    assert (await console.get(f"/v1/keys/{key_id}")).json()["last_used_at"] is not None
+
+
 @pytest.mark.parametrize(
     "header",
     ["Bearer", "Bearer ", "Basic abc", f"Token {BOOTSTRAP}", BOOTSTRAP, "Bearer wrong"],

@@ -42,7 +42,7 @@ async def test_form_changes_what_was_entered_of_all_that_match(
         await sign_in(page, "/keys?tag=edited")
         await page.get_by_label("Select all keys on this page").check()
         await page.get_by_role("button", name="Select all that match: 58").click()
-        await shows(page, f"Selected: {KEYS}")
+        await shows(page, f"Keys selected: {KEYS}")
         await page.get_by_role("button", name="Edit", exact=True).click()
         await page.get_by_label("Notes").fill("moved")
         # An open form keeps its keys and values whatever the list shows.

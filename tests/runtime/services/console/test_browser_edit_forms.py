@@ -16,7 +16,14 @@ from tests.runtime.console_client import Console
 from tests.runtime.features.secrets.services import Sharing
 from tests.runtime.rows import contact_row
 from tests.runtime.services.console.test_browser_forms import ACTS, CHANGES, console, is_change
-from tests.runtime.services.console.web_pages import MARKS, navigate, page_of, shows, sign_in
+from tests.runtime.services.console.web_pages import (
+    MARKS,
+    navigate,
+    page_of,
+    shows,
+    sign_in,
+    violations,
+)
 
 __all__ = ["console"]
 
@@ -310,3 +317,60 @@ async def test_form_writes_only_the_edited_property(
             assert {key for key in after if after[key] != before[key]} == {stored}, label
             if name == "credits.add":
                 assert after[stored] == 970 + 500
+
+
+#: Without a conflict: both changes of a list are kept, and the form does not show the URL.
+_NO_CONFLICT = ("methods", "events", "url")
+
+
+@pytest.mark.parametrize("operation", FORMS)
+async def test_field_that_both_changed_is_saved_only_after_a_choice(
+    browser: Browser, origin: str, console: Console, operation: str
+) -> None:
+    """The form says who changed which field, and shows both values."""
+    form = FORMS[operation]
+    collection = CHANGES[operation].path.rpartition("/")[0]
+    console.sql(contact_row())
+    shared = {
+        label: name
+        for label, (name, _) in form.controls.items()
+        if name in form.others and name not in _NO_CONFLICT
+    }
+    sent: list[str] = []
+    async with page_of(browser, origin, "status of 412") as page:
+        page.on("request", lambda request: sent.extend([request.url] if is_change(request) else []))
+        await sign_in(page, "/keys")
+        for number, (label, name) in enumerate(shared.items()):
+            await navigate(page, "/none")
+            for referenced in ("typed", "other"):
+                await console.post("/v1/plans", json={"name": referenced})
+                await console.post("/v1/customers", json={"id": referenced})
+            identity = {_IDENTITIES[operation]: f"c{number}"} if operation in _IDENTITIES else {}
+            created = (await console.post(collection, json={**form.creation, **identity})).json()
+            resource = next((created[each] for each in _RESOURCES if each in created), created)
+            path = f"{collection}/{resource.get('id') or resource['name']}"
+            await navigate(page, form.page.format(**resource))
+            await page.get_by_role("button", name="Edit", exact=True).first.click()
+            await edit(page, label, form.controls[label][1])
+            changed = await console.patch(
+                path, json={name: form.others[name]}, headers={"If-Match": "*"}
+            )
+            assert changed.status_code == 200, changed.text
+            before = await state_of(console, path)
+            sent.clear()
+            save = page.get_by_role("button", name="Save", exact=True)
+            await save.click()
+            await shows(page, "This was changed in the meantime.")
+            await expect(page.get_by_text("bootstrap changed")).to_have_count(1)
+            await save.click()
+            await expect(page.get_by_role("radio", name="Your value: ")).to_be_focused()
+            assert (len(sent), await state_of(console, path)) == (1, before), label
+            choice = ("Current value: ", "Your value: ")[number % 2]
+            await page.get_by_role("radio", name=choice).check()
+            assert await violations(page) == []
+            await save.click()
+            await expect(save).to_have_count(0)
+            after = await state_of(console, path)
+            is_mine = {each for each in after if after[each] != before[each]} != set()
+            assert is_mine == (choice == "Your value: "), label
+    assert len(shared) >= 2

@@ -31,12 +31,12 @@ async def test_cancel_ends_the_revocation_of_several_keys(
         dialog = page.get_by_role("dialog")
         async with held(page) as released:
             await dialog.get_by_role("button", name="Revoke").click()
-            await expect(dialog.get_by_role("status")).to_have_text("Done: 0 of 12")
+            await expect(dialog.get_by_role("status")).to_have_text("0 of 12 done")
             await dialog.get_by_role("button", name="Cancel").click()
             await expect(dialog.get_by_role("button", name="Cancel")).to_be_disabled()
             released.set()
             await shows(page, "Cancelled. Keys changed: 5 of 12")
-            await shows(page, "Selected: 7")
+            await shows(page, "Keys selected: 7")
             await loads_nothing(page)
         revoked = await console.get("/v1/keys", params={"customer": "bulk", "state": "revoked"})
         assert len(revoked.json()["keys"]) == 5

@@ -202,7 +202,7 @@ async def search_and_order_are_part_of_the_url(page: Page) -> None:
 
 async def selection_is_bounded(page: Page) -> None:
     await page.get_by_label("Select all keys on this page").check()
-    await shows(page, f"Selected: {PAGE_ROWS}", exact=True)
+    await shows(page, f"Keys selected: {PAGE_ROWS}", exact=True)
     async with counted(page) as sent:
         await page.get_by_role("button", name="Disable").click()
         await page.get_by_label("Reason").press("Enter")

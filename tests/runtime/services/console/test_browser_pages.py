@@ -268,13 +268,13 @@ async def test_usage_is_shown_by_outcome_in_the_list_and_for_any_time_range(
         bars = page.get_by_role("img", name="Last 36 hours: 12 requests, of which 5 were denied")
         await expect(bars).to_have_count(1)
         for query, legend in (
-            ("", ["Valid 7", "Limit exceeded 3", "Denied 2"]),
-            (f"&since={since}", ["Valid 47", "Limit exceeded 3", "Denied 2"]),
-            ("&code=AGENT", ["Valid 50"]),
+            ("", ["Allowed 7", "Rate limited 3", "Not allowed by the key 2"]),
+            (f"&since={since}", ["Allowed 47", "Rate limited 3", "Not allowed by the key 2"]),
+            ("&code=AGENT", ["Allowed (agent of a Core) 50"]),
         ):
             await navigate(page, f"/usage?key={key_id}{query}")
             items = page.locator("figure li")
-            await expect(items).to_have_text([*legend, "Unit: Requests"])
+            await expect(items).to_have_text(legend)
 
 
 async def _problems_of_the_load(page: Page) -> list[str]:
@@ -362,19 +362,19 @@ async def test_requests_are_filtered_by_result(
         await expect(rows).to_have_count(4)
         await expect(rows.nth(1)).to_contain_text("Allowed")
         await expect(rows.nth(1)).to_contain_text("502")
-        for result, paths in (
-            ("Allowed", ("1", "2")),
-            ("Denied", ("3", "4")),
-            ("Unknown Core", ("4",)),
-            ("Rate limited", ("3",)),
+        for label, result, paths in (
+            ("Outcome", "Allowed", ("1", "2")),
+            ("Outcome", "Denied", ("3", "4")),
+            ("Denied because", "Unknown Core", ("4",)),
+            ("Denied because", "Rate limited", ("3",)),
         ):
-            await page.get_by_label("Result").select_option(result)
+            await page.get_by_label(label).select_option(result)
             await expect(rows).to_have_count(len(paths))
             for row, number in enumerate(paths):
                 await expect(rows.nth(row)).to_contain_text(f"GET /cores/docs/orders/{number}")
         await page.reload()
-        await expect(page.get_by_label("Result")).to_have_value("limit")
-        await page.get_by_label("Result").select_option("All")
+        await expect(page.get_by_label("Denied because")).to_have_value("limit")
+        await page.get_by_role("button", name="Clear filters").click()
         await page.get_by_label("Path begins with").fill("/cores/docs/orders/2")
         await page.keyboard.press("Enter")
         await expect(rows).to_have_count(1)

@@ -19,7 +19,7 @@ from tests.runtime.services.console.web_pages import (
 pytestmark = MARKS
 SHORT, LONG = "supplier-42-key", "4f9b" * 12
 LINK_SECRET = "LinkSecret0" * 4
-_FIELDS = (("/keys", "Search"), ("/audit", "Target ID"), ("/usage", "Key ID"))
+_FIELDS = (("/keys", "Search"), ("/audit", "Target ID"), ("/usage", "API key"))
 _REFUSED = "The text was not searched"
 #: Everything in which the browser keeps an address.
 _STORED = """JSON.stringify([history.state, location.href, document.title, { ...sessionStorage },
@@ -116,7 +116,7 @@ async def test_search_leads_from_a_request_id_or_a_token_to_the_key(
             await expect(field).to_have_count(0)
         await page.get_by_role("button", name="Search").click()
         await page.keyboard.insert_text(request_id)
-        await page.get_by_role("link", name="Request FORBIDDEN").focus()
+        await page.get_by_role("link", name="Request Address not allowed").focus()
         await page.keyboard.press("ArrowUp")
         await page.keyboard.press("Enter")
         await page.get_by_role("button", name="Search").press("Control+k")

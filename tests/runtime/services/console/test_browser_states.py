@@ -77,7 +77,7 @@ async def test_use_of_limits_and_change_since_the_week_before(
             row = page.get_by_role("listitem").filter(has_text=f"nightly export {limit}")
             await expect(row).to_contain_text(percent)
         await navigate(page, "/usage")
-        await shows(page, "870, one week earlier: 580 (+50%)")
+        await shows(page, "580 in the same time one week earlier (+50%)")
         await expect(page.locator(".chart rect.valid").first).to_be_attached()
         await navigate(page, f"/keys/{key_id}")
         await shows(page, "Credits: 95% 95 of 100 since")

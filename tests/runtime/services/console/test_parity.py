@@ -15,8 +15,6 @@ import httpx
 import pytest
 from gatehouse.commands import cli
 from gatehouse.commands.cli import COMMANDS, command_line
-from gatehouse.core.decision import CHECKS
-from gatehouse.core.verification import USAGE_CODES
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.examples import example
 from gatehouse.services.console.routes import ENDPOINTS, document
@@ -235,12 +233,3 @@ def test_web_ui_reaches_every_operation_and_field() -> None:
         words = set[str]().union(*(calls.get(operation, set()) for operation in operations))
         missing |= {f"{name} {field}" for field in names - words}
     _compare(missing, "web")
-
-
-def test_web_ui_has_a_text_for_every_result_of_a_request() -> None:
-    """Its filters list what has a text."""
-    texts = (SOURCES / "locales/en.ts").read_text()
-    for prefix, values in (("code", USAGE_CODES), ("check", CHECKS)):
-        assert sorted(re.findall(rf"^  '{prefix}\.([^']+)':", texts, re.MULTILINE)) == sorted(
-            values
-        )
