@@ -19,7 +19,7 @@ for (const [name, { url, code, retryAfter }] of Object.entries(states)) {
           assert.ok(error instanceof ApiError && !error.message.includes("secret-token"));
           return true;
         });
-        const request = { source: {}, method: "GET", authorization: [], apiKey: ["secret-token"] };
+        const request = { source: {}, method: "GET", values: (name) => (name === "x-api-key" ? ["secret-token"] : []) };
         const response = await decider(client, {})(request);
         assert.deepEqual([response.status, response.headers["Retry-After"]], [503, retryAfter]);
         continue;
@@ -64,6 +64,47 @@ for (const [name, { url, code }] of Object.entries(states)) {
     }
   });
 }
+
+/** The results of verifications by a client with a cache, and the number of those that reached the gateway. */
+async function cached(options, requests, decision = {}) {
+  let count = 0;
+  const text = JSON.stringify({ ...JSON.parse(VALID), credits: null, shared_credits: null, expires_at: null, staleness_ms: 0, ...decision });
+  const [url, stop] = await listening(createServer((request, response) => (count++, response.end(text))));
+  try {
+    const client = new GatewayClient(url, options);
+    const results = [];
+    for (const [token, request] of requests) results.push(await client.verify(token, request));
+    return [results, count];
+  } finally {
+    stop();
+  }
+}
+
+test("allowed decisions are cached for each request", async () => {
+  const on = { cacheMs: 60_000 };
+  const [results, count] = await cached(on, [["a", { scopes: ["x", "y"] }], ["a", { scopes: ["y", "x"] }]]);
+  assert.deepEqual([count, results[1].valid, results[1].headers, results[1].limits], [1, true, {}, []]);
+  const others = [{}, { scopes: ["x"] }, { core: "docs" }, { cost: 2 }, { address: "::1" }, { method: "GET" }];
+  const requests = [...others.map((request) => ["a", request]), ["b", {}]];
+  assert.equal((await cached(on, [...requests, ...requests]))[1], requests.length);
+  assert.equal((await cached({}, [["a"], ["a"]]))[1], 2);
+});
+
+for (const [name, decision, request] of [
+  ["denied", { valid: false, code: "RATE_LIMITED" }, {}],
+  ["credits", { credits: { remaining: 5 } }, {}],
+  ["shared credits", { shared_credits: { remaining: 5 } }, {}],
+  ["expired", { expires_at: "2000-01-01T00:00:00Z" }, {}],
+  ["signed", {}, { request: { method: "GET", url: "http://a", headers: [] } }],
+]) {
+  test(`a decision is not cached: ${name}`, async () => {
+    assert.equal((await cached({ cacheMs: 60_000 }, [["a", request], ["a", request]], decision))[1], 2);
+  });
+}
+
+test("the lifetime of cached decisions has a bound", () => {
+  for (const cacheMs of [-1, 60_001, NaN]) assert.throws(() => new GatewayClient("http://a", { cacheMs }), /cacheMs/);
+});
 
 test("a request that cannot be sent is an error", async () => {
   const client = new GatewayClient(states.valid.url, { failOpen: true });

@@ -65,7 +65,7 @@ for (const [name, answer] of Object.entries(ANSWERS)) {
               (failure) => logged.push(inspect(failure, { depth: 9, showHidden: true }), failure.stack),
             );
           }
-          const request = { source: {}, method: "GET", authorization: [], apiKey: [token] };
+          const request = { source: {}, method: "GET", values: (name) => (name === "x-api-key" ? [token] : []) };
           logged.push(inspect(await decider(client, {})(request), { depth: 9 }));
         } finally {
           Object.assign(console, { log, warn, error });
