@@ -117,7 +117,10 @@ export function retryAfterS({ headers }: Reply): number | undefined {
 /** The error of a response that is not successful. body: its problem document, if any. */
 export function apiError(service: string, reply: Reply, body: Problem | null): ApiError {
   const missing = `the ${service} returned ${reply.status} without a problem document: check its URL`;
-  const { detail = missing, code, request_id, errors } = body ?? {};
+  const { code, request_id, errors } = body ?? {};
+  // 405 is the status of another service, or of another version.
+  const other = `the ${service} does not have this operation: check its URL`;
+  const detail = reply.status === 405 ? other : (body?.detail ?? missing);
   return new ApiError(detail, reply.status, code, request_id, errors, retryAfterS(reply));
 }
 
