@@ -62,7 +62,7 @@ class Decisions:
         if key is not None:
             document |= {"key_id": "fake", "name": "fake", "environment": "test"}
             document |= {"customer_id": key.customer_id, "scopes": list(key.scopes)}
-            if key.credits is not None:
+            if key.credits is not None and code in ("VALID", "USAGE_EXCEEDED"):
                 key.credits -= cost if code == "VALID" else 0
                 exceeded = code == "USAGE_EXCEEDED"
                 document["credits"] = {

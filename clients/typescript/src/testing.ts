@@ -47,6 +47,7 @@ export class FakeGateway extends GatewayClient {
     const code = key ? decide(key, request, cost) : "NOT_FOUND";
     if (key?.credits !== undefined && code === "VALID") key.credits -= cost;
     const { scopes = [], customer_id = null, credits } = key ?? {};
+    const hasCredits = credits !== undefined && (code === "VALID" || code === "USAGE_EXCEEDED");
     const decision: VerifyReply = {
       valid: code === "VALID",
       code,
@@ -58,7 +59,7 @@ export class FakeGateway extends GatewayClient {
       scopes: key ? scopes : null,
       expires_at: null,
       limits: [],
-      credits: credits === undefined ? null : { remaining: credits, exceeded: code === "USAGE_EXCEEDED", refills_at: null },
+      credits: hasCredits ? { remaining: credits, exceeded: code === "USAGE_EXCEEDED", refills_at: null } : null,
       shared_credits: null,
       staleness_ms: 0,
       decided_at: new Date().toISOString(),
