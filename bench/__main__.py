@@ -2,11 +2,12 @@
 
 `gateway` measures the gateway under realistic load, beside nginx and Envoy. `--check` fails if a
 ratio is worse than the stored ratio. `check` measures the CPU time and the memory of a policy check
-of a large program.
+of a large program, and `clients` the CPU time of a verification by each client.
 """
 
 import argparse
 
+from bench.clients import verifications
 from bench.gateway import ratios
 from bench.policies import check_time
 
@@ -14,7 +15,7 @@ parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument(
     "name",
     nargs="?",
-    choices=("gateway", "check"),
+    choices=("gateway", "check", "clients"),
     default="gateway",
     help="benchmark (default: %(default)s)",
 )
@@ -33,6 +34,8 @@ parser.add_argument(
 options = parser.parse_args()
 if options.name == "check":
     check_time.main(options.resources)
+elif options.name == "clients":
+    verifications.main()
 elif missing := ratios.missing():
     parser.exit(2, f"The benchmark requires {' and '.join(missing)} on PATH.\n")
 else:

@@ -7,7 +7,7 @@ The decision is `request.scope["gatehouse"]`, a `Verification`.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from typing import Any, Unpack
 
 from gatehouse_client._async.gateway import AsyncGatewayClient
 from gatehouse_client.errors import ApiError
@@ -15,10 +15,12 @@ from gatehouse_client.gateway import Verification
 from gatehouse_client.middleware import (
     DECISION,
     Denial,
+    Guard,
+    KeyOptions,
     KeyRequest,
-    checked,
     client_address,
     denial,
+    guard,
     presented_token,
 )
 
@@ -39,37 +41,43 @@ class KeyMiddleware:
     reads X-Forwarded-For of your proxy only, with uvicorn `--forwarded-allow-ips`.
     """
 
-    def __init__(self, app: App, gateway: AsyncGatewayClient, scopes: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        app: App,
+        gateway: AsyncGatewayClient,
+        scopes: Iterable[str] = (),
+        **options: Unpack[KeyOptions],
+    ) -> None:
         self._app = app
         self._gateway = gateway
-        self._scopes = checked(scopes)
+        self._guard = guard(scopes, **options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
         try:
-            await verify(self._gateway, scope, self._scopes)
+            await verify(self._gateway, scope, self._guard)
         except Denial as exc:
             return await respond(exc, scope, receive, send)
         return await self._app(scope, receive, with_headers(scope, send))
 
 
-async def verify(gateway: AsyncGatewayClient, scope: Scope, scopes: Iterable[str]) -> Verification:
+async def verify(gateway: AsyncGatewayClient, scope: Scope, guard: Guard) -> Verification:
     """The decision on the key of a request, which is also `scope["gatehouse"]`. Raises Denial."""
     client = scope.get("client")
     request = KeyRequest(
         gateway.url,
-        presented_token(_values(scope, b"authorization"), _values(scope, b"x-api-key")),
+        presented_token(lambda name: _values(scope, name), guard.key_header),
         client_address(client[0]) if client else None,
         scope.get("method", "GET"),
     )
-    if earlier := request.earlier(scope, scopes):
+    if earlier := request.earlier(scope, guard):
         return earlier
     try:
-        decision = await gateway.verify(request.token, scopes=scopes, **request.arguments(scope))
+        decision = await gateway.verify(request.token, **request.arguments(scope, guard))
     except ApiError as exc:
         raise denial(exc) from None
-    return request.record(scope, decision)
+    return request.record(scope, guard, decision)
 
 
 def with_headers(scope: Scope, send: Send) -> Send:
@@ -106,5 +114,6 @@ async def respond(exc: Denial, scope: Scope, receive: Receive, send: Send) -> No
     await send({"type": f"{prefix}http.response.body", "body": body})
 
 
-def _values(scope: Scope, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
+def _values(scope: Scope, name: str) -> list[str]:
+    expected = name.lower().encode()
+    return [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == expected]

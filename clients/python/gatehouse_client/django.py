@@ -11,16 +11,16 @@ For a method of a view class, use `method_decorator` of Django.
 
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, Unpack, cast
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
 
 from gatehouse_client import wsgi
 from gatehouse_client._sync.gateway import GatewayClient
-from gatehouse_client.middleware import DECIDED, DECISION, Denial, checked
+from gatehouse_client.middleware import DECIDED, DECISION, Denial, Guard, KeyOptions, guard
 
-View = Callable[..., Any]
+_View = TypeVar("_View", bound=Callable[..., Any])
 
 
 class RequireKey:
@@ -32,10 +32,12 @@ class RequireKey:
     def __init__(self, gateway: GatewayClient) -> None:
         self._gateway = gateway
 
-    def __call__(self, scopes: Iterable[str] = ()) -> Callable[[View], View]:
-        required = checked(scopes)
+    def __call__(
+        self, scopes: Iterable[str] = (), **options: Unpack[KeyOptions]
+    ) -> Callable[[_View], _View]:
+        required = guard(scopes, **options)
 
-        def decorate(view: View) -> View:
+        def decorate(view: _View) -> _View:
             @wraps(view)
             def guarded(request: HttpRequest, *arguments: Any, **values: Any) -> HttpResponse:
                 denied = self._denied(request, required)
@@ -51,15 +53,15 @@ class RequireKey:
                     return denied
                 return _with_limits(request, await view(request, *arguments, **values))
 
-            return awaited if iscoroutinefunction(view) else guarded
+            return cast(_View, awaited if iscoroutinefunction(view) else guarded)
 
         return decorate
 
-    def _denied(self, request: HttpRequest, scopes: Iterable[str]) -> HttpResponse | None:
+    def _denied(self, request: HttpRequest, required: Guard) -> HttpResponse | None:
         scope = getattr(request, "scope", {})  # of an ASGI server, which may have middleware
         request.META.update({name: scope[name] for name in (DECISION, DECIDED) if name in scope})
         try:
-            wsgi.verify(self._gateway, request.META, scopes)
+            wsgi.verify(self._gateway, request.META, required)
         except Denial as exc:
             return HttpResponse(exc.body, status=exc.status, headers=exc.all_headers)
         return None

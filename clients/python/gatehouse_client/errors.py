@@ -142,8 +142,11 @@ def problem(
         text = f"the {service} returned {status} without a problem document: check its URL"
         return kind(text, status=status, retry_after_s=retry_after_s(reply))
     code = redact(document.code)
+    detail = redact(document.detail) or f"the {service} returned {status} ({code})"
+    if status == 405:  # of another service, or of another version
+        detail = f"the {service} does not have this operation: check its URL"
     return kind(
-        redact(document.detail) or f"the {service} returned {status} ({code})",
+        detail,
         code=code,
         status=status,
         request_id=redact(document.request_id),

@@ -10,15 +10,15 @@ def orders():
 
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, Unpack, cast
 
 from flask import Response, after_this_request, current_app, request
 
 from gatehouse_client import wsgi
 from gatehouse_client._sync.gateway import GatewayClient
-from gatehouse_client.middleware import Denial, checked
+from gatehouse_client.middleware import Denial, KeyOptions, guard
 
-View = Callable[..., Any]
+_View = TypeVar("_View", bound=Callable[..., Any])
 
 
 class RequireKey:
@@ -29,10 +29,12 @@ class RequireKey:
     def __init__(self, gateway: GatewayClient) -> None:
         self._gateway = gateway
 
-    def __call__(self, scopes: Iterable[str] = ()) -> Callable[[View], View]:
-        required = checked(scopes)
+    def __call__(
+        self, scopes: Iterable[str] = (), **options: Unpack[KeyOptions]
+    ) -> Callable[[_View], _View]:
+        required = guard(scopes, **options)
 
-        def decorate(view: View) -> View:
+        def decorate(view: _View) -> _View:
             @wraps(view)
             def guarded(*arguments: Any, **values: Any) -> Any:
                 try:
@@ -48,6 +50,6 @@ class RequireKey:
 
                 return current_app.ensure_sync(view)(*arguments, **values)
 
-            return guarded
+            return cast(_View, guarded)
 
         return decorate

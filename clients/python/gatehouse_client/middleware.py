@@ -4,23 +4,22 @@ per request, and creates the response to a denied request, a problem document (R
 
 import json
 import logging
-from collections.abc import Iterable, MutableMapping, Sequence
+import re
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from gatehouse_client.errors import ApiError, BadRequest
 from gatehouse_client.gateway import Verification, challenge, retry_after
 
 #: The name of the decision in the scope (ASGI) or the environment (WSGI) of a request.
 DECISION = "gatehouse"
-#: The name of the `KeyRequest` of the decision.
+#: The name of its `Decided`.
 DECIDED = "gatehouse.request"
 _LOG = logging.getLogger("gatehouse_client")
-_MISSING = (
-    "An API key is required: send it once, as `Authorization: Bearer <key>` or as "
-    "`X-API-Key: <key>`"
-)
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
+_KEY_HEADERS = ("Authorization", "X-API-Key")
 _TEXTS = {
     "NOT_FOUND": "The API key is unknown",
     "DISABLED": "The API key is disabled",
@@ -38,7 +37,7 @@ _MALFORMED = {
     "body.token": "The API key is malformed.",
     "body.method": "The method is not supported.",
 }
-_TITLES = {
+TITLES = {
     400: "The request is malformed",
     401: "A valid credential is required",
     402: "The credits of the key are used up",
@@ -62,7 +61,7 @@ class Denial(Exception):
     def document(self) -> dict[str, object]:
         return {
             "type": f"urn:gatehouse:problem:{self.code.lower()}",
-            "title": _TITLES.get(self.status, _TITLES[403]),
+            "title": TITLES.get(self.status, TITLES[403]),
             "status": self.status,
             "detail": self.detail,
             "code": self.code,
@@ -79,6 +78,31 @@ class Denial(Exception):
         return {**own, "Content-Length": str(len(self.body)), **self.headers}
 
 
+class KeyOptions(TypedDict, total=False):
+    """Options of a guard, besides scopes.
+
+    core: Core that the key must be allowed to access.
+    cost: credits that a request consumes, and the factor by which it counts against each limit.
+        Default: 1. With 0, it counts nothing.
+    key_header: the only header that is read, such as `X-Partner-Key`. Default: `Authorization`
+        with the scheme Bearer, and `X-API-Key`.
+    """
+
+    core: str | None
+    cost: int
+    key_header: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What a guard requires. For the fields, see `KeyOptions`."""
+
+    scopes: tuple[str, ...]
+    core: str | None = None
+    cost: int = 1
+    key_header: str | None = None
+
+
 @dataclass(frozen=True)
 class KeyRequest:
     """The request for which a key is verified. gateway: its URL. address: None if unknown."""
@@ -88,60 +112,103 @@ class KeyRequest:
     address: str | None
     method: str
 
-    def earlier(
-        self, state: MutableMapping[str, Any], scopes: Iterable[str]
-    ) -> Verification | None:
-        """The decision of other middleware on this request, if it covers the scopes. state: the
-        scope (ASGI) or the environment (WSGI).
+    def earlier(self, state: MutableMapping[str, Any], guard: Guard) -> Verification | None:
+        """The decision of another guard on this request, if it covers this guard. state: the scope
+        (ASGI) or the environment (WSGI).
         """
         decision: Verification | None = state.get(DECISION)
-        if decision is None or decision.scopes is None or state.get(DECIDED) != self:
+        decided: Decided | None = state.get(DECIDED)
+        if decision is None or decision.scopes is None or decided is None:
             return None
-        return decision if set(decision.scopes).issuperset(scopes) else None
+        covers = (
+            decided.request == self
+            and guard.core in (None, decided.core)
+            and guard.cost <= decided.charged
+            and set(decision.scopes).issuperset(guard.scopes)
+        )
+        return decision if covers else None
 
-    def arguments(self, state: MutableMapping[str, Any]) -> dict[str, Any]:
-        """For `verify`. A request that has been allowed is charged, and is not charged again."""
-        cost = 0 if DECIDED in state else 1
-        return {"address": self.address, "method": self.method, "cost": cost}
+    def arguments(self, state: MutableMapping[str, Any], guard: Guard) -> dict[str, Any]:
+        """For `verify`. A request costs as much as the most expensive of its guards."""
+        return {
+            "scopes": guard.scopes,
+            "core": guard.core,
+            "cost": max(0, guard.cost - self._charged(state)),
+            "address": self.address,
+            "method": self.method,
+        }
 
-    def record(self, state: MutableMapping[str, Any], decision: Verification) -> Verification:
+    def record(
+        self, state: MutableMapping[str, Any], guard: Guard, decision: Verification
+    ) -> Verification:
         """The decision, if it allows the request. Raises Denial."""
         if decision.error:
             _LOG.error("a key was not verified: %s", decision.error)
         allowed(decision)
-        state.update({DECIDED: self, DECISION: decision})
+        charged = max(guard.cost, self._charged(state))
+        state.update({DECIDED: Decided(self, guard.core, charged), DECISION: decision})
         return decision
 
+    def _charged(self, state: MutableMapping[str, Any]) -> int:
+        """The cost of the guards that have allowed the request with this key."""
+        decided: Decided | None = state.get(DECIDED)
+        if decided is None or decided.request.token != self.token:
+            return 0
+        return decided.charged if decided.request.gateway == self.gateway else 0
 
-def checked(scopes: object) -> tuple[str, ...]:
-    """The scopes of a guard. Raises TypeError, also for a function of the path: a router accepts
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    request: KeyRequest
+    core: str | None
+    charged: int
+
+
+def guard(scopes: object, **options: Unpack[KeyOptions]) -> Guard:
+    """Raises TypeError for malformed options, also for a function of the path: a router accepts
     other spellings of a path than the function would compare.
     """
-    if isinstance(scopes, Iterable) and not isinstance(scopes, str):
-        names = tuple(scopes)
-        if all(isinstance(name, str) for name in names):
-            return names
-    raise TypeError(
-        "scopes must be a list such as ['orders:read']; for scopes by path, guard each route: "
-        "see docs/guides/protect-a-service.md"
-    )
+    names = tuple(scopes) if isinstance(scopes, Iterable) else (scopes,)
+    if isinstance(scopes, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            "scopes must be a list such as ['orders:read']; for scopes by path, guard each route: "
+            "see docs/guides/protect-a-service.md"
+        )
+    created = Guard(names, **options)
+    if type(created.cost) is not int or created.cost < 0:
+        raise TypeError("cost must be an integer that is not negative")
+    core: object = created.core
+    if core is not None and not (isinstance(core, str) and core):
+        raise TypeError("core must be the name of a Core")
+    header: object = created.key_header
+    if header is not None and not (isinstance(header, str) and _HEADER_NAME.fullmatch(header)):
+        raise TypeError("key_header must be the name of a header, such as X-Partner-Key")
+    return created
 
 
-def presented_token(authorization: Sequence[str], api_key: Sequence[str]) -> str:
-    """The token in the values of Authorization and X-API-Key. Raises Denial if there is none, or
-    more than one.
+def presented_token(values: Callable[[str], Sequence[str]], key_header: str | None) -> str:
+    """The token in a request. values: of a header. Raises Denial if there is none, or more than
+    one.
     """
-    values = [value.strip() for value in api_key]
+    names = _KEY_HEADERS if key_header is None else (key_header,)
+    bearer = [name for name in names if name.lower() == "authorization"]
+    plain = [name for name in names if name not in bearer]
+    authorization = [value for name in bearer for value in values(name)]
+    api_key = [value for name in plain for value in values(name)]
+    tokens = [value.strip() for value in api_key]
     for value in authorization:
         scheme, _, credential = value.partition(" ")
         if scheme.lower() == "bearer":
-            values.append(credential.strip())
-    if not any(values):
-        raise Denial(401, "unauthorized", _MISSING, {"WWW-Authenticate": challenge(invalid=False)})
-    ambiguous = len(authorization) > 1 or len(api_key) > 1 or len(set(values)) > 1
-    if ambiguous or "," in values[0]:
+            tokens.append(credential.strip())
+    if not any(tokens):
+        places = [f"`{name}: Bearer <key>`" for name in bearer]
+        places += [f"`{name}: <key>`" for name in plain]
+        detail = f"An API key is required: send it once, as {' or as '.join(places)}"
+        raise Denial(401, "unauthorized", detail, {"WWW-Authenticate": challenge(invalid=False)})
+    ambiguous = len(authorization) > 1 or len(api_key) > 1 or len(set(tokens)) > 1
+    if ambiguous or "," in tokens[0]:
         raise Denial(400, "bad_request", "Send one API key, once.", {})
-    return values[0]
+    return tokens[0]
 
 
 def client_address(text: str) -> str | None:

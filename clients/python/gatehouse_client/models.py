@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from gatehouse_client.response import Response
+
+if TYPE_CHECKING:
+    from typing import Literal as Known
+else:
+
+    class Known:
+        """The known values. A later version of the services can add some."""
+
+        def __class_getitem__(cls, values: Any) -> type[str]:
+            return str
 
 
 class SignedRequestInput(TypedDict):
@@ -201,12 +211,39 @@ class VerifyReply(Response, frozen=True, kw_only=True):
     """
 
     valid: bool
-    code: str
-    reason: str | None
+    code: Known[
+        "NOT_FOUND",
+        "DISABLED",
+        "EXPIRED",
+        "FORBIDDEN",
+        "INSUFFICIENT_PERMISSIONS",
+        "SIGNATURE_INVALID",
+        "RATE_LIMITED",
+        "USAGE_EXCEEDED",
+        "UNAVAILABLE",
+        "VALID",
+    ]
+    reason: (
+        Known[
+            "signature_missing",
+            "signature_malformed",
+            "signature_ambiguous",
+            "signature_parameters",
+            "signature_keyid",
+            "signature_algorithm",
+            "signature_age",
+            "signature_uncovered",
+            "signature_component",
+            "signature_digest",
+            "signature_wrong",
+            "signature_replayed",
+        ]
+        | None
+    )
     key_id: str | None
     name: str | None
     customer_id: str | None
-    environment: str | None
+    environment: Known["live", "test"] | None
     scopes: list[str] | None
     expires_at: datetime | None
     limits: list[LimitReply]
@@ -229,7 +266,7 @@ class SelfRevocationResponse(Response, frozen=True, kw_only=True):
     """The revoked key."""
 
     key_id: str
-    effective: str
+    effective: Known["announced", "everywhere", "within_bound", "within_outage_bound"]
     request_id: str
 
 
@@ -251,7 +288,7 @@ class Refill(Response, frozen=True, kw_only=True):
     """
 
     amount: int
-    every: str
+    every: Known["day", "hour", "month", "week"]
 
 
 class Credits(Response, frozen=True, kw_only=True):
@@ -270,7 +307,7 @@ class KeyView(Response, frozen=True, kw_only=True):
     customer_id: str | None
     plan: str | None
     cores: list[str]
-    methods: list[str]
+    methods: list[Known["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]]
     addresses: list[str]
     public_key: str
     tags: list[str]
@@ -278,12 +315,12 @@ class KeyView(Response, frozen=True, kw_only=True):
     notes: str
     contact: str
     id: str
-    environment: str
-    state: str
+    environment: Known["live", "test"]
+    state: Known["active", "deleted", "disabled", "purged", "revoked"]
     customer_name: str
     scopes: list[str]
     limits: list[RateLimit]
-    inherits: list[str]
+    inherits: list[Known["limits", "scopes"]]
     shared_limits: list[RateLimit]
     credits: Credits | None
     version: int
@@ -317,7 +354,7 @@ class ChangedKey(Response, frozen=True, kw_only=True):
     """`ChangedKey` of the OpenAPI document."""
 
     key: KeyView
-    effective: str
+    effective: Known["announced", "everywhere", "within_bound", "within_outage_bound"]
 
 
 class CustomerView(Response, frozen=True, kw_only=True):
@@ -325,12 +362,12 @@ class CustomerView(Response, frozen=True, kw_only=True):
 
     id: str
     name: str
-    state: str
+    state: Known["active", "deleted", "disabled"]
     plan: str | None
     limits: list[RateLimit] | None
     shared_limits: list[RateLimit]
     credits: Credits | None
-    inherits: list[str]
+    inherits: list[Known["credits", "limits"]]
     contact: str
     tags: list[str]
     metadata: dict[str, str]
@@ -346,7 +383,7 @@ class ChangedCustomer(Response, frozen=True, kw_only=True):
     """`ChangedCustomer` of the OpenAPI document."""
 
     customer: CustomerView
-    effective: str
+    effective: Known["announced", "everywhere", "within_bound", "within_outage_bound"]
 
 
 class PurgedCustomer(Response, frozen=True, kw_only=True):
@@ -378,14 +415,14 @@ class ChangedPlan(Response, frozen=True, kw_only=True):
     """`ChangedPlan` of the OpenAPI document."""
 
     plan: PlanView
-    effective: str
+    effective: Known["announced", "everywhere", "within_bound", "within_outage_bound"]
 
 
 class RevokedKey(Response, frozen=True, kw_only=True):
     """The revoked key. `key`: null while the database is not available."""
 
     key: KeyView | None
-    effective: str
+    effective: Known["announced", "everywhere", "within_bound", "within_outage_bound"]
 
 
 class RotatedKey(Response, frozen=True, kw_only=True):
@@ -395,7 +432,7 @@ class RotatedKey(Response, frozen=True, kw_only=True):
     link: str | None = None
     key: KeyView
     previous: KeyView
-    effective: str
+    effective: Known["announced", "everywhere", "within_bound", "within_outage_bound"]
 
 
 class VersionView(Response, frozen=True, kw_only=True):
@@ -412,7 +449,7 @@ class LinkView(Response, frozen=True, kw_only=True):
 
     id: str
     recipient: str
-    state: str
+    state: Known["active", "revoked", "used"]
     uses: int
     uses_max: int
     opened_at: datetime | None
@@ -426,7 +463,7 @@ class SecretView(Response, frozen=True, kw_only=True):
     owner: str
     sender: str
     label: str
-    state: str
+    state: Known["active", "expired", "purged", "requested", "revoked", "used"]
     created_at: datetime
     expires_at: datetime
     expires_at_max: datetime

@@ -9,7 +9,7 @@ The decision is `request.environ["gatehouse"]`, a `Verification`.
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from gatehouse_client._sync.gateway import GatewayClient
 from gatehouse_client.errors import ApiError
@@ -17,10 +17,12 @@ from gatehouse_client.gateway import Verification
 from gatehouse_client.middleware import (
     DECISION,
     Denial,
+    Guard,
+    KeyOptions,
     KeyRequest,
-    checked,
     client_address,
     denial,
+    guard,
     presented_token,
 )
 
@@ -36,17 +38,21 @@ class KeyMiddleware:
     """
 
     def __init__(
-        self, app: "WSGIApplication", gateway: GatewayClient, scopes: Iterable[str] = ()
+        self,
+        app: "WSGIApplication",
+        gateway: GatewayClient,
+        scopes: Iterable[str] = (),
+        **options: Unpack[KeyOptions],
     ) -> None:
         self._app = app
         self._gateway = gateway
-        self._scopes = checked(scopes)
+        self._guard = guard(scopes, **options)
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         try:
-            verify(self._gateway, environ, self._scopes)
+            verify(self._gateway, environ, self._guard)
         except Denial as exc:
             status = f"{exc.status} {HTTPStatus(exc.status).phrase}"
             start_response(status, list(exc.all_headers.items()))
@@ -61,26 +67,25 @@ class KeyMiddleware:
         return self._app(environ, start)
 
 
-def verify(
-    gateway: GatewayClient, environ: "WSGIEnvironment", scopes: Iterable[str]
-) -> Verification:
+def verify(gateway: GatewayClient, environ: "WSGIEnvironment", guard: Guard) -> Verification:
     """The decision on the key of a request, which is also `environ["gatehouse"]`. WSGI joins the
     values of a repeated header with a comma. Raises Denial.
     """
     request = KeyRequest(
         gateway.url,
-        presented_token(_values(environ, "HTTP_AUTHORIZATION"), _values(environ, "HTTP_X_API_KEY")),
+        presented_token(lambda name: _values(environ, name), guard.key_header),
         client_address(environ.get("REMOTE_ADDR", "")),
         environ["REQUEST_METHOD"],
     )
-    if earlier := request.earlier(environ, scopes):
+    if earlier := request.earlier(environ, guard):
         return earlier
     try:
-        decision = gateway.verify(request.token, scopes=scopes, **request.arguments(environ))
+        decision = gateway.verify(request.token, **request.arguments(environ, guard))
     except ApiError as exc:
         raise denial(exc) from None
-    return request.record(environ, decision)
+    return request.record(environ, guard, decision)
 
 
 def _values(environ: "WSGIEnvironment", name: str) -> list[str]:
-    return [environ[name]] if name in environ else []
+    variable = f"HTTP_{name.upper().replace('-', '_')}"
+    return [environ[variable]] if variable in environ else []

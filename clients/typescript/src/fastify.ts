@@ -26,8 +26,8 @@ export function requireKey(gateway: GatewayClient, options: KeyOptions = {}) {
   const decide = decider(gateway, options);
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
     const { raw: source, method, ip: address } = request;
-    const { authorization = [], "x-api-key": apiKey = [] } = source.headersDistinct;
-    const result = await decide({ source, method, authorization, apiKey, address });
+    const values = (name: string) => source.headersDistinct[name] ?? [];
+    const result = await decide({ source, method, values, address });
     reply.headers(result.headers);
     if (result instanceof Denial) return reply.code(result.status).send(Buffer.from(result.body));
     return undefined;

@@ -1,7 +1,7 @@
 /** Verifies API keys at a gateway. */
-import { Agent as HttpAgent, request as httpRequest, type IncomingHttpHeaders } from "node:http";
-import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import type { ProblemDetail, Take, TakeReply, VerifyReply, VerifyRequest } from "./types.js";
+import { DecisionCache } from "./cache.js";
+import { after, apiError, checkPositive, credential, NoResponse, parsed, retryAfterS, TOO_LATE, Transport, type Problem, type Reply } from "./transport.js";
+import type { Take, TakeReply, VerifyReply, VerifyRequest } from "./types.js";
 
 /** The status for each code, the same as that of the gateway for requests to Cores. */
 export const STATUS: Readonly<Record<VerifyReply["code"], number>> = {
@@ -16,11 +16,6 @@ export const STATUS: Readonly<Record<VerifyReply["code"], number>> = {
   RATE_LIMITED: 429,
   UNAVAILABLE: 503,
 };
-/** Errors of Node.js before a request is sent. */
-const NOT_CONNECTED = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN"];
-const TOO_LATE = "the gateway did not respond in time";
-const RESPONSE_CHARS_MAX = 1024 * 1024;
-const TIMER_MS_MAX = 2 ** 31 - 1; // a longer timer ends at once
 const PASSED_ON = ["RateLimit", "RateLimit-Policy", "Retry-After"];
 
 /**
@@ -61,22 +56,12 @@ export interface GatewayOptions {
    * overloads the gateway can then use the service without a key.
    */
   failOpen?: boolean;
-}
-
-/** A request that the gateway rejected, from its problem document (RFC 9457). Without the token. */
-export class ApiError extends Error {
-  override name = "ApiError";
-
-  constructor(
-    message: string,
-    readonly status: number,
-    readonly code = "",
-    readonly requestId = "",
-    readonly errors: ProblemDetail[] = [],
-    readonly retryAfterS?: number,
-  ) {
-    super([message, ...errors.map((each) => `${each.location} ${each.message}.`)].join(" "));
-  }
+  /**
+   * Lifetime of allowed decisions in a cache, at most 60000. A revoked or changed key is accepted for this time
+   * after every gateway denies it. A request that is answered from the cache counts against no limit and has no
+   * `limits`. Decisions that consume credits, and those on signed requests, are not cached. Default: 0, no cache.
+   */
+  cacheMs?: number;
 }
 
 /** Create one client per process: connections are reused. */
@@ -84,24 +69,22 @@ export class GatewayClient {
   readonly url: string;
   readonly #options: Required<Omit<GatewayOptions, "token">>;
   readonly #token: string;
-  readonly #agent: HttpAgent;
+  readonly #transport: Transport;
+  readonly #cache: DecisionCache;
   readonly #waiting = new Set<() => void>();
   #inProgress = 0;
   /** When the gateway responded last, of `performance.now`. */
   #respondedAt = 0;
 
   constructor(gateway: string, options: GatewayOptions = {}) {
-    this.url = baseUrl(gateway);
     const limits = { timeoutMs: 30_000, responseTimeoutMs: 2000, inProgressMax: 64, attempts: 2 };
-    const { token = "", ...others } = options;
-    this.#options = { ...limits, failOpen: false, ...others };
-    this.#token = token.trim();
-    if (/[^\x21-\x7e]/.test(this.#token)) throw new TypeError("the token contains a character that is not allowed");
-    for (const name of Object.keys(limits) as (keyof typeof limits)[]) {
-      if (!(this.#options[name] > 0)) throw new TypeError(`${name} must be a positive number`);
-    }
-    // The gateway closes idle connections later.
-    this.#agent = new (this.#isTls ? HttpsAgent : HttpAgent)({ keepAlive: true, timeout: 4000 });
+    const { token, ...others } = options;
+    this.#options = { ...limits, failOpen: false, cacheMs: 0, ...others };
+    this.#cache = new DecisionCache(this.#options.cacheMs);
+    this.#token = token === undefined ? "" : credential(token);
+    this.#transport = new Transport("gateway", gateway, this.#token);
+    this.url = this.#transport.url;
+    checkPositive(this.#options, limits);
   }
 
   /**
@@ -112,7 +95,10 @@ export class GatewayClient {
    */
   async verify(token: string, request: Omit<VerifyRequest, "token"> = {}): Promise<Verification> {
     token = token.trim();
-    const found = await this.#decision("/v1/keys/verify", { ...request, token }, [token], isDecision);
+    const content = { ...request, token };
+    const cached = this.#cache.get(content);
+    if (cached) return cached;
+    const found = await this.#decision("/v1/keys/verify", content, [token], isDecision);
     if ("undecided" in found) return this.#withoutDecision(found);
     const { body, headers } = found;
     if (!body.valid && body.code === "UNAVAILABLE") {
@@ -120,7 +106,9 @@ export class GatewayClient {
     }
     const status = body.valid ? 200 : (STATUS[body.code] ?? 403);
     if (status === 401) headers["WWW-Authenticate"] = challenge(true);
-    return { ...body, status, headers };
+    const decision = { ...body, status, headers };
+    this.#cache.put(content, decision);
+    return decision;
   }
 
   /**
@@ -166,16 +154,9 @@ export class GatewayClient {
     if (httpStatus === 408 || httpStatus === 429 || httpStatus < 200 || httpStatus >= 500) {
       return { undecided: `${this.url} returned ${httpStatus}`, retryAfterS: retryAfterS(reply) };
     }
-    const body = parsed(reply.text, isOk ? [] : [this.#token, ...secrets]);
+    const body: Body | null = parsed(reply.text, isOk ? [] : [this.#token, ...secrets]);
     if (!isOk) {
-      throw new ApiError(
-        body?.detail ?? `the gateway returned ${httpStatus} without a problem document: check its URL`,
-        httpStatus,
-        body?.code,
-        body?.request_id,
-        body?.errors,
-        retryAfterS(reply),
-      );
+      throw apiError("gateway", reply, body);
     }
     if (!isExpected(body)) {
       const undecided = `${this.url} returned an unexpected response: is it a gateway?`;
@@ -189,10 +170,6 @@ export class GatewayClient {
     return { body, headers, retryAfterS: retryAfterS(reply) };
   }
 
-  get #isTls(): boolean {
-    return /^https:/i.test(this.url);
-  }
-
   async #send(path: string, content: Buffer): Promise<Reply> {
     const { timeoutMs, responseTimeoutMs, attempts } = this.#options;
     const start = performance.now();
@@ -204,7 +181,9 @@ export class GatewayClient {
       for (let attempt = 1; ; attempt++) {
         const remainingMs = start + timeoutMs - performance.now();
         try {
-          return await this.#exchange(path, content, Math.min(remainingMs, responseTimeoutMs));
+          const reply = await this.exchange(path, content, Math.min(remainingMs, responseTimeoutMs));
+          this.#respondedAt = performance.now();
+          return reply;
         } catch (error) {
           if (!(error instanceof NoResponse && error.isUnsent) || attempt >= attempts) throw error;
         }
@@ -230,38 +209,8 @@ export class GatewayClient {
     });
   }
 
-  #exchange(path: string, content: Buffer, timeoutMs: number): Promise<Reply> {
-    const headers: Record<string, string | number> = {
-      "Content-Type": "application/json",
-      "Content-Length": content.length,
-    };
-    if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
-    const options = { method: "POST", agent: this.#agent, headers };
-    return new Promise((resolve, reject) => {
-      const message = (this.#isTls ? httpsRequest : httpRequest)(this.url + path, options);
-      const fail = (text: string, isUnsent = false) => (reject(new NoResponse(text, isUnsent)), message.destroy());
-      // Data that has arrived while the program was busy is received first.
-      const timer = after(timeoutMs, () => setImmediate(() => fail(TOO_LATE)));
-      message.on("error", (error: { code?: string }) => {
-        const code = error.code ?? "";
-        fail(`the request failed (${code || "no response"})`, NOT_CONNECTED.includes(code));
-      });
-      message.on("close", () => (clearTimeout(timer), reject(new NoResponse("the connection was closed"))));
-      message.on("response", (response) => {
-        let text = "";
-        response.setEncoding("utf8");
-        response.on("data", (part: string) => {
-          text += part;
-          if (text.length > RESPONSE_CHARS_MAX) fail("the response is too large");
-        });
-        response.on("error", () => fail("the connection was lost"));
-        response.on("end", () => {
-          this.#respondedAt = performance.now();
-          resolve({ status: response.statusCode ?? 0, headers: response.headers, text });
-        });
-      });
-      message.end(content);
-    });
+  protected exchange(path: string, content: Buffer, timeoutMs: number): Promise<Reply> {
+    return this.#transport.exchange("POST", path, timeoutMs, content);
   }
 
   #withoutDecision({ undecided, retryAfterS, body }: NoDecision): Verification {
@@ -289,12 +238,6 @@ export class GatewayClient {
   }
 }
 
-interface Reply {
-  status: number;
-  headers: IncomingHttpHeaders;
-  text: string;
-}
-
 interface Decision<T> {
   body: T;
   headers: Record<string, string>;
@@ -308,31 +251,9 @@ interface NoDecision {
   body?: Body;
 }
 
-/** There is no response. isUnsent: the request was never sent. */
-class NoResponse extends Error {
-  constructor(
-    message: string,
-    readonly isUnsent = false,
-  ) {
-    super(message);
-  }
-}
-
-function after(ms: number, action: () => void) {
-  return setTimeout(action, Math.max(0, Math.min(ms, TIMER_MS_MAX)));
-}
-
 /** The header of a response to a client while there is no decision. */
 export function retryAfter(seconds = 0): Record<string, string> {
   return { "Retry-After": String(seconds || 1) };
-}
-
-/** Retry-After, which can be a date (RFC 9110, section 5.6.7), in seconds. */
-function retryAfterS({ headers }: Reply): number | undefined {
-  const text = headers["retry-after"]?.trim() ?? "";
-  if (/^\d+$/.test(text)) return Number(text.slice(0, 9));
-  const seconds = Math.ceil((Date.parse(/ GMT$/.test(text) ? text : "") - Date.now()) / 1000);
-  return Number.isNaN(seconds) ? undefined : Math.max(0, seconds);
 }
 
 function isDecision(body: Body | null): body is VerifyReply {
@@ -353,32 +274,4 @@ export function challenge(invalid: boolean): string {
   return `Bearer realm="gatehouse"${invalid ? ', error="invalid_token"' : ""}`;
 }
 
-interface Body extends Partial<VerifyReply>, Partial<TakeReply> {
-  detail?: string;
-  errors?: ProblemDetail[];
-}
-
-/** The JSON of a response without the token and the subjects, which a server may repeat. */
-function parsed(text: string, secrets: string[]): Body | null {
-  const long = secrets.filter((secret) => secret?.length >= 4);
-  const forms = long.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
-  const redacted = (_: string, value: unknown): unknown =>
-    typeof value === "string" ? forms.reduce((each, form) => each.replaceAll(form, "..."), value) : value;
-  try {
-    const value: unknown = JSON.parse(text, redacted);
-    return typeof value === "object" ? (value as Body) : null;
-  } catch {
-    return null;
-  }
-}
-
-/** Throws without the value, which may be a credential, or contain one. */
-function baseUrl(gateway: string): string {
-  const text = String(gateway).trim().replace(/\/+$/, "");
-  const url = URL.canParse(text) ? new URL(text) : null;
-  const isPlain = url !== null && !url.username && !url.password && !/[?#]/.test(text);
-  if (isPlain && /^https?:$/.test(url.protocol) && /^https?:\/\/[^/]/i.test(text)) return text;
-  throw new TypeError(
-    "the URL of the gateway must be such as https://gateway.example.com, without a user name, a password, a query and a fragment",
-  );
-}
+interface Body extends Omit<Problem, "code" | "request_id">, Partial<VerifyReply>, Partial<TakeReply> {}

@@ -1,32 +1,27 @@
 /** A guard for Hono: `app.get("/orders", requireKey(gateway, { scopes: ["orders:read"] }), handler)`. */
-import type { GatewayClient } from "./gateway.js";
+import type { Context, MiddlewareHandler } from "hono";
+import type { GatewayClient, Verification } from "./gateway.js";
 import { decider, Denial, type KeyOptions } from "./middleware.js";
-
-interface HonoContext {
-  env: unknown;
-  req: { method: string; raw: object; header(name: string): string | undefined };
-  res: Response;
-  set(name: string, value: unknown): void;
-}
 
 interface HonoOptions extends KeyOptions {
   /** Address of the client. Default: that of the connection, with `@hono/node-server`. */
-  address?: (context: HonoContext) => string | undefined;
+  address?: (context: Context) => string | undefined;
 }
 
-/** The decision is `context.get("gatehouse")`, a `Verification`. */
-export function requireKey(gateway: GatewayClient, options: HonoOptions = {}) {
+/** The decision is `context.get("gatehouse")`. */
+export function requireKey(
+  gateway: GatewayClient,
+  options: HonoOptions = {},
+): MiddlewareHandler<{ Variables: { gatehouse: Verification } }> {
   const { address = connectionAddress } = options;
   const decide = decider(gateway, options);
-  return async (context: HonoContext, next: () => Promise<void>): Promise<Response | undefined> => {
+  return async (context, next) => {
     const { req } = context;
-    const values = (name: string): string[] => [req.header(name)].filter((value) => value !== undefined);
     const result = await decide({
       // A mounted application receives another Request, but the same message of Node.js.
       source: incoming(context) ?? req.raw,
       method: req.method,
-      authorization: values("authorization"),
-      apiKey: values("x-api-key"),
+      values: (name) => [req.header(name)].filter((value) => value !== undefined),
       address: address(context),
     });
     if (result instanceof Denial) return new Response(result.body, result);
@@ -41,10 +36,10 @@ interface Incoming {
   socket?: { remoteAddress?: string };
 }
 
-function incoming({ env }: HonoContext): Incoming | undefined {
+function incoming({ env }: { env: unknown }): Incoming | undefined {
   return (env as { incoming?: Incoming } | undefined)?.incoming;
 }
 
-function connectionAddress(context: HonoContext): string | undefined {
+function connectionAddress(context: Context): string | undefined {
   return incoming(context)?.socket?.remoteAddress;
 }

@@ -7,6 +7,13 @@ import { GatewayClient } from "@gatehouse/client";
 import { requireKey as expressKey } from "@gatehouse/client/express";
 import { requireKey as fastifyKey } from "@gatehouse/client/fastify";
 import { requireKey as honoKey } from "@gatehouse/client/hono";
+import cors from "cors";
+import express from "express";
+import fastify from "fastify";
+import fastifyCors from "@fastify/cors";
+import { serve } from "@hono/node-server";
+import { Hono } from "hono";
+import { cors as honoCors } from "hono/cors";
 import { listening, READ as SCOPE, SERVICES } from "./services.js";
 
 const { GATEWAY, READ } = process.env;
@@ -97,7 +104,77 @@ for (const name of ["express", "fastify", "hono"]) {
   });
 }
 
+for (const name of ["express", "fastify", "hono"]) {
+  test(`a route of ${name} has a cost, a Core and a header`, async () => {
+    const key = process.env[`PRICED_${name.toUpperCase()}`]; // with 9 credits, for the Core docs
+    for (const [scope, remaining] of [[undefined, 4], [SCOPE, 3]]) {
+      const [url, stop] = await SERVICES[name](gateway, ".", scope);
+      try {
+        // The second application charges 1 before the route, which charges the rest.
+        const get = (path, headers) => fetch(url + path, { headers });
+        const first = await get("/mounted/priced", { "X-API-Key": key });
+        assert.equal(first.status, scope ? 402 : 200);
+        assert.equal(await balance(key), remaining);
+        const other = await get("/mounted/priced", { "X-API-Key": process.env.OTHER_CORE });
+        assert.deepEqual([other.status, (await other.json()).code], [403, "FORBIDDEN"]);
+        const partner = { "X-Partner-Key": process.env.PARTNER, Authorization: "Bearer of a user", "X-API-Key": "other" };
+        if (scope === undefined) {
+          assert.equal((await get("/mounted/partner", partner)).status, 200);
+          const missing = await get("/mounted/partner", { "X-API-Key": process.env.PARTNER });
+          assert.equal(missing.status, 401);
+          assert.match((await missing.json()).detail, /`X-Partner-Key: <key>`/);
+        }
+      } finally {
+        await stop();
+      }
+    }
+  });
+}
+
+/** CORS middleware answers preflights, which have no key, and stands before the guard. */
+const CORS = {
+  express: (origin) => {
+    const app = express();
+    app.use(cors({ origin }), expressKey(gateway));
+    return listening(createServer(app.get("/", (request, response) => response.send(""))));
+  },
+  fastify: async (origin) => {
+    const app = fastify();
+    await app.register(fastifyCors, { origin });
+    app.addHook("onRequest", fastifyKey(gateway));
+    app.get("/", () => "");
+    return [await app.listen({ host: "127.0.0.1", port: 0 }), () => app.close()];
+  },
+  hono: async (origin) => {
+    const app = new Hono().use(honoCors({ origin }), honoKey(gateway)).get("/", (context) => context.text(""));
+    const server = await new Promise((resolve) => {
+      const started = serve({ fetch: app.fetch, hostname: "127.0.0.1", port: 0 }, () => resolve(started));
+    });
+    return [`http://127.0.0.1:${server.address().port}`, () => server.close()];
+  },
+};
+for (const [name, start] of Object.entries(CORS)) {
+  test(`browsers can read denials behind CORS middleware of ${name}`, async () => {
+    const [url, stop] = await start("https://shop.test");
+    try {
+      const headers = { Origin: "https://shop.test", "Access-Control-Request-Method": "GET", Connection: "close" };
+      const preflight = await fetch(url, { method: "OPTIONS", headers });
+      const denied = await fetch(url, { headers });
+      assert.deepEqual([preflight.status, denied.status], [204, 401]);
+      for (const reply of [preflight, denied]) {
+        assert.equal(reply.headers.get("access-control-allow-origin"), "https://shop.test");
+      }
+    } finally {
+      await stop();
+    }
+  });
+}
+
 test("options are checked when a guard is created", () => {
+  for (const options of [{ cost: -1 }, { cost: 1.5 }, { core: "" }, { core: ["docs"] }, { keyHeader: "X Key" }, { keyHeader: "" }]) {
+    const [name] = Object.keys(options);
+    for (const requireKey of [expressKey, fastifyKey, honoKey]) assert.throws(() => requireKey(gateway, options), new RegExp(name));
+  }
   const scopes = () => ["orders:read"];
   for (const options of [{ scopes }, { scopes: "orders:read" }, { scopes: [scopes] }, { scope: [] }, ["orders:read"], scopes]) {
     for (const requireKey of [expressKey, fastifyKey, honoKey]) {

@@ -19,6 +19,9 @@ export const WRITE = "orders:write";
 export const ITEMS = "items:read";
 export const FILES = "files:read";
 export const MOUNTED = "mounted:read";
+/** The options of /mounted/priced, and of /mounted/partner. */
+export const PRICED = { core: "docs", cost: 5 };
+export const PARTNER = { keyHeader: "X-Partner-Key" };
 export const SCOPES = [READ, WRITE, ITEMS, FILES, MOUNTED];
 
 const text = (decision) => `orders of ${decision?.customer_id}`;
@@ -31,7 +34,7 @@ export async function listening(server) {
 }
 
 const onExpress = (framework, ...settings) => async (gateway, files, scope) => {
-  const requires = (scope) => expressKey(gateway, { scopes: [scope] });
+  const requires = (scope, options) => expressKey(gateway, { scopes: [scope], ...options });
   const content = (scope) => (request, response) => response.set("Content", scope).send(text(request.gatehouse));
   const [app, mounted, api] = [framework(), framework(), framework.Router()];
   for (const setting of settings) app.enable(setting);
@@ -40,6 +43,8 @@ const onExpress = (framework, ...settings) => async (gateway, files, scope) => {
   api.post("/orders", requires(WRITE), content(WRITE));
   api.all("/items/:name", requires(ITEMS), content(ITEMS));
   mounted.get("/api/orders", requires(MOUNTED), content(MOUNTED));
+  mounted.get("/priced", requires(MOUNTED, PRICED), content(MOUNTED));
+  mounted.get("/partner", requires(MOUNTED, PARTNER), content(MOUNTED));
   app.use("/api", api);
   app.use("/mounted", mounted);
   app.use("/files", requires(FILES), framework.static(files));
@@ -49,7 +54,7 @@ const onExpress = (framework, ...settings) => async (gateway, files, scope) => {
 
 const onFastify = (framework, options = {}) => async (gateway, files, scope) => {
   const app = framework(options);
-  const requires = (scope) => ({ onRequest: fastifyKey(gateway, { scopes: [scope] }) });
+  const requires = (scope, options) => ({ onRequest: fastifyKey(gateway, { scopes: [scope], ...options }) });
   const content = (scope) => (request, reply) => reply.header("Content", scope).send(text(decisionOf(request)));
   if (scope) app.addHook("onRequest", requires(scope).onRequest);
   app.get("/api/orders", requires(READ), content(READ));
@@ -63,19 +68,26 @@ const onFastify = (framework, options = {}) => async (gateway, files, scope) => 
     plugin.addHook("onRequest", fastifyKey(gateway, { scopes: [MOUNTED] }));
     plugin.get("/api/orders", content(MOUNTED));
   };
+  const versioned = async (plugin) => {
+    plugin.get("/priced", requires(MOUNTED, PRICED), content(MOUNTED));
+    plugin.get("/partner", requires(MOUNTED, PARTNER), content(MOUNTED));
+  };
   app.register(mounted, { prefix: "/mounted" });
+  app.register(versioned, { prefix: "/mounted" });
   app.get("/health", content("open"));
   return [await app.listen({ host: "127.0.0.1", port: 0 }), () => app.close()];
 };
 
 const onHono = (options = {}) => async (gateway, files, scope) => {
-  const requires = (scope) => honoKey(gateway, { scopes: [scope] });
+  const requires = (scope, options) => honoKey(gateway, { scopes: [scope], ...options });
   const content = (scope) => (context) => context.text(text(context.get("gatehouse")), 200, { Content: scope });
   const [app, api, mounted, other] = [new Hono(options), new Hono(options), new Hono(options), new Hono(options)];
   if (scope) app.use(requires(scope));
   api.get("/orders", requires(READ), content(READ));
   api.post("/orders", requires(WRITE), content(WRITE));
   api.all("/items/:name", requires(ITEMS), content(ITEMS));
+  mounted.get("/priced", requires(MOUNTED, PRICED), content(MOUNTED));
+  mounted.get("/partner", requires(MOUNTED, PARTNER), content(MOUNTED));
   mounted.use(requires(MOUNTED));
   other.get("/orders", requires(MOUNTED), content(MOUNTED));
   mounted.mount("/api", other.fetch);

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import django
 import flask
@@ -28,6 +28,7 @@ from gatehouse_client import AsyncGatewayClient, GatewayClient, Verification, as
 from gatehouse_client.django import RequireKey as DjangoKey
 from gatehouse_client.fastapi import RequireKey as FastapiKey
 from gatehouse_client.flask import RequireKey as FlaskKey
+from gatehouse_client.middleware import KeyOptions
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -44,6 +45,9 @@ from tests.http_servers import running
 READ, WRITE, ITEMS, FILES = "orders:read", "orders:write", "items:read", "files:read"
 MOUNTED, OPEN = "mounted:read", "open"
 SCOPES = (READ, WRITE, ITEMS, FILES, MOUNTED)
+#: The options of /mounted/priced, and of /mounted/partner.
+PRICED: KeyOptions = {"core": "docs", "cost": 5}
+PARTNER: KeyOptions = {"key_header": "X-Partner-Key"}
 
 
 def text_of(decision: Any) -> str:
@@ -53,8 +57,8 @@ def text_of(decision: Any) -> str:
 def starlette_service(url: str, files: Path) -> Starlette:
     gateway = AsyncGatewayClient(url)
 
-    def requires(scope: str) -> list[Middleware]:
-        return [Middleware(asgi.KeyMiddleware, gateway=gateway, scopes=[scope])]
+    def requires(scope: str, **options: Unpack[KeyOptions]) -> list[Middleware]:
+        return [Middleware(asgi.KeyMiddleware, gateway=gateway, scopes=[scope], **options)]
 
     def endpoint(scope: str) -> Callable[[Request], Any]:
         async def respond(request: Request) -> Response:
@@ -63,10 +67,17 @@ def starlette_service(url: str, files: Path) -> Starlette:
 
         return respond
 
-    def route(path: str, scope: str, method: str = "GET") -> Route:
-        return Route(path, endpoint(scope), methods=[method], middleware=requires(scope))
+    def route(path: str, scope: str, method: str = "GET", **options: Unpack[KeyOptions]) -> Route:
+        guards = requires(scope, **options)
+        return Route(path, endpoint(scope), methods=[method], middleware=guards)
 
-    mounted = Starlette(routes=[route("/api/orders", MOUNTED)])
+    mounted = Starlette(
+        routes=[
+            route("/api/orders", MOUNTED),
+            route("/priced", MOUNTED, **PRICED),
+            route("/partner", MOUNTED, **PARTNER),
+        ]
+    )
     return Starlette(
         routes=[
             route("/api/orders", READ),
@@ -85,7 +96,7 @@ def fastapi_service(url: str, files: Path, scopes: tuple[str, ...] = ()) -> Fast
     require_key, mounted = FastapiKey(gateway), FastAPI()
     app = FastAPI(dependencies=[Security(require_key, scopes=scopes)] if scopes else [])
     require_key.install(app)
-    require_key.install(mounted)
+    require_priced, require_partner = FastapiKey(gateway, **PRICED), FastapiKey(gateway, **PARTNER)
     router = APIRouter(prefix="/api")
 
     def response(key: Any, scope: str) -> PlainTextResponse:
@@ -112,6 +123,18 @@ def fastapi_service(url: str, files: Path, scopes: tuple[str, ...] = ()) -> Fast
     @mounted.get("/api/orders")
     async def mounted_orders(
         key: Annotated[Verification, Security(require_key, scopes=[MOUNTED])],
+    ) -> PlainTextResponse:
+        return response(key, MOUNTED)
+
+    @mounted.get("/priced")
+    async def priced(
+        key: Annotated[Verification, Security(require_priced, scopes=[MOUNTED])],
+    ) -> PlainTextResponse:
+        return response(key, MOUNTED)
+
+    @mounted.get("/partner")
+    async def partner(
+        key: Annotated[Verification, Security(require_partner, scopes=[MOUNTED])],
     ) -> PlainTextResponse:
         return response(key, MOUNTED)
 
@@ -160,6 +183,16 @@ def flask_service(url: str, files: Path) -> flask.Flask:
     def mounted_orders() -> flask.Response:
         return response(MOUNTED)
 
+    @mounted.get("/priced")
+    @require_key([MOUNTED], **PRICED)
+    def priced() -> flask.Response:
+        return response(MOUNTED)
+
+    @mounted.get("/partner")
+    @require_key([MOUNTED], **PARTNER)
+    def partner() -> flask.Response:
+        return response(MOUNTED)
+
     @app.get("/health")
     def health() -> flask.Response:
         return response(OPEN)
@@ -190,15 +223,20 @@ def django_views(url: str, files: Path) -> list[Any]:
     async def items(request: HttpRequest, name: str) -> HttpResponse:
         return _respond(request, ITEMS)
 
-    @require_key([MOUNTED])
     def mounted(request: HttpRequest) -> HttpResponse:
         return _respond(request, MOUNTED)
+
+    urls_of_mounted = [
+        path("api/orders", require_key([MOUNTED])(mounted)),
+        path("priced", require_key([MOUNTED], **PRICED)(mounted)),
+        path("partner", require_key([MOUNTED], **PARTNER)(mounted)),
+    ]
 
     return [
         re_path("(?i)^api/orders/?$", Orders.as_view()),
         path("api/items/<name>", items),
         path("files/<path:path>", require_key([FILES])(serve), {"document_root": files}),
-        path("mounted/", include([path("api/orders", mounted)])),
+        path("mounted/", include(urls_of_mounted)),
         path("health", lambda request: _respond(request, OPEN)),
     ]
 

@@ -8,10 +8,13 @@ import pytest
 from gatehouse_client import AsyncGatewayClient, GatewayClient, asgi
 from starlette.responses import Response
 
-from tests.clients.python.services import FRAMEWORKS, ITEMS, READ, SERVERS
+from tests.clients.python.services import FRAMEWORKS, ITEMS, MOUNTED, READ, SERVERS
 from tests.clients.python.test_middleware import client_of, with_key
-from tests.runtime.services.gateway.conftest import Gateway, serving
+from tests.runtime.services.gateway.conftest import Gateway, Key, serving
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
+
+#: Those whose service has a mounted application.
+MOUNTING = [name for name in SERVERS if name != "go"]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -34,6 +37,51 @@ async def test_several_guards_charge_a_request_once(
             reply = await client.request(method, path, headers=with_key(key))
             assert reply.status_code in statuses, (method, path)
             assert await remaining_credits(gateway, key) == balance, (method, path)
+
+
+@pytest.mark.parametrize("framework", MOUNTING)
+async def test_route_has_a_cost_and_a_core(
+    gateway: Gateway, framework: str, tmp_path: Path
+) -> None:
+    scopes = [READ, MOUNTED]
+    key = await key_with_credits(gateway, 9, scopes=scopes, cores=["docs"])
+    other = await key_with_credits(gateway, 9, scopes=scopes, cores=["other"])
+    url = f"http://127.0.0.1:{gateway.port}"
+    for app_scopes, balance in (([], 4), ([READ], 4)):
+        await set_credits(gateway, key, 9)
+        # The second application charges 1 before the route, which charges the rest.
+        async with (
+            SERVERS[framework](url, tmp_path, *app_scopes) as port,
+            client_of(port) as client,
+        ):
+            reply = await client.get("/mounted/priced", headers=with_key(key))
+            assert (reply.status_code, reply.text) == (200, "orders of team-a")
+            assert await remaining_credits(gateway, key) == balance
+            reply = await client.get("/mounted/priced", headers=with_key(key))
+            assert (reply.status_code, reply.json()["code"]) == (402, "USAGE_EXCEEDED")
+            reply = await client.get("/mounted/priced", headers=with_key(other))
+            assert (reply.status_code, reply.json()["code"]) == (403, "FORBIDDEN")
+    assert await remaining_credits(gateway, other) == 8  # of the second application
+
+
+@pytest.mark.parametrize("framework", MOUNTING)
+async def test_each_key_of_a_request_is_charged(
+    gateway: Gateway, framework: str, tmp_path: Path
+) -> None:
+    key = await key_with_credits(gateway, 9, scopes=[READ])
+    partner = await key_with_credits(gateway, 9, scopes=[MOUNTED])
+    server = SERVERS[framework](f"http://127.0.0.1:{gateway.port}", tmp_path, READ)
+    async with server as port, client_of(port) as client:
+        headers = {**with_key(key), "X-Partner-Key": partner.token}
+        assert (await client.get("/mounted/partner", headers=headers)).status_code == 200
+    assert await remaining_credits(gateway, key) == 8
+    assert await remaining_credits(gateway, partner) == 8
+
+
+async def set_credits(gateway: Gateway, key: Key, credits: int) -> None:
+    await gateway.pool.execute(
+        "UPDATE key_credit SET remaining = $1 WHERE family_id = $2", credits, key.id
+    )
 
 
 async def test_redirect_of_a_router_is_not_charged(gateway: Gateway, tmp_path: Path) -> None:

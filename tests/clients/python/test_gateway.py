@@ -5,12 +5,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import pytest
 from gatehouse.core.verification import Code, VerificationResult
 from gatehouse.features.customers.service import LimitService
 from gatehouse.platform.db.pool import Pool
 from gatehouse.services.gateway.credentials import _denial
 from gatehouse_client import (
+    ApiError,
     AsyncGatewayClient,
     BadRequest,
     Forbidden,
@@ -162,6 +164,14 @@ def recorded(*closed: int) -> Iterator[tuple[str, list[int]]]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", requests
         listener.shutdown(socket.SHUT_RDWR)
     thread.join()
+
+
+def test_url_of_another_service_is_an_error_that_says_so() -> None:
+    document = {"code": "method_not_allowed", "detail": "Allowed methods: GET."}
+    transport = httpx.MockTransport(lambda _: httpx.Response(405, json=document))
+    client = GatewayClient("http://console.test", transport=transport)
+    with pytest.raises(ApiError, match="the gateway does not have this operation: check its URL"):
+        client.verify("a")
 
 
 def test_connection_is_reused_and_a_lost_one_is_replaced() -> None:

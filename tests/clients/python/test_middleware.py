@@ -14,8 +14,12 @@ from gatehouse_client.django import RequireKey as DjangoKey
 from gatehouse_client.fastapi import RequireKey
 from gatehouse_client.flask import RequireKey as FlaskKey
 from gatehouse_client.middleware import DECISION
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
 
 from sandbox.ports import PLAIN_HTTP
 from tests.clients.python.services import (
@@ -97,6 +101,20 @@ async def test_ambiguous_and_malformed_keys_are_rejected(
     assert same.status_code == 200
 
 
+async def test_route_reads_the_key_from_its_header(gateway: Gateway, send: Send) -> None:
+    key = await gateway.create_key(scopes=["mounted:read"])
+    others = {"Authorization": "Bearer of a user", "X-API-Key": "other"}
+    reply = await send("GET", "/mounted/partner", headers={**others, "X-Partner-Key": key.token})
+    assert (reply.status_code, reply.text) == (200, "orders of team-a")
+    missing = await send("GET", "/mounted/partner", headers=with_key(key))
+    assert (missing.status_code, missing.headers["content-type"]) == (
+        401,
+        "application/problem+json",
+    )
+    assert "`X-Partner-Key: <key>`" in missing.json()["detail"]
+    assert "X-API-Key" not in missing.text
+
+
 async def test_path_without_scopes_needs_no_key(send: Send) -> None:
     reply = await send("GET", "/health")
     assert (reply.status_code, reply.text) == (200, "orders of None")
@@ -156,10 +174,82 @@ def test_scopes_are_a_list(scopes: Any) -> None:
             guard()
 
 
-def test_openapi_document_has_the_security_scheme(tmp_path: Path) -> None:
-    document = fastapi_service("http://127.0.0.1:1", tmp_path).openapi()
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"cost": -1}, {"cost": 1.5}, {"cost": True}, {"costs": 1}),
+        *({"core": ""}, {"core": ["docs"]}, {"key_header": "X Key"}, {"key_header": ""}),
+    ],
+)
+def test_options_are_checked_when_a_guard_is_created(options: Any) -> None:
+    url = "http://127.0.0.1:1"
+    gateway, asynchronous = GatewayClient(url), AsyncGatewayClient(url)
+    for guard in (
+        lambda: asgi.KeyMiddleware(Starlette(), asynchronous, **options),
+        lambda: wsgi.KeyMiddleware(lambda *_: [], gateway, **options),
+        lambda: FlaskKey(gateway)(**options),
+        lambda: DjangoKey(gateway)(**options),
+        lambda: RequireKey(asynchronous, **options),
+    ):
+        with pytest.raises(TypeError, match=next(iter(options))):
+            guard()
+
+
+@pytest.mark.parametrize("framework", ["starlette", "fastapi"])
+async def test_browsers_can_read_denials_behind_cors_middleware(
+    gateway: Gateway, framework: str, tmp_path: Path
+) -> None:
+    """CORS middleware answers preflights, which have no key, and is the outermost."""
+    url = f"http://127.0.0.1:{gateway.port}"
+    cors: dict[str, Any] = {"allow_origins": ["https://shop.test"], "allow_headers": ["X-API-Key"]}
+    if framework == "fastapi":
+        app: Any = fastapi_service(url, tmp_path)
+        app.add_middleware(CORSMiddleware, **cors)
+    else:
+        app = Starlette(
+            routes=[Route("/api/orders", lambda _: Response())],
+            middleware=[
+                Middleware(CORSMiddleware, **cors),
+                Middleware(asgi.KeyMiddleware, gateway=AsyncGatewayClient(url)),
+            ],
+        )
+    async with on_uvicorn(app) as port, client_of(port) as client:
+        origin = {"Origin": "https://shop.test"}
+        preflight = await client.options(
+            "/api/orders", headers={**origin, "Access-Control-Request-Method": "GET"}
+        )
+        denied = await client.get("/api/orders", headers=origin)
+    assert (preflight.status_code, denied.status_code) == (200, 401)
+    for reply in (preflight, denied):
+        assert reply.headers["access-control-allow-origin"] == "https://shop.test"
+
+
+@pytest.mark.parametrize("framework", ["flask", "django"])
+async def test_preflight_of_a_guarded_view_needs_no_key(
+    gateway: Gateway, framework: str, tmp_path: Path
+) -> None:
+    """CORS extensions of Flask and middleware of Django add their headers to its response."""
+    server = SERVERS[framework](f"http://127.0.0.1:{gateway.port}", tmp_path)
+    async with server as port, client_of(port) as client:
+        assert (await client.options("/api/orders")).status_code == 200
+
+
+def test_openapi_document_has_the_security_scheme_and_denials(tmp_path: Path) -> None:
+    app = fastapi_service("http://127.0.0.1:1", tmp_path)
+    partner = RequireKey(AsyncGatewayClient("http://127.0.0.1:1"), key_header="X-Partner-Key")
+    app.get("/partner", responses={429: {"description": "own"}})(
+        lambda key=Security(partner): None  # noqa: B008
+    )
+    app.openapi()
+    document = app.openapi()
     schemes = document["components"]["securitySchemes"]
-    assert schemes["ApiKey"]["type"] == "http"
-    assert schemes["ApiKey"]["scheme"] == "bearer"
-    assert document["paths"]["/api/orders"]["get"]["security"] == [{"ApiKey": ["orders:read"]}]
-    assert "security" not in document["paths"]["/health"]["get"]
+    assert (schemes["ApiKey"]["type"], schemes["ApiKey"]["scheme"]) == ("http", "bearer")
+    assert schemes["ApiKey_X-Partner-Key"]["in"] == "header"
+    operation = document["paths"]["/api/orders"]["get"]
+    assert operation["security"] == [{"ApiKey": ["orders:read"]}]
+    assert {"400", "401", "402", "403", "429", "503"} <= {*operation["responses"]}
+    assert document["paths"]["/partner"]["get"]["responses"]["429"]["description"] == "own"
+    health = document["paths"]["/health"]["get"]
+    assert "security" not in health
+    assert {*health["responses"]} == {"200"}
+    OpenAPIV31SpecValidator(document).validate()

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from gatehouse_client._async.client import AsyncClient
 from gatehouse_client._async.connections import AsyncConnections
+from gatehouse_client.cache import DecisionCache
 from gatehouse_client.credentials import credential
 from gatehouse_client.errors import ApiError, Reply
 from gatehouse_client.gateway import (
@@ -48,6 +49,10 @@ class AsyncGatewayClient(AsyncClient):
         with 408, 429 or 5xx, or not with a decision. False (fail closed): not valid, with the code
         UNAVAILABLE, for which middleware returns 503. True: valid, with the code UNAVAILABLE and
         without a key. Whoever overloads the gateway can then use the service without a key.
+    cache_s: lifetime of allowed decisions in a cache, at most 60. Default: no cache. A revoked or
+        changed key is accepted for this time after every gateway denies it. A request that is
+        answered from the cache counts against no limit and has no `limits`. Decisions that consume
+        credits, and those on signed requests, are not cached.
     transport: HTTP transport for tests. With one, and with a proxy of the environment, timeouts are
         for each step of a request.
     """
@@ -62,6 +67,7 @@ class AsyncGatewayClient(AsyncClient):
         in_progress_max: int = IN_PROGRESS_MAX,
         retries: Retries = RETRIES,
         fail_open: bool = False,
+        cache_s: float = 0.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         check_positive(timeout_s, response_timeout_s, in_progress_max)
@@ -71,6 +77,7 @@ class AsyncGatewayClient(AsyncClient):
             "gateway", gateway, headers, retries, timeout_s=step_s, transport=transport
         )
         self._fail_open = fail_open
+        self._cache = DecisionCache(cache_s)
         self._timeout_s = timeout_s
         self._connections = None
         if transport is None and not (uses_proxy(self.url) and getproxies()):
@@ -105,9 +112,13 @@ class AsyncGatewayClient(AsyncClient):
         ApiError if the URL is not that of a gateway.
         """
         body = verification_request(token, scopes, core, cost, address, method, request)
+        if cached := self._cache.get(body):
+            return cached
         try:
             reply = await self._send("POST", VERIFY, json=body)
-            return decision(self._decode(Verification, reply), reply)
+            decided = decision(self._decode(Verification, reply), reply)
+            self._cache.put(body, decided)
+            return decided
         except ApiError as exc:
             return without_decision(exc, self._fail_open)
 
