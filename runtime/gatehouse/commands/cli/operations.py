@@ -423,7 +423,6 @@ _FEATURES = (
         columns=(
             ("feature", lambda feature: feature.name),
             ("state", feature_state),
-            "description",
             *("changed_at", "changed_by"),
         ),
     ),
