@@ -111,7 +111,7 @@ _COMMANDS = (
         "that match filters. Omitted settings stay unchanged; an empty --plan removes the plan. "
         "The same command continues an interrupted run.",
         example="acme --plan business\n\nExample: gatehouse customers update --filter-plan starter "
-        "--plan business --dry-run",
+        "--plan pro --dry-run",
         items=_ITEMS,
         done=lambda shown: sentence("Updated", shown["customer"], shown["effective"]),
     ),

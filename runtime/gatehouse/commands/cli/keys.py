@@ -127,7 +127,7 @@ _COMMANDS = (
         "removes the value, so that of the plan applies. Fails if a key is changed concurrently. "
         "The same command continues an interrupted run.",
         example=f"{_ID} --customer acme --limit 500/1m\n\nExample: gatehouse keys update "
-        "--filter-customer acme --plan business --dry-run",
+        "--filter-customer acme --plan pro --dry-run",
         items=_ITEMS,
         done=lambda shown: sentence("Updated", shown["key"], shown["effective"]),
         resolve=_ITEMS.resolve,
