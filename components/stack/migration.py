@@ -56,6 +56,8 @@ class Migration(PythonFunction):
             name,
             function_name=self.function,
             input=pulumi.Output.json_dumps(event),
+            # A change of these values invokes the function again.
+            triggers={"event": pulumi.Output.json_dumps(event)},
             opts=pulumi.ResourceOptions(parent=self, depends_on=after),
         )
         self.completed = invocation.id

@@ -118,6 +118,19 @@ COMPANY: dict[str, Any] = {
     "telemetry.collector": False,
 }
 """Changes to the settings of any stack: the rules of a company for its accounts."""
+TRANSIT: dict[str, Any] = {
+    "network.cidr": "100.64.0.0/16",
+    "network.core_networks": ["100.96.0.0/16"],
+    "existing_resources.trail": True,
+    "delivery": {
+        "repository": "acme/gatehouse",
+        "issuer": "github.acme.dev/_services/token",
+        "create_oidc_provider": True,
+        "state_bucket": "acme-state",
+    },
+}
+"""Changes to the settings of any stack: its own VPC in shared address space, and GitHub Enterprise
+Server."""
 CLOUDFRONT: dict[str, Any] = {
     "services.console.hosting": "cloudfront",
     "existing_resources": {"certificate_arn": CERTIFICATE},

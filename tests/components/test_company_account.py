@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from components.settings.loader import SettingsError, parse
-from tests.components.program import COMPANY, ROOT, SUBNETS, run
+from tests.components.program import COMPANY, ROOT, SUBNETS, TRANSIT, run
 from tests.components.settings.stack_settings import raw_settings
 
 FORBIDDEN = (
@@ -95,10 +95,7 @@ ROWS: dict[str, dict[str, Any]] = {
             key: COMPANY["existing_resources"][key] for key in ("foreign_zone", "certificate_arn")
         }
     },
-    "networks in 100.64.0.0/10": {
-        "network.cidr": "100.64.0.0/16",
-        "network.core_networks": ["100.96.0.0/16"],
-    },
+    "networks in 100.64.0.0/10": TRANSIT,
     "a region in which the account has two zones": TWO_ZONES,
     "a private issuer of identities": {"oidc": COMPANY["oidc"]},
     "GitLab, or GitHub Enterprise": {"delivery": COMPANY["delivery"]},

@@ -29,6 +29,7 @@ for name in ("migrate", "gateway", "console"):
             "migration",
             function_name=f"gatehouse-{stack}-migration",
             input=definitions[name].arn.apply(lambda arn: json.dumps({"taskDefinition": arn})),
+            triggers={"task": definitions[name].arn},
             opts=opts,
         )
     else:

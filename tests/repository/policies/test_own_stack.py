@@ -18,7 +18,7 @@ from gatehouse_policies.engine.rule import ENVIRONMENTS, Level, Rule
 
 from pulumi_local import type_tokens, types
 from sandbox.paths import REPOSITORY
-from tests.components.program import COMPANY, RESTORED
+from tests.components.program import COMPANY, RESTORED, TRANSIT
 from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
 
@@ -39,6 +39,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
     "restored": RESTORED,
     "company": COMPANY,
+    "transit": TRANSIT,
 }
 
 
