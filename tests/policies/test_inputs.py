@@ -59,6 +59,7 @@ def test_setting_of_every_type_is_reported_by_a_general_rule() -> None:
 def test_every_meaning_is_that_of_an_input() -> None:
     named = {meaning for item in inputs() for meaning in meanings(item)}
     variables = {"node_tls_reject_unauthorized", "require_secure_transport"}
+    variables |= {"system_type", "container_insights"}  # names in pairs of a name and a value
     others = {
         meaning.names.pattern
         for meaning in settings.MEANINGS
@@ -79,7 +80,9 @@ def test_default_is_that_of_an_input() -> None:
     defaults = table()["defaults"]
     assert len(defaults) > 20
     for row, paths in defaults.items():
-        assert set(paths) <= known[row], row
+        for path in paths:
+            pair = path.rpartition(".")[0]
+            assert {path, f"{pair}.value", f"{pair}.parameterValue"} & known[row], (row, path)
         assert {f"GH-PUL-{control}" for control, _ in paths.values()} <= set(SETTINGS)
 
 
