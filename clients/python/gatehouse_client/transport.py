@@ -22,7 +22,14 @@ import httpx
 import msgspec
 
 from gatehouse_client.credentials import base_url, check_url, not_unicode, redacted, secrets_in
-from gatehouse_client.errors import ApiError, BadRequest, Reply, Unavailable, problem
+from gatehouse_client.errors import (
+    ApiError,
+    BadRequest,
+    Reply,
+    Unavailable,
+    problem,
+    retry_after_s,
+)
 
 VERSION = version("gatehouse-client")
 CONNECT_TIMEOUT_S = 5.0
@@ -221,7 +228,7 @@ class Base:
         text = (
             f"{self.url} returned an unexpected response: is it a {self._service} of this version?"
         )
-        raise Unavailable(text, status=reply.status_code)
+        raise Unavailable(text, status=reply.status_code, retry_after_s=retry_after_s(reply))
 
 
 def idempotency_key(key: str | None) -> dict[str, str]:

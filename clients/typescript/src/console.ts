@@ -1,6 +1,7 @@
 /** Manages keys and customers with the console: the management API. */
 import { randomUUID } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
+import { inspect } from "node:util";
 import { ApiError, apiError, checkPositive, credential, NoResponse, parsed, Transport, type Problem } from "./transport.js";
 import type {
   ChangedCustomer,
@@ -98,6 +99,11 @@ export class ConsoleClient {
 
   enableKey(id: string, reason = ""): Promise<ChangedKey> {
     return this.call("POST", path("keys", id, "enable"), { reason });
+  }
+
+  /** A deleted key can be restored for 30 days. */
+  deleteKey(id: string, reason = ""): Promise<ChangedKey> {
+    return this.call("DELETE", path("keys", id), { reason });
   }
 
   createCustomer(customer: CreateCustomer, options: Pick<CallOptions, "idempotencyKey"> = {}): Promise<CustomerView> {
@@ -202,7 +208,7 @@ export class ConsoleClient {
       if (value === null && reply.text) {
         throw new ApiError(`${url} returned an unexpected response: is it a console?`, reply.status);
       }
-      return (value ?? undefined) as T;
+      return (value ? withHiddenSecrets(value) : undefined) as T;
     } catch (error) {
       if (!(error instanceof NoResponse)) throw error;
       return new Failure(new ApiError(`cannot reach the console at ${url}: ${error.message}`, 0), error.isUnsent);
@@ -221,6 +227,13 @@ class Failure {
 function path(list: string, id: string, action = ""): string {
   if (/^\.{0,2}$/.test(id)) throw new TypeError("the ID is not valid");
   return `/v1/${list}/${encodeURIComponent(id)}${action && `/${action}`}`;
+}
+
+/** The same object, of which `console.log` and `util.inspect` print no secret. */
+function withHiddenSecrets(value: object): object {
+  const hidden = Object.keys(value).filter((name) => SECRET_FIELDS.includes(name));
+  const print = () => ({ ...value, ...Object.fromEntries(hidden.map((name) => [name, "..."])) });
+  return hidden.length ? Object.defineProperty(value, inspect.custom, { value: print }) : value;
 }
 
 function secretsIn(value: unknown, isSecret = false): string[] {

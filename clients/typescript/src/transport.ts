@@ -147,6 +147,7 @@ export function checkPositive<T extends object>(options: T, names: Partial<T>): 
 /** The token without the white space around it, which files have. Throws without its value. */
 export function credential(token: string): string {
   const text = String(token).trim();
+  if (/^["'`]/.test(text)) throw new TypeError("the token is in quotation marks: remove them");
   if (/[^\x21-\x7e]/.test(text)) throw new TypeError("the token contains a character that is not allowed");
   return text;
 }

@@ -3,7 +3,7 @@
 import { createInterface } from "node:readline";
 import { inspect } from "node:util";
 import { requireKey } from "./express.js";
-import { GatewayClient } from "./index.js";
+import { ConsoleClient, GatewayClient, sign } from "./index.js";
 
 const camelCase = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
 const lowercase = (headers) =>
@@ -49,7 +49,32 @@ function decided(result) {
   return { ...outcome, ...others, customer: others.customer_id };
 }
 
-async function run({ operation, url, options = {}, arguments: values }) {
+/** Calls a method of the console with the arguments of the table, which are named. */
+async function managed({ url, token, method, arguments: values }) {
+  const client = new ConsoleClient(url, token);
+  log(client);
+  const { key_id: key, customer_id: customer, idempotency_key: idempotencyKey, version, reason, ...fields } = values;
+  const name = camelCase(method);
+  const create = { createKey: { ...fields, ...(customer && { customer_id: customer }) }, createCustomer: fields }[name];
+  if (method === "keys" || method === "customers") {
+    const ids = [];
+    for await (const item of client[method](values)) ids.push(item.id);
+    return { raised: false, ids };
+  }
+  if (!(name in client)) throw new Missing(method);
+  if (create) log(await client[name](create, { idempotencyKey }));
+  else if (version !== undefined) log(await client[name](key ?? customer, version, fields));
+  else log(await client[name](key ?? customer, reason ?? (Object.keys(fields).length ? fields : undefined)));
+  return { raised: false };
+}
+
+async function run(call) {
+  const { operation, url, options = {}, arguments: values } = call;
+  if (operation === "console") return managed(call);
+  if (operation === "sign") {
+    const { method, url: target, body, token, private_key: privateKey } = values;
+    return { raised: false, headers: lowercase(sign(method, target, { body, token, privateKey })) };
+  }
   if (!(operation in OPERATIONS)) throw new Missing(operation);
   const settings = Object.fromEntries(Object.entries(options).map(([name, value]) => [camelCase(name), value]));
   const gateway = new GatewayClient(url, settings);
