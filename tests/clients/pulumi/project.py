@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ class Project:
 
     def kill(self) -> None:
         """Kills the running command with its plugins, the provider among them."""
-        os.killpg(self.running.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.running.pid, signal.SIGKILL)
 
     def pulumi(self, *words: str, **variables: str) -> str:
         done = self.run(*words, **variables)
