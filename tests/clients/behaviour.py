@@ -436,7 +436,7 @@ _SIGNED = {
 
 def _signatures() -> Iterator[Case]:
     keys = {"token": SIGNING_TOKEN, "private_key": PRIVATE_KEY}
-    cases = {name: ({}, *request) for name, request in _SIGNED.items()}
+    cases: dict[str, Any] = {name: ({}, *request) for name, request in _SIGNED.items()}
     request = ("GET", "https://gateway.example.com/a", "")
     for end in ("\n", " \r\n"):
         padded = {name: f" {text}{end}" for name, text in keys.items()}

@@ -53,8 +53,9 @@ def decided(result: Any) -> Outcome:
     }
 
 
-def signed(method: str, url: str, body: str, **keys: str) -> Outcome:
-    return {"raised": False, "headers": sign(method, url, body.encode(), **keys)}
+def signed(method: str, url: str, body: str, token: str, private_key: str) -> Outcome:
+    headers = sign(method, url, body.encode(), token=token, private_key=private_key)
+    return {"raised": False, "headers": headers}
 
 
 def responded(status: int, headers: dict[str, str], body: bytes) -> Outcome:
@@ -76,6 +77,7 @@ class Synchronous:
         with GatewayClient(call["url"], **options) as gateway:
             self._log(gateway)
             arguments = call["arguments"]
+            result: Any
             match call["operation"]:
                 case "verify":
                     result = gateway.verify(**arguments)
@@ -113,7 +115,8 @@ class Synchronous:
             return [ALLOWED]
 
         app = wsgi.KeyMiddleware(service, gateway, scopes)
-        body = b"".join(app(environ, lambda *each: started.append(each)))
+        start: Any = lambda *each: started.append(each)  # noqa: E731 - a callable of WSGI
+        body = b"".join(app(environ, start))
         status, fields = started[0][:2]
         return responded(int(status[:3]), dict(fields), body)
 
@@ -151,6 +154,7 @@ class Asynchronous:
         async with AsyncGatewayClient(call["url"], **options_of(call)) as gateway:
             self._log(gateway)
             arguments = call["arguments"]
+            result: Any
             match call["operation"]:
                 case "verify":
                     result = await gateway.verify(**arguments)
@@ -217,9 +221,11 @@ class Asynchronous:
 def main() -> None:
     logs = io.StringIO()
     logging.basicConfig(level=logging.INFO, stream=logs)
-    client = {"sync": Synchronous, "async": Asynchronous}[sys.argv[1]](
-        lambda value: print(repr(value), file=logs)
-    )
+    kinds: dict[str, type[Synchronous | Asynchronous]] = {
+        "sync": Synchronous,
+        "async": Asynchronous,
+    }
+    client = kinds[sys.argv[1]](lambda value: print(repr(value), file=logs))
     for line in sys.stdin:
         logs.seek(0)
         logs.truncate()
