@@ -211,9 +211,11 @@ def serving(gateway: Gateway) -> Iterator[dict[str, str]]:
     thread.start()
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        yield {**gateway.urls, "refused": f"http://127.0.0.1:{closed.getsockname()[1]}"}
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
+        try:
+            yield {**gateway.urls, "refused": f"http://127.0.0.1:{closed.getsockname()[1]}"}
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
     for task in asyncio.all_tasks(loop):
         task.cancel()
     loop.run_until_complete(anext(states, None))
