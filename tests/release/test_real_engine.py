@@ -99,9 +99,9 @@ def test_new_image_is_deployed(project: Project) -> None:
 
 
 def test_interrupted_deployment_continues(project: Project) -> None:
-    """The user presses Ctrl-C before and during the migration, and in the update of services."""
+    """The user presses Ctrl-C during the migration, and during the update of the services."""
     project.write_settings({})
-    for call in ("create TaskDefinition migrate", MIGRATION, "update Service console"):
+    for call in (MIGRATION, "update Service console"):
         interrupt(project, "deploy", call)
     repeat(project)
 

@@ -98,6 +98,10 @@ def test_new_image_changes_tasks_functions_and_services_only(runs: dict[str, Run
         ),
         *(("aws:ecs/service:Service", name, "update") for name in ("gateway", "console")),
         ("aws:lambda/function:Function", "sharing", "update"),
+        *(
+            ("aws:lambda/invocation:Invocation", "migration", operation)
+            for operation in ("replace", "delete")
+        ),
     }
     before, after = (
         {row.urn: row.inputs for row in registrations(runs[name]) if not row.custom}
