@@ -346,7 +346,7 @@ export interface KeyView {
   /** ID of the key that replaces this key. Both keys work until the `expires_at` of this key. */
   successor_id: string | null;
   rotated_at: string | null;
-  /** Time of the last successful use of this key. */
+  /** Time of the last request with this key to a gateway or the console, also if denied. */
   last_used_at: string | null;
   expires_at: string | null;
   created_at: string;
