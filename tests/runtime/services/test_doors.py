@@ -68,7 +68,7 @@ def fields(number: int, size: int = 0) -> Request:
 
 
 HOST, HOST_OF_CORE = b"gateway.example", b"docs.cores.test"  # of the same length
-LENGTH = b"content-length"
+LENGTH, CODING = b"content-length", b"transfer-encoding"
 RULES = (
     Rule("number of fields", fields(FIELDS_MAX), fields(FIELDS_MAX + 1), 431, "headers_too_large"),
     Rule("many fields", fields(FIELDS_MAX), fields(4 * FIELDS_MAX), 431, "headers_too_large"),
@@ -88,6 +88,22 @@ RULES = (
         Request(target=b"/" + b"a" * (TARGET_BYTES_MAX - 30)),
         Request(target=b"/" + b"a" * TARGET_BYTES_MAX),
         *(414, "target_too_long", VERSIONS, CORES),
+    ),
+    *(
+        Rule(
+            f"transfer coding {coding.decode()}",
+            Request(fields=((CODING, b"chunked"),), body=b"0\r\n\r\n"),
+            Request(fields=((CODING, coding),), body=b"0\r\n\r\n"),
+            *(400, "bad_request", ("1.1",)),
+        )
+        for coding in (b"gzip, chunked", b"identity", b"xchunked", b"chunked, chunked", b"gzip")
+    ),
+    Rule(
+        "WebSocket",
+        Request(fields=((b"connection", b"upgrade"), (b"upgrade", b"h2c"))),
+        Request(fields=((b"connection", b"upgrade"), (b"upgrade", b"WebSocket"))),
+        *(400, "bad_request", ("1.1",)),
+        tuple(door for door in DOORS if door not in CORES),
     ),
     Rule(
         "length with a zero",

@@ -77,7 +77,7 @@ class Items:
 
     @property
     def ambiguous(self) -> str:
-        return f"use the ID of a {self.noun}, or filters such as --search"
+        return f"use either the ID or name of a {self.noun}, or filters"
 
     def _query(self, client: ConsoleClient, filters: dict[str, Any]) -> dict[str, Any]:
         """A token is never searched, because the search is part of the URL: the ID of its key is

@@ -107,9 +107,12 @@ _COMMANDS = (
         response=ChangedCustomer,
         forms=CUSTOMER_FORMS,
         version="version",
-        help="Change a customer and thereby all of its keys. Omitted settings stay unchanged; an "
-        "empty --plan removes the plan.",
-        example="acme --plan business",
+        help="Change a customer and thereby all of its keys, or all active and disabled customers "
+        "that match filters. Omitted settings stay unchanged; an empty --plan removes the plan. "
+        "The same command continues an interrupted run.",
+        example="acme --plan business\n\nExample: gatehouse customers update --filter-plan starter "
+        "--plan pro --dry-run",
+        items=_ITEMS,
         done=lambda shown: sentence("Updated", shown["customer"], shown["effective"]),
     ),
     Command(

@@ -15,8 +15,9 @@ import msgspec
 import typer
 from gatehouse_client import ConsoleClient
 
+from gatehouse.commands.cli.actions import DryRunOption, IdArgument, Items, YesOption
 from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption, Listing
-from gatehouse.commands.cli.common.options import Output, console_command
+from gatehouse.commands.cli.common.options import FILTER, Output, console_command
 from gatehouse.commands.cli.common.output import (
     Column,
     note,
@@ -35,6 +36,8 @@ _LIMITS = [
     Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
     for name, default, annotation in (("limit", LIMIT, LimitOption), ("all", False, AllOption))
 ]
+#: States of the items that an update can change.
+_CHANGEABLE = ("active", "disabled")
 _EMPTY = Parameter(
     "empty",
     Parameter.KEYWORD_ONLY,
@@ -68,6 +71,7 @@ class Command:
     version: field of the response to GET with the version that the request changes.
     resolve: the ID for an argument, such as a name. Exits with a usage error for text that can be a
         token, because the argument is part of the URL.
+    items: an update changes one of them, or all that filters select.
     """
 
     name: str
@@ -83,6 +87,7 @@ class Command:
     version: str = ""
     query: bool = False
     resolve: Callable[[ConsoleClient, str], str] = lambda _, text: identifier(text)
+    items: Items | None = None
 
 
 def register(app: typer.Typer, *commands: Command) -> None:
@@ -95,16 +100,58 @@ def register(app: typer.Typer, *commands: Command) -> None:
         options = parameters(shape, *omitted, forms=forms) if shape else []
         words = filter(None, (str(app.info.name), command.name, command.example))
         help = f"{command.help}\n\nExample: gatehouse {' '.join(words)}"
-        act = _act(command, names)
+        act = _act_on_all(command, command.items) if command.items else _act(command, names)
         empty = [_EMPTY] if _is_update(command) else []
         limits = _LIMITS if _is_paged(command) else []
         options = [*arguments, *options, *empty, *limits]
+        if items := command.items:
+            argument = Parameter(
+                names[0], Parameter.KEYWORD_ONLY, annotation=IdArgument, default=""
+            )
+            filters = parameters(items.filters, prefix=FILTER)
+            options = [argument, *options[1:], *filters]
         console_command(app, act, command.name, help=help, options=options, once=bool(command.once))
 
 
 def _argument(name: str) -> Parameter:
     argument = typer.Argument(metavar=name.upper(), help=f"ID of the {name}.")
     return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[str, argument])
+
+
+def _act_on_all(command: Command, items: Items) -> Callable[..., Output]:
+    """Changes one item, or all that filters select."""
+
+    def act(
+        client: ConsoleClient,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        **settings: Any,
+    ) -> Output:
+        named = {name: settings.pop(name) for name in [*settings] if name.startswith(FILTER)}
+        filters = {name.removeprefix(FILTER): value for name, value in request(named).items()}
+        if settings[items.noun] and not filters and not dry_run:
+            return one(client, **settings)
+        id = settings.pop(items.noun)
+        fields = _fields_of(command, settings)
+        if "add" in (fields.get("credits") or {}) and not id:
+            reject(
+                "--credits cannot add or deduct with filters, because a repeated command would do "
+                "so again: use the new number"
+            )
+        selected = items.select(client, id, filters, _CHANGEABLE)
+        if dry_run:
+            return selected, lambda: items.show(selected)
+        items.confirm(selected, yes)
+        changed = list[Any]()
+        for item in selected:  # each line says what was done, even if a later change fails
+            path = f"{items.path}/{quote(item.id, '')}"
+            value = _changed(client, command, "PATCH", path, fields)
+            note(_done(command, _fields(value)))
+            changed.append(getattr(value, items.noun))
+        return changed, lambda: note(count(len(selected), items.noun))
+
+    one = _act(command, [items.noun])
+    return act
 
 
 def _is_update(command: Command) -> bool:
@@ -124,9 +171,7 @@ def _act(command: Command, names: list[str]) -> Callable[..., Output]:
             limit, everything = settings.pop("limit"), settings.pop("all")
         texts = {name: command.resolve(client, settings.pop(name)) for name in names}
         path = template.format_map({name: quote(text, "") for name, text in texts.items()})
-        emptied: dict[str, Any] = {name: [] for name in settings.pop("empty", None) or ()}
-        update = command.shape if _is_update(command) else None
-        fields = {**request(settings, command.forms, update), **emptied}
+        fields = _fields_of(command, settings)
         if _is_paged(command):
             limit = 0 if everything else limit
             counted = "total" in command.shape.__struct_fields__
@@ -143,13 +188,21 @@ def _act(command: Command, names: list[str]) -> Callable[..., Output]:
     return act
 
 
+def _fields_of(command: Command, settings: dict[str, Any]) -> dict[str, Any]:
+    """The query or body for the options."""
+    emptied: dict[str, Any] = {name: [] for name in settings.pop("empty", None) or ()}
+    update = command.shape if _is_update(command) else None
+    fields = {**request(settings, command.forms, update), **emptied}
+    if command.version and not fields:
+        reject("nothing to change: use at least one option")
+    return fields
+
+
 def _changed(
     client: ConsoleClient, command: Command, method: str, path: str, fields: dict[str, Any]
 ) -> Any:
     version = None
     if command.version:
-        if not fields:
-            reject("nothing to change: use at least one option")
         version = client.get(dict[str, Any], path)[command.version]
     if command.query:
         query = {name: "true" if value is True else value for name, value in fields.items()}
@@ -171,10 +224,14 @@ def _fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in fields}
 
 
+def _done(command: Command, shown: dict[str, Any]) -> str:
+    done = command.done
+    return done.format_map(shown) if isinstance(done, str) else done(shown)
+
+
 def _show(value: Any, command: Command, shown: dict[str, Any]) -> None:
-    done, fields = command.done, _fields(value)
-    if done:
-        text = done.format_map(shown) if isinstance(done, str) else done(shown)
+    fields = _fields(value)
+    if text := _done(command, shown):
         note(text) if command.once else print_sentence(text)
     elif "id" not in fields and (lists := {n: v for n, v in fields.items() if type(v) is list}):
         [(noun, items), *_] = lists.items()

@@ -123,10 +123,13 @@ _COMMANDS = (
         response=ChangedKey,
         forms=KEY_FORMS,
         version="version",
-        help="Change a key. A list replaces the current list. Omitted settings stay unchanged; an "
-        "empty --customer, --plan or --scope removes the value, so that of the plan applies. Fails "
-        "if the key is changed concurrently.",
-        example=f"{_ID} --customer acme --limit 500/1m",
+        help="Change a key, or all active and disabled keys that match filters. A list replaces "
+        "the current list. Omitted settings stay unchanged; an empty --customer, --plan or --scope "
+        "removes the value, so that of the plan applies. Fails if a key is changed concurrently. "
+        "The same command continues an interrupted run.",
+        example=f"{_ID} --customer acme --limit 500/1m\n\nExample: gatehouse keys update "
+        "--filter-customer acme --plan pro --dry-run",
+        items=_ITEMS,
         done=lambda shown: sentence("Updated", shown["key"], shown["effective"]),
         resolve=_ITEMS.resolve,
     ),

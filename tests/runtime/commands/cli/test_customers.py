@@ -115,6 +115,69 @@ def test_filter_without_a_value_matches_no_key(seller: Command) -> None:
     assert seller.run("keys", "create", "--name", "a", "--customer", "").code == 2
 
 
+def test_update_by_filters_continues_after_an_interruption(
+    seller: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = seller.create_key()
+    command = ("keys", "update", "--filter-customer", "acme", "--limit", "7/1m", "--tag", "big")
+    assert seller.run(*command, "--dry-run").err == "2 keys\n"
+    refused = seller.run(*command)
+    assert (refused.code, "2 keys would be changed" in refused.err) == (2, True)
+    assert all(key["tags"] == [] for key in keys(seller))
+    send, count = httpx.Client.send, 0
+
+    def interrupt(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+        nonlocal count
+        count += request.method == "PATCH"
+        if count == 2:
+            raise KeyboardInterrupt
+        return send(client, request, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(httpx.Client, "send", interrupt)
+        interrupted = seller.run(*command, "--yes")
+    assert (interrupted.code, interrupted.err.count("Updated")) == (130, 1)
+    assert sum(key["tags"] == ["big"] for key in keys(seller)) == 1
+    continued = seller.run(*command, "--yes")
+    assert (continued.code, continued.err.endswith("2 keys\n")) == (0, True)
+    assert all(key["tags"] == ["big"] and key["limits"][0]["quota"] == 7 for key in keys(seller))
+    assert shown(seller, "keys", "show", other)["tags"] == []
+
+
+def test_update_by_filters_of_the_same_name(seller: Command) -> None:
+    seller.run("plans", "create", "--name", "business", "--limit", "9/1m")
+    command = ("customers", "update", "--filter-plan", "starter", "--plan", "business", "--yes")
+    (changed,) = shown(seller, *command)
+    assert (changed["id"], changed["plan"]) == ("acme", "business")
+    assert seller.run(*command).err == "0 customers\n"
+    assert {key["limits"][0]["quota"] for key in keys(seller)} == {9}
+
+
+@pytest.mark.parametrize("group", ["keys", "customers"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "nothing to change"),
+        (("--yes", "--notes", "a"), "use either the ID"),
+        (("acme", "--filter-search", "a", "--notes", "b", "--yes"), "use either the ID"),
+        (("--filter-search", "acme", "--yes"), "nothing to change"),
+        (("--filter-search", "acme", "--credits", "+5", "--yes"), "--credits cannot add"),
+        (("--filter-search", "acme", "--credits", "-5:9/day", "--dry-run"), "--credits cannot add"),
+        (("--filter-tag", "t" * 65, "--notes", "b", "--dry-run"), "--filter-tag must"),
+    ],
+)
+def test_update_by_filters_refuses(
+    seller: Command, group: str, options: tuple[str, ...], message: str
+) -> None:
+    before = keys(seller)
+    if group == "customers":
+        options = tuple("--contact" if each == "--notes" else each for each in options)
+    refused = seller.run(group, "update", *options)
+    assert refused.code != 0
+    assert message in refused.err
+    assert keys(seller) == before
+
+
 def rotated(out: str) -> dict[str, str]:
     """The tokens by the name of the key."""
     return {

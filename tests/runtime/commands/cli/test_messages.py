@@ -46,10 +46,16 @@ def wrong_values() -> Iterator[tuple[tuple[str, ...], str]]:
     for words, command in console_commands():
         id = "8Wq2LrT5xKc9VbN4mZs7Pd" if words[0] == "secrets" else "3fGh82kLmQ0a"
         options = [each for each in command.params if each.param_type_name == "option"]
-        required = [each for each in command.params if each.required]
         for option in options:
             if option.is_flag or option.name in CONNECTION | FREE:
                 continue
+            is_filter = option.opts[0].startswith("--filter-")
+            required = [
+                each
+                for each in command.params
+                if each.required
+                or (words[-1] == "update" and each not in options and not is_filter)
+            ]
             typed = [
                 text
                 for each in required
@@ -59,7 +65,8 @@ def wrong_values() -> Iterator[tuple[tuple[str, ...], str]]:
                     else (REQUIRED.get(each.name, option.name if each.name == "file" else id),)
                 )
             ]
-            yield (*words, *typed, option.opts[0], "Ä !"), option.opts[0]
+            change = ("--tag", "a") if is_filter else ()
+            yield (*words, *typed, *change, option.opts[0], "Ä !"), option.opts[0]
 
 
 CASES = [*wrong_values()]

@@ -43,6 +43,8 @@ KeyIdArgument = Annotated[
 #: A duration, and names of fields, in messages of the API.
 _SECONDS = re.compile(r"\b(\d+) seconds(?: \((\w+)\))?")
 _FIELD = re.compile(r"`(\w+)`|\b([a-z]+(?:_[a-z]+)+)\b")
+#: Prefix of the filters of a command that has options of the same names.
+FILTER = "filter_"
 TIME_FORM = 'a time such as 10:00, 2026-11-30, "2026-11-30 10:00" or 2026-11-30T10:00:00Z'
 _TYPED_TIME = re.compile(
     r"(?=.)(?:(\d{4}-\d\d-\d\d)(?:[ Tt](?=\d)|\Z))?"
@@ -147,9 +149,10 @@ def errors_of_options(names: Mapping[str, str]) -> Iterator[None]:
 
 def _typed(problem: Problem, names: Mapping[str, str]) -> Problem:
     def name_of(field: str) -> str:
-        return names.get(field) or names.get(field.removesuffix("_s")) or ""
+        found = (f"{FILTER}{field}" if place == "query" else "", field, field.removesuffix("_s"))
+        return next((names[name] for name in found if name in names), "")
 
-    _, *fields = re.sub(r"\[\d+\]", "", problem.location).split(".")
+    place, *fields = re.sub(r"\[\d+\]", "", problem.location).split(".")
     while len(fields) > 1 and not name_of(fields[0]):
         del fields[0]
     option = name_of(fields[0]) if fields else ""

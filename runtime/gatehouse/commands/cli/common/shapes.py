@@ -12,7 +12,7 @@ import msgspec
 import typer
 from msgspec import inspect
 
-from gatehouse.commands.cli.common.options import instant, seconds
+from gatehouse.commands.cli.common.options import FILTER, instant, seconds
 from gatehouse.commands.cli.common.output import reject
 from gatehouse.core.clock import rfc3339
 from gatehouse.platform.web.validation import parts
@@ -40,12 +40,16 @@ class Form:
 
 
 def parameters(
-    shape: type[msgspec.Struct], *omitted: str, forms: Mapping[str, Form] | None = None
+    shape: type[msgspec.Struct],
+    *omitted: str,
+    forms: Mapping[str, Form] | None = None,
+    prefix: str = "",
 ) -> list[Parameter]:
     """An option for each field of a shape, except for the omitted fields. The option for a list is
-    in the singular, `_s` becomes a duration, and `_id` is left out.
+    in the singular, `_s` becomes a duration, and `_id` is left out. prefix: of each option.
     """
     fields = inspect.type_info(shape).fields  # type: ignore[attr-defined]  # a struct has fields
+    fields = [msgspec.structs.replace(each, name=prefix + each.name) for each in fields]
     options = {f"`{field.name}`": f"`{_flag(field.name)}`" for field in fields}
     found = [
         _parameter(field, forms or {}, options) for field in fields if field.name not in omitted
@@ -103,6 +107,10 @@ def _parameter(
     """`options`: names of fields in descriptions, and the options that replace them."""
     kind, text = _kind(field.type)
     name, help = _flag(field.name), text.replace(", in seconds", "").replace(" in seconds", "")
+    # In an update, an omitted option changes nothing, and an empty text is null.
+    is_unset = not field.required and field.default is field.default_factory
+    help = help.replace("Null:", "Empty:" if is_unset else "Default:")
+    metavar = name[2:].removeprefix(_flag(FILTER)[2:]).replace("-", "_").upper()
     for member, option in options.items():
         help = help.replace(member, option)
     value: Any
@@ -130,7 +138,7 @@ def _parameter(
             value = Annotated[int | None, typer.Option(name, help=help)]
         case _:
             text_type = str if field.required else str | None
-            value = Annotated[text_type, typer.Option(name, help=help)]
+            value = Annotated[text_type, typer.Option(name, metavar=metavar, help=help)]
     return Parameter(
         field.name,
         Parameter.KEYWORD_ONLY,
