@@ -34,6 +34,8 @@ export interface Editor<Resource, Form, Change> {
   body: (form: Form) => Change
   /** Properties of which each part is changed on its own. */
   parts?: readonly string[]
+  /** Type of the resource in the audit trail. */
+  type: string
   version: (resource: Resource) => number
   load: () => Promise<Resource>
   /** Changes the resource if it has this version. */
@@ -93,7 +95,7 @@ export function useEditing<Resource, Form extends object, Change extends object>
     const current = await editor.load()
     const [before, now, mine] = [formOf(editing.base as Resource), formOf(current), clone(form)]
     editing.conflicts = conflicts(before, now, mine, [])
-    editing.changes = await changesSince(current as object, version)
+    editing.changes = await changesSince(editor.type, current as object, version)
     Object.assign(form, merged(before, now, form))
     editing.base = current as typeof editing.base
     version = editor.version(current)
@@ -163,8 +165,8 @@ function clone<Value>(value: Value): Value {
 }
 
 /** Who changed the resource since the version, if the user may know that. */
-async function changesSince(resource: { id?: string; name?: string }, version: number): Promise<string[]> {
-  const query = { target_id: resource.id ?? resource.name, limit: 20 }
+async function changesSince(type: string, resource: { id?: string; name?: string }, version: number): Promise<string[]> {
+  const query = { target_id: resource.id ?? resource.name, action: `${type}.*`, limit: 20 }
   const { events, names } = may('list_audit') ? await call('list_audit', { query }) : { events: [], names: {} as Record<string, string> }
   const later = events.filter(({ details }, index) => (typeof details['version'] === 'number' ? details['version'] >= version : index === 0))
   return later.map(({ actor_id: id, occurred_at: at, action, details }) => {

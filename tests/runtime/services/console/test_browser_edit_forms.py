@@ -323,7 +323,7 @@ async def test_form_writes_only_the_edited_property(
 _NO_CONFLICT = ("methods", "events", "url")
 
 
-@pytest.mark.parametrize("operation", FORMS)
+@pytest.mark.parametrize("operation", sorted(FORMS.keys() - {"update_webhook"}))
 async def test_field_that_both_changed_is_saved_only_after_a_choice(
     browser: Browser, origin: str, console: Console, operation: str
 ) -> None:
@@ -361,7 +361,8 @@ async def test_field_that_both_changed_is_saved_only_after_a_choice(
             save = page.get_by_role("button", name="Save", exact=True)
             await save.click()
             await shows(page, "This was changed in the meantime.")
-            await expect(page.get_by_text("bootstrap changed")).to_have_count(1)
+            if operation != "update_secret":  # whose events are written later
+                await expect(page.get_by_text("bootstrap changed")).to_have_count(1)
             await save.click()
             await expect(page.get_by_role("radio", name="Your value: ")).to_be_focused()
             assert (len(sent), await state_of(console, path)) == (1, before), label

@@ -63,7 +63,7 @@ async def test_times_are_chosen_as_people_say_them(
     browser: Browser, origin: str, console: Console
 ) -> None:
     rows = request_row(
-        "FROM generate_series(0, 300, 20) AS minutes",
+        "FROM generate_series(5, 305, 20) AS minutes",
         began_at="now() - minutes * interval '1 minute'",
         path="'/a/' || minutes",
     )
@@ -71,24 +71,24 @@ async def test_times_are_chosen_as_people_say_them(
     async with page_of(browser, origin) as page:
         await sign_in(page, "/requests")
         found = page.locator("tbody tr")
+        chips = page.get_by_role("list", name="Active filters")
         await expect(found).to_have_count(16)
         await page.get_by_label("Time", exact=True).select_option("Last hour")
-        await expect(found).to_have_count(4 - (await found.count() == 3))
+        await expect(chips).to_contain_text("Last hour")
+        await expect(found).to_have_count(3)
         assert parameters(page) == {"last": "1h"}
-        await shows(page, "Last hour")
         await navigate(page, "/requests?last=90m")  # as in the command line
-        await expect(page.get_by_role("list", name="Active filters")).to_contain_text("Last 90 min")
+        await expect(chips).to_contain_text("Last 90 min")
         await page.get_by_label("Time", exact=True).select_option("Since a time of day")
         since = datetime.now() - timedelta(minutes=130)
         await page.get_by_label("Since", exact=True).fill(f"{since:%H:%M}")
         await expect(found).to_have_count(7)
         assert parameters(page) == {"since": f"{since:%Y-%m-%dT%H:%M}"}
         await page.get_by_label("Time", exact=True).select_option("Custom range")
-        until = since + timedelta(minutes=65)
+        until = since + timedelta(minutes=60)
         await page.get_by_label("Until", exact=True).fill(f"{until:%Y-%m-%dT%H:%M}")
         await page.get_by_label("Until", exact=True).blur()
         await expect(found).to_have_count(3)
-        chips = page.get_by_role("list", name="Active filters")
         await expect(chips.get_by_role("listitem")).to_have_count(3)
         assert await violations_in_both_themes(page) == []
         await chips.get_by_role("button", name="Clear filters").click()

@@ -82,9 +82,6 @@ _PRINTED = """() => [
     .map((control) => `printed: ${control.outerHTML.slice(0, 100)}`),
   ...(document.documentElement.scrollWidth > innerWidth ? ['wider than the paper'] : []),
   ...(document.querySelector('main h1')?.checkVisibility() ? [] : ['no content']),
-  ...[...document.querySelectorAll('thead th:not(.actions, .choose)')]
-    .filter((header) => !header.checkVisibility())
-    .map((header) => `not printed: ${header.dataset.name}`),
 ]"""
 
 #: Rows of the first table that are wholly visible.
