@@ -209,10 +209,8 @@ func isComplete(text json.RawMessage, kind reflect.Type) bool {
 		for i := range kind.NumField() {
 			name, option, _ := strings.Cut(kind.Field(i).Tag.Get("json"), ",")
 			member, ok := members[name]
-			if ok {
-				complete = complete && isComplete(member, kind.Field(i).Type)
-			} else if option != "omitempty" {
-				return false
+			if option != "omitempty" || ok && string(member) != "null" {
+				complete = complete && ok && isComplete(member, kind.Field(i).Type)
 			}
 		}
 		return complete
