@@ -187,9 +187,7 @@ MEANINGS = (
     *_meanings(
         ACCESS, ("source_dest_check$", "false"), severity="medium", types="aws:ec2/networkInt"
     ),
-    *_meanings(
-        ACCESS, ("auth(entication)?_type$", "api_key"), types="aws:appsync/", is_decisive=False
-    ),
+    *_meanings(ACCESS, ("auth(entication)?_type$", "api_key"), types="aws:appsync/"),
     *_meanings(
         ACCESS,
         (

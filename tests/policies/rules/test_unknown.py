@@ -54,16 +54,18 @@ ACCEPTED: dict[tuple[str, str], str] = {
         for rule, names in {
             "GH-PUL-009": "parameters protocols securityPolicyName serverProtocol",
             "GH-PUL-010": "brokerNodeGroupInfo cors firewallPolicy objectAcl policyDocument "
-            "principal serverProperties",
+            "principal serverProperties webserverAccessMode",
             "GH-PUL-011": "connectionLogOptions logsConfig loggingInfo options",
         }.items()
         for name in names.split()
     },
+    ("GH-PUL-014", "kmsKeyId"): _PRESENCE,
     ("GH-RDS-002", "replicateSourceDb"): _OWN_ARN,
     ("GH-SM-008", "stages"): "most actions have no variables, and a later preview decides",
     ("GH-SM-009", "source"): "the name of the property does not indicate a secret",
     ("GH-SNS-001", "name"): _OWN_ARN,
     ("GH-SQS-003", "name"): _OWN_ARN,
+    ("GH-VPC-014", "destinationCidrBlock"): "an unknown range is that of a network",
     ("GH-SSM-001", "name"): "the name of the resource takes the place of an unknown name",
     **{
         (rule, name): _OTHER_RESOURCE
@@ -89,7 +91,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
     },
 }
 """Unknown properties with which a rule passes, each with the reason."""
-OF_ANY_TYPE = ("GH-PUL-009", "GH-PUL-010", "GH-PUL-011", "GH-PUL-012", "GH-PUL-013")
+OF_ANY_TYPE = tuple(f"GH-PUL-{id}" for id in ("009", "010", "011", "012", "013", "014"))
 """Rules that read inputs of any type by their names, which an unknown object does not have."""
 BY_VALUE = ("GH-PUL-006",)
 """Rules that read values of any property. An unknown value is that of a resource of the program."""

@@ -125,7 +125,7 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
 logs_are_exported = _database_rule("GH-RDS-008").requires(
     has_elements("enabledCloudwatchLogsExports"),
     where(
-        lambda database: database.props.known_text("engine").startswith("aurora-mysql"),
+        lambda database: database.props.text("engine").startswith("aurora-mysql"),
         contains("enabledCloudwatchLogsExports", "audit"),
     ),
 )
