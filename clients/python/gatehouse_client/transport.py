@@ -22,14 +22,7 @@ import httpx
 import msgspec
 
 from gatehouse_client.credentials import base_url, check_url, not_unicode, redacted, secrets_in
-from gatehouse_client.errors import (
-    ApiError,
-    BadRequest,
-    Reply,
-    Unavailable,
-    problem,
-    retry_after_s,
-)
+from gatehouse_client.errors import ApiError, BadRequest, Reply, Unavailable, problem, retry_after_s
 
 VERSION = version("gatehouse-client")
 CONNECT_TIMEOUT_S = 5.0
