@@ -1,7 +1,6 @@
 package gatehouse
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,7 +51,7 @@ type Route struct {
 	Core string
 	// Cost is the number of credits of a request. Default: 1. 0: nothing is counted.
 	Cost Optional[int]
-	// KeyHeader is the header with the key, besides Authorization. Default: X-API-Key.
+	// KeyHeader is the only header in which the key is read. Default: Authorization and X-API-Key.
 	KeyHeader string
 	// Address returns the IP address of the client. Default: that of the connection. Behind a proxy,
 	// read the header that your proxy sets.
@@ -113,15 +112,16 @@ func (g *Gateway) Guard(route Route) func(http.Handler) http.Handler {
 }
 
 func (g *Gateway) decide(r *http.Request, route Route) (*guarded, *denial) {
-	token, denied := presentedToken(r.Header, cmp.Or(route.KeyHeader, "X-API-Key"))
+	token, denied := presentedToken(r.Header, route.KeyHeader)
 	if denied != nil {
 		return nil, denied
 	}
 	asked := question{g.transport.url, token, clientAddress(r, route), r.Method, route.Core}
 	state := &guarded{question: asked, cost: route.Cost.Or(1)}
 	cost := state.cost
-	if earlier, ok := r.Context().Value(contextKey{}).(*guarded); ok {
-		// A request that has been allowed is charged.
+	earlier, ok := r.Context().Value(contextKey{}).(*guarded)
+	if ok && earlier.question.token == token {
+		// A request that has been allowed is charged. Another key of the request is charged, too.
 		cost = max(0, state.cost-earlier.cost)
 		state.cost = max(state.cost, earlier.cost)
 		if cost == 0 && earlier.covers(asked, route.Scopes) {
@@ -200,7 +200,12 @@ func (d *denial) write(w http.ResponseWriter) {
 
 // presentedToken returns the key of a request, or the response if there is none or more than one.
 func presentedToken(header http.Header, keyHeader string) (string, *denial) {
-	authorization, keys := header.Values("Authorization"), header.Values(keyHeader)
+	authorization, keys := header.Values("Authorization"), header.Values("X-API-Key")
+	form := "`Authorization: Bearer <key>` or as `X-API-Key: <key>`"
+	if keyHeader != "" {
+		authorization, keys = nil, header.Values(keyHeader)
+		form = fmt.Sprintf("`%s: <key>`", keyHeader)
+	}
 	var found []string
 	for _, value := range keys {
 		found = append(found, strings.TrimSpace(value))
@@ -212,8 +217,7 @@ func presentedToken(header http.Header, keyHeader string) (string, *denial) {
 		}
 	}
 	if strings.Join(found, "") == "" {
-		detail := fmt.Sprintf("An API key is required: send it once, as `Authorization: Bearer <key>` "+
-			"or as `%s: <key>`", keyHeader)
+		detail := "An API key is required: send it once, as " + form
 		missing := http.Header{"Www-Authenticate": {challenge}}
 		return "", &denial{status: 401, code: "unauthorized", detail: detail, header: missing}
 	}

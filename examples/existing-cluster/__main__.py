@@ -45,6 +45,7 @@ def containers() -> list[dict[str, Any]]:
         "master user": database["master_user"],
         "PostgreSQL host": database["host"],
         "networks of the load balancer": value("balancer_networks"),
+        "networks of the Cores": pulumi.Config().get("core_networks") or "",
         "host of the gateway": hosts.get("gateway", hosts["console"]),
         "host of the console": hosts["console"],
     }.items():

@@ -1,5 +1,6 @@
 """Reverse proxies configured as in the guide charge a request once: the balance after each."""
 
+import re
 from http import HTTPStatus
 from pathlib import Path
 
@@ -10,10 +11,18 @@ from gatehouse.platform.envoy import process
 from sandbox import child_processes
 from sandbox.ports import PLAIN_HTTP, free_port
 from tests import http_servers, requires
-from tests.compatibility.test_reverse_proxies import FILES
+from tests.compatibility.test_reverse_proxies import FILES, ROOT
 from tests.runtime.services.gateway.conftest import Gateway
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 
+#: The configurations in the guide, and those in the examples.
+CONFIGURATIONS = FILES | dict(
+    re.findall(
+        r"^`([\w.]+)`:\n\n```\w*\n(.*?)^```",
+        (ROOT / "docs/guides/reverse-proxies.md").read_text(),
+        re.DOTALL | re.MULTILINE,
+    )
+)
 PROXIES = [
     pytest.param(
         ("nginx", "-p", "{folder}/", "-e", "stderr", "-c", "nginx.conf"),
@@ -68,7 +77,7 @@ async def test_proxy_charges_a_request_once(
     with http_servers.serving(Service) as service:
         service_port = service.rpartition(":")[2]
         for name in names:
-            text = FILES[name]
+            text = CONFIGURATIONS[name]
             for documented, actual in (("8080", gateway.port), ("9000", service_port), (port, own)):
                 text = text.replace(f":{documented}", f":{actual}")
                 text = text.replace(f"port_value: {documented}", f"port_value: {actual}")

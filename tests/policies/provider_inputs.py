@@ -335,8 +335,13 @@ def to_review() -> set[str]:
     }
 
 
-WITHOUT_DATA = ("lambda/eventSourceMapping",)
-"""Types whose key encrypts no data of customers, such as the criteria of a filter."""
+WITHOUT_DATA = (
+    "lambda/eventSourceMapping",
+    *("s3/bucketObject", "s3/bucketObjectv2", "s3/objectCopy"),
+)
+"""Types whose key encrypts no data of customers, such as the criteria of a filter, and objects,
+which have the key of their bucket.
+"""
 
 
 def table() -> dict[str, Any]:

@@ -134,7 +134,9 @@ def test_engine_installs_packages_with_uv() -> None:
         for path in ROOT.glob(pattern)
     ]
     runtimes = {project: yaml.safe_load(project.read_text())["runtime"] for project in projects}
-    in_python = {project: runtime for project, runtime in runtimes.items() if runtime != "yaml"}
+    # The example of keys as code is run in the environment of the user's program.
+    in_python = {project: each for project, each in runtimes.items() if isinstance(each, dict)}
+    assert {each for each in runtimes.values() if isinstance(each, str)} <= {"yaml", "python"}
     assert len(in_python) >= 4
     for project, runtime in in_python.items():
         assert (runtime["name"], runtime["options"]["toolchain"]) == ("python", "uv"), project

@@ -72,7 +72,7 @@ def test_distributions_cannot_be_uploaded_by_mistake() -> None:
         for file in ROOT.glob(f"{pattern}pyproject.toml")
     ]
     projects = [tomllib.loads(file.read_text())["project"] for file in files]
-    assert len(projects) == 5
+    assert len(projects) == 6
     for project in projects:
         assert "Private :: Do Not Upload" in project["classifiers"], project["name"]
         # Another project owns the name `gatehouse` on the package index.

@@ -13,9 +13,6 @@ from tests.clients.python.test_middleware import client_of, with_key
 from tests.runtime.services.gateway.conftest import Gateway, Key, serving
 from tests.runtime.services.gateway.test_key_lifecycle import key_with_credits, remaining_credits
 
-#: Those whose service has a mounted application.
-MOUNTING = [name for name in SERVERS if name != "go"]
-
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 async def test_several_guards_charge_a_request_once(
@@ -39,7 +36,7 @@ async def test_several_guards_charge_a_request_once(
             assert await remaining_credits(gateway, key) == balance, (method, path)
 
 
-@pytest.mark.parametrize("framework", MOUNTING)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 async def test_route_has_a_cost_and_a_core(
     gateway: Gateway, framework: str, tmp_path: Path
 ) -> None:
@@ -64,7 +61,7 @@ async def test_route_has_a_cost_and_a_core(
     assert await remaining_credits(gateway, other) == 8  # of the second application
 
 
-@pytest.mark.parametrize("framework", MOUNTING)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 async def test_each_key_of_a_request_is_charged(
     gateway: Gateway, framework: str, tmp_path: Path
 ) -> None:

@@ -84,20 +84,19 @@ def test_stack_is_deployed_changed_and_destroyed(
     assert network["existing_resources"]["vpc_id"] in vpcs
 
 
-def test_two_zones_of_a_region_in_shared_address_space() -> None:
+def test_two_zones_of_a_region_in_shared_address_space(emulator: Emulator) -> None:
     region = "us-west-1"
     form = {**TRANSIT, "region": region, "network.zones": [f"{region}a", f"{region}b"]}
     checkpoint, steps, counts = Checkpoint(), list[Step](), list[int]()
-    with Emulator.start() as emulator:
-        for changes in ({}, {"network.core_networks": ["100.80.0.0/16"]}, {}):
-            raw = raw_settings("prod", {**ACCOUNT_RESOURCES, **form, **changes})
-            config = {"gatehouse:settings": json.dumps(raw)}
-            steps.clear()
-            update(REPOSITORY, "prod", emulator, checkpoint, report=steps.append, config=config)
-            counts.append(len(steps))
-        zones = emulator.client("ec2", region).describe_subnets(
-            Filters=[{"Name": "tag:Name", "Values": ["gatehouse-prod-*"]}]
-        )["Subnets"]
+    for changes in ({}, {"network.core_networks": ["100.80.0.0/16"]}, {}):
+        raw = raw_settings("prod", {**ACCOUNT_RESOURCES, **form, **changes})
+        config = {"gatehouse:settings": json.dumps(raw)}
+        steps.clear()
+        update(REPOSITORY, "prod", emulator, checkpoint, report=steps.append, config=config)
+        counts.append(len(steps))
+    zones = emulator.client("ec2", region).describe_subnets(
+        Filters=[{"Name": "tag:Name", "Values": ["gatehouse-prod-*"]}]
+    )["Subnets"]
     assert counts[0] > 300
     assert 0 < max(counts[1:]) < 20, "a change of a network is a change of rules"
     assert {row["AvailabilityZone"] for row in zones} == {f"{region}a", f"{region}b"}

@@ -324,6 +324,11 @@ func serve(gatewayURL, files, scope string) error {
 	route := func(scope string) http.Handler { return gateway.Require(scope)(content(scope)) }
 	mounted := http.NewServeMux()
 	mounted.Handle("/api/orders", route("mounted:read"))
+	scopes := []string{"mounted:read"}
+	priced := gatehouse.Route{Scopes: scopes, Core: "docs", Cost: gatehouse.Set(5)}
+	mounted.Handle("/priced", gateway.Guard(priced)(content("mounted:read")))
+	partner := gatehouse.Route{Scopes: scopes, KeyHeader: "X-Partner-Key"}
+	mounted.Handle("/partner", gateway.Guard(partner)(content("mounted:read")))
 	mux := http.NewServeMux()
 	mux.Handle("GET /api/orders", route("orders:read"))
 	mux.Handle("POST /api/orders", route("orders:write"))

@@ -69,7 +69,7 @@ async def test_rotation_shows_a_value_for_each_key_until_they_are_stored(
     async with page_of(browser, origin) as page:
         await sign_in(page, "/keys?tag=rotated")
         await page.get_by_label("Select all keys on this page").check()
-        await page.get_by_role("button", name="Rotate").click()
+        await page.get_by_role("button", name="Rotate", exact=True).click()
         dialog = page.get_by_role("dialog")
         # This deployment does not share secrets.
         await expect(dialog.get_by_role("checkbox")).to_have_count(0)

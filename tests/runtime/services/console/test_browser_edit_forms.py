@@ -309,8 +309,12 @@ async def test_form_writes_only_the_edited_property(
             sent.clear()
             await page.get_by_role("button", name="Save", exact=True).click()
             await shows(page, "This was changed in the meantime.")
-            await page.get_by_role("button", name="Save", exact=True).click()
-            await expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)
+            # A rotation changes the expiry of a key.
+            for mine in await page.get_by_role("radio", name="Your value: ").all():
+                await mine.check()
+            save = page.get_by_role("button", name="Save", exact=True)
+            await save.click()
+            await expect(save, label).to_have_count(0)
             assert [set(flat(body)) for body in sent] == [{name}, {name}], label
             after = await state_of(console, path)
             stored = "credits.remaining" if name == "credits.add" else name
