@@ -1,7 +1,6 @@
 """docs/frameworks.md: the controls of other catalogues that the packs cover."""
 
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -56,27 +55,15 @@ def page() -> str:
 
 def _section(part: tuple[Framework, dict[str, list[str]], dict[str, str]]) -> str:
     framework, covered, others = part
-    counts = Counter(others.values())
-    count = ", ".join(f"{number} {reason}" for reason, number in sorted(counts.items()))
     missing = table(
         ("why not", "controls"),
-        ((each, _joined(key for key in others if others[key] == each)) for each in sorted(counts)),
+        (
+            (each, " ".join(key for key in others if others[key] == each))
+            for each in sorted({*others.values()})
+        ),
     )
     return (
         f"## {framework.name}\n\n"
         f"[Source]({framework.source}), read on {framework.date}. {len(covered)} of "
-        f"{len(covered) + len(others)} are covered; {count}.\n\n{missing}\n\n"
-        + table(("control", "covers"), _by_control(covered))
+        f"{len(covered) + len(others)} are covered.\n\n{missing}"
     )
-
-
-def _by_control(covered: dict[str, list[str]]) -> list[tuple[str, str]]:
-    found: dict[str, list[str]] = {}
-    for name, rules in covered.items():
-        for rule in rules:
-            found.setdefault(rule, []).append(name)
-    return [(rule, _joined(found[rule])) for rule in sorted(found)]
-
-
-def _joined(names: Any) -> str:
-    return " ".join(names)
