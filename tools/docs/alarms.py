@@ -27,6 +27,8 @@ _SERVICE = re.compile(rf"\b({'|'.join(read().services)})-(?=\w)")
 _SHARE = re.compile(r"IF\((`[^`]+`) > (\d+)( AND .* < \d+)?, 100 \* \1 / (?:MAX\()?[\[(].*, 0\)$")
 """The expression of a burn rate: a share of the requests."""
 _RUNBOOK = re.compile(r"/([a-z-]+)\.md$")
+_PARTS = {r"-00\d-": "-<node>-", r"-[a-z]+-[a-z]+-\d[a-z]-": "-<zone>-"}
+"""Parts of names, whose alarms are one row: the nodes of the cache and the Availability Zones."""
 
 
 FAULTS = {
@@ -79,7 +81,8 @@ def notices(stack: str) -> Iterator[Notice]:
             )
         elif row.type in aws("cloudwatch.CompositeAlarm"):
             rule = re.sub(rf'ALARM\("\w+-{stack}-([\w-]+)"\)', r"`\1`", row.inputs["alarmRule"])
-            text = rule.replace(" AND ", " and ").replace(" OR ", " or ")
+            text = re.sub(r"\((`[^`]+`)\)", r"\1", rule)
+            text = text.replace(" AND ", " and ").replace(" OR ", " or ")
             yield Notice(row.name, "composite", text, *_runbook_and_severity(row))
         elif (
             row.type in aws("cloudwatch.EventRule")
@@ -119,12 +122,17 @@ def _link(runbook: str) -> str:
 
 
 def _rows() -> list[tuple[Notice, list[str]]]:
-    """Return each alarm with its stacks. An alarm that every service has is one row."""
+    """Return each alarm with its stacks. An alarm that every service, node or zone has is one
+    row.
+    """
     found: dict[str, tuple[Notice, list[str]]] = {}
     for stack in STACKS:
         for notice in notices(stack):
-            previous = found[notice.name][1] if notice.name in found else []
-            found[notice.name] = notice, [*previous, stack]
+            name = notice.name
+            for part, shown in _PARTS.items():
+                name = re.sub(part, shown, name)
+            previous = found[name][1] if name in found else []
+            found[name] = replace(notice, name=name), [*dict.fromkeys((*previous, stack))]
     services = [*read().services]
     for name in [name for name in found if name.startswith(f"{services[0]}-")]:
         same = [f"{service}-{name.partition('-')[2]}" for service in services]
@@ -175,9 +183,10 @@ def _metric(alarm: Mapping[str, Any]) -> str:
     text = next(filter(None, expressions), "metric")
     for name, metric in metrics.items():
         # The namespace of the program's own metrics contains the name of the stack.
-        namespace = re.sub(r"^Gatehouse/.*", "Gatehouse", metric["namespace"])
+        namespace = re.sub(r"^Gatehouse/.*", "", metric["namespace"])
         tasks = dict(metric.get("dimensions") or {}).get("Tasks")
-        label = f"`{namespace} {metric['metricName']}{f' ({tasks} tasks)' if tasks else ''}`"
+        label = f"{namespace} {metric['metricName']}{f' ({tasks} tasks)' if tasks else ''}"
+        label = f"`{label.strip()}`"
         text = re.sub(rf"\b{name}\b", label, text)
     text = _SHARE.sub(r"share of \1, if more than \2\3,", text)
     first = next(iter(metrics.values()))
