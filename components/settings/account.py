@@ -24,8 +24,7 @@ from components.settings.fields import (
 
 class GuardsSettings(Section):
     """The guards that the stack creates. Settings that every account has, such as EBS encryption by
-    default, are overwritten. A guard that the stack no longer manages stays in AWS. The guide
-    docs/guides/deploy.md lists the commands that show the guards of an account."""
+    default, are overwritten. A guard that the stack no longer manages stays in AWS."""
 
     s3_public_access_block: Flag = False
     """S3 Block Public Access for every bucket of the account. Applies to all regions: set it in one
@@ -42,9 +41,8 @@ class GuardsSettings(Section):
     """AWS Backup for RDS, DynamoDB and S3 in the region, with DynamoDB backups that AWS Backup
     manages, which copies to another region require."""
     block_public_vpcs: Flag = False
-    """VPC Block Public Access: no VPC of the region can be reached from the internet, except the
-    subnets with an exclusion, such as those of the load balancers of Gatehouse. Affects every VPC
-    of the region."""
+    """VPC Block Public Access: no VPC of the region can be reached from the internet, except
+    subnets with an exclusion, such as those of the load balancers of Gatehouse."""
     access_analyzer: Flag = False
     """IAM Access Analyzer for external access. An account can have one such analyzer in each
     region.
@@ -64,8 +62,8 @@ class AccountBudgetSettings(Section):
     """Budget and anomalies for all costs of the account. Set them in one stack of each account."""
 
     monthly_usd: Annotated[int, integer(0, 1_000_000, "USD a month")] = 0
-    """Monthly budget in USD. Notifications are sent at 80 and 100 percent of the budget, and when
-    the forecast exceeds it. If 0, the stack creates no budget."""
+    """Monthly budget in USD. Notifications are sent at 80 and 100 percent, and when the forecast
+    exceeds it. If 0, the stack creates no budget."""
     emails: Annotated[tuple[str, ...], EMAILS] = ()
     """E-mail addresses that receive the notifications."""
     anomaly_usd: Annotated[int, integer(0, 1_000_000, "USD")] = 0

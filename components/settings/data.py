@@ -54,7 +54,7 @@ class SecretsSettings(Section):
     ] = "cron(0 9 ? * TUE#1 *)"
     """When the rotation window of three hours opens, in UTC. Default: 09:00 on the first Tuesday of
     each month. A rotation ends with a deployment of the services. The latest 100 generations of the
-    pepper, the latest 3 of the session key and the latest 2 tokens of the canary key remain valid.
+    pepper, 3 of the session key and 2 tokens of the canary key remain valid.
     """
     recovery_window_days: Annotated[
         int,
@@ -67,7 +67,7 @@ class SecretsSettings(Section):
     operators: Annotated[
         tuple[str, ...], strings(ROLE_ARN, 1, 10, "IAM role ARNs; the role name can contain *")
     ]
-    """IAM roles that may read the bootstrap token, which is required for the first sign-in."""
+    """IAM roles that may read the bootstrap token, the first credential."""
 
 
 CONNECTIONS_PER_GIB = 80
@@ -92,19 +92,19 @@ class DatabaseSettings(Section):
             'an RDS instance class with 2 GiB or more, such as "db.t4g.small"',
         ),
     ]
-    """RDS instance class, which determines CPU and memory. IAM logins do not fit into 1 GiB. A
-    Multi-AZ standby has the same class."""
+    """RDS instance class. IAM logins do not fit into 1 GiB. A Multi-AZ standby has the same
+    class."""
     storage_gib: Annotated[int, integer(20, 65536, "GiB")]
     """Initial size of the gp3 storage in GiB. RDS cannot reduce the storage."""
     storage_max_gib: Annotated[int, integer(20, 65536, "GiB")]
-    """Maximum size for storage autoscaling in GiB. An alarm is raised when less free storage
-    remains than 10 percent of storage_gib."""
+    """Maximum size for storage autoscaling in GiB. An alarm is raised when less than 10 percent of
+    storage_gib is free."""
     multi_az: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
-    """Runs a standby instance in another Availability Zone, with automatic failover (Multi-AZ)."""
+    """Runs a standby in another Availability Zone, with automatic failover (Multi-AZ)."""
     backup_retention_days: Annotated[int, integer(1, 35, "days"), prod_requires(35, "days")] = (
         by_environment(7, 14, 35)
     )
-    """Number of days to retain automated backups. Point-in-time recovery covers this period."""
+    """Days to retain automated backups. Point-in-time recovery covers this period."""
     final_snapshot: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
     """Takes a final snapshot when the instance is deleted."""
     monitoring_interval_s: Annotated[
@@ -163,33 +163,31 @@ class CacheSettings(Section):
             r"cache\.[a-z0-9]+\.[a-z0-9]+", 'an ElastiCache node type such as "cache.t4g.micro"'
         ),
     ]
-    """ElastiCache node type, which determines CPU and memory. Rate limits need little of either. A
-    deployment changes the nodes at once."""
+    """ElastiCache node type. Rate limits need little CPU and memory. A deployment changes the nodes
+    at once."""
     replicas: Annotated[int, integer(0, 5, "replicas"), prod_requires_at_least(1, "replicas")] = (
         by_environment(0, 1, 1)
     )
-    """Number of read replicas. With one or more replicas, the group is Multi-AZ with automatic
-    failover.
-    """
+    """Number of read replicas. With one or more, the group is Multi-AZ with automatic failover."""
     snapshot_retention_days: Annotated[
         int, integer(0, 35, "days"), prod_requires_at_least(7, "days")
     ] = by_environment(1, 7, 14)
-    """Number of days to retain daily snapshots. 0 disables snapshots."""
+    """Days to retain daily snapshots. 0 disables snapshots."""
 
 
 class BucketsSettings(Section):
     """The data, log and trail buckets."""
 
     noncurrent_version_days: Annotated[int, DAYS] = by_environment(7, 30, 90)
-    """Number of days during which an overwritten or deleted object can be restored."""
+    """Days during which an overwritten or deleted object can be restored."""
     log_retention_days: Annotated[int, DAYS] = by_environment(30, 90, 400)
-    """Number of days to retain access logs."""
+    """Days to retain access logs."""
     trail_retention_days: Annotated[int, DAYS] = by_environment(90, 365, 731)
-    """Number of days to retain AWS CloudTrail log files."""
+    """Days to retain AWS CloudTrail log files."""
     object_lock_days: Annotated[int, DAYS, prod_requires_at_least(365, "days")] = by_environment(
         1, 30, 365
     )
-    """Number of days during which S3 Object Lock prevents the deletion of CloudTrail log files."""
+    """Days during which S3 Object Lock prevents the deletion of CloudTrail log files."""
     object_lock_mode: Annotated[str, choice("GOVERNANCE", "COMPLIANCE")] = by_environment(
         "GOVERNANCE", "GOVERNANCE", "COMPLIANCE"
     )
@@ -207,17 +205,14 @@ class BucketsSettings(Section):
 
 
 class BackupSettings(Section):
-    """AWS Backup for the database, the secret links table and the data bucket, in addition to the
-    recovery features of these services."""
+    """AWS Backup for the database, the secret links table and the data bucket."""
 
     retention_days: Annotated[int, integer(7, 3650, "days"), prod_requires_at_least(35, "days")] = (
         by_environment(7, 14, 35)
     )
-    """Number of days to retain each daily backup and its copy in second_region."""
+    """Days to retain each daily backup and its copy in second_region."""
     cross_region_copy: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
-    """Copies each backup to a vault in second_region. The copies survive the loss of the primary
-    region.
-    """
+    """Copies each backup to a vault in second_region."""
     vault_lock: Annotated[
         str,
         choice("none", "GOVERNANCE", "COMPLIANCE"),

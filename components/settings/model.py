@@ -66,10 +66,9 @@ class Settings(Section):
     region: Annotated[str, aws_region("eu-west-1")]
     """AWS region for every resource except the copies in second_region."""
     second_region: Annotated[str, aws_region("eu-central-1")]
-    """AWS region for replicas of buckets and secrets and copies of backups. Set second_region,
-    buckets.cross_region_replication, backup.cross_region_copy and recovery.stack before the first
-    deployment, because the backup KMS key depends on these keys. If one of them is set, the others
-    can be set later."""
+    """AWS region for replicas of buckets and secrets and copies of backups. Set second_region and
+    one of buckets.cross_region_replication, backup.cross_region_copy and recovery.stack before the
+    first deployment, because the backup KMS key depends on them. The others can be set later."""
     maintenance_day: Annotated[str, choice(*DAYS_OF_WEEK)] = by_environment("mon", "tue", "wed")
     """Day on which RDS and ElastiCache apply updates, from 03:30 to 04:30 UTC. Unless AWS releases
     an update between the windows of staging and prod, it reaches staging a day earlier."""
@@ -90,9 +89,7 @@ class Settings(Section):
             'a domain such as "cores.gatehouse.example.com"',
         ),
     ] = None
-    """Domain below which each Core has a host name, in addition to its path at the gateway. If
-    empty, Cores are available only at their path.
-    """
+    """Domain below which each Core has a host name, in addition to its path at the gateway."""
     key_prefix: Annotated[
         str,
         string(
@@ -115,10 +112,10 @@ class Settings(Section):
     log_retention_days: Annotated[
         int, choice(*LOG_RETENTION_DAYS), prod_requires_at_least(365, "days")
     ] = by_environment(30, 90, 400)
-    """Number of days to retain log events in CloudWatch Logs."""
+    """Days to retain log events in CloudWatch Logs."""
     reserve_function_concurrency: Annotated[Flag, prod_requires(True)] = True
-    """Reserve concurrency for each Lambda function of the stack. Disable the setting until AWS has
-    raised the quota of a new account.
+    """Reserve concurrency for each Lambda function. Disable it until AWS has raised the quota of a
+    new account.
     """
     protection: data.ProtectionSettings
     network: NetworkSettings
@@ -150,9 +147,9 @@ class Settings(Section):
     replace only these objects, and removes purged keys from them. The bucket must be in the stack's
     region, and the bucket policy and the KMS key must allow access by the console's task role."""
     environment_variables: Annotated[tuple[str, ...], operations.VARIABLES] = ()
-    """Optional environment variables for the runtime (docs/settings-runtime.md), such as
-    GATEHOUSE_LIMIT_ON_ERROR=deny. Variables that another setting sets are rejected. If a value is
-    invalid, the new tasks do not start and the previous tasks keep running."""
+    """Optional environment variables for the runtime ([list](settings-runtime.md#optional)), such
+    as GATEHOUSE_LIMIT_ON_ERROR=deny. Variables that another setting sets are rejected. If a value
+    is invalid, the new tasks do not start and the previous tasks keep running."""
     existing_resources: operations.ExistingResourcesSettings
     load_balancer: LoadBalancerSettings
     waf: WafSettings

@@ -92,8 +92,7 @@ class NetworkSettings(Section):
     `none`, tasks reach AWS services over the internet, with TLS."""
     public_access_exclusions: Flag = True
     """Excludes the subnets of an internet-facing load balancer from VPC Block Public Access.
-    Disable this setting if your organization forbids exclusions and does not block public
-    access."""
+    Disable it if your organization forbids exclusions and does not block public access."""
     subnets: SubnetsSettings
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks in which a registered Core may have its IP address. The gateway connects to
@@ -144,8 +143,8 @@ class LoadBalancerSettings(Section):
             "one or more certificates in PEM",
         ),
     ] = None
-    """Certificates of the private CA that has issued `existing_resources.certificate_arn`, in PEM.
-    The synthetic probe and the smoke test trust them as well."""
+    """The private CA of `existing_resources.certificate_arn`, which the synthetic probe and the
+    smoke test then trust."""
 
 
 class WafSettings(Section):
@@ -156,16 +155,15 @@ class WafSettings(Section):
     enabled: Annotated[Flag, prod_requires(True)] = by_profile(True, small=False)
     """Creates the web ACLs."""
     requests_max: Annotated[int, REQUESTS] = by_environment(20_000, 50_000, 200_000)
-    """Maximum number of requests from one IP address to all services in five minutes."""
+    """Maximum requests from one IP address to all services in five minutes."""
     console_requests_max: Annotated[int, REQUESTS] = by_environment(2_000, 5_000, 20_000)
-    """Maximum number of requests from one IP address to the console in five minutes."""
+    """Maximum requests from one IP address to the console in five minutes."""
     console_networks: Annotated[tuple[str, ...], NETWORKS] = ()
     """Networks from which requests to the console are accepted, such as those of your VPN and of
-    pipelines. Other requests, except health checks, receive 403. If empty, all networks are
-    accepted.
+    pipelines. Other requests, except health checks, receive 403. If empty, all are accepted.
     """
     sharing_requests_max: Annotated[int, REQUESTS] = by_environment(1_000, 1_000, 2_000)
-    """Maximum number of requests from one IP address to the sharing service in five minutes. A low
+    """Maximum requests from one IP address to the sharing service in five minutes. A low
     limit slows down attempts to guess links."""
 
     def service_requests_max(self) -> dict[str, int]:

@@ -84,19 +84,19 @@ class MonitoringSettings(Section):
     denied_requests_alarm_threshold: Annotated[
         int, integer(1, 1_000_000, "denied requests in five minutes")
     ] = by_environment(1_000, 2_000, 5_000)
-    """Alarm threshold for the number of requests that the gateway denies in five minutes because of
-    their API key, and for those that the web ACL blocks.
+    """Alarm threshold of requests in five minutes that the gateway denies because of their API key,
+    and of those that the web ACL blocks.
     """
     denied_links_alarm_threshold: Annotated[
         int, integer(1, 1_000_000, "denied requests in five minutes")
     ] = by_environment(50, 50, 200)
-    """Alarm threshold for the number of requests that the sharing service denies in five minutes
-    because their link is unknown or no longer works."""
+    """Alarm threshold of requests in five minutes that the sharing service denies because their
+    link is unknown or no longer works."""
     error_alarm_threshold: Annotated[
         int, integer(1, 100_000, "failed requests in five minutes")
     ] = by_environment(50, 20, 10)
-    """Alarm threshold for the number of 5xx responses that the load balancer generates in five
-    minutes, and the number of failed or slow requests of a service below which no alarm is raised.
+    """Alarm threshold of 5xx responses that the load balancer generates in five minutes, and number
+    of failed or slow requests of a service below which no alarm is raised.
     """
     probe: Annotated[Flag, prod_requires(True)] = True
     """Runs the synthetic probe, which requests each service and uses the canary key every minute.
@@ -213,8 +213,8 @@ class DeliverySettings(Section):
     environments, such as deploy=project_path:acme/gatehouse:ref_type:branch:ref:main. Everyone who
     can start a job with this subject can use the role."""
     create_oidc_provider: Flag = False
-    """Creates the IAM OIDC identity provider for `issuer` in this stack. Enable this setting in
-    exactly one stack for each account; the other stacks use the same provider."""
+    """Creates the IAM OIDC identity provider for `issuer`. Enable it in exactly one stack for each
+    account; the other stacks use the same provider."""
     state_bucket: Annotated[str | None, STATE_BUCKET] = None
     """S3 bucket for Pulumi's state. Each role can access only the objects of this stack. Create the
     bucket first. If empty, Pulumi Cloud stores the state."""
@@ -246,13 +246,13 @@ class OidcSettings(Section):
     client_id: Annotated[
         str | None, optional(r"[!-~]{1,200}", "1 to 200 characters without spaces")
     ] = None
-    """Client ID of the console's web UI, often the same as `oidc.audience`. If empty, users of the
-    web UI paste a credential or open a sign-in link."""
+    """Client ID of the console's web UI, often the same as `oidc.audience`. If empty, users paste a
+    credential or open a sign-in link."""
     client_secret_arn: Annotated[str | None, optional(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)] = (
         None
     )
-    """Secret of the client. Create the secret once, encrypted under the stack's KMS key for
-    secrets. If empty, the console is a public client, which authenticates with PKCE only."""
+    """Secret of the client, encrypted under the stack's KMS key for secrets. If empty, the console
+    is a public client, which authenticates with PKCE only."""
     scopes: Annotated[
         str, string(r"([!-~]+ )*openid( [!-~]+)*", "scopes separated by spaces, including openid")
     ] = "openid profile"
@@ -277,12 +277,11 @@ class NotificationsSettings(Section):
         ),
     ] = None
     """SNS topic to which the console publishes the same events. The topic must be in the stack's
-    region, and its KMS key must allow access by the console's task role. If empty, no topic is
-    used."""
+    region, and its KMS key must allow access by the console's task role."""
     email_sender: Annotated[
         str | None,
         optional(r"[a-z0-9._+-]{1,64}@[a-z0-9-]+(\.[a-z0-9-]+)+", "an e-mail address in lowercase"),
     ] = None
     """E-mail address from which the console sends e-mails to the contacts of keys. The address or
     its domain must be a verified identity of Amazon SES in the stack's region. While the account is
-    in the SES sandbox, recipients must be verified too. If empty, no e-mails are sent."""
+    in the SES sandbox, recipients must be verified too."""

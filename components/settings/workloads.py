@@ -57,9 +57,7 @@ TasksMin = Annotated[
     int,
     integer(1, 100, "tasks"),
     Field(
-        description=(
-            "Minimum number of tasks. With two tasks, the service tolerates the loss of one task."
-        )
+        description=("Minimum number of tasks. With two, the service tolerates the loss of one.")
     ),
 ]
 
@@ -68,8 +66,8 @@ class ImageSettings(Section):
     """The container image in the stack's ECR repository."""
 
     digest: Annotated[str, DIGEST]
-    """Digest of the image to run. Push the image first. Use the digest of the image, not of an
-    image index, because Lambda does not support image indexes."""
+    """Digest of the image to run, not of an image index, which Lambda does not support. Push the
+    image first."""
 
 
 class TaskSize(Section):
@@ -84,7 +82,7 @@ class ScalingSettings(TaskSize):
 
     tasks_min: TasksMin
     tasks_max: Annotated[int, integer(1, 100, "tasks")]
-    """Maximum number of tasks, which limits the cost and the number of database connections."""
+    """Maximum number of tasks: limits the cost and the number of database connections."""
 
 
 class ServiceSettings(ScalingSettings):
@@ -168,8 +166,7 @@ class RolloutSettings(Section):
     """
     smoke_test: Flag = by_environment(False, True, True)
     """Test the new tasks with requests through the load balancer before production traffic shifts
-    to them. A failed test rolls the deployment back. No effect with the strategy `rolling`, which
-    has no test traffic."""
+    to them. A failed test rolls the deployment back. No effect with `rolling`."""
 
     @property
     def tests_traffic(self) -> bool:
@@ -247,7 +244,7 @@ class SharingSettings(Section):
     """
     api_gateway_log_role: Flag = False
     """Sets the role with which API Gateway writes the logs of every REST API in the account and
-    region. Enable this setting in exactly one stack for each account and region."""
+    region. Enable it in exactly one stack for each account and region."""
 
     @property
     def functions(self) -> tuple[str, ...]:

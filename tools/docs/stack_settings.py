@@ -1,7 +1,8 @@
 """docs/settings.md: every key of a stack file, from the settings model."""
 
 import inspect
-from collections.abc import Iterator
+import re
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -45,7 +46,11 @@ class Setting:
         """The allowed values in words, and the values that prod accepts."""
         checks = (getattr(item, "func", None) for item in self.field.metadata)
         words = next(check.words for check in checks if isinstance(check, Allowed))
-        words = words.removeprefix("an integer from ").replace("true or false", "Boolean")
+        words = words.replace("an integer from ", "").replace("true or false", "Boolean")
+        # The key and the description name the unit.
+        words = re.sub(r"(\d) \([^)]*\)$", r"\1", words)
+        words = re.sub(r"^a list of (0 to )?", lambda match: "up to " * bool(match[1]), words)
+        words = re.sub(r"^(an?|the) ", "", words)
         if self.default == _yaml(None):
             words = words.removesuffix(", or empty")
         rules = [rule.allowed for rule in self.field.metadata if isinstance(rule, Production)]
@@ -82,6 +87,12 @@ def description(path: str, model: type[Section] = Settings) -> str:
 
 
 def page() -> str:
+    of_stacks = {(setting.key, setting.allowed, setting.default) for setting in settings()}
+    shared = {
+        setting.key
+        for setting in settings(AccountSettings)
+        if (setting.key, setting.allowed, setting.default) in of_stacks
+    }
     return markdown.page(
         "settings",
         sections=_sections(Settings, "##"),
@@ -89,14 +100,17 @@ def page() -> str:
             ("cpu", "memory_mib"),
             ((str(cpu), f"{low} to {high}") for cpu, (low, high) in MEMORY_MIB.items()),
         ),
-        account_sections=_sections(AccountSettings, "###").rstrip(),
+        shared=", ".join(f"`{key}`" for key in AccountSettings.model_fields if key in shared),
+        account_sections=_sections(AccountSettings, "###", shared).rstrip(),
     )
 
 
-def _sections(model: type[Section], heading: str) -> str:
+def _sections(model: type[Section], heading: str, omitted: Container[str] = ()) -> str:
     rows: dict[str, list[tuple[str, ...]]] = {}
     first: dict[tuple[str, str], str] = {}
     for setting in settings(model):
+        if setting.key in omitted:
+            continue
         key = first.setdefault((setting.name, setting.description), setting.key)
         text = setting.description if key == setting.key else f"As `{key}`."
         row = (f"`{setting.key}`", setting.default, prose(setting.allowed), prose(text))
