@@ -110,7 +110,7 @@ def _allowed(field: FieldInfo) -> Iterator[str]:
     elif MinLen in bounds and MaxLen in bounds:
         yield f"{bounds[MinLen].min_length} to {bounds[MaxLen].max_length} characters"
     elif get_origin(kind) is tuple and ipaddress.IPv4Network in get_args(get_args(kind)[0]):
-        yield "CIDR networks, separated by commas"
+        yield "comma-separated CIDRs"
     elif kind is bool:
         yield "`True` or `False`"
     elif kind is RateLimit:

@@ -257,30 +257,23 @@ class ConnectionSettings(_Settings):
     """Timeouts and limits for the connections of clients."""
 
     request_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 10.0
-    """Timeout in seconds for receiving the headers of a request. After the timeout, the request is
-    rejected with status 408. A body for a Core can arrive at any rate. Any other body must arrive
-    within 60 seconds."""
+    """Timeout in seconds for receiving the headers of a request (then 408). A body for a Core can
+    arrive at any rate, any other within 60 seconds."""
     tls: Literal["off", "self_signed"] = "off"
-    """TLS of the services. self_signed: TLS 1.2 or 1.3, with a key and a certificate that are
-    created at each start, for a load balancer that does not validate certificates of its
-    targets."""
+    """TLS of the services. self_signed: TLS 1.2 or 1.3, with a certificate that is created at each
+    start, for a load balancer that does not validate it."""
     load_balancer_idle_timeout_s: Annotated[int, Field(ge=2, le=4000)] = 120
     """Idle timeout of the load balancer or proxy in front of the services, in seconds. Services
     close idle connections up to 10 seconds later, so that the load balancer never sends a request
-    on a connection that is being closed, and those of clients that neither read nor send. They
-    close idle WebSockets up to 10 seconds earlier, with code 1001."""
+    on a closing connection, and idle WebSockets up to 10 seconds earlier, with code 1001."""
     drain_s: Annotated[int, Field(ge=0, le=600)] = 0
-    """Time in seconds after SIGTERM during which requests are still accepted, so that load
-    balancers can select other servers. During this time, /readyz returns status 503, and each
-    connection is closed after the next response. If the load balancer does not deregister the
-    server before SIGTERM, use a value that is greater than the idle timeout of the load
-    balancer."""
+    """Time in seconds after SIGTERM during which requests are still accepted, while /readyz returns
+    503, and each connection is closed after the next response. If the load balancer does not
+    deregister the server before SIGTERM, use more than its idle timeout."""
     stop_timeout_s: Annotated[int, Field(ge=1, le=600)] = 5
-    """Time in seconds, starting at the end of the drain time, after which requests in progress are
-    aborted.
-    """
+    """Time in seconds after the drain time until requests in progress are aborted."""
     connections_max: Annotated[int, Field(ge=16, le=65_536)] = 4096
-    """Maximum number of open connections of clients. Further connections are closed."""
+    """Maximum number of open connections of clients. Further ones are closed."""
 
     @property
     def idle_timeout_s(self) -> int:
@@ -301,32 +294,27 @@ class GatewaySettings(_Settings):
     """Settings of the gateway only."""
 
     key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
-    """Number of key records that a worker caches. The least recently used records are evicted."""
+    """Number of keys that a worker caches. The least recently used are evicted."""
     key_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 128
-    """Maximum number of concurrent requests to Cores per key family (a key and its rotations)
-    and worker. Further requests are rejected with status 429."""
+    """Maximum number of concurrent requests to Cores per key family (a key and its rotations) and
+    worker. Further ones receive 429."""
     core_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
     """Maximum number of concurrent requests of a gateway to a Core for each of its instances,
-    including open WebSockets. Further requests are rejected with status 503 and the code
-    `core_overloaded`."""
+    including WebSockets. Further ones receive 503 `core_overloaded`."""
     streams_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
     """Maximum number of open requests per worker that end when their key is revoked, such as
-    WebSockets. Further ones are rejected with status 503."""
+    WebSockets. Further ones receive 503."""
     core_health_interval_s: Annotated[float, Field(ge=0, le=300)] = 10.0
-    """Interval in seconds between two health checks of an instance of a Core by a gateway. 0
-    disables the checks."""
+    """Interval in seconds between health checks of an instance of a Core. 0 disables them."""
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
-    """Number of consecutive failures after which a gateway sends no requests to an instance of a
-    Core for some time: failed connections, connections that the instance closed, and responses with
-    502, 503 or 504. If more than half of the instances are avoided, all receive requests. 0
-    disables the circuit breaker."""
+    """Number of consecutive failures after which a gateway
+    [avoids](guides/cores.md#run-several-instances) an instance of a Core. 0 disables the circuit
+    breaker."""
     circuit_breaker_reset_s: Annotated[float, Field(ge=0.5, le=300)] = 5.0
-    """Time in seconds for which a circuit breaker is open at first. The time grows with each
-    further time."""
+    """Time in seconds for which a circuit breaker is open at first. It grows with each further
+    time."""
     retry_budget_percent: Annotated[int, Field(ge=0, le=100)] = 10
-    """Maximum percentage of requests to a Core that are retried after a failed connection. 0
-    disables retries.
-    """
+    """Maximum percentage of requests to a Core that are retried after a failed connection."""
     request_addresses: bool = True
     """Record the client IP addresses of requests."""
 
@@ -335,12 +323,11 @@ class ConsoleSettings(_Settings):
     """Settings of the console only."""
 
     request_retention_days: Annotated[int, Field(ge=1, le=90)] = 14
-    """Number of days after which the record of a request, with the client IP address, is
-    deleted."""
+    """Days after which the record of a request is deleted."""
 
     checkpoint_interval_s: Annotated[int, Field(ge=10, le=86_400)] = 600
-    """Age of the last checkpoint of the audit chain, in seconds, after which a new event triggers
-    another checkpoint."""
+    """Age of the last checkpoint of the audit chain, in seconds, from which a new event triggers
+    another."""
     session_idle_timeout_s: Annotated[int, Field(ge=60, le=43_200)] = 900
     """Idle timeout of browser sessions at the console, in seconds."""
     session_max_age_s: Annotated[int, Field(ge=300, le=604_800)] = 28_800
@@ -356,9 +343,8 @@ class ConsoleSettings(_Settings):
     """Colour of the buttons of the portal, such as #0b5c4a. Their text is black or white, whichever
     has the higher contrast."""
     sharing_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = SHARING_CREATES_PER_MINUTE
-    """Number of secrets that an owner can create per minute. The same limit applies separately to
-    secret requests and to new versions of secrets. Further requests are rejected with status 429. A
-    key and its rotations count as one owner."""
+    """Number of secrets, of secret requests, and of new versions that an owner can create per
+    minute. A key and its rotations count as one owner."""
 
 
 class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSettings):
@@ -367,13 +353,10 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     """
 
     key_prefix: Annotated[str, AfterValidator(_check_key_prefix), _Same] = "gtk"
-    """Prefix of every token: 1 to 16 lowercase letters, digits and single underscores, such as gtk
-    or acme_sk. Prefixes of GitHub, Stripe and Slack are rejected, because their leak scanners would
-    report the tokens."""
+    """Prefix of every token: 1 to 16 lowercase letters, digits and single underscores, such as
+    acme_sk, but not a prefix of GitHub, Stripe or Slack."""
     key_environment: Annotated[KeyEnvironment, _Same] = KeyEnvironment.TEST
-    """Environment of the keys in this deployment: test or live. Keys from the other environment are
-    denied.
-    """
+    """Environment of the keys in this deployment. Keys from the other environment are denied."""
 
     database_url: str
     """URL of PostgreSQL, with the user: postgresql://user@host:5432/name?sslmode=verify-full.
@@ -388,8 +371,8 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     GATEHOUSE_DATABASE_AUTH=password and password_or_iam.
     """
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
-    """Maximum number of PostgreSQL connections per worker process. The total for all workers and
-    tasks must be lower than max_connections of the server."""
+    """Maximum number of PostgreSQL connections per worker process. The total must be lower than
+    max_connections of the server."""
 
     replaced_environment: Annotated[str, Field(max_length=32)] = ""
     """Earlier GATEHOUSE_ENVIRONMENT of a database that was restored, renamed, or has lost a secret:
@@ -412,8 +395,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     cores_domain: Annotated[str, _CORES_DOMAIN] = ""
     """Domain below which each Core has a host name, with the port that clients use, if it is not
     the default port. With cores.example.com, requests for docs.cores.example.com are sent to the
-    Core docs, and no endpoint of the gateway is available at such a host. If unset, Cores are
-    available only at /cores/<name>/."""
+    Core docs."""
     console_url: str = ""
     """Public URL of the console. With https://, responses contain Strict-Transport-Security."""
 
@@ -428,55 +410,46 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     bootstrap_token: _Credential = None
     """First administrator credential for the console."""
     canary_key: _Credential = None
-    """Tokens of the canary key, with which the synthetic probe verifies a key and sends a request
-    to a Core: the one in use, and the next one after a rotation, separated by a space. The gateway
-    stores their keys. If unset, there is no canary key."""
+    """Tokens of the canary key: the one in use, and the one after the next rotation, separated by a
+    space."""
 
     core_networks: _Networks = ()
-    """Private networks in which Cores can register, as comma-separated CIDRs. Public IP addresses
-    are always allowed. Empty by default, to prevent key holders from making the gateway call
-    internal services."""
+    """Private networks in which Cores can register, in addition to public IP addresses. Key holders
+    can make the gateway call services in them."""
     core_credentials_prefix: str = ""
     """Prefix of the names of the secrets in AWS Secrets Manager that contain the credentials of
     Cores with `credential_header`, such as gatehouse/prod/core-credentials/. The name of the Core
-    is appended. If unset, requests to these Cores are denied."""
+    is appended."""
     trusted_proxies: _Networks = ()
-    """Subnets of the load balancer, as comma-separated CIDRs. The last address in its
-    X-Forwarded-For is the client. Empty by default, because any client can send the header."""
+    """Subnets of the load balancer. The last address in its X-Forwarded-For is the client."""
     outer_proxies: _Networks = ()
-    """Proxies in front of the load balancer, such as a CDN, as comma-separated CIDRs. The client is
-    the address before theirs. Hosts in these networks choose their IP address."""
+    """Proxies in front of the load balancer, such as a CDN. The client is the address before
+    theirs. Hosts in these networks choose their IP address."""
 
     checkpoint_key: Annotated[str, _Same] = ""
     """Key that signs checkpoints of the audit chain: ID, ARN or alias of an ECC_NIST_P256 KMS key.
-    If unset, no checkpoints are created."""
+    If unset, there are no checkpoints."""
     checkpoint_archive: Annotated[str, _CHECKPOINT_ARCHIVE, _Same] = ""
     """Archive of checkpoints, outside the database: s3://bucket/prefix/ with Object Lock, or
     file:/path. Required with GATEHOUSE_CHECKPOINT_KEY."""
     logs: Annotated[str, _LOGS] = ""
     """Logs that users of the console can search: cloudwatch: with comma-separated log groups, such
     as cloudwatch:/gatehouse/prod/gateway,/gatehouse/prod/console, or file:/path of a local folder
-    with *.log files. If unset, logs cannot be searched in the console."""
+    with *.log files."""
     notification_topic: str = ""
-    """ARN of an SNS topic to which all notifications about keys, secrets and secret requests are
-    published.
-    """
+    """ARN of an SNS topic to which all notifications are published."""
     notification_sender: Annotated[str, _SENDER] = ""
-    """E-mail address from which Amazon SES sends e-mails to the contacts of keys. If unset, the
-    contact of a key cannot be an e-mail address."""
+    """E-mail address from which Amazon SES sends e-mails to the contacts of keys."""
     webhook_networks: _Networks = ()
-    """Private networks in which webhook endpoints are allowed, even without TLS, as comma-separated
-    CIDRs. Public https:// URLs are always allowed."""
+    """Private networks in which webhook endpoints are allowed, even without TLS, in addition to
+    public https:// URLs."""
 
     legacy_files: Annotated[tuple[str, ...], BeforeValidator(_parse_legacy_files)] = ()
-    """Files api_keys.json and ngrok_urls.json that an older deployment still uses, as
-    comma-separated s3://bucket/key. When an imported key is purged, the key is also removed from
-    these files."""
+    """Files of an older deployment, as comma-separated s3://bucket/key, from which purged keys are
+    also removed."""
 
     oidc_issuer: Annotated[str, _ISSUER] = ""
-    """OpenID Connect issuer for the console (`iss`), such as https://login.example.com. If unset,
-    OpenID Connect is disabled.
-    """
+    """OpenID Connect issuer for the console (`iss`), such as https://login.example.com."""
     oidc_audience: str = ""
     """Audience of the JWTs (`aud`). Required with GATEHOUSE_OIDC_ISSUER."""
     oidc_claim: str = "groups"
@@ -488,16 +461,13 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     secrets:create, secrets:read, secrets:revoke): platform=owner,on-call=operator. Required with
     GATEHOUSE_OIDC_ISSUER."""
     oidc_client_id: str = ""
-    """Client ID of the console at the issuer, for sign-in with the authorization code flow and
-    PKCE. Requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL. If unset, users sign in to the
-    web UI with a pasted credential or a sign-in link."""
+    """Client ID of the console at the issuer. Requires GATEHOUSE_OIDC_ISSUER and
+    GATEHOUSE_CONSOLE_URL. If unset, users paste a credential or open a sign-in link."""
     oidc_client_secret: _Credential = None
-    """Client secret of the console at the issuer. If unset, the console is a public client and uses
-    only PKCE.
-    """
+    """Client secret of the console. If unset, it is a public client and uses only PKCE."""
     oidc_scopes: Annotated[str, Field(min_length=1), _OIDC_SCOPES] = "openid profile"
-    """Scopes of the authorization request, separated by spaces. Must include openid, and the scope
-    that some issuers require for the claim in GATEHOUSE_OIDC_CLAIM."""
+    """Scopes of the sign-in, separated by spaces, with openid. Some issuers require a scope for the
+    claim."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of worker processes of a gateway, and of threads of Envoy, usually one per CPU."""
@@ -510,8 +480,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     """URL of an OpenTelemetry collector that receives traces as OTLP over HTTP, such as
     http://127.0.0.1:4318/v1/traces. If unset, no traces are sent."""
     traces_sample_percent: Annotated[float, Field(ge=0, le=100)] = 1.0
-    """Percentage of requests that are traced. The decision of the caller in `traceparent` or
-    `X-Amzn-Trace-Id` takes precedence, up to a limit per worker."""
+    """Percentage of requests that are traced. The decision of the caller takes precedence."""
     bind: str = "0.0.0.0"  # noqa: S104 - a container listens on all addresses; its security group restricts access
     """IP address on which the services listen."""
     gateway_port: Port = 8080
@@ -522,17 +491,15 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     """Port of the sharing service."""
 
     max_staleness_ms: Annotated[int, Field(ge=1500, le=60_000)] = 3000
-    """Maximum age of the key state in a gateway, in milliseconds. A gateway with an older key state
-    denies every key. This is also the maximum time that a revocation waits for the gateways."""
+    """Maximum age of the key state in a gateway, in milliseconds, and time that a revocation waits
+    for the gateways. With an older key state, a gateway denies every key."""
     database_outage_max_s: Annotated[int, Field(ge=0, le=14_400)] = 3600
     """Maximum time in seconds for which a gateway uses its key state while it cannot read
-    PostgreSQL but can read the revocations that are announced in Redis or Valkey. Requires
-    GATEHOUSE_REDIS_URL. The leases of Cores do not end during this time, also without Redis. The
-    gateways and the console must have the same value. 0 disables both."""
+    PostgreSQL but can read announced revocations in Redis or Valkey. The leases of Cores do not end
+    during this time, also without Redis. The gateways and the console must have the same value. 0
+    disables both."""
     limit_timeout_ms: Annotated[int, Field(ge=5, le=5000)] = 250
-    """Timeout for Redis calls, in milliseconds. After a timeout, GATEHOUSE_LIMIT_ON_ERROR
-    applies.
-    """
+    """Timeout for Redis calls, in milliseconds."""
     limit_on_error: OnError = "local"
     """Handling of rate limits while Redis is unavailable or slow. local: each worker counts on its
     own, starting from the last state that it received (n workers allow up to n times the limit).
@@ -542,8 +509,7 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     )
     """Rate limit for keys without their own rate limits, as requests/seconds, such as 600/60."""
     body_max_bytes: Annotated[int, Field(ge=1024, le=10_485_760)] = 65_536
-    """Maximum size of request bodies to the management API and the verify endpoints, and of signed
-    requests to Cores, in bytes. A Core declares the maximum size of other requests."""
+    """Maximum size of request bodies to the APIs, and of signed requests to Cores, in bytes."""
 
     @property
     def announced_outage_s(self) -> int:
