@@ -52,10 +52,9 @@ class SecretsSettings(Section):
             "a Secrets Manager cron expression that starts on one hour from 0 to 21 (UTC)",
         ),
     ] = "cron(0 9 ? * TUE#1 *)"
-    """When the rotation window of three hours opens, in UTC. Default: 09:00 on the first Tuesday of
-    each month. A rotation ends with a deployment of the services. The latest 100 generations of the
-    pepper, 3 of the session key and 2 tokens of the canary key remain valid.
-    """
+    """When the rotation window of three hours opens, in UTC. A rotation ends with a deployment of
+    the services. The latest 100 generations of the pepper, 3 of the session key and 2 tokens of the
+    canary key remain valid."""
     recovery_window_days: Annotated[
         int,
         choice(0, *range(7, 31), words="0, or an integer from 7 to 30 (days)"),
@@ -80,8 +79,8 @@ class DatabaseSettings(Section):
         str, string("1[6-9]", 'a PostgreSQL major version from 16, in quotes, such as "17"')
     ] = "17"
     """Major version of PostgreSQL. RDS chooses the minor version and upgrades it in the maintenance
-    window. If you raise the major version, RDS takes a snapshot before the upgrade, and the
-    database is unavailable during the upgrade."""
+    window. If you raise it, RDS takes a snapshot, and the database is unavailable during the
+    upgrade."""
     apply_immediately: Flag = False
     """Applies changes of the instance with the deployment instead of in the maintenance window.
     Some changes restart the database, such as a new instance_class."""
@@ -254,8 +253,7 @@ class RecoverySettings(Section):
     """
 
     stack: Annotated[str | None, optional(STACK_NAME, STACK_NAME_WORDS)] = None
-    """Name of the stack that replaces this stack in `second_region` if `region` is lost. If set,
-    this stack keeps there a replica of the pepper, which only the rotation function of the named
-    stack can read, and the automated backups of the database. If empty, the pepper is lost with the
-    region, and every API key must be issued again."""
+    """Name of the stack that replaces this stack in `second_region` if `region` is lost. This stack
+    keeps there a replica of the pepper, which only the rotation function of the named stack can
+    read, and the automated backups of the database. Without, every API key must be issued again."""
     restore: RestoreSettings

@@ -61,9 +61,8 @@ class NetworkSettings(Section):
             rf"({CIDR}/(1[6-9]|2[0-3]))?", 'an IPv4 network from /16 to /23, such as "10.20.0.0/16"'
         ),
     ] = ""
-    """IPv4 CIDR block of the VPC. The block must not overlap with peered networks and cannot be
-    changed in place. Required without `network.subnets`, whose blocks are read.
-    """
+    """IPv4 CIDR block of the VPC. It must not overlap with peered networks and cannot be changed in
+    place. Required without `network.subnets`, whose blocks are read."""
     zones: Annotated[
         tuple[str, ...],
         strings(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", 2, 3, "Availability Zones of the region"),

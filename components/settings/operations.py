@@ -61,12 +61,12 @@ class MonitoringSettings(Section):
         ),
     ] = None
     """Slack channel that receives pages and tickets from Amazon Q Developer in chat applications.
-    Authorize the workspace once in its console, and invite the app to the channel. Each stack of an
-    account needs a channel of its own, because AWS accepts a channel once."""
+    Authorize the workspace in its console, and invite the app to the channel. Each stack of an
+    account needs a channel of its own."""
     pager_url: Annotated[str | None, HTTPS_URL] = None
-    """HTTPS endpoint of a pager for CloudWatch alarms, such as that of PagerDuty or Opsgenie, which
-    receives pages only and confirms its subscription itself. Its host must be in `hosts` of
-    `policies.toml`. Whoever knows the URL can raise incidents."""
+    """HTTPS endpoint of a pager, such as PagerDuty or Opsgenie, which receives pages only and
+    confirms its subscription itself. Its host must be in `hosts` of `policies.toml`. Whoever knows
+    the URL can raise incidents."""
     unread_alarms: Annotated[Flag, prod_requires(True)] = by_profile(True, small=False)
     """Creates alarms also if there is no subscriber: no e-mail address, channel or pager. The
     alarms that roll back a deployment always exist."""
@@ -132,8 +132,8 @@ class ExistingResourcesSettings(Section):
             r"[A-Z0-9]{1,32}", "the ID of a public hosted zone, such as Z0123456789ABCDEFGHIJ"
         ),
     ] = None
-    """Public hosted zone in which the stack creates its records. The name of the zone is `domain`
-    or a parent domain. If empty, the stack creates a zone for `domain`, which you delegate."""
+    """Public hosted zone in which the stack creates its records. Its name is `domain` or a parent
+    domain."""
     foreign_zone: Flag = False
     """Another account or provider has the zone: the stack creates neither zone nor records. The
     stack output `records` has the records to create. Requires `certificate_arn`."""
@@ -145,11 +145,9 @@ class ExistingResourcesSettings(Section):
         str | None,
         optional(r"vpc-[0-9a-f]{8,17}", "the ID of a VPC, such as vpc-0123456789abcdef0"),
     ] = None
-    """VPC in which the stack creates its own subnets. `network.cidr` is a block of the VPC in which
-    no subnet exists. DNS support and DNS host names are enabled. If the VPC has interface
-    endpoints with private DNS names for the services that the stack uses, set
-    `network.endpoint_zones` to none. If empty, the stack creates a VPC.
-    """
+    """VPC in which the stack creates its own subnets. `network.cidr` is a block of the VPC without
+    subnets. DNS support and DNS host names are enabled. If the VPC has interface endpoints with
+    private DNS names, set `network.endpoint_zones` to none."""
     internet_gateway_id: Annotated[
         str | None,
         optional(
@@ -161,9 +159,8 @@ class ExistingResourcesSettings(Section):
         str | None,
         optional(rf"{ARN}:iam::\d{{12}}:policy/[\w+=,.@/-]+", "the ARN of a managed policy"),
     ] = None
-    """Permissions boundary of every role, such as that which your organization requires. It
-    replaces the boundaries of the stack and of the pipeline, so it should deny what these deny
-    ([permissions.md](permissions.md))."""
+    """Permissions boundary of every role. It replaces the boundaries of the stack and of the
+    pipeline, so it should deny what these deny ([permissions.md](permissions.md))."""
     role_path: Annotated[
         str, string(r"/([\w+=,.@-]+/){0,5}", "a path that begins and ends with a slash")
     ] = "/"

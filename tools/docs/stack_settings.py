@@ -24,6 +24,8 @@ from tools.docs.descriptions import field_descriptions
 from tools.docs.markdown import prose, table
 
 COLUMNS = ("key", "default", "allowed", "description")
+SHORT = 6
+"""Number of words up to which the allowed values of several keys are repeated."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,17 @@ def page() -> str:
 def _sections(model: type[Section], heading: str, omitted: Container[str] = ()) -> str:
     rows: dict[str, list[tuple[str, ...]]] = {}
     first: dict[tuple[str, str], str] = {}
+    values: dict[str, str] = {}
     for setting in settings(model):
         if setting.key in omitted:
             continue
         key = first.setdefault((setting.name, setting.description), setting.key)
         text = setting.description if key == setting.key else f"As `{key}`."
-        row = (f"`{setting.key}`", setting.default, prose(setting.allowed), prose(text))
+        allowed = setting.allowed
+        same = values.setdefault(allowed, setting.key)
+        if same != setting.key and len(allowed.split()) > SHORT:
+            allowed = f"as `{same}`"
+        row = (f"`{setting.key}`", setting.default, prose(allowed), prose(text))
         rows.setdefault(setting.section, []).append(row)
     return "\n".join(
         f"{heading} {f'`{path}`' if path else 'General'}\n\n"

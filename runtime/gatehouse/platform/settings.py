@@ -363,9 +363,8 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     Contains a password only with GATEHOUSE_DATABASE_AUTH=url."""
     database_auth: DatabaseAuth = "iam"
     """Authentication to PostgreSQL: iam signs a token with the task role (requires TLS), password
-    uses GATEHOUSE_DATABASE_PASSWORD, and url uses the password in the URL. password_or_iam uses the
-    password and, if PostgreSQL rejects it, a token. It is for migrations only: RDS rejects the
-    password of a role that is a member of rds_iam."""
+    uses GATEHOUSE_DATABASE_PASSWORD, and url uses the password in the URL. password_or_iam, for
+    migrations, uses the password and, if PostgreSQL rejects it, a token."""
     database_password: _Password = None
     """Password of the database owner, managed by RDS. Required with
     GATEHOUSE_DATABASE_AUTH=password and password_or_iam.
@@ -502,8 +501,8 @@ class Settings(SharingSettings, ConnectionSettings, GatewaySettings, ConsoleSett
     """Timeout for Redis calls, in milliseconds."""
     limit_on_error: OnError = "local"
     """Handling of rate limits while Redis is unavailable or slow. local: each worker counts on its
-    own, starting from the last state that it received (n workers allow up to n times the limit).
-    deny: requests that must be counted are denied."""
+    own (n workers allow up to n times the limit). deny: requests that must be counted are denied.
+    """
     default_limit: Annotated[RateLimit, BeforeValidator(_parse_limit)] = RateLimit(
         name="requests", quota=600, window_s=60, burst=600
     )
