@@ -142,20 +142,21 @@ def test_replacement_is_created_first_although_it_keeps_its_name(
 
 
 def test_interrupted_rotation_continues(stack: Stack, environment: Environment) -> None:
-    environment.create_secret("local")
-    line = 'gatehouse.Key("turned", name="turned", destination={"secret": "local"}%s)'
-    stack.write(line % ", rotate_after_s=1")
+    for name in ("first", "second"):
+        environment.create_secret(name)
+    line = 'gatehouse.Key("turned", name="turned", destination={"secret": "%s"})'
+    stack.write(line % "first")
     stack.up()
-    first = environment.secret_value("local")
-    with environment.reader("secretsmanager:DescribeSecret") as denied:
+    stack.write(line % "second")
+    actions = ("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue")
+    with environment.reader(*actions) as denied:
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         message = stack.fails(**{name: denied[name] for name in names})
     assert message.startswith("__main__.py:3: urn:pulumi:dev::local::gatehouse:index:Key::turned:")
-    assert "PutSecretValue" in message
-    assert environment.secret_value("local") == first
-    stack.write(line % "")
+    assert "PutSecretValue of second failed (AccessDeniedException)" in message
     assert [step.split()[:2] for step in stack.up()] == [["update", "turned"]]
-    assert environment.secret_value("local") != first
+    assert TOKEN.fullmatch(environment.secret_value("second"))
+    assert len(environment.usable("turned")) == 2  # the grace period of the first
     assert stack.up() == []
 
 

@@ -9,6 +9,7 @@ from gatehouse.core.errors import (
     BodyTooLarge,
     GatehouseError,
     Problem,
+    ResponseLost,
     Unauthorized,
     UpgradeRequired,
     UsageExceeded,
@@ -30,7 +31,9 @@ BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):
-    """Problem document (RFC 9457). `errors` and `refills_at` are omitted if they are empty.
+    """Problem document (RFC 9457). `errors`, `refills_at` and `target_id` are omitted if they are
+    empty. `target_id`: of the object that an earlier request with the same Idempotency-Key created
+    or changed, if its response was lost.
     `type`: ends with the name of a section of the page "Errors" of the documentation, which says
     what to do. `trace_id`: ID of the trace (W3C Trace Context).
     """
@@ -44,6 +47,7 @@ class ProblemDocument(msgspec.Struct, omit_defaults=True):
     trace_id: str
     errors: tuple[Problem, ...] = ()
     refills_at: str = ""
+    target_id: str = ""
 
 
 def problem(
@@ -65,6 +69,7 @@ def problem(
             trace_id=trace_id or trace_id_of(request),
             errors=error.errors,
             refills_at=_refills_at(error),
+            target_id=error.target_id if isinstance(error, ResponseLost) else "",
         )
     )
 
