@@ -19,15 +19,26 @@ from gatehouse.platform.web import responses
 
 PROBLEM_JSON = b"application/problem+json"
 
-#: Prefix of the problem type, which must be a URI (RFC 9457). The `code` in lowercase follows: the
-#: section of docs/errors.md. Programs should evaluate `code`.
+#: Prefix of the problem type if the deployment has no site with the documentation.
 PROBLEM_TYPE = "urn:gatehouse:problem:"
+#: The page of the site that has a section for each problem type (docs/errors.md).
+ERRORS_PAGE = "docs/errors.html"
 
 #: Statuses of errors with the header Retry-After.
 RETRY_STATUSES = (429, 503)
 
 #: Challenge in a 401 response (RFC 6750, section 3).
 BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
+
+
+def problem_type(code: str, docs_url: str) -> str:
+    """The URI that identifies a kind of problem (RFC 9457, section 3.1.1). It names the section of
+    docs/errors.md. Programs should evaluate `code`.
+
+    docs_url: URL of the site, or "" for a URN.
+    """
+    name = code.lower()
+    return f"{docs_url}/{ERRORS_PAGE}#{name}" if docs_url else f"{PROBLEM_TYPE}{name}"
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):
@@ -51,7 +62,7 @@ class ProblemDocument(msgspec.Struct, omit_defaults=True):
 
 
 def problem(
-    error: GatehouseError, request: RequestId, trace_id: str = "", *, code: str = ""
+    error: GatehouseError, request: RequestId, trace_id: str = "", *, docs_url: str, code: str = ""
 ) -> bytes:
     """Problem document for an error, without the `detail` of the error. `code` overrides the code
     of the error.
@@ -60,7 +71,7 @@ def problem(
     """
     return responses.encode(
         ProblemDocument(
-            type=PROBLEM_TYPE + (code or error.code).lower(),
+            type=problem_type(code or error.code, docs_url),
             title=error.title,
             status=error.status,
             detail=error.public,
@@ -74,12 +85,12 @@ def problem(
     )
 
 
-def problem_members(error: GatehouseError, request: str) -> dict[str, Any]:
+def problem_members(error: GatehouseError, request: str, docs_url: str = "") -> dict[str, Any]:
     """The members of the problem document for an error that the proxy responds with. The detail is
     the title, if the error has none.
     """
     return {
-        "type": PROBLEM_TYPE + error.code.lower(),
+        "type": problem_type(error.code, docs_url),
         "title": error.title,
         "status": error.status,
         "detail": error.public,
