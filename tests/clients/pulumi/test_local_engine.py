@@ -14,6 +14,8 @@ from pulumi_local.engine.plugin import ProviderPlugin
 from pulumi_local.engine.steps import Step
 from pulumi_local.engine.update import destroy, update
 from pulumi_local.errors import CommandError
+from pulumi_local.outputs.providers import FakeProvider
+from pulumi_local.runner import run
 from pulumi_local.types import Deployment
 
 from tests.clients.pulumi.environment import TOKEN, Environment
@@ -173,6 +175,17 @@ def test_errors_have_the_line_of_the_program(stack: Stack, line: str, message: s
     error = stack.fails()
     assert error.startswith("__main__.py:3: ")
     assert message in error
+
+
+def test_resources_of_the_example_have_its_lines() -> None:
+    """The package is in the same repository, and not installed as other libraries are."""
+    deployment = run(EXAMPLE, "local", FakeProvider(), preview=False)
+    sources = [
+        resource.registration.source.partition(":")[0]
+        for resource in deployment.resources
+        if resource.registration.type.startswith("gatehouse:")
+    ]
+    assert sources == ["__main__.py"] * 6
 
 
 def test_errors_of_the_provider(stack: Stack) -> None:
