@@ -98,6 +98,7 @@ def _common(
         "GATEHOUSE_CORE_CREDENTIALS_PREFIX": names.secret(role_policies.CORE_CREDENTIALS),
         "GATEHOUSE_TRUSTED_PROXIES": _joined(cidrs["edge"]),
         "GATEHOUSE_LOG_LEVEL": settings.log_level,
+        "GATEHOUSE_DOCS_URL": settings.docs_url or "",
         "GATEHOUSE_LOGS": f"cloudwatch:{','.join(role_policies.searched_logs(stack))}",
         # The application treats an empty value as unset.
         "GATEHOUSE_TRACES_ENDPOINT": TRACES_ENDPOINT if settings.telemetry.collector else "",

@@ -109,6 +109,9 @@ class Settings(Section):
         "debug", "info", "info"
     )
     """Log level of the processes. `info` writes one line for each request."""
+    docs_url: Annotated[str | None, operations.SITE] = None
+    """URL at which clients can read the site that `make site` builds. The `type` of each error is
+    then the URL of its section in the page Errors. Without it, the `type` is a URN."""
     log_retention_days: Annotated[
         int, choice(*LOG_RETENTION_DAYS), prod_requires_at_least(365, "days")
     ] = by_environment(30, 90, 400)

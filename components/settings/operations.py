@@ -30,6 +30,10 @@ CERTIFICATE = optional(
 PIPELINE_ROLES = ("deploy", "image", "preview")
 GITHUB = "token.actions.githubusercontent.com"
 ROLES = "owner|operator|issuer|auditor|service"
+SITE = optional(
+    r"(?=.{1,200}\Z)https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*",
+    'an https URL without a trailing slash, such as "https://docs.example.com/gatehouse"',
+)
 HTTPS_URL = optional(r"https://[^/\s]+\S*", "an https URL")
 LEGACY_FILES = strings(
     r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s,*?$]+\.json",

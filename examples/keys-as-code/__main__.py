@@ -3,12 +3,13 @@
 import gatehouse_pulumi as gatehouse
 import pulumi
 
-SECRETS = pulumi.Config().require("destination") == "secret"
+CONFIG = pulumi.Config()
+SECRETS = CONFIG.require("destination") == "secret"
 TTL_S, ROTATE_AFTER_S, GRACE_S = 90 * 86_400, 60 * 86_400, 7 * 86_400
 
 
 def destination(name: str) -> gatehouse.DestinationArgs:
-    """A secret that exists, or a file in this folder."""
+    """A secret that exists, or a file in the working directory."""
     if SECRETS:
         return {"secret": f"gatehouse/tokens/{name}"}
     return {"file": f"{name}.token"}
@@ -16,14 +17,15 @@ def destination(name: str) -> gatehouse.DestinationArgs:
 
 starter = gatehouse.Plan(
     "starter",
-    name="starter-as-code",
+    name=CONFIG.require("plan"),
     description="Trials and small shops.",
-    scopes=["orders:read"],
-    limits=[{"name": "requests", "quota": 60, "window_s": 60}],
-    credits={"amount": 10_000, "every": "month"},
+    scopes=["cores:read", "orders:read"],
+    limits=[{"name": "requests", "quota": 600, "window_s": 60}],
+    shared_limits=[{"name": "requests", "quota": 1000, "window_s": 60}],
+    credits={"amount": 50_000, "every": "month"},
 )
 
-for customer_id, name in (("shop-1", "First shop"), ("shop-2", "Second shop")):
+for customer_id, name in CONFIG.require_object("customers").items():
     customer = gatehouse.Customer(
         customer_id, customer_id=customer_id, name=name, plan=starter.name
     )
@@ -38,4 +40,5 @@ for customer_id, name in (("shop-1", "First shop"), ("shop-2", "Second shop")):
     )
     pulumi.export(customer_id, key.key_id)
 
-gatehouse.Core("reports", name="reports", ttl_s=TTL_S, destination=destination("reports"))
+core = CONFIG.require("core")
+gatehouse.Core(core, name=core, ttl_s=TTL_S, destination=destination(core))

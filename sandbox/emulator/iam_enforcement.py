@@ -11,6 +11,7 @@ from gatehouse_policies.analysis.iam.conditions import applies_to_resource, hold
 from gatehouse_policies.analysis.iam.grammar import Condition, parse, raw_statements
 from moto import settings
 from moto.core.authorization import ActionAuthenticatorMixin
+from moto.core.exceptions import JsonRESTError
 from moto.iam import access_control
 from moto.iam.models import iam_backends
 from moto.kms.models import kms_backends
@@ -158,6 +159,11 @@ class Permissions:
     def _deny(self, call: Any, name: str, action: str, target: str) -> None:
         with self._lock:
             self.denied.append(f"{name}: {action} on {target}")
+        if "X-Amz-Target" in call._headers:
+            # moto denies the calls of every service in XML. Those with the protocol AWS JSON return
+            # this error (Common Errors in the API reference of Secrets Manager).
+            text = f"User: {call._access_key.arn} is not authorized to perform: {action}"
+            raise JsonRESTError("AccessDeniedException", text)
         call._raise_access_denied()
 
 

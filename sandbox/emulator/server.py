@@ -19,6 +19,7 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 from pulumi_local.aws_location import AwsLocation
+from pulumi_local.engine.update import AwsRules
 from pulumi_local.outputs.invokes import invoke
 from pulumi_local.outputs.providers import PROVIDER_PREFIX, ProviderConfigs
 from pulumi_local.type_tokens import by_token
@@ -55,7 +56,7 @@ _ADMINISTRATOR_POLICY = (
 )
 
 
-class Emulator:
+class Emulator(AwsRules):
     """A `Provider` with a moto server in this process. Only one emulator can run at a time, because
     moto stores its state per process.
 

@@ -4,6 +4,7 @@ also after a crash of `up`.
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ class RunStateFile:
     def __init__(self, home: Path) -> None:
         self._file = home / "run.json"
         self.home = home
+        self.tokens = home / "tokens"
+        """The folder of the tokens that the provider of the samples writes."""
         self._state: RunState | None = None
 
     def read(self) -> RunState | None:
@@ -101,6 +104,7 @@ class RunStateFile:
         self._file.unlink(missing_ok=True)
         for name in ("up.json", "request.json"):
             (self.home / name).unlink(missing_ok=True)
+        shutil.rmtree(self.tokens, ignore_errors=True)
         self._state = None
 
     def _write(self, state: RunState) -> None:

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 from urllib.parse import quote
 
 from gatehouse.core.errors import SettingsError
@@ -31,11 +30,12 @@ from pulumi_local.types import Deployment
 from sandbox.child_processes import Child, failure, raise_file_limit
 from sandbox.emulator.server import Emulator
 from sandbox.errors import SandboxError
-from sandbox.local import collector, log_rotation, sample_core, servers, services, up_requests
+from sandbox.local import collector, log_rotation, servers, services, up_requests
 from sandbox.local.changed_settings import SETTINGS, apply_changes
 from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.functions import lambda_functions
 from sandbox.local.run_state import RunStateFile
+from sandbox.local.samples import FILES, Samples
 from sandbox.local.services import LocalServers
 from sandbox.local.stack_processes import StackProcesses
 from sandbox.paths import HOME, REPOSITORY
@@ -43,21 +43,6 @@ from sandbox.ports import Ports
 from sandbox.progress import Progress
 
 PORTS = {"gateway": 8080, "console": 8081, "sharing": 8082, "emulator": 5555}
-#: Samples for the web UI and the first commands.
-SAMPLES: dict[str, list[dict[str, Any]]] = {
-    "plans": [
-        {
-            "name": "sample",
-            "limits": [{"name": "requests", "quota": 600, "window_s": 60}],
-            "shared_limits": [{"name": "requests", "quota": 1000, "window_s": 60}],
-            "credits": {"amount": 50_000, "every": "month"},
-        }
-    ],
-    "customers": [
-        {"id": "globex", "name": "Globex Ltd", "plan": "sample", "tags": ["sample"]},
-        {"id": "initech", "name": "Initech GmbH", "plan": "sample", "tags": ["sample"]},
-    ],
-}
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -117,16 +102,16 @@ def up(stack: str, *, changes: Sequence[str] = (), home: Path = HOME) -> int:
 
 @dataclass(slots=True)
 class Deployed:
-    """The running part of a deployed stack. core: None after the sample Core was drained."""
+    """The running part of a deployed stack."""
 
     processes: StackProcesses
-    core: Child | None
+    samples: Samples
 
     def check(self) -> None:
-        """Raise SandboxError if a process has exited, except the agent of a drained Core."""
-        if self.core is not None and self.core.process.poll() == 0:
-            self.core = None
-        for child in (*self.processes.children, *([self.core] if self.core else [])):
+        """Raise SandboxError if a process has exited. The sample Core may: it can be drained, and
+        its key revoked.
+        """
+        for child in self.processes.children:
             if child.process.poll() is not None:
                 raise failure(child, f"exited with code {child.process.returncode}")
 
@@ -206,6 +191,10 @@ class _Environment:
             aws, local, self._logs, progress, claim_port=self._port, register=self._register
         )
         processes.apply(exports)
+        samples = Samples(self._state.tokens, self._logs, progress, self._register)
+        provider = samples.start_provider(processes.local.url("console"), processes.token)
+        self._cleanup.callback(provider.stop)
+        self._cleanup.callback(shutil.rmtree, self._state.tokens, ignore_errors=True)
         if "probe" in exports:
             progress.step("Running the deployed synthetic probe with its role")
             urls = lambda_functions.run_probe(
@@ -213,9 +202,10 @@ class _Environment:
             )
             progress.done(f"requested {', '.join(urls.values())}")
             progress.done("verified the canary key, and sent a request with it to a Core")
-        self._deployed = Deployed(processes, self._start_core(processes.local, processes.token))
+        samples.deploy(provider, processes.local)
+        self._deployed = Deployed(processes, samples)
         endpoints = self._endpoints(processes, emulator)
-        self._print_summary(endpoints, emulator)
+        self._print_summary(endpoints, emulator, samples)
         # Written last, because `up --detach` prints this output until the file exists.
         self._write_endpoints(endpoints)
 
@@ -226,8 +216,11 @@ class _Environment:
         progress = self._progress
         progress.title(f"Updating Gatehouse, stack {self._stack}")
         emulator, deployment = self._deploy(changes)
-        restarted = deployed.processes.apply(deployment.exports)
-        self._write_endpoints(self._endpoints(deployed.processes, emulator))
+        processes = deployed.processes
+        restarted = processes.apply(deployment.exports)
+        self._write_endpoints(self._endpoints(processes, emulator))
+        provider = deployed.samples.start_provider(processes.local.url("console"), processes.token)
+        deployed.samples.deploy(provider, processes.local)
         progress.title(
             f"Gatehouse is updated. Restarted services: {', '.join(restarted) or 'none'}."
         )
@@ -333,29 +326,6 @@ class _Environment:
         )
         return LocalServers(database, redis_url, {}, traces_url, self._logs)
 
-    def _start_core(self, local: LocalServers, token: str) -> Child:
-        self._progress.step("Starting a sample Core with an API key")
-        gateway = local.url("gateway")
-        # The key may also read files, to check through the gateway that the Core is registered.
-        body = {
-            "name": "sample-core",
-            "scopes": ["cores:register", "cores:read"],
-            "cores": [sample_core.NAME],
-        }
-        key = services.call_console(local.url("console"), token, "/v1/keys", body)["token"]
-        child = self._register(sample_core.start(gateway, key, self._logs / "core.log"))
-        sample_core.wait_ready(child, gateway, {"Authorization": f"Bearer {key}"})
-        self._progress.done(
-            f"{sample_core.NAME} serves {sample_core.FOLDER.relative_to(REPOSITORY)}"
-        )
-        self._progress.step("Creating a sample plan and two sample customers")
-        for kind, samples in SAMPLES.items():  # the database is new
-            for sample in samples:
-                services.call_console(local.url("console"), token, f"/v1/{kind}", sample)
-        names = ", ".join(sample["id"] for sample in SAMPLES["customers"])
-        self._progress.done(f"customers {names} with the plan {SAMPLES['plans'][0]['name']}")
-        return child
-
     def _register(self, child: Child) -> Child:
         self._cleanup.callback(child.stop)
         self._state.add(child.name, child.pid)
@@ -381,7 +351,7 @@ class _Environment:
         }
         (self._state.home / "permissions.json").write_text(json.dumps(report, indent=2))
 
-    def _print_summary(self, endpoints: Endpoints, emulator: Emulator) -> None:
+    def _print_summary(self, endpoints: Endpoints, emulator: Emulator, samples: Samples) -> None:
         progress = self._progress
         if modelled := emulator.modelled:
             progress.step(f"Resources that are validated but not created ({len(modelled)})")
@@ -409,7 +379,7 @@ class _Environment:
         progress.plain(f"  {link}")
         progress.plain()
         progress.title("Create a key, list the files of the Core with the key, and read a file:")
-        progress.plain("\n".join(f"  {line}" for line in _commands(endpoints)))
+        progress.plain("\n".join(f"  {line}" for line in _commands(endpoints.gateway, samples)))
         progress.plain()
         progress.plain(
             f"  Logs: tail -f {_relative(self._logs / 'gateway.log')}      Stop: Ctrl-C or "
@@ -417,27 +387,20 @@ class _Environment:
         )
 
 
-def _commands(endpoints: Endpoints) -> list[str]:
+def _commands(gateway: str, samples: Samples) -> list[str]:
     token = "python3 -c 'import json,sys; print(json.load(sys.stdin)[\"token\"])'"  # noqa: S105  a command, not a token
     files = sorted(
-        path
-        for path in sample_core.FOLDER.rglob("*")
-        if path.is_file() and not path.name.startswith(".")
+        path for path in FILES.rglob("*") if path.is_file() and not path.name.startswith(".")
     )
-    sample = quote(files[0].relative_to(sample_core.FOLDER).as_posix())
+    url = f"{gateway}/cores/{samples.core}/files"
     return [
         # The command reads the admin token from .gatehouse/up.json: other users of the machine can
         # read command lines.
         f"KEY=$(.venv/bin/gatehouse keys create --name my-first-key --customer "
-        f"{SAMPLES['customers'][0]['id']} --core {sample_core.NAME} --json | {token})",
-        (
-            f'curl -sS {endpoints.gateway}/cores/{sample_core.NAME}/files -H "Authorization: '
-            f'Bearer $KEY"'
-        ),
-        (
-            f"curl -sS {endpoints.gateway}/cores/{sample_core.NAME}/files/{sample} -H "
-            f'"Authorization: Bearer $KEY"'
-        ),
+        f"{samples.customer} --core {samples.core} --json | {token})",
+        f'curl -sS {url} -H "Authorization: Bearer $KEY"',
+        f'curl -sS {url}/{quote(files[0].relative_to(FILES).as_posix())} -H "Authorization: '
+        f'Bearer $KEY"',
     ]
 
 

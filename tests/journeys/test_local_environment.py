@@ -1,6 +1,7 @@
 """Verification, logs and IAM of the services of `make up`."""
 
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -23,11 +24,37 @@ def test_file_name_with_spaces_and_umlauts(running: Running) -> None:
 
 
 def test_key_of_the_sample_core_has_no_denied_requests(running: Running) -> None:
-    (key,) = running.manage("GET", "/v1/keys?search=sample-core").json()["keys"]
+    key_id = sample_core_key(running)
     assert (
-        running.manage("GET", f"/v1/requests?outcome=denied&key={key['id']}").json()["requests"]
-        == []
+        running.manage("GET", f"/v1/requests?outcome=denied&key={key_id}").json()["requests"] == []
     )
+
+
+def sample_core_key(running: Running) -> str:
+    (key,) = running.manage("GET", "/v1/keys?search=Core%20docs&state=active").json()["keys"]
+    return str(key["id"])
+
+
+def test_update_restores_what_was_changed_by_hand(running: Running) -> None:
+    key_id = sample_core_key(running)
+    revoked = running.manage("POST", f"/v1/keys/{key_id}/revoke", {"reason": "by hand"})
+    assert revoked.status_code == 200, revoked.text
+    headers = {"Authorization": f"Bearer {running.admin_token}", "If-Match": "*"}
+    customer = f"{running.console}/v1/customers/globex"
+    changed = httpx.patch(customer, json={"notes": "by hand"}, headers=headers, timeout=60)
+    assert changed.status_code == 200, changed.text
+    updated = sandbox(running.home, "up", "--env", STACK)
+    assert updated.returncode == 0, updated.stdout + updated.stderr
+    assert running.manage("GET", "/v1/customers/globex").json()["notes"] == ""
+    assert sample_core_key(running) != key_id
+    assert running.open(running.key(cores=["docs"])[1]).status_code == 200
+
+
+def test_tokens_of_the_samples_are_private(running: Running) -> None:
+    files = sorted((running.home / "tokens").iterdir())
+    assert [file.name for file in files] == ["docs.token", "globex.token", "initech.token"]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert list((ROOT / "examples" / "keys-as-code").glob("*.token")) == []
 
 
 def test_logs_metrics_and_audit_events_have_no_tokens_and_no_content(running: Running) -> None:
@@ -56,8 +83,9 @@ def test_logs_metrics_and_audit_events_have_no_tokens_and_no_content(running: Ru
         )
     ]
     assert len(texts) > 6
+    samples = [file.read_text()[-40:-6] for file in (running.home / "tokens").iterdir()]
     for text in texts:
-        for canary in (token[-40:-6], content, link_token[-24:], running.admin_token):
+        for canary in (token[-40:-6], content, link_token[-24:], running.admin_token, *samples):
             assert canary not in text
 
 

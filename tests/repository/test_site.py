@@ -13,9 +13,13 @@ from urllib.parse import unquote
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
+from gatehouse.core.errors import SettingsError
+from gatehouse.platform.web.problems import problem_type
+from gatehouse.services.gateway.credentials import DENIALS
 from gatehouse_policies.catalogue import PACKS, RULES
 from playwright.async_api import Page
 
+from tests.runtime.platform.web.test_problems import ERRORS
 from tools import chromium
 from tools.site import build
 
@@ -57,6 +61,15 @@ def test_links_have_targets(site: Path, pages: dict[Path, str]) -> None:
                 broken.append(f"{page.relative_to(site)}: {link}")
     assert total > 5000
     assert broken == []
+
+
+def test_every_problem_type_has_a_section(site: Path) -> None:
+    """The setting `docs_url` makes it the `type` of problem documents."""
+    codes = {each.code for each in ERRORS.values() if each is not SettingsError} | {*DENIALS}
+    types = {problem_type(code, str(site)).partition("#") for code in codes}
+    assert len(types) > 40
+    ids = {page: _ID.findall(Path(page).read_text()) for page, _, _ in types}
+    assert [section for page, _, section in types if section not in ids[page]] == []
 
 
 def test_navigation_contains_every_page(site: Path, pages: dict[Path, str]) -> None:

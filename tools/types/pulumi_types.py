@@ -111,7 +111,7 @@ _CONSTRUCTOR = """
         opts: ResourceOptions | None = None,
         **arguments: Unpack[{}Args],
     ) -> None:
-        super().__init__(resource_name, opts, arguments)"""
+        self._internal_init(resource_name, opts, arguments)"""
 #: Longer enumerations are text.
 _LITERALS_MAX = 6
 _NOT_KEPT = ("create_customer", "delivery")

@@ -4,7 +4,6 @@ environment, which never become part of the state.
 
 import hashlib
 import hmac
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import NoneType
@@ -15,7 +14,6 @@ from gatehouse_client import ApiError, BadRequest, Conflict, ConsoleClient, NotF
 from gatehouse_pulumi.errors import ProviderError, explained
 
 _URL, _TOKEN = "GATEHOUSE_CONSOLE_URL", "GATEHOUSE_ADMIN_TOKEN"
-_LOST = re.compile(r"changed ([0-9A-Za-z]{12}),")
 
 Fields = dict[str, Any]
 
@@ -83,10 +81,9 @@ class Console:
         try:
             return self.client.replay(dict, path, self._key(operation))
         except Conflict as exc:
-            lost = _LOST.search(exc.message)
-            if lost is None:
+            if not exc.target_id:
                 raise
-            return {"lost": lost[1]}
+            return {"lost": exc.target_id}
 
     def patch(self, path: str, changes: Fields, version: int) -> Fields:
         return self.client.call(dict, "PATCH", path, changes, version=version)

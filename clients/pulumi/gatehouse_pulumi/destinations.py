@@ -148,7 +148,7 @@ class _Aws(Destination):
         return "".join(word.capitalize() for word in operation.split("_"))
 
     def _remedy(self, code: str, operation: str) -> str:
-        if "AccessDenied" in code or code == "403":
+        if code == "AccessDeniedException":
             return f"Allow {self.service}:{self._operation(operation)} for it."
         if "NotFound" in code:
             return f"Create the {self.argument} first, or correct its name or `region`."

@@ -9,9 +9,12 @@ from gatehouse_pulumi.objects import DATA
 
 
 class Resource(CustomResource):
-    def __init__(
+    def _internal_init(
         self, resource_name: str, options: ResourceOptions | None, arguments: Mapping[str, Any]
     ) -> None:
+        """With the name that the packages of Pulumi use, so that pulumi_local finds the line of the
+        program.
+        """
         token = f"gatehouse:index:{type(self).__name__}"
         schema = DATA["schema"]["resources"][token]
         # The engine returns outputs only for the properties that a resource has.

@@ -374,7 +374,7 @@ class Plan(Resource):
     def __init__(
         self, resource_name: str, opts: ResourceOptions | None = None, **arguments: Unpack[PlanArgs]
     ) -> None:
-        super().__init__(resource_name, opts, arguments)
+        self._internal_init(resource_name, opts, arguments)
 
 
 class Customer(Resource):
@@ -401,7 +401,7 @@ class Customer(Resource):
         opts: ResourceOptions | None = None,
         **arguments: Unpack[CustomerArgs],
     ) -> None:
-        super().__init__(resource_name, opts, arguments)
+        self._internal_init(resource_name, opts, arguments)
 
 
 class Limit(Resource):
@@ -421,7 +421,7 @@ class Limit(Resource):
         opts: ResourceOptions | None = None,
         **arguments: Unpack[LimitArgs],
     ) -> None:
-        super().__init__(resource_name, opts, arguments)
+        self._internal_init(resource_name, opts, arguments)
 
 
 class Key(Resource):
@@ -462,7 +462,7 @@ class Key(Resource):
     def __init__(
         self, resource_name: str, opts: ResourceOptions | None = None, **arguments: Unpack[KeyArgs]
     ) -> None:
-        super().__init__(resource_name, opts, arguments)
+        self._internal_init(resource_name, opts, arguments)
 
 
 class RoleKey(Resource):
@@ -497,7 +497,7 @@ class RoleKey(Resource):
         opts: ResourceOptions | None = None,
         **arguments: Unpack[RoleKeyArgs],
     ) -> None:
-        super().__init__(resource_name, opts, arguments)
+        self._internal_init(resource_name, opts, arguments)
 
 
 class Core(Resource):
@@ -531,7 +531,7 @@ class Core(Resource):
     def __init__(
         self, resource_name: str, opts: ResourceOptions | None = None, **arguments: Unpack[CoreArgs]
     ) -> None:
-        super().__init__(resource_name, opts, arguments)
+        self._internal_init(resource_name, opts, arguments)
 
 
 class Webhook(Resource):
@@ -558,4 +558,4 @@ class Webhook(Resource):
         opts: ResourceOptions | None = None,
         **arguments: Unpack[WebhookArgs],
     ) -> None:
-        super().__init__(resource_name, opts, arguments)
+        self._internal_init(resource_name, opts, arguments)

@@ -39,7 +39,8 @@ class ApiError(Exception):
 
     message: for users; the text of the error also has the problems in `errors`. code: stable code
     of the problem document, empty without one. status: 0 if there is no response. request_id: to
-    give to the operator. retry_after_s: Retry-After, if any.
+    give to the operator. retry_after_s: Retry-After, if any. target_id: ID of the object that an
+    earlier request with the same Idempotency-Key created or changed, if its response was lost.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ApiError(Exception):
         request_id: str = "",
         errors: tuple[Problem, ...] = (),
         retry_after_s: float | None = None,
+        target_id: str = "",
     ) -> None:
         super().__init__(
             " ".join((message, *(f"{each.location} {each.message}." for each in errors)))
@@ -61,6 +63,7 @@ class ApiError(Exception):
         self.request_id = request_id
         self.errors = errors
         self.retry_after_s = retry_after_s
+        self.target_id = target_id
 
 
 class BadRequest(ApiError):
@@ -113,6 +116,7 @@ class _Document(msgspec.Struct):
     detail: str = ""
     request_id: str = ""
     errors: tuple[Problem, ...] = ()
+    target_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,7 @@ def problem(
             for item in document.errors
         ),
         retry_after_s=retry_after_s(reply),
+        target_id=redact(document.target_id),
     )
 
 

@@ -10,11 +10,12 @@ from pulumi_local.values import encode
 @dataclass(frozen=True)
 class Entry:
     """A resource in a checkpoint. pending_deletion: the resource was replaced, and is deleted at
-    the end of the run.
+    the end of the run. unfinished: a part of its creation or update failed.
     """
 
     resource: Resource
     pending_deletion: bool = False
+    unfinished: bool = False
 
     @property
     def registration(self) -> Registration:
@@ -52,7 +53,12 @@ class Checkpoint:
         return tuple(self._previous)
 
     def register(
-        self, resource: Resource, replaced: Entry | None = None, *, keep_replaced: bool = False
+        self,
+        resource: Resource,
+        replaced: Entry | None = None,
+        *,
+        keep_replaced: bool = False,
+        unfinished: bool = False,
     ) -> None:
         """Add a resource that the program registers, instead of an entry of the previous run, which
         can be kept for deletion.
@@ -61,7 +67,8 @@ class Checkpoint:
         registration = replace(
             resource.registration, inputs=encode(resource.registration.inputs, with_hash=True)
         )
-        self._registered.append(Entry(replace(resource, registration=registration)))
+        registered = replace(resource, registration=registration)
+        self._registered.append(Entry(registered, unfinished=unfinished))
         if replaced is not None and keep_replaced:
             position = self._previous.index(replaced)
             self._previous[position] = replace(replaced, pending_deletion=True)

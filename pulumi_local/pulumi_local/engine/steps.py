@@ -35,6 +35,19 @@ class Step:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Difference:
+    """The operation on a resource that exists, and the inputs or outputs for which it is needed.
+
+    delete_first: a replacement deletes the old resource first, if the program does not set the
+        order.
+    """
+
+    operation: Operation
+    properties: tuple[str, ...] = ()
+    delete_first: bool = False
+
+
 def changed_properties(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
     names = {key for key in {*old, *new} if _plain(old.get(key)) != _plain(new.get(key))}
     return tuple(sorted(names))

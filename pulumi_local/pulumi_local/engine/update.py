@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from pulumi_local.engine.checkpoint import Checkpoint, Entry, by_urn
 from pulumi_local.engine.steps import (
+    Difference,
     Operation,
     Step,
     changed_properties,
@@ -21,7 +22,7 @@ from pulumi_local.engine.steps import (
     with_ignored_changes,
 )
 from pulumi_local.errors import CommandError
-from pulumi_local.outputs.providers import ProviderConfigs
+from pulumi_local.outputs.providers import PROVIDER_PREFIX, ProviderConfigs
 from pulumi_local.runner import run
 from pulumi_local.types import Deployment, Provider, Registration, Resource
 
@@ -32,8 +33,31 @@ class NotUpdatable(Exception):
     """A provider cannot make a change in place that AWS makes in place. The text says why."""
 
 
+class PartialError(CommandError):
+    """A resource of which a part was created or changed. The next update continues from its ID and
+    outputs.
+    """
+
+    def __init__(self, message: str, identity: str, outputs: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.identity = identity
+        self.outputs = dict(outputs)
+
+
 class ResourceProvider(Provider, Protocol):
-    """A provider that can also change and delete resources. Methods may raise `CommandError`."""
+    """A provider that can also change and delete resources. Methods may raise `CommandError`;
+    `create` and `update` may raise `PartialError`.
+    """
+
+    def check(self, registration: Registration, old: Resource | None) -> Registration:
+        """The registration with the inputs that the provider accepts and completes."""
+        ...
+
+    def difference(
+        self, old: Resource, registration: Registration, changed: tuple[str, ...]
+    ) -> Difference:
+        """The operation on a resource that exists. changed: as in `update`."""
+        ...
 
     def update(
         self, old: Resource, registration: Registration, changed: frozenset[str]
@@ -47,6 +71,19 @@ class ResourceProvider(Provider, Protocol):
     def delete(self, resource: Resource) -> None:
         """Delete the resource. A resource that does not exist is not an error."""
         ...
+
+
+class AwsRules:
+    """The rules of pulumi-aws (replacement.toml), for a provider that emulates AWS."""
+
+    def check(self, registration: Registration, old: Resource | None) -> Registration:
+        return registration
+
+    def difference(
+        self, old: Resource, registration: Registration, changed: tuple[str, ...]
+    ) -> Difference:
+        kind = operation(registration, changed)
+        return Difference(kind, changed, keeps_name(old.registration, registration))
 
 
 def update(
@@ -92,6 +129,8 @@ class Updater:
         self._old_providers, self._new_providers = ProviderConfigs(), ProviderConfigs()
         for entry in self._previous:
             self._old_providers.declare(entry.registration)
+            if entry.registration.type.startswith(PROVIDER_PREFIX):
+                provider.create(entry.registration)  # configures it, for deletions
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Create, update, replace or keep the resource. Returns its ID and its outputs."""
@@ -104,20 +143,26 @@ class Updater:
             self._deleted -= urns
             if self._replaced & urns:
                 self._replaced.add(registration.urn)
-            created = self._add(registration, *self._provider.create(registration), None)
+            registration = self._provider.check(registration, None)
+            created = self._create(registration, None)
             self._done("create", registration, ())
             return created
         if registration.deleted_with in self._replaced:
-            return self._replace(registration, old, ("deletedWith",), provider_order=False)
+            registration = self._provider.check(registration, old.resource)
+            return self._replace(registration, old, ("deletedWith",))
         registration = with_ignored_changes(old.registration, registration)
+        registration = self._provider.check(registration, old.resource)
         changed = self._changed(old, registration)
-        kind = operation(registration, changed)
-        if kind == "same":
+        difference = self._provider.difference(old.resource, registration, changed)
+        kind, changed = difference.operation, difference.properties
+        if kind == "same" and not old.unfinished:
             return self._add(registration, old.resource.id, old.resource.outputs, old)
-        if kind == "update":
+        if kind in ("same", "update"):
             return self._update(registration, old, changed)
         unknown = "it is not known whether AWS changes this in place" if kind == "unknown" else ""
-        return self._replace(registration, old, changed, unknown)
+        return self._replace(
+            registration, old, changed, unknown, delete_first=difference.delete_first
+        )
 
     def invoke(
         self, token: str, args: dict[str, Any], provider: Mapping[str, Any]
@@ -162,6 +207,9 @@ class Updater:
             identity, outputs = self._provider.update(
                 old.resource, registration, frozenset(changed)
             )
+        except PartialError as partial:
+            self._add(registration, partial.identity, partial.outputs, old, unfinished=True)
+            raise
         except NotUpdatable as reason:
             return self._replace(
                 registration,
@@ -181,13 +229,12 @@ class Updater:
         changed: tuple[str, ...],
         note: str = "",
         *,
-        provider_order: bool = True,
+        delete_first: bool = False,
         only_in_emulator: bool = False,
     ) -> tuple[str, dict[str, Any]]:
         """Replace a resource.
 
-        provider_order: the provider determines the order if the program does not. It is False if
-            only a resource option replaces the resource.
+        delete_first: the order if the program does not set it.
         only_in_emulator: the replacement does not replace other resources, as AWS updates the
             resource in place.
         """
@@ -199,9 +246,8 @@ class Updater:
             )
         if not only_in_emulator:
             self._replaced.add(registration.urn)
-        delete_first = registration.delete_before_replace
-        if delete_first is None:
-            delete_first = provider_order and keeps_name(old.registration, registration)
+        if registration.delete_before_replace is not None:
+            delete_first = registration.delete_before_replace
         if only_in_emulator or delete_first:
             dependents = [] if only_in_emulator else self._replaced_dependents(old)
             _reject_protected(dependents)
@@ -215,9 +261,7 @@ class Updater:
             previous = None
         else:
             previous = old
-        created = self._add(
-            registration, *self._provider.create(registration), previous, replaced=True
-        )
+        created = self._create(registration, previous, replaced=True)
         self._done("replace", registration, changed, note)
         return created
 
@@ -242,6 +286,20 @@ class Updater:
                 dependents.append(entry)
         return dependents
 
+    def _create(
+        self, registration: Registration, old: Entry | None, *, replaced: bool = False
+    ) -> tuple[str, dict[str, Any]]:
+        try:
+            identity, outputs = self._provider.create(registration)
+        except PartialError as partial:
+            self._add(
+                *(registration, partial.identity, partial.outputs, old),
+                replaced=replaced,
+                unfinished=True,
+            )
+            raise
+        return self._add(registration, identity, outputs, old, replaced=replaced)
+
     def _add(
         self,
         registration: Registration,
@@ -250,9 +308,10 @@ class Updater:
         old: Entry | None,
         *,
         replaced: bool = False,
+        unfinished: bool = False,
     ) -> tuple[str, dict[str, Any]]:
         resource = Resource(registration, identity, outputs)
-        self._checkpoint.register(resource, old, keep_replaced=replaced)
+        self._checkpoint.register(resource, old, keep_replaced=replaced, unfinished=unfinished)
         return identity, outputs
 
     def _delete(self, entry: Entry) -> None:

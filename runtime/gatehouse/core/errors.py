@@ -123,6 +123,16 @@ class ResponseNotStored(Conflict, temporary=False):
     title = "No response is stored for this Idempotency-Key"
 
 
+class ResponseLost(Conflict, temporary=False):
+    """target_id: ID of the object that the request created or changed."""
+
+    title = "The response to the request with this Idempotency-Key was lost"
+
+    def __init__(self, public: str, *, target_id: str) -> None:
+        super().__init__(public)
+        self.target_id = target_id
+
+
 class TooManyKeys(GatehouseError, temporary=False):
     status, title = 409, "The customer has the maximum number of keys"
 

@@ -114,6 +114,10 @@ _ISSUER = _matching(
     r"https://[^/\s]+\S*|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?",
     "must be an https:// URL (http:// for localhost only)",
 )
+_SITE = _matching(
+    r"(?=.{1,200}\Z)https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)*",
+    "must be an https:// URL without a trailing slash, such as https://docs.example.com/gatehouse",
+)
 _COLOUR = _matching(r"#[0-9A-Fa-f]{6}", "must be a colour such as #0b5c4a")
 _FILE = _matching(r"/.+", "must be the absolute path of a file")
 _CHECKPOINT_ARCHIVE = _matching(
@@ -246,6 +250,9 @@ class SharingSettings(_Settings):
     sharing_url: str = ""
     """Public URL of the sharing service. With https://, responses contain
     Strict-Transport-Security."""
+    docs_url: Annotated[str, _SITE] = ""
+    """URL at which clients can read the site that `make site` builds. The `type` of each error is
+    then the URL of its section in the page Errors. If unset, it is a URN."""
     log_level: Level = "info"
     """Minimum level of log lines. info logs every request."""
     metrics_namespace: Annotated[str, _NAMESPACE] = ""

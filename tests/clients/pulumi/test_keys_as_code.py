@@ -186,9 +186,11 @@ def test_failed_rotation_is_in_the_state_and_continues(
 
 
 def test_example_is_deployed(project: Project, environment: Environment) -> None:
-    example = Path(__file__).parents[3] / "examples/keys-as-code/__main__.py"
-    project.run("config", "set", "destination", "file")
-    (project.folder / "__main__.py").write_text(example.read_text())
+    example = Path(__file__).parents[3] / "examples/keys-as-code"
+    settings = (example / "Pulumi.dev.yaml").read_text()
+    with (project.folder / "Pulumi.dev.yaml").open("a") as file:
+        file.write(settings.replace("keys-as-code:", "keys:"))
+    (project.folder / "__main__.py").write_text((example / "__main__.py").read_text())
     project.up()
     names = {path.name for path in project.folder.glob("*.token")}
     assert names == {"reports.token", "shop-1.token", "shop-2.token"}

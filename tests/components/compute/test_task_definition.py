@@ -58,3 +58,17 @@ def test_previous_task_definition_revision_is_retained(stack: str) -> None:
     assert [
         task.inputs.get("skipDestroy") for task in run(stack).of_type("ecs.TaskDefinition")
     ] == [True] * 3
+
+
+@pytest.mark.parametrize("mode", ["container", "serverless"])
+def test_url_of_the_documentation_reaches_every_service(mode: str) -> None:
+    url = "https://docs.example.com/gatehouse"
+    changes: dict[str, Any] = {"docs_url": url, "sharing.mode": mode}
+    if mode == "container":
+        changes |= {"sharing.api_gateway_log_role": False}
+    program = run("staging", changes=changes)
+    variables = [program.variables(process) for process in ("gateway", "console")]
+    if mode == "serverless":
+        function = program.get("lambda.Function", "sharing")
+        variables.append(function.inputs["environment"]["variables"])
+    assert [each["GATEHOUSE_DOCS_URL"] for each in variables] == [url] * len(variables)

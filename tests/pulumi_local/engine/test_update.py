@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pulumi_local.engine.checkpoint import Checkpoint
 from pulumi_local.engine.steps import Step
-from pulumi_local.engine.update import NotUpdatable, destroy, update
+from pulumi_local.engine.update import AwsRules, NotUpdatable, destroy, update
 from pulumi_local.errors import CommandError
 from pulumi_local.types import Registration, Resource
 
 
-class Memory:
+class Memory(AwsRules):
     """Records its calls. `refused`: operations that fail, such as "delete queue"."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 from gatehouse_policies.analysis.iam.grammar import raw_statements
 from pulumi_local.engine.checkpoint import Checkpoint
 from pulumi_local.engine.steps import Step
-from pulumi_local.engine.update import update
+from pulumi_local.engine.update import AwsRules, update
 from pulumi_local.lists import listed
 from pulumi_local.types import Registration, Resource
 
@@ -45,7 +45,7 @@ ADMINISTRATOR = re.compile(
 )
 
 
-class DeployRole:
+class DeployRole(AwsRules):
     def __init__(self, emulator: Emulator, role: str) -> None:
         self._emulator, self._operator = emulator, emulator.client
         keys = emulator.client("sts", "us-east-1").assume_role(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pulumi_local.engine.checkpoint import Checkpoint
 from pulumi_local.engine.steps import Step
-from pulumi_local.engine.update import update
+from pulumi_local.engine.update import AwsRules, update
 from pulumi_local.files.project import load
 from pulumi_local.outputs.providers import FakeProvider
 from pulumi_local.type_tokens import STATEFUL
@@ -20,7 +20,7 @@ from tools.docs.deployments import deployed
 DIGEST = f"image.digest=sha256:{'a' * 64}"
 
 
-class Changeable(FakeProvider):
+class Changeable(AwsRules, FakeProvider):
     """Fake resources that can be changed. A replacement has another ID and another ARN."""
 
     def __init__(self) -> None:

@@ -175,7 +175,7 @@ def test_execution_role_without_permission_is_reported(deployed: Deployed) -> No
     deployed.emulator.permissions.enforce(True)
     with pytest.raises(
         SandboxError,
-        match=r"gateway: GATEHOUSE_PEPPER: reading arn:aws:secretsmanager:.*: AccessDenied: ",
+        match=r"gateway: GATEHOUSE_PEPPER: reading arn:aws:secretsmanager:.*AccessDeniedException",
     ):
         deployed.environment(task)
 

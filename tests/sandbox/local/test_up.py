@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
@@ -18,10 +17,11 @@ import pytest
 from pulumi_local.errors import CommandError
 from pulumi_local.private_files import write_private
 
-from sandbox.child_processes import Child, ProcessRecord, start
+from sandbox.child_processes import ProcessRecord, start
 from sandbox.errors import SandboxError
 from sandbox.local import up_requests
 from sandbox.local.run_state import RunState, RunStateFile, down
+from sandbox.local.samples import Samples
 from sandbox.local.stack_processes import StackProcesses
 from sandbox.local.up import Deployed
 from sandbox.paths import REPOSITORY
@@ -44,22 +44,15 @@ def sandbox(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return processes.run(command, cwd=REPOSITORY, timeout=_TIMEOUT_S)
 
 
-def test_agent_of_a_drained_core_ends_nothing_else(tmp_path: Path) -> None:
-    def child(name: str, code: str) -> Child:
-        return start(name, [sys.executable, "-c", code], log=tmp_path / name, env=dict(os.environ))
-
-    gateway = child("gateway", "import signal; signal.pause()")
+def test_end_of_a_service_is_an_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
+    gateway = start("gateway", command, log=tmp_path / "gateway", env=dict(os.environ))
     processes = cast("StackProcesses", SimpleNamespace(children=[gateway]))
-    try:
-        for code, failed in (("pass", False), ("raise SystemExit(1)", True)):
-            deployed = Deployed(processes, core := child("core", code))
-            core.process.wait(_TIMEOUT_S)
-            with pytest.raises(SandboxError, match="core exited") if failed else nullcontext():
-                deployed.check()
-    finally:
-        gateway.stop()
+    deployed = Deployed(processes, cast("Samples", None))
+    deployed.check()
+    gateway.stop()
     with pytest.raises(SandboxError, match="gateway exited"):
-        Deployed(processes, None).check()
+        deployed.check()
 
 
 @requires.ROOT_USER

@@ -229,7 +229,7 @@ def _common_errors(api: Api, endpoint: Endpoint) -> Iterator[int]:
 def _problem(api: Api, status: int) -> Json:
     code, text = api.errors.get(status) or _ERRORS[status]
     document = {
-        "type": problems.PROBLEM_TYPE + code.lower(),
+        "type": problems.problem_type(code, ""),
         "title": dict(_titles(GatehouseError))[code.lower()],
         "status": status,
         "detail": text,

@@ -9,6 +9,7 @@ from gatehouse.core.errors import (
     BodyTooLarge,
     GatehouseError,
     Problem,
+    ResponseLost,
     Unauthorized,
     UpgradeRequired,
     UsageExceeded,
@@ -18,9 +19,10 @@ from gatehouse.platform.web import responses
 
 PROBLEM_JSON = b"application/problem+json"
 
-#: Prefix of the problem type, which must be a URI (RFC 9457). The `code` in lowercase follows: the
-#: section of docs/errors.md. Programs should evaluate `code`.
+#: Prefix of the problem type if the deployment has no site with the documentation.
 PROBLEM_TYPE = "urn:gatehouse:problem:"
+#: The page of the site that has a section for each problem type (docs/errors.md).
+ERRORS_PAGE = "docs/errors.html"
 
 #: Statuses of errors with the header Retry-After.
 RETRY_STATUSES = (429, 503)
@@ -29,8 +31,20 @@ RETRY_STATUSES = (429, 503)
 BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
 
 
+def problem_type(code: str, docs_url: str) -> str:
+    """The URI that identifies a kind of problem (RFC 9457, section 3.1.1). It names the section of
+    docs/errors.md. Programs should evaluate `code`.
+
+    docs_url: URL of the site, or "" for a URN.
+    """
+    name = code.lower()
+    return f"{docs_url}/{ERRORS_PAGE}#{name}" if docs_url else f"{PROBLEM_TYPE}{name}"
+
+
 class ProblemDocument(msgspec.Struct, omit_defaults=True):
-    """Problem document (RFC 9457). `errors` and `refills_at` are omitted if they are empty.
+    """Problem document (RFC 9457). `errors`, `refills_at` and `target_id` are omitted if they are
+    empty. `target_id`: of the object that an earlier request with the same Idempotency-Key created
+    or changed, if its response was lost.
     `type`: ends with the name of a section of the page "Errors" of the documentation, which says
     what to do. `trace_id`: ID of the trace (W3C Trace Context).
     """
@@ -44,10 +58,11 @@ class ProblemDocument(msgspec.Struct, omit_defaults=True):
     trace_id: str
     errors: tuple[Problem, ...] = ()
     refills_at: str = ""
+    target_id: str = ""
 
 
 def problem(
-    error: GatehouseError, request: RequestId, trace_id: str = "", *, code: str = ""
+    error: GatehouseError, request: RequestId, trace_id: str = "", *, docs_url: str, code: str = ""
 ) -> bytes:
     """Problem document for an error, without the `detail` of the error. `code` overrides the code
     of the error.
@@ -56,7 +71,7 @@ def problem(
     """
     return responses.encode(
         ProblemDocument(
-            type=PROBLEM_TYPE + (code or error.code).lower(),
+            type=problem_type(code or error.code, docs_url),
             title=error.title,
             status=error.status,
             detail=error.public,
@@ -65,16 +80,17 @@ def problem(
             trace_id=trace_id or trace_id_of(request),
             errors=error.errors,
             refills_at=_refills_at(error),
+            target_id=error.target_id if isinstance(error, ResponseLost) else "",
         )
     )
 
 
-def problem_members(error: GatehouseError, request: str) -> dict[str, Any]:
+def problem_members(error: GatehouseError, request: str, docs_url: str = "") -> dict[str, Any]:
     """The members of the problem document for an error that the proxy responds with. The detail is
     the title, if the error has none.
     """
     return {
-        "type": PROBLEM_TYPE + error.code.lower(),
+        "type": problem_type(error.code, docs_url),
         "title": error.title,
         "status": error.status,
         "detail": error.public,

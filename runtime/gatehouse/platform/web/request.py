@@ -91,11 +91,13 @@ class Service:
     headers: headers of every response, unless the response has headers of the same name.
     cursor_key: session key, which signs page cursors. None for a service without lists.
     worker_digits: end of the IDs of requests.
+    docs_url: see `problem_type`.
     """
 
     observer: Observer
     addresses: ClientAddresses
     clock: Clock
+    docs_url: str
     headers: Sequence[responses.Header] = responses.NO_STORE
     cursor_key: Pepper | None = None
     worker_digits: str = ""
@@ -108,7 +110,11 @@ class Service:
         required = responses.missing(problems.problem_headers(error), refused.headers)
         return request.response(
             error.status,
-            problems.problem(error, request.request_id, request.trace.trace_id, code=refused.code),
+            problems.problem(
+                *(error, request.request_id, request.trace.trace_id),
+                docs_url=self.docs_url,
+                code=refused.code,
+            ),
             content_type=problems.PROBLEM_JSON,
             headers=[*required, *refused.headers],
         )

@@ -194,6 +194,7 @@ class Composition:
             addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
             clock=self.clock,
             headers=security_headers(https=settings.console_url.startswith("https://")),
+            docs_url=settings.docs_url,
             cursor_key=parts.sessions.key,
             services=self._services(parts),
             features=parts.features,

@@ -20,10 +20,10 @@ import msgspec
 
 from gatehouse.core.clock import Clock, to_datetime
 from gatehouse.core.errors import (
-    Conflict,
     GatehouseError,
     IdempotencyKeyReused,
     RequestInProgress,
+    ResponseLost,
     ResponseNotStored,
     Unavailable,
 )
@@ -213,8 +213,8 @@ class IdempotencyGuard:
 
         request: unambiguous encoding of the method, the path and the body. Raises
         IdempotencyKeyReused if the Idempotency-Key was used for a different request,
-        RequestInProgress, Conflict if the request succeeded but its response was lost, Unavailable,
-        and all errors of `handle`.
+        RequestInProgress, ResponseLost if the request succeeded, Unavailable, and all errors of
+        `handle`.
         """
         now = self.clock.now()
         claim = Claim(
@@ -239,7 +239,7 @@ class IdempotencyGuard:
     async def stored(self, caller: str, key: str, operation: str) -> StoredResponse:
         """The stored response to the request of the caller with this Idempotency-Key. `operation`:
         method and path. Raises ResponseNotStored, IdempotencyKeyReused for another operation,
-        RequestInProgress, Conflict as in `run`, and Unavailable.
+        RequestInProgress, ResponseLost as in `run`, and Unavailable.
         """
         earlier, now = await self.store.find(_hash("lookup", caller, key)), self.clock.now()
         if earlier is None or earlier.claimed_at + REPLAY_S <= now:
@@ -271,17 +271,18 @@ class IdempotencyGuard:
 
     @staticmethod
     def _check_outcome(earlier: Earlier, now: float) -> None:
-        """Raises RequestInProgress, or Conflict if the request without a stored response changed
-        something.
+        """Raises RequestInProgress, or ResponseLost if the request without a stored response
+        changed something.
         """
         # After the change, only a revocation takes long.
         if earlier.running and earlier.changed_at + RUNNING_S_MAX > now:
             raise _in_progress()
         if earlier.target_id:
-            raise Conflict(
+            raise ResponseLost(
                 f"The first request with this Idempotency-Key changed {earlier.target_id}, "
-                f"but its response was lost."
-                " Read that resource, and rotate a key whose token was lost."
+                "but its response was lost. Read that resource, and rotate a key whose token was "
+                "lost.",
+                target_id=earlier.target_id,
             )
 
     async def _handle(

@@ -168,6 +168,7 @@ class Gateway:
             max_staleness_ms=settings.max_staleness_ms,
             streams_max=settings.streams_max,
             idle_timeout_s=settings.websocket_idle_timeout_s,
+            docs_url=settings.docs_url,
         )
 
     async def start(self, stack: AsyncExitStack) -> None:
@@ -212,6 +213,7 @@ class Gateway:
                 RegistrationService: self._registration(),
                 ServiceHealth: health,
             },
+            docs_url=settings.docs_url,
             body_max_bytes=settings.body_max_bytes,
             lenient=True,
             verification=verification,

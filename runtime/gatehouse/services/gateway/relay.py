@@ -227,7 +227,8 @@ class Stream:
     def _respond(self, error: GatehouseError) -> None:
         """Responds instead of the Core."""
         request_id = RequestId(self._fields["gatehouse-request-id"])
-        body, media_type = problems.problem(error, request_id), problems.PROBLEM_JSON
+        body = problems.problem(error, request_id, docs_url=self._relay.docs_url)
+        media_type = problems.PROBLEM_JSON
         if self._fields.get(FORMAT.decode()) == "openai":
             body, media_type = (
                 responses.encode(problems.openai_members(error, error.code)),
@@ -251,7 +252,7 @@ class Relay:
     egress: socket of Envoy for requests to Cores. find_key: the current record of a key.
     lease_time: the time until which the leases of instances are judged.
     streams_max: maximum number of requests. idle_timeout_s: maximum time without data, unless the
-    Core declares less.
+    Core declares less. docs_url: see `problem_type`.
     """
 
     environment: KeyEnvironment
@@ -262,6 +263,7 @@ class Relay:
     max_staleness_ms: int
     streams_max: int
     idle_timeout_s: float
+    docs_url: str
     find_key: Callable[[KeyId], Awaitable[KeyRecord | None]] = field(init=False)
     staleness_ms: Callable[[], int] = field(init=False)
     is_shut: bool = False

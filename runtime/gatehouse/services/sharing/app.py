@@ -86,6 +86,7 @@ def build(settings: SharingSettings) -> Application:
         https=settings.sharing_url.startswith("https://"),
         backend=backend,
         is_function=is_function,
+        docs_url=settings.docs_url,
         # A Lambda function has no trusted proxies, because the client address is the `sourceIp`
         # from API Gateway.
         addresses=(
@@ -127,6 +128,7 @@ def create(
     observer: Observer,
     https: bool,
     is_function: bool = False,
+    docs_url: str = "",
     backend: Backend | None = None,
     addresses: ClientAddresses = _NO_PROXIES,
 ) -> Application:
@@ -135,6 +137,7 @@ def create(
     start: see `Application`.
     https: the public URL uses https, so HSTS and Secure cookies are sent.
     is_function: the application is a Lambda function, which does not serve /metrics.
+    docs_url: see `problem_type`.
     backend: None if the table, the bucket or the key is not configured, in which case no link
         exists.
     addresses: determines the client address behind trusted proxies.
@@ -152,6 +155,7 @@ def create(
         observer=observer,
         addresses=addresses,
         clock=Clock() if backend is None else backend.clock,
+        docs_url=docs_url,
         headers=security_headers(https=https),
         services=services,
         body_max_bytes=BODY_BYTES_MAX,

@@ -53,7 +53,9 @@ class Client:
         headers = [(b"cache-control", b"no-store"), (b"x-frame-options", b"DENY")]
         addresses = ClientAddresses(())
         self.routes = Routes(
-            Service(observer=observer, addresses=addresses, clock=Clock(), headers=headers)
+            Service(
+                observer=observer, addresses=addresses, clock=Clock(), docs_url="", headers=headers
+            )
         )
         for template, methods in TEMPLATES.items():
             self.routes.add(template, respond, *methods)

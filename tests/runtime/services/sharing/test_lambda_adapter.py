@@ -25,7 +25,9 @@ async def _echo(request: Request) -> Response:
 
 def _handler() -> Handler:
     observer = Observer("sharing", "error", "test")
-    routes = Routes(Service(observer=observer, addresses=ClientAddresses(()), clock=Clock()))
+    routes = Routes(
+        Service(observer=observer, addresses=ClientAddresses(()), clock=Clock(), docs_url="")
+    )
     routes.add("/{path:path}", _echo)
     return lambda_handler(Application(observer, routes=routes))
 
