@@ -40,6 +40,7 @@ from gatehouse.platform.web.fields import (
     Instant,
     NextCursor,
     PageSize,
+    PlanReference,
     ShownOnce,
     Total,
     View,
@@ -135,7 +136,7 @@ class CustomerFilter(Input, kw_only=True):
     state: Annotated[Literal["active", "disabled", "deleted"] | None, doc("Filter by state.")] = (
         None
     )
-    plan: Annotated[Annotated[str, unchanged(max_length=64)] | None, doc("Filter by plan.")] = None
+    plan: Annotated[PlanReference | None, doc("Filter by plan.")] = None
     tag: Annotated[Annotated[str, unchanged(max_length=64)] | None, doc("Filter by tag.")] = None
 
 
