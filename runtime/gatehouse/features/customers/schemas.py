@@ -248,7 +248,10 @@ PlanCredits = Annotated[
 ]
 PlanTtl = Annotated[
     Ttl | None,
-    doc("Lifetime of new keys in seconds, if the request specifies none. Null: not limited."),
+    doc(
+        "Lifetime in seconds of each new key without an expiry of its own, from its creation. A "
+        "change applies to keys that are created from then on. Null: not limited."
+    ),
 ]
 LimitDescription = Annotated[
     str, note_text(max_length=500, description="Description of the limit.")

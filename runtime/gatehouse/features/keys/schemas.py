@@ -116,7 +116,9 @@ Limits = Annotated[
 
 
 class CreateKey(KeySettings, kw_only=True):
-    """Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key does not expire."""
+    """Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key has the lifetime of
+    its plan, or does not expire.
+    """
 
     example: ClassVar = {
         "name": "invoices, nightly export",
