@@ -55,8 +55,8 @@ type Credits struct {
 	Refill    *Refill `json:"refill,omitempty"`
 }
 
-// CreateKey: parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key does not
-// expire.
+// CreateKey: parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key has the
+// lifetime of its plan, or does not expire.
 type CreateKey struct {
 	Name           string                      `json:"name"`
 	CustomerID     Optional[string]            `json:"customer_id,omitempty"`

@@ -95,7 +95,9 @@ class PlanArgs(TypedDict):
     """Scopes of keys without scopes of their own. Default: `cores:read`."""
 
     ttl_s: NotRequired[Input[int]]
-    """Lifetime of new keys in seconds, if the request specifies none. Default: not limited."""
+    """Lifetime in seconds of each new key without an expiry of its own, from its creation. A
+    change applies to keys that are created from then on. Default: not limited.
+    """
 
 
 class CustomerArgs(TypedDict):

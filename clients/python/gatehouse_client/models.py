@@ -42,7 +42,9 @@ class RateLimitInput(TypedDict):
 
 
 class CreateKey(TypedDict):
-    """Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key does not expire."""
+    """Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key has the lifetime
+    of its plan, or does not expire.
+    """
 
     name: str
     customer_id: NotRequired[str | None]

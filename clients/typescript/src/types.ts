@@ -133,7 +133,8 @@ export interface Credits {
   refill?: Refill | null;
 }
 
-/** Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key does not expire. */
+/** Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key has the lifetime of
+ * its plan, or does not expire. */
 export interface CreateKey {
   /** Display name of the key. */
   name: string;

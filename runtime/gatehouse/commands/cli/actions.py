@@ -20,7 +20,6 @@ from gatehouse.commands.cli.common.output import (
 )
 from gatehouse.commands.cli.common.shapes import parameters, request
 from gatehouse.core.notation import count
-from gatehouse.core.texts import search_form
 from gatehouse.core.tokens.token_scanner import redacted
 from gatehouse.features.keys.schemas import ReasonBody
 from gatehouse.features.operations.schemas import Recognized
@@ -56,24 +55,26 @@ class Items:
     example: str
 
     def resolve(self, client: ConsoleClient, text: str) -> str:
-        """The ID for an ID or a name. Says which item a name means. Exits with a usage error if
-        none or several have the name, and for a token, which nobody should type.
+        """The ID for an ID, a name or a tag. Says which item a name means. Exits with a usage error
+        if none or several have it, and for a token, which nobody should type.
         """
         if redacted(text) != text:
             reject(f"ID must be the ID or the name of a {self.noun}, not a token")
         if self.is_id(text):
             return text
         found = client.call(Recognized, "POST", "/v1/lookup", {"text": text}).found
-        named = {each.id: each.label for each in found if each.kind == self.noun}
-        form = search_form(text)
-        equal = {id: label for id, label in named.items() if search_form(label) == form}
-        items = [f"{id} ({printable(label)})" for id, label in (equal or named).items()]
-        if not items:
-            reject(f"no {self.noun} has this ID or name")
-        if len(items) > 1:
-            reject(f"several {self.noun}s have this name; use an ID: {', '.join(items)}")
+        named = [each for each in found if each.kind == self.noun]
+        exact = [each.id for each in named if each.exact]
+        items = [
+            f"{each.id} ({printable(each.label)})" for each in named if each.exact or not exact
+        ]
+        if not exact:
+            similar = f"; similar: {', '.join(items)}" if items else ""
+            reject(f"no {self.noun} has this ID, name or tag{similar}")
+        if len(exact) > 1:
+            reject(f"several {self.noun}s have this name or tag; use an ID: {', '.join(items)}")
         note(f"{self.noun.capitalize()} {items[0]}")
-        return next(iter(equal or named))
+        return exact[0]
 
     @property
     def ambiguous(self) -> str:

@@ -26,23 +26,26 @@ from gatehouse.platform.web.fields import (
     doc,
     view_of,
 )
-from gatehouse.platform.web.validation import unchanged
+from gatehouse.platform.web.validation import reference, unchanged
 
 
 class SearchAudit(TimeRange, kw_only=True):
     """Filters for the audit trail. An event must match all of them."""
 
     target_id: Annotated[
-        Annotated[str, unchanged(max_length=100)] | None,
-        doc("Target of the action, such as a key ID or the name of a Core."),
+        Annotated[str, reference("target")] | None,
+        doc(
+            "Target of the action: the ID, the name or the tag of a key or a customer, or another "
+            "target as it is in events, such as the name of a Core."
+        ),
     ] = None
     action: Annotated[
         Annotated[str, unchanged(max_length=64)] | None,
         doc("Action, such as `key.create`, or all actions of a kind, such as `key.*`."),
     ] = None
     actor_id: Annotated[
-        Annotated[str, unchanged(max_length=200)] | None,
-        doc("Actor: a key ID, `bootstrap`, or the subject of a JWT."),
+        Annotated[str, reference("actor", max_length=200)] | None,
+        doc("Actor: the ID, the name or the tag of a key, `bootstrap`, or the subject of a JWT."),
     ] = None
     request_id: Annotated[
         Annotated[str, unchanged(max_length=64)] | None,

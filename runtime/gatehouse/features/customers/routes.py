@@ -137,7 +137,8 @@ async def update_plan(
     """Update a plan.
 
     The change applies to all customers and keys that follow the plan, except to values of their
-    own. Remaining credits change by the difference of the refills.
+    own. Remaining credits change by the difference of the refills. A changed lifetime applies to
+    keys that are created from then on, and changes the expiry of no existing key.
     """
     version = expected_version(request.header(b"if-match"))
     changed = await plans.update(plan, fields_of(body), request.actor, version=version)

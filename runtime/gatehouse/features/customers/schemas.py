@@ -40,6 +40,7 @@ from gatehouse.platform.web.fields import (
     Instant,
     NextCursor,
     PageSize,
+    PlanReference,
     ShownOnce,
     Total,
     View,
@@ -135,7 +136,7 @@ class CustomerFilter(Input, kw_only=True):
     state: Annotated[Literal["active", "disabled", "deleted"] | None, doc("Filter by state.")] = (
         None
     )
-    plan: Annotated[Annotated[str, unchanged(max_length=64)] | None, doc("Filter by plan.")] = None
+    plan: Annotated[PlanReference | None, doc("Filter by plan.")] = None
     tag: Annotated[Annotated[str, unchanged(max_length=64)] | None, doc("Filter by tag.")] = None
 
 
@@ -247,7 +248,10 @@ PlanCredits = Annotated[
 ]
 PlanTtl = Annotated[
     Ttl | None,
-    doc("Lifetime of new keys in seconds, if the request specifies none. Null: not limited."),
+    doc(
+        "Lifetime in seconds of each new key without an expiry of its own, from its creation. A "
+        "change applies to keys that are created from then on. Null: not limited."
+    ),
 ]
 LimitDescription = Annotated[
     str, note_text(max_length=500, description="Description of the limit.")

@@ -56,6 +56,11 @@ def _comparison(text: str) -> tuple[str, str]:
     return "{0}::text", "strpos(search_form({column}), search_form({{0}})) > 0"
 
 
+#: The name is this text, however it was typed.
+NAMED: Final = (
+    f"({_TRIGRAMS} @> trigrams('  ' || {{0}}::text) AND search_form(name) = search_form({{0}}))"
+)
+
 EXPIRES_AT = "coalesce(expires_at, 'infinity')"  # the expression of an index
 
 

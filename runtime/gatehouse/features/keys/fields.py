@@ -14,7 +14,7 @@ from gatehouse.core.http.addresses import network
 from gatehouse.core.http.http_signatures import read_public_key
 from gatehouse.core.keys import key_fields
 from gatehouse.core.lifecycle import TTL_S_MAX
-from gatehouse.core.texts import TextClass, matching
+from gatehouse.core.texts import matching
 from gatehouse.core.tokens.token import ID_CHARS
 from gatehouse.platform.web.fields import CoreName, Input, distinct, doc, unique_items
 from gatehouse.platform.web.validation import checked, name_text, note_text, unchanged
@@ -91,12 +91,6 @@ _CONTACT = re.compile(
 
 CustomerId = Annotated[str, matching(customers.ID, customers.ID_FORM, max_length=64)]
 PlanName = Annotated[str, matching(*_NAME, max_length=64)]
-#: A customer in a filter.
-CustomerFilter = Annotated[
-    Annotated[str, unchanged(TextClass.NAME, max_length=NAME_CHARS_MAX)] | None,
-    doc("Filter by customer: its ID or its name."),
-]
-
 KeySort = Literal[
     "id",
     "name",

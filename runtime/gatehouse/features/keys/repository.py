@@ -59,7 +59,6 @@ from gatehouse.platform.audit_log import append, append_all
 from gatehouse.platform.db.pool import Connection, Pool, Row
 from gatehouse.platform.db.statements import (
     CREATED_BY,
-    CUSTOMERS,
     OF_CREATED_CUSTOMER,
     Conditions,
     RowMapping,
@@ -497,10 +496,10 @@ class KeyRepository:
         """
         where = Conditions()
         where.add_equal(environment=only.environment)
+        if only.customer is not None:  # the expression of an index with the ID
+            where.add("coalesce(customer_id, '') = {}", only.customer)
         if creator is not None:
             where.add(OF_CREATED_CUSTOMER, creator)
-        if only.customer is not None:
-            where.add(f"customer_id IN ({CUSTOMERS})", only.customer)
         if only.plan is not None:
             where.add(f"api_key.id IN ({_FOLLOWING})", only.plan)
         conditions: tuple[str, ...] = ()

@@ -27,7 +27,6 @@ from gatehouse.features.keys.fields import (
     NAME_CHARS_MAX,
     SEARCH,
     Cost,
-    CustomerFilter,
     Delivery,
     Effective,
     KeySettings,
@@ -50,7 +49,9 @@ from gatehouse.platform.web.fields import (
     Input,
     Instant,
     NextCursor,
+    OfCustomer,
     PageSize,
+    PlanReference,
     ShownOnce,
     Timestamp,
     Total,
@@ -62,7 +63,7 @@ from gatehouse.platform.web.fields import (
     unix_seconds,
     view_of,
 )
-from gatehouse.platform.web.validation import checked, unchanged
+from gatehouse.platform.web.validation import checked, reference, unchanged
 
 
 class RateLimitInput(Input):
@@ -115,7 +116,9 @@ Limits = Annotated[
 
 
 class CreateKey(KeySettings, kw_only=True):
-    """Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key does not expire."""
+    """Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key has the lifetime of
+    its plan, or does not expire.
+    """
 
     example: ClassVar = {
         "name": "invoices, nightly export",
@@ -249,10 +252,9 @@ class KeyFilter(Input, kw_only=True):
             "IDs, tokens and tags."
         ),
     ] = None
-    customer: CustomerFilter = None
+    customer: OfCustomer = None
     plan: Annotated[
-        Annotated[str, unchanged(max_length=64)] | None,
-        doc("Filter by plan: of the key, or of its customer."),
+        PlanReference | None, doc("Filter by plan: of the key, or of its customer.")
     ] = None
     state: Annotated[
         StateFilter | None,
@@ -263,7 +265,8 @@ class KeyFilter(Input, kw_only=True):
     environment: Annotated[Environment | None, doc("Filter by environment.")] = None
     tag: Annotated[Annotated[str, unchanged(max_length=64)] | None, doc("Filter by tag.")] = None
     family_id: Annotated[
-        Annotated[str, unchanged(max_length=12)] | None, doc("Filter by key family.")
+        Annotated[str, reference("family")] | None,
+        doc("Filter by key family: the ID, the name or the tag of one of its keys."),
     ] = None
     has_role: Annotated[bool, doc("Keys whose scopes grant a role, and which can sign in.")] = False
     expires_within_s: Annotated[

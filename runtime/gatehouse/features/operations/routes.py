@@ -70,7 +70,7 @@ async def search_logs(request: Request, query: SearchLogs, logs: LogStore) -> Lo
         else:
             times = time_range(query, request.now, LOGS_S_DEFAULT, LOGS_S_MAX)
             since, until = int(times[0] * 1000), int(times[1] * 1000) + 1
-    filters = LogQuery(since, until, query.level, query.search, query.request_id, query.key)
+    filters = LogQuery(since, until, query.level, query.search, query.request_id, query.key or "")
     found = await logs.search(filters, query.limit)
     more = (since, found.searched_since) if found.searched_since > since else None
     return LogPage(

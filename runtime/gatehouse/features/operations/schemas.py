@@ -12,6 +12,7 @@ from gatehouse.platform.web.fields import (
     Input,
     Instant,
     NextCursor,
+    OfKey,
     PageSize,
     Timestamp,
     View,
@@ -70,7 +71,7 @@ class SearchLogs(Input, kw_only=True):
     ] = ""
     level: Annotated[Level, doc("Minimum level.")] = "debug"
     request_id: Annotated[_Id, doc("Filter by request ID.")] = ""
-    key: Annotated[_Id, doc("Filter by the ID of a key.")] = ""
+    key: OfKey = None
     since: Annotated[
         Timestamp | None,
         doc(
@@ -181,6 +182,10 @@ class Found(View):
     id: str
     label: str
     path: str
+    exact: Annotated[
+        bool,
+        doc("The text is the ID, the name or the tag of this key, customer or Core, not a part."),
+    ] = False
 
 
 class Recognized(View):

@@ -45,7 +45,7 @@ from gatehouse.platform.web.fields import (
     unique_items,
     view_of,
 )
-from gatehouse.platform.web.validation import checked, name_text, unchanged
+from gatehouse.platform.web.validation import checked, name_text, reference, unchanged
 
 NAME_CHARS_MAX = 100
 FILES_MAX = 10
@@ -259,10 +259,10 @@ class ListOwned(Input, kw_only=True):
     """Query parameters for a page of secrets."""
 
     owner: Annotated[
-        Annotated[str, name_text(min_length=1, max_length=300)] | None,
+        Annotated[str, reference("owner", max_length=300)] | None,
         doc(
-            "Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner "
-            "requires the role owner, operator or auditor."
+            "Owner, such as `key:3fGh82kLmQ0a`, or the ID, the name or the tag of a key. Default: "
+            "the caller. Another owner requires the role owner, operator or auditor."
         ),
     ] = None
     cursor: Cursor | None = None

@@ -60,7 +60,7 @@ async def read_usage(request: Request, query: ReadUsage, usage: UsageRepository)
         key_ids=query.key.split(",") if query.key else (),
         core=query.core,
         code=query.code,
-        customer=query.customer,
+        customer_id=query.customer,
         creator=request.authenticated.creator,
         tag=query.tag,
     )

@@ -6,18 +6,20 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from gatehouse.core.decision import CHECKS, CODES
-from gatehouse.core.texts import TextClass, matching
-from gatehouse.core.tokens.token import ID_CHARS
+from gatehouse.core.texts import matching
 from gatehouse.features.usage.models import Width
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import (
     PAGE_SIZE,
     REQUEST_ID,
-    CoreName,
     Cursor,
     Input,
     Instant,
+    KeyReference,
     NextCursor,
+    OfCore,
+    OfCustomer,
+    OfKey,
     PageSize,
     TimeOrder,
     TimeRange,
@@ -25,7 +27,7 @@ from gatehouse.platform.web.fields import (
     View,
     doc,
 )
-from gatehouse.platform.web.validation import checked, unchanged
+from gatehouse.platform.web.validation import checked, reference, unchanged
 
 #: Maximum number of buckets between `since` and `until`.
 BUCKETS_MAX = 1500
@@ -50,16 +52,6 @@ def _texts(values: Mapping[str, str]) -> str:
 
 CodeName = Annotated[str, _one_of(CODES)]
 CheckName = Annotated[str, _one_of(CHECKS)]
-_KEY_ID = rf"[0-9A-Za-z]{{{ID_CHARS}}}"
-KeyId = Annotated[
-    str, matching(_KEY_ID, f"the {ID_CHARS} letters and digits of a key ID, such as 3fGh82kLmQ0a")
-]
-
-
-CustomerOfKey = Annotated[
-    Annotated[str, unchanged(TextClass.NAME, max_length=100)] | None,
-    doc("Filter by the current customer of the key: its ID or its name."),
-]
 
 
 class ReadUsage(Input, kw_only=True):
@@ -92,20 +84,10 @@ class ReadUsage(Input, kw_only=True):
         ),
     ] = ""
     key: Annotated[
-        Annotated[
-            str,
-            matching(
-                rf"{_KEY_ID}(,{_KEY_ID}){{0,99}}",
-                "at most 100 key IDs with commas, such as 3fGh82kLmQ0a,5tRw0aB9xK2m",
-                max_length=1300,
-            ),
-        ]
-        | None,
-        doc("Filter by the IDs of keys, separated by commas."),
+        Annotated[str, reference("keys", max_length=1300)] | None,
+        doc("Filter by key: its ID, its name or its tag. Several keys: separated by commas."),
     ] = None
-    core: Annotated[
-        Annotated[str, unchanged(max_length=40)] | None, doc("Filter by the name of a Core.")
-    ] = None
+    core: OfCore = None
     code: Annotated[
         CodeName | None,
         doc(
@@ -113,7 +95,7 @@ class ReadUsage(Input, kw_only=True):
             "this filter."
         ),
     ] = None
-    customer: CustomerOfKey = None
+    customer: OfCustomer = None
     tag: Annotated[
         Annotated[str, unchanged(max_length=100)] | None, doc("Filter by a current tag of the key.")
     ] = None
@@ -217,7 +199,11 @@ class ListLimitUse(Input, kw_only=True):
         NEAR_LIMIT_PERCENT
     )
     key: Annotated[
-        KeyId | None, doc("Filter by the ID of a key, for whose family all limits are counted.")
+        KeyReference | None,
+        doc(
+            "Filter by key: its ID, its name or its tag. All limits of the family of the key are "
+            "counted."
+        ),
     ] = None
     limit: Annotated[int, doc("Maximum number of limits.", ge=1, le=100)] = 100
 
@@ -260,9 +246,9 @@ class FilterRequests(TimeRange, kw_only=True):
         doc("Filter by the decision. An allowed request can fail at its Core."),
     ] = None
 
-    key: Annotated[KeyId | None, doc("Filter by the ID of a key.")] = None
-    customer: CustomerOfKey = None
-    core: Annotated[CoreName | None, doc("Filter by the name of a Core.")] = None
+    key: OfKey = None
+    customer: OfCustomer = None
+    core: OfCore = None
     check: Annotated[CheckName | None, doc(f"Filter by the failed check: {_texts(CHECKS)}.")] = None
     code: Annotated[CodeName | None, doc("Filter by result code, such as `FORBIDDEN`.")] = None
     method: Annotated[

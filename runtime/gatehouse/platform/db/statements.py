@@ -19,12 +19,6 @@ import msgspec
 from gatehouse.core.clock import to_datetime, to_seconds
 from gatehouse.platform.db.pool import Connection, Pool, Row
 
-#: Customers with an ID or a name, however the name was typed.
-CUSTOMERS = (
-    "SELECT id FROM customer WHERE id = {0} OR trigrams('  ' || name || E'\\n  ' || id) "
-    "@> trigrams('  ' || {0}::text) AND search_form(name) = search_form({0})"
-)
-
 #: Rows that a key of the same family as the key {0} has created.
 CREATED_BY = (
     "created_by = ANY (ARRAY(SELECT 'key:' || maker.id FROM api_key AS maker "

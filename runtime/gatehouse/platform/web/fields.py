@@ -18,7 +18,7 @@ from gatehouse.core.texts import matching
 from gatehouse.core.tokens.sealing import seal, unseal
 from gatehouse.core.tokens.token import Pepper
 from gatehouse.platform.web.endpoint import Header
-from gatehouse.platform.web.validation import checked, invalid, unchanged
+from gatehouse.platform.web.validation import checked, invalid, reference, unchanged
 
 _View = TypeVar("_View", bound=msgspec.Struct)
 T = TypeVar("T")
@@ -190,6 +190,22 @@ Instant = Annotated[
 
 Environment = Literal["test", "live"]
 CoreName = Annotated[str, matching(CORE_NAME.pattern, CORE_NAME_FORM, max_length=40)]
+
+#: What a query parameter names. `keys`: one or several with commas. `family`: any of its keys.
+#: `target`: of an audit event. `owner`: of a secret.
+Kind = Literal["key", "keys", "family", "customer", "core", "plan", "actor", "target", "owner"]
+KeyReference = Annotated[str, reference("key")]
+CustomerReference = Annotated[str, reference("customer")]
+CoreReference = Annotated[str, reference("core", max_length=40)]
+PlanReference = Annotated[str, reference("plan", max_length=64)]
+OfKey = Annotated[KeyReference | None, doc("Filter by key: its ID, its name or its tag.")]
+OfCustomer = Annotated[
+    CustomerReference | None,
+    doc("Filter by customer, that of the key: its ID, its name or its tag."),
+]
+OfCore = Annotated[
+    CoreReference | None, doc("Filter by the name of a Core, also of an earlier one.")
+]
 Cursor = Annotated[
     str, unchanged(max_length=1024, description="The `next_cursor` from the previous page.")
 ]

@@ -57,6 +57,7 @@ class Api:
     errors: status -> (code of the example, description); overrides the others.
     common_errors: security scheme -> statuses that all of its endpoints can return.
     idempotency: headers of the idempotent operations.
+    resolved: name of the header with the IDs that references mean. Empty: there are none.
     empty_body: a missing body is read as an empty object.
     """
 
@@ -68,6 +69,7 @@ class Api:
     errors: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
     common_errors: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     idempotency: tuple[Header, ...] = ()
+    resolved: str = ""
     empty_body: bool = False
 
 
@@ -186,6 +188,13 @@ def _responses(api: Api, endpoint: Endpoint) -> Json:
         headers["Idempotency-Replayed"] = {
             "schema": {"const": "true"},
             "description": "Present if this is the stored response to an earlier request.",
+        }
+    parameters = [*_path_parameters(api, endpoint), *_query_parameters(endpoint)]
+    if api.resolved and any("x-reference" in each["schema"] for each in parameters):
+        headers[api.resolved] = {
+            "schema": {"type": "string", "examples": ["key=3fGh82kLmQ0a"]},
+            "description": "A parameter with the ID that its name or tag means. Present for each "
+            "parameter that was not an ID.",
         }
     if headers:
         success["headers"] = headers

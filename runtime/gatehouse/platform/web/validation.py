@@ -73,6 +73,18 @@ def unchanged(kind: TextClass = TextClass.IDENTIFIER, **constraints: Any) -> msg
     return msgspec.Meta(extra={"text": kind}, **constraints)
 
 
+def reference(kind: str, max_length: int = 100) -> msgspec.Meta:
+    """Constraints for a text that names an object: its ID, its name or a tag. The handler receives
+    the ID. kind: of the object (`fields.Kind`).
+    """
+    return msgspec.Meta(
+        min_length=1,
+        max_length=max_length,
+        extra={"text": TextClass.NAME, "reference": kind},
+        extra_json_schema={"x-reference": kind},
+    )
+
+
 def published(pattern: str) -> str:
     """Converts a pattern from `matching` to an ECMA-262 regular expression, which has no `\\Z`."""
     return pattern.removesuffix(r"\Z") + "$" if pattern.endswith(r"\Z") else pattern
@@ -334,6 +346,17 @@ def array_fields(kind: Any) -> frozenset[str]:
         for field in msgspec.structs.fields(kind)
         if any(isinstance(part, _LISTS) for part in parts(inspect.type_info(field.type)))
     )
+
+
+@cache
+def references(kind: Any) -> dict[str, Any]:
+    """The fields of a struct that are references, with their kinds."""
+    return {
+        field.name: part.extra["reference"]
+        for field in msgspec.structs.fields(kind)
+        for part in parts(inspect.type_info(field.type))
+        if isinstance(part, inspect.Metadata) and part.extra and "reference" in part.extra
+    }
 
 
 def parts(info: inspect.Type) -> Iterator[inspect.Type]:

@@ -69,6 +69,7 @@ from gatehouse.services.console.portal.routes import REQUESTS_MAX as PORTAL_REQU
 from gatehouse.services.console.portal.routes import Portal
 from gatehouse.services.console.portal.service import PortalService
 from gatehouse.services.console.portal.session import PortalSessions
+from gatehouse.services.console.references import References
 from gatehouse.services.console.web import WebFiles
 from gatehouse.services.tracing import start_tracing
 
@@ -212,6 +213,7 @@ class Composition:
             ),
             denied=parts.denied,
             idempotency=parts.idempotency,
+            references=References(self.pool),
             web_files=WebFiles.read(),
             portal=parts.portal,
         )
@@ -289,7 +291,9 @@ class Composition:
             Sessions: parts.sessions,
             SecretService: parts.secrets,
             LogStore: logs or NotFound(_NO_LOGS),
-            Lookup: Lookup(keys, customers, secrets, cores, audit, usage, logs),
+            Lookup: Lookup(
+                keys, customers, secrets, cores, audit, usage, logs, References(self.pool)
+            ),
             RequestService: parts.requests,
             ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers, parts.features),
             FeatureService: parts.switches,

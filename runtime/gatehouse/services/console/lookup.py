@@ -46,6 +46,7 @@ from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.features.usage.schemas import FilterRequests
 from gatehouse.platform.web.endpoint import Endpoint
 from gatehouse.platform.web.request import Caller, Request
+from gatehouse.services.console.references import References
 
 #: Maximum number of results of a kind, of words that can be tokens, and of characters of a name.
 RESULTS_MAX, WORDS_MAX, NAME_CHARS_MAX = 5, 40, 100
@@ -121,6 +122,7 @@ class Lookup:
     audit: AuditRepository
     usage: UsageRepository
     logs: LogStore | None
+    references: References
 
     async def find(self, body: LookUp, caller: Caller, now: float) -> Recognized:
         pasted, text = recognize(body.text), body.text.strip()
@@ -137,7 +139,8 @@ class Lookup:
         searched: tuple[int, int] | None = None
         if body.logs and self.logs and pasted.request_ids and not keys and caller.roles & AUDITORS:
             searched = await self._in_logs(self.logs, pasted.request_ids[0], keys, now)
-        found = [*map(_key, keys.values()), *found, *await self._secrets(pasted, caller)]
+        named = [_key(key, exact=key.id == text) for key in keys.values()]
+        found = [*named, *found, *await self._secrets(pasted, caller)]
         if not (is_secret or found) and 0 < len(text) <= NAME_CHARS_MAX:
             found = await self._named(text, caller)
         if not is_secret:
@@ -148,7 +151,7 @@ class Lookup:
     async def _customer(self, text: str) -> list[Found]:
         """The customer with this ID, which an address can contain even if it is long."""
         known = await self.customers.get(text) if re.fullmatch(customers.ID, text) else None
-        return [_customer(known[0])] if known else []
+        return [_customer(known[0], exact=True)] if known else []
 
     async def _add_key(self, key_id: str, keys: dict[str, Key]) -> None:
         if (key := await self.keys.store.get(KeyId(key_id))) is not None:
@@ -241,25 +244,37 @@ class Lookup:
         page, _ = await self.keys.store.page(
             after=None, size=RESULTS_MAX, only=only, id_start=start
         )
-        found = [_customer(customer) for customer, _ in named]
+        exact, found = await self._exact(text), [_customer(customer) for customer, _ in named]
         found += [*map(_key, page), *await self._labelled(text, caller)]
         if caller.roles & AUDITORS:
             names = await self.cores.names(text, RESULTS_MAX)
             actions = [action for action in AuditAction if text.lower() in action.value]
-            found += [Found("core", name, name, "/cores") for name in names]
+            found += [Found("core", name, name, "/cores", name == text) for name in names]
             found += [
                 Found("events", action.value, action.value, f"/audit?action={action.value}")
                 for action in actions[:RESULTS_MAX]
             ]
+        ids = {(each.kind, each.id) for each in exact}
+        return [*exact, *(each for each in found if (each.kind, each.id) not in ids)]
+
+    async def _exact(self, text: str) -> list[Found]:
+        """The customers and the keys that a reference with this text means."""
+        found = list[Found]()
+        for each in await self.references.named(text, ("customer",)):
+            known = await self.customers.get(each.id)
+            found += [_customer(known[0], exact=True)] if known else []
+        for each in await self.references.named(text, ("key",)):
+            key = await self.keys.store.get(KeyId(each.id))
+            found += [_key(key, exact=True)] if key else []
         return found
 
 
-def _customer(customer: Customer) -> Found:
-    return Found("customer", customer.id, customer.name, f"/customers/{customer.id}")
+def _customer(customer: Customer, *, exact: bool = False) -> Found:
+    return Found("customer", customer.id, customer.name, f"/customers/{customer.id}", exact)
 
 
-def _key(key: Key) -> Found:
-    return Found("key", key.id, key.name, f"/keys/{key.id}")
+def _key(key: Key, *, exact: bool = False) -> Found:
+    return Found("key", key.id, key.name, f"/keys/{key.id}", exact)
 
 
 def _secret(secret: Secret) -> Found:

@@ -24,9 +24,9 @@ from gatehouse.core.errors import (
     Unauthorized,
 )
 from gatehouse.core.keys import KeyId, no_key
-from gatehouse.core.roles import Role, check, check_reach, manages
+from gatehouse.core.roles import KEY_READERS, Role, check, check_reach, manages
 from gatehouse.core.tokens import token_scanner
-from gatehouse.core.tokens.token import key_id
+from gatehouse.core.tokens.token import is_marked, key_id
 from gatehouse.features.audit.service import DeniedAttempts
 from gatehouse.features.customers.service import no_customer
 from gatehouse.platform.semaphores import RequestLimits
@@ -47,11 +47,15 @@ from gatehouse.services.console.idempotency import (
 )
 from gatehouse.services.console.portal.routes import PATH as PORTAL_PATH
 from gatehouse.services.console.portal.routes import Portal
+from gatehouse.services.console.references import PATH, PATH_CHARS_MAX, References
 from gatehouse.services.console.web import WebFiles
 
 #: Headers that are stored with an idempotent response.
 _STORED_HEADERS = (b"etag", b"location")
 
+
+#: Header of a response: the ID that a reference of the request means, with the parameter.
+RESOLVED = "Gatehouse-Resolved"
 
 #: Maximum number of requests in progress of a process, and of a caller, which is less than the
 #: number of connections to the database. A request ends with its response.
@@ -65,6 +69,7 @@ class ConsolePipeline(Pipeline):
     authenticator: Authenticator
     denied: DeniedAttempts
     idempotency: IdempotencyGuard
+    references: References
     web_files: WebFiles
     portal: Portal
     limits: RequestLimits = field(
@@ -108,6 +113,8 @@ class ConsolePipeline(Pipeline):
             return await self._replay(endpoint, request)
         body: Any = None
         content: object = None
+        address = {"path": request.path_parameters, "query": dict(request.query)}
+        reject_tokens(endpoint, address)
         if request.method not in ("GET", "HEAD"):
             try:
                 body, content = await self.body(endpoint, request)
@@ -115,7 +122,7 @@ class ConsolePipeline(Pipeline):
                 # A token that is in a wrong place is the more important problem.
                 reject_tokens(endpoint, {"body": json_value(request.content)})
                 raise
-        reject_tokens(endpoint, {"query": request.query, "body": content})
+            reject_tokens(endpoint, {"body": content})
         if waited or request.content:
             # The credential, its roles or the target may have changed.
             await self._authorize(endpoint, request)
@@ -125,7 +132,8 @@ class ConsolePipeline(Pipeline):
         async def handle() -> Reply:
             arguments = {} if endpoint.body is None else {"body": body}
             if endpoint.query is not None:
-                arguments["query"] = decode_query(request.query_string, endpoint.query)
+                query = decode_query(request.query_string, endpoint.query)
+                arguments["query"] = await self._resolve_query(request, query)
             return await call(request, **arguments)
 
         reply = await self._run_once(endpoint, request, content, handle)
@@ -153,23 +161,54 @@ class ConsolePipeline(Pipeline):
             )
             request.key_id = request.caller.log_id
             check(request.caller.roles, endpoint.roles)
+            self._limit(endpoint, request)
+            await self._resolve_path(request)
             await self._check_ownership(endpoint, request)
             await self._check_target(endpoint, request)
         except (Unauthorized, Forbidden, RateLimited) as exc:
             await self.denied.record(request.client, request.request_id, exc.code)
             raise
 
-    async def _check_ownership(self, endpoint: Endpoint, request: Request) -> None:
+    def _limit(self, endpoint: Endpoint, request: Request) -> None:
         """Limit the request to what the caller created if only the role `service` permits it.
 
         This role permits access only to customers that the caller created and their keys, and to
-        keys that the caller created and their successors. Raises NotFound, Unavailable.
+        keys that the caller created and their successors.
         """
-        caller, store = request.authenticated, self.authenticator.keys.store
-        if caller.roles & endpoint.roles != {Role.SERVICE}:
+        caller = request.authenticated
+        if caller.roles & endpoint.roles == {Role.SERVICE}:
+            creator = caller.actor.id if caller.actor.type == "key" else ""
+            request.caller = replace(caller, creator=creator)
+
+    async def _resolve_path(self, request: Request) -> None:
+        """Replaces the names and tags in the path by IDs. IDs of keys have a mark, so that they are
+        not searched. Raises BadRequest, Unavailable.
+        """
+        caller, pepper = request.authenticated, self.authenticator.keys.pepper
+        for name, text in request.path_parameters.items() if caller.roles & KEY_READERS else ():
+            is_key = name == "id" and key_id(text) is not None and is_marked(text, pepper)
+            if name in PATH and not is_key and "\0" not in text and len(text) <= PATH_CHARS_MAX:
+                place = f"path.{name}"
+                id = await self.references.resolve(PATH[name], text, place, caller.creator)
+                if id not in (None, text):
+                    _say(request, {name: str(id)})
+                    request.path_parameters = {**request.path_parameters, name: str(id)}
+
+    async def _resolve_query(self, request: Request, query: Any) -> Any:
+        """The query with IDs instead of names and tags, which only those who may read keys can
+        search. Raises BadRequest, Unavailable.
+        """
+        caller = request.authenticated
+        if caller.roles & KEY_READERS:
+            query, changes = await self.references.query(query, caller.creator)
+            _say(request, changes)
+        return query
+
+    async def _check_ownership(self, endpoint: Endpoint, request: Request) -> None:
+        """Check the key and the customer in the path. Raises NotFound, Unavailable."""
+        creator, store = request.authenticated.creator, self.authenticator.keys.store
+        if creator is None:
             return
-        creator = caller.actor.id if caller.actor.type == "key" else ""
-        request.caller = replace(caller, creator=creator)
         known = key_id(request.path_parameters.get("id", ""))
         if known is not None and not await store.is_managed_by(known, KeyId(creator)):
             raise no_key()
@@ -267,6 +306,12 @@ class ConsolePipeline(Pipeline):
         return _replayed(request, stored)
 
 
+def _say(request: Request, changes: Mapping[str, str]) -> None:
+    """Adds what the references mean to the response."""
+    for name, value in changes.items():
+        request.add_header(RESOLVED.lower().encode(), f"{name}={value}")
+
+
 def _operation(request: Request) -> str:
     return f"{request.method} {request.path}"
 
@@ -299,10 +344,13 @@ def reject_tokens(endpoint: Endpoint, parts: Mapping[str, object]) -> None:
         for location, text in strings(value, part, endpoint.secret_fields):
             match = next(token_scanner.find(text.encode(), kinds=token_scanner.ALL_KINDS), None)
             if match is not None:
+                fix = f"remove the {match.kind}, and revoke it if others can read the text"
+                if part != "body":
+                    fix += ". POST /v1/lookup finds the key of a token"
                 raise invalid(
                     token_scanner.redacted(location),
                     f"contains the {match.kind} {match.redacted}",
-                    f"remove the {match.kind}, and revoke it if others can read the text",
+                    fix,
                 )
 
 

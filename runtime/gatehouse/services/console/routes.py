@@ -22,8 +22,9 @@ from gatehouse.platform.web.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, E
 from gatehouse.platform.web.openapi import Api
 from gatehouse.services.console.idempotency import HEADER, REPLAY_HEADER
 from gatehouse.services.console.lookup import ENDPOINTS as LOOKUP
-from gatehouse.services.console.pipeline import ConsolePipeline
+from gatehouse.services.console.pipeline import RESOLVED, ConsolePipeline
 from gatehouse.services.console.portal.routes import ENDPOINTS as PORTAL
+from gatehouse.services.console.references import PATH, PATH_CHARS_MAX
 from gatehouse.services.console.sign_in import add_sign_in
 from gatehouse.services.console.web import operations
 
@@ -44,13 +45,20 @@ ENDPOINTS = (
 )
 
 #: IDs have no pattern, so the response to a malformed ID is 404, as for an unknown ID.
-_ID = {"type": "string", "minLength": 1, "maxLength": 100}
+_ID = {"type": "string", "minLength": 1, "maxLength": PATH_CHARS_MAX}
+
+
+def _reference(name: str) -> dict[str, Any]:
+    return {**_ID, "x-reference": PATH[name]}
+
 
 API = Api(
     title="Gatehouse management API",
     description="Create and manage API keys, share secrets, read usage and the audit trail, "
     "and operate a deployment. Every"
-    " change is recorded in the audit trail. Errors are problem documents (RFC 9457).",
+    " change is recorded in the audit trail. Errors are problem documents (RFC 9457). "
+    "Parameters with `x-reference` accept the ID, the name or the tag of an object; the response "
+    f"has its ID in `{RESOLVED}`.",
     security_schemes={
         CREDENTIAL: {
             "type": "http",
@@ -88,22 +96,23 @@ API = Api(
         "sessions": "Sign-in of users and their browser sessions.",
     },
     path_parameters={
-        "id": ("ID of the key.", _ID, "3fGh82kLmQ0a"),
-        "customer": ("ID of the customer.", _ID, "acme"),
+        "id": ("ID, name or tag of the key.", _reference("id"), "3fGh82kLmQ0a"),
+        "customer": ("ID, name or tag of the customer.", _reference("customer"), "acme"),
         "limit_name": ("Name of the limit.", _ID, "sign-in"),
-        "plan": ("Name of the plan.", _ID, "starter"),
+        "plan": ("Name of the plan.", _reference("plan"), "starter"),
         "secret": ("ID of the secret.", _ID, "5tRw0aB9xK2m7HqYc1dZ8e"),
         "link": ("ID of the link.", _ID, "1dZ8eU"),
         "webhook": ("ID of the webhook.", _ID, "8kLm20pQxT4v"),
         "notification": ("ID of the notification.", _ID, "msg_0199f3a8c0d1b6e5f4a39281"),
         "destination": ("ID of the webhook, or `topic` for the SNS topic.", _ID, "8kLm20pQxT4v"),
         "session": ("ID of the session, or `current`.", _ID, "5tRw0aB9xK2m"),
-        "name": ("Name of the Core.", _ID, "docs"),
+        "name": ("Name of the Core.", _reference("name"), "docs"),
         "feature": ("Name of the feature.", _ID, "proxy"),
         "instance": ("ID of the instance.", _ID, "docs-1"),
     },
     common_errors={CREDENTIAL: (400, 401, 403, 429, 503)},
     idempotency=(HEADER, REPLAY_HEADER),
+    resolved=RESOLVED,
     empty_body=True,
 )
 

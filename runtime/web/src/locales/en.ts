@@ -473,7 +473,7 @@ export const en = {
   'plans.from': 'from the plan',
   'plans.hint.name': 'Lowercase letters, digits, dots, hyphens and underscores. It cannot change.',
   'plans.hint.scopes': 'Separate with spaces. Empty: cores:read.',
-  'plans.hint.days': 'Of new keys. Empty: not limited.',
+  'plans.hint.days': 'Of new keys, from their creation. A change does not affect existing keys. Empty: not limited.',
   'plans.hint.credits': 'Credits of each customer at the start of each period. Empty: no shared credits.',
   'plans.limits': 'Limits of each key',
   'plans.refill': 'Shared credits of each customer',

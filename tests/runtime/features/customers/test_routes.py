@@ -1,5 +1,6 @@
 """Customers and plans in the management API."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -80,6 +81,29 @@ async def test_key_inherits_from_the_plan_of_its_customer_until_it_overrides(
     overrides = (await shown(console, "/v1/plans/gold/overrides"))["overrides"]
     assert [(each["key_id"], each["fields"]) for each in overrides] == [(key_id, ["limits"])]
     assert (await changed(console, path, limits=None))["key"]["inherits"] == ["limits", "scopes"]
+
+
+async def test_lifetime_of_a_plan_applies_to_new_keys_only(console: Console) -> None:
+    for name, ttl_s in (("yearly", 31_536_000), ("weekly", 604_800)):
+        await created(console, "/v1/plans", name=name, ttl_s=ttl_s)
+    await created(console, "/v1/customers", id="lasting", plan="yearly")
+
+    def lifetime_s(key: dict[str, Any]) -> float:
+        created_at, expires_at = (
+            datetime.fromisoformat(key[name]) for name in ("created_at", "expires_at")
+        )
+        return (expires_at - created_at).total_seconds()
+
+    key = (await console.create(customer_id="lasting"))["key"]
+    own = (await console.create(customer_id="lasting", ttl_s=3600))["key"]
+    await changed(console, "/v1/plans/yearly", ttl_s=86_400)
+    await changed(console, "/v1/customers/lasting", plan="weekly")
+    new = (await console.create(customer_id="lasting"))["key"]
+    assert [lifetime_s(each) for each in (key, own, new)] == [31_536_000, 3600, 604_800]
+    for each in (key, own):
+        assert (await shown(console, f"/v1/keys/{each['id']}"))["expires_at"] == each["expires_at"]
+    rotated = (await console.post(f"/v1/keys/{key['id']}/rotate", json={})).json()["key"]
+    assert lifetime_s(rotated) == 31_536_000
 
 
 async def test_plan_in_use_is_not_deleted(console: Console) -> None:

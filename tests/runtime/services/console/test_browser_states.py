@@ -172,7 +172,7 @@ async def test_errors_and_empty_lists_are_accessible(
             page, "one of these roles: issuer, operator, owner, service. Your role: auditor."
         )
         found["denied"] = await violations_in_both_themes(page)
-        await page.goto("/keys?customer=nobody")
+        await page.goto("/keys?search=nobody")
         await shows(page, "Nothing matches these filters.")
         found["empty"] = await violations_in_both_themes(page)
         await page.route("**/v1/keys?*", fail)

@@ -196,7 +196,7 @@ QUERIES = {
     "list_key_usage": "limit=100&since={since}&until={until}",
     "list_requests": f"limit={PAGE_SIZE_MAX}&totals=true",
     "list_limit_use": "limit=100&percent=0",
-    "search_logs": f"limit=100&search={'x' * 60}&request_id={'r' * 64}&key={'k' * 64}",
+    "search_logs": f"limit=100&search={'x' * 60}&request_id={'r' * 64}",
     **dict.fromkeys(("list_sessions", "end_sessions"), "everybody=true"),
     **dict.fromkeys(
         ("list_audit", "list_deliveries", "list_cores", "list_secrets"),

@@ -17,6 +17,7 @@ import msgspec
 import typer
 from gatehouse_client import ApiError, ConsoleClient, Retries
 from gatehouse_client.credentials import credential, trimmed
+from gatehouse_client.errors import Reply
 
 from gatehouse.commands.cli.common.output import note, reject, stop
 from gatehouse.core.errors import BadRequest, GatehouseError, Problem
@@ -81,13 +82,27 @@ RETRIES = Retries(attempts=3, wait_s_max=5.0)
 
 
 class CommandClient(ConsoleClient):
-    """The client of a command. code: random text for a command whose result is shown once, from
-    which the command derives its Idempotency-Keys and every secret that it generates. The same
-    command with the same code sends the same requests. is_repeated: the code is that of --repeat.
+    """The client of a command, which says what the names in its requests mean.
+
+    code: random text for a command whose result is shown once, from which the command derives its
+    Idempotency-Keys and every secret that it generates. The same command with the same code sends
+    the same requests. is_repeated: the code is that of --repeat.
     """
 
     code = ""
     is_repeated = False
+    #: Names that the command has explained.
+    _resolved: frozenset[str] = frozenset()
+
+    def _exchange(
+        self, method: str, path: str, arguments: dict[str, Any], deadline: float
+    ) -> Reply:
+        reply = super()._exchange(method, path, arguments, deadline)
+        resolved = frozenset(reply.headers.get_list("Gatehouse-Resolved"))
+        for text in sorted(resolved - self._resolved):
+            note(text.replace("=", " ", 1))
+        self._resolved |= resolved
+        return reply
 
     def call(
         self,
