@@ -54,6 +54,7 @@ PAGES = {
     "request-new": "/secrets/request",
     "request": "/secrets/{request}",
     "audit": "/audit",
+    "health": "/health",
     "logs": "/logs",
     "webhooks": "/webhooks",
     "people": "/people",
