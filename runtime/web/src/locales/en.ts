@@ -248,7 +248,7 @@ export const en = {
   'keys.enableMany': 'Enable the selected keys ({count})?',
   'keys.rotateMany': 'Rotate the selected keys ({count})?',
   'keys.rotatedMany': 'Keys rotated: {count}',
-  'keys.rotateManyText': 'New keys with the same properties replace these keys. The previous tokens work for 24 hours. Disabled keys, and keys that were already rotated, are left out.',
+  'keys.rotateManyText': 'New keys with the same properties replace these keys. The previous tokens continue to work for {grace}. Disabled keys, and keys that were already rotated, are left out.',
   'keys.manyOnce': 'The values are shown only once. Download them, or send each of them to the user of its key.',
   'keys.storedMany': 'I have stored or sent the values',
   'keys.disableMany': 'Disable the selected keys ({count})?',
