@@ -15,7 +15,7 @@ from gatehouse_client.errors import Forbidden
 from gatehouse_client.transport import uses_proxy
 
 from gatehouse.commands.cli.common.connection import UP_FILE, is_url, up_gateway
-from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption, Listing
+from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption, Listing, page_size
 from gatehouse.commands.cli.common.options import Output, console_command, seconds
 from gatehouse.commands.cli.common.output import (
     FAILED,
@@ -369,8 +369,11 @@ def requests(
             reject(f"--follow prints new requests, without {' and '.join(others)}")
         _follow(client, request(filters))
     query, path, limit = request(filters, last="24h"), "/v1/requests", 0 if all else limit or LIMIT
-    totals = client.get(RequestPage, path, **query, limit=1, totals="true").totals
-    found = Listing(client, RequestView, path, query, noun="entry", limit=limit, counted=False)
+    page = client.get(RequestPage, path, **query, limit=page_size(limit), totals="true")
+    first, totals = (page.requests, page.next_cursor), page.totals
+    found = Listing(
+        client, RequestView, path, query, noun="entry", limit=limit, counted=False, first=first
+    )
 
     def show() -> None:
         print_items(found, *_REQUEST)
