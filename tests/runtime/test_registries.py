@@ -54,6 +54,7 @@ DEPLOYED = {
     "core/tokens/imported_tokens.py:ImportedKeyIds._generations": "generations of the pepper",
     "features/cores/reports.py:RequestCounts.buckets": "numbers of buckets",
     "features/cores/repository.py:CoreRegistry._own": "Cores of the gateway itself",
+    "platform/calls.py:_last": "operations of the systems on which the process depends",
     "platform/envoy/response_counts.py:Responses._last": "clusters of Envoy, classes of statuses",
     "platform/metrics.py:Metrics._durations": "routes and classes of statuses",
     "platform/supervisor.py:_Processes._pipes": "workers",
@@ -64,7 +65,7 @@ DEPLOYED = {
 SHORT = {
     *("Conditions", "Facts", "Stream._fields", "Request", "LocalConnection", "ImportJob"),
     *("Link", "Key", "KeySettings", "Endpoint", "Api", "Table", "Settings", "_Cluster"),
-    *("_Clusters", "Registration", "GatewaySecrets", "Reports"),
+    *("_Clusters", "Registration", "GatewaySecrets", "Reports", "WorkerReport"),
 }
 
 

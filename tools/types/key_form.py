@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from gatehouse.core.keys import KEY_FIELDS, key_fields
+from gatehouse.core.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
 from gatehouse.features.keys.schemas import CreateKey
 from msgspec import inspect
 
@@ -40,6 +41,10 @@ def module() -> str:
             "",
             "/** Fields that a search compares with its text. */",
             f"export const SEARCHED = {json.dumps(searched)} as const",
+            "",
+            "/** Default and maximum grace period of a rotation, in seconds. */",
+            f"export const GRACE_S = {GRACE_S_DEFAULT}",
+            f"export const GRACE_S_MAX = {GRACE_S_MAX}",
             "",
         )
     )

@@ -35,6 +35,7 @@ const SCREENS: Record<RouteName, Component | (() => Promise<Component>)> = {
   cores: () => import('./cores/CoreListScreen.vue'),
   usage: () => import('./usage/UsageScreen.vue'),
   requests: () => import('./usage/RequestScreen.vue'),
+  health: () => import('./operations/HealthScreen.vue'),
   logs: () => import('./operations/LogScreen.vue'),
   webhooks: () => import('./notifications/WebhookScreen.vue'),
   people: () => import('./identity/PeopleScreen.vue'),

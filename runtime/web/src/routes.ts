@@ -26,6 +26,7 @@ export const routes = [
   { name: 'cores', path: '/cores', operations: ['list_cores'] },
   { name: 'usage', path: '/usage', operations: ['read_usage'] },
   { name: 'requests', path: '/requests', operations: ['list_requests'] },
+  { name: 'health', path: '/health', operations: ['show_health'] },
   { name: 'logs', path: '/logs', operations: ['search_logs'] },
   { name: 'webhooks', path: '/webhooks', operations: ['list_webhooks'] },
   { name: 'people', path: '/people', operations: ['show_sign_in_methods'] },

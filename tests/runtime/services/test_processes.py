@@ -49,9 +49,9 @@ class Services:
 
 @contextmanager
 def running(
-    database: Any, redis_url: str, aws: str, folder: Path, **more: str
+    database: Any, redis_url: str, aws: str, folder: Path, script: str = "", **more: str
 ) -> Iterator[Services]:
-    """The services, which must stop after SIGTERM."""
+    """The services, which must stop after SIGTERM. script: runs before they start."""
     console, sharing, log = free_port(), free_port(), folder / "log"
     environment = {
         **gateway_environment(database.app_url, redis_url, 0),
@@ -69,7 +69,7 @@ def running(
         "GATEHOUSE_REQUEST_TIMEOUT_S": "1",
         **more,
     }
-    child = fork_server.start(fork_server.script("console", "sharing"), environment, log)
+    child = fork_server.start(script + fork_server.script("console", "sharing"), environment, log)
     host = "http://127.0.0.1"
     found = Services(f"{host}:{console}", f"{host}:{sharing}", child.pid, log)
 

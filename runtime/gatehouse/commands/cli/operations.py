@@ -11,10 +11,11 @@ import httpx
 import msgspec
 import typer
 from gatehouse_client import ConsoleClient
+from gatehouse_client.errors import Forbidden
 from gatehouse_client.transport import uses_proxy
 
 from gatehouse.commands.cli.common.connection import UP_FILE, is_url, up_gateway
-from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption, Listing
+from gatehouse.commands.cli.common.lists import LIMIT, AllOption, LimitOption, Listing, page_size
 from gatehouse.commands.cli.common.options import Output, console_command, seconds
 from gatehouse.commands.cli.common.output import (
     FAILED,
@@ -34,6 +35,7 @@ from gatehouse.commands.cli.endpoints import Command
 from gatehouse.commands.cli.endpoints import register as register_all
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.decision import CODES, result_text
+from gatehouse.core.health import EARLIER_VERSION, HEALTH_STATES
 from gatehouse.core.log_levels import Level
 from gatehouse.core.notation import count
 from gatehouse.core.tokens.token_scanner import has_token
@@ -50,6 +52,7 @@ from gatehouse.features.identity.schemas import (
 from gatehouse.features.operations.schemas import (
     FeatureList,
     FeatureView,
+    HealthView,
     LogLevel,
     LogLine,
     Recognized,
@@ -120,8 +123,8 @@ def status(
         ),
     ] = "",
 ) -> Output:
-    """Show whether the console and the gateway are ready, and the state of their dependencies.
-    Exits with code 1 if one of them is not available.
+    """Show whether the console and the gateway are ready, the systems on which the services depend,
+    and the running instances. Exits with code 1 if the console or the gateway is not available.
 
     Example: gatehouse status
     """
@@ -131,14 +134,48 @@ def status(
     services = {"console": client.url, "gateway": gateway.rstrip("/")}
     found = [_ask(name, url) for name, url in services.items() if url]
 
-    def show() -> None:
-        print_items(found, "service", "status", "checks", "url")
+    health = None
+    if found[0].status != "unavailable":  # the console needs the database for any other answer
+        try:
+            health = client.get(HealthView, "/v1/health")
+        except Forbidden:
+            note("The credential may not read the state of the dependencies: it is no auditor.")
 
-    if any(each.status == "unavailable" for each in found):
-        print_json(found) if is_json() else show()
+    def show() -> None:
+        status: Column = ("state", lambda each: HEALTH_STATES.get(each.status, "OK"))
+        print_items(found, "service", status, "checks", "url")
+        if health is not None:
+            print_items(health.dependencies, *_DEPENDENCY)
+            print_items(health.instances, *_INSTANCE)
+            if len(health.versions) > 1:
+                note(f"Different versions run: {', '.join(health.versions)}.")
+
+    value = {"services": found, "health": health}
+    states = {*(each.status for each in found), health.state if health else ""}
+    if "unavailable" in states:
+        print_json(value) if is_json() else show()
         sys.stdout.flush()
         sys.exit(FAILED)
-    return found, show
+    return value, show
+
+
+_DEPENDENCY: tuple[Column, ...] = (
+    ("dependency", lambda row: row.name),
+    "service",
+    ("state", lambda row: HEALTH_STATES[row.state]),
+    "problem",
+    ("last success", lambda row: row.succeeded_at),
+    ("last failure", lambda row: row.failed_at),
+)
+_INSTANCE: tuple[Column, ...] = (
+    "service",
+    ("state", lambda row: HEALTH_STATES[row.state]),
+    ("version", lambda row: row.version or (row.instance and EARLIER_VERSION)),
+    "checks",
+    ("last report", lambda row: row.seen_at),
+    "workers",
+    "instance",
+)
 
 
 class _Service(msgspec.Struct):
@@ -332,8 +369,11 @@ def requests(
             reject(f"--follow prints new requests, without {' and '.join(others)}")
         _follow(client, request(filters))
     query, path, limit = request(filters, last="24h"), "/v1/requests", 0 if all else limit or LIMIT
-    totals = client.get(RequestPage, path, **query, limit=1, totals="true").totals
-    found = Listing(client, RequestView, path, query, noun="entry", limit=limit, counted=False)
+    page = client.get(RequestPage, path, **query, limit=page_size(limit), totals="true")
+    first, totals = (page.requests, page.next_cursor), page.totals
+    found = Listing(
+        client, RequestView, path, query, noun="entry", limit=limit, counted=False, first=first
+    )
 
     def show() -> None:
         print_items(found, *_REQUEST)

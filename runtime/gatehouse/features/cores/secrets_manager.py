@@ -27,7 +27,7 @@ class SecretsManager:
         Unavailable if that is not known.
         """
         try:
-            return await call(self._get_secret_value, "Secrets Manager", name=name)
+            return await call(self._get_secret_value, "Secrets Manager", answers=_DENIED, name=name)
         except Unavailable as exc:
             code = error_code(exc.__cause__) if isinstance(exc.__cause__, Exception) else ""
             if code in _DENIED:

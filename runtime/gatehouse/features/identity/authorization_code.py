@@ -29,6 +29,7 @@ from gatehouse.core.tokens.token import Pepper
 from gatehouse.features.identity.issuer import Metadata, request
 from gatehouse.features.identity.models import Identity
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider, instant
+from gatehouse.platform import calls
 
 CALLBACK_PATH = "/sign-in/callback"
 
@@ -267,9 +268,14 @@ class AuthorizationCodeFlow:
         try:
             status, document = await request("POST", metadata.token_endpoint, form=form, auth=auth)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as exc:
+            calls.failed("identity provider", type(exc).__name__, "token")
             raise SignInFailed(
                 Failure.UNAVAILABLE, f"token endpoint: {type(exc).__name__}"
             ) from None
+        if status < 500:
+            calls.succeeded("identity provider", "token")
+        else:
+            calls.failed("identity provider", f"status {status}", "token")
         if status == 200:
             return document
         error = _error_code(document.get("error"))

@@ -21,6 +21,7 @@ from joserfc.jwk import JWKRegistry, Key, KeySet, RSAKey
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.roles import Role
+from gatehouse.platform import calls
 
 #: Timeout of each step of a request to the issuer. A complete request takes at most twice as long.
 TIMEOUT_S = 3.0
@@ -79,8 +80,11 @@ _FAILURES = (
 
 @dataclass(slots=True, eq=False)
 class _Cache(Generic[_Document]):
-    """A cached document. load: fetches the document, or raises one of _FAILURES."""
+    """A cached document. name: of the document, in the record of the last calls. load: fetches the
+    document, or raises one of _FAILURES.
+    """
 
+    name: str
     load: Callable[[], Awaitable[_Document]]
     clock: Clock
     document: _Document | None = None
@@ -119,8 +123,9 @@ class _Cache(Generic[_Document]):
         try:
             self.document = await self.load()
             self.fetched_at = now
-        except _FAILURES:
-            return
+            calls.succeeded("identity provider", self.name)
+        except _FAILURES as exc:
+            calls.failed("identity provider", type(exc).__name__, self.name)
         finally:
             self.tried_at = self.clock.monotonic()
 
@@ -130,8 +135,8 @@ class IssuerDocuments:
 
     def __init__(self, issuer: Issuer, clock: Clock) -> None:
         self._issuer = issuer
-        self._metadata = _Cache(self._load_metadata, clock)
-        self._keys = _Cache(self._load_keys, clock)
+        self._metadata = _Cache("metadata", self._load_metadata, clock)
+        self._keys = _Cache("keys", self._load_keys, clock)
 
     async def metadata(self) -> Metadata:
         return await self._metadata.get()

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -455,7 +455,9 @@ class EmailSender:
         )
 
 
-async def _problem(operation: Callable[..., Any], service: str, **arguments: Any) -> str:
+async def _problem(
+    operation: Callable[..., Any], service: Literal["SNS", "SES"], **arguments: Any
+) -> str:
     """The reason why a call of AWS failed, or an empty string."""
     try:
         await call(operation, service, **arguments)

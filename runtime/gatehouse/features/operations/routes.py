@@ -1,4 +1,4 @@
-"""Endpoints for the log level, logs and features."""
+"""Endpoints for health, the log level, logs and features."""
 
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from gatehouse.features.operations.schemas import (
     LOGS_S_MAX,
     FeatureList,
     FeatureView,
+    HealthView,
     LogLevel,
     LogLine,
     LogPage,
@@ -24,10 +25,24 @@ from gatehouse.features.operations.schemas import (
     SetLogLevel,
     SwitchFeature,
 )
-from gatehouse.features.operations.service import FeatureService, LogLevelOverride, LogLevelService
+from gatehouse.features.operations.service import (
+    FeatureService,
+    HealthService,
+    LogLevelOverride,
+    LogLevelService,
+)
 from gatehouse.platform.web.endpoint import Endpoint, StepUp
 from gatehouse.platform.web.fields import time_range
 from gatehouse.platform.web.request import Request
+
+
+async def show_health(request: Request, health: HealthService) -> HealthView:
+    """Retrieve the health of the deployment.
+
+    Returns the systems on which the services depend and the running instances, those that are not
+        healthy first.
+    """
+    return await health.current()
 
 
 async def show_log_level(request: Request, log_levels: LogLevelService) -> LogLevel:
@@ -130,6 +145,7 @@ async def switch_feature(
 _operation = partial(Endpoint, tag="operations")
 
 ENDPOINTS = (
+    _operation("GET", "/v1/health", show_health, roles=AUDITORS),
     _operation("GET", "/v1/log-level", show_log_level, roles=AUDITORS),
     # Step-up is required because the level `error` would hide requests from the log.
     _operation("PUT", "/v1/log-level", set_log_level, roles=OPERATORS, step_up=StepUp.ALWAYS),

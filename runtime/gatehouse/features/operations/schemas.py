@@ -1,8 +1,9 @@
-"""Request and response shapes of the log level, of log lines, of features and of lookups."""
+"""Request and response shapes of health, the log level, log lines, features and lookups."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
 from gatehouse.core.features import FEATURES
+from gatehouse.core.health import HealthState
 from gatehouse.core.log_levels import Level
 from gatehouse.core.texts import matching
 from gatehouse.platform.web.fields import (
@@ -148,6 +149,91 @@ class FeatureList(View):
     """The features of the gateway and the console."""
 
     features: list[FeatureView]
+
+
+class DependencyHealth(View):
+    """A system on which a service depends, by the last calls of the service."""
+
+    example: ClassVar = {
+        "name": "KMS",
+        "service": "console",
+        "state": "unavailable",
+        "succeeded_at": "2030-06-01T08:58:00.000Z",
+        "failed_at": "2030-06-01T09:00:00.000Z",
+        "problem": "generate_data_key: EndpointConnectionError",
+    }
+
+    name: str
+    service: Annotated[
+        str | None, doc("The service that calls the system. Null if none is configured to.")
+    ]
+    state: Annotated[
+        HealthState,
+        doc(
+            "`unavailable`: the last call of each worker has failed. `degraded`: the last call of "
+            "some workers, or of some operations. `not_called`: no call since the start."
+        ),
+    ]
+    succeeded_at: Annotated[Instant | None, doc("Time of the last call that succeeded.")]
+    failed_at: Annotated[Instant | None, doc("Time of the last call that failed.")]
+    problem: Annotated[
+        str | None, doc("The operation and the kind of the error, while a last call has failed.")
+    ]
+
+
+class InstanceHealth(View):
+    """A container of a service, with its workers."""
+
+    example: ClassVar = {
+        "service": "gateway",
+        "instance": "ip-10-20-1-7:1",
+        "version": "1.0.0",
+        "workers": 2,
+        "state": "degraded",
+        "seen_at": "2030-06-01T09:00:00.000Z",
+        "checks": {"keys": "ok", "database": "ok", "redis": "degraded"},
+    }
+
+    service: str
+    instance: Annotated[
+        str | None, doc("Host name and process ID. Null: no instance of the service reports.")
+    ]
+    version: Annotated[
+        str | None, doc("Null: an earlier version, which does not report its version.")
+    ]
+    workers: int
+    state: Annotated[
+        HealthState,
+        doc(
+            "The result of GET /readyz. `no_report`: not reported in time. The instance is listed "
+            "until its lease ends."
+        ),
+    ]
+    seen_at: Annotated[Instant | None, doc("Time of the last report.")]
+    checks: Annotated[
+        dict[str, str], doc("Results of the checks of the instance: ok, degraded or unavailable.")
+    ]
+
+
+class HealthView(View):
+    """Health of the deployment: what is broken comes first."""
+
+    example: ClassVar = {"state": "degraded", "versions": ["1.0.0"]}
+
+    state: Annotated[
+        HealthState,
+        doc(
+            "`unavailable`: no gateway or no console is ready. `degraded`: another instance or a "
+            "system on which one depends is not `ok`."
+        ),
+    ]
+    at: Annotated[Instant, doc("Time of the result.")]
+    versions: Annotated[
+        list[str],
+        doc("Versions of the instances. Several during a deployment, and after one that failed."),
+    ]
+    dependencies: list[DependencyHealth]
+    instances: list[InstanceHealth]
 
 
 class LookUp(Input):

@@ -1,7 +1,9 @@
-"""Temporary log level and feature switches of all gateway and console workers, in PostgreSQL."""
+"""Temporary log level and feature switches of all gateway and console workers, in PostgreSQL, and
+the health of all workers.
+"""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -12,6 +14,15 @@ from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Conflict, NotFound, Unavailable
 from gatehouse.core.features import FEATURES, Features
 from gatehouse.core.log_levels import Level
+from gatehouse.features.operations.health import (
+    LEASE_REPORTS,
+    REPORT_S,
+    Reported,
+    Reporter,
+    health_of,
+)
+from gatehouse.features.operations.repository import WorkerReportRepository
+from gatehouse.features.operations.schemas import HealthView
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.db.statements import RowMapping
@@ -144,3 +155,34 @@ class FeatureService:
         with contextlib.suppress(Unavailable):
             switches = (await self.stored()).values()
             self.features.switch_off(each.name for each in switches if not each.enabled)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthService:
+    """Health of the deployment. own: of this worker, which is known without the database.
+    sharing: returns the reports of the sharing service, or None if no process of it has reported:
+    it is not configured, or a Lambda function. Raises Unavailable.
+    """
+
+    own: Reporter
+    reports: WorkerReportRepository
+    clock: Clock
+    sharing: Callable[[], Awaitable[list[Reported] | None]] | None
+
+    async def current(self) -> HealthView:
+        """Never raises: what cannot be read is not listed, and the failed call is."""
+        found, unreported, expected = list[Reported](), dict[str, float](), {"gateway", "console"}
+        with contextlib.suppress(Unavailable):
+            found += await self.reports.all()
+            unreported = await self.reports.unreported(REPORT_S * LEASE_REPORTS)
+        if self.sharing is not None:
+            with contextlib.suppress(Unavailable):
+                of_sharing = await self.sharing()
+                if of_sharing is not None:
+                    found += of_sharing
+                    expected.add("sharing")
+        # The last one, with the calls above.
+        own = await self.own.report()
+        now = self.clock.now()
+        found = [(each, at) for each, at in found if each.id != own.id]
+        return health_of([*found, (own, now)], unreported, expected, now)

@@ -45,6 +45,10 @@ _ABSENT = "readiness-probe"
 #: Key of the item with the settings on which all processes agree.
 _FACTS = "deployment"
 
+#: Key of the item with the reports of the processes of the sharing service, each in an attribute,
+#: and the time in seconds after the last report at which DynamoDB deletes the item.
+_REPORTS, _REPORTS_S = "worker-reports", 7 * 86_400
+
 #: An item, or the parameters of a write, in DynamoDB JSON.
 Item = dict[str, Any]
 
@@ -106,6 +110,44 @@ class Table:
         Unavailable.
         """
         await self._call(self._probe.get_item, Key=_key(_ABSENT), ProjectionExpression="id")
+
+    async def write_report(self, worker: str, report: bytes, now: float, *, lease_s: float) -> None:
+        """Store the report of a process, and remove those whose leases have ended."""
+        stored = (await self.reports() or {}).items()
+        ended = [name for name, (_, at) in stored if now - at > lease_s and name != worker]
+        removed = {f"#{number}": name for number, name in enumerate(ended)}
+        update = f" REMOVE {', '.join(removed)}" if removed else ""
+        await self._call(
+            self._client.update_item,
+            Key=_key(_REPORTS),
+            UpdateExpression=f"SET delete_at = :end, #own = :own{update}",
+            ExpressionAttributeNames={"#own": worker, **removed},
+            ExpressionAttributeValues={
+                ":end": _number(int(now) + _REPORTS_S),
+                ":own": {"M": {"at": _number(now), "report": {"B": report}}},
+            },
+        )
+
+    async def remove_report(self, worker: str) -> None:
+        await self._call(
+            self._client.update_item,
+            Key=_key(_REPORTS),
+            UpdateExpression="REMOVE #own",
+            ExpressionAttributeNames={"#own": worker},
+        )
+
+    async def reports(self) -> dict[str, tuple[bytes, float]] | None:
+        """Return the reports of the processes of the sharing service, with their times in Unix
+        seconds, by process. None if there was none for a week.
+        """
+        item = await self._item(_REPORTS)
+        if item is None:
+            return None
+        return {
+            name: (value["M"]["report"]["B"], float(value["M"]["at"]["N"]))
+            for name, value in item.items()
+            if "M" in value
+        }
 
     async def get(self, secret_id: str) -> Secret | None:
         item = await self._item(secret_id)
@@ -350,7 +392,7 @@ class Table:
 async def _call(operation: Any, **arguments: Any) -> dict[str, Any]:
     """Call DynamoDB. Raises ConditionNotMet, Unavailable."""
     try:
-        return await call(operation, "DynamoDB", **arguments)
+        return await call(operation, "DynamoDB", answers=(_CONDITION_FAILED,), **arguments)
     except Unavailable as exc:
         cause = exc.__cause__
         if not isinstance(cause, ClientError) or error_code(cause) != _CONDITION_FAILED:

@@ -6,7 +6,7 @@ AWS.
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -15,6 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse import __version__
 from gatehouse.core.errors import Unavailable
+from gatehouse.platform import calls
+from gatehouse.platform.calls import Dependency
 from gatehouse.platform.semaphores import Limit
 from gatehouse.platform.tracing.tracer import call_span
 
@@ -64,19 +66,38 @@ def error_detail(exc: Exception) -> str:
     return f"{type(exc).__name__} {error_code(exc)}".strip()
 
 
-async def call(operation: Callable[..., _Result], service: str, **arguments: Any) -> _Result:
+async def call(
+    operation: Callable[..., _Result],
+    service: Dependency,
+    *,
+    answers: Collection[str] = (),
+    **arguments: Any,
+) -> _Result:
     """Run a client operation in a thread, because boto3 blocks. `service`: name of the service in
-    error messages.
+    error messages. `answers`: codes of errors with which a service that works responds.
 
     Raises Unavailable with the boto3 error as its cause, or without a cause if the call did not
     begin in time.
     """
-    name = f"{service} {getattr(operation, '__name__', 'call')}"
-    with call_span(name, {"rpc.system": "aws-api"}):
+    name = getattr(operation, "__name__", "call").strip("_")
+    with call_span(f"{service} {name}", {"rpc.system": "aws-api"}):
         async with _limits.setdefault(asyncio.get_running_loop(), Limit(CALLS_MAX)):
             try:
-                return await asyncio.wrap_future(_threads.submit(operation, **arguments))
+                result = await asyncio.wrap_future(_threads.submit(operation, **arguments))
             except AWS_ERRORS as exc:
+                record_error(service, name, exc, answers)
                 raise Unavailable(
                     f"{service} is not available.", detail=f"{service} {error_detail(exc)}"
                 ) from exc
+            calls.succeeded(service, name)
+            return result
+
+
+def record_error(
+    service: Dependency, operation: str, exc: Exception, answers: Collection[str]
+) -> None:
+    """Records the error of a call. `answers`: see `call`."""
+    if error_code(exc) in answers:
+        calls.succeeded(service, operation)
+    else:
+        calls.failed(service, error_detail(exc), operation)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.core.errors import BadRequest, Conflict, NotFound, Unavailable
-from gatehouse.platform.aws import AWS_ERRORS, create_client, error_code, error_detail
+from gatehouse.platform import calls
+from gatehouse.platform.aws import AWS_ERRORS, create_client, error_code, error_detail, record_error
 
 _S3 = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)")
 
@@ -20,6 +21,8 @@ _ATTEMPTS = 3
 _CHANGED = {"PreconditionFailed", "ConditionalRequestConflict"}
 
 _MISSING = {"NoSuchKey", "NoSuchBucket", "404"}
+
+_ANSWERS = _CHANGED | {"NoSuchKey"}
 
 #: Maximum size of an export or of a file to import. Exports are smaller.
 BYTES_MAX = 1 << 30
@@ -37,9 +40,12 @@ def read(location: str, bytes_max: int) -> tuple[bytes, str]:
     try:
         reply = _s3_client().get_object(Bucket=s3[1], Key=s3[2])
         _check_size(location, reply["ContentLength"], bytes_max)
-        return reply["Body"].read(), reply["ETag"]
+        content = reply["Body"].read()
     except AWS_ERRORS as exc:
+        record_error("S3", "get_object", exc, _ANSWERS)
         raise _error(location, exc) from exc
+    calls.succeeded("S3", "get_object")
+    return content, reply["ETag"]
 
 
 def write(
@@ -73,12 +79,14 @@ def write(
             **condition,
         )
     except AWS_ERRORS as exc:
+        record_error("S3", "put_object", exc, _ANSWERS)
         if error_code(exc) in _CHANGED:
             if not only_if:
                 raise Conflict(f"{location} already exists; choose another name") from exc
             text = f"{location} was changed in the meantime; try again"
             raise Conflict(text, retry_after_s=1) from exc
         raise _error(location, exc) from exc
+    calls.succeeded("S3", "put_object")
 
 
 def _s3_client() -> Any:

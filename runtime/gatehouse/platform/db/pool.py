@@ -24,6 +24,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from gatehouse.core.clock import Clock, monotonic
 from gatehouse.core.errors import SettingsError, Unavailable
+from gatehouse.platform import calls
 from gatehouse.platform.db.deployment import Facts
 from gatehouse.platform.settings import DatabaseAuth, Settings
 from gatehouse.platform.tracing.tracer import add_call, is_sampled
@@ -270,9 +271,12 @@ class Pool:
                 with suppress(*DRIVER_ERRORS):
                     await pool.release(connection, timeout=RELEASE_TIMEOUT_S)
         except DRIVER_ERRORS as exc:
+            calls.failed("PostgreSQL", type(exc).__name__)
             raise Unavailable("The database is not available.", detail=type(exc).__name__) from exc
         except SettingsError as exc:  # it was not available at the start
+            calls.failed("PostgreSQL", exc.code)
             raise Unavailable("The database is not available.", detail=exc.public) from exc
+        calls.succeeded("PostgreSQL")
 
     @asynccontextmanager
     async def transaction(

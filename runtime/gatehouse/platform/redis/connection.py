@@ -16,6 +16,7 @@ from valkey.asyncio import BlockingConnectionPool, Connection, SSLConnection, Va
 from valkey.exceptions import ReadOnlyError, ValkeyError
 
 from gatehouse.core.errors import SettingsError, Unavailable
+from gatehouse.platform import calls
 from gatehouse.platform.settings import Settings
 
 VARIABLE = "GATEHOUSE_REDIS_URL"
@@ -57,14 +58,17 @@ class Redis:
         try:
             async with asyncio.timeout(self.timeout_s if timeout_s is None else timeout_s):
                 try:
-                    return await reply
+                    result = await reply
                 except ReadOnlyError:
                     # A replica keeps the connections from when it was the primary.
                     await self.client.connection_pool.disconnect(inuse_connections=False)
                     raise
         # ValueError: the reply does not follow the protocol.
         except (ValkeyError, OSError, ValueError) as exc:
+            calls.failed("Redis", type(exc).__name__)
             raise Unavailable("Redis is not available.", detail=type(exc).__name__) from exc
+        calls.succeeded("Redis")
+        return result
 
     async def check(self) -> None:
         """Raises Unavailable."""

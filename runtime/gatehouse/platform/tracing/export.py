@@ -22,6 +22,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from gatehouse import __version__
+from gatehouse.platform import calls
 from gatehouse.platform.tracing.tracer import FinishedSpan
 
 #: Maximum number of spans that wait. With further spans, the oldest are dropped.
@@ -82,6 +83,10 @@ class SpanQueue(SpanExporter):
             result = self._exporter.export(spans)
         is_exported = result is SpanExportResult.SUCCESS
         self._count("exported" if is_exported else "failed", len(spans))
+        if is_exported:
+            calls.succeeded("trace collector")
+        else:
+            calls.failed("trace collector", "spans not accepted")
         return result
 
     def shutdown(self) -> None:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,10 +31,13 @@ from gatehouse.features.keys.possession import finder_of
 from gatehouse.features.keys.service import KeyService
 from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.notifications.service import WebhookService
+from gatehouse.features.operations.health import Reporter, dependencies
 from gatehouse.features.operations.log_search import LogStore, log_store
+from gatehouse.features.operations.repository import WorkerReportRepository
 from gatehouse.features.operations.service import (
     POLL_S,
     FeatureService,
+    HealthService,
     LogLevelFollower,
     LogLevelService,
 )
@@ -71,6 +75,7 @@ from gatehouse.services.console.portal.service import PortalService
 from gatehouse.services.console.portal.session import PortalSessions
 from gatehouse.services.console.references import References
 from gatehouse.services.console.web import WebFiles
+from gatehouse.services.sharing_reports import reports_of_sharing
 from gatehouse.services.tracing import start_tracing
 
 _NO_LOGS = "Logs cannot be searched. Set GATEHOUSE_LOGS of the console (docs/settings-runtime.md)."
@@ -136,6 +141,8 @@ class Composition:
                 stack.push_async_callback(parts.announcements.redis.close)
             for stop in (parts.limits.close, self.pool.close, parts.denied.flush):
                 stack.push_async_callback(stop)
+            reports = WorkerReportRepository(self.pool)
+            await parts.reporter.start(reports, self.observer, stack)
             for job in periodic:
                 job.start(self.observer, stack)
 
@@ -186,7 +193,14 @@ class Composition:
                 denied=denied,
             ),
             identity_provider=self._identity_provider(),
+            reporter=self._reporter(redis, features),
         )
+
+    def _reporter(self, redis: Redis | None, features: Features) -> Reporter:
+        helpers = [] if redis is None else [redis]
+        uses = dependencies("console", self.settings, shares=self.sharing is not None)
+        health = ServiceHealth([DatabaseProbe(self.pool)], helpers, features)
+        return Reporter("console", uses, health)
 
     def _pipeline(self, parts: "_Parts") -> ConsolePipeline:
         settings = self.settings
@@ -273,7 +287,6 @@ class Composition:
         customers = CustomerRepository(self.pool)
         logs = log_store(self.settings.logs) if self.settings.logs else None
         secrets = parts.secrets if isinstance(parts.secrets, SecretService) else None
-        helpers = [] if parts.redis is None else [parts.redis]
         return {
             KeyService: keys,
             CustomerService: CustomerService(customers, keys),
@@ -295,7 +308,13 @@ class Composition:
                 keys, customers, secrets, cores, audit, usage, logs, References(self.pool)
             ),
             RequestService: parts.requests,
-            ServiceHealth: ServiceHealth([DatabaseProbe(self.pool)], helpers, parts.features),
+            ServiceHealth: parts.reporter.health,
+            HealthService: HealthService(
+                parts.reporter,
+                WorkerReportRepository(self.pool),
+                self.clock,
+                None if self.sharing is None else partial(reports_of_sharing, self.sharing.table),
+            ),
             FeatureService: parts.switches,
             Portal: parts.portal,
         }
@@ -367,6 +386,7 @@ class _Parts:
     idempotency: IdempotencyGuard
     portal: Portal
     identity_provider: OidcIdentityProvider | None
+    reporter: Reporter
 
 
 def _text(secret: SecretStr | None) -> str | None:

@@ -3,9 +3,6 @@ which they start.
 """
 
 import gc
-import os
-import secrets
-import socket
 import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -29,6 +26,8 @@ from gatehouse.features.keys.changes_in_valkey import COMMIT_S, READ_S, Announce
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.service import KeyService
+from gatehouse.features.operations.health import Reporter, dependencies, new_worker_id
+from gatehouse.features.operations.repository import WorkerReportRepository
 from gatehouse.features.operations.service import (
     POLL_S,
     FeatureService,
@@ -143,7 +142,7 @@ class Gateway:
     def __post_init__(self) -> None:
         settings, worker = self.settings, self.worker
         self.stack = AsyncExitStack()
-        self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.worker_id = new_worker_id()
         self.pool = pool_of(settings, "gatehouse gateway", self.clock)
         self.freshness = Freshness(
             self.clock,
@@ -202,7 +201,7 @@ class Gateway:
         required, optional = self._probes()
         gauges = partial(self._refresh_gauges, completions, flusher)
         health = ServiceHealth(required, optional, features, gauges, self.admin.metrics)
-        dependencies = Dependencies(
+        served = Dependencies(
             observer=self.observer,
             addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
             clock=self.clock,
@@ -228,7 +227,10 @@ class Gateway:
             worker_digits=worker_digits(self.worker.number),
             features=features,
         )
-        await self._listen(dependencies, completions)
+        uses = dependencies("gateway", settings, shares=False)
+        reporter = Reporter("gateway", uses, health, worker_id=self.worker_id)
+        await reporter.start(WorkerReportRepository(self.pool), self.observer, stack)
+        await self._listen(served, completions)
 
     def _start_jobs(
         self,

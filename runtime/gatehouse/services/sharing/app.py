@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import CrossSite, GatehouseError, MethodNotAllowed, NotFound, Unavailable
 from gatehouse.core.http.addresses import ClientAddresses
+from gatehouse.features.operations.health import Reporter, dependencies
 from gatehouse.features.secret_requests.service import RequestService
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.denials import TooManyDenied
@@ -34,6 +35,7 @@ from gatehouse.services.sharing.pages import STATIC, Pages
 from gatehouse.services.sharing.recipients import Recipients
 from gatehouse.services.sharing.routes import ENDPOINTS, document
 from gatehouse.services.sharing.submitters import Submitters
+from gatehouse.services.sharing_reports import SharingReports
 from gatehouse.services.tracing import server_attributes, start_tracing
 
 if TYPE_CHECKING:
@@ -79,6 +81,10 @@ def build(settings: SharingSettings) -> Application:
         if backend is not None:
             with suppress(Unavailable):  # reported by /readyz; the first call compares
                 await backend.table.confirm()
+            if not is_function:  # a Lambda function runs only during requests
+                uses = dependencies("sharing", settings, shares=True)
+                reporter = Reporter("sharing", uses, health_of(backend))
+                await reporter.start(SharingReports(backend), observer, stack)
 
     return create(
         start=start,
@@ -142,8 +148,7 @@ def create(
         exists.
     addresses: determines the client address behind trusted proxies.
     """
-    probes = [] if backend is None else [backend.table]
-    services: dict[Any, object] = {ServiceHealth: ServiceHealth(probes)}
+    services: dict[Any, object] = {ServiceHealth: health_of(backend)}
     metrics = () if is_function else (health.METRICS,)
     endpoints: Iterable[Endpoint] = (*health.ENDPOINTS, *metrics)
     if backend is not None:
@@ -175,6 +180,10 @@ def create(
     for path in STATIC:
         routes.add(path, _static)
     return Application(observer, start, routes)
+
+
+def health_of(backend: Backend | None) -> ServiceHealth:
+    return ServiceHealth([] if backend is None else [backend.table])
 
 
 async def _start(request: Request) -> Response:

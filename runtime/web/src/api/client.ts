@@ -89,18 +89,6 @@ export async function loadOperations(): Promise<string | null> {
   return content.identity_provider
 }
 
-/** Health of the console and of each of its dependencies. */
-export interface Health {
-  status: string
-  checks: Record<string, string>
-}
-
-/** Reads /readyz, which is not an API operation. The body has the same shape when a dependency is unavailable (status 503). */
-export async function readHealth(signal: AbortSignal): Promise<Health> {
-  const response = await fetch('/readyz', { signal, cache: 'no-store' })
-  return (await response.json()) as Health
-}
-
 /** Returns the operation, or undefined if the feature is disabled. */
 export function operation(id: OperationId): Operation | undefined {
   return table[id]

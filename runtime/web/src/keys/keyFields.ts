@@ -16,3 +16,7 @@ export const KEY_FIELDS = {
 
 /** Fields that a search compares with its text. */
 export const SEARCHED = ["name", "customer_id", "tags"] as const
+
+/** Default and maximum grace period of a rotation, in seconds. */
+export const GRACE_S = 86400
+export const GRACE_S_MAX = 2592000

@@ -101,6 +101,11 @@ export function formatTime(instant: string): string {
   return absolute.format(new Date(instant))
 }
 
+/** Returns the text with the timestamps of the API, and the values of datetime-local fields, in the browser's format and time zone. */
+export function withTimes(text: string): string {
+  return text.replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?/g, (time) => (Number.isNaN(Date.parse(time)) ? time : formatTime(time)))
+}
+
 /** Time of the day in the time zone of the browser. */
 export function formatClock(time: number): string {
   return clock.format(time)

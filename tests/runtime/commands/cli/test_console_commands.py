@@ -17,6 +17,7 @@ from gatehouse.features.keys.schemas import RevokedKey, RotatedKey
 from gatehouse.features.secrets.schemas import CreatedSecret, SecretView
 from gatehouse.platform.web.examples import example
 from gatehouse.platform.web.fields import View
+from gatehouse_client import ConsoleClient
 from gatehouse_client._sync.client import Client
 
 from tests.runtime.commands.cli.conftest import (
@@ -229,6 +230,34 @@ def test_denied_requests_are_listed(operator: Command, database: Database) -> No
     older = operator.run("requests", "--request", "req_30", "--last", "7d", "--output", "json")
     assert [each["request_id"] for each in json.loads(older.out)] == ["req_30"]
     assert operator.run("requests", "--check", "token").err == "0 requests\n"
+
+
+def test_totals_of_requests_are_read_with_the_first_page(
+    operator: Command, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.sql(
+        request_row(
+            "FROM generate_series(1, 130) AS number",
+            began_at="now() - number * interval '1 second'",
+            key_id="'manyRequests'",
+            request_id="'req_' || number",
+        )
+    )
+    sent, send = list[str](), ConsoleClient.get
+
+    def get(self: ConsoleClient, shape: Any, path: str, **query: Any) -> Any:
+        sent.append(path)
+        return send(self, shape, path, **query)
+
+    monkeypatch.setattr(ConsoleClient, "get", get)
+    for options, shown, pages in (((), 30, 1), (("--limit", "120"), 120, 2), (("--all",), 130, 2)):
+        sent.clear()
+        found = operator.run("requests", "--key", "manyRequests", *options)
+        lines = found.out.splitlines()
+        ids = [line.split("\t")[-1] for line in lines]
+        assert ids == [f"req_{number}" for number in range(1, shown + 1)]
+        assert "130 requests" in found.err
+        assert len(sent) == pages, options
 
 
 @pytest.mark.parametrize("form", ["table", "json"])

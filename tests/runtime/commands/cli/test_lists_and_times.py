@@ -149,7 +149,11 @@ def test_whoami_names_credential_roles_and_environment(operator: Command, consol
 
 
 def test_status_reads_the_health_of_both_services(operator: Command, console_url: str) -> None:
-    [console] = json.loads(operator.run("status", "--json").out)
+    result = operator.run("status", "--json")
+    shown = json.loads(result.out)
+    [console] = shown["services"]
+    # No gateway has reported.
+    assert (result.code, shown["health"]["state"]) == (1, "unavailable")
     assert (console["service"], console["url"], console["checks"]["database"]) == (
         "console",
         console_url,
@@ -157,5 +161,5 @@ def test_status_reads_the_health_of_both_services(operator: Command, console_url
     )
     result = operator.run("status", "--gateway", "http://127.0.0.1:1")
     lines = result.out.splitlines()
-    assert (result.code, lines[1]) == (1, "gateway\tunavailable\tresponse=none\thttp://127.0.0.1:1")
+    assert (result.code, lines[1]) == (1, "gateway\tUnavailable\tresponse=none\thttp://127.0.0.1:1")
     assert operator.run("status", "--gateway", "nope").code == 2

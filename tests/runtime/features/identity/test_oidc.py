@@ -108,7 +108,7 @@ async def test_requests_wait_for_one_fetch_of_an_issuer_that_does_not_respond() 
         await ends.wait()
         raise TimeoutError
 
-    cache = _Cache(load, clock)
+    cache = _Cache("keys", load, clock)
     requests = [asyncio.create_task(cache.get()) for _ in range(8)]
     await asyncio.sleep(0)
     clock.advance(2 * REFETCH_S)
@@ -120,7 +120,7 @@ async def test_requests_wait_for_one_fetch_of_an_issuer_that_does_not_respond() 
 async def test_cached_keys_do_not_wait_for_an_issuer_that_does_not_respond() -> None:
     clock, ends = ManualClock(NOW), asyncio.Event()
     ends.set()
-    cache = _Cache(ends.wait, clock)
+    cache = _Cache("keys", ends.wait, clock)
     assert await cache.get()
     clock.advance(CACHE_S)
     ends.clear()

@@ -20,6 +20,7 @@ from tests.runtime.services.console.web_pages import (
     MARKS,
     navigate,
     page_of,
+    raw_times,
     shows,
     sign_in,
     violations,
@@ -365,6 +366,7 @@ async def test_field_that_both_changed_is_saved_only_after_a_choice(
             save = page.get_by_role("button", name="Save", exact=True)
             await save.click()
             await shows(page, "This was changed in the meantime.")
+            assert await raw_times(page) == []
             if operation != "update_secret":  # whose events are written later
                 await expect(page.get_by_text("bootstrap changed")).to_have_count(1)
             await save.click()

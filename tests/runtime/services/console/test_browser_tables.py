@@ -24,7 +24,7 @@ WIDTHS = (320, 375, 480, CARDS - 1, CARDS, 700, 768, 896, 897, 1024, 1280, 1440,
 #: Pages that do not begin with a list, or show totals above it.
 NO_LISTS = frozenset(
     {
-        *("overview", "usage", "settings", "request"),
+        *("overview", "usage", "health", "settings", "request"),
         *("key", "customer", "plan", "limit", "secret"),
         *(f"{name}-new" for name in ("key", "customer", "plan", "limit", "secret", "request")),
         "key-missing",
@@ -75,12 +75,19 @@ _CUT = """() => [
     .map(({ textContent }) => textContent),
 ]"""
 
-#: What a printed page cannot need, and its overflow.
+#: What a printed page cannot need, its overflow, and what it lacks: columns, and parts of values.
 _PRINTED = """() => [
   ...[...document.querySelectorAll('button:not(.sort), a.button, nav, .filters input')]
     .filter((control) => control.checkVisibility())
     .map((control) => `printed: ${control.outerHTML.slice(0, 100)}`),
   ...(document.documentElement.scrollWidth > innerWidth ? ['wider than the paper'] : []),
+  ...[...document.querySelectorAll('main thead th[data-name]:not(.actions)')]
+    .filter((column) => !column.checkVisibility())
+    .map((column) => `not printed: ${column.dataset.name}`),
+  ...[...document.querySelectorAll('main .table tr:not(.details) > :is(th, td), main .cell > *')]
+    .filter((part) => part.checkVisibility() && !part.closest('.visually-hidden'))
+    .filter((part) => part.scrollWidth > part.clientWidth + 1 && part.clientWidth)
+    .map((part) => `cut: ${part.outerHTML.slice(0, 100)}`),
   ...(document.querySelector('main h1')?.checkVisibility() ? [] : ['no content']),
 ]"""
 

@@ -16,6 +16,7 @@ __all__ = [
     "expand",
     "navigate",
     "page_of",
+    "raw_times",
     "resize",
     "shows",
     "shows_heading",
@@ -54,6 +55,7 @@ PAGES = {
     "request-new": "/secrets/request",
     "request": "/secrets/{request}",
     "audit": "/audit",
+    "health": "/health",
     "logs": "/logs",
     "webhooks": "/webhooks",
     "people": "/people",
@@ -107,6 +109,22 @@ async def navigate(page: Page, path: str) -> None:
 
 async def loads_nothing(page: Page) -> None:
     await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
+
+
+#: Timestamps of the API, or of fields, in a text for people. The JSON of an event, of a log line or
+#: of a response is shown as it is.
+_RAW_TIMES = r"""() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = []
+  while (walker.nextNode())
+    if (!walker.currentNode.parentElement.closest('pre, script, style, textarea'))
+      found.push(...(walker.currentNode.data.match(/\d{4}-\d\d-\d\dT\d\d:\d\d\S*/g) ?? []))
+  return found
+}"""
+
+
+async def raw_times(page: Page) -> list[str]:
+    found: list[str] = await page.evaluate(_RAW_TIMES)
+    return found
 
 
 async def resize(page: Page, width: int, height: int = 800) -> None:

@@ -1,7 +1,7 @@
 """Lists of the console: the first entries or all, read page by page while they are printed."""
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Annotated, Any
 
 import typer
@@ -19,9 +19,15 @@ LimitOption = Annotated[
 AllOption = Annotated[bool, typer.Option("--all", help="Show all entries.")]
 
 
+def page_size(limit: int) -> int:
+    """Entries on a page of a list of `limit` entries: one more says whether there are others."""
+    return min(limit + 1, PAGE_SIZE_MAX) if limit else PAGE_SIZE_MAX
+
+
 class Listing:
     """Entries of a list, which can be read once. noun: of one entry. limit: 0 for all entries.
-    counted: the API can count the entries.
+    counted: the API can count the entries. first: the first page, which has already been read with
+    `page_size`, and the cursor of the next one.
     """
 
     def __init__(
@@ -34,11 +40,14 @@ class Listing:
         noun: str,
         limit: int,
         counted: bool = True,
+        first: tuple[Sequence[Any], str | None] = ((), ""),
     ) -> None:
         self._client, self._path, self._query = client, path, query
         self._noun, self._limit, self._counted = noun, limit, counted
-        size = min(limit + 1, PAGE_SIZE_MAX) if limit else PAGE_SIZE_MAX
-        self._items = client.items(item, path, **{**query, "limit": size})
+        entries, cursor = first
+        rest = {**query, "limit": page_size(limit), "cursor": cursor or None}
+        more = () if cursor is None else client.items(item, path, **rest)
+        self._items = chain(entries, more)
         self._shown = 0
 
     def __iter__(self) -> Iterator[Any]:
