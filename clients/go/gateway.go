@@ -13,19 +13,6 @@ import (
 	"time"
 )
 
-// codeStatus is the status for each code, the same as that of the gateway for requests to Cores.
-var codeStatus = map[string]int{
-	"NOT_FOUND":                401,
-	"DISABLED":                 401,
-	"EXPIRED":                  401,
-	"SIGNATURE_INVALID":        401,
-	"USAGE_EXCEEDED":           402,
-	"FORBIDDEN":                403,
-	"INSUFFICIENT_PERMISSIONS": 403,
-	"RATE_LIMITED":             429,
-	"UNAVAILABLE":              503,
-}
-
 var passedOn = []string{"RateLimit", "RateLimit-Policy", "Retry-After"}
 
 // GatewayOptions are the options of a [Gateway]. The zero value has the defaults.
@@ -79,7 +66,7 @@ func (v *Verification) Status() int {
 	if v.Valid {
 		return http.StatusOK
 	}
-	if status, ok := codeStatus[v.Code]; ok {
+	if status, ok := statuses[v.Code]; ok {
 		return status
 	}
 	return http.StatusForbidden
@@ -97,10 +84,10 @@ func NewGateway(gatewayURL string, options GatewayOptions) (*Gateway, error) {
 	if options.Timeout < 0 || options.ResponseTimeout < 0 || options.InProgressMax < 0 || options.Attempts < 0 {
 		return nil, invalid("time limits, InProgressMax and Attempts must be positive")
 	}
-	options.Timeout = cmp.Or(options.Timeout, 30*time.Second)
-	options.ResponseTimeout = cmp.Or(options.ResponseTimeout, 2*time.Second)
-	options.InProgressMax = cmp.Or(options.InProgressMax, 64)
-	options.Attempts = cmp.Or(options.Attempts, 2)
+	options.Timeout = cmp.Or(options.Timeout, defaultTimeout)
+	options.ResponseTimeout = cmp.Or(options.ResponseTimeout, defaultResponseTimeout)
+	options.InProgressMax = cmp.Or(options.InProgressMax, defaultInProgressMax)
+	options.Attempts = cmp.Or(options.Attempts, defaultAttempts)
 	if options.OnError == nil {
 		options.OnError = func(err error) { slog.Error("a key was not verified", "error", err) }
 	}

@@ -311,3 +311,24 @@ type PurgedCustomer struct {
 	PurgedKeys int    `json:"purged_keys"`
 	KeysLeft   int    `json:"keys_left"`
 }
+
+// statuses are those for each code, the same as of the gateway for requests to Cores.
+var statuses = map[string]int{
+	"VALID":                    200,
+	"NOT_FOUND":                401,
+	"DISABLED":                 401,
+	"EXPIRED":                  401,
+	"SIGNATURE_INVALID":        401,
+	"USAGE_EXCEEDED":           402,
+	"FORBIDDEN":                403,
+	"INSUFFICIENT_PERMISSIONS": 403,
+	"RATE_LIMITED":             429,
+	"UNAVAILABLE":              503,
+}
+
+const (
+	defaultTimeout         = 30 * time.Second
+	defaultResponseTimeout = 2 * time.Second
+	defaultInProgressMax   = 64
+	defaultAttempts        = 2
+)

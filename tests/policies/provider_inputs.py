@@ -160,12 +160,14 @@ def meanings(item: Input) -> list[settings.Meaning]:
     return [meaning for meaning in found if meaning.names.pattern]
 
 
+@cache
 def is_judged(item: Input) -> bool:
     """True if a general rule judges an input by its name and value, or what it contains."""
     is_text = re.search("(definitions|_properties|^permissions|acl)$", item.snake)
     return bool(meanings(item) or is_text or settings.is_address(item.name))
 
 
+@cache
 def disabling(item: Input) -> list[Any]:
     """The examples of values that disable a protection."""
     kinds = {"bool": bool, "int": int, "float": int}
@@ -281,6 +283,8 @@ def is_reported_by_other_rules(item: Input) -> bool:
         other = good.get(item.kind, lambda _: "other")(bad)
         for rule in rules_of(item.token):
             reported = set(decided(rule, item.token, item.path, bad).violations)
+            if not reported:
+                continue
             compliant = set(decided(rule, item.token, item.path, other).violations)
             if reported - compliant:
                 return True
@@ -344,6 +348,7 @@ which have the key of their bucket.
 """
 
 
+@cache
 def table() -> dict[str, Any]:
     other_rules: dict[str, set[str]] = {}
     unevaluated: dict[str, set[str]] = {}

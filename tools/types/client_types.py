@@ -10,6 +10,7 @@ from typing import Any
 from gatehouse.services.console.routes import document as console
 from gatehouse.services.gateway.routes import document as gateway
 from gatehouse.services.sharing.routes import document as sharing
+from gatehouse_client import gateway as gateway_client
 
 from tools.types.sync_clients import formatted
 
@@ -109,6 +110,20 @@ def typescript() -> str:
             lines += _comment(member, "  ")
             lines.append(f"  {field}{mark}: {_typescript(member)};")
         lines.append("}")
+    statuses = (f"  {code}: {status}," for code, status in gateway_client.STATUS.items())
+    comment = (
+        "/** The status for each code, the same as that of the gateway for requests to Cores. */"
+    )
+    opening = 'export const STATUS: Readonly<Record<VerifyReply["code"], number>> = {'
+    lines += ["", comment, opening, *statuses, "};"]
+    defaults = {
+        "timeoutMs": round(gateway_client.TIMEOUT_S * 1000),
+        "responseTimeoutMs": round(gateway_client.RESPONSE_TIMEOUT_S * 1000),
+        "inProgressMax": gateway_client.IN_PROGRESS_MAX,
+        "attempts": gateway_client.RETRIES.attempts,
+    }
+    options = (f"  {name}: {value}," for name, value in defaults.items())
+    lines += ["", "export const GATEWAY_DEFAULTS = {", *options, "};"]
     return "\n".join([*lines, ""])
 
 
@@ -144,6 +159,22 @@ def go() -> str:
         lines += [f"type {name} struct {{"]
         lines += [f"\t{a.ljust(widths[0])} {b.ljust(widths[1])} {c}" for a, b, c in fields]
         lines.append("}")
+    rows = [(f'"{code}":', status) for code, status in gateway_client.STATUS.items()]
+    width = max(len(code) for code, _ in rows)
+    statuses = (f"\t{code.ljust(width)} {status}," for code, status in rows)
+    comment = (
+        "// statuses are those for each code, the same as of the gateway for requests to Cores."
+    )
+    lines += ["", comment, "var statuses = map[string]int{", *statuses, "}"]
+    defaults = {
+        "defaultTimeout": f"{gateway_client.TIMEOUT_S:g} * time.Second",
+        "defaultResponseTimeout": f"{gateway_client.RESPONSE_TIMEOUT_S:g} * time.Second",
+        "defaultInProgressMax": str(gateway_client.IN_PROGRESS_MAX),
+        "defaultAttempts": str(gateway_client.RETRIES.attempts),
+    }
+    width = max(map(len, defaults))
+    constants = (f"\t{name.ljust(width)} = {value}" for name, value in defaults.items())
+    lines += ["", "const (", *constants, ")"]
     return "\n".join([*lines, ""])
 
 

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from gatehouse.core.roles import Role
@@ -260,6 +261,7 @@ def data() -> str:
     return json.dumps(found, indent=1) + "\n"
 
 
+@cache
 def _schemas() -> dict[str, Schema]:
     return {**document()["components"]["schemas"], "Destination": _DESTINATION}
 

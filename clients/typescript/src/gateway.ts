@@ -1,21 +1,8 @@
 /** Verifies API keys at a gateway. */
 import { DecisionCache } from "./cache.js";
 import { after, apiError, checkPositive, credential, NoResponse, parsed, retryAfterS, TOO_LATE, Transport, type Problem, type Reply } from "./transport.js";
-import type { Take, TakeReply, VerifyReply, VerifyRequest } from "./types.js";
+import { GATEWAY_DEFAULTS, STATUS, type Take, type TakeReply, type VerifyReply, type VerifyRequest } from "./types.js";
 
-/** The status for each code, the same as that of the gateway for requests to Cores. */
-export const STATUS: Readonly<Record<VerifyReply["code"], number>> = {
-  VALID: 200,
-  NOT_FOUND: 401,
-  DISABLED: 401,
-  EXPIRED: 401,
-  SIGNATURE_INVALID: 401,
-  USAGE_EXCEEDED: 402,
-  FORBIDDEN: 403,
-  INSUFFICIENT_PERMISSIONS: 403,
-  RATE_LIMITED: 429,
-  UNAVAILABLE: 503,
-};
 const PASSED_ON = ["RateLimit", "RateLimit-Policy", "Retry-After"];
 
 /**
@@ -77,14 +64,13 @@ export class GatewayClient {
   #respondedAt = 0;
 
   constructor(gateway: string, options: GatewayOptions = {}) {
-    const limits = { timeoutMs: 30_000, responseTimeoutMs: 2000, inProgressMax: 64, attempts: 2 };
     const { token, ...others } = options;
-    this.#options = { ...limits, failOpen: false, cacheMs: 0, ...others };
+    this.#options = { ...GATEWAY_DEFAULTS, failOpen: false, cacheMs: 0, ...others };
     this.#cache = new DecisionCache(this.#options.cacheMs);
     this.#token = token === undefined ? "" : credential(token);
     this.#transport = new Transport("gateway", gateway, this.#token);
     this.url = this.#transport.url;
-    checkPositive(this.#options, limits);
+    checkPositive(this.#options, GATEWAY_DEFAULTS);
   }
 
   /**

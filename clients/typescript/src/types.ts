@@ -463,3 +463,24 @@ export interface PurgedCustomer {
   /** Number of keys that are left. 0: the customer is purged. */
   keys_left: number;
 }
+
+/** The status for each code, the same as that of the gateway for requests to Cores. */
+export const STATUS: Readonly<Record<VerifyReply["code"], number>> = {
+  VALID: 200,
+  NOT_FOUND: 401,
+  DISABLED: 401,
+  EXPIRED: 401,
+  SIGNATURE_INVALID: 401,
+  USAGE_EXCEEDED: 402,
+  FORBIDDEN: 403,
+  INSUFFICIENT_PERMISSIONS: 403,
+  RATE_LIMITED: 429,
+  UNAVAILABLE: 503,
+};
+
+export const GATEWAY_DEFAULTS = {
+  timeoutMs: 30000,
+  responseTimeoutMs: 2000,
+  inProgressMax: 64,
+  attempts: 2,
+};

@@ -380,7 +380,8 @@ def meanings(type_: str, name: str) -> tuple[Meaning, ...]:
     """
     if name in _OF_CLASS:
         name = type_.rpartition(":")[2] + name
-    named = (meaning for meaning in MEANINGS if meaning.names.search(snake_case(name)))
+    name = snake_case(name)
+    named = (meaning for meaning in MEANINGS if meaning.names.search(name))
     return tuple(meaning for meaning in named if meaning.types.match(type_))
 
 

@@ -112,7 +112,7 @@ def _relationships(policy: Control) -> list[dict[str, Any]]:
     """The requirements of frameworks that a rule covers."""
     return [
         {
-            "target": {"id": id, "toolComponent": {"name": frameworks.frameworks()[name].title}},
+            "target": {"id": id, "toolComponent": {"name": frameworks.frameworks()[name].name}},
             "kinds": ["relevant"],
         }
         for name, requirements in frameworks.of_control(policy).items()
@@ -123,7 +123,7 @@ def _relationships(policy: Control) -> list[dict[str, Any]]:
 def _taxonomies() -> list[dict[str, Any]]:
     return [
         {
-            "name": framework.title,
+            "name": framework.name,
             "version": framework.version,
             "releaseDateUtc": framework.date.isoformat(),
             "informationUri": framework.source,

@@ -2,6 +2,7 @@
 left, and leaving asks first. The forms are those of test_browser_forms.py.
 """
 
+import functools
 import json
 import re
 from typing import Any
@@ -47,9 +48,13 @@ pytestmark = MARKS
 _GENERATED = {"SecretCreateScreen-end to end": r"#\w{43}\.[\w-]{43}$"}
 
 
+#: Generating the document takes a second.
+specification = functools.cache(document)
+
+
 def once(value: Any, schema: Any) -> set[str]:
     """The texts of a response that are marked in its schema as shown once."""
-    schemas = document()["components"]["schemas"]
+    schemas = specification()["components"]["schemas"]
     schema = schemas.get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
     if isinstance(value, list):
         return set().union(*(once(item, schema.get("items", {})) for item in value))
@@ -61,7 +66,7 @@ def once(value: Any, schema: Any) -> set[str]:
 
 def schema_of(act: Act) -> Any:
     """The schema of the response to an act."""
-    paths = document()["paths"].values()
+    paths = specification()["paths"].values()
     [operation] = [
         each for path in paths for each in path.values() if each["operationId"] == act.operation
     ]
@@ -74,8 +79,7 @@ def schema_of(act: Act) -> Any:
 
 
 def test_every_response_with_the_mark_is_kept_by_the_web_ui() -> None:
-    specification = document()
-    schemas = specification["components"]["schemas"]
+    schemas = specification()["components"]["schemas"]
 
     def is_marked(schema: Any) -> bool:
         if isinstance(schema, list):
@@ -87,7 +91,7 @@ def test_every_response_with_the_mark_is_kept_by_the_web_ui() -> None:
 
     marked = {
         operation["operationId"]
-        for path in specification["paths"].values()
+        for path in specification()["paths"].values()
         for operation in path.values()
         if is_marked([each for code, each in operation["responses"].items() if code < "300"])
     }
