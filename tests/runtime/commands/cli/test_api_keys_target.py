@@ -34,7 +34,7 @@ def test_keys_are_managed(operator: Command, console_url: str) -> None:
     [
         (["ROTATE=a", "REVOKE=b"], "use only one of CREATE=, ROTATE= and REVOKE="),
         (["ENV=prd"], "profiles.toml: No such file or directory"),
-        (["REVOKE=gtk_test_0123456789ab"], "no key has this ID or name"),
+        (["REVOKE=gtk_test_0123456789ab"], "no key has this ID, name or tag"),
     ],
 )
 def test_input_is_checked(operator: Command, words: list[str], message: str) -> None:

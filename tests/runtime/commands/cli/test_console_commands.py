@@ -28,7 +28,7 @@ from tests.runtime.commands.cli.conftest import (
 )
 from tests.runtime.commands.cli.conftest import key_id as token_id
 from tests.runtime.conftest import Database
-from tests.runtime.rows import contact_row, request_row
+from tests.runtime.rows import contact_row, key_row, request_row
 
 
 def _option(name: str, value: object) -> str:
@@ -206,6 +206,7 @@ def test_text_is_found_and_tokens_are_read_from_standard_input(operator: Command
 
 
 def test_denied_requests_are_listed(operator: Command, database: Database) -> None:
+    database.sql(key_row("ON CONFLICT DO NOTHING", id="'3fGh82kLmQ0a'"))
     database.sql(
         request_row(
             "FROM unnest(ARRAY[1, 30]) AS hours",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from hashlib import md5
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from gatehouse.features.keys.repository import KeyRepository
 from gatehouse.features.keys.schemas import KeyFilter
 from gatehouse.platform.db.pool import Pool
 from gatehouse.platform.web.fields import TOTAL_MAX
+from gatehouse.services.console.references import References
 
 from tests.runtime.conftest import Database
 from tests.runtime.rows import customer_row, key_row, plan_row
@@ -108,6 +110,34 @@ async def test_lists_use_indexes(
     for node in of_keys:
         assert node["Node Type"] != "Seq Scan", f"a filter or a search uses no index: {node}"
         assert total == TOTAL_MAX or node.get("Rows Removed by Filter", 0) <= KEYS / 5, node
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("KEY 1777", ["key 1777"]),
+        ("tag1777", [f"key {n}" for n in range(17_770, 17_780)]),
+        ("no such key", []),
+        (md5(b"1777", usedforsecurity=False).hexdigest()[:12], ["key 1777"]),
+        ("key 177", ["key 177"]),
+    ],
+)
+async def test_references_use_indexes(
+    module_pool: Pool, many_keys: None, text: str, meant: list[str]
+) -> None:
+    pool: Any = ExplainingPool(module_pool)
+    found = await References(pool).named(text, ("key", "customer"))
+    names = [
+        await module_pool.fetchval("SELECT name FROM api_key WHERE id = $1", each.id)
+        for each in found
+    ]
+    assert sorted(names) == sorted(meant)
+    steps = [node for plan in pool.plans for node in nodes(plan["Plan"])]
+    of_keys = [node for node in steps if node.get("Relation Name") == "api_key"]
+    assert of_keys
+    for node in of_keys:
+        assert node["Node Type"] != "Seq Scan", node
+        assert node.get("Rows Removed by Filter", 0) <= KEYS / 5, node
 
 
 @pytest.mark.parametrize(

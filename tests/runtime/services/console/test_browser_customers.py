@@ -115,7 +115,7 @@ async def test_unknown_customer_is_created_with_the_key_only_if_chosen(
         await sign_in(page, "/keys/new")
         await page.get_by_label("Name", exact=True).fill("first key")
         await choose_customer(page, "nobody")
-        await shows(page, "No customer has this ID or name.")
+        await shows(page, "No customer, or more than one, has this ID, name or tag.")
         await press(page, "Create key")
         await expect(page.get_by_label("Customer", exact=True)).to_have_attribute(
             "aria-invalid", "true"

@@ -47,6 +47,7 @@ def parameters(page: Page) -> dict[str, str]:
 async def test_each_filter_of_each_list_is_shown_in_words_and_can_be_removed(
     browser: Browser, origin: str, console: Console
 ) -> None:
+    await console.post("/v1/plans", json={"name": "business"})
     async with page_of(browser, origin) as page:
         await sign_in(page)
         chips = page.get_by_role("list", name="Active filters")
@@ -138,11 +139,12 @@ async def test_keys_customers_and_actors_are_found_by_name(
             )
             await expect(chip).to_be_visible()
             assert parameters(page) == {name: value}, path
-        await navigate(page, "/requests")
-        await page.get_by_label("API key", exact=True).fill("no such key")
-        await page.keyboard.press("Enter")
-        await shows(page, "No API key, or more than one, has this ID or name.")
-        assert parameters(page) == {}
+        for label, noun in (("API key", "API key"), ("Customer", "customer")):
+            await navigate(page, "/requests")
+            await page.get_by_label(label, exact=True).fill("no such object")
+            await page.keyboard.press("Enter")
+            await shows(page, f"No {noun}, or more than one, has this ID, name or tag.")
+            assert parameters(page) == {}
 
 
 @pytest.mark.parametrize("way", ["mouse", "keyboard"])
