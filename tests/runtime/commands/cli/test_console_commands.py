@@ -236,6 +236,7 @@ def test_denied_requests_are_listed(operator: Command, database: Database) -> No
 def test_totals_of_requests_are_read_with_the_first_page(
     operator: Command, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    database.sql(key_row("ON CONFLICT DO NOTHING", id="'manyRequests'"))
     database.sql(
         request_row(
             "FROM generate_series(1, 130) AS number",

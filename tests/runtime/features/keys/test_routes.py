@@ -149,8 +149,8 @@ async def test_sorted_pages_contain_every_key_once_in_both_directions(
 async def test_key_cursor_of_another_filter_or_order_is_rejected(
     console: Console, query: dict[str, str]
 ) -> None:
-    for _ in range(2):
-        await console.create(customer_id="cursor")
+    for customer_id in ("cursor", "cursor", "other"):
+        await console.create(customer_id=customer_id)
     listed = {"customer": "cursor", "limit": "1", "sort": "created_at"}
     cursor = (await console.get("/v1/keys", params=listed)).json()["next_cursor"]
     assert (await console.get("/v1/keys", params={**listed, "cursor": cursor})).status_code == 200

@@ -23,10 +23,12 @@ async def test_requests_and_their_statements_are_spans(console: Console) -> None
         "gatehouse.code": "not_found",
     }
     statements = [span.attributes for span in spans if span.parent_id == request.span_id]
-    # One statement reads the key, and one resets the connection. The bootstrap token is not looked
-    # up.
+    # The text is no ID of a key, so one statement searches it as a name. One reads the key, and one
+    # resets each connection. The bootstrap token is not looked up.
     texts = [str(attributes["db.query.text"]) for attributes in statements]
-    assert [text.partition(".")[0].partition("(")[0] for text in texts] == [
+    assert [text.partition(".")[0].partition("(")[0].partition(",")[0] for text in texts] == [
+        "SELECT 'api_key'",
+        "SELECT pg_advisory_unlock_all",
         "SELECT api_key",
         "SELECT pg_advisory_unlock_all",
     ]
