@@ -306,7 +306,8 @@ class CreditRepository:
         self, subjects: list[str], cost: int, began: float, charge_id: str = ""
     ) -> None:
         """Reverses `spend`, if the database is available, unless the credits were refilled or set
-        since it began. began: `perf_counter()` before `spend`. Never raises.
+        since it began, to within the time that the statement needs to the database. began:
+        `perf_counter()` before `spend`. Never raises.
         """
         if not cost:
             return
