@@ -51,7 +51,7 @@ down: ## Stop a local environment that was started with DETACH=1
 
 test: ## Run the tests (TESTS=path)
 	@scripts/setup.sh
-	@$(PY) -m pytest -n 6 $(or $(TESTS),tests)
+	@$(PY) -m pytest -n 4 $(or $(TESTS),tests)
 
 compatibility: ## Run clients generated from the OpenAPI documents, and applications behind the gateway with their own clients (requires npm, Go, rclone, Caddy and HAProxy)
 	@scripts/setup.sh
