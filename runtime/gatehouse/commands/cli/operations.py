@@ -139,7 +139,7 @@ def status(
         try:
             health = client.get(HealthView, "/v1/health")
         except Forbidden:
-            note("The credential may not read the state of the dependencies: it is no auditor.")
+            note("The health of the dependencies requires the role owner, operator or auditor.")
 
     def show() -> None:
         status: Column = ("state", lambda each: HEALTH_STATES.get(each.status, "OK"))

@@ -111,7 +111,7 @@ class Reporter:
     service: str
     uses: Collection[Dependency]
     health: ServiceHealth
-    worker_id: str = field(default_factory=lambda: new_worker_id())
+    worker_id: str = field(default_factory=new_worker_id)
 
     @property
     def every_s(self) -> float:

@@ -181,7 +181,7 @@ class HealthService:
                 if of_sharing is not None:
                     found += of_sharing
                     expected.add("sharing")
-        # The last one, with the calls above.
+        # Read last, so that it contains the calls above.
         own = await self.own.report()
         now = self.clock.now()
         found = [(each, at) for each, at in found if each.id != own.id]

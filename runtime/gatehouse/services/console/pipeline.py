@@ -185,13 +185,15 @@ class ConsolePipeline(Pipeline):
         not searched. Raises BadRequest, Unavailable.
         """
         caller, pepper = request.authenticated, self.authenticator.keys.pepper
-        for name, text in request.path_parameters.items() if caller.roles & KEY_READERS else ():
+        if not caller.roles & KEY_READERS:
+            return
+        for name, text in request.path_parameters.items():
             is_key = name == "id" and key_id(text) is not None and is_marked(text, pepper)
             if name in PATH and not is_key and "\0" not in text and len(text) <= PATH_CHARS_MAX:
                 place = f"path.{name}"
                 id = await self.references.resolve(PATH[name], text, place, caller.creator)
                 if id not in (None, text):
-                    _say(request, {name: str(id)})
+                    _add_resolved(request, {name: str(id)})
                     request.path_parameters = {**request.path_parameters, name: str(id)}
 
     async def _resolve_query(self, request: Request, query: Any) -> Any:
@@ -201,7 +203,7 @@ class ConsolePipeline(Pipeline):
         caller = request.authenticated
         if caller.roles & KEY_READERS:
             query, changes = await self.references.query(query, caller.creator)
-            _say(request, changes)
+            _add_resolved(request, changes)
         return query
 
     async def _check_ownership(self, endpoint: Endpoint, request: Request) -> None:
@@ -306,7 +308,7 @@ class ConsolePipeline(Pipeline):
         return _replayed(request, stored)
 
 
-def _say(request: Request, changes: Mapping[str, str]) -> None:
+def _add_resolved(request: Request, changes: Mapping[str, str]) -> None:
     """Adds what the references mean to the response."""
     for name, value in changes.items():
         request.add_header(RESOLVED.lower().encode(), f"{name}={value}")
