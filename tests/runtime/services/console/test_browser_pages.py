@@ -1,13 +1,16 @@
 """Every page."""
 
+import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gatehouse.commands.cli import retrieval_links
 from gatehouse.services.console.web import FOLDER
-from playwright.async_api import Browser, Page, ViewportSize, expect
+from playwright.async_api import Browser, Error, Page, Route, ViewportSize, expect
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import Console
@@ -40,13 +43,24 @@ _NARROW: ViewportSize = {"width": 320, "height": 640}
 _WITH_DISPLAY_SETTINGS = frozenset({"overview", "keys", "key", "secret-new", "settings"})
 _MOVING = "document.getAnimations().filter(({ playState }) => playState === 'running').length"
 
+#: The layout shift of the page, and what was shown and then moved by more than a few pixels because
+#: something above it changed its height. The first text of a page, "Loading", is replaced.
 _RECORD_SHIFTS = """
 window.layoutShift = 0
+window.moved = []
 new PerformanceObserver((list) => {
-  for (const entry of list.getEntries())
-    if (!entry.hadRecentInput) window.layoutShift += entry.value
+  for (const { hadRecentInput, sources, value } of list.getEntries()) {
+    if (hadRecentInput) continue
+    window.layoutShift += value
+    for (const { node, previousRect: from, currentRect: to } of sources)
+      if (node && node !== document.body && from.height && to.height && Math.abs(from.y - to.y) > 8)
+        window.moved.push(`${node.textContent.slice(0, 40)}: ${from.y} to ${to.y}`)
+  }
 }).observe({ type: 'layout-shift', buffered: true })
 """
+
+_TWO_FRAMES = """new Promise((done) =>
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"""
 
 #: Controls on which the keyboard focus is not visible. Pressing a key first makes the focus of
 #: scripts visible too.
@@ -191,7 +205,8 @@ async def test_every_page_in_every_size_and_with_every_display_setting(
         await sign_in(page)
         for name, path in PAGES.items():
             await page.set_viewport_size(_WIDE)
-            await open_page(page, path.format(**ids))
+            async with _newest_response_first(page):
+                await open_page(page, path.format(**ids))
             titles[name] = await page.title()
             tables += await page.locator(".flush table").count()
             found = await _problems_of_the_load(page)
@@ -277,11 +292,42 @@ async def test_usage_is_shown_by_outcome_in_the_list_and_for_any_time_range(
             await expect(items).to_have_text(legend)
 
 
+@asynccontextmanager
+async def _newest_response_first(page: Page) -> AsyncIterator[None]:
+    """Lets one request of the web UI after another through, the newest one first."""
+    held: list[Route] = []
+    condition = asyncio.Condition()
+
+    async def hold(route: Route) -> None:
+        async with condition:
+            held.append(route)
+            condition.notify()
+
+    async def release() -> None:
+        while True:
+            async with condition:
+                await condition.wait_for(lambda: held)
+            # The frame of the last response and the requests that it caused come first. A page that
+            # was left has no frame.
+            with suppress(Error):
+                await page.evaluate(_TWO_FRAMES)
+            with suppress(Error):
+                await held.pop().continue_()
+
+    await page.route("**/v1/**", hold)
+    task = asyncio.create_task(release())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await page.unroute("**/v1/**")
+
+
 async def _problems_of_the_load(page: Page) -> list[str]:
     language = await page.evaluate("document.documentElement.lang")
     viewport = await page.locator("meta[name=viewport]").get_attribute("content") or ""
     shift = await page.evaluate("window.layoutShift")
-    found = []
+    found = [f"moved: {text}" for text in await page.evaluate("window.moved")]
     if language != "en" or "width=device-width" not in viewport or "user-scalable" in viewport:
         found.append(f"language {language}, viewport {viewport}")
     if shift > SHIFT_MAX:
