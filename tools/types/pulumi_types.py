@@ -38,6 +38,7 @@ OWN: dict[str, Schema] = {
         "replacement. Default: 86400.",
     },
     "customer_id": {**_TEXT, "description": "ID of the customer. A change replaces it."},
+    "customer": {"description": "ID of the customer to which the key belongs. Null: none."},
     "role": {"type": "string", "enum": [role.value for role in Role], "description": "The role."},
     "core": {"description": "Name of the Core, which the gateway serves at `/cores/<name>/`."},
 }
@@ -278,6 +279,8 @@ def _inputs(name: str) -> dict[str, Schema]:
     found |= {field: OWN[field] for field in (*renamed.values(), *resource.own)}
     if name == "Core":
         found["name"] = {**found["name"], **OWN["core"]}
+    if name == "Key":  # a name or a tag would differ from the ID at each refresh
+        found["customer_id"] = {**found["customer_id"], **OWN["customer"]}
     required = _required(resource)
     return dict(sorted(found.items(), key=lambda item: item[0] not in required))
 

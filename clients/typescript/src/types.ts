@@ -138,7 +138,7 @@ export interface Credits {
 export interface CreateKey {
   /** Display name of the key. */
   name: string;
-  /** ID of the customer to which the key belongs. Null: none. */
+  /** Customer to which the key belongs: its ID, its name or its tag. Null: none. */
   customer_id?: string | null;
   /** Plan that the key follows. A key of a customer follows the plan of the customer instead.
    * Null: none. */
@@ -196,7 +196,7 @@ export interface UpdateCredits {
 export interface UpdateKey {
   /** Display name of the key. */
   name?: string;
-  /** ID of the customer to which the key belongs. Null: none. */
+  /** Customer to which the key belongs: its ID, its name or its tag. Null: none. */
   customer_id?: string | null;
   /** Plan that the key follows. A key of a customer follows the plan of the customer instead.
    * Null: none. */

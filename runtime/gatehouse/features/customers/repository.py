@@ -84,11 +84,17 @@ SELECT id AS customer_id, NULL AS key_id, name, array_remove(ARRAY[
     CASE WHEN NOT inherits_credits THEN 'credits' END], NULL) AS fields
 FROM customer WHERE plan = $1 AND (limits IS NOT NULL OR NOT inherits_credits)
 UNION ALL
-SELECT customer_id, api_key.id, api_key.name, ARRAY(
-    SELECT unnest(ARRAY['limits', 'scopes']) EXCEPT SELECT unnest(inherits) ORDER BY 1)
-FROM api_key LEFT JOIN customer ON customer.id = customer_id
-WHERE coalesce(api_key.plan, customer.plan) = $1 AND api_key.state IN ('active', 'disabled')
-    AND NOT inherits @> ARRAY['limits', 'scopes']
+SELECT * FROM (
+    SELECT customer_id, api_key.id AS key_id, api_key.name, array_remove(ARRAY[
+        CASE WHEN (expires_at IS NULL) <> (ttl_s IS NULL)
+            OR abs(extract(epoch FROM expires_at - api_key.created_at) - ttl_s) >= 1
+            THEN 'expires_at' END,
+        CASE WHEN NOT inherits @> ARRAY['limits'] THEN 'limits' END,
+        CASE WHEN NOT inherits @> ARRAY['scopes'] THEN 'scopes' END], NULL) AS fields
+    FROM api_key LEFT JOIN customer ON customer.id = customer_id
+        JOIN plan ON plan.name = coalesce(api_key.plan, customer.plan)
+    WHERE plan.name = $1 AND api_key.state IN ('active', 'disabled') AND successor_id IS NULL
+) AS follower WHERE fields <> '{}'
 ORDER BY customer_id NULLS LAST, key_id NULLS FIRST LIMIT $2
 """
 

@@ -157,7 +157,8 @@ async def delete_plan(request: Request, plan: str, plans: PlanService) -> None:
 async def list_overrides(request: Request, plan: str, plans: PlanService) -> Overrides:
     """List overrides of a plan.
 
-    Returns the customers and keys that follow the plan and have values of their own, up to 500.
+    Returns the customers and keys that follow the plan and have values of their own, or another
+    lifetime than the plan gives to new keys, up to 500.
     """
     await plans.get(plan)
     return Overrides(await plans.store.overrides(plan))

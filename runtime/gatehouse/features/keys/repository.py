@@ -579,7 +579,7 @@ def unknown_reference(exc: asyncpg.ForeignKeyViolationError) -> BadRequest:
 def unknown_customer() -> BadRequest:
     return invalid(
         "body.customer_id",
-        "is not the ID of a customer",
+        "is not the ID, the name or the tag of a customer",
         "create the customer first, or send `create_customer` with the new key",
     )
 

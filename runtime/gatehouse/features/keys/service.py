@@ -6,6 +6,7 @@ the audit event in one transaction, and waits until the gateways have confirmed 
 """
 
 import math
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -168,8 +169,7 @@ class KeyService:
         if ttl_s is None and new.expires_at is None and (new.customer_id or new.plan):
             ttl_s = await self.store.plan_ttl_s(new.customer_id, new.plan)
         lifetime = {} if ttl_s is None else {"expires_at": now + ttl_s}
-        customer_id = new.customer_id if new.create_customer else None
-        created = {customer_id: customer_id} if customer_id else {}
+        created = _new_customer(new)
         for _ in range(_ID_ATTEMPTS):
             token, digest = self._new_token(
                 KeyEnvironment(new.environment or self.environment), generation
@@ -503,3 +503,14 @@ def _keeps_admin(key: Key, changed: Key) -> bool:
     """True if the changed key can manage keys for as long as the original key could."""
     ends_at = math.inf if key.expires_at is None else key.expires_at
     return can_manage_keys(changed) and (changed.expires_at or math.inf) >= ends_at
+
+
+def _new_customer(new: CreateKey) -> dict[str, str]:
+    """The name of the customer that is created with the key, by its ID. Raises BadRequest."""
+    id = new.customer_id if new.create_customer else None
+    if id is None:
+        return {}
+    if re.fullmatch(customers.ID, id) is None:
+        fix = f"send {customers.ID_FORM}"
+        raise invalid("body.customer_id", "is not a possible ID of a new customer", fix)
+    return {id: id}

@@ -130,10 +130,12 @@ class ConsolePipeline(Pipeline):
             await self._check_scopes(endpoint, request, content)
 
         async def handle() -> Reply:
-            arguments = {} if endpoint.body is None else {"body": body}
+            arguments = {}
+            if endpoint.body is not None:
+                arguments["body"] = await self._resolve(request, self.references.body, body)
             if endpoint.query is not None:
                 query = decode_query(request.query_string, endpoint.query)
-                arguments["query"] = await self._resolve_query(request, query)
+                arguments["query"] = await self._resolve(request, self.references.query, query)
             return await call(request, **arguments)
 
         reply = await self._run_once(endpoint, request, content, handle)
@@ -196,15 +198,15 @@ class ConsolePipeline(Pipeline):
                     _add_resolved(request, {name: str(id)})
                     request.path_parameters = {**request.path_parameters, name: str(id)}
 
-    async def _resolve_query(self, request: Request, query: Any) -> Any:
-        """The query with IDs instead of names and tags, which only those who may read keys can
-        search. Raises BadRequest, Unavailable.
+    async def _resolve(self, request: Request, resolve: Callable[..., Any], sent: Any) -> Any:
+        """The query or the body with IDs instead of names and tags, which only those who may read
+        keys can search. Raises BadRequest, Unavailable.
         """
         caller = request.authenticated
         if caller.roles & KEY_READERS:
-            query, changes = await self.references.query(query, caller.creator)
+            sent, changes = await resolve(sent, caller.creator)
             _add_resolved(request, changes)
-        return query
+        return sent
 
     async def _check_ownership(self, endpoint: Endpoint, request: Request) -> None:
         """Check the key and the customer in the path. Raises NotFound, Unavailable."""

@@ -1,5 +1,6 @@
 """Resolves references: what a request names by an ID, a name or a tag. They are the query
-parameters and the parameters of paths that mean a key, a customer, a Core, a plan or an actor.
+parameters and the parameters of paths that mean a key, a customer, a Core, a plan or an actor, and
+the customer of a key in a body.
 
 An ID has precedence over a name, and a name over a tag. Objects that are active or disabled have
 precedence over others, and the newest key of a family over those that it replaces. If several
@@ -22,6 +23,7 @@ from gatehouse.platform.web.fields import Kind
 from gatehouse.platform.web.validation import invalid, references
 
 Query = TypeVar("Query", bound=msgspec.Struct)
+Body = TypeVar("Body", bound=msgspec.Struct)
 
 #: The parameters of paths that are references.
 PATH: dict[str, Kind] = {"id": "key", "customer": "customer", "plan": "plan", "name": "core"}
@@ -165,6 +167,20 @@ class References:
                 if value != text:
                     changes[name] = value
         return (msgspec.structs.replace(query, **changes) if changes else query), changes
+
+    async def body(self, body: Body, creator: str | None = None) -> tuple[Body, dict[str, str]]:
+        """As `query`, for a body. The operation reports a reference that means nothing. A customer
+        that is created with its key is named by its ID alone.
+        """
+        changes = dict[str, str]()
+        if getattr(body, "create_customer", False):
+            return body, changes
+        for name, kind in references(type(body)).items():
+            if text := getattr(body, name):
+                value = await self.resolve(kind, text, f"body.{name}", creator)
+                if value not in (None, text):
+                    changes[name] = str(value)
+        return (msgspec.structs.replace(body, **changes) if changes else body), changes
 
     async def _required(self, kind: Kind, text: str, location: str, creator: str | None) -> str:
         if kind == "owner" and text.startswith(_OWNERS):

@@ -485,7 +485,7 @@ export const en = {
   'plans.customers': 'Customers: {count}',
   'plans.keys': 'Keys without a customer: {count}',
   'plans.overrides': 'Overrides',
-  'plans.overridesText': 'Customers and keys that follow the plan, with values of their own.',
+  'plans.overridesText': 'Customers and keys that follow the plan, with values of their own, or another lifetime than new keys have.',
   'plans.noOverrides': 'No customer and no key overrides the plan.',
   'plans.overridden': 'Own values',
 

@@ -35,6 +35,12 @@ async def test_key_names_a_customer_that_exists(console: Console) -> None:
     refused = await console.post("/v1/keys", json={"name": "a", "customer_id": "nobody"})
     assert refused.status_code == 400
     assert refused.json()["errors"][0]["location"] == "body.customer_id"
+    invalid = {"name": "a", "customer_id": "Acme & Co", "create_customer": True}
+    refused = await console.post("/v1/keys", json=invalid)
+    assert (refused.status_code, refused.json()["errors"][0]["location"]) == (
+        400,
+        "body.customer_id",
+    )
     body = {"name": "a", "customer_id": "somebody", "create_customer": True}
     key = (await console.post("/v1/keys", json=body)).json()["key"]
     assert (key["customer_id"], key["customer_name"]) == ("somebody", "somebody")
@@ -102,6 +108,10 @@ async def test_lifetime_of_a_plan_applies_to_new_keys_only(console: Console) -> 
     assert [lifetime_s(each) for each in (key, own, new)] == [31_536_000, 3600, 604_800]
     for each in (key, own):
         assert (await shown(console, f"/v1/keys/{each['id']}"))["expires_at"] == each["expires_at"]
+    overrides = (await shown(console, "/v1/plans/weekly/overrides"))["overrides"]
+    assert {each["key_id"]: each["fields"] for each in overrides} == {
+        each["id"]: ["expires_at"] for each in (key, own)
+    }
     rotated = (await console.post(f"/v1/keys/{key['id']}/rotate", json={})).json()["key"]
     assert lifetime_s(rotated) == 31_536_000
 

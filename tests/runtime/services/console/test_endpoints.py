@@ -43,7 +43,7 @@ def _credits(value: dict[str, Any]) -> dict[str, Any]:
 
 #: Changes of the largest value of a type, so that its fields do not exclude each other.
 CHANGES: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    CreateKey: lambda value: {**value, "ttl_s": None, "plan": None},
+    CreateKey: lambda value: {**value, "ttl_s": None, "plan": None, "customer_id": "c" * 64},
     UpdateKey: lambda value: {**_credits(value), "plan": None, "customer_id": None},
     UpdateCustomer: lambda value: _credits(value),
     CreateSecret: lambda value: {**_content(value), "passphrase": None},

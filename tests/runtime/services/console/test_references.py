@@ -181,6 +181,36 @@ async def test_unknown_and_ambiguous_filters_are_errors(
     assert {first, second} <= {*reply.text.replace("(", " ").split()}
 
 
+async def test_key_takes_the_name_of_its_customer(console: Console) -> None:
+    """The customer is the one object with an ID of its own that a body names."""
+    found = await objects(console)
+    path = f"/v1/keys/{found.key_id}"
+    await console.post("/v1/customers", json={"id": "other", "name": "Other"})
+    for text in (CUSTOMER_NAME.lower(), CUSTOMER_TAG, "acme"):
+        said = None if text == "acme" else "customer_id=acme"
+        created = await console.post("/v1/keys", json={"name": "a", "customer_id": text})
+        assert created.status_code == 201, created.text
+        assert created.json()["key"]["customer_id"] == "acme"
+        assert created.headers.get(RESOLVED) == said
+        for body, customer in (
+            ({"customer_id": "Other"}, "other"),
+            ({"customer_id": text}, "acme"),
+        ):
+            changed = await console.patch(path, json=body, headers={"If-Match": "*"})
+            assert changed.json()["key"]["customer_id"] == customer, changed.text
+    await console.post("/v1/customers", json={"id": "acme-2", "name": CUSTOMER_NAME})
+    for text in (CUSTOMER_NAME, "no such customer"):
+        for reply in (
+            await console.post("/v1/keys", json={"name": "a", "customer_id": text}),
+            await console.patch(path, json={"customer_id": text}, headers={"If-Match": "*"}),
+        ):
+            assert rejected_part(reply) == (400, "body.customer_id")
+            assert ("acme-2" in reply.text) is (text == CUSTOMER_NAME)
+    # A customer that is created with its key is not one that has this name.
+    new = {"name": "a", "customer_id": "Other", "create_customer": True}
+    assert (await console.post("/v1/keys", json=new)).json()["key"]["customer_id"] == "Other"
+
+
 async def test_one_object_has_precedence(console: Console) -> None:
     found = await objects(console)
 
