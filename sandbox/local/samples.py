@@ -95,10 +95,12 @@ class Samples:
         url, customer = f"{gateway}/cores/{self.core}/files", self._token("Key")
 
         def is_ready() -> bool:
-            # A request is denied before the registration.
-            return b"registered" in log.read_bytes() and services.returns_200(
-                url, {"Authorization": f"Bearer {customer}"}
-            )
+            # Before a gateway worker knows the registration, the status is 404. That of a key which
+            # somebody has disabled, or whose limit is reached, is another one.
+            if b"registered" not in log.read_bytes():
+                return False
+            status = services.status_of(url, {"Authorization": f"Bearer {customer}"})
+            return status is not None and status < 500 and status != 404
 
         child_processes.wait_until(self._agent, is_ready, "registered with the gateway", 20.0)
         self._core_token = token

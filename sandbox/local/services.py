@@ -131,17 +131,19 @@ def wait_ready(child: child_processes.Child, url: str) -> None:
     child_processes.wait_until(child, partial(returns_200, url), f"ready at {url}", _READY_S)
 
 
-def returns_200(url: str, headers: Mapping[str, str] | None = None) -> bool:
+def returns_200(url: str) -> bool:
+    return status_of(url) == 200
+
+
+def status_of(url: str, headers: Mapping[str, str] | None = None) -> int | None:
+    """The status of the response, or None without a response."""
     try:
         # No proxy is used, because every address is on this machine.
-        return (
-            httpx.get(
-                url, headers=dict(headers or {}), timeout=2, trust_env=False, verify=PLAIN_HTTP
-            ).status_code
-            == 200
-        )
+        return httpx.get(
+            url, headers=dict(headers or {}), timeout=2, trust_env=False, verify=PLAIN_HTTP
+        ).status_code
     except httpx.HTTPError:
-        return False
+        return None
 
 
 def call_console(
