@@ -360,7 +360,7 @@ async def _problems_of_display_settings(page: Page) -> list[str]:
 
 async def _cut_cards(page: Page) -> list[str]:
     measure = (
-        "() => [...document.querySelectorAll('.card')].filter((card) => "
+        "() => [...document.querySelectorAll('.card, .ticks')].filter((card) => "
         "card.scrollWidth > card.clientWidth + 1).map((card) => card.innerText.split('\\n')[0])"
     )
     found = []
