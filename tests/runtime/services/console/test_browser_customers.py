@@ -82,7 +82,7 @@ async def test_plan_and_customer_from_creation_to_purge(
 
         await page.locator("dl").get_by_role("link", name="starter").click()
         await shows(page, "Customers: 1")
-        await expect(page.get_by_role("row", name="first key")).to_contain_text("scopes")
+        await expect(page.get_by_role("row", name="first key")).to_contain_text("Expires, Scopes")
         await press(page, "Edit")
         await page.get_by_role("group", name="Rate limit 1").get_by_label("Requests").fill("900")
         await press(page, "Save")
