@@ -115,7 +115,7 @@ Limits = Annotated[
     ),
 ]
 
-OF_CUSTOMER = "Customer to which the key belongs: its ID, its name or its tag. Null: none."
+_OF_CUSTOMER = "Customer to which the key belongs: its ID, its name or its tag. Null: none."
 
 
 class CreateKey(KeySettings, kw_only=True):
@@ -138,7 +138,7 @@ class CreateKey(KeySettings, kw_only=True):
     create_customer: Annotated[
         bool, doc("Create the customer, with its ID as its name, if `customer_id` is unknown.")
     ] = False
-    customer_id: Annotated[CustomerReference | None, doc(OF_CUSTOMER)] = None
+    customer_id: Annotated[CustomerReference | None, doc(_OF_CUSTOMER)] = None
     scopes: Annotated[
         Scopes | None,
         doc('Scopes of the key. Default: those of the plan, or `["cores:read"]` without a plan.'),
@@ -188,7 +188,7 @@ class UpdateKey(_PatchedSettings, kw_only=True):
 
     example: ClassVar = {"customer_id": "acme", "limits": [RateLimitInput.example]}
 
-    customer_id: Annotated[CustomerReference | UnsetType | None, doc(OF_CUSTOMER)] = UNSET
+    customer_id: Annotated[CustomerReference | UnsetType | None, doc(_OF_CUSTOMER)] = UNSET
     scopes: Annotated[
         Scopes | UnsetType | None,
         doc('Null: those of the plan, or `["cores:read"]` without a plan.'),
