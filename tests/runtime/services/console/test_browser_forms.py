@@ -23,6 +23,7 @@ from tests.runtime.services.console.test_browser_pages import create_data
 from tests.runtime.services.console.test_browser_screens import console
 from tests.runtime.services.console.web_pages import (
     MARKS,
+    ends_session_before,
     enter_credential,
     navigate,
     page_of,
@@ -622,7 +623,7 @@ async def test_another_user_sees_nothing_of_the_page(
     async with page_of(browser, origin, "status of 401") as page:
         await sign_in(page, "/secrets/new")
         await page.get_by_label("Text", exact=True).fill("canary of the first user")
-        console.sql("DELETE FROM console_session")
+        await ends_session_before(page, console, "/v1/secrets")
         await page.get_by_role("button", name="Share a secret").click()
         await enter_credential(page, auditor["token"])
         await shows_heading(page, "Access denied")

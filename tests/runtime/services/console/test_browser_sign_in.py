@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.services.console.web_pages import (
     MARKS,
+    ends_session_before,
     enter_credential,
     page_of,
     shows,
@@ -147,7 +148,7 @@ async def test_user_signs_in_twice_and_out(
         assert session == "person|on-call|{operator}"
         await page.goto("/keys/new")
         await page.get_by_label("Name", exact=True).fill("typed")
-        console.sql("DELETE FROM console_session")
+        await ends_session_before(page, console, "/v1/keys")
         await page.get_by_role("button", name="Create key").click()
         await shows(page, "The session has ended.")
         async with page.context.expect_page() as opened:

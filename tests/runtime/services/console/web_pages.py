@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests import requires
-from tests.runtime.console_client import BOOTSTRAP
+from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.services.sharing.chromium import page_of, violations, violations_in_both_themes
 
 __all__ = [
@@ -109,6 +109,18 @@ async def navigate(page: Page, path: str) -> None:
 
 async def loads_nothing(page: Page) -> None:
     await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
+
+
+async def ends_session_before(page: Page, console: Console, path: str) -> None:
+    """Deletes all sessions when the page sends its next request to the path, so that no refresh of
+    the page finds first that its session has ended.
+    """
+
+    async def end(route: Route) -> None:
+        console.sql("DELETE FROM console_session")
+        await route.continue_()
+
+    await page.route(f"**{path}", end, times=1)
 
 
 #: Timestamps of the API, or of fields, in a text for people. The JSON of an event, of a log line or
