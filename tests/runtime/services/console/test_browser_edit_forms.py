@@ -5,6 +5,7 @@ every other property. Every edit form and every control of it has a case.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -46,6 +47,13 @@ _CREDITS = {"remaining": 1000, "refill": {"amount": 1000, "every": "month"}}
 _LABELS = """() => [...document.querySelector('#main form').elements]
   .filter((control) => control.labels?.length)
   .map((control) => control.labels[0].textContent.trim())"""
+
+
+def _in_hours(hours: int) -> str:
+    """The value of a control for a time. In the time zone of the browser, which is that of the
+    machine.
+    """
+    return f"{datetime.now().astimezone() + timedelta(hours=hours):%Y-%m-%dT%H:%M:%S}"
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ FORMS = {
             "Contact": ("contact", "8dKs02mXwP4t"),
             "Value": ("metadata", "OPS-2"),
             "Requests": ("limits", "99"),
-            "Expires": ("expires_at", "2027-01-16T08:00:00"),
+            "Expires": ("expires_at", _in_hours(24)),
             "Credits": ("credits.remaining", "500"),
             "Add credits": ("credits.add", "500"),
             "Refill": ("credits.refill", "2000"),
@@ -209,7 +217,7 @@ FORMS = {
         {
             "Label": ("label", "typed"),
             "Uses of each link": ("uses", "9"),
-            "Expires": ("expires_at", "2027-01-15T20:00:00"),
+            "Expires": ("expires_at", _in_hours(12)),
         },
         "",
         {"label": "other", "uses": 7},
