@@ -60,7 +60,7 @@ async def test_nothing_of_a_session_remains_after_sign_out(
         await shows(page, "canary-of-the-notes")
         other = await page.context.new_page()
         await other.goto("/keys")
-        await expect(other.get_by_role("link", name="canary-of-the-list")).to_be_visible()
+        await other.get_by_role("link", name="canary-of-the-list").wait_for()
         await page.get_by_role("button", name="Sign out").click()
         await shows_heading(page, "Sign in")
         await shows_heading(other, "Sign in")
@@ -117,7 +117,7 @@ async def test_auditor_sees_no_action_that_is_denied(
     async with page_of(browser, origin) as page:
         await page.goto("/keys")
         await enter_credential(page, auditor["token"])
-        await expect(page.get_by_role("link", name="auditor")).to_be_visible()
+        await page.get_by_role("link", name="auditor").wait_for()
         assert await page.get_by_role("link", name="Create key").count() == 0
         await page.goto(f"/keys/{auditor['key']['id']}")
         await shows_heading(page, "auditor")

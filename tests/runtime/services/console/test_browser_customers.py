@@ -92,7 +92,7 @@ async def test_plan_and_customer_from_creation_to_purge(
 
         await page.get_by_role("link", name="Customers: 1").click()
         await page.get_by_role("link", name="Acme Ltd").click()
-        await expect(page.get_by_role("link", name="first key")).to_be_visible()
+        await page.get_by_role("link", name="first key").wait_for()
         await confirm(page, "Disable")
         await shows(page, "customer.disable")
         await expect(page.locator("tbody tr", has_text="customer.disable")).to_contain_text("Acme")
@@ -127,7 +127,7 @@ async def test_unknown_customer_is_created_with_the_key_only_if_chosen(
         await page.keyboard.press("Control+k")
         await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
         await page.keyboard.insert_text("nobody")
-        await expect(page.get_by_role("link", name="Customer nobody")).to_be_visible()
+        await page.get_by_role("link", name="Customer nobody").wait_for()
 
 
 async def test_customer_filter_finds_by_name_and_suggests(

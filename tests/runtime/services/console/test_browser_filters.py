@@ -107,7 +107,7 @@ async def test_later_pages_of_the_last_hour_have_its_start(
         await page.get_by_role("link", name="Next page").click()
         await loads_nothing(page)
         assert {"last", "since", "cursor"} == parameters(page).keys()
-        await expect(page.locator("tbody tr").first).to_be_visible()
+        await page.locator("tbody tr").first.wait_for()
         await page.get_by_role("link", name="First page").click()
         await loads_nothing(page)
         assert parameters(page) == {"last": "30d"}
@@ -137,7 +137,7 @@ async def test_keys_customers_and_actors_are_found_by_name(
             chip = page.get_by_role(
                 "button", name=re.compile("Remove filter: .*: (?i:nightly|acme)")
             )
-            await expect(chip).to_be_visible()
+            await chip.wait_for()
             assert parameters(page) == {name: value}, path
         for label, noun in (("API key", "API key"), ("Customer", "customer")):
             await navigate(page, "/requests")
@@ -213,7 +213,7 @@ async def test_result_of_a_request_has_one_word_everywhere(
         await sign_in(page)
         for path in ("/", f"/keys/{key_id}", "/usage"):
             await navigate(page, path)
-            await expect(page.locator("figure li").first).to_be_visible()
+            await page.locator("figure li").first.wait_for()
             legend = await page.locator("figure li").all_inner_texts()
             assert {re.sub(r" \d+$", "", text.strip()) for text in legend} == codes, path
         result = page.get_by_label("Result", exact=True).locator("option")
@@ -229,7 +229,7 @@ async def test_result_of_a_request_has_one_word_everywhere(
         await navigate(page, f"/keys/{key_id}")
         await page.get_by_role("button", name="Explain").click()
         names = page.locator("form + div[role=status] tbody th")
-        await expect(names.first).to_be_visible()
+        await names.first.wait_for()
         assert {*await names.all_inner_texts()} < checks
     for number, text in enumerate(CHECKS.values()):
         body = {"text": f"req_{number:026d}"}

@@ -56,7 +56,7 @@ async def test_focus_follows_every_form_and_never_falls_to_the_body(
                     released.set()
                     await send_button(page, act).press("Enter")
                     failure = page.get_by_role("alert").filter(has_text="The database is")
-                    await expect(failure).to_be_visible()
+                    await failure.wait_for()
                     await expect(send_button(page, act)).to_be_focused()
                 async with page.expect_response(lambda response: is_change(response.request)):
                     await send_button(page, act).press("Enter")
@@ -79,7 +79,7 @@ async def test_focus_stays_where_a_control_was_removed_or_is_loaded_again(
         await sign_in(page, "/customers")
         await page.route("**/v1/customers?*", hold)
         await page.get_by_role("button", name="State", exact=True).press("Enter")
-        await expect(page.locator("#main .loading")).to_be_visible()
+        await page.locator("#main .loading").wait_for()
         await _focus_is(page, "matches('h1')")
         released.set()
         await _focus_is(page, "textContent === 'State'")

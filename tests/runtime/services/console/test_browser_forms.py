@@ -474,12 +474,12 @@ async def _end_session(page: Page, console: Console, act: Act) -> None:
     # A refresh of the page in the background may be denied before the change is.
     ended = page.get_by_text("The session has ended.")
     await send_button(page, act).or_(ended).last.click()
-    await expect(ended).to_be_visible()
+    await ended.wait_for()
     assert "typed" not in await page.evaluate(
         "document.documentElement.outerHTML + JSON.stringify({...localStorage})"
     )
     await enter_credential(page, BOOTSTRAP)
-    await expect(page.locator("#main h1")).to_be_visible()
+    await page.locator("#main h1").wait_for()
     assert await page.title() != "Sign in – Gatehouse console"
     assert await page.evaluate(_VALUES) == typed
 
@@ -568,9 +568,7 @@ async def _lose_and_repeat(page: Page, console: Console, act: Act) -> None:
 
     await page.route("**/v1/**", lose)
     await send_button(page, act).click()
-    await expect(
-        page.get_by_role("alert").get_by_text("The console cannot be reached.")
-    ).to_be_visible()
+    await page.get_by_role("alert").get_by_text("The console cannot be reached.").wait_for()
     before = changes(console)
     async with page.expect_response(lambda response: is_change(response.request)) as again:
         await send_button(page, act).click()
@@ -586,7 +584,7 @@ async def _lose_and_repeat(page: Page, console: Console, act: Act) -> None:
 async def _leaving_asks_first(page: Page, act: Act) -> None:
     """Every page prevents that the tab is closed. One component asks before other ways to leave."""
     part = page.locator("section", has=page.get_by_role("button", name="Download")).last
-    await expect(part).to_be_visible()
+    await part.wait_for()
     primary = await part.locator(".button.primary").all_inner_texts()
     copies = ["Copy"] * await part.locator("input").count()
     assert [text.partition(" ")[0].partition("\n")[0] for text in primary] == copies
@@ -602,13 +600,13 @@ async def _leave_in_every_way(page: Page, part: Locator) -> None:
     assert await violations_in_both_themes(page, await part.element_handle()) == []
     leave = page.get_by_role("dialog").get_by_role("button", name="Leave page")
     await page.get_by_role("link", name="Usage", exact=True).click()
-    await expect(leave).to_be_visible()
+    await leave.wait_for()
     await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     await page.get_by_role("button", name="Sign out", exact=True).click()
-    await expect(leave).to_be_visible()
+    await leave.wait_for()
     await page.keyboard.press("Escape")
     await page.go_back()
-    await expect(leave).to_be_visible()
+    await leave.wait_for()
     await page.keyboard.press("Escape")
     assert await part.locator("input").evaluate_all(read) == values
     await page.get_by_role("link", name="Usage", exact=True).click()

@@ -53,9 +53,7 @@ async def test_broken_system_is_first_in_the_words_of_the_api(
         await expect(instances.first).to_contain_text("99.0.0")
         await expect(instances.first).to_contain_text(f"redis: {HEALTH_STATES['degraded']}")
         await shows(page, f"Different versions run: {', '.join(sorted([__version__, '99.0.0']))}.")
-        await expect(
-            dependencies.filter(has_text=HEALTH_STATES["not_configured"]).first
-        ).to_be_visible()
+        await dependencies.filter(has_text=HEALTH_STATES["not_configured"]).first.wait_for()
         assert await violations_in_both_themes(page) == []
         write_report(console, __version__, "")
         await page.clock.fast_forward(REFRESH_MS)

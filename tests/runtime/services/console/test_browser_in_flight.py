@@ -57,18 +57,16 @@ async def test_leaving_while_a_key_is_created_asks_first(
         async with held(page) as released:
             await page.get_by_role("button", name="Create key").click()
             await page.get_by_role("link", name="Usage", exact=True).click()
-            await expect(question).to_be_visible()
+            await question.wait_for()
             await question.get_by_role("button", name="Cancel").click()
             await page.go_back()
-            await expect(question).to_be_visible()
+            await question.wait_for()
             released.set()
-            await expect(
-                page.locator("section", has_text="created in flight created")
-            ).to_be_visible()
+            await page.locator("section", has_text="created in flight created").wait_for()
             await question.get_by_role("button", name="Leave page").click()
         again = page.get_by_role("dialog").filter(has_text="The page shows a value")
         await again.get_by_role("button", name="Cancel").click()
-        await expect(page.get_by_label("Token", exact=True)).to_be_visible()
+        await page.get_by_label("Token", exact=True).wait_for()
         await page.get_by_role("button", name="I have stored the token").click()
         await shows_heading(page, "created in flight")
 

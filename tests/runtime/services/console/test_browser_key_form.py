@@ -7,7 +7,7 @@ from gatehouse.core.keys import key_fields
 from gatehouse.features.keys.schemas import KeyView
 from gatehouse.services.console.routes import document
 from hypothesis import given, settings
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page
 from schemathesis import GenerationMode
 
 from tests.runtime.console_client import Console
@@ -60,7 +60,7 @@ async def edit(page: Page, key_id: str) -> None:
 
 async def save(page: Page) -> None:
     await page.get_by_role("button", name="Save", exact=True).click()
-    await expect(page.get_by_role("button", name="Edit", exact=True)).to_be_visible()
+    await page.get_by_role("button", name="Edit", exact=True).wait_for()
 
 
 def limit(page: Page, number: int) -> Locator:

@@ -131,7 +131,7 @@ def part(page: Page) -> Locator:
 
 
 async def shows_values(page: Page, act: Act, values: set[str]) -> None:
-    await expect(part(page)).to_be_visible()
+    await part(page).wait_for()
     read = "inputs => inputs.map(({ value }) => value)"
     shown = await part(page).locator("input").evaluate_all(read)
     own = _GENERATED.get(str(act))
@@ -221,7 +221,7 @@ async def test_result_of_a_request_in_progress_is_found(
                 await question.get_by_role("button", name="Leave page").click()
             await shows_heading(page, "Usage", level=1)
             released.set()
-            await expect(part(page).get_by_label("Token", exact=True)).to_be_visible()
+            await part(page).get_by_label("Token", exact=True).wait_for()
 
 
 async def test_another_user_does_not_get_the_result(

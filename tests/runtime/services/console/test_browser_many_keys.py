@@ -88,7 +88,7 @@ async def test_pages_of_many_keys_are_bounded(
         assert await elements(page) < ELEMENTS_MAX
         await expiring_keys_are_listed(page, soon)
         await navigate(page, "/keys")
-        await expect(page.get_by_role("link", name="key 00050")).to_be_visible()
+        await page.get_by_role("link", name="key 00050").wait_for()
         await rows_are_visible(page)
         await pages_and_filters_are_bounded(page)
         await navigate(page, "/keys")
@@ -127,7 +127,7 @@ async def rows_are_visible(page: Page) -> None:
         assert await page.evaluate("document.documentElement.scrollWidth") == width
     await page.set_viewport_size({"width": 1280, "height": 800})
     await page.reload()
-    await expect(page.get_by_role("link", name="key 00050")).to_be_visible()
+    await page.get_by_role("link", name="key 00050").wait_for()
 
 
 async def pages_and_filters_are_bounded(page: Page) -> None:
@@ -135,33 +135,29 @@ async def pages_and_filters_are_bounded(page: Page) -> None:
     for number in range(1, 5):
         async with counted(page) as sent:
             await page.get_by_role("link", name="Next page").click()
-            await expect(
-                page.get_by_role("link", name=f"key {number * PAGE_ROWS + 1:05}")
-            ).to_be_visible()
+            await page.get_by_role("link", name=f"key {number * PAGE_ROWS + 1:05}").wait_for()
         assert [request.partition("?")[0] for request in sent] == ["/v1/keys"]
         assert len(await names(page)) == PAGE_ROWS
         assert await elements(page) < ELEMENTS_MAX
     for number in (3, 2):
         await page.get_by_role("link", name="Previous page").click()
         first = page.get_by_role("link", name=f"key {number * PAGE_ROWS + 1:05}")
-        await expect(first).to_be_visible()
+        await first.wait_for()
     await page.go_back()
-    await expect(page.get_by_role("link", name=f"key {3 * PAGE_ROWS + 1:05}")).to_be_visible()
+    await page.get_by_role("link", name=f"key {3 * PAGE_ROWS + 1:05}").wait_for()
     await shows(page, "Total: 500+")
 
     async with counted(page) as sent:
         await page.get_by_label("Customer").press_sequentially("team 7")
         assert sent == []
         await page.get_by_label("Customer").press("Enter")
-        await expect(page.get_by_role("link", name="key 00007")).to_be_visible()
+        await page.get_by_role("link", name="key 00007").wait_for()
     assert [parse_qs(urlsplit(request).query) for request in sent] == [
         {"customer": ["team-7"], "sort": ["-created_at"], "total": ["true"]}
     ]
     async with counted(page) as sent:
         await page.get_by_role("link", name="Next page").click()
-        await expect(
-            page.get_by_role("link", name=f"key {KEYS - CUSTOMERS + 7:05}")
-        ).to_be_visible()
+        await page.get_by_role("link", name=f"key {KEYS - CUSTOMERS + 7:05}").wait_for()
     assert len(sent) == 1
     assert await page.get_by_role("link", name="Next page").count() == 0
     assert len(await names(page)) == KEYS // CUSTOMERS - PAGE_ROWS
@@ -206,6 +202,6 @@ async def selection_is_bounded(page: Page) -> None:
     async with counted(page) as sent:
         await page.get_by_role("button", name="Disable").click()
         await page.get_by_label("Reason").press("Enter")
-        await expect(page.get_by_role("link", name="key 00056")).to_be_visible()
+        await page.get_by_role("link", name="key 00056").wait_for()
     changes = [request for request in sent if request.endswith("/disable?")]
     assert (len(changes), len(sent)) == (PAGE_ROWS, PAGE_ROWS + 1)

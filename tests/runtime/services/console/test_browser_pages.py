@@ -168,7 +168,7 @@ async def create_data(console: Console) -> dict[str, str]:
 
 async def open_page(page: Page, path: str) -> None:
     await page.goto(path)
-    await expect(page.locator("h1")).to_be_visible()
+    await page.locator("h1").wait_for()
     await loads_nothing(page)
 
 
@@ -201,7 +201,7 @@ async def test_every_page_in_every_size_and_with_every_display_setting(
     async with page_of(browser, origin, r"status of [45]\d\d") as page:
         await page.add_init_script(_RECORD_SHIFTS)
         await page.goto("/")
-        await expect(page.get_by_label("Credential")).to_be_visible()
+        await page.get_by_label("Credential").wait_for()
         problems["sign-in"] = await _problems_at_320_pixels(page)
         await sign_in(page)
         for name, path in PAGES.items():

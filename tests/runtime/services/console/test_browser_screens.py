@@ -64,12 +64,12 @@ async def test_secret_is_requested_submitted_and_opened(
         assert not [line for line in sent if link.secret in line]
         assert await violations(page) == []
         await page.get_by_role("button", name="I have stored the retrieval link").click()
-        await expect(page.locator(".badge", has_text="Requested").first).to_be_visible()
+        await page.locator(".badge", has_text="Requested").first.wait_for()
         await sharing.requests.submit(submission, [NewItem(TEXT)], "a" * 32, CLIENT)
         await page.clock.fast_forward(UPDATE_MS)
-        await expect(page.locator(".badge", has_text="Active").first).to_be_visible()
+        await page.locator(".badge", has_text="Active").first.wait_for()
         heading = page.get_by_role("heading", name="Password of the staging database")
-        await expect(heading).to_be_visible()
+        await heading.wait_for()
         assert link.secret not in await page.content()
         assert await violations(page) == []
     assert await sharing.read(link) == TEXT

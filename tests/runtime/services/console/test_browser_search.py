@@ -108,7 +108,7 @@ async def test_search_leads_from_a_request_id_or_a_token_to_the_key(
             await page.keyboard.press("Control+k")
             await expect(field).to_be_focused()
             await page.keyboard.insert_text(text)
-            await expect(page.get_by_role("link", name="API key found")).to_be_visible()
+            await page.get_by_role("link", name="API key found").wait_for()
             if text == created["token"]:
                 assert await violations_in_both_themes(page) == []
             await page.keyboard.press("Enter")

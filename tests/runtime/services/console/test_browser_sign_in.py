@@ -120,7 +120,7 @@ async def sign_out(page: Page, origins: Origins, console: Console) -> None:
     assert page.url == f"{origins.console}/"
     assert console.sql("SELECT count(*) FROM console_session") == "0"
     await provider_link(page, origins).click()
-    await expect(page.get_by_placeholder("Enter any login")).to_be_visible()
+    await page.get_by_placeholder("Enter any login").wait_for()
 
 
 async def test_user_signs_in_twice_and_out(
@@ -137,7 +137,7 @@ async def test_user_signs_in_twice_and_out(
         await sign_in_at_provider(page, "on-call")
         await shows_heading(page, "nightly export")
         assert page.url == f"{origins.console}/keys/{created['key']['id']}?tab=usage"
-        await expect(page.get_by_role("link", name="on-call")).to_be_visible()
+        await page.get_by_role("link", name="on-call").wait_for()
         await page.reload()
         await shows_heading(page, "nightly export")
         addresses = await page.evaluate(
@@ -153,9 +153,7 @@ async def test_user_signs_in_twice_and_out(
         await shows(page, "The session has ended.")
         async with page.context.expect_page() as opened:
             await provider_link(page, origins).click()
-        await expect(
-            (await opened.value).get_by_role("heading", name="Identity confirmed")
-        ).to_be_visible()
+        await (await opened.value).get_by_role("heading", name="Identity confirmed").wait_for()
         await expect(page.get_by_label("Name", exact=True)).to_have_value("typed")
         await page.get_by_role("button", name="Create key").click()
         await shows_heading(page, "Key typed created")

@@ -86,7 +86,7 @@ async def sign_in(page: Page, path: str = "/") -> None:
     assert created.status == 201, await created.text()
     await page.add_init_script(_BEGUN)
     await page.goto(path)
-    await expect(page.locator("main h1")).to_be_visible()
+    await page.locator("main h1").wait_for()
     await loads_nothing(page)
 
 
@@ -103,7 +103,7 @@ async def navigate(page: Page, path: str) -> None:
     """After the action in progress, if there is one: it keeps its page."""
     await expect(page.locator("dialog [role=status]")).to_have_count(0)
     await page.evaluate(_NAVIGATE, path)
-    await expect(page.locator("h1").first).to_be_visible()
+    await page.locator("h1").first.wait_for()
     await loads_nothing(page)
 
 
@@ -154,11 +154,11 @@ async def expand(page: Page) -> None:
 
 
 async def shows(page: Page, text: str, *, exact: bool = False) -> None:
-    await expect(page.get_by_text(text, exact=exact)).to_be_visible()
+    await page.get_by_text(text, exact=exact).wait_for()
 
 
 async def shows_heading(page: Page, name: str, **options: Any) -> None:
-    await expect(page.get_by_role("heading", name=name, **options)).to_be_visible()
+    await page.get_by_role("heading", name=name, **options).wait_for()
 
 
 async def enter_credential(page: Page, credential: str) -> None:

@@ -27,8 +27,11 @@ from playwright.async_api import (
 
 from tools.chromium import ChromiumMissingError, launch, playwright
 
-# Assertions wait for longer than the default of 5 seconds, for busy test machines.
-expect.set_options(timeout=60_000)
+# Assertions wait for longer than the default of 5 seconds, for busy test machines. While an element
+# is not visible yet, `expect(element).to_be_visible()` makes a text of the whole page every time it
+# looks, `element.wait_for()` does not.
+_TIMEOUT_MS = 60_000
+expect.set_options(timeout=_TIMEOUT_MS)
 
 #: Options of axe: WCAG 2.2 AA and best practices.
 AXE_RULES = {
@@ -75,6 +78,7 @@ async def page_of(
     causes. `provider`: origin of the identity provider, whose pages are not checked.
     """
     context = await browser.new_context(**{"base_url": origin, "locale": "en-GB", **options})
+    context.set_default_timeout(_TIMEOUT_MS)
     problems: list[str] = []
 
     def add(text: str, page: Page | None) -> None:

@@ -146,7 +146,7 @@ async def test_pages_work_with_every_language_that_browsers_report(
         await page.goto(requested.url(origin))
         await page.fill("#text", "a secret")
         await page.click("button[type=submit]")
-        await expect(page.locator("#submitted")).to_be_visible()
+        await page.locator("#submitted").wait_for()
 
 
 async def test_end_to_end_secret_is_decrypted_in_the_browser(
@@ -186,7 +186,7 @@ async def test_other_states_of_the_pages_are_accessible(
             await page.fill("#passphrase", passphrase)
             async with page.expect_response(lambda reply: reply.request.method == "POST"):
                 await page.click("button[type=submit]")
-            await expect(page.locator("[role=alert], #files").last).to_be_visible()
+            await page.locator("[role=alert], #files").last.wait_for()
 
         await page.goto(origin)
         await check("start")
@@ -326,7 +326,7 @@ async def test_recipient_without_a_connection_keeps_the_link(
         assert await page.input_value("#passphrase") == PASSPHRASE
         await page.click("button[type=submit]")
         await expect(page.locator("#secret")).to_have_value(TEXT.decode())
-        await expect(page.locator("#tools")).to_be_visible()
+        await page.locator("#tools").wait_for()
         assert token.secret not in page.url
 
 
@@ -418,7 +418,7 @@ async def test_scanner_that_clicks_does_not_use_the_link(
             await page.evaluate(
                 "document.forms[0].dispatchEvent(new Event('submit', { cancelable: true }))"
             )
-            await expect(page.locator("[role=alert]")).to_be_visible()
+            await page.locator("[role=alert]").wait_for()
             async with page.expect_navigation():
                 await page.evaluate("document.forms[0].submit()")
     else:
@@ -495,7 +495,7 @@ async def test_opened_link_survives_reload_back_and_restart(
         else:
             await reveal(page)
         shown = page.locator("#connection-lost" if is_lost else "#acknowledge")
-        await expect(shown).to_be_visible()
+        await shown.wait_for()
         for leave in (page.reload, page.reload):
             await leave()
             await open_again(page, kind)
@@ -558,7 +558,7 @@ async def test_submission_with_a_lost_response_is_confirmed_after_a_reload(
         await page.fill("#text", "a secret")
         await page.route(f"**/r/{token.path}", lose, times=1)
         await page.click("button[type=submit]")
-        await expect(page.locator("#connection-lost")).to_be_visible()
+        await page.locator("#connection-lost").wait_for()
         await page.reload()
-        await expect(page.locator("#submitted")).to_be_visible()
+        await page.locator("#submitted").wait_for()
     assert await sharing.read(link) == b"a secret"
