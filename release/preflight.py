@@ -1,14 +1,11 @@
 """Prerequisites whose absence AWS or Pulumi would report only after minutes, or not at all."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from pulumi_local.lists import leaves
-
 from components.naming import PROJECT
-from components.settings.loader import parse
+from components.settings.loader import example_keys, parse
 from components.settings.workloads import NO_IMAGE, ROLLING
 from release.bootstrap import backend_url
 from release.errors import AWS_ERRORS
@@ -17,8 +14,6 @@ from release.image import unverified_signature
 from release.pulumi.cli import missing
 from release.pulumi.stack import GATEHOUSE, Stack
 
-_EXAMPLE = re.compile(r"123456789012|\bexample(\.(com|net|org)\b|/)|^gatehouse-pulumi-state$")
-"""Example account, domains, repository and state bucket of the stack files in the repository."""
 FARGATE_CPU = "L-3032A538"
 """Source: AWS Fargate service quotas, "Fargate On-Demand vCPU resource count"."""
 
@@ -34,9 +29,10 @@ def missing_prerequisites(command: str, stack: Stack, *, unsigned: bool = False)
 def _checks(command: str, stack: Stack, *, unsigned: bool) -> Iterator[Iterable[str]]:
     """Messages of checks, or "". Later checks require the success of earlier ones."""
     deploys = command in ("preview", "deploy")
-    values = _values(stack) if deploys else ()
+    examples = _example_values(stack) if deploys or command == "image" else ""
+    image = _no_image(stack) if deploys else ""
     backend = _other_backend(stack) if command == "bootstrap" else ""
-    yield [*values, missing_credentials(stack), backend]
+    yield [examples, image, missing_credentials(stack), backend]
     if command not in ("bootstrap", "image", "logs", "rotate"):
         yield [missing_stack(stack)]
     if stack.project != GATEHOUSE:
@@ -78,13 +74,15 @@ def missing_stack(stack: Stack) -> str:
     )
 
 
-def _values(stack: Stack) -> Iterator[str]:
-    found = leaves(stack.settings, "")
-    keys = [key.lstrip(".") for key, value in found if _EXAMPLE.search(str(value))]
-    if keys:
-        yield f"{stack.file} has example values. Set your own, or remove: {', '.join(keys)}"
+def _example_values(stack: Stack) -> str:
+    keys = ", ".join(example_keys(stack.settings))
+    return keys and f"{stack.file} has example values. Set your own, or remove: {keys}"
+
+
+def _no_image(stack: Stack) -> str:
     if stack.project == GATEHOUSE and stack.image_digest in ("", NO_IMAGE):
-        yield f"{stack.file} has no image.digest. Run: make image {stack.target}"
+        return f"{stack.file} has no image.digest. Run: make image {stack.target}"
+    return ""
 
 
 def _zone(stack: Stack) -> str:

@@ -29,6 +29,8 @@ from components.settings.model import Settings
 from components.settings.workloads import NO_IMAGE
 
 Model = TypeVar("Model", bound=Section)
+_EXAMPLE = re.compile(r"123456789012|\bexample(\.(com|net|org)\b|/)|^gatehouse-pulumi-state$")
+"""Example account, domains, repository and state bucket of the stack files in the repository."""
 REFUSED = {
     "(?!.*state_key).*(kms|key_arn)": "the stack derives the policy of each key, which names its "
     "users: let the security team create the keys with its update, and allow it kms:CreateKey",
@@ -51,19 +53,29 @@ class SettingsError(pulumi.RunError):
 
 def load() -> Settings:
     """The settings of the selected stack. Raises SettingsError, which Pulumi prints without a
-    traceback, and under Pulumi's engine also if the stack has no image yet.
+    traceback, and under Pulumi's engine also if the stack has example values or no image yet.
     """
     stack = pulumi.get_stack()
-    settings = parse(_read(file_name(stack)), stack)
-    in_engine = isinstance(get_monitor(), ResourceMonitorStub)
-    if in_engine and settings.image.digest == NO_IMAGE:
-        raise _error(file_name(stack), [f"image.digest is not set. Run: make image ENV={stack}"])
+    raw = _read(file_name(stack))
+    settings = parse(raw, stack)
+    no_image = settings.image.digest == NO_IMAGE
+    _require_own(
+        raw,
+        file_name(stack),
+        [f"image.digest is not set. Run: make image ENV={stack}"] if no_image else [],
+    )
     return settings
 
 
 def load_account() -> AccountSettings:
-    """The settings of the selected stack of the project `account`. Raises SettingsError."""
-    return parse_account(_read(account_file_name(pulumi.get_stack())), pulumi.get_stack())
+    """The settings of the selected stack of the project `account`. Raises SettingsError, under
+    Pulumi's engine also if the stack has example values.
+    """
+    stack = pulumi.get_stack()
+    raw = _read(account_file_name(stack))
+    settings = parse_account(raw, stack)
+    _require_own(raw, account_file_name(stack), [])
+    return settings
 
 
 def file_name(stack: str) -> str:
@@ -113,6 +125,27 @@ def parse_account(raw: Any, stack: str) -> AccountSettings:
     mistakes = [mistake for check in ACCOUNT_CHECKS for mistake in check(settings)]
     _require_none(settings, mistakes, file)
     return settings
+
+
+def example_keys(value: Any, path: str = "") -> Iterator[str]:
+    """The keys whose values are those of the stack files in the repository."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from example_keys(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from example_keys(inner, f"{path}[{index}]")
+    elif _EXAMPLE.search(str(value)):
+        yield path
+
+
+def _require_own(raw: Any, file: str, others: list[str]) -> None:
+    """Raises SettingsError under Pulumi's engine if there are example values or other mistakes."""
+    examples = [
+        f"{key} is an example value. Set your own, or remove it" for key in example_keys(raw)
+    ]
+    if (examples or others) and isinstance(get_monitor(), ResourceMonitorStub):
+        raise _error(file, [*examples, *others])
 
 
 def _read(file: str) -> Any:

@@ -72,8 +72,11 @@ EXAMPLES = {"repository": "example/gatehouse", "state_bucket": "gatehouse-pulumi
         (own_stack_file(delivery=EXAMPLES), ["delivery.repository", "delivery.state_bucket"]),
     ],
 )
-def test_example_values_are_rejected(account: FakePulumi, text: str, keys: list[str]) -> None:
-    error = account.refusal("deploy", "--yes", stack_file=text, credentials=False)
+@pytest.mark.parametrize("command", ["deploy", "image"])
+def test_example_values_are_rejected(
+    account: FakePulumi, command: str, text: str, keys: list[str]
+) -> None:
+    error = account.refusal(command, "--yes", stack_file=text, credentials=False)
     assert set(keys) <= set(error.splitlines()[0].partition("or remove: ")[2].split(", "))
 
 

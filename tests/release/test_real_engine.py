@@ -47,12 +47,24 @@ def project(
 def test_stack_without_an_image_names_the_next_command(project: Project) -> None:
     digest = project.digest
     write_digest(project.file, NO_IMAGE)
+    assert f"make image ENV={project.stack}" in refused_update(project)
+    write_digest(project.file, digest)
+
+
+def test_stack_with_example_values_names_them(project: Project) -> None:
+    own = project.file.read_text()
+    project.file.write_text(own.replace("acme.dev", "example.com"))
+    assert "domain is an example value" in refused_update(project)
+    project.file.write_text(own)
+
+
+def refused_update(project: Project) -> str:
+    """The output of an update that the program refuses before the first operation."""
     up = ["pulumi", "up", "--yes", "--skip-preview", "--stack", project.stack, "--non-interactive"]
     failed = processes.run(up, cwd=project.folder, env=project.environment, timeout=None)
     assert failed.returncode
-    assert f"make image ENV={project.stack}" in failed.stdout + failed.stderr
     assert project.account.operations == []
-    write_digest(project.file, digest)
+    return failed.stdout + failed.stderr
 
 
 def test_first_image_creates_its_registry(project: Project) -> None:
