@@ -86,6 +86,8 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     @property
     def error(self) -> GatehouseError | None:
         """The error of the Core that Envoy responded with."""
+        if not self.flags:
+            return None
         flags = self.flags.split(",")
         error = next((_ERRORS[flag] for flag in _ERRORS if flag in flags), None)
         # Envoy also sets SI if a client does not read or send, but with another status.
@@ -230,7 +232,7 @@ class Completions:
             metrics.core_errors.labels(error.code).inc()
             context.detail = at_core.problem(error)
         elif at_core.core_us is not None:
-            metrics.core_responses.labels(f"{at_core.status // 100}xx").inc()
+            metrics.core_response(at_core.status).inc()
         if at_core.attempts > 1:
             metrics.core_retries.labels("sent").inc(at_core.attempts - 1)
         elif "UO" in at_core.flags and at_core.flags != "UO":
