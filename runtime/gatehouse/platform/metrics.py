@@ -173,7 +173,6 @@ class Metrics:
         self.spans_lost = 0
         self.decision = {code: self.decisions.labels(code.value) for code in Code}
         self._durations: dict[tuple[str, str, int], Histogram] = {}
-        self._core_responses: dict[int, Counter] = {}
         self.worker_restarts.set(self.restarts)
 
     def durations(self, service: str, route: str, status: int) -> Histogram:
@@ -184,14 +183,6 @@ class Metrics:
             durations = self.request_seconds.labels(service, route, f"{labels[2]}xx")
             self._durations[labels] = durations
         return durations
-
-    def core_response(self, status: int) -> Counter:
-        """The responses of Cores with the class of a status."""
-        counter = self._core_responses.get(status // 100)
-        if counter is None:
-            counter = self.core_responses.labels(f"{status // 100}xx")
-            self._core_responses[status // 100] = counter
-        return counter
 
     def spans(self, outcome: str, count: int) -> None:
         self.trace_spans.labels(outcome).inc(count)

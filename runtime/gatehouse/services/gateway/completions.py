@@ -232,7 +232,7 @@ class Completions:
             metrics.core_errors.labels(error.code).inc()
             context.detail = at_core.problem(error)
         elif at_core.core_us is not None:
-            metrics.core_response(at_core.status).inc()
+            metrics.core_responses.labels(f"{at_core.status // 100}xx").inc()
         if at_core.attempts > 1:
             metrics.core_retries.labels("sent").inc(at_core.attempts - 1)
         elif "UO" in at_core.flags and at_core.flags != "UO":
