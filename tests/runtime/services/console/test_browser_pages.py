@@ -364,7 +364,7 @@ async def _cut_cards(page: Page) -> list[str]:
         "card.scrollWidth > card.clientWidth + 1).map((card) => card.innerText.split('\\n')[0])"
     )
     found = []
-    for width in (1440, 1280, 1120, 960, 840, 769, 480):
+    for width in (1440, 1120, 960, 769, 480):
         await resize(page, width)
         found += [
             f"wider than its card at {width} pixels: {text}"

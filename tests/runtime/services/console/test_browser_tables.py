@@ -20,7 +20,7 @@ pytestmark = MARKS
 #: Below the first of these widths, tables are cards; the others are the windows of the numbers of
 #: rows that are visible.
 CARDS, LOW, WIDE = 600, ((1024, 768), (768, 1024)), (1280, 800)
-WIDTHS = (320, 375, 480, CARDS - 1, CARDS, 700, 768, 896, 897, 1024, 1280, 1440, 1920)
+WIDTHS = (320, CARDS - 1, CARDS, 768, 896, 897, 1280, 1920)
 #: Pages that do not begin with a list, or show totals above it.
 NO_LISTS = frozenset(
     {
