@@ -8,10 +8,12 @@ async (url) => {
   await new Promise((resolve, reject) => Object.assign(socket, { onopen: resolve, onerror: reject }));
   return await new Promise((resolve) => {
     let size = 0;
+    // The output precedes the state `idle` of its request. The reply, which is on another channel,
+    // can precede both.
     socket.onmessage = ({ data }) => {
-      const { msg_type: type, content } = JSON.parse(data);
+      const { msg_type: type, parent_header: parent, content } = JSON.parse(data);
       if (type === "stream") size += content.text.length;
-      if (type === "execute_reply") resolve(size);
+      if (content.execution_state === "idle" && parent.msg_id === "1") resolve(size);
     };
     const header = { msg_id: "1", msg_type: "execute_request", session: "s", username: "", version: "5.3" };
     const content = { code: "print('x' * 2_000_000)", silent: false };
