@@ -95,8 +95,8 @@ class PlanArgs(TypedDict):
     """Scopes of keys without scopes of their own. Default: `cores:read`."""
 
     ttl_s: NotRequired[Input[int]]
-    """Lifetime in seconds of each new key without an expiry of its own, from its creation. A
-    change applies to keys that are created from then on. Default: not limited.
+    """Lifetime in seconds of each key without an expiry of its own, from its creation. Default:
+    not limited.
     """
 
 

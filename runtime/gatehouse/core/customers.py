@@ -69,7 +69,7 @@ class Customer(CustomerRecord, frozen=True, kw_only=True):
 class Plan(PlanRecord, frozen=True, kw_only=True):
     """A plan with all of its fields.
 
-    credits: refill of the shared credits of each customer. ttl_s: lifetime of new keys.
+    credits: refill of the shared credits of each customer. ttl_s: lifetime of each key.
     """
 
     description: str = ""

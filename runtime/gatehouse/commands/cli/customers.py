@@ -152,8 +152,7 @@ _PLAN_COMMANDS = (
         forms=PLAN_FORMS,
         version="version",
         help="Change a plan for all customers and keys that follow it, except for values of their "
-        "own. A changed --ttl applies to new keys only. Omitted settings stay unchanged; an empty "
-        "--scope or --ttl removes the value.",
+        "own. Omitted settings stay unchanged; an empty --scope or --ttl removes the value.",
         example="starter --credits 100000/month",
         done=lambda shown: f"Updated {shown['plan'].name}. {PROPAGATION[shown['effective']]}",
     ),

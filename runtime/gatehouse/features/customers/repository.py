@@ -16,7 +16,12 @@ from gatehouse.core.customers import Customer, NamedLimit, Plan
 from gatehouse.core.errors import Conflict
 from gatehouse.core.keys import Credits, PlanRecord, Refill, UpdateCredits
 from gatehouse.features.customers.schemas import CustomerFilter, CustomerSort, Override
-from gatehouse.features.keys.repository import change_credits, unknown_reference
+from gatehouse.features.keys.repository import (
+    HAS_LIFETIME,
+    change_credits,
+    follow_lifetime,
+    unknown_reference,
+)
 from gatehouse.platform.audit_log import append
 from gatehouse.platform.db.pool import Connection, Pool, Row, row_count
 from gatehouse.platform.db.statements import CREATED_BY, Conditions, RowMapping, count
@@ -78,7 +83,10 @@ _MARK_CREDITS = (
 #: Maximum number of plans, and of limits for subjects without a key. Lists contain all of them.
 OBJECTS_MAX = 1_000
 OVERRIDES_MAX = 500
-_OVERRIDES = """
+#: Maximum number of keys that one transaction gives another lifetime. Until its end, no other
+#: change of a key is written.
+FOLLOWERS_MAX = 1_000
+_OVERRIDES = f"""
 SELECT id AS customer_id, NULL AS key_id, name, array_remove(ARRAY[
     CASE WHEN limits IS NOT NULL THEN 'limits' END,
     CASE WHEN NOT inherits_credits THEN 'credits' END], NULL) AS fields
@@ -86,17 +94,17 @@ FROM customer WHERE plan = $1 AND (limits IS NOT NULL OR NOT inherits_credits)
 UNION ALL
 SELECT * FROM (
     SELECT customer_id, api_key.id AS key_id, api_key.name, array_remove(ARRAY[
-        CASE WHEN (expires_at IS NULL) <> (ttl_s IS NULL)
-            OR abs(extract(epoch FROM expires_at - api_key.created_at) - ttl_s) >= 1
-            THEN 'expires_at' END,
+        CASE WHEN {HAS_LIFETIME.format("ttl_s")} IS NOT TRUE THEN 'expires_at' END,
         CASE WHEN NOT inherits @> ARRAY['limits'] THEN 'limits' END,
         CASE WHEN NOT inherits @> ARRAY['scopes'] THEN 'scopes' END], NULL) AS fields
     FROM api_key LEFT JOIN customer ON customer.id = customer_id
         JOIN plan ON plan.name = coalesce(api_key.plan, customer.plan)
     WHERE plan.name = $1 AND api_key.state IN ('active', 'disabled') AND successor_id IS NULL
-) AS follower WHERE fields <> '{}'
+) AS follower WHERE fields <> '{{}}'
 ORDER BY customer_id NULLS LAST, key_id NULLS FIRST LIMIT $2
 """
+
+_LOCK_PLANS = "SELECT name, ttl_s FROM plan WHERE name = ANY ($1::text[]) ORDER BY name FOR SHARE"
 
 _terms = msgspec.json.Decoder(PlanRecord).decode
 
@@ -182,7 +190,8 @@ class CustomerRepository:
             row = await connection.fetchrow(lock, customer_id)
             if row is None:
                 return None
-            change = work(_found(row)[0])
+            before = _found(row)[0]
+            change = work(before)
             if change is not None:
                 try:
                     await connection.execute(_UPDATE, *_WRITTEN.values(change.customer))
@@ -192,8 +201,9 @@ class CustomerRepository:
                     await connection.execute(_END_REGISTRATIONS, customer_id)
                     ends_at = to_datetime(change.event.occurred_at)
                     await connection.execute(_END_PORTAL_SESSIONS, customer_id, ends_at)
-                before = change.customer.credits
-                await _write_credits(connection, change.customer, before, change.credits)
+                await _follow_plan(connection, customer_id, before.plan, change.customer.plan)
+                credits = change.customer.credits
+                await _write_credits(connection, change.customer, credits, change.credits)
                 await append(connection, change.event)
             [row] = await connection.fetch(f"{_SELECT} WHERE id = $1", customer_id)
             seq = await connection.fetchval(
@@ -320,9 +330,25 @@ class PlanRepository(NamedRepository[Plan]):
         rows = await self._pool.fetch(_OVERRIDES, name, OVERRIDES_MAX)
         return [Override(*row) for row in rows]
 
+    async def alter(
+        self, name: str, work: Callable[[Plan], tuple[Plan, AuditEvent]]
+    ) -> tuple[Plan, int] | None:
+        """As `CustomerRepository.alter`. Keys receive a new lifetime before the plan does, in short
+        transactions, between which other changes are written. If the update is interrupted, its
+        repetition continues.
+        """
+        before = await self.get(name)
+        last: str | None = ""
+        while before is not None and last is not None:
+            after, _ = work(before)
+            async with self._pool.transaction() as connection:
+                last = await _follow(connection, before, after, after_id=last, size=FOLLOWERS_MAX)
+        return await super().alter(name, work)
+
     async def _changed(self, connection: Connection, before: Plan, after: Plan) -> None:
         if after.credits != before.credits:
             await _inherit_credits(connection, plan=after.name)
+        await _follow(connection, before, after)
 
 
 class LimitRepository(NamedRepository[NamedLimit]):
@@ -369,6 +395,34 @@ def _conditions(only: CustomerFilter, creator: str | None) -> Conditions:
             only.search,
         )
     return where
+
+
+async def _follow(
+    connection: Connection,
+    before: Plan,
+    after: Plan,
+    *,
+    after_id: str = "",
+    size: int | None = None,
+) -> str | None:
+    """As `follow_lifetime`, for the keys of a plan."""
+    lifetimes = before.ttl_s, after.ttl_s
+    return await follow_lifetime(
+        connection, "plan", after.name, lifetimes, "body.ttl_s", after=after_id, size=size
+    )
+
+
+async def _follow_plan(
+    connection: Connection, customer_id: str, before: str | None, after: str | None
+) -> None:
+    """Gives the keys of a customer the lifetime of its new plan."""
+    if after is None or after == before:
+        return
+    # The plans wait: a change of their lifetime applies before or after this one.
+    rows = await connection.fetch(_LOCK_PLANS, [before, after])
+    ttls_s = {row["name"]: row["ttl_s"] for row in rows}
+    lifetimes = ttls_s.get(before), ttls_s[after]
+    await follow_lifetime(connection, "customer", customer_id, lifetimes, "body.plan")
 
 
 async def _write_credits(

@@ -137,8 +137,9 @@ async def update_plan(
     """Update a plan.
 
     The change applies to all customers and keys that follow the plan, except to values of their
-    own. Remaining credits change by the difference of the refills. A changed lifetime applies to
-    keys that are created from then on, and changes the expiry of no existing key.
+    own. Remaining credits change by the difference of the refills. A changed lifetime changes the
+    expiry of usable keys that had the lifetime before it, and is refused if it would end one of
+    them at once.
     """
     version = expected_version(request.header(b"if-match"))
     changed = await plans.update(plan, fields_of(body), request.actor, version=version)
@@ -157,8 +158,7 @@ async def delete_plan(request: Request, plan: str, plans: PlanService) -> None:
 async def list_overrides(request: Request, plan: str, plans: PlanService) -> Overrides:
     """List overrides of a plan.
 
-    Returns the customers and keys that follow the plan and have values of their own, or another
-    lifetime than the plan gives to new keys, up to 500.
+    Returns the customers and keys that follow the plan and have values of their own, up to 500.
     """
     await plans.get(plan)
     return Overrides(await plans.store.overrides(plan))

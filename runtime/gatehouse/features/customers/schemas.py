@@ -249,8 +249,8 @@ PlanCredits = Annotated[
 PlanTtl = Annotated[
     Ttl | None,
     doc(
-        "Lifetime in seconds of each new key without an expiry of its own, from its creation. A "
-        "change applies to keys that are created from then on. Null: not limited."
+        "Lifetime in seconds of each key without an expiry of its own, from its creation. "
+        "Null: not limited."
     ),
 ]
 LimitDescription = Annotated[

@@ -11,13 +11,14 @@ import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Literal, cast
 
 import asyncpg
 import msgspec
 from msgspec import UNSET
 
 from gatehouse.core.actor import Actor
-from gatehouse.core.audit_events import AuditAction, AuditEvent
+from gatehouse.core.audit_events import AuditAction, AuditEvent, change_details
 from gatehouse.core.clock import to_datetime, to_seconds
 from gatehouse.core.customers import DEFAULT_SCOPES, resolve, stored
 from gatehouse.core.errors import BadRequest, Conflict, TooManyKeys, Unavailable
@@ -186,6 +187,28 @@ _FOLLOWING = (
 _PLAN_TTL_S = (
     "SELECT ttl_s FROM plan WHERE name = coalesce((SELECT plan FROM customer WHERE id = $1), $2)"
 )
+#: Whether the expiry of a key is that of a lifetime in seconds. NULL: it does not expire.
+HAS_LIFETIME = (
+    "(CASE WHEN {0} IS NULL THEN expires_at IS NULL "
+    "ELSE abs(extract(epoch FROM expires_at - api_key.created_at) - {0}) < 1 END)"
+)
+#: Usable keys that have the lifetime $2. {0}: the condition for the keys, with $1.
+_FOLLOWERS = (
+    f"FROM api_key WHERE {{0}} AND {CAN_BE_UPDATED} AND {EXPIRES_AT} > now() "
+    f"AND successor_id IS NULL AND {HAS_LIFETIME.format('$2::double precision')}"
+)
+_COUNT_ENDED = f"SELECT count(*) {_FOLLOWERS} AND created_at + make_interval(secs => $3) <= now()"
+_FOLLOW_LIFETIME = (
+    f"WITH follower AS (SELECT id {_FOLLOWERS} AND id > $4 ORDER BY id LIMIT $5), "
+    "changed AS (UPDATE api_key SET expires_at = created_at + make_interval(secs => $3) "
+    "FROM follower WHERE api_key.id = follower.id RETURNING api_key.id) "
+    "SELECT max(id) FROM changed"
+)
+_KEYS_OF = {
+    "plan": f"id IN ({_FOLLOWING.format('$1')})",
+    "customer": "customer_id = $1",
+    "key": "id = $1",
+}
 
 _ADD_CUSTOMERS = (
     "INSERT INTO customer (id, name, state, has_credits, contact, tags, metadata, notes, "
@@ -453,6 +476,8 @@ class KeyRepository:
                     await _write(connection, before, change)
                 except asyncpg.ForeignKeyViolationError as exc:
                     raise unknown_reference(exc) from exc
+                if _plan_of(before) != _plan_of(change.key):
+                    event = await _follow_plan(connection, before, change.key, event)
                 await append(connection, event)
             [row] = await connection.fetch(select, key_id)
         return full_key(row), row["change_seq"]
@@ -546,6 +571,68 @@ class KeyRepository:
         statement = f"{str(where).removeprefix(' WHERE ')} LIMIT {CUSTOMERS_MAX + 1}"
         rows = await self._pool.fetch(statement, *where.values)
         return None if len(rows) > CUSTOMERS_MAX else [row["id"] for row in rows]
+
+
+async def follow_lifetime(
+    connection: Connection,
+    kind: Literal["plan", "customer", "key"],
+    id: str,
+    lifetimes: tuple[int | None, int | None],
+    location: str,
+    *,
+    after: str = "",
+    size: int | None = None,
+) -> str | None:
+    """Gives the keys of a plan or a customer, or one key, the lifetime of their plan, in seconds
+    from their creation. lifetimes: the one that they had, and the new one. Keys with another
+    expiry, which is their own, keep it, as do expired keys.
+
+    Writes at most `size` keys, from the ID `after` on, and returns the last ID, or None if there
+    was none. Raises BadRequest for the field at `location` if a key would end at once.
+    """
+    if lifetimes[0] == lifetimes[1]:
+        return None
+    keys = _KEYS_OF[kind]
+    ended = not after and await connection.fetchval(_COUNT_ENDED.format(keys), id, *lifetimes)
+    if ended:
+        number = "1 key" if ended == 1 else f"{ended} keys"
+        raise invalid(
+            location,
+            f"would end {number} at once, older than the lifetime of {lifetimes[1]} seconds",
+            "rotate older keys, or set their `expires_at`, first",
+        )
+    last: str | None = await connection.fetchval(
+        _FOLLOW_LIFETIME.format(keys), id, *lifetimes, after, size
+    )
+    return last
+
+
+def _plan_of(key: Key) -> tuple[str | None, str | None]:
+    return key.customer_id, key.plan
+
+
+async def _follow_plan(
+    connection: Connection, before: Key, after: Key, event: AuditEvent
+) -> AuditEvent:
+    """Gives a key that follows another plan the lifetime of that plan, and returns the event of the
+    update with it. A key that leaves its plan, or whose expiry is updated too, keeps its expiry.
+    """
+    old, new = [await connection.fetchrow(_PLAN_TTL_S, *_plan_of(each)) for each in (before, after)]
+    if new is None:
+        return event
+    changed = {*cast("list[str]", event.details["changed"])}
+    if "expires_at" in changed:
+        return event
+    lifetimes = old and old["ttl_s"], new["ttl_s"]
+    location = "body.plan" if after.plan else "body.customer_id"
+    await follow_lifetime(connection, "key", after.id, lifetimes, location)
+    ends_at = await connection.fetchval("SELECT expires_at FROM api_key WHERE id = $1", after.id)
+    ends = {"expires_at": None if ends_at is None else to_seconds(ends_at)}
+    if ends["expires_at"] == before.expires_at:
+        return event
+    details = change_details(before, ends, ends)
+    details = {**event.details, **details, "changed": sorted(changed | ends.keys())}
+    return msgspec.structs.replace(event, details=details)
 
 
 async def add_customers(

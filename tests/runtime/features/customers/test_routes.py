@@ -4,6 +4,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from gatehouse.core.errors import Unavailable
+from gatehouse.features.customers import repository
+from gatehouse.features.keys.repository import follow_lifetime
 
 from tests.runtime.console_client import Console
 
@@ -89,31 +92,128 @@ async def test_key_inherits_from_the_plan_of_its_customer_until_it_overrides(
     assert (await changed(console, path, limits=None))["key"]["inherits"] == ["limits", "scopes"]
 
 
-async def test_lifetime_of_a_plan_applies_to_new_keys_only(console: Console) -> None:
-    for name, ttl_s in (("yearly", 31_536_000), ("weekly", 604_800)):
-        await created(console, "/v1/plans", name=name, ttl_s=ttl_s)
-    await created(console, "/v1/customers", id="lasting", plan="yearly")
+DAY_S = 86_400
 
-    def lifetime_s(key: dict[str, Any]) -> float:
-        created_at, expires_at = (
-            datetime.fromisoformat(key[name]) for name in ("created_at", "expires_at")
+
+def lifetime_s(key: dict[str, Any]) -> float | None:
+    """Seconds from the creation of a key to its expiry."""
+    if key["expires_at"] is None:
+        return None
+    created_at, expires_at = (
+        datetime.fromisoformat(key[name]) for name in ("created_at", "expires_at")
+    )
+    return round((expires_at - created_at).total_seconds())
+
+
+async def lifetimes(console: Console, *keys: dict[str, Any]) -> list[float | None]:
+    return [lifetime_s(await shown(console, f"/v1/keys/{key['id']}")) for key in keys]
+
+
+def make_older(console: Console, key_id: str, days: int) -> None:
+    for name in ("created_at", "expires_at"):
+        console.sql(
+            f"UPDATE api_key SET {name} = {name} - interval '{days} days' WHERE id = '{key_id}'"  # noqa: S608
         )
-        return (expires_at - created_at).total_seconds()
 
+
+async def test_expiry_of_keys_follows_the_lifetime_of_their_plan(console: Console) -> None:
+    for name, days in (("yearly", 365), ("weekly", 7), ("endless", None)):
+        await created(console, "/v1/plans", name=name, ttl_s=days and days * DAY_S)
+    await created(console, "/v1/customers", id="lasting", plan="yearly")
     key = (await console.create(customer_id="lasting"))["key"]
     own = (await console.create(customer_id="lasting", ttl_s=3600))["key"]
-    await changed(console, "/v1/plans/yearly", ttl_s=86_400)
-    await changed(console, "/v1/customers/lasting", plan="weekly")
-    new = (await console.create(customer_id="lasting"))["key"]
-    assert [lifetime_s(each) for each in (key, own, new)] == [31_536_000, 3600, 604_800]
-    for each in (key, own):
-        assert (await shown(console, f"/v1/keys/{each['id']}"))["expires_at"] == each["expires_at"]
-    overrides = (await shown(console, "/v1/plans/weekly/overrides"))["overrides"]
-    assert {each["key_id"]: each["fields"] for each in overrides} == {
-        each["id"]: ["expires_at"] for each in (key, own)
-    }
+    alone = (await console.create(plan="yearly"))["key"]
+    keys = key, own, alone
+    await changed(console, "/v1/plans/yearly", ttl_s=30 * DAY_S)
+    assert await lifetimes(console, *keys) == [30 * DAY_S, 3600, 30 * DAY_S]
     rotated = (await console.post(f"/v1/keys/{key['id']}/rotate", json={})).json()["key"]
-    assert lifetime_s(rotated) == 31_536_000
+    keys = rotated, own, alone
+    for plan, lifetime in (("weekly", 7 * DAY_S), ("endless", None), ("yearly", 30 * DAY_S)):
+        await changed(console, "/v1/customers/lasting", plan=plan)
+        path = f"/v1/keys/{alone['id']}"
+        assert lifetime_s((await changed(console, path, plan=plan))["key"]) == lifetime
+        assert await lifetimes(console, *keys) == [lifetime, 3600, lifetime]
+    overrides = (await shown(console, "/v1/plans/yearly/overrides"))["overrides"]
+    assert {each["key_id"]: each["fields"] for each in overrides} == {own["id"]: ["expires_at"]}
+    await changed(console, "/v1/customers/lasting", plan=None)
+    await changed(console, f"/v1/keys/{alone['id']}", plan=None)
+    assert await lifetimes(console, *keys) == [30 * DAY_S, 3600, 30 * DAY_S]
+    await changed(console, "/v1/plans/yearly", ttl_s=DAY_S)
+    assert await lifetimes(console, *keys) == [30 * DAY_S, 3600, 30 * DAY_S]
+
+
+async def test_expiry_in_the_update_that_changes_the_plan_is_the_keys_own(console: Console) -> None:
+    await created(console, "/v1/plans", name="short", ttl_s=7 * DAY_S)
+    key = await console.create()
+    path = f"/v1/keys/{key['key']['id']}"
+    update = await changed(console, path, plan="short", expires_at=None)
+    assert update["key"]["expires_at"] is None
+    await changed(console, path, plan=None)
+    update = await changed(console, path, plan="short")
+    assert lifetime_s(update["key"]) == 7 * DAY_S
+    events = await console.get("/v1/audit-events", params={"target_id": key["key"]["id"]})
+    event = events.json()["events"][0]
+    assert event["details"]["changed"] == ["expires_at", "plan"]
+    assert event["details"]["expires_at_before"] is None
+    assert event["details"]["expires_at"] is not None
+
+
+@pytest.mark.parametrize("act", ["plan", "customer", "key", "joins"])
+async def test_changed_lifetime_ends_no_key_at_once(console: Console, act: str) -> None:
+    await created(console, "/v1/plans", name=f"long-{act}", ttl_s=90 * DAY_S)
+    await created(console, "/v1/plans", name=f"brief-{act}", ttl_s=7 * DAY_S)
+    await created(console, "/v1/customers", id=f"old-{act}", plan=f"long-{act}")
+    await created(console, "/v1/customers", id=f"brief-{act}", plan=f"brief-{act}")
+    of_plan, of_customer = {"plan": f"long-{act}"}, {"customer_id": f"old-{act}"}
+    key = await console.create_id(**(of_plan if act == "key" else of_customer))
+    make_older(console, key, 8)
+    acts: dict[str, tuple[str, dict[str, Any], str]] = {
+        "plan": (f"/v1/plans/long-{act}", {"ttl_s": 7 * DAY_S}, "ttl_s"),
+        "customer": (f"/v1/customers/old-{act}", {"plan": f"brief-{act}"}, "plan"),
+        "key": (f"/v1/keys/{key}", {"plan": f"brief-{act}"}, "plan"),
+        "joins": (f"/v1/keys/{key}", {"customer_id": f"brief-{act}"}, "customer_id"),
+    }
+    path, changes, location = acts[act]
+    before = [await shown(console, each) for each in (path, f"/v1/keys/{key}")]
+    refused = await console.patch(path, json=changes, headers=ANY)
+    [error] = refused.json()["errors"]
+    assert (refused.status_code, error["location"]) == (400, f"body.{location}")
+    assert "1 key " in error["message"]
+    assert [await shown(console, each) for each in (path, f"/v1/keys/{key}")] == before
+    # With an expiry of its own, or expired, the key no longer follows.
+    await changed(console, f"/v1/keys/{key}", expires_at=None)
+    await changed(console, path, **changes)
+    assert (await shown(console, f"/v1/keys/{key}"))["expires_at"] is None
+
+
+async def test_interrupted_update_of_a_lifetime_continues_when_it_is_repeated(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await created(console, "/v1/plans", name="many", ttl_s=90 * DAY_S)
+    keys = [(await console.create(plan="many"))["key"] for _ in range(3)]
+    monkeypatch.setattr(repository, "FOLLOWERS_MAX", 1)
+    calls = iter(range(100))
+
+    async def interrupted(*parameters: Any, **options: Any) -> str | None:
+        if next(calls) == 2:
+            raise Unavailable("The database is not available.")
+        return await follow_lifetime(*parameters, **options)
+
+    monkeypatch.setattr(f"{repository.__name__}.follow_lifetime", interrupted)
+    for status, changed_keys in ((503, 2), (200, 3)):
+        update = await console.patch("/v1/plans/many", json={"ttl_s": 30 * DAY_S}, headers=ANY)
+        assert update.status_code == status
+        assert (await lifetimes(console, *keys)).count(30 * DAY_S) == changed_keys
+    assert (await shown(console, "/v1/plans/many/overrides"))["overrides"] == []
+
+
+async def test_expired_key_stays_expired_when_its_plan_lasts_longer(console: Console) -> None:
+    await created(console, "/v1/plans", name="monthly", ttl_s=30 * DAY_S)
+    key = await console.create_id(plan="monthly")
+    make_older(console, key, 31)
+    before = await shown(console, f"/v1/keys/{key}")
+    await changed(console, "/v1/plans/monthly", ttl_s=90 * DAY_S)
+    assert await shown(console, f"/v1/keys/{key}") == before
 
 
 async def test_plan_in_use_is_not_deleted(console: Console) -> None:

@@ -52,9 +52,13 @@ def add_keys(console: Console) -> str:
 
 @asynccontextmanager
 async def counted(page: Page) -> AsyncIterator[list[str]]:
-    """The requests, except for the two of a page of keys: the filter that was entered, and the use
-    of the listed keys."""
+    """The requests of a tab in the background, which does not refresh its data by itself, except
+    for the two of a page of keys: the filter that was entered, and the use of the listed keys.
+    """
     sent: list[str] = []
+    hidden = "Object.defineProperty(document, 'hidden', { configurable: true, value: true })"
+    await page.evaluate(hidden)
+    await loads_nothing(page)
 
     def add(request: object) -> None:
         url = urlsplit(getattr(request, "url", ""))
@@ -65,6 +69,7 @@ async def counted(page: Page) -> AsyncIterator[list[str]]:
     yield sent
     await loads_nothing(page)
     page.remove_listener("request", add)
+    await page.evaluate("delete document.hidden")
 
 
 async def names(page: Page) -> list[str]:

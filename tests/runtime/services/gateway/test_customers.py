@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -138,6 +140,30 @@ async def test_customer_that_changes_its_plan_takes_its_keys_along(customers: Cu
     for plan, scope in (*zip(plans, ("a:read", "b:read"), strict=True), (None, "cores:read")):
         await customers.customers.update(id, {"plan": plan}, OPERATOR, version=None)
         assert (await gateway.verify(key.token)).json["scopes"] == [scope]
+
+
+async def test_changed_lifetime_of_a_plan_reaches_gateways(customers: Customers) -> None:
+    gateway, plan = customers.gateway, await customers.plan(ttl_s=90 * 86_400)
+    others = await customers.plan(ttl_s=7 * 86_400)
+    id = await customers.customer(plan=plan)
+    created_at = int(time.time())
+
+    async def key(lifetime_s: int) -> Key:
+        times = [datetime.fromtimestamp(created_at + each, UTC) for each in (0, lifetime_s)]
+        return await customers.key(id, created_at=times[0], expires_at=times[1])
+
+    follower, own = await key(90 * 86_400), await key(3600)
+
+    async def lifetimes() -> list[int]:
+        results = [(await gateway.verify(key.token)).json for key in (follower, own)]
+        ends = [datetime.fromisoformat(result["expires_at"]) for result in results]
+        return [round(end.timestamp() - created_at) for end in ends]
+
+    assert await lifetimes() == [90 * 86_400, 3600]
+    await customers.plans.update(plan, {"ttl_s": 30 * 86_400}, OPERATOR, version=None)
+    assert await lifetimes() == [30 * 86_400, 3600]
+    await customers.customers.update(id, {"plan": others}, OPERATOR, version=None)
+    assert await lifetimes() == [7 * 86_400, 3600]
 
 
 async def test_credits_are_consumed_by_all_keys_or_by_none(customers: Customers) -> None:
