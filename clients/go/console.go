@@ -16,8 +16,7 @@ import (
 )
 
 const (
-	attemptsMax = 4
-	waitMax     = 20 * time.Second
+	waitMax = 20 * time.Second
 	// A revocation waits for every gateway, up to the propagation bound of at most one minute.
 	consoleTimeout = 75 * time.Second
 )

@@ -24,6 +24,8 @@ import (
 const (
 	userAgent = "gatehouse-client-go"
 	around    = " \t\r\n\v\f\ufeff" // white space around the text of a file
+	// Attempts of a request that can be repeated.
+	attemptsMax = 4
 	// The gateway closes idle connections later.
 	idleMax = 4 * time.Second
 )

@@ -107,6 +107,24 @@ def test_services_of_the_program_are_typed() -> None:
     assert used - {*typed} == set(), "add these to the list in pyproject.toml"
 
 
+def test_policies_have_the_dependencies_of_the_package_in_their_wheel() -> None:
+    policies, package = (
+        {*tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]["dependencies"]}
+        for folder in ("policies", "pulumi_local")
+    )
+    assert package - policies == set(), "add these to policies/pyproject.toml"
+
+
+def test_every_route_of_the_web_ui_has_a_screen() -> None:
+    source = ROOT / "runtime/web/src"
+    routes = {*re.findall(r"\{ name: '([\w-]+)'", (source / "routes.ts").read_text())}
+    screens = (source / "router.ts").read_text().partition("const SCREENS")[2].partition("\n}")[0]
+    shown = {*re.findall(r"^  '?([\w-]+)'?: ", screens, re.MULTILINE)}
+    assert len(shown) > 20
+    assert routes - shown == set(), "add a screen to SCREENS in runtime/web/src/router.ts"
+    assert shown - routes == set(), "add a path to runtime/web/src/routes.ts"
+
+
 def test_no_work_is_left_undone() -> None:
     marker = re.compile(r"\b(TODO|FIXME|XXX)\b|NotImplementedError")
     assert offenders([path for path, text in SOURCES.items() if marker.search(text)]) == []

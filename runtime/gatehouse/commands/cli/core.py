@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gatehouse.commands.agent import server
+from gatehouse.commands.agent import lease
 from gatehouse.commands.agent.app import HEALTH_PATH
-from gatehouse.commands.agent.server import Registration
+from gatehouse.commands.agent.lease import Registration
 from gatehouse.commands.agent.tunnel import AUTHTOKEN_VARIABLE, NgrokTunnel
 from gatehouse.commands.cli.common.connection import LOOPBACK, is_url, read_token
 from gatehouse.commands.cli.common.options import (
@@ -147,12 +147,12 @@ def core(**arguments: Any) -> None:
         settings["health_path"] = settings["health_path"] or HEALTH_PATH
     tunnel = _tunnel(options) if options.ngrok else None
     secret = read_token(options.token, "GATEHOUSE_CORE_TOKEN")
-    sock = None if directory is None else server.open_socket(options.bind, options.port)
+    sock = None if directory is None else lease.open_socket(options.bind, options.port)
 
     def current_url() -> str:
         if options.url_file:
             return _from_file(options.url_file)
-        return (server.origin(sock) if sock and not options.url else options.url).rstrip("/")
+        return (lease.origin(sock) if sock and not options.url else options.url).rstrip("/")
 
     registration = Registration(
         options.gateway.rstrip("/"),
@@ -166,9 +166,9 @@ def core(**arguments: Any) -> None:
     )
     with errors_of_options(typed_names(_PARAMETERS)):
         if directory is None or sock is None:
-            asyncio.run(server.register(registration, note))
+            asyncio.run(lease.register(registration, note))
         else:
-            asyncio.run(server.run(directory, sock, registration, note, tunnel))
+            asyncio.run(lease.run(directory, sock, registration, note, tunnel))
 
 
 def _tunnel(options: Options) -> NgrokTunnel:

@@ -34,7 +34,7 @@ from gatehouse.platform.settings import Settings
 COOKIE_CHARS = len(SESSION_PREFIX) + RANDOM_CHARS
 
 #: Number of seconds for which a sign-in link is valid.
-LINK_S = 300
+SIGN_IN_LINK_S = 300
 
 #: Maximum number of concurrent sessions of an actor. A further sign-in ends the oldest session.
 SESSIONS_MAX = 20
@@ -156,10 +156,10 @@ class Sessions:
             _stored_roles(kind, roles),
             self._bond(kind),
             min(proven_at, now),
-            now + LINK_S,
+            now + SIGN_IN_LINK_S,
         )
         event = actor.event(
-            AuditAction.SESSION_LINK, target_id="*", at=now, details={"valid_s": LINK_S}
+            AuditAction.SESSION_LINK, target_id="*", at=now, details={"valid_s": SIGN_IN_LINK_S}
         )
         await self.store.replace_link(link, self.key.hmac(_link_text(code)), event)
         return code, link.expires_at

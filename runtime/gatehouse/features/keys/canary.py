@@ -22,6 +22,8 @@ from gatehouse.features.keys.service import KeyService
 NAME, TAG = "canary key", "gatehouse"
 _ACTOR = Actor("system", "gateway")
 _PAGE_KEYS = 100
+#: Interval at which the canary key is stored, and its earlier keys are revoked.
+MAINTAIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

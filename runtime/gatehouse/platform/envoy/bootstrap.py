@@ -33,7 +33,7 @@ RELAY_CLUSTER, UPLOAD_CLUSTER = "relay", "upload"
 DENIED_503, CHECK_FAILED = 470, 511
 
 #: Time in which a check responds.
-CHECK_S = 10.0
+DECISION_S = 10.0
 
 #: Interval at which the access log has a line of each request in progress.
 ALIVE_S = 20.0

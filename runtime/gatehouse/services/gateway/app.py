@@ -21,7 +21,7 @@ from gatehouse.features.cores.reports import REPORT_S, InstanceTraffic
 from gatehouse.features.cores.repository import CoreRegistry, CoreRepository
 from gatehouse.features.cores.secrets_manager import SecretsManager
 from gatehouse.features.cores.service import RegistrationService
-from gatehouse.features.keys.canary import CanaryKey, canary_key
+from gatehouse.features.keys.canary import MAINTAIN_S, CanaryKey, canary_key
 from gatehouse.features.keys.changes_in_valkey import COMMIT_S, READ_S, Announcements
 from gatehouse.features.keys.possession import KeyFinder
 from gatehouse.features.keys.repository import KeyRepository
@@ -82,7 +82,7 @@ from gatehouse.services.gateway.completions import Completions
 from gatehouse.services.gateway.decide import Decide, decide_by
 from gatehouse.services.gateway.instances import InstanceStates
 from gatehouse.services.gateway.local_server import listen
-from gatehouse.services.gateway.relay import CHECK_S, Relay
+from gatehouse.services.gateway.relay import STREAM_CHECK_S, Relay
 from gatehouse.services.gateway.request import Dependencies
 from gatehouse.services.gateway.routes import api_handler
 from gatehouse.services.gateway.targets import Targets
@@ -91,9 +91,6 @@ from gatehouse.services.tracing import start_tracing
 
 #: Interval at which the requests whose end was not reported are removed.
 EXPIRE_S = 1.0
-
-#: Interval at which the canary key is stored, and its earlier keys are revoked.
-CANARY_S = 60.0
 
 
 def run(worker: Worker, settings: Settings) -> bool:
@@ -198,9 +195,8 @@ class Gateway:
         clusters = await self._clusters(credentials, await self._echo(canary))
         self._start_jobs(completions, credentials, clusters, flusher, announcements)
         features = await self._features()
-        required, optional = self._probes()
         gauges = partial(self._refresh_gauges, completions, flusher)
-        health = ServiceHealth(required, optional, features, gauges, self.admin.metrics)
+        health = ServiceHealth(*self._probes(), features, gauges, self.admin.metrics)
         served = Dependencies(
             observer=self.observer,
             addresses=ClientAddresses(settings.trusted_proxies, settings.outer_proxies),
@@ -273,7 +269,7 @@ class Gateway:
             PeriodicJob("usage counts", FLUSH_S, flusher.flush),
             PeriodicJob("staleness", PUBLISH_S, publish_staleness),
             PeriodicJob("completions", PUBLISH_S, pipe_metrics.publish),
-            PeriodicJob("streams", CHECK_S, self.relay.check, ends_entries=True),
+            PeriodicJob("streams", STREAM_CHECK_S, self.relay.check, ends_entries=True),
         ):
             job.start(observer, self.stack)
 
@@ -339,7 +335,7 @@ class Gateway:
         if canary.tokens and self.worker.number == 0:
             with suppress(GatehouseError):  # stored later, while the database is not available
                 await canary.store()
-            PeriodicJob("canary key", CANARY_S, canary.maintain).start(self.observer, self.stack)
+            PeriodicJob("canary key", MAINTAIN_S, canary.maintain).start(self.observer, self.stack)
         return canary
 
     async def _echo(self, canary: CanaryKey) -> OwnServer | None:

@@ -22,7 +22,7 @@ from gatehouse.core.verification import VerificationRequest
 from gatehouse.features.cores.reports import InstanceTraffic
 from gatehouse.features.cores.schemas import CoreProblem
 from gatehouse.features.verification.service import VerificationService
-from gatehouse.platform.envoy.bootstrap import ALIVE_S, CHECK_S, IN_PROGRESS
+from gatehouse.platform.envoy.bootstrap import ALIVE_S, DECISION_S, IN_PROGRESS
 from gatehouse.platform.envoy.core_errors import CORE_ERRORS
 from gatehouse.platform.metrics import StreamUse
 from gatehouse.platform.observability import Observer
@@ -166,7 +166,7 @@ class Completions:
         meantime: nothing was forwarded, and the request has no line.
         """
         entry = self._by_id.get(request_id)
-        if entry is None or entry.line or time.perf_counter() - entry.started > CHECK_S:
+        if entry is None or entry.line or time.perf_counter() - entry.started > DECISION_S:
             return
         self._release(entry.allowed.key.subject)
         self._end(entry, Line("request", flags="DC"))

@@ -24,7 +24,7 @@ from gatehouse.services.gateway.local_server import encode_response
 
 #: Interval at which the relayed requests are checked for expired keys, outdated key state, ended
 #: instances and idle time.
-CHECK_S = 1.0
+STREAM_CHECK_S = 1.0
 
 _BUFFER_BYTES = 65_536
 

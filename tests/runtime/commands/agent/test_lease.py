@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.commands.agent import server
+from gatehouse.commands.agent import lease
 from gatehouse.commands.agent.app import GatewaySecrets
-from gatehouse.commands.agent.server import WAIT_S, WAIT_S_MAX, Lease, Registration
+from gatehouse.commands.agent.lease import WAIT_S, WAIT_S_MAX, Lease, Registration
 from gatehouse.core.errors import Conflict, Forbidden, Unauthorized
 from gatehouse_client.transport import backoff_s
 from hypothesis import given
@@ -26,7 +26,7 @@ RENEWED = {"lease_id": "L1", "heartbeat_s": 0.001, "name": "docs"}
 
 @pytest.fixture(autouse=True)
 def short_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HEARTBEAT_S_MIN", 0.001)
+    monkeypatch.setattr(lease, "HEARTBEAT_S_MIN", 0.001)
 
 
 async def never_ending() -> AsyncIterator[bytes]:
@@ -85,7 +85,7 @@ async def test_lease_is_acquired_renewed_and_released() -> None:
     assert gateway.secrets.matches("s3cret")
 
 
-@pytest.mark.bound("agent.server:HEARTBEAT_S_MIN")
+@pytest.mark.bound("agent.lease:HEARTBEAT_S_MIN")
 @pytest.mark.parametrize("heartbeat_s", [0.0009, 0, -1, 31])
 async def test_gateway_cannot_choose_an_interval_without_bounds(heartbeat_s: float) -> None:
     gateway = Gateway([(200, {**GRANTED, "heartbeat_s": heartbeat_s})])
@@ -121,7 +121,7 @@ async def test_agent_that_an_operator_drained_does_not_register_again() -> None:
     )
 
 
-@pytest.mark.bound("agent.server:TIMEOUT_S")
+@pytest.mark.bound("agent.lease:TIMEOUT_S")
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -138,7 +138,7 @@ async def test_unavailable_gateway_is_retried(
     status: int, body: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if status == 206:
-        monkeypatch.setattr(server, "TIMEOUT_S", 0)
+        monkeypatch.setattr(lease, "TIMEOUT_S", 0)
     gateway = Gateway([(status, body)])
     await gateway.run()
     assert "retrying in" in gateway.lines[0]

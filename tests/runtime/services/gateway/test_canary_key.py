@@ -184,7 +184,7 @@ async def test_rotation_revokes_the_earlier_key(token: Token, released: Release)
     gateway = released()
     released(GATEHOUSE_CANARY_KEY=f"{token.text} {second.text}")
     assert await states() == ["active", "active", ""]
-    often = "from gatehouse.services.gateway import app; app.CANARY_S = .02\n"
+    often = "from gatehouse.services.gateway import app; app.MAINTAIN_S = .02\n"
     released(often, GATEHOUSE_CANARY_KEY=f"{second.text} {third.text}")
     async with asyncio.timeout(60):
         while await states() != ["revoked", "active", "active"]:
