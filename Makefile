@@ -123,7 +123,6 @@ release-check: ## Build the distributions into dist/, install each in a new envi
 docs: ## Generate the reference pages in docs/
 	@scripts/setup.sh
 	@$(PY) -m tools.docs
-	@$(PY) -m tests.policies.rules.control_examples
 
 site: ## Build the documentation site into .gatehouse/site/html (requires npm)
 	@scripts/setup.sh
@@ -188,6 +187,6 @@ api-keys: ## List the API keys of the local environment, or with ENV= of a profi
 clean: ## Stop the local environment and delete all generated files (.venv, caches, .gatehouse)
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down >/dev/null 2>&1 || true; fi
 	@rm -rf .venv policies/.venv dist .gatehouse account/.gatehouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	@rm -rf runtime/web/node_modules runtime/gatehouse/services/console/static
+	@rm -rf runtime/web/node_modules runtime/gatehouse/services/console/static policies/gatehouse_policies/examples.toml
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "clean: done"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Creates or updates .venv from uv.lock; installs uv into .gatehouse/tools, with a pinned hash,
-# if it is not on PATH. Builds the web UI of the console. Idempotent.
+# if it is not on PATH. Builds the web UI of the console and the examples of controls. Idempotent.
 # Requires Python 3.11 to 3.14, make and git. Changes nothing outside the repository.
 set -eu
 cd "$(dirname "$0")/.."
@@ -34,13 +34,19 @@ else
     done
     [ -n "$python" ] || fail "Python 3.11 to 3.14 not found. $hint"
 fi
+# Builds what is not in git, if its sources have changed. An error does not prevent the use of .venv.
+build() {
+    scripts/build_web.sh || :
+    outdated=$(find tests/policies/rules -type f ! -name '*.pyc' -newer policies/gatehouse_policies/examples.toml 2>&1 || :)
+    [ -z "$outdated" ] || .venv/bin/python -m tests.policies.rules.control_examples || :
+}
 version() { "$1" -c 'import sys; print(sys.version)'; }
 
 stamp=.venv/.synced
 fingerprint=$(cat uv.lock pyproject.toml clients/pulumi/pyproject.toml clients/python/pyproject.toml policies/pyproject.toml pulumi_local/pyproject.toml runtime/pyproject.toml | cksum)
 if [ -x .venv/bin/gatehouse ] && [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint" ] &&
     [ "$(version .venv/bin/python 2>/dev/null)" = "$(version "$python")" ]; then
-    scripts/build_web.sh || :
+    build
     exit 0
 fi
 
@@ -80,4 +86,4 @@ for site in .venv/lib/python*/site-packages; do
     printf '%s\n' ../../../../runtime >"$site/_editable_impl_gatehouse_runtime.pth"
 done
 printf '%s' "$fingerprint" >"$stamp"
-scripts/build_web.sh || :
+build

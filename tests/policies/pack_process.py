@@ -9,7 +9,7 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,8 @@ from google.protobuf import struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_local.types import UNKNOWN
 
-ACCOUNT = "123456789012"
+from tests.policies.declared import ACCOUNT, Declared, Ref, Unknown
+
 _CALL_TIMEOUT_S = 30.0
 _LEVELS = {"advisory": 0, "mandatory": 1, "disabled": 2}
 _PROVIDER = {
@@ -54,40 +55,6 @@ CONFIGURED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
 }
 """What the configuration file of the programs sets."""
-
-
-@dataclass(frozen=True)
-class Ref:
-    to: str
-    output: str = "id"
-
-
-class Unknown:
-    def __repr__(self) -> str:
-        return "Unknown()"
-
-
-@dataclass(frozen=True)
-class Declared:
-    """A resource of a program.
-
-    inputs: may contain Ref and Unknown.
-    computed: outputs that the program does not set.
-    depends_on: names of the resources in the option `dependsOn`.
-    """
-
-    type: str
-    name: str
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    protect: bool = False
-    computed: Mapping[str, Any] = field(default_factory=dict)
-    depends_on: tuple[str, ...] = ()
-
-    def with_inputs(self, **changes: Any) -> "Declared":
-        inputs = {
-            key: value for key, value in {**self.inputs, **changes}.items() if value is not None
-        }
-        return replace(self, inputs=inputs)
 
 
 @dataclass(frozen=True)

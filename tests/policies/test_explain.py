@@ -1,5 +1,6 @@
 """`gatehouse-policies list` and `explain`."""
 
+import ast
 import json
 import re
 import tomllib
@@ -9,6 +10,9 @@ import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.__main__ import main
 from gatehouse_policies.explain import as_json, selected
+from gatehouse_policies.reports.python_names import python_name
+from pulumi_local.schema import camel
+from pulumi_local.type_tokens import aws
 
 
 def test_list_has_every_control_and_its_fields() -> None:
@@ -48,9 +52,26 @@ def test_explanation_has_rationale_sources_and_example(
 def test_every_control_has_a_violating_and_a_compliant_example() -> None:
     text = Path(catalogue.__file__).with_name("examples.toml").read_text()
     examples = tomllib.loads(text)
-    assert [*examples] == [rule.id for rule in catalogue.RULES]
+    assert sorted(examples) == sorted(rule.id for rule in catalogue.RULES), "run: make init"
     for id, example in examples.items():
         assert re.fullmatch(rf"# Violates {id}:\n.+\n# Complies:\n.+\n", example, re.DOTALL), id
+
+
+def test_arguments_in_examples_are_those_of_the_provider() -> None:
+    text = Path(catalogue.__file__).with_name("examples.toml").read_text()
+    calls = [
+        (ast.unparse(call.func).removeprefix("aws."), argument.arg or "")
+        for example in tomllib.loads(text).values()
+        for call in ast.walk(ast.parse(example))
+        if isinstance(call, ast.Call) and ast.unparse(call.func).count(".") == 2
+        for argument in call.keywords
+    ]
+    assert len(calls) > 300
+    assert [
+        (name, argument)
+        for name, argument in calls
+        if python_name(camel(argument), aws(name)[0]) != argument
+    ] == []
 
 
 def test_unknown_control_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,8 @@ from gatehouse_policies.engine.facts import facts_of
 from gatehouse_policies.engine.guard import violation_text
 from gatehouse_policies.reports.findings import Finding, from_diagnostic
 
-from tests.policies.pack_process import Declared, Evaluation
+from tests.policies.declared import Declared
+from tests.policies.pack_process import Evaluation
 from tests.policies.rules.builders import Program
 from tests.policies.rules.cases import CASES, ROWS, Case, parts_of
 

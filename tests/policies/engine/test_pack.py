@@ -12,16 +12,8 @@ from gatehouse_policies import catalogue
 from gatehouse_policies.engine.guard import Decision
 from gatehouse_policies.engine.meta_policies import BROKEN, UNDECIDED, UNUSED_REMEDY
 
-from tests.policies.pack_process import (
-    Declared,
-    Diagnostic,
-    Evaluation,
-    ImportedPack,
-    Pack,
-    RunningPack,
-    Unknown,
-    urn,
-)
+from tests.policies.declared import Declared, Unknown
+from tests.policies.pack_process import Diagnostic, Evaluation, ImportedPack, Pack, RunningPack, urn
 from tests.policies.rules.builders import changed, container, kms, without
 from tests.policies.rules.cases import COMPLIANT
 from tests.policies.rules.programs import ecs, rds, s3, secrets, stores, watch

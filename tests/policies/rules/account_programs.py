@@ -1,6 +1,6 @@
 """A program with account settings and the bucket of a trail."""
 
-from tests.policies.pack_process import ACCOUNT, Declared, Ref
+from tests.policies.declared import ACCOUNT, Declared, Ref
 from tests.policies.rules.builders import (
     DATA_EVENTS,
     MANAGEMENT_EVENTS,

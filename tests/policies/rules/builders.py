@@ -8,7 +8,7 @@ from typing import Any
 from pulumi_local.type_tokens import STATEFUL, aws
 
 from tests.cases import cases
-from tests.policies.pack_process import ACCOUNT, Declared, Ref
+from tests.policies.declared import ACCOUNT, Declared, Ref
 
 _CASES = cases(__file__)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.policies.pack_process import Declared, Ref
+from tests.policies.declared import Declared, Ref
 from tests.policies.rules import account_programs, programs
 from tests.policies.rules.builders import Program, declared, kms, replicated_key, roles
 

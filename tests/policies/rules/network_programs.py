@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.policies.pack_process import ACCOUNT, Declared, Ref
+from tests.policies.declared import ACCOUNT, Declared, Ref
 from tests.policies.rules.builders import TAGS, declared, document, kms, log_group
 
 WORLD = "0.0.0.0/0"

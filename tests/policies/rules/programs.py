@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.policies.pack_process import ACCOUNT, Declared, Ref
+from tests.policies.declared import ACCOUNT, Declared, Ref
 from tests.policies.rules.builders import (
     DATA_EVENTS,
     MANAGEMENT_EVENTS,

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pulumi_local.types import UNKNOWN
 
-from tests.policies.pack_process import ACCOUNT, Diagnostic, Evaluation, Ref, Unknown
+from tests.policies.declared import ACCOUNT, Ref, Unknown
+from tests.policies.pack_process import Diagnostic, Evaluation
 from tests.policies.rules.builders import Program, changed, declared, retyped, without
 from tests.policies.rules.programs import s3
 

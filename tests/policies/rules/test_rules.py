@@ -11,7 +11,8 @@ from gatehouse_policies.analysis.resources import Resource, Stack
 from gatehouse_policies.engine.guard import evaluate
 from pulumi_local.type_tokens import KEYS, aws
 
-from tests.policies.pack_process import Diagnostic, Evaluation, Ref
+from tests.policies.declared import Ref
+from tests.policies.pack_process import Diagnostic, Evaluation
 from tests.policies.rules.builders import Program, changed, declared, github_trust, retyped, without
 from tests.policies.rules.cases import CASES, COMPLIANT, VARIANTS, Case
 from tests.policies.rules.programs import s3

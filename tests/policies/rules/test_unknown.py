@@ -8,7 +8,8 @@ import pytest
 from gatehouse_policies import catalogue
 from gatehouse_policies.engine.guard import Decision
 
-from tests.policies.pack_process import Declared, Evaluation, Unknown
+from tests.policies.declared import Declared, Unknown
+from tests.policies.pack_process import Evaluation
 from tests.policies.rules.cases import CASES, Case
 
 _OTHER_RESOURCE = (

@@ -93,6 +93,19 @@ def test_package_contains_every_rule_and_does_not_use_the_repository(
     assert rules == [rule.id for rule in catalogue.RULES]
 
 
+def test_package_contains_the_examples_of_controls(environment: Path, tmp_path: Path) -> None:
+    command = [str(environment / "bin" / "gatehouse-policies"), "explain", "GH-ALB-003"]
+    text = processes.run(command, cwd=tmp_path, check=True).stdout
+    assert 'aws.lb.LoadBalancer("balancer", drop_invalid_header_fields=True)' in text
+
+
+def test_examples_of_controls_are_built_without_other_packages() -> None:
+    """`pip install` builds in an environment with hatchling only."""
+    command = [sys.executable, "-S", "-m", "tests.policies.rules.control_examples"]
+    environ = {"PYTHONPATH": str(ROOT / "pulumi_local")}
+    processes.run(command, cwd=ROOT, env=environ, check=True)
+
+
 def test_editable_installation_has_no_copy_of_pulumi_local(tmp_path: Path) -> None:
     """The Pulumi CLI installs the packs of this repository in this way."""
     with zipfile.ZipFile(built("build_editable", tmp_path)) as archive:
