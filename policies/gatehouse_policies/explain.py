@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def explanation(id: str, folders: Sequence[Path] = ()) -> str:
         if isinstance(rule, _OtherRule)
         else f"Evaluates: {', '.join(types) or 'resources of every type'}",
         f"Fix: {in_python(rule.remedy, token)}" if rule.remedy else "",
-        _example(rule),
+        f"Example:\n{example}" if (example := example_of(rule)) else "",
         "\n".join([*map(_parameter, rule.settings.items()), *map(_list, rule.lists)]),
         f"Exemption: {exempt} (at most {DAYS_MAX} days)"
         if rule.exemptible
@@ -166,8 +167,12 @@ def _list(name: str) -> str:
     return f"Parameter {name}: a list, set in the configuration file"
 
 
-def _example(rule: Rule) -> str:
+def example_of(rule: Rule) -> str:
     """A violation, and the same resource without it."""
+    return _examples().get(rule.id, "").strip()
+
+
+@cache
+def _examples() -> dict[str, str]:
     text = Path(__file__).with_name("examples.toml").read_text(encoding="utf-8")
-    example = tomllib.loads(text).get(rule.id, "").strip()
-    return f"Example:\n{example}" if example else ""
+    return tomllib.loads(text)

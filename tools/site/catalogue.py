@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from gatehouse_policies.catalogue import PACKS, RULES
 from gatehouse_policies.engine.rule import ENVIRONMENTS, Rule
+from gatehouse_policies.explain import example_of
 
 from tools.docs.markdown import prose, table
 
@@ -35,4 +36,5 @@ def _section(rule: Rule) -> str:
     if not rule.exemptible:
         rows.append(("Exemptions", "not possible"))
     heading = f"({rule.id.lower()})=\n\n## {rule.id}: {prose(rule.title)}"
-    return f"{heading}\n\n{table(('Property', 'Value'), rows)}"
+    example = f"```python\n{text}\n```" if (text := example_of(rule)) else ""
+    return "\n\n".join(filter(None, (heading, table(("Property", "Value"), rows), example)))
