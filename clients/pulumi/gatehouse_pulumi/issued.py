@@ -223,6 +223,8 @@ class Keys(Issued):
 
     def outputs(self, view: Fields, inputs: Fields, old: Fields | None = None) -> Fields:
         own = {"key_id": view["id"], "issued_at": view["created_at"]}
+        if view["expires_at"]:  # also that of the plan
+            own["expires_at"] = inputs.get("expires_at", view["expires_at"])
         return {**super().outputs(view, inputs, old), **own}
 
     def changes(self, old: State, inputs: Fields, view: Fields) -> Fields:

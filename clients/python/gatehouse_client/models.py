@@ -322,7 +322,7 @@ class KeyView(Response, frozen=True, kw_only=True):
     customer_name: str
     scopes: list[str]
     limits: list[RateLimit]
-    inherits: list[Known["limits", "scopes"]]
+    inherits: list[Known["expires_at", "limits", "scopes"]]
     shared_limits: list[RateLimit]
     credits: Credits | None
     version: int

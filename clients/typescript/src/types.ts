@@ -333,7 +333,7 @@ export interface KeyView {
   scopes: Array<string>;
   limits: Array<RateLimit>;
   /** Fields whose values are those of the plan. */
-  inherits: Array<"limits" | "scopes">;
+  inherits: Array<"expires_at" | "limits" | "scopes">;
   /** Rate limits that all keys of the customer share. */
   shared_limits: Array<RateLimit>;
   credits: Credits | null;

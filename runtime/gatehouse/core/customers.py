@@ -19,6 +19,7 @@ from gatehouse.core.keys import (
     Credits,
     CustomerRecord,
     CustomerState,
+    Key,
     KeyRecord,
     LimitRecord,
     PlanRecord,
@@ -69,12 +70,11 @@ class Customer(CustomerRecord, frozen=True, kw_only=True):
 class Plan(PlanRecord, frozen=True, kw_only=True):
     """A plan with all of its fields.
 
-    credits: refill of the shared credits of each customer. ttl_s: lifetime of each key.
+    credits: refill of the shared credits of each customer.
     """
 
     description: str = ""
     credits: Refill | None = None
-    ttl_s: int | None = None
     created_at: float
     created_by: str
     customers: int = 0
@@ -120,6 +120,17 @@ def resolve(record: AnyKey, customer: CustomerRecord | None, plan: PlanRecord | 
     if customer is not None:
         values["shared_limits"] = counted_limits(customer, plan)
     return msgspec.structs.replace(record, **values)
+
+
+def inherited_fields(key: Key) -> tuple[str, ...]:
+    """The fields of a key whose values are those of its plan, also the expiry."""
+    if key.terms is None:
+        return key.inherits
+    if key.terms.ttl_s is None or key.expires_at is None:
+        follows = key.terms.ttl_s == key.expires_at
+    else:
+        follows = abs(key.expires_at - key.created_at - key.terms.ttl_s) < 1
+    return ("expires_at", *key.inherits) if follows else key.inherits
 
 
 def check_customer(key: KeyRecord) -> None:

@@ -85,6 +85,7 @@ class PlanRecord(msgspec.Struct, frozen=True, gc=False):
     shared_limits: tuple[RateLimit, ...]  # of all keys of a customer together
     scopes: tuple[str, ...] | None
     version: int
+    ttl_s: int | None = None  # lifetime of each key
 
     @property
     def id(self) -> str:

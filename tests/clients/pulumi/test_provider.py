@@ -4,6 +4,7 @@ console.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -485,6 +486,27 @@ def test_plan_that_keys_followed_is_deleted(engine: Engine, tmp_path: Path) -> N
     engine.up("Key", "follower", name="a", plan="followed", destination=target)
     for kind, name in (("Key", "follower"), ("Customer", "follower"), ("Plan", "followed")):
         engine.destroy(kind, name)
+
+
+def test_lifetime_of_the_plan_of_a_key_is_not_written_back(
+    engine: Engine, environment: Environment, tmp_path: Path
+) -> None:
+    engine.up("Plan", "lasting", name="lasting", ttl_s=90 * 86_400)
+    inputs = {"name": "a", "plan": "lasting", "destination": {"file": str(tmp_path / "t")}}
+    created = engine.up("Key", "lasting", **inputs)
+    engine.up("Plan", "lasting", name="lasting", ttl_s=30 * 86_400)
+    refreshed = engine.refresh("Key", "lasting")
+    assert refreshed is not None
+    assert refreshed.inputs == created.inputs
+    assert not engine.diff("Key", "lasting", **inputs).diffs
+    engine.up("Key", "lasting", **inputs, notes="a note")
+    key = environment.console.key(created.id)
+    assert key.expires_at is not None
+    assert key.inherits == ["expires_at", "limits", "scopes"]
+    assert round((key.expires_at - key.created_at).total_seconds()) == 30 * 86_400
+    assert datetime.fromisoformat(refreshed.outputs["expires_at"]) == key.expires_at
+    for kind in ("Key", "Plan"):
+        engine.destroy(kind, "lasting")
 
 
 def test_configuration_does_not_become_state(engine: Engine) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from gatehouse.core.customers import BOTH, SHARED_PREFIX
+from gatehouse.core.customers import BOTH, SHARED_PREFIX, inherited_fields
 from gatehouse.core.http.addresses import network
 from gatehouse.core.http.http_signatures import read_public_key
 from gatehouse.core.keys import (
@@ -328,7 +328,8 @@ class KeyView(KeySettings, forbid_unknown_fields=False, kw_only=True):
     scopes: list[str]
     limits: list[RateLimit]
     inherits: Annotated[
-        list[Literal["limits", "scopes"]], doc("Fields whose values are those of the plan.")
+        list[Literal["expires_at", "limits", "scopes"]],
+        doc("Fields whose values are those of the plan."),
     ]
     shared_limits: Annotated[
         list[RateLimit], doc("Rate limits that all keys of the customer share.")
@@ -469,6 +470,7 @@ def key_view(key: Key, prefix: str, default_limit: RateLimit) -> KeyView:
         KeyView,
         key,
         customer_name=key.customer.name if key.customer else "",
+        inherits=inherited_fields(key),
         limits=key.limits or (() if is_purged else (default_limit,)),
         shared_limits=key.shared_limits,
         family_id=key.subject,

@@ -78,7 +78,10 @@ async def test_plan_and_customer_from_creation_to_purge(
         await press(page, "Save")
         await shows(page, "The key was changed.")
         [key] = (await console.get("/v1/keys", params={"customer": "acme"})).json()["keys"]
-        assert (key["scopes"], key["inherits"]) == (["orders:read", "orders:write"], ["limits"])
+        assert (key["scopes"], key["inherits"]) == (
+            ["orders:read", "orders:write"],
+            ["expires_at", "limits"],
+        )
 
         await page.locator("dl").get_by_role("link", name="starter").click()
         await shows(page, "Customers: 1")

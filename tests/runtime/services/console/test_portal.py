@@ -126,7 +126,7 @@ async def test_customer_manages_a_key(acme: Visitor) -> None:
     )
     key_id = token.split("_")[2][:12]
     key = await acme.key(key_id)
-    assert (key["scopes"], key["inherits"]) == (["orders:read"], ["limits", "scopes"])
+    assert (key["scopes"], key["inherits"]) == (["orders:read"], ["expires_at", "limits", "scopes"])
     assert key["addresses"] == ["192.0.2.1/32", "2001:db8::/32"]
     assert key["created_by"] == f"customer:{acme.customer}"
     console.sql(usage_row(key_id, 1234, width_s=DAY))
