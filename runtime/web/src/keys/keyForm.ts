@@ -50,8 +50,11 @@ export function shown(name: FieldName, value: string | readonly string[] | null)
   return (typeof value === 'string' ? value : value?.join(', ')) || (textFor('keys.none', name) ?? '–')
 }
 
+/** Lifetime of a new key without a plan. */
+export const DAYS = '90'
+
 export function emptyKey(): KeyForm {
-  return { texts: eachField(() => ''), choices: eachField(() => []), environment: '', limits: [], metadata: [], credits: creditForm(null), createCustomer: false, planScopes: false, days: '90', expires: '' }
+  return { texts: eachField(() => ''), choices: eachField(() => []), environment: '', limits: [], metadata: [], credits: creditForm(null), createCustomer: false, planScopes: false, days: DAYS, expires: '' }
 }
 
 /** Returns the form for an existing key. It shows everything that it can change. */
