@@ -45,7 +45,6 @@ PAGES = {
     path: path.read_text()
     for path in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "SECURITY.md", *MAPS)
 }
-README_LINES_MAX = 130
 COMMAND_S_MAX = 120
 INDEXED_FOLDERS = ("decisions", "guides", "runbooks")
 
@@ -164,8 +163,7 @@ def test_commands_in_run_blocks_are_run() -> None:
     ] == []
 
 
-def test_readme_is_short_and_its_numbers_hold() -> None:
-    assert len(README.splitlines()) <= README_LINES_MAX
+def test_numbers_in_the_readme_hold() -> None:
     assert int(re.findall(r"More than (\d+) controls", README)[0]) < len(RULES)
     (speed,) = re.findall(r"^- \*\*A vCPU\*\*.*(?:\n  .*)*", README, re.MULTILINE)
     capacity = PAGES[DOCS / "capacity.md"]
