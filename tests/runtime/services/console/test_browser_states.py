@@ -14,7 +14,6 @@ from tests.runtime.services.console.web_pages import (
     loads_nothing,
     navigate,
     page_of,
-    pause_clock,
     shows,
     shows_heading,
     sign_in,
@@ -120,7 +119,6 @@ async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, ori
         await page.clock.install()
         await sign_in(page)
         await shows(page, "Updated ")
-        await pause_clock(page)
         await loads_nothing(page)
         sent: list[str] = []
         page.on("request", lambda request: sent.append(request.url))

@@ -111,11 +111,6 @@ async def loads_nothing(page: Page) -> None:
     await expect(page.locator("[aria-busy=true], .loading")).to_have_count(0)
 
 
-async def pause_clock(page: Page) -> None:
-    """Stops the time of a page with an installed clock, so that only the test lets it pass."""
-    await page.clock.pause_at(await page.evaluate("Date.now()") / 1000 + 1)
-
-
 async def ends_session_before(page: Page, console: Console, path: str) -> None:
     """Deletes all sessions when the page sends its next request to the path, so that no refresh of
     the page finds first that its session has ended.
