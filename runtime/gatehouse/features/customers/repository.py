@@ -1,4 +1,5 @@
-"""Stores customers and plans in PostgreSQL. Each write and its audit event are in one transaction.
+"""Stores customers and plans in PostgreSQL. Each write and its audit event are in one transaction,
+except for a new lifetime of the keys of a plan (`PlanRepository.alter`).
 
 The columns of the tables are the fields of `Customer` and `Plan`.
 """

@@ -135,6 +135,8 @@ async def test_expiry_of_keys_follows_the_lifetime_of_their_plan(console: Consol
         assert await lifetimes(console, *keys) == [lifetime, 3600, lifetime]
     overrides = (await shown(console, "/v1/plans/yearly/overrides"))["overrides"]
     assert {each["key_id"]: each["fields"] for each in overrides} == {own["id"]: ["expires_at"]}
+    views = [await shown(console, f"/v1/keys/{each['id']}") for each in keys]
+    assert ["expires_at" in view["inherits"] for view in views] == [True, False, True]
     await changed(console, "/v1/customers/lasting", plan=None)
     await changed(console, f"/v1/keys/{alone['id']}", plan=None)
     assert await lifetimes(console, *keys) == [30 * DAY_S, 3600, 30 * DAY_S]
