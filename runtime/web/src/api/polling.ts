@@ -40,14 +40,15 @@ export function usePolling(): Polling {
   })
   const state = computed(() => (paused.value ? 'paused' : [...queries].some(({ outdated }) => outdated) ? 'outdated' : 'current'))
   let lastInput = Date.now()
-  let busy = false
+  let inProgress = 0
 
+  /** Refreshes by the timer wait for each other. A person waits for none: new requests replace those that are in progress. */
   async function refresh(all = true): Promise<void> {
     paused.value = false
-    if (!busy) {
-      busy = true
+    if (all || !inProgress) {
+      inProgress += 1
       const due = [...queries].filter((query) => all || query.isDue())
-      await Promise.all(due.map((query) => query.refresh())).finally(() => (busy = false))
+      await Promise.all(due.map((query) => query.refresh())).finally(() => (inProgress -= 1))
     }
   }
 

@@ -142,6 +142,32 @@ async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, ori
         await expect(page.get_by_text("Updates paused.")).to_be_hidden()
 
 
+async def test_person_does_not_wait_for_a_refresh_that_gets_no_response(
+    browser: Browser, origin: str
+) -> None:
+    async with page_of(browser, origin, LOST) as page:
+        await page.clock.install()
+        await sign_in(page)
+        await shows(page, "Updated ")
+        await loads_nothing(page)
+        await page.context.set_offline(True)
+        await page.clock.fast_forward(OVERVIEW_MS)
+        await shows(page, "The last update failed.")
+        await page.context.set_offline(False)
+        received = asyncio.Event()
+
+        async def hold(_: Route) -> None:
+            received.set()
+
+        await page.route("**/v1/usage*", hold)
+        await page.clock.fast_forward(OVERVIEW_MS)
+        await received.wait()
+        await page.unroute("**/v1/usage*")
+        async with page.expect_response(re.compile("/v1/usage")):
+            await page.get_by_role("button", name="Update now").click()
+        await expect(page.get_by_text("The last update failed.")).to_be_hidden()
+
+
 async def test_errors_and_empty_lists_are_accessible(
     browser: Browser, origin: str, console: Console
 ) -> None:
