@@ -58,7 +58,7 @@ from gatehouse.features.verification.schemas import ExplainKey, Explanation
 _KEYS = "/v1/keys"
 _ID = "3fGh82kLmQ0a"
 #: Time in which a repeated command continues the rotation of several keys.
-_REPEATED_WITHIN = timedelta(hours=24)
+ROTATED_WITHIN = timedelta(hours=24)
 
 _ITEMS = Items(
     noun="key",
@@ -252,7 +252,7 @@ def _rotate_all(
     now = datetime.now(UTC)
 
     def is_recent(time: str | None) -> bool:
-        return time is not None and now - datetime.fromisoformat(time) < _REPEATED_WITHIN
+        return time is not None and now - datetime.fromisoformat(time) < ROTATED_WITHIN
 
     rotated = [key for key in keys if is_recent(key.rotated_at)]
     left = [

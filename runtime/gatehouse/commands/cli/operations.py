@@ -333,7 +333,7 @@ _REQUEST: tuple[Column, ...] = (
 )
 #: Requests that took longer than this number of seconds are not followed, and the number of seconds
 #: between two reads.
-_FOLLOWED_S, _FOLLOW_S = 60.0, 2.0
+FOLLOWED_S, _FOLLOW_S = 60.0, 2.0
 #: Options without a meaning for requests that have not ended yet.
 _NOT_FOLLOWED = ("since", "until", "last", "order", "limit", "all")
 
@@ -352,7 +352,7 @@ def requests(
         typer.Option(
             "--follow",
             help="Print requests when they have ended, until interrupted. Those that took longer "
-            f"than {_FOLLOWED_S:.0f} seconds are omitted.",
+            f"than {FOLLOWED_S:.0f} seconds are omitted.",
         ),
     ] = False,
     **filters: Any,
@@ -399,7 +399,7 @@ def _follow(client: ConsoleClient, query: dict[str, Any]) -> NoReturn:
     """Prints a line for each request that ends from now on."""
     started, known = time.time(), dict[tuple[str, str, str, int | None], float]()
     while True:
-        since = max(started, time.time() - _FOLLOWED_S)
+        since = max(started, time.time() - FOLLOWED_S)
         query |= {"since": rfc3339(since, "milliseconds"), "order": "oldest"}
         for each in client.items(RequestView, "/v1/requests", **query):
             name = each.request_id or each.at, each.key, each.check, each.status

@@ -50,6 +50,7 @@ class LogLevel(View):
 
 #: Time before `until` for which logs are searched if `since` is omitted, and the maximum time.
 LOGS_S_DEFAULT, LOGS_S_MAX = 3600, 31 * 86_400
+SEARCH_CHARS_MAX = 60
 _Id = Annotated[
     str,
     matching(r"[0-9A-Za-z_-]{0,64}", "at most 64 letters, digits, _ and -, such as 3fGh82kLmQ0a"),
@@ -62,12 +63,13 @@ class SearchLogs(Input, kw_only=True):
     search: Annotated[
         str,
         matching(
-            r"[^\x00-\x1f\x7f\"*\\]{0,60}",
-            "one line of at most 60 characters without quotation marks, asterisks and "
-            "backslashes, such as timeout",
-            max_length=60,
+            rf"[^\x00-\x1f\x7f\"*\\]{{0,{SEARCH_CHARS_MAX}}}",
+            f"one line of at most {SEARCH_CHARS_MAX} characters without quotation marks, asterisks "
+            "and backslashes, such as timeout",
+            max_length=SEARCH_CHARS_MAX,
             description="Part of the event, the error, the service, the route or the path, at most "
-            "60 characters without quotation marks, asterisks and backslashes. Case matters.",
+            f"{SEARCH_CHARS_MAX} characters without quotation marks, asterisks and backslashes. "
+            "Case matters.",
         ),
     ] = ""
     level: Annotated[Level, doc("Minimum level.")] = "debug"

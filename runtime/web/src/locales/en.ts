@@ -329,7 +329,7 @@ export const en = {
   'keys.saved': 'The key was changed.',
   'keys.effective.everywhere': 'The change is effective on every gateway.',
   'keys.effective.within_bound': 'The change takes effect on every gateway within GATEHOUSE_MAX_STALENESS_MS, by default 3 seconds.',
-  'keys.effective.within_outage_bound': 'A gateway that cannot read the database may apply the change up to GATEHOUSE_DATABASE_OUTAGE_MAX_S later, by default 15 minutes.',
+  'keys.effective.within_outage_bound': 'A gateway that cannot read the database may apply the change up to GATEHOUSE_DATABASE_OUTAGE_MAX_S later, by default 1 hour.',
   'keys.effective.announced': 'The database is not available. The change takes effect within GATEHOUSE_MAX_STALENESS_MS, by default 3 seconds, and is stored later.',
   'keys.disable': 'Disable',
   'keys.disableTitle': 'Disable {name}?',

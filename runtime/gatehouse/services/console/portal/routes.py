@@ -88,7 +88,7 @@ async def create_portal_link(
 ) -> PortalLink:
     """Create a link to the portal.
 
-    The link can be opened once. It starts a session of an hour, in which the customer sees its
+    The link can be opened once. It starts a session of one hour, in which the customer sees its
     keys, usage and limits, and creates, changes, rotates and revokes its keys. The links and
     sessions of a customer end when the customer is disabled or deleted.
     """
