@@ -4,11 +4,11 @@ verification."""
 from collections.abc import Callable
 
 from release.errors import AWS_ERRORS, CommandFailed, ServicesFailed, step
+from release.function_traffic import shift_traffic
 from release.image import mark_deployed
 from release.pulumi.cli import CONFIRMED, packs, update, without_services
 from release.pulumi.stack import ACCOUNT, Stack, read_stack
 from release.pulumi.state import State, read_state
-from release.traffic import shift_traffic
 from release.verify import verify
 
 

@@ -6,7 +6,8 @@ from contextlib import suppress
 
 from components.naming import PROJECT
 from components.settings.loader import example_keys, parse
-from components.settings.workloads import NO_IMAGE, ROLLING
+from components.settings.rollout import ROLLING
+from components.settings.workloads import NO_IMAGE
 from release.bootstrap import backend_url
 from release.errors import AWS_ERRORS
 from release.github import unprotected_environments

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from components.settings.loader import parse
-from components.settings.workloads import AT_ONCE, ROLLING
+from components.settings.rollout import AT_ONCE, ROLLING
 from release.deploy import deploy
 from release.errors import CommandFailed, step
 from release.image import is_deployed, unverified_signature

@@ -14,6 +14,8 @@ from pathlib import Path
 from sandbox.errors import SandboxError
 
 HOST = "127.0.0.1"
+#: Of `make up`. If a port is in use, the server gets another one.
+DEFAULT_PORTS = {"gateway": 8080, "console": 8081, "sharing": 8082, "emulator": 5555}
 
 #: TLS context of httpx for requests to servers on this machine, which do not use TLS. Loading the
 #: trusted certificates for each client takes 40 ms.

@@ -8,13 +8,8 @@ import pulumi_aws as aws
 from components.component import DeploymentHook, Placement, StackComponent, TargetGroups
 from components.context import Stack
 from components.naming import tags
-from components.settings.workloads import (
-    CPU_TARGET_PERCENT,
-    ROLLING,
-    STEP_MINUTES,
-    STEP_PERCENT,
-    RolloutSettings,
-)
+from components.settings.rollout import ROLLING, STEP_MINUTES, STEP_PERCENT, RolloutSettings
+from components.settings.workloads import CPU_TARGET_PERCENT
 
 HEALTH_CHECK_GRACE_S = 60
 START_MINUTES = 20

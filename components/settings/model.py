@@ -32,6 +32,7 @@ from components.settings.fields import (
     string,
 )
 from components.settings.network import LoadBalancerSettings, NetworkSettings, WafSettings
+from components.settings.rollout import RolloutSettings
 
 DAYS_OF_WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # The retention periods that CloudWatch Logs supports (PutRetentionPolicy API).
@@ -130,7 +131,7 @@ class Settings(Section):
     recovery: data.RecoverySettings
     image: workloads.ImageSettings
     services: workloads.ServicesSettings
-    rollout: workloads.RolloutSettings
+    rollout: RolloutSettings
     telemetry: workloads.TelemetrySettings
     cores: Annotated[
         tuple[workloads.CoreSettings, ...],

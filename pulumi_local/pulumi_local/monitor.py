@@ -14,7 +14,7 @@ from pulumi.runtime.proto import resource_pb2
 
 from pulumi_local.errors import CommandError
 from pulumi_local.files.project import Project
-from pulumi_local.outputs.lookups import Lookups
+from pulumi_local.outputs.lookup_decisions import Lookups
 from pulumi_local.schema import with_json_text
 from pulumi_local.source_lines import source_line
 from pulumi_local.type_tokens import class_name, function_name

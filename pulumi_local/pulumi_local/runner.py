@@ -31,7 +31,7 @@ from pulumi_local.files.project import Project, load
 from pulumi_local.files.unknown_config import unknown_config
 from pulumi_local.monitor import Monitor
 from pulumi_local.outputs.lenient_apply import ApplyError, lenient_apply
-from pulumi_local.outputs.lookups import Lookups, lookups_in_program
+from pulumi_local.outputs.lookup_decisions import Lookups, lookups_in_program
 from pulumi_local.source_lines import is_library, short_traces, source_line
 from pulumi_local.types import Deployment, Provider, Resource
 

@@ -20,7 +20,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from pulumi_local.aws_location import AwsLocation
 from pulumi_local.engine.update import AwsRules
-from pulumi_local.outputs.invokes import invoke
+from pulumi_local.outputs.lookup_results import invoke
 from pulumi_local.outputs.providers import PROVIDER_PREFIX, ProviderConfigs
 from pulumi_local.type_tokens import by_token
 from pulumi_local.types import ACCOUNT, Registration, Resource

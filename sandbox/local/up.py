@@ -39,10 +39,9 @@ from sandbox.local.samples import FILES, Samples
 from sandbox.local.services import LocalServers
 from sandbox.local.stack_processes import StackProcesses
 from sandbox.paths import HOME, REPOSITORY
-from sandbox.ports import Ports
+from sandbox.ports import DEFAULT_PORTS, Ports
 from sandbox.progress import Progress
 
-PORTS = {"gateway": 8080, "console": 8081, "sharing": 8082, "emulator": 5555}
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -262,9 +261,9 @@ class _Environment:
 
     def _port(self, name: str) -> int:
         """Claim the port of a service or the emulator, right before its use."""
-        port = self._ports.claim(PORTS[name])
-        if port != PORTS[name]:
-            self._progress.warn(f"port {PORTS[name]} is in use: {name} listens on {port}")
+        port = self._ports.claim(DEFAULT_PORTS[name])
+        if port != DEFAULT_PORTS[name]:
+            self._progress.warn(f"port {DEFAULT_PORTS[name]} is in use: {name} listens on {port}")
         return port
 
     def _deploy(self, changes: Sequence[str]) -> tuple[Emulator, Deployment]:

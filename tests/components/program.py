@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 from pulumi_local.aws_location import AwsLocation
-from pulumi_local.outputs.invokes import invoke
+from pulumi_local.outputs.lookup_results import invoke
 from pulumi_local.runner import run as run_program
 from pulumi_local.type_tokens import aws, by_token
 from pulumi_local.types import Deployment, Registration

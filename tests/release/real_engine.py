@@ -44,8 +44,8 @@ _RELEASE = """#!/bin/sh
 shift 2
 exec {python} -c "
 import runpy
-import release.traffic
-release.traffic.BAKE_S = 0
+import release.function_traffic
+release.function_traffic.BAKE_S = 0
 runpy.run_module('release', run_name='__main__', alter_sys=True)
 " "$@" --root {folder}
 """

@@ -11,7 +11,7 @@ import yaml
 
 from components.delivery.roles import ROLES
 from components.naming import DEPLOY
-from components.settings.workloads import BAKE_MINUTES, STEP_MINUTES
+from components.settings.rollout import BAKE_MINUTES, STEP_MINUTES
 from release.image import WORKFLOW
 from tests import processes
 

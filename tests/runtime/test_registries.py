@@ -19,18 +19,12 @@ from gatehouse.core.keys import KeyId
 from gatehouse.core.limits import ledger
 from gatehouse.features.cores.credentials import Credentials
 from gatehouse.features.cores.reports import INTERVALS, InstanceTraffic
+from gatehouse.features.usage.cloudwatch_metrics import CORES_MAX, METRICS_INTERVAL_S, UsageMetrics
 from gatehouse.features.usage.models import RecordedRequest, UsageBatch, UsageRow
-from gatehouse.features.usage.service import (
-    ALLOWED_MAX,
-    CORES_MAX,
-    DENIALS_MAX,
-    METRICS_INTERVAL_S,
-    UsageCounter,
-    UsageMetrics,
-)
+from gatehouse.features.usage.service import ALLOWED_MAX, DENIALS_MAX, UsageCounter
 from gatehouse.features.verification.cache import KeyCache, RecordCache
 from gatehouse.platform.semaphores import RequestLimits
-from gatehouse.services.console.authentication import PAIRS_MAX, Lockout
+from gatehouse.services.console.lockout import PAIRS_MAX, Lockout
 from msgspec.structs import replace
 
 from tests.runtime.clocks import ManualClock

@@ -18,7 +18,7 @@ from pulumi.runtime.config import get_config
 
 from pulumi_local.errors import CommandError
 from pulumi_local.files.project import Project
-from pulumi_local.outputs.lookups import InventedText, Lookups
+from pulumi_local.outputs.lookup_decisions import InventedText, Lookups
 from pulumi_local.types import UNKNOWN
 
 _TYPES = {

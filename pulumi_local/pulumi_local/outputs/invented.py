@@ -27,7 +27,8 @@ NETWORK_V6: Final = "2001:2:0:1a00::/56"
 ADDRESS_V6: Final = "2001:2::{:x}"
 
 FLAG, NUMBER, MAP = (f"{MARKER}-{kind}" for kind in ("flag", "number", "map"))
-"""Stand for values of these types, which contain no marker. The program receives `lookups.py`."""
+"""Stand for values of these types, which contain no marker. The program receives objects of
+`lookup_decisions.py`."""
 
 HEX_MARKER: Final = "fa4efa4e"
 """Part of every invented ID of the form vpc-0123456789abcdef0 that a lookup returns."""

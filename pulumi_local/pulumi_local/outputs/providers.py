@@ -10,7 +10,7 @@ from typing import Any
 from pulumi_local.aws_location import AwsLocation, from_json
 from pulumi_local.errors import CommandError
 from pulumi_local.outputs.fake_outputs import fake_outputs
-from pulumi_local.outputs.invokes import invoke_or_fake
+from pulumi_local.outputs.lookup_results import invoke_or_fake
 from pulumi_local.schema import Schema, schema
 from pulumi_local.types import ACCOUNT, UNKNOWN, Registration
 

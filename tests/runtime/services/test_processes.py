@@ -16,7 +16,7 @@ import pytest
 from gatehouse.commands.cli import retrieval_links
 from gatehouse.features.secrets.models import CONTENT_JSON_BYTES_MAX, FILES_BYTES_MAX
 from gatehouse.platform.settings import Settings
-from gatehouse.services.console.authentication import FAILURES_MAX
+from gatehouse.services.console.lockout import FAILURES_MAX
 
 from sandbox import child_processes
 from sandbox.local.services import returns_200

@@ -13,17 +13,17 @@ exact: until the next batch, a number of each kind and a number in total (DENIED
 
 import asyncio
 import contextlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gatehouse.core.clock import Clock
 from gatehouse.core.errors import Unavailable
+from gatehouse.features.usage.cloudwatch_metrics import UsageMetrics
 from gatehouse.features.usage.models import RecordedRequest, UsageBatch, UsageRow
 from gatehouse.features.usage.repository import UsageRepository
 from gatehouse.platform.metrics import Metrics
-from gatehouse.platform.observability import embedded_metrics
 
 FLUSH_S = 1.0
 
@@ -44,11 +44,7 @@ ALLOWED_MAX, ALLOWED_OF_KIND_MAX = 10, 2
 #: before the parent process kills the worker.
 STOP_ATTEMPTS = 4
 STOP_INTERVAL_S = 0.5
-METRICS_INTERVAL_S = 10.0
 
-#: Maximum number of Cores with separate metrics. Further Cores are counted together as OTHERS.
-CORES_MAX = 20
-OTHERS = "others"
 _Use = tuple[str, str, str]  # key ID, Core, code
 _Kind = tuple[str, str, str, str, int]  # key ID, Core, code, check, status
 
@@ -153,7 +149,7 @@ class UsageFlusher:
     clock: Clock
     worker_id: str
     metrics: Metrics
-    cloudwatch: "UsageMetrics | None" = None
+    cloudwatch: UsageMetrics | None = None
     _counting_since: float = field(init=False)
     _number: int = 0
     _sent: UsageBatch | None = None
@@ -227,58 +223,3 @@ class UsageFlusher:
         requests, self._requests = self._requests, ()
         self._number += 1
         return UsageBatch(self.worker_id, self._number, at, tuple(rows), requests)
-
-
-class UsageMetrics:
-    """CloudWatch metrics of one process in the embedded metric format, from batches that were
-    written to the database.
-
-    A key is never a dimension, because each value would be a billed metric. If the process is
-    killed, the counts since the last write are missing from the metrics, but not from the database.
-
-    write: receives the members of a log line.
-    """
-
-    def __init__(
-        self, namespace: str, clock: Clock, write: Callable[[dict[str, Any]], None]
-    ) -> None:
-        self._namespace = namespace
-        self._clock = clock
-        self._write = write
-        self._written_at = clock.monotonic()
-        self._cores: set[str] = set()
-        self._reset()
-
-    def add(self, batch: UsageBatch) -> None:
-        """Count a batch, and write the counts if METRICS_INTERVAL_S have passed since the last
-        write.
-        """
-        for row in batch.rows:
-            self._codes[row.minute, row.code] += row.count
-            if row.core:
-                self._requests[row.minute, self._core(row.core)] += row.count
-        if self._clock.monotonic() - self._written_at >= METRICS_INTERVAL_S:
-            self.flush()
-
-    def flush(self) -> None:
-        self._written_at = self._clock.monotonic()
-        for metric, name, sets, counts in (
-            ("KeyDecisions", "Code", [[], ["Code"]], self._codes),
-            ("CoreRequests", "Core", [["Core"]], self._requests),
-        ):
-            for (minute, value), count in counts.items():
-                dimension = {name: value}
-                self._write(
-                    embedded_metrics(self._namespace, {metric: count}, dimension, sets, at=minute)
-                )
-        self._reset()
-
-    def _reset(self) -> None:
-        self._codes: Counter[tuple[int, str]] = Counter()
-        self._requests: Counter[tuple[int, str]] = Counter()
-
-    def _core(self, name: str) -> str:
-        if name not in self._cores and len(self._cores) >= CORES_MAX:
-            return OTHERS
-        self._cores.add(name)
-        return name

@@ -63,8 +63,9 @@ from gatehouse.platform.web.security_headers import security_headers
 from gatehouse.platform.worker import run_asgi
 from gatehouse.services.console import jobs
 from gatehouse.services.console import routes as console
-from gatehouse.services.console.authentication import Authenticator, Lockout
+from gatehouse.services.console.authentication import Authenticator
 from gatehouse.services.console.idempotency import IdempotencyGuard, IdempotencyStore
+from gatehouse.services.console.lockout import Lockout
 from gatehouse.services.console.lookup import Lookup
 from gatehouse.services.console.pipeline import CALLER_REQUESTS_MAX, ConsolePipeline
 from gatehouse.services.console.portal.pages import Branding

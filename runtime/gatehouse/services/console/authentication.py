@@ -13,13 +13,11 @@ Cross-Site Request Forgery Prevention Cheat Sheet; RFC 6265bis, section 4.1.3.2 
 import hashlib
 import hmac
 import math
-from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn
 
 from gatehouse.core.actor import Actor, Session
-from gatehouse.core.clock import Clock
 from gatehouse.core.decision import evaluate
 from gatehouse.core.errors import (
     CrossSite,
@@ -32,7 +30,6 @@ from gatehouse.core.errors import (
     Unavailable,
 )
 from gatehouse.core.features import SESSIONS, Features
-from gatehouse.core.http.addresses import network_of
 from gatehouse.core.http.forwarding import CONSOLE_COOKIE
 from gatehouse.core.keys import ADMIN_SCOPE, Key, KeyId
 from gatehouse.core.roles import Role, roles_of
@@ -48,66 +45,16 @@ from gatehouse.features.verification.rate_limiters import RateLimits
 from gatehouse.platform.web.request import Caller, Request
 from gatehouse.platform.web.responses import Header
 from gatehouse.platform.web.validation import invalid
+from gatehouse.services.console.lockout import OTHER, Lockout
 
 REALM = "gatehouse"
 CSRF_HEADER = "X-CSRF-Token"
 
 _SAFE = frozenset({"GET", "HEAD"})
 
-#: Failures after which a client is locked out, and time in seconds from the first failure until the
-#: lockout ends.
-FAILURES_MAX, WINDOW_S = 10, 300
-PAIRS_MAX = 10_000
 #: Minimum time between two stored uses of a key.
 USE_INTERVAL_S = 60
-OTHER = "other"
-
-
-@dataclass(slots=True, eq=False)
-class Lockout:
-    """Locks out clients after failed authentications, for each pair of client address and
-    principal.
-
-    A lockout affects one client address (a /64 network for IPv6), so a client cannot lock out
-    clients of other networks, and never a token that was accepted from this network before: it is
-    no guess. Each console process keeps bounded counters in memory. Therefore, n processes allow n
-    times as many attempts. This is not a risk for 256-bit secrets.
-
-    principal: a key ID, `bootstrap`, or OTHER for all tokens in another format.
-    """
-
-    clock: Clock
-    _failures: OrderedDict[tuple[str, str], tuple[float, int]] = field(default_factory=OrderedDict)
-    #: Networks, and hashes of the tokens that were accepted from them.
-    _accepted: OrderedDict[tuple[str, bytes], None] = field(default_factory=OrderedDict)
-
-    def wait_s(self, address: str, principal: str, token: str) -> int:
-        """Return the seconds until the lockout ends, or 0 if the client is not locked out."""
-        network = network_of(address)
-        started, count = self._failures.get((network, principal), (0.0, 0))
-        remaining = started + WINDOW_S - self.clock.monotonic()
-        if count < FAILURES_MAX or remaining <= 0 or (network, _sha256(token)) in self._accepted:
-            return 0
-        return math.ceil(remaining)
-
-    def failed(self, address: str, principal: str, token: str) -> None:
-        network, now = network_of(address), self.clock.monotonic()
-        self._accepted.pop((network, _sha256(token)), None)
-        started, count = self._failures.pop((network, principal), (now, 0))
-        failures = (now, 1) if now - started >= WINDOW_S else (started, count + 1)
-        self._failures[network, principal] = failures
-        if len(self._failures) > PAIRS_MAX:
-            self._failures.popitem(last=False)
-
-    def succeeded(self, address: str, principal: str, token: str) -> None:
-        network = network_of(address)
-        accepted = network, _sha256(token)
-        self._accepted[accepted] = None
-        self._accepted.move_to_end(accepted)
-        if len(self._accepted) > PAIRS_MAX:
-            self._accepted.popitem(last=False)
-        if principal != OTHER:  # otherwise, the holder of one token could guess others
-            self._failures.pop((network, principal), None)
+_KEYS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +236,7 @@ class Authenticator:
 
     async def _add_use(self, request: Request, key: Key) -> None:
         if request.now - self._used.get(key.id, 0) >= USE_INTERVAL_S:
-            if len(self._used) >= PAIRS_MAX:
+            if len(self._used) >= _KEYS_MAX:
                 self._used.clear()
             self._used[key.id] = request.now
             with suppress(Unavailable):  # of the database; the last use is not essential

@@ -9,7 +9,7 @@ from gatehouse.features.audit.repository import AuditRepository
 from gatehouse.features.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.features.keys.changes_in_valkey import COMMIT_S, Announcements
 from gatehouse.features.keys.service import KeyService
-from gatehouse.features.notifications.service import NotificationDispatcher
+from gatehouse.features.notifications.delivery import NotificationDispatcher
 from gatehouse.features.secrets.backend import Backend
 from gatehouse.features.secrets.repository import SecretEventRepository
 from gatehouse.features.secrets.worker import INTERVAL_S as SECRETS_INTERVAL_S

@@ -34,8 +34,9 @@ from gatehouse.features.operations.service import (
     LogLevelFollower,
     LogLevelService,
 )
+from gatehouse.features.usage.cloudwatch_metrics import UsageMetrics
 from gatehouse.features.usage.repository import UsageRepository
-from gatehouse.features.usage.service import FLUSH_S, UsageCounter, UsageFlusher, UsageMetrics
+from gatehouse.features.usage.service import FLUSH_S, UsageCounter, UsageFlusher
 from gatehouse.features.verification.cache import KeyCache, Prefilter
 from gatehouse.features.verification.change_feed import (
     ChangeFeed,

@@ -20,7 +20,7 @@ from gatehouse.core.http.http_signatures import SignatureError
 from gatehouse.core.keys import KeyRecord
 from gatehouse.core.tokens.token_scanner import CORE_PREFIX
 from gatehouse.core.verification import Code, VerificationRequest, VerificationResult
-from gatehouse.features.verification.schemas import limit_headers, refill, result_headers
+from gatehouse.features.verification.limit_headers import limit_headers, refill, result_headers
 from gatehouse.platform.web.problems import BEARER_CHALLENGE
 from gatehouse.platform.web.request import Refused
 from gatehouse.platform.web.responses import Header

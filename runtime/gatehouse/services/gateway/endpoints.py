@@ -11,6 +11,7 @@ from gatehouse.core.verification import Code, VerificationRequest, VerificationR
 from gatehouse.features.cores.schemas import DrainCore, Lease, decode_lease
 from gatehouse.features.cores.service import RegistrationService
 from gatehouse.features.verification import schemas
+from gatehouse.features.verification.limit_headers import limit_headers, result_headers
 from gatehouse.features.verification.schemas import (
     SelfRevocationRequest,
     SelfRevocationResponse,
@@ -66,7 +67,7 @@ def decision(
     context.record_decision(result, request, request.core)
     public = for_public(result)
     status = 503 if public.code is Code.UNAVAILABLE else 200
-    headers = schemas.result_headers(public) if status == 200 else [(b"retry-after", b"1")]
+    headers = result_headers(public) if status == 200 else [(b"retry-after", b"1")]
     return context.response(
         status, responses.encode(schemas.reply(public, context.request_id)), headers=headers
     )
@@ -173,7 +174,7 @@ async def _take(
     await authenticate(request, verification)
     states = await limits.take(takes, dry_run=dry_run)
     reply = responses.encode(schemas.take_reply(states, request.request_id))
-    return request.response(200, reply, headers=schemas.limit_headers(states))
+    return request.response(200, reply, headers=limit_headers(states))
 
 
 async def register_core(

@@ -27,7 +27,7 @@ from gatehouse.features.identity.authorization_code import (
 )
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
 from gatehouse.platform import semaphores
-from gatehouse.services.console.authentication import FAILURES_MAX
+from gatehouse.services.console.lockout import FAILURES_MAX
 from gatehouse.services.console.sign_in import (
     EXCHANGES_PARALLEL,
     SIGN_OUT_PATH,

@@ -12,7 +12,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.roles import Role
 from gatehouse.features.identity.issuer import CACHE_S, REFETCH_S, STALE_S, _Cache
 from gatehouse.features.identity.oidc import SKEW_S, OidcIdentityProvider
-from gatehouse.services.console.authentication import FAILURES_MAX
+from gatehouse.services.console.lockout import FAILURES_MAX
 from joserfc.jwk import RSAKey
 
 from tests.runtime.clocks import ManualClock

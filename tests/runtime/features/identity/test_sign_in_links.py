@@ -7,7 +7,7 @@ from typing import Any
 
 from gatehouse.core.tokens.token_scanner import RANDOM_CHARS
 from gatehouse.features.identity.schemas import CODE_FRAGMENT
-from gatehouse.services.console.authentication import FAILURES_MAX
+from gatehouse.services.console.lockout import FAILURES_MAX
 from pydantic import SecretStr
 
 from tests.runtime.conftest import lock_waits

@@ -14,15 +14,15 @@ import boto3
 import httpx
 import pytest
 from gatehouse.core.clock import Clock
-from gatehouse.features.notifications import repository, service
-from gatehouse.features.notifications.models import webhook_signature
-from gatehouse.features.notifications.repository import NotificationRepository
-from gatehouse.features.notifications.service import (
+from gatehouse.features.notifications import delivery, repository
+from gatehouse.features.notifications.delivery import (
     BACKOFF_S,
     EmailSender,
     NotificationDispatcher,
     SnsTopic,
 )
+from gatehouse.features.notifications.models import webhook_signature
+from gatehouse.features.notifications.repository import NotificationRepository
 from gatehouse.features.verification.repository import CreditRepository
 from gatehouse.platform.resolver import SystemResolver
 from moto import mock_aws
@@ -189,12 +189,12 @@ async def test_failed_delivery_is_retried_then_dead_lettered(setup: Setup) -> No
     assert await dispatcher.run_once() == 0
 
 
-@pytest.mark.bound("notifications.service:TARGET_MAX", "notifications.service:FOLLOW_S")
+@pytest.mark.bound("notifications.delivery:TARGET_MAX", "notifications.delivery:FOLLOW_S")
 async def test_webhook_that_does_not_respond_does_not_delay_others(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"TARGET_MAX": 2, "FOLLOW_S": 0.01}.items():
-        monkeypatch.setattr(service, name, value)
+        monkeypatch.setattr(delivery, name, value)
     setup.receiver.slow = True
     slow = setup.receiver
     for _ in range(3):
@@ -215,11 +215,11 @@ async def test_webhook_that_does_not_respond_does_not_delay_others(
     assert (len(slow.entries), len(other.entries)) == (6, 6)
 
 
-@pytest.mark.bound("notifications.service:TIMEOUT_S")
+@pytest.mark.bound("notifications.delivery:TIMEOUT_S")
 async def test_delivery_without_a_response_in_time_is_retried(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "TIMEOUT_S", 0.01)
+    monkeypatch.setattr(delivery, "TIMEOUT_S", 0.01)
     setup.receiver.slow = True
     await setup.create_webhook()
     await setup.revoke()
@@ -471,12 +471,12 @@ async def test_expiry_of_a_short_lived_or_not_usable_key_is_not_announced(
     assert await setup.dispatcher().remind() == 0
 
 
-@pytest.mark.bound("notifications.service:_AWS_TIMEOUT_S")
+@pytest.mark.bound("notifications.delivery:_AWS_TIMEOUT_S")
 async def test_delivery_to_a_silent_sns_is_retried(
     setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch, aws_credentials: None
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
-    monkeypatch.setattr(service, "_AWS_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(delivery, "_AWS_TIMEOUT_S", 0.1)
     await setup.revoke()
     async with asyncio.timeout(60):
         topic = SnsTopic("arn:aws:sns:eu-central-1:123456789012:notifications")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from gatehouse.services.console.authentication import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
+from gatehouse.services.console.lockout import FAILURES_MAX, PAIRS_MAX, WINDOW_S, Lockout
 from starlette.types import ASGIApp
 
 from tests.runtime.clocks import ManualClock

@@ -7,7 +7,7 @@ import pytest
 from pulumi_local.aws_location import AwsLocation
 from pulumi_local.errors import CommandError
 from pulumi_local.outputs import invented
-from pulumi_local.outputs.invokes import invoke, invoke_or_fake
+from pulumi_local.outputs.lookup_results import invoke, invoke_or_fake
 from pulumi_local.outputs.policy_documents import policy_document
 
 ACCOUNT = "123456789012"

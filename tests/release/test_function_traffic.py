@@ -14,7 +14,7 @@ from gatehouse.services.sharing.lambda_adapter import lambda_handler
 from mangum.types import LambdaContext
 
 from release.errors import CommandFailed
-from release.traffic import BAKE_S, CANARY_WEIGHT, POLL_S, shift_traffic
+from release.function_traffic import BAKE_S, CANARY_WEIGHT, POLL_S, shift_traffic
 from sandbox.emulator.server import Emulator
 from tests.release.fake_aws import FakeStack
 

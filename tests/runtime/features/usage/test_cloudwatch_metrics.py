@@ -4,8 +4,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from gatehouse.features.usage.cloudwatch_metrics import (
+    CORES_MAX,
+    METRICS_INTERVAL_S,
+    OTHERS,
+    UsageMetrics,
+)
 from gatehouse.features.usage.models import UsageBatch, UsageRow
-from gatehouse.features.usage.service import CORES_MAX, METRICS_INTERVAL_S, OTHERS, UsageMetrics
 from jsonschema import validate  # type: ignore[import-untyped]
 
 from tests.runtime.clocks import ManualClock
@@ -102,7 +107,7 @@ def test_lines_are_written_once_per_interval() -> None:
     assert recorder.sums()["KeyDecisions", "", ""] == 2
 
 
-@pytest.mark.bound("usage.service:CORES_MAX")
+@pytest.mark.bound("usage.cloudwatch_metrics:CORES_MAX")
 def test_number_of_metrics_is_bounded() -> None:
     recorder = Recorder()
     for number in range(200):
