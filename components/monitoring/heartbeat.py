@@ -20,8 +20,8 @@ class Heartbeat(StackComponent):
 
     Why: A lost region cannot report it, and neither can a topic whose key is disabled. The
     synthetic probe publishes 1 in the second region while everything is up. If it publishes 0 or
-    nothing, this alarm pages after eight minutes: later than the alarms of the stack, so that it
-    reports an outage that they could not report, or to which nobody has reacted.
+    nothing, this alarm pages after MISSING_MIN minutes: later than the alarms of the stack, so
+    that it reports an outage that they could not report, or to which nobody has reacted.
     """
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
@@ -46,9 +46,9 @@ class Heartbeat(StackComponent):
         )
         subscribe(self, name, policy.arn, pages=True, region=region)
         description = (
-            f"The stack has not reported to {region} for ten minutes that its services are up. "
-            f"Check the pages of {self.names.region}: without one, the region or the way of its "
-            "pages is lost."
+            f"In {MISSING_MIN} of {MINUTES} minutes, the stack has not reported to {region} that "
+            f"its services are up. Check the pages of {self.names.region}: without one, the region "
+            "or the way of its pages is lost."
         )
         aws.cloudwatch.MetricAlarm(
             name,

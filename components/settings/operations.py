@@ -99,8 +99,8 @@ class MonitoringSettings(Section):
     error_alarm_threshold: Annotated[
         int, integer(1, 100_000, "failed requests in five minutes")
     ] = by_environment(50, 20, 10)
-    """Alarm threshold of 5xx responses that the load balancer generates in five minutes, and number
-    of failed or slow requests of a service below which no alarm is raised.
+    """Number of requests up to which no alarm is raised: those that the load balancer answers with
+    5xx itself within five minutes, and failed or slow requests of a service.
     """
     probe: Annotated[Flag, prod_requires(True)] = True
     """Runs the synthetic probe, which requests each service and uses the canary key every minute.
@@ -108,8 +108,8 @@ class MonitoringSettings(Section):
 
     heartbeat: Flag = by_environment(False, False, True)
     """Creates an alarm in `second_region`, which pages if the synthetic probe has not reported to
-    it for ten minutes that everything is up: the region, or the way of its pages, is lost. Confirm
-    the subscriptions of its topic."""
+    it in eight of ten minutes that everything is up: the region, or the way of its pages, is
+    lost. Confirm the subscriptions of its topic."""
 
     @property
     def creates_alarms(self) -> bool:

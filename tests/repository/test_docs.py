@@ -243,6 +243,17 @@ def test_recovery_of_each_event_has_targets_and_a_drill_times() -> None:
     assert [row for row in drills if re.match(r"\d{4}-", row[0]) and re.match(r"\d", row[-1])]
 
 
+def test_guide_of_the_console_lists_its_pages_in_their_order() -> None:
+    web = ROOT / "runtime" / "web" / "src"
+    bar = (web / "frame" / "NavigationBar.vue").read_text()
+    labels = dict(re.findall(r"'nav\.(\w+)': '(.*)'", (web / "locales" / "en.ts").read_text()))
+    pages = [labels[name] for name in re.findall(r"\{ name: '(\w+)', section:", bar)]
+    rows = re.findall(
+        r"(?m)^\| \*?([A-Z]\w*(?: \w+)*?)\*?(?:,| \|)", (DOCS / "guides" / "console.md").read_text()
+    )
+    assert rows == pages
+
+
 def test_sandbox_page_lists_types_that_are_not_emulated() -> None:
     section = PAGES[ROOT / "sandbox/README.md"].partition("## Limits of the sandbox")[2]
     modelled = {token.rpartition(":")[0] for token, row in RESOURCE_TYPES.items() if row.modelled}

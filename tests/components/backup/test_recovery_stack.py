@@ -1,9 +1,11 @@
 """`recovery.stack` and `recovery.restore`: data in the second region."""
 
+import re
 from typing import Any
 
 import pytest
 
+from tests import runbooks
 from tests.components.program import CLOSED, RECOVERY, RESTORE, RESTORED, SECOND, Program, run
 from tests.components.settings.stack_settings import rejected_keys
 from tests.iam_evaluation import Call, decide
@@ -121,3 +123,23 @@ def test_invalid_settings_are_rejected(change: dict[str, Any], rejected: list[st
     assert sorted(rejected_keys("prod", change)) == sorted(
         missing if rejected is None else rejected
     )
+
+
+def test_runbook_restores_the_database_with_the_properties_of_prod() -> None:
+    (instance,) = run("prod").inputs(INSTANCE).values()
+    commands = f"{runbooks.RESTORE} {runbooks.SWAP}".replace("\\\n", " ")
+    found = {}
+    for no, option, value in re.findall(
+        r" --(no-)?(?:enable-)?([a-z-]+)(?: +([\w<]\S*))?", commands
+    ):
+        first, *others = option.split("-")
+        name = first + "".join(map(str.title, others))
+        for property_name in (name, f"{name}Enabled"):
+            if property_name in instance and "<" not in value:
+                found[property_name] = value or not no
+    del found["applyImmediately"]  # of this change
+    declared = {name: instance[name] for name in found}
+    assert found == {
+        name: value if isinstance(value, bool) else str(value) for name, value in declared.items()
+    }
+    assert len(found) > 9
